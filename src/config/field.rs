@@ -1,0 +1,65 @@
+//! Fields of the raw form. A field that cannot be read keeps the fault instead of ending the whole
+//! reading, so that all faults of a configuration are reported at once.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::Faults;
+
+/// A field of the raw form.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Field<T> {
+    #[default]
+    Absent,
+    Malformed(String),
+    Present(T),
+}
+
+/// Members that no field is named after.
+pub(super) type UnknownFields = BTreeMap<String, Value>;
+
+impl<T> Field<T> {
+    /// The value, if there is one that can be read.
+    pub(super) fn optional(self, path: &str, faults: &mut Faults) -> Option<T> {
+        match self {
+            Self::Absent => None,
+            Self::Present(value) => Some(value),
+            Self::Malformed(fault) => {
+                faults.add(path, fault);
+                None
+            }
+        }
+    }
+
+    /// The value; that there is none is a fault.
+    pub(super) fn required(self, path: &str, faults: &mut Faults) -> Option<T> {
+        if matches!(self, Self::Absent) {
+            faults.add(path, "is required");
+        }
+        self.optional(path, faults)
+    }
+}
+
+impl Field<Value> {
+    /// For what is not built yet: its presence is a fault, unless it asks for what is done anyway.
+    pub(super) fn not_yet(self, path: &str, done_anyway: &[Value], faults: &mut Faults) {
+        match self {
+            Self::Absent => {}
+            Self::Present(value) if done_anyway.contains(&value) => {}
+            Self::Present(_) | Self::Malformed(_) => faults.add(path, "not supported yet"),
+        }
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(reader)?;
+        Ok(match T::deserialize(value) {
+            Ok(value) => Self::Present(value),
+            Err(fault) => Self::Malformed(fault.to_string()),
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! The configuration: a raw form that anything can be read into, and the validated form that the
+//! rest of the crate knows, which cannot be wrong.
+
+mod document;
+mod field;
+mod providers;
+mod raw;
+mod resource;
+mod units;
+mod validate;
+
+use std::fmt;
+
+pub(crate) use providers::{Provider, Providers};
+pub(crate) use resource::Resource;
+
+use crate::answer::Details;
+use crate::identity::IdentityHeaders;
+
+/// A configuration in which everything has been checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The MCP server that is protected.
+    pub(crate) resource: Resource,
+    /// The identity providers that are trusted; at least one.
+    pub(crate) providers: Providers,
+    /// The header fields that tell the upstream who is calling.
+    pub(crate) identity_headers: IdentityHeaders,
+    /// Whether the upstream gets the token.
+    pub(crate) forward_token: bool,
+    /// Origins of web pages that may send requests; empty: all.
+    pub(crate) allowed_origins: Vec<String>,
+    /// Most bytes of a token.
+    pub(crate) max_token_size: usize,
+    /// How much an answer says of the cause of a refusal.
+    pub(crate) details: Details,
+}
+
+impl Config {
+    /// Reads a configuration as Envoy hands it over: a `google.protobuf.Struct` in protobuf
+    /// encoding, or JSON text.
+    ///
+    /// # Errors
+    ///
+    /// All faults that were found, each with the path of its field.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let mut faults = Faults::default();
+        let config = document::read(bytes, &mut faults)
+            .and_then(|document| validate::config(document, &mut faults));
+        match config {
+            Some(config) if faults.0.is_empty() => Ok(config),
+            _ => Err(ConfigError { faults: faults.0 }),
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    faults: Vec<Fault>,
+}
+
+impl ConfigError {
+    /// All faults that were found; at least one.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter()
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// One fault of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    path: String,
+    problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, path: &str, problem: impl Into<String>) {
+        self.0.push(Fault { path: path.to_owned(), problem: problem.into() });
+    }
+}

@@ -1,0 +1,80 @@
+//! The identity providers that are trusted.
+
+use serde_json::{Map, Value};
+
+use crate::identity::IdentityRules;
+use crate::jose::Algorithm;
+use crate::keys::KeySource;
+use crate::token::{ClaimRules, RequiredClaim};
+
+/// An identity provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Provider {
+    /// Its name in headers, logs and metrics.
+    pub name: String,
+    /// Values of `iss` in its tokens, its own issuer first.
+    pub issuers: Vec<String>,
+    /// Algorithms that its tokens may use.
+    pub algorithms: Vec<Algorithm>,
+    /// What its tokens must say of their type, audience and time.
+    pub claim_rules: ClaimRules,
+    /// What else they must say.
+    pub required_claims: Vec<RequiredClaim>,
+    /// Whether they must have a `jti`.
+    pub requires_token_id: bool,
+    /// Whom they stand for.
+    pub identity_rules: IdentityRules,
+    /// Where its keys come from.
+    pub key_source: KeySource,
+}
+
+/// The active providers.
+#[derive(Clone, Debug)]
+pub(crate) struct Providers(Vec<Provider>);
+
+impl Providers {
+    pub(super) fn new(providers: Vec<Provider>) -> Self {
+        Self(providers)
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.0.iter()
+    }
+
+    /// The one of this index.
+    #[must_use]
+    pub(crate) fn get(&self, index: usize) -> Option<&Provider> {
+        self.0.get(index)
+    }
+
+    /// The one that a token with these claims says it comes from: by `iss`, compared exactly, and
+    /// among several of one issuer by `aud`.
+    #[must_use]
+    pub(crate) fn of_token(&self, claims: &Map<String, Value>) -> Option<(usize, &Provider)> {
+        let issuer = claims.get("iss").and_then(Value::as_str)?;
+        let mut of_issuer = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, provider)| provider.issuers.iter().any(|own| own == issuer));
+        let first = of_issuer.clone().next();
+        of_issuer.find(|(_, provider)| provider.claim_rules.names_audience(claims)).or(first)
+    }
+
+    /// All issuers whose tokens are accepted.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|provider| &provider.issuers).map(String::as_str)
+    }
+
+    /// The issuer of each provider, once.
+    pub(crate) fn authorization_servers(&self) -> impl Iterator<Item = &str> {
+        let own = |provider: &Provider| provider.issuers.first().cloned();
+        self.0.iter().enumerate().filter_map(move |(index, provider)| {
+            let issuer = provider.issuers.first()?;
+            let is_first =
+                !self.0.iter().take(index).any(|other| own(other).as_ref() == Some(issuer));
+            is_first.then_some(issuer.as_str())
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Version 1 of the configuration as it is written. Everything is optional here and nothing is
+//! judged: that is for the validated form.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::field::{Field, UnknownFields};
+use super::units::{DurationText, SizeText};
+use crate::token::ClaimPath;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawConfig {
+    pub(super) resource: Field<RawResource>,
+    pub(super) providers: Field<Vec<Field<RawProvider>>>,
+    pub(super) users: Field<Value>,
+    pub(super) access: Field<Value>,
+    pub(super) identity: Field<RawIdentity>,
+    pub(super) exempt: Field<Value>,
+    pub(super) allowed_origins: Field<Vec<String>>,
+    pub(super) keys: Field<RawKeys>,
+    pub(super) max_token_size: Field<SizeText>,
+    pub(super) token_cache: Field<Value>,
+    pub(super) replay_store: Field<Value>,
+    pub(super) errors: Field<RawErrors>,
+    pub(super) mode: Field<Value>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawResource {
+    pub(super) url: Field<String>,
+    pub(super) name: Field<String>,
+    pub(super) documentation: Field<String>,
+    pub(super) scopes_supported: Field<Vec<String>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawProvider {
+    pub(super) name: Field<String>,
+    pub(super) template: Field<Value>,
+    pub(super) tenant: Field<Value>,
+    pub(super) domain: Field<Value>,
+    pub(super) host: Field<Value>,
+    pub(super) realm: Field<Value>,
+    pub(super) authorization_server: Field<Value>,
+    pub(super) client_ids: Field<Vec<String>>,
+    pub(super) metadata_url: Field<String>,
+    pub(super) jwks_url: Field<String>,
+    pub(super) jwks: Field<Value>,
+    pub(super) certificates: Field<Vec<String>>,
+    pub(super) cluster: Field<String>,
+    pub(super) clusters: Field<BTreeMap<String, String>>,
+    pub(super) issuer: Field<String>,
+    pub(super) additional_issuers: Field<Vec<String>>,
+    pub(super) algorithms: Field<Vec<String>>,
+    pub(super) clock_skew: Field<DurationText>,
+    pub(super) max_token_age: Field<DurationText>,
+    pub(super) required_claims: Field<BTreeMap<String, Value>>,
+    pub(super) token_types: Field<Vec<String>>,
+    pub(super) keys: Field<RawKeys>,
+    pub(super) user_claim: Field<ClaimPath>,
+    pub(super) user_field: Field<String>,
+    pub(super) scope_claim: Field<ClaimPath>,
+    pub(super) roles_claim: Field<ClaimPath>,
+    pub(super) groups_claim: Field<ClaimPath>,
+    pub(super) jti: Field<RawTokenIdRule>,
+    pub(super) client_type: Field<RawClientType>,
+    pub(super) auth_scopes: Field<Value>,
+    pub(super) restrict_to_policies: Field<Value>,
+    pub(super) active: Field<bool>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawKeys {
+    pub(super) max_age: Field<DurationText>,
+    pub(super) refresh_ahead: Field<DurationText>,
+    pub(super) refresh_cooldown: Field<DurationText>,
+    pub(super) timeout: Field<DurationText>,
+    pub(super) max_stale: Field<DurationText>,
+    pub(super) max_body: Field<SizeText>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawIdentity {
+    pub(super) header_prefix: Field<String>,
+    pub(super) claims_to_headers: Field<Vec<Field<RawClaimHeader>>>,
+    pub(super) forward_token: Field<bool>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawClaimHeader {
+    pub(super) claim: Field<ClaimPath>,
+    pub(super) header: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawErrors {
+    pub(super) format: Field<Value>,
+    pub(super) details: Field<RawDetails>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawTokenIdRule {
+    Ignore,
+    Require,
+    SingleUse,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawClientType {
+    Auto,
+    User,
+    Service,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawDetails {
+    None,
+    Reason,
+    Full,
+}

@@ -1,0 +1,85 @@
+//! Durations and sizes as people write them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A duration such as `300s`, `5m`, `500ms` or `24h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DurationText(pub(super) Duration);
+
+/// A size such as `8KiB`, `1MiB` or `512B`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SizeText(pub(super) usize);
+
+impl<'de> Deserialize<'de> for DurationText {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(reader)?;
+        let millis = scaled(&text, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])
+            .ok_or_else(|| {
+                de::Error::custom(format!("{text:?} is no duration such as 300s, 5m or 500ms"))
+            })?;
+        Ok(Self(Duration::from_millis(millis)))
+    }
+}
+
+impl<'de> Deserialize<'de> for SizeText {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(reader)?;
+        scaled(&text, &[("B", 1), ("KiB", 1024), ("MiB", 1024 * 1024)])
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("{text:?} is no size such as 8KiB or 1MiB")))
+    }
+}
+
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(unit_at)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, millis) in [
+            ("0s", Some(0)),
+            ("300s", Some(300_000)),
+            ("500ms", Some(500)),
+            ("5m", Some(300_000)),
+            ("24h", Some(86_400_000)),
+            ("5", None),
+            ("s", None),
+            ("", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("1 s", None),
+            ("1d", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615h", None),
+        ] {
+            let read = serde_json::from_value::<DurationText>(json!(text)).ok();
+            assert_eq!(read.map(|read| read.0), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (text, bytes) in [
+            ("8KiB", Some(8192)),
+            ("1MiB", Some(1 << 20)),
+            ("7B", Some(7)),
+            ("8KB", None),
+            ("8", None),
+        ] {
+            let read = serde_json::from_value::<SizeText>(json!(text)).ok();
+            assert_eq!(read.map(|read| read.0), bytes, "{text}");
+        }
+    }
+}

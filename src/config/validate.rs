@@ -1,0 +1,614 @@
+//! From the raw form to the validated one. Goes on after a fault, so that all are found.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::field::{Field, UnknownFields};
+use super::raw::{
+    RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawIdentity, RawKeys,
+    RawProvider, RawResource, RawTokenIdRule,
+};
+use super::{Config, Faults, Provider, Providers, Resource};
+use crate::answer::Details;
+use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
+use crate::jose::{Algorithm, certificate_key};
+use crate::keys::{Clusters, KeySet, KeySettings, KeySource, RemoteSource, Start, is_secure_url};
+use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenTypes};
+
+/// Validates a whole configuration. What it returns is to be used only if there are no faults.
+pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
+    let raw: RawConfig = match serde_json::from_value(document) {
+        Ok(raw) => raw,
+        Err(fault) => {
+            faults.add("configuration", fault.to_string());
+            return None;
+        }
+    };
+    refuse_unknown("", &raw.unknown, faults);
+    raw.users.not_yet("users", &[], faults);
+    raw.access.not_yet("access", &[], faults);
+    raw.exempt.not_yet("exempt", &[json!([])], faults);
+    raw.token_cache.not_yet("token_cache", &[], faults);
+    raw.replay_store.not_yet("replay_store", &[json!("local")], faults);
+    raw.mode.not_yet("mode", &[json!("enforce")], faults);
+
+    let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
+    let keys = raw.keys.optional("keys", faults).unwrap_or_default();
+    let settings = key_settings(keys, &KEY_DEFAULTS, "keys", faults);
+    let providers = providers(raw.providers, &settings, faults);
+    let identity = raw.identity.optional("identity", faults).unwrap_or_default();
+    let (identity_headers, forward_token) = identity_headers(identity, faults);
+    let allowed_origins =
+        raw.allowed_origins.optional("allowed_origins", faults).unwrap_or_default();
+    for (index, origin) in allowed_origins.iter().enumerate() {
+        if !is_origin(origin) {
+            faults.add(
+                &format!("allowed_origins[{index}]"),
+                "must be an origin such as https://app.example.com",
+            );
+        }
+    }
+    let max_token_size =
+        raw.max_token_size.optional("max_token_size", faults).map_or(8 * 1024, |size| size.0);
+    if max_token_size == 0 {
+        faults.add("max_token_size", "must not be 0");
+    }
+    let details = details(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
+    Some(Config {
+        resource: resource?,
+        providers,
+        identity_headers,
+        forward_token,
+        allowed_origins,
+        max_token_size,
+        details,
+    })
+}
+
+const KEY_DEFAULTS: KeySettings = KeySettings {
+    max_age: Duration::from_secs(10 * 60),
+    refresh_ahead: Duration::from_secs(30),
+    refresh_cooldown: Duration::from_secs(30),
+    timeout: Duration::from_secs(5),
+    max_stale: Duration::from_secs(24 * 60 * 60),
+    max_body: 256 * 1024,
+};
+
+fn resource(raw: RawResource, faults: &mut Faults) -> Option<Resource> {
+    refuse_unknown("resource.", &raw.unknown, faults);
+    let url = raw.url.required("resource.url", faults);
+    let url = url.filter(|url| secure_url(url, "resource.url", faults));
+    let documentation = raw.documentation.optional("resource.documentation", faults);
+    let documentation =
+        documentation.filter(|url| secure_url(url, "resource.documentation", faults));
+    let name = raw.name.optional("resource.name", faults);
+    let scopes_supported =
+        raw.scopes_supported.optional("resource.scopes_supported", faults).unwrap_or_default();
+    for (index, scope) in scopes_supported.iter().enumerate() {
+        let path = format!("resource.scopes_supported[{index}]");
+        if !is_scope(scope) {
+            faults.add(&path, "must be a scope: visible ASCII without space, \" and \\");
+        } else if scope == "offline_access" {
+            faults.add(&path, "must not be offline_access, which is not for resources to ask for");
+        }
+    }
+    let resource = Resource::new(url?).ok()?;
+    Some(Resource { name, documentation, scopes_supported, ..resource })
+}
+
+fn providers(
+    raw: Field<Vec<Field<RawProvider>>>,
+    defaults: &KeySettings,
+    faults: &mut Faults,
+) -> Providers {
+    let raw = raw.required("providers", faults);
+    let is_empty = raw.as_ref().is_some_and(Vec::is_empty);
+    let mut names: Vec<String> = Vec::new();
+    let mut active: Vec<(usize, Provider)> = Vec::new();
+    let mut any_fault = false;
+    for (index, raw) in raw.unwrap_or_default().into_iter().enumerate() {
+        let path = format!("providers[{index}]");
+        let Some(raw) = raw.optional(&path, faults) else {
+            any_fault = true;
+            continue;
+        };
+        let is_active = raw.active.clone().optional(&format!("{path}.active"), faults);
+        let Some(provider) = provider(raw, &path, defaults, faults) else {
+            any_fault = true;
+            continue;
+        };
+        if names.contains(&provider.name) {
+            faults.add(&format!("{path}.name"), format!("{:?} is given twice", provider.name));
+        }
+        names.push(provider.name.clone());
+        if is_active.unwrap_or(true) {
+            refuse_ambiguous(&active, &provider, &path, faults);
+            active.push((index, provider));
+        }
+    }
+    if is_empty {
+        faults.add("providers", "must hold at least one provider");
+    } else if !names.is_empty() && active.is_empty() && !any_fault {
+        faults.add("providers", "must hold at least one active provider");
+    }
+    Providers::new(active.into_iter().map(|(_, provider)| provider).collect())
+}
+
+/// Among providers of one issuer the audience picks: so no two may have it in common.
+fn refuse_ambiguous(
+    others: &[(usize, Provider)],
+    provider: &Provider,
+    path: &str,
+    faults: &mut Faults,
+) {
+    for (index, other) in others {
+        if !provider.issuers.iter().any(|issuer| other.issuers.contains(issuer)) {
+            continue;
+        }
+        let own = &provider.claim_rules.audiences;
+        for audience in own.iter().filter(|own| other.claim_rules.audiences.contains(own)) {
+            faults.add(
+                &format!("{path}.client_ids"),
+                format!(
+                    "{audience:?} is also one of providers[{index}], which has the same issuer"
+                ),
+            );
+        }
+    }
+}
+
+fn provider(
+    raw: RawProvider,
+    path: &str,
+    defaults: &KeySettings,
+    faults: &mut Faults,
+) -> Option<Provider> {
+    let at = |field: &str| format!("{path}.{field}");
+    refuse_unknown(&at(""), &raw.unknown, faults);
+    raw.template.not_yet(&at("template"), &[json!("generic")], faults);
+    for (field, input) in [
+        ("tenant", raw.tenant),
+        ("domain", raw.domain),
+        ("host", raw.host),
+        ("realm", raw.realm),
+        ("authorization_server", raw.authorization_server),
+    ] {
+        input.not_yet(&at(field), &[], faults);
+    }
+    raw.auth_scopes.not_yet(&at("auth_scopes"), &[json!([])], faults);
+    raw.restrict_to_policies.not_yet(&at("restrict_to_policies"), &[json!(false)], faults);
+
+    let name = raw.name.required(&at("name"), faults);
+    if name.as_ref().is_some_and(|name| !is_provider_name(name)) {
+        faults.add(&at("name"), "must consist of a-z, 0-9, _ and -");
+    }
+    let audiences = raw.client_ids.required(&at("client_ids"), faults);
+    if audiences.as_ref().is_some_and(|ids| ids.is_empty() || ids.iter().any(String::is_empty)) {
+        faults.add(&at("client_ids"), "must hold at least one audience, and none that is empty");
+    }
+    let issuer = raw.issuer.required(&at("issuer"), faults);
+    if let Some(issuer) = &issuer {
+        if issuer.is_empty() {
+            faults.add(&at("issuer"), "must not be empty");
+        } else if issuer.starts_with("http:") {
+            secure_url(issuer, &at("issuer"), faults);
+        }
+    }
+    let additional_issuers =
+        raw.additional_issuers.optional(&at("additional_issuers"), faults).unwrap_or_default();
+    if additional_issuers.iter().any(String::is_empty) {
+        faults.add(&at("additional_issuers"), "must not hold an empty issuer");
+    }
+    let settings = raw.keys.optional(&at("keys"), faults).unwrap_or_default();
+    let settings = key_settings(settings, defaults, &at("keys"), faults);
+    let source = RawSource {
+        metadata_url: raw.metadata_url,
+        jwks_url: raw.jwks_url,
+        jwks: raw.jwks,
+        certificates: raw.certificates,
+        cluster: raw.cluster,
+        clusters: raw.clusters,
+    };
+    let key_source = key_source(source, issuer.as_deref(), settings, path, faults);
+    let algorithms = algorithms(raw.algorithms, &at("algorithms"), faults);
+    let clock_skew = raw.clock_skew.optional(&at("clock_skew"), faults);
+    let max_token_age = raw.max_token_age.optional(&at("max_token_age"), faults);
+    let token_types = token_types(raw.token_types, &at("token_types"), faults);
+    let required_claims = required_claims(raw.required_claims, &at("required_claims"), faults);
+    let requires_token_id = match raw.jti.optional(&at("jti"), faults) {
+        None | Some(RawTokenIdRule::Ignore) => false,
+        Some(RawTokenIdRule::Require) => true,
+        Some(RawTokenIdRule::SingleUse) => {
+            faults.add(&at("jti"), "single_use is not supported yet");
+            true
+        }
+    };
+    let client_type = match raw.client_type.optional(&at("client_type"), faults) {
+        None | Some(RawClientType::Auto) => ClientTypeRule::Auto,
+        Some(RawClientType::User) => ClientTypeRule::Fixed(ClientType::User),
+        Some(RawClientType::Service) => ClientTypeRule::Fixed(ClientType::Service),
+    };
+    let user_claim = raw.user_claim.optional(&at("user_claim"), faults);
+    let user_field = raw.user_field.optional(&at("user_field"), faults);
+    if user_field.as_ref().is_some_and(String::is_empty) {
+        faults.add(&at("user_field"), "must not be empty");
+    }
+    let scope_claim = raw.scope_claim.optional(&at("scope_claim"), faults);
+    let roles_claim = raw.roles_claim.optional(&at("roles_claim"), faults);
+    let groups_claim = raw.groups_claim.optional(&at("groups_claim"), faults);
+
+    let name = name?;
+    Some(Provider {
+        issuers: [issuer?].into_iter().chain(additional_issuers).collect(),
+        algorithms,
+        claim_rules: ClaimRules {
+            audiences: audiences?,
+            clock_skew: clock_skew.map_or(Duration::from_secs(300), |skew| skew.0),
+            max_token_age: max_token_age.map(|age| age.0),
+            token_types,
+        },
+        required_claims,
+        requires_token_id,
+        identity_rules: IdentityRules {
+            provider: name.clone(),
+            user_claim: user_claim.unwrap_or_else(|| ClaimPath::name("sub")),
+            user_field: user_field.unwrap_or_else(|| "user_name".to_owned()),
+            scope_claims: scope_claim.map_or_else(
+                || vec![ClaimPath::name("scope"), ClaimPath::name("scp")],
+                |claim| vec![claim],
+            ),
+            roles_claim: roles_claim.unwrap_or_else(|| ClaimPath::name("roles")),
+            groups_claim: groups_claim.unwrap_or_else(|| ClaimPath::name("groups")),
+            client_type,
+        },
+        key_source: key_source?,
+        name,
+    })
+}
+
+struct RawSource {
+    metadata_url: Field<String>,
+    jwks_url: Field<String>,
+    jwks: Field<Value>,
+    certificates: Field<Vec<String>>,
+    cluster: Field<String>,
+    clusters: Field<BTreeMap<String, String>>,
+}
+
+fn key_source(
+    raw: RawSource,
+    issuer: Option<&str>,
+    settings: KeySettings,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<KeySource> {
+    let at = |field: &str| format!("{path}.{field}");
+    let given = [
+        !matches!(raw.metadata_url, Field::Absent),
+        !matches!(raw.jwks_url, Field::Absent),
+        !matches!(raw.jwks, Field::Absent),
+        !matches!(raw.certificates, Field::Absent),
+    ];
+    if given.into_iter().filter(|given| *given).count() != 1 {
+        faults.add(path, "must have exactly one of metadata_url, jwks_url, jwks and certificates");
+    }
+    let metadata_url = raw.metadata_url.optional(&at("metadata_url"), faults);
+    let jwks_url = raw.jwks_url.optional(&at("jwks_url"), faults);
+    let is_remote = metadata_url.is_some() || jwks_url.is_some();
+    let clusters = clusters(raw.cluster, raw.clusters, is_remote, path, faults);
+    let mut endpoint = |url: String, field: &str| match clusters.as_ref()?.endpoint(&url) {
+        Ok(endpoint) => Some(endpoint),
+        Err(fault) => {
+            faults.add(&at(field), fault.to_string());
+            None
+        }
+    };
+    let metadata = metadata_url.and_then(|url| endpoint(url, "metadata_url"));
+    let key_set = jwks_url.and_then(|url| endpoint(url, "jwks_url"));
+    let static_set = raw
+        .jwks
+        .optional(&at("jwks"), faults)
+        .and_then(|document| static_key_set(&document, &at("jwks"), faults));
+    let certificates = raw
+        .certificates
+        .optional(&at("certificates"), faults)
+        .and_then(|certificates| certificate_keys(&certificates, &at("certificates"), faults));
+    if let Some(set) = static_set.or(certificates) {
+        return Some(KeySource::Static(set));
+    }
+    let start = metadata.map(Start::Metadata).or(key_set.map(Start::KeySet))?;
+    Some(KeySource::Remote(Box::new(RemoteSource {
+        issuer: issuer?.to_owned(),
+        start,
+        clusters: clusters?,
+        settings,
+    })))
+}
+
+fn clusters(
+    one: Field<String>,
+    by_host: Field<BTreeMap<String, String>>,
+    is_needed: bool,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<Clusters> {
+    let one = one.optional(&format!("{path}.cluster"), faults);
+    let by_host = by_host.optional(&format!("{path}.clusters"), faults);
+    match (one, by_host) {
+        (Some(_), Some(_)) => {
+            faults.add(path, "must have only one of cluster and clusters");
+            None
+        }
+        (Some(cluster), None) => {
+            if cluster.is_empty() {
+                faults.add(&format!("{path}.cluster"), "must not be empty");
+            }
+            Some(Clusters::Any(cluster))
+        }
+        (None, Some(map)) => Some(Clusters::ByHost(
+            map.into_iter().map(|(host, cluster)| (host.to_ascii_lowercase(), cluster)).collect(),
+        )),
+        (None, None) => {
+            if is_needed {
+                faults.add(path, "must have cluster or clusters, on which its keys are fetched");
+            }
+            None
+        }
+    }
+}
+
+fn static_key_set(document: &Value, path: &str, faults: &mut Faults) -> Option<KeySet> {
+    match KeySet::from_value(document) {
+        Ok(set) if set.dropped() == 0 => Some(set),
+        Ok(set) => {
+            faults.add(path, format!("holds {} elements that are no JWK", set.dropped()));
+            None
+        }
+        Err(fault) => {
+            faults.add(path, fault.to_string());
+            None
+        }
+    }
+}
+
+fn certificate_keys(pems: &[String], path: &str, faults: &mut Faults) -> Option<KeySet> {
+    if pems.is_empty() {
+        faults.add(path, "must hold at least one certificate");
+    }
+    let mut keys = Vec::new();
+    for (index, pem) in pems.iter().enumerate() {
+        match certificate_key(pem) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.add(&format!("{path}[{index}]"), fault.to_string()),
+        }
+    }
+    (!keys.is_empty()).then(|| KeySet::from_keys(keys))
+}
+
+fn key_settings(
+    raw: RawKeys,
+    defaults: &KeySettings,
+    path: &str,
+    faults: &mut Faults,
+) -> KeySettings {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    let mut duration = |field: Field<_>, name: &str, default: Duration| {
+        let path = format!("{path}.{name}");
+        let value = field
+            .optional(&path, faults)
+            .map_or(default, |text: super::units::DurationText| text.0);
+        if !(SHORTEST..=LONGEST).contains(&value) {
+            faults.add(&path, "must be between 1s and 8760h");
+        }
+        value
+    };
+    let settings = KeySettings {
+        max_age: duration(raw.max_age, "max_age", defaults.max_age),
+        refresh_ahead: duration(raw.refresh_ahead, "refresh_ahead", defaults.refresh_ahead),
+        refresh_cooldown: duration(
+            raw.refresh_cooldown,
+            "refresh_cooldown",
+            defaults.refresh_cooldown,
+        ),
+        timeout: duration(raw.timeout, "timeout", defaults.timeout),
+        max_stale: duration(raw.max_stale, "max_stale", defaults.max_stale),
+        max_body: defaults.max_body,
+    };
+    let max_body = raw.max_body.optional(&format!("{path}.max_body"), faults);
+    if max_body.is_some_and(|size| size.0 == 0) {
+        faults.add(&format!("{path}.max_body"), "must not be 0");
+    }
+    if settings.timeout > Duration::from_secs(60 * 60) {
+        faults.add(&format!("{path}.timeout"), "must be at most 1h");
+    }
+    KeySettings { max_body: max_body.map_or(defaults.max_body, |size| size.0), ..settings }
+}
+
+fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Algorithm> {
+    let Some(names) = raw.optional(path, faults) else { return Algorithm::ALL.into() };
+    if names.is_empty() {
+        faults.add(path, "must hold at least one algorithm");
+    }
+    let mut algorithms = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match Algorithm::from_name(name) {
+            Some(algorithm) => algorithms.push(algorithm),
+            None => faults.add(
+                &format!("{path}[{index}]"),
+                format!(
+                    "{name:?} is not one of {}",
+                    Algorithm::ALL.map(Algorithm::name).join(", ")
+                ),
+            ),
+        }
+    }
+    algorithms
+}
+
+fn token_types(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> TokenTypes {
+    let Some(names) = raw.optional(path, faults) else { return TokenTypes::AccessTokens };
+    if names.is_empty() {
+        faults.add(path, "must hold at least one type");
+    }
+    let names: Vec<String> = names.iter().map(|name| TokenTypes::normalised(name)).collect();
+    for (index, name) in names.iter().enumerate() {
+        if TokenTypes::NEVER.contains(&name.as_str()) {
+            faults.add(&format!("{path}[{index}]"), format!("{name} is never an access token"));
+        }
+    }
+    TokenTypes::Listed(names)
+}
+
+fn required_claims(
+    raw: Field<BTreeMap<String, Value>>,
+    path: &str,
+    faults: &mut Faults,
+) -> Vec<RequiredClaim> {
+    let mut claims = Vec::new();
+    for (name, accepted) in raw.optional(path, faults).unwrap_or_default() {
+        let accepted = match accepted {
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        let is_plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+        if accepted.is_empty() || !accepted.iter().all(is_plain) {
+            faults.add(
+                &format!("{path}.{name}"),
+                "must be a string, number or boolean, or a list of them",
+            );
+        }
+        claims.push(RequiredClaim { name, accepted });
+    }
+    claims
+}
+
+fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, bool) {
+    refuse_unknown("identity.", &raw.unknown, faults);
+    let prefix = raw
+        .header_prefix
+        .optional("identity.header_prefix", faults)
+        .unwrap_or_else(|| "x-mcp-".to_owned());
+    if !is_header_name(&prefix) {
+        faults.add("identity.header_prefix", HEADER_NAME_EXPECTED);
+    }
+    let own_names = IdentityHeaders::new(&prefix, Vec::new());
+    let raw_claims = raw.claims_to_headers.optional("identity.claims_to_headers", faults);
+    let mut claims: Vec<ClaimHeader> = Vec::new();
+    for (index, raw) in raw_claims.unwrap_or_default().into_iter().enumerate() {
+        let path = format!("identity.claims_to_headers[{index}]");
+        let Some(raw) = raw.optional(&path, faults) else { continue };
+        let Some(claim) = claim_header(raw, &path, faults) else { continue };
+        if own_names.is_reserved(&claim.header) {
+            faults.add(&format!("{path}.header"), "is one of the identity headers");
+        }
+        if claims.iter().any(|other| other.header == claim.header) {
+            faults.add(&format!("{path}.header"), "is given twice");
+        }
+        claims.push(claim);
+    }
+    let forward_token =
+        raw.forward_token.optional("identity.forward_token", faults).unwrap_or(false);
+    (IdentityHeaders::new(&prefix, claims), forward_token)
+}
+
+fn claim_header(raw: RawClaimHeader, path: &str, faults: &mut Faults) -> Option<ClaimHeader> {
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    let claim = raw.claim.required(&format!("{path}.claim"), faults);
+    let header = raw.header.required(&format!("{path}.header"), faults);
+    let header = header.map(|header| header.to_ascii_lowercase());
+    if let Some(header) = &header {
+        if !is_header_name(header) {
+            faults.add(&format!("{path}.header"), HEADER_NAME_EXPECTED);
+        } else if MEANT_OTHERWISE.contains(&header.as_str()) {
+            faults.add(&format!("{path}.header"), "has another meaning in HTTP or MCP");
+        }
+    }
+    Some(ClaimHeader { claim: claim?, header: header? })
+}
+
+const HEADER_NAME_EXPECTED: &str = "must be a header name of a-z, 0-9 and -";
+
+/// Fields that a claim must not overwrite.
+const MEANT_OTHERWISE: [&str; 23] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "origin",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn details(raw: RawErrors, faults: &mut Faults) -> Details {
+    refuse_unknown("errors.", &raw.unknown, faults);
+    raw.format.not_yet("errors.format", &[json!("oauth")], faults);
+    match raw.details.optional("errors.details", faults) {
+        Some(RawDetails::None) => Details::None,
+        None | Some(RawDetails::Reason) => Details::Reason,
+        Some(RawDetails::Full) => Details::Full,
+    }
+}
+
+fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
+    for name in unknown.keys() {
+        faults.add(&format!("{prefix}{name}"), "unknown field");
+    }
+}
+
+fn secure_url(url: &str, path: &str, faults: &mut Faults) -> bool {
+    let is_secure = is_secure_url(url);
+    if !is_secure {
+        faults.add(path, "must be an absolute https URL (http only for loopback hosts)");
+    }
+    is_secure
+}
+
+fn is_provider_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+        })
+}
+
+/// A scope-token of RFC 6749 §3.3.
+fn is_scope(scope: &str) -> bool {
+    !scope.is_empty()
+        && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+}
+
+/// Underscores are left out: whoever folds them to hyphens could not tell the field apart.
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// An origin in the form in which browsers send it (RFC 6454 §6.2).
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else { return false };
+    !scheme.is_empty()
+        && !host.is_empty()
+        && origin.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+        && !host.contains(['/', '?', '#', '@', '*', ','])
+}

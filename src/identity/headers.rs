@@ -1,0 +1,135 @@
+//! Header fields that tell the upstream who is calling, and the removal of those that the client
+//! sent under the same names.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::{VerifiedIdentity, encoding};
+use crate::request::RequestHead;
+use crate::token::ClaimPath;
+
+/// The header fields of an identity.
+#[derive(Clone, Debug)]
+pub(crate) struct IdentityHeaders {
+    names: [String; 12],
+    claims: Vec<ClaimHeader>,
+    /// All of these names, in the form in which they are compared.
+    reserved: HashSet<String>,
+}
+
+/// A claim that gets a header field of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimHeader {
+    /// Where the claim stands.
+    pub claim: ClaimPath,
+    /// The field's name, in lower case.
+    pub header: String,
+}
+
+impl IdentityHeaders {
+    /// What follows the prefix.
+    const SUFFIXES: [&str; 12] = [
+        "user",
+        "user-field",
+        "subject",
+        "issuer",
+        "provider",
+        "client-id",
+        "client-type",
+        "scopes",
+        "roles",
+        "groups",
+        "token-id",
+        "token-expires",
+    ];
+
+    /// Fields under this prefix, and those of `claims`.
+    #[must_use]
+    pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
+        let names = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
+        let all = names.iter().chain(claims.iter().map(|claim| &claim.header));
+        let reserved = all.map(|name| comparable(name).into_owned()).collect();
+        Self { names, claims, reserved }
+    }
+
+    /// The names of the fields in a request that only this plugin may set. Servers that hand
+    /// fields on as variables (CGI, WSGI) take `_` for `-`, so both spellings count.
+    #[must_use]
+    pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<String> {
+        let mut forged: Vec<String> = Vec::new();
+        for name in head.names() {
+            if self.is_reserved(name) && !forged.iter().any(|known| known == name) {
+                forged.push(name.to_owned());
+            }
+        }
+        forged
+    }
+
+    /// True when only this plugin may set a field of this name.
+    #[must_use]
+    pub(crate) fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.contains(comparable(name).as_ref())
+    }
+
+    /// The fields that tell of `identity`. What it lacks has none.
+    #[must_use]
+    pub(crate) fn of(&self, identity: &VerifiedIdentity) -> Vec<(String, String)> {
+        let optional = |value: &Option<String>| value.as_deref().and_then(encoding::value);
+        let values = [
+            encoding::value(&identity.user),
+            encoding::value(&identity.user_field),
+            optional(&identity.subject),
+            optional(&identity.issuer),
+            encoding::value(&identity.provider),
+            optional(&identity.client_id),
+            encoding::value(identity.client_type.as_str()),
+            encoding::scopes(&identity.scopes),
+            encoding::list(&identity.roles),
+            encoding::list(&identity.groups),
+            optional(&identity.token_id),
+            Some(identity.token_expires.as_secs().to_string()),
+        ];
+        let claims = self
+            .claims
+            .iter()
+            .map(|own| (&own.header, own.claim.find(&identity.claims).and_then(claim_value)));
+        self.names
+            .iter()
+            .zip(values)
+            .chain(claims)
+            .filter_map(|(name, value)| Some((name.clone(), value?)))
+            .collect()
+    }
+}
+
+fn comparable(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte == b'_' || byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase().replace('_', "-"))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+fn claim_value(claim: &Value) -> Option<String> {
+    match claim {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().filter_map(plain).collect();
+            encoding::list(&items)
+        }
+        claim => encoding::value(&plain(claim)?),
+    }
+}
+
+fn plain(claim: &Value) -> Option<String> {
+    match claim {
+        Value::Null => None,
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(value) => Some(value.to_string()),
+        Value::String(value) => Some(value.clone()),
+        Value::Array(_) | Value::Object(_) => Some(URL_SAFE_NO_PAD.encode(claim.to_string())),
+    }
+}

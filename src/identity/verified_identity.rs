@@ -1,0 +1,145 @@
+//! Whom a verified token stands for.
+
+use serde_json::{Map, Value};
+
+use crate::refusal::Refusal;
+use crate::time::UnixTime;
+use crate::token::{ClaimPath, VerifiedToken};
+
+/// Which claims of a provider's tokens say whom they stand for.
+#[derive(Clone, Debug)]
+pub(crate) struct IdentityRules {
+    /// The provider's name.
+    pub provider: String,
+    /// Identifies the user.
+    pub user_claim: ClaimPath,
+    /// The field of the user record that the claim is matched with.
+    pub user_field: String,
+    /// The first that is there holds the scopes.
+    pub scope_claims: Vec<ClaimPath>,
+    /// Holds the roles.
+    pub roles_claim: ClaimPath,
+    /// Holds the groups.
+    pub groups_claim: ClaimPath,
+    /// Whether tokens stand for users or services.
+    pub client_type: ClientTypeRule,
+}
+
+/// Whether a token stands for a user or for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientType {
+    /// A program on its own behalf.
+    Service,
+    /// A person.
+    User,
+}
+
+/// How the type of a client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientTypeRule {
+    /// By the claims of the token.
+    Auto,
+    /// All tokens of the provider are of this type.
+    Fixed(ClientType),
+}
+
+/// Whom a verified token stands for. Identity headers are written from this alone, and this is
+/// made from a verified token alone.
+#[derive(Debug)]
+pub(crate) struct VerifiedIdentity {
+    pub(super) user: String,
+    pub(super) user_field: String,
+    pub(super) subject: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) provider: String,
+    pub(super) client_id: Option<String>,
+    pub(super) client_type: ClientType,
+    pub(super) scopes: Vec<String>,
+    pub(super) roles: Vec<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) token_id: Option<String>,
+    pub(super) token_expires: UnixTime,
+    pub(super) claims: Map<String, Value>,
+}
+
+impl VerifiedIdentity {
+    /// Reads the identity out of a token.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::MissingClaim`] when the user claim is missing, empty, or neither a string nor an
+    /// integer.
+    pub(crate) fn of_token(token: VerifiedToken, rules: &IdentityRules) -> Result<Self, Refusal> {
+        let claims = token.claims();
+        let user = match rules.user_claim.find(claims) {
+            Some(Value::String(user)) if !user.is_empty() => user.clone(),
+            Some(Value::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
+            _ => return Err(Refusal::MissingClaim { claim: rules.user_claim.to_string() }),
+        };
+        let client_id = ["azp", "client_id", "appid", "cid"]
+            .into_iter()
+            .find_map(|name| token.string(name))
+            .map(str::to_owned);
+        let client_type = match rules.client_type {
+            ClientTypeRule::Fixed(client_type) => client_type,
+            ClientTypeRule::Auto => client_type(&token, client_id.as_deref()),
+        };
+        let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
+        Ok(Self {
+            user,
+            user_field: rules.user_field.clone(),
+            subject: token.string("sub").map(str::to_owned),
+            issuer: token.string("iss").map(str::to_owned),
+            provider: rules.provider.clone(),
+            client_id,
+            client_type,
+            scopes: scopes(scope_claim),
+            roles: strings(rules.roles_claim.find(claims)),
+            groups: strings(rules.groups_claim.find(claims)),
+            token_id: token.string("jti").map(str::to_owned),
+            token_expires: token.expires(),
+            claims: token.into_claims(),
+        })
+    }
+}
+
+impl ClientType {
+    /// As headers and configuration spell it.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::User => "user",
+        }
+    }
+}
+
+/// A token that a client got for itself names the client as its subject, or says so: Entra ID in
+/// `idtyp`, Auth0 in `gty`.
+fn client_type(token: &VerifiedToken, client_id: Option<&str>) -> ClientType {
+    let is_own_subject = client_id.is_some() && token.string("sub") == client_id;
+    let is_service = is_own_subject
+        || token.string("idtyp") == Some("app")
+        || token.string("gty") == Some("client-credentials");
+    if is_service { ClientType::Service } else { ClientType::User }
+}
+
+/// A space-separated string (RFC 8693 §4.2), or an array as some providers have it.
+fn scopes(claim: Option<&Value>) -> Vec<String> {
+    match claim {
+        Some(Value::String(scopes)) => {
+            scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+        }
+        claim => strings(claim),
+    }
+}
+
+fn strings(claim: Option<&Value>) -> Vec<String> {
+    match claim {
+        Some(Value::String(value)) => vec![value.clone()],
+        Some(Value::Array(values)) => {
+            values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}

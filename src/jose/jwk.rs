@@ -1,0 +1,231 @@
+//! One key with what its publisher says of it (RFC 7517 §4).
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value};
+
+use super::public_key::Curve;
+use super::{Algorithm, ProtectedHeader, PublicKey, UnusableKey};
+
+/// A key of a key set. A key that cannot be used is kept with the reason: a token that names it
+/// is then refused for that reason, and not as if the key had never been published.
+#[derive(Clone, Debug)]
+pub(crate) struct Jwk {
+    pub(super) identifiers: Identifiers,
+    pub(super) public_key: Result<PublicKey, UnusableKey>,
+    /// `alg`, when the publisher binds the key to one algorithm (RFC 7517 §4.4).
+    pub(super) algorithm: Option<String>,
+    /// `use` (RFC 7517 §4.2).
+    pub(super) public_key_use: Option<String>,
+    /// `key_ops` (RFC 7517 §4.3).
+    pub(super) operations: Option<Vec<String>>,
+    pub(super) from_certificate: bool,
+}
+
+/// The names that a key answers to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identifiers {
+    /// Values of `kid` that name this key; none, when the publisher gave it no name.
+    pub(super) kids: Vec<String>,
+    /// `x5t` (RFC 7517 §4.8).
+    pub(super) sha1_thumbprint: Option<String>,
+    /// `x5t#S256` (RFC 7517 §4.9).
+    pub(super) sha256_thumbprint: Option<String>,
+}
+
+impl Jwk {
+    /// Reads one element of `keys`.
+    ///
+    /// # Errors
+    ///
+    /// The value is no object with a `kty`, or a member that all keys share has a wrong type: it
+    /// cannot be told what it says.
+    pub(crate) fn from_json(value: &Value) -> Result<Self, NoJwk> {
+        let members = value.as_object().ok_or(NoJwk)?;
+        let kty = string(members, "kty")?.ok_or(NoJwk)?;
+        Ok(Self {
+            identifiers: Identifiers {
+                kids: string(members, "kid")?.into_iter().collect(),
+                sha1_thumbprint: string(members, "x5t")?,
+                sha256_thumbprint: string(members, "x5t#S256")?,
+            },
+            public_key: public_key(&kty, members),
+            algorithm: string(members, "alg")?,
+            public_key_use: string(members, "use")?,
+            operations: strings(members, "key_ops")?,
+            from_certificate: false,
+        })
+    }
+
+    /// The first value of `kid` that names this key.
+    #[must_use]
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.identifiers.kids.first().map(String::as_str)
+    }
+
+    /// True when this key is tried also for a token that names a key nobody has: its publisher
+    /// gave it no name, or none that could be known to the issuer of the token.
+    pub(crate) fn answers_to_any_name(&self) -> bool {
+        self.from_certificate || self.identifiers.kids.is_empty()
+    }
+
+    /// True when the token names this key, by `kid` if it has one, else by thumbprint.
+    pub(crate) fn is_named_by(&self, header: &ProtectedHeader) -> bool {
+        if let Some(kid) = header.kid() {
+            return self.identifiers.kids.iter().any(|own| own == kid);
+        }
+        named(&self.identifiers.sha256_thumbprint, header.sha256_thumbprint())
+            || named(&self.identifiers.sha1_thumbprint, header.sha1_thumbprint())
+    }
+
+    /// The key, if it may verify signatures of `algorithm`.
+    ///
+    /// # Errors
+    ///
+    /// It is unusable, or what its publisher says of it rules that out.
+    pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Result<&PublicKey, Misfit> {
+        let key = self.public_key.as_ref().map_err(|why| Misfit::Unusable(why.clone()))?;
+        if !key.fits(algorithm) {
+            return Err(Misfit::Type { algorithm });
+        }
+        if let Some(own) = &self.algorithm
+            && Algorithm::from_name(own) != Some(algorithm)
+        {
+            return Err(Misfit::Algorithm { own: own.clone(), algorithm });
+        }
+        self.is_for_signatures()?;
+        Ok(key)
+    }
+
+    /// True when some algorithm could be verified with this key.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.public_key.as_ref().is_ok_and(|key| {
+            Algorithm::ALL.into_iter().any(|algorithm| {
+                key.fits(algorithm)
+                    && self
+                        .algorithm
+                        .as_ref()
+                        .is_none_or(|own| Algorithm::from_name(own) == Some(algorithm))
+            })
+        }) && self.is_for_signatures().is_ok()
+    }
+
+    fn is_for_signatures(&self) -> Result<(), Misfit> {
+        if let Some(other) = self.public_key_use.as_ref().filter(|value| *value != "sig") {
+            return Err(Misfit::Use(other.clone()));
+        }
+        match &self.operations {
+            Some(operations) if operations.iter().all(|operation| operation != "verify") => {
+                Err(Misfit::Operations)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a key that was found may not verify this token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// Its `alg` is another one than the token's.
+    Algorithm {
+        /// The key's `alg`.
+        own: String,
+        /// The token's.
+        algorithm: Algorithm,
+    },
+    /// Its `key_ops` lack `verify`.
+    Operations,
+    /// Its type or curve is not that of the token's algorithm.
+    Type {
+        /// The token's algorithm.
+        algorithm: Algorithm,
+    },
+    /// It can verify nothing here.
+    Unusable(UnusableKey),
+    /// Its `use` is not `sig`.
+    Use(String),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm { own, algorithm } => {
+                write!(f, "the key is for {own}, the token says {algorithm}")
+            }
+            Self::Operations => f.write_str("its key_ops lack verify"),
+            Self::Type { algorithm } => write!(f, "its type or curve is not that of {algorithm}"),
+            Self::Unusable(why) => why.fmt(f),
+            Self::Use(other) => write!(f, "its use is {other}, not sig"),
+        }
+    }
+}
+
+/// A value in `keys` that is no JWK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoJwk;
+
+fn public_key(kty: &str, members: &Map<String, Value>) -> Result<PublicKey, UnusableKey> {
+    match kty {
+        "RSA" => PublicKey::rsa(&bytes(members, "n")?, &bytes(members, "e")?),
+        "EC" => {
+            let name = text(members, "crv")?;
+            let curve =
+                Curve::from_name(name).ok_or_else(|| UnusableKey::Type(format!("EC {name}")))?;
+            let length = curve.coordinate_length();
+            let x = coordinate(&bytes(members, "x")?, length)?;
+            let y = coordinate(&bytes(members, "y")?, length)?;
+            // SEC 1 §2.3.3: 4 stands for an uncompressed point.
+            PublicKey::elliptic(curve, &[&[4][..], &x, &y].concat())
+        }
+        "OKP" => match text(members, "crv")? {
+            "Ed25519" => PublicKey::ed25519(&bytes(members, "x")?),
+            other => Err(UnusableKey::Type(format!("OKP {other}"))),
+        },
+        other => Err(UnusableKey::Type(other.to_owned())),
+    }
+}
+
+/// Left-pads a coordinate that its publisher shortened against RFC 7518 §6.2.1.2.
+fn coordinate(bytes: &[u8], length: usize) -> Result<Vec<u8>, UnusableKey> {
+    let padding = length.checked_sub(bytes.len()).ok_or(UnusableKey::Material)?;
+    Ok([&vec![0; padding], bytes].concat())
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, UnusableKey> {
+    members.get(name).and_then(Value::as_str).ok_or(UnusableKey::Member(name))
+}
+
+/// Keys are read more leniently than tokens: some publishers pad.
+fn bytes(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, UnusableKey> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &URL_SAFE,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    LENIENT.decode(text(members, name)?).map_err(|_| UnusableKey::Member(name))
+}
+
+fn string(members: &Map<String, Value>, name: &str) -> Result<Option<String>, NoJwk> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(value)) => Ok(Some(value.clone())),
+        Some(_) => Err(NoJwk),
+    }
+}
+
+fn strings(members: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, NoJwk> {
+    let Some(value) = members.get(name) else { return Ok(None) };
+    value
+        .as_array()
+        .ok_or(NoJwk)?
+        .iter()
+        .map(|element| element.as_str().map(str::to_owned).ok_or(NoJwk))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+fn named(own: &Option<String>, wanted: Option<&str>) -> bool {
+    matches!((own, wanted), (Some(own), Some(wanted)) if own == wanted)
+}

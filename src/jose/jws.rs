@@ -1,0 +1,252 @@
+//! The compact serialisation of a JWS (RFC 7515 §7.1): split, decoded and read strictly, and not
+//! yet believed.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::json::{self, JsonFault};
+
+/// A well-formed JWS whose payload is a JSON object. Its signature has not been verified.
+#[derive(Debug)]
+pub(crate) struct CompactJws {
+    token: String,
+    signing_input_length: usize,
+    header: ProtectedHeader,
+    payload: Map<String, Value>,
+    signature: Vec<u8>,
+}
+
+impl CompactJws {
+    /// Reads a token.
+    ///
+    /// # Errors
+    ///
+    /// It is not three segments of base64url (without padding, without stray bits), or the first
+    /// two are no JSON objects that name each member once, or a member of the header that is
+    /// needed here has a wrong type.
+    pub(crate) fn parse(token: &str) -> Result<Self, MalformedToken> {
+        let segments: Vec<&str> = token.splitn(4, '.').collect();
+        let [header, payload, signature] = segments.as_slice() else {
+            return Err(MalformedToken::Segments);
+        };
+        Ok(Self {
+            signing_input_length: header.len() + 1 + payload.len(),
+            header: ProtectedHeader::from_members(object(Segment::Header, header)?)?,
+            payload: object(Segment::Payload, payload)?,
+            signature: decode(Segment::Signature, signature)?,
+            token: token.to_owned(),
+        })
+    }
+
+    /// What the signature is made over (RFC 7515 §5.1).
+    #[must_use]
+    pub(crate) fn signing_input(&self) -> &[u8] {
+        self.token.as_bytes().get(..self.signing_input_length).unwrap_or_default()
+    }
+
+    /// The signature's bytes; empty for an unsecured JWS.
+    #[must_use]
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The protected header.
+    #[must_use]
+    pub(crate) fn header(&self) -> &ProtectedHeader {
+        &self.header
+    }
+
+    /// The members of the payload, which nobody has vouched for yet.
+    #[must_use]
+    pub(crate) fn unverified_payload(&self) -> &Map<String, Value> {
+        &self.payload
+    }
+
+    /// The members of the payload.
+    pub(crate) fn into_payload(self) -> Map<String, Value> {
+        self.payload
+    }
+}
+
+/// The members of a protected header that decide something here. Keys that a token brings along
+/// (`jwk`, `jku`, `x5c`, `x5u`) are not among them: they would let it vouch for itself.
+#[derive(Debug)]
+pub(crate) struct ProtectedHeader {
+    algorithm: String,
+    kid: Option<String>,
+    sha1_thumbprint: Option<String>,
+    sha256_thumbprint: Option<String>,
+    token_type: TokenType,
+    critical: Option<String>,
+    has_nonce: bool,
+}
+
+/// What `typ` says (RFC 7515 §4.1.9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenType {
+    Absent,
+    Named(String),
+    NoString,
+}
+
+impl ProtectedHeader {
+    fn from_members(members: Map<String, Value>) -> Result<Self, MalformedToken> {
+        Ok(Self {
+            algorithm: string(&members, "alg")?.ok_or(MalformedToken::HeaderMember("alg"))?,
+            kid: string(&members, "kid")?,
+            sha1_thumbprint: string(&members, "x5t")?,
+            sha256_thumbprint: string(&members, "x5t#S256")?,
+            token_type: match members.get("typ") {
+                None => TokenType::Absent,
+                Some(Value::String(name)) => TokenType::Named(name.clone()),
+                Some(_) => TokenType::NoString,
+            },
+            critical: critical(&members),
+            has_nonce: members.contains_key("nonce"),
+        })
+    }
+
+    /// The value of `alg`.
+    #[must_use]
+    pub(crate) fn algorithm(&self) -> &str {
+        &self.algorithm
+    }
+
+    /// The value of `kid`.
+    #[must_use]
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The value of `x5t`.
+    #[must_use]
+    pub(crate) fn sha1_thumbprint(&self) -> Option<&str> {
+        self.sha1_thumbprint.as_deref()
+    }
+
+    /// The value of `x5t#S256`.
+    #[must_use]
+    pub(crate) fn sha256_thumbprint(&self) -> Option<&str> {
+        self.sha256_thumbprint.as_deref()
+    }
+
+    /// True when the token names its key, in whatever way.
+    pub(crate) fn names_a_key(&self) -> bool {
+        self.kid.is_some() || self.sha1_thumbprint.is_some() || self.sha256_thumbprint.is_some()
+    }
+
+    pub(crate) fn token_type(&self) -> &TokenType {
+        &self.token_type
+    }
+
+    /// A member that must be understood to process this token and is not: anything in `crit`
+    /// (RFC 7515 §4.1.11), and an unencoded payload (RFC 7797 §3).
+    pub(crate) fn critical(&self) -> Option<&str> {
+        self.critical.as_deref()
+    }
+
+    /// True when there is a `nonce`: Microsoft puts one into tokens for its own services.
+    pub(crate) fn has_nonce(&self) -> bool {
+        self.has_nonce
+    }
+}
+
+/// Why a token is no JWS that could be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MalformedToken {
+    /// A segment is no base64url without padding.
+    Base64(Segment),
+    /// A header member is missing or has a wrong type.
+    HeaderMember(&'static str),
+    /// A segment is no JSON.
+    Json(Segment),
+    /// A segment holds JSON, but no object.
+    NoObject(Segment),
+    /// A member is named twice.
+    Repeated(Segment, String),
+    /// It is not three segments: no JWS, or a JWE, or an opaque token.
+    Segments,
+    /// The signature is empty though the algorithm makes one.
+    Unsigned,
+    /// It is longer than the configured number of bytes.
+    TooLong {
+        /// `max_token_size`, in bytes.
+        limit: usize,
+    },
+}
+
+/// A part of a compact JWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    /// The first.
+    Header,
+    /// The second.
+    Payload,
+    /// The third.
+    Signature,
+}
+
+impl fmt::Display for MalformedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base64(segment) => write!(f, "its {segment} is not base64url"),
+            Self::HeaderMember(name) => {
+                write!(f, "the member {name} of its header is missing or no string")
+            }
+            Self::Json(segment) => write!(f, "its {segment} is not JSON"),
+            Self::NoObject(segment) => write!(f, "its {segment} is not a JSON object"),
+            Self::Repeated(segment, _) => write!(f, "its {segment} names a member twice"),
+            Self::Segments => f.write_str("it is not a JWS in compact form"),
+            Self::Unsigned => f.write_str("its signature is empty"),
+            Self::TooLong { limit } => write!(f, "it is longer than {limit} bytes"),
+        }
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Payload => "payload",
+            Self::Signature => "signature",
+        })
+    }
+}
+
+fn decode(segment: Segment, text: &str) -> Result<Vec<u8>, MalformedToken> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedToken::Base64(segment))
+}
+
+fn object(segment: Segment, text: &str) -> Result<Map<String, Value>, MalformedToken> {
+    match json::parse_strict(&decode(segment, text)?) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(MalformedToken::NoObject(segment)),
+        Err(JsonFault::Repeated(path)) => Err(MalformedToken::Repeated(segment, path)),
+        Err(JsonFault::Syntax) => Err(MalformedToken::Json(segment)),
+    }
+}
+
+fn string(
+    members: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<String>, MalformedToken> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(value)) => Ok(Some(value.clone())),
+        Some(_) => Err(MalformedToken::HeaderMember(name)),
+    }
+}
+
+fn critical(members: &Map<String, Value>) -> Option<String> {
+    if let Some(names) = members.get("crit") {
+        let first = names.as_array().and_then(|names| names.first()).and_then(Value::as_str);
+        return Some(first.unwrap_or("crit").to_owned());
+    }
+    match members.get("b64") {
+        None | Some(Value::Bool(true)) => None,
+        Some(_) => Some("b64".to_owned()),
+    }
+}

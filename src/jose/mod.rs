@@ -1,0 +1,17 @@
+//! JOSE: compact JWS, keys from JWKs and certificates, algorithms, and the seam behind which
+//! signatures are verified. Knows nothing of issuers, claims or time.
+
+mod algorithm;
+mod certificate;
+mod jwk;
+mod jws;
+mod public_key;
+mod verifier;
+
+pub(crate) use algorithm::Algorithm;
+pub(crate) use certificate::certificate_key;
+pub(crate) use jwk::{Jwk, Misfit};
+pub(crate) use jws::TokenType;
+pub(crate) use jws::{CompactJws, MalformedToken, ProtectedHeader};
+pub(crate) use public_key::{PublicKey, UnusableKey};
+pub(crate) use verifier::{PureRust, SignatureVerifier};

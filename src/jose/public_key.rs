@@ -1,0 +1,158 @@
+//! Public keys that can verify a signature.
+
+use std::fmt;
+
+use jwt_compact::alg::{Ed25519, RsaPublicKey};
+use jwt_compact::jwk::JsonWebKey;
+
+use super::Algorithm;
+
+/// A public key of a type, curve and size that this crate accepts.
+#[derive(Clone)]
+pub(crate) enum PublicKey {
+    /// RSA with a modulus of 2048 to 4096 bits.
+    Rsa(Box<RsaPublicKey>),
+    /// A point on P-256.
+    P256(Box<p256::ecdsa::VerifyingKey>),
+    /// A point on P-384.
+    P384(Box<p384::ecdsa::VerifyingKey>),
+    /// A point on P-521.
+    P521(Box<p521::ecdsa::VerifyingKey>),
+    /// An Ed25519 key.
+    Ed25519(Box<<Ed25519 as jwt_compact::Algorithm>::VerifyingKey>),
+}
+
+/// A curve of RFC 7518 §6.2.1.1.
+#[derive(Clone, Copy)]
+pub(super) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl PublicKey {
+    /// Smallest RSA modulus (RFC 7518 §3.3, §3.5).
+    const RSA_MIN_BITS: usize = 2048;
+    /// Largest RSA modulus: what one verification costs must stay bounded.
+    const RSA_MAX_BITS: usize = 4096;
+
+    /// An RSA key of big-endian modulus and exponent.
+    pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, UnusableKey> {
+        let bits = bit_length(modulus);
+        if !(Self::RSA_MIN_BITS..=Self::RSA_MAX_BITS).contains(&bits) {
+            return Err(UnusableKey::RsaSize(bits));
+        }
+        let jwk = JsonWebKey::Rsa {
+            modulus: modulus.into(),
+            public_exponent: exponent.into(),
+            private_parts: None,
+        };
+        RsaPublicKey::try_from(&jwk)
+            .map(|key| Self::Rsa(Box::new(key)))
+            .map_err(|_| UnusableKey::Material)
+    }
+
+    /// A point in SEC 1 encoding.
+    pub(super) fn elliptic(curve: Curve, point: &[u8]) -> Result<Self, UnusableKey> {
+        let key = match curve {
+            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .map(|key| Self::P256(Box::new(key))),
+            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .map(|key| Self::P384(Box::new(key))),
+            Curve::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .map(|key| Self::P521(Box::new(key))),
+        };
+        key.map_err(|_| UnusableKey::Material)
+    }
+
+    /// The 32 bytes of an Ed25519 key.
+    pub(super) fn ed25519(bytes: &[u8]) -> Result<Self, UnusableKey> {
+        <Ed25519 as jwt_compact::Algorithm>::VerifyingKey::from_slice(bytes)
+            .map(|key| Self::Ed25519(Box::new(key)))
+            .map_err(|_| UnusableKey::Material)
+    }
+
+    /// True when signatures of `algorithm` are made with keys of this type and curve. A key is
+    /// never used by what a token says of it (RFC 8725 §3.1).
+    #[must_use]
+    pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Rsa(_) => matches!(
+                algorithm,
+                Algorithm::Rs256
+                    | Algorithm::Rs384
+                    | Algorithm::Rs512
+                    | Algorithm::Ps256
+                    | Algorithm::Ps384
+                    | Algorithm::Ps512
+            ),
+            Self::P256(_) => algorithm == Algorithm::Es256,
+            Self::P384(_) => algorithm == Algorithm::Es384,
+            Self::P521(_) => algorithm == Algorithm::Es512,
+            Self::Ed25519(_) => algorithm == Algorithm::EdDsa,
+        }
+    }
+}
+
+impl Curve {
+    /// Length of a coordinate in bytes.
+    pub(super) fn coordinate_length(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "P-256" => Some(Self::P256),
+            "P-384" => Some(Self::P384),
+            "P-521" => Some(Self::P521),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rsa(_) => "RSA",
+            Self::P256(_) => "P-256",
+            Self::P384(_) => "P-384",
+            Self::P521(_) => "P-521",
+            Self::Ed25519(_) => "Ed25519",
+        })
+    }
+}
+
+/// Why a key of a key set or a certificate cannot verify anything here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UnusableKey {
+    /// A member that the key type needs is missing or no base64url.
+    Member(&'static str),
+    /// The values are no key of that type (a point off the curve, an even modulus, …).
+    Material,
+    /// An RSA modulus of this many bits: below 2048, or above 4096.
+    RsaSize(usize),
+    /// A key type or curve that this crate does not verify with.
+    Type(String),
+}
+
+impl fmt::Display for UnusableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(name) => write!(f, "its {name} is missing or malformed"),
+            Self::Material => f.write_str("its values are no valid public key"),
+            Self::RsaSize(bits) => write!(f, "its RSA modulus has {bits} bits, not 2048 to 4096"),
+            Self::Type(name) => write!(f, "its type {name} is not supported"),
+        }
+    }
+}
+
+fn bit_length(big_endian: &[u8]) -> usize {
+    let Some(first) = big_endian.iter().position(|&byte| byte != 0) else { return 0 };
+    let significant = big_endian.get(first..).unwrap_or_default();
+    let leading_zeros = significant.first().map_or(0, |byte| byte.leading_zeros());
+    significant.len() * 8 - usize::try_from(leading_zeros).unwrap_or(0)
+}

@@ -1,0 +1,66 @@
+//! The one seam behind which signatures are verified.
+
+use jwt_compact::alg::{Ed25519, Es256, Rsa};
+use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
+use p384::ecdsa::signature::Verifier as _;
+
+use super::{Algorithm, PublicKey};
+
+/// Verifies one signature with one key. Implementations decide nothing else: which key may serve
+/// which algorithm was settled before.
+pub(crate) trait SignatureVerifier {
+    /// True only when `signature` is a signature of `message` under `key` and `algorithm`.
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool;
+}
+
+/// Verifies in Rust, in the sandbox: jwt-compact, and p384 and p521 for the curves it lacks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PureRust;
+
+impl SignatureVerifier for PureRust {
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        match (key, algorithm) {
+            (PublicKey::Rsa(key), Algorithm::Rs256) => by(Rsa::rs256(), &**key, message, signature),
+            (PublicKey::Rsa(key), Algorithm::Rs384) => by(Rsa::rs384(), &**key, message, signature),
+            (PublicKey::Rsa(key), Algorithm::Rs512) => by(Rsa::rs512(), &**key, message, signature),
+            (PublicKey::Rsa(key), Algorithm::Ps256) => by(Rsa::ps256(), &**key, message, signature),
+            (PublicKey::Rsa(key), Algorithm::Ps384) => by(Rsa::ps384(), &**key, message, signature),
+            (PublicKey::Rsa(key), Algorithm::Ps512) => by(Rsa::ps512(), &**key, message, signature),
+            (PublicKey::P256(key), Algorithm::Es256) => by(Es256, &**key, message, signature),
+            (PublicKey::P384(key), Algorithm::Es384) => {
+                p384::ecdsa::Signature::from_slice(signature)
+                    .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
+            (PublicKey::P521(key), Algorithm::Es512) => {
+                p521::ecdsa::Signature::from_slice(signature)
+                    .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
+            (PublicKey::Ed25519(key), Algorithm::EdDsa) => by(Ed25519, &**key, message, signature),
+            _ => false,
+        }
+    }
+}
+
+fn by<A: JwtAlgorithm>(
+    algorithm: A,
+    key: &A::VerifyingKey,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    // jwt-compact's own token type checks the length; some signature types panic without.
+    A::Signature::LENGTH.is_none_or(|length| length.get() == signature.len())
+        && A::Signature::try_from_slice(signature)
+            .is_ok_and(|signature| algorithm.verify_signature(&signature, key, message))
+}

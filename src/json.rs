@@ -1,0 +1,164 @@
+//! Strict JSON: like `serde_json`, but an object that names a member twice is not read as if it
+//! named it once (RFC 7515 §4, RFC 7519 §4).
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// Reads one JSON text and refuses repeated members at every depth.
+///
+/// # Errors
+///
+/// The text is no JSON (also when it nests deeper than 128 levels), or a member is repeated.
+pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
+    let (value, mut repeated) = parse_reporting(text).map_err(|_| JsonFault::Syntax)?;
+    match repeated.pop() {
+        Some(path) => Err(JsonFault::Repeated(path)),
+        None => Ok(value),
+    }
+}
+
+/// Reads one JSON text and returns the paths of all repeated members beside the value, in which
+/// the last of them stands.
+///
+/// # Errors
+///
+/// The text is no JSON.
+pub(crate) fn parse_reporting(text: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
+    let repeated = RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Node { place: Place::Root, repeated: &repeated }.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok((value, repeated.into_inner()))
+}
+
+/// Why a text was not accepted as strict JSON.
+#[derive(Debug)]
+pub(crate) enum JsonFault {
+    /// The path of a member that its object names more than once.
+    Repeated(String),
+    /// The text is no JSON.
+    Syntax,
+}
+
+/// Where a value stands, for the path of a repeated member. Built on the stack, so that reading
+/// costs no allocation for it.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Member(&'a Self, &'a str),
+    Element(&'a Self, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Self::Root, name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Element(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+struct Node<'a> {
+    place: Place<'a>,
+    repeated: &'a RefCell<Vec<String>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(value) = elements.next_element_seed(Node {
+            place: Place::Element(&self.place, array.len()),
+            repeated: self.repeated,
+        })? {
+            array.push(value);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let place = Place::Member(&self.place, &name);
+            let value = members.next_value_seed(Node { place, repeated: self.repeated })?;
+            if object.contains_key(&name) {
+                self.repeated.try_borrow_mut().map_err(A::Error::custom)?.push(place.to_string());
+            }
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_named_twice_is_reported_with_its_path() {
+        let (_, repeated) = parse_reporting(br#"{"a":[{"b":1},{"b":1,"b":2}],"a":3}"#).unwrap();
+        assert_eq!(repeated, ["a[1].b", "a"]);
+    }
+
+    #[test]
+    fn an_escaped_spelling_of_a_name_is_the_same_name() {
+        assert!(matches!(
+            parse_strict(br#"{"iss":"a","i\u0073s":"b"}"#),
+            Err(JsonFault::Repeated(path)) if path == "iss"
+        ));
+    }
+
+    #[test]
+    fn what_is_no_single_json_text_is_refused() {
+        let deep = [b"[".repeat(200_000), b"]".repeat(200_000)].concat();
+        for text in [&b""[..], b"{", b"{}x", b"\xff", b"{\"a\":1e999}", b"\"\xff\"", &deep] {
+            assert!(matches!(parse_strict(text), Err(JsonFault::Syntax)));
+        }
+    }
+}

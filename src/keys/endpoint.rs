@@ -1,0 +1,190 @@
+//! URLs that are called, and the Envoy clusters on which they are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+
+/// The clusters on which a provider's hosts may be called. A host without one is never called,
+/// whatever a discovery document says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Clusters {
+    /// Every URL is called on this one.
+    Any(String),
+    /// `host` or `host:port`, in lower case, to cluster.
+    ByHost(BTreeMap<String, String>),
+}
+
+/// A URL with the cluster on which it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    cluster: String,
+    scheme: String,
+    authority: String,
+    path: String,
+}
+
+impl Clusters {
+    /// Resolves a URL.
+    ///
+    /// # Errors
+    ///
+    /// It is no absolute URL without user, password and fragment; or it is neither https nor on a
+    /// loopback host; or its host has no cluster.
+    pub(crate) fn endpoint(&self, url: &str) -> Result<Endpoint, EndpointFault> {
+        let uri = secure_uri(url)?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(EndpointFault::NoUrl);
+        };
+        let host = authority.host().to_ascii_lowercase();
+        let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        let cluster = match self {
+            Self::Any(cluster) => Some(cluster),
+            Self::ByHost(map) => map.get(&format!("{host}:{port}")).or_else(|| map.get(&host)),
+        };
+        Ok(Endpoint {
+            cluster: cluster.cloned().ok_or(EndpointFault::NoCluster { host })?,
+            scheme: scheme.to_owned(),
+            authority: authority.as_str().to_owned(),
+            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+        })
+    }
+}
+
+impl Endpoint {
+    /// The Envoy cluster.
+    #[must_use]
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Pseudo-header and header fields of a GET for a JSON document.
+    #[must_use]
+    pub(crate) fn get_request(&self) -> Vec<(&str, &str)> {
+        vec![
+            (":method", "GET"),
+            (":scheme", &self.scheme),
+            (":authority", &self.authority),
+            (":path", &self.path),
+            ("accept", "application/json"),
+            ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
+        ]
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Why a URL is not called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointFault {
+    /// It is plain http and its host is not a loopback one.
+    Insecure,
+    /// No cluster is configured for this host.
+    NoCluster {
+        /// The host, in lower case.
+        host: String,
+    },
+    /// It is no absolute http or https URL, or it holds a user, password or fragment.
+    NoUrl,
+}
+
+impl fmt::Display for EndpointFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Insecure => f.write_str("must be https (http only for loopback hosts)"),
+            Self::NoCluster { host } => {
+                write!(f, "no cluster is configured for its host {host}")
+            }
+            Self::NoUrl => f.write_str(
+                "must be an absolute URL without user, password and fragment, such as https://host/path",
+            ),
+        }
+    }
+}
+
+/// True for an absolute https URL, or an http one of a loopback host.
+#[must_use]
+pub(crate) fn is_secure_url(url: &str) -> bool {
+    secure_uri(url).is_ok()
+}
+
+fn secure_uri(url: &str) -> Result<Uri, EndpointFault> {
+    // What RFC 3986 does not allow in a URL, `http::Uri` partly does; it also forgets fragments.
+    let is_foreign = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}#".contains(&byte);
+    if url.bytes().any(is_foreign) {
+        return Err(EndpointFault::NoUrl);
+    }
+    let uri: Uri = url.parse().map_err(|_| EndpointFault::NoUrl)?;
+    let authority = uri.authority().ok_or(EndpointFault::NoUrl)?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(EndpointFault::NoUrl);
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if is_loopback(authority.host()) => Ok(uri),
+        Some("http") => Err(EndpointFault::Insecure),
+        _ => Err(EndpointFault::NoUrl),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_hosts_only() {
+        for url in
+            ["https://a.example/x", "http://localhost:1/", "http://127.8.0.1/", "http://[::1]:80/x"]
+        {
+            assert!(is_secure_url(url), "{url}");
+        }
+        for url in [
+            "http://a.example/",
+            "http://localhost.a.example/",
+            "http://127.0.0.1.a.example/",
+            "http://[::2]/",
+            "http://127.0.0.1@a.example/",
+            "ftp://localhost/",
+            "//localhost/",
+            "/path",
+            "https://",
+            "https://a.example/#x",
+            "https://user@a.example/",
+            "",
+        ] {
+            assert!(!is_secure_url(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_port_is_found_before_the_bare_host_and_others_have_no_cluster() {
+        let map = [("a.example", "plain"), ("a.example:8443", "special"), ("b.example:443", "b")];
+        let clusters = Clusters::ByHost(
+            map.map(|(host, cluster)| (host.to_owned(), cluster.to_owned())).into(),
+        );
+        for (url, cluster) in [
+            ("https://A.example/x", Some("plain")),
+            ("https://a.example:8443/x", Some("special")),
+            ("https://b.example/x", Some("b")),
+            ("https://b.example:444/x", None),
+            ("https://c.example/x", None),
+        ] {
+            assert_eq!(
+                clusters.endpoint(url).ok().map(|found| found.cluster),
+                cluster.map(str::to_owned)
+            );
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! How long an answer may be used, by what its server says (RFC 9111 §5.2.2).
+
+use std::time::Duration;
+
+/// Bounds within which a provider's `max-age` is honoured.
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The lifetime that `Cache-Control` states, or `default` when it states none.
+pub(super) fn lifetime(cache_control: Option<&str>, default: Duration) -> Duration {
+    cache_control.and_then(max_age).map_or(default, |age| age.clamp(SHORTEST, LONGEST))
+}
+
+fn max_age(cache_control: &str) -> Option<Duration> {
+    cache_control.split(',').find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        if !name.trim().eq_ignore_ascii_case("max-age") {
+            return None;
+        }
+        let seconds = value.trim().trim_matches('"');
+        if seconds.is_empty() || !seconds.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        // RFC 9111 §1.2.2: a number too large to represent counts as the largest.
+        Some(Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn max_age_is_honoured_between_a_minute_and_a_day() {
+        let default = Duration::from_secs(600);
+        for (header, seconds) in [
+            (None, 600),
+            (Some("no-transform"), 600),
+            (Some("max-age=abc"), 600),
+            (Some("public, max-age=3600, must-revalidate"), 3600),
+            (Some("Max-Age=\"120\""), 120),
+            (Some("s-maxage=5, max-age = 90"), 90),
+            (Some("max-age=0"), 60),
+            (Some("max-age=604800"), 86_400),
+            (Some("max-age=99999999999999999999999"), 86_400),
+        ] {
+            assert_eq!(lifetime(header, default), Duration::from_secs(seconds), "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How the workers' common knowledge stands in shared data. Whoever shares the process may write
+//! there, so what is read is decoded strictly and, if it is not ours, discarded.
+
+use super::{KeySet, KeyState, Published, RemoteSource};
+
+/// The names under which a source's state and key set stand in shared data.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedNames {
+    /// The state, written by compare-and-swap.
+    pub state: String,
+    /// The key set.
+    pub key_set: String,
+}
+
+impl SharedNames {
+    /// Names that only this plugin uses, and only for sources that are the same in all respects.
+    #[must_use]
+    pub(crate) fn of(source: &RemoteSource) -> Self {
+        let fingerprint = source.fingerprint();
+        let name = |what| format!("mcp-federated-auth/1/{fingerprint}/{what}");
+        Self { state: name("state"), key_set: name("key-set") }
+    }
+}
+
+/// Most bytes of an encoded state. What discovery found is its only part of any size.
+const MAX_STATE: usize = 16 * 1024;
+const VERSION_LENGTH: usize = size_of::<u64>();
+
+/// The state as bytes.
+#[must_use]
+pub(crate) fn encode_state(state: &KeyState) -> Vec<u8> {
+    // Numbers and strings only: this cannot fail.
+    serde_json::to_vec(state).unwrap_or_default()
+}
+
+/// The state that stands in these bytes, if they are one.
+#[must_use]
+pub(crate) fn decode_state(bytes: &[u8]) -> Option<KeyState> {
+    (bytes.len() <= MAX_STATE).then(|| serde_json::from_slice(bytes).ok()).flatten()
+}
+
+/// A key set document with the version of its publication, as bytes.
+#[must_use]
+pub(crate) fn encode_key_set(published: Published, document: &[u8]) -> Vec<u8> {
+    [&published.version.to_be_bytes()[..], document].concat()
+}
+
+/// The key set of this publication, if these bytes are it.
+#[must_use]
+pub(crate) fn decode_key_set(
+    published: Published,
+    bytes: &[u8],
+    source: &RemoteSource,
+) -> Option<KeySet> {
+    let (version, document) = bytes.split_at_checked(VERSION_LENGTH)?;
+    let is_whole =
+        version == published.version.to_be_bytes() && document.len() <= source.settings.max_body;
+    is_whole.then(|| KeySet::from_json(document).ok()).flatten()
+}

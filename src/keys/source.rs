@@ -1,0 +1,70 @@
+//! Where a provider's keys come from.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::{Clusters, Endpoint, KeySet};
+
+/// Where a provider's keys come from.
+#[derive(Clone, Debug)]
+pub(crate) enum KeySource {
+    /// Keys that stand in the configuration.
+    Static(KeySet),
+    /// Keys that are fetched.
+    Remote(Box<RemoteSource>),
+}
+
+/// How keys are fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteSource {
+    /// What the metadata document must call itself.
+    pub(crate) issuer: String,
+    /// The first document to fetch.
+    pub(crate) start: Start,
+    /// Where the hosts of this provider are called.
+    pub(crate) clusters: Clusters,
+    /// Times and bounds.
+    pub(crate) settings: KeySettings,
+}
+
+/// The document with which fetching starts.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    /// The provider's metadata, which names the key set.
+    Metadata(Endpoint),
+    /// The key set itself.
+    KeySet(Endpoint),
+}
+
+/// Times and bounds of the life of keys.
+#[derive(Clone, Debug)]
+pub(crate) struct KeySettings {
+    /// Lifetime of a set whose answer states none.
+    pub(crate) max_age: Duration,
+    /// How long before its expiry a set is refreshed.
+    pub(crate) refresh_ahead: Duration,
+    /// Least time between two fetches for unknown kids.
+    pub(crate) refresh_cooldown: Duration,
+    /// Most time that a fetch may take, discovery included.
+    pub(crate) timeout: Duration,
+    /// How long past its expiry a set serves while fetching fails.
+    pub(crate) max_stale: Duration,
+    /// Most bytes of a document.
+    pub(crate) max_body: usize,
+}
+
+impl RemoteSource {
+    /// How long a request waits for keys at the most, whatever the source does.
+    #[must_use]
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.settings.timeout + Duration::from_secs(2)
+    }
+
+    /// A digest of everything that decides what is fetched and how: sources with the same digest
+    /// may share their keys, others never do.
+    pub(super) fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(format!("{self:?}"));
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}

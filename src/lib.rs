@@ -1,0 +1,26 @@
+//! An Envoy filter that gives any MCP server federated authentication.
+//!
+//! The core decides and never does I/O: time, bytes and answers from outside are arguments. Only
+//! [`plugin`] knows of Envoy.
+//!
+//! The way of a request is written down in `authenticator`: `request` → `token` (bearer token,
+//! compact JWS, cheap claim checks) → `keys` (the key by `kid`) → `jose` (signature) → `token`
+//! (claims) → `identity` (who it is, and the header fields that say so). Whatever ends before that
+//! ends as a `refusal`, which `answer` turns into what the client gets.
+//!
+//! The way of a key is written down in `keys`.
+
+mod answer;
+mod authenticator;
+mod config;
+mod identity;
+mod jose;
+mod json;
+mod keys;
+pub mod plugin;
+mod refusal;
+mod request;
+mod time;
+mod token;
+
+pub use config::{Config, ConfigError, Fault};

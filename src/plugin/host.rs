@@ -1,0 +1,75 @@
+//! Host calls in the forms that cannot panic on what clients and providers send.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::UNIX_EPOCH;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType, Status};
+
+use crate::answer::Answer;
+use crate::authenticator::HeaderEdits;
+use crate::keys::HttpAnswer;
+use crate::time::UnixTime;
+
+/// The current time; none when the host has no clock.
+pub(super) fn now() -> Option<UnixTime> {
+    let since_epoch = hostcalls::get_current_time().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(UnixTime::default() + since_epoch)
+}
+
+/// A number that nobody can guess.
+pub(super) fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// The header fields of the request in hand.
+pub(super) fn request_fields() -> Result<Vec<(String, Vec<u8>)>, Status> {
+    hostcalls::get_map_bytes(MapType::HttpRequestHeaders)
+}
+
+/// Changes the header fields of the request in hand.
+pub(super) fn edit_request(edits: &HeaderEdits) -> Result<(), Status> {
+    for name in &edits.remove {
+        hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)?;
+    }
+    for (name, value) in &edits.add {
+        hostcalls::add_map_value(MapType::HttpRequestHeaders, name, value)?;
+    }
+    Ok(())
+}
+
+/// Answers the request in hand.
+pub(super) fn respond(answer: &Answer) -> Result<(), Status> {
+    let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let body = (!answer.body.is_empty()).then_some(answer.body.as_slice());
+    hostcalls::send_http_response(u32::from(answer.status), headers, body)
+}
+
+/// The answer to the call that the host reports just now, with at most `limit` bytes of its body;
+/// none when the call failed. Its header fields must not be touched then: the host has none, and
+/// the SDK panics.
+pub(super) fn call_answer(
+    header_count: usize,
+    body_length: usize,
+    limit: usize,
+) -> Option<HttpAnswer> {
+    if header_count == 0 {
+        return None;
+    }
+    let field = |name| {
+        let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name);
+        value.ok().flatten().and_then(|value| String::from_utf8(value).ok())
+    };
+    let wanted = body_length.min(limit);
+    let body = if wanted == 0 {
+        None
+    } else {
+        hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, wanted).ok().flatten()
+    };
+    Some(HttpAnswer {
+        status: field(":status").and_then(|status| status.parse().ok()),
+        cache_control: field("cache-control"),
+        body_length,
+        body: body.unwrap_or_default(),
+    })
+}

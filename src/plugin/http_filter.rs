@@ -1,0 +1,47 @@
+//! The HTTP context: one for each request.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use super::host;
+use super::worker::Worker;
+use crate::answer::Answer;
+
+/// A request.
+pub(super) struct HttpFilter {
+    context_id: u32,
+    /// None when the host sends requests to a plugin whose configuration it saw refused.
+    worker: Option<Rc<RefCell<Worker>>>,
+}
+
+impl HttpFilter {
+    pub(super) fn new(context_id: u32, worker: Option<Rc<RefCell<Worker>>>) -> Self {
+        Self { context_id, worker }
+    }
+}
+
+impl Context for HttpFilter {}
+
+impl HttpContext for HttpFilter {
+    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        match &self.worker {
+            Some(worker) => worker.borrow_mut().on_request(self.context_id),
+            None => {
+                // Paused for good if even that fails: nothing passes without a configuration.
+                let _ = host::respond(&Answer { status: 503, headers: vec![], body: vec![] });
+                Action::Pause
+            }
+        }
+    }
+}
+
+impl Drop for HttpFilter {
+    fn drop(&mut self) {
+        if let Some(Ok(mut worker)) = self.worker.as_ref().map(|worker| worker.try_borrow_mut()) {
+            worker.forget(self.context_id);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The shell: translates between Envoy and the core, and decides nothing. The only place that
+//! imports `proxy_wasm`.
+//!
+//! A root context per configuration and worker thread owns a [`worker::Worker`]; the HTTP contexts
+//! of its requests share it. Calls to providers are made by the root context, since the answer to a
+//! call of a request is lost with the request.
+
+mod host;
+mod http_filter;
+mod key_fetcher;
+mod root;
+mod worker;
+
+use proxy_wasm::types::LogLevel;
+
+/// Registers the filter with the SDK. The host calls this once in each VM, before anything else.
+pub fn install() {
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
+}
+
+// The macro exports a symbol, which counts as unsafe code.
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code, missing_docs)]
+mod entry {
+    proxy_wasm::main! {{
+        super::install();
+    }}
+}

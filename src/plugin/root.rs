@@ -1,0 +1,75 @@
+//! The root context: one for each configuration in each worker thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use log::error;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType};
+
+use super::http_filter::HttpFilter;
+use super::worker::Worker;
+use crate::config::Config;
+
+/// A root context, and once it is configured its worker.
+pub(super) struct Root {
+    context_id: u32,
+    worker: Option<Rc<RefCell<Worker>>>,
+}
+
+impl Root {
+    pub(super) fn new(context_id: u32) -> Self {
+        Self { context_id, worker: None }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(
+        &mut self,
+        token_id: u32,
+        num_headers: usize,
+        body_size: usize,
+        _num_trailers: usize,
+    ) {
+        if let Some(worker) = &self.worker {
+            worker.borrow_mut().on_call_answer(token_id, num_headers, body_size);
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let bytes = match size {
+            0 => None,
+            size => hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten(),
+        };
+        match Config::from_bytes(&bytes.unwrap_or_default()) {
+            Ok(config) => {
+                let worker = Worker::new(self.context_id, config);
+                self.worker = Some(Rc::new(RefCell::new(worker)));
+                true
+            }
+            Err(refused) => {
+                for fault in refused.faults() {
+                    error!("configuration refused: {fault}");
+                }
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.borrow_mut().on_tick();
+        }
+    }
+
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(HttpFilter::new(context_id, self.worker.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,232 @@
+//! What the root context and the requests of one worker thread share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log::{Level, log};
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{Action, Status};
+use serde_json::Value;
+
+use super::host;
+use super::key_fetcher::KeyFetcher;
+use crate::authenticator::{Authenticator, Decision, Refused, Waiting};
+use crate::config::Config;
+use crate::jose::PureRust;
+use crate::keys::{Demand, ProviderKeys};
+use crate::refusal::Party;
+use crate::request::RequestHead;
+use crate::time::UnixTime;
+
+/// The authenticator, the keys it judges by, and the requests that wait for keys.
+pub(super) struct Worker {
+    root_id: u32,
+    authenticator: Authenticator,
+    /// In the order of the providers.
+    keys: Vec<ProviderKeys>,
+    /// In the same order; none for providers whose keys stand in the configuration.
+    fetchers: Vec<Option<KeyFetcher>>,
+    /// By context id.
+    waiting: BTreeMap<u32, WaitingRequest>,
+    tick_period: Option<Duration>,
+}
+
+struct WaitingRequest {
+    waiting: Waiting,
+    deadline: UnixTime,
+}
+
+impl Worker {
+    /// How often the shared state is looked at while nobody waits.
+    const IDLE: Duration = Duration::from_secs(1);
+    /// How often while somebody does.
+    const BUSY: Duration = Duration::from_millis(20);
+    /// When there is something to do that only the root context can do.
+    const AT_ONCE: Duration = Duration::from_millis(1);
+    /// Most requests that wait for keys at the same time: each keeps its token in memory.
+    const MOST_WAITING: usize = 4096;
+
+    pub(super) fn new(root_id: u32, config: Config) -> Self {
+        let keys: Vec<ProviderKeys> = config
+            .providers
+            .iter()
+            .map(|provider| ProviderKeys::new(provider.key_source.clone()))
+            .collect();
+        let fetchers = config
+            .providers
+            .iter()
+            .zip(&keys)
+            .map(|(provider, keys)| Some(KeyFetcher::new(&provider.name, keys.remote()?)))
+            .collect();
+        let mut worker = Self {
+            root_id,
+            authenticator: Authenticator::new(config),
+            keys,
+            fetchers,
+            waiting: BTreeMap::new(),
+            tick_period: None,
+        };
+        // Clusters may not be ready while plugins are configured: the first fetch waits for a tick.
+        worker.tick_every(Self::AT_ONCE);
+        worker
+    }
+
+    /// The headers of a request arrived; it is the one in hand.
+    pub(super) fn on_request(&mut self, context_id: u32) -> Action {
+        let (Some(now), Ok(fields)) = (host::now(), host::request_fields()) else {
+            return Self::break_off();
+        };
+        let head = RequestHead::new(&fields);
+        let mut decision = self.authenticator.decide(head, &self.keys, &PureRust, now);
+        if let Decision::AwaitKeys(waiting) = decision {
+            // Another worker may have fetched them.
+            self.synchronise(waiting.provider);
+            decision = self.authenticator.decide_again(waiting, &self.keys, &PureRust, now);
+        }
+        if let Decision::AwaitKeys(waiting) = decision {
+            if self.waiting.len() < Self::MOST_WAITING {
+                let fetcher = self.fetchers.get(waiting.provider).and_then(Option::as_ref);
+                let wait = fetcher.map(KeyFetcher::longest_wait).unwrap_or_default();
+                let deadline = now + wait;
+                self.waiting.insert(context_id, WaitingRequest { waiting, deadline });
+                self.tick_every(Self::AT_ONCE);
+                return Action::Pause;
+            }
+            decision = self.authenticator.give_up(&waiting, &self.keys, now);
+        }
+        match Self::carry_out(decision) {
+            Ok(action) => action,
+            Err(_) => Self::break_off(),
+        }
+    }
+
+    /// Time has passed; the root context is in hand.
+    pub(super) fn on_tick(&mut self) {
+        let Some(now) = host::now() else { return };
+        for index in 0..self.keys.len() {
+            self.synchronise(index);
+            self.fetch_if_due(index, now);
+        }
+        self.serve_waiting(now);
+        self.set_pace();
+    }
+
+    /// A call of the root context was answered, or failed.
+    pub(super) fn on_call_answer(&mut self, call: u32, header_count: usize, body_length: usize) {
+        let Some(now) = host::now() else { return };
+        for (fetcher, keys) in self.fetchers.iter_mut().zip(&mut self.keys) {
+            if let Some(fetcher) = fetcher.as_mut().filter(|fetcher| fetcher.awaits(call)) {
+                fetcher.on_call_answer(header_count, body_length, keys, now);
+            }
+        }
+        self.serve_waiting(now);
+        self.set_pace();
+    }
+
+    /// A request is gone.
+    pub(super) fn forget(&mut self, context_id: u32) {
+        self.waiting.remove(&context_id);
+    }
+
+    fn synchronise(&mut self, index: usize) {
+        let fetcher = self.fetchers.get(index).and_then(Option::as_ref);
+        if let (Some(fetcher), Some(keys)) = (fetcher, self.keys.get_mut(index)) {
+            fetcher.synchronise(keys);
+        }
+    }
+
+    /// Fetches the keys of a provider if it is time to, or if a waiting request demands it.
+    fn fetch_if_due(&mut self, index: usize, now: UnixTime) {
+        let fetcher = self.fetchers.get_mut(index).and_then(Option::as_mut);
+        let (Some(fetcher), Some(keys)) = (fetcher, self.keys.get_mut(index)) else { return };
+        fetcher.fetch(Demand::Due, keys, now);
+        for request in self.waiting.values().filter(|request| request.waiting.provider == index) {
+            if fetcher.is_fetching() {
+                break;
+            }
+            fetcher.fetch(request.waiting.demand, keys, now);
+        }
+    }
+
+    /// Decides again on all requests that wait.
+    fn serve_waiting(&mut self, now: UnixTime) {
+        for (context_id, request) in std::mem::take(&mut self.waiting) {
+            let deadline = request.deadline;
+            let mut decision =
+                self.authenticator.decide_again(request.waiting, &self.keys, &PureRust, now);
+            if let Decision::AwaitKeys(waiting) = decision {
+                if now < deadline {
+                    self.waiting.insert(context_id, WaitingRequest { waiting, deadline });
+                    continue;
+                }
+                decision = self.authenticator.give_up(&waiting, &self.keys, now);
+            }
+            if hostcalls::set_effective_context(context_id).is_err() {
+                continue;
+            }
+            match Self::carry_out(decision) {
+                Ok(Action::Continue) => {
+                    let _ = hostcalls::resume_http_request();
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    Self::break_off();
+                }
+            }
+        }
+        let _ = hostcalls::set_effective_context(self.root_id);
+    }
+
+    /// Does to the request in hand what was decided. A request whose headers could not be changed
+    /// must not go on.
+    fn carry_out(decision: Decision) -> Result<Action, Status> {
+        match decision {
+            Decision::Forward(edits) => {
+                host::edit_request(&edits)?;
+                Ok(Action::Continue)
+            }
+            Decision::Respond(answer) => {
+                host::respond(&answer)?;
+                Ok(Action::Pause)
+            }
+            Decision::Refuse(refused) => {
+                log_refusal(&refused);
+                host::respond(&refused.answer)?;
+                Ok(Action::Pause)
+            }
+            Decision::AwaitKeys(_) => Ok(Action::Pause),
+        }
+    }
+
+    /// The host did not do what it was asked to: the request ends here.
+    fn break_off() -> Action {
+        let _ = hostcalls::send_http_response(500, vec![], None);
+        Action::Pause
+    }
+
+    fn set_pace(&mut self) {
+        let is_busy =
+            !self.waiting.is_empty() || self.fetchers.iter().flatten().any(KeyFetcher::is_fetching);
+        self.tick_every(if is_busy { Self::BUSY } else { Self::IDLE });
+    }
+
+    fn tick_every(&mut self, period: Duration) {
+        if self.tick_period != Some(period) && hostcalls::set_tick_period(period).is_ok() {
+            self.tick_period = Some(period);
+        }
+    }
+}
+
+fn log_refusal(refused: &Refused) {
+    let level = match refused.refusal.party() {
+        Party::Client => Level::Info,
+        Party::Provider => Level::Warn,
+    };
+    log!(
+        level,
+        "refused: reason={} provider={} details={}",
+        refused.refusal.reason(),
+        refused.provider.as_deref().unwrap_or("-"),
+        Value::Object(refused.refusal.details()),
+    );
+}

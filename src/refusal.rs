@@ -1,0 +1,265 @@
+//! Why a request is refused. One flat list; each reason blames a party and carries what a person
+//! needs to find the cause.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::jose::{MalformedToken, Misfit};
+use crate::token::AuthorizationFault;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum Refusal {
+    /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3).
+    AudienceMismatch {
+        /// What `aud` holds.
+        found: Strings,
+        /// The client ids.
+        configured: Strings,
+    },
+    /// No key that may verify the token does.
+    BadSignature {
+        /// The token's `kid`.
+        kid: Option<String>,
+    },
+    /// The token is bound to a key (`cnf`), and nothing shows that the client holds it.
+    BoundToken,
+    /// A required claim has another value.
+    ClaimMismatch {
+        /// Its name.
+        claim: String,
+    },
+    /// `exp` is past, or missing.
+    Expired {
+        /// Since when; none when there is no `exp` that is a number.
+        seconds_ago: Option<u64>,
+    },
+    /// A token for Microsoft's own services, which nobody else can verify.
+    GraphToken,
+    /// The key that the token names must not verify it.
+    KeyMismatch(Misfit),
+    /// There are no keys to judge the token by.
+    KeysUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The request's credentials are not one bearer token.
+    MalformedAuthorization(AuthorizationFault),
+    /// The token is no JWS that could be judged.
+    MalformedToken(MalformedToken),
+    /// A required claim is missing, or the one that identifies the user.
+    MissingClaim {
+        /// Its name.
+        claim: String,
+    },
+    /// There are no credentials.
+    MissingToken,
+    /// `nbf` or `iat` lies in the future, or is no number.
+    NotYetValid {
+        /// Which of them.
+        claim: &'static str,
+        /// Until when.
+        seconds_left: Option<u64>,
+    },
+    /// The request comes from a web page that is not listed.
+    OriginDenied,
+    /// `jti` is missing or no string.
+    TokenIdMissing,
+    /// The token is older than `max_token_age`, or does not tell its age.
+    TokenTooOld {
+        /// Its age.
+        seconds: Option<u64>,
+    },
+    /// `iss` is not the issuer of an active provider.
+    UnknownIssuer {
+        /// The value of `iss`.
+        found: Option<String>,
+        /// The issuers that are trusted.
+        configured: Strings,
+    },
+    /// The provider has no such key.
+    UnknownKid {
+        /// The token's `kid`.
+        kid: Option<String>,
+    },
+    /// `alg` is not allowed here.
+    UnsupportedAlgorithm {
+        /// Its value.
+        found: String,
+    },
+    /// The header demands that something be understood which is not.
+    UnsupportedCriticalHeader {
+        /// What.
+        name: String,
+    },
+    /// `typ` is not accepted.
+    WrongTokenType {
+        /// Its value.
+        found: Option<String>,
+    },
+}
+
+/// Who can do something about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Party {
+    /// Whoever sent the request.
+    Client,
+    /// Whoever runs the identity provider, or the way to it.
+    Provider,
+}
+
+impl Refusal {
+    /// The reason code: stable, for programs.
+    #[must_use]
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::AudienceMismatch { .. } => "audience_mismatch",
+            Self::BadSignature { .. } => "bad_signature",
+            Self::BoundToken => "bound_token",
+            Self::ClaimMismatch { .. } => "claim_mismatch",
+            Self::Expired { .. } => "expired",
+            Self::GraphToken => "graph_token",
+            Self::KeyMismatch(_) => "key_mismatch",
+            Self::KeysUnavailable { .. } => "keys_unavailable",
+            Self::MalformedAuthorization(_) => "malformed_authorization",
+            Self::MalformedToken(_) => "malformed_token",
+            Self::MissingClaim { .. } => "missing_claim",
+            Self::MissingToken => "missing_token",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::OriginDenied => "origin_denied",
+            Self::TokenIdMissing => "jti_missing",
+            Self::TokenTooOld { .. } => "token_too_old",
+            Self::UnknownIssuer { .. } => "unknown_issuer",
+            Self::UnknownKid { .. } => "unknown_kid",
+            Self::UnsupportedAlgorithm { .. } => "unsupported_algorithm",
+            Self::UnsupportedCriticalHeader { .. } => "unsupported_critical_header",
+            Self::WrongTokenType { .. } => "wrong_token_type",
+        }
+    }
+
+    /// Who can do something about it.
+    #[must_use]
+    pub(crate) fn party(&self) -> Party {
+        match self {
+            Self::KeysUnavailable { .. } => Party::Provider,
+            _ => Party::Client,
+        }
+    }
+
+    /// What harms nobody and helps to find the cause: what the token says of itself beside what is
+    /// configured. No claim of a user is among it.
+    #[must_use]
+    pub(crate) fn details(&self) -> Map<String, Value> {
+        let details = match self {
+            Self::AudienceMismatch { found, configured } => {
+                json!({"aud": found.0, "configured": configured.0})
+            }
+            Self::BadSignature { kid } | Self::UnknownKid { kid } => {
+                json!({"kid": kid.as_deref().map(clipped)})
+            }
+            Self::ClaimMismatch { claim } | Self::MissingClaim { claim } => json!({"claim": claim}),
+            Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
+            Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
+            Self::KeysUnavailable { retry_after } => json!({"retry_after": retry_after.as_secs()}),
+            Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
+            Self::NotYetValid { claim, seconds_left } => {
+                json!({"claim": claim, "seconds_left": seconds_left})
+            }
+            Self::TokenTooOld { seconds } => json!({"age_seconds": seconds}),
+            Self::UnknownIssuer { found, configured } => {
+                json!({"iss": found.as_deref().map(clipped), "configured": configured.0})
+            }
+            Self::UnsupportedAlgorithm { found } => json!({"alg": clipped(found)}),
+            Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
+            Self::WrongTokenType { found } => json!({"typ": found.as_deref().map(clipped)}),
+            Self::BoundToken
+            | Self::GraphToken
+            | Self::MalformedAuthorization(_)
+            | Self::MissingToken
+            | Self::OriginDenied
+            | Self::TokenIdMissing => Value::Null,
+        };
+        match details {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// A sentence for people, without anything that the client chose.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AudienceMismatch { .. } => "the token was issued for another audience",
+            Self::BadSignature { .. } => "the signature of the token is wrong",
+            Self::BoundToken => "the token is bound to a key and came without proof of possession",
+            Self::ClaimMismatch { .. } => "a claim of the token has a value that is not accepted",
+            Self::Expired { seconds_ago: Some(_) } => "the token has expired",
+            Self::Expired { seconds_ago: None } => "the token does not say when it expires",
+            Self::GraphToken => {
+                "the token is for Microsoft Graph, request one for this server instead"
+            }
+            Self::KeyMismatch(_) => "the key that the token names must not be used with it",
+            Self::KeysUnavailable { .. } => {
+                "the keys of the identity provider are not available, try again later"
+            }
+            Self::MalformedAuthorization(fault) => return fault.fmt(f),
+            Self::MalformedToken(fault) => return write!(f, "the token is malformed: {fault}"),
+            Self::MissingClaim { .. } => "the token lacks a claim that is needed here",
+            Self::MissingToken => "an access token is needed",
+            Self::NotYetValid { .. } => "the token is not valid yet",
+            Self::OriginDenied => "this origin is not allowed",
+            Self::TokenIdMissing => "the token has no jti",
+            Self::TokenTooOld { .. } => "the token is too old",
+            Self::UnknownIssuer { .. } => "the issuer of the token is not trusted here",
+            Self::UnknownKid { .. } => "the identity provider publishes no key of this kid",
+            Self::UnsupportedAlgorithm { .. } => {
+                "the signature algorithm of the token is not allowed here"
+            }
+            Self::UnsupportedCriticalHeader { .. } => {
+                "the token uses a critical extension that is not supported"
+            }
+            Self::WrongTokenType { .. } => "this type of token is not accepted here",
+        })
+    }
+}
+
+impl From<MalformedToken> for Refusal {
+    fn from(fault: MalformedToken) -> Self {
+        Self::MalformedToken(fault)
+    }
+}
+
+/// A short list of short strings, for answers and logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strings(Vec<String>);
+
+impl Strings {
+    const MOST: usize = 10;
+
+    /// The first ten of these.
+    pub(crate) fn of(values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self(values.into_iter().take(Self::MOST).map(|value| clipped(value.as_ref())).collect())
+    }
+
+    /// The strings that a claim is or holds.
+    pub(crate) fn of_claim(claim: Option<&Value>) -> Self {
+        match claim {
+            Some(Value::String(value)) => Self::of([value]),
+            Some(Value::Array(values)) => Self::of(values.iter().filter_map(Value::as_str)),
+            _ => Self::default(),
+        }
+    }
+}
+
+/// A text that the client chose, short enough for a log line.
+fn clipped(text: &str) -> String {
+    const MOST: usize = 120;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

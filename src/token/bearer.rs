@@ -1,0 +1,129 @@
+//! A request's bearer token (RFC 6750 §2).
+
+use std::fmt;
+
+use crate::refusal::Refusal;
+use crate::request::RequestHead;
+
+/// Takes the token out of the `Authorization` field.
+///
+/// # Errors
+///
+/// [`Refusal::MissingToken`] when there are no credentials, and
+/// [`Refusal::MalformedAuthorization`] when there are several, or of another scheme, or in a place
+/// where OAuth 2.1 does not allow them.
+pub(crate) fn bearer_token(head: RequestHead<'_>) -> Result<&[u8], Refusal> {
+    if has_token_in_query(head) {
+        return Err(AuthorizationFault::InQuery.into());
+    }
+    let mut values = head.values("authorization").filter(|value| !value.is_empty());
+    let value = values.next().ok_or(Refusal::MissingToken)?;
+    // Envoy joins repeated lines with a comma, which no b64token holds.
+    if values.next().is_some() || value.contains(&b',') {
+        return Err(AuthorizationFault::Repeated.into());
+    }
+    let scheme_length = value.iter().position(|&byte| byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at_checked(scheme_length).unwrap_or((value, &[]));
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(AuthorizationFault::OtherScheme.into());
+    }
+    let token = rest.trim_ascii();
+    if token.is_empty() {
+        return Err(AuthorizationFault::NoToken.into());
+    }
+    if token.iter().any(u8::is_ascii_whitespace) {
+        return Err(AuthorizationFault::Repeated.into());
+    }
+    Ok(token)
+}
+
+/// What is wrong with a request's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuthorizationFault {
+    /// The query has an `access_token` (RFC 6750 §2.3, removed by OAuth 2.1).
+    InQuery,
+    /// The scheme stands alone.
+    NoToken,
+    /// The scheme is not Bearer.
+    OtherScheme,
+    /// There is more than one set of credentials.
+    Repeated,
+}
+
+impl fmt::Display for AuthorizationFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InQuery => "the query must not hold an access token",
+            Self::NoToken => "the Authorization header holds no token",
+            Self::OtherScheme => "the Authorization scheme is not Bearer",
+            Self::Repeated => "there is more than one set of credentials",
+        })
+    }
+}
+
+impl From<AuthorizationFault> for Refusal {
+    fn from(fault: AuthorizationFault) -> Self {
+        Self::MalformedAuthorization(fault)
+    }
+}
+
+/// Looks for the parameter in any spelling that a server behind might decode to it.
+fn has_token_in_query(head: RequestHead<'_>) -> bool {
+    head.query()
+        .is_some_and(|query| form_urlencoded::parse(query).any(|(name, _)| name == "access_token"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_of(path: &str, authorization: &[&[u8]]) -> Result<Vec<u8>, Refusal> {
+        let mut fields = vec![(":path".to_owned(), path.as_bytes().to_vec())];
+        let values = authorization.iter().map(|value| value.to_vec());
+        fields.extend(values.map(|value| ("authorization".to_owned(), value)));
+        bearer_token(RequestHead::new(&fields)).map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn the_scheme_is_found_in_any_case() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c"] {
+            assert_eq!(token_of("/", &[value.as_bytes()]).unwrap(), b"a.b.c");
+        }
+    }
+
+    #[test]
+    fn no_credentials_are_not_malformed_ones() {
+        assert_eq!(token_of("/", &[]), Err(Refusal::MissingToken));
+        assert_eq!(token_of("/", &[b""]), Err(Refusal::MissingToken));
+    }
+
+    #[test]
+    fn credentials_that_are_not_one_bearer_token_are_malformed() {
+        use AuthorizationFault::*;
+        for (value, fault) in [
+            (&b"Bearer"[..], NoToken),
+            (b"Bearer ", NoToken),
+            (b"Basic YTpi", OtherScheme),
+            (b"a.b.c", OtherScheme),
+            (b"Bearer\xff a.b.c", OtherScheme),
+            (b"Bearer\ta.b.c", OtherScheme),
+            (b"Bearer a, Bearer b", Repeated),
+            (b"Bearer a b", Repeated),
+        ] {
+            assert_eq!(token_of("/", &[value]), Err(fault.into()), "{value:?}");
+        }
+        assert_eq!(token_of("/", &[b"Bearer a", b"Bearer b"]), Err(Repeated.into()));
+    }
+
+    #[test]
+    fn an_access_token_in_the_query_is_refused_in_any_spelling() {
+        for path in ["/?access_token=a", "/?x=1&access%5Ftoken=a", "/?%61ccess_token"] {
+            assert_eq!(
+                token_of(path, &[b"Bearer a"]),
+                Err(AuthorizationFault::InQuery.into()),
+                "{path}"
+            );
+        }
+        assert!(token_of("/?my_access_token=a&x=access_token", &[b"Bearer a"]).is_ok());
+    }
+}

@@ -1,0 +1,71 @@
+//! Claims: where one stands in a token, and which values of one are accepted.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Where a claim stands: a name, or a path of names through nested objects. A dot in a name means
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ClaimPath(Vec<String>);
+
+impl ClaimPath {
+    /// A claim at the top level.
+    #[must_use]
+    pub(crate) fn name(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
+    /// The claim's value.
+    #[must_use]
+    pub(crate) fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+        let (first, rest) = self.0.split_first()?;
+        rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
+    }
+}
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+impl<'de> Deserialize<'de> for ClaimPath {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a claim name, or a list of names as a path")]
+        enum Form {
+            Name(String),
+            Path(Vec<String>),
+        }
+        let path = match Form::deserialize(reader)? {
+            Form::Name(name) => vec![name],
+            Form::Path(path) => path,
+        };
+        if path.is_empty() || path.iter().any(String::is_empty) {
+            return Err(serde::de::Error::custom("a claim name must not be empty"));
+        }
+        Ok(Self(path))
+    }
+}
+
+/// A claim that must have one of the accepted values or, if it is an array, hold one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RequiredClaim {
+    /// The claim's name.
+    pub name: String,
+    /// Strings, numbers or booleans, compared exactly.
+    pub accepted: Vec<Value>,
+}
+
+impl RequiredClaim {
+    /// Whether these claims fulfil it; none when the claim is absent.
+    #[must_use]
+    pub(crate) fn is_met_by(&self, claims: &Map<String, Value>) -> Option<bool> {
+        Some(match claims.get(&self.name)? {
+            Value::Array(values) => values.iter().any(|value| self.accepted.contains(value)),
+            value => self.accepted.contains(value),
+        })
+    }
+}

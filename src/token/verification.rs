@@ -1,0 +1,178 @@
+//! The order in which a token is judged, and the types that say how far it came.
+
+use serde_json::{Map, Value};
+
+use crate::config::{Provider, Providers};
+use crate::jose::{
+    Algorithm, CompactJws, MalformedToken, ProtectedHeader, PublicKey, SignatureVerifier,
+};
+use crate::refusal::{Refusal, Strings};
+use crate::time::UnixTime;
+
+/// Audiences of Microsoft Graph: its application id and its URI.
+const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
+
+/// A token that could be good: everything that needs no key has been checked.
+#[derive(Debug)]
+pub(crate) struct PlausibleToken {
+    jws: CompactJws,
+    algorithm: Algorithm,
+    provider: usize,
+    expires: UnixTime,
+}
+
+impl PlausibleToken {
+    /// Reads a token, finds its provider by `iss` (among several of one issuer by `aud`), and
+    /// checks what needs no key.
+    ///
+    /// # Errors
+    ///
+    /// The first check that fails, with the provider if it was found.
+    pub(crate) fn read<'a>(
+        token: &[u8],
+        max_size: usize,
+        providers: &'a Providers,
+        now: UnixTime,
+    ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
+        let (jws, algorithm) = signed_jws(token, max_size).map_err(|refusal| (refusal, None))?;
+        let claims = jws.unverified_payload();
+        let Some((index, provider)) = providers.of_token(claims) else {
+            let refusal = Refusal::UnknownIssuer {
+                found: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
+                configured: Strings::of(providers.issuers()),
+            };
+            return Err((refusal, None));
+        };
+        let blame = |refusal| (refusal, Some(provider));
+        if !provider.algorithms.contains(&algorithm) {
+            return Err(blame(unsupported(jws.header())));
+        }
+        let token_type = jws.header().token_type();
+        let expires = provider.claim_rules.check(token_type, claims, now).map_err(blame)?;
+        Ok(Self { algorithm, provider: index, expires, jws })
+    }
+
+    /// Which of the providers issued it, if it is good.
+    #[must_use]
+    pub(crate) fn provider(&self) -> usize {
+        self.provider
+    }
+
+    /// Its header.
+    #[must_use]
+    pub(crate) fn header(&self) -> &ProtectedHeader {
+        self.jws.header()
+    }
+
+    /// Its algorithm.
+    #[must_use]
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Checks the signature with each of `keys` until one verifies it, and then the claims that
+    /// only a verified token may be asked for.
+    ///
+    /// # Errors
+    ///
+    /// The first check that fails.
+    pub(crate) fn verify(
+        self,
+        keys: &[&PublicKey],
+        verifier: &dyn SignatureVerifier,
+        provider: &Provider,
+    ) -> Result<VerifiedToken, Refusal> {
+        let message = self.jws.signing_input();
+        let signature = self.jws.signature();
+        if !keys.iter().any(|key| verifier.verify(self.algorithm, key, message, signature)) {
+            return Err(if self.jws.header().has_nonce() {
+                // Microsoft hashes the nonce before it signs: nobody else can verify that.
+                Refusal::GraphToken
+            } else {
+                Refusal::BadSignature { kid: self.jws.header().kid().map(str::to_owned) }
+            });
+        }
+        let claims = self.jws.into_payload();
+        for required in &provider.required_claims {
+            match required.is_met_by(&claims) {
+                Some(true) => {}
+                Some(false) => {
+                    return Err(Refusal::ClaimMismatch { claim: required.name.clone() });
+                }
+                None => return Err(Refusal::MissingClaim { claim: required.name.clone() }),
+            }
+        }
+        if claims.contains_key("cnf") {
+            // RFC 9449 §7.1, RFC 8705 §3: bound to a key whose possession nobody has shown here.
+            return Err(Refusal::BoundToken);
+        }
+        if provider.requires_token_id && !claims.get("jti").is_some_and(Value::is_string) {
+            return Err(Refusal::TokenIdMissing);
+        }
+        Ok(VerifiedToken { claims, expires: self.expires })
+    }
+}
+
+/// A token that passed every check. Only [`PlausibleToken::verify`] makes one.
+#[derive(Debug)]
+pub(crate) struct VerifiedToken {
+    claims: Map<String, Value>,
+    expires: UnixTime,
+}
+
+impl VerifiedToken {
+    /// Its claims.
+    #[must_use]
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// Its claims.
+    pub(crate) fn into_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+
+    /// The value of a claim that is a string.
+    #[must_use]
+    pub(crate) fn string(&self, name: &str) -> Option<&str> {
+        self.claims.get(name).and_then(Value::as_str)
+    }
+
+    /// Its `exp`.
+    #[must_use]
+    pub(crate) fn expires(&self) -> UnixTime {
+        self.expires
+    }
+}
+
+/// What does not depend on the provider.
+fn signed_jws(token: &[u8], max_size: usize) -> Result<(CompactJws, Algorithm), Refusal> {
+    if token.len() > max_size {
+        return Err(MalformedToken::TooLong { limit: max_size }.into());
+    }
+    let token = str::from_utf8(token).map_err(|_| MalformedToken::Segments)?;
+    let jws = CompactJws::parse(token)?;
+    let header = jws.header();
+    let algorithm = Algorithm::from_name(header.algorithm()).ok_or_else(|| unsupported(header))?;
+    if let Some(name) = header.critical() {
+        return Err(Refusal::UnsupportedCriticalHeader { name: name.to_owned() });
+    }
+    if jws.signature().is_empty() {
+        return Err(MalformedToken::Unsigned.into());
+    }
+    if header.has_nonce() && is_for_graph(jws.unverified_payload()) {
+        return Err(Refusal::GraphToken);
+    }
+    Ok((jws, algorithm))
+}
+
+fn unsupported(header: &ProtectedHeader) -> Refusal {
+    Refusal::UnsupportedAlgorithm { found: header.algorithm().to_owned() }
+}
+
+fn is_for_graph(claims: &Map<String, Value>) -> bool {
+    claims
+        .get("aud")
+        .and_then(Value::as_str)
+        .is_some_and(|audience| GRAPH.contains(&audience.trim_end_matches('/')))
+}

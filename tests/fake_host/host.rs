@@ -1,0 +1,669 @@
+//! A native stand-in for Envoy: defines the host functions that the SDK imports, and drives the
+//! real contexts of the plugin through the callbacks that the SDK exports. Each test thread is a
+//! VM of its own; threads that share a [`SharedData`] are workers of one process.
+//!
+//! It is as strict as Envoy where that matters: there is no map to read after a failed call, and a
+//! compare-and-swap number means nothing while its value is absent.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const BAD_ARGUMENT: u32 = 2;
+const CAS_MISMATCH: u32 = 8;
+const INTERNAL_FAILURE: u32 = 10;
+const UNIMPLEMENTED: u32 = 12;
+
+const REQUEST_HEADERS: u32 = 0;
+const CALL_RESPONSE_HEADERS: u32 = 6;
+const CALL_RESPONSE_BODY: u32 = 4;
+const PLUGIN_CONFIGURATION: u32 = 7;
+
+pub type Fields = Vec<(String, Vec<u8>)>;
+
+/// Shared data of one process.
+#[derive(Clone, Default)]
+pub struct SharedData(Arc<Mutex<SharedValues>>);
+
+#[derive(Default)]
+struct SharedValues {
+    values: HashMap<String, (Vec<u8>, u32)>,
+    last_cas: u32,
+}
+
+impl SharedData {
+    /// Overwrites all values under names that end so.
+    pub fn overwrite(&self, name_end: &str, value: &[u8]) -> usize {
+        let mut shared = self.0.lock().unwrap();
+        let names: Vec<_> =
+            shared.values.keys().filter(|name| name.ends_with(name_end)).cloned().collect();
+        for name in &names {
+            shared.last_cas += 1;
+            let cas = shared.last_cas;
+            shared.values.insert(name.clone(), (value.to_vec(), cas));
+        }
+        names.len()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().values.keys().cloned().collect()
+    }
+}
+
+/// A call that the plugin made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub token: u32,
+    pub cluster: String,
+    pub headers: Fields,
+    pub timeout: Duration,
+}
+
+impl Call {
+    pub fn path(&self) -> String {
+        let path = self.headers.iter().find(|(name, _)| name == ":path").unwrap();
+        String::from_utf8(path.1.clone()).unwrap()
+    }
+}
+
+/// An answer that the plugin gave to a request.
+#[derive(Clone, Debug)]
+pub struct LocalResponse {
+    pub status: u32,
+    pub headers: Fields,
+    pub body: Vec<u8>,
+}
+
+impl LocalResponse {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// What became of a request so far.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Forwarded(Fields),
+    Paused,
+    Refused(LocalResponse),
+}
+
+#[derive(Default)]
+struct Stream {
+    request: Fields,
+    response: Option<LocalResponse>,
+    is_let_on: bool,
+}
+
+struct Host {
+    now: Duration,
+    configuration: Vec<u8>,
+    shared: SharedData,
+    streams: HashMap<u32, Stream>,
+    effective: u32,
+    calls: Vec<Call>,
+    last_token: u32,
+    /// What the call that is being reported brought.
+    call_response: Option<(Fields, Vec<u8>)>,
+    refuse_calls: bool,
+    tick_period: Option<u32>,
+    log: Vec<String>,
+}
+
+thread_local! {
+    static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+fn with_host<T>(action: impl FnOnce(&mut Host) -> T) -> T {
+    HOST.with(|host| action(host.borrow_mut().as_mut().expect("a VM was started in this thread")))
+}
+
+/// A VM with one root context.
+pub struct Vm {
+    last_context: u32,
+}
+
+const ROOT: u32 = 1;
+
+impl Vm {
+    /// Starts a VM and configures the plugin; none if it refuses the configuration.
+    pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
+        HOST.with(|host| {
+            *host.borrow_mut() = Some(Host {
+                now: Duration::from_secs(testbed::now()),
+                configuration: configuration.to_vec(),
+                shared: shared.clone(),
+                streams: HashMap::new(),
+                effective: ROOT,
+                calls: Vec::new(),
+                last_token: 0,
+                call_response: None,
+                refuse_calls: false,
+                tick_period: None,
+                log: Vec::new(),
+            });
+        });
+        // The SDK registers its logger once in a process, and does not expect threads.
+        static INSTALLATION: Mutex<()> = Mutex::new(());
+        {
+            let _guard = INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner);
+            mcp_federated_auth::plugin::install();
+        }
+        // SAFETY: callbacks of the SDK in the order in which a host calls them.
+        let accepted = unsafe {
+            proxy_on_context_create(ROOT, 0);
+            proxy_on_vm_start(ROOT, 0) && proxy_on_configure(ROOT, configuration.len())
+        };
+        accepted.then_some(Self { last_context: ROOT })
+    }
+
+    /// Lets time pass, without a tick.
+    pub fn advance(&self, time: Duration) {
+        with_host(|host| host.now += time);
+    }
+
+    pub fn tick(&self) {
+        with_host(|host| host.effective = ROOT);
+        // SAFETY: as above.
+        unsafe { proxy_on_tick(ROOT) }
+    }
+
+    pub fn tick_period(&self) -> Option<Duration> {
+        with_host(|host| host.tick_period).map(|millis| Duration::from_millis(millis.into()))
+    }
+
+    /// Sends a request through the plugin.
+    pub fn request(&mut self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
+        self.last_context += 1;
+        let id = self.last_context;
+        let request: Fields =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+        let count = request.len();
+        with_host(|host| {
+            host.streams.insert(id, Stream { request, ..Stream::default() });
+            host.effective = id;
+        });
+        // SAFETY: as above.
+        let action = unsafe {
+            proxy_on_context_create(id, ROOT);
+            proxy_on_request_headers(id, count, true)
+        };
+        with_host(|host| host.streams.get_mut(&id).unwrap().is_let_on |= action == 0);
+        (id, self.outcome(id))
+    }
+
+    pub fn outcome(&self, id: u32) -> Outcome {
+        with_host(|host| {
+            let stream = &host.streams[&id];
+            match &stream.response {
+                Some(response) => {
+                    assert!(!stream.is_let_on, "a request was answered and forwarded");
+                    Outcome::Refused(response.clone())
+                }
+                None if stream.is_let_on => Outcome::Forwarded(stream.request.clone()),
+                None => Outcome::Paused,
+            }
+        })
+    }
+
+    /// The client hangs up.
+    pub fn close(&self, id: u32) {
+        // SAFETY: as above.
+        unsafe {
+            proxy_on_done(id);
+            proxy_on_log(id);
+            proxy_on_delete(id);
+        }
+        with_host(|host| host.streams.remove(&id));
+    }
+
+    /// Calls that are not answered yet.
+    pub fn calls(&self) -> Vec<Call> {
+        with_host(|host| host.calls.clone())
+    }
+
+    /// The only call that is not answered yet.
+    pub fn call(&self) -> Call {
+        let calls = self.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        calls[0].clone()
+    }
+
+    pub fn answer(&self, call: &Call, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let mut fields: Fields = vec![(":status".to_owned(), status.as_bytes().to_vec())];
+        fields.extend(
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
+        );
+        let count = fields.len();
+        self.report(call, Some((fields, body.to_vec())), count, body.len());
+    }
+
+    /// Time-out, reset: Envoy reports a call without headers.
+    pub fn fail(&self, call: &Call) {
+        self.report(call, None, 0, 0);
+    }
+
+    fn report(
+        &self,
+        call: &Call,
+        response: Option<(Fields, Vec<u8>)>,
+        header_count: usize,
+        body_length: usize,
+    ) {
+        with_host(|host| {
+            host.calls.retain(|own| own.token != call.token);
+            host.call_response = response;
+            host.effective = ROOT;
+        });
+        // SAFETY: as above.
+        unsafe { proxy_on_http_call_response(ROOT, call.token, header_count, body_length, 0) };
+        with_host(|host| host.call_response = None);
+    }
+
+    /// From now on no host of any cluster is healthy.
+    pub fn refuse_calls(&self, refuse: bool) {
+        with_host(|host| host.refuse_calls = refuse);
+    }
+}
+
+/// What the plugin logged in this thread.
+pub fn log() -> Vec<String> {
+    with_host(|host| host.log.clone())
+}
+
+unsafe extern "C" {
+    fn proxy_on_context_create(context_id: u32, root_context_id: u32);
+    fn proxy_on_vm_start(context_id: u32, size: usize) -> bool;
+    fn proxy_on_configure(context_id: u32, size: usize) -> bool;
+    fn proxy_on_tick(context_id: u32);
+    fn proxy_on_request_headers(context_id: u32, num_headers: usize, end_of_stream: bool) -> u32;
+    fn proxy_on_http_call_response(
+        context_id: u32,
+        token_id: u32,
+        num_headers: usize,
+        body_size: usize,
+        num_trailers: usize,
+    );
+    fn proxy_on_done(context_id: u32) -> bool;
+    fn proxy_on_log(context_id: u32);
+    fn proxy_on_delete(context_id: u32);
+}
+
+// The host functions. Pointers and sizes come from the SDK's own slices.
+
+unsafe fn bytes(data: *const u8, size: usize) -> Vec<u8> {
+    if data.is_null() || size == 0 {
+        return Vec::new();
+    }
+    // SAFETY: see above.
+    unsafe { std::slice::from_raw_parts(data, size) }.to_vec()
+}
+
+unsafe fn text(data: *const u8, size: usize) -> String {
+    // SAFETY: see above.
+    String::from_utf8(unsafe { bytes(data, size) }).unwrap()
+}
+
+/// Hands a value over: the SDK frees it as a vector whose capacity is its length.
+unsafe fn hand_over(value: &[u8], data: *mut *mut u8, size: *mut usize) {
+    // SAFETY: see above.
+    unsafe {
+        *size = value.len();
+        *data = if value.is_empty() {
+            std::ptr::null_mut()
+        } else {
+            Box::into_raw(value.to_vec().into_boxed_slice()).cast()
+        };
+    }
+}
+
+fn serialize(fields: &Fields) -> Vec<u8> {
+    let length = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+    let mut serialized = length(fields.len()).to_vec();
+    for (name, value) in fields {
+        serialized.extend(length(name.len()));
+        serialized.extend(length(value.len()));
+    }
+    for (name, value) in fields {
+        serialized.extend_from_slice(name.as_bytes());
+        serialized.push(0);
+        serialized.extend_from_slice(value);
+        serialized.push(0);
+    }
+    serialized
+}
+
+fn deserialize(serialized: &[u8]) -> Fields {
+    let number = |at: usize| {
+        usize::try_from(u32::from_le_bytes(serialized[at..at + 4].try_into().unwrap())).unwrap()
+    };
+    let count = number(0);
+    let mut at = 4 + 8 * count;
+    let mut take = |length: usize| {
+        let part = serialized[at..at + length].to_vec();
+        at += length + 1;
+        part
+    };
+    (0..count)
+        .map(|index| {
+            let name = take(number(4 + 8 * index));
+            (String::from_utf8(name).unwrap(), take(number(8 + 8 * index)))
+        })
+        .collect()
+}
+
+impl Host {
+    fn map(&mut self, map: u32) -> Option<&mut Fields> {
+        match map {
+            REQUEST_HEADERS => {
+                let stream = self.streams.get_mut(&self.effective)?;
+                (!stream.is_let_on).then_some(&mut stream.request)
+            }
+            CALL_RESPONSE_HEADERS => self.call_response.as_mut().map(|(fields, _)| fields),
+            _ => None,
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_log(level: u32, data: *const u8, size: usize) -> u32 {
+    // SAFETY: see above.
+    let message = unsafe { text(data, size) };
+    if level == 5 {
+        eprintln!("{message}");
+    }
+    HOST.with(|host| {
+        if let Ok(mut host) = host.try_borrow_mut()
+            && let Some(host) = host.as_mut()
+        {
+            host.log.push(message);
+        }
+    });
+    OK
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32 {
+    let now = with_host(|host| host.now);
+    // SAFETY: see above.
+    unsafe { *time = u64::try_from(now.as_nanos()).unwrap() };
+    OK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_tick_period_milliseconds(period: u32) -> u32 {
+    with_host(|host| host.tick_period = Some(period));
+    OK
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_buffer_bytes(
+    buffer: u32,
+    start: usize,
+    most: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    with_host(|host| {
+        let whole = match buffer {
+            PLUGIN_CONFIGURATION => &host.configuration,
+            CALL_RESPONSE_BODY => match &host.call_response {
+                Some((_, body)) => body,
+                None => return NOT_FOUND,
+            },
+            _ => return NOT_FOUND,
+        };
+        let end = whole.len().min(start.saturating_add(most));
+        // SAFETY: see above.
+        unsafe { hand_over(whole.get(start..end).unwrap_or_default(), data, size) };
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_header_map_pairs(
+    map: u32,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    with_host(|host| match host.map(map) {
+        // SAFETY: see above.
+        Some(fields) => unsafe {
+            hand_over(&serialize(fields), data, size);
+            OK
+        },
+        None => BAD_ARGUMENT,
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_header_map_value(
+    map: u32,
+    name: *const u8,
+    name_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    // SAFETY: see above.
+    let name = unsafe { text(name, name_size) };
+    with_host(|host| match host.map(map) {
+        Some(fields) => match fields.iter().find(|(own, _)| *own == name) {
+            // SAFETY: see above.
+            Some((_, value)) => unsafe {
+                hand_over(value, data, size);
+                OK
+            },
+            None => NOT_FOUND,
+        },
+        None => BAD_ARGUMENT,
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_remove_header_map_value(
+    map: u32,
+    name: *const u8,
+    name_size: usize,
+) -> u32 {
+    // SAFETY: see above.
+    let name = unsafe { text(name, name_size) };
+    with_host(|host| match host.map(map) {
+        Some(fields) => {
+            fields.retain(|(own, _)| *own != name);
+            OK
+        }
+        None => BAD_ARGUMENT,
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_add_header_map_value(
+    map: u32,
+    name: *const u8,
+    name_size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    // SAFETY: see above.
+    let field = unsafe { (text(name, name_size), bytes(value, value_size)) };
+    with_host(|host| match host.map(map) {
+        Some(fields) => {
+            fields.push(field);
+            OK
+        }
+        None => BAD_ARGUMENT,
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_shared_data(
+    name: *const u8,
+    name_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+    cas: *mut u32,
+) -> u32 {
+    // SAFETY: see above.
+    let name = unsafe { text(name, name_size) };
+    let shared = with_host(|host| host.shared.clone());
+    let shared = shared.0.lock().unwrap();
+    match shared.values.get(&name) {
+        // SAFETY: see above.
+        Some((value, own_cas)) => unsafe {
+            hand_over(value, data, size);
+            *cas = *own_cas;
+            OK
+        },
+        None => NOT_FOUND,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_set_shared_data(
+    name: *const u8,
+    name_size: usize,
+    value: *const u8,
+    value_size: usize,
+    cas: u32,
+) -> u32 {
+    // SAFETY: see above.
+    let (name, value) = unsafe { (text(name, name_size), bytes(value, value_size)) };
+    let shared = with_host(|host| host.shared.clone());
+    let mut shared = shared.0.lock().unwrap();
+    if let Some((_, own_cas)) = shared.values.get(&name)
+        && cas != 0
+        && cas != *own_cas
+    {
+        return CAS_MISMATCH;
+    }
+    shared.last_cas += 1;
+    let next = shared.last_cas;
+    shared.values.insert(name, (value, next));
+    OK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
+    with_host(|host| {
+        let effective = host.effective;
+        match host.streams.get_mut(&effective) {
+            Some(stream) => {
+                stream.is_let_on = true;
+                OK
+            }
+            None => BAD_ARGUMENT,
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_send_local_response(
+    status: u32,
+    _details: *const u8,
+    _details_size: usize,
+    body: *const u8,
+    body_size: usize,
+    headers: *const u8,
+    headers_size: usize,
+    _grpc_status: i32,
+) -> u32 {
+    // SAFETY: see above.
+    let (body, headers) = unsafe { (bytes(body, body_size), bytes(headers, headers_size)) };
+    let response = LocalResponse { status, headers: deserialize(&headers), body };
+    with_host(|host| {
+        let effective = host.effective;
+        match host.streams.get_mut(&effective) {
+            Some(stream) => {
+                assert!(stream.response.is_none(), "a request was answered twice");
+                stream.response = Some(response);
+                OK
+            }
+            None => BAD_ARGUMENT,
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_http_call(
+    cluster: *const u8,
+    cluster_size: usize,
+    headers: *const u8,
+    headers_size: usize,
+    _body: *const u8,
+    _body_size: usize,
+    _trailers: *const u8,
+    _trailers_size: usize,
+    timeout: u32,
+    token: *mut u32,
+) -> u32 {
+    // SAFETY: see above.
+    let (cluster, headers) = unsafe { (text(cluster, cluster_size), bytes(headers, headers_size)) };
+    with_host(|host| {
+        assert_eq!(host.effective, ROOT, "calls are made by the root context");
+        if host.refuse_calls {
+            return INTERNAL_FAILURE;
+        }
+        host.last_token += 1;
+        host.calls.push(Call {
+            token: host.last_token,
+            cluster,
+            headers: deserialize(&headers),
+            timeout: Duration::from_millis(timeout.into()),
+        });
+        // SAFETY: see above.
+        unsafe { *token = host.last_token };
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_effective_context(context_id: u32) -> u32 {
+    with_host(|host| {
+        if context_id != ROOT && !host.streams.contains_key(&context_id) {
+            return BAD_ARGUMENT;
+        }
+        host.effective = context_id;
+        OK
+    })
+}
+
+/// Host functions that the plugin does not use. The SDK panics on their status.
+macro_rules! unused {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $name() -> u32 {
+                UNIMPLEMENTED
+            }
+        )*
+    };
+}
+
+unused!(
+    proxy_call_foreign_function,
+    proxy_close_stream,
+    proxy_define_metric,
+    proxy_dequeue_shared_queue,
+    proxy_done,
+    proxy_enqueue_shared_queue,
+    proxy_get_log_level,
+    proxy_get_metric,
+    proxy_get_property,
+    proxy_get_status,
+    proxy_grpc_call,
+    proxy_grpc_cancel,
+    proxy_grpc_close,
+    proxy_grpc_send,
+    proxy_grpc_stream,
+    proxy_increment_metric,
+    proxy_record_metric,
+    proxy_register_shared_queue,
+    proxy_replace_header_map_value,
+    proxy_resolve_shared_queue,
+    proxy_set_buffer_bytes,
+    proxy_set_header_map_pairs,
+    proxy_set_property,
+);

@@ -1,0 +1,51 @@
+use http::HeaderMap;
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+/// What a caller got, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as JSON; null when it is something else.
+    pub body: Value,
+    /// The body as it came.
+    pub text: String,
+}
+
+impl Answer {
+    /// A POST of `tools/call whoami`, to be completed and sent.
+    pub fn mcp_call(client: &Client, url: &str) -> RequestBuilder {
+        client.post(url).header("accept", "application/json, text/event-stream").json(&json!({
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "whoami", "arguments": {}},
+        }))
+    }
+
+    /// Reads a response to its end.
+    pub async fn read(response: Response) -> Self {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let text = response.text().await.expect("the body arrives whole");
+        Self { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
+    }
+
+    /// A header's text; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The reason code of a refusal; empty when there is none.
+    pub fn reason(&self) -> &str {
+        self.body["reason"].as_str().unwrap_or_default()
+    }
+
+    /// The identity headers that `whoami` reports; null when the call did not reach the tool.
+    pub fn whoami(&self) -> &Value {
+        &self.body["result"]["structuredContent"]["identity"]
+    }
+}

@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use reqwest::RequestBuilder;
+use serde_json::json;
+use testbed::{Algorithm, Answer, IdentityProvider, McpServer, SigningKey, Stack, now};
+
+use crate::report::{Outcome, Report, Seen};
+
+const USER: &str = "ada@example.com";
+
+/// Starts the parts, makes the calls, prints the table; fails when a call went another way.
+pub(crate) async fn tell() -> ExitCode {
+    eprintln!("Starting an identity provider and an MCP server ...");
+    let provider = IdentityProvider::start().await;
+    let rs256 = provider.key();
+    let es256 = SigningKey::generate(Algorithm::Es256, "key-of-es256");
+    provider.add_key(es256.clone());
+    let server = McpServer::start().await;
+    eprintln!("  identity provider  {}", provider.issuer());
+    eprintln!("  MCP server         {}", server.url());
+
+    eprintln!("Starting Envoy with the plugin, as envoy/envoy.yaml says, on free ports ...");
+    let stack = Stack::builder().workers(2).provider(provider).server(server).start().await;
+    eprintln!("  protected          {}", stack.url());
+
+    eprintln!("Calling the MCP server's tool `whoami` through Envoy ...");
+    let mut teller = Teller { stack, report: Report::default() };
+    let allowed = teller.allowed(&rs256, &es256).await;
+    let refused = teller.refused(&rs256).await;
+    teller.rotation().await;
+    eprintln!("Holding a session with the official MCP client ...");
+    teller.session().await;
+    show_identity(&allowed);
+    show_refusal(&refused);
+    let colourful = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
+    print!("\n{}", teller.report.text(colourful));
+    match teller.report.surprises() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+struct Teller {
+    stack: Stack,
+    report: Report,
+}
+
+impl Teller {
+    /// Returns the identity headers of the first call.
+    async fn allowed(
+        &mut self,
+        rs256: &SigningKey,
+        es256: &SigningKey,
+    ) -> BTreeMap<String, String> {
+        let claims = self.stack.claims();
+        self.call("a good token, RS256", &rs256.token(&claims), Outcome::allowed(USER)).await;
+        let requests = self.stack.server.requests();
+        let identity = requests.first().map(|request| request.identity()).unwrap_or_default();
+        self.call("a good token, ES256", &es256.token(&claims), Outcome::allowed(USER)).await;
+        let forged = self
+            .stack
+            .request()
+            .bearer_auth(rs256.token(&claims))
+            .header("x-mcp-user", "root")
+            .header("x-mcp-roles", "admin");
+        let expected = Outcome::allowed(USER);
+        self.send("a good token, and forged x-mcp-user: root", forged, expected).await;
+        identity
+    }
+
+    /// Returns the answer to the call without a token.
+    async fn refused(&mut self, rs256: &SigningKey) -> Answer {
+        let none = self.stack.request();
+        let expected = Outcome::refused(401, "missing_token");
+        let answer = self.send("no token", none, expected).await;
+
+        let expected = Outcome::refused(401, "malformed_token");
+        self.call("something that is no token", "garbage", expected).await;
+
+        let mut claims = self.stack.claims();
+        claims["exp"] = json!(now() - 3600);
+        let expected = Outcome::refused(401, "expired");
+        self.call("a token that expired an hour ago", &rs256.token(&claims), expected).await;
+
+        let mut claims = self.stack.claims();
+        claims["aud"] = json!("another-service");
+        let expected = Outcome::refused(401, "audience_mismatch");
+        self.call("a token for another service", &rs256.token(&claims), expected).await;
+
+        let mut claims = self.stack.claims();
+        claims["iss"] = json!("https://stranger.example.com");
+        let expected = Outcome::refused(401, "unknown_issuer");
+        self.call("a token of an unknown issuer", &rs256.token(&claims), expected).await;
+
+        let forger = SigningKey::generate(Algorithm::Rs256, rs256.kid());
+        let token = forger.token(&self.stack.claims());
+        let expected = Outcome::refused(401, "bad_signature");
+        self.call("a token signed by a forger's key", &token, expected).await;
+        answer
+    }
+
+    /// A new key is accepted without a restart, a key of nobody is not.
+    async fn rotation(&mut self) {
+        eprintln!("Rotating the identity provider's keys ...");
+        let new = self.stack.provider.rotate(Algorithm::Rs256);
+        let claims = self.stack.claims();
+        let token = new.token(&claims);
+        self.call("a token of the provider's new key", &token, Outcome::allowed(USER)).await;
+        // Not before: an unknown key makes the plugin look for new ones, but not again at once.
+        let stranger = SigningKey::generate(Algorithm::Rs256, "key-nobody-published");
+        let expected = Outcome::refused(401, "unknown_kid");
+        self.call("a token of a key nobody published", &stranger.token(&claims), expected).await;
+    }
+
+    async fn session(&mut self) {
+        self.stack.server.clear();
+        let status = match self.hold_session().await {
+            Ok(()) => "200".to_owned(),
+            Err(error) => {
+                eprintln!("  it failed: {error}");
+                "failed".to_owned()
+            }
+        };
+        let actual = Outcome { status, reason: String::new(), seen: self.seen() };
+        let call = "a session: initialize, list tools, call";
+        self.report.add(call, Outcome::allowed(USER), actual);
+    }
+
+    async fn hold_session(&self) -> Result<(), String> {
+        let session = self.stack.session(&self.stack.token()).await?;
+        let tools = session.tools().await?;
+        if !tools.iter().any(|tool| tool == "whoami") {
+            return Err(format!("no tool whoami among {tools:?}"));
+        }
+        let identity = session.whoami().await?;
+        session.close().await;
+        match identity["x-mcp-user"] == USER {
+            true => Ok(()),
+            false => Err(format!("whoami says {identity}")),
+        }
+    }
+
+    async fn call(&mut self, what: &str, token: &str, expected: Outcome) -> Answer {
+        let request = self.stack.request().bearer_auth(token);
+        self.send(what, request, expected).await
+    }
+
+    async fn send(&mut self, what: &str, request: RequestBuilder, expected: Outcome) -> Answer {
+        self.stack.server.clear();
+        let answer = self.stack.send(request).await;
+        let actual = Outcome {
+            status: answer.status.to_string(),
+            reason: answer.reason().to_owned(),
+            seen: self.seen(),
+        };
+        self.report.add(what, expected, actual);
+        answer
+    }
+
+    /// From the MCP server's own record: what arrived, not what the answer suggests.
+    fn seen(&self) -> Seen {
+        let requests = self.stack.server.requests();
+        if requests.iter().any(|request| !request.header("authorization").is_empty()) {
+            return Seen::Wrong("the caller's token");
+        }
+        if requests.iter().any(|request| !request.header("x-mcp-roles").is_empty()) {
+            return Seen::Wrong("roles that no token named");
+        }
+        let mut identities = requests.iter().map(|request| {
+            let mut identity = request.identity();
+            identity.retain(|name, _| Seen::SHOWN.contains(&name.as_str()));
+            identity
+        });
+        let Some(first) = identities.next() else {
+            return Seen::Nothing;
+        };
+        match identities.all(|other| other == first) {
+            true => Seen::Identity(first),
+            false => Seen::Wrong("several identities in one call"),
+        }
+    }
+}
+
+fn show_identity(identity: &BTreeMap<String, String>) {
+    println!();
+    println!("The identity headers that the MCP server got with the first call (not the token):");
+    for (name, value) in identity {
+        println!("  {name}: {value}");
+    }
+}
+
+fn show_refusal(answer: &Answer) {
+    println!();
+    println!("What the caller without a token was told:");
+    println!("  HTTP status {}", answer.status);
+    println!("  www-authenticate: {}", answer.header("www-authenticate"));
+    println!("  {}", answer.text.trim_end());
+}

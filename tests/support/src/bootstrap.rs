@@ -1,0 +1,163 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::repository::repository_root;
+
+/// Envoy's configuration as a tree that can be edited before Envoy starts.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    tree: Value,
+}
+
+impl Bootstrap {
+    /// The example of the README, `envoy/envoy.yaml`.
+    pub fn example() -> Self {
+        Self::from_file(&repository_root().join("envoy/envoy.yaml"))
+    }
+
+    /// Another file of the same kind.
+    pub fn from_file(path: &Path) -> Self {
+        let text = fs::read_to_string(path)
+            .unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
+        let tree = serde_saphyr::from_str(&text)
+            .unwrap_or_else(|error| panic!("{} is no YAML: {error}", path.display()));
+        Self { tree }
+    }
+
+    /// The whole tree.
+    pub fn tree(&mut self) -> &mut Value {
+        &mut self.tree
+    }
+
+    /// The HTTP connection manager of the first listener.
+    pub fn connection_manager(&mut self) -> &mut Value {
+        &mut self.tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    }
+
+    /// The HTTP filters of the first listener.
+    pub fn http_filters(&mut self) -> &mut Vec<Value> {
+        self.connection_manager()["http_filters"]
+            .as_array_mut()
+            .expect("the connection manager has filters")
+    }
+
+    /// What Envoy calls the plugin's `config`: its name, VM, module and configuration.
+    pub fn plugin(&mut self) -> &mut Value {
+        let filter = self
+            .http_filters()
+            .iter_mut()
+            .find(|filter| filter["name"] == "envoy.filters.http.wasm")
+            .expect("there is a Wasm filter");
+        &mut filter["typed_config"]["config"]
+    }
+
+    /// The plugin's own configuration, which the contract describes.
+    pub fn plugin_configuration(&mut self) -> &mut Value {
+        &mut self.plugin()["configuration"]["value"]
+    }
+
+    /// Hands the plugin its configuration in this form.
+    ///
+    /// Comes last: afterwards [`plugin_configuration`](Self::plugin_configuration) may be text.
+    pub fn set_configuration_form(&mut self, form: ConfigurationForm) {
+        if form == ConfigurationForm::StringValue {
+            let text = self.plugin_configuration().to_string();
+            self.set_configuration_text(text);
+        }
+    }
+
+    /// Hands the plugin any text as its configuration, JSON or not, in a `StringValue`.
+    pub fn set_configuration_text(&mut self, text: impl Into<String>) {
+        self.plugin()["configuration"] = json!({
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": text.into(),
+        });
+    }
+
+    /// The module that Envoy loads.
+    pub fn set_module(&mut self, path: &Path) {
+        self.plugin()["vm_config"]["code"] = json!({"local": {"filename": path}});
+    }
+
+    /// The port that clients connect to.
+    pub fn set_listener_port(&mut self, port: u16) {
+        let listener = &mut self.tree["static_resources"]["listeners"][0];
+        listener["address"]["socket_address"]["port_value"] = json!(port);
+    }
+
+    /// The port of the admin interface; 0 takes a free one.
+    pub fn set_admin_port(&mut self, port: u16) {
+        self.tree["admin"]["address"]["socket_address"]["port_value"] = json!(port);
+    }
+
+    /// Points a cluster at an address; one that is not there is added.
+    pub fn set_cluster(&mut self, name: &str, address: SocketAddr) {
+        let endpoints = json!({
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {
+                "address": address.ip(),
+                "port_value": address.port(),
+            }}}}]}],
+        });
+        let clusters = self.tree["static_resources"]["clusters"]
+            .as_array_mut()
+            .expect("the configuration has clusters");
+        match clusters.iter_mut().find(|cluster| cluster["name"] == name) {
+            Some(cluster) => cluster["load_assignment"] = endpoints,
+            None => clusters.push(json!({
+                "name": name,
+                "type": "STATIC",
+                "connect_timeout": "1s",
+                "load_assignment": endpoints,
+            })),
+        }
+    }
+}
+
+/// How the plugin is handed its configuration.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ConfigurationForm {
+    /// `google.protobuf.StringValue` with JSON text, what Istio makes of `pluginConfig`.
+    StringValue,
+    /// `google.protobuf.Struct`, plain YAML in Envoy's own file.
+    #[default]
+    Struct,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_has_all_that_the_harness_replaces() {
+        let mut bootstrap = Bootstrap::example();
+        let before = bootstrap.tree().clone();
+        bootstrap.set_listener_port(10000);
+        bootstrap.set_admin_port(9901);
+        bootstrap.set_module(Path::new("dist/mcp-federated-auth.wasm"));
+        bootstrap.set_cluster("mcp_server", ([127, 0, 0, 1], 9000).into());
+        bootstrap.set_cluster("identity_provider", ([127, 0, 0, 1], 9001).into());
+        bootstrap.set_configuration_form(ConfigurationForm::Struct);
+        assert_eq!(*bootstrap.tree(), before);
+    }
+
+    #[test]
+    fn string_values_hold_the_same_configuration_as_json() {
+        let mut bootstrap = Bootstrap::example();
+        let before = bootstrap.plugin_configuration().clone();
+        bootstrap.set_configuration_form(ConfigurationForm::StringValue);
+        let text = bootstrap.plugin_configuration().as_str().expect("it is text");
+        assert_eq!(serde_json::from_str::<Value>(text).expect("it is JSON"), before);
+    }
+
+    #[test]
+    fn new_clusters_are_added() {
+        let mut bootstrap = Bootstrap::example();
+        bootstrap.set_cluster("second", ([127, 0, 0, 1], 9002).into());
+        let clusters = &bootstrap.tree()["static_resources"]["clusters"];
+        assert_eq!(clusters[2]["name"], "second");
+    }
+}

@@ -1,0 +1,343 @@
+use std::env;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::bootstrap::{Bootstrap, ConfigurationForm};
+use crate::port::Port;
+use crate::repository::repository_root;
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A running Envoy, killed when dropped.
+#[derive(Debug)]
+pub struct Envoy {
+    port: Port,
+    process: Process,
+    admin: SocketAddr,
+    client: Client,
+}
+
+impl Envoy {
+    /// Envoy with the example's configuration on a free port.
+    pub fn builder() -> EnvoyBuilder {
+        let log_level = env::var("ENVOY_COMPONENT_LOG_LEVEL");
+        EnvoyBuilder {
+            bootstrap: Bootstrap::example(),
+            form: ConfigurationForm::default(),
+            port: Port::free(),
+            admin_port: 0,
+            workers: 1,
+            component_log_level: log_level.unwrap_or_else(|_| "wasm:info".to_owned()),
+        }
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// The address of a path, for clients.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// Where the admin interface listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What the admin interface says at this path (GET).
+    pub async fn admin(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.admin);
+        let response = self.client.get(url).send().await;
+        let response = response.expect("the admin interface answers");
+        response.text().await.expect("its answers are text")
+    }
+
+    /// All counters and gauges.
+    pub async fn stats(&self) -> Vec<(String, u64)> {
+        self.admin("/stats")
+            .await
+            .lines()
+            .filter_map(|line| line.rsplit_once(": "))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect()
+    }
+
+    /// A counter or gauge by its whole name; `None` when Envoy does not know it.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let stats = self.stats().await;
+        let (_, value) = stats.into_iter().find(|(own, _)| own == name)?;
+        Some(value)
+    }
+
+    /// How many connections each worker has accepted, by worker.
+    pub async fn connections_per_worker(&self) -> Vec<u64> {
+        let address = self.address().to_string().replace(':', "_");
+        let prefix = format!("listener.{address}.worker_");
+        let mut workers: Vec<(usize, u64)> = self
+            .stats()
+            .await
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let worker = name.strip_prefix(&prefix)?;
+                let worker = worker.strip_suffix(".downstream_cx_total")?;
+                Some((worker.parse().ok()?, value))
+            })
+            .collect();
+        // By number, since worker 10 comes before worker 2 in Envoy's list.
+        workers.sort_unstable();
+        workers.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Returns as soon as the log holds this text.
+    ///
+    /// # Panics
+    ///
+    /// When the deadline passes first.
+    pub async fn await_log(&self, text: &str, deadline: Duration) {
+        let asked = Instant::now();
+        while !self.log().contains(text) {
+            assert!(
+                asked.elapsed() < deadline,
+                "no {text:?} in Envoy's log after {deadline:?}:\n{}",
+                self.process.log_tail()
+            );
+            sleep(POLL).await;
+        }
+    }
+
+    /// Whether the process is alive.
+    pub fn is_running(&self) -> bool {
+        self.process.exit_status().is_none()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The memory that the process holds (RSS), in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the process lives");
+        let kibibytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|value| value.trim().strip_suffix(" kB"))
+            .and_then(|value| value.parse::<u64>().ok());
+        kibibytes.expect("Linux tells the memory of a process") * 1024
+    }
+}
+
+/// What an [`Envoy`] is started with.
+#[derive(Debug)]
+pub struct EnvoyBuilder {
+    bootstrap: Bootstrap,
+    form: ConfigurationForm,
+    port: Port,
+    admin_port: u16,
+    workers: usize,
+    component_log_level: String,
+}
+
+impl EnvoyBuilder {
+    /// Uses another configuration than the example's; ports and module are still filled in.
+    pub fn bootstrap(mut self, bootstrap: Bootstrap) -> Self {
+        self.bootstrap = bootstrap;
+        self
+    }
+
+    /// Edits the configuration now.
+    pub fn edit(mut self, edit: impl FnOnce(&mut Bootstrap)) -> Self {
+        edit(&mut self.bootstrap);
+        self
+    }
+
+    /// Hands the plugin its configuration in this form.
+    pub fn form(mut self, form: ConfigurationForm) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// Listens on this port.
+    pub fn port(mut self, port: Port) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The port of the admin interface.
+    pub fn admin_port(mut self, port: u16) -> Self {
+        self.admin_port = port;
+        self
+    }
+
+    /// Runs so many worker threads; one at first.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// What Envoy's components log, such as `wasm:debug,http:trace`; `wasm:info` at first, or what
+    /// `ENVOY_COMPONENT_LOG_LEVEL` says.
+    pub fn component_log_level(mut self, level: impl Into<String>) -> Self {
+        self.component_log_level = level.into();
+        self
+    }
+
+    /// The port that it will listen on.
+    pub fn listener_port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Starts Envoy and returns once it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
+    pub async fn start(self) -> Envoy {
+        let (process, port) = self.launch();
+        let client =
+            Client::builder().no_proxy().build().expect("the client has nothing to object to");
+        let started = Instant::now();
+        loop {
+            if let Some(admin) = ready(&process, &client).await {
+                return Envoy { port, process, admin, client };
+            }
+            if let Some(status) = process.exit_status() {
+                panic!("Envoy did not start ({status}):\n{}", process.log_tail());
+            }
+            assert!(
+                started.elapsed() < START_DEADLINE,
+                "Envoy is not ready after {START_DEADLINE:?}:\n{}",
+                process.log_tail()
+            );
+            sleep(POLL).await;
+        }
+    }
+
+    /// Starts Envoy with a configuration that it must refuse, and returns its log.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy does not exit within 30 s, or says that all was well.
+    pub async fn expect_refusal(self) -> String {
+        let (process, _port) = self.launch();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = process.exit_status() {
+                assert!(!status.success(), "Envoy ended with success");
+                return process.log();
+            }
+            assert!(
+                started.elapsed() < START_DEADLINE,
+                "Envoy runs with what it should refuse:\n{}",
+                process.log_tail()
+            );
+            sleep(POLL).await;
+        }
+    }
+
+    fn launch(mut self) -> (Process, Port) {
+        self.bootstrap.set_listener_port(self.port.number());
+        self.bootstrap.set_admin_port(self.admin_port);
+        self.bootstrap.set_configuration_form(self.form);
+        let directory = TempDir::with_prefix("mcp-federated-auth-envoy-")
+            .expect("the temporary directory is writable");
+        let configuration = directory.path().join("envoy.json");
+        fs::write(&configuration, self.bootstrap.tree().to_string())
+            .expect("the directory is ours");
+        let log = File::create(directory.path().join("envoy.log")).expect("the directory is ours");
+        let binary = binary();
+        let child = Command::new(&binary)
+            .arg("--config-path")
+            .arg(configuration)
+            .arg("--admin-address-path")
+            .arg(directory.path().join("admin"))
+            .args(["--concurrency", &self.workers.to_string()])
+            .args(["--log-level", "warning"])
+            .args(["--component-log-level", &self.component_log_level])
+            // Hot restart shares memory by a number that would have to be unique, and leaves it
+            // behind when killed.
+            .arg("--disable-hot-restart")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!(
+                    "{} cannot be run ({error}): `make` installs it, or set ENVOY",
+                    binary.display()
+                )
+            });
+        let process = Process { child: Mutex::new(child), directory };
+        (process, self.port)
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Mutex<Child>,
+    directory: TempDir,
+}
+
+impl Process {
+    fn pid(&self) -> u32 {
+        self.child.lock().expect("nobody panics with it").id()
+    }
+
+    fn exit_status(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().expect("nobody panics with it");
+        child.try_wait().expect("the process is our child")
+    }
+
+    fn log(&self) -> String {
+        let bytes = fs::read(self.directory.path().join("envoy.log"));
+        String::from_utf8_lossy(&bytes.expect("the log is there")).into_owned()
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(child) = self.child.get_mut() {
+            // Errors mean that it has ended already.
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// The admin address, once Envoy has written it and calls itself ready.
+async fn ready(process: &Process, client: &Client) -> Option<SocketAddr> {
+    let text = fs::read_to_string(process.directory.path().join("admin")).ok()?;
+    let address: SocketAddr = text.trim().parse().ok()?;
+    let response = client.get(format!("http://{address}/ready")).send().await;
+    response.ok()?.status().is_success().then_some(address)
+}
+
+fn binary() -> PathBuf {
+    match env::var_os("ENVOY") {
+        Some(path) => path.into(),
+        None => repository_root().join(".venv/bin/envoy"),
+    }
+}

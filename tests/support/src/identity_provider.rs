@@ -1,0 +1,706 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::claims::{claims, now};
+use crate::port::Port;
+use crate::signing_key::{Algorithm, SigningKey};
+
+/// An OpenID provider that does what a test tells it, while it runs.
+///
+/// It serves its discovery document and its key set, and at `/token` an access token as plain
+/// text for people with `curl`. Each answer closes its connection, so that a fault of one request
+/// never touches another.
+#[derive(Debug)]
+pub struct IdentityProvider {
+    port: Port,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl IdentityProvider {
+    /// Starts on a free port with one RS256 key.
+    pub async fn start() -> Self {
+        Self::start_on(Port::free()).await
+    }
+
+    /// Starts on this port with one RS256 key.
+    pub async fn start_on(port: Port) -> Self {
+        let issuer = format!("http://{}", port.address());
+        let mut provider = Self { port, shared: Arc::new(Shared::new(issuer)), server: None };
+        provider.rotate(Algorithm::Rs256);
+        provider.start_again();
+        provider
+    }
+
+    /// Listens again on the same port; does nothing when it already listens.
+    pub fn start_again(&mut self) {
+        if self.server.is_none() {
+            let listener = self.port.listen().expect("the port is ours");
+            self.server = Some(tokio::spawn(serve(listener, self.shared.clone())));
+        }
+    }
+
+    /// Cuts all connections and stops to listen: from now on connects are refused.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // The listener is closed once the task is gone, not before.
+            let _cancelled = server.await;
+        }
+    }
+
+    /// Publishes exactly these keys; the last one mints.
+    pub fn set_keys(&self, keys: impl IntoIterator<Item = SigningKey>) {
+        self.state().keys = keys.into_iter().collect();
+    }
+
+    /// Publishes one key more, which mints from now on.
+    pub fn add_key(&self, key: SigningKey) {
+        self.state().keys.push(key);
+    }
+
+    /// Publishes the keys of this name no longer.
+    pub fn remove_key(&self, kid: &str) {
+        self.state().keys.retain(|key| key.kid() != kid);
+    }
+
+    /// Replaces all keys by a new one, and returns it. Its `kid` was never used here.
+    pub fn rotate(&self, algorithm: Algorithm) -> SigningKey {
+        let kid = {
+            let mut state = self.state();
+            state.rotations += 1;
+            format!("key-{}", state.rotations)
+        };
+        // Outside of the lock: making a key takes a while.
+        let key = SigningKey::generate(algorithm, kid);
+        self.set_keys([key.clone()]);
+        key
+    }
+
+    /// Uses another `issuer` in the discovery document and in [`claims`](Self::claims).
+    pub fn set_issuer(&self, issuer: impl Into<String>) {
+        self.state().issuer = issuer.into();
+    }
+
+    /// Sends this `Cache-Control` with the key set; none at first.
+    pub fn set_cache_control(&self, value: impl Into<String>) {
+        self.state().cache_control = Some(value.into());
+    }
+
+    /// From now on changes each answer of this document before it is sent.
+    pub fn edit(&self, document: Document, edit: impl Fn(&mut Value) + Send + Sync + 'static) {
+        let mut state = self.state();
+        state.control(document).edits.push(Arc::new(edit));
+    }
+
+    /// Undoes all calls of [`edit`](Self::edit).
+    pub fn undo_edits(&self, document: Document) {
+        self.state().control(document).edits.clear();
+    }
+
+    /// Answers requests of this document with a fault until [`heal`](Self::heal).
+    pub fn fail(&self, document: Document, fault: Fault) {
+        self.state().control(document).fault = Some(fault);
+        self.shared.touch();
+    }
+
+    /// Answers well again; requests that hang are answered now.
+    pub fn heal(&self, document: Document) {
+        self.state().control(document).fault = None;
+        self.shared.touch();
+    }
+
+    /// Forgets the requests so far, and the greatest number in flight.
+    pub fn clear_log(&self) {
+        let mut state = self.state();
+        state.requests.clear();
+        for control in state.controls.values_mut() {
+            control.most_in_flight = control.in_flight;
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// The `iss` of its tokens.
+    pub fn issuer(&self) -> String {
+        self.state().issuer.clone()
+    }
+
+    /// The address of its discovery document.
+    pub fn metadata_url(&self) -> String {
+        self.url("/.well-known/openid-configuration")
+    }
+
+    /// The address of its key set.
+    pub fn jwks_url(&self) -> String {
+        self.url("/jwks")
+    }
+
+    /// The address of any path of it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// The published keys.
+    pub fn keys(&self) -> Vec<SigningKey> {
+        self.state().keys.clone()
+    }
+
+    /// The key that mints: the last one published.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn key(&self) -> SigningKey {
+        self.state().minting_key()
+    }
+
+    /// An access token by the key that mints.
+    pub fn token(&self, claims: &Value) -> String {
+        self.key().token(claims)
+    }
+
+    /// Ordinary claims of this issuer; see [`claims`](crate::claims()).
+    pub fn claims(&self, audience: &str) -> Value {
+        claims(&self.issuer(), audience)
+    }
+
+    /// Answers `/token` with tokens for this audience, valid one hour.
+    pub fn offer_tokens(&self, audience: impl Into<String>) {
+        self.state().offered_audience = Some(audience.into());
+    }
+
+    /// The requests so far, whatever was answered, in the order of their arrival.
+    pub fn requests(&self) -> Vec<ProviderRequest> {
+        self.state().requests.clone()
+    }
+
+    /// How many requests of this document have arrived.
+    pub fn count(&self, document: Document) -> usize {
+        self.state().count(document)
+    }
+
+    /// The greatest number of requests of this document that were under way at once.
+    pub fn most_in_flight(&self, document: Document) -> usize {
+        self.state().control(document).most_in_flight
+    }
+
+    /// Returns as soon as at least `count` requests of this document have arrived.
+    ///
+    /// # Panics
+    ///
+    /// When the deadline passes first.
+    pub async fn await_count(&self, document: Document, count: usize, deadline: Duration) {
+        let mut changes = self.shared.changes.subscribe();
+        let arrived = changes.wait_for(|_| self.count(document) >= count);
+        if timeout(deadline, arrived).await.is_err() {
+            panic!(
+                "{} requests of {document:?} instead of {count} after {deadline:?}",
+                self.count(document)
+            );
+        }
+    }
+
+    /// Returns as soon as no request of this document is under way.
+    ///
+    /// # Panics
+    ///
+    /// When the deadline passes first.
+    pub async fn await_idle(&self, document: Document, deadline: Duration) {
+        let mut changes = self.shared.changes.subscribe();
+        let idle = changes.wait_for(|()| self.state().control(document).in_flight == 0);
+        if timeout(deadline, idle).await.is_err() {
+            panic!("requests of {document:?} are still under way after {deadline:?}");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+}
+
+impl Drop for IdentityProvider {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+    }
+}
+
+/// What an [`IdentityProvider`] serves to the plugin.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Document {
+    /// `/.well-known/openid-configuration`.
+    Discovery,
+    /// `/jwks`.
+    KeySet,
+}
+
+impl Document {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/.well-known/openid-configuration" => Some(Self::Discovery),
+            "/jwks" => Some(Self::KeySet),
+            _ => None,
+        }
+    }
+}
+
+/// How an [`IdentityProvider`] fails to serve a document.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Status 200 with these bytes.
+    Body(Vec<u8>),
+    /// The right answer, but so much later.
+    Delay(Duration),
+    /// Announces the whole answer, sends half of it and closes.
+    HalfAnswer,
+    /// No answer at all until the fault is taken away.
+    Hang,
+    /// The right document, blown up to this many bytes; still JSON.
+    Oversize(usize),
+    /// Status 302 to this location.
+    Redirect(String),
+    /// The connection is reset (RST) instead of an answer.
+    Reset,
+    /// This status, with a body that says so.
+    Status(u16),
+}
+
+/// A request that reached an [`IdentityProvider`].
+#[derive(Clone, Debug)]
+pub struct ProviderRequest {
+    /// When its head was read.
+    pub at: Instant,
+    /// What it asked for, if the provider has that.
+    pub document: Option<Document>,
+    /// The method.
+    pub method: String,
+    /// The path with the query.
+    pub path: String,
+    /// The headers, with names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes who waits for a request or for the end of a fault.
+    changes: watch::Sender<()>,
+}
+
+impl Shared {
+    fn new(issuer: String) -> Self {
+        Self {
+            state: Mutex::new(State {
+                issuer,
+                keys: Vec::new(),
+                rotations: 0,
+                cache_control: None,
+                offered_audience: None,
+                controls: BTreeMap::new(),
+                requests: Vec::new(),
+            }),
+            changes: watch::Sender::new(()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the lock panics")
+    }
+
+    fn touch(&self) {
+        self.changes.send_replace(());
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    issuer: String,
+    keys: Vec<SigningKey>,
+    rotations: usize,
+    cache_control: Option<String>,
+    offered_audience: Option<String>,
+    controls: BTreeMap<Document, Control>,
+    requests: Vec<ProviderRequest>,
+}
+
+impl State {
+    fn control(&mut self, document: Document) -> &mut Control {
+        self.controls.entry(document).or_default()
+    }
+
+    fn count(&self, document: Document) -> usize {
+        self.requests.iter().filter(|request| request.document == Some(document)).count()
+    }
+
+    fn minting_key(&self) -> SigningKey {
+        self.keys.last().expect("the provider has a key").clone()
+    }
+
+    fn answer(&mut self, document: Document, address: SocketAddr) -> Answer {
+        let mut content = match document {
+            Document::Discovery => json!({
+                "issuer": self.issuer,
+                "jwks_uri": format!("http://{address}/jwks"),
+                "authorization_endpoint": format!("http://{address}/authorize"),
+                "token_endpoint": format!("http://{address}/token"),
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "code_challenge_methods_supported": ["S256"],
+                "id_token_signing_alg_values_supported":
+                    self.keys.iter().map(|key| key.algorithm().name()).collect::<Vec<_>>(),
+                "scopes_supported": ["openid", "email", "mcp.tools"],
+            }),
+            Document::KeySet => json!({
+                "keys": self.keys.iter().map(SigningKey::public_jwk).collect::<Vec<_>>(),
+            }),
+        };
+        for edit in &self.control(document).edits {
+            edit(&mut content);
+        }
+        let mut answer = Answer::new(200, "application/json", content.to_string().into_bytes());
+        if document == Document::KeySet
+            && let Some(value) = &self.cache_control
+        {
+            answer.headers.push(("cache-control", value.clone()));
+        }
+        answer
+    }
+
+    fn token_answer(&self) -> Answer {
+        match (&self.offered_audience, self.keys.last()) {
+            (Some(audience), Some(key)) => {
+                let mut claims = claims(&self.issuer, audience);
+                claims["exp"] = json!(now() + 3600);
+                Answer::new(200, "text/plain", key.token(&claims).into_bytes())
+            }
+            _ => Answer::status(404),
+        }
+    }
+}
+
+type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+#[derive(Default)]
+struct Control {
+    fault: Option<Fault>,
+    edits: Vec<Edit>,
+    in_flight: usize,
+    most_in_flight: usize,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Control({:?}, {} edits)", self.fault, self.edits.len())
+    }
+}
+
+/// Counts a request as under way for as long as it lives, even when its task is aborted.
+struct InFlight {
+    shared: Arc<Shared>,
+    document: Document,
+}
+
+impl InFlight {
+    fn new(shared: &Arc<Shared>, document: Document) -> Self {
+        let mut state = shared.state();
+        let control = state.control(document);
+        control.in_flight += 1;
+        control.most_in_flight = control.most_in_flight.max(control.in_flight);
+        drop(state);
+        Self { shared: shared.clone(), document }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.state().control(self.document).in_flight -= 1;
+        self.shared.touch();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // Dropped, and with it all connections, when this task is aborted.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    // The other side may hang up whenever it likes.
+                    let _hung_up = answer_one(stream, &shared).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer_one(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    let Some(request) = read_request(&mut stream).await? else {
+        return Ok(());
+    };
+    let document = request.document;
+    let path = request.path.clone();
+    shared.state().requests.push(request);
+    let _in_flight = document.map(|document| InFlight::new(shared, document));
+    shared.touch();
+
+    let Some(document) = document else {
+        let answer = match path.as_str() {
+            "/token" => shared.state().token_answer(),
+            _ => Answer::status(404),
+        };
+        return answer.send(stream).await;
+    };
+    let address = stream.local_addr()?;
+    let mut changes = shared.changes.subscribe();
+    loop {
+        let fault = shared.state().control(document).fault.clone();
+        let right = || shared.state().answer(document, address);
+        let answer = match fault {
+            None => right(),
+            Some(Fault::Body(body)) => Answer::new(200, "application/json", body),
+            Some(Fault::Delay(duration)) => tokio::select! {
+                () = sleep(duration) => right(),
+                () = hung_up(&mut stream) => return Ok(()),
+            },
+            Some(Fault::HalfAnswer) => return right().send_half(stream).await,
+            Some(Fault::Hang) => tokio::select! {
+                _ = changes.changed() => continue,
+                () = hung_up(&mut stream) => return Ok(()),
+            },
+            Some(Fault::Oversize(bytes)) => right().padded(bytes),
+            Some(Fault::Redirect(location)) => {
+                let mut answer = Answer::status(302);
+                answer.headers.push(("location", location));
+                answer
+            }
+            Some(Fault::Reset) => {
+                // Closing with linger 0 discards the connection by RST.
+                return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Some(Fault::Status(status)) => Answer::status(status),
+        };
+        return answer.send(stream).await;
+    }
+}
+
+/// Reads one request without a body; `None` when the connection was closed before its end.
+async fn read_request(stream: &mut TcpStream) -> io::Result<Option<ProviderRequest>> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let head = String::from_utf8_lossy(&bytes);
+    let mut lines = head.lines();
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let method = words.next().unwrap_or_default().to_owned();
+    let path = words.next().unwrap_or_default().to_owned();
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    Ok(Some(ProviderRequest {
+        at: Instant::now(),
+        document: Document::at(path.split('?').next().unwrap_or_default()),
+        method,
+        path,
+        headers,
+    }))
+}
+
+/// Returns when the other side closes: a request that was given up is no longer in flight.
+async fn hung_up(stream: &mut TcpStream) {
+    let mut rest = [0; 64];
+    while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}
+}
+
+struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body }
+    }
+
+    fn status(status: u16) -> Self {
+        Self::new(status, "text/plain", format!("status {status}\n").into_bytes())
+    }
+
+    /// White space before the end keeps JSON what it is.
+    fn padded(mut self, bytes: usize) -> Self {
+        if let Some(end) = self.body.pop() {
+            self.body.resize(bytes.saturating_sub(1), b' ');
+            self.body.push(end);
+        }
+        self
+    }
+
+    async fn send(self, mut stream: TcpStream) -> io::Result<()> {
+        stream.write_all(self.head().as_bytes()).await?;
+        stream.write_all(&self.body).await?;
+        stream.shutdown().await
+    }
+
+    async fn send_half(self, mut stream: TcpStream) -> io::Result<()> {
+        stream.write_all(self.head().as_bytes()).await?;
+        stream.write_all(&self.body[..self.body.len() / 2]).await?;
+        stream.shutdown().await
+    }
+
+    fn head(&self) -> String {
+        let mut head = format!("HTTP/1.1 {} Status\r\n", self.status);
+        for (name, value) in &self.headers {
+            let _infallible = write!(head, "{name}: {value}\r\n");
+        }
+        let _infallible =
+            write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len());
+        head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Client;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn serves_discovery_and_keys_and_logs_the_requests() {
+        let provider = IdentityProvider::start().await;
+        provider.set_cache_control("max-age=60");
+        provider.add_key(SigningKey::generate(Algorithm::Es256, "second"));
+        let discovery: Value = get(&provider.metadata_url()).await.json().await.unwrap();
+        assert_eq!(discovery["issuer"], provider.issuer());
+        let url = discovery["jwks_uri"].as_str().unwrap();
+        let answer = get(url).await;
+        assert_eq!(answer.headers()["cache-control"], "max-age=60");
+        let keys: Value = answer.json().await.unwrap();
+        assert_eq!(keys["keys"][0]["kid"], "key-1");
+        assert_eq!(keys["keys"][1], provider.key().public_jwk());
+
+        assert_eq!(provider.count(Document::Discovery), 1);
+        assert_eq!(provider.requests()[1].path, "/jwks");
+        provider.clear_log();
+        assert_eq!(provider.count(Document::KeySet), 0);
+    }
+
+    #[tokio::test]
+    async fn edits_and_rotation_show_in_the_next_answer() {
+        let provider = IdentityProvider::start().await;
+        provider.edit(Document::KeySet, |keys| keys["keys"][0]["use"] = json!("enc"));
+        let new = provider.rotate(Algorithm::EdDsa);
+        let keys: Value = get(&provider.jwks_url()).await.json().await.unwrap();
+        assert_eq!(keys["keys"][0]["kid"], new.kid());
+        assert_eq!(keys["keys"][0]["use"], "enc");
+        provider.undo_edits(Document::KeySet);
+        let keys: Value = get(&provider.jwks_url()).await.json().await.unwrap();
+        assert_eq!(keys, json!({"keys": [new.public_jwk()]}));
+    }
+
+    #[tokio::test]
+    async fn faults_do_what_they_say() {
+        let provider = IdentityProvider::start().await;
+        let url = provider.jwks_url();
+        let fail = |fault| provider.fail(Document::KeySet, fault);
+
+        fail(Fault::Status(503));
+        assert_eq!(get(&url).await.status(), 503);
+        fail(Fault::Body(b"{".to_vec()));
+        assert_eq!(get(&url).await.text().await.unwrap(), "{");
+        fail(Fault::Redirect("http://127.0.0.1:1/".to_owned()));
+        assert_eq!(get(&url).await.status(), 302);
+        fail(Fault::Oversize(100_000));
+        let body = get(&url).await.bytes().await.unwrap();
+        assert_eq!(body.len(), 100_000);
+        let keys: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(keys["keys"][0], provider.key().public_jwk());
+        fail(Fault::HalfAnswer);
+        assert!(get(&url).await.bytes().await.is_err());
+        fail(Fault::Reset);
+        let error = client().get(&url).send().await.unwrap_err();
+        assert!(format!("{error:?}").contains("ConnectionReset"), "{error:?}");
+        let asked = Instant::now();
+        fail(Fault::Delay(Duration::from_millis(50)));
+        assert_eq!(get(&url).await.status(), 200);
+        assert!(asked.elapsed() >= Duration::from_millis(50));
+        assert_eq!(get(&provider.metadata_url()).await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn what_hangs_is_answered_once_healed() {
+        let provider = IdentityProvider::start().await;
+        provider.fail(Document::KeySet, Fault::Hang);
+        let url = provider.jwks_url();
+        let asking: JoinSet<_> = (0..3)
+            .map(|_| {
+                let url = url.clone();
+                async move { get(&url).await.status() }
+            })
+            .collect();
+        provider.await_count(Document::KeySet, 3, SOON).await;
+        assert_eq!(provider.most_in_flight(Document::KeySet), 3);
+        provider.heal(Document::KeySet);
+        assert_eq!(timeout(SOON, asking.join_all()).await.unwrap(), [200; 3]);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_is_no_longer_in_flight() {
+        let provider = IdentityProvider::start().await;
+        provider.fail(Document::KeySet, Fault::Hang);
+        for round in 1..=3 {
+            let asking = tokio::spawn({
+                let url = provider.jwks_url();
+                async move { get(&url).await.status() }
+            });
+            provider.await_count(Document::KeySet, round, SOON).await;
+            asking.abort();
+            provider.await_idle(Document::KeySet, SOON).await;
+        }
+        assert_eq!(provider.most_in_flight(Document::KeySet), 1);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_provider_refuses_connections_until_it_starts_again() {
+        let mut provider = IdentityProvider::start().await;
+        let url = provider.jwks_url();
+        for _ in 0..3 {
+            provider.stop().await;
+            assert!(client().get(&url).send().await.unwrap_err().is_connect());
+            provider.start_again();
+            assert_eq!(get(&url).await.status(), 200);
+        }
+    }
+
+    fn client() -> Client {
+        Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    }
+
+    async fn get(url: &str) -> reqwest::Response {
+        client().get(url).send().await.unwrap()
+    }
+}

@@ -1,0 +1,44 @@
+//! The test bed: real Envoy with the plugin, an identity provider that does what a test tells it,
+//! and a real MCP server. One harness for `make demo`, `make up` and the tests.
+//!
+//! [`Stack`] is the way in:
+//!
+//! ```no_run
+//! # use testbed::Stack;
+//! # async fn example() {
+//! let stack = Stack::builder().start().await;
+//! let token = stack.provider.token(&stack.claims());
+//! let answer = stack.call(&token).await;
+//! assert_eq!(answer.status, 200);
+//! assert_eq!(answer.whoami()["x-mcp-provider"], "demo");
+//! # }
+//! ```
+//!
+//! Everything runs in the tokio runtime of the caller and on free loopback ports, and ends when it
+//! is dropped.
+
+mod answer;
+mod bootstrap;
+mod claims;
+mod envoy;
+mod identity_provider;
+mod mcp_server;
+mod mcp_session;
+mod port;
+mod raw_exchange;
+mod repository;
+mod signing_key;
+mod stack;
+
+pub use answer::Answer;
+pub use bootstrap::{Bootstrap, ConfigurationForm};
+pub use claims::{claims, now, random_id};
+pub use envoy::{Envoy, EnvoyBuilder};
+pub use identity_provider::{Document, Fault, IdentityProvider, ProviderRequest};
+pub use mcp_server::{McpServer, RecordedRequest};
+pub use mcp_session::McpSession;
+pub use port::Port;
+pub use raw_exchange::{RawAnswer, raw_exchange};
+pub use repository::repository_root;
+pub use signing_key::{Algorithm, SigningKey};
+pub use stack::{Stack, StackBuilder};

@@ -1,0 +1,67 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Sends bytes over a new connection and reads until the other side closes it, for requests that
+/// HTTP libraries refuse to write.
+///
+/// The request should say `Connection: close`; a server that keeps the connection open is
+/// listened to until it has been silent for a deadline of ten seconds, which panics.
+pub async fn raw_exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
+    let mut stream = TcpStream::connect(address).await.expect("the server accepts connections");
+    // A server may refuse and close before it has read everything: what it said still counts.
+    let _refused = stream.write_all(request).await;
+    let mut bytes = Vec::new();
+    loop {
+        match timeout(Duration::from_secs(10), stream.read_buf(&mut bytes)).await {
+            Ok(Ok(0) | Err(_)) => return RawAnswer { bytes },
+            Ok(Ok(_)) => {}
+            Err(_) => {
+                panic!("the connection is still open, after {:?}", String::from_utf8_lossy(&bytes))
+            }
+        }
+    }
+}
+
+/// The bytes that came back.
+#[derive(Clone, Debug)]
+pub struct RawAnswer {
+    /// All of them; empty when the connection was closed without an answer.
+    pub bytes: Vec<u8>,
+}
+
+impl RawAnswer {
+    /// The status of the first response, 0 without one.
+    pub fn status(&self) -> u16 {
+        self.head().split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+    }
+
+    /// The values of a header of the first response.
+    pub fn header(&self, name: &str) -> Vec<String> {
+        self.head()
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
+            .collect()
+    }
+
+    /// What follows the head; chunks are not joined.
+    pub fn body(&self) -> String {
+        self.text().split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    fn head(&self) -> String {
+        let text = self.text();
+        let head = text.split("\r\n\r\n").next();
+        head.unwrap_or_default().to_owned()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}

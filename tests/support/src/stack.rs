@@ -1,0 +1,251 @@
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::bootstrap::{Bootstrap, ConfigurationForm};
+use crate::envoy::{Envoy, EnvoyBuilder};
+use crate::identity_provider::IdentityProvider;
+use crate::mcp_server::McpServer;
+use crate::mcp_session::McpSession;
+use crate::port::Port;
+use crate::repository::repository_root;
+
+/// The example, running: Envoy with the plugin between callers and an MCP server, and an identity
+/// provider.
+#[derive(Debug)]
+pub struct Stack {
+    /// Envoy with the plugin.
+    pub envoy: Envoy,
+    /// The only provider of the example's configuration, `demo`.
+    pub provider: IdentityProvider,
+    /// What the plugin protects.
+    pub server: McpServer,
+    client: Client,
+}
+
+impl Stack {
+    /// The audience that the example's configuration accepts.
+    pub const AUDIENCE: &str = "demo-mcp";
+
+    /// The example with one worker.
+    pub fn builder() -> StackBuilder {
+        StackBuilder {
+            envoy: Envoy::builder(),
+            provider: None,
+            server: None,
+            configure: Vec::new(),
+            edits: Vec::new(),
+        }
+    }
+
+    /// Claims of a token that the example's configuration accepts.
+    pub fn claims(&self) -> Value {
+        self.provider.claims(Self::AUDIENCE)
+    }
+
+    /// A token that the example's configuration accepts.
+    pub fn token(&self) -> String {
+        self.provider.token(&self.claims())
+    }
+
+    /// The MCP endpoint behind Envoy.
+    pub fn url(&self) -> String {
+        self.envoy.url("/mcp")
+    }
+
+    /// A client that makes a new connection for each request and follows no redirects.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A call of the tool `whoami` without a token, to be completed and given to
+    /// [`send`](Self::send).
+    pub fn request(&self) -> RequestBuilder {
+        Answer::mcp_call(&self.client, &self.url())
+    }
+
+    /// Calls the tool `whoami` with a token.
+    pub async fn call(&self, token: &str) -> Answer {
+        self.send(self.request().bearer_auth(token)).await
+    }
+
+    /// Sends a request and reads the answer to its end.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("Envoy answers");
+        Answer::read(response).await
+    }
+
+    /// Begins a session of the official MCP client, or says why it could not.
+    pub async fn session(&self, token: &str) -> Result<McpSession, String> {
+        McpSession::open(&self.url(), Some(token)).await
+    }
+
+    /// Like [`call`](Self::call), for a call that must be refused.
+    ///
+    /// # Panics
+    ///
+    /// When anything reached the MCP server meanwhile.
+    pub async fn call_refused(&self, token: &str) -> Answer {
+        self.send_refused(self.request().bearer_auth(token)).await
+    }
+
+    /// Like [`send`](Self::send), for a request that must be refused.
+    ///
+    /// # Panics
+    ///
+    /// When anything reached the MCP server meanwhile.
+    pub async fn send_refused(&self, request: RequestBuilder) -> Answer {
+        let before = self.server.count();
+        let answer = self.send(request).await;
+        assert_eq!(self.server.count(), before, "the MCP server was reached: {answer:?}");
+        answer
+    }
+}
+
+/// What a [`Stack`] is started with.
+pub struct StackBuilder {
+    envoy: EnvoyBuilder,
+    provider: Option<IdentityProvider>,
+    server: Option<McpServer>,
+    configure: Vec<Edit<Value>>,
+    edits: Vec<Edit<Bootstrap>>,
+}
+
+type Edit<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+impl StackBuilder {
+    /// Runs so many worker threads; one at first.
+    pub fn workers(self, workers: usize) -> Self {
+        self.envoy(|envoy| envoy.workers(workers))
+    }
+
+    /// Edits the plugin's configuration, which holds the real addresses by then.
+    pub fn configure(mut self, configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
+        self.configure.push(Box::new(configure));
+        self
+    }
+
+    /// Edits Envoy's whole configuration, after [`configure`](Self::configure).
+    pub fn edit(mut self, edit: impl FnOnce(&mut Bootstrap) + Send + 'static) -> Self {
+        self.edits.push(Box::new(edit));
+        self
+    }
+
+    /// Hands the plugin its configuration in this form.
+    pub fn form(self, form: ConfigurationForm) -> Self {
+        self.envoy(|envoy| envoy.form(form))
+    }
+
+    /// Adds a cluster, or points one of the example's somewhere else.
+    pub fn cluster(self, name: &str, address: SocketAddr) -> Self {
+        let name = name.to_owned();
+        self.edit(move |bootstrap| bootstrap.set_cluster(&name, address))
+    }
+
+    /// What Envoy's components log; see [`EnvoyBuilder::component_log_level`].
+    pub fn component_log_level(self, level: &str) -> Self {
+        self.envoy(|envoy| envoy.component_log_level(level))
+    }
+
+    /// Starts from another configuration than `envoy/envoy.yaml`.
+    pub fn bootstrap(self, bootstrap: Bootstrap) -> Self {
+        self.envoy(|envoy| envoy.bootstrap(bootstrap))
+    }
+
+    /// Lets Envoy listen on this port.
+    pub fn port(self, port: Port) -> Self {
+        self.envoy(|envoy| envoy.port(port))
+    }
+
+    /// The port of Envoy's admin interface.
+    pub fn admin_port(self, port: u16) -> Self {
+        self.envoy(|envoy| envoy.admin_port(port))
+    }
+
+    /// Uses a provider that runs already.
+    pub fn provider(mut self, provider: IdentityProvider) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Uses an MCP server that runs already.
+    pub fn server(mut self, server: McpServer) -> Self {
+        self.server = Some(server);
+        self
+    }
+
+    /// Starts all parts, and returns once Envoy is ready.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy does not start; the message ends with its log.
+    pub async fn start(self) -> Stack {
+        let (envoy, provider, server) = self.prepare().await;
+        let client = Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .redirect(Policy::none())
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("the client has nothing to object to");
+        Stack { envoy: envoy.start().await, provider, server, client }
+    }
+
+    /// Starts all parts with a configuration that must be refused, and returns Envoy's log.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy starts.
+    pub async fn expect_refusal(self) -> String {
+        let (envoy, _provider, _server) = self.prepare().await;
+        envoy.expect_refusal().await
+    }
+
+    fn envoy(mut self, change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Self {
+        self.envoy = change(self.envoy);
+        self
+    }
+
+    async fn prepare(self) -> (EnvoyBuilder, IdentityProvider, McpServer) {
+        let provider = match self.provider {
+            Some(provider) => provider,
+            None => IdentityProvider::start().await,
+        };
+        let server = match self.server {
+            Some(server) => server,
+            None => McpServer::start().await,
+        };
+        let resource = format!("http://localhost:{}/mcp", self.envoy.listener_port());
+        let envoy = self.envoy.edit(|bootstrap| {
+            bootstrap.set_module(&module());
+            bootstrap.set_cluster("mcp_server", server.address());
+            bootstrap.set_cluster("identity_provider", provider.address());
+            let configuration = bootstrap.plugin_configuration();
+            configuration["resource"]["url"] = json!(resource);
+            configuration["providers"][0]["issuer"] = json!(provider.issuer());
+            configuration["providers"][0]["metadata_url"] = json!(provider.metadata_url());
+            for configure in self.configure {
+                configure(configuration);
+            }
+            for edit in self.edits {
+                edit(bootstrap);
+            }
+        });
+        (envoy, provider, server)
+    }
+}
+
+fn module() -> PathBuf {
+    let path = match env::var_os("MCP_FEDERATED_AUTH_WASM") {
+        Some(path) => path.into(),
+        None => repository_root().join("dist/mcp-federated-auth.wasm"),
+    };
+    assert!(path.is_file(), "{} is not there: run `make build`", path.display());
+    path
+}
