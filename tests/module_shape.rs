@@ -1,1 +1,104 @@
-//! To come.
+//! What the built module asks of its host, and what it offers.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use wasmparser::{ExternalKind, Parser, Payload};
+
+/// Host functions of proxy-wasm 0.2.1. Most stand here because the SDK's traits have default
+/// methods for them, not because the plugin calls them.
+const PROXY_WASM: [&str; 32] = [
+    "proxy_add_header_map_value",
+    "proxy_call_foreign_function",
+    "proxy_close_stream",
+    "proxy_continue_stream",
+    "proxy_dequeue_shared_queue",
+    "proxy_done",
+    "proxy_enqueue_shared_queue",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_value",
+    "proxy_get_property",
+    "proxy_get_shared_data",
+    "proxy_get_status",
+    "proxy_grpc_call",
+    "proxy_grpc_cancel",
+    "proxy_grpc_close",
+    "proxy_grpc_send",
+    "proxy_grpc_stream",
+    "proxy_http_call",
+    "proxy_log",
+    "proxy_register_shared_queue",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_resolve_shared_queue",
+    "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
+    "proxy_set_effective_context",
+    "proxy_set_header_map_pairs",
+    "proxy_set_property",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
+];
+
+/// What the standard library asks for: arguments of the VM, output of a panic, random seeds.
+const WASI: [&str; 5] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
+
+fn module() -> Vec<u8> {
+    std::fs::read(testbed::module_path()).unwrap()
+}
+
+fn payloads(module: &[u8]) -> impl Iterator<Item = Payload<'_>> {
+    Parser::new(0).parse_all(module).map(|payload| payload.expect("the module is well formed"))
+}
+
+#[test]
+fn the_module_imports_host_functions_that_envoy_has_and_nothing_else() {
+    let module = module();
+    let mut imports = BTreeSet::new();
+    for payload in payloads(&module) {
+        if let Payload::ImportSection(section) = payload {
+            for import in section.into_imports() {
+                let import = import.unwrap();
+                imports.insert(format!("{}.{}", import.module, import.name));
+            }
+        }
+    }
+    let expected: BTreeSet<String> = PROXY_WASM
+        .map(|name| format!("env.{name}"))
+        .into_iter()
+        .chain(WASI.map(|name| format!("wasi_snapshot_preview1.{name}")))
+        .collect();
+    assert_eq!(imports, expected);
+}
+
+#[test]
+fn the_module_exports_what_a_proxy_wasm_host_looks_for() {
+    let module = module();
+    let mut exports = BTreeSet::new();
+    for payload in payloads(&module) {
+        if let Payload::ExportSection(section) = payload {
+            for export in section {
+                let export = export.unwrap();
+                if export.kind == ExternalKind::Func {
+                    exports.insert(export.name);
+                }
+            }
+        }
+    }
+    for name in [
+        "_initialize",
+        "proxy_abi_version_0_2_1",
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_delete",
+        "proxy_on_http_call_response",
+        "proxy_on_memory_allocate",
+        "proxy_on_request_headers",
+        "proxy_on_tick",
+        "proxy_on_vm_start",
+    ] {
+        assert!(exports.contains(name), "{name} is missing in {exports:?}");
+    }
+}

@@ -97,3 +97,6 @@ impl Faults {
         self.0.push(Fault { path: path.to_owned(), problem: problem.into() });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,83 @@ fn critical(members: &Map<String, Value>) -> Option<String> {
         Some(_) => Some("b64".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    #[test]
+    fn a_token_is_split_and_decoded() {
+        let token = token(r#"{"alg":"ES256","kid":"k","typ":"JWT"}"#, r#"{"iss":"i"}"#);
+        let jws = CompactJws::parse(&token).unwrap();
+        assert_eq!(jws.signing_input(), &token.as_bytes()[..token.len() - 5]);
+        assert_eq!(jws.signature(), b"sig");
+        assert_eq!((jws.header().algorithm(), jws.header().kid()), ("ES256", Some("k")));
+        assert_eq!(jws.unverified_payload()["iss"], "i");
+    }
+
+    #[test]
+    fn what_is_no_jws_in_compact_form_is_malformed() {
+        use MalformedToken::*;
+        use Segment::*;
+        let good = r#"{"alg":"ES256"}"#;
+        let repeated = |segment, path: &str| Repeated(segment, path.to_owned());
+        for (token, fault) in [
+            (String::new(), Segments),
+            ("a.b".to_owned(), Segments),
+            ("a.b.c.d".to_owned(), Segments),
+            ("a.b.c.d.e".to_owned(), Segments),
+            ("..".to_owned(), Json(Header)),
+            (format!("{}.", token(good, "{}")), Segments),
+            (token(good, "{}").replace("c2ln", "c2l"), Base64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2ln="), Base64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2l+"), Base64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2ln\n"), Base64(Signature)),
+            (format!(" {}", token(good, "{}")), Base64(Header)),
+            (token("", "{}"), Json(Header)),
+            (token("{", "{}"), Json(Header)),
+            (token("[]", "{}"), NoObject(Header)),
+            (token("{}", "{}"), HeaderMember("alg")),
+            (token(r#"{"alg":1}"#, "{}"), HeaderMember("alg")),
+            (token(r#"{"alg":"ES256","kid":1}"#, "{}"), HeaderMember("kid")),
+            (token(r#"{"alg":"ES256","kid":null}"#, "{}"), HeaderMember("kid")),
+            (token(r#"{"alg":"ES256","alg":"ES256"}"#, "{}"), repeated(Header, "alg")),
+            (token(good, ""), Json(Payload)),
+            (token(good, "{}{}"), Json(Payload)),
+            (token(good, "null"), NoObject(Payload)),
+            (token(good, b"{\"a\":\"\xff\"}"), Json(Payload)),
+            (token(good, r#"{"aud":"a","a\u0075d":"b"}"#), repeated(Payload, "aud")),
+            (token(good, r#"{"a":{"b":1,"b":1}}"#), repeated(Payload, "a.b")),
+        ] {
+            assert_eq!(CompactJws::parse(&token).unwrap_err(), fault, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_last_character_with_stray_bits_is_not_a_second_spelling_of_a_signature() {
+        let token = token(r#"{"alg":"ES256"}"#, "{}");
+        assert!(CompactJws::parse(&token.replace("c2ln", "c2k")).is_ok());
+        assert!(CompactJws::parse(&token.replace("c2ln", "c2l")).is_err());
+    }
+
+    #[test]
+    fn whatever_must_be_understood_and_is_not_is_found() {
+        for (members, critical) in [
+            (r#""crit":["exp"]"#, Some("exp")),
+            (r#""crit":["b64"],"b64":true"#, Some("b64")),
+            (r#""crit":[]"#, Some("crit")),
+            (r#""crit":null"#, Some("crit")),
+            (r#""b64":false"#, Some("b64")),
+            (r#""b64":"true""#, Some("b64")),
+            (r#""b64":true"#, None),
+            (r#""jwk":{}"#, None),
+        ] {
+            let token = token(format!(r#"{{"alg":"ES256",{members}}}"#), "{}");
+            assert_eq!(CompactJws::parse(&token).unwrap().header().critical(), critical);
+        }
+    }
+}

@@ -64,3 +64,52 @@ fn by<A: JwtAlgorithm>(
         && A::Signature::try_from_slice(signature)
             .is_ok_and(|signature| algorithm.verify_signature(&signature, key, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use testbed::SigningKey;
+
+    use super::*;
+    use crate::jose::Jwk;
+
+    #[test]
+    fn every_algorithm_verifies_what_an_independent_signer_signed_and_nothing_else() {
+        for algorithm in testbed::Algorithm::ALL {
+            let own = Algorithm::from_name(algorithm.name()).unwrap();
+            let signer = SigningKey::generate(algorithm, "signer");
+            let other = SigningKey::generate(algorithm, "other");
+            let key = public_key(&signer, own);
+            let other_key = public_key(&other, own);
+            let signature = signer.sign_parts(b"message");
+            let verify = |key: &PublicKey, message: &[u8], signature: &[u8]| {
+                PureRust.verify(own, key, message, signature)
+            };
+
+            assert!(verify(&key, b"message", &signature), "{own}");
+            assert!(!verify(&other_key, b"message", &signature), "{own}");
+            assert!(!verify(&key, b"messagf", &signature), "{own}");
+            for at in [0, signature.len() / 2, signature.len() - 1] {
+                let mut changed = signature.clone();
+                changed[at] ^= 1;
+                assert!(!verify(&key, b"message", &changed), "{own}, byte {at}");
+            }
+            let longer = [signature.as_slice(), &[0]].concat();
+            let zeros = vec![0; signature.len()];
+            let ones = vec![0xff; signature.len()];
+            for wrong in [&[][..], &[0], &signature[1..], &longer, &zeros, &ones] {
+                assert!(!verify(&key, b"message", wrong), "{own}, {} bytes", wrong.len());
+            }
+            for another in Algorithm::ALL.into_iter().filter(|another| *another != own) {
+                assert!(
+                    !PureRust.verify(another, &key, b"message", &signature),
+                    "{own}, {another}"
+                );
+            }
+        }
+    }
+
+    fn public_key(signer: &SigningKey, algorithm: Algorithm) -> PublicKey {
+        let jwk = Jwk::from_json(&signer.public_jwk()).unwrap();
+        jwk.for_algorithm(algorithm).unwrap().clone()
+    }
+}

@@ -151,8 +151,14 @@ pub(crate) enum FetchFault {
         /// The document's.
         found: String,
     },
-    /// The status is not 200. Redirects are not followed.
-    Status(Option<u16>),
+    /// The status is not 200. Redirects are not followed. Envoy itself answers with 503 or 504
+    /// when it got no answer, and says why in the body.
+    Status {
+        /// The status; none when it could not be read.
+        status: Option<u16>,
+        /// How the body begins.
+        body: String,
+    },
     /// The document is longer than `keys.max_body`.
     TooLong {
         /// `keys.max_body`, in bytes.
@@ -176,8 +182,10 @@ impl fmt::Display for FetchFault {
                 f,
                 "the metadata document says issuer {found:?}, but {configured:?} is configured"
             ),
-            Self::Status(Some(status)) => write!(f, "the answer has status {status}, not 200"),
-            Self::Status(None) => f.write_str("the answer has no status"),
+            Self::Status { status: Some(status), body } => {
+                write!(f, "the answer has status {status}, not 200, and says {body:?}")
+            }
+            Self::Status { status: None, .. } => f.write_str("the answer has no status"),
             Self::TooLong { limit } => {
                 write!(f, "the answer is longer than keys.max_body, {limit} bytes")
             }
@@ -191,7 +199,10 @@ fn document(
 ) -> Result<(Vec<u8>, Option<String>), FetchFault> {
     let answer = answer.ok_or(FetchFault::NoAnswer)?;
     if answer.status != Some(200) {
-        return Err(FetchFault::Status(answer.status));
+        const MOST: usize = 120;
+        let beginning = answer.body.get(..MOST).unwrap_or(&answer.body);
+        let body = String::from_utf8_lossy(beginning).into_owned();
+        return Err(FetchFault::Status { status: answer.status, body });
     }
     if answer.body_length > settings.max_body {
         return Err(FetchFault::TooLong { limit: settings.max_body });

@@ -116,3 +116,158 @@ impl fmt::Display for KeySetFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+    use testbed::SigningKey;
+
+    use super::*;
+    use crate::jose::{CompactJws, UnusableKey};
+
+    fn key(kid: &str) -> Value {
+        SigningKey::generate(testbed::Algorithm::Es256, kid).public_jwk()
+    }
+
+    fn with(mut key: Value, members: Value) -> Value {
+        for (name, value) in members.as_object().unwrap() {
+            match value {
+                Value::Null => drop(key.as_object_mut().unwrap().remove(name)),
+                value => key[name] = value.clone(),
+            }
+        }
+        key
+    }
+
+    fn jws(header: Value) -> CompactJws {
+        CompactJws::parse(&format!("{}.e30.", URL_SAFE_NO_PAD.encode(header.to_string()))).unwrap()
+    }
+
+    /// How many candidates there are, or why there are none.
+    fn find(keys: &[Value], header: Value, algorithm: Algorithm) -> Result<usize, String> {
+        let set = KeySet::from_value(&json!({ "keys": keys })).unwrap();
+        match set.find(jws(header).header(), algorithm) {
+            Lookup::Candidates(keys) => Ok(keys.len()),
+            Lookup::Misfit(misfit) => Err(misfit.to_string()),
+            Lookup::NotFound => Err("not found".to_owned()),
+        }
+    }
+
+    fn find_es256(keys: &[Value], kid: Option<&str>) -> Result<usize, String> {
+        let mut header = json!({"alg": "ES256"});
+        if let Some(kid) = kid {
+            header["kid"] = kid.into();
+        }
+        find(keys, header, Algorithm::Es256)
+    }
+
+    #[test]
+    fn a_kid_finds_its_key_and_is_compared_exactly() {
+        let keys = [key("a"), key("b")];
+        assert_eq!(find_es256(&keys, Some("a")), Ok(1));
+        for kid in ["A", "a ", "", "c"] {
+            assert_eq!(find_es256(&keys, Some(kid)), Err("not found".to_owned()), "{kid:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_kid_is_tried_with_at_most_eight_keys_that_fit() {
+        let keys: Vec<Value> = (0..20).map(|index| key(&index.to_string())).collect();
+        assert_eq!(find_es256(&keys, None), Ok(8));
+        assert_eq!(find_es256(&keys[..3], None), Ok(3));
+        let not_found = Err("not found".to_owned());
+        assert_eq!(find(&keys, json!({"alg": "RS256"}), Algorithm::Rs256), not_found);
+    }
+
+    #[test]
+    fn a_key_without_kid_is_tried_when_no_key_has_the_tokens() {
+        let keys = [key("a"), with(key("b"), json!({"kid": null}))];
+        assert_eq!(find_es256(&keys, Some("unheard of")), Ok(1));
+        assert_eq!(find_es256(&keys, Some("a")), Ok(1));
+    }
+
+    #[test]
+    fn a_thumbprint_names_a_key_when_there_is_no_kid() {
+        let keys =
+            [with(key("a"), json!({"x5t": "t1"})), with(key("b"), json!({"x5t#S256": "t2"}))];
+        let find = |header| find(&keys, header, Algorithm::Es256);
+        assert_eq!(find(json!({"alg": "ES256", "x5t": "t1"})), Ok(1));
+        assert_eq!(find(json!({"alg": "ES256", "x5t#S256": "t2"})), Ok(1));
+        assert_eq!(find(json!({"alg": "ES256", "x5t": "t2"})), Err("not found".to_owned()));
+        let kid_and_thumbprint = json!({"alg": "ES256", "kid": "c", "x5t": "t1"});
+        assert_eq!(find(kid_and_thumbprint), Err("not found".to_owned()));
+    }
+
+    #[test]
+    fn a_key_is_used_only_as_its_publisher_allows() {
+        for (members, problem) in [
+            (json!({}), None),
+            (json!({"alg": null, "use": null}), None),
+            (json!({"key_ops": ["sign", "verify"]}), None),
+            (json!({"use": "enc"}), Some("its use is enc, not sig")),
+            (json!({"key_ops": ["encrypt"]}), Some("its key_ops lack verify")),
+            (json!({"key_ops": []}), Some("its key_ops lack verify")),
+            (json!({"alg": "ES384"}), Some("the key is for ES384, the token says ES256")),
+            (json!({"alg": "HS256"}), Some("the key is for HS256, the token says ES256")),
+            (json!({"y": null}), Some("its y is missing or malformed")),
+            (json!({"x": "!"}), Some("its x is missing or malformed")),
+            (json!({"x": "AAAA"}), Some("its values are no valid public key")),
+            (json!({"crv": "secp256k1"}), Some("its type EC secp256k1 is not supported")),
+            (json!({"kty": "oct", "k": "AAAA"}), Some("its type oct is not supported")),
+            (json!({"crv": "P-384"}), Some("its values are no valid public key")),
+        ] {
+            let keys = [with(key("a"), members), key("spare")];
+            let expected = problem.map_or(Ok(1), |problem| Err(problem.to_owned()));
+            assert_eq!(find_es256(&keys, Some("a")), expected);
+        }
+        let keys = [key("a")];
+        let find = |algorithm: Algorithm| {
+            find(&keys, json!({"alg": algorithm.name(), "kid": "a"}), algorithm)
+        };
+        for algorithm in Algorithm::ALL.into_iter().filter(|other| *other != Algorithm::Es256) {
+            let problem = format!("its type or curve is not that of {algorithm}");
+            assert_eq!(find(algorithm), Err(problem));
+        }
+    }
+
+    #[test]
+    fn of_several_keys_of_one_kid_those_that_fit_are_tried() {
+        let rsa = SigningKey::generate(testbed::Algorithm::Rs256, "a").public_jwk();
+        assert_eq!(find_es256(&[rsa, key("a"), key("a")], Some("a")), Ok(2));
+    }
+
+    #[test]
+    fn both_names_of_ed25519_fit_both_kinds_of_keys() {
+        let signer = SigningKey::generate(testbed::Algorithm::EdDsa, "a");
+        for name in ["EdDSA", "Ed25519"] {
+            let keys = [with(signer.public_jwk(), json!({"alg": name}))];
+            let header = json!({"alg": "Ed25519", "kid": "a"});
+            assert_eq!(find(&keys, header, Algorithm::EdDsa), Ok(1));
+        }
+    }
+
+    #[test]
+    fn small_rsa_keys_are_named_and_not_used() {
+        let small = SigningKey::generate_rsa(testbed::Algorithm::Rs256, "a", 1024).public_jwk();
+        let problem = UnusableKey::RsaSize(1024).to_string();
+        let header = json!({"alg": "RS256", "kid": "a"});
+        assert_eq!(find(&[small, key("b")], header, Algorithm::Rs256), Err(problem));
+    }
+
+    #[test]
+    fn padding_is_tolerated_in_keys() {
+        let signer = SigningKey::generate(testbed::Algorithm::Es256, "a").public_jwk();
+        let x = signer["x"].as_str().unwrap();
+        let padded = with(signer.clone(), json!({"x": format!("{x}=")}));
+        assert_eq!(find_es256(&[padded], Some("a")), Ok(1));
+    }
+
+    #[test]
+    fn elements_that_are_no_jwk_are_dropped_and_counted() {
+        let elements = json!({"keys": [1, {}, {"kty": 5}, {"kty": "EC", "kid": 5}, key("a")]});
+        let set = KeySet::from_value(&elements).unwrap();
+        assert_eq!((set.dropped(), set.kids().collect::<Vec<_>>()), (4, vec!["a"]));
+    }
+}

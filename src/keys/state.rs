@@ -217,3 +217,114 @@ fn fraction(whole: Duration, jitter: u64) -> Duration {
     let millis = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(jitter % millis.saturating_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: KeySettings = KeySettings {
+        max_age: Duration::from_secs(600),
+        refresh_ahead: Duration::from_secs(30),
+        refresh_cooldown: Duration::from_secs(30),
+        timeout: Duration::from_secs(5),
+        max_stale: Duration::from_secs(60),
+        max_body: 1024,
+    };
+    const ME: u64 = 1;
+    const OTHER: u64 = 2;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::from_secs(1_800_000_000 + seconds)
+    }
+
+    fn fetched(lifetime: u64, jitter: u64) -> KeyState {
+        let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
+        let lifetime = Duration::from_secs(lifetime);
+        claimed.succeeded(ME, None, lifetime, &SETTINGS, jitter, at(0)).unwrap().0
+    }
+
+    fn unknown_kid(state: &KeyState) -> Demand {
+        Demand::UnknownKid { searched: state.published().unwrap().version }
+    }
+
+    #[test]
+    fn a_lease_keeps_others_out_until_it_expires() {
+        let state = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
+        let claim = |now| state.claimed(Demand::Due, OTHER, &SETTINGS, now);
+        assert!(claim(at(6)).is_none());
+        let taken = claim(at(7)).unwrap();
+        assert!(taken.failed(ME, 0, at(8)).is_none());
+        assert!(taken.succeeded(ME, None, SETTINGS.max_age, &SETTINGS, 0, at(8)).is_none());
+        assert!(taken.failed(OTHER, 0, at(8)).is_some());
+    }
+
+    #[test]
+    fn a_set_is_refreshed_ahead_of_its_expiry_whatever_the_jitter() {
+        for jitter in [0, 1, 7_499, 7_500, u64::MAX] {
+            let state = fetched(600, jitter);
+            assert!(!state.may_fetch(Demand::Due, &SETTINGS, at(569)));
+            assert!(state.may_fetch(Demand::Due, &SETTINGS, at(578)));
+        }
+    }
+
+    #[test]
+    fn a_set_of_a_short_life_lives_at_least_half_of_it() {
+        let state = fetched(2, 0);
+        assert!(!state.may_fetch(Demand::Due, &SETTINGS, at(0)));
+        assert!(state.may_fetch(Demand::Due, &SETTINGS, at(1)));
+    }
+
+    #[test]
+    fn unknown_kids_cause_one_fetch_in_a_cooldown() {
+        let state = fetched(600, 0);
+        let demand = unknown_kid(&state);
+        let claimed = state.claimed(demand, ME, &SETTINGS, at(1)).unwrap();
+        let lifetime = Duration::from_secs(600);
+        let (state, published) =
+            claimed.succeeded(ME, None, lifetime, &SETTINGS, 0, at(2)).unwrap();
+        let demand = Demand::UnknownKid { searched: published.version };
+        assert!(!state.may_fetch(demand, &SETTINGS, at(30)));
+        assert!(state.may_fetch(demand, &SETTINGS, at(31)));
+    }
+
+    #[test]
+    fn a_kid_that_was_searched_in_an_older_set_is_no_reason_to_fetch() {
+        let state = fetched(600, 0);
+        let searched = state.published().unwrap().version - 1;
+        assert!(!state.may_fetch(Demand::UnknownKid { searched }, &SETTINGS, at(1)));
+    }
+
+    #[test]
+    fn versions_grow_even_if_the_clock_goes_back() {
+        let state = fetched(600, 0);
+        let claimed = state.claimed(unknown_kid(&state), ME, &SETTINGS, at(0)).unwrap();
+        let before = UnixTime::from_secs(1);
+        let lifetime = Duration::from_secs(600);
+        let (_, published) = claimed.succeeded(ME, None, lifetime, &SETTINGS, 0, before).unwrap();
+        assert!(published.version > state.published().unwrap().version);
+    }
+
+    #[test]
+    fn pauses_after_failures_double_up_to_a_minute_while_an_old_set_serves() {
+        let mut state = fetched(600, 0);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let now = at(10_000);
+            state.retry_at = UnixTime::default();
+            state = state.claimed(Demand::Due, ME, &SETTINGS, now).unwrap();
+            state = state.failed(ME, 0, now).unwrap();
+            pauses.push(state.retry_after(now).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn what_discovery_found_is_believed_for_a_day() {
+        let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
+        let url = Some("https://id.example.com/jwks".to_owned());
+        let (state, _) =
+            claimed.succeeded(ME, url.clone(), SETTINGS.max_age, &SETTINGS, 0, at(0)).unwrap();
+        assert_eq!(state.key_set_url(at(86_399)), url.as_deref());
+        assert_eq!(state.key_set_url(at(86_400)), None);
+    }
+}

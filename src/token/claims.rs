@@ -141,3 +141,112 @@ fn numeric_date(value: &Value) -> Option<UnixTime> {
     let since_epoch = Duration::try_from_secs_f64(number.as_f64()?).ok()?;
     Some(UnixTime::default() + since_epoch)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn check_with(rules: &ClaimRules, members: &Value) -> Result<(), &'static str> {
+        let mut claims = json!({"aud": "mcp", "exp": NOW + 60});
+        for (name, value) in members.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let now = UnixTime::from_secs(NOW);
+        rules
+            .check(&TokenType::Absent, claims.as_object().unwrap(), now)
+            .map(drop)
+            .map_err(|refusal| refusal.reason())
+    }
+
+    fn rules() -> ClaimRules {
+        ClaimRules {
+            audiences: vec!["mcp".to_owned(), "api://mcp".to_owned()],
+            clock_skew: Duration::from_secs(300),
+            max_token_age: None,
+            token_types: TokenTypes::AccessTokens,
+        }
+    }
+
+    #[test]
+    fn times_are_compared_to_the_second_with_the_skew() {
+        for (members, result) in [
+            (json!({}), Ok(())),
+            (json!({"exp": NOW - 299}), Ok(())),
+            (json!({"exp": NOW - 300}), Err("expired")),
+            (json!({"exp": null}), Err("expired")),
+            (json!({"exp": (NOW + 60).to_string()}), Err("expired")),
+            (json!({"exp": true}), Err("expired")),
+            (json!({"exp": -1}), Err("expired")),
+            (json!({"exp": 0}), Err("expired")),
+            (json!({"exp": -1.5}), Err("expired")),
+            (json!({"exp": 1.8e9}), Ok(())),
+            (json!({"exp": 1e300}), Err("expired")),
+            (json!({"exp": u64::MAX}), Ok(())),
+            (json!({"nbf": NOW + 300}), Ok(())),
+            (json!({"nbf": NOW + 301}), Err("not_yet_valid")),
+            (json!({"nbf": "0"}), Err("not_yet_valid")),
+            (json!({"iat": NOW + 300}), Ok(())),
+            (json!({"iat": NOW + 301}), Err("not_yet_valid")),
+            (json!({"iat": []}), Err("not_yet_valid")),
+            (json!({"iat": 0}), Ok(())),
+        ] {
+            assert_eq!(check_with(&rules(), &members), result, "{members}");
+        }
+    }
+
+    #[test]
+    fn the_age_counts_from_iat_with_the_skew() {
+        let rules = ClaimRules { max_token_age: Some(Duration::from_secs(3600)), ..rules() };
+        for (members, result) in [
+            (json!({"iat": NOW - 3900}), Ok(())),
+            (json!({"iat": NOW - 3901}), Err("token_too_old")),
+            (json!({}), Err("token_too_old")),
+        ] {
+            assert_eq!(check_with(&rules, &members), result, "{members}");
+        }
+    }
+
+    #[test]
+    fn one_audience_must_be_ours_to_the_letter() {
+        for (audience, result) in [
+            (json!("api://mcp"), Ok(())),
+            (json!(["other", "mcp"]), Ok(())),
+            (json!("MCP"), Err("audience_mismatch")),
+            (json!("mcp/"), Err("audience_mismatch")),
+            (json!("api://mcp/"), Err("audience_mismatch")),
+            (json!([]), Err("audience_mismatch")),
+            (json!([["mcp"]]), Err("audience_mismatch")),
+            (json!({"mcp": 1}), Err("audience_mismatch")),
+            (json!(1), Err("audience_mismatch")),
+            (json!(null), Err("audience_mismatch")),
+        ] {
+            assert_eq!(check_with(&rules(), &json!({ "aud": audience })), result, "{audience}");
+        }
+    }
+
+    #[test]
+    fn types_are_compared_without_case_and_prefix() {
+        let listed = TokenTypes::Listed(vec!["at+jwt".to_owned()]);
+        let named = |name: &str| TokenType::Named(name.to_owned());
+        for (token_type, by_default, by_list) in [
+            (TokenType::Absent, true, false),
+            (named("JWT"), true, false),
+            (named("jwt"), true, false),
+            (named("at+jwt"), true, true),
+            (named("application/AT+JWT"), true, true),
+            (named("id_token"), false, false),
+            (named("dpop+jwt"), false, false),
+            (named(""), false, false),
+            (named("application/application/at+jwt"), false, false),
+            (TokenType::NoString, false, false),
+        ] {
+            assert_eq!(TokenTypes::AccessTokens.check(&token_type).is_ok(), by_default);
+            assert_eq!(listed.check(&token_type).is_ok(), by_list);
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! It is as strict as Envoy where that matters: there is no map to read after a failed call, and a
 //! compare-and-swap number means nothing while its value is absent.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -78,6 +78,11 @@ pub struct LocalResponse {
 }
 
 impl LocalResponse {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;
+        std::str::from_utf8(value).ok()
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -99,13 +104,13 @@ struct Stream {
 }
 
 struct Host {
+    root: u32,
     now: Duration,
     configuration: Vec<u8>,
     shared: SharedData,
     streams: HashMap<u32, Stream>,
     effective: u32,
     calls: Vec<Call>,
-    last_token: u32,
     /// What the call that is being reported brought.
     call_response: Option<(Fields, Vec<u8>)>,
     refuse_calls: bool,
@@ -115,31 +120,37 @@ struct Host {
 
 thread_local! {
     static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+    static LAST_NUMBER: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The SDK keeps the contexts and calls of a thread, so no number is used twice.
+fn new_number() -> u32 {
+    LAST_NUMBER.set(LAST_NUMBER.get() + 1);
+    LAST_NUMBER.get()
 }
 
 fn with_host<T>(action: impl FnOnce(&mut Host) -> T) -> T {
     HOST.with(|host| action(host.borrow_mut().as_mut().expect("a VM was started in this thread")))
 }
 
-/// A VM with one root context.
+/// A VM with one root context. A thread that starts another replaces it.
 pub struct Vm {
-    last_context: u32,
+    root: u32,
 }
-
-const ROOT: u32 = 1;
 
 impl Vm {
     /// Starts a VM and configures the plugin; none if it refuses the configuration.
     pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
+        let root = new_number();
         HOST.with(|host| {
             *host.borrow_mut() = Some(Host {
+                root,
                 now: Duration::from_secs(testbed::now()),
                 configuration: configuration.to_vec(),
                 shared: shared.clone(),
                 streams: HashMap::new(),
-                effective: ROOT,
+                effective: root,
                 calls: Vec::new(),
-                last_token: 0,
                 call_response: None,
                 refuse_calls: false,
                 tick_period: None,
@@ -154,10 +165,10 @@ impl Vm {
         }
         // SAFETY: callbacks of the SDK in the order in which a host calls them.
         let accepted = unsafe {
-            proxy_on_context_create(ROOT, 0);
-            proxy_on_vm_start(ROOT, 0) && proxy_on_configure(ROOT, configuration.len())
+            proxy_on_context_create(root, 0);
+            proxy_on_vm_start(root, 0) && proxy_on_configure(root, configuration.len())
         };
-        accepted.then_some(Self { last_context: ROOT })
+        accepted.then_some(Self { root })
     }
 
     /// Lets time pass, without a tick.
@@ -166,9 +177,9 @@ impl Vm {
     }
 
     pub fn tick(&self) {
-        with_host(|host| host.effective = ROOT);
+        with_host(|host| host.effective = self.root);
         // SAFETY: as above.
-        unsafe { proxy_on_tick(ROOT) }
+        unsafe { proxy_on_tick(self.root) }
     }
 
     pub fn tick_period(&self) -> Option<Duration> {
@@ -176,9 +187,8 @@ impl Vm {
     }
 
     /// Sends a request through the plugin.
-    pub fn request(&mut self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
-        self.last_context += 1;
-        let id = self.last_context;
+    pub fn request(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
+        let id = new_number();
         let request: Fields =
             fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         let count = request.len();
@@ -188,7 +198,7 @@ impl Vm {
         });
         // SAFETY: as above.
         let action = unsafe {
-            proxy_on_context_create(id, ROOT);
+            proxy_on_context_create(id, self.root);
             proxy_on_request_headers(id, count, true)
         };
         with_host(|host| host.streams.get_mut(&id).unwrap().is_let_on |= action == 0);
@@ -256,10 +266,10 @@ impl Vm {
         with_host(|host| {
             host.calls.retain(|own| own.token != call.token);
             host.call_response = response;
-            host.effective = ROOT;
+            host.effective = self.root;
         });
         // SAFETY: as above.
-        unsafe { proxy_on_http_call_response(ROOT, call.token, header_count, body_length, 0) };
+        unsafe { proxy_on_http_call_response(self.root, call.token, header_count, body_length, 0) };
         with_host(|host| host.call_response = None);
     }
 
@@ -602,19 +612,19 @@ unsafe extern "C" fn proxy_http_call(
     // SAFETY: see above.
     let (cluster, headers) = unsafe { (text(cluster, cluster_size), bytes(headers, headers_size)) };
     with_host(|host| {
-        assert_eq!(host.effective, ROOT, "calls are made by the root context");
+        assert_eq!(host.effective, host.root, "calls are made by the root context");
         if host.refuse_calls {
             return INTERNAL_FAILURE;
         }
-        host.last_token += 1;
+        let call = new_number();
         host.calls.push(Call {
-            token: host.last_token,
+            token: call,
             cluster,
             headers: deserialize(&headers),
             timeout: Duration::from_millis(timeout.into()),
         });
         // SAFETY: see above.
-        unsafe { *token = host.last_token };
+        unsafe { *token = call };
         OK
     })
 }
@@ -622,7 +632,7 @@ unsafe extern "C" fn proxy_http_call(
 #[unsafe(no_mangle)]
 extern "C" fn proxy_set_effective_context(context_id: u32) -> u32 {
     with_host(|host| {
-        if context_id != ROOT && !host.streams.contains_key(&context_id) {
+        if context_id != host.root && !host.streams.contains_key(&context_id) {
             return BAD_ARGUMENT;
         }
         host.effective = context_id;

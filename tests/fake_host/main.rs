@@ -1,1 +1,17 @@
-//! To come.
+//! The plugin's contexts under a native stand-in for Envoy: what a real one shows only by chance.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod bytes_of_clients;
+mod calls_that_fail;
+mod host;
+mod paused_requests;
+mod provider;
+mod shared_data;

@@ -39,6 +39,6 @@ pub use mcp_server::{McpServer, RecordedRequest};
 pub use mcp_session::McpSession;
 pub use port::Port;
 pub use raw_exchange::{RawAnswer, raw_exchange};
-pub use repository::repository_root;
+pub use repository::{module_path, repository_root};
 pub use signing_key::{Algorithm, SigningKey};
 pub use stack::{Stack, StackBuilder};

@@ -14,3 +14,13 @@ pub fn repository_root() -> PathBuf {
         .expect("the package lies two folders below the root")
         .to_owned()
 }
+
+/// The module under test: `dist/mcp-federated-auth.wasm`, or what `MCP_FEDERATED_AUTH_WASM` names.
+pub fn module_path() -> PathBuf {
+    let path = match env::var_os("MCP_FEDERATED_AUTH_WASM") {
+        Some(path) => path.into(),
+        None => repository_root().join("dist/mcp-federated-auth.wasm"),
+    };
+    assert!(path.is_file(), "{} is not there: run `make build`", path.display());
+    path
+}

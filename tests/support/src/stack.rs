@@ -1,6 +1,4 @@
-use std::env;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -14,7 +12,7 @@ use crate::identity_provider::IdentityProvider;
 use crate::mcp_server::McpServer;
 use crate::mcp_session::McpSession;
 use crate::port::Port;
-use crate::repository::repository_root;
+use crate::repository::module_path;
 
 /// The example, running: Envoy with the plugin between callers and an MCP server, and an identity
 /// provider.
@@ -223,7 +221,7 @@ impl StackBuilder {
         };
         let resource = format!("http://localhost:{}/mcp", self.envoy.listener_port());
         let envoy = self.envoy.edit(|bootstrap| {
-            bootstrap.set_module(&module());
+            bootstrap.set_module(&module_path());
             bootstrap.set_cluster("mcp_server", server.address());
             bootstrap.set_cluster("identity_provider", provider.address());
             let configuration = bootstrap.plugin_configuration();
@@ -239,13 +237,4 @@ impl StackBuilder {
         });
         (envoy, provider, server)
     }
-}
-
-fn module() -> PathBuf {
-    let path = match env::var_os("MCP_FEDERATED_AUTH_WASM") {
-        Some(path) => path.into(),
-        None => repository_root().join("dist/mcp-federated-auth.wasm"),
-    };
-    assert!(path.is_file(), "{} is not there: run `make build`", path.display());
-    path
 }

@@ -1,0 +1,89 @@
+# What a fresh machine lacks is installed by these rules: into this clone, but for rustup's wasm
+# target and Debian packages of tools that are missing.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+wasm_target := wasm32-wasip1
+target_dir := $(or $(CARGO_TARGET_DIR),target)
+built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth.wasm
+module := dist/mcp-federated-auth.wasm
+envoy := .venv/bin/envoy
+say := @printf '\n==> %s\n'
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build $(envoy) ## Run the plugin in real Envoy and show what it lets pass and refuses
+	$(say) 'Building the demo (about two minutes the first time)'
+	cargo build --locked --package testbed
+	$(say) 'Running the demo'
+	cargo run --quiet --locked --package testbed -- demo
+
+.PHONY: up
+up: build $(envoy) ## Leave the demo's parts running, to play with
+	$(say) 'Building the demo (about two minutes the first time)'
+	cargo build --locked --package testbed
+	cargo run --quiet --locked --package testbed -- up
+
+.PHONY: down
+down: ## Stop what `make up` left running
+	cargo run --quiet --locked --package testbed -- down
+
+.PHONY: build
+build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
+
+.PHONY: test
+test: build $(envoy) ## Run all tests, those in real Envoy too
+	$(say) 'Building and running the tests (several minutes the first time)'
+	cargo test --locked --workspace --no-fail-fast
+
+.PHONY: lint
+lint: toolchain ## Check format, lints and documentation
+	rustup component add rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo clippy --locked --lib --target $(wasm_target) -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+.PHONY: deny
+deny: toolchain ## Check licences and sources of the dependencies (builds cargo-deny at first)
+	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools --version 0.20.2 cargo-deny
+	.tools/bin/cargo-deny --workspace check licenses bans sources
+
+.PHONY: clean
+clean: ## Remove all that was built or installed here
+	cargo clean
+	rm -rf dist .venv .tools .demo
+
+# Cargo knows best whether there is something to build; the copy changes only with its content.
+.PHONY: $(module)
+$(module): toolchain
+	$(say) 'Building the plugin (about a minute the first time)'
+	cargo build --locked --release --lib --target $(wasm_target)
+	@mkdir -p dist
+	@cmp --silent $(built_module) $@ || cp $(built_module) $@
+
+$(envoy): envoy/requirements.txt | python
+	$(say) 'Installing Envoy into .venv'
+	python3 -m venv --clear .venv
+	.venv/bin/pip install --quiet --requirement $<
+	@touch $@
+
+.PHONY: toolchain
+toolchain:
+	@command -v rustup >/dev/null || { echo 'Rust is missing: install it by rustup, https://rustup.rs'; exit 1; }
+	@rustup target list --installed | grep --quiet --line-regexp $(wasm_target) || rustup target add $(wasm_target)
+	@command -v cc >/dev/null || $(call debian_package,gcc libc6-dev)
+
+.PHONY: python
+python:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(call debian_package,python3 python3-venv)
+
+# Runs as root, or asks sudo.
+debian_package = { echo 'Installing the Debian packages $(1)'; \
+	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	$$as_root apt-get update --quiet && $$as_root apt-get install --quiet --yes --no-install-recommends $(1); }

@@ -1,0 +1,321 @@
+//! What is accepted, and how what is not is refused.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use serde_json::{Value, json};
+use testbed::SigningKey;
+
+use super::Config;
+use crate::keys::KeySource;
+
+fn valid() -> Value {
+    json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "providers": [{
+            "name": "example",
+            "issuer": "https://id.example.com",
+            "client_ids": ["mcp"],
+            "metadata_url": "https://id.example.com/.well-known/openid-configuration",
+            "cluster": "id",
+        }],
+    })
+}
+
+fn edited(edit: impl FnOnce(&mut Value)) -> Value {
+    let mut document = valid();
+    edit(&mut document);
+    document
+}
+
+fn faults(document: &Value) -> Vec<String> {
+    match Config::from_bytes(document.to_string().as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.faults().map(ToString::to_string).collect(),
+    }
+}
+
+/// Faults of the configuration in which the first provider has these fields too; null removes one.
+fn provider_faults(fields: Value) -> Vec<String> {
+    faults(&edited(|document| {
+        let provider = document["providers"][0].as_object_mut().unwrap();
+        for (name, value) in fields.as_object().unwrap() {
+            provider.insert(name.clone(), value.clone());
+        }
+        provider.retain(|_, value| !value.is_null());
+    }))
+}
+
+#[test]
+fn the_smallest_configuration_is_accepted() {
+    assert_eq!(faults(&valid()), [""; 0]);
+}
+
+#[test]
+fn all_faults_are_reported_at_once_with_their_paths() {
+    let document = json!({
+        "resource": {"url": "http://mcp.example.com/mcp", "colour": "red"},
+        "providers": [
+            {"name": "Example!", "client_ids": [], "issuer": 5},
+            "no object",
+            {"name": "two", "issuer": "https://two.example.com", "client_ids": ["b"],
+             "jwks_url": "https://two.example.com/jwks", "clusters": {"one.example.com": "one"},
+             "algorithms": ["RS256", "none", "HS256"], "clock_skew": "5",
+             "keys": {"timeout": "1ms", "age": 1}},
+        ],
+        "max_token_size": 8,
+        "errors": {"details": "everything"},
+        "policies": [],
+    });
+    assert_eq!(
+        faults(&document),
+        [
+            "policies: unknown field",
+            "resource.colour: unknown field",
+            "resource.url: must be an absolute https URL (http only for loopback hosts)",
+            "providers[0].name: must consist of a-z, 0-9, _ and -",
+            "providers[0].client_ids: must hold at least one audience, and none that is empty",
+            "providers[0].issuer: invalid type: integer `5`, expected a string",
+            "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
+            "providers[1]: invalid type: string \"no object\", expected an object",
+            "providers[2].keys.age: unknown field",
+            "providers[2].keys.timeout: must be between 1s and 8760h",
+            "providers[2].jwks_url: no cluster is configured for its host two.example.com",
+            "providers[2].algorithms[1]: \"none\" is not one of RS256, RS384, RS512, PS256, PS384, \
+             PS512, ES256, ES384, ES512, EdDSA",
+            "providers[2].algorithms[2]: \"HS256\" is not one of RS256, RS384, RS512, PS256, PS384, \
+             PS512, ES256, ES384, ES512, EdDSA",
+            "providers[2].clock_skew: \"5\" is no duration such as 300s, 5m or 500ms",
+            "max_token_size: invalid type: integer `8`, expected a string",
+            "errors.details: unknown variant `everything`, expected one of `none`, `reason`, `full`",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(faults(&json!({})), ["resource: is required", "providers: is required"]);
+    assert_eq!(
+        faults(&json!({"resource": {}, "providers": []})),
+        ["resource.url: is required", "providers: must hold at least one provider"]
+    );
+    assert_eq!(
+        faults(&json!({"resource": {"url": "https://a.example/"}, "providers": [{}]})),
+        [
+            "providers[0].name: is required",
+            "providers[0].client_ids: is required",
+            "providers[0].issuer: is required",
+            "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
+    for (field, value, is_done) in [
+        ("users", json!({"unknown": "allow"}), false),
+        ("users", Value::Null, false),
+        ("access", json!({"default": "allow"}), false),
+        ("exempt", json!([{"path": "/healthz"}]), false),
+        ("exempt", json!([]), true),
+        ("token_cache", json!({"entries": 1000}), false),
+        ("replay_store", json!({"redis": {}}), false),
+        ("replay_store", json!("local"), true),
+        ("mode", json!("report"), false),
+        ("mode", json!("enforce"), true),
+    ] {
+        let expected = if is_done { vec![] } else { vec![format!("{field}: not supported yet")] };
+        assert_eq!(
+            faults(&edited(|document| document[field] = value.clone())),
+            expected,
+            "{value}"
+        );
+    }
+    let format =
+        |format| faults(&edited(|document| document["errors"] = json!({"format": format})));
+    assert_eq!(format("oauth"), [""; 0]);
+    assert_eq!(format("json_rpc"), ["errors.format: not supported yet"]);
+    for (fields, fault) in [
+        (json!({"template": "generic"}), None),
+        (json!({"template": "entra_id"}), Some("template: not supported yet")),
+        (json!({"tenant": "t"}), Some("tenant: not supported yet")),
+        (json!({"jti": "require"}), None),
+        (json!({"jti": "single_use"}), Some("jti: single_use is not supported yet")),
+        (json!({"auth_scopes": ["a"]}), Some("auth_scopes: not supported yet")),
+        (json!({"restrict_to_policies": true}), Some("restrict_to_policies: not supported yet")),
+        (json!({"restrict_to_policies": false}), None),
+    ] {
+        let expected: Vec<String> =
+            fault.into_iter().map(|fault| format!("providers[0].{fault}")).collect();
+        assert_eq!(provider_faults(fields), expected);
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for (fields, fault) in [
+        (
+            json!({"jwks_url": "https://id.example.com/jwks"}),
+            "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
+        ),
+        (
+            json!({"clusters": {"id.example.com": "id"}}),
+            "providers[0]: must have only one of cluster and clusters",
+        ),
+        (
+            json!({"cluster": null}),
+            "providers[0]: must have cluster or clusters, on which its keys are fetched",
+        ),
+        (json!({"active": false}), "providers: must hold at least one active provider"),
+        (
+            json!({"token_types": ["application/DPoP+jwt"]}),
+            "providers[0].token_types[0]: dpop+jwt is never an access token",
+        ),
+        (
+            json!({"required_claims": {"tid": []}}),
+            "providers[0].required_claims.tid: must be a string, number or boolean, or a list of them",
+        ),
+        (
+            json!({"issuer": "http://id.example.com"}),
+            "providers[0].issuer: must be an absolute https URL (http only for loopback hosts)",
+        ),
+        (
+            json!({"metadata_url": "http://id.example.com/"}),
+            "providers[0].metadata_url: must be https (http only for loopback hosts)",
+        ),
+        (json!({"user_claim": []}), "providers[0].user_claim: a claim name must not be empty"),
+        (
+            json!({"user_claim": 5}),
+            "providers[0].user_claim: expected a claim name, or a list of names as a path",
+        ),
+    ] {
+        assert_eq!(provider_faults(fields), [fault]);
+    }
+}
+
+#[test]
+fn providers_of_one_issuer_must_differ_in_their_audiences() {
+    let second = |issuer: &str, audience: &str| {
+        faults(&edited(|document| {
+            let mut provider = document["providers"][0].clone();
+            provider["name"] = "second".into();
+            provider["issuer"] = issuer.into();
+            provider["client_ids"] = json!([audience]);
+            document["providers"].as_array_mut().unwrap().push(provider);
+        }))
+    };
+    assert_eq!(second("https://id.example.com", "other"), [""; 0]);
+    assert_eq!(second("https://other.example.com", "mcp"), [""; 0]);
+    assert_eq!(
+        second("https://id.example.com", "mcp"),
+        ["providers[1].client_ids: \"mcp\" is also one of providers[0], which has the same issuer"]
+    );
+}
+
+#[test]
+fn static_keys_are_checked_when_they_are_configured() {
+    let key = SigningKey::generate(testbed::Algorithm::Es256, "a");
+    let source = |source: &str, value: Value| {
+        provider_faults(json!({"metadata_url": null, "cluster": null, source: value}))
+    };
+    assert_eq!(source("jwks", json!({"keys": [key.public_jwk()]})), [""; 0]);
+    assert_eq!(source("certificates", json!([key.certificate_pem()])), [""; 0]);
+    assert_eq!(
+        source("jwks", json!({"keys": [key.public_jwk(), 5]})),
+        ["providers[0].jwks: holds 1 elements that are no JWK"]
+    );
+    assert_eq!(
+        source("jwks", json!({"keys": []})),
+        ["providers[0].jwks: it holds no key that could verify a token"]
+    );
+    assert_eq!(
+        source("certificates", json!([key.certificate_pem(), "-----BEGIN CERTIFICATE-----"])),
+        ["providers[0].certificates[1]: expected one X.509 certificate in PEM form"]
+    );
+    assert_eq!(
+        source("certificates", json!([])),
+        ["providers[0].certificates: must hold at least one certificate"]
+    );
+}
+
+#[test]
+fn claim_headers_must_not_collide() {
+    let document = edited(|document| {
+        document["identity"] = json!({"header_prefix": "x-id-", "claims_to_headers": [
+            {"claim": "a", "header": "X-A"},
+            {"claim": "b", "header": "x-a"},
+            {"claim": "c", "header": "x-id-user"},
+            {"claim": "d", "header": "authorization"},
+            {"claim": "e", "header": "x_e"},
+            {"header": ":path"},
+        ]});
+    });
+    assert_eq!(
+        faults(&document),
+        [
+            "identity.claims_to_headers[1].header: is given twice",
+            "identity.claims_to_headers[2].header: is one of the identity headers",
+            "identity.claims_to_headers[3].header: has another meaning in HTTP or MCP",
+            "identity.claims_to_headers[4].header: must be a header name of a-z, 0-9 and -",
+            "identity.claims_to_headers[5].claim: is required",
+            "identity.claims_to_headers[5].header: must be a header name of a-z, 0-9 and -",
+        ]
+    );
+}
+
+#[test]
+fn a_key_that_json_repeats_is_refused() {
+    let text = valid().to_string().replacen(
+        "\"name\":\"example\"",
+        "\"name\":\"example\",\"name\":\"other\"",
+        1,
+    );
+    let error = Config::from_bytes(text.as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "providers[0].name: is given twice");
+}
+
+#[test]
+fn what_is_neither_json_nor_a_struct_is_refused() {
+    for bytes in [&b""[..], b"{", b"\xff\xff", b"text", b"[1]", b"null", b"5"] {
+        let error = Config::from_bytes(bytes).unwrap_err();
+        assert!(error.to_string().starts_with("configuration: "), "{error}");
+    }
+}
+
+#[test]
+fn a_protobuf_struct_says_the_same_as_json() {
+    let document = edited(|document| {
+        document["providers"][0]["required_claims"] = json!({"tid": [1, "b", true, 1.5]});
+    });
+    let config = Config::from_bytes(&as_struct(&document).encode_to_vec()).unwrap();
+    let provider = config.providers.get(0).unwrap();
+    assert_eq!(
+        provider.required_claims[0].accepted,
+        [json!(1), json!("b"), json!(true), json!(1.5)]
+    );
+    assert!(matches!(provider.key_source, KeySource::Remote(_)));
+}
+
+fn as_struct(object: &Value) -> prost_types::Struct {
+    let fields = object.as_object().unwrap().iter();
+    prost_types::Struct {
+        fields: fields
+            .map(|(name, value)| (name.clone(), as_value(value)))
+            .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn as_value(value: &Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap()),
+        Value::String(value) => Kind::StringValue(value.clone()),
+        Value::Array(values) => Kind::ListValue(prost_types::ListValue {
+            values: values.iter().map(as_value).collect(),
+        }),
+        Value::Object(_) => Kind::StructValue(as_struct(value)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}

@@ -1,0 +1,168 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::host::{SharedData, Vm, log};
+use crate::provider::{
+    ISSUER, answer_discovery, assert_forwarded, assert_refused, configuration, fetch, key, key_set,
+    request, start, token,
+};
+
+#[track_caller]
+fn assert_logged(text: &str) {
+    assert!(log().iter().any(|line| line.contains(text)), "no {text:?} in {:#?}", log());
+}
+
+/// A VM in which one request waits for the first call to be answered.
+fn waiting() -> (Vm, u32) {
+    let vm = start(&configuration(), &SharedData::default());
+    let (id, _) = request(&vm, &token(&key("one")));
+    vm.tick();
+    (vm, id)
+}
+
+#[test]
+fn a_call_without_an_answer_ends_the_wait() {
+    let (vm, id) = waiting();
+    vm.fail(&vm.call());
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+    assert_logged("no answer");
+}
+
+#[test]
+fn a_call_that_the_host_refuses_ends_the_wait_and_frees_the_lease() {
+    let vm = start(&configuration(), &SharedData::default());
+    let key = key("one");
+    let (id, _) = request(&vm, &token(&key));
+    vm.refuse_calls(true);
+    vm.tick();
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+    assert_logged("no cluster \"provider\"");
+
+    vm.refuse_calls(false);
+    vm.advance(Duration::from_secs(1));
+    fetch(&vm, &[&key]);
+    let (_, outcome) = request(&vm, &token(&key));
+    assert_forwarded(&outcome);
+}
+
+#[test]
+fn an_answer_that_is_not_the_document_fails_and_says_why() {
+    let other_issuer =
+        json!({"issuer": format!("{ISSUER}/"), "jwks_uri": format!("{ISSUER}/jwks")});
+    let plain_http = json!({"issuer": ISSUER, "jwks_uri": "http://id.example.com/jwks"});
+    let oversize = " ".repeat(256 * 1024 + 1);
+    for (status, body, cause) in [
+        ("500", "{}", "status 500"),
+        ("302", "{}", "status 302"),
+        ("99999999", "{}", "no status"),
+        ("\u{fffd}", "{}", "no status"),
+        ("200", "", "not JSON"),
+        ("200", "[]", "not JSON"),
+        ("200", "{\"issuer\":1}", "string member issuer"),
+        ("200", &format!("{{\"issuer\":\"{ISSUER}\"}}"), "string member jwks_uri"),
+        ("200", &other_issuer.to_string(), "says issuer"),
+        ("200", &plain_http.to_string(), "must be https"),
+        ("200", &oversize, "longer than keys.max_body"),
+    ] {
+        let (vm, id) = waiting();
+        vm.answer(&vm.call(), status, &[], body.as_bytes());
+        assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+        assert_logged(cause);
+        assert!(vm.calls().is_empty());
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_key_set_fails_and_says_why() {
+    let symmetric = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}).to_string();
+    let many = json!({"keys": vec![json!({}); 1001]}).to_string();
+    for (body, cause) in [
+        ("{}", "not a JSON Web Key Set"),
+        ("{\"keys\":{}}", "not a JSON Web Key Set"),
+        ("\u{0}", "not a JSON Web Key Set"),
+        ("{\"keys\":[]}", "holds no key"),
+        (&symmetric, "holds no key"),
+        (&many, "more than 1000"),
+    ] {
+        let (vm, id) = waiting();
+        answer_discovery(&vm, &vm.call());
+        vm.answer(&vm.call(), "200", &[], body.as_bytes());
+        assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+        assert_logged(cause);
+    }
+}
+
+#[test]
+fn a_host_that_discovery_names_is_called_only_on_a_configured_cluster() {
+    let mut document = configuration();
+    let provider = &mut document["providers"][0];
+    provider.as_object_mut().unwrap().remove("cluster");
+    provider["clusters"] = json!({"id.example.com": "provider", "keys.example.com": "keys"});
+    for (jwks_uri, cluster) in [
+        ("https://keys.example.com/jwks", Some("keys")),
+        ("https://KEYS.example.com:443/jwks", Some("keys")),
+        ("https://169.254.169.254/jwks", None),
+        ("https://keys.example.com.evil.example/jwks", None),
+        ("https://keys.example.com@evil.example/jwks", None),
+        ("file:///etc/passwd", None),
+    ] {
+        let vm = start(&document, &SharedData::default());
+        vm.tick();
+        let metadata = json!({"issuer": ISSUER, "jwks_uri": jwks_uri}).to_string();
+        vm.answer(&vm.call(), "200", &[], metadata.as_bytes());
+        let clusters: Vec<String> = vm.calls().into_iter().map(|call| call.cluster).collect();
+        assert_eq!(clusters, cluster.into_iter().collect::<Vec<_>>(), "{jwks_uri}");
+    }
+}
+
+#[test]
+fn retries_back_off_and_stay_below_five_seconds_while_there_are_no_keys() {
+    let vm = start(&configuration(), &SharedData::default());
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        vm.tick();
+        vm.fail(&vm.call());
+        let mut pause = Duration::ZERO;
+        while vm.calls().is_empty() {
+            vm.advance(Duration::from_millis(50));
+            pause += Duration::from_millis(50);
+            vm.tick();
+        }
+        vm.fail(&vm.call());
+        vm.advance(Duration::from_secs(5));
+        pauses.push(pause);
+    }
+    assert!(pauses[0] >= Duration::from_millis(750), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(5)), "{pauses:?}");
+    assert!(pauses[5] >= Duration::from_millis(3750), "{pauses:?}");
+}
+
+#[test]
+fn an_unknown_kid_is_not_blamed_on_the_client_while_the_source_fails() {
+    let vm = start(&configuration(), &SharedData::default());
+    let held = key("held");
+    fetch(&vm, &[&held]);
+    let (id, _) = request(&vm, &token(&key("new")));
+    vm.tick();
+    vm.fail(&vm.call());
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+    let (_, outcome) = request(&vm, &token(&held));
+    assert_forwarded(&outcome);
+}
+
+#[test]
+fn after_a_failure_the_key_sets_url_is_discovered_anew() {
+    let mut document = configuration();
+    document["keys"] = json!({"max_age": "2s"});
+    let vm = start(&document, &SharedData::default());
+    let key = key("one");
+    fetch(&vm, &[&key]);
+    vm.advance(Duration::from_secs(2));
+    vm.tick();
+    let call = vm.call();
+    assert_eq!(call.path(), "/jwks");
+    vm.answer(&call, "404", &[], key_set(&[&key]).as_bytes());
+    vm.advance(Duration::from_secs(1));
+    fetch(&vm, &[&key]);
+}

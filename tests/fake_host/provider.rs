@@ -1,0 +1,90 @@
+//! A provider whose answers the tests write themselves, and a configuration that trusts it.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, claims};
+
+use crate::host::{Call, Outcome, SharedData, Vm};
+
+pub const ISSUER: &str = "https://id.example.com";
+const AUDIENCE: &str = "mcp";
+
+pub fn configuration() -> Value {
+    json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "providers": [{
+            "name": "example",
+            "issuer": ISSUER,
+            "client_ids": [AUDIENCE],
+            "metadata_url": format!("{ISSUER}/.well-known/openid-configuration"),
+            "cluster": "provider",
+        }],
+    })
+}
+
+pub fn start(configuration: &Value, shared: &SharedData) -> Vm {
+    Vm::start(configuration.to_string().as_bytes(), shared).expect("the configuration is accepted")
+}
+
+pub fn key(kid: &str) -> SigningKey {
+    SigningKey::generate(Algorithm::Es256, kid)
+}
+
+pub fn token(key: &SigningKey) -> String {
+    key.token(&claims(ISSUER, AUDIENCE))
+}
+
+/// A tool call with this token.
+pub fn request(vm: &Vm, token: &str) -> (u32, Outcome) {
+    let authorization = format!("Bearer {token}");
+    vm.request(&[
+        (":method", b"POST"),
+        (":path", b"/mcp"),
+        (":authority", b"mcp.example.com"),
+        ("authorization", authorization.as_bytes()),
+        ("x-mcp-user", b"mallory"),
+    ])
+}
+
+pub fn answer_discovery(vm: &Vm, call: &Call) {
+    assert_eq!(call.path(), "/.well-known/openid-configuration");
+    let document = json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks")});
+    vm.answer(call, "200", &[], document.to_string().as_bytes());
+}
+
+pub fn answer_key_set(vm: &Vm, call: &Call, keys: &[&SigningKey]) {
+    assert_eq!(call.path(), "/jwks");
+    vm.answer(call, "200", &[], key_set(keys).as_bytes());
+}
+
+pub fn key_set(keys: &[&SigningKey]) -> String {
+    let keys: Vec<Value> = keys.iter().map(|key| key.public_jwk()).collect();
+    json!({ "keys": keys }).to_string()
+}
+
+/// Lets the plugin fetch this set.
+pub fn fetch(vm: &Vm, keys: &[&SigningKey]) {
+    vm.tick();
+    answer_discovery(vm, &vm.call());
+    answer_key_set(vm, &vm.call(), keys);
+}
+
+#[track_caller]
+pub fn assert_forwarded(outcome: &Outcome) {
+    let Outcome::Forwarded(fields) = outcome else { panic!("not forwarded: {outcome:?}") };
+    let users: Vec<_> = fields.iter().filter(|(name, _)| name == "x-mcp-user").collect();
+    assert_eq!(users, [&("x-mcp-user".to_owned(), b"ada".to_vec())]);
+    assert!(fields.iter().all(|(name, _)| name != "authorization"));
+}
+
+#[track_caller]
+pub fn assert_refused(outcome: &Outcome, status: u32, reason: &str) {
+    let Outcome::Refused(response) = outcome else { panic!("not refused: {outcome:?}") };
+    assert_eq!((response.status, response.json()["reason"].as_str()), (status, Some(reason)));
+    assert_eq!(response.header("retry-after").is_some(), status == 503);
+    assert_eq!(response.header("www-authenticate").is_some(), status == 401);
+}
+
+#[track_caller]
+pub fn assert_paused(outcome: &Outcome) {
+    assert!(matches!(outcome, Outcome::Paused), "not paused: {outcome:?}");
+}

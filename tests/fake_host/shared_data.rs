@@ -1,0 +1,171 @@
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use crate::host::{Outcome, SharedData};
+use crate::provider::{
+    assert_forwarded, assert_paused, assert_refused, configuration, fetch, key, request, start,
+    token,
+};
+
+#[test]
+fn of_many_workers_that_want_keys_at_once_exactly_one_fetches() {
+    const WORKERS: usize = 8;
+    for _ in 0..20 {
+        let shared = SharedData::default();
+        let barrier = Arc::new(Barrier::new(WORKERS));
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|_| {
+                let (shared, barrier) = (shared.clone(), Arc::clone(&barrier));
+                thread::spawn(move || {
+                    let vm = start(&configuration(), &shared);
+                    barrier.wait();
+                    vm.tick();
+                    vm.calls().len()
+                })
+            })
+            .collect();
+        let calls: usize = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+        assert_eq!(calls, 1);
+    }
+}
+
+/// Runs `elsewhere` in another worker of the same process.
+fn in_another_worker<T: Send>(elsewhere: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(elsewhere).join().unwrap())
+}
+
+#[test]
+fn keys_that_another_worker_fetched_serve_without_a_fetch_or_a_tick() {
+    let shared = SharedData::default();
+    let key = key("one");
+    let vm = start(&configuration(), &shared);
+    in_another_worker(|| fetch(&start(&configuration(), &shared), &[&key]));
+    let (_, outcome) = request(&vm, &token(&key));
+    assert_forwarded(&outcome);
+    vm.tick();
+    assert!(vm.calls().is_empty());
+}
+
+#[test]
+fn a_request_that_waits_goes_on_when_another_worker_published() {
+    let shared = SharedData::default();
+    let key = key("one");
+    let vm = start(&configuration(), &shared);
+    let (id, outcome) = request(&vm, &token(&key));
+    assert_paused(&outcome);
+    in_another_worker(|| fetch(&start(&configuration(), &shared), &[&key]));
+    vm.tick();
+    assert_forwarded(&vm.outcome(id));
+    assert!(vm.calls().is_empty());
+}
+
+#[test]
+fn a_key_that_was_removed_stops_working_in_every_worker() {
+    let shared = SharedData::default();
+    let (old, new) = (key("old"), key("new"));
+    let vm = start(&configuration(), &shared);
+    fetch(&vm, &[&old]);
+    in_another_worker(|| {
+        let other = start(&configuration(), &shared);
+        let (_, outcome) = request(&other, &token(&new));
+        assert_paused(&outcome);
+        other.tick();
+        crate::provider::answer_key_set(&other, &other.call(), &[&new]);
+    });
+    vm.tick();
+    let (_, outcome) = request(&vm, &token(&old));
+    assert_refused(&outcome, 401, "unknown_kid");
+    let (_, outcome) = request(&vm, &token(&new));
+    assert_forwarded(&outcome);
+}
+
+#[test]
+fn a_worker_that_died_while_it_fetched_does_not_block_the_others() {
+    let shared = SharedData::default();
+    in_another_worker(|| start(&configuration(), &shared).tick());
+    let key = key("one");
+    let vm = start(&configuration(), &shared);
+    vm.tick();
+    assert!(vm.calls().is_empty());
+    vm.advance(Duration::from_secs(7));
+    fetch(&vm, &[&key]);
+    let (_, outcome) = request(&vm, &token(&key));
+    assert_forwarded(&outcome);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_lease_went_to_another_worker_is_not_published() {
+    let shared = SharedData::default();
+    let (old, new) = (key("old"), key("new"));
+    let late = start(&configuration(), &shared);
+    late.tick();
+    crate::provider::answer_discovery(&late, &late.call());
+    in_another_worker(|| {
+        let other = start(&configuration(), &shared);
+        other.advance(Duration::from_secs(8));
+        fetch(&other, &[&new]);
+    });
+    crate::provider::answer_key_set(&late, &late.call(), &[&old]);
+    let (_, outcome) = request(&late, &token(&new));
+    assert_forwarded(&outcome);
+}
+
+#[test]
+fn bytes_in_shared_data_that_are_not_ours_are_discarded() {
+    let long = vec![b'['; 1 << 20];
+    let foreign = [&b""[..], b"\0\0\0\0", b"{}", b"null", b"{\"lease\":5}", b"\xff\xff", &long];
+    for bytes in foreign {
+        let shared = SharedData::default();
+        let (old, new) = (key("old"), key("new"));
+        let vm = start(&configuration(), &shared);
+        fetch(&vm, &[&old]);
+        assert_eq!(shared.overwrite("/state", bytes), 1);
+        assert_eq!(shared.overwrite("/key-set", bytes), 1);
+
+        // What was read before still serves; a worker that comes later fetches for itself.
+        let (_, outcome) = request(&vm, &token(&old));
+        assert_forwarded(&outcome);
+        in_another_worker(|| {
+            let later = start(&configuration(), &shared);
+            fetch(&later, &[&new]);
+            let (_, outcome) = request(&later, &token(&new));
+            assert_forwarded(&outcome);
+        });
+    }
+}
+
+#[test]
+fn a_key_set_that_somebody_overwrote_is_fetched_anew_and_not_used() {
+    let shared = SharedData::default();
+    let (own, planted) = (key("own"), key("planted"));
+    fetch(&start(&configuration(), &shared), &[&own]);
+    let forged = [&[0; 8][..], crate::provider::key_set(&[&planted]).as_bytes()].concat();
+    shared.overwrite("/key-set", &forged);
+
+    let vm = start(&configuration(), &shared);
+    let (id, outcome) = request(&vm, &token(&planted));
+    assert_paused(&outcome);
+    vm.tick();
+    crate::provider::answer_key_set(&vm, &vm.call(), &[&own]);
+    assert!(!matches!(vm.outcome(id), Outcome::Forwarded(_)));
+    let (_, outcome) = request(&vm, &token(&own));
+    assert_forwarded(&outcome);
+}
+
+#[test]
+fn configurations_share_keys_only_if_they_fetch_the_same_in_the_same_way() {
+    let shared = SharedData::default();
+    let same = configuration();
+    let mut renamed = configuration();
+    renamed["providers"][0]["name"] = "renamed".into();
+    let mut other_cluster = configuration();
+    other_cluster["providers"][0]["cluster"] = "other".into();
+    let mut other_issuer = configuration();
+    other_issuer["providers"][0]["issuer"] = "https://other.example.com".into();
+    for document in [&same, &same, &renamed, &other_cluster, &other_issuer] {
+        in_another_worker(|| start(document, &shared).tick());
+    }
+    assert_eq!(shared.names().len(), 3, "{:?}", shared.names());
+    assert!(shared.names().iter().all(|name| name.starts_with("mcp-federated-auth/")));
+}
