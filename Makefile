@@ -10,6 +10,7 @@ target_dir := $(or $(CARGO_TARGET_DIR),target)
 built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth.wasm
 module := dist/mcp-federated-auth.wasm
 envoy := .venv/bin/envoy
+demo := $(target_dir)/debug/demo
 say := @printf '\n==> %s\n'
 
 .PHONY: help
@@ -19,19 +20,20 @@ help: ## Show this list
 .PHONY: demo
 demo: build $(envoy) ## Run the plugin in real Envoy and show what it lets pass and refuses
 	$(say) 'Building the demo (about two minutes the first time)'
-	cargo build --locked --package testbed
+	cargo build --locked --workspace --bins
 	$(say) 'Running the demo'
-	cargo run --quiet --locked --package testbed -- demo
+	$(demo) demo
 
 .PHONY: up
 up: build $(envoy) ## Leave the demo's parts running, to play with
 	$(say) 'Building the demo (about two minutes the first time)'
-	cargo build --locked --package testbed
-	cargo run --quiet --locked --package testbed -- up
+	cargo build --locked --workspace --bins
+	$(demo) up
 
 .PHONY: down
 down: ## Stop what `make up` left running
-	cargo run --quiet --locked --package testbed -- down
+	cargo build --quiet --locked --workspace --bins
+	$(demo) down
 
 .PHONY: build
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm

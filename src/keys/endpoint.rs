@@ -67,7 +67,7 @@ impl Endpoint {
             (":scheme", &self.scheme),
             (":authority", &self.authority),
             (":path", &self.path),
-            ("accept", "application/json"),
+            ("accept", "application/json, application/jwk-set+json"),
             ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
         ]
     }

@@ -83,14 +83,15 @@ impl ProviderKeys {
         };
         match found(held.set.find(header, algorithm)) {
             KeyAnswer::Unknown => {
-                let searched = held.published.version;
-                let newest = self.state.published().map(|published| published.version);
-                if newest.is_some_and(|newest| newest != searched) {
-                    return KeyAnswer::Await(Demand::Due);
-                }
+                let held = held.published.version;
+                let searched = self.state.published().map_or(held, |newest| newest.version);
                 match self.without_keys(remote, Demand::UnknownKid { searched }, now) {
                     // The source answered well not long ago: then there is no such key.
-                    KeyAnswer::Unavailable { .. } if !self.state.is_failing() => KeyAnswer::Unknown,
+                    KeyAnswer::Unavailable { .. }
+                        if searched == held && !self.state.is_failing() =>
+                    {
+                        KeyAnswer::Unknown
+                    }
                     answer => answer,
                 }
             }

@@ -43,11 +43,6 @@ impl KeyFetcher {
         self.source.longest_wait()
     }
 
-    /// True while this worker fetches.
-    pub(super) fn is_fetching(&self) -> bool {
-        self.under_way.is_some()
-    }
-
     /// True when `call` is a call of this fetcher that is not answered yet.
     pub(super) fn awaits(&self, call: u32) -> bool {
         self.under_way.as_ref().is_some_and(|under_way| under_way.call == call)
@@ -67,7 +62,7 @@ impl KeyFetcher {
 
     /// Starts a fetch, if there should be one and no other worker is faster.
     pub(super) fn fetch(&mut self, demand: Demand, keys: &mut ProviderKeys, now: UnixTime) {
-        if self.is_fetching() || !keys.state().may_fetch(demand, &self.source.settings, now) {
+        if !keys.state().may_fetch(demand, &self.source.settings, now) {
             return;
         }
         let claimed = self.replace_state(|state| {

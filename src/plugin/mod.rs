@@ -8,6 +8,7 @@
 mod host;
 mod http_filter;
 mod key_fetcher;
+mod refusal_log;
 mod root;
 mod worker;
 

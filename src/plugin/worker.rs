@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use log::{Level, log};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, Status};
-use serde_json::Value;
 
 use super::host;
 use super::key_fetcher::KeyFetcher;
-use crate::authenticator::{Authenticator, Decision, Refused, Waiting};
+use super::refusal_log::RefusalLog;
+use crate::authenticator::{Authenticator, Decision, Waiting};
 use crate::config::Config;
 use crate::jose::PureRust;
 use crate::keys::{Demand, ProviderKeys};
-use crate::refusal::Party;
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 
@@ -29,6 +27,7 @@ pub(super) struct Worker {
     /// By context id.
     waiting: BTreeMap<u32, WaitingRequest>,
     tick_period: Option<Duration>,
+    refusal_log: RefusalLog,
 }
 
 struct WaitingRequest {
@@ -65,9 +64,13 @@ impl Worker {
             fetchers,
             waiting: BTreeMap::new(),
             tick_period: None,
+            refusal_log: RefusalLog::default(),
         };
-        // Clusters may not be ready while plugins are configured: the first fetch waits for a tick.
-        worker.tick_every(Self::AT_ONCE);
+        if worker.fetchers.iter().any(Option::is_some) {
+            // Clusters may not be ready while plugins are configured: the first fetch waits for a
+            // tick.
+            worker.tick_every(Self::AT_ONCE);
+        }
         worker
     }
 
@@ -94,7 +97,7 @@ impl Worker {
             }
             decision = self.authenticator.give_up(&waiting, &self.keys, now);
         }
-        match Self::carry_out(decision) {
+        match self.carry_out(decision, now) {
             Ok(action) => action,
             Err(_) => Self::break_off(),
         }
@@ -141,9 +144,6 @@ impl Worker {
         let (Some(fetcher), Some(keys)) = (fetcher, self.keys.get_mut(index)) else { return };
         fetcher.fetch(Demand::Due, keys, now);
         for request in self.waiting.values().filter(|request| request.waiting.provider == index) {
-            if fetcher.is_fetching() {
-                break;
-            }
             fetcher.fetch(request.waiting.demand, keys, now);
         }
     }
@@ -164,7 +164,7 @@ impl Worker {
             if hostcalls::set_effective_context(context_id).is_err() {
                 continue;
             }
-            match Self::carry_out(decision) {
+            match self.carry_out(decision, now) {
                 Ok(Action::Continue) => {
                     let _ = hostcalls::resume_http_request();
                 }
@@ -179,7 +179,7 @@ impl Worker {
 
     /// Does to the request in hand what was decided. A request whose headers could not be changed
     /// must not go on.
-    fn carry_out(decision: Decision) -> Result<Action, Status> {
+    fn carry_out(&mut self, decision: Decision, now: UnixTime) -> Result<Action, Status> {
         match decision {
             Decision::Forward(edits) => {
                 host::edit_request(&edits)?;
@@ -190,7 +190,7 @@ impl Worker {
                 Ok(Action::Pause)
             }
             Decision::Refuse(refused) => {
-                log_refusal(&refused);
+                self.refusal_log.write(&refused, now);
                 host::respond(&refused.answer)?;
                 Ok(Action::Pause)
             }
@@ -205,9 +205,7 @@ impl Worker {
     }
 
     fn set_pace(&mut self) {
-        let is_busy =
-            !self.waiting.is_empty() || self.fetchers.iter().flatten().any(KeyFetcher::is_fetching);
-        self.tick_every(if is_busy { Self::BUSY } else { Self::IDLE });
+        self.tick_every(if self.waiting.is_empty() { Self::IDLE } else { Self::BUSY });
     }
 
     fn tick_every(&mut self, period: Duration) {
@@ -215,18 +213,4 @@ impl Worker {
             self.tick_period = Some(period);
         }
     }
-}
-
-fn log_refusal(refused: &Refused) {
-    let level = match refused.refusal.party() {
-        Party::Client => Level::Info,
-        Party::Provider => Level::Warn,
-    };
-    log!(
-        level,
-        "refused: reason={} provider={} details={}",
-        refused.refusal.reason(),
-        refused.provider.as_deref().unwrap_or("-"),
-        Value::Object(refused.refusal.details()),
-    );
 }

@@ -1,16 +1,22 @@
-//! Real Envoy with the plugin.
-#![allow(missing_docs)]
+//! Real Envoy with the plugin, one file for each behaviour.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
-use testbed::Stack;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn smoke() {
-    let stack = Stack::builder().start().await;
-    let token = stack.provider.token(&stack.claims());
-    let answer = stack.call(&token).await;
-    println!("{:?} {}", answer.status, stack.envoy.log());
-    assert_eq!(answer.status, 200);
-    println!("{:?}", answer.whoami());
-    let answer = stack.call_refused("a.b.c").await;
-    println!("{answer:?}");
-}
+mod accepted;
+mod bad_bytes;
+mod challenge;
+mod identity_headers;
+mod key_failures;
+mod key_refresh;
+mod key_sources;
+mod origins;
+mod refused_configuration;
+mod refused_tokens;
+mod resource_metadata;
+mod support;

@@ -14,4 +14,5 @@ mod calls_that_fail;
 mod host;
 mod paused_requests;
 mod provider;
+mod refusal_log;
 mod shared_data;

@@ -169,3 +169,40 @@ fn configurations_share_keys_only_if_they_fetch_the_same_in_the_same_way() {
     assert_eq!(shared.names().len(), 3, "{:?}", shared.names());
     assert!(shared.names().iter().all(|name| name.starts_with("mcp-federated-auth/")));
 }
+
+#[test]
+fn a_newer_set_that_cannot_be_read_is_fetched_anew() {
+    let shared = SharedData::default();
+    let (old, new) = (key("old"), key("new"));
+    let vm = start(&configuration(), &shared);
+    fetch(&vm, &[&old]);
+    in_another_worker(|| {
+        let other = start(&configuration(), &shared);
+        other.advance(Duration::from_secs(590));
+        other.tick();
+        crate::provider::answer_key_set(&other, &other.call(), &[&new]);
+    });
+    shared.overwrite("/key-set", b"");
+    vm.tick();
+    let (id, outcome) = request(&vm, &token(&new));
+    assert_paused(&outcome);
+    vm.tick();
+    crate::provider::answer_key_set(&vm, &vm.call(), &[&new]);
+    assert_forwarded(&vm.outcome(id));
+}
+
+#[test]
+fn a_call_whose_end_is_never_reported_does_not_stop_the_worker_from_calling_again() {
+    let vm = start(&configuration(), &SharedData::default());
+    vm.tick();
+    let lost = vm.call();
+    vm.advance(Duration::from_secs(7));
+    vm.tick();
+    let (key, calls) = (key("one"), vm.calls());
+    assert_eq!(calls.len(), 2);
+    crate::provider::answer_discovery(&vm, &calls[1]);
+    vm.fail(&lost);
+    crate::provider::answer_key_set(&vm, &vm.call(), &[&key]);
+    let (_, outcome) = request(&vm, &token(&key));
+    assert_forwarded(&outcome);
+}

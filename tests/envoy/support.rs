@@ -1,0 +1,238 @@
+//! What several files assert or build in the same way.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use testbed::{Answer, RawAnswer, SigningKey, Stack};
+
+/// The deadline of everything that should happen soon.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// The contract's table of answers: reason code, status and `error`.
+const ANSWERS: [(&str, u16, Option<&str>); 23] = [
+    ("audience_mismatch", 401, Some("invalid_token")),
+    ("bad_signature", 401, Some("invalid_token")),
+    ("bound_token", 401, Some("invalid_token")),
+    ("claim_mismatch", 401, Some("invalid_token")),
+    ("expired", 401, Some("invalid_token")),
+    ("graph_token", 401, Some("invalid_token")),
+    ("jti_missing", 401, Some("invalid_token")),
+    ("key_mismatch", 401, Some("invalid_token")),
+    ("keys_unavailable", 503, None),
+    ("malformed_authorization", 400, Some("invalid_request")),
+    ("malformed_token", 401, Some("invalid_token")),
+    ("missing_claim", 401, Some("invalid_token")),
+    ("missing_token", 401, None),
+    ("not_yet_valid", 401, Some("invalid_token")),
+    ("origin_denied", 403, None),
+    ("token_too_old", 401, Some("invalid_token")),
+    ("unknown_issuer", 401, Some("invalid_token")),
+    ("unknown_kid", 401, Some("invalid_token")),
+    ("unsupported_algorithm", 401, Some("invalid_token")),
+    ("unsupported_critical_header", 401, Some("invalid_token")),
+    ("wrong_token_type", 401, Some("invalid_token")),
+    ("access_denied", 403, None),
+    ("insufficient_scope", 403, Some("insufficient_scope")),
+];
+
+/// Asserts everything that the contract says of the answer to a request refused for this reason.
+pub fn assert_refusal(answer: &Answer, reason: &str) {
+    let faults = faults_of_refusal(answer, reason);
+    assert!(faults.is_empty(), "{}: {answer:?}", faults.join("; "));
+}
+
+/// Sends a token of each case (a name, the token, the reason for its refusal), and asserts for all
+/// of them what [`assert_refusal`] does and that the MCP server was not reached.
+pub async fn assert_tokens_refused<N: AsRef<str>>(
+    stack: &Stack,
+    cases: impl IntoIterator<Item = (N, String, &str)>,
+) {
+    let mut faults = Vec::new();
+    for (name, token, reason) in cases {
+        let before = stack.server.count();
+        let answer = stack.call(&token).await;
+        faults.extend(named(name.as_ref(), faults_of_refusal(&answer, reason)));
+        if stack.server.count() != before {
+            faults.push(format!("{}: reached the MCP server", name.as_ref()));
+        }
+    }
+    assert_none(&faults);
+}
+
+/// Sends a token of each case (a name and the token), and asserts that it passes.
+pub async fn assert_tokens_accepted<N: AsRef<str>>(
+    stack: &Stack,
+    cases: impl IntoIterator<Item = (N, String)>,
+) {
+    let mut faults = Vec::new();
+    for (name, token) in cases {
+        let answer = stack.call(&token).await;
+        if answer.status != 200 || answer.whoami().is_null() {
+            faults.push(format!("{}: {} {}", name.as_ref(), answer.status, answer.text));
+        }
+    }
+    assert_none(&faults);
+}
+
+/// Asserts that a table had no faults, and shows all of them otherwise.
+pub fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// What is wrong with the answer to a request that should have been refused for this reason.
+pub fn faults_of_refusal(answer: &Answer, reason: &str) -> Vec<String> {
+    let (_, status, error) = ANSWERS
+        .into_iter()
+        .find(|(own, ..)| *own == reason)
+        .unwrap_or_else(|| panic!("{reason} is no reason of the contract"));
+    let mut faults = Vec::new();
+    let mut expect = |what: &str, found: String, expected: String| {
+        if found != expected {
+            faults.push(format!("{what} is {found} and not {expected}"));
+        }
+    };
+    expect("status", answer.status.to_string(), status.to_string());
+    expect("reason", answer.body["reason"].to_string(), json!(reason).to_string());
+    expect("error", answer.body["error"].to_string(), json!(error.unwrap_or(reason)).to_string());
+    expect("content-type", all(answer, "content-type"), one("application/json"));
+    expect("cache-control", all(answer, "cache-control"), one("no-store"));
+    let challenges = usize::from(status == 401 || reason == "insufficient_scope");
+    let lines = answer.headers.get_all("www-authenticate").iter().count();
+    expect("number of challenges", lines.to_string(), challenges.to_string());
+    if challenges == 1 {
+        let said = answer.header("www-authenticate").split_once("error=\"");
+        let said = said.and_then(|(_, rest)| rest.split('"').next());
+        expect("error of the challenge", format!("{said:?}"), format!("{error:?}"));
+    }
+    let retries = answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0);
+    expect("Retry-After", retries.to_string(), (status == 503).to_string());
+    if answer.body["error_description"].as_str().is_none_or(str::is_empty) {
+        faults.push("there is no error_description".to_owned());
+    }
+    faults
+}
+
+/// These faults with the name of their case.
+pub fn named(name: &str, faults: Vec<String>) -> impl Iterator<Item = String> {
+    faults.into_iter().map(move |fault| format!("{name}: {fault}"))
+}
+
+/// All values of a header.
+fn all(answer: &Answer, name: &str) -> String {
+    format!("{:?}", answer.headers.get_all(name).iter().collect::<Vec<_>>())
+}
+
+fn one(value: &str) -> String {
+    format!("[{value:?}]")
+}
+
+/// A raw answer in the form of all others.
+pub fn parsed(raw: &RawAnswer) -> Answer {
+    let text = String::from_utf8_lossy(&raw.bytes);
+    let mut headers = HeaderMap::new();
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    for (name, value) in head.lines().filter_map(|line| line.split_once(':')) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value.trim()))
+        {
+            headers.append(name, value);
+        }
+    }
+    let text = raw.body();
+    let body = serde_json::from_str(&text).unwrap_or_default();
+    Answer { status: raw.status(), headers, body, text }
+}
+
+/// The object with this member.
+pub fn with(object: &Value, name: &str, value: impl Into<Value>) -> Value {
+    let mut object = object.clone();
+    object[name] = value.into();
+    object
+}
+
+/// The object without this member.
+pub fn without(object: &Value, name: &str) -> Value {
+    let mut object = object.clone();
+    object.as_object_mut().expect("it is an object").remove(name);
+    object
+}
+
+/// Base64url without padding.
+pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A token of these two segments, whatever they are, with a right signature.
+pub fn signed(key: &SigningKey, header: &str, payload: &str) -> String {
+    let input = format!("{header}.{payload}");
+    let signature = base64url(key.sign_parts(input.as_bytes()));
+    format!("{input}.{signature}")
+}
+
+/// The configuration of a provider whose keys stand in it, with these fields besides. Its issuer
+/// is [`issuer_of`] its name.
+pub fn static_provider(name: &str, keys: &[&SigningKey], fields: Value) -> Value {
+    let keys: Vec<Value> = keys.iter().map(|key| key.public_jwk()).collect();
+    let mut provider = json!({
+        "name": name,
+        "issuer": issuer_of(name),
+        "client_ids": [Stack::AUDIENCE],
+        "jwks": {"keys": keys},
+    });
+    for (name, value) in fields.as_object().expect("they are an object") {
+        provider[name] = value.clone();
+    }
+    provider
+}
+
+/// Ordinary claims for the token of a [`static_provider`].
+pub fn claims_of(name: &str) -> Value {
+    testbed::claims(&issuer_of(name), Stack::AUDIENCE)
+}
+
+/// The issuer of a [`static_provider`].
+pub fn issuer_of(name: &str) -> String {
+    format!("https://{name}.example")
+}
+
+/// Adds providers to the plugin's configuration.
+pub fn add_providers(configuration: &mut Value, providers: impl IntoIterator<Item = Value>) {
+    configuration["providers"].as_array_mut().expect("it has providers").extend(providers);
+}
+
+/// Calls with this token until the answer is `status`, and returns that answer.
+///
+/// # Panics
+///
+/// When the deadline passes first.
+pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Duration) -> Answer {
+    let asked = Instant::now();
+    loop {
+        let answer = stack.call(token).await;
+        if answer.status == status {
+            return answer;
+        }
+        assert!(
+            asked.elapsed() < deadline,
+            "no {status} after {deadline:?} but {answer:?}\n{}",
+            stack.envoy.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Asserts that the plugin's VM never crashed.
+pub async fn assert_vm_lives(stack: &Stack) {
+    assert!(stack.envoy.is_running());
+    let log = stack.envoy.log();
+    for sign in ["panicked", "[critical]", "Function: proxy_", "VM failed", "vm failed"] {
+        assert!(!log.contains(sign), "{sign:?} in Envoy's log:\n{log}");
+    }
+    for (name, value) in stack.envoy.stats().await {
+        if name.contains("wasm") && (name.contains("reload") || name.contains("crash")) {
+            assert_eq!(value, 0, "{name}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use crate::host::{SharedData, log};
+use crate::provider::{configuration, fetch, key, request, start, token};
+
+fn refusals() -> Vec<String> {
+    log().into_iter().filter(|line| line.starts_with("refused: ")).collect()
+}
+
+#[test]
+fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_token() {
+    let vm = start(&configuration(), &SharedData::default());
+    fetch(&vm, &[&key("one")]);
+    let token = token(&key("one").with_kid("one\"\n]"));
+    request(&vm, &token);
+    vm.tick();
+    vm.fail(&vm.call());
+    request(&vm, &key("one").token(&testbed::claims("https://elsewhere.example.com/\r\n", "mcp")));
+    assert_eq!(
+        refusals(),
+        [
+            "refused: reason=keys_unavailable provider=example details={\"retry_after\":1}",
+            "refused: reason=unknown_issuer provider=- details={\"configured\":\
+             [\"https://id.example.com\"],\"iss\":\"https://elsewhere.example.com/\\r\\n\"}",
+        ]
+    );
+    let signature = token.rsplit('.').next().unwrap();
+    assert!(log().iter().all(|line| !line.contains(signature)));
+}
+
+#[test]
+fn a_flood_of_refusals_is_summed_up() {
+    let vm = start(&configuration(), &SharedData::default());
+    for _ in 0..1000 {
+        request(&vm, "no token");
+    }
+    assert_eq!(refusals().len(), 100);
+    vm.advance(Duration::from_secs(1));
+    request(&vm, "no token");
+    let lines = refusals();
+    assert_eq!(lines.len(), 102);
+    assert_eq!(lines[100], "refused: 900 more requests, not logged one by one");
+}
