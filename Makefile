@@ -49,7 +49,7 @@ lint: toolchain ## Check format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --lib --target $(wasm_target) -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: deny
 deny: toolchain ## Check licences and sources of the dependencies (builds cargo-deny at first)

@@ -74,7 +74,7 @@ fn all_faults_are_reported_at_once_with_their_paths() {
             "resource.colour: unknown field",
             "resource.url: must be an absolute https URL (http only for loopback hosts)",
             "providers[0].name: must consist of a-z, 0-9, _ and -",
-            "providers[0].client_ids: must hold at least one audience, and none that is empty",
+            "providers[0].client_ids: must hold at least one audience",
             "providers[0].issuer: invalid type: integer `5`, expected a string",
             "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
             "providers[1]: invalid type: string \"no object\", expected an object",

@@ -185,8 +185,11 @@ fn provider(
         faults.add(&at("name"), "must consist of a-z, 0-9, _ and -");
     }
     let audiences = raw.client_ids.required(&at("client_ids"), faults);
-    if audiences.as_ref().is_some_and(|ids| ids.is_empty() || ids.iter().any(String::is_empty)) {
-        faults.add(&at("client_ids"), "must hold at least one audience, and none that is empty");
+    if audiences.as_ref().is_some_and(Vec::is_empty) {
+        faults.add(&at("client_ids"), "must hold at least one audience");
+    }
+    if audiences.as_ref().is_some_and(|ids| ids.iter().any(String::is_empty)) {
+        faults.add(&at("client_ids"), "must not hold an empty audience");
     }
     let issuer = raw.issuer.required(&at("issuer"), faults);
     if let Some(issuer) = &issuer {
@@ -346,6 +349,10 @@ fn clusters(
                 faults.add(&format!("{path}.cluster"), "must not be empty");
             }
             Some(Clusters::Any(cluster))
+        }
+        (None, Some(map)) if map.values().any(String::is_empty) => {
+            faults.add(&format!("{path}.clusters"), "must not hold an empty name");
+            None
         }
         (None, Some(map)) => Some(Clusters::ByHost(
             map.into_iter().map(|(host, cluster)| (host.to_ascii_lowercase(), cluster)).collect(),

@@ -19,4 +19,5 @@ mod origins;
 mod refused_configuration;
 mod refused_tokens;
 mod resource_metadata;
+mod several_configurations;
 mod support;

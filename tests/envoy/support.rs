@@ -135,7 +135,8 @@ pub fn parsed(raw: &RawAnswer) -> Answer {
     let mut headers = HeaderMap::new();
     let head = text.split("\r\n\r\n").next().unwrap_or_default();
     for (name, value) in head.lines().filter_map(|line| line.split_once(':')) {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value.trim()))
+        if let (Ok(name), Ok(value)) =
+            (name.parse::<HeaderName>(), HeaderValue::from_str(value.trim()))
         {
             headers.append(name, value);
         }

@@ -22,9 +22,7 @@ impl Bootstrap {
     pub fn from_file(path: &Path) -> Self {
         let text = fs::read_to_string(path)
             .unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
-        let tree = serde_saphyr::from_str(&text)
-            .unwrap_or_else(|error| panic!("{} is no YAML: {error}", path.display()));
-        Self { tree }
+        Self { tree: yaml(&text) }
     }
 
     /// The whole tree.
@@ -115,6 +113,15 @@ impl Bootstrap {
             })),
         }
     }
+}
+
+/// Reads YAML that stands in this repository.
+///
+/// # Panics
+///
+/// When it is none.
+pub fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("no YAML: {error}\n{text}"))
 }
 
 /// How the plugin is handed its configuration.

@@ -210,7 +210,7 @@ impl EnvoyBuilder {
     ///
     /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
     pub async fn start(self) -> Envoy {
-        let (process, port) = self.launch();
+        let (process, port) = self.launch(&[]);
         let client =
             Client::builder().no_proxy().build().expect("the client has nothing to object to");
         let started = Instant::now();
@@ -236,23 +236,23 @@ impl EnvoyBuilder {
     ///
     /// When Envoy does not exit within 30 s, or says that all was well.
     pub async fn expect_refusal(self) -> String {
-        let (process, _port) = self.launch();
-        let started = Instant::now();
-        loop {
-            if let Some(status) = process.exit_status() {
-                assert!(!status.success(), "Envoy ended with success");
-                return process.log();
-            }
-            assert!(
-                started.elapsed() < START_DEADLINE,
-                "Envoy runs with what it should refuse:\n{}",
-                process.log_tail()
-            );
-            sleep(POLL).await;
-        }
+        let (process, _port) = self.launch(&[]);
+        assert!(!process.await_exit().await.success(), "Envoy ended with success");
+        process.log()
     }
 
-    fn launch(mut self) -> (Process, Port) {
+    /// Lets Envoy check its configuration, and the plugin its own, without calling anybody.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy refuses it; the message ends with its log.
+    pub async fn validate(self) {
+        let (process, _port) = self.launch(&["--mode", "validate"]);
+        let status = process.await_exit().await;
+        assert!(status.success(), "Envoy refuses ({status}):\n{}", process.log_tail());
+    }
+
+    fn launch(mut self, mode: &[&str]) -> (Process, Port) {
         self.bootstrap.set_listener_port(self.port.number());
         self.bootstrap.set_admin_port(self.admin_port);
         self.bootstrap.set_configuration_form(self.form);
@@ -274,6 +274,7 @@ impl EnvoyBuilder {
             // Hot restart shares memory by a number that would have to be unique, and leaves it
             // behind when killed.
             .arg("--disable-hot-restart")
+            .args(mode)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -303,6 +304,21 @@ impl Process {
     fn exit_status(&self) -> Option<ExitStatus> {
         let mut child = self.child.lock().expect("nobody panics with it");
         child.try_wait().expect("the process is our child")
+    }
+
+    async fn await_exit(&self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.exit_status() {
+                return status;
+            }
+            assert!(
+                started.elapsed() < START_DEADLINE,
+                "Envoy still runs after {START_DEADLINE:?}:\n{}",
+                self.log_tail()
+            );
+            sleep(POLL).await;
+        }
     }
 
     fn log(&self) -> String {

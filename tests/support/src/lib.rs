@@ -31,7 +31,7 @@ mod signing_key;
 mod stack;
 
 pub use answer::Answer;
-pub use bootstrap::{Bootstrap, ConfigurationForm};
+pub use bootstrap::{Bootstrap, ConfigurationForm, yaml};
 pub use claims::{claims, now, random_id};
 pub use envoy::{Envoy, EnvoyBuilder};
 pub use identity_provider::{Document, Fault, IdentityProvider, ProviderRequest};

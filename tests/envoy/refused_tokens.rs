@@ -1,0 +1,927 @@
+//! Tokens and credentials that do not pass: the contract's table of answers. Each case fails one
+//! check alone; the same token without the fault passes.
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
+use p256::ecdsa::Signature;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use testbed::{Algorithm, Answer, Document, IdentityProvider, SigningKey, Stack, now, random_id};
+
+use crate::support::{
+    add_providers, assert_none, assert_tokens_accepted, assert_tokens_refused, base64url,
+    claims_of, faults_of_refusal, issuer_of, named, signed, static_provider, with, without,
+};
+
+/// The default of `clock_skew`.
+const SKEW: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_other_than_one_bearer_token_are_refused() {
+    let stack = Stack::builder().start().await;
+    let good = stack.token();
+    let bearer = format!("Bearer {good}");
+    let authorization = |lines: &[&str]| {
+        lines.iter().fold(stack.request(), |request, line| request.header("authorization", *line))
+    };
+    let query = |query: &str| {
+        let url = format!("{}?{query}", stack.url());
+        Answer::mcp_call(stack.client(), &url)
+    };
+    let cases = [
+        ("none", authorization(&[]), "missing_token"),
+        ("an empty value", authorization(&[""]), "missing_token"),
+        ("only spaces", authorization(&["   "]), "missing_token"),
+        ("two empty lines", authorization(&["", ""]), "missing_token"),
+        ("Bearer alone", authorization(&["Bearer"]), "malformed_authorization"),
+        ("Bearer and spaces", authorization(&["Bearer   "]), "malformed_authorization"),
+        ("Basic", authorization(&["Basic YTpi"]), "malformed_authorization"),
+        ("DPoP", authorization(&[&format!("DPoP {good}")]), "malformed_authorization"),
+        ("no scheme", authorization(&[&good]), "malformed_authorization"),
+        ("longer scheme", authorization(&[&format!("Bearers {good}")]), "malformed_authorization"),
+        ("no space", authorization(&[&format!("Bearer{good}")]), "malformed_authorization"),
+        ("a tab", authorization(&[&format!("Bearer\t{good}")]), "malformed_authorization"),
+        (
+            "two in a line",
+            authorization(&[&format!("{bearer}, {bearer}")]),
+            "malformed_authorization",
+        ),
+        ("two lines", authorization(&[&bearer, &bearer]), "malformed_authorization"),
+        ("Basic before", authorization(&["Basic YTpi", &bearer]), "malformed_authorization"),
+        ("Basic behind", authorization(&[&bearer, "Basic YTpi"]), "malformed_authorization"),
+        ("something behind", authorization(&[&format!("{bearer} x")]), "malformed_authorization"),
+        ("a comma behind", authorization(&[&format!("{bearer},")]), "malformed_authorization"),
+        ("query alone", query(&format!("access_token={good}")), "malformed_authorization"),
+        ("query too", query("access_token=x").bearer_auth(&good), "malformed_authorization"),
+        (
+            "query, escaped",
+            query("a=1&%61ccess%5ftoken=x").bearer_auth(&good),
+            "malformed_authorization",
+        ),
+        ("query, no value", query("a&access_token").bearer_auth(&good), "malformed_authorization"),
+    ];
+    let mut faults = Vec::new();
+    for (name, request, reason) in cases {
+        let answer = stack.send_refused(request).await;
+        faults.extend(named(name, faults_of_refusal(&answer, reason)));
+    }
+    assert_none(&faults);
+
+    for like in ["my_access_token=a", "a=access_token", "access_tokens=a", ""] {
+        let answer = stack.send(query(like).bearer_auth(&good)).await;
+        assert_eq!(answer.status, 200, "{like}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_and_method_needs_a_token() {
+    let stack = Stack::builder().start().await;
+    let mut faults = Vec::new();
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"] {
+        for path in [
+            "/mcp",
+            "/",
+            "/healthz",
+            "/favicon.ico",
+            "/.well-known/oauth-authorization-server",
+            "/.well-known/oauth-protected-resource/other",
+            "/.well-known/oauth-protected-resource/mcp/more",
+            "/.well-known/oauth-protected-resources",
+            "/.well-known/oauth-protected-resource;x",
+            "/.WELL-KNOWN/oauth-protected-resource",
+            "/x/.well-known/oauth-protected-resource",
+            "/.well-known/oauth-protected-resource/../../mcp",
+            "/.well-known/oauth-protected-resource/%2e%2e/%2e%2e/mcp",
+            "/mcp?/.well-known/oauth-protected-resource",
+            "/mcp;/.well-known/oauth-protected-resource",
+        ] {
+            let url = stack.envoy.url(path);
+            let request = stack.client().request(method.parse().unwrap(), url);
+            let mut answer = stack.send_refused(request).await;
+            if method == "HEAD" {
+                // Has no body, as it must not have one.
+                assert_eq!(answer.text, "");
+                answer.body = json!({
+                    "error": "missing_token", "reason": "missing_token", "error_description": "-",
+                });
+            }
+            let fault = faults_of_refusal(&answer, "missing_token");
+            faults.extend(named(&format!("{method} {path}"), fault));
+        }
+    }
+    assert_none(&faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_compact_jws_is_refused() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let good = stack.token();
+    let [header, payload, signature] =
+        <[&str; 3]>::try_from(good.split('.').collect::<Vec<_>>()).unwrap();
+    let jwe = base64url(json!({"alg": "RSA-OAEP-256", "enc": "A256GCM"}).to_string());
+    let plus = BASE64_STANDARD_NO_PAD.encode(with(&key.header(), "x", "???>>>").to_string());
+    assert!(plus.contains(['+', '/']), "{plus}");
+    let padded = with(&key.header(), "x", "y").to_string();
+    let padded = (0..3).map(|spaces| BASE64_URL_SAFE.encode(format!("{padded}{:spaces$}", "")));
+    let padded = padded.into_iter().find(|text| text.ends_with('=')).unwrap();
+    let unpadded = (0..3).map(|spaces| base64url(format!("{}{:spaces$}", stack.claims(), "")));
+    let stray = unpadded.map(|text| stray_bits(&text)).find(Option::is_some).flatten().unwrap();
+    let cases = [
+        ("one segment", "abc".to_owned()),
+        ("two segments", format!("{header}.{payload}")),
+        ("four segments", format!("{good}.{signature}")),
+        ("a dot behind", format!("{good}.")),
+        ("a dot before", format!(".{good}")),
+        ("a JWE of five", format!("{jwe}.YQ.YQ.YQ.YQ")),
+        ("a JWE of three", format!("{jwe}.YQ.YQ")),
+        ("dots alone", "..".to_owned()),
+        ("one dot", ".".to_owned()),
+        ("many dots", ".".repeat(5000)),
+        ("empty header", format!(".{payload}.{signature}")),
+        ("empty payload", signed(&key, header, "")),
+        ("empty signature", format!("{header}.{payload}.")),
+        ("base64 instead of base64url", signed(&key, &plus, payload)),
+        ("padding", signed(&key, &padded, payload)),
+        ("padding of the signature", format!("{good}==")),
+        ("a character that is none", signed(&key, header, &format!("{payload}~"))),
+        ("a segment of impossible length", signed(&key, &base64url("{}")[..1], payload)),
+        ("stray bits in the payload", signed(&key, header, &stray)),
+        (
+            "stray bits in the signature",
+            format!("{header}.{payload}.{}", stray_bits(signature).unwrap()),
+        ),
+        ("percent-encoding", good.replace('.', "%2E")),
+        ("quotes", format!("\"{good}\"")),
+    ]
+    .map(|(name, token)| (name, token, "malformed_token"));
+    assert_tokens_refused(&stack, cases).await;
+    assert_tokens_accepted(&stack, [("the same without faults", good)]).await;
+}
+
+/// Sets a bit of the last character that carries nothing; none when there is no such bit.
+fn stray_bits(base64url: &str) -> Option<String> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let last = base64url.bytes().last()?;
+    let value = ALPHABET.iter().position(|&own| own == last)?;
+    let mut text = base64url.to_owned();
+    text.pop();
+    text.push(char::from(ALPHABET[value | 1]));
+    (base64url.len() % 4 != 0).then_some(text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_no_json_objects_is_refused() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let header = key.header().to_string();
+    let claims = stack.claims().to_string();
+    let mut cases = Vec::new();
+    for (name, of_header, of_payload) in [
+        ("empty", vec![], vec![]),
+        ("no JSON", b"abc".to_vec(), b"abc".to_vec()),
+        ("an array", format!("[{header}]").into(), format!("[{claims}]").into()),
+        ("a string", b"\"{}\"".to_vec(), b"\"{}\"".to_vec()),
+        ("a number", b"1".to_vec(), b"1".to_vec()),
+        ("null", b"null".to_vec(), b"null".to_vec()),
+        ("half", header.as_bytes()[..20].into(), claims.as_bytes()[..20].into()),
+        ("something behind", format!("{header}x").into(), format!("{claims}x").into()),
+        ("two objects", format!("{header}{{}}").into(), format!("{claims}{{}}").into()),
+        (
+            "a byte-order mark",
+            format!("\u{feff}{header}").into(),
+            format!("\u{feff}{claims}").into(),
+        ),
+        ("a NUL behind", format!("{header}\0").into(), format!("{claims}\0").into()),
+        ("not UTF-8", broken_text(&header), broken_text(&claims)),
+        ("UTF-16", utf16(&header), utf16(&claims)),
+        ("a comma too much", changed_end(&header, ",}"), changed_end(&claims, ",}")),
+        ("a comment", changed_end(&header, "/**/}"), changed_end(&claims, "/**/}")),
+        ("NaN", changed_end(&header, ",\"x\":NaN}"), changed_end(&claims, ",\"x\":NaN}")),
+        ("1e999", changed_end(&header, ",\"x\":1e999}"), changed_end(&claims, ",\"x\":1e999}")),
+        (
+            "half a pair",
+            changed_end(&header, r#","x":"\ud800"}"#),
+            changed_end(&claims, r#","x":"\ud800"}"#),
+        ),
+    ] {
+        let of_header = signed(&key, &base64url(of_header), &base64url(&claims));
+        cases.push((format!("{name} as header"), of_header, "malformed_token"));
+        let of_payload = signed(&key, &base64url(&header), &base64url(of_payload));
+        cases.push((format!("{name} as payload"), of_payload, "malformed_token"));
+    }
+    assert_tokens_refused(&stack, cases).await;
+    assert_tokens_accepted(&stack, [("good", key.sign_raw(&header, claims.as_bytes()))]).await;
+}
+
+fn changed_end(object: &str, end: &str) -> Vec<u8> {
+    let body = object.strip_suffix('}').expect("it is an object");
+    format!("{body}{end}").into_bytes()
+}
+
+fn broken_text(object: &str) -> Vec<u8> {
+    let body = object.strip_suffix('}').expect("it is an object");
+    [body.as_bytes(), b",\"x\":\"\xff\"}"].concat()
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_named_twice_are_refused() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let header = key.header().to_string();
+    let claims = stack.claims();
+    let issuer = claims["iss"].to_string();
+    let claims = claims.to_string();
+    let mut cases = Vec::new();
+    for more in
+        [r#","alg":"RS256""#, r#","alg":"none""#, r#","\u0061lg":"RS256""#, r#","x":{"a":1,"a":1}"#]
+    {
+        let header = changed_end(&header, &format!("{more}}}"));
+        cases.push((
+            format!("header with {more}"),
+            signed(&key, &base64url(header), &base64url(&claims)),
+        ));
+    }
+    let same_issuer = format!(r#","iss":{issuer}"#);
+    let escaped_issuer = format!(r#","\u0069ss":{issuer}"#);
+    for more in [
+        &same_issuer,
+        &escaped_issuer,
+        r#","sub":"eve""#,
+        r#","exp":1"#,
+        r#","x":{"a":1,"b":2,"a":1}"#,
+        r#","x":[[{"a":1,"\u0061":null}]]"#,
+        r#","x":{"":1,"":2}"#,
+    ] {
+        let claims = changed_end(&claims, &format!("{more}}}"));
+        cases.push((
+            format!("payload with {more}"),
+            signed(&key, &base64url(&header), &base64url(claims)),
+        ));
+    }
+    let cases = cases.into_iter().map(|(name, token)| (name, token, "malformed_token"));
+    assert_tokens_refused(&stack, cases).await;
+    let once = changed_end(&claims, r#","x":[{"a":1},{"a":1},{"A":1,"a":2}]}"#);
+    let once = signed(&key, &base64url(&header), &base64url(once));
+    assert_tokens_accepted(&stack, [("each once in its object", once)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_without_alg_or_with_members_of_wrong_types_is_refused() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let header = key.header();
+    let cases = [
+        ("no alg", without(&header, "alg")),
+        ("alg null", with(&header, "alg", Value::Null)),
+        ("alg a number", with(&header, "alg", 256)),
+        ("alg an array", with(&header, "alg", json!(["RS256"]))),
+        ("kid null", with(&header, "kid", Value::Null)),
+        ("kid a number", with(&header, "kid", 1)),
+        ("kid an array", with(&header, "kid", json!([key.kid()]))),
+        ("kid an object", with(&header, "kid", json!({}))),
+    ]
+    .map(|(name, header)| (name, key.sign(&header, &stack.claims()), "malformed_token"));
+    assert_tokens_refused(&stack, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_longer_than_allowed_is_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let provider = static_provider("own", &[&key], json!({}));
+    let default = Stack::builder().configure({
+        let provider = provider.clone();
+        |own| add_providers(own, [provider])
+    });
+    let short = Stack::builder().configure(|own| {
+        add_providers(own, [provider]);
+        own["max_token_size"] = json!("1KiB");
+    });
+    for (builder, limit) in [(default, 8 * 1024), (short, 1024)] {
+        let stack = builder.start().await;
+        let longest = token_of_length(&key, limit);
+        assert_tokens_accepted(&stack, [("as long as allowed", longest)]).await;
+        let cases = [("one more", limit + 1), ("twice", limit * 2), ("much more", 40 * 1024)]
+            .map(|(name, length)| (name, token_of_length(&key, length), "malformed_token"));
+        assert_tokens_refused(&stack, cases).await;
+    }
+}
+
+fn token_of_length(key: &SigningKey, length: usize) -> String {
+    let claims = with(&claims_of("own"), "fill", "");
+    for in_header in 0..4 {
+        let header = with(&key.header(), "fill", "x".repeat(in_header));
+        let empty = key.sign(&header, &claims).len();
+        let about = (length.saturating_sub(empty) * 3 / 4).saturating_sub(2);
+        for in_payload in about..about + 6 {
+            let token = key.sign(&header, &with(&claims, "fill", "x".repeat(in_payload)));
+            if token.len() == length {
+                return token;
+            }
+        }
+    }
+    panic!("no token has {length} bytes")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_algorithm_that_is_none_or_not_allowed_is_refused() {
+    let rsa = SigningKey::generate(Algorithm::Rs256, "rsa");
+    let elliptic = SigningKey::generate(Algorithm::Es256, "elliptic");
+    let provider =
+        static_provider("elliptic-only", &[&rsa, &elliptic], json!({"algorithms": ["ES256"]}));
+    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let key = stack.provider.key();
+    let claims = stack.claims();
+    let mut cases = Vec::new();
+    for name in [
+        "none", "None", "NONE", "nOnE", "", " none", "none ", "rs256", "RS256 ", "RS1", "ES256K",
+        "RSA-OAEP", "Ed448", "dir",
+    ] {
+        let header = with(&key.header(), "alg", name);
+        let signed = key.sign(&header, &claims);
+        let (input, _) = signed.rsplit_once('.').unwrap();
+        cases.push((format!("{name:?} without signature"), format!("{input}.")));
+        cases.push((format!("{name:?} with one"), signed));
+    }
+    let jwk = key.public_jwk();
+    let secrets = [
+        ("its certificate", key.certificate_pem()),
+        ("its JWK", jwk.to_string()),
+        ("its modulus", jwk["n"].as_str().unwrap().to_owned()),
+        ("nothing", String::new()),
+    ];
+    for (name, secret) in secrets {
+        let header = with(&key.header(), "alg", "HS256");
+        cases.push((format!("HS256 by {name}"), hs256(&header, &claims, secret.as_bytes())));
+    }
+    let not_allowed = rsa.token(&claims_of("elliptic-only"));
+    cases.push(("RS256 where ES256 is allowed".to_owned(), not_allowed));
+    let cases = cases.into_iter().map(|(name, token)| (name, token, "unsupported_algorithm"));
+    assert_tokens_refused(&stack, cases).await;
+    assert_tokens_accepted(&stack, [("ES256", elliptic.token(&claims_of("elliptic-only")))]).await;
+}
+
+fn hs256(header: &Value, claims: &Value, secret: &[u8]) -> String {
+    let input = format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));
+    // RFC 2104 for a block of 64 bytes.
+    let mut block = match secret.len() {
+        0..=64 => secret.to_vec(),
+        _ => Sha256::digest(secret).to_vec(),
+    };
+    block.resize(64, 0);
+    let padded = |with: u8| block.iter().map(|byte| byte ^ with).collect::<Vec<_>>();
+    let inner = Sha256::digest([padded(0x36), input.clone().into_bytes()].concat());
+    let outer = Sha256::digest([padded(0x5c), inner.to_vec()].concat());
+    format!("{input}.{}", base64url(outer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn critical_extensions_are_refused() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let header = key.header();
+    let crit = |value: Value| with(&header, "crit", value);
+    let cases = [
+        ("a name that nobody knows", with(&crit(json!(["x"])), "x", 1)),
+        ("a name that is not there", crit(json!(["x"]))),
+        ("exp", with(&crit(json!(["exp"])), "exp", now() + 1000)),
+        ("a registered name", crit(json!(["alg"]))),
+        ("b64 true", with(&crit(json!(["b64"])), "b64", true)),
+        ("b64 false", with(&crit(json!(["b64"])), "b64", false)),
+        ("nothing", crit(json!([]))),
+        ("no array", crit(json!("x"))),
+        ("null", crit(Value::Null)),
+        ("numbers", crit(json!([1]))),
+        ("b64 false alone", with(&header, "b64", false)),
+        ("b64 no boolean", with(&header, "b64", "true")),
+    ]
+    .map(|(name, header)| {
+        (name, key.sign(&header, &stack.claims()), "unsupported_critical_header")
+    });
+    assert_tokens_refused(&stack, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_other_types_are_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let provider = static_provider("access-only", &[&key], json!({"token_types": ["at+jwt"]}));
+    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let own = stack.provider.key();
+    let cases = [
+        json!("oauth-id-jag+jwt"),
+        json!("dpop+jwt"),
+        json!("logout+jwt"),
+        json!("application/logout+jwt"),
+        json!("Logout+JWT"),
+        json!("secevent+jwt"),
+        json!("at+jwt2"),
+        json!("application/application/at+jwt"),
+        json!("text/at+jwt"),
+        json!("JWE"),
+        json!(" JWT"),
+        json!(""),
+        json!(1),
+        json!(["JWT"]),
+        Value::Null,
+    ]
+    .map(|typ| {
+        let token = own.sign(&with(&own.header(), "typ", typ.clone()), &stack.claims());
+        (typ.to_string(), token, "wrong_token_type")
+    });
+    assert_tokens_refused(&stack, cases).await;
+
+    let claims = claims_of("access-only");
+    let refused = [
+        ("JWT is not listed", key.sign(&with(&key.header(), "typ", "JWT"), &claims)),
+        ("none is not listed", key.sign(&without(&key.header(), "typ"), &claims)),
+    ]
+    .map(|(name, token)| (name, token, "wrong_token_type"));
+    assert_tokens_refused(&stack, refused).await;
+    let accepted = ["at+jwt", "application/at+jwt", "AT+JWT"]
+        .map(|typ| (typ, key.sign(&with(&key.header(), "typ", typ), &claims)));
+    assert_tokens_accepted(&stack, accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_issuer_is_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let inactive = static_provider("inactive", &[&key], json!({"active": false}));
+    let active = static_provider("active", &[&key], json!({}));
+    let stack =
+        Stack::builder().configure(|own| add_providers(own, [inactive, active])).start().await;
+    let claims = claims_of("active");
+    let issuer = issuer_of("active");
+    let cases = [
+        ("unknown", with(&claims, "iss", "https://else.example")),
+        ("with a slash behind", with(&claims, "iss", format!("{issuer}/"))),
+        ("in capitals", with(&claims, "iss", issuer.to_uppercase())),
+        ("with a port", with(&claims, "iss", format!("{issuer}:443"))),
+        ("with http", with(&claims, "iss", issuer.replace("https", "http"))),
+        ("with a space behind", with(&claims, "iss", format!("{issuer} "))),
+        ("a part", with(&claims, "iss", &issuer[..issuer.len() - 1])),
+        ("of an inactive provider", with(&claims, "iss", issuer_of("inactive"))),
+        ("the provider's name", with(&claims, "iss", "active")),
+        ("missing", without(&claims, "iss")),
+        ("empty", with(&claims, "iss", "")),
+        ("null", with(&claims, "iss", Value::Null)),
+        ("a number", with(&claims, "iss", 1)),
+        ("an array", with(&claims, "iss", json!([issuer]))),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims), "unknown_issuer"));
+    assert_tokens_refused(&stack, cases).await;
+    assert_tokens_accepted(&stack, [("good", key.token(&claims))]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_does_not_fit_the_token_is_refused() {
+    let rsa = SigningKey::generate(Algorithm::Rs256, "rsa");
+    let p256 = SigningKey::generate(Algorithm::Es256, "p256");
+    let ed25519 = SigningKey::generate(Algorithm::EdDsa, "ed25519");
+    let small = SigningKey::generate_rsa(Algorithm::Rs256, "rsa-1024", 1024);
+    let edited = |kid: &str, name: &str, value: Value| {
+        with(&without(&rsa.with_kid(kid).public_jwk(), "use"), name, value)
+    };
+    let mut jwks = vec![
+        without(&rsa.public_jwk(), "alg"),
+        without(&p256.public_jwk(), "alg"),
+        without(&SigningKey::generate(Algorithm::Es384, "p384").public_jwk(), "alg"),
+        without(&ed25519.public_jwk(), "alg"),
+        small.public_jwk(),
+        json!({"kty": "oct", "kid": "oct", "k": "c2VjcmV0"}),
+        json!({"kty": "OKP", "crv": "X25519", "kid": "x25519", "x": ed25519.public_jwk()["x"]}),
+        json!({"kty": "EC", "crv": "secp256k1", "kid": "secp256k1", "x": p256.public_jwk()["x"], "y": p256.public_jwk()["y"]}),
+        // Not a point of the curve.
+        json!({"kty": "EC", "crv": "P-256", "kid": "off-curve", "x": base64url([1; 32]), "y": base64url([1; 32])}),
+        json!({"kty": "XYZ", "kid": "unheard-of"}),
+        json!({"kty": "RSA", "kid": "no-modulus", "e": "AQAB"}),
+    ];
+    for (kid, name, value) in [
+        ("for-rs512", "alg", json!("RS512")),
+        ("for-oaep", "alg", json!("RSA-OAEP")),
+        ("for-encryption", "use", json!("enc")),
+        ("for-nothing", "use", json!("")),
+        ("for-signing-only", "key_ops", json!(["sign"])),
+        ("for-wrapping", "key_ops", json!(["wrapKey", "encrypt"])),
+        ("for-no-operation", "key_ops", json!([])),
+    ] {
+        jwks.push(edited(kid, name, value));
+    }
+    for (kid, name, value) in [
+        ("with-use", "use", json!("sig")),
+        ("with-operations", "key_ops", json!(["sign", "verify"])),
+        ("with-alg", "alg", json!("RS256")),
+    ] {
+        jwks.push(edited(kid, name, value));
+    }
+    let mut provider = static_provider("own", &[], json!({}));
+    provider["jwks"]["keys"] = json!(jwks);
+    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let claims = claims_of("own");
+    let by_rsa = |kid: &str| (kid.to_owned(), rsa.with_kid(kid).token(&claims), "key_mismatch");
+    let cases = [
+        ("RS256 by an EC key".to_owned(), rsa.with_kid("p256").token(&claims), "key_mismatch"),
+        ("RS256 by an OKP key".to_owned(), rsa.with_kid("ed25519").token(&claims), "key_mismatch"),
+        ("ES256 by an RSA key".to_owned(), p256.with_kid("rsa").token(&claims), "key_mismatch"),
+        ("ES256 by a P-384 key".to_owned(), p256.with_kid("p384").token(&claims), "key_mismatch"),
+        ("ES256 by an OKP key".to_owned(), p256.with_kid("ed25519").token(&claims), "key_mismatch"),
+        ("EdDSA by an EC key".to_owned(), ed25519.with_kid("p256").token(&claims), "key_mismatch"),
+        ("EdDSA by X25519".to_owned(), ed25519.with_kid("x25519").token(&claims), "key_mismatch"),
+        (
+            "ES256 by secp256k1".to_owned(),
+            p256.with_kid("secp256k1").token(&claims),
+            "key_mismatch",
+        ),
+        (
+            "ES256 off the curve".to_owned(),
+            p256.with_kid("off-curve").token(&claims),
+            "key_mismatch",
+        ),
+        ("RSA of 1024 bits".to_owned(), small.token(&claims), "key_mismatch"),
+        by_rsa("oct"),
+        by_rsa("unheard-of"),
+        by_rsa("no-modulus"),
+        by_rsa("for-rs512"),
+        by_rsa("for-oaep"),
+        by_rsa("for-encryption"),
+        by_rsa("for-nothing"),
+        by_rsa("for-signing-only"),
+        by_rsa("for-wrapping"),
+        by_rsa("for-no-operation"),
+    ];
+    assert_tokens_refused(&stack, cases).await;
+    let good = ["rsa", "with-use", "with-operations", "with-alg"]
+        .map(|kid| (kid, rsa.with_kid(kid).token(&claims)));
+    assert_tokens_accepted(&stack, good).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kid_that_the_provider_does_not_publish_is_refused() {
+    let stack = Stack::builder().start().await;
+    assert_tokens_accepted(&stack, [("good", stack.token())]).await;
+    let key = stack.provider.key();
+    let kids = ["other", "", "KEY-1", "key-1 ", "key-1\0", "../key-1", "\u{202e}key", "\"\\"];
+    let cases = kids.map(|kid| (kid, key.with_kid(kid).token(&stack.claims()), "unknown_kid"));
+    assert_tokens_refused(&stack, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_signature_is_refused() {
+    let provider = IdentityProvider::start().await;
+    let keys = Algorithm::ALL.map(|algorithm| SigningKey::generate(algorithm, algorithm.name()));
+    provider.set_keys(keys.clone());
+    let stack = Stack::builder().provider(provider).start().await;
+    let claims = stack.claims();
+    let mut cases = Vec::new();
+    for key in &keys {
+        let name = key.algorithm().name();
+        let good = key.token(&claims);
+        let (input, encoded) = good.rsplit_once('.').unwrap();
+        let signature = key.sign_parts(input.as_bytes());
+        let with_signature = |bytes: &[u8]| format!("{input}.{}", base64url(bytes));
+        let (header, _) = input.split_once('.').unwrap();
+        let eve = base64url(with(&claims, "sub", "eve").to_string());
+        let stranger = SigningKey::generate(key.algorithm(), key.kid());
+        let flipped = |at: usize| {
+            let mut signature = signature.clone();
+            signature[at] ^= 1;
+            signature
+        };
+        for (fault, token) in [
+            ("a bit changed at the start", with_signature(&flipped(0))),
+            ("a bit changed at the end", with_signature(&flipped(signature.len() - 1))),
+            ("a byte too few", with_signature(&signature[..signature.len() - 1])),
+            ("half", with_signature(&signature[..signature.len() / 2])),
+            ("one byte", with_signature(&signature[..1])),
+            ("a byte too many", with_signature(&[&signature[..], &[0]].concat())),
+            ("a zero before", with_signature(&[&[0], &signature[..]].concat())),
+            ("twice", with_signature(&signature.repeat(2))),
+            ("all zeros", with_signature(&vec![0; signature.len()])),
+            ("all ones", with_signature(&vec![0xff; signature.len()])),
+            ("of another key", stranger.token(&claims)),
+            ("of another payload", format!("{header}.{eve}.{encoded}")),
+        ] {
+            cases.push((format!("{name}: {fault}"), token, "bad_signature"));
+        }
+    }
+    let [_, _, es256, _, _, ps256, _, _, rs256, ..] = &keys;
+    let good = es256.token(&claims);
+    let (input, _) = good.rsplit_once('.').unwrap();
+    let fixed = es256.sign_parts(input.as_bytes());
+    let der = Signature::from_slice(&fixed).unwrap().to_der();
+    let der = format!("{input}.{}", base64url(der.as_bytes()));
+    cases.push(("ES256: in DER".to_owned(), der, "bad_signature"));
+    // The padding decides too, not the key alone.
+    let pss = rs256.with_algorithm(Algorithm::Ps256).sign(&rs256.header(), &claims);
+    cases.push(("RS256: by PSS".to_owned(), pss, "bad_signature"));
+    let pkcs1 = ps256.with_algorithm(Algorithm::Rs256).sign(&ps256.header(), &claims);
+    cases.push(("PS256: by PKCS #1".to_owned(), pkcs1, "bad_signature"));
+    let longer = rs256.with_algorithm(Algorithm::Rs512).sign(&rs256.header(), &claims);
+    cases.push(("RS256: by SHA-512".to_owned(), longer, "bad_signature"));
+    assert_tokens_refused(&stack, cases).await;
+    let good = keys.map(|key| (key.kid().to_owned(), key.token(&claims)));
+    assert_tokens_accepted(&stack, good).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_for_microsoft_graph_are_refused_with_a_hint() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let claims = stack.claims();
+    let header = with(&key.header(), "nonce", random_id());
+    let stranger = SigningKey::generate(Algorithm::Rs256, key.kid());
+    let graph = [
+        "00000003-0000-0000-c000-000000000000",
+        "https://graph.microsoft.com",
+        "https://graph.microsoft.com/",
+    ];
+    let mut cases = graph
+        .map(|audience| {
+            (audience.to_owned(), key.sign(&header, &with(&claims, "aud", audience)), "graph_token")
+        })
+        .to_vec();
+    let foreign = with(&with(&claims, "aud", graph[0]), "iss", "https://sts.windows.net/x/");
+    cases.push(("of an unknown issuer".to_owned(), key.sign(&header, &foreign), "graph_token"));
+    cases.push(("by its signature".to_owned(), stranger.sign(&header, &claims), "graph_token"));
+    cases.push((
+        "for Graph, without nonce".to_owned(),
+        key.token(&with(&claims, "aud", graph[0])),
+        "audience_mismatch",
+    ));
+    cases.push(("another's, without nonce".to_owned(), stranger.token(&claims), "bad_signature"));
+    assert_tokens_refused(&stack, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_past_their_end_are_refused() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let claims = stack.claims();
+    let exp = |value: Value| key.token(&with(&claims, "exp", value));
+    let cases = [
+        ("missing", key.token(&without(&claims, "exp"))),
+        ("null", exp(Value::Null)),
+        ("text", exp(json!((now() + 1000).to_string()))),
+        ("an array", exp(json!([now() + 1000]))),
+        ("true", exp(json!(true))),
+        ("past", exp(json!(now() - SKEW - 1))),
+        ("long past", exp(json!(1))),
+        ("0", exp(json!(0))),
+        ("negative", exp(json!(-1))),
+        ("a negative fraction", exp(json!(-1.5))),
+        ("the least integer", exp(json!(i64::MIN))),
+        ("a past fraction", exp(json!(now() as f64 - SKEW as f64 - 1.5))),
+    ]
+    .map(|(name, token)| (name, token, "expired"));
+    assert_tokens_refused(&stack, cases).await;
+    let accepted = [
+        ("within the skew", exp(json!(now() - SKEW + 30))),
+        ("a fraction", exp(json!(now() as f64 + 0.5))),
+        ("in a thousand years", exp(json!(now() + 1000 * 365 * 86_400))),
+    ];
+    assert_tokens_accepted(&stack, accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_out_of_all_bounds_does_not_stop_the_plugin() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let header = key.header().to_string();
+    let claims = without(&stack.claims(), "exp").to_string();
+    for name in ["exp", "nbf", "iat"] {
+        for value in [
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "1e19",
+            "1e300",
+            "-1e300",
+            "1e-300",
+            "-0",
+            "-0.0",
+        ] {
+            let claims = changed_end(&claims, &format!(r#","{name}":{value}}}"#));
+            let answer = stack.call(&key.sign_raw(&header, &claims)).await;
+            assert!([200, 401].contains(&answer.status), "{name} {value}: {answer:?}");
+        }
+    }
+    assert_tokens_accepted(&stack, [("good", stack.token())]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_before_their_time_are_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let strict = static_provider("strict", &[&key], json!({"clock_skew": "0s"}));
+    let stack = Stack::builder().configure(|own| add_providers(own, [strict])).start().await;
+    let own = stack.provider.key();
+    let mut cases = Vec::new();
+    let mut accepted = Vec::new();
+    for name in ["nbf", "iat"] {
+        let token = |value: Value| own.token(&with(&stack.claims(), name, value));
+        cases.push((format!("{name} in the future"), token(json!(now() + SKEW + 30))));
+        cases.push((format!("{name} far in the future"), token(json!(u64::MAX / 2))));
+        cases.push((format!("{name} a future fraction"), token(json!(now() as f64 + 330.5))));
+        cases.push((format!("{name} as text"), token(json!(now().to_string()))));
+        cases.push((format!("{name} null"), token(Value::Null)));
+        accepted.push((format!("{name} within the skew"), token(json!(now() + SKEW - 30))));
+        accepted.push((format!("{name} past"), token(json!(now() - 1000))));
+        accepted.push((format!("{name} a fraction"), token(json!(now() as f64 - 0.5))));
+        let token = |value: u64| key.token(&with(&claims_of("strict"), name, value));
+        cases.push((format!("{name} in the future, no skew"), token(now() + 30)));
+        accepted.push((format!("{name} now, no skew"), token(now())));
+    }
+    let cases = cases.into_iter().map(|(name, token)| (name, token, "not_yet_valid"));
+    assert_tokens_refused(&stack, cases).await;
+    assert_tokens_accepted(&stack, accepted).await;
+    let late = key.token(&with(&claims_of("strict"), "exp", now() - 1));
+    assert_tokens_refused(&stack, [("exp past, no skew", late, "expired")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_older_than_allowed_are_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let fields = json!({"max_token_age": "10m", "clock_skew": "60s"});
+    let provider = static_provider("own", &[&key], fields);
+    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let claims = claims_of("own");
+    let iat = |value: Value| key.token(&with(&claims, "iat", value));
+    let cases = [
+        ("too old", iat(json!(now() - 661))),
+        ("far too old", iat(json!(0))),
+        ("negative", iat(json!(-5))),
+        ("no iat", key.token(&without(&claims, "iat"))),
+    ]
+    .map(|(name, token)| (name, token, "token_too_old"));
+    assert_tokens_refused(&stack, cases).await;
+    let accepted = [("new", iat(json!(now()))), ("old within the skew", iat(json!(now() - 640)))];
+    assert_tokens_accepted(&stack, accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_another_audience_is_refused() {
+    let stack = Stack::builder().start().await;
+    let own = Stack::AUDIENCE;
+    let claims = stack.claims();
+    let aud = |value: Value| stack.provider.token(&with(&claims, "aud", value));
+    let cases = [
+        ("missing", stack.provider.token(&without(&claims, "aud"))),
+        ("null", aud(Value::Null)),
+        ("another", aud(json!("other"))),
+        ("empty", aud(json!(""))),
+        ("in capitals", aud(json!(own.to_uppercase()))),
+        ("with a slash behind", aud(json!(format!("{own}/")))),
+        ("longer", aud(json!(format!("{own}2")))),
+        ("shorter", aud(json!(&own[1..]))),
+        ("two in a text", aud(json!(format!("{own} other")))),
+        ("others", aud(json!(["other", "another"]))),
+        ("an empty array", aud(json!([]))),
+        ("an array in an array", aud(json!([[own]]))),
+        ("a number", aud(json!(7))),
+        ("numbers", aud(json!([7]))),
+        ("an object", aud(json!({own: own}))),
+        (
+            "the client id in azp only",
+            stack.provider.token(&with(&with(&claims, "aud", "other"), "azp", own)),
+        ),
+    ]
+    .map(|(name, token)| (name, token, "audience_mismatch"));
+    assert_tokens_refused(&stack, cases).await;
+    let accepted = [("alone", aud(json!([own]))), ("among others", aud(json!(["other", 7, own])))];
+    assert_tokens_accepted(&stack, accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_without_the_required_claims_are_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let fields = json!({"required_claims": {"tid": "t1", "level": [3, 4], "flag": true, "roles": ["a", "b"]}});
+    let provider = static_provider("own", &[&key], fields);
+    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let mut claims = claims_of("own");
+    for (name, value) in [
+        ("tid", json!("t1")),
+        ("level", json!(4)),
+        ("flag", json!(true)),
+        ("roles", json!(["x", "b"])),
+    ] {
+        claims[name] = value;
+    }
+    let mut cases = Vec::new();
+    for name in ["tid", "level", "flag", "roles"] {
+        cases.push((format!("no {name}"), without(&claims, name), "missing_claim"));
+    }
+    for (name, value) in [
+        ("tid", json!("t2")),
+        ("tid", json!("T1")),
+        ("tid", json!("")),
+        ("tid", json!(["t2"])),
+        ("tid", json!({"t1": "t1"})),
+        ("level", json!(5)),
+        ("level", json!("3")),
+        ("level", json!([5, "4"])),
+        ("flag", json!(false)),
+        ("flag", json!("true")),
+        ("flag", json!(1)),
+        ("roles", json!(["x", "y"])),
+        ("roles", json!([])),
+        ("roles", json!("a b")),
+    ] {
+        let fault = format!("{name} {value}");
+        cases.push((fault, with(&claims, name, value), "claim_mismatch"));
+    }
+    let cases = cases.into_iter().map(|(name, claims, reason)| (name, key.token(&claims), reason));
+    assert_tokens_refused(&stack, cases).await;
+    let accepted = [
+        ("as given", claims.clone()),
+        ("the other of a list", with(&claims, "level", 3)),
+        ("one of a list as text", with(&claims, "roles", "a")),
+        ("an array that holds it", with(&claims, "tid", json!(["t2", "t1"]))),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims)));
+    assert_tokens_accepted(&stack, accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_name_no_user_are_refused() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let by_email = static_provider("flat", &[&key], json!({"user_claim": "email"}));
+    let nested = static_provider("nested", &[&key], json!({"user_claim": ["account", "id"]}));
+    let by_sub = static_provider("default", &[&key], json!({}));
+    let stack = Stack::builder()
+        .configure(|own| add_providers(own, [by_email, nested, by_sub]))
+        .start()
+        .await;
+    let email = |value: Value| key.token(&with(&claims_of("flat"), "email", value));
+    let account = |value: Value| key.token(&with(&claims_of("nested"), "account", value));
+    let cases = [
+        ("missing", key.token(&without(&claims_of("flat"), "email"))),
+        ("empty", email(json!(""))),
+        ("null", email(Value::Null)),
+        ("an object", email(json!({"a": 1}))),
+        ("an array", email(json!(["ada"]))),
+        ("true", email(json!(true))),
+        ("a fraction", email(json!(1.5))),
+        ("no sub", key.token(&without(&claims_of("default"), "sub"))),
+        ("nested: missing", key.token(&claims_of("nested"))),
+        ("nested: no object", account(json!("id"))),
+        ("nested: another member", account(json!({"ID": "ada"}))),
+        ("nested: flat", key.token(&with(&claims_of("nested"), "account.id", "ada"))),
+        ("nested: an array", account(json!([{"id": "ada"}]))),
+    ]
+    .map(|(name, token)| (name, token, "missing_claim"));
+    assert_tokens_refused(&stack, cases).await;
+
+    for (token, user) in [
+        (email(json!(42)), "42"),
+        (email(json!(-7)), "-7"),
+        (email(json!(u64::MAX)), "18446744073709551615"),
+        (email(json!("ada")), "ada"),
+        (account(json!({"id": 7})), "7"),
+        (account(json!({"id": "ada"})), "ada"),
+        (key.token(&claims_of("default")), "ada"),
+    ] {
+        assert_eq!(stack.call(&token).await.whoami()["x-mcp-user"], user);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_bound_to_a_key_are_refused() {
+    let stack = Stack::builder().start().await;
+    let cases = [
+        ("by DPoP", json!({"jkt": base64url([7; 32])})),
+        ("by a certificate", json!({"x5t#S256": base64url([7; 32])})),
+        ("by nothing known", json!({})),
+        ("by text", json!("x")),
+    ]
+    .map(|(name, cnf)| {
+        (name, stack.provider.token(&with(&stack.claims(), "cnf", cnf)), "bound_token")
+    });
+    assert_tokens_refused(&stack, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_without_jti_are_refused_where_one_is_required() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let provider = static_provider("own", &[&key], json!({"jti": "require"}));
+    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let claims = claims_of("own");
+    let cases = [
+        ("missing", without(&claims, "jti")),
+        ("null", with(&claims, "jti", Value::Null)),
+        ("a number", with(&claims, "jti", 1)),
+        ("an array", with(&claims, "jti", json!(["x"]))),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims), "jti_missing"));
+    assert_tokens_refused(&stack, cases).await;
+    // It is required, not to be new.
+    let good = key.token(&claims);
+    assert_tokens_accepted(&stack, [("once", good.clone()), ("again", good)]).await;
+    // And only of this provider.
+    let other = stack.provider.token(&without(&stack.claims(), "jti"));
+    assert_tokens_accepted(&stack, [("of another provider", other)]).await;
+    assert_eq!(stack.provider.count(Document::KeySet), 1);
+}
