@@ -88,11 +88,7 @@ impl Worker {
         }
         if let Decision::AwaitKeys(waiting) = decision {
             if self.waiting.len() < Self::MOST_WAITING {
-                let fetcher = self.fetchers.get(waiting.provider).and_then(Option::as_ref);
-                let wait = fetcher.map(KeyFetcher::longest_wait).unwrap_or_default();
-                let deadline = now + wait;
-                self.waiting.insert(context_id, WaitingRequest { waiting, deadline });
-                self.tick_every(Self::AT_ONCE);
+                self.let_wait(context_id, waiting, now);
                 return Action::Pause;
             }
             decision = self.authenticator.give_up(&waiting, &self.keys, now);
@@ -129,6 +125,15 @@ impl Worker {
     /// A request is gone.
     pub(super) fn forget(&mut self, context_id: u32) {
         self.waiting.remove(&context_id);
+    }
+
+    fn let_wait(&mut self, context_id: u32, waiting: Waiting, now: UnixTime) {
+        let keys = self.keys.get(waiting.provider);
+        let is_fetching = keys.is_some_and(|keys| keys.state().is_fetching(now));
+        let fetcher = self.fetchers.get(waiting.provider).and_then(Option::as_ref);
+        let deadline = now + fetcher.map(KeyFetcher::longest_wait).unwrap_or_default();
+        self.waiting.insert(context_id, WaitingRequest { waiting, deadline });
+        self.tick_every(if is_fetching { Self::BUSY } else { Self::AT_ONCE });
     }
 
     fn synchronise(&mut self, index: usize) {

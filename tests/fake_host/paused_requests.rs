@@ -65,6 +65,18 @@ fn a_request_waits_no_longer_than_the_timeout_and_two_seconds() {
 }
 
 #[test]
+fn a_flood_of_requests_that_wait_is_bounded() {
+    let vm = start(&configuration(), &SharedData::default());
+    let token = token(&key("one"));
+    for _ in 0..4096 {
+        let (_, outcome) = request(&vm, &token);
+        assert_paused(&outcome);
+    }
+    let (_, outcome) = request(&vm, &token);
+    assert_refused(&outcome, 503, "keys_unavailable");
+}
+
+#[test]
 fn both_calls_of_a_fetch_share_one_timeout() {
     let vm = start(&configuration(), &SharedData::default());
     vm.tick();
