@@ -73,7 +73,7 @@ impl fmt::Display for CertificateFault {
     }
 }
 
-fn public_key(info: &SubjectPublicKeyInfoOwned) -> Result<PublicKey, UnusableKey> {
+pub(super) fn public_key(info: &SubjectPublicKeyInfoOwned) -> Result<PublicKey, UnusableKey> {
     let bits = info.subject_public_key.as_bytes().ok_or(UnusableKey::Material)?;
     match info.algorithm.oid {
         RSA_ENCRYPTION => {

@@ -7,6 +7,8 @@ mod jwk;
 mod jws;
 mod public_key;
 mod verifier;
+#[cfg(test)]
+mod wycheproof;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::certificate_key;

@@ -1,1 +1,305 @@
-//! To come.
+//! What a refused client is told: challenge, header fields and body.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testbed::{Answer, Port, SigningKey, Stack};
+
+use crate::support::{add_listener, assert_none, assert_refusal, base64url, with};
+
+/// Asserts that the text is a challenge as RFC 9110 §11.6.1 writes it, and returns its parameters
+/// in their order.
+fn parameters(challenge: &str) -> Vec<(String, String)> {
+    let rest = challenge.strip_prefix("Bearer ").expect("the scheme is Bearer");
+    let mut parameters = Vec::new();
+    for parameter in rest.split(", ") {
+        let (name, value) = parameter.split_once('=').expect("it has name and value");
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let value = value.unwrap_or_else(|| panic!("{name} is quoted: {challenge}"));
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"\\,".contains(&byte);
+        assert!(value.bytes().all(is_plain), "{challenge}");
+        parameters.push((name.to_owned(), value.to_owned()));
+    }
+    parameters
+}
+
+fn challenge_of(answer: &Answer) -> &str {
+    assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 1, "{answer:?}");
+    answer.header("www-authenticate")
+}
+
+fn metadata_url(stack: &Stack) -> String {
+    let port = stack.envoy.address().port();
+    format!("http://localhost:{port}/.well-known/oauth-protected-resource/mcp")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_credentials_it_names_no_error() {
+    let stack = Stack::builder().start().await;
+    let answer = stack.send_refused(stack.request()).await;
+    assert_refusal(&answer, "missing_token");
+    assert_eq!(
+        challenge_of(&answer),
+        format!("Bearer resource_metadata=\"{}\", scope=\"mcp.tools\"", metadata_url(&stack))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_bad_token_it_names_the_error_first() {
+    let stack = Stack::builder().start().await;
+    let answer = stack.call_refused("a.b.c").await;
+    assert_refusal(&answer, "malformed_token");
+    let description = answer.body["error_description"].as_str().unwrap();
+    assert_eq!(
+        parameters(challenge_of(&answer)),
+        [
+            ("error", "invalid_token"),
+            ("error_description", description),
+            ("resource_metadata", &metadata_url(&stack)),
+            ("scope", "mcp.tools"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_request_gets_no_challenge() {
+    let stack = Stack::builder().start().await;
+    let request = stack.request().header("authorization", "Basic YTpi");
+    let answer = stack.send_refused(request).await;
+    assert_refusal(&answer, "malformed_authorization");
+    assert!(!answer.headers.contains_key("www-authenticate"));
+}
+
+/// A resource and scopes, and what the challenge makes of them.
+const RESOURCES: [(&str, &[&str], &str, Option<&str>); 8] = [
+    (
+        "https://mcp.example.com/mcp",
+        &["incident.read", "incident.write"],
+        "https://mcp.example.com/.well-known/oauth-protected-resource/mcp",
+        Some("incident.read incident.write"),
+    ),
+    (
+        "https://mcp.example.com",
+        &[],
+        "https://mcp.example.com/.well-known/oauth-protected-resource",
+        None,
+    ),
+    (
+        "https://mcp.example.com/",
+        &["a"],
+        "https://mcp.example.com/.well-known/oauth-protected-resource",
+        Some("a"),
+    ),
+    (
+        "https://mcp.example.com:8443/a/b/mcp",
+        &[],
+        "https://mcp.example.com:8443/.well-known/oauth-protected-resource/a/b/mcp",
+        None,
+    ),
+    (
+        "https://mcp.example.com/mcp/",
+        &[],
+        "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/",
+        None,
+    ),
+    (
+        "https://mcp.example.com/mcp?tenant=1",
+        &[],
+        "https://mcp.example.com/.well-known/oauth-protected-resource/mcp?tenant=1",
+        None,
+    ),
+    (
+        "http://127.0.0.1:10000/mcp",
+        &["https://scopes.example/x.read"],
+        "http://127.0.0.1:10000/.well-known/oauth-protected-resource/mcp",
+        Some("https://scopes.example/x.read"),
+    ),
+    (
+        "http://[::1]:10000/mcp",
+        &[],
+        "http://[::1]:10000/.well-known/oauth-protected-resource/mcp",
+        None,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_points_to_the_metadata_of_the_resource_and_lists_its_scopes() {
+    let ports = Arc::new(RESOURCES.map(|_| Port::free()));
+    let own_ports = ports.clone();
+    let stack = Stack::builder()
+        .edit(move |bootstrap| {
+            for (port, (url, scopes, ..)) in own_ports.iter().zip(RESOURCES) {
+                add_listener(bootstrap, port, |configuration| {
+                    configuration["resource"] = json!({"url": url, "scopes_supported": scopes});
+                });
+            }
+        })
+        .start()
+        .await;
+    let mut faults = Vec::new();
+    for (port, (url, _, metadata_url, scope)) in ports.iter().zip(RESOURCES) {
+        let request = Answer::mcp_call(stack.client(), &format!("http://{}/mcp", port.address()));
+        let answer = stack.send_refused(request).await;
+        let scope = scope.map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
+        let expected = format!("Bearer resource_metadata=\"{metadata_url}\"{scope}");
+        if challenge_of(&answer) != expected {
+            faults.push(format!("{url}: {}", challenge_of(&answer)));
+        }
+    }
+    assert_none(&faults);
+}
+
+/// Values that would break out of a quoted string or a header line.
+const HOSTILE: [&str; 8] = [
+    "\"",
+    "\\",
+    "\", scope=\"admin",
+    "x\", resource_metadata=\"https://evil.example",
+    "\r\nset-cookie: a=b",
+    "\u{0}\u{7f}",
+    "Zoë 🔑",
+    "%22",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_the_client_chose_gets_into_it() {
+    let stack = Stack::builder()
+        .configure(|configuration| configuration["errors"] = json!({"details": "full"}))
+        .start()
+        .await;
+    let key = stack.provider.key();
+    let claims = stack.claims();
+    for hostile in HOSTILE {
+        let header = |name: &str| key.sign(&with(&key.header(), name, hostile), &claims);
+        let claim = |name: &str| key.token(&with(&claims, name, hostile));
+        for (token, reason) in [
+            (header("kid"), "unknown_kid"),
+            (header("typ"), "wrong_token_type"),
+            (header("alg"), "unsupported_algorithm"),
+            (header("crit"), "unsupported_critical_header"),
+            (claim("iss"), "unknown_issuer"),
+            (claim("aud"), "audience_mismatch"),
+            (format!("{}.{}.x", base64url(hostile), base64url(hostile)), "malformed_token"),
+        ] {
+            let answer = stack.call_refused(&token).await;
+            assert_refusal(&answer, reason);
+            let names: Vec<_> =
+                parameters(challenge_of(&answer)).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["error", "error_description", "resource_metadata", "scope"]);
+            assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
+            // The scope is what the server supports, whatever the token holds.
+            assert!(challenge_of(&answer).ends_with("scope=\"mcp.tools\""), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_reason_and_neither_breaks_lines_nor_holds_the_token() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let mut tokens = Vec::new();
+    for hostile in HOSTILE {
+        let hostile = format!("{hostile}\n[critical] forged line");
+        tokens.push(key.with_kid(&hostile).token(&stack.claims()));
+        tokens.push(key.token(&with(&stack.claims(), "iss", hostile)));
+    }
+    tokens.push(key.token(&with(&stack.claims(), "aud", "other")));
+    for token in &tokens {
+        stack.call_refused(token).await;
+    }
+    for reason in ["unknown_kid", "unknown_issuer", "audience_mismatch"] {
+        stack.envoy.await_log(reason, crate::support::SOON).await;
+    }
+    let log = stack.envoy.log();
+    assert!(!log.lines().any(|line| line.starts_with("[critical]")), "{log}");
+    for token in &tokens {
+        for segment in token.split('.') {
+            assert!(!log.contains(segment), "{segment} in {log}");
+        }
+    }
+    let line = log.lines().find(|line| line.contains("audience_mismatch")).unwrap();
+    assert!(line.contains("demo") && line.contains("other"), "{line}");
+    assert!(!line.contains("ada"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_learns_when_to_try_again_while_keys_are_missing() {
+    let mut provider = testbed::IdentityProvider::start().await;
+    provider.stop().await;
+    let stack = Stack::builder().provider(provider).start().await;
+    for _ in 0..3 {
+        let answer = stack.call_refused(&stack.token()).await;
+        assert_refusal(&answer, "keys_unavailable");
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=5).contains(&seconds), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_much_is_told_as_is_configured() {
+    let ports = Arc::new(["none", "reason", "full"].map(|details| (details, Port::free())));
+    let own_ports = ports.clone();
+    let stack = Stack::builder()
+        .edit(move |bootstrap| {
+            for (details, port) in own_ports.iter() {
+                add_listener(bootstrap, port, |configuration| {
+                    configuration["errors"] = json!({"format": "oauth", "details": details});
+                });
+            }
+        })
+        .start()
+        .await;
+    let key = stack.provider.key();
+    let stranger = SigningKey::generate(key.algorithm(), key.kid());
+    let claims = stack.claims();
+    let tokens = [
+        ("malformed_token", "a.b.c".to_owned()),
+        ("expired", key.token(&with(&claims, "exp", 1))),
+        ("audience_mismatch", key.token(&with(&claims, "aud", "other"))),
+        ("unknown_issuer", key.token(&with(&claims, "iss", "https://other.example"))),
+        ("bad_signature", stranger.token(&claims)),
+        ("missing_claim", key.token(&with(&claims, "email", Value::Null))),
+    ];
+    for (details, port) in ports.iter() {
+        let mut all = Vec::new();
+        for (reason, token) in &tokens {
+            let url = format!("http://{}/mcp", port.address());
+            let request = Answer::mcp_call(stack.client(), &url).bearer_auth(token);
+            let answer = stack.send_refused(request).await;
+            assert_eq!(answer.status, 401, "{answer:?}");
+            assert_eq!(answer.body["error"], "invalid_token", "{answer:?}");
+            for secret in ["ada", token] {
+                assert!(!answer.text.contains(secret), "{secret} in {answer:?}");
+            }
+            if *details != "none" {
+                assert_refusal(&answer, reason);
+            }
+            all.push(answer);
+        }
+        let members = |answer: &Answer| -> Vec<String> {
+            answer.body.as_object().unwrap().keys().cloned().collect()
+        };
+        match *details {
+            "none" => {
+                // Nothing tells one cause from another.
+                for answer in &all {
+                    assert_eq!(members(answer), ["error", "error_description"]);
+                    assert_eq!(answer.text, all[0].text);
+                    assert_eq!(challenge_of(answer), challenge_of(&all[0]));
+                }
+            }
+            "reason" => {
+                for answer in &all {
+                    assert_eq!(members(answer), ["error", "error_description", "reason"]);
+                }
+            }
+            _ => {
+                let audience = &all[2];
+                assert!(audience.text.contains("other"), "{audience:?}");
+                assert!(audience.text.contains(Stack::AUDIENCE), "{audience:?}");
+                assert!(all[3].text.contains("https://other.example"), "{:?}", all[3]);
+            }
+        }
+    }
+}

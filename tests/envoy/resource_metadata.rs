@@ -1,1 +1,198 @@
-//! To come.
+//! The document that tells clients whose tokens are accepted (RFC 9728).
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, Answer, Document, IdentityProvider, SigningKey, Stack};
+
+use crate::support::{add_providers, assert_none, assert_refusal, static_provider};
+
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// Spellings of the two paths that Envoy forwards as one of them.
+const PATHS: [&str; 9] = [
+    "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-protected-resource/mcp/",
+    "/.well-known/oauth-protected-resource/mcp?a=1",
+    "/.well-known/oauth-protected-resource/mcp?access_token=a",
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/",
+    "/.well-known/oauth-protected-resource/?",
+    "//.well-known//oauth-protected-resource//mcp",
+    "/x/../.well-known/./oauth-protected-resource/mcp",
+];
+
+async fn ask(stack: &Stack, method: &str, path: &str) -> Answer {
+    let request = stack.client().request(method.parse().unwrap(), stack.envoy.url(path));
+    stack.send_refused(request).await
+}
+
+fn document(stack: &Stack) -> Value {
+    json!({
+        "resource": format!("http://localhost:{}/mcp", stack.envoy.address().port()),
+        "authorization_servers": [stack.provider.issuer()],
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Demo tools",
+        "scopes_supported": ["mcp.tools"],
+    })
+}
+
+/// What is wrong with the answers to GET, HEAD and OPTIONS on all spellings of both paths.
+async fn faults(stack: &Stack) -> Vec<String> {
+    let mut faults = Vec::new();
+    for path in PATHS {
+        let get = ask(stack, "GET", path).await;
+        if get.status != 200 || get.body != document(stack) {
+            faults.push(format!("GET {path}: {get:?}"));
+        }
+        let head = ask(stack, "HEAD", path).await;
+        if head.status != 200 || !head.text.is_empty() {
+            faults.push(format!("HEAD {path}: {head:?}"));
+        }
+        for answer in [&get, &head] {
+            let types: Vec<_> = answer.headers.get_all("content-type").iter().collect();
+            if types != ["application/json"] {
+                faults.push(format!("{path}: content types {types:?}"));
+            }
+        }
+        let options = ask(stack, "OPTIONS", path).await;
+        if ![200, 204].contains(&options.status) || !options.text.is_empty() {
+            faults.push(format!("OPTIONS {path}: {options:?}"));
+        }
+        let allowed = options.header("access-control-allow-headers").to_ascii_lowercase();
+        let methods = options.header("access-control-allow-methods");
+        if !allowed.split(", ").any(|name| name == "mcp-protocol-version")
+            || !methods.split(", ").any(|name| name == "GET")
+        {
+            faults.push(format!("OPTIONS {path}: {options:?}"));
+        }
+        for answer in [get, head, options] {
+            let origins: Vec<_> =
+                answer.headers.get_all("access-control-allow-origin").iter().collect();
+            if origins != ["*"] || answer.headers.contains_key("www-authenticate") {
+                faults.push(format!("{path}: {answer:?}"));
+            }
+        }
+    }
+    faults
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_served_without_a_token_on_both_paths() {
+    let stack = Stack::builder().start().await;
+    assert_none(&faults(&stack).await);
+    assert_eq!(stack.server.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_served_while_no_key_can_be_fetched() {
+    let mut provider = IdentityProvider::start().await;
+    provider.stop().await;
+    let stack = Stack::builder().provider(provider).start().await;
+    assert_none(&faults(&stack).await);
+    let refused = stack.call_refused(&stack.token()).await;
+    assert_refusal(&refused, "keys_unavailable");
+    assert_none(&faults(&stack).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_served_to_web_pages_of_any_origin_and_with_any_credentials() {
+    let stack = Stack::builder()
+        .configure(|configuration| {
+            configuration["allowed_origins"] = json!(["https://app.example.com"]);
+        })
+        .start()
+        .await;
+    for (name, value) in [
+        ("origin", "https://app.example.com"),
+        ("origin", "https://other.example"),
+        ("origin", "null"),
+        ("authorization", "Bearer a.b.c"),
+        ("authorization", "Basic YTpi"),
+        ("authorization", ""),
+    ] {
+        for method in ["GET", "OPTIONS"] {
+            let url = stack.envoy.url("/.well-known/oauth-protected-resource/mcp");
+            let request = stack.client().request(method.parse().unwrap(), url).header(name, value);
+            let answer = stack.send_refused(request).await;
+            assert!([200, 204].contains(&answer.status), "{method} {name} {value}: {answer:?}");
+            assert_eq!(answer.header("access-control-allow-origin"), "*");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_of_a_browser_is_answered() {
+    let stack = Stack::builder().start().await;
+    let url = stack.envoy.url("/.well-known/oauth-protected-resource/mcp");
+    let request = stack
+        .client()
+        .request("OPTIONS".parse().unwrap(), url)
+        .header("origin", "https://inspector.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "mcp-protocol-version");
+    let answer = stack.send_refused(request).await;
+    assert!((200..300).contains(&answer.status), "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_methods_need_a_token() {
+    let stack = Stack::builder().start().await;
+    for path in [WELL_KNOWN, "/.well-known/oauth-protected-resource/mcp"] {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
+            let answer = ask(&stack, method, path).await;
+            assert_refusal(&answer, "missing_token");
+        }
+        // Then they are requests like any other.
+        let request = stack.client().post(stack.envoy.url(path)).bearer_auth(stack.token());
+        assert_eq!(stack.send(request).await.status, 200);
+        assert_eq!(stack.server.requests().last().unwrap().path, path);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is_empty() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = Stack::builder()
+        .configure(move |configuration| {
+            configuration["resource"] = json!({
+                "url": "https://mcp.example.com/mcp",
+                "documentation": "https://example.com/docs",
+                "scopes_supported": [],
+            });
+            let more = [
+                ("b", json!({"additional_issuers": ["https://other.example/"]})),
+                ("sleeping", json!({"active": false})),
+                ("a", json!({})),
+                ("b-again", json!({"issuer": "https://b.example", "client_ids": ["second"]})),
+            ];
+            let more = more.map(|(name, fields)| static_provider(name, &[&key], fields));
+            add_providers(configuration, more);
+        })
+        .start()
+        .await;
+    let answer = ask(&stack, "GET", "/.well-known/oauth-protected-resource/mcp").await;
+    assert_eq!(
+        answer.body,
+        json!({
+            "resource": "https://mcp.example.com/mcp",
+            "authorization_servers":
+                [stack.provider.issuer(), "https://b.example", "https://a.example"],
+            "bearer_methods_supported": ["header"],
+            "resource_documentation": "https://example.com/docs",
+        })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_challenge_leads_to_it() {
+    let stack = Stack::builder().start().await;
+    let refused = stack.send_refused(stack.request()).await;
+    let challenge = refused.header("www-authenticate");
+    let (_, rest) = challenge.split_once("resource_metadata=\"").unwrap();
+    let url = rest.split('"').next().unwrap();
+    // Reached by name, as the client that was challenged would.
+    let answer = stack.send_refused(stack.client().get(url)).await;
+    assert_eq!(answer.body, document(&stack));
+    assert_eq!(stack.provider.requests().iter().filter(|r| r.document.is_none()).count(), 0);
+    assert!(stack.provider.count(Document::Discovery) <= 1);
+}

