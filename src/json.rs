@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Reads one JSON text and refuses repeated members at every depth.
@@ -13,10 +13,12 @@ use serde_json::{Map, Number, Value};
 ///
 /// The text is no JSON (also when it nests deeper than 128 levels), or a member is repeated.
 pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
-    let (value, mut repeated) = parse_reporting(text).map_err(|_| JsonFault::Syntax)?;
-    match repeated.pop() {
-        Some(path) => Err(JsonFault::Repeated(path)),
-        None => Ok(value),
+    let repeated = Repeated { paths: RefCell::default(), most: 1 };
+    match parse(text, &repeated) {
+        Ok(value) => Ok(value),
+        Err(_) => {
+            Err(repeated.paths.into_inner().pop().map_or(JsonFault::Syntax, JsonFault::Repeated))
+        }
     }
 }
 
@@ -25,13 +27,33 @@ pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
 ///
 /// # Errors
 ///
-/// The text is no JSON.
+/// The text is no JSON, or 100 members are repeated.
 pub(crate) fn parse_reporting(text: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
-    let repeated = RefCell::new(Vec::new());
+    let repeated = Repeated { paths: RefCell::default(), most: 100 };
+    let value = parse(text, &repeated)?;
+    Ok((value, repeated.paths.into_inner()))
+}
+
+fn parse(text: &[u8], repeated: &Repeated) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = Node { place: Place::Root, repeated: &repeated }.deserialize(&mut reader)?;
+    let value = Node { place: Place::Root, repeated }.deserialize(&mut reader)?;
     reader.end()?;
-    Ok((value, repeated.into_inner()))
+    Ok(value)
+}
+
+/// The members that were found repeated. Reading ends with the last that is wanted: the path of
+/// each may be as long as the text.
+struct Repeated {
+    paths: RefCell<Vec<String>>,
+    most: usize,
+}
+
+impl Repeated {
+    fn add<E: serde::de::Error>(&self, place: Place<'_>) -> Result<(), E> {
+        let mut paths = self.paths.try_borrow_mut().map_err(E::custom)?;
+        paths.push(place.to_string());
+        if paths.len() < self.most { Ok(()) } else { Err(E::custom("members are repeated")) }
+    }
 }
 
 /// Why a text was not accepted as strict JSON.
@@ -65,7 +87,7 @@ impl fmt::Display for Place<'_> {
 
 struct Node<'a> {
     place: Place<'a>,
-    repeated: &'a RefCell<Vec<String>>,
+    repeated: &'a Repeated,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -128,7 +150,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             let place = Place::Member(&self.place, &name);
             let value = members.next_value_seed(Node { place, repeated: self.repeated })?;
             if object.contains_key(&name) {
-                self.repeated.try_borrow_mut().map_err(A::Error::custom)?.push(place.to_string());
+                self.repeated.add(place)?;
             }
             object.insert(name, value);
         }
@@ -160,5 +182,18 @@ mod tests {
         for text in [&b""[..], b"{", b"{}x", b"\xff", b"{\"a\":1e999}", b"\"\xff\"", &deep] {
             assert!(matches!(parse_strict(text), Err(JsonFault::Syntax)));
         }
+    }
+
+    #[test]
+    fn reading_ends_before_the_paths_of_repeated_members_fill_the_memory() {
+        let name = "n".repeat(100_000);
+        let inner = vec!["\"a\":1"; 100_000].join(",");
+        let bomb = format!("{{\"{name}\":{{{inner}}}}}");
+        let path = format!("{name}.a");
+        assert!(matches!(
+            parse_strict(bomb.as_bytes()),
+            Err(JsonFault::Repeated(found)) if found == path
+        ));
+        assert!(parse_reporting(bomb.as_bytes()).is_err());
     }
 }
