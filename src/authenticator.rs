@@ -151,6 +151,7 @@ impl Authenticator {
         };
         let refusal = match own_keys.find(token.header(), token.algorithm(), now) {
             KeyAnswer::Await(demand) => {
+                let token = token.at_rest();
                 return Decision::AwaitKeys(Waiting { provider: index, demand, token, edits });
             }
             KeyAnswer::Candidates(keys) => {

@@ -52,8 +52,8 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
     }
     let max_token_size =
         raw.max_token_size.optional("max_token_size", faults).map_or(8 * 1024, |size| size.0);
-    if max_token_size == 0 {
-        faults.add("max_token_size", "must not be 0");
+    if !(1..=MOST_TOKEN_SIZE).contains(&max_token_size) {
+        faults.add("max_token_size", "must be between 1B and 8MiB");
     }
     let details = details(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
     Some(Config {
@@ -66,6 +66,9 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
         details,
     })
 }
+
+/// No Envoy takes a request with more header bytes (`max_request_headers_kb`).
+const MOST_TOKEN_SIZE: usize = 8 * 1024 * 1024;
 
 const KEY_DEFAULTS: KeySettings = KeySettings {
     max_age: Duration::from_secs(10 * 60),

@@ -15,30 +15,38 @@ pub(crate) struct CompactJws {
     token: String,
     signing_input_length: usize,
     header: ProtectedHeader,
-    payload: Map<String, Value>,
     signature: Vec<u8>,
 }
 
 impl CompactJws {
-    /// Reads a token.
+    /// Reads a token. Returns it with the members of its payload, which nobody has vouched for.
     ///
     /// # Errors
     ///
     /// It is not three segments of base64url (without padding, without stray bits), or the first
     /// two are no JSON objects that name each member once, or a member of the header that is
     /// needed here has a wrong type.
-    pub(crate) fn parse(token: &str) -> Result<Self, MalformedToken> {
+    pub(crate) fn parse(token: &str) -> Result<(Self, Map<String, Value>), MalformedToken> {
         let segments: Vec<&str> = token.splitn(4, '.').collect();
         let [header, payload, signature] = segments.as_slice() else {
             return Err(MalformedToken::Segments);
         };
-        Ok(Self {
+        let jws = Self {
             signing_input_length: header.len() + 1 + payload.len(),
             header: ProtectedHeader::from_members(object(Segment::Header, header)?)?,
-            payload: object(Segment::Payload, payload)?,
             signature: decode(Segment::Signature, signature)?,
             token: token.to_owned(),
-        })
+        };
+        Ok((jws, object(Segment::Payload, payload)?))
+    }
+
+    /// Reads the payload again.
+    ///
+    /// # Errors
+    ///
+    /// None: it could be read before.
+    pub(crate) fn payload(&self) -> Result<Map<String, Value>, MalformedToken> {
+        object(Segment::Payload, self.token.split('.').nth(1).unwrap_or_default())
     }
 
     /// What the signature is made over (RFC 7515 §5.1).
@@ -57,17 +65,6 @@ impl CompactJws {
     #[must_use]
     pub(crate) fn header(&self) -> &ProtectedHeader {
         &self.header
-    }
-
-    /// The members of the payload, which nobody has vouched for yet.
-    #[must_use]
-    pub(crate) fn unverified_payload(&self) -> &Map<String, Value> {
-        &self.payload
-    }
-
-    /// The members of the payload.
-    pub(crate) fn into_payload(self) -> Map<String, Value> {
-        self.payload
     }
 }
 
@@ -262,11 +259,12 @@ mod tests {
     #[test]
     fn a_token_is_split_and_decoded() {
         let token = token(r#"{"alg":"ES256","kid":"k","typ":"JWT"}"#, r#"{"iss":"i"}"#);
-        let jws = CompactJws::parse(&token).unwrap();
+        let (jws, payload) = CompactJws::parse(&token).unwrap();
         assert_eq!(jws.signing_input(), &token.as_bytes()[..token.len() - 5]);
         assert_eq!(jws.signature(), b"sig");
         assert_eq!((jws.header().algorithm(), jws.header().kid()), ("ES256", Some("k")));
-        assert_eq!(jws.unverified_payload()["iss"], "i");
+        assert_eq!(payload["iss"], "i");
+        assert_eq!(jws.payload().unwrap(), payload);
     }
 
     #[test]
@@ -326,7 +324,7 @@ mod tests {
             (r#""jwk":{}"#, None),
         ] {
             let token = token(format!(r#"{{"alg":"ES256",{members}}}"#), "{}");
-            assert_eq!(CompactJws::parse(&token).unwrap().header().critical(), critical);
+            assert_eq!(CompactJws::parse(&token).unwrap().0.header().critical(), critical);
         }
     }
 }

@@ -142,7 +142,8 @@ mod tests {
     }
 
     fn jws(header: Value) -> CompactJws {
-        CompactJws::parse(&format!("{}.e30.", URL_SAFE_NO_PAD.encode(header.to_string()))).unwrap()
+        let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header.to_string()));
+        CompactJws::parse(&token).unwrap().0
     }
 
     /// How many candidates there are, or why there are none.

@@ -26,6 +26,8 @@ pub(super) struct Worker {
     fetchers: Vec<Option<KeyFetcher>>,
     /// By context id.
     waiting: BTreeMap<u32, WaitingRequest>,
+    /// Most requests that wait at the same time.
+    most_waiting: usize,
     tick_period: Option<Duration>,
     refusal_log: RefusalLog,
 }
@@ -42,8 +44,8 @@ impl Worker {
     const BUSY: Duration = Duration::from_millis(20);
     /// When there is something to do that only the root context can do.
     const AT_ONCE: Duration = Duration::from_millis(1);
-    /// Most requests that wait for keys at the same time: each keeps its token in memory.
-    const MOST_WAITING: usize = 4096;
+    /// Most bytes of tokens of requests that wait for keys at the same time.
+    const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
     pub(super) fn new(root_id: u32, config: Config) -> Self {
         let keys: Vec<ProviderKeys> = config
@@ -59,6 +61,7 @@ impl Worker {
             .collect();
         let mut worker = Self {
             root_id,
+            most_waiting: Self::MOST_WAITING_BYTES / config.max_token_size,
             authenticator: Authenticator::new(config),
             keys,
             fetchers,
@@ -87,7 +90,7 @@ impl Worker {
             decision = self.authenticator.decide_again(waiting, &self.keys, &PureRust, now);
         }
         if let Decision::AwaitKeys(waiting) = decision {
-            if self.waiting.len() < Self::MOST_WAITING {
+            if self.waiting.len() < self.most_waiting {
                 self.let_wait(context_id, waiting, now);
                 return Action::Pause;
             }

@@ -16,6 +16,8 @@ const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph
 #[derive(Debug)]
 pub(crate) struct PlausibleToken {
     jws: CompactJws,
+    /// None while the token waits.
+    claims: Option<Map<String, Value>>,
     algorithm: Algorithm,
     provider: usize,
     expires: UnixTime,
@@ -34,9 +36,9 @@ impl PlausibleToken {
         providers: &'a Providers,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
-        let (jws, algorithm) = signed_jws(token, max_size).map_err(|refusal| (refusal, None))?;
-        let claims = jws.unverified_payload();
-        let Some((index, provider)) = providers.of_token(claims) else {
+        let (jws, claims, algorithm) =
+            signed_jws(token, max_size).map_err(|refusal| (refusal, None))?;
+        let Some((index, provider)) = providers.of_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
                 configured: Strings::of(providers.issuers()),
@@ -48,8 +50,15 @@ impl PlausibleToken {
             return Err(blame(unsupported(jws.header())));
         }
         let token_type = jws.header().token_type();
-        let expires = provider.claim_rules.check(token_type, claims, now).map_err(blame)?;
-        Ok(Self { algorithm, provider: index, expires, jws })
+        let expires = provider.claim_rules.check(token_type, &claims, now).map_err(blame)?;
+        Ok(Self { algorithm, provider: index, expires, claims: Some(claims), jws })
+    }
+
+    /// Makes the token small for the time that it waits for keys: JSON takes many times more memory
+    /// read than written.
+    #[must_use]
+    pub(crate) fn at_rest(self) -> Self {
+        Self { claims: None, ..self }
     }
 
     /// Which of the providers issued it, if it is good.
@@ -92,7 +101,10 @@ impl PlausibleToken {
                 Refusal::BadSignature { kid: self.jws.header().kid().map(str::to_owned) }
             });
         }
-        let claims = self.jws.into_payload();
+        let claims = match self.claims {
+            Some(claims) => claims,
+            None => self.jws.payload()?,
+        };
         for required in &provider.required_claims {
             match required.is_met_by(&claims) {
                 Some(true) => {}
@@ -146,12 +158,15 @@ impl VerifiedToken {
 }
 
 /// What does not depend on the provider.
-fn signed_jws(token: &[u8], max_size: usize) -> Result<(CompactJws, Algorithm), Refusal> {
+fn signed_jws(
+    token: &[u8],
+    max_size: usize,
+) -> Result<(CompactJws, Map<String, Value>, Algorithm), Refusal> {
     if token.len() > max_size {
         return Err(MalformedToken::TooLong { limit: max_size }.into());
     }
     let token = str::from_utf8(token).map_err(|_| MalformedToken::Segments)?;
-    let jws = CompactJws::parse(token)?;
+    let (jws, claims) = CompactJws::parse(token)?;
     let header = jws.header();
     let algorithm = Algorithm::from_name(header.algorithm()).ok_or_else(|| unsupported(header))?;
     if let Some(name) = header.critical() {
@@ -160,10 +175,10 @@ fn signed_jws(token: &[u8], max_size: usize) -> Result<(CompactJws, Algorithm), 
     if jws.signature().is_empty() {
         return Err(MalformedToken::Unsigned.into());
     }
-    if header.has_nonce() && is_for_graph(jws.unverified_payload()) {
+    if header.has_nonce() && is_for_graph(&claims) {
         return Err(Refusal::GraphToken);
     }
-    Ok((jws, algorithm))
+    Ok((jws, claims, algorithm))
 }
 
 fn unsupported(header: &ProtectedHeader) -> Refusal {

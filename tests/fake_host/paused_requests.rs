@@ -66,14 +66,24 @@ fn a_request_waits_no_longer_than_the_timeout_and_two_seconds() {
 
 #[test]
 fn a_flood_of_requests_that_wait_is_bounded() {
-    let vm = start(&configuration(), &SharedData::default());
-    let token = token(&key("one"));
-    for _ in 0..4096 {
+    for (max_token_size, most) in [("8KiB", 4096), ("1MiB", 32)] {
+        let mut document = configuration();
+        document["max_token_size"] = max_token_size.into();
+        let vm = start(&document, &SharedData::default());
+        let key = key("one");
+        let token = token(&key);
+        let waiting: Vec<u32> = (0..most)
+            .map(|_| {
+                let (id, outcome) = request(&vm, &token);
+                assert_paused(&outcome);
+                id
+            })
+            .collect();
         let (_, outcome) = request(&vm, &token);
-        assert_paused(&outcome);
+        assert_refused(&outcome, 503, "keys_unavailable");
+        fetch(&vm, &[&key]);
+        waiting.iter().for_each(|id| assert_forwarded(&vm.outcome(*id)));
     }
-    let (_, outcome) = request(&vm, &token);
-    assert_refused(&outcome, 503, "keys_unavailable");
 }
 
 #[test]
