@@ -44,6 +44,8 @@ impl Worker {
     const BUSY: Duration = Duration::from_millis(20);
     /// When there is something to do that only the root context can do.
     const AT_ONCE: Duration = Duration::from_millis(1);
+    /// Most requests that waited and are decided on in one go.
+    const BATCH: usize = 64;
     /// Most bytes of tokens of requests that wait for keys at the same time.
     const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
@@ -110,7 +112,6 @@ impl Worker {
             self.fetch_if_due(index, now);
         }
         self.serve_waiting(now);
-        self.set_pace();
     }
 
     /// A call of the root context was answered, or failed.
@@ -122,7 +123,6 @@ impl Worker {
             }
         }
         self.serve_waiting(now);
-        self.set_pace();
     }
 
     /// A request is gone.
@@ -156,9 +156,12 @@ impl Worker {
         }
     }
 
-    /// Decides again on all requests that wait.
+    /// Decides again on the requests that wait, and sets the pace by what is left. Not on all at
+    /// once, lest verifying all their signatures keep other requests waiting.
     fn serve_waiting(&mut self, now: UnixTime) {
-        for (context_id, request) in std::mem::take(&mut self.waiting) {
+        let mut decided = 0;
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        for (context_id, request) in waiting.by_ref() {
             let deadline = request.deadline;
             let mut decision =
                 self.authenticator.decide_again(request.waiting, &self.keys, &PureRust, now);
@@ -169,6 +172,7 @@ impl Worker {
                 }
                 decision = self.authenticator.give_up(&waiting, &self.keys, now);
             }
+            decided += 1;
             if hostcalls::set_effective_context(context_id).is_err() {
                 continue;
             }
@@ -181,8 +185,18 @@ impl Worker {
                     Self::break_off();
                 }
             }
+            if decided == Self::BATCH {
+                break;
+            }
         }
         let _ = hostcalls::set_effective_context(self.root_id);
+        let is_cut_short = waiting.len() > 0;
+        self.waiting.extend(waiting);
+        self.tick_every(match self.waiting.is_empty() {
+            true => Self::IDLE,
+            false if is_cut_short => Self::AT_ONCE,
+            false => Self::BUSY,
+        });
     }
 
     /// Does to the request in hand what was decided. A request whose headers could not be changed
@@ -210,10 +224,6 @@ impl Worker {
     fn break_off() -> Action {
         let _ = hostcalls::send_http_response(500, vec![], None);
         Action::Pause
-    }
-
-    fn set_pace(&mut self) {
-        self.tick_every(if self.waiting.is_empty() { Self::IDLE } else { Self::BUSY });
     }
 
     fn tick_every(&mut self, period: Duration) {
