@@ -72,7 +72,7 @@ impl ProviderKeys {
             KeySource::Static(set) => return found(set.find(header, algorithm)),
             KeySource::Remote(remote) => remote,
         };
-        let serves = |published: &Published| now < published.expires + remote.settings.max_stale;
+        let serves = |published: &Published| now < published.serves_until(&remote.settings);
         let Some(held) = self.held.as_ref().filter(|held| serves(&held.published)) else {
             // A published set that could not be read is fetched anew, within the cool-down.
             let unread = self.state.published().filter(serves);

@@ -66,6 +66,13 @@ pub(crate) enum Demand {
     },
 }
 
+impl Published {
+    /// How long the set serves while no newer one can be fetched.
+    pub(super) fn serves_until(&self, settings: &KeySettings) -> UnixTime {
+        self.expires + settings.max_stale
+    }
+}
+
 impl KeyState {
     /// How long a discovery document is trusted to name the right key set.
     const DISCOVERY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -131,19 +138,31 @@ impl KeyState {
     /// The state after the fetch of `holder` failed; none when the lease is no longer its own.
     /// `jitter` is any number.
     #[must_use]
-    pub(crate) fn failed(&self, holder: u64, jitter: u64, now: UnixTime) -> Option<Self> {
+    pub(crate) fn failed(
+        &self,
+        holder: u64,
+        settings: &KeySettings,
+        jitter: u64,
+        now: UnixTime,
+    ) -> Option<Self> {
         self.is_leased_to(holder).then_some(())?;
-        let longest = if self.published.is_some() {
-            Self::LONGEST_RETRY_WITH_KEYS
-        } else {
-            Self::LONGEST_RETRY_WITHOUT_KEYS
+        let delay = Self::FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures));
+        let retry_in = |longest: Duration| {
+            let delay = delay.min(longest);
+            delay - fraction(delay / 4, jitter)
         };
-        let delay =
-            Self::FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures)).min(longest);
+        let without_keys = retry_in(Self::LONGEST_RETRY_WITHOUT_KEYS);
+        let retry_at = match self.published.map(|published| published.serves_until(settings)) {
+            // From when on nothing serves any more, the shorter pauses count.
+            Some(end) if now < end => {
+                (now + retry_in(Self::LONGEST_RETRY_WITH_KEYS)).min(end + without_keys)
+            }
+            _ => now + without_keys,
+        };
         Some(Self {
             lease: None,
             failures: self.failures.saturating_add(1),
-            retry_at: now + (delay - fraction(delay / 4, jitter)),
+            retry_at,
             // The key set may have moved.
             discovered: None,
             ..self.clone()
@@ -253,9 +272,9 @@ mod tests {
         let claim = |now| state.claimed(Demand::Due, OTHER, &SETTINGS, now);
         assert!(claim(at(6)).is_none());
         let taken = claim(at(7)).unwrap();
-        assert!(taken.failed(ME, 0, at(8)).is_none());
+        assert!(taken.failed(ME, &SETTINGS, 0, at(8)).is_none());
         assert!(taken.succeeded(ME, None, SETTINGS.max_age, &SETTINGS, 0, at(8)).is_none());
-        assert!(taken.failed(OTHER, 0, at(8)).is_some());
+        assert!(taken.failed(OTHER, &SETTINGS, 0, at(8)).is_some());
     }
 
     #[test]
@@ -304,18 +323,31 @@ mod tests {
         assert!(published.version > state.published().unwrap().version);
     }
 
+    /// The pauses after failures one after the other, from this second on.
+    fn pauses(mut state: KeyState, settings: &KeySettings, start: u64) -> Vec<u64> {
+        let mut now = at(start);
+        (0..9)
+            .map(|_| {
+                state = state.claimed(Demand::Due, ME, settings, now).unwrap();
+                state = state.failed(ME, settings, 0, now).unwrap();
+                let pause = state.retry_after(now);
+                now = now + pause;
+                pause.as_secs()
+            })
+            .collect()
+    }
+
     #[test]
     fn pauses_after_failures_double_up_to_a_minute_while_an_old_set_serves() {
-        let mut state = fetched(600, 0);
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            let now = at(10_000);
-            state.retry_at = UnixTime::default();
-            state = state.claimed(Demand::Due, ME, &SETTINGS, now).unwrap();
-            state = state.failed(ME, 0, now).unwrap();
-            pauses.push(state.retry_after(now).as_secs());
-        }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let settings = KeySettings { max_stale: Duration::from_secs(86_400), ..SETTINGS };
+        assert_eq!(pauses(fetched(600, 0), &settings, 570), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn pauses_after_failures_stay_short_while_no_set_serves() {
+        assert_eq!(pauses(KeyState::default(), &SETTINGS, 0), [1, 2, 4, 5, 5, 5, 5, 5, 5]);
+        // It serves until 660.
+        assert_eq!(pauses(fetched(600, 0), &SETTINGS, 570), [1, 2, 4, 8, 16, 32, 32, 5, 5]);
     }
 
     #[test]

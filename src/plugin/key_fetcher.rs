@@ -149,7 +149,7 @@ impl KeyFetcher {
 
     fn fail(&self, fault: &FetchFault, url: &str, keys: &mut ProviderKeys, now: UnixTime) {
         let failed = self.replace_state(|state| {
-            let next = state.failed(self.holder, host::random(), now)?;
+            let next = state.failed(self.holder, &self.source.settings, host::random(), now)?;
             Some((next.clone(), next))
         });
         if let Some(state) = failed {
