@@ -1,7 +1,5 @@
 //! What a refused client is told: challenge, header fields and body.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use testbed::{Answer, Port, SigningKey, Stack};
 
@@ -125,11 +123,11 @@ const RESOURCES: [(&str, &[&str], &str, Option<&str>); 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_points_to_the_metadata_of_the_resource_and_lists_its_scopes() {
-    let ports = Arc::new(RESOURCES.map(|_| Port::free()));
-    let own_ports = ports.clone();
+    let ports = RESOURCES.map(|_| Port::free());
+    let numbers = ports.each_ref().map(Port::number);
     let stack = Stack::builder()
         .edit(move |bootstrap| {
-            for (port, (url, scopes, ..)) in own_ports.iter().zip(RESOURCES) {
+            for (port, (url, scopes, ..)) in numbers.into_iter().zip(RESOURCES) {
                 add_listener(bootstrap, port, |configuration| {
                     configuration["resource"] = json!({"url": url, "scopes_supported": scopes});
                 });
@@ -238,11 +236,11 @@ async fn a_client_learns_when_to_try_again_while_keys_are_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_much_is_told_as_is_configured() {
-    let ports = Arc::new(["none", "reason", "full"].map(|details| (details, Port::free())));
-    let own_ports = ports.clone();
+    let ports = ["none", "reason", "full"].map(|details| (details, Port::free()));
+    let numbers = ports.each_ref().map(|(details, port)| (*details, port.number()));
     let stack = Stack::builder()
         .edit(move |bootstrap| {
-            for (details, port) in own_ports.iter() {
+            for (details, port) in numbers {
                 add_listener(bootstrap, port, |configuration| {
                     configuration["errors"] = json!({"format": "oauth", "details": details});
                 });
@@ -261,7 +259,7 @@ async fn as_much_is_told_as_is_configured() {
         ("bad_signature", stranger.token(&claims)),
         ("missing_claim", key.token(&with(&claims, "email", Value::Null))),
     ];
-    for (details, port) in ports.iter() {
+    for (details, port) in &ports {
         let mut all = Vec::new();
         for (reason, token) in &tokens {
             let url = format!("http://{}/mcp", port.address());

@@ -1,1 +1,239 @@
-//! To come.
+//! Sources of keys that fail. The request is answered in time, the log says whose fault it is, and
+//! everything is well again once the source is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::{Document, Fault, IdentityProvider, Stack};
+
+use crate::support::{
+    SOON, add_providers, assert_none, assert_refusal, assert_vm_lives, call_until,
+    faults_of_refusal, named,
+};
+
+/// What the contract allows a request to wait: `timeout` of one second, and two more.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+struct Case {
+    name: &'static str,
+    provider: IdentityProvider,
+    /// What the log says of the cause.
+    cause: String,
+}
+
+/// Providers that each fail in another way. `stranger` is a host that no configuration names.
+async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
+    use Document::{Discovery, KeySet};
+    let too_long = 300 * 1024;
+    let elsewhere = stranger.jwks_url();
+    let faults: [(&str, Document, Fault, &str); 17] = [
+        ("metadata-500", Discovery, Fault::Status(500), "500"),
+        ("metadata-404", Discovery, Fault::Status(404), "404"),
+        ("metadata-redirects", Discovery, Fault::Redirect(stranger.metadata_url()), "302"),
+        ("metadata-hangs", Discovery, Fault::Hang, "timeout"),
+        ("metadata-resets", Discovery, Fault::Reset, "reset"),
+        ("metadata-half", Discovery, Fault::HalfAnswer, ""),
+        ("metadata-too-long", Discovery, Fault::Oversize(too_long), "keys.max_body"),
+        ("metadata-html", Discovery, Fault::Body(b"<html></html>".to_vec()), "not JSON"),
+        ("metadata-empty", Discovery, Fault::Body(Vec::new()), "not JSON"),
+        ("metadata-array", Discovery, Fault::Body(b"[]".to_vec()), "issuer"),
+        ("keys-500", KeySet, Fault::Status(500), "500"),
+        ("keys-redirect", KeySet, Fault::Redirect(elsewhere), "302"),
+        ("keys-hang", KeySet, Fault::Hang, "timeout"),
+        ("keys-too-long", KeySet, Fault::Oversize(too_long), "keys.max_body"),
+        ("keys-not-json", KeySet, Fault::Body(b"{\"keys\":[".to_vec()), "not a JSON Web Key Set"),
+        ("keys-empty", KeySet, Fault::Body(b"{\"keys\":[]}".to_vec()), "no key"),
+        ("keys-no-array", KeySet, Fault::Body(b"{\"keys\":{}}".to_vec()), "not a JSON Web Key Set"),
+    ];
+    let mut cases = Vec::new();
+    for (name, document, fault, cause) in faults {
+        let provider = IdentityProvider::start().await;
+        provider.fail(document, fault);
+        cases.push(Case { name, provider, cause: cause.to_owned() });
+    }
+    let provider = IdentityProvider::start().await;
+    let issuer = format!("{}/other", provider.issuer());
+    provider.edit(Discovery, {
+        let issuer = issuer.clone();
+        move |document| document["issuer"] = json!(issuer)
+    });
+    cases.push(Case { name: "issuer-differs", provider, cause: issuer });
+    let provider = IdentityProvider::start().await;
+    provider.edit(Discovery, |document| document["jwks_uri"] = Value::Null);
+    cases.push(Case { name: "no-jwks-uri", provider, cause: "jwks_uri".to_owned() });
+    let provider = IdentityProvider::start().await;
+    let plain = "http://keys.example/jwks";
+    provider.edit(Discovery, move |document| document["jwks_uri"] = json!(plain));
+    cases.push(Case { name: "plain-http", provider, cause: "https".to_owned() });
+    let provider = IdentityProvider::start().await;
+    let stranger = stranger.address().to_string();
+    let url = format!("http://localhost:{}/jwks", stranger.rsplit(':').next().unwrap());
+    provider.edit(Discovery, move |document| document["jwks_uri"] = json!(url));
+    cases.push(Case { name: "host-without-cluster", provider, cause: "localhost".to_owned() });
+    let mut provider = IdentityProvider::start().await;
+    provider.stop().await;
+    cases.push(Case { name: "down", provider, cause: String::new() });
+    cases
+}
+
+fn configuration(case: &Case) -> Value {
+    let provider = &case.provider;
+    json!({
+        "name": case.name,
+        "issuer": provider.issuer(),
+        "client_ids": [Stack::AUDIENCE],
+        "metadata_url": provider.metadata_url(),
+        "clusters": {provider.address().to_string(): case.name},
+        "keys": {"timeout": "1s"},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
+    let stranger = IdentityProvider::start().await;
+    let mut cases = cases(&stranger).await;
+    let configurations: Vec<Value> = cases.iter().map(configuration).collect();
+    let mut builder = Stack::builder()
+        .workers(2)
+        .configure(|own| add_providers(own, configurations))
+        .cluster("stranger", stranger.address());
+    for case in &cases {
+        builder = builder.cluster(case.name, case.provider.address());
+    }
+    let stack = builder.start().await;
+    let tokens: Vec<String> = cases
+        .iter()
+        .map(|case| case.provider.token(&case.provider.claims(Stack::AUDIENCE)))
+        .collect();
+
+    // All at once: no source waits for another one.
+    let calls = tokens.iter().map(|token| {
+        let request = stack.request().bearer_auth(token);
+        tokio::spawn(async move {
+            let asked = Instant::now();
+            let answer = testbed::Answer::read(request.send().await.expect("Envoy answers")).await;
+            (answer, asked.elapsed())
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut faults = Vec::new();
+    for (case, call) in cases.iter().zip(calls) {
+        let (answer, waited) = call.await.unwrap();
+        faults.extend(named(case.name, faults_of_refusal(&answer, "keys_unavailable")));
+        if waited > LONGEST_WAIT {
+            faults.push(format!("{}: answered after {waited:?}", case.name));
+        }
+        let seconds: u64 = answer.header("retry-after").parse().unwrap_or_default();
+        if !(1..=5).contains(&seconds) {
+            faults.push(format!("{}: Retry-After {seconds}", case.name));
+        }
+    }
+    assert_eq!(stack.server.count(), 0);
+    assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
+    let log = stack.envoy.log();
+    for case in &cases {
+        let about = |line: &&str| {
+            line.contains("[warning]") && line.contains(&format!("provider {}:", case.name))
+        };
+        let lines: Vec<&str> = log.lines().filter(about).collect();
+        if !lines.iter().any(|line| line.contains(&case.cause)) {
+            faults.push(format!("{}: the log does not say {:?}: {lines:?}", case.name, case.cause));
+        }
+    }
+    assert_none(&faults);
+
+    // A provider that is well was never held up by the others.
+    assert_eq!(stack.call(&stack.token()).await.status, 200);
+
+    for case in &mut cases {
+        for document in [Document::Discovery, Document::KeySet] {
+            case.provider.heal(document);
+            case.provider.undo_edits(document);
+        }
+        case.provider.start_again();
+    }
+    for (case, token) in cases.iter().zip(&tokens) {
+        let answer = call_until(&stack, token, 200, SOON).await;
+        assert_eq!(answer.whoami()["x-mcp-provider"], case.name);
+        for document in [Document::Discovery, Document::KeySet] {
+            assert!(case.provider.most_in_flight(document) <= 1, "{}", case.name);
+        }
+    }
+    assert_vm_lives(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_envoy_does_not_know_is_named_in_the_log() {
+    let stack = Stack::builder()
+        .configure(|configuration| configuration["providers"][0]["cluster"] = json!("nowhere"))
+        .start()
+        .await;
+    let asked = Instant::now();
+    let answer = stack.call_refused(&stack.token()).await;
+    assert_refusal(&answer, "keys_unavailable");
+    assert!(asked.elapsed() < LONGEST_WAIT);
+    let log = stack.envoy.log();
+    let named = |line: &str| line.contains("provider demo:") && line.contains("nowhere");
+    assert!(log.lines().any(named), "{log}");
+    assert!(stack.provider.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_set_that_fails_after_its_metadata_is_looked_for_anew() {
+    // The key set moves while it fails: its address is not believed for longer than it works.
+    let provider = IdentityProvider::start().await;
+    let moved = IdentityProvider::start().await;
+    let stack = Stack::builder()
+        .provider(provider)
+        .cluster("moved", moved.address())
+        .configure({
+            let address = moved.address().to_string();
+            move |configuration| {
+                let provider = &mut configuration["providers"][0];
+                let own = provider["issuer"].as_str().unwrap().replace("http://", "");
+                provider["clusters"] = json!({own: "identity_provider", address: "moved"});
+                provider.as_object_mut().unwrap().remove("cluster");
+                configuration["keys"] = json!({"timeout": "1s", "max_age": "2s"});
+            }
+        })
+        .start()
+        .await;
+    assert_eq!(stack.call(&stack.token()).await.status, 200);
+    let new = moved.key();
+    let url = moved.jwks_url();
+    stack.provider.edit(Document::Discovery, move |document| document["jwks_uri"] = json!(url));
+    stack.provider.fail(Document::KeySet, Fault::Status(404));
+    let token = new.with_kid("key-1").token(&stack.claims());
+    let answer = call_until(&stack, &token, 200, SOON).await;
+    assert_eq!(answer.whoami()["x-mcp-provider"], "demo");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_slow_but_in_time_is_waited_for() {
+    let provider = IdentityProvider::start().await;
+    provider.fail(Document::Discovery, Fault::Delay(Duration::from_millis(400)));
+    provider.fail(Document::KeySet, Fault::Delay(Duration::from_millis(400)));
+    let stack = Stack::builder()
+        .provider(provider)
+        .configure(|configuration| configuration["keys"] = json!({"timeout": "3s"}))
+        .start()
+        .await;
+    assert_eq!(stack.call(&stack.token()).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_is_not_hammered() {
+    let provider = IdentityProvider::start().await;
+    provider.fail(Document::Discovery, Fault::Status(500));
+    let stack = Stack::builder().workers(2).provider(provider).start().await;
+    // Retries come after one second, two and four, each a quarter less at the most.
+    while stack.provider.count(Document::Discovery) < 3 {
+        let answer = stack.call_refused(&stack.token()).await;
+        assert_refusal(&answer, "keys_unavailable");
+    }
+    let times: Vec<Instant> = stack.provider.requests().iter().map(|request| request.at).collect();
+    let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps[0] >= Duration::from_millis(740), "{gaps:?}");
+    assert!(gaps[1] >= Duration::from_millis(1490), "{gaps:?}");
+    assert_eq!(stack.provider.most_in_flight(Document::Discovery), 1);
+}

@@ -167,7 +167,7 @@ fn stray_bits(base64url: &str) -> Option<String> {
     let mut text = base64url.to_owned();
     text.pop();
     text.push(char::from(ALPHABET[value | 1]));
-    (base64url.len() % 4 != 0).then_some(text)
+    (!base64url.len().is_multiple_of(4)).then_some(text)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -655,6 +655,11 @@ async fn tokens_for_microsoft_graph_are_refused_with_a_hint() {
     assert_tokens_refused(&stack, cases).await;
 }
 
+/// Half a second after this.
+fn fraction(seconds: u64) -> Value {
+    format!("{seconds}.5").parse().expect("it is a number")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_past_their_end_are_refused() {
     let stack = Stack::builder().start().await;
@@ -673,13 +678,13 @@ async fn tokens_past_their_end_are_refused() {
         ("negative", exp(json!(-1))),
         ("a negative fraction", exp(json!(-1.5))),
         ("the least integer", exp(json!(i64::MIN))),
-        ("a past fraction", exp(json!(now() as f64 - SKEW as f64 - 1.5))),
+        ("a past fraction", exp(fraction(now() - SKEW - 2))),
     ]
     .map(|(name, token)| (name, token, "expired"));
     assert_tokens_refused(&stack, cases).await;
     let accepted = [
         ("within the skew", exp(json!(now() - SKEW + 30))),
-        ("a fraction", exp(json!(now() as f64 + 0.5))),
+        ("a fraction", exp(fraction(now()))),
         ("in a thousand years", exp(json!(now() + 1000 * 365 * 86_400))),
     ];
     assert_tokens_accepted(&stack, accepted).await;
@@ -725,12 +730,12 @@ async fn tokens_before_their_time_are_refused() {
         let token = |value: Value| own.token(&with(&stack.claims(), name, value));
         cases.push((format!("{name} in the future"), token(json!(now() + SKEW + 30))));
         cases.push((format!("{name} far in the future"), token(json!(u64::MAX / 2))));
-        cases.push((format!("{name} a future fraction"), token(json!(now() as f64 + 330.5))));
+        cases.push((format!("{name} a future fraction"), token(fraction(now() + 330))));
         cases.push((format!("{name} as text"), token(json!(now().to_string()))));
         cases.push((format!("{name} null"), token(Value::Null)));
         accepted.push((format!("{name} within the skew"), token(json!(now() + SKEW - 30))));
         accepted.push((format!("{name} past"), token(json!(now() - 1000))));
-        accepted.push((format!("{name} a fraction"), token(json!(now() as f64 - 0.5))));
+        accepted.push((format!("{name} a fraction"), token(fraction(now() - 1))));
         let token = |value: u64| key.token(&with(&claims_of("strict"), name, value));
         cases.push((format!("{name} in the future, no skew"), token(now() + 30)));
         accepted.push((format!("{name} now, no skew"), token(now())));

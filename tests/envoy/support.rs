@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use testbed::{Answer, Bootstrap, Port, RawAnswer, SigningKey, Stack};
+use testbed::{Answer, Bootstrap, RawAnswer, SigningKey, Stack};
 
 /// The deadline of everything that should happen soon.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -204,15 +204,21 @@ pub fn add_providers(configuration: &mut Value, providers: impl IntoIterator<Ite
 }
 
 /// Adds a listener: the same Envoy, MCP server and VM, but another configuration of the plugin.
-pub fn add_listener(bootstrap: &mut Bootstrap, port: &Port, configure: impl FnOnce(&mut Value)) {
+pub fn add_listener(bootstrap: &mut Bootstrap, port: u16, configure: impl FnOnce(&mut Value)) {
     let original = bootstrap.plugin_configuration().clone();
     configure(bootstrap.plugin_configuration());
     let listeners = &mut bootstrap.tree()["static_resources"]["listeners"];
     let mut listener = listeners[0].clone();
-    listener["name"] = json!(format!("listener-{}", port.number()));
-    listener["address"]["socket_address"]["port_value"] = json!(port.number());
+    listener["name"] = json!(format!("listener-{port}"));
+    listener["address"]["socket_address"]["port_value"] = json!(port);
     listeners.as_array_mut().expect("there are listeners").push(listener);
     *bootstrap.plugin_configuration() = original;
+}
+
+/// Lets Envoy close connections without waiting a second for the client to do so: for tests with
+/// many raw requests, which read to the end of the connection.
+pub fn close_at_once(bootstrap: &mut Bootstrap) {
+    bootstrap.connection_manager()["delayed_close_timeout"] = json!("0.010s");
 }
 
 /// Calls with this token until the answer is `status`, and returns that answer.
@@ -233,6 +239,19 @@ pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Durat
             stack.envoy.log()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Returns as soon as Envoy has so many requests under way.
+///
+/// # Panics
+///
+/// When that does not happen soon.
+pub async fn await_active_requests(stack: &Stack, count: u64) {
+    let asked = Instant::now();
+    while stack.envoy.stat("http.mcp.downstream_rq_active").await != Some(count) {
+        assert!(asked.elapsed() < SOON, "not {count} requests under way");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
