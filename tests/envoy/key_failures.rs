@@ -27,9 +27,9 @@ async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
     let too_long = 300 * 1024;
     let elsewhere = stranger.jwks_url();
     let faults: [(&str, Document, Fault, &str); 17] = [
-        ("metadata-500", Discovery, Fault::Status(500), "500"),
-        ("metadata-404", Discovery, Fault::Status(404), "404"),
-        ("metadata-redirects", Discovery, Fault::Redirect(stranger.metadata_url()), "302"),
+        ("metadata-500", Discovery, Fault::Status(500), "status 500"),
+        ("metadata-404", Discovery, Fault::Status(404), "status 404"),
+        ("metadata-redirects", Discovery, Fault::Redirect(stranger.metadata_url()), "status 302"),
         ("metadata-hangs", Discovery, Fault::Hang, "timeout"),
         ("metadata-resets", Discovery, Fault::Reset, "reset"),
         ("metadata-half", Discovery, Fault::HalfAnswer, ""),
@@ -37,8 +37,8 @@ async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
         ("metadata-html", Discovery, Fault::Body(b"<html></html>".to_vec()), "not JSON"),
         ("metadata-empty", Discovery, Fault::Body(Vec::new()), "not JSON"),
         ("metadata-array", Discovery, Fault::Body(b"[]".to_vec()), "issuer"),
-        ("keys-500", KeySet, Fault::Status(500), "500"),
-        ("keys-redirect", KeySet, Fault::Redirect(elsewhere), "302"),
+        ("keys-500", KeySet, Fault::Status(500), "status 500"),
+        ("keys-redirect", KeySet, Fault::Redirect(elsewhere), "status 302"),
         ("keys-hang", KeySet, Fault::Hang, "timeout"),
         ("keys-too-long", KeySet, Fault::Oversize(too_long), "keys.max_body"),
         ("keys-not-json", KeySet, Fault::Body(b"{\"keys\":[".to_vec()), "not a JSON Web Key Set"),
@@ -128,8 +128,6 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
             faults.push(format!("{}: Retry-After {seconds}", case.name));
         }
     }
-    assert_eq!(stack.server.count(), 0);
-    assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
     let log = stack.envoy.log();
     for case in &cases {
         let about = |line: &&str| {
@@ -141,6 +139,8 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
         }
     }
     assert_none(&faults);
+    assert_eq!(stack.server.count(), 0);
+    assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
 
     // A provider that is well was never held up by the others.
     assert_eq!(stack.call(&stack.token()).await.status, 200);
