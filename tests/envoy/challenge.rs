@@ -28,7 +28,7 @@ fn challenge_of(answer: &Answer) -> &str {
 
 fn metadata_url(stack: &Stack) -> String {
     let port = stack.envoy.address().port();
-    format!("http://localhost:{port}/.well-known/oauth-protected-resource/mcp")
+    format!("http://127.0.0.1:{port}/.well-known/oauth-protected-resource/mcp")
 }
 
 #[tokio::test(flavor = "multi_thread")]

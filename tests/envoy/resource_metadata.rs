@@ -27,7 +27,7 @@ async fn ask(stack: &Stack, method: &str, path: &str) -> Answer {
 
 fn document(stack: &Stack) -> Value {
     json!({
-        "resource": format!("http://localhost:{}/mcp", stack.envoy.address().port()),
+        "resource": format!("http://127.0.0.1:{}/mcp", stack.envoy.address().port()),
         "authorization_servers": [stack.provider.issuer()],
         "bearer_methods_supported": ["header"],
         "resource_name": "Demo tools",
@@ -190,7 +190,6 @@ async fn the_challenge_leads_to_it() {
     let challenge = refused.header("www-authenticate");
     let (_, rest) = challenge.split_once("resource_metadata=\"").unwrap();
     let url = rest.split('"').next().unwrap();
-    // Reached by name, as the client that was challenged would.
     let answer = stack.send_refused(stack.client().get(url)).await;
     assert_eq!(answer.body, document(&stack));
     assert_eq!(stack.provider.requests().iter().filter(|r| r.document.is_none()).count(), 0);

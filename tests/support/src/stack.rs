@@ -219,7 +219,7 @@ impl StackBuilder {
             Some(server) => server,
             None => McpServer::start().await,
         };
-        let resource = format!("http://localhost:{}/mcp", self.envoy.listener_port());
+        let resource = format!("http://127.0.0.1:{}/mcp", self.envoy.listener_port());
         let envoy = self.envoy.edit(|bootstrap| {
             bootstrap.set_module(&module_path());
             bootstrap.set_cluster("mcp_server", server.address());

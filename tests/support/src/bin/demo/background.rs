@@ -157,7 +157,7 @@ impl State {
         Self {
             pid: std::process::id(),
             envoy_pid: stack.envoy.pid(),
-            mcp_url: format!("http://localhost:{}/mcp", stack.envoy.address().port()),
+            mcp_url: format!("http://127.0.0.1:{}/mcp", stack.envoy.address().port()),
             admin_url: format!("http://{}", stack.envoy.admin_address()),
             issuer: stack.provider.issuer(),
             server_url: stack.server.url(),
