@@ -1,5 +1,5 @@
 use crate::host::{Outcome, SharedData};
-use crate::provider::{assert_forwarded, configuration, fetch, key, request, start, token};
+use crate::provider::{assert_accepted, configuration, fetch, key, request, start, token};
 
 #[test]
 fn no_bytes_in_a_request_stop_the_plugin() {
@@ -25,8 +25,7 @@ fn no_bytes_in_a_request_stop_the_plugin() {
         let (_, outcome) = vm.request(fields);
         let Outcome::Refused(response) = outcome else { panic!("{fields:?}: {outcome:?}") };
         assert!((400..500).contains(&response.status), "{fields:?}: {response:?}");
-        let (_, outcome) = request(&vm, &good);
-        assert_forwarded(&outcome);
+        assert_accepted(&vm, &good);
     }
 }
 

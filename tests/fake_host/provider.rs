@@ -76,6 +76,13 @@ pub fn assert_forwarded(outcome: &Outcome) {
     assert!(fields.iter().all(|(name, _)| name != "authorization"));
 }
 
+/// A request with this token goes to the upstream at once.
+#[track_caller]
+pub fn assert_accepted(vm: &Vm, token: &str) {
+    let (_, outcome) = request(vm, token);
+    assert_forwarded(&outcome);
+}
+
 #[track_caller]
 pub fn assert_refused(outcome: &Outcome, status: u32, reason: &str) {
     let Outcome::Refused(response) = outcome else { panic!("not refused: {outcome:?}") };
