@@ -19,28 +19,33 @@ pub(crate) struct Authenticator {
     answers: RefusalAnswers,
 }
 
+/// What can be said of a request without a key.
+#[derive(Debug)]
+pub(crate) enum Examined {
+    /// What becomes of it.
+    Decided(Decision),
+    /// Its token could be good.
+    Plausible(PlausibleRequest),
+}
+
+/// A request with a token that could be good.
+#[derive(Debug)]
+pub(crate) struct PlausibleRequest {
+    token: PlausibleToken,
+    edits: HeaderEdits,
+}
+
 /// What is to become of a request.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// It waits for keys of a provider.
-    AwaitKeys(Waiting),
+    /// It waits for keys of its provider, which should be fetched for this reason.
+    AwaitKeys(PlausibleRequest, Demand),
     /// It goes to the upstream with these changes.
     Forward(HeaderEdits),
     /// It is refused.
     Refuse(Refused),
     /// It asks for something that is answered here.
     Respond(Answer),
-}
-
-/// A request that waits for keys.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    /// Index of the provider whose keys it waits for.
-    pub provider: usize,
-    /// Why they should be fetched.
-    pub demand: Demand,
-    token: PlausibleToken,
-    edits: HeaderEdits,
 }
 
 /// A request that is refused.
@@ -64,6 +69,18 @@ pub(crate) struct HeaderEdits {
     pub add: Vec<(String, String)>,
 }
 
+impl PlausibleRequest {
+    /// Index of the provider by whose keys it is to be judged.
+    #[must_use]
+    pub(crate) fn provider(&self) -> usize {
+        self.token.provider()
+    }
+
+    fn wait_for(demand: Demand, token: PlausibleToken, edits: HeaderEdits) -> Decision {
+        Decision::AwaitKeys(Self { token: token.at_rest(), edits }, demand)
+    }
+}
+
 impl Authenticator {
     /// Prepares what does not depend on requests.
     #[must_use]
@@ -75,51 +92,82 @@ impl Authenticator {
         }
     }
 
-    /// Decides on a request. `keys` are those of the providers, in the order of the configuration.
+    /// Looks at everything that needs no key.
     #[must_use]
-    pub(crate) fn decide(
-        &self,
-        head: RequestHead<'_>,
-        keys: &[ProviderKeys],
-        verifier: &dyn SignatureVerifier,
-        now: UnixTime,
-    ) -> Decision {
+    pub(crate) fn examine(&self, head: RequestHead<'_>, now: UnixTime) -> Examined {
         if let Some(answer) = self.metadata.answer(head) {
-            return Decision::Respond(answer);
+            return Examined::Decided(Decision::Respond(answer));
         }
         match self.plausible_token(head, now) {
             Ok(token) => {
                 let edits =
                     HeaderEdits { remove: self.config.identity_headers.forged(head), add: vec![] };
-                self.decide_on_token(token, edits, keys, verifier, now)
+                Examined::Plausible(PlausibleRequest { token, edits })
             }
-            Err((refusal, provider)) => self.refuse(refusal, provider),
+            Err((refusal, provider)) => Examined::Decided(self.refuse(refusal, provider)),
         }
     }
 
-    /// Decides on a request that waited, now that there may be keys.
+    /// Decides on a request whose token could be good. `keys` are those of the providers, in the
+    /// order of the configuration.
     #[must_use]
-    pub(crate) fn decide_again(
+    pub(crate) fn judge(
         &self,
-        waiting: Waiting,
+        request: PlausibleRequest,
         keys: &[ProviderKeys],
         verifier: &dyn SignatureVerifier,
         now: UnixTime,
     ) -> Decision {
-        self.decide_on_token(waiting.token, waiting.edits, keys, verifier, now)
+        let PlausibleRequest { token, edits } = request;
+        let index = token.provider();
+        let (Some(provider), Some(own_keys)) = (self.config.providers.get(index), keys.get(index))
+        else {
+            let nothing = Refusal::KeysUnavailable { retry_after: std::time::Duration::ZERO };
+            return self.refuse(nothing, None);
+        };
+        let refuse = |refusal| self.refuse(refusal, Some(provider));
+        let candidates = match own_keys.find(token.header(), token.algorithm(), now) {
+            KeyAnswer::Candidates(candidates) => candidates,
+            KeyAnswer::Await(demand) => return PlausibleRequest::wait_for(demand, token, edits),
+            KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit)),
+            KeyAnswer::Unavailable { retry_after } => {
+                return refuse(Refusal::KeysUnavailable { retry_after });
+            }
+            KeyAnswer::Unknown => {
+                let kid = token.header().kid().map(str::to_owned);
+                return refuse(Refusal::UnknownKid { kid });
+            }
+        };
+        let token = match token.verify_signature(&candidates.keys, verifier) {
+            Ok(token) => token,
+            Err(token) => match own_keys.newer_keys(now) {
+                // Its own key may be one that is not held yet.
+                Some(demand) if !candidates.are_named => {
+                    return PlausibleRequest::wait_for(demand, *token, edits);
+                }
+                _ => return refuse(token.bad_signature()),
+            },
+        };
+        let identity = token
+            .check_claims(provider)
+            .and_then(|token| VerifiedIdentity::of_token(token, &provider.identity_rules));
+        match identity {
+            Ok(identity) => Decision::Forward(self.forward(edits, &identity)),
+            Err(refusal) => refuse(refusal),
+        }
     }
 
     /// Refuses a request that waited for too long.
     #[must_use]
     pub(crate) fn give_up(
         &self,
-        waiting: &Waiting,
+        request: &PlausibleRequest,
         keys: &[ProviderKeys],
         now: UnixTime,
     ) -> Decision {
-        let state = keys.get(waiting.provider).map(ProviderKeys::state);
-        let retry_after = state.map(|state| state.retry_after(now)).unwrap_or_default();
-        let provider = self.config.providers.get(waiting.provider);
+        let keys = keys.get(request.provider());
+        let retry_after = keys.map(|keys| keys.retry_after(now)).unwrap_or_default();
+        let provider = self.config.providers.get(request.provider());
         self.refuse(Refusal::KeysUnavailable { retry_after }, provider)
     }
 
@@ -133,43 +181,6 @@ impl Authenticator {
         }
         let token = bearer_token(head).map_err(|refusal| (refusal, None))?;
         PlausibleToken::read(token, self.config.max_token_size, &self.config.providers, now)
-    }
-
-    fn decide_on_token(
-        &self,
-        token: PlausibleToken,
-        edits: HeaderEdits,
-        keys: &[ProviderKeys],
-        verifier: &dyn SignatureVerifier,
-        now: UnixTime,
-    ) -> Decision {
-        let index = token.provider();
-        let (Some(provider), Some(own_keys)) = (self.config.providers.get(index), keys.get(index))
-        else {
-            let nothing = Refusal::KeysUnavailable { retry_after: std::time::Duration::ZERO };
-            return self.refuse(nothing, None);
-        };
-        let refusal = match own_keys.find(token.header(), token.algorithm(), now) {
-            KeyAnswer::Await(demand) => {
-                let token = token.at_rest();
-                return Decision::AwaitKeys(Waiting { provider: index, demand, token, edits });
-            }
-            KeyAnswer::Candidates(keys) => {
-                let identity = token
-                    .verify(&keys, verifier, provider)
-                    .and_then(|token| VerifiedIdentity::of_token(token, &provider.identity_rules));
-                match identity {
-                    Ok(identity) => return Decision::Forward(self.forward(edits, &identity)),
-                    Err(refusal) => refusal,
-                }
-            }
-            KeyAnswer::Misfit(misfit) => Refusal::KeyMismatch(misfit),
-            KeyAnswer::Unavailable { retry_after } => Refusal::KeysUnavailable { retry_after },
-            KeyAnswer::Unknown => {
-                Refusal::UnknownKid { kid: token.header().kid().map(str::to_owned) }
-            }
-        };
-        self.refuse(refusal, Some(provider))
     }
 
     fn forward(&self, mut edits: HeaderEdits, identity: &VerifiedIdentity) -> HeaderEdits {

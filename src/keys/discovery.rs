@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::FetchFault;
+use super::fetch::FetchFault;
 
 /// Most bytes of a key set's URL: it is kept in shared data.
 const LONGEST_URL: usize = 2048;

@@ -5,10 +5,11 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
+use serde::Serialize;
 
 /// The clusters on which a provider's hosts may be called. A host without one is never called,
 /// whatever a discovery document says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Clusters {
     /// Every URL is called on this one.
     Any(String),
@@ -17,7 +18,7 @@ pub(crate) enum Clusters {
 }
 
 /// A URL with the cluster on which it is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Endpoint {
     cluster: String,
     scheme: String,

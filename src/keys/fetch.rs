@@ -4,17 +4,24 @@ use std::fmt;
 use std::time::Duration;
 
 use super::source::Start;
-use super::{Endpoint, EndpointFault, KeySet, KeySetFault, KeyState, RemoteSource, discovery};
+use super::state::KeyState;
+use super::{Endpoint, EndpointFault, KeySet, KeySetFault, RemoteSource, discovery};
 use crate::keys::freshness;
 use crate::time::UnixTime;
 
 /// A fetch under way. Calls are made by whoever holds it; answers come back in.
 #[derive(Debug)]
-pub(crate) struct Fetch {
+pub(super) struct Fetch {
     stage: Stage,
     deadline: UnixTime,
+    /// The key set's URL as it was discovered before; it serves while the metadata cannot be read.
+    known_url: Option<String>,
     /// The key set's URL, when this fetch discovered it.
     discovered: Option<String>,
+    /// Why the metadata could not be read.
+    metadata_fault: Option<FetchFault>,
+    /// What was called last.
+    url: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,30 +32,32 @@ enum Stage {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub(crate) enum Progress {
-    /// Call this endpoint, and wait no longer than that for the answer.
-    Call(Endpoint, Duration),
+pub(super) enum Progress {
+    /// Call this endpoint, and wait for the answer until then.
+    Call(Endpoint, UnixTime),
     /// A set was fetched.
-    Done(Fetched),
+    Done(Box<Fetched>),
     /// The fetch is over without a set.
     Failed(FetchFault),
 }
 
 /// What a fetch brought.
 #[derive(Debug)]
-pub(crate) struct Fetched {
+pub(super) struct Fetched {
     /// The set.
-    pub key_set: KeySet,
+    pub(super) key_set: KeySet,
     /// The document that it was read from.
-    pub document: Vec<u8>,
-    /// How long it may be used.
-    pub lifetime: Duration,
+    pub(super) document: Vec<u8>,
+    /// How long it may be used, if the source said so.
+    pub(super) stated_lifetime: Option<Duration>,
     /// The key set's URL, when discovery found it just now.
-    pub discovered: Option<String>,
+    pub(super) discovered: Option<String>,
+    /// Why the metadata could not be read, when a URL that was known served.
+    pub(super) metadata_fault: Option<FetchFault>,
 }
 
 /// An answer to a call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpAnswer {
     /// Status code; none when it could not be read.
     pub status: Option<u16>,
@@ -61,70 +70,135 @@ pub(crate) struct HttpAnswer {
 }
 
 impl Fetch {
-    /// Starts a fetch.
+    /// Starts the fetch for which the lease in this state was taken.
     #[must_use]
-    pub(crate) fn start(
+    pub(super) fn start(
         source: &RemoteSource,
         state: &KeyState,
         now: UnixTime,
     ) -> (Self, Progress) {
         let mut fetch = Self {
             stage: Stage::KeySet,
-            deadline: now + source.settings.timeout,
+            deadline: state.fetch_deadline(&source.settings, now),
+            known_url: state.key_set_url().map(str::to_owned),
             discovered: None,
+            metadata_fault: None,
+            url: String::new(),
         };
-        let endpoint = match (&source.start, state.key_set_url(now)) {
-            (Start::KeySet(endpoint), _) => Ok(endpoint.clone()),
-            (Start::Metadata(_), Some(url)) => source.clusters.endpoint(url),
-            (Start::Metadata(endpoint), None) => {
+        let progress = match &source.start {
+            Start::KeySet(endpoint) => fetch.call(endpoint.clone(), now),
+            Start::Metadata(endpoint) if state.should_discover(now) => {
                 fetch.stage = Stage::Metadata;
-                Ok(endpoint.clone())
+                fetch.call(endpoint.clone(), now)
             }
+            Start::Metadata(_) => fetch.call_known_url(source, now),
         };
-        let progress = match endpoint {
-            Ok(endpoint) => fetch.call(endpoint, now),
-            Err(why) => Progress::Failed(FetchFault::KeySetUrl(why)),
-        };
-        (fetch, progress)
+        (fetch, progress.unwrap_or_else(Progress::Failed))
     }
 
     /// Takes the answer to the last call; none when there was no answer (time-out, reset, no
     /// healthy host).
     #[must_use]
-    pub(crate) fn answered(
+    pub(super) fn answered(
         &mut self,
         answer: Option<HttpAnswer>,
         source: &RemoteSource,
         now: UnixTime,
     ) -> Progress {
-        let next = document(answer, &source.settings).and_then(|(document, cache_control)| {
-            match self.stage {
-                Stage::Metadata => {
-                    let url = discovery::key_set_url(&document, &source.issuer)?;
-                    let endpoint = source.clusters.endpoint(&url).map_err(FetchFault::KeySetUrl)?;
-                    self.stage = Stage::KeySet;
-                    self.discovered = Some(url);
-                    Ok(self.call(endpoint, now))
-                }
-                Stage::KeySet => Ok(Progress::Done(Fetched {
+        let document = document(answer, &source.settings);
+        let next = match self.stage {
+            Stage::Metadata => match document {
+                Ok((document, _)) => self.follow_metadata(&document, source, now),
+                Err(fault) => self.go_on_without_metadata(fault, source, now),
+            },
+            Stage::KeySet => document.and_then(|(document, cache_control)| {
+                Ok(Progress::Done(Box::new(Fetched {
                     key_set: KeySet::from_json(&document).map_err(FetchFault::KeySet)?,
                     document,
-                    lifetime: freshness::lifetime(
-                        cache_control.as_deref(),
-                        source.settings.max_age,
-                    ),
+                    stated_lifetime: cache_control.as_deref().and_then(freshness::lifetime),
                     discovered: self.discovered.take(),
-                })),
-            }
-        });
+                    metadata_fault: self.metadata_fault.take(),
+                })))
+            }),
+        };
         next.unwrap_or_else(Progress::Failed)
     }
 
-    fn call(&self, endpoint: Endpoint, now: UnixTime) -> Progress {
-        match self.deadline.since(now) {
-            Duration::ZERO => Progress::Failed(FetchFault::NoAnswer),
-            left => Progress::Call(endpoint, left),
+    /// Like [`Self::answered`], for a call that Envoy refused to make.
+    #[must_use]
+    pub(super) fn call_refused(
+        &mut self,
+        endpoint: &Endpoint,
+        source: &RemoteSource,
+        now: UnixTime,
+    ) -> Progress {
+        let fault = FetchFault::Dispatch { cluster: endpoint.cluster().to_owned() };
+        let next = match self.stage {
+            Stage::Metadata => self.go_on_without_metadata(fault, source, now),
+            Stage::KeySet => Err(fault),
+        };
+        next.unwrap_or_else(Progress::Failed)
+    }
+
+    /// What was called last.
+    #[must_use]
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn follow_metadata(
+        &mut self,
+        document: &[u8],
+        source: &RemoteSource,
+        now: UnixTime,
+    ) -> Result<Progress, FetchFault> {
+        let url = discovery::key_set_url(document, &source.issuer)?;
+        let endpoint = source.clusters.endpoint(&url).map_err(FetchFault::KeySetUrl)?;
+        self.stage = Stage::KeySet;
+        self.discovered = Some(url);
+        self.call(endpoint, now)
+    }
+
+    /// That the metadata cannot be read is no reason to do without keys; that they say something
+    /// else than expected would be.
+    fn go_on_without_metadata(
+        &mut self,
+        fault: FetchFault,
+        source: &RemoteSource,
+        now: UnixTime,
+    ) -> Result<Progress, FetchFault> {
+        if self.known_url.is_none() || self.time_left(now).is_zero() {
+            return Err(fault);
         }
+        self.metadata_fault = Some(fault);
+        self.stage = Stage::KeySet;
+        self.call_known_url(source, now)
+    }
+
+    fn call_known_url(
+        &mut self,
+        source: &RemoteSource,
+        now: UnixTime,
+    ) -> Result<Progress, FetchFault> {
+        let url = self.known_url.take().unwrap_or_default();
+        let endpoint = source.clusters.endpoint(&url).map_err(FetchFault::KeySetUrl)?;
+        self.call(endpoint, now)
+    }
+
+    fn call(&mut self, endpoint: Endpoint, now: UnixTime) -> Result<Progress, FetchFault> {
+        let left = self.time_left(now);
+        // Metadata that hang must leave time for the key set, if it can do without them.
+        let can_do_without = self.stage == Stage::Metadata && self.known_url.is_some();
+        let deadline = if can_do_without { now + left / 2 } else { self.deadline };
+        if deadline <= now {
+            return Err(FetchFault::NoAnswer);
+        }
+        self.url = endpoint.to_string();
+        Ok(Progress::Call(endpoint, deadline))
+    }
+
+    fn time_left(&self, now: UnixTime) -> Duration {
+        self.deadline.since(now)
     }
 }
 

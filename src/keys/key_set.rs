@@ -60,17 +60,20 @@ impl KeySet {
                 .collect();
             return match first.for_algorithm(algorithm) {
                 Err(misfit) if fitting.is_empty() => Lookup::Misfit(misfit),
-                _ => Lookup::Candidates(fitting),
+                _ => Lookup::Candidates(Candidates { keys: fitting, are_named: true }),
             };
         }
-        let candidates: Vec<_> = self
+        let keys: Vec<_> = self
             .keys
             .iter()
             .filter(|key| !header.names_a_key() || key.answers_to_any_name())
             .filter_map(|key| key.for_algorithm(algorithm).ok())
             .take(Self::MAX_CANDIDATES)
             .collect();
-        if candidates.is_empty() { Lookup::NotFound } else { Lookup::Candidates(candidates) }
+        match keys.is_empty() {
+            true => Lookup::NotFound,
+            false => Lookup::Candidates(Candidates { keys, are_named: false }),
+        }
     }
 
     /// The names of the keys, for people.
@@ -85,11 +88,20 @@ impl KeySet {
     }
 }
 
+/// Keys that may verify a token.
+#[derive(Debug)]
+pub(crate) struct Candidates<'a> {
+    /// At least one, and at most 8.
+    pub keys: Vec<&'a PublicKey>,
+    /// Whether the token names them. If not, its own may be a newer one.
+    pub are_named: bool,
+}
+
 /// What a set holds for a token.
 #[derive(Debug)]
 pub(crate) enum Lookup<'a> {
     /// Keys to try in turn.
-    Candidates(Vec<&'a PublicKey>),
+    Candidates(Candidates<'a>),
     /// The key that the token names is there and must not verify it.
     Misfit(Misfit),
     /// No key of this name or, for a token that names none, of this type.
@@ -150,7 +162,7 @@ mod tests {
     fn find(keys: &[Value], header: Value, algorithm: Algorithm) -> Result<usize, String> {
         let set = KeySet::from_value(&json!({ "keys": keys })).unwrap();
         match set.find(jws(header).header(), algorithm) {
-            Lookup::Candidates(keys) => Ok(keys.len()),
+            Lookup::Candidates(candidates) => Ok(candidates.keys.len()),
             Lookup::Misfit(misfit) => Err(misfit.to_string()),
             Lookup::NotFound => Err("not found".to_owned()),
         }

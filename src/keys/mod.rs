@@ -1,10 +1,10 @@
 //! The way of a key: from a provider's source, through one fetch among all workers, into the set
 //! that each worker searches.
 //!
-//! [`KeyState`] is what the workers share: who fetches now, what was published, when to try again.
-//! Its transitions are pure; the shell writes the result by compare-and-swap and only then acts.
-//! [`ProviderKeys`] is what one worker holds and answers from. [`Fetch`] walks discovery and key
-//! set to an outcome.
+//! [`ProviderKeys`] is what a worker answers from. Behind it, [`RemoteKeys`] is the worker's side of
+//! the life of fetched keys: events and the time in, effects out, carried out by the shell. What
+//! the workers share is a [`state::KeyState`] with pure transitions, replaced by compare-and-swap.
+//! A [`fetch::Fetch`] walks from discovery to the key set.
 
 mod discovery;
 mod endpoint;
@@ -12,15 +12,18 @@ mod fetch;
 mod freshness;
 mod key_set;
 mod provider_keys;
+mod remote_keys;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod state;
 
 pub(crate) use endpoint::{Clusters, Endpoint, EndpointFault, is_secure_url};
-pub(crate) use fetch::{Fetch, FetchFault, HttpAnswer, Progress};
-pub(crate) use key_set::{KeySet, KeySetFault, Lookup};
+pub(crate) use fetch::HttpAnswer;
+pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
 pub(crate) use provider_keys::{KeyAnswer, ProviderKeys};
-pub(crate) use shared::{SharedNames, decode_key_set, decode_state, encode_key_set, encode_state};
-pub(crate) use source::Start;
-pub(crate) use source::{KeySettings, KeySource, RemoteSource};
-pub(crate) use state::{Demand, KeyState, Published};
+pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
+pub(crate) use shared::SharedNames;
+pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
+pub(crate) use state::Demand;

@@ -1,7 +1,8 @@
 //! How the workers' common knowledge stands in shared data. Whoever shares the process may write
 //! there, so what is read is decoded strictly and, if it is not ours, discarded.
 
-use super::{KeySet, KeyState, Published, RemoteSource};
+use super::state::KeyState;
+use super::{KeySet, RemoteSource};
 
 /// The names under which a source's state and key set stand in shared data.
 #[derive(Clone, Debug)]
@@ -28,32 +29,28 @@ const VERSION_LENGTH: usize = size_of::<u64>();
 
 /// The state as bytes.
 #[must_use]
-pub(crate) fn encode_state(state: &KeyState) -> Vec<u8> {
+pub(super) fn encode_state(state: &KeyState) -> Vec<u8> {
     // Numbers and strings only: this cannot fail.
     serde_json::to_vec(state).unwrap_or_default()
 }
 
 /// The state that stands in these bytes, if they are one.
 #[must_use]
-pub(crate) fn decode_state(bytes: &[u8]) -> Option<KeyState> {
+pub(super) fn decode_state(bytes: &[u8]) -> Option<KeyState> {
     (bytes.len() <= MAX_STATE).then(|| serde_json::from_slice(bytes).ok()).flatten()
 }
 
 /// A key set document with the version of its publication, as bytes.
 #[must_use]
-pub(crate) fn encode_key_set(published: Published, document: &[u8]) -> Vec<u8> {
-    [&published.version.to_be_bytes()[..], document].concat()
+pub(super) fn encode_key_set(version: u64, document: &[u8]) -> Vec<u8> {
+    [&version.to_be_bytes()[..], document].concat()
 }
 
-/// The key set of this publication, if these bytes are it.
+/// The key set of this version, if these bytes are it and its document is no longer than
+/// `max_body` bytes.
 #[must_use]
-pub(crate) fn decode_key_set(
-    published: Published,
-    bytes: &[u8],
-    source: &RemoteSource,
-) -> Option<KeySet> {
-    let (version, document) = bytes.split_at_checked(VERSION_LENGTH)?;
-    let is_whole =
-        version == published.version.to_be_bytes() && document.len() <= source.settings.max_body;
+pub(super) fn decode_key_set(version: u64, bytes: &[u8], max_body: usize) -> Option<KeySet> {
+    let (own_version, document) = bytes.split_at_checked(VERSION_LENGTH)?;
+    let is_whole = own_version == version.to_be_bytes() && document.len() <= max_body;
     is_whole.then(|| KeySet::from_json(document).ok()).flatten()
 }

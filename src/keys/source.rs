@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Clusters, Endpoint, KeySet};
@@ -29,7 +30,7 @@ pub(crate) struct RemoteSource {
 }
 
 /// The document with which fetching starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) enum Start {
     /// The provider's metadata, which names the key set.
     Metadata(Endpoint),
@@ -61,10 +62,14 @@ impl RemoteSource {
         self.settings.timeout + Duration::from_secs(2)
     }
 
-    /// A digest of everything that decides what is fetched and how: sources with the same digest
-    /// may share their keys, others never do.
+    /// A digest of everything that decides what is fetched and from whom: sources with the same
+    /// digest share their keys, others never do. How long a set is used is for each to decide, so a
+    /// configuration that changes only that keeps the keys.
     pub(super) fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(format!("{self:?}"));
+        let KeySettings { timeout, max_body, .. } = &self.settings;
+        let identity = (&self.issuer, &self.start, &self.clusters, timeout, max_body);
+        // Strings and numbers only: this cannot fail.
+        let digest = Sha256::digest(serde_json::to_vec(&identity).unwrap_or_default());
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }

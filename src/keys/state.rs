@@ -1,4 +1,4 @@
-//! What all workers of a process know together of one provider's keys.
+//! What all workers of a process know together of one source's keys.
 
 use std::time::Duration;
 
@@ -7,21 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::KeySettings;
 use crate::time::UnixTime;
 
-/// The state of a provider's keys, as it stands in shared data.
+/// The state of a source's keys, as it stands in shared data. It holds what happened; what follows
+/// from it depends on the settings of the worker that asks.
 ///
 /// Every transition returns the state that should replace this one. A worker acts on it only after
 /// it has replaced the state that it started from by compare-and-swap: so at most one worker
 /// fetches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct KeyState {
+pub(super) struct KeyState {
     lease: Option<Lease>,
-    /// Fetches that failed since the last that did not.
-    failures: u32,
-    /// No fetch before this time; set by failures.
-    retry_at: UnixTime,
-    /// When a fetch was last started because of an unknown kid.
-    unknown_kid_fetch_at: Option<UnixTime>,
+    failure: Option<Failure>,
+    /// When a fetch was last started because of an unknown key.
+    unknown_key_fetch: Option<UnixTime>,
     discovered: Option<Discovered>,
     published: Option<Published>,
 }
@@ -31,7 +29,18 @@ pub(crate) struct KeyState {
 #[serde(deny_unknown_fields)]
 struct Lease {
     holder: u64,
-    expires: UnixTime,
+    taken: UnixTime,
+}
+
+/// The fetches that failed since the last that did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failure {
+    count: u32,
+    /// When the last of them failed.
+    at: UnixTime,
+    /// No fetch before this time.
+    retry_at: UnixTime,
 }
 
 /// What discovery found, and when.
@@ -40,18 +49,21 @@ struct Lease {
 struct Discovered {
     key_set_url: String,
     at: UnixTime,
+    /// The key set has failed since: it may have moved.
+    is_doubtful: bool,
 }
 
 /// The set that was published last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Published {
+pub(super) struct Published {
     /// Grows with each publication.
-    pub version: u64,
-    /// From then on the set is fetched anew.
-    pub refresh_at: UnixTime,
-    /// From then on the set is stale.
-    pub expires: UnixTime,
+    pub(super) version: u64,
+    at: UnixTime,
+    /// The lifetime that the source stated, in seconds.
+    stated_lifetime: Option<u32>,
+    /// Spreads the refreshes of many processes.
+    jitter: u64,
 }
 
 /// Why keys should be fetched.
@@ -59,32 +71,91 @@ pub(crate) struct Published {
 pub(crate) enum Demand {
     /// It is time: there is no set yet, or it is about to expire, or fetching failed before.
     Due,
-    /// A token names a key that the set of this version does not hold.
-    UnknownKid {
+    /// No key in the set of this version serves a token.
+    UnknownKey {
         /// Version of the set that was searched.
         searched: u64,
     },
 }
 
+/// How far a published set is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It serves.
+    Fresh,
+    /// It serves, and should be refreshed.
+    Due,
+    /// It has expired, and serves as long as no newer one can be fetched.
+    Stale,
+    /// It is too old to serve.
+    Unavailable,
+}
+
 impl Published {
-    /// How long the set serves while no newer one can be fetched.
-    pub(super) fn serves_until(&self, settings: &KeySettings) -> UnixTime {
-        self.expires + settings.max_stale
+    pub(super) fn phase(&self, settings: &KeySettings, now: UnixTime) -> Phase {
+        // More than a set's tolerated age: then how old it is cannot be known.
+        if self.at.since(now) > settings.max_stale {
+            return Phase::Unavailable;
+        }
+        let age = now.since(self.at);
+        let lifetime = self.lifetime(settings);
+        if age >= lifetime + settings.max_stale {
+            Phase::Unavailable
+        } else if age >= lifetime {
+            Phase::Stale
+        } else if age >= self.refresh_after(settings) || self.at > now + CLOCK_TOLERANCE {
+            Phase::Due
+        } else {
+            Phase::Fresh
+        }
+    }
+
+    /// True as long as tokens may be judged by the set.
+    pub(super) fn serves(&self, settings: &KeySettings, now: UnixTime) -> bool {
+        self.phase(settings, now) != Phase::Unavailable
+    }
+
+    /// The age at which the set is fetched anew.
+    fn refresh_after(&self, settings: &KeySettings) -> Duration {
+        let lifetime = self.lifetime(settings);
+        // A set that lives for seconds only is not refreshed before half of its life has passed.
+        let ahead = settings.refresh_ahead.min(lifetime / 2);
+        lifetime - ahead + fraction(ahead / 4, self.jitter)
+    }
+
+    /// How long the set may be used without asking its source.
+    pub(super) fn lifetime(&self, settings: &KeySettings) -> Duration {
+        self.stated_lifetime
+            .map_or(settings.max_age, |seconds| Duration::from_secs(u64::from(seconds)))
+    }
+}
+
+impl Lease {
+    /// How long a lease outlives the time-out of the fetch.
+    const MARGIN: Duration = Duration::from_secs(2);
+
+    fn expires(&self, settings: &KeySettings) -> UnixTime {
+        self.taken + settings.timeout + Self::MARGIN
+    }
+}
+
+impl Failure {
+    /// When the next fetch may start: soon, whoever wrote this.
+    fn retry_at(&self) -> UnixTime {
+        self.retry_at.min(self.at + KeyState::LONGEST_RETRY_WITH_KEYS)
     }
 }
 
 impl KeyState {
     /// How long a discovery document is trusted to name the right key set.
     const DISCOVERY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-    /// How long a lease outlives the time-out of the fetch.
-    const LEASE_MARGIN: Duration = Duration::from_secs(2);
     const FIRST_RETRY: Duration = Duration::from_secs(1);
     const LONGEST_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(5);
     const LONGEST_RETRY_WITH_KEYS: Duration = Duration::from_secs(60);
 
     /// The state in which `holder` fetches because of `demand`, if there should be a fetch.
     #[must_use]
-    pub(crate) fn claimed(
+    pub(super) fn claimed(
         &self,
         demand: Demand,
         holder: u64,
@@ -95,41 +166,44 @@ impl KeyState {
             return None;
         }
         let mut next = self.clone();
-        next.lease = Some(Lease { holder, expires: now + settings.timeout + Self::LEASE_MARGIN });
-        if let Demand::UnknownKid { .. } = demand {
-            next.unknown_kid_fetch_at = Some(now);
+        next.lease = Some(Lease { holder, taken: now });
+        if let Demand::UnknownKey { .. } = demand {
+            next.unknown_key_fetch = Some(now);
         }
         Some(next)
     }
 
-    /// The state after `holder` fetched a set that lives for `lifetime`; none when the lease is no
-    /// longer its own, and so the answer too old to publish. `jitter` is any number.
+    /// The state after `holder` fetched a set; none when the lease is no longer its own, and so the
+    /// answer too old to publish. `discovered` is the key set's URL if the fetch discovered it, and
+    /// `jitter` any number.
     #[must_use]
-    pub(crate) fn succeeded(
+    pub(super) fn succeeded(
         &self,
         holder: u64,
-        discovered: Option<String>,
-        lifetime: Duration,
-        settings: &KeySettings,
+        discovered: Option<&str>,
+        stated_lifetime: Option<Duration>,
         jitter: u64,
         now: UnixTime,
     ) -> Option<(Self, Published)> {
-        self.is_leased_to(holder).then_some(())?;
-        // A set that lives for seconds only is not refreshed before half of its life has passed.
-        let ahead = settings.refresh_ahead.min(lifetime / 2);
+        self.lease_of(holder)?;
         let published = Published {
-            version: now.as_millis().max(self.version().saturating_add(1)),
-            refresh_at: now + (lifetime - ahead + fraction(ahead / 4, jitter)),
-            expires: now + lifetime,
+            // Any number but the last one will do; that of the time tells people something.
+            version: self.version().checked_add(1).unwrap_or(1).max(now.as_millis()),
+            at: now,
+            stated_lifetime: stated_lifetime
+                .map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)),
+            jitter,
         };
+        let discovered = discovered.map(|url| Discovered {
+            key_set_url: url.to_owned(),
+            at: now,
+            is_doubtful: false,
+        });
         let next = Self {
             lease: None,
-            failures: 0,
-            retry_at: UnixTime::default(),
-            unknown_kid_fetch_at: self.unknown_kid_fetch_at,
-            discovered: discovered
-                .map(|key_set_url| Discovered { key_set_url, at: now })
-                .or_else(|| self.discovered.clone()),
+            failure: None,
+            unknown_key_fetch: self.unknown_key_fetch,
+            discovered: discovered.or_else(|| self.discovered.clone()),
             published: Some(published),
         };
         Some((next, published))
@@ -138,97 +212,147 @@ impl KeyState {
     /// The state after the fetch of `holder` failed; none when the lease is no longer its own.
     /// `jitter` is any number.
     #[must_use]
-    pub(crate) fn failed(
+    pub(super) fn failed(
         &self,
         holder: u64,
         settings: &KeySettings,
         jitter: u64,
         now: UnixTime,
     ) -> Option<Self> {
-        self.is_leased_to(holder).then_some(())?;
-        let delay = Self::FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures));
-        let retry_in = |longest: Duration| {
-            let delay = delay.min(longest);
-            delay - fraction(delay / 4, jitter)
+        let taken = self.lease_of(holder)?.taken;
+        let failures = self.failures();
+        let delay = Self::FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures));
+        // Counted from the start of the fetch, lest a source that hangs is tried less often; but a
+        // first pause there always is.
+        let retry_at = |longest: Duration| {
+            let shortened = |delay: Duration| delay - fraction(delay / 4, jitter);
+            (taken + shortened(delay.min(longest))).max(now + shortened(Self::FIRST_RETRY))
         };
-        let without_keys = retry_in(Self::LONGEST_RETRY_WITHOUT_KEYS);
-        let retry_at = match self.published.map(|published| published.serves_until(settings)) {
+        let without_keys = retry_at(Self::LONGEST_RETRY_WITHOUT_KEYS);
+        let retry_at = match self.published.filter(|published| published.serves(settings, now)) {
             // From when on nothing serves any more, the shorter pauses count.
-            Some(end) if now < end => {
-                (now + retry_in(Self::LONGEST_RETRY_WITH_KEYS)).min(end + without_keys)
+            Some(published) => {
+                let end = published.at + published.lifetime(settings) + settings.max_stale;
+                retry_at(Self::LONGEST_RETRY_WITH_KEYS).min(end + without_keys.since(now))
             }
-            _ => now + without_keys,
+            None => without_keys,
         };
         Some(Self {
             lease: None,
-            failures: self.failures.saturating_add(1),
-            retry_at,
-            // The key set may have moved.
-            discovered: None,
+            failure: Some(Failure { count: failures.saturating_add(1), at: now, retry_at }),
+            discovered: self
+                .discovered
+                .clone()
+                .map(|discovered| Discovered { is_doubtful: true, ..discovered }),
             ..self.clone()
         })
     }
 
     /// True when a fetch for `demand` may start now.
     #[must_use]
-    pub(crate) fn may_fetch(&self, demand: Demand, settings: &KeySettings, now: UnixTime) -> bool {
-        if self.is_fetching(now) || now < self.retry_at {
+    pub(super) fn may_fetch(&self, demand: Demand, settings: &KeySettings, now: UnixTime) -> bool {
+        if self.is_fetching(settings, now) || self.is_backing_off(now) {
             return false;
         }
         match demand {
             Demand::Due => {
-                self.failures > 0
-                    || self.published.is_none_or(|published| now >= published.refresh_at)
+                self.is_failing()
+                    || self
+                        .published
+                        .is_none_or(|published| published.phase(settings, now) != Phase::Fresh)
             }
-            Demand::UnknownKid { searched } => {
+            Demand::UnknownKey { searched } => {
                 searched == self.version()
-                    && self
-                        .unknown_kid_fetch_at
-                        .is_none_or(|at| now >= at + settings.refresh_cooldown)
+                    && !self
+                        .unknown_key_fetch
+                        .is_some_and(|at| is_within(at, at + settings.refresh_cooldown, now))
             }
+        }
+    }
+
+    /// When a fetch that is due will be possible, if nothing happens before.
+    #[must_use]
+    pub(super) fn next_due(&self, settings: &KeySettings, now: UnixTime) -> UnixTime {
+        match (&self.lease, &self.failure, self.published) {
+            (Some(lease), _, _) if self.is_fetching(settings, now) => lease.expires(settings),
+            (_, Some(failure), _) => failure.retry_at(),
+            (_, None, Some(published)) => published.at + published.refresh_after(settings),
+            (_, None, None) => now,
         }
     }
 
     /// True while some worker fetches.
     #[must_use]
-    pub(crate) fn is_fetching(&self, now: UnixTime) -> bool {
-        self.lease.as_ref().is_some_and(|lease| now < lease.expires)
+    pub(super) fn is_fetching(&self, settings: &KeySettings, now: UnixTime) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| is_within(lease.taken, lease.expires(settings), now))
+    }
+
+    /// When the fetch that is under way must be over; now if there is none.
+    #[must_use]
+    pub(super) fn fetch_deadline(&self, settings: &KeySettings, now: UnixTime) -> UnixTime {
+        self.lease.as_ref().map_or(now, |lease| lease.taken + settings.timeout)
     }
 
     /// True when the last fetch failed.
     #[must_use]
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failures > 0
+    pub(super) fn is_failing(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// How long a refused client should wait before it tries again; at least a second.
     #[must_use]
-    pub(crate) fn retry_after(&self, now: UnixTime) -> Duration {
-        self.retry_at.since(now).max(Duration::from_secs(1))
+    pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
+        let retry_at = self.failure.as_ref().map(Failure::retry_at).unwrap_or_default();
+        retry_at.since(now).max(Duration::from_secs(1))
     }
 
-    /// The key set's URL, if discovery found one that is still believed.
+    /// The key set's URL, if it was ever discovered.
     #[must_use]
-    pub(crate) fn key_set_url(&self, now: UnixTime) -> Option<&str> {
-        self.discovered
-            .as_ref()
-            .filter(|discovered| now < discovered.at + Self::DISCOVERY_LIFETIME)
-            .map(|discovered| discovered.key_set_url.as_str())
+    pub(super) fn key_set_url(&self) -> Option<&str> {
+        self.discovered.as_ref().map(|discovered| discovered.key_set_url.as_str())
+    }
+
+    /// True when the metadata should be read before the key set: for the first time, after a day,
+    /// or because the key set failed.
+    #[must_use]
+    pub(super) fn should_discover(&self, now: UnixTime) -> bool {
+        self.discovered.as_ref().is_none_or(|discovered| {
+            let end = discovered.at + Self::DISCOVERY_LIFETIME;
+            discovered.is_doubtful || !is_within(discovered.at, end, now)
+        })
     }
 
     /// The set that was published last.
     #[must_use]
-    pub(crate) fn published(&self) -> Option<Published> {
+    pub(super) fn published(&self) -> Option<Published> {
         self.published
+    }
+
+    fn lease_of(&self, holder: u64) -> Option<&Lease> {
+        self.lease.as_ref().filter(|lease| lease.holder == holder)
+    }
+
+    fn is_backing_off(&self, now: UnixTime) -> bool {
+        self.failure.as_ref().is_some_and(|failure| is_within(failure.at, failure.retry_at(), now))
+    }
+
+    fn failures(&self) -> u32 {
+        self.failure.as_ref().map_or(0, |failure| failure.count)
     }
 
     fn version(&self) -> u64 {
         self.published.map_or(0, |published| published.version)
     }
+}
 
-    fn is_leased_to(&self, holder: u64) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.holder == holder)
-    }
+/// By how much the clocks that two workers read may differ.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// True from `start` until `end`. A start in the future means that the clock was set back since;
+/// nobody should wait for it to come round again.
+fn is_within(start: UnixTime, end: UnixTime, now: UnixTime) -> bool {
+    start <= now + CLOCK_TOLERANCE && now < end
 }
 
 /// A part of `whole` that `jitter` picks.
@@ -258,12 +382,21 @@ mod tests {
 
     fn fetched(lifetime: u64, jitter: u64) -> KeyState {
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
-        let lifetime = Duration::from_secs(lifetime);
-        claimed.succeeded(ME, None, lifetime, &SETTINGS, jitter, at(0)).unwrap().0
+        published(&claimed, None, Some(Duration::from_secs(lifetime)), jitter, at(0)).0
     }
 
-    fn unknown_kid(state: &KeyState) -> Demand {
-        Demand::UnknownKid { searched: state.published().unwrap().version }
+    fn published(
+        claimed: &KeyState,
+        discovered: Option<&str>,
+        lifetime: Option<Duration>,
+        jitter: u64,
+        now: UnixTime,
+    ) -> (KeyState, Published) {
+        claimed.succeeded(ME, discovered, lifetime, jitter, now).unwrap()
+    }
+
+    fn unknown_key(state: &KeyState) -> Demand {
+        Demand::UnknownKey { searched: state.published().unwrap().version }
     }
 
     #[test]
@@ -273,7 +406,7 @@ mod tests {
         assert!(claim(at(6)).is_none());
         let taken = claim(at(7)).unwrap();
         assert!(taken.failed(ME, &SETTINGS, 0, at(8)).is_none());
-        assert!(taken.succeeded(ME, None, SETTINGS.max_age, &SETTINGS, 0, at(8)).is_none());
+        assert!(taken.succeeded(ME, None, None, 0, at(8)).is_none());
         assert!(taken.failed(OTHER, &SETTINGS, 0, at(8)).is_some());
     }
 
@@ -294,33 +427,78 @@ mod tests {
     }
 
     #[test]
-    fn unknown_kids_cause_one_fetch_in_a_cooldown() {
+    fn unknown_keys_cause_one_fetch_in_a_cooldown() {
         let state = fetched(600, 0);
-        let demand = unknown_kid(&state);
-        let claimed = state.claimed(demand, ME, &SETTINGS, at(1)).unwrap();
-        let lifetime = Duration::from_secs(600);
-        let (state, published) =
-            claimed.succeeded(ME, None, lifetime, &SETTINGS, 0, at(2)).unwrap();
-        let demand = Demand::UnknownKid { searched: published.version };
-        assert!(!state.may_fetch(demand, &SETTINGS, at(30)));
-        assert!(state.may_fetch(demand, &SETTINGS, at(31)));
+        let claimed = state.claimed(unknown_key(&state), ME, &SETTINGS, at(1)).unwrap();
+        let (state, _) = published(&claimed, None, None, 0, at(2));
+        assert!(!state.may_fetch(unknown_key(&state), &SETTINGS, at(30)));
+        assert!(state.may_fetch(unknown_key(&state), &SETTINGS, at(31)));
     }
 
     #[test]
-    fn a_kid_that_was_searched_in_an_older_set_is_no_reason_to_fetch() {
+    fn a_key_that_appears_right_after_a_refresh_is_fetched_at_once() {
+        let state = fetched(600, 0);
+        let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(590)).unwrap();
+        let (state, _) = published(&claimed, None, None, 0, at(591));
+        assert!(state.may_fetch(unknown_key(&state), &SETTINGS, at(591)));
+    }
+
+    #[test]
+    fn a_key_that_was_searched_in_an_older_set_is_no_reason_to_fetch() {
         let state = fetched(600, 0);
         let searched = state.published().unwrap().version - 1;
-        assert!(!state.may_fetch(Demand::UnknownKid { searched }, &SETTINGS, at(1)));
+        assert!(!state.may_fetch(Demand::UnknownKey { searched }, &SETTINGS, at(1)));
+    }
+
+    #[test]
+    fn a_set_goes_through_its_phases() {
+        let set = fetched(600, 0).published().unwrap();
+        for (seconds, phase) in [
+            (0, Phase::Fresh),
+            (569, Phase::Fresh),
+            (570, Phase::Due),
+            (599, Phase::Due),
+            (600, Phase::Stale),
+            (659, Phase::Stale),
+            (660, Phase::Unavailable),
+        ] {
+            assert_eq!(set.phase(&SETTINGS, at(seconds)), phase, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn the_life_of_a_set_whose_source_states_none_is_for_each_configuration_to_decide() {
+        let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
+        let (_, set) = published(&claimed, None, None, 0, at(0));
+        let shorter = KeySettings { max_age: Duration::from_secs(100), ..SETTINGS };
+        assert_eq!(set.phase(&SETTINGS, at(120)), Phase::Fresh);
+        assert_eq!(set.phase(&shorter, at(120)), Phase::Stale);
     }
 
     #[test]
     fn versions_grow_even_if_the_clock_goes_back() {
         let state = fetched(600, 0);
-        let claimed = state.claimed(unknown_kid(&state), ME, &SETTINGS, at(0)).unwrap();
-        let before = UnixTime::from_secs(1);
-        let lifetime = Duration::from_secs(600);
-        let (_, published) = claimed.succeeded(ME, None, lifetime, &SETTINGS, 0, before).unwrap();
-        assert!(published.version > state.published().unwrap().version);
+        let claimed = state.claimed(unknown_key(&state), ME, &SETTINGS, at(0)).unwrap();
+        let (_, set) = published(&claimed, None, None, 0, UnixTime::from_secs(1));
+        assert!(set.version > state.published().unwrap().version);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_clock_that_was_set_back_to_come_round_again() {
+        let hour = 3600;
+        let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(hour)).unwrap();
+        assert!(claimed.may_fetch(Demand::Due, &SETTINGS, at(0)));
+        let failed = claimed.failed(ME, &SETTINGS, 0, at(hour)).unwrap();
+        assert!(failed.may_fetch(Demand::Due, &SETTINGS, at(0)));
+        let (state, set) = published(&claimed, Some("https://a.example/"), None, 0, at(hour));
+        assert!(state.may_fetch(Demand::Due, &SETTINGS, at(0)));
+        assert!(state.should_discover(at(0)));
+        // The set may be as old as the step of the clock is long.
+        assert!(set.serves(&SETTINGS, at(hour - 60)));
+        assert!(!set.serves(&SETTINGS, at(hour - 61)));
+        let claimed = state.claimed(unknown_key(&state), ME, &SETTINGS, at(hour)).unwrap();
+        let (state, _) = published(&claimed, None, None, 0, at(0));
+        assert!(state.may_fetch(unknown_key(&state), &SETTINGS, at(0)));
     }
 
     /// The pauses after failures one after the other, from this second on.
@@ -351,12 +529,29 @@ mod tests {
     }
 
     #[test]
-    fn what_discovery_found_is_believed_for_a_day() {
+    fn the_pause_after_a_fetch_that_hung_is_counted_from_its_start() {
+        let mut state = KeyState::default();
+        let mut now = at(0);
+        for _ in 0..5 {
+            state = state.claimed(Demand::Due, ME, &SETTINGS, now).unwrap();
+            let hung = now + SETTINGS.timeout;
+            state = state.failed(ME, &SETTINGS, 0, hung).unwrap();
+            now = hung + state.retry_after(hung);
+        }
+        assert_eq!(now, at(5 * 6));
+    }
+
+    #[test]
+    fn what_discovery_found_is_believed_for_a_day_or_until_the_key_set_fails() {
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
-        let url = Some("https://id.example.com/jwks".to_owned());
-        let (state, _) =
-            claimed.succeeded(ME, url.clone(), SETTINGS.max_age, &SETTINGS, 0, at(0)).unwrap();
-        assert_eq!(state.key_set_url(at(86_399)), url.as_deref());
-        assert_eq!(state.key_set_url(at(86_400)), None);
+        assert!(claimed.should_discover(at(0)));
+        let url = "https://id.example.com/jwks";
+        let (state, _) = published(&claimed, Some(url), None, 0, at(0));
+        assert!(!state.should_discover(at(86_399)));
+        assert!(state.should_discover(at(86_400)));
+        let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(600)).unwrap();
+        let failed = claimed.failed(ME, &SETTINGS, 0, at(600)).unwrap();
+        assert!(failed.should_discover(at(600)));
+        assert_eq!(failed.key_set_url(), Some(url));
     }
 }

@@ -9,10 +9,10 @@ use proxy_wasm::types::{Action, Status};
 use super::host;
 use super::key_fetcher::KeyFetcher;
 use super::refusal_log::RefusalLog;
-use crate::authenticator::{Authenticator, Decision, Waiting};
+use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest};
 use crate::config::Config;
 use crate::jose::PureRust;
-use crate::keys::{Demand, ProviderKeys};
+use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 
@@ -33,16 +33,16 @@ pub(super) struct Worker {
 }
 
 struct WaitingRequest {
-    waiting: Waiting,
+    request: PlausibleRequest,
     deadline: UnixTime,
 }
 
 impl Worker {
-    /// How often the shared state is looked at while nobody waits.
+    /// Longest time until the next look at the keys while nobody waits for any.
     const IDLE: Duration = Duration::from_secs(1);
-    /// How often while somebody does.
+    /// Longest time while somebody does: the keys may come from another worker.
     const BUSY: Duration = Duration::from_millis(20);
-    /// When there is something to do that only the root context can do.
+    /// Shortest time: there is something to do that only the root context can do.
     const AT_ONCE: Duration = Duration::from_millis(1);
     /// Most requests that waited and are decided on in one go.
     const BATCH: usize = 64;
@@ -53,13 +53,13 @@ impl Worker {
         let keys: Vec<ProviderKeys> = config
             .providers
             .iter()
-            .map(|provider| ProviderKeys::new(provider.key_source.clone()))
+            .map(|provider| ProviderKeys::new(provider.key_source.clone(), host::random()))
             .collect();
         let fetchers = config
             .providers
             .iter()
             .zip(&keys)
-            .map(|(provider, keys)| Some(KeyFetcher::new(&provider.name, keys.remote()?)))
+            .map(|(provider, keys)| Some(KeyFetcher::new(&provider.name, keys.remote()?.source())))
             .collect();
         let mut worker = Self {
             root_id,
@@ -85,18 +85,20 @@ impl Worker {
             return Self::break_off();
         };
         let head = RequestHead::new(&fields);
-        let mut decision = self.authenticator.decide(head, &self.keys, &PureRust, now);
-        if let Decision::AwaitKeys(waiting) = decision {
-            // Another worker may have fetched them.
-            self.synchronise(waiting.provider);
-            decision = self.authenticator.decide_again(waiting, &self.keys, &PureRust, now);
-        }
-        if let Decision::AwaitKeys(waiting) = decision {
+        let mut decision = match self.authenticator.examine(head, now) {
+            Examined::Decided(decision) => decision,
+            Examined::Plausible(request) => {
+                // Another worker may have published since: a key that was withdrawn must not serve.
+                self.synchronise(request.provider(), now);
+                self.authenticator.judge(request, &self.keys, &PureRust, now)
+            }
+        };
+        if let Decision::AwaitKeys(request, demand) = decision {
             if self.waiting.len() < self.most_waiting {
-                self.let_wait(context_id, waiting, now);
+                self.let_wait(context_id, request, demand, now);
                 return Action::Pause;
             }
-            decision = self.authenticator.give_up(&waiting, &self.keys, now);
+            decision = self.authenticator.give_up(&request, &self.keys, now);
         }
         match self.carry_out(decision, now) {
             Ok(action) => action,
@@ -107,9 +109,8 @@ impl Worker {
     /// Time has passed; the root context is in hand.
     pub(super) fn on_tick(&mut self) {
         let Some(now) = host::now() else { return };
-        for index in 0..self.keys.len() {
-            self.synchronise(index);
-            self.fetch_if_due(index, now);
+        for (fetcher, keys) in self.remote_keys() {
+            fetcher.run(Event::Tick, keys, now);
         }
         self.serve_waiting(now);
     }
@@ -117,10 +118,8 @@ impl Worker {
     /// A call of the root context was answered, or failed.
     pub(super) fn on_call_answer(&mut self, call: u32, header_count: usize, body_length: usize) {
         let Some(now) = host::now() else { return };
-        for (fetcher, keys) in self.fetchers.iter_mut().zip(&mut self.keys) {
-            if let Some(fetcher) = fetcher.as_mut().filter(|fetcher| fetcher.awaits(call)) {
-                fetcher.on_call_answer(header_count, body_length, keys, now);
-            }
+        for (fetcher, keys) in self.remote_keys().filter(|(fetcher, _)| fetcher.awaits(call)) {
+            fetcher.on_call_answer(header_count, body_length, keys, now);
         }
         self.serve_waiting(now);
     }
@@ -130,30 +129,47 @@ impl Worker {
         self.waiting.remove(&context_id);
     }
 
-    fn let_wait(&mut self, context_id: u32, waiting: Waiting, now: UnixTime) {
-        let keys = self.keys.get(waiting.provider);
-        let is_fetching = keys.is_some_and(|keys| keys.state().is_fetching(now));
-        let fetcher = self.fetchers.get(waiting.provider).and_then(Option::as_ref);
-        let deadline = now + fetcher.map(KeyFetcher::longest_wait).unwrap_or_default();
-        self.waiting.insert(context_id, WaitingRequest { waiting, deadline });
-        self.tick_every(if is_fetching { Self::BUSY } else { Self::AT_ONCE });
+    fn let_wait(
+        &mut self,
+        context_id: u32,
+        request: PlausibleRequest,
+        demand: Demand,
+        now: UnixTime,
+    ) {
+        let keys = self.keys.get(request.provider());
+        let deadline = now + keys.map(ProviderKeys::longest_wait).unwrap_or_default();
+        self.want(request.provider(), demand);
+        self.waiting.insert(context_id, WaitingRequest { request, deadline });
+        self.set_pace(now);
     }
 
-    fn synchronise(&mut self, index: usize) {
-        let fetcher = self.fetchers.get(index).and_then(Option::as_ref);
-        if let (Some(fetcher), Some(keys)) = (fetcher, self.keys.get_mut(index)) {
-            fetcher.synchronise(keys);
+    fn want(&mut self, provider: usize, demand: Demand) {
+        if let Some(keys) = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut) {
+            keys.want(demand);
         }
     }
 
-    /// Fetches the keys of a provider if it is time to, or if a waiting request demands it.
-    fn fetch_if_due(&mut self, index: usize, now: UnixTime) {
-        let fetcher = self.fetchers.get_mut(index).and_then(Option::as_mut);
-        let (Some(fetcher), Some(keys)) = (fetcher, self.keys.get_mut(index)) else { return };
-        fetcher.fetch(Demand::Due, keys, now);
-        for request in self.waiting.values().filter(|request| request.waiting.provider == index) {
-            fetcher.fetch(request.waiting.demand, keys, now);
+    /// Takes over what the workers know together of this provider's keys.
+    fn synchronise(&mut self, provider: usize, now: UnixTime) {
+        let fetcher = self.fetchers.get_mut(provider).and_then(Option::as_mut);
+        let keys = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut);
+        if let (Some(fetcher), Some(keys)) = (fetcher, keys) {
+            fetcher.run(Event::Request, keys, now);
         }
+    }
+
+    /// The providers whose keys are fetched.
+    fn remote_keys(&mut self) -> impl Iterator<Item = (&mut KeyFetcher, &mut RemoteKeys)> {
+        let all = self.fetchers.iter_mut().zip(&mut self.keys);
+        all.filter_map(|(fetcher, keys)| Some((fetcher.as_mut()?, keys.remote_mut()?)))
+    }
+
+    /// Lets the next tick come when it is of use.
+    fn set_pace(&mut self, now: UnixTime) {
+        let longest = if self.waiting.is_empty() { Self::IDLE } else { Self::BUSY };
+        let remote = self.keys.iter().filter_map(ProviderKeys::remote);
+        let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
+        self.tick_every(due.map_or(longest, |due| due.clamp(Self::AT_ONCE, longest)));
     }
 
     /// Decides again on the requests that wait, and sets the pace by what is left. Not on all at
@@ -161,16 +177,15 @@ impl Worker {
     fn serve_waiting(&mut self, now: UnixTime) {
         let mut decided = 0;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
-        for (context_id, request) in waiting.by_ref() {
-            let deadline = request.deadline;
-            let mut decision =
-                self.authenticator.decide_again(request.waiting, &self.keys, &PureRust, now);
-            if let Decision::AwaitKeys(waiting) = decision {
+        for (context_id, WaitingRequest { request, deadline }) in waiting.by_ref() {
+            let mut decision = self.authenticator.judge(request, &self.keys, &PureRust, now);
+            if let Decision::AwaitKeys(request, demand) = decision {
                 if now < deadline {
-                    self.waiting.insert(context_id, WaitingRequest { waiting, deadline });
+                    self.want(request.provider(), demand);
+                    self.waiting.insert(context_id, WaitingRequest { request, deadline });
                     continue;
                 }
-                decision = self.authenticator.give_up(&waiting, &self.keys, now);
+                decision = self.authenticator.give_up(&request, &self.keys, now);
             }
             decided += 1;
             if hostcalls::set_effective_context(context_id).is_err() {
@@ -190,13 +205,12 @@ impl Worker {
             }
         }
         let _ = hostcalls::set_effective_context(self.root_id);
-        let is_cut_short = waiting.len() > 0;
-        self.waiting.extend(waiting);
-        self.tick_every(match self.waiting.is_empty() {
-            true => Self::IDLE,
-            false if is_cut_short => Self::AT_ONCE,
-            false => Self::BUSY,
-        });
+        if waiting.len() > 0 {
+            self.waiting.extend(waiting);
+            self.tick_every(Self::AT_ONCE);
+        } else {
+            self.set_pace(now);
+        }
     }
 
     /// Does to the request in hand what was decided. A request whose headers could not be changed
@@ -216,7 +230,7 @@ impl Worker {
                 host::respond(&refused.answer)?;
                 Ok(Action::Pause)
             }
-            Decision::AwaitKeys(_) => Ok(Action::Pause),
+            Decision::AwaitKeys(..) => Ok(Action::Pause),
         }
     }
 

@@ -79,31 +79,53 @@ impl PlausibleToken {
         self.algorithm
     }
 
-    /// Checks the signature with each of `keys` until one verifies it, and then the claims that
-    /// only a verified token may be asked for.
+    /// Checks the signature with each of `keys` until one verifies it.
+    ///
+    /// # Errors
+    ///
+    /// None does: gives the token back, for newer keys may.
+    pub(crate) fn verify_signature(
+        self,
+        keys: &[&PublicKey],
+        verifier: &dyn SignatureVerifier,
+    ) -> Result<SignedToken, Box<Self>> {
+        let message = self.jws.signing_input();
+        let signature = self.jws.signature();
+        if keys.iter().any(|key| verifier.verify(self.algorithm, key, message, signature)) {
+            Ok(SignedToken(self))
+        } else {
+            Err(Box::new(self))
+        }
+    }
+
+    /// Why the token is refused when no key verifies it.
+    #[must_use]
+    pub(crate) fn bad_signature(&self) -> Refusal {
+        let header = self.jws.header();
+        if header.has_nonce() {
+            // Microsoft hashes the nonce before it signs: nobody else can verify that.
+            Refusal::GraphToken
+        } else {
+            Refusal::BadSignature { kid: header.kid().map(str::to_owned) }
+        }
+    }
+}
+
+/// A token with a good signature. Only [`PlausibleToken::verify_signature`] makes one.
+#[derive(Debug)]
+pub(crate) struct SignedToken(PlausibleToken);
+
+impl SignedToken {
+    /// Checks the claims that only a signed token may be asked for.
     ///
     /// # Errors
     ///
     /// The first check that fails.
-    pub(crate) fn verify(
-        self,
-        keys: &[&PublicKey],
-        verifier: &dyn SignatureVerifier,
-        provider: &Provider,
-    ) -> Result<VerifiedToken, Refusal> {
-        let message = self.jws.signing_input();
-        let signature = self.jws.signature();
-        if !keys.iter().any(|key| verifier.verify(self.algorithm, key, message, signature)) {
-            return Err(if self.jws.header().has_nonce() {
-                // Microsoft hashes the nonce before it signs: nobody else can verify that.
-                Refusal::GraphToken
-            } else {
-                Refusal::BadSignature { kid: self.jws.header().kid().map(str::to_owned) }
-            });
-        }
-        let claims = match self.claims {
+    pub(crate) fn check_claims(self, provider: &Provider) -> Result<VerifiedToken, Refusal> {
+        let PlausibleToken { jws, claims, expires, .. } = self.0;
+        let claims = match claims {
             Some(claims) => claims,
-            None => self.jws.payload()?,
+            None => jws.payload()?,
         };
         for required in &provider.required_claims {
             match required.is_met_by(&claims) {
@@ -121,11 +143,11 @@ impl PlausibleToken {
         if provider.requires_token_id && !claims.get("jti").is_some_and(Value::is_string) {
             return Err(Refusal::TokenIdMissing);
         }
-        Ok(VerifiedToken { claims, expires: self.expires })
+        Ok(VerifiedToken { claims, expires })
     }
 }
 
-/// A token that passed every check. Only [`PlausibleToken::verify`] makes one.
+/// A token that passed every check. Only [`SignedToken::check_claims`] makes one.
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
     claims: Map<String, Value>,

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use testbed::SigningKey;
 
-use crate::host::{SharedData, Vm, log};
+use crate::host::{Call, SharedData, Vm, log};
 use crate::provider::{
-    ISSUER, answer_discovery, assert_accepted, assert_refused, configuration, fetch, key, key_set,
-    request, start, token,
+    ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_refused, configuration,
+    fetch, key, request, start, token,
 };
 
 #[track_caller]
@@ -149,18 +150,51 @@ fn an_unknown_kid_is_not_blamed_on_the_client_while_the_source_fails() {
     assert_accepted(&vm, &token(&held));
 }
 
-#[test]
-fn after_a_failure_the_key_sets_url_is_discovered_anew() {
+/// A worker that reads the metadata next, for the second time: its key set has failed.
+fn about_to_rediscover(key: &SigningKey) -> Vm {
     let mut document = configuration();
     document["keys"] = json!({"max_age": "2s"});
     let vm = start(&document, &SharedData::default());
-    let key = key("one");
-    fetch(&vm, &[&key]);
+    fetch(&vm, &[key]);
     vm.advance(Duration::from_secs(2));
     vm.tick();
-    let call = vm.call();
-    assert_eq!(call.path(), "/jwks");
-    vm.answer(&call, "404", &[], key_set(&[&key]).as_bytes());
+    vm.answer(&vm.call(), "500", &[], b"");
     vm.advance(Duration::from_secs(1));
-    fetch(&vm, &[&key]);
+    vm.tick();
+    vm
+}
+
+#[test]
+fn after_a_failure_the_key_sets_url_is_discovered_anew() {
+    let key = key("one");
+    let vm = about_to_rediscover(&key);
+    answer_discovery(&vm, &vm.call());
+    answer_key_set(&vm, &vm.call(), &[&key]);
+    assert_accepted(&vm, &token(&key));
+}
+
+#[test]
+fn a_key_set_whose_metadata_cannot_be_read_any_more_is_fetched_from_where_it_was() {
+    type Failure = fn(&Vm, &Call);
+    let failures: [Failure; 2] = [Vm::fail, |vm, call| vm.answer(call, "503", &[], b"")];
+    for fail in failures {
+        let (old, new) = (key("old"), key("new"));
+        let vm = about_to_rediscover(&old);
+        let metadata = vm.call();
+        assert_eq!(metadata.path(), "/.well-known/openid-configuration");
+        // If it hangs, there is time left for the key set.
+        assert_eq!(metadata.timeout, Duration::from_millis(2500));
+        fail(&vm, &metadata);
+        answer_key_set(&vm, &vm.call(), &[&new]);
+        assert_logged("the key set's URL could not be looked up again");
+        assert_accepted(&vm, &token(&new));
+    }
+}
+
+#[test]
+fn metadata_that_say_something_else_than_before_are_not_passed_over() {
+    let vm = about_to_rediscover(&key("old"));
+    vm.answer(&vm.call(), "200", &[], br#"{"issuer": "https://x.example", "jwks_uri": "x"}"#);
+    assert!(vm.calls().is_empty());
+    assert_logged("https://x.example");
 }

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use testbed::{SigningKey, claims};
 
 use crate::host::{SharedData, Vm};
 use crate::provider::{
-    ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
-    assert_refused, configuration, fetch, key, key_set, request, start, token,
+    AUDIENCE, ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_forwarded,
+    assert_paused, assert_refused, configuration, fetch, key, key_set, request, start, token,
 };
 
 #[test]
@@ -39,7 +40,7 @@ fn a_waiting_request_whose_token_is_bad_is_refused_when_the_keys_come() {
 fn a_token_that_fails_without_a_key_neither_waits_nor_makes_a_call() {
     let vm = start(&configuration(), &SharedData::default());
     fetch(&vm, &[&key("one")]);
-    let mut claims = testbed::claims("https://elsewhere.example.com", "mcp");
+    let mut claims = claims("https://elsewhere.example.com", "mcp");
     let (_, outcome) = request(&vm, &key("two").token(&claims));
     assert_refused(&outcome, 401, "unknown_issuer");
     claims["iss"] = json!(ISSUER);
@@ -139,6 +140,35 @@ fn a_new_kid_causes_one_fetch_in_a_cooldown_and_the_request_waits_for_it() {
 }
 
 #[test]
+fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_a_cooldown() {
+    let vm = start(&configuration(), &SharedData::default());
+    let (old, new) = (key("old"), key("new"));
+    let nameless = |key: &SigningKey| {
+        let mut header = key.header();
+        header.as_object_mut().unwrap().remove("kid");
+        key.sign(&header, &claims(ISSUER, AUDIENCE))
+    };
+    fetch(&vm, &[&old]);
+    assert_accepted(&vm, &nameless(&old));
+
+    let (id, outcome) = request(&vm, &nameless(&new));
+    assert_paused(&outcome);
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&new]);
+    assert_forwarded(&vm.outcome(id));
+
+    let (_, outcome) = request(&vm, &nameless(&old));
+    assert_refused(&outcome, 401, "bad_signature");
+    // A token that names a key is not verified by a newer one.
+    vm.advance(Duration::from_secs(30));
+    let forged = key("new");
+    let (_, outcome) = request(&vm, &token(&forged));
+    assert_refused(&outcome, 401, "bad_signature");
+    vm.tick();
+    assert!(vm.calls().is_empty());
+}
+
+#[test]
 fn keys_are_fetched_anew_before_they_expire_without_any_request() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
@@ -172,6 +202,8 @@ fn stale_keys_serve_while_the_source_fails_and_no_longer_than_allowed() {
     // A last try is under way, or due.
     assert_paused(&outcome);
     vm.tick();
+    // Neither the metadata nor the key set, which was known, can be had.
+    vm.fail(&vm.call());
     vm.fail(&vm.call());
     assert_refused(&vm.outcome(id), 503, "keys_unavailable");
 }

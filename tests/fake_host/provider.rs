@@ -6,7 +6,7 @@ use testbed::{Algorithm, SigningKey, claims};
 use crate::host::{Call, Outcome, SharedData, Vm};
 
 pub const ISSUER: &str = "https://id.example.com";
-const AUDIENCE: &str = "mcp";
+pub const AUDIENCE: &str = "mcp";
 
 pub fn configuration() -> Value {
     json!({

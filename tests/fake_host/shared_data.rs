@@ -2,6 +2,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::host::{Outcome, SharedData};
 use crate::provider::{
     answer_discovery, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
@@ -72,7 +74,7 @@ fn a_key_that_was_removed_stops_working_in_every_worker() {
         other.tick();
         answer_key_set(&other, &other.call(), &[&new]);
     });
-    vm.tick();
+    // At once, without any tick.
     let (_, outcome) = request(&vm, &token(&old));
     assert_refused(&outcome, 401, "unknown_kid");
     assert_accepted(&vm, &token(&new));
@@ -156,11 +158,33 @@ fn configurations_share_keys_only_if_they_fetch_the_same_in_the_same_way() {
     other_cluster["providers"][0]["cluster"] = "other".into();
     let mut other_issuer = configuration();
     other_issuer["providers"][0]["issuer"] = "https://other.example.com".into();
-    for document in [&same, &same, &renamed, &other_cluster, &other_issuer] {
+    let mut other_timeout = configuration();
+    other_timeout["keys"] = json!({"timeout": "4s"});
+    for document in [&same, &same, &renamed, &other_cluster, &other_issuer, &other_timeout] {
         in_another_worker(|| start(document, &shared).tick());
     }
-    assert_eq!(shared.names().len(), 3, "{:?}", shared.names());
+    assert_eq!(shared.names().len(), 4, "{:?}", shared.names());
     assert!(shared.names().iter().all(|name| name.starts_with("mcp-federated-auth/")));
+}
+
+#[test]
+fn a_configuration_that_changes_nothing_about_the_source_keeps_the_keys() {
+    let shared = SharedData::default();
+    let key = key("one");
+    in_another_worker(|| fetch(&start(&configuration(), &shared), &[&key]));
+    let mut changed = configuration();
+    changed["providers"][0]["client_ids"] = json!(["another", "mcp"]);
+    changed["keys"] = json!({
+        "max_age": "5m", "refresh_ahead": "10s", "refresh_cooldown": "5s", "max_stale": "1h",
+    });
+    let vm = start(&changed, &shared);
+    assert_accepted(&vm, &token(&key));
+    vm.tick();
+    assert!(vm.calls().is_empty());
+    // Its own settings say how long they last.
+    vm.advance(Duration::from_secs(5 * 60));
+    vm.tick();
+    assert_eq!(vm.calls().len(), 1);
 }
 
 #[test]
@@ -175,13 +199,45 @@ fn a_newer_set_that_cannot_be_read_is_fetched_anew() {
         other.tick();
         answer_key_set(&other, &other.call(), &[&new]);
     });
+    vm.advance(Duration::from_secs(590));
     shared.overwrite("/key-set", b"");
-    vm.tick();
+    // The old key may have been withdrawn by the new set.
+    let (waiting, outcome) = request(&vm, &token(&old));
+    assert_paused(&outcome);
     let (id, outcome) = request(&vm, &token(&new));
     assert_paused(&outcome);
     vm.tick();
     answer_key_set(&vm, &vm.call(), &[&new]);
     assert_forwarded(&vm.outcome(id));
+    assert_refused(&vm.outcome(waiting), 401, "unknown_kid");
+}
+
+#[test]
+fn a_worker_looks_for_what_others_publish_every_20_ms_while_requests_wait() {
+    let shared = SharedData::default();
+    in_another_worker(|| start(&configuration(), &shared).tick());
+    let vm = start(&configuration(), &shared);
+    request(&vm, &token(&key("one")));
+    vm.tick();
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(20)));
+}
+
+#[test]
+fn a_worker_for_whom_nobody_waits_ticks_when_a_fetch_is_due_and_at_least_once_a_second() {
+    let mut document = configuration();
+    document["keys"] = json!({"max_age": "2s"});
+    let vm = start(&document, &SharedData::default());
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(1)));
+    fetch(&vm, &[&key("one")]);
+    assert_eq!(vm.tick_period(), Some(Duration::from_secs(1)));
+    vm.advance(Duration::from_millis(700));
+    vm.tick();
+    // Half of its life, and at most a quarter of that for the spread.
+    let next = vm.tick_period().unwrap();
+    assert!((300..=550).contains(&next.as_millis()), "{next:?}");
+    vm.advance(next);
+    vm.tick();
+    assert_eq!(vm.calls().len(), 1);
 }
 
 #[test]

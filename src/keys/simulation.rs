@@ -1,0 +1,581 @@
+//! A world of several workers, the data that they share, and their source, with a clock that only
+//! the tests move. Whatever the order in which the workers' steps mix, the rules of the life of keys
+//! must hold.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::jose::{Algorithm, CompactJws};
+use crate::time::UnixTime;
+
+const SETTINGS: KeySettings = KeySettings {
+    max_age: Duration::from_secs(60),
+    refresh_ahead: Duration::from_secs(30),
+    refresh_cooldown: Duration::from_secs(30),
+    timeout: Duration::from_secs(5),
+    max_stale: Duration::from_secs(120),
+    max_body: 64 * 1024,
+};
+const METADATA: &str = "https://id.example.com/metadata";
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    })]
+
+    #[test]
+    fn in_whatever_order_workers_step_the_rules_of_the_life_of_keys_hold(
+        workers in 1..5_usize,
+        deeds in vec(deed(), 0..300),
+    ) {
+        let mut world = World::new(workers, SETTINGS);
+        for deed in deeds {
+            world.perform(deed)?;
+        }
+        world.assert_recovers()?;
+    }
+
+    #[test]
+    fn no_bytes_in_shared_data_stop_a_worker(
+        state in prop_oneof![".{0,50}", foreign_state()],
+        key_set in vec(any::<u8>(), 0..100),
+    ) {
+        let mut world = World::new(2, SETTINGS);
+        world.shared.state = Some((state.into_bytes(), 1));
+        world.shared.key_set = Some((key_set, 2));
+        world.assert_recovers()?;
+    }
+}
+
+#[test]
+fn ten_minutes_of_steady_state_cost_what_one_fetcher_needs_however_many_workers_there_are() {
+    for workers in [1, 4, 16] {
+        let mut world = World::new(workers, SETTINGS);
+        world.source.max_age = Some(60);
+        world.pass(Duration::from_secs(600), |_| {});
+        // Refreshed at an age of 30 to 37.5 s.
+        assert!((16..=20).contains(&world.source.key_sets_served), "{workers}: {world:?}");
+        assert_eq!(world.source.metadata_served, 1);
+    }
+}
+
+#[test]
+fn while_the_source_is_down_for_an_hour_no_token_with_a_known_key_is_refused() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let mut world = World::new(4, KeySettings { max_stale: day, ..SETTINGS });
+    let known = world.source.newest();
+    world.pass(Duration::from_secs(5), |_| {});
+    world.source.is_up = false;
+    let before = world.fetches.len();
+    let mut seconds = 0;
+    while seconds < 3600 {
+        world.pass(Duration::from_secs(1), |_| {});
+        seconds += 1;
+        for worker in 0..4 {
+            assert_eq!(world.ask(worker, known).unwrap(), Told::Found, "after {seconds} s");
+        }
+    }
+    // Pauses double up to a minute, of which jitter takes a quarter at the most.
+    let tries = world.fetches.len() - before;
+    assert!((3600 / 61..=3600 / 45 + 6).contains(&tries), "{tries} tries");
+
+    world.source.is_up = true;
+    let new = world.source.rotate();
+    world.pass(Duration::from_secs(61), |_| {});
+    for worker in 0..4 {
+        assert_eq!(world.ask(worker, new).unwrap(), Told::Found);
+    }
+}
+
+#[test]
+fn a_source_that_was_down_at_the_start_serves_within_five_seconds_of_its_return() {
+    for down_for in 0..40 {
+        let mut world = World::new(4, SETTINGS);
+        world.source.is_up = false;
+        world.pass(Duration::from_secs(down_for), |_| {});
+        world.source.is_up = true;
+        world.pass(Duration::from_secs(5), |_| {});
+        let newest = world.source.newest();
+        for worker in 0..4 {
+            assert_eq!(world.ask(worker, newest).unwrap(), Told::Found, "{down_for}");
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_keys_that_another_worker_fetches_has_them_20_ms_later() {
+    let mut world = World::new(4, SETTINGS);
+    let newest = world.source.newest();
+    let mut published_at = None;
+    let mut last_served = None;
+    world.pass(Duration::from_secs(1), |world| {
+        if published_at.is_none() && world.shared.key_set.is_some() {
+            published_at = Some(world.now);
+        }
+        let all = (0..4).all(|worker| world.told(worker, newest) == Told::Found);
+        if last_served.is_none() && all {
+            last_served = Some(world.now);
+        }
+    });
+    let (published_at, last_served) = (published_at.unwrap(), last_served.unwrap());
+    assert!(last_served.since(published_at) <= Duration::from_millis(20));
+}
+
+/// Something that happens in the world.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// Time passes.
+    Advance(Duration),
+    /// A worker's timer fires.
+    Tick(usize),
+    /// A worker carries out one effect.
+    Step(usize),
+    /// A request with one of the source's last kids comes to a worker.
+    Ask(usize, usize),
+    /// A request with a kid that nobody has comes to a worker.
+    AskForUnknown(usize),
+    /// The source answers a worker's call; the answer is under way.
+    Serve(usize),
+    /// The answer arrives, or the time is over.
+    Deliver(usize),
+    /// The end of the call is never reported.
+    Lose(usize),
+    /// The worker dies, and another takes its place.
+    Crash(usize),
+    /// The source publishes a new key beside the last.
+    Rotate,
+    /// The source publishes only its newest key.
+    Withdraw,
+    /// The key set moves.
+    Move,
+    /// The source goes down, or comes back.
+    Fail(bool),
+    /// The metadata go down, or come back.
+    FailMetadata(bool),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let worker = || 0..4_usize;
+    prop_oneof![
+        3 => (0..500_u64).prop_map(|millis| Deed::Advance(Duration::from_millis(millis))),
+        2 => (0..40_u64).prop_map(|seconds| Deed::Advance(Duration::from_secs(seconds))),
+        1 => (0..200_u64).prop_map(|seconds| Deed::Advance(Duration::from_secs(seconds))),
+        8 => worker().prop_map(Deed::Tick),
+        24 => worker().prop_map(Deed::Step),
+        6 => (worker(), 0..3_usize).prop_map(|(worker, back)| Deed::Ask(worker, back)),
+        3 => worker().prop_map(Deed::AskForUnknown),
+        6 => worker().prop_map(Deed::Serve),
+        6 => worker().prop_map(Deed::Deliver),
+        1 => worker().prop_map(Deed::Lose),
+        1 => worker().prop_map(Deed::Crash),
+        2 => Just(Deed::Rotate),
+        1 => Just(Deed::Withdraw),
+        1 => Just(Deed::Move),
+        1 => any::<bool>().prop_map(Deed::Fail),
+        1 => any::<bool>().prop_map(Deed::FailMetadata),
+    ]
+}
+
+/// A state that reads like one of ours, with any numbers in it.
+fn foreign_state() -> impl Strategy<Value = String> {
+    let number = || prop_oneof![Just(0), Just(u64::MAX), any::<u64>()];
+    let numbers = (number(), number(), number(), number(), any::<u32>());
+    (numbers, prop_oneof![Just(METADATA), Just("x"), Just("")]).prop_map(|(numbers, url)| {
+        let (a, b, c, d, e) = numbers;
+        json!({
+            "lease": {"holder": a, "taken": b},
+            "failure": {"count": e, "at": d, "retry_at": a},
+            "unknown_key_fetch": b,
+            "discovered": {"key_set_url": url, "at": c, "is_doubtful": false},
+            "published": {"version": d, "at": a, "stated_lifetime": e, "jitter": b},
+        })
+        .to_string()
+    })
+}
+
+#[derive(Debug)]
+struct World {
+    now: UnixTime,
+    settings: KeySettings,
+    shared: Shared,
+    source: Source,
+    workers: Vec<Worker>,
+    /// How many workers there ever were.
+    seeds: u64,
+    /// When leases were taken.
+    fetches: Vec<UnixTime>,
+    /// Until when answers to calls can come, by worker.
+    in_flight: Vec<(u64, UnixTime)>,
+    last_fetch_for_unknown: Option<UnixTime>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    keys: RemoteKeys,
+    seed: u64,
+    call: Option<Call>,
+    ticked: UnixTime,
+}
+
+#[derive(Debug)]
+struct Call {
+    url: String,
+    deadline: UnixTime,
+    /// What is under way.
+    answer: Option<HttpAnswer>,
+}
+
+/// Shared data with Envoy's rule that a number means nothing while there is no value.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Option<(Vec<u8>, u32)>,
+    key_set: Option<(Vec<u8>, u32)>,
+    last_number: u32,
+}
+
+#[derive(Debug)]
+struct Source {
+    is_up: bool,
+    serves_metadata: bool,
+    /// Numbers of the keys that are published, the newest last.
+    keys: Vec<u32>,
+    location: u32,
+    max_age: Option<u32>,
+    metadata_served: usize,
+    key_sets_served: usize,
+}
+
+/// What a request was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Found,
+    ToWait(Demand),
+    Unavailable,
+    Unknown,
+}
+
+impl World {
+    fn new(workers: usize, settings: KeySettings) -> Self {
+        let mut world = Self {
+            now: UnixTime::from_secs(1_800_000_000),
+            settings,
+            shared: Shared::default(),
+            source: Source {
+                is_up: true,
+                serves_metadata: true,
+                keys: vec![1],
+                location: 0,
+                max_age: None,
+                metadata_served: 0,
+                key_sets_served: 0,
+            },
+            workers: Vec::new(),
+            seeds: 0,
+            fetches: Vec::new(),
+            in_flight: Vec::new(),
+            last_fetch_for_unknown: None,
+        };
+        for _ in 0..workers {
+            let worker = world.new_worker();
+            world.workers.push(worker);
+        }
+        world
+    }
+
+    fn new_worker(&mut self) -> Worker {
+        self.seeds += 1;
+        let clusters = Clusters::Any("provider".to_owned());
+        let source = RemoteSource {
+            issuer: "https://id.example.com".to_owned(),
+            start: Start::Metadata(clusters.endpoint(METADATA).unwrap()),
+            clusters,
+            settings: self.settings.clone(),
+        };
+        let keys = RemoteKeys::new(source, self.seeds);
+        Worker { keys, seed: self.seeds, call: None, ticked: UnixTime::default() }
+    }
+
+    fn perform(&mut self, deed: Deed) -> TestCaseResult {
+        let count = self.workers.len();
+        match deed {
+            Deed::Advance(duration) => self.now = self.now + duration,
+            Deed::Tick(worker) => self.tick(worker % count)?,
+            Deed::Step(worker) => drop(self.step(worker % count)?),
+            Deed::Ask(worker, back) => {
+                let kid = self.source.newest().saturating_sub(u32::try_from(back).unwrap());
+                self.ask(worker % count, kid)?;
+            }
+            Deed::AskForUnknown(worker) => drop(self.ask(worker % count, u32::MAX)?),
+            Deed::Serve(worker) => self.serve(worker % count),
+            Deed::Deliver(worker) => self.deliver(worker % count)?,
+            Deed::Lose(worker) => self.workers[worker % count].call = None,
+            Deed::Crash(worker) => self.workers[worker % count] = self.new_worker(),
+            Deed::Rotate => drop(self.source.rotate()),
+            Deed::Withdraw => drop(self.source.keys.drain(..self.source.keys.len() - 1)),
+            Deed::Move => self.source.location += 1,
+            Deed::Fail(is_down) => self.source.is_up = !is_down,
+            Deed::FailMetadata(is_down) => self.source.serves_metadata = !is_down,
+        }
+        Ok(())
+    }
+
+    /// Once everything is well again, every worker has the newest key after a while: no later than
+    /// the longest pause, the longest lease and the cool-down together.
+    fn assert_recovers(&mut self) -> TestCaseResult {
+        self.source.is_up = true;
+        self.source.serves_metadata = true;
+        let newest = self.source.rotate();
+        for _ in 0..100 {
+            self.pass(Duration::from_secs(1), |_| {});
+            let told: Result<Vec<_>, _> =
+                (0..self.workers.len()).map(|worker| self.ask(worker, newest)).collect();
+            if told?.iter().all(|told| *told == Told::Found) {
+                return Ok(());
+            }
+        }
+        Err(TestCaseError::fail("a worker never has the newest key"))
+    }
+
+    /// Lets time pass as the shell would, with a source that answers at once.
+    fn pass(&mut self, duration: Duration, mut observe: impl FnMut(&Self)) {
+        const IDLE: Duration = Duration::from_secs(1);
+        let end = self.now + duration;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(20);
+            for worker in 0..self.workers.len() {
+                let Worker { keys, ticked, .. } = &self.workers[worker];
+                if self.now >= keys.next_tick(self.now).min(*ticked + IDLE) {
+                    self.tick(worker).unwrap();
+                    self.drain(worker).unwrap();
+                }
+                for _ in 0..2 {
+                    self.serve(worker);
+                    self.deliver(worker).unwrap();
+                    self.drain(worker).unwrap();
+                }
+            }
+            observe(self);
+        }
+    }
+
+    fn tick(&mut self, worker: usize) -> TestCaseResult {
+        // A callback runs to its end before the next.
+        self.drain(worker)?;
+        self.workers[worker].ticked = self.now;
+        self.workers[worker].keys.handle(Event::Tick, self.now);
+        Ok(())
+    }
+
+    fn ask(&mut self, worker: usize, kid: u32) -> Result<Told, TestCaseError> {
+        self.drain(worker)?;
+        self.workers[worker].keys.handle(Event::Request, self.now);
+        self.drain(worker)?;
+        let told = self.told(worker, kid);
+        match told {
+            Told::Found => {
+                let (published, keys) = self.published();
+                prop_assert!(keys.contains(&kid), "key {} was withdrawn", kid);
+                let age = self.now.since(published);
+                let lifetime = self.source.max_age.map_or(self.settings.max_age, seconds);
+                prop_assert!(age < lifetime + self.settings.max_stale, "{:?} old", age);
+            }
+            Told::ToWait(demand) => self.workers[worker].keys.want(demand),
+            Told::Unknown => {
+                prop_assert!(!self.published().1.contains(&kid));
+                let asked = self.last_fetch_for_unknown;
+                let is_recent = |at: UnixTime| self.now < at + self.settings.refresh_cooldown;
+                prop_assert!(asked.is_some_and(is_recent), "unknown without having asked");
+            }
+            Told::Unavailable => {}
+        }
+        Ok(told)
+    }
+
+    fn told(&self, worker: usize, kid: u32) -> Told {
+        let header = json!({"alg": "ES256", "kid": kid.to_string()}).to_string();
+        let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header));
+        let (jws, _) = CompactJws::parse(&token).unwrap();
+        match self.workers[worker].keys.find(jws.header(), Algorithm::Es256, self.now) {
+            KeyAnswer::Candidates(_) => Told::Found,
+            KeyAnswer::Await(demand) => Told::ToWait(demand),
+            KeyAnswer::Unavailable { .. } => Told::Unavailable,
+            KeyAnswer::Unknown => Told::Unknown,
+            KeyAnswer::Misfit(misfit) => panic!("{misfit}"),
+        }
+    }
+
+    /// When the shared set was published, and its keys.
+    fn published(&self) -> (UnixTime, Vec<u32>) {
+        let (state, _) = self.shared.state.as_ref().unwrap();
+        let state: Value = serde_json::from_slice(state).unwrap();
+        let at = time(&state["published"]["at"]);
+        let (key_set, _) = self.shared.key_set.as_ref().unwrap();
+        let set = KeySet::from_json(&key_set[8..]).unwrap();
+        let kids = set.kids().map(|kid| kid.parse().unwrap()).collect();
+        (at, kids)
+    }
+
+    fn drain(&mut self, worker: usize) -> TestCaseResult {
+        while self.step(worker)? {}
+        Ok(())
+    }
+
+    /// Carries out one effect, if there is one.
+    fn step(&mut self, worker: usize) -> Result<bool, TestCaseError> {
+        let Some(effect) = self.workers[worker].keys.next_effect() else { return Ok(false) };
+        let event = match effect {
+            Effect::ReadState => {
+                let (bytes, number) = self.shared.state.clone().unzip();
+                Event::StateRead(bytes, number)
+            }
+            Effect::ReadKeySet => {
+                let (bytes, number) = self.shared.key_set.clone().unzip();
+                Event::KeySetRead(bytes, number)
+            }
+            Effect::ReplaceState(bytes, number) => {
+                let before = self.shared.state_value();
+                let is_done = self.shared.replace(|shared| &mut shared.state, bytes, number);
+                if is_done {
+                    self.check_transition(&before, &self.shared.state_value())?;
+                }
+                Event::StateReplaced(is_done)
+            }
+            Effect::ReplaceKeySet(bytes, number) => {
+                let is_done = self.shared.replace(|shared| &mut shared.key_set, bytes, number);
+                Event::KeySetReplaced(is_done)
+            }
+            Effect::Call(_, deadline) if self.now >= deadline => Event::Called(false),
+            Effect::Call(endpoint, deadline) => {
+                let Worker { seed, call, .. } = &mut self.workers[worker];
+                *call = Some(Call { url: endpoint.to_string(), deadline, answer: None });
+                let is_answerable = |(_, until): &&(u64, UnixTime)| self.now < *until;
+                let other =
+                    self.in_flight.iter().filter(is_answerable).find(|(own, _)| own != seed);
+                prop_assert!(other.is_none(), "two fetches in flight: {:?}", other);
+                self.in_flight.push((*seed, deadline));
+                Event::Called(true)
+            }
+            Effect::Report(_) => return Ok(true),
+        };
+        self.workers[worker].keys.handle(event, self.now);
+        Ok(true)
+    }
+
+    fn check_transition(&mut self, before: &Value, after: &Value) -> TestCaseResult {
+        if after["lease"].is_object() {
+            self.fetches.push(self.now);
+        }
+        if after["unknown_key_fetch"] != before["unknown_key_fetch"] {
+            let now = time(&after["unknown_key_fetch"]);
+            let cooldown = self.settings.refresh_cooldown;
+            let is_allowed = |at: UnixTime| now >= at + cooldown;
+            prop_assert!(self.last_fetch_for_unknown.is_none_or(is_allowed), "no cool-down");
+            self.last_fetch_for_unknown = Some(now);
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, worker: usize) {
+        if let Some(call) = &mut self.workers[worker].call
+            && call.answer.is_none()
+            && self.now < call.deadline
+        {
+            call.answer = Some(self.source.answer(&call.url));
+        }
+    }
+
+    fn deliver(&mut self, worker: usize) -> TestCaseResult {
+        self.drain(worker)?;
+        let Some(call) = &self.workers[worker].call else { return Ok(()) };
+        if call.answer.is_some() || self.now >= call.deadline {
+            let Worker { seed, call, .. } = &mut self.workers[worker];
+            let answer = call.take().and_then(|call| call.answer);
+            self.in_flight.retain(|(own, _)| own != seed);
+            self.workers[worker].keys.handle(Event::Answered(answer), self.now);
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn state_value(&self) -> Value {
+        let bytes = self.state.as_ref().map(|(bytes, _)| bytes.as_slice());
+        bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+    }
+
+    fn replace(
+        &mut self,
+        value: impl FnOnce(&mut Self) -> &mut Option<(Vec<u8>, u32)>,
+        bytes: Vec<u8>,
+        number: Option<u32>,
+    ) -> bool {
+        self.last_number += 1;
+        let own_number = self.last_number;
+        let value = value(self);
+        let may_replace = value.as_ref().is_none_or(|(_, present)| Some(*present) == number);
+        if may_replace {
+            *value = Some((bytes, own_number));
+        }
+        may_replace
+    }
+}
+
+impl Source {
+    fn newest(&self) -> u32 {
+        *self.keys.last().unwrap()
+    }
+
+    fn rotate(&mut self) -> u32 {
+        self.keys.push(self.newest() + 1);
+        self.keys.drain(..self.keys.len().saturating_sub(2));
+        self.newest()
+    }
+
+    fn answer(&mut self, url: &str) -> HttpAnswer {
+        let key_set_url = format!("https://id.example.com/keys/{}", self.location);
+        let document = match url {
+            _ if !self.is_up => None,
+            METADATA if self.serves_metadata => {
+                self.metadata_served += 1;
+                Some(json!({"issuer": "https://id.example.com", "jwks_uri": key_set_url}))
+            }
+            _ if url == key_set_url => {
+                self.key_sets_served += 1;
+                Some(json!({"keys": self.keys.iter().map(|kid| jwk(*kid)).collect::<Vec<_>>()}))
+            }
+            _ => None,
+        };
+        let body = document.as_ref().map_or_else(Vec::new, |value| value.to_string().into_bytes());
+        HttpAnswer {
+            status: Some(if document.is_some() { 200 } else { 503 }),
+            cache_control: self.max_age.map(|age| format!("max-age={age}")),
+            body_length: body.len(),
+            body,
+        }
+    }
+}
+
+/// The key of RFC 7515 A.3: nothing is verified here.
+fn jwk(kid: u32) -> Value {
+    json!({
+        "kty": "EC", "crv": "P-256", "kid": kid.to_string(),
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    })
+}
+
+fn time(millis: &Value) -> UnixTime {
+    UnixTime::default() + Duration::from_millis(millis.as_u64().unwrap())
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
