@@ -5,8 +5,8 @@ use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
 use crate::config::{Config, Provider};
 use crate::identity::VerifiedIdentity;
 use crate::jose::SignatureVerifier;
-use crate::keys::{Demand, KeyAnswer, ProviderKeys};
-use crate::refusal::Refusal;
+use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
+use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 use crate::token::{PlausibleToken, bearer_token};
@@ -122,20 +122,22 @@ impl Authenticator {
         let index = token.provider();
         let (Some(provider), Some(own_keys)) = (self.config.providers.get(index), keys.get(index))
         else {
-            let nothing = Refusal::KeysUnavailable { retry_after: std::time::Duration::ZERO };
-            return self.refuse(nothing, None);
+            let cause = "there is no such provider".to_owned();
+            let retry_after = std::time::Duration::ZERO;
+            return self.refuse(Refusal::KeysUnavailable { retry_after, cause }, None);
         };
         let refuse = |refusal| self.refuse(refusal, Some(provider));
         let candidates = match own_keys.find(token.header(), token.algorithm(), now) {
             KeyAnswer::Candidates(candidates) => candidates,
             KeyAnswer::Await(demand) => return PlausibleRequest::wait_for(demand, token, edits),
             KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit)),
-            KeyAnswer::Unavailable { retry_after } => {
-                return refuse(Refusal::KeysUnavailable { retry_after });
+            KeyAnswer::Unavailable(Shortage { retry_after, cause }) => {
+                return refuse(Refusal::KeysUnavailable { retry_after, cause });
             }
-            KeyAnswer::Unknown => {
+            KeyAnswer::Unknown(set) => {
                 let kid = token.header().kid().map(str::to_owned);
-                return refuse(Refusal::UnknownKid { kid });
+                let published = Strings::of(set.kids());
+                return refuse(Refusal::UnknownKid { kid, published });
             }
         };
         let token = match token.verify_signature(&candidates.keys, verifier) {
@@ -166,9 +168,10 @@ impl Authenticator {
         now: UnixTime,
     ) -> Decision {
         let keys = keys.get(request.provider());
-        let retry_after = keys.map(|keys| keys.retry_after(now)).unwrap_or_default();
+        let Shortage { retry_after, cause } =
+            keys.map(|keys| keys.shortage(now)).unwrap_or_default();
         let provider = self.config.providers.get(request.provider());
-        self.refuse(Refusal::KeysUnavailable { retry_after }, provider)
+        self.refuse(Refusal::KeysUnavailable { retry_after, cause }, provider)
     }
 
     fn plausible_token(

@@ -45,6 +45,9 @@ pub(crate) enum Refusal {
     KeysUnavailable {
         /// When to try again.
         retry_after: Duration,
+        /// Why the last fetch failed: for the operator alone, for it may tell of the inside of the
+        /// network.
+        cause: String,
     },
     /// The request's credentials are not one bearer token.
     MalformedAuthorization(AuthorizationFault),
@@ -84,6 +87,8 @@ pub(crate) enum Refusal {
     UnknownKid {
         /// The token's `kid`.
         kid: Option<String>,
+        /// What the provider publishes.
+        published: Strings,
     },
     /// `alg` is not allowed here.
     UnsupportedAlgorithm {
@@ -157,13 +162,13 @@ impl Refusal {
             Self::AudienceMismatch { found, configured } => {
                 json!({"aud": found.0, "configured": configured.0})
             }
-            Self::BadSignature { kid } | Self::UnknownKid { kid } => {
-                json!({"kid": kid.as_deref().map(clipped)})
-            }
+            Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
             Self::ClaimMismatch { claim } | Self::MissingClaim { claim } => json!({"claim": claim}),
             Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
-            Self::KeysUnavailable { retry_after } => json!({"retry_after": retry_after.as_secs()}),
+            Self::KeysUnavailable { retry_after, .. } => {
+                json!({"retry_after": retry_after.as_secs()})
+            }
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
             Self::NotYetValid { claim, seconds_left } => {
                 json!({"claim": claim, "seconds_left": seconds_left})
@@ -171,6 +176,9 @@ impl Refusal {
             Self::TokenTooOld { seconds } => json!({"age_seconds": seconds}),
             Self::UnknownIssuer { found, configured } => {
                 json!({"iss": found.as_deref().map(clipped), "configured": configured.0})
+            }
+            Self::UnknownKid { kid, published } => {
+                json!({"kid": kid.as_deref().map(clipped), "published": published.0})
             }
             Self::UnsupportedAlgorithm { found } => json!({"alg": clipped(found)}),
             Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
@@ -186,6 +194,16 @@ impl Refusal {
             Value::Object(members) => members,
             _ => Map::new(),
         }
+    }
+
+    /// [`Self::details`], and what only the operator should know.
+    #[must_use]
+    pub(crate) fn log_details(&self) -> Map<String, Value> {
+        let mut details = self.details();
+        if let Self::KeysUnavailable { cause, .. } = self {
+            details.insert("cause".to_owned(), json!(cause));
+        }
+        details
     }
 }
 

@@ -65,7 +65,7 @@ impl RefusalAnswers {
         if status == 401 {
             headers.push(("www-authenticate", self.challenge(code, &description)));
         }
-        if let Refusal::KeysUnavailable { retry_after } = refusal {
+        if let Refusal::KeysUnavailable { retry_after, .. } = refusal {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
             headers.push(("retry-after", seconds.to_string()));
         }

@@ -22,7 +22,7 @@ mod state;
 pub(crate) use endpoint::{Clusters, Endpoint, EndpointFault, is_secure_url};
 pub(crate) use fetch::HttpAnswer;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
-pub(crate) use provider_keys::{KeyAnswer, ProviderKeys};
+pub(crate) use provider_keys::{KeyAnswer, ProviderKeys, Shortage};
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};

@@ -25,12 +25,18 @@ pub(crate) enum KeyAnswer<'a> {
     /// The key that the token names must not verify it.
     Misfit(Misfit),
     /// There are none to judge the token by.
-    Unavailable {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The provider has no such key.
-    Unknown,
+    Unavailable(Shortage),
+    /// The provider has no such key; these are all that it has.
+    Unknown(&'a KeySet),
+}
+
+/// That there are no keys to judge a token by.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    /// When to try again.
+    pub retry_after: Duration,
+    /// Why the last fetch failed.
+    pub cause: String,
 }
 
 impl ProviderKeys {
@@ -55,7 +61,7 @@ impl ProviderKeys {
             Self::Static(set) => match set.find(header, algorithm) {
                 Lookup::Candidates(candidates) => KeyAnswer::Candidates(candidates),
                 Lookup::Misfit(misfit) => KeyAnswer::Misfit(misfit),
-                Lookup::NotFound => KeyAnswer::Unknown,
+                Lookup::NotFound => KeyAnswer::Unknown(set),
             },
             Self::Remote(keys) => keys.find(header, algorithm, now),
         }
@@ -68,10 +74,10 @@ impl ProviderKeys {
         self.remote().and_then(|keys| keys.newer_keys(now))
     }
 
-    /// When to try again, if there are no keys.
+    /// Why there are no keys, if there are none.
     #[must_use]
-    pub(crate) fn retry_after(&self, now: UnixTime) -> Duration {
-        self.remote().map(|keys| keys.retry_after(now)).unwrap_or_default()
+    pub(crate) fn shortage(&self, now: UnixTime) -> Shortage {
+        self.remote().map(|keys| keys.shortage(now)).unwrap_or_default()
     }
 
     /// The longest that a request waits for keys, whatever their source does.

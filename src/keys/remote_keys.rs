@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::fetch::{Fetch, FetchFault, Fetched, Progress};
 use super::shared::{decode_key_set, decode_state, encode_key_set, encode_state};
 use super::state::{Demand, KeyState, Published};
-use super::{Endpoint, HttpAnswer, KeyAnswer, KeySet, Lookup, RemoteSource};
+use super::{Endpoint, HttpAnswer, KeyAnswer, KeySet, Lookup, RemoteSource, Shortage};
 use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::UnixTime;
 
@@ -69,8 +69,8 @@ struct Publication {
 
 #[derive(Debug)]
 struct Setback {
-    fault: FetchFault,
-    url: String,
+    /// Why it failed.
+    cause: String,
     /// The state that will say so.
     next: Option<KeyState>,
 }
@@ -130,10 +130,8 @@ pub(crate) enum Report {
     },
     /// A fetch failed.
     Failed {
-        /// What was called last.
-        url: String,
         /// Why.
-        fault: FetchFault,
+        cause: String,
         /// When the next try will be.
         retry_after: Duration,
     },
@@ -218,9 +216,9 @@ impl RemoteKeys {
             Lookup::Misfit(misfit) => KeyAnswer::Misfit(misfit),
             Lookup::NotFound => match self.newer_keys(now) {
                 Some(demand) => KeyAnswer::Await(demand),
-                None if self.state.is_failing() => self.unavailable(now),
+                None if self.state.is_failing() => KeyAnswer::Unavailable(self.shortage(now)),
                 // The source answered well not long ago: then there is no such key.
-                None => KeyAnswer::Unknown,
+                None => KeyAnswer::Unknown(&held.set),
             },
         }
     }
@@ -233,10 +231,11 @@ impl RemoteKeys {
         (self.is_fetching(now) || self.may_fetch(demand, now)).then_some(demand)
     }
 
-    /// When to try again, if there are no keys.
+    /// Why there are no keys, if there are none.
     #[must_use]
-    pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
-        self.state.retry_after(now)
+    pub(super) fn shortage(&self, now: UnixTime) -> Shortage {
+        let cause = self.state.failure_cause().unwrap_or("the fetch is not over yet").to_owned();
+        Shortage { retry_after: self.state.retry_after(now), cause }
     }
 
     /// The set by which tokens are judged: never one that was replaced, even if its replacement
@@ -260,12 +259,8 @@ impl RemoteKeys {
         if self.is_fetching(now) || self.may_fetch(demand, now) {
             KeyAnswer::Await(demand)
         } else {
-            self.unavailable(now)
+            KeyAnswer::Unavailable(self.shortage(now))
         }
-    }
-
-    fn unavailable(&self, now: UnixTime) -> KeyAnswer<'_> {
-        KeyAnswer::Unavailable { retry_after: self.retry_after(now) }
     }
 
     fn is_fetching(&self, now: UnixTime) -> bool {
@@ -325,7 +320,9 @@ impl RemoteKeys {
                 }
             }
             Task::GiveUp(setback) => {
-                setback.next = self.state.failed(self.worker, settings, self.jitter.next(), now);
+                let jitter = self.jitter.next();
+                setback.next =
+                    self.state.failed(self.worker, &setback.cause, settings, jitter, now);
                 if let Some(next) = &setback.next {
                     self.effects.push_back(Effect::ReplaceState(encode_state(next), number));
                 } else {
@@ -397,10 +394,10 @@ impl RemoteKeys {
                 });
                 self.held = Some(Held { set: key_set, published });
             }
-            Task::GiveUp(Setback { fault, url, next: Some(next) }) => {
+            Task::GiveUp(Setback { cause, next: Some(next) }) => {
                 self.state = next;
                 let retry_after = self.state.retry_after(now);
-                self.report(Report::Failed { url, fault, retry_after });
+                self.report(Report::Failed { cause, retry_after });
             }
             task => self.task = task,
         }
@@ -439,7 +436,8 @@ impl RemoteKeys {
                 self.effects.push_back(Effect::ReadKeySet);
             }
             Progress::Failed(fault) => {
-                self.task = Task::GiveUp(Setback { fault, url, next: None });
+                let cause = format!("no keys from {url}: {fault}");
+                self.task = Task::GiveUp(Setback { cause, next: None });
                 self.effects.push_back(Effect::ReadState);
             }
         }
@@ -466,8 +464,8 @@ impl fmt::Display for Report {
                 "fetched keys {kids:?} from {url}, valid for {} s ({dropped} dropped)",
                 lifetime.as_secs(),
             ),
-            Self::Failed { url, fault, retry_after } => {
-                write!(f, "no keys from {url}: {fault}; next try in {} s", retry_after.as_secs())
+            Self::Failed { cause, retry_after } => {
+                write!(f, "{cause}; next try in {} s", retry_after.as_secs())
             }
             Self::MetadataFailed(fault) => {
                 write!(f, "the key set's URL could not be looked up again: {fault}")

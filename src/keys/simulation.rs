@@ -192,7 +192,7 @@ fn foreign_state() -> impl Strategy<Value = String> {
         let (a, b, c, d, e) = numbers;
         json!({
             "lease": {"holder": a, "taken": b},
-            "failure": {"count": e, "at": d, "retry_at": a},
+            "failure": {"count": e, "at": d, "retry_at": a, "cause": "x"},
             "unknown_key_fetch": b,
             "discovered": {"key_set_url": url, "at": c, "is_doubtful": false},
             "published": {"version": d, "at": a, "stated_lifetime": e, "jitter": b},
@@ -406,8 +406,8 @@ impl World {
         match self.workers[worker].keys.find(jws.header(), Algorithm::Es256, self.now) {
             KeyAnswer::Candidates(_) => Told::Found,
             KeyAnswer::Await(demand) => Told::ToWait(demand),
-            KeyAnswer::Unavailable { .. } => Told::Unavailable,
-            KeyAnswer::Unknown => Told::Unknown,
+            KeyAnswer::Unavailable(_) => Told::Unavailable,
+            KeyAnswer::Unknown(_) => Told::Unknown,
             KeyAnswer::Misfit(misfit) => panic!("{misfit}"),
         }
     }

@@ -41,6 +41,8 @@ struct Failure {
     at: UnixTime,
     /// No fetch before this time.
     retry_at: UnixTime,
+    /// Why it failed, for people.
+    cause: String,
 }
 
 /// What discovery found, and when.
@@ -140,6 +142,9 @@ impl Lease {
 }
 
 impl Failure {
+    /// Most characters of a cause: it stands in shared data.
+    const LONGEST_CAUSE: usize = 400;
+
     /// When the next fetch may start: soon, whoever wrote this.
     fn retry_at(&self) -> UnixTime {
         self.retry_at.min(self.at + KeyState::LONGEST_RETRY_WITH_KEYS)
@@ -215,6 +220,7 @@ impl KeyState {
     pub(super) fn failed(
         &self,
         holder: u64,
+        cause: &str,
         settings: &KeySettings,
         jitter: u64,
         now: UnixTime,
@@ -239,7 +245,12 @@ impl KeyState {
         };
         Some(Self {
             lease: None,
-            failure: Some(Failure { count: failures.saturating_add(1), at: now, retry_at }),
+            failure: Some(Failure {
+                count: failures.saturating_add(1),
+                at: now,
+                retry_at,
+                cause: cause.chars().take(Failure::LONGEST_CAUSE).collect(),
+            }),
             discovered: self
                 .discovered
                 .clone()
@@ -298,6 +309,12 @@ impl KeyState {
     #[must_use]
     pub(super) fn is_failing(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// Why the last fetch failed, if it did.
+    #[must_use]
+    pub(super) fn failure_cause(&self) -> Option<&str> {
+        self.failure.as_ref().map(|failure| failure.cause.as_str())
     }
 
     /// How long a refused client should wait before it tries again; at least a second.
@@ -405,9 +422,9 @@ mod tests {
         let claim = |now| state.claimed(Demand::Due, OTHER, &SETTINGS, now);
         assert!(claim(at(6)).is_none());
         let taken = claim(at(7)).unwrap();
-        assert!(taken.failed(ME, &SETTINGS, 0, at(8)).is_none());
+        assert!(taken.failed(ME, "", &SETTINGS, 0, at(8)).is_none());
         assert!(taken.succeeded(ME, None, None, 0, at(8)).is_none());
-        assert!(taken.failed(OTHER, &SETTINGS, 0, at(8)).is_some());
+        assert!(taken.failed(OTHER, "", &SETTINGS, 0, at(8)).is_some());
     }
 
     #[test]
@@ -488,7 +505,7 @@ mod tests {
         let hour = 3600;
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(hour)).unwrap();
         assert!(claimed.may_fetch(Demand::Due, &SETTINGS, at(0)));
-        let failed = claimed.failed(ME, &SETTINGS, 0, at(hour)).unwrap();
+        let failed = claimed.failed(ME, "", &SETTINGS, 0, at(hour)).unwrap();
         assert!(failed.may_fetch(Demand::Due, &SETTINGS, at(0)));
         let (state, set) = published(&claimed, Some("https://a.example/"), None, 0, at(hour));
         assert!(state.may_fetch(Demand::Due, &SETTINGS, at(0)));
@@ -507,7 +524,7 @@ mod tests {
         (0..9)
             .map(|_| {
                 state = state.claimed(Demand::Due, ME, settings, now).unwrap();
-                state = state.failed(ME, settings, 0, now).unwrap();
+                state = state.failed(ME, "", settings, 0, now).unwrap();
                 let pause = state.retry_after(now);
                 now = now + pause;
                 pause.as_secs()
@@ -535,7 +552,7 @@ mod tests {
         for _ in 0..5 {
             state = state.claimed(Demand::Due, ME, &SETTINGS, now).unwrap();
             let hung = now + SETTINGS.timeout;
-            state = state.failed(ME, &SETTINGS, 0, hung).unwrap();
+            state = state.failed(ME, "", &SETTINGS, 0, hung).unwrap();
             now = hung + state.retry_after(hung);
         }
         assert_eq!(now, at(5 * 6));
@@ -550,7 +567,7 @@ mod tests {
         assert!(!state.should_discover(at(86_399)));
         assert!(state.should_discover(at(86_400)));
         let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(600)).unwrap();
-        let failed = claimed.failed(ME, &SETTINGS, 0, at(600)).unwrap();
+        let failed = claimed.failed(ME, "", &SETTINGS, 0, at(600)).unwrap();
         assert!(failed.should_discover(at(600)));
         assert_eq!(failed.key_set_url(), Some(url));
     }

@@ -38,7 +38,7 @@ impl RefusalLog {
             "refused: reason={} provider={} details={}",
             refused.refusal.reason(),
             refused.provider.as_deref().unwrap_or("-"),
-            Value::Object(refused.refusal.details()),
+            Value::Object(refused.refusal.log_details()),
         );
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::host::{SharedData, log};
-use crate::provider::{configuration, fetch, key, request, start, token};
+use crate::provider::{answer_key_set, configuration, fetch, key, request, start, token};
 
 fn refusals() -> Vec<String> {
     log().into_iter().filter(|line| line.starts_with("refused: ")).collect()
@@ -14,12 +14,20 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
     let token = token(&key("one").with_kid("one\"\n]"));
     request(&vm, &token);
     vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&key("one")]);
+    vm.advance(Duration::from_secs(30));
+    request(&vm, &token);
+    vm.tick();
     vm.fail(&vm.call());
     request(&vm, &key("one").token(&testbed::claims("https://elsewhere.example.com/\r\n", "mcp")));
     assert_eq!(
         refusals(),
         [
-            "refused: reason=keys_unavailable provider=example details={\"retry_after\":1}",
+            "refused: reason=unknown_kid provider=example details={\"kid\":\"one\\\"\\n]\",\
+             \"published\":[\"one\"]}",
+            "refused: reason=keys_unavailable provider=example details={\"cause\":\"no keys from \
+             https://id.example.com/jwks: no answer (timeout, reset or no connection)\",\
+             \"retry_after\":1}",
             "refused: reason=unknown_issuer provider=- details={\"configured\":\
              [\"https://id.example.com\"],\"iss\":\"https://elsewhere.example.com/\\r\\n\"}",
         ]
