@@ -227,8 +227,8 @@ impl RemoteKeys {
     /// way, or that may be started because of it.
     #[must_use]
     pub(super) fn newer_keys(&self, now: UnixTime) -> Option<Demand> {
-        let demand = Demand::UnknownKey { searched: self.held.as_ref()?.published.version };
-        (self.is_fetching(now) || self.may_fetch(demand, now)).then_some(demand)
+        let searched = self.held.as_ref()?.published.version;
+        self.awaitable(&[Demand::UnknownKey { searched }, Demand::Due], now)
     }
 
     /// Why there are no keys, if there are none.
@@ -256,15 +256,16 @@ impl RemoteKeys {
             }
             _ => Demand::Due,
         };
-        if self.is_fetching(now) || self.may_fetch(demand, now) {
-            KeyAnswer::Await(demand)
-        } else {
-            KeyAnswer::Unavailable(self.shortage(now))
+        match self.awaitable(&[demand], now) {
+            Some(demand) => KeyAnswer::Await(demand),
+            None => KeyAnswer::Unavailable(self.shortage(now)),
         }
     }
 
-    fn is_fetching(&self, now: UnixTime) -> bool {
-        self.state.is_fetching(&self.source.settings, now)
+    /// The first of these demands for which a fetch may start; any while one is under way.
+    fn awaitable(&self, demands: &[Demand], now: UnixTime) -> Option<Demand> {
+        let is_fetching = self.state.is_fetching(&self.source.settings, now);
+        demands.iter().copied().find(|demand| is_fetching || self.may_fetch(*demand, now))
     }
 
     fn may_fetch(&self, demand: Demand, now: UnixTime) -> bool {
