@@ -111,6 +111,21 @@ fn a_source_that_was_down_at_the_start_serves_within_five_seconds_of_its_return(
 }
 
 #[test]
+fn a_new_key_is_there_for_all_workers_as_soon_as_one_request_has_asked_for_it() {
+    let mut world = World::new(4, SETTINGS);
+    // Right after a refresh, and again after the cool-down.
+    for _ in 0..3 {
+        world.pass(SETTINGS.refresh_cooldown, |_| {});
+        let new = world.source.rotate();
+        assert!(matches!(world.ask(2, new).unwrap(), Told::ToWait(_)));
+        world.pass(Duration::from_millis(60), |_| {});
+        for worker in 0..4 {
+            assert_eq!(world.ask(worker, new).unwrap(), Told::Found);
+        }
+    }
+}
+
+#[test]
 fn who_waits_for_keys_that_another_worker_fetches_has_them_20_ms_later() {
     let mut world = World::new(4, SETTINGS);
     let newest = world.source.newest();
