@@ -29,6 +29,7 @@ mod raw_exchange;
 mod repository;
 mod signing_key;
 mod stack;
+mod verify_signature;
 
 pub use answer::Answer;
 pub use bootstrap::{Bootstrap, ConfigurationForm, yaml};
@@ -42,3 +43,4 @@ pub use raw_exchange::{RawAnswer, raw_exchange};
 pub use repository::{module_path, repository_root};
 pub use signing_key::{Algorithm, SigningKey};
 pub use stack::{Stack, StackBuilder};
+pub use verify_signature::verify_signature;

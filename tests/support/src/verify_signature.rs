@@ -1,0 +1,40 @@
+use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+
+/// What Envoy's foreign function of this name answers, by aws-lc: whether `signature` is one of
+/// `text` by RSASSA-PKCS1-v1_5 or ECDSA, as the key says. `None` when the key, a
+/// `SubjectPublicKeyInfo` in DER, is none of RSA, P-256, P-384 and P-521.
+pub fn verify_signature(
+    hash: &str,
+    public_key: &[u8],
+    signature: &[u8],
+    text: &[u8],
+) -> Option<bool> {
+    /// What a `SubjectPublicKeyInfo` begins with, and a bare point does not.
+    const SEQUENCE: u8 = 0x30;
+    let algorithms: [&'static dyn VerificationAlgorithm; 4] = match hash {
+        "sha256" => [
+            &signature::RSA_PKCS1_2048_8192_SHA256,
+            &signature::ECDSA_P256_SHA256_ASN1,
+            &signature::ECDSA_P384_SHA256_ASN1,
+            &signature::ECDSA_P521_SHA256_ASN1,
+        ],
+        "sha384" => [
+            &signature::RSA_PKCS1_2048_8192_SHA384,
+            &signature::ECDSA_P256_SHA384_ASN1,
+            &signature::ECDSA_P384_SHA384_ASN1,
+            &signature::ECDSA_P521_SHA384_ASN1,
+        ],
+        "sha512" => [
+            &signature::RSA_PKCS1_2048_8192_SHA512,
+            &signature::ECDSA_P256_SHA512_ASN1,
+            &signature::ECDSA_P384_SHA512_ASN1,
+            &signature::ECDSA_P521_SHA512_ASN1,
+        ],
+        _ => return Some(false),
+    };
+    if public_key.first() != Some(&SEQUENCE) {
+        return None;
+    }
+    let keys = algorithms.into_iter().filter_map(|own| ParsedPublicKey::new(own, public_key).ok());
+    keys.map(|key| key.verify_sig(text, signature).is_ok()).reduce(|any, own| any || own)
+}
