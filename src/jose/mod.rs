@@ -3,8 +3,10 @@
 
 mod algorithm;
 mod certificate;
+mod host_crypto;
 mod jwk;
 mod jws;
+mod known_answers;
 mod public_key;
 mod verifier;
 #[cfg(test)]
@@ -12,6 +14,7 @@ mod wycheproof;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::certificate_key;
+pub(crate) use host_crypto::{HashFunction, HostBacked, HostCrypto, NoAnswer, Unfit};
 pub(crate) use jwk::{Jwk, Misfit};
 pub(crate) use jws::TokenType;
 pub(crate) use jws::{CompactJws, MalformedToken, ProtectedHeader};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jwt_compact::alg::{Ed25519, RsaPublicKey};
 use jwt_compact::jwk::JsonWebKey;
+use x509_cert::spki::EncodePublicKey;
 
 use super::Algorithm;
 
@@ -11,15 +12,23 @@ use super::Algorithm;
 #[derive(Clone)]
 pub(crate) enum PublicKey {
     /// RSA with a modulus of 2048 to 4096 bits.
-    Rsa(Box<RsaPublicKey>),
+    Rsa(Box<Encoded<RsaPublicKey>>),
     /// A point on P-256.
-    P256(Box<p256::ecdsa::VerifyingKey>),
+    P256(Box<Encoded<p256::ecdsa::VerifyingKey>>),
     /// A point on P-384.
-    P384(Box<p384::ecdsa::VerifyingKey>),
+    P384(Box<Encoded<p384::ecdsa::VerifyingKey>>),
     /// A point on P-521.
-    P521(Box<p521::ecdsa::VerifyingKey>),
+    P521(Box<Encoded<p521::ecdsa::VerifyingKey>>),
     /// An Ed25519 key.
     Ed25519(Box<<Ed25519 as jwt_compact::Algorithm>::VerifyingKey>),
+}
+
+/// A key beside its encoding, so that nobody encodes it for each signature.
+#[derive(Clone)]
+pub(crate) struct Encoded<K> {
+    pub(super) key: K,
+    /// The `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7) in DER.
+    pub(super) info: Vec<u8>,
 }
 
 /// A curve of RFC 7518 §6.2.1.1.
@@ -47,22 +56,28 @@ impl PublicKey {
             public_exponent: exponent.into(),
             private_parts: None,
         };
-        RsaPublicKey::try_from(&jwk)
-            .map(|key| Self::Rsa(Box::new(key)))
-            .map_err(|_| UnusableKey::Material)
+        let key = RsaPublicKey::try_from(&jwk).map_err(|_| UnusableKey::Material)?;
+        Encoded::new(key.clone(), &key).map(Self::Rsa)
     }
 
     /// A point in SEC 1 encoding.
     pub(super) fn elliptic(curve: Curve, point: &[u8]) -> Result<Self, UnusableKey> {
-        let key = match curve {
-            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .map(|key| Self::P256(Box::new(key))),
-            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .map(|key| Self::P384(Box::new(key))),
-            Curve::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .map(|key| Self::P521(Box::new(key))),
-        };
-        key.map_err(|_| UnusableKey::Material)
+        let off_the_curve = |_| UnusableKey::Material;
+        match curve {
+            Curve::P256 => {
+                let point = p256::PublicKey::from_sec1_bytes(point).map_err(off_the_curve)?;
+                Encoded::new(point.into(), &point).map(Self::P256)
+            }
+            Curve::P384 => {
+                let point = p384::PublicKey::from_sec1_bytes(point).map_err(off_the_curve)?;
+                Encoded::new(point.into(), &point).map(Self::P384)
+            }
+            Curve::P521 => {
+                let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point);
+                let point = p521::PublicKey::from_sec1_bytes(point).map_err(off_the_curve)?;
+                Encoded::new(key.map_err(|_| UnusableKey::Material)?, &point).map(Self::P521)
+            }
+        }
     }
 
     /// The 32 bytes of an Ed25519 key.
@@ -91,6 +106,14 @@ impl PublicKey {
             Self::P521(_) => algorithm == Algorithm::Es512,
             Self::Ed25519(_) => algorithm == Algorithm::EdDsa,
         }
+    }
+}
+
+impl<K> Encoded<K> {
+    /// `source` is the same key in a type that can be encoded.
+    fn new(key: K, source: &impl EncodePublicKey) -> Result<Box<Self>, UnusableKey> {
+        let info = source.to_public_key_der().map_err(|_| UnusableKey::Material)?;
+        Ok(Box::new(Self { key, info: info.into_vec() }))
     }
 }
 

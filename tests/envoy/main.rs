@@ -12,6 +12,7 @@
 mod accepted;
 mod bad_bytes;
 mod challenge;
+mod host_crypto;
 mod identity_headers;
 mod key_failures;
 mod key_refresh;

@@ -10,11 +10,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prost::Message;
+
 const OK: u32 = 0;
-const NOT_FOUND: u32 = 1;
-const BAD_ARGUMENT: u32 = 2;
+pub const NOT_FOUND: u32 = 1;
+pub const BAD_ARGUMENT: u32 = 2;
+pub const SERIALIZATION_FAILURE: u32 = 3;
 const CAS_MISMATCH: u32 = 8;
-const INTERNAL_FAILURE: u32 = 10;
+pub const INTERNAL_FAILURE: u32 = 10;
 const UNIMPLEMENTED: u32 = 12;
 
 const REQUEST_HEADERS: u32 = 0;
@@ -96,6 +99,58 @@ pub enum Outcome {
     Refused(LocalResponse),
 }
 
+/// What becomes of calls of the function `verify_signature`.
+#[derive(Clone, Copy, Debug)]
+pub enum HostCrypto {
+    /// It answers in this way, whatever it is asked.
+    Answers(&'static [u8]),
+    /// It ends with this status.
+    Fails(u32),
+    /// It does what Envoy does.
+    Works,
+}
+
+impl HostCrypto {
+    pub const ALWAYS_TRUE: Self = Self::Answers(&[8, 1]);
+    pub const ALWAYS_FALSE: Self = Self::Answers(&[8, 0]);
+}
+
+/// A message of Envoy's.
+#[derive(Message)]
+struct VerifySignatureArguments {
+    #[prost(string, tag = "1")]
+    hash_function: String,
+    #[prost(bytes = "vec", tag = "2")]
+    public_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    signature: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    text: Vec<u8>,
+}
+
+/// A message of Envoy's.
+#[derive(Message)]
+struct VerifySignatureResult {
+    #[prost(bool, tag = "1")]
+    result: bool,
+    #[prost(string, tag = "2")]
+    error: String,
+}
+
+/// What Envoy answers to these bytes, or the status that it ends with.
+fn verify_signature(arguments: &[u8]) -> Result<Vec<u8>, u32> {
+    let arguments = VerifySignatureArguments::decode(arguments).map_err(|_| BAD_ARGUMENT)?;
+    let result = testbed::verify_signature(
+        &arguments.hash_function,
+        &arguments.public_key,
+        &arguments.signature,
+        &arguments.text,
+    );
+    let result = result.ok_or(BAD_ARGUMENT)?;
+    let error = if result { "" } else { "Failed to verify digest. Error code: 0" };
+    Ok(VerifySignatureResult { result, error: error.to_owned() }.encode_to_vec())
+}
+
 #[derive(Default)]
 struct Stream {
     request: Fields,
@@ -114,8 +169,12 @@ struct Host {
     /// What the call that is being reported brought.
     call_response: Option<(Fields, Vec<u8>)>,
     refuse_calls: bool,
+    crypto: HostCrypto,
+    /// Calls of `verify_signature`.
+    crypto_calls: usize,
     tick_period: Option<u32>,
-    log: Vec<String>,
+    /// Levels and messages.
+    log: Vec<(u32, String)>,
 }
 
 thread_local! {
@@ -141,6 +200,15 @@ pub struct Vm {
 impl Vm {
     /// Starts a VM and configures the plugin; none if it refuses the configuration.
     pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
+        Self::start_with(HostCrypto::Works, configuration, shared)
+    }
+
+    /// The same on a host whose function `verify_signature` is not what it should be.
+    pub fn start_with(
+        crypto: HostCrypto,
+        configuration: &[u8],
+        shared: &SharedData,
+    ) -> Option<Self> {
         let root = new_number();
         HOST.with(|host| {
             *host.borrow_mut() = Some(Host {
@@ -153,6 +221,8 @@ impl Vm {
                 calls: Vec::new(),
                 call_response: None,
                 refuse_calls: false,
+                crypto,
+                crypto_calls: 0,
                 tick_period: None,
                 log: Vec::new(),
             });
@@ -277,11 +347,37 @@ impl Vm {
     pub fn refuse_calls(&self, refuse: bool) {
         with_host(|host| host.refuse_calls = refuse);
     }
+
+    /// What becomes of calls of `verify_signature` from now on.
+    pub fn set_crypto(&self, crypto: HostCrypto) {
+        with_host(|host| host.crypto = crypto);
+    }
+
+    /// How often `verify_signature` was called.
+    pub fn crypto_calls(&self) -> usize {
+        with_host(|host| host.crypto_calls)
+    }
 }
 
 /// What the plugin logged in this thread.
 pub fn log() -> Vec<String> {
-    with_host(|host| host.log.clone())
+    with_host(|host| host.log.iter().map(|(_, message)| message.clone()).collect())
+}
+
+/// The part of it that is of this level.
+pub fn log_of(level: log::Level) -> Vec<String> {
+    let levels = [
+        (log::Level::Trace, 0),
+        (log::Level::Debug, 1),
+        (log::Level::Info, 2),
+        (log::Level::Warn, 3),
+        (log::Level::Error, 4),
+    ];
+    let wanted = levels.into_iter().find(|(own, _)| *own == level).map(|(_, number)| number);
+    with_host(|host| {
+        let lines = host.log.iter().filter(|(level, _)| Some(*level) == wanted);
+        lines.map(|(_, message)| message.clone()).collect()
+    })
 }
 
 unsafe extern "C" {
@@ -389,7 +485,7 @@ unsafe extern "C" fn proxy_log(level: u32, data: *const u8, size: usize) -> u32 
         if let Ok(mut host) = host.try_borrow_mut()
             && let Some(host) = host.as_mut()
         {
-            host.log.push(message);
+            host.log.push((level, message));
         }
     });
     OK
@@ -640,6 +736,39 @@ extern "C" fn proxy_set_effective_context(context_id: u32) -> u32 {
     })
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_call_foreign_function(
+    name: *const u8,
+    name_size: usize,
+    arguments: *const u8,
+    arguments_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    // SAFETY: see above.
+    let (name, arguments) = unsafe { (text(name, name_size), bytes(arguments, arguments_size)) };
+    if name != "verify_signature" {
+        return NOT_FOUND;
+    }
+    let crypto = with_host(|host| {
+        host.crypto_calls += 1;
+        host.crypto
+    });
+    let answer = match crypto {
+        HostCrypto::Answers(answer) => Ok(answer.to_vec()),
+        HostCrypto::Fails(status) => Err(status),
+        HostCrypto::Works => verify_signature(&arguments),
+    };
+    match answer {
+        // SAFETY: see above.
+        Ok(answer) => unsafe {
+            hand_over(&answer, data, size);
+            OK
+        },
+        Err(status) => status,
+    }
+}
+
 /// Host functions that the plugin does not use. The SDK panics on their status.
 macro_rules! unused {
     ($($name:ident),* $(,)?) => {
@@ -653,7 +782,6 @@ macro_rules! unused {
 }
 
 unused!(
-    proxy_call_foreign_function,
     proxy_close_stream,
     proxy_define_metric,
     proxy_dequeue_shared_queue,

@@ -12,6 +12,7 @@
 mod bytes_of_clients;
 mod calls_that_fail;
 mod host;
+mod host_crypto;
 mod paused_requests;
 mod provider;
 mod refusal_log;

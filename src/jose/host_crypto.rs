@@ -1,0 +1,335 @@
+//! Verification by the host's own cryptography, outside of the sandbox: many times faster.
+
+use std::fmt;
+
+use super::known_answers::{KNOWN_ANSWERS, KnownAnswer};
+use super::{Algorithm, PublicKey, PureRust, SignatureVerifier};
+
+/// What a host offers: RSASSA-PKCS1-v1_5 and ECDSA.
+pub(crate) trait HostCrypto {
+    /// True when `signature` is a signature of `message` under `key`, a `SubjectPublicKeyInfo` in
+    /// DER. Signatures of ECDSA are in DER too (RFC 3279 §2.2.3).
+    ///
+    /// # Errors
+    ///
+    /// The host did not say.
+    fn verify(
+        &self,
+        hash: HashFunction,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, NoAnswer>;
+}
+
+/// A hash function of SHA-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HashFunction {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// Why a host gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// It failed in this way.
+    Failed(String),
+    /// It has no such function.
+    Missing,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(how) => f.write_str(how),
+            Self::Missing => f.write_str("it is missing"),
+        }
+    }
+}
+
+/// Verifies by the host what the host can verify, and the rest in Rust.
+#[derive(Clone, Debug)]
+pub(crate) struct HostBacked<H> {
+    host: H,
+}
+
+impl<H: HostCrypto> HostBacked<H> {
+    /// A verifier by this host, if the host tells valid signatures from forged ones.
+    ///
+    /// # Errors
+    ///
+    /// It does not, for one algorithm at least.
+    pub(crate) fn new(host: H) -> Result<Self, Unfit> {
+        let verifier = Self { host };
+        KNOWN_ANSWERS.iter().try_for_each(|known| verifier.check(known))?;
+        Ok(verifier)
+    }
+
+    /// The algorithms that it leaves to the host.
+    pub(crate) fn algorithms() -> impl Iterator<Item = Algorithm> {
+        KNOWN_ANSWERS.iter().map(|known| known.algorithm)
+    }
+
+    fn check(&self, known: &KnownAnswer) -> Result<(), Unfit> {
+        let algorithm = known.algorithm;
+        let question = known.key().zip(known.signature());
+        let forged = format!("{}!", known.message);
+        for (message, expected) in [(known.message, true), (&forged, false)] {
+            let answer = question.as_ref().and_then(|(key, signature)| {
+                self.ask(algorithm, key, message.as_bytes(), signature)
+            });
+            match answer {
+                Some(Ok(answer)) if answer == expected => {}
+                Some(Err(why)) => return Err(Unfit::NoAnswer { algorithm, why }),
+                _ if expected => return Err(Unfit::RefusesValid(algorithm)),
+                _ => return Err(Unfit::AcceptsForged(algorithm)),
+            }
+        }
+        Ok(())
+    }
+
+    /// None when this is nothing for the host.
+    fn ask(
+        &self,
+        algorithm: Algorithm,
+        key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<Result<bool, NoAnswer>> {
+        use HashFunction::{Sha256, Sha384, Sha512};
+
+        let ask = |hash, key: &[u8], signature: &[u8]| {
+            Some(self.host.verify(hash, key, message, signature))
+        };
+        // RFC 7518 §3.4: r and s at full length; they are also checked to be in range.
+        match (key, algorithm) {
+            (PublicKey::Rsa(key), Algorithm::Rs256) => ask(Sha256, &key.info, signature),
+            (PublicKey::Rsa(key), Algorithm::Rs384) => ask(Sha384, &key.info, signature),
+            (PublicKey::Rsa(key), Algorithm::Rs512) => ask(Sha512, &key.info, signature),
+            (PublicKey::P256(key), Algorithm::Es256) => {
+                match p256::ecdsa::Signature::from_slice(signature) {
+                    Ok(signature) => ask(Sha256, &key.info, signature.to_der().as_bytes()),
+                    Err(_) => Some(Ok(false)),
+                }
+            }
+            (PublicKey::P384(key), Algorithm::Es384) => {
+                match p384::ecdsa::Signature::from_slice(signature) {
+                    Ok(signature) => ask(Sha384, &key.info, signature.to_der().as_bytes()),
+                    Err(_) => Some(Ok(false)),
+                }
+            }
+            (PublicKey::P521(key), Algorithm::Es512) => {
+                match p521::ecdsa::Signature::from_slice(signature) {
+                    Ok(signature) => ask(Sha512, &key.info, signature.to_der().as_bytes()),
+                    Err(_) => Some(Ok(false)),
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<H: HostCrypto> SignatureVerifier for HostBacked<H> {
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &PublicKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        match self.ask(algorithm, key, message, signature) {
+            Some(Ok(is_valid)) => is_valid,
+            // No answer says nothing of the signature: the same question goes to the other engine.
+            Some(Err(_)) | None => PureRust.verify(algorithm, key, message, signature),
+        }
+    }
+}
+
+/// Why a host is not trusted with signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It takes a forged signature for a valid one.
+    AcceptsForged(Algorithm),
+    /// It does not answer.
+    NoAnswer {
+        /// What it was asked for.
+        algorithm: Algorithm,
+        /// Why there was no answer.
+        why: NoAnswer,
+    },
+    /// It takes a valid signature for a forged one.
+    RefusesValid(Algorithm),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AcceptsForged(algorithm) => {
+                write!(f, "it accepts a forged signature of {algorithm}")
+            }
+            Self::NoAnswer { algorithm, why } => write!(f, "no answer for {algorithm}: {why}"),
+            Self::RefusesValid(algorithm) => {
+                write!(f, "it refuses a valid signature of {algorithm}")
+            }
+        }
+    }
+}
+
+/// Hosts for tests.
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::Cell;
+
+    use testbed::SigningKey;
+
+    use super::*;
+    use crate::jose::verifier::tests::public_key;
+
+    /// Does what Envoy does, by another library.
+    pub(in crate::jose) struct AwsLc;
+
+    impl HostCrypto for AwsLc {
+        fn verify(
+            &self,
+            hash: HashFunction,
+            key: &[u8],
+            message: &[u8],
+            signature: &[u8],
+        ) -> Result<bool, NoAnswer> {
+            let hash = match hash {
+                HashFunction::Sha256 => "sha256",
+                HashFunction::Sha384 => "sha384",
+                HashFunction::Sha512 => "sha512",
+            };
+            testbed::verify_signature(hash, key, signature, message)
+                .ok_or_else(|| NoAnswer::Failed("no such key".to_owned()))
+        }
+    }
+
+    /// Answers as [`AwsLc`] until so many questions were asked, and from then on in this way.
+    struct Turning {
+        after: usize,
+        answer: Result<bool, NoAnswer>,
+        questions: Cell<usize>,
+    }
+
+    impl Turning {
+        fn new(after: usize, answer: Result<bool, NoAnswer>) -> Self {
+            Self { after, answer, questions: Cell::new(0) }
+        }
+    }
+
+    impl HostCrypto for Turning {
+        fn verify(
+            &self,
+            hash: HashFunction,
+            key: &[u8],
+            message: &[u8],
+            signature: &[u8],
+        ) -> Result<bool, NoAnswer> {
+            let asked = self.questions.replace(self.questions.get() + 1);
+            if asked < self.after {
+                AwsLc.verify(hash, key, message, signature)
+            } else {
+                self.answer.clone()
+            }
+        }
+    }
+
+    fn failed() -> NoAnswer {
+        NoAnswer::Failed("status InternalFailure".to_owned())
+    }
+
+    #[test]
+    fn the_known_answers_are_right_and_can_be_read() {
+        for known in &KNOWN_ANSWERS {
+            let (key, signature) = (known.key().unwrap(), known.signature().unwrap());
+            let message = known.message.as_bytes();
+            assert!(PureRust.verify(known.algorithm, &key, message, &signature));
+        }
+        assert!(HostBacked::new(AwsLc).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_errs_on_any_algorithm_is_unfit() {
+        for (index, algorithm) in HostBacked::<AwsLc>::algorithms().enumerate() {
+            let (valid, forged) = (2 * index, 2 * index + 1);
+            let unfit = |after, answer| HostBacked::new(Turning::new(after, answer)).err();
+            assert_eq!(unfit(valid, Ok(false)), Some(Unfit::RefusesValid(algorithm)));
+            assert_eq!(unfit(forged, Ok(true)), Some(Unfit::AcceptsForged(algorithm)));
+            for why in [failed(), NoAnswer::Missing] {
+                for after in [valid, forged] {
+                    let expected = Some(Unfit::NoAnswer { algorithm, why: why.clone() });
+                    assert_eq!(unfit(after, Err(why.clone())), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_host_is_asked_for_rs_and_es_once_and_for_nothing_else() {
+        let asked = 2 * KNOWN_ANSWERS.len();
+        let verifier = HostBacked::new(Turning::new(usize::MAX, Err(failed()))).unwrap();
+        for algorithm in Algorithm::ALL {
+            let signer = SigningKey::generate(for_signing(algorithm), "signer");
+            let key = public_key(&signer, algorithm);
+            let signature = signer.sign_parts(b"message");
+            verifier.host.questions.set(asked);
+            assert!(verifier.verify(algorithm, &key, b"message", &signature), "{algorithm}");
+            let questions = verifier.host.questions.get() - asked;
+            let is_for_host = ["RS", "ES"].contains(&&algorithm.name()[..2]);
+            assert_eq!(questions, usize::from(is_for_host), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn the_host_sees_no_signature_of_ecdsa_that_has_not_its_length_or_range() {
+        for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Es512] {
+            let signer = SigningKey::generate(for_signing(algorithm), "signer");
+            let key = public_key(&signer, algorithm);
+            let signature = signer.sign_parts(b"message");
+            let (r, s) = signature.split_at(signature.len() / 2);
+            let (zero, all_ones) = (vec![0; r.len()], vec![0xff; r.len()]);
+            // The host says yes to everything from here on.
+            let verifier =
+                HostBacked::new(Turning::new(2 * KNOWN_ANSWERS.len(), Ok(true))).unwrap();
+            assert!(verifier.verify(algorithm, &key, b"message", &signature));
+            for wrong in [
+                [&zero, s].concat(),
+                [r, &zero].concat(),
+                [&all_ones, s].concat(),
+                [r, &all_ones].concat(),
+                [r, s, &[0]].concat(),
+                [&[0], r, s].concat(),
+                [&[0], r, &[0], s].concat(),
+                signature[1..].to_vec(),
+                signature[..signature.len() - 1].to_vec(),
+                r.to_vec(),
+                vec![],
+            ] {
+                assert!(!verifier.verify(algorithm, &key, b"message", &wrong), "{wrong:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn when_the_host_fails_later_signatures_are_verified_in_rust() {
+        for why in [failed(), NoAnswer::Missing] {
+            let host = Turning::new(2 * KNOWN_ANSWERS.len(), Err(why));
+            let verifier = HostBacked::new(host).unwrap();
+            for algorithm in Algorithm::ALL {
+                let signer = SigningKey::generate(for_signing(algorithm), "signer");
+                let key = public_key(&signer, algorithm);
+                let signature = signer.sign_parts(b"message");
+                assert!(verifier.verify(algorithm, &key, b"message", &signature), "{algorithm}");
+                assert!(!verifier.verify(algorithm, &key, b"massage", &signature), "{algorithm}");
+            }
+        }
+    }
+
+    fn for_signing(algorithm: Algorithm) -> testbed::Algorithm {
+        let mut all = testbed::Algorithm::ALL.into_iter();
+        all.find(|own| own.name() == algorithm.name()).unwrap()
+    }
+}
