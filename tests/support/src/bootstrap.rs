@@ -91,6 +91,37 @@ impl Bootstrap {
         self.tree["admin"]["address"]["socket_address"]["port_value"] = json!(port);
     }
 
+    /// Lets Envoy itself answer this path with 200, once the filters let a request pass.
+    pub fn answer_directly(&mut self, path: &str) {
+        let route = json!({
+            "match": {"path": path},
+            "direct_response": {"status": 200, "body": {"inline_string": "passed"}},
+        });
+        let host = &mut self.connection_manager()["route_config"]["virtual_hosts"][0];
+        host["routes"].as_array_mut().expect("the host has routes").insert(0, route);
+    }
+
+    /// Lets Envoy read its listeners from this file, and follow it when it is replaced. Returns
+    /// what belongs into the file, under this version.
+    pub fn move_listeners(&mut self, file: &Path, version: u64) -> Value {
+        // Envoy asks for a name as soon as it is not on its own.
+        self.tree["node"] = json!({"id": "test", "cluster": "test"});
+        self.tree["dynamic_resources"]["lds_config"] =
+            json!({"path_config_source": {"path": file}});
+        let mut listeners = self.tree["static_resources"]["listeners"].take();
+        for listener in listeners.as_array_mut().expect("there are listeners") {
+            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        }
+        json!({"version_info": version.to_string(), "resources": listeners})
+    }
+
+    /// Adds a cluster in which there is no host.
+    pub fn add_empty_cluster(&mut self, name: &str) {
+        let cluster = json!({"name": name, "type": "STATIC", "connect_timeout": "1s"});
+        let clusters = self.tree["static_resources"]["clusters"].as_array_mut();
+        clusters.expect("the configuration has clusters").push(cluster);
+    }
+
     /// Points a cluster at an address; one that is not there is added.
     pub fn set_cluster(&mut self, name: &str, address: SocketAddr) {
         let endpoints = json!({
@@ -158,6 +189,17 @@ mod tests {
         bootstrap.set_configuration_form(ConfigurationForm::StringValue);
         let text = bootstrap.plugin_configuration().as_str().expect("it is text");
         assert_eq!(serde_json::from_str::<Value>(text).expect("it is JSON"), before);
+    }
+
+    #[test]
+    fn listeners_are_moved_with_all_that_they_hold() {
+        let mut bootstrap = Bootstrap::example();
+        let before = bootstrap.tree()["static_resources"]["listeners"][0].clone();
+        let file = bootstrap.move_listeners(Path::new("listeners.json"), 3);
+        assert_eq!(file["version_info"], "3");
+        assert_eq!(file["resources"].as_array().map(Vec::len), Some(1));
+        assert_eq!(file["resources"][0]["filter_chains"], before["filter_chains"]);
+        assert!(bootstrap.tree()["static_resources"]["listeners"].is_null());
     }
 
     #[test]

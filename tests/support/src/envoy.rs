@@ -1,7 +1,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct Envoy {
     process: Process,
     admin: SocketAddr,
     client: Client,
+    listeners: Option<Listeners>,
+    workers: usize,
 }
 
 impl Envoy {
@@ -37,6 +39,31 @@ impl Envoy {
             admin_port: 0,
             workers: 1,
             component_log_level: log_level.unwrap_or_else(|_| "wasm:info".to_owned()),
+            is_updatable: false,
+        }
+    }
+
+    /// Replaces the listeners by edited ones, as a control plane does, and returns once all workers
+    /// use them. At least one listener must change. Open connections stay with what they have.
+    ///
+    /// # Panics
+    ///
+    /// When it was not started as [`updatable`](EnvoyBuilder::updatable), when Envoy refuses the
+    /// listeners, or when they are not in use within 30 s.
+    pub async fn update(&mut self, edit: impl FnOnce(&mut Bootstrap)) {
+        const TAKEN: &str = "listener_manager.listener_create_success";
+        const REFUSED: &str = "listener_manager.lds.update_rejected";
+        let (taken, refused) = (self.stat(TAKEN).await, self.stat(REFUSED).await);
+        let listeners = self.listeners.as_mut().expect("Envoy was started as updatable");
+        edit(&mut listeners.bootstrap);
+        listeners.version += 1;
+        listeners.write(self.process.directory.path());
+        let workers = u64::try_from(self.workers).expect("it is a small number");
+        let started = Instant::now();
+        while self.stat(TAKEN).await < taken.map(|taken| taken + workers) {
+            assert_eq!(self.stat(REFUSED).await, refused, "{}", self.process.log_tail());
+            assert!(started.elapsed() < START_DEADLINE, "{}", self.process.log_tail());
+            sleep(POLL).await;
         }
     }
 
@@ -153,6 +180,7 @@ pub struct EnvoyBuilder {
     admin_port: u16,
     workers: usize,
     component_log_level: String,
+    is_updatable: bool,
 }
 
 impl EnvoyBuilder {
@@ -199,6 +227,12 @@ impl EnvoyBuilder {
         self
     }
 
+    /// Lets the listeners be replaced while it runs, by [`update`](Envoy::update).
+    pub fn updatable(mut self) -> Self {
+        self.is_updatable = true;
+        self
+    }
+
     /// The port that it will listen on.
     pub fn listener_port(&self) -> u16 {
         self.port.number()
@@ -210,13 +244,14 @@ impl EnvoyBuilder {
     ///
     /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
     pub async fn start(self) -> Envoy {
-        let (process, port) = self.launch(&[]);
+        let workers = self.workers;
+        let (process, port, listeners) = self.launch(&[]);
         let client =
             Client::builder().no_proxy().build().expect("the client has nothing to object to");
         let started = Instant::now();
         loop {
             if let Some(admin) = ready(&process, &client).await {
-                return Envoy { port, process, admin, client };
+                return Envoy { port, process, admin, client, listeners, workers };
             }
             if let Some(status) = process.exit_status() {
                 panic!("Envoy did not start ({status}):\n{}", process.log_tail());
@@ -236,7 +271,7 @@ impl EnvoyBuilder {
     ///
     /// When Envoy does not exit within 30 s, or says that all was well.
     pub async fn expect_refusal(self) -> String {
-        let (process, _port) = self.launch(&[]);
+        let (process, _port, _) = self.launch(&[]);
         assert!(!process.await_exit().await.success(), "Envoy ended with success");
         process.log()
     }
@@ -247,17 +282,26 @@ impl EnvoyBuilder {
     ///
     /// When Envoy refuses it; the message ends with its log.
     pub async fn validate(self) {
-        let (process, _port) = self.launch(&["--mode", "validate"]);
+        let (process, _port, _) = self.launch(&["--mode", "validate"]);
         let status = process.await_exit().await;
         assert!(status.success(), "Envoy refuses ({status}):\n{}", process.log_tail());
     }
 
-    fn launch(mut self, mode: &[&str]) -> (Process, Port) {
-        self.bootstrap.set_listener_port(self.port.number());
-        self.bootstrap.set_admin_port(self.admin_port);
-        self.bootstrap.set_configuration_form(self.form);
+    fn launch(mut self, mode: &[&str]) -> (Process, Port, Option<Listeners>) {
         let directory = TempDir::with_prefix("mcp-federated-auth-envoy-")
             .expect("the temporary directory is writable");
+        self.bootstrap.set_listener_port(self.port.number());
+        self.bootstrap.set_admin_port(self.admin_port);
+        let listeners = self.is_updatable.then(|| Listeners {
+            bootstrap: self.bootstrap.clone(),
+            form: self.form,
+            version: 1,
+        });
+        self.bootstrap.set_configuration_form(self.form);
+        if let Some(listeners) = &listeners {
+            let file = listeners.write(directory.path());
+            self.bootstrap.move_listeners(&file, listeners.version);
+        }
         let configuration = directory.path().join("envoy.json");
         fs::write(&configuration, self.bootstrap.tree().to_string())
             .expect("the directory is ours");
@@ -286,7 +330,30 @@ impl EnvoyBuilder {
                 )
             });
         let process = Process { child: Mutex::new(child), directory };
-        (process, self.port)
+        (process, self.port, listeners)
+    }
+}
+
+/// The listeners of an Envoy that reads them from a file.
+#[derive(Debug)]
+struct Listeners {
+    /// As it was before its listeners were moved.
+    bootstrap: Bootstrap,
+    form: ConfigurationForm,
+    version: u64,
+}
+
+impl Listeners {
+    /// Replaces the file in one step, which is what Envoy waits for, and returns its path.
+    fn write(&self, directory: &Path) -> PathBuf {
+        let file = directory.join("listeners.json");
+        let next = directory.join("listeners.json.next");
+        let mut bootstrap = self.bootstrap.clone();
+        bootstrap.set_configuration_form(self.form);
+        let content = bootstrap.move_listeners(&file, self.version).to_string();
+        fs::write(&next, content).expect("the directory is ours");
+        fs::rename(&next, &file).expect("the directory is ours");
+        file
     }
 }
 

@@ -17,6 +17,8 @@ use crate::claims::{claims, now};
 use crate::port::Port;
 use crate::signing_key::{Algorithm, SigningKey};
 
+const JSON: &str = "application/json";
+
 /// An OpenID provider that does what a test tells it, while it runs.
 ///
 /// It serves its discovery document and its key set, and at `/token` an access token as plain
@@ -97,6 +99,11 @@ impl IdentityProvider {
     /// Sends this `Cache-Control` with the key set; none at first.
     pub fn set_cache_control(&self, value: impl Into<String>) {
         self.state().cache_control = Some(value.into());
+    }
+
+    /// Sends this document with this `Content-Type`, or with none; `application/json` at first.
+    pub fn set_content_type(&self, document: Document, value: Option<&str>) {
+        self.state().control(document).content_type = value.map(str::to_owned);
     }
 
     /// From now on changes each answer of this document before it is sent.
@@ -195,6 +202,16 @@ impl IdentityProvider {
         self.state().count(document)
     }
 
+    /// The time between each two requests of this document, in their order.
+    pub fn gaps(&self, document: Document) -> Vec<Duration> {
+        let requests = self.requests().into_iter();
+        let times: Vec<Instant> = requests
+            .filter(|request| request.document == Some(document))
+            .map(|request| request.at)
+            .collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
     /// The greatest number of requests of this document that were under way at once.
     pub fn most_in_flight(&self, document: Document) -> usize {
         self.state().control(document).most_in_flight
@@ -270,10 +287,14 @@ pub enum Fault {
     Delay(Duration),
     /// Announces the whole answer, sends half of it and closes.
     HalfAnswer,
+    /// Announces the whole answer, sends half of it and then nothing until the fault is taken away.
+    HalfThenHang,
     /// No answer at all until the fault is taken away.
     Hang,
     /// The right document, blown up to this many bytes; still JSON.
     Oversize(usize),
+    /// The right answer, but with this status.
+    RightBody(u16),
     /// Status 302 to this location.
     Redirect(String),
     /// The connection is reset (RST) instead of an answer.
@@ -374,7 +395,11 @@ impl State {
         for edit in &self.control(document).edits {
             edit(&mut content);
         }
-        let mut answer = Answer::new(200, "application/json", content.to_string().into_bytes());
+        let mut answer = Answer::new(200, JSON, content.to_string().into_bytes());
+        answer.headers = match &self.control(document).content_type {
+            Some(value) => vec![("content-type", value.clone())],
+            None => Vec::new(),
+        };
         if document == Document::KeySet
             && let Some(value) = &self.cache_control
         {
@@ -397,12 +422,24 @@ impl State {
 
 type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
-#[derive(Default)]
 struct Control {
     fault: Option<Fault>,
     edits: Vec<Edit>,
+    content_type: Option<String>,
     in_flight: usize,
     most_in_flight: usize,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            fault: None,
+            edits: Vec::new(),
+            content_type: Some(JSON.to_owned()),
+            in_flight: 0,
+            most_in_flight: 0,
+        }
+    }
 }
 
 impl std::fmt::Debug for Control {
@@ -476,17 +513,26 @@ async fn answer_one(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<(
         let right = || shared.state().answer(document, address);
         let answer = match fault {
             None => right(),
-            Some(Fault::Body(body)) => Answer::new(200, "application/json", body),
+            Some(Fault::Body(body)) => Answer::new(200, JSON, body),
             Some(Fault::Delay(duration)) => tokio::select! {
                 () = sleep(duration) => right(),
                 () = hung_up(&mut stream) => return Ok(()),
             },
-            Some(Fault::HalfAnswer) => return right().send_half(stream).await,
+            Some(Fault::HalfAnswer) => return right().write_half(&mut stream).await,
+            Some(Fault::HalfThenHang) => {
+                right().write_half(&mut stream).await?;
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = hung_up(&mut stream) => {}
+                }
+                return Ok(());
+            }
             Some(Fault::Hang) => tokio::select! {
                 _ = changes.changed() => continue,
                 () = hung_up(&mut stream) => return Ok(()),
             },
             Some(Fault::Oversize(bytes)) => right().padded(bytes),
+            Some(Fault::RightBody(status)) => Answer { status, ..right() },
             Some(Fault::Redirect(location)) => {
                 let mut answer = Answer::status(302);
                 answer.headers.push(("location", location));
@@ -564,10 +610,9 @@ impl Answer {
         stream.shutdown().await
     }
 
-    async fn send_half(self, mut stream: TcpStream) -> io::Result<()> {
+    async fn write_half(self, stream: &mut TcpStream) -> io::Result<()> {
         stream.write_all(self.head().as_bytes()).await?;
-        stream.write_all(&self.body[..self.body.len() / 2]).await?;
-        stream.shutdown().await
+        stream.write_all(&self.body[..self.body.len() / 2]).await
     }
 
     fn head(&self) -> String {
@@ -639,6 +684,10 @@ mod tests {
         assert_eq!(body.len(), 100_000);
         let keys: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(keys["keys"][0], provider.key().public_jwk());
+        fail(Fault::RightBody(203));
+        let answer = get(&url).await;
+        assert_eq!(answer.status(), 203);
+        assert_eq!(answer.json::<Value>().await.unwrap()["keys"], keys["keys"]);
         fail(Fault::HalfAnswer);
         assert!(get(&url).await.bytes().await.is_err());
         fail(Fault::Reset);
@@ -649,6 +698,40 @@ mod tests {
         assert_eq!(get(&url).await.status(), 200);
         assert!(asked.elapsed() >= Duration::from_millis(50));
         assert_eq!(get(&provider.metadata_url()).await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn each_document_has_its_own_content_type() {
+        let provider = IdentityProvider::start().await;
+        provider.set_content_type(Document::Discovery, None);
+        provider.set_content_type(Document::KeySet, Some("text/plain"));
+        let answer = get(&provider.metadata_url()).await;
+        assert!(!answer.headers().contains_key("content-type"), "{answer:?}");
+        assert_eq!(get(&provider.jwks_url()).await.headers()["content-type"], "text/plain");
+    }
+
+    #[tokio::test]
+    async fn gaps_lie_between_requests_of_the_same_document() {
+        let provider = IdentityProvider::start().await;
+        for url in [provider.jwks_url(), provider.metadata_url(), provider.jwks_url()] {
+            get(&url).await;
+        }
+        let requests = provider.requests();
+        assert_eq!(provider.gaps(Document::KeySet), [requests[2].at - requests[0].at]);
+        assert!(provider.gaps(Document::Discovery).is_empty());
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_may_be_all_for_long() {
+        let provider = IdentityProvider::start().await;
+        provider.fail(Document::KeySet, Fault::HalfThenHang);
+        let url = provider.jwks_url();
+        let asking = tokio::spawn(async move { get(&url).await.bytes().await });
+        provider.await_count(Document::KeySet, 1, SOON).await;
+        assert_eq!(provider.most_in_flight(Document::KeySet), 1);
+        assert!(!asking.is_finished());
+        provider.heal(Document::KeySet);
+        assert!(asking.await.unwrap().is_err());
     }
 
     #[tokio::test]

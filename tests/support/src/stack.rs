@@ -79,6 +79,16 @@ impl Stack {
         Answer::read(response).await
     }
 
+    /// Hands the plugin another configuration, made from its present one, and returns once all
+    /// workers use it for new connections.
+    ///
+    /// # Panics
+    ///
+    /// Like [`Envoy::update`].
+    pub async fn reconfigure(&mut self, edit: impl FnOnce(&mut Value)) {
+        self.envoy.update(|bootstrap| edit(bootstrap.plugin_configuration())).await;
+    }
+
     /// Begins a session of the official MCP client, or says why it could not.
     pub async fn session(&self, token: &str) -> Result<McpSession, String> {
         McpSession::open(&self.url(), Some(token)).await
@@ -121,6 +131,11 @@ impl StackBuilder {
     /// Runs so many worker threads; one at first.
     pub fn workers(self, workers: usize) -> Self {
         self.envoy(|envoy| envoy.workers(workers))
+    }
+
+    /// Lets the plugin be configured anew while Envoy runs; see [`Stack::reconfigure`].
+    pub fn updatable(self) -> Self {
+        self.envoy(EnvoyBuilder::updatable)
     }
 
     /// Edits the plugin's configuration, which holds the real addresses by then.
