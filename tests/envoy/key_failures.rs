@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::{Document, Fault, IdentityProvider, Stack};
+use testbed::{Algorithm, Document, Fault, IdentityProvider, Stack, with_one_worker_and_with_four};
 
 use crate::support::{
-    SOON, add_providers, assert_none, assert_refusal, assert_vm_lives, call_until,
-    faults_of_refusal, named,
+    SOON, add_providers, assert_none, assert_refusal, assert_vm_lives, call_together, call_until,
+    counts, faults_of_refusal, named, token_of, with_keys,
 };
 
 /// What the contract allows a request to wait: `timeout` of one second, and two more.
@@ -26,13 +26,15 @@ async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
     use Document::{Discovery, KeySet};
     let too_long = 300 * 1024;
     let elsewhere = stranger.jwks_url();
-    let faults: [(&str, Document, Fault, &str); 17] = [
+    let faults: [(&str, Document, Fault, &str); 23] = [
         ("metadata-500", Discovery, Fault::Status(500), "status 500"),
         ("metadata-404", Discovery, Fault::Status(404), "status 404"),
         ("metadata-redirects", Discovery, Fault::Redirect(stranger.metadata_url()), "status 302"),
         ("metadata-hangs", Discovery, Fault::Hang, "timeout"),
         ("metadata-resets", Discovery, Fault::Reset, "reset"),
         ("metadata-half", Discovery, Fault::HalfAnswer, ""),
+        ("metadata-half-and-hangs", Discovery, Fault::HalfThenHang, "timeout"),
+        ("metadata-203", Discovery, Fault::RightBody(203), "status 203"),
         ("metadata-too-long", Discovery, Fault::Oversize(too_long), "keys.max_body"),
         ("metadata-html", Discovery, Fault::Body(b"<html></html>".to_vec()), "not JSON"),
         ("metadata-empty", Discovery, Fault::Body(Vec::new()), "not JSON"),
@@ -40,6 +42,10 @@ async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
         ("keys-500", KeySet, Fault::Status(500), "status 500"),
         ("keys-redirect", KeySet, Fault::Redirect(elsewhere), "status 302"),
         ("keys-hang", KeySet, Fault::Hang, "timeout"),
+        ("keys-reset", KeySet, Fault::Reset, "reset"),
+        ("keys-half", KeySet, Fault::HalfAnswer, ""),
+        ("keys-half-and-hang", KeySet, Fault::HalfThenHang, "timeout"),
+        ("keys-203", KeySet, Fault::RightBody(203), "status 203"),
         ("keys-too-long", KeySet, Fault::Oversize(too_long), "keys.max_body"),
         ("keys-not-json", KeySet, Fault::Body(b"{\"keys\":[".to_vec()), "not a JSON Web Key Set"),
         ("keys-empty", KeySet, Fault::Body(b"{\"keys\":[]}".to_vec()), "no key"),
@@ -90,122 +96,186 @@ fn configuration(case: &Case) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
-    let stranger = IdentityProvider::start().await;
-    let mut cases = cases(&stranger).await;
-    let configurations: Vec<Value> = cases.iter().map(configuration).collect();
-    let mut builder = Stack::builder()
-        .workers(2)
-        .configure(|own| add_providers(own, configurations))
-        .cluster("stranger", stranger.address());
-    for case in &cases {
-        builder = builder.cluster(case.name, case.provider.address());
-    }
-    let stack = builder.start().await;
-    let tokens: Vec<String> = cases
-        .iter()
-        .map(|case| case.provider.token(&case.provider.claims(Stack::AUDIENCE)))
-        .collect();
-
-    // All at once: no source waits for another one.
-    let calls = tokens.iter().map(|token| {
-        let request = stack.request().bearer_auth(token);
-        tokio::spawn(async move {
-            let asked = Instant::now();
-            let answer = testbed::Answer::read(request.send().await.expect("Envoy answers")).await;
-            (answer, asked.elapsed())
-        })
-    });
-    let calls: Vec<_> = calls.collect();
-    let mut faults = Vec::new();
-    for (case, call) in cases.iter().zip(calls) {
-        let (answer, waited) = call.await.unwrap();
-        faults.extend(named(case.name, faults_of_refusal(&answer, "keys_unavailable")));
-        if waited > LONGEST_WAIT {
-            faults.push(format!("{}: answered after {waited:?}", case.name));
+    with_one_worker_and_with_four(|workers| async move {
+        /// Of each provider.
+        const CALLS: usize = 4;
+        let stranger = IdentityProvider::start().await;
+        let mut cases = cases(&stranger).await;
+        let configurations: Vec<Value> = cases.iter().map(configuration).collect();
+        let mut builder = Stack::builder()
+            .workers(workers)
+            .configure(|own| add_providers(own, configurations))
+            .cluster("stranger", stranger.address());
+        for case in &cases {
+            builder = builder.cluster(case.name, case.provider.address());
         }
-        let seconds: u64 = answer.header("retry-after").parse().unwrap_or_default();
-        if !(1..=5).contains(&seconds) {
-            faults.push(format!("{}: Retry-After {seconds}", case.name));
-        }
-    }
-    let log = stack.envoy.log();
-    for case in &cases {
-        let about = |line: &&str| {
-            line.contains("[warning]") && line.contains(&format!("provider {}:", case.name))
-        };
-        let lines: Vec<&str> = log.lines().filter(about).collect();
-        if !lines.iter().any(|line| line.contains(&case.cause)) {
-            faults.push(format!("{}: the log does not say {:?}: {lines:?}", case.name, case.cause));
-        }
-    }
-    assert_none(&faults);
-    assert_eq!(stack.server.count(), 0);
-    assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
+        let stack = builder.start().await;
+        let tokens: Vec<String> = cases
+            .iter()
+            .map(|case| case.provider.token(&case.provider.claims(Stack::AUDIENCE)))
+            .collect();
 
-    // A provider that is well was never held up by the others.
-    assert_eq!(stack.call(&stack.token()).await.status, 200);
-
-    for case in &mut cases {
-        for document in [Document::Discovery, Document::KeySet] {
-            case.provider.heal(document);
-            case.provider.undo_edits(document);
-        }
-        case.provider.start_again();
-    }
-    for (case, token) in cases.iter().zip(&tokens) {
-        let answer = call_until(&stack, token, 200, SOON).await;
-        assert_eq!(answer.whoami()["x-mcp-provider"], case.name);
-        for document in [Document::Discovery, Document::KeySet] {
-            assert!(case.provider.most_in_flight(document) <= 1, "{}", case.name);
-        }
-    }
-    assert_vm_lives(&stack).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_envoy_does_not_know_is_named_in_the_log() {
-    let stack = Stack::builder()
-        .configure(|configuration| configuration["providers"][0]["cluster"] = json!("nowhere"))
-        .start()
-        .await;
-    let asked = Instant::now();
-    let answer = stack.call_refused(&stack.token()).await;
-    assert_refusal(&answer, "keys_unavailable");
-    assert!(asked.elapsed() < LONGEST_WAIT);
-    let log = stack.envoy.log();
-    let named = |line: &str| line.contains("provider demo:") && line.contains("nowhere");
-    assert!(log.lines().any(named), "{log}");
-    assert!(stack.provider.requests().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_set_that_fails_after_its_metadata_is_looked_for_anew() {
-    // The key set moves while it fails: its address is not believed for longer than it works.
-    let provider = IdentityProvider::start().await;
-    let moved = IdentityProvider::start().await;
-    let stack = Stack::builder()
-        .provider(provider)
-        .cluster("moved", moved.address())
-        .configure({
-            let address = moved.address().to_string();
-            move |configuration| {
-                let provider = &mut configuration["providers"][0];
-                let own = provider["issuer"].as_str().unwrap().replace("http://", "");
-                provider["clusters"] = json!({own: "identity_provider", address: "moved"});
-                provider.as_object_mut().unwrap().remove("cluster");
-                configuration["keys"] = json!({"timeout": "1s", "max_age": "2s"});
+        // All at once, and some for each worker: no source waits for another one.
+        let calls =
+            cases.iter().zip(&tokens).cycle().take(CALLS * cases.len()).map(|(case, token)| {
+                let request = stack.request().bearer_auth(token);
+                let call = tokio::spawn(async move {
+                    let asked = Instant::now();
+                    let answer =
+                        testbed::Answer::read(request.send().await.expect("Envoy answers")).await;
+                    (answer, asked.elapsed())
+                });
+                (case, call)
+            });
+        let calls: Vec<_> = calls.collect();
+        let mut faults = Vec::new();
+        for (case, call) in calls {
+            let (answer, waited) = call.await.unwrap();
+            faults.extend(named(case.name, faults_of_refusal(&answer, "keys_unavailable")));
+            if waited > LONGEST_WAIT {
+                faults.push(format!("{}: answered after {waited:?}", case.name));
             }
-        })
-        .start()
-        .await;
-    assert_eq!(stack.call(&stack.token()).await.status, 200);
-    let new = moved.key();
-    let url = moved.jwks_url();
-    stack.provider.edit(Document::Discovery, move |document| document["jwks_uri"] = json!(url));
-    stack.provider.fail(Document::KeySet, Fault::Status(404));
-    let token = new.with_kid("key-1").token(&stack.claims());
-    let answer = call_until(&stack, &token, 200, SOON).await;
-    assert_eq!(answer.whoami()["x-mcp-provider"], "demo");
+            let seconds: u64 = answer.header("retry-after").parse().unwrap_or_default();
+            if !(1..=5).contains(&seconds) {
+                faults.push(format!("{}: Retry-After {seconds}", case.name));
+            }
+        }
+        let log = stack.envoy.log();
+        for case in &cases {
+            let about = |line: &&str| {
+                line.contains("[warning]") && line.contains(&format!("provider {}:", case.name))
+            };
+            let lines: Vec<&str> = log.lines().filter(about).collect();
+            if !lines.iter().any(|line| line.contains(&case.cause)) {
+                faults.push(format!(
+                    "{}: the log does not say {:?}: {lines:?}",
+                    case.name, case.cause
+                ));
+            }
+        }
+        assert_none(&faults);
+        assert_eq!(stack.server.count(), 0);
+        assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
+
+        // A provider that is well was never held up by the others.
+        assert_eq!(stack.call(&stack.token()).await.status, 200);
+
+        for case in &mut cases {
+            for document in [Document::Discovery, Document::KeySet] {
+                case.provider.heal(document);
+                case.provider.undo_edits(document);
+            }
+            case.provider.start_again();
+        }
+        for (case, token) in cases.iter().zip(&tokens) {
+            let answer = call_until(&stack, token, 200, SOON).await;
+            assert_eq!(answer.whoami()["x-mcp-provider"], case.name);
+            for document in [Document::Discovery, Document::KeySet] {
+                assert!(case.provider.most_in_flight(document) <= 1, "{}", case.name);
+            }
+        }
+        assert_vm_lives(&stack).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_not_there_or_has_no_host_is_named_in_the_log() {
+    with_one_worker_and_with_four(|workers| async move {
+        let names = ["nowhere", "empty"];
+        let providers = [IdentityProvider::start().await, IdentityProvider::start().await];
+        let configured: Vec<Value> = names
+            .iter()
+            .zip(&providers)
+            .map(|(name, provider)| {
+                json!({
+                    "name": name, "issuer": provider.issuer(), "cluster": name,
+                    "client_ids": [Stack::AUDIENCE], "metadata_url": provider.metadata_url(),
+                    "keys": {"timeout": "1s"},
+                })
+            })
+            .collect();
+        let stack = Stack::builder()
+            .workers(workers)
+            .configure(|own| add_providers(own, configured))
+            .edit(|bootstrap| bootstrap.add_empty_cluster("empty"))
+            .start()
+            .await;
+        for (name, provider) in names.iter().zip(&providers) {
+            let asked = Instant::now();
+            for answer in call_together(&stack, vec![token_of(provider); 20]).await {
+                assert_refusal(&answer, "keys_unavailable");
+            }
+            assert!(asked.elapsed() < LONGEST_WAIT, "{name}: {:?}", asked.elapsed());
+            let log = stack.envoy.log();
+            let in_log = |line: &str| line.matches(name).count() >= 2;
+            assert!(log.lines().any(in_log), "the provider and its cluster, {name}: {log}");
+            assert!(provider.requests().is_empty());
+        }
+        assert_vm_lives(&stack).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_set_that_moved_is_looked_for_anew() {
+    with_one_worker_and_with_four(|workers| async move {
+        // Its address is not believed for longer than it works.
+        let provider = IdentityProvider::start().await;
+        let moved = IdentityProvider::start().await;
+        let stack = Stack::builder()
+            .workers(workers)
+            .provider(provider)
+            .cluster("moved", moved.address())
+            .configure({
+                let address = moved.address().to_string();
+                move |configuration| {
+                    let provider = &mut configuration["providers"][0];
+                    let own = provider["issuer"].as_str().unwrap().replace("http://", "");
+                    provider["clusters"] = json!({own: "identity_provider", address: "moved"});
+                    provider.as_object_mut().unwrap().remove("cluster");
+                    configuration["keys"] = json!({"timeout": "1s", "max_age": "2s"});
+                }
+            })
+            .start()
+            .await;
+        let old = stack.token();
+        assert_eq!(stack.call(&old).await.status, 200);
+        let token = moved.rotate(Algorithm::Es256).token(&stack.claims());
+        let url = moved.jwks_url();
+        stack.provider.edit(Document::Discovery, move |document| document["jwks_uri"] = json!(url));
+        stack.provider.fail(Document::KeySet, Fault::Status(404));
+        let answer = call_until(&stack, &token, 200, SOON).await;
+        assert_eq!(answer.whoami()["x-mcp-provider"], "demo");
+        // What is published there counts, and what was published here does not.
+        assert_refusal(&stack.call_refused(&old).await, "unknown_kid");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_fail_do_not_matter_while_the_known_key_set_answers() {
+    with_one_worker_and_with_four(|workers| async move {
+        let stack = with_keys(workers, json!({"timeout": "1s", "max_age": "1s"})).start().await;
+        let known = stack.token();
+        assert_eq!(stack.call(&known).await.status, 200);
+        stack.provider.fail(Document::Discovery, Fault::Reset);
+        // The address of the key set is doubted once it fails.
+        stack.provider.fail(Document::KeySet, Fault::Status(503));
+        let discoveries = stack.provider.count(Document::Discovery);
+        stack.provider.await_count(Document::Discovery, discoveries + 1, SOON).await;
+        assert_eq!(stack.call(&known).await.status, 200);
+        let new = stack.provider.rotate(Algorithm::Es256);
+        stack.provider.heal(Document::KeySet);
+        let asked = Instant::now();
+        while stack.call(&known).await.status == 200 {
+            assert!(asked.elapsed() < SOON, "the key set is not asked for again");
+        }
+        let answer = stack.call(&new.token(&stack.claims())).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_refusal(&stack.call_refused(&known).await, "unknown_kid");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,17 +293,49 @@ async fn a_source_that_is_slow_but_in_time_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_fails_is_not_hammered() {
-    let provider = IdentityProvider::start().await;
-    provider.fail(Document::Discovery, Fault::Status(500));
-    let stack = Stack::builder().workers(2).provider(provider).start().await;
-    // Retries come after one second, two and four, each a quarter less at the most.
-    while stack.provider.count(Document::Discovery) < 3 {
-        let answer = stack.call_refused(&stack.token()).await;
-        assert_refusal(&answer, "keys_unavailable");
-    }
-    let times: Vec<Instant> = stack.provider.requests().iter().map(|request| request.at).collect();
-    let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(gaps[0] >= Duration::from_millis(740), "{gaps:?}");
-    assert!(gaps[1] >= Duration::from_millis(1490), "{gaps:?}");
-    assert_eq!(stack.provider.most_in_flight(Document::Discovery), 1);
+    with_one_worker_and_with_four(|workers| async move {
+        let provider = IdentityProvider::start().await;
+        provider.fail(Document::Discovery, Fault::Status(500));
+        let stack = Stack::builder().workers(workers).provider(provider).start().await;
+        while stack.provider.count(Document::Discovery) < 4 {
+            let answers = call_together(&stack, vec![stack.token(); 10]).await;
+            answers.iter().for_each(|answer| assert_refusal(answer, "keys_unavailable"));
+        }
+        // Each pause is a quarter less at the most.
+        let gaps = stack.provider.gaps(Document::Discovery);
+        for (gap, seconds) in gaps.iter().zip([1, 2, 4]) {
+            let least = Duration::from_secs(seconds) * 3 / 4 - Duration::from_millis(10);
+            assert!(*gap >= least, "{seconds} s: {gaps:?}");
+        }
+        assert_eq!(stack.provider.most_in_flight(Document::Discovery), 1);
+        assert_eq!(stack.provider.count(Document::KeySet), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() {
+    with_one_worker_and_with_four(|workers| async move {
+        /// The longest pause while no keys are held, and a second for what comes on top.
+        const LONGEST: Duration = Duration::from_secs(5 + 1);
+        let mut provider = IdentityProvider::start().await;
+        provider.stop().await;
+        let mut stack = Stack::builder().workers(workers).provider(provider).start().await;
+        // After four failures the pause is as long as it gets; without that bound, longer.
+        let asked = Instant::now();
+        let failed = "cluster.identity_provider.upstream_cx_connect_fail";
+        while stack.envoy.stat(failed).await < Some(4) {
+            assert!(asked.elapsed() < SOON, "it is not tried again");
+            let answer = stack.call_refused(&stack.token()).await;
+            assert_refusal(&answer, "keys_unavailable");
+        }
+        // By itself: nobody calls.
+        stack.provider.start_again();
+        stack.provider.await_count(Document::KeySet, 1, LONGEST).await;
+        for answer in call_together(&stack, vec![stack.token(); 20]).await {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        assert_eq!(counts(&stack.provider), [1, 1]);
+    })
+    .await;
 }

@@ -11,7 +11,7 @@ use testbed::{Algorithm, Document, Fault, IdentityProvider, SigningKey, Stack};
 
 use crate::support::{
     add_providers, assert_tokens_accepted, assert_tokens_refused, base64url, claims_of, issuer_of,
-    static_provider, with, without,
+    static_provider, token_of, with, without,
 };
 
 /// The configuration of a provider whose keys are fetched.
@@ -170,6 +170,58 @@ async fn a_key_set_with_bad_elements_serves_the_good_ones() {
     let stack = Stack::builder().provider(provider).start().await;
     let keys = stack.provider.keys();
     let cases = keys.iter().map(|key| (key.kid(), key.token(&stack.claims())));
+    assert_tokens_accepted(&stack, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_without_alg_or_kid_verify_what_fits_them() {
+    let provider = IdentityProvider::start().await;
+    let keys = [
+        SigningKey::generate(Algorithm::Rs256, "rsa"),
+        SigningKey::generate(Algorithm::Es256, "ec"),
+        SigningKey::generate(Algorithm::EdDsa, "ed"),
+    ];
+    provider.set_keys(keys.clone());
+    provider.edit(Document::KeySet, |document| {
+        for key in document["keys"].as_array_mut().expect("there are keys") {
+            for member in ["alg", "kid", "use"] {
+                key.as_object_mut().expect("it is a key").remove(member);
+            }
+        }
+    });
+    let stack = Stack::builder().provider(provider).start().await;
+    let mut cases = Vec::new();
+    for key in &keys {
+        let nameless = key.sign(&without(&key.header(), "kid"), &stack.claims());
+        cases.push((format!("{} without kid", key.algorithm()), nameless));
+        cases.push((key.kid().to_owned(), key.token(&stack.claims())));
+    }
+    let as_ps256 = keys[0].with_algorithm(Algorithm::Ps256).token(&stack.claims());
+    cases.push(("another algorithm of its type".to_owned(), as_ps256));
+    assert_tokens_accepted(&stack, cases).await;
+    let stranger = SigningKey::generate(Algorithm::Es256, "ec").token(&stack.claims());
+    assert_tokens_refused(&stack, [("a stranger", stranger, "bad_signature")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_may_have_any_content_type() {
+    let types = [None, Some("text/plain"), Some("application/jwk-set+json"), Some("text/html")];
+    let mut providers = Vec::new();
+    let mut builder = Stack::builder();
+    for (number, content_type) in types.into_iter().enumerate() {
+        let provider = IdentityProvider::start().await;
+        provider.set_content_type(Document::Discovery, content_type);
+        provider.set_content_type(Document::KeySet, content_type);
+        let name = format!("provider-{number}");
+        let fields = json!({"metadata_url": provider.metadata_url(), "cluster": name});
+        let configured = remote(&name, &provider, fields);
+        builder = builder
+            .cluster(&name, provider.address())
+            .configure(|own| add_providers(own, [configured]));
+        providers.push((format!("{content_type:?}"), provider));
+    }
+    let stack = builder.start().await;
+    let cases = providers.iter().map(|(name, provider)| (name, token_of(provider)));
     assert_tokens_accepted(&stack, cases).await;
 }
 

@@ -6,7 +6,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use testbed::{Answer, Bootstrap, RawAnswer, SigningKey, Stack};
+use testbed::{
+    Answer, Bootstrap, Document, IdentityProvider, KeptConnection, RawAnswer, SigningKey, Stack,
+    StackBuilder,
+};
 
 /// The deadline of everything that should happen soon.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -213,6 +216,75 @@ pub fn add_listener(bootstrap: &mut Bootstrap, port: u16, configure: impl FnOnce
     listener["address"]["socket_address"]["port_value"] = json!(port);
     listeners.as_array_mut().expect("there are listeners").push(listener);
     *bootstrap.plugin_configuration() = original;
+}
+
+/// So many workers, and these settings of the life of keys.
+pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
+    Stack::builder().workers(workers).configure(move |configuration| configuration["keys"] = keys)
+}
+
+/// The path that [`with_direct_answers`] lets Envoy answer itself.
+pub const DIRECT: &str = "/direct";
+
+/// Adds a path for many requests, behind the plugin but with no MCP server.
+pub fn with_direct_answers(builder: StackBuilder) -> StackBuilder {
+    builder.edit(|bootstrap| bootstrap.answer_directly(DIRECT))
+}
+
+/// Opens connections until each worker has at least two.
+pub async fn connections_to_all_workers(stack: &Stack, workers: usize) -> Vec<KeptConnection> {
+    let asked = Instant::now();
+    let mut connections = Vec::new();
+    loop {
+        let accepted = stack.envoy.connections_per_worker().await;
+        assert_eq!(accepted.len(), workers);
+        if accepted.iter().all(|count| *count >= 2) {
+            return connections;
+        }
+        assert!(asked.elapsed() < SOON, "{accepted:?}");
+        let connection = KeptConnection::open(stack.envoy.address()).await;
+        connections.push(connection.expect("Envoy accepts connections"));
+    }
+}
+
+/// Calls [`DIRECT`] with this token on a connection that stays open.
+pub async fn call_on(connection: &mut KeptConnection, token: &str) -> Answer {
+    let answer = connection.get(DIRECT, token).await.expect("Envoy answers");
+    assert!(connection.is_open(), "{answer:?}");
+    parsed(&answer)
+}
+
+/// Sends all tokens at once.
+pub async fn call_together(stack: &Stack, tokens: Vec<String>) -> Vec<Answer> {
+    let calls: Vec<_> = tokens
+        .into_iter()
+        .map(|token| {
+            let request = stack.request().bearer_auth(token);
+            tokio::spawn(async { Answer::read(request.send().await.expect("Envoy answers")).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.expect("the call ends"));
+    }
+    answers
+}
+
+/// How often the discovery document and the key set were asked for.
+pub fn counts(provider: &IdentityProvider) -> [usize; 2] {
+    [Document::Discovery, Document::KeySet].map(|document| provider.count(document))
+}
+
+/// No two workers ever ask at the same time.
+pub fn assert_one_at_a_time(provider: &IdentityProvider) {
+    for document in [Document::Discovery, Document::KeySet] {
+        assert!(provider.most_in_flight(document) <= 1, "{document:?}");
+    }
+}
+
+/// A token of this provider that it would be accepted with.
+pub fn token_of(provider: &IdentityProvider) -> String {
+    provider.token(&provider.claims(Stack::AUDIENCE))
 }
 
 /// Lets Envoy close connections without waiting a second for the client to do so: for tests with

@@ -1,0 +1,115 @@
+//! A key that its provider publishes no longer. Each worker is asked, over connections that stay
+//! with it.
+
+use std::time::Instant;
+
+use serde_json::json;
+use testbed::{Algorithm, SigningKey, Stack, with_one_worker_and_with_four};
+
+use crate::support::{
+    SOON, assert_refusal, call_on, connections_to_all_workers, counts, with_direct_answers,
+    with_keys,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_a_withdrawn_key_was_refused_no_worker_accepts_it() {
+    with_one_worker_and_with_four(|workers| async move {
+        let builder = with_direct_answers(with_keys(workers, json!({"max_age": "2s"})));
+        let stack = builder.start().await;
+        let mut connections = connections_to_all_workers(&stack, workers).await;
+        for round in 0..3 {
+            let withdrawn = stack.token();
+            for connection in &mut connections {
+                let answer = call_on(connection, &withdrawn).await;
+                assert_eq!(answer.status, 200, "round {round}: {answer:?}");
+            }
+            let new = stack.provider.rotate(Algorithm::Rs256).token(&stack.claims());
+            let asked = Instant::now();
+            // One call after the other, so that there is an order among them.
+            let mut refused = 0;
+            while refused < 3 * connections.len() {
+                assert!(asked.elapsed() < SOON, "the withdrawn key still serves");
+                for (number, connection) in connections.iter_mut().enumerate() {
+                    let answer = call_on(connection, &withdrawn).await;
+                    if answer.status == 200 {
+                        assert_eq!(refused, 0, "round {round}, connection {number}: passed again");
+                    } else {
+                        assert_refusal(&answer, "unknown_kid");
+                        refused += 1;
+                    }
+                }
+            }
+            for connection in &mut connections {
+                assert_eq!(call_on(connection, &new).await.status, 200);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_one_worker_fetched_counts_in_all_at_once() {
+    with_one_worker_and_with_four(|workers| async move {
+        let builder = with_direct_answers(with_keys(workers, json!({"refresh_cooldown": "1s"})));
+        let stack = builder.start().await;
+        let mut connections = connections_to_all_workers(&stack, workers).await;
+        for connection in &mut connections {
+            assert_eq!(call_on(connection, &stack.token()).await.status, 200);
+        }
+        let withdrawn = stack.token();
+        let kept = SigningKey::generate(Algorithm::Es256, "kept");
+        stack.provider.set_keys([kept.clone()]);
+        // Its worker fetches the set for it, and publishes it before it answers.
+        let kept = kept.token(&stack.claims());
+        assert_eq!(call_on(&mut connections[0], &kept).await.status, 200);
+        for connection in &mut connections {
+            let answer = call_on(connection, &withdrawn).await;
+            assert_refusal(&answer, "unknown_kid");
+            let answer = call_on(connection, &kept).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_under_the_old_kid_is_taken_over_by_all_workers() {
+    with_one_worker_and_with_four(|workers| async move {
+        let builder = with_direct_answers(with_keys(workers, json!({"max_age": "1s"})));
+        let stack = builder.start().await;
+        let mut connections = connections_to_all_workers(&stack, workers).await;
+        let old = stack.provider.key();
+        let old_token = old.token(&stack.claims());
+        for connection in &mut connections {
+            assert_eq!(call_on(connection, &old_token).await.status, 200);
+        }
+        stack.provider.set_keys([SigningKey::generate(Algorithm::Rs256, old.kid())]);
+        let new_token = stack.token();
+        let asked = Instant::now();
+        while call_on(&mut connections[0], &new_token).await.status != 200 {
+            assert!(asked.elapsed() < SOON, "the new key is not taken over");
+        }
+        for connection in &mut connections {
+            let answer = call_on(connection, &old_token).await;
+            assert_refusal(&answer, "bad_signature");
+            assert_eq!(call_on(connection, &new_token).await.status, 200);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_there_are_not_fetched_again() {
+    with_one_worker_and_with_four(|workers| async move {
+        let builder = with_direct_answers(Stack::builder().workers(workers));
+        let stack = builder.start().await;
+        let mut connections = connections_to_all_workers(&stack, workers).await;
+        for _ in 0..5 {
+            for connection in &mut connections {
+                assert_eq!(call_on(connection, &stack.token()).await.status, 200);
+            }
+        }
+        assert_eq!(counts(&stack.provider), [1, 1]);
+    })
+    .await;
+}
