@@ -1,0 +1,60 @@
+//! Sources that fail for minutes.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testbed::{Document, Fault, IdentityProvider, with_one_worker_and_with_four};
+
+use crate::support::{SOON, clients, with_keys, with_provider};
+
+/// A hundred and twenty lifetimes of a set.
+const LASTS: Duration = Duration::from_secs(120);
+/// What a busy machine may add to a pause until the next try arrives.
+const MARGIN: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_keys_serve_through_an_outage_of_minutes_while_tries_grow_rare() {
+    with_one_worker_and_with_four(|workers| async move {
+        let refuses = IdentityProvider::start().await;
+        let hangs = IdentityProvider::start().await;
+        let builder = with_keys(workers, json!({"max_age": "1s"}));
+        let builder = with_provider(builder, "refuses", &refuses);
+        let mut stack = with_provider(builder, "hangs", &hangs).start().await;
+        for provider in [&stack.provider, &refuses, &hangs] {
+            provider.await_count(Document::KeySet, 2, SOON).await;
+            provider.await_idle(Document::KeySet, SOON).await;
+        }
+        for document in [Document::Discovery, Document::KeySet] {
+            refuses.fail(document, Fault::Status(500));
+            hangs.fail(document, Fault::Hang);
+        }
+        stack.provider.stop().await;
+        refuses.clear_log();
+
+        let load = clients(&stack, 30, &[&stack.provider, &refuses, &hangs]);
+        tokio::time::sleep(LASTS).await;
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report:?}");
+        let served = stack.envoy.connections_per_worker().await;
+        assert!(served.iter().all(|connections| *connections > 100), "{served:?}");
+
+        let pauses = pauses_between_tries(&refuses);
+        println!("{workers} workers: {pauses:?}");
+        for (pause, seconds) in pauses.iter().zip([1, 2, 4, 8, 16, 32, 60]) {
+            let whole = Duration::from_secs(seconds);
+            let least = whole * 3 / 4 - Duration::from_millis(20);
+            let bounds = least..=whole + MARGIN;
+            assert!(bounds.contains(pause), "not {seconds} s but {pause:?}: {pauses:?}");
+        }
+        // Six last for 63 s at the most, but for the margin, and eight for 137 s at least.
+        assert!((6..=7).contains(&pauses.len()), "{pauses:?}");
+    })
+    .await;
+}
+
+/// A try may ask for both documents, one after the other.
+fn pauses_between_tries(provider: &IdentityProvider) -> Vec<Duration> {
+    let times: Vec<Instant> = provider.requests().iter().map(|request| request.at).collect();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.filter(|gap| *gap > Duration::from_millis(300)).collect()
+}

@@ -1,0 +1,62 @@
+//! What several files build in the same way.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{IdentityProvider, Load, LoadPlan, Stack, StackBuilder};
+
+/// The deadline of everything that should happen soon.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// A path that Envoy answers itself, behind the plugin but with no MCP server.
+const DIRECT: &str = "/direct";
+
+/// So many workers, and these settings of the life of keys.
+pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
+    Stack::builder()
+        .workers(workers)
+        .configure(move |configuration| configuration["keys"] = keys)
+        .edit(|bootstrap| bootstrap.answer_directly(DIRECT))
+}
+
+/// Adds a provider under this name.
+pub fn with_provider(
+    builder: StackBuilder,
+    name: &str,
+    provider: &IdentityProvider,
+) -> StackBuilder {
+    let configured = json!({
+        "name": name,
+        "issuer": provider.issuer(),
+        "client_ids": [Stack::AUDIENCE],
+        "metadata_url": provider.metadata_url(),
+        "cluster": name,
+    });
+    builder.cluster(name, provider.address()).configure(|configuration| {
+        configuration["providers"].as_array_mut().expect("there are providers").push(configured);
+    })
+}
+
+/// A few clients that connect anew for each request, and so come to all workers. Each request has
+/// a token of its own, of each of these providers in turn.
+pub fn clients(stack: &Stack, rate: u32, providers: &[&IdentityProvider]) -> Load {
+    let minters = providers.iter().map(|provider| (provider.key(), provider.issuer()));
+    let minters: Vec<_> = minters.collect();
+    let plan = LoadPlan { connections: 10, rate, reconnects: true, ..plan(stack) };
+    Load::start(&plan, move |number| {
+        let index = usize::try_from(number).expect("it is a small number") % minters.len();
+        let (key, issuer) = &minters[index];
+        key.token(&testbed::claims(issuer, Stack::AUDIENCE)).into()
+    })
+}
+
+/// Requests to [`DIRECT`] over connections that stay open.
+pub fn plan(stack: &Stack) -> LoadPlan {
+    LoadPlan {
+        address: stack.envoy.address(),
+        path: DIRECT.to_owned(),
+        connections: 50,
+        rate: 100,
+        reconnects: false,
+    }
+}
