@@ -206,7 +206,7 @@ fn foreign_state() -> impl Strategy<Value = String> {
     (numbers, prop_oneof![Just(METADATA), Just("x"), Just("")]).prop_map(|(numbers, url)| {
         let (a, b, c, d, e) = numbers;
         json!({
-            "lease": {"holder": a, "taken": b},
+            "lease": {"holder": a, "taken": b, "timeout": c},
             "failure": {"count": e, "at": d, "retry_at": a, "cause": "x"},
             "unknown_key_fetch": b,
             "discovered": {"key_set_url": url, "at": c, "is_doubtful": false},

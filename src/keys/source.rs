@@ -63,11 +63,10 @@ impl RemoteSource {
     }
 
     /// A digest of everything that decides what is fetched and from whom: sources with the same
-    /// digest share their keys, others never do. How long a set is used is for each to decide, so a
-    /// configuration that changes only that keeps the keys.
+    /// digest share their keys, others never do. Times are for each to decide, so a configuration
+    /// that changes only those keeps the keys.
     pub(super) fn fingerprint(&self) -> String {
-        let KeySettings { timeout, max_body, .. } = &self.settings;
-        let identity = (&self.issuer, &self.start, &self.clusters, timeout, max_body);
+        let identity = (&self.issuer, &self.start, &self.clusters, self.settings.max_body);
         // Strings and numbers only: this cannot fail.
         let digest = Sha256::digest(serde_json::to_vec(&identity).unwrap_or_default());
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()

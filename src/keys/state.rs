@@ -30,6 +30,8 @@ pub(super) struct KeyState {
 struct Lease {
     holder: u64,
     taken: UnixTime,
+    /// How long the holder's fetch may take, in milliseconds.
+    timeout: u64,
 }
 
 /// The fetches that failed since the last that did not.
@@ -135,9 +137,13 @@ impl Published {
 impl Lease {
     /// How long a lease outlives the time-out of the fetch.
     const MARGIN: Duration = Duration::from_secs(2);
+    /// Longest time-out of another configuration that is respected, if the own one is not longer:
+    /// whoever wrote this blocks nobody for good.
+    const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
     fn expires(&self, settings: &KeySettings) -> UnixTime {
-        self.taken + settings.timeout + Self::MARGIN
+        let longest = settings.timeout.max(Self::LONGEST_TIMEOUT);
+        self.taken + Duration::from_millis(self.timeout).min(longest) + Self::MARGIN
     }
 }
 
@@ -171,7 +177,8 @@ impl KeyState {
             return None;
         }
         let mut next = self.clone();
-        next.lease = Some(Lease { holder, taken: now });
+        let timeout = u64::try_from(settings.timeout.as_millis()).unwrap_or(u64::MAX);
+        next.lease = Some(Lease { holder, taken: now, timeout });
         if let Demand::UnknownKey { .. } = demand {
             next.unknown_key_fetch = Some(now);
         }
@@ -425,6 +432,20 @@ mod tests {
         assert!(taken.failed(ME, "", &SETTINGS, 0, at(8)).is_none());
         assert!(taken.succeeded(ME, None, None, 0, at(8)).is_none());
         assert!(taken.failed(OTHER, "", &SETTINGS, 0, at(8)).is_some());
+    }
+
+    #[test]
+    fn a_lease_lasts_as_long_as_its_holder_may_fetch_but_blocks_nobody_for_good() {
+        let hour = Duration::from_secs(3600);
+        let slower = KeySettings { timeout: Duration::from_secs(30), ..SETTINGS };
+        let slowest = KeySettings { timeout: hour, ..SETTINGS };
+        for (holder, reader, expires) in
+            [(&slower, &SETTINGS, 32), (&slowest, &SETTINGS, 62), (&slowest, &slowest, 3602)]
+        {
+            let state = KeyState::default().claimed(Demand::Due, OTHER, holder, at(0)).unwrap();
+            assert!(!state.may_fetch(Demand::Due, reader, at(expires - 1)));
+            assert!(state.may_fetch(Demand::Due, reader, at(expires)));
+        }
     }
 
     #[test]

@@ -158,9 +158,9 @@ fn configurations_share_keys_only_if_they_fetch_the_same_in_the_same_way() {
     other_cluster["providers"][0]["cluster"] = "other".into();
     let mut other_issuer = configuration();
     other_issuer["providers"][0]["issuer"] = "https://other.example.com".into();
-    let mut other_timeout = configuration();
-    other_timeout["keys"] = json!({"timeout": "4s"});
-    for document in [&same, &same, &renamed, &other_cluster, &other_issuer, &other_timeout] {
+    let mut other_limit = configuration();
+    other_limit["keys"] = json!({"max_body": "4KiB"});
+    for document in [&same, &same, &renamed, &other_cluster, &other_issuer, &other_limit] {
         in_another_worker(|| start(document, &shared).tick());
     }
     assert_eq!(shared.names().len(), 4, "{:?}", shared.names());
@@ -176,6 +176,7 @@ fn a_configuration_that_changes_nothing_about_the_source_keeps_the_keys() {
     changed["providers"][0]["client_ids"] = json!(["another", "mcp"]);
     changed["keys"] = json!({
         "max_age": "5m", "refresh_ahead": "10s", "refresh_cooldown": "5s", "max_stale": "1h",
+        "timeout": "3s",
     });
     let vm = start(&changed, &shared);
     assert_accepted(&vm, &token(&key));
