@@ -1,15 +1,16 @@
 //! The decision on a request. Reads like the way of a request: metadata, origin, token, keys,
 //! signature, identity.
 
+use crate::access::Target;
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
-use crate::config::{Config, Provider};
+use crate::config::{Config, Mode, Provider};
 use crate::identity::VerifiedIdentity;
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
-use crate::token::{PlausibleToken, bearer_token};
+use crate::token::{PlausibleToken, SignedToken, bearer_token};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -32,7 +33,9 @@ pub(crate) enum Examined {
 #[derive(Debug)]
 pub(crate) struct PlausibleRequest {
     token: PlausibleToken,
+    /// Whatever becomes of the request, these are made if it goes to the upstream.
     edits: HeaderEdits,
+    target: Target,
 }
 
 /// What is to become of a request.
@@ -44,6 +47,8 @@ pub(crate) enum Decision {
     Forward(HeaderEdits),
     /// It is refused.
     Refuse(Refused),
+    /// It would be refused, but is let through, with these changes and without an identity.
+    LetThrough(Refused, HeaderEdits),
     /// It asks for something that is answered here.
     Respond(Answer),
 }
@@ -75,10 +80,6 @@ impl PlausibleRequest {
     pub(crate) fn provider(&self) -> usize {
         self.token.provider()
     }
-
-    fn wait_for(demand: Demand, token: PlausibleToken, edits: HeaderEdits) -> Decision {
-        Decision::AwaitKeys(Self { token: token.at_rest(), edits }, demand)
-    }
 }
 
 impl Authenticator {
@@ -87,7 +88,7 @@ impl Authenticator {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             metadata: ResourceMetadata::new(&config.resource, &config.providers),
-            answers: RefusalAnswers::new(&config.resource, config.details),
+            answers: RefusalAnswers::new(&config.resource, config.errors),
             config,
         }
     }
@@ -98,13 +99,17 @@ impl Authenticator {
         if let Some(answer) = self.metadata.answer(head) {
             return Examined::Decided(Decision::Respond(answer));
         }
+        let edits = self.edits_of_any_request(head);
+        let target = Target::of(head);
+        if self.is_foreign_origin(head) {
+            return Examined::Decided(self.refuse(Refusal::OriginDenied, None, edits));
+        }
+        if target.is_one_of(&self.config.exempt) {
+            return Examined::Decided(Decision::Forward(edits));
+        }
         match self.plausible_token(head, now) {
-            Ok(token) => {
-                let edits =
-                    HeaderEdits { remove: self.config.identity_headers.forged(head), add: vec![] };
-                Examined::Plausible(PlausibleRequest { token, edits })
-            }
-            Err((refusal, provider)) => Examined::Decided(self.refuse(refusal, provider)),
+            Ok(token) => Examined::Plausible(PlausibleRequest { token, edits, target }),
+            Err((refusal, provider)) => Examined::Decided(self.refuse(refusal, provider, edits)),
         }
     }
 
@@ -118,26 +123,30 @@ impl Authenticator {
         verifier: &dyn SignatureVerifier,
         now: UnixTime,
     ) -> Decision {
-        let PlausibleRequest { token, edits } = request;
+        let PlausibleRequest { token, edits, target } = request;
         let index = token.provider();
         let (Some(provider), Some(own_keys)) = (self.config.providers.get(index), keys.get(index))
         else {
             let cause = "there is no such provider".to_owned();
             let retry_after = std::time::Duration::ZERO;
-            return self.refuse(Refusal::KeysUnavailable { retry_after, cause }, None);
+            return self.refuse(Refusal::KeysUnavailable { retry_after, cause }, None, edits);
         };
-        let refuse = |refusal| self.refuse(refusal, Some(provider));
+        let wait = |token: PlausibleToken, edits, target, demand| {
+            let token = token.at_rest();
+            Decision::AwaitKeys(PlausibleRequest { token, edits, target }, demand)
+        };
+        let refuse = |refusal, edits| self.refuse(refusal, Some(provider), edits);
         let candidates = match own_keys.find(token.header(), token.algorithm(), now) {
             KeyAnswer::Candidates(candidates) => candidates,
-            KeyAnswer::Await(demand) => return PlausibleRequest::wait_for(demand, token, edits),
-            KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit)),
+            KeyAnswer::Await(demand) => return wait(token, edits, target, demand),
+            KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit), edits),
             KeyAnswer::Unavailable(Shortage { retry_after, cause }) => {
-                return refuse(Refusal::KeysUnavailable { retry_after, cause });
+                return refuse(Refusal::KeysUnavailable { retry_after, cause }, edits);
             }
             KeyAnswer::Unknown(set) => {
                 let kid = token.header().kid().map(str::to_owned);
                 let published = Strings::of(set.kids());
-                return refuse(Refusal::UnknownKid { kid, published });
+                return refuse(Refusal::UnknownKid { kid, published }, edits);
             }
         };
         let token = match token.verify_signature(&candidates.keys, verifier) {
@@ -145,17 +154,17 @@ impl Authenticator {
             Err(token) => match own_keys.newer_keys(now) {
                 // Its own key may be one that is not held yet.
                 Some(demand) if !candidates.are_named => {
-                    return PlausibleRequest::wait_for(demand, *token, edits);
+                    return wait(*token, edits, target, demand);
                 }
-                _ => return refuse(token.bad_signature()),
+                _ => return refuse(token.bad_signature(), edits),
             },
         };
-        let identity = token
-            .check_claims(provider)
-            .and_then(|token| VerifiedIdentity::of_token(token, &provider.identity_rules));
-        match identity {
-            Ok(identity) => Decision::Forward(self.forward(edits, &identity)),
-            Err(refusal) => refuse(refusal),
+        match self.permitted_identity(token, provider, &target) {
+            Ok(identity) => Decision::Forward(HeaderEdits {
+                add: self.config.identity_headers.of(&identity),
+                ..edits
+            }),
+            Err(refusal) => refuse(refusal, edits),
         }
     }
 
@@ -163,7 +172,7 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn give_up(
         &self,
-        request: &PlausibleRequest,
+        request: PlausibleRequest,
         keys: &[ProviderKeys],
         now: UnixTime,
     ) -> Decision {
@@ -171,7 +180,16 @@ impl Authenticator {
         let Shortage { retry_after, cause } =
             keys.map(|keys| keys.shortage(now)).unwrap_or_default();
         let provider = self.config.providers.get(request.provider());
-        self.refuse(Refusal::KeysUnavailable { retry_after, cause }, provider)
+        self.refuse(Refusal::KeysUnavailable { retry_after, cause }, provider, request.edits)
+    }
+
+    /// What goes from every request: names that only this plugin may set, and the token.
+    fn edits_of_any_request(&self, head: RequestHead<'_>) -> HeaderEdits {
+        let mut remove = self.config.identity_headers.forged(head);
+        if !self.config.forward_token && head.values("authorization").next().is_some() {
+            remove.push("authorization".to_owned());
+        }
+        HeaderEdits { remove, add: vec![] }
     }
 
     fn plausible_token(
@@ -179,27 +197,38 @@ impl Authenticator {
         head: RequestHead<'_>,
         now: UnixTime,
     ) -> Result<PlausibleToken, (Refusal, Option<&Provider>)> {
-        if self.is_foreign_origin(head) {
-            return Err((Refusal::OriginDenied, None));
-        }
         let token = bearer_token(head).map_err(|refusal| (refusal, None))?;
         PlausibleToken::read(token, self.config.max_token_size, &self.config.providers, now)
     }
 
-    fn forward(&self, mut edits: HeaderEdits, identity: &VerifiedIdentity) -> HeaderEdits {
-        if !self.config.forward_token {
-            edits.remove.push("authorization".to_owned());
-        }
-        edits.add = self.config.identity_headers.of(identity);
-        edits
+    /// The identity that a signed token stands for, if it may do what it asks for.
+    fn permitted_identity(
+        &self,
+        token: SignedToken,
+        provider: &Provider,
+        target: &Target,
+    ) -> Result<VerifiedIdentity, Refusal> {
+        let token = token.check_claims(provider)?;
+        let identity = VerifiedIdentity::of_token(token, &provider.identity_rules)?;
+        self.config.access.check(target, &identity, provider.restrict_to_policies)?;
+        Ok(identity)
     }
 
-    fn refuse(&self, refusal: Refusal, provider: Option<&Provider>) -> Decision {
-        Decision::Refuse(Refused {
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        provider: Option<&Provider>,
+        edits: HeaderEdits,
+    ) -> Decision {
+        let refused = Refused {
             answer: self.answers.answer(&refusal),
             provider: provider.map(|provider| provider.name.clone()),
             refusal,
-        })
+        };
+        match self.config.mode {
+            Mode::Enforce => Decision::Refuse(refused),
+            Mode::Report => Decision::LetThrough(refused, edits),
+        }
     }
 
     fn is_foreign_origin(&self, head: RequestHead<'_>) -> bool {

@@ -13,6 +13,8 @@ use crate::token::AuthorizationFault;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Refusal {
+    /// The access policy forbids it, and no scope could cure that.
+    AccessDenied(Denial),
     /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3).
     AudienceMismatch {
         /// What `aud` holds.
@@ -39,6 +41,15 @@ pub(crate) enum Refusal {
     },
     /// A token for Microsoft's own services, which nobody else can verify.
     GraphToken,
+    /// A rule requires scopes that the token lacks (RFC 6750 §3.1).
+    InsufficientScope {
+        /// The rule's name.
+        rule: String,
+        /// What to ask for: what the rule requires, and what the token has.
+        scopes: Vec<String>,
+        /// What the token lacks.
+        missing: Strings,
+    },
     /// The key that the token names must not verify it.
     KeyMismatch(Misfit),
     /// There are no keys to judge the token by.
@@ -107,6 +118,27 @@ pub(crate) enum Refusal {
     },
 }
 
+/// Why the access policy forbids a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// The path can be read in several ways, and so it cannot be said which rule is about it.
+    AmbiguousPath,
+    /// No rule is about the request.
+    NoRule,
+    /// The provider may be used only where a rule names it, and this one does not.
+    Restricted {
+        /// The rule's name.
+        rule: String,
+    },
+    /// A rule requires something that does not hold.
+    Rule {
+        /// The rule's name.
+        rule: String,
+        /// Which line of it.
+        line: &'static str,
+    },
+}
+
 /// Who can do something about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Party {
@@ -121,12 +153,14 @@ impl Refusal {
     #[must_use]
     pub(crate) fn reason(&self) -> &'static str {
         match self {
+            Self::AccessDenied(_) => "access_denied",
             Self::AudienceMismatch { .. } => "audience_mismatch",
             Self::BadSignature { .. } => "bad_signature",
             Self::BoundToken => "bound_token",
             Self::ClaimMismatch { .. } => "claim_mismatch",
             Self::Expired { .. } => "expired",
             Self::GraphToken => "graph_token",
+            Self::InsufficientScope { .. } => "insufficient_scope",
             Self::KeyMismatch(_) => "key_mismatch",
             Self::KeysUnavailable { .. } => "keys_unavailable",
             Self::MalformedAuthorization(_) => "malformed_authorization",
@@ -159,12 +193,16 @@ impl Refusal {
     #[must_use]
     pub(crate) fn details(&self) -> Map<String, Value> {
         let details = match self {
+            Self::AccessDenied(denial) => denial.details(),
             Self::AudienceMismatch { found, configured } => {
                 json!({"aud": found.0, "configured": configured.0})
             }
             Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
             Self::ClaimMismatch { claim } | Self::MissingClaim { claim } => json!({"claim": claim}),
             Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
+            Self::InsufficientScope { rule, missing, .. } => {
+                json!({"rule": rule, "missing": missing.0})
+            }
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
             Self::KeysUnavailable { retry_after, .. } => {
                 json!({"retry_after": retry_after.as_secs()})
@@ -207,10 +245,25 @@ impl Refusal {
     }
 }
 
+impl Denial {
+    fn details(&self) -> Value {
+        match self {
+            Self::AmbiguousPath => json!({"path": "ambiguous"}),
+            Self::NoRule => json!({"rule": null}),
+            Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
+            Self::Rule { rule, line } => json!({"rule": rule, "requires": line}),
+        }
+    }
+}
+
 /// A sentence for people, without anything that the client chose.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::AccessDenied(Denial::AmbiguousPath) => {
+                "the path can be read in several ways, write it plainly"
+            }
+            Self::AccessDenied(_) => "the access policy does not allow this",
             Self::AudienceMismatch { .. } => "the token was issued for another audience",
             Self::BadSignature { .. } => "the signature of the token is wrong",
             Self::BoundToken => "the token is bound to a key and came without proof of possession",
@@ -220,6 +273,7 @@ impl fmt::Display for Refusal {
             Self::GraphToken => {
                 "the token is for Microsoft Graph, request one for this server instead"
             }
+            Self::InsufficientScope { .. } => "the token lacks scopes that this needs",
             Self::KeyMismatch(_) => "the key that the token names must not be used with it",
             Self::KeysUnavailable { .. } => {
                 "the keys of the identity provider are not available, try again later"

@@ -9,10 +9,30 @@ use crate::refusal::Refusal;
 /// Turns refusals into answers.
 #[derive(Clone, Debug)]
 pub(crate) struct RefusalAnswers {
-    details: Details,
+    style: ErrorStyle,
     /// The parameters of every challenge of this resource.
     metadata_url: String,
     scope: String,
+}
+
+/// How refusals are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorStyle {
+    /// The shape of the body.
+    pub format: Format,
+    /// How much it says of the cause.
+    pub details: Details,
+}
+
+/// The shape of a refusal's body. Status and challenge are the same in all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// An error response of JSON-RPC 2.0.
+    JsonRpc,
+    /// As OAuth's token endpoint has it (RFC 6749 §5.2).
+    OAuth,
+    /// As ServiceNow's REST API has it.
+    ServiceNow,
 }
 
 /// How much an answer says of the cause.
@@ -29,6 +49,7 @@ pub(crate) enum Details {
 /// Error codes of RFC 6750 §3.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorCode {
+    InsufficientScope,
     InvalidRequest,
     InvalidToken,
 }
@@ -36,6 +57,7 @@ enum ErrorCode {
 impl ErrorCode {
     fn as_str(self) -> &'static str {
         match self {
+            Self::InsufficientScope => "insufficient_scope",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
         }
@@ -45,9 +67,9 @@ impl ErrorCode {
 impl RefusalAnswers {
     /// Answers for this resource.
     #[must_use]
-    pub(crate) fn new(resource: &Resource, details: Details) -> Self {
+    pub(crate) fn new(resource: &Resource, style: ErrorStyle) -> Self {
         Self {
-            details,
+            style,
             metadata_url: resource.metadata_url(),
             scope: resource.scopes_supported.join(" "),
         }
@@ -62,57 +84,99 @@ impl RefusalAnswers {
             ("content-type", "application/json".to_owned()),
             ("cache-control", "no-store".to_owned()),
         ];
-        if status == 401 {
-            headers.push(("www-authenticate", self.challenge(code, &description)));
+        let scope = match refusal {
+            Refusal::InsufficientScope { scopes, .. } => Some(scopes.join(" ")),
+            _ if status == 401 => Some(self.scope.clone()),
+            _ => None,
+        };
+        if let Some(scope) = scope {
+            headers.push(("www-authenticate", self.challenge(code, &description, &scope)));
         }
         if let Refusal::KeysUnavailable { retry_after, .. } = refusal {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
             headers.push(("retry-after", seconds.to_string()));
         }
-        Answer { status, headers, body: self.body(refusal, code, description) }
+        Answer { status, headers, body: self.body(refusal, code, &description) }
     }
 
     /// The challenge: one line, its values without anything that the client chose, and in the
     /// order that the parsers of all MCP clients get right.
-    fn challenge(&self, code: Option<ErrorCode>, description: &str) -> String {
+    fn challenge(&self, code: Option<ErrorCode>, description: &str, scope: &str) -> String {
         let mut challenge = "Bearer ".to_owned();
         if let Some(code) = code {
             challenge +=
                 &format!("error=\"{}\", error_description=\"{description}\", ", code.as_str());
         }
         challenge += &format!("resource_metadata=\"{}\"", self.metadata_url);
-        if !self.scope.is_empty() {
-            challenge += &format!(", scope=\"{}\"", self.scope);
+        if !scope.is_empty() {
+            challenge += &format!(", scope=\"{scope}\"");
         }
         challenge
     }
 
-    fn body(&self, refusal: &Refusal, code: Option<ErrorCode>, description: String) -> Vec<u8> {
-        let mut body = Map::new();
-        let error = code.map_or(refusal.reason(), ErrorCode::as_str);
-        body.insert("error".to_owned(), error.into());
-        body.insert("error_description".to_owned(), description.into());
-        if self.details != Details::None {
-            body.insert("reason".to_owned(), refusal.reason().into());
+    fn body(&self, refusal: &Refusal, code: Option<ErrorCode>, description: &str) -> Vec<u8> {
+        let cause = self.cause(refusal);
+        let body = match self.style.format {
+            Format::OAuth => {
+                let error = code.map_or(refusal.reason(), ErrorCode::as_str);
+                joined(json!({"error": error, "error_description": description}), cause)
+            }
+            Format::ServiceNow => joined(
+                json!({
+                    "error": {"message": "User Not Authenticated", "detail": description},
+                    "status": "failure",
+                }),
+                cause,
+            ),
+            Format::JsonRpc => {
+                // JSON-RPC reserves -32768 to -32000; a status is a code that people know.
+                let (code, _) = status_and_code(refusal);
+                let mut error = Map::new();
+                error.insert("code".to_owned(), code.into());
+                error.insert("message".to_owned(), description.into());
+                if !cause.is_empty() {
+                    error.insert("data".to_owned(), Value::Object(cause));
+                }
+                json!({"jsonrpc": "2.0", "id": null, "error": error})
+            }
+        };
+        body.to_string().into_bytes()
+    }
+
+    /// The members that say why, as far as that should be said.
+    fn cause(&self, refusal: &Refusal) -> Map<String, Value> {
+        let mut cause = Map::new();
+        if self.style.details != Details::None {
+            cause.insert("reason".to_owned(), refusal.reason().into());
         }
         let details = refusal.details();
-        if self.details == Details::Full && !details.is_empty() {
-            body.insert("details".to_owned(), json!(details));
+        if self.style.details == Details::Full && !details.is_empty() {
+            cause.insert("details".to_owned(), details.into());
         }
-        Value::Object(body).to_string().into_bytes()
+        cause
     }
 
     fn description(&self, refusal: &Refusal, code: Option<ErrorCode>) -> String {
-        match (self.details, code) {
+        match (self.style.details, code) {
             (Details::None, Some(ErrorCode::InvalidRequest)) => {
                 "the request is malformed".to_owned()
             }
             (Details::None, Some(ErrorCode::InvalidToken)) => {
                 "the access token is not accepted".to_owned()
             }
+            (Details::None, Some(ErrorCode::InsufficientScope)) => {
+                "the access token lacks scopes".to_owned()
+            }
             _ => refusal.to_string(),
         }
     }
+}
+
+fn joined(mut body: Value, members: Map<String, Value>) -> Value {
+    if let Some(body) = body.as_object_mut() {
+        body.extend(members);
+    }
+    body
 }
 
 /// The table of the contract.
@@ -138,7 +202,8 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::UnsupportedAlgorithm { .. }
         | Refusal::UnsupportedCriticalHeader { .. }
         | Refusal::WrongTokenType { .. } => (401, Some(ErrorCode::InvalidToken)),
-        Refusal::OriginDenied => (403, None),
+        Refusal::InsufficientScope { .. } => (403, Some(ErrorCode::InsufficientScope)),
+        Refusal::AccessDenied(_) | Refusal::OriginDenied => (403, None),
         Refusal::KeysUnavailable { .. } => (503, None),
     }
 }

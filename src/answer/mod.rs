@@ -4,7 +4,7 @@
 mod error;
 mod resource_metadata;
 
-pub(crate) use error::{Details, RefusalAnswers};
+pub(crate) use error::{Details, ErrorStyle, Format, RefusalAnswers};
 pub(crate) use resource_metadata::ResourceMetadata;
 
 /// An answer that the client gets instead of the upstream's.

@@ -1,6 +1,7 @@
 //! The configuration: a raw form that anything can be read into, and the validated form that the
 //! rest of the crate knows, which cannot be wrong.
 
+mod access;
 mod document;
 mod field;
 mod providers;
@@ -14,7 +15,8 @@ use std::fmt;
 pub(crate) use providers::{Provider, Providers};
 pub(crate) use resource::Resource;
 
-use crate::answer::Details;
+use crate::access::{AccessPolicy, CanonicalPath};
+use crate::answer::ErrorStyle;
 use crate::identity::IdentityHeaders;
 
 /// A configuration in which everything has been checked.
@@ -32,8 +34,23 @@ pub struct Config {
     pub(crate) allowed_origins: Vec<String>,
     /// Most bytes of a token.
     pub(crate) max_token_size: usize,
-    /// How much an answer says of the cause of a refusal.
-    pub(crate) details: Details,
+    /// How refusals are told.
+    pub(crate) errors: ErrorStyle,
+    /// Who may do what.
+    pub(crate) access: AccessPolicy,
+    /// Paths that need no token.
+    pub(crate) exempt: Vec<CanonicalPath>,
+    /// Whether refusals are carried out.
+    pub(crate) mode: Mode,
+}
+
+/// Whether refusals are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They are.
+    Enforce,
+    /// Every request passes, and the log says which would not have.
+    Report,
 }
 
 impl Config {

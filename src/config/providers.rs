@@ -24,6 +24,8 @@ pub(crate) struct Provider {
     pub requires_token_id: bool,
     /// Whom they stand for.
     pub identity_rules: IdentityRules,
+    /// Whether its tokens pass only where an access rule names it.
+    pub restrict_to_policies: bool,
     /// Where its keys come from.
     pub key_source: KeySource,
 }

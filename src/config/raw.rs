@@ -16,16 +16,16 @@ pub(super) struct RawConfig {
     pub(super) resource: Field<RawResource>,
     pub(super) providers: Field<Vec<Field<RawProvider>>>,
     pub(super) users: Field<Value>,
-    pub(super) access: Field<Value>,
+    pub(super) access: Field<RawAccess>,
     pub(super) identity: Field<RawIdentity>,
-    pub(super) exempt: Field<Value>,
+    pub(super) exempt: Field<Vec<Field<RawExempt>>>,
     pub(super) allowed_origins: Field<Vec<String>>,
     pub(super) keys: Field<RawKeys>,
     pub(super) max_token_size: Field<SizeText>,
     pub(super) token_cache: Field<Value>,
     pub(super) replay_store: Field<Value>,
     pub(super) errors: Field<RawErrors>,
-    pub(super) mode: Field<Value>,
+    pub(super) mode: Field<RawMode>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
@@ -73,8 +73,8 @@ pub(super) struct RawProvider {
     pub(super) groups_claim: Field<ClaimPath>,
     pub(super) jti: Field<RawTokenIdRule>,
     pub(super) client_type: Field<RawClientType>,
-    pub(super) auth_scopes: Field<Value>,
-    pub(super) restrict_to_policies: Field<Value>,
+    pub(super) auth_scopes: Field<Vec<String>>,
+    pub(super) restrict_to_policies: Field<bool>,
     pub(super) active: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -114,11 +114,89 @@ pub(super) struct RawClaimHeader {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, expecting = "an object")]
+pub(super) struct RawAccess {
+    pub(super) default: Field<RawDefaultAccess>,
+    pub(super) rules: Field<Vec<Field<RawRule>>>,
+    pub(super) scope_hierarchy: Field<BTreeMap<String, Vec<String>>>,
+    pub(super) mcp: Field<Value>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawRule {
+    pub(super) name: Field<String>,
+    #[serde(rename = "match")]
+    pub(super) condition: Field<RawMatch>,
+    pub(super) require: Field<RawRequire>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawMatch {
+    pub(super) paths: Field<Vec<String>>,
+    pub(super) path_prefixes: Field<Vec<String>>,
+    pub(super) methods: Field<Vec<String>>,
+    pub(super) mcp_methods: Field<Value>,
+    pub(super) mcp_names: Field<Value>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawRequire {
+    pub(super) scopes: Field<Vec<String>>,
+    pub(super) any_scope: Field<Vec<String>>,
+    pub(super) roles: Field<Vec<String>>,
+    pub(super) groups: Field<Vec<String>>,
+    pub(super) providers: Field<Vec<String>>,
+    pub(super) client_types: Field<Vec<RawClientType>>,
+    pub(super) claims: Field<BTreeMap<String, Value>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawExempt {
+    pub(super) path: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
 pub(super) struct RawErrors {
-    pub(super) format: Field<Value>,
+    pub(super) format: Field<RawFormat>,
     pub(super) details: Field<RawDetails>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawDefaultAccess {
+    Allow,
+    Deny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawMode {
+    Enforce,
+    Report,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawFormat {
+    JsonRpc,
+    Oauth,
+    Servicenow,
 }
 
 #[derive(Debug, Deserialize)]

@@ -115,14 +115,9 @@ fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
     for (field, value, is_done) in [
         ("users", json!({"unknown": "allow"}), false),
         ("users", Value::Null, false),
-        ("access", json!({"default": "allow"}), false),
-        ("exempt", json!([{"path": "/healthz"}]), false),
-        ("exempt", json!([]), true),
         ("token_cache", json!({"entries": 1000}), false),
         ("replay_store", json!({"redis": {}}), false),
         ("replay_store", json!("local"), true),
-        ("mode", json!("report"), false),
-        ("mode", json!("enforce"), true),
     ] {
         let expected = if is_done { vec![] } else { vec![format!("{field}: not supported yet")] };
         assert_eq!(
@@ -131,19 +126,12 @@ fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
             "{value}"
         );
     }
-    let format =
-        |format| faults(&edited(|document| document["errors"] = json!({"format": format})));
-    assert_eq!(format("oauth"), [""; 0]);
-    assert_eq!(format("json_rpc"), ["errors.format: not supported yet"]);
     for (fields, fault) in [
         (json!({"template": "generic"}), None),
         (json!({"template": "entra_id"}), Some("template: not supported yet")),
         (json!({"tenant": "t"}), Some("tenant: not supported yet")),
         (json!({"jti": "require"}), None),
         (json!({"jti": "single_use"}), Some("jti: single_use is not supported yet")),
-        (json!({"auth_scopes": ["a"]}), Some("auth_scopes: not supported yet")),
-        (json!({"restrict_to_policies": true}), Some("restrict_to_policies: not supported yet")),
-        (json!({"restrict_to_policies": false}), None),
     ] {
         let expected: Vec<String> =
             fault.into_iter().map(|fault| format!("providers[0].{fault}")).collect();
@@ -318,4 +306,107 @@ fn as_value(value: &Value) -> prost_types::Value {
         Value::Object(_) => Kind::StructValue(as_struct(value)),
     };
     prost_types::Value { kind: Some(kind) }
+}
+
+#[test]
+fn access_rules_are_read_with_all_their_lines() {
+    let access = json!({
+        "default": "deny",
+        "rules": [
+            {
+                "name": "write",
+                "match": {"paths": ["/mcp/"], "path_prefixes": ["/"], "methods": ["POST"]},
+                "require": {
+                    "scopes": ["a"], "any_scope": ["b", "c"], "roles": ["r"], "groups": [],
+                    "providers": ["example"], "client_types": ["user", "service"],
+                    "claims": {"amr": ["mfa", "hwk"], "level": 2},
+                },
+            },
+            {},
+        ],
+        "scope_hierarchy": {"a": ["b"]},
+    });
+    let document = edited(|document| {
+        document["access"] = access;
+        document["exempt"] = json!([{"path": "/healthz"}]);
+        document["mode"] = json!("report");
+        document["errors"] = json!({"format": "json_rpc"});
+        document["providers"][0]["auth_scopes"] = json!(["a"]);
+        document["providers"][0]["restrict_to_policies"] = json!(true);
+    });
+    assert_eq!(faults(&document), [""; 0]);
+}
+
+#[test]
+fn faults_of_access_rules_are_named_with_their_paths() {
+    let document = edited(|document| {
+        document["access"] = json!({
+            "default": "maybe",
+            "rules": [
+                {
+                    "match": {
+                        "paths": ["mcp", "/a/../b", "/a?x", "/a*"], "path_prefixes": ["/a//b"],
+                        "methods": ["post", ""], "mcp_methods": ["tools/call"], "path": "/mcp",
+                    },
+                    "require": {
+                        "scopes": ["two words"], "any_scope": [""], "roles": "itil",
+                        "providers": ["entra"], "client_types": ["auto"], "claims": {"a": {}},
+                        "role": ["itil"],
+                    },
+                },
+                5,
+            ],
+            "scope_hierarchy": {"a b": ["c"], "d": ["\""]},
+            "mcp": {"inspect": "body"},
+            "rule": [],
+        });
+        document["exempt"] = json!([{"path": "/a%2fb"}, {}, {"path": "/a", "method": "GET"}, "/b"]);
+        document["mode"] = json!("off");
+        document["errors"] = json!({"format": "xml"});
+        document["providers"][0]["auth_scopes"] = json!(["a b"]);
+        document["providers"][0]["restrict_to_policies"] = json!("yes");
+    });
+    let path = "must be a path such as /mcp: no query, no wildcard, no dot segments, no `//`, `;` \
+                or `\\`";
+    let scope = "must be a scope: visible ASCII without space, \" and \\";
+    let method = "must be an HTTP method in upper case, such as POST";
+    assert_eq!(
+        faults(&document),
+        [
+            format!("providers[0].auth_scopes[0]: {scope}"),
+            "providers[0].restrict_to_policies: invalid type: string \"yes\", expected a boolean"
+                .to_owned(),
+            "errors.format: unknown variant `xml`, expected one of `json_rpc`, `oauth`, `servicenow`"
+                .to_owned(),
+            "access.rule: unknown field".to_owned(),
+            "access.mcp: not supported yet".to_owned(),
+            "access.rules[0].match.path: unknown field".to_owned(),
+            "access.rules[0].match.mcp_methods: not supported yet".to_owned(),
+            format!("access.rules[0].match.paths[0]: {path}"),
+            format!("access.rules[0].match.paths[1]: {path}"),
+            format!("access.rules[0].match.paths[2]: {path}"),
+            format!("access.rules[0].match.paths[3]: {path}"),
+            format!("access.rules[0].match.path_prefixes[0]: {path}"),
+            format!("access.rules[0].match.methods[0]: {method}"),
+            format!("access.rules[0].match.methods[1]: {method}"),
+            "access.rules[0].require.role: unknown field".to_owned(),
+            format!("access.rules[0].require.scopes[0]: {scope}"),
+            format!("access.rules[0].require.any_scope[0]: {scope}"),
+            "access.rules[0].require.roles: invalid type: string \"itil\", expected a sequence"
+                .to_owned(),
+            "access.rules[0].require.providers[0]: there is no active provider \"entra\"".to_owned(),
+            "access.rules[0].require.client_types[0]: must be user or service".to_owned(),
+            "access.rules[0].require.claims.a: must be a string, number or boolean, or a list of them"
+                .to_owned(),
+            "access.rules[1]: invalid type: integer `5`, expected an object".to_owned(),
+            "access.default: unknown variant `maybe`, expected `allow` or `deny`".to_owned(),
+            format!("access.scope_hierarchy.a b: {scope}"),
+            format!("access.scope_hierarchy.d[0]: {scope}"),
+            format!("exempt[0].path: {path}"),
+            "exempt[1].path: is required".to_owned(),
+            "exempt[2].method: unknown field".to_owned(),
+            "exempt[3]: invalid type: string \"/b\", expected an object".to_owned(),
+            "mode: unknown variant `off`, expected `enforce` or `report`".to_owned(),
+        ]
+    );
 }

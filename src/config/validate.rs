@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::field::{Field, UnknownFields};
 use super::raw::{
-    RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawIdentity, RawKeys,
-    RawProvider, RawResource, RawTokenIdRule,
+    RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat, RawIdentity,
+    RawKeys, RawMode, RawProvider, RawResource, RawTokenIdRule,
 };
-use super::{Config, Faults, Provider, Providers, Resource};
-use crate::answer::Details;
+use super::{Config, Faults, Mode, Provider, Providers, Resource, access};
+use crate::answer::{Details, ErrorStyle, Format};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{Clusters, KeySet, KeySettings, KeySource, RemoteSource, Start, is_secure_url};
@@ -28,11 +28,8 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
     };
     refuse_unknown("", &raw.unknown, faults);
     raw.users.not_yet("users", &[], faults);
-    raw.access.not_yet("access", &[], faults);
-    raw.exempt.not_yet("exempt", &[json!([])], faults);
     raw.token_cache.not_yet("token_cache", &[], faults);
     raw.replay_store.not_yet("replay_store", &[json!("local")], faults);
-    raw.mode.not_yet("mode", &[json!("enforce")], faults);
 
     let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
@@ -55,15 +52,26 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
     if !(1..=MOST_TOKEN_SIZE).contains(&max_token_size) {
         faults.add("max_token_size", "must be between 1B and 8MiB");
     }
-    let details = details(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
+    let errors = errors(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
+    let access = raw.access.optional("access", faults).unwrap_or_default();
+    let supported = resource.as_ref().map(|resource| resource.scopes_supported.as_slice());
+    let access = access::policy(access, &providers, supported.unwrap_or_default(), faults);
+    let exempt = access::exempt(raw.exempt, faults);
+    let mode = match raw.mode.optional("mode", faults) {
+        None | Some(RawMode::Enforce) => Mode::Enforce,
+        Some(RawMode::Report) => Mode::Report,
+    };
     Some(Config {
         resource: resource?,
         providers,
+        access,
+        exempt,
+        mode,
         identity_headers,
         forward_token,
         allowed_origins,
         max_token_size,
-        details,
+        errors,
     })
 }
 
@@ -92,7 +100,7 @@ fn resource(raw: RawResource, faults: &mut Faults) -> Option<Resource> {
     for (index, scope) in scopes_supported.iter().enumerate() {
         let path = format!("resource.scopes_supported[{index}]");
         if !is_scope(scope) {
-            faults.add(&path, "must be a scope: visible ASCII without space, \" and \\");
+            faults.add(&path, SCOPE_EXPECTED);
         } else if scope == "offline_access" {
             faults.add(&path, "must not be offline_access, which is not for resources to ask for");
         }
@@ -180,8 +188,9 @@ fn provider(
     ] {
         input.not_yet(&at(field), &[], faults);
     }
-    raw.auth_scopes.not_yet(&at("auth_scopes"), &[json!([])], faults);
-    raw.restrict_to_policies.not_yet(&at("restrict_to_policies"), &[json!(false)], faults);
+    let auth_scopes = auth_scopes(raw.auth_scopes, &at("auth_scopes"), faults);
+    let restrict_to_policies =
+        raw.restrict_to_policies.optional(&at("restrict_to_policies"), faults).unwrap_or(false);
 
     let name = raw.name.required(&at("name"), faults);
     if name.as_ref().is_some_and(|name| !is_provider_name(name)) {
@@ -268,7 +277,9 @@ fn provider(
             roles_claim: roles_claim.unwrap_or_else(|| ClaimPath::name("roles")),
             groups_claim: groups_claim.unwrap_or_else(|| ClaimPath::name("groups")),
             client_type,
+            auth_scopes,
         },
+        restrict_to_policies,
         key_source: key_source?,
         name,
     })
@@ -473,7 +484,7 @@ fn token_types(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Toke
     TokenTypes::Listed(names)
 }
 
-fn required_claims(
+pub(super) fn required_claims(
     raw: Field<BTreeMap<String, Value>>,
     path: &str,
     faults: &mut Faults,
@@ -569,17 +580,37 @@ const MEANT_OTHERWISE: [&str; 23] = [
     "upgrade",
 ];
 
-fn details(raw: RawErrors, faults: &mut Faults) -> Details {
+fn errors(raw: RawErrors, faults: &mut Faults) -> ErrorStyle {
     refuse_unknown("errors.", &raw.unknown, faults);
-    raw.format.not_yet("errors.format", &[json!("oauth")], faults);
-    match raw.details.optional("errors.details", faults) {
+    let format = match raw.format.optional("errors.format", faults) {
+        None | Some(RawFormat::Oauth) => Format::OAuth,
+        Some(RawFormat::JsonRpc) => Format::JsonRpc,
+        Some(RawFormat::Servicenow) => Format::ServiceNow,
+    };
+    let details = match raw.details.optional("errors.details", faults) {
         Some(RawDetails::None) => Details::None,
         None | Some(RawDetails::Reason) => Details::Reason,
         Some(RawDetails::Full) => Details::Full,
-    }
+    };
+    ErrorStyle { format, details }
 }
 
-fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
+/// None when the scopes of a token are not limited.
+fn auth_scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Option<Vec<String>> {
+    /// ServiceNow's word for all that the user may do.
+    const ALL: &str = "useraccount";
+    let scopes = raw.optional(path, faults)?;
+    for (index, scope) in scopes.iter().enumerate() {
+        if !is_scope(scope) {
+            faults.add(&format!("{path}[{index}]"), SCOPE_EXPECTED);
+        }
+    }
+    (!scopes.is_empty() && !scopes.iter().any(|scope| scope == ALL)).then_some(scopes)
+}
+
+pub(super) const SCOPE_EXPECTED: &str = "must be a scope: visible ASCII without space, \" and \\";
+
+pub(super) fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
     for name in unknown.keys() {
         faults.add(&format!("{prefix}{name}"), "unknown field");
     }
@@ -601,7 +632,7 @@ fn is_provider_name(name: &str) -> bool {
 }
 
 /// A scope-token of RFC 6749 §3.3.
-fn is_scope(scope: &str) -> bool {
+pub(super) fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
         && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
 }

@@ -23,6 +23,8 @@ pub(crate) struct IdentityRules {
     pub groups_claim: ClaimPath,
     /// Whether tokens stand for users or services.
     pub client_type: ClientTypeRule,
+    /// The scopes that an identity may have, if they are limited.
+    pub auth_scopes: Option<Vec<String>>,
 }
 
 /// Whether a token stands for a user or for a service.
@@ -93,13 +95,51 @@ impl VerifiedIdentity {
             provider: rules.provider.clone(),
             client_id,
             client_type,
-            scopes: scopes(scope_claim),
+            scopes: limited(scopes(scope_claim), rules.auth_scopes.as_deref()),
             roles: strings(rules.roles_claim.find(claims)),
             groups: strings(rules.groups_claim.find(claims)),
             token_id: token.string("jti").map(str::to_owned),
             token_expires: token.expires(),
             claims: token.into_claims(),
         })
+    }
+}
+
+impl VerifiedIdentity {
+    /// The name of the provider that vouches for it.
+    #[must_use]
+    pub(crate) fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Whether it is a user or a service.
+    #[must_use]
+    pub(crate) fn client_type(&self) -> ClientType {
+        self.client_type
+    }
+
+    /// Its scopes.
+    #[must_use]
+    pub(crate) fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// Its roles.
+    #[must_use]
+    pub(crate) fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// Its groups.
+    #[must_use]
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// All claims of its token.
+    #[must_use]
+    pub(crate) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
     }
 }
 
@@ -131,6 +171,15 @@ fn scopes(claim: Option<&Value>) -> Vec<String> {
             scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
         }
         claim => strings(claim),
+    }
+}
+
+/// Those of the scopes that are allowed; all that are allowed for a token that names none.
+fn limited(scopes: Vec<String>, allowed: Option<&[String]>) -> Vec<String> {
+    match allowed {
+        None => scopes,
+        Some(allowed) if scopes.is_empty() => allowed.to_vec(),
+        Some(allowed) => scopes.into_iter().filter(|scope| allowed.contains(scope)).collect(),
     }
 }
 

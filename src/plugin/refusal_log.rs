@@ -22,7 +22,8 @@ impl RefusalLog {
     /// Most lines of a worker in a period: whoever can send requests can cause them.
     const MOST: u32 = 100;
 
-    pub(super) fn write(&mut self, refused: &Refused, now: UnixTime) {
+    /// Writes a line. `what` was done with the request begins it.
+    pub(super) fn write(&mut self, what: &str, refused: &Refused, now: UnixTime) {
         self.start_period_if_due(now);
         if self.written == Self::MOST {
             self.left_out = self.left_out.saturating_add(1);
@@ -35,7 +36,7 @@ impl RefusalLog {
         };
         log!(
             level,
-            "refused: reason={} provider={} details={}",
+            "{what}: reason={} provider={} details={}",
             refused.refusal.reason(),
             refused.provider.as_deref().unwrap_or("-"),
             Value::Object(refused.refusal.log_details()),

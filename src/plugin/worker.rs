@@ -101,7 +101,7 @@ impl Worker {
                 self.let_wait(context_id, request, demand, now);
                 return Action::Pause;
             }
-            decision = self.authenticator.give_up(&request, &self.keys, now);
+            decision = self.authenticator.give_up(request, &self.keys, now);
         }
         match self.carry_out(decision, now) {
             Ok(action) => action,
@@ -188,7 +188,7 @@ impl Worker {
                     self.waiting.insert(context_id, WaitingRequest { request, deadline });
                     continue;
                 }
-                decision = self.authenticator.give_up(&request, &self.keys, now);
+                decision = self.authenticator.give_up(request, &self.keys, now);
             }
             decided += 1;
             if hostcalls::set_effective_context(context_id).is_err() {
@@ -229,9 +229,14 @@ impl Worker {
                 Ok(Action::Pause)
             }
             Decision::Refuse(refused) => {
-                self.refusal_log.write(&refused, now);
+                self.refusal_log.write("refused", &refused, now);
                 host::respond(&refused.answer)?;
                 Ok(Action::Pause)
+            }
+            Decision::LetThrough(refused, edits) => {
+                self.refusal_log.write("let through, would be refused", &refused, now);
+                host::edit_request(&edits)?;
+                Ok(Action::Continue)
             }
             Decision::AwaitKeys(..) => Ok(Action::Pause),
         }

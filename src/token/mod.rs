@@ -8,4 +8,4 @@ mod verification;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use claim::{ClaimPath, RequiredClaim};
 pub(crate) use claims::{ClaimRules, TokenTypes};
-pub(crate) use verification::{PlausibleToken, VerifiedToken};
+pub(crate) use verification::{PlausibleToken, SignedToken, VerifiedToken};

@@ -10,8 +10,11 @@
 )]
 
 mod accepted;
+mod access_rules;
 mod bad_bytes;
 mod challenge;
+mod error_formats;
+mod exempt_paths;
 mod host_crypto;
 mod identity_headers;
 mod key_failures;
@@ -23,6 +26,7 @@ mod key_withdrawn;
 mod origins;
 mod refused_configuration;
 mod refused_tokens;
+mod report_mode;
 mod resource_metadata;
 mod several_configurations;
 mod support;

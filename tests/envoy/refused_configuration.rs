@@ -200,12 +200,15 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
     let configure = |configuration: &mut Value| {
         for (name, value) in [
             ("users", json!({"unknown": "reject"})),
-            ("access", json!({"default": "deny"})),
-            ("exempt", json!([{"path": "/healthz"}])),
+            (
+                "access",
+                json!({
+                    "rules": [{"match": {"mcp_methods": ["tools/call"], "mcp_names": ["x"]}}],
+                    "mcp": {"inspect": "headers"},
+                }),
+            ),
             ("token_cache", json!({"entries": 10})),
             ("replay_store", json!({"redis": {"cluster": "webdis"}})),
-            ("mode", json!("report")),
-            ("errors", json!({"format": "json_rpc"})),
         ] {
             configuration[name] = value;
         }
@@ -214,19 +217,17 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
             [
                 edited("a", json!({"template": "entra_id", "tenant": "x", "domain": "x"})),
                 edited("b", json!({"host": "x", "realm": "x", "authorization_server": "x"})),
-                edited("c", json!({"jti": "single_use", "auth_scopes": ["a"]})),
-                edited("d", json!({"restrict_to_policies": true})),
+                edited("c", json!({"jti": "single_use"})),
             ],
         );
     };
     let paths = [
         "users",
-        "access",
-        "exempt",
+        "access.mcp",
+        "access.rules[0].match.mcp_methods",
+        "access.rules[0].match.mcp_names",
         "token_cache",
         "replay_store",
-        "mode",
-        "errors.format",
         "providers[1].template",
         "providers[1].tenant",
         "providers[1].domain",
@@ -234,8 +235,6 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
         "providers[2].realm",
         "providers[2].authorization_server",
         "providers[3].jti",
-        "providers[3].auth_scopes",
-        "providers[4].restrict_to_policies",
     ];
     assert_refused(configure, &paths.map(|path| (path, "not supported yet"))).await;
 }

@@ -1,0 +1,147 @@
+//! Paths in a form in which they can be compared with a rule.
+
+/// A path as whoever serves it will understand it: decoded, without the query, and without one
+/// slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CanonicalPath(Vec<u8>);
+
+impl CanonicalPath {
+    /// The canonical form of a path without query. None when servers differ in how they read it:
+    /// dot segments, repeated or encoded slashes, backslashes, parameters (`;`), what is encoded
+    /// twice or wrongly, and control characters. Envoy resolves most of these before the plugin
+    /// sees them, if it is told to normalise paths.
+    #[must_use]
+    pub(crate) fn of(path: &[u8]) -> Option<Self> {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
+        let is_ambiguous = !path.starts_with(b"/")
+            || !is_wellformed(path)
+            || decoded.iter().any(|byte| matches!(byte, b'\\' | b';') || byte.is_ascii_control())
+            || decoded.iter().filter(|byte| **byte == b'/').count()
+                != path.iter().filter(|byte| **byte == b'/').count()
+            || !is_wellformed_once_more(&decoded)
+            || has_odd_segments(&decoded);
+        if is_ambiguous {
+            return None;
+        }
+        let without_slash = decoded.strip_suffix(b"/").filter(|rest| !rest.is_empty());
+        Some(Self(without_slash.map_or(decoded.clone(), <[u8]>::to_vec)))
+    }
+
+    /// True when the path is this one or lies under it, segment by segment.
+    #[must_use]
+    pub(super) fn is_prefix_of(&self, path: &Self) -> bool {
+        let own = self.0.strip_suffix(b"/").unwrap_or(&self.0);
+        path.0.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    }
+
+    /// The same path in lower case, as a server may take it that does not mind the case.
+    #[must_use]
+    pub(super) fn in_lower_case(&self) -> Self {
+        Self(self.0.to_ascii_lowercase())
+    }
+}
+
+/// True when each `%` is followed by two hexadecimal digits.
+fn is_wellformed(path: &[u8]) -> bool {
+    path.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| is_encoded(path, at))
+}
+
+/// True when decoding a second time would change nothing.
+fn is_wellformed_once_more(decoded: &[u8]) -> bool {
+    !decoded.iter().enumerate().any(|(at, byte)| *byte == b'%' && is_encoded(decoded, at))
+}
+
+fn is_encoded(path: &[u8], at: usize) -> bool {
+    let digits = path.get(at + 1..at + 3);
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn has_odd_segments(path: &[u8]) -> bool {
+    let segments: Vec<&[u8]> = path.split(|byte| *byte == b'/').skip(1).collect();
+    segments.iter().enumerate().any(|(index, segment)| {
+        let is_last = index + 1 == segments.len();
+        matches!(*segment, b"." | b"..") || (segment.is_empty() && !is_last)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(path: &str) -> Option<String> {
+        CanonicalPath::of(path.as_bytes()).map(|path| String::from_utf8(path.0).unwrap())
+    }
+
+    #[test]
+    fn paths_that_mean_the_same_are_the_same() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/mcp", "/mcp"),
+            ("/mcp/", "/mcp"),
+            ("/%6dcp", "/mcp"),
+            ("/%6Dcp", "/mcp"),
+            ("/a%3ab", "/a:b"),
+            ("/a:b", "/a:b"),
+            ("/a%20b", "/a b"),
+            ("/100%25", "/100%"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a/...", "/a/..."),
+        ] {
+            assert_eq!(canonical(path).as_deref(), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_that_servers_may_read_in_several_ways_have_no_canonical_form() {
+        for path in [
+            "",
+            "mcp",
+            "*",
+            "//mcp",
+            "/a//b",
+            "/mcp//",
+            "/./a",
+            "/a/..",
+            "/a/../b",
+            "/a/%2e%2e/b",
+            "/a/.%2e",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/a;x=1",
+            "/a%3bx",
+            "/a%252fb",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/a%00",
+            "/a%0d%0a",
+            "/a\t",
+        ] {
+            assert_eq!(canonical(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_at_the_end_of_a_segment() {
+        let is_prefix = |prefix: &str, path: &str| {
+            let [prefix, path] =
+                [prefix, path].map(|path| CanonicalPath::of(path.as_bytes()).unwrap());
+            prefix.is_prefix_of(&path)
+        };
+        for (prefix, path) in [
+            ("/", "/"),
+            ("/", "/a"),
+            ("/a", "/a"),
+            ("/a", "/a/"),
+            ("/a/", "/a/b"),
+            ("/a", "/a/b/c"),
+        ] {
+            assert!(is_prefix(prefix, path), "{prefix} {path}");
+        }
+        for (prefix, path) in [("/a", "/ab"), ("/a/b", "/a"), ("/a", "/A"), ("/a", "/")] {
+            assert!(!is_prefix(prefix, path), "{prefix} {path}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A rule: which requests it is about, and what it requires of them.
+
+use std::collections::BTreeSet;
+
+use super::CanonicalPath;
+use crate::identity::{ClientType, VerifiedIdentity};
+use crate::token::RequiredClaim;
+
+/// A rule of the access policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    /// Its name, for people.
+    pub name: String,
+    /// The requests that it is about.
+    pub condition: Match,
+    /// What it requires of them.
+    pub requirement: Requirement,
+}
+
+/// The requests that a rule is about. Each line that is not empty must match.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Match {
+    /// One of these.
+    pub paths: Vec<CanonicalPath>,
+    /// One of these, or a path under one.
+    pub path_prefixes: Vec<CanonicalPath>,
+    /// One of these.
+    pub methods: Vec<String>,
+}
+
+/// What a rule requires. Each line that is not empty must hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requirement {
+    /// All of these.
+    pub scopes: Vec<String>,
+    /// One of these.
+    pub any_scope: Vec<String>,
+    /// One of these.
+    pub roles: Vec<String>,
+    /// One of these.
+    pub groups: Vec<String>,
+    /// One of these, by name.
+    pub providers: Vec<String>,
+    /// One of these.
+    pub client_types: Vec<ClientType>,
+    /// All of these.
+    pub claims: Vec<RequiredClaim>,
+}
+
+impl Match {
+    /// True when the rule is about paths.
+    #[must_use]
+    pub(super) fn names_paths(&self) -> bool {
+        !self.paths.is_empty() || !self.path_prefixes.is_empty()
+    }
+
+    /// True when the rule is about a request to this path, by this method.
+    #[must_use]
+    pub(super) fn covers(&self, path: &CanonicalPath, method: &[u8]) -> bool {
+        let path_matches = !self.names_paths()
+            || self.paths.contains(path)
+            || self.path_prefixes.iter().any(|prefix| prefix.is_prefix_of(path));
+        path_matches && self.covers_method(method)
+    }
+
+    /// Like [`Self::covers`], for a server that does not mind the case of a path.
+    #[must_use]
+    pub(super) fn covers_in_any_case(&self, path: &CanonicalPath, method: &[u8]) -> bool {
+        let path = path.in_lower_case();
+        let path_matches = !self.names_paths()
+            || self.paths.iter().any(|own| own.in_lower_case() == path)
+            || self.path_prefixes.iter().any(|own| own.in_lower_case().is_prefix_of(&path));
+        path_matches && self.covers_method(method)
+    }
+
+    /// True when the rule is about requests by this method.
+    #[must_use]
+    pub(super) fn covers_method(&self, method: &[u8]) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method)
+    }
+}
+
+impl Requirement {
+    /// The first line besides scopes that does not hold.
+    #[must_use]
+    pub(super) fn unmet_line(&self, identity: &VerifiedIdentity) -> Option<&'static str> {
+        let one_of = |accepted: &[String], own: &[String]| {
+            accepted.is_empty() || accepted.iter().any(|accepted| own.contains(accepted))
+        };
+        let provider_fits = self.providers.is_empty()
+            || self.providers.iter().any(|accepted| accepted == identity.provider());
+        let client_type_fits =
+            self.client_types.is_empty() || self.client_types.contains(&identity.client_type());
+        let claims_fit =
+            self.claims.iter().all(|claim| claim.is_met_by(identity.claims()) == Some(true));
+        [
+            ("providers", provider_fits),
+            ("client_types", client_type_fits),
+            ("roles", one_of(&self.roles, identity.roles())),
+            ("groups", one_of(&self.groups, identity.groups())),
+            ("claims", claims_fit),
+        ]
+        .into_iter()
+        .find_map(|(line, holds)| (!holds).then_some(line))
+    }
+
+    /// Scopes that are required and not among these; of `any_scope` all, if none is.
+    #[must_use]
+    pub(super) fn missing_scopes(&self, granted: &BTreeSet<&str>) -> Vec<&str> {
+        let is_missing = |scope: &&str| !granted.contains(scope);
+        let any = self.any_scope.iter().map(String::as_str);
+        let any_is_missing = any.clone().all(|scope| is_missing(&scope));
+        self.scopes
+            .iter()
+            .map(String::as_str)
+            .filter(is_missing)
+            .chain(any.filter(|_| any_is_missing))
+            .collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! The access policy: from its raw form to rules that cannot be wrong.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::field::Field;
+use super::raw::{
+    RawAccess, RawClientType, RawDefaultAccess, RawExempt, RawMatch, RawRequire, RawRule,
+};
+use super::validate::{SCOPE_EXPECTED, is_scope, refuse_unknown, required_claims};
+use super::{Faults, Providers};
+use crate::access::{
+    AccessPolicy, CanonicalPath, DefaultAccess, Match, Requirement, Rule, ScopeHierarchy,
+};
+use crate::identity::ClientType;
+
+/// The policy. `supported` are the scopes of the resource.
+pub(super) fn policy(
+    raw: RawAccess,
+    providers: &Providers,
+    supported: &[String],
+    faults: &mut Faults,
+) -> AccessPolicy {
+    refuse_unknown("access.", &raw.unknown, faults);
+    raw.mcp.not_yet("access.mcp", &[], faults);
+    let mut rules = Vec::new();
+    for (index, raw) in raw.rules.optional("access.rules", faults).into_iter().flatten().enumerate()
+    {
+        let path = format!("access.rules[{index}]");
+        if let Some(raw) = raw.optional(&path, faults) {
+            rules.push(rule(raw, &path, providers, faults));
+        }
+    }
+    let default = match raw.default.optional("access.default", faults) {
+        Some(RawDefaultAccess::Allow) => DefaultAccess::Allow,
+        Some(RawDefaultAccess::Deny) => DefaultAccess::Deny,
+        None if rules.is_empty() => DefaultAccess::Allow,
+        None => DefaultAccess::Deny,
+    };
+    let hierarchy = scope_hierarchy(raw.scope_hierarchy, faults);
+    AccessPolicy::new(rules, default, hierarchy, supported)
+}
+
+/// The paths that need no token.
+pub(super) fn exempt(raw: Field<Vec<Field<RawExempt>>>, faults: &mut Faults) -> Vec<CanonicalPath> {
+    let mut paths = Vec::new();
+    for (index, raw) in raw.optional("exempt", faults).into_iter().flatten().enumerate() {
+        let at = format!("exempt[{index}]");
+        let Some(raw) = raw.optional(&at, faults) else { continue };
+        refuse_unknown(&format!("{at}."), &raw.unknown, faults);
+        let at = format!("{at}.path");
+        if let Some(path) = raw.path.required(&at, faults) {
+            paths.extend(canonical_path(&path, &at, faults));
+        }
+    }
+    paths
+}
+
+fn rule(raw: RawRule, path: &str, providers: &Providers, faults: &mut Faults) -> Rule {
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    let name = raw.name.optional(&format!("{path}.name"), faults);
+    let condition = raw.condition.optional(&format!("{path}.match"), faults).unwrap_or_default();
+    let require = raw.require.optional(&format!("{path}.require"), faults).unwrap_or_default();
+    Rule {
+        name: name.unwrap_or_else(|| path.trim_start_matches("access.").to_owned()),
+        condition: conditions(condition, &format!("{path}.match"), faults),
+        requirement: requirement(require, &format!("{path}.require"), providers, faults),
+    }
+}
+
+fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    raw.mcp_methods.not_yet(&format!("{path}.mcp_methods"), &[Value::Array(vec![])], faults);
+    raw.mcp_names.not_yet(&format!("{path}.mcp_names"), &[Value::Array(vec![])], faults);
+    let mut paths = |raw: Field<Vec<String>>, name: &str| -> Vec<CanonicalPath> {
+        let at = format!("{path}.{name}");
+        let values = raw.optional(&at, faults).unwrap_or_default();
+        let each = values.iter().enumerate();
+        each.filter_map(|(index, value)| canonical_path(value, &format!("{at}[{index}]"), faults))
+            .collect()
+    };
+    let (exact, prefixes) = (paths(raw.paths, "paths"), paths(raw.path_prefixes, "path_prefixes"));
+    let methods = raw.methods.optional(&format!("{path}.methods"), faults).unwrap_or_default();
+    for (index, method) in methods.iter().enumerate() {
+        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let at = format!("{path}.methods[{index}]");
+            faults.add(&at, "must be an HTTP method in upper case, such as POST");
+        }
+    }
+    Match { paths: exact, path_prefixes: prefixes, methods }
+}
+
+fn requirement(
+    raw: RawRequire,
+    path: &str,
+    providers: &Providers,
+    faults: &mut Faults,
+) -> Requirement {
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    let scopes = scopes(raw.scopes, &format!("{path}.scopes"), faults);
+    let any_scope = self::scopes(raw.any_scope, &format!("{path}.any_scope"), faults);
+    let mut names = |raw: Field<Vec<String>>, name: &str| {
+        raw.optional(&format!("{path}.{name}"), faults).unwrap_or_default()
+    };
+    let (roles, groups) = (names(raw.roles, "roles"), names(raw.groups, "groups"));
+    let own = names(raw.providers, "providers");
+    for (index, name) in own.iter().enumerate() {
+        if !providers.iter().any(|provider| provider.name == *name) {
+            let at = format!("{path}.providers[{index}]");
+            faults.add(&at, format!("there is no active provider {name:?}"));
+        }
+    }
+    let client_types =
+        raw.client_types.optional(&format!("{path}.client_types"), faults).unwrap_or_default();
+    let client_types =
+        client_types.into_iter().enumerate().filter_map(|(index, client_type)| match client_type {
+            RawClientType::User => Some(ClientType::User),
+            RawClientType::Service => Some(ClientType::Service),
+            RawClientType::Auto => {
+                let at = format!("{path}.client_types[{index}]");
+                faults.add(&at, "must be user or service");
+                None
+            }
+        });
+    let client_types = client_types.collect();
+    let claims = required_claims(raw.claims, &format!("{path}.claims"), faults);
+    Requirement { scopes, any_scope, roles, groups, providers: own, client_types, claims }
+}
+
+fn scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<String> {
+    let scopes = raw.optional(path, faults).unwrap_or_default();
+    for (index, scope) in scopes.iter().enumerate() {
+        check_scope(scope, &format!("{path}[{index}]"), faults);
+    }
+    scopes
+}
+
+fn scope_hierarchy(
+    raw: Field<BTreeMap<String, Vec<String>>>,
+    faults: &mut Faults,
+) -> ScopeHierarchy {
+    const PATH: &str = "access.scope_hierarchy";
+    let implied = raw.optional(PATH, faults).unwrap_or_default();
+    for (broad, narrow) in &implied {
+        check_scope(broad, &format!("{PATH}.{broad}"), faults);
+        for (index, scope) in narrow.iter().enumerate() {
+            check_scope(scope, &format!("{PATH}.{broad}[{index}]"), faults);
+        }
+    }
+    ScopeHierarchy::new(implied)
+}
+
+fn check_scope(scope: &str, path: &str, faults: &mut Faults) {
+    if !is_scope(scope) {
+        faults.add(path, SCOPE_EXPECTED);
+    }
+}
+
+fn canonical_path(value: &str, path: &str, faults: &mut Faults) -> Option<CanonicalPath> {
+    let canonical = Some(value)
+        .filter(|value| !value.contains(['?', '#', '*']))
+        .and_then(|value| CanonicalPath::of(value.as_bytes()));
+    if canonical.is_none() {
+        faults.add(
+            path,
+            "must be a path such as /mcp: no query, no wildcard, no dot segments, no `//`, `;` or \
+             `\\`",
+        );
+    }
+    canonical
+}

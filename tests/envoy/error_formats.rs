@@ -1,0 +1,97 @@
+//! The shapes of a refusal's body.
+
+use serde_json::{Value, json};
+use testbed::Stack;
+
+use crate::support::with;
+
+async fn start(errors: Value) -> Stack {
+    Stack::builder()
+        .configure(move |configuration| {
+            configuration["errors"] = errors;
+            configuration["access"] =
+                json!({"rules": [{"name": "all", "require": {"scopes": ["b"]}}]});
+        })
+        .start()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_format_says_the_same_in_its_own_way() {
+    let expired = "the token has expired";
+    let scopes = "the token lacks scopes that this needs";
+    let anything = "the access token is not accepted";
+    let lacking = "the access token lacks scopes";
+    let servicenow = |detail: &str| {
+        json!({
+            "error": {"message": "User Not Authenticated", "detail": detail}, "status": "failure",
+        })
+    };
+    let json_rpc = |code: u16, message: &str| json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
+    for (format, details, bodies) in [
+        ("servicenow", "none", [servicenow(anything), servicenow(lacking)]),
+        (
+            "servicenow",
+            "reason",
+            [
+                with(&servicenow(expired), "reason", "expired"),
+                with(&servicenow(scopes), "reason", "insufficient_scope"),
+            ],
+        ),
+        ("json_rpc", "none", [json_rpc(401, anything), json_rpc(403, lacking)]),
+        (
+            "json_rpc",
+            "reason",
+            [(401, expired, "expired"), (403, scopes, "insufficient_scope")].map(
+                |(code, message, reason)| {
+                    let mut body = json_rpc(code, message);
+                    body["error"]["data"] = json!({"reason": reason});
+                    body
+                },
+            ),
+        ),
+        (
+            "json_rpc",
+            "full",
+            [
+                (401, expired, json!({"reason": "expired", "details": {"seconds_ago": 0}})),
+                (
+                    403,
+                    scopes,
+                    json!({
+                        "reason": "insufficient_scope",
+                        "details": {"rule": "all", "missing": ["b"]},
+                    }),
+                ),
+            ]
+            .map(|(code, message, data)| {
+                let mut body = json_rpc(code, message);
+                body["error"]["data"] = data;
+                body
+            }),
+        ),
+    ] {
+        let stack = start(json!({"format": format, "details": details})).await;
+        let past = with(&stack.claims(), "exp", testbed::now() - 1000);
+        for (token, status, mut expected) in
+            [(stack.provider.token(&past), 401), (stack.token(), 403)]
+                .into_iter()
+                .zip(bodies)
+                .map(|((token, status), body)| (token, status, body))
+        {
+            let answer = stack.call_refused(&token).await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("content-type"), "application/json");
+            assert!(answer.header("www-authenticate").starts_with("Bearer error=\""));
+            let mut body = answer.body.clone();
+            // How long ago is not for the test to say.
+            for body in [&mut body, &mut expected] {
+                if let Some(seconds) = body.pointer_mut("/error/data/details/seconds_ago") {
+                    assert!(seconds.is_u64());
+                    *seconds = Value::Null;
+                }
+            }
+            assert_eq!(body, expected, "{format} {details}");
+        }
+    }
+}

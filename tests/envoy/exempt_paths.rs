@@ -1,0 +1,61 @@
+//! Paths that need no token.
+
+use serde_json::json;
+use testbed::{Stack, raw_exchange};
+
+async fn start() -> Stack {
+    Stack::builder()
+        .configure(|configuration| {
+            configuration["exempt"] = json!([{"path": "/healthz"}, {"path": "/a b/"}]);
+            configuration["allowed_origins"] = json!(["https://app.example.com"]);
+        })
+        .start()
+        .await
+}
+
+async fn send(stack: &Stack, line: &str, fields: &str) -> u16 {
+    let request =
+        format!("{line} HTTP/1.1\r\nhost: mcp.example.com\r\nconnection: close\r\n{fields}\r\n");
+    raw_exchange(stack.envoy.address(), request.as_bytes()).await.status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_pass_without_a_token_and_without_an_identity() {
+    let stack = start().await;
+    let forged = "x-mcp-user: root\r\nX-Mcp-Roles: admin\r\n";
+    for line in ["GET /healthz", "POST /healthz/", "GET /healthz?x", "GET /a%20b", "GET /he%61lthz"]
+    {
+        stack.server.clear();
+        send(&stack, line, forged).await;
+        let requests = stack.server.requests();
+        assert_eq!(requests.len(), 1, "{line}");
+        assert!(requests[0].identity().is_empty(), "{line}: {requests:?}");
+    }
+    // Not even a token that is good gives one, nor does it go any further.
+    stack.server.clear();
+    send(&stack, "GET /healthz", &format!("authorization: Bearer {}\r\n", stack.token())).await;
+    let requests = stack.server.requests();
+    assert!(requests[0].identity().is_empty() && requests[0].header("authorization").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_otherwise_or_lies_beside_needs_a_token() {
+    let stack = start().await;
+    for line in [
+        "GET /",
+        "GET /mcp",
+        "GET /healthz/x",
+        "GET /healthzx",
+        "GET /Healthz",
+        "GET /healthz;x",
+        "GET /healthz/../mcp",
+        "GET /mcp?/healthz",
+        "GET /mcp#/healthz",
+    ] {
+        let status = send(&stack, line, "").await;
+        assert!(matches!(status, 400 | 401), "{line}: {status}");
+    }
+    // The origin of a web page counts there too.
+    assert_eq!(send(&stack, "GET /healthz", "origin: https://evil.example\r\n").await, 403);
+    assert_eq!(stack.server.count(), 0);
+}
