@@ -43,8 +43,9 @@ pub(crate) struct PlausibleRequest {
 pub(crate) enum Decision {
     /// It waits for keys of its provider, which should be fetched for this reason.
     AwaitKeys(PlausibleRequest, Demand),
-    /// It goes to the upstream with these changes.
-    Forward(HeaderEdits),
+    /// It goes to the upstream with these changes. The provider vouches for its identity; there is
+    /// none where no token is needed.
+    Forward(HeaderEdits, Option<String>),
     /// It is refused.
     Refuse(Refused),
     /// It would be refused, but is let through, with these changes and without an identity.
@@ -105,7 +106,7 @@ impl Authenticator {
             return Examined::Decided(self.refuse(Refusal::OriginDenied, None, edits));
         }
         if target.is_one_of(&self.config.exempt) {
-            return Examined::Decided(Decision::Forward(edits));
+            return Examined::Decided(Decision::Forward(edits, None));
         }
         match self.plausible_token(head, now) {
             Ok(token) => Examined::Plausible(PlausibleRequest { token, edits, target }),
@@ -160,10 +161,10 @@ impl Authenticator {
             },
         };
         match self.permitted_identity(token, provider, &target) {
-            Ok(identity) => Decision::Forward(HeaderEdits {
-                add: self.config.identity_headers.of(&identity),
-                ..edits
-            }),
+            Ok(identity) => {
+                let add = self.config.identity_headers.of(&identity);
+                Decision::Forward(HeaderEdits { add, ..edits }, Some(provider.name.clone()))
+            }
             Err(refusal) => refuse(refusal, edits),
         }
     }

@@ -194,6 +194,12 @@ impl RemoteKeys {
         wanted.map_or_else(|| self.state.next_due(&self.source.settings, now), |_| now)
     }
 
+    /// The set that is held, and how long ago it was fetched.
+    #[must_use]
+    pub(crate) fn held(&self, now: UnixTime) -> Option<(&KeySet, Duration)> {
+        self.held.as_ref().map(|held| (&held.set, held.published.age(now)))
+    }
+
     /// Where the keys come from.
     #[must_use]
     pub(crate) fn source(&self) -> &RemoteSource {
@@ -450,6 +456,16 @@ impl RemoteKeys {
 }
 
 impl Report {
+    /// Whether the fetch that is over brought keys; none when none is over.
+    #[must_use]
+    pub(crate) fn fetch_succeeded(&self) -> Option<bool> {
+        match self {
+            Self::Fetched { .. } => Some(true),
+            Self::Failed { .. } => Some(false),
+            Self::MetadataFailed(_) => None,
+        }
+    }
+
     /// True when somebody should look after it.
     #[must_use]
     pub(crate) fn is_fault(&self) -> bool {

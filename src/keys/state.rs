@@ -101,7 +101,7 @@ impl Published {
         if self.at.since(now) > settings.max_stale {
             return Phase::Unavailable;
         }
-        let age = now.since(self.at);
+        let age = self.age(now);
         let lifetime = self.lifetime(settings);
         if age >= lifetime + settings.max_stale {
             Phase::Unavailable
@@ -112,6 +112,11 @@ impl Published {
         } else {
             Phase::Fresh
         }
+    }
+
+    /// How long ago the set was fetched.
+    pub(super) fn age(&self, now: UnixTime) -> Duration {
+        now.since(self.at)
     }
 
     /// True as long as tokens may be judged by the set.

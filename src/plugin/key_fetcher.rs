@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{Level, log};
 use proxy_wasm::hostcalls;
 
 use super::host;
+use super::metrics::Metrics;
 use crate::keys::{Effect, Endpoint, Event, RemoteKeys, RemoteSource, SharedNames};
 use crate::time::UnixTime;
 
@@ -34,10 +35,16 @@ impl KeyFetcher {
     }
 
     /// Tells the keys what happened, and does what they want done, until they want nothing more.
-    pub(super) fn run(&mut self, event: Event, keys: &mut RemoteKeys, now: UnixTime) {
+    pub(super) fn run(
+        &mut self,
+        event: Event,
+        keys: &mut RemoteKeys,
+        metrics: &mut Metrics,
+        now: UnixTime,
+    ) {
         keys.handle(event, now);
         while let Some(effect) = keys.next_effect() {
-            if let Some(event) = self.carry_out(effect, now) {
+            if let Some(event) = self.carry_out(effect, metrics, now) {
                 keys.handle(event, now);
             }
         }
@@ -49,14 +56,23 @@ impl KeyFetcher {
         header_count: usize,
         body_length: usize,
         keys: &mut RemoteKeys,
+        metrics: &mut Metrics,
         now: UnixTime,
     ) {
         self.call = None;
         let answer = host::call_answer(header_count, body_length, self.max_body);
-        self.run(Event::Answered(answer), keys, now);
+        self.run(Event::Answered(answer), keys, metrics, now);
     }
 
-    fn carry_out(&mut self, effect: Effect, now: UnixTime) -> Option<Event> {
+    /// Tells how many keys there are, and how old.
+    pub(super) fn gauge(&self, keys: &RemoteKeys, metrics: &mut Metrics, now: UnixTime) {
+        if let Some((set, age)) = keys.held(now) {
+            metrics.set_keys(&self.provider, set.kids().count(), set.dropped());
+            metrics.set_age(&self.provider, age.as_secs());
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, metrics: &mut Metrics, now: UnixTime) -> Option<Event> {
         match effect {
             Effect::ReadState => {
                 let (bytes, number) = read(&self.names.state);
@@ -76,12 +92,12 @@ impl KeyFetcher {
                 self.call = call(&endpoint, deadline.since(now));
                 Some(Event::Called(self.call.is_some()))
             }
-            Effect::Report(report) if report.is_fault() => {
-                warn!("provider {}: {report}", self.provider);
-                None
-            }
             Effect::Report(report) => {
-                info!("provider {}: {report}", self.provider);
+                if let Some(succeeded) = report.fetch_succeeded() {
+                    metrics.count_fetch(&self.provider, succeeded);
+                }
+                let level = if report.is_fault() { Level::Warn } else { Level::Info };
+                log!(level, "provider {}: {report}", self.provider);
                 None
             }
         }

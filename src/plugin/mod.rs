@@ -9,6 +9,7 @@ mod host;
 mod host_crypto;
 mod http_filter;
 mod key_fetcher;
+mod metrics;
 mod refusal_log;
 mod root;
 mod worker;

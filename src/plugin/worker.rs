@@ -9,8 +9,9 @@ use proxy_wasm::types::{Action, Status};
 use super::host;
 use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
+use super::metrics::{Metrics, Outcome};
 use super::refusal_log::RefusalLog;
-use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest};
+use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest, Refused};
 use crate::config::Config;
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
@@ -32,6 +33,7 @@ pub(super) struct Worker {
     most_waiting: usize,
     tick_period: Option<Duration>,
     refusal_log: RefusalLog,
+    metrics: Metrics,
 }
 
 struct WaitingRequest {
@@ -63,6 +65,12 @@ impl Worker {
             .zip(&keys)
             .map(|(provider, keys)| Some(KeyFetcher::new(&provider.name, keys.remote()?.source())))
             .collect();
+        let mut metrics = Metrics::new(config.providers.iter().map(|own| own.name.as_str()));
+        for (provider, keys) in config.providers.iter().zip(&keys) {
+            if let ProviderKeys::Static(set) = keys {
+                metrics.set_keys(&provider.name, set.kids().count(), 0);
+            }
+        }
         let mut worker = Self {
             root_id,
             most_waiting: Self::MOST_WAITING_BYTES / config.max_token_size,
@@ -73,6 +81,7 @@ impl Worker {
             waiting: BTreeMap::new(),
             tick_period: None,
             refusal_log: RefusalLog::default(),
+            metrics,
         };
         if worker.fetchers.iter().any(Option::is_some) {
             // Clusters may not be ready while plugins are configured: the first fetch waits for a
@@ -112,8 +121,9 @@ impl Worker {
     /// Time has passed; the root context is in hand.
     pub(super) fn on_tick(&mut self) {
         let Some(now) = host::now() else { return };
-        for (fetcher, keys) in self.remote_keys() {
-            fetcher.run(Event::Tick, keys, now);
+        for (fetcher, keys) in remote(&mut self.fetchers, &mut self.keys) {
+            fetcher.run(Event::Tick, keys, &mut self.metrics, now);
+            fetcher.gauge(keys, &mut self.metrics, now);
         }
         self.serve_waiting(now);
     }
@@ -121,8 +131,12 @@ impl Worker {
     /// A call of the root context was answered, or failed.
     pub(super) fn on_call_answer(&mut self, call: u32, header_count: usize, body_length: usize) {
         let Some(now) = host::now() else { return };
-        for (fetcher, keys) in self.remote_keys().filter(|(fetcher, _)| fetcher.awaits(call)) {
-            fetcher.on_call_answer(header_count, body_length, keys, now);
+        for (fetcher, keys) in remote(&mut self.fetchers, &mut self.keys) {
+            if fetcher.awaits(call) {
+                let metrics = &mut self.metrics;
+                fetcher.on_call_answer(header_count, body_length, keys, metrics, now);
+                fetcher.gauge(keys, metrics, now);
+            }
         }
         self.serve_waiting(now);
     }
@@ -157,14 +171,8 @@ impl Worker {
         let fetcher = self.fetchers.get_mut(provider).and_then(Option::as_mut);
         let keys = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut);
         if let (Some(fetcher), Some(keys)) = (fetcher, keys) {
-            fetcher.run(Event::Request, keys, now);
+            fetcher.run(Event::Request, keys, &mut self.metrics, now);
         }
-    }
-
-    /// The providers whose keys are fetched.
-    fn remote_keys(&mut self) -> impl Iterator<Item = (&mut KeyFetcher, &mut RemoteKeys)> {
-        let all = self.fetchers.iter_mut().zip(&mut self.keys);
-        all.filter_map(|(fetcher, keys)| Some((fetcher.as_mut()?, keys.remote_mut()?)))
     }
 
     /// Lets the next tick come when it is of use.
@@ -220,26 +228,40 @@ impl Worker {
     /// must not go on.
     fn carry_out(&mut self, decision: Decision, now: UnixTime) -> Result<Action, Status> {
         match decision {
-            Decision::Forward(edits) => {
+            Decision::Forward(edits, provider) => {
+                let outcome = if provider.is_some() { Outcome::Allowed } else { Outcome::Exempt };
+                self.metrics.count_request(provider.as_deref(), outcome, None);
                 host::edit_request(&edits)?;
                 Ok(Action::Continue)
             }
             Decision::Respond(answer) => {
+                self.metrics.count_request(None, Outcome::Metadata, None);
                 host::respond(&answer)?;
                 Ok(Action::Pause)
             }
             Decision::Refuse(refused) => {
-                self.refusal_log.write("refused", &refused, now);
+                self.note(&refused, Outcome::Refused, now);
                 host::respond(&refused.answer)?;
                 Ok(Action::Pause)
             }
             Decision::LetThrough(refused, edits) => {
-                self.refusal_log.write("let through, would be refused", &refused, now);
+                self.note(&refused, Outcome::Reported, now);
                 host::edit_request(&edits)?;
                 Ok(Action::Continue)
             }
             Decision::AwaitKeys(..) => Ok(Action::Pause),
         }
+    }
+
+    /// Counts a refusal, and logs it.
+    fn note(&mut self, refused: &Refused, outcome: Outcome, now: UnixTime) {
+        let reason = Some(refused.refusal.reason());
+        self.metrics.count_request(refused.provider.as_deref(), outcome, reason);
+        let what = match outcome {
+            Outcome::Reported => "let through, would be refused",
+            _ => "refused",
+        };
+        self.refusal_log.write(what, refused, now);
     }
 
     /// The host did not do what it was asked to: the request ends here.
@@ -253,4 +275,13 @@ impl Worker {
             self.tick_period = Some(period);
         }
     }
+}
+
+/// The providers whose keys are fetched.
+fn remote<'a>(
+    fetchers: &'a mut [Option<KeyFetcher>],
+    keys: &'a mut [ProviderKeys],
+) -> impl Iterator<Item = (&'a mut KeyFetcher, &'a mut RemoteKeys)> {
+    let all = fetchers.iter_mut().zip(keys);
+    all.filter_map(|(fetcher, keys)| Some((fetcher.as_mut()?, keys.remote_mut()?)))
 }

@@ -23,6 +23,7 @@ mod key_sources;
 mod key_unknown;
 mod key_updates;
 mod key_withdrawn;
+mod metrics;
 mod origins;
 mod refused_configuration;
 mod refused_tokens;

@@ -173,6 +173,8 @@ struct Host {
     /// Calls of `verify_signature`.
     crypto_calls: usize,
     tick_period: Option<u32>,
+    /// Names and values; the number of a metric is its place.
+    metrics: Vec<(String, u64)>,
     /// Levels and messages.
     log: Vec<(u32, String)>,
 }
@@ -224,6 +226,7 @@ impl Vm {
                 crypto,
                 crypto_calls: 0,
                 tick_period: None,
+                metrics: Vec::new(),
                 log: Vec::new(),
             });
         });
@@ -250,6 +253,11 @@ impl Vm {
         with_host(|host| host.effective = self.root);
         // SAFETY: as above.
         unsafe { proxy_on_tick(self.root) }
+    }
+
+    /// All metrics that were ever used, with their values.
+    pub fn metrics(&self) -> std::collections::BTreeMap<String, u64> {
+        with_host(|host| host.metrics.iter().cloned().collect())
     }
 
     pub fn tick_period(&self) -> Option<Duration> {
@@ -693,6 +701,44 @@ unsafe extern "C" fn proxy_send_local_response(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_define_metric(
+    _kind: u32,
+    name: *const u8,
+    name_size: usize,
+    id: *mut u32,
+) -> u32 {
+    // SAFETY: see above.
+    let name = unsafe { text(name, name_size) };
+    with_host(|host| {
+        assert!(host.metrics.iter().all(|(own, _)| *own != name), "{name} is defined twice");
+        // SAFETY: see above.
+        unsafe { *id = host.metrics.len().try_into().unwrap() };
+        host.metrics.push((name, 0));
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_increment_metric(id: u32, offset: i64) -> u32 {
+    with_metric(id, |value| *value = value.checked_add_signed(offset).unwrap())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_record_metric(id: u32, new: u64) -> u32 {
+    with_metric(id, |value| *value = new)
+}
+
+fn with_metric(id: u32, action: impl FnOnce(&mut u64)) -> u32 {
+    with_host(|host| match host.metrics.get_mut(usize::try_from(id).unwrap()) {
+        Some((_, value)) => {
+            action(value);
+            OK
+        }
+        None => NOT_FOUND,
+    })
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_http_call(
     cluster: *const u8,
     cluster_size: usize,
@@ -783,7 +829,6 @@ macro_rules! unused {
 
 unused!(
     proxy_close_stream,
-    proxy_define_metric,
     proxy_dequeue_shared_queue,
     proxy_done,
     proxy_enqueue_shared_queue,
@@ -796,8 +841,6 @@ unused!(
     proxy_grpc_close,
     proxy_grpc_send,
     proxy_grpc_stream,
-    proxy_increment_metric,
-    proxy_record_metric,
     proxy_register_shared_queue,
     proxy_replace_header_map_value,
     proxy_resolve_shared_queue,

@@ -13,6 +13,7 @@ mod bytes_of_clients;
 mod calls_that_fail;
 mod host;
 mod host_crypto;
+mod metrics;
 mod paused_requests;
 mod provider;
 mod refusal_log;

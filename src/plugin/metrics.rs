@@ -1,0 +1,116 @@
+//! Counters and gauges of Envoy. Their names end in pairs of a label and its value, which the
+//! `stats_tags` of `envoy/envoy.yaml` turn into labels.
+
+use std::collections::HashMap;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::MetricType;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Outcome {
+    /// It went to the upstream with an identity.
+    Allowed,
+    /// Its path needs no token.
+    Exempt,
+    /// It asked for the resource's metadata.
+    Metadata,
+    /// It was refused.
+    Refused,
+    /// It would have been refused, in report mode.
+    Reported,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Exempt => "exempt",
+            Self::Metadata => "metadata",
+            Self::Refused => "refused",
+            Self::Reported => "reported",
+        }
+    }
+}
+
+/// The metrics that were used so far, by the numbers that the host gave them. Their number is
+/// bounded: providers come from the configuration, and all other values from this crate.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    /// By provider.
+    requests: HashMap<String, HashMap<(Outcome, &'static str), u32>>,
+    others: HashMap<String, u32>,
+}
+
+impl Metrics {
+    /// Metrics of these providers.
+    pub(super) fn new<'a>(providers: impl Iterator<Item = &'a str>) -> Self {
+        let mut metrics = Self::default();
+        for provider in providers {
+            metrics.set_keys(provider, 0, 0);
+        }
+        metrics
+    }
+
+    /// Counts a request. `reason` is that of its refusal.
+    pub(super) fn count_request(
+        &mut self,
+        provider: Option<&str>,
+        outcome: Outcome,
+        reason: Option<&'static str>,
+    ) {
+        let provider = provider.unwrap_or("none");
+        let reason = reason.unwrap_or("none");
+        let known = self.requests.get(provider).and_then(|ids| ids.get(&(outcome, reason)));
+        let id = known.copied().unwrap_or_else(|| {
+            let outcome_name = outcome.as_str();
+            let id = define(
+                MetricType::Counter,
+                &format!(
+                    "mcp_auth_requests.provider.{provider}.outcome.{outcome_name}.reason.{reason}"
+                ),
+            );
+            self.requests.entry(provider.to_owned()).or_default().insert((outcome, reason), id);
+            id
+        });
+        increment(id);
+    }
+
+    /// Counts a fetch of keys that is over.
+    pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool) {
+        let result = if is_success { "success" } else { "failure" };
+        let name = format!("mcp_auth_key_fetches.provider.{provider}.result.{result}");
+        let id =
+            self.others.entry(name).or_insert_with_key(|name| define(MetricType::Counter, name));
+        increment(*id);
+    }
+
+    /// Tells how many keys a provider has, and how many elements of its key set were no key.
+    pub(super) fn set_keys(&mut self, provider: &str, keys: usize, dropped: usize) {
+        self.set(format!("mcp_auth_keys.provider.{provider}"), keys);
+        self.set(format!("mcp_auth_keys_dropped.provider.{provider}"), dropped);
+    }
+
+    /// Tells how long ago a provider's keys were fetched.
+    pub(super) fn set_age(&mut self, provider: &str, seconds: u64) {
+        let seconds = usize::try_from(seconds).unwrap_or(usize::MAX);
+        self.set(format!("mcp_auth_keys_age_seconds.provider.{provider}"), seconds);
+    }
+
+    fn set(&mut self, name: String, value: usize) {
+        let id = self.others.entry(name).or_insert_with_key(|name| define(MetricType::Gauge, name));
+        let value = u64::try_from(value).unwrap_or(u64::MAX);
+        // A host that takes no metrics is no reason to refuse requests.
+        let _ = hostcalls::record_metric(*id, value);
+    }
+}
+
+/// The SDK panics when the host refuses, which Envoy does only if the plugin's capabilities leave
+/// this call out. That shows as soon as the plugin is configured, see [`Metrics::new`].
+fn define(kind: MetricType, name: &str) -> u32 {
+    hostcalls::define_metric(kind, name).unwrap_or_default()
+}
+
+fn increment(id: u32) {
+    let _ = hostcalls::increment_metric(id, 1);
+}
