@@ -22,6 +22,20 @@ pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
+/// A shared value with its number; both are none when there is no such value.
+pub(super) fn shared_value(name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    hostcalls::get_shared_data(name).unwrap_or_default()
+}
+
+/// Replaces the shared value of this number; with no number, only if there is none.
+pub(super) fn replace_shared_value(name: &str, bytes: &[u8], number: Option<u32>) -> bool {
+    /// Matches no value's number. The host ignores it while there is no value, and so the first to
+    /// come creates one.
+    const ONLY_IF_ABSENT: u32 = u32::MAX;
+    let number = number.unwrap_or(ONLY_IF_ABSENT);
+    hostcalls::set_shared_data(name, Some(bytes), Some(number)).is_ok()
+}
+
 /// The header fields of the request in hand.
 pub(super) fn request_fields() -> Result<Vec<(String, Vec<u8>)>, Status> {
     hostcalls::get_map_bytes(MapType::HttpRequestHeaders)

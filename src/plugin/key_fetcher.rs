@@ -75,19 +75,19 @@ impl KeyFetcher {
     fn carry_out(&mut self, effect: Effect, metrics: &mut Metrics, now: UnixTime) -> Option<Event> {
         match effect {
             Effect::ReadState => {
-                let (bytes, number) = read(&self.names.state);
+                let (bytes, number) = host::shared_value(&self.names.state);
                 Some(Event::StateRead(bytes, number))
             }
-            Effect::ReplaceState(bytes, number) => {
-                Some(Event::StateReplaced(replace(&self.names.state, &bytes, number)))
-            }
+            Effect::ReplaceState(bytes, number) => Some(Event::StateReplaced(
+                host::replace_shared_value(&self.names.state, &bytes, number),
+            )),
             Effect::ReadKeySet => {
-                let (bytes, number) = read(&self.names.key_set);
+                let (bytes, number) = host::shared_value(&self.names.key_set);
                 Some(Event::KeySetRead(bytes, number))
             }
-            Effect::ReplaceKeySet(bytes, number) => {
-                Some(Event::KeySetReplaced(replace(&self.names.key_set, &bytes, number)))
-            }
+            Effect::ReplaceKeySet(bytes, number) => Some(Event::KeySetReplaced(
+                host::replace_shared_value(&self.names.key_set, &bytes, number),
+            )),
             Effect::Call(endpoint, deadline) => {
                 self.call = call(&endpoint, deadline.since(now));
                 Some(Event::Called(self.call.is_some()))
@@ -102,20 +102,6 @@ impl KeyFetcher {
             }
         }
     }
-}
-
-/// A shared value with its number.
-fn read(name: &str) -> (Option<Vec<u8>>, Option<u32>) {
-    hostcalls::get_shared_data(name).unwrap_or_default()
-}
-
-/// Replaces the shared value of this number; with no number, only if there is none.
-fn replace(name: &str, bytes: &[u8], number: Option<u32>) -> bool {
-    /// Matches no value's number. The host ignores it while there is no value, and so the first to
-    /// come creates one.
-    const ONLY_IF_ABSENT: u32 = u32::MAX;
-    let number = number.unwrap_or(ONLY_IF_ABSENT);
-    hostcalls::set_shared_data(name, Some(bytes), Some(number)).is_ok()
 }
 
 /// Makes a call. None when the host refuses; it will report no answer then.
