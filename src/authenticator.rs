@@ -1,5 +1,5 @@
 //! The decision on a request. Reads like the way of a request: metadata, origin, token, keys,
-//! signature, identity.
+//! signature, identity, and last its spending if it serves once.
 
 use crate::access::Target;
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
@@ -10,7 +10,7 @@ use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
-use crate::token::{PlausibleToken, SignedToken, bearer_token};
+use crate::token::{NotSpent, PlausibleToken, SignedToken, TokenUse, bearer_token};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -52,6 +52,18 @@ pub(crate) enum Decision {
     LetThrough(Refused, HeaderEdits),
     /// It asks for something that is answered here.
     Respond(Answer),
+    /// Its token is to be spent; what it becomes then, [`Authenticator::conclude`] tells.
+    Spend(SpendingRequest),
+}
+
+/// A request that lacks nothing but that its token, which serves once, is spent.
+#[derive(Debug)]
+pub(crate) struct SpendingRequest {
+    token_use: TokenUse,
+    edits: HeaderEdits,
+    /// What is added once the token is spent.
+    identity_headers: Vec<(String, String)>,
+    provider: usize,
 }
 
 /// A request that is refused.
@@ -80,6 +92,14 @@ impl PlausibleRequest {
     #[must_use]
     pub(crate) fn provider(&self) -> usize {
         self.token.provider()
+    }
+}
+
+impl SpendingRequest {
+    /// What to spend.
+    #[must_use]
+    pub(crate) fn token_use(&self) -> TokenUse {
+        self.token_use
     }
 }
 
@@ -161,11 +181,27 @@ impl Authenticator {
             },
         };
         match self.permitted_identity(token, provider, &target) {
-            Ok(identity) => {
-                let add = self.config.identity_headers.of(&identity);
-                Decision::Forward(HeaderEdits { add, ..edits }, Some(provider.name.clone()))
-            }
+            Ok(identity) => self.forward(edits, &identity, index),
             Err(refusal) => refuse(refusal, edits),
+        }
+    }
+
+    /// Decides on a request by what came of spending its token. No check comes after this one, lest a
+    /// token be spent in vain.
+    #[must_use]
+    pub(crate) fn conclude(
+        &self,
+        request: SpendingRequest,
+        spent: Result<(), NotSpent>,
+    ) -> Decision {
+        let SpendingRequest { edits, identity_headers, provider, .. } = request;
+        let provider = self.config.providers.get(provider);
+        match spent {
+            Ok(()) => Decision::Forward(
+                HeaderEdits { add: identity_headers, ..edits },
+                provider.map(|provider| provider.name.clone()),
+            ),
+            Err(not_spent) => self.refuse(not_spent.into(), provider, edits),
         }
     }
 
@@ -213,6 +249,26 @@ impl Authenticator {
         let identity = VerifiedIdentity::of_token(token, &provider.identity_rules)?;
         self.config.access.check(target, &identity, provider.restrict_to_policies)?;
         Ok(identity)
+    }
+
+    /// The way to the upstream. It is the only one with an identity, so that no token that serves
+    /// once passes unspent.
+    fn forward(
+        &self,
+        edits: HeaderEdits,
+        identity: &VerifiedIdentity,
+        provider: usize,
+    ) -> Decision {
+        let identity_headers = self.config.identity_headers.of(identity);
+        match identity.single_use() {
+            None => {
+                let edits = HeaderEdits { add: identity_headers, ..edits };
+                Decision::Forward(edits, Some(identity.provider().to_owned()))
+            }
+            Some(token_use) => {
+                Decision::Spend(SpendingRequest { token_use, edits, identity_headers, provider })
+            }
+        }
     }
 
     fn refuse(

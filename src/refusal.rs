@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::jose::{MalformedToken, Misfit};
-use crate::token::AuthorizationFault;
+use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +80,17 @@ pub(crate) enum Refusal {
     },
     /// The request comes from a web page that is not listed.
     OriginDenied,
+    /// Nobody can tell whether the token was spent, or remember that it was.
+    ReplayStoreUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+        /// Why: for the operator alone.
+        fault: StoreFault,
+    },
     /// `jti` is missing or no string.
     TokenIdMissing,
+    /// The token serves once (RFC 7519 §4.1.7), and has.
+    TokenReplayed,
     /// The token is older than `max_token_age`, or does not tell its age.
     TokenTooOld {
         /// Its age.
@@ -144,6 +153,8 @@ pub(crate) enum Denial {
 pub(crate) enum Party {
     /// Whoever sent the request.
     Client,
+    /// Whoever runs this Envoy.
+    Operator,
     /// Whoever runs the identity provider, or the way to it.
     Provider,
 }
@@ -169,7 +180,9 @@ impl Refusal {
             Self::MissingToken => "missing_token",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::OriginDenied => "origin_denied",
+            Self::ReplayStoreUnavailable { .. } => "replay_store_unavailable",
             Self::TokenIdMissing => "jti_missing",
+            Self::TokenReplayed => "jti_replayed",
             Self::TokenTooOld { .. } => "token_too_old",
             Self::UnknownIssuer { .. } => "unknown_issuer",
             Self::UnknownKid { .. } => "unknown_kid",
@@ -184,6 +197,7 @@ impl Refusal {
     pub(crate) fn party(&self) -> Party {
         match self {
             Self::KeysUnavailable { .. } => Party::Provider,
+            Self::ReplayStoreUnavailable { .. } => Party::Operator,
             _ => Party::Client,
         }
     }
@@ -204,7 +218,8 @@ impl Refusal {
                 json!({"rule": rule, "missing": missing.0})
             }
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
-            Self::KeysUnavailable { retry_after, .. } => {
+            Self::KeysUnavailable { retry_after, .. }
+            | Self::ReplayStoreUnavailable { retry_after, .. } => {
                 json!({"retry_after": retry_after.as_secs()})
             }
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
@@ -226,7 +241,8 @@ impl Refusal {
             | Self::MalformedAuthorization(_)
             | Self::MissingToken
             | Self::OriginDenied
-            | Self::TokenIdMissing => Value::Null,
+            | Self::TokenIdMissing
+            | Self::TokenReplayed => Value::Null,
         };
         match details {
             Value::Object(members) => members,
@@ -238,9 +254,12 @@ impl Refusal {
     #[must_use]
     pub(crate) fn log_details(&self) -> Map<String, Value> {
         let mut details = self.details();
-        if let Self::KeysUnavailable { cause, .. } = self {
-            details.insert("cause".to_owned(), json!(cause));
-        }
+        let cause = match self {
+            Self::KeysUnavailable { cause, .. } => Some(cause.clone()),
+            Self::ReplayStoreUnavailable { fault, .. } => Some(fault.to_string()),
+            _ => None,
+        };
+        details.extend(cause.map(|cause| ("cause".to_owned(), json!(cause))));
         details
     }
 }
@@ -284,7 +303,11 @@ impl fmt::Display for Refusal {
             Self::MissingToken => "an access token is needed",
             Self::NotYetValid { .. } => "the token is not valid yet",
             Self::OriginDenied => "this origin is not allowed",
+            Self::ReplayStoreUnavailable { .. } => {
+                "nobody can tell whether the token was used before, try again later"
+            }
             Self::TokenIdMissing => "the token has no jti",
+            Self::TokenReplayed => "the token was used before and serves only once",
             Self::TokenTooOld { .. } => "the token is too old",
             Self::UnknownIssuer { .. } => "the issuer of the token is not trusted here",
             Self::UnknownKid { .. } => "the identity provider publishes no key of this kid",
@@ -302,6 +325,17 @@ impl fmt::Display for Refusal {
 impl From<MalformedToken> for Refusal {
     fn from(fault: MalformedToken) -> Self {
         Self::MalformedToken(fault)
+    }
+}
+
+impl From<NotSpent> for Refusal {
+    fn from(not_spent: NotSpent) -> Self {
+        match not_spent {
+            NotSpent::AlreadySpent => Self::TokenReplayed,
+            NotSpent::Unknown { retry_after, fault } => {
+                Self::ReplayStoreUnavailable { retry_after, fault }
+            }
+        }
     }
 }
 

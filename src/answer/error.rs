@@ -92,7 +92,9 @@ impl RefusalAnswers {
         if let Some(scope) = scope {
             headers.push(("www-authenticate", self.challenge(code, &description, &scope)));
         }
-        if let Refusal::KeysUnavailable { retry_after, .. } = refusal {
+        if let Refusal::KeysUnavailable { retry_after, .. }
+        | Refusal::ReplayStoreUnavailable { retry_after, .. } = refusal
+        {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
             headers.push(("retry-after", seconds.to_string()));
         }
@@ -196,6 +198,7 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::MissingClaim { .. }
         | Refusal::NotYetValid { .. }
         | Refusal::TokenIdMissing
+        | Refusal::TokenReplayed
         | Refusal::TokenTooOld { .. }
         | Refusal::UnknownIssuer { .. }
         | Refusal::UnknownKid { .. }
@@ -204,6 +207,6 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::WrongTokenType { .. } => (401, Some(ErrorCode::InvalidToken)),
         Refusal::InsufficientScope { .. } => (403, Some(ErrorCode::InsufficientScope)),
         Refusal::AccessDenied(_) | Refusal::OriginDenied => (403, None),
-        Refusal::KeysUnavailable { .. } => (503, None),
+        Refusal::KeysUnavailable { .. } | Refusal::ReplayStoreUnavailable { .. } => (503, None),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::identity::IdentityRules;
 use crate::jose::Algorithm;
 use crate::keys::KeySource;
-use crate::token::{ClaimRules, RequiredClaim};
+use crate::token::{ClaimRules, RequiredClaim, TokenIdRule};
 
 /// An identity provider.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub(crate) struct Provider {
     pub claim_rules: ClaimRules,
     /// What else they must say.
     pub required_claims: Vec<RequiredClaim>,
-    /// Whether they must have a `jti`.
-    pub requires_token_id: bool,
+    /// What their `jti` must be.
+    pub token_id_rule: TokenIdRule,
     /// Whom they stand for.
     pub identity_rules: IdentityRules,
     /// Whether its tokens pass only where an access rule names it.

@@ -15,7 +15,7 @@ use crate::answer::{Details, ErrorStyle, Format};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{Clusters, KeySet, KeySettings, KeySource, RemoteSource, Start, is_secure_url};
-use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenTypes};
+use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenIdRule, TokenTypes};
 
 /// Validates a whole configuration. What it returns is to be used only if there are no faults.
 pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
@@ -232,13 +232,10 @@ fn provider(
     let max_token_age = raw.max_token_age.optional(&at("max_token_age"), faults);
     let token_types = token_types(raw.token_types, &at("token_types"), faults);
     let required_claims = required_claims(raw.required_claims, &at("required_claims"), faults);
-    let requires_token_id = match raw.jti.optional(&at("jti"), faults) {
-        None | Some(RawTokenIdRule::Ignore) => false,
-        Some(RawTokenIdRule::Require) => true,
-        Some(RawTokenIdRule::SingleUse) => {
-            faults.add(&at("jti"), "single_use is not supported yet");
-            true
-        }
+    let token_id_rule = match raw.jti.optional(&at("jti"), faults) {
+        None | Some(RawTokenIdRule::Ignore) => TokenIdRule::Ignore,
+        Some(RawTokenIdRule::Require) => TokenIdRule::Require,
+        Some(RawTokenIdRule::SingleUse) => TokenIdRule::SingleUse,
     };
     let client_type = match raw.client_type.optional(&at("client_type"), faults) {
         None | Some(RawClientType::Auto) => ClientTypeRule::Auto,
@@ -265,7 +262,7 @@ fn provider(
             token_types,
         },
         required_claims,
-        requires_token_id,
+        token_id_rule,
         identity_rules: IdentityRules {
             provider: name.clone(),
             user_claim: user_claim.unwrap_or_else(|| ClaimPath::name("sub")),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use crate::token::{ClaimPath, VerifiedToken};
+use crate::token::{ClaimPath, TokenUse, VerifiedToken};
 
 /// Which claims of a provider's tokens say whom they stand for.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ pub(crate) struct VerifiedIdentity {
     pub(super) groups: Vec<String>,
     pub(super) token_id: Option<String>,
     pub(super) token_expires: UnixTime,
+    pub(super) single_use: Option<TokenUse>,
     pub(super) claims: Map<String, Value>,
 }
 
@@ -100,8 +101,15 @@ impl VerifiedIdentity {
             groups: strings(rules.groups_claim.find(claims)),
             token_id: token.string("jti").map(str::to_owned),
             token_expires: token.expires(),
+            single_use: token.single_use(),
             claims: token.into_claims(),
         })
+    }
+
+    /// What must be spent before a request of this identity may go on: its token serves once.
+    #[must_use]
+    pub(crate) fn single_use(&self) -> Option<TokenUse> {
+        self.single_use
     }
 }
 

@@ -11,6 +11,7 @@ mod http_filter;
 mod key_fetcher;
 mod metrics;
 mod refusal_log;
+mod replay_store;
 mod root;
 mod worker;
 

@@ -32,7 +32,7 @@ impl RefusalLog {
         self.written += 1;
         let level = match refused.refusal.party() {
             Party::Client => Level::Info,
-            Party::Provider => Level::Warn,
+            Party::Operator | Party::Provider => Level::Warn,
         };
         log!(
             level,

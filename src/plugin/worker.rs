@@ -11,6 +11,7 @@ use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
 use super::metrics::{Metrics, Outcome};
 use super::refusal_log::RefusalLog;
+use super::replay_store;
 use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest, Refused};
 use crate::config::Config;
 use crate::jose::SignatureVerifier;
@@ -248,6 +249,11 @@ impl Worker {
                 self.note(&refused, Outcome::Reported, now);
                 host::edit_request(&edits)?;
                 Ok(Action::Continue)
+            }
+            Decision::Spend(request) => {
+                let spent = replay_store::spend(request.token_use(), now);
+                let decision = self.authenticator.conclude(request, spent);
+                self.carry_out(decision, now)
             }
             Decision::AwaitKeys(..) => Ok(Action::Pause),
         }

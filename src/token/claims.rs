@@ -95,6 +95,16 @@ impl ClaimRules {
     }
 }
 
+impl ClaimRules {
+    /// The last moment at which a token with these claims, which expires at `expires`, passes
+    /// [`check`](Self::check).
+    pub(super) fn last_use(&self, claims: &Map<String, Value>, expires: UnixTime) -> UnixTime {
+        let issued = claims.get("iat").and_then(numeric_date);
+        let too_old = self.max_token_age.zip(issued).map(|(max_age, issued)| issued + max_age);
+        too_old.map_or(expires, |too_old| expires.min(too_old)) + self.clock_skew
+    }
+}
+
 impl TokenTypes {
     /// Types that say themselves that they are no access tokens.
     pub(crate) const NEVER: [&str; 3] = ["oauth-id-jag+jwt", "dpop+jwt", "logout+jwt"];
@@ -208,6 +218,29 @@ mod tests {
             (json!({}), Err("token_too_old")),
         ] {
             assert_eq!(check_with(&rules, &members), result, "{members}");
+        }
+    }
+
+    #[test]
+    fn a_token_passes_until_its_last_use_and_not_after_it() {
+        let second = Duration::from_secs(1);
+        for (max_token_age, exp, iat, last_use) in [
+            (None, NOW + 60, json!(NOW), NOW + 360),
+            (None, NOW + 60, json!(null), NOW + 360),
+            (Some(3600), NOW + 60, json!(NOW), NOW + 360),
+            (Some(10), NOW + 60, json!(NOW), NOW + 310),
+            (Some(10), u64::MAX, json!(NOW - 5), NOW + 305),
+        ] {
+            let max_token_age = max_token_age.map(Duration::from_secs);
+            let rules = ClaimRules { max_token_age, ..rules() };
+            let claims = json!({"aud": "mcp", "exp": exp, "iat": iat});
+            let mut claims = claims.as_object().unwrap().clone();
+            claims.retain(|_, value| !value.is_null());
+            let check = |now| rules.check(&TokenType::Absent, &claims, now);
+            let expires = check(UnixTime::from_secs(NOW)).unwrap();
+            assert_eq!(rules.last_use(&claims, expires), UnixTime::from_secs(last_use));
+            assert!(check(UnixTime::from_secs(last_use - 1)).is_ok());
+            assert!(check(UnixTime::from_secs(last_use) + second).is_err());
         }
     }
 

@@ -3,9 +3,13 @@
 mod bearer;
 mod claim;
 mod claims;
+mod replay;
+mod token_id;
 mod verification;
 
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use claim::{ClaimPath, RequiredClaim};
 pub(crate) use claims::{ClaimRules, TokenTypes};
+pub(crate) use replay::{NotSpent, Spending, SpendingStep, StoreFault, TokenUse};
+pub(crate) use token_id::TokenIdRule;
 pub(crate) use verification::{PlausibleToken, SignedToken, VerifiedToken};

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::replay::TokenUse;
 use crate::config::{Provider, Providers};
 use crate::jose::{
     Algorithm, CompactJws, MalformedToken, ProtectedHeader, PublicKey, SignatureVerifier,
@@ -140,10 +141,8 @@ impl SignedToken {
             // RFC 9449 §7.1, RFC 8705 §3: bound to a key whose possession nobody has shown here.
             return Err(Refusal::BoundToken);
         }
-        if provider.requires_token_id && !claims.get("jti").is_some_and(Value::is_string) {
-            return Err(Refusal::TokenIdMissing);
-        }
-        Ok(VerifiedToken { claims, expires })
+        let single_use = provider.token_id_rule.check(&claims, expires, &provider.claim_rules)?;
+        Ok(VerifiedToken { claims, expires, single_use })
     }
 }
 
@@ -152,6 +151,7 @@ impl SignedToken {
 pub(crate) struct VerifiedToken {
     claims: Map<String, Value>,
     expires: UnixTime,
+    single_use: Option<TokenUse>,
 }
 
 impl VerifiedToken {
@@ -176,6 +176,12 @@ impl VerifiedToken {
     #[must_use]
     pub(crate) fn expires(&self) -> UnixTime {
         self.expires
+    }
+
+    /// What must be spent before a request with it may go on.
+    #[must_use]
+    pub(crate) fn single_use(&self) -> Option<TokenUse> {
+        self.single_use
     }
 }
 

@@ -27,6 +27,7 @@ mod metrics;
 mod origins;
 mod refused_configuration;
 mod refused_tokens;
+mod replay;
 mod report_mode;
 mod resource_metadata;
 mod several_configurations;

@@ -15,7 +15,7 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of answers: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 23] = [
+const ANSWERS: [(&str, u16, Option<&str>); 25] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
@@ -23,6 +23,7 @@ const ANSWERS: [(&str, u16, Option<&str>); 23] = [
     ("expired", 401, Some("invalid_token")),
     ("graph_token", 401, Some("invalid_token")),
     ("jti_missing", 401, Some("invalid_token")),
+    ("jti_replayed", 401, Some("invalid_token")),
     ("key_mismatch", 401, Some("invalid_token")),
     ("keys_unavailable", 503, None),
     ("malformed_authorization", 400, Some("invalid_request")),
@@ -31,6 +32,7 @@ const ANSWERS: [(&str, u16, Option<&str>); 23] = [
     ("missing_token", 401, None),
     ("not_yet_valid", 401, Some("invalid_token")),
     ("origin_denied", 403, None),
+    ("replay_store_unavailable", 503, None),
     ("token_too_old", 401, Some("invalid_token")),
     ("unknown_issuer", 401, Some("invalid_token")),
     ("unknown_kid", 401, Some("invalid_token")),

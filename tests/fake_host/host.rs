@@ -51,6 +51,10 @@ impl SharedData {
         names.len()
     }
 
+    pub fn value(&self, name: &str) -> Vec<u8> {
+        self.0.lock().unwrap().values[name].0.clone()
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().values.keys().cloned().collect()
     }
@@ -623,8 +627,10 @@ unsafe extern "C" fn proxy_get_shared_data(
     // SAFETY: see above.
     let name = unsafe { text(name, name_size) };
     let shared = with_host(|host| host.shared.clone());
-    let shared = shared.0.lock().unwrap();
-    match shared.values.get(&name) {
+    let value = shared.0.lock().unwrap().values.get(&name).cloned();
+    // Lets other workers come in between a reading and what is written after it.
+    std::thread::yield_now();
+    match &value {
         // SAFETY: see above.
         Some((value, own_cas)) => unsafe {
             hand_over(value, data, size);

@@ -17,4 +17,5 @@ mod metrics;
 mod paused_requests;
 mod provider;
 mod refusal_log;
+mod replay;
 mod shared_data;

@@ -1,0 +1,232 @@
+//! A part of the local store: one value in shared data.
+
+use std::time::Duration;
+
+use super::token_use::{Expiry, TokenDigest, TokenUse};
+use super::{NotSpent, StoreFault};
+use crate::time::UnixTime;
+
+/// The spent tokens whose digests begin with one byte.
+///
+/// As bytes: the version; the expiry of what was forgotten; then digest and expiry of each token.
+/// Numbers are big-endian.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shard {
+    /// The latest expiry among the tokens that were forgotten.
+    ///
+    /// As long as the clock only runs forward, no token that passes the other checks expires as
+    /// early. If it was set back, one that does may have been spent, whoever knows; so no token
+    /// passes twice whatever the clock does, and whichever times the workers read from it.
+    forgotten: Expiry,
+    spent: Vec<TokenUse>,
+}
+
+impl Shard {
+    /// Most tokens in a shard. All 256 together are 131,072 tokens in 2.5 MiB.
+    pub(super) const MOST: usize = 512;
+    /// Most bytes of a shard.
+    #[cfg(test)]
+    pub(super) const MAX_LENGTH: usize = Self::HEADER + Self::MOST * Self::ENTRY;
+
+    const VERSION: u8 = 1;
+    const HEADER: usize = size_of::<u8>() + size_of::<u32>();
+    const ENTRY: usize = TokenDigest::LENGTH + size_of::<u32>();
+    /// Longest time for which a client is sent away: room may come earlier than it seems.
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+    /// The name under which a shard stands in shared data.
+    #[must_use]
+    pub(super) fn name(index: u8) -> String {
+        format!("mcp-federated-auth/1/spent-tokens/{index:02x}")
+    }
+
+    /// The shard of this index that stands in these bytes, if they are one.
+    #[must_use]
+    pub(super) fn decode(index: u8, bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        let (forgotten, entries) = rest.split_first_chunk()?;
+        let is_whole = entries.len().is_multiple_of(Self::ENTRY);
+        if *version != Self::VERSION || !is_whole || entries.len() > Self::MOST * Self::ENTRY {
+            return None;
+        }
+        let spent = entries.chunks_exact(Self::ENTRY).map(|entry| {
+            let (digest, expiry) = entry.split_first_chunk()?;
+            let digest = TokenDigest(*digest);
+            let expiry = Expiry(u32::from_be_bytes(expiry.try_into().ok()?));
+            (digest.shard() == index).then_some(TokenUse { digest, expiry })
+        });
+        let forgotten = Expiry(u32::from_be_bytes(*forgotten));
+        Some(Self { forgotten, spent: spent.collect::<Option<_>>()? })
+    }
+
+    /// The shard as bytes.
+    #[must_use]
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::HEADER + self.spent.len() * Self::ENTRY);
+        bytes.push(Self::VERSION);
+        bytes.extend(self.forgotten.0.to_be_bytes());
+        for TokenUse { digest, expiry } in &self.spent {
+            bytes.extend(digest.0);
+            bytes.extend(expiry.0.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Spends a token that passes all other checks, and forgets those that pass them no more.
+    ///
+    /// # Errors
+    ///
+    /// It was spent before, or nobody can tell, or there is no room. Then the shard is not to be
+    /// written.
+    pub(super) fn spend(&mut self, token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> {
+        let forgotten = &mut self.forgotten;
+        self.spent.retain(|spent| {
+            let is_past = spent.expiry.is_past(now);
+            if is_past {
+                *forgotten = spent.expiry.max(*forgotten);
+            }
+            !is_past
+        });
+        if self.spent.iter().any(|spent| spent.digest == token_use.digest) {
+            return Err(NotSpent::AlreadySpent);
+        }
+        if token_use.expiry <= self.forgotten {
+            return Err(Self::unknown(StoreFault::ClockSetBack, token_use.expiry, now));
+        }
+        if self.spent.len() >= Self::MOST {
+            let first = self.spent.iter().map(|spent| spent.expiry).min().unwrap_or_default();
+            return Err(Self::unknown(StoreFault::Full, first, now));
+        }
+        self.spent.push(token_use);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembers(&self, token_use: TokenUse) -> bool {
+        self.spent.contains(&token_use)
+    }
+
+    /// This fault, which is over at that time.
+    fn unknown(fault: StoreFault, over: Expiry, now: UnixTime) -> NotSpent {
+        NotSpent::Unknown { fault, retry_after: over.time().since(now).min(Self::LONGEST_PAUSE) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u32 = 1_800_000_000;
+
+    fn now() -> UnixTime {
+        UnixTime::from_secs(NOW.into())
+    }
+
+    fn token_use(number: usize, expiry: u32) -> TokenUse {
+        let mut digest = [0; TokenDigest::LENGTH];
+        digest[8..].copy_from_slice(&number.to_be_bytes());
+        TokenUse { digest: TokenDigest(digest), expiry: Expiry(expiry) }
+    }
+
+    /// A shard in which token n expires n + 1 seconds from now.
+    fn full() -> Shard {
+        let mut shard = Shard::default();
+        for (number, expiry) in (0..Shard::MOST).zip(NOW + 1..) {
+            assert_eq!(shard.spend(token_use(number, expiry), now()), Ok(()));
+        }
+        shard
+    }
+
+    fn fault(shard: &mut Shard, token_use: TokenUse, now: UnixTime) -> (StoreFault, u64) {
+        match shard.spend(token_use, now) {
+            Err(NotSpent::Unknown { fault, retry_after }) => (fault, retry_after.as_secs()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_token_is_spent_once_until_it_expires() {
+        let mut shard = Shard::default();
+        assert_eq!(shard.spend(token_use(1, NOW + 10), now()), Ok(()));
+        for seconds in [0, 1, 9] {
+            let later = now() + Duration::from_secs(seconds);
+            // The issuer may use the same `jti` for tokens that expire at other times.
+            for expiry in [NOW + 10, NOW + 20, NOW + 9] {
+                let again = shard.spend(token_use(1, expiry), later);
+                assert_eq!(again, Err(NotSpent::AlreadySpent));
+            }
+        }
+        let later = now() + Duration::from_secs(10);
+        assert_eq!(shard.spend(token_use(1, NOW + 20), later), Ok(()));
+        assert_eq!(shard.spent.len(), 1);
+    }
+
+    #[test]
+    fn a_full_shard_takes_no_token_and_forgets_none_until_one_expires() {
+        let mut shard = full();
+        let before = shard.clone();
+        assert_eq!(shard.encode().len(), Shard::MAX_LENGTH);
+        assert_eq!(fault(&mut shard, token_use(9999, NOW + 5), now()), (StoreFault::Full, 1));
+        for number in 0..Shard::MOST {
+            let again = shard.spend(token_use(number, NOW + 5), now());
+            assert_eq!(again, Err(NotSpent::AlreadySpent));
+        }
+        assert_eq!(shard, before);
+        let later = now() + Duration::from_secs(1);
+        assert_eq!(shard.spend(token_use(9999, NOW + 5), later), Ok(()));
+        assert_eq!(fault(&mut shard, token_use(9998, NOW + 5), later), (StoreFault::Full, 1));
+    }
+
+    #[test]
+    fn a_token_that_may_have_been_forgotten_does_not_pass_when_the_clock_is_set_back() {
+        let mut shard = Shard::default();
+        assert_eq!(shard.spend(token_use(1, NOW + 10), now()), Ok(()));
+        let ahead = now() + Duration::from_secs(100);
+        assert_eq!(shard.spend(token_use(2, NOW + 200), ahead), Ok(()));
+        let expected = (StoreFault::ClockSetBack, 10);
+        assert_eq!(fault(&mut shard, token_use(1, NOW + 10), now()), expected);
+        assert_eq!(fault(&mut shard, token_use(3, NOW + 10), now()), expected);
+        // What expires later was not among the forgotten.
+        assert_eq!(shard.spend(token_use(3, NOW + 11), now()), Ok(()));
+        assert_eq!(shard.spend(token_use(2, NOW + 200), now()), Err(NotSpent::AlreadySpent));
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_no_token_immortal() {
+        let mut shard = full();
+        let back = UnixTime::from_secs(1000);
+        assert_eq!(fault(&mut shard, token_use(9999, NOW + 5), back), (StoreFault::Full, 60));
+        let later = now() + Duration::from_secs(1000);
+        assert_eq!(shard.spend(token_use(9999, NOW + 2000), later), Ok(()));
+        assert_eq!(shard.spent.len(), 1);
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_were_written() {
+        let mut shard = full();
+        let later = now() + Duration::from_secs(3);
+        shard.spend(token_use(9999, u32::MAX), later).unwrap();
+        for shard in [shard, full(), Shard::default()] {
+            assert_eq!(Shard::decode(0, &shard.encode()), Some(shard));
+        }
+    }
+
+    #[test]
+    fn bytes_of_anybody_else_are_no_shard() {
+        let shard = full().encode();
+        let mut longer = shard.clone();
+        longer.extend_from_slice(&shard[shard.len() - Shard::ENTRY..]);
+        let mut other_version = shard.clone();
+        other_version[0] = 2;
+        for bytes in [&b""[..], b"\x01", b"\x01\0\0\0", b"{}", &longer, &other_version] {
+            assert_eq!(Shard::decode(0, bytes), None);
+        }
+        // Cut anywhere but between two tokens, or taken from another shard.
+        for length in 0..shard.len() {
+            let is_cut_between =
+                length >= Shard::HEADER && (length - Shard::HEADER).is_multiple_of(Shard::ENTRY);
+            assert_eq!(Shard::decode(0, &shard[..length]).is_some(), is_cut_between, "{length}");
+        }
+        assert_eq!(Shard::decode(1, &shard), None);
+    }
+}

@@ -1,0 +1,295 @@
+//! A world of several workers that spend tokens, and the values that they share, with clocks that
+//! only the tests move. Whatever the order in which the workers' single reads and writes mix, no
+//! token is spent twice.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+
+use super::shard::Shard;
+use super::token_use::{Expiry, TokenDigest};
+use super::*;
+use crate::time::UnixTime;
+
+const START: u32 = 1_800_000_000;
+const WORKERS: usize = 4;
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    })]
+
+    #[test]
+    fn in_whatever_order_workers_step_no_token_is_spent_twice_and_none_forgotten(
+        room in prop_oneof![Just(Shard::MOST), 0..10_usize],
+        deeds in vec(deed(), 0..300),
+    ) {
+        let mut world = World::new(room);
+        for deed in deeds {
+            world.perform(deed)?;
+        }
+    }
+
+    #[test]
+    fn no_bytes_in_shared_data_stop_a_worker_or_let_a_spent_token_pass(
+        bytes in prop_oneof![vec(any::<u8>(), 0..100), shard_like()],
+        token in token(),
+    ) {
+        let mut world = World::new(Shard::MOST);
+        world.begin(0, token, world.now());
+        world.run(0)?;
+        world.overwrite(&bytes);
+        let before = world.shared.clone();
+        world.begin(0, token, world.now());
+        let result = world.run(0);
+        match Shard::decode(0, &bytes) {
+            // In our form: who can write that can do everything.
+            Some(_) => {}
+            None => {
+                result?;
+                let faults: Vec<_> = world.refused.iter().filter_map(|not_spent| match not_spent {
+                    NotSpent::Unknown { fault, .. } => Some(*fault),
+                    NotSpent::AlreadySpent => None,
+                }).collect();
+                prop_assert_eq!(faults, [StoreFault::Unreadable]);
+                prop_assert_eq!(world.shared, before);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_workers_that_read_before_any_of_them_writes_one_passes() {
+    let mut world = World::new(Shard::MOST);
+    for worker in 0..WORKERS {
+        world.begin(worker, (1, 100), world.now());
+        world.step(worker).unwrap();
+    }
+    for worker in (0..WORKERS).chain(0..WORKERS) {
+        world.run(worker).unwrap();
+    }
+    assert_eq!(world.passed.len(), 1);
+    assert_eq!(world.refused, [NotSpent::AlreadySpent; WORKERS - 1]);
+}
+
+#[test]
+fn a_worker_that_is_always_late_gives_up_after_a_bounded_number_of_attempts() {
+    let mut world = World::new(Shard::MOST);
+    world.begin(0, (0, 100), world.now());
+    for number in 1..100 {
+        // Reads; then the other is faster.
+        world.step(0).unwrap();
+        if world.workers[0].is_none() {
+            break;
+        }
+        world.begin(1, (number, 100), world.now());
+        world.run(1).unwrap();
+        world.step(0).unwrap();
+    }
+    assert!(world.workers[0].is_none());
+    let retry_after = Duration::from_secs(1);
+    assert_eq!(world.refused, [NotSpent::Unknown { retry_after, fault: StoreFault::Contended }]);
+}
+
+#[test]
+fn a_hundred_thousand_live_tokens_fit_in_two_and_a_half_mebibytes() {
+    let mut shards: Vec<Shard> = vec![Shard::default(); 256];
+    let now = UnixTime::from_secs(START.into());
+    let spend = |shards: &mut [Shard], number: usize| {
+        let last_use = UnixTime::from_secs((START + 300).into());
+        let token_use = TokenUse::new("https://id.example.com", &format!("id-{number}"), last_use);
+        shards[usize::from(token_use.digest.shard())].spend(token_use, now)
+    };
+    let results = (0..256 * Shard::MOST).map(|number| spend(&mut shards, number));
+    let spent = results.take_while(|result| result.is_ok()).count();
+    assert!(spent > 110_000, "{spent}");
+    let refused = spend(&mut shards, spent);
+    assert!(matches!(refused, Err(NotSpent::Unknown { fault: StoreFault::Full, .. })));
+    let bytes: usize = shards.iter().map(|shard| shard.encode().len()).sum();
+    assert!(bytes <= 256 * Shard::MAX_LENGTH, "{bytes}");
+    assert_eq!(256 * Shard::MAX_LENGTH, 2_622_720);
+}
+
+/// A token by the last byte of its digest, and the time from the start on at which it expires. All
+/// belong to one shard.
+type Token = (u8, u32);
+
+/// Something that happens in the world.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// Seconds pass.
+    Advance(u32),
+    /// The clock is set back by so many seconds.
+    SetBack(u32),
+    /// A worker begins to spend a token. It took the time so many seconds ago.
+    Begin(usize, Token, u32),
+    /// A worker reads or writes.
+    Step(usize),
+    /// A worker dies in the middle.
+    Crash(usize),
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    (0..4_u8, prop_oneof![1..30_u32, Just(100), Just(u32::MAX - START)])
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let worker = || 0..WORKERS;
+    prop_oneof![
+        2 => (0..10_u32).prop_map(Deed::Advance),
+        1 => (0..50_u32).prop_map(Deed::SetBack),
+        8 => (worker(), token(), prop_oneof![3 => Just(0), 1 => 0..5_u32])
+            .prop_map(|(worker, token, ago)| Deed::Begin(worker, token, ago)),
+        24 => worker().prop_map(Deed::Step),
+        1 => worker().prop_map(Deed::Crash),
+    ]
+}
+
+/// Bytes like those of a shard, with anything in them.
+fn shard_like() -> impl Strategy<Value = Vec<u8>> {
+    (0..3_u8, any::<u32>(), vec((0..3_u8, any::<[u8; 19]>()), 0..20), 0..3_usize).prop_map(
+        |(version, forgotten, entries, cut)| {
+            let mut bytes = vec![version];
+            bytes.extend(forgotten.to_be_bytes());
+            entries.iter().for_each(|(first, rest)| {
+                bytes.push(*first);
+                bytes.extend(rest);
+            });
+            bytes.truncate(bytes.len() - cut);
+            bytes
+        },
+    )
+}
+
+#[derive(Debug)]
+struct World {
+    now: u32,
+    /// The latest time that any worker took.
+    latest: u32,
+    /// The only value that is used, with its number.
+    shared: Option<(Vec<u8>, u32)>,
+    last_number: u32,
+    workers: [Option<(Spending, SpendingStep)>; WORKERS],
+    /// In the order in which they passed.
+    passed: Vec<TokenUse>,
+    /// Live tokens that stood there at the start.
+    prefilled: Vec<TokenUse>,
+    refused: Vec<NotSpent>,
+}
+
+impl World {
+    /// A shard with room for so many tokens.
+    fn new(room: usize) -> Self {
+        let mut world = Self {
+            now: START,
+            latest: START,
+            shared: None,
+            last_number: 0,
+            workers: [const { None }; WORKERS],
+            passed: Vec::new(),
+            prefilled: Vec::new(),
+            refused: Vec::new(),
+        };
+        let mut bytes = Shard::default().encode();
+        for number in 0..Shard::MOST - room {
+            let mut digest = [1; TokenDigest::LENGTH];
+            digest[0] = 0;
+            digest[8..].copy_from_slice(&number.to_be_bytes());
+            let expiry = Expiry(START + 1000);
+            bytes.extend(digest);
+            bytes.extend(expiry.0.to_be_bytes());
+            world.prefilled.push(TokenUse { digest: TokenDigest(digest), expiry });
+        }
+        if room < Shard::MOST {
+            world.overwrite(&bytes);
+        }
+        world
+    }
+
+    fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.now.into())
+    }
+
+    fn overwrite(&mut self, bytes: &[u8]) {
+        self.last_number += 1;
+        self.shared = Some((bytes.to_vec(), self.last_number));
+    }
+
+    fn perform(&mut self, deed: Deed) -> TestCaseResult {
+        match deed {
+            Deed::Advance(seconds) => self.now += seconds,
+            Deed::SetBack(seconds) => self.now -= seconds,
+            Deed::Begin(worker, token, ago) => {
+                let now = UnixTime::from_secs((self.now - ago).into());
+                self.begin(worker, token, now);
+            }
+            Deed::Step(worker) => self.step(worker)?,
+            Deed::Crash(worker) => self.workers[worker] = None,
+        }
+        Ok(())
+    }
+
+    /// A token that has expired by the clock passes no other check, and gets no further.
+    fn begin(&mut self, worker: usize, (number, lifetime): Token, now: UnixTime) {
+        let mut digest = [0; TokenDigest::LENGTH];
+        digest[TokenDigest::LENGTH - 1] = number;
+        let token_use = TokenUse { digest: TokenDigest(digest), expiry: Expiry(START + lifetime) };
+        if self.workers[worker].is_none() && !token_use.expiry.is_past(now) {
+            self.latest = self.latest.max(u32::try_from(now.as_secs()).unwrap());
+            self.workers[worker] = Some((Spending::new(token_use, now), SpendingStep::Read));
+        }
+    }
+
+    fn run(&mut self, worker: usize) -> TestCaseResult {
+        while self.workers[worker].is_some() {
+            self.step(worker)?;
+        }
+        Ok(())
+    }
+
+    /// One read or one write.
+    fn step(&mut self, worker: usize) -> TestCaseResult {
+        let Some((mut spending, step)) = self.workers[worker].take() else { return Ok(()) };
+        let next = match step {
+            SpendingStep::Read => {
+                let (bytes, number) = self.shared.clone().unzip();
+                spending.on_read(bytes.as_deref(), number)
+            }
+            SpendingStep::Replace(bytes, number) => {
+                let own_number = self.shared.as_ref().map(|(_, number)| *number);
+                // As Envoy does it.
+                let is_done = own_number.is_none() || own_number == number;
+                if is_done {
+                    self.overwrite(&bytes);
+                }
+                spending.on_replaced(is_done)
+            }
+            SpendingStep::Done(_) => panic!("it is not kept"),
+        };
+        match next {
+            SpendingStep::Done(Ok(())) => self.assert_may_pass(spending.token_use())?,
+            SpendingStep::Done(Err(not_spent)) => self.refused.push(not_spent),
+            next => self.workers[worker] = Some((spending, next)),
+        }
+        Ok(())
+    }
+
+    fn assert_may_pass(&mut self, token_use: TokenUse) -> TestCaseResult {
+        prop_assert!(!self.passed.contains(&token_use), "twice, whatever the clock did");
+        let latest = UnixTime::from_secs(self.latest.into());
+        for earlier in self.passed.iter().filter(|spent| spent.digest == token_use.digest) {
+            prop_assert!(earlier.expiry.is_past(latest), "again before its expiry");
+        }
+        self.passed.push(token_use);
+
+        let (bytes, _) = self.shared.as_ref().unwrap();
+        prop_assert!(bytes.len() <= Shard::MAX_LENGTH);
+        let shard = Shard::decode(0, bytes).unwrap();
+        let mut live = self.passed.iter().chain(&self.prefilled);
+        let forgotten =
+            live.find(|spent| !spent.expiry.is_past(latest) && !shard.remembers(**spent));
+        prop_assert!(forgotten.is_none(), "{:?} is forgotten", forgotten);
+        Ok(())
+    }
+}

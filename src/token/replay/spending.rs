@@ -1,0 +1,90 @@
+//! How a token is spent in the local store: by reading one value and replacing it, unless another
+//! worker was faster.
+
+use std::time::Duration;
+
+use super::shard::Shard;
+use super::{NotSpent, StoreFault, TokenUse};
+use crate::time::UnixTime;
+
+/// The spending of one token, while it goes on. It begins with [`SpendingStep::Read`].
+#[derive(Debug)]
+pub(crate) struct Spending {
+    token_use: TokenUse,
+    now: UnixTime,
+    attempts_left: u32,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SpendingStep {
+    /// Read the value, and hand it to [`Spending::on_read`].
+    Read,
+    /// Replace the value of this number, or create it if there was none and still is none; and hand
+    /// to [`Spending::on_replaced`] whether that was done.
+    Replace(Vec<u8>, Option<u32>),
+    /// Nothing: this is the result.
+    Done(Result<(), NotSpent>),
+}
+
+impl Spending {
+    /// Each attempt that fails is one that succeeded for another worker: so many in a row, at one
+    /// of 256 values, are no accident.
+    const MOST_ATTEMPTS: u32 = 32;
+    /// When a client should try again after that.
+    const SHORT_PAUSE: Duration = Duration::from_secs(1);
+    /// The same when only a restart helps.
+    const LONG_PAUSE: Duration = Duration::from_secs(60);
+
+    /// Begins to spend a token that passed all other checks.
+    #[must_use]
+    pub(crate) fn new(token_use: TokenUse, now: UnixTime) -> Self {
+        Self { token_use, now, attempts_left: Self::MOST_ATTEMPTS }
+    }
+
+    /// The name of the value.
+    #[must_use]
+    pub(crate) fn name(&self) -> String {
+        Shard::name(self.token_use.digest.shard())
+    }
+
+    /// The value is `bytes` and has this number; there is none if both are none.
+    #[must_use]
+    pub(crate) fn on_read(&self, bytes: Option<&[u8]>, number: Option<u32>) -> SpendingStep {
+        let shard = match (bytes, number) {
+            (None, None) => Some(Shard::default()),
+            // An empty value is not one of ours either.
+            (bytes, _) => Shard::decode(self.token_use.digest.shard(), bytes.unwrap_or_default()),
+        };
+        // To begin anew would be to forget tokens that were spent.
+        let Some(mut shard) = shard else {
+            return Self::failed(StoreFault::Unreadable, Self::LONG_PAUSE);
+        };
+        match shard.spend(self.token_use, self.now) {
+            Ok(()) => SpendingStep::Replace(shard.encode(), number),
+            Err(not_spent) => SpendingStep::Done(Err(not_spent)),
+        }
+    }
+
+    /// The value was replaced, or not because it had another number by then.
+    #[must_use]
+    pub(crate) fn on_replaced(&mut self, is_done: bool) -> SpendingStep {
+        if is_done {
+            return SpendingStep::Done(Ok(()));
+        }
+        self.attempts_left = self.attempts_left.saturating_sub(1);
+        if self.attempts_left == 0 {
+            return Self::failed(StoreFault::Contended, Self::SHORT_PAUSE);
+        }
+        SpendingStep::Read
+    }
+
+    #[cfg(test)]
+    pub(super) fn token_use(&self) -> TokenUse {
+        self.token_use
+    }
+
+    fn failed(fault: StoreFault, retry_after: Duration) -> SpendingStep {
+        SpendingStep::Done(Err(NotSpent::Unknown { retry_after, fault }))
+    }
+}

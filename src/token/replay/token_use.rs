@@ -1,0 +1,123 @@
+//! One token, as far as its being spent is concerned.
+
+use sha2::{Digest, Sha256};
+
+use crate::time::UnixTime;
+
+/// The use of a token that serves once: which token, and until when it has to be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenUse {
+    pub(super) digest: TokenDigest,
+    pub(super) expiry: Expiry,
+}
+
+impl TokenUse {
+    /// The use of the token with this `jti` (RFC 7519 §4.1.7) of this issuer. After `last_use` every
+    /// other check refuses it.
+    #[must_use]
+    pub(crate) fn new(issuer: &str, token_id: &str, last_use: UnixTime) -> Self {
+        Self { digest: TokenDigest::of(issuer, token_id), expiry: Expiry::after(last_use) }
+    }
+}
+
+/// Stands for issuer and `jti`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TokenDigest(pub(super) [u8; Self::LENGTH]);
+
+impl TokenDigest {
+    /// Two tokens that have this much in common are nowhere to be found, and would harm only each
+    /// other.
+    pub(super) const LENGTH: usize = 16;
+
+    fn of(issuer: &str, token_id: &str) -> Self {
+        let mut hash = Sha256::new();
+        // The length keeps an issuer and a `jti` apart from a longer issuer and a shorter `jti`.
+        hash.update(issuer.len().to_string());
+        hash.update(":");
+        hash.update(issuer);
+        hash.update(token_id);
+        let mut digest = [0; Self::LENGTH];
+        digest.iter_mut().zip(hash.finalize()).for_each(|(own, byte)| *own = byte);
+        Self(digest)
+    }
+
+    /// The shard to which it belongs.
+    #[must_use]
+    pub(super) fn shard(&self) -> u8 {
+        let [first, ..] = self.0;
+        first
+    }
+}
+
+/// From when on a token need not be remembered, in whole seconds since the Unix epoch. The greatest
+/// number, in the year 2106, stands for never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Expiry(pub(super) u32);
+
+impl Expiry {
+    const NEVER: Self = Self(u32::MAX);
+
+    /// The first whole second after this time.
+    #[must_use]
+    pub(super) fn after(time: UnixTime) -> Self {
+        u32::try_from(time.as_secs().saturating_add(1)).map_or(Self::NEVER, Self)
+    }
+
+    /// Whether it has come.
+    #[must_use]
+    pub(super) fn is_past(self, now: UnixTime) -> bool {
+        self != Self::NEVER && self.time() <= now
+    }
+
+    /// The time.
+    #[must_use]
+    pub(super) fn time(self) -> UnixTime {
+        UnixTime::from_secs(self.0.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_told_apart_by_issuer_and_id() {
+        let digest = |issuer, token_id| TokenUse::new(issuer, token_id, UnixTime::default()).digest;
+        assert_eq!(digest("https://a.example", "1"), digest("https://a.example", "1"));
+        let all = [
+            digest("https://a.example", "1"),
+            digest("https://b.example", "1"),
+            digest("https://a.example", "2"),
+            digest("https://a.example1", ""),
+            digest("https://a.exampl", "e1"),
+            digest("", "https://a.example1"),
+            digest("https://a.example", ""),
+            digest("", ""),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[..index].contains(one), "{index}");
+        }
+    }
+
+    #[test]
+    fn it_expires_in_the_second_after_its_last_use() {
+        for (millis, expiry) in [(0, 1), (999, 1), (1000, 2), (1_800_000_000_500, 1_800_000_001)] {
+            let last_use = UnixTime::default() + std::time::Duration::from_millis(millis);
+            let own = Expiry::after(last_use);
+            assert_eq!(own, Expiry(expiry));
+            assert!(!own.is_past(last_use));
+            assert!(own.is_past(UnixTime::from_secs(expiry.into())));
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_numbers_never_expires() {
+        let furthest = UnixTime::from_secs(u64::MAX);
+        for last_use in [u64::from(u32::MAX) - 1, u64::from(u32::MAX), u64::MAX] {
+            let own = Expiry::after(UnixTime::from_secs(last_use));
+            assert_eq!(own, Expiry::NEVER);
+            assert!(!own.is_past(furthest));
+        }
+        assert!(Expiry::after(UnixTime::from_secs(u64::from(u32::MAX) - 2)).is_past(furthest));
+    }
+}

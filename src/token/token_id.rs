@@ -1,0 +1,44 @@
+//! What a provider's tokens must say in `jti` (RFC 7519 §4.1.7), and what it is good for.
+
+use serde_json::{Map, Value};
+
+use super::claims::ClaimRules;
+use super::replay::TokenUse;
+use crate::refusal::Refusal;
+use crate::time::UnixTime;
+
+/// What `jti` must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenIdRule {
+    /// Anything, or nothing.
+    Ignore,
+    /// A string.
+    Require,
+    /// A string that did not come before: each token serves once.
+    SingleUse,
+}
+
+impl TokenIdRule {
+    /// Checks `jti`. Returns what must be spent before a request with this token may go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TokenIdMissing`].
+    pub(super) fn check(
+        self,
+        claims: &Map<String, Value>,
+        expires: UnixTime,
+        rules: &ClaimRules,
+    ) -> Result<Option<TokenUse>, Refusal> {
+        if self == Self::Ignore {
+            return Ok(None);
+        }
+        let string = |name| claims.get(name).and_then(Value::as_str);
+        let token_id = string("jti").ok_or(Refusal::TokenIdMissing)?;
+        Ok((self == Self::SingleUse).then(|| {
+            // The provider was found by `iss`, so it is a string.
+            let issuer = string("iss").unwrap_or_default();
+            TokenUse::new(issuer, token_id, rules.last_use(claims, expires))
+        }))
+    }
+}
