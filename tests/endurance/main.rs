@@ -10,6 +10,7 @@
 
 mod cache_control;
 mod outage;
+mod replay;
 mod rotation_under_load;
 mod steady_state;
 mod support;
