@@ -4,7 +4,7 @@
 use crate::access::Target;
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
 use crate::config::{Config, Mode, Provider};
-use crate::identity::VerifiedIdentity;
+use crate::identity::{Overage, VerifiedIdentity};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
@@ -43,9 +43,9 @@ pub(crate) struct PlausibleRequest {
 pub(crate) enum Decision {
     /// It waits for keys of its provider, which should be fetched for this reason.
     AwaitKeys(PlausibleRequest, Demand),
-    /// It goes to the upstream with these changes. The provider vouches for its identity; there is
-    /// none where no token is needed.
-    Forward(HeaderEdits, Option<String>),
+    /// It goes to the upstream with these changes; somebody vouches for its identity, unless no
+    /// token is needed.
+    Forward(HeaderEdits, Option<Voucher>),
     /// It is refused.
     Refuse(Refused),
     /// It would be refused, but is let through, with these changes and without an identity.
@@ -56,6 +56,15 @@ pub(crate) enum Decision {
     Spend(SpendingRequest),
 }
 
+/// Who vouches for an identity.
+#[derive(Debug)]
+pub(crate) struct Voucher {
+    /// Name of the provider.
+    pub provider: String,
+    /// What its token does not tell of the identity.
+    pub overage: Option<Overage>,
+}
+
 /// A request that lacks nothing but that its token, which serves once, is spent.
 #[derive(Debug)]
 pub(crate) struct SpendingRequest {
@@ -63,6 +72,8 @@ pub(crate) struct SpendingRequest {
     edits: HeaderEdits,
     /// What is added once the token is spent.
     identity_headers: Vec<(String, String)>,
+    voucher: Voucher,
+    /// Index of the provider.
     provider: usize,
 }
 
@@ -194,14 +205,14 @@ impl Authenticator {
         request: SpendingRequest,
         spent: Result<(), NotSpent>,
     ) -> Decision {
-        let SpendingRequest { edits, identity_headers, provider, .. } = request;
-        let provider = self.config.providers.get(provider);
+        let SpendingRequest { edits, identity_headers, voucher, provider, .. } = request;
         match spent {
-            Ok(()) => Decision::Forward(
-                HeaderEdits { add: identity_headers, ..edits },
-                provider.map(|provider| provider.name.clone()),
-            ),
-            Err(not_spent) => self.refuse(not_spent.into(), provider, edits),
+            Ok(()) => {
+                Decision::Forward(HeaderEdits { add: identity_headers, ..edits }, Some(voucher))
+            }
+            Err(not_spent) => {
+                self.refuse(not_spent.into(), self.config.providers.get(provider), edits)
+            }
         }
     }
 
@@ -260,14 +271,19 @@ impl Authenticator {
         provider: usize,
     ) -> Decision {
         let identity_headers = self.config.identity_headers.of(identity);
+        let voucher =
+            Voucher { provider: identity.provider().to_owned(), overage: identity.overage() };
         match identity.single_use() {
             None => {
-                let edits = HeaderEdits { add: identity_headers, ..edits };
-                Decision::Forward(edits, Some(identity.provider().to_owned()))
+                Decision::Forward(HeaderEdits { add: identity_headers, ..edits }, Some(voucher))
             }
-            Some(token_use) => {
-                Decision::Spend(SpendingRequest { token_use, edits, identity_headers, provider })
-            }
+            Some(token_use) => Decision::Spend(SpendingRequest {
+                token_use,
+                edits,
+                identity_headers,
+                voucher,
+                provider,
+            }),
         }
     }
 

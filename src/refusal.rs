@@ -68,6 +68,8 @@ pub(crate) enum Refusal {
     MissingClaim {
         /// Its name.
         claim: String,
+        /// Whether the token says that it is to be found elsewhere.
+        is_elsewhere: bool,
     },
     /// There are no credentials.
     MissingToken,
@@ -212,7 +214,9 @@ impl Refusal {
                 json!({"aud": found.0, "configured": configured.0})
             }
             Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
-            Self::ClaimMismatch { claim } | Self::MissingClaim { claim } => json!({"claim": claim}),
+            Self::ClaimMismatch { claim } | Self::MissingClaim { claim, is_elsewhere: false } => {
+                json!({"claim": claim})
+            }
             Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
             Self::InsufficientScope { rule, missing, .. } => {
                 json!({"rule": rule, "missing": missing.0})
@@ -223,6 +227,9 @@ impl Refusal {
                 json!({"retry_after": retry_after.as_secs()})
             }
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
+            Self::MissingClaim { claim, is_elsewhere: true } => {
+                json!({"claim": claim, "listed": "elsewhere (_claim_names)"})
+            }
             Self::NotYetValid { claim, seconds_left } => {
                 json!({"claim": claim, "seconds_left": seconds_left})
             }

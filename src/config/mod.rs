@@ -7,6 +7,7 @@ mod field;
 mod providers;
 mod raw;
 mod resource;
+mod templates;
 mod units;
 mod validate;
 

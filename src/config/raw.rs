@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::field::{Field, UnknownFields};
+use super::templates::TemplateName;
 use super::units::{DurationText, SizeText};
 use crate::token::ClaimPath;
 
@@ -45,12 +46,12 @@ pub(super) struct RawResource {
 #[serde(default, expecting = "an object")]
 pub(super) struct RawProvider {
     pub(super) name: Field<String>,
-    pub(super) template: Field<Value>,
-    pub(super) tenant: Field<Value>,
-    pub(super) domain: Field<Value>,
-    pub(super) host: Field<Value>,
-    pub(super) realm: Field<Value>,
-    pub(super) authorization_server: Field<Value>,
+    pub(super) template: Field<TemplateName>,
+    pub(super) tenant: Field<String>,
+    pub(super) domain: Field<String>,
+    pub(super) host: Field<String>,
+    pub(super) realm: Field<String>,
+    pub(super) authorization_server: Field<String>,
     pub(super) client_ids: Field<Vec<String>>,
     pub(super) metadata_url: Field<String>,
     pub(super) jwks_url: Field<String>,

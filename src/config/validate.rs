@@ -10,6 +10,7 @@ use super::raw::{
     RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat, RawIdentity,
     RawKeys, RawMode, RawProvider, RawResource, RawTokenIdRule,
 };
+use super::templates::{Template, is_guid};
 use super::{Config, Faults, Mode, Provider, Providers, Resource, access};
 use crate::answer::{Details, ErrorStyle, Format};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
@@ -178,16 +179,18 @@ fn provider(
 ) -> Option<Provider> {
     let at = |field: &str| format!("{path}.{field}");
     refuse_unknown(&at(""), &raw.unknown, faults);
-    raw.template.not_yet(&at("template"), &[json!("generic")], faults);
-    for (field, input) in [
+    let template_name = raw.template.optional(&at("template"), faults).unwrap_or_default();
+    let inputs = [
         ("tenant", raw.tenant),
         ("domain", raw.domain),
         ("host", raw.host),
         ("realm", raw.realm),
         ("authorization_server", raw.authorization_server),
-    ] {
-        input.not_yet(&at(field), &[], faults);
-    }
+    ];
+    let template = Template::new(template_name, inputs.into(), path, faults);
+    // What a template would have filled in is not missed when the template itself is at fault.
+    let is_template_faulty = template.is_none();
+    let template = template.unwrap_or_default();
     let auth_scopes = auth_scopes(raw.auth_scopes, &at("auth_scopes"), faults);
     let restrict_to_policies =
         raw.restrict_to_policies.optional(&at("restrict_to_policies"), faults).unwrap_or(false);
@@ -203,7 +206,15 @@ fn provider(
     if audiences.as_ref().is_some_and(|ids| ids.iter().any(String::is_empty)) {
         faults.add(&at("client_ids"), "must not hold an empty audience");
     }
-    let issuer = raw.issuer.required(&at("issuer"), faults);
+    let issuer = match raw.issuer {
+        Field::Absent => {
+            if template.issuer.is_none() && !is_template_faulty {
+                faults.add(&at("issuer"), template.issuer_missing);
+            }
+            template.issuer
+        }
+        given => given.optional(&at("issuer"), faults),
+    };
     if let Some(issuer) = &issuer {
         if issuer.is_empty() {
             faults.add(&at("issuer"), "must not be empty");
@@ -211,8 +222,8 @@ fn provider(
             secure_url(issuer, &at("issuer"), faults);
         }
     }
-    let additional_issuers =
-        raw.additional_issuers.optional(&at("additional_issuers"), faults).unwrap_or_default();
+    let additional_issuers = raw.additional_issuers.optional(&at("additional_issuers"), faults);
+    let additional_issuers = additional_issuers.unwrap_or(template.additional_issuers);
     if additional_issuers.iter().any(String::is_empty) {
         faults.add(&at("additional_issuers"), "must not hold an empty issuer");
     }
@@ -226,12 +237,18 @@ fn provider(
         cluster: raw.cluster,
         clusters: raw.clusters,
     };
-    let key_source = key_source(source, issuer.as_deref(), settings, path, faults);
-    let algorithms = algorithms(raw.algorithms, &at("algorithms"), faults);
+    let source = source.or_metadata_url(template.metadata_url);
+    let key_source = if is_template_faulty && source.is_absent() {
+        None
+    } else {
+        key_source(source, issuer.as_deref(), settings, path, faults)
+    };
+    let algorithms =
+        algorithms(raw.algorithms, &at("algorithms"), faults).unwrap_or(template.algorithms);
     let clock_skew = raw.clock_skew.optional(&at("clock_skew"), faults);
     let max_token_age = raw.max_token_age.optional(&at("max_token_age"), faults);
     let token_types = token_types(raw.token_types, &at("token_types"), faults);
-    let required_claims = required_claims(raw.required_claims, &at("required_claims"), faults);
+    let mut required_claims = required_claims(raw.required_claims, &at("required_claims"), faults);
     let token_id_rule = match raw.jti.optional(&at("jti"), faults) {
         None | Some(RawTokenIdRule::Ignore) => TokenIdRule::Ignore,
         Some(RawTokenIdRule::Require) => TokenIdRule::Require,
@@ -251,12 +268,39 @@ fn provider(
     let roles_claim = raw.roles_claim.optional(&at("roles_claim"), faults);
     let groups_claim = raw.groups_claim.optional(&at("groups_claim"), faults);
 
+    let (user_claims, service_user_claims) = match user_claim {
+        Some(claim) => (vec![claim.clone()], vec![claim]),
+        None => (template.user_claims, template.service_user_claims),
+    };
+    let needed_by_user_claim = template
+        .user_claim_needs
+        .filter(|(claim, _)| user_claims.contains(claim) || service_user_claims.contains(claim));
+    let from_template = template.required_claims.into_iter();
+    for claim in from_template.chain(needed_by_user_claim.map(|(_, needed)| needed)) {
+        if !required_claims.iter().any(|given| given.name == claim.name) {
+            required_claims.push(claim);
+        }
+    }
+    let audiences = audiences?;
+    let (scope_claims, permission_claims) = match scope_claim {
+        Some(claim) => (vec![claim], vec![]),
+        None => (template.scope_claims, template.permission_claims),
+    };
+    let roles_claims = match roles_claim {
+        Some(claim) => vec![claim],
+        None => {
+            let of_audiences = template.audience_roles_claim.into_iter().flat_map(|claim| {
+                audiences.iter().map(move |audience| ClaimPath::of([claim, audience, "roles"]))
+            });
+            template.roles_claims.into_iter().chain(of_audiences).collect()
+        }
+    };
     let name = name?;
     Some(Provider {
         issuers: [issuer?].into_iter().chain(additional_issuers).collect(),
         algorithms,
         claim_rules: ClaimRules {
-            audiences: audiences?,
+            audiences: with_other_spellings(audiences, template.audience_prefix),
             clock_skew: clock_skew.map_or(Duration::from_secs(300), |skew| skew.0),
             max_token_age: max_token_age.map(|age| age.0),
             token_types,
@@ -265,21 +309,35 @@ fn provider(
         token_id_rule,
         identity_rules: IdentityRules {
             provider: name.clone(),
-            user_claim: user_claim.unwrap_or_else(|| ClaimPath::name("sub")),
+            user_claims,
+            service_user_claims,
             user_field: user_field.unwrap_or_else(|| "user_name".to_owned()),
-            scope_claims: scope_claim.map_or_else(
-                || vec![ClaimPath::name("scope"), ClaimPath::name("scp")],
-                |claim| vec![claim],
-            ),
-            roles_claim: roles_claim.unwrap_or_else(|| ClaimPath::name("roles")),
-            groups_claim: groups_claim.unwrap_or_else(|| ClaimPath::name("groups")),
+            scope_claims,
+            permission_claims,
+            roles_claims,
+            groups_claim: groups_claim.unwrap_or(template.groups_claim),
             client_type,
             auth_scopes,
+            service_signs: template.service_signs,
         },
         restrict_to_policies,
         key_source: key_source?,
         name,
     })
+}
+
+/// Adds to each audience that is a GUID, with or without this prefix, the other spelling.
+fn with_other_spellings(audiences: Vec<String>, prefix: Option<&str>) -> Vec<String> {
+    let Some(prefix) = prefix else { return audiences };
+    let others: Vec<String> = audiences
+        .iter()
+        .filter_map(|audience| match audience.strip_prefix(prefix) {
+            Some(bare) => is_guid(bare).then(|| bare.to_owned()),
+            None => is_guid(audience).then(|| format!("{prefix}{audience}")),
+        })
+        .filter(|other| !audiences.contains(other))
+        .collect();
+    audiences.into_iter().chain(others).collect()
 }
 
 struct RawSource {
@@ -289,6 +347,24 @@ struct RawSource {
     certificates: Field<Vec<String>>,
     cluster: Field<String>,
     clusters: Field<BTreeMap<String, String>>,
+}
+
+impl RawSource {
+    /// True when nothing says where keys come from.
+    fn is_absent(&self) -> bool {
+        matches!(self.metadata_url, Field::Absent)
+            && matches!(self.jwks_url, Field::Absent)
+            && matches!(self.jwks, Field::Absent)
+            && matches!(self.certificates, Field::Absent)
+    }
+
+    /// This source, or else discovery at this URL.
+    fn or_metadata_url(self, url: Option<String>) -> Self {
+        match url {
+            Some(url) if self.is_absent() => Self { metadata_url: Field::Present(url), ..self },
+            _ => self,
+        }
+    }
 }
 
 fn key_source(
@@ -446,8 +522,8 @@ fn key_settings(
     KeySettings { max_body: max_body.map_or(defaults.max_body, |size| size.0), ..settings }
 }
 
-fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Algorithm> {
-    let Some(names) = raw.optional(path, faults) else { return Algorithm::ALL.into() };
+fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Option<Vec<Algorithm>> {
+    let names = raw.optional(path, faults)?;
     if names.is_empty() {
         faults.add(path, "must hold at least one algorithm");
     }
@@ -464,7 +540,7 @@ fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<A
             ),
         }
     }
-    algorithms
+    Some(algorithms)
 }
 
 fn token_types(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> TokenTypes {

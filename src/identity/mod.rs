@@ -5,4 +5,6 @@ mod headers;
 mod verified_identity;
 
 pub(crate) use headers::{ClaimHeader, IdentityHeaders};
-pub(crate) use verified_identity::{ClientType, ClientTypeRule, IdentityRules, VerifiedIdentity};
+pub(crate) use verified_identity::{
+    ClientType, ClientTypeRule, IdentityRules, Overage, ServiceSign, VerifiedIdentity,
+};

@@ -1,30 +1,38 @@
 //! Whom a verified token stands for.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use crate::token::{ClaimPath, TokenUse, VerifiedToken};
+use crate::token::{ClaimPath, TokenUse, VerifiedToken, any_of, is_elsewhere};
 
 /// Which claims of a provider's tokens say whom they stand for.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityRules {
     /// The provider's name.
     pub provider: String,
-    /// Identifies the user.
-    pub user_claim: ClaimPath,
+    /// The first that is there identifies the user.
+    pub user_claims: Vec<ClaimPath>,
+    /// The same for tokens that stand for services.
+    pub service_user_claims: Vec<ClaimPath>,
     /// The field of the user record that the claim is matched with.
     pub user_field: String,
     /// The first that is there holds the scopes.
     pub scope_claims: Vec<ClaimPath>,
-    /// Holds the roles.
-    pub roles_claim: ClaimPath,
+    /// These hold scopes too.
+    pub permission_claims: Vec<ClaimPath>,
+    /// All of these hold roles.
+    pub roles_claims: Vec<ClaimPath>,
     /// Holds the groups.
     pub groups_claim: ClaimPath,
     /// Whether tokens stand for users or services.
     pub client_type: ClientTypeRule,
     /// The scopes that an identity may have, if they are limited.
     pub auth_scopes: Option<Vec<String>>,
+    /// What tells tokens of services, besides what does so at any provider.
+    pub service_signs: Vec<ServiceSign>,
 }
 
 /// Whether a token stands for a user or for a service.
@@ -45,6 +53,22 @@ pub(crate) enum ClientTypeRule {
     Fixed(ClientType),
 }
 
+/// What tells that a client got a token for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceSign {
+    /// This claim is the client id between two texts, case aside.
+    NamedAfterClient {
+        /// The claim.
+        claim: ClaimPath,
+        /// What stands before the client id.
+        before: &'static str,
+        /// What stands after it.
+        after: &'static str,
+    },
+    /// `sub` is the same as this claim.
+    SubjectIs(ClaimPath),
+}
+
 /// Whom a verified token stands for. Identity headers are written from this alone, and this is
 /// made from a verified token alone.
 #[derive(Debug)]
@@ -59,10 +83,19 @@ pub(crate) struct VerifiedIdentity {
     pub(super) scopes: Vec<String>,
     pub(super) roles: Vec<String>,
     pub(super) groups: Vec<String>,
+    elsewhere: Vec<&'static str>,
     pub(super) token_id: Option<String>,
     pub(super) token_expires: UnixTime,
     pub(super) single_use: Option<TokenUse>,
     pub(super) claims: Map<String, Value>,
+}
+
+/// Roles or groups that a token lists elsewhere instead of carrying them, because they are too many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Overage {
+    provider: String,
+    user: String,
+    lacking: Vec<&'static str>,
 }
 
 impl VerifiedIdentity {
@@ -74,20 +107,29 @@ impl VerifiedIdentity {
     /// integer.
     pub(crate) fn of_token(token: VerifiedToken, rules: &IdentityRules) -> Result<Self, Refusal> {
         let claims = token.claims();
-        let user = match rules.user_claim.find(claims) {
-            Some(Value::String(user)) if !user.is_empty() => user.clone(),
-            Some(Value::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
-            _ => return Err(Refusal::MissingClaim { claim: rules.user_claim.to_string() }),
-        };
         let client_id = ["azp", "client_id", "appid", "cid"]
             .into_iter()
             .find_map(|name| token.string(name))
             .map(str::to_owned);
         let client_type = match rules.client_type {
             ClientTypeRule::Fixed(client_type) => client_type,
-            ClientTypeRule::Auto => client_type(&token, client_id.as_deref()),
+            ClientTypeRule::Auto => client_type(&token, client_id.as_deref(), &rules.service_signs),
+        };
+        let user_claims = match client_type {
+            ClientType::Service => &rules.service_user_claims,
+            ClientType::User => &rules.user_claims,
+        };
+        let user = match user_claims.iter().find_map(|path| path.find(claims)) {
+            Some(Value::String(user)) if !user.is_empty() => user.clone(),
+            Some(Value::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
+            _ => {
+                let claim = any_of(user_claims);
+                return Err(Refusal::MissingClaim { claim, is_elsewhere: false });
+            }
         };
         let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
+        let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
+        let roles = rules.roles_claims.iter().map(|path| strings(path.find(claims)));
         Ok(Self {
             user,
             user_field: rules.user_field.clone(),
@@ -96,9 +138,13 @@ impl VerifiedIdentity {
             provider: rules.provider.clone(),
             client_id,
             client_type,
-            scopes: limited(scopes(scope_claim), rules.auth_scopes.as_deref()),
-            roles: strings(rules.roles_claim.find(claims)),
+            scopes: limited(
+                union([scope_claim].into_iter().chain(permissions).map(scopes)),
+                rules.auth_scopes.as_deref(),
+            ),
+            roles: union(roles),
             groups: strings(rules.groups_claim.find(claims)),
+            elsewhere: elsewhere(claims, rules),
             token_id: token.string("jti").map(str::to_owned),
             token_expires: token.expires(),
             single_use: token.single_use(),
@@ -111,9 +157,18 @@ impl VerifiedIdentity {
     pub(crate) fn single_use(&self) -> Option<TokenUse> {
         self.single_use
     }
-}
 
-impl VerifiedIdentity {
+    /// What the token lists elsewhere; none when it carries all.
+    #[must_use]
+    pub(crate) fn overage(&self) -> Option<Overage> {
+        let is_overage = !self.elsewhere.is_empty();
+        is_overage.then(|| Overage {
+            provider: self.provider.clone(),
+            user: self.user.clone(),
+            lacking: self.elsewhere.clone(),
+        })
+    }
+
     /// The name of the provider that vouches for it.
     #[must_use]
     pub(crate) fn provider(&self) -> &str {
@@ -151,6 +206,35 @@ impl VerifiedIdentity {
     }
 }
 
+impl fmt::Display for Overage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "provider {}: the token of {:?} lists its {} elsewhere (_claim_names): none of them \
+             are known here",
+            self.provider,
+            self.user.chars().take(120).collect::<String>(),
+            self.lacking.join(" and "),
+        )
+    }
+}
+
+impl ServiceSign {
+    fn is_seen(&self, token: &VerifiedToken, client_id: Option<&str>) -> bool {
+        match self {
+            Self::NamedAfterClient { claim, before, after } => {
+                let value = claim.find(token.claims()).and_then(Value::as_str);
+                client_id.zip(value).is_some_and(|(client_id, value)| {
+                    value.eq_ignore_ascii_case(&format!("{before}{client_id}{after}"))
+                })
+            }
+            Self::SubjectIs(claim) => token
+                .string("sub")
+                .is_some_and(|sub| claim.find(token.claims()).and_then(Value::as_str) == Some(sub)),
+        }
+    }
+}
+
 impl ClientType {
     /// As headers and configuration spell it.
     #[must_use]
@@ -163,13 +247,26 @@ impl ClientType {
 }
 
 /// A token that a client got for itself names the client as its subject, or says so: Entra ID in
-/// `idtyp`, Auth0 in `gty`.
-fn client_type(token: &VerifiedToken, client_id: Option<&str>) -> ClientType {
+/// `idtyp`, Auth0 in `gty`, others by the signs of their templates.
+fn client_type(
+    token: &VerifiedToken,
+    client_id: Option<&str>,
+    signs: &[ServiceSign],
+) -> ClientType {
     let is_own_subject = client_id.is_some() && token.string("sub") == client_id;
     let is_service = is_own_subject
         || token.string("idtyp") == Some("app")
-        || token.string("gty") == Some("client-credentials");
+        || token.string("gty") == Some("client-credentials")
+        || signs.iter().any(|sign| sign.is_seen(token, client_id));
     if is_service { ClientType::Service } else { ClientType::User }
+}
+
+/// Which of roles and groups the token names without carrying them.
+fn elsewhere(claims: &Map<String, Value>, rules: &IdentityRules) -> Vec<&'static str> {
+    let is_elsewhere = |path: &ClaimPath| is_elsewhere(claims, path.top_level());
+    let roles = rules.roles_claims.iter().any(is_elsewhere).then_some("roles");
+    let groups = is_elsewhere(&rules.groups_claim).then_some("groups");
+    roles.into_iter().chain(groups).collect()
 }
 
 /// A space-separated string (RFC 8693 §4.2), or an array as some providers have it.
@@ -199,4 +296,15 @@ fn strings(claim: Option<&Value>) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// All items, each once, in their order.
+fn union(lists: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for item in lists.into_iter().flatten() {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all
 }

@@ -10,6 +10,8 @@ mod host_crypto;
 mod http_filter;
 mod key_fetcher;
 mod metrics;
+mod overage_log;
+mod rate_limit;
 mod refusal_log;
 mod replay_store;
 mod root;

@@ -10,6 +10,7 @@ use super::host;
 use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
 use super::metrics::{Metrics, Outcome};
+use super::overage_log::OverageLog;
 use super::refusal_log::RefusalLog;
 use super::replay_store;
 use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest, Refused};
@@ -33,6 +34,7 @@ pub(super) struct Worker {
     /// Most requests that wait at the same time.
     most_waiting: usize,
     tick_period: Option<Duration>,
+    overage_log: OverageLog,
     refusal_log: RefusalLog,
     metrics: Metrics,
 }
@@ -81,6 +83,7 @@ impl Worker {
             fetchers,
             waiting: BTreeMap::new(),
             tick_period: None,
+            overage_log: OverageLog::default(),
             refusal_log: RefusalLog::default(),
             metrics,
         };
@@ -229,9 +232,13 @@ impl Worker {
     /// must not go on.
     fn carry_out(&mut self, decision: Decision, now: UnixTime) -> Result<Action, Status> {
         match decision {
-            Decision::Forward(edits, provider) => {
+            Decision::Forward(edits, voucher) => {
+                let provider = voucher.as_ref().map(|voucher| voucher.provider.as_str());
                 let outcome = if provider.is_some() { Outcome::Allowed } else { Outcome::Exempt };
-                self.metrics.count_request(provider.as_deref(), outcome, None);
+                self.metrics.count_request(provider, outcome, None);
+                if let Some(overage) = voucher.and_then(|voucher| voucher.overage) {
+                    self.overage_log.write(&overage, now);
+                }
                 host::edit_request(&edits)?;
                 Ok(Action::Continue)
             }

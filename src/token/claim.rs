@@ -17,12 +17,29 @@ impl ClaimPath {
         Self(vec![name.to_owned()])
     }
 
+    /// A claim in nested objects.
+    #[must_use]
+    pub(crate) fn of<const N: usize>(names: [&str; N]) -> Self {
+        Self(names.map(str::to_owned).into())
+    }
+
+    /// Its name at the top level.
+    #[must_use]
+    pub(crate) fn top_level(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
     /// The claim's value.
     #[must_use]
     pub(crate) fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
         let (first, rest) = self.0.split_first()?;
         rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
     }
+}
+
+/// Alternatives as a fault names them.
+pub(crate) fn any_of(paths: &[ClaimPath]) -> String {
+    paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 impl fmt::Display for ClaimPath {
@@ -48,6 +65,15 @@ impl<'de> Deserialize<'de> for ClaimPath {
         }
         Ok(Self(path))
     }
+}
+
+/// True when a token names this claim without carrying it (OpenID Connect Core §5.6.2; Entra ID
+/// also says `hasgroups` for its groups).
+pub(crate) fn is_elsewhere(claims: &Map<String, Value>, name: &str) -> bool {
+    let names = claims.get("_claim_names").and_then(Value::as_object);
+    let is_named = names.is_some_and(|names| names.contains_key(name))
+        || (name == "groups" && claims.get("hasgroups") == Some(&Value::Bool(true)));
+    is_named && !claims.contains_key(name)
 }
 
 /// A claim that must have one of the accepted values or, if it is an array, hold one of them.

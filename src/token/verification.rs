@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::claim::is_elsewhere;
 use super::replay::TokenUse;
 use crate::config::{Provider, Providers};
 use crate::jose::{
@@ -134,7 +135,11 @@ impl SignedToken {
                 Some(false) => {
                     return Err(Refusal::ClaimMismatch { claim: required.name.clone() });
                 }
-                None => return Err(Refusal::MissingClaim { claim: required.name.clone() }),
+                None => {
+                    let claim = required.name.clone();
+                    let is_elsewhere = is_elsewhere(&claims, &claim);
+                    return Err(Refusal::MissingClaim { claim, is_elsewhere });
+                }
             }
         }
         if claims.contains_key("cnf") {

@@ -1,0 +1,402 @@
+//! Templates of identity providers: what is known of each of them, so that two or three inputs
+//! make a complete provider. All that is particular to one of them stands here, as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Faults;
+use super::field::Field;
+use crate::identity::ServiceSign;
+use crate::jose::Algorithm;
+use crate::token::{ClaimPath, RequiredClaim};
+
+/// What is known of a provider. A field that its configuration gives goes before.
+#[derive(Debug)]
+pub(super) struct Template {
+    /// What `iss` must be, and the metadata document's `issuer`.
+    pub(super) issuer: Option<String>,
+    /// What is said when there is no issuer, here and in the configuration.
+    pub(super) issuer_missing: &'static str,
+    /// Other values of `iss` for the same provider.
+    pub(super) additional_issuers: Vec<String>,
+    /// Where its metadata document is.
+    pub(super) metadata_url: Option<String>,
+    /// Algorithms that its tokens may use.
+    pub(super) algorithms: Vec<Algorithm>,
+    /// An audience that is a GUID means the same with and without this before it.
+    pub(super) audience_prefix: Option<&'static str>,
+    /// What its tokens must say.
+    pub(super) required_claims: Vec<RequiredClaim>,
+    /// What they must say too when this claim identifies the user.
+    pub(super) user_claim_needs: Option<(ClaimPath, RequiredClaim)>,
+    /// The first that is there identifies the user.
+    pub(super) user_claims: Vec<ClaimPath>,
+    /// The same for tokens that a service got for itself.
+    pub(super) service_user_claims: Vec<ClaimPath>,
+    /// The first that is there holds the scopes.
+    pub(super) scope_claims: Vec<ClaimPath>,
+    /// These hold scopes too.
+    pub(super) permission_claims: Vec<ClaimPath>,
+    /// All of these hold roles.
+    pub(super) roles_claims: Vec<ClaimPath>,
+    /// The claim in which there are roles for each audience, under its name and `roles`.
+    pub(super) audience_roles_claim: Option<&'static str>,
+    /// Holds the groups.
+    pub(super) groups_claim: ClaimPath,
+    /// What else tells a token that a service got for itself.
+    pub(super) service_signs: Vec<ServiceSign>,
+}
+
+/// Names of templates.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TemplateName {
+    EntraId,
+    Okta,
+    Auth0,
+    Google,
+    Adfs,
+    Keycloak,
+    #[default]
+    Generic,
+}
+
+/// The inputs of all templates as they were given, by name.
+pub(super) type RawInputs = BTreeMap<&'static str, Field<String>>;
+
+impl Template {
+    /// The template of this name with its inputs filled in.
+    ///
+    /// None when an input is missing or wrong, or there is one that the template does not take;
+    /// then there is a fault for each.
+    pub(super) fn new(
+        name: TemplateName,
+        inputs: RawInputs,
+        path: &str,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let mut inputs = Inputs { name, inputs, path, faults, is_faulty: false };
+        let template = match name {
+            TemplateName::EntraId => inputs.required("tenant", tenant).map(Self::entra_id),
+            TemplateName::Okta => {
+                let domain = inputs.required("domain", host_name);
+                let server = inputs.optional("authorization_server", authorization_server);
+                domain.map(|domain| Self::okta(&domain, server.as_deref().unwrap_or("default")))
+            }
+            TemplateName::Auth0 => {
+                inputs.required("domain", host_name).map(|domain| Self::auth0(&domain))
+            }
+            TemplateName::Google => Some(Self::google()),
+            TemplateName::Adfs => inputs.required("host", host_name).map(|host| Self::adfs(&host)),
+            TemplateName::Keycloak => {
+                let host = inputs.required("host", host_name);
+                let realm = inputs.required("realm", realm);
+                host.zip(realm).map(|(host, realm)| Self::keycloak(&host, &realm))
+            }
+            TemplateName::Generic => Some(Self::default()),
+        };
+        inputs.refuse_others();
+        if inputs.is_faulty { None } else { template }
+    }
+
+    /// Microsoft signs with RS256 and says so nowhere in its keys. Tokens of version 1 have another
+    /// issuer; which version an API gets is set at its registration, not by the client.
+    fn entra_id(tenant: Tenant) -> Self {
+        let login = "https://login.microsoftonline.com";
+        let (issuer, additional_issuers) = match &tenant {
+            Tenant::Id(id) => {
+                (Some(format!("{login}/{id}/v2.0")), vec![format!("https://sts.windows.net/{id}/")])
+            }
+            Tenant::Domain(_) => (None, vec![]),
+        };
+        let (Tenant::Id(name) | Tenant::Domain(name)) = tenant;
+        Self {
+            issuer,
+            issuer_missing: "is required with a tenant that is a domain name: tokens name the \
+                             tenant by its id",
+            additional_issuers,
+            metadata_url: Some(format!("{login}/{name}/v2.0/.well-known/openid-configuration")),
+            algorithms: vec![Algorithm::Rs256],
+            // An id that follows `api://` must be the application's own (or the tenant's).
+            audience_prefix: Some("api://"),
+            user_claims: names(["upn", "preferred_username"]),
+            service_user_claims: names(["azp", "appid"]),
+            scope_claims: names(["scp"]),
+            // `idtyp` has to be asked for. The subject of a user differs from application to
+            // application, that of a service is its object in the directory.
+            service_signs: vec![ServiceSign::SubjectIs(ClaimPath::name("oid"))],
+            ..Self::default()
+        }
+    }
+
+    fn okta(domain: &str, authorization_server: &str) -> Self {
+        let issuer = format!("https://{domain}/oauth2/{authorization_server}");
+        Self {
+            metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
+            issuer: Some(issuer),
+            algorithms: vec![Algorithm::Rs256],
+            scope_claims: names(["scp"]),
+            ..Self::default()
+        }
+    }
+
+    /// The issuer ends with a slash.
+    fn auth0(domain: &str) -> Self {
+        let issuer = format!("https://{domain}/");
+        Self {
+            metadata_url: Some(format!("{issuer}.well-known/openid-configuration")),
+            issuer: Some(issuer),
+            scope_claims: names(["scope"]),
+            permission_claims: names(["permissions"]),
+            // Tokens of the RFC 9068 profile have no `gty`.
+            service_signs: vec![ServiceSign::NamedAfterClient {
+                claim: ClaimPath::name("sub"),
+                before: "",
+                after: "@clients",
+            }],
+            ..Self::default()
+        }
+    }
+
+    /// Google's access tokens are no JWTs: these are ID tokens.
+    fn google() -> Self {
+        Self {
+            issuer: Some("https://accounts.google.com".to_owned()),
+            additional_issuers: vec!["accounts.google.com".to_owned()],
+            metadata_url: Some(
+                "https://accounts.google.com/.well-known/openid-configuration".to_owned(),
+            ),
+            algorithms: vec![Algorithm::Rs256],
+            user_claims: names(["email"]),
+            service_user_claims: names(["email"]),
+            user_claim_needs: Some((
+                ClaimPath::name("email"),
+                RequiredClaim { name: "email_verified".to_owned(), accepted: vec![json!(true)] },
+            )),
+            ..Self::default()
+        }
+    }
+
+    /// The metadata document has the issuer of ID tokens as `issuer`, and that of access tokens as
+    /// `access_token_issuer`, which is plain http and only a name.
+    fn adfs(host: &str) -> Self {
+        let issuer = format!("https://{host}/adfs");
+        Self {
+            metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
+            issuer: Some(issuer),
+            additional_issuers: vec![format!("http://{host}/adfs/services/trust")],
+            algorithms: vec![Algorithm::Rs256],
+            user_claims: names(["upn"]),
+            service_user_claims: names(["appid"]),
+            scope_claims: names(["scp"]),
+            ..Self::default()
+        }
+    }
+
+    /// The claim `typ` tells access tokens (`Bearer`) from ID tokens (`ID`).
+    fn keycloak(host: &str, realm: &str) -> Self {
+        let issuer = format!("https://{host}/realms/{realm}");
+        let is_access_token =
+            RequiredClaim { name: "typ".to_owned(), accepted: vec![json!("Bearer")] };
+        Self {
+            metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
+            issuer: Some(issuer),
+            required_claims: vec![is_access_token],
+            user_claims: names(["preferred_username"]),
+            service_user_claims: names(["preferred_username"]),
+            scope_claims: names(["scope"]),
+            roles_claims: vec![ClaimPath::of(["realm_access", "roles"])],
+            audience_roles_claim: Some("resource_access"),
+            service_signs: vec![ServiceSign::NamedAfterClient {
+                claim: ClaimPath::name("preferred_username"),
+                before: "service-account-",
+                after: "",
+            }],
+            ..Self::default()
+        }
+    }
+}
+
+/// What holds of any provider: the template `generic`.
+impl Default for Template {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            issuer_missing: "is required",
+            additional_issuers: vec![],
+            metadata_url: None,
+            algorithms: Algorithm::ALL.into(),
+            audience_prefix: None,
+            required_claims: vec![],
+            user_claim_needs: None,
+            user_claims: names(["sub"]),
+            service_user_claims: names(["sub"]),
+            scope_claims: names(["scope", "scp"]),
+            permission_claims: vec![],
+            roles_claims: names(["roles"]),
+            audience_roles_claim: None,
+            groups_claim: ClaimPath::name("groups"),
+            service_signs: vec![],
+        }
+    }
+}
+
+impl fmt::Display for TemplateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EntraId => "entra_id",
+            Self::Okta => "okta",
+            Self::Auth0 => "auth0",
+            Self::Google => "google",
+            Self::Adfs => "adfs",
+            Self::Keycloak => "keycloak",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// Reads the inputs of one template; what it does not read must not be there.
+struct Inputs<'a> {
+    name: TemplateName,
+    inputs: RawInputs,
+    path: &'a str,
+    faults: &'a mut Faults,
+    is_faulty: bool,
+}
+
+impl Inputs<'_> {
+    fn required<T>(
+        &mut self,
+        input: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if matches!(self.inputs.get(input), None | Some(Field::Absent)) {
+            self.fault(input, format!("is required by template {}", self.name));
+        }
+        self.optional(input, read)
+    }
+
+    fn optional<T>(
+        &mut self,
+        input: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let read = match self.inputs.remove(input)? {
+            Field::Absent => return None,
+            Field::Malformed(fault) => Err(fault),
+            Field::Present(text) => read(&text),
+        };
+        read.map_err(|fault| self.fault(input, fault)).ok()
+    }
+
+    fn refuse_others(&mut self) {
+        for (input, field) in std::mem::take(&mut self.inputs) {
+            if !matches!(field, Field::Absent) {
+                self.fault(input, format!("is no input of template {}", self.name));
+            }
+        }
+    }
+
+    fn fault(&mut self, input: &str, problem: String) {
+        self.is_faulty = true;
+        self.faults.add(&format!("{}.{input}", self.path), problem);
+    }
+}
+
+#[derive(Debug)]
+enum Tenant {
+    Id(String),
+    Domain(String),
+}
+
+fn tenant(text: &str) -> Result<Tenant, String> {
+    let lower = text.to_ascii_lowercase();
+    if ["common", "organizations", "consumers"].contains(&lower.as_str()) {
+        return Err(format!(
+            "must be one tenant: {lower} stands for many, and whoever has an account in any of \
+             them would pass"
+        ));
+    }
+    if is_guid(&lower) {
+        return Ok(Tenant::Id(lower));
+    }
+    if lower.contains('.') && is_host_name(&lower) {
+        return Ok(Tenant::Domain(lower));
+    }
+    Err("must be the id of a tenant, such as 8d5c1f2e-0000-4000-8000-000000000000, or one of its \
+         domain names, such as contoso.onmicrosoft.com, and no URL"
+        .to_owned())
+}
+
+/// A host name with or without a port, in lower case.
+fn host_name(text: &str) -> Result<String, String> {
+    if text.contains('/') {
+        return Err("must be a host name such as login.example.com alone, without https:// and \
+                    without path"
+            .to_owned());
+    }
+    let lower = text.to_ascii_lowercase();
+    let (name, port) = match lower.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (lower.as_str(), None),
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if !is_host_name(name) || !port.is_none_or(is_port) {
+        return Err("must be a host name such as login.example.com, or one with a port".to_owned());
+    }
+    Ok(lower)
+}
+
+fn authorization_server(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if text.is_empty() || !text.bytes().all(is_plain) {
+        return Err("must be the id of a custom authorization server, such as default or \
+                    aus9o8wvmhQ8pcRo90h7, and no URL"
+            .to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A realm's name as it stands in a path.
+fn realm(text: &str) -> Result<String, String> {
+    const OTHER_THAN_UNRESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    if text.contains('/') {
+        return Err("must be the name of a realm alone, and no URL or path".to_owned());
+    }
+    if text.is_empty() || text.bytes().all(|byte| byte == b'.') {
+        return Err("must be the name of a realm".to_owned());
+    }
+    Ok(utf8_percent_encode(text, OTHER_THAN_UNRESERVED).to_string())
+}
+
+/// True for a GUID in its usual form of five groups.
+pub(super) fn is_guid(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// Labels of RFC 1123 §2.1.
+fn is_host_name(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
+}
+
+fn names<const N: usize>(names: [&str; N]) -> Vec<ClaimPath> {
+    names.into_iter().map(ClaimPath::name).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Which inputs make which provider, and which are refused.
+
+use serde_json::{Value, json};
+
+use super::super::{Config, Provider};
+use crate::identity::ServiceSign;
+use crate::keys::{KeySource, Start};
+use crate::token::ClaimPath;
+
+const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
+const API: &str = "6a7f0000-0000-4000-8000-000000000000";
+
+fn read(fields: &Value) -> Result<Provider, Vec<String>> {
+    let mut provider = json!({"name": "p", "client_ids": ["mcp"], "cluster": "id"});
+    for (name, value) in fields.as_object().unwrap() {
+        provider[name] = value.clone();
+    }
+    provider.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    let document = json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "providers": [provider],
+    });
+    Config::from_bytes(document.to_string().as_bytes())
+        .map(|config| config.providers.get(0).unwrap().clone())
+        .map_err(|error| error.faults().map(ToString::to_string).collect())
+}
+
+fn faults(fields: &Value) -> Vec<String> {
+    read(fields).err().unwrap_or_default()
+}
+
+/// Where the keys come from, and the accepted issuers.
+fn addresses(fields: &Value) -> (String, Vec<String>) {
+    let provider = read(fields).unwrap();
+    let KeySource::Remote(source) = provider.key_source else { panic!("keys are fetched") };
+    assert_eq!(Some(&source.issuer), provider.issuers.first());
+    let start = match source.start {
+        Start::Metadata(endpoint) | Start::KeySet(endpoint) => endpoint.to_string(),
+    };
+    (start, provider.issuers)
+}
+
+#[test]
+fn inputs_become_the_addresses_of_the_provider() {
+    let entra = "https://login.microsoftonline.com";
+    for (fields, issuers, metadata) in [
+        (
+            json!({"template": "entra_id", "tenant": TENANT.to_uppercase()}),
+            vec![format!("{entra}/{TENANT}/v2.0"), format!("https://sts.windows.net/{TENANT}/")],
+            format!("{entra}/{TENANT}/v2.0/.well-known/openid-configuration"),
+        ),
+        (
+            json!({"template": "entra_id", "tenant": "Contoso.onmicrosoft.com", "issuer": "i"}),
+            vec!["i".to_owned()],
+            format!("{entra}/contoso.onmicrosoft.com/v2.0/.well-known/openid-configuration"),
+        ),
+        (
+            json!({"template": "okta", "domain": "Dev-1.okta.com"}),
+            vec!["https://dev-1.okta.com/oauth2/default".to_owned()],
+            "https://dev-1.okta.com/oauth2/default/.well-known/openid-configuration".to_owned(),
+        ),
+        (
+            json!({"template": "okta", "domain": "id.example.com", "authorization_server": "ausX_1"}),
+            vec!["https://id.example.com/oauth2/ausX_1".to_owned()],
+            "https://id.example.com/oauth2/ausX_1/.well-known/openid-configuration".to_owned(),
+        ),
+        (
+            json!({"template": "auth0", "domain": "dev-1.eu.auth0.com"}),
+            vec!["https://dev-1.eu.auth0.com/".to_owned()],
+            "https://dev-1.eu.auth0.com/.well-known/openid-configuration".to_owned(),
+        ),
+        (
+            json!({"template": "google"}),
+            vec!["https://accounts.google.com".to_owned(), "accounts.google.com".to_owned()],
+            "https://accounts.google.com/.well-known/openid-configuration".to_owned(),
+        ),
+        (
+            json!({"template": "adfs", "host": "fs.contoso.com"}),
+            vec![
+                "https://fs.contoso.com/adfs".to_owned(),
+                "http://fs.contoso.com/adfs/services/trust".to_owned(),
+            ],
+            "https://fs.contoso.com/adfs/.well-known/openid-configuration".to_owned(),
+        ),
+        (
+            json!({"template": "keycloak", "host": "sso.example.com:8443", "realm": "My Realm é"}),
+            vec!["https://sso.example.com:8443/realms/My%20Realm%20%C3%A9".to_owned()],
+            "https://sso.example.com:8443/realms/My%20Realm%20%C3%A9/.well-known/openid-configuration"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(addresses(&fields), (metadata, issuers), "{fields}");
+    }
+}
+
+#[test]
+fn missing_and_foreign_inputs_are_faults_with_their_paths_and_nothing_else_is() {
+    for (fields, expected) in [
+        (json!({"template": "entra_id"}), vec!["tenant: is required by template entra_id"]),
+        (json!({"template": "okta"}), vec!["domain: is required by template okta"]),
+        (json!({"template": "auth0"}), vec!["domain: is required by template auth0"]),
+        (json!({"template": "adfs"}), vec!["host: is required by template adfs"]),
+        (
+            json!({"template": "keycloak"}),
+            vec![
+                "host: is required by template keycloak",
+                "realm: is required by template keycloak",
+            ],
+        ),
+        (
+            json!({"template": "okta", "domain": "d.okta.com", "realm": "r", "tenant": "t"}),
+            vec!["realm: is no input of template okta", "tenant: is no input of template okta"],
+        ),
+        (
+            json!({"template": "google", "domain": "d"}),
+            vec!["domain: is no input of template google"],
+        ),
+        (
+            json!({"host": "h", "issuer": "i", "jwks_url": "https://h/jwks"}),
+            vec!["host: is no input of template generic"],
+        ),
+        (
+            json!({"template": "auth0", "domain": 5}),
+            vec!["domain: invalid type: integer `5`, expected a string"],
+        ),
+        (
+            json!({"template": "entra", "issuer": "i", "jwks_url": "https://h/jwks"}),
+            vec![
+                "template: unknown variant `entra`, expected one of `entra_id`, `okta`, `auth0`, \
+                  `google`, `adfs`, `keycloak`, `generic`",
+            ],
+        ),
+        (
+            json!({"template": "entra_id", "tenant": "contoso.com"}),
+            vec![
+                "issuer: is required with a tenant that is a domain name: tokens name the tenant \
+                  by its id",
+            ],
+        ),
+    ] {
+        let expected: Vec<String> =
+            expected.into_iter().map(|fault| format!("providers[0].{fault}")).collect();
+        assert_eq!(faults(&fields), expected, "{fields}");
+    }
+}
+
+#[test]
+fn inputs_are_read_strictly() {
+    let host = "must be a host name such as login.example.com";
+    let no_url = "must be a host name such as login.example.com alone, without https:// and \
+                  without path";
+    for (template, input, value, fault) in [
+        ("entra_id", "tenant", "common", "must be one tenant: common stands for many"),
+        ("entra_id", "tenant", "Organizations", "must be one tenant: organizations stands"),
+        ("entra_id", "tenant", "consumers", "must be one tenant: consumers stands for many"),
+        ("entra_id", "tenant", "", "must be the id of a tenant"),
+        ("entra_id", "tenant", "contoso", "must be the id of a tenant"),
+        ("entra_id", "tenant", "8d5c1f2e00004000800000000000000", "must be the id of a tenant"),
+        ("entra_id", "tenant", "https://login.microsoftonline.com/x", "must be the id of a tenant"),
+        ("entra_id", "tenant", "contoso.com/v2.0", "must be the id of a tenant"),
+        ("entra_id", "tenant", "contoso.com?x", "must be the id of a tenant"),
+        ("okta", "domain", "https://dev-1.okta.com", no_url),
+        ("okta", "domain", "dev-1.okta.com/oauth2/default", no_url),
+        ("okta", "domain", "user@dev-1.okta.com", host),
+        ("okta", "domain", "dev-1.okta.com:", host),
+        ("okta", "domain", "dev-1.okta.com:0", host),
+        ("okta", "domain", "dev-1.okta.com:+1", host),
+        ("okta", "domain", "dev-1.okta.com:99999", host),
+        ("okta", "domain", "-dev.okta.com", host),
+        ("okta", "domain", "dev..okta.com", host),
+        ("okta", "domain", "dev.okta.com.", host),
+        ("okta", "domain", "dev_1.okta.com", host),
+        ("okta", "domain", "dév.okta.com", host),
+        ("okta", "domain", "", host),
+        ("okta", "authorization_server", "", "must be the id of a custom authorization server"),
+        ("okta", "authorization_server", "a/b", "must be the id of a custom authorization server"),
+        ("okta", "authorization_server", "https://x", "must be the id of a custom authorization"),
+        (
+            "keycloak",
+            "realm",
+            "https://sso.example.com/realms/r",
+            "must be the name of a realm alone",
+        ),
+        ("keycloak", "realm", "..", "must be the name of a realm"),
+        ("keycloak", "realm", "", "must be the name of a realm"),
+    ] {
+        let mut fields = match template {
+            "okta" => json!({"domain": "d.okta.com"}),
+            "keycloak" => json!({"host": "sso.example.com"}),
+            _ => json!({}),
+        };
+        fields["template"] = template.into();
+        fields[input] = value.into();
+        let faults = faults(&fields);
+        assert_eq!(faults.len(), 1, "{fields}: {faults:?}");
+        let expected = format!("providers[0].{input}: {fault}");
+        assert!(faults[0].starts_with(&expected), "{fields}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_given_field_goes_before_the_template() {
+    let okta = |fields: Value| {
+        let mut all = json!({"template": "okta", "domain": "d.okta.com"});
+        for (name, value) in fields.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        all
+    };
+    let (start, issuers) = addresses(&okta(json!({"issuer": "https://other.example"})));
+    assert_eq!(start, "https://d.okta.com/oauth2/default/.well-known/openid-configuration");
+    assert_eq!(issuers, ["https://other.example"]);
+    let (start, issuers) = addresses(&okta(json!({"jwks_url": "https://other.example/jwks"})));
+    assert_eq!(start, "https://other.example/jwks");
+    assert_eq!(issuers, ["https://d.okta.com/oauth2/default"]);
+
+    let entra = json!({"template": "entra_id", "tenant": TENANT, "additional_issuers": []});
+    assert_eq!(addresses(&entra).1.len(), 1);
+
+    let rules = |fields: Value| read(&okta(fields)).unwrap().identity_rules;
+    let name = |claim: &str| vec![ClaimPath::name(claim)];
+    let own = rules(json!({}));
+    assert_eq!((own.user_claims, own.scope_claims), (name("sub"), name("scp")));
+    let own = rules(
+        json!({"user_claim": "uid", "scope_claim": "s", "roles_claim": "r", "groups_claim": "g"}),
+    );
+    assert_eq!((own.user_claims, own.service_user_claims), (name("uid"), name("uid")));
+    assert_eq!((own.scope_claims, own.roles_claims), (name("s"), name("r")));
+    assert_eq!(own.groups_claim, ClaimPath::name("g"));
+    let algorithms = |fields: Value| read(&okta(fields)).unwrap().algorithms.len();
+    assert_eq!(algorithms(json!({})), 1);
+    assert_eq!(algorithms(json!({"algorithms": ["RS256", "ES256"]})), 2);
+
+    // A scope claim of one's own means it alone.
+    let auth0 = |fields: Value| {
+        let mut all = json!({"template": "auth0", "domain": "d.auth0.com"});
+        for (name, value) in fields.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        read(&all).unwrap().identity_rules.permission_claims
+    };
+    assert_eq!(auth0(json!({})), name("permissions"));
+    assert_eq!(auth0(json!({"scope_claim": "scope"})), vec![]);
+}
+
+#[test]
+fn an_audience_that_is_a_guid_has_two_spellings_in_entra_id_alone() {
+    let audiences = |fields: Value| read(&fields).unwrap().claim_rules.audiences;
+    let entra = |ids: Value| {
+        audiences(json!({"template": "entra_id", "tenant": TENANT, "client_ids": ids}))
+    };
+    let uri = format!("api://{API}");
+    assert_eq!(entra(json!([API])), [API, &uri]);
+    assert_eq!(entra(json!([uri])), [&uri, API]);
+    assert_eq!(entra(json!([API, uri])), [API, &uri]);
+    for other in ["api://incident-tools", "incident-tools", "https://contoso.com/api"] {
+        assert_eq!(entra(json!([other])), [other]);
+    }
+    let inner = format!("api://{TENANT}/{API}");
+    assert_eq!(entra(json!([inner])), [inner]);
+    let okta = json!({"template": "okta", "domain": "d.okta.com", "client_ids": [API]});
+    assert_eq!(audiences(okta), [API]);
+}
+
+#[test]
+fn both_spellings_of_an_audience_tell_providers_of_one_issuer_apart() {
+    let provider = |name: &str, id: String| json!({"name": name, "template": "entra_id", "tenant": TENANT, "client_ids": [id], "cluster": "c"});
+    let document = json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "providers": [provider("a", API.to_owned()), provider("b", format!("api://{API}"))],
+    });
+    let error = Config::from_bytes(document.to_string().as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("is also one of providers[0]"), "{error}");
+}
+
+#[test]
+fn required_claims_of_a_template_join_those_that_are_given() {
+    let names = |fields: &Value| -> Vec<(String, Vec<Value>)> {
+        let claims = read(fields).unwrap().required_claims.into_iter();
+        claims.map(|claim| (claim.name, claim.accepted)).collect()
+    };
+    let verified = ("email_verified".to_owned(), vec![json!(true)]);
+    let hosted = ("hd".to_owned(), vec![json!("example.com")]);
+    assert_eq!(names(&json!({"template": "google"})), vec![verified.clone()]);
+    assert_eq!(
+        names(&json!({"template": "google", "required_claims": {"hd": "example.com"}})),
+        [hosted, verified.clone()]
+    );
+    assert_eq!(names(&json!({"template": "google", "user_claim": "email"})), [verified]);
+    assert_eq!(names(&json!({"template": "google", "user_claim": "sub"})), []);
+    let keycloak = |claims: Value| json!({"template": "keycloak", "host": "h", "realm": "r", "required_claims": claims});
+    assert_eq!(names(&keycloak(json!({}))), [("typ".to_owned(), vec![json!("Bearer")])]);
+    assert_eq!(names(&keycloak(json!({"typ": "ID"}))), [("typ".to_owned(), vec![json!("ID")])]);
+}
+
+#[test]
+fn roles_in_keycloak_are_those_of_the_realm_and_of_the_audiences() {
+    let keycloak =
+        json!({"template": "keycloak", "host": "h", "realm": "r", "client_ids": ["a", "b"]});
+    let rules = read(&keycloak).unwrap().identity_rules;
+    assert_eq!(
+        rules.roles_claims,
+        [
+            ClaimPath::of(["realm_access", "roles"]),
+            ClaimPath::of(["resource_access", "a", "roles"]),
+            ClaimPath::of(["resource_access", "b", "roles"]),
+        ]
+    );
+    assert!(matches!(rules.service_signs[..], [ServiceSign::NamedAfterClient { .. }]));
+}
+
+#[test]
+fn the_generic_template_is_the_default_and_fills_nothing_in() {
+    for fields in [json!({}), json!({"template": "generic"})] {
+        assert_eq!(
+            faults(&fields),
+            [
+                "providers[0].issuer: is required",
+                "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
+            ]
+        );
+    }
+}
