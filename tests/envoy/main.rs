@@ -32,3 +32,4 @@ mod report_mode;
 mod resource_metadata;
 mod several_configurations;
 mod support;
+mod templates;

@@ -21,7 +21,7 @@ const JSON: &str = "application/json";
 
 /// An OpenID provider that does what a test tells it, while it runs.
 ///
-/// It serves its discovery document and its key set, and at `/token` an access token as plain
+/// It serves its discovery document and its key set, on any host name, and at `/token` an access token as plain
 /// text for people with `curl`. Each answer closes its connection, so that a fault of one request
 /// never touches another.
 #[derive(Debug)]
@@ -106,6 +106,11 @@ impl IdentityProvider {
         self.state().control(document).content_type = value.map(str::to_owned);
     }
 
+    /// Serves this document at another path, and no longer where it was.
+    pub fn serve_at(&self, document: Document, path: impl Into<String>) {
+        self.state().control(document).path = Some(path.into());
+    }
+
     /// From now on changes each answer of this document before it is sent.
     pub fn edit(&self, document: Document, edit: impl Fn(&mut Value) + Send + Sync + 'static) {
         let mut state = self.state();
@@ -150,12 +155,12 @@ impl IdentityProvider {
 
     /// The address of its discovery document.
     pub fn metadata_url(&self) -> String {
-        self.url("/.well-known/openid-configuration")
+        self.url(&self.state().path(Document::Discovery))
     }
 
     /// The address of its key set.
     pub fn jwks_url(&self) -> String {
-        self.url("/jwks")
+        self.url(&self.state().path(Document::KeySet))
     }
 
     /// The address of any path of it.
@@ -262,18 +267,19 @@ impl Drop for IdentityProvider {
 /// What an [`IdentityProvider`] serves to the plugin.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Document {
-    /// `/.well-known/openid-configuration`.
+    /// `/.well-known/openid-configuration`, unless it is served elsewhere.
     Discovery,
-    /// `/jwks`.
+    /// `/jwks`, unless it is served elsewhere.
     KeySet,
 }
 
 impl Document {
-    fn at(path: &str) -> Option<Self> {
-        match path {
-            "/.well-known/openid-configuration" => Some(Self::Discovery),
-            "/jwks" => Some(Self::KeySet),
-            _ => None,
+    const ALL: [Self; 2] = [Self::Discovery, Self::KeySet];
+
+    fn usual_path(self) -> &'static str {
+        match self {
+            Self::Discovery => "/.well-known/openid-configuration",
+            Self::KeySet => "/jwks",
         }
     }
 }
@@ -366,6 +372,15 @@ impl State {
         self.controls.entry(document).or_default()
     }
 
+    fn path(&self, document: Document) -> String {
+        let own = self.controls.get(&document).and_then(|control| control.path.clone());
+        own.unwrap_or_else(|| document.usual_path().to_owned())
+    }
+
+    fn at(&self, path: &str) -> Option<Document> {
+        Document::ALL.into_iter().find(|document| self.path(*document) == path)
+    }
+
     fn count(&self, document: Document) -> usize {
         self.requests.iter().filter(|request| request.document == Some(document)).count()
     }
@@ -378,7 +393,7 @@ impl State {
         let mut content = match document {
             Document::Discovery => json!({
                 "issuer": self.issuer,
-                "jwks_uri": format!("http://{address}/jwks"),
+                "jwks_uri": format!("http://{address}{}", self.path(Document::KeySet)),
                 "authorization_endpoint": format!("http://{address}/authorize"),
                 "token_endpoint": format!("http://{address}/token"),
                 "response_types_supported": ["code"],
@@ -423,6 +438,7 @@ impl State {
 type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
 struct Control {
+    path: Option<String>,
     fault: Option<Fault>,
     edits: Vec<Edit>,
     content_type: Option<String>,
@@ -433,6 +449,7 @@ struct Control {
 impl Default for Control {
     fn default() -> Self {
         Self {
+            path: None,
             fault: None,
             edits: Vec::new(),
             content_type: Some(JSON.to_owned()),
@@ -490,7 +507,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn answer_one(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
-    let Some(request) = read_request(&mut stream).await? else {
+    let Some(request) = read_request(&mut stream, shared).await? else {
         return Ok(());
     };
     let document = request.document;
@@ -549,7 +566,10 @@ async fn answer_one(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<(
 }
 
 /// Reads one request without a body; `None` when the connection was closed before its end.
-async fn read_request(stream: &mut TcpStream) -> io::Result<Option<ProviderRequest>> {
+async fn read_request(
+    stream: &mut TcpStream,
+    shared: &Shared,
+) -> io::Result<Option<ProviderRequest>> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut bytes).await? == 0 {
@@ -567,7 +587,7 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<ProviderReque
         .collect();
     Ok(Some(ProviderRequest {
         at: Instant::now(),
-        document: Document::at(path.split('?').next().unwrap_or_default()),
+        document: shared.state().at(path.split('?').next().unwrap_or_default()),
         method,
         path,
         headers,
@@ -732,6 +752,17 @@ mod tests {
         assert!(!asking.is_finished());
         provider.heal(Document::KeySet);
         assert!(asking.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn documents_may_stand_at_other_paths() {
+        let provider = IdentityProvider::start().await;
+        provider.serve_at(Document::KeySet, "/realms/a/certs");
+        assert_eq!(get(&provider.url("/jwks")).await.status(), 404);
+        assert_eq!(get(&provider.jwks_url()).await.status(), 200);
+        let document: Value = get(&provider.metadata_url()).await.json().await.unwrap();
+        assert_eq!(document["jwks_uri"], provider.url("/realms/a/certs"));
+        assert_eq!(provider.count(Document::KeySet), 1);
     }
 
     #[tokio::test]
