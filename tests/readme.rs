@@ -1,6 +1,12 @@
-//! What the README shows is true: its YAML is what Envoy and the plugin accept, and its commands
-//! are there.
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+//! What the README and the providers' pages show is true: their YAML is what Envoy and the plugin
+//! accept, and the README's commands are there.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::fs;
 
@@ -17,9 +23,9 @@ fn blocks(readme: &str, language: &str) -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
-#[tokio::test]
-async fn the_yaml_of_a_provider_is_accepted() {
-    let blocks = blocks(&readme(), "yaml");
+/// Lets Envoy judge the first two YAML blocks of a text: the plugin's part and the clusters.
+async fn validate(text: &str) {
+    let blocks = blocks(text, "yaml");
     let [plugin, cluster] = blocks.as_slice() else { panic!("two blocks, not {}", blocks.len()) };
     let envoy = Envoy::builder().edit(|bootstrap: &mut Bootstrap| {
         bootstrap.set_module(&module_path());
@@ -29,6 +35,38 @@ async fn the_yaml_of_a_provider_is_accepted() {
         clusters.as_array_mut().unwrap().extend(added);
     });
     envoy.validate().await;
+}
+
+#[tokio::test]
+async fn the_yaml_of_a_provider_is_accepted() {
+    validate(&readme()).await;
+}
+
+#[tokio::test]
+async fn each_template_has_a_page_whose_yaml_is_accepted() {
+    let folder = repository_root().join("docs/providers");
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    for template in ["entra_id", "okta", "auth0", "google", "adfs", "keycloak", "generic"] {
+        let page = fs::read_to_string(folder.join(format!("{template}.md"))).unwrap();
+        assert!(index.contains(&format!("({template}.md)")), "{template}");
+        // The page of the default does without it.
+        let named = page.contains(&format!("\n  template: {template}\n"));
+        assert!(named || template == "generic", "{template}");
+        // Each host that the plugin may call has a cluster whose certificate is checked for it.
+        let blocks = blocks(&page, "yaml");
+        let hosts = yaml(&blocks[0])["providers"][0]["clusters"].as_object().unwrap().clone();
+        let clusters = yaml(&blocks[1]);
+        for (host, name) in hosts {
+            let clusters = clusters.as_array().unwrap();
+            let cluster = clusters.iter().find(|cluster| cluster["name"] == name).unwrap();
+            let tls = &cluster["transport_socket"]["typed_config"];
+            assert_eq!(tls["sni"], host.as_str(), "{template}");
+            let names =
+                &tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"];
+            assert_eq!(names[0]["matcher"]["exact"], host.as_str(), "{template}");
+        }
+        validate(&page).await;
+    }
 }
 
 #[test]
