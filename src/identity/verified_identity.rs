@@ -1,5 +1,6 @@
 //! Whom a verified token stands for.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -300,11 +301,6 @@ fn strings(claim: Option<&Value>) -> Vec<String> {
 
 /// All items, each once, in their order.
 fn union(lists: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for item in lists.into_iter().flatten() {
-        if !all.contains(&item) {
-            all.push(item);
-        }
-    }
-    all
+    let mut seen = HashSet::new();
+    lists.into_iter().flatten().filter(|item| seen.insert(item.clone())).collect()
 }
