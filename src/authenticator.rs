@@ -4,7 +4,7 @@
 use crate::access::Target;
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
 use crate::config::{Config, Mode, Provider};
-use crate::identity::{Overage, VerifiedIdentity};
+use crate::identity::{ClaimedIdentity, Overage, VerifiedIdentity};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
@@ -257,7 +257,10 @@ impl Authenticator {
         target: &Target,
     ) -> Result<VerifiedIdentity, Refusal> {
         let token = token.check_claims(provider)?;
-        let identity = VerifiedIdentity::of_token(token, &provider.identity_rules)?;
+        let rules = &provider.identity_rules;
+        let claimed = ClaimedIdentity::of_token(token, rules)?;
+        let finding = self.config.directory.find(&rules.user_field, claimed.user());
+        let identity = claimed.confirmed_by(finding, rules)?;
         self.config.access.check(target, &identity, provider.restrict_to_policies)?;
         Ok(identity)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::identity::Standing;
 use crate::jose::{MalformedToken, Misfit};
 use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
@@ -122,6 +123,25 @@ pub(crate) enum Refusal {
         /// What.
         name: String,
     },
+    /// The user is inactive or locked.
+    UserInactive {
+        /// Its `user_name`: for the operator alone, as what is known here of a user is.
+        user: String,
+        /// Which of them.
+        standing: Standing,
+    },
+    /// The token is a service's, and the user is no service account.
+    UserNotServiceAccount {
+        /// Its `user_name`: for the operator alone.
+        user: String,
+    },
+    /// There is no such user.
+    UserUnknown {
+        /// The claim that identifies the user.
+        claim: String,
+        /// The field that it is matched with.
+        field: String,
+    },
     /// `typ` is not accepted.
     WrongTokenType {
         /// Its value.
@@ -190,6 +210,9 @@ impl Refusal {
             Self::UnknownKid { .. } => "unknown_kid",
             Self::UnsupportedAlgorithm { .. } => "unsupported_algorithm",
             Self::UnsupportedCriticalHeader { .. } => "unsupported_critical_header",
+            Self::UserInactive { .. } => "user_inactive",
+            Self::UserNotServiceAccount { .. } => "user_not_service_account",
+            Self::UserUnknown { .. } => "user_unknown",
             Self::WrongTokenType { .. } => "wrong_token_type",
         }
     }
@@ -242,6 +265,7 @@ impl Refusal {
             }
             Self::UnsupportedAlgorithm { found } => json!({"alg": clipped(found)}),
             Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
+            Self::UserUnknown { claim, field } => json!({"claim": claim, "field": field}),
             Self::WrongTokenType { found } => json!({"typ": found.as_deref().map(clipped)}),
             Self::BoundToken
             | Self::GraphToken
@@ -249,7 +273,9 @@ impl Refusal {
             | Self::MissingToken
             | Self::OriginDenied
             | Self::TokenIdMissing
-            | Self::TokenReplayed => Value::Null,
+            | Self::TokenReplayed
+            | Self::UserInactive { .. }
+            | Self::UserNotServiceAccount { .. } => Value::Null,
         };
         match details {
             Value::Object(members) => members,
@@ -261,12 +287,23 @@ impl Refusal {
     #[must_use]
     pub(crate) fn log_details(&self) -> Map<String, Value> {
         let mut details = self.details();
-        let cause = match self {
-            Self::KeysUnavailable { cause, .. } => Some(cause.clone()),
-            Self::ReplayStoreUnavailable { fault, .. } => Some(fault.to_string()),
-            _ => None,
-        };
-        details.extend(cause.map(|cause| ("cause".to_owned(), json!(cause))));
+        let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
+        match self {
+            Self::KeysUnavailable { cause, .. } => {
+                add("cause", cause);
+            }
+            Self::ReplayStoreUnavailable { fault, .. } => {
+                add("cause", &fault.to_string());
+            }
+            Self::UserInactive { user, standing } => {
+                add("user", &clipped(user));
+                add("standing", standing.as_str());
+            }
+            Self::UserNotServiceAccount { user } => {
+                add("user", &clipped(user));
+            }
+            _ => {}
+        }
         details
     }
 }
@@ -324,6 +361,11 @@ impl fmt::Display for Refusal {
             Self::UnsupportedCriticalHeader { .. } => {
                 "the token uses a critical extension that is not supported"
             }
+            Self::UserInactive { .. } => "the user may not be used at present",
+            Self::UserNotServiceAccount { .. } => {
+                "a service may only use a service account, and this user is none"
+            }
+            Self::UserUnknown { .. } => "the user of the token is not known here",
             Self::WrongTokenType { .. } => "this type of token is not accepted here",
         })
     }

@@ -206,7 +206,11 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::UnsupportedCriticalHeader { .. }
         | Refusal::WrongTokenType { .. } => (401, Some(ErrorCode::InvalidToken)),
         Refusal::InsufficientScope { .. } => (403, Some(ErrorCode::InsufficientScope)),
-        Refusal::AccessDenied(_) | Refusal::OriginDenied => (403, None),
+        Refusal::AccessDenied(_)
+        | Refusal::OriginDenied
+        | Refusal::UserInactive { .. }
+        | Refusal::UserNotServiceAccount { .. }
+        | Refusal::UserUnknown { .. } => (403, None),
         Refusal::KeysUnavailable { .. } | Refusal::ReplayStoreUnavailable { .. } => (503, None),
     }
 }

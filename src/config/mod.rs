@@ -9,6 +9,7 @@ mod raw;
 mod resource;
 mod templates;
 mod units;
+mod users;
 mod validate;
 
 use std::fmt;
@@ -18,7 +19,7 @@ pub(crate) use resource::Resource;
 
 use crate::access::{AccessPolicy, CanonicalPath};
 use crate::answer::ErrorStyle;
-use crate::identity::IdentityHeaders;
+use crate::identity::{Directory, IdentityHeaders};
 
 /// A configuration in which everything has been checked.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Config {
     pub(crate) resource: Resource,
     /// The identity providers that are trusted; at least one.
     pub(crate) providers: Providers,
+    /// The users that are known.
+    pub(crate) directory: Directory,
     /// The header fields that tell the upstream who is calling.
     pub(crate) identity_headers: IdentityHeaders,
     /// Whether the upstream gets the token.

@@ -16,7 +16,7 @@ use crate::token::ClaimPath;
 pub(super) struct RawConfig {
     pub(super) resource: Field<RawResource>,
     pub(super) providers: Field<Vec<Field<RawProvider>>>,
-    pub(super) users: Field<Value>,
+    pub(super) users: Field<RawUsers>,
     pub(super) access: Field<RawAccess>,
     pub(super) identity: Field<RawIdentity>,
     pub(super) exempt: Field<Vec<Field<RawExempt>>>,
@@ -92,6 +92,31 @@ pub(super) struct RawKeys {
     pub(super) max_body: Field<SizeText>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawUsers {
+    pub(super) unknown: Field<RawUnknownUser>,
+    pub(super) records: Field<Vec<Field<RawUserRecord>>>,
+    pub(super) scim: Field<Value>,
+    pub(super) provision: Field<Value>,
+    #[serde(flatten)]
+    pub(super) unknown_fields: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawUserRecord {
+    pub(super) user_name: Field<String>,
+    pub(super) roles: Field<Vec<String>>,
+    pub(super) groups: Field<Vec<String>>,
+    pub(super) active: Field<bool>,
+    pub(super) locked: Field<bool>,
+    pub(super) web_service_access_only: Field<bool>,
+    /// Whatever a provider finds its users by.
+    #[serde(flatten)]
+    pub(super) fields: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -190,6 +215,14 @@ pub(super) enum RawDefaultAccess {
 pub(super) enum RawMode {
     Enforce,
     Report,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawUnknownUser {
+    Allow,
+    Provision,
+    Reject,
 }
 
 #[derive(Debug, Deserialize)]

@@ -113,8 +113,6 @@ fn what_is_missing_is_named() {
 #[test]
 fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
     for (field, value, is_done) in [
-        ("users", json!({"unknown": "allow"}), false),
-        ("users", Value::Null, false),
         ("token_cache", json!({"entries": 1000}), false),
         ("replay_store", json!({"redis": {}}), false),
         ("replay_store", json!("local"), true),
@@ -128,6 +126,98 @@ fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
     }
     for jti in ["ignore", "require", "single_use"] {
         assert_eq!(provider_faults(json!({"jti": jti})), [""; 0]);
+    }
+}
+
+#[test]
+fn a_directory_elsewhere_is_not_built_yet() {
+    let users = json!({
+        "unknown": "provision", "scim": {}, "provision": {}, "records": [{"user_name": "ada"}],
+    });
+    assert_eq!(
+        faults(&edited(|document| document["users"] = users)),
+        [
+            "users.scim: not supported yet",
+            "users.provision: not supported yet",
+            "users.unknown: provision is not supported yet",
+        ]
+    );
+}
+
+#[test]
+fn user_records_are_read_with_any_field() {
+    for users in [
+        json!({"unknown": "allow"}),
+        json!({"records": [
+            {
+                "user_name": "ada", "email": "ada@example.com", "badge": "7", "roles": ["itil"],
+                "groups": ["ops"], "active": true, "locked": false,
+                "web_service_access_only": false,
+            },
+            // Nobody is found by it, so nobody is mistaken.
+            {"user_name": "bob", "badge": "7"},
+        ]}),
+    ] {
+        assert_eq!(faults(&edited(|document| document["users"] = users)), [""; 0]);
+    }
+}
+
+#[test]
+fn faults_of_user_records_are_named_with_their_paths() {
+    let document = edited(|document| {
+        document["providers"][0]["user_field"] = json!("email");
+        document["users"] = json!({
+            "unknown": "maybe",
+            "record": [],
+            "records": [
+                {"email": "ada@example.com", "employee_number": 5},
+                {"user_name": "ada", "email": "ada@example.com", "active": "yes", "roles": "itil"},
+                {"user_name": "ada", "email": "ada@example.com", "room": ""},
+                "eve",
+            ],
+        });
+    });
+    assert_eq!(
+        faults(&document),
+        [
+            "users.record: unknown field",
+            "users.unknown: unknown variant `maybe`, expected one of `allow`, `provision`, `reject`",
+            "users.records[0].user_name: is required",
+            "users.records[0].employee_number: must be a string",
+            "users.records[1].roles: invalid type: string \"itil\", expected a sequence",
+            "users.records[1].active: invalid type: string \"yes\", expected a boolean",
+            "users.records[2].room: must not be empty",
+            "users.records[3]: invalid type: string \"eve\", expected an object",
+            "users.records[2].email: is also that of users.records[1]",
+            "users.records[2].user_name: is also that of users.records[1]",
+        ]
+    );
+}
+
+#[test]
+fn users_that_nobody_could_be_are_refused() {
+    assert_eq!(
+        faults(&edited(|document| document["users"] = json!({}))),
+        ["users.records: must hold at least one record, or nobody could pass"]
+    );
+    let many: Vec<Value> =
+        (0..10_001).map(|number| json!({"user_name": number.to_string()})).collect();
+    assert_eq!(
+        faults(&edited(|document| document["users"] = json!({"records": many}))),
+        ["users.records: must hold at most 10000 records"]
+    );
+    for unknown in ["reject", "allow"] {
+        let document = edited(|document| {
+            document["providers"][0]["user_field"] = json!("mail");
+            let ada = json!({"user_name": "ada", "email": "ada@example.com"});
+            document["users"] = json!({"unknown": unknown, "records": [ada]});
+        });
+        assert_eq!(
+            faults(&document),
+            [
+                "users.records: none has the field \"mail\", which is user_field of provider \"example\""
+            ]
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use super::raw::{
     RawKeys, RawMode, RawProvider, RawResource, RawTokenIdRule,
 };
 use super::templates::{Template, is_guid};
-use super::{Config, Faults, Mode, Provider, Providers, Resource, access};
+use super::{Config, Faults, Mode, Provider, Providers, Resource, access, users};
 use crate::answer::{Details, ErrorStyle, Format};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
@@ -28,7 +28,6 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
         }
     };
     refuse_unknown("", &raw.unknown, faults);
-    raw.users.not_yet("users", &[], faults);
     raw.token_cache.not_yet("token_cache", &[], faults);
     raw.replay_store.not_yet("replay_store", &[json!("local")], faults);
 
@@ -36,6 +35,7 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
     let settings = key_settings(keys, &KEY_DEFAULTS, "keys", faults);
     let providers = providers(raw.providers, &settings, faults);
+    let directory = users::directory(raw.users, &providers, faults);
     let identity = raw.identity.optional("identity", faults).unwrap_or_default();
     let (identity_headers, forward_token) = identity_headers(identity, faults);
     let allowed_origins =
@@ -65,6 +65,7 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
     Some(Config {
         resource: resource?,
         providers,
+        directory,
         access,
         exempt,
         mode,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::{Finding, Standing, User};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{ClaimPath, TokenUse, VerifiedToken, any_of, is_elsewhere};
@@ -34,6 +35,16 @@ pub(crate) struct IdentityRules {
     pub auth_scopes: Option<Vec<String>>,
     /// What tells tokens of services, besides what does so at any provider.
     pub service_signs: Vec<ServiceSign>,
+}
+
+impl IdentityRules {
+    /// The claims that identify a user or a service; the first that is there does.
+    fn user_claims_of(&self, client_type: ClientType) -> &[ClaimPath] {
+        match client_type {
+            ClientType::Service => &self.service_user_claims,
+            ClientType::User => &self.user_claims,
+        }
+    }
 }
 
 /// Whether a token stands for a user or for a service.
@@ -69,9 +80,12 @@ pub(crate) enum ServiceSign {
     /// `sub` is the same as this claim.
     SubjectIs(ClaimPath),
 }
+/// Whom a verified token claims to stand for. Only what the directory knows makes an identity of it.
+#[derive(Debug)]
+pub(crate) struct ClaimedIdentity(VerifiedIdentity);
 
 /// Whom a verified token stands for. Identity headers are written from this alone, and this is
-/// made from a verified token alone.
+/// made from a verified token and the directory alone.
 #[derive(Debug)]
 pub(crate) struct VerifiedIdentity {
     pub(super) user: String,
@@ -99,8 +113,8 @@ pub(crate) struct Overage {
     lacking: Vec<&'static str>,
 }
 
-impl VerifiedIdentity {
-    /// Reads the identity out of a token.
+impl ClaimedIdentity {
+    /// Reads the claimed identity out of a token.
     ///
     /// # Errors
     ///
@@ -116,10 +130,7 @@ impl VerifiedIdentity {
             ClientTypeRule::Fixed(client_type) => client_type,
             ClientTypeRule::Auto => client_type(&token, client_id.as_deref(), &rules.service_signs),
         };
-        let user_claims = match client_type {
-            ClientType::Service => &rules.service_user_claims,
-            ClientType::User => &rules.user_claims,
-        };
+        let user_claims = rules.user_claims_of(client_type);
         let user = match user_claims.iter().find_map(|path| path.find(claims)) {
             Some(Value::String(user)) if !user.is_empty() => user.clone(),
             Some(Value::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
@@ -131,7 +142,7 @@ impl VerifiedIdentity {
         let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
         let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
         let roles = rules.roles_claims.iter().map(|path| strings(path.find(claims)));
-        Ok(Self {
+        Ok(Self(VerifiedIdentity {
             user,
             user_field: rules.user_field.clone(),
             subject: token.string("sub").map(str::to_owned),
@@ -150,9 +161,54 @@ impl VerifiedIdentity {
             token_expires: token.expires(),
             single_use: token.single_use(),
             claims: token.into_claims(),
-        })
+        }))
     }
 
+    /// The value of the user claim.
+    #[must_use]
+    pub(crate) fn user(&self) -> &str {
+        &self.0.user
+    }
+
+    /// The identity, given what the directory knows of its user.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UserUnknown`], [`Refusal::UserInactive`] or [`Refusal::UserNotServiceAccount`].
+    pub(crate) fn confirmed_by(
+        self,
+        finding: Finding<'_>,
+        rules: &IdentityRules,
+    ) -> Result<VerifiedIdentity, Refusal> {
+        match finding {
+            Finding::Known(user) => self.of_user(user),
+            Finding::Tolerated => Ok(self.0),
+            Finding::Unknown => Err(Refusal::UserUnknown {
+                claim: any_of(rules.user_claims_of(self.0.client_type)),
+                field: rules.user_field.clone(),
+            }),
+        }
+    }
+
+    fn of_user(self, known: &User) -> Result<VerifiedIdentity, Refusal> {
+        let user = known.user_name.clone();
+        if known.standing != Standing::Active {
+            return Err(Refusal::UserInactive { user, standing: known.standing });
+        }
+        // The other way round passes: not every provider marks the tokens of its services.
+        if self.0.client_type == ClientType::Service && !known.web_service_access_only {
+            return Err(Refusal::UserNotServiceAccount { user });
+        }
+        Ok(VerifiedIdentity {
+            user,
+            roles: union([known.roles.clone(), self.0.roles]),
+            groups: union([known.groups.clone(), self.0.groups]),
+            ..self.0
+        })
+    }
+}
+
+impl VerifiedIdentity {
     /// What must be spent before a request of this identity may go on: its token serves once.
     #[must_use]
     pub(crate) fn single_use(&self) -> Option<TokenUse> {

@@ -33,3 +33,4 @@ mod resource_metadata;
 mod several_configurations;
 mod support;
 mod templates;
+mod users;

@@ -199,7 +199,10 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
 async fn what_is_not_built_yet_is_refused_and_not_ignored() {
     let configure = |configuration: &mut Value| {
         for (name, value) in [
-            ("users", json!({"unknown": "reject"})),
+            (
+                "users",
+                json!({"unknown": "provision", "scim": {}, "provision": {}, "records": [{"user_name": "ada"}]}),
+            ),
             (
                 "access",
                 json!({
@@ -214,7 +217,9 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
         }
     };
     let paths = [
-        "users",
+        "users.scim",
+        "users.provision",
+        "users.unknown",
         "access.mcp",
         "access.rules[0].match.mcp_methods",
         "access.rules[0].match.mcp_names",

@@ -15,7 +15,7 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of answers: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 25] = [
+const ANSWERS: [(&str, u16, Option<&str>); 28] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
@@ -38,6 +38,9 @@ const ANSWERS: [(&str, u16, Option<&str>); 25] = [
     ("unknown_kid", 401, Some("invalid_token")),
     ("unsupported_algorithm", 401, Some("invalid_token")),
     ("unsupported_critical_header", 401, Some("invalid_token")),
+    ("user_inactive", 403, None),
+    ("user_not_service_account", 403, None),
+    ("user_unknown", 403, None),
     ("wrong_token_type", 401, Some("invalid_token")),
     ("access_denied", 403, None),
     ("insufficient_scope", 403, Some("insufficient_scope")),

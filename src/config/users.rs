@@ -1,0 +1,125 @@
+//! The users: from their raw form to a directory in which each value finds one user.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::field::Field;
+use super::raw::{RawUnknownUser, RawUserRecord, RawUsers};
+use super::validate::refuse_unknown;
+use super::{Faults, Providers};
+use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
+
+/// Each worker thread holds a copy of all records.
+const MOST_RECORDS: usize = 10_000;
+
+/// The directory. Without `users` every user passes as the claim has it.
+pub(super) fn directory(
+    raw: Field<RawUsers>,
+    providers: &Providers,
+    faults: &mut Faults,
+) -> Directory {
+    let Some(raw) = raw.optional("users", faults) else { return Directory::of_nobody() };
+    refuse_unknown("users.", &raw.unknown_fields, faults);
+    raw.scim.not_yet("users.scim", &[], faults);
+    raw.provision.not_yet("users.provision", &[], faults);
+    let unknown = match raw.unknown.optional("users.unknown", faults) {
+        None | Some(RawUnknownUser::Reject) => UnknownUser::Reject,
+        Some(RawUnknownUser::Allow) => UnknownUser::Allow,
+        Some(RawUnknownUser::Provision) => {
+            faults.add("users.unknown", "provision is not supported yet");
+            UnknownUser::Reject
+        }
+    };
+    let raw = raw.records.optional("users.records", faults).unwrap_or_default();
+    if raw.len() > MOST_RECORDS {
+        faults.add("users.records", format!("must hold at most {MOST_RECORDS} records"));
+        return Directory::of_nobody();
+    }
+    if raw.is_empty() {
+        if unknown == UnknownUser::Reject {
+            faults.add("users.records", "must hold at least one record, or nobody could pass");
+        }
+        return Directory::of_nobody();
+    }
+    let all = raw.len();
+    let mut positions = Vec::new();
+    let mut records = Vec::new();
+    for (position, raw) in raw.into_iter().enumerate() {
+        let path = format!("users.records[{position}]");
+        if let Some(record) = raw.optional(&path, faults).and_then(|raw| record(raw, &path, faults))
+        {
+            positions.push(position);
+            records.push(record);
+        }
+    }
+    let is_whole = records.len() == all;
+    let fields: BTreeSet<&str> =
+        providers.iter().map(|provider| provider.identity_rules.user_field.as_str()).collect();
+    let directory = match Directory::new(records, fields, unknown) {
+        Ok(directory) => directory,
+        Err(ambiguities) => {
+            for ambiguity in ambiguities {
+                let position = |index: usize| positions.get(index).copied().unwrap_or(index);
+                faults.add(
+                    &format!("users.records[{}].{}", position(ambiguity.second), ambiguity.field),
+                    format!("is also that of users.records[{}]", position(ambiguity.first)),
+                );
+            }
+            return Directory::of_nobody();
+        }
+    };
+    if is_whole {
+        refuse_fields_of_nobody(&directory, providers, faults);
+    }
+    directory
+}
+
+/// A field that no record has is a slip of the pen, and could let a locked user pass where unknown
+/// ones may.
+fn refuse_fields_of_nobody(directory: &Directory, providers: &Providers, faults: &mut Faults) {
+    for provider in providers.iter() {
+        let field = &provider.identity_rules.user_field;
+        if !directory.has_field(field) {
+            let name = &provider.name;
+            faults.add(
+                "users.records",
+                format!("none has the field {field:?}, which is user_field of provider {name:?}"),
+            );
+        }
+    }
+}
+
+fn record(raw: RawUserRecord, path: &str, faults: &mut Faults) -> Option<UserRecord> {
+    let at = |field: &str| format!("{path}.{field}");
+    let user_name = raw.user_name.required(&at(Directory::USER_NAME), faults);
+    let roles = raw.roles.optional(&at("roles"), faults).unwrap_or_default();
+    let groups = raw.groups.optional(&at("groups"), faults).unwrap_or_default();
+    let is_active = raw.active.optional(&at("active"), faults).unwrap_or(true);
+    let is_locked = raw.locked.optional(&at("locked"), faults).unwrap_or(false);
+    let web_service_access_only = raw
+        .web_service_access_only
+        .optional(&at("web_service_access_only"), faults)
+        .unwrap_or(false);
+    let mut fields = BTreeMap::new();
+    for (name, value) in raw.fields {
+        match value {
+            Value::String(value) => {
+                fields.insert(name, value);
+            }
+            _ => faults.add(&at(&name), "must be a string"),
+        }
+    }
+    let user_name = user_name?;
+    fields.insert(Directory::USER_NAME.to_owned(), user_name.clone());
+    for name in fields.iter().filter_map(|(name, value)| value.is_empty().then_some(name)) {
+        faults.add(&at(name), "must not be empty");
+    }
+    let standing = match (is_active, is_locked) {
+        (false, _) => Standing::Inactive,
+        (true, true) => Standing::Locked,
+        (true, false) => Standing::Active,
+    };
+    let user = User { user_name, roles, groups, standing, web_service_access_only };
+    Some(UserRecord { user, fields })
+}

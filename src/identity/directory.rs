@@ -1,0 +1,216 @@
+//! The users that are known here, and how a token's user is found among them.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// A user who is known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// What the server is told.
+    pub user_name: String,
+    /// Roles besides those of the token.
+    pub roles: Vec<String>,
+    /// Groups besides those of the token.
+    pub groups: Vec<String>,
+    /// Whether tokens may stand for this user.
+    pub standing: Standing,
+    /// Whether it is a service account: only for these may services speak.
+    pub web_service_access_only: bool,
+}
+
+/// Whether tokens may stand for a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They may.
+    Active,
+    /// The user is gone, or not there yet.
+    Inactive,
+    /// The user is barred for a time.
+    Locked,
+}
+
+/// A user as it is configured.
+#[derive(Clone, Debug)]
+pub(crate) struct UserRecord {
+    /// The user.
+    pub user: User,
+    /// The fields by which it can be found.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What becomes of a user who is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnknownUser {
+    /// The claim's value is the user.
+    Allow,
+    /// The request is refused.
+    Reject,
+}
+
+/// The users that are known, by each field that some provider finds its users by. Answers from
+/// records; one that has to ask somewhere else would answer with one more [`Finding`].
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    users: Vec<User>,
+    by_field: HashMap<String, HashMap<String, usize>>,
+    unknown: UnknownUser,
+}
+
+/// What a directory knows of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding<'a> {
+    /// This one.
+    Known(&'a User),
+    /// Nothing, and that is no hindrance.
+    Tolerated,
+    /// Nothing, and so the user is refused.
+    Unknown,
+}
+
+/// Two records that one value would find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguity {
+    /// The field that they have in common.
+    pub field: String,
+    /// Index of the earlier one.
+    pub first: usize,
+    /// Index of the later one.
+    pub second: usize,
+}
+
+impl Directory {
+    /// The field that every record has.
+    pub(crate) const USER_NAME: &str = "user_name";
+
+    /// A directory of these records, which are searched by `user_name` and by these fields.
+    ///
+    /// # Errors
+    ///
+    /// Each record that has the value of an earlier one in such a field.
+    pub(crate) fn new<'a>(
+        records: Vec<UserRecord>,
+        fields: impl IntoIterator<Item = &'a str>,
+        unknown: UnknownUser,
+    ) -> Result<Self, Vec<Ambiguity>> {
+        let mut by_field: HashMap<String, HashMap<String, usize>> = [Self::USER_NAME]
+            .into_iter()
+            .chain(fields)
+            .map(|field| (field.to_owned(), HashMap::new()))
+            .collect();
+        let mut ambiguities = Vec::new();
+        let mut users = Vec::new();
+        for (second, UserRecord { user, fields }) in records.into_iter().enumerate() {
+            for (field, value) in fields {
+                let Some(index) = by_field.get_mut(&field) else { continue };
+                match index.get(&value) {
+                    Some(first) => ambiguities.push(Ambiguity { field, first: *first, second }),
+                    None => {
+                        index.insert(value, second);
+                    }
+                }
+            }
+            users.push(user);
+        }
+        if ambiguities.is_empty() {
+            Ok(Self { users, by_field, unknown })
+        } else {
+            Err(ambiguities)
+        }
+    }
+
+    /// A directory that knows nobody and minds nobody.
+    #[must_use]
+    pub(crate) fn of_nobody() -> Self {
+        Self { users: Vec::new(), by_field: HashMap::new(), unknown: UnknownUser::Allow }
+    }
+
+    /// True when some user can be found by this field.
+    #[must_use]
+    pub(crate) fn has_field(&self, field: &str) -> bool {
+        self.by_field.get(field).is_some_and(|index| !index.is_empty())
+    }
+
+    /// Looks for the user whose field has exactly this value.
+    #[must_use]
+    pub(crate) fn find(&self, field: &str, value: &str) -> Finding<'_> {
+        let index = self.by_field.get(field).and_then(|index| index.get(value));
+        match (index.and_then(|index| self.users.get(*index)), self.unknown) {
+            (Some(user), _) => Finding::Known(user),
+            (None, UnknownUser::Allow) => Finding::Tolerated,
+            (None, UnknownUser::Reject) => Finding::Unknown,
+        }
+    }
+}
+
+impl Standing {
+    /// The word for it in logs.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(user_name: &str, fields: &[(&str, &str)]) -> UserRecord {
+        let name = ("user_name", user_name);
+        let own = fields.iter().chain([&name]);
+        UserRecord {
+            user: User {
+                user_name: user_name.to_owned(),
+                roles: Vec::new(),
+                groups: Vec::new(),
+                standing: Standing::Active,
+                web_service_access_only: false,
+            },
+            fields: own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn users_are_found_by_the_exact_value_of_a_field_that_is_in_use() {
+        let records = vec![
+            record("ada", &[("email", "ada@x"), ("room", "1")]),
+            record("bob", &[("room", "1")]),
+        ];
+        let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
+        let name = |field, value| match directory.find(field, value) {
+            Finding::Known(user) => Some(user.user_name.as_str()),
+            finding => {
+                assert_eq!(finding, Finding::Unknown);
+                None
+            }
+        };
+        assert_eq!(name("email", "ada@x"), Some("ada"));
+        assert_eq!(name("user_name", "bob"), Some("bob"));
+        for (field, value) in [
+            ("email", "Ada@x"),
+            ("email", "ada@x "),
+            ("email", "ada"),
+            ("email", ""),
+            ("room", "1"),
+        ] {
+            assert_eq!(name(field, value), None, "{field} {value}");
+        }
+        assert!(directory.has_field("email") && !directory.has_field("room"));
+    }
+
+    #[test]
+    fn a_value_that_finds_two_users_finds_neither() {
+        let records = vec![record("ada", &[("email", "x")]), record("bob", &[("email", "x")])];
+        let ambiguity = Ambiguity { field: "email".to_owned(), first: 0, second: 1 };
+        let ambiguities = Directory::new(records.clone(), ["email"], UnknownUser::Allow);
+        assert_eq!(ambiguities.unwrap_err(), [ambiguity]);
+        assert!(Directory::new(records, [], UnknownUser::Allow).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_user_can_be_tolerated() {
+        assert_eq!(Directory::of_nobody().find("user_name", "ada"), Finding::Tolerated);
+    }
+}
