@@ -11,7 +11,6 @@ use serde_json::json;
 use super::Faults;
 use super::field::Field;
 use crate::identity::ServiceSign;
-use crate::jose::Algorithm;
 use crate::token::{ClaimPath, RequiredClaim};
 
 /// What is known of a provider. A field that its configuration gives goes before.
@@ -25,8 +24,6 @@ pub(super) struct Template {
     pub(super) additional_issuers: Vec<String>,
     /// Where its metadata document is.
     pub(super) metadata_url: Option<String>,
-    /// Algorithms that its tokens may use.
-    pub(super) algorithms: Vec<Algorithm>,
     /// An audience that is a GUID means the same with and without this before it.
     pub(super) audience_prefix: Option<&'static str>,
     /// What its tokens must say.
@@ -103,8 +100,7 @@ impl Template {
         if inputs.is_faulty { None } else { template }
     }
 
-    /// Microsoft signs with RS256 and says so nowhere in its keys. Tokens of version 1 have another
-    /// issuer; which version an API gets is set at its registration, not by the client.
+    /// Tokens of version 1 have another issuer; which version an API gets is set at its registration, not by the client.
     fn entra_id(tenant: Tenant) -> Self {
         let login = "https://login.microsoftonline.com";
         let (issuer, additional_issuers) = match &tenant {
@@ -120,7 +116,6 @@ impl Template {
                              tenant by its id",
             additional_issuers,
             metadata_url: Some(format!("{login}/{name}/v2.0/.well-known/openid-configuration")),
-            algorithms: vec![Algorithm::Rs256],
             // An id that follows `api://` must be the application's own (or the tenant's).
             audience_prefix: Some("api://"),
             user_claims: names(["upn", "preferred_username"]),
@@ -138,7 +133,6 @@ impl Template {
         Self {
             metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
             issuer: Some(issuer),
-            algorithms: vec![Algorithm::Rs256],
             scope_claims: names(["scp"]),
             ..Self::default()
         }
@@ -170,12 +164,15 @@ impl Template {
             metadata_url: Some(
                 "https://accounts.google.com/.well-known/openid-configuration".to_owned(),
             ),
-            algorithms: vec![Algorithm::Rs256],
             user_claims: names(["email"]),
             service_user_claims: names(["email"]),
             user_claim_needs: Some((
                 ClaimPath::name("email"),
-                RequiredClaim { name: "email_verified".to_owned(), accepted: vec![json!(true)] },
+                RequiredClaim {
+                    name: "email_verified".to_owned(),
+                    accepted: vec![json!(true)],
+                    may_be_absent: false,
+                },
             )),
             ..Self::default()
         }
@@ -189,7 +186,6 @@ impl Template {
             metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
             issuer: Some(issuer),
             additional_issuers: vec![format!("http://{host}/adfs/services/trust")],
-            algorithms: vec![Algorithm::Rs256],
             user_claims: names(["upn"]),
             service_user_claims: names(["appid"]),
             scope_claims: names(["scp"]),
@@ -200,12 +196,15 @@ impl Template {
     /// The claim `typ` tells access tokens (`Bearer`) from ID tokens (`ID`).
     fn keycloak(host: &str, realm: &str) -> Self {
         let issuer = format!("https://{host}/realms/{realm}");
-        let is_access_token =
-            RequiredClaim { name: "typ".to_owned(), accepted: vec![json!("Bearer")] };
+        let is_no_id_token = RequiredClaim {
+            name: "typ".to_owned(),
+            accepted: vec![json!("Bearer")],
+            may_be_absent: true,
+        };
         Self {
             metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
             issuer: Some(issuer),
-            required_claims: vec![is_access_token],
+            required_claims: vec![is_no_id_token],
             user_claims: names(["preferred_username"]),
             service_user_claims: names(["preferred_username"]),
             scope_claims: names(["scope"]),
@@ -229,7 +228,6 @@ impl Default for Template {
             issuer_missing: "is required",
             additional_issuers: vec![],
             metadata_url: None,
-            algorithms: Algorithm::ALL.into(),
             audience_prefix: None,
             required_claims: vec![],
             user_claim_needs: None,

@@ -244,8 +244,7 @@ fn provider(
     } else {
         key_source(source, issuer.as_deref(), settings, path, faults)
     };
-    let algorithms =
-        algorithms(raw.algorithms, &at("algorithms"), faults).unwrap_or(template.algorithms);
+    let algorithms = algorithms(raw.algorithms, &at("algorithms"), faults);
     let clock_skew = raw.clock_skew.optional(&at("clock_skew"), faults);
     let max_token_age = raw.max_token_age.optional(&at("max_token_age"), faults);
     let token_types = token_types(raw.token_types, &at("token_types"), faults);
@@ -523,8 +522,8 @@ fn key_settings(
     KeySettings { max_body: max_body.map_or(defaults.max_body, |size| size.0), ..settings }
 }
 
-fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Option<Vec<Algorithm>> {
-    let names = raw.optional(path, faults)?;
+fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Algorithm> {
+    let Some(names) = raw.optional(path, faults) else { return Algorithm::ALL.into() };
     if names.is_empty() {
         faults.add(path, "must hold at least one algorithm");
     }
@@ -541,7 +540,7 @@ fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Optio
             ),
         }
     }
-    Some(algorithms)
+    algorithms
 }
 
 fn token_types(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> TokenTypes {
@@ -576,7 +575,7 @@ pub(super) fn required_claims(
                 "must be a string, number or boolean, or a list of them",
             );
         }
-        claims.push(RequiredClaim { name, accepted });
+        claims.push(RequiredClaim { name, accepted, may_be_absent: false });
     }
     claims
 }

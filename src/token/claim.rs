@@ -83,6 +83,8 @@ pub(crate) struct RequiredClaim {
     pub name: String,
     /// Strings, numbers or booleans, compared exactly.
     pub accepted: Vec<Value>,
+    /// Whether only a value that is not accepted is at fault.
+    pub may_be_absent: bool,
 }
 
 impl RequiredClaim {

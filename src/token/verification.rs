@@ -135,6 +135,7 @@ impl SignedToken {
                 Some(false) => {
                     return Err(Refusal::ClaimMismatch { claim: required.name.clone() });
                 }
+                None if required.may_be_absent => {}
                 None => {
                     let claim = required.name.clone();
                     let is_elsewhere = is_elsewhere(&claims, &claim);
