@@ -14,9 +14,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn allowed(user: &str) -> Self {
+    pub(crate) fn allowed(user: &str, provider: &str) -> Self {
         let identity =
-            [("x-mcp-user", user), ("x-mcp-provider", "demo"), ("x-mcp-scopes", "mcp.tools")];
+            [("x-mcp-user", user), ("x-mcp-provider", provider), ("x-mcp-scopes", "mcp.tools")];
         Self {
             status: "200".to_owned(),
             reason: String::new(),

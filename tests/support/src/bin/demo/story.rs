@@ -4,12 +4,18 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use reqwest::RequestBuilder;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{Algorithm, Answer, IdentityProvider, McpServer, SigningKey, Stack, now};
 
 use crate::report::{Outcome, Report, Seen};
 
-const USER: &str = "ada@example.com";
+/// The name in the record of the user whose tokens say `ada@example.com`.
+const USER: &str = "ada";
+const ROLE: &str = "itil";
+const SERVICE_ACCOUNT: &str = "incident-robot";
+/// The client that calls on its own behalf, and the audience by which its tokens are told apart.
+const CLIENT: &str = "robot-client";
+const ROBOTS: &str = "robots";
 
 /// Starts the parts, makes the calls, prints the table; fails when a call went another way.
 pub(crate) async fn tell() -> ExitCode {
@@ -23,12 +29,19 @@ pub(crate) async fn tell() -> ExitCode {
     eprintln!("  MCP server         {}", server.url());
 
     eprintln!("Starting Envoy with the plugin, as envoy/envoy.yaml says, on free ports ...");
-    let stack = Stack::builder().workers(2).provider(provider).server(server).start().await;
+    let stack = Stack::builder()
+        .workers(2)
+        .provider(provider)
+        .server(server)
+        .configure(add_users)
+        .start()
+        .await;
     eprintln!("  protected          {}", stack.url());
 
     eprintln!("Calling the MCP server's tool `whoami` through Envoy ...");
     let mut teller = Teller { stack, report: Report::default() };
     let allowed = teller.allowed(&rs256, &es256).await;
+    teller.users(&rs256).await;
     let refused = teller.refused(&rs256).await;
     teller.rotation().await;
     eprintln!("Holding a session with the official MCP client ...");
@@ -40,6 +53,25 @@ pub(crate) async fn tell() -> ExitCode {
     match teller.report.surprises() {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// Records of a user and of a service account; tokens of clients are matched by another claim.
+fn add_users(configuration: &mut Value) {
+    configuration["users"] = json!({"records": [
+        {"user_name": USER, "email": "ada@example.com", "roles": [ROLE]},
+        {"user_name": SERVICE_ACCOUNT, "client_id": CLIENT, "web_service_access_only": true},
+    ]});
+    let people = &mut configuration["providers"][0];
+    people["user_claim"] = json!("email");
+    people["user_field"] = json!("email");
+    let mut robots = people.clone();
+    robots["name"] = json!(ROBOTS);
+    robots["client_ids"] = json!([ROBOTS]);
+    robots["user_claim"] = json!("client_id");
+    robots["user_field"] = json!("client_id");
+    if let Some(providers) = configuration["providers"].as_array_mut() {
+        providers.push(robots);
     }
 }
 
@@ -56,19 +88,36 @@ impl Teller {
         es256: &SigningKey,
     ) -> BTreeMap<String, String> {
         let claims = self.stack.claims();
-        self.call("a good token, RS256", &rs256.token(&claims), Outcome::allowed(USER)).await;
+        self.call("a good token, RS256", &rs256.token(&claims), Outcome::allowed(USER, "demo"))
+            .await;
         let requests = self.stack.server.requests();
         let identity = requests.first().map(|request| request.identity()).unwrap_or_default();
-        self.call("a good token, ES256", &es256.token(&claims), Outcome::allowed(USER)).await;
+        self.call("a good token, ES256", &es256.token(&claims), Outcome::allowed(USER, "demo"))
+            .await;
         let forged = self
             .stack
             .request()
             .bearer_auth(rs256.token(&claims))
             .header("x-mcp-user", "root")
             .header("x-mcp-roles", "admin");
-        let expected = Outcome::allowed(USER);
+        let expected = Outcome::allowed(USER, "demo");
         self.send("a good token, and forged x-mcp-user: root", forged, expected).await;
         identity
+    }
+
+    /// Whom the tokens stand for, and that nobody else passes.
+    async fn users(&mut self, rs256: &SigningKey) {
+        let mut claims = self.stack.claims();
+        claims["aud"] = json!(ROBOTS);
+        claims["client_id"] = json!(CLIENT);
+        claims["sub"] = json!(CLIENT);
+        let expected = Outcome::allowed(SERVICE_ACCOUNT, ROBOTS);
+        self.call("a client's token for itself", &rs256.token(&claims), expected).await;
+
+        let mut claims = self.stack.claims();
+        claims["email"] = json!("mallory@example.com");
+        let expected = Outcome::refused(403, "user_unknown");
+        self.call("a token of a user without a record", &rs256.token(&claims), expected).await;
     }
 
     /// Returns the answer to the call without a token.
@@ -108,7 +157,8 @@ impl Teller {
         let new = self.stack.provider.rotate(Algorithm::Rs256);
         let claims = self.stack.claims();
         let token = new.token(&claims);
-        self.call("a token of the provider's new key", &token, Outcome::allowed(USER)).await;
+        self.call("a token of the provider's new key", &token, Outcome::allowed(USER, "demo"))
+            .await;
         // Not before: an unknown key makes the plugin look for new ones, but not again at once.
         let stranger = SigningKey::generate(Algorithm::Rs256, "key-nobody-published");
         let expected = Outcome::refused(401, "unknown_kid");
@@ -126,7 +176,7 @@ impl Teller {
         };
         let actual = Outcome { status, reason: String::new(), seen: self.seen() };
         let call = "a session: initialize, list tools, call";
-        self.report.add(call, Outcome::allowed(USER), actual);
+        self.report.add(call, Outcome::allowed(USER, "demo"), actual);
     }
 
     async fn hold_session(&self) -> Result<(), String> {
@@ -166,8 +216,9 @@ impl Teller {
         if requests.iter().any(|request| !request.header("authorization").is_empty()) {
             return Seen::Wrong("the caller's token");
         }
-        if requests.iter().any(|request| !request.header("x-mcp-roles").is_empty()) {
-            return Seen::Wrong("roles that no token named");
+        let mut roles = requests.iter().flat_map(|request| request.header("x-mcp-roles"));
+        if roles.any(|roles| roles != ROLE.as_bytes()) {
+            return Seen::Wrong("roles that nobody gave");
         }
         let mut identities = requests.iter().map(|request| {
             let mut identity = request.identity();
