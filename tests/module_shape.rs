@@ -7,11 +7,12 @@ use wasmparser::{ExternalKind, Parser, Payload};
 
 /// Host functions of proxy-wasm 0.2.1. Most stand here because the SDK's traits have default
 /// methods for them, not because the plugin calls them.
-const PROXY_WASM: [&str; 32] = [
+const PROXY_WASM: [&str; 35] = [
     "proxy_add_header_map_value",
     "proxy_call_foreign_function",
     "proxy_close_stream",
     "proxy_continue_stream",
+    "proxy_define_metric",
     "proxy_dequeue_shared_queue",
     "proxy_done",
     "proxy_enqueue_shared_queue",
@@ -28,7 +29,9 @@ const PROXY_WASM: [&str; 32] = [
     "proxy_grpc_send",
     "proxy_grpc_stream",
     "proxy_http_call",
+    "proxy_increment_metric",
     "proxy_log",
+    "proxy_record_metric",
     "proxy_register_shared_queue",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
