@@ -153,7 +153,7 @@ mod tests {
         let expired = Outcome::refused(401, "expired");
         report.add("fine", expired.clone(), expired.clone());
         assert!(report.text(false).ends_with("\nAll 1 calls went as expected.\n"));
-        report.add("surprise", expired, Outcome::allowed("ada"));
+        report.add("surprise", expired, Outcome::allowed("ada", "demo"));
         assert_eq!(report.surprises(), 1);
         let text = report.text(false);
         assert!(text.ends_with("\n1 of 2 calls did NOT go as expected.\n"));
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn only_terminals_get_colours() {
         let mut report = Report::default();
-        report.add("call", Outcome::allowed("ada"), Outcome::allowed("ada"));
+        report.add("call", Outcome::allowed("ada", "demo"), Outcome::allowed("ada", "demo"));
         assert!(report.text(true).contains("\x1b[32m"));
         assert!(!report.text(false).contains('\x1b'));
     }
