@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CanonicalPath, Rule, ScopeHierarchy};
+use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
 use crate::refusal::{Denial, Refusal, Strings};
 use crate::request::RequestHead;
@@ -19,6 +19,8 @@ pub(crate) struct Target {
 #[derive(Clone, Debug)]
 pub(crate) struct AccessPolicy {
     rules: Vec<Rule>,
+    /// The conditions of the same rules.
+    in_lower_case: Vec<Match>,
     default: DefaultAccess,
     hierarchy: ScopeHierarchy,
     /// Scopes that a client may be told to ask for.
@@ -72,7 +74,8 @@ impl AccessPolicy {
             .filter(|scope| !Self::LOGIN_SCOPES.contains(scope))
             .map(str::to_owned)
             .collect();
-        Self { rules, default, hierarchy, known_scopes }
+        let in_lower_case = rules.iter().map(|rule| rule.condition.in_lower_case()).collect();
+        Self { rules, in_lower_case, default, hierarchy, known_scopes }
     }
 
     /// Decides. `is_restricted` says that the identity's provider may be used only where a rule
@@ -130,16 +133,15 @@ impl AccessPolicy {
                 Ok(self.rules.iter().find(|rule| rule.condition.covers_method(&target.method)))
             };
         };
-        let rule = self.rules.iter().find(|rule| rule.condition.covers(path, &target.method));
+        let index = self.rules.iter().position(|rule| rule.condition.covers(path, &target.method));
         // A server that does not mind the case would serve what another rule is about.
+        let path = path.in_lower_case();
         let in_any_case =
-            self.rules.iter().find(|rule| rule.condition.covers_in_any_case(path, &target.method));
-        let is_same = match (rule, in_any_case) {
-            (Some(rule), Some(other)) => std::ptr::eq(rule, other),
-            (None, None) => true,
-            _ => false,
-        };
-        if is_same { Ok(rule) } else { Err(Denial::AmbiguousPath) }
+            self.in_lower_case.iter().position(|lowered| lowered.covers(&path, &target.method));
+        if index != in_any_case {
+            return Err(Denial::AmbiguousPath);
+        }
+        Ok(index.and_then(|index| self.rules.get(index)))
     }
 
     /// The smallest set that the rule is content with, and what the token has of those that this

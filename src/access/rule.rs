@@ -63,14 +63,16 @@ impl Match {
         path_matches && self.covers_method(method)
     }
 
-    /// Like [`Self::covers`], for a server that does not mind the case of a path.
+    /// The same condition, for paths in lower case.
     #[must_use]
-    pub(super) fn covers_in_any_case(&self, path: &CanonicalPath, method: &[u8]) -> bool {
-        let path = path.in_lower_case();
-        let path_matches = !self.names_paths()
-            || self.paths.iter().any(|own| own.in_lower_case() == path)
-            || self.path_prefixes.iter().any(|own| own.in_lower_case().is_prefix_of(&path));
-        path_matches && self.covers_method(method)
+    pub(super) fn in_lower_case(&self) -> Self {
+        let lowered =
+            |paths: &[CanonicalPath]| paths.iter().map(CanonicalPath::in_lower_case).collect();
+        Self {
+            paths: lowered(&self.paths),
+            path_prefixes: lowered(&self.path_prefixes),
+            methods: self.methods.clone(),
+        }
     }
 
     /// True when the rule is about requests by this method.

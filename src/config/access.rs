@@ -8,7 +8,7 @@ use super::field::Field;
 use super::raw::{
     RawAccess, RawClientType, RawDefaultAccess, RawExempt, RawMatch, RawRequire, RawRule,
 };
-use super::validate::{SCOPE_EXPECTED, is_scope, refuse_unknown, required_claims};
+use super::validate::{check_scope, refuse_unknown, required_claims, scopes};
 use super::{Faults, Providers};
 use crate::access::{
     AccessPolicy, CanonicalPath, DefaultAccess, Match, Requirement, Rule, ScopeHierarchy,
@@ -99,7 +99,7 @@ fn requirement(
 ) -> Requirement {
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let scopes = scopes(raw.scopes, &format!("{path}.scopes"), faults);
-    let any_scope = self::scopes(raw.any_scope, &format!("{path}.any_scope"), faults);
+    let any_scope = super::validate::scopes(raw.any_scope, &format!("{path}.any_scope"), faults);
     let mut names = |raw: Field<Vec<String>>, name: &str| {
         raw.optional(&format!("{path}.{name}"), faults).unwrap_or_default()
     };
@@ -128,14 +128,6 @@ fn requirement(
     Requirement { scopes, any_scope, roles, groups, providers: own, client_types, claims }
 }
 
-fn scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<String> {
-    let scopes = raw.optional(path, faults).unwrap_or_default();
-    for (index, scope) in scopes.iter().enumerate() {
-        check_scope(scope, &format!("{path}[{index}]"), faults);
-    }
-    scopes
-}
-
 fn scope_hierarchy(
     raw: Field<BTreeMap<String, Vec<String>>>,
     faults: &mut Faults,
@@ -149,12 +141,6 @@ fn scope_hierarchy(
         }
     }
     ScopeHierarchy::new(implied)
-}
-
-fn check_scope(scope: &str, path: &str, faults: &mut Faults) {
-    if !is_scope(scope) {
-        faults.add(path, SCOPE_EXPECTED);
-    }
 }
 
 fn canonical_path(value: &str, path: &str, faults: &mut Faults) -> Option<CanonicalPath> {

@@ -672,16 +672,25 @@ fn errors(raw: RawErrors, faults: &mut Faults) -> ErrorStyle {
 fn auth_scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Option<Vec<String>> {
     /// ServiceNow's word for all that the user may do.
     const ALL: &str = "useraccount";
-    let scopes = raw.optional(path, faults)?;
-    for (index, scope) in scopes.iter().enumerate() {
-        if !is_scope(scope) {
-            faults.add(&format!("{path}[{index}]"), SCOPE_EXPECTED);
-        }
-    }
+    let scopes = scopes(raw, path, faults);
     (!scopes.is_empty() && !scopes.iter().any(|scope| scope == ALL)).then_some(scopes)
 }
 
-pub(super) const SCOPE_EXPECTED: &str = "must be a scope: visible ASCII without space, \" and \\";
+pub(super) fn scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<String> {
+    let scopes = raw.optional(path, faults).unwrap_or_default();
+    for (index, scope) in scopes.iter().enumerate() {
+        check_scope(scope, &format!("{path}[{index}]"), faults);
+    }
+    scopes
+}
+
+pub(super) fn check_scope(scope: &str, path: &str, faults: &mut Faults) {
+    if !is_scope(scope) {
+        faults.add(path, SCOPE_EXPECTED);
+    }
+}
+
+const SCOPE_EXPECTED: &str = "must be a scope: visible ASCII without space, \" and \\";
 
 pub(super) fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
     for name in unknown.keys() {
@@ -705,7 +714,7 @@ fn is_provider_name(name: &str) -> bool {
 }
 
 /// A scope-token of RFC 6749 §3.3.
-pub(super) fn is_scope(scope: &str) -> bool {
+fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
         && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
 }
