@@ -14,6 +14,7 @@
 mod access;
 mod answer;
 mod authenticator;
+mod callout;
 mod config;
 mod identity;
 mod jose;

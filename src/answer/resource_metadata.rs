@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::Answer;
+use crate::callout::is_secure_url;
 use crate::config::{Providers, Resource};
-use crate::keys::is_secure_url;
 use crate::request::RequestHead;
 
 /// The document, and where it is served.

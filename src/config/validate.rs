@@ -13,9 +13,10 @@ use super::raw::{
 use super::templates::{Template, is_guid};
 use super::{Config, Faults, Mode, Provider, Providers, Resource, access, users};
 use crate::answer::{Details, ErrorStyle, Format};
+use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
-use crate::keys::{Clusters, KeySet, KeySettings, KeySource, RemoteSource, Start, is_secure_url};
+use crate::keys::{KeySet, KeySettings, KeySource, RemoteSource, Start};
 use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenIdRule, TokenTypes};
 
 /// Validates a whole configuration. What it returns is to be used only if there are no faults.

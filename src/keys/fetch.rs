@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::source::Start;
 use super::state::KeyState;
-use super::{Endpoint, EndpointFault, KeySet, KeySetFault, RemoteSource, discovery};
+use super::{KeySet, KeySetFault, RemoteSource, discovery};
+use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, Endpoint, EndpointFault};
 use crate::keys::freshness;
 use crate::time::UnixTime;
 
@@ -56,19 +57,6 @@ pub(super) struct Fetched {
     pub(super) metadata_fault: Option<FetchFault>,
 }
 
-/// An answer to a call.
-#[derive(Clone, Debug)]
-pub(crate) struct HttpAnswer {
-    /// Status code; none when it could not be read.
-    pub status: Option<u16>,
-    /// Value of `Cache-Control`.
-    pub cache_control: Option<String>,
-    /// Length of the whole body in bytes.
-    pub body_length: usize,
-    /// The body, or as much of it as was read.
-    pub body: Vec<u8>,
-}
-
 impl Fetch {
     /// Starts the fetch for which the lease in this state was taken.
     #[must_use]
@@ -101,21 +89,22 @@ impl Fetch {
     #[must_use]
     pub(super) fn answered(
         &mut self,
-        answer: Option<HttpAnswer>,
+        answer: Option<CalloutAnswer>,
         source: &RemoteSource,
         now: UnixTime,
     ) -> Progress {
-        let document = document(answer, &source.settings);
+        let limit = BodyLimit { bytes: source.settings.max_body, setting: "keys.max_body" };
+        let answer = CalloutAnswer::checked(answer, &[200], limit).map_err(FetchFault::Call);
         let next = match self.stage {
-            Stage::Metadata => match document {
-                Ok((document, _)) => self.follow_metadata(&document, source, now),
+            Stage::Metadata => match answer {
+                Ok(answer) => self.follow_metadata(&answer.body, source, now),
                 Err(fault) => self.go_on_without_metadata(fault, source, now),
             },
-            Stage::KeySet => document.and_then(|(document, cache_control)| {
+            Stage::KeySet => answer.and_then(|answer| {
                 Ok(Progress::Done(Box::new(Fetched {
-                    key_set: KeySet::from_json(&document).map_err(FetchFault::KeySet)?,
-                    document,
-                    stated_lifetime: cache_control.as_deref().and_then(freshness::lifetime),
+                    key_set: KeySet::from_json(&answer.body).map_err(FetchFault::KeySet)?,
+                    document: answer.body,
+                    stated_lifetime: answer.cache_control.as_deref().and_then(freshness::lifetime),
                     discovered: self.discovered.take(),
                     metadata_fault: self.metadata_fault.take(),
                 })))
@@ -132,7 +121,8 @@ impl Fetch {
         source: &RemoteSource,
         now: UnixTime,
     ) -> Progress {
-        let fault = FetchFault::Dispatch { cluster: endpoint.cluster().to_owned() };
+        let cluster = endpoint.cluster().to_owned();
+        let fault = FetchFault::Call(CalloutFault::Dispatch { cluster });
         let next = match self.stage {
             Stage::Metadata => self.go_on_without_metadata(fault, source, now),
             Stage::KeySet => Err(fault),
@@ -191,7 +181,7 @@ impl Fetch {
         let can_do_without = self.stage == Stage::Metadata && self.known_url.is_some();
         let deadline = if can_do_without { now + left / 2 } else { self.deadline };
         if deadline <= now {
-            return Err(FetchFault::NoAnswer);
+            return Err(FetchFault::Call(CalloutFault::NoAnswer));
         }
         self.url = endpoint.to_string();
         Ok(Progress::Call(endpoint, deadline))
@@ -205,17 +195,12 @@ impl Fetch {
 /// Why a fetch brought no key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FetchFault {
-    /// Envoy refused to make the call: it does not know this cluster, or no host of it is healthy.
-    Dispatch {
-        /// The cluster.
-        cluster: String,
-    },
+    /// A call brought nothing of use.
+    Call(CalloutFault),
     /// The answer is no usable key set.
     KeySet(KeySetFault),
     /// The key set's URL may not be called.
     KeySetUrl(EndpointFault),
-    /// No answer in time, or the connection broke.
-    NoAnswer,
     /// The metadata document is no JSON object, or this member is missing or no string.
     NoMetadata(&'static str),
     /// The metadata document belongs to another issuer.
@@ -225,30 +210,14 @@ pub(crate) enum FetchFault {
         /// The document's.
         found: String,
     },
-    /// The status is not 200. Redirects are not followed. Envoy itself answers with 503 or 504
-    /// when it got no answer, and says why in the body.
-    Status {
-        /// The status; none when it could not be read.
-        status: Option<u16>,
-        /// How the body begins.
-        body: String,
-    },
-    /// The document is longer than `keys.max_body`.
-    TooLong {
-        /// `keys.max_body`, in bytes.
-        limit: usize,
-    },
 }
 
 impl fmt::Display for FetchFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dispatch { cluster } => {
-                write!(f, "Envoy has no cluster {cluster:?}, or no healthy host in it")
-            }
+            Self::Call(why) => why.fmt(f),
             Self::KeySet(why) => write!(f, "the key set is not usable: {why}"),
             Self::KeySetUrl(why) => write!(f, "the jwks_uri that discovery found {why}"),
-            Self::NoAnswer => f.write_str("no answer (timeout, reset or no connection)"),
             Self::NoMetadata(name) => {
                 write!(f, "the metadata document is not JSON with a string member {name}")
             }
@@ -256,33 +225,6 @@ impl fmt::Display for FetchFault {
                 f,
                 "the metadata document says issuer {found:?}, but {configured:?} is configured"
             ),
-            Self::Status { status: Some(status), body } => {
-                write!(f, "the answer has status {status}, not 200, and says {body:?}")
-            }
-            Self::Status { status: None, .. } => f.write_str("the answer has no status"),
-            Self::TooLong { limit } => {
-                write!(f, "the answer is longer than keys.max_body, {limit} bytes")
-            }
         }
     }
-}
-
-fn document(
-    answer: Option<HttpAnswer>,
-    settings: &super::KeySettings,
-) -> Result<(Vec<u8>, Option<String>), FetchFault> {
-    let answer = answer.ok_or(FetchFault::NoAnswer)?;
-    if answer.status != Some(200) {
-        const MOST: usize = 120;
-        let beginning = answer.body.get(..MOST).unwrap_or(&answer.body);
-        let body = String::from_utf8_lossy(beginning).into_owned();
-        return Err(FetchFault::Status { status: answer.status, body });
-    }
-    if answer.body_length > settings.max_body {
-        return Err(FetchFault::TooLong { limit: settings.max_body });
-    }
-    if answer.body.len() != answer.body_length {
-        return Err(FetchFault::NoAnswer);
-    }
-    Ok((answer.body, answer.cache_control))
 }

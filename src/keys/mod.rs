@@ -7,7 +7,6 @@
 //! A [`fetch::Fetch`] walks from discovery to the key set.
 
 mod discovery;
-mod endpoint;
 mod fetch;
 mod freshness;
 mod key_set;
@@ -19,8 +18,6 @@ mod simulation;
 mod source;
 mod state;
 
-pub(crate) use endpoint::{Clusters, Endpoint, EndpointFault, is_secure_url};
-pub(crate) use fetch::HttpAnswer;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
 pub(crate) use provider_keys::{KeyAnswer, ProviderKeys, Shortage};
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::fetch::{Fetch, FetchFault, Fetched, Progress};
 use super::shared::{decode_key_set, decode_state, encode_key_set, encode_state};
 use super::state::{Demand, KeyState, Published};
-use super::{Endpoint, HttpAnswer, KeyAnswer, KeySet, Lookup, RemoteSource, Shortage};
+use super::{KeyAnswer, KeySet, Lookup, RemoteSource, Shortage};
+use crate::callout::{CalloutAnswer, Endpoint};
 use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::UnixTime;
 
@@ -93,7 +94,7 @@ pub(crate) enum Event {
     /// Whether the call was made. If it was not, there will be no answer.
     Called(bool),
     /// The answer to the call that was made; none when there was no answer.
-    Answered(Option<HttpAnswer>),
+    Answered(Option<CalloutAnswer>),
 }
 
 /// What is to be done. Each but a report is answered by the event of its name.
@@ -420,7 +421,7 @@ impl RemoteKeys {
         }
     }
 
-    fn on_answer(&mut self, answer: Option<HttpAnswer>, now: UnixTime) {
+    fn on_answer(&mut self, answer: Option<CalloutAnswer>, now: UnixTime) {
         match std::mem::replace(&mut self.task, Task::Idle) {
             Task::Fetch(mut fetch, _) => {
                 let progress = fetch.answered(answer, &self.source, now);

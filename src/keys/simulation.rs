@@ -12,6 +12,7 @@ use proptest::test_runner::TestCaseResult;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::callout::{CalloutAnswer, Clusters, Endpoint};
 use crate::jose::{Algorithm, CompactJws};
 use crate::time::UnixTime;
 
@@ -245,7 +246,7 @@ struct Call {
     url: String,
     deadline: UnixTime,
     /// What is under way.
-    answer: Option<HttpAnswer>,
+    answer: Option<CalloutAnswer>,
 }
 
 /// Shared data with Envoy's rule that a number means nothing while there is no value.
@@ -554,7 +555,7 @@ impl Source {
         self.newest()
     }
 
-    fn answer(&mut self, url: &str) -> HttpAnswer {
+    fn answer(&mut self, url: &str) -> CalloutAnswer {
         let key_set_url = format!("https://id.example.com/keys/{}", self.location);
         let document = match url {
             _ if !self.is_up => None,
@@ -569,7 +570,7 @@ impl Source {
             _ => None,
         };
         let body = document.as_ref().map_or_else(Vec::new, |value| value.to_string().into_bytes());
-        HttpAnswer {
+        CalloutAnswer {
             status: Some(if document.is_some() { 200 } else { 503 }),
             cache_control: self.max_age.map(|age| format!("max-age={age}")),
             body_length: body.len(),

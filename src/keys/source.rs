@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Clusters, Endpoint, KeySet};
+use super::KeySet;
+use crate::callout::{Clusters, Endpoint};
 
 /// Where a provider's keys come from.
 #[derive(Clone, Debug)]

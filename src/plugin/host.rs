@@ -1,14 +1,14 @@
 //! Host calls in the forms that cannot panic on what clients and providers send.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
 
 use crate::answer::Answer;
 use crate::authenticator::HeaderEdits;
-use crate::keys::HttpAnswer;
+use crate::callout::{CalloutAnswer, CalloutRequest};
 use crate::time::UnixTime;
 
 /// The current time; none when the host has no clock.
@@ -59,6 +59,17 @@ pub(super) fn respond(answer: &Answer) -> Result<(), Status> {
     hostcalls::send_http_response(u32::from(answer.status), headers, body)
 }
 
+/// Makes a call. None when the host refuses; it will report no answer then.
+pub(super) fn call(request: &CalloutRequest, timeout: Duration) -> Option<u32> {
+    // The host takes no time at all for all the time in the world.
+    if timeout < Duration::from_millis(1) {
+        return None;
+    }
+    let fields = request.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let body = request.body.as_deref();
+    hostcalls::dispatch_http_call(&request.cluster, fields, body, vec![], timeout).ok()
+}
+
 /// The answer to the call that the host reports just now, with at most `limit` bytes of its body;
 /// none when the call failed. Its header fields must not be touched then: the host has none, and
 /// the SDK panics.
@@ -66,7 +77,7 @@ pub(super) fn call_answer(
     header_count: usize,
     body_length: usize,
     limit: usize,
-) -> Option<HttpAnswer> {
+) -> Option<CalloutAnswer> {
     if header_count == 0 {
         return None;
     }
@@ -80,7 +91,7 @@ pub(super) fn call_answer(
     } else {
         hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, wanted).ok().flatten()
     };
-    Some(HttpAnswer {
+    Some(CalloutAnswer {
         status: field(":status").and_then(|status| status.parse().ok()),
         cache_control: field("cache-control"),
         body_length,

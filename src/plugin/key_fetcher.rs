@@ -1,13 +1,10 @@
 //! Carries out what the life of one provider's keys asks for: shared data, calls and log lines.
 
-use std::time::Duration;
-
 use log::{Level, log};
-use proxy_wasm::hostcalls;
 
 use super::host;
 use super::metrics::Metrics;
-use crate::keys::{Effect, Endpoint, Event, RemoteKeys, RemoteSource, SharedNames};
+use crate::keys::{Effect, Event, RemoteKeys, RemoteSource, SharedNames};
 use crate::time::UnixTime;
 
 /// Carries out the effects of one provider's [`RemoteKeys`].
@@ -89,7 +86,8 @@ impl KeyFetcher {
                 host::replace_shared_value(&self.names.key_set, &bytes, number),
             )),
             Effect::Call(endpoint, deadline) => {
-                self.call = call(&endpoint, deadline.since(now));
+                let request = endpoint.request("GET", "application/json, application/jwk-set+json");
+                self.call = host::call(&request, deadline.since(now));
                 Some(Event::Called(self.call.is_some()))
             }
             Effect::Report(report) => {
@@ -102,14 +100,4 @@ impl KeyFetcher {
             }
         }
     }
-}
-
-/// Makes a call. None when the host refuses; it will report no answer then.
-fn call(endpoint: &Endpoint, timeout: Duration) -> Option<u32> {
-    // The host takes no time at all for all the time in the world.
-    if timeout < Duration::from_millis(1) {
-        return None;
-    }
-    let cluster = endpoint.cluster();
-    hostcalls::dispatch_http_call(cluster, endpoint.get_request(), None, vec![], timeout).ok()
 }

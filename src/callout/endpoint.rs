@@ -26,6 +26,17 @@ pub(crate) struct Endpoint {
     path: String,
 }
 
+/// A call to be made. Its fields may hold secrets: it is not to be logged.
+#[derive(Clone)]
+pub(crate) struct CalloutRequest {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// Pseudo-header and header fields.
+    pub fields: Vec<(&'static str, String)>,
+    /// The body, if it has one.
+    pub body: Option<Vec<u8>>,
+}
+
 impl Clusters {
     /// Resolves a URL.
     ///
@@ -60,17 +71,29 @@ impl Endpoint {
         &self.cluster
     }
 
-    /// Pseudo-header and header fields of a GET for a JSON document.
+    /// The same endpoint with something behind its path: segments, or a query.
     #[must_use]
-    pub(crate) fn get_request(&self) -> Vec<(&str, &str)> {
-        vec![
-            (":method", "GET"),
+    pub(crate) fn followed_by(&self, end: &str) -> Self {
+        let path = format!("{}{end}", self.path.trim_end_matches('/'));
+        Self { path, ..self.clone() }
+    }
+
+    /// A call of this endpoint for a document of one of these media types.
+    #[must_use]
+    pub(crate) fn request(&self, method: &str, accept: &str) -> CalloutRequest {
+        let fields = [
+            (":method", method),
             (":scheme", &self.scheme),
             (":authority", &self.authority),
             (":path", &self.path),
-            ("accept", "application/json, application/jwk-set+json"),
+            ("accept", accept),
             ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
-        ]
+        ];
+        CalloutRequest {
+            cluster: self.cluster.clone(),
+            fields: fields.map(|(name, value)| (name, value.to_owned())).into(),
+            body: None,
+        }
     }
 }
 

@@ -1,0 +1,8 @@
+//! HTTP calls to the world outside: identity providers, directories, stores. Here they are only
+//! described; whoever holds the host makes them.
+
+mod answer;
+mod endpoint;
+
+pub(crate) use answer::{BodyLimit, CalloutAnswer, CalloutFault};
+pub(crate) use endpoint::{CalloutRequest, Clusters, Endpoint, EndpointFault, is_secure_url};
