@@ -41,8 +41,8 @@ pub(crate) struct PlausibleRequest {
 /// What is to become of a request.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// It waits for keys of its provider, which should be fetched for this reason.
-    AwaitKeys(PlausibleRequest, Demand),
+    /// It waits until something is known.
+    Await(PlausibleRequest, Need),
     /// It goes to the upstream with these changes; somebody vouches for its identity, unless no
     /// token is needed.
     Forward(HeaderEdits, Option<Voucher>),
@@ -54,6 +54,22 @@ pub(crate) enum Decision {
     Respond(Answer),
     /// Its token is to be spent; what it becomes then, [`Authenticator::conclude`] tells.
     Spend(SpendingRequest),
+}
+
+/// What has to be known before a request can be decided on.
+#[derive(Debug)]
+pub(crate) enum Need {
+    /// Keys of its provider, which should be fetched for this reason.
+    Keys(Demand),
+}
+
+/// What is known by now, by which requests are judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Knowledge<'a> {
+    /// The keys of the providers, in the order of the configuration.
+    pub keys: &'a [ProviderKeys],
+    /// What verifies with them.
+    pub verifier: &'a dyn SignatureVerifier,
 }
 
 /// Who vouches for an identity.
@@ -145,19 +161,19 @@ impl Authenticator {
         }
     }
 
-    /// Decides on a request whose token could be good. `keys` are those of the providers, in the
-    /// order of the configuration.
+    /// Decides on a request whose token could be good, as far as what is known allows. A request
+    /// that waited is judged anew.
     #[must_use]
     pub(crate) fn judge(
         &self,
         request: PlausibleRequest,
-        keys: &[ProviderKeys],
-        verifier: &dyn SignatureVerifier,
+        knowledge: Knowledge<'_>,
         now: UnixTime,
     ) -> Decision {
         let PlausibleRequest { token, edits, target } = request;
         let index = token.provider();
-        let (Some(provider), Some(own_keys)) = (self.config.providers.get(index), keys.get(index))
+        let (Some(provider), Some(own_keys)) =
+            (self.config.providers.get(index), knowledge.keys.get(index))
         else {
             let cause = "there is no such provider".to_owned();
             let retry_after = std::time::Duration::ZERO;
@@ -165,7 +181,7 @@ impl Authenticator {
         };
         let wait = |token: PlausibleToken, edits, target, demand| {
             let token = token.at_rest();
-            Decision::AwaitKeys(PlausibleRequest { token, edits, target }, demand)
+            Decision::Await(PlausibleRequest { token, edits, target }, Need::Keys(demand))
         };
         let refuse = |refusal, edits| self.refuse(refusal, Some(provider), edits);
         let candidates = match own_keys.find(token.header(), token.algorithm(), now) {
@@ -181,7 +197,7 @@ impl Authenticator {
                 return refuse(Refusal::UnknownKid { kid, published }, edits);
             }
         };
-        let token = match token.verify_signature(&candidates.keys, verifier) {
+        let token = match token.verify_signature(&candidates.keys, knowledge.verifier) {
             Ok(token) => token,
             Err(token) => match own_keys.newer_keys(now) {
                 // Its own key may be one that is not held yet.
@@ -221,14 +237,20 @@ impl Authenticator {
     pub(crate) fn give_up(
         &self,
         request: PlausibleRequest,
-        keys: &[ProviderKeys],
+        need: Need,
+        knowledge: Knowledge<'_>,
         now: UnixTime,
     ) -> Decision {
-        let keys = keys.get(request.provider());
-        let Shortage { retry_after, cause } =
-            keys.map(|keys| keys.shortage(now)).unwrap_or_default();
+        let refusal = match need {
+            Need::Keys(_) => {
+                let keys = knowledge.keys.get(request.provider());
+                let Shortage { retry_after, cause } =
+                    keys.map(|keys| keys.shortage(now)).unwrap_or_default();
+                Refusal::KeysUnavailable { retry_after, cause }
+            }
+        };
         let provider = self.config.providers.get(request.provider());
-        self.refuse(Refusal::KeysUnavailable { retry_after, cause }, provider, request.edits)
+        self.refuse(refusal, provider, request.edits)
     }
 
     /// What goes from every request: names that only this plugin may set, and the token.

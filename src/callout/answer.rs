@@ -83,7 +83,7 @@ impl fmt::Display for CalloutFault {
             }
             Self::NoAnswer => f.write_str("no answer (timeout, reset or no connection)"),
             Self::Status { status: Some(status), body } => {
-                write!(f, "the answer has status {status}, not 200, and says {body:?}")
+                write!(f, "the answer has status {status} and says {body:?}")
             }
             Self::Status { status: None, .. } => f.write_str("the answer has no status"),
             Self::TooLong(BodyLimit { bytes, setting }) => {

@@ -13,10 +13,12 @@ use super::metrics::{Metrics, Outcome};
 use super::overage_log::OverageLog;
 use super::refusal_log::RefusalLog;
 use super::replay_store;
-use crate::authenticator::{Authenticator, Decision, Examined, PlausibleRequest, Refused};
+use crate::authenticator::{
+    Authenticator, Decision, Examined, Knowledge, Need, PlausibleRequest, Refused,
+};
 use crate::config::Config;
 use crate::jose::SignatureVerifier;
-use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
+use crate::keys::{Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 
@@ -40,8 +42,14 @@ pub(super) struct Worker {
 }
 
 struct WaitingRequest {
-    request: PlausibleRequest,
+    waits: Waits,
     deadline: UnixTime,
+}
+
+/// What a request waits for.
+enum Waits {
+    /// For keys to judge it by.
+    ForKeys(PlausibleRequest),
 }
 
 impl Worker {
@@ -106,15 +114,17 @@ impl Worker {
             Examined::Plausible(request) => {
                 // Another worker may have published since: a key that was withdrawn must not serve.
                 self.synchronise(request.provider(), now);
-                self.authenticator.judge(request, &self.keys, &*self.verifier, now)
+                self.authenticator.judge(request, self.knowledge(), now)
             }
         };
-        if let Decision::AwaitKeys(request, demand) = decision {
+        if let Decision::Await(request, need) = decision {
             if self.waiting.len() < self.most_waiting {
-                self.let_wait(context_id, request, demand, now);
+                let deadline = now + self.longest_wait(&request, &need);
+                self.let_wait(context_id, request, need, deadline);
+                self.set_pace(now);
                 return Action::Pause;
             }
-            decision = self.authenticator.give_up(request, &self.keys, now);
+            decision = self.authenticator.give_up(request, need, self.knowledge(), now);
         }
         match self.carry_out(decision, now) {
             Ok(action) => action,
@@ -150,24 +160,39 @@ impl Worker {
         self.waiting.remove(&context_id);
     }
 
+    /// What this worker knows by now.
+    fn knowledge(&self) -> Knowledge<'_> {
+        Knowledge { keys: &self.keys, verifier: &*self.verifier }
+    }
+
+    /// How long a request waits at the most.
+    fn longest_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
+        match need {
+            Need::Keys(_) => {
+                let keys = self.keys.get(request.provider());
+                keys.map(ProviderKeys::longest_wait).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Lets a request wait, and sees to it that it will learn what it needs.
     fn let_wait(
         &mut self,
         context_id: u32,
         request: PlausibleRequest,
-        demand: Demand,
-        now: UnixTime,
+        need: Need,
+        deadline: UnixTime,
     ) {
-        let keys = self.keys.get(request.provider());
-        let deadline = now + keys.map(ProviderKeys::longest_wait).unwrap_or_default();
-        self.want(request.provider(), demand);
-        self.waiting.insert(context_id, WaitingRequest { request, deadline });
-        self.set_pace(now);
-    }
-
-    fn want(&mut self, provider: usize, demand: Demand) {
-        if let Some(keys) = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut) {
-            keys.want(demand);
-        }
+        let waits = match need {
+            Need::Keys(demand) => {
+                let keys = self.keys.get_mut(request.provider());
+                if let Some(keys) = keys.and_then(ProviderKeys::remote_mut) {
+                    keys.want(demand);
+                }
+                Waits::ForKeys(request)
+            }
+        };
+        self.waiting.insert(context_id, WaitingRequest { waits, deadline });
     }
 
     /// Takes over what the workers know together of this provider's keys.
@@ -192,15 +217,16 @@ impl Worker {
     fn serve_waiting(&mut self, now: UnixTime) {
         let mut decided = 0;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
-        for (context_id, WaitingRequest { request, deadline }) in waiting.by_ref() {
-            let mut decision = self.authenticator.judge(request, &self.keys, &*self.verifier, now);
-            if let Decision::AwaitKeys(request, demand) = decision {
+        for (context_id, WaitingRequest { waits, deadline }) in waiting.by_ref() {
+            let mut decision = match waits {
+                Waits::ForKeys(request) => self.authenticator.judge(request, self.knowledge(), now),
+            };
+            if let Decision::Await(request, need) = decision {
                 if now < deadline {
-                    self.want(request.provider(), demand);
-                    self.waiting.insert(context_id, WaitingRequest { request, deadline });
+                    self.let_wait(context_id, request, need, deadline);
                     continue;
                 }
-                decision = self.authenticator.give_up(request, &self.keys, now);
+                decision = self.authenticator.give_up(request, need, self.knowledge(), now);
             }
             decided += 1;
             if hostcalls::set_effective_context(context_id).is_err() {
@@ -262,7 +288,7 @@ impl Worker {
                 let decision = self.authenticator.conclude(request, spent);
                 self.carry_out(decision, now)
             }
-            Decision::AwaitKeys(..) => Ok(Action::Pause),
+            Decision::Await(..) => Ok(Action::Pause),
         }
     }
 
