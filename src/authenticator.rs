@@ -3,14 +3,17 @@
 
 use crate::access::Target;
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
+use crate::callout::CalloutFault;
 use crate::config::{Config, Mode, Provider};
-use crate::identity::{ClaimedIdentity, Overage, VerifiedIdentity};
+use crate::identity::{
+    ClaimedIdentity, Overage, Unconfirmed, UserLookups, UserQuery, VerifiedIdentity,
+};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
-use crate::token::{NotSpent, PlausibleToken, SignedToken, TokenUse, bearer_token};
+use crate::token::{NotSpent, PlausibleToken, TokenUse, VerifiedToken, bearer_token};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ pub(crate) enum Decision {
 pub(crate) enum Need {
     /// Keys of its provider, which should be fetched for this reason.
     Keys(Demand),
+    /// What the directory knows of a user.
+    User(Box<UserQuery>),
 }
 
 /// What is known by now, by which requests are judged.
@@ -68,6 +73,8 @@ pub(crate) enum Need {
 pub(crate) struct Knowledge<'a> {
     /// The keys of the providers, in the order of the configuration.
     pub keys: &'a [ProviderKeys],
+    /// The users of the directory, if there is one that is asked.
+    pub users: Option<&'a UserLookups>,
     /// What verifies with them.
     pub verifier: &'a dyn SignatureVerifier,
 }
@@ -131,6 +138,12 @@ impl SpendingRequest {
 }
 
 impl Authenticator {
+    /// Look-ups in the directory of users, if there is one that is asked.
+    #[must_use]
+    pub(crate) fn user_lookups(&self) -> Option<UserLookups> {
+        self.config.directory.lookups()
+    }
+
     /// Prepares what does not depend on requests.
     #[must_use]
     pub(crate) fn new(config: Config) -> Self {
@@ -207,9 +220,17 @@ impl Authenticator {
                 _ => return refuse(token.bad_signature(), edits),
             },
         };
-        match self.permitted_identity(token, provider, &target) {
+        let (token, at_rest) = match token.check_claims(provider) {
+            Ok(checked) => checked,
+            Err(refusal) => return refuse(refusal, edits),
+        };
+        match self.permitted_identity(token, provider, &target, knowledge, now) {
             Ok(identity) => self.forward(edits, &identity, index),
-            Err(refusal) => refuse(refusal, edits),
+            Err(Unconfirmed::Refused(refusal)) => refuse(refusal, edits),
+            Err(Unconfirmed::Await(query)) => {
+                let request = PlausibleRequest { token: at_rest, edits, target };
+                Decision::Await(request, Need::User(Box::new(query)))
+            }
         }
     }
 
@@ -248,6 +269,7 @@ impl Authenticator {
                     keys.map(|keys| keys.shortage(now)).unwrap_or_default();
                 Refusal::KeysUnavailable { retry_after, cause }
             }
+            Need::User(_) => Refusal::directory_unavailable(&CalloutFault::NoAnswer),
         };
         let provider = self.config.providers.get(request.provider());
         self.refuse(refusal, provider, request.edits)
@@ -271,17 +293,18 @@ impl Authenticator {
         PlausibleToken::read(token, self.config.max_token_size, &self.config.providers, now)
     }
 
-    /// The identity that a signed token stands for, if it may do what it asks for.
+    /// The identity that a verified token stands for, if it may do what it asks for.
     fn permitted_identity(
         &self,
-        token: SignedToken,
+        token: VerifiedToken,
         provider: &Provider,
         target: &Target,
-    ) -> Result<VerifiedIdentity, Refusal> {
-        let token = token.check_claims(provider)?;
+        knowledge: Knowledge<'_>,
+        now: UnixTime,
+    ) -> Result<VerifiedIdentity, Unconfirmed> {
         let rules = &provider.identity_rules;
         let claimed = ClaimedIdentity::of_token(token, rules)?;
-        let finding = self.config.directory.find(&rules.user_field, claimed.user());
+        let finding = self.config.directory.find(claimed.wanted(), knowledge.users, now);
         let identity = claimed.confirmed_by(finding, rules)?;
         self.config.access.check(target, &identity, provider.restrict_to_policies)?;
         Ok(identity)

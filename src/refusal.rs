@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::identity::Standing;
+use crate::identity::{Standing, UserLookups};
 use crate::jose::{MalformedToken, Misfit};
 use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
@@ -34,6 +34,13 @@ pub(crate) enum Refusal {
     ClaimMismatch {
         /// Its name.
         claim: String,
+    },
+    /// The directory of users could not be asked, or gave no answer of use.
+    DirectoryUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+        /// Why: for the operator alone.
+        cause: String,
     },
     /// `exp` is past, or missing.
     Expired {
@@ -141,6 +148,8 @@ pub(crate) enum Refusal {
         claim: String,
         /// The field that it is matched with.
         field: String,
+        /// What the directory said besides: for the operator alone.
+        cause: Option<String>,
     },
     /// `typ` is not accepted.
     WrongTokenType {
@@ -177,11 +186,17 @@ pub(crate) enum Party {
     Client,
     /// Whoever runs this Envoy.
     Operator,
-    /// Whoever runs the identity provider, or the way to it.
+    /// Whoever runs the identity provider or the directory of users, or the way to it.
     Provider,
 }
 
 impl Refusal {
+    /// That a user could not be looked up, for this cause.
+    #[must_use]
+    pub(crate) fn directory_unavailable(cause: &impl ToString) -> Self {
+        Self::DirectoryUnavailable { retry_after: UserLookups::PAUSE, cause: cause.to_string() }
+    }
+
     /// The reason code: stable, for programs.
     #[must_use]
     pub(crate) fn reason(&self) -> &'static str {
@@ -191,6 +206,7 @@ impl Refusal {
             Self::BadSignature { .. } => "bad_signature",
             Self::BoundToken => "bound_token",
             Self::ClaimMismatch { .. } => "claim_mismatch",
+            Self::DirectoryUnavailable { .. } => "directory_unavailable",
             Self::Expired { .. } => "expired",
             Self::GraphToken => "graph_token",
             Self::InsufficientScope { .. } => "insufficient_scope",
@@ -221,7 +237,7 @@ impl Refusal {
     #[must_use]
     pub(crate) fn party(&self) -> Party {
         match self {
-            Self::KeysUnavailable { .. } => Party::Provider,
+            Self::DirectoryUnavailable { .. } | Self::KeysUnavailable { .. } => Party::Provider,
             Self::ReplayStoreUnavailable { .. } => Party::Operator,
             _ => Party::Client,
         }
@@ -245,7 +261,8 @@ impl Refusal {
                 json!({"rule": rule, "missing": missing.0})
             }
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
-            Self::KeysUnavailable { retry_after, .. }
+            Self::DirectoryUnavailable { retry_after, .. }
+            | Self::KeysUnavailable { retry_after, .. }
             | Self::ReplayStoreUnavailable { retry_after, .. } => {
                 json!({"retry_after": retry_after.as_secs()})
             }
@@ -265,7 +282,7 @@ impl Refusal {
             }
             Self::UnsupportedAlgorithm { found } => json!({"alg": clipped(found)}),
             Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
-            Self::UserUnknown { claim, field } => json!({"claim": claim, "field": field}),
+            Self::UserUnknown { claim, field, .. } => json!({"claim": claim, "field": field}),
             Self::WrongTokenType { found } => json!({"typ": found.as_deref().map(clipped)}),
             Self::BoundToken
             | Self::GraphToken
@@ -289,7 +306,9 @@ impl Refusal {
         let mut details = self.details();
         let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
         match self {
-            Self::KeysUnavailable { cause, .. } => {
+            Self::DirectoryUnavailable { cause, .. }
+            | Self::KeysUnavailable { cause, .. }
+            | Self::UserUnknown { cause: Some(cause), .. } => {
                 add("cause", cause);
             }
             Self::ReplayStoreUnavailable { fault, .. } => {
@@ -331,6 +350,9 @@ impl fmt::Display for Refusal {
             Self::BadSignature { .. } => "the signature of the token is wrong",
             Self::BoundToken => "the token is bound to a key and came without proof of possession",
             Self::ClaimMismatch { .. } => "a claim of the token has a value that is not accepted",
+            Self::DirectoryUnavailable { .. } => {
+                "the directory of users is not available, try again later"
+            }
             Self::Expired { seconds_ago: Some(_) } => "the token has expired",
             Self::Expired { seconds_ago: None } => "the token does not say when it expires",
             Self::GraphToken => {

@@ -92,7 +92,8 @@ impl RefusalAnswers {
         if let Some(scope) = scope {
             headers.push(("www-authenticate", self.challenge(code, &description, &scope)));
         }
-        if let Refusal::KeysUnavailable { retry_after, .. }
+        if let Refusal::DirectoryUnavailable { retry_after, .. }
+        | Refusal::KeysUnavailable { retry_after, .. }
         | Refusal::ReplayStoreUnavailable { retry_after, .. } = refusal
         {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
@@ -211,6 +212,8 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::UserInactive { .. }
         | Refusal::UserNotServiceAccount { .. }
         | Refusal::UserUnknown { .. } => (403, None),
-        Refusal::KeysUnavailable { .. } | Refusal::ReplayStoreUnavailable { .. } => (503, None),
+        Refusal::DirectoryUnavailable { .. }
+        | Refusal::KeysUnavailable { .. }
+        | Refusal::ReplayStoreUnavailable { .. } => (503, None),
     }
 }

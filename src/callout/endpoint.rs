@@ -71,6 +71,13 @@ impl Endpoint {
         &self.cluster
     }
 
+    /// The same endpoint with something behind its path: segments, or a query.
+    #[must_use]
+    pub(crate) fn followed_by(&self, end: &str) -> Self {
+        let path = format!("{}{end}", self.path.trim_end_matches('/'));
+        Self { path, ..self.clone() }
+    }
+
     /// A call of this endpoint for a document of one of these media types.
     #[must_use]
     pub(crate) fn request(&self, method: &str, accept: &str) -> CalloutRequest {

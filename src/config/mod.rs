@@ -7,6 +7,7 @@ mod field;
 mod providers;
 mod raw;
 mod resource;
+mod scim;
 mod templates;
 mod units;
 mod users;
@@ -48,6 +49,9 @@ pub struct Config {
     pub(crate) mode: Mode,
 }
 
+/// The values of environment variables.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Whether refusals are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -59,15 +63,20 @@ pub(crate) enum Mode {
 
 impl Config {
     /// Reads a configuration as Envoy hands it over: a `google.protobuf.Struct` in protobuf
-    /// encoding, or JSON text.
+    /// encoding, or JSON text. Secrets are read from the environment variables that it names.
     ///
     /// # Errors
     ///
     /// All faults that were found, each with the path of its field.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        Self::read(bytes, &|name| std::env::var(name).ok())
+    }
+
+    /// The same with these environment variables, by their names.
+    fn read(bytes: &[u8], environment: Environment<'_>) -> Result<Self, ConfigError> {
         let mut faults = Faults::default();
         let config = document::read(bytes, &mut faults)
-            .and_then(|document| validate::config(document, &mut faults));
+            .and_then(|document| validate::config(document, environment, &mut faults));
         match config {
             Some(config) if faults.0.is_empty() => Ok(config),
             _ => Err(ConfigError { faults: faults.0 }),

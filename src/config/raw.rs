@@ -99,10 +99,32 @@ pub(super) struct RawKeys {
 pub(super) struct RawUsers {
     pub(super) unknown: Field<RawUnknownUser>,
     pub(super) records: Field<Vec<Field<RawUserRecord>>>,
-    pub(super) scim: Field<Value>,
-    pub(super) provision: Field<Value>,
+    pub(super) scim: Field<RawScim>,
+    pub(super) provision: Field<RawProvision>,
     #[serde(flatten)]
     pub(super) unknown_fields: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawScim {
+    pub(super) url: Field<String>,
+    pub(super) cluster: Field<String>,
+    pub(super) bearer_token_env: Field<String>,
+    pub(super) cache_ttl: Field<DurationText>,
+    pub(super) timeout: Field<DurationText>,
+    pub(super) max_body: Field<SizeText>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawProvision {
+    pub(super) roles: Field<Vec<String>>,
+    pub(super) fields: Field<BTreeMap<String, ClaimPath>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
 }
 
 #[derive(Debug, Default, Deserialize)]

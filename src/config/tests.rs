@@ -129,19 +129,141 @@ fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
     }
 }
 
-#[test]
-fn a_directory_elsewhere_is_not_built_yet() {
-    let users = json!({
-        "unknown": "provision", "scim": {}, "provision": {}, "records": [{"user_name": "ada"}],
+/// Faults of the configuration with these users, where `TOKEN` holds a secret and `SPACES` none.
+fn user_faults(user_field: &str, users: Value) -> Vec<String> {
+    let document = edited(|document| {
+        document["providers"][0]["user_field"] = json!(user_field);
+        document["users"] = users;
     });
-    assert_eq!(
-        faults(&edited(|document| document["users"] = users)),
-        [
-            "users.scim: not supported yet",
-            "users.provision: not supported yet",
-            "users.unknown: provision is not supported yet",
-        ]
-    );
+    let environment = |name: &str| match name {
+        "TOKEN" => Some("s3cret".to_owned()),
+        "SPACES" => Some("s3 cret".to_owned()),
+        _ => None,
+    };
+    match Config::read(document.to_string().as_bytes(), &environment) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.faults().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_scim_directory_is_read_with_and_without_records_and_provisioning() {
+    let smallest = json!({"url": "https://directory.example.com/scim/v2", "cluster": "directory"});
+    let whole = json!({
+        "url": "http://127.0.0.1:8080/", "cluster": "directory", "bearer_token_env": "TOKEN",
+        "cache_ttl": "1s", "timeout": "500ms", "max_body": "8KiB",
+    });
+    let provision = json!({
+        "roles": ["snc_external"],
+        "fields": {
+            "user_name": "preferred_username", "email": ["contact", "email"], "title": "title",
+            "urn:example:1.0:User:badge.number": "badge",
+        },
+    });
+    for users in [
+        json!({"scim": smallest}),
+        json!({"scim": whole, "records": [{"user_name": "ada"}]}),
+        json!({"scim": whole, "unknown": "allow"}),
+        json!({"scim": smallest, "unknown": "provision", "provision": provision}),
+        // Kept for later.
+        json!({"scim": smallest, "unknown": "reject", "provision": provision}),
+    ] {
+        for user_field in ["user_name", "email", "employee_number", "title"] {
+            assert_eq!(user_faults(user_field, users.clone()), [""; 0], "{user_field} {users}");
+        }
+    }
+}
+
+#[test]
+fn faults_of_a_scim_directory_are_named_with_their_paths() {
+    let smallest = json!({"url": "https://directory.example.com", "cluster": "directory"});
+    for (user_field, users, expected) in [
+        (
+            "user_name",
+            json!({"scim": {"uri": "x"}, "unknown": "provision", "provision": {"role": "x"}}),
+            vec![
+                "users.provision.role: unknown field",
+                "users.scim.uri: unknown field",
+                "users.scim.url: is required",
+                "users.scim.cluster: is required",
+            ],
+        ),
+        (
+            "user_name",
+            json!({"scim": {
+                "url": "http://directory.example.com", "cluster": "", "bearer_token_env": "OTHER",
+                "cache_ttl": "999ms", "timeout": "61s", "max_body": "0B",
+            }}),
+            vec![
+                "users.scim.cluster: must not be empty",
+                "users.scim.bearer_token_env: \"OTHER\" is not among the plugin's \
+                 vm_config.environment_variables",
+                "users.scim.cache_ttl: must be between 1s and 24h",
+                "users.scim.timeout: must be between 10ms and 60s",
+                "users.scim.max_body: must be at least 1B",
+                "users.scim.url: must be https (http only for loopback hosts)",
+            ],
+        ),
+        (
+            "user_name",
+            json!({"scim": {
+                "url": "https://directory.example.com/?x", "cluster": "directory",
+                "bearer_token_env": "SPACES",
+            }}),
+            vec![
+                "users.scim.bearer_token_env: \"SPACES\" does not hold a bearer token \
+                 (RFC 6750 §2.1)",
+                "users.scim.url: must have no query",
+            ],
+        ),
+        (
+            "user_name",
+            json!({"unknown": "provision"}),
+            vec![
+                "users.unknown: provision needs users.scim, where users are created",
+                "users.records: must hold at least one record unless there is users.scim, or \
+                 nobody could pass",
+            ],
+        ),
+        (
+            "email",
+            json!({"scim": smallest, "unknown": "provision"}),
+            vec![
+                "users.provision.fields: must say which claim is user_name, since provider \
+                 \"example\" finds its users by \"email\"",
+            ],
+        ),
+        (
+            "a b",
+            json!({"scim": smallest}),
+            vec![
+                "users.scim: \"a b\", user_field of provider \"example\", must be a field of users \
+                 or an attribute of SCIM such as title, name.middleName or \
+                 urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+            ],
+        ),
+        (
+            "user_name",
+            json!({"scim": smallest, "unknown": "provision", "provision": {"fields": {
+                "userName": "x", "user_name": "x", "x y": "x", "email": [],
+            }}}),
+            vec!["users.provision.fields: a claim name must not be empty"],
+        ),
+        (
+            "user_name",
+            json!({"scim": smallest, "unknown": "provision", "provision": {"fields": {
+                "userName": "x", "user_name": "x", "x y": "x",
+            }}}),
+            vec![
+                "users.provision.fields.user_name: is userName, which another field is too",
+                "users.provision.fields.x y: must be a field of users or an attribute of SCIM such \
+                 as title, name.middleName or \
+                 urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+            ],
+        ),
+    ] {
+        assert_eq!(user_faults(user_field, users.clone()), expected, "{users}");
+    }
 }
 
 #[test]
@@ -198,7 +320,10 @@ fn faults_of_user_records_are_named_with_their_paths() {
 fn users_that_nobody_could_be_are_refused() {
     assert_eq!(
         faults(&edited(|document| document["users"] = json!({}))),
-        ["users.records: must hold at least one record, or nobody could pass"]
+        [
+            "users.records: must hold at least one record unless there is users.scim, or nobody could \
+          pass"
+        ]
     );
     let many: Vec<Value> =
         (0..10_001).map(|number| json!({"user_name": number.to_string()})).collect();

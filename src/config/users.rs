@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::field::Field;
 use super::raw::{RawUnknownUser, RawUserRecord, RawUsers};
 use super::validate::refuse_unknown;
-use super::{Faults, Providers};
+use super::{Environment, Faults, Providers, scim};
 use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
 
 /// Each worker thread holds a copy of all records.
@@ -17,28 +17,45 @@ const MOST_RECORDS: usize = 10_000;
 pub(super) fn directory(
     raw: Field<RawUsers>,
     providers: &Providers,
+    environment: Environment<'_>,
     faults: &mut Faults,
 ) -> Directory {
     let Some(raw) = raw.optional("users", faults) else { return Directory::of_nobody() };
     refuse_unknown("users.", &raw.unknown_fields, faults);
-    raw.scim.not_yet("users.scim", &[], faults);
-    raw.provision.not_yet("users.provision", &[], faults);
-    let unknown = match raw.unknown.optional("users.unknown", faults) {
-        None | Some(RawUnknownUser::Reject) => UnknownUser::Reject,
+    let unknown = raw.unknown.optional("users.unknown", faults);
+    let provisions = matches!(unknown, Some(RawUnknownUser::Provision));
+    let unknown = match unknown {
+        None | Some(RawUnknownUser::Reject | RawUnknownUser::Provision) => UnknownUser::Reject,
         Some(RawUnknownUser::Allow) => UnknownUser::Allow,
-        Some(RawUnknownUser::Provision) => {
-            faults.add("users.unknown", "provision is not supported yet");
-            UnknownUser::Reject
-        }
     };
-    let raw = raw.records.optional("users.records", faults).unwrap_or_default();
+    let has_scim = !matches!(raw.scim, Field::Absent);
+    if provisions && !has_scim {
+        faults.add("users.unknown", "provision needs users.scim, where users are created");
+    }
+    let provisioning = scim::provisioning(raw.provision, provisions, providers, faults);
+    let scim = scim::directory(raw.scim, provisioning, providers, environment, faults);
+    records(raw.records, providers, unknown, has_scim, faults).with_scim(scim)
+}
+
+/// The users that stand in the configuration.
+fn records(
+    raw: Field<Vec<Field<RawUserRecord>>>,
+    providers: &Providers,
+    unknown: UnknownUser,
+    has_scim: bool,
+    faults: &mut Faults,
+) -> Directory {
+    let raw = raw.optional("users.records", faults).unwrap_or_default();
     if raw.len() > MOST_RECORDS {
         faults.add("users.records", format!("must hold at most {MOST_RECORDS} records"));
         return Directory::of_nobody();
     }
-    if raw.is_empty() {
+    if raw.is_empty() && !has_scim {
         if unknown == UnknownUser::Reject {
-            faults.add("users.records", "must hold at least one record, or nobody could pass");
+            faults.add(
+                "users.records",
+                "must hold at least one record unless there is users.scim, or nobody could pass",
+            );
         }
         return Directory::of_nobody();
     }
@@ -69,7 +86,7 @@ pub(super) fn directory(
             return Directory::of_nobody();
         }
     };
-    if is_whole {
+    if is_whole && !has_scim {
         refuse_fields_of_nobody(&directory, providers, faults);
     }
     directory
@@ -115,11 +132,7 @@ fn record(raw: RawUserRecord, path: &str, faults: &mut Faults) -> Option<UserRec
     for name in fields.iter().filter_map(|(name, value)| value.is_empty().then_some(name)) {
         faults.add(&at(name), "must not be empty");
     }
-    let standing = match (is_active, is_locked) {
-        (false, _) => Standing::Inactive,
-        (true, true) => Standing::Locked,
-        (true, false) => Standing::Active,
-    };
+    let standing = Standing::of(is_active, is_locked);
     let user = User { user_name, roles, groups, standing, web_service_access_only };
     Some(UserRecord { user, fields })
 }

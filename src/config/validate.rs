@@ -11,7 +11,7 @@ use super::raw::{
     RawKeys, RawMode, RawProvider, RawResource, RawTokenIdRule,
 };
 use super::templates::{Template, is_guid};
-use super::{Config, Faults, Mode, Provider, Providers, Resource, access, users};
+use super::{Config, Environment, Faults, Mode, Provider, Providers, Resource, access, users};
 use crate::answer::{Details, ErrorStyle, Format};
 use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
@@ -20,7 +20,11 @@ use crate::keys::{KeySet, KeySettings, KeySource, RemoteSource, Start};
 use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenIdRule, TokenTypes};
 
 /// Validates a whole configuration. What it returns is to be used only if there are no faults.
-pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
+pub(super) fn config(
+    document: Value,
+    environment: Environment<'_>,
+    faults: &mut Faults,
+) -> Option<Config> {
     let raw: RawConfig = match serde_json::from_value(document) {
         Ok(raw) => raw,
         Err(fault) => {
@@ -36,7 +40,7 @@ pub(super) fn config(document: Value, faults: &mut Faults) -> Option<Config> {
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
     let settings = key_settings(keys, &KEY_DEFAULTS, "keys", faults);
     let providers = providers(raw.providers, &settings, faults);
-    let directory = users::directory(raw.users, &providers, faults);
+    let directory = users::directory(raw.users, &providers, environment, faults);
     let identity = raw.identity.optional("identity", faults).unwrap_or_default();
     let (identity_headers, forward_token) = identity_headers(identity, faults);
     let allowed_origins =

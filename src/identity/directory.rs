@@ -2,6 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_json::{Map, Value};
+
+use super::scim::{DirectoryFault, Nobody, ScimDirectory, UserAnswer, UserLookups, UserQuery};
+use crate::time::UnixTime;
+
 /// A user who is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
@@ -46,24 +51,42 @@ pub(crate) enum UnknownUser {
     Reject,
 }
 
-/// The users that are known, by each field that some provider finds its users by. Answers from
-/// records; one that has to ask somewhere else would answer with one more [`Finding`].
+/// The users that are known: those of the records, by each field that some provider finds its users
+/// by, then those of a SCIM directory, if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
     users: Vec<User>,
     by_field: HashMap<String, HashMap<String, usize>>,
+    scim: Option<ScimDirectory>,
     unknown: UnknownUser,
 }
 
-/// What a directory knows of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of a user.
+#[derive(Debug)]
 pub(crate) enum Finding<'a> {
+    /// Nothing yet: the SCIM directory has to be asked.
+    Await(UserQuery),
     /// This one.
     Known(&'a User),
     /// Nothing, and that is no hindrance.
     Tolerated,
+    /// The SCIM directory could not be asked.
+    Unavailable(&'a DirectoryFault),
     /// Nothing, and so the user is refused.
-    Unknown,
+    Unknown(Option<&'a Nobody>),
+}
+
+/// Whose user is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The field of the user.
+    pub field: &'a str,
+    /// The value that it must have.
+    pub value: &'a str,
+    /// Whether a service is looking for its account.
+    pub is_service: bool,
+    /// What the token says besides.
+    pub claims: &'a Map<String, Value>,
 }
 
 /// Two records that one value would find.
@@ -111,7 +134,7 @@ impl Directory {
             users.push(user);
         }
         if ambiguities.is_empty() {
-            Ok(Self { users, by_field, unknown })
+            Ok(Self { users, by_field, scim: None, unknown })
         } else {
             Err(ambiguities)
         }
@@ -120,7 +143,24 @@ impl Directory {
     /// A directory that knows nobody and minds nobody.
     #[must_use]
     pub(crate) fn of_nobody() -> Self {
-        Self { users: Vec::new(), by_field: HashMap::new(), unknown: UnknownUser::Allow }
+        Self {
+            users: Vec::new(),
+            by_field: HashMap::new(),
+            scim: None,
+            unknown: UnknownUser::Allow,
+        }
+    }
+
+    /// The same, and whom no record is about is looked up there.
+    #[must_use]
+    pub(crate) fn with_scim(self, scim: Option<ScimDirectory>) -> Self {
+        Self { scim, ..self }
+    }
+
+    /// Look-ups in the SCIM directory, if there is one. Each worker has its own.
+    #[must_use]
+    pub(crate) fn lookups(&self) -> Option<UserLookups> {
+        self.scim.clone().map(UserLookups::new)
     }
 
     /// True when some user can be found by this field.
@@ -129,19 +169,53 @@ impl Directory {
         self.by_field.get(field).is_some_and(|index| !index.is_empty())
     }
 
-    /// Looks for the user whose field has exactly this value.
+    /// Looks for the user whose field has exactly this value. `lookups` are those that
+    /// [`Self::lookups`] made.
     #[must_use]
-    pub(crate) fn find(&self, field: &str, value: &str) -> Finding<'_> {
-        let index = self.by_field.get(field).and_then(|index| index.get(value));
-        match (index.and_then(|index| self.users.get(*index)), self.unknown) {
-            (Some(user), _) => Finding::Known(user),
-            (None, UnknownUser::Allow) => Finding::Tolerated,
-            (None, UnknownUser::Reject) => Finding::Unknown,
+    pub(crate) fn find<'a>(
+        &'a self,
+        wanted: Wanted<'_>,
+        lookups: Option<&'a UserLookups>,
+        now: UnixTime,
+    ) -> Finding<'a> {
+        if let Some(user) = self.record(wanted.field, wanted.value) {
+            return Finding::Known(user);
         }
+        let nobody = match (lookups, &self.scim) {
+            (Some(lookups), Some(scim)) => {
+                let key = scim.key(wanted);
+                match lookups.find(&key, now) {
+                    UserAnswer::Await => return Finding::Await(scim.query(key, wanted)),
+                    UserAnswer::Known(user) => return Finding::Known(user),
+                    UserAnswer::Unavailable(fault) => return Finding::Unavailable(fault),
+                    UserAnswer::Nobody(nobody) => nobody,
+                }
+            }
+            _ => None,
+        };
+        match (nobody, self.unknown) {
+            (None, UnknownUser::Allow) => Finding::Tolerated,
+            (nobody, _) => Finding::Unknown(nobody),
+        }
+    }
+
+    fn record(&self, field: &str, value: &str) -> Option<&User> {
+        let index = self.by_field.get(field)?.get(value)?;
+        self.users.get(*index)
     }
 }
 
 impl Standing {
+    /// Who is inactive is that first.
+    #[must_use]
+    pub(crate) fn of(is_active: bool, is_locked: bool) -> Self {
+        match (is_active, is_locked) {
+            (false, _) => Self::Inactive,
+            (true, true) => Self::Locked,
+            (true, false) => Self::Active,
+        }
+    }
+
     /// The word for it in logs.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
@@ -172,6 +246,11 @@ mod tests {
         }
     }
 
+    fn found<'a>(directory: &'a Directory, field: &str, value: &str) -> Finding<'a> {
+        let wanted = Wanted { field, value, is_service: false, claims: &Map::new() };
+        directory.find(wanted, None, UnixTime::default())
+    }
+
     #[test]
     fn users_are_found_by_the_exact_value_of_a_field_that_is_in_use() {
         let records = vec![
@@ -179,15 +258,13 @@ mod tests {
             record("bob", &[("room", "1")]),
         ];
         let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
-        let name = |field, value| match directory.find(field, value) {
-            Finding::Known(user) => Some(user.user_name.as_str()),
-            finding => {
-                assert_eq!(finding, Finding::Unknown);
-                None
-            }
+        let name = |field, value| match found(&directory, field, value) {
+            Finding::Known(user) => Some(user.user_name.clone()),
+            Finding::Unknown(None) => None,
+            finding => panic!("{finding:?}"),
         };
-        assert_eq!(name("email", "ada@x"), Some("ada"));
-        assert_eq!(name("user_name", "bob"), Some("bob"));
+        assert_eq!(name("email", "ada@x").unwrap(), "ada");
+        assert_eq!(name("user_name", "bob").unwrap(), "bob");
         for (field, value) in [
             ("email", "Ada@x"),
             ("email", "ada@x "),
@@ -211,6 +288,7 @@ mod tests {
 
     #[test]
     fn an_unknown_user_can_be_tolerated() {
-        assert_eq!(Directory::of_nobody().find("user_name", "ada"), Finding::Tolerated);
+        let directory = Directory::of_nobody();
+        assert!(matches!(found(&directory, "user_name", "ada"), Finding::Tolerated));
     }
 }

@@ -3,11 +3,16 @@
 mod directory;
 mod encoding;
 mod headers;
+mod scim;
 mod verified_identity;
 
-pub(crate) use directory::{Directory, Finding, Standing, UnknownUser, User, UserRecord};
+pub(crate) use directory::{Directory, Finding, Standing, UnknownUser, User, UserRecord, Wanted};
 pub(crate) use headers::{ClaimHeader, IdentityHeaders};
+pub(crate) use scim::{
+    Attribute, LookupId, LookupReport, Provisioning, ScimDirectory, Secret, UserKey, UserLookups,
+    UserQuery,
+};
 pub(crate) use verified_identity::{
-    ClaimedIdentity, ClientType, ClientTypeRule, IdentityRules, Overage, ServiceSign,
+    ClaimedIdentity, ClientType, ClientTypeRule, IdentityRules, Overage, ServiceSign, Unconfirmed,
     VerifiedIdentity,
 };

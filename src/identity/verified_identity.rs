@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Finding, Standing, User};
+use super::{Finding, Standing, User, UserQuery, Wanted};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{ClaimPath, TokenUse, VerifiedToken, any_of, is_elsewhere};
@@ -113,6 +113,21 @@ pub(crate) struct Overage {
     lacking: Vec<&'static str>,
 }
 
+/// Why a claimed identity is none.
+#[derive(Debug)]
+pub(crate) enum Unconfirmed {
+    /// Nobody can tell yet: this has to be asked first.
+    Await(UserQuery),
+    /// It must not be one.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unconfirmed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl ClaimedIdentity {
     /// Reads the claimed identity out of a token.
     ///
@@ -164,29 +179,38 @@ impl ClaimedIdentity {
         }))
     }
 
-    /// The value of the user claim.
+    /// The user to look for.
     #[must_use]
-    pub(crate) fn user(&self) -> &str {
-        &self.0.user
+    pub(crate) fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            field: &self.0.user_field,
+            value: &self.0.user,
+            is_service: self.0.client_type == ClientType::Service,
+            claims: &self.0.claims,
+        }
     }
 
-    /// The identity, given what the directory knows of its user.
+    /// The identity, given what is known of its user.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserUnknown`], [`Refusal::UserInactive`] or [`Refusal::UserNotServiceAccount`].
+    /// Nothing is known yet; or [`Refusal::UserUnknown`], [`Refusal::UserInactive`],
+    /// [`Refusal::UserNotServiceAccount`] or [`Refusal::DirectoryUnavailable`].
     pub(crate) fn confirmed_by(
         self,
         finding: Finding<'_>,
         rules: &IdentityRules,
-    ) -> Result<VerifiedIdentity, Refusal> {
+    ) -> Result<VerifiedIdentity, Unconfirmed> {
         match finding {
-            Finding::Known(user) => self.of_user(user),
+            Finding::Await(query) => Err(Unconfirmed::Await(query)),
+            Finding::Known(user) => Ok(self.of_user(user)?),
             Finding::Tolerated => Ok(self.0),
-            Finding::Unknown => Err(Refusal::UserUnknown {
+            Finding::Unavailable(fault) => Err(Refusal::directory_unavailable(fault).into()),
+            Finding::Unknown(why) => Err(Unconfirmed::Refused(Refusal::UserUnknown {
                 claim: any_of(rules.user_claims_of(self.0.client_type)),
                 field: rules.user_field.clone(),
-            }),
+                cause: why.map(ToString::to_string),
+            })),
         }
     }
 

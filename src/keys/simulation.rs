@@ -12,7 +12,7 @@ use proptest::test_runner::TestCaseResult;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::callout::{CalloutAnswer, Clusters, Endpoint};
+use crate::callout::{CalloutAnswer, Clusters};
 use crate::jose::{Algorithm, CompactJws};
 use crate::time::UnixTime;
 

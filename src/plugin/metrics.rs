@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
+use crate::identity::LookupReport;
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Outcome {
@@ -79,10 +81,18 @@ impl Metrics {
     /// Counts a fetch of keys that is over.
     pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool) {
         let result = if is_success { "success" } else { "failure" };
-        let name = format!("mcp_auth_key_fetches.provider.{provider}.result.{result}");
-        let id =
-            self.others.entry(name).or_insert_with_key(|name| define(MetricType::Counter, name));
-        increment(*id);
+        self.count(format!("mcp_auth_key_fetches.provider.{provider}.result.{result}"));
+    }
+
+    /// Counts a look-up of a user that is over.
+    pub(super) fn count_lookup(&mut self, report: &LookupReport) {
+        let result = match report {
+            LookupReport::Answered(true) => "known",
+            LookupReport::Answered(false) => "unknown",
+            LookupReport::Created { .. } => "created",
+            LookupReport::Failed(_) => "failure",
+        };
+        self.count(format!("mcp_auth_user_lookups.result.{result}"));
     }
 
     /// Tells how many keys a provider has, and how many elements of its key set were no key.
@@ -95,6 +105,12 @@ impl Metrics {
     pub(super) fn set_age(&mut self, provider: &str, seconds: u64) {
         let seconds = usize::try_from(seconds).unwrap_or(usize::MAX);
         self.set(format!("mcp_auth_keys_age_seconds.provider.{provider}"), seconds);
+    }
+
+    fn count(&mut self, name: String) {
+        let id =
+            self.others.entry(name).or_insert_with_key(|name| define(MetricType::Counter, name));
+        increment(*id);
     }
 
     fn set(&mut self, name: String, value: usize) {

@@ -15,6 +15,7 @@ mod rate_limit;
 mod refusal_log;
 mod replay_store;
 mod root;
+mod user_directory;
 mod worker;
 
 use proxy_wasm::types::LogLevel;

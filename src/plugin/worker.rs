@@ -13,10 +13,12 @@ use super::metrics::{Metrics, Outcome};
 use super::overage_log::OverageLog;
 use super::refusal_log::RefusalLog;
 use super::replay_store;
+use super::user_directory::UserDirectory;
 use crate::authenticator::{
     Authenticator, Decision, Examined, Knowledge, Need, PlausibleRequest, Refused,
 };
 use crate::config::Config;
+use crate::identity::{ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
@@ -31,6 +33,8 @@ pub(super) struct Worker {
     keys: Vec<ProviderKeys>,
     /// In the same order; none for providers whose keys stand in the configuration.
     fetchers: Vec<Option<KeyFetcher>>,
+    /// None unless users are looked up in a directory.
+    users: Option<UserDirectory>,
     /// By context id.
     waiting: BTreeMap<u32, WaitingRequest>,
     /// Most requests that wait at the same time.
@@ -50,6 +54,8 @@ struct WaitingRequest {
 enum Waits {
     /// For keys to judge it by.
     ForKeys(PlausibleRequest),
+    /// For what the directory knows of its user.
+    ForUser(PlausibleRequest, UserKey),
 }
 
 impl Worker {
@@ -82,10 +88,13 @@ impl Worker {
                 metrics.set_keys(&provider.name, set.kids().count(), 0);
             }
         }
+        let most_waiting = Self::MOST_WAITING_BYTES / config.max_token_size;
+        let authenticator = Authenticator::new(config);
         let mut worker = Self {
             root_id,
-            most_waiting: Self::MOST_WAITING_BYTES / config.max_token_size,
-            authenticator: Authenticator::new(config),
+            most_waiting,
+            users: authenticator.user_lookups().map(UserDirectory::new),
+            authenticator,
             verifier: host_crypto::signature_verifier(),
             keys,
             fetchers,
@@ -139,6 +148,9 @@ impl Worker {
             fetcher.run(Event::Tick, keys, &mut self.metrics, now);
             fetcher.gauge(keys, &mut self.metrics, now);
         }
+        if let Some(users) = &mut self.users {
+            users.run(&mut self.metrics, now);
+        }
         self.serve_waiting(now);
     }
 
@@ -152,6 +164,9 @@ impl Worker {
                 fetcher.gauge(keys, metrics, now);
             }
         }
+        if let Some(users) = &mut self.users {
+            users.on_call_answer(call, header_count, body_length, &mut self.metrics, now);
+        }
         self.serve_waiting(now);
     }
 
@@ -162,7 +177,11 @@ impl Worker {
 
     /// What this worker knows by now.
     fn knowledge(&self) -> Knowledge<'_> {
-        Knowledge { keys: &self.keys, verifier: &*self.verifier }
+        Knowledge {
+            keys: &self.keys,
+            users: self.users.as_ref().map(UserDirectory::lookups),
+            verifier: &*self.verifier,
+        }
     }
 
     /// How long a request waits at the most.
@@ -171,6 +190,10 @@ impl Worker {
             Need::Keys(_) => {
                 let keys = self.keys.get(request.provider());
                 keys.map(ProviderKeys::longest_wait).unwrap_or_default()
+            }
+            Need::User(_) => {
+                let users = self.users.as_ref().map(|users| users.lookups().directory());
+                users.map(ScimDirectory::longest_wait).unwrap_or_default()
             }
         }
     }
@@ -191,8 +214,20 @@ impl Worker {
                 }
                 Waits::ForKeys(request)
             }
+            Need::User(query) => {
+                let key = query.key.clone();
+                if let Some(users) = &mut self.users {
+                    users.lookups_mut().want(*query);
+                }
+                Waits::ForUser(request, key)
+            }
         };
         self.waiting.insert(context_id, WaitingRequest { waits, deadline });
+    }
+
+    /// Whether the directory is being asked for this user.
+    fn is_looked_up(&self, user: &UserKey) -> bool {
+        self.users.as_ref().is_some_and(|users| users.lookups().is_under_way(user))
     }
 
     /// Takes over what the workers know together of this provider's keys.
@@ -206,7 +241,13 @@ impl Worker {
 
     /// Lets the next tick come when it is of use.
     fn set_pace(&mut self, now: UnixTime) {
-        let longest = if self.waiting.is_empty() { Self::IDLE } else { Self::BUSY };
+        let longest = if self.users.as_ref().is_some_and(|users| users.lookups().has_calls()) {
+            Self::AT_ONCE
+        } else if self.waiting.is_empty() {
+            Self::IDLE
+        } else {
+            Self::BUSY
+        };
         let remote = self.keys.iter().filter_map(ProviderKeys::remote);
         let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
         self.tick_every(due.map_or(longest, |due| due.clamp(Self::AT_ONCE, longest)));
@@ -218,10 +259,21 @@ impl Worker {
         let mut decided = 0;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
         for (context_id, WaitingRequest { waits, deadline }) in waiting.by_ref() {
-            let mut decision = match waits {
-                Waits::ForKeys(request) => self.authenticator.judge(request, self.knowledge(), now),
+            let (request, had_keys) = match waits {
+                Waits::ForKeys(request) => (request, false),
+                Waits::ForUser(request, user) if now < deadline && self.is_looked_up(&user) => {
+                    let waits = Waits::ForUser(request, user);
+                    self.waiting.insert(context_id, WaitingRequest { waits, deadline });
+                    continue;
+                }
+                Waits::ForUser(request, _) => (request, true),
             };
+            let mut decision = self.authenticator.judge(request, self.knowledge(), now);
             if let Decision::Await(request, need) = decision {
+                let deadline = match &need {
+                    Need::User(_) if !had_keys => now + self.longest_wait(&request, &need),
+                    _ => deadline,
+                };
                 if now < deadline {
                     self.let_wait(context_id, request, need, deadline);
                     continue;

@@ -12,4 +12,4 @@ pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
 pub(crate) use claims::{ClaimRules, TokenTypes};
 pub(crate) use replay::{NotSpent, Spending, SpendingStep, StoreFault, TokenUse};
 pub(crate) use token_id::TokenIdRule;
-pub(crate) use verification::{PlausibleToken, SignedToken, VerifiedToken};
+pub(crate) use verification::{PlausibleToken, VerifiedToken};

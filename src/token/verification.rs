@@ -118,17 +118,22 @@ impl PlausibleToken {
 pub(crate) struct SignedToken(PlausibleToken);
 
 impl SignedToken {
-    /// Checks the claims that only a signed token may be asked for.
+    /// Checks the claims that only a signed token may be asked for. Gives back the token as it came,
+    /// too, at rest: it may have to wait.
     ///
     /// # Errors
     ///
     /// The first check that fails.
-    pub(crate) fn check_claims(self, provider: &Provider) -> Result<VerifiedToken, Refusal> {
-        let PlausibleToken { jws, claims, expires, .. } = self.0;
-        let claims = match claims {
+    pub(crate) fn check_claims(
+        self,
+        provider: &Provider,
+    ) -> Result<(VerifiedToken, PlausibleToken), Refusal> {
+        let mut token = self.0;
+        let claims = match token.claims.take() {
             Some(claims) => claims,
-            None => jws.payload()?,
+            None => token.jws.payload()?,
         };
+        let expires = token.expires;
         for required in &provider.required_claims {
             match required.is_met_by(&claims) {
                 Some(true) => {}
@@ -148,7 +153,7 @@ impl SignedToken {
             return Err(Refusal::BoundToken);
         }
         let single_use = provider.token_id_rule.check(&claims, expires, &provider.claim_rules)?;
-        Ok(VerifiedToken { claims, expires, single_use })
+        Ok((VerifiedToken { claims, expires, single_use }, token))
     }
 }
 

@@ -200,10 +200,6 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
     let configure = |configuration: &mut Value| {
         for (name, value) in [
             (
-                "users",
-                json!({"unknown": "provision", "scim": {}, "provision": {}, "records": [{"user_name": "ada"}]}),
-            ),
-            (
                 "access",
                 json!({
                     "rules": [{"match": {"mcp_methods": ["tools/call"], "mcp_names": ["x"]}}],
@@ -217,9 +213,6 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
         }
     };
     let paths = [
-        "users.scim",
-        "users.provision",
-        "users.unknown",
         "access.mcp",
         "access.rules[0].match.mcp_methods",
         "access.rules[0].match.mcp_names",

@@ -1,0 +1,147 @@
+//! The SCIM directory in which users are looked up, and what new ones are created with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::field::Field;
+use super::raw::{RawProvision, RawScim};
+use super::validate::refuse_unknown;
+use super::{Environment, Faults, Providers};
+use crate::callout::{BodyLimit, Clusters};
+use crate::identity::{Attribute, Directory, Provisioning, ScimDirectory, Secret};
+use crate::token::ClaimPath;
+
+const CACHE_TTL: Duration = Duration::from_secs(5 * 60);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_BODY: usize = 256 * 1024;
+
+/// The directory, if there is one.
+pub(super) fn directory(
+    raw: Field<RawScim>,
+    provisioning: Option<Provisioning>,
+    providers: &Providers,
+    environment: Environment<'_>,
+    faults: &mut Faults,
+) -> Option<ScimDirectory> {
+    let raw = raw.optional("users.scim", faults)?;
+    refuse_unknown("users.scim.", &raw.unknown, faults);
+    for provider in providers.iter() {
+        let field = &provider.identity_rules.user_field;
+        if !Attribute::of_field(field).is_sound() {
+            let name = &provider.name;
+            faults.add(
+                "users.scim",
+                format!("{field:?}, user_field of provider {name:?}, {ATTRIBUTE_EXPECTED}"),
+            );
+        }
+    }
+    let url = raw.url.required("users.scim.url", faults);
+    let cluster = raw.cluster.required("users.scim.cluster", faults);
+    if cluster.as_ref().is_some_and(String::is_empty) {
+        faults.add("users.scim.cluster", "must not be empty");
+    }
+    let bearer_token = raw.bearer_token_env.optional("users.scim.bearer_token_env", faults);
+    let bearer_token = bearer_token.and_then(|name| secret(&name, environment, faults));
+    let cache_ttl = raw.cache_ttl.optional("users.scim.cache_ttl", faults);
+    let cache_ttl = cache_ttl.map_or(CACHE_TTL, |ttl| ttl.0);
+    if !(Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60)).contains(&cache_ttl) {
+        faults.add("users.scim.cache_ttl", "must be between 1s and 24h");
+    }
+    let timeout = raw.timeout.optional("users.scim.timeout", faults);
+    let timeout = timeout.map_or(TIMEOUT, |timeout| timeout.0);
+    if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&timeout) {
+        faults.add("users.scim.timeout", "must be between 10ms and 60s");
+    }
+    let max_body = raw.max_body.optional("users.scim.max_body", faults);
+    let bytes = max_body.map_or(MAX_BODY, |size| size.0);
+    if bytes == 0 {
+        faults.add("users.scim.max_body", "must be at least 1B");
+    }
+    let url = url?;
+    if url.contains('?') {
+        faults.add("users.scim.url", "must have no query");
+    }
+    let base = match Clusters::Any(cluster?).endpoint(&url) {
+        Ok(base) => base,
+        Err(fault) => {
+            faults.add("users.scim.url", fault.to_string());
+            return None;
+        }
+    };
+    let max_body = BodyLimit { bytes, setting: "users.scim.max_body" };
+    Some(ScimDirectory { base, bearer_token, cache_ttl, timeout, max_body, provisioning })
+}
+
+/// What unknown users are created with, if they are to be created.
+pub(super) fn provisioning(
+    raw: Field<RawProvision>,
+    is_wanted: bool,
+    providers: &Providers,
+    faults: &mut Faults,
+) -> Option<Provisioning> {
+    let raw = raw.optional("users.provision", faults).unwrap_or_default();
+    refuse_unknown("users.provision.", &raw.unknown, faults);
+    let roles = raw.roles.optional("users.provision.roles", faults).unwrap_or_default();
+    let fields = raw.fields.optional("users.provision.fields", faults).unwrap_or_default();
+    if !is_wanted {
+        return None;
+    }
+    if !fields.contains_key(Directory::USER_NAME) {
+        refuse_nameless(providers, faults);
+    }
+    Some(Provisioning { roles, fields: attributes(fields, faults) })
+}
+
+/// Each user has a name: from a claim of its own, or because it is found by it.
+fn refuse_nameless(providers: &Providers, faults: &mut Faults) {
+    for provider in providers.iter() {
+        let field = &provider.identity_rules.user_field;
+        if field != Directory::USER_NAME {
+            let name = &provider.name;
+            faults.add(
+                "users.provision.fields",
+                format!(
+                    "must say which claim is user_name, since provider {name:?} finds its users \
+                     by {field:?}"
+                ),
+            );
+        }
+    }
+}
+
+fn attributes(
+    fields: BTreeMap<String, ClaimPath>,
+    faults: &mut Faults,
+) -> Vec<(Attribute, ClaimPath)> {
+    let mut attributes: Vec<(Attribute, ClaimPath)> = Vec::new();
+    for (field, claim) in fields {
+        let path = format!("users.provision.fields.{field}");
+        let attribute = Attribute::of_field(&field);
+        if !attribute.is_sound() {
+            faults.add(&path, ATTRIBUTE_EXPECTED);
+        } else if attributes.iter().any(|(other, _)| *other == attribute) {
+            faults.add(&path, format!("is {attribute}, which another field is too"));
+        }
+        attributes.push((attribute, claim));
+    }
+    attributes
+}
+
+const ATTRIBUTE_EXPECTED: &str = "must be a field of users or an attribute of SCIM such as title, name.middleName or \
+     urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+
+fn secret(name: &str, environment: Environment<'_>, faults: &mut Faults) -> Option<Secret> {
+    let path = "users.scim.bearer_token_env";
+    let Some(text) = environment(name) else {
+        faults.add(
+            path,
+            format!("{name:?} is not among the plugin's vm_config.environment_variables"),
+        );
+        return None;
+    };
+    let secret = Secret::bearer_token(text);
+    if secret.is_none() {
+        faults.add(path, format!("{name:?} does not hold a bearer token (RFC 6750 §2.1)"));
+    }
+    secret
+}

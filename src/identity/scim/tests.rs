@@ -1,0 +1,449 @@
+//! Look-ups, answer by answer.
+
+use serde_json::json;
+
+use super::lookups::UserAnswer;
+use super::*;
+use crate::callout::{CalloutAnswer, CalloutRequest, Clusters};
+use crate::identity::{Standing, User};
+use crate::time::UnixTime;
+
+const NOW: u64 = 1_800_000_000;
+
+fn now() -> UnixTime {
+    UnixTime::from_secs(NOW)
+}
+
+fn after(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(NOW + seconds)
+}
+
+fn directory() -> ScimDirectory {
+    let clusters = Clusters::Any("directory".to_owned());
+    ScimDirectory {
+        base: clusters.endpoint("https://directory.example.com/scim/v2/").unwrap(),
+        bearer_token: Secret::bearer_token("s3cret".to_owned()),
+        cache_ttl: Duration::from_secs(300),
+        timeout: Duration::from_secs(5),
+        max_body: BodyLimit { bytes: 10_000, setting: "users.scim.max_body" },
+        provisioning: None,
+    }
+}
+
+fn creating() -> ScimDirectory {
+    let fields = [("user_name", "preferred_username"), ("email", "email"), ("given_name", "given")];
+    let fields =
+        fields.map(|(field, claim)| (Attribute::of_field(field), ClaimPath::name(claim))).into();
+    let roles = vec!["external".to_owned()];
+    ScimDirectory { provisioning: Some(Provisioning { roles, fields }), ..directory() }
+}
+
+/// A worker's look-ups, and the question that a token with these claims raises.
+struct Worker {
+    lookups: UserLookups,
+    directory: ScimDirectory,
+    claims: Map<String, Value>,
+    is_service: bool,
+}
+
+impl Worker {
+    fn new(directory: ScimDirectory) -> Self {
+        let claims = json!({"preferred_username": "ada", "email": "ada@x", "given": "Ada"});
+        Self {
+            lookups: UserLookups::new(directory.clone()),
+            directory,
+            claims: claims.as_object().unwrap().clone(),
+            is_service: false,
+        }
+    }
+
+    fn query(&self, field: &str, value: &str) -> UserQuery {
+        let wanted = Wanted { field, value, is_service: self.is_service, claims: &self.claims };
+        self.directory.query(self.directory.key(wanted), wanted)
+    }
+
+    fn find(&self, field: &str, value: &str, now: UnixTime) -> UserAnswer<'_> {
+        self.lookups.find(&self.query(field, value).key, now)
+    }
+
+    fn want(&mut self, field: &str, value: &str) {
+        let query = self.query(field, value);
+        self.lookups.want(query);
+    }
+
+    /// Asks for the user and answers the calls that come of it; returns how these were.
+    fn look_up(&mut self, field: &str, value: &str, answers: Vec<CalloutAnswer>) -> Vec<String> {
+        self.want(field, value);
+        let mut calls = Vec::new();
+        for answer in answers {
+            let (id, call) = self.lookups.next_call().expect("a call is to be made");
+            calls.push(line(&call));
+            self.lookups.answered(id, Ok(Some(answer)), now());
+        }
+        assert!(!self.lookups.has_calls());
+        calls
+    }
+}
+
+/// Method, path and body of a call.
+fn line(call: &CalloutRequest) -> String {
+    let field = |wanted| call.fields.iter().find(|(name, _)| *name == wanted).unwrap().1.as_str();
+    assert_eq!(call.cluster, "directory");
+    assert_eq!(field(":authority"), "directory.example.com");
+    assert_eq!(field("authorization"), "Bearer s3cret");
+    let body = call.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    format!("{} {}{body}", field(":method"), field(":path"))
+}
+
+fn answer(status: u16, body: &Value) -> CalloutAnswer {
+    let body = body.to_string().into_bytes();
+    CalloutAnswer { status: Some(status), cache_control: None, body_length: body.len(), body }
+}
+
+fn list(users: &[Value]) -> CalloutAnswer {
+    answer(200, &json!({"totalResults": users.len(), "Resources": users}))
+}
+
+fn ada() -> Value {
+    json!({
+        "userName": "ada", "emails": [{"value": "ada@x"}], "roles": [{"value": "itil"}],
+        "groups": [{"value": "7", "display": "ops"}],
+    })
+}
+
+fn user(user_name: &str, roles: &[&str]) -> User {
+    User {
+        user_name: user_name.to_owned(),
+        roles: roles.iter().map(|&role| role.to_owned()).collect(),
+        groups: Vec::new(),
+        standing: Standing::Active,
+        web_service_access_only: false,
+    }
+}
+
+const SEARCH: &str = "GET /scim/v2/Users?filter=userName%20eq%20%22ada%22";
+
+#[test]
+fn a_user_is_asked_for_once_and_known_for_as_long_as_answers_serve() {
+    let mut worker = Worker::new(directory());
+    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Await);
+    worker.want("user_name", "ada");
+    assert_eq!(worker.look_up("user_name", "ada", vec![list(&[ada()])]), [SEARCH]);
+    let known = User { groups: vec!["ops".to_owned()], ..user("ada", &["itil"]) };
+    for seconds in [0, 299] {
+        assert_eq!(
+            worker.find("user_name", "ada", after(seconds)),
+            UserAnswer::Known(&known),
+            "{seconds}"
+        );
+    }
+    assert_eq!(worker.find("user_name", "ada", after(300)), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "bob", now()), UserAnswer::Await);
+    assert_eq!(worker.find("email", "ada", now()), UserAnswer::Await);
+}
+
+#[test]
+fn that_a_user_is_unknown_is_forgotten_sooner_and_a_failure_soonest() {
+    let mut worker = Worker::new(directory());
+    worker.look_up("user_name", "eve", vec![list(&[])]);
+    assert_eq!(worker.find("user_name", "eve", after(29)), UserAnswer::Nobody(None));
+    assert_eq!(worker.find("user_name", "eve", after(30)), UserAnswer::Await);
+    worker.look_up("user_name", "bob", vec![answer(503, &json!("down"))]);
+    assert!(matches!(worker.find("user_name", "bob", now()), UserAnswer::Unavailable(_)));
+    assert_eq!(worker.find("user_name", "bob", after(1)), UserAnswer::Await);
+    let short = ScimDirectory { cache_ttl: Duration::from_secs(2), ..directory() };
+    let mut worker = Worker::new(short);
+    worker.look_up("user_name", "eve", vec![list(&[])]);
+    assert_eq!(worker.find("user_name", "eve", after(2)), UserAnswer::Await);
+}
+
+#[test]
+fn no_value_changes_the_meaning_of_the_filter() {
+    for (value, filter) in [
+        ("ada", "userName%20eq%20%22ada%22"),
+        (r#"a" or userName ne ""#, r"userName%20eq%20%22a%5C%22%20or%20userName%20ne%20%5C%22%22"),
+        (r"a\", r"userName%20eq%20%22a%5C%5C%22"),
+        ("a&b=c#d?/%22+é", "userName%20eq%20%22a%26b%3Dc%23d%3F%2F%2522%2B%C3%A9%22"),
+        ("a\r\n\0", "userName%20eq%20%22a%5Cr%5Cn%5Cu0000%22"),
+    ] {
+        let mut worker = Worker::new(directory());
+        let calls = worker.look_up("user_name", value, vec![list(&[])]);
+        assert_eq!(calls, [format!("GET /scim/v2/Users?filter={filter}")], "{value}");
+    }
+}
+
+#[test]
+fn only_a_user_with_exactly_this_value_is_found() {
+    let other = json!({"userName": "Ada", "emails": [{"value": "ada@x"}]});
+    for (name, users, total, expected) in [
+        ("nobody", vec![], 0, UserAnswer::Nobody(None)),
+        ("other letters", vec![other.clone()], 1, UserAnswer::Nobody(None)),
+        ("one of two", vec![other, ada()], 2, UserAnswer::Known(&user("ada", &["itil"]))),
+        ("two", vec![ada(), ada()], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
+        ("more than are here", vec![ada()], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
+        ("none of many here", vec![], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
+    ] {
+        let mut worker = Worker::new(directory());
+        let mut users = json!({"totalResults": total, "Resources": users});
+        for user in users["Resources"].as_array_mut().unwrap() {
+            user.as_object_mut().unwrap().remove("groups");
+        }
+        worker.look_up("user_name", "ada", vec![answer(200, &users)]);
+        assert_eq!(worker.find("user_name", "ada", now()), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_value_that_is_too_long_for_a_filter_is_nobodys() {
+    let worker = Worker::new(directory());
+    let value = "a".repeat(1025);
+    let found = worker.find("user_name", &value, now());
+    assert_eq!(found, UserAnswer::Nobody(Some(&Nobody::TooLong)));
+    assert_eq!(worker.find("user_name", &value[1..], now()), UserAnswer::Await);
+}
+
+#[test]
+fn a_users_standing_and_kind_are_read_wherever_they_stand() {
+    let extension = "urn:example:1.0:User";
+    for (attributes, standing, is_service) in [
+        (json!({}), Standing::Active, false),
+        (json!({"active": true, "locked": null}), Standing::Active, false),
+        (json!({"active": false}), Standing::Inactive, false),
+        (json!({"Active": false}), Standing::Inactive, false),
+        (json!({"locked": true}), Standing::Locked, false),
+        (json!({extension: {"locked": true}}), Standing::Locked, false),
+        (json!({"webServiceAccessOnly": true}), Standing::Active, true),
+        (json!({extension: {"web_service_access_only": true}}), Standing::Active, true),
+        (json!({"other": {"webServiceAccessOnly": true}}), Standing::Active, false),
+    ] {
+        let mut resource = json!({"userName": "ada"});
+        resource.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
+        let mut worker = Worker::new(directory());
+        worker.look_up("user_name", "ada", vec![list(&[resource])]);
+        let expected = User { standing, web_service_access_only: is_service, ..user("ada", &[]) };
+        let found = worker.find("user_name", "ada", now());
+        assert_eq!(found, UserAnswer::Known(&expected), "{attributes}");
+    }
+}
+
+#[test]
+fn a_user_who_cannot_be_read_whole_is_none() {
+    for attributes in [
+        json!({"active": "false"}),
+        json!({"active": 0}),
+        json!({"active": true, "ACTIVE": false}),
+        json!({"locked": "yes"}),
+        json!({"webServiceAccessOnly": 1}),
+        json!({"urn:x": {"active": false}, "active": true}),
+        json!({"roles": "admin"}),
+        json!({"roles": [7]}),
+        json!({"groups": [{"name": "ops"}]}),
+    ] {
+        let mut resource = json!({"userName": "ada"});
+        resource.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
+        let mut worker = Worker::new(directory());
+        worker.look_up("user_name", "ada", vec![list(&[resource])]);
+        let found = worker.find("user_name", "ada", now());
+        assert!(
+            matches!(found, UserAnswer::Unavailable(DirectoryFault::NoUser(_))),
+            "{attributes}: {found:?}"
+        );
+    }
+    let nameless = json!({"emails": [{"value": "ada@x"}]});
+    let mut worker = Worker::new(directory());
+    worker.look_up("email", "ada@x", vec![list(&[nameless])]);
+    let expected = UserAnswer::Unavailable(&DirectoryFault::NoUser("userName"));
+    assert_eq!(worker.find("email", "ada@x", now()), expected);
+}
+
+#[test]
+fn an_answer_that_is_no_list_says_nothing_of_the_user() {
+    let mut answers: Vec<CalloutAnswer> = [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!({"Resources": []}),
+        json!({"totalResults": 0, "Resources": {}}),
+        json!({"totalResults": 1}),
+        json!({"totalResults": "0", "Resources": []}),
+    ]
+    .iter()
+    .map(|body| answer(200, body))
+    .collect();
+    let twice = br#"{"totalResults": 1, "totalResults": 0, "Resources": []}"#.to_vec();
+    let plain = answer(200, &json!(null));
+    answers.push(CalloutAnswer { body_length: twice.len(), body: twice, ..plain.clone() });
+    answers.push(CalloutAnswer { body_length: 9, ..plain.clone() });
+    answers.push(CalloutAnswer { status: None, ..plain });
+    answers.extend([201, 204, 301, 400, 401, 404, 500].map(|status| answer(status, &json!({}))));
+    answers.push(list(&vec![ada(); 1000]));
+    for answer in answers {
+        let said = format!("{answer:?}");
+        let mut worker = Worker::new(directory());
+        worker.look_up("user_name", "ada", vec![answer]);
+        let found = worker.find("user_name", "ada", now());
+        assert!(matches!(found, UserAnswer::Unavailable(_)), "{said}: {found:?}");
+    }
+}
+
+/// The user who is created for the claims of [`Worker`], found by this field and value.
+fn created(by: &str, value: &str) -> Value {
+    let user = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "active": true,
+        "userName": "ada",
+        "emails": [{"value": "ada@x", "primary": true}],
+        "name": {"givenName": "Ada"},
+        "roles": [{"value": "external"}],
+    });
+    let mut user = user.as_object().unwrap().clone();
+    Attribute::of_field(by).set(&mut user, value);
+    Value::Object(user)
+}
+
+#[test]
+fn an_unknown_user_is_created_as_the_token_has_it_and_found_by_the_user_claim() {
+    for (field, value) in
+        [("user_name", "countess"), ("email", "ada@y"), ("employee_number", "1815")]
+    {
+        let mut worker = Worker::new(creating());
+        let user = created(field, value);
+        let calls = worker.look_up(field, value, vec![list(&[]), answer(201, &user)]);
+        assert_eq!(calls.len(), 2);
+        let body = calls[1].strip_prefix("POST /scim/v2/Users").unwrap();
+        assert_eq!(serde_json::from_str::<Value>(body).unwrap(), user);
+        let UserAnswer::Known(known) = worker.find(field, value, now()) else { panic!("{field}") };
+        assert_eq!(known.roles, ["external"]);
+        let reports: Vec<_> = std::iter::from_fn(|| worker.lookups.next_report()).collect();
+        let name = user["userName"].as_str().unwrap().to_owned();
+        assert_eq!(reports, [LookupReport::Created { user: name, lacking: vec![] }]);
+    }
+}
+
+#[test]
+fn a_user_whom_somebody_else_created_meanwhile_is_found() {
+    let found = list(&[ada()]);
+    for second in [answer(409, &json!({})), answer(201, &Value::Null)] {
+        let mut worker = Worker::new(creating());
+        let calls = worker.look_up("user_name", "ada", vec![list(&[]), second, found.clone()]);
+        assert_eq!(calls[0], SEARCH);
+        assert_eq!(calls[2], SEARCH);
+        assert!(matches!(worker.find("user_name", "ada", now()), UserAnswer::Known(_)));
+    }
+}
+
+#[test]
+fn a_user_who_cannot_be_created_stays_unknown() {
+    let mut worker = Worker::new(creating());
+    worker.look_up("email", "ada@x", vec![list(&[]), answer(409, &json!({})), list(&[])]);
+    let expected = UserAnswer::Nobody(Some(&Nobody::Conflict));
+    assert_eq!(worker.find("email", "ada@x", now()), expected);
+
+    worker.claims.remove("preferred_username");
+    worker.look_up("email", "bob@x", vec![list(&[])]);
+    let claim = ClaimPath::name("preferred_username");
+    let expected = UserAnswer::Nobody(Some(&Nobody::Nameless(claim)));
+    assert_eq!(worker.find("email", "bob@x", now()), expected);
+}
+
+#[test]
+fn services_are_not_created_and_stand_in_nobodys_way() {
+    let mut worker = Worker::new(creating());
+    worker.is_service = true;
+    assert_eq!(worker.look_up("user_name", "ada", vec![list(&[])]), [SEARCH]);
+    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Nobody(None));
+    worker.is_service = false;
+    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Await);
+}
+
+#[test]
+fn a_creation_that_fails_or_makes_somebody_else_is_a_failure() {
+    for second in [
+        answer(201, &json!({"userName": "Ada"})),
+        answer(201, &json!({"userName": "bob"})),
+        answer(400, &json!({})),
+        answer(403, &json!({})),
+        answer(500, &json!({})),
+    ] {
+        let said = format!("{second:?}");
+        let mut worker = Worker::new(creating());
+        worker.look_up("user_name", "ada", vec![list(&[]), second]);
+        let found = worker.find("user_name", "ada", now());
+        assert!(matches!(found, UserAnswer::Unavailable(_)), "{said}: {found:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_drops_roles_is_reported() {
+    let mut worker = Worker::new(creating());
+    let kept = answer(201, &json!({"userName": "ada"}));
+    worker.look_up("user_name", "ada", vec![list(&[]), kept]);
+    let report = worker.lookups.next_report().unwrap();
+    assert!(report.to_string().contains("did not keep these of its roles: external"), "{report}");
+}
+
+#[test]
+fn calls_that_are_refused_or_fail_are_failures() {
+    for answer in [Ok(None), Err(CalloutFault::Dispatch { cluster: "directory".to_owned() })] {
+        let mut worker = Worker::new(directory());
+        worker.want("user_name", "ada");
+        let (id, _) = worker.lookups.next_call().unwrap();
+        worker.lookups.answered(id, answer, now());
+        assert!(matches!(worker.find("user_name", "ada", now()), UserAnswer::Unavailable(_)));
+        // An answer that comes after all changes nothing.
+        worker.lookups.answered(id, Ok(Some(list(&[ada()]))), now());
+        assert!(matches!(worker.find("user_name", "ada", now()), UserAnswer::Unavailable(_)));
+    }
+}
+
+#[test]
+fn so_many_look_ups_are_under_way_at_the_same_time_and_no_more() {
+    let mut worker = Worker::new(directory());
+    for number in 0..1024 {
+        assert_eq!(worker.find("user_name", &number.to_string(), now()), UserAnswer::Await);
+        worker.want("user_name", &number.to_string());
+    }
+    let crowded = UserAnswer::Unavailable(&DirectoryFault::Crowded);
+    assert_eq!(worker.find("user_name", "ada", now()), crowded);
+    assert_eq!(worker.find("user_name", "7", now()), UserAnswer::Await);
+    let (id, _) = worker.lookups.next_call().unwrap();
+    worker.lookups.answered(id, Ok(None), now());
+    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Await);
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
+    let mut worker = Worker::new(directory());
+    for number in 0..2500 {
+        let name = format!("user-{}", number % 2000);
+        let user = json!({"userName": name, "roles": ["r".repeat(8000)]});
+        worker.look_up("user_name", &name, vec![list(&[user])]);
+        assert!(worker.lookups.remembered_bytes() <= 8 * 1024 * 1024);
+    }
+    assert!(worker.lookups.remembered_bytes() > 7 * 1024 * 1024);
+    let is_known =
+        |name: &str| matches!(worker.find("user_name", name, now()), UserAnswer::Known(_));
+    assert!(is_known("user-499") && is_known("user-1999"));
+    assert!(!is_known("user-500"));
+}
+
+#[test]
+fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
+    let mut worker = Worker::new(directory());
+    worker.look_up("user_name", "ada", vec![list(&[])]);
+    let once = worker.lookups.remembered_bytes();
+    for _ in 0..10 {
+        worker.look_up("user_name", "ada", vec![list(&[])]);
+        assert_eq!(worker.lookups.remembered_bytes(), once);
+    }
+}
+
+#[test]
+fn the_secret_shows_in_no_log() {
+    let secret = Secret::bearer_token("s3cret".to_owned()).unwrap();
+    assert_eq!(format!("{secret:?}"), "Secret");
+    assert!(!format!("{:?}", directory()).contains("s3cret"));
+    for text in ["", "a b", "a\r\nx: y", "é"] {
+        assert!(Secret::bearer_token(text.to_owned()).is_none(), "{text:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! Makes the calls that look-ups of users ask for, and tells what came of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::host;
+use super::metrics::Metrics;
+use super::rate_limit::RateLimit;
+use crate::callout::CalloutFault;
+use crate::identity::{LookupId, LookupReport, UserLookups};
+use crate::time::UnixTime;
+
+/// The users of a directory, and the calls that are not answered yet.
+pub(super) struct UserDirectory {
+    lookups: UserLookups,
+    calls: BTreeMap<u32, LookupId>,
+    log_limit: RateLimit,
+}
+
+impl UserDirectory {
+    pub(super) fn new(lookups: UserLookups) -> Self {
+        let log_limit = RateLimit::new(10, Duration::from_secs(60));
+        Self { lookups, calls: BTreeMap::new(), log_limit }
+    }
+
+    /// The users.
+    pub(super) fn lookups(&self) -> &UserLookups {
+        &self.lookups
+    }
+
+    /// The users.
+    pub(super) fn lookups_mut(&mut self) -> &mut UserLookups {
+        &mut self.lookups
+    }
+
+    /// Makes all calls that are to be made. The root context is in hand.
+    pub(super) fn run(&mut self, metrics: &mut Metrics, now: UnixTime) {
+        let timeout = self.lookups.directory().timeout;
+        while let Some((lookup, request)) = self.lookups.next_call() {
+            match host::call(&request, timeout) {
+                Some(call) => {
+                    self.calls.insert(call, lookup);
+                }
+                None => {
+                    let fault = CalloutFault::Dispatch { cluster: request.cluster };
+                    self.lookups.answered(lookup, Err(fault), now);
+                }
+            }
+        }
+        self.tell(metrics, now);
+    }
+
+    /// Hands over the answer that the host reports just now, if it is one to a call of this
+    /// directory.
+    pub(super) fn on_call_answer(
+        &mut self,
+        call: u32,
+        header_count: usize,
+        body_length: usize,
+        metrics: &mut Metrics,
+        now: UnixTime,
+    ) {
+        let Some(lookup) = self.calls.remove(&call) else { return };
+        let limit = self.lookups.directory().max_body.bytes;
+        let answer = host::call_answer(header_count, body_length, limit);
+        self.lookups.answered(lookup, Ok(answer), now);
+        self.run(metrics, now);
+    }
+
+    fn tell(&mut self, metrics: &mut Metrics, now: UnixTime) {
+        while let Some(report) = self.lookups.next_report() {
+            metrics.count_lookup(&report);
+            let sum_up =
+                |left_out| warn!("users: {left_out} more look-ups failed, or created a user");
+            match report {
+                LookupReport::Answered(_) => {}
+                _ if !self.log_limit.admits(now, sum_up) => {}
+                LookupReport::Created { ref lacking, .. } if lacking.is_empty() => {
+                    info!("users: {report}");
+                }
+                report => warn!("users: {report}"),
+            }
+        }
+    }
+}
