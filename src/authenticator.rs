@@ -220,7 +220,7 @@ impl Authenticator {
                 _ => return refuse(token.bad_signature(), edits),
             },
         };
-        let (token, at_rest) = match token.check_claims(provider) {
+        let (token, at_rest) = match token.check_claims(provider, now) {
             Ok(checked) => checked,
             Err(refusal) => return refuse(refusal, edits),
         };

@@ -66,8 +66,17 @@ impl ClaimRules {
         }
     }
 
-    /// RFC 7519 §4.1.4 to §4.1.6. A time of a wrong type is as good as none.
-    fn check_time(&self, claims: &Map<String, Value>, now: UnixTime) -> Result<UnixTime, Refusal> {
+    /// Checks the time (RFC 7519 §4.1.4 to §4.1.6), and returns `exp`. A time of a wrong type is as
+    /// good as none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Expired`], [`Refusal::NotYetValid`] or [`Refusal::TokenTooOld`].
+    pub(super) fn check_time(
+        &self,
+        claims: &Map<String, Value>,
+        now: UnixTime,
+    ) -> Result<UnixTime, Refusal> {
         let expires = claims
             .get("exp")
             .and_then(numeric_date)

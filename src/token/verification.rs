@@ -127,11 +127,17 @@ impl SignedToken {
     pub(crate) fn check_claims(
         self,
         provider: &Provider,
+        now: UnixTime,
     ) -> Result<(VerifiedToken, PlausibleToken), Refusal> {
         let mut token = self.0;
         let claims = match token.claims.take() {
             Some(claims) => claims,
-            None => token.jws.payload()?,
+            None => {
+                let claims = token.jws.payload()?;
+                // It waited, and may have expired meanwhile.
+                provider.claim_rules.check_time(&claims, now)?;
+                claims
+            }
         };
         let expires = token.expires;
         for required in &provider.required_claims {

@@ -19,3 +19,4 @@ mod provider;
 mod refusal_log;
 mod replay;
 mod shared_data;
+mod user_lookups;

@@ -216,3 +216,20 @@ fn a_refused_configuration_is_refused_without_a_panic() {
         assert!(!crate::host::log().is_empty());
     }
 }
+
+#[test]
+fn a_token_that_expires_while_it_waits_for_keys_does_not_pass() {
+    let mut document = configuration();
+    document["providers"][0]["clock_skew"] = json!("0s");
+    let vm = start(&document, &SharedData::default());
+    let key = key("one");
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testbed::now() + 1);
+    let (id, outcome) = request(&vm, &key.token(&claims));
+    assert_paused(&outcome);
+    vm.tick();
+    vm.advance(Duration::from_secs(2));
+    answer_discovery(&vm, &vm.call());
+    answer_key_set(&vm, &vm.call(), &[&key]);
+    assert_refused(&vm.outcome(id), 401, "expired");
+}
