@@ -10,6 +10,7 @@ target_dir := $(or $(CARGO_TARGET_DIR),target)
 built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth.wasm
 module := dist/mcp-federated-auth.wasm
 envoy := .venv/bin/envoy
+scim_server := .venv/bin/scim2-server
 demo := $(target_dir)/debug/demo
 say := @printf '\n==> %s\n'
 
@@ -39,7 +40,7 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
-test: build $(envoy) ## Run all tests, those in real Envoy too
+test: build $(envoy) $(scim_server) ## Run all tests, those in real Envoy too
 	$(say) 'Building and running the tests (several minutes the first time)'
 	cargo test --locked --workspace --no-fail-fast
 
@@ -72,6 +73,11 @@ $(module): toolchain
 $(envoy): envoy/requirements.txt | python
 	$(say) 'Installing Envoy into .venv'
 	python3 -m venv --clear .venv
+	.venv/bin/pip install --quiet --requirement $<
+	@touch $@
+
+$(scim_server): tests/requirements.txt $(envoy)
+	$(say) 'Installing a SCIM server into .venv'
 	.venv/bin/pip install --quiet --requirement $<
 	@touch $@
 

@@ -34,3 +34,4 @@ mod several_configurations;
 mod support;
 mod templates;
 mod users;
+mod users_scim;

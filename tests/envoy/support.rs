@@ -15,11 +15,12 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of answers: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 28] = [
+const ANSWERS: [(&str, u16, Option<&str>); 29] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
     ("claim_mismatch", 401, Some("invalid_token")),
+    ("directory_unavailable", 503, None),
     ("expired", 401, Some("invalid_token")),
     ("graph_token", 401, Some("invalid_token")),
     ("jti_missing", 401, Some("invalid_token")),

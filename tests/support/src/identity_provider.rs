@@ -1,23 +1,20 @@
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::claims::{claims, now};
+use crate::fault::{Fault, JSON, ServedAnswer, send_or_fail, serve};
 use crate::port::Port;
 use crate::signing_key::{Algorithm, SigningKey};
-
-const JSON: &str = "application/json";
 
 /// An OpenID provider that does what a test tells it, while it runs.
 ///
@@ -50,7 +47,9 @@ impl IdentityProvider {
     pub fn start_again(&mut self) {
         if self.server.is_none() {
             let listener = self.port.listen().expect("the port is ours");
-            self.server = Some(tokio::spawn(serve(listener, self.shared.clone())));
+            let shared = self.shared.clone();
+            let answer_one = move |stream| answer_one(stream, shared.clone());
+            self.server = Some(tokio::spawn(serve(listener, answer_one)));
         }
     }
 
@@ -284,31 +283,6 @@ impl Document {
     }
 }
 
-/// How an [`IdentityProvider`] fails to serve a document.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// Status 200 with these bytes.
-    Body(Vec<u8>),
-    /// The right answer, but so much later.
-    Delay(Duration),
-    /// Announces the whole answer, sends half of it and closes.
-    HalfAnswer,
-    /// Announces the whole answer, sends half of it and then nothing until the fault is taken away.
-    HalfThenHang,
-    /// No answer at all until the fault is taken away.
-    Hang,
-    /// The right document, blown up to this many bytes; still JSON.
-    Oversize(usize),
-    /// The right answer, but with this status.
-    RightBody(u16),
-    /// Status 302 to this location.
-    Redirect(String),
-    /// The connection is reset (RST) instead of an answer.
-    Reset,
-    /// This status, with a body that says so.
-    Status(u16),
-}
-
 /// A request that reached an [`IdentityProvider`].
 #[derive(Clone, Debug)]
 pub struct ProviderRequest {
@@ -389,7 +363,7 @@ impl State {
         self.keys.last().expect("the provider has a key").clone()
     }
 
-    fn answer(&mut self, document: Document, address: SocketAddr) -> Answer {
+    fn answer(&mut self, document: Document, address: SocketAddr) -> ServedAnswer {
         let mut content = match document {
             Document::Discovery => json!({
                 "issuer": self.issuer,
@@ -410,7 +384,7 @@ impl State {
         for edit in &self.control(document).edits {
             edit(&mut content);
         }
-        let mut answer = Answer::new(200, JSON, content.to_string().into_bytes());
+        let mut answer = ServedAnswer::new(200, JSON, content.to_string().into_bytes());
         answer.headers = match &self.control(document).content_type {
             Some(value) => vec![("content-type", value.clone())],
             None => Vec::new(),
@@ -423,14 +397,14 @@ impl State {
         answer
     }
 
-    fn token_answer(&self) -> Answer {
+    fn token_answer(&self) -> ServedAnswer {
         match (&self.offered_audience, self.keys.last()) {
             (Some(audience), Some(key)) => {
                 let mut claims = claims(&self.issuer, audience);
                 claims["exp"] = json!(now() + 3600);
-                Answer::new(200, "text/plain", key.token(&claims).into_bytes())
+                ServedAnswer::new(200, "text/plain", key.token(&claims).into_bytes())
             }
-            _ => Answer::status(404),
+            _ => ServedAnswer::status(404),
         }
     }
 }
@@ -489,80 +463,27 @@ impl Drop for InFlight {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    // Dropped, and with it all connections, when this task is aborted.
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Ok((stream, _)) = listener.accept() => {
-                let shared = shared.clone();
-                connections.spawn(async move {
-                    // The other side may hang up whenever it likes.
-                    let _hung_up = answer_one(stream, &shared).await;
-                });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn answer_one(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
-    let Some(request) = read_request(&mut stream, shared).await? else {
+async fn answer_one(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    let Some(request) = read_request(&mut stream, &shared).await? else {
         return Ok(());
     };
     let document = request.document;
     let path = request.path.clone();
     shared.state().requests.push(request);
-    let _in_flight = document.map(|document| InFlight::new(shared, document));
+    let _in_flight = document.map(|document| InFlight::new(&shared, document));
     shared.touch();
 
     let Some(document) = document else {
         let answer = match path.as_str() {
             "/token" => shared.state().token_answer(),
-            _ => Answer::status(404),
+            _ => ServedAnswer::status(404),
         };
         return answer.send(stream).await;
     };
     let address = stream.local_addr()?;
-    let mut changes = shared.changes.subscribe();
-    loop {
-        let fault = shared.state().control(document).fault.clone();
-        let right = || shared.state().answer(document, address);
-        let answer = match fault {
-            None => right(),
-            Some(Fault::Body(body)) => Answer::new(200, JSON, body),
-            Some(Fault::Delay(duration)) => tokio::select! {
-                () = sleep(duration) => right(),
-                () = hung_up(&mut stream) => return Ok(()),
-            },
-            Some(Fault::HalfAnswer) => return right().write_half(&mut stream).await,
-            Some(Fault::HalfThenHang) => {
-                right().write_half(&mut stream).await?;
-                tokio::select! {
-                    _ = changes.changed() => {}
-                    () = hung_up(&mut stream) => {}
-                }
-                return Ok(());
-            }
-            Some(Fault::Hang) => tokio::select! {
-                _ = changes.changed() => continue,
-                () = hung_up(&mut stream) => return Ok(()),
-            },
-            Some(Fault::Oversize(bytes)) => right().padded(bytes),
-            Some(Fault::RightBody(status)) => Answer { status, ..right() },
-            Some(Fault::Redirect(location)) => {
-                let mut answer = Answer::status(302);
-                answer.headers.push(("location", location));
-                answer
-            }
-            Some(Fault::Reset) => {
-                // Closing with linger 0 discards the connection by RST.
-                return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            }
-            Some(Fault::Status(status)) => Answer::status(status),
-        };
-        return answer.send(stream).await;
-    }
+    let fault = || shared.state().control(document).fault.clone();
+    let right = || shared.state().answer(document, address);
+    send_or_fail(stream, shared.changes.subscribe(), fault, right).await
 }
 
 /// Reads one request without a body; `None` when the connection was closed before its end.
@@ -594,61 +515,10 @@ async fn read_request(
     }))
 }
 
-/// Returns when the other side closes: a request that was given up is no longer in flight.
-async fn hung_up(stream: &mut TcpStream) {
-    let mut rest = [0; 64];
-    while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        Self { status, headers: vec![("content-type", content_type.to_owned())], body }
-    }
-
-    fn status(status: u16) -> Self {
-        Self::new(status, "text/plain", format!("status {status}\n").into_bytes())
-    }
-
-    /// White space before the end keeps JSON what it is.
-    fn padded(mut self, bytes: usize) -> Self {
-        if let Some(end) = self.body.pop() {
-            self.body.resize(bytes.saturating_sub(1), b' ');
-            self.body.push(end);
-        }
-        self
-    }
-
-    async fn send(self, mut stream: TcpStream) -> io::Result<()> {
-        stream.write_all(self.head().as_bytes()).await?;
-        stream.write_all(&self.body).await?;
-        stream.shutdown().await
-    }
-
-    async fn write_half(self, stream: &mut TcpStream) -> io::Result<()> {
-        stream.write_all(self.head().as_bytes()).await?;
-        stream.write_all(&self.body[..self.body.len() / 2]).await
-    }
-
-    fn head(&self) -> String {
-        let mut head = format!("HTTP/1.1 {} Status\r\n", self.status);
-        for (name, value) in &self.headers {
-            let _infallible = write!(head, "{name}: {value}\r\n");
-        }
-        let _infallible =
-            write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len());
-        head
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use reqwest::Client;
+    use tokio::task::JoinSet;
 
     use super::*;
 

@@ -213,7 +213,8 @@ impl One {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity_provider::{Document, Fault, IdentityProvider};
+    use crate::fault::Fault;
+    use crate::identity_provider::{Document, IdentityProvider};
 
     fn plan(provider: &IdentityProvider, rate: u32) -> LoadPlan {
         LoadPlan {

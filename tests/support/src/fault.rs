@@ -1,0 +1,155 @@
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+pub(crate) const JSON: &str = "application/json";
+
+/// How a server fails to answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Status 200 with these bytes.
+    Body(Vec<u8>),
+    /// The right answer, but so much later.
+    Delay(Duration),
+    /// Announces the whole answer, sends half of it and closes.
+    HalfAnswer,
+    /// Announces the whole answer, sends half of it and then nothing until the fault is taken away.
+    HalfThenHang,
+    /// No answer at all until the fault is taken away.
+    Hang,
+    /// The right answer, blown up to this many bytes; still JSON.
+    Oversize(usize),
+    /// The right answer, but with this status.
+    RightBody(u16),
+    /// Status 302 to this location.
+    Redirect(String),
+    /// The connection is reset (RST) instead of an answer.
+    Reset,
+    /// This status, with a body that says so.
+    Status(u16),
+}
+
+/// Answers one request on each connection.
+pub(crate) async fn serve<F>(listener: TcpListener, answer_one: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    // Dropped, and with it all connections, when this task is aborted.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                // The other side may hang up whenever it likes: the result does not matter.
+                connections.spawn(answer_one(stream));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Answers a request rightly, or as the fault says that there is just now; looks for it again when
+/// something changes.
+pub(crate) async fn send_or_fail(
+    mut stream: TcpStream,
+    mut changes: watch::Receiver<()>,
+    fault: impl Fn() -> Option<Fault>,
+    right: impl Fn() -> ServedAnswer,
+) -> io::Result<()> {
+    loop {
+        let answer = match fault() {
+            None => right(),
+            Some(Fault::Body(body)) => ServedAnswer::new(200, JSON, body),
+            Some(Fault::Delay(duration)) => tokio::select! {
+                () = sleep(duration) => right(),
+                () = hung_up(&mut stream) => return Ok(()),
+            },
+            Some(Fault::HalfAnswer) => return right().write_half(&mut stream).await,
+            Some(Fault::HalfThenHang) => {
+                right().write_half(&mut stream).await?;
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = hung_up(&mut stream) => {}
+                }
+                return Ok(());
+            }
+            Some(Fault::Hang) => tokio::select! {
+                _ = changes.changed() => continue,
+                () = hung_up(&mut stream) => return Ok(()),
+            },
+            Some(Fault::Oversize(bytes)) => right().padded(bytes),
+            Some(Fault::RightBody(status)) => ServedAnswer { status, ..right() },
+            Some(Fault::Redirect(location)) => {
+                let mut answer = ServedAnswer::status(302);
+                answer.headers.push(("location", location));
+                answer
+            }
+            Some(Fault::Reset) => {
+                // Closing with linger 0 discards the connection by RST.
+                return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Some(Fault::Status(status)) => ServedAnswer::status(status),
+        };
+        return answer.send(stream).await;
+    }
+}
+
+/// What a server says to a request, and closes the connection then.
+#[derive(Clone)]
+pub(crate) struct ServedAnswer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl ServedAnswer {
+    pub(crate) fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body }
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self::new(status, "text/plain", format!("status {status}\n").into_bytes())
+    }
+
+    /// White space before the end keeps JSON what it is.
+    fn padded(mut self, bytes: usize) -> Self {
+        if let Some(end) = self.body.pop() {
+            self.body.resize(bytes.saturating_sub(1), b' ');
+            self.body.push(end);
+        }
+        self
+    }
+
+    pub(crate) async fn send(self, mut stream: TcpStream) -> io::Result<()> {
+        stream.write_all(self.head().as_bytes()).await?;
+        stream.write_all(&self.body).await?;
+        stream.shutdown().await
+    }
+
+    async fn write_half(self, stream: &mut TcpStream) -> io::Result<()> {
+        stream.write_all(self.head().as_bytes()).await?;
+        stream.write_all(&self.body[..self.body.len() / 2]).await
+    }
+
+    fn head(&self) -> String {
+        let mut head = format!("HTTP/1.1 {} Status\r\n", self.status);
+        for (name, value) in &self.headers {
+            let _infallible = write!(head, "{name}: {value}\r\n");
+        }
+        let _infallible =
+            write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len());
+        head
+    }
+}
+
+/// Returns when the other side closes: a request that was given up is no longer in flight.
+async fn hung_up(stream: &mut TcpStream) {
+    let mut rest = [0; 64];
+    while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}
+}
