@@ -10,22 +10,15 @@
 
 use std::fs;
 
-use testbed::{Bootstrap, Envoy, module_path, repository_root, yaml};
+use testbed::{Bootstrap, Envoy, code_blocks, module_path, repository_root, yaml};
 
 fn readme() -> String {
     fs::read_to_string(repository_root().join("README.md")).unwrap()
 }
 
-/// The code blocks of this language.
-fn blocks(readme: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let blocks = readme.split(&fence).skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
 /// Lets Envoy judge the first two YAML blocks of a text: the plugin's part and the clusters.
 async fn validate(text: &str) {
-    let blocks = blocks(text, "yaml");
+    let blocks = code_blocks(text, "yaml");
     let [plugin, cluster] = blocks.as_slice() else { panic!("two blocks, not {}", blocks.len()) };
     let envoy = Envoy::builder().edit(|bootstrap: &mut Bootstrap| {
         bootstrap.set_module(&module_path());
@@ -53,7 +46,7 @@ async fn each_template_has_a_page_whose_yaml_is_accepted() {
         let named = page.contains(&format!("\n  template: {template}\n"));
         assert!(named || template == "generic", "{template}");
         // Each host that the plugin may call has a cluster whose certificate is checked for it.
-        let blocks = blocks(&page, "yaml");
+        let blocks = code_blocks(&page, "yaml");
         let hosts = yaml(&blocks[0])["providers"][0]["clusters"].as_object().unwrap().clone();
         let clusters = yaml(&blocks[1]);
         for (host, name) in hosts {
@@ -72,7 +65,7 @@ async fn each_template_has_a_page_whose_yaml_is_accepted() {
 #[test]
 fn the_commands_are_targets_of_the_makefile() {
     let makefile = fs::read_to_string(repository_root().join("Makefile")).unwrap();
-    let blocks = blocks(&readme(), "sh");
+    let blocks = code_blocks(&readme(), "sh");
     let commands = blocks.iter().flat_map(|block| block.lines());
     let targets: Vec<&str> =
         commands.filter_map(|line| line.strip_prefix("make ")?.split_whitespace().next()).collect();
