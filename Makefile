@@ -12,6 +12,7 @@ module := dist/mcp-federated-auth.wasm
 envoy := .venv/bin/envoy
 scim_server := .venv/bin/scim2-server
 demo := $(target_dir)/debug/demo
+schema := docs/configuration.schema.json
 say := @printf '\n==> %s\n'
 
 .PHONY: help
@@ -43,6 +44,11 @@ build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 test: build $(envoy) $(scim_server) ## Run all tests, those in real Envoy too
 	$(say) 'Building and running the tests (several minutes the first time)'
 	cargo test --locked --workspace --no-fail-fast
+
+.PHONY: schema
+schema: toolchain ## Generate docs/configuration.schema.json, for editors, from the code
+	cargo run --quiet --locked --example config_schema > $(schema).new
+	mv $(schema).new $(schema)
 
 .PHONY: lint
 lint: toolchain ## Check format, lints and documentation

@@ -26,4 +26,6 @@ mod request;
 mod time;
 mod token;
 
+#[cfg(not(target_family = "wasm"))]
+pub use config::config_schema;
 pub use config::{Config, ConfigError, Fault};

@@ -7,6 +7,8 @@ mod field;
 mod providers;
 mod raw;
 mod resource;
+#[cfg(not(target_family = "wasm"))]
+mod schema;
 mod scim;
 mod templates;
 mod units;
@@ -17,6 +19,8 @@ use std::fmt;
 
 pub(crate) use providers::{Provider, Providers};
 pub(crate) use resource::Resource;
+#[cfg(not(target_family = "wasm"))]
+pub use schema::config_schema;
 
 use crate::access::{AccessPolicy, CanonicalPath};
 use crate::answer::ErrorStyle;

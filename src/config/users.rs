@@ -11,7 +11,7 @@ use super::{Environment, Faults, Providers, scim};
 use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
 
 /// Each worker thread holds a copy of all records.
-const MOST_RECORDS: usize = 10_000;
+pub(super) const MOST_RECORDS: usize = 10_000;
 
 /// The directory. Without `users` every user passes as the claim has it.
 pub(super) fn directory(

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::lookups::UserAnswer;
 use super::*;
 use crate::callout::{CalloutAnswer, CalloutRequest, Clusters};
-use crate::identity::{Standing, User};
+use crate::identity::{Directory, Finding, Standing, User};
 use crate::time::UnixTime;
 
 const NOW: u64 = 1_800_000_000;
@@ -435,6 +435,26 @@ fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
     for _ in 0..10 {
         worker.look_up("user_name", "ada", vec![list(&[])]);
         assert_eq!(worker.lookups.remembered_bytes(), once);
+    }
+}
+
+#[test]
+fn only_a_user_whom_nobody_knows_is_tolerated() {
+    let claims = Map::new();
+    let wanted = Wanted { field: "user_name", value: "ada", is_service: false, claims: &claims };
+    let directory = Directory::of_nobody().with_scim(Some(directory()));
+    for (answer, is_tolerated) in
+        [(list(&[]), true), (list(&[ada(), ada()]), false), (answer(500, &Value::Null), false)]
+    {
+        let mut lookups = directory.lookups().unwrap();
+        let Finding::Await(query) = directory.find(wanted, Some(&lookups), now()) else {
+            panic!("nobody was asked")
+        };
+        lookups.want(query);
+        let (id, _) = lookups.next_call().unwrap();
+        lookups.answered(id, Ok(Some(answer)), now());
+        let finding = directory.find(wanted, Some(&lookups), now());
+        assert_eq!(matches!(finding, Finding::Tolerated), is_tolerated, "{finding:?}");
     }
 }
 

@@ -1,0 +1,764 @@
+//! The schema in the repository is the one that is generated, and says what the plugin does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use testbed::{Bootstrap, SigningKey, code_blocks, repository_root, yaml};
+
+use super::*;
+use crate::Config;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(config_schema);
+
+static VALIDATOR: LazyLock<Validator> =
+    LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
+
+/// A configuration in which every field is given somewhere.
+static FULL: LazyLock<Value> = LazyLock::new(|| {
+    let key = SigningKey::generate(testbed::Algorithm::Es256, "a");
+    let keys = json!({
+        "max_age": "10m", "refresh_ahead": "30s", "refresh_cooldown": "30s", "timeout": "5s",
+        "max_stale": "24h", "max_body": "256KiB",
+    });
+    json!({
+        "resource": {
+            "url": "https://mcp.example.com/mcp",
+            "name": "Incident tools",
+            "documentation": "https://mcp.example.com/docs",
+            "scopes_supported": ["mcp.tools"],
+        },
+        "providers": [
+            {
+                "name": "one",
+                "template": "generic",
+                "issuer": "https://one.example.com",
+                "additional_issuers": ["https://also.example.com"],
+                "client_ids": ["mcp"],
+                "metadata_url": "https://one.example.com/metadata",
+                "cluster": "one",
+                "algorithms": ["RS256"],
+                "clock_skew": "300s",
+                "max_token_age": "24h",
+                "required_claims": {"tid": "a", "amr": ["mfa", 1, true]},
+                "token_types": ["at+jwt"],
+                "keys": keys,
+                "user_claim": "email",
+                "user_field": "email",
+                "scope_claim": ["scopes", "here"],
+                "roles_claim": "roles",
+                "groups_claim": "groups",
+                "jti": "ignore",
+                "client_type": "auto",
+                "auth_scopes": ["mcp.tools"],
+                "restrict_to_policies": false,
+                "active": true,
+            },
+            {
+                "name": "two",
+                "issuer": "https://two.example.com",
+                "client_ids": ["mcp"],
+                "jwks_url": "https://two.example.com/keys",
+                "clusters": {"two.example.com": "two", "login.microsoftonline.com": "two"},
+            },
+            {
+                "name": "three",
+                "issuer": "three",
+                "client_ids": ["mcp"],
+                "jwks": {"keys": [key.public_jwk()]},
+            },
+            {
+                "name": "four",
+                "issuer": "four",
+                "client_ids": ["mcp"],
+                "certificates": [key.certificate_pem()],
+            },
+            {
+                "name": "entra",
+                "template": "entra_id",
+                "tenant": "8d5c1f2e-0000-4000-8000-000000000000",
+                "client_ids": ["mcp"],
+                "cluster": "entra",
+            },
+            {
+                "name": "okta",
+                "template": "okta",
+                "domain": "example.okta.com",
+                "authorization_server": "default",
+                "client_ids": ["mcp"],
+                "cluster": "okta",
+            },
+            {
+                "name": "auth0",
+                "template": "auth0",
+                "domain": "example.auth0.com",
+                "client_ids": ["mcp"],
+                "cluster": "auth0",
+            },
+            {"name": "google", "template": "google", "client_ids": ["mcp"], "cluster": "google"},
+            {
+                "name": "adfs",
+                "template": "adfs",
+                "host": "adfs.example.com",
+                "client_ids": ["mcp"],
+                "cluster": "adfs",
+            },
+            {
+                "name": "keycloak",
+                "template": "keycloak",
+                "host": "keycloak.example.com:8443",
+                "realm": "incidents",
+                "client_ids": ["mcp"],
+                "cluster": "keycloak",
+            },
+        ],
+        "users": {
+            "unknown": "provision",
+            "scim": {
+                "url": "https://directory.example.com/scim/v2",
+                "cluster": "directory",
+                "bearer_token_env": "SCIM_TOKEN",
+                "cache_ttl": "5m",
+                "timeout": "5s",
+                "max_body": "256KiB",
+            },
+            "provision": {
+                "roles": ["snc_external"],
+                "fields": {"user_name": "preferred_username", "email": ["contact", "email"]},
+            },
+            "records": [{
+                "user_name": "ada",
+                "email": "ada@example.com",
+                "roles": ["itil"],
+                "groups": ["ops"],
+                "active": true,
+                "locked": false,
+                "web_service_access_only": false,
+            }],
+        },
+        "access": {
+            "default": "deny",
+            "rules": [{
+                "name": "tools",
+                "match": {
+                    "paths": ["/mcp"],
+                    "path_prefixes": ["/files"],
+                    "methods": ["POST"],
+                    "mcp_methods": [],
+                    "mcp_names": [],
+                },
+                "require": {
+                    "scopes": ["mcp.tools"],
+                    "any_scope": ["mcp.tools"],
+                    "roles": ["itil"],
+                    "groups": ["ops"],
+                    "providers": ["one"],
+                    "client_types": ["user"],
+                    "claims": {"tid": "a", "amr": ["mfa", 1, true]},
+                },
+            }],
+            "scope_hierarchy": {"mcp.admin": ["mcp.tools"]},
+        },
+        "identity": {
+            "header_prefix": "x-mcp-",
+            "claims_to_headers": [{"claim": ["address", "country"], "header": "X-Country"}],
+            "forward_token": false,
+        },
+        "exempt": [{"path": "/healthz"}],
+        "allowed_origins": ["https://app.example.com"],
+        "keys": keys,
+        "max_token_size": "8KiB",
+        "replay_store": "local",
+        "errors": {"format": "oauth", "details": "reason"},
+        "mode": "enforce",
+    })
+});
+
+/// The same in parts, which take less time: all fields with one provider, and each other provider
+/// in a small configuration.
+static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let providers = FULL["providers"].as_array().unwrap();
+    let with = |document: &Value, provider| {
+        changed(document, "/providers", Some(&json!([provider]))).unwrap()
+    };
+    let others = providers[1..].iter().map(|provider| with(&small(), provider));
+    [with(&FULL, &providers[0])].into_iter().chain(others).collect()
+});
+
+/// Texts to put in the place of others.
+static TEXTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let texts = [
+        "",
+        " ",
+        "a",
+        "A",
+        "é",
+        "a b",
+        "a.b",
+        "a_b",
+        "a:b",
+        "a/b",
+        "[~!$]",
+        "\"",
+        "\\",
+        "\n",
+        "a\n",
+        "*",
+        "0s",
+        "00s",
+        "1ms",
+        "1s",
+        "61m",
+        "9000h",
+        "1.5s",
+        "5 m",
+        "5",
+        "0B",
+        "07B",
+        "8KiB",
+        "16MiB",
+        "8KB",
+        "https://a.example",
+        "HTTPS://a.example/",
+        "http://localhost:1/x?y=[1]",
+        "http://[::1]/",
+        "http://a.example/",
+        "https://a.example/#x",
+        "HtTp://127.0.0.1/",
+        "ftp://a.example",
+        "https://user@a.example/",
+        "file://",
+        "://a",
+        "a://b://c",
+        "a://b c",
+        "a://[::1]:80",
+        "moz-extension://a-b",
+        "https://é.example",
+        "https://A.example",
+        "/",
+        "/a/",
+        "/a%20b",
+        "/é",
+        "/a.b/~c",
+        "/a;b",
+        "/a\\b",
+        "/a?b",
+        "/a#b",
+        "/a*",
+        "//",
+        "/..",
+        "/a%2Fb",
+        "a.example",
+        "a.example:80",
+        "a.example:0",
+        "A.EXAMPLE",
+        "contoso.onmicrosoft.com",
+        "common",
+        "8D5C1F2E-0000-4000-8000-000000000000",
+        "RS256",
+        "EdDSA",
+        "HS256",
+        "none",
+        "at+jwt",
+        "dpop+jwt",
+        "local",
+        "auto",
+        "user",
+        "service",
+        "ignore",
+        "require",
+        "single_use",
+        "allow",
+        "deny",
+        "reject",
+        "provision",
+        "generic",
+        "google",
+        "okta",
+        "enforce",
+        "report",
+        "oauth",
+        "json_rpc",
+        "servicenow",
+        "full",
+        "reason",
+        "POST",
+        "post",
+        "offline_access",
+        "useraccount",
+        "user_name",
+        "one",
+        "two",
+        "x-mcp-user",
+        "X-Two",
+        "x_two",
+        "mcp.tools",
+    ];
+    texts.map(Value::from).into()
+});
+
+/// Values to put anywhere.
+static OTHERS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    vec![
+        json!(""),
+        json!("a"),
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(1e30),
+        json!([]),
+        json!([[]]),
+        json!([1]),
+        json!([null]),
+        json!([true, "a"]),
+        json!([{}]),
+        json!(["a", "b"]),
+        json!(["a", "a"]),
+        json!({}),
+        json!({"a": null}),
+        json!({"a": 1}),
+        json!({"a": "b"}),
+        json!({"a": ""}),
+        json!({"a": []}),
+        json!({"a": ["b", 1]}),
+        json!({"a": [""]}),
+        json!({"a": [{}]}),
+        json!({"a": {}}),
+        json!({"a b": ["c"]}),
+        json!({"": "a"}),
+    ]
+});
+
+#[test]
+fn the_file_in_the_repository_is_what_is_generated() {
+    let file = fs::read_to_string(repository_root().join("docs/configuration.schema.json"));
+    let is_current = file.is_ok_and(|file| file == format!("{:#}\n", *SCHEMA));
+    assert!(is_current, "docs/configuration.schema.json is not current: run `make schema`");
+}
+
+#[test]
+fn the_schema_is_one() {
+    jsonschema::meta::validate(&SCHEMA).unwrap();
+}
+
+#[test]
+fn every_configuration_of_the_repository_fits() {
+    let mut whole = vec![Bootstrap::example().plugin_configuration().clone(), FULL.clone()];
+    let mut parts = Vec::new();
+    for page in pages() {
+        for block in code_blocks(&page, "yaml") {
+            let document = yaml(&block);
+            if document.get("resource").is_some() {
+                whole.push(document);
+            } else if document.is_object() {
+                parts.push(document);
+            }
+        }
+    }
+    assert!(whole.len() >= 10 && parts.len() >= 2, "{} and {}", whole.len(), parts.len());
+    for document in whole.into_iter().chain(parts.iter().map(completed)) {
+        assert_eq!(faults(&document), "", "{document:#}");
+        assert_eq!(schema_faults(&document), "", "{document:#}");
+    }
+}
+
+/// The README and all that lies under docs/.
+fn pages() -> Vec<String> {
+    let root = repository_root();
+    let mut pages = vec![fs::read_to_string(root.join("README.md")).unwrap()];
+    add_pages(&root.join("docs"), &mut pages);
+    pages
+}
+
+fn add_pages(folder: &Path, pages: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_pages(&path, pages);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// The smallest configuration with this part of another one.
+fn completed(part: &Value) -> Value {
+    let mut document = small();
+    for (name, value) in part.as_object().unwrap() {
+        if name == "providers" {
+            let given = value[0].as_object().unwrap().clone();
+            document["providers"][0].as_object_mut().unwrap().extend(given);
+        } else {
+            document[name] = value.clone();
+        }
+    }
+    document
+}
+
+fn small() -> Value {
+    json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "providers": [{
+            "name": "id",
+            "issuer": "https://id.example.com",
+            "client_ids": ["mcp"],
+            "jwks_url": "https://id.example.com/keys",
+            "cluster": "id",
+        }],
+    })
+}
+
+#[test]
+fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
+    let unknown = [
+        "",
+        "/resource",
+        "/providers/0",
+        "/providers/0/keys",
+        "/users",
+        "/users/scim",
+        "/users/provision",
+        "/access",
+        "/access/rules/0",
+        "/access/rules/0/match",
+        "/access/rules/0/require",
+        "/identity",
+        "/identity/claims_to_headers/0",
+        "/exempt/0",
+        "/keys",
+        "/errors",
+    ];
+    let missing = [
+        "/resource",
+        "/resource/url",
+        "/providers",
+        "/providers/0/name",
+        "/providers/0/client_ids",
+        "/providers/0/issuer",
+        "/providers/0/metadata_url",
+        "/providers/0/cluster",
+        "/providers/1/clusters",
+        "/providers/4/tenant",
+        "/providers/5/domain",
+        "/providers/6/domain",
+        "/providers/8/host",
+        "/providers/9/host",
+        "/providers/9/realm",
+        "/users/records/0/user_name",
+        "/users/scim/url",
+        "/users/scim/cluster",
+        "/identity/claims_to_headers/0/claim",
+        "/identity/claims_to_headers/0/header",
+        "/exempt/0/path",
+    ];
+    let wrong = [
+        ("/resource", json!("https://mcp.example.com/mcp")),
+        ("/resource/url", json!("mcp.example.com/mcp")),
+        ("/resource/scopes_supported", json!("mcp.tools")),
+        ("/resource/scopes_supported/0", json!("two words")),
+        ("/resource/scopes_supported/0", json!("offline_access")),
+        ("/providers", json!([])),
+        ("/providers", json!({})),
+        ("/providers/0", json!("one")),
+        ("/providers/0/name", json!("One!")),
+        ("/providers/0/template", json!("entra")),
+        ("/providers/0/tenant", json!("contoso.onmicrosoft.com")),
+        ("/providers/0/client_ids", json!([])),
+        ("/providers/0/client_ids", json!("mcp")),
+        ("/providers/0/client_ids/0", json!("")),
+        ("/providers/0/jwks_url", json!("https://one.example.com/keys")),
+        ("/providers/0/clusters", json!({"one.example.com": "one"})),
+        ("/providers/0/cluster", json!("")),
+        ("/providers/0/algorithms", json!([])),
+        ("/providers/0/algorithms/0", json!("HS256")),
+        ("/providers/0/clock_skew", json!(300)),
+        ("/providers/0/clock_skew", json!("300")),
+        ("/providers/0/clock_skew", json!("five minutes")),
+        ("/providers/0/required_claims/tid", json!([])),
+        ("/providers/0/required_claims/tid", json!({"a": "b"})),
+        ("/providers/0/token_types", json!([])),
+        ("/providers/0/keys/max_body", json!("8KB")),
+        ("/providers/0/user_claim", json!([])),
+        ("/providers/0/user_claim", json!("")),
+        ("/providers/0/user_claim", json!(1)),
+        ("/providers/0/user_field", json!("")),
+        ("/providers/0/jti", json!("once")),
+        ("/providers/0/client_type", json!("robot")),
+        ("/providers/0/active", json!("yes")),
+        ("/providers/2/jwks", json!([])),
+        ("/providers/2/jwks", json!({"keys": []})),
+        ("/providers/3/certificates", json!([])),
+        ("/providers/5/domain", json!("https://example.okta.com")),
+        ("/providers/7/domain", json!("accounts.google.com")),
+        ("/users/unknown", json!("ignore")),
+        ("/users/records", json!({})),
+        ("/users/records/0/email", json!(5)),
+        ("/users/records/0/email", json!("")),
+        ("/users/records/0/locked", json!("no")),
+        ("/users/scim/url", json!("https://directory.example.com/?x")),
+        ("/users/scim/cluster", json!("")),
+        ("/users/scim/timeout", json!(5)),
+        ("/users/provision/fields/email", json!([])),
+        ("/users/provision/roles", json!("snc_external")),
+        ("/access/default", json!("maybe")),
+        ("/access/rules/0/match/paths/0", json!("mcp")),
+        ("/access/rules/0/match/methods/0", json!("post")),
+        ("/access/rules/0/match/mcp_methods", json!(["tools/call"])),
+        ("/access/rules/0/match/mcp_names", json!(["update_*"])),
+        ("/access/rules/0/require/scopes/0", json!("\"")),
+        ("/access/rules/0/require/client_types/0", json!("auto")),
+        ("/access/rules/0/require/claims/tid", json!(null)),
+        ("/access/scope_hierarchy", json!({"two words": []})),
+        ("/access/scope_hierarchy/mcp.admin/0", json!("two words")),
+        ("/identity/header_prefix", json!("X-MCP-")),
+        ("/identity/claims_to_headers/0/header", json!("x_country")),
+        ("/exempt/0/path", json!("/health?full")),
+        ("/allowed_origins/0", json!("https://app.example.com/")),
+        ("/keys/timeout", json!("-1s")),
+        ("/max_token_size", json!(8192)),
+        ("/replay_store", json!("elsewhere")),
+        ("/errors/format", json!("xml")),
+        ("/errors/details", json!(true)),
+        ("/mode", json!("off")),
+    ];
+    let faulty = unknown
+        .map(|at| (format!("{at}/colour"), Some(json!("red"))))
+        .into_iter()
+        .chain(missing.map(|at| (at.to_owned(), None)))
+        .chain(wrong.map(|(at, value)| (at.to_owned(), Some(value))));
+    for (at, value) in faulty {
+        let document = changed(&FULL, &at, value.as_ref()).unwrap();
+        assert_ne!(faults(&document), "", "{at}: {value:?}");
+        assert_ne!(schema_faults(&document), "", "{at}: {value:?}");
+    }
+}
+
+#[test]
+fn what_is_never_accepted_is_not_offered() {
+    for path in NOT_YET {
+        let at = format!("/{}", path.replace('.', "/"));
+        for value in &*OTHERS {
+            let document = changed(&FULL, &at, Some(value)).unwrap();
+            assert_eq!(faults(&document), format!("{path}: not supported yet"));
+            assert_ne!(schema_faults(&document), "", "{path}");
+        }
+    }
+    for ((path, value), fault) in NOT_ACCEPTED
+        .into_iter()
+        .zip(["access.rules[0].require.client_types[0]: must be user or service"])
+    {
+        let document = changed(&FULL, &instance(path), Some(&json!(value))).unwrap();
+        assert_eq!(faults(&document), fault);
+        assert_ne!(schema_faults(&document), "", "{path}");
+    }
+}
+
+#[test]
+fn the_fields_that_are_offered_are_those_that_are_read() {
+    let lines = include_str!("../raw.rs").lines().map(str::trim);
+    let read = lines
+        .filter_map(|line| line.strip_prefix("pub(super) ")?.split_once(": Field<"))
+        .map(|(name, _)| if name == "condition" { "match" } else { name });
+    let not_yet = NOT_YET.map(|path| split(path).1);
+    let offered = fields();
+    let offered: BTreeSet<&str> =
+        offered.iter().map(|(path, _)| split(path).1).chain(not_yet).collect();
+    assert_eq!(offered, read.collect());
+    for (path, _) in fields() {
+        let document = changed(&FULL, &instance(&path), Some(&json!(null))).unwrap();
+        assert!(!faults(&document).contains("unknown field"), "{path}");
+    }
+}
+
+#[test]
+fn each_field_is_described() {
+    for (path, schema) in fields() {
+        let description = schema["description"].as_str().unwrap_or_default();
+        assert!(description.ends_with('.') && !description.contains('\n'), "{path}: {description}");
+    }
+}
+
+#[test]
+fn what_the_schema_says_beside_the_types_is_said_of_fields_that_are_there() {
+    let paths = REQUIRED
+        .into_iter()
+        .chain(constraints().into_iter().map(|(path, _)| path))
+        .chain(defaults().into_iter().map(|(path, _)| path))
+        .chain(NOT_ACCEPTED.map(|(path, _)| path));
+    for path in paths {
+        assert!(SCHEMA.pointer(&pointer(path)).is_some_and(Value::is_object), "{path}");
+    }
+}
+
+#[test]
+fn a_default_is_what_a_missing_field_means() {
+    for (path, default) in defaults() {
+        let at = instance(path);
+        let absent = changed(&FULL, &at, None).unwrap();
+        let given = changed(&absent, &at, Some(&default)).unwrap();
+        assert_eq!(schema_faults(&given), "", "{path}");
+        assert_eq!(validated(&given), validated(&absent), "{path}");
+    }
+}
+
+/// The words of the validated form, sorted, since sets have no order.
+fn validated(document: &Value) -> Vec<String> {
+    let config = Config::read(document.to_string().as_bytes(), &environment).unwrap();
+    let text = format!("{config:?}");
+    let mut words: Vec<String> = text.split([' ', ',', '{', '}']).map(str::to_owned).collect();
+    words.sort();
+    words
+}
+
+#[test]
+fn the_schema_refuses_nothing_that_the_plugin_accepts() {
+    let mut accepted = 0;
+    for whole in &*EXAMPLES {
+        for at in places(whole) {
+            let is_text = whole.pointer(&at).is_some_and(Value::is_string);
+            let texts = TEXTS.iter().filter(|_| is_text);
+            let values = OTHERS.iter().chain(texts).map(Some).chain([None]);
+            for document in values.filter_map(|value| changed(whole, &at, value)) {
+                if faults(&document).is_empty() {
+                    accepted += 1;
+                    assert_eq!(schema_faults(&document), "", "{at}: {:?}", document.pointer(&at));
+                }
+            }
+        }
+    }
+    assert!(accepted > 1000, "{accepted}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(2000)
+    })]
+
+    #[test]
+    fn the_schema_refuses_no_combination_that_the_plugin_accepts(
+        mut document in prop::sample::select(EXAMPLES.clone()),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), value()), 2..4),
+    ) {
+        for (at, value) in changes {
+            let places = places(&document);
+            let place: &String = at.get(&places);
+            document = changed(&document, place, value.as_ref()).unwrap_or(document);
+        }
+        if faults(&document).is_empty() {
+            prop_assert_eq!(schema_faults(&document), "");
+        }
+    }
+}
+
+fn value() -> impl Strategy<Value = Option<Value>> {
+    prop_oneof![
+        1 => Just(None),
+        2 => prop::sample::select(TEXTS.clone()).prop_map(Some),
+        1 => prop::sample::select(OTHERS.clone()).prop_map(Some),
+        1 => "\\PC{0,8}".prop_map(|text| Some(json!(text))),
+        1 => "/[!-~]{0,6}".prop_map(|text| Some(json!(text))),
+        1 => "[0-9]{1,5}(ms|s|m|h|B|KiB|MiB)".prop_map(|text| Some(json!(text))),
+        1 => "https?://[!-~]{1,8}".prop_map(|text| Some(json!(text))),
+        1 => "[!-~]{1,8}".prop_map(|text| Some(json!(text))),
+    ]
+}
+
+/// JSON pointers of everything in a document, the document itself and what could be added to it.
+fn places(document: &Value) -> Vec<String> {
+    let within = |(name, value): (String, &Value)| {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        places(value).into_iter().map(move |place| format!("/{name}{place}")).collect::<Vec<_>>()
+    };
+    let inner: Vec<String> = match document {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), value))
+            .chain([("added".to_owned(), &Value::Null)])
+            .flat_map(within)
+            .collect(),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (index.to_string(), value))
+            .flat_map(within)
+            .collect(),
+        _ => vec![],
+    };
+    [String::new()].into_iter().chain(inner).collect()
+}
+
+/// The document with this value at this place, or without one. None when there is no such place.
+fn changed(document: &Value, at: &str, value: Option<&Value>) -> Option<Value> {
+    let mut document = document.clone();
+    let Some((parent, name)) = at.rsplit_once('/') else { return value.cloned() };
+    let name = name.replace("~1", "/").replace("~0", "~");
+    match (document.pointer_mut(parent)?, value) {
+        (Value::Object(members), Some(value)) => {
+            members.insert(name, value.clone());
+        }
+        (Value::Object(members), None) => {
+            members.remove(&name);
+        }
+        (Value::Array(elements), value) => {
+            let index: usize = name.parse().ok()?;
+            elements.get(index)?;
+            match value {
+                Some(value) => elements[index] = value.clone(),
+                None => {
+                    elements.remove(index);
+                }
+            }
+        }
+        _ => return None,
+    }
+    Some(document)
+}
+
+/// The path of each field that the schema offers, and its schema.
+fn fields() -> Vec<(String, Value)> {
+    fn add(schema: &Value, path: &str, fields: &mut Vec<(String, Value)>) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            fields.push((path.clone(), field.clone()));
+            add(field, &path, fields);
+            add(&field["items"], &format!("{path}[]"), fields);
+        }
+    }
+    let mut fields = Vec::new();
+    add(&SCHEMA, "", &mut fields);
+    fields
+}
+
+/// The JSON pointer of a field where the full configuration has it.
+fn instance(path: &str) -> String {
+    let first = format!("/{}", path.replace("[]", ".0").replace('.', "/"));
+    let each_provider = (0..FULL["providers"].as_array().unwrap().len())
+        .map(|index| first.replacen("/providers/0", &format!("/providers/{index}"), 1));
+    let mut there = each_provider.filter(|at| FULL.pointer(at).is_some());
+    there.next().unwrap_or_else(|| panic!("the full configuration lacks {path}"))
+}
+
+/// Each variable holds a token.
+fn environment(_: &str) -> Option<String> {
+    Some("s3cret".to_owned())
+}
+
+fn faults(document: &Value) -> String {
+    match Config::read(document.to_string().as_bytes(), &environment) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn schema_faults(document: &Value) -> String {
+    let faults = VALIDATOR.iter_errors(document);
+    faults.map(|fault| format!("{}: {fault}\n", fault.instance_path())).collect()
+}
