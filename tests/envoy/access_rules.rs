@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::{Algorithm, RawAnswer, SigningKey, Stack, raw_exchange};
 
 use crate::support::{
-    add_providers, assert_none, assert_refusal, claims_of, faults_of_refusal, named,
+    add_providers, assert_none, assert_refusal, claims_of, close_at_once, faults_of_refusal, named,
     static_provider, with, without,
 };
 
@@ -229,6 +229,22 @@ async fn the_first_rule_that_matches_decides() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_rule_names_a_path_all_ways_to_write_one_are_the_same() {
+    let stack = start(json!({
+        "rules": [{"match": {"methods": ["DELETE"]}, "require": {"roles": ["admin"]}}, {}],
+    }))
+    .await;
+    let token = stack.token();
+    for path in ["/mcp", "/mcp;x", "/mcp%253b", "/MCP"] {
+        for (method, passes) in [("GET", 1), ("DELETE", 0)] {
+            let before = stack.server.count();
+            send_raw(&stack, &format!("{method} {path}"), &token).await;
+            assert_eq!(stack.server.count() - before, passes, "{method} {path}");
+        }
+    }
+}
+
 /// Every way to write a path that some server would take for one that a rule is about.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_way_to_write_a_path_slips_past_a_rule() {
@@ -268,6 +284,7 @@ async fn no_way_to_write_a_path_slips_past_a_rule() {
         let access = access.clone();
         let stack = Stack::builder()
             .configure(move |configuration| configuration["access"] = access)
+            .edit(close_at_once)
             .edit(move |bootstrap| {
                 if !normalises {
                     let manager = bootstrap.connection_manager();

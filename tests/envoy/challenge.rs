@@ -167,7 +167,7 @@ async fn nothing_that_the_client_chose_gets_into_it() {
         .start()
         .await;
     let key = stack.provider.key();
-    let claims = stack.claims();
+    let claims = with(&stack.claims(), "scope", "mcp.admin");
     for hostile in HOSTILE {
         let header = |name: &str| key.sign(&with(&key.header(), name, hostile), &claims);
         let claim = |name: &str| key.token(&with(&claims, name, hostile));

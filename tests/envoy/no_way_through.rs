@@ -1,0 +1,414 @@
+//! No way through: for each check a request that fails this one alone, where all checks are on at
+//! once, and the same request without the fault, which passes. The many forms that a fault can have
+//! stand in the files about them, those of templates with the templates.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use testbed::{
+    Algorithm, Answer, KeptConnection, SigningKey, Stack, StackBuilder, now, repository_root,
+};
+
+use crate::support::{
+    add_providers, assert_none, assert_refusal, claims_of, faults_of_refusal, issuer_of, named,
+    static_provider, with, without,
+};
+
+const APP: &str = "https://app.example.com";
+
+/// Everything of a request that some check looks at.
+#[derive(Clone)]
+struct Attempt {
+    path: &'static str,
+    origin: &'static str,
+    scheme: Option<&'static str>,
+    key: SigningKey,
+    header: Value,
+    claims: Value,
+}
+
+/// A way to spoil an [`Attempt`].
+type Fault = Box<dyn Fn(Attempt) -> Attempt>;
+
+/// A check: what is wrong, the reason for the refusal, an attempt that passes, and the fault.
+struct Case {
+    name: &'static str,
+    reason: &'static str,
+    good: Attempt,
+    fault: Fault,
+}
+
+impl Attempt {
+    /// One that passes as the user with this address of e-mail.
+    fn of(key: &SigningKey, provider: &str, user: &str) -> Self {
+        let mut claims = with(&claims_of(provider), "email", format!("{user}@example.com"));
+        claims["tenant"] = json!("t");
+        claims["amr"] = json!(["pwd", "mfa"]);
+        claims["scope"] = json!("read list wide");
+        Self {
+            path: "/mcp",
+            origin: APP,
+            scheme: Some("Bearer"),
+            key: key.clone(),
+            header: key.header(),
+            claims,
+        }
+    }
+
+    fn at(self, path: &'static str) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The same with this claim, or without it if it is null.
+    fn claim(self, name: &str, value: impl Into<Value>) -> Self {
+        Self { claims: changed(&self.claims, name, value.into()), ..self }
+    }
+
+    /// The same with this member of the token's header, or without it if it is null.
+    fn header(self, name: &str, value: impl Into<Value>) -> Self {
+        Self { header: changed(&self.header, name, value.into()), ..self }
+    }
+
+    fn token(&self) -> String {
+        self.key.sign(&self.header, &self.claims)
+    }
+
+    async fn send(&self, stack: &Stack) -> Answer {
+        let url = stack.envoy.url(self.path);
+        let mut request = Answer::mcp_call(stack.client(), &url).header("origin", self.origin);
+        if let Some(scheme) = self.scheme {
+            request = request.header("authorization", format!("{scheme} {}", self.token()));
+        }
+        stack.send(request).await
+    }
+}
+
+fn changed(object: &Value, name: &str, value: Value) -> Value {
+    if value.is_null() { without(object, name) } else { with(object, name, value) }
+}
+
+/// A claim of the token is another, or missing if it is null.
+fn claim(name: &'static str, value: impl Into<Value>) -> Fault {
+    let value = value.into();
+    Box::new(move |attempt| attempt.claim(name, value.clone()))
+}
+
+/// A member of the token's header is another, or missing if it is null.
+fn header(name: &'static str, value: impl Into<Value>) -> Fault {
+    let value = value.into();
+    Box::new(move |attempt| attempt.header(name, value.clone()))
+}
+
+fn path(path: &'static str) -> Fault {
+    Box::new(move |attempt| attempt.at(path))
+}
+
+/// The issuer is another that is trusted too.
+fn issuer(provider: &str) -> Fault {
+    claim("iss", issuer_of(provider))
+}
+
+/// The user is another.
+fn user(user: &str) -> Fault {
+    claim("email", format!("{user}@example.com"))
+}
+
+/// The keys of all attempts.
+struct Keys {
+    own: SigningKey,
+    rsa: SigningKey,
+    stranger: SigningKey,
+}
+
+impl Keys {
+    fn generate() -> Self {
+        Self {
+            own: SigningKey::generate(Algorithm::Es256, "own"),
+            rsa: SigningKey::generate(Algorithm::Rs256, "rsa"),
+            stranger: SigningKey::generate(Algorithm::Es256, "own"),
+        }
+    }
+
+    /// What the providers publish.
+    fn published(&self) -> Value {
+        let plain = |kid: &str| without(&self.own.with_kid(kid).public_jwk(), "use");
+        json!([
+            self.own.public_jwk(),
+            self.rsa.public_jwk(),
+            SigningKey::generate(Algorithm::Es384, "p384").public_jwk(),
+            with(&plain("for-encryption"), "use", "enc"),
+            with(&plain("for-signing-only"), "key_ops", json!(["sign"])),
+            with(&plain("for-es512"), "alg", "ES512"),
+        ])
+    }
+
+    /// A provider with all checks on, and these fields besides.
+    fn provider(&self, name: &str, fields: Value) -> Value {
+        let mut provider = json!({
+            "algorithms": ["ES256"],
+            "token_types": ["at+jwt"],
+            "clock_skew": "10s",
+            "max_token_age": "10m",
+            "required_claims": {"tenant": "t"},
+            "jti": "single_use",
+            "user_claim": "email",
+            "user_field": "email",
+            "jwks": {"keys": self.published()},
+        });
+        for (name, value) in fields.as_object().expect("they are an object") {
+            provider[name] = value.clone();
+        }
+        static_provider(name, &[], provider)
+    }
+
+    /// Three providers: `house`, whose tokens pass only where a rule names it and carry no scope
+    /// `wide`; `annex`, without these limits; and `dark`, whose keys cannot be had.
+    fn builder(&self) -> StackBuilder {
+        let house = json!({"auth_scopes": ["read", "list"], "restrict_to_policies": true});
+        let dark = json!({"jwks_url": "http://127.0.0.1:1/keys", "cluster": "dark"});
+        let providers = [
+            self.provider("house", house),
+            self.provider("annex", json!({})),
+            without(&self.provider("dark", dark), "jwks"),
+        ];
+        Stack::builder()
+            .configure(move |configuration| {
+                add_providers(configuration, providers);
+                configuration["users"] = users();
+                configuration["access"] = access();
+                configuration["allowed_origins"] = json!([APP]);
+            })
+            .cluster("dark", ([127, 0, 0, 1], 1).into())
+    }
+}
+
+fn users() -> Value {
+    let record = |name: &str, fields: Value| {
+        let mut record = json!({
+            "user_name": name, "email": format!("{name}@example.com"),
+            "roles": ["itil"], "groups": ["ops"],
+        });
+        for (name, value) in fields.as_object().expect("they are an object") {
+            record[name] = value.clone();
+        }
+        record
+    };
+    json!({"records": [
+        record("ada", json!({})),
+        record("inactive", json!({"active": false})),
+        record("locked", json!({"locked": true})),
+        record("robot", json!({"web_service_access_only": true})),
+        record("without-roles", json!({"roles": ["other"]})),
+        record("without-groups", json!({"groups": ["other"]})),
+    ]})
+}
+
+fn access() -> Value {
+    json!({"rules": [
+        {
+            "match": {"paths": ["/mcp"]},
+            "require": {
+                "scopes": ["read"], "any_scope": ["search", "list"], "roles": ["itil"],
+                "groups": ["ops"], "providers": ["house"], "client_types": ["user"],
+                "claims": {"amr": "mfa"},
+            },
+        },
+        {"match": {"paths": ["/batch"]}, "require": {"providers": ["house"]}},
+        {"match": {"paths": ["/open"]}},
+        {"match": {"path_prefixes": ["/files/secret"]}, "require": {"roles": ["admin"]}},
+        {"match": {"path_prefixes": ["/files"]}, "require": {"providers": ["house"]}},
+        {
+            "match": {"paths": ["/wide"]},
+            "require": {"providers": ["house", "annex"], "scopes": ["wide"]},
+        },
+    ]})
+}
+
+fn cases(keys: &Keys) -> Vec<Case> {
+    let ada = || Attempt::of(&keys.own, "house", "ada");
+    let annex = || Attempt::of(&keys.own, "annex", "ada");
+    let robot = || Attempt::of(&keys.own, "house", "robot");
+    let service = || robot().at("/batch").claim("idtyp", "app");
+    let file = || ada().at("/files/public");
+    let case = |name, reason, good: Attempt, fault: Fault| Case { name, reason, good, fault };
+    let of_ada = |name, reason, fault: Fault| case(name, reason, ada(), fault);
+    let (rsa, stranger) = (keys.rsa.clone(), keys.stranger.clone());
+    vec![
+        of_ada("no token", "missing_token", Box::new(|own| Attempt { scheme: None, ..own })),
+        of_ada(
+            "another scheme",
+            "malformed_authorization",
+            Box::new(|own| Attempt { scheme: Some("DPoP"), ..own }),
+        ),
+        of_ada(
+            "an origin that is not listed",
+            "origin_denied",
+            Box::new(|own| Attempt { origin: "https://evil.example", ..own }),
+        ),
+        of_ada(
+            "a header that is no object",
+            "malformed_token",
+            Box::new(|own| Attempt { header: json!([own.header]), ..own }),
+        ),
+        of_ada(
+            "a payload that is no object",
+            "malformed_token",
+            Box::new(|own| Attempt { claims: json!([own.claims]), ..own }),
+        ),
+        of_ada("too long", "malformed_token", claim("fill", "x".repeat(8 * 1024))),
+        of_ada("alg none", "unsupported_algorithm", header("alg", "none")),
+        of_ada("alg HS256", "unsupported_algorithm", header("alg", "HS256")),
+        of_ada(
+            "an algorithm that is not in the list",
+            "unsupported_algorithm",
+            Box::new(move |own| Attempt { key: rsa.clone(), header: rsa.header(), ..own }),
+        ),
+        of_ada("crit", "unsupported_critical_header", header("crit", json!(["x"]))),
+        of_ada("b64", "unsupported_critical_header", header("b64", false)),
+        of_ada("typ JWT, not listed", "wrong_token_type", header("typ", "JWT")),
+        of_ada("typ missing, not listed", "wrong_token_type", header("typ", Value::Null)),
+        of_ada("typ of an ID-JAG", "wrong_token_type", header("typ", "oauth-id-jag+jwt")),
+        of_ada("typ of a DPoP proof", "wrong_token_type", header("typ", "dpop+jwt")),
+        of_ada("typ of a logout token", "wrong_token_type", header("typ", "logout+jwt")),
+        of_ada("iss", "unknown_issuer", claim("iss", "https://else.example")),
+        of_ada("iss missing", "unknown_issuer", claim("iss", Value::Null)),
+        of_ada("aud", "audience_mismatch", claim("aud", "other")),
+        of_ada("aud missing", "audience_mismatch", claim("aud", Value::Null)),
+        of_ada(
+            "for Graph",
+            "graph_token",
+            Box::new(|own| {
+                own.header("nonce", "x").claim("aud", "00000003-0000-0000-c000-000000000000")
+            }),
+        ),
+        of_ada("exp past", "expired", claim("exp", now() - 60)),
+        of_ada("exp missing", "expired", claim("exp", Value::Null)),
+        of_ada("nbf in the future", "not_yet_valid", claim("nbf", now() + 3600)),
+        of_ada("iat in the future", "not_yet_valid", claim("iat", now() + 3600)),
+        of_ada("iat too old", "token_too_old", claim("iat", now() - 700)),
+        of_ada("iat missing", "token_too_old", claim("iat", Value::Null)),
+        of_ada("kid", "unknown_kid", header("kid", "other")),
+        of_ada("kty of the key", "key_mismatch", header("kid", "rsa")),
+        of_ada("crv of the key", "key_mismatch", header("kid", "p384")),
+        of_ada("use of the key", "key_mismatch", header("kid", "for-encryption")),
+        of_ada("key_ops of the key", "key_mismatch", header("kid", "for-signing-only")),
+        of_ada("alg of the key", "key_mismatch", header("kid", "for-es512")),
+        of_ada(
+            "signature",
+            "bad_signature",
+            Box::new(move |own| Attempt { key: stranger.clone(), ..own }),
+        ),
+        of_ada("keys that cannot be had", "keys_unavailable", issuer("dark")),
+        of_ada("required claim", "claim_mismatch", claim("tenant", "other")),
+        of_ada("required claim missing", "missing_claim", claim("tenant", Value::Null)),
+        of_ada("user claim missing", "missing_claim", claim("email", Value::Null)),
+        of_ada("bound to a key", "bound_token", claim("cnf", json!({"jkt": "x"}))),
+        of_ada("jti missing", "jti_missing", claim("jti", Value::Null)),
+        of_ada("a user without a record", "user_unknown", user("stranger")),
+        of_ada("an inactive user", "user_inactive", user("inactive")),
+        of_ada("a locked user", "user_inactive", user("locked")),
+        case("no service account", "user_not_service_account", service(), user("ada")),
+        of_ada("scopes of a rule", "insufficient_scope", claim("scope", "list")),
+        of_ada("any_scope of a rule", "insufficient_scope", claim("scope", "read")),
+        of_ada("roles of a rule", "access_denied", user("without-roles")),
+        of_ada("groups of a rule", "access_denied", user("without-groups")),
+        of_ada("providers of a rule", "access_denied", issuer("annex")),
+        case("client_types of a rule", "access_denied", robot(), claim("idtyp", "app")),
+        of_ada("claims of a rule", "access_denied", claim("amr", "pwd")),
+        of_ada("claims of a rule missing", "access_denied", claim("amr", Value::Null)),
+        of_ada("no rule", "access_denied", path("/none")),
+        case("a path with parameters", "access_denied", file(), path("/files/public;x")),
+        case(
+            "a path that is another in small letters",
+            "access_denied",
+            file(),
+            path("/files/Secret"),
+        ),
+        case(
+            "no rule that names the provider",
+            "access_denied",
+            annex().at("/open"),
+            issuer("house"),
+        ),
+        case("auth_scopes", "insufficient_scope", annex().at("/wide"), issuer("house")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_fails_one_check_alone_does_not_reach_the_server() {
+    let keys = Keys::generate();
+    let stack = keys.builder().start().await;
+    let mut faults = Vec::new();
+    for Case { name, reason, good, fault } in cases(&keys) {
+        let before = stack.server.count();
+        let answer = fault(good.clone()).send(&stack).await;
+        faults.extend(named(name, faults_of_refusal(&answer, reason)));
+        if stack.server.count() != before {
+            faults.push(format!("{name}: reached the MCP server"));
+        }
+        // The same without the fault: not even spent.
+        let answer = good.send(&stack).await;
+        if stack.server.count() != before + 1 {
+            faults.push(format!("{name}: does not pass without the fault: {answer:?}"));
+        }
+    }
+    assert_none(&faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_token_that_was_spent_does_not_reach_the_server() {
+    let keys = Keys::generate();
+    let stack = keys.builder().start().await;
+    let attempt = Attempt::of(&keys.own, "house", "ada");
+    assert_eq!(attempt.send(&stack).await.status, 200);
+    assert_refusal(&attempt.send(&stack).await, "jti_replayed");
+    assert_eq!(stack.server.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_server() {
+    /// So many tokens fit into one of the 256 parts of the store.
+    const MOST: usize = 512;
+    let keys = Keys::generate();
+    let stack = keys.builder().edit(|bootstrap| bootstrap.answer_directly("/open")).start().await;
+    let issuer = issuer_of("annex");
+    // The first byte of the digest picks the part.
+    let part = |id: &str| Sha256::digest(format!("{}:{issuer}{id}", issuer.len()))[0];
+    let ids = |own: u8| (0_u32..).map(|id| id.to_string()).filter(move |id| part(id) == own);
+    let attempt = |id: String| Attempt::of(&keys.own, "annex", "ada").at("/wide").claim("jti", id);
+    let mut ids_of_part = ids(0);
+    let mut connection = KeptConnection::open(stack.envoy.address()).await.unwrap();
+    for id in ids_of_part.by_ref().take(MOST) {
+        let answer = connection.get("/open", &attempt(id).token()).await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.body());
+    }
+    let one_more = attempt(ids_of_part.next().unwrap());
+    assert_refusal(&one_more.send(&stack).await, "replay_store_unavailable");
+    assert_eq!(stack.server.count(), 0);
+    attempt(ids(1).next().unwrap()).send(&stack).await;
+    assert_eq!(stack.server.count(), 1);
+}
+
+/// A check whose reason is new has to be among the above.
+#[test]
+fn every_reason_of_the_readme_is_among_them() {
+    let readme = fs::read_to_string(repository_root().join("README.md")).unwrap();
+    let (_, section) = readme.split_once("## What the client sees").expect("there it is");
+    let rows = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let documented: BTreeSet<String> = rows
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('|').nth(2))
+        .flat_map(|reasons| reasons.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect();
+    // These two have tests of their own.
+    let tested: BTreeSet<String> = cases(&Keys::generate())
+        .iter()
+        .map(|case| case.reason)
+        .chain(["jti_replayed", "replay_store_unavailable"])
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(tested, documented);
+}
