@@ -90,8 +90,12 @@ async fn each_line_of_a_rule_must_hold() {
             ],
         ),
         (
-            json!({"groups": ["ops"]}),
-            vec![(json!({"groups": ["x", "ops"]}), None), (json!({"groups": "op"}), DENIED)],
+            json!({"groups": ["ops", "dev"]}),
+            vec![
+                (json!({"groups": ["x", "ops"]}), None),
+                (json!({"groups": "dev"}), None),
+                (json!({"groups": "op"}), DENIED),
+            ],
         ),
         (
             json!({"client_types": ["service"]}),
@@ -147,7 +151,8 @@ async fn a_rule_may_ask_for_the_provider() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_named_with_the_smallest_set_that_is_enough() {
     let configure = |configuration: &mut Value| {
-        configuration["resource"]["scopes_supported"] = json!(["mcp.tools", "incident.read"]);
+        configuration["resource"]["scopes_supported"] =
+            json!(["mcp.tools", "incident.read", "openid"]);
         configuration["access"] = json!({
             "rules": [{
                 "name": "write",
@@ -161,7 +166,8 @@ async fn what_is_missing_is_named_with_the_smallest_set_that_is_enough() {
     };
     let stack = Stack::builder().configure(configure).start().await;
     for (own, asked, missing) in [
-        // What the server knows of the token's own scopes stays, what it does not know goes.
+        // What the server knows of the token's own scopes stays; what it does not know goes, and so
+        // does what is about the login.
         (
             "mcp.tools openid offline_access unheard.of",
             "incident.write audit.read mcp.tools",

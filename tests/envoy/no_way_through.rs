@@ -349,6 +349,7 @@ async fn a_request_that_fails_one_check_alone_does_not_reach_the_server() {
             faults.push(format!("{name}: reached the MCP server"));
         }
         // The same without the fault: not even spent.
+        let before = stack.server.count();
         let answer = good.send(&stack).await;
         if stack.server.count() != before + 1 {
             faults.push(format!("{name}: does not pass without the fault: {answer:?}"));
