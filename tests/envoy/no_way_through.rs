@@ -8,12 +8,13 @@ use std::fs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use testbed::{
-    Algorithm, Answer, KeptConnection, SigningKey, Stack, StackBuilder, now, repository_root,
+    Algorithm, Answer, KeptConnection, ScimDirectory, SigningKey, Stack, StackBuilder, now,
+    repository_root,
 };
 
 use crate::support::{
     add_providers, assert_none, assert_refusal, claims_of, faults_of_refusal, issuer_of, named,
-    static_provider, with, without,
+    static_provider, with, with_directory, without,
 };
 
 const APP: &str = "https://app.example.com";
@@ -392,6 +393,24 @@ async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_
     assert_eq!(stack.server.count(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_user_cannot_be_looked_up_does_not_reach_the_server() {
+    let keys = Keys::generate();
+    let directory = ScimDirectory::start().await;
+    for user in ["eve", "mallory"] {
+        let address = format!("{user}@example.com");
+        directory.add_user(json!({"userName": user, "emails": [{"value": address}]})).await;
+    }
+    let stack = with_directory(keys.builder(), &directory, json!({})).start().await;
+    let attempt = |user: &str| Attempt::of(&keys.own, "annex", user).at("/open");
+    directory.gateway.fail(testbed::Fault::Status(500));
+    assert_refusal(&attempt("eve").send(&stack).await, "directory_unavailable");
+    assert_eq!(stack.server.count(), 0);
+    directory.gateway.heal();
+    attempt("mallory").send(&stack).await;
+    assert_eq!(stack.server.count(), 1);
+}
+
 /// A check whose reason is new has to be among the above.
 #[test]
 fn every_reason_of_the_readme_is_among_them() {
@@ -404,11 +423,11 @@ fn every_reason_of_the_readme_is_among_them() {
         .flat_map(|reasons| reasons.split('`').skip(1).step_by(2))
         .map(str::to_owned)
         .collect();
-    // These two have tests of their own.
+    // These have tests of their own.
     let tested: BTreeSet<String> = cases(&Keys::generate())
         .iter()
         .map(|case| case.reason)
-        .chain(["jti_replayed", "replay_store_unavailable"])
+        .chain(["directory_unavailable", "jti_replayed", "replay_store_unavailable"])
         .map(str::to_owned)
         .collect();
     assert_eq!(tested, documented);

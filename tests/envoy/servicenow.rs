@@ -2,11 +2,13 @@
 //! words: whoever comes with them finds here what each means in front of an MCP server.
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, Answer, Document, Fault, IdentityProvider, SigningKey, Stack, now};
+use testbed::{
+    Algorithm, Answer, Document, Fault, IdentityProvider, ScimDirectory, SigningKey, Stack, now,
+};
 
 use crate::support::{
     SOON, add_providers, assert_refusal, assert_tokens_accepted, assert_tokens_refused, claims_of,
-    issuer_of, static_provider, token_of, with, without,
+    issuer_of, static_provider, token_of, with, with_directory, without,
 };
 
 /// Starts with these provider records besides the example's, and these parts of the configuration.
@@ -312,6 +314,38 @@ async fn a_service_account_has_web_service_access_only_and_roles_and_groups_of_i
         ("without the group", token("idler"), "access_denied"),
     ];
     assert_tokens_refused(&stack, cases).await;
+}
+
+/// Automatic user provisioning: data source, transform map, roles of provisioned users.
+#[tokio::test(flavor = "multi_thread")]
+async fn automatic_user_provisioning_creates_the_record_at_first_sight_by_the_transform_map() {
+    let directory = ScimDirectory::start().await;
+    let users = json!({"unknown": "provision", "provision": {
+        "roles": ["snc_external"],
+        "fields": {"user_name": "preferred_username", "email": "email", "given_name": "given_name"},
+    }});
+    let record = |own: &mut Value| own["providers"][0]["user_field"] = json!("email");
+    let stack = with_directory(Stack::builder().configure(record), &directory, users).start().await;
+    let claims = with(&stack.claims(), "preferred_username", "ada");
+    let token = stack.provider.token(&with(&claims, "given_name", "Ada"));
+    for _ in 0..2 {
+        let whoami = passed(&stack, &token).await;
+        assert_eq!(
+            (&whoami["x-mcp-user"], &whoami["x-mcp-roles"]),
+            (&json!("ada"), &json!("snc_external"))
+        );
+    }
+    let users = directory.users().await;
+    assert_eq!(users.len(), 1, "{users:?}");
+    assert_eq!(users[0]["userName"], "ada");
+    assert_eq!(users[0]["name"]["givenName"], "Ada");
+    assert_eq!(users[0]["emails"][0]["value"], claims["email"]);
+    assert_eq!(users[0]["roles"][0]["value"], "snc_external");
+    // The transform map makes no record without a name.
+    let nameless = with(&stack.claims(), "email", "grace@example.com");
+    let cases = [("nameless", stack.provider.token(&nameless), "user_unknown")];
+    assert_tokens_refused(&stack, cases).await;
+    assert_eq!(directory.users().await.len(), 1);
 }
 
 /// 401 `User Not Authenticated`, `Required to provide Auth information`.

@@ -7,8 +7,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use testbed::{
-    Answer, Bootstrap, Document, IdentityProvider, KeptConnection, RawAnswer, SigningKey, Stack,
-    StackBuilder,
+    Answer, Bootstrap, Document, IdentityProvider, KeptConnection, RawAnswer, ScimDirectory,
+    SigningKey, Stack, StackBuilder,
 };
 
 /// The deadline of everything that should happen soon.
@@ -291,6 +291,31 @@ pub fn assert_one_at_a_time(provider: &IdentityProvider) {
 /// A token of this provider that it would be accepted with.
 pub fn token_of(provider: &IdentityProvider) -> String {
     provider.token(&provider.claims(Stack::AUDIENCE))
+}
+
+/// These `users`, and those of the directory.
+pub fn with_directory(
+    builder: StackBuilder,
+    directory: &ScimDirectory,
+    users: Value,
+) -> StackBuilder {
+    let mut scim = json!({
+        "url": format!("http://{}", directory.address()),
+        "cluster": "directory",
+        "bearer_token_env": "SCIM_TOKEN",
+    });
+    let own = users["scim"].as_object().cloned().unwrap_or_default();
+    scim.as_object_mut().expect("it is an object").extend(own);
+    builder
+        .cluster("directory", directory.address())
+        .configure(move |configuration| configuration["users"] = with(&users, "scim", scim))
+        .edit(|bootstrap| set_secret(bootstrap, ScimDirectory::BEARER_TOKEN))
+}
+
+/// What the plugin shows the directory.
+pub fn set_secret(bootstrap: &mut Bootstrap, secret: &str) {
+    bootstrap.plugin()["vm_config"]["environment_variables"] =
+        json!({"key_values": {"SCIM_TOKEN": secret}});
 }
 
 /// Lets Envoy close connections without waiting a second for the client to do so: for tests with

@@ -9,31 +9,16 @@ use testbed::{
 
 use crate::support::{
     SOON, add_providers, assert_none, assert_refusal, assert_vm_lives, call_together, call_until,
-    claims_of, faults_of_refusal, named, static_provider, with, without,
+    claims_of, faults_of_refusal, named, set_secret, static_provider, with, with_directory,
+    without,
 };
 
 /// The example, whose users are looked up here by their names.
 fn looking_up(directory: &ScimDirectory, users: Value) -> StackBuilder {
-    let scim = json!({
-        "url": format!("http://{}", directory.address()),
-        "cluster": "directory",
-        "bearer_token_env": "SCIM_TOKEN",
-    });
-    Stack::builder()
-        .cluster("directory", directory.address())
-        .configure(move |configuration| {
-            configuration["providers"][0]["user_claim"] = json!("sub");
-            configuration["users"] = users;
-            let own = configuration["users"]["scim"].as_object().cloned().unwrap_or_default();
-            configuration["users"]["scim"] = scim;
-            configuration["users"]["scim"].as_object_mut().unwrap().extend(own);
-        })
-        .edit(|bootstrap| set_secret(bootstrap, ScimDirectory::BEARER_TOKEN))
-}
-
-fn set_secret(bootstrap: &mut testbed::Bootstrap, secret: &str) {
-    bootstrap.plugin()["vm_config"]["environment_variables"] =
-        json!({"key_values": {"SCIM_TOKEN": secret}});
+    let own_claim = |configuration: &mut Value| {
+        configuration["providers"][0]["user_claim"] = json!("sub");
+    };
+    with_directory(Stack::builder().configure(own_claim), directory, users)
 }
 
 fn found_by_email(configuration: &mut Value) {
