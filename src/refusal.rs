@@ -176,6 +176,8 @@ pub(crate) enum Denial {
         rule: String,
         /// Which line of it.
         line: &'static str,
+        /// Whether the token says that what the line is about is to be found elsewhere.
+        is_elsewhere: bool,
     },
 }
 
@@ -189,6 +191,9 @@ pub(crate) enum Party {
     /// Whoever runs the identity provider or the directory of users, or the way to it.
     Provider,
 }
+
+/// What a detail says of groups or roles that are too many for a token.
+const ELSEWHERE: &str = "elsewhere (_claim_names)";
 
 impl Refusal {
     /// That a user could not be looked up, for this cause.
@@ -268,7 +273,7 @@ impl Refusal {
             }
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
             Self::MissingClaim { claim, is_elsewhere: true } => {
-                json!({"claim": claim, "listed": "elsewhere (_claim_names)"})
+                json!({"claim": claim, "listed": ELSEWHERE})
             }
             Self::NotYetValid { claim, seconds_left } => {
                 json!({"claim": claim, "seconds_left": seconds_left})
@@ -333,7 +338,12 @@ impl Denial {
             Self::AmbiguousPath => json!({"path": "ambiguous"}),
             Self::NoRule => json!({"rule": null}),
             Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
-            Self::Rule { rule, line } => json!({"rule": rule, "requires": line}),
+            Self::Rule { rule, line, is_elsewhere: false } => {
+                json!({"rule": rule, "requires": line})
+            }
+            Self::Rule { rule, line, is_elsewhere: true } => {
+                json!({"rule": rule, "requires": line, "listed": ELSEWHERE})
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The decision whether an identity may do what it asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
@@ -25,6 +25,8 @@ pub(crate) struct AccessPolicy {
     hierarchy: ScopeHierarchy,
     /// Scopes that a client may be told to ask for.
     known_scopes: BTreeSet<String>,
+    /// How a client must ask for a scope, where that is not how tokens spell it.
+    asked_as: BTreeMap<String, String>,
 }
 
 /// What becomes of requests that no rule is about.
@@ -75,7 +77,18 @@ impl AccessPolicy {
             .map(str::to_owned)
             .collect();
         let in_lower_case = rules.iter().map(|rule| rule.condition.in_lower_case()).collect();
-        Self { rules, in_lower_case, default, hierarchy, known_scopes }
+        // Clients of Entra ID ask for `api://server/read`; its tokens say `read`.
+        let end = |scope: &str| scope.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut asked_as: BTreeMap<String, String> = supported
+            .iter()
+            .filter(|scope| scope.contains('/'))
+            .map(|scope| (end(scope), scope.clone()))
+            .collect();
+        asked_as.retain(|own, _| {
+            let is_login = Self::LOGIN_SCOPES.contains(&own.as_str());
+            !is_login && supported.iter().filter(|other| end(other) == *own).count() == 1
+        });
+        Self { rules, in_lower_case, default, hierarchy, known_scopes, asked_as }
     }
 
     /// Decides. `is_restricted` says that the identity's provider may be used only where a rule
@@ -108,7 +121,8 @@ impl AccessPolicy {
             return denied(Denial::Restricted { rule: rule.name.clone() });
         }
         if let Some(line) = rule.requirement.unmet_line(identity) {
-            return denied(Denial::Rule { rule: rule.name.clone(), line });
+            let is_elsewhere = identity.lists_elsewhere(line);
+            return denied(Denial::Rule { rule: rule.name.clone(), line, is_elsewhere });
         }
         let granted = self.hierarchy.implied_by(identity.scopes());
         let missing = rule.requirement.missing_scopes(&granted);
@@ -155,9 +169,13 @@ impl AccessPolicy {
         let requirement = &rule.requirement;
         let has_one = requirement.any_scope.iter().any(|scope| granted.contains(scope.as_str()));
         let one = requirement.any_scope.first().filter(|_| !has_one);
-        let own = identity.scopes().iter().filter(|scope| self.known_scopes.contains(*scope));
+        let is_known = |scope: &&String| {
+            self.known_scopes.contains(*scope) || self.asked_as.contains_key(*scope)
+        };
+        let own = identity.scopes().iter().filter(is_known);
         let mut scopes: Vec<String> = Vec::new();
         for scope in requirement.scopes.iter().chain(one).chain(own) {
+            let scope = self.asked_as.get(scope).unwrap_or(scope);
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());
             }

@@ -250,6 +250,12 @@ impl VerifiedIdentity {
         })
     }
 
+    /// Whether the token lists these, `roles` or `groups`, elsewhere.
+    #[must_use]
+    pub(crate) fn lists_elsewhere(&self, names: &str) -> bool {
+        self.elsewhere.contains(&names)
+    }
+
     /// The name of the provider that vouches for it.
     #[must_use]
     pub(crate) fn provider(&self) -> &str {

@@ -303,6 +303,32 @@ async fn an_application_is_the_same_under_its_id_and_its_uri_but_not_under_a_nam
     assert_tokens_refused(&stack, cases).await;
 }
 
+/// <https://learn.microsoft.com/en-us/entra/identity-platform/scopes-oidc>: clients ask for a scope
+/// with the Application ID URI before it, and tokens say it without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_scope_is_named_as_clients_must_ask_for_it() {
+    let stack = Stack::builder()
+        .provider(provider().await)
+        .configure(|configuration| {
+            configuration["providers"] = json!([configured(json!([API]))]);
+            let scopes =
+                ["mcp.tools", "incident.write"].map(|scope| format!("api://{API}/{scope}"));
+            configuration["resource"]["scopes_supported"] = json!(scopes);
+            configuration["access"] =
+                json!({"rules": [{"require": {"scopes": ["incident.write"]}}]});
+        })
+        .start()
+        .await;
+    let key = stack.provider.key();
+    let token = |scopes: &str| jwt(&key, &with(&user_v2(), "scp", scopes));
+    let answer = stack.call_refused(&token("mcp.tools User.Read")).await;
+    assert_eq!(answer.reason(), "insufficient_scope", "{answer:?}");
+    let asked = format!(r#"scope="api://{API}/incident.write api://{API}/mcp.tools""#);
+    let challenge = answer.header("www-authenticate");
+    assert!(challenge.ends_with(&asked), "{challenge}");
+    assert_eq!(stack.call(&token("mcp.tools incident.write")).await.status, 200);
+}
+
 /// <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>: more
 /// than 200 groups are not listed.
 #[tokio::test(flavor = "multi_thread")]
@@ -358,6 +384,27 @@ async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently
     assert!(!answer.text.contains("elsewhere"), "{answer:?}");
     let answer = stack.call(&jwt(&key, &user_v2())).await;
     assert_eq!(answer.status, 200, "{answer:?}");
+
+    let stack = Stack::builder()
+        .provider(provider().await)
+        .configure(move |configuration| {
+            configuration["providers"] = json!([configured(json!([API]))]);
+            configuration["access"] = json!({"rules": [{"require": {"groups": [group]}}]});
+            configuration["errors"] = json!({"details": "full"});
+        })
+        .start()
+        .await;
+    let key = stack.provider.key();
+    let without_groups = without(&user_v2(), "groups");
+    for (claims, listed) in
+        [(&distributed, json!("elsewhere (_claim_names)")), (&without_groups, Value::Null)]
+    {
+        let answer = stack.call_refused(&jwt(&key, claims)).await;
+        assert_eq!(answer.reason(), "access_denied", "{answer:?}");
+        assert_eq!(answer.body["details"]["requires"], "groups");
+        assert_eq!(answer.body["details"]["listed"], listed);
+    }
+    assert_eq!(stack.call(&jwt(&key, &user_v2())).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
