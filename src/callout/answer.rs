@@ -29,9 +29,7 @@ impl CalloutAnswer {
     ) -> Result<Self, CalloutFault> {
         let answer = answer.ok_or(CalloutFault::NoAnswer)?;
         if answer.status.is_none_or(|status| !statuses.contains(&status)) {
-            const MOST: usize = 120;
-            let beginning = answer.body.get(..MOST).unwrap_or(&answer.body);
-            let body = String::from_utf8_lossy(beginning).into_owned();
+            let body = answer.beginning();
             return Err(CalloutFault::Status { status: answer.status, body });
         }
         if answer.body_length > limit.bytes {
@@ -41,6 +39,14 @@ impl CalloutAnswer {
             return Err(CalloutFault::NoAnswer);
         }
         Ok(answer)
+    }
+
+    /// How the body begins, for the operator.
+    #[must_use]
+    pub(crate) fn beginning(&self) -> String {
+        const MOST: usize = 120;
+        let beginning = self.body.get(..MOST).unwrap_or(&self.body);
+        String::from_utf8_lossy(beginning).into_owned()
     }
 }
 

@@ -6,6 +6,7 @@ mod document;
 mod field;
 mod providers;
 mod raw;
+mod replay_store;
 mod resource;
 #[cfg(not(target_family = "wasm"))]
 mod schema;
@@ -25,6 +26,7 @@ pub use schema::config_schema;
 use crate::access::{AccessPolicy, CanonicalPath};
 use crate::answer::ErrorStyle;
 use crate::identity::{Directory, IdentityHeaders};
+use crate::token::ReplayStore;
 
 /// A configuration in which everything has been checked.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub(crate) access: AccessPolicy,
     /// Paths that need no token.
     pub(crate) exempt: Vec<CanonicalPath>,
+    /// Where spent tokens are remembered.
+    pub(crate) replay_store: ReplayStore,
     /// Whether refusals are carried out.
     pub(crate) mode: Mode,
 }

@@ -39,8 +39,8 @@ pub(super) struct RawConfig {
     /// A cache of tokens that were verified. Not supported yet.
     pub(super) token_cache: Field<Value>,
     /// Where spent tokens of providers with `jti: single_use` are remembered: in the memory of this
-    /// Envoy.
-    pub(super) replay_store: Field<Value>,
+    /// Envoy, or in a store that several Envoys share.
+    pub(super) replay_store: Field<RawReplayStore>,
     /// How refusals are told to clients.
     pub(super) errors: Field<RawErrors>,
     /// Whether refusals are carried out.
@@ -350,6 +350,32 @@ pub(super) struct RawRequire {
 pub(super) struct RawExempt {
     /// The path, compared as a whole.
     pub(super) path: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawReplayStore {
+    /// The memory of this Envoy.
+    Local,
+    /// Redis, called through webdis.
+    Redis(Field<RawRedis>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawRedis {
+    /// The Envoy cluster on which webdis is called.
+    pub(super) cluster: Field<String>,
+    /// The host that the calls name, or host:port.
+    pub(super) authority: Field<String>,
+    /// The path that is called; begins and ends with /.
+    pub(super) path_prefix: Field<String>,
+    /// The longest time for an answer; between 1ms and 60s.
+    pub(super) timeout: Field<DurationText>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }

@@ -55,7 +55,7 @@ const NOT_YET: [&str; 2] = ["access.mcp", "token_cache"];
 const NOT_ACCEPTED: [(&str, &str); 1] = [("access.rules[].require.client_types[]", "auto")];
 
 /// Fields that must be there.
-const REQUIRED: [&str; 11] = [
+const REQUIRED: [&str; 12] = [
     "resource",
     "resource.url",
     "providers",
@@ -64,6 +64,7 @@ const REQUIRED: [&str; 11] = [
     "users.records[].user_name",
     "users.scim.url",
     "users.scim.cluster",
+    "replay_store<1>.redis.cluster",
     "identity.claims_to_headers[].claim",
     "identity.claims_to_headers[].header",
     "exempt[].path",
@@ -97,6 +98,9 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("keys.max_body", json!("256KiB")),
         ("max_token_size", json!("8KiB")),
         ("replay_store", json!("local")),
+        ("replay_store<1>.redis.authority", json!("webdis")),
+        ("replay_store<1>.redis.path_prefix", json!("/")),
+        ("replay_store<1>.redis.timeout", json!("1s")),
         ("errors.format", json!("oauth")),
         ("errors.details", json!("reason")),
         ("mode", json!("enforce")),
@@ -208,7 +212,16 @@ fn constraints() -> Vec<(&'static str, Value)> {
             "allowed_origins[]",
             with_example(r"^[^A-Z\s]+://[^A-Z\s/?#@*,]+$", "https://app.example.com"),
         ),
-        ("replay_store", json!({"const": "local"})),
+        ("replay_store<1>.redis.cluster", filled()),
+        (
+            "replay_store<1>.redis",
+            json!({"description": "Redis, called through webdis: for several Envoys together."}),
+        ),
+        (
+            "replay_store<1>.redis.authority",
+            json!({"minLength": 1, "examples": ["webdis.example.com:7379"]}),
+        ),
+        ("replay_store<1>.redis.path_prefix", pattern("^/([A-Za-z0-9._~-]*/)*$")),
     ]
 }
 
@@ -328,8 +341,8 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }
 
-/// The members of a field's schema. In a path `[]` is each element of a list, and `{}` each value
-/// of an object whose members have any name.
+/// The members of a field's schema. In a path `[]` is each element of a list, `{}` each value of an
+/// object whose members have any name, and `<1>` the second of several forms.
 fn members<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Map<String, Value>> {
     schema.pointer_mut(&pointer(path))?.as_object_mut()
 }
@@ -338,6 +351,7 @@ fn pointer(path: &str) -> String {
     let fields = path.split('.').filter(|field| !field.is_empty());
     let pointers = fields.map(|field| {
         let field = field.replace("[]", "/items").replace("{}", "/additionalProperties");
+        let field = field.replace("<1>", "/oneOf/1");
         format!("/properties/{field}")
     });
     pointers.collect()

@@ -1,6 +1,7 @@
 //! What is accepted, and how what is not is refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prost::Message;
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use testbed::SigningKey;
 
 use super::Config;
 use crate::keys::KeySource;
+use crate::token::{FleetStore, ReplayStore};
 
 fn valid() -> Value {
     json!({
@@ -111,22 +113,88 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_unless_it_asks_for_what_is_done_anyway() {
-    for (field, value, is_done) in [
-        ("token_cache", json!({"entries": 1000}), false),
-        ("replay_store", json!({"redis": {}}), false),
-        ("replay_store", json!("local"), true),
-    ] {
-        let expected = if is_done { vec![] } else { vec![format!("{field}: not supported yet")] };
-        assert_eq!(
-            faults(&edited(|document| document[field] = value.clone())),
-            expected,
-            "{value}"
-        );
-    }
+fn what_is_not_built_yet_is_refused() {
+    assert_eq!(
+        faults(&edited(|document| document["token_cache"] = json!({"entries": 1000}))),
+        ["token_cache: not supported yet"]
+    );
+}
+
+#[test]
+fn spent_tokens_are_remembered_here_or_in_redis() {
     for jti in ["ignore", "require", "single_use"] {
         assert_eq!(provider_faults(json!({"jti": jti})), [""; 0]);
     }
+}
+
+#[test]
+fn a_store_for_several_envoys_has_a_cluster_and_may_have_more() {
+    let store = |value: Value| {
+        let document = edited(|document| document["replay_store"] = value);
+        Config::from_bytes(document.to_string().as_bytes()).unwrap().replay_store
+    };
+    let fleet = |authority: &str, path: &str, millis: u64| {
+        ReplayStore::Fleet(FleetStore {
+            cluster: "webdis".to_owned(),
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+            timeout: Duration::from_millis(millis),
+        })
+    };
+    assert_eq!(store(json!("local")), ReplayStore::Local);
+    assert_eq!(store(json!({"redis": {"cluster": "webdis"}})), fleet("webdis", "/", 1000));
+    let all = json!({
+        "cluster": "webdis", "authority": "gateway.example:8080", "path_prefix": "/a-b/c_d/",
+        "timeout": "500ms",
+    });
+    assert_eq!(store(json!({"redis": all})), fleet("gateway.example:8080", "/a-b/c_d/", 500));
+}
+
+#[test]
+fn faults_of_the_store_of_spent_tokens_are_named() {
+    let store_faults =
+        |value: Value| faults(&edited(|document| document["replay_store"] = value.clone()));
+    for (value, fault) in [
+        (json!("redis"), "invalid type: unit variant, expected newtype variant"),
+        (json!("memory"), "unknown variant `memory`, expected `local` or `redis`"),
+        (json!({"webdis": {}}), "unknown variant `webdis`, expected `local` or `redis`"),
+        (json!(5), "invalid type: integer `5`, expected string or map"),
+        (json!({"redis": {}, "local": {}}), "invalid value: map, expected map with a single key"),
+    ] {
+        assert_eq!(store_faults(value), [format!("replay_store: {fault}")]);
+    }
+    let path = "must begin and end with /, and consist of letters, digits and any of /-._~";
+    let authority = "must be a host, or host:port";
+    let timeout = "must be between 1ms and 60s";
+    for (field, value, fault) in [
+        ("cluster", json!(""), "must not be empty"),
+        ("cluster", json!(null), "invalid type: null, expected a string"),
+        ("path_prefix", json!(""), path),
+        ("path_prefix", json!("a/"), path),
+        ("path_prefix", json!("/a"), path),
+        ("path_prefix", json!("/?a/"), path),
+        ("path_prefix", json!("/ä/"), path),
+        ("path_prefix", json!("/a b/"), path),
+        ("authority", json!(""), authority),
+        ("authority", json!("a b"), authority),
+        ("authority", json!("a/b"), authority),
+        ("authority", json!("user@a"), authority),
+        ("authority", json!(":80"), authority),
+        ("timeout", json!("0s"), timeout),
+        ("timeout", json!("61s"), timeout),
+        ("timeout", json!("1"), "\"1\" is no duration such as 300s, 5m or 500ms"),
+        ("key", json!("x"), "unknown field"),
+    ] {
+        let mut redis = json!({"cluster": "webdis"});
+        redis[field] = value;
+        let expected = format!("replay_store.redis.{field}: {fault}");
+        assert_eq!(store_faults(json!({"redis": redis})), [expected]);
+    }
+    assert_eq!(store_faults(json!({"redis": {}})), ["replay_store.redis.cluster: is required"]);
+    assert_eq!(
+        store_faults(json!({"redis": "webdis"})),
+        ["replay_store.redis: invalid type: string \"webdis\", expected an object"]
+    );
 }
 
 /// Faults of the configuration with these users, where `TOKEN` holds a secret and `SPACES` none.

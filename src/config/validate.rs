@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::field::{Field, UnknownFields};
 use super::raw::{
@@ -11,7 +11,9 @@ use super::raw::{
     RawKeys, RawMode, RawProvider, RawResource, RawTokenIdRule,
 };
 use super::templates::{Template, is_guid};
-use super::{Config, Environment, Faults, Mode, Provider, Providers, Resource, access, users};
+use super::{
+    Config, Environment, Faults, Mode, Provider, Providers, Resource, access, replay_store, users,
+};
 use crate::answer::{Details, ErrorStyle, Format};
 use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
@@ -34,7 +36,6 @@ pub(super) fn config(
     };
     refuse_unknown("", &raw.unknown, faults);
     raw.token_cache.not_yet("token_cache", &[], faults);
-    raw.replay_store.not_yet("replay_store", &[json!("local")], faults);
 
     let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
@@ -63,6 +64,7 @@ pub(super) fn config(
     let supported = resource.as_ref().map(|resource| resource.scopes_supported.as_slice());
     let access = access::policy(access, &providers, supported.unwrap_or_default(), faults);
     let exempt = access::exempt(raw.exempt, faults);
+    let replay_store = replay_store::replay_store(raw.replay_store, faults);
     let mode = match raw.mode.optional("mode", faults) {
         None | Some(RawMode::Enforce) => Mode::Enforce,
         Some(RawMode::Report) => Mode::Report,
@@ -73,6 +75,7 @@ pub(super) fn config(
         directory,
         access,
         exempt,
+        replay_store,
         mode,
         identity_headers,
         forward_token,

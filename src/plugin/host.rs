@@ -70,6 +70,20 @@ pub(super) fn call(request: &CalloutRequest, timeout: Duration) -> Option<u32> {
     hostcalls::dispatch_http_call(&request.cluster, fields, body, vec![], timeout).ok()
 }
 
+/// Makes a call that outlives the request in hand: in the name of the root context, since the host
+/// gives up the calls of a request with it, and the SDK would keep their numbers for ever.
+pub(super) fn call_as(
+    root_id: u32,
+    context_id: u32,
+    request: &CalloutRequest,
+    timeout: Duration,
+) -> Option<u32> {
+    hostcalls::set_effective_context(root_id).ok()?;
+    let call = call(request, timeout);
+    let _ = hostcalls::set_effective_context(context_id);
+    call
+}
+
 /// The answer to the call that the host reports just now, with at most `limit` bytes of its body;
 /// none when the call failed. Its header fields must not be touched then: the host has none, and
 /// the SDK panics.

@@ -23,7 +23,20 @@ impl HttpFilter {
     }
 }
 
-impl Context for HttpFilter {}
+impl Context for HttpFilter {
+    /// The SDK remembers that the call was made during a callback of this request.
+    fn on_http_call_response(
+        &mut self,
+        token_id: u32,
+        num_headers: usize,
+        body_size: usize,
+        _num_trailers: usize,
+    ) {
+        if let Some(worker) = &self.worker {
+            worker.borrow_mut().on_call_answer(token_id, num_headers, body_size);
+        }
+    }
+}
 
 impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {

@@ -2,9 +2,10 @@
 //! imports `proxy_wasm`.
 //!
 //! A root context per configuration and worker thread owns a [`worker::Worker`]; the HTTP contexts
-//! of its requests share it. Calls to providers are made by the root context, since the answer to a
+//! of its requests share it. Calls are made in the name of the root context, since the answer to a
 //! call of a request is lost with the request.
 
+mod fleet_spender;
 mod host;
 mod host_crypto;
 mod http_filter;

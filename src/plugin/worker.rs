@@ -6,6 +6,7 @@ use std::time::Duration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, Status};
 
+use super::fleet_spender::{FleetSpender, Spent};
 use super::host;
 use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
@@ -15,7 +16,7 @@ use super::refusal_log::RefusalLog;
 use super::replay_store;
 use super::user_directory::UserDirectory;
 use crate::authenticator::{
-    Authenticator, Decision, Examined, Knowledge, Need, PlausibleRequest, Refused,
+    Authenticator, Decision, Examined, Knowledge, Need, PlausibleRequest, Refused, SpendingRequest,
 };
 use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
@@ -23,8 +24,9 @@ use crate::jose::SignatureVerifier;
 use crate::keys::{Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
+use crate::token::{FleetStore, ReplayStore};
 
-/// The authenticator, the keys it judges by, and the requests that wait for keys.
+/// The authenticator, the keys it judges by, and the requests that wait.
 pub(super) struct Worker {
     root_id: u32,
     authenticator: Authenticator,
@@ -37,6 +39,8 @@ pub(super) struct Worker {
     users: Option<UserDirectory>,
     /// By context id.
     waiting: BTreeMap<u32, WaitingRequest>,
+    /// Has those that wait for their tokens to be spent; none when that is done at once.
+    spender: Option<FleetSpender>,
     /// Most requests that wait at the same time.
     most_waiting: usize,
     tick_period: Option<Duration>,
@@ -67,7 +71,7 @@ impl Worker {
     const AT_ONCE: Duration = Duration::from_millis(1);
     /// Most requests that waited and are decided on in one go.
     const BATCH: usize = 64;
-    /// Most bytes of tokens of requests that wait for keys at the same time.
+    /// Most bytes of tokens of requests that wait at the same time.
     const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
     pub(super) fn new(root_id: u32, config: Config) -> Self {
@@ -88,10 +92,15 @@ impl Worker {
                 metrics.set_keys(&provider.name, set.kids().count(), 0);
             }
         }
+        let spender = match &config.replay_store {
+            ReplayStore::Local => None,
+            ReplayStore::Fleet(store) => Some(FleetSpender::new(root_id, store.clone())),
+        };
         let most_waiting = Self::MOST_WAITING_BYTES / config.max_token_size;
         let authenticator = Authenticator::new(config);
         let mut worker = Self {
             root_id,
+            spender,
             most_waiting,
             users: authenticator.user_lookups().map(UserDirectory::new),
             authenticator,
@@ -127,7 +136,7 @@ impl Worker {
             }
         };
         if let Decision::Await(request, need) = decision {
-            if self.waiting.len() < self.most_waiting {
+            if !self.is_crowded() {
                 let deadline = now + self.longest_wait(&request, &need);
                 self.let_wait(context_id, request, need, deadline);
                 self.set_pace(now);
@@ -135,7 +144,7 @@ impl Worker {
             }
             decision = self.authenticator.give_up(request, need, self.knowledge(), now);
         }
-        match self.carry_out(decision, now) {
+        match self.carry_out(context_id, decision, now) {
             Ok(action) => action,
             Err(_) => Self::break_off(),
         }
@@ -151,12 +160,23 @@ impl Worker {
         if let Some(users) = &mut self.users {
             users.run(&mut self.metrics, now);
         }
+        let late = self.spender.as_mut().map(|spender| spender.give_up(now));
+        self.conclude(late.unwrap_or_default(), now);
         self.serve_waiting(now);
     }
 
-    /// A call of the root context was answered, or failed.
+    /// A call of the root context was answered, or failed. The context in hand is that one, or the
+    /// request for which it was made.
     pub(super) fn on_call_answer(&mut self, call: u32, header_count: usize, body_length: usize) {
         let Some(now) = host::now() else { return };
+        // Whose call it is has the answer.
+        if hostcalls::set_effective_context(self.root_id).is_err() {
+            return;
+        }
+        if let Some(spender) = self.spender.as_mut().filter(|spender| spender.awaits(call)) {
+            let spent = spender.on_call_answer(call, header_count, body_length);
+            return self.conclude(spent, now);
+        }
         for (fetcher, keys) in remote(&mut self.fetchers, &mut self.keys) {
             if fetcher.awaits(call) {
                 let metrics = &mut self.metrics;
@@ -173,6 +193,15 @@ impl Worker {
     /// A request is gone.
     pub(super) fn forget(&mut self, context_id: u32) {
         self.waiting.remove(&context_id);
+        if let Some(spender) = &mut self.spender {
+            spender.forget(context_id);
+        }
+    }
+
+    /// Whether no other request may wait.
+    fn is_crowded(&self) -> bool {
+        let spending = self.spender.as_ref().map_or(0, FleetSpender::len);
+        self.waiting.len() + spending >= self.most_waiting
     }
 
     /// What this worker knows by now.
@@ -241,12 +270,13 @@ impl Worker {
 
     /// Lets the next tick come when it is of use.
     fn set_pace(&mut self, now: UnixTime) {
-        let longest = if self.users.as_ref().is_some_and(|users| users.lookups().has_calls()) {
-            Self::AT_ONCE
-        } else if self.waiting.is_empty() {
-            Self::IDLE
-        } else {
-            Self::BUSY
+        let has_calls = self.users.as_ref().is_some_and(|users| users.lookups().has_calls());
+        let spender = self.spender.as_ref();
+        let is_idle = self.waiting.is_empty() && spender.is_none_or(|spender| spender.len() == 0);
+        let longest = match (has_calls, is_idle) {
+            (true, _) => Self::AT_ONCE,
+            (false, true) => Self::IDLE,
+            (false, false) => Self::BUSY,
         };
         let remote = self.keys.iter().filter_map(ProviderKeys::remote);
         let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
@@ -281,18 +311,7 @@ impl Worker {
                 decision = self.authenticator.give_up(request, need, self.knowledge(), now);
             }
             decided += 1;
-            if hostcalls::set_effective_context(context_id).is_err() {
-                continue;
-            }
-            match self.carry_out(decision, now) {
-                Ok(Action::Continue) => {
-                    let _ = hostcalls::resume_http_request();
-                }
-                Ok(_) => {}
-                Err(_) => {
-                    Self::break_off();
-                }
-            }
+            self.settle(context_id, decision, now);
             if decided == Self::BATCH {
                 break;
             }
@@ -306,9 +325,55 @@ impl Worker {
         }
     }
 
+    /// Spends the token of the request in hand. Returns what came of it, unless the request has to
+    /// wait for that.
+    fn spend(&mut self, context_id: u32, request: SpendingRequest, now: UnixTime) -> Option<Spent> {
+        let is_crowded = self.is_crowded();
+        let result = match &mut self.spender {
+            None => replay_store::spend(request.token_use(), now),
+            Some(_) if is_crowded => Err(FleetStore::crowded()),
+            Some(spender) => {
+                let spent = spender.spend(context_id, request, now);
+                self.set_pace(now);
+                return spent;
+            }
+        };
+        Some(Spent { context_id, request, result })
+    }
+
+    /// Decides on requests by what came of spending their tokens.
+    fn conclude(&mut self, all: impl IntoIterator<Item = Spent>, now: UnixTime) {
+        for Spent { context_id, request, result } in all {
+            let decision = self.authenticator.conclude(request, result);
+            self.settle(context_id, decision, now);
+        }
+        let _ = hostcalls::set_effective_context(self.root_id);
+    }
+
+    /// Does to a request that waited what was decided.
+    fn settle(&mut self, context_id: u32, decision: Decision, now: UnixTime) {
+        if hostcalls::set_effective_context(context_id).is_err() {
+            return;
+        }
+        match self.carry_out(context_id, decision, now) {
+            Ok(Action::Continue) => {
+                let _ = hostcalls::resume_http_request();
+            }
+            Ok(_) => {}
+            Err(_) => {
+                Self::break_off();
+            }
+        }
+    }
+
     /// Does to the request in hand what was decided. A request whose headers could not be changed
     /// must not go on.
-    fn carry_out(&mut self, decision: Decision, now: UnixTime) -> Result<Action, Status> {
+    fn carry_out(
+        &mut self,
+        context_id: u32,
+        decision: Decision,
+        now: UnixTime,
+    ) -> Result<Action, Status> {
         match decision {
             Decision::Forward(edits, voucher) => {
                 let provider = voucher.as_ref().map(|voucher| voucher.provider.as_str());
@@ -336,9 +401,12 @@ impl Worker {
                 Ok(Action::Continue)
             }
             Decision::Spend(request) => {
-                let spent = replay_store::spend(request.token_use(), now);
-                let decision = self.authenticator.conclude(request, spent);
-                self.carry_out(decision, now)
+                let Some(Spent { request, result, .. }) = self.spend(context_id, request, now)
+                else {
+                    return Ok(Action::Pause);
+                };
+                let decision = self.authenticator.conclude(request, result);
+                self.carry_out(context_id, decision, now)
             }
             Decision::Await(..) => Ok(Action::Pause),
         }

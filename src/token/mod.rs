@@ -10,6 +10,8 @@ mod verification;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
 pub(crate) use claims::{ClaimRules, TokenTypes};
-pub(crate) use replay::{NotSpent, Spending, SpendingStep, StoreFault, TokenUse};
+pub(crate) use replay::{
+    FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
+};
 pub(crate) use token_id::TokenIdRule;
 pub(crate) use verification::{PlausibleToken, VerifiedToken};

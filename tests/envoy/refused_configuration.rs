@@ -132,6 +132,7 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
             "keys": {"timeout": 5, "max_stale": "1ms", "max_body": "big"},
             "max_token_size": 8192,
             "errors": {"details": "all"},
+            "replay_store": {"redis": {"path_prefix": "spent", "authority": "a b", "timeout": "0s", "key": 1}},
             "mdoe": "enforce",
         });
     };
@@ -190,6 +191,11 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
         ("keys.max_body", "big"),
         ("max_token_size", "string"),
         ("errors.details", "all"),
+        ("replay_store.redis.cluster", "required"),
+        ("replay_store.redis.path_prefix", "begin and end with /"),
+        ("replay_store.redis.authority", "host"),
+        ("replay_store.redis.timeout", "1ms"),
+        ("replay_store.redis.key", "unknown field"),
         ("mdoe", "unknown field"),
     ];
     assert_refused(configure, &faults).await;
@@ -207,7 +213,6 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
                 }),
             ),
             ("token_cache", json!({"entries": 10})),
-            ("replay_store", json!({"redis": {"cluster": "webdis"}})),
         ] {
             configuration[name] = value;
         }
@@ -217,7 +222,6 @@ async fn what_is_not_built_yet_is_refused_and_not_ignored() {
         "access.rules[0].match.mcp_methods",
         "access.rules[0].match.mcp_names",
         "token_cache",
-        "replay_store",
     ];
     assert_refused(configure, &paths.map(|path| (path, "not supported yet"))).await;
 }

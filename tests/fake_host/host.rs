@@ -66,6 +66,7 @@ pub struct Call {
     pub token: u32,
     pub cluster: String,
     pub headers: Fields,
+    pub body: Vec<u8>,
     pub timeout: Duration,
 }
 
@@ -480,7 +481,9 @@ impl Host {
                 let stream = self.streams.get_mut(&self.effective)?;
                 (!stream.is_let_on).then_some(&mut stream.request)
             }
-            CALL_RESPONSE_HEADERS => self.call_response.as_mut().map(|(fields, _)| fields),
+            CALL_RESPONSE_HEADERS if self.effective == self.root => {
+                self.call_response.as_mut().map(|(fields, _)| fields)
+            }
             _ => None,
         }
     }
@@ -529,8 +532,8 @@ unsafe extern "C" fn proxy_get_buffer_bytes(
         let whole = match buffer {
             PLUGIN_CONFIGURATION => &host.configuration,
             CALL_RESPONSE_BODY => match &host.call_response {
-                Some((_, body)) => body,
-                None => return NOT_FOUND,
+                Some((_, body)) if host.effective == host.root => body,
+                _ => return NOT_FOUND,
             },
             _ => return NOT_FOUND,
         };
@@ -750,8 +753,8 @@ unsafe extern "C" fn proxy_http_call(
     cluster_size: usize,
     headers: *const u8,
     headers_size: usize,
-    _body: *const u8,
-    _body_size: usize,
+    body: *const u8,
+    body_size: usize,
     _trailers: *const u8,
     _trailers_size: usize,
     timeout: u32,
@@ -759,6 +762,8 @@ unsafe extern "C" fn proxy_http_call(
 ) -> u32 {
     // SAFETY: see above.
     let (cluster, headers) = unsafe { (text(cluster, cluster_size), bytes(headers, headers_size)) };
+    // SAFETY: see above.
+    let body = unsafe { bytes(body, body_size) };
     with_host(|host| {
         assert_eq!(host.effective, host.root, "calls are made by the root context");
         if host.refuse_calls {
@@ -769,6 +774,7 @@ unsafe extern "C" fn proxy_http_call(
             token: call,
             cluster,
             headers: deserialize(&headers),
+            body,
             timeout: Duration::from_millis(timeout.into()),
         });
         // SAFETY: see above.

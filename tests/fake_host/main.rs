@@ -18,5 +18,6 @@ mod paused_requests;
 mod provider;
 mod refusal_log;
 mod replay;
+mod replay_fleet;
 mod shared_data;
 mod user_lookups;

@@ -16,7 +16,7 @@ use crate::provider::{
 const OTHER: &str = "https://di.example.com";
 
 /// Two providers whose tokens serve once. Only one of them has its keys in the configuration.
-fn single_use(key: &SigningKey) -> Value {
+pub fn single_use(key: &SigningKey) -> Value {
     let mut configuration = configuration();
     let provider = &mut configuration["providers"][0];
     provider["jti"] = json!("single_use");
@@ -30,7 +30,7 @@ fn single_use(key: &SigningKey) -> Value {
 }
 
 /// A token with this `jti`.
-fn token_with(key: &SigningKey, issuer: &str, token_id: &str) -> String {
+pub fn token_with(key: &SigningKey, issuer: &str, token_id: &str) -> String {
     let mut claims = claims(issuer, AUDIENCE);
     claims["jti"] = json!(token_id);
     key.token(&claims)
@@ -47,7 +47,7 @@ fn assert_unavailable(vm: &Vm, token: &str) {
 }
 
 /// The names of the values in which spent tokens stand.
-fn names(shared: &SharedData) -> Vec<String> {
+pub fn names(shared: &SharedData) -> Vec<String> {
     let names = shared.names();
     names.into_iter().filter(|name| name.contains("/spent-tokens/")).collect()
 }

@@ -172,7 +172,12 @@ static FULL: LazyLock<Value> = LazyLock::new(|| {
         "allowed_origins": ["https://app.example.com"],
         "keys": keys,
         "max_token_size": "8KiB",
-        "replay_store": "local",
+        "replay_store": {"redis": {
+            "cluster": "webdis",
+            "authority": "webdis",
+            "path_prefix": "/",
+            "timeout": "1s",
+        }},
         "errors": {"format": "oauth", "details": "reason"},
         "mode": "enforce",
     })
@@ -434,6 +439,7 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
         "/exempt/0",
         "/keys",
         "/errors",
+        "/replay_store/redis",
     ];
     let missing = [
         "/resource",
@@ -524,6 +530,11 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
         ("/keys/timeout", json!("-1s")),
         ("/max_token_size", json!(8192)),
         ("/replay_store", json!("elsewhere")),
+        ("/replay_store", json!({"redis": {}})),
+        ("/replay_store/redis/cluster", json!("")),
+        ("/replay_store/redis/authority", json!("")),
+        ("/replay_store/redis/path_prefix", json!("redis")),
+        ("/replay_store/redis/timeout", json!(1)),
         ("/errors/format", json!("xml")),
         ("/errors/details", json!(true)),
         ("/mode", json!("off")),
@@ -566,6 +577,8 @@ fn the_fields_that_are_offered_are_those_that_are_read() {
     let read = lines
         .filter_map(|line| line.strip_prefix("pub(super) ")?.split_once(": Field<"))
         .map(|(name, _)| if name == "condition" { "match" } else { name });
+    // This one is read as a form of `replay_store`.
+    let read = read.chain(["redis"]);
     let not_yet = NOT_YET.map(|path| split(path).1);
     let offered = fields();
     let offered: BTreeSet<&str> =
@@ -730,6 +743,7 @@ fn fields() -> Vec<(String, Value)> {
             fields.push((path.clone(), field.clone()));
             add(field, &path, fields);
             add(&field["items"], &format!("{path}[]"), fields);
+            add(&field["oneOf"][1], &format!("{path}<1>"), fields);
         }
     }
     let mut fields = Vec::new();
@@ -739,7 +753,7 @@ fn fields() -> Vec<(String, Value)> {
 
 /// The JSON pointer of a field where the full configuration has it.
 fn instance(path: &str) -> String {
-    let first = format!("/{}", path.replace("[]", ".0").replace('.', "/"));
+    let first = format!("/{}", path.replace("<1>", "").replace("[]", ".0").replace('.', "/"));
     let each_provider = (0..FULL["providers"].as_array().unwrap().len())
         .map(|index| first.replacen("/providers/0", &format!("/providers/{index}"), 1));
     let mut there = each_provider.filter(|at| FULL.pointer(at).is_some());

@@ -5,7 +5,11 @@
 //! and all their configurations: a token that was spent in one of them is spent in all, and an
 //! update of a configuration forgets nothing. The issuer is part of what is remembered, so
 //! providers never meet. [`Spending`] says what to read and write; the shell does it.
+//!
+//! A [`FleetStore`] is one for all processes of a fleet. It makes the request by which a token is
+//! spent, and reads the answer; a request of a client waits meanwhile.
 
+mod fleet;
 mod shard;
 #[cfg(test)]
 mod simulation;
@@ -15,11 +19,23 @@ mod token_use;
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use fleet::FleetStore;
 pub(crate) use spending::{Spending, SpendingStep};
 pub(crate) use token_use::TokenUse;
 
+use crate::callout::CalloutFault;
+
+/// Where it is remembered which tokens were spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReplayStore {
+    /// In the memory of the process.
+    Local,
+    /// In one place for several processes.
+    Fleet(FleetStore),
+}
+
 /// Why a token could not be spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotSpent {
     /// It was spent before.
     AlreadySpent,
@@ -33,14 +49,23 @@ pub(crate) enum NotSpent {
 }
 
 /// What keeps the store from spending a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreFault {
+    /// The call of the fleet's store brought nothing of use.
+    Call(CalloutFault),
     /// The clock was set back: tokens that can be used again were forgotten.
     ClockSetBack,
     /// Other workers wrote each time in between.
     Contended,
+    /// Too many requests wait already.
+    Crowded,
     /// There is no room for another token.
     Full,
+    /// The fleet's store says something else than that the token is spent now, or was before.
+    Unclear {
+        /// How its answer begins.
+        answer: String,
+    },
     /// What stands there was not written by this plugin.
     Unreadable,
 }
@@ -49,11 +74,14 @@ pub(crate) enum StoreFault {
 impl fmt::Display for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Call(fault) => return fault.fmt(f),
             Self::ClockSetBack => {
                 "the clock was set back, and the token may be one that was forgotten before"
             }
             Self::Contended => "other workers wrote each time in between",
+            Self::Crowded => "too many requests wait already",
             Self::Full => "there is no room for another token until older ones expire",
+            Self::Unclear { answer } => return write!(f, "the store says {answer:?}"),
             Self::Unreadable => {
                 "something else wrote into this plugin's shared data; what it held is lost until \
                  Envoy restarts"

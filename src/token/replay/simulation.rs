@@ -49,7 +49,7 @@ proptest! {
             None => {
                 result?;
                 let faults: Vec<_> = world.refused.iter().filter_map(|not_spent| match not_spent {
-                    NotSpent::Unknown { fault, .. } => Some(*fault),
+                    NotSpent::Unknown { fault, .. } => Some(fault.clone()),
                     NotSpent::AlreadySpent => None,
                 }).collect();
                 prop_assert_eq!(faults, [StoreFault::Unreadable]);
@@ -70,7 +70,7 @@ fn of_workers_that_read_before_any_of_them_writes_one_passes() {
         world.run(worker).unwrap();
     }
     assert_eq!(world.passed.len(), 1);
-    assert_eq!(world.refused, [NotSpent::AlreadySpent; WORKERS - 1]);
+    assert_eq!(world.refused, vec![NotSpent::AlreadySpent; WORKERS - 1]);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! One token, as far as its being spent is concerned.
 
+use std::fmt;
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::time::UnixTime;
@@ -49,6 +52,13 @@ impl TokenDigest {
     }
 }
 
+/// In hexadecimal digits.
+impl fmt::Display for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// From when on a token need not be remembered, in whole seconds since the Unix epoch. The greatest
 /// number, in the year 2106, stands for never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +77,15 @@ impl Expiry {
     #[must_use]
     pub(super) fn is_past(self, now: UnixTime) -> bool {
         self != Self::NEVER && self.time() <= now
+    }
+
+    /// The time that is left until it comes; if it never does, so long that nobody sees its end.
+    #[must_use]
+    pub(super) fn time_left(self, now: UnixTime) -> Duration {
+        match self {
+            Self::NEVER => Duration::from_secs(self.0.into()),
+            _ => self.time().since(now),
+        }
     }
 
     /// The time.
@@ -102,7 +121,7 @@ mod tests {
     #[test]
     fn it_expires_in_the_second_after_its_last_use() {
         for (millis, expiry) in [(0, 1), (999, 1), (1000, 2), (1_800_000_000_500, 1_800_000_001)] {
-            let last_use = UnixTime::default() + std::time::Duration::from_millis(millis);
+            let last_use = UnixTime::default() + Duration::from_millis(millis);
             let own = Expiry::after(last_use);
             assert_eq!(own, Expiry(expiry));
             assert!(!own.is_past(last_use));
@@ -119,5 +138,14 @@ mod tests {
             assert!(!own.is_past(furthest));
         }
         assert!(Expiry::after(UnixTime::from_secs(u64::from(u32::MAX) - 2)).is_past(furthest));
+    }
+
+    #[test]
+    fn the_time_left_ends_with_the_expiry_and_is_more_than_a_century_if_there_is_none() {
+        let now = UnixTime::default() + Duration::from_millis(1500);
+        assert_eq!(Expiry(3).time_left(now), Duration::from_millis(1500));
+        assert_eq!(Expiry(1).time_left(now), Duration::ZERO);
+        let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        assert!(Expiry::NEVER.time_left(UnixTime::from_secs(u64::MAX)) > century);
     }
 }

@@ -1,0 +1,105 @@
+//! The store of a fleet: makes the calls by which tokens are spent, and keeps the requests that wait
+//! for them.
+
+use std::collections::BTreeMap;
+
+use super::host;
+use crate::authenticator::SpendingRequest;
+use crate::time::UnixTime;
+use crate::token::{FleetStore, NotSpent};
+
+/// Spends the tokens of requests, which wait here.
+pub(super) struct FleetSpender {
+    root_id: u32,
+    store: FleetStore,
+    /// By context id.
+    waiting: BTreeMap<u32, WaitingRequest>,
+    /// The context ids of those requests by their calls.
+    calls: BTreeMap<u32, u32>,
+}
+
+struct WaitingRequest {
+    request: SpendingRequest,
+    call: u32,
+    deadline: UnixTime,
+}
+
+/// What came of spending the token of a request.
+pub(super) struct Spent {
+    /// Of the request.
+    pub context_id: u32,
+    /// The request.
+    pub request: SpendingRequest,
+    /// What came of it.
+    pub result: Result<(), NotSpent>,
+}
+
+impl FleetSpender {
+    pub(super) fn new(root_id: u32, store: FleetStore) -> Self {
+        Self { root_id, store, waiting: BTreeMap::new(), calls: BTreeMap::new() }
+    }
+
+    /// How many requests wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Makes the call that spends the token of the request in hand, and lets it wait. Returns the
+    /// request if that cannot be done.
+    pub(super) fn spend(
+        &mut self,
+        context_id: u32,
+        request: SpendingRequest,
+        now: UnixTime,
+    ) -> Option<Spent> {
+        let call = self.store.request(request.token_use(), now);
+        let Some(call) = host::call_as(self.root_id, context_id, &call, self.store.timeout) else {
+            return Some(Spent { context_id, request, result: Err(self.store.not_called()) });
+        };
+        let deadline = now + self.store.longest_wait();
+        self.waiting.insert(context_id, WaitingRequest { request, call, deadline });
+        self.calls.insert(call, context_id);
+        None
+    }
+
+    /// True when a request waits for the answer to this call.
+    pub(super) fn awaits(&self, call: u32) -> bool {
+        self.calls.contains_key(&call)
+    }
+
+    /// The host reports the answer to a call just now. Returns the request that waited for it.
+    pub(super) fn on_call_answer(
+        &mut self,
+        call: u32,
+        header_count: usize,
+        body_length: usize,
+    ) -> Option<Spent> {
+        let context_id = *self.calls.get(&call)?;
+        let limit = FleetStore::ANSWER_LIMIT.bytes;
+        let answer = host::call_answer(header_count, body_length, limit);
+        self.done(context_id, FleetStore::spent(answer))
+    }
+
+    /// Returns the requests that waited for too long.
+    pub(super) fn give_up(&mut self, now: UnixTime) -> Vec<Spent> {
+        let late = self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now);
+        let late: Vec<u32> = late.map(|(context_id, _)| *context_id).collect();
+        let done = |context_id| self.done(context_id, Err(FleetStore::too_late()));
+        late.into_iter().filter_map(done).collect()
+    }
+
+    /// A request is gone. Its token is spent all the same.
+    pub(super) fn forget(&mut self, context_id: u32) {
+        self.take(context_id);
+    }
+
+    fn done(&mut self, context_id: u32, result: Result<(), NotSpent>) -> Option<Spent> {
+        Some(Spent { context_id, request: self.take(context_id)?, result })
+    }
+
+    fn take(&mut self, context_id: u32) -> Option<SpendingRequest> {
+        let WaitingRequest { request, call, .. } = self.waiting.remove(&context_id)?;
+        self.calls.remove(&call);
+        Some(request)
+    }
+}

@@ -1,0 +1,274 @@
+//! The store of a fleet: Redis, told through webdis to remember a token unless it does already.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::token_use::TokenUse;
+use super::{NotSpent, StoreFault};
+use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, CalloutRequest};
+use crate::json;
+use crate::time::UnixTime;
+
+/// Where webdis is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FleetStore {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// The host that requests name.
+    pub authority: String,
+    /// The path of requests.
+    pub path: String,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+impl FleetStore {
+    /// Most bytes of an answer; those that are hoped for have 19 at the most.
+    pub(crate) const ANSWER_LIMIT: BodyLimit =
+        BodyLimit { bytes: 1024, setting: "any answer of webdis" };
+
+    /// How much longer a token is remembered than this process could still accept it: the clocks of
+    /// others of the fleet may be so much behind.
+    const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+    /// How much longer than an answer may take a request waits for it.
+    const GRACE: Duration = Duration::from_secs(2);
+    /// When a client should try again.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// How long a request waits at the most.
+    #[must_use]
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.timeout + Self::GRACE
+    }
+
+    /// The call that spends a token which passed all other checks.
+    ///
+    /// What is sent once more would find the token spent, so it is a POST: proxies neither repeat
+    /// nor keep those. Nothing in it comes from a client but by way of the digest.
+    #[must_use]
+    pub(crate) fn request(&self, token_use: TokenUse, now: UnixTime) -> CalloutRequest {
+        let lasts = token_use.expiry.time_left(now) + Self::CLOCK_TOLERANCE;
+        let seconds = lasts.as_millis().div_ceil(1000);
+        let command = format!("SET/mcp-auth:jti:{}/1/NX/EX/{seconds}", token_use.digest);
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", &self.authority),
+            (":path", &self.path),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
+        ];
+        CalloutRequest {
+            cluster: self.cluster.clone(),
+            fields: fields.map(|(name, value)| (name, value.to_owned())).into(),
+            body: Some(command.into_bytes()),
+        }
+    }
+
+    /// What came of the call. `answer` is none when it brought none.
+    ///
+    /// # Errors
+    ///
+    /// The token was spent before; or it may have been, or may be now: nobody can tell.
+    pub(crate) fn spent(answer: Option<CalloutAnswer>) -> Result<(), NotSpent> {
+        let answer = CalloutAnswer::checked(answer, &[200], Self::ANSWER_LIMIT)
+            .map_err(|fault| Self::unknown(StoreFault::Call(fault)))?;
+        match json::parse_strict(&answer.body) {
+            Ok(said) if said == json!({"SET": [true, "OK"]}) => Ok(()),
+            Ok(said) if said == json!({"SET": null}) => Err(NotSpent::AlreadySpent),
+            _ => Err(Self::unknown(StoreFault::Unclear { answer: answer.beginning() })),
+        }
+    }
+
+    /// The call could not be made.
+    #[must_use]
+    pub(crate) fn not_called(&self) -> NotSpent {
+        Self::unknown(StoreFault::Call(CalloutFault::Dispatch { cluster: self.cluster.clone() }))
+    }
+
+    /// The request cannot wait any longer.
+    #[must_use]
+    pub(crate) fn too_late() -> NotSpent {
+        Self::unknown(StoreFault::Call(CalloutFault::NoAnswer))
+    }
+
+    /// The request cannot wait, because too many others do.
+    #[must_use]
+    pub(crate) fn crowded() -> NotSpent {
+        Self::unknown(StoreFault::Crowded)
+    }
+
+    fn unknown(fault: StoreFault) -> NotSpent {
+        NotSpent::Unknown { retry_after: Self::PAUSE, fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn store() -> FleetStore {
+        FleetStore {
+            cluster: "webdis".to_owned(),
+            authority: "store.example".to_owned(),
+            path: "/spent/".to_owned(),
+            timeout: Duration::from_secs(3),
+        }
+    }
+
+    fn command(token_use: TokenUse, now: UnixTime) -> String {
+        String::from_utf8(store().request(token_use, now).body.unwrap()).unwrap()
+    }
+
+    /// For how many seconds a token with this last use is remembered.
+    fn seconds(last_use: UnixTime, now: UnixTime) -> u64 {
+        let command = command(TokenUse::new("https://id.example.com", "1", last_use), now);
+        command.rsplit('/').next().unwrap().parse().unwrap()
+    }
+
+    fn answer(status: u16, body: &str) -> CalloutAnswer {
+        CalloutAnswer {
+            status: Some(status),
+            cache_control: None,
+            body_length: body.len(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    /// What the operator is told.
+    fn cause(answer: Option<CalloutAnswer>) -> String {
+        match FleetStore::spent(answer) {
+            Err(NotSpent::Unknown { fault, retry_after }) => {
+                assert_eq!(retry_after, Duration::from_secs(1));
+                fault.to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_tells_redis_to_remember_the_token_if_it_does_not_yet() {
+        let last_use = UnixTime::from_secs(NOW + 100);
+        let token_use = TokenUse::new("https://id.example.com", "1", last_use);
+        let request = store().request(token_use, UnixTime::from_secs(NOW));
+        assert_eq!(request.cluster, "webdis");
+        let expected = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "store.example"),
+            (":path", "/spent/"),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
+        ];
+        assert_eq!(request.fields, expected.map(|(name, value)| (name, value.to_owned())));
+        // The digest is part of what the processes of a fleet agree upon: it stays as it is.
+        let digest = "dd335cae633d256e46ef98a8401636ab";
+        let expected = format!("SET/mcp-auth:jti:{digest}/1/NX/EX/161");
+        assert_eq!(String::from_utf8(request.body.unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_token_is_remembered_until_its_last_use_and_a_minute_longer() {
+        let second = Duration::from_secs(1);
+        let now = UnixTime::from_secs(NOW);
+        assert_eq!(seconds(now, now), 61);
+        assert_eq!(seconds(now + second, now), 62);
+        // Rounded up, and never nothing, whatever the clock says.
+        assert_eq!(seconds(now, now + Duration::from_millis(1)), 61);
+        assert_eq!(seconds(now, now + Duration::from_millis(999)), 61);
+        assert_eq!(seconds(now, now + second), 60);
+        assert_eq!(seconds(now, UnixTime::from_secs(u64::MAX)), 60);
+        // What never expires is remembered for longer than anybody waits, and not for so long that
+        // Redis would not take it.
+        for now in [now, UnixTime::from_secs(u64::MAX), UnixTime::default()] {
+            assert_eq!(seconds(UnixTime::from_secs(u64::MAX), now), u64::from(u32::MAX) + 60);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn nothing_that_a_client_or_provider_chose_stands_in_the_command(
+            issuer in ".*",
+            token_id in ".*",
+            last_use in any::<u64>(),
+            now in any::<u64>(),
+        ) {
+            let token_use = TokenUse::new(&issuer, &token_id, UnixTime::from_secs(last_use));
+            let command = command(token_use, UnixTime::from_secs(now));
+            let parts: Vec<_> = command.split('/').collect();
+            let [set, key, one, nx, ex, seconds] = parts[..] else { panic!("{command}") };
+            prop_assert_eq!([set, one, nx, ex], ["SET", "1", "NX", "EX"]);
+            let digest = key.strip_prefix("mcp-auth:jti:").unwrap();
+            prop_assert_eq!(digest.len(), 32);
+            prop_assert!(digest.bytes().all(|byte| b"0123456789abcdef".contains(&byte)));
+            // Redis takes no more than what in milliseconds, added to its clock, is an i64.
+            prop_assert!((60..10_000_000_000).contains(&seconds.parse::<u64>().unwrap()));
+        }
+
+        #[test]
+        fn no_answer_but_one_lets_a_token_pass(
+            status in prop_oneof![3 => Just(200), 1 => any::<u16>()],
+            body in prop_oneof![".*", r#"\{"SET":(null|\[?(true|false)(,"(OK|ok)")?\]?)\}"#],
+        ) {
+            let is_right = status == 200 && body == r#"{"SET":[true,"OK"]}"#;
+            prop_assert_eq!(FleetStore::spent(Some(answer(status, &body))).is_ok(), is_right);
+        }
+    }
+
+    #[test]
+    fn webdis_says_whether_the_token_is_spent_now_or_was_before() {
+        assert_eq!(FleetStore::spent(Some(answer(200, r#"{"SET":[true,"OK"]}"#))), Ok(()));
+        let again = FleetStore::spent(Some(answer(200, r#"{"SET":null}"#)));
+        assert_eq!(again, Err(NotSpent::AlreadySpent));
+    }
+
+    #[test]
+    fn anything_else_is_a_fault_of_the_store_and_named() {
+        let words = |text: &str| format!("the store says {text:?}");
+        for said in [
+            r#"{"SET":[false,"READONLY You can't write against a read only replica."]}"#,
+            r#"{"SET":[false,"OOM command not allowed when used memory > 'maxmemory'."]}"#,
+            r#"{"SET":[false,"NOAUTH Authentication required."]}"#,
+            r#"{"SET":[false,"OK"]}"#,
+            r#"{"SET":[true,"QUEUED"]}"#,
+            r#"{"SET":[true]}"#,
+            r#"{"SET":[true,"OK"],"SET":[true,"OK"]}"#,
+            r#"{"SET":[true,"OK"],"GET":null}"#,
+            r#"{"SET":null,"SET":[true,"OK"]}"#,
+            r#"{"GET":null}"#,
+            r#"{"SET":"OK"}"#,
+            r#"{"SET":true}"#,
+            "{}",
+            "null",
+            "true",
+            "+OK",
+            "",
+        ] {
+            assert_eq!(cause(Some(answer(200, said))), words(said));
+        }
+        let long = "x".repeat(1024);
+        assert_eq!(cause(Some(answer(200, &long))), words(&long[..120]));
+        let longer = "x".repeat(1025);
+        let expected = "the answer is longer than any answer of webdis, 1024 bytes";
+        assert_eq!(cause(Some(answer(200, &longer))), expected);
+        for status in [201, 204, 302, 304, 403, 500, 503] {
+            let expected = format!("the answer has status {status} and says \"no\"");
+            assert_eq!(cause(Some(answer(status, "no"))), expected);
+        }
+        let nameless = CalloutAnswer { status: None, ..answer(200, r#"{"SET":[true,"OK"]}"#) };
+        assert_eq!(cause(Some(nameless)), "the answer has no status");
+        assert_eq!(cause(None), "no answer (timeout, reset or no connection)");
+        let cut = CalloutAnswer { body_length: 20, ..answer(200, r#"{"SET":[true,"OK"]}"#) };
+        assert_eq!(cause(Some(cut)), "no answer (timeout, reset or no connection)");
+    }
+}
