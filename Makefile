@@ -41,7 +41,7 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
-test: build $(envoy) $(scim_server) ## Run all tests, those in real Envoy too
+test: build $(envoy) $(scim_server) redis ## Run all tests, those in real Envoy too
 	$(say) 'Building and running the tests (several minutes the first time)'
 	cargo test --locked --workspace --no-fail-fast
 
@@ -92,6 +92,10 @@ toolchain:
 	@command -v rustup >/dev/null || { echo 'Rust is missing: install it by rustup, https://rustup.rs'; exit 1; }
 	@rustup target list --installed | grep --quiet --line-regexp $(wasm_target) || rustup target add $(wasm_target)
 	@command -v cc >/dev/null || $(call debian_package,gcc libc6-dev)
+
+.PHONY: redis
+redis:
+	@command -v redis-server >/dev/null && command -v webdis >/dev/null || $(call debian_package,redis-server webdis)
 
 .PHONY: python
 python:

@@ -29,6 +29,7 @@ mod origins;
 mod refused_configuration;
 mod refused_tokens;
 mod replay;
+mod replay_fleet;
 mod report_mode;
 mod resource_metadata;
 mod servicenow;

@@ -1,0 +1,24 @@
+use crate::gateway::Gateway;
+use crate::redis::Redis;
+use crate::webdis::Webdis;
+
+/// A store of spent tokens for several Envoys: Redis and webdis, and a [`Gateway`] before them.
+#[derive(Debug)]
+pub struct FleetStore {
+    /// What remembers.
+    pub redis: Redis,
+    /// What answers the gateway.
+    pub webdis: Webdis,
+    /// What Envoy may call.
+    pub gateway: Gateway,
+}
+
+impl FleetStore {
+    /// Starts all parts.
+    pub async fn start() -> Self {
+        let redis = Redis::start().await;
+        let webdis = Webdis::start(&redis).await;
+        let gateway = Gateway::before(webdis.address()).await;
+        Self { redis, webdis, gateway }
+    }
+}

@@ -1,0 +1,81 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use reqwest::Client;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::child::{KilledChild, await_that};
+use crate::port::Port;
+use crate::redis::Redis;
+
+/// A running webdis before a [`Redis`], killed when dropped. It takes no command but `SET`, as the
+/// documentation wants it.
+#[derive(Debug)]
+pub struct Webdis {
+    port: Port,
+    process: Option<KilledChild>,
+    directory: TempDir,
+}
+
+impl Webdis {
+    const THREADS: usize = 2;
+    const CONNECTIONS_PER_THREAD: usize = 2;
+
+    /// Starts webdis on a free port and returns once it is connected with Redis.
+    pub async fn start(redis: &Redis) -> Self {
+        let directory = TempDir::with_prefix("mcp-federated-auth-webdis-")
+            .expect("the temporary directory is writable");
+        let port = Port::free();
+        let configuration = json!({
+            "redis_host": redis.socket(),
+            "http_host": "127.0.0.1",
+            "http_port": port.number(),
+            "threads": Self::THREADS,
+            "pool_size": Self::CONNECTIONS_PER_THREAD,
+            "daemonize": false,
+            "acl": [{"disabled": ["*"]}, {"enabled": ["SET"]}],
+            "logfile": directory.path().join("webdis.log"),
+        });
+        fs::write(directory.path().join("webdis.json"), configuration.to_string())
+            .expect("the directory is ours");
+        let mut webdis = Self { port, process: None, directory };
+        webdis.start_again(redis).await;
+        webdis
+    }
+
+    /// Kills it: from now on connects are refused.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it after a [`stop`](Self::stop), and returns once it is connected with Redis.
+    pub async fn start_again(&mut self, redis: &Redis) {
+        let mut command = Command::new("webdis");
+        let configuration = self.directory.path().join("webdis.json");
+        self.process = Some(KilledChild::start(command.arg(configuration)));
+        self.await_redis(redis).await;
+    }
+
+    /// Returns once it is connected with Redis, also when that was started again.
+    pub async fn await_redis(&self, redis: &Redis) {
+        // One connection is that by which Redis is asked.
+        let expected = Self::THREADS * Self::CONNECTIONS_PER_THREAD + 1;
+        let is_connected = || async { redis.connections() >= expected };
+        await_that("webdis is connected with Redis", is_connected).await;
+        let client = Client::builder().no_proxy().build().expect("nothing is wrong with that");
+        let url = format!("http://{}/", self.address());
+        // Sets nothing, for it says no value.
+        let answers = || async {
+            let answer = client.post(&url).body("SET/x").send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        await_that("webdis answers", answers).await;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+}
