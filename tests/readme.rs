@@ -1,4 +1,4 @@
-//! What the README and the providers' pages show is true: their YAML is what Envoy and the plugin
+//! What the README and the pages in `docs` show is true: their YAML is what Envoy and the plugin
 //! accept, and the README's commands are there.
 #![allow(
     missing_docs,
@@ -60,6 +60,11 @@ async fn each_template_has_a_page_whose_yaml_is_accepted() {
         }
         validate(&page).await;
     }
+}
+
+#[tokio::test]
+async fn the_yaml_of_a_fleet_is_accepted() {
+    validate(&fs::read_to_string(repository_root().join("docs/replay.md")).unwrap()).await;
 }
 
 #[test]
