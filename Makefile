@@ -1,5 +1,6 @@
 # What a fresh machine lacks is installed by these rules: into this clone, but for rustup's wasm
-# target and Debian packages of tools that are missing.
+# target and Debian packages of tools that are missing. Tests start Redis and webdis themselves, so
+# these do not run as services.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -95,7 +96,9 @@ toolchain:
 
 .PHONY: redis
 redis:
-	@command -v redis-server >/dev/null && command -v webdis >/dev/null || $(call debian_package,redis-server webdis)
+	@command -v redis-server >/dev/null && command -v webdis >/dev/null || { \
+		$(call debian_package,redis-server webdis); \
+		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now redis-server webdis; }
 
 .PHONY: python
 python:
