@@ -51,6 +51,10 @@ schema: toolchain ## Generate docs/configuration.schema.json, for editors, from 
 	cargo run --quiet --locked --example config_schema > $(schema).new
 	mv $(schema).new $(schema)
 
+.PHONY: bench
+bench: build $(envoy) ## Measure the plugin beside Envoy's jwt_authn (about ten minutes)
+	cargo bench --locked --bench envoy
+
 .PHONY: lint
 lint: toolchain ## Check format, lints and documentation
 	rustup component add rustfmt clippy
@@ -75,7 +79,8 @@ $(module): toolchain
 	$(say) 'Building the plugin (about a minute the first time)'
 	cargo build --locked --release --lib --target $(wasm_target)
 	@mkdir -p dist
-	@cmp --silent $(built_module) $@ || cp $(built_module) $@
+	cargo run --quiet --locked --package xtask -- trim-exports $(built_module) $@.new
+	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
 
 $(envoy): envoy/requirements.txt | python
 	$(say) 'Installing Envoy into .venv'

@@ -1,0 +1,65 @@
+//! Steps of the build that cargo does not know.
+//!
+//! `xtask trim-exports IN OUT` takes those callbacks out of the plugin's module that it leaves to
+//! the SDK's empty defaults. A host calls every callback that a module exports, and each call into
+//! the module costs time on each request.
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use walrus::{ExportItem, Module};
+
+/// The callbacks that do something.
+const CALLBACKS: [&str; 7] = [
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_http_call_response",
+    "proxy_on_request_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [command, input, output] = arguments.as_slice() else { return usage() };
+    if command != "trim-exports" {
+        return usage();
+    }
+    match trim_exports(input, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{input}: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: xtask trim-exports IN OUT");
+    ExitCode::from(2)
+}
+
+fn trim_exports(input: &str, output: &str) -> Result<(), Box<dyn Error>> {
+    let mut module = Module::from_file(input).map_err(|fault| format!("{fault:#}"))?;
+    let is_callback =
+        |name: &str| name.starts_with("proxy_on_") && name != "proxy_on_memory_allocate";
+    for name in CALLBACKS {
+        if !module.exports.iter().any(|export| export.name == name) {
+            return Err(format!("does not export {name}").into());
+        }
+    }
+    let unused: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| matches!(export.item, ExportItem::Function(_)))
+        .filter(|export| is_callback(&export.name) && !CALLBACKS.contains(&export.name.as_str()))
+        .map(walrus::Export::id)
+        .collect();
+    for export in unused {
+        module.exports.delete(export);
+    }
+    walrus::passes::gc::run(&mut module);
+    module.emit_wasm_file(output).map_err(|fault| format!("{output}: {fault:#}").into())
+}
