@@ -1,7 +1,8 @@
 //! The decision on a request. Reads like the way of a request: metadata, origin, token, keys,
-//! signature, identity, and last its spending if it serves once.
+//! signature, identity, what it may do, and last its spending if it serves once. What it may do can
+//! depend on the message in its body: then that and the spending come when the body is there.
 
-use crate::access::Target;
+use crate::access::{BodyFault, Permission, Target};
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode, Provider};
@@ -46,6 +47,9 @@ pub(crate) struct PlausibleRequest {
 pub(crate) enum Decision {
     /// It waits until something is known.
     Await(PlausibleRequest, Need),
+    /// Its header fields go on with these changes, since else no body would come in; of its body
+    /// nothing may go on until [`Authenticator::judge_body`] has decided.
+    AwaitBody(HeldRequest, HeaderEdits),
     /// It goes to the upstream with these changes; somebody vouches for its identity, unless no
     /// token is needed.
     Forward(HeaderEdits, Option<Voucher>),
@@ -86,6 +90,24 @@ pub(crate) struct Voucher {
     pub provider: String,
     /// What its token does not tell of the identity.
     pub overage: Option<Overage>,
+}
+
+/// A request that lacks nothing but a look at its message, and maybe that its token is spent.
+#[derive(Debug)]
+pub(crate) struct HeldRequest {
+    target: Target,
+    identity: Box<VerifiedIdentity>,
+    /// Index of the provider.
+    provider: usize,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body<'a> {
+    /// There is more of it than is read.
+    TooLarge,
+    /// All of it.
+    Whole(&'a [u8]),
 }
 
 /// A request that lacks nothing but that its token, which serves once, is spent.
@@ -161,7 +183,7 @@ impl Authenticator {
             return Examined::Decided(Decision::Respond(answer));
         }
         let edits = self.edits_of_any_request(head);
-        let target = Target::of(head);
+        let target = self.config.access.target(head);
         if self.is_foreign_origin(head) {
             return Examined::Decided(self.refuse(Refusal::OriginDenied, None, edits));
         }
@@ -225,12 +247,51 @@ impl Authenticator {
             Err(refusal) => return refuse(refusal, edits),
         };
         match self.permitted_identity(token, provider, &target, knowledge, now) {
-            Ok(identity) => self.forward(edits, &identity, index),
+            Ok((identity, Permission::Granted)) => self.forward(edits, &identity, index),
+            Ok((identity, Permission::DependsOnBody)) => {
+                let add = self.config.identity_headers.of(&identity);
+                let request = HeldRequest { target, identity: Box::new(identity), provider: index };
+                Decision::AwaitBody(request, HeaderEdits { add, ..edits })
+            }
             Err(Unconfirmed::Refused(refusal)) => refuse(refusal, edits),
             Err(Unconfirmed::Await(query)) => {
                 let request = PlausibleRequest { token: at_rest, edits, target };
                 Decision::Await(request, Need::User(Box::new(query)))
             }
+        }
+    }
+
+    /// Most bytes of a body that is read.
+    #[must_use]
+    pub(crate) fn most_body(&self) -> usize {
+        self.config.access.most_body()
+    }
+
+    /// Decides on a request whose header fields have gone on, by its body. What comes of it changes
+    /// no header field.
+    #[must_use]
+    pub(crate) fn judge_body(
+        &self,
+        request: HeldRequest,
+        body: Body<'_>,
+        now: UnixTime,
+    ) -> Decision {
+        let HeldRequest { target, identity, provider: index } = request;
+        let provider = self.config.providers.get(index);
+        let is_restricted = provider.is_none_or(|provider| provider.restrict_to_policies);
+        // It may have taken its time, and a token must not be spent after it is forgotten.
+        let in_time = provider.map_or(Ok(()), |provider| {
+            provider.claim_rules.check_time(identity.claims(), now).map(|_| ())
+        });
+        let permitted = in_time.and_then(|()| match body {
+            Body::TooLarge => Err(BodyFault::TooLarge.into()),
+            Body::Whole(body) => {
+                self.config.access.check_body(&target, body, &identity, is_restricted)
+            }
+        });
+        match permitted {
+            Ok(()) => Self::let_on(HeaderEdits::default(), vec![], &identity, index),
+            Err(refusal) => self.refuse(refusal, provider, HeaderEdits::default()),
         }
     }
 
@@ -293,7 +354,7 @@ impl Authenticator {
         PlausibleToken::read(token, self.config.max_token_size, &self.config.providers, now)
     }
 
-    /// The identity that a verified token stands for, if it may do what it asks for.
+    /// The identity that a verified token stands for, if it may do what it asks for, or might.
     fn permitted_identity(
         &self,
         token: VerifiedToken,
@@ -301,17 +362,17 @@ impl Authenticator {
         target: &Target,
         knowledge: Knowledge<'_>,
         now: UnixTime,
-    ) -> Result<VerifiedIdentity, Unconfirmed> {
+    ) -> Result<(VerifiedIdentity, Permission), Unconfirmed> {
         let rules = &provider.identity_rules;
         let claimed = ClaimedIdentity::of_token(token, rules)?;
         let finding = self.config.directory.find(claimed.wanted(), knowledge.users, now);
         let identity = claimed.confirmed_by(finding, rules)?;
-        self.config.access.check(target, &identity, provider.restrict_to_policies)?;
-        Ok(identity)
+        let access = &self.config.access;
+        let permission = access.check(target, &identity, provider.restrict_to_policies)?;
+        Ok((identity, permission))
     }
 
-    /// The way to the upstream. It is the only one with an identity, so that no token that serves
-    /// once passes unspent.
+    /// The way to the upstream for a request whose head was enough.
     fn forward(
         &self,
         edits: HeaderEdits,
@@ -319,6 +380,17 @@ impl Authenticator {
         provider: usize,
     ) -> Decision {
         let identity_headers = self.config.identity_headers.of(identity);
+        Self::let_on(edits, identity_headers, identity, provider)
+    }
+
+    /// The only way for the whole of a request with an identity, so that no token that serves once
+    /// passes unspent.
+    fn let_on(
+        edits: HeaderEdits,
+        identity_headers: Vec<(String, String)>,
+        identity: &VerifiedIdentity,
+        provider: usize,
+    ) -> Decision {
         let voucher =
             Voucher { provider: identity.provider().to_owned(), overage: identity.overage() };
         match identity.single_use() {

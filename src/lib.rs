@@ -6,7 +6,8 @@
 //! The way of a request is written down in `authenticator`: `request` → `token` (bearer token,
 //! compact JWS, cheap claim checks) → `keys` (the key by `kid`) → `jose` (signature) → `token`
 //! (claims) → `identity` (who it is, and the header fields that say so) → `access` (what it may do)
-//! → `token` once more (one that serves once is spent). Whatever ends before that ends as a
+//! → `token` once more (one that serves once is spent). Where an access rule asks for the MCP
+//! message, the last two wait for the body. Whatever ends before that ends as a
 //! `refusal`, which `answer` turns into what the client gets.
 //!
 //! The way of a key is written down in `keys`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::access::{BodyFault, Call, HeaderFault};
 use crate::identity::{Standing, UserLookups};
 use crate::jose::{MalformedToken, Misfit};
 use crate::token::{AuthorizationFault, NotSpent, StoreFault};
@@ -15,7 +16,12 @@ use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 #[non_exhaustive]
 pub(crate) enum Refusal {
     /// The access policy forbids it, and no scope could cure that.
-    AccessDenied(Denial),
+    AccessDenied {
+        /// Why.
+        denial: Denial,
+        /// What its message calls, if that was looked at.
+        call: Option<Call>,
+    },
     /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3).
     AudienceMismatch {
         /// What `aud` holds.
@@ -57,6 +63,8 @@ pub(crate) enum Refusal {
         scopes: Vec<String>,
         /// What the token lacks.
         missing: Strings,
+        /// What the message calls, if that was looked at.
+        call: Option<Call>,
     },
     /// The key that the token names must not verify it.
     KeyMismatch(Misfit),
@@ -72,6 +80,10 @@ pub(crate) enum Refusal {
     MalformedAuthorization(AuthorizationFault),
     /// The token is no JWS that could be judged.
     MalformedToken(MalformedToken),
+    /// A rule needs the message in the body, and that cannot be read, or not in one way alone.
+    McpBodyInvalid(BodyFault),
+    /// The header fields of MCP and the body do not agree, or the fields are not as they must be.
+    McpHeaderMismatch(HeaderFault),
     /// A required claim is missing, or the one that identifies the user.
     MissingClaim {
         /// Its name.
@@ -161,6 +173,9 @@ pub(crate) enum Refusal {
 /// Why the access policy forbids a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
+    /// The name of a resource can be read in several ways, or the case of a name or method would
+    /// make another rule be about it.
+    AmbiguousName,
     /// The path can be read in several ways, and so it cannot be said which rule is about it.
     AmbiguousPath,
     /// No rule is about the request.
@@ -206,7 +221,7 @@ impl Refusal {
     #[must_use]
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::AccessDenied(_) => "access_denied",
+            Self::AccessDenied { .. } => "access_denied",
             Self::AudienceMismatch { .. } => "audience_mismatch",
             Self::BadSignature { .. } => "bad_signature",
             Self::BoundToken => "bound_token",
@@ -219,6 +234,8 @@ impl Refusal {
             Self::KeysUnavailable { .. } => "keys_unavailable",
             Self::MalformedAuthorization(_) => "malformed_authorization",
             Self::MalformedToken(_) => "malformed_token",
+            Self::McpBodyInvalid(_) => "mcp_body_invalid",
+            Self::McpHeaderMismatch(_) => "mcp_header_mismatch",
             Self::MissingClaim { .. } => "missing_claim",
             Self::MissingToken => "missing_token",
             Self::NotYetValid { .. } => "not_yet_valid",
@@ -253,7 +270,7 @@ impl Refusal {
     #[must_use]
     pub(crate) fn details(&self) -> Map<String, Value> {
         let details = match self {
-            Self::AccessDenied(denial) => denial.details(),
+            Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_ref()),
             Self::AudienceMismatch { found, configured } => {
                 json!({"aud": found.0, "configured": configured.0})
             }
@@ -262,8 +279,8 @@ impl Refusal {
                 json!({"claim": claim})
             }
             Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
-            Self::InsufficientScope { rule, missing, .. } => {
-                json!({"rule": rule, "missing": missing.0})
+            Self::InsufficientScope { rule, missing, call, .. } => {
+                with_call(json!({"rule": rule, "missing": missing.0}), call.as_ref())
             }
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
             Self::DirectoryUnavailable { retry_after, .. }
@@ -272,6 +289,8 @@ impl Refusal {
                 json!({"retry_after": retry_after.as_secs()})
             }
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
+            Self::McpBodyInvalid(fault) => body_details(fault),
+            Self::McpHeaderMismatch(fault) => header_details(fault),
             Self::MissingClaim { claim, is_elsewhere: true } => {
                 json!({"claim": claim, "listed": ELSEWHERE})
             }
@@ -335,6 +354,7 @@ impl Refusal {
 impl Denial {
     fn details(&self) -> Value {
         match self {
+            Self::AmbiguousName => json!({"name": "ambiguous"}),
             Self::AmbiguousPath => json!({"path": "ambiguous"}),
             Self::NoRule => json!({"rule": null}),
             Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
@@ -352,10 +372,13 @@ impl Denial {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AccessDenied(Denial::AmbiguousPath) => {
+            Self::AccessDenied { denial: Denial::AmbiguousName, .. } => {
+                "the access policy does not allow a name that can be read in several ways"
+            }
+            Self::AccessDenied { denial: Denial::AmbiguousPath, .. } => {
                 "the path can be read in several ways, write it plainly"
             }
-            Self::AccessDenied(_) => "the access policy does not allow this",
+            Self::AccessDenied { .. } => "the access policy does not allow this",
             Self::AudienceMismatch { .. } => "the token was issued for another audience",
             Self::BadSignature { .. } => "the signature of the token is wrong",
             Self::BoundToken => "the token is bound to a key and came without proof of possession",
@@ -375,6 +398,10 @@ impl fmt::Display for Refusal {
             }
             Self::MalformedAuthorization(fault) => return fault.fmt(f),
             Self::MalformedToken(fault) => return write!(f, "the token is malformed: {fault}"),
+            Self::McpBodyInvalid(fault) => {
+                return write!(f, "the body cannot be judged by the access policy: {fault}");
+            }
+            Self::McpHeaderMismatch(fault) => return fault.fmt(f),
             Self::MissingClaim { .. } => "the token lacks a claim that is needed here",
             Self::MissingToken => "an access token is needed",
             Self::NotYetValid { .. } => "the token is not valid yet",
@@ -439,6 +466,38 @@ impl Strings {
             Some(Value::Array(values)) => Self::of(values.iter().filter_map(Value::as_str)),
             _ => Self::default(),
         }
+    }
+}
+
+/// These details, and what the message calls.
+fn with_call(mut details: Value, call: Option<&Call>) -> Value {
+    if let (Some(details), Some(Call { method, name })) = (details.as_object_mut(), call) {
+        details.insert("mcp_method".to_owned(), clipped(method).into());
+        if let Some(name) = name {
+            details.insert("mcp_name".to_owned(), clipped(name).into());
+        }
+    }
+    details
+}
+
+fn body_details(fault: &BodyFault) -> Value {
+    match fault {
+        BodyFault::NoName { member } => json!({"member": member}),
+        BodyFault::Misspelt { member } | BodyFault::Repeated { member } => {
+            json!({"member": clipped(member)})
+        }
+        _ => Value::Null,
+    }
+}
+
+fn header_details(fault: &HeaderFault) -> Value {
+    let header = fault.header();
+    match fault {
+        HeaderFault::Differs { found, body, .. } => {
+            json!({"header": header, "found": clipped(found), "body": body.as_deref().map(clipped)})
+        }
+        HeaderFault::Version { found } => json!({"header": header, "found": clipped(found)}),
+        _ => json!({"header": header}),
     }
 }
 

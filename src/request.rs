@@ -4,13 +4,20 @@
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestHead<'a> {
     fields: &'a [(String, Vec<u8>)],
+    has_body: bool,
 }
 
 impl<'a> RequestHead<'a> {
-    /// A view of these fields.
+    /// A view of these fields, which a body follows or not.
     #[must_use]
-    pub(crate) fn new(fields: &'a [(String, Vec<u8>)]) -> Self {
-        Self { fields }
+    pub(crate) fn new(fields: &'a [(String, Vec<u8>)], has_body: bool) -> Self {
+        Self { fields, has_body }
+    }
+
+    /// Whether a body follows, be it an empty one.
+    #[must_use]
+    pub(crate) fn has_body(self) -> bool {
+        self.has_body
     }
 
     /// All names, repeated ones too.
@@ -21,6 +28,15 @@ impl<'a> RequestHead<'a> {
     /// All values of a field.
     pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.fields.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// All values of a field, also where `_` stands in its name for `-`: some servers take that for
+    /// the same field.
+    pub(crate) fn values_in_any_spelling(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let fields = self.fields.iter();
+        fields
+            .filter(move |(own, _)| own.replace('_', "-") == name)
+            .map(|(_, value)| value.as_slice())
     }
 
     /// The method; empty when there is none.

@@ -1,11 +1,19 @@
-//! What an identity may do: rules over paths and methods, and what they require.
+//! What an identity may do: rules over paths, methods and the messages of MCP, and what they require.
 
+mod inspection;
+mod mcp_headers;
+mod message;
 mod path;
+mod pattern;
 mod policy;
 mod rule;
 mod scopes;
 
+pub(crate) use inspection::Inspection;
+pub(crate) use mcp_headers::{HeaderFault, McpHeaders};
+pub(crate) use message::{BodyFault, Call};
 pub(crate) use path::CanonicalPath;
-pub(crate) use policy::{AccessPolicy, DefaultAccess, Target};
+pub(crate) use pattern::Pattern;
+pub(crate) use policy::{AccessPolicy, DefaultAccess, Permission, Target};
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;

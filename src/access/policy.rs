@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::inspection::{Announcement, Inspection};
+use super::message::{Call, Message};
 use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
 use crate::refusal::{Denial, Refusal, Strings};
@@ -13,6 +15,17 @@ pub(crate) struct Target {
     method: Vec<u8>,
     /// None when servers differ in how they read the path.
     path: Option<CanonicalPath>,
+    /// None when no message follows, or none that any rule cares for.
+    announcement: Option<Announcement>,
+}
+
+/// What the head of a request is enough to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// The request may do what it asks for.
+    Granted,
+    /// That depends on the message in its body.
+    DependsOnBody,
 }
 
 /// Who may do what: the first rule that matches decides.
@@ -23,6 +36,7 @@ pub(crate) struct AccessPolicy {
     in_lower_case: Vec<Match>,
     default: DefaultAccess,
     hierarchy: ScopeHierarchy,
+    inspection: Inspection,
     /// Scopes that a client may be told to ask for.
     known_scopes: BTreeSet<String>,
     /// How a client must ask for a scope, where that is not how tokens spell it.
@@ -38,13 +52,29 @@ pub(crate) enum DefaultAccess {
     Deny,
 }
 
-impl Target {
-    /// What the request with this head asks for.
-    #[must_use]
-    pub(crate) fn of(head: RequestHead<'_>) -> Self {
-        Self { method: head.method().to_vec(), path: CanonicalPath::of(head.path()) }
-    }
+/// What is known of a request's message.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    /// It calls nothing: there is none, or it is a response.
+    NoCall,
+    /// What it calls.
+    Call(&'a Call),
+    /// Nothing yet.
+    Unread,
+}
 
+/// How far the rules decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Up to a rule that is about messages.
+    DependsOnMessage,
+    /// No rule is about the request.
+    NoRule,
+    /// The rule of this index is about it.
+    Rule(usize),
+}
+
+impl Target {
     /// True when the path is one of these.
     #[must_use]
     pub(crate) fn is_one_of(&self, paths: &[CanonicalPath]) -> bool {
@@ -64,6 +94,7 @@ impl AccessPolicy {
         rules: Vec<Rule>,
         default: DefaultAccess,
         hierarchy: ScopeHierarchy,
+        inspection: Inspection,
         supported: &[String],
     ) -> Self {
         let of_rules = rules
@@ -88,26 +119,102 @@ impl AccessPolicy {
             let is_login = Self::LOGIN_SCOPES.contains(&own.as_str());
             !is_login && supported.iter().filter(|other| end(other) == *own).count() == 1
         });
-        Self { rules, in_lower_case, default, hierarchy, known_scopes, asked_as }
+        Self { rules, in_lower_case, default, hierarchy, inspection, known_scopes, asked_as }
     }
 
-    /// Decides. `is_restricted` says that the identity's provider may be used only where a rule
-    /// names it.
+    /// What the request with this head asks for.
+    #[must_use]
+    pub(crate) fn target(&self, head: RequestHead<'_>) -> Target {
+        let reads_messages = self.rules.iter().any(|rule| rule.condition.concerns_messages());
+        Target {
+            method: head.method().to_vec(),
+            path: CanonicalPath::of(head.path()),
+            announcement: reads_messages.then(|| Announcement::of(head)).flatten(),
+        }
+    }
+
+    /// Most bytes of a body that is read.
+    #[must_use]
+    pub(crate) fn most_body(&self) -> usize {
+        match self.inspection {
+            Inspection::Body { max_body } => max_body,
+            Inspection::Headers { .. } => 0,
+        }
+    }
+
+    /// Decides as far as the head of the request is enough. `is_restricted` says that the
+    /// identity's provider may be used only where a rule names it.
     ///
     /// # Errors
     ///
     /// [`Refusal::InsufficientScope`] when broader scopes would do, else
-    /// [`Refusal::AccessDenied`].
+    /// [`Refusal::AccessDenied`]. [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`] when
+    /// a rule needs the message and nobody could rely on it.
     pub(crate) fn check(
         &self,
         target: &Target,
         identity: &VerifiedIdentity,
         is_restricted: bool,
+    ) -> Result<Permission, Refusal> {
+        let content = match target.announcement {
+            Some(_) => Content::Unread,
+            None => Content::NoCall,
+        };
+        let found = self.find(target, content)?;
+        match &target.announcement {
+            Some(announcement) if found == Found::DependsOnMessage => {
+                let Some(message) = announcement.message(&self.inspection)? else {
+                    return Ok(Permission::DependsOnBody);
+                };
+                self.check_message(target, Some(&message), identity, is_restricted)?;
+            }
+            _ => self.check_found(found, None, identity, is_restricted)?,
+        }
+        Ok(Permission::Granted)
+    }
+
+    /// Decides on a request of which [`check`](Self::check) said that it depends on the body.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn check_body(
+        &self,
+        target: &Target,
+        body: &[u8],
+        identity: &VerifiedIdentity,
+        is_restricted: bool,
     ) -> Result<(), Refusal> {
-        let denied = |denial| Err(Refusal::AccessDenied(denial));
-        let rule = match self.rule_for(target) {
-            Ok(rule) => rule,
-            Err(denial) => return denied(denial),
+        let message = match &target.announcement {
+            Some(announcement) => announcement.message_in(body)?,
+            None => None,
+        };
+        self.check_message(target, message.as_ref(), identity, is_restricted)
+    }
+
+    fn check_message(
+        &self,
+        target: &Target,
+        message: Option<&Message>,
+        identity: &VerifiedIdentity,
+        is_restricted: bool,
+    ) -> Result<(), Refusal> {
+        let call = message.and_then(|message| message.call.as_ref());
+        let found = self.find(target, call.map_or(Content::NoCall, Content::Call))?;
+        self.check_found(found, call, identity, is_restricted)
+    }
+
+    fn check_found(
+        &self,
+        found: Found,
+        call: Option<&Call>,
+        identity: &VerifiedIdentity,
+        is_restricted: bool,
+    ) -> Result<(), Refusal> {
+        let denied = |denial| Err(Refusal::AccessDenied { denial, call: call.cloned() });
+        let rule = match found {
+            Found::Rule(index) => self.rules.get(index),
+            Found::DependsOnMessage | Found::NoRule => None,
         };
         let Some(rule) = rule else {
             return match self.default {
@@ -133,29 +240,39 @@ impl AccessPolicy {
             rule: rule.name.clone(),
             scopes: self.scopes_to_ask_for(rule, &granted, identity),
             missing: Strings::of(missing),
+            call: call.cloned(),
         })
     }
 
     /// The first rule that is about this request.
-    fn rule_for(&self, target: &Target) -> Result<Option<&Rule>, Denial> {
-        let concerns_paths = self.rules.iter().any(|rule| rule.condition.names_paths());
-        let Some(path) = &target.path else {
-            // It might be a path that a rule is about.
-            return if concerns_paths {
-                Err(Denial::AmbiguousPath)
-            } else {
-                Ok(self.rules.iter().find(|rule| rule.condition.covers_method(&target.method)))
-            };
+    fn find(&self, target: &Target, content: Content<'_>) -> Result<Found, Refusal> {
+        let call = match content {
+            Content::Call(call) => Some(call),
+            Content::NoCall | Content::Unread => None,
         };
-        let index = self.rules.iter().position(|rule| rule.condition.covers(path, &target.method));
-        // A server that does not mind the case would serve what another rule is about.
-        let path = path.in_lower_case();
-        let in_any_case =
-            self.in_lower_case.iter().position(|lowered| lowered.covers(&path, &target.method));
-        if index != in_any_case {
-            return Err(Denial::AmbiguousPath);
+        let ambiguous = |denial| Err(Refusal::AccessDenied { denial, call: call.cloned() });
+        let conditions = || self.rules.iter().map(|rule| &rule.condition);
+        if target.path.is_none() && conditions().any(Match::names_paths) {
+            // It might be a path that a rule is about.
+            return ambiguous(Denial::AmbiguousPath);
         }
-        Ok(index.and_then(|index| self.rules.get(index)))
+        if conditions().any(|condition| !condition.mcp_names.is_empty())
+            && call.is_some_and(Call::has_ambiguous_name)
+        {
+            return ambiguous(Denial::AmbiguousName);
+        }
+        let found = first(conditions(), target.path.as_ref(), &target.method, content);
+        // A server that does not mind the case would serve what another rule is about.
+        let path = target.path.as_ref().map(CanonicalPath::in_lower_case);
+        let lowered = call.map(Call::in_lower_case);
+        let content = lowered.as_ref().map_or(content, Content::Call);
+        if found == first(self.in_lower_case.iter(), path.as_ref(), &target.method, content) {
+            Ok(found)
+        } else if path == target.path {
+            ambiguous(Denial::AmbiguousName)
+        } else {
+            ambiguous(Denial::AmbiguousPath)
+        }
     }
 
     /// The smallest set that the rule is content with, and what the token has of those that this
@@ -182,4 +299,30 @@ impl AccessPolicy {
         }
         scopes
     }
+}
+
+/// How far these conditions decide on a request.
+fn first<'a>(
+    conditions: impl Iterator<Item = &'a Match>,
+    path: Option<&CanonicalPath>,
+    method: &[u8],
+    content: Content<'_>,
+) -> Found {
+    for (index, condition) in conditions.enumerate() {
+        let is_about_head = match path {
+            Some(path) => condition.covers(path, method),
+            None => condition.covers_method(method),
+        };
+        let is_about_message = !condition.concerns_messages()
+            || match content {
+                Content::NoCall => false,
+                Content::Call(call) => condition.covers_call(call),
+                Content::Unread if is_about_head => return Found::DependsOnMessage,
+                Content::Unread => false,
+            };
+        if is_about_head && is_about_message {
+            return Found::Rule(index);
+        }
+    }
+    Found::NoRule
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::CanonicalPath;
+use super::message::Call;
+use super::{CanonicalPath, Pattern};
 use crate::identity::{ClientType, VerifiedIdentity};
 use crate::token::RequiredClaim;
 
@@ -26,6 +27,10 @@ pub(crate) struct Match {
     pub path_prefixes: Vec<CanonicalPath>,
     /// One of these.
     pub methods: Vec<String>,
+    /// A method of MCP that one of these stands for.
+    pub mcp_methods: Vec<Pattern>,
+    /// The name of a tool, prompt, resource or task that one of these stands for.
+    pub mcp_names: Vec<Pattern>,
 }
 
 /// What a rule requires. Each line that is not empty must hold.
@@ -63,7 +68,26 @@ impl Match {
         path_matches && self.covers_method(method)
     }
 
-    /// The same condition, for paths in lower case.
+    /// True when the rule is about what messages call.
+    #[must_use]
+    pub(super) fn concerns_messages(&self) -> bool {
+        !self.mcp_methods.is_empty() || !self.mcp_names.is_empty()
+    }
+
+    /// True when the rule is about a request with this call in its message.
+    #[must_use]
+    pub(super) fn covers_call(&self, call: &Call) -> bool {
+        let is_one_of = |patterns: &[Pattern], text: &str| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
+        };
+        let name_matches = match &call.name {
+            Some(name) => is_one_of(&self.mcp_names, name),
+            None => self.mcp_names.is_empty(),
+        };
+        is_one_of(&self.mcp_methods, &call.method) && name_matches
+    }
+
+    /// The same condition, for paths, methods of MCP and names in lower case.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         let lowered =
@@ -72,6 +96,8 @@ impl Match {
             paths: lowered(&self.paths),
             path_prefixes: lowered(&self.path_prefixes),
             methods: self.methods.clone(),
+            mcp_methods: self.mcp_methods.iter().map(Pattern::in_lower_case).collect(),
+            mcp_names: self.mcp_names.iter().map(Pattern::in_lower_case).collect(),
         }
     }
 

@@ -65,6 +65,9 @@ impl ErrorCode {
 }
 
 impl RefusalAnswers {
+    /// MCP 2026-07-28, error codes.
+    const HEADER_MISMATCH: i32 = -32020;
+
     /// Answers for this resource.
     #[must_use]
     pub(crate) fn new(resource: &Resource, style: ErrorStyle) -> Self {
@@ -119,6 +122,11 @@ impl RefusalAnswers {
 
     fn body(&self, refusal: &Refusal, code: Option<ErrorCode>, description: &str) -> Vec<u8> {
         let cause = self.cause(refusal);
+        // What MCP calls HeaderMismatch: clients know it by this code, in whatever format they are
+        // told of other refusals.
+        if matches!(refusal, Refusal::McpHeaderMismatch(_)) {
+            return json_rpc_error(Self::HEADER_MISMATCH, description, cause);
+        }
         let body = match self.style.format {
             Format::OAuth => {
                 let error = code.map_or(refusal.reason(), ErrorCode::as_str);
@@ -134,13 +142,7 @@ impl RefusalAnswers {
             Format::JsonRpc => {
                 // JSON-RPC reserves -32768 to -32000; a status is a code that people know.
                 let (code, _) = status_and_code(refusal);
-                let mut error = Map::new();
-                error.insert("code".to_owned(), code.into());
-                error.insert("message".to_owned(), description.into());
-                if !cause.is_empty() {
-                    error.insert("data".to_owned(), Value::Object(cause));
-                }
-                json!({"jsonrpc": "2.0", "id": null, "error": error})
+                return json_rpc_error(code.into(), description, cause);
             }
         };
         body.to_string().into_bytes()
@@ -175,6 +177,17 @@ impl RefusalAnswers {
     }
 }
 
+/// An error response to a message whose `id` is not known.
+fn json_rpc_error(code: i32, message: &str, data: Map<String, Value>) -> Vec<u8> {
+    let mut error = Map::new();
+    error.insert("code".to_owned(), code.into());
+    error.insert("message".to_owned(), message.into());
+    if !data.is_empty() {
+        error.insert("data".to_owned(), Value::Object(data));
+    }
+    json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string().into_bytes()
+}
+
 fn joined(mut body: Value, members: Map<String, Value>) -> Value {
     if let Some(body) = body.as_object_mut() {
         body.extend(members);
@@ -207,7 +220,8 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::UnsupportedCriticalHeader { .. }
         | Refusal::WrongTokenType { .. } => (401, Some(ErrorCode::InvalidToken)),
         Refusal::InsufficientScope { .. } => (403, Some(ErrorCode::InsufficientScope)),
-        Refusal::AccessDenied(_)
+        Refusal::McpBodyInvalid(_) | Refusal::McpHeaderMismatch(_) => (400, None),
+        Refusal::AccessDenied { .. }
         | Refusal::OriginDenied
         | Refusal::UserInactive { .. }
         | Refusal::UserNotServiceAccount { .. }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::field::Field;
 use super::raw::{
-    RawAccess, RawClientType, RawDefaultAccess, RawExempt, RawMatch, RawRequire, RawRule,
+    RawAccess, RawClientType, RawDefaultAccess, RawExempt, RawInspect, RawMatch, RawMcp,
+    RawRequire, RawRule,
 };
 use super::validate::{check_scope, refuse_unknown, required_claims, scopes};
 use super::{Faults, Providers};
 use crate::access::{
-    AccessPolicy, CanonicalPath, DefaultAccess, Match, Requirement, Rule, ScopeHierarchy,
+    AccessPolicy, CanonicalPath, DefaultAccess, Inspection, Match, McpHeaders, Pattern,
+    Requirement, Rule, ScopeHierarchy,
 };
 use crate::identity::ClientType;
 
@@ -23,7 +23,8 @@ pub(super) fn policy(
     faults: &mut Faults,
 ) -> AccessPolicy {
     refuse_unknown("access.", &raw.unknown, faults);
-    raw.mcp.not_yet("access.mcp", &[], faults);
+    let mcp = raw.mcp.optional("access.mcp", faults).unwrap_or_default();
+    let inspection = inspection(mcp, faults);
     let mut rules = Vec::new();
     for (index, raw) in raw.rules.optional("access.rules", faults).into_iter().flatten().enumerate()
     {
@@ -39,7 +40,7 @@ pub(super) fn policy(
         None => DefaultAccess::Deny,
     };
     let hierarchy = scope_hierarchy(raw.scope_hierarchy, faults);
-    AccessPolicy::new(rules, default, hierarchy, supported)
+    AccessPolicy::new(rules, default, hierarchy, inspection, supported)
 }
 
 /// The paths that need no token.
@@ -71,8 +72,6 @@ fn rule(raw: RawRule, path: &str, providers: &Providers, faults: &mut Faults) ->
 
 fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
-    raw.mcp_methods.not_yet(&format!("{path}.mcp_methods"), &[Value::Array(vec![])], faults);
-    raw.mcp_names.not_yet(&format!("{path}.mcp_names"), &[Value::Array(vec![])], faults);
     let mut paths = |raw: Field<Vec<String>>, name: &str| -> Vec<CanonicalPath> {
         let at = format!("{path}.{name}");
         let values = raw.optional(&at, faults).unwrap_or_default();
@@ -88,7 +87,75 @@ fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
             faults.add(&at, "must be an HTTP method in upper case, such as POST");
         }
     }
-    Match { paths: exact, path_prefixes: prefixes, methods }
+    let mcp_methods = patterns(raw.mcp_methods, &format!("{path}.mcp_methods"), faults);
+    let mcp_names = patterns(raw.mcp_names, &format!("{path}.mcp_names"), faults);
+    Match { paths: exact, path_prefixes: prefixes, methods, mcp_methods, mcp_names }
+}
+
+fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for (index, text) in raw.optional(path, faults).into_iter().flatten().enumerate() {
+        match Pattern::of(&text) {
+            Some(pattern) => patterns.push(pattern),
+            None => faults.add(
+                &format!("{path}[{index}]"),
+                "must be a text with `*` at its end or nowhere, such as update_*",
+            ),
+        }
+    }
+    patterns
+}
+
+fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
+    /// The plugin reads the whole body at once.
+    const MOST: usize = 16 * 1024 * 1024;
+    refuse_unknown("access.mcp.", &raw.unknown, faults);
+    let max_body = raw.max_body.optional("access.mcp.max_body", faults);
+    let max_body = max_body.map_or(1024 * 1024, |size| size.0);
+    if !(1..=MOST).contains(&max_body) {
+        faults.add("access.mcp.max_body", "must be between 1B and 16MiB");
+    }
+    let versions = raw.protocol_versions.optional("access.mcp.protocol_versions", faults);
+    let versions = versions.unwrap_or_else(|| vec![McpHeaders::SINCE.to_owned()]);
+    for (index, version) in versions.iter().enumerate() {
+        if !is_version_with_headers(version) {
+            let at = format!("access.mcp.protocol_versions[{index}]");
+            faults.add(
+                &at,
+                "must be a revision of MCP from 2026-07-28 on: older ones have no headers",
+            );
+        }
+    }
+    let validates = raw
+        .upstream_validates_headers
+        .optional("access.mcp.upstream_validates_headers", faults)
+        .unwrap_or(false);
+    match raw.inspect.optional("access.mcp.inspect", faults) {
+        None | Some(RawInspect::Body) => Inspection::Body { max_body },
+        Some(RawInspect::Headers) => {
+            if !validates {
+                faults.add(
+                    "access.mcp.upstream_validates_headers",
+                    "must be true with inspect: headers, else headers may say what the body does \
+                     not",
+                );
+            }
+            if versions.is_empty() {
+                faults.add("access.mcp.protocol_versions", "must hold at least one revision");
+            }
+            Inspection::Headers { versions }
+        }
+    }
+}
+
+/// A date, as all revisions have it, that is not too early.
+fn is_version_with_headers(version: &str) -> bool {
+    let is_date = version.len() == McpHeaders::SINCE.len()
+        && version.bytes().zip(McpHeaders::SINCE.bytes()).all(|(own, sample)| match sample {
+            b'-' => own == b'-',
+            _ => own.is_ascii_digit(),
+        });
+    is_date && version >= McpHeaders::SINCE
 }
 
 fn requirement(

@@ -282,8 +282,27 @@ pub(super) struct RawAccess {
     pub(super) rules: Field<Vec<Field<RawRule>>>,
     /// For a scope, the narrower ones that it implies. Default: none.
     pub(super) scope_hierarchy: Field<BTreeMap<String, Vec<String>>>,
-    /// How requests are read for rules about MCP. Not supported yet.
-    pub(super) mcp: Field<Value>,
+    /// How rules with `mcp_methods` or `mcp_names` learn what a request asks the MCP server for.
+    pub(super) mcp: Field<RawMcp>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawMcp {
+    /// Where the message is read. `headers` needs `upstream_validates_headers`.
+    pub(super) inspect: Field<RawInspect>,
+    /// Longest body that is read, between 1B and 16MiB; a longer one is refused. Envoy's own limit
+    /// (`per_connection_buffer_limit_bytes`) has to be as high.
+    pub(super) max_body: Field<SizeText>,
+    /// For `inspect: headers`, the revisions of MCP whose headers are believed, 2026-07-28 or later.
+    /// Requests of others are refused.
+    pub(super) protocol_versions: Field<Vec<String>>,
+    /// The operator's word that the MCP server refuses requests whose `Mcp-*` headers do not match
+    /// the body.
+    pub(super) upstream_validates_headers: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
@@ -314,10 +333,13 @@ pub(super) struct RawMatch {
     pub(super) path_prefixes: Field<Vec<String>>,
     /// The method is one of these, in upper case.
     pub(super) methods: Field<Vec<String>>,
-    /// Methods of MCP. Not supported yet: may only be empty.
-    pub(super) mcp_methods: Field<Value>,
-    /// Names of tools, prompts and resources of MCP. Not supported yet: may only be empty.
-    pub(super) mcp_names: Field<Value>,
+    /// The method of the MCP message is one of these; `*` at the end stands for any rest. With it,
+    /// only requests match whose message calls a method. Default: any, and no message too.
+    pub(super) mcp_methods: Field<Vec<String>>,
+    /// What the MCP message is about is one of these: a tool or prompt by its name, a resource by
+    /// its URI, a task by its id; `*` at the end stands for any rest. Default: anything, and
+    /// nothing too.
+    pub(super) mcp_names: Field<Vec<String>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
@@ -400,6 +422,16 @@ pub(super) enum RawDefaultAccess {
     Allow,
     /// The request is refused.
     Deny,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawInspect {
+    /// In the body, which is then held back until it is whole.
+    Body,
+    /// In the `Mcp-*` headers, which the MCP server must compare with the body.
+    Headers,
 }
 
 #[derive(Debug, Deserialize)]

@@ -49,7 +49,7 @@ pub fn config_schema() -> Value {
 }
 
 /// Fields that are read only to say that they are not supported yet.
-const NOT_YET: [&str; 2] = ["access.mcp", "token_cache"];
+const NOT_YET: [&str; 1] = ["token_cache"];
 
 /// Values that can be read and are refused where they stand.
 const NOT_ACCEPTED: [(&str, &str); 1] = [("access.rules[].require.client_types[]", "auto")];
@@ -88,6 +88,10 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("users.scim.cache_ttl", json!("5m")),
         ("users.scim.timeout", json!("5s")),
         ("users.scim.max_body", json!("256KiB")),
+        ("access.mcp.inspect", json!("body")),
+        ("access.mcp.max_body", json!("1MiB")),
+        ("access.mcp.protocol_versions", json!(["2026-07-28"])),
+        ("access.mcp.upstream_validates_headers", json!(false)),
         ("identity.header_prefix", json!("x-mcp-")),
         ("identity.forward_token", json!(false)),
         ("keys.max_age", json!("10m")),
@@ -198,8 +202,12 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ("access.rules[].match.paths[]", path("/mcp")),
         ("access.rules[].match.path_prefixes[]", path("/files")),
         ("access.rules[].match.methods[]", pattern("^[A-Z]+$")),
-        ("access.rules[].match.mcp_methods", json!({"type": "array", "maxItems": 0})),
-        ("access.rules[].match.mcp_names", json!({"type": "array", "maxItems": 0})),
+        (
+            "access.rules[].match.mcp_methods[]",
+            with_example(r"^[^*]*[^*]$|^[^*]*\*$", "tools/call"),
+        ),
+        ("access.rules[].match.mcp_names[]", with_example(r"^[^*]*[^*]$|^[^*]*\*$", "update_*")),
+        ("access.mcp.protocol_versions[]", pattern("^[0-9]{4}-[0-9]{2}-[0-9]{2}$")),
         ("access.rules[].require.scopes[]", scope()),
         ("access.rules[].require.any_scope[]", scope()),
         ("access.rules[].require.claims", claim_values()),

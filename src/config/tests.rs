@@ -590,7 +590,10 @@ fn access_rules_are_read_with_all_their_lines() {
         "rules": [
             {
                 "name": "write",
-                "match": {"paths": ["/mcp/"], "path_prefixes": ["/"], "methods": ["POST"]},
+                "match": {
+                    "paths": ["/mcp/"], "path_prefixes": ["/"], "methods": ["POST"],
+                    "mcp_methods": ["tools/call", "resources/*"], "mcp_names": ["update_*", "*"],
+                },
                 "require": {
                     "scopes": ["a"], "any_scope": ["b", "c"], "roles": ["r"], "groups": [],
                     "providers": ["example"], "client_types": ["user", "service"],
@@ -600,6 +603,10 @@ fn access_rules_are_read_with_all_their_lines() {
             {},
         ],
         "scope_hierarchy": {"a": ["b"]},
+        "mcp": {
+            "inspect": "headers", "max_body": "16MiB", "upstream_validates_headers": true,
+            "protocol_versions": ["2026-07-28", "2027-01-01"],
+        },
     });
     let document = edited(|document| {
         document["access"] = access;
@@ -621,7 +628,7 @@ fn faults_of_access_rules_are_named_with_their_paths() {
                 {
                     "match": {
                         "paths": ["mcp", "/a/../b", "/a?x", "/a*"], "path_prefixes": ["/a//b"],
-                        "methods": ["post", ""], "mcp_methods": ["tools/call"], "path": "/mcp",
+                        "methods": ["post", ""], "mcp_methods": ["*/call"], "mcp_names": [""], "path": "/mcp",
                     },
                     "require": {
                         "scopes": ["two words"], "any_scope": [""], "roles": "itil",
@@ -632,7 +639,10 @@ fn faults_of_access_rules_are_named_with_their_paths() {
                 5,
             ],
             "scope_hierarchy": {"a b": ["c"], "d": ["\""]},
-            "mcp": {"inspect": "body"},
+            "mcp": {
+                "inspect": "headers", "max_body": "0B", "names": [],
+                "protocol_versions": ["2026-07-28", "2025-11-25", "2026-7-28x", "DRAFT-2027"],
+            },
             "rule": [],
         });
         document["exempt"] = json!([{"path": "/a%2fb"}, {}, {"path": "/a", "method": "GET"}, "/b"]);
@@ -645,6 +655,8 @@ fn faults_of_access_rules_are_named_with_their_paths() {
                 or `\\`";
     let scope = "must be a scope: visible ASCII without space, \" and \\";
     let method = "must be an HTTP method in upper case, such as POST";
+    let pattern = "must be a text with `*` at its end or nowhere, such as update_*";
+    let version = "must be a revision of MCP from 2026-07-28 on: older ones have no headers";
     assert_eq!(
         faults(&document),
         [
@@ -654,9 +666,15 @@ fn faults_of_access_rules_are_named_with_their_paths() {
             "errors.format: unknown variant `xml`, expected one of `json_rpc`, `oauth`, `servicenow`"
                 .to_owned(),
             "access.rule: unknown field".to_owned(),
-            "access.mcp: not supported yet".to_owned(),
+            "access.mcp.names: unknown field".to_owned(),
+            "access.mcp.max_body: must be between 1B and 16MiB".to_owned(),
+            format!("access.mcp.protocol_versions[1]: {version}"),
+            format!("access.mcp.protocol_versions[2]: {version}"),
+            format!("access.mcp.protocol_versions[3]: {version}"),
+            "access.mcp.upstream_validates_headers: must be true with inspect: headers, else headers \
+             may say what the body does not"
+                .to_owned(),
             "access.rules[0].match.path: unknown field".to_owned(),
-            "access.rules[0].match.mcp_methods: not supported yet".to_owned(),
             format!("access.rules[0].match.paths[0]: {path}"),
             format!("access.rules[0].match.paths[1]: {path}"),
             format!("access.rules[0].match.paths[2]: {path}"),
@@ -664,6 +682,8 @@ fn faults_of_access_rules_are_named_with_their_paths() {
             format!("access.rules[0].match.path_prefixes[0]: {path}"),
             format!("access.rules[0].match.methods[0]: {method}"),
             format!("access.rules[0].match.methods[1]: {method}"),
+            format!("access.rules[0].match.mcp_methods[0]: {pattern}"),
+            format!("access.rules[0].match.mcp_names[0]: {pattern}"),
             "access.rules[0].require.role: unknown field".to_owned(),
             format!("access.rules[0].require.scopes[0]: {scope}"),
             format!("access.rules[0].require.any_scope[0]: {scope}"),

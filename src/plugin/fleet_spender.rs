@@ -44,6 +44,11 @@ impl FleetSpender {
         self.waiting.len()
     }
 
+    /// True when this request waits.
+    pub(super) fn has(&self, context_id: u32) -> bool {
+        self.waiting.contains_key(&context_id)
+    }
+
     /// Makes the call that spends the token of the request in hand, and lets it wait. Returns the
     /// request if that cannot be done.
     pub(super) fn spend(

@@ -41,6 +41,16 @@ pub(super) fn request_fields() -> Result<Vec<(String, Vec<u8>)>, Status> {
     hostcalls::get_map_bytes(MapType::HttpRequestHeaders)
 }
 
+/// The first `size` bytes of the body of the request in hand, and one more if there are more.
+pub(super) fn request_body(size: usize) -> Result<Vec<u8>, Status> {
+    // The host may have no buffer for a body without a byte.
+    if size == 0 {
+        return Ok(Vec::new());
+    }
+    let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size.saturating_add(1))?;
+    Ok(body.unwrap_or_default())
+}
+
 /// Changes the header fields of the request in hand.
 pub(super) fn edit_request(edits: &HeaderEdits) -> Result<(), Status> {
     for name in &edits.remove {

@@ -39,14 +39,30 @@ impl Context for HttpFilter {
 }
 
 impl HttpContext for HttpFilter {
-    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         match &self.worker {
-            Some(worker) => worker.borrow_mut().on_request(self.context_id),
+            Some(worker) => worker.borrow_mut().on_request(self.context_id, !end_of_stream),
             None => {
                 // Paused for good if even that fails: nothing passes without a configuration.
                 let _ = host::respond(&Answer { status: 503, headers: vec![], body: vec![] });
                 Action::Pause
             }
+        }
+    }
+
+    fn on_http_request_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        match &self.worker {
+            Some(worker) => {
+                worker.borrow_mut().on_request_body(self.context_id, body_size, end_of_stream)
+            }
+            None => Action::Pause,
+        }
+    }
+
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        match &self.worker {
+            Some(worker) => worker.borrow_mut().on_request_trailers(self.context_id),
+            None => Action::Pause,
         }
     }
 }

@@ -16,7 +16,8 @@ use super::refusal_log::RefusalLog;
 use super::replay_store;
 use super::user_directory::UserDirectory;
 use crate::authenticator::{
-    Authenticator, Decision, Examined, Knowledge, Need, PlausibleRequest, Refused, SpendingRequest,
+    Authenticator, Body, Decision, Examined, HeldRequest, Knowledge, Need, PlausibleRequest,
+    Refused, SpendingRequest,
 };
 use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     users: Option<UserDirectory>,
     /// By context id.
     waiting: BTreeMap<u32, WaitingRequest>,
+    /// By context id.
+    held: BTreeMap<u32, HeldBody>,
     /// Has those that wait for their tokens to be spent; none when that is done at once.
     spender: Option<FleetSpender>,
     /// Most requests that wait at the same time.
@@ -60,6 +63,14 @@ enum Waits {
     ForKeys(PlausibleRequest),
     /// For what the directory knows of its user.
     ForUser(PlausibleRequest, UserKey),
+}
+
+/// A request whose header fields have gone on, and of whose body nothing may yet.
+struct HeldBody {
+    /// None once it was judged: only what the judgement says lets it go on.
+    request: Option<HeldRequest>,
+    /// How much of the body has come.
+    size: usize,
 }
 
 impl Worker {
@@ -108,6 +119,7 @@ impl Worker {
             keys,
             fetchers,
             waiting: BTreeMap::new(),
+            held: BTreeMap::new(),
             tick_period: None,
             overage_log: OverageLog::default(),
             refusal_log: RefusalLog::default(),
@@ -122,11 +134,11 @@ impl Worker {
     }
 
     /// The headers of a request arrived; it is the one in hand.
-    pub(super) fn on_request(&mut self, context_id: u32) -> Action {
+    pub(super) fn on_request(&mut self, context_id: u32, has_body: bool) -> Action {
         let (Some(now), Ok(fields)) = (host::now(), host::request_fields()) else {
             return Self::break_off();
         };
-        let head = RequestHead::new(&fields);
+        let head = RequestHead::new(&fields, has_body);
         let mut decision = match self.authenticator.examine(head, now) {
             Examined::Decided(decision) => decision,
             Examined::Plausible(request) => {
@@ -148,6 +160,77 @@ impl Worker {
             Ok(action) => action,
             Err(_) => Self::break_off(),
         }
+    }
+
+    /// More of the body of a request arrived: it has `size` bytes by now, and is whole or not. The
+    /// request is the one in hand.
+    pub(super) fn on_request_body(
+        &mut self,
+        context_id: u32,
+        size: usize,
+        is_whole: bool,
+    ) -> Action {
+        let is_enough = is_whole || size > self.authenticator.most_body();
+        match self.held.get_mut(&context_id) {
+            Some(held) => {
+                held.size = size;
+                if is_enough { self.judge_body(context_id) } else { Action::Pause }
+            }
+            None => self.let_body_on(context_id),
+        }
+    }
+
+    /// The trailers of a request arrived, and with them the end of its body.
+    pub(super) fn on_request_trailers(&mut self, context_id: u32) -> Action {
+        if self.held.contains_key(&context_id) {
+            self.judge_body(context_id)
+        } else {
+            self.let_body_on(context_id)
+        }
+    }
+
+    /// Lets the body of the request in hand, which nobody asked for, follow its header fields. Envoy
+    /// hands over none while these are held back, unless the plugin's
+    /// `allow_on_headers_stop_iteration` is set; and to let it go on would be to let them go on.
+    fn let_body_on(&mut self, context_id: u32) -> Action {
+        if !self.waits(context_id) {
+            return Action::Continue;
+        }
+        self.forget(context_id);
+        self.hold(context_id, None);
+        Self::break_off()
+    }
+
+    /// Decides on a request that is held, by as much of its body as has come.
+    fn judge_body(&mut self, context_id: u32) -> Action {
+        let most = self.authenticator.most_body();
+        let held = self.held.get_mut(&context_id);
+        let Some((size, request)) = held.and_then(|held| Some((held.size, held.request.take()?)))
+        else {
+            return Action::Pause;
+        };
+        let (Some(now), Ok(bytes)) = (host::now(), host::request_body(size.min(most))) else {
+            return Self::break_off();
+        };
+        let body = match size {
+            _ if size > most => Body::TooLarge,
+            _ if size == bytes.len() => Body::Whole(&bytes),
+            // What would go on is something else than what can be judged.
+            _ => return Self::break_off(),
+        };
+        let decision = self.authenticator.judge_body(request, body, now);
+        match self.carry_out(context_id, decision, now) {
+            Ok(Action::Continue) => {
+                self.held.remove(&context_id);
+                Action::Continue
+            }
+            Ok(action) => action,
+            Err(_) => Self::break_off(),
+        }
+    }
+
+    fn hold(&mut self, context_id: u32, request: Option<HeldRequest>) {
+        self.held.insert(context_id, HeldBody { request, size: 0 });
     }
 
     /// Time has passed; the root context is in hand.
@@ -193,9 +276,16 @@ impl Worker {
     /// A request is gone.
     pub(super) fn forget(&mut self, context_id: u32) {
         self.waiting.remove(&context_id);
+        self.held.remove(&context_id);
         if let Some(spender) = &mut self.spender {
             spender.forget(context_id);
         }
+    }
+
+    /// Whether this request waits for something to be known or done.
+    fn waits(&self, context_id: u32) -> bool {
+        self.waiting.contains_key(&context_id)
+            || self.spender.as_ref().is_some_and(|spender| spender.has(context_id))
     }
 
     /// Whether no other request may wait.
@@ -407,6 +497,11 @@ impl Worker {
                 };
                 let decision = self.authenticator.conclude(request, result);
                 self.carry_out(context_id, decision, now)
+            }
+            Decision::AwaitBody(request, edits) => {
+                host::edit_request(&edits)?;
+                self.hold(context_id, Some(request));
+                Ok(Action::Continue)
             }
             Decision::Await(..) => Ok(Action::Pause),
         }

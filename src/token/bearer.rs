@@ -81,7 +81,7 @@ mod tests {
         let mut fields = vec![(":path".to_owned(), path.as_bytes().to_vec())];
         let values = authorization.iter().map(|value| value.to_vec());
         fields.extend(values.map(|value| ("authorization".to_owned(), value)));
-        bearer_token(RequestHead::new(&fields)).map(<[u8]>::to_vec)
+        bearer_token(RequestHead::new(&fields, false)).map(<[u8]>::to_vec)
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl ClaimRules {
     /// # Errors
     ///
     /// [`Refusal::Expired`], [`Refusal::NotYetValid`] or [`Refusal::TokenTooOld`].
-    pub(super) fn check_time(
+    pub(crate) fn check_time(
         &self,
         claims: &Map<String, Value>,
         now: UnixTime,

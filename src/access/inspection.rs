@@ -1,0 +1,175 @@
+//! How it is found out what a request asks the MCP server for.
+
+use super::mcp_headers::{HeaderFault, McpHeaders};
+use super::message::{BodyFault, Message};
+use crate::refusal::Refusal;
+use crate::request::RequestHead;
+
+/// Where a request's message is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Inspection {
+    /// In its body.
+    Body {
+        /// Most bytes of the body.
+        max_body: usize,
+    },
+    /// In its header fields, which the upstream compares with the body.
+    Headers {
+        /// Revisions of MCP whose servers do that.
+        versions: Vec<String>,
+    },
+}
+
+/// What the head of a request says of the message that follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Announcement {
+    headers: Result<McpHeaders, HeaderFault>,
+    form: Result<(), BodyFault>,
+    /// None when the head does not tell.
+    length: Option<u64>,
+}
+
+impl Announcement {
+    /// Reads it; none when no message follows.
+    pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
+        let length = head.values("content-length").next();
+        let length = length.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        head.has_body().then(|| Self { headers: McpHeaders::of(head), form: form(head), length })
+    }
+
+    /// The message, if its head is to tell it; none if its body is, and can be expected to.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`].
+    pub(super) fn message(&self, inspection: &Inspection) -> Result<Option<Message>, Refusal> {
+        let headers = self.headers.as_ref().map_err(Clone::clone)?;
+        match inspection {
+            Inspection::Headers { versions } => Ok(Some(headers.message(versions)?)),
+            Inspection::Body { max_body } => {
+                self.form.clone()?;
+                let max_body = u64::try_from(*max_body).unwrap_or(u64::MAX);
+                if self.length.is_some_and(|length| length > max_body) {
+                    return Err(BodyFault::TooLarge.into());
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The message in the body; none in an empty one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::message`].
+    pub(super) fn message_in(&self, body: &[u8]) -> Result<Option<Message>, Refusal> {
+        if body.is_empty() {
+            return Ok(None);
+        }
+        let message = Message::read(body)?;
+        self.headers.as_ref().map_err(Clone::clone)?.agree_with(&message)?;
+        Ok(Some(message))
+    }
+}
+
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        Self::McpBodyInvalid(fault)
+    }
+}
+
+impl From<HeaderFault> for Refusal {
+    fn from(fault: HeaderFault) -> Self {
+        Self::McpHeaderMismatch(fault)
+    }
+}
+
+/// Whether the body is one that can be looked into: what another encoding would make of its bytes,
+/// only the server would see.
+fn form(head: RequestHead<'_>) -> Result<(), BodyFault> {
+    let mut types = head.values("content-type");
+    if !types.next().is_some_and(is_json) || types.next().is_some() {
+        return Err(BodyFault::ContentType);
+    }
+    if head.values("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity")) {
+        return Err(BodyFault::ContentEncoding);
+    }
+    Ok(())
+}
+
+/// Parameters other than `charset` mean nothing (RFC 8259 §11), and neither does UTF-8 as one.
+fn is_json(media_type: &[u8]) -> bool {
+    let lowered = media_type.to_ascii_lowercase();
+    let mut parts = lowered.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    parts.next() == Some(b"application/json")
+        && parts
+            .filter(|part| part.starts_with(b"charset"))
+            .all(|part| matches!(part, b"charset=utf-8" | b"charset=\"utf-8\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(fields: &[(&str, &str)], max_body: usize) -> Option<BodyFault> {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        let announcement = Announcement::of(RequestHead::new(&fields, true)).unwrap();
+        match announcement.message(&Inspection::Body { max_body }) {
+            Err(Refusal::McpBodyInvalid(fault)) => Some(fault),
+            other => {
+                assert_eq!(other, Ok(None));
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn only_json_in_utf_8_can_be_looked_into() {
+        for (media_type, is_accepted) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=UTF-8", true),
+            ("application/json;charset=\"utf-8\"", true),
+            ("application/json; profile=x", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset = utf-16", false),
+            ("application/json; charset*=utf-16''", false),
+            ("application/json; charset=utf-8; charset=utf-16", false),
+            ("application/json; x=\";charset=utf-16\"", false),
+            ("application/json, text/plain", false),
+            ("application/json-rpc", false),
+            ("text/json", false),
+            ("", false),
+        ] {
+            let fault = refused(&[("content-type", media_type)], 9);
+            assert_eq!(fault, (!is_accepted).then_some(BodyFault::ContentType), "{media_type}");
+        }
+        assert_eq!(refused(&[], 9), Some(BodyFault::ContentType));
+        let json = ("content-type", "application/json");
+        assert_eq!(refused(&[json, json], 9), Some(BodyFault::ContentType));
+    }
+
+    #[test]
+    fn a_body_that_is_encoded_or_too_large_is_not_waited_for() {
+        let json = ("content-type", "application/json");
+        for (header, value, fault) in [
+            ("content-encoding", "identity", None),
+            ("content-encoding", "Identity", None),
+            ("content-encoding", "gzip", Some(BodyFault::ContentEncoding)),
+            ("content-encoding", "identity, gzip", Some(BodyFault::ContentEncoding)),
+            ("content-encoding", "", Some(BodyFault::ContentEncoding)),
+            ("content-length", "9", None),
+            ("content-length", "10", Some(BodyFault::TooLarge)),
+        ] {
+            assert_eq!(refused(&[json, (header, value)], 9), fault, "{header}: {value}");
+        }
+    }
+
+    #[test]
+    fn no_body_announces_no_message() {
+        let fields = [("content-type".to_owned(), b"application/json".to_vec())];
+        assert_eq!(Announcement::of(RequestHead::new(&fields, false)), None);
+    }
+}

@@ -1,0 +1,310 @@
+//! The header fields in which a client of MCP 2026-07-28 repeats what its message says (SEP-2243).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::message::{Call, Message};
+use crate::request::RequestHead;
+
+const VERSION: &str = "mcp-protocol-version";
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
+
+/// What these fields say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct McpHeaders {
+    version: Option<String>,
+    method: Option<String>,
+    /// Decoded.
+    name: Option<String>,
+}
+
+/// What is wrong with these fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// A field says something else than the body.
+    Differs {
+        /// Its name.
+        header: &'static str,
+        /// What it says.
+        found: String,
+        /// What the body says.
+        body: Option<String>,
+    },
+    /// A field's value is no text, or not encoded as it should be.
+    Malformed {
+        /// Its name.
+        header: &'static str,
+    },
+    /// A field is missing.
+    Missing {
+        /// Its name.
+        header: &'static str,
+    },
+    /// A field came more than once: who reads the first copy and who reads the last would disagree.
+    Repeated {
+        /// Its name.
+        header: &'static str,
+    },
+    /// The revision is not one whose fields can be believed.
+    Version {
+        /// What the field says.
+        found: String,
+    },
+}
+
+impl HeaderFault {
+    /// The name of the field.
+    #[must_use]
+    pub(crate) fn header(&self) -> &'static str {
+        match self {
+            Self::Differs { header, .. }
+            | Self::Malformed { header }
+            | Self::Missing { header }
+            | Self::Repeated { header } => header,
+            Self::Version { .. } => VERSION,
+        }
+    }
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fault = match self {
+            Self::Differs { .. } => "does not match the body",
+            Self::Malformed { .. } => "is malformed",
+            Self::Missing { .. } => "is missing",
+            Self::Repeated { .. } => "is repeated",
+            Self::Version { .. } => "is not a version that is accepted here",
+        };
+        write!(f, "the header {} {fault}", self.header())
+    }
+}
+
+impl McpHeaders {
+    /// The first revision whose clients must send all of these fields.
+    pub(crate) const SINCE: &str = "2026-07-28";
+
+    /// Reads the fields.
+    ///
+    /// # Errors
+    ///
+    /// One of them is there twice, or malformed.
+    pub(super) fn of(head: RequestHead<'_>) -> Result<Self, HeaderFault> {
+        let name = single(head, NAME)?.map(|name| decoded(name).ok_or(malformed(NAME)));
+        Ok(Self {
+            version: single(head, VERSION)?.map(str::to_owned),
+            method: single(head, METHOD)?.map(str::to_owned),
+            name: name.transpose()?,
+        })
+    }
+
+    /// Compares with the message that came with them.
+    ///
+    /// # Errors
+    ///
+    /// A field says something else, or is missing though the revision demands it.
+    pub(super) fn agree_with(&self, message: &Message) -> Result<(), HeaderFault> {
+        let version = message.version.as_ref();
+        if version.is_some() {
+            compare(VERSION, self.version.as_ref(), version)?;
+        }
+        let call = message.call.as_ref();
+        compare(METHOD, self.method.as_ref(), call.map(|call| &call.method))?;
+        let name = call.and_then(|call| call.name.as_ref());
+        // Where the body has no name that is known here, the server may know one.
+        if name.is_some() {
+            compare(NAME, self.name.as_ref(), name)?;
+        }
+        // The handshake belongs to older revisions, and whether notifications need the fields is
+        // left open.
+        let is_new = |version: &String| version.as_str() >= Self::SINCE;
+        let demands = message.is_request
+            && call.is_some_and(|call| call.method != "initialize")
+            && version.or(self.version.as_ref()).is_some_and(is_new);
+        match call {
+            Some(_) if demands && self.method.is_none() => {
+                Err(HeaderFault::Missing { header: METHOD })
+            }
+            Some(call) if demands && self.name.is_none() && call.demands_name_header() => {
+                Err(HeaderFault::Missing { header: NAME })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The message that they announce, if it is written for one of these revisions. Older servers
+    /// do not compare it with what the body says.
+    ///
+    /// # Errors
+    ///
+    /// It is not, or a field is missing.
+    pub(super) fn message(&self, versions: &[String]) -> Result<Message, HeaderFault> {
+        let version = self.version.clone().ok_or(HeaderFault::Missing { header: VERSION })?;
+        if !versions.contains(&version) {
+            return Err(HeaderFault::Version { found: version });
+        }
+        let method = self.method.clone().ok_or(HeaderFault::Missing { header: METHOD })?;
+        let call =
+            Call::new(method, |_| self.name.clone().ok_or(HeaderFault::Missing { header: NAME }))?;
+        Ok(Message { call: Some(call), is_request: true, version: Some(version) })
+    }
+}
+
+/// The only value of a field, if it has one.
+fn single<'a>(head: RequestHead<'a>, header: &'static str) -> Result<Option<&'a str>, HeaderFault> {
+    let mut values = head.values_in_any_spelling(header);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(HeaderFault::Repeated { header });
+    }
+    let text = std::str::from_utf8(value).ok();
+    let is_plain = |text: &&str| text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    text.filter(is_plain).map(Some).ok_or(malformed(header))
+}
+
+fn malformed(header: &'static str) -> HeaderFault {
+    HeaderFault::Malformed { header }
+}
+
+/// A value as it was before it was encoded for the field. The engine takes only canonical base64:
+/// with its padding, and without stray bits.
+fn decoded(value: &str) -> Option<String> {
+    let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    match encoded {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
+fn compare(
+    header: &'static str,
+    found: Option<&String>,
+    body: Option<&String>,
+) -> Result<(), HeaderFault> {
+    match found {
+        Some(found) if Some(found) != body => {
+            Err(HeaderFault::Differs { header, found: found.clone(), body: body.cloned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> Result<McpHeaders, HeaderFault> {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        McpHeaders::of(RequestHead::new(&fields, true))
+    }
+
+    fn agree(fields: &[(&str, &str)], body: &str) -> Result<(), String> {
+        let message = Message::read(body.as_bytes()).unwrap();
+        headers(fields)
+            .and_then(|headers| headers.agree_with(&message))
+            .map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn names_are_decoded_from_canonical_base64_alone() {
+        for (value, name) in [
+            ("plain", Some("plain")),
+            ("", Some("")),
+            ("=?base64?ZsO8cg==?=", Some("für")),
+            ("=?base64??=", Some("")),
+            // Without the whole frame, in lower case, it stands for itself.
+            ("=?base64?eA==", Some("=?base64?eA==")),
+            ("=?BASE64?eA==?=", Some("=?BASE64?eA==?=")),
+            ("=?base64?=", Some("=?base64?=")),
+            ("=?base64?eA?=", None),
+            ("=?base64?eA=?=", None),
+            ("=?base64?eB==?=", None),
+            ("=?base64?eA== ?=", None),
+            ("=?base64?_w==?=", None),
+            ("=?base64?/w==?=", None),
+            ("f\u{fc}r", None),
+            ("a\u{1}", None),
+        ] {
+            let read = headers(&[("mcp-name", value)]).ok().and_then(|headers| headers.name);
+            assert_eq!(read.as_deref(), name, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_field_comes_once_in_all_spellings_together() {
+        for header in [VERSION, METHOD, NAME] {
+            let folded = header.replace('-', "_");
+            for fields in [[header, header], [header, &folded], [&folded, &folded]] {
+                let fields = fields.map(|name| (name, "x"));
+                assert_eq!(headers(&fields), Err(HeaderFault::Repeated { header }));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_there_agrees_with_the_body() {
+        const CALL: &str = r#"{"id":1,"method":"tools/call","params":{"name":"x"}}"#;
+        const NEW: &str = r#"{"id":1,"method":"tools/call","params":{"name":"x","_meta":{
+            "io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        const LIST: &str = r#"{"id":1,"method":"tools/list"}"#;
+        const NOTE: &str = r#"{"method":"notifications/cancelled"}"#;
+        const HELLO: &str = r#"{"id":1,"method":"initialize"}"#;
+        const RESPONSE: &str = r#"{"id":1,"result":{}}"#;
+        let (old, new) = ((VERSION, "2025-11-25"), (VERSION, "2026-07-28"));
+        let (call, list) = ((METHOD, "tools/call"), (METHOD, "tools/list"));
+        let (x, y) = ((NAME, "x"), (NAME, "y"));
+        let differs = |header| Err(format!("the header {header} does not match the body"));
+        let missing = |header| Err(format!("the header {header} is missing"));
+        for (fields, body, outcome) in [
+            (&[][..], CALL, Ok(())),
+            (&[old], CALL, Ok(())),
+            (&[old, call, x], CALL, Ok(())),
+            (&[call, (NAME, "=?base64?eA==?=")], CALL, Ok(())),
+            (&[old, (METHOD, "TOOLS/CALL")], CALL, differs(METHOD)),
+            (&[old, list], CALL, differs(METHOD)),
+            (&[list], RESPONSE, differs(METHOD)),
+            (&[old, y], CALL, differs(NAME)),
+            (&[old, (NAME, "")], CALL, differs(NAME)),
+            (&[old, call, x], NEW, differs(VERSION)),
+            (&[], NEW, missing(METHOD)),
+            (&[new], CALL, missing(METHOD)),
+            (&[(VERSION, "2027-01-01")], CALL, missing(METHOD)),
+            (&[new, call], CALL, missing(NAME)),
+            (&[new, call, x], CALL, Ok(())),
+            (&[new, call, x], NEW, Ok(())),
+            (&[new, list], LIST, Ok(())),
+            (&[new, list, y], LIST, Ok(())),
+            (&[new], NOTE, Ok(())),
+            (&[new], HELLO, Ok(())),
+            (&[new], RESPONSE, Ok(())),
+        ] {
+            assert_eq!(agree(fields, body), outcome, "{fields:?} {body}");
+        }
+    }
+
+    #[test]
+    fn the_fields_alone_make_a_message_of_an_accepted_revision() {
+        let versions = [McpHeaders::SINCE.to_owned()];
+        let read = |fields: &[_]| headers(fields).and_then(|headers| headers.message(&versions));
+        let (new, call, name) =
+            ((VERSION, "2026-07-28"), (METHOD, "tools/call"), (NAME, "=?base64?eA==?="));
+        let message = read(&[new, call, name]).unwrap();
+        let expected = Call { method: "tools/call".to_owned(), name: Some("x".to_owned()) };
+        assert_eq!(message.call, Some(expected));
+        assert!(read(&[new, (METHOD, "tools/list")]).is_ok());
+        for (fields, header) in [
+            (&[call, name][..], VERSION),
+            (&[(VERSION, "2025-11-25"), call, name], VERSION),
+            (&[(VERSION, "2027-01-01"), call, name], VERSION),
+            (&[new, name], METHOD),
+            (&[new, call], NAME),
+        ] {
+            assert_eq!(read(fields).unwrap_err().header(), header, "{fields:?}");
+        }
+    }
+}

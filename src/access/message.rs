@@ -1,0 +1,474 @@
+//! What rules may ask of a JSON-RPC message: its method, and the name of what it is about.
+//!
+//! Servers differ in how they read a message that names a member twice or in another case, and one
+//! that was judged must mean the same to all of them. So nothing of the kind is read at the levels
+//! that matter; the rest is skipped, and no tree is built of it.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// A message, as far as rules care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// What it calls; none when it is a response.
+    pub(super) call: Option<Call>,
+    /// Whether it wants an answer.
+    pub(super) is_request: bool,
+    /// The revision of MCP that it says it is written for.
+    pub(super) version: Option<String>,
+}
+
+/// What a request or notification calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The method.
+    pub method: String,
+    /// The tool, prompt, resource or task, for methods that are about one.
+    pub name: Option<String>,
+}
+
+/// Why a body that a rule needs was not accepted as a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// An array of messages: no revision from 2025-06-18 on has them.
+    Batch,
+    /// `Content-Encoding` is none that can be looked into.
+    ContentEncoding,
+    /// `Content-Type` is not `application/json` in UTF-8.
+    ContentType,
+    /// It is neither a request or notification nor a response, or both.
+    Kind,
+    /// It nests deeper than servers read.
+    Nesting,
+    /// It is no JSON.
+    NotJson,
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It lacks the name of what its method is about.
+    NoName {
+        /// The member of `params` that should hold it.
+        member: &'static str,
+    },
+    /// An object names a member twice, in the same case or another.
+    Repeated {
+        /// One of the spellings.
+        member: String,
+    },
+    /// It is longer than `access.mcp.max_body`.
+    TooLarge,
+    /// An object has too many members.
+    TooManyMembers,
+    /// A member of JSON-RPC or MCP is not of the type that it has there.
+    WrongType,
+    /// A member has the name of one of JSON-RPC or MCP in another case.
+    Misspelt {
+        /// Its name.
+        member: String,
+    },
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Batch => "it is an array of messages",
+            Self::ContentEncoding => "it is encoded",
+            Self::ContentType => "it is not application/json in UTF-8",
+            Self::Kind => "it is neither a request nor a response",
+            Self::Nesting => "it nests too deeply",
+            Self::NotJson => "it is not JSON",
+            Self::NotUtf8 => "it is not UTF-8",
+            Self::NoName { .. } => "it lacks the name of what its method is about",
+            Self::Repeated { .. } => "a member is there twice",
+            Self::TooLarge => "it is too large",
+            Self::TooManyMembers => "an object has too many members",
+            Self::WrongType => "a member is of the wrong type",
+            Self::Misspelt { .. } => "the name of a member is in the wrong case",
+        })
+    }
+}
+
+impl Message {
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// It is no single message, or one that servers might read in several ways.
+    pub(super) fn read(body: &[u8]) -> Result<Self, BodyFault> {
+        let text = std::str::from_utf8(body).map_err(|_| BodyFault::NotUtf8)?;
+        if nests_too_deeply(text) {
+            return Err(BodyFault::Nesting);
+        }
+        let fault = Cell::new(None);
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let members = Object { content: MessageMembers::default(), fault: &fault };
+        match members.deserialize(&mut reader).and_then(|read| reader.end().map(|()| read)) {
+            Ok(members) => members.message(),
+            Err(_) if text.trim_ascii_start().starts_with('[') => Err(BodyFault::Batch),
+            Err(error) if error.is_data() => Err(fault.take().unwrap_or(BodyFault::WrongType)),
+            Err(_) => Err(BodyFault::NotJson),
+        }
+    }
+}
+
+impl Call {
+    /// A call of this method. `name` is that of the member of `params` for it, if it needs one.
+    pub(super) fn new<F>(
+        method: String,
+        name: impl FnOnce(NameMember) -> Result<String, F>,
+    ) -> Result<Self, F> {
+        let name = NameMember::of(&method).map(name).transpose()?;
+        Ok(Self { method, name })
+    }
+
+    /// The same in lower case, as a server may take it that does not mind the case.
+    pub(super) fn in_lower_case(&self) -> Self {
+        let name = self.name.as_deref().map(str::to_lowercase);
+        Self { method: self.method.to_lowercase(), name }
+    }
+
+    /// Whether clients of a revision with [`McpHeaders`](super::McpHeaders) must say the name in one
+    /// too. Subscriptions to single resources are older, and so are results of tasks.
+    #[must_use]
+    pub(super) fn demands_name_header(&self) -> bool {
+        let is_older = matches!(
+            self.method.as_str(),
+            "resources/subscribe" | "resources/unsubscribe" | "tasks/result"
+        );
+        self.name.is_some() && !is_older
+    }
+
+    /// True when the name is one that servers may read in several ways: a URI with dot segments,
+    /// backslashes, or an encoding of what need not, or must not, be encoded (RFC 3986 §6.2.2).
+    #[must_use]
+    pub(super) fn has_ambiguous_name(&self) -> bool {
+        match (NameMember::of(&self.method), &self.name) {
+            (Some(NameMember::Uri), Some(uri)) => is_ambiguous_uri(uri),
+            _ => false,
+        }
+    }
+}
+
+/// The member of `params` that names what a method is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameMember {
+    Name,
+    TaskId,
+    Uri,
+}
+
+impl NameMember {
+    fn of(method: &str) -> Option<Self> {
+        match method {
+            "prompts/get" | "tools/call" => Some(Self::Name),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(Self::Uri),
+            "tasks/cancel" | "tasks/get" | "tasks/result" | "tasks/update" => Some(Self::TaskId),
+            _ => None,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::TaskId => "taskId",
+            Self::Uri => "uri",
+        }
+    }
+}
+
+fn is_ambiguous_uri(uri: &str) -> bool {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    uri.contains(|character: char| character == '\\' || character.is_control())
+        || path.split('/').any(|segment| matches!(segment, "." | ".."))
+        || uri.split('%').skip(1).any(|rest| !is_needed_encoding(rest))
+}
+
+/// True when what follows a `%` encodes a byte that could not stand there plainly, and that
+/// separates nothing.
+fn is_needed_encoding(rest: &str) -> bool {
+    let digits = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    byte.is_some_and(|byte| {
+        !byte.is_ascii_alphanumeric()
+            && !byte.is_ascii_control()
+            && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | b'%')
+    })
+}
+
+/// The same limit as that of all other JSON that is read here.
+fn nests_too_deeply(text: &str) -> bool {
+    const MOST: usize = 128;
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > MOST
+    })
+}
+
+/// The members of an object that are read, as they come.
+trait Content: Default {
+    /// Their names.
+    const NAMES: &'static [&'static str];
+
+    /// Takes the value of the member of this name, which is one of them.
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        members: &mut A,
+        fault: &Cell<Option<BodyFault>>,
+    ) -> Result<(), A::Error>;
+}
+
+/// Members of the message itself (JSON-RPC 2.0 §4, §5).
+#[derive(Default)]
+struct MessageMembers {
+    method: Option<Scalar>,
+    params: Params,
+    has_id: bool,
+    has_outcome: bool,
+}
+
+impl MessageMembers {
+    fn message(self) -> Result<Message, BodyFault> {
+        let version = match self.params.meta.version {
+            None | Some(Scalar::Null) => None,
+            Some(Scalar::Text(version)) => Some(version),
+            Some(Scalar::Other) => return Err(BodyFault::WrongType),
+        };
+        let method = match self.method {
+            Some(Scalar::Text(method)) if !self.has_outcome => method,
+            None if self.has_outcome => {
+                return Ok(Message { call: None, is_request: false, version });
+            }
+            None | Some(Scalar::Text(_)) => return Err(BodyFault::Kind),
+            Some(_) => return Err(BodyFault::WrongType),
+        };
+        let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
+        let call = Call::new(method, |member| {
+            let value = match member {
+                NameMember::Name => name,
+                NameMember::TaskId => task_id,
+                NameMember::Uri => uri,
+            };
+            match value {
+                Some(Scalar::Text(name)) => Ok(name),
+                _ => Err(BodyFault::NoName { member: member.as_str() }),
+            }
+        })?;
+        Ok(Message { call: Some(call), is_request: self.has_id, version })
+    }
+}
+
+impl Content for MessageMembers {
+    const NAMES: &'static [&'static str] =
+        &["error", "id", "jsonrpc", "method", "params", "result"];
+
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        members: &mut A,
+        fault: &Cell<Option<BodyFault>>,
+    ) -> Result<(), A::Error> {
+        match name {
+            "method" => self.method = Some(members.next_value_seed(ScalarSeed)?),
+            "params" => {
+                self.params =
+                    members.next_value_seed(Object { content: Params::default(), fault })?;
+            }
+            _ => {
+                members.next_value::<IgnoredAny>()?;
+                self.has_id |= name == "id";
+                self.has_outcome |= matches!(name, "error" | "result");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Members of `params`.
+#[derive(Default)]
+struct Params {
+    name: Option<Scalar>,
+    task_id: Option<Scalar>,
+    uri: Option<Scalar>,
+    meta: Meta,
+}
+
+impl Content for Params {
+    const NAMES: &'static [&'static str] = &["_meta", "name", "taskId", "uri"];
+
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        members: &mut A,
+        fault: &Cell<Option<BodyFault>>,
+    ) -> Result<(), A::Error> {
+        match name {
+            "name" => self.name = Some(members.next_value_seed(ScalarSeed)?),
+            "taskId" => self.task_id = Some(members.next_value_seed(ScalarSeed)?),
+            "uri" => self.uri = Some(members.next_value_seed(ScalarSeed)?),
+            _ => {
+                self.meta = members.next_value_seed(Object { content: Meta::default(), fault })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Members of `params._meta`.
+#[derive(Default)]
+struct Meta {
+    version: Option<Scalar>,
+}
+
+impl Content for Meta {
+    const NAMES: &'static [&'static str] = &["io.modelcontextprotocol/protocolVersion"];
+
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        _name: &str,
+        members: &mut A,
+        _fault: &Cell<Option<BodyFault>>,
+    ) -> Result<(), A::Error> {
+        self.version = Some(members.next_value_seed(ScalarSeed)?);
+        Ok(())
+    }
+}
+
+/// Reads an object, or null as an empty one. An array is none: some servers take its elements for
+/// the members.
+struct Object<'a, T> {
+    content: T,
+    /// Why reading ended.
+    fault: &'a Cell<Option<BodyFault>>,
+}
+
+impl<T> Object<'_, T> {
+    fn end<E: Error>(&self, fault: BodyFault) -> E {
+        let error = E::custom(&fault);
+        self.fault.set(Some(fault));
+        error
+    }
+}
+
+impl<'de, T: Content> DeserializeSeed<'de> for Object<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<T, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(self.content)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<T, A::Error> {
+        const MOST: usize = 1000;
+        let known: BTreeSet<String> = T::NAMES.iter().map(|name| case_folded(name)).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let folded = case_folded(&name);
+            let is_known = T::NAMES.contains(&name.as_str());
+            if !is_known && known.contains(&folded) {
+                return Err(self.end(BodyFault::Misspelt { member: name }));
+            }
+            if !seen.insert(folded) {
+                return Err(self.end(BodyFault::Repeated { member: name }));
+            }
+            if seen.len() > MOST {
+                return Err(self.end(BodyFault::TooManyMembers));
+            }
+            if is_known {
+                self.content.take(&name, &mut members, self.fault)?;
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(self.content)
+    }
+}
+
+/// The same for all spellings that some server takes for one name. Upper case first: it makes the
+/// long s and the Kelvin sign the letters that Go's JSON takes them for.
+fn case_folded(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
+}
+
+/// A value of which only the text counts.
+enum Scalar {
+    Null,
+    Other,
+    Text(String),
+}
+
+struct ScalarSeed;
+
+impl<'de> DeserializeSeed<'de> for ScalarSeed {
+    type Value = Scalar;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Scalar, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ScalarSeed {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Scalar, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Scalar, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! What is read out of messages, and which are refused.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Method and name; none for a response.
+fn read(body: &str) -> Result<Option<(String, Option<String>)>, BodyFault> {
+    let message = Message::read(body.as_bytes())?;
+    Ok(message.call.map(|call| (call.method, call.name)))
+}
+
+fn call(method: &str, name: Option<&str>) -> Result<Option<(String, Option<String>)>, BodyFault> {
+    Ok(Some((method.to_owned(), name.map(str::to_owned))))
+}
+
+#[test]
+fn the_method_tells_which_member_is_the_name() {
+    for (method, member) in [
+        ("tools/call", "name"),
+        ("prompts/get", "name"),
+        ("resources/read", "uri"),
+        ("resources/subscribe", "uri"),
+        ("resources/unsubscribe", "uri"),
+        ("tasks/get", "taskId"),
+        ("tasks/update", "taskId"),
+        ("tasks/cancel", "taskId"),
+        ("tasks/result", "taskId"),
+    ] {
+        let params = json!({"name": "a name", "uri": "a uri", "taskId": "a taskId"});
+        let body = json!({"id": 1, "method": method, "params": params}).to_string();
+        assert_eq!(read(&body), call(method, Some(&format!("a {member}"))));
+        let mut params = params;
+        params.as_object_mut().unwrap().remove(member);
+        let body = json!({"id": 1, "method": method, "params": params}).to_string();
+        let name = |fault| matches!(fault, BodyFault::NoName { member: own } if own == member);
+        assert!(read(&body).is_err_and(name), "{body}");
+    }
+}
+
+#[test]
+fn messages_are_read_whatever_else_they_hold() {
+    for (body, expected) in [
+        (r#"{"method":"tools/list"}"#, call("tools/list", None)),
+        (r#"{"method":"tools/list","params":{"name":"x","uri":[{}]}}"#, call("tools/list", None)),
+        (r#"{"method":"tools/list","params":null}"#, call("tools/list", None)),
+        (r#"{"method":"ping","params":{"_meta":null}}"#, call("ping", None)),
+        (" \t\r\n{ \"method\" : \"ping\" } \n", call("ping", None)),
+        (r#"{"\u006dethod":"to\u006fls\/list"}"#, call("tools/list", None)),
+        (
+            r#"{"params":{"arguments":{"name":"a","name":"b","Name":1e999,"x":"\ud800"},"name":"x"},
+                "method":"tools/call"}"#,
+            call("tools/call", Some("x")),
+        ),
+        (r#"{"id":1,"result":{}}"#, Ok(None)),
+        (r#"{"id":1,"error":{"code":1}}"#, Ok(None)),
+    ] {
+        assert_eq!(read(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn requests_and_notifications_and_their_versions_are_told_apart() {
+    let meta = |version: Value| {
+        json!({"method": "x", "params": {
+            "_meta": {"io.modelcontextprotocol/protocolVersion": version, "other": 1},
+        }})
+    };
+    let message = Message::read(meta(json!("2026-07-28")).to_string().as_bytes()).unwrap();
+    assert_eq!((message.version.as_deref(), message.is_request), (Some("2026-07-28"), false));
+    let mut request = meta(Value::Null);
+    request["id"] = Value::Null;
+    let message = Message::read(request.to_string().as_bytes()).unwrap();
+    assert_eq!((message.version, message.is_request), (None, true));
+    assert_eq!(read(&meta(json!(1)).to_string()), Err(BodyFault::WrongType));
+}
+
+#[test]
+fn what_is_no_single_message_is_refused() {
+    let deep = |depth: usize| {
+        let arguments = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        format!("{{\"method\":\"ping\",\"params\":{{\"a\":{arguments}}}}}")
+    };
+    assert_eq!(read(&deep(126)), call("ping", None));
+    let many: Vec<_> = (0..1001).map(|number| format!("\"m{number}\":0")).collect();
+    let many = format!("{{\"method\":\"ping\",\"params\":{{{}}}}}", many.join(","));
+    for (body, fault) in [
+        ("", BodyFault::NotJson),
+        ("{", BodyFault::NotJson),
+        (r#"{"method":"ping"}x"#, BodyFault::NotJson),
+        (r#"{"method":"ping"}{}"#, BodyFault::NotJson),
+        (r#"{"method":"ping",}"#, BodyFault::NotJson),
+        (r#"{'method':'ping'}"#, BodyFault::NotJson),
+        (r#"{"method":"ping"}//"#, BodyFault::NotJson),
+        (r#"{"method":"pi\ud800ng"}"#, BodyFault::NotJson),
+        ("{\"method\":\"pi\nng\"}", BodyFault::NotJson),
+        ("\u{feff}{\"method\":\"ping\"}", BodyFault::NotJson),
+        ("m\0e\0", BodyFault::NotJson),
+        (r#"{"method":"ping","params":{"a":01}}"#, BodyFault::NotJson),
+        (r#"{"method":"ping","params":{"a":NaN}}"#, BodyFault::NotJson),
+        ("[]", BodyFault::Batch),
+        (r#" [{"method":"ping"}]"#, BodyFault::Batch),
+        ("\"ping\"", BodyFault::WrongType),
+        ("1", BodyFault::WrongType),
+        ("null", BodyFault::Kind),
+        ("{}", BodyFault::Kind),
+        (r#"{"id":1}"#, BodyFault::Kind),
+        (r#"{"method":"ping","result":{}}"#, BodyFault::Kind),
+        (r#"{"method":null}"#, BodyFault::WrongType),
+        (r#"{"method":["ping"]}"#, BodyFault::WrongType),
+        (r#"{"method":{"a":1},"result":1}"#, BodyFault::WrongType),
+        (r#"{"method":"ping","params":["x"]}"#, BodyFault::WrongType),
+        (r#"{"method":"ping","params":"x"}"#, BodyFault::WrongType),
+        (r#"{"method":"ping","params":{"_meta":[]}}"#, BodyFault::WrongType),
+        (r#"{"method":"tools/call"}"#, BodyFault::NoName { member: "name" }),
+        (
+            r#"{"method":"tools/call","params":{"name":["x"]}}"#,
+            BodyFault::NoName { member: "name" },
+        ),
+        (&deep(127), BodyFault::Nesting),
+        (&deep(1 << 20), BodyFault::Nesting),
+        (&many, BodyFault::TooManyMembers),
+    ] {
+        assert_eq!(read(body), Err(fault), "{body:.200}");
+    }
+    assert_eq!(Message::read(b"{\"method\":\"pi\xffng\"}"), Err(BodyFault::NotUtf8));
+    let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    assert_eq!(Message::read(&utf_16), Err(BodyFault::NotJson));
+}
+
+#[test]
+fn members_of_one_name_in_any_case_are_refused_at_each_level_that_is_read() {
+    let repeated = |member: &str| Err(BodyFault::Repeated { member: member.to_owned() });
+    let misspelt = |member: &str| Err(BodyFault::Misspelt { member: member.to_owned() });
+    for (body, outcome) in [
+        (r#"{"method":"a","method":"b"}"#, repeated("method")),
+        (r#"{"method":"a","m\u0065thod":"b"}"#, repeated("method")),
+        (r#"{"method":"a","params":{},"params":{}}"#, repeated("params")),
+        (r#"{"method":"a","id":1,"id":2}"#, repeated("id")),
+        (r#"{"method":"a","x":1,"X":2}"#, repeated("X")),
+        (r#"{"method":"a","Method":"b"}"#, misspelt("Method")),
+        (r#"{"Method":"a","result":1}"#, misspelt("Method")),
+        ("{\"method\":\"a\",\"param\u{17f}\":{}}", misspelt("param\u{17f}")),
+        (r#"{"method":"a","params":{"name":"x","name":"x"}}"#, repeated("name")),
+        (r#"{"method":"a","params":{"NAME":"x"}}"#, misspelt("NAME")),
+        (r#"{"method":"a","params":{"taskid":"x"}}"#, misspelt("taskid")),
+        ("{\"method\":\"a\",\"params\":{\"tas\u{212a}Id\":1}}", misspelt("tas\u{212a}Id")),
+        (r#"{"method":"a","params":{"_meta":{},"_meta":{}}}"#, repeated("_meta")),
+        (r#"{"method":"a","params":{"_meta":{"a":1,"A":1}}}"#, repeated("A")),
+        (r#"{"method":"a","params":{"arguments":1,"Arguments":1}}"#, repeated("Arguments")),
+    ] {
+        assert_eq!(read(body), outcome, "{body}");
+    }
+}
+
+#[test]
+fn a_uri_that_servers_may_read_in_several_ways_is_ambiguous() {
+    for (uri, is_ambiguous) in [
+        ("file:///a/b", false),
+        ("note://a%20b/%C3%A9?x=../..", false),
+        ("note://a.b/...", false),
+        ("file:///a/../b", true),
+        ("file:///a/..", true),
+        ("file:///./a", true),
+        ("file:///a/%2e%2e/b", true),
+        ("file:///a/..%2fb", true),
+        ("file:///a\\b", true),
+        ("file:///%61", true),
+        ("file:///a%", true),
+        ("file:///a%2", true),
+        ("file:///a%zz", true),
+        ("file:///a%é", true),
+        ("file:///a%252e", true),
+        ("file:///a%00", true),
+        ("file:///a\0", true),
+    ] {
+        let call = Call { method: "resources/read".to_owned(), name: Some(uri.to_owned()) };
+        assert_eq!(call.has_ambiguous_name(), is_ambiguous, "{uri}");
+        let call = Call { method: "tools/call".to_owned(), ..call };
+        assert!(!call.has_ambiguous_name());
+    }
+}
+
+/// An object as it is written: names may stand there twice.
+type Members = Vec<(String, String)>;
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    })]
+
+    #[test]
+    fn what_is_accepted_means_the_same_to_serde_json(
+        method in prop_oneof![Just("tools/call"), Just("resources/read"), Just("x/y")],
+        name in any::<String>(),
+        uri in any::<String>(),
+        others in [members(), members(), members()],
+        seed in any::<usize>(),
+        escapes in any::<bool>(),
+    ) {
+        let text = |value: &str| written(value, escapes);
+        let [outer, inner, meta] = others;
+        let meta = shuffled(meta, vec![], seed);
+        let params = shuffled(inner, vec![
+            ("name".to_owned(), text(&name)),
+            ("uri".to_owned(), text(&uri)),
+            ("_meta".to_owned(), object(&meta, escapes)),
+        ], seed);
+        let message = shuffled(outer, vec![
+            ("method".to_owned(), text(method)),
+            ("params".to_owned(), object(&params, escapes)),
+        ], seed);
+        let body = object(&message, escapes);
+        let value: Value = serde_json::from_str(&body).unwrap();
+        prop_assert_eq!(value["params"]["name"].as_str(), Some(name.as_str()));
+        let expected = match method {
+            "tools/call" => value["params"]["name"].as_str(),
+            "resources/read" => value["params"]["uri"].as_str(),
+            _ => None,
+        };
+        // Random names may be ambiguous, but seldom are.
+        match read(&body) {
+            Ok(found) => prop_assert_eq!(found, call(method, expected).unwrap()),
+            Err(fault) => {
+                let is_about_names = matches!(
+                    fault,
+                    BodyFault::Repeated { .. } | BodyFault::Misspelt { .. } | BodyFault::Kind
+                );
+                prop_assert!(is_about_names, "{:?}", fault);
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_there_in_a_second_spelling_is_always_refused(
+        level in 0..3_usize,
+        upper in vec(any::<bool>(), 8),
+        others in members(),
+        seed in any::<usize>(),
+    ) {
+        let names = [["method", "params"], ["name", "_meta"], ["other", "traceparent"]];
+        let own = names[level][seed % 2];
+        let spelt: String = own.chars().zip(upper.into_iter().cycle()).map(|(letter, upper)| {
+            if upper { letter.to_ascii_uppercase() } else { letter }
+        }).collect();
+        let mut levels = [
+            vec![("method".to_owned(), written("tools/call", false))],
+            vec![("name".to_owned(), written("x", false))],
+            vec![("other".to_owned(), "1".to_owned()), ("traceparent".to_owned(), "1".to_owned())],
+        ];
+        levels[level].retain(|(name, _)| name != own);
+        levels[level].push((own.to_owned(), "{}".to_owned()));
+        levels[level].push((spelt, "{}".to_owned()));
+        let [message, params, meta] = levels;
+        let with = |mut members: Members, name: &str, value: &Members| {
+            // The duplicated one is the object itself already.
+            if members.iter().all(|(own, _)| own != name) {
+                members.push((name.to_owned(), object(value, false)));
+            }
+            members
+        };
+        let params = with(params, "_meta", &meta);
+        let message = with(shuffled(others, message, seed), "params", &params);
+        let outcome = read(&object(&message, seed.is_multiple_of(2)));
+        prop_assert!(outcome.is_err(), "{:?}", outcome);
+    }
+}
+
+/// Members of any name, with any values.
+fn members() -> impl Strategy<Value = Members> {
+    let value = prop_oneof![
+        any::<i64>().prop_map(|number| json!(number)),
+        any::<String>().prop_map(|text| json!({ "method": [text] })),
+        Just(json!([null, {"a": [], "name": "z"}])),
+    ];
+    vec(("[a-zA-Z_/]{0,12}", value.prop_map(|value: Value| value.to_string())), 0..5)
+}
+
+/// Both lists in an order that the seed decides.
+fn shuffled(mut others: Members, own: Members, seed: usize) -> Members {
+    for (index, member) in own.into_iter().enumerate() {
+        let at = seed.wrapping_mul(index + 7) % (others.len() + 1);
+        others.insert(at, member);
+    }
+    others
+}
+
+fn object(members: &Members, escapes: bool) -> String {
+    let space = if escapes { " \n\t" } else { "" };
+    let members: Vec<_> = members
+        .iter()
+        .map(|(name, value)| format!("{space}{}{space}:{space}{value}", written(name, escapes)))
+        .collect();
+    format!("{{{}{space}}}", members.join(","))
+}
+
+/// A text as JSON, with or without an escape for each character.
+fn written(text: &str, escapes: bool) -> String {
+    if !escapes {
+        return json!(text).to_string();
+    }
+    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    format!("\"{units}\"")
+}
