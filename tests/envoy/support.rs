@@ -15,7 +15,7 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of answers: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 29] = [
+const ANSWERS: [(&str, u16, Option<&str>); 30] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
@@ -29,6 +29,7 @@ const ANSWERS: [(&str, u16, Option<&str>); 29] = [
     ("keys_unavailable", 503, None),
     ("malformed_authorization", 400, Some("invalid_request")),
     ("malformed_token", 401, Some("invalid_token")),
+    ("mcp_body_invalid", 400, None),
     ("missing_claim", 401, Some("invalid_token")),
     ("missing_token", 401, None),
     ("not_yet_valid", 401, Some("invalid_token")),

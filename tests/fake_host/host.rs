@@ -20,6 +20,7 @@ const CAS_MISMATCH: u32 = 8;
 pub const INTERNAL_FAILURE: u32 = 10;
 const UNIMPLEMENTED: u32 = 12;
 
+const REQUEST_BODY: u32 = 0;
 const REQUEST_HEADERS: u32 = 0;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const CALL_RESPONSE_BODY: u32 = 4;
@@ -161,6 +162,17 @@ struct Stream {
     request: Fields,
     response: Option<LocalResponse>,
     is_let_on: bool,
+    /// Of the body, what has come and is held.
+    held: Vec<u8>,
+    /// Of the body, what has gone on.
+    passed: Vec<u8>,
+}
+
+impl Stream {
+    fn let_on(&mut self) {
+        self.is_let_on = true;
+        self.passed.append(&mut self.held);
+    }
 }
 
 struct Host {
@@ -174,6 +186,10 @@ struct Host {
     /// What the call that is being reported brought.
     call_response: Option<(Fields, Vec<u8>)>,
     refuse_calls: bool,
+    /// How many bytes of bodies of requests the plugin gets to see.
+    most_body_seen: usize,
+    /// How often it looked.
+    body_reads: usize,
     crypto: HostCrypto,
     /// Calls of `verify_signature`.
     crypto_calls: usize,
@@ -228,6 +244,8 @@ impl Vm {
                 calls: Vec::new(),
                 call_response: None,
                 refuse_calls: false,
+                most_body_seen: usize::MAX,
+                body_reads: 0,
                 crypto,
                 crypto_calls: 0,
                 tick_period: None,
@@ -269,8 +287,54 @@ impl Vm {
         with_host(|host| host.tick_period).map(|millis| Duration::from_millis(millis.into()))
     }
 
-    /// Sends a request through the plugin.
+    /// Sends a request without a body through the plugin.
     pub fn request(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
+        self.begin(fields, true)
+    }
+
+    /// Sends the head of a request through the plugin, which a body follows.
+    pub fn open(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
+        self.begin(fields, false)
+    }
+
+    /// Sends a part of the body of a request. Returns what of the body has gone on by now.
+    pub fn send_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
+        let size = with_host(|host| {
+            host.effective = id;
+            let stream = host.streams.get_mut(&id).unwrap();
+            stream.held.extend_from_slice(part);
+            stream.held.len()
+        });
+        // SAFETY: as above.
+        let action = unsafe { proxy_on_request_body(id, size, is_last) };
+        self.continue_body(id, action)
+    }
+
+    /// Sends the trailers of a request. Returns what of the body has gone on by now.
+    pub fn send_trailers(&self, id: u32) -> Vec<u8> {
+        with_host(|host| host.effective = id);
+        // SAFETY: as above.
+        let action = unsafe { proxy_on_request_trailers(id, 1) };
+        self.continue_body(id, action)
+    }
+
+    /// What of the body of a request has gone on by now.
+    pub fn passed(&self, id: u32) -> Vec<u8> {
+        with_host(|host| host.streams[&id].passed.clone())
+    }
+
+    fn continue_body(&self, id: u32, action: u32) -> Vec<u8> {
+        with_host(|host| {
+            let stream = host.streams.get_mut(&id).unwrap();
+            // Envoy lets headers that are held back go on with the body.
+            if action == 0 {
+                stream.let_on();
+            }
+            stream.passed.clone()
+        })
+    }
+
+    fn begin(&self, fields: &[(&str, &[u8])], is_whole: bool) -> (u32, Outcome) {
         let id = new_number();
         let request: Fields =
             fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
@@ -282,7 +346,7 @@ impl Vm {
         // SAFETY: as above.
         let action = unsafe {
             proxy_on_context_create(id, self.root);
-            proxy_on_request_headers(id, count, true)
+            proxy_on_request_headers(id, count, is_whole)
         };
         with_host(|host| host.streams.get_mut(&id).unwrap().is_let_on |= action == 0);
         (id, self.outcome(id))
@@ -293,7 +357,7 @@ impl Vm {
             let stream = &host.streams[&id];
             match &stream.response {
                 Some(response) => {
-                    assert!(!stream.is_let_on, "a request was answered and forwarded");
+                    assert_eq!(stream.passed, b"", "a request was answered and forwarded");
                     Outcome::Refused(response.clone())
                 }
                 None if stream.is_let_on => Outcome::Forwarded(stream.request.clone()),
@@ -361,6 +425,16 @@ impl Vm {
         with_host(|host| host.refuse_calls = refuse);
     }
 
+    /// From now on the plugin gets to see no more of the bodies of requests.
+    pub fn show_body(&self, most: usize) {
+        with_host(|host| host.most_body_seen = most);
+    }
+
+    /// How often the plugin looked into the bodies of requests.
+    pub fn body_reads(&self) -> usize {
+        with_host(|host| host.body_reads)
+    }
+
     /// What becomes of calls of `verify_signature` from now on.
     pub fn set_crypto(&self, crypto: HostCrypto) {
         with_host(|host| host.crypto = crypto);
@@ -399,6 +473,8 @@ unsafe extern "C" {
     fn proxy_on_configure(context_id: u32, size: usize) -> bool;
     fn proxy_on_tick(context_id: u32);
     fn proxy_on_request_headers(context_id: u32, num_headers: usize, end_of_stream: bool) -> u32;
+    fn proxy_on_request_body(context_id: u32, body_size: usize, end_of_stream: bool) -> u32;
+    fn proxy_on_request_trailers(context_id: u32, num_trailers: usize) -> u32;
     fn proxy_on_http_call_response(
         context_id: u32,
         token_id: u32,
@@ -529,7 +605,16 @@ unsafe extern "C" fn proxy_get_buffer_bytes(
     size: *mut usize,
 ) -> u32 {
     with_host(|host| {
+        let mut most = most;
+        if buffer == REQUEST_BODY {
+            most = most.min(host.most_body_seen);
+            host.body_reads += 1;
+        }
         let whole = match buffer {
+            REQUEST_BODY => match host.streams.get(&host.effective) {
+                Some(stream) => &stream.held,
+                None => return NOT_FOUND,
+            },
             PLUGIN_CONFIGURATION => &host.configuration,
             CALL_RESPONSE_BODY => match &host.call_response {
                 Some((_, body)) if host.effective == host.root => body,
@@ -674,7 +759,7 @@ extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
         let effective = host.effective;
         match host.streams.get_mut(&effective) {
             Some(stream) => {
-                stream.is_let_on = true;
+                stream.let_on();
                 OK
             }
             None => BAD_ARGUMENT,

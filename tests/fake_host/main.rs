@@ -9,6 +9,7 @@
     clippy::unwrap_used
 )]
 
+mod bodies;
 mod bytes_of_clients;
 mod calls_that_fail;
 mod host;

@@ -26,12 +26,14 @@ use crate::port::Port;
 
 /// A real MCP server over Streamable HTTP, made with the official SDK, at `/mcp`.
 ///
-/// Its tool `whoami` tells which identity headers reached it. It keeps no sessions, so that one
-/// POST of `tools/call` is enough, and it records each request before the SDK sees it.
+/// Its tool `whoami` tells which identity headers reached it. It keeps no sessions, unless it is to,
+/// so that one POST of `tools/call` is enough. It records each request before the SDK sees it, and
+/// each tool that runs.
 #[derive(Debug)]
 pub struct McpServer {
     port: Port,
     record: Record,
+    runs: Runs,
     server: JoinHandle<()>,
 }
 
@@ -43,9 +45,20 @@ impl McpServer {
 
     /// Starts on this port.
     pub async fn start_on(port: Port) -> Self {
-        let record = Record::default();
+        Self::serve_on(port, false)
+    }
+
+    /// Starts on a free port, and keeps sessions for clients of revisions that have them.
+    pub async fn start_with_sessions() -> Self {
+        Self::serve_on(Port::free(), true)
+    }
+
+    fn serve_on(port: Port, keeps_sessions: bool) -> Self {
+        let (record, runs) = (Record::default(), Runs::default());
         let listener = port.listen().expect("the port is ours");
-        Self { port, server: tokio::spawn(serve(listener, record.clone())), record }
+        let service = service(runs.clone(), keeps_sessions);
+        let server = tokio::spawn(serve(listener, service, record.clone()));
+        Self { port, record, runs, server }
     }
 
     /// Where it listens.
@@ -68,9 +81,15 @@ impl McpServer {
         self.record.lock().expect("nobody panics with it").len()
     }
 
-    /// Forgets the requests so far.
+    /// The names of the tools that ran, in their order.
+    pub fn tool_runs(&self) -> Vec<String> {
+        self.runs.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Forgets the requests so far, and the tools that ran.
     pub fn clear(&self) {
         self.record.lock().expect("nobody panics with it").clear();
+        self.runs.lock().expect("nobody panics with it").clear();
     }
 }
 
@@ -122,18 +141,22 @@ impl RecordedRequest {
 }
 
 type Record = Arc<Mutex<Vec<RecordedRequest>>>;
+type Runs = Arc<Mutex<Vec<String>>>;
 type Service = StreamableHttpService<Tools, LocalSessionManager>;
 
-async fn serve(listener: TcpListener, record: Record) {
-    let service = StreamableHttpService::new(
-        || Ok(Tools),
+fn service(runs: Runs, keeps_sessions: bool) -> Service {
+    StreamableHttpService::new(
+        move || Ok(Tools { runs: runs.clone() }),
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default()
-            .with_legacy_session_mode(false)
-            .with_json_response(true)
+            .with_legacy_session_mode(keeps_sessions)
+            .with_json_response(!keeps_sessions)
             // Envoy passes on whatever Host the client wrote.
             .disable_allowed_hosts(),
-    );
+    )
+}
+
+async fn serve(listener: TcpListener, service: Service, record: Record) {
     // Dropped, and with it all connections, when this task is aborted.
     let mut connections = JoinSet::new();
     loop {
@@ -182,12 +205,21 @@ async fn answer(
 }
 
 #[derive(Clone, Debug)]
-struct Tools;
+struct Tools {
+    runs: Runs,
+}
+
+impl Tools {
+    fn note_run(&self, tool: &str) {
+        self.runs.lock().expect("nobody panics with it").push(tool.to_owned());
+    }
+}
 
 #[tool_router]
 impl Tools {
     #[tool(description = "Tells who you are, by the identity headers that reached this server")]
     fn whoami(&self, Extension(request): Extension<http::request::Parts>) -> CallToolResult {
+        self.note_run("whoami");
         CallToolResult::structured(json!({
             "identity": identity(&request.headers),
             "authorization_header_arrived": request.headers.contains_key("authorization"),
@@ -196,6 +228,7 @@ impl Tools {
 
     #[tool(description = "Adds two numbers")]
     fn add(&self, Parameters(Summands { a, b }): Parameters<Summands>) -> String {
+        self.note_run("add");
         (i128::from(a) + i128::from(b)).to_string()
     }
 }
@@ -259,6 +292,7 @@ mod tests {
         assert_eq!(requests[0].path, "/mcp");
         assert_eq!(requests[0].header("authorization"), [b"Bearer abc"]);
         assert_eq!(requests[0].identity()["x-mcp-roles"], "a and b");
+        assert_eq!(server.tool_runs(), ["whoami"]);
     }
 
     #[tokio::test]

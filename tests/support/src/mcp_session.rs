@@ -1,9 +1,9 @@
 use reqwest::Client;
-use rmcp::ServiceExt as _;
-use rmcp::model::CallToolRequestParams;
+use rmcp::model::{CallToolRequestParams, ProtocolVersion};
 use rmcp::service::{RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{ClientLifecycleMode, ClientServiceExt as _};
 use serde_json::{Value, json};
 
 /// A session of the official MCP client, after its `initialize`.
@@ -14,6 +14,20 @@ pub struct McpSession {
 impl McpSession {
     /// Connects and initializes, or says why it could not.
     pub async fn open(url: &str, token: Option<&str>) -> Result<Self, String> {
+        Self::open_as(ClientLifecycleMode::Initialize, url, token).await
+    }
+
+    /// The same by MCP 2026-07-28, which knows no sessions: each request says all that is needed.
+    pub async fn open_stateless(url: &str, token: Option<&str>) -> Result<Self, String> {
+        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+        Self::open_as(ClientLifecycleMode::Discover { preferred_versions }, url, token).await
+    }
+
+    async fn open_as(
+        lifecycle: ClientLifecycleMode,
+        url: &str,
+        token: Option<&str>,
+    ) -> Result<Self, String> {
         let mut config = StreamableHttpClientTransportConfig::with_uri(url);
         if let Some(token) = token {
             config = config.auth_header(token);
@@ -21,7 +35,10 @@ impl McpSession {
         let client =
             Client::builder().no_proxy().build().expect("the client has nothing to object to");
         let transport = StreamableHttpClientTransport::with_client(client, config);
-        let client = ().serve(transport).await.map_err(|error| error.to_string())?;
+        let client =
+            ().serve_with_lifecycle(transport, lifecycle)
+                .await
+                .map_err(|error| error.to_string())?;
         Ok(Self { client })
     }
 

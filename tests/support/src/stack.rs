@@ -94,6 +94,11 @@ impl Stack {
         McpSession::open(&self.url(), Some(token)).await
     }
 
+    /// The same by MCP 2026-07-28, without a session.
+    pub async fn stateless_session(&self, token: &str) -> Result<McpSession, String> {
+        McpSession::open_stateless(&self.url(), Some(token)).await
+    }
+
     /// Like [`call`](Self::call), for a call that must be refused.
     ///
     /// # Panics

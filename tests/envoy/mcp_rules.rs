@@ -1,0 +1,823 @@
+//! Access rules over what MCP messages call, with a real server of both revisions behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::{
+    Algorithm, Document, Fault, IdentityProvider, McpServer, RawAnswer, SigningKey, Stack,
+    StackBuilder, raw_exchange,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{
+    SOON, assert_none, assert_refusal, assert_vm_lives, close_at_once, faults_of_refusal, named,
+    parsed, with,
+};
+
+/// Who may call what: `add` needs a role. All else is allowed, or only what is named.
+fn policies() -> [Value; 2] {
+    let add = json!({
+        "name": "adders",
+        "match": {"mcp_methods": ["tools/call"], "mcp_names": ["add"]},
+        "require": {"roles": ["adder"]},
+    });
+    let named = json!([
+        {"match": {"mcp_methods": ["tools/call"], "mcp_names": ["who*"]}},
+        {"match": {"mcp_methods": ["initialize", "tools/list", "notifications/*"]}},
+        {"match": {"mcp_methods": ["tools/call"]}, "require": {"roles": ["adder"]}},
+    ]);
+    [json!({"default": "allow", "rules": [add]}), json!({"default": "deny", "rules": named})]
+}
+
+fn stack(access: Value) -> StackBuilder {
+    let builder = Stack::builder().configure(move |configuration| {
+        configuration["access"] = access;
+        configuration["errors"] = json!({"details": "full"});
+    });
+    builder.edit(close_at_once)
+}
+
+/// A request as it stands on the wire.
+struct Wire {
+    name: &'static str,
+    method: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+impl Wire {
+    fn new(name: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            name,
+            method: "POST",
+            headers: vec![
+                ("content-type", "application/json".to_owned()),
+                ("accept", "application/json, text/event-stream".to_owned()),
+            ],
+            body: body.into(),
+        }
+    }
+
+    /// With another field, or other values of one that is there.
+    fn with(mut self, header: &'static str, value: &str) -> Self {
+        self.headers.retain(|(own, _)| *own != header || own.starts_with("mcp-"));
+        self.headers.push((header, value.to_owned()));
+        self
+    }
+
+    /// What the client says in its header fields that it calls.
+    fn announcing(self, version: &str, method: &str, name: &str) -> Self {
+        self.with("mcp-protocol-version", version).with("mcp-method", method).with("mcp-name", name)
+    }
+
+    fn by(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    fn head(&self, token: &str) -> String {
+        let headers: String =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!(
+            "{} /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {token}\r\n{headers}\
+             connection: close\r\n",
+            self.method,
+        )
+    }
+
+    /// The whole request, its body in one piece.
+    fn bytes(&self, token: &str) -> Vec<u8> {
+        let length = format!("content-length: {}\r\n\r\n", self.body.len());
+        [self.head(token).as_bytes(), length.as_bytes(), &self.body].concat()
+    }
+
+    async fn send(&self, stack: &Stack, token: &str) -> RawAnswer {
+        raw_exchange(stack.envoy.address(), &self.bytes(token)).await
+    }
+}
+
+/// A call of a tool by a client of the older revisions.
+fn old_call(tool: &str) -> String {
+    call(tool, &json!({}))
+}
+
+/// The same by a client of 2026-07-28.
+fn new_call(tool: &str) -> String {
+    const PREFIX: &str = "io.modelcontextprotocol";
+    call(
+        tool,
+        &json!({
+            format!("{PREFIX}/protocolVersion"): "2026-07-28",
+            format!("{PREFIX}/clientInfo"): {"name": "test", "version": "1"},
+            format!("{PREFIX}/clientCapabilities"): {},
+        }),
+    )
+}
+
+fn call(tool: &str, meta: &Value) -> String {
+    let params = json!({"name": tool, "arguments": {"a": 1, "b": 2}, "_meta": meta});
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string()
+}
+
+/// Ways to call `add` as somebody who may not, and the status by which each is refused.
+fn attacks() -> Vec<(Wire, u16)> {
+    const ARGUMENTS: &str = r#""arguments":{"a":1,"b":2}"#;
+    let (old, new) = (old_call("add"), new_call("add"));
+    let wire = |name, body: &str| Wire::new(name, body);
+    let written =
+        |name, members: &str| wire(name, &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,{members}}}"));
+    let params = |name: &str| format!("{{\"name\":\"{name}\",{ARGUMENTS}}}");
+    let (add, whoami) = (params("add"), params("whoami"));
+    // A stored block in the frame of gzip: what is in it is not looked at.
+    let length = u16::try_from(old.len()).unwrap();
+    let frame = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
+    let gzip = [frame.as_slice(), &lengths, old.as_bytes()].concat();
+    vec![
+        (wire("openly", &old), 403),
+        (wire("openly, by 2026-07-28", &new).announcing("2026-07-28", "tools/call", "add"), 403),
+        (wire("escaped", &old.replace("add", "a\\u0064d")), 403),
+        (wire("in another case", &old.replace("add", "ADD")), 403),
+        (wire("forged name", &new).announcing("2026-07-28", "tools/call", "whoami"), 400),
+        (
+            wire("forged name in base64", &new).announcing(
+                "2026-07-28",
+                "tools/call",
+                "=?base64?d2hvYW1p?=",
+            ),
+            400,
+        ),
+        (wire("forged method", &new).announcing("2026-07-28", "tools/list", "whoami"), 400),
+        (
+            wire("forged name, older version", &old).announcing(
+                "2025-11-25",
+                "tools/call",
+                "whoami",
+            ),
+            400,
+        ),
+        (
+            wire("forged name, no version", &old)
+                .with("mcp-method", "tools/call")
+                .with("mcp-name", "whoami"),
+            400,
+        ),
+        (
+            wire("older version, newer body", &new).announcing("2025-11-25", "tools/call", "add"),
+            400,
+        ),
+        (wire("two names", &old).with("mcp-name", "whoami").with("mcp-name", "add"), 400),
+        (wire("two names, turned", &old).with("mcp-name", "add").with("mcp-name", "whoami"), 400),
+        (wire("malformed name", &old).with("mcp-name", "=?base64?d2hvYW1?="), 400),
+        (wire("batch", &format!("[{old}]")), 400),
+        (wire("batch behind spaces", &format!(" \n[{old}]")), 400),
+        (
+            written(
+                "method twice",
+                &format!(r#""method":"tools/list","method":"tools/call","params":{add}"#),
+            ),
+            400,
+        ),
+        (
+            written(
+                "method twice, turned",
+                &format!(r#""method":"tools/call","method":"tools/list","params":{add}"#),
+            ),
+            400,
+        ),
+        (
+            written(
+                "method twice, escaped",
+                &format!(r#""m\u0065thod":"tools/call","method":"tools/list","params":{add}"#),
+            ),
+            400,
+        ),
+        (
+            written(
+                "method in another case",
+                &format!(r#""METHOD":"tools/call","result":1,"params":{add}"#),
+            ),
+            400,
+        ),
+        (
+            written(
+                "params twice",
+                &format!(r#""method":"tools/call","params":{whoami},"params":{add}"#),
+            ),
+            400,
+        ),
+        (
+            written(
+                "params twice, turned",
+                &format!(r#""method":"tools/call","params":{add},"params":{whoami}"#),
+            ),
+            400,
+        ),
+        (
+            written(
+                "name twice",
+                &format!(
+                    r#""method":"tools/call","params":{{"name":"whoami","name":"add",{ARGUMENTS}}}"#
+                ),
+            ),
+            400,
+        ),
+        (
+            written(
+                "name in another case",
+                &format!(
+                    r#""method":"tools/call","params":{{"name":"whoami","Name":"add",{ARGUMENTS}}}"#
+                ),
+            ),
+            400,
+        ),
+        (
+            written(
+                "params by their places",
+                r#""method":"tools/call","params":["add",{"a":1,"b":2}]"#,
+            ),
+            400,
+        ),
+        (
+            written(
+                "call and response",
+                &format!(r#""method":"tools/call","params":{add},"result":{{}}"#),
+            ),
+            400,
+        ),
+        (wire("two texts", &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{}}}}{old}")), 400),
+        (wire("byte order mark", &format!("\u{feff}{old}")), 400),
+        (
+            Wire::new("UTF-16", old.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()),
+            400,
+        ),
+        (wire("as UTF-16", &old).with("content-type", "application/json; charset=utf-16"), 400),
+        (wire("as text", &old).with("content-type", "text/plain"), 400),
+        (wire("as JSON and text", &old).with("content-type", "application/json, text/plain"), 400),
+        (Wire::new("compressed", gzip.clone()).with("content-encoding", "gzip"), 400),
+        (Wire::new("compressed in silence", gzip), 400),
+        (wire("by PUT", &old).by("PUT"), 403),
+        (wire("by GET", &old).by("GET"), 403),
+        (wire("by DELETE", &old).by("DELETE"), 403),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_way_to_write_a_call_runs_a_forbidden_tool() {
+    let mut faults = Vec::new();
+    for policy in policies() {
+        let stack = stack(policy).start().await;
+        let token = stack.token();
+        for (attack, status) in attacks() {
+            let answer = attack.send(&stack, &token).await;
+            if answer.status() != status {
+                faults.push(format!("{}: {} {}", attack.name, answer.status(), answer.body()));
+            }
+            if !stack.server.tool_runs().is_empty() || stack.server.count() != 0 {
+                faults.push(format!("{}: reached the MCP server", attack.name));
+                stack.server.clear();
+            }
+        }
+        assert_vm_lives(&stack).await;
+    }
+    assert_none(&faults);
+}
+
+/// What the attacks are worth: behind no filter, the server runs the tool for these.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_alone_runs_the_tool_for_forged_headers_of_older_versions() {
+    let server = McpServer::start().await;
+    let mut ran = Vec::new();
+    for (attack, _) in attacks() {
+        raw_exchange(server.address(), &attack.bytes("")).await;
+        if server.tool_runs().iter().any(|tool| tool == "add") {
+            ran.push(attack.name);
+        }
+        server.clear();
+    }
+    for name in ["openly", "forged name, older version", "forged name, no version", "two names"] {
+        assert!(ran.contains(&name), "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn allowed_tools_run_for_clients_of_both_revisions() {
+    for policy in policies() {
+        let stack = stack(policy).start().await;
+        let adder = stack.provider.token(&with(&stack.claims(), "roles", json!(["adder"])));
+        let anybody = stack.token();
+        for (token, tool) in [(&anybody, "whoami"), (&adder, "whoami"), (&adder, "add")] {
+            let encoded = if tool == "add" { "=?base64?YWRk?=" } else { "=?base64?d2hvYW1p?=" };
+            let (old, new) = (old_call(tool), new_call(tool));
+            for wire in [
+                Wire::new("old", old.clone()),
+                Wire::new("old, spaced", format!(" \n{old}\r\n")),
+                Wire::new("old, with a version", old.clone())
+                    .with("mcp-protocol-version", "2025-11-25"),
+                Wire::new("old, with a charset", old)
+                    .with("content-type", "application/json; charset=UTF-8"),
+                Wire::new("new", new.clone()).announcing("2026-07-28", "tools/call", tool),
+                Wire::new("new, encoded", new).announcing("2026-07-28", "tools/call", encoded),
+            ] {
+                stack.server.clear();
+                let answer = wire.send(&stack, token).await;
+                assert_eq!(answer.status(), 200, "{} {tool}: {}", wire.name, answer.body());
+                assert_eq!(stack.server.tool_runs(), [tool], "{}", wire.name);
+                let requests = stack.server.requests();
+                assert_eq!(requests[0].identity()["x-mcp-user"], "ada@example.com");
+                assert_eq!(requests[0].body, wire.body);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_say_what_is_wrong() {
+    let [policy, _] = policies();
+    let stack = stack(policy).start().await;
+    let token = stack.token();
+    let post = |body: String| Wire::new("", body);
+    let answer = parsed(&post(old_call("add")).send(&stack, &token).await);
+    assert_refusal(&answer, "access_denied");
+    assert_eq!(
+        answer.body["details"],
+        json!({
+            "rule": "adders", "requires": "roles", "mcp_method": "tools/call", "mcp_name": "add",
+        })
+    );
+    let answer = parsed(&post("[]".to_owned()).send(&stack, &token).await);
+    assert_refusal(&answer, "mcp_body_invalid");
+    let twice = r#"{"method":"a","id":1,"id":2}"#.to_owned();
+    let answer = parsed(&post(twice).send(&stack, &token).await);
+    assert_refusal(&answer, "mcp_body_invalid");
+    assert_eq!(answer.body["details"], json!({"member": "id"}));
+    // A client must know that it was understood, or it would try an older revision.
+    let forged = post(new_call("add")).announcing("2026-07-28", "tools/call", "whoami");
+    let answer = parsed(&forged.send(&stack, &token).await);
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert!(answer.headers.get("www-authenticate").is_none());
+    let details = json!({"header": "mcp-name", "found": "whoami", "body": "add"});
+    assert_eq!(
+        answer.body,
+        json!({"jsonrpc": "2.0", "id": null, "error": {
+            "code": -32020,
+            "message": "the header mcp-name does not match the body",
+            "data": {"reason": "mcp_header_mismatch", "details": details},
+        }})
+    );
+    let line = "refused: reason=mcp_header_mismatch provider=demo ";
+    stack.envoy.await_log(line, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_2026_07_28_demands_are_missed_from_then_on() {
+    let [policy, _] = policies();
+    let stack = stack(policy).start().await;
+    let token = stack.token();
+    let call = || Wire::new("", new_call("whoami")).with("mcp-protocol-version", "2026-07-28");
+    for wire in [call(), call().with("mcp-method", "tools/call"), call().with("mcp-name", "whoami")]
+    {
+        let answer = wire.send(&stack, &token).await;
+        assert_eq!(answer.status(), 400);
+        assert!(answer.body().contains("-32020"), "{}", answer.body());
+    }
+    assert_eq!(stack.server.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lacking_scopes_are_asked_for_as_by_any_other_rule() {
+    let access = json!({"default": "allow", "rules": [{
+        "name": "add",
+        "match": {"mcp_methods": ["tools/call"], "mcp_names": ["add"]},
+        "require": {"scopes": ["tools.add"]},
+    }]});
+    let stack = stack(access).start().await;
+    let answer = parsed(&Wire::new("", old_call("add")).send(&stack, &stack.token()).await);
+    assert_refusal(&answer, "insufficient_scope");
+    let challenge = answer.header("www-authenticate");
+    assert!(challenge.ends_with(", scope=\"tools.add mcp.tools\""), "{challenge}");
+    assert_eq!(stack.server.tool_runs(), [""; 0]);
+    let token = stack.provider.token(&with(&stack.claims(), "scope", "tools.add"));
+    assert_eq!(Wire::new("", old_call("add")).send(&stack, &token).await.status(), 200);
+    assert_eq!(stack.server.tool_runs(), ["add"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_and_prompts_go_by_uri_and_name() {
+    let access = json!({"default": "deny", "rules": [
+        {"match": {"mcp_methods": ["resources/read"], "mcp_names": ["note://open/*"]}},
+        {"match": {"mcp_methods": ["prompts/get"], "mcp_names": ["greet"]}},
+    ]});
+    let stack = stack(access).start().await;
+    let token = stack.token();
+    for (method, params, passes) in [
+        ("resources/read", json!({"uri": "note://open/a%20b"}), true),
+        ("resources/read", json!({"uri": "note://open/../secret"}), false),
+        ("resources/read", json!({"uri": "note://open/%2e%2e/secret"}), false),
+        ("resources/read", json!({"uri": "note://secret", "name": "note://open/a"}), false),
+        ("resources/subscribe", json!({"uri": "note://open/a"}), false),
+        ("prompts/get", json!({"name": "greet"}), true),
+        ("prompts/get", json!({"name": "greet2"}), false),
+        ("prompts/get", json!({"name": "x", "uri": "greet"}), false),
+        ("tools/call", json!({"name": "greet"}), false),
+    ] {
+        stack.server.clear();
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let answer = Wire::new("", body.to_string()).send(&stack, &token).await;
+        assert_eq!(answer.status() != 403, passes, "{body}: {}", answer.body());
+        assert_eq!(stack.server.count(), usize::from(passes), "{body}");
+    }
+}
+
+/// Sends the body one byte at a time, and trailers after it or none.
+async fn send_in_chunks(stack: &Stack, wire: &Wire, token: &str, trailers: &str) -> RawAnswer {
+    let mut bytes = wire.head(token).into_bytes();
+    bytes.extend(b"transfer-encoding: chunked\r\n\r\n");
+    for byte in &wire.body {
+        bytes.extend([b"1\r\n".as_slice(), &[*byte], b"\r\n"].concat());
+    }
+    bytes.extend(format!("0\r\n{trailers}\r\n").as_bytes());
+    raw_exchange(stack.envoy.address(), &bytes).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_chunks_is_judged_whole_and_forwarded_to_the_byte() {
+    let [policy, _] = policies();
+    let stack = stack(policy)
+        .edit(|bootstrap| {
+            let manager = bootstrap.connection_manager();
+            manager["http_protocol_options"] = json!({"enable_trailers": true});
+        })
+        .start()
+        .await;
+    let token = stack.token();
+    let odd = "\r\n {\t\"params\" : {\"_meta\":{},\"arguments\":{\"x\":\"\\u00fC\\/\u{1F600}\"},\
+               \n\"\\u006eame\":\"who\\u0061mi\"},\"method\":\"tools\\/call\", \"id\":1e0,\
+               \"jsonrpc\":\"2.0\" }\n";
+    for trailers in ["", "x-last: 1\r\n"] {
+        stack.server.clear();
+        let wire = Wire::new("odd", odd);
+        let answer = send_in_chunks(&stack, &wire, &token, trailers).await;
+        // What the server makes of such an id is its own affair.
+        assert_ne!(answer.status(), 403, "{}", answer.body());
+        let requests = stack.server.requests();
+        assert_eq!(requests.len(), 1, "{}", answer.body());
+        assert_eq!(requests[0].body, odd);
+        stack.server.clear();
+        let call = Wire::new("call", old_call("add"));
+        let answer = send_in_chunks(&stack, &call, &token, trailers).await;
+        assert_eq!(answer.status(), 403, "{}", answer.body());
+        assert_eq!(stack.server.count(), 0);
+        // No byte at all: no message, of which no rule is about.
+        let answer = send_in_chunks(&stack, &Wire::new("empty", ""), &token, trailers).await;
+        assert!(answer.status() >= 400, "{}", answer.body());
+        assert_eq!(stack.server.count(), 1, "{}", answer.body());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_is_refused_before_it_has_come() {
+    let [mut policy, _] = policies();
+    policy["mcp"] = json!({"max_body": "64KiB"});
+    let stack = stack(policy).start().await;
+    let token = stack.token();
+    let wire = Wire::new("", format!("{}{}", " ".repeat(64 * 1024), old_call("whoami")));
+    let announced = format!("{}content-length: 100000\r\n\r\n", wire.head(&token));
+    let endless = format!(
+        "{}transfer-encoding: chunked\r\n\r\n20000\r\n{}",
+        wire.head(&token),
+        " ".repeat(80_000),
+    );
+    for request in [announced, endless] {
+        let answer = raw_exchange(stack.envoy.address(), request.as_bytes()).await;
+        assert_refusal(&parsed(&answer), "mcp_body_invalid");
+    }
+    assert_eq!(stack.server.count(), 0);
+    let fits = Wire::new("", format!("{}{}", " ".repeat(60 * 1024), old_call("whoami")));
+    assert_eq!(fits.send(&stack, &token).await.status(), 200);
+}
+
+/// Envoy holds no more than its own limit for a connection, whatever the plugin is content with.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_envoy_goes_before_that_of_the_plugin() {
+    for (limit, status) in [(None, 413), (Some(4 << 20), 200)] {
+        let [mut policy, _] = policies();
+        policy["mcp"] = json!({"max_body": "4MiB"});
+        let stack = stack(policy)
+            .edit(move |bootstrap| {
+                if let Some(limit) = limit {
+                    let listener = &mut bootstrap.tree()["static_resources"]["listeners"][0];
+                    listener["per_connection_buffer_limit_bytes"] = json!(limit);
+                }
+            })
+            .start()
+            .await;
+        let body = format!("{}{}", " ".repeat(2 << 20), old_call("whoami"));
+        let answer = Wire::new("", body).send(&stack, &stack.token()).await;
+        assert_eq!(answer.status(), status, "{}", answer.body());
+        assert_eq!(stack.server.count(), usize::from(status == 200));
+    }
+}
+
+/// By this setting Envoy hands over the body while the headers are held back, and what becomes of the
+/// body becomes of them. The plugin must not be tricked into letting on what waits for keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_takes_no_headers_along_that_are_held_back() {
+    for access in [json!({}), policies()[0].clone()] {
+        let provider = IdentityProvider::start().await;
+        provider.fail(Document::Discovery, Fault::Hang);
+        let stack = stack(access)
+            .provider(provider)
+            .edit(|bootstrap| bootstrap.plugin()["allow_on_headers_stop_iteration"] = json!(true))
+            .start()
+            .await;
+        let forged = SigningKey::generate(Algorithm::Es256, "forged").token(&stack.claims());
+        let answer = Wire::new("", old_call("add")).send(&stack, &forged).await;
+        assert_eq!(answer.status(), 500, "{}", answer.body());
+        assert_eq!(stack.server.count(), 0);
+    }
+}
+
+/// Rules for a whole session, where all else is refused.
+fn session_rules() -> Value {
+    json!({"default": "deny", "rules": [
+        {
+            "name": "stream and end",
+            "match": {"paths": ["/mcp"], "methods": ["GET", "DELETE"]},
+        },
+        {
+            "name": "session",
+            "match": {"paths": ["/mcp"], "mcp_methods": [
+                "initialize", "notifications/*", "ping", "server/discover", "tools/list",
+            ]},
+        },
+        {
+            "name": "whoami",
+            "match": {"paths": ["/mcp"], "mcp_methods": ["tools/call"], "mcp_names": ["whoami"]},
+        },
+        {
+            "name": "other tools",
+            "match": {"paths": ["/mcp"], "mcp_methods": ["tools/call"]},
+            "require": {"roles": ["adder"]},
+        },
+    ]})
+}
+
+/// Returns once such a request has reached the server.
+async fn await_request(stack: &Stack, method: &str) {
+    let asked = Instant::now();
+    while !stack.server.requests().iter().any(|request| request.method == method) {
+        assert!(asked.elapsed() < SOON, "no {method}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_the_official_client_work_under_rules() {
+    let server = McpServer::start_with_sessions().await;
+    let stack = stack(session_rules()).server(server).start().await;
+    let session = stack.session(&stack.token()).await.unwrap();
+    assert_eq!(session.tools().await.unwrap(), ["add", "whoami"]);
+    assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
+    let refused = session.call("add", json!({"a": 1, "b": 2})).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
+    await_request(&stack, "GET").await;
+    session.close().await;
+    await_request(&stack, "DELETE").await;
+    assert_eq!(stack.server.tool_runs(), ["whoami", "whoami"]);
+    let is_in_session =
+        stack.server.requests().iter().any(|request| !request.header("mcp-session-id").is_empty());
+    assert!(is_in_session);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_of_2026_07_28_works_under_rules_by_body_and_by_headers() {
+    for inspect in ["body", "headers"] {
+        let mut access = session_rules();
+        access["mcp"] = json!({"inspect": inspect, "upstream_validates_headers": true});
+        let stack = stack(access).start().await;
+        let adder = stack.provider.token(&with(&stack.claims(), "roles", json!(["adder"])));
+        for (token, may_add) in [(stack.token(), false), (adder, true)] {
+            stack.server.clear();
+            let session = stack.stateless_session(&token).await.unwrap();
+            assert_eq!(session.tools().await.unwrap(), ["add", "whoami"]);
+            assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
+            let added = session.call("add", json!({"a": 1, "b": 2})).await;
+            assert_eq!(added.is_ok(), may_add, "{inspect}: {added:?}");
+            session.close().await;
+            assert_eq!(stack.server.tool_runs().contains(&"add".to_owned()), may_add, "{inspect}");
+            let requests = stack.server.requests();
+            let is_new = |value: &&[u8]| *value == b"2026-07-28";
+            let mut versions = requests.iter().map(|own| own.header("mcp-protocol-version"));
+            assert!(versions.all(|version| version.iter().all(is_new)));
+        }
+    }
+}
+
+/// Under `inspect: headers`, whatever is not surely what the server will do is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_believed_under_all_conditions_only() {
+    let mut faults = Vec::new();
+    for mut policy in policies() {
+        policy["mcp"] = json!({"inspect": "headers", "upstream_validates_headers": true});
+        let stack = stack(policy).start().await;
+        let token = stack.token();
+        let call = || Wire::new("", new_call("add"));
+        let cases = [
+            ("no header", call(), 400),
+            ("no version", call().with("mcp-method", "tools/call").with("mcp-name", "whoami"), 400),
+            ("older version", call().announcing("2025-11-25", "tools/call", "whoami"), 400),
+            ("later version", call().announcing("2027-01-01", "tools/call", "whoami"), 400),
+            (
+                "two versions",
+                call().with("mcp-protocol-version", "2025-11-25").announcing(
+                    "2026-07-28",
+                    "tools/call",
+                    "whoami",
+                ),
+                400,
+            ),
+            (
+                "two names",
+                call().announcing("2026-07-28", "tools/call", "whoami").with("mcp-name", "add"),
+                400,
+            ),
+            (
+                "no name",
+                call().with("mcp-protocol-version", "2026-07-28").with("mcp-method", "tools/call"),
+                400,
+            ),
+            ("openly", call().announcing("2026-07-28", "tools/call", "add"), 403),
+            ("in base64", call().announcing("2026-07-28", "tools/call", "=?base64?YWRk?="), 403),
+        ];
+        for (name, wire, status) in cases {
+            let answer = wire.send(&stack, &token).await;
+            if answer.status() != status || stack.server.count() != 0 {
+                faults.push(format!("{name}: {} {}", answer.status(), answer.body()));
+                stack.server.clear();
+            }
+        }
+        // This is why the server has to compare: here it refuses what the plugin let pass.
+        let forged = call().announcing("2026-07-28", "tools/call", "whoami");
+        assert_eq!(forged.send(&stack, &token).await.status(), 400);
+        assert_eq!((stack.server.count(), stack.server.tool_runs().len()), (1, 0));
+    }
+    assert_none(&faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_mode_lets_through_what_a_message_would_be_refused_for() {
+    let [policy, _] = policies();
+    let stack = stack(policy)
+        .configure(|configuration| configuration["mode"] = json!("report"))
+        .start()
+        .await;
+    let answer = Wire::new("", old_call("add")).send(&stack, &stack.token()).await;
+    assert_eq!(answer.status(), 200, "{}", answer.body());
+    assert_eq!(stack.server.tool_runs(), ["add"]);
+    let line = "let through, would be refused: reason=access_denied ";
+    stack.envoy.await_log(line, SOON).await;
+    // The header fields had gone on, with an identity that is true.
+    assert_eq!(stack.server.requests()[0].identity()["x-mcp-user"], "ada@example.com");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_serves_once_is_spent_by_a_call_that_passes_and_by_no_other() {
+    let [policy, _] = policies();
+    let stack = stack(policy)
+        .configure(|configuration| configuration["providers"][0]["jti"] = json!("single_use"))
+        .start()
+        .await;
+    let token = stack.token();
+    for (tool, reason) in [("add", "access_denied"), ("whoami", ""), ("whoami", "jti_replayed")] {
+        let answer = parsed(&Wire::new("", old_call(tool)).send(&stack, &token).await);
+        let faults = match reason {
+            "" => vec![],
+            reason => named(tool, faults_of_refusal(&answer, reason)).collect(),
+        };
+        assert_none(&faults);
+    }
+    assert_eq!(stack.server.tool_runs(), ["whoami"]);
+}
+
+/// An upstream that counts what it gets, and answers each request in two parts: the first at once,
+/// the second when it has all of the body.
+struct Upstream {
+    listener: TcpListener,
+    received: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    const FIRST: &str = "data: first\n\n";
+    const LAST: &str = "data: last\n\n";
+
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener, received: Arc::default() }
+    }
+
+    /// A stack with this upstream, and how many bytes have reached it.
+    async fn stack(
+        self,
+        access: Value,
+        end: tokio::sync::oneshot::Receiver<()>,
+    ) -> (Stack, Arc<AtomicUsize>) {
+        let Self { listener, received } = self;
+        let address = listener.local_addr().unwrap();
+        let stack = stack(access).cluster("mcp_server", address).start().await;
+        let count = received.clone();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut reading, mut writing) = stream.into_split();
+            tokio::spawn(async move {
+                let mut part = vec![0; 1 << 16];
+                while let Ok(length) = reading.read(&mut part).await
+                    && length > 0
+                {
+                    received.fetch_add(length, Ordering::SeqCst);
+                }
+            });
+            let first = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                 transfer-encoding: chunked\r\n\r\n{:x}\r\n{}\r\n",
+                Self::FIRST.len(),
+                Self::FIRST
+            );
+            writing.write_all(first.as_bytes()).await.unwrap();
+            let _ended = end.await;
+            let last = format!("{:x}\r\n{}\r\n0\r\n\r\n", Self::LAST.len(), Self::LAST);
+            writing.write_all(last.as_bytes()).await.unwrap();
+        });
+        (stack, count)
+    }
+}
+
+/// Reads until the text has come.
+async fn read_until(stream: &mut TcpStream, text: &str) {
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains(text) {
+        let read = tokio::time::timeout(SOON, stream.read_buf(&mut bytes)).await;
+        let read = read.unwrap_or_else(|_| panic!("no {text:?} but {bytes:?}")).unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_stays_a_stream_where_messages_are_read() {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let [policy, _] = policies();
+    let (stack, _) = Upstream::start().await.stack(policy, ended).await;
+    let mut client = TcpStream::connect(stack.envoy.address()).await.unwrap();
+    let call = Wire::new("", old_call("whoami")).bytes(&stack.token());
+    client.write_all(&call).await.unwrap();
+    read_until(&mut client, "first").await;
+    end.send(()).unwrap();
+    read_until(&mut client, "last").await;
+}
+
+/// How much memory Envoy uses just now, in bytes.
+async fn allocated(stack: &Stack) -> u64 {
+    let memory: Value = serde_json::from_str(&stack.envoy.admin("/memory").await).unwrap();
+    memory["allocated"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_rule_reads_messages_a_large_upload_is_not_held() {
+    const LENGTH: usize = 10 << 20;
+    let access = json!({"default": "allow", "rules": [{
+        "match": {"paths": ["/mcp"], "mcp_methods": ["tools/call"]},
+        "require": {"roles": ["adder"]},
+    }]});
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let (stack, received) = Upstream::start().await.stack(access, ended).await;
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        stack.token(),
+        2 * LENGTH,
+    );
+    let mut client = TcpStream::connect(stack.envoy.address()).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    // The first part warms up what any upload needs.
+    let part = vec![b' '; 1 << 20];
+    client.write_all(&part).await.unwrap();
+    read_until(&mut client, "first").await;
+    let before = allocated(&stack).await;
+    for _ in 1..LENGTH / part.len() {
+        client.write_all(&part).await.unwrap();
+    }
+    let asked = Instant::now();
+    while received.load(Ordering::SeqCst) < LENGTH {
+        assert!(asked.elapsed() < SOON, "only {received:?} bytes came through");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Half of the body is still to come, and nothing of the other half is held.
+    let grown = allocated(&stack).await.saturating_sub(before);
+    assert!(grown < 2 << 20, "grown by {grown} bytes");
+    end.send(()).unwrap();
+}

@@ -1,0 +1,229 @@
+//! Requests whose bodies are judged: what comes when, and what the host does not do as it should.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{SigningKey, claims};
+
+use crate::host::{LocalResponse, Outcome, SharedData, Vm};
+use crate::provider::{
+    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
+    start,
+};
+use crate::replay::{single_use, token_with};
+
+const FORBIDDEN: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"add"}}"#;
+const ALLOWED: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
+
+/// Rules by which `add` needs a role.
+fn with_rules(mut configuration: Value) -> Value {
+    configuration["access"] = json!({
+        "default": "allow",
+        "rules": [{
+            "match": {"paths": ["/mcp"], "mcp_names": ["add"]},
+            "require": {"roles": ["adder"]},
+        }],
+        "mcp": {"max_body": "1KiB"},
+    });
+    configuration
+}
+
+/// A VM with these rules, and tokens of which each serves once.
+fn guarded(key: &SigningKey) -> Vm {
+    start(&with_rules(single_use(key)), &SharedData::default())
+}
+
+/// Sends the head of a request with this token.
+fn open(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
+    let authorization = format!("Bearer {token}");
+    vm.open(&[
+        (":method", b"POST"),
+        (":path", path.as_bytes()),
+        (":authority", b"mcp.example.com"),
+        ("content-type", b"application/json"),
+        ("authorization", authorization.as_bytes()),
+    ])
+}
+
+/// Sends the head of a request whose body is to be judged.
+#[track_caller]
+fn open_held(vm: &Vm, token: &str) -> u32 {
+    let (id, outcome) = open(vm, "/mcp", token);
+    assert_forwarded(&outcome);
+    id
+}
+
+#[track_caller]
+fn assert_broken_off(vm: &Vm, id: u32) {
+    let outcome = vm.outcome(id);
+    assert!(matches!(outcome, Outcome::Refused(LocalResponse { status: 500, .. })), "{outcome:?}");
+}
+
+#[test]
+fn nothing_of_a_body_goes_on_before_it_was_judged_whole() {
+    let key = key("one");
+    let vm = guarded(&key);
+    for (number, trailers) in [false, true].into_iter().enumerate() {
+        for (body, passes) in [(ALLOWED, true), (FORBIDDEN, false)] {
+            let id = open_held(&vm, &token_with(&key, ISSUER, &format!("{number} {passes}")));
+            let (first, last) = body.split_at(20);
+            assert_eq!(vm.send_body(id, first, false), b"");
+            let mut passed = vm.send_body(id, last, !trailers);
+            if trailers {
+                assert_eq!(passed, b"");
+                passed = vm.send_trailers(id);
+            }
+            if passes {
+                assert_eq!(passed, body);
+                assert_forwarded(&vm.outcome(id));
+            } else {
+                assert_refused(&vm.outcome(id), 403, "access_denied");
+                // Even if the host asked again.
+                assert_eq!(vm.send_body(id, b"", true), b"");
+                assert_eq!(vm.send_trailers(id), b"");
+            }
+        }
+    }
+    assert_eq!(vm.body_reads(), 4);
+}
+
+#[test]
+fn a_request_without_a_body_has_no_message() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let authorization = format!("Bearer {}", token_with(&key, ISSUER, "1"));
+    let (_, outcome) = vm.request(&[
+        (":method", b"GET"),
+        (":path", b"/mcp"),
+        ("authorization", authorization.as_bytes()),
+    ]);
+    assert_forwarded(&outcome);
+    let id = open_held(&vm, &token_with(&key, ISSUER, "2"));
+    assert_eq!(vm.send_body(id, b"", true), b"");
+    assert_forwarded(&vm.outcome(id));
+    let id = open_held(&vm, &token_with(&key, ISSUER, "3"));
+    vm.send_trailers(id);
+    assert_forwarded(&vm.outcome(id));
+    assert_eq!(vm.body_reads(), 0);
+}
+
+#[test]
+fn a_body_that_no_rule_asks_for_goes_on_as_it_comes() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let (id, outcome) = open(&vm, "/upload", &token_with(&key, ISSUER, "1"));
+    assert_forwarded(&outcome);
+    assert_eq!(vm.send_body(id, b"first ", false), b"first ");
+    assert_eq!(vm.send_body(id, &[b' '; 5000], false).len(), 5006);
+    assert_eq!(vm.send_trailers(id).len(), 5006);
+    assert_eq!(vm.body_reads(), 0);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_at_once_and_not_looked_at() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
+    assert_eq!(vm.send_body(id, &[b' '; 1024], false), b"");
+    assert_forwarded(&vm.outcome(id));
+    assert_eq!(vm.send_body(id, b" ", false), b"");
+    assert_refused(&vm.outcome(id), 400, "mcp_body_invalid");
+    assert_eq!(vm.send_body(id, ALLOWED, true), b"");
+}
+
+#[test]
+fn of_a_body_that_the_host_does_not_show_whole_nothing_goes_on() {
+    let key = key("one");
+    for most in [0, 1, ALLOWED.len() - 1] {
+        let vm = guarded(&key);
+        vm.show_body(most);
+        let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
+        assert_eq!(vm.send_body(id, ALLOWED, true), b"");
+        assert_broken_off(&vm, id);
+        assert_eq!(vm.send_trailers(id), b"");
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_amid_its_body_spends_nothing() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let token = token_with(&key, ISSUER, "1");
+    let gone = open_held(&vm, &token);
+    assert_eq!(vm.send_body(gone, b"{", false), b"");
+    vm.close(gone);
+    // Neither does a refusal.
+    let refused = open_held(&vm, &token);
+    vm.send_body(refused, FORBIDDEN, true);
+    assert_refused(&vm.outcome(refused), 403, "access_denied");
+    let stays = open_held(&vm, &token);
+    let late = open_held(&vm, &token);
+    assert_eq!(vm.send_body(stays, ALLOWED, true), ALLOWED);
+    assert_eq!(vm.send_body(late, ALLOWED, true), b"");
+    assert_refused(&vm.outcome(late), 401, "jti_replayed");
+}
+
+#[test]
+fn a_token_that_expires_amid_the_body_does_not_pass_and_is_not_spent_again() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let token = token_with(&key, ISSUER, "1");
+    let [first, second] = [open_held(&vm, &token), open_held(&vm, &token)];
+    assert_eq!(vm.send_body(first, ALLOWED, true), ALLOWED);
+    // The store has forgotten it by then.
+    vm.advance(Duration::from_secs(10_000));
+    assert_eq!(vm.send_body(second, ALLOWED, true), b"");
+    assert_refused(&vm.outcome(second), 401, "expired");
+}
+
+#[test]
+fn a_request_that_waited_for_keys_is_held_when_its_body_comes() {
+    let vm = start(&with_rules(configuration()), &SharedData::default());
+    let key = key("one");
+    let (id, outcome) = open(&vm, "/mcp", &key.token(&claims(ISSUER, AUDIENCE)));
+    assert_paused(&outcome);
+    fetch(&vm, &[&key]);
+    assert_forwarded(&vm.outcome(id));
+    assert_eq!(vm.send_body(id, FORBIDDEN, true), b"");
+    assert_refused(&vm.outcome(id), 403, "access_denied");
+}
+
+/// As Envoy does with `allow_on_headers_stop_iteration`.
+#[test]
+fn a_body_that_comes_while_the_headers_are_held_back_ends_the_request() {
+    for path in ["/mcp", "/upload"] {
+        let vm = start(&with_rules(configuration()), &SharedData::default());
+        let key = key("one");
+        let (id, outcome) = open(&vm, path, &key.token(&claims(ISSUER, AUDIENCE)));
+        assert_paused(&outcome);
+        assert_eq!(vm.send_body(id, FORBIDDEN, true), b"");
+        assert_broken_off(&vm, id);
+        fetch(&vm, &[&key]);
+        assert_eq!(vm.passed(id), b"");
+        assert_broken_off(&vm, id);
+    }
+}
+
+#[test]
+fn a_body_waits_while_a_fleet_spends_the_token() {
+    let key = key("one");
+    let mut configuration = with_rules(single_use(&key));
+    configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});
+    let vm = start(&configuration, &SharedData::default());
+    let token = token_with(&key, ISSUER, "1");
+    for (answer, reason) in [(r#"{"SET":[true,"OK"]}"#, ""), (r#"{"SET":null}"#, "jti_replayed")] {
+        let id = open_held(&vm, &token);
+        assert_eq!(vm.send_body(id, FORBIDDEN, false), b"");
+        assert!(vm.calls().is_empty());
+        vm.close(id);
+        let id = open_held(&vm, &token);
+        assert_eq!(vm.send_body(id, ALLOWED, true), b"");
+        vm.answer(&vm.call(), "200", &[], answer.as_bytes());
+        if reason.is_empty() {
+            assert_eq!(vm.passed(id), ALLOWED);
+            assert_forwarded(&vm.outcome(id));
+        } else {
+            assert_refused(&vm.outcome(id), 401, reason);
+        }
+    }
+}
