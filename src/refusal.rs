@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
         /// Why.
         denial: Denial,
         /// What its message calls, if that was looked at.
-        call: Option<Call>,
+        call: Option<Box<Call>>,
     },
     /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3).
     AudienceMismatch {
@@ -64,7 +64,7 @@ pub(crate) enum Refusal {
         /// What the token lacks.
         missing: Strings,
         /// What the message calls, if that was looked at.
-        call: Option<Call>,
+        call: Option<Box<Call>>,
     },
     /// The key that the token names must not verify it.
     KeyMismatch(Misfit),
@@ -270,7 +270,7 @@ impl Refusal {
     #[must_use]
     pub(crate) fn details(&self) -> Map<String, Value> {
         let details = match self {
-            Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_ref()),
+            Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_deref()),
             Self::AudienceMismatch { found, configured } => {
                 json!({"aud": found.0, "configured": configured.0})
             }
@@ -280,7 +280,7 @@ impl Refusal {
             }
             Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
             Self::InsufficientScope { rule, missing, call, .. } => {
-                with_call(json!({"rule": rule, "missing": missing.0}), call.as_ref())
+                with_call(json!({"rule": rule, "missing": missing.0}), call.as_deref())
             }
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
             Self::DirectoryUnavailable { retry_after, .. }

@@ -99,7 +99,9 @@ fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
         "proxy_on_delete",
         "proxy_on_http_call_response",
         "proxy_on_memory_allocate",
+        "proxy_on_request_body",
         "proxy_on_request_headers",
+        "proxy_on_request_trailers",
         "proxy_on_tick",
         "proxy_on_vm_start",
     ];

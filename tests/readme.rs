@@ -68,6 +68,19 @@ async fn the_yaml_of_a_fleet_is_accepted() {
 }
 
 #[test]
+fn the_yaml_of_access_rules_is_accepted() {
+    let page = fs::read_to_string(repository_root().join("docs/access.md")).unwrap();
+    let mut plugin = yaml(&code_blocks(&readme(), "yaml")[0]);
+    let blocks = code_blocks(&page, "yaml");
+    assert!(blocks.len() > 3);
+    for block in blocks {
+        plugin["access"] = yaml(&block)["access"].clone();
+        let read = mcp_federated_auth::Config::from_bytes(plugin.to_string().as_bytes());
+        assert!(read.is_ok(), "{block}\n{read:?}");
+    }
+}
+
+#[test]
 fn the_commands_are_targets_of_the_makefile() {
     let makefile = fs::read_to_string(repository_root().join("Makefile")).unwrap();
     let blocks = code_blocks(&readme(), "sh");

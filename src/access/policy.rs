@@ -16,7 +16,7 @@ pub(crate) struct Target {
     /// None when servers differ in how they read the path.
     path: Option<CanonicalPath>,
     /// None when no message follows, or none that any rule cares for.
-    announcement: Option<Announcement>,
+    announcement: Option<Box<Announcement>>,
 }
 
 /// What the head of a request is enough to know.
@@ -129,7 +129,7 @@ impl AccessPolicy {
         Target {
             method: head.method().to_vec(),
             path: CanonicalPath::of(head.path()),
-            announcement: reads_messages.then(|| Announcement::of(head)).flatten(),
+            announcement: reads_messages.then(|| Announcement::of(head)).flatten().map(Box::new),
         }
     }
 
@@ -211,7 +211,8 @@ impl AccessPolicy {
         identity: &VerifiedIdentity,
         is_restricted: bool,
     ) -> Result<(), Refusal> {
-        let denied = |denial| Err(Refusal::AccessDenied { denial, call: call.cloned() });
+        let denied =
+            |denial| Err(Refusal::AccessDenied { denial, call: call.cloned().map(Box::new) });
         let rule = match found {
             Found::Rule(index) => self.rules.get(index),
             Found::DependsOnMessage | Found::NoRule => None,
@@ -240,7 +241,7 @@ impl AccessPolicy {
             rule: rule.name.clone(),
             scopes: self.scopes_to_ask_for(rule, &granted, identity),
             missing: Strings::of(missing),
-            call: call.cloned(),
+            call: call.cloned().map(Box::new),
         })
     }
 
@@ -250,7 +251,8 @@ impl AccessPolicy {
             Content::Call(call) => Some(call),
             Content::NoCall | Content::Unread => None,
         };
-        let ambiguous = |denial| Err(Refusal::AccessDenied { denial, call: call.cloned() });
+        let ambiguous =
+            |denial| Err(Refusal::AccessDenied { denial, call: call.cloned().map(Box::new) });
         let conditions = || self.rules.iter().map(|rule| &rule.condition);
         if target.path.is_none() && conditions().any(Match::names_paths) {
             // It might be a path that a rule is about.
@@ -325,4 +327,95 @@ fn first<'a>(
         }
     }
     Found::NoRule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Pattern, Requirement};
+
+    fn policy(conditions: Vec<Match>) -> AccessPolicy {
+        let rule = |condition| Rule {
+            name: String::new(),
+            condition,
+            requirement: Requirement::default(),
+        };
+        let rules = conditions.into_iter().map(rule).collect();
+        let hierarchy = ScopeHierarchy::default();
+        let inspection = Inspection::Body { max_body: 100 };
+        AccessPolicy::new(rules, DefaultAccess::Deny, hierarchy, inspection, &[])
+    }
+
+    fn condition(path: &str, mcp_methods: &[&str], mcp_names: &[&str]) -> Match {
+        let patterns = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::of(text)).collect();
+        Match {
+            paths: CanonicalPath::of(path.as_bytes()).into_iter().collect(),
+            mcp_methods: patterns(mcp_methods),
+            mcp_names: patterns(mcp_names),
+            ..Match::default()
+        }
+    }
+
+    /// What is found for a request of this path and content; the denial if it is refused.
+    fn find(policy: &AccessPolicy, path: &str, content: Content<'_>) -> Result<Found, Denial> {
+        let fields = [(":path".to_owned(), path.as_bytes().to_vec())];
+        let target = policy.target(RequestHead::new(&fields, true));
+        policy.find(&target, content).map_err(|refusal| match refusal {
+            Refusal::AccessDenied { denial, .. } => denial,
+            other => panic!("{other}"),
+        })
+    }
+
+    fn call(method: &str, name: Option<&str>) -> Call {
+        Call { method: method.to_owned(), name: name.map(str::to_owned) }
+    }
+
+    #[test]
+    fn the_message_is_asked_for_only_once_a_rule_depends_on_it() {
+        let policy = policy(vec![
+            condition("/open", &[], &[]),
+            condition("/mcp", &["tools/call"], &["a*"]),
+            condition("/open", &["tools/call"], &[]),
+            condition("/mcp", &[], &[]),
+            condition("", &["*"], &[]),
+        ]);
+        let (a, b) = (call("tools/call", Some("a1")), call("tools/call", Some("b")));
+        let nameless = call("a", None);
+        for (path, content, found) in [
+            ("/open", Content::Unread, Found::Rule(0)),
+            ("/mcp", Content::Unread, Found::DependsOnMessage),
+            ("/mcp", Content::Call(&a), Found::Rule(1)),
+            ("/mcp", Content::Call(&b), Found::Rule(3)),
+            ("/mcp", Content::Call(&nameless), Found::Rule(3)),
+            ("/mcp", Content::NoCall, Found::Rule(3)),
+            ("/else", Content::Unread, Found::DependsOnMessage),
+            ("/else", Content::Call(&nameless), Found::Rule(4)),
+            ("/else", Content::NoCall, Found::NoRule),
+        ] {
+            assert_eq!(find(&policy, path, content), Ok(found), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_another_rule_would_be_about_in_another_case_is_ambiguous() {
+        let policy = policy(vec![
+            condition("/mcp", &["tools/call"], &["secret", "note://secret/*"]),
+            condition("", &[], &[]),
+        ]);
+        let secret = call("tools/call", Some("Secret"));
+        let shout = call("TOOLS/CALL", Some("secret"));
+        let dots = call("resources/read", Some("note://open/../secret/x"));
+        let other = call("resources/read", Some("note://open/x"));
+        for (path, content, expected) in [
+            ("/mcp", Content::Call(&secret), Err(Denial::AmbiguousName)),
+            ("/mcp", Content::Call(&shout), Err(Denial::AmbiguousName)),
+            ("/mcp", Content::Call(&dots), Err(Denial::AmbiguousName)),
+            ("/mcp", Content::Call(&other), Ok(Found::Rule(1))),
+            ("/MCP", Content::Unread, Err(Denial::AmbiguousPath)),
+            ("//mcp", Content::Unread, Err(Denial::AmbiguousPath)),
+            ("/else", Content::Call(&secret), Ok(Found::Rule(1))),
+        ] {
+            assert_eq!(find(&policy, path, content), expected, "{path}");
+        }
+    }
 }
