@@ -11,12 +11,14 @@ use std::process::ExitCode;
 use walrus::{ExportItem, Module};
 
 /// The callbacks that do something.
-const CALLBACKS: [&str; 7] = [
+const CALLBACKS: [&str; 9] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_http_call_response",
+    "proxy_on_request_body",
     "proxy_on_request_headers",
+    "proxy_on_request_trailers",
     "proxy_on_tick",
     "proxy_on_vm_start",
 ];
