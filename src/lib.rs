@@ -11,12 +11,17 @@
 //! `refusal`, which `answer` turns into what the client gets.
 //!
 //! The way of a key is written down in `keys`.
+//!
+//! For people, away from Envoy, the same core tells in `explain` what it decides and why: the program
+//! `mcp-auth`.
 
 mod access;
 mod answer;
 mod authenticator;
 mod callout;
 mod config;
+#[cfg(not(target_family = "wasm"))]
+pub mod explain;
 mod identity;
 mod jose;
 mod json;

@@ -80,6 +80,17 @@ impl Config {
         Self::read(bytes, &|name| std::env::var(name).ok())
     }
 
+    /// The same away from Envoy, where nobody knows the secrets: any environment variable is taken
+    /// for one that holds what it should.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn without_secrets(bytes: &[u8]) -> Result<Self, ConfigError> {
+        Self::read(bytes, &|_| Some("unknown".to_owned()))
+    }
+
     /// The same with these environment variables, by their names.
     fn read(bytes: &[u8], environment: Environment<'_>) -> Result<Self, ConfigError> {
         let mut faults = Faults::default();

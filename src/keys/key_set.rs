@@ -81,6 +81,12 @@ impl KeySet {
         self.keys.iter().map(|key| key.kid().unwrap_or("(no kid)"))
     }
 
+    /// The keys, for people.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn keys(&self) -> &[Jwk] {
+        &self.keys
+    }
+
     /// How many elements were no JWK.
     #[must_use]
     pub(crate) fn dropped(&self) -> usize {

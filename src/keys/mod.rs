@@ -12,15 +12,21 @@ mod freshness;
 mod key_set;
 mod provider_keys;
 mod remote_keys;
+#[cfg(not(target_family = "wasm"))]
+mod retrace;
 mod shared;
 #[cfg(test)]
 mod simulation;
 mod source;
 mod state;
 
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use fetch::FetchFault;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
 pub(crate) use provider_keys::{KeyAnswer, ProviderKeys, Shortage};
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use retrace::{Told, retraced};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
 pub(crate) use state::Demand;

@@ -1,0 +1,90 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Says why mcp-federated-auth refuses a token, and what is wrong with a configuration.
+///
+/// Exit status: 0 when the token passes or all is well, 1 when the token is refused or something is
+/// wrong, 2 when it cannot be told.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-auth", version)]
+pub(crate) struct Arguments {
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a configuration, and that each host of it has a cluster in Envoy's file.
+    Check(Check),
+    /// Judge a token as the plugin would, step by step, with cause and cure.
+    Explain(Explain),
+    /// Fetch the keys as the plugin would, and show what becomes of each.
+    Keys(Keys),
+    /// Print the JSON Schema of the plugin's configuration.
+    Schema,
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+pub(crate) struct Source {
+    /// The plugin's configuration (JSON or YAML), an Envoy file, or an Istio WasmPlugin.
+    pub(crate) config: PathBuf,
+    /// Which plugin of the file is meant, if it configures several: the first is 1.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) plugin: Option<usize>,
+}
+
+/// How calls are made.
+#[derive(Args, Debug)]
+pub(crate) struct Calls {
+    /// Certificates of authorities that are trusted besides those of this machine, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The plugin's configuration (JSON or YAML), an Envoy file, or an Istio WasmPlugin.
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The token; `-`, which is also meant without this, reads it from standard input. In the
+    /// command line it stays in the shell's history.
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+    pub(crate) token: Option<String>,
+    /// A key set document to judge by, instead of fetching it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// The method of the request, for access rules.
+    #[arg(long, default_value = "POST")]
+    pub(crate) method: String,
+    /// The path of the request, for access rules [default: that of resource.url].
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Judge as of this time, in seconds since 1970, and not of now.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) at: Option<u64>,
+    #[command(flatten)]
+    pub(crate) calls: Calls,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Keys {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The one provider that is meant.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    #[command(flatten)]
+    pub(crate) calls: Calls,
+}

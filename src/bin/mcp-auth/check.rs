@@ -1,0 +1,99 @@
+//! `mcp-auth check`.
+
+use mcp_federated_auth::explain::Setup;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::arguments::Check;
+use crate::clusters::{ClusterFault, EnvoyClusters};
+use crate::plugin_file::{FoundPlugin, PluginFile};
+use crate::print::{BAD, FAINT, GOOD, HEADING, Printer, WARNING};
+
+/// What was found.
+#[derive(Serialize)]
+struct Report {
+    verdict: &'static str,
+    plugins: Vec<PluginReport>,
+}
+
+#[derive(Default, Serialize)]
+struct PluginReport {
+    place: String,
+    faults: Vec<String>,
+    warnings: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Checks all configurations of a file.
+pub(crate) fn run(arguments: &Check, printer: Printer) -> Result<Outcome, String> {
+    let file = PluginFile::read(&arguments.config)?;
+    let check = |plugin: &FoundPlugin| PluginReport::of(plugin, file.clusters.as_ref());
+    let plugins: Vec<PluginReport> = file.plugins.iter().map(check).collect();
+    let is_good = plugins.iter().all(|plugin| plugin.faults.is_empty());
+    for plugin in &plugins {
+        plugin.print(printer);
+    }
+    if printer.json {
+        let verdict = if is_good { "good" } else { "faulty" };
+        printer.json(&Report { verdict, plugins });
+    }
+    Ok(if is_good { Outcome::Good } else { Outcome::Bad })
+}
+
+impl PluginReport {
+    fn of(plugin: &FoundPlugin, clusters: Option<&EnvoyClusters>) -> Self {
+        let mut report = Self { place: plugin.place.clone(), ..Self::default() };
+        let setup = match Setup::new(&plugin.json) {
+            Ok(setup) => setup,
+            Err(refused) => {
+                report.faults = refused.faults().map(ToString::to_string).collect();
+                return report;
+            }
+        };
+        let uses = setup.cluster_uses();
+        match clusters {
+            Some(clusters) => {
+                for fault in uses.iter().flat_map(|cluster_use| clusters.faults(cluster_use)) {
+                    match fault {
+                        ClusterFault::Missing(text) => report.faults.push(text),
+                        ClusterFault::Unsafe(text) => report.warnings.push(text),
+                    }
+                }
+                if clusters.may_have_others() {
+                    report.notes.push(
+                        "clusters that Envoy gets by CDS were not looked at: the file does not show \
+                         them"
+                            .to_owned(),
+                    );
+                }
+            }
+            None if uses.is_empty() => {}
+            None => {
+                let names: Vec<&str> = uses.iter().map(|own| own.cluster.as_str()).collect();
+                report.notes.push(format!(
+                    "Envoy must have these clusters, which this file does not show: {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        report
+    }
+
+    fn print(&self, printer: Printer) {
+        if !self.place.is_empty() {
+            printer.line(HEADING, &self.place, "");
+        }
+        if self.faults.is_empty() {
+            printer.line(GOOD, "good", ": the plugin accepts this configuration");
+        }
+        for fault in &self.faults {
+            printer.line(BAD, "fault", format!("   {fault}"));
+        }
+        for warning in &self.warnings {
+            printer.line(WARNING, "warning", format!(" {warning}"));
+        }
+        for note in &self.notes {
+            printer.line(FAINT, "note", format!("    {note}"));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The clusters of Envoy's file, on which the plugin makes its calls.
+
+use std::collections::BTreeMap;
+
+use mcp_federated_auth::explain::ClusterUse;
+use serde_json::Value;
+
+/// The clusters of Envoy's file.
+#[derive(Clone, Debug)]
+pub(crate) struct EnvoyClusters {
+    by_name: BTreeMap<String, Value>,
+    /// Whether there may be others that the file does not show.
+    may_have_others: bool,
+}
+
+/// What is wrong with a cluster.
+pub(crate) enum ClusterFault {
+    /// The plugin cannot call.
+    Missing(String),
+    /// It can, but should not.
+    Unsafe(String),
+}
+
+impl EnvoyClusters {
+    /// The clusters of a document, if it is Envoy's.
+    pub(crate) fn of(document: &Value) -> Option<Self> {
+        let resources = document.get("static_resources")?;
+        let clusters = resources.get("clusters").and_then(Value::as_array);
+        let named = clusters.into_iter().flatten().filter_map(|cluster| {
+            Some((cluster.get("name")?.as_str()?.to_owned(), cluster.clone()))
+        });
+        let dynamic = document.get("dynamic_resources");
+        let may_have_others = dynamic
+            .is_some_and(|own| own.get("cds_config").is_some() || own.get("ads_config").is_some());
+        Some(Self { by_name: named.collect(), may_have_others })
+    }
+
+    /// True when Envoy certainly has no such cluster.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        !self.may_have_others && !self.by_name.contains_key(name)
+    }
+
+    /// True when the file does not show all.
+    pub(crate) fn may_have_others(&self) -> bool {
+        self.may_have_others
+    }
+
+    /// What is wrong with the cluster for this use.
+    pub(crate) fn faults(&self, cluster_use: &ClusterUse) -> Vec<ClusterFault> {
+        let ClusterUse { path, cluster: name, host, is_https } = cluster_use;
+        let Some(cluster) = self.by_name.get(name) else {
+            let text =
+                format!("{path}: there is no cluster {name:?} under static_resources.clusters");
+            return if self.may_have_others { vec![] } else { vec![ClusterFault::Missing(text)] };
+        };
+        if !is_https {
+            return vec![];
+        }
+        let host = host.as_deref().unwrap_or("<host>");
+        let host = host.split(':').next().unwrap_or(host);
+        let problems = tls_problems(cluster, host).into_iter();
+        let texts = problems.map(|problem| format!("cluster {name:?} ({path}): {problem}"));
+        texts.map(ClusterFault::Unsafe).collect()
+    }
+}
+
+/// What is lacking for calls by https of this host.
+fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
+    let Some(tls) = cluster.get("transport_socket").and_then(|socket| socket.get("typed_config"))
+    else {
+        return vec![format!(
+            "has no transport_socket for TLS, so Envoy would call {host} in plain text; the README \
+             shows one"
+        )];
+    };
+    let automatic = |name: &str| has_true(cluster, name);
+    let context = tls.get("common_tls_context");
+    let by_service = context.is_some_and(|context| {
+        ["validation_context_sds_secret_config", "combined_validation_context"]
+            .iter()
+            .any(|name| context.get(name).is_some())
+    });
+    let validation = context.and_then(|context| context.get("validation_context"));
+    let has = |name: &str| validation.is_some_and(|own| own.get(name).is_some());
+    let mut problems = Vec::new();
+    if tls.get("sni").is_none() && !automatic("auto_sni") && !automatic("auto_host_sni") {
+        problems.push(format!("has no sni, which most providers need: `sni: {host}`"));
+    }
+    if by_service {
+        return problems;
+    }
+    if !has("trusted_ca") && !has("system_root_certs") {
+        problems.push(
+            "has no trusted_ca, so Envoy checks no certificate: whoever is on the way could hand \
+             out keys"
+                .to_owned(),
+        );
+    } else if !has("match_typed_subject_alt_names")
+        && !automatic("auto_san_validation")
+        && !automatic("auto_sni_san_validation")
+    {
+        problems.push(format!(
+            "has no match_typed_subject_alt_names, so a certificate of any host would do: let it \
+             match {host}"
+        ));
+    }
+    problems
+}
+
+/// True when this switch is on anywhere in the cluster.
+fn has_true(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(own, inner)| {
+            (own == name && *inner == Value::Bool(true)) || has_true(inner, name)
+        }),
+        Value::Array(elements) => elements.iter().any(|inner| has_true(inner, name)),
+        _ => false,
+    }
+}

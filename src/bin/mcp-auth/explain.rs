@@ -1,0 +1,122 @@
+//! `mcp-auth explain`.
+
+use std::fs;
+
+use mcp_federated_auth::explain::{Explanation, FetchedFrom, Question, Status, Verdict};
+use serde_json::{Map, Value};
+
+use crate::Outcome;
+use crate::arguments::Explain;
+use crate::fetcher::Fetcher;
+use crate::plugin_file::PluginFile;
+use crate::print::{BAD, FAINT, GOOD, HEADING, PLAIN, Printer, WARNING};
+use crate::token::GivenToken;
+
+/// Judges a token.
+pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, String> {
+    let (setup, clusters) = PluginFile::setup(&arguments.source)?;
+    let mut fetcher = Fetcher::new(&arguments.calls, clusters)?;
+    if let Some(seconds) = arguments.at {
+        fetcher = fetcher.at(seconds);
+    }
+    let key_set = match &arguments.keys {
+        None => None,
+        Some(path) => Some(fs::read(path).map_err(|why| format!("{}: {why}", path.display()))?),
+    };
+    let given = GivenToken::read(arguments.token.as_deref())?;
+    if given.is_argument {
+        printer.warn(
+            "a token in the command line stays in the shell's history, and other users of this \
+             machine may see it; pipe it into `--token -` instead",
+        );
+    }
+    let question = Question {
+        token: given.token.as_bytes(),
+        method: &arguments.method,
+        path: arguments.path.as_deref(),
+        key_set: key_set.as_deref(),
+    };
+    let explanation =
+        setup.explain(&question, &mut fetcher).map_err(|why| match &arguments.keys {
+            Some(path) => format!("{}: no key set: {why}", path.display()),
+            None => why,
+        })?;
+    if printer.json {
+        printer.json(&explanation);
+    } else {
+        print(&explanation, printer);
+    }
+    Ok(match explanation.verdict {
+        Verdict::Accepted => Outcome::Good,
+        Verdict::Refused => Outcome::Bad,
+        Verdict::Undecided => Outcome::Undecided,
+    })
+}
+
+fn print(explanation: &Explanation, printer: Printer) {
+    let by = explanation.provider.as_ref().map(|name| format!(" (provider {name})"));
+    let by = by.unwrap_or_default();
+    match (explanation.verdict, explanation.reason) {
+        (Verdict::Accepted, _) => printer.line(GOOD, "accepted", by),
+        (Verdict::Undecided, _) => printer.line(WARNING, "undecided", by),
+        (Verdict::Refused, reason) => {
+            printer.line(BAD, "refused", format!(": {}{by}", reason.unwrap_or_default()));
+        }
+    }
+    if let Some(remedy) = &explanation.remedy {
+        printer.line(PLAIN, "", "");
+        printer.line(HEADING, "Cause", format!("  {}", remedy.cause));
+        printer.line(HEADING, "Cure", format!("   {}", remedy.cure));
+    }
+    for note in &explanation.notes {
+        printer.line(HEADING, "Note", format!("   {note}"));
+    }
+    printer.line(PLAIN, "", "");
+    printer.line(HEADING, "Steps", "");
+    for step in &explanation.steps {
+        let (style, word) = match step.status {
+            Status::Passed => (GOOD, "passed     "),
+            Status::Failed => (BAD, "failed     "),
+            Status::NotReached => (FAINT, "not reached"),
+        };
+        let text = format!("  {:<15}  {}", step.step.as_str(), step.finding);
+        printer.line(style, &format!("  {word}"), text.trim_end());
+    }
+    members("Header", explanation.header.as_ref(), printer);
+    members("Claims", explanation.claims.as_ref(), printer);
+    if !explanation.identity.is_empty() {
+        printer.line(PLAIN, "", "");
+        printer.line(HEADING, "What the server sees", "");
+        for (name, value) in &explanation.identity {
+            printer.line(PLAIN, "", format!("  {name}: {value}"));
+        }
+    }
+    if !explanation.fetches.is_empty() {
+        printer.line(PLAIN, "", "");
+        fetches(&explanation.fetches, printer);
+    }
+}
+
+/// Prints what was fetched.
+pub(crate) fn fetches(fetches: &[FetchedFrom], printer: Printer) {
+    printer.line(HEADING, "Fetched", "");
+    for fetch in fetches {
+        let FetchedFrom { url, cluster, milliseconds, .. } = fetch;
+        let came = match (fetch.status, fetch.bytes, &fetch.fault) {
+            (_, _, Some(fault)) => fault.clone(),
+            (Some(status), Some(bytes), _) => format!("status {status}, {bytes} bytes"),
+            _ => "nothing".to_owned(),
+        };
+        printer.line(PLAIN, "", format!("  {url}"));
+        printer.line(FAINT, &format!("    {came}, {milliseconds} ms, cluster {cluster}"), "");
+    }
+}
+
+fn members(heading: &str, members: Option<&Map<String, Value>>, printer: Printer) {
+    let Some(members) = members else { return };
+    printer.line(PLAIN, "", "");
+    printer.line(HEADING, heading, "");
+    for (name, value) in members {
+        printer.line(PLAIN, "", format!("  {name}: {value}"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Calls over the network, as Envoy makes them for the plugin: no redirects, no proxy, no more
+//! bytes and no more time than the plugin would take.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::net::ToSocketAddrs as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mcp_federated_auth::explain::{Call, NoReply, Outside, Reply};
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::arguments::Calls;
+use crate::clusters::EnvoyClusters;
+
+/// Makes calls over the network.
+pub(crate) struct Fetcher {
+    clusters: Option<EnvoyClusters>,
+    /// Trusted besides the authorities of this machine.
+    authorities: Vec<Certificate<'static>>,
+    /// For loopback hosts.
+    plain: Agent,
+    /// Made when it is needed.
+    with_tls: Option<Agent>,
+    /// What is added to the clock, and what is taken from it.
+    ahead: Duration,
+    behind: Duration,
+}
+
+impl Fetcher {
+    /// One that calls only on clusters that Envoy's file has, if it is known.
+    pub(crate) fn new(calls: &Calls, clusters: Option<EnvoyClusters>) -> Result<Self, String> {
+        let mut authorities = Vec::new();
+        if let Some(path) = &calls.ca {
+            let shown = path.display();
+            let pem = fs::read(path).map_err(|why| format!("{shown}: {why}"))?;
+            for item in parse_pem(&pem) {
+                match item {
+                    Ok(PemItem::Certificate(certificate)) => authorities.push(certificate),
+                    Ok(_) => {}
+                    Err(why) => return Err(format!("{shown}: {why}")),
+                }
+            }
+            if authorities.is_empty() {
+                return Err(format!("{shown}: holds no certificate in PEM"));
+            }
+        }
+        let (ahead, behind) = (Duration::ZERO, Duration::ZERO);
+        let plain = agent(TlsConfig::default());
+        Ok(Self { clusters, authorities, plain, with_tls: None, ahead, behind })
+    }
+
+    /// The same, when now is this time, in seconds since the Unix epoch.
+    pub(crate) fn at(self, seconds: u64) -> Self {
+        let (then, now) = (Duration::from_secs(seconds), since_epoch());
+        Self { ahead: then.saturating_sub(now), behind: now.saturating_sub(then), ..self }
+    }
+
+    /// To read all authorities of a machine takes a while: only what needs them waits.
+    fn agent(&mut self, url: &str) -> &Agent {
+        if url.starts_with("https:") {
+            let authorities = &self.authorities;
+            self.with_tls.get_or_insert_with(|| with_tls(authorities))
+        } else {
+            &self.plain
+        }
+    }
+
+    fn answer(&mut self, call: &Call) -> Result<Reply, NoReply> {
+        let mut request = self.agent(&call.url).get(&call.url);
+        for (name, value) in &call.fields {
+            request = request.header(*name, value);
+        }
+        let request = request.config().timeout_global(Some(call.timeout)).build();
+        let mut answer = request.call().map_err(|why| no_reply(why, &call.url))?;
+        let text = |name: &str| {
+            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let (cache_control, location) = (text("cache-control"), text("location"));
+        let date = text("date");
+        let date = date.and_then(|date| httpdate::parse_http_date(&date).ok());
+        let date = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+        let status = answer.status().as_u16();
+        let most = u64::try_from(call.max_body).unwrap_or(u64::MAX).saturating_add(1);
+        let mut body = Vec::new();
+        let mut reader = answer.body_mut().as_reader().take(most);
+        reader.read_to_end(&mut body).map_err(|why| no_reply(why.into(), &call.url))?;
+        let date = date.map(|date| (date + self.ahead).saturating_sub(self.behind).as_secs());
+        Ok(Reply { status, cache_control, location, date, body })
+    }
+}
+
+impl Outside for Fetcher {
+    fn now(&self) -> u64 {
+        let now = (since_epoch() + self.ahead).saturating_sub(self.behind);
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn call(&mut self, call: &Call) -> Result<Reply, NoReply> {
+        if self.clusters.as_ref().is_some_and(|clusters| clusters.lacks(&call.cluster)) {
+            return Err(NoReply::NoCluster);
+        }
+        let is_watched = io::stderr().is_terminal();
+        if is_watched {
+            anstream::eprint!("fetching {} …", call.url);
+        }
+        let reply = self.answer(call);
+        if is_watched {
+            anstream::eprintln!(" {}", if reply.is_ok() { "done" } else { "failed" });
+        }
+        reply
+    }
+}
+
+fn with_tls(authorities: &[Certificate<'static>]) -> Agent {
+    // Those of the machine that cannot be read are none.
+    let own = rustls_native_certs::load_native_certs().certs;
+    let own = own.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
+    let all: Vec<Certificate<'static>> = own.chain(authorities.iter().cloned()).collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(all)))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    agent(tls.build())
+}
+
+fn agent(tls: TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .tls_config(tls);
+    config.build().new_agent()
+}
+
+fn no_reply(error: ureq::Error, url: &str) -> NoReply {
+    match error {
+        ureq::Error::HostNotFound => NoReply::UnknownHost,
+        ureq::Error::Timeout(_) => NoReply::TimedOut,
+        ureq::Error::Tls(why) => NoReply::Tls(why.to_owned()),
+        ureq::Error::Rustls(why) => NoReply::Tls(why.to_string()),
+        ureq::Error::Io(why) => {
+            let inner = why.get_ref();
+            match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(tls) => NoReply::Tls(tls.to_string()),
+                None if !is_known_host(url) => NoReply::UnknownHost,
+                None => NoReply::Unreachable(why.to_string()),
+            }
+        }
+        other => NoReply::Unreachable(other.to_string()),
+    }
+}
+
+/// What the system says of an unknown host is for people alone, so it is asked again.
+fn is_known_host(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(http::Uri::host);
+    host.is_none_or(|host| (host.trim_matches(['[', ']']), 0).to_socket_addrs().is_ok())
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

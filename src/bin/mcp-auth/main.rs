@@ -1,0 +1,51 @@
+//! `mcp-auth`: says why a token is refused, and what is wrong with a configuration. The core of the
+//! plugin decides; this program reads files, makes calls and prints.
+
+mod arguments;
+mod check;
+mod clusters;
+mod explain;
+mod fetcher;
+mod keys;
+mod plugin_file;
+mod print;
+mod token;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use clap::Parser as _;
+use print::Printer;
+
+/// How a command ended.
+enum Outcome {
+    /// The token passes, or all is well.
+    Good,
+    /// The token is refused, or something is wrong.
+    Bad,
+    /// It cannot be told.
+    Undecided,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = Printer { json: arguments.json };
+    let outcome = match &arguments.command {
+        Command::Check(command) => check::run(command, printer),
+        Command::Explain(command) => explain::run(command, printer),
+        Command::Keys(command) => keys::run(command, printer),
+        Command::Schema => {
+            printer.json(&mcp_federated_auth::config_schema());
+            Ok(Outcome::Good)
+        }
+    };
+    match outcome {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::from(1),
+        Ok(Outcome::Undecided) => ExitCode::from(2),
+        Err(why) => {
+            printer.trouble(&why);
+            ExitCode::from(2)
+        }
+    }
+}

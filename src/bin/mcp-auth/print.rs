@@ -1,0 +1,60 @@
+//! What people and programs get to read.
+
+use std::fmt::Display;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+/// Prints in colours where there are any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Printer {
+    /// Whether programs read.
+    pub(crate) json: bool,
+}
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const HEADING: Style = Style::new().bold();
+pub(crate) const FAINT: Style = Style::new().dimmed();
+pub(crate) const PLAIN: Style = Style::new();
+
+impl Printer {
+    /// Prints a document for programs.
+    pub(crate) fn json(self, document: &impl Serialize) {
+        // Text and numbers only: this cannot fail.
+        let text = serde_json::to_string_pretty(document).unwrap_or_default();
+        anstream::println!("{text}");
+    }
+
+    /// Prints a line for people: a word in a style, and text.
+    pub(crate) fn line(self, style: Style, word: &str, text: impl Display) {
+        if !self.json {
+            let (word, text) = (printable(word), printable(&text.to_string()));
+            anstream::println!("{style}{word}{style:#}{text}");
+        }
+    }
+
+    /// Says why something could not be done.
+    pub(crate) fn trouble(self, why: &str) {
+        if self.json {
+            self.json(&serde_json::json!({"verdict": "undecided", "error": why}));
+        }
+        anstream::eprintln!("{BAD}error{BAD:#}: {}", printable(why));
+    }
+
+    /// Says what should be done otherwise.
+    pub(crate) fn warn(self, what: &str) {
+        anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", printable(what));
+    }
+}
+
+/// Text without what a terminal would obey: parts of it come from tokens and answers.
+fn printable(text: &str) -> String {
+    let escaped = text.chars().map(|character| match character {
+        '\n' => "\n".to_owned(),
+        control if control.is_control() => control.escape_unicode().to_string(),
+        character => character.to_string(),
+    });
+    escaped.collect()
+}

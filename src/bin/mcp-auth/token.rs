@@ -1,0 +1,59 @@
+//! The token, from wherever it is given.
+
+use std::io::{self, IsTerminal as _, Read as _};
+
+use serde_json::Value;
+
+/// Longest input that is read: no Envoy takes a longer token.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// A token as it was given.
+pub(crate) struct GivenToken {
+    /// The token.
+    pub(crate) token: String,
+    /// Whether it stands in the command line.
+    pub(crate) is_argument: bool,
+}
+
+impl GivenToken {
+    /// The argument, or what standard input has.
+    pub(crate) fn read(argument: Option<&str>) -> Result<Self, String> {
+        if let Some(token) = argument.filter(|token| *token != "-") {
+            return Ok(Self { token: bare(token), is_argument: true });
+        }
+        let input = io::stdin();
+        if input.is_terminal() && argument.is_none() {
+            return Err("the token is read from standard input: pipe it in, for example \
+                        `xclip -o | mcp-auth explain …`, or `mcp-auth explain … < token.txt`"
+                .to_owned());
+        }
+        let mut bytes = Vec::new();
+        let read = input.lock().take(LONGEST).read_to_end(&mut bytes);
+        read.map_err(|why| format!("standard input: {why}"))?;
+        let token = bare(&String::from_utf8_lossy(&bytes));
+        if token.is_empty() {
+            return Err("standard input holds no token".to_owned());
+        }
+        Ok(Self { token, is_argument: false })
+    }
+}
+
+/// The token without what people copy along: the header's name and scheme, or the whole answer of a
+/// token endpoint.
+fn bare(text: &str) -> String {
+    let text = text.trim();
+    if let Ok(answer) = serde_json::from_str::<Value>(text)
+        && let Some(token) = answer.get("access_token").and_then(Value::as_str)
+    {
+        return token.to_owned();
+    }
+    let text = without(text, "authorization:").trim_start();
+    without(text, "bearer ").trim_start().to_owned()
+}
+
+fn without<'a>(text: &'a str, prefix: &str) -> &'a str {
+    match text.split_at_checked(prefix.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(prefix) => rest,
+        _ => text,
+    }
+}

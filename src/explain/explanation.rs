@@ -1,0 +1,384 @@
+//! A token judged, with everything that a person needs to see why.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::key_run::{KeyRun, MadeCall, now};
+use super::outside::Outside;
+use super::remedy::{self, Case, Remedy};
+use super::setup::Setup;
+use super::step::{Known, Stage, Status, Step, steps};
+use super::words::{number, seconds};
+use crate::authenticator::{Authenticator, Decision, Examined, HeaderEdits, Knowledge, Need};
+use crate::authenticator::{PlausibleRequest, Refused};
+use crate::config::Provider;
+use crate::jose::PureRust;
+use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
+use crate::refusal::Refusal;
+use crate::request::RequestHead;
+use crate::time::UnixTime;
+
+/// What is asked: would a request with this token pass?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The token, without `Bearer`.
+    pub token: &'a [u8],
+    /// The method of the request.
+    pub method: &'a str,
+    /// The path of the request; none is that of `resource.url`.
+    pub path: Option<&'a str>,
+    /// A key set document that is used instead of what the token's provider publishes.
+    pub key_set: Option<&'a [u8]>,
+}
+
+/// A token judged.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// What becomes of the request.
+    pub verdict: Verdict,
+    /// The reason code of the refusal.
+    pub reason: Option<&'static str>,
+    /// The same in words, as the client is told.
+    pub description: Option<String>,
+    /// What was seen beside what is configured, as the log line has it.
+    pub details: Map<String, Value>,
+    /// The name of the provider that the token picks.
+    pub provider: Option<String>,
+    /// The token's header, as far as it can be read.
+    pub header: Option<Map<String, Value>>,
+    /// The token's claims, as far as they can be read.
+    pub claims: Option<Map<String, Value>>,
+    /// The steps of the decision.
+    pub steps: Vec<Step>,
+    /// What was fetched for it.
+    pub fetches: Vec<FetchedFrom>,
+    /// Why, and what to do about it.
+    #[serde(flatten)]
+    pub remedy: Option<Remedy>,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
+    /// The header fields that the MCP server would see.
+    pub identity: Vec<(String, String)>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It passes.
+    Accepted,
+    /// It is refused.
+    Refused,
+    /// It cannot be told here.
+    Undecided,
+}
+
+/// A document that was fetched, or not.
+#[derive(Clone, Debug, Serialize)]
+pub struct FetchedFrom {
+    /// Its URL.
+    pub url: String,
+    /// The Envoy cluster on which the plugin calls it.
+    pub cluster: String,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// The length of the answer.
+    pub bytes: Option<usize>,
+    /// Why there was none.
+    pub fault: Option<String>,
+    /// By how many seconds the clock here is ahead of the server's, if they differ.
+    pub clock_ahead_seconds: Option<i64>,
+}
+
+impl Setup {
+    /// Judges a token.
+    ///
+    /// # Errors
+    ///
+    /// The key set document that was given is none.
+    pub fn explain(
+        &self,
+        question: &Question<'_>,
+        outside: &mut dyn Outside,
+    ) -> Result<Explanation, String> {
+        let given = question.key_set.map(KeySet::from_json).transpose();
+        let given = given.map_err(|fault: KeySetFault| fault.to_string())?;
+        let mut judge = Judge::new(self, given);
+        let decided_at = now(outside);
+        let end = judge.decide(question, outside);
+        if let End::Refused(refused, _) = &end {
+            judge.compare_clocks(&refused.refusal, question, outside);
+        }
+        Ok(judge.explanation(question, end, decided_at))
+    }
+}
+
+impl FetchedFrom {
+    pub(super) fn of(call: &MadeCall) -> Self {
+        let reply = call.outcome.as_ref();
+        Self {
+            url: call.url.clone(),
+            cluster: call.cluster.clone(),
+            milliseconds: u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX),
+            status: reply.ok().map(|reply| reply.status),
+            bytes: reply.ok().map(|reply| reply.body.len()),
+            fault: reply.err().map(ToString::to_string),
+            clock_ahead_seconds: call.clock_ahead(),
+        }
+    }
+}
+
+/// A worker of the plugin, as far as it decides, without Envoy.
+struct Judge<'a> {
+    setup: &'a Setup,
+    authenticator: Authenticator,
+    keys: Vec<ProviderKeys>,
+    runs: Vec<KeyRun>,
+    uses_given_keys: bool,
+}
+
+/// How the way of a request ended.
+enum End {
+    Accepted {
+        edits: HeaderEdits,
+        needs_no_token: bool,
+    },
+    Refused(Box<Refused>, bool),
+    /// The directory would have to be asked for this user.
+    Directory(String),
+}
+
+impl<'a> Judge<'a> {
+    /// Most times that one request is judged: it waits for discovery, a key that is unknown, and no
+    /// more.
+    const MOST_ROUNDS: usize = 8;
+
+    fn new(setup: &'a Setup, given: Option<KeySet>) -> Self {
+        let providers = setup.config.providers.iter();
+        let keys: Vec<ProviderKeys> = providers
+            .map(|provider| match &given {
+                Some(set) => ProviderKeys::Static(set.clone()),
+                None => ProviderKeys::new(provider.key_source.clone(), 0),
+            })
+            .collect();
+        Self {
+            setup,
+            authenticator: Authenticator::new(setup.config.clone()),
+            runs: keys.iter().map(|_| KeyRun::default()).collect(),
+            keys,
+            uses_given_keys: given.is_some(),
+        }
+    }
+
+    fn decide(&mut self, question: &Question<'_>, outside: &mut dyn Outside) -> End {
+        let own_path = self.setup.resource_path();
+        let path = question.path.unwrap_or(&own_path);
+        let authorization = [b"Bearer ", question.token].concat();
+        let fields = [
+            (":method".to_owned(), question.method.as_bytes().to_vec()),
+            (":path".to_owned(), path.as_bytes().to_vec()),
+            ("authorization".to_owned(), authorization),
+        ];
+        let head = RequestHead::new(&fields);
+        let mut request = match self.authenticator.examine(head, now(outside)) {
+            Examined::Decided(decision) => return self.end(decision),
+            Examined::Plausible(request) => request,
+        };
+        let users = self.authenticator.user_lookups();
+        for _ in 0..Self::MOST_ROUNDS {
+            let index = request.provider();
+            self.run(index, Event::Request, outside);
+            let knowledge =
+                Knowledge { keys: &self.keys, users: users.as_ref(), verifier: &PureRust };
+            match self.authenticator.judge(request, knowledge, now(outside)) {
+                Decision::Await(waiting, Need::Keys(demand)) => {
+                    if let Some(keys) = self.keys.get_mut(index).and_then(ProviderKeys::remote_mut)
+                    {
+                        keys.want(demand);
+                    }
+                    self.run(index, Event::Tick, outside);
+                    request = waiting;
+                }
+                Decision::Await(_, Need::User(query)) => return End::Directory(query.key.value),
+                decision => return self.end(decision),
+            }
+        }
+        self.give_up(request, outside)
+    }
+
+    /// Like the plugin, when a request has waited for too long.
+    fn give_up(&self, request: PlausibleRequest, outside: &dyn Outside) -> End {
+        let knowledge = Knowledge { keys: &self.keys, users: None, verifier: &PureRust };
+        let need = Need::Keys(crate::keys::Demand::Due);
+        self.end(self.authenticator.give_up(request, need, knowledge, now(outside)))
+    }
+
+    fn end(&self, decision: Decision) -> End {
+        match decision {
+            Decision::Forward(edits, voucher) => {
+                End::Accepted { edits, needs_no_token: voucher.is_none() }
+            }
+            Decision::Respond(_) => {
+                End::Accepted { edits: HeaderEdits::default(), needs_no_token: true }
+            }
+            // Whether it was spent before, only that Envoy knows.
+            Decision::Spend(request) => self.end(self.authenticator.conclude(request, Ok(()))),
+            Decision::Refuse(refused) => End::Refused(Box::new(refused), false),
+            Decision::LetThrough(refused, _) => End::Refused(Box::new(refused), true),
+            Decision::Await(..) => End::Directory(String::new()),
+        }
+    }
+
+    /// Where time is the matter, the provider's clock tells whose is wrong.
+    fn compare_clocks(
+        &mut self,
+        refusal: &Refusal,
+        question: &Question<'_>,
+        outside: &mut dyn Outside,
+    ) {
+        if matches!(refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
+            && let [_, Some(claims)] = shown(question.token)
+            && let Some((index, _)) = self.setup.config.providers.of_token(&claims)
+        {
+            self.run(index, Event::Tick, outside);
+        }
+    }
+
+    fn run(&mut self, provider: usize, event: Event, outside: &mut dyn Outside) {
+        let keys = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut);
+        if let (Some(run), Some(keys)) = (self.runs.get_mut(provider), keys) {
+            run.run(event, keys, outside);
+        }
+    }
+
+    fn explanation(&self, question: &Question<'_>, end: End, now: UnixTime) -> Explanation {
+        let [header, claims] = shown(question.token);
+        let nothing = Map::new();
+        let config = &self.setup.config;
+        let (index, provider) = match claims.as_ref().and_then(|own| config.providers.of_token(own))
+        {
+            Some((index, provider)) => (Some(index), Some(provider)),
+            None => (None, None),
+        };
+        let calls = index.and_then(|index| self.runs.get(index)).map(KeyRun::calls);
+        let calls = calls.unwrap_or_default();
+        let known = Known {
+            config,
+            provider,
+            header: header.as_ref().unwrap_or(&nothing),
+            claims: claims.as_ref().unwrap_or(&nothing),
+            size: question.token.len(),
+            kids: index.and_then(|index| self.kids(index, now)),
+            now,
+        };
+        let mut explanation = Explanation {
+            verdict: Verdict::Accepted,
+            reason: None,
+            description: None,
+            details: Map::new(),
+            provider: provider.map(|provider| provider.name.clone()),
+            header: header.clone(),
+            claims: claims.clone(),
+            steps: steps(None, &known),
+            fetches: calls.iter().map(FetchedFrom::of).collect(),
+            remedy: None,
+            notes: vec![],
+            identity: vec![],
+        };
+        match end {
+            End::Accepted { needs_no_token: true, .. } => {
+                explanation.steps = steps(Some((Stage::Credentials, Status::NotReached)), &known);
+                explanation.notes.push("this path needs no token".to_owned());
+            }
+            End::Accepted { edits, .. } => {
+                explanation.notes = self.notes(provider, &known);
+                explanation.identity = edits.add;
+            }
+            End::Directory(user) => {
+                explanation.verdict = Verdict::Undecided;
+                explanation.steps = steps(Some((Stage::User, Status::NotReached)), &known);
+                explanation.notes.push(format!(
+                    "everything up to the user holds; whether {user:?} may pass, the directory at \
+                     users.scim.url tells, which is not asked here"
+                ));
+            }
+            End::Refused(refused, is_let_through) => {
+                let refusal = refused.refusal;
+                let provider = provider.filter(|_| refused.provider.is_some());
+                let stage = Stage::of(&refusal, provider);
+                explanation.verdict = Verdict::Refused;
+                explanation.reason = Some(refusal.reason());
+                explanation.description = Some(refusal.to_string());
+                explanation.details = refusal.log_details();
+                explanation.steps = steps(Some((stage, Status::Failed)), &known);
+                if is_let_through {
+                    explanation
+                        .notes
+                        .push("mode is report: the plugin lets the request through".to_owned());
+                }
+                explanation.remedy = Some(remedy::remedy(&Case {
+                    refusal: &refusal,
+                    setup: self.setup,
+                    provider,
+                    token: question.token,
+                    header: known.header,
+                    claims: known.claims,
+                    calls,
+                    uses_given_keys: self.uses_given_keys,
+                }));
+            }
+        }
+        explanation
+    }
+
+    fn kids(&self, provider: usize, now: UnixTime) -> Option<Vec<String>> {
+        let set = match self.keys.get(provider)? {
+            ProviderKeys::Static(set) => set,
+            ProviderKeys::Remote(keys) => keys.held(now)?.0,
+        };
+        Some(set.kids().take(20).map(str::to_owned).collect())
+    }
+
+    fn notes(&self, provider: Option<&Provider>, known: &Known<'_>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if remedy::is_id_token(known.claims) {
+            notes.push(
+                "this looks like an ID token: it passes because its aud is one of client_ids; \
+                 token_types: [at+jwt] or required_claims rules it out"
+                    .to_owned(),
+            );
+        }
+        if provider.is_some_and(|own| own.token_id_rule == crate::token::TokenIdRule::SingleUse) {
+            notes.push("it serves once: whether it did already, only Envoy knows".to_owned());
+        }
+        if let Some(exp) = known.claims.get("exp").and_then(Value::as_u64) {
+            let expires = UnixTime::from_secs(exp);
+            if expires <= known.now {
+                let ago = seconds(known.now.since(expires).as_secs());
+                notes.push(format!("it expired {ago} ago and passes by clock_skew alone"));
+            }
+        }
+        if let Some(set) = self.keys.iter().find_map(ProviderKeys::remote)
+            && let Some((set, _)) = set.held(known.now)
+            && set.dropped() > 0
+        {
+            let dropped = number(u64::try_from(set.dropped()).unwrap_or_default());
+            notes
+                .push(format!("{dropped} elements of the key set are no key: see `mcp-auth keys`"));
+        }
+        notes
+    }
+}
+
+/// Header and claims as they can be shown. Neither need be what the core makes of them.
+fn shown(token: &[u8]) -> [Option<Map<String, Value>>; 2] {
+    let mut segments = token.split(|&byte| byte == b'.');
+    [(); 2].map(|()| {
+        let bytes = URL_SAFE_NO_PAD.decode(segments.next()?).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    })
+}

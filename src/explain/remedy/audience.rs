@@ -1,0 +1,128 @@
+//! Tokens for somebody else.
+
+use serde_json::{Map, Value};
+
+use super::super::words::{either, value};
+use super::{Case, Remedy};
+
+/// Microsoft Graph: its application id and its URI.
+const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
+
+pub(super) fn graph() -> Remedy {
+    Remedy::new(
+        "This is a token for Microsoft Graph, which nobody but Microsoft can verify. Entra ID gives \
+         one to clients that ask for `User.Read`, `openid` or `profile` alone.",
+        "Let the client ask for a scope of your own API: `api://<application id>/<scope>`, or \
+         `api://<application id>/.default` by client credentials.",
+    )
+}
+
+pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
+    let field = case.at("client_ids");
+    let found = audiences(case.claims);
+    let configured = case.provider.map(|own| own.claim_rules.audiences.clone()).unwrap_or_default();
+    let (seen, accepted) = (value(case.claims.get("aud")), either(&configured));
+    let is_twin = |differ: &dyn Fn(&str) -> String| {
+        found.iter().find(|found| configured.iter().any(|own| differ(own) == differ(found)))
+    };
+    let bare = |audience: &str| audience.strip_prefix("api://").unwrap_or(audience).to_owned();
+    let plain = |audience: &str| audience.trim_end_matches('/').to_ascii_lowercase();
+
+    if found.is_empty() {
+        let mapper = if case.template() == "keycloak" {
+            "In Keycloak: Client scopes → Add mapper → Audience, with the name that `client_ids` has."
+        } else {
+            "Let the client name this API when it asks for a token (`audience`, `resource` or `scope`)."
+        };
+        return Remedy::new("The token does not say for whom it is: it has no `aud`.", mapper);
+    }
+    if found.iter().any(|found| GRAPH.contains(&found.trim_end_matches('/'))) {
+        return graph();
+    }
+    if is_id_token(case.claims) {
+        return Remedy::new(
+            format!(
+                "This is an ID token, not an access token: it is for the client that asked for it \
+                 (`aud` {seen}), and tells that client who logged in."
+            ),
+            "Let the client send its access token (`access_token` in the provider's answer, not \
+             `id_token`), and ask for a scope of this API so that it gets one for it.",
+        );
+    }
+    if let Some(twin) = is_twin(&bare) {
+        return Remedy::new(
+            format!(
+                "`aud` is {twin:?}, and accepted are {accepted}: they differ by `api://` alone, \
+                 and are compared to the letter."
+            ),
+            format!("Write {twin:?} in `{field}`, beside what stands there."),
+        );
+    }
+    if let Some(twin) = is_twin(&plain) {
+        return Remedy::new(
+            format!(
+                "`aud` is {twin:?}, and accepted are {accepted}: they differ by capital letters or \
+                 a slash at the end, and are compared to the letter."
+            ),
+            format!("Write {twin:?} in `{field}`."),
+        );
+    }
+    let resource = &case.setup.config.resource.url;
+    if let Some(twin) = found.iter().find(|found| plain(found) == plain(resource)) {
+        return Remedy::new(
+            format!(
+                "The token is for this very server (`aud` {twin:?}), which `{field}` does not list: \
+                 accepted are {accepted}."
+            ),
+            format!("Add {twin:?} to `{field}`."),
+        );
+    }
+    let cause =
+        format!("The token is for somebody else: `aud` is {seen}, accepted are {accepted}.");
+    let cure = match case.template() {
+        "keycloak" if found.iter().all(|found| *found == "account") => format!(
+            "Keycloak names this API only if it is told to: Client scopes → Add mapper → Audience, \
+             with a name that `{field}` lists."
+        ),
+        "auth0" => format!(
+            "Let the client send `audience=<Identifier of your API>` when it asks for a token; \
+             `{field}` must list that identifier to the letter."
+        ),
+        "okta" => format!(
+            "`{field}` must list the Audience of the authorization server (Security → API; \
+             `api://default` at first). If {seen} is that, add it."
+        ),
+        "adfs" if found.iter().any(|found| found.starts_with("urn:microsoft:userinfo")) => format!(
+            "Let the client name the Web API by `resource=<its identifier>` when it asks for a token; \
+             `{field}` must list that identifier."
+        ),
+        "entra_id" => format!(
+            "Let the client ask for a scope of this API, `<Application ID URI>/<scope>`. If {seen} is \
+             this API, add it to `{field}`."
+        ),
+        "google" => format!(
+            "The token was issued to another client of Google. If you trust that client, add its id \
+             to `{field}`."
+        ),
+        _ => format!(
+            "If {seen} names this server, add it to `{field}`. If not, let the client name this \
+             server when it asks for a token (`audience`, `resource` or `scope`)."
+        ),
+    };
+    Remedy::new(cause, cure)
+}
+
+/// True when the claims have what only ID tokens have.
+pub(in super::super) fn is_id_token(claims: &Map<String, Value>) -> bool {
+    ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name))
+        || claims.get("typ").is_some_and(|typ| typ == "ID")
+        || claims.get("token_use").is_some_and(|token_use| token_use == "id")
+}
+
+fn audiences(claims: &Map<String, Value>) -> Vec<&str> {
+    match claims.get("aud") {
+        Some(Value::String(audience)) => vec![audience],
+        Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).collect(),
+        _ => vec![],
+    }
+}

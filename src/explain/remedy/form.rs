@@ -1,0 +1,185 @@
+//! Tokens that are none, or of the wrong kind.
+
+use super::{Case, Remedy};
+use crate::jose::MalformedToken;
+use crate::token::TokenTypes;
+
+pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
+    let text = String::from_utf8_lossy(case.token);
+    let dots = text.matches('.').count();
+    if let MalformedToken::TooLong { limit } = fault {
+        return Remedy::new(
+            format!(
+                "The token has {} bytes, and at most {limit} are read. Many groups or roles make \
+                 tokens long.",
+                case.token.len()
+            ),
+            "Raise `max_token_size`, or let the provider put fewer groups into its tokens.",
+        );
+    }
+    if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+        return Remedy::new(
+            "The token stands in quotes, which are no part of it.",
+            "Leave the quotes out where the client reads its token.",
+        );
+    }
+    if text.starts_with("ya29.") {
+        return Remedy::new(
+            "This is an access token of Google, which is no JWT: nobody but Google can read it.",
+            "Let the client send Google's ID token (`id_token` in the same answer) instead.",
+        );
+    }
+    if dots == 4 && case.header.contains_key("enc") {
+        return Remedy::new(
+            "The token is encrypted (a JWE), so only its addressee can read it.",
+            jwt_cure(case),
+        );
+    }
+    if *fault == MalformedToken::Segments && dots != 2 {
+        return Remedy::new(
+            format!(
+                "The token is opaque: a JWT has three parts with two dots between them, and this has \
+                 {dots}. A part may also have been lost while it was copied.",
+            ),
+            jwt_cure(case),
+        );
+    }
+    if *fault == MalformedToken::Unsigned {
+        return Remedy::new(
+            "The token has no signature: its third part is empty.",
+            "Copy the whole token. If this is the whole, the client made it up: let it ask the \
+             identity provider for one.",
+        );
+    }
+    Remedy::new(
+        format!("The token is damaged, or is no JWT: {fault}."),
+        "Compare it with what the identity provider handed out. Spaces, line breaks, padding (`=`) \
+         and cut ends are the usual damage.",
+    )
+}
+
+/// How each provider is brought to issue JWTs.
+fn jwt_cure(case: &Case<'_>) -> &'static str {
+    let config = case.setup;
+    let templates: Vec<&str> = config
+        .config
+        .providers
+        .iter()
+        .filter_map(|provider| config.written(provider))
+        .map(|written| written.template())
+        .collect();
+    match templates.as_slice() {
+        ["auth0"] => {
+            "Auth0 gives opaque or encrypted tokens to clients that name no API: let the client \
+             send `audience=<Identifier of your API>` when it asks for a token, or set a Default \
+             Audience for the tenant."
+        }
+        ["google"] => "Let the client send Google's ID token, not its access token.",
+        ["okta"] => {
+            "Let the client ask a custom authorization server (`/oauth2/default/v1/token`), whose \
+             access tokens are JWTs."
+        }
+        _ => {
+            "Let the identity provider issue access tokens as signed JWTs (RFC 9068) for this API. \
+             Often it does so once the client names the API (`audience`, `resource` or `scope`)."
+        }
+    }
+}
+
+pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
+    if case.provider.is_some() {
+        return Remedy::new(
+            format!(
+                "The token is signed by {found}, which this provider's configuration leaves out."
+            ),
+            format!("Add {found} to `{}`.", case.at("algorithms")),
+        );
+    }
+    if found.eq_ignore_ascii_case("none") {
+        return Remedy::new(
+            "The token is not signed (`alg` is none): anybody could have written it.",
+            "Let the client send a token that the identity provider signed.",
+        );
+    }
+    if found.starts_with("HS") {
+        return Remedy::new(
+            format!(
+                "The token is signed by {found}, with a secret that the provider shares with one \
+                 client. That is never accepted here. Keycloak's refresh tokens are like this, and \
+                 APIs of Auth0 that are set to HS256."
+            ),
+            "Send the access token, not the refresh token; and let the provider sign access tokens \
+             by RS256 or ES256 (Auth0: APIs → Settings → Signing Algorithm; Keycloak: Realm \
+             settings → Tokens).",
+        );
+    }
+    Remedy::new(
+        format!("The token is signed by {found}, which the plugin does not verify."),
+        "Let the provider sign by one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, \
+         ES512 or EdDSA.",
+    )
+}
+
+pub(super) fn critical(name: &str) -> Remedy {
+    Remedy::new(
+        format!(
+            "The header demands that {name:?} be understood (`crit`), which the plugin does not."
+        ),
+        "Let the provider issue plain JWTs, without `crit` and without `b64`.",
+    )
+}
+
+pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
+    let field = case.at("token_types");
+    let Some(found) = found else {
+        return Remedy::new(
+            format!(
+                "The token's header has no `typ` that is text, and `{field}` lists only named types."
+            ),
+            format!("Remove `{field}` if this provider's access tokens are without `typ`."),
+        );
+    };
+    match TokenTypes::normalised(found).as_str() {
+        "dpop+jwt" => Remedy::new(
+            "This is a DPoP proof, and no access token.",
+            "Let the client send the access token in `Authorization`.",
+        ),
+        "logout+jwt" => Remedy::new(
+            "This is a logout token, and no access token.",
+            "Let the client send the access token in `Authorization`.",
+        ),
+        "oauth-id-jag+jwt" => Remedy::new(
+            "This is an identity assertion (ID-JAG), which is to be exchanged for an access token.",
+            "Let the client send it to the token endpoint of the authorization server, and what \
+             comes back to this server.",
+        ),
+        _ => Remedy::new(
+            format!(
+                "The token calls itself {found:?} (`typ` in its header), and `{field}` does not \
+                 list that. With [at+jwt] listed alone, ID tokens are kept out this way, and \
+                 providers that do not follow RFC 9068 with them."
+            ),
+            format!(
+                "If this is the access token, add {found:?} to `{field}`. If it is an ID token, \
+                     let the client send its access token."
+            ),
+        ),
+    }
+}
+
+pub(super) fn bound(case: &Case<'_>) -> Remedy {
+    let how = if case.claims.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some()) {
+        "a key of the client, by DPoP (RFC 9449),"
+    } else if case.claims.get("cnf").is_some_and(|cnf| cnf.get("x5t#S256").is_some()) {
+        "a certificate of the client (RFC 8705)"
+    } else {
+        "a key of the client"
+    };
+    Remedy::new(
+        format!(
+            "The token is bound to {how} by its claim `cnf`, and the plugin cannot check that who \
+             sends it holds the key."
+        ),
+        "Switch sender-constrained tokens off for this client at the identity provider.",
+    )
+}

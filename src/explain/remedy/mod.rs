@@ -1,0 +1,121 @@
+//! Cause and cure of a refusal, in words: by its reason, by what was seen, and by the template of
+//! the provider. Each file is a table of the usual faults of one kind, and ends with what holds of
+//! all others.
+
+mod audience;
+mod claims;
+mod form;
+mod issuer;
+mod keys;
+mod time;
+mod users;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+pub(super) use audience::is_id_token;
+pub(super) use keys::{KeyFault, keys_unavailable};
+
+use super::key_run::MadeCall;
+use super::setup::Setup;
+use crate::config::Provider;
+use crate::refusal::Refusal;
+
+/// Why something is refused, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remedy {
+    /// Why.
+    pub cause: String,
+    /// What to change, and where.
+    pub cure: String,
+}
+
+/// A refusal with all that is known of it.
+pub(super) struct Case<'a> {
+    pub(super) refusal: &'a Refusal,
+    pub(super) setup: &'a Setup,
+    /// The provider that the token picks.
+    pub(super) provider: Option<&'a Provider>,
+    pub(super) token: &'a [u8],
+    pub(super) header: &'a Map<String, Value>,
+    pub(super) claims: &'a Map<String, Value>,
+    pub(super) calls: &'a [MadeCall],
+    pub(super) uses_given_keys: bool,
+}
+
+impl Remedy {
+    fn new(cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { cause: cause.into(), cure: cure.into() }
+    }
+}
+
+impl Case<'_> {
+    /// The path of a field of the token's provider.
+    fn at(&self, field: &str) -> String {
+        let written = self.provider.and_then(|provider| self.setup.written(provider));
+        written.map_or_else(|| format!("providers[].{field}"), |written| written.path(field))
+    }
+
+    /// The template of the token's provider.
+    fn template(&self) -> &str {
+        let written = self.provider.and_then(|provider| self.setup.written(provider));
+        written.map_or("generic", |written| written.template())
+    }
+
+    /// A claim that is text.
+    fn text(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim).and_then(Value::as_str)
+    }
+}
+
+/// Cause and cure of a refusal.
+pub(super) fn remedy(case: &Case<'_>) -> Remedy {
+    match case.refusal {
+        Refusal::MalformedAuthorization(fault) => Remedy::new(
+            format!("The request does not carry one bearer token alone: {fault}."),
+            "Let the client send one header, `Authorization: Bearer <token>`, and nothing else.",
+        ),
+        Refusal::MissingToken => Remedy::new(
+            "There is no token.",
+            "Let the client send `Authorization: Bearer <token>`.",
+        ),
+        Refusal::MalformedToken(fault) => form::malformed(case, fault),
+        Refusal::UnsupportedAlgorithm { found } => form::algorithm(case, found),
+        Refusal::UnsupportedCriticalHeader { name } => form::critical(name),
+        Refusal::WrongTokenType { found } => form::token_type(case, found.as_deref()),
+        Refusal::BoundToken => form::bound(case),
+        Refusal::UnknownIssuer { found, .. } => issuer::unknown(case, found.as_deref()),
+        Refusal::AudienceMismatch { .. } => audience::mismatch(case),
+        Refusal::GraphToken => audience::graph(),
+        Refusal::Expired { seconds_ago } => time::expired(case, *seconds_ago),
+        Refusal::NotYetValid { claim, seconds_left } => time::early(case, claim, *seconds_left),
+        Refusal::TokenTooOld { seconds } => time::too_old(case, *seconds),
+        Refusal::KeysUnavailable { .. } => keys::unavailable(case),
+        Refusal::UnknownKid { kid, .. } => keys::unknown_kid(case, kid.as_deref()),
+        Refusal::KeyMismatch(misfit) => keys::misfit(case, misfit),
+        Refusal::BadSignature { .. } => keys::bad_signature(case),
+        Refusal::ClaimMismatch { claim } => claims::mismatch(case, claim),
+        Refusal::MissingClaim { claim, is_elsewhere } => {
+            claims::missing(case, claim, *is_elsewhere)
+        }
+        Refusal::TokenIdMissing => claims::token_id(case),
+        Refusal::TokenReplayed => users::replayed(case),
+        Refusal::UserUnknown { claim, field, .. } => users::unknown(claim, field),
+        Refusal::UserInactive { user, standing } => users::inactive(user, *standing),
+        Refusal::UserNotServiceAccount { user } => users::no_service_account(case, user),
+        Refusal::AccessDenied(denial) => users::denied(case, denial),
+        Refusal::InsufficientScope { rule, scopes, .. } => users::scope(case, rule, scopes),
+        Refusal::OriginDenied => Remedy::new(
+            "The request comes from a web page whose origin is not listed.",
+            "Add the origin to `allowed_origins`.",
+        ),
+        Refusal::DirectoryUnavailable { cause, .. } => Remedy::new(
+            format!("The directory of users could not be asked: {cause}."),
+            "Look after the service at `users.scim.url` and the cluster `users.scim.cluster`.",
+        ),
+        Refusal::ReplayStoreUnavailable { fault, .. } => Remedy::new(
+            format!("Nobody can remember that the token was spent: {fault}."),
+            "See docs/replay.md for how many tokens fit.",
+        ),
+    }
+}

@@ -1,0 +1,126 @@
+//! Tokens at the wrong time, and clocks that are wrong.
+
+use serde_json::Value;
+
+use super::super::key_run::MadeCall;
+use super::super::words::seconds;
+use super::{Case, Remedy};
+use crate::time::UnixTime;
+
+/// From here on, what should be seconds are milliseconds: in seconds it would be the year 5138.
+const MILLISECONDS: u64 = 100_000_000_000;
+
+pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
+    let Some(seconds_ago) = seconds_ago else {
+        return Remedy::new(
+            "The token does not say when it expires: it has no `exp` that is a number.",
+            "Let the identity provider issue tokens with `exp` in seconds since 1970.",
+        );
+    };
+    let cause =
+        format!("The token expired {} ago; `clock_skew` is {}.", seconds(seconds_ago), skew(case));
+    if let Some(clocks) = wrong_clock(case, Way::Ahead, seconds_ago) {
+        return Remedy::new(format!("{cause} {}", clocks.cause), clocks.cure);
+    }
+    let lifetime = time(case, "exp").zip(time(case, "iat")).map(|(exp, iat)| exp.since(iat));
+    let of_life = lifetime.map_or_else(String::new, |lifetime| {
+        format!(" It was issued for {}.", seconds(lifetime.as_secs()))
+    });
+    let moment = time(case, "exp").map_or(0, |exp| exp.as_secs().saturating_sub(1));
+    Remedy::new(
+        format!("{cause}{of_life}"),
+        format!(
+            "Let the client get a new token, by its refresh token or a new login. To see whether \
+             anything else is wrong with this one, judge it as of then: `--at {moment}`."
+        ),
+    )
+}
+
+pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> Remedy {
+    let Some(seconds_left) = seconds_left else {
+        return Remedy::new(
+            format!("`{claim}` is no number."),
+            format!(
+                "Let the identity provider write `{claim}` in seconds since 1970, or leave it out."
+            ),
+        );
+    };
+    if case.claims.get(claim).and_then(Value::as_u64).is_some_and(|time| time > MILLISECONDS) {
+        return Remedy::new(
+            format!("`{claim}` is in milliseconds; it must be in seconds since 1970."),
+            "Correct whatever makes these tokens.",
+        );
+    }
+    let cause = format!(
+        "By the clock here the token is valid only in {} (`{claim}`); `clock_skew` is {}.",
+        seconds(seconds_left),
+        skew(case)
+    );
+    match wrong_clock(case, Way::Behind, seconds_left) {
+        Some(clocks) => Remedy::new(format!("{cause} {}", clocks.cause), clocks.cure),
+        None => Remedy::new(
+            format!("{cause} If it was issued just now, two clocks differ by that much."),
+            format!(
+                "Let Envoy's machine and the identity provider's follow NTP. `{}` tolerates small \
+                 differences.",
+                case.at("clock_skew")
+            ),
+        ),
+    }
+}
+
+pub(super) fn too_old(case: &Case<'_>, age: Option<u64>) -> Remedy {
+    let field = case.at("max_token_age");
+    match age {
+        None => Remedy::new(
+            format!(
+                "The token does not say when it was issued (`iat`), and `{field}` limits its age."
+            ),
+            format!("Let the identity provider issue tokens with `iat`, or remove `{field}`."),
+        ),
+        Some(age) => Remedy::new(
+            format!(
+                "The token was issued {} ago, and `{field}` allows {}, with {} of `clock_skew`.",
+                seconds(age),
+                case.provider
+                    .and_then(|own| own.claim_rules.max_token_age)
+                    .map_or_else(String::new, |most| seconds(most.as_secs())),
+                skew(case)
+            ),
+            format!("Let the client get a new token, or raise `{field}`."),
+        ),
+    }
+}
+
+/// How a clock is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Ahead,
+    Behind,
+}
+
+/// That the clock here is wrong, if the provider's answers say so and it explains why the token is
+/// out of its time by so many seconds.
+fn wrong_clock(case: &Case<'_>, way: Way, seconds_off: u64) -> Option<Remedy> {
+    let ahead = case.calls.iter().rev().find_map(MadeCall::clock_ahead)?;
+    let (actual, word) = if ahead > 0 { (Way::Ahead, "ahead of") } else { (Way::Behind, "behind") };
+    let tolerated = case.provider.map(|own| own.claim_rules.clock_skew).unwrap_or_default();
+    let explained = ahead.unsigned_abs().saturating_add(tolerated.as_secs());
+    (actual == way && explained >= seconds_off).then(|| {
+        let difference = seconds(ahead.unsigned_abs());
+        Remedy::new(
+            format!("The clock of this machine is {difference} {word} the provider's."),
+            "Set the clock: let this machine follow NTP. If it is not the one on which Envoy runs, \
+             look at that one's clock too.",
+        )
+    })
+}
+
+fn time(case: &Case<'_>, claim: &str) -> Option<UnixTime> {
+    case.claims.get(claim).and_then(Value::as_u64).map(UnixTime::from_secs)
+}
+
+fn skew(case: &Case<'_>) -> String {
+    let skew = case.provider.map(|own| own.claim_rules.clock_skew).unwrap_or_default();
+    seconds(skew.as_secs())
+}

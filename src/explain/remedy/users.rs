@@ -1,0 +1,102 @@
+//! Users who are not known, and requests that they may not make.
+
+use super::super::words::either;
+use super::{Case, Remedy};
+use crate::identity::Standing;
+use crate::refusal::Denial;
+
+pub(super) fn unknown(claim: &str, field: &str) -> Remedy {
+    Remedy::new(
+        format!(
+            "The token is good, but nobody here has its {claim} as `{field}`; the two are compared to the letter."
+        ),
+        format!(
+            "Add the user to `users.records` or to the directory, with that `{field}`; or set \
+             `users.unknown: allow`."
+        ),
+    )
+}
+
+pub(super) fn inactive(user: &str, standing: Standing) -> Remedy {
+    let field = match standing {
+        Standing::Locked => "locked",
+        _ => "active",
+    };
+    Remedy::new(
+        format!("The token is good, but the user {user:?} is {} here.", standing.as_str()),
+        format!("Change `{field}` in the user's record, in `users.records` or in the directory."),
+    )
+}
+
+pub(super) fn no_service_account(case: &Case<'_>, user: &str) -> Remedy {
+    Remedy::new(
+        format!(
+            "The token is a service's own, and {user:?} is a person's record: services may only use service accounts."
+        ),
+        format!(
+            "Set `web_service_access_only: true` in the record of {user:?}; or, if the token does \
+             stand for a person, `{}: user`.",
+            case.at("client_type")
+        ),
+    )
+}
+
+pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
+    match denial {
+        Denial::AmbiguousPath => Remedy::new(
+            "The path can be read in several ways, so no rule can be told to be about it.",
+            "Let the client write the path plainly: no dots, no doubled slashes, no escapes, the same \
+             letters as in the rules.",
+        ),
+        Denial::NoRule if case.provider.is_some_and(|own| own.restrict_to_policies) => Remedy::new(
+            "The token is good, but its provider may be used only where an access rule names it, and \
+             no rule is about this request.",
+            format!(
+                "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
+                 `{}`.",
+                case.at("restrict_to_policies")
+            ),
+        ),
+        Denial::NoRule => Remedy::new(
+            "The token is good, but no access rule is about this request, and `access.default` is deny.",
+            "Add a rule whose `match` has this path and method to `access.rules`.",
+        ),
+        Denial::Restricted { rule } => Remedy::new(
+            format!(
+                "The token is good, but its provider may be used only where an access rule names it, and the rule {rule:?} does not."
+            ),
+            format!(
+                "Add the provider to `require.providers` of that rule, or remove `{}`.",
+                case.at("restrict_to_policies")
+            ),
+        ),
+        Denial::Rule { rule, line } => Remedy::new(
+            format!("The token is good, but the access rule {rule:?} asks for other {line}."),
+            format!(
+                "Give the user what `require.{line}` of that rule lists, at the provider or in \
+                 `users.records`; or change the rule."
+            ),
+        ),
+    }
+}
+
+pub(super) fn scope(case: &Case<'_>, rule: &str, scopes: &[String]) -> Remedy {
+    let how = match case.template() {
+        "entra_id" => {
+            " In Entra ID clients ask for `<Application ID URI>/<scope>`; services get roles instead \
+             of scopes."
+        }
+        _ => "",
+    };
+    Remedy::new(
+        format!("The token is good, but the access rule {rule:?} asks for scopes that it lacks."),
+        format!("Let the client ask for {}, and the provider grant it.{how}", either(scopes)),
+    )
+}
+
+pub(super) fn replayed(case: &Case<'_>) -> Remedy {
+    Remedy::new(
+        "The token was used before, and each serves once.",
+        format!("Let the client get a token for each call, or remove `{}`.", case.at("jti")),
+    )
+}

@@ -1,0 +1,160 @@
+//! A configuration that is looked into.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::callout::Clusters;
+use crate::config::{Config, ConfigError, Provider};
+use crate::keys::{KeySource, Start};
+
+/// A configuration that is looked into: valid, and beside it what was written.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub(super) config: Config,
+    document: Value,
+}
+
+/// A cluster that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterUse {
+    /// The field that names it.
+    pub path: String,
+    /// Its name.
+    pub cluster: String,
+    /// The host that is called on it, if the configuration says so.
+    pub host: Option<String>,
+    /// Whether that host is called by https.
+    pub is_https: bool,
+}
+
+/// A provider as it was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    position: usize,
+    fields: &'a Value,
+}
+
+impl Setup {
+    /// Reads a configuration from JSON text. Environment variables need not be set.
+    ///
+    /// # Errors
+    ///
+    /// All faults that were found, each with the path of its field.
+    pub fn new(json: &[u8]) -> Result<Self, ConfigError> {
+        let config = Config::without_secrets(json)?;
+        // It could be read before.
+        let document = serde_json::from_slice(json).unwrap_or_default();
+        Ok(Self { config, document })
+    }
+
+    /// The names of the active providers.
+    pub fn provider_names(&self) -> impl Iterator<Item = &str> {
+        self.config.providers.iter().map(|provider| provider.name.as_str())
+    }
+
+    /// The clusters that the plugin may call, in the order of the configuration.
+    #[must_use]
+    pub fn cluster_uses(&self) -> Vec<ClusterUse> {
+        let of_providers = self.config.providers.iter().flat_map(|provider| {
+            let path = self.written(provider).map(|own| own.path("")).unwrap_or_default();
+            cluster_uses(provider, path.trim_end_matches('.'))
+        });
+        let scim = self.config.directory.lookups().map(|lookups| {
+            let base = &lookups.directory().base;
+            let url = base.to_string();
+            ClusterUse {
+                path: "users.scim.cluster".to_owned(),
+                cluster: base.cluster().to_owned(),
+                host: host(&url),
+                is_https: url.starts_with("https:"),
+            }
+        });
+        of_providers.chain(scim).collect()
+    }
+
+    /// The provider as it was written.
+    pub(super) fn written(&self, provider: &Provider) -> Option<Written<'_>> {
+        let providers = self.document.get("providers").and_then(Value::as_array)?;
+        let mut all =
+            providers.iter().enumerate().map(|(position, fields)| Written { position, fields });
+        all.find(|written| written.text("name") == Some(&provider.name))
+    }
+
+    /// The provider that these claims would find if it were active, as it was written.
+    pub(super) fn switched_off(&self, claims: &Map<String, Value>) -> Option<Written<'_>> {
+        let mut document = self.document.clone();
+        for provider in document.get_mut("providers").and_then(Value::as_array_mut)? {
+            if let Some(fields) = provider.as_object_mut() {
+                fields.remove("active");
+            }
+        }
+        let all = Config::without_secrets(document.to_string().as_bytes()).ok()?;
+        let (_, provider) = all.providers.of_token(claims)?;
+        self.written(provider)
+    }
+
+    /// The path of `resource.url`.
+    pub(super) fn resource_path(&self) -> String {
+        let uri: Option<http::Uri> = self.config.resource.url.parse().ok();
+        uri.map_or_else(|| "/".to_owned(), |uri| uri.path().to_owned())
+    }
+}
+
+impl<'a> Written<'a> {
+    /// The path of one of its fields.
+    pub(super) fn path(&self, field: &str) -> String {
+        format!("providers[{}].{field}", self.position)
+    }
+
+    /// The name of its template.
+    pub(super) fn template(&self) -> &'a str {
+        self.text("template").unwrap_or("generic")
+    }
+
+    /// A field that is text.
+    pub(super) fn text(&self, field: &str) -> Option<&'a str> {
+        self.fields.get(field).and_then(Value::as_str)
+    }
+
+    /// True when it has this field.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.fields.get(field).is_some()
+    }
+}
+
+fn cluster_uses(provider: &Provider, path: &str) -> Vec<ClusterUse> {
+    let KeySource::Remote(source) = &provider.key_source else { return vec![] };
+    let (Start::Metadata(start) | Start::KeySet(start)) = &source.start;
+    let url = start.to_string();
+    let start_host = host(&url);
+    let is_https = url.starts_with("https:");
+    let by_host = |map: &BTreeMap<String, String>| {
+        let uses = map.iter().map(|(host, cluster)| ClusterUse {
+            path: format!("{path}.clusters[{host:?}]"),
+            cluster: cluster.clone(),
+            host: Some(host.clone()),
+            // Plain http is for loopback hosts, of which one that is only discovered cannot be told.
+            is_https: if start_host.as_deref() == Some(host) { is_https } else { !is_local(host) },
+        });
+        uses.collect()
+    };
+    match &source.clusters {
+        Clusters::Any(cluster) => vec![ClusterUse {
+            path: format!("{path}.cluster"),
+            cluster: cluster.clone(),
+            host: start_host,
+            is_https,
+        }],
+        Clusters::ByHost(map) => by_host(map),
+    }
+}
+
+fn host(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    uri.host().map(str::to_ascii_lowercase)
+}
+
+fn is_local(host: &str) -> bool {
+    crate::callout::is_secure_url(&format!("http://{host}/"))
+}

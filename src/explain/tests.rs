@@ -1,0 +1,151 @@
+//! The steps are told in the order in which the core decides: of a token with several faults, the
+//! step that is told to fail is the first, and it is the Authenticator that refuses it there.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, now};
+
+use super::{Call, Explanation, NoReply, Outside, Question, Reply, Setup, Stage, Status, Verdict};
+
+/// Nothing can be reached.
+struct Nowhere;
+
+impl Outside for Nowhere {
+    fn now(&self) -> u64 {
+        now() * 1000
+    }
+
+    fn call(&mut self, _: &Call) -> Result<Reply, NoReply> {
+        Err(NoReply::TimedOut)
+    }
+}
+
+fn explained(setup: &Setup, token: &str) -> Explanation {
+    let question = Question { token: token.as_bytes(), method: "POST", path: None, key_set: None };
+    setup.explain(&question, &mut Nowhere).unwrap()
+}
+
+/// The faults of the ladder, in the order of the steps.
+const FAULTS: [Stage; 13] = [
+    Stage::Form,
+    Stage::Header,
+    Stage::Provider,
+    Stage::Algorithm,
+    Stage::Type,
+    Stage::Time,
+    Stage::Audience,
+    Stage::Key,
+    Stage::Signature,
+    Stage::RequiredClaims,
+    Stage::Binding,
+    Stage::TokenId,
+    Stage::UserClaim,
+];
+
+/// A token with these faults and no others.
+fn token(faults: &[Stage], good: &SigningKey, other: &SigningKey) -> String {
+    let has = |stage| faults.contains(&stage);
+    let or = |stage, bad: Value, right: Value| if has(stage) { bad } else { right };
+    let claims = json!({
+        "iss": or(Stage::Provider, json!("https://other.example"), json!("https://id.example")),
+        "aud": or(Stage::Audience, json!("other"), json!("mcp")),
+        "exp": or(Stage::Time, json!(now() - 9000), json!(now() + 600)),
+        "tid": or(Stage::RequiredClaims, json!("other"), json!("own")),
+        "jti": or(Stage::TokenId, json!(5), json!("j")),
+        "user": or(Stage::UserClaim, json!(""), json!("bob")),
+    });
+    let mut claims = claims.as_object().unwrap().clone();
+    if has(Stage::Binding) {
+        claims.insert("cnf".to_owned(), json!({"jkt": "t"}));
+    }
+    let key = if has(Stage::Algorithm) { other } else { good };
+    let mut header = key.header();
+    if has(Stage::Key) {
+        header["kid"] = "unknown".into();
+    }
+    if has(Stage::Type) {
+        header["typ"] = "logout+jwt".into();
+    }
+    if has(Stage::Header) {
+        header["crit"] = json!(["exp"]);
+    }
+    let mut token = key.sign(&header, &Value::Object(claims));
+    if has(Stage::Signature) {
+        let forger = SigningKey::generate(key.algorithm(), key.kid());
+        token = token.rsplit_once('.').unwrap().0.to_owned();
+        let signature = forger.sign(&header, &json!({}));
+        token = format!("{token}.{}", signature.rsplit_once('.').unwrap().1);
+    }
+    if has(Stage::Form) {
+        token.push('=');
+    }
+    token
+}
+
+fn setup(good: &SigningKey, other: &SigningKey) -> Value {
+    json!({
+        "resource": {"url": "https://mcp.example/mcp"},
+        "providers": [{
+            "name": "own", "issuer": "https://id.example", "client_ids": ["mcp"],
+            "jwks": {"keys": [good.public_jwk(), other.public_jwk()]},
+            "algorithms": ["ES256"], "required_claims": {"tid": "own"}, "jti": "require",
+            "user_claim": "user",
+        }],
+        "users": {"records": [{"user_name": "ada"}, {"user_name": "bob"}]},
+        "access": {"rules": [{"name": "r", "match": {}, "require": {"scopes": ["s"]}}]},
+    })
+}
+
+fn assert_fails_at(explanation: &Explanation, stage: Stage) {
+    assert_eq!(explanation.verdict, Verdict::Refused);
+    for step in &explanation.steps {
+        let expected = match step.step.cmp(&stage) {
+            std::cmp::Ordering::Less => Status::Passed,
+            std::cmp::Ordering::Equal => Status::Failed,
+            std::cmp::Ordering::Greater => Status::NotReached,
+        };
+        assert_eq!(step.status, expected, "{stage:?}: {explanation:#?}");
+    }
+}
+
+#[test]
+fn of_several_faults_the_step_of_the_first_is_told() {
+    let good = SigningKey::generate(Algorithm::Es256, "a");
+    let other = SigningKey::generate(Algorithm::Es384, "b");
+    let mut document = setup(&good, &other);
+    let read = |document: &Value| Setup::new(document.to_string().as_bytes()).unwrap();
+    let strict = read(&document);
+    for (index, stage) in FAULTS.into_iter().enumerate() {
+        let explanation = explained(&strict, &token(&FAULTS[index..], &good, &other));
+        assert_fails_at(&explanation, stage);
+        // Alone it fails there, too.
+        assert_fails_at(&explained(&strict, &token(&[stage], &good, &other)), stage);
+    }
+    let sound = token(&[], &good, &other);
+    assert_fails_at(&explained(&strict, &sound), Stage::Access);
+    document["users"]["records"][1]["active"] = json!(false);
+    assert_fails_at(&explained(&read(&document), &sound), Stage::User);
+    document["users"] = Value::Null;
+    document["access"] = json!({});
+    document.as_object_mut().unwrap().remove("users");
+    let explanation = explained(&read(&document), &sound);
+    assert_eq!(explanation.verdict, Verdict::Accepted);
+    assert!(explanation.steps.iter().all(|step| step.status == Status::Passed));
+    assert!(explanation.identity.contains(&("x-mcp-user".to_owned(), "bob".to_owned())));
+}
+
+#[test]
+fn what_only_the_directory_knows_is_not_decided() {
+    let key = SigningKey::generate(Algorithm::Es256, "a");
+    let mut document = setup(&key, &SigningKey::generate(Algorithm::Es384, "b"));
+    document["users"] = json!({"scim": {
+        "url": "https://directory.example/scim", "cluster": "directory",
+        "bearer_token_env": "NOT_SET_HERE",
+    }});
+    let setup = Setup::new(document.to_string().as_bytes()).unwrap();
+    let explanation = explained(&setup, &token(&[], &key, &key));
+    assert_eq!(explanation.verdict, Verdict::Undecided);
+    assert!(explanation.notes[0].contains("\"bob\""), "{explanation:?}");
+    let not_reached = |step: &&super::Step| step.status == Status::NotReached;
+    let first = explanation.steps.iter().find(not_reached).unwrap();
+    assert_eq!(first.step, Stage::User);
+}

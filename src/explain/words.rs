@@ -1,0 +1,67 @@
+//! How numbers and values are put for people.
+
+use serde_json::Value;
+
+/// A number with its thousands apart.
+pub(super) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Seconds.
+pub(super) fn seconds(value: u64) -> String {
+    format!("{} s", number(value))
+}
+
+/// A list for people: `"a" or "b"`.
+pub(super) fn either(values: &[String]) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+    match quoted.split_last() {
+        None => "nothing".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+    }
+}
+
+/// A claim's value as JSON, or a word for its absence; not too long.
+pub(super) fn value(claim: Option<&Value>) -> String {
+    const MOST: usize = 160;
+    let Some(claim) = claim else { return "missing".to_owned() };
+    let text = claim.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (value, text) in [(0, "0"), (999, "999"), (3612, "3,612"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn alternatives_are_quoted() {
+        for (values, text) in [
+            (&[][..], "nothing"),
+            (&["a"], "\"a\""),
+            (&["a", "b"], "\"a\" or \"b\""),
+            (&["a", "b", "c"], "\"a\", \"b\" or \"c\""),
+        ] {
+            let values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
+            assert_eq!(either(&values), text);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `mcp-auth check`: what it finds in configurations, and that it finds nothing in good ones.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use testbed::{Bootstrap, ConfigurationForm, code_blocks, repository_root, yaml};
+
+use crate::support::{configuration, file, mcp_auth};
+
+fn check(path: &str) -> Value {
+    mcp_auth(&["check", path, "--json"], "").json()
+}
+
+/// All that was found of one kind.
+fn all(report: &Value, kind: &str) -> Vec<String> {
+    let plugins = report["plugins"].as_array().unwrap_or_else(|| panic!("{report}")).iter();
+    let texts = plugins.flat_map(|plugin| plugin[kind].as_array().unwrap());
+    texts.map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// A provider whose keys are fetched from this URL on this cluster.
+fn provider(url: &str, cluster: &str) -> Value {
+    json!({
+        "name": "own", "issuer": "https://id.example.com", "client_ids": ["mcp"], "jwks_url": url,
+        "cluster": cluster,
+    })
+}
+
+fn markdown() -> Vec<PathBuf> {
+    let root = repository_root();
+    let folders = [root.clone(), root.join("docs"), root.join("docs/providers")];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let paths = files.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+#[test]
+fn the_configurations_of_the_repository_are_good() {
+    let root = repository_root();
+    let report = check(root.join("envoy/envoy.yaml").to_str().unwrap());
+    assert_eq!(report["verdict"], "good");
+    assert_eq!(all(&report, "warnings"), [""; 0]);
+    let mut count = 0;
+    for path in markdown() {
+        for block in code_blocks(&fs::read_to_string(&path).unwrap(), "yaml") {
+            let value = yaml(&block);
+            if value.get("resource").is_some() && value.get("providers").is_some() {
+                let report = check(&file(".yaml", &block));
+                assert_eq!(report["verdict"], "good", "{}: {report}", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 9, "{count}");
+}
+
+#[test]
+fn the_clusters_of_the_pages_check_certificates() {
+    for path in markdown() {
+        let blocks = code_blocks(&fs::read_to_string(&path).unwrap(), "yaml");
+        let Some(cluster) = blocks.iter().map(|block| yaml(block)).find(Value::is_array) else {
+            continue;
+        };
+        if cluster[0].get("transport_socket").is_none() {
+            continue;
+        }
+        let mut bootstrap = Bootstrap::example();
+        *bootstrap.plugin_configuration() = yaml(&blocks[0]);
+        bootstrap.tree()["static_resources"]["clusters"] = cluster;
+        let report = check(&file(".json", &bootstrap.tree().to_string()));
+        assert_eq!(report["verdict"], "good", "{}: {report}", path.display());
+        assert_eq!(all(&report, "warnings"), [""; 0], "{}", path.display());
+    }
+}
+
+#[test]
+fn faults_are_named_with_their_fields() {
+    let mut bootstrap = Bootstrap::example();
+    bootstrap.plugin_configuration()["providers"][0]["client_ids"] = json!([]);
+    bootstrap.plugin_configuration()["surprise"] = json!(1);
+    let expected =
+        ["surprise: unknown field", "providers[0].client_ids: must hold at least one audience"];
+    for form in [ConfigurationForm::Struct, ConfigurationForm::StringValue] {
+        let mut bootstrap = bootstrap.clone();
+        bootstrap.set_configuration_form(form);
+        let path = file(".json", &bootstrap.tree().to_string());
+        assert_eq!(all(&check(&path), "faults"), expected);
+        let run = mcp_auth(&["check", &path], "");
+        assert_eq!(run.code, Some(1));
+        assert!(run.stdout.contains(&format!("fault   {}\n", expected[1])), "{run:?}");
+    }
+    let twice =
+        r#"{"resource": {"url": "https://a.example/"}, "mode": "report", "mode": "enforce"}"#;
+    let faults = all(&check(&file(".json", twice)), "faults");
+    assert_eq!(faults, ["mode: is given twice", "providers: is required"]);
+}
+
+#[test]
+fn a_cluster_that_envoy_lacks_is_a_fault() {
+    let mut bootstrap = Bootstrap::example();
+    bootstrap.plugin_configuration()["providers"][0]["cluster"] = json!("identity");
+    bootstrap.plugin_configuration()["users"] = json!({"scim": {
+        "url": "https://directory.example.com/", "cluster": "directory",
+    }});
+    let report = check(&file(".json", &bootstrap.tree().to_string()));
+    assert_eq!(report["verdict"], "faulty");
+    assert_eq!(
+        all(&report, "faults"),
+        [
+            "providers[0].cluster: there is no cluster \"identity\" under static_resources.clusters",
+            "users.scim.cluster: there is no cluster \"directory\" under static_resources.clusters",
+        ]
+    );
+
+    bootstrap.tree()["dynamic_resources"] = json!({"cds_config": {"ads": {}}});
+    let report = check(&file(".json", &bootstrap.tree().to_string()));
+    assert_eq!((&report["verdict"], all(&report, "faults").len()), (&"good".into(), 0));
+    assert!(all(&report, "notes")[0].contains("CDS"), "{report}");
+}
+
+#[test]
+fn a_cluster_that_checks_no_certificate_is_worth_a_warning() {
+    let tls = |context: Value| json!({"typed_config": {"sni": "a", "common_tls_context": context}});
+    let trusted = json!({"trusted_ca": {"filename": "f"}});
+    let matched = json!({"trusted_ca": {"filename": "f"}, "match_typed_subject_alt_names": []});
+    let automatic = json!({"upstream_http_protocol_options": {
+        "auto_sni": true, "auto_san_validation": true,
+    }});
+    for (fields, warning) in [
+        (json!({}), Some("no transport_socket for TLS")),
+        (json!({"transport_socket": tls(json!({}))}), Some("no trusted_ca")),
+        (
+            json!({"transport_socket": tls(json!({"validation_context": trusted}))}),
+            Some(
+                "no match_typed_subject_alt_names, so a certificate of any host would do: let it match id.example.com",
+            ),
+        ),
+        (json!({"transport_socket": tls(json!({"validation_context": matched}))}), None),
+        (
+            json!({
+                "transport_socket": {"typed_config": {"common_tls_context": {
+                    "validation_context": matched,
+                }}},
+            }),
+            Some("no sni"),
+        ),
+        (
+            json!({
+                "transport_socket": {"typed_config": {"common_tls_context": {
+                    "validation_context": trusted,
+                }}},
+                "typed_extension_protocol_options": automatic,
+            }),
+            None,
+        ),
+    ] {
+        let mut bootstrap = Bootstrap::example();
+        let url = "https://id.example.com/jwks";
+        bootstrap.plugin_configuration()["providers"] = json!([provider(url, "id")]);
+        let mut cluster = fields;
+        cluster["name"] = json!("id");
+        bootstrap.tree()["static_resources"]["clusters"] = json!([cluster]);
+        let report = check(&file(".json", &bootstrap.tree().to_string()));
+        let warnings = all(&report, "warnings");
+        assert_eq!(report["verdict"], "good");
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{warnings:?}");
+        assert!(warnings.iter().all(|own| own.contains(warning.unwrap())), "{warnings:?}");
+    }
+}
+
+#[test]
+fn the_plugin_is_found_in_what_istio_writes() {
+    let plugin =
+        configuration(json!([provider("https://id.example.com/jwks", "outbound|443||id")]));
+    let wasm_plugin = json!({
+        "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin",
+        "metadata": {"name": "mcp-auth"},
+        "spec": {"url": "oci://registry.example.com/plugin", "pluginConfig": plugin},
+    });
+    let patch = json!({
+        "kind": "EnvoyFilter",
+        "spec": {"configPatches": [{"patch": {"value": {"typed_config": {
+            "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+            "value": {"config": {"configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": plugin.to_string(),
+            }}},
+        }}}}]},
+    });
+    for (document, place) in [
+        (&wasm_plugin, "spec.pluginConfig"),
+        (&patch, "spec.configPatches[0].patch.value.typed_config.value.config.configuration"),
+    ] {
+        let report = check(&file(".yaml", &document.to_string()));
+        assert_eq!(report["verdict"], "good", "{report}");
+        assert_eq!(report["plugins"][0]["place"], place);
+        let notes = all(&report, "notes");
+        assert!(notes[0].contains("outbound|443||id"), "{notes:?}");
+    }
+    let both = format!("{wasm_plugin}\n---\n{patch}\n");
+    let path = file(".yaml", &both);
+    assert_eq!(check(&path)["plugins"].as_array().unwrap().len(), 2);
+    let keys = |plugin: &[&str]| mcp_auth(&[&["explain", &path], plugin].concat(), "x");
+    let run = keys(&[]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("choose by --plugin 1 to 2"), "{run:?}");
+    assert_eq!(keys(&["--plugin", "2"]).code, Some(1));
+    assert_eq!(keys(&["--plugin", "3"]).code, Some(2));
+}
+
+#[test]
+fn what_is_no_configuration_is_not_taken_for_one() {
+    for text in ["", "a: b", "- 1", "kind: Deployment", "static_resources: {}", "eyJh.eyJh.c2ln"] {
+        let run = mcp_auth(&["check", &file(".yaml", text)], "");
+        assert_eq!(run.code, Some(2), "{text}: {run:?}");
+    }
+}
+
+#[test]
+fn the_schema_is_the_published_one() {
+    let run = mcp_auth(&["schema"], "");
+    assert_eq!(run.code, Some(0));
+    let path = repository_root().join("docs/configuration.schema.json");
+    let published: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(run.json(), published);
+}

@@ -1,0 +1,17 @@
+//! The program `mcp-auth` as people run it: one file for each behaviour.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod agreement;
+mod broken_setups;
+mod check;
+mod command_line;
+mod keys;
+mod page;
+mod support;
