@@ -23,19 +23,19 @@ help: ## Show this list
 .PHONY: demo
 demo: build $(envoy) ## Run the plugin in real Envoy and show what it lets pass and refuses
 	$(say) 'Building the demo (about two minutes the first time)'
-	cargo build --locked --workspace --bins
+	cargo build --locked --package testbed --bins
 	$(say) 'Running the demo'
 	$(demo) demo
 
 .PHONY: up
 up: build $(envoy) ## Leave the demo's parts running, to play with
 	$(say) 'Building the demo (about two minutes the first time)'
-	cargo build --locked --workspace --bins
+	cargo build --locked --package testbed --bins
 	$(demo) up
 
 .PHONY: down
 down: ## Stop what `make up` left running
-	cargo build --quiet --locked --workspace --bins
+	cargo build --quiet --locked --package testbed --bins
 	$(demo) down
 
 .PHONY: build

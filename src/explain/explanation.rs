@@ -295,7 +295,7 @@ impl<'a> Judge<'a> {
                 explanation.notes.push("this path needs no token".to_owned());
             }
             End::Accepted { edits, .. } => {
-                explanation.notes = self.notes(provider, &known);
+                explanation.notes = self.notes(index, &known);
                 explanation.identity = edits.add;
             }
             End::Directory(user) => {
@@ -343,7 +343,7 @@ impl<'a> Judge<'a> {
         Some(set.kids().take(20).map(str::to_owned).collect())
     }
 
-    fn notes(&self, provider: Option<&Provider>, known: &Known<'_>) -> Vec<String> {
+    fn notes(&self, provider: Option<usize>, known: &Known<'_>) -> Vec<String> {
         let mut notes = Vec::new();
         if remedy::is_id_token(known.claims) {
             notes.push(
@@ -352,7 +352,10 @@ impl<'a> Judge<'a> {
                     .to_owned(),
             );
         }
-        if provider.is_some_and(|own| own.token_id_rule == crate::token::TokenIdRule::SingleUse) {
+        if known
+            .provider
+            .is_some_and(|own| own.token_id_rule == crate::token::TokenIdRule::SingleUse)
+        {
             notes.push("it serves once: whether it did already, only Envoy knows".to_owned());
         }
         if let Some(exp) = known.claims.get("exp").and_then(Value::as_u64) {
@@ -362,8 +365,8 @@ impl<'a> Judge<'a> {
                 notes.push(format!("it expired {ago} ago and passes by clock_skew alone"));
             }
         }
-        if let Some(set) = self.keys.iter().find_map(ProviderKeys::remote)
-            && let Some((set, _)) = set.held(known.now)
+        let keys = provider.and_then(|index| self.keys.get(index)).and_then(ProviderKeys::remote);
+        if let Some((set, _)) = keys.and_then(|keys| keys.held(known.now))
             && set.dropped() > 0
         {
             let dropped = number(u64::try_from(set.dropped()).unwrap_or_default());

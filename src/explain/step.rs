@@ -1,13 +1,15 @@
 //! The steps of the decision on a token, in the order of the core, told from how it ended.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::words::{either, number, seconds, value};
 use crate::config::{Config, Provider};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{TokenIdRule, TokenTypes, any_of};
-use serde_json::{Map, Value};
 
 /// A step with what became of it.
 #[derive(Clone, Debug, Serialize)]
@@ -198,14 +200,17 @@ impl Known<'_> {
                 let size = number(u64::try_from(self.size).unwrap_or(u64::MAX));
                 format!("{size} bytes; max_token_size is {most}")
             }
-            Stage::Header => [member("alg"), member("crit")].join(", "),
+            Stage::Header if self.header.contains_key("crit") => {
+                [member("alg"), member("crit")].join(", ")
+            }
+            Stage::Header | Stage::Algorithm => member("alg"),
             Stage::Provider => claim("iss"),
-            Stage::Algorithm => member("alg"),
             Stage::Type => member("typ"),
             Stage::Time => self.times(),
             Stage::Audience => claim("aud"),
             Stage::Key => member("kid"),
-            Stage::Binding => claim("cnf"),
+            Stage::Binding if self.claims.contains_key("cnf") => claim("cnf"),
+            Stage::Binding => "to no key".to_owned(),
             Stage::TokenId => claim("jti"),
             Stage::Signature
             | Stage::RequiredClaims
@@ -292,7 +297,8 @@ impl Known<'_> {
                 return format!("{name} {}", value(Some(claim)));
             };
             if time >= self.now {
-                format!("{name} in {}", seconds(time.since(self.now).as_secs()))
+                let left = time.since(self.now) + Duration::from_millis(500);
+                format!("{name} in {}", seconds(left.as_secs()))
             } else {
                 format!("{name} {} ago", seconds(self.now.since(time).as_secs()))
             }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, Stack, now, random_id};
+use testbed::{Algorithm, Document, Fault, IdentityProvider, SigningKey, Stack, now, random_id};
 
 use crate::support::{file, mcp_auth, with};
 
@@ -131,5 +131,24 @@ async fn the_program_and_the_plugin_say_the_same() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     reasons.sort();
     reasons.dedup();
-    assert_eq!(reasons.len(), 21, "{reasons:?}");
+    assert_eq!(reasons.len(), 20, "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_say_the_same_of_keys_that_cannot_be_had() {
+    let path = file(".json", "");
+    let written = path.clone();
+    let provider = IdentityProvider::start().await;
+    provider.fail(Document::KeySet, Fault::Status(500));
+    let stack = Stack::builder()
+        .provider(provider)
+        .edit(move |bootstrap| fs::write(written, bootstrap.tree().to_string()).unwrap())
+        .start()
+        .await;
+    let answer = stack.call(&stack.token()).await;
+    assert_eq!((answer.status, answer.reason()), (503, "keys_unavailable"));
+    let told = mcp_auth(&["explain", &path, "--json"], &stack.token()).json();
+    assert_eq!(told["reason"], "keys_unavailable");
+    let cause = told["details"]["cause"].as_str().unwrap();
+    assert!(stack.envoy.log().contains(cause), "{cause}");
 }

@@ -16,9 +16,6 @@ use crate::token::GivenToken;
 pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, String> {
     let (setup, clusters) = PluginFile::setup(&arguments.source)?;
     let mut fetcher = Fetcher::new(&arguments.calls, clusters)?;
-    if let Some(seconds) = arguments.at {
-        fetcher = fetcher.at(seconds);
-    }
     let key_set = match &arguments.keys {
         None => None,
         Some(path) => Some(fs::read(path).map_err(|why| format!("{}: {why}", path.display()))?),
@@ -36,6 +33,9 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
         path: arguments.path.as_deref(),
         key_set: key_set.as_deref(),
     };
+    if let Some(seconds) = arguments.at {
+        fetcher = fetcher.at(seconds);
+    }
     let explanation =
         setup.explain(&question, &mut fetcher).map_err(|why| match &arguments.keys {
             Some(path) => format!("{}: no key set: {why}", path.display()),
