@@ -13,7 +13,6 @@ use super::step::{Known, Stage, Status, Step, steps};
 use super::words::{number, seconds};
 use crate::authenticator::{Authenticator, Decision, Examined, HeaderEdits, Knowledge, Need};
 use crate::authenticator::{PlausibleRequest, Refused};
-use crate::config::Provider;
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
 use crate::refusal::Refusal;
