@@ -708,6 +708,12 @@ fn of_clocks_that_differ() {
             fast.token(json!({"iat": now() + 900})),
             ["not_yet_valid", "The clock of this machine is", "follow NTP"],
         ),
+        fast.broken(
+            "expired, though the clock is slow",
+            json!({}),
+            fast.token(json!({"iat": now() - 4000, "exp": now() - 400})),
+            ["expired", "It was issued for 3,600 s", "get a new token"],
+        ),
         right.broken(
             "clock of whoever makes the tokens is fast",
             json!({}),

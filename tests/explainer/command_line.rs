@@ -200,6 +200,34 @@ fn access_rules_are_judged_for_the_method_and_path_that_are_given() {
 }
 
 #[test]
+fn what_else_is_worth_knowing_is_noted() {
+    let (config, token, claims, key) = good();
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
+    let mut single_use = document.clone();
+    single_use["providers"][0]["jti"] = json!("single_use");
+    let report = with(&document, json!({"mode": "report"}));
+    let exempt = with(&document, json!({"exempt": [{"path": "/mcp"}]}));
+    let other = key.token(&with(&claims, json!({"aud": "other"})));
+    let id_token = key.token(&with(&claims, json!({"nonce": "n"})));
+    let late = key.token(&with(&claims, json!({"exp": now() - 100})));
+    for (document, token, code, note) in [
+        (&single_use, &token, 0, "it serves once"),
+        (&report, &other, 1, "lets the request through"),
+        (&exempt, &other, 0, "this path needs no token"),
+        (&document, &id_token, 0, "looks like an ID token"),
+        (&document, &late, 0, "passes by clock_skew alone"),
+    ] {
+        let config = file(".json", &document.to_string());
+        let run = mcp_auth(&["explain", &config, "--json"], token);
+        assert_eq!(run.code, Some(code), "{run:?}");
+        assert!(run.json()["notes"][0].as_str().unwrap().contains(note), "{run:?}");
+    }
+    let config = file(".json", &document.to_string());
+    let run = mcp_auth(&["explain", &config, "--json"], &token);
+    assert_eq!(run.json()["notes"], json!([]));
+}
+
+#[test]
 fn nothing_that_a_token_says_is_obeyed_by_the_terminal() {
     let (config, _, claims, key) = good();
     let token = key.token(&with(&claims, json!({"name": "\u{1b}[31m \u{9b}31m", "aud": "\u{9b}"})));
