@@ -169,7 +169,7 @@ pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
 
 pub(super) fn bound(case: &Case<'_>) -> Remedy {
     let how = if case.claims.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some()) {
-        "a key of the client, by DPoP (RFC 9449),"
+        "a key of the client by DPoP (RFC 9449)"
     } else if case.claims.get("cnf").is_some_and(|cnf| cnf.get("x5t#S256").is_some()) {
         "a certificate of the client (RFC 8705)"
     } else {
@@ -177,7 +177,7 @@ pub(super) fn bound(case: &Case<'_>) -> Remedy {
     };
     Remedy::new(
         format!(
-            "The token is bound to {how} by its claim `cnf`, and the plugin cannot check that who \
+            "The token is bound to {how}, in its claim `cnf`, and the plugin cannot check that who \
              sends it holds the key."
         ),
         "Switch sender-constrained tokens off for this client at the identity provider.",
