@@ -149,6 +149,8 @@ enum End {
     Refused(Box<Refused>, bool),
     /// The directory would have to be asked for this user.
     Directory(String),
+    /// An access rule asks for the message, which is not there.
+    Message,
 }
 
 impl<'a> Judge<'a> {
@@ -182,7 +184,8 @@ impl<'a> Judge<'a> {
             (":path".to_owned(), path.as_bytes().to_vec()),
             ("authorization".to_owned(), authorization),
         ];
-        let head = RequestHead::new(&fields);
+        // What an MCP client sends by POST is a message.
+        let head = RequestHead::new(&fields, question.method == "POST");
         let mut request = match self.authenticator.examine(head, now(outside)) {
             Examined::Decided(decision) => return self.end(decision),
             Examined::Plausible(request) => request,
@@ -229,6 +232,7 @@ impl<'a> Judge<'a> {
             Decision::Refuse(refused) => End::Refused(Box::new(refused), false),
             Decision::LetThrough(refused, _) => End::Refused(Box::new(refused), true),
             Decision::Await(..) => End::Directory(String::new()),
+            Decision::AwaitBody(..) => End::Message,
         }
     }
 
@@ -304,6 +308,15 @@ impl<'a> Judge<'a> {
                     "everything up to the user holds; whether {user:?} may pass, the directory at \
                      users.scim.url tells, which is not asked here"
                 ));
+            }
+            End::Message => {
+                explanation.verdict = Verdict::Undecided;
+                explanation.steps = steps(Some((Stage::Access, Status::NotReached)), &known);
+                explanation.notes.push(
+                    "everything up to the access rules holds; one of them asks for the method or the \
+                     name in the message (mcp_methods, mcp_names), which is not looked at here"
+                        .to_owned(),
+                );
             }
             End::Refused(refused, is_let_through) => {
                 let refusal = refused.refusal;

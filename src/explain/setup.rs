@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::callout::Clusters;
 use crate::config::{Config, ConfigError, Provider};
 use crate::keys::{KeySource, Start};
+use crate::token::ReplayStore;
 
 /// A configuration that is looked into: valid, and beside it what was written.
 #[derive(Clone, Debug)]
@@ -70,7 +71,16 @@ impl Setup {
                 is_https: url.starts_with("https:"),
             }
         });
-        of_providers.chain(scim).collect()
+        let store = match &self.config.replay_store {
+            ReplayStore::Local => None,
+            ReplayStore::Fleet(store) => Some(ClusterUse {
+                path: "replay_store.redis.cluster".to_owned(),
+                cluster: store.cluster.clone(),
+                host: None,
+                is_https: false,
+            }),
+        };
+        of_providers.chain(scim).chain(store).collect()
     }
 
     /// The provider as it was written.

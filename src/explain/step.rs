@@ -141,7 +141,10 @@ impl Stage {
             | Refusal::UserInactive { .. }
             | Refusal::UserNotServiceAccount { .. }
             | Refusal::UserUnknown { .. } => Self::User,
-            Refusal::AccessDenied(_) | Refusal::InsufficientScope { .. } => Self::Access,
+            Refusal::AccessDenied { .. }
+            | Refusal::InsufficientScope { .. }
+            | Refusal::McpBodyInvalid(_)
+            | Refusal::McpHeaderMismatch(_) => Self::Access,
             Refusal::ReplayStoreUnavailable { .. } | Refusal::TokenReplayed => Self::Replay,
         }
     }

@@ -103,8 +103,21 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::UserUnknown { claim, field, .. } => users::unknown(claim, field),
         Refusal::UserInactive { user, standing } => users::inactive(user, *standing),
         Refusal::UserNotServiceAccount { user } => users::no_service_account(case, user),
-        Refusal::AccessDenied(denial) => users::denied(case, denial),
+        Refusal::AccessDenied { denial, .. } => users::denied(case, denial),
         Refusal::InsufficientScope { rule, scopes, .. } => users::scope(case, rule, scopes),
+        Refusal::McpBodyInvalid(fault) => Remedy::new(
+            format!(
+                "An access rule asks for the message, and it is not one that can be judged: {fault}."
+            ),
+            "Let the client send one JSON-RPC message as application/json; see docs/access.md.",
+        ),
+        Refusal::McpHeaderMismatch(fault) => Remedy::new(
+            format!(
+                "An access rule asks for the message, and its header fields do not do: {fault}."
+            ),
+            "Let the client send MCP-Protocol-Version, Mcp-Method and Mcp-Name as its message has them; \
+             or set `access.mcp.inspect: body`.",
+        ),
         Refusal::OriginDenied => Remedy::new(
             "The request comes from a web page whose origin is not listed.",
             "Add the origin to `allowed_origins`.",

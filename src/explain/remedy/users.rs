@@ -70,7 +70,19 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
                 case.at("restrict_to_policies")
             ),
         ),
-        Denial::Rule { rule, line } => Remedy::new(
+        Denial::AmbiguousName => Remedy::new(
+            "The name in the message can be read in several ways, so no rule can be told to be about it.",
+            "Let the client write the name as in the rules, and URIs plainly.",
+        ),
+        Denial::Rule { rule, line, is_elsewhere: true } => Remedy::new(
+            format!(
+                "The token is good, but the access rule {rule:?} asks for {line}, and the user has so \
+                 many that the token only says where they are listed (_claim_names)."
+            ),
+            "Let the provider put fewer into its tokens: in Entra ID, *Groups assigned to the \
+             application*, or app roles.",
+        ),
+        Denial::Rule { rule, line, is_elsewhere: false } => Remedy::new(
             format!("The token is good, but the access rule {rule:?} asks for other {line}."),
             format!(
                 "Give the user what `require.{line}` of that rule lists, at the provider or in \
