@@ -209,16 +209,18 @@ impl Worker {
         else {
             return Action::Pause;
         };
-        let (Some(now), Ok(bytes)) = (host::now(), host::request_body(size.min(most))) else {
-            return Self::break_off();
+        let Some(now) = host::now() else { return Self::break_off() };
+        let decision = if size > most {
+            self.authenticator.judge_body(request, Body::TooLarge, now)
+        } else {
+            match host::request_body(size) {
+                Ok(bytes) if bytes.len() == size => {
+                    self.authenticator.judge_body(request, Body::Whole(&bytes), now)
+                }
+                // What would go on is something else than what can be judged.
+                _ => return Self::break_off(),
+            }
         };
-        let body = match size {
-            _ if size > most => Body::TooLarge,
-            _ if size == bytes.len() => Body::Whole(&bytes),
-            // What would go on is something else than what can be judged.
-            _ => return Self::break_off(),
-        };
-        let decision = self.authenticator.judge_body(request, body, now);
         match self.carry_out(context_id, decision, now) {
             Ok(Action::Continue) => {
                 self.held.remove(&context_id);

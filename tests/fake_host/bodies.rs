@@ -129,6 +129,7 @@ fn a_body_that_is_too_large_is_refused_at_once_and_not_looked_at() {
     assert_eq!(vm.send_body(id, b" ", false), b"");
     assert_refused(&vm.outcome(id), 400, "mcp_body_invalid");
     assert_eq!(vm.send_body(id, ALLOWED, true), b"");
+    assert_eq!(vm.body_reads(), 0);
 }
 
 #[test]
