@@ -87,11 +87,12 @@ impl From<HeaderFault> for Refusal {
 /// Whether the body is one that can be looked into: what another encoding would make of its bytes,
 /// only the server would see.
 fn form(head: RequestHead<'_>) -> Result<(), BodyFault> {
-    let mut types = head.values("content-type");
+    let mut types = head.values_in_any_spelling("content-type");
     if !types.next().is_some_and(is_json) || types.next().is_some() {
         return Err(BodyFault::ContentType);
     }
-    if head.values("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = head.values_in_any_spelling("content-encoding");
+    if encodings.any(|value| !value.eq_ignore_ascii_case(b"identity")) {
         return Err(BodyFault::ContentEncoding);
     }
     Ok(())
@@ -148,7 +149,9 @@ mod tests {
         }
         assert_eq!(refused(&[], 9), Some(BodyFault::ContentType));
         let json = ("content-type", "application/json");
-        assert_eq!(refused(&[json, json], 9), Some(BodyFault::ContentType));
+        for other in [json, ("content_type", "application/json; charset=utf-7")] {
+            assert_eq!(refused(&[json, other], 9), Some(BodyFault::ContentType));
+        }
     }
 
     #[test]
@@ -160,6 +163,7 @@ mod tests {
             ("content-encoding", "gzip", Some(BodyFault::ContentEncoding)),
             ("content-encoding", "identity, gzip", Some(BodyFault::ContentEncoding)),
             ("content-encoding", "", Some(BodyFault::ContentEncoding)),
+            ("content_encoding", "gzip", Some(BodyFault::ContentEncoding)),
             ("content-length", "9", None),
             ("content-length", "10", Some(BodyFault::TooLarge)),
         ] {
