@@ -376,20 +376,22 @@ mod tests {
             condition("/open", &[], &[]),
             condition("/mcp", &["tools/call"], &["a*"]),
             condition("/open", &["tools/call"], &[]),
+            condition("/mcp", &[], &["note://*"]),
             condition("/mcp", &[], &[]),
             condition("", &["*"], &[]),
         ]);
         let (a, b) = (call("tools/call", Some("a1")), call("tools/call", Some("b")));
-        let nameless = call("a", None);
+        let (note, nameless) = (call("resources/read", Some("note://a")), call("a", None));
         for (path, content, found) in [
             ("/open", Content::Unread, Found::Rule(0)),
             ("/mcp", Content::Unread, Found::DependsOnMessage),
             ("/mcp", Content::Call(&a), Found::Rule(1)),
-            ("/mcp", Content::Call(&b), Found::Rule(3)),
-            ("/mcp", Content::Call(&nameless), Found::Rule(3)),
-            ("/mcp", Content::NoCall, Found::Rule(3)),
+            ("/mcp", Content::Call(&note), Found::Rule(3)),
+            ("/mcp", Content::Call(&b), Found::Rule(4)),
+            ("/mcp", Content::Call(&nameless), Found::Rule(4)),
+            ("/mcp", Content::NoCall, Found::Rule(4)),
             ("/else", Content::Unread, Found::DependsOnMessage),
-            ("/else", Content::Call(&nameless), Found::Rule(4)),
+            ("/else", Content::Call(&nameless), Found::Rule(5)),
             ("/else", Content::NoCall, Found::NoRule),
         ] {
             assert_eq!(find(&policy, path, content), Ok(found), "{path}");

@@ -228,3 +228,28 @@ fn a_body_waits_while_a_fleet_spends_the_token() {
         }
     }
 }
+
+#[test]
+fn fields_that_say_something_else_get_the_answer_that_clients_know() {
+    let key = key("one");
+    for format in ["oauth", "json_rpc", "servicenow"] {
+        let mut configuration = with_rules(single_use(&key));
+        configuration["errors"] = json!({"format": format, "details": "none"});
+        let vm = start(&configuration, &SharedData::default());
+        let authorization = format!("Bearer {}", token_with(&key, ISSUER, "1"));
+        let (id, _) = vm.open(&[
+            (":method", b"POST"),
+            (":path", b"/mcp"),
+            ("content-type", b"application/json"),
+            ("mcp-name", b"add"),
+            ("authorization", authorization.as_bytes()),
+        ]);
+        assert_eq!(vm.send_body(id, ALLOWED, true), b"");
+        let outcome = vm.outcome(id);
+        let Outcome::Refused(response) = outcome else { panic!("{outcome:?}") };
+        let message = "the header mcp-name does not match the body";
+        let error = json!({"code": -32020, "message": message});
+        assert_eq!(response.status, 400);
+        assert_eq!(response.json(), json!({"jsonrpc": "2.0", "id": null, "error": error}));
+    }
+}
