@@ -78,13 +78,14 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
             assert!(began.elapsed() < SOON, "{:?}", counts(&stack.provider));
             assert_eq!(stack.call(&stack.token()).await.status, 200);
         }
-        let (after, lasted) = (stack.envoy.memory(), began.elapsed());
+        let after = stack.envoy.memory();
         let report = flood.stop().await;
         assert_eq!(report.statuses.keys().collect::<Vec<_>>(), [&401], "{report:?}");
         assert!(report.faults.iter().all(|fault| fault.contains("unknown_kid")), "{report:?}");
-        assert!(report.answered() > report.planned * 3 / 4, "{report:?}");
         let kept = usize::try_from(after.saturating_sub(before)).unwrap();
-        let names = usize::try_from(lasted.as_secs() * u64::from(RATE)).unwrap() * LENGTH;
+        // Three of five cool-downs, at whatever rate the machine could hold.
+        let names = usize::try_from(report.answered() / 2).unwrap() * LENGTH;
+        assert!(names > 2_000_000, "{report:?}");
         println!("{workers} workers: {kept} bytes more after {names} bytes of names");
         assert!(kept < names / 2, "{kept} bytes more after {names} bytes of names");
 
