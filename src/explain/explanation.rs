@@ -183,8 +183,9 @@ impl<'a> Judge<'a> {
             (":method".to_owned(), question.method.as_bytes().to_vec()),
             (":path".to_owned(), path.as_bytes().to_vec()),
             ("authorization".to_owned(), authorization),
+            // What an MCP client sends by POST is a message.
+            ("content-type".to_owned(), b"application/json".to_vec()),
         ];
-        // What an MCP client sends by POST is a message.
         let head = RequestHead::new(&fields, question.method == "POST");
         let mut request = match self.authenticator.examine(head, now(outside)) {
             Examined::Decided(decision) => return self.end(decision),

@@ -252,3 +252,20 @@ fn a_configuration_from_another_place_does_not_need_its_secrets() {
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(2), &"undecided".into()));
 }
+
+#[test]
+fn where_a_rule_asks_for_the_message_the_verdict_stays_open() {
+    let (config, token, ..) = good();
+    let mut document: Value =
+        serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
+    document["access"] = json!({"rules": [
+        {"match": {"mcp_methods": ["tools/call"]}, "require": {"roles": ["nobody"]}},
+        {"match": {"methods": ["GET"]}},
+    ]});
+    let config = file(".json", &document.to_string());
+    let run = mcp_auth(&["explain", &config, "--json"], &token);
+    assert_eq!((run.code, &run.json()["verdict"]), (Some(2), &"undecided".into()));
+    // A GET has no message, and so the first rule is not about it.
+    let run = mcp_auth(&["explain", &config, "--json", "--method", "GET"], &token);
+    assert_eq!((run.code, &run.json()["verdict"]), (Some(0), &"accepted".into()));
+}
