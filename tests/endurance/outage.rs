@@ -42,7 +42,8 @@ async fn known_keys_serve_through_an_outage_of_minutes_while_tries_grow_rare() {
         println!("{workers} workers: {pauses:?}");
         for (pause, seconds) in pauses.iter().zip([1, 2, 4, 8, 16, 32, 60]) {
             let whole = Duration::from_secs(seconds);
-            let least = whole * 3 / 4 - Duration::from_millis(20);
+            // A try that arrives late shortens the pause until the next.
+            let least = whole * 3 / 4 - Duration::from_millis(200);
             let bounds = least..=whole + MARGIN;
             assert!(bounds.contains(pause), "not {seconds} s but {pause:?}: {pauses:?}");
         }
