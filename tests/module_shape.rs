@@ -56,6 +56,21 @@ fn payloads(module: &[u8]) -> impl Iterator<Item = Payload<'_>> {
     Parser::new(0).parse_all(module).map(|payload| payload.expect("the module is well formed"))
 }
 
+fn exported_functions(module: &[u8]) -> BTreeSet<&str> {
+    let mut exports = BTreeSet::new();
+    for payload in payloads(module) {
+        if let Payload::ExportSection(section) = payload {
+            for export in section {
+                let export = export.unwrap();
+                if export.kind == ExternalKind::Func {
+                    exports.insert(export.name);
+                }
+            }
+        }
+    }
+    exports
+}
+
 #[test]
 fn the_module_imports_host_functions_that_envoy_has_and_nothing_else() {
     let module = module();
@@ -80,17 +95,6 @@ fn the_module_imports_host_functions_that_envoy_has_and_nothing_else() {
 #[test]
 fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
     let module = module();
-    let mut exports = BTreeSet::new();
-    for payload in payloads(&module) {
-        if let Payload::ExportSection(section) = payload {
-            for export in section {
-                let export = export.unwrap();
-                if export.kind == ExternalKind::Func {
-                    exports.insert(export.name);
-                }
-            }
-        }
-    }
     let expected = [
         "_initialize",
         "proxy_abi_version_0_2_1",
@@ -105,5 +109,23 @@ fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
         "proxy_on_tick",
         "proxy_on_vm_start",
     ];
-    assert_eq!(exports, BTreeSet::from(expected));
+    assert_eq!(exported_functions(&module), BTreeSet::from(expected));
+}
+
+/// What the contexts implement would else be left out without a word.
+#[test]
+fn each_callback_that_the_contexts_implement_is_exported() {
+    let sources = ["src/plugin/root.rs", "src/plugin/http_filter.rs"]
+        .map(|path| std::fs::read_to_string(testbed::repository_root().join(path)).unwrap());
+    let lines = sources.iter().flat_map(|source| source.lines());
+    let implemented = lines.filter_map(|line| line.trim().strip_prefix("fn on_")?.split_once('('));
+    let module = module();
+    let exports = exported_functions(&module);
+    let mut count = 0;
+    for (name, _) in implemented {
+        let name = name.replace("http_request_", "request_").replace("http_response_", "response_");
+        assert!(exports.contains(format!("proxy_on_{name}").as_str()), "{name}");
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
 }
