@@ -26,6 +26,9 @@ pub(crate) struct Endpoint {
     path: String,
 }
 
+/// What every call says of who makes it.
+pub(crate) const USER_AGENT: &str = concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"));
+
 /// A call to be made. Its fields may hold secrets: it is not to be logged.
 #[derive(Clone)]
 pub(crate) struct CalloutRequest {
@@ -87,7 +90,7 @@ impl Endpoint {
             (":authority", &self.authority),
             (":path", &self.path),
             ("accept", accept),
-            ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
+            ("user-agent", USER_AGENT),
         ];
         CalloutRequest {
             cluster: self.cluster.clone(),

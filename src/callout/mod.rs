@@ -5,4 +5,6 @@ mod answer;
 mod endpoint;
 
 pub(crate) use answer::{BodyLimit, CalloutAnswer, CalloutFault};
-pub(crate) use endpoint::{CalloutRequest, Clusters, Endpoint, EndpointFault, is_secure_url};
+pub(crate) use endpoint::{
+    CalloutRequest, Clusters, Endpoint, EndpointFault, USER_AGENT, is_secure_url,
+};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::token_use::TokenUse;
 use super::{NotSpent, StoreFault};
-use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, CalloutRequest};
+use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, CalloutRequest, USER_AGENT};
 use crate::json;
 use crate::time::UnixTime;
 
@@ -57,7 +57,7 @@ impl FleetStore {
             (":authority", &self.authority),
             (":path", &self.path),
             ("content-type", "application/x-www-form-urlencoded"),
-            ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
+            ("user-agent", USER_AGENT),
         ];
         CalloutRequest {
             cluster: self.cluster.clone(),
