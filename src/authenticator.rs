@@ -2,12 +2,15 @@
 //! signature, identity, what it may do, and last its spending if it serves once. What it may do can
 //! depend on the message in its body: then that and the spending come when the body is there.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
 use crate::access::{BodyFault, Permission, Target};
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode, Provider};
 use crate::identity::{
-    ClaimedIdentity, Overage, Unconfirmed, UserLookups, UserQuery, VerifiedIdentity,
+    Basis, ClaimedIdentity, Overage, Unconfirmed, UserLookups, UserQuery, VerifiedIdentity,
 };
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
@@ -15,6 +18,7 @@ use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 use crate::token::{NotSpent, PlausibleToken, TokenUse, VerifiedToken, bearer_token};
+use crate::verdict::{IdentityFields, Outcome, Requester, Verdict};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -24,13 +28,22 @@ pub(crate) struct Authenticator {
     answers: RefusalAnswers,
 }
 
-/// What can be said of a request without a key.
+/// What can be said of a request without its token.
 #[derive(Debug)]
-pub(crate) enum Examined {
+pub(crate) enum Examined<'a> {
     /// What becomes of it.
-    Decided(Decision),
-    /// Its token could be good.
-    Plausible(PlausibleRequest),
+    Decided(Box<Decision>),
+    /// It depends on its token.
+    Bearer(BearerRequest<'a>),
+}
+
+/// A request with something that may be a token.
+#[derive(Debug)]
+pub(crate) struct BearerRequest<'a> {
+    token: &'a [u8],
+    /// Whatever becomes of the request, these are made if it goes to the upstream.
+    edits: HeaderEdits,
+    target: Target,
 }
 
 /// A request with a token that could be good.
@@ -63,6 +76,21 @@ pub(crate) enum Decision {
     Spend(SpendingRequest),
 }
 
+/// The decision on a request, and what was found out about its token.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    /// What is to become of the request.
+    pub decision: Decision,
+    /// What need not be found out again; none if nothing can be said for good.
+    pub verdict: Option<Verdict>,
+}
+
+impl From<Decision> for Judgement {
+    fn from(decision: Decision) -> Self {
+        Self { decision, verdict: None }
+    }
+}
+
 /// What has to be known before a request can be decided on.
 #[derive(Debug)]
 pub(crate) enum Need {
@@ -86,8 +114,8 @@ pub(crate) struct Knowledge<'a> {
 /// Who vouches for an identity.
 #[derive(Debug)]
 pub(crate) struct Voucher {
-    /// Name of the provider.
-    pub provider: String,
+    /// Index of the provider.
+    pub provider: usize,
     /// What its token does not tell of the identity.
     pub overage: Option<Overage>,
 }
@@ -96,7 +124,7 @@ pub(crate) struct Voucher {
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
     target: Target,
-    identity: Box<VerifiedIdentity>,
+    identity: Rc<VerifiedIdentity>,
     /// Index of the provider.
     provider: usize,
 }
@@ -116,10 +144,8 @@ pub(crate) struct SpendingRequest {
     token_use: TokenUse,
     edits: HeaderEdits,
     /// What is added once the token is spent.
-    identity_headers: Vec<(String, String)>,
+    identity_headers: IdentityFields,
     voucher: Voucher,
-    /// Index of the provider.
-    provider: usize,
 }
 
 /// A request that is refused.
@@ -138,9 +164,17 @@ pub(crate) struct Refused {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeaderEdits {
     /// Names of fields that go, with all their values.
-    pub remove: Vec<String>,
+    pub remove: Vec<Cow<'static, str>>,
     /// Fields that come.
-    pub add: Vec<(String, String)>,
+    pub add: IdentityFields,
+}
+
+impl<'a> BearerRequest<'a> {
+    /// What may be its token.
+    #[must_use]
+    pub(crate) fn token(&self) -> &'a [u8] {
+        self.token
+    }
 }
 
 impl PlausibleRequest {
@@ -176,23 +210,42 @@ impl Authenticator {
         }
     }
 
-    /// Looks at everything that needs no key.
+    /// Looks at everything that does not depend on the token.
     #[must_use]
-    pub(crate) fn examine(&self, head: RequestHead<'_>, now: UnixTime) -> Examined {
+    pub(crate) fn examine<'a>(&self, head: RequestHead<'a>) -> Examined<'a> {
+        let decided = |decision| Examined::Decided(Box::new(decision));
         if let Some(answer) = self.metadata.answer(head) {
-            return Examined::Decided(Decision::Respond(answer));
+            return decided(Decision::Respond(answer));
         }
         let edits = self.edits_of_any_request(head);
         let target = self.config.access.target(head);
         if self.is_foreign_origin(head) {
-            return Examined::Decided(self.refuse(Refusal::OriginDenied, None, edits));
+            return decided(self.refuse(Refusal::OriginDenied, None, edits));
         }
         if target.is_one_of(&self.config.exempt) {
-            return Examined::Decided(Decision::Forward(edits, None));
+            return decided(Decision::Forward(edits, None));
         }
-        match self.plausible_token(head, now) {
-            Ok(token) => Examined::Plausible(PlausibleRequest { token, edits, target }),
-            Err((refusal, provider)) => Examined::Decided(self.refuse(refusal, provider, edits)),
+        match bearer_token(head) {
+            Ok(token) => Examined::Bearer(BearerRequest { token, edits, target }),
+            Err(refusal) => decided(self.refuse(refusal, None, edits)),
+        }
+    }
+
+    /// Looks at everything of the token that needs no key.
+    ///
+    /// # Errors
+    ///
+    /// The token cannot be good: what becomes of the request.
+    pub(crate) fn read(
+        &self,
+        request: BearerRequest<'_>,
+        now: UnixTime,
+    ) -> Result<PlausibleRequest, Box<Decision>> {
+        let BearerRequest { token, edits, target } = request;
+        let most = self.config.max_token_size;
+        match PlausibleToken::read(token, most, &self.config.providers, now) {
+            Ok(token) => Ok(PlausibleRequest { token, edits, target }),
+            Err((refusal, provider)) => Err(Box::new(self.refuse(refusal, provider, edits))),
         }
     }
 
@@ -204,7 +257,7 @@ impl Authenticator {
         request: PlausibleRequest,
         knowledge: Knowledge<'_>,
         now: UnixTime,
-    ) -> Decision {
+    ) -> Judgement {
         let PlausibleRequest { token, edits, target } = request;
         let index = token.provider();
         let (Some(provider), Some(own_keys)) =
@@ -212,13 +265,17 @@ impl Authenticator {
         else {
             let cause = "there is no such provider".to_owned();
             let retry_after = std::time::Duration::ZERO;
-            return self.refuse(Refusal::KeysUnavailable { retry_after, cause }, None, edits);
+            return self
+                .refuse(Refusal::KeysUnavailable { retry_after, cause }, None, edits)
+                .into();
         };
         let wait = |token: PlausibleToken, edits, target, demand| {
             let token = token.at_rest();
-            Decision::Await(PlausibleRequest { token, edits, target }, Need::Keys(demand))
+            let request = PlausibleRequest { token, edits, target };
+            Judgement::from(Decision::Await(request, Need::Keys(demand)))
         };
-        let refuse = |refusal, edits| self.refuse(refusal, Some(provider), edits);
+        let refuse = |refusal, edits| Judgement::from(self.refuse(refusal, Some(provider), edits));
+        let version = own_keys.version(now);
         let candidates = match own_keys.find(token.header(), token.algorithm(), now) {
             KeyAnswer::Candidates(candidates) => candidates,
             KeyAnswer::Await(demand) => return wait(token, edits, target, demand),
@@ -239,26 +296,68 @@ impl Authenticator {
                 Some(demand) if !candidates.are_named => {
                     return wait(*token, edits, target, demand);
                 }
-                _ => return refuse(token.bad_signature(), edits),
+                _ => {
+                    let refusal = token.bad_signature();
+                    let outcome = Outcome::Forged(refusal.clone());
+                    // A later fetch may be allowed to look for a key without a name.
+                    let is_final = candidates.are_named || own_keys.remote().is_none();
+                    let usable = token.usable(provider);
+                    let verdict = version.filter(|_| is_final).map(|keys| Verdict {
+                        provider: index,
+                        keys,
+                        usable,
+                        outcome,
+                    });
+                    return Judgement { verdict, ..refuse(refusal, edits) };
+                }
             },
         };
         let (token, at_rest) = match token.check_claims(provider, now) {
             Ok(checked) => checked,
             Err(refusal) => return refuse(refusal, edits),
         };
-        match self.permitted_identity(token, provider, &target, knowledge, now) {
-            Ok((identity, Permission::Granted)) => self.forward(edits, &identity, index),
-            Ok((identity, Permission::DependsOnBody)) => {
-                let add = self.config.identity_headers.of(&identity);
-                let request = HeldRequest { target, identity: Box::new(identity), provider: index };
-                Decision::AwaitBody(request, HeaderEdits { add, ..edits })
-            }
-            Err(Unconfirmed::Refused(refusal)) => refuse(refusal, edits),
+        let usable = provider.claim_rules.usable(token.claims(), token.expires());
+        let (requester, basis) = match self.requester(token, provider, knowledge, now) {
+            Ok(known) => known,
+            Err(Unconfirmed::Refused(refusal)) => return refuse(refusal, edits),
             Err(Unconfirmed::Await(query)) => {
                 let request = PlausibleRequest { token: at_rest, edits, target };
-                Decision::Await(request, Need::User(Box::new(query)))
+                return Decision::Await(request, Need::User(Box::new(query))).into();
             }
+        };
+        let verdict = basis.zip(version).map(|(basis, keys)| Verdict {
+            provider: index,
+            keys,
+            usable,
+            outcome: Outcome::Verified(requester.clone(), basis),
+        });
+        Judgement { decision: self.admit(&requester, edits, target, index), verdict }
+    }
+
+    /// Decides on a request by what was found out about its token before.
+    ///
+    /// # Errors
+    ///
+    /// That holds no longer: gives the request back.
+    pub(crate) fn apply<'a>(
+        &self,
+        request: BearerRequest<'a>,
+        verdict: &Verdict,
+        knowledge: Knowledge<'_>,
+        now: UnixTime,
+    ) -> Result<Decision, BearerRequest<'a>> {
+        let index = verdict.provider;
+        let keys = knowledge.keys.get(index).and_then(|keys| keys.version(now));
+        if !verdict.holds(keys, knowledge.users, now) {
+            return Err(request);
         }
+        let BearerRequest { edits, target, .. } = request;
+        Ok(match &verdict.outcome {
+            Outcome::Forged(refusal) => {
+                self.refuse(refusal.clone(), self.config.providers.get(index), edits)
+            }
+            Outcome::Verified(requester, _) => self.admit(requester, edits, target, index),
+        })
     }
 
     /// Most bytes of a body that is read.
@@ -290,7 +389,7 @@ impl Authenticator {
             }
         });
         match permitted {
-            Ok(()) => Self::let_on(HeaderEdits::default(), vec![], &identity, index),
+            Ok(()) => Self::let_on(HeaderEdits::default(), Rc::default(), &identity, index),
             Err(refusal) => self.refuse(refusal, provider, HeaderEdits::default()),
         }
     }
@@ -303,13 +402,13 @@ impl Authenticator {
         request: SpendingRequest,
         spent: Result<(), NotSpent>,
     ) -> Decision {
-        let SpendingRequest { edits, identity_headers, voucher, provider, .. } = request;
+        let SpendingRequest { edits, identity_headers, voucher, .. } = request;
         match spent {
             Ok(()) => {
                 Decision::Forward(HeaderEdits { add: identity_headers, ..edits }, Some(voucher))
             }
             Err(not_spent) => {
-                self.refuse(not_spent.into(), self.config.providers.get(provider), edits)
+                self.refuse(not_spent.into(), self.config.providers.get(voucher.provider), edits)
             }
         }
     }
@@ -340,70 +439,73 @@ impl Authenticator {
     fn edits_of_any_request(&self, head: RequestHead<'_>) -> HeaderEdits {
         let mut remove = self.config.identity_headers.forged(head);
         if !self.config.forward_token && head.values("authorization").next().is_some() {
-            remove.push("authorization".to_owned());
+            remove.push(Cow::Borrowed("authorization"));
         }
-        HeaderEdits { remove, add: vec![] }
+        HeaderEdits { remove, ..HeaderEdits::default() }
     }
 
-    fn plausible_token(
-        &self,
-        head: RequestHead<'_>,
-        now: UnixTime,
-    ) -> Result<PlausibleToken, (Refusal, Option<&Provider>)> {
-        let token = bearer_token(head).map_err(|refusal| (refusal, None))?;
-        PlausibleToken::read(token, self.config.max_token_size, &self.config.providers, now)
-    }
-
-    /// The identity that a verified token stands for, if it may do what it asks for, or might.
-    fn permitted_identity(
+    /// Whom a verified token stands for, and by what its user is known.
+    fn requester(
         &self,
         token: VerifiedToken,
         provider: &Provider,
-        target: &Target,
         knowledge: Knowledge<'_>,
         now: UnixTime,
-    ) -> Result<(VerifiedIdentity, Permission), Unconfirmed> {
+    ) -> Result<(Requester, Option<Basis>), Unconfirmed> {
         let rules = &provider.identity_rules;
         let claimed = ClaimedIdentity::of_token(token, rules)?;
-        let finding = self.config.directory.find(claimed.wanted(), knowledge.users, now);
+        let directory = &self.config.directory;
+        let finding = directory.find(claimed.wanted(), knowledge.users, now);
+        let basis = directory.basis(claimed.wanted(), knowledge.users, now);
         let identity = claimed.confirmed_by(finding, rules)?;
-        let access = &self.config.access;
-        let permission = access.check(target, &identity, provider.restrict_to_policies)?;
-        Ok((identity, permission))
+        let headers = self.config.identity_headers.of(&identity).into();
+        let identity = identity.keeping_claims(|name| self.is_claim_of_use(name));
+        Ok((Requester { identity: Rc::new(identity), headers }, basis))
     }
 
-    /// The way to the upstream for a request whose head was enough.
-    fn forward(
+    /// Whether a claim is asked for once the identity is known: its time may be, when the body has
+    /// come.
+    fn is_claim_of_use(&self, name: &str) -> bool {
+        ["exp", "nbf", "iat"].contains(&name) || self.config.access.asks_for_claim(name)
+    }
+
+    /// Decides whether a requester may do what it asks for.
+    fn admit(
         &self,
+        requester: &Requester,
         edits: HeaderEdits,
-        identity: &VerifiedIdentity,
+        target: Target,
         provider: usize,
     ) -> Decision {
-        let identity_headers = self.config.identity_headers.of(identity);
-        Self::let_on(edits, identity_headers, identity, provider)
+        let Requester { identity, headers } = requester;
+        let own = self.config.providers.get(provider);
+        let is_restricted = own.is_none_or(|own| own.restrict_to_policies);
+        match self.config.access.check(&target, identity, is_restricted) {
+            Ok(Permission::Granted) => Self::let_on(edits, headers.clone(), identity, provider),
+            Ok(Permission::DependsOnBody) => {
+                let request = HeldRequest { target, identity: identity.clone(), provider };
+                Decision::AwaitBody(request, HeaderEdits { add: headers.clone(), ..edits })
+            }
+            Err(refusal) => self.refuse(refusal, own, edits),
+        }
     }
 
     /// The only way for the whole of a request with an identity, so that no token that serves once
     /// passes unspent.
     fn let_on(
         edits: HeaderEdits,
-        identity_headers: Vec<(String, String)>,
+        identity_headers: IdentityFields,
         identity: &VerifiedIdentity,
         provider: usize,
     ) -> Decision {
-        let voucher =
-            Voucher { provider: identity.provider().to_owned(), overage: identity.overage() };
+        let voucher = Voucher { provider, overage: identity.overage() };
         match identity.single_use() {
             None => {
                 Decision::Forward(HeaderEdits { add: identity_headers, ..edits }, Some(voucher))
             }
-            Some(token_use) => Decision::Spend(SpendingRequest {
-                token_use,
-                edits,
-                identity_headers,
-                voucher,
-                provider,
-            }),
+            Some(token_use) => {
+                Decision::Spend(SpendingRequest { token_use, edits, identity_headers, voucher })
+            }
         }
     }
 

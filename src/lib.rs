@@ -31,6 +31,7 @@ mod refusal;
 mod request;
 mod time;
 mod token;
+mod verdict;
 
 #[cfg(not(target_family = "wasm"))]
 pub use config::config_schema;

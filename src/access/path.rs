@@ -12,6 +12,9 @@ impl CanonicalPath {
     /// sees them, if it is told to normalise paths.
     #[must_use]
     pub(crate) fn of(path: &[u8]) -> Option<Self> {
+        if is_plain(path) {
+            return Some(Self(path.to_vec()));
+        }
         let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
         let is_ambiguous = !path.starts_with(b"/")
             || !is_wellformed(path)
@@ -39,6 +42,17 @@ impl CanonicalPath {
     pub(super) fn in_lower_case(&self) -> Self {
         Self(self.0.to_ascii_lowercase())
     }
+}
+
+/// True when nobody could read the path in another way, nor write it in another: most paths.
+fn is_plain(path: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    path.split_first().is_some_and(|(first, rest)| {
+        *first == b'/'
+            && rest
+                .split(|byte| *byte == b'/')
+                .all(|segment| !segment.is_empty() && segment.iter().all(is_plain))
+    })
 }
 
 /// True when each `%` is followed by two hexadecimal digits.

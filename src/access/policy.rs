@@ -133,6 +133,13 @@ impl AccessPolicy {
         }
     }
 
+    /// Whether a rule requires something of this claim.
+    #[must_use]
+    pub(crate) fn asks_for_claim(&self, name: &str) -> bool {
+        let mut claims = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
+        claims.any(|claim| claim.name == name)
+    }
+
     /// Most bytes of a body that is read.
     #[must_use]
     pub(crate) fn most_body(&self) -> usize {

@@ -43,17 +43,6 @@ impl<T> Field<T> {
     }
 }
 
-impl Field<Value> {
-    /// For what is not built yet: its presence is a fault, unless it asks for what is done anyway.
-    pub(super) fn not_yet(self, path: &str, done_anyway: &[Value], faults: &mut Faults) {
-        match self {
-            Self::Absent => {}
-            Self::Present(value) if done_anyway.contains(&value) => {}
-            Self::Present(_) | Self::Malformed(_) => faults.add(path, "not supported yet"),
-        }
-    }
-}
-
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(reader)?;

@@ -43,6 +43,8 @@ pub struct Config {
     pub(crate) forward_token: bool,
     /// Origins of web pages that may send requests; empty: all.
     pub(crate) allowed_origins: Vec<String>,
+    /// Most tokens that are remembered once they were judged.
+    pub(crate) token_cache: usize,
     /// Most bytes of a token.
     pub(crate) max_token_size: usize,
     /// How refusals are told.

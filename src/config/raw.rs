@@ -36,8 +36,8 @@ pub(super) struct RawConfig {
     pub(super) keys: Field<RawKeys>,
     /// Longest token that is read, between 1B and 8MiB.
     pub(super) max_token_size: Field<SizeText>,
-    /// A cache of tokens that were verified. Not supported yet.
-    pub(super) token_cache: Field<Value>,
+    /// What is remembered of tokens that were verified.
+    pub(super) token_cache: Field<RawTokenCache>,
     /// Where spent tokens of providers with `jti: single_use` are remembered: in the memory of this
     /// Envoy, or in a store that several Envoys share.
     pub(super) replay_store: Field<RawReplayStore>,
@@ -372,6 +372,16 @@ pub(super) struct RawRequire {
 pub(super) struct RawExempt {
     /// The path, compared as a whole.
     pub(super) path: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawTokenCache {
+    /// How many tokens each worker thread remembers; 0 to 100000. 0 remembers none.
+    pub(super) entries: Field<u32>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }

@@ -29,9 +29,6 @@ pub fn config_schema() -> Value {
         .with_transform(RecursiveTransform(refuse_unknown))
         .with_transform(RecursiveTransform(join_lines));
     let mut schema = settings.into_generator().into_root_schema_for::<RawConfig>().to_value();
-    for path in NOT_YET {
-        remove_field(&mut schema, path);
-    }
     for (path, value) in NOT_ACCEPTED {
         remove_value(&mut schema, path, value);
     }
@@ -47,9 +44,6 @@ pub fn config_schema() -> Value {
     extend(&mut schema, "", json!({"title": "Configuration of mcp-federated-auth"}));
     schema
 }
-
-/// Fields that are read only to say that they are not supported yet.
-const NOT_YET: [&str; 1] = ["token_cache"];
 
 /// Values that can be read and are refused where they stand.
 const NOT_ACCEPTED: [(&str, &str); 1] = [("access.rules[].require.client_types[]", "auto")];
@@ -101,6 +95,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("keys.max_stale", json!("24h")),
         ("keys.max_body", json!("256KiB")),
         ("max_token_size", json!("8KiB")),
+        ("token_cache.entries", json!(1000)),
         ("replay_store", json!("local")),
         ("replay_store<1>.redis.authority", json!("webdis")),
         ("replay_store<1>.redis.path_prefix", json!("/")),
@@ -220,6 +215,7 @@ fn constraints() -> Vec<(&'static str, Value)> {
             "allowed_origins[]",
             with_example(r"^[^A-Z\s]+://[^A-Z\s/?#@*,]+$", "https://app.example.com"),
         ),
+        ("token_cache.entries", json!({"maximum": 100_000})),
         ("replay_store<1>.redis.cluster", filled()),
         (
             "replay_store<1>.redis",
@@ -295,13 +291,6 @@ fn join_lines(schema: &mut Schema) {
     if let Some(description) = schema.get("description").and_then(Value::as_str) {
         let joined = description.replace('\n', " ");
         schema.insert("description".to_owned(), json!(joined));
-    }
-}
-
-fn remove_field(schema: &mut Value, path: &str) {
-    let (parent, field) = split(path);
-    if let Some(fields) = members(schema, parent).and_then(|parent| parent.get_mut("properties")) {
-        fields.as_object_mut().and_then(|fields| fields.remove(field));
     }
 }
 

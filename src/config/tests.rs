@@ -113,11 +113,27 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused() {
-    assert_eq!(
-        faults(&edited(|document| document["token_cache"] = json!({"entries": 1000}))),
-        ["token_cache: not supported yet"]
-    );
+fn so_many_tokens_are_remembered_as_the_configuration_says() {
+    let entries = |token_cache: Value| {
+        let document = edited(|document| document["token_cache"] = token_cache);
+        Config::from_bytes(document.to_string().as_bytes()).unwrap().token_cache
+    };
+    for (token_cache, expected) in
+        [(json!({}), 1000), (json!({"entries": 0}), 0), (json!({"entries": 100_000}), 100_000)]
+    {
+        assert_eq!(entries(token_cache), expected);
+    }
+    for (token_cache, fault) in [
+        (json!({"entries": 100_001}), "token_cache.entries: must be at most 100000"),
+        (json!({"entry": 1}), "token_cache.entry: unknown field"),
+        (json!(1), "token_cache: invalid type: integer `1`, expected an object"),
+        (json!({"entries": -1}), "token_cache.entries: invalid value: integer `-1`, expected u32"),
+    ] {
+        assert_eq!(faults(&edited(|document| document["token_cache"] = token_cache)), [fault]);
+    }
+    for jti in ["ignore", "require", "single_use"] {
+        assert_eq!(provider_faults(json!({"jti": jti})), [""; 0]);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::field::{Field, UnknownFields};
 use super::raw::{
     RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat, RawIdentity,
-    RawKeys, RawMode, RawProvider, RawResource, RawTokenIdRule,
+    RawKeys, RawMode, RawProvider, RawResource, RawTokenCache, RawTokenIdRule,
 };
 use super::templates::{Template, is_guid};
 use super::{
@@ -35,7 +35,6 @@ pub(super) fn config(
         }
     };
     refuse_unknown("", &raw.unknown, faults);
-    raw.token_cache.not_yet("token_cache", &[], faults);
 
     let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
@@ -59,6 +58,7 @@ pub(super) fn config(
     if !(1..=MOST_TOKEN_SIZE).contains(&max_token_size) {
         faults.add("max_token_size", "must be between 1B and 8MiB");
     }
+    let token_cache = token_cache(raw.token_cache, faults);
     let errors = errors(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
     let access = raw.access.optional("access", faults).unwrap_or_default();
     let supported = resource.as_ref().map(|resource| resource.scopes_supported.as_slice());
@@ -80,6 +80,7 @@ pub(super) fn config(
         identity_headers,
         forward_token,
         allowed_origins,
+        token_cache,
         max_token_size,
         errors,
     })
@@ -96,6 +97,19 @@ const KEY_DEFAULTS: KeySettings = KeySettings {
     max_stale: Duration::from_secs(24 * 60 * 60),
     max_body: 256 * 1024,
 };
+
+/// How many tokens are remembered.
+fn token_cache(raw: Field<RawTokenCache>, faults: &mut Faults) -> usize {
+    const MOST: usize = 100_000;
+    let raw = raw.optional("token_cache", faults).unwrap_or_default();
+    refuse_unknown("token_cache.", &raw.unknown, faults);
+    let entries = raw.entries.optional("token_cache.entries", faults).unwrap_or(1000);
+    let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+    if entries > MOST {
+        faults.add("token_cache.entries", format!("must be at most {MOST}"));
+    }
+    entries
+}
 
 fn resource(raw: RawResource, faults: &mut Faults) -> Option<Resource> {
     refuse_unknown("resource.", &raw.unknown, faults);

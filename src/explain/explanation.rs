@@ -187,9 +187,13 @@ impl<'a> Judge<'a> {
             ("content-type".to_owned(), b"application/json".to_vec()),
         ];
         let head = RequestHead::new(&fields, question.method == "POST");
-        let mut request = match self.authenticator.examine(head, now(outside)) {
-            Examined::Decided(decision) => return self.end(decision),
-            Examined::Plausible(request) => request,
+        let request = match self.authenticator.examine(head) {
+            Examined::Decided(decision) => return self.end(*decision),
+            Examined::Bearer(request) => request,
+        };
+        let mut request = match self.authenticator.read(request, now(outside)) {
+            Ok(request) => request,
+            Err(decision) => return self.end(*decision),
         };
         let users = self.authenticator.user_lookups();
         for _ in 0..Self::MOST_ROUNDS {
@@ -197,7 +201,7 @@ impl<'a> Judge<'a> {
             self.run(index, Event::Request, outside);
             let knowledge =
                 Knowledge { keys: &self.keys, users: users.as_ref(), verifier: &PureRust };
-            match self.authenticator.judge(request, knowledge, now(outside)) {
+            match self.authenticator.judge(request, knowledge, now(outside)).decision {
                 Decision::Await(waiting, Need::Keys(demand)) => {
                     if let Some(keys) = self.keys.get_mut(index).and_then(ProviderKeys::remote_mut)
                     {
@@ -300,7 +304,7 @@ impl<'a> Judge<'a> {
             }
             End::Accepted { edits, .. } => {
                 explanation.notes = self.notes(index, &known);
-                explanation.identity = edits.add;
+                explanation.identity = edits.add.to_vec();
             }
             End::Directory(user) => {
                 explanation.verdict = Verdict::Undecided;

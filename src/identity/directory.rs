@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::scim::{DirectoryFault, Nobody, ScimDirectory, UserAnswer, UserLookups, UserQuery};
+use super::scim::{
+    DirectoryFault, LookupId, Nobody, ScimDirectory, UserAnswer, UserKey, UserLookups, UserQuery,
+};
 use crate::time::UnixTime;
 
 /// A user who is known here.
@@ -74,6 +76,29 @@ pub(crate) enum Finding<'a> {
     Unavailable(&'a DirectoryFault),
     /// Nothing, and so the user is refused.
     Unknown(Option<&'a Nobody>),
+}
+
+/// By what a user is known.
+#[derive(Clone, Debug)]
+pub(crate) enum Basis {
+    /// The configuration: that stays.
+    Configuration,
+    /// An answer of the SCIM directory.
+    Answer(UserKey, LookupId),
+}
+
+impl Basis {
+    /// Whether this is still what is known.
+    #[must_use]
+    pub(crate) fn still_holds(&self, lookups: Option<&UserLookups>, now: UnixTime) -> bool {
+        match (self, lookups) {
+            (Self::Configuration, _) => true,
+            (Self::Answer(key, answer), Some(lookups)) => {
+                lookups.serving_answer(key, now) == Some(*answer)
+            }
+            (Self::Answer(..), None) => false,
+        }
+    }
 }
 
 /// Whose user is looked for.
@@ -197,6 +222,25 @@ impl Directory {
             (None, UnknownUser::Allow) => Finding::Tolerated,
             (nobody, _) => Finding::Unknown(nobody),
         }
+    }
+
+    /// By what the directory knows this user, to be compared later with what it knows then.
+    #[must_use]
+    pub(crate) fn basis(
+        &self,
+        wanted: Wanted<'_>,
+        lookups: Option<&UserLookups>,
+        now: UnixTime,
+    ) -> Option<Basis> {
+        let (Some(lookups), Some(scim)) = (lookups, &self.scim) else {
+            return Some(Basis::Configuration);
+        };
+        if self.record(wanted.field, wanted.value).is_some() {
+            return Some(Basis::Configuration);
+        }
+        let key = scim.key(wanted);
+        let answer = lookups.serving_answer(&key, now)?;
+        Some(Basis::Answer(key, answer))
     }
 
     fn record(&self, field: &str, value: &str) -> Option<&User> {

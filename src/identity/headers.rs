@@ -19,6 +19,8 @@ pub(crate) struct IdentityHeaders {
     claims: Vec<ClaimHeader>,
     /// All of these names, in the form in which they are compared.
     reserved: HashSet<String>,
+    /// Bit n is set when one of them is n bytes long, the last bit when one is longer.
+    reserved_lengths: u64,
 }
 
 /// A claim that gets a header field of its own.
@@ -52,18 +54,19 @@ impl IdentityHeaders {
     pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
         let names = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
         let all = names.iter().chain(claims.iter().map(|claim| &claim.header));
-        let reserved = all.map(|name| comparable(name).into_owned()).collect();
-        Self { names, claims, reserved }
+        let reserved: HashSet<_> = all.map(|name| comparable(name).into_owned()).collect();
+        let reserved_lengths = reserved.iter().fold(0, |bits, name| bits | length_bit(name));
+        Self { names, claims, reserved, reserved_lengths }
     }
 
     /// The names of the fields in a request that only this plugin may set. Servers that hand
     /// fields on as variables (CGI, WSGI) take `_` for `-`, so both spellings count.
     #[must_use]
-    pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<String> {
-        let mut forged: Vec<String> = Vec::new();
+    pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<Cow<'static, str>> {
+        let mut forged: Vec<Cow<'static, str>> = Vec::new();
         for name in head.names() {
             if self.is_reserved(name) && !forged.iter().any(|known| known == name) {
-                forged.push(name.to_owned());
+                forged.push(Cow::Owned(name.to_owned()));
             }
         }
         forged
@@ -72,7 +75,9 @@ impl IdentityHeaders {
     /// True when only this plugin may set a field of this name.
     #[must_use]
     pub(crate) fn is_reserved(&self, name: &str) -> bool {
-        self.reserved.contains(comparable(name).as_ref())
+        // The length of a name stays the same when it is made comparable.
+        self.reserved_lengths & length_bit(name) != 0
+            && self.reserved.contains(comparable(name).as_ref())
     }
 
     /// The fields that tell of `identity`. What it lacks has none.
@@ -104,6 +109,10 @@ impl IdentityHeaders {
             .filter_map(|(name, value)| Some((name.clone(), value?)))
             .collect()
     }
+}
+
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 fn comparable(name: &str) -> Cow<'_, str> {

@@ -6,7 +6,9 @@ mod headers;
 mod scim;
 mod verified_identity;
 
-pub(crate) use directory::{Directory, Finding, Standing, UnknownUser, User, UserRecord, Wanted};
+pub(crate) use directory::{
+    Basis, Directory, Finding, Standing, UnknownUser, User, UserRecord, Wanted,
+};
 pub(crate) use headers::{ClaimHeader, IdentityHeaders};
 pub(crate) use scim::{
     Attribute, LookupId, LookupReport, Provisioning, ScimDirectory, Secret, UserKey, UserLookups,

@@ -286,7 +286,21 @@ impl VerifiedIdentity {
         &self.groups
     }
 
-    /// All claims of its token.
+    /// The same with these claims of its token alone.
+    #[must_use]
+    pub(crate) fn keeping_claims(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
+        self.claims.retain(|name, _| is_kept(name));
+        self
+    }
+
+    /// About how many bytes its claims take up.
+    #[must_use]
+    pub(crate) fn size_of_claims(&self) -> usize {
+        // Read, JSON takes several times as much as written.
+        self.claims.iter().map(|(name, value)| 8 * (name.len() + value.to_string().len())).sum()
+    }
+
+    /// The claims of its token, or those that were kept.
     #[must_use]
     pub(crate) fn claims(&self) -> &Map<String, Value> {
         &self.claims

@@ -23,7 +23,7 @@ mod state;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use fetch::FetchFault;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
-pub(crate) use provider_keys::{KeyAnswer, ProviderKeys, Shortage};
+pub(crate) use provider_keys::{KeyAnswer, KeyVersion, ProviderKeys, Shortage};
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use retrace::{Told, retraced};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::state::Published;
 use super::{Candidates, Demand, KeySet, KeySource, Lookup, RemoteKeys};
 use crate::jose::{Algorithm, Misfit, ProtectedHeader};
 use crate::time::UnixTime;
@@ -39,6 +40,10 @@ pub(crate) struct Shortage {
     pub cause: String,
 }
 
+/// Tells the key sets of one provider apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyVersion(Option<Published>);
+
 impl ProviderKeys {
     /// Nothing but what stands in the configuration. `seed` must differ between workers.
     #[must_use]
@@ -64,6 +69,16 @@ impl ProviderKeys {
                 Lookup::NotFound => KeyAnswer::Unknown(set),
             },
             Self::Remote(keys) => keys.find(header, algorithm, now),
+        }
+    }
+
+    /// Which keys tokens are judged by now; none if there are none. As long as this stays the same,
+    /// so does what they say of a token.
+    #[must_use]
+    pub(crate) fn version(&self, now: UnixTime) -> Option<KeyVersion> {
+        match self {
+            Self::Static(_) => Some(KeyVersion(None)),
+            Self::Remote(keys) => keys.serving_version(now).map(|own| KeyVersion(Some(own))),
         }
     }
 

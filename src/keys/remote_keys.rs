@@ -230,6 +230,12 @@ impl RemoteKeys {
         }
     }
 
+    /// The set by which tokens are judged now; none if there is none.
+    #[must_use]
+    pub(super) fn serving_version(&self, now: UnixTime) -> Option<Published> {
+        self.serving(now).map(|held| held.published)
+    }
+
     /// What to wait for when none of the keys that are held serves a token: a fetch that is under
     /// way, or that may be started because of it.
     #[must_use]

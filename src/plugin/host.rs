@@ -56,7 +56,7 @@ pub(super) fn edit_request(edits: &HeaderEdits) -> Result<(), Status> {
     for name in &edits.remove {
         hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)?;
     }
-    for (name, value) in &edits.add {
+    for (name, value) in edits.add.iter() {
         hostcalls::add_map_value(MapType::HttpRequestHeaders, name, value)?;
     }
     Ok(())

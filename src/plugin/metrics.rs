@@ -39,9 +39,15 @@ impl Outcome {
 /// bounded: providers come from the configuration, and all other values from this crate.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
+    /// Requests that went to the upstream, in the order of the providers.
+    allowed: Vec<(String, Option<u32>)>,
     /// By provider.
     requests: HashMap<String, HashMap<(Outcome, &'static str), u32>>,
     others: HashMap<String, u32>,
+    /// Of the token cache.
+    hits: Option<u32>,
+    /// The same.
+    misses: Option<u32>,
 }
 
 impl Metrics {
@@ -50,11 +56,20 @@ impl Metrics {
         let mut metrics = Self::default();
         for provider in providers {
             metrics.set_keys(provider, 0, 0);
+            metrics.allowed.push((provider.to_owned(), None));
         }
         metrics
     }
 
-    /// Counts a request. `reason` is that of its refusal.
+    /// Counts a request that goes to the upstream with an identity; `provider` is the index of the
+    /// one that vouches for it.
+    pub(super) fn count_allowed(&mut self, provider: usize) {
+        if let Some((name, id)) = self.allowed.get_mut(provider) {
+            increment(*id.get_or_insert_with(|| define_requests(name, Outcome::Allowed, "none")));
+        }
+    }
+
+    /// Counts another request. `reason` is that of its refusal.
     pub(super) fn count_request(
         &mut self,
         provider: Option<&str>,
@@ -65,13 +80,7 @@ impl Metrics {
         let reason = reason.unwrap_or("none");
         let known = self.requests.get(provider).and_then(|ids| ids.get(&(outcome, reason)));
         let id = known.copied().unwrap_or_else(|| {
-            let outcome_name = outcome.as_str();
-            let id = define(
-                MetricType::Counter,
-                &format!(
-                    "mcp_auth_requests.provider.{provider}.outcome.{outcome_name}.reason.{reason}"
-                ),
-            );
+            let id = define_requests(provider, outcome, reason);
             self.requests.entry(provider.to_owned()).or_default().insert((outcome, reason), id);
             id
         });
@@ -82,6 +91,16 @@ impl Metrics {
     pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool) {
         let result = if is_success { "success" } else { "failure" };
         self.count(format!("mcp_auth_key_fetches.provider.{provider}.result.{result}"));
+    }
+
+    /// Counts a token that was looked for in the cache of tokens.
+    pub(super) fn count_token_cache(&mut self, is_hit: bool) {
+        let (known, name) = if is_hit {
+            (&mut self.hits, "mcp_auth_token_cache.result.hit")
+        } else {
+            (&mut self.misses, "mcp_auth_token_cache.result.miss")
+        };
+        increment(*known.get_or_insert_with(|| define(MetricType::Counter, name)));
     }
 
     /// Counts a look-up of a user that is over.
@@ -119,6 +138,12 @@ impl Metrics {
         // A host that takes no metrics is no reason to refuse requests.
         let _ = hostcalls::record_metric(*id, value);
     }
+}
+
+fn define_requests(provider: &str, outcome: Outcome, reason: &str) -> u32 {
+    let outcome = outcome.as_str();
+    let name = format!("mcp_auth_requests.provider.{provider}.outcome.{outcome}.reason.{reason}");
+    define(MetricType::Counter, &name)
 }
 
 /// The SDK panics when the host refuses, which Envoy does only if the plugin's capabilities leave

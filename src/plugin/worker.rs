@@ -16,8 +16,8 @@ use super::refusal_log::RefusalLog;
 use super::replay_store;
 use super::user_directory::UserDirectory;
 use crate::authenticator::{
-    Authenticator, Body, Decision, Examined, HeldRequest, Knowledge, Need, PlausibleRequest,
-    Refused, SpendingRequest,
+    Authenticator, BearerRequest, Body, Decision, Examined, HeldRequest, Judgement, Knowledge,
+    Need, PlausibleRequest, Refused, SpendingRequest,
 };
 use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
@@ -26,6 +26,7 @@ use crate::keys::{Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 use crate::token::{FleetStore, ReplayStore};
+use crate::verdict::Verdicts;
 
 /// The authenticator, the keys it judges by, and the requests that wait.
 pub(super) struct Worker {
@@ -46,6 +47,7 @@ pub(super) struct Worker {
     spender: Option<FleetSpender>,
     /// Most requests that wait at the same time.
     most_waiting: usize,
+    verdicts: Verdicts,
     tick_period: Option<Duration>,
     overage_log: OverageLog,
     refusal_log: RefusalLog,
@@ -108,6 +110,7 @@ impl Worker {
             ReplayStore::Fleet(store) => Some(FleetSpender::new(root_id, store.clone())),
         };
         let most_waiting = Self::MOST_WAITING_BYTES / config.max_token_size;
+        let verdicts = Verdicts::new(config.token_cache);
         let authenticator = Authenticator::new(config);
         let mut worker = Self {
             root_id,
@@ -120,6 +123,7 @@ impl Worker {
             fetchers,
             waiting: BTreeMap::new(),
             held: BTreeMap::new(),
+            verdicts,
             tick_period: None,
             overage_log: OverageLog::default(),
             refusal_log: RefusalLog::default(),
@@ -139,13 +143,9 @@ impl Worker {
             return Self::break_off();
         };
         let head = RequestHead::new(&fields, has_body);
-        let mut decision = match self.authenticator.examine(head, now) {
-            Examined::Decided(decision) => decision,
-            Examined::Plausible(request) => {
-                // Another worker may have published since: a key that was withdrawn must not serve.
-                self.synchronise(request.provider(), now);
-                self.authenticator.judge(request, self.knowledge(), now)
-            }
+        let mut decision = match self.authenticator.examine(head) {
+            Examined::Decided(decision) => *decision,
+            Examined::Bearer(request) => self.judge_token(request, now),
         };
         if let Decision::Await(request, need) = decision {
             if !self.is_crowded() {
@@ -160,6 +160,38 @@ impl Worker {
             Ok(action) => action,
             Err(_) => Self::break_off(),
         }
+    }
+
+    /// Decides on a request by its token, or by what was found out about it before.
+    fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
+        let token = request.token();
+        let verdict = self.verdicts.find(token);
+        let request = match verdict {
+            None => request,
+            Some(verdict) => {
+                self.synchronise(verdict.provider, now);
+                match self.authenticator.apply(request, &verdict, self.knowledge(), now) {
+                    Ok(decision) => {
+                        self.metrics.count_token_cache(true);
+                        return decision;
+                    }
+                    Err(request) => request,
+                }
+            }
+        };
+        self.metrics.count_token_cache(false);
+        let request = match self.authenticator.read(request, now) {
+            Ok(request) => request,
+            Err(decision) => return *decision,
+        };
+        // Another worker may have published since: a key that was withdrawn must not serve.
+        self.synchronise(request.provider(), now);
+        let Judgement { decision, verdict } =
+            self.authenticator.judge(request, self.knowledge(), now);
+        if let Some(verdict) = verdict {
+            self.verdicts.remember(token, verdict);
+        }
+        decision
     }
 
     /// More of the body of a request arrived: it has `size` bytes by now, and is whole or not. The
@@ -390,7 +422,8 @@ impl Worker {
                 }
                 Waits::ForUser(request, _) => (request, true),
             };
-            let mut decision = self.authenticator.judge(request, self.knowledge(), now);
+            let judgement = self.authenticator.judge(request, self.knowledge(), now);
+            let mut decision = judgement.decision;
             if let Decision::Await(request, need) = decision {
                 let deadline = match &need {
                     Need::User(_) if !had_keys => now + self.longest_wait(&request, &need),
@@ -468,9 +501,10 @@ impl Worker {
     ) -> Result<Action, Status> {
         match decision {
             Decision::Forward(edits, voucher) => {
-                let provider = voucher.as_ref().map(|voucher| voucher.provider.as_str());
-                let outcome = if provider.is_some() { Outcome::Allowed } else { Outcome::Exempt };
-                self.metrics.count_request(provider, outcome, None);
+                match &voucher {
+                    Some(voucher) => self.metrics.count_allowed(voucher.provider),
+                    None => self.metrics.count_request(None, Outcome::Exempt, None),
+                }
                 if let Some(overage) = voucher.and_then(|voucher| voucher.overage) {
                     self.overage_log.write(&overage, now);
                 }

@@ -1,6 +1,7 @@
 //! What can be judged of a token before its signature is: cheap, and so done before any key is
 //! looked for. A token that fails here causes no fetch.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
@@ -105,6 +106,14 @@ impl ClaimRules {
 }
 
 impl ClaimRules {
+    /// When a token with these claims, which expires at `expires`, passes
+    /// [`check_time`](Self::check_time).
+    pub(crate) fn usable(&self, claims: &Map<String, Value>, expires: UnixTime) -> Range<UnixTime> {
+        let begins = ["nbf", "iat"].into_iter().filter_map(|name| numeric_date(claims.get(name)?));
+        let begins = begins.max().unwrap_or_default();
+        begins - self.clock_skew..self.last_use(claims, expires)
+    }
+
     /// The last moment at which a token with these claims, which expires at `expires`, passes
     /// [`check`](Self::check).
     pub(super) fn last_use(&self, claims: &Map<String, Value>, expires: UnixTime) -> UnixTime {

@@ -1,6 +1,7 @@
 //! From a request's credentials to a token that has been verified.
 
 mod bearer;
+mod cache;
 mod claim;
 mod claims;
 mod replay;
@@ -8,6 +9,7 @@ mod token_id;
 mod verification;
 
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
+pub(crate) use cache::TokenCache;
 pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
 pub(crate) use claims::{ClaimRules, TokenTypes};
 pub(crate) use replay::{

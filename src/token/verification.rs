@@ -1,5 +1,7 @@
 //! The order in which a token is judged, and the types that say how far it came.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value};
 
 use super::claim::is_elsewhere;
@@ -98,6 +100,14 @@ impl PlausibleToken {
         } else {
             Err(Box::new(self))
         }
+    }
+
+    /// When it can be used, as far as it says so; never, if it waited.
+    #[must_use]
+    pub(crate) fn usable(&self, provider: &Provider) -> Range<UnixTime> {
+        let rules = &provider.claim_rules;
+        let usable = self.claims.as_ref().map(|claims| rules.usable(claims, self.expires));
+        usable.unwrap_or_default()
     }
 
     /// Why the token is refused when no key verifies it.

@@ -37,5 +37,6 @@ mod servicenow;
 mod several_configurations;
 mod support;
 mod templates;
+mod token_cache;
 mod users;
 mod users_scim;

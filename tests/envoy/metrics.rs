@@ -39,6 +39,7 @@ async fn metrics_have_labels_by_the_tags_of_the_example() {
         "mcp_auth_requests{provider=\"demo\",outcome=\"allowed\",reason=\"none\"} 3",
         "mcp_auth_requests{provider=\"demo\",outcome=\"refused\",reason=\"expired\"} 1",
         "mcp_auth_requests{provider=\"none\",outcome=\"refused\",reason=\"malformed_token\"} 1",
+        "mcp_auth_token_cache{result=\"miss\"} 5",
     ];
     let found: Vec<String> = scrape(&stack)
         .await

@@ -202,14 +202,6 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_built_yet_is_refused_and_not_ignored() {
-    let configure = |configuration: &mut Value| {
-        configuration["token_cache"] = json!({"entries": 10});
-    };
-    assert_refused(configure, &[("token_cache", "not supported yet")]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn plain_http_is_refused_but_for_loopback_hosts() {
     let configure = |configuration: &mut Value| {
         configuration["resource"]["url"] = json!("http://localhost.example.com/mcp");

@@ -21,4 +21,5 @@ mod refusal_log;
 mod replay;
 mod replay_fleet;
 mod shared_data;
+mod token_cache;
 mod user_lookups;

@@ -43,6 +43,8 @@ fn requests_are_counted_by_provider_outcome_and_reason() {
             ("requests.provider.none.outcome.exempt.reason.none", 1),
             ("requests.provider.none.outcome.metadata.reason.none", 1),
             ("requests.provider.none.outcome.refused.reason.malformed_token", 2),
+            // Looked for were three good tokens, each a new one, and two others.
+            ("token_cache.result.miss", 5),
         ])
     );
 }

@@ -125,6 +125,17 @@ impl UserLookups {
         }
     }
 
+    /// Which answer serves for this user; none if there is none. As long as this stays the same, so
+    /// does what is known of the user.
+    #[must_use]
+    pub(crate) fn serving_answer(&self, key: &UserKey, now: UnixTime) -> Option<LookupId> {
+        let known = self.known.get(key)?;
+        match &known.state {
+            State::Known(_, until) | State::Nobody(_, until) if now < *until => Some(known.lookup),
+            _ => None,
+        }
+    }
+
     /// Whether the directory is being asked for this user.
     #[must_use]
     pub(crate) fn is_under_way(&self, key: &UserKey) -> bool {

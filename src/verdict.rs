@@ -1,0 +1,118 @@
+//! What was found out about tokens, so that it need not be found out again while it is true. What
+//! depends on more than the token is decided anew for each request: access, and whether a token that
+//! serves once was spent.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::identity::{Basis, UserLookups, VerifiedIdentity};
+use crate::keys::KeyVersion;
+use crate::refusal::Refusal;
+use crate::time::UnixTime;
+use crate::token::TokenCache;
+
+/// What was found out about a token.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// Index of the provider.
+    pub provider: usize,
+    /// The keys by which it was judged.
+    pub keys: KeyVersion,
+    /// When it can be used, as far as it says so.
+    pub usable: Range<UnixTime>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of judging a token.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// None of these keys verifies it.
+    Forged(Refusal),
+    /// It stands for this requester, whose user is known by this.
+    Verified(Requester, Basis),
+}
+
+/// Who sends a request, ready to be told to the upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Requester {
+    /// Whom the token stands for, with no more of its claims than are still of use.
+    pub identity: Rc<VerifiedIdentity>,
+    /// The header fields that say so.
+    pub headers: IdentityFields,
+}
+
+/// Names and values of header fields.
+pub(crate) type IdentityFields = Rc<[(String, String)]>;
+
+/// Verdicts by their tokens. Forged tokens have a small room of their own: they drive no good ones out.
+#[derive(Debug)]
+pub(crate) struct Verdicts {
+    verified: TokenCache<Rc<Verdict>>,
+    forged: TokenCache<Rc<Verdict>>,
+}
+
+impl Verdict {
+    /// Whether it would be the same now. `keys` are those of its provider that serve now.
+    #[must_use]
+    pub(crate) fn holds(
+        &self,
+        keys: Option<KeyVersion>,
+        users: Option<&UserLookups>,
+        now: UnixTime,
+    ) -> bool {
+        let is_known = match &self.outcome {
+            Outcome::Forged(_) => true,
+            Outcome::Verified(_, basis) => basis.still_holds(users, now),
+        };
+        keys == Some(self.keys) && self.usable.contains(&now) && is_known
+    }
+
+    /// About how many bytes it takes up.
+    fn size(&self) -> usize {
+        let outcome = match &self.outcome {
+            Outcome::Forged(_) => 0,
+            Outcome::Verified(requester, _) => {
+                let fields = requester.headers.iter().map(|(name, value)| name.len() + value.len());
+                // The identity holds the same texts again, and the basis one of them.
+                2 * fields.sum::<usize>()
+                    + size_of_val(&*requester.headers)
+                    + size_of::<VerifiedIdentity>()
+                    + requester.identity.size_of_claims()
+            }
+        };
+        outcome + size_of::<Self>()
+    }
+}
+
+impl Verdicts {
+    /// Most bytes for each token that may be remembered: so that a thousand ordinary ones fit into
+    /// six MiB.
+    const BYTES_PER_TOKEN: usize = 6 * 1024;
+    /// Most forged tokens: a client that repeats one need not cost a verification each time.
+    const MOST_FORGED: usize = 64;
+
+    /// Room for so many tokens.
+    #[must_use]
+    pub(crate) fn new(most: usize) -> Self {
+        let cache = |most: usize| TokenCache::new(most, most.saturating_mul(Self::BYTES_PER_TOKEN));
+        Self { verified: cache(most), forged: cache(Self::MOST_FORGED.min(most)) }
+    }
+
+    /// What was found out about this token.
+    pub(crate) fn find(&mut self, token: &[u8]) -> Option<Rc<Verdict>> {
+        self.verified.find(token).or_else(|| self.forged.find(token)).cloned()
+    }
+
+    /// Remembers what was found out about a token.
+    pub(crate) fn remember(&mut self, token: &[u8], verdict: Verdict) {
+        let size = verdict.size();
+        match verdict.outcome {
+            Outcome::Forged(_) => self.forged.insert(token, Rc::new(verdict), size),
+            Outcome::Verified(..) => {
+                self.forged.remove(token);
+                self.verified.insert(token, Rc::new(verdict), size);
+            }
+        }
+    }
+}

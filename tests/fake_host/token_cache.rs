@@ -1,0 +1,261 @@
+//! Tokens that come again cost no second verification, and whatever else could have changed meanwhile
+//! is looked at again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, claims};
+
+use crate::host::{Outcome, SharedData, Vm};
+use crate::provider::{
+    AUDIENCE, ISSUER, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
+    assert_refused, configuration, fetch, request, start, token,
+};
+
+/// A key whose signatures the host verifies, so that it can be seen how often it does.
+fn key(kid: &str) -> SigningKey {
+    SigningKey::generate(Algorithm::Rs256, kid)
+}
+
+/// A VM that has this key by now.
+fn with_key(configuration: &Value, key: &SigningKey) -> Vm {
+    let vm = start(configuration, &SharedData::default());
+    fetch(&vm, &[key]);
+    vm
+}
+
+/// How many signatures are verified by this.
+fn verifications(vm: &Vm, deed: impl FnOnce()) -> usize {
+    let before = vm.crypto_calls();
+    deed();
+    vm.crypto_calls() - before
+}
+
+fn count(vm: &Vm, result: &str) -> u64 {
+    vm.metrics().get(&format!("mcp_auth_token_cache.result.{result}")).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_token_that_comes_again_is_verified_once_and_each_token_by_itself() {
+    let key = key("one");
+    let vm = with_key(&configuration(), &key);
+    let (first, second) = (token(&key), token(&key));
+    let ten_times = || (0..10).for_each(|_| assert_accepted(&vm, &first));
+    assert_eq!(verifications(&vm, ten_times), 1);
+    assert_eq!((count(&vm, "hit"), count(&vm, "miss")), (9, 1));
+    assert_eq!(verifications(&vm, || assert_accepted(&vm, &second)), 1);
+    // All bytes count: the same signature under another payload is another token.
+    let (payload, signature) = first.rsplit_once('.').unwrap();
+    let (other, _) = second.rsplit_once('.').unwrap();
+    for forged in [format!("{other}.{signature}"), format!("{payload}.{}", "A".repeat(342))] {
+        let (_, outcome) = request(&vm, &forged);
+        assert_refused(&outcome, 401, "bad_signature");
+    }
+    assert_accepted(&vm, &first);
+}
+
+#[test]
+fn both_requests_tell_the_upstream_the_same() {
+    let key = key("one");
+    let vm = with_key(&configuration(), &key);
+    let token = token(&key);
+    let fields = |(_, outcome)| match outcome {
+        Outcome::Forwarded(fields) => fields,
+        outcome => panic!("{outcome:?}"),
+    };
+    assert_eq!(fields(request(&vm, &token)), fields(request(&vm, &token)));
+}
+
+#[test]
+fn a_token_that_expires_is_refused_from_then_on() {
+    let key = key("one");
+    let vm = with_key(&configuration(), &key);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testbed::now() + 10);
+    let token = key.token(&claims);
+    assert_accepted(&vm, &token);
+    vm.advance(Duration::from_secs(309));
+    assert_accepted(&vm, &token);
+    vm.advance(Duration::from_secs(2));
+    let (_, outcome) = request(&vm, &token);
+    assert_refused(&outcome, 401, "expired");
+}
+
+#[test]
+fn a_token_that_becomes_too_old_is_refused_from_then_on() {
+    let key = key("one");
+    let mut configuration = configuration();
+    configuration["providers"][0]["max_token_age"] = json!("60s");
+    let vm = with_key(&configuration, &key);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testbed::now() + 10_000);
+    let token = key.token(&claims);
+    assert_accepted(&vm, &token);
+    vm.advance(Duration::from_secs(358));
+    assert_accepted(&vm, &token);
+    vm.advance(Duration::from_secs(4));
+    let (_, outcome) = request(&vm, &token);
+    assert_refused(&outcome, 401, "token_too_old");
+}
+
+#[test]
+fn a_token_of_a_key_that_is_withdrawn_is_refused_at_once_in_all_workers() {
+    let (old, new) = (key("old"), key("new"));
+    let shared = SharedData::default();
+    let vm = start(&configuration(), &shared);
+    fetch(&vm, &[&old, &new]);
+    let token = token(&old);
+    assert_accepted(&vm, &token);
+    // Another worker publishes a set without it.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = start(&configuration(), &shared);
+            other.advance(Duration::from_secs(580));
+            other.tick();
+            answer_key_set(&other, &other.call(), &[&new]);
+        });
+    });
+    vm.advance(Duration::from_secs(580));
+    let (id, outcome) = request(&vm, &token);
+    assert_paused(&outcome);
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&new]);
+    assert_refused(&vm.outcome(id), 401, "unknown_kid");
+}
+
+#[test]
+fn a_token_whose_keys_have_become_too_stale_is_not_served_from_memory() {
+    let key = key("one");
+    let mut configuration = configuration();
+    configuration["keys"] = json!({"max_age": "60s", "max_stale": "60s"});
+    let vm = with_key(&configuration, &key);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testbed::now() + 10_000);
+    let token = key.token(&claims);
+    assert_accepted(&vm, &token);
+    vm.advance(Duration::from_secs(121));
+    let (_, outcome) = request(&vm, &token);
+    assert_paused(&outcome);
+}
+
+#[test]
+fn a_forged_token_that_comes_again_is_verified_once_and_not_forever() {
+    let (published, forger) = (key("one"), key("one"));
+    let vm = with_key(&configuration(), &published);
+    let token = token(&forger);
+    let ten_times = || {
+        for _ in 0..10 {
+            let (_, outcome) = request(&vm, &token);
+            assert_refused(&outcome, 401, "bad_signature");
+        }
+    };
+    assert_eq!(verifications(&vm, ten_times), 1);
+    // With the keys, the verdict goes.
+    vm.advance(Duration::from_secs(580));
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&forger]);
+    assert_accepted(&vm, &token);
+}
+
+#[test]
+fn a_flood_of_forged_tokens_drives_out_no_good_one() {
+    let (published, forger) = (key("one"), key("one"));
+    let mut configuration = configuration();
+    configuration["token_cache"] = json!({"entries": 10});
+    let vm = with_key(&configuration, &published);
+    let good: Vec<String> = (0..10).map(|_| token(&published)).collect();
+    good.iter().for_each(|token| assert_accepted(&vm, token));
+    for _ in 0..100 {
+        let (_, outcome) = request(&vm, &token(&forger));
+        assert_refused(&outcome, 401, "bad_signature");
+    }
+    let again = || good.iter().for_each(|token| assert_accepted(&vm, token));
+    assert_eq!(verifications(&vm, again), 0);
+}
+
+#[test]
+fn so_many_tokens_are_remembered_as_are_configured_and_none_for_zero() {
+    let key = key("one");
+    for (entries, again) in [(0, 20), (5, 15), (20, 0)] {
+        let mut configuration = configuration();
+        configuration["token_cache"] = json!({ "entries": entries });
+        let vm = with_key(&configuration, &key);
+        let tokens: Vec<String> = (0..20).map(|_| token(&key)).collect();
+        let all = || tokens.iter().for_each(|token| assert_accepted(&vm, token));
+        assert_eq!(verifications(&vm, all), 20);
+        // The newest are there.
+        let all = || tokens.iter().rev().for_each(|token| assert_accepted(&vm, token));
+        assert_eq!(verifications(&vm, all), again, "{entries}");
+    }
+}
+
+#[test]
+fn a_token_that_serves_once_does_so_from_memory_too() {
+    let key = key("one");
+    let mut configuration = configuration();
+    configuration["providers"][0]["jti"] = json!("single_use");
+    let vm = with_key(&configuration, &key);
+    let token = token(&key);
+    assert_accepted(&vm, &token);
+    for _ in 0..3 {
+        let (_, outcome) = request(&vm, &token);
+        assert_refused(&outcome, 401, "jti_replayed");
+    }
+    assert_eq!(count(&vm, "hit"), 3);
+}
+
+#[test]
+fn access_rules_are_asked_for_each_request_with_the_claims_they_are_about() {
+    let key = key("one");
+    let mut configuration = configuration();
+    configuration["access"] = json!({"rules": [
+        {"match": {"methods": ["DELETE"]}, "require": {"roles": ["admin"]}},
+        {"match": {"methods": ["POST"]}, "require": {"claims": {"tid": "t"}}},
+    ]});
+    let vm = with_key(&configuration, &key);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["tid"] = json!("t");
+    let token = format!("Bearer {}", key.token(&claims));
+    let send = |method: &[u8]| {
+        let fields: [(&str, &[u8]); 3] =
+            [(":method", method), (":path", b"/mcp"), ("authorization", token.as_bytes())];
+        vm.request(&fields).1
+    };
+    for _ in 0..3 {
+        assert_forwarded(&send(b"POST"));
+        assert_refused(&send(b"DELETE"), 403, "access_denied");
+    }
+    assert_eq!(count(&vm, "miss"), 1);
+}
+
+#[test]
+fn a_user_is_looked_up_again_when_the_answer_no_longer_serves() {
+    let key = key("one");
+    let mut configuration = configuration();
+    let scim = json!({"url": "https://directory.example.com", "cluster": "directory"});
+    configuration["users"] = json!({ "scim": scim });
+    let vm = with_key(&configuration, &key);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testbed::now() + 10_000);
+    let token = key.token(&claims);
+    let look_up = |active: bool| {
+        let (id, outcome) = request(&vm, &token);
+        assert_paused(&outcome);
+        vm.tick();
+        let call = vm.calls().into_iter().find(|call| call.cluster == "directory").unwrap();
+        let list = json!({
+            "totalResults": 1, "Resources": [{"userName": "ada", "active": active}],
+        });
+        vm.answer(&call, "200", &[], list.to_string().as_bytes());
+        vm.outcome(id)
+    };
+    assert_forwarded(&look_up(true));
+    for _ in 0..3 {
+        assert_accepted(&vm, &token);
+    }
+    assert_eq!(count(&vm, "hit"), 2);
+    vm.advance(Duration::from_secs(300));
+    assert_refused(&look_up(false), 403, "user_inactive");
+    let (_, outcome) = request(&vm, &token);
+    assert_refused(&outcome, 403, "user_inactive");
+}
