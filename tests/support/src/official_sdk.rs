@@ -1,0 +1,166 @@
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::port::Port;
+use crate::program::Program;
+
+/// An official MCP SDK, in one of its published lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OfficialSdk {
+    /// npm `@modelcontextprotocol/sdk`
+    TypeScriptV1,
+    /// npm `@modelcontextprotocol/client` and `@modelcontextprotocol/server`
+    TypeScriptV2,
+    /// PyPI `mcp`, 1.x
+    PythonV1,
+    /// PyPI `mcp`, 2.x
+    PythonV2,
+}
+
+impl OfficialSdk {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::TypeScriptV1, Self::TypeScriptV2, Self::PythonV1, Self::PythonV2];
+
+    /// Starts an MCP server made with it, at `/mcp` of a free port, and returns once it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_server(self) -> SdkServer {
+        let port = Port::free();
+        let options = json!({"sdk": self.version(), "port": port.number()});
+        let mut program = self.program("mcp_server", &options);
+        assert_eq!(program.line().await["event"], "listening");
+        SdkServer { port, _program: program }
+    }
+
+    /// Runs a client made with it, with the options that the program `mcp_client` lists, to its end.
+    ///
+    /// # Panics
+    ///
+    /// When the program fails; what the SDK refuses to do is in the report.
+    pub async fn run_client(self, mut options: Value) -> ClientReport {
+        options["sdk"] = json!(self.version());
+        ClientReport { lines: self.program("mcp_client", &options).lines().await }
+    }
+
+    fn version(self) -> &'static str {
+        match self {
+            Self::TypeScriptV1 | Self::PythonV1 => "v1",
+            Self::TypeScriptV2 | Self::PythonV2 => "v2",
+        }
+    }
+
+    fn program(self, name: &str, options: &Value) -> Program {
+        match self {
+            Self::TypeScriptV1 | Self::TypeScriptV2 => {
+                Program::node(&format!("{name}.mjs"), options)
+            }
+            Self::PythonV1 | Self::PythonV2 => {
+                Program::python(self.version(), &format!("{name}.py"), options)
+            }
+        }
+    }
+}
+
+/// An MCP server made with an [`OfficialSdk`], killed when dropped. Its tool `whoami` tells which
+/// identity headers reached it.
+#[derive(Debug)]
+pub struct SdkServer {
+    port: Port,
+    _program: Program,
+}
+
+impl SdkServer {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+}
+
+/// What a client made with an [`OfficialSdk`] did, in its order.
+#[derive(Clone)]
+pub struct ClientReport {
+    lines: Vec<Value>,
+}
+
+impl ClientReport {
+    /// All that it told.
+    pub fn lines(&self) -> &[Value] {
+        &self.lines
+    }
+
+    /// What it told of this kind.
+    pub fn events(&self, kind: &str) -> Vec<&Value> {
+        self.lines.iter().filter(|line| line["event"] == kind).collect()
+    }
+
+    /// Its HTTP exchanges, as `POST /mcp 200`. Those with a token endpoint begin with the grant
+    /// type instead of the method.
+    pub fn exchanges(&self) -> Vec<String> {
+        let told = self.events("exchange").into_iter().map(|line| {
+            let text = |name: &str| line[name].as_str().unwrap_or_default();
+            let path = text("url").splitn(4, '/').nth(3).unwrap_or_default();
+            let path = path.split('?').next().unwrap_or_default();
+            let method = line["grant_type"].as_str().unwrap_or(text("method"));
+            format!("{method} /{path} {}", line["status"])
+        });
+        told.collect()
+    }
+
+    /// How often it had the person authorize it, and for which scopes.
+    pub fn authorizations(&self) -> Vec<&str> {
+        let asked = self.events("authorization").into_iter();
+        asked.map(|line| line["scope"].as_str().unwrap_or_default()).collect()
+    }
+
+    /// How a step ended: `done` with its result, or `failed` with an error.
+    ///
+    /// # Panics
+    ///
+    /// When it was never taken, or more than once.
+    pub fn step(&self, name: &str) -> &Value {
+        let ends: Vec<_> = self
+            .lines
+            .iter()
+            .filter(|line| line["step"] == name && line["event"] != "exchange")
+            .collect();
+        assert_eq!(ends.len(), 1, "{name}: {self:?}");
+        ends[0]
+    }
+
+    /// The text that a tool answered.
+    ///
+    /// # Panics
+    ///
+    /// When the call failed, or there was none, or several.
+    pub fn answer(&self, tool: &str) -> &str {
+        let step = self.step(tool);
+        assert_eq!(step["event"], "done", "{self:?}");
+        step["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    /// The identity that the server saw when its tool `whoami` was called.
+    ///
+    /// # Panics
+    ///
+    /// When the call failed, or the server was sent the token.
+    pub fn identity(&self) -> Value {
+        let mut answer: Value = serde_json::from_str(self.answer("whoami"))
+            .unwrap_or_else(|_| panic!("`whoami` answers JSON: {self:?}"));
+        assert_eq!(answer["authorization_header_arrived"], false, "{self:?}");
+        answer["identity"].take()
+    }
+}
+
+impl fmt::Debug for ClientReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            write!(formatter, "\n{line}")?;
+        }
+        Ok(())
+    }
+}

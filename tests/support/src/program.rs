@@ -1,0 +1,136 @@
+use std::env;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+
+use crate::child::KilledChild;
+use crate::repository::repository_root;
+
+/// A program of `tests/clients`, killed when dropped. It is started with one argument, JSON, and
+/// prints lines of JSON.
+#[derive(Debug)]
+pub(crate) struct Program {
+    name: String,
+    process: KilledChild,
+    lines: UnboundedReceiver<String>,
+    errors: Arc<Mutex<String>>,
+}
+
+impl Program {
+    /// Starts a script of `tests/clients/node` by the Node in `.venv`, or by what `NODE` names.
+    pub(crate) fn node(script: &str, options: &Value) -> Self {
+        let node = interpreter("NODE", ".venv/bin/node");
+        Self::start(node, &format!("tests/clients/node/{script}"), options)
+    }
+
+    /// Starts a script of `tests/clients/python` by the Python in `.venv/mcp-v1` or `-v2`, or by
+    /// what `PYTHON_MCP_V1` or `PYTHON_MCP_V2` names.
+    pub(crate) fn python(version: &str, script: &str, options: &Value) -> Self {
+        let variable = format!("PYTHON_MCP_{}", version.to_uppercase());
+        let python = interpreter(&variable, &format!(".venv/mcp-{version}/bin/python"));
+        Self::start(python, &format!("tests/clients/python/{script}"), options)
+    }
+
+    /// The next line.
+    ///
+    /// # Panics
+    ///
+    /// When it ends, or says nothing for 60 s; the message has its error output.
+    pub(crate) async fn line(&mut self) -> Value {
+        match self.next().await {
+            Some(line) => line,
+            None => panic!("{} has ended:\n{}", self.name, self.errors()),
+        }
+    }
+
+    /// All lines until it ends by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, or says nothing for 60 s; the message has its error output.
+    pub(crate) async fn lines(mut self) -> Vec<Value> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.next().await {
+            lines.push(line);
+        }
+        let status = self.process.wait();
+        assert!(status.success(), "{}: {status}\n{}\n{lines:#?}", self.name, self.errors());
+        lines
+    }
+
+    /// The lines that are there and were not read yet.
+    pub(crate) fn lines_so_far(&mut self) -> Vec<Value> {
+        let mut lines = Vec::new();
+        while let Ok(line) = self.lines.try_recv() {
+            lines.push(self.parse(&line));
+        }
+        lines
+    }
+
+    fn start(interpreter: PathBuf, script: &str, options: &Value) -> Self {
+        let script_path = repository_root().join(script);
+        let mut command = Command::new(interpreter);
+        command.arg(script_path).arg(options.to_string());
+        // What is configured for other programs of this machine is none of their business.
+        for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "NODE_OPTIONS"] {
+            command.env_remove(proxy);
+        }
+        let (process, output, error_output) = KilledChild::start_with_output(&mut command);
+        let (sender, lines) = unbounded_channel();
+        let errors = Arc::new(Mutex::new(String::new()));
+        let own_errors = Arc::clone(&errors);
+        // They end with the process.
+        thread::spawn(move || read_lines(output, &sender));
+        thread::spawn(move || read_text(error_output, &own_errors));
+        Self { name: script.to_owned(), process, lines, errors }
+    }
+
+    async fn next(&mut self) -> Option<Value> {
+        const DEADLINE: Duration = Duration::from_secs(60);
+        match timeout(DEADLINE, self.lines.recv()).await {
+            Ok(line) => line.map(|line| self.parse(&line)),
+            Err(_) => panic!("{} says nothing for {DEADLINE:?}:\n{}", self.name, self.errors()),
+        }
+    }
+
+    fn parse(&self, line: &str) -> Value {
+        serde_json::from_str(line)
+            .unwrap_or_else(|_| panic!("{} said {line:?}:\n{}", self.name, self.errors()))
+    }
+
+    fn errors(&self) -> String {
+        self.errors.lock().expect("nobody panics with it").clone()
+    }
+}
+
+fn interpreter(variable: &str, default: &str) -> PathBuf {
+    match env::var_os(variable) {
+        Some(path) => path.into(),
+        None => repository_root().join(default),
+    }
+}
+
+fn read_lines(output: impl Read, lines: &UnboundedSender<String>) {
+    for line in BufReader::new(output).lines() {
+        let Ok(line) = line else { return };
+        if lines.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_text(output: impl Read, text: &Mutex<String>) {
+    for line in BufReader::new(output).lines() {
+        let Ok(line) = line else { return };
+        let mut text = text.lock().expect("nobody panics with it");
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
