@@ -1,38 +1,63 @@
 //! From nothing but the URL to a tool call.
 
 use serde_json::json;
-use testbed::{ClientReport, OfficialSdk};
+use testbed::OfficialSdk;
 
 use crate::support::{READ, Scene};
 
-/// Runs a client that asks who it is, and asserts who it is.
-async fn ask_who_i_am(client: OfficialSdk, server: OfficialSdk) -> (Scene, ClientReport) {
+/// What each client does before the first request that passes: RFC 9728 finds the provider, RFC
+/// 8414 its endpoints, RFC 7591 registers.
+const DANCE: [&str; 5] = [
+    "POST /mcp 401",
+    "GET /.well-known/oauth-protected-resource/mcp 200",
+    "GET /.well-known/oauth-authorization-server 200",
+    "POST /reg 201",
+    "authorization_code /token 200",
+];
+
+async fn assert_every_client_can_call(server: OfficialSdk) {
     let scene = Scene::before(server).await;
-    let options = json!({"url": scene.url(), "person": "ada", "steps": [{"tool": "whoami"}]});
-    let report = client.run_client(options).await;
-    let identity = report.identity();
-    assert_eq!(identity["x-mcp-user"], "ada", "{report:?}");
-    assert_eq!(identity["x-mcp-subject"], "ada", "{report:?}");
-    assert_eq!(identity["x-mcp-provider"], "login", "{report:?}");
-    assert_eq!(identity["x-mcp-issuer"], scene.providers[0].issuer(), "{report:?}");
-    assert_eq!(identity["x-mcp-client-type"], "user", "{report:?}");
-    assert_eq!(identity["x-mcp-scopes"], READ, "{report:?}");
-    (scene, report)
+    let options = json!({"protocol": "auto", "steps": [{"tool": "whoami"}]});
+    for (client, report) in scene.run_every_client(options).await {
+        let identity = report.identity();
+        let expected = [
+            ("x-mcp-user", "ada"),
+            ("x-mcp-subject", "ada"),
+            ("x-mcp-provider", "login"),
+            ("x-mcp-issuer", &scene.providers[0].issuer()),
+            ("x-mcp-client-type", "user"),
+            ("x-mcp-scopes", READ),
+        ];
+        for (header, value) in expected {
+            assert_eq!(identity[header], value, "{client:?}: {report:?}");
+        }
+        let exchanges = report.exchanges();
+        let (dance, rest) = exchanges.split_at(DANCE.len());
+        assert_eq!(dance, DANCE, "{client:?}: {report:?}");
+        let refused = rest.iter().find(|own| own.ends_with(" 401") || own.ends_with(" 403"));
+        assert_eq!(refused, None, "{client:?}: {report:?}");
+        let asked = report.events("authorization");
+        assert_eq!(asked.len(), 1, "{client:?}: {report:?}");
+        assert_eq!(asked[0]["resource"], scene.url(), "{client:?}: {report:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn typescript_v1_comes_from_zero_to_a_tool_call() {
-    let (_scene, report) = ask_who_i_am(OfficialSdk::TypeScriptV1, OfficialSdk::TypeScriptV1).await;
-    assert_eq!(
-        report.exchanges()[..6],
-        [
-            "POST /mcp 401",
-            "GET /.well-known/oauth-protected-resource/mcp 200",
-            "GET /.well-known/oauth-authorization-server 200",
-            "POST /reg 201",
-            "authorization_code /token 200",
-            "POST /mcp 200",
-        ],
-        "{report:?}"
-    );
+async fn every_client_comes_from_zero_to_a_tool_of_a_typescript_v1_server() {
+    assert_every_client_can_call(OfficialSdk::TypeScriptV1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_comes_from_zero_to_a_tool_of_a_typescript_v2_server() {
+    assert_every_client_can_call(OfficialSdk::TypeScriptV2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_comes_from_zero_to_a_tool_of_a_python_v1_server() {
+    assert_every_client_can_call(OfficialSdk::PythonV1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_comes_from_zero_to_a_tool_of_a_python_v2_server() {
+    assert_every_client_can_call(OfficialSdk::PythonV2).await;
 }

@@ -10,5 +10,10 @@
     clippy::unwrap_used
 )]
 
+mod expired;
 mod from_zero;
+mod service;
+mod step_up;
+mod streams;
 mod support;
+mod two_providers;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use testbed::{
-    OfficialSdk, OpenIdProvider, OpenIdProviderBuilder, Port, SdkServer, Stack, StackBuilder,
+    ClientReport, OfficialSdk, OpenIdProvider, OpenIdProviderBuilder, Port, SdkServer, Stack,
+    StackBuilder,
 };
 
 /// The scope that the challenge names, and that the whole server needs.
@@ -19,7 +20,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// With one provider, `login`.
+    /// With one provider, `login`, that lives up to its defaults.
     pub async fn before(server: OfficialSdk) -> Self {
         Self::builder(server).start().await
     }
@@ -27,12 +28,32 @@ impl Scene {
     pub fn builder(server: OfficialSdk) -> SceneBuilder {
         let port = Port::free();
         let resource = format!("http://{}/mcp", port.address());
-        SceneBuilder { server, providers: Vec::new(), stack: Stack::builder().port(port), resource }
+        let stack = Stack::builder().port(port);
+        SceneBuilder { server, providers: Vec::new(), stack, resource, configure: Vec::new() }
     }
 
     /// The only thing that clients know.
     pub fn url(&self) -> String {
         self.stack.url()
+    }
+
+    /// Runs a client with these options to its end.
+    pub async fn run(&self, client: OfficialSdk, options: &Value) -> ClientReport {
+        let mut options = options.clone();
+        options["url"] = json!(self.url());
+        client.run_client(options).await
+    }
+
+    /// Runs a client of every SDK, all at the same time.
+    pub async fn run_every_client(&self, options: Value) -> Vec<(OfficialSdk, ClientReport)> {
+        let [first, second, third, fourth] = OfficialSdk::ALL;
+        let reports = tokio::join!(
+            self.run(first, &options),
+            self.run(second, &options),
+            self.run(third, &options),
+            self.run(fourth, &options),
+        );
+        OfficialSdk::ALL.into_iter().zip(<[ClientReport; 4]>::from(reports)).collect()
     }
 }
 
@@ -41,7 +62,10 @@ pub struct SceneBuilder {
     providers: Vec<(&'static str, OpenIdProviderBuilder)>,
     stack: StackBuilder,
     resource: String,
+    configure: Vec<Configure>,
 }
+
+type Configure = Box<dyn FnOnce(&mut Value) + Send>;
 
 impl SceneBuilder {
     /// Adds a provider with these options; without any there is one named `login`.
@@ -51,6 +75,12 @@ impl SceneBuilder {
             builder = builder.option(name, value.clone());
         }
         self.providers.push((name, builder));
+        self
+    }
+
+    /// Edits the plugin's configuration.
+    pub fn configure(mut self, configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
+        self.configure.push(Box::new(configure));
         self
     }
 
@@ -72,6 +102,9 @@ impl SceneBuilder {
             configuration["providers"] = json!(configured);
             configuration["resource"]["scopes_supported"] = json!([READ]);
             configuration["access"] = access_rules();
+            for configure in self.configure {
+                configure(configuration);
+            }
         });
         Scene { stack: stack.start().await, providers, _server: server }
     }
@@ -88,4 +121,12 @@ fn access_rules() -> Value {
         },
         {"name": "everything-else", "match": {"paths": ["/mcp"]}, "require": {"scopes": [READ]}},
     ]})
+}
+
+/// The option of a client that logs in at this provider for itself.
+pub fn service(provider: &OpenIdProvider) -> Value {
+    let [client_id, client_secret] = OpenIdProvider::SERVICE;
+    json!({
+        "client_id": client_id, "client_secret": client_secret, "issuer": provider.issuer(),
+    })
 }

@@ -25,6 +25,9 @@ const options = {
 };
 const issuer = `http://127.0.0.1:${options.port}`;
 
+// Standard output is for the lines of JSON.
+console.info = console.error;
+
 function tell(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }

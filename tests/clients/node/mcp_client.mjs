@@ -3,12 +3,13 @@
 // It is started with one argument, JSON:
 //   sdk                   'v1' or 'v2'
 //   url                   the MCP endpoint
-//   steps                 what it does once it is connected: {tool, arguments}, {listen: true}, or
-//                         {until_expired: true}, which waits until its access token has expired
+//   steps                 what it does once it is connected: {tool, arguments}; {listen: true}, which
+//                         has the server's own stream opened; or {until_expired: true}, which waits
+//                         until its access token has expired
 //   person                who logs in
 //   grant_types           what it registers for
 //   authorization_server  the issuer to log in at, where the user chose it; else the SDK chooses
-//   service               {client_id, client_secret, issuer}: it logs in for itself
+//   service               {client_id, client_secret, issuer, scope}: it logs in for itself
 //   protocol              v2 only: 'legacy' (the SDK's default) or 'auto'
 //
 // It prints lines of JSON: each HTTP exchange, each authorization that the SDK asked the person
@@ -45,6 +46,7 @@ async function version1() {
     call: (own, params, requestOptions) => own.callTool(params, undefined, requestOptions),
     onMessage: (own, handler) =>
       own.setNotificationHandler(types.LoggingMessageNotificationSchema, handler),
+    onToolsChanged: () => {},
     callback: (url) => url.searchParams.get('code'),
   };
 }
@@ -55,6 +57,8 @@ async function version2() {
     ...client,
     call: (own, params, requestOptions) => own.callTool(params, requestOptions),
     onMessage: (own, handler) => own.setNotificationHandler('notifications/message', handler),
+    onToolsChanged: (own, handler) =>
+      own.setNotificationHandler('notifications/tools/list_changed', handler),
     callback: (url) => url.searchParams,
   };
 }
@@ -117,6 +121,10 @@ class UserAtTheBrowser {
     const asked = Object.fromEntries(url.searchParams);
     tell({ event: 'authorization', scope: asked.scope, resource: asked.resource });
     this.callback = await this.#person.authorize(url, this.redirectUrl);
+    const { searchParams } = this.callback;
+    if (searchParams.has('error')) {
+      throw new Error(`${searchParams.get('error')}: ${searchParams.get('error_description')}`);
+    }
   }
 }
 
@@ -129,6 +137,7 @@ function authProvider() {
     clientId: service.client_id,
     clientSecret: service.client_secret,
     expectedIssuer: service.issuer,
+    scope: service.scope ?? undefined,
   });
 }
 
@@ -141,10 +150,15 @@ async function observedFetch(url, init) {
     grant_type: init?.body instanceof URLSearchParams ? init.body.get('grant_type') : undefined,
     status: response.status,
   });
+  if (init?.method === 'GET' && String(url) === options.url && response.ok) {
+    streamIsOpen.resolve();
+  }
   return response;
 }
 
 const provider = authProvider();
+const streamIsOpen = Promise.withResolvers();
+let announcements = 0;
 let client;
 let transport;
 
@@ -153,7 +167,8 @@ async function connect() {
     { name: `typescript-${options.sdk}`, version: '1.0.0' },
     options.sdk === 'v2' ? { versionNegotiation: { mode: options.protocol } } : {},
   );
-  sdk.onMessage(client, ({ params }) => seen('message', params.data));
+  sdk.onMessage(client, ({ params }) => saw('announcement', params.data));
+  sdk.onToolsChanged(client, () => saw('announcement', (announcements += 1)));
   transport = new sdk.StreamableHTTPClientTransport(new URL(options.url), {
     authProvider: provider,
     fetch: observedFetch,
@@ -162,10 +177,10 @@ async function connect() {
   return { protocol: transport.protocolVersion ?? client.getNegotiatedProtocolVersion?.() };
 }
 
-/// Tells the server that its event number so and so is here, which lets it make the next one.
-async function seen(kind, number) {
+/// Tells the server that this event is here, which lets it make the next one.
+async function saw(kind, number) {
   tell({ event: kind, number });
-  await sdk.call(client, { name: 'seen', arguments: { number } });
+  await sdk.call(client, { name: 'seen', arguments: { kind, number } });
 }
 
 async function take(step) {
@@ -177,10 +192,16 @@ async function take(step) {
     }
     return {};
   }
+  if (step.listen) {
+    await (client.getProtocolEra?.() === 'modern'
+      ? client.listen({ toolsListChanged: true })
+      : streamIsOpen.promise);
+    return {};
+  }
   return sdk.call(
     client,
     { name: step.tool, arguments: step.arguments ?? {} },
-    { onprogress: ({ progress }) => seen('progress', progress), timeout: 30_000 },
+    { onprogress: ({ progress }) => saw('progress', progress), timeout: 30_000 },
   );
 }
 

@@ -13,26 +13,23 @@ function tell(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
-/// Numbers of events that a client has said it saw.
-const seenNumbers = new Set();
-const waiting = new Map();
+/// For each event, when a client has said that it saw it.
+const seenEvents = new Map();
 
-function awaitSeen(number) {
-  return new Promise((resolve) => {
-    if (seenNumbers.has(number)) {
-      resolve();
-    } else {
-      waiting.set(number, resolve);
-    }
-  });
+function seenEvent(kind, number) {
+  const key = `${kind} ${number}`;
+  if (!seenEvents.has(key)) {
+    seenEvents.set(key, Promise.withResolvers());
+  }
+  return seenEvents.get(key);
 }
 
 /// Makes events from 1 on, a second apart, and each only once the client has seen the one before:
 /// so what holds an event back holds up all.
-async function makeEvents(to, make) {
+async function makeEvents(kind, to, make) {
   for (let number = 1; number <= to; number += 1) {
     await make(number);
-    await Promise.all([awaitSeen(number), pause(1000)]);
+    await Promise.all([seenEvent(kind, number).promise, pause(1000)]);
   }
 }
 
@@ -53,26 +50,28 @@ function addTools(server, headersOf, { progress, announce }) {
   );
   server.registerTool(
     'count',
-    { description: 'Counts slowly', inputSchema: z.object({ to: z.number() }) },
+    { description: 'Counts slowly, and reports progress', inputSchema: z.object({ to: z.number() }) },
     async ({ to }, extra) => {
-      await makeEvents(to, (number) => progress(extra, number, to));
+      await makeEvents('progress', to, (number) => progress(extra, number, to));
       return text(`counted to ${to}`);
     },
   );
   server.registerTool(
     'announce',
-    { description: 'Counts on the stream', inputSchema: z.object({ to: z.number() }) },
-    ({ to }) => {
-      makeEvents(to, announce);
-      return text('will do');
+    { description: "Counts on the server's own stream", inputSchema: z.object({ to: z.number() }) },
+    async ({ to }) => {
+      await makeEvents('announcement', to, announce);
+      return text(`announced ${to}`);
     },
   );
   server.registerTool(
     'seen',
-    { description: 'Says that an event came', inputSchema: z.object({ number: z.number() }) },
-    ({ number }) => {
-      seenNumbers.add(number);
-      waiting.get(number)?.();
+    {
+      description: 'Says that an event came',
+      inputSchema: z.object({ kind: z.string(), number: z.number() }),
+    },
+    ({ kind, number }) => {
+      seenEvent(kind, number).resolve();
       return text('thanks');
     },
   );

@@ -47,6 +47,11 @@ impl OfficialSdk {
         ClientReport { lines: self.program("mcp_client", &options).lines().await }
     }
 
+    /// Whether it is for TypeScript, and not for Python.
+    pub fn is_typescript(self) -> bool {
+        matches!(self, Self::TypeScriptV1 | Self::TypeScriptV2)
+    }
+
     fn version(self) -> &'static str {
         match self {
             Self::TypeScriptV1 | Self::PythonV1 => "v1",
@@ -55,13 +60,9 @@ impl OfficialSdk {
     }
 
     fn program(self, name: &str, options: &Value) -> Program {
-        match self {
-            Self::TypeScriptV1 | Self::TypeScriptV2 => {
-                Program::node(&format!("{name}.mjs"), options)
-            }
-            Self::PythonV1 | Self::PythonV2 => {
-                Program::python(self.version(), &format!("{name}.py"), options)
-            }
+        match self.is_typescript() {
+            true => Program::node(&format!("{name}.mjs"), options),
+            false => Program::python(self.version(), &format!("{name}.py"), options),
         }
     }
 }

@@ -1,0 +1,53 @@
+//! Access tokens that expire while the client is connected.
+
+use serde_json::{Value, json};
+use testbed::{ClientReport, OfficialSdk};
+
+use crate::support::Scene;
+
+/// Every client connects, waits until its access token has expired, and asks who it is.
+async fn reports(refresh_tokens: &str) -> Vec<(OfficialSdk, ClientReport)> {
+    // Long enough to connect, on a busy machine too.
+    let provider = json!({"access_token_seconds": 5, "refresh_tokens": refresh_tokens});
+    let scene = Scene::builder(OfficialSdk::TypeScriptV1)
+        .provider("login", provider)
+        .configure(|configuration| configuration["providers"][0]["clock_skew"] = json!("0s"))
+        .start()
+        .await;
+    let steps = json!([{"until_expired": true}, {"tool": "whoami"}]);
+    scene.run_every_client(json!({"steps": steps})).await
+}
+
+/// The exchanges after the token has expired.
+fn exchanges_since_expiry(report: &ClientReport) -> Vec<String> {
+    let is_expiry = |line: &Value| line["step"] == "until_expired";
+    let told = report.lines().iter().position(is_expiry).unwrap();
+    let before = report.lines()[..told].iter().filter(|line| line["event"] == "exchange").count();
+    report.exchanges().split_off(before)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_refreshes_an_expired_token_without_the_person() {
+    for (client, report) in reports("always").await {
+        assert_eq!(report.identity()["x-mcp-user"], "ada", "{client:?}: {report:?}");
+        assert_eq!(report.authorizations().len(), 1, "{client:?}: {report:?}");
+        let expected = match client.is_typescript() {
+            true => vec!["POST /mcp 401", "refresh_token /token 200", "POST /mcp 200"],
+            // These look at the clock, and never send a token that has expired.
+            false => vec!["refresh_token /token 200", "POST /mcp 200"],
+        };
+        let exchanges = exchanges_since_expiry(&report);
+        assert_eq!(exchanges[..expected.len()], expected, "{client:?}: {report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_without_a_refresh_token_has_the_person_log_in_again() {
+    for (client, report) in reports("never").await {
+        assert_eq!(report.identity()["x-mcp-user"], "ada", "{client:?}: {report:?}");
+        assert_eq!(report.authorizations().len(), 2, "{client:?}: {report:?}");
+        let exchanges = exchanges_since_expiry(&report);
+        assert_eq!(exchanges[0], "POST /mcp 401", "{client:?}: {report:?}");
+        assert!(!exchanges.contains(&"POST /reg 201".to_owned()), "{client:?}: {report:?}");
+    }
+}

@@ -1,0 +1,46 @@
+"""What a person with a browser does: follows an authorization URL, logs in, consents, and ends where
+the client is told the code."""
+
+import urllib.error
+import urllib.parse
+import urllib.request
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+
+class Person:
+    """A browser, which keeps its cookies, and the name of who sits before it."""
+
+    def __init__(self, name):
+        self._name = name
+        cookies = urllib.request.HTTPCookieProcessor(CookieJar(DefaultCookiePolicy()))
+        no_proxy = urllib.request.ProxyHandler({})
+        self._browser = urllib.request.build_opener(cookies, no_proxy, _NoRedirects())
+
+    def authorize(self, authorization_url, redirect_url):
+        """The parameters with which the provider sends the browser back."""
+        url, form = authorization_url, None
+        for _ in range(20):
+            with self._open(url, form) as response:
+                text = response.read().decode()
+            location = response.headers.get("location")
+            if location:
+                url, form = urllib.parse.urljoin(url, location), None
+                if url.startswith(redirect_url):
+                    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+            elif response.status == 200:
+                form = {"login": self._name} if 'name="login"' in text else {}
+            else:
+                raise RuntimeError(f"{url}: {response.status} {text}")
+        raise RuntimeError(f"no way from {authorization_url} to {redirect_url}")
+
+    def _open(self, url, form):
+        body = None if form is None else urllib.parse.urlencode(form).encode()
+        try:
+            return self._browser.open(urllib.request.Request(url, data=body))
+        except urllib.error.HTTPError as answer:
+            return answer
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
