@@ -11,15 +11,16 @@ use crate::support::Scene;
 
 const EVENTS: usize = 3;
 
-/// A client that has a stream opened, and makes two calls that take several seconds each.
+/// A client that has the server's own stream opened, makes a call that takes several seconds, and
+/// one during which the server uses its stream.
 async fn report(sdk: OfficialSdk) -> ClientReport {
     let scene = Scene::before(sdk).await;
     let steps = json!([
         {"listen": true},
-        {"tool": "announce", "arguments": {"to": EVENTS}},
         {"tool": "count", "arguments": {"to": EVENTS}},
+        {"tool": "announce", "arguments": {"to": EVENTS}},
     ]);
-    let report = scene.run(sdk, &json!({"protocol": "auto", "steps": steps})).await;
+    let report = scene.run(sdk, json!({"protocol": "auto", "steps": steps})).await;
     assert_eq!(report.answer("announce"), format!("announced {EVENTS}"));
     assert_eq!(report.answer("count"), format!("counted to {EVENTS}"));
     let expected: Vec<Value> = (1..=EVENTS).map(|number| json!(number)).collect();

@@ -6,10 +6,10 @@ use testbed::{
     StackBuilder,
 };
 
-/// The scope that the challenge names, and that the whole server needs.
+/// The scope that the first challenge names, and that all else needs.
 pub const READ: &str = "incident.read";
 
-/// The scope that the tool `create_incident` needs besides.
+/// The scope that the tool `create_incident` needs.
 pub const WRITE: &str = "incident.write";
 
 /// Envoy with the plugin between official clients, OpenID providers and an official server.
@@ -20,11 +20,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// With one provider, `login`, that lives up to its defaults.
+    /// With one provider, `login`.
     pub async fn before(server: OfficialSdk) -> Self {
         Self::builder(server).start().await
     }
 
+    /// With the providers that are added.
     pub fn builder(server: OfficialSdk) -> SceneBuilder {
         let port = Port::free();
         let resource = format!("http://{}/mcp", port.address());
@@ -38,22 +39,24 @@ impl Scene {
     }
 
     /// Runs a client with these options to its end.
-    pub async fn run(&self, client: OfficialSdk, options: &Value) -> ClientReport {
-        let mut options = options.clone();
+    pub async fn run(&self, client: OfficialSdk, mut options: Value) -> ClientReport {
         options["url"] = json!(self.url());
         client.run_client(options).await
     }
 
-    /// Runs a client of every SDK, all at the same time.
+    /// Runs a client of every SDK with these options, all at the same time.
     pub async fn run_every_client(&self, options: Value) -> Vec<(OfficialSdk, ClientReport)> {
-        let [first, second, third, fourth] = OfficialSdk::ALL;
-        let reports = tokio::join!(
-            self.run(first, &options),
-            self.run(second, &options),
-            self.run(third, &options),
-            self.run(fourth, &options),
-        );
-        OfficialSdk::ALL.into_iter().zip(<[ClientReport; 4]>::from(reports)).collect()
+        self.run_every_client_with(|_| options.clone()).await
+    }
+
+    /// The same, with options of its own for each.
+    pub async fn run_every_client_with(
+        &self,
+        options: impl Fn(OfficialSdk) -> Value,
+    ) -> Vec<(OfficialSdk, ClientReport)> {
+        let [a, b, c, d] = OfficialSdk::ALL.map(|client| self.run(client, options(client)));
+        let (a, b, c, d) = tokio::join!(a, b, c, d);
+        OfficialSdk::ALL.into_iter().zip([a, b, c, d]).collect()
     }
 }
 
@@ -68,7 +71,8 @@ pub struct SceneBuilder {
 type Configure = Box<dyn FnOnce(&mut Value) + Send>;
 
 impl SceneBuilder {
-    /// Adds a provider with these options; without any there is one named `login`.
+    /// Adds a provider with these options, which `tests/clients/node/identity_provider.mjs` lists.
+    /// Without any there is one named `login`.
     pub fn provider(mut self, name: &'static str, options: Value) -> Self {
         let mut builder = OpenIdProvider::builder(&self.resource, &[READ, WRITE]);
         for (name, value) in options.as_object().expect("they are an object") {
@@ -117,7 +121,7 @@ fn access_rules() -> Value {
             "match": {
                 "paths": ["/mcp"], "mcp_methods": ["tools/call"], "mcp_names": ["create_incident"],
             },
-            "require": {"scopes": [READ, WRITE]},
+            "require": {"scopes": [WRITE]},
         },
         {"name": "everything-else", "match": {"paths": ["/mcp"]}, "require": {"scopes": [READ]}},
     ]})

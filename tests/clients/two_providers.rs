@@ -5,38 +5,30 @@ use testbed::OfficialSdk;
 
 use crate::support::{Scene, service};
 
-async fn scene() -> Scene {
-    Scene::builder(OfficialSdk::TypeScriptV1)
+/// Users of the SDKs for TypeScript can choose another authorization server than the first that the
+/// gateway names; those for Python let only a service choose.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_logs_in_at_the_first_provider_unless_another_is_chosen() {
+    let scene = Scene::builder(OfficialSdk::TypeScriptV1)
         .provider("staff", json!({}))
         .provider("partners", json!({"algorithm": "ES256"}))
         .start()
-        .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_client_logs_in_at_the_first_provider_unless_told_otherwise() {
-    let scene = scene().await;
-    for (client, report) in scene.run_every_client(json!({"steps": [{"tool": "whoami"}]})).await {
+        .await;
+    let [staff, partners] = scene.providers.as_slice() else { unreachable!() };
+    let steps = json!([{"tool": "whoami"}]);
+    for (client, report) in scene.run_every_client(json!({"steps": steps})).await {
         let identity = report.identity();
         assert_eq!(identity["x-mcp-provider"], "staff", "{client:?}: {report:?}");
-        assert_eq!(identity["x-mcp-issuer"], scene.providers[0].issuer(), "{client:?}");
+        assert_eq!(identity["x-mcp-issuer"], staff.issuer(), "{client:?}: {report:?}");
+        assert_eq!(identity["x-mcp-user"], "ada", "{client:?}: {report:?}");
     }
-}
-
-/// Users of the SDKs for TypeScript may choose the authorization server; those for Python let only
-/// a service choose.
-#[tokio::test(flavor = "multi_thread")]
-async fn clients_that_choose_the_second_provider_are_known_by_it() {
-    let scene = scene().await;
-    let [_, partners] = scene.providers.as_slice() else { unreachable!() };
-    for client in OfficialSdk::ALL {
-        let steps = json!([{"tool": "whoami"}]);
-        let (options, user) = match client.is_typescript() {
-            true => (json!({"authorization_server": partners.issuer(), "steps": steps}), "ada"),
-            false => (json!({"service": service(partners), "steps": steps}), "incident-robot"),
-        };
-        let report = scene.run(client, &options).await;
+    let choice = |client: OfficialSdk| match client.is_typescript() {
+        true => json!({"authorization_server": partners.issuer(), "steps": steps}),
+        false => json!({"service": service(partners), "steps": steps}),
+    };
+    for (client, report) in scene.run_every_client_with(choice).await {
         let identity = report.identity();
+        let user = if client.is_typescript() { "ada" } else { "incident-robot" };
         assert_eq!(identity["x-mcp-provider"], "partners", "{client:?}: {report:?}");
         assert_eq!(identity["x-mcp-issuer"], partners.issuer(), "{client:?}: {report:?}");
         assert_eq!(identity["x-mcp-user"], user, "{client:?}: {report:?}");

@@ -24,12 +24,12 @@ function seenEvent(kind, number) {
   return seenEvents.get(key);
 }
 
-/// Makes events from 1 on, a second apart, and each only once the client has seen the one before:
-/// so what holds an event back holds up all.
+/// Makes events from 1 on, each only once the client has seen the one before: so what holds an
+/// event back holds up all.
 async function makeEvents(kind, to, make) {
   for (let number = 1; number <= to; number += 1) {
     await make(number);
-    await Promise.all([seenEvent(kind, number).promise, pause(1000)]);
+    await seenEvent(kind, number).promise;
   }
 }
 
@@ -52,7 +52,10 @@ function addTools(server, headersOf, { progress, announce }) {
     'count',
     { description: 'Counts slowly, and reports progress', inputSchema: z.object({ to: z.number() }) },
     async ({ to }, extra) => {
-      await makeEvents('progress', to, (number) => progress(extra, number, to));
+      await makeEvents('progress', to, async (number) => {
+        await progress(extra, number, to);
+        await pause(1000);
+      });
       return text(`counted to ${to}`);
     },
   );

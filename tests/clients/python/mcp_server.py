@@ -29,11 +29,10 @@ def seen_event(kind, number):
 
 
 async def make_events(kind, to, make):
-    """Makes events from 1 on, a second apart, and each only once the client has seen the one before:
-    so what holds an event back holds up all."""
+    """Makes events from 1 on, each only once the client has seen the one before: so what holds an
+    event back holds up all."""
     for number in range(1, to + 1):
         await make(number)
-        await anyio.sleep(1)
         await seen_event(kind, number).wait()
 
 
@@ -56,7 +55,12 @@ def create_incident() -> str:
 @server.tool(structured_output=False)
 async def count(to: int, context: Context) -> str:
     """Counts slowly, and reports progress"""
-    await make_events("progress", to, lambda number: context.report_progress(number, to))
+
+    async def make(number):
+        await context.report_progress(number, to)
+        await anyio.sleep(1)
+
+    await make_events("progress", to, make)
     return f"counted to {to}"
 
 
