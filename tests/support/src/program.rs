@@ -20,6 +20,7 @@ pub(crate) struct Program {
     name: String,
     process: KilledChild,
     lines: UnboundedReceiver<String>,
+    said: String,
     errors: Arc<Mutex<String>>,
 }
 
@@ -42,11 +43,11 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When it ends, or says nothing for 60 s; the message has its error output.
+    /// When it ends, or says nothing for 60 s; the message has all its output.
     pub(crate) async fn line(&mut self) -> Value {
         match self.next().await {
             Some(line) => line,
-            None => panic!("{} has ended:\n{}", self.name, self.errors()),
+            None => panic!("{} has ended:\n{}", self.name, self.output()),
         }
     }
 
@@ -54,14 +55,14 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When it fails, or says nothing for 60 s; the message has its error output.
+    /// When it fails, or says nothing for 60 s; the message has all its output.
     pub(crate) async fn lines(mut self) -> Vec<Value> {
         let mut lines = Vec::new();
         while let Some(line) = self.next().await {
             lines.push(line);
         }
         let status = self.process.wait();
-        assert!(status.success(), "{}: {status}\n{}\n{lines:#?}", self.name, self.errors());
+        assert!(status.success(), "{}: {status}\n{}", self.name, self.output());
         lines
     }
 
@@ -69,7 +70,8 @@ impl Program {
     pub(crate) fn lines_so_far(&mut self) -> Vec<Value> {
         let mut lines = Vec::new();
         while let Ok(line) = self.lines.try_recv() {
-            lines.push(self.parse(&line));
+            let line = self.parse(&line);
+            lines.push(line);
         }
         lines
     }
@@ -89,24 +91,27 @@ impl Program {
         // They end with the process.
         thread::spawn(move || read_lines(output, &sender));
         thread::spawn(move || read_text(error_output, &own_errors));
-        Self { name: script.to_owned(), process, lines, errors }
+        Self { name: script.to_owned(), process, lines, said: String::new(), errors }
     }
 
     async fn next(&mut self) -> Option<Value> {
         const DEADLINE: Duration = Duration::from_secs(60);
         match timeout(DEADLINE, self.lines.recv()).await {
             Ok(line) => line.map(|line| self.parse(&line)),
-            Err(_) => panic!("{} says nothing for {DEADLINE:?}:\n{}", self.name, self.errors()),
+            Err(_) => panic!("{} says nothing for {DEADLINE:?}:\n{}", self.name, self.output()),
         }
     }
 
-    fn parse(&self, line: &str) -> Value {
+    fn parse(&mut self, line: &str) -> Value {
+        self.said.push_str(line);
+        self.said.push('\n');
         serde_json::from_str(line)
-            .unwrap_or_else(|_| panic!("{} said {line:?}:\n{}", self.name, self.errors()))
+            .unwrap_or_else(|_| panic!("{} said {line:?}:\n{}", self.name, self.output()))
     }
 
-    fn errors(&self) -> String {
-        self.errors.lock().expect("nobody panics with it").clone()
+    /// The lines that were read, and the error output.
+    fn output(&self) -> String {
+        format!("{}{}", self.said, self.errors.lock().expect("nobody panics with it"))
     }
 }
 
