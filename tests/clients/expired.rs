@@ -1,6 +1,6 @@
 //! Access tokens that expire while the client is connected.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::{ClientReport, OfficialSdk};
 
 use crate::support::Scene;
@@ -18,14 +18,6 @@ async fn reports(refresh_tokens: &str) -> Vec<(OfficialSdk, ClientReport)> {
     scene.run_every_client(json!({"steps": steps})).await
 }
 
-/// The exchanges after the token has expired.
-fn exchanges_since_expiry(report: &ClientReport) -> Vec<String> {
-    let is_expiry = |line: &Value| line["step"] == "until_expired";
-    let told = report.lines().iter().position(is_expiry).unwrap();
-    let before = report.lines()[..told].iter().filter(|line| line["event"] == "exchange").count();
-    report.exchanges().split_off(before)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_refreshes_an_expired_token_without_the_person() {
     for (client, report) in reports("always").await {
@@ -36,7 +28,7 @@ async fn every_client_refreshes_an_expired_token_without_the_person() {
             // These look at the clock, and never send a token that has expired.
             false => vec!["refresh_token /token 200", "POST /mcp 200"],
         };
-        let exchanges = exchanges_since_expiry(&report);
+        let exchanges = report.after("until_expired").exchanges();
         let first: Vec<_> = exchanges.iter().take(expected.len()).collect();
         assert_eq!(first, expected, "{client:?}: {report:?}");
     }
@@ -46,8 +38,9 @@ async fn every_client_refreshes_an_expired_token_without_the_person() {
 async fn every_client_without_a_refresh_token_has_the_person_log_in_again() {
     for (client, report) in reports("never").await {
         assert_eq!(report.identity()["x-mcp-user"], "ada", "{client:?}: {report:?}");
-        assert_eq!(report.authorizations().len(), 2, "{client:?}: {report:?}");
-        let exchanges = exchanges_since_expiry(&report);
+        let after = report.after("until_expired");
+        assert_eq!(after.authorizations().len(), 1, "{client:?}: {report:?}");
+        let exchanges = after.exchanges();
         assert_eq!(exchanges.first().unwrap(), "POST /mcp 401", "{client:?}: {report:?}");
         assert!(!exchanges.contains(&"POST /reg 201".to_owned()), "{client:?}: {report:?}");
     }

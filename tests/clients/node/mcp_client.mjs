@@ -187,7 +187,7 @@ async function take(step) {
   if (step.until_expired) {
     const [, claims] = provider.tokens().access_token.split('.');
     const { exp } = JSON.parse(Buffer.from(claims, 'base64url').toString());
-    while (Date.now() < (exp + 1) * 1000) {
+    while (Date.now() < exp * 1000) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return {};

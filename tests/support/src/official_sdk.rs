@@ -89,9 +89,15 @@ pub struct ClientReport {
 }
 
 impl ClientReport {
-    /// All that it told.
-    pub fn lines(&self) -> &[Value] {
-        &self.lines
+    /// What it did after this step.
+    ///
+    /// # Panics
+    ///
+    /// When it never took the step.
+    pub fn after(&self, step: &str) -> Self {
+        let end = self.lines.iter().position(|line| line["step"] == step);
+        let end = end.unwrap_or_else(|| panic!("{step}: {self:?}"));
+        Self { lines: self.lines[end + 1..].to_vec() }
     }
 
     /// What it told of this kind.
@@ -124,11 +130,7 @@ impl ClientReport {
     ///
     /// When it was never taken, or more than once.
     pub fn step(&self, name: &str) -> &Value {
-        let ends: Vec<_> = self
-            .lines
-            .iter()
-            .filter(|line| line["step"] == name && line["event"] != "exchange")
-            .collect();
+        let ends: Vec<_> = self.lines.iter().filter(|line| line["step"] == name).collect();
         assert_eq!(ends.len(), 1, "{name}: {self:?}");
         ends[0]
     }
