@@ -23,11 +23,15 @@ impl ResourceMetadata {
     pub(crate) fn new(resource: &Resource, providers: &Providers) -> Self {
         let mut document = Map::new();
         document.insert("resource".to_owned(), resource.url.as_str().into());
-        // Clients parse these as URLs, and some refuse the whole document for one that is none.
-        let issuers = providers.authorization_servers().filter(|issuer| is_secure_url(issuer));
-        document.insert("authorization_servers".to_owned(), issuers.collect());
-        document.insert("bearer_methods_supported".to_owned(), ["header"].as_slice().into());
         // RFC 9728 §3.2: members without a value are left out.
+        //
+        // Clients parse issuers as URLs, and some refuse the whole document for one that is none.
+        let issuers: Vec<&str> =
+            providers.authorization_servers().filter(|issuer| is_secure_url(issuer)).collect();
+        if !issuers.is_empty() {
+            document.insert("authorization_servers".to_owned(), issuers.into());
+        }
+        document.insert("bearer_methods_supported".to_owned(), ["header"].as_slice().into());
         if !resource.scopes_supported.is_empty() {
             document
                 .insert("scopes_supported".to_owned(), resource.scopes_supported.as_slice().into());

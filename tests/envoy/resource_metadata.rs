@@ -1,9 +1,13 @@
 //! The document that tells clients whose tokens are accepted (RFC 9728).
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, Answer, Document, IdentityProvider, SigningKey, Stack};
+use testbed::{
+    Algorithm, Answer, Document, IdentityProvider, Port, SigningKey, Stack, raw_exchange,
+};
 
-use crate::support::{add_providers, assert_none, assert_refusal, static_provider};
+use crate::support::{
+    add_listener, add_providers, assert_none, assert_refusal, parsed, static_provider,
+};
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -183,15 +187,100 @@ async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is
     );
 }
 
+/// Tokens can be accepted of an issuer that no client could ask for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_issuer_is_a_url_it_names_no_authorization_server() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = Stack::builder()
+        .configure(move |configuration| {
+            let fields = json!({"issuer": "build-robots"});
+            configuration["providers"] = json!([static_provider("robots", &[&key], fields)]);
+        })
+        .start()
+        .await;
+    let answer = ask(&stack, "GET", "/.well-known/oauth-protected-resource/mcp").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body.get("authorization_servers"), None, "{answer:?}");
+}
+
+/// What the challenge of this listener points to, whatever host that is.
+async fn document_of_challenge(stack: &Stack, port: &Port) -> Answer {
+    let url = format!("http://{}", port.address());
+    let refused = stack.send_refused(stack.client().get(format!("{url}/mcp"))).await;
+    let metadata: http::Uri = metadata_url(&refused).parse().unwrap();
+    let path = metadata.path_and_query().unwrap();
+    stack.send_refused(stack.client().get(format!("{url}{path}"))).await
+}
+
+fn metadata_url(refused: &Answer) -> &str {
+    let challenge = refused.header("www-authenticate");
+    let (_, rest) = challenge.split_once("resource_metadata=\"").unwrap();
+    rest.split('"').next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_url_of_the_challenge_it_names_the_resource_to_the_letter() {
+    const RESOURCES: [&str; 6] = [
+        "https://mcp.example.com",
+        "https://mcp.example.com/",
+        "https://mcp.example.com/mcp/",
+        "https://mcp.example.com:8443/a%20b/mcp",
+        "https://mcp.example.com/mcp?tenant=1",
+        "HTTPS://MCP.Example.com/Mcp",
+    ];
+    let ports = RESOURCES.map(|_| Port::free());
+    let numbers = ports.each_ref().map(Port::number);
+    let stack = Stack::builder()
+        .edit(move |bootstrap| {
+            for (port, url) in numbers.into_iter().zip(RESOURCES) {
+                add_listener(bootstrap, port, |configuration| {
+                    configuration["resource"] = json!({"url": url});
+                });
+            }
+        })
+        .start()
+        .await;
+    for (port, url) in ports.iter().zip(RESOURCES) {
+        let answer = document_of_challenge(&stack, port).await;
+        assert_eq!(answer.body["resource"], url, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scheme_and_host_may_stand_in_capitals() {
+    let stack = Stack::builder()
+        .configure(|configuration| {
+            configuration["resource"]["url"] = json!("HTTPS://MCP.EXAMPLE.COM/mcp");
+        })
+        .start()
+        .await;
+    let send = async |line: &str, fields: &str| {
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: MCP.EXAMPLE.COM\r\n{fields}content-length: 0\r\n\
+             connection: close\r\n\r\n"
+        );
+        parsed(&raw_exchange(stack.envoy.address(), request.as_bytes()).await)
+    };
+    let answer = send("POST HTTP://MCP.EXAMPLE.COM/mcp", "").await;
+    assert_refusal(&answer, "missing_token");
+    assert_eq!(
+        metadata_url(&answer).to_ascii_lowercase(),
+        "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"
+    );
+    let document = send("GET HTTP://MCP.EXAMPLE.COM/.well-known/oauth-protected-resource/mcp", "");
+    assert_eq!(document.await.body["resource"], "HTTPS://MCP.EXAMPLE.COM/mcp");
+    let token = format!("authorization: Bearer {}\r\n", stack.token());
+    send("POST HTTP://MCP.EXAMPLE.COM/mcp", &token).await;
+    assert_eq!(stack.server.count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_challenge_leads_to_it() {
     let stack = Stack::builder().start().await;
     let refused = stack.send_refused(stack.request()).await;
-    let challenge = refused.header("www-authenticate");
-    let (_, rest) = challenge.split_once("resource_metadata=\"").unwrap();
-    let url = rest.split('"').next().unwrap();
-    let answer = stack.send_refused(stack.client().get(url)).await;
+    let answer = stack.send_refused(stack.client().get(metadata_url(&refused))).await;
     assert_eq!(answer.body, document(&stack));
+    assert_eq!(answer.body["resource"], stack.url());
     assert_eq!(stack.provider.requests().iter().filter(|r| r.document.is_none()).count(), 0);
     assert!(stack.provider.count(Document::Discovery) <= 1);
 }
