@@ -210,6 +210,8 @@ mod tests {
             .map_err(|fault| fault.to_string())
     }
 
+    // Requirement: sentinel-case
+    // Requirement: sentinel-decoding
     #[test]
     fn names_are_decoded_from_canonical_base64_alone() {
         for (value, name) in [
@@ -246,6 +248,7 @@ mod tests {
         }
     }
 
+    // Requirement: header-mismatch
     #[test]
     fn what_is_there_agrees_with_the_body() {
         const CALL: &str = r#"{"id":1,"method":"tools/call","params":{"name":"x"}}"#;
@@ -287,6 +290,7 @@ mod tests {
         }
     }
 
+    // Requirement: header-policy-version
     #[test]
     fn the_fields_alone_make_a_message_of_an_accepted_revision() {
         let versions = [McpHeaders::SINCE.to_owned()];

@@ -39,6 +39,7 @@ impl ScopeHierarchy {
 mod tests {
     use super::*;
 
+    // Requirement: scope-hierarchy
     #[test]
     fn a_scope_implies_narrower_ones_also_by_way_of_others_and_in_circles() {
         let strings = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect();

@@ -231,3 +231,30 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::ReplayStoreUnavailable { .. } => (503, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    // Requirement: error-code-range
+    #[test]
+    fn own_codes_are_outside_the_range_that_json_rpc_reserves() {
+        let configuration = json!({
+            "resource": {"url": "https://mcp.example.com/mcp"},
+            "providers": [{
+                "name": "a", "issuer": "https://a.example", "client_ids": ["a"],
+                "jwks_url": "https://a.example/keys", "cluster": "a",
+            }],
+        });
+        let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
+        let style = ErrorStyle { format: Format::JsonRpc, details: Details::None };
+        let answers = RefusalAnswers::new(&config.resource, style);
+        for (refusal, status) in
+            [(Refusal::MissingToken, 401), (Refusal::BoundToken, 401), (Refusal::OriginDenied, 403)]
+        {
+            let body: Value = serde_json::from_slice(&answers.answer(&refusal).body).unwrap();
+            assert_eq!(body["error"]["code"], status, "{body}");
+        }
+    }
+}

@@ -635,6 +635,7 @@ fn access_rules_are_read_with_all_their_lines() {
     assert_eq!(faults(&document), [""; 0]);
 }
 
+// Requirement: header-values-sole-basis
 #[test]
 fn faults_of_access_rules_are_named_with_their_paths() {
     let document = edited(|document| {

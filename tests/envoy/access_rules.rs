@@ -148,6 +148,12 @@ async fn a_rule_may_ask_for_the_provider() {
     assert_refusal(&answer, "access_denied");
 }
 
+// Requirement: scope-consistency
+// Requirement: no-offline-access
+// Requirement: step-up-challenge
+// Requirement: step-up-all-scopes
+// Requirement: step-up-consistency
+// Requirement: scope-hierarchy
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_named_with_the_smallest_set_that_is_enough() {
     let configure = |configuration: &mut Value| {

@@ -171,6 +171,7 @@ async fn bytes_that_are_no_text_in_other_headers_pass_with_a_good_token() {
     assert_vm_lives(&stack).await;
 }
 
+// Requirement: header-size
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_envoy_takes_is_refused_by_envoy() {
     let stack = start().await;

@@ -31,6 +31,8 @@ fn metadata_url(stack: &Stack) -> String {
     format!("http://127.0.0.1:{port}/.well-known/oauth-protected-resource/mcp")
 }
 
+// Requirement: metadata-by-header
+// Requirement: challenge-no-error
 #[tokio::test(flavor = "multi_thread")]
 async fn without_credentials_it_names_no_error() {
     let stack = Stack::builder().start().await;
@@ -42,6 +44,9 @@ async fn without_credentials_it_names_no_error() {
     );
 }
 
+// Requirement: metadata-by-header
+// Requirement: token-error-handling
+// Requirement: challenge-once
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_bad_token_it_names_the_error_first() {
     let stack = Stack::builder().start().await;
@@ -60,6 +65,7 @@ async fn with_a_bad_token_it_names_the_error_first() {
     );
 }
 
+// Requirement: error-codes
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_request_gets_no_challenge() {
     let stack = Stack::builder().start().await;
@@ -121,6 +127,9 @@ const RESOURCES: [(&str, &[&str], &str, Option<&str>); 8] = [
     ),
 ];
 
+// Requirement: metadata-slash-after-host
+// Requirement: scope-in-challenge
+// Requirement: challenge-parameters
 #[tokio::test(flavor = "multi_thread")]
 async fn it_points_to_the_metadata_of_the_resource_and_lists_its_scopes() {
     let ports = RESOURCES.map(|_| Port::free());
@@ -160,6 +169,9 @@ const HOSTILE: [&str; 8] = [
     "%22",
 ];
 
+// Requirement: scope-consistency
+// Requirement: challenge-once
+// Requirement: challenge-characters
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_the_client_chose_gets_into_it() {
     let stack = Stack::builder()
@@ -192,6 +204,7 @@ async fn nothing_that_the_client_chose_gets_into_it() {
     }
 }
 
+// Requirement: token-storage
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_reason_and_neither_breaks_lines_nor_holds_the_token() {
     let stack = Stack::builder().start().await;

@@ -16,6 +16,7 @@ async fn start(errors: Value) -> Stack {
         .await
 }
 
+// Requirement: error-code-range
 #[tokio::test(flavor = "multi_thread")]
 async fn each_format_says_the_same_in_its_own_way() {
     let expired = "the token has expired";

@@ -19,6 +19,7 @@ async fn send(stack: &Stack, line: &str, fields: &str) -> u16 {
     raw_exchange(stack.envoy.address(), request.as_bytes()).await.status()
 }
 
+// Requirement: token-no-others
 #[tokio::test(flavor = "multi_thread")]
 async fn they_pass_without_a_token_and_without_an_identity() {
     let stack = start().await;

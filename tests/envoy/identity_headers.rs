@@ -353,6 +353,7 @@ fn forgeries(request: &RecordedRequest) -> Vec<String> {
         .collect()
 }
 
+// Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_that_a_client_sends_never_reach_the_server() {
     let (stack, key) = start(json!({})).await;
@@ -373,6 +374,7 @@ async fn copies_that_a_client_sends_never_reach_the_server() {
     }
 }
 
+// Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_with_underscores_never_reach_the_server() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
@@ -552,6 +554,8 @@ async fn claims_get_headers_of_their_own() {
     assert_eq!(shown(&request), map([("x-address", "e30"), ("x-sub", "ada")]));
 }
 
+// Requirement: token-no-others
+// Requirement: token-no-passthrough
 #[tokio::test(flavor = "multi_thread")]
 async fn the_prefix_of_the_headers_and_the_token_itself_are_as_configured() {
     let (other_prefix, forwarding) = (Port::free(), Port::free());

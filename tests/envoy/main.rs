@@ -34,6 +34,7 @@ mod replay_fleet;
 mod report_mode;
 mod resource_metadata;
 mod servicenow;
+mod sessions;
 mod several_configurations;
 mod support;
 mod templates;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{
-    SOON, assert_none, assert_refusal, assert_vm_lives, close_at_once, faults_of_refusal, named,
-    parsed, with,
+    SOON, assert_none, assert_refusal, assert_vm_lives, await_request, close_at_once,
+    faults_of_refusal, named, parsed, with,
 };
 
 /// Who may call what: `add` needs a role. All else is allowed, or only what is named.
@@ -265,6 +265,11 @@ fn attacks() -> Vec<(Wire, u16)> {
     ]
 }
 
+// Requirement: access-per-primitive
+// Requirement: sentinel-decoding
+// Requirement: header-mismatch
+// Requirement: header-faults-of-intermediaries
+// Requirement: header-values-untrusted
 #[tokio::test(flavor = "multi_thread")]
 async fn no_way_to_write_a_call_runs_a_forbidden_tool() {
     let mut faults = Vec::new();
@@ -303,6 +308,7 @@ async fn the_server_alone_runs_the_tool_for_forged_headers_of_older_versions() {
     }
 }
 
+// Requirement: sentinel-decoding
 #[tokio::test(flavor = "multi_thread")]
 async fn allowed_tools_run_for_clients_of_both_revisions() {
     for policy in policies() {
@@ -334,6 +340,7 @@ async fn allowed_tools_run_for_clients_of_both_revisions() {
     }
 }
 
+// Requirement: header-mismatch-answer
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_is_wrong() {
     let [policy, _] = policies();
@@ -373,6 +380,8 @@ async fn refusals_say_what_is_wrong() {
     stack.envoy.await_log(line, SOON).await;
 }
 
+// Requirement: standard-headers
+// Requirement: header-mismatch-answer
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_2026_07_28_demands_are_missed_from_then_on() {
     let [policy, _] = policies();
@@ -388,6 +397,33 @@ async fn headers_that_2026_07_28_demands_are_missed_from_then_on() {
     assert_eq!(stack.server.count(), 0);
 }
 
+/// Only who knows a tool's schema knows what they should be.
+// Requirement: param-forwarded
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_mirror_arguments_are_forwarded_as_they_are() {
+    const FIELDS: [(&str, &str); 4] = [
+        ("mcp-param-region", "eu-north"),
+        ("mcp-param-a", "=?base64?no base64?="),
+        ("mcp-param-b", "3"),
+        ("mcp-param-none", ""),
+    ];
+    for inspect in ["body", "headers"] {
+        let [mut policy, _] = policies();
+        policy["mcp"] = json!({"inspect": inspect, "upstream_validates_headers": true});
+        let stack = stack(policy).start().await;
+        let wire = Wire::new("", new_call("whoami"));
+        let wire = wire.announcing("2026-07-28", "tools/call", "whoami");
+        let wire = FIELDS.iter().fold(wire, |wire, (name, value)| wire.with(name, value));
+        wire.send(&stack, &stack.token()).await;
+        let requests = stack.server.requests();
+        assert_eq!(requests.len(), 1, "{inspect}");
+        for (name, value) in FIELDS {
+            assert_eq!(requests[0].header(name), [value.as_bytes()], "{inspect}: {name}");
+        }
+    }
+}
+
+// Requirement: step-up-challenge
 #[tokio::test(flavor = "multi_thread")]
 async fn lacking_scopes_are_asked_for_as_by_any_other_rule() {
     let access = json!({"default": "allow", "rules": [{
@@ -406,6 +442,8 @@ async fn lacking_scopes_are_asked_for_as_by_any_other_rule() {
     assert_eq!(stack.server.tool_runs(), ["add"]);
 }
 
+// Requirement: access-per-primitive
+// Requirement: header-values-verified
 #[tokio::test(flavor = "multi_thread")]
 async fn resources_and_prompts_go_by_uri_and_name() {
     let access = json!({"default": "deny", "rules": [
@@ -567,15 +605,6 @@ fn session_rules() -> Value {
     ]})
 }
 
-/// Returns once such a request has reached the server.
-async fn await_request(stack: &Stack, method: &str) {
-    let asked = Instant::now();
-    while !stack.server.requests().iter().any(|request| request.method == method) {
-        assert!(asked.elapsed() < SOON, "no {method}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_of_the_official_client_work_under_rules() {
     let server = McpServer::start_with_sessions().await;
@@ -595,6 +624,7 @@ async fn sessions_of_the_official_client_work_under_rules() {
     assert!(is_in_session);
 }
 
+// Requirement: header-values-verified
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_of_2026_07_28_works_under_rules_by_body_and_by_headers() {
     for inspect in ["body", "headers"] {
@@ -620,6 +650,9 @@ async fn the_official_client_of_2026_07_28_works_under_rules_by_body_and_by_head
 }
 
 /// Under `inspect: headers`, whatever is not surely what the server will do is refused.
+// Requirement: version-header
+// Requirement: header-faults-of-intermediaries
+// Requirement: header-policy-version
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_are_believed_under_all_conditions_only() {
     let mut faults = Vec::new();

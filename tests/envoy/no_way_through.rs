@@ -337,6 +337,11 @@ fn cases(keys: &Keys) -> Vec<Case> {
     ]
 }
 
+// Requirement: token-validation
+// Requirement: token-before-processing
+// Requirement: status-codes
+// Requirement: challenge-without-token
+// Requirement: error-codes
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_fails_one_check_alone_does_not_reach_the_server() {
     let keys = Keys::generate();

@@ -15,6 +15,7 @@ async fn start() -> Stack {
         .await
 }
 
+// Requirement: origin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_origin_and_none_at_all_pass() {
     let stack = start().await;
@@ -28,6 +29,7 @@ async fn a_listed_origin_and_none_at_all_pass() {
     assert_refusal(&answer, "missing_token");
 }
 
+// Requirement: origin
 #[tokio::test(flavor = "multi_thread")]
 async fn other_origins_are_refused_whatever_the_token() {
     let stack = start().await;

@@ -75,6 +75,7 @@ async fn what_the_other_tests_start_from_is_right() {
     assert_eq!(stack.call(&stack.token()).await.status, 200);
 }
 
+// Requirement: no-offline-access
 #[tokio::test(flavor = "multi_thread")]
 async fn all_faults_of_a_configuration_are_named_at_once() {
     let configure = |configuration: &mut Value| {
@@ -201,6 +202,8 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
     assert_refused(configure, &faults).await;
 }
 
+// Requirement: https
+// Requirement: https-communication
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_is_refused_but_for_loopback_hosts() {
     let configure = |configuration: &mut Value| {

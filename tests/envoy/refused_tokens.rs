@@ -16,6 +16,7 @@ use crate::support::{
 /// The default of `clock_skew`.
 const SKEW: u64 = 300;
 
+// Requirement: token-not-in-query
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_other_than_one_bearer_token_are_refused() {
     let stack = Stack::builder().start().await;
@@ -73,6 +74,10 @@ async fn credentials_other_than_one_bearer_token_are_refused() {
     }
 }
 
+// Requirement: all-connections
+// Requirement: token-in-every-request
+// Requirement: challenge-without-token
+// Requirement: verify-all-requests
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_and_method_needs_a_token() {
     let stack = Stack::builder().start().await;
@@ -405,6 +410,7 @@ async fn critical_extensions_are_refused() {
     assert_tokens_refused(&stack, cases).await;
 }
 
+// Requirement: token-own-resources
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_other_types_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
@@ -446,6 +452,7 @@ async fn tokens_of_other_types_are_refused() {
     assert_tokens_accepted(&stack, accepted).await;
 }
 
+// Requirement: token-issued-for-server
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_another_issuer_is_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
@@ -568,6 +575,7 @@ async fn a_kid_that_the_provider_does_not_publish_is_refused() {
     assert_tokens_refused(&stack, cases).await;
 }
 
+// Requirement: token-401
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_refused() {
     let provider = IdentityProvider::start().await;
@@ -660,6 +668,7 @@ fn fraction(seconds: u64) -> Value {
     format!("{seconds}.5").parse().expect("it is a number")
 }
 
+// Requirement: token-401
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_past_their_end_are_refused() {
     let stack = Stack::builder().start().await;
@@ -767,6 +776,10 @@ async fn tokens_older_than_allowed_are_refused() {
     assert_tokens_accepted(&stack, accepted).await;
 }
 
+// Requirement: token-audience
+// Requirement: token-own-resources
+// Requirement: token-intended-recipient
+// Requirement: token-issued-for-server
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_for_another_audience_is_refused() {
     let stack = Stack::builder().start().await;

@@ -79,6 +79,8 @@ async fn faults(stack: &Stack) -> Vec<String> {
     faults
 }
 
+// Requirement: metadata
+// Requirement: metadata-discovery
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_served_without_a_token_on_both_paths() {
     let stack = Stack::builder().start().await;
@@ -86,6 +88,7 @@ async fn it_is_served_without_a_token_on_both_paths() {
     assert_eq!(stack.server.count(), 0);
 }
 
+// Requirement: metadata
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_served_while_no_key_can_be_fetched() {
     let mut provider = IdentityProvider::start().await;
@@ -153,6 +156,8 @@ async fn other_methods_need_a_token() {
     }
 }
 
+// Requirement: metadata-authorization-servers
+// Requirement: metadata-empty-members
 #[tokio::test(flavor = "multi_thread")]
 async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is_empty() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
@@ -188,6 +193,8 @@ async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is
 }
 
 /// Tokens can be accepted of an issuer that no client could ask for one.
+// Requirement: metadata-authorization-servers
+// Requirement: metadata-empty-members
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_issuer_is_a_url_it_names_no_authorization_server() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
@@ -218,6 +225,7 @@ fn metadata_url(refused: &Answer) -> &str {
     rest.split('"').next().unwrap()
 }
 
+// Requirement: metadata-resource
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_url_of_the_challenge_it_names_the_resource_to_the_letter() {
     const RESOURCES: [&str; 6] = [
@@ -246,6 +254,7 @@ async fn at_the_url_of_the_challenge_it_names_the_resource_to_the_letter() {
     }
 }
 
+// Requirement: resource-capitals
 #[tokio::test(flavor = "multi_thread")]
 async fn scheme_and_host_may_stand_in_capitals() {
     let stack = Stack::builder()
@@ -274,6 +283,8 @@ async fn scheme_and_host_may_stand_in_capitals() {
     assert_eq!(stack.server.count(), 1);
 }
 
+// Requirement: metadata-discovery
+// Requirement: metadata-resource-of-request
 #[tokio::test(flavor = "multi_thread")]
 async fn the_challenge_leads_to_it() {
     let stack = Stack::builder().start().await;

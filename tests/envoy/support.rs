@@ -372,3 +372,16 @@ pub async fn assert_vm_lives(stack: &Stack) {
         }
     }
 }
+
+/// Returns once a request of this method has reached the server.
+///
+/// # Panics
+///
+/// When that does not happen soon.
+pub async fn await_request(stack: &Stack, method: &str) {
+    let asked = Instant::now();
+    while !stack.server.requests().iter().any(|request| request.method == method) {
+        assert!(asked.elapsed() < SOON, "no {method}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -7,6 +7,7 @@ fn refusals() -> Vec<String> {
     log().into_iter().filter(|line| line.starts_with("refused: ")).collect()
 }
 
+// Requirement: token-storage
 #[test]
 fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_token() {
     let vm = start(&configuration(), &SharedData::default());

@@ -1,0 +1,101 @@
+//! The requirements of MCP's authorization and the tests agree: each requirement that concerns a
+//! gateway names the tests that hold the plugin to it, and each of these tests names it.
+#![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde::Deserialize;
+use sources::{TestFunction, test_functions};
+use testbed::repository_root;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    /// Where the sentences stand.
+    sources: BTreeMap<String, String>,
+    requirements: Vec<Requirement>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Requirement {
+    id: String,
+    source: String,
+    sentence: String,
+    /// By name, as in [`TestFunction::name`].
+    #[serde(default)]
+    tests: Vec<String>,
+    /// Why there is no test.
+    not_ours: Option<String>,
+}
+
+fn document() -> Document {
+    let path = repository_root().join("tests/requirements/mcp_authorization.yaml");
+    let text = fs::read_to_string(path).expect("the list is there");
+    serde_json::from_value(testbed::yaml(&text)).expect("the list has this form")
+}
+
+/// Requirement and test, as the list has them.
+fn listed(document: &Document) -> BTreeSet<(&str, &str)> {
+    let pairs = document.requirements.iter().flat_map(|requirement| {
+        requirement.tests.iter().map(|test| (requirement.id.as_str(), test.as_str()))
+    });
+    pairs.collect()
+}
+
+/// The same, as the tests have them.
+fn claimed(tests: &[TestFunction]) -> BTreeSet<(&str, &str)> {
+    let pairs = tests
+        .iter()
+        .flat_map(|test| test.requirements.iter().map(|id| (id.as_str(), test.name.as_str())));
+    pairs.collect()
+}
+
+#[test]
+fn each_requirement_names_its_tests_and_each_of_these_the_requirement() {
+    let (document, tests) = (document(), test_functions());
+    let (listed, claimed) = (listed(&document), claimed(&tests));
+    let only_listed: Vec<_> = listed.difference(&claimed).collect();
+    assert!(only_listed.is_empty(), "in the list, but no such test says so: {only_listed:#?}");
+    let only_claimed: Vec<_> = claimed.difference(&listed).collect();
+    assert!(only_claimed.is_empty(), "in a test, but not in the list: {only_claimed:#?}");
+}
+
+#[test]
+fn each_requirement_has_a_test_or_a_reason_why_not() {
+    for Requirement { id, tests, not_ours, .. } in document().requirements {
+        let has_reason = not_ours.is_some_and(|reason| !reason.is_empty());
+        assert_ne!(has_reason, !tests.is_empty(), "{id}: either tests or not_ours");
+    }
+}
+
+#[test]
+fn each_requirement_is_a_sentence_of_a_known_source_under_an_id_of_its_own() {
+    const DEMANDS: [&str; 3] = ["MUST", "SHOULD", "REQUIRED"];
+    let Document { sources, requirements } = document();
+    let mut ids = BTreeSet::new();
+    for Requirement { id, source, sentence, .. } in &requirements {
+        assert!(ids.insert(id), "{id} is there twice");
+        assert!(sources.contains_key(source), "{id}: {source}");
+        let words = || sentence.split(|character: char| !character.is_alphabetic());
+        assert!(words().any(|word| DEMANDS.contains(&word)), "{id} demands nothing: {sentence}");
+    }
+    for (source, url) in &sources {
+        assert!(url.starts_with("https://"), "{source}: {url}");
+        let is_cited = requirements.iter().any(|requirement| requirement.source == *source);
+        assert!(is_cited, "nothing cites {source}");
+    }
+}
+
+/// A test that is not run says nothing.
+#[test]
+fn each_test_that_names_a_requirement_runs() {
+    for test in test_functions() {
+        if !test.requirements.is_empty() {
+            assert!(test.runs, "{} is ignored, or part of no test target", test.name);
+        }
+    }
+}
