@@ -12,6 +12,7 @@
 mod accepted;
 mod access_rules;
 mod bad_bytes;
+mod browsers;
 mod challenge;
 mod error_formats;
 mod exempt_paths;

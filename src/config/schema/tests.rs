@@ -367,7 +367,12 @@ fn the_schema_is_one() {
 
 #[test]
 fn every_configuration_of_the_repository_fits() {
-    let mut whole = vec![Bootstrap::example().plugin_configuration().clone(), FULL.clone()];
+    let browser = repository_root().join("envoy/browser.yaml");
+    let mut whole = vec![
+        Bootstrap::example().plugin_configuration().clone(),
+        Bootstrap::from_file(&browser).plugin_configuration().clone(),
+        FULL.clone(),
+    ];
     let mut parts = Vec::new();
     for page in pages() {
         for block in code_blocks(&page, "yaml") {
@@ -379,7 +384,7 @@ fn every_configuration_of_the_repository_fits() {
             }
         }
     }
-    assert!(whole.len() >= 10 && parts.len() >= 2, "{} and {}", whole.len(), parts.len());
+    assert!(whole.len() >= 11 && parts.len() >= 2, "{} and {}", whole.len(), parts.len());
     for document in whole.into_iter().chain(parts.iter().map(completed)) {
         assert_eq!(faults(&document), "", "{document:#}");
         assert_eq!(schema_faults(&document), "", "{document:#}");
