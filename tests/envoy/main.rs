@@ -37,6 +37,7 @@ mod resource_metadata;
 mod servicenow;
 mod sessions;
 mod several_configurations;
+mod streaming;
 mod support;
 mod templates;
 mod token_cache;

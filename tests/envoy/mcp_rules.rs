@@ -1,16 +1,10 @@
 //! Access rules over what MCP messages call, with a real server of both revisions behind.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 use testbed::{
     Algorithm, Document, Fault, IdentityProvider, McpServer, RawAnswer, SigningKey, Stack,
     StackBuilder, raw_exchange,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{
     SOON, assert_none, assert_refusal, assert_vm_lives, await_request, close_at_once,
@@ -736,121 +730,4 @@ async fn a_token_that_serves_once_is_spent_by_a_call_that_passes_and_by_no_other
         assert_none(&faults);
     }
     assert_eq!(stack.server.tool_runs(), ["whoami"]);
-}
-
-/// An upstream that counts what it gets, and answers each request in two parts: the first at once,
-/// the second when it has all of the body.
-struct Upstream {
-    listener: TcpListener,
-    received: Arc<AtomicUsize>,
-}
-
-impl Upstream {
-    const FIRST: &str = "data: first\n\n";
-    const LAST: &str = "data: last\n\n";
-
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { listener, received: Arc::default() }
-    }
-
-    /// A stack with this upstream, and how many bytes have reached it.
-    async fn stack(
-        self,
-        access: Value,
-        end: tokio::sync::oneshot::Receiver<()>,
-    ) -> (Stack, Arc<AtomicUsize>) {
-        let Self { listener, received } = self;
-        let address = listener.local_addr().unwrap();
-        let stack = stack(access).cluster("mcp_server", address).start().await;
-        let count = received.clone();
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let (mut reading, mut writing) = stream.into_split();
-            tokio::spawn(async move {
-                let mut part = vec![0; 1 << 16];
-                while let Ok(length) = reading.read(&mut part).await
-                    && length > 0
-                {
-                    received.fetch_add(length, Ordering::SeqCst);
-                }
-            });
-            let first = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-                 transfer-encoding: chunked\r\n\r\n{:x}\r\n{}\r\n",
-                Self::FIRST.len(),
-                Self::FIRST
-            );
-            writing.write_all(first.as_bytes()).await.unwrap();
-            let _ended = end.await;
-            let last = format!("{:x}\r\n{}\r\n0\r\n\r\n", Self::LAST.len(), Self::LAST);
-            writing.write_all(last.as_bytes()).await.unwrap();
-        });
-        (stack, count)
-    }
-}
-
-/// Reads until the text has come.
-async fn read_until(stream: &mut TcpStream, text: &str) {
-    let mut bytes = Vec::new();
-    while !String::from_utf8_lossy(&bytes).contains(text) {
-        let read = tokio::time::timeout(SOON, stream.read_buf(&mut bytes)).await;
-        let read = read.unwrap_or_else(|_| panic!("no {text:?} but {bytes:?}")).unwrap();
-        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&bytes));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_stays_a_stream_where_messages_are_read() {
-    let (end, ended) = tokio::sync::oneshot::channel();
-    let [policy, _] = policies();
-    let (stack, _) = Upstream::start().await.stack(policy, ended).await;
-    let mut client = TcpStream::connect(stack.envoy.address()).await.unwrap();
-    let call = Wire::new("", old_call("whoami")).bytes(&stack.token());
-    client.write_all(&call).await.unwrap();
-    read_until(&mut client, "first").await;
-    end.send(()).unwrap();
-    read_until(&mut client, "last").await;
-}
-
-/// How much memory Envoy uses just now, in bytes.
-async fn allocated(stack: &Stack) -> u64 {
-    let memory: Value = serde_json::from_str(&stack.envoy.admin("/memory").await).unwrap();
-    memory["allocated"].as_str().unwrap().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn where_no_rule_reads_messages_a_large_upload_is_not_held() {
-    const LENGTH: usize = 10 << 20;
-    let access = json!({"default": "allow", "rules": [{
-        "match": {"paths": ["/mcp"], "mcp_methods": ["tools/call"]},
-        "require": {"roles": ["adder"]},
-    }]});
-    let (end, ended) = tokio::sync::oneshot::channel();
-    let (stack, received) = Upstream::start().await.stack(access, ended).await;
-    let head = format!(
-        "POST /upload HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        stack.token(),
-        2 * LENGTH,
-    );
-    let mut client = TcpStream::connect(stack.envoy.address()).await.unwrap();
-    client.write_all(head.as_bytes()).await.unwrap();
-    // The first part warms up what any upload needs.
-    let part = vec![b' '; 1 << 20];
-    client.write_all(&part).await.unwrap();
-    read_until(&mut client, "first").await;
-    let before = allocated(&stack).await;
-    for _ in 1..LENGTH / part.len() {
-        client.write_all(&part).await.unwrap();
-    }
-    let asked = Instant::now();
-    while received.load(Ordering::SeqCst) < LENGTH {
-        assert!(asked.elapsed() < SOON, "only {received:?} bytes came through");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    // Half of the body is still to come, and nothing of the other half is held.
-    let grown = allocated(&stack).await.saturating_sub(before);
-    assert!(grown < 2 << 20, "grown by {grown} bytes");
-    end.send(()).unwrap();
 }
