@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::message::{Call, Message};
+use super::message::{Call, Message, is_older};
 use crate::request::RequestHead;
 
 const VERSION: &str = "mcp-protocol-version";
@@ -146,8 +146,11 @@ impl McpHeaders {
             return Err(HeaderFault::Version { found: version });
         }
         let method = self.method.clone().ok_or(HeaderFault::Missing { header: METHOD })?;
-        let call =
-            Call::new(method, |_| self.name.clone().ok_or(HeaderFault::Missing { header: NAME }))?;
+        let may_lack_name = is_older(&method);
+        let call = Call::new(method, |_| match self.name.clone() {
+            None if !may_lack_name => Err(HeaderFault::Missing { header: NAME }),
+            name => Ok(name),
+        })?;
         Ok(Message { call: Some(call), is_request: true, version: Some(version) })
     }
 }
@@ -300,7 +303,9 @@ mod tests {
         let message = read(&[new, call, name]).unwrap();
         let expected = Call { method: "tools/call".to_owned(), name: Some("x".to_owned()) };
         assert_eq!(message.call, Some(expected));
-        assert!(read(&[new, (METHOD, "tools/list")]).is_ok());
+        for nameless in ["tools/list", "resources/subscribe"] {
+            assert!(read(&[new, (METHOD, nameless)]).is_ok(), "{nameless}");
+        }
         for (fields, header) in [
             (&[call, name][..], VERSION),
             (&[(VERSION, "2025-11-25"), call, name], VERSION),

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::mcp_headers::McpHeaders;
+
 /// A message, as far as rules care.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
@@ -114,12 +116,12 @@ impl Message {
 }
 
 impl Call {
-    /// A call of this method. `name` is that of the member of `params` for it, if it needs one.
+    /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
     pub(super) fn new<F>(
         method: String,
-        name: impl FnOnce(NameMember) -> Result<String, F>,
+        name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
     ) -> Result<Self, F> {
-        let name = NameMember::of(&method).map(name).transpose()?;
+        let name = NameMember::of(&method).map(name).transpose()?.flatten();
         Ok(Self { method, name })
     }
 
@@ -129,15 +131,11 @@ impl Call {
         Self { method: self.method.to_lowercase(), name }
     }
 
-    /// Whether clients of a revision with [`McpHeaders`](super::McpHeaders) must say the name in one
-    /// too. Subscriptions to single resources are older, and so are results of tasks.
+    /// Whether clients of a revision with [`McpHeaders`] must say the name in one
+    /// too.
     #[must_use]
     pub(super) fn demands_name_header(&self) -> bool {
-        let is_older = matches!(
-            self.method.as_str(),
-            "resources/subscribe" | "resources/unsubscribe" | "tasks/result"
-        );
-        self.name.is_some() && !is_older
+        self.name.is_some() && !is_older(&self.method)
     }
 
     /// True when the name is one that servers may read in several ways: a URI with dot segments,
@@ -149,6 +147,12 @@ impl Call {
             _ => false,
         }
     }
+}
+
+/// True for methods that no revision has any more that has [`McpHeaders`]: subscriptions to single
+/// resources, and results of tasks.
+pub(super) fn is_older(method: &str) -> bool {
+    matches!(method, "resources/subscribe" | "resources/unsubscribe" | "tasks/result")
 }
 
 /// The member of `params` that names what a method is about.
@@ -253,6 +257,9 @@ impl MessageMembers {
             Some(_) => return Err(BodyFault::WrongType),
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
+        // A server that has no such method says so, whatever the call is about.
+        let is_unknown = is_older(&method)
+            && version.as_ref().is_some_and(|version| version.as_str() >= McpHeaders::SINCE);
         let call = Call::new(method, |member| {
             let value = match member {
                 NameMember::Name => name,
@@ -260,7 +267,8 @@ impl MessageMembers {
                 NameMember::Uri => uri,
             };
             match value {
-                Some(Scalar::Text(name)) => Ok(name),
+                Some(Scalar::Text(name)) => Ok(Some(name)),
+                None if is_unknown => Ok(None),
                 _ => Err(BodyFault::NoName { member: member.as_str() }),
             }
         })?;

@@ -41,6 +41,26 @@ fn the_method_tells_which_member_is_the_name() {
 }
 
 #[test]
+fn methods_that_a_revision_has_no_more_need_no_name_in_it() {
+    const NO_URI: BodyFault = BodyFault::NoName { member: "uri" };
+    let body =
+        |method: &str, params: Value| json!({"method": method, "params": params}).to_string();
+    let of = |version: &str| json!({"io.modelcontextprotocol/protocolVersion": version});
+    for method in ["resources/subscribe", "resources/unsubscribe"] {
+        let new = body(method, json!({"_meta": of("2026-07-28")}));
+        assert_eq!(read(&new), call(method, None));
+        let named = body(method, json!({"_meta": of("2026-07-28"), "uri": "x"}));
+        assert_eq!(read(&named), call(method, Some("x")));
+        let list = body(method, json!({"_meta": of("2026-07-28"), "uri": ["x"]}));
+        assert_eq!(read(&list), Err(NO_URI));
+        let old = body(method, json!({"_meta": of("2025-11-25")}));
+        assert_eq!(read(&old), Err(NO_URI));
+    }
+    let read_resource = body("resources/read", json!({"_meta": of("2026-07-28")}));
+    assert_eq!(read(&read_resource), Err(NO_URI));
+}
+
+#[test]
 fn messages_are_read_whatever_else_they_hold() {
     for (body, expected) in [
         (r#"{"method":"tools/list"}"#, call("tools/list", None)),
