@@ -1,0 +1,110 @@
+//! The official conformance suite gives the same result with and without the plugin before a server:
+//! what the plugin lets pass, it changes in nothing that the suite looks at.
+#![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use serde_json::{Value, json};
+use testbed::{ConformanceCheck, ConformanceServer, IdentityProvider, Stack, conformance_checks};
+
+/// A rule about messages: so all of them are held and read, and judged by body or headers.
+fn reading(inspect: &str) -> Value {
+    json!({
+        "default": "allow",
+        "rules": [{
+            "match": {"mcp_methods": ["tools/call"], "mcp_names": ["forbidden"]},
+            "require": {"roles": ["nobody"]},
+        }],
+        "mcp": {"inspect": inspect, "upstream_validates_headers": true},
+    })
+}
+
+/// The suite's checks through Envoy with the plugin. The suite sends no tokens, so a filter before
+/// the plugin adds one.
+async fn checks_through_envoy(
+    server: &ConformanceServer,
+    access: &Value,
+    revision: &str,
+) -> Vec<ConformanceCheck> {
+    let provider = IdentityProvider::start().await;
+    let token = provider.token(&provider.claims(Stack::AUDIENCE));
+    let access = access.clone();
+    let stack = Stack::builder()
+        .provider(provider)
+        .cluster("mcp_server", server.address())
+        .configure(move |configuration| configuration["access"] = access)
+        .edit(move |bootstrap| {
+            let mutation = json!({
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                "append": {"key": "authorization", "value": format!("Bearer {token}")},
+            });
+            let filter = json!({
+                "name": "envoy.filters.http.header_mutation",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+                    "mutations": {"request_mutations": [{"append": {
+                        "header": mutation["append"],
+                        "append_action": mutation["append_action"],
+                    }}]},
+                },
+            });
+            bootstrap.http_filters().insert(0, filter);
+        })
+        .start()
+        .await;
+    let checks = conformance_checks(&stack.url(), revision).await;
+    let allowed = "wasmcustom.mcp_auth_requests.provider.demo.outcome.allowed.reason.none";
+    let allowed = stack.envoy.stat(allowed).await;
+    assert!(allowed.is_some_and(|allowed| allowed > 50), "{allowed:?} requests passed the plugin");
+    checks
+}
+
+/// The checks that come to something else through Envoy, by name.
+async fn differing(
+    server: &ConformanceServer,
+    access: Value,
+    revision: &str,
+    directly: &[ConformanceCheck],
+) -> Vec<String> {
+    let through = checks_through_envoy(server, &access, revision).await;
+    assert_eq!(through.len(), directly.len(), "{access}");
+    let lost = directly.iter().filter(|check| !through.contains(check));
+    for new in through.iter().filter(|check| !directly.contains(check)) {
+        println!("{access}: {new:?}");
+    }
+    lost.map(|check| check.check.clone()).collect()
+}
+
+/// The suite's checks of the server itself, which are all well.
+async fn checks_of(server: &ConformanceServer, revision: &str) -> Vec<ConformanceCheck> {
+    let checks = conformance_checks(&format!("http://{}/mcp", server.address()), revision).await;
+    let is_good = |check: &&ConformanceCheck| ["SUCCESS", "INFO"].contains(&check.status.as_str());
+    let bad: Vec<_> = checks.iter().filter(|check| !is_good(check)).collect();
+    assert!(bad.is_empty(), "the server itself: {bad:#?}");
+    checks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_of_2025_11_25_gives_the_same_result() {
+    const REVISION: &str = "2025-11-25";
+    let server = ConformanceServer::start().await;
+    let directly = checks_of(&server, REVISION).await;
+    assert!(directly.len() >= 84, "only {} checks", directly.len());
+    for access in [json!({}), reading("body")] {
+        assert_eq!(differing(&server, access, REVISION, &directly).await, [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_of_2026_07_28_gives_the_same_result() {
+    const REVISION: &str = "2026-07-28";
+    /// Where rules go by header fields, the plugin refuses unknown versions itself, and without
+    /// reading the body it knows no `id`.
+    const BY_HEADERS: [&str; 2] =
+        ["sep-2575-server-unsupported-version-error", "sep-2575-http-server-error-jsonrpc-id"];
+    let server = ConformanceServer::start().await;
+    let directly = checks_of(&server, REVISION).await;
+    assert!(directly.len() >= 150, "only {} checks", directly.len());
+    for access in [json!({}), reading("body")] {
+        assert_eq!(differing(&server, access, REVISION, &directly).await, [""; 0]);
+    }
+    assert_eq!(differing(&server, reading("headers"), REVISION, &directly).await, BY_HEADERS);
+}

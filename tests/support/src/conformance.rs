@@ -1,0 +1,60 @@
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::port::Port;
+use crate::program::Program;
+
+/// An MCP server with all that the official conformance suite asks of one, made with the official
+/// SDK for TypeScript; killed when dropped.
+#[derive(Debug)]
+pub struct ConformanceServer {
+    port: Port,
+    _program: Program,
+}
+
+impl ConformanceServer {
+    /// Starts on a free port, and returns once it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start() -> Self {
+        let port = Port::free();
+        let options = json!({"port": port.number()});
+        let mut program = Program::node("conformance_server.mjs", &options);
+        assert_eq!(program.line().await["event"], "listening");
+        Self { port, _program: program }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+}
+
+/// What a check of the suite came to.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ConformanceCheck {
+    /// The scenario that it belongs to.
+    pub scenario: String,
+    /// Its name.
+    pub check: String,
+    /// `SUCCESS`, `FAILURE`, `WARNING`, `SKIPPED` or `INFO`.
+    pub status: String,
+    /// What was wrong.
+    pub error: Option<String>,
+}
+
+/// Runs all scenarios that the suite has for servers of a revision of MCP.
+///
+/// # Panics
+///
+/// When the suite cannot be run.
+pub async fn conformance_checks(url: &str, revision: &str) -> Vec<ConformanceCheck> {
+    let options = json!({"url": url, "revision": revision});
+    let lines = Program::node("conformance_suite.mjs", &options).lines().await;
+    let checks = lines.into_iter().map(serde_json::from_value);
+    checks.collect::<Result<_, _>>().expect("the lines are checks")
+}
