@@ -45,7 +45,7 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
-test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis ## Run all tests, those in real Envoy too
+test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis chromium ## Run all tests, those in real Envoy too
 	$(say) 'Building and running the tests (several minutes the first time)'
 	cargo test --locked --workspace --no-fail-fast
 
@@ -99,7 +99,7 @@ $(scim_server) $(node) &: tests/requirements.txt $(envoy)
 	@touch $(scim_server) $(node)
 
 $(node_packages): tests/clients/node/package.json tests/clients/node/package-lock.json $(node)
-	$(say) 'Installing an OpenID provider and the MCP SDKs for TypeScript'
+	$(say) 'Installing an OpenID provider, the MCP SDKs for TypeScript and the conformance suite'
 	cd tests/clients/node && PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
@@ -121,6 +121,10 @@ redis:
 	@command -v redis-server >/dev/null && command -v webdis >/dev/null || { \
 		$(call debian_package,redis-server webdis); \
 		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now redis-server webdis; }
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || $(call debian_package,chromium)
 
 .PHONY: python
 python:

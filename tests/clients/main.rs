@@ -17,3 +17,4 @@ mod step_up;
 mod streams;
 mod support;
 mod two_providers;
+mod web_page;

@@ -94,6 +94,20 @@ for (const name of ['grant.error', 'authorization.error', 'registration_create.e
   });
 }
 
+// Web pages may register: for them the package itself opens all endpoints but this one.
+provider.use(async (context, next) => {
+  if (context.path !== '/reg') {
+    return next();
+  }
+  context.set('access-control-allow-origin', '*');
+  if (context.method === 'OPTIONS') {
+    context.set('access-control-allow-headers', 'content-type');
+    context.status = 204;
+    return undefined;
+  }
+  return next();
+});
+
 provider.use(async (context, next) => {
   if (!options.registered_scopes && context.path === '/reg' && context.method === 'POST') {
     // RFC 7591, section 2: a server may ignore metadata of a registration.

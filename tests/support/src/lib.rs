@@ -19,6 +19,7 @@
 
 mod answer;
 mod bootstrap;
+mod browser;
 mod child;
 mod claims;
 mod code_blocks;
@@ -48,6 +49,7 @@ mod worker_counts;
 
 pub use answer::Answer;
 pub use bootstrap::{Bootstrap, ConfigurationForm, yaml};
+pub use browser::visit_mcp_page;
 pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
 pub use conformance::{ConformanceCheck, ConformanceServer, conformance_checks};

@@ -44,7 +44,7 @@ impl OfficialSdk {
     /// When the program fails; what the SDK refuses to do is in the report.
     pub async fn run_client(self, mut options: Value) -> ClientReport {
         options["sdk"] = json!(self.version());
-        ClientReport { lines: self.program("mcp_client", &options).lines().await }
+        ClientReport::of(self.program("mcp_client", &options)).await
     }
 
     /// Whether it is for TypeScript, and not for Python.
@@ -89,6 +89,11 @@ pub struct ClientReport {
 }
 
 impl ClientReport {
+    /// What this program tells until it ends.
+    pub(crate) async fn of(program: Program) -> Self {
+        Self { lines: program.lines().await }
+    }
+
     /// What it did after this step.
     ///
     /// # Panics

@@ -1,0 +1,91 @@
+// A person with a real browser, headless Chromium, before a web page that is an MCP client.
+//
+// It is started with one argument, JSON:
+//   url       the MCP endpoint
+//   port      where the page is served: http://localhost:<port>
+//   person    who logs in
+//   chromium  the browser's program
+//
+// It prints lines of JSON: each exchange of the browser, and what the page came to.
+import { createServer } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { chromium } from 'playwright-core';
+
+const options = JSON.parse(process.argv[2]);
+
+function tell(event) {
+  process.stdout.write(`${JSON.stringify(event)}\n`);
+}
+
+/// The page with the official SDK in it, as any web application would be built.
+async function bundle() {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL('browser_page.mjs', import.meta.url))],
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    write: false,
+  });
+  return outputFiles[0].text;
+}
+
+const script = await bundle();
+const server = createServer((request, response) => {
+  const isScript = request.url === '/page.js';
+  response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
+  response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>');
+});
+// The test holds the port reserved.
+server.listen({ host: '127.0.0.1', port: options.port, reusePort: true });
+
+const browser = await chromium.launch({
+  executablePath: options.chromium,
+  args: [
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-gpu',
+    '--disable-quic',
+    '--disable-sync',
+    '--no-first-run',
+    '--no-proxy-server',
+    '--no-sandbox',
+  ],
+});
+try {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(45_000);
+  page.on('console', (message) => console.error(message.text()));
+  page.on('pageerror', (error) => console.error(error));
+  page.on('response', (response) =>
+    tell({
+      event: 'exchange',
+      method: response.request().method(),
+      url: response.url(),
+      grant_type: new URLSearchParams(response.request().postData() ?? '').get('grant_type') ?? undefined,
+      status: response.status(),
+    }),
+  );
+  page.on('requestfailed', (request) => {
+    // Answers that the page does not read to their end are aborted; others the browser kept from it.
+    if (request.failure().errorText !== 'net::ERR_ABORTED') {
+      tell({ event: 'blocked', method: request.method(), url: request.url() });
+    }
+  });
+  await page.goto(`http://localhost:${options.port}/?url=${encodeURIComponent(options.url)}`);
+  const outcome = page.waitForFunction(() => globalThis.outcome);
+  await Promise.race([outcome, logIn(page)]);
+  tell({ step: 'whoami', ...(await (await outcome).jsonValue()) });
+} finally {
+  await browser.close();
+  server.close();
+}
+
+/// What the person does: writes a name, and consents.
+async function logIn(page) {
+  await page.fill('input[name="login"]', options.person);
+  await page.click('button');
+  await page.click('button:text("Allow")');
+  // The rest is up to the page.
+  await new Promise(() => {});
+}

@@ -1,0 +1,71 @@
+//! A web page in a real browser, which goes the whole way by CORS: by `envoy/browser.yaml`, and the
+//! CORS of the provider.
+
+use serde_json::{Value, json};
+use testbed::{
+    Bootstrap, ClientReport, McpServer, OpenIdProvider, Port, Stack, repository_root,
+    visit_mcp_page,
+};
+
+/// The example, with this origin instead of one of its own, if it is to allow it.
+fn example(allowed: Option<&str>) -> Bootstrap {
+    const OWN: &str = "http://localhost:6274";
+    let mut bootstrap = Bootstrap::from_file(&repository_root().join("envoy/browser.yaml"));
+    if let Some(origin) = allowed {
+        let tree = bootstrap.tree().to_string();
+        assert_eq!(tree.matches(OWN).count(), 2, "the cors filter and the plugin list it");
+        *bootstrap.tree() = serde_json::from_str(&tree.replace(OWN, origin)).unwrap();
+    }
+    bootstrap
+}
+
+/// Opens a page whose origin is allowed or foreign, and returns what it came to.
+async fn visit(is_allowed: bool) -> (Stack, OpenIdProvider, ClientReport) {
+    let (port, page) = (Port::free(), Port::free());
+    let origin = format!("http://localhost:{}", page.number());
+    let resource = format!("http://{}/mcp", port.address());
+    let login = OpenIdProvider::builder(&resource, &["mcp.tools"]).start().await;
+    let configured = login.configuration("login", &resource);
+    let stack = Stack::builder()
+        .bootstrap(example(is_allowed.then_some(&origin)))
+        .port(port)
+        .server(McpServer::start_with_sessions().await)
+        .cluster("login", login.address())
+        .configure(move |configuration| configuration["providers"] = json!([configured]))
+        .start()
+        .await;
+    let report = visit_mcp_page(&resource, &page, "ada").await;
+    (stack, login, report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_comes_from_zero_to_a_tool_call() {
+    let (stack, login, report) = visit(true).await;
+    assert_eq!(report.events("blocked"), Vec::<&Value>::new(), "{report:?}");
+    let exchanges = report.exchanges();
+    for exchange in [
+        "POST /mcp 401",
+        "GET /.well-known/oauth-protected-resource/mcp 200",
+        "GET /.well-known/oauth-authorization-server 200",
+        "POST /reg 201",
+        "authorization_code /token 200",
+        "POST /mcp 200",
+    ] {
+        assert!(exchanges.iter().any(|own| own == exchange), "no {exchange}: {report:?}");
+    }
+    let identity = report.identity();
+    assert_eq!(identity["x-mcp-user"], "ada", "{report:?}");
+    assert_eq!(identity["x-mcp-provider"], "login", "{report:?}");
+    assert_eq!(identity["x-mcp-issuer"], login.issuer(), "{report:?}");
+    assert_eq!(identity["x-mcp-scopes"], "mcp.tools", "{report:?}");
+    assert!(stack.server.requests().iter().all(|request| request.method != "OPTIONS"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_foreign_origin_does_not_even_learn_where_to_log_in() {
+    let (stack, mut login, report) = visit(false).await;
+    assert_eq!(report.step("whoami")["event"], "failed", "{report:?}");
+    assert!(!report.events("blocked").is_empty(), "{report:?}");
+    assert_eq!(stack.server.count(), 0, "{report:?}");
+    assert_eq!(login.events(), Vec::<Value>::new());
+}
