@@ -10,24 +10,31 @@
 
 use std::fs;
 
-use testbed::{Bootstrap, Envoy, code_blocks, module_path, repository_root, yaml};
+use serde_json::Value;
+use testbed::{
+    Bootstrap, Envoy, EnvoyBuilder, code_blocks, module_path, raw_exchange, repository_root, yaml,
+};
 
 fn readme() -> String {
     fs::read_to_string(repository_root().join("README.md")).unwrap()
 }
 
-/// Lets Envoy judge the first two YAML blocks of a text: the plugin's part and the clusters.
+/// Lets Envoy judge the two YAML blocks of a text.
 async fn validate(text: &str) {
+    envoy(text).validate().await;
+}
+
+/// Envoy with the two YAML blocks of a text: the plugin's part and the clusters.
+fn envoy(text: &str) -> EnvoyBuilder {
     let blocks = code_blocks(text, "yaml");
     let [plugin, cluster] = blocks.as_slice() else { panic!("two blocks, not {}", blocks.len()) };
-    let envoy = Envoy::builder().edit(|bootstrap: &mut Bootstrap| {
+    Envoy::builder().edit(|bootstrap: &mut Bootstrap| {
         bootstrap.set_module(&module_path());
         *bootstrap.plugin_configuration() = yaml(plugin);
         let clusters = &mut bootstrap.tree()["static_resources"]["clusters"];
         let added = yaml(cluster).as_array().unwrap().clone();
         clusters.as_array_mut().unwrap().extend(added);
-    });
-    envoy.validate().await;
+    })
 }
 
 #[tokio::test]
@@ -65,6 +72,33 @@ async fn each_template_has_a_page_whose_yaml_is_accepted() {
 #[tokio::test]
 async fn the_yaml_of_a_fleet_is_accepted() {
     validate(&fs::read_to_string(repository_root().join("docs/replay.md")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_page_of_an_mcp_server_shows_what_clients_are_told() {
+    let page = fs::read_to_string(repository_root().join("docs/mcp-server.md")).unwrap();
+    let envoy = envoy(&page).start().await;
+    let request = b"GET /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nconnection: close\r\n\r\n";
+    let challenges = raw_exchange(envoy.address(), request).await.header("www-authenticate");
+    let shown = code_blocks(&page, "text");
+    let (_, shown) = shown[0].split_once("\nwww-authenticate: ").unwrap();
+    assert_eq!(challenges, [shown.trim_end()]);
+}
+
+#[test]
+fn the_configurations_of_clients_name_the_resource_to_the_letter() {
+    let page = fs::read_to_string(repository_root().join("docs/mcp-server.md")).unwrap();
+    let plugin = yaml(&code_blocks(&page, "yaml")[0]);
+    let url = plugin["resource"]["url"].as_str().unwrap();
+    let blocks = code_blocks(&page, "json");
+    assert_eq!(blocks.len(), 5);
+    for block in blocks {
+        let client: Value = serde_json::from_str(&block).unwrap();
+        let servers = client.get("mcpServers").or(client.get("servers")).unwrap();
+        assert_eq!(servers["incidents"]["url"], url, "{block}");
+    }
+    let command = format!("claude mcp add --transport http incidents {url}\n");
+    assert!(code_blocks(&page, "sh").iter().any(|block| **block == *command));
 }
 
 #[test]
