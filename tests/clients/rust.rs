@@ -1,0 +1,52 @@
+//! The official SDK for Rust, which is a library for clients and not a client: what it leaves to the
+//! application is done here.
+
+use testbed::{OfficialSdk, ReadChallenge, log_in_by_rust_sdk};
+
+use crate::support::{READ, Scene, WRITE};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_comes_from_zero_to_a_tool_call() {
+    let scene = Scene::before(OfficialSdk::TypeScriptV1).await;
+    let token = log_in_by_rust_sdk(&scene.url(), "ada").await;
+    let session = scene.stack.session(&token).await.unwrap();
+    let answer = session.call("whoami", serde_json::json!({})).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_str(answer.as_str().unwrap()).unwrap();
+    assert_eq!(answer["identity"]["x-mcp-user"], "ada", "{answer}");
+    assert_eq!(answer["identity"]["x-mcp-scopes"], READ, "{answer}");
+    assert_eq!(answer["authorization_header_arrived"], false, "{answer}");
+    session.close().await;
+}
+
+// Requirement: metadata-by-header
+// Requirement: step-up-challenge
+#[tokio::test(flavor = "multi_thread")]
+async fn it_reads_in_each_challenge_what_is_meant() {
+    let scene = Scene::before(OfficialSdk::TypeScriptV1).await;
+    let (stack, url) = (&scene.stack, scene.url());
+    let token = log_in_by_rust_sdk(&url, "ada").await;
+    let create = serde_json::json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "create_incident", "arguments": {}},
+    });
+    // What is required, and what the token has of all that the server knows.
+    let broader = format!("{WRITE} {READ}");
+    for (request, scope, error) in [
+        (stack.request(), READ, None),
+        (stack.request().bearer_auth("a.b.c"), READ, Some("invalid_token")),
+        (
+            stack.client().post(&url).bearer_auth(token).json(&create),
+            broader.as_str(),
+            Some("insufficient_scope"),
+        ),
+    ] {
+        let answer = stack.send(request).await;
+        let expected = ReadChallenge {
+            resource_metadata: Some(stack.envoy.url("/.well-known/oauth-protected-resource/mcp")),
+            scope: Some(scope.to_owned()),
+            error: error.map(str::to_owned),
+        };
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(ReadChallenge::of(challenge, &url), expected, "{challenge}");
+    }
+}
