@@ -131,8 +131,7 @@ impl Call {
         Self { method: self.method.to_lowercase(), name }
     }
 
-    /// Whether clients of a revision with [`McpHeaders`] must say the name in one
-    /// too.
+    /// Whether clients of a revision with [`McpHeaders`] must say the name in one too.
     #[must_use]
     pub(super) fn demands_name_header(&self) -> bool {
         self.name.is_some() && !is_older(&self.method)
