@@ -259,3 +259,28 @@ fn a_user_is_looked_up_again_when_the_answer_no_longer_serves() {
     let (_, outcome) = request(&vm, &token);
     assert_refused(&outcome, 403, "user_inactive");
 }
+
+#[test]
+fn a_token_without_kid_that_no_key_verified_may_have_keys_fetched_again_after_the_cooldown() {
+    let (old, new) = (key("one"), key("two"));
+    let vm = with_key(&configuration(), &old);
+    let mut header = new.header();
+    header.as_object_mut().unwrap().remove("kid");
+    let token = new.sign(&header, &claims(ISSUER, AUDIENCE));
+    // Its own key may be one that is not held yet, and is not published yet either.
+    let (id, outcome) = request(&vm, &token);
+    assert_paused(&outcome);
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&old]);
+    assert_refused(&vm.outcome(id), 401, "bad_signature");
+    for _ in 0..2 {
+        let (_, outcome) = request(&vm, &token);
+        assert_refused(&outcome, 401, "bad_signature");
+    }
+    vm.advance(Duration::from_secs(31));
+    let (id, outcome) = request(&vm, &token);
+    assert_paused(&outcome);
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&old, &new]);
+    assert_forwarded(&vm.outcome(id));
+}
