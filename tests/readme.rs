@@ -12,7 +12,8 @@ use std::fs;
 
 use serde_json::Value;
 use testbed::{
-    Bootstrap, Envoy, EnvoyBuilder, code_blocks, module_path, raw_exchange, repository_root, yaml,
+    Bootstrap, Envoy, EnvoyBuilder, code_blocks, documented_reasons, module_path, raw_exchange,
+    repository_root, yaml,
 };
 
 fn readme() -> String {
@@ -111,6 +112,35 @@ fn the_yaml_of_access_rules_is_accepted() {
         plugin["access"] = yaml(&block)["access"].clone();
         let read = mcp_federated_auth::Config::from_bytes(plugin.to_string().as_bytes());
         assert!(read.is_ok(), "{block}\n{read:?}");
+    }
+}
+
+#[test]
+fn each_reason_has_one_section_of_the_page_about_troubleshooting() {
+    let page = fs::read_to_string(repository_root().join("docs/troubleshooting.md")).unwrap();
+    let sections: Vec<(u16, String)> = page
+        .split("\n### ")
+        .skip(1)
+        .map(|section| {
+            let (heading, text) = section.split_once("\n\n").unwrap();
+            for part in ["\n**Details** ", "\n| usual cause", "\n**mcp-auth** "] {
+                assert!(text.contains(part), "{heading} has no {part:?}");
+            }
+            let reason = heading.trim_matches('`');
+            assert!(page.contains(&format!("[{heading}](#{reason})")), "{heading} is in no list");
+            (text[..3].parse().unwrap(), reason.to_owned())
+        })
+        .collect();
+    assert_eq!(sections, documented_reasons());
+}
+
+#[test]
+fn the_page_about_troubleshooting_names_options_that_the_explainer_has() {
+    let [page, explainer] = ["troubleshooting", "explainer"]
+        .map(|name| fs::read_to_string(repository_root().join(format!("docs/{name}.md"))).unwrap());
+    let words = page.split([' ', '`', '\n']);
+    for option in words.filter(|word| word.starts_with("--") && !word.starts_with("---")) {
+        assert!(explainer.contains(&format!("`{option}")), "{option}");
     }
 }
 

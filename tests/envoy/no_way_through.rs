@@ -3,13 +3,12 @@
 //! stand in the files about them, those of templates with the templates.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use testbed::{
-    Algorithm, Answer, KeptConnection, ScimDirectory, SigningKey, Stack, StackBuilder, now,
-    repository_root,
+    Algorithm, Answer, KeptConnection, ScimDirectory, SigningKey, Stack, StackBuilder,
+    documented_reasons, now,
 };
 
 use crate::support::{
@@ -419,15 +418,8 @@ async fn a_request_whose_user_cannot_be_looked_up_does_not_reach_the_server() {
 /// A check whose reason is new has to be among the above.
 #[test]
 fn every_reason_of_the_readme_is_among_them() {
-    let readme = fs::read_to_string(repository_root().join("README.md")).unwrap();
-    let (_, section) = readme.split_once("## What the client sees").expect("there it is");
-    let rows = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
-    let documented: BTreeSet<String> = rows
-        .take_while(|line| line.starts_with('|'))
-        .filter_map(|line| line.split('|').nth(2))
-        .flat_map(|reasons| reasons.split('`').skip(1).step_by(2))
-        .map(str::to_owned)
-        .collect();
+    let documented: BTreeSet<String> =
+        documented_reasons().into_iter().map(|(_, reason)| reason).collect();
     // These have tests of their own, those of MCP in mcp_rules.rs.
     let own = [
         "directory_unavailable",
