@@ -45,7 +45,7 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
-test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis chromium ## Run all tests, those in real Envoy too
+test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, those in real Envoy too
 	$(say) 'Building and running the tests (several minutes the first time)'
 	cargo test --locked --workspace --no-fail-fast
 
@@ -121,6 +121,13 @@ redis:
 	@command -v redis-server >/dev/null && command -v webdis >/dev/null || { \
 		$(call debian_package,redis-server webdis); \
 		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now redis-server webdis; }
+
+# Part of Prometheus, which would run as a service.
+.PHONY: promtool
+promtool:
+	@command -v promtool >/dev/null || { \
+		$(call debian_package,prometheus); \
+		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now prometheus; }
 
 .PHONY: chromium
 chromium:
