@@ -32,17 +32,13 @@ async fn checks_through_envoy(
         .cluster("mcp_server", server.address())
         .configure(move |configuration| configuration["access"] = access)
         .edit(move |bootstrap| {
-            let mutation = json!({
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-                "append": {"key": "authorization", "value": format!("Bearer {token}")},
-            });
             let filter = json!({
                 "name": "envoy.filters.http.header_mutation",
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
                     "mutations": {"request_mutations": [{"append": {
-                        "header": mutation["append"],
-                        "append_action": mutation["append_action"],
+                        "header": {"key": "authorization", "value": format!("Bearer {token}")},
+                        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
                     }}]},
                 },
             });
