@@ -10,7 +10,8 @@ use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode, Provider};
 use crate::identity::{
-    Basis, ClaimedIdentity, Overage, Unconfirmed, UserLookups, UserQuery, VerifiedIdentity,
+    Basis, ClaimedIdentity, IdentityFields, Overage, Unconfirmed, UserLookups, UserQuery,
+    VerifiedIdentity,
 };
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
@@ -18,7 +19,7 @@ use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 use crate::token::{NotSpent, PlausibleToken, TokenUse, VerifiedToken, bearer_token};
-use crate::verdict::{IdentityFields, Outcome, Requester, Verdict};
+use crate::verdict::{Outcome, Requester, Verdict};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ pub(crate) enum Examined<'a> {
 pub(crate) struct BearerRequest<'a> {
     token: &'a [u8],
     /// Whatever becomes of the request, these are made if it goes to the upstream.
-    edits: HeaderEdits,
+    edits: RequestEdits,
     target: Target,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct BearerRequest<'a> {
 pub(crate) struct PlausibleRequest {
     token: PlausibleToken,
     /// Whatever becomes of the request, these are made if it goes to the upstream.
-    edits: HeaderEdits,
+    edits: RequestEdits,
     target: Target,
 }
 
@@ -62,14 +63,14 @@ pub(crate) enum Decision {
     Await(PlausibleRequest, Need),
     /// Its header fields go on with these changes, since else no body would come in; of its body
     /// nothing may go on until [`Authenticator::judge_body`] has decided.
-    AwaitBody(HeldRequest, HeaderEdits),
+    AwaitBody(HeldRequest, RequestEdits),
     /// It goes to the upstream with these changes; somebody vouches for its identity, unless no
     /// token is needed.
-    Forward(HeaderEdits, Option<Voucher>),
+    Forward(RequestEdits, Option<Voucher>),
     /// It is refused.
     Refuse(Refused),
     /// It would be refused, but is let through, with these changes and without an identity.
-    LetThrough(Refused, HeaderEdits),
+    LetThrough(Refused, RequestEdits),
     /// It asks for something that is answered here.
     Respond(Answer),
     /// Its token is to be spent; what it becomes then, [`Authenticator::conclude`] tells.
@@ -142,9 +143,9 @@ pub(crate) enum Body<'a> {
 #[derive(Debug)]
 pub(crate) struct SpendingRequest {
     token_use: TokenUse,
-    edits: HeaderEdits,
-    /// What is added once the token is spent.
-    identity_headers: IdentityFields,
+    edits: RequestEdits,
+    /// What is added once the token is spent; none if it was before.
+    identity: Option<Rc<IdentityFields>>,
     voucher: Voucher,
 }
 
@@ -155,18 +156,19 @@ pub(crate) struct Refused {
     pub refusal: Refusal,
     /// Name of the provider that the token says it comes from, if it is one.
     pub provider: Option<String>,
+    /// Whom the token stands for, if that is certain and not told yet.
+    pub identity: Option<Rc<IdentityFields>>,
     /// What the client gets.
     pub answer: Answer,
 }
 
-/// Changes to the header fields of a request on its way to the upstream: first everything is
-/// removed, then added.
+/// Changes to a request on its way to the upstream: first everything is removed, then added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HeaderEdits {
+pub(crate) struct RequestEdits {
     /// Names of fields that go, with all their values.
     pub remove: Vec<Cow<'static, str>>,
-    /// Fields that come.
-    pub add: IdentityFields,
+    /// Whom the request comes from.
+    pub identity: Option<Rc<IdentityFields>>,
 }
 
 impl<'a> BearerRequest<'a> {
@@ -389,8 +391,8 @@ impl Authenticator {
             }
         });
         match permitted {
-            Ok(()) => Self::let_on(HeaderEdits::default(), Rc::default(), &identity, index),
-            Err(refusal) => self.refuse(refusal, provider, HeaderEdits::default()),
+            Ok(()) => Self::let_on(RequestEdits::default(), None, &identity, index),
+            Err(refusal) => self.refuse(refusal, provider, RequestEdits::default()),
         }
     }
 
@@ -402,13 +404,12 @@ impl Authenticator {
         request: SpendingRequest,
         spent: Result<(), NotSpent>,
     ) -> Decision {
-        let SpendingRequest { edits, identity_headers, voucher, .. } = request;
+        let SpendingRequest { edits, identity, voucher, .. } = request;
         match spent {
-            Ok(()) => {
-                Decision::Forward(HeaderEdits { add: identity_headers, ..edits }, Some(voucher))
-            }
+            Ok(()) => Decision::Forward(RequestEdits { identity, ..edits }, Some(voucher)),
             Err(not_spent) => {
-                self.refuse(not_spent.into(), self.config.providers.get(voucher.provider), edits)
+                let provider = self.config.providers.get(voucher.provider);
+                self.refuse_known(not_spent.into(), provider, identity, edits)
             }
         }
     }
@@ -436,12 +437,12 @@ impl Authenticator {
     }
 
     /// What goes from every request: names that only this plugin may set, and the token.
-    fn edits_of_any_request(&self, head: RequestHead<'_>) -> HeaderEdits {
+    fn edits_of_any_request(&self, head: RequestHead<'_>) -> RequestEdits {
         let mut remove = self.config.identity_headers.forged(head);
         if !self.config.forward_token && head.values("authorization").next().is_some() {
             remove.push(Cow::Borrowed("authorization"));
         }
-        HeaderEdits { remove, ..HeaderEdits::default() }
+        RequestEdits { remove, ..RequestEdits::default() }
     }
 
     /// Whom a verified token stands for, and by what its user is known.
@@ -458,9 +459,9 @@ impl Authenticator {
         let finding = directory.find(claimed.wanted(), knowledge.users, now);
         let basis = directory.basis(claimed.wanted(), knowledge.users, now);
         let identity = claimed.confirmed_by(finding, rules)?;
-        let headers = self.config.identity_headers.of(&identity).into();
+        let fields = Rc::new(self.config.identity_headers.of(&identity));
         let identity = identity.keeping_claims(|name| self.is_claim_of_use(name));
-        Ok((Requester { identity: Rc::new(identity), headers }, basis))
+        Ok((Requester { identity: Rc::new(identity), fields }, basis))
     }
 
     /// Whether a claim is asked for once the identity is known: its time may be, when the body has
@@ -473,38 +474,37 @@ impl Authenticator {
     fn admit(
         &self,
         requester: &Requester,
-        edits: HeaderEdits,
+        edits: RequestEdits,
         target: Target,
         provider: usize,
     ) -> Decision {
-        let Requester { identity, headers } = requester;
+        let Requester { identity, fields } = requester;
+        let told = Some(fields.clone());
         let own = self.config.providers.get(provider);
         let is_restricted = own.is_none_or(|own| own.restrict_to_policies);
         match self.config.access.check(&target, identity, is_restricted) {
-            Ok(Permission::Granted) => Self::let_on(edits, headers.clone(), identity, provider),
+            Ok(Permission::Granted) => Self::let_on(edits, told, identity, provider),
             Ok(Permission::DependsOnBody) => {
                 let request = HeldRequest { target, identity: identity.clone(), provider };
-                Decision::AwaitBody(request, HeaderEdits { add: headers.clone(), ..edits })
+                Decision::AwaitBody(request, RequestEdits { identity: told, ..edits })
             }
-            Err(refusal) => self.refuse(refusal, own, edits),
+            Err(refusal) => self.refuse_known(refusal, own, told, edits),
         }
     }
 
     /// The only way for the whole of a request with an identity, so that no token that serves once
     /// passes unspent.
     fn let_on(
-        edits: HeaderEdits,
-        identity_headers: IdentityFields,
+        edits: RequestEdits,
+        told: Option<Rc<IdentityFields>>,
         identity: &VerifiedIdentity,
         provider: usize,
     ) -> Decision {
         let voucher = Voucher { provider, overage: identity.overage() };
         match identity.single_use() {
-            None => {
-                Decision::Forward(HeaderEdits { add: identity_headers, ..edits }, Some(voucher))
-            }
+            None => Decision::Forward(RequestEdits { identity: told, ..edits }, Some(voucher)),
             Some(token_use) => {
-                Decision::Spend(SpendingRequest { token_use, edits, identity_headers, voucher })
+                Decision::Spend(SpendingRequest { token_use, edits, identity: told, voucher })
             }
         }
     }
@@ -513,11 +513,23 @@ impl Authenticator {
         &self,
         refusal: Refusal,
         provider: Option<&Provider>,
-        edits: HeaderEdits,
+        edits: RequestEdits,
+    ) -> Decision {
+        self.refuse_known(refusal, provider, None, edits)
+    }
+
+    /// Refuses a request of which is known whom it comes from.
+    fn refuse_known(
+        &self,
+        refusal: Refusal,
+        provider: Option<&Provider>,
+        identity: Option<Rc<IdentityFields>>,
+        edits: RequestEdits,
     ) -> Decision {
         let refused = Refused {
             answer: self.answers.answer(&refusal),
             provider: provider.map(|provider| provider.name.clone()),
+            identity,
             refusal,
         };
         match self.config.mode {

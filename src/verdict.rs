@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::identity::{Basis, UserLookups, VerifiedIdentity};
+use crate::identity::{Basis, IdentityFields, UserLookups, VerifiedIdentity};
 use crate::keys::KeyVersion;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
@@ -38,12 +38,9 @@ pub(crate) enum Outcome {
 pub(crate) struct Requester {
     /// Whom the token stands for, with no more of its claims than are still of use.
     pub identity: Rc<VerifiedIdentity>,
-    /// The header fields that say so.
-    pub headers: IdentityFields,
+    /// What says so.
+    pub fields: Rc<IdentityFields>,
 }
-
-/// Names and values of header fields.
-pub(crate) type IdentityFields = Rc<[(String, String)]>;
 
 /// Verdicts by their tokens. Forged tokens have a small room of their own: they drive no good ones out.
 #[derive(Debug)]
@@ -73,10 +70,13 @@ impl Verdict {
         let outcome = match &self.outcome {
             Outcome::Forged(_) => 0,
             Outcome::Verified(requester, _) => {
-                let fields = requester.headers.iter().map(|(name, value)| name.len() + value.len());
-                // The identity holds the same texts again, and the basis one of them.
-                2 * fields.sum::<usize>()
-                    + size_of_val(&*requester.headers)
+                let headers = &requester.fields.headers;
+                let texts = headers.iter().map(|(name, value)| name.len() + value.len());
+                // The identity holds the same texts again, and the basis and what access logs are
+                // told some of them.
+                2 * texts.sum::<usize>()
+                    + size_of_val(headers.as_slice())
+                    + size_of::<IdentityFields>()
                     + size_of::<VerifiedIdentity>()
                     + requester.identity.size_of_claims()
             }

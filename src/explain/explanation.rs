@@ -11,7 +11,7 @@ use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
 use super::step::{Known, Stage, Status, Step, steps};
 use super::words::{number, seconds};
-use crate::authenticator::{Authenticator, Decision, Examined, HeaderEdits, Knowledge, Need};
+use crate::authenticator::{Authenticator, Decision, Examined, Knowledge, Need, RequestEdits};
 use crate::authenticator::{PlausibleRequest, Refused};
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
@@ -143,7 +143,7 @@ struct Judge<'a> {
 /// How the way of a request ended.
 enum End {
     Accepted {
-        edits: HeaderEdits,
+        edits: RequestEdits,
         needs_no_token: bool,
     },
     Refused(Box<Refused>, bool),
@@ -230,7 +230,7 @@ impl<'a> Judge<'a> {
                 End::Accepted { edits, needs_no_token: voucher.is_none() }
             }
             Decision::Respond(_) => {
-                End::Accepted { edits: HeaderEdits::default(), needs_no_token: true }
+                End::Accepted { edits: RequestEdits::default(), needs_no_token: true }
             }
             // Whether it was spent before, only that Envoy knows.
             Decision::Spend(request) => self.end(self.authenticator.conclude(request, Ok(()))),
@@ -304,7 +304,8 @@ impl<'a> Judge<'a> {
             }
             End::Accepted { edits, .. } => {
                 explanation.notes = self.notes(index, &known);
-                explanation.identity = edits.add.to_vec();
+                let told = edits.identity.map(|identity| identity.headers.clone());
+                explanation.identity = told.unwrap_or_default();
             }
             End::Directory(user) => {
                 explanation.verdict = Verdict::Undecided;

@@ -23,6 +23,17 @@ pub(crate) struct IdentityHeaders {
     reserved_lengths: u64,
 }
 
+/// What is told of an identity.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct IdentityFields {
+    /// Names and values of header fields, for the upstream.
+    pub headers: Vec<(String, String)>,
+    /// The mapped user, for access logs.
+    pub user: String,
+    /// The provider's name, for access logs.
+    pub provider: String,
+}
+
 /// A claim that gets a header field of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimHeader {
@@ -82,10 +93,11 @@ impl IdentityHeaders {
 
     /// The fields that tell of `identity`. What it lacks has none.
     #[must_use]
-    pub(crate) fn of(&self, identity: &VerifiedIdentity) -> Vec<(String, String)> {
+    pub(crate) fn of(&self, identity: &VerifiedIdentity) -> IdentityFields {
+        let user = encoding::value(&identity.user);
         let optional = |value: &Option<String>| value.as_deref().and_then(encoding::value);
         let values = [
-            encoding::value(&identity.user),
+            user.clone(),
             encoding::value(&identity.user_field),
             optional(&identity.subject),
             optional(&identity.issuer),
@@ -102,12 +114,12 @@ impl IdentityHeaders {
             .claims
             .iter()
             .map(|own| (&own.header, own.claim.find(&identity.claims).and_then(claim_value)));
-        self.names
-            .iter()
-            .zip(values)
-            .chain(claims)
-            .filter_map(|(name, value)| Some((name.clone(), value?)))
-            .collect()
+        let headers = self.names.iter().zip(values).chain(claims);
+        IdentityFields {
+            headers: headers.filter_map(|(name, value)| Some((name.clone(), value?))).collect(),
+            user: user.unwrap_or_default(),
+            provider: identity.provider.clone(),
+        }
     }
 }
 

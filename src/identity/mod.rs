@@ -9,7 +9,7 @@ mod verified_identity;
 pub(crate) use directory::{
     Basis, Directory, Finding, Standing, UnknownUser, User, UserRecord, Wanted,
 };
-pub(crate) use headers::{ClaimHeader, IdentityHeaders};
+pub(crate) use headers::{ClaimHeader, IdentityFields, IdentityHeaders};
 pub(crate) use scim::{
     Attribute, LookupId, LookupReport, Provisioning, ScimDirectory, Secret, UserKey, UserLookups,
     UserQuery,

@@ -7,8 +7,9 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
 
 use crate::answer::Answer;
-use crate::authenticator::HeaderEdits;
+use crate::authenticator::RequestEdits;
 use crate::callout::{CalloutAnswer, CalloutRequest};
+use crate::identity::IdentityFields;
 use crate::time::UnixTime;
 
 /// The current time; none when the host has no clock.
@@ -51,15 +52,39 @@ pub(super) fn request_body(size: usize) -> Result<Vec<u8>, Status> {
     Ok(body.unwrap_or_default())
 }
 
-/// Changes the header fields of the request in hand.
-pub(super) fn edit_request(edits: &HeaderEdits) -> Result<(), Status> {
+/// Changes the request in hand.
+pub(super) fn edit_request(edits: &RequestEdits) -> Result<(), Status> {
     for name in &edits.remove {
         hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)?;
     }
-    for (name, value) in edits.add.iter() {
+    let Some(identity) = edits.identity.as_deref() else { return Ok(()) };
+    for (name, value) in &identity.headers {
         hostcalls::add_map_value(MapType::HttpRequestHeaders, name, value)?;
     }
+    note_identity(identity);
     Ok(())
+}
+
+/// Tells access logs whom the request in hand comes from.
+pub(super) fn note_identity(identity: &IdentityFields) {
+    note("mcp_auth.user", &identity.user);
+    note_provider(&identity.provider);
+}
+
+/// Tells access logs by whose token the request in hand is judged.
+pub(super) fn note_provider(name: &str) {
+    note("mcp_auth.provider", name);
+}
+
+/// Tells access logs why the request in hand is refused.
+pub(super) fn note_reason(reason: &str) {
+    note("mcp_auth.reason", reason);
+}
+
+/// Sets filter state, which Envoy names `wasm.` and this name. The SDK panics when the host
+/// refuses, which Envoy does only if the plugin's capabilities leave this call out.
+fn note(name: &str, value: &str) {
+    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
 /// Answers the request in hand.

@@ -547,6 +547,12 @@ impl Worker {
     fn note(&mut self, refused: &Refused, outcome: Outcome, now: UnixTime) {
         let reason = Some(refused.refusal.reason());
         self.metrics.count_request(refused.provider.as_deref(), outcome, reason);
+        host::note_reason(refused.refusal.reason());
+        match (&refused.identity, &refused.provider) {
+            (Some(identity), _) => host::note_identity(identity),
+            (None, Some(provider)) => host::note_provider(provider),
+            (None, None) => {}
+        }
         let what = match outcome {
             Outcome::Reported => "let through, would be refused",
             _ => "refused",

@@ -10,6 +10,7 @@
 )]
 
 mod accepted;
+mod access_log;
 mod access_rules;
 mod bad_bytes;
 mod browsers;

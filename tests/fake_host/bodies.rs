@@ -12,8 +12,8 @@ use crate::provider::{
 };
 use crate::replay::{single_use, token_with};
 
-const FORBIDDEN: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"add"}}"#;
-const ALLOWED: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
+pub const FORBIDDEN: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"add"}}"#;
+pub const ALLOWED: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
 
 /// Rules by which `add` needs a role.
 fn with_rules(mut configuration: Value) -> Value {
@@ -29,7 +29,7 @@ fn with_rules(mut configuration: Value) -> Value {
 }
 
 /// A VM with these rules, and tokens of which each serves once.
-fn guarded(key: &SigningKey) -> Vm {
+pub fn guarded(key: &SigningKey) -> Vm {
     start(&with_rules(single_use(key)), &SharedData::default())
 }
 
@@ -47,7 +47,7 @@ fn open(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
 
 /// Sends the head of a request whose body is to be judged.
 #[track_caller]
-fn open_held(vm: &Vm, token: &str) -> u32 {
+pub fn open_held(vm: &Vm, token: &str) -> u32 {
     let (id, outcome) = open(vm, "/mcp", token);
     assert_forwarded(&outcome);
     id

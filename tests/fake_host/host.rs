@@ -6,7 +6,7 @@
 //! compare-and-swap number means nothing while its value is absent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -161,6 +161,8 @@ fn verify_signature(arguments: &[u8]) -> Result<Vec<u8>, u32> {
 struct Stream {
     request: Fields,
     response: Option<LocalResponse>,
+    /// What access logs can print.
+    filter_state: BTreeMap<String, String>,
     is_let_on: bool,
     /// Of the body, what has come and is held.
     held: Vec<u8>,
@@ -279,7 +281,7 @@ impl Vm {
     }
 
     /// All metrics that were ever used, with their values.
-    pub fn metrics(&self) -> std::collections::BTreeMap<String, u64> {
+    pub fn metrics(&self) -> BTreeMap<String, u64> {
         with_host(|host| host.metrics.iter().cloned().collect())
     }
 
@@ -363,6 +365,14 @@ impl Vm {
                 None if stream.is_let_on => Outcome::Forwarded(stream.request.clone()),
                 None => Outcome::Paused,
             }
+        })
+    }
+
+    /// What access logs can print of a request: `name=value`.
+    pub fn filter_state(&self, id: u32) -> Vec<String> {
+        with_host(|host| {
+            let state = &host.streams[&id].filter_state;
+            state.iter().map(|(name, value)| format!("{name}={value}")).collect()
         })
     }
 
@@ -705,6 +715,24 @@ unsafe extern "C" fn proxy_add_header_map_value(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_set_property(
+    path: *const u8,
+    path_size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    // SAFETY: see above.
+    let (name, value) = unsafe { (text(path, path_size), text(value, value_size)) };
+    with_host(|host| match host.streams.get_mut(&host.effective) {
+        Some(stream) => {
+            stream.filter_state.insert(name, value);
+            OK
+        }
+        None => NOT_FOUND,
+    })
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_get_shared_data(
     name: *const u8,
     name_size: usize,
@@ -943,5 +971,4 @@ unused!(
     proxy_resolve_shared_queue,
     proxy_set_buffer_bytes,
     proxy_set_header_map_pairs,
-    proxy_set_property,
 );

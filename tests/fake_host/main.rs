@@ -12,6 +12,7 @@
 mod bodies;
 mod bytes_of_clients;
 mod calls_that_fail;
+mod filter_state;
 mod host;
 mod host_crypto;
 mod metrics;

@@ -318,9 +318,11 @@ impl EnvoyBuilder {
             // Hot restart shares memory by a number that would have to be unique, and leaves it
             // behind when killed.
             .arg("--disable-hot-restart")
+            // Access logs too are written at once.
+            .args(["--file-flush-interval-msec", "10"])
             .args(mode)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(log.try_clone().expect("a process may have more files"))
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| {
