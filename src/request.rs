@@ -34,9 +34,7 @@ impl<'a> RequestHead<'a> {
     /// the same field.
     pub(crate) fn values_in_any_spelling(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter();
-        fields
-            .filter(move |(own, _)| own.replace('_', "-") == name)
-            .map(|(_, value)| value.as_slice())
+        fields.filter(move |(own, _)| is_spelling(own, name)).map(|(_, value)| value.as_slice())
     }
 
     /// The method; empty when there is none.
@@ -63,4 +61,13 @@ impl<'a> RequestHead<'a> {
         let mut parts = target.splitn(2, |&byte| byte == b'?');
         (parts.next().unwrap_or_default(), parts.next())
     }
+}
+
+/// Whether a server may take the first name for the second, which is in lower case and has no `_`:
+/// names are the same in any case, and CGI and WSGI servers take `_` for `-`.
+pub(crate) fn is_spelling(sent: &str, name: &str) -> bool {
+    let is_same = |(sent, own): (u8, u8)| {
+        sent == own || (sent == b'_' && own == b'-') || sent.to_ascii_lowercase() == own
+    };
+    sent.len() == name.len() && sent.bytes().zip(name.bytes()).all(is_same)
 }

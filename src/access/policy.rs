@@ -34,6 +34,10 @@ pub(crate) struct AccessPolicy {
     rules: Vec<Rule>,
     /// The conditions of the same rules.
     in_lower_case: Vec<Match>,
+    /// Whether these are the same conditions.
+    is_lower_case: bool,
+    /// Whether any rule is about messages.
+    reads_messages: bool,
     default: DefaultAccess,
     hierarchy: ScopeHierarchy,
     inspection: Inspection,
@@ -107,7 +111,10 @@ impl AccessPolicy {
             .filter(|scope| !Self::LOGIN_SCOPES.contains(scope))
             .map(str::to_owned)
             .collect();
-        let in_lower_case = rules.iter().map(|rule| rule.condition.in_lower_case()).collect();
+        let in_lower_case: Vec<Match> =
+            rules.iter().map(|rule| rule.condition.in_lower_case()).collect();
+        let is_lower_case = rules.iter().map(|rule| &rule.condition).eq(&in_lower_case);
+        let reads_messages = in_lower_case.iter().any(Match::concerns_messages);
         // Clients of Entra ID ask for `api://server/read`; its tokens say `read`.
         let end = |scope: &str| scope.rsplit('/').next().unwrap_or_default().to_owned();
         let mut asked_as: BTreeMap<String, String> = supported
@@ -119,17 +126,30 @@ impl AccessPolicy {
             let is_login = Self::LOGIN_SCOPES.contains(&own.as_str());
             !is_login && supported.iter().filter(|other| end(other) == *own).count() == 1
         });
-        Self { rules, in_lower_case, default, hierarchy, inspection, known_scopes, asked_as }
+        Self {
+            rules,
+            in_lower_case,
+            is_lower_case,
+            reads_messages,
+            default,
+            hierarchy,
+            inspection,
+            known_scopes,
+            asked_as,
+        }
     }
 
     /// What the request with this head asks for.
     #[must_use]
     pub(crate) fn target(&self, head: RequestHead<'_>) -> Target {
-        let reads_messages = self.rules.iter().any(|rule| rule.condition.concerns_messages());
         Target {
             method: head.method().to_vec(),
             path: CanonicalPath::of(head.path()),
-            announcement: reads_messages.then(|| Announcement::of(head)).flatten().map(Box::new),
+            announcement: self
+                .reads_messages
+                .then(|| Announcement::of(head))
+                .flatten()
+                .map(Box::new),
         }
     }
 
@@ -265,8 +285,8 @@ impl AccessPolicy {
             // It might be a path that a rule is about.
             return ambiguous(Denial::AmbiguousPath);
         }
-        if conditions().any(|condition| !condition.mcp_names.is_empty())
-            && call.is_some_and(Call::has_ambiguous_name)
+        if call.is_some_and(Call::has_ambiguous_name)
+            && conditions().any(|condition| !condition.mcp_names.is_empty())
         {
             return ambiguous(Denial::AmbiguousName);
         }
@@ -275,6 +295,9 @@ impl AccessPolicy {
         let path = target.path.as_ref().map(CanonicalPath::in_lower_case);
         let lowered = call.map(Call::in_lower_case);
         let content = lowered.as_ref().map_or(content, Content::Call);
+        if self.is_lower_case && path == target.path && lowered.as_ref() == call {
+            return Ok(found);
+        }
         if found == first(self.in_lower_case.iter(), path.as_ref(), &target.method, content) {
             Ok(found)
         } else if path == target.path {

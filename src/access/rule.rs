@@ -19,7 +19,7 @@ pub(crate) struct Rule {
 }
 
 /// The requests that a rule is about. Each line that is not empty must match.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Match {
     /// One of these.
     pub paths: Vec<CanonicalPath>,

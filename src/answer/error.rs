@@ -1,6 +1,7 @@
 //! Refusals as answers: RFC 6750 §3, RFC 9728 §5.1.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Answer;
 use crate::config::Resource;
@@ -127,38 +128,31 @@ impl RefusalAnswers {
         if matches!(refusal, Refusal::McpHeaderMismatch(_)) {
             return json_rpc_error(Self::HEADER_MISMATCH, description, cause);
         }
-        let body = match self.style.format {
+        match self.style.format {
             Format::OAuth => {
                 let error = code.map_or(refusal.reason(), ErrorCode::as_str);
-                joined(json!({"error": error, "error_description": description}), cause)
+                written(&OAuthBody { error, error_description: description, cause })
             }
-            Format::ServiceNow => joined(
-                json!({
-                    "error": {"message": "User Not Authenticated", "detail": description},
-                    "status": "failure",
-                }),
+            Format::ServiceNow => written(&ServiceNowBody {
+                error: ServiceNowError { message: "User Not Authenticated", detail: description },
+                status: "failure",
                 cause,
-            ),
+            }),
             Format::JsonRpc => {
                 // JSON-RPC reserves -32768 to -32000; a status is a code that people know.
                 let (code, _) = status_and_code(refusal);
-                return json_rpc_error(code.into(), description, cause);
+                json_rpc_error(code.into(), description, cause)
             }
-        };
-        body.to_string().into_bytes()
+        }
     }
 
     /// The members that say why, as far as that should be said.
-    fn cause(&self, refusal: &Refusal) -> Map<String, Value> {
-        let mut cause = Map::new();
-        if self.style.details != Details::None {
-            cause.insert("reason".to_owned(), refusal.reason().into());
+    fn cause(&self, refusal: &Refusal) -> Cause {
+        let told = self.style.details;
+        Cause {
+            reason: (told != Details::None).then(|| refusal.reason()),
+            details: (told == Details::Full).then(|| refusal.details()).unwrap_or_default(),
         }
-        let details = refusal.details();
-        if self.style.details == Details::Full && !details.is_empty() {
-            cause.insert("details".to_owned(), details.into());
-        }
-        cause
     }
 
     fn description(&self, refusal: &Refusal, code: Option<ErrorCode>) -> String {
@@ -177,22 +171,59 @@ impl RefusalAnswers {
     }
 }
 
-/// An error response to a message whose `id` is not known.
-fn json_rpc_error(code: i32, message: &str, data: Map<String, Value>) -> Vec<u8> {
-    let mut error = Map::new();
-    error.insert("code".to_owned(), code.into());
-    error.insert("message".to_owned(), message.into());
-    if !data.is_empty() {
-        error.insert("data".to_owned(), Value::Object(data));
-    }
-    json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string().into_bytes()
+/// Why, as far as that should be said.
+#[derive(Serialize)]
+struct Cause {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    details: Map<String, Value>,
 }
 
-fn joined(mut body: Value, members: Map<String, Value>) -> Value {
-    if let Some(body) = body.as_object_mut() {
-        body.extend(members);
+#[derive(Serialize)]
+struct OAuthBody<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    #[serde(flatten)]
+    cause: Cause,
+}
+
+#[derive(Serialize)]
+struct ServiceNowBody<'a> {
+    error: ServiceNowError<'a>,
+    status: &'a str,
+    #[serde(flatten)]
+    cause: Cause,
+}
+
+#[derive(Serialize)]
+struct ServiceNowError<'a> {
+    message: &'a str,
+    detail: &'a str,
+}
+
+/// An error response to a message whose `id` is not known.
+fn json_rpc_error(code: i32, message: &str, cause: Cause) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Response<'a> {
+        jsonrpc: &'a str,
+        id: (),
+        error: Error<'a>,
     }
-    body
+    #[derive(Serialize)]
+    struct Error<'a> {
+        code: i32,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<Cause>,
+    }
+    let data = Some(cause).filter(|cause| cause.reason.is_some());
+    written(&Response { jsonrpc: "2.0", id: (), error: Error { code, message, data } })
+}
+
+/// Numbers and strings only: this cannot fail.
+fn written(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 /// The table of the contract.
@@ -234,6 +265,8 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Config;
 

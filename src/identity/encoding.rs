@@ -1,6 +1,8 @@
 //! Values as header fields: what stands in them is always visible ASCII, and a list can always be
 //! taken apart again.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 const VALUE: &AsciiSet = &CONTROLS.add(b'%');
@@ -9,7 +11,7 @@ const SCOPE: &AsciiSet = &VALUE.add(b' ');
 
 /// A single value; none when it is empty.
 pub(super) fn value(text: &str) -> Option<String> {
-    encoded(text, VALUE)
+    encoded(text, VALUE).map(Cow::into_owned)
 }
 
 /// A comma-separated list; none when it is empty.
@@ -23,24 +25,29 @@ pub(super) fn scopes(scopes: &[String]) -> Option<String> {
 }
 
 fn joined<T: AsRef<str>>(items: &[T], set: &'static AsciiSet, separator: &str) -> Option<String> {
-    let items: Vec<_> = items.iter().filter_map(|item| encoded(item.as_ref(), set)).collect();
-    (!items.is_empty()).then(|| items.join(separator))
+    let mut joined = String::new();
+    for item in items.iter().filter_map(|item| encoded(item.as_ref(), set)) {
+        if !joined.is_empty() {
+            joined.push_str(separator);
+        }
+        joined.push_str(&item);
+    }
+    (!joined.is_empty()).then_some(joined)
 }
 
 /// `utf8_percent_encode` encodes what is not ASCII in any case.
-fn encoded(text: &str, set: &'static AsciiSet) -> Option<String> {
+fn encoded<'a>(text: &'a str, set: &'static AsciiSet) -> Option<Cow<'a, str>> {
     if text.is_empty() {
         return None;
     }
     let inner = text.trim_matches(' ');
+    let encoded = Cow::from(utf8_percent_encode(inner, set));
+    if inner.len() == text.len() {
+        return Some(encoded);
+    }
     let leading = text.len() - text.trim_start_matches(' ').len();
     let trailing = text.len() - leading - inner.len();
-    Some(format!(
-        "{}{}{}",
-        "%20".repeat(leading),
-        utf8_percent_encode(inner, set),
-        "%20".repeat(trailing)
-    ))
+    Some(["%20".repeat(leading), encoded.into_owned(), "%20".repeat(trailing)].concat().into())
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 //! sent under the same names.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::{VerifiedIdentity, encoding};
-use crate::request::RequestHead;
+use crate::request::{RequestHead, is_spelling};
 use crate::token::ClaimPath;
 
 /// The header fields of an identity.
@@ -17,8 +16,8 @@ use crate::token::ClaimPath;
 pub(crate) struct IdentityHeaders {
     names: [String; 12],
     claims: Vec<ClaimHeader>,
-    /// All of these names, in the form in which they are compared.
-    reserved: HashSet<String>,
+    /// All of these names, in lower case and with `-` for `_`.
+    reserved: Vec<String>,
     /// Bit n is set when one of them is n bytes long, the last bit when one is longer.
     reserved_lengths: u64,
 }
@@ -65,7 +64,8 @@ impl IdentityHeaders {
     pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
         let names = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
         let all = names.iter().chain(claims.iter().map(|claim| &claim.header));
-        let reserved: HashSet<_> = all.map(|name| comparable(name).into_owned()).collect();
+        let reserved: Vec<_> =
+            all.map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
         let reserved_lengths = reserved.iter().fold(0, |bits, name| bits | length_bit(name));
         Self { names, claims, reserved, reserved_lengths }
     }
@@ -86,9 +86,8 @@ impl IdentityHeaders {
     /// True when only this plugin may set a field of this name.
     #[must_use]
     pub(crate) fn is_reserved(&self, name: &str) -> bool {
-        // The length of a name stays the same when it is made comparable.
         self.reserved_lengths & length_bit(name) != 0
-            && self.reserved.contains(comparable(name).as_ref())
+            && self.reserved.iter().any(|own| is_spelling(name, own))
     }
 
     /// The fields that tell of `identity`. What it lacks has none.
@@ -125,14 +124,6 @@ impl IdentityHeaders {
 
 fn length_bit(name: &str) -> u64 {
     1 << name.len().min(63)
-}
-
-fn comparable(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|byte| byte == b'_' || byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase().replace('_', "-"))
-    } else {
-        Cow::Borrowed(name)
-    }
 }
 
 fn claim_value(claim: &Value) -> Option<String> {

@@ -9,7 +9,7 @@ use proxy_wasm::types::MetricType;
 use crate::identity::LookupReport;
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It went to the upstream with an identity.
     Allowed,
@@ -41,13 +41,22 @@ impl Outcome {
 pub(super) struct Metrics {
     /// Requests that went to the upstream, in the order of the providers.
     allowed: Vec<(String, Option<u32>)>,
-    /// By provider.
-    requests: HashMap<String, HashMap<(Outcome, &'static str), u32>>,
+    /// All others. Searched one by one: they are few, and to compare costs less than to hash.
+    requests: Vec<Requests>,
     others: HashMap<String, u32>,
     /// Of the token cache.
     hits: Option<u32>,
     /// The same.
     misses: Option<u32>,
+}
+
+/// The counter of requests that ended in the same way.
+#[derive(Debug)]
+struct Requests {
+    outcome: Outcome,
+    reason: &'static str,
+    provider: String,
+    id: u32,
 }
 
 impl Metrics {
@@ -78,12 +87,18 @@ impl Metrics {
     ) {
         let provider = provider.unwrap_or("none");
         let reason = reason.unwrap_or("none");
-        let known = self.requests.get(provider).and_then(|ids| ids.get(&(outcome, reason)));
-        let id = known.copied().unwrap_or_else(|| {
-            let id = define_requests(provider, outcome, reason);
-            self.requests.entry(provider.to_owned()).or_default().insert((outcome, reason), id);
-            id
-        });
+        let known = self
+            .requests
+            .iter()
+            .find(|own| own.outcome == outcome && own.reason == reason && own.provider == provider);
+        let id = match known {
+            Some(known) => known.id,
+            None => {
+                let id = define_requests(provider, outcome, reason);
+                self.requests.push(Requests { outcome, reason, provider: provider.to_owned(), id });
+                id
+            }
+        };
         increment(id);
     }
 

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::refusal::Refusal;
 use crate::request::RequestHead;
 
-/// Takes the token out of the `Authorization` field.
+/// Takes what may be a token out of the `Authorization` field. Whether it is a single one remains
+/// for [`check_single`].
 ///
 /// # Errors
 ///
@@ -18,23 +19,36 @@ pub(crate) fn bearer_token(head: RequestHead<'_>) -> Result<&[u8], Refusal> {
     }
     let mut values = head.values("authorization").filter(|value| !value.is_empty());
     let value = values.next().ok_or(Refusal::MissingToken)?;
-    // Envoy joins repeated lines with a comma, which no b64token holds.
-    if values.next().is_some() || value.contains(&b',') {
+    if values.next().is_some() {
         return Err(AuthorizationFault::Repeated.into());
     }
     let scheme_length = value.iter().position(|&byte| byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at_checked(scheme_length).unwrap_or((value, &[]));
     if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(AuthorizationFault::OtherScheme.into());
+        let is_joined = scheme.contains(&b',');
+        return Err(match is_joined {
+            true => AuthorizationFault::Repeated.into(),
+            false => AuthorizationFault::OtherScheme.into(),
+        });
     }
     let token = rest.trim_ascii();
     if token.is_empty() {
         return Err(AuthorizationFault::NoToken.into());
     }
-    if token.iter().any(u8::is_ascii_whitespace) {
+    Ok(token)
+}
+
+/// Whether what may be a token is a single one. Envoy joins repeated lines with a comma, which no
+/// b64token holds, nor any space.
+///
+/// # Errors
+///
+/// [`Refusal::MalformedAuthorization`] when there are several.
+pub(super) fn check_single(token: &[u8]) -> Result<(), Refusal> {
+    if token.iter().any(|byte| *byte == b',' || byte.is_ascii_whitespace()) {
         return Err(AuthorizationFault::Repeated.into());
     }
-    Ok(token)
+    Ok(())
 }
 
 /// What is wrong with a request's credentials.
@@ -81,7 +95,8 @@ mod tests {
         let mut fields = vec![(":path".to_owned(), path.as_bytes().to_vec())];
         let values = authorization.iter().map(|value| value.to_vec());
         fields.extend(values.map(|value| ("authorization".to_owned(), value)));
-        bearer_token(RequestHead::new(&fields, false)).map(<[u8]>::to_vec)
+        let token = bearer_token(RequestHead::new(&fields, false))?;
+        check_single(token).map(|()| token.to_vec())
     }
 
     #[test]
@@ -108,6 +123,7 @@ mod tests {
             (b"Bearer\xff a.b.c", OtherScheme),
             (b"Bearer\ta.b.c", OtherScheme),
             (b"Bearer a, Bearer b", Repeated),
+            (b"Basic,Bearer a", Repeated),
             (b"Bearer a b", Repeated),
         ] {
             assert_eq!(token_of("/", &[value]), Err(fault.into()), "{value:?}");

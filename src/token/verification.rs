@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
+use super::bearer::check_single;
 use super::claim::is_elsewhere;
 use super::replay::TokenUse;
 use crate::config::{Provider, Providers};
@@ -40,8 +41,9 @@ impl PlausibleToken {
         providers: &'a Providers,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
-        let (jws, claims, algorithm) =
-            signed_jws(token, max_size).map_err(|refusal| (refusal, None))?;
+        let nobody = |refusal| (refusal, None);
+        check_single(token).map_err(nobody)?;
+        let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(nobody)?;
         let Some((index, provider)) = providers.of_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
