@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prost::Message;
-
 const OK: u32 = 0;
 pub const NOT_FOUND: u32 = 1;
 pub const BAD_ARGUMENT: u32 = 2;
@@ -119,42 +117,6 @@ pub enum HostCrypto {
 impl HostCrypto {
     pub const ALWAYS_TRUE: Self = Self::Answers(&[8, 1]);
     pub const ALWAYS_FALSE: Self = Self::Answers(&[8, 0]);
-}
-
-/// A message of Envoy's.
-#[derive(Message)]
-struct VerifySignatureArguments {
-    #[prost(string, tag = "1")]
-    hash_function: String,
-    #[prost(bytes = "vec", tag = "2")]
-    public_key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    signature: Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    text: Vec<u8>,
-}
-
-/// A message of Envoy's.
-#[derive(Message)]
-struct VerifySignatureResult {
-    #[prost(bool, tag = "1")]
-    result: bool,
-    #[prost(string, tag = "2")]
-    error: String,
-}
-
-/// What Envoy answers to these bytes, or the status that it ends with.
-fn verify_signature(arguments: &[u8]) -> Result<Vec<u8>, u32> {
-    let arguments = VerifySignatureArguments::decode(arguments).map_err(|_| BAD_ARGUMENT)?;
-    let result = testbed::verify_signature(
-        &arguments.hash_function,
-        &arguments.public_key,
-        &arguments.signature,
-        &arguments.text,
-    );
-    let result = result.ok_or(BAD_ARGUMENT)?;
-    let error = if result { "" } else { "Failed to verify digest. Error code: 0" };
-    Ok(VerifySignatureResult { result, error: error.to_owned() }.encode_to_vec())
 }
 
 #[derive(Default)]
@@ -928,7 +890,7 @@ unsafe extern "C" fn proxy_call_foreign_function(
     let answer = match crypto {
         HostCrypto::Answers(answer) => Ok(answer.to_vec()),
         HostCrypto::Fails(status) => Err(status),
-        HostCrypto::Works => verify_signature(&arguments),
+        HostCrypto::Works => testbed::answer_verify_signature(&arguments).ok_or(BAD_ARGUMENT),
     };
     match answer {
         // SAFETY: see above.

@@ -75,6 +75,6 @@ pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};
 pub use scim_directory::ScimDirectory;
 pub use signing_key::{Algorithm, SigningKey};
 pub use stack::{Stack, StackBuilder};
-pub use verify_signature::verify_signature;
+pub use verify_signature::{answer_verify_signature, verify_signature};
 pub use webdis::Webdis;
 pub use worker_counts::with_one_worker_and_with_four;

@@ -1,4 +1,5 @@
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use prost::Message;
 
 /// What Envoy's foreign function of this name answers, by aws-lc: whether `signature` is one of
 /// `text` by RSASSA-PKCS1-v1_5 or ECDSA, as the key says. `None` when the key, a
@@ -37,4 +38,40 @@ pub fn verify_signature(
     }
     let keys = algorithms.into_iter().filter_map(|own| ParsedPublicKey::new(own, public_key).ok());
     keys.map(|key| key.verify_sig(text, signature).is_ok()).reduce(|any, own| any || own)
+}
+
+/// What Envoy's foreign function `verify_signature` answers to these bytes; `None` when it takes them
+/// for no call of it.
+pub fn answer_verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
+    let arguments = VerifySignatureArguments::decode(arguments).ok()?;
+    let result = verify_signature(
+        &arguments.hash_function,
+        &arguments.public_key,
+        &arguments.signature,
+        &arguments.text,
+    )?;
+    let error = if result { "" } else { "Failed to verify digest. Error code: 0" };
+    Some(VerifySignatureResult { result, error: error.to_owned() }.encode_to_vec())
+}
+
+/// A message of Envoy's.
+#[derive(Message)]
+struct VerifySignatureArguments {
+    #[prost(string, tag = "1")]
+    hash_function: String,
+    #[prost(bytes = "vec", tag = "2")]
+    public_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    signature: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    text: Vec<u8>,
+}
+
+/// A message of Envoy's.
+#[derive(Message)]
+struct VerifySignatureResult {
+    #[prost(bool, tag = "1")]
+    result: bool,
+    #[prost(string, tag = "2")]
+    error: String,
 }

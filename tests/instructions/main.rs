@@ -1,0 +1,212 @@
+//! How many instructions of the module a request takes. These do not depend on the machine, so they
+//! have budgets; what a host takes for its part, and for how long, `make bench` measures.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod counted;
+mod module;
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, random_id};
+
+use crate::module::{Module, Outcome};
+
+const ISSUER: &str = "https://id.example.com";
+const AUDIENCE: &str = "mcp";
+
+/// One of each kind that the host verifies.
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
+
+fn configuration() -> Value {
+    json!({
+        "resource": {"url": "https://mcp.example.com/mcp", "scopes_supported": ["mcp.tools"]},
+        "providers": [{
+            "name": "example",
+            "issuer": ISSUER,
+            "client_ids": [AUDIENCE],
+            "metadata_url": format!("{ISSUER}/.well-known/openid-configuration"),
+            "cluster": "provider",
+        }],
+    })
+}
+
+fn start(configuration: &Value, keys: &[&SigningKey]) -> Module {
+    let mut module = Module::start(configuration);
+    let set: Vec<Value> = keys.iter().map(|key| key.public_jwk()).collect();
+    module.fetch(&HashMap::from([
+        (
+            "/.well-known/openid-configuration".to_owned(),
+            json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks")}).to_string(),
+        ),
+        ("/jwks".to_owned(), json!({ "keys": set }).to_string()),
+    ]));
+    module
+}
+
+fn token(key: &SigningKey) -> String {
+    let now = testbed::now();
+    key.token(&json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com", "client_id": "demo-agent",
+        "scope": "mcp.tools", "jti": random_id(), "iat": now, "exp": now + 3600, "roles": "itil", "groups": "ops",
+        "name": "Ada Lovelace", "tid": "8d5c1f2e-0000-4000-8000-000000000000", "acr": "1",
+    }))
+}
+
+/// What an MCP client sends.
+fn fields(authorization: Option<String>) -> Vec<(String, String)> {
+    let fields = [
+        (":authority", "mcp.example.com"),
+        (":path", "/mcp"),
+        (":method", "POST"),
+        (":scheme", "https"),
+        ("accept", "application/json, text/event-stream"),
+        ("content-type", "application/json"),
+        ("mcp-protocol-version", "2025-11-25"),
+        ("mcp-session-id", "3f0c1f5d7e9b4a53"),
+        ("user-agent", "bench"),
+        ("x-forwarded-proto", "https"),
+        ("x-request-id", "0b9b2f9e-6a3c-4d6a-9d55-2a1e5a1a8a57"),
+    ];
+    let own = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let token = authorization.map(|value| ("authorization".to_owned(), value));
+    own.into_iter().chain(token).collect()
+}
+
+fn send(module: &mut Module, token: &str) -> (Outcome, u64) {
+    module.request(fields(Some(format!("Bearer {token}"))))
+}
+
+/// The same with another signature of the same length.
+fn forged(token: &str) -> String {
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
+    format!("{input}.{other}{}", &signature[1..])
+}
+
+/// Sends what is to be counted a few times before, so that everything that grows has grown.
+#[track_caller]
+fn assert_within(
+    budget: u64,
+    what: &str,
+    outcome: Outcome,
+    mut next: impl FnMut() -> (Outcome, u64),
+) {
+    for _ in 0..3 {
+        next();
+    }
+    let (found, instructions) = next();
+    println!("{what:40} {instructions:>8} instructions, of at most {budget}");
+    assert_eq!(found, outcome, "{what}");
+    assert!(instructions <= budget, "{what}: {instructions} instructions, more than {budget}");
+}
+
+#[test]
+fn a_token_that_is_remembered_stays_within_its_budget() {
+    for algorithm in ALGORITHMS {
+        let key = SigningKey::generate(algorithm, "one");
+        let mut module = start(&configuration(), &[&key]);
+        let hot = token(&key);
+        let what = format!("{}, one hot token", algorithm.name());
+        assert_within(12_000, &what, Outcome::Forwarded, || send(&mut module, &hot));
+        let fields = module.forwarded();
+        assert!(fields.contains(&("x-mcp-user".to_owned(), "ada".to_owned())), "{fields:?}");
+        assert!(fields.iter().all(|(name, _)| name != "authorization"), "{fields:?}");
+
+        let many: Vec<_> = (0..500).map(|_| token(&key)).collect();
+        for token in &many {
+            send(&mut module, token);
+        }
+        let what = format!("{}, 500 tokens in turn", algorithm.name());
+        let mut turn = many.iter().cycle();
+        let next = || send(&mut module, turn.next().unwrap());
+        assert_within(12_000, &what, Outcome::Forwarded, next);
+    }
+}
+
+#[test]
+fn a_new_token_stays_within_its_budget() {
+    for algorithm in ALGORITHMS {
+        let key = SigningKey::generate(algorithm, "one");
+        let mut module = start(&configuration(), &[&key]);
+        let what = format!("{}, always new tokens", algorithm.name());
+        let next = || send(&mut module, &token(&key));
+        assert_within(70_000, &what, Outcome::Forwarded, next);
+    }
+}
+
+#[test]
+fn a_refusal_stays_within_its_budget() {
+    for algorithm in ALGORITHMS {
+        let key = SigningKey::generate(algorithm, "one");
+        let mut module = start(&configuration(), &[&key]);
+        let refused = Outcome::Refused(401);
+        let name = algorithm.name();
+
+        let next = || send(&mut module, &forged(&token(&key)));
+        assert_within(64_000, &format!("{name}, forged signatures"), refused, next);
+
+        let again = forged(&token(&key));
+        let next = || send(&mut module, &again);
+        assert_within(20_000, &format!("{name}, the same forged signature"), refused, next);
+
+        let next = || module.request(fields(None));
+        assert_within(15_000, &format!("{name}, no token"), refused, next);
+    }
+}
+
+#[test]
+fn many_keys_providers_and_rules_stay_within_their_budget() {
+    let key = SigningKey::generate(Algorithm::Es256, "one");
+    let others: Vec<_> = (0..99).map(|number| key.with_kid(format!("other {number}"))).collect();
+    let keys: Vec<_> = others.iter().chain([&key]).collect();
+    let mut configuration = configuration();
+    let providers = configuration["providers"].as_array_mut().unwrap();
+    for number in 0..19 {
+        providers.insert(
+            0,
+            json!({
+                "name": format!("other-{number}"),
+                "issuer": format!("https://other-{number}.example.com"),
+                "client_ids": [AUDIENCE],
+                "jwks": {"keys": [key.public_jwk()]},
+            }),
+        );
+    }
+    let rules: Vec<_> = (0..100)
+        .map(|number| match number {
+            99 => json!({"name": "last", "match": {"paths": ["/mcp"]}, "require": {"scopes": ["mcp.tools"]}}),
+            _ => json!({"name": format!("{number}"), "match": {"paths": [format!("/{number}")]}}),
+        })
+        .collect();
+    configuration["access"] = json!({ "rules": rules });
+    let mut module = start(&configuration, &keys);
+    let hot = token(&key);
+    let what = "ES256, hot, 100 keys, 20 providers, 100 rules";
+    assert_within(16_000, what, Outcome::Forwarded, || send(&mut module, &hot));
+    let what = "ES256, new, 100 keys, 20 providers, 100 rules";
+    assert_within(86_000, what, Outcome::Forwarded, || send(&mut module, &token(&key)));
+}
+
+#[test]
+fn a_thousand_tokens_take_less_memory_than_a_worker_may() {
+    /// So much for each further worker, without what V8 takes for itself.
+    const MOST: usize = 8 * 1024 * 1024;
+    let key = SigningKey::generate(Algorithm::Rs256, "one");
+    let mut module = start(&configuration(), &[&key]);
+    let tokens: Vec<_> = (0..1000).map(|_| token(&key)).collect();
+    for token in &tokens {
+        send(&mut module, token);
+    }
+    let next = || send(&mut module, &tokens[0]);
+    assert_within(12_000, "RS256, the first of 1000 tokens", Outcome::Forwarded, next);
+    println!("{} bytes of memory for 1000 tokens", module.memory());
+    assert!(module.memory() < MOST, "{} bytes", module.memory());
+}
