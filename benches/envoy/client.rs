@@ -5,13 +5,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testbed::Port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::loads::Requests;
+use crate::requests::Requests;
 
 const CONNECTIONS: usize = 4;
+
+/// Connections that stay open, so that nobody pays for those of others.
+pub struct Client {
+    connections: Vec<TcpStream>,
+    _port: Port,
+}
 
 /// What came back.
 pub struct Answers {
@@ -23,44 +30,61 @@ pub struct Answers {
     pub elapsed: Duration,
 }
 
-/// Connections that are open.
-pub async fn connect(address: SocketAddr) -> Vec<TcpStream> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        connections.push(stream);
+impl Client {
+    pub async fn connect(port: Port) -> Self {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            connections.push(connect(port.address()).await);
+        }
+        Self { connections, _port: port }
     }
-    connections
-}
 
-/// Sends each request, as fast as the answers come.
-pub async fn send(connections: Vec<TcpStream>, requests: &Arc<Requests>) -> Answers {
-    let started = Instant::now();
-    let mut tasks = JoinSet::new();
-    for (first, mut stream) in connections.into_iter().enumerate() {
-        let requests = requests.clone();
-        tasks.spawn(async move {
-            let mut answers = Vec::new();
-            for request in requests.iter().skip(first).step_by(CONNECTIONS) {
-                let sent = Instant::now();
-                stream.write_all(request).await.unwrap();
-                answers.push((read_answer(&mut stream).await, sent.elapsed()));
+    /// Sends one request, and returns the status of the answer.
+    pub async fn send_one(&mut self, request: &[u8]) -> u16 {
+        exchange(&mut self.connections[0], request).await
+    }
+
+    /// Sends each request, as fast as the answers come.
+    pub async fn send(&mut self, requests: &Arc<Requests>) -> Answers {
+        let started = Instant::now();
+        let mut tasks = JoinSet::new();
+        for (first, mut stream) in self.connections.drain(..).enumerate() {
+            let requests = requests.clone();
+            tasks.spawn(async move {
+                let mut answers = Vec::new();
+                for request in requests.iter().skip(first).step_by(CONNECTIONS) {
+                    let sent = Instant::now();
+                    answers.push((exchange(&mut stream, request).await, sent.elapsed()));
+                }
+                (stream, answers)
+            });
+        }
+        let answers = tasks.join_all().await;
+        let elapsed = started.elapsed();
+        let (mut statuses, mut latencies) = (Vec::new(), Vec::new());
+        for (stream, answers) in answers {
+            self.connections.push(stream);
+            for (status, latency) in answers {
+                statuses.push(status);
+                latencies.push(latency);
             }
-            answers
-        });
+        }
+        statuses.sort_unstable();
+        statuses.dedup();
+        latencies.sort_unstable();
+        Answers { statuses, latencies, elapsed }
     }
-    let answers = tasks.join_all().await;
-    let elapsed = started.elapsed();
-    let (mut statuses, mut latencies): (Vec<_>, Vec<_>) = answers.into_iter().flatten().unzip();
-    statuses.sort_unstable();
-    statuses.dedup();
-    latencies.sort_unstable();
-    Answers { statuses, latencies, elapsed }
 }
 
-/// The status of an answer that was read to its end.
-async fn read_answer(stream: &mut TcpStream) -> u16 {
+pub async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// The status of the answer to a request, which was read to its end.
+pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> u16 {
+    stream.write_all(request).await.unwrap();
     let mut bytes = Vec::with_capacity(2048);
     loop {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "Envoy closed the connection");

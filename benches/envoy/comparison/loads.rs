@@ -1,0 +1,81 @@
+//! What is sent: the same requests to all listeners.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use testbed::IdentityProvider;
+
+use crate::listeners::PATH;
+use crate::requests::{Requests, get, token};
+
+/// A kind of load.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Load {
+    /// One token again and again.
+    Hot,
+    /// 500 tokens in turn.
+    InTurn,
+    /// Each token once.
+    New,
+    /// Each token once, with a wrong signature.
+    Forged,
+    /// No token.
+    Missing,
+}
+
+impl Load {
+    pub const ALL: [Self; 5] = [Self::Hot, Self::InTurn, Self::New, Self::Forged, Self::Missing];
+
+    /// The requests of a round. Of few, so that the rounds of two listeners lie close together in
+    /// time.
+    pub fn requests(self, provider: &IdentityProvider) -> Requests {
+        let count = if self.is_new_each_round() { 500 } else { 1000 };
+        let tokens = match self {
+            Self::Hot => 1,
+            Self::InTurn | Self::New | Self::Forged => 500,
+            Self::Missing => return Requests::new(vec![get(PATH, None)], count),
+        };
+        let tokens = (0..tokens).map(|_| {
+            let token = token(provider);
+            let token = if self == Self::Forged { forged(&token) } else { token };
+            get(PATH, Some(&token))
+        });
+        Requests::new(tokens.collect(), count)
+    }
+
+    /// Whether no two rounds have a token in common.
+    pub fn is_new_each_round(self) -> bool {
+        matches!(self, Self::New | Self::Forged)
+    }
+
+    /// What filters say that check tokens.
+    pub fn expected_status(self) -> u16 {
+        match self {
+            Self::Hot | Self::InTurn | Self::New => 200,
+            Self::Forged | Self::Missing => 401,
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Hot => "one hot token",
+            Self::InTurn => "500 tokens in turn",
+            Self::New => "always new tokens",
+            Self::Forged => "forged signatures",
+            Self::Missing => "no token",
+        })
+    }
+}
+
+/// The same with another signature of the same length.
+fn forged(token: &str) -> String {
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+    // Not the first byte: an RSA signature that is greater than the modulus is refused at once.
+    let middle = signature.len() / 2;
+    signature[middle] ^= 1;
+    format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}

@@ -1,0 +1,188 @@
+//! Medians of the samples, and medians of the ratios of those of the same round.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Listener;
+use super::loads::Load;
+use crate::results;
+use crate::sample::{self, Sample, Samples};
+use crate::statistics::Spread;
+
+/// All samples.
+#[derive(Default)]
+pub struct Report(BTreeMap<(&'static str, Load, Listener), Samples>);
+
+/// The commoner one first.
+const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
+
+/// What is put in relation.
+struct Question {
+    what: &'static str,
+    /// Whose value is divided.
+    over: Listener,
+    /// By whose.
+    under: Listener,
+    value: fn(&Sample) -> f64,
+}
+
+/// Processor time, and the time between two answers.
+const QUESTIONS: [Question; 5] = [
+    Question {
+        what: "plugin, against jwt_authn + cache: CPU",
+        over: Listener::JwtAuthnCache,
+        under: Listener::Plugin,
+        value: |own| own.processor,
+    },
+    Question {
+        what: "plugin, against jwt_authn: CPU",
+        over: Listener::JwtAuthn,
+        under: Listener::Plugin,
+        value: |own| own.processor,
+    },
+    Question {
+        what: "plugin, against jwt_authn: requests/s",
+        over: Listener::JwtAuthn,
+        under: Listener::Plugin,
+        value: |own| 1.0 / own.per_second,
+    },
+    Question {
+        what: "plugin, against least Wasm: CPU",
+        over: Listener::LeastWasm,
+        under: Listener::Plugin,
+        value: |own| own.processor,
+    },
+    Question {
+        what: "least Wasm, against jwt_authn + cache: CPU",
+        over: Listener::JwtAuthnCache,
+        under: Listener::LeastWasm,
+        value: |own| own.processor,
+    },
+];
+
+impl Report {
+    pub fn add(&mut self, algorithm: &'static str, load: Load, listener: Listener, sample: Sample) {
+        self.0.entry((algorithm, load, listener)).or_default().push(sample);
+    }
+
+    pub fn print(&self) {
+        self.print_medians();
+        self.print_ratios();
+        self.print_own_cost();
+    }
+
+    fn print_medians(&self) {
+        println!("\nMedians (quartiles) of all rounds");
+        println!(
+            "{:6} {:19} {:18} {:>22} {:>7} {:>7} {:>7}",
+            "", "", "", "CPU µs/request", "req/s", "p50 µs", "p99 µs"
+        );
+        let all = self.0.iter();
+        let of_algorithm =
+            |name| all.clone().filter(move |((algorithm, ..), _)| *algorithm == name);
+        for ((algorithm, load, listener), samples) in ALGORITHMS.into_iter().flat_map(of_algorithm)
+        {
+            let of = |value| Spread::of(sample::values(samples, value));
+            println!(
+                "{algorithm:6} {load:19} {listener:18} {:22.1} {:>7.0} {:>7.0} {:>7.0}",
+                of(|own| own.processor),
+                of(|own| own.per_second).median,
+                of(|own| own.median).median,
+                of(|own| own.slow).median,
+            );
+        }
+    }
+
+    fn print_ratios(&self) {
+        println!(
+            "\nSpeed as a multiple of the other's (more is better): median (quartiles) of the"
+        );
+        println!("ratios of each round, and the ratio of the medians of all rounds");
+        println!("{:6} {:19} {:42} {:>19} {:>7}", "", "", "", "by rounds", "medians");
+        for (algorithm, load, question) in self.answered() {
+            let [over, under] = self.values(algorithm, load, question);
+            println!(
+                "{algorithm:6} {load:19} {:42} {:19.2} {:>7.2}",
+                question.what,
+                Spread::of_ratios(&over, &under),
+                Spread::of(over).median / Spread::of(under).median,
+            );
+        }
+    }
+
+    /// What is left of the plugin's cost when the host's part is taken away.
+    fn print_own_cost(&self) {
+        println!(
+            "\nWhat is added, CPU µs/request: median (quartiles) of the differences of each round"
+        );
+        let steps = [
+            (Listener::EmptyWasm, Listener::Bare),
+            (Listener::LeastWasm, Listener::EmptyWasm),
+            (Listener::Plugin, Listener::LeastWasm),
+            (Listener::JwtAuthnCache, Listener::Bare),
+            (Listener::Plugin, Listener::Bare),
+        ];
+        for algorithm in ALGORITHMS {
+            for (listener, base) in steps {
+                let of = |listener| {
+                    let samples = &self.0[&(algorithm, Load::Hot, listener)];
+                    sample::values(samples, |own| own.processor)
+                };
+                let added = Spread::of_differences(&of(listener), &of(base));
+                println!(
+                    "{algorithm:6} {:19} {listener:18} beyond {base:12} {added:19.1}",
+                    Load::Hot
+                );
+            }
+        }
+    }
+
+    /// The questions that the samples answer.
+    fn answered(&self) -> impl Iterator<Item = (&'static str, Load, &'static Question)> {
+        let cases = ALGORITHMS.into_iter().flat_map(|algorithm| {
+            Load::ALL.into_iter().flat_map(move |load| {
+                QUESTIONS.iter().map(move |question| (algorithm, load, question))
+            })
+        });
+        cases.filter(|(algorithm, load, question)| {
+            [question.over, question.under]
+                .iter()
+                .all(|listener| self.0.contains_key(&(*algorithm, *load, *listener)))
+        })
+    }
+
+    fn values(&self, algorithm: &'static str, load: Load, question: &Question) -> [Vec<f64>; 2] {
+        [question.over, question.under]
+            .map(|listener| sample::values(&self.0[&(algorithm, load, listener)], question.value))
+    }
+
+    pub fn save(&self) {
+        let samples: Vec<Value> = self
+            .0
+            .iter()
+            .map(|((algorithm, load, listener), samples)| {
+                json!({
+                    "algorithm": algorithm,
+                    "load": load.to_string(),
+                    "listener": listener.to_string(),
+                    "rounds": sample::to_json(samples),
+                })
+            })
+            .collect();
+        let ratios: Vec<Value> = self
+            .answered()
+            .map(|(algorithm, load, question)| {
+                let [over, under] = self.values(algorithm, load, question);
+                json!({
+                    "algorithm": algorithm,
+                    "load": load.to_string(),
+                    "ratio": question.what,
+                    "of_rounds": Spread::of_ratios(&over, &under).to_json(),
+                    "of_medians": Spread::of(over).median / Spread::of(under).median,
+                })
+            })
+            .collect();
+        results::save("load", &json!({"samples": samples, "ratios": ratios}));
+    }
+}

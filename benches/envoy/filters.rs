@@ -1,0 +1,107 @@
+//! Filters, as Envoy's configuration has them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::{Bootstrap, IdentityProvider, Stack, module_path};
+
+use crate::requests::CLAIMS;
+
+/// Whether the least of all Wasm filters sets filter state, as the plugin does for access logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LeastWasm {
+    WithFilterState,
+    WithoutFilterState,
+}
+
+/// Modules of our own that the plugin is compared with.
+pub struct Modules(TempDir);
+
+impl Modules {
+    pub fn new() -> Self {
+        let modules = Self(TempDir::new().unwrap());
+        for (name, text) in [
+            ("empty", include_str!("empty_filter.wat")),
+            ("least", include_str!("least_filter.wat")),
+        ] {
+            fs::write(modules.path(name), wat::parse_str(text).unwrap()).unwrap();
+        }
+        modules
+    }
+
+    /// Does nothing.
+    pub fn empty(&self) -> Value {
+        self.filter("empty")
+    }
+
+    /// Asks of the host what every filter must that does the plugin's work.
+    pub fn least(&self, kind: LeastWasm) -> Value {
+        let mut filter = self.filter("least");
+        if kind == LeastWasm::WithoutFilterState {
+            filter["typed_config"]["config"]["configuration"] = json!({
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": "without filter state",
+            });
+        }
+        filter
+    }
+
+    fn filter(&self, name: &str) -> Value {
+        let mut bootstrap = Bootstrap::example();
+        let plugin = bootstrap.plugin();
+        plugin["name"] = json!(name);
+        plugin["vm_config"]["vm_id"] = json!(name);
+        plugin["vm_config"]["code"] = json!({"local": {"filename": self.path(name)}});
+        plugin.as_object_mut().unwrap().remove("configuration");
+        bootstrap.http_filters()[0].clone()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.wasm"))
+    }
+}
+
+/// The plugin as in the example, with `provider` for the only one.
+pub fn plugin(provider: &IdentityProvider) -> Value {
+    plugin_with(|configuration| {
+        configuration["providers"][0]["issuer"] = json!(provider.issuer());
+        configuration["providers"][0]["metadata_url"] = json!(provider.metadata_url());
+    })
+}
+
+/// The plugin with an edited configuration.
+pub fn plugin_with(edit: impl FnOnce(&mut Value)) -> Value {
+    let mut bootstrap = Bootstrap::example();
+    bootstrap.set_module(&module_path());
+    edit(bootstrap.plugin_configuration());
+    bootstrap.http_filters()[0].clone()
+}
+
+/// `jwt_authn` with the same issuer, audience, skew and keys as the plugin has, and as many header
+/// fields, and with `more` for its provider. The keys stand in the configuration, which costs it
+/// less than to fetch them.
+pub fn jwt_authn(provider: &IdentityProvider, more: &Value) -> Value {
+    let keys: Vec<Value> = provider.keys().iter().map(|key| key.public_jwk()).collect();
+    let headers: Vec<Value> = CLAIMS
+        .iter()
+        .map(|(claim, _)| json!({"header_name": format!("x-mcp-{claim}"), "claim_name": claim}))
+        .collect();
+    let mut own = json!({
+        "issuer": provider.issuer(),
+        "audiences": [Stack::AUDIENCE],
+        "clock_skew_seconds": 300,
+        "local_jwks": {"inline_string": json!({"keys": keys}).to_string()},
+        "claim_to_headers": headers,
+    });
+    own.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": {"demo": own},
+            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "demo"}}],
+        },
+    })
+}

@@ -1,0 +1,98 @@
+;; A proxy-wasm filter that asks of the host what a filter that does the plugin's work for a remembered
+;; token cannot do without, and thinks nothing: what remains for any filter in a Wasm VM.
+(module
+  (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
+  (import "env" "proxy_get_header_map_pairs" (func $fields (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_shared_data"
+    (func $get_shared (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_shared_data" (func $set_shared (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+  (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+
+  (memory (export "memory") 2)
+
+  ;; 0 to 63: where the host writes its results. 0: fields, 8: time, 16: shared value, 32 and 36: counters.
+  ;; Names begin at multiples of 64, values 32 bytes later.
+  (data (i32.const 64) "least_wasm_requests")
+  (data (i32.const 128) "least_wasm_hits")
+  (data (i32.const 192) "authorization")
+  (data (i32.const 256) "x-mcp-user")          (data (i32.const 288) "ada@example.com")
+  (data (i32.const 320) "x-mcp-user-field")    (data (i32.const 352) "user_name")
+  (data (i32.const 384) "x-mcp-subject")       (data (i32.const 416) "ada")
+  (data (i32.const 448) "x-mcp-issuer")        (data (i32.const 480) "http://127.0.0.1:30000")
+  (data (i32.const 512) "x-mcp-provider")      (data (i32.const 544) "demo")
+  (data (i32.const 576) "x-mcp-client-id")     (data (i32.const 608) "demo-agent")
+  (data (i32.const 640) "x-mcp-client-type")   (data (i32.const 672) "user")
+  (data (i32.const 704) "x-mcp-scopes")        (data (i32.const 736) "mcp.tools")
+  (data (i32.const 768) "x-mcp-roles")         (data (i32.const 800) "itil")
+  (data (i32.const 832) "x-mcp-groups")        (data (i32.const 864) "ops")
+  (data (i32.const 896) "x-mcp-token-id")      (data (i32.const 928) "AAECAwQFBgcICQoLDA0ODw")
+  (data (i32.const 960) "x-mcp-token-expires") (data (i32.const 992) "1800000000")
+  (data (i32.const 1024) "mcp_auth.user")
+  (data (i32.const 1088) "mcp_auth.provider")
+  ;; The state of a provider's keys, as long as the plugin's, under a name as long.
+  (data (i32.const 1152) "least-wasm-filter/1/00112233445566778899aabbccddeeff/state")
+  (data (i32.const 1280) "{\"lease\":null,\"failure\":null,\"unknown_key_fetch\":null,\"discovered\":{\"key_set_url\":\"http://127.0.0.1:30000/jwks\",\"at\":1800000000000,\"is_doubtful\":false},\"published\":{\"version\":1,\"at\":1800000000000,\"stated_lifetime\":null,\"jitter\":1234567890123456789}}")
+
+  (global $heap i32 (i32.const 4096))
+  (global $next (mut i32) (i32.const 4096))
+  (global $sets_filter_state (mut i32) (i32.const 1))
+
+  ;; Of a host call that failed nobody need think that it was measured.
+  (func $must_be_ok (param $status i32)
+    (if (local.get $status) (then unreachable)))
+
+  (func (export "_initialize"))
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+    global.get $next
+    global.get $next
+    local.get $size
+    i32.add
+    global.set $next)
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+    i32.const 1)
+
+  ;; Any configuration at all stands for: without filter state.
+  (func (export "proxy_on_configure") (param $context i32) (param $size i32) (result i32)
+    (global.set $sets_filter_state (i32.eqz (local.get $size)))
+    (call $must_be_ok (call $define (i32.const 0) (i32.const 64) (i32.const 19) (i32.const 32)))
+    (call $must_be_ok (call $define (i32.const 0) (i32.const 128) (i32.const 15) (i32.const 36)))
+    (call $must_be_ok (call $set_shared
+      (i32.const 1152) (i32.const 58) (i32.const 1280) (i32.const 249) (i32.const 0)))
+    i32.const 1)
+
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    ;; What the host wrote for the last request is not needed any more.
+    (global.set $next (global.get $heap))
+    (call $must_be_ok (call $time (i32.const 8)))
+    (call $must_be_ok (call $fields (i32.const 0) (i32.const 0) (i32.const 4)))
+    (call $must_be_ok (call $get_shared
+      (i32.const 1152) (i32.const 58) (i32.const 16) (i32.const 20) (i32.const 24)))
+    (call $must_be_ok (call $increment (i32.load (i32.const 32)) (i64.const 1)))
+    (call $must_be_ok (call $increment (i32.load (i32.const 36)) (i64.const 1)))
+    (call $must_be_ok (call $remove (i32.const 0) (i32.const 192) (i32.const 13)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 256) (i32.const 10) (i32.const 288) (i32.const 15)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 320) (i32.const 16) (i32.const 352) (i32.const 9)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 384) (i32.const 13) (i32.const 416) (i32.const 3)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 448) (i32.const 12) (i32.const 480) (i32.const 22)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 512) (i32.const 14) (i32.const 544) (i32.const 4)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 576) (i32.const 15) (i32.const 608) (i32.const 10)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 640) (i32.const 17) (i32.const 672) (i32.const 4)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 704) (i32.const 12) (i32.const 736) (i32.const 9)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 768) (i32.const 11) (i32.const 800) (i32.const 4)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 832) (i32.const 12) (i32.const 864) (i32.const 3)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 896) (i32.const 14) (i32.const 928) (i32.const 22)))
+    (call $must_be_ok (call $add (i32.const 0) (i32.const 960) (i32.const 19) (i32.const 992) (i32.const 10)))
+    (if (global.get $sets_filter_state)
+      (then
+        (call $must_be_ok (call $set_property
+          (i32.const 1024) (i32.const 13) (i32.const 288) (i32.const 15)))
+        (call $must_be_ok (call $set_property
+          (i32.const 1088) (i32.const 17) (i32.const 544) (i32.const 4)))))
+    i32.const 0)
+  (func (export "proxy_on_delete") (param i32)))

@@ -1,0 +1,66 @@
+//! What the command line asks for.
+
+use std::process::exit;
+
+use crate::filters::LeastWasm;
+
+const USAGE: &str =
+    "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
+PART is one of load; all at first";
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The plugin beside `jwt_authn`.
+    Load,
+}
+
+impl Part {
+    const ALL: [Self; 1] = [Self::Load];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+        }
+    }
+}
+
+/// What is to run.
+pub struct Options {
+    pub parts: Vec<Part>,
+    /// None: as many as each part thinks right.
+    pub rounds: Option<usize>,
+    pub least_wasm: LeastWasm,
+}
+
+impl Options {
+    /// Ends the process when it cannot tell what is meant.
+    pub fn from_arguments() -> Self {
+        let mut options =
+            Self { parts: Vec::new(), rounds: None, least_wasm: LeastWasm::WithFilterState };
+        for argument in std::env::args().skip(1) {
+            let part = Part::ALL.into_iter().find(|part| part.name() == argument);
+            match (part, argument.parse()) {
+                (Some(part), _) => options.parts.push(part),
+                (None, Ok(rounds)) if rounds > 0 => options.rounds = Some(rounds),
+                // Cargo passes it.
+                _ if argument == "--bench" => {}
+                _ if argument == "--without-filter-state" => {
+                    options.least_wasm = LeastWasm::WithoutFilterState;
+                }
+                _ => {
+                    eprintln!("{argument}?\n{USAGE}");
+                    exit(2);
+                }
+            }
+        }
+        if options.parts.is_empty() {
+            options.parts = Part::ALL.into();
+        }
+        options
+    }
+
+    pub fn rounds(&self, usual: usize) -> usize {
+        self.rounds.unwrap_or(usual)
+    }
+}

@@ -1,0 +1,72 @@
+//! Requests, ready to be sent.
+
+use serde_json::{Value, json};
+use testbed::{IdentityProvider, Stack, random_id};
+
+/// Some requests, sent in turn.
+pub struct Requests {
+    distinct: Vec<Vec<u8>>,
+    count: usize,
+}
+
+impl Requests {
+    /// `count` of them, from the first one again after the last.
+    pub fn new(distinct: Vec<Vec<u8>>, count: usize) -> Self {
+        Self { distinct, count }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.distinct.iter().map(Vec::as_slice).cycle().take(self.count)
+    }
+}
+
+/// What an MCP client sends, but without a body, so that nothing but heads is measured.
+pub fn get(path: &str, token: Option<&str>) -> Vec<u8> {
+    let fields = fields(token);
+    format!("GET {path} HTTP/1.1\r\n{fields}mcp-protocol-version: 2025-11-25\r\n\r\n").into_bytes()
+}
+
+/// The fields of all requests of an MCP client.
+fn fields(token: Option<&str>) -> String {
+    let authorization =
+        token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    format!(
+        "host: mcp.example.com\r\naccept: application/json, text/event-stream\r\n\
+         content-type: application/json\r\nmcp-session-id: 3f0c1f5d7e9b4a53\r\n\
+         user-agent: bench\r\n{authorization}"
+    )
+}
+
+/// A token that no other call returns, by the key that mints.
+pub fn token(provider: &IdentityProvider) -> String {
+    provider.token(&claims(provider))
+}
+
+/// As many claims as the plugin makes header fields of, each a text or a number.
+fn claims(provider: &IdentityProvider) -> Value {
+    let mut claims = provider.claims(Stack::AUDIENCE);
+    for (name, value) in CLAIMS {
+        if claims.get(name).is_none() {
+            claims[name] = json!(value);
+        }
+    }
+    claims["jti"] = json!(random_id());
+    claims["exp"] = json!(testbed::now() + 3600);
+    claims
+}
+
+/// Those that `jwt_authn` writes into header fields: twelve, as the plugin has with roles and groups.
+pub const CLAIMS: [(&str, &str); 12] = [
+    ("email", "ada@example.com"),
+    ("sub", "ada"),
+    ("iss", ""),
+    ("client_id", "demo-agent"),
+    ("scope", "mcp.tools"),
+    ("jti", ""),
+    ("exp", ""),
+    ("roles", "itil"),
+    ("groups", "ops"),
+    ("name", "Ada Lovelace"),
+    ("tid", "8d5c1f2e-0000-4000-8000-000000000000"),
+    ("acr", "1"),
+];

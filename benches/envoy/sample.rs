@@ -1,0 +1,61 @@
+//! What one load costs at one listener.
+
+use serde_json::{Value, json};
+use testbed::Envoy;
+
+use crate::client::Client;
+use crate::processor_time::ProcessorTime;
+use crate::requests::Requests;
+
+/// One round of one load at one listener.
+#[derive(Clone, Copy)]
+pub struct Sample {
+    /// Processor time of Envoy for a request, in microseconds.
+    pub processor: f64,
+    pub per_second: f64,
+    /// In microseconds.
+    pub median: f64,
+    /// The same: 1 of 100 answers took longer.
+    pub slow: f64,
+}
+
+impl Sample {
+    /// Sends all of these, each of which is answered with this status.
+    pub async fn take(
+        envoy: &Envoy,
+        client: &mut Client,
+        requests: &std::sync::Arc<Requests>,
+        expected_status: u16,
+    ) -> Self {
+        let before = ProcessorTime::of(envoy.pid());
+        let answers = client.send(requests).await;
+        let used = ProcessorTime::of(envoy.pid()).since(&before);
+        assert_eq!(answers.statuses, [expected_status], "{}", envoy.log());
+        let count = answers.latencies.len();
+        let micros = |duration: std::time::Duration| duration.as_secs_f64() * 1e6;
+        let at = |percent: usize| micros(answers.latencies[count * percent / 100]);
+        Self {
+            processor: micros(used) / count as f64,
+            per_second: count as f64 / answers.elapsed.as_secs_f64(),
+            median: at(50),
+            slow: at(99),
+        }
+    }
+}
+
+/// The samples of one load at one listener, by rounds.
+pub type Samples = Vec<Sample>;
+
+/// One value of each round.
+pub fn values(samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
+    samples.iter().map(value).collect()
+}
+
+pub fn to_json(samples: &[Sample]) -> Value {
+    json!({
+        "processor_microseconds_per_request": values(samples, |own| own.processor),
+        "requests_per_second": values(samples, |own| own.per_second),
+        "latency_p50_microseconds": values(samples, |own| own.median),
+        "latency_p99_microseconds": values(samples, |own| own.slow),
+    })
+}
