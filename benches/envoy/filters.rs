@@ -79,6 +79,18 @@ pub fn plugin_with(edit: impl FnOnce(&mut Value)) -> Value {
     bootstrap.http_filters()[0].clone()
 }
 
+/// Lets requests go on once their bodies are whole. Envoy would answer by itself before, and close
+/// the connection.
+pub fn buffer() -> Value {
+    json!({
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+            "max_request_bytes": 65536,
+        },
+    })
+}
+
 /// `jwt_authn` with the same issuer, audience, skew and keys as the plugin has, and as many header
 /// fields, and with `more` for its provider. The keys stand in the configuration, which costs it
 /// less than to fetch them.

@@ -22,6 +22,7 @@ mod processor_time;
 mod requests;
 mod results;
 mod sample;
+mod scale;
 mod statistics;
 
 use crate::options::{Options, Part};
@@ -36,6 +37,7 @@ async fn run(options: &Options) {
     for part in &options.parts {
         match part {
             Part::Load => comparison::run(options).await,
+            Part::Scale => scale::run(options).await,
         }
     }
 }

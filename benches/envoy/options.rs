@@ -6,21 +6,24 @@ use crate::filters::LeastWasm;
 
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
-PART is one of load; all at first";
+PART is one of load, scale; all at first";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The plugin beside `jwt_authn`.
     Load,
+    /// Many keys, providers and access rules.
+    Scale,
 }
 
 impl Part {
-    const ALL: [Self; 1] = [Self::Load];
+    const ALL: [Self; 2] = [Self::Load, Self::Scale];
 
     fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
+            Self::Scale => "scale",
         }
     }
 }

@@ -26,6 +26,24 @@ pub fn get(path: &str, token: Option<&str>) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\n{fields}mcp-protocol-version: 2025-11-25\r\n\r\n").into_bytes()
 }
 
+/// A call of this tool by a client of MCP 2026-07-28.
+pub fn post(path: &str, token: &str, tool: &str) -> Vec<u8> {
+    let body = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": tool, "arguments": {"state": "open", "limit": 20}},
+    })
+    .to_string();
+    let fields = fields(Some(token));
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\n{fields}mcp-protocol-version: 2026-07-28\r\n\
+         mcp-method: tools/call\r\nmcp-name: {tool}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// The fields of all requests of an MCP client.
 fn fields(token: Option<&str>) -> String {
     let authorization =

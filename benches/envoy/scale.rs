@@ -1,0 +1,349 @@
+//! What it costs to hold many keys, providers and access rules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, Envoy, IdentityProvider, SigningKey, Stack};
+
+use crate::filters;
+use crate::listeners::{Listeners, PATH};
+use crate::options::Options;
+use crate::requests::{Requests, get, post, token};
+use crate::results;
+use crate::sample::{self, Sample, Samples};
+use crate::statistics::Spread;
+
+const ROUNDS: usize = 30;
+
+pub async fn run(options: &Options) {
+    let rounds = options.rounds(ROUNDS);
+    let providers = identity_providers().await;
+    let mut listeners = start(&providers).await;
+    let mut results = Vec::new();
+    for load in [Load::Hot, Load::New] {
+        eprintln!("scale, {}", load.name());
+        let mut samples = vec![Samples::new(); CASES.len()];
+        let mut requests = AllRequests::of(load, &providers);
+        for round in 0..=rounds {
+            if load == Load::New && round > 0 {
+                requests = AllRequests::of(load, &providers);
+            }
+            // No case always comes first.
+            for place in 0..CASES.len() {
+                let index = (round + place) % CASES.len();
+                let own = requests.of_case(&CASES[index]);
+                let client = &mut listeners.clients[index];
+                let sample = Sample::take(&listeners.envoy, client, own, 200).await;
+                // The first round warms up.
+                if round > 0 {
+                    samples[index].push(sample);
+                }
+            }
+        }
+        results.push((load, samples));
+    }
+    check_keys(&listeners.envoy).await;
+    for (load, samples) in &results {
+        print(*load, samples);
+    }
+    save(&results);
+}
+
+/// What a listener's plugin has to hold.
+struct Case {
+    name: &'static str,
+    keys: usize,
+    providers: usize,
+    rules: usize,
+    kind: Rules,
+}
+
+/// What the access rules are about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// The path.
+    Paths,
+    /// The tool, as the header fields name it.
+    NamesInFields,
+    /// The tool, as the body names it.
+    NamesInBody,
+}
+
+impl Case {
+    const fn new(
+        name: &'static str,
+        keys: usize,
+        providers: usize,
+        rules: usize,
+        kind: Rules,
+    ) -> Self {
+        Self { name, keys, providers, rules, kind }
+    }
+
+    /// The first one of the same kind, which has one of each.
+    fn base(&self) -> usize {
+        CASES.iter().position(|own| own.kind == self.kind).unwrap()
+    }
+}
+
+const CASES: [Case; 18] = [
+    Case::new("1 of each", 1, 1, 1, Rules::Paths),
+    // Shows how far the method can be trusted.
+    Case::new("the same again", 1, 1, 1, Rules::Paths),
+    Case::new("10 keys", 10, 1, 1, Rules::Paths),
+    Case::new("100 keys", 100, 1, 1, Rules::Paths),
+    Case::new("10 providers", 1, 10, 1, Rules::Paths),
+    Case::new("20 providers", 1, 20, 1, Rules::Paths),
+    Case::new("100 providers", 1, 100, 1, Rules::Paths),
+    Case::new("10 rules", 1, 1, 10, Rules::Paths),
+    Case::new("100 rules", 1, 1, 100, Rules::Paths),
+    Case::new("100 keys, 20 providers, 100 rules", 100, 20, 100, Rules::Paths),
+    Case::new("1 of each", 1, 1, 1, Rules::NamesInFields),
+    Case::new("10 rules", 1, 1, 10, Rules::NamesInFields),
+    Case::new("100 rules", 1, 1, 100, Rules::NamesInFields),
+    Case::new("100 keys, 20 providers, 100 rules", 100, 20, 100, Rules::NamesInFields),
+    Case::new("1 of each", 1, 1, 1, Rules::NamesInBody),
+    Case::new("10 rules", 1, 1, 10, Rules::NamesInBody),
+    Case::new("100 rules", 1, 1, 100, Rules::NamesInBody),
+    Case::new("100 keys, 20 providers, 100 rules", 100, 20, 100, Rules::NamesInBody),
+];
+
+impl Rules {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Paths => "rules by path",
+            Self::NamesInFields => "rules by mcp_names, in header fields",
+            Self::NamesInBody => "rules by mcp_names, in the body",
+        }
+    }
+
+    /// The tool that the last rule is about.
+    const TOOL: &str = "list_incidents";
+
+    /// All but the last are about something else.
+    fn access(self, count: usize) -> Value {
+        let rules: Vec<Value> = (1..=count)
+            .map(|number| {
+                let is_last = number == count;
+                let (path, tool) = if is_last {
+                    (PATH.to_owned(), Self::TOOL.to_owned())
+                } else {
+                    (format!("/other-{number}"), format!("other_{number}"))
+                };
+                let condition = match self {
+                    Self::Paths => json!({"paths": [path]}),
+                    Self::NamesInFields | Self::NamesInBody => json!({
+                        "paths": [PATH],
+                        "mcp_methods": ["tools/call"],
+                        "mcp_names": [tool],
+                    }),
+                };
+                json!({
+                    "name": format!("rule-{number}"),
+                    "match": condition,
+                    "require": {"scopes": ["mcp.tools"]},
+                })
+            })
+            .collect();
+        let mut access = json!({"default": "deny", "rules": rules});
+        if self == Self::NamesInFields {
+            access["mcp"] = json!({
+                "inspect": "headers",
+                "upstream_validates_headers": true,
+                "protocol_versions": ["2026-07-28"],
+            });
+        }
+        access
+    }
+
+    fn request(self, token: &str) -> Vec<u8> {
+        match self {
+            Self::Paths => get(PATH, Some(token)),
+            Self::NamesInFields | Self::NamesInBody => post(PATH, token, Self::TOOL),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Hot,
+    New,
+}
+
+impl Load {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hot => "one hot token",
+            Self::New => "always new tokens",
+        }
+    }
+
+    /// How many tokens, and how many requests, in each round.
+    fn counts(self) -> (usize, usize) {
+        match self {
+            Self::Hot => (1, 1000),
+            Self::New => (200, 200),
+        }
+    }
+}
+
+/// The requests of a round, by the number of keys and by whether they have a body.
+struct AllRequests(BTreeMap<(usize, bool), Arc<Requests>>);
+
+impl AllRequests {
+    fn of(load: Load, providers: &BTreeMap<usize, IdentityProvider>) -> Self {
+        let (tokens, count) = load.counts();
+        let mut all = BTreeMap::new();
+        for (keys, provider) in providers {
+            let tokens: Vec<String> = (0..tokens).map(|_| token(provider)).collect();
+            for kind in [Rules::Paths, Rules::NamesInBody] {
+                let distinct = tokens.iter().map(|token| kind.request(token)).collect();
+                let has_body = kind != Rules::Paths;
+                all.insert((*keys, has_body), Arc::new(Requests::new(distinct, count)));
+            }
+        }
+        Self(all)
+    }
+
+    fn of_case(&self, case: &Case) -> &Arc<Requests> {
+        &self.0[&(case.keys, case.kind != Rules::Paths)]
+    }
+}
+
+/// By the numbers of their keys, the last of which mints. All but that are the same key under other
+/// names: it is by its name that a key is looked for.
+async fn identity_providers() -> BTreeMap<usize, IdentityProvider> {
+    let other = SigningKey::generate(Algorithm::Rs256, "other");
+    let last = SigningKey::generate(Algorithm::Rs256, "last");
+    let mut providers = BTreeMap::new();
+    for count in CASES.iter().map(|case| case.keys) {
+        if !providers.contains_key(&count) {
+            let provider = IdentityProvider::start().await;
+            let others = (1..count).map(|number| other.with_kid(format!("other-{number}")));
+            provider.set_keys(others.chain([last.clone()]));
+            providers.insert(count, provider);
+        }
+    }
+    providers
+}
+
+async fn start(providers: &BTreeMap<usize, IdentityProvider>) -> Listeners {
+    let filters: Vec<Vec<Value>> = CASES
+        .iter()
+        .enumerate()
+        .map(|(index, case)| {
+            let plugin = filters::plugin_with(|configuration| {
+                let provider = &providers[&case.keys];
+                configuration["providers"] = provider_list(index, case, provider);
+                configuration["access"] = case.kind.access(case.rules);
+            });
+            match case.kind {
+                Rules::Paths => vec![plugin],
+                Rules::NamesInFields | Rules::NamesInBody => vec![plugin, filters::buffer()],
+            }
+        })
+        .collect();
+    Listeners::start(&filters, |bootstrap| {
+        for (keys, provider) in providers {
+            bootstrap.set_cluster(&cluster(*keys), provider.address());
+        }
+    })
+    .await
+}
+
+/// The last one's tokens are sent. All fetch the same key set, each by its own address.
+fn provider_list(index: usize, case: &Case, provider: &IdentityProvider) -> Value {
+    let one = |number| {
+        let issuer = if number == case.providers {
+            provider.issuer()
+        } else {
+            format!("https://login-{number}.example.com")
+        };
+        json!({
+            "name": provider_name(index, number),
+            "issuer": issuer,
+            "client_ids": [Stack::AUDIENCE],
+            "jwks_url": provider.url(&format!("/jwks?provider={number}")),
+            "cluster": cluster(case.keys),
+            "user_claim": "email",
+        })
+    };
+    (1..=case.providers).map(one).collect()
+}
+
+/// As long for each of them, since it becomes a header field.
+fn provider_name(case: usize, number: usize) -> String {
+    format!("provider-{case:02}-{number:03}")
+}
+
+fn cluster(keys: usize) -> String {
+    format!("identity_provider_{keys}")
+}
+
+/// The plugins hold what they should.
+async fn check_keys(envoy: &Envoy) {
+    let stats: BTreeMap<_, _> = envoy.stats().await.into_iter().collect();
+    for (index, case) in CASES.iter().enumerate() {
+        for number in 1..=case.providers {
+            let name =
+                format!("wasmcustom.mcp_auth_keys.provider.{}", provider_name(index, number));
+            assert_eq!(stats.get(&name), Some(&(case.keys as u64)), "{name}");
+        }
+    }
+}
+
+fn processor(samples: &[Sample]) -> Vec<f64> {
+    sample::values(samples, |own| own.processor)
+}
+
+fn print(load: Load, samples: &[Samples]) {
+    println!(
+        "\nRS256, {}: CPU of the plugin and all else, median (quartiles), and its speed as a",
+        load.name()
+    );
+    println!(
+        "multiple of that with 1 of each (more is better), by the ratios of each round and by medians"
+    );
+    let mut last = None;
+    for (case, own) in CASES.iter().zip(samples) {
+        if last.replace(case.kind) != Some(case.kind) {
+            println!(
+                "{:38} {:>22} {:>19} {:>7}",
+                case.kind.name(),
+                "CPU µs/request",
+                "by rounds",
+                "medians"
+            );
+        }
+        let (own, base) = (processor(own), processor(&samples[case.base()]));
+        let cost = Spread::of(own.iter().copied());
+        let by_medians = Spread::of(base.iter().copied()).median / cost.median;
+        println!(
+            "  {:36} {cost:22.1} {:19.2} {by_medians:>7.2}",
+            case.name,
+            Spread::of_ratios(&base, &own),
+        );
+    }
+}
+
+fn save(results: &[(Load, Vec<Samples>)]) {
+    let mut all = Vec::new();
+    for (load, samples) in results {
+        for (case, own) in CASES.iter().zip(samples) {
+            let base = &samples[case.base()];
+            let speed = Spread::of_ratios(&processor(base), &processor(own));
+            all.push(json!({
+                "load": load.name(),
+                "case": case.name,
+                "rules_kind": case.kind.name(),
+                "keys": case.keys,
+                "providers": case.providers,
+                "rules": case.rules,
+                "speed_against_one_of_each": speed.to_json(),
+                "rounds": sample::to_json(own),
+            }));
+        }
+    }
+    results::save("scale", &json!(all));
+}
