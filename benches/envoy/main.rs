@@ -21,6 +21,7 @@ mod options;
 mod processor_time;
 mod requests;
 mod results;
+mod rounds;
 mod sample;
 mod scale;
 mod statistics;

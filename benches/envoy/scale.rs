@@ -11,10 +11,11 @@ use crate::listeners::{Listeners, PATH};
 use crate::options::Options;
 use crate::requests::{Requests, get, post, token};
 use crate::results;
+use crate::rounds::{WARM_UP, in_any_order};
 use crate::sample::{self, Sample, Samples};
 use crate::statistics::Spread;
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 100;
 
 pub async fn run(options: &Options) {
     let rounds = options.rounds(ROUNDS);
@@ -25,18 +26,15 @@ pub async fn run(options: &Options) {
         eprintln!("scale, {}", load.name());
         let mut samples = vec![Samples::new(); CASES.len()];
         let mut requests = AllRequests::of(load, &providers);
-        for round in 0..=rounds {
+        for round in 0..WARM_UP + rounds {
             if load == Load::New && round > 0 {
                 requests = AllRequests::of(load, &providers);
             }
-            // No case always comes first.
-            for place in 0..CASES.len() {
-                let index = (round + place) % CASES.len();
+            for index in in_any_order(CASES.len()) {
                 let own = requests.of_case(&CASES[index]);
                 let client = &mut listeners.clients[index];
                 let sample = Sample::take(&listeners.envoy, client, own, 200).await;
-                // The first round warms up.
-                if round > 0 {
+                if round >= WARM_UP {
                     samples[index].push(sample);
                 }
             }
@@ -182,8 +180,8 @@ impl Load {
     /// How many tokens, and how many requests, in each round.
     fn counts(self) -> (usize, usize) {
         match self {
-            Self::Hot => (1, 1000),
-            Self::New => (200, 200),
+            Self::Hot => (1, 250),
+            Self::New => (50, 50),
         }
     }
 }

@@ -27,14 +27,13 @@ pub enum Load {
 impl Load {
     pub const ALL: [Self; 5] = [Self::Hot, Self::InTurn, Self::New, Self::Forged, Self::Missing];
 
-    /// The requests of a round. Of few, so that the rounds of two listeners lie close together in
-    /// time.
+    /// The requests of a round: few, so that all listeners have theirs within a fraction of a second.
     pub fn requests(self, provider: &IdentityProvider) -> Requests {
-        let count = if self.is_new_each_round() { 500 } else { 1000 };
-        let tokens = match self {
-            Self::Hot => 1,
-            Self::InTurn | Self::New | Self::Forged => 500,
-            Self::Missing => return Requests::new(vec![get(PATH, None)], count),
+        let (tokens, count) = match self {
+            Self::Hot => (1, 250),
+            Self::InTurn => (500, 500),
+            Self::New | Self::Forged => (125, 125),
+            Self::Missing => return Requests::new(vec![get(PATH, None)], 250),
         };
         let tokens = (0..tokens).map(|_| {
             let token = token(provider);

@@ -16,9 +16,10 @@ use self::report::Report;
 use crate::filters::{self, LeastWasm, Modules};
 use crate::listeners::Listeners;
 use crate::options::Options;
+use crate::rounds::{WARM_UP, in_any_order};
 use crate::sample::Sample;
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 100;
 
 pub async fn run(options: &Options) {
     let rounds = options.rounds(ROUNDS);
@@ -32,22 +33,20 @@ pub async fn run(options: &Options) {
         for load in Load::ALL {
             eprintln!("{}, {load}", algorithm.name());
             let mut requests = Arc::new(load.requests(&provider));
-            for round in 0..=rounds {
+            for round in 0..WARM_UP + rounds {
                 if load.is_new_each_round() && round > 0 {
                     requests = Arc::new(load.requests(&provider));
                 }
-                // No listener always comes first.
-                for place in 0..Listener::ALL.len() {
-                    let listener = Listener::ALL[(round + place) % Listener::ALL.len()];
+                for index in in_any_order(Listener::ALL.len()) {
+                    let listener = Listener::ALL[index];
                     if !listener.is_concerned(load) {
                         continue;
                     }
                     let expected =
                         if listener.checks_tokens() { load.expected_status() } else { 200 };
-                    let client = &mut listeners.clients[listener.index()];
+                    let client = &mut listeners.clients[index];
                     let sample = Sample::take(&listeners.envoy, client, &requests, expected).await;
-                    // The first round warms up.
-                    if round > 0 {
+                    if round >= WARM_UP {
                         report.add(algorithm.name(), load, listener, sample);
                     }
                 }
