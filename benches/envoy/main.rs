@@ -17,6 +17,7 @@ mod client;
 mod comparison;
 mod filters;
 mod listeners;
+mod memory;
 mod options;
 mod processor_time;
 mod requests;
@@ -39,6 +40,7 @@ async fn run(options: &Options) {
         match part {
             Part::Load => comparison::run(options).await,
             Part::Scale => scale::run(options).await,
+            Part::Memory => memory::run(options).await,
         }
     }
 }

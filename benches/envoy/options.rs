@@ -6,7 +6,7 @@ use crate::filters::LeastWasm;
 
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
-PART is one of load, scale; all at first";
+PART is one of load, scale, memory; all at first";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +15,18 @@ pub enum Part {
     Load,
     /// Many keys, providers and access rules.
     Scale,
+    /// Further workers.
+    Memory,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Load, Self::Scale];
+    const ALL: [Self; 3] = [Self::Load, Self::Scale, Self::Memory];
 
     fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
             Self::Scale => "scale",
+            Self::Memory => "memory",
         }
     }
 }

@@ -1,0 +1,272 @@
+//! What each further worker costs in memory.
+
+use std::fmt;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{Envoy, IdentityProvider};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::client::{connect, exchange};
+use crate::filters::{self, Modules};
+use crate::listeners::{self, PATH};
+use crate::options::Options;
+use crate::requests::{get, token};
+use crate::results;
+use crate::rounds::in_any_order;
+use crate::statistics::Spread;
+
+const ROUNDS: usize = 5;
+const WORKERS: [usize; 3] = [1, 2, 4];
+/// As many as the plugin remembers.
+const TOKENS: usize = 1000;
+
+pub async fn run(options: &Options) {
+    let provider = IdentityProvider::start().await;
+    let modules = Modules::new();
+    let requests = (0..TOKENS).map(|_| get(PATH, Some(&token(&provider))));
+    let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests.collect());
+    let cases: Vec<(Filter, usize)> = Filter::ALL
+        .into_iter()
+        .flat_map(|filter| WORKERS.into_iter().map(move |workers| (filter, workers)))
+        .collect();
+    let rounds = options.rounds(ROUNDS);
+    let mut samples = vec![Vec::new(); cases.len()];
+    for round in 0..rounds {
+        eprintln!("memory, round {} of {rounds}", round + 1);
+        for index in in_any_order(cases.len()) {
+            let (filter, workers) = cases[index];
+            let envoy = start(filter.filters(&provider, &modules), workers, &provider).await;
+            let connections = connect_to_each(&envoy, workers, &requests[0]).await;
+            let connections = send_all(connections, &requests).await;
+            let [hits, misses] = cache_counts(&envoy).await;
+            let connections = send_all(connections, &requests).await;
+            if filter == Filter::Plugin {
+                // Each worker remembers all tokens.
+                let found = hits + (workers * TOKENS) as u64;
+                assert_eq!(cache_counts(&envoy).await, [found, misses]);
+            }
+            samples[index].push(Memory::of(&envoy).await);
+            drop(connections);
+        }
+    }
+    let report = Report { cases, samples };
+    report.print();
+    report.save();
+}
+
+/// What stands before the router.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filter {
+    Bare,
+    EmptyWasm,
+    Plugin,
+}
+
+impl Filter {
+    const ALL: [Self; 3] = [Self::Bare, Self::EmptyWasm, Self::Plugin];
+
+    fn filters(self, provider: &IdentityProvider, modules: &Modules) -> Vec<Value> {
+        match self {
+            Self::Bare => vec![],
+            Self::EmptyWasm => vec![modules.empty()],
+            Self::Plugin => vec![filters::plugin(provider)],
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Bare => "no filter",
+            Self::EmptyWasm => "empty Wasm",
+            Self::Plugin => "plugin",
+        })
+    }
+}
+
+async fn start(filters: Vec<Value>, workers: usize, provider: &IdentityProvider) -> Envoy {
+    listeners::builder()
+        .workers(workers)
+        .edit(|bootstrap| {
+            let router = bootstrap.http_filters().pop();
+            *bootstrap.http_filters() = filters.into_iter().chain(router).collect();
+            bootstrap.set_cluster("identity_provider", provider.address());
+            // Gives each worker as many connections as any other.
+            bootstrap.tree()["static_resources"]["listeners"][0]["connection_balance_config"] =
+                json!({"exact_balance": {}});
+        })
+        .start()
+        .await
+}
+
+/// A connection to each worker.
+async fn connect_to_each(envoy: &Envoy, workers: usize, request: &[u8]) -> Vec<TcpStream> {
+    let mut connections = Vec::new();
+    for _ in 0..workers {
+        let mut stream = connect(envoy.address()).await;
+        // Once it answers, Envoy has given the connection to a worker.
+        assert_eq!(exchange(&mut stream, request).await, 200, "{}", envoy.log());
+        connections.push(stream);
+    }
+    assert_eq!(envoy.connections_per_worker().await, vec![1; workers]);
+    connections
+}
+
+/// Sends all requests on each connection.
+async fn send_all(connections: Vec<TcpStream>, requests: &Arc<Vec<Vec<u8>>>) -> Vec<TcpStream> {
+    let mut tasks = JoinSet::new();
+    for mut stream in connections {
+        let requests = requests.clone();
+        tasks.spawn(async move {
+            for request in requests.iter() {
+                assert_eq!(exchange(&mut stream, request).await, 200);
+            }
+            stream
+        });
+    }
+    tasks.join_all().await
+}
+
+/// How many tokens all workers together have found in their caches, and how many not.
+async fn cache_counts(envoy: &Envoy) -> [u64; 2] {
+    let stats = envoy.stats().await;
+    ["hit", "miss"].map(|result| {
+        let name = format!("wasmcustom.mcp_auth_token_cache.result.{result}");
+        stats.iter().find(|(own, _)| *own == name).map_or(0, |(_, count)| *count)
+    })
+}
+
+/// Of the whole process, in MiB.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// What belongs to this process alone: heaps, stacks, and what V8 compiles.
+    anonymous: f64,
+    /// With files, above all Envoy's own program: a page's part for each process that has it.
+    proportional: f64,
+    /// The same: each page as a whole.
+    resident: f64,
+    /// Between the least and the greatest of the readings of `anonymous`.
+    drift: f64,
+}
+
+impl Memory {
+    const READINGS: usize = 5;
+    const PAUSE: Duration = Duration::from_millis(200);
+
+    /// The medians of some readings.
+    async fn of(envoy: &Envoy) -> Self {
+        let mut readings = [const { Vec::new() }; 3];
+        for _ in 0..Self::READINGS {
+            sleep(Self::PAUSE).await;
+            let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", envoy.pid())).unwrap();
+            for (readings, name) in readings.iter_mut().zip(["Anonymous:", "Pss:", "Rss:"]) {
+                let value = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                let kibibytes: f64 = value.trim().trim_end_matches(" kB").parse().unwrap();
+                readings.push(kibibytes / 1024.0);
+            }
+        }
+        let least = readings[0].iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = readings[0].iter().copied().fold(0.0, f64::max);
+        let [anonymous, proportional, resident] =
+            readings.map(|readings| Spread::of(readings).median);
+        Self { anonymous, proportional, resident, drift: greatest - least }
+    }
+}
+
+struct Report {
+    cases: Vec<(Filter, usize)>,
+    /// By case and round.
+    samples: Vec<Vec<Memory>>,
+}
+
+impl Report {
+    fn print(&self) {
+        println!(
+            "\nMemory of the process in MiB, {TOKENS} tokens at each worker: median (quartiles)"
+        );
+        println!(
+            "{:18} {:>8} {:>22} {:>8} {:>8} {:>8}",
+            "", "workers", "anonymous", "drift", "PSS", "RSS"
+        );
+        for ((filter, workers), samples) in self.cases.iter().zip(&self.samples) {
+            let of = |value: fn(&Memory) -> f64| Spread::of(samples.iter().map(value));
+            println!(
+                "{filter:18} {workers:>8} {:22.1} {:>8.1} {:>8.1} {:>8.1}",
+                of(|own| own.anonymous),
+                of(|own| own.drift).median,
+                of(|own| own.proportional).median,
+                of(|own| own.resident).median,
+            );
+        }
+        println!(
+            "\nWhat is added, anonymous MiB: median (quartiles) of the differences of each round"
+        );
+        println!(
+            "{:44} {:>22} {:>22} {:>22}",
+            "", "with the first worker", "with the second", "with each of 3 more"
+        );
+        for (what, one, other) in [
+            ("no filter", Filter::Bare, None),
+            ("empty Wasm", Filter::EmptyWasm, None),
+            ("plugin", Filter::Plugin, None),
+            ("empty Wasm, beyond no filter (V8's instance)", Filter::EmptyWasm, Some(Filter::Bare)),
+            ("plugin, beyond no filter", Filter::Plugin, Some(Filter::Bare)),
+            ("plugin, beyond empty Wasm", Filter::Plugin, Some(Filter::EmptyWasm)),
+        ] {
+            let [first, second, more] = self.added(one, other);
+            println!("{what:44} {first:22.1} {second:22.1} {more:22.1}");
+        }
+    }
+
+    /// By the first worker, by a second one, and by each of three more than the first.
+    fn added(&self, filter: Filter, base: Option<Filter>) -> [Spread; 3] {
+        let beyond_base = |of: &dyn Fn(Filter) -> Vec<f64>| match base {
+            None => Spread::of(of(filter)),
+            Some(base) => Spread::of_differences(&of(filter), &of(base)),
+        };
+        [
+            beyond_base(&|filter| self.anonymous(filter, 1)),
+            beyond_base(&|filter| self.by_further_workers(filter, 2)),
+            beyond_base(&|filter| self.by_further_workers(filter, 4)),
+        ]
+    }
+
+    fn anonymous(&self, filter: Filter, workers: usize) -> Vec<f64> {
+        let index = self.cases.iter().position(|case| *case == (filter, workers)).unwrap();
+        self.samples[index].iter().map(|own| own.anonymous).collect()
+    }
+
+    /// By each of them.
+    fn by_further_workers(&self, filter: Filter, workers: usize) -> Vec<f64> {
+        let (many, one) = (self.anonymous(filter, workers), self.anonymous(filter, 1));
+        let further = (workers - 1) as f64;
+        many.iter().zip(one).map(|(many, one)| (many - one) / further).collect()
+    }
+
+    fn save(&self) {
+        let samples: Vec<Value> = self
+            .cases
+            .iter()
+            .zip(&self.samples)
+            .map(|((filter, workers), samples)| {
+                let list =
+                    |value: fn(&Memory) -> f64| -> Vec<f64> { samples.iter().map(value).collect() };
+                json!({
+                    "filter": filter.to_string(),
+                    "workers": workers,
+                    "tokens_at_each_worker": TOKENS,
+                    "anonymous_mib": list(|own| own.anonymous),
+                    "pss_mib": list(|own| own.proportional),
+                    "rss_mib": list(|own| own.resident),
+                    "drift_mib": list(|own| own.drift),
+                })
+            })
+            .collect();
+        results::save("memory", &json!(samples));
+    }
+}
