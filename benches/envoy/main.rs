@@ -25,6 +25,7 @@ mod results;
 mod rounds;
 mod sample;
 mod scale;
+mod start;
 mod statistics;
 
 use crate::options::{Options, Part};
@@ -41,6 +42,7 @@ async fn run(options: &Options) {
             Part::Load => comparison::run(options).await,
             Part::Scale => scale::run(options).await,
             Part::Memory => memory::run(options).await,
+            Part::Start => start::run(options).await,
         }
     }
 }

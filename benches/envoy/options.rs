@@ -6,7 +6,7 @@ use crate::filters::LeastWasm;
 
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
-PART is one of load, scale, memory; all at first";
+PART is one of load, scale, memory, start; all at first";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +17,19 @@ pub enum Part {
     Scale,
     /// Further workers.
     Memory,
+    /// The time to start, and the size of the module.
+    Start,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Load, Self::Scale, Self::Memory];
+    const ALL: [Self; 4] = [Self::Load, Self::Scale, Self::Memory, Self::Start];
 
     fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
             Self::Scale => "scale",
             Self::Memory => "memory",
+            Self::Start => "start",
         }
     }
 }
