@@ -1,5 +1,8 @@
 //! What one load costs at one listener.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testbed::Envoy;
 
@@ -24,7 +27,7 @@ impl Sample {
     pub async fn take(
         envoy: &Envoy,
         client: &mut Client,
-        requests: &std::sync::Arc<Requests>,
+        requests: &Arc<Requests>,
         expected_status: u16,
     ) -> Self {
         let before = ProcessorTime::of(envoy.pid());
@@ -32,7 +35,7 @@ impl Sample {
         let used = ProcessorTime::of(envoy.pid()).since(&before);
         assert_eq!(answers.statuses, [expected_status], "{}", envoy.log());
         let count = answers.latencies.len();
-        let micros = |duration: std::time::Duration| duration.as_secs_f64() * 1e6;
+        let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
         let at = |percent: usize| micros(answers.latencies[count * percent / 100]);
         Self {
             processor: micros(used) / count as f64,

@@ -1,6 +1,6 @@
 //! What it costs to hold many keys, providers and access rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -215,13 +215,11 @@ async fn identity_providers() -> BTreeMap<usize, IdentityProvider> {
     let other = SigningKey::generate(Algorithm::Rs256, "other");
     let last = SigningKey::generate(Algorithm::Rs256, "last");
     let mut providers = BTreeMap::new();
-    for count in CASES.iter().map(|case| case.keys) {
-        if !providers.contains_key(&count) {
-            let provider = IdentityProvider::start().await;
-            let others = (1..count).map(|number| other.with_kid(format!("other-{number}")));
-            provider.set_keys(others.chain([last.clone()]));
-            providers.insert(count, provider);
-        }
+    for count in CASES.iter().map(|case| case.keys).collect::<BTreeSet<_>>() {
+        let provider = IdentityProvider::start().await;
+        let others = (1..count).map(|number| other.with_kid(format!("other-{number}")));
+        provider.set_keys(others.chain([last.clone()]));
+        providers.insert(count, provider);
     }
     providers
 }

@@ -54,7 +54,7 @@ pub async fn run(options: &Options) {
         }
     }
     report.print();
-    report.save();
+    report.save(options.least_wasm);
 }
 
 /// What stands before the router.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Listener;
 use super::loads::Load;
+use crate::filters::LeastWasm;
 use crate::results;
 use crate::sample::{self, Sample, Samples};
 use crate::statistics::Spread;
@@ -157,7 +158,7 @@ impl Report {
             .map(|listener| sample::values(&self.0[&(algorithm, load, listener)], question.value))
     }
 
-    pub fn save(&self) {
+    pub fn save(&self, least_wasm: LeastWasm) {
         let samples: Vec<Value> = self
             .0
             .iter()
@@ -183,6 +184,14 @@ impl Report {
                 })
             })
             .collect();
-        results::save("load", &json!({"samples": samples, "ratios": ratios}));
+        let sets_filter_state = least_wasm == LeastWasm::WithFilterState;
+        results::save(
+            "load",
+            &json!({
+                "least_wasm_sets_filter_state": sets_filter_state,
+                "samples": samples,
+                "ratios": ratios,
+            }),
+        );
     }
 }
