@@ -17,6 +17,7 @@ node_packages := tests/clients/node/node_modules
 python_sdks := .venv/mcp-v1 .venv/mcp-v2
 demo := $(target_dir)/debug/demo
 schema := docs/configuration.schema.json
+reference := docs/configuration.md
 say := @printf '\n==> %s\n'
 
 .PHONY: help
@@ -50,9 +51,11 @@ test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promto
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: schema
-schema: toolchain ## Generate docs/configuration.schema.json, for editors, from the code
+schema: toolchain ## Generate docs/configuration.md and its schema, for editors, from the code
 	cargo run --quiet --locked --example config_schema > $(schema).new
 	mv $(schema).new $(schema)
+	cargo run --quiet --locked --example config_reference > $(reference).new
+	mv $(reference).new $(reference)
 
 .PHONY: bench
 bench: build $(envoy) ## Measure the plugin beside Envoy's jwt_authn (about ten minutes)

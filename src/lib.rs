@@ -33,6 +33,6 @@ mod time;
 mod token;
 mod verdict;
 
-#[cfg(not(target_family = "wasm"))]
-pub use config::config_schema;
 pub use config::{Config, ConfigError, Fault};
+#[cfg(not(target_family = "wasm"))]
+pub use config::{config_reference, config_schema};

@@ -6,6 +6,8 @@ mod document;
 mod field;
 mod providers;
 mod raw;
+#[cfg(not(target_family = "wasm"))]
+mod reference;
 mod replay_store;
 mod resource;
 #[cfg(not(target_family = "wasm"))]
@@ -19,6 +21,8 @@ mod validate;
 use std::fmt;
 
 pub(crate) use providers::{Provider, Providers};
+#[cfg(not(target_family = "wasm"))]
+pub use reference::config_reference;
 pub(crate) use resource::Resource;
 #[cfg(not(target_family = "wasm"))]
 pub use schema::config_schema;

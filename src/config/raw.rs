@@ -21,27 +21,27 @@ pub(super) struct RawConfig {
     /// The identity providers that are trusted: one or more, of which at least one is active. The
     /// `iss` of a token picks its provider; among several of one issuer, `aud` does.
     pub(super) providers: Field<Vec<Field<RawProvider>>>,
-    /// The users that are known. Without it, everybody with a valid token is.
+    /// The users that are known. Default: everybody with a valid token is.
     pub(super) users: Field<RawUsers>,
-    /// Who may do what. Without it, everything is allowed.
+    /// Who may do what. Default: everything is allowed.
     pub(super) access: Field<RawAccess>,
-    /// How the MCP server is told who is calling.
+    /// How the MCP server is told who is calling. Default: the defaults of its fields.
     pub(super) identity: Field<RawIdentity>,
-    /// Paths that need no token.
+    /// Paths that need no token. Default: none.
     pub(super) exempt: Field<Vec<Field<RawExempt>>>,
-    /// Origins of web pages that may call; a request with another `Origin` gets 403. Default: all
-    /// may.
+    /// Origins of web pages that may call; a request with another `Origin` gets 403. Default: all.
     pub(super) allowed_origins: Field<Vec<String>>,
-    /// How the keys of all providers are fetched; a provider may have its own.
+    /// How the keys of all providers are fetched; a provider may have its own. Default: the
+    /// defaults of its fields.
     pub(super) keys: Field<RawKeys>,
     /// Longest token that is read, between 1B and 8MiB.
     pub(super) max_token_size: Field<SizeText>,
-    /// What is remembered of tokens that were verified.
+    /// What is remembered of tokens that were verified. Default: the defaults of its fields.
     pub(super) token_cache: Field<RawTokenCache>,
     /// Where spent tokens of providers with `jti: single_use` are remembered: in the memory of this
     /// Envoy, or in a store that several Envoys share.
     pub(super) replay_store: Field<RawReplayStore>,
-    /// How refusals are told to clients.
+    /// How refusals are told to clients. Default: the defaults of its fields.
     pub(super) errors: Field<RawErrors>,
     /// Whether refusals are carried out.
     pub(super) mode: Field<RawMode>,
@@ -56,11 +56,12 @@ pub(super) struct RawResource {
     /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
     /// loopback host.
     pub(super) url: Field<String>,
-    /// Its name, for people.
+    /// Its name, for people. Default: none.
     pub(super) name: Field<String>,
-    /// The URL of its documentation: https, or http for a loopback host.
+    /// The URL of its documentation: https, or http for a loopback host. Default: none.
     pub(super) documentation: Field<String>,
-    /// Scopes that clients are told to ask for; never `offline_access`. Default: none are named.
+    /// Scopes that clients are told to ask for, most of them for all at the first login; never
+    /// `offline_access`. Default: none.
     pub(super) scopes_supported: Field<Vec<String>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -74,60 +75,64 @@ pub(super) struct RawProvider {
     pub(super) name: Field<String>,
     /// Fills in what is known of this provider. Each field that is given here goes before it.
     pub(super) template: Field<TemplateName>,
-    /// Input of template `entra_id`: the id of a tenant or one of its domain names.
+    /// Input of template `entra_id`, which requires it: the id of a tenant or one of its domain
+    /// names. Default: none.
     pub(super) tenant: Field<String>,
-    /// Input of templates `okta` and `auth0`: a host name, without https:// and path.
+    /// Input of templates `okta` and `auth0`, which require it: a host name, without https:// and
+    /// path. Default: none.
     pub(super) domain: Field<String>,
-    /// Input of templates `adfs` and `keycloak`: a host name, with a port if need be, without
-    /// https:// and path.
+    /// Input of templates `adfs` and `keycloak`, which require it: a host name, with a port if need
+    /// be, without https:// and path. Default: none.
     pub(super) host: Field<String>,
-    /// Input of template `keycloak`: the name of a realm.
+    /// Input of template `keycloak`, which requires it: the name of a realm. Default: none.
     pub(super) realm: Field<String>,
     /// Input of template `okta`: the id of a custom authorization server. Default: `default`.
     pub(super) authorization_server: Field<String>,
-    /// Accepted values of `aud`. Active providers of one issuer have none in common.
+    /// Accepted values of `aud`. Active providers of one issuer have none in common: `aud` tells
+    /// them apart.
     pub(super) client_ids: Field<Vec<String>>,
     /// Where its metadata document is, which names its key set (discovery). Exactly one of
-    /// metadata_url, jwks_url, jwks and certificates is given, or a template fills in metadata_url.
+    /// `metadata_url`, `jwks_url`, `jwks` and `certificates` is given. Default: the template's;
+    /// `generic` has none.
     pub(super) metadata_url: Field<String>,
-    /// Where its key set is, without discovery. Exactly one of metadata_url, jwks_url, jwks and
-    /// certificates is given.
+    /// Where its key set is, without discovery. Default: none.
     pub(super) jwks_url: Field<String>,
-    /// Its keys themselves, as a key set (RFC 7517). Exactly one of metadata_url, jwks_url, jwks
-    /// and certificates is given.
+    /// Its keys themselves, as a key set (RFC 7517), if they are not fetched. Default: none.
     pub(super) jwks: Field<Value>,
-    /// Its keys themselves, as X.509 certificates in PEM. Exactly one of metadata_url, jwks_url,
-    /// jwks and certificates is given.
+    /// Its keys themselves, as X.509 certificates in PEM, if they are not fetched. Who signed a
+    /// certificate and until when it is valid is not looked at. Default: none.
     pub(super) certificates: Field<Vec<String>>,
     /// The Envoy cluster on which every URL of this provider is called. With a URL, either this or
-    /// clusters is required.
+    /// `clusters` is required. Default: none.
     pub(super) cluster: Field<String>,
     /// The Envoy cluster for each host, or host:port, of this provider. A host that has none is
-    /// never called.
+    /// never called, even if the metadata document names it. Default: none.
     pub(super) clusters: Field<BTreeMap<String, String>>,
     /// The accepted value of `iss`, compared exactly. Default: the template's; required if it has
     /// none.
     pub(super) issuer: Field<String>,
-    /// Further accepted values of `iss`. Default: the template's.
+    /// Further accepted values of `iss`. Default: the template's; `generic` has none.
     pub(super) additional_issuers: Field<Vec<String>>,
     /// Accepted signatures.
     pub(super) algorithms: Field<Vec<String>>,
     /// Tolerance for `exp`, `nbf` and `iat`.
     pub(super) clock_skew: Field<DurationText>,
-    /// Greatest age of a token, from `iat` on. Default: no limit.
+    /// Greatest age of a token, from `iat` on, which a token must have then. Default: no limit.
     pub(super) max_token_age: Field<DurationText>,
     /// Claims that a token must have: for each the value, or a list of accepted values. Those of
-    /// the template are required too, unless they are named here.
+    /// the template are required too, unless they are named here. Default: the template's; `generic`
+    /// has none.
     pub(super) required_claims: Field<BTreeMap<String, Value>>,
-    /// Accepted values of `typ`; letter case and a leading application/ make no difference.
-    /// Default: at+jwt and JWT, and tokens without `typ`.
+    /// Accepted values of `typ`; letter case and a leading application/ make no difference. An ID
+    /// token (`JWT`) whose `aud` is accepted passes too, unless this is `[at+jwt]` or
+    /// `required_claims` rules it out. Default: at+jwt and JWT, and tokens without `typ`.
     pub(super) token_types: Field<Vec<String>>,
-    /// How the keys of this provider are fetched. What is not given here is taken from the keys of
-    /// all providers.
+    /// How the keys of this provider are fetched. Default: what `keys` says for all providers, field
+    /// by field.
     pub(super) keys: Field<RawKeys>,
     /// The claim that identifies the user. Default: `sub`, or the template's.
     pub(super) user_claim: Field<ClaimPath>,
-    /// The field of the user records that user_claim is matched with.
+    /// The field of the user records that `user_claim` is matched with.
     pub(super) user_field: Field<String>,
     /// The claim that holds the scopes, as text or list. Default: `scope`, then `scp`, or the
     /// template's.
@@ -141,7 +146,7 @@ pub(super) struct RawProvider {
     /// Whom its tokens stand for.
     pub(super) client_type: Field<RawClientType>,
     /// Scopes that its tokens may carry; others are dropped, and a token without scopes gets
-    /// exactly these. `useraccount` stands for no limit. Default: no limit.
+    /// exactly these. ServiceNow's `useraccount` stands for no limit. Default: no limit.
     pub(super) auth_scopes: Field<Vec<String>>,
     /// Whether its tokens pass only where an access rule names this provider.
     pub(super) restrict_to_policies: Field<bool>,
@@ -177,12 +182,13 @@ pub(super) struct RawKeys {
 pub(super) struct RawUsers {
     /// What happens to users without a record.
     pub(super) unknown: Field<RawUnknownUser>,
-    /// The users; at least one, unless unknown users are allowed. No two share the value of a
-    /// field that an active provider names as user_field.
+    /// The users: at least one, unless unknown users are allowed or there is `scim`. No two share
+    /// the value of a field that an active provider names as `user_field`. Default: none.
     pub(super) records: Field<Vec<Field<RawUserRecord>>>,
-    /// A directory of users (RFC 7644) in which those without a record are looked up.
+    /// A directory of users (RFC 7644) in which those without a record are looked up. Default: none.
     pub(super) scim: Field<RawScim>,
-    /// What unknown users are created with, if `unknown` is `provision`.
+    /// What unknown users are created with, if `unknown` is `provision`. Default: nothing but what
+    /// they are found by.
     pub(super) provision: Field<RawProvision>,
     #[serde(flatten)]
     pub(super) unknown_fields: UnknownFields,
@@ -200,12 +206,12 @@ pub(super) struct RawScim {
     /// The environment variable that holds the bearer token for it; it must be among the
     /// `vm_config.environment_variables` of the plugin. Default: no token is sent.
     pub(super) bearer_token_env: Field<String>,
-    /// How long an answer serves; between 1s and 24h. That a user is unknown serves for 30s at the
+    /// How long an answer serves, between 1s and 24h. That a user is unknown serves for 30s at the
     /// most.
     pub(super) cache_ttl: Field<DurationText>,
-    /// The longest time for an answer; between 10ms and 60s.
+    /// The longest time for an answer, between 10ms and 60s.
     pub(super) timeout: Field<DurationText>,
-    /// The longest answer.
+    /// The longest answer that is read, at least 1B.
     pub(super) max_body: Field<SizeText>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -218,7 +224,7 @@ pub(super) struct RawProvision {
     /// The roles of users that are created. Default: none.
     pub(super) roles: Field<Vec<String>>,
     /// For each field of the user, or attribute of SCIM, the claim that it is taken from.
-    /// user_name is needed unless it is what users are found by.
+    /// `user_name` is needed unless it is what users are found by. Default: none.
     pub(super) fields: Field<BTreeMap<String, ClaimPath>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -228,17 +234,17 @@ pub(super) struct RawProvision {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawUserRecord {
-    /// What the MCP server is told.
+    /// What the MCP server is told; unique.
     pub(super) user_name: Field<String>,
     /// Roles, added to those of the token. Default: none.
     pub(super) roles: Field<Vec<String>>,
     /// Groups, added to those of the token. Default: none.
     pub(super) groups: Field<Vec<String>>,
-    /// Whether the user may pass.
+    /// Whether the user may pass; if not, 403 `user_inactive`.
     pub(super) active: Field<bool>,
-    /// Whether the user is locked out.
+    /// Whether the user is locked out, with the same answer.
     pub(super) locked: Field<bool>,
-    /// Whether this is a service account.
+    /// Whether this is a service account: the only kind of user that tokens of services pass as.
     pub(super) web_service_access_only: Field<bool>,
     /// Whatever a provider finds its users by.
     #[serde(flatten)]
@@ -278,11 +284,12 @@ pub(super) struct RawClaimHeader {
 pub(super) struct RawAccess {
     /// What happens to a request that no rule matches. Default: `deny` with rules, `allow` without.
     pub(super) default: Field<RawDefaultAccess>,
-    /// The rules. The first one that matches a request decides. Default: none.
+    /// The rules, in order: the first one that matches a request decides. Default: none.
     pub(super) rules: Field<Vec<Field<RawRule>>>,
     /// For a scope, the narrower ones that it implies. Default: none.
     pub(super) scope_hierarchy: Field<BTreeMap<String, Vec<String>>>,
     /// How rules with `mcp_methods` or `mcp_names` learn what a request asks the MCP server for.
+    /// Default: the defaults of its fields.
     pub(super) mcp: Field<RawMcp>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -327,11 +334,12 @@ pub(super) struct RawRule {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawMatch {
-    /// The path is one of these.
+    /// The path is one of these. Default: any.
     pub(super) paths: Field<Vec<String>>,
     /// The path is one of these, or lies under one: /files matches /files/a, not /filesystem.
+    /// Default: any.
     pub(super) path_prefixes: Field<Vec<String>>,
-    /// The method is one of these, in upper case.
+    /// The method is one of these, in upper case. Default: any.
     pub(super) methods: Field<Vec<String>>,
     /// The method of the MCP message is one of these; `*` at the end stands for any rest. With it,
     /// only requests match whose message calls a method. Default: any, and no message too.
@@ -348,19 +356,19 @@ pub(super) struct RawMatch {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawRequire {
-    /// All of these scopes.
+    /// All of these scopes. Default: none.
     pub(super) scopes: Field<Vec<String>>,
-    /// One of these scopes.
+    /// One of these scopes. Default: any.
     pub(super) any_scope: Field<Vec<String>>,
-    /// One of these roles.
+    /// One of these roles. Default: any.
     pub(super) roles: Field<Vec<String>>,
-    /// One of these groups.
+    /// One of these groups. Default: any.
     pub(super) groups: Field<Vec<String>>,
-    /// A token of one of these active providers.
+    /// A token of one of these active providers. Default: any.
     pub(super) providers: Field<Vec<String>>,
-    /// A token that stands for one of these.
+    /// A token that stands for one of these. Default: any.
     pub(super) client_types: Field<Vec<RawClientType>>,
-    /// For each of these claims the value, or one of the listed values.
+    /// For each of these claims the value, or one of the listed values. Default: none.
     pub(super) claims: Field<BTreeMap<String, Value>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -370,7 +378,7 @@ pub(super) struct RawRequire {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawExempt {
-    /// The path, compared as a whole.
+    /// The path, compared as a whole, decoded and without the query.
     pub(super) path: Field<String>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -380,7 +388,8 @@ pub(super) struct RawExempt {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawTokenCache {
-    /// How many tokens each worker thread remembers; 0 to 100000. 0 remembers none.
+    /// How many verified tokens each worker thread remembers, so that one that comes again costs no
+    /// second verification; 0 remembers none.
     pub(super) entries: Field<u32>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -404,9 +413,10 @@ pub(super) struct RawRedis {
     pub(super) cluster: Field<String>,
     /// The host that the calls name, or host:port.
     pub(super) authority: Field<String>,
-    /// The path that is called; begins and ends with /.
+    /// The path that is called; begins and ends with /, and consists of letters, digits and any of
+    /// /-._~ else.
     pub(super) path_prefix: Field<String>,
-    /// The longest time for an answer; between 1ms and 60s.
+    /// The longest time for an answer, between 1ms and 60s.
     pub(super) timeout: Field<DurationText>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -460,7 +470,7 @@ pub(super) enum RawMode {
 pub(super) enum RawUnknownUser {
     /// An unknown user passes under the claim's value.
     Allow,
-    /// An unknown user is added. Not supported yet.
+    /// An unknown user is created in the directory that `scim` names.
     Provision,
     /// An unknown user is refused.
     Reject,
@@ -474,7 +484,7 @@ pub(super) enum RawFormat {
     JsonRpc,
     /// As OAuth 2.0 has it: error, error_description, and the reason.
     Oauth,
-    /// As ServiceNow answers.
+    /// As ServiceNow answers: error.message and error.detail.
     Servicenow,
 }
 

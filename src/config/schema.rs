@@ -112,15 +112,18 @@ fn constraints() -> Vec<(&'static str, Value)> {
     let with_example =
         |pattern: &str, example: &str| json!({"pattern": pattern, "examples": [example]});
     // The scheme may be written in capitals.
-    let url = |example: &str| with_example(r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#]+$", example);
-    let host = |example: &str| with_example("^[A-Za-z0-9.-]+(:[0-9]+)?$", example);
-    let path = |example: &str| with_example(r"^/[^?#*;\\]*$", example);
+    let url =
+        |example: &str| titled("URL", with_example(r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#]+$", example));
+    let host =
+        |example: &str| titled("host name", with_example("^[A-Za-z0-9.-]+(:[0-9]+)?$", example));
+    let path = |example: &str| titled("path", with_example(r"^/[^?#*;\\]*$", example));
     // A scope-token of RFC 6749 §3.3.
-    let scope = || pattern(r"^[!#-\[\]-~]+$");
+    let scope = || titled("scope", pattern(r"^[!#-\[\]-~]+$"));
     let filled = || json!({"minLength": 1});
     let claim_values = || {
         let one = json!({"type": ["string", "number", "boolean"]});
         json!({"additionalProperties": {
+            "title": "values or lists of values",
             "anyOf": [one, {"type": "array", "minItems": 1, "items": one}],
         }})
     };
@@ -176,7 +179,7 @@ fn constraints() -> Vec<(&'static str, Value)> {
         (
             "users.records[]",
             json!({"additionalProperties": {
-                "description": "A text that a provider's user_field may name, such as email.",
+                "description": "A text that a provider's `user_field` may name, such as email. Default: none.",
                 "type": "string",
                 "minLength": 1,
             }}),
@@ -184,9 +187,12 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ("users.records[].user_name", filled()),
         (
             "users.scim.url",
-            with_example(
-                r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#?]+$",
-                "https://directory.example.com/scim/v2",
+            titled(
+                "URL",
+                with_example(
+                    r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#?]+$",
+                    "https://directory.example.com/scim/v2",
+                ),
             ),
         ),
         ("users.scim.cluster", filled()),
@@ -213,13 +219,16 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ("exempt[].path", path("/healthz")),
         (
             "allowed_origins[]",
-            with_example(r"^[^A-Z\s]+://[^A-Z\s/?#@*,]+$", "https://app.example.com"),
+            titled(
+                "origin",
+                with_example(r"^[^A-Z\s]+://[^A-Z\s/?#@*,]+$", "https://app.example.com"),
+            ),
         ),
         ("token_cache.entries", json!({"maximum": 100_000})),
         ("replay_store<1>.redis.cluster", filled()),
         (
             "replay_store<1>.redis",
-            json!({"description": "Redis, called through webdis: for several Envoys together."}),
+            json!({"description": "Redis, called through webdis: for several Envoys together. Default: `local` instead."}),
         ),
         (
             "replay_store<1>.redis.authority",
@@ -227,6 +236,14 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ),
         ("replay_store<1>.redis.path_prefix", pattern("^/([A-Za-z0-9._~-]*/)*$")),
     ]
+}
+
+/// These members of a schema, and the kind of value that they are about.
+fn titled(title: &str, mut members: Value) -> Value {
+    if let Some(members) = members.as_object_mut() {
+        members.insert("title".to_owned(), json!(title));
+    }
+    members
 }
 
 /// What must hold between the fields of a provider.
@@ -344,7 +361,7 @@ fn members<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Map<String, 
     schema.pointer_mut(&pointer(path))?.as_object_mut()
 }
 
-fn pointer(path: &str) -> String {
+pub(super) fn pointer(path: &str) -> String {
     let fields = path.split('.').filter(|field| !field.is_empty());
     let pointers = fields.map(|field| {
         let field = field.replace("[]", "/items").replace("{}", "/additionalProperties");
@@ -379,6 +396,7 @@ impl JsonSchema for DurationText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "title": "duration",
             "type": "string",
             "pattern": "^[0-9]+(ms|s|m|h)$",
             "examples": ["500ms", "30s", "5m", "24h"],
@@ -393,6 +411,7 @@ impl JsonSchema for SizeText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "title": "size",
             "type": "string",
             "pattern": "^[0-9]+(B|KiB|MiB)$",
             "examples": ["512B", "8KiB", "1MiB"],
@@ -407,6 +426,7 @@ impl JsonSchema for ClaimPath {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "title": "claim",
             "anyOf": [
                 {"description": "The name of a claim.", "type": "string", "minLength": 1},
                 {
@@ -421,4 +441,4 @@ impl JsonSchema for ClaimPath {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

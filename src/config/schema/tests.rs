@@ -19,7 +19,7 @@ static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
 /// A configuration in which every field is given somewhere.
-static FULL: LazyLock<Value> = LazyLock::new(|| {
+pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
     let key = SigningKey::generate(testbed::Algorithm::Es256, "a");
     let keys = json!({
         "max_age": "10m", "refresh_ahead": "30s", "refresh_cooldown": "30s", "timeout": "5s",
@@ -638,7 +638,7 @@ fn a_default_is_what_a_missing_field_means() {
 }
 
 /// The words of the validated form, sorted, since sets have no order.
-fn validated(document: &Value) -> Vec<String> {
+pub(in crate::config) fn validated(document: &Value) -> Vec<String> {
     let config = Config::read(document.to_string().as_bytes(), &environment).unwrap();
     let text = format!("{config:?}");
     let mut words: Vec<String> = text.split([' ', ',', '{', '}']).map(str::to_owned).collect();
@@ -725,7 +725,11 @@ fn places(document: &Value) -> Vec<String> {
 }
 
 /// The document with this value at this place, or without one. None when there is no such place.
-fn changed(document: &Value, at: &str, value: Option<&Value>) -> Option<Value> {
+pub(in crate::config) fn changed(
+    document: &Value,
+    at: &str,
+    value: Option<&Value>,
+) -> Option<Value> {
     let mut document = document.clone();
     let Some((parent, name)) = at.rsplit_once('/') else { return value.cloned() };
     let name = name.replace("~1", "/").replace("~0", "~");
@@ -752,7 +756,7 @@ fn changed(document: &Value, at: &str, value: Option<&Value>) -> Option<Value> {
 }
 
 /// The path of each field that the schema offers, and its schema.
-fn fields() -> Vec<(String, Value)> {
+pub(in crate::config) fn fields() -> Vec<(String, Value)> {
     fn add(schema: &Value, path: &str, fields: &mut Vec<(String, Value)>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -768,7 +772,7 @@ fn fields() -> Vec<(String, Value)> {
 }
 
 /// The JSON pointer of a field where the full configuration has it.
-fn instance(path: &str) -> String {
+pub(in crate::config) fn instance(path: &str) -> String {
     let first = format!("/{}", path.replace("<1>", "").replace("[]", ".0").replace('.', "/"));
     let each_provider = (0..FULL["providers"].as_array().unwrap().len())
         .map(|index| first.replacen("/providers/0", &format!("/providers/{index}"), 1));
@@ -781,7 +785,7 @@ fn environment(_: &str) -> Option<String> {
     Some("s3cret".to_owned())
 }
 
-fn faults(document: &Value) -> String {
+pub(in crate::config) fn faults(document: &Value) -> String {
     match Config::read(document.to_string().as_bytes(), &environment) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
