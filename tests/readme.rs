@@ -1,5 +1,5 @@
-//! What the README and the pages in `docs` show is true: their YAML is what Envoy and the plugin
-//! accept, and the README's commands are there.
+//! What the README and the other pages show is true: their YAML is what Envoy and the plugin
+//! accept, their links lead somewhere, and the README's commands are there.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -8,9 +8,11 @@
     clippy::unwrap_used
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{
     Bootstrap, Envoy, EnvoyBuilder, code_blocks, documented_reasons, module_path, raw_exchange,
     repository_root, yaml,
@@ -20,31 +22,168 @@ fn readme() -> String {
     fs::read_to_string(repository_root().join("README.md")).unwrap()
 }
 
-/// Lets Envoy judge the two YAML blocks of a text.
-async fn validate(text: &str) {
-    envoy(text).validate().await;
+/// All pages: their paths in the repository, and their texts.
+fn pages() -> BTreeMap<PathBuf, String> {
+    fn add(folder: &Path, pages: &mut BTreeMap<PathBuf, String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                add(&path, pages);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let text = fs::read_to_string(&path).unwrap();
+                pages.insert(path.strip_prefix(repository_root()).unwrap().to_owned(), text);
+            }
+        }
+    }
+    let mut pages = BTreeMap::new();
+    for name in ["README.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(repository_root().join(name)).unwrap();
+        pages.insert(name.into(), text);
+    }
+    for folder in ["docs", "envoy"] {
+        add(&repository_root().join(folder), &mut pages);
+    }
+    assert!(pages.len() > 15);
+    pages
 }
 
-/// Envoy with the two YAML blocks of a text: the plugin's part and the clusters.
-fn envoy(text: &str) -> EnvoyBuilder {
-    let blocks = code_blocks(text, "yaml");
-    let [plugin, cluster] = blocks.as_slice() else { panic!("two blocks, not {}", blocks.len()) };
-    Envoy::builder().edit(|bootstrap: &mut Bootstrap| {
+/// Envoy with the plugin's part and the clusters that a page shows; what it does not show is the
+/// README's.
+fn envoy(page: &str) -> EnvoyBuilder {
+    let blocks: Vec<Value> = [page, &readme()]
+        .iter()
+        .flat_map(|text| code_blocks(text, "yaml"))
+        .map(|block| yaml(&block))
+        .collect();
+    let plugin = blocks.iter().find(|block| block.get("resource").is_some()).unwrap().clone();
+    let clusters = blocks.iter().find(|block| block.is_array()).unwrap().clone();
+    Envoy::builder().edit(move |bootstrap: &mut Bootstrap| {
         bootstrap.set_module(&module_path());
-        *bootstrap.plugin_configuration() = yaml(plugin);
-        let clusters = &mut bootstrap.tree()["static_resources"]["clusters"];
-        let added = yaml(cluster).as_array().unwrap().clone();
-        clusters.as_array_mut().unwrap().extend(added);
+        *bootstrap.plugin_configuration() = plugin;
+        bootstrap.plugin()["vm_config"]["environment_variables"] =
+            json!({"key_values": {"SCIM_TOKEN": "s3cret"}});
+        let all = bootstrap.tree()["static_resources"]["clusters"].as_array_mut().unwrap();
+        all.extend(clusters.as_array().unwrap().iter().cloned());
     })
 }
 
 #[tokio::test]
-async fn the_yaml_of_a_provider_is_accepted() {
-    validate(&readme()).await;
+async fn envoy_accepts_the_yaml_of_each_page() {
+    let mut judged = Vec::new();
+    for (path, text) in pages() {
+        let blocks: Vec<Value> =
+            code_blocks(&text, "yaml").iter().map(|block| yaml(block)).collect();
+        let wholes = blocks.iter().filter(|block| block.get("resource").is_some()).count();
+        let clusters = blocks.iter().filter(|block| block.is_array()).count();
+        assert!(wholes <= 1 && clusters <= 1, "{path:?}: only one of each would be judged");
+        if wholes + clusters > 0 {
+            envoy(&text).validate().await;
+            judged.push(path);
+        }
+    }
+    assert!(judged.len() >= 12, "{judged:?}");
 }
 
-#[tokio::test]
-async fn each_template_has_a_page_whose_yaml_is_accepted() {
+/// A block of another kind would be one that no test reads.
+#[test]
+fn each_block_of_yaml_and_json_is_of_a_kind_that_tests_load() {
+    let schema = mcp_federated_auth::config_schema();
+    let fields = schema["properties"].as_object().unwrap();
+    for (path, text) in pages() {
+        for block in code_blocks(&text, "yaml") {
+            let is_loaded = match yaml(&block) {
+                // By the test of all pages in Envoy, above.
+                Value::Array(elements) => {
+                    elements.iter().all(|element| element.get("load_assignment").is_some())
+                }
+                // By the tests of the schema; Prometheus' by its own tests.
+                Value::Object(members) => {
+                    let is_prometheus = members.contains_key("scrape_configs");
+                    let is_plugin = members.keys().all(|name| fields.contains_key(name));
+                    is_plugin || is_prometheus && path == Path::new("docs/operations.md")
+                }
+                _ => false,
+            };
+            assert!(is_loaded, "{path:?}: {block}");
+        }
+        // By webdis in the test bed, and by the two tests below.
+        let count = match path.to_str().unwrap() {
+            "docs/replay.md" => 1,
+            "docs/editors.md" => 2,
+            "docs/mcp-server.md" => 5,
+            _ => 0,
+        };
+        assert_eq!(code_blocks(&text, "json").len(), count, "{path:?}");
+    }
+}
+
+#[test]
+fn each_block_is_fenced_so_that_tests_find_it() {
+    for (path, text) in pages() {
+        let is_fence = |line: &&str| ["```", "~~~"].iter().any(|fence| line.contains(fence));
+        let fences: Vec<&str> = text.lines().filter(is_fence).collect();
+        for pair in fences.chunks(2) {
+            let [open, close] = pair else { panic!("{path:?}: {pair:?} is not closed") };
+            let known = ["```sh", "```text", "```yaml", "```json"];
+            assert!(known.contains(open) && *close == "```", "{path:?}: {pair:?}");
+        }
+    }
+}
+
+#[test]
+fn the_settings_of_editors_name_the_schema() {
+    let page = fs::read_to_string(repository_root().join("docs/editors.md")).unwrap();
+    let [yaml_settings, json_settings] = &code_blocks(&page, "json")[..] else { panic!() };
+    let yaml_settings: Value = serde_json::from_str(yaml_settings).unwrap();
+    let json_settings: Value = serde_json::from_str(json_settings).unwrap();
+    let schemas = yaml_settings["yaml.schemas"].as_object().unwrap().keys();
+    let schema = json_settings["json.schemas"][0]["url"].as_str().unwrap();
+    for path in schemas.map(String::as_str).chain([schema]) {
+        assert!(repository_root().join(path).is_file(), "{path}");
+    }
+}
+
+#[test]
+fn the_links_of_the_pages_lead_somewhere() {
+    let mut count = 0;
+    for (path, text) in pages() {
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            count += 1;
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => repository_root().join(&path),
+                file => repository_root().join(&path).parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{path:?}: {link}");
+            if !place.is_empty() {
+                let places = places(&fs::read_to_string(target).unwrap());
+                assert!(places.contains(place), "{path:?}: {link}");
+            }
+        }
+    }
+    assert!(count > 200, "{count}");
+}
+
+/// What a link can name within a page: headings as GitHub has them, and anchors.
+fn places(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter_map(|line| {
+        let heading = line.trim_start_matches('#').strip_prefix(' ')?;
+        line.starts_with('#').then_some(heading)
+    });
+    let of_heading = |heading: &str| {
+        let is_kept = |character: &char| character.is_alphanumeric() || "-_ ".contains(*character);
+        heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
+    };
+    let anchors =
+        page.split("<a id=\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    headings.map(of_heading).chain(anchors).collect()
+}
+
+#[test]
+fn each_template_has_a_page_whose_clusters_check_certificates() {
     let folder = repository_root().join("docs/providers");
     let index = fs::read_to_string(folder.join("README.md")).unwrap();
     for template in ["entra_id", "okta", "auth0", "google", "adfs", "keycloak", "generic"] {
@@ -66,13 +205,7 @@ async fn each_template_has_a_page_whose_yaml_is_accepted() {
                 &tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"];
             assert_eq!(names[0]["matcher"]["exact"], host.as_str(), "{template}");
         }
-        validate(&page).await;
     }
-}
-
-#[tokio::test]
-async fn the_yaml_of_a_fleet_is_accepted() {
-    validate(&fs::read_to_string(repository_root().join("docs/replay.md")).unwrap()).await;
 }
 
 #[tokio::test]

@@ -3,15 +3,17 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use reqwest::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::child::{KilledChild, await_that};
+use crate::code_blocks;
 use crate::port::Port;
 use crate::redis::Redis;
+use crate::repository_root;
 
-/// A running webdis before a [`Redis`], killed when dropped. It takes no command but `SET`, as the
-/// documentation wants it.
+/// A running webdis before a [`Redis`], killed when dropped, with the configuration that the
+/// documentation shows.
 #[derive(Debug)]
 pub struct Webdis {
     port: Port,
@@ -28,16 +30,15 @@ impl Webdis {
         let directory = TempDir::with_prefix("mcp-federated-auth-webdis-")
             .expect("the temporary directory is writable");
         let port = Port::free();
-        let configuration = json!({
-            "redis_host": redis.socket(),
-            "http_host": "127.0.0.1",
-            "http_port": port.number(),
-            "threads": Self::THREADS,
-            "pool_size": Self::CONNECTIONS_PER_THREAD,
-            "daemonize": false,
-            "acl": [{"disabled": ["*"]}, {"enabled": ["SET"]}],
-            "logfile": directory.path().join("webdis.log"),
-        });
+        let page = fs::read_to_string(repository_root().join("docs/replay.md"));
+        let blocks = code_blocks(&page.expect("there it is"), "json");
+        let mut configuration: Value = serde_json::from_str(&blocks[0]).expect("it is JSON");
+        configuration["redis_host"] = json!(redis.socket());
+        configuration["http_port"] = json!(port.number());
+        configuration["threads"] = json!(Self::THREADS);
+        configuration["pool_size"] = json!(Self::CONNECTIONS_PER_THREAD);
+        configuration["daemonize"] = json!(false);
+        configuration["logfile"] = json!(directory.path().join("webdis.log"));
         fs::write(directory.path().join("webdis.json"), configuration.to_string())
             .expect("the directory is ours");
         let mut webdis = Self { port, process: None, directory };
