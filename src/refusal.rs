@@ -324,7 +324,8 @@ impl Refusal {
         }
     }
 
-    /// [`Self::details`], and what only the operator should know.
+    /// [`Self::details`], what only the operator should know, and what else of the cause clients are
+    /// told in words.
     #[must_use]
     pub(crate) fn log_details(&self) -> Map<String, Value> {
         let mut details = self.details();
@@ -334,6 +335,15 @@ impl Refusal {
             | Self::KeysUnavailable { cause, .. }
             | Self::UserUnknown { cause: Some(cause), .. } => {
                 add("cause", cause);
+            }
+            Self::MalformedAuthorization(fault) => {
+                add("fault", &fault.to_string());
+            }
+            Self::McpBodyInvalid(fault) => {
+                add("fault", &fault.to_string());
+            }
+            Self::McpHeaderMismatch(fault) => {
+                add("fault", &fault.to_string());
             }
             Self::ReplayStoreUnavailable { fault, .. } => {
                 add("cause", &fault.to_string());

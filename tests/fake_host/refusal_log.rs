@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use crate::host::{SharedData, log};
-use crate::provider::{answer_key_set, configuration, fetch, key, request, start, token};
+use crate::provider::{
+    answer_key_set, assert_refused, configuration, fetch, key, request, start, token,
+};
 
 fn refusals() -> Vec<String> {
     log().into_iter().filter(|line| line.starts_with("refused: ")).collect()
@@ -35,6 +37,29 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
     );
     let signature = token.rsplit('.').next().unwrap();
     assert!(log().iter().all(|line| !line.contains(signature)));
+}
+
+#[test]
+fn the_line_of_credentials_that_are_not_one_bearer_token_says_what_is_wrong_with_them() {
+    let vm = start(&configuration(), &SharedData::default());
+    for (path, authorization, fault) in [
+        ("/mcp", "Bearer a, Bearer b", "there is more than one set of credentials"),
+        ("/mcp?access_token=a", "Bearer b", "the query must not hold an access token"),
+        ("/mcp", "Basic YTpi", "the Authorization scheme is not Bearer"),
+        ("/mcp", "Bearer", "the Authorization header holds no token"),
+    ] {
+        let (_, outcome) = vm.request(&[
+            (":method", b"POST"),
+            (":path", path.as_bytes()),
+            (":authority", b"mcp.example.com"),
+            ("authorization", authorization.as_bytes()),
+        ]);
+        assert_refused(&outcome, 400, "malformed_authorization");
+        let line = format!(
+            "refused: reason=malformed_authorization provider=- details={{\"fault\":\"{fault}\"}}"
+        );
+        assert_eq!(refusals().last(), Some(&line));
+    }
 }
 
 #[test]
