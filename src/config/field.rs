@@ -48,7 +48,13 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
         let value = Value::deserialize(reader)?;
         Ok(match T::deserialize(value) {
             Ok(value) => Self::Present(value),
-            Err(fault) => Self::Malformed(fault.to_string()),
+            // The words of JSON and YAML, not those of serde.
+            Err(fault) => Self::Malformed(
+                fault
+                    .to_string()
+                    .replace("expected a sequence", "expected a list")
+                    .replace("invalid type: sequence", "invalid type: list"),
+            ),
         })
     }
 }

@@ -390,7 +390,7 @@ fn faults_of_user_records_are_named_with_their_paths() {
             "users.unknown: unknown variant `maybe`, expected one of `allow`, `provision`, `reject`",
             "users.records[0].user_name: is required",
             "users.records[0].employee_number: must be a string",
-            "users.records[1].roles: invalid type: string \"itil\", expected a sequence",
+            "users.records[1].roles: invalid type: string \"itil\", expected a list",
             "users.records[1].active: invalid type: string \"yes\", expected a boolean",
             "users.records[2].room: must not be empty",
             "users.records[3]: invalid type: string \"eve\", expected an object",
@@ -704,7 +704,7 @@ fn faults_of_access_rules_are_named_with_their_paths() {
             "access.rules[0].require.role: unknown field".to_owned(),
             format!("access.rules[0].require.scopes[0]: {scope}"),
             format!("access.rules[0].require.any_scope[0]: {scope}"),
-            "access.rules[0].require.roles: invalid type: string \"itil\", expected a sequence"
+            "access.rules[0].require.roles: invalid type: string \"itil\", expected a list"
                 .to_owned(),
             "access.rules[0].require.providers[0]: there is no active provider \"entra\"".to_owned(),
             "access.rules[0].require.client_types[0]: must be user or service".to_owned(),

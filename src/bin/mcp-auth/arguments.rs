@@ -4,12 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+const EXAMPLES: &str = "\
+Examples:
+  mcp-auth check my-envoy.yaml
+  mcp-auth keys my-envoy.yaml
+  mcp-auth explain my-envoy.yaml < token.txt
+
+CONFIG is Envoy's file, Istio's WasmPlugin, or the plugin's part alone.";
+
 /// Says why mcp-federated-auth refuses a token, and what is wrong with a configuration.
 ///
 /// Exit status: 0 when the token passes or all is well, 1 when the token is refused or something is
 /// wrong, 2 when it cannot be told.
 #[derive(Debug, Parser)]
-#[command(name = "mcp-auth", version)]
+#[command(name = "mcp-auth", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Print JSON, for programs.
     #[arg(long, global = true)]
@@ -20,7 +28,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check a configuration, and that each host of it has a cluster in Envoy's file.
+    /// Find the faults of a configuration before Envoy runs it.
+    ///
+    /// Fields, types, contradictions; and in Envoy's file, that each host has a cluster, and that the
+    /// cluster checks the host's certificate. Nothing is called.
     Check(Check),
     /// Judge a token as the plugin would, step by step, with cause and cure.
     Explain(Explain),
