@@ -61,12 +61,34 @@ schema: toolchain ## Generate docs/configuration.md and its schema, for editors,
 bench: build $(envoy) ## Measure the plugin beside Envoy's jwt_authn (about ten minutes)
 	cargo bench --locked --bench envoy
 
+# Where the compiler of the day breaks a target, NIGHTLY=nightly-2026-05-16 and the like choose another.
+NIGHTLY ?= nightly
+FUZZ_SECONDS ?= 30
+fuzz_targets := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+cargo_fuzz := PATH="$(CURDIR)/.tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo +$(NIGHTLY) fuzz
+
+.PHONY: fuzz
+fuzz: toolchain .tools/bin/cargo-fuzz ## Throw random input at each parser, and at the whole (FUZZ_SECONDS=30 each)
+	rustup toolchain list | grep --quiet '^$(NIGHTLY)' || rustup toolchain install --profile minimal $(NIGHTLY)
+	$(say) 'Building the targets (some minutes the first time)'
+	cargo run --quiet --locked --example fuzz_seeds
+	$(cargo_fuzz) build
+	$(say) '$(words $(fuzz_targets)) targets, $(FUZZ_SECONDS) s each'
+	for target in $(fuzz_targets); do \
+		$(cargo_fuzz) run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
+
+.tools/bin/cargo-fuzz: | toolchain
+	cargo install --locked --root .tools --version 0.13.1 cargo-fuzz
+
 .PHONY: lint
 lint: toolchain ## Check format, lints and documentation
 	rustup component add rustfmt clippy
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --lib --target $(wasm_target) -- --deny warnings
+	cargo clippy --locked --lib -- --cfg fuzzing --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: deny
@@ -77,7 +99,7 @@ deny: toolchain ## Check licences and sources of the dependencies (builds cargo-
 .PHONY: clean
 clean: ## Remove all that was built or installed here
 	cargo clean
-	rm -rf dist .venv .tools .demo $(node_packages)
+	rm -rf dist .venv .tools .demo $(node_packages) fuzz/target fuzz/corpus fuzz/artifacts
 
 # Cargo knows best whether there is something to build; the copy changes only with its content.
 .PHONY: $(module)

@@ -22,6 +22,9 @@ mod callout;
 mod config;
 #[cfg(not(target_family = "wasm"))]
 pub mod explain;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod jose;
 mod json;

@@ -17,3 +17,11 @@ pub(crate) use pattern::Pattern;
 pub(crate) use policy::{AccessPolicy, DefaultAccess, Permission, Target};
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
+
+/// Reads the body of a request, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_message(body: &[u8]) {
+    if message::Message::read(body).is_ok() {
+        assert!(std::str::from_utf8(body).is_ok());
+    }
+}

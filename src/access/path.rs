@@ -37,6 +37,12 @@ impl CanonicalPath {
         path.0.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
+    /// For the fuzz targets.
+    #[cfg(fuzzing)]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The same path in lower case, as a server may take it that does not mind the case.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {

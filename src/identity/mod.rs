@@ -18,3 +18,9 @@ pub(crate) use verified_identity::{
     ClaimedIdentity, ClientType, ClientTypeRule, IdentityRules, Overage, ServiceSign, Unconfirmed,
     VerifiedIdentity,
 };
+
+/// A text, a list and scopes as values of header fields, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn encoded_values(text: &str, items: &[String]) -> [Option<String>; 3] {
+    [encoding::value(text), encoding::list(items), encoding::scopes(items)]
+}

@@ -30,3 +30,29 @@ pub(crate) use retrace::{Told, retraced};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
 pub(crate) use state::Demand;
+
+/// Reads a metadata document, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn read_metadata(document: &[u8]) {
+    let _ = discovery::key_set_url(document, "https://id.example.com");
+}
+
+/// Reads what stands in shared data, for the fuzz targets: a state is written again as it was, and
+/// nothing that it says is too much to reckon with.
+#[cfg(fuzzing)]
+pub fn read_shared_keys(bytes: &[u8], settings: &crate::Config) {
+    let _ = shared::decode_key_set(1, bytes, 1 << 16);
+    let Some(state) = shared::decode_state(bytes) else { return };
+    assert_eq!(shared::decode_state(&shared::encode_state(&state)).as_ref(), Some(&state));
+    for provider in settings.providers.iter() {
+        let KeySource::Remote(source) = &provider.key_source else { continue };
+        for now in [0, 1_800_000_000, u64::MAX].map(crate::time::UnixTime::from_secs) {
+            if let Some(published) = state.published() {
+                let _ = (published.phase(&source.settings, now), published.age(now));
+                let _ = published.lifetime(&source.settings);
+            }
+            let _ = (state.next_due(&source.settings, now), state.retry_after(now));
+            let _ = (state.fetch_deadline(&source.settings, now), state.should_discover(now));
+        }
+    }
+}

@@ -12,6 +12,8 @@ pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::TokenCache;
 pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
 pub(crate) use claims::{ClaimRules, TokenTypes};
+#[cfg(fuzzing)]
+pub use replay::read_shared_tokens;
 pub(crate) use replay::{
     FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
 };

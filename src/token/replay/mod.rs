@@ -89,3 +89,11 @@ impl fmt::Display for StoreFault {
         })
     }
 }
+
+/// Reads what stands in shared data, for the fuzz targets: it is written again as it was.
+#[cfg(fuzzing)]
+pub fn read_shared_tokens(index: u8, bytes: &[u8]) {
+    if let Some(shard) = shard::Shard::decode(index, bytes) {
+        assert_eq!(shard.encode(), bytes);
+    }
+}

@@ -1,0 +1,92 @@
+//! Writes what the fuzz targets start from into fuzz/corpus/: what the documentation and the test bed
+//! have already.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::fs;
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, Bootstrap, SigningKey, claims, code_blocks, repository_root, yaml};
+
+fn main() {
+    let key = SigningKey::generate(Algorithm::Es256, "1");
+    let claims = claims("https://id.example.com", "mcp");
+    let token = key.token(&claims);
+    seeds("jws", [token.clone()]);
+    seeds("claims", [claims_of_2027().to_string()]);
+    seeds("key_set", key_sets());
+    seeds("certificates", [Algorithm::Rs256, Algorithm::Es384, Algorithm::EdDsa].map(certificate));
+    let metadata = json!({
+        "issuer": "https://id.example.com", "jwks_uri": "https://id.example.com/keys",
+    });
+    seeds("discovery", [metadata.to_string()]);
+    seeds("configuration", configurations());
+    let call = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "a", "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
+    });
+    seeds("mcp_message", [call.to_string()]);
+    let paths = ["/mcp", "/files/a%20b", "/a%2Fb", "/a/../b", "/a%252e", "/a;b", "/é/"];
+    seeds("paths", paths);
+    seeds("header_values", ["ada\nops, incident\n100 %\né\n"]);
+    let request = |token: &str| {
+        format!(":method: POST\n:path: /mcp?a=b\nauthorization: Bearer {token}\n\n{call}")
+    };
+    // Right in all but its signature: the gate trusts another key of this name.
+    let forged = key.token(&claims_of_2027());
+    seeds("authenticator", [request(&forged), request(&token), ":path: /healthz".to_owned()]);
+    seeds("bearer_token", [request("a.b.c"), request("a, Bearer b")]);
+    seeds("shared_state", [state(), spent_tokens()]);
+}
+
+fn seeds<T: AsRef<[u8]>>(target: &str, seeds: impl IntoIterator<Item = T>) {
+    let folder = repository_root().join("fuzz/corpus").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    for (index, seed) in seeds.into_iter().enumerate() {
+        fs::write(folder.join(format!("seed-{index}")), seed).unwrap();
+    }
+}
+
+/// Claims that are good at the time at which the gate judges.
+fn claims_of_2027() -> Value {
+    let mut claims = claims("https://id.example.com", "mcp");
+    claims["iat"] = json!(1_799_999_990);
+    claims["exp"] = json!(1_800_000_300);
+    claims["account"] = json!({"name": "ada"});
+    claims["address"] = json!({"country": "DE"});
+    claims
+}
+
+fn key_sets() -> Vec<String> {
+    let algorithms =
+        [Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384, Algorithm::Es512, Algorithm::EdDsa];
+    let keys = algorithms.map(|algorithm| SigningKey::generate(algorithm, "a").public_jwk());
+    keys.iter().map(|key| json!({"keys": [key]}).to_string()).collect()
+}
+
+fn certificate(algorithm: Algorithm) -> String {
+    SigningKey::generate(algorithm, "a").certificate_pem()
+}
+
+/// The configurations of the pages, and that of the example.
+fn configurations() -> Vec<String> {
+    let pages = ["README.md", "docs/configuration.md", "docs/users.md", "docs/replay.md"];
+    let texts = pages.map(|page| fs::read_to_string(repository_root().join(page)).unwrap());
+    let blocks = texts.iter().flat_map(|text| code_blocks(text, "yaml"));
+    let shown = blocks.map(|block| yaml(&block).to_string());
+    shown.chain([Bootstrap::example().plugin_configuration().to_string()]).collect()
+}
+
+fn state() -> Vec<u8> {
+    let state = json!({
+        "lease": {"holder": 1, "taken": 1_800_000_000_000_u64, "timeout": 5000},
+        "failure": {"count": 1, "at": 1, "retry_at": 2, "cause": "no answer"},
+        "unknown_key_fetch": 1,
+        "discovered": {"key_set_url": "https://id.example.com/keys", "at": 1, "is_doubtful": true},
+        "published": {"version": 1, "at": 1, "stated_lifetime": 3600, "jitter": 7},
+    });
+    state.to_string().into_bytes()
+}
+
+fn spent_tokens() -> Vec<u8> {
+    [&[1, 0, 0, 0, 0][..], &[7; 20], &[7; 20]].concat()
+}

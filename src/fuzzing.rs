@@ -1,0 +1,169 @@
+//! A door for the targets in fuzz/, compiled only with them: what strangers may send is read, and
+//! what the readers promise is asserted.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::access::CanonicalPath;
+use crate::authenticator::{Authenticator, Body, Decision, Examined, Knowledge};
+use crate::config::Config;
+use crate::identity::encoded_values;
+use crate::jose::{Algorithm, CompactJws, PublicKey, PureRust, SignatureVerifier, certificate_key};
+use crate::keys::{KeySet, Lookup, ProviderKeys};
+use crate::request::RequestHead;
+use crate::time::UnixTime;
+
+pub use crate::access::read_message;
+pub use crate::keys::{read_metadata, read_shared_keys};
+pub use crate::token::read_shared_tokens;
+
+/// Header fields of a request.
+pub type Fields = Vec<(String, Vec<u8>)>;
+
+/// The token of a request is one word.
+pub fn bearer_token(fields: &Fields) {
+    if let Ok(token) = crate::token::bearer_token(RequestHead::new(fields, false)) {
+        assert!(!token.is_empty() && !token.iter().any(|byte| b" ,\t\r\n".contains(byte)));
+    }
+}
+
+/// A token that can be read can be written in no other way.
+pub fn compact_jws(token: &str) {
+    if let Ok((jws, claims)) = CompactJws::parse(token) {
+        let signature = URL_SAFE_NO_PAD.encode(jws.signature());
+        let written = [jws.signing_input(), b".", signature.as_bytes()].concat();
+        assert_eq!(written, token.as_bytes());
+        assert_eq!(jws.payload().as_ref(), Ok(&claims));
+    }
+}
+
+/// However many keys there are, few are tried.
+pub fn key_set(document: &[u8]) {
+    let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256"}"#);
+    let token = CompactJws::parse(&format!("{header}.e30."));
+    if let (Ok(set), Ok((token, _))) = (KeySet::from_json(document), token) {
+        for algorithm in Algorithm::ALL {
+            if let Lookup::Candidates(candidates) = set.find(token.header(), algorithm) {
+                assert!(candidates.keys.len() <= 8);
+            }
+        }
+        assert!(set.kids().count() <= 1000);
+    }
+}
+
+/// A certificate in PEM.
+pub fn certificate(pem: &str) {
+    let _ = certificate_key(pem);
+}
+
+/// A path that can be read in one way only is the same path however it is written.
+pub fn path(path: &[u8]) {
+    let Some(canonical) = CanonicalPath::of(path) else { return };
+    let bytes = canonical.as_bytes();
+    assert!(bytes.starts_with(b"/"));
+    assert!(!bytes.iter().any(|byte| byte.is_ascii_control() || b"\\;".contains(byte)));
+    let mut segments = bytes.split(|byte| *byte == b'/').skip(1);
+    assert!(bytes == b"/" || segments.all(|segment| !matches!(segment, b"" | b"." | b"..")));
+    let encoded: Vec<u8> = bytes
+        .iter()
+        .flat_map(|byte| match byte {
+            b'/' => vec![b'/'],
+            byte => format!("%{byte:02x}").into_bytes(),
+        })
+        .collect();
+    assert_eq!(CanonicalPath::of(&encoded), Some(canonical));
+}
+
+/// Values of header fields are visible, and lists can be taken apart again.
+pub fn header_values(items: &[String]) {
+    let text = items.first().map(String::as_str).unwrap_or_default();
+    let [value, list, scopes] = encoded_values(text, items);
+    let decoded =
+        |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+    assert_eq!(value.as_deref().map(decoded).unwrap_or_default(), text);
+    let filled: Vec<&String> = items.iter().filter(|item| !item.is_empty()).collect();
+    for (joined, separator) in [(list, ','), (scopes, ' ')] {
+        let joined = joined.unwrap_or_default();
+        let parts = joined.split(separator).filter(|part| !part.is_empty()).map(decoded);
+        assert!(parts.eq(filled.iter().map(|item| item.to_string())), "{joined:?}");
+        assert_visible(&joined);
+    }
+    assert_visible(&value.unwrap_or_default());
+}
+
+fn assert_visible(value: &str) {
+    assert!(value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{value:?}");
+    assert_eq!(value.trim(), value);
+}
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It was answered here, or would wait.
+    None,
+    /// No token was needed.
+    WithoutToken,
+    /// Its token was accepted, and these fields tell the upstream so.
+    As(Vec<(String, String)>),
+}
+
+/// An authenticator whose keys stand in its configuration.
+pub struct Gate {
+    authenticator: Authenticator,
+    keys: Vec<ProviderKeys>,
+    trusts_all: bool,
+}
+
+/// Takes every signature for a good one, so that what comes after it can be reached.
+struct Gullible;
+
+impl SignatureVerifier for Gullible {
+    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+}
+
+impl Gate {
+    /// By this configuration; none if it is refused. `trusts_all`: signatures do not count.
+    #[must_use]
+    pub fn new(configuration: &[u8], trusts_all: bool) -> Option<Self> {
+        let config = Config::from_bytes(configuration).ok()?;
+        let sources = config.providers.iter().map(|provider| provider.key_source.clone());
+        let keys = sources.map(|source| ProviderKeys::new(source, 0)).collect();
+        Some(Self { authenticator: Authenticator::new(config), keys, trusts_all })
+    }
+
+    /// Judges a request at the end of January 2027.
+    #[must_use]
+    pub fn judge(&self, fields: &Fields, body: &[u8]) -> Passage {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let verifier: &dyn SignatureVerifier = if self.trusts_all { &Gullible } else { &PureRust };
+        let knowledge = Knowledge { keys: &self.keys, users: None, verifier };
+        let head = RequestHead::new(fields, !body.is_empty());
+        let mut decision = match self.authenticator.examine(head) {
+            Examined::Decided(decision) => *decision,
+            Examined::Bearer(request) => match self.authenticator.read(request, now) {
+                Ok(request) => self.authenticator.judge(request, knowledge, now).decision,
+                Err(decision) => *decision,
+            },
+        };
+        let mut added = Vec::new();
+        loop {
+            decision = match decision {
+                Decision::Forward(edits, voucher) => {
+                    added.extend(edits.add.iter().cloned());
+                    return match voucher {
+                        Some(_) => Passage::As(added),
+                        None => Passage::WithoutToken,
+                    };
+                }
+                Decision::AwaitBody(request, edits) => {
+                    added.extend(edits.add.iter().cloned());
+                    self.authenticator.judge_body(request, Body::Whole(body), now)
+                }
+                Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
+                _ => return Passage::None,
+            };
+        }
+    }
+}
