@@ -33,7 +33,11 @@ fn main() {
     };
     // Right in all but its signature: the gate trusts another key of this name.
     let forged = key.token(&claims_of_2027());
-    seeds("authenticator", [request(&forged), request(&token), ":path: /healthz".to_owned()]);
+    let (unsigned, _) = forged.rsplit_once('.').unwrap();
+    let tokens = [&forged, &token, &format!("{unsigned}.")].map(|token| request(token));
+    // Without a message, nothing but the signature stands in the way.
+    let short = format!(":path: /\nauthorization: Bearer {unsigned}.");
+    seeds("authenticator", tokens.into_iter().chain([short, ":path: /healthz".to_owned()]));
     seeds("bearer_token", [request("a.b.c"), request("a, Bearer b")]);
     seeds("shared_state", [state(), spent_tokens()]);
 }
