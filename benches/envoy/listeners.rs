@@ -45,7 +45,8 @@ impl Listeners {
 
 /// Envoy, which says no more than it must.
 pub fn builder() -> EnvoyBuilder {
-    Envoy::builder()
-        .component_log_level("wasm:warning")
-        .edit(|bootstrap| bootstrap.answer_directly(PATH))
+    Envoy::builder().component_log_level("wasm:warning").edit(|bootstrap| {
+        bootstrap.connection_manager().as_object_mut().unwrap().remove("access_log");
+        bootstrap.answer_directly(PATH);
+    })
 }
