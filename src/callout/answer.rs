@@ -41,10 +41,11 @@ impl CalloutAnswer {
         Ok(answer)
     }
 
-    /// How the body begins, for the operator.
+    /// How the body begins, for the operator: as much of it as Envoy needs to say why it could not
+    /// connect.
     #[must_use]
     pub(crate) fn beginning(&self) -> String {
-        const MOST: usize = 120;
+        const MOST: usize = 240;
         let beginning = self.body.get(..MOST).unwrap_or(&self.body);
         String::from_utf8_lossy(beginning).into_owned()
     }
