@@ -9,8 +9,7 @@ use super::outside::Outside;
 use super::remedy::{self, KeyFault, Remedy};
 use super::setup::Setup;
 use crate::config::Provider;
-use crate::jose::{Algorithm, Jwk, Misfit};
-use crate::keys::{Event, KeySource, ProviderKeys};
+use crate::keys::{Event, KeyAccount, KeySource, ProviderKeys};
 
 /// What the plugin would make of a provider's keys.
 #[derive(Clone, Debug, Serialize)]
@@ -35,7 +34,7 @@ pub struct ReportedKey {
     /// Its name.
     pub kid: Option<String>,
     /// The algorithms whose signatures it verifies.
-    pub algorithms: Vec<&'static str>,
+    pub algorithms: Vec<String>,
     /// Whether it is left out of the set altogether.
     pub is_dropped: bool,
     /// Why it verifies nothing.
@@ -65,7 +64,7 @@ impl Setup {
         let mut keys = ProviderKeys::new(provider.key_source.clone(), 0);
         let Some(remote) = keys.remote_mut() else {
             let KeySource::Static(set) = &provider.key_source else { return report };
-            let keys = set.keys().iter().map(ReportedKey::of).collect();
+            let keys = set.keys().iter().map(KeyAccount::of).map(ReportedKey::from).collect();
             return KeyReport { is_usable: true, keys, ..report };
         };
         let mut run = KeyRun::default();
@@ -82,61 +81,16 @@ impl Setup {
             is_usable,
             fetches: run.calls().iter().map(FetchedFrom::of).collect(),
             lifetime_seconds: is_usable.then_some(next),
-            keys: elements.map(ReportedKey::of_element).collect(),
+            keys: elements.map(KeyAccount::of_element).map(ReportedKey::from).collect(),
             remedy: (!is_usable).then(|| remedy::keys_unavailable(&fault)),
             ..report
         }
     }
 }
 
-impl ReportedKey {
-    fn of(key: &Jwk) -> Self {
-        let fits = Algorithm::ALL.map(|algorithm| (algorithm, key.for_algorithm(algorithm)));
-        let algorithms: Vec<&'static str> = fits
-            .iter()
-            .filter_map(|(algorithm, fit)| fit.as_ref().ok().map(|_| algorithm.name()))
-            .collect();
-        let misfits = || fits.iter().filter_map(|(_, fit)| fit.as_ref().err());
-        // What is said of each algorithm that the key is not of says nothing of the key.
-        let telling = misfits()
-            .find(|misfit| !matches!(misfit, Misfit::Type { .. } | Misfit::Algorithm { .. }))
-            .map(ToString::to_string);
-        let foreign = misfits().find_map(|misfit| match misfit {
-            Misfit::Algorithm { own, .. } => Some(format!("its alg {own} does not go with it")),
-            _ => None,
-        });
-        let problem = algorithms
-            .is_empty()
-            .then(|| telling.or(foreign).unwrap_or_else(|| "it fits no algorithm".to_owned()));
-        Self { kid: key.kid().map(str::to_owned), algorithms, is_dropped: false, problem }
-    }
-
-    fn of_element(element: &Value) -> Self {
-        match Jwk::from_json(element) {
-            Ok(key) => Self::of(&key),
-            Err(_) => Self {
-                kid: element.get("kid").and_then(Value::as_str).map(str::to_owned),
-                algorithms: vec![],
-                is_dropped: true,
-                problem: Some(dropped_for(element)),
-            },
-        }
-    }
-}
-
-/// Why an element is no JWK: it is one without the member that is at fault.
-fn dropped_for(element: &Value) -> String {
-    let Value::Object(members) = element else { return "it is no JSON object".to_owned() };
-    let at_fault = members.keys().find(|name| {
-        let mut others = members.clone();
-        others.remove(*name);
-        Jwk::from_json(&Value::Object(others)).is_ok()
-    });
-    match at_fault {
-        Some(name) => format!("its {name} has a wrong type"),
-        None if members.contains_key("kty") => {
-            "several of its members have a wrong type".to_owned()
-        }
-        None => "it has no kty".to_owned(),
+impl From<KeyAccount> for ReportedKey {
+    fn from(account: KeyAccount) -> Self {
+        let KeyAccount { kid, algorithms, is_dropped, problem } = account;
+        Self { kid, algorithms, is_dropped, problem }
     }
 }

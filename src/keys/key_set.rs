@@ -82,7 +82,6 @@ impl KeySet {
     }
 
     /// The keys, for people.
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn keys(&self) -> &[Jwk] {
         &self.keys
     }

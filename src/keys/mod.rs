@@ -5,11 +5,15 @@
 //! the life of fetched keys: events and the time in, effects out, carried out by the shell. What
 //! the workers share is a [`state::KeyState`] with pure transitions, replaced by compare-and-swap.
 //! A [`fetch::Fetch`] walks from discovery to the key set.
+//!
+//! [`KeyStatus`] tells people how all that stands, from shared data alone.
 
 mod discovery;
 mod fetch;
 mod freshness;
+mod key_account;
 mod key_set;
+mod key_status;
 mod provider_keys;
 mod remote_keys;
 #[cfg(not(target_family = "wasm"))]
@@ -22,14 +26,16 @@ mod state;
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use fetch::FetchFault;
+pub(crate) use key_account::KeyAccount;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
+pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
 pub(crate) use provider_keys::{KeyAnswer, KeyVersion, ProviderKeys, Shortage};
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use retrace::{Told, retraced};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
-pub(crate) use state::Demand;
+pub(crate) use state::{Demand, Discovery, Setback};
 
 /// Reads a metadata document, for the fuzz targets.
 #[cfg(fuzzing)]

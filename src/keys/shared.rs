@@ -17,7 +17,11 @@ impl SharedNames {
     /// Names that only this plugin uses, and only for sources that are the same in all respects.
     #[must_use]
     pub(crate) fn of(source: &RemoteSource) -> Self {
-        let fingerprint = source.fingerprint();
+        Self::of_fingerprint(&source.fingerprint())
+    }
+
+    /// The names of the source with this fingerprint.
+    pub(super) fn of_fingerprint(fingerprint: &str) -> Self {
         let name = |what| format!("mcp-federated-auth/1/{fingerprint}/{what}");
         Self { state: name("state"), key_set: name("key-set") }
     }
@@ -50,7 +54,15 @@ pub(super) fn encode_key_set(version: u64, document: &[u8]) -> Vec<u8> {
 /// `max_body` bytes.
 #[must_use]
 pub(super) fn decode_key_set(version: u64, bytes: &[u8], max_body: usize) -> Option<KeySet> {
+    let document = key_set_document(version, bytes, max_body)?;
+    KeySet::from_json(document).ok()
+}
+
+/// The document of the key set of this version, if these bytes are it and it is no longer than
+/// `max_body` bytes.
+#[must_use]
+pub(super) fn key_set_document(version: u64, bytes: &[u8], max_body: usize) -> Option<&[u8]> {
     let (own_version, document) = bytes.split_at_checked(VERSION_LENGTH)?;
     let is_whole = own_version == version.to_be_bytes() && document.len() <= max_body;
-    is_whole.then(|| KeySet::from_json(document).ok()).flatten()
+    is_whole.then_some(document)
 }

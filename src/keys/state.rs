@@ -39,6 +39,8 @@ struct Lease {
 #[serde(deny_unknown_fields)]
 struct Failure {
     count: u32,
+    /// When the first of them failed.
+    since: UnixTime,
     /// When the last of them failed.
     at: UnixTime,
     /// No fetch before this time.
@@ -84,7 +86,7 @@ pub(crate) enum Demand {
 
 /// How far a published set is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// It serves.
     Fresh,
     /// It serves, and should be refreshed.
@@ -117,6 +119,11 @@ impl Published {
     /// How long ago the set was fetched.
     pub(super) fn age(&self, now: UnixTime) -> Duration {
         now.since(self.at)
+    }
+
+    /// When the set was fetched.
+    pub(super) fn at(&self) -> UnixTime {
+        self.at
     }
 
     /// True as long as tokens may be judged by the set.
@@ -259,6 +266,7 @@ impl KeyState {
             lease: None,
             failure: Some(Failure {
                 count: failures.saturating_add(1),
+                since: self.failure.as_ref().map_or(now, |failure| failure.since),
                 at: now,
                 retry_at,
                 cause: cause.chars().take(Failure::LONGEST_CAUSE).collect(),
@@ -329,6 +337,30 @@ impl KeyState {
         self.failure.as_ref().map(|failure| failure.cause.as_str())
     }
 
+    /// What is known of the fetches that failed, if the last did.
+    #[must_use]
+    pub(super) fn setback(&self) -> Option<Setback> {
+        let failure = self.failure.as_ref()?;
+        Some(Setback {
+            count: failure.count,
+            since: failure.since,
+            last: failure.at,
+            next_attempt: failure.retry_at(),
+            cause: failure.cause.clone(),
+        })
+    }
+
+    /// What discovery found, if it ever did.
+    #[must_use]
+    pub(super) fn discovery(&self) -> Option<Discovery> {
+        let discovered = self.discovered.as_ref()?;
+        Some(Discovery {
+            key_set_url: discovered.key_set_url.clone(),
+            at: discovered.at,
+            is_doubtful: discovered.is_doubtful,
+        })
+    }
+
     /// How long a refused client should wait before it tries again; at least a second.
     #[must_use]
     pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
@@ -373,6 +405,32 @@ impl KeyState {
     fn version(&self) -> u64 {
         self.published.map_or(0, |published| published.version)
     }
+}
+
+/// Fetches that failed, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Setback {
+    /// How many in a row.
+    pub count: u32,
+    /// When the first of them failed.
+    pub since: UnixTime,
+    /// When the last of them failed.
+    pub last: UnixTime,
+    /// No fetch before this time.
+    pub next_attempt: UnixTime,
+    /// Why the last of them failed.
+    pub cause: String,
+}
+
+/// What discovery found, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Discovery {
+    /// The key set's URL.
+    pub key_set_url: String,
+    /// When it was found.
+    pub at: UnixTime,
+    /// The key set has failed since, so its URL will be looked up again.
+    pub is_doubtful: bool,
 }
 
 /// By how much the clocks that two workers read may differ.
@@ -569,6 +627,30 @@ mod tests {
         assert_eq!(pauses(KeyState::default(), &SETTINGS, 0), [1, 2, 4, 5, 5, 5, 5, 5, 5]);
         // It serves until 660.
         assert_eq!(pauses(fetched(600, 0), &SETTINGS, 570), [1, 2, 4, 8, 16, 32, 32, 5, 5]);
+    }
+
+    #[test]
+    fn failures_are_remembered_from_the_first_of_them_on() {
+        let fail = |state: &KeyState, cause: &str, seconds| {
+            let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(seconds)).unwrap();
+            claimed.failed(ME, cause, &SETTINGS, 0, at(seconds)).unwrap()
+        };
+        let failing = fail(&fail(&KeyState::default(), "one", 0), "two", 10);
+        let setback = failing.setback().unwrap();
+        let times = (setback.since, setback.last, setback.next_attempt);
+        assert_eq!(times, (at(0), at(10), at(12)));
+        assert_eq!((setback.count, setback.cause.as_str()), (2, "two"));
+        let claimed = failing.claimed(Demand::Due, ME, &SETTINGS, at(20)).unwrap();
+        let (healed, _) = published(&claimed, None, None, 0, at(20));
+        assert_eq!(healed.setback(), None);
+        assert_eq!(fail(&healed, "three", 700).setback().unwrap().since, at(700));
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_is_cut_to_its_bound() {
+        let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
+        let failed = claimed.failed(ME, &"é".repeat(10_000), &SETTINGS, 0, at(0)).unwrap();
+        assert_eq!(failed.setback().unwrap().cause, "é".repeat(Failure::LONGEST_CAUSE));
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! What becomes of a key, for people.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::jose::{Algorithm, Jwk, Misfit};
+
+/// What becomes of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyAccount {
+    /// Its name.
+    pub kid: Option<String>,
+    /// The algorithms whose signatures it verifies.
+    pub algorithms: Vec<String>,
+    /// Whether it is left out of the set altogether.
+    pub is_dropped: bool,
+    /// Why it verifies nothing.
+    pub problem: Option<String>,
+}
+
+impl KeyAccount {
+    /// What a key is of use for.
+    pub(crate) fn of(key: &Jwk) -> Self {
+        let fits = Algorithm::ALL.map(|algorithm| (algorithm, key.for_algorithm(algorithm)));
+        let algorithms: Vec<String> = fits
+            .iter()
+            .filter_map(|(algorithm, fit)| fit.as_ref().ok().map(|_| algorithm.name().to_owned()))
+            .collect();
+        let misfits = || fits.iter().filter_map(|(_, fit)| fit.as_ref().err());
+        // What is said of each algorithm that the key is not of says nothing of the key.
+        let telling = misfits()
+            .find(|misfit| !matches!(misfit, Misfit::Type { .. } | Misfit::Algorithm { .. }))
+            .map(ToString::to_string);
+        let foreign = misfits().find_map(|misfit| match misfit {
+            Misfit::Algorithm { own, .. } => Some(format!("its alg {own} does not go with it")),
+            _ => None,
+        });
+        let problem = algorithms
+            .is_empty()
+            .then(|| telling.or(foreign).unwrap_or_else(|| "it fits no algorithm".to_owned()));
+        Self { kid: key.kid().map(str::to_owned), algorithms, is_dropped: false, problem }
+    }
+
+    /// What becomes of an element of a key set.
+    pub(crate) fn of_element(element: &Value) -> Self {
+        match Jwk::from_json(element) {
+            Ok(key) => Self::of(&key),
+            Err(_) => Self {
+                kid: element.get("kid").and_then(Value::as_str).map(str::to_owned),
+                algorithms: vec![],
+                is_dropped: true,
+                problem: Some(dropped_for(element)),
+            },
+        }
+    }
+}
+
+/// Why an element is no JWK: it is one without the member that is at fault.
+fn dropped_for(element: &Value) -> String {
+    let Value::Object(members) = element else { return "it is no JSON object".to_owned() };
+    let at_fault = members.keys().find(|name| {
+        let mut others = members.clone();
+        others.remove(*name);
+        Jwk::from_json(&Value::Object(others)).is_ok()
+    });
+    match at_fault {
+        Some(name) => format!("its {name} has a wrong type"),
+        None if members.contains_key("kty") => {
+            "several of its members have a wrong type".to_owned()
+        }
+        None => "it has no kty".to_owned(),
+    }
+}

@@ -1,0 +1,351 @@
+//! How a source's keys stand, for people, who see no more of it than stands in shared data.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::shared::{decode_state, key_set_document};
+use super::state::{Discovery, Phase, Setback};
+use super::{KeyAccount, KeySettings, RemoteSource, SharedNames, Start};
+use crate::time::UnixTime;
+
+/// What has to be known of a source to tell how its keys stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WatchedSource {
+    /// What is called first.
+    pub url: String,
+    /// Whether that is a discovery document.
+    pub is_discovery: bool,
+    fingerprint: String,
+    /// Times in milliseconds.
+    max_age: u64,
+    refresh_ahead: u64,
+    refresh_cooldown: u64,
+    timeout: u64,
+    max_stale: u64,
+    /// In bytes.
+    max_body: u64,
+}
+
+/// How a source's keys stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyStatus {
+    /// How far they are in their life.
+    pub phase: KeyPhase,
+    /// Whether a fetch is under way.
+    pub is_fetching: bool,
+    /// What discovery found.
+    pub discovery: Option<Discovery>,
+    /// The set that was published last.
+    pub set: Option<SetStatus>,
+    /// When the next fetch is due.
+    pub next_fetch: UnixTime,
+    /// What failed since the last fetch that did not.
+    pub setback: Option<Setback>,
+}
+
+/// A set that was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetStatus {
+    /// Grows with each publication.
+    pub version: u64,
+    /// When it was fetched.
+    pub fetched: UnixTime,
+    /// When it expires.
+    pub expires: UnixTime,
+    /// Until when it serves if no newer one can be fetched.
+    pub serves_until: UnixTime,
+    /// Each element of the document; none when it is being replaced just now.
+    pub keys: Option<Vec<KeyAccount>>,
+}
+
+/// How far keys are in their life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyPhase {
+    /// There never were any.
+    Empty,
+    /// They serve.
+    Fresh,
+    /// They serve, and should be refreshed.
+    Due,
+    /// They have expired, and serve as long as no newer ones can be fetched.
+    Stale,
+    /// They are too old to serve.
+    Unavailable,
+}
+
+impl WatchedSource {
+    /// What has to be known of this source.
+    #[must_use]
+    pub(crate) fn of(source: &RemoteSource) -> Self {
+        let KeySettings { max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body } =
+            source.settings;
+        let (endpoint, is_discovery) = match &source.start {
+            Start::Metadata(endpoint) => (endpoint, true),
+            Start::KeySet(endpoint) => (endpoint, false),
+        };
+        Self {
+            url: endpoint.to_string(),
+            is_discovery,
+            fingerprint: source.fingerprint(),
+            max_age: millis(max_age),
+            refresh_ahead: millis(refresh_ahead),
+            refresh_cooldown: millis(refresh_cooldown),
+            timeout: millis(timeout),
+            max_stale: millis(max_stale),
+            max_body: u64::try_from(max_body).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Where its state and its key set stand; none when this was not written by this crate.
+    #[must_use]
+    pub(crate) fn names(&self) -> Option<SharedNames> {
+        let is_fingerprint = self.fingerprint.len() == 32
+            && self.fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_fingerprint.then(|| SharedNames::of_fingerprint(&self.fingerprint))
+    }
+
+    fn settings(&self) -> KeySettings {
+        /// Whoever wrote this: no sum of such times is too large.
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        let duration = |millis| Duration::from_millis(millis).min(LONGEST);
+        KeySettings {
+            max_age: duration(self.max_age),
+            refresh_ahead: duration(self.refresh_ahead),
+            refresh_cooldown: duration(self.refresh_cooldown),
+            timeout: duration(self.timeout),
+            max_stale: duration(self.max_stale),
+            max_body: usize::try_from(self.max_body).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+impl KeyStatus {
+    /// Reads it from the shared values of a source. What is unreadable counts as missing, as it does
+    /// for the workers.
+    #[must_use]
+    pub(crate) fn read(
+        source: &WatchedSource,
+        state: Option<&[u8]>,
+        key_set: Option<&[u8]>,
+        now: UnixTime,
+    ) -> Self {
+        let settings = source.settings();
+        let state = state.and_then(decode_state).unwrap_or_default();
+        let published = state.published();
+        let set = published.map(|published| {
+            let expires = published.at() + published.lifetime(&settings);
+            let document = key_set
+                .and_then(|bytes| key_set_document(published.version, bytes, settings.max_body));
+            SetStatus {
+                version: published.version,
+                fetched: published.at(),
+                expires,
+                serves_until: expires + settings.max_stale,
+                keys: document.map(accounts),
+            }
+        });
+        Self {
+            phase: published.map_or(KeyPhase::Empty, |own| own.phase(&settings, now).into()),
+            is_fetching: state.is_fetching(&settings, now),
+            discovery: state.discovery(),
+            set,
+            next_fetch: state.next_due(&settings, now),
+            setback: state.setback(),
+        }
+    }
+}
+
+impl From<Phase> for KeyPhase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Fresh => Self::Fresh,
+            Phase::Due => Self::Due,
+            Phase::Stale => Self::Stale,
+            Phase::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+fn accounts(document: &[u8]) -> Vec<KeyAccount> {
+    let document: Value = serde_json::from_slice(document).unwrap_or_default();
+    let elements = document.get("keys").and_then(Value::as_array);
+    elements.into_iter().flatten().map(KeyAccount::of_element).collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use testbed::{Algorithm, SigningKey};
+
+    use super::*;
+    use crate::callout::{CalloutAnswer, Clusters};
+    use crate::keys::{Effect, Event, RemoteKeys};
+
+    fn source() -> RemoteSource {
+        let clusters = Clusters::Any("provider".to_owned());
+        RemoteSource {
+            issuer: "https://id.example.com".to_owned(),
+            start: Start::KeySet(clusters.endpoint("https://id.example.com/keys").unwrap()),
+            clusters,
+            settings: KeySettings {
+                max_age: Duration::from_secs(600),
+                refresh_ahead: Duration::from_secs(30),
+                refresh_cooldown: Duration::from_secs(30),
+                timeout: Duration::from_secs(5),
+                max_stale: Duration::from_secs(3600),
+                max_body: 64 * 1024,
+            },
+        }
+    }
+
+    /// What two shared values hold after a worker fetched with this answer, and once more without
+    /// any a second after the set was due.
+    fn shared(document: &[u8]) -> [Option<Vec<u8>>; 2] {
+        let mut keys = RemoteKeys::new(source(), 1);
+        let mut values = [None, None];
+        let answers = [Some(document), None];
+        for (answer, now) in answers.into_iter().zip([at(0), at(600)]) {
+            keys.handle(Event::Tick, now);
+            while let Some(effect) = keys.next_effect() {
+                let event = match effect {
+                    Effect::ReadState => Event::StateRead(values[0].clone(), Some(1)),
+                    Effect::ReadKeySet => Event::KeySetRead(values[1].clone(), Some(1)),
+                    Effect::ReplaceState(bytes, _) => {
+                        values[0] = Some(bytes);
+                        Event::StateReplaced(true)
+                    }
+                    Effect::ReplaceKeySet(bytes, _) => {
+                        values[1] = Some(bytes);
+                        Event::KeySetReplaced(true)
+                    }
+                    Effect::Call(..) => {
+                        keys.handle(Event::Called(true), now);
+                        Event::Answered(answer.map(|body| CalloutAnswer {
+                            status: Some(200),
+                            cache_control: None,
+                            body_length: body.len(),
+                            body: body.to_vec(),
+                        }))
+                    }
+                    Effect::Report(_) => continue,
+                };
+                keys.handle(event, now);
+            }
+        }
+        values
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::from_secs(1_800_000_000 + seconds)
+    }
+
+    fn read(values: &[Option<Vec<u8>>; 2], now: UnixTime) -> KeyStatus {
+        let [state, key_set] = values.each_ref().map(Option::as_deref);
+        KeyStatus::read(&WatchedSource::of(&source()), state, key_set, now)
+    }
+
+    #[test]
+    fn what_workers_wrote_is_told_with_what_becomes_of_each_key() {
+        let good = SigningKey::generate(Algorithm::Es256, "good").public_jwk();
+        let mut for_encryption = SigningKey::generate(Algorithm::Es256, "enc").public_jwk();
+        for_encryption["use"] = "enc".into();
+        let document = json!({"keys": [good, for_encryption, {"kid": "odd"}]}).to_string();
+        let status = read(&shared(document.as_bytes()), at(601));
+        assert_eq!((status.phase, status.is_fetching), (KeyPhase::Stale, false));
+        let set = status.set.unwrap();
+        assert_eq!((set.fetched, set.expires, set.serves_until), (at(0), at(600), at(4200)));
+        let told: Vec<_> = set
+            .keys
+            .unwrap()
+            .into_iter()
+            .map(|key| (key.kid.unwrap(), key.algorithms.join(" "), key.problem))
+            .collect();
+        let own = |text: &str| text.to_owned();
+        assert_eq!(
+            told,
+            [
+                (own("good"), own("ES256"), None),
+                (own("enc"), own(""), Some(own("its use is enc, not sig"))),
+                (own("odd"), own(""), Some(own("it has no kty"))),
+            ]
+        );
+        let setback = status.setback.unwrap();
+        assert_eq!((setback.count, setback.since, setback.last), (1, at(600), at(600)));
+        assert_eq!(setback.next_attempt, status.next_fetch);
+        let cause = "no keys from https://id.example.com/keys: no answer (timeout, reset or no \
+                     connection)";
+        assert_eq!(setback.cause, cause);
+    }
+
+    #[test]
+    fn a_source_of_which_nothing_is_known_has_no_keys_and_is_due() {
+        let status = read(&[None, None], at(0));
+        assert_eq!((status.phase, status.next_fetch), (KeyPhase::Empty, at(0)));
+        assert_eq!((status.set, status.setback), (None, None));
+    }
+
+    #[test]
+    fn a_set_of_another_version_is_not_taken_for_the_published_one() {
+        let good = SigningKey::generate(Algorithm::Es256, "good").public_jwk();
+        let [state, key_set] = shared(json!({"keys": [good]}).to_string().as_bytes());
+        let mut other = key_set.unwrap();
+        other[7] ^= 1;
+        let set = read(&[state, Some(other)], at(1)).set.unwrap();
+        assert_eq!(set.keys, None);
+    }
+
+    #[test]
+    fn a_source_survives_its_encoding_and_leads_to_its_shared_values() {
+        let watched = WatchedSource::of(&source());
+        let decoded: WatchedSource =
+            serde_json::from_slice(&serde_json::to_vec(&watched).unwrap()).unwrap();
+        assert_eq!(decoded, watched);
+        assert_eq!(decoded.names().unwrap().state, SharedNames::of(&source()).state);
+        let foreign = WatchedSource { fingerprint: "../x".to_owned(), ..watched };
+        assert!(foreign.names().is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_stands_in_shared_data_can_be_told(
+            numbers in vec(any::<u64>(), 9),
+            state in any::<Vec<u8>>(),
+            key_set in any::<Vec<u8>>(),
+            now in any::<u64>(),
+        ) {
+            let [max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, at, version, jitter] =
+                numbers.try_into().unwrap();
+            let mut watched = WatchedSource::of(&source());
+            watched = WatchedSource {
+                max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, ..watched
+            };
+            let now = UnixTime::from_secs(now);
+            KeyStatus::read(&watched, Some(&state), Some(&key_set), now);
+            let state = json!({
+                "lease": {"holder": at, "taken": at, "timeout": timeout},
+                "failure": {
+                    "count": 4_294_967_295_u32, "since": at, "at": at, "retry_at": version, "cause": "",
+                },
+                "unknown_key_fetch": at,
+                "discovered": null,
+                "published": {
+                    "version": version, "at": at, "stated_lifetime": null, "jitter": jitter,
+                },
+            });
+            let status = KeyStatus::read(&watched, Some(state.to_string().as_bytes()), None, now);
+            prop_assert!(status.set.is_some());
+        }
+    }
+}
