@@ -13,6 +13,7 @@ mod resource;
 #[cfg(not(target_family = "wasm"))]
 mod schema;
 mod scim;
+mod status;
 mod templates;
 mod units;
 mod users;
@@ -26,6 +27,7 @@ pub use reference::config_reference;
 pub(crate) use resource::Resource;
 #[cfg(not(target_family = "wasm"))]
 pub use schema::config_schema;
+pub(crate) use status::StatusConfig;
 
 use crate::access::{AccessPolicy, CanonicalPath};
 use crate::answer::ErrorStyle;
@@ -35,6 +37,8 @@ use crate::token::ReplayStore;
 /// A configuration in which everything has been checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Tells it from others: a digest (SHA-256, in hex) of what was written, whatever the form.
+    pub(crate) digest: String,
     /// The MCP server that is protected.
     pub(crate) resource: Resource,
     /// The identity providers that are trusted; at least one.

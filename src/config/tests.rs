@@ -575,6 +575,19 @@ fn a_protobuf_struct_says_the_same_as_json() {
     assert!(matches!(provider.key_source, KeySource::Remote(_)));
 }
 
+#[test]
+fn the_digest_is_of_what_is_written_in_whatever_form() {
+    let digest = |bytes: &[u8]| Config::from_bytes(bytes).unwrap().digest;
+    let document = edited(|_| {});
+    let text = document.to_string();
+    let own = digest(text.as_bytes());
+    assert_eq!(own.len(), 64);
+    assert_eq!(digest(&as_struct(&document).encode_to_vec()), own);
+    assert_eq!(digest(format!("{document:#}").as_bytes()), own);
+    let other = edited(|document| document["mode"] = "report".into());
+    assert_ne!(digest(other.to_string().as_bytes()), own);
+}
+
 fn as_struct(object: &Value) -> prost_types::Struct {
     let fields = object.as_object().unwrap().iter();
     prost_types::Struct {

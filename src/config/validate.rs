@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::field::{Field, UnknownFields};
 use super::raw::{
@@ -27,6 +28,7 @@ pub(super) fn config(
     environment: Environment<'_>,
     faults: &mut Faults,
 ) -> Option<Config> {
+    let digest = digest(&document);
     let raw: RawConfig = match serde_json::from_value(document) {
         Ok(raw) => raw,
         Err(fault) => {
@@ -70,6 +72,7 @@ pub(super) fn config(
         Some(RawMode::Report) => Mode::Report,
     };
     Some(Config {
+        digest,
         resource: resource?,
         providers,
         directory,
@@ -84,6 +87,13 @@ pub(super) fn config(
         max_token_size,
         errors,
     })
+}
+
+/// The same for the same fields, in whatever order and form they came.
+fn digest(document: &Value) -> String {
+    // A value of JSON, which has its members in order: this cannot fail.
+    let digest = Sha256::digest(serde_json::to_vec(document).unwrap_or_default());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// No Envoy takes a request with more header bytes (`max_request_headers_kb`).

@@ -1,0 +1,86 @@
+//! The configuration of the status page: mostly none.
+
+use serde::Deserialize;
+
+use super::field::{Field, UnknownFields};
+use super::validate::refuse_unknown;
+use super::{ConfigError, Faults, document};
+
+/// The configuration of the status page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StatusConfig {
+    /// Names of hosts under which the page may be asked for, besides `localhost` and IP addresses.
+    pub hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawStatusConfig {
+    #[serde(default)]
+    hosts: Field<Vec<String>>,
+    #[serde(flatten)]
+    unknown: UnknownFields,
+}
+
+impl StatusConfig {
+    /// Reads it as Envoy hands it over. No bytes are an empty one.
+    ///
+    /// # Errors
+    ///
+    /// All faults that were found.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let mut faults = Faults::default();
+        let config = match bytes {
+            [] => Self::default(),
+            bytes => Self::read(bytes, &mut faults).unwrap_or_default(),
+        };
+        if faults.0.is_empty() { Ok(config) } else { Err(ConfigError { faults: faults.0 }) }
+    }
+
+    fn read(bytes: &[u8], faults: &mut Faults) -> Option<Self> {
+        let document = document::read(bytes, faults)?;
+        let raw: RawStatusConfig = match serde_json::from_value(document) {
+            Ok(raw) => raw,
+            Err(fault) => {
+                faults.add("configuration", fault.to_string());
+                return None;
+            }
+        };
+        refuse_unknown("", &raw.unknown, faults);
+        let hosts = raw.hosts.optional("hosts", faults).unwrap_or_default();
+        for (index, host) in hosts.iter().enumerate() {
+            let is_name = !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+            if !is_name {
+                let path = format!("hosts[{index}]");
+                faults.add(&path, "must be the name of a host, without port");
+            }
+        }
+        Some(Self { hosts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_required_and_nothing_unknown_is_accepted() {
+        for (text, expected) in [
+            ("", Ok(vec![])),
+            ("{}", Ok(vec![])),
+            (r#"{"hosts": ["status.internal"]}"#, Ok(vec!["status.internal".to_owned()])),
+            (r#"{"host": "a"}"#, Err("host: unknown field")),
+            (
+                r#"{"hosts": ["a:80", ""]}"#,
+                Err("hosts[0]: must be the name of a host, without port\n\
+                     hosts[1]: must be the name of a host, without port"),
+            ),
+            (r#"{"hosts": "a"}"#, Err("hosts: invalid type: string \"a\", expected a sequence")),
+            ("[]", Err("configuration: invalid type: sequence, expected struct RawStatusConfig")),
+        ] {
+            let read = StatusConfig::from_bytes(text.as_bytes());
+            let hosts = read.map(|config| config.hosts).map_err(|error| error.to_string());
+            assert_eq!(hosts, expected.map_err(str::to_owned), "{text}");
+        }
+    }
+}
