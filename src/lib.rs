@@ -12,6 +12,8 @@
 //!
 //! The way of a key is written down in `keys`.
 //!
+//! What people see of it while it runs stands in `status`.
+//!
 //! For people, away from Envoy, the same core tells in `explain` what it decides and why: the program
 //! `mcp-auth`.
 
@@ -32,6 +34,7 @@ mod keys;
 pub mod plugin;
 mod refusal;
 mod request;
+mod status;
 mod time;
 mod token;
 mod verdict;

@@ -7,7 +7,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 
 /// Host functions of proxy-wasm 0.2.1. Most stand here because the SDK's traits have default
 /// methods for them, not because the plugin calls them.
-const PROXY_WASM: [&str; 35] = [
+const PROXY_WASM: [&str; 36] = [
     "proxy_add_header_map_value",
     "proxy_call_foreign_function",
     "proxy_close_stream",
@@ -20,6 +20,7 @@ const PROXY_WASM: [&str; 35] = [
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_header_map_value",
+    "proxy_get_metric",
     "proxy_get_property",
     "proxy_get_shared_data",
     "proxy_get_status",

@@ -332,7 +332,7 @@ mod tests {
                 max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, ..watched
             };
             let now = UnixTime::from_secs(now);
-            KeyStatus::read(&watched, Some(&state), Some(&key_set), now);
+            drop(KeyStatus::read(&watched, Some(&state), Some(&key_set), now));
             let state = json!({
                 "lease": {"holder": at, "taken": at, "timeout": timeout},
                 "failure": {

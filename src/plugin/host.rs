@@ -23,6 +23,11 @@ pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
+/// The `root_id` of the filter that is being configured.
+pub(super) fn root_id() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten()
+}
+
 /// A shared value with its number; both are none when there is no such value.
 pub(super) fn shared_value(name: &str) -> (Option<Vec<u8>>, Option<u32>) {
     hostcalls::get_shared_data(name).unwrap_or_default()

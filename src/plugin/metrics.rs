@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use crate::identity::LookupReport;
+use crate::status::Counter;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,29 @@ impl Metrics {
         increment(id);
     }
 
+    /// How many counters of requests were used so far.
+    pub(super) fn request_counter_count(&self) -> usize {
+        let allowed = self.allowed.iter().filter(|(_, id)| id.is_some()).count();
+        allowed + self.requests.len()
+    }
+
+    /// These counters.
+    pub(super) fn request_counters(&self) -> impl Iterator<Item = Counter> {
+        let counter = |provider: &str, outcome: Outcome, reason: &str| {
+            Counter(provider.to_owned(), outcome.as_str().to_owned(), reason.to_owned())
+        };
+        let allowed = self.allowed.iter().filter(|(_, id)| id.is_some());
+        let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
+        let others = self.requests.iter();
+        allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
+    }
+
+    /// What a counter says, whoever counts by it; defines it if nobody did.
+    pub(super) fn value(Counter(provider, outcome, reason): &Counter) -> Option<u64> {
+        let id = define(MetricType::Counter, &requests_name(provider, outcome, reason));
+        hostcalls::get_metric(id).ok()
+    }
+
     /// Counts a fetch of keys that is over.
     pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool) {
         let result = if is_success { "success" } else { "failure" };
@@ -156,9 +180,11 @@ impl Metrics {
 }
 
 fn define_requests(provider: &str, outcome: Outcome, reason: &str) -> u32 {
-    let outcome = outcome.as_str();
-    let name = format!("mcp_auth_requests.provider.{provider}.outcome.{outcome}.reason.{reason}");
-    define(MetricType::Counter, &name)
+    define(MetricType::Counter, &requests_name(provider, outcome.as_str(), reason))
+}
+
+fn requests_name(provider: &str, outcome: &str, reason: &str) -> String {
+    format!("mcp_auth_requests.provider.{provider}.outcome.{outcome}.reason.{reason}")
 }
 
 /// The SDK panics when the host refuses, which Envoy does only if the plugin's capabilities leave

@@ -16,6 +16,8 @@ mod rate_limit;
 mod refusal_log;
 mod replay_store;
 mod root;
+mod status_board;
+mod status_filter;
 mod user_directory;
 mod worker;
 

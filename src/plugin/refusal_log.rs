@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use log::{Level, info, log};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::rate_limit::RateLimit;
 use crate::authenticator::Refused;
@@ -16,25 +16,35 @@ pub(super) struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// Writes a line. `what` was done with the request begins it.
-    pub(super) fn write(&mut self, what: &str, refused: &Refused, now: UnixTime) {
+    /// Writes a line, and returns the details in it; none if there was no line. `what` was done with
+    /// the request begins it.
+    pub(super) fn write(
+        &mut self,
+        what: &str,
+        refused: &Refused,
+        now: UnixTime,
+    ) -> Option<Map<String, Value>> {
         let sum_up = |left_out| {
             info!("refused: {left_out} more requests, not logged one by one");
         };
         if !self.limit.admits(now, sum_up) {
-            return;
+            return None;
         }
         let level = match refused.refusal.party() {
             Party::Client => Level::Info,
             Party::Operator | Party::Provider => Level::Warn,
         };
+        let details = Value::Object(refused.refusal.log_details());
         log!(
             level,
-            "{what}: reason={} provider={} details={}",
+            "{what}: reason={} provider={} details={details}",
             refused.refusal.reason(),
             refused.provider.as_deref().unwrap_or("-"),
-            Value::Object(refused.refusal.log_details()),
         );
+        match details {
+            Value::Object(details) => Some(details),
+            _ => None,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::metrics::{Metrics, Outcome};
 use super::overage_log::OverageLog;
 use super::refusal_log::RefusalLog;
 use super::replay_store;
+use super::status_board::HostBoard;
 use super::user_directory::UserDirectory;
 use crate::authenticator::{
     Authenticator, BearerRequest, Body, Decision, Examined, HeldRequest, Judgement, Knowledge,
@@ -24,6 +25,7 @@ use crate::identity::{ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Event, ProviderKeys, RemoteKeys};
 use crate::request::RequestHead;
+use crate::status::{Announcer, RefusalRecord};
 use crate::time::UnixTime;
 use crate::token::{FleetStore, ReplayStore};
 use crate::verdict::Verdicts;
@@ -52,6 +54,7 @@ pub(super) struct Worker {
     overage_log: OverageLog,
     refusal_log: RefusalLog,
     metrics: Metrics,
+    announcer: Announcer,
 }
 
 struct WaitingRequest {
@@ -109,6 +112,7 @@ impl Worker {
             ReplayStore::Local => None,
             ReplayStore::Fleet(store) => Some(FleetSpender::new(root_id, store.clone())),
         };
+        let announcer = Announcer::new(&config);
         let most_waiting = Self::MOST_WAITING_BYTES / config.max_token_size;
         let verdicts = Verdicts::new(config.token_cache);
         let authenticator = Authenticator::new(config);
@@ -128,12 +132,11 @@ impl Worker {
             overage_log: OverageLog::default(),
             refusal_log: RefusalLog::default(),
             metrics,
+            announcer,
         };
-        if worker.fetchers.iter().any(Option::is_some) {
-            // Clusters may not be ready while plugins are configured: the first fetch waits for a
-            // tick.
-            worker.tick_every(Self::AT_ONCE);
-        }
+        // Clusters may not be ready while plugins are configured: the first fetch waits for a tick.
+        // So does the announcement, lest one who only tries a configuration make it.
+        worker.tick_every(Self::AT_ONCE);
         worker
     }
 
@@ -277,6 +280,9 @@ impl Worker {
         if let Some(users) = &mut self.users {
             users.run(&mut self.metrics, now);
         }
+        let metrics = &self.metrics;
+        let counters = || metrics.request_counters();
+        self.announcer.run(&HostBoard, metrics.request_counter_count(), counters, now);
         let late = self.spender.as_mut().map(|spender| spender.give_up(now));
         self.conclude(late.unwrap_or_default(), now);
         self.serve_waiting(now);
@@ -557,7 +563,18 @@ impl Worker {
             Outcome::Reported => "let through, would be refused",
             _ => "refused",
         };
-        self.refusal_log.write(what, refused, now);
+        if let Some(details) = self.refusal_log.write(what, refused, now) {
+            self.announcer.note(
+                refused.refusal.reason(),
+                RefusalRecord::new(
+                    self.announcer.configuration(),
+                    refused.provider.as_deref(),
+                    outcome == Outcome::Reported,
+                    details,
+                    now,
+                ),
+            );
+        }
     }
 
     /// The host did not do what it was asked to: the request ends here.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::status::Advice;
 
 const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
@@ -75,6 +76,13 @@ fn the_page_about_troubleshooting_has_the_reasons_that_there_are() {
     let sections = PAGE.split("\n### `").skip(1);
     let described: BTreeSet<&str> = sections.map(|text| text.split('`').next().unwrap()).collect();
     assert_eq!(described, there);
+}
+
+#[test]
+fn the_status_page_has_advice_for_the_reasons_that_there_are() {
+    let there: BTreeSet<&str> = examples().iter().map(Refusal::reason).collect();
+    let advised: Vec<&str> = Advice::ALL.iter().map(|advice| advice.reason).collect();
+    assert_eq!(advised, Vec::from_iter(there));
 }
 
 #[test]

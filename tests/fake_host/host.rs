@@ -141,6 +141,7 @@ impl Stream {
 
 struct Host {
     root: u32,
+    root_id: &'static str,
     now: Duration,
     configuration: Vec<u8>,
     shared: SharedData,
@@ -196,10 +197,21 @@ impl Vm {
         configuration: &[u8],
         shared: &SharedData,
     ) -> Option<Self> {
+        Self::start_as("", crypto, configuration, shared)
+    }
+
+    /// Starts a VM whose plugin has this `root_id`.
+    pub fn start_as(
+        root_id: &'static str,
+        crypto: HostCrypto,
+        configuration: &[u8],
+        shared: &SharedData,
+    ) -> Option<Self> {
         let root = new_number();
         HOST.with(|host| {
             *host.borrow_mut() = Some(Host {
                 root,
+                root_id,
                 now: Duration::from_secs(testbed::now()),
                 configuration: configuration.to_vec(),
                 shared: shared.clone(),
@@ -812,6 +824,14 @@ extern "C" fn proxy_record_metric(id: u32, new: u64) -> u32 {
     with_metric(id, |value| *value = new)
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_metric(id: u32, value: *mut u64) -> u32 {
+    with_metric(id, |own| {
+        // SAFETY: see above.
+        unsafe { *value = *own }
+    })
+}
+
 fn with_metric(id: u32, action: impl FnOnce(&mut u64)) -> u32 {
     with_host(|host| match host.metrics.get_mut(usize::try_from(id).unwrap()) {
         Some((_, value)) => {
@@ -820,6 +840,23 @@ fn with_metric(id: u32, action: impl FnOnce(&mut u64)) -> u32 {
         }
         None => NOT_FOUND,
     })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_get_property(
+    path: *const u8,
+    path_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    // SAFETY: see above.
+    if unsafe { text(path, path_size) } != "plugin_root_id" {
+        return NOT_FOUND;
+    }
+    let root_id = with_host(|host| host.root_id);
+    // SAFETY: see above.
+    unsafe { hand_over(root_id.as_bytes(), data, size) };
+    OK
 }
 
 #[unsafe(no_mangle)]
@@ -920,8 +957,6 @@ unused!(
     proxy_done,
     proxy_enqueue_shared_queue,
     proxy_get_log_level,
-    proxy_get_metric,
-    proxy_get_property,
     proxy_get_status,
     proxy_grpc_call,
     proxy_grpc_cancel,

@@ -22,5 +22,6 @@ mod refusal_log;
 mod replay;
 mod replay_fleet;
 mod shared_data;
+mod status_page;
 mod token_cache;
 mod user_lookups;

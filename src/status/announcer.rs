@@ -1,0 +1,126 @@
+//! One worker's part in the status: it announces its configuration, and tells what it refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Announcement, Board, Counter, RefusalRecord, Shelf};
+use crate::config::Config;
+use crate::time::UnixTime;
+
+/// Announces the configuration of a worker. It does so on ticks alone, so that no request waits for
+/// it, and a flood of refusals costs no more than a few do.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    own: Announcement,
+    place: Option<usize>,
+    /// When it looks at its place again.
+    next_look: UnixTime,
+    /// How many counters it has told of.
+    counters_told: usize,
+    /// What was refused, by reason, and stands on no shelf yet.
+    refused: BTreeMap<&'static str, Shelf>,
+    /// No shelf is changed before this time.
+    next_telling: UnixTime,
+}
+
+impl Announcer {
+    /// Least time in which a worker changes shelves once.
+    const PAUSE: Duration = Duration::from_millis(500);
+
+    /// Announces this configuration.
+    #[must_use]
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            own: Announcement::of(config),
+            place: None,
+            next_look: UnixTime::default(),
+            counters_told: 0,
+            refused: BTreeMap::new(),
+            next_telling: UnixTime::default(),
+        }
+    }
+
+    /// The digest of the configuration.
+    #[must_use]
+    pub(crate) fn configuration(&self) -> &str {
+        &self.own.configuration
+    }
+
+    /// A request was refused for this reason.
+    pub(crate) fn note(&mut self, reason: &'static str, record: RefusalRecord) {
+        self.refused.entry(reason).or_default().add(record);
+    }
+
+    /// Time has passed. `counters` are those that the worker has used, of which there are so many.
+    pub(crate) fn run<C: IntoIterator<Item = Counter>>(
+        &mut self,
+        board: &dyn Board,
+        counter_count: usize,
+        counters: impl FnOnce() -> C,
+        now: UnixTime,
+    ) {
+        let is_set_back = self.next_look > now + Announcement::HEARTBEAT;
+        if now >= self.next_look || is_set_back || counter_count != self.counters_told {
+            self.announce(board, counters(), now);
+            self.counters_told = counter_count;
+            self.next_look = now + Announcement::HEARTBEAT;
+        }
+        if now >= self.next_telling || self.next_telling > now + Self::PAUSE {
+            self.tell(board);
+            self.next_telling = now + Self::PAUSE;
+        }
+    }
+
+    fn announce(
+        &mut self,
+        board: &dyn Board,
+        counters: impl IntoIterator<Item = Counter>,
+        now: UnixTime,
+    ) {
+        let Some((place, present, number)) = self.own_place(board).or_else(|| {
+            let free = self.free_place(board, now)?;
+            let (_, number) = board.read(&Announcement::name_of_place(free));
+            Some((free, None, number))
+        }) else {
+            return;
+        };
+        self.place = Some(place);
+        if let Some(renewed) = self.own.renewed(present.as_ref(), counters, now) {
+            // Whoever was faster has told the same, or has the place now: the next look shows it.
+            board.replace(&Announcement::name_of_place(place), &renewed.encode(), number);
+        }
+    }
+
+    /// The place where this configuration is announced.
+    fn own_place(&self, board: &dyn Board) -> Option<(usize, Option<Announcement>, Option<u32>)> {
+        let known = self.place.into_iter();
+        known.chain(0..Announcement::PLACES).find_map(|place| {
+            let (bytes, number) = board.read(&Announcement::name_of_place(place));
+            let present = bytes.as_deref().and_then(Announcement::decode)?;
+            let is_own = present.configuration == self.own.configuration;
+            is_own.then_some((place, Some(present), number))
+        })
+    }
+
+    /// A place where nobody is announced who is still there.
+    fn free_place(&self, board: &dyn Board, now: UnixTime) -> Option<usize> {
+        (0..Announcement::PLACES).find(|place| {
+            let (bytes, _) = board.read(&Announcement::name_of_place(*place));
+            let present = bytes.as_deref().and_then(Announcement::decode);
+            present.is_none_or(|present| !present.is_alive(now))
+        })
+    }
+
+    /// Puts what was refused onto the shelves. What another worker keeps from it is told later.
+    fn tell(&mut self, board: &dyn Board) {
+        self.refused.retain(|reason, refused| {
+            let name = Shelf::name(reason);
+            let (bytes, number) = board.read(&name);
+            let mut shelf = bytes.as_deref().and_then(Shelf::decode).unwrap_or_default();
+            for record in refused.records() {
+                shelf.add(record.clone());
+            }
+            !board.replace(&name, &shelf.encode(), number)
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! What the listener of the status page answers. It answers everything: no request goes on.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::page::{self, STYLE};
+use super::{Board, Status};
+use crate::answer::Answer;
+use crate::config::StatusConfig;
+use crate::request::RequestHead;
+use crate::time::UnixTime;
+
+/// The status page, and the same as JSON.
+#[derive(Debug)]
+pub(crate) struct StatusPage {
+    config: StatusConfig,
+    security_policy: String,
+}
+
+impl StatusPage {
+    /// The root id by which a filter is the status page.
+    pub(crate) const ROOT_ID: &str = "mcp_auth_status";
+
+    /// The page by this configuration.
+    #[must_use]
+    pub(crate) fn new(config: StatusConfig) -> Self {
+        let style = STANDARD.encode(Sha256::digest(STYLE));
+        let security_policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'"
+        );
+        Self { config, security_policy }
+    }
+
+    /// The answer to a request.
+    #[must_use]
+    pub(crate) fn answer(&self, head: RequestHead<'_>, board: &dyn Board, now: UnixTime) -> Answer {
+        if !self.is_own_host(head) {
+            return self.plain(
+                403,
+                "This name is not one of the status page. Ask for it by IP address or as localhost, \
+                 or add the name to its configuration: hosts.\n",
+            );
+        }
+        let render: fn(&Status) -> (&'static str, String) = match head.path() {
+            b"/" => |status| ("text/html; charset=utf-8", page::html(status)),
+            b"/status.json" => |status| ("application/json", json(status)),
+            _ => return self.plain(404, "There is / and /status.json.\n"),
+        };
+        if !matches!(head.method(), b"GET" | b"HEAD") {
+            let mut answer = self.plain(405, "This is read by GET.\n");
+            answer.headers.push(("allow", "GET, HEAD".to_owned()));
+            return answer;
+        }
+        let (content_type, body) = render(&Status::gather(board, now));
+        self.with_body(200, content_type, body)
+    }
+
+    /// Whether the page was asked for under a name of its own. A name of somebody else's that leads
+    /// here would make it readable to the web pages of that name (DNS rebinding).
+    fn is_own_host(&self, head: RequestHead<'_>) -> bool {
+        let authority = head.values(":authority").next().unwrap_or_default();
+        let Ok(authority) = std::str::from_utf8(authority) else { return false };
+        let is_address = authority.parse::<SocketAddr>().is_ok()
+            || authority.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+        let names = ["localhost"].into_iter().chain(self.config.hosts.iter().map(String::as_str));
+        is_address || names.into_iter().any(|own| own.eq_ignore_ascii_case(host))
+    }
+
+    fn plain(&self, status: u16, text: &str) -> Answer {
+        self.with_body(status, "text/plain; charset=utf-8", text.to_owned())
+    }
+
+    fn with_body(&self, status: u16, content_type: &str, body: String) -> Answer {
+        let headers = [
+            ("content-type", content_type),
+            ("cache-control", "no-store"),
+            ("content-security-policy", &self.security_policy),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+        ];
+        Answer {
+            status,
+            headers: headers.map(|(name, value)| (name, value.to_owned())).into(),
+            body: body.into_bytes(),
+        }
+    }
+}
+
+fn json(status: &Status) -> String {
+    // Values of JSON only: this cannot fail.
+    serde_json::to_string_pretty(status).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,115 @@
+//! HTML in which only what stands in this crate is markup.
+
+use std::fmt::Write;
+
+/// A document that is being written. Nobody waits for it, so what adds to it is small, not fast.
+#[derive(Debug, Default)]
+pub(super) struct Html(String);
+
+impl Html {
+    /// Adds markup, which cannot come from elsewhere.
+    #[inline(never)]
+    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+        self.0.push_str(markup);
+        self
+    }
+
+    /// Adds text of whatever origin. What a browser would not show, or show in another place, is
+    /// spelt out.
+    #[inline(never)]
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+        for character in text.chars() {
+            match character {
+                '&' => self.0.push_str("&amp;"),
+                '<' => self.0.push_str("&lt;"),
+                '>' => self.0.push_str("&gt;"),
+                '"' => self.0.push_str("&quot;"),
+                '\'' => self.0.push_str("&#39;"),
+                plain if !is_invisible(plain) => self.0.push(plain),
+                // Writing to a string cannot fail.
+                hidden => drop(write!(self.0, "{}", hidden.escape_unicode())),
+            }
+        }
+        self
+    }
+
+    /// Adds text of this crate in which back quotes enclose code.
+    #[inline(never)]
+    pub(super) fn prose(&mut self, text: &str) -> &mut Self {
+        for (index, part) in text.split('`').enumerate() {
+            match index % 2 {
+                0 => self.text(part),
+                _ => self.raw("<code>").text(part).raw("</code>"),
+            };
+        }
+        self
+    }
+
+    /// Adds text as code.
+    #[inline(never)]
+    pub(super) fn code(&mut self, text: &str) -> &mut Self {
+        self.raw("<code>").text(text).raw("</code>")
+    }
+
+    /// The document.
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+}
+
+/// Control characters, and what changes the direction of text or takes no room (Unicode's
+/// `Default_Ignorable_Code_Point`, as far as it is in use).
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(text: &str) -> String {
+        let mut html = Html::default();
+        html.text(text);
+        html.finish()
+    }
+
+    #[test]
+    fn text_is_never_markup() {
+        for (given, written) in [
+            ("plain é 漢 ünï", "plain é 漢 ünï"),
+            ("<script>alert('x')</script>", "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"),
+            ("\" onload=\"x", "&quot; onload=&quot;x"),
+            ("&amp;", "&amp;amp;"),
+            ("a\0b\r\n\u{1b}[31m", "a\\u{0}b\\u{d}\\u{a}\\u{1b}[31m"),
+            ("\u{202e}gpj.exe\u{200b}", "\\u{202e}gpj.exe\\u{200b}"),
+        ] {
+            assert_eq!(text(given), written);
+        }
+    }
+
+    #[test]
+    fn back_quotes_enclose_code_and_nothing_gets_out_of_it() {
+        let mut html = Html::default();
+        html.prose("set `a<b>` or `c`");
+        assert_eq!(html.finish(), "set <code>a&lt;b&gt;</code> or <code>c</code>");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_whatever_ends_what_encloses_it(given in any::<String>()) {
+            let written = text(&given);
+            prop_assert!(!written.contains(['<', '>', '"', '\'']));
+            prop_assert!(!written.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The last refusals, by reason: those of one reason do not push out those of another.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::words::clipped;
+use crate::time::UnixTime;
+
+/// Requests that were refused alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefusalRecord {
+    /// When the first of them came.
+    pub first: UnixTime,
+    /// When the last of them came.
+    pub last: UnixTime,
+    /// How many there were, as far as they were told one by one.
+    pub times: u64,
+    /// The digest of the configuration.
+    pub configuration: String,
+    /// The provider, if the token picked one.
+    pub provider: Option<String>,
+    /// Whether they were let through, in report mode.
+    pub is_report: bool,
+    /// What was seen beside what is configured.
+    pub details: Map<String, Value>,
+}
+
+/// The last refusals for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Shelf {
+    /// The last one last.
+    records: Vec<RefusalRecord>,
+}
+
+impl RefusalRecord {
+    /// Most bytes of details.
+    const MOST_DETAILS: usize = 4 * 1024;
+
+    /// A request that was refused now.
+    #[must_use]
+    pub(crate) fn new(
+        configuration: &str,
+        provider: Option<&str>,
+        is_report: bool,
+        details: Map<String, Value>,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            first: now,
+            last: now,
+            times: 1,
+            configuration: configuration.to_owned(),
+            provider: provider.map(clipped),
+            is_report,
+            details: bounded(details),
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.configuration, &self.provider, self.is_report, &self.details)
+            == (&other.configuration, &other.provider, other.is_report, &other.details)
+    }
+}
+
+impl Shelf {
+    /// Most records of one reason.
+    const MOST: usize = 5;
+    /// Most bytes of a shelf.
+    const MOST_BYTES: usize = 32 * 1024;
+
+    /// The shared name of the shelf for a reason.
+    #[must_use]
+    pub(crate) fn name(reason: &str) -> String {
+        format!("mcp-federated-auth/1/status/refusals/{reason}")
+    }
+
+    /// Adds a record. One that is like another joins it; if there are too many, the oldest goes.
+    pub(crate) fn add(&mut self, mut record: RefusalRecord) {
+        if let Some(place) = self.records.iter().position(|own| own.is_like(&record)) {
+            let own = self.records.remove(place);
+            record.first = record.first.min(own.first);
+            record.last = record.last.max(own.last);
+            record.times = record.times.saturating_add(own.times);
+        }
+        self.records.push(record);
+        if self.records.len() > Self::MOST {
+            self.records.remove(0);
+        }
+    }
+
+    /// The records, the last one last.
+    pub(crate) fn records(&self) -> &[RefusalRecord] {
+        &self.records
+    }
+
+    /// As bytes.
+    #[must_use]
+    pub(super) fn encode(&self) -> Vec<u8> {
+        // Values of JSON only: this cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What stands in these bytes, if they are a shelf.
+    #[must_use]
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > Self::MOST_BYTES {
+            return None;
+        }
+        let shelf: Self = serde_json::from_slice(bytes).ok()?;
+        let is_bounded = shelf.records.len() <= Self::MOST
+            && shelf.records.iter().all(|record| bounded(record.details.clone()) == record.details);
+        is_bounded.then_some(shelf)
+    }
+}
+
+/// These details with short texts and lists only. A client can vary them as it likes, so there is an
+/// end to what is shown of them.
+fn bounded(details: Map<String, Value>) -> Map<String, Value> {
+    const MOST_MEMBERS: usize = 8;
+    let shortened = |most_elements: usize| -> Map<String, Value> {
+        let members = details.iter().take(MOST_MEMBERS);
+        members.map(|(name, value)| (clipped(name), short(value, most_elements))).collect()
+    };
+    let fits = |details: &Map<String, Value>| {
+        serde_json::to_vec(details).is_ok_and(|bytes| bytes.len() <= RefusalRecord::MOST_DETAILS)
+    };
+    [10, 3].into_iter().map(shortened).find(fits).unwrap_or_default()
+}
+
+fn short(value: &Value, most_elements: usize) -> Value {
+    match value {
+        Value::String(text) => clipped(text).into(),
+        Value::Array(elements) => {
+            let texts = elements.iter().filter_map(Value::as_str);
+            texts.take(most_elements).map(clipped).collect()
+        }
+        Value::Object(_) => Value::Null,
+        plain => plain.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(details: Value, seconds: u64) -> RefusalRecord {
+        let Value::Object(details) = details else { panic!("no object") };
+        RefusalRecord::new("c0ffee", Some("demo"), false, details, UnixTime::from_secs(seconds))
+    }
+
+    fn kids(shelf: &Shelf) -> Vec<(&str, u64)> {
+        let told = |record: &'_ RefusalRecord| record.times;
+        shelf
+            .records()
+            .iter()
+            .map(|own| (own.details["kid"].as_str().unwrap(), told(own)))
+            .collect()
+    }
+
+    #[test]
+    fn the_last_five_that_differ_stay() {
+        let mut shelf = Shelf::default();
+        for (second, kid) in ["a", "b", "c", "a", "d", "e", "f", "a"].into_iter().enumerate() {
+            shelf.add(record(json!({"kid": kid}), u64::try_from(second).unwrap()));
+        }
+        assert_eq!(kids(&shelf), [("c", 1), ("d", 1), ("e", 1), ("f", 1), ("a", 3)]);
+        let last = shelf.records().last().unwrap();
+        assert_eq!((last.first.as_secs(), last.last.as_secs()), (0, 7));
+    }
+
+    #[test]
+    fn what_a_client_varies_has_an_end() {
+        let long = "\u{1}".repeat(100_000);
+        let details = json!({
+            "kid": long,
+            "published": vec![long.clone(); 1000],
+            "nested": {"much": long},
+            "seconds_ago": u64::MAX,
+        });
+        let mut shelf = Shelf::default();
+        for second in 0..10 {
+            shelf.add(record(details.clone(), second));
+            let mut other = details.clone();
+            other["kid"] = second.to_string().into();
+            shelf.add(record(other, second));
+        }
+        let bytes = shelf.encode();
+        assert!(bytes.len() <= Shelf::MOST_BYTES, "{}", bytes.len());
+        assert_eq!(Shelf::decode(&bytes).unwrap(), shelf);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn only_shelves_are_taken_for_shelves(bytes in any::<Vec<u8>>()) {
+            prop_assert!(Shelf::decode(&bytes).is_none_or(|shelf| shelf.records().is_empty()));
+        }
+
+        #[test]
+        fn every_shelf_survives_its_encoding(texts in proptest::collection::vec(".{0,300}", 0..8)) {
+            let mut shelf = Shelf::default();
+            for text in &texts {
+                shelf.add(record(json!({"kid": text, "published": [text, text]}), 1));
+            }
+            prop_assert_eq!(Shelf::decode(&shelf.encode()), Some(shelf));
+        }
+    }
+
+    #[test]
+    fn a_shelf_with_more_than_it_may_hold_is_none() {
+        let mut big = record(json!({}), 1);
+        big.details = serde_json::from_value(json!({"kid": "x".repeat(1000)})).unwrap();
+        let shelf = Shelf { records: vec![big] };
+        assert_eq!(Shelf::decode(&shelf.encode()), None);
+        let many = (0..6).map(|second| record(json!({"kid": second.to_string()}), second));
+        assert_eq!(Shelf::decode(&Shelf { records: many.collect() }.encode()), None);
+    }
+}

@@ -1,0 +1,582 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey};
+
+use super::report::Level;
+use super::*;
+use crate::config::{Config, StatusConfig};
+use crate::keys::{KeySource, SharedNames};
+use crate::request::RequestHead;
+use crate::time::UnixTime;
+
+/// Shared data and counters of a process.
+#[derive(Default)]
+struct TestBoard {
+    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    counts: HashMap<Counter, u64>,
+    writes: RefCell<usize>,
+}
+
+impl Board for TestBoard {
+    fn read(&self, name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+        self.values.borrow().get(name).cloned().unzip()
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool {
+        let mut values = self.values.borrow_mut();
+        let present = values.get(name).map(|(_, number)| *number);
+        // As the host: the number does not matter while there is no value.
+        if present.is_some() && present != number {
+            return false;
+        }
+        values.insert(name.to_owned(), (bytes.to_vec(), present.unwrap_or(0) + 1));
+        *self.writes.borrow_mut() += 1;
+        true
+    }
+
+    fn count(&self, counter: &Counter) -> Option<u64> {
+        self.counts.get(counter).copied()
+    }
+}
+
+impl TestBoard {
+    fn set(&self, name: String, bytes: Vec<u8>) {
+        self.values.borrow_mut().insert(name, (bytes, 1));
+    }
+
+    /// Lets a source's state and key set be these.
+    fn set_keys(&self, config: &Config, state: &Value, keys: &[SigningKey]) {
+        let KeySource::Remote(source) = &config.providers.get(0).unwrap().key_source else {
+            panic!("no source")
+        };
+        let names = SharedNames::of(source);
+        self.set(names.state, state.to_string().into_bytes());
+        let keys: Vec<Value> = keys.iter().map(SigningKey::public_jwk).collect();
+        let document = json!({"keys": keys}).to_string();
+        self.set(names.key_set, [&VERSION.to_be_bytes()[..], document.as_bytes()].concat());
+    }
+}
+
+const VERSION: u64 = 7;
+const START: u64 = 1_800_000_000;
+
+fn at(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(START + seconds)
+}
+
+fn millis(seconds: u64) -> u64 {
+    at(seconds).as_millis()
+}
+
+fn configuration(resource: &str) -> Config {
+    let document = json!({
+        "resource": {"url": resource},
+        "providers": [
+            {
+                "name": "demo", "issuer": "https://id.example.com", "client_ids": ["mcp"],
+                "jwks_url": "https://id.example.com/keys", "cluster": "id",
+            },
+            {
+                "name": "own", "issuer": "https://own.example.com", "client_ids": ["mcp"],
+                "jwks": {"keys": [SigningKey::generate(Algorithm::Es256, "mine").public_jwk()]},
+            },
+        ],
+    });
+    Config::from_bytes(document.to_string().as_bytes()).unwrap()
+}
+
+fn example() -> Config {
+    configuration("https://mcp.example.com/mcp")
+}
+
+fn run(announcer: &mut Announcer, board: &TestBoard, counters: &[Counter], now: UnixTime) {
+    announcer.run(board, counters.len(), || counters.to_vec(), now);
+}
+
+fn counter(provider: &str, outcome: &str, reason: &str) -> Counter {
+    Counter(provider.to_owned(), outcome.to_owned(), reason.to_owned())
+}
+
+fn record(
+    announcer: &Announcer,
+    provider: Option<&str>,
+    details: Value,
+    now: UnixTime,
+) -> RefusalRecord {
+    let Value::Object(details) = details else { panic!("no object") };
+    RefusalRecord::new(announcer.configuration(), provider, false, details, now)
+}
+
+fn published() -> Value {
+    json!({"version": VERSION, "at": millis(0), "stated_lifetime": 600, "jitter": 0})
+}
+
+fn state(failure: Value, published: Value) -> Value {
+    json!({
+        "lease": null, "failure": failure, "unknown_key_fetch": null, "discovered": null,
+        "published": published,
+    })
+}
+
+fn failure(cause: &str) -> Value {
+    json!({
+        "count": 3, "since": millis(570), "at": millis(580), "retry_at": millis(600), "cause": cause,
+    })
+}
+
+/// The board with this configuration on it, and these keys.
+fn board_with(config: &Config, state: &Value, keys: &[SigningKey], now: UnixTime) -> TestBoard {
+    let board = TestBoard::default();
+    board.set_keys(config, state, keys);
+    run(&mut Announcer::new(config), &board, &[], now);
+    board
+}
+
+fn key(kid: &str) -> SigningKey {
+    SigningKey::generate(Algorithm::Es256, kid)
+}
+
+#[test]
+fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
+    let config = example();
+    let no_set = Value::Null;
+    let cause =
+        "no keys from https://id.example.com/keys: no answer (timeout, reset or no connection)";
+    for (state_value, seconds, level, word, summary) in [
+        (
+            state(Value::Null, no_set.clone()),
+            1,
+            Level::Warning,
+            "waiting",
+            "The first fetch of keys is under way.",
+        ),
+        (
+            state(failure(cause), no_set),
+            590,
+            Level::Bad,
+            "no keys",
+            "Fetching keys has failed 3 times since 08:09:30 UTC (20 s); next attempt in 10 s \
+             (08:10:00 UTC). There are no keys yet: tokens get 503 keys_unavailable.",
+        ),
+        (
+            state(Value::Null, published()),
+            120,
+            Level::Good,
+            "fresh",
+            "2 keys, fetched 2 min ago; next fetch in 7 min 30 s.",
+        ),
+        (
+            state(failure(cause), published()),
+            590,
+            Level::Warning,
+            "failing",
+            "Fetching keys has failed 3 times since 08:09:30 UTC (20 s); next attempt in 10 s \
+             (08:10:00 UTC). 2 keys, fetched 9 min 50 s ago, serve until 2027-01-16 08:10:00 UTC \
+             (in 1 d); tokens by newer ones get 503 keys_unavailable.",
+        ),
+        (
+            state(failure(cause), published()),
+            700,
+            Level::Warning,
+            "stale",
+            "Fetching keys has failed 3 times since 08:09:30 UTC (2 min 10 s); the next attempt is due \
+             now. 2 keys, fetched 11 min ago, have expired and serve until 2027-01-16 08:10:00 UTC (in \
+             23 h 58 min); tokens by newer ones get 503 keys_unavailable.",
+        ),
+        (
+            state(failure(cause), published()),
+            100_000,
+            Level::Bad,
+            "too old",
+            "Fetching keys has failed 3 times since 2027-01-15 08:09:30 UTC (1 d 3 h); the next attempt \
+             is due now. 2 keys, fetched 1 d 3 h ago, are too old to serve: tokens get 503 \
+             keys_unavailable.",
+        ),
+    ] {
+        let board = board_with(&config, &state_value, &[key("a"), key("b")], at(seconds));
+        let status = Status::gather(&board, at(seconds));
+        let provider = &status.configurations[0].providers[0];
+        assert_eq!((provider.level, provider.state), (level, word));
+        assert_eq!(provider.summary, summary);
+        assert_eq!(status.level, level);
+        let is_failing = !state_value["failure"].is_null();
+        assert_eq!(
+            provider.failure.as_ref().map(|own| own.cause.as_str()),
+            is_failing.then_some(cause)
+        );
+        assert_eq!(provider.advice.is_some(), is_failing);
+        let own = &status.configurations[0].providers[1];
+        assert_eq!(
+            (own.level, own.summary.as_str()),
+            (Level::Good, "1 key stands in the configuration.")
+        );
+        assert_eq!(own.keys[0].kid.as_deref(), Some("mine"));
+    }
+}
+
+#[test]
+fn a_configuration_is_there_as_long_as_a_worker_says_so() {
+    let config = example();
+    let board = TestBoard::default();
+    let mut announcer = Announcer::new(&config);
+    for second in 0..30 {
+        run(&mut announcer, &board, &[], at(second));
+        assert_eq!(Status::gather(&board, at(second)).configurations.len(), 1);
+    }
+    assert_eq!(Status::gather(&board, at(44)).configurations.len(), 1);
+    let status = Status::gather(&board, at(45));
+    assert_eq!((status.configurations.len(), status.level), (0, Level::Warning));
+    // A clock that was set back does not silence it.
+    run(&mut announcer, &board, &[], at(0) - Duration::from_secs(3600));
+    let earlier = Status::gather(&board, at(0) - Duration::from_secs(3600));
+    assert_eq!(earlier.configurations.len(), 1);
+}
+
+#[test]
+fn workers_of_one_configuration_write_as_often_as_one_of_them() {
+    let config = example();
+    let board = TestBoard::default();
+    let mut workers: Vec<Announcer> = (0..8).map(|_| Announcer::new(&config)).collect();
+    for tick in 0..600 {
+        for worker in &mut workers {
+            run(worker, &board, &[], at(0) + Duration::from_millis(100 * tick));
+        }
+    }
+    // Every five seconds in a minute.
+    assert_eq!((*board.writes.borrow(), board.values.borrow().len()), (12, 1));
+}
+
+#[test]
+fn there_is_a_fixed_number_of_places_and_who_is_gone_makes_room() {
+    let board = TestBoard::default();
+    let configs: Vec<Config> =
+        (0..20).map(|index| configuration(&format!("https://mcp.example.com/{index}"))).collect();
+    let mut all: Vec<Announcer> = configs.iter().map(Announcer::new).collect();
+    for announcer in &mut all {
+        run(announcer, &board, &[], at(0));
+    }
+    assert_eq!(Status::gather(&board, at(0)).configurations.len(), 16);
+    for seconds in (5..30).step_by(5) {
+        for announcer in &mut all[16..] {
+            run(announcer, &board, &[], at(seconds));
+        }
+    }
+    let status = Status::gather(&board, at(25));
+    let shown: Vec<&str> = status.configurations.iter().map(|own| own.digest.as_str()).collect();
+    assert_eq!(shown.len(), 4);
+    assert!(configs[16..].iter().all(|config| shown.contains(&config.digest.as_str())));
+    assert_eq!(board.values.borrow().len(), 16);
+}
+
+#[test]
+fn counters_of_all_workers_are_shown_once_they_count_something() {
+    let config = example();
+    let allowed = counter("demo", "allowed", "none");
+    let refused = counter("none", "refused", "unknown_issuer");
+    let zero = counter("demo", "refused", "expired");
+    let board = TestBoard {
+        counts: HashMap::from([(allowed.clone(), 5), (refused.clone(), 2), (zero.clone(), 0)]),
+        ..TestBoard::default()
+    };
+    let (mut one, mut other) = (Announcer::new(&config), Announcer::new(&config));
+    run(&mut one, &board, &[allowed], at(0));
+    run(&mut other, &board, &[refused, zero], at(1));
+    let told: Vec<Value> = Status::gather(&board, at(1))
+        .requests
+        .iter()
+        .map(|own| json!([own.provider, own.outcome, own.reason, own.count]))
+        .collect();
+    let expected =
+        [json!(["demo", "allowed", null, 5]), json!([null, "refused", "unknown_issuer", 2])];
+    assert_eq!(told, expected);
+    let reasons = Status::gather(&board, at(1)).refusals;
+    assert_eq!((reasons[0].reason, reasons[0].count), ("unknown_issuer", 2));
+}
+
+#[test]
+fn a_flood_of_refusals_is_one_change_of_a_shelf_in_half_a_second() {
+    let config = example();
+    let board = TestBoard::default();
+    let mut announcer = Announcer::new(&config);
+    run(&mut announcer, &board, &[], at(0));
+    let before = *board.writes.borrow();
+    for tick in 0..50 {
+        let now = at(1) + Duration::from_millis(20 * tick);
+        for index in 0..100 {
+            let details = json!({"kid": format!("{tick}-{index}")});
+            announcer.note("unknown_kid", record(&announcer, Some("demo"), details, now));
+        }
+        run(&mut announcer, &board, &[], now);
+    }
+    assert_eq!(*board.writes.borrow() - before, 2);
+}
+
+#[test]
+fn what_another_worker_told_meanwhile_stays() {
+    let config = example();
+    let board = TestBoard::default();
+    let (mut one, mut other) = (Announcer::new(&config), Announcer::new(&config));
+    for (announcer, kid) in [(&mut one, "a"), (&mut other, "b")] {
+        announcer.note("unknown_kid", record(announcer, Some("demo"), json!({"kid": kid}), at(1)));
+        run(announcer, &board, &[], at(1));
+    }
+    let kids: Vec<Value> = Status::gather(&board, at(2)).refusals[0]
+        .last
+        .iter()
+        .map(|own| own.details["kid"].clone())
+        .collect();
+    assert_eq!(kids, ["b", "a"]);
+}
+
+#[test]
+fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
+    let config = example();
+    let board = board_with(&config, &state(Value::Null, published()), &[key("new")], at(0));
+    let mut announcer = Announcer::new(&config);
+    for (kid, seconds) in [("new", 1), ("mine", 2), ("gone", 3)] {
+        let details = json!({"kid": kid, "published": ["old"]});
+        announcer.note("unknown_kid", record(&announcer, Some("demo"), details, at(seconds)));
+    }
+    run(&mut announcer, &board, &[], at(10));
+    let status = Status::gather(&board, at(10));
+    let told: Vec<_> = status.refusals[0]
+        .last
+        .iter()
+        .map(|own| (own.details["kid"].as_str(), own.keys_now.clone(), own.hint.is_some()))
+        .collect();
+    let now = Some(vec!["new".to_owned()]);
+    let expected = [
+        (Some("gone"), now.clone(), false),
+        (Some("mine"), now.clone(), true),
+        (Some("new"), now, true),
+    ];
+    assert_eq!(told, expected);
+    let page = page::html(&status);
+    assert!(page.contains("<dt>Token’s kid</dt><dd><code>gone</code></dd>"), "{page}");
+    assert!(page.contains("<dt>Published now</dt><dd><code>new</code></dd>"), "{page}");
+    assert!(page.contains("The provider own publishes this key"), "{page}");
+}
+
+#[test]
+fn near_misses_are_named() {
+    let config = example();
+    for (reason, details, words) in [
+        (
+            "unknown_issuer",
+            json!({"iss": "https://id.example.com/", "configured": ["https://id.example.com"]}),
+            Some("slash at the end"),
+        ),
+        (
+            "unknown_issuer",
+            json!({
+                "iss": "https://sts.windows.net/t/",
+                "configured": ["https://login.microsoftonline.com/t/v2.0"],
+            }),
+            Some("requestedAccessTokenVersion"),
+        ),
+        (
+            "unknown_issuer",
+            json!({"iss": "https://else.example", "configured": ["https://a"]}),
+            None,
+        ),
+        ("unknown_issuer", json!({"iss": null, "configured": []}), None),
+        (
+            "audience_mismatch",
+            json!({"aud": ["api://x"], "configured": ["x"]}),
+            Some("api://x is the same"),
+        ),
+        ("audience_mismatch", json!({"aud": ["y"], "configured": ["x"]}), None),
+        ("expired", json!({"seconds_ago": 3}), None),
+    ] {
+        let board = TestBoard::default();
+        let mut announcer = Announcer::new(&config);
+        announcer.note(reason, record(&announcer, None, details.clone(), at(0)));
+        run(&mut announcer, &board, &[], at(0));
+        let status = Status::gather(&board, at(0));
+        let hint = status.refusals[0].last[0].hint.clone();
+        assert_eq!(hint.is_some(), words.is_some(), "{details}");
+        assert!(hint.unwrap_or_default().contains(words.unwrap_or_default()), "{details}");
+    }
+}
+
+#[test]
+fn what_a_client_sends_is_shown_harmlessly() {
+    let hostile = "</code><script>alert(1)</script>\0\u{1b}[2J\u{202e}\"'&";
+    let config = example();
+    let board = TestBoard::default();
+    let mut announcer = Announcer::new(&config);
+    let details = json!({"kid": hostile, "published": [hostile], hostile: hostile});
+    announcer.note("unknown_kid", record(&announcer, Some(hostile), details, at(0)));
+    run(&mut announcer, &board, &[], at(0));
+    let status = Status::gather(&board, at(0));
+    let page = page::html(&status);
+    assert!(!page.contains("<script"), "{page}");
+    assert!(page.contains(
+        "&lt;script&gt;alert(1)&lt;/script&gt;\\u{0}\\u{1b}[2J\\u{202e}&quot;&#39;&amp;"
+    ));
+    let is_plain = |own: char| own == '\n' || !own.is_control();
+    assert!(page.chars().all(is_plain));
+    let json: Value = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["refusals"][0]["last"][0]["details"]["kid"], hostile);
+    assert!(serde_json::to_string_pretty(&status).unwrap().chars().all(is_plain));
+}
+
+#[test]
+fn every_advice_about_a_failed_fetch_is_for_a_cause_that_there_is() {
+    use crate::callout::{BodyLimit, CalloutFault, EndpointFault};
+    use crate::keys::{FetchFault, KeySetFault};
+    let status = |status, body: &str| {
+        FetchFault::Call(CalloutFault::Status { status: Some(status), body: body.to_owned() })
+    };
+    let tls = "upstream connect error or disconnect/reset before headers. reset reason: remote \
+               connection failure, transport failure reason: TLS_error:|268435581:SSL routines";
+    let refused = "upstream connect error or disconnect/reset before headers. reset reason: remote \
+                   connection failure, transport failure reason: delayed connect error: Connection refused";
+    for (fault, words) in [
+        (FetchFault::Call(CalloutFault::Dispatch { cluster: "id".to_owned() }), "Add that cluster"),
+        (FetchFault::KeySetUrl(EndpointFault::NoCluster { host: "a".to_owned() }), "Add that host"),
+        (FetchFault::KeySetUrl(EndpointFault::Insecure), "Correct it at the provider"),
+        (
+            FetchFault::OtherIssuer { configured: "a".to_owned(), found: "b".to_owned() },
+            "Correct `issuer`",
+        ),
+        (
+            FetchFault::Call(CalloutFault::TooLong(BodyLimit {
+                bytes: 1,
+                setting: "keys.max_body",
+            })),
+            "Raise that setting",
+        ),
+        (FetchFault::KeySet(KeySetFault::NoUsableKey), "must publish a key"),
+        (FetchFault::KeySet(KeySetFault::NoKeySet), "Something else answered"),
+        (FetchFault::KeySet(KeySetFault::TooManyKeys(1001)), "Something else answered"),
+        (FetchFault::NoMetadata("issuer"), "Something else answered"),
+        (status(503, tls), "certificate"),
+        (status(503, refused), "cannot connect"),
+        (status(503, "no healthy upstream"), "cannot connect"),
+        (status(504, "upstream request timeout"), "keys.timeout"),
+        (FetchFault::Call(CalloutFault::NoAnswer), "keys.timeout"),
+        (status(302, ""), "Redirects"),
+        (status(404, "Not Found"), "Correct the URL"),
+        (status(500, "oops"), "provider itself fails"),
+        (status(200, ""), "mcp-auth keys"),
+    ] {
+        let cause = format!("no keys from https://id.example.com/keys: {fault}");
+        let advice = advice::on_failed_fetch(&cause);
+        assert!(advice.contains(words), "{cause}: {advice}");
+    }
+}
+
+fn ask(method: &str, path: &str, authority: &str) -> crate::answer::Answer {
+    let page = StatusPage::new(StatusConfig { hosts: vec!["status.internal".to_owned()] });
+    let fields = [(":method", method), (":path", path), (":authority", authority)]
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    page.answer(RequestHead::new(&fields, false), &TestBoard::default(), at(0))
+}
+
+#[test]
+fn there_are_two_paths_to_be_read() {
+    for (method, path, status) in [
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/?from=here", 200),
+        ("GET", "/status.json", 200),
+        ("POST", "/", 405),
+        ("DELETE", "/status.json", 405),
+        ("OPTIONS", "/", 405),
+        ("GET", "/mcp", 404),
+        ("POST", "/mcp", 404),
+        ("GET", "/status.json/more", 404),
+        ("GET", "", 404),
+        ("", "/", 405),
+    ] {
+        let answer = ask(method, path, "127.0.0.1:9902");
+        assert_eq!(answer.status, status, "{method} {path}");
+        let header = |name| {
+            answer.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(header("allow"), (status == 405).then_some("GET, HEAD"));
+        assert_eq!(header("cache-control"), Some("no-store"));
+        assert_eq!(header("x-content-type-options"), Some("nosniff"));
+        let policy = header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; ") && policy.contains("frame-ancestors 'none'")
+        );
+        assert!(!policy.contains("unsafe"));
+    }
+}
+
+#[test]
+fn the_page_is_shown_under_its_own_names_only() {
+    for (authority, status) in [
+        ("127.0.0.1:9902", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:9902", 200),
+        ("[::1]", 200),
+        ("10.1.2.3:80", 200),
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("status.internal:9902", 200),
+        ("", 403),
+        ("attacker.example:9902", 403),
+        ("localhost.attacker.example", 403),
+        ("127.0.0.1.attacker.example", 403),
+    ] {
+        assert_eq!(ask("GET", "/", authority).status, status, "{authority}");
+    }
+}
+
+#[test]
+fn the_style_of_the_page_is_the_one_that_its_policy_allows() {
+    use base64::Engine;
+    use sha2::Digest;
+    let answer = ask("GET", "/", "localhost");
+    let page = String::from_utf8(answer.body).unwrap();
+    let (_, rest) = page.split_once("<style>").unwrap();
+    let (style, rest) = rest.split_once("</style>").unwrap();
+    let digest = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(style));
+    let policy = answer.headers.iter().find(|(name, _)| *name == "content-security-policy");
+    assert!(policy.unwrap().1.contains(&format!("style-src 'sha256-{digest}'")));
+    assert!(!rest.contains("style") && !page.contains("<script") && !page.contains("http-equiv"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_in_shared_data_is_shown_or_left_out(
+        values in vec(any::<Vec<u8>>(), 18),
+        texts in vec(any::<String>(), 6),
+        now in any::<u64>(),
+        seen in any::<u64>(),
+    ) {
+        let board = TestBoard::default();
+        for (place, bytes) in values.iter().take(16).enumerate() {
+            board.set(Announcement::name_of_place(place), bytes.clone());
+        }
+        for (advice, bytes) in Advice::ALL.iter().zip(values.iter().skip(16)) {
+            board.set(Shelf::name(advice.reason), bytes.clone());
+        }
+        let mut foreign = serde_json::to_value(Announcement::of(&example())).unwrap();
+        foreign["seen"] = seen.into();
+        foreign["resource"] = texts[0].clone().into();
+        foreign["providers"][0]["name"] = texts[1].clone().into();
+        foreign["providers"][0]["issuers"] = json!(texts);
+        for number in foreign["providers"][0]["keys"]["Fetched"].as_object_mut().unwrap().values_mut() {
+            if number.is_u64() {
+                *number = seen.into();
+            }
+        }
+        board.set(Announcement::name_of_place(3), foreign.to_string().into_bytes());
+        for now in [UnixTime::from_secs(now), UnixTime::from_secs(seen / 1000)] {
+            let page = page::html(&Status::gather(&board, now));
+            prop_assert!(!page.contains("<script"));
+            prop_assert!(page.ends_with("</html>\n"));
+        }
+    }
+}
