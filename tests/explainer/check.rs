@@ -210,6 +210,16 @@ fn the_plugin_is_found_in_what_istio_writes() {
 }
 
 #[test]
+fn the_status_page_is_not_taken_for_a_plugin_that_authenticates() {
+    let mut bootstrap = Bootstrap::status_example();
+    let page = bootstrap.status_plugin();
+    page["name"] = json!("mcp-federated-auth");
+    page["configuration"] = json!({"value": {"hosts": ["status.internal"]}});
+    let report = check(&file(".json", &bootstrap.tree().to_string()));
+    assert_eq!(report["verdict"], "good", "{report}");
+}
+
+#[test]
 fn what_is_no_configuration_is_not_taken_for_one() {
     for text in ["", "a: b", "- 1", "kind: Deployment", "static_resources: {}", "eyJh.eyJh.c2ln"] {
         let run = mcp_auth(&["check", &file(".yaml", text)], "");

@@ -125,9 +125,10 @@ fn handed_over(configuration: &Value, is_named: bool) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether the plugin that is configured here is named after this one.
+/// Whether the plugin that is configured here is named after this one, and is not its status page.
 fn is_ours(plugin: &Value) -> bool {
-    plugin.get("name").and_then(Value::as_str) == Some("mcp-federated-auth")
+    let says = |member: &str, value| plugin.get(member).and_then(Value::as_str) == Some(value);
+    says("name", "mcp-federated-auth") && !says("root_id", "mcp_auth_status")
 }
 
 fn is_configuration(value: &Value) -> bool {
