@@ -38,6 +38,7 @@ mod resource_metadata;
 mod servicenow;
 mod sessions;
 mod several_configurations;
+mod status_page;
 mod streaming;
 mod support;
 mod templates;

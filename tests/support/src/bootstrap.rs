@@ -18,6 +18,11 @@ impl Bootstrap {
         Self::from_file(&repository_root().join("envoy/envoy.yaml"))
     }
 
+    /// The example of the status page, `envoy/status.yaml`.
+    pub fn status_example() -> Self {
+        Self::from_file(&repository_root().join("envoy/status.yaml"))
+    }
+
     /// Another file of the same kind.
     pub fn from_file(path: &Path) -> Self {
         let text = fs::read_to_string(path)
@@ -89,6 +94,25 @@ impl Bootstrap {
     /// The port of the admin interface; 0 takes a free one.
     pub fn set_admin_port(&mut self, port: u16) {
         self.tree["admin"]["address"]["socket_address"]["port_value"] = json!(port);
+    }
+
+    /// The status page's plugin in `envoy/status.yaml`.
+    pub fn status_plugin(&mut self) -> &mut Value {
+        &mut self.status_listener()["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+            [0]["typed_config"]["config"]
+    }
+
+    /// Lets operators reach the status page of `envoy/status.yaml` on this port. Comes after
+    /// [`set_module`](Self::set_module): the page is of the same VM as the plugin.
+    pub fn set_status_port(&mut self, port: u16) {
+        self.status_listener()["address"]["socket_address"]["port_value"] = json!(port);
+        let vm_config = self.plugin()["vm_config"].clone();
+        self.status_plugin()["vm_config"] = vm_config;
+    }
+
+    /// The listener of the status page in `envoy/status.yaml`.
+    pub fn status_listener(&mut self) -> &mut Value {
+        &mut self.tree["static_resources"]["listeners"][1]
     }
 
     /// Lets Envoy itself answer this path with 200, once the filters let a request pass.

@@ -1,5 +1,6 @@
 use std::env;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::official_sdk::ClientReport;
@@ -15,8 +16,48 @@ use crate::program::Program;
 /// When the browser cannot be started, or the page comes to nothing; what goes wrong in the page
 /// is in the report.
 pub async fn visit_mcp_page(url: &str, page: &Port, person: &str) -> ClientReport {
-    let chromium = env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     let options =
-        json!({"url": url, "port": page.number(), "person": person, "chromium": chromium});
+        json!({"url": url, "port": page.number(), "person": person, "chromium": chromium()});
     ClientReport::of(Program::node("browser.mjs", &options)).await
+}
+
+/// What a person sees of a web page, and what the browser has to say of it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SeenPage {
+    /// Its title.
+    pub title: String,
+    /// All that can be read on it.
+    pub text: String,
+    /// The colours of the page.
+    pub body: Colours,
+    /// Whether it has to be moved sideways to be read.
+    pub is_wider_than_window: bool,
+    /// The URLs that the browser asked for, the page's own first.
+    pub requests: Vec<String>,
+    /// Errors, warnings, and requests that failed.
+    pub complaints: Vec<String>,
+}
+
+/// Colours as CSS writes them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Colours {
+    /// Of the ground.
+    pub ground: String,
+    /// Of the text.
+    pub text: String,
+}
+
+/// Has a person who prefers `light` or `dark` look at a web page in a window of this width.
+///
+/// # Panics
+///
+/// When the browser cannot be started, or the page does not come.
+pub async fn look_at_page(url: &str, scheme: &str, width: u32) -> SeenPage {
+    let options = json!({"url": url, "scheme": scheme, "width": width, "chromium": chromium()});
+    let line = Program::node("look_at_page.mjs", &options).line().await;
+    serde_json::from_value(line).expect("the program says what was seen")
+}
+
+fn chromium() -> String {
+    env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned())
 }

@@ -51,7 +51,7 @@ mod worker_counts;
 
 pub use answer::Answer;
 pub use bootstrap::{Bootstrap, ConfigurationForm, yaml};
-pub use browser::visit_mcp_page;
+pub use browser::{Colours, SeenPage, look_at_page, visit_mcp_page};
 pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
 pub use conformance::{ConformanceCheck, ConformanceServer, conformance_checks};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use testbed::{IdentityProvider, McpServer, Port, Stack, now, repository_root};
+use testbed::{Bootstrap, IdentityProvider, McpServer, Port, Stack, now, repository_root};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::interval;
 
@@ -75,7 +75,11 @@ pub(crate) async fn serve() -> ExitCode {
     provider.offer_tokens(Stack::AUDIENCE);
     let server = McpServer::start_on(port(9000)).await;
     let admin_port = Port::fixed(9901).map_or(0, |port| port.number());
+    let status_port = port(9902);
+    let number = status_port.number();
     let stack = Stack::builder()
+        .bootstrap(Bootstrap::status_example())
+        .edit(move |bootstrap| bootstrap.set_status_port(number))
         .port(port(10000))
         .admin_port(admin_port)
         .workers(2)
@@ -83,7 +87,7 @@ pub(crate) async fn serve() -> ExitCode {
         .server(server)
         .start()
         .await;
-    State::of(&stack).write().expect("the folder is writable");
+    State::of(&stack, &status_port).write().expect("the folder is writable");
 
     let mut checks = interval(Duration::from_secs(1));
     loop {
@@ -143,6 +147,7 @@ struct State {
     envoy_pid: u32,
     mcp_url: String,
     admin_url: String,
+    status_url: String,
     issuer: String,
     server_url: String,
     token: String,
@@ -150,7 +155,7 @@ struct State {
 }
 
 impl State {
-    fn of(stack: &Stack) -> Self {
+    fn of(stack: &Stack, status_port: &Port) -> Self {
         let token_expires = now() + 3600;
         let mut claims = stack.claims();
         claims["exp"] = json!(token_expires);
@@ -159,6 +164,7 @@ impl State {
             envoy_pid: stack.envoy.pid(),
             mcp_url: format!("http://127.0.0.1:{}/mcp", stack.envoy.address().port()),
             admin_url: format!("http://{}", stack.envoy.admin_address()),
+            status_url: format!("http://{}/", status_port.address()),
             issuer: stack.provider.issuer(),
             server_url: stack.server.url(),
             token: stack.provider.token(&claims),
@@ -194,7 +200,7 @@ impl State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mcp_url, admin_url, issuer, server_url, token, .. } = self;
+        let Self { mcp_url, admin_url, status_url, issuer, server_url, token, .. } = self;
         let log = log_path();
         let validity = match self.token_expires.saturating_sub(now()) / 60 {
             0 => "this token has expired: put a new one in its place".to_owned(),
@@ -210,6 +216,7 @@ impl fmt::Display for State {
             f,
             "
   the MCP server behind Envoy   {mcp_url}
+  the status page               {status_url}
   Envoy's admin interface       {admin_url}
   the identity provider         {issuer}
   the MCP server, unprotected   {server_url}
