@@ -39,6 +39,7 @@ impl Envoy {
             admin_port: 0,
             workers: 1,
             component_log_level: log_level.unwrap_or_else(|_| "wasm:info".to_owned()),
+            environment: Vec::new(),
             is_updatable: false,
         }
     }
@@ -63,6 +64,30 @@ impl Envoy {
         while self.stat(TAKEN).await < taken.map(|taken| taken + workers) {
             assert_eq!(self.stat(REFUSED).await, refused, "{}", self.process.log_tail());
             assert!(started.elapsed() < START_DEADLINE, "{}", self.process.log_tail());
+            sleep(POLL).await;
+        }
+    }
+
+    /// Whether it calls itself ready: all its listeners have their configuration.
+    pub async fn is_ready(&self) -> bool {
+        let url = format!("http://{}/ready", self.admin);
+        self.client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Returns once it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
+    pub async fn await_ready(&self) {
+        let asked = Instant::now();
+        while !self.is_ready().await {
+            assert!(self.is_running(), "Envoy did not start:\n{}", self.process.log_tail());
+            assert!(
+                asked.elapsed() < START_DEADLINE,
+                "Envoy is not ready after {START_DEADLINE:?}:\n{}",
+                self.process.log_tail()
+            );
             sleep(POLL).await;
         }
     }
@@ -180,6 +205,7 @@ pub struct EnvoyBuilder {
     admin_port: u16,
     workers: usize,
     component_log_level: String,
+    environment: Vec<(String, String)>,
     is_updatable: bool,
 }
 
@@ -227,6 +253,12 @@ impl EnvoyBuilder {
         self
     }
 
+    /// Adds a variable to its environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Lets the listeners be replaced while it runs, by [`update`](Envoy::update).
     pub fn updatable(mut self) -> Self {
         self.is_updatable = true;
@@ -244,13 +276,26 @@ impl EnvoyBuilder {
     ///
     /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
     pub async fn start(self) -> Envoy {
+        let envoy = self.start_unready().await;
+        envoy.await_ready().await;
+        envoy
+    }
+
+    /// Starts Envoy and returns once its admin interface answers: its listeners may still wait for
+    /// their configuration.
+    ///
+    /// # Panics
+    ///
+    /// When Envoy exits, or its admin interface does not answer within 30 s; the message ends with
+    /// its log.
+    pub async fn start_unready(self) -> Envoy {
         let workers = self.workers;
         let (process, port, listeners) = self.launch(&[]);
         let client =
             Client::builder().no_proxy().build().expect("the client has nothing to object to");
         let started = Instant::now();
         loop {
-            if let Some(admin) = ready(&process, &client).await {
+            if let Some(admin) = admin_address(&process, &client).await {
                 return Envoy { port, process, admin, client, listeners, workers };
             }
             if let Some(status) = process.exit_status() {
@@ -258,7 +303,7 @@ impl EnvoyBuilder {
             }
             assert!(
                 started.elapsed() < START_DEADLINE,
-                "Envoy is not ready after {START_DEADLINE:?}:\n{}",
+                "Envoy's admin interface does not answer after {START_DEADLINE:?}:\n{}",
                 process.log_tail()
             );
             sleep(POLL).await;
@@ -321,6 +366,7 @@ impl EnvoyBuilder {
             // Access logs too are written at once.
             .args(["--file-flush-interval-msec", "10"])
             .args(mode)
+            .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a process may have more files"))
             .stderr(log)
@@ -412,12 +458,11 @@ impl Drop for Process {
     }
 }
 
-/// The admin address, once Envoy has written it and calls itself ready.
-async fn ready(process: &Process, client: &Client) -> Option<SocketAddr> {
+/// The admin address, once Envoy has written it and answers there.
+async fn admin_address(process: &Process, client: &Client) -> Option<SocketAddr> {
     let text = fs::read_to_string(process.directory.path().join("admin")).ok()?;
     let address: SocketAddr = text.trim().parse().ok()?;
-    let response = client.get(format!("http://{address}/ready")).send().await;
-    response.ok()?.status().is_success().then_some(address)
+    client.get(format!("http://{address}/ready")).send().await.ok().map(|_| address)
 }
 
 fn binary() -> PathBuf {
