@@ -16,6 +16,7 @@ mod bad_bytes;
 mod browsers;
 mod challenge;
 mod error_formats;
+mod examples;
 mod exempt_paths;
 mod host_crypto;
 mod identity_headers;

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use testbed::{Bootstrap, ConfigurationForm, code_blocks, repository_root, yaml};
+use testbed::{
+    Bootstrap, ConfigurationForm, code_blocks, plugin_configurations, repository_root, yaml,
+    yaml_documents, yaml_files,
+};
 
 use crate::support::{configuration, file, mcp_auth};
 
@@ -37,10 +40,18 @@ fn markdown() -> Vec<PathBuf> {
 
 #[test]
 fn the_configurations_of_the_repository_are_good() {
-    let root = repository_root();
-    let report = check(root.join("envoy/envoy.yaml").to_str().unwrap());
-    assert_eq!(report["verdict"], "good");
-    assert_eq!(all(&report, "warnings"), [""; 0]);
+    let mut count = 0;
+    for path in yaml_files("envoy") {
+        let documents = yaml_documents(&fs::read_to_string(&path).unwrap());
+        if documents.iter().all(|document| plugin_configurations(document).is_empty()) {
+            continue;
+        }
+        let report = check(path.to_str().unwrap());
+        assert_eq!(report["verdict"], "good", "{}: {report}", path.display());
+        assert_eq!(all(&report, "warnings"), [""; 0], "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
     let mut count = 0;
     for path in markdown() {
         for block in code_blocks(&fs::read_to_string(&path).unwrap(), "yaml") {

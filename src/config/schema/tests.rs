@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use testbed::{Bootstrap, SigningKey, code_blocks, repository_root, yaml};
+use testbed::{
+    SigningKey, code_blocks, plugin_configurations, repository_root, yaml, yaml_documents,
+    yaml_files,
+};
 
 use super::*;
 use crate::Config;
@@ -367,13 +370,12 @@ fn the_schema_is_one() {
 
 #[test]
 fn every_configuration_of_the_repository_fits() {
-    let browser = repository_root().join("envoy/browser.yaml");
-    let mut whole = vec![
-        Bootstrap::example().plugin_configuration().clone(),
-        Bootstrap::from_file(&browser).plugin_configuration().clone(),
-        Bootstrap::status_example().plugin_configuration().clone(),
-        FULL.clone(),
-    ];
+    let mut whole = vec![FULL.clone()];
+    for file in yaml_files("envoy") {
+        let documents = yaml_documents(&fs::read_to_string(file).unwrap());
+        whole.extend(documents.iter().flat_map(plugin_configurations));
+    }
+    assert!(whole.len() >= 7, "{}", whole.len());
     let mut parts = Vec::new();
     for page in pages() {
         for block in code_blocks(&page, "yaml") {
@@ -386,7 +388,7 @@ fn every_configuration_of_the_repository_fits() {
             }
         }
     }
-    assert!(whole.len() >= 11 && parts.len() >= 2, "{} and {}", whole.len(), parts.len());
+    assert!(whole.len() >= 16 && parts.len() >= 2, "{} and {}", whole.len(), parts.len());
     for document in whole.into_iter().chain(parts.iter().map(completed)) {
         assert_eq!(faults(&document), "", "{document:#}");
         assert_eq!(schema_faults(&document), "", "{document:#}");

@@ -51,7 +51,7 @@ mod webdis;
 mod worker_counts;
 
 pub use answer::Answer;
-pub use bootstrap::{Bootstrap, ConfigurationForm, yaml};
+pub use bootstrap::{Bootstrap, ConfigurationForm, plugin_configurations, yaml, yaml_documents};
 pub use browser::{Colours, SeenPage, look_at_page, visit_mcp_page};
 pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
@@ -71,7 +71,7 @@ pub use port::Port;
 pub use raw_exchange::{RawAnswer, raw_exchange};
 pub use reason_codes::documented_reasons;
 pub use redis::Redis;
-pub use repository::{module_path, repository_root};
+pub use repository::{module_path, repository_root, yaml_files};
 pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};
 pub use scim_directory::ScimDirectory;
 pub use signing_key::{Algorithm, SigningKey};

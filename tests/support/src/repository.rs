@@ -1,4 +1,5 @@
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The root of the checkout: where `envoy/`, `dist/` and `.venv/` are.
@@ -23,4 +24,22 @@ pub fn module_path() -> PathBuf {
     };
     assert!(path.is_file(), "{} is not there: run `make build`", path.display());
     path
+}
+
+/// All YAML files in a folder of the repository, and below it.
+pub fn yaml_files(folder: &str) -> Vec<PathBuf> {
+    let mut folders = vec![repository_root().join(folder)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it is a folder") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
 }
