@@ -51,7 +51,7 @@ fn the_configurations_of_the_repository_are_good() {
         assert_eq!(all(&report, "warnings"), [""; 0], "{}", path.display());
         count += 1;
     }
-    assert!(count >= 6, "{count}");
+    assert!(count >= 7, "{count}");
     let mut count = 0;
     for path in markdown() {
         for block in code_blocks(&fs::read_to_string(&path).unwrap(), "yaml") {

@@ -4,6 +4,7 @@
 
 mod ecds;
 mod full;
+mod istio;
 mod minimal;
 mod providers;
 

@@ -1,0 +1,208 @@
+//! `envoy/istio`: resources that Kubernetes accepts, and what Istio makes of them, in real Envoy.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use testbed::{
+    ConfigurationForm, IdentityProvider, ScimDirectory, faults_of_kubernetes_resources,
+    repository_root, yaml_documents,
+};
+
+use super::{
+    ENTRA, KeyHost, Site, Vendor, assert_certificates_matter, employee, false_certificates,
+};
+use crate::support::{assert_refusal, with};
+
+const DIRECTORY: &str = "directory.example.com";
+const SSO: &str = "sso.example.com";
+
+/// The resources of a file.
+fn resources(name: &str) -> Vec<Value> {
+    let text = fs::read_to_string(repository_root().join("envoy/istio").join(name)).unwrap();
+    yaml_documents(&text)
+}
+
+fn all_resources() -> Vec<Value> {
+    ["wasmplugin.yaml", "identity-providers.yaml", "envoyfilter.yaml"]
+        .into_iter()
+        .flat_map(resources)
+        .collect()
+}
+
+fn specs(kind: &str) -> Vec<Value> {
+    let all = all_resources().into_iter();
+    all.filter(|resource| resource["kind"] == kind).map(|own| own["spec"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_resources_fit_the_schemas_of_istio() {
+    let resources = all_resources();
+    assert_eq!(resources.len(), 8);
+    assert_eq!(faults_of_kubernetes_resources(&resources).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schemas_notice_slips_of_the_pen() {
+    let mut resources = all_resources();
+    let plugin = &mut resources[0]["spec"];
+    plugin["failStratgy"] = json!("FAIL_OPEN");
+    let rule = resources.iter_mut().find(|own| own["kind"] == "DestinationRule").unwrap();
+    rule["spec"]["trafficPolicy"]["tls"]["subjectAltName"] = json!(["x"]);
+    let entry = resources.iter_mut().find(|own| own["kind"] == "ServiceEntry").unwrap();
+    entry["spec"]["location"] = json!("OUTSIDE");
+    let faults = faults_of_kubernetes_resources(&resources).await;
+    for (fault, word) in faults.iter().zip(["failStratgy", "location", "subjectAltName"]) {
+        assert!(fault.contains(word), "{faults:?}");
+    }
+    assert_eq!(faults.len(), 3, "{faults:?}");
+}
+
+/// What Istio makes of the ServiceEntries and DestinationRules.
+fn clusters() -> Value {
+    let rules = specs("DestinationRule");
+    let clusters = specs("ServiceEntry").into_iter().map(|entry| {
+        let host = entry["hosts"][0].as_str().unwrap();
+        let port = &entry["ports"][0]["number"];
+        let name = format!("outbound|{port}||{host}");
+        let rule = rules.iter().find(|rule| rule["host"] == host).unwrap();
+        let (policy, tls) = (&rule["trafficPolicy"], &rule["trafficPolicy"]["tls"]);
+        assert_eq!((&tls["mode"], &tls["sni"]), (&json!("SIMPLE"), &json!(host)));
+        let names = tls["subjectAltNames"].as_array().unwrap().iter();
+        let names: Vec<_> = names
+            .map(|name| json!({"san_type": "DNS", "matcher": {"exact": name}}))
+            .collect();
+        json!({
+            "name": name,
+            "type": "STRICT_DNS",
+            "connect_timeout": policy["connectionPool"]["tcp"]["connectTimeout"],
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}},
+            ]}]},
+            "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": host,
+                "common_tls_context": {"validation_context": {
+                    "trusted_ca": {"filename": tls["caCertificates"]},
+                    "match_typed_subject_alt_names": names,
+                }},
+            }},
+        })
+    });
+    clusters.collect()
+}
+
+/// What Istio makes of all resources: the listener of minimal.yaml, with the plugin and its
+/// configuration in JSON, the clusters, and the EnvoyFilter applied.
+fn bootstrap(site: &Site) -> testbed::Bootstrap {
+    let mut bootstrap = site.example("minimal.yaml");
+    let mut own = clusters();
+    let text = own.to_string();
+    let etc = site.path("..");
+    let etc = etc.to_str().unwrap();
+    own = serde_json::from_str(
+        &text
+            .replace("/etc/company/ca.crt", &format!("{etc}/envoy/tls/company-ca.crt"))
+            .replace("/etc/ssl/", &format!("{etc}/ssl/")),
+    )
+    .unwrap();
+    site.lead_here(&mut own);
+    let clusters = &mut bootstrap.tree()["static_resources"]["clusters"];
+    let clusters = clusters.as_array_mut().unwrap();
+    clusters.retain(|cluster| cluster["name"] == "mcp_server");
+    clusters.extend(own.as_array().unwrap().clone());
+
+    let [spec] = specs("WasmPlugin").try_into().unwrap();
+    *bootstrap.plugin_configuration() = spec["pluginConfig"].clone();
+    bootstrap.set_configuration_form(ConfigurationForm::StringValue);
+    let plugin = bootstrap.plugin();
+    plugin["name"] = json!("istio-ingress.mcp-federated-auth");
+    plugin["failure_policy"] = spec["failStrategy"].clone();
+    let vm = plugin["vm_config"].as_object_mut().unwrap();
+    vm.remove("vm_id");
+    let names = spec["vmConfig"]["env"].as_array().unwrap().iter();
+    let names = names.inspect(|own| assert_eq!(own["valueFrom"], "HOST")).map(|own| &own["name"]);
+    vm.insert(
+        "environment_variables".to_owned(),
+        json!({"host_env_keys": names.collect::<Vec<_>>()}),
+    );
+
+    let manager = bootstrap.connection_manager().as_object_mut().unwrap();
+    for name in ["normalize_path", "merge_slashes", "path_with_escaped_slashes_action"] {
+        manager.remove(name).unwrap();
+    }
+    manager.remove("common_http_protocol_options").unwrap();
+    let [filter] = specs("EnvoyFilter").try_into().unwrap();
+    let patch = filter["configPatches"][0]["patch"]["value"]["typed_config"].clone();
+    manager.extend(patch.as_object().unwrap().clone());
+    bootstrap
+}
+
+struct World {
+    site: Site,
+    entra: IdentityProvider,
+    keycloak: IdentityProvider,
+    directory: ScimDirectory,
+}
+
+impl World {
+    async fn new() -> Self {
+        let site = Site::new().await;
+        let entra = site.entra().await;
+        let vendor = Vendor {
+            issuer: "https://sso.example.com/realms/acme",
+            metadata_url: "https://sso.example.com/realms/acme/.well-known/openid-configuration",
+            jwks_url: "https://sso.example.com/realms/acme/protocol/openid-connect/certs",
+            authority: &site.company,
+        };
+        let keycloak = site.provider(vendor).await;
+        let directory = ScimDirectory::start().await;
+        directory.add_user(json!({"userName": "ada@example.com", "active": true})).await;
+        site.entrance.serve(DIRECTORY, &site.company, directory.address());
+        Self { site, entra, keycloak, directory }
+    }
+
+    fn token_of_keycloak(&self) -> String {
+        let claims = self.keycloak.claims("incident-mcp");
+        self.keycloak.token(&with(&claims, "preferred_username", "ada@example.com"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_token_passes_and_nobody_else() {
+    let world = World::new().await;
+    let gate = world.site.start(bootstrap(&world.site)).await;
+    gate.assert_is_closed(&world.site.server).await;
+    let token = world.entra.token(&employee(&world.entra));
+    gate.assert_passes(&token, "ada@example.com", "entra").await;
+    gate.assert_passes(&world.token_of_keycloak(), "ada@example.com", "keycloak").await;
+    let before = world.site.server.count();
+    let unknown = with(&employee(&world.entra), "preferred_username", "eve@example.com");
+    assert_refusal(&gate.call(&world.entra.token(&unknown)).await, "user_unknown");
+    let request = gate.request().bearer_auth(&token).header("x_mcp_user", "root");
+    assert_eq!(gate.send(request).await.status, 400);
+    assert_eq!(world.site.server.count(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_believed_without_a_right_certificate() {
+    let world = World::new().await;
+    let World { site, entra, keycloak, directory } = &world;
+    let token = entra.token(&employee(entra));
+    let hosts = [
+        KeyHost { host: ENTRA, authority: &site.public, provider: entra, token: token.clone() },
+        KeyHost {
+            host: SSO,
+            authority: &site.company,
+            provider: keycloak,
+            token: world.token_of_keycloak(),
+        },
+    ];
+    assert_certificates_matter(site, || bootstrap(site), &hosts).await;
+    let asked = directory.gateway.requests().len();
+    for (certificate, _) in false_certificates(DIRECTORY, &site.company) {
+        site.entrance.serve_with(DIRECTORY, certificate, directory.address());
+        let gate = site.start(bootstrap(site)).await;
+        assert_refusal(&gate.call(&token).await, "directory_unavailable");
+        assert_eq!(directory.gateway.requests().len(), asked);
+    }
+}
