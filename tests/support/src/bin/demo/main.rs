@@ -1,6 +1,7 @@
 //! The demo: shows what the plugin does, or leaves the parts running for a person to play with.
 
 mod background;
+mod parts;
 mod report;
 mod story;
 
@@ -8,10 +9,13 @@ use std::env;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: demo [demo | up | down]
+usage: demo [demo | up | down | provider [PORT] | server [PORT]]
   demo  start the parts, show a table of calls, stop the parts (the default)
   up    start the parts and leave them running
-  down  stop what `up` started";
+  down  stop what `up` started
+  provider, server
+        run the identity provider or the MCP server alone, on the port of envoy/envoy.yaml unless
+        another is given, until it is told to stop";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -22,6 +26,12 @@ async fn main() -> ExitCode {
         ["up"] => background::up(),
         ["down"] => background::down(),
         [background::SERVE] => background::serve().await,
+        [part @ ("provider" | "server"), port @ ..] if port.len() < 2 => {
+            match port.first().map(|port| port.parse()).transpose() {
+                Ok(port) => parts::run(part, port).await,
+                Err(error) => parts::refuse(&format!("no port: {error}")),
+            }
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)

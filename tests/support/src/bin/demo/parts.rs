@@ -1,0 +1,41 @@
+use std::process::ExitCode;
+
+use testbed::{IdentityProvider, McpServer, Port, Stack};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs one part until told to stop: in a container of its own, or by hand.
+pub(crate) async fn run(part: &str, port: Option<u16>) -> ExitCode {
+    // As envoy/envoy.yaml has them.
+    let usual = if part == "provider" { 9001 } else { 9000 };
+    let number = port.unwrap_or(usual);
+    let port = match Port::fixed(number) {
+        Ok(port) => port,
+        Err(error) => return refuse(&format!("port {number} cannot be had: {error}")),
+    };
+    if part == "provider" {
+        let provider = IdentityProvider::start_on(port).await;
+        provider.offer_tokens(Stack::AUDIENCE);
+        println!("The identity provider is {0}; a token: {0}/token", provider.issuer());
+        until_told_to_stop().await;
+    } else {
+        let server = McpServer::start_on(port).await;
+        println!("The MCP server is {}", server.url());
+        until_told_to_stop().await;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Says why nothing is run.
+pub(crate) fn refuse(problem: &str) -> ExitCode {
+    eprintln!("{problem}");
+    ExitCode::FAILURE
+}
+
+async fn until_told_to_stop() {
+    let mut terminated = signal(SignalKind::terminate()).expect("signals can be awaited");
+    let mut interrupted = signal(SignalKind::interrupt()).expect("signals can be awaited");
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+}
