@@ -75,7 +75,7 @@ mod tests {
                 Err("hosts[0]: must be the name of a host, without port\n\
                      hosts[1]: must be the name of a host, without port"),
             ),
-            (r#"{"hosts": "a"}"#, Err("hosts: invalid type: string \"a\", expected a sequence")),
+            (r#"{"hosts": "a"}"#, Err("hosts: invalid type: string \"a\", expected a list")),
             ("[]", Err("configuration: invalid type: sequence, expected struct RawStatusConfig")),
         ] {
             let read = StatusConfig::from_bytes(text.as_bytes());
