@@ -151,7 +151,7 @@ impl RefusalAnswers {
         let told = self.style.details;
         Cause {
             reason: (told != Details::None).then(|| refusal.reason()),
-            details: (told == Details::Full).then(|| refusal.details()).unwrap_or_default(),
+            details: if told == Details::Full { refusal.details() } else { Map::new() },
         }
     }
 
