@@ -58,7 +58,7 @@ schema: toolchain ## Generate docs/configuration.md and its schema, for editors,
 	mv $(reference).new $(reference)
 
 .PHONY: bench
-bench: build $(envoy) ## Measure the plugin beside Envoy's jwt_authn (about ten minutes)
+bench: build $(envoy) ## Measure the plugin beside Envoy's jwt_authn (about ten minutes with the build)
 	cargo bench --locked --bench envoy
 
 # Where the compiler of the day breaks a target, NIGHTLY=nightly-2026-05-16 and the like choose another.
