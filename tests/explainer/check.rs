@@ -134,7 +134,10 @@ fn a_cluster_that_envoy_lacks_is_a_fault() {
 fn a_cluster_that_checks_no_certificate_is_worth_a_warning() {
     let tls = |context: Value| json!({"typed_config": {"sni": "a", "common_tls_context": context}});
     let trusted = json!({"trusted_ca": {"filename": "f"}});
-    let matched = json!({"trusted_ca": {"filename": "f"}, "match_typed_subject_alt_names": []});
+    let matching = |matchers: Value| json!({"trusted_ca": {"filename": "f"}, "match_typed_subject_alt_names": matchers});
+    let exact = |name: &str| json!([{"san_type": "DNS", "matcher": {"exact": name}}]);
+    let pattern = json!([{"san_type": "DNS", "matcher": {"suffix": ".example.com"}}]);
+    let matched = matching(exact("id.example.com"));
     let automatic = json!({"upstream_http_protocol_options": {
         "auto_sni": true, "auto_san_validation": true,
     }});
@@ -148,6 +151,19 @@ fn a_cluster_that_checks_no_certificate_is_worth_a_warning() {
             ),
         ),
         (json!({"transport_socket": tls(json!({"validation_context": matched}))}), None),
+        (json!({"transport_socket": tls(json!({"validation_context": matching(pattern)}))}), None),
+        (
+            json!({"transport_socket": tls(json!({"validation_context": matching(json!([]))}))}),
+            Some("a certificate of any host would do"),
+        ),
+        (
+            json!({
+                "transport_socket": tls(json!({
+                    "validation_context": matching(exact("other.example.com")),
+                })),
+            }),
+            Some("match other.example.com, which is not the host that is called: id.example.com"),
+        ),
         (
             json!({
                 "transport_socket": {"typed_config": {"common_tls_context": {

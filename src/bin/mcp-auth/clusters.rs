@@ -95,16 +95,29 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
              out keys"
                 .to_owned(),
         );
-    } else if !has("match_typed_subject_alt_names")
-        && !automatic("auto_san_validation")
-        && !automatic("auto_sni_san_validation")
-    {
-        problems.push(format!(
+    } else if !automatic("auto_san_validation") && !automatic("auto_sni_san_validation") {
+        let names = validation.and_then(|own| own.get("match_typed_subject_alt_names")?.as_array());
+        problems.extend(name_problem(names.map_or(&[], Vec::as_slice), host));
+    }
+    problems
+}
+
+/// What is wrong with the names that a certificate may have, for calls of this host.
+fn name_problem(matchers: &[Value], host: &str) -> Option<String> {
+    if matchers.is_empty() {
+        return Some(format!(
             "has no match_typed_subject_alt_names, so a certificate of any host would do: let it \
              match {host}"
         ));
     }
-    problems
+    // Whether a pattern fits, Envoy knows.
+    let exact: Option<Vec<&str>> =
+        matchers.iter().map(|own| own.get("matcher")?.get("exact")?.as_str()).collect();
+    let exact = exact.filter(|names| !names.contains(&host))?;
+    Some(format!(
+        "lets match_typed_subject_alt_names match {}, which is not the host that is called: {host}",
+        exact.join(", ")
+    ))
 }
 
 /// True when this switch is on anywhere in the cluster.
