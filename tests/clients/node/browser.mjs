@@ -10,7 +10,7 @@
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const options = JSON.parse(process.argv[2]);
 
@@ -39,19 +39,7 @@ const server = createServer((request, response) => {
 // The test holds the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true });
 
-const browser = await chromium.launch({
-  executablePath: options.chromium,
-  args: [
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-gpu',
-    '--disable-quic',
-    '--disable-sync',
-    '--no-first-run',
-    '--no-proxy-server',
-    '--no-sandbox',
-  ],
-});
+const browser = await launch(options.chromium);
 try {
   const page = await browser.newPage();
   page.setDefaultTimeout(45_000);

@@ -7,23 +7,11 @@
 //   chromium  the browser's program
 //
 // It prints one line of JSON.
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const options = JSON.parse(process.argv[2]);
 
-const browser = await chromium.launch({
-  executablePath: options.chromium,
-  args: [
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-gpu',
-    '--disable-quic',
-    '--disable-sync',
-    '--no-first-run',
-    '--no-proxy-server',
-    '--no-sandbox',
-  ],
-});
+const browser = await launch(options.chromium);
 try {
   const page = await browser.newPage({
     colorScheme: options.scheme,

@@ -1,0 +1,19 @@
+// Headless Chromium that calls nobody by itself.
+import { chromium } from 'playwright-core';
+
+/// Starts the browser of this program.
+export function launch(executablePath) {
+  return chromium.launch({
+    executablePath,
+    args: [
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-gpu',
+      '--disable-quic',
+      '--disable-sync',
+      '--no-first-run',
+      '--no-proxy-server',
+      '--no-sandbox',
+    ],
+  });
+}
