@@ -41,9 +41,9 @@ impl PlausibleToken {
         providers: &'a Providers,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
-        let nobody = |refusal| (refusal, None);
-        check_single(token).map_err(nobody)?;
-        let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(nobody)?;
+        // Several tokens are never one JWS, so only what is none is asked whether it is several.
+        let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
+        let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(fault)?;
         let Some((index, provider)) = providers.of_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
