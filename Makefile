@@ -47,7 +47,7 @@ build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
 test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, those in real Envoy too
-	$(say) 'Building and running the tests (about twenty minutes the first time, a good ten later)'
+	$(say) 'Building and running the tests (about twenty-five minutes the first time, fifteen later)'
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: schema

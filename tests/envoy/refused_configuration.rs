@@ -169,7 +169,7 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
         ("providers[2].jwks_url", "https"),
         ("providers[2].cluster", "empty"),
         ("providers[3].issuer", "is required"),
-        ("providers[3].client_ids", "sequence"),
+        ("providers[3].client_ids", "list"),
         ("providers[3].jwks", "no key"),
         ("providers[4].certificates[0]", "PEM"),
         ("providers[5]", "exactly one of"),
@@ -262,7 +262,7 @@ async fn no_provider_and_no_active_one_are_refused() {
     for (providers, problem) in [
         (json!([]), "at least one provider"),
         (json!([edited("a", json!({"active": false}))]), "at least one active provider"),
-        (Value::Null, "sequence"),
+        (Value::Null, "list"),
     ] {
         let configure = move |configuration: &mut Value| configuration["providers"] = providers;
         assert_refused(configure, &[("providers", problem)]).await;
