@@ -151,14 +151,14 @@ impl Gate {
         loop {
             decision = match decision {
                 Decision::Forward(edits, voucher) => {
-                    added.extend(edits.add.iter().cloned());
+                    added.extend(edits.identity.iter().flat_map(|own| own.headers.clone()));
                     return match voucher {
                         Some(_) => Passage::As(added),
                         None => Passage::WithoutToken,
                     };
                 }
                 Decision::AwaitBody(request, edits) => {
-                    added.extend(edits.add.iter().cloned());
+                    added.extend(edits.identity.iter().flat_map(|own| own.headers.clone()));
                     self.authenticator.judge_body(request, Body::Whole(body), now)
                 }
                 Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
