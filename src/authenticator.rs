@@ -144,7 +144,7 @@ pub(crate) enum Body<'a> {
 pub(crate) struct SpendingRequest {
     token_use: TokenUse,
     edits: RequestEdits,
-    /// What is added once the token is spent; none if it was before.
+    /// What is added once the token is spent; none if that was added before.
     identity: Option<Rc<IdentityFields>>,
     voucher: Voucher,
 }
