@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::identity::encoded_values;
 use crate::jose::{Algorithm, CompactJws, PublicKey, PureRust, SignatureVerifier, certificate_key};
 use crate::keys::{KeySet, Lookup, ProviderKeys};
-use crate::request::RequestHead;
+use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
 
 pub use crate::access::read_message;
@@ -20,9 +20,13 @@ pub use crate::token::read_shared_tokens;
 /// Header fields of a request.
 pub type Fields = Vec<(String, Vec<u8>)>;
 
+fn borrowed(fields: &Fields) -> Vec<Field<'_>> {
+    fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect()
+}
+
 /// The token of a request is one word.
 pub fn bearer_token(fields: &Fields) {
-    if let Ok(token) = crate::token::bearer_token(RequestHead::new(fields, false)) {
+    if let Ok(token) = crate::token::bearer_token(RequestHead::new(&borrowed(fields), false)) {
         assert!(!token.is_empty() && !token.iter().any(|byte| b" ,\t\r\n".contains(byte)));
     }
 }
@@ -139,7 +143,8 @@ impl Gate {
         let now = UnixTime::from_secs(1_800_000_000);
         let verifier: &dyn SignatureVerifier = if self.trusts_all { &Gullible } else { &PureRust };
         let knowledge = Knowledge { keys: &self.keys, users: None, verifier };
-        let head = RequestHead::new(fields, !body.is_empty());
+        let fields = borrowed(fields);
+        let head = RequestHead::new(&fields, !body.is_empty());
         let mut decision = match self.authenticator.examine(head) {
             Examined::Decided(decision) => *decision,
             Examined::Bearer(request) => match self.authenticator.read(request, now) {

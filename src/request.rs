@@ -3,14 +3,44 @@
 /// The header fields of a request, pseudo-headers included, names in lower case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestHead<'a> {
-    fields: &'a [(String, Vec<u8>)],
+    fields: &'a [Field<'a>],
     has_body: bool,
 }
+
+/// A header field: its name and its value.
+pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// Reads header fields as the proxy-wasm ABI encodes them: how many there are; the lengths of each
+/// name and value; the names and values themselves, each with a zero at its end. Numbers have 32 bits,
+/// the lowest first.
+///
+/// None if these bytes are no such fields: no host sends that.
+#[must_use]
+pub(crate) fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+    let (lengths, mut texts) = rest.split_at_checked(count.checked_mul(LENGTHS)?)?;
+    let mut fields = Vec::with_capacity(count);
+    for lengths in lengths.as_chunks::<LENGTHS>().0 {
+        let [a, b, c, d, lengths @ ..] = *lengths;
+        let mut next = |length| {
+            let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
+            let (text, rest) = texts.split_at_checked(length)?;
+            texts = rest.strip_prefix(&[0])?;
+            Some(text)
+        };
+        fields.push((next([a, b, c, d])?, next(lengths)?));
+    }
+    Some(fields)
+}
+
+/// How many bytes the lengths of a name and of its value take.
+const LENGTHS: usize = 2 * size_of::<u32>();
 
 impl<'a> RequestHead<'a> {
     /// A view of these fields, which a body follows or not.
     #[must_use]
-    pub(crate) fn new(fields: &'a [(String, Vec<u8>)], has_body: bool) -> Self {
+    pub(crate) fn new(fields: &'a [Field<'a>], has_body: bool) -> Self {
         Self { fields, has_body }
     }
 
@@ -21,20 +51,20 @@ impl<'a> RequestHead<'a> {
     }
 
     /// All names, repeated ones too.
-    pub(crate) fn names(self) -> impl Iterator<Item = &'a str> {
-        self.fields.iter().map(|(name, _)| name.as_str())
+    pub(crate) fn names(self) -> impl Iterator<Item = &'a [u8]> {
+        self.fields.iter().map(|(name, _)| *name)
     }
 
     /// All values of a field.
     pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_slice())
+        self.fields.iter().filter(move |(own, _)| *own == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// All values of a field, also where `_` stands in its name for `-`: some servers take that for
     /// the same field.
     pub(crate) fn values_in_any_spelling(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter();
-        fields.filter(move |(own, _)| is_spelling(own, name)).map(|(_, value)| value.as_slice())
+        fields.filter(move |(own, _)| is_spelling(own, name)).map(|(_, value)| *value)
     }
 
     /// The method; empty when there is none.
@@ -65,9 +95,63 @@ impl<'a> RequestHead<'a> {
 
 /// Whether a server may take the first name for the second, which is in lower case and has no `_`:
 /// names are the same in any case, and CGI and WSGI servers take `_` for `-`.
-pub(crate) fn is_spelling(sent: &str, name: &str) -> bool {
+pub(crate) fn is_spelling(sent: &[u8], name: &str) -> bool {
     let is_same = |(sent, own): (u8, u8)| {
         sent == own || (sent == b'_' && own == b'-') || sent.to_ascii_lowercase() == own
     };
-    sent.len() == name.len() && sent.bytes().zip(name.bytes()).all(is_same)
+    sent.len() == name.len() && sent.iter().copied().zip(name.bytes()).all(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+        let mut bytes = number(fields.len()).to_vec();
+        for (name, value) in fields {
+            bytes.extend([number(name.len()), number(value.len())].concat());
+        }
+        for (name, value) in fields {
+            bytes.extend([name.as_slice(), &[0], value, &[0]].concat());
+        }
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn fields_are_read_as_they_were_written_and_no_part_of_them_is_taken_for_the_whole(
+            fields in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..5),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = encode(&fields);
+            let borrowed: Vec<Field<'_>> =
+                fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+            prop_assert_eq!(decode_fields(&bytes), Some(borrowed));
+            prop_assert_eq!(decode_fields(&bytes[..cut.index(bytes.len())]), None);
+        }
+
+        #[test]
+        fn whatever_else_stands_there_is_refused_or_read_without_harm(bytes: Vec<u8>) {
+            if let Some(fields) = decode_fields(&bytes) {
+                prop_assert!(8 * fields.len() < bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn more_fields_than_there_is_room_for_are_refused() {
+        for count in [1, 1000, u32::MAX] {
+            assert_eq!(decode_fields(&count.to_le_bytes()), None);
+        }
+        let endless = [1_u32, u32::MAX, u32::MAX].map(u32::to_le_bytes).concat();
+        assert_eq!(decode_fields(&endless), None);
+    }
 }

@@ -111,12 +111,11 @@ fn is_json(media_type: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Field;
 
     fn refused(fields: &[(&str, &str)], max_body: usize) -> Option<BodyFault> {
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-            .collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let announcement = Announcement::of(RequestHead::new(&fields, true)).unwrap();
         match announcement.message(&Inspection::Body { max_body }) {
             Err(Refusal::McpBodyInvalid(fault)) => Some(fault),
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn no_body_announces_no_message() {
-        let fields = [("content-type".to_owned(), b"application/json".to_vec())];
+        let fields: [Field<'_>; 1] = [(b"content-type", b"application/json")];
         assert_eq!(Announcement::of(RequestHead::new(&fields, false)), None);
     }
 }

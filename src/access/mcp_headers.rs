@@ -199,10 +199,8 @@ mod tests {
     use super::*;
 
     fn headers(fields: &[(&str, &str)]) -> Result<McpHeaders, HeaderFault> {
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-            .collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         McpHeaders::of(RequestHead::new(&fields, true))
     }
 

@@ -388,7 +388,7 @@ mod tests {
 
     /// What is found for a request of this path and content; the denial if it is refused.
     fn find(policy: &AccessPolicy, path: &str, content: Content<'_>) -> Result<Found, Denial> {
-        let fields = [(":path".to_owned(), path.as_bytes().to_vec())];
+        let fields = [(b":path".as_slice(), path.as_bytes())];
         let target = policy.target(RequestHead::new(&fields, true));
         policy.find(&target, content).map_err(|refusal| match refusal {
             Refusal::AccessDenied { denial, .. } => denial,

@@ -628,7 +628,7 @@ fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, 
         let path = format!("identity.claims_to_headers[{index}]");
         let Some(raw) = raw.optional(&path, faults) else { continue };
         let Some(claim) = claim_header(raw, &path, faults) else { continue };
-        if own_names.is_reserved(&claim.header) {
+        if own_names.is_reserved(claim.header.as_bytes()) {
             faults.add(&format!("{path}.header"), "is one of the identity headers");
         }
         if claims.iter().any(|other| other.header == claim.header) {

@@ -16,7 +16,7 @@ use crate::authenticator::{PlausibleRequest, Refused};
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
 use crate::refusal::Refusal;
-use crate::request::RequestHead;
+use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
 
 /// What is asked: would a request with this token pass?
@@ -179,12 +179,12 @@ impl<'a> Judge<'a> {
         let own_path = self.setup.resource_path();
         let path = question.path.unwrap_or(&own_path);
         let authorization = [b"Bearer ", question.token].concat();
-        let fields = [
-            (":method".to_owned(), question.method.as_bytes().to_vec()),
-            (":path".to_owned(), path.as_bytes().to_vec()),
-            ("authorization".to_owned(), authorization),
+        let fields: [Field<'_>; 4] = [
+            (b":method", question.method.as_bytes()),
+            (b":path", path.as_bytes()),
+            (b"authorization", &authorization),
             // What an MCP client sends by POST is a message.
-            ("content-type".to_owned(), b"application/json".to_vec()),
+            (b"content-type", b"application/json"),
         ];
         let head = RequestHead::new(&fields, question.method == "POST");
         let request = match self.authenticator.examine(head) {

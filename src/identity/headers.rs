@@ -66,7 +66,8 @@ impl IdentityHeaders {
         let all = names.iter().chain(claims.iter().map(|claim| &claim.header));
         let reserved: Vec<_> =
             all.map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
-        let reserved_lengths = reserved.iter().fold(0, |bits, name| bits | length_bit(name));
+        let reserved_lengths =
+            reserved.iter().fold(0, |bits, name| bits | length_bit(name.as_bytes()));
         Self { names, claims, reserved, reserved_lengths }
     }
 
@@ -76,8 +77,9 @@ impl IdentityHeaders {
     pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<Cow<'static, str>> {
         let mut forged: Vec<Cow<'static, str>> = Vec::new();
         for name in head.names() {
-            if self.is_reserved(name) && !forged.iter().any(|known| known == name) {
-                forged.push(Cow::Owned(name.to_owned()));
+            if self.is_reserved(name) && !forged.iter().any(|known| known.as_bytes() == name) {
+                // All that is reserved is ASCII, so nothing is lost.
+                forged.push(Cow::Owned(String::from_utf8_lossy(name).into_owned()));
             }
         }
         forged
@@ -85,7 +87,7 @@ impl IdentityHeaders {
 
     /// True when only this plugin may set a field of this name.
     #[must_use]
-    pub(crate) fn is_reserved(&self, name: &str) -> bool {
+    pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
         self.reserved_lengths & length_bit(name) != 0
             && self.reserved.iter().any(|own| is_spelling(name, own))
     }
@@ -122,7 +124,7 @@ impl IdentityHeaders {
     }
 }
 
-fn length_bit(name: &str) -> u64 {
+fn length_bit(name: &[u8]) -> u64 {
     1 << name.len().min(63)
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
 
+use super::abi;
 use crate::answer::Answer;
 use crate::authenticator::RequestEdits;
 use crate::callout::{CalloutAnswer, CalloutRequest};
@@ -42,9 +43,9 @@ pub(super) fn replace_shared_value(name: &str, bytes: &[u8], number: Option<u32>
     hostcalls::set_shared_data(name, Some(bytes), Some(number)).is_ok()
 }
 
-/// The header fields of the request in hand.
-pub(super) fn request_fields() -> Result<Vec<(String, Vec<u8>)>, Status> {
-    hostcalls::get_map_bytes(MapType::HttpRequestHeaders)
+/// The header fields of the request in hand, for [`decode_fields`](crate::request::decode_fields).
+pub(super) fn request_fields() -> Option<Vec<u8>> {
+    abi::request_header_pairs()
 }
 
 /// The first `size` bytes of the body of the request in hand, and one more if there are more.
@@ -86,10 +87,9 @@ pub(super) fn note_reason(reason: &str) {
     note("mcp_auth.reason", reason);
 }
 
-/// Sets filter state, which Envoy names `wasm.` and this name. The SDK panics when the host
-/// refuses, which Envoy does only if the plugin's capabilities leave this call out.
+/// Sets filter state, which Envoy names `wasm.` and this name.
 fn note(name: &str, value: &str) {
-    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+    abi::set_filter_state(name, value);
 }
 
 /// Answers the request in hand.

@@ -5,6 +5,7 @@
 //! of its requests share it. Calls are made in the name of the root context, since the answer to a
 //! call of a request is lost with the request.
 
+mod abi;
 mod fleet_spender;
 mod host;
 mod host_crypto;

@@ -8,7 +8,7 @@ use proxy_wasm::types::Action;
 use super::host;
 use super::status_board::HostBoard;
 use crate::answer::Answer;
-use crate::request::RequestHead;
+use crate::request::{RequestHead, decode_fields};
 use crate::status::StatusPage;
 
 /// A request for the status page.
@@ -22,8 +22,9 @@ impl StatusFilter {
     }
 
     fn answer(&self) -> Answer {
-        match (host::now(), host::request_fields()) {
-            (Some(now), Ok(fields)) => {
+        let bytes = host::request_fields();
+        match (host::now(), bytes.as_deref().and_then(decode_fields)) {
+            (Some(now), Some(fields)) => {
                 self.page.answer(RequestHead::new(&fields, false), &HostBoard, now)
             }
             _ => Answer { status: 500, headers: vec![], body: vec![] },

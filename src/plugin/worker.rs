@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Event, ProviderKeys, RemoteKeys};
-use crate::request::RequestHead;
+use crate::request::{RequestHead, decode_fields};
 use crate::status::{Announcer, RefusalRecord};
 use crate::time::UnixTime;
 use crate::token::{FleetStore, ReplayStore};
@@ -142,9 +142,10 @@ impl Worker {
 
     /// The headers of a request arrived; it is the one in hand.
     pub(super) fn on_request(&mut self, context_id: u32, has_body: bool) -> Action {
-        let (Some(now), Ok(fields)) = (host::now(), host::request_fields()) else {
+        let (Some(now), Some(bytes)) = (host::now(), host::request_fields()) else {
             return Self::break_off();
         };
+        let Some(fields) = decode_fields(&bytes) else { return Self::break_off() };
         let head = RequestHead::new(&fields, has_body);
         let mut decision = match self.authenticator.examine(head) {
             Examined::Decided(decision) => *decision,

@@ -475,7 +475,7 @@ fn every_advice_about_a_failed_fetch_is_for_a_cause_that_there_is() {
 fn ask(method: &str, path: &str, authority: &str) -> crate::answer::Answer {
     let page = StatusPage::new(StatusConfig { hosts: vec!["status.internal".to_owned()] });
     let fields = [(":method", method), (":path", path), (":authority", authority)]
-        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     page.answer(RequestHead::new(&fields, false), &TestBoard::default(), at(0))
 }
 

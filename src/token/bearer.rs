@@ -92,9 +92,8 @@ mod tests {
     use super::*;
 
     fn token_of(path: &str, authorization: &[&[u8]]) -> Result<Vec<u8>, Refusal> {
-        let mut fields = vec![(":path".to_owned(), path.as_bytes().to_vec())];
-        let values = authorization.iter().map(|value| value.to_vec());
-        fields.extend(values.map(|value| ("authorization".to_owned(), value)));
+        let mut fields = vec![(b":path".as_slice(), path.as_bytes())];
+        fields.extend(authorization.iter().map(|value| (b"authorization".as_slice(), *value)));
         let token = bearer_token(RequestHead::new(&fields, false))?;
         check_single(token).map(|()| token.to_vec())
     }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use testbed::Stack;
 
+use crate::host_crypto::capabilities;
 use crate::support::{SOON, with};
 
 /// The end of the line about this answer, which the caller made the only one on its path.
@@ -74,4 +75,22 @@ async fn a_token_in_the_query_is_not_in_the_access_log() {
     let expected = "400 user=- provider=- reason=malformed_authorization";
     assert_eq!(line(&stack, "/query").await, expected);
     assert!(!stack.envoy.log().contains(&token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_may_not_set_filter_state_serves_all_the_same() {
+    let mut capabilities = capabilities();
+    assert!(capabilities.remove("proxy_set_property").is_some());
+    let stack = Stack::builder()
+        .edit(move |bootstrap| {
+            bootstrap.plugin()["capability_restriction_config"] =
+                json!({ "allowed_capabilities": capabilities });
+        })
+        .start()
+        .await;
+    assert_eq!(stack.call(&stack.token()).await.status, 200);
+    assert_eq!(stack.call("a.b.c").await.status, 401);
+    let good = stack.client().get(stack.envoy.url("/good")).bearer_auth(stack.token());
+    assert_eq!(good.send().await.unwrap().status(), 200);
+    assert_eq!(line(&stack, "/good").await, "200 user=- provider=- reason=-");
 }

@@ -74,7 +74,7 @@ fn forged(keys: &[SigningKey]) -> Vec<(String, String, &'static str)> {
 }
 
 /// Everything that the module imports or exports, as Envoy wants it listed.
-fn capabilities() -> Map<String, Value> {
+pub(crate) fn capabilities() -> Map<String, Value> {
     let module = std::fs::read(testbed::module_path()).unwrap();
     let mut names = Map::new();
     for payload in Parser::new(0).parse_all(&module) {
