@@ -9,7 +9,7 @@ use crate::identity::{Basis, IdentityFields, UserLookups, VerifiedIdentity};
 use crate::keys::KeyVersion;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use crate::token::TokenCache;
+use crate::token::{HashedToken, TokenCache, TokenHasher};
 
 /// What was found out about a token.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(crate) struct Requester {
 /// Verdicts by their tokens. Forged tokens have a small room of their own: they drive no good ones out.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
+    hasher: TokenHasher,
     verified: TokenCache<Rc<Verdict>>,
     forged: TokenCache<Rc<Verdict>>,
 }
@@ -96,16 +97,26 @@ impl Verdicts {
     #[must_use]
     pub(crate) fn new(most: usize) -> Self {
         let cache = |most: usize| TokenCache::new(most, most.saturating_mul(Self::BYTES_PER_TOKEN));
-        Self { verified: cache(most), forged: cache(Self::MOST_FORGED.min(most)) }
+        Self {
+            hasher: TokenHasher::default(),
+            verified: cache(most),
+            forged: cache(Self::MOST_FORGED.min(most)),
+        }
+    }
+
+    /// A token as it can be looked for and remembered.
+    #[must_use]
+    pub(crate) fn hash<'a>(&self, token: &'a [u8]) -> HashedToken<'a> {
+        self.hasher.hash(token)
     }
 
     /// What was found out about this token.
-    pub(crate) fn find(&mut self, token: &[u8]) -> Option<Rc<Verdict>> {
+    pub(crate) fn find(&mut self, token: HashedToken<'_>) -> Option<Rc<Verdict>> {
         self.verified.find(token).or_else(|| self.forged.find(token)).cloned()
     }
 
     /// Remembers what was found out about a token.
-    pub(crate) fn remember(&mut self, token: &[u8], verdict: Verdict) {
+    pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Verdict) {
         let size = verdict.size();
         match verdict.outcome {
             Outcome::Forged(_) => self.forged.insert(token, Rc::new(verdict), size),

@@ -168,7 +168,7 @@ impl Worker {
 
     /// Decides on a request by its token, or by what was found out about it before.
     fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
-        let token = request.token();
+        let token = self.verdicts.hash(request.token());
         let verdict = self.verdicts.find(token);
         let request = match verdict {
             None => request,

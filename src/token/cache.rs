@@ -11,8 +11,6 @@ use hashbrown::HashTable;
 #[derive(Debug)]
 pub(crate) struct TokenCache<T> {
     entries: HashTable<Entry<T>>,
-    /// Has a random key of its own.
-    hasher: RandomState,
     /// The hashes of the tokens, by their turns to go.
     turns: BTreeMap<u64, u64>,
     next_turn: u64,
@@ -21,9 +19,32 @@ pub(crate) struct TokenCache<T> {
     most_bytes: usize,
 }
 
+/// Gives tokens their hashes, by a random key.
+#[derive(Debug, Default)]
+pub(crate) struct TokenHasher(RandomState);
+
+/// A token with its hash, by which caches look for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashedToken<'a> {
+    token: &'a [u8],
+    hash: u64,
+}
+
+impl TokenHasher {
+    /// A token's end is enough to hash, since there stands its signature. Whoever sends many that
+    /// end alike makes looking for them slower, but no more so than there are entries.
+    #[must_use]
+    pub(crate) fn hash<'a>(&self, token: &'a [u8]) -> HashedToken<'a> {
+        const END: usize = 32;
+        let start = token.len().saturating_sub(END);
+        HashedToken { token, hash: self.0.hash_one(token.get(start..).unwrap_or_default()) }
+    }
+}
+
 #[derive(Debug)]
 struct Entry<T> {
     token: Box<[u8]>,
+    hash: u64,
     value: T,
     bytes: usize,
     turn: u64,
@@ -36,7 +57,6 @@ impl<T> TokenCache<T> {
     pub(crate) fn new(most_entries: usize, most_bytes: usize) -> Self {
         Self {
             entries: HashTable::new(),
-            hasher: RandomState::new(),
             turns: BTreeMap::new(),
             next_turn: 0,
             bytes: 0,
@@ -46,8 +66,7 @@ impl<T> TokenCache<T> {
     }
 
     /// What came of this token.
-    pub(crate) fn find(&mut self, token: &[u8]) -> Option<&T> {
-        let hash = self.hash(token);
+    pub(crate) fn find(&mut self, HashedToken { token, hash }: HashedToken<'_>) -> Option<&T> {
         let entry = self.entries.find_mut(hash, |entry| is_same(&entry.token, token))?;
         entry.was_asked_for = true;
         Some(&entry.value)
@@ -55,8 +74,9 @@ impl<T> TokenCache<T> {
 
     /// Remembers what came of a token; `bytes` is about how much memory the value takes up. What
     /// would take up more than an eighth of the cache is not remembered.
-    pub(crate) fn insert(&mut self, token: &[u8], value: T, bytes: usize) {
-        self.remove(token);
+    pub(crate) fn insert(&mut self, hashed: HashedToken<'_>, value: T, bytes: usize) {
+        self.remove(hashed);
+        let HashedToken { token, hash } = hashed;
         let bytes = bytes.saturating_add(token.len()).saturating_add(Self::OVERHEAD);
         if bytes > self.most_bytes / 8 || self.most_entries == 0 {
             return;
@@ -68,17 +88,15 @@ impl<T> TokenCache<T> {
                 return;
             }
         }
-        let hash = self.hash(token);
         let turn = self.new_turn(hash);
         self.bytes += bytes;
-        let entry = Entry { token: token.into(), value, bytes, turn, was_asked_for: false };
-        let hasher = &self.hasher;
-        self.entries.insert_unique(hash, entry, |entry| hash_of(hasher, &entry.token));
+        let entry = Entry { token: token.into(), hash, value, bytes, turn, was_asked_for: false };
+        self.entries.insert_unique(hash, entry, |entry| entry.hash);
     }
 
     /// Forgets a token.
-    pub(crate) fn remove(&mut self, token: &[u8]) {
-        self.remove_entry(self.hash(token), |entry| is_same(&entry.token, token));
+    pub(crate) fn remove(&mut self, HashedToken { token, hash }: HashedToken<'_>) {
+        self.remove_entry(hash, |entry| is_same(&entry.token, token));
     }
 
     /// About how many bytes a token takes up besides its own and the value's: the table is half
@@ -115,31 +133,26 @@ impl<T> TokenCache<T> {
         self.next_turn = turn.wrapping_add(1);
         turn
     }
-
-    fn hash(&self, token: &[u8]) -> u64 {
-        hash_of(&self.hasher, token)
-    }
 }
 
-/// A token's end is enough to hash, since there stands its signature. Whoever sends many that end
-/// alike makes looking for them slower, but no more so than there are entries.
-fn hash_of(hasher: &RandomState, token: &[u8]) -> u64 {
-    const END: usize = 32;
-    let start = token.len().saturating_sub(END);
-    hasher.hash_one(token.get(start..).unwrap_or_default())
-}
-
-/// Compares eight bytes at a time: the C library's comparison, which a slice's own goes by, takes
-/// them one by one in a Wasm VM.
+/// Compares 32 bytes at a time, the last of them maybe twice: the C library's comparison, which a
+/// slice's own goes by, takes them one by one in a Wasm VM.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let (one, one_end) = one.as_chunks::<8>();
-    let (other, other_end) = other.as_chunks::<8>();
-    one.len() == other.len()
-        && one_end == other_end
-        && one
-            .iter()
-            .zip(other)
-            .all(|(one, other)| u64::from_ne_bytes(*one) == u64::from_ne_bytes(*other))
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(one_end), Some(other_end)) = (one.last_chunk(), other.last_chunk()) else {
+        return one == other;
+    };
+    let mut chunks = one.as_chunks().0.iter().zip(other.as_chunks().0);
+    is_same_chunk(one_end, other_end) && chunks.all(|(one, other)| is_same_chunk(one, other))
+}
+
+fn is_same_chunk(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    let (one, other) = (one.as_chunks().0, other.as_chunks().0);
+    let words = one.iter().zip(other);
+    words.fold(0, |all, (one, other)| all | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other)))
+        == 0
 }
 
 #[cfg(test)]
@@ -152,55 +165,76 @@ mod tests {
 
     const PLENTY: usize = 1 << 20;
 
+    /// All have the same hash, so that only their bytes tell them apart.
+    fn hashed(token: &[u8]) -> HashedToken<'_> {
+        HashedToken { token, hash: 0 }
+    }
+
     #[test]
     fn a_token_is_found_by_all_of_its_bytes() {
         let mut cache = TokenCache::new(10, PLENTY);
-        cache.insert(b"a.b.c", 1, 0);
-        assert_eq!(cache.find(b"a.b.c"), Some(&1));
+        cache.insert(hashed(b"a.b.c"), 1, 0);
+        assert_eq!(cache.find(hashed(b"a.b.c")), Some(&1));
         for other in ["a.b.d", "a.b.", "a.b.cc", "A.b.c", ""] {
-            assert_eq!(cache.find(other.as_bytes()), None, "{other}");
+            assert_eq!(cache.find(hashed(other.as_bytes())), None, "{other}");
         }
-        cache.insert(b"a.b.c", 2, 0);
-        assert_eq!(cache.find(b"a.b.c"), Some(&2));
-        cache.remove(b"a.b.c");
-        assert_eq!(cache.find(b"a.b.c"), None);
+        cache.insert(hashed(b"a.b.c"), 2, 0);
+        assert_eq!(cache.find(hashed(b"a.b.c")), Some(&2));
+        cache.remove(hashed(b"a.b.c"));
+        assert_eq!(cache.find(hashed(b"a.b.c")), None);
+    }
+
+    #[test]
+    fn tokens_that_differ_in_one_byte_or_in_length_are_not_the_same() {
+        for length in 0..100 {
+            let token = vec![1; length];
+            assert!(is_same(&token, &token.clone()));
+            assert!(!is_same(&token, &[token.as_slice(), &[1]].concat()));
+            for at in 0..length {
+                for bit in 0..8 {
+                    let mut other = token.clone();
+                    other[at] ^= 1 << bit;
+                    assert!(!is_same(&token, &other), "{length}, {at}, {bit}");
+                }
+            }
+        }
     }
 
     #[test]
     fn the_oldest_goes_first_unless_it_was_asked_for() {
         let mut cache = TokenCache::new(3, PLENTY);
         for token in [b"1", b"2", b"3"] {
-            cache.insert(token, (), 0);
+            cache.insert(hashed(token), (), 0);
         }
-        assert!(cache.find(b"1").is_some());
-        cache.insert(b"4", (), 0);
-        assert!(cache.find(b"2").is_none());
+        assert!(cache.find(hashed(b"1")).is_some());
+        cache.insert(hashed(b"4"), (), 0);
+        assert!(cache.find(hashed(b"2")).is_none());
         // Its next turn comes after those that were there by then.
-        cache.insert(b"5", (), 0);
-        assert!(cache.find(b"3").is_none());
-        assert!(cache.find(b"1").is_some() && cache.find(b"4").is_some());
+        cache.insert(hashed(b"5"), (), 0);
+        assert!(cache.find(hashed(b"3")).is_none());
+        assert!(cache.find(hashed(b"1")).is_some() && cache.find(hashed(b"4")).is_some());
     }
 
     #[test]
     fn a_flood_of_new_tokens_does_not_drive_out_one_that_is_in_use() {
         let mut cache = TokenCache::new(10, PLENTY);
-        cache.insert(b"hot", (), 0);
+        cache.insert(hashed(b"hot"), (), 0);
         for number in 0..1000 {
-            cache.insert(number.to_string().as_bytes(), (), 0);
-            assert!(cache.find(b"hot").is_some(), "{number}");
+            cache.insert(hashed(number.to_string().as_bytes()), (), 0);
+            assert!(cache.find(hashed(b"hot")).is_some(), "{number}");
         }
     }
 
     #[test]
     fn what_takes_up_too_much_is_not_remembered() {
         let mut cache = TokenCache::new(10, 80_000);
-        cache.insert(b"large", (), 10_000);
-        assert!(cache.find(b"large").is_none());
-        cache.insert(b"small", (), 1000);
-        assert!(cache.find(b"small").is_some());
+        cache.insert(hashed(b"large"), (), 10_000);
+        assert!(cache.find(hashed(b"large")).is_none());
+        cache.insert(hashed(b"small"), (), 1000);
+        assert!(cache.find(hashed(b"small")).is_some());
         let mut none = TokenCache::new(0, PLENTY);
-        none.insert(b"a", (), 0);
-        assert!(none.find(b"a").is_none());
+        none.insert(hashed(b"a"), (), 0);
+        assert!(none.find(hashed(b"a")).is_none());
     }
 
     proptest! {
@@ -219,12 +253,12 @@ mod tests {
             for (token, deed, bytes) in deeds {
                 match deed {
                     0 => {
-                        cache.insert(&[token], bytes, bytes);
+                        cache.insert(hashed(&[token]), bytes, bytes);
                         truth.insert(token, bytes);
                     }
-                    1 => cache.remove(&[token]),
+                    1 => cache.remove(hashed(&[token])),
                     _ => {
-                        if let Some(found) = cache.find(&[token]) {
+                        if let Some(found) = cache.find(hashed(&[token])) {
                             prop_assert_eq!(Some(found), truth.get(&token));
                         }
                     }

@@ -9,7 +9,7 @@ mod token_id;
 mod verification;
 
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
-pub(crate) use cache::TokenCache;
+pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
 pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
 pub(crate) use claims::{ClaimRules, TokenTypes};
 #[cfg(fuzzing)]
