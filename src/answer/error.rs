@@ -1,5 +1,7 @@
 //! Refusals as answers: RFC 6750 §3, RFC 9728 §5.1.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -84,24 +86,23 @@ impl RefusalAnswers {
     pub(crate) fn answer(&self, refusal: &Refusal) -> Answer {
         let (status, code) = status_and_code(refusal);
         let description = self.description(refusal, code);
-        let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("cache-control", "no-store".to_owned()),
-        ];
-        let scope = match refusal {
-            Refusal::InsufficientScope { scopes, .. } => Some(scopes.join(" ")),
-            _ if status == 401 => Some(self.scope.clone()),
+        let mut headers: Vec<(_, Cow<'_, _>)> = Vec::with_capacity(4);
+        headers.push(("content-type", "application/json".into()));
+        headers.push(("cache-control", "no-store".into()));
+        let scope: Option<Cow<'_, str>> = match refusal {
+            Refusal::InsufficientScope { scopes, .. } => Some(scopes.join(" ").into()),
+            _ if status == 401 => Some(self.scope.as_str().into()),
             _ => None,
         };
         if let Some(scope) = scope {
-            headers.push(("www-authenticate", self.challenge(code, &description, &scope)));
+            headers.push(("www-authenticate", self.challenge(code, &description, &scope).into()));
         }
         if let Refusal::DirectoryUnavailable { retry_after, .. }
         | Refusal::KeysUnavailable { retry_after, .. }
         | Refusal::ReplayStoreUnavailable { retry_after, .. } = refusal
         {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-            headers.push(("retry-after", seconds.to_string()));
+            headers.push(("retry-after", seconds.to_string().into()));
         }
         Answer { status, headers, body: self.body(refusal, code, &description) }
     }
@@ -109,16 +110,15 @@ impl RefusalAnswers {
     /// The challenge: one line, its values without anything that the client chose, and in the
     /// order that the parsers of all MCP clients get right.
     fn challenge(&self, code: Option<ErrorCode>, description: &str, scope: &str) -> String {
-        let mut challenge = "Bearer ".to_owned();
-        if let Some(code) = code {
-            challenge +=
-                &format!("error=\"{}\", error_description=\"{description}\", ", code.as_str());
-        }
-        challenge += &format!("resource_metadata=\"{}\"", self.metadata_url);
-        if !scope.is_empty() {
-            challenge += &format!(", scope=\"{scope}\"");
-        }
-        challenge
+        let error = match code {
+            Some(code) => {
+                ["error=\"", code.as_str(), "\", error_description=\"", description, "\", "]
+            }
+            None => [""; 5],
+        };
+        let metadata = ["resource_metadata=\"", &self.metadata_url, "\""];
+        let scope = if scope.is_empty() { [""; 3] } else { [", scope=\"", scope, "\""] };
+        [&["Bearer "][..], &error, &metadata, &scope].concat().concat()
     }
 
     fn body(&self, refusal: &Refusal, code: Option<ErrorCode>, description: &str) -> Vec<u8> {
@@ -223,7 +223,9 @@ fn json_rpc_error(code: i32, message: &str, cause: Cause) -> Vec<u8> {
 
 /// Numbers and strings only: this cannot fail.
 fn written(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).unwrap_or_default()
+    // Enough for most: to grow costs more than to begin.
+    let mut bytes = Vec::with_capacity(512);
+    serde_json::to_writer(&mut bytes, body).map(|()| bytes).unwrap_or_default()
 }
 
 /// The table of the contract.

@@ -4,6 +4,8 @@
 mod error;
 mod resource_metadata;
 
+use std::borrow::Cow;
+
 pub(crate) use error::{Details, ErrorStyle, Format, RefusalAnswers};
 pub(crate) use resource_metadata::ResourceMetadata;
 
@@ -13,7 +15,7 @@ pub(crate) struct Answer {
     /// Status code.
     pub status: u16,
     /// Header fields.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Body.
     pub body: Vec<u8>,
 }

@@ -55,13 +55,13 @@ impl ResourceMetadata {
         if !self.paths.iter().any(|own| own.as_bytes() == path) {
             return None;
         }
-        let anyone = ("access-control-allow-origin", "*".to_owned());
+        let anyone = ("access-control-allow-origin", "*".into());
         match head.method() {
             b"GET" | b"HEAD" => Some(Answer {
                 status: 200,
                 headers: vec![
-                    ("content-type", "application/json".to_owned()),
-                    ("cache-control", "public, max-age=300".to_owned()),
+                    ("content-type", "application/json".into()),
+                    ("cache-control", "public, max-age=300".into()),
                     anyone,
                 ],
                 body: self.document.clone(),
@@ -70,9 +70,9 @@ impl ResourceMetadata {
                 status: 204,
                 headers: vec![
                     anyone,
-                    ("access-control-allow-methods", "GET, HEAD, OPTIONS".to_owned()),
-                    ("access-control-allow-headers", "MCP-Protocol-Version".to_owned()),
-                    ("access-control-max-age", "3600".to_owned()),
+                    ("access-control-allow-methods", "GET, HEAD, OPTIONS".into()),
+                    ("access-control-allow-headers", "MCP-Protocol-Version".into()),
+                    ("access-control-max-age", "3600".into()),
                 ],
                 body: Vec::new(),
             }),

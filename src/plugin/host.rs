@@ -94,7 +94,7 @@ fn note(name: &str, value: &str) {
 
 /// Answers the request in hand.
 pub(super) fn respond(answer: &Answer) -> Result<(), Status> {
-    let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers = answer.headers.iter().map(|(name, value)| (*name, &**value)).collect();
     let body = (!answer.body.is_empty()).then_some(answer.body.as_slice());
     hostcalls::send_http_response(u32::from(answer.status), headers, body)
 }

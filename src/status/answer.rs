@@ -52,7 +52,7 @@ impl StatusPage {
         };
         if !matches!(head.method(), b"GET" | b"HEAD") {
             let mut answer = self.plain(405, "This is read by GET.\n");
-            answer.headers.push(("allow", "GET, HEAD".to_owned()));
+            answer.headers.push(("allow", "GET, HEAD".into()));
             return answer;
         }
         let (content_type, body) = render(&Status::gather(board, now));
@@ -75,21 +75,17 @@ impl StatusPage {
         self.with_body(status, "text/plain; charset=utf-8", text.to_owned())
     }
 
-    fn with_body(&self, status: u16, content_type: &str, body: String) -> Answer {
-        let headers = [
-            ("content-type", content_type),
-            ("cache-control", "no-store"),
-            ("content-security-policy", &self.security_policy),
-            ("cross-origin-resource-policy", "same-origin"),
-            ("referrer-policy", "no-referrer"),
-            ("x-content-type-options", "nosniff"),
-            ("x-frame-options", "DENY"),
+    fn with_body(&self, status: u16, content_type: &'static str, body: String) -> Answer {
+        let headers = vec![
+            ("content-type", content_type.into()),
+            ("cache-control", "no-store".into()),
+            ("content-security-policy", self.security_policy.clone().into()),
+            ("cross-origin-resource-policy", "same-origin".into()),
+            ("referrer-policy", "no-referrer".into()),
+            ("x-content-type-options", "nosniff".into()),
+            ("x-frame-options", "DENY".into()),
         ];
-        Answer {
-            status,
-            headers: headers.map(|(name, value)| (name, value.to_owned())).into(),
-            body: body.into_bytes(),
-        }
+        Answer { status, headers, body: body.into_bytes() }
     }
 }
 
