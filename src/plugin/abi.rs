@@ -1,6 +1,6 @@
 //! Two calls of the proxy-wasm ABI without the SDK between, which copies each header field on its
-//! own, and panics when the host refuses filter state. There is no other unsafe code in this crate
-//! but what the SDK's macro writes.
+//! own, and panics when the host refuses filter state. Besides this, only the allocator and what the
+//! SDK's macro writes are unsafe code.
 #![allow(unsafe_code)]
 
 use std::ptr;

@@ -6,6 +6,8 @@
 //! call of a request is lost with the request.
 
 mod abi;
+#[cfg(any(target_family = "wasm", test))]
+mod allocator;
 mod fleet_spender;
 mod host;
 mod host_crypto;
