@@ -79,6 +79,6 @@ pub use scim_directory::ScimDirectory;
 pub use signing_key::{Algorithm, SigningKey};
 pub use stack::{Stack, StackBuilder};
 pub use tls::{CertificateAuthority, TlsEntrance, TlsTunnel};
-pub use verify_signature::{answer_verify_signature, verify_signature};
+pub use verify_signature::{answer_verify_signature, verify_signature, verify_signature_arguments};
 pub use webdis::Webdis;
 pub use worker_counts::with_one_worker_and_with_four;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
@@ -193,6 +193,22 @@ impl SigningKey {
         jwk["alg"] = json!(self.algorithm.name());
         jwk["use"] = json!("sig");
         jwk
+    }
+
+    /// The public half as a `SubjectPublicKeyInfo` in DER.
+    ///
+    /// # Panics
+    ///
+    /// For the 1024-bit RSA key.
+    pub fn public_key_info(&self) -> Vec<u8> {
+        let info: PublicKeyX509Der = match &*self.material {
+            Material::Rsa(lease) => lease.key().public_key().as_der(),
+            Material::Ec(key) => key.public_key().as_der(),
+            Material::Ed(key) => key.public_key().as_der(),
+            Material::SmallRsa(_) => panic!("the 1024-bit key is written as a JWK only"),
+        }
+        .expect("the key can be written");
+        info.as_ref().to_vec()
     }
 
     /// A self-signed X.509 certificate, valid from a day ago and for a year.

@@ -40,6 +40,18 @@ pub fn verify_signature(
     keys.map(|key| key.verify_sig(text, signature).is_ok()).reduce(|any, own| any || own)
 }
 
+/// The bytes that Envoy's foreign function `verify_signature` is called with; those of the text come
+/// last.
+pub fn verify_signature_arguments(
+    hash: &str,
+    public_key: Vec<u8>,
+    signature: Vec<u8>,
+    text: Vec<u8>,
+) -> Vec<u8> {
+    let hash_function = hash.to_owned();
+    VerifySignatureArguments { hash_function, public_key, signature, text }.encode_to_vec()
+}
+
 /// What Envoy's foreign function `verify_signature` answers to these bytes; `None` when it takes them
 /// for no call of it.
 pub fn answer_verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
@@ -74,4 +86,23 @@ struct VerifySignatureResult {
     result: bool,
     #[prost(string, tag = "2")]
     error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Algorithm, SigningKey};
+
+    #[test]
+    fn what_is_asked_is_answered() {
+        let key = SigningKey::generate(Algorithm::Rs256, "k1");
+        let (info, signature) = (key.public_key_info(), key.sign_parts(b"message"));
+        let mut arguments =
+            verify_signature_arguments("sha256", info, signature, b"message".to_vec());
+        assert_eq!(answer_verify_signature(&arguments), Some(vec![0x08, 0x01]));
+        let last = arguments.last_mut().expect("the text comes last");
+        *last = b'!';
+        let answer = answer_verify_signature(&arguments).expect("it is still a call");
+        assert_eq!(answer.first(), Some(&0x12));
+    }
 }
