@@ -39,9 +39,9 @@ impl Client {
         Self { connections, _port: port }
     }
 
-    /// Sends one request, and returns the status of the answer.
-    pub async fn send_one(&mut self, request: &[u8]) -> u16 {
-        exchange(&mut self.connections[0], request).await
+    /// Sends one request, and returns the whole answer.
+    pub async fn send_one(&mut self, request: &[u8]) -> String {
+        answer(&mut self.connections[0], request).await
     }
 
     /// Sends each request, as fast as the answers come.
@@ -84,6 +84,10 @@ pub async fn connect(address: SocketAddr) -> TcpStream {
 
 /// The status of the answer to a request, which was read to its end.
 pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> u16 {
+    answer(stream, request).await[9..12].parse().unwrap()
+}
+
+async fn answer(stream: &mut TcpStream, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut bytes = Vec::with_capacity(2048);
     loop {
@@ -92,7 +96,7 @@ pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> u16 {
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
-            return head[9..12].parse().unwrap();
+            return text.to_owned();
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Bootstrap, IdentityProvider, Stack, module_path};
@@ -33,27 +35,26 @@ impl Modules {
 
     /// Does nothing.
     pub fn empty(&self) -> Value {
-        self.filter("empty")
+        self.filter("empty", "empty")
     }
 
-    /// Asks of the host what every filter must that does the plugin's work.
-    pub fn least(&self, kind: LeastWasm) -> Value {
-        let mut filter = self.filter("least");
-        if kind == LeastWasm::WithoutFilterState {
-            filter["typed_config"]["config"]["configuration"] = json!({
-                "@type": "type.googleapis.com/google.protobuf.StringValue",
-                "value": "without filter state",
-            });
-        }
+    /// Asks of the host what every filter must that does the plugin's work. Filters of different
+    /// names have nothing in common.
+    pub fn least(&self, name: &str, configuration: &[u8]) -> Value {
+        let mut filter = self.filter("least", name);
+        filter["typed_config"]["config"]["configuration"] = json!({
+            "@type": "type.googleapis.com/google.protobuf.BytesValue",
+            "value": BASE64_STANDARD.encode(configuration),
+        });
         filter
     }
 
-    fn filter(&self, name: &str) -> Value {
+    fn filter(&self, module: &str, name: &str) -> Value {
         let mut bootstrap = Bootstrap::example();
         let plugin = bootstrap.plugin();
         plugin["name"] = json!(name);
         plugin["vm_config"]["vm_id"] = json!(name);
-        plugin["vm_config"]["code"] = json!({"local": {"filename": self.path(name)}});
+        plugin["vm_config"]["code"] = json!({"local": {"filename": self.path(module)}});
         plugin.as_object_mut().unwrap().remove("configuration");
         bootstrap.http_filters()[0].clone()
     }

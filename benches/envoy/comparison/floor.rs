@@ -1,12 +1,15 @@
 //! The least of all Wasm filters is only a measure if it really does what it seems to.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
-use testbed::{Bootstrap, McpServer};
+use testbed::{Algorithm, Bootstrap, IdentityProvider, McpServer, RecordedRequest};
 
-use super::Listener;
+use super::Filter;
+use super::loads::Load;
 use crate::filters::LeastWasm;
 use crate::listeners::Listeners;
-use crate::requests::get;
+use crate::requests::{get, token};
 
 /// Not one that Envoy answers itself.
 const PATH: &str = "/seen-by-the-server";
@@ -26,10 +29,37 @@ const FIELDS: [(&str, &str); 12] = [
     ("x-mcp-token-expires", "1800000000"),
 ];
 
-/// Lets the server see filter state too.
+/// What the filter does for each request of such a load, whatever it is: it thinks nothing.
+///
+/// A byte for whether it sets filter state, a byte for whether it refuses, and if tokens of this load
+/// cannot be remembered, what it asks the host's `verify_signature`: one token for all of them.
+pub fn configuration(load: Load, provider: &IdentityProvider, kind: LeastWasm) -> Vec<u8> {
+    let sets_filter_state = kind == LeastWasm::WithFilterState;
+    let refuses = load.expected_status() == 401;
+    let question = if load.is_new_each_round() { question(provider) } else { vec![] };
+    [vec![sets_filter_state.into(), refuses.into()], question].concat()
+}
+
+/// What the plugin asks for a new token. The signature is good: of a forged one, the filter spoils the
+/// text once the host has found it so.
+fn question(provider: &IdentityProvider) -> Vec<u8> {
+    let token = token(provider);
+    let (text, signature) = token.rsplit_once('.').unwrap();
+    let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let signature = match provider.key().algorithm() {
+        Algorithm::Es256 => {
+            p256::ecdsa::Signature::from_slice(&signature).unwrap().to_der().as_bytes().to_vec()
+        }
+        _ => signature,
+    };
+    let key = provider.key().public_key_info();
+    testbed::verify_signature_arguments("sha256", key, signature, text.into())
+}
+
+/// Lets the server and clients see filter state too.
 pub fn show_filter_state(bootstrap: &mut Bootstrap) {
     let host = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0];
-    let shown = ["user", "provider"].map(|name| {
+    let shown = ["user", "provider", "reason"].map(|name| {
         json!({"header": {
             "key": format!("state-{name}"),
             "value": format!("%FILTER_STATE(wasm.mcp_auth.{name}:PLAIN)%"),
@@ -38,21 +68,54 @@ pub fn show_filter_state(bootstrap: &mut Bootstrap) {
     for route in host["routes"].as_array_mut().unwrap() {
         if route.get("route").is_some() {
             route["request_headers_to_add"] = json!(shown);
+            route["response_headers_to_add"] = json!(shown);
         }
     }
 }
 
-/// Sends one request through it.
+/// Sends one request of each load through it.
 ///
 /// # Panics
 ///
-/// When the server sees something else than the filter is to send.
-pub async fn check(listeners: &mut Listeners, server: &McpServer, kind: LeastWasm) {
-    let client = &mut listeners.clients[Listener::LeastWasm.index()];
-    client.send_one(&get(PATH, Some("a.b.c"))).await;
-    let requests = server.requests();
-    let seen = requests.iter().find(|request| request.path == PATH);
-    let seen = seen.unwrap_or_else(|| panic!("not forwarded: {}", listeners.envoy.log()));
+/// When the server sees something else than the filter is to send, or the client is refused in other
+/// words than by the plugin.
+pub async fn check(
+    listeners: &mut Listeners,
+    provider: &IdentityProvider,
+    server: &McpServer,
+    kind: LeastWasm,
+) {
+    for load in Load::ALL {
+        let token = load.token(provider);
+        let request = get(PATH, token.as_deref());
+        let before = counters(listeners).await;
+        let answer = listeners.clients[Filter::LeastWasm.place(load)].send_one(&request).await;
+        let [requests, tokens] = before;
+        let expected = [requests + 1, tokens + u64::from(token.is_some())];
+        assert_eq!(counters(listeners).await, expected, "{load}");
+        if load.expected_status() == 401 {
+            let plugin = listeners.clients[Filter::Plugin.place(load)].send_one(&request).await;
+            assert_refused(&answer, &plugin, kind);
+            assert_eq!(server.count(), 0, "forwarded: {load}");
+        } else {
+            let seen = server.requests().pop();
+            let seen = seen.unwrap_or_else(|| panic!("{answer}\n{}", listeners.envoy.log()));
+            assert_forwarded(&seen, kind);
+        }
+        server.clear();
+    }
+}
+
+/// Of all requests, and of those with a token.
+async fn counters(listeners: &Listeners) -> [u64; 2] {
+    let count = async |name| {
+        let name = format!("wasmcustom.least_wasm_{name}");
+        listeners.envoy.stat(&name).await.unwrap_or_else(|| panic!("no {name}"))
+    };
+    [count("requests").await, count("tokens").await]
+}
+
+fn assert_forwarded(seen: &RecordedRequest, kind: LeastWasm) {
     for (name, value) in FIELDS {
         assert_eq!(seen.header(name), [value.as_bytes()], "{name}");
     }
@@ -64,8 +127,17 @@ pub async fn check(listeners: &mut Listeners, server: &McpServer, kind: LeastWas
         let found: Vec<_> = seen.header(name).into_iter().filter(|value| *value != b"-").collect();
         assert_eq!(found, expected, "{name}");
     }
-    for counter in ["least_wasm_requests", "least_wasm_hits"] {
-        let name = format!("wasmcustom.{counter}");
-        assert_eq!(listeners.envoy.stat(&name).await, Some(1), "{name}");
-    }
+}
+
+/// The plugin's answer shows its filter state too.
+fn assert_refused(answer: &str, plugin: &str, kind: LeastWasm) {
+    let lines = |answer: &str| {
+        let is_compared = |line: &&str| {
+            !line.starts_with("date: ")
+                && (kind == LeastWasm::WithFilterState || !line.starts_with("state-"))
+        };
+        answer.lines().filter(is_compared).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(plugin.starts_with("HTTP/1.1 401 ") && plugin.contains("state-reason: "), "{plugin}");
+    assert_eq!(lines(answer), lines(plugin));
 }

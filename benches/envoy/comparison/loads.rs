@@ -29,18 +29,22 @@ impl Load {
 
     /// The requests of a round: few, so that all listeners have theirs within a fraction of a second.
     pub fn requests(self, provider: &IdentityProvider) -> Requests {
-        let (tokens, count) = match self {
-            Self::Hot => (1, 250),
+        let (distinct, count) = match self {
+            Self::Hot | Self::Missing => (1, 250),
             Self::InTurn => (500, 500),
             Self::New | Self::Forged => (125, 125),
-            Self::Missing => return Requests::new(vec![get(PATH, None)], 250),
         };
-        let tokens = (0..tokens).map(|_| {
-            let token = token(provider);
-            let token = if self == Self::Forged { forged(&token) } else { token };
-            get(PATH, Some(&token))
-        });
-        Requests::new(tokens.collect(), count)
+        let requests = (0..distinct).map(|_| get(PATH, self.token(provider).as_deref()));
+        Requests::new(requests.collect(), count)
+    }
+
+    /// One more token, if requests have any.
+    pub fn token(self, provider: &IdentityProvider) -> Option<String> {
+        match self {
+            Self::Hot | Self::InTurn | Self::New => Some(token(provider)),
+            Self::Forged => Some(forged(&token(provider))),
+            Self::Missing => None,
+        }
     }
 
     /// Whether no two rounds have a token in common.

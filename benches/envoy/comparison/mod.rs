@@ -29,7 +29,7 @@ pub async fn run(options: &Options) {
         provider.rotate(algorithm);
         let server = McpServer::start().await;
         let mut listeners = start(&provider, &server, options.least_wasm).await;
-        floor::check(&mut listeners, &server, options.least_wasm).await;
+        floor::check(&mut listeners, &provider, &server, options.least_wasm).await;
         for load in Load::ALL {
             eprintln!("{}, {load}", algorithm.name());
             let mut requests = Arc::new(load.requests(&provider));
@@ -37,17 +37,17 @@ pub async fn run(options: &Options) {
                 if load.is_new_each_round() && round > 0 {
                     requests = Arc::new(load.requests(&provider));
                 }
-                for index in in_any_order(Listener::ALL.len()) {
-                    let listener = Listener::ALL[index];
-                    if !listener.is_concerned(load) {
+                for index in in_any_order(LISTENERS.len()) {
+                    let Listener { filter, loads } = &LISTENERS[index];
+                    if !loads.contains(&load) {
                         continue;
                     }
                     let expected =
-                        if listener.checks_tokens() { load.expected_status() } else { 200 };
+                        if filter.lets_all_pass() { 200 } else { load.expected_status() };
                     let client = &mut listeners.clients[index];
                     let sample = Sample::take(&listeners.envoy, client, &requests, expected).await;
                     if round >= WARM_UP {
-                        report.add(algorithm.name(), load, listener, sample);
+                        report.add(algorithm.name(), load, *filter, sample);
                     }
                 }
             }
@@ -57,9 +57,29 @@ pub async fn run(options: &Options) {
     report.save(options.least_wasm);
 }
 
+/// A listener of Envoy's.
+struct Listener {
+    filter: Filter,
+    /// Those that say anything of its filter.
+    loads: &'static [Load],
+}
+
+/// The least Wasm filter does the same whatever comes, so there is one for each thing to do.
+const LISTENERS: [Listener; 9] = [
+    Listener { filter: Filter::Bare, loads: &[Load::Hot] },
+    Listener { filter: Filter::EmptyWasm, loads: &[Load::Hot] },
+    Listener { filter: Filter::LeastWasm, loads: &[Load::Hot, Load::InTurn] },
+    Listener { filter: Filter::LeastWasm, loads: &[Load::New] },
+    Listener { filter: Filter::LeastWasm, loads: &[Load::Forged] },
+    Listener { filter: Filter::LeastWasm, loads: &[Load::Missing] },
+    Listener { filter: Filter::JwtAuthn, loads: &Load::ALL },
+    Listener { filter: Filter::JwtAuthnCache, loads: &Load::ALL },
+    Listener { filter: Filter::Plugin, loads: &Load::ALL },
+];
+
 /// What stands before the router.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Listener {
+pub enum Filter {
     /// Nothing.
     Bare,
     /// A Wasm filter that does nothing.
@@ -74,34 +94,22 @@ pub enum Listener {
     Plugin,
 }
 
-impl Listener {
-    const ALL: [Self; 6] = [
-        Self::Bare,
-        Self::EmptyWasm,
-        Self::LeastWasm,
-        Self::JwtAuthn,
-        Self::JwtAuthnCache,
-        Self::Plugin,
-    ];
-
-    fn index(self) -> usize {
-        Self::ALL.iter().position(|own| *own == self).unwrap()
+impl Filter {
+    /// Which listener has it for this load.
+    fn place(self, load: Load) -> usize {
+        let mut listeners = LISTENERS.iter();
+        listeners.position(|own| own.filter == self && own.loads.contains(&load)).unwrap()
     }
 
-    fn checks_tokens(self) -> bool {
-        matches!(self, Self::JwtAuthn | Self::JwtAuthnCache | Self::Plugin)
+    /// Whether it lets pass what nobody should.
+    fn lets_all_pass(self) -> bool {
+        matches!(self, Self::Bare | Self::EmptyWasm)
     }
 
-    /// Whether it says anything under this load that it does not under another.
-    fn is_concerned(self, load: Load) -> bool {
-        self.checks_tokens()
-            || load == Load::Hot
-            // Beside the floor stands what it costs to tell tokens apart.
-            || (self, load) == (Self::LeastWasm, Load::InTurn)
-    }
-
-    fn filter(
+    /// As Envoy's configuration has it, to stand under these loads.
+    fn configured(
         self,
+        loads: &[Load],
         provider: &IdentityProvider,
         modules: &Modules,
         least_wasm: LeastWasm,
@@ -109,7 +117,10 @@ impl Listener {
         match self {
             Self::Bare => None,
             Self::EmptyWasm => Some(modules.empty()),
-            Self::LeastWasm => Some(modules.least(least_wasm)),
+            Self::LeastWasm => {
+                let configuration = floor::configuration(loads[0], provider, least_wasm);
+                Some(modules.least(&format!("least, {}", loads[0]), &configuration))
+            }
             Self::JwtAuthn => Some(filters::jwt_authn(provider, &json!({}))),
             // More entries than the longest load has tokens in turn.
             Self::JwtAuthnCache => {
@@ -121,7 +132,7 @@ impl Listener {
     }
 }
 
-impl fmt::Display for Listener {
+impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Bare => "no filter",
@@ -140,10 +151,9 @@ async fn start(
     least_wasm: LeastWasm,
 ) -> Listeners {
     let modules = Modules::new();
-    let filters: Vec<Vec<Value>> = Listener::ALL
-        .iter()
-        .map(|listener| listener.filter(provider, &modules, least_wasm).into_iter().collect())
-        .collect();
+    let filters = LISTENERS.map(|Listener { filter, loads }| {
+        Vec::from_iter(filter.configured(loads, provider, &modules, least_wasm))
+    });
     Listeners::start(&filters, |bootstrap| {
         bootstrap.set_cluster("identity_provider", provider.address());
         bootstrap.set_cluster("mcp_server", server.address());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Listener;
+use super::Filter;
 use super::loads::Load;
 use crate::filters::LeastWasm;
 use crate::results;
@@ -13,7 +13,7 @@ use crate::statistics::Spread;
 
 /// All samples.
 #[derive(Default)]
-pub struct Report(BTreeMap<(&'static str, Load, Listener), Samples>);
+pub struct Report(BTreeMap<(&'static str, Load, Filter), Samples>);
 
 /// The commoner one first.
 const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
@@ -22,49 +22,55 @@ const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
 struct Question {
     what: &'static str,
     /// Whose value is divided.
-    over: Listener,
+    over: Filter,
     /// By whose.
-    under: Listener,
+    under: Filter,
     value: fn(&Sample) -> f64,
 }
 
 /// Processor time, and the time between two answers.
-const QUESTIONS: [Question; 5] = [
+const QUESTIONS: [Question; 6] = [
     Question {
         what: "plugin, against jwt_authn + cache: CPU",
-        over: Listener::JwtAuthnCache,
-        under: Listener::Plugin,
+        over: Filter::JwtAuthnCache,
+        under: Filter::Plugin,
         value: |own| own.processor,
     },
     Question {
         what: "plugin, against jwt_authn: CPU",
-        over: Listener::JwtAuthn,
-        under: Listener::Plugin,
+        over: Filter::JwtAuthn,
+        under: Filter::Plugin,
         value: |own| own.processor,
     },
     Question {
         what: "plugin, against jwt_authn: requests/s",
-        over: Listener::JwtAuthn,
-        under: Listener::Plugin,
+        over: Filter::JwtAuthn,
+        under: Filter::Plugin,
         value: |own| 1.0 / own.per_second,
     },
     Question {
         what: "plugin, against least Wasm: CPU",
-        over: Listener::LeastWasm,
-        under: Listener::Plugin,
+        over: Filter::LeastWasm,
+        under: Filter::Plugin,
         value: |own| own.processor,
     },
     Question {
         what: "least Wasm, against jwt_authn + cache: CPU",
-        over: Listener::JwtAuthnCache,
-        under: Listener::LeastWasm,
+        over: Filter::JwtAuthnCache,
+        under: Filter::LeastWasm,
+        value: |own| own.processor,
+    },
+    Question {
+        what: "least Wasm, against jwt_authn: CPU",
+        over: Filter::JwtAuthn,
+        under: Filter::LeastWasm,
         value: |own| own.processor,
     },
 ];
 
 impl Report {
-    pub fn add(&mut self, algorithm: &'static str, load: Load, listener: Listener, sample: Sample) {
-        self.0.entry((algorithm, load, listener)).or_default().push(sample);
+    pub fn add(&mut self, algorithm: &'static str, load: Load, filter: Filter, sample: Sample) {
+        self.0.entry((algorithm, load, filter)).or_default().push(sample);
     }
 
     pub fn print(&self) {
@@ -82,11 +88,10 @@ impl Report {
         let all = self.0.iter();
         let of_algorithm =
             |name| all.clone().filter(move |((algorithm, ..), _)| *algorithm == name);
-        for ((algorithm, load, listener), samples) in ALGORITHMS.into_iter().flat_map(of_algorithm)
-        {
+        for ((algorithm, load, filter), samples) in ALGORITHMS.into_iter().flat_map(of_algorithm) {
             let of = |value| Spread::of(sample::values(samples, value));
             println!(
-                "{algorithm:6} {load:19} {listener:18} {:22.1} {:>7.0} {:>7.0} {:>7.0}",
+                "{algorithm:6} {load:19} {filter:18} {:22.1} {:>7.0} {:>7.0} {:>7.0}",
                 of(|own| own.processor),
                 of(|own| own.per_second).median,
                 of(|own| own.median).median,
@@ -118,23 +123,23 @@ impl Report {
             "\nWhat is added, CPU µs/request: median (quartiles) of the differences of each round"
         );
         let steps = [
-            (Listener::EmptyWasm, Listener::Bare),
-            (Listener::LeastWasm, Listener::EmptyWasm),
-            (Listener::Plugin, Listener::LeastWasm),
-            (Listener::JwtAuthnCache, Listener::Bare),
-            (Listener::Plugin, Listener::Bare),
+            (Filter::EmptyWasm, Filter::Bare),
+            (Filter::LeastWasm, Filter::EmptyWasm),
+            (Filter::Plugin, Filter::LeastWasm),
+            (Filter::JwtAuthnCache, Filter::Bare),
+            (Filter::Plugin, Filter::Bare),
         ];
         for algorithm in ALGORITHMS {
-            for (listener, base) in steps {
-                let of = |listener| {
-                    let samples = &self.0[&(algorithm, Load::Hot, listener)];
-                    sample::values(samples, |own| own.processor)
-                };
-                let added = Spread::of_differences(&of(listener), &of(base));
-                println!(
-                    "{algorithm:6} {:19} {listener:18} beyond {base:12} {added:19.1}",
-                    Load::Hot
-                );
+            for load in Load::ALL {
+                for (filter, base) in steps {
+                    let of = |filter| {
+                        let samples = self.0.get(&(algorithm, load, filter))?;
+                        Some(sample::values(samples, |own| own.processor))
+                    };
+                    let (Some(own), Some(others)) = (of(filter), of(base)) else { continue };
+                    let added = Spread::of_differences(&own, &others);
+                    println!("{algorithm:6} {load:19} {filter:18} beyond {base:12} {added:19.1}");
+                }
             }
         }
     }
@@ -149,24 +154,24 @@ impl Report {
         cases.filter(|(algorithm, load, question)| {
             [question.over, question.under]
                 .iter()
-                .all(|listener| self.0.contains_key(&(*algorithm, *load, *listener)))
+                .all(|filter| self.0.contains_key(&(*algorithm, *load, *filter)))
         })
     }
 
     fn values(&self, algorithm: &'static str, load: Load, question: &Question) -> [Vec<f64>; 2] {
         [question.over, question.under]
-            .map(|listener| sample::values(&self.0[&(algorithm, load, listener)], question.value))
+            .map(|filter| sample::values(&self.0[&(algorithm, load, filter)], question.value))
     }
 
     pub fn save(&self, least_wasm: LeastWasm) {
         let samples: Vec<Value> = self
             .0
             .iter()
-            .map(|((algorithm, load, listener), samples)| {
+            .map(|((algorithm, load, filter), samples)| {
                 json!({
                     "algorithm": algorithm,
                     "load": load.to_string(),
-                    "listener": listener.to_string(),
+                    "listener": filter.to_string(),
                     "rounds": sample::to_json(samples),
                 })
             })
