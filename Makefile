@@ -101,11 +101,12 @@ clean: ## Remove all that was built or installed here
 	cargo clean
 	rm -rf dist .venv .tools .demo $(node_packages) fuzz/target fuzz/corpus fuzz/artifacts
 
-# Cargo knows best whether there is something to build; the copy changes only with its content.
+# Cargo knows best whether there is something to build; the copy changes only with its content. It
+# optimises across crates only what is no library for other crates too.
 .PHONY: $(module)
 $(module): toolchain
-	$(say) 'Building the plugin (about a minute the first time)'
-	cargo build --locked --release --lib --target $(wasm_target)
+	$(say) 'Building the plugin (about two minutes the first time)'
+	cargo rustc --locked --release --lib --crate-type cdylib --target $(wasm_target)
 	@mkdir -p dist
 	cargo run --quiet --locked --package xtask -- trim-exports $(built_module) $@.new
 	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
