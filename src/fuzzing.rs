@@ -33,7 +33,7 @@ pub fn bearer_token(fields: &Fields) {
 
 /// A token that can be read can be written in no other way.
 pub fn compact_jws(token: &str) {
-    if let Ok((jws, claims)) = CompactJws::parse(token) {
+    if let Ok((jws, claims)) = CompactJws::parse(token.as_bytes()) {
         let signature = URL_SAFE_NO_PAD.encode(jws.signature());
         let written = [jws.signing_input(), b".", signature.as_bytes()].concat();
         assert_eq!(written, token.as_bytes());
@@ -44,7 +44,7 @@ pub fn compact_jws(token: &str) {
 /// However many keys there are, few are tried.
 pub fn key_set(document: &[u8]) {
     let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256"}"#);
-    let token = CompactJws::parse(&format!("{header}.e30."));
+    let token = CompactJws::parse(format!("{header}.e30.").as_bytes());
     if let (Ok(set), Ok((token, _))) = (KeySet::from_json(document), token) {
         for algorithm in Algorithm::ALL {
             if let Lookup::Candidates(candidates) = set.find(token.header(), algorithm) {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::{memchr, memrchr};
 use serde_json::{Map, Value};
 
 use crate::json::{self, JsonFault};
@@ -12,7 +13,8 @@ use crate::json::{self, JsonFault};
 /// A well-formed JWS whose payload is a JSON object. Its signature has not been verified.
 #[derive(Debug)]
 pub(crate) struct CompactJws {
-    token: String,
+    token: Vec<u8>,
+    header_length: usize,
     signing_input_length: usize,
     header: ProtectedHeader,
     signature: Vec<u8>,
@@ -26,13 +28,24 @@ impl CompactJws {
     /// It is not three segments of base64url (without padding, without stray bits), or the first
     /// two are no JSON objects that name each member once, or a member of the header that is
     /// needed here has a wrong type.
-    pub(crate) fn parse(token: &str) -> Result<(Self, Map<String, Value>), MalformedToken> {
-        let segments: Vec<&str> = token.splitn(4, '.').collect();
-        let [header, payload, signature] = segments.as_slice() else {
-            return Err(MalformedToken::Segments);
-        };
+    pub(crate) fn parse(token: &[u8]) -> Result<(Self, Map<String, Value>), MalformedToken> {
+        // Base64url decodes to nothing but itself, so only what cannot be read is asked how many
+        // segments it has.
+        Self::read(token).map_err(|fault| match has_three_segments(token) {
+            true => fault,
+            false => MalformedToken::Segments,
+        })
+    }
+
+    fn read(token: &[u8]) -> Result<(Self, Map<String, Value>), MalformedToken> {
+        let (signing_input, signature) =
+            memrchr(DOT, token).and_then(|dot| around(token, dot)).ok_or(MalformedToken::Segments)?;
+        let (header, payload) = memchr(DOT, signing_input)
+            .and_then(|dot| around(signing_input, dot))
+            .ok_or(MalformedToken::Segments)?;
         let jws = Self {
-            signing_input_length: header.len() + 1 + payload.len(),
+            header_length: header.len(),
+            signing_input_length: signing_input.len(),
             header: ProtectedHeader::from_members(object(Segment::Header, header)?)?,
             signature: decode(Segment::Signature, signature)?,
             token: token.to_owned(),
@@ -46,13 +59,14 @@ impl CompactJws {
     ///
     /// None: it could be read before.
     pub(crate) fn payload(&self) -> Result<Map<String, Value>, MalformedToken> {
-        object(Segment::Payload, self.token.split('.').nth(1).unwrap_or_default())
+        let (_, payload) = around(self.signing_input(), self.header_length).unwrap_or_default();
+        object(Segment::Payload, payload)
     }
 
     /// What the signature is made over (RFC 7515 §5.1).
     #[must_use]
     pub(crate) fn signing_input(&self) -> &[u8] {
-        self.token.as_bytes().get(..self.signing_input_length).unwrap_or_default()
+        self.token.get(..self.signing_input_length).unwrap_or_default()
     }
 
     /// The signature's bytes; empty for an unsecured JWS.
@@ -213,11 +227,23 @@ impl fmt::Display for Segment {
     }
 }
 
-fn decode(segment: Segment, text: &str) -> Result<Vec<u8>, MalformedToken> {
+const DOT: u8 = b'.';
+
+/// What stands before the byte of this index, and what after it.
+fn around(bytes: &[u8], index: usize) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = bytes.split_at_checked(index)?;
+    Some((before, rest.split_first()?.1))
+}
+
+fn has_three_segments(token: &[u8]) -> bool {
+    str::from_utf8(token).is_ok_and(|token| token.split(char::from(DOT)).count() == 3)
+}
+
+fn decode(segment: Segment, text: &[u8]) -> Result<Vec<u8>, MalformedToken> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedToken::Base64(segment))
 }
 
-fn object(segment: Segment, text: &str) -> Result<Map<String, Value>, MalformedToken> {
+fn object(segment: Segment, text: &[u8]) -> Result<Map<String, Value>, MalformedToken> {
     match json::parse_strict(&decode(segment, text)?) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(MalformedToken::NoObject(segment)),
@@ -259,7 +285,7 @@ mod tests {
     #[test]
     fn a_token_is_split_and_decoded() {
         let token = token(r#"{"alg":"ES256","kid":"k","typ":"JWT"}"#, r#"{"iss":"i"}"#);
-        let (jws, payload) = CompactJws::parse(&token).unwrap();
+        let (jws, payload) = CompactJws::parse(token.as_bytes()).unwrap();
         assert_eq!(jws.signing_input(), &token.as_bytes()[..token.len() - 5]);
         assert_eq!(jws.signature(), b"sig");
         assert_eq!((jws.header().algorithm(), jws.header().kid()), ("ES256", Some("k")));
@@ -300,15 +326,15 @@ mod tests {
             (token(good, r#"{"aud":"a","a\u0075d":"b"}"#), repeated(Payload, "aud")),
             (token(good, r#"{"a":{"b":1,"b":1}}"#), repeated(Payload, "a.b")),
         ] {
-            assert_eq!(CompactJws::parse(&token).unwrap_err(), fault, "{token}");
+            assert_eq!(CompactJws::parse(token.as_bytes()).unwrap_err(), fault, "{token}");
         }
     }
 
     #[test]
     fn a_last_character_with_stray_bits_is_not_a_second_spelling_of_a_signature() {
         let token = token(r#"{"alg":"ES256"}"#, "{}");
-        assert!(CompactJws::parse(&token.replace("c2ln", "c2k")).is_ok());
-        assert!(CompactJws::parse(&token.replace("c2ln", "c2l")).is_err());
+        assert!(CompactJws::parse(token.replace("c2ln", "c2k").as_bytes()).is_ok());
+        assert!(CompactJws::parse(token.replace("c2ln", "c2l").as_bytes()).is_err());
     }
 
     #[test]
@@ -324,7 +350,7 @@ mod tests {
             (r#""jwk":{}"#, None),
         ] {
             let token = token(format!(r#"{{"alg":"ES256",{members}}}"#), "{}");
-            assert_eq!(CompactJws::parse(&token).unwrap().0.header().critical(), critical);
+            assert_eq!(CompactJws::parse(token.as_bytes()).unwrap().0.header().critical(), critical);
         }
     }
 }

@@ -160,7 +160,7 @@ mod tests {
 
     fn jws(header: Value) -> CompactJws {
         let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header.to_string()));
-        CompactJws::parse(&token).unwrap().0
+        CompactJws::parse(token.as_bytes()).unwrap().0
     }
 
     /// How many candidates there are, or why there are none.

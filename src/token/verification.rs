@@ -222,7 +222,6 @@ fn signed_jws(
     if token.len() > max_size {
         return Err(MalformedToken::TooLong { limit: max_size }.into());
     }
-    let token = str::from_utf8(token).map_err(|_| MalformedToken::Segments)?;
     let (jws, claims) = CompactJws::parse(token)?;
     let header = jws.header();
     let algorithm = Algorithm::from_name(header.algorithm()).ok_or_else(|| unsupported(header))?;
