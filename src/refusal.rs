@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::access::{BodyFault, Call, HeaderFault};
 use crate::identity::{Standing, UserLookups};
 use crate::jose::{MalformedToken, Misfit};
+use crate::json::Json;
 use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
 /// Why a request is refused.
@@ -470,10 +471,10 @@ impl Strings {
     }
 
     /// The strings that a claim is or holds.
-    pub(crate) fn of_claim(claim: Option<&Value>) -> Self {
+    pub(crate) fn of_claim(claim: Option<Json<'_>>) -> Self {
         match claim {
-            Some(Value::String(value)) => Self::of([value]),
-            Some(Value::Array(values)) => Self::of(values.iter().filter_map(Value::as_str)),
+            Some(Json::String(value)) => Self::of([value]),
+            Some(Json::Array(values)) => Self::of(values.iter().filter_map(Json::as_str)),
             _ => Self::default(),
         }
     }

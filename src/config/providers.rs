@@ -1,9 +1,8 @@
 //! The identity providers that are trusted.
 
-use serde_json::{Map, Value};
-
 use crate::identity::IdentityRules;
 use crate::jose::Algorithm;
+use crate::json::{Json, Object};
 use crate::keys::KeySource;
 use crate::token::{ClaimRules, RequiredClaim, TokenIdRule};
 
@@ -53,8 +52,8 @@ impl Providers {
     /// The one that a token with these claims says it comes from: by `iss`, compared exactly, and
     /// among several of one issuer by `aud`.
     #[must_use]
-    pub(crate) fn of_token(&self, claims: &Map<String, Value>) -> Option<(usize, &Provider)> {
-        let issuer = claims.get("iss").and_then(Value::as_str)?;
+    pub(crate) fn of_token(&self, claims: &Object) -> Option<(usize, &Provider)> {
+        let issuer = claims.get("iss").and_then(Json::as_str)?;
         let mut of_issuer = self
             .0
             .iter()

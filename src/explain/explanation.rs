@@ -250,7 +250,7 @@ impl<'a> Judge<'a> {
     ) {
         if matches!(refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
             && let [_, Some(claims)] = shown(question.token)
-            && let Some((index, _)) = self.setup.config.providers.of_token(&claims)
+            && let Some((index, _)) = self.setup.config.providers.of_token(&(&claims).into())
         {
             self.run(index, Event::Tick, outside);
         }
@@ -267,11 +267,11 @@ impl<'a> Judge<'a> {
         let [header, claims] = shown(question.token);
         let nothing = Map::new();
         let config = &self.setup.config;
-        let (index, provider) = match claims.as_ref().and_then(|own| config.providers.of_token(own))
-        {
-            Some((index, provider)) => (Some(index), Some(provider)),
-            None => (None, None),
-        };
+        let (index, provider) =
+            match claims.as_ref().and_then(|own| config.providers.of_token(&own.into())) {
+                Some((index, provider)) => (Some(index), Some(provider)),
+                None => (None, None),
+            };
         let calls = index.and_then(|index| self.runs.get(index)).map(KeyRun::calls);
         let calls = calls.unwrap_or_default();
         let known = Known {

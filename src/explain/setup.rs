@@ -100,7 +100,7 @@ impl Setup {
             }
         }
         let all = Config::without_secrets(document.to_string().as_bytes()).ok()?;
-        let (_, provider) = all.providers.of_token(claims)?;
+        let (_, provider) = all.providers.of_token(&claims.into())?;
         self.written(provider)
     }
 

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::{Map, Value};
-
 use super::scim::{
     DirectoryFault, LookupId, Nobody, ScimDirectory, UserAnswer, UserKey, UserLookups, UserQuery,
 };
+use crate::json::Object;
 use crate::time::UnixTime;
 
 /// A user who is known here.
@@ -111,7 +110,7 @@ pub(crate) struct Wanted<'a> {
     /// Whether a service is looking for its account.
     pub is_service: bool,
     /// What the token says besides.
-    pub claims: &'a Map<String, Value>,
+    pub claims: &'a Object,
 }
 
 /// Two records that one value would find.
@@ -291,7 +290,7 @@ mod tests {
     }
 
     fn found<'a>(directory: &'a Directory, field: &str, value: &str) -> Finding<'a> {
-        let wanted = Wanted { field, value, is_service: false, claims: &Map::new() };
+        let wanted = Wanted { field, value, is_service: false, claims: &Object::default() };
         directory.find(wanted, None, UnixTime::default())
     }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::{VerifiedIdentity, encoding};
+use crate::json::Json;
 use crate::request::{RequestHead, is_spelling};
 use crate::token::ClaimPath;
 
@@ -128,9 +129,9 @@ fn length_bit(name: &[u8]) -> u64 {
     1 << name.len().min(63)
 }
 
-fn claim_value(claim: &Value) -> Option<String> {
+fn claim_value(claim: Json<'_>) -> Option<String> {
     match claim {
-        Value::Array(items) => {
+        Json::Array(items) => {
             let items: Vec<String> = items.iter().filter_map(plain).collect();
             encoding::list(&items)
         }
@@ -138,12 +139,14 @@ fn claim_value(claim: &Value) -> Option<String> {
     }
 }
 
-fn plain(claim: &Value) -> Option<String> {
+fn plain(claim: Json<'_>) -> Option<String> {
     match claim {
-        Value::Null => None,
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(value) => Some(value.to_string()),
-        Value::String(value) => Some(value.clone()),
-        Value::Array(_) | Value::Object(_) => Some(URL_SAFE_NO_PAD.encode(claim.to_string())),
+        Json::Null => None,
+        Json::Bool(value) => Some(value.to_string()),
+        Json::Number(value) => Some(value.to_string()),
+        Json::String(value) => Some(value.to_owned()),
+        Json::Array(_) | Json::Object(_) => {
+            Some(URL_SAFE_NO_PAD.encode(Value::from(claim).to_string()))
+        }
     }
 }

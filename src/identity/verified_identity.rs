@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use super::{Finding, Standing, User, UserQuery, Wanted};
+use crate::json::{Json, Object};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{ClaimPath, TokenUse, VerifiedToken, any_of, is_elsewhere};
@@ -102,7 +101,7 @@ pub(crate) struct VerifiedIdentity {
     pub(super) token_id: Option<String>,
     pub(super) token_expires: UnixTime,
     pub(super) single_use: Option<TokenUse>,
-    pub(super) claims: Map<String, Value>,
+    pub(super) claims: Object,
 }
 
 /// Roles or groups that a token lists elsewhere instead of carrying them, because they are too many.
@@ -147,8 +146,8 @@ impl ClaimedIdentity {
         };
         let user_claims = rules.user_claims_of(client_type);
         let user = match user_claims.iter().find_map(|path| path.find(claims)) {
-            Some(Value::String(user)) if !user.is_empty() => user.clone(),
-            Some(Value::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
+            Some(Json::String(user)) if !user.is_empty() => user.to_owned(),
+            Some(Json::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
             _ => {
                 let claim = any_of(user_claims);
                 return Err(Refusal::MissingClaim { claim, is_elsewhere: false });
@@ -289,20 +288,19 @@ impl VerifiedIdentity {
     /// The same with these claims of its token alone.
     #[must_use]
     pub(crate) fn keeping_claims(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
-        self.claims.retain(|name, _| is_kept(name));
+        self.claims = self.claims.keeping(is_kept);
         self
     }
 
-    /// About how many bytes its claims take up.
+    /// How many bytes its claims take up.
     #[must_use]
     pub(crate) fn size_of_claims(&self) -> usize {
-        // Read, JSON takes several times as much as written.
-        self.claims.iter().map(|(name, value)| 8 * (name.len() + value.to_string().len())).sum()
+        self.claims.size()
     }
 
     /// The claims of its token, or those that were kept.
     #[must_use]
-    pub(crate) fn claims(&self) -> &Map<String, Value> {
+    pub(crate) fn claims(&self) -> &Object {
         &self.claims
     }
 }
@@ -324,14 +322,14 @@ impl ServiceSign {
     fn is_seen(&self, token: &VerifiedToken, client_id: Option<&str>) -> bool {
         match self {
             Self::NamedAfterClient { claim, before, after } => {
-                let value = claim.find(token.claims()).and_then(Value::as_str);
+                let value = claim.find(token.claims()).and_then(Json::as_str);
                 client_id.zip(value).is_some_and(|(client_id, value)| {
                     value.eq_ignore_ascii_case(&format!("{before}{client_id}{after}"))
                 })
             }
             Self::SubjectIs(claim) => token
                 .string("sub")
-                .is_some_and(|sub| claim.find(token.claims()).and_then(Value::as_str) == Some(sub)),
+                .is_some_and(|sub| claim.find(token.claims()).and_then(Json::as_str) == Some(sub)),
         }
     }
 }
@@ -363,7 +361,7 @@ fn client_type(
 }
 
 /// Which of roles and groups the token names without carrying them.
-fn elsewhere(claims: &Map<String, Value>, rules: &IdentityRules) -> Vec<&'static str> {
+fn elsewhere(claims: &Object, rules: &IdentityRules) -> Vec<&'static str> {
     let is_elsewhere = |path: &ClaimPath| is_elsewhere(claims, path.top_level());
     let roles = rules.roles_claims.iter().any(is_elsewhere).then_some("roles");
     let groups = is_elsewhere(&rules.groups_claim).then_some("groups");
@@ -371,9 +369,9 @@ fn elsewhere(claims: &Map<String, Value>, rules: &IdentityRules) -> Vec<&'static
 }
 
 /// A space-separated string (RFC 8693 §4.2), or an array as some providers have it.
-fn scopes(claim: Option<&Value>) -> Vec<String> {
+fn scopes(claim: Option<Json<'_>>) -> Vec<String> {
     match claim {
-        Some(Value::String(scopes)) => {
+        Some(Json::String(scopes)) => {
             scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
         }
         claim => strings(claim),
@@ -389,11 +387,11 @@ fn limited(scopes: Vec<String>, allowed: Option<&[String]>) -> Vec<String> {
     }
 }
 
-fn strings(claim: Option<&Value>) -> Vec<String> {
+fn strings(claim: Option<Json<'_>>) -> Vec<String> {
     match claim {
-        Some(Value::String(value)) => vec![value.clone()],
-        Some(Value::Array(values)) => {
-            values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        Some(Json::String(value)) => vec![value.to_owned()],
+        Some(Json::Array(values)) => {
+            values.iter().filter_map(Json::as_str).map(str::to_owned).collect()
         }
         _ => Vec::new(),
     }

@@ -3,12 +3,10 @@
 
 use std::fmt;
 
+use crate::json::{Json, JsonFault, Object};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::{memchr, memrchr};
-use serde_json::{Map, Value};
-
-use crate::json::{self, JsonFault};
 
 /// A well-formed JWS whose payload is a JSON object. Its signature has not been verified.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ impl CompactJws {
     /// It is not three segments of base64url (without padding, without stray bits), or the first
     /// two are no JSON objects that name each member once, or a member of the header that is
     /// needed here has a wrong type.
-    pub(crate) fn parse(token: &[u8]) -> Result<(Self, Map<String, Value>), MalformedToken> {
+    pub(crate) fn parse(token: &[u8]) -> Result<(Self, Object), MalformedToken> {
         // Base64url decodes to nothing but itself, so only what cannot be read is asked how many
         // segments it has.
         Self::read(token).map_err(|fault| match has_three_segments(token) {
@@ -37,16 +35,17 @@ impl CompactJws {
         })
     }
 
-    fn read(token: &[u8]) -> Result<(Self, Map<String, Value>), MalformedToken> {
-        let (signing_input, signature) =
-            memrchr(DOT, token).and_then(|dot| around(token, dot)).ok_or(MalformedToken::Segments)?;
+    fn read(token: &[u8]) -> Result<(Self, Object), MalformedToken> {
+        let (signing_input, signature) = memrchr(DOT, token)
+            .and_then(|dot| around(token, dot))
+            .ok_or(MalformedToken::Segments)?;
         let (header, payload) = memchr(DOT, signing_input)
             .and_then(|dot| around(signing_input, dot))
             .ok_or(MalformedToken::Segments)?;
         let jws = Self {
             header_length: header.len(),
             signing_input_length: signing_input.len(),
-            header: ProtectedHeader::from_members(object(Segment::Header, header)?)?,
+            header: ProtectedHeader::from_members(&object(Segment::Header, header)?)?,
             signature: decode(Segment::Signature, signature)?,
             token: token.to_owned(),
         };
@@ -58,7 +57,7 @@ impl CompactJws {
     /// # Errors
     ///
     /// None: it could be read before.
-    pub(crate) fn payload(&self) -> Result<Map<String, Value>, MalformedToken> {
+    pub(crate) fn payload(&self) -> Result<Object, MalformedToken> {
         let (_, payload) = around(self.signing_input(), self.header_length).unwrap_or_default();
         object(Segment::Payload, payload)
     }
@@ -104,18 +103,18 @@ pub(crate) enum TokenType {
 }
 
 impl ProtectedHeader {
-    fn from_members(members: Map<String, Value>) -> Result<Self, MalformedToken> {
+    fn from_members(members: &Object) -> Result<Self, MalformedToken> {
         Ok(Self {
-            algorithm: string(&members, "alg")?.ok_or(MalformedToken::HeaderMember("alg"))?,
-            kid: string(&members, "kid")?,
-            sha1_thumbprint: string(&members, "x5t")?,
-            sha256_thumbprint: string(&members, "x5t#S256")?,
+            algorithm: string(members, "alg")?.ok_or(MalformedToken::HeaderMember("alg"))?,
+            kid: string(members, "kid")?,
+            sha1_thumbprint: string(members, "x5t")?,
+            sha256_thumbprint: string(members, "x5t#S256")?,
             token_type: match members.get("typ") {
                 None => TokenType::Absent,
-                Some(Value::String(name)) => TokenType::Named(name.clone()),
+                Some(Json::String(name)) => TokenType::Named(name.to_owned()),
                 Some(_) => TokenType::NoString,
             },
-            critical: critical(&members),
+            critical: critical(members),
             has_nonce: members.contains_key("nonce"),
         })
     }
@@ -243,33 +242,29 @@ fn decode(segment: Segment, text: &[u8]) -> Result<Vec<u8>, MalformedToken> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedToken::Base64(segment))
 }
 
-fn object(segment: Segment, text: &[u8]) -> Result<Map<String, Value>, MalformedToken> {
-    match json::parse_strict(&decode(segment, text)?) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(MalformedToken::NoObject(segment)),
-        Err(JsonFault::Repeated(path)) => Err(MalformedToken::Repeated(segment, path)),
-        Err(JsonFault::Syntax) => Err(MalformedToken::Json(segment)),
-    }
+fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
+    Object::read(decode(segment, text)?).map_err(|fault| match fault {
+        JsonFault::NoObject => MalformedToken::NoObject(segment),
+        JsonFault::Repeated(path) => MalformedToken::Repeated(segment, path),
+        JsonFault::Syntax => MalformedToken::Json(segment),
+    })
 }
 
-fn string(
-    members: &Map<String, Value>,
-    name: &'static str,
-) -> Result<Option<String>, MalformedToken> {
+fn string(members: &Object, name: &'static str) -> Result<Option<String>, MalformedToken> {
     match members.get(name) {
         None => Ok(None),
-        Some(Value::String(value)) => Ok(Some(value.clone())),
+        Some(Json::String(value)) => Ok(Some(value.to_owned())),
         Some(_) => Err(MalformedToken::HeaderMember(name)),
     }
 }
 
-fn critical(members: &Map<String, Value>) -> Option<String> {
+fn critical(members: &Object) -> Option<String> {
     if let Some(names) = members.get("crit") {
-        let first = names.as_array().and_then(|names| names.first()).and_then(Value::as_str);
+        let first = names.as_array().and_then(|names| names.iter().next()).and_then(Json::as_str);
         return Some(first.unwrap_or("crit").to_owned());
     }
     match members.get("b64") {
-        None | Some(Value::Bool(true)) => None,
+        None | Some(Json::Bool(true)) => None,
         Some(_) => Some("b64".to_owned()),
     }
 }
@@ -289,7 +284,7 @@ mod tests {
         assert_eq!(jws.signing_input(), &token.as_bytes()[..token.len() - 5]);
         assert_eq!(jws.signature(), b"sig");
         assert_eq!((jws.header().algorithm(), jws.header().kid()), ("ES256", Some("k")));
-        assert_eq!(payload["iss"], "i");
+        assert_eq!(payload.get("iss").and_then(Json::as_str), Some("i"));
         assert_eq!(jws.payload().unwrap(), payload);
     }
 
@@ -331,6 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_not_three_segments_of_text_is_no_jws_whatever_else_it_is() {
+        use MalformedToken::*;
+        let good = token(r#"{"alg":"ES256"}"#, "{}");
+        let not_utf_8 =
+            |at: usize| [&good.as_bytes()[..at], b"\xff", &good.as_bytes()[at..]].concat();
+        for (token, fault) in [
+            (not_utf_8(0), Segments),
+            (not_utf_8(good.len() - 6), Segments),
+            (not_utf_8(good.len()), Segments),
+            (format!("!.{good}").into(), Segments),
+            (format!("{good}.!").into(), Segments),
+            (good.replace('.', "..").into(), Segments),
+            (format!("ü{good}").into(), Base64(Segment::Header)),
+            (format!("{good}ü").into(), Base64(Segment::Signature)),
+        ] {
+            assert_eq!(CompactJws::parse(&token).unwrap_err(), fault, "{token:?}");
+        }
+    }
+
+    #[test]
     fn a_last_character_with_stray_bits_is_not_a_second_spelling_of_a_signature() {
         let token = token(r#"{"alg":"ES256"}"#, "{}");
         assert!(CompactJws::parse(token.replace("c2ln", "c2k").as_bytes()).is_ok());
@@ -350,7 +365,10 @@ mod tests {
             (r#""jwk":{}"#, None),
         ] {
             let token = token(format!(r#"{{"alg":"ES256",{members}}}"#), "{}");
-            assert_eq!(CompactJws::parse(token.as_bytes()).unwrap().0.header().critical(), critical);
+            assert_eq!(
+                CompactJws::parse(token.as_bytes()).unwrap().0.header().critical(),
+                critical
+            );
         }
     }
 }

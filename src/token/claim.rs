@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::json::{Json, Object};
 
 /// Where a claim stands: a name, or a path of names through nested objects. A dot in a name means
 /// nothing.
@@ -31,9 +33,9 @@ impl ClaimPath {
 
     /// The claim's value.
     #[must_use]
-    pub(crate) fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+    pub(crate) fn find<'a>(&self, claims: &'a Object) -> Option<Json<'a>> {
         let (first, rest) = self.0.split_first()?;
-        rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
+        rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
     }
 }
 
@@ -69,10 +71,10 @@ impl<'de> Deserialize<'de> for ClaimPath {
 
 /// True when a token names this claim without carrying it (OpenID Connect Core §5.6.2; Entra ID
 /// also says `hasgroups` for its groups).
-pub(crate) fn is_elsewhere(claims: &Map<String, Value>, name: &str) -> bool {
-    let names = claims.get("_claim_names").and_then(Value::as_object);
+pub(crate) fn is_elsewhere(claims: &Object, name: &str) -> bool {
+    let names = claims.get("_claim_names").and_then(Json::as_object);
     let is_named = names.is_some_and(|names| names.contains_key(name))
-        || (name == "groups" && claims.get("hasgroups") == Some(&Value::Bool(true)));
+        || (name == "groups" && matches!(claims.get("hasgroups"), Some(Json::Bool(true))));
     is_named && !claims.contains_key(name)
 }
 
@@ -90,10 +92,14 @@ pub(crate) struct RequiredClaim {
 impl RequiredClaim {
     /// Whether these claims fulfil it; none when the claim is absent.
     #[must_use]
-    pub(crate) fn is_met_by(&self, claims: &Map<String, Value>) -> Option<bool> {
+    pub(crate) fn is_met_by(&self, claims: &Object) -> Option<bool> {
         Some(match claims.get(&self.name)? {
-            Value::Array(values) => values.iter().any(|value| self.accepted.contains(value)),
-            value => self.accepted.contains(value),
+            Json::Array(values) => values.iter().any(|value| self.accepts(value)),
+            value => self.accepts(value),
         })
+    }
+
+    fn accepts(&self, value: Json<'_>) -> bool {
+        self.accepted.iter().any(|accepted| value == *accepted)
     }
 }

@@ -4,9 +4,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use serde_json::{Map, Number, Value};
-
 use crate::jose::TokenType;
+use crate::json::{Json, Object};
 use crate::refusal::{Refusal, Strings};
 use crate::time::UnixTime;
 
@@ -41,7 +40,7 @@ impl ClaimRules {
     pub(super) fn check(
         &self,
         token_type: &TokenType,
-        claims: &Map<String, Value>,
+        claims: &Object,
         now: UnixTime,
     ) -> Result<UnixTime, Refusal> {
         self.token_types.check(token_type)?;
@@ -56,12 +55,12 @@ impl ClaimRules {
     }
 
     /// True when `aud` is or holds an accepted value (RFC 7519 §4.1.3).
-    pub(crate) fn names_audience(&self, claims: &Map<String, Value>) -> bool {
-        let accepted = |value: &Value| {
+    pub(crate) fn names_audience(&self, claims: &Object) -> bool {
+        let accepted = |value: Json<'_>| {
             value.as_str().is_some_and(|value| self.audiences.iter().any(|own| own == value))
         };
         match claims.get("aud") {
-            Some(Value::Array(values)) => values.iter().any(accepted),
+            Some(Json::Array(values)) => values.iter().any(accepted),
             Some(value) => accepted(value),
             None => false,
         }
@@ -73,11 +72,7 @@ impl ClaimRules {
     /// # Errors
     ///
     /// [`Refusal::Expired`], [`Refusal::NotYetValid`] or [`Refusal::TokenTooOld`].
-    pub(crate) fn check_time(
-        &self,
-        claims: &Map<String, Value>,
-        now: UnixTime,
-    ) -> Result<UnixTime, Refusal> {
+    pub(crate) fn check_time(&self, claims: &Object, now: UnixTime) -> Result<UnixTime, Refusal> {
         let expires = claims
             .get("exp")
             .and_then(numeric_date)
@@ -108,7 +103,7 @@ impl ClaimRules {
 impl ClaimRules {
     /// When a token with these claims, which expires at `expires`, passes
     /// [`check_time`](Self::check_time).
-    pub(crate) fn usable(&self, claims: &Map<String, Value>, expires: UnixTime) -> Range<UnixTime> {
+    pub(crate) fn usable(&self, claims: &Object, expires: UnixTime) -> Range<UnixTime> {
         let begins = ["nbf", "iat"].into_iter().filter_map(|name| numeric_date(claims.get(name)?));
         let begins = begins.max().unwrap_or_default();
         begins - self.clock_skew..self.last_use(claims, expires)
@@ -116,7 +111,7 @@ impl ClaimRules {
 
     /// The last moment at which a token with these claims, which expires at `expires`, passes
     /// [`check`](Self::check).
-    pub(super) fn last_use(&self, claims: &Map<String, Value>, expires: UnixTime) -> UnixTime {
+    pub(super) fn last_use(&self, claims: &Object, expires: UnixTime) -> UnixTime {
         let issued = claims.get("iat").and_then(numeric_date);
         let too_old = self.max_token_age.zip(issued).map(|(max_age, issued)| issued + max_age);
         too_old.map_or(expires, |too_old| expires.min(too_old)) + self.clock_skew
@@ -154,11 +149,8 @@ impl TokenTypes {
 }
 
 /// A NumericDate (RFC 7519 §2), which may have a fraction.
-fn numeric_date(value: &Value) -> Option<UnixTime> {
-    let number: &Number = match value {
-        Value::Number(number) => number,
-        _ => return None,
-    };
+fn numeric_date(value: Json<'_>) -> Option<UnixTime> {
+    let Json::Number(number) = value else { return None };
     if let Some(seconds) = number.as_u64() {
         return Some(UnixTime::from_secs(seconds));
     }
@@ -172,7 +164,7 @@ fn numeric_date(value: &Value) -> Option<UnixTime> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -186,7 +178,7 @@ mod tests {
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let now = UnixTime::from_secs(NOW);
         rules
-            .check(&TokenType::Absent, claims.as_object().unwrap(), now)
+            .check(&TokenType::Absent, &claims.as_object().unwrap().into(), now)
             .map(drop)
             .map_err(|refusal| refusal.reason())
     }
@@ -254,6 +246,7 @@ mod tests {
             let claims = json!({"aud": "mcp", "exp": exp, "iat": iat});
             let mut claims = claims.as_object().unwrap().clone();
             claims.retain(|_, value| !value.is_null());
+            let claims = Object::from(&claims);
             let check = |now| rules.check(&TokenType::Absent, &claims, now);
             let expires = check(UnixTime::from_secs(NOW)).unwrap();
             assert_eq!(rules.last_use(&claims, expires), UnixTime::from_secs(last_use));

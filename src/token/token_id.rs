@@ -1,9 +1,8 @@
 //! What a provider's tokens must say in `jti` (RFC 7519 §4.1.7), and what it is good for.
 
-use serde_json::{Map, Value};
-
 use super::claims::ClaimRules;
 use super::replay::TokenUse;
+use crate::json::{Json, Object};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 
@@ -26,14 +25,14 @@ impl TokenIdRule {
     /// [`Refusal::TokenIdMissing`].
     pub(super) fn check(
         self,
-        claims: &Map<String, Value>,
+        claims: &Object,
         expires: UnixTime,
         rules: &ClaimRules,
     ) -> Result<Option<TokenUse>, Refusal> {
         if self == Self::Ignore {
             return Ok(None);
         }
-        let string = |name| claims.get(name).and_then(Value::as_str);
+        let string = |name| claims.get(name).and_then(Json::as_str);
         let token_id = string("jti").ok_or(Refusal::TokenIdMissing)?;
         Ok((self == Self::SingleUse).then(|| {
             // The provider was found by `iss`, so it is a string.

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value};
-
 use super::bearer::check_single;
 use super::claim::is_elsewhere;
 use super::replay::TokenUse;
@@ -11,6 +9,7 @@ use crate::config::{Provider, Providers};
 use crate::jose::{
     Algorithm, CompactJws, MalformedToken, ProtectedHeader, PublicKey, SignatureVerifier,
 };
+use crate::json::{Json, Object};
 use crate::refusal::{Refusal, Strings};
 use crate::time::UnixTime;
 
@@ -22,7 +21,7 @@ const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph
 pub(crate) struct PlausibleToken {
     jws: CompactJws,
     /// None while the token waits.
-    claims: Option<Map<String, Value>>,
+    claims: Option<Object>,
     algorithm: Algorithm,
     provider: usize,
     expires: UnixTime,
@@ -46,7 +45,7 @@ impl PlausibleToken {
         let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(fault)?;
         let Some((index, provider)) = providers.of_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
-                found: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
+                found: claims.get("iss").and_then(Json::as_str).map(str::to_owned),
                 configured: Strings::of(providers.issuers()),
             };
             return Err((refusal, None));
@@ -178,7 +177,7 @@ impl SignedToken {
 /// A token that passed every check. Only [`SignedToken::check_claims`] makes one.
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
-    claims: Map<String, Value>,
+    claims: Object,
     expires: UnixTime,
     single_use: Option<TokenUse>,
 }
@@ -186,19 +185,19 @@ pub(crate) struct VerifiedToken {
 impl VerifiedToken {
     /// Its claims.
     #[must_use]
-    pub(crate) fn claims(&self) -> &Map<String, Value> {
+    pub(crate) fn claims(&self) -> &Object {
         &self.claims
     }
 
     /// Its claims.
-    pub(crate) fn into_claims(self) -> Map<String, Value> {
+    pub(crate) fn into_claims(self) -> Object {
         self.claims
     }
 
     /// The value of a claim that is a string.
     #[must_use]
     pub(crate) fn string(&self, name: &str) -> Option<&str> {
-        self.claims.get(name).and_then(Value::as_str)
+        self.claims.get(name).and_then(Json::as_str)
     }
 
     /// Its `exp`.
@@ -215,10 +214,7 @@ impl VerifiedToken {
 }
 
 /// What does not depend on the provider.
-fn signed_jws(
-    token: &[u8],
-    max_size: usize,
-) -> Result<(CompactJws, Map<String, Value>, Algorithm), Refusal> {
+fn signed_jws(token: &[u8], max_size: usize) -> Result<(CompactJws, Object, Algorithm), Refusal> {
     if token.len() > max_size {
         return Err(MalformedToken::TooLong { limit: max_size }.into());
     }
@@ -241,9 +237,9 @@ fn unsupported(header: &ProtectedHeader) -> Refusal {
     Refusal::UnsupportedAlgorithm { found: header.algorithm().to_owned() }
 }
 
-fn is_for_graph(claims: &Map<String, Value>) -> bool {
+fn is_for_graph(claims: &Object) -> bool {
     claims
         .get("aud")
-        .and_then(Value::as_str)
+        .and_then(Json::as_str)
         .is_some_and(|audience| GRAPH.contains(&audience.trim_end_matches('/')))
 }

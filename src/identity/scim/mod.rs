@@ -22,6 +22,7 @@ pub(crate) use lookups::{LookupId, LookupReport, UserLookups};
 
 use super::Wanted;
 use crate::callout::{BodyLimit, CalloutFault, Endpoint};
+use crate::json::Json;
 use crate::token::ClaimPath;
 
 /// Where and how users are looked up.
@@ -143,8 +144,8 @@ impl Provisioning {
         let mut resource = protocol::empty_user(&self.roles);
         for (attribute, claim) in self.fields.iter().filter(|(own, _)| *own != found_by) {
             match claim.find(wanted.claims) {
-                Some(Value::String(text)) if !text.is_empty() => attribute.set(&mut resource, text),
-                Some(Value::Number(number)) => attribute.set(&mut resource, &number.to_string()),
+                Some(Json::String(text)) if !text.is_empty() => attribute.set(&mut resource, text),
+                Some(Json::Number(number)) => attribute.set(&mut resource, &number.to_string()),
                 _ if attribute.is_user_name() => {
                     return NewUser { resource: Err(claim.clone()) };
                 }

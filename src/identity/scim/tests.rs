@@ -6,6 +6,7 @@ use super::lookups::UserAnswer;
 use super::*;
 use crate::callout::{CalloutAnswer, CalloutRequest, Clusters};
 use crate::identity::{Directory, Finding, Standing, User};
+use crate::json::Object;
 use crate::time::UnixTime;
 
 const NOW: u64 = 1_800_000_000;
@@ -42,7 +43,7 @@ fn creating() -> ScimDirectory {
 struct Worker {
     lookups: UserLookups,
     directory: ScimDirectory,
-    claims: Map<String, Value>,
+    claims: Object,
     is_service: bool,
 }
 
@@ -52,7 +53,7 @@ impl Worker {
         Self {
             lookups: UserLookups::new(directory.clone()),
             directory,
-            claims: claims.as_object().unwrap().clone(),
+            claims: claims.as_object().unwrap().into(),
             is_service: false,
         }
     }
@@ -339,7 +340,7 @@ fn a_user_who_cannot_be_created_stays_unknown() {
     let expected = UserAnswer::Nobody(Some(&Nobody::Conflict));
     assert_eq!(worker.find("email", "ada@x", now()), expected);
 
-    worker.claims.remove("preferred_username");
+    worker.claims = worker.claims.keeping(|name| name != "preferred_username");
     worker.look_up("email", "bob@x", vec![list(&[])]);
     let claim = ClaimPath::name("preferred_username");
     let expected = UserAnswer::Nobody(Some(&Nobody::Nameless(claim)));
@@ -440,7 +441,7 @@ fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
 
 #[test]
 fn only_a_user_whom_nobody_knows_is_tolerated() {
-    let claims = Map::new();
+    let claims = Object::default();
     let wanted = Wanted { field: "user_name", value: "ada", is_service: false, claims: &claims };
     let directory = Directory::of_nobody().with_scim(Some(directory()));
     for (answer, is_tolerated) in

@@ -1,6 +1,8 @@
 //! Strict JSON: like `serde_json`, but an object that names a member twice is not read as if it
 //! named it once (RFC 7515 §4, RFC 7519 §4).
 
+mod object;
+
 use std::cell::RefCell;
 use std::fmt;
 
@@ -8,19 +10,16 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
+pub(crate) use object::{Json, Object};
+
 /// Reads one JSON text and refuses repeated members at every depth.
 ///
 /// # Errors
 ///
 /// The text is no JSON (also when it nests deeper than 128 levels), or a member is repeated.
 pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
-    let repeated = Repeated { paths: RefCell::default(), most: 1 };
-    match parse(text, &repeated) {
-        Ok(value) => Ok(value),
-        Err(_) => {
-            Err(repeated.paths.into_inner().pop().map_or(JsonFault::Syntax, JsonFault::Repeated))
-        }
-    }
+    let repeated = Repeated::up_to(1);
+    parse(text, &repeated).map_err(|_| repeated.fault())
 }
 
 /// Reads one JSON text and returns the paths of all repeated members beside the value, in which
@@ -30,7 +29,7 @@ pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
 ///
 /// The text is no JSON, or 100 members are repeated.
 pub(crate) fn parse_reporting(text: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
-    let repeated = Repeated { paths: RefCell::default(), most: 100 };
+    let repeated = Repeated::up_to(100);
     let value = parse(text, &repeated)?;
     Ok((value, repeated.paths.into_inner()))
 }
@@ -52,6 +51,15 @@ struct Repeated {
 }
 
 impl Repeated {
+    fn up_to(most: usize) -> Self {
+        Self { paths: RefCell::default(), most }
+    }
+
+    /// Why reading ended, if one is too many.
+    fn fault(self) -> JsonFault {
+        self.paths.into_inner().pop().map_or(JsonFault::Syntax, JsonFault::Repeated)
+    }
+
     fn add<E: serde::de::Error>(&self, place: Place<'_>) -> Result<(), E> {
         let mut paths = self.paths.try_borrow_mut().map_err(E::custom)?;
         paths.push(place.to_string());
@@ -62,6 +70,8 @@ impl Repeated {
 /// Why a text was not accepted as strict JSON.
 #[derive(Debug)]
 pub(crate) enum JsonFault {
+    /// It is JSON, but no object.
+    NoObject,
     /// The path of a member that its object names more than once.
     Repeated(String),
     /// The text is no JSON.
