@@ -110,7 +110,7 @@ impl From<&Map<String, Value>> for Object {
 
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        Value::from(Json::Object(self.members())) == Value::from(Json::Object(other.members()))
+        Json::Object(self.members()) == Value::from(Json::Object(other.members()))
     }
 }
 
@@ -321,13 +321,14 @@ impl Span {
 
 /// What tells most names apart at a glance.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark([u8; 3]);
+struct Mark(u32);
 
 impl Mark {
     fn of(name: &str) -> Self {
         let [length, ..] = name.len().to_le_bytes();
         let end = |byte: Option<&u8>| byte.copied().unwrap_or_default();
-        Self([length, end(name.as_bytes().first()), end(name.as_bytes().last())])
+        let [first, last] = [name.as_bytes().first(), name.as_bytes().last()].map(end);
+        Self(u32::from_le_bytes([length, first, last, 0]))
     }
 }
 
@@ -351,10 +352,10 @@ impl<'de> Reading<'de> {
     }
 
     /// Where a string will stand.
-    fn span(&mut self, string: &Cow<'de, str>) -> Span {
+    fn span(&mut self, string: Cow<'de, str>) -> Span {
         match string {
             Cow::Borrowed(part) => self.span_of_part(part),
-            Cow::Owned(string) => self.span_of_unescaped(string),
+            Cow::Owned(string) => self.span_of_unescaped(&string),
         }
     }
 
@@ -458,7 +459,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
             if !is_new {
                 self.reading.repeated.add(place)?;
             }
-            let name = self.reading.span(&name);
+            let name = self.reading.span(name);
             object.push(Member { mark, name, value });
         }
         Ok(Node::Object(object))
