@@ -126,10 +126,10 @@ impl TokenTypes {
         let is_accepted = match (self, token_type) {
             (Self::AccessTokens, TokenType::Absent) => true,
             (Self::AccessTokens, TokenType::Named(name)) => {
-                matches!(Self::normalised(name).as_str(), "at+jwt" | "jwt")
+                ["at+jwt", "jwt"].iter().any(|own| Self::is_spelling(name, own))
             }
             (Self::Listed(accepted), TokenType::Named(name)) => {
-                accepted.contains(&Self::normalised(name))
+                accepted.iter().any(|own| Self::is_spelling(name, own))
             }
             (Self::Listed(_), TokenType::Absent) | (_, TokenType::NoString) => false,
         };
@@ -139,6 +139,16 @@ impl TokenTypes {
                 TokenType::Absent | TokenType::NoString => None,
             },
         })
+    }
+
+    /// Whether `name` is compared as `normalised`.
+    fn is_spelling(name: &str, normalised: &str) -> bool {
+        let prefix = "application/";
+        let rest = match name.split_at_checked(prefix.len()) {
+            Some((before, rest)) if before.eq_ignore_ascii_case(prefix) => rest,
+            _ => name,
+        };
+        rest.eq_ignore_ascii_case(normalised)
     }
 
     /// A media type as it is compared.
