@@ -13,7 +13,7 @@ use crate::identity::{
     Basis, ClaimedIdentity, IdentityFields, Overage, Unconfirmed, UserLookups, UserQuery,
     VerifiedIdentity,
 };
-use crate::jose::SignatureVerifier;
+use crate::jose::{KnownHeaders, SignatureVerifier};
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
@@ -27,6 +27,7 @@ pub(crate) struct Authenticator {
     config: Config,
     metadata: ResourceMetadata,
     answers: RefusalAnswers,
+    known_headers: KnownHeaders,
 }
 
 /// What can be said of a request without its token.
@@ -208,6 +209,7 @@ impl Authenticator {
         Self {
             metadata: ResourceMetadata::new(&config.resource, &config.providers),
             answers: RefusalAnswers::new(&config.resource, config.errors),
+            known_headers: KnownHeaders::default(),
             config,
         }
     }
@@ -244,8 +246,8 @@ impl Authenticator {
         now: UnixTime,
     ) -> Result<PlausibleRequest, Box<Decision>> {
         let BearerRequest { token, edits, target } = request;
-        let most = self.config.max_token_size;
-        match PlausibleToken::read(token, most, &self.config.providers, now) {
+        let Config { max_token_size, providers, .. } = &self.config;
+        match PlausibleToken::read(token, *max_token_size, providers, &self.known_headers, now) {
             Ok(token) => Ok(PlausibleRequest { token, edits, target }),
             Err((refusal, provider)) => Err(Box::new(self.refuse(refusal, provider, edits))),
         }
@@ -314,6 +316,7 @@ impl Authenticator {
                 }
             },
         };
+        token.remember_header(&self.known_headers);
         let (token, at_rest) = match token.check_claims(provider, now) {
             Ok(checked) => checked,
             Err(refusal) => return refuse(refusal, edits),

@@ -8,7 +8,9 @@ use crate::access::CanonicalPath;
 use crate::authenticator::{Authenticator, Body, Decision, Examined, Knowledge};
 use crate::config::Config;
 use crate::identity::encoded_values;
-use crate::jose::{Algorithm, CompactJws, PublicKey, PureRust, SignatureVerifier, certificate_key};
+use crate::jose::{
+    Algorithm, CompactJws, KnownHeaders, PublicKey, PureRust, SignatureVerifier, certificate_key,
+};
 use crate::keys::{KeySet, Lookup, ProviderKeys};
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
@@ -33,7 +35,7 @@ pub fn bearer_token(fields: &Fields) {
 
 /// A token that can be read can be written in no other way.
 pub fn compact_jws(token: &str) {
-    if let Ok((jws, claims)) = CompactJws::parse(token.as_bytes()) {
+    if let Ok((jws, claims)) = CompactJws::parse(token.as_bytes(), &KnownHeaders::default()) {
         let signature = URL_SAFE_NO_PAD.encode(jws.signature());
         let written = [jws.signing_input(), b".", signature.as_bytes()].concat();
         assert_eq!(written, token.as_bytes());
@@ -44,7 +46,7 @@ pub fn compact_jws(token: &str) {
 /// However many keys there are, few are tried.
 pub fn key_set(document: &[u8]) {
     let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256"}"#);
-    let token = CompactJws::parse(format!("{header}.e30.").as_bytes());
+    let token = CompactJws::parse(format!("{header}.e30.").as_bytes(), &KnownHeaders::default());
     if let (Ok(set), Ok((token, _))) = (KeySet::from_json(document), token) {
         for algorithm in Algorithm::ALL {
             if let Lookup::Candidates(candidates) = set.find(token.header(), algorithm) {

@@ -7,6 +7,7 @@ mod host_crypto;
 mod jwk;
 mod jws;
 mod known_answers;
+mod known_headers;
 mod public_key;
 mod verifier;
 #[cfg(test)]
@@ -18,5 +19,6 @@ pub(crate) use host_crypto::{HashFunction, HostBacked, HostCrypto, NoAnswer, Unf
 pub(crate) use jwk::{Jwk, Misfit};
 pub(crate) use jws::TokenType;
 pub(crate) use jws::{CompactJws, MalformedToken, ProtectedHeader};
+pub(crate) use known_headers::KnownHeaders;
 pub(crate) use public_key::{PublicKey, UnusableKey};
 pub(crate) use verifier::{PureRust, SignatureVerifier};

@@ -142,7 +142,7 @@ mod tests {
     use testbed::SigningKey;
 
     use super::*;
-    use crate::jose::{CompactJws, UnusableKey};
+    use crate::jose::{CompactJws, KnownHeaders, UnusableKey};
 
     fn key(kid: &str) -> Value {
         SigningKey::generate(testbed::Algorithm::Es256, kid).public_jwk()
@@ -160,7 +160,7 @@ mod tests {
 
     fn jws(header: Value) -> CompactJws {
         let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header.to_string()));
-        CompactJws::parse(token.as_bytes()).unwrap().0
+        CompactJws::parse(token.as_bytes(), &KnownHeaders::default()).unwrap().0
     }
 
     /// How many candidates there are, or why there are none.

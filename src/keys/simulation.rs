@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::callout::{CalloutAnswer, Clusters};
-use crate::jose::{Algorithm, CompactJws};
+use crate::jose::{Algorithm, CompactJws, KnownHeaders};
 use crate::time::UnixTime;
 
 const SETTINGS: KeySettings = KeySettings {
@@ -418,7 +418,7 @@ impl World {
     fn told(&self, worker: usize, kid: u32) -> Told {
         let header = json!({"alg": "ES256", "kid": kid.to_string()}).to_string();
         let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header));
-        let (jws, _) = CompactJws::parse(token.as_bytes()).unwrap();
+        let (jws, _) = CompactJws::parse(token.as_bytes(), &KnownHeaders::default()).unwrap();
         match self.workers[worker].keys.find(jws.header(), Algorithm::Es256, self.now) {
             KeyAnswer::Candidates(_) => Told::Found,
             KeyAnswer::Await(demand) => Told::ToWait(demand),

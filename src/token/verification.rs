@@ -7,7 +7,8 @@ use super::claim::is_elsewhere;
 use super::replay::TokenUse;
 use crate::config::{Provider, Providers};
 use crate::jose::{
-    Algorithm, CompactJws, MalformedToken, ProtectedHeader, PublicKey, SignatureVerifier,
+    Algorithm, CompactJws, KnownHeaders, MalformedToken, ProtectedHeader, PublicKey,
+    SignatureVerifier,
 };
 use crate::json::{Json, Object};
 use crate::refusal::{Refusal, Strings};
@@ -38,11 +39,12 @@ impl PlausibleToken {
         token: &[u8],
         max_size: usize,
         providers: &'a Providers,
+        known: &KnownHeaders,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
         // Several tokens are never one JWS, so only what is none is asked whether it is several.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
-        let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(fault)?;
+        let (jws, claims, algorithm) = signed_jws(token, max_size, known).map_err(fault)?;
         let Some((index, provider)) = providers.of_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Json::as_str).map(str::to_owned),
@@ -129,6 +131,11 @@ impl PlausibleToken {
 pub(crate) struct SignedToken(PlausibleToken);
 
 impl SignedToken {
+    /// Lets other tokens with the same protected header be read at less cost.
+    pub(crate) fn remember_header(&self, known: &KnownHeaders) {
+        self.0.jws.remember_header(known);
+    }
+
     /// Checks the claims that only a signed token may be asked for. Gives back the token as it came,
     /// too, at rest: it may have to wait.
     ///
@@ -214,11 +221,15 @@ impl VerifiedToken {
 }
 
 /// What does not depend on the provider.
-fn signed_jws(token: &[u8], max_size: usize) -> Result<(CompactJws, Object, Algorithm), Refusal> {
+fn signed_jws(
+    token: &[u8],
+    max_size: usize,
+    known: &KnownHeaders,
+) -> Result<(CompactJws, Object, Algorithm), Refusal> {
     if token.len() > max_size {
         return Err(MalformedToken::TooLong { limit: max_size }.into());
     }
-    let (jws, claims) = CompactJws::parse(token)?;
+    let (jws, claims) = CompactJws::parse(token, known)?;
     let header = jws.header();
     let algorithm = Algorithm::from_name(header.algorithm()).ok_or_else(|| unsupported(header))?;
     if let Some(name) = header.critical() {
