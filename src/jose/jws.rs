@@ -291,6 +291,8 @@ fn critical(members: &Object) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn token(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
@@ -366,6 +368,23 @@ mod tests {
             (format!("{good}ü").into(), Base64(Segment::Signature)),
         ] {
             assert_eq!(parse(&token).unwrap_err(), fault, "{token:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_has_as_many_segments_as_its_text_has(parts in prop::collection::vec(
+            prop::sample::select(vec![
+                &b"."[..], b".", b".", b"eyJhbGciOiJFUzI1NiJ9", b"e30", b"c2ln", b"=", b"!",
+                "\u{fc}".as_bytes(), b"\xff",
+            ]),
+            0..9,
+        )) {
+            let token = parts.concat();
+            let text = str::from_utf8(&token);
+            let has_three = text.is_ok_and(|text| text.split('.').collect::<Vec<_>>().len() == 3);
+            let fault = parse(&token).err();
+            prop_assert_eq!(fault == Some(MalformedToken::Segments), !has_three);
         }
     }
 
