@@ -343,6 +343,8 @@ struct Reading<'de> {
 impl<'de> Reading<'de> {
     /// An object of more members finds repeated ones by a set of their names.
     const FEW: usize = 32;
+    /// A claim takes rarely less of the text: room for all is made at once.
+    const BYTES_PER_MEMBER: usize = 24;
 
     fn root(&mut self) -> Result<Node, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(self.text);
@@ -440,7 +442,11 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
-        let mut object: Vec<Member> = Vec::new();
+        let expected = match self.place {
+            Place::Root => self.reading.text.len() / Reading::BYTES_PER_MEMBER,
+            Place::Member(..) | Place::Element(..) => 0,
+        };
+        let mut object: Vec<Member> = Vec::with_capacity(expected);
         let mut many = BTreeSet::new();
         while let Some(name) = members.next_key_seed(Name)? {
             let place = Place::Member(&self.place, &name);
