@@ -27,6 +27,8 @@ pub(crate) struct Authenticator {
     config: Config,
     metadata: ResourceMetadata,
     answers: RefusalAnswers,
+    /// Names of the claims that are asked for once the identity is known.
+    kept_claims: Vec<String>,
     known_headers: KnownHeaders,
 }
 
@@ -119,7 +121,7 @@ pub(crate) struct Voucher {
     /// Index of the provider.
     pub provider: usize,
     /// What its token does not tell of the identity.
-    pub overage: Option<Overage>,
+    pub overage: Option<Rc<Overage>>,
 }
 
 /// A request that lacks nothing but a look at its message, and maybe that its token is spent.
@@ -209,6 +211,7 @@ impl Authenticator {
         Self {
             metadata: ResourceMetadata::new(&config.resource, &config.providers),
             answers: RefusalAnswers::new(&config.resource, config.errors),
+            kept_claims: config.access.claims_of_use(),
             known_headers: KnownHeaders::default(),
             config,
         }
@@ -322,7 +325,7 @@ impl Authenticator {
             Err(refusal) => return refuse(refusal, edits),
         };
         let usable = provider.claim_rules.usable(token.claims(), token.expires());
-        let (requester, basis) = match self.requester(token, provider, knowledge, now) {
+        let (requester, basis) = match self.requester(&token, provider, knowledge, now) {
             Ok(known) => known,
             Err(Unconfirmed::Refused(refusal)) => return refuse(refusal, edits),
             Err(Unconfirmed::Await(query)) => {
@@ -451,26 +454,17 @@ impl Authenticator {
     /// Whom a verified token stands for, and by what its user is known.
     fn requester(
         &self,
-        token: VerifiedToken,
+        token: &VerifiedToken,
         provider: &Provider,
         knowledge: Knowledge<'_>,
         now: UnixTime,
     ) -> Result<(Requester, Option<Basis>), Unconfirmed> {
-        let rules = &provider.identity_rules;
-        let claimed = ClaimedIdentity::of_token(token, rules)?;
-        let directory = &self.config.directory;
-        let finding = directory.find(claimed.wanted(), knowledge.users, now);
-        let basis = directory.basis(claimed.wanted(), knowledge.users, now);
-        let identity = claimed.confirmed_by(finding, rules)?;
+        let claimed = ClaimedIdentity::of_token(token, &provider.identity_rules)?;
+        let (finding, basis) = self.config.directory.find(claimed.wanted(), knowledge.users, now);
+        let identity = claimed.confirmed_by(finding)?;
         let fields = Rc::new(self.config.identity_headers.of(&identity));
-        let identity = identity.keeping_claims(|name| self.is_claim_of_use(name));
-        Ok((Requester { identity: Rc::new(identity), fields }, basis))
-    }
-
-    /// Whether a claim is asked for once the identity is known: its time may be, when the body has
-    /// come.
-    fn is_claim_of_use(&self, name: &str) -> bool {
-        ["exp", "nbf", "iat"].contains(&name) || self.config.access.asks_for_claim(name)
+        let identity = Rc::new(identity.keeping(&self.kept_claims));
+        Ok((Requester { identity, fields }, basis))
     }
 
     /// Decides whether a requester may do what it asks for.

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::access::CanonicalPath;
-use crate::authenticator::{Authenticator, Body, Decision, Examined, Knowledge};
+use crate::authenticator::{Authenticator, Body, Decision, Examined, Knowledge, RequestEdits};
 use crate::config::Config;
 use crate::identity::encoded_values;
 use crate::jose::{
@@ -86,15 +86,14 @@ pub fn header_values(items: &[String]) {
     let [value, list, scopes] = encoded_values(text, items);
     let decoded =
         |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-    assert_eq!(value.as_deref().map(decoded).unwrap_or_default(), text);
+    assert_eq!(decoded(&value), text);
     let filled: Vec<&String> = items.iter().filter(|item| !item.is_empty()).collect();
     for (joined, separator) in [(list, ','), (scopes, ' ')] {
-        let joined = joined.unwrap_or_default();
         let parts = joined.split(separator).filter(|part| !part.is_empty()).map(decoded);
         assert!(parts.eq(filled.iter().map(|item| item.to_string())), "{joined:?}");
         assert_visible(&joined);
     }
-    assert_visible(&value.unwrap_or_default());
+    assert_visible(&value);
 }
 
 fn assert_visible(value: &str) {
@@ -158,14 +157,14 @@ impl Gate {
         loop {
             decision = match decision {
                 Decision::Forward(edits, voucher) => {
-                    added.extend(edits.identity.iter().flat_map(|own| own.headers.clone()));
+                    added.extend(told(&edits));
                     return match voucher {
                         Some(_) => Passage::As(added),
                         None => Passage::WithoutToken,
                     };
                 }
                 Decision::AwaitBody(request, edits) => {
-                    added.extend(edits.identity.iter().flat_map(|own| own.headers.clone()));
+                    added.extend(told(&edits));
                     self.authenticator.judge_body(request, Body::Whole(body), now)
                 }
                 Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
@@ -173,4 +172,10 @@ impl Gate {
             };
         }
     }
+}
+
+/// The header fields that are added.
+fn told(edits: &RequestEdits) -> Vec<(String, String)> {
+    let headers = edits.identity.iter().flat_map(|identity| identity.headers());
+    headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

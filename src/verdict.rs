@@ -70,16 +70,8 @@ impl Verdict {
     fn size(&self) -> usize {
         let outcome = match &self.outcome {
             Outcome::Forged(_) => 0,
-            Outcome::Verified(requester, _) => {
-                let headers = &requester.fields.headers;
-                let texts = headers.iter().map(|(name, value)| name.len() + value.len());
-                // The identity holds the same texts again, and the basis and what access logs are
-                // told some of them.
-                2 * texts.sum::<usize>()
-                    + size_of_val(headers.as_slice())
-                    + size_of::<IdentityFields>()
-                    + size_of::<VerifiedIdentity>()
-                    + requester.identity.size_of_claims()
+            Outcome::Verified(Requester { identity, fields }, basis) => {
+                identity.size() + fields.size() + basis.heap_size()
             }
         };
         outcome + size_of::<Self>()

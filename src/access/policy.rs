@@ -153,11 +153,15 @@ impl AccessPolicy {
         }
     }
 
-    /// Whether a rule requires something of this claim.
+    /// The claims that are asked for once the identity is known: those that a rule requires
+    /// something of and, since a body can take its time, those of time if bodies are waited for.
     #[must_use]
-    pub(crate) fn asks_for_claim(&self, name: &str) -> bool {
-        let mut claims = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
-        claims.any(|claim| claim.name == name)
+    pub(crate) fn claims_of_use(&self) -> Vec<String> {
+        let of_time: &[&str] = if self.reads_messages { &["exp", "nbf", "iat"] } else { &[] };
+        let of_rules = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
+        let all = of_time.iter().copied().chain(of_rules.map(|claim| claim.name.as_str()));
+        let once: BTreeSet<&str> = all.collect();
+        once.into_iter().map(str::to_owned).collect()
     }
 
     /// Most bytes of a body that is read.
@@ -259,7 +263,7 @@ impl AccessPolicy {
             let is_elsewhere = identity.lists_elsewhere(line);
             return denied(Denial::Rule { rule: rule.name.clone(), line, is_elsewhere });
         }
-        let granted = self.hierarchy.implied_by(identity.scopes());
+        let granted = self.hierarchy.implied_by(identity.scopes().iter());
         let missing = rule.requirement.missing_scopes(&granted);
         if missing.is_empty() {
             return Ok(());
@@ -318,15 +322,14 @@ impl AccessPolicy {
         let requirement = &rule.requirement;
         let has_one = requirement.any_scope.iter().any(|scope| granted.contains(scope.as_str()));
         let one = requirement.any_scope.first().filter(|_| !has_one);
-        let is_known = |scope: &&String| {
-            self.known_scopes.contains(*scope) || self.asked_as.contains_key(*scope)
-        };
+        let is_known =
+            |scope: &&str| self.known_scopes.contains(*scope) || self.asked_as.contains_key(*scope);
         let own = identity.scopes().iter().filter(is_known);
         let mut scopes: Vec<String> = Vec::new();
-        for scope in requirement.scopes.iter().chain(one).chain(own) {
-            let scope = self.asked_as.get(scope).unwrap_or(scope);
-            if !scopes.contains(scope) {
-                scopes.push(scope.clone());
+        for scope in requirement.scopes.iter().chain(one).map(String::as_str).chain(own) {
+            let scope = self.asked_as.get(scope).map_or(scope, String::as_str);
+            if !scopes.iter().any(|known| known == scope) {
+                scopes.push(scope.to_owned());
             }
         }
         scopes

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::message::Call;
 use super::{CanonicalPath, Pattern};
-use crate::identity::{ClientType, VerifiedIdentity};
+use crate::identity::{ClientType, Texts, VerifiedIdentity};
 use crate::token::RequiredClaim;
 
 /// A rule of the access policy.
@@ -112,7 +112,7 @@ impl Requirement {
     /// The first line besides scopes that does not hold.
     #[must_use]
     pub(super) fn unmet_line(&self, identity: &VerifiedIdentity) -> Option<&'static str> {
-        let one_of = |accepted: &[String], own: &[String]| {
+        let one_of = |accepted: &[String], own: &Texts| {
             accepted.is_empty() || accepted.iter().any(|accepted| own.contains(accepted))
         };
         let provider_fits = self.providers.is_empty()

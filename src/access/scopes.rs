@@ -15,9 +15,12 @@ impl ScopeHierarchy {
 
     /// `granted` and all that they imply, directly or by way of others.
     #[must_use]
-    pub(super) fn implied_by<'a>(&'a self, granted: &'a [String]) -> BTreeSet<&'a str> {
+    pub(super) fn implied_by<'a>(
+        &'a self,
+        granted: impl Iterator<Item = &'a str>,
+    ) -> BTreeSet<&'a str> {
         let mut all = BTreeSet::new();
-        let mut open: Vec<&str> = granted.iter().map(String::as_str).collect();
+        let mut open: Vec<&str> = granted.collect();
         while let Some(scope) = open.pop() {
             if all.insert(scope) {
                 open.extend(self.0.get(scope).into_iter().flatten().map(String::as_str));
@@ -48,8 +51,11 @@ mod tests {
             ("write".to_owned(), strings(&["read", "admin"])),
         ]));
         let implied = |granted: &[&str]| {
-            let granted: Vec<String> = strings(granted);
-            hierarchy.implied_by(&granted).into_iter().map(str::to_owned).collect::<Vec<_>>()
+            hierarchy
+                .implied_by(granted.iter().copied())
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         assert_eq!(implied(&["admin"]), ["admin", "read", "write"]);
         assert_eq!(implied(&["read"]), ["read"]);

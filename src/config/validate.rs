@@ -340,7 +340,7 @@ fn provider(
         required_claims,
         token_id_rule,
         identity_rules: IdentityRules {
-            provider: name.clone(),
+            provider: name.as_str().into(),
             user_claims,
             service_user_claims,
             user_field: user_field.unwrap_or_else(|| "user_name".to_owned()),

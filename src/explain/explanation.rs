@@ -304,8 +304,9 @@ impl<'a> Judge<'a> {
             }
             End::Accepted { edits, .. } => {
                 explanation.notes = self.notes(index, &known);
-                let told = edits.identity.map(|identity| identity.headers.clone());
-                explanation.identity = told.unwrap_or_default();
+                let told = edits.identity.iter().flat_map(|identity| identity.headers());
+                explanation.identity =
+                    told.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             }
             End::Directory(user) => {
                 explanation.verdict = Verdict::Undecided;

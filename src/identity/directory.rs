@@ -98,6 +98,15 @@ impl Basis {
             (Self::Answer(..), None) => false,
         }
     }
+
+    /// About how many bytes it takes up besides its own size.
+    #[must_use]
+    pub(crate) fn heap_size(&self) -> usize {
+        match self {
+            Self::Configuration => 0,
+            Self::Answer(key, _) => key.field.len() + key.value.len(),
+        }
+    }
 }
 
 /// Whose user is looked for.
@@ -122,6 +131,18 @@ pub(crate) struct Ambiguity {
     pub first: usize,
     /// Index of the later one.
     pub second: usize,
+}
+
+impl User {
+    /// The roles.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &str> + Clone {
+        self.roles.iter().map(String::as_str)
+    }
+
+    /// The groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> + Clone {
+        self.groups.iter().map(String::as_str)
+    }
 }
 
 impl Directory {
@@ -193,53 +214,38 @@ impl Directory {
         self.by_field.get(field).is_some_and(|index| !index.is_empty())
     }
 
-    /// Looks for the user whose field has exactly this value. `lookups` are those that
-    /// [`Self::lookups`] made.
+    /// Looks for the user whose field has exactly this value, and says by what it is known, to be
+    /// compared later with what is known then. `lookups` are those that [`Self::lookups`] made.
     #[must_use]
     pub(crate) fn find<'a>(
         &'a self,
         wanted: Wanted<'_>,
         lookups: Option<&'a UserLookups>,
         now: UnixTime,
-    ) -> Finding<'a> {
+    ) -> (Finding<'a>, Option<Basis>) {
+        let by_configuration = Some(Basis::Configuration);
         if let Some(user) = self.record(wanted.field, wanted.value) {
-            return Finding::Known(user);
+            return (Finding::Known(user), by_configuration);
         }
-        let nobody = match (lookups, &self.scim) {
-            (Some(lookups), Some(scim)) => {
-                let key = scim.key(wanted);
-                match lookups.find(&key, now) {
-                    UserAnswer::Await => return Finding::Await(scim.query(key, wanted)),
-                    UserAnswer::Known(user) => return Finding::Known(user),
-                    UserAnswer::Unavailable(fault) => return Finding::Unavailable(fault),
-                    UserAnswer::Nobody(nobody) => nobody,
-                }
-            }
-            _ => None,
+        let (Some(lookups), Some(scim)) = (lookups, &self.scim) else {
+            return (self.unknown(None), by_configuration);
         };
+        let key = scim.key(wanted);
+        let finding = match lookups.find(&key, now) {
+            UserAnswer::Await => return (Finding::Await(scim.query(key, wanted)), None),
+            UserAnswer::Known(user) => Finding::Known(user),
+            UserAnswer::Unavailable(fault) => Finding::Unavailable(fault),
+            UserAnswer::Nobody(nobody) => self.unknown(nobody),
+        };
+        let answer = lookups.serving_answer(&key, now);
+        (finding, answer.map(|answer| Basis::Answer(key, answer)))
+    }
+
+    fn unknown<'a>(&self, nobody: Option<&'a Nobody>) -> Finding<'a> {
         match (nobody, self.unknown) {
             (None, UnknownUser::Allow) => Finding::Tolerated,
             (nobody, _) => Finding::Unknown(nobody),
         }
-    }
-
-    /// By what the directory knows this user, to be compared later with what it knows then.
-    #[must_use]
-    pub(crate) fn basis(
-        &self,
-        wanted: Wanted<'_>,
-        lookups: Option<&UserLookups>,
-        now: UnixTime,
-    ) -> Option<Basis> {
-        let (Some(lookups), Some(scim)) = (lookups, &self.scim) else {
-            return Some(Basis::Configuration);
-        };
-        if self.record(wanted.field, wanted.value).is_some() {
-            return Some(Basis::Configuration);
-        }
-        let key = scim.key(wanted);
-        let answer = lookups.serving_answer(&key, now)?;
-        Some(Basis::Answer(key, answer))
     }
 
     fn record(&self, field: &str, value: &str) -> Option<&User> {
@@ -291,7 +297,7 @@ mod tests {
 
     fn found<'a>(directory: &'a Directory, field: &str, value: &str) -> Finding<'a> {
         let wanted = Wanted { field, value, is_service: false, claims: &Object::default() };
-        directory.find(wanted, None, UnixTime::default())
+        directory.find(wanted, None, UnixTime::default()).0
     }
 
     #[test]

@@ -1,81 +1,164 @@
 //! Values as header fields: what stands in them is always visible ASCII, and a list can always be
 //! taken apart again.
 
-use std::borrow::Cow;
+use std::iter::repeat_n;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-const VALUE: &AsciiSet = &CONTROLS.add(b'%');
-const LIST_ITEM: &AsciiSet = &VALUE.add(b',');
-const SCOPE: &AsciiSet = &VALUE.add(b' ');
-
-/// A single value; none when it is empty.
-pub(super) fn value(text: &str) -> Option<String> {
-    encoded(text, VALUE).map(Cow::into_owned)
+/// What a text looks like in a value.
+struct Form {
+    /// Stands for something else in such a value.
+    separator: u8,
+    /// All of ASCII that must be encoded.
+    encoded: &'static AsciiSet,
 }
 
-/// A comma-separated list; none when it is empty.
-pub(super) fn list<T: AsRef<str>>(items: &[T]) -> Option<String> {
-    joined(items, LIST_ITEM, ",")
+const PERCENT: &AsciiSet = &CONTROLS.add(b'%');
+const VALUE: Form = Form { separator: b'%', encoded: PERCENT };
+const LIST_ITEM: Form = Form { separator: b',', encoded: &PERCENT.add(b',') };
+const SCOPE: Form = Form { separator: b' ', encoded: &PERCENT.add(b' ') };
+
+/// Writes a single value.
+pub(super) fn write_value(text: &str, to: &mut String) {
+    VALUE.write(text, to);
 }
 
-/// A space-separated list; none when it is empty.
-pub(super) fn scopes(scopes: &[String]) -> Option<String> {
-    joined(scopes, SCOPE, " ")
+/// Writes a comma-separated list; an empty item is left out.
+pub(super) fn write_list(items: impl Iterator<Item = impl AsRef<str>>, to: &mut String) {
+    write_joined(items, &LIST_ITEM, ',', to);
 }
 
-fn joined<T: AsRef<str>>(items: &[T], set: &'static AsciiSet, separator: &str) -> Option<String> {
-    let mut joined = String::new();
-    for item in items.iter().filter_map(|item| encoded(item.as_ref(), set)) {
-        if !joined.is_empty() {
-            joined.push_str(separator);
+/// Writes a space-separated list; an empty scope is left out.
+pub(super) fn write_scopes<'a>(scopes: impl Iterator<Item = &'a str>, to: &mut String) {
+    write_joined(scopes, &SCOPE, ' ', to);
+}
+
+fn write_joined(
+    items: impl Iterator<Item = impl AsRef<str>>,
+    form: &Form,
+    separator: char,
+    to: &mut String,
+) {
+    let start = to.len();
+    for item in items {
+        let item = item.as_ref();
+        if to.len() > start && !item.is_empty() {
+            to.push(separator);
         }
-        joined.push_str(&item);
+        form.write(item, to);
     }
-    (!joined.is_empty()).then_some(joined)
 }
 
-/// `utf8_percent_encode` encodes what is not ASCII in any case.
-fn encoded<'a>(text: &'a str, set: &'static AsciiSet) -> Option<Cow<'a, str>> {
-    if text.is_empty() {
-        return None;
+impl Form {
+    fn write(&self, text: &str, to: &mut String) {
+        if self.is_plain(text) {
+            to.push_str(text);
+        } else {
+            self.write_encoded(text, to);
+        }
     }
-    let inner = text.trim_matches(' ');
-    let encoded = Cow::from(utf8_percent_encode(inner, set));
-    if inner.len() == text.len() {
-        return Some(encoded);
+
+    /// Whether the text can stay as it is.
+    fn is_plain(&self, text: &str) -> bool {
+        let (eights, rest) = text.as_bytes().as_chunks();
+        eights.iter().all(|bytes| self.are_plain(*bytes))
+            && rest.iter().all(|byte| self.is_plain_byte(*byte))
+            && !text.starts_with(' ')
+            && !text.ends_with(' ')
     }
-    let leading = text.len() - text.trim_start_matches(' ').len();
-    let trailing = text.len() - leading - inner.len();
-    Some(["%20".repeat(leading), encoded.into_owned(), "%20".repeat(trailing)].concat().into())
+
+    fn is_plain_byte(&self, byte: u8) -> bool {
+        matches!(byte, b' '..=b'~') && byte != b'%' && byte != self.separator
+    }
+
+    /// The same for eight bytes at once. ASCII leaves the highest bit of each byte free: set, it
+    /// survives the subtraction of what is not more than the byte, and nothing is borrowed from the
+    /// byte above.
+    fn are_plain(&self, bytes: [u8; 8]) -> bool {
+        const HIGHEST: u64 = each(0x80);
+        let bytes = u64::from_ne_bytes(bytes);
+        let are_at_least =
+            |least, ascii: u64| ((ascii | HIGHEST) - each(least)) & HIGHEST == HIGHEST;
+        let are_never = |byte| are_at_least(1, bytes ^ each(byte));
+        bytes & HIGHEST == 0
+            && are_at_least(b' ', bytes)
+            && are_never(0x7f)
+            && are_never(b'%')
+            && are_never(self.separator)
+    }
+
+    /// `utf8_percent_encode` encodes what is not ASCII in any case.
+    fn write_encoded(&self, text: &str, to: &mut String) {
+        let behind = text.trim_start_matches(' ');
+        let inner = behind.trim_end_matches(' ');
+        let (leading, trailing) = (text.len() - behind.len(), behind.len() - inner.len());
+        to.extend(repeat_n("%20", leading));
+        to.extend(utf8_percent_encode(inner, self.encoded));
+        to.extend(repeat_n("%20", trailing));
+    }
+}
+
+/// This byte eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn written(write: impl FnOnce(&mut String)) -> String {
+        let mut text = String::new();
+        write(&mut text);
+        text
+    }
+
     #[test]
     fn what_could_be_misread_is_percent_encoded() {
         for (text, header) in [
-            ("ada", Some("ada")),
-            ("Ada Lovelace", Some("Ada Lovelace")),
-            ("a,b;c=\"d\"", Some("a,b;c=\"d\"")),
-            (" a ", Some("%20a%20")),
-            ("  ", Some("%20%20")),
-            ("100%", Some("100%25")),
-            ("a\r\nx-admin: 1", Some("a%0D%0Ax-admin: 1")),
-            ("\u{7f}\u{0}", Some("%7F%00")),
-            ("Zoë", Some("Zo%C3%AB")),
-            ("", None),
+            ("ada", "ada"),
+            ("Ada Lovelace", "Ada Lovelace"),
+            ("a,b;c=\"d\"", "a,b;c=\"d\""),
+            (" a ", "%20a%20"),
+            ("  ", "%20%20"),
+            ("100%", "100%25"),
+            ("a\r\nx-admin: 1", "a%0D%0Ax-admin: 1"),
+            ("\u{7f}\u{0}", "%7F%00"),
+            ("Zoë", "Zo%C3%AB"),
+            ("", ""),
         ] {
-            assert_eq!(value(text).as_deref(), header, "{text:?}");
+            assert_eq!(written(|to| write_value(text, to)), header, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_does_not_depend_on_where_it_stands() {
+        for (form, separator) in [(&VALUE, "%"), (&LIST_ITEM, ","), (&SCOPE, " ")] {
+            for own in ('\0'..='\u{ff}').map(String::from) {
+                let is_visible = own == " " || own.bytes().all(|byte| byte.is_ascii_graphic());
+                let is_plain = is_visible && own != "%" && own != separator;
+                let encoded = own.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                let inside = if is_plain { own.clone() } else { encoded };
+                for (before, after) in (0..10).flat_map(|all| (0..=all).map(move |n| (n, all - n)))
+                {
+                    let around =
+                        |own: &str| format!("{}{own}{}", "~".repeat(before), "!".repeat(after));
+                    let at_an_end = before == 0 || after == 0;
+                    let shown = if own == " " && at_an_end { "%20" } else { &inside };
+                    let text = around(&own);
+                    assert_eq!(written(|to| form.write(&text, to)), around(shown), "{text:?}");
+                }
+            }
         }
     }
 
     #[test]
     fn a_list_can_be_taken_apart_again() {
-        assert_eq!(list(&["a", "", "b,c"]).as_deref(), Some("a,b%2Cc"));
-        assert_eq!(list(&["", ""]), None);
-        assert_eq!(scopes(&["a b".to_owned(), "c".to_owned()]).as_deref(), Some("a%20b c"));
+        let list = |items: &[&str]| written(|to| write_list(items.iter(), to));
+        assert_eq!(list(&["a", "", "b,c"]), "a,b%2Cc");
+        assert_eq!(list(&["", "a", "", " b", ""]), "a,%20b");
+        assert_eq!(list(&["", ""]), "");
+        let scopes = written(|to| write_scopes(["a b", "", "c"].into_iter(), to));
+        assert_eq!(scopes, "a%20b c");
     }
 }

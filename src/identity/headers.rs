@@ -2,12 +2,14 @@
 //! sent under the same names.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{VerifiedIdentity, encoding};
+use super::texts::Texts;
+use super::{ConfirmedIdentity, encoding};
 use crate::json::Json;
 use crate::request::{RequestHead, is_spelling};
 use crate::token::ClaimPath;
@@ -15,8 +17,9 @@ use crate::token::ClaimPath;
 /// The header fields of an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityHeaders {
-    names: [String; 12],
-    claims: Vec<ClaimHeader>,
+    /// Those of every identity, then those of `claims`.
+    names: Rc<[String]>,
+    claims: Vec<ClaimPath>,
     /// All of these names, in lower case and with `-` for `_`.
     reserved: Vec<String>,
     /// Bit n is set when one of them is n bytes long, the last bit when one is longer.
@@ -26,12 +29,10 @@ pub(crate) struct IdentityHeaders {
 /// What is told of an identity.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IdentityFields {
-    /// Names and values of header fields, for the upstream.
-    pub headers: Vec<(String, String)>,
-    /// The mapped user, for access logs.
-    pub user: String,
-    /// The provider's name, for access logs.
-    pub provider: String,
+    names: Rc<[String]>,
+    /// A value for each of the names; an empty one where there is nothing to tell.
+    values: Texts,
+    provider: Rc<str>,
 }
 
 /// A claim that gets a header field of its own.
@@ -63,10 +64,12 @@ impl IdentityHeaders {
     /// Fields under this prefix, and those of `claims`.
     #[must_use]
     pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
-        let names = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
-        let all = names.iter().chain(claims.iter().map(|claim| &claim.header));
+        let own = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
+        let (claims, of_claims): (Vec<_>, Vec<_>) =
+            claims.into_iter().map(|own| (own.claim, own.header)).unzip();
+        let names: Rc<[String]> = own.into_iter().chain(of_claims).collect();
         let reserved: Vec<_> =
-            all.map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
+            names.iter().map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
         let reserved_lengths =
             reserved.iter().fold(0, |bits, name| bits | length_bit(name.as_bytes()));
         Self { names, claims, reserved, reserved_lengths }
@@ -95,33 +98,63 @@ impl IdentityHeaders {
 
     /// The fields that tell of `identity`. What it lacks has none.
     #[must_use]
-    pub(crate) fn of(&self, identity: &VerifiedIdentity) -> IdentityFields {
-        let user = encoding::value(&identity.user);
-        let optional = |value: &Option<String>| value.as_deref().and_then(encoding::value);
-        let values = [
-            user.clone(),
-            encoding::value(&identity.user_field),
-            optional(&identity.subject),
-            optional(&identity.issuer),
-            encoding::value(&identity.provider),
-            optional(&identity.client_id),
-            encoding::value(identity.client_type.as_str()),
-            encoding::scopes(&identity.scopes),
-            encoding::list(&identity.roles),
-            encoding::list(&identity.groups),
-            optional(&identity.token_id),
-            Some(identity.token_expires.as_secs().to_string()),
+    pub(crate) fn of(&self, identity: &ConfirmedIdentity<'_>) -> IdentityFields {
+        let ConfirmedIdentity { token, standard, rules, scopes, roles, groups, .. } = identity;
+        let token_id = standard.token_id.unwrap_or_default();
+        let token_expires = token.expires().as_secs().to_string();
+        let before_lists = [
+            &identity.user,
+            rules.user_field.as_str(),
+            standard.subject.unwrap_or_default(),
+            standard.issuer.unwrap_or_default(),
+            &rules.provider,
+            standard.client_id().unwrap_or_default(),
+            identity.client_type.as_str(),
         ];
-        let claims = self
-            .claims
-            .iter()
-            .map(|own| (&own.header, own.claim.find(&identity.claims).and_then(claim_value)));
-        let headers = self.names.iter().zip(values).chain(claims);
-        IdentityFields {
-            headers: headers.filter_map(|(name, value)| Some((name.clone(), value?))).collect(),
-            user: user.unwrap_or_default(),
-            provider: identity.provider.clone(),
+        let bytes = before_lists.iter().map(|text| text.len()).sum::<usize>()
+            + [scopes, roles, groups].map(|list| list.bytes() + list.len()).iter().sum::<usize>()
+            + token_id.len()
+            + token_expires.len();
+        let mut values = Texts::with_capacity(self.names.len(), bytes);
+        for text in before_lists {
+            values.push_with(|to| encoding::write_value(text, to));
         }
+        values.push_with(|to| encoding::write_scopes(scopes.iter(), to));
+        values.push_with(|to| encoding::write_list(roles.iter(), to));
+        values.push_with(|to| encoding::write_list(groups.iter(), to));
+        values.push_with(|to| encoding::write_value(token_id, to));
+        values.push(&token_expires);
+        for claim in &self.claims {
+            let claim = claim.find(token.claims()).unwrap_or(Json::Null);
+            values.push_with(|to| write_claim(claim, to));
+        }
+        IdentityFields { names: self.names.clone(), values, provider: rules.provider.clone() }
+    }
+}
+
+impl IdentityFields {
+    /// Names and values of header fields, for the upstream.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self.names.iter().map(String::as_str);
+        names.zip(self.values.iter()).filter(|(_, value)| !value.is_empty())
+    }
+
+    /// The mapped user, for access logs.
+    #[must_use]
+    pub(crate) fn user(&self) -> &str {
+        self.values.iter().next().unwrap_or_default()
+    }
+
+    /// The provider's name, for access logs.
+    #[must_use]
+    pub(crate) fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// About how many bytes they take up.
+    #[must_use]
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.values.heap_size()
     }
 }
 
@@ -129,24 +162,21 @@ fn length_bit(name: &[u8]) -> u64 {
     1 << name.len().min(63)
 }
 
-fn claim_value(claim: Json<'_>) -> Option<String> {
+fn write_claim(claim: Json<'_>, to: &mut String) {
     match claim {
-        Json::Array(items) => {
-            let items: Vec<String> = items.iter().filter_map(plain).collect();
-            encoding::list(&items)
-        }
-        claim => encoding::value(&plain(claim)?),
+        Json::Array(items) => encoding::write_list(items.iter().filter_map(plain), to),
+        claim => encoding::write_value(&plain(claim).unwrap_or_default(), to),
     }
 }
 
-fn plain(claim: Json<'_>) -> Option<String> {
+fn plain(claim: Json<'_>) -> Option<Cow<'_, str>> {
     match claim {
         Json::Null => None,
-        Json::Bool(value) => Some(value.to_string()),
-        Json::Number(value) => Some(value.to_string()),
-        Json::String(value) => Some(value.to_owned()),
+        Json::Bool(value) => Some(value.to_string().into()),
+        Json::Number(value) => Some(value.to_string().into()),
+        Json::String(value) => Some(value.into()),
         Json::Array(_) | Json::Object(_) => {
-            Some(URL_SAFE_NO_PAD.encode(Value::from(claim).to_string()))
+            Some(URL_SAFE_NO_PAD.encode(Value::from(claim).to_string()).into())
         }
     }
 }

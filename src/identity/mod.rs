@@ -4,6 +4,7 @@ mod directory;
 mod encoding;
 mod headers;
 mod scim;
+mod texts;
 mod verified_identity;
 
 pub(crate) use directory::{
@@ -14,13 +15,19 @@ pub(crate) use scim::{
     Attribute, LookupId, LookupReport, Provisioning, ScimDirectory, Secret, UserKey, UserLookups,
     UserQuery,
 };
+pub(crate) use texts::Texts;
 pub(crate) use verified_identity::{
-    ClaimedIdentity, ClientType, ClientTypeRule, IdentityRules, Overage, ServiceSign, Unconfirmed,
-    VerifiedIdentity,
+    ClaimedIdentity, ClientType, ClientTypeRule, ConfirmedIdentity, IdentityRules, Overage,
+    ServiceSign, Unconfirmed, VerifiedIdentity,
 };
 
 /// A text, a list and scopes as values of header fields, for the fuzz targets.
 #[cfg(fuzzing)]
-pub(crate) fn encoded_values(text: &str, items: &[String]) -> [Option<String>; 3] {
-    [encoding::value(text), encoding::list(items), encoding::scopes(items)]
+pub(crate) fn encoded_values(text: &str, items: &[String]) -> [String; 3] {
+    let mut values = [const { String::new() }; 3];
+    let [value, list, scopes] = &mut values;
+    encoding::write_value(text, value);
+    encoding::write_list(items.iter(), list);
+    encoding::write_scopes(items.iter().map(String::as_str), scopes);
+    values
 }

@@ -1,19 +1,20 @@
 //! Whom a verified token stands for.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
+use super::texts::Texts;
 use super::{Finding, Standing, User, UserQuery, Wanted};
-use crate::json::{Json, Object};
+use crate::json::{Elements, Json, Object};
 use crate::refusal::Refusal;
-use crate::time::UnixTime;
 use crate::token::{ClaimPath, TokenUse, VerifiedToken, any_of, is_elsewhere};
 
 /// Which claims of a provider's tokens say whom they stand for.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityRules {
     /// The provider's name.
-    pub provider: String,
+    pub provider: Rc<str>,
     /// The first that is there identifies the user.
     pub user_claims: Vec<ClaimPath>,
     /// The same for tokens that stand for services.
@@ -79,35 +80,65 @@ pub(crate) enum ServiceSign {
     /// `sub` is the same as this claim.
     SubjectIs(ClaimPath),
 }
+
+/// The claims that go by the same names at every provider, where they are strings.
+#[derive(Debug, Default)]
+pub(super) struct StandardClaims<'a> {
+    pub(super) issuer: Option<&'a str>,
+    pub(super) subject: Option<&'a str>,
+    pub(super) token_id: Option<&'a str>,
+    azp: Option<&'a str>,
+    client_id: Option<&'a str>,
+    appid: Option<&'a str>,
+    cid: Option<&'a str>,
+    idtyp: Option<&'a str>,
+    gty: Option<&'a str>,
+    /// Whether the token may name claims that it does not carry.
+    names_others: bool,
+}
+
 /// Whom a verified token claims to stand for. Only what the directory knows makes an identity of it.
 #[derive(Debug)]
-pub(crate) struct ClaimedIdentity(VerifiedIdentity);
+pub(crate) struct ClaimedIdentity<'a> {
+    token: &'a VerifiedToken,
+    standard: StandardClaims<'a>,
+    rules: &'a IdentityRules,
+    client_type: ClientType,
+    user: Cow<'a, str>,
+}
 
 /// Whom a verified token stands for. Identity headers are written from this alone, and this is
 /// made from a verified token and the directory alone.
 #[derive(Debug)]
-pub(crate) struct VerifiedIdentity {
-    pub(super) user: String,
-    pub(super) user_field: String,
-    pub(super) subject: Option<String>,
-    pub(super) issuer: Option<String>,
-    pub(super) provider: String,
-    pub(super) client_id: Option<String>,
+pub(crate) struct ConfirmedIdentity<'a> {
+    pub(super) token: &'a VerifiedToken,
+    pub(super) standard: StandardClaims<'a>,
+    pub(super) rules: &'a IdentityRules,
     pub(super) client_type: ClientType,
-    pub(super) scopes: Vec<String>,
-    pub(super) roles: Vec<String>,
-    pub(super) groups: Vec<String>,
-    elsewhere: Vec<&'static str>,
-    pub(super) token_id: Option<String>,
-    pub(super) token_expires: UnixTime,
-    pub(super) single_use: Option<TokenUse>,
-    pub(super) claims: Object,
+    pub(super) user: Cow<'a, str>,
+    pub(super) scopes: Texts,
+    pub(super) roles: Texts,
+    pub(super) groups: Texts,
+}
+
+/// What is still of use of an identity once its token is gone and its headers are written: what
+/// access depends on.
+#[derive(Debug)]
+pub(crate) struct VerifiedIdentity {
+    provider: Rc<str>,
+    client_type: ClientType,
+    scopes: Texts,
+    roles: Texts,
+    groups: Texts,
+    claims: Object,
+    overage: Option<Rc<Overage>>,
+    single_use: Option<TokenUse>,
 }
 
 /// Roles or groups that a token lists elsewhere instead of carrying them, because they are too many.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overage {
-    provider: String,
+    provider: Rc<str>,
     user: String,
     lacking: Vec<&'static str>,
 }
@@ -127,65 +158,44 @@ impl From<Refusal> for Unconfirmed {
     }
 }
 
-impl ClaimedIdentity {
+impl<'a> ClaimedIdentity<'a> {
     /// Reads the claimed identity out of a token.
     ///
     /// # Errors
     ///
     /// [`Refusal::MissingClaim`] when the user claim is missing, empty, or neither a string nor an
     /// integer.
-    pub(crate) fn of_token(token: VerifiedToken, rules: &IdentityRules) -> Result<Self, Refusal> {
-        let claims = token.claims();
-        let client_id = ["azp", "client_id", "appid", "cid"]
-            .into_iter()
-            .find_map(|name| token.string(name))
-            .map(str::to_owned);
+    pub(crate) fn of_token(
+        token: &'a VerifiedToken,
+        rules: &'a IdentityRules,
+    ) -> Result<Self, Refusal> {
+        let standard = StandardClaims::of(token.claims());
         let client_type = match rules.client_type {
             ClientTypeRule::Fixed(client_type) => client_type,
-            ClientTypeRule::Auto => client_type(&token, client_id.as_deref(), &rules.service_signs),
+            ClientTypeRule::Auto => standard.client_type(token.claims(), &rules.service_signs),
         };
         let user_claims = rules.user_claims_of(client_type);
-        let user = match user_claims.iter().find_map(|path| path.find(claims)) {
-            Some(Json::String(user)) if !user.is_empty() => user.to_owned(),
-            Some(Json::Number(user)) if user.is_i64() || user.is_u64() => user.to_string(),
+        let user = match user_claims.iter().find_map(|path| path.find(token.claims())) {
+            Some(Json::String(user)) if !user.is_empty() => Cow::Borrowed(user),
+            Some(Json::Number(user)) if user.is_i64() || user.is_u64() => {
+                Cow::Owned(user.to_string())
+            }
             _ => {
                 let claim = any_of(user_claims);
                 return Err(Refusal::MissingClaim { claim, is_elsewhere: false });
             }
         };
-        let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
-        let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
-        let roles = rules.roles_claims.iter().map(|path| strings(path.find(claims)));
-        Ok(Self(VerifiedIdentity {
-            user,
-            user_field: rules.user_field.clone(),
-            subject: token.string("sub").map(str::to_owned),
-            issuer: token.string("iss").map(str::to_owned),
-            provider: rules.provider.clone(),
-            client_id,
-            client_type,
-            scopes: limited(
-                union([scope_claim].into_iter().chain(permissions).map(scopes)),
-                rules.auth_scopes.as_deref(),
-            ),
-            roles: union(roles),
-            groups: strings(rules.groups_claim.find(claims)),
-            elsewhere: elsewhere(claims, rules),
-            token_id: token.string("jti").map(str::to_owned),
-            token_expires: token.expires(),
-            single_use: token.single_use(),
-            claims: token.into_claims(),
-        }))
+        Ok(Self { token, standard, rules, client_type, user })
     }
 
     /// The user to look for.
     #[must_use]
     pub(crate) fn wanted(&self) -> Wanted<'_> {
         Wanted {
-            field: &self.0.user_field,
-            value: &self.0.user,
-            is_service: self.0.client_type == ClientType::Service,
-            claims: &self.0.claims,
+            field: &self.rules.user_field,
+            value: &self.user,
+            is_service: self.client_type == ClientType::Service,
+            claims: self.token.claims(),
         }
     }
 
@@ -197,37 +207,77 @@ impl ClaimedIdentity {
     /// [`Refusal::UserNotServiceAccount`] or [`Refusal::DirectoryUnavailable`].
     pub(crate) fn confirmed_by(
         self,
-        finding: Finding<'_>,
-        rules: &IdentityRules,
-    ) -> Result<VerifiedIdentity, Unconfirmed> {
-        match finding {
-            Finding::Await(query) => Err(Unconfirmed::Await(query)),
-            Finding::Known(user) => Ok(self.of_user(user)?),
-            Finding::Tolerated => Ok(self.0),
-            Finding::Unavailable(fault) => Err(Refusal::directory_unavailable(fault).into()),
-            Finding::Unknown(why) => Err(Unconfirmed::Refused(Refusal::UserUnknown {
-                claim: any_of(rules.user_claims_of(self.0.client_type)),
-                field: rules.user_field.clone(),
-                cause: why.map(ToString::to_string),
-            })),
+        finding: Finding<'a>,
+    ) -> Result<ConfirmedIdentity<'a>, Unconfirmed> {
+        let known = match finding {
+            Finding::Await(query) => return Err(Unconfirmed::Await(query)),
+            Finding::Known(user) => Some(user),
+            Finding::Tolerated => None,
+            Finding::Unavailable(fault) => {
+                return Err(Refusal::directory_unavailable(fault).into());
+            }
+            Finding::Unknown(why) => {
+                return Err(Unconfirmed::Refused(Refusal::UserUnknown {
+                    claim: any_of(self.rules.user_claims_of(self.client_type)),
+                    field: self.rules.user_field.clone(),
+                    cause: why.map(ToString::to_string),
+                }));
+            }
+        };
+        if let Some(user) = known {
+            self.may_be(user)?;
         }
+        let Self { token, standard, rules, client_type, user } = self;
+        let claims = token.claims();
+        let roles = rules.roles_claims.iter().flat_map(|path| strings(path.find(claims)));
+        let groups = strings(rules.groups_claim.find(claims));
+        Ok(ConfirmedIdentity {
+            token,
+            standard,
+            rules,
+            client_type,
+            user: known.map_or(user, |known| Cow::Borrowed(&known.user_name)),
+            scopes: scopes(claims, rules),
+            roles: Texts::union(known.into_iter().flat_map(User::roles).chain(roles)),
+            groups: match known {
+                Some(known) => Texts::union(known.groups().chain(groups)),
+                None => Texts::of(groups),
+            },
+        })
     }
 
-    fn of_user(self, known: &User) -> Result<VerifiedIdentity, Refusal> {
-        let user = known.user_name.clone();
+    fn may_be(&self, known: &User) -> Result<(), Refusal> {
+        let user = || known.user_name.clone();
         if known.standing != Standing::Active {
-            return Err(Refusal::UserInactive { user, standing: known.standing });
+            return Err(Refusal::UserInactive { user: user(), standing: known.standing });
         }
         // The other way round passes: not every provider marks the tokens of its services.
-        if self.0.client_type == ClientType::Service && !known.web_service_access_only {
-            return Err(Refusal::UserNotServiceAccount { user });
+        if self.client_type == ClientType::Service && !known.web_service_access_only {
+            return Err(Refusal::UserNotServiceAccount { user: user() });
         }
-        Ok(VerifiedIdentity {
-            user,
-            roles: union([known.roles.clone(), self.0.roles]),
-            groups: union([known.groups.clone(), self.0.groups]),
-            ..self.0
-        })
+        Ok(())
+    }
+}
+
+impl ConfirmedIdentity<'_> {
+    /// The identity without its token, but for the claims of these names.
+    #[must_use]
+    pub(crate) fn keeping(self, names: &[String]) -> VerifiedIdentity {
+        let claims = match names {
+            [] => Object::default(),
+            names => self.token.claims().keeping(|name| names.iter().any(|own| own == name)),
+        };
+        let overage = Overage::of(&self).map(Rc::new);
+        VerifiedIdentity {
+            provider: self.rules.provider.clone(),
+            client_type: self.client_type,
+            claims,
+            overage,
+            single_use: self.token.single_use(),
+            scopes: self.scopes,
+            roles: self.roles,
+            groups: self.groups,
+        }
     }
 }
 
@@ -240,19 +290,14 @@ impl VerifiedIdentity {
 
     /// What the token lists elsewhere; none when it carries all.
     #[must_use]
-    pub(crate) fn overage(&self) -> Option<Overage> {
-        let is_overage = !self.elsewhere.is_empty();
-        is_overage.then(|| Overage {
-            provider: self.provider.clone(),
-            user: self.user.clone(),
-            lacking: self.elsewhere.clone(),
-        })
+    pub(crate) fn overage(&self) -> Option<Rc<Overage>> {
+        self.overage.clone()
     }
 
     /// Whether the token lists these, `roles` or `groups`, elsewhere.
     #[must_use]
     pub(crate) fn lists_elsewhere(&self, names: &str) -> bool {
-        self.elsewhere.contains(&names)
+        self.overage.as_ref().is_some_and(|overage| overage.lacking.contains(&names))
     }
 
     /// The name of the provider that vouches for it.
@@ -269,39 +314,56 @@ impl VerifiedIdentity {
 
     /// Its scopes.
     #[must_use]
-    pub(crate) fn scopes(&self) -> &[String] {
+    pub(crate) fn scopes(&self) -> &Texts {
         &self.scopes
     }
 
     /// Its roles.
     #[must_use]
-    pub(crate) fn roles(&self) -> &[String] {
+    pub(crate) fn roles(&self) -> &Texts {
         &self.roles
     }
 
     /// Its groups.
     #[must_use]
-    pub(crate) fn groups(&self) -> &[String] {
+    pub(crate) fn groups(&self) -> &Texts {
         &self.groups
     }
 
-    /// The same with these claims of its token alone.
-    #[must_use]
-    pub(crate) fn keeping_claims(mut self, is_kept: impl Fn(&str) -> bool) -> Self {
-        self.claims = self.claims.keeping(is_kept);
-        self
-    }
-
-    /// How many bytes its claims take up.
-    #[must_use]
-    pub(crate) fn size_of_claims(&self) -> usize {
-        self.claims.size()
-    }
-
-    /// The claims of its token, or those that were kept.
+    /// The claims of its token that were kept.
     #[must_use]
     pub(crate) fn claims(&self) -> &Object {
         &self.claims
+    }
+
+    /// About how many bytes it takes up.
+    #[must_use]
+    pub(crate) fn size(&self) -> usize {
+        let lists = [&self.scopes, &self.roles, &self.groups].map(Texts::heap_size);
+        let overage = self.overage.as_ref().map_or(0, |overage| overage.size());
+        size_of::<Self>() + lists.iter().sum::<usize>() + overage + self.claims.size()
+    }
+}
+
+impl Overage {
+    fn of(identity: &ConfirmedIdentity<'_>) -> Option<Self> {
+        let (claims, rules) = (identity.token.claims(), identity.rules);
+        if !identity.standard.names_others {
+            return None;
+        }
+        let is_elsewhere = |path: &ClaimPath| is_elsewhere(claims, path.top_level());
+        let roles = rules.roles_claims.iter().any(is_elsewhere).then_some("roles");
+        let groups = is_elsewhere(&rules.groups_claim).then_some("groups");
+        let lacking: Vec<_> = roles.into_iter().chain(groups).collect();
+        (!lacking.is_empty()).then(|| Self {
+            provider: rules.provider.clone(),
+            user: identity.user.clone().into_owned(),
+            lacking,
+        })
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.user.len() + size_of_val(self.lacking.as_slice())
     }
 }
 
@@ -318,18 +380,62 @@ impl fmt::Display for Overage {
     }
 }
 
+impl<'a> StandardClaims<'a> {
+    /// Those of a token, found in one go.
+    fn of(claims: &'a Object) -> Self {
+        let mut standard = Self::default();
+        for (name, value) in claims.members().iter() {
+            let claim = match name {
+                "iss" => &mut standard.issuer,
+                "sub" => &mut standard.subject,
+                "jti" => &mut standard.token_id,
+                "azp" => &mut standard.azp,
+                "client_id" => &mut standard.client_id,
+                "appid" => &mut standard.appid,
+                "cid" => &mut standard.cid,
+                "idtyp" => &mut standard.idtyp,
+                "gty" => &mut standard.gty,
+                "_claim_names" | "hasgroups" => {
+                    standard.names_others = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            *claim = value.as_str();
+        }
+        standard
+    }
+
+    /// The client's id, as different providers name it.
+    pub(super) fn client_id(&self) -> Option<&'a str> {
+        self.azp.or(self.client_id).or(self.appid).or(self.cid)
+    }
+
+    /// A token that a client got for itself names the client as its subject, or says so: Entra ID in
+    /// `idtyp`, Auth0 in `gty`, others by the signs of their templates.
+    fn client_type(&self, claims: &Object, signs: &[ServiceSign]) -> ClientType {
+        let client_id = self.client_id();
+        let is_own_subject = client_id.is_some() && self.subject == client_id;
+        let is_service = is_own_subject
+            || self.idtyp == Some("app")
+            || self.gty == Some("client-credentials")
+            || signs.iter().any(|sign| sign.is_seen(claims, self));
+        if is_service { ClientType::Service } else { ClientType::User }
+    }
+}
+
 impl ServiceSign {
-    fn is_seen(&self, token: &VerifiedToken, client_id: Option<&str>) -> bool {
+    fn is_seen(&self, claims: &Object, standard: &StandardClaims<'_>) -> bool {
+        let string = |claim: &ClaimPath| claim.find(claims).and_then(Json::as_str);
         match self {
             Self::NamedAfterClient { claim, before, after } => {
-                let value = claim.find(token.claims()).and_then(Json::as_str);
-                client_id.zip(value).is_some_and(|(client_id, value)| {
+                standard.client_id().zip(string(claim)).is_some_and(|(client_id, value)| {
                     value.eq_ignore_ascii_case(&format!("{before}{client_id}{after}"))
                 })
             }
-            Self::SubjectIs(claim) => token
-                .string("sub")
-                .is_some_and(|sub| claim.find(token.claims()).and_then(Json::as_str) == Some(sub)),
+            Self::SubjectIs(claim) => {
+                standard.subject.is_some_and(|subject| string(claim) == Some(subject))
+            }
         }
     }
 }
@@ -345,60 +451,135 @@ impl ClientType {
     }
 }
 
-/// A token that a client got for itself names the client as its subject, or says so: Entra ID in
-/// `idtyp`, Auth0 in `gty`, others by the signs of their templates.
-fn client_type(
-    token: &VerifiedToken,
-    client_id: Option<&str>,
-    signs: &[ServiceSign],
-) -> ClientType {
-    let is_own_subject = client_id.is_some() && token.string("sub") == client_id;
-    let is_service = is_own_subject
-        || token.string("idtyp") == Some("app")
-        || token.string("gty") == Some("client-credentials")
-        || signs.iter().any(|sign| sign.is_seen(token, client_id));
-    if is_service { ClientType::Service } else { ClientType::User }
-}
-
-/// Which of roles and groups the token names without carrying them.
-fn elsewhere(claims: &Object, rules: &IdentityRules) -> Vec<&'static str> {
-    let is_elsewhere = |path: &ClaimPath| is_elsewhere(claims, path.top_level());
-    let roles = rules.roles_claims.iter().any(is_elsewhere).then_some("roles");
-    let groups = is_elsewhere(&rules.groups_claim).then_some("groups");
-    roles.into_iter().chain(groups).collect()
-}
-
-/// A space-separated string (RFC 8693 §4.2), or an array as some providers have it.
-fn scopes(claim: Option<Json<'_>>) -> Vec<String> {
-    match claim {
-        Some(Json::String(scopes)) => {
-            scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
-        }
-        claim => strings(claim),
-    }
-}
-
-/// Those of the scopes that are allowed; all that are allowed for a token that names none.
-fn limited(scopes: Vec<String>, allowed: Option<&[String]>) -> Vec<String> {
-    match allowed {
+/// The scopes, as far as they are allowed; all that are allowed for a token that names none.
+fn scopes(claims: &Object, rules: &IdentityRules) -> Texts {
+    let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
+    let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
+    let scopes = Texts::union([scope_claim].into_iter().chain(permissions).flat_map(words));
+    match &rules.auth_scopes {
         None => scopes,
-        Some(allowed) if scopes.is_empty() => allowed.to_vec(),
-        Some(allowed) => scopes.into_iter().filter(|scope| allowed.contains(scope)).collect(),
-    }
-}
-
-fn strings(claim: Option<Json<'_>>) -> Vec<String> {
-    match claim {
-        Some(Json::String(value)) => vec![value.to_owned()],
-        Some(Json::Array(values)) => {
-            values.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+        Some(allowed) if scopes.is_empty() => Texts::of(allowed.iter().map(String::as_str)),
+        Some(allowed) => {
+            Texts::of(scopes.iter().filter(|scope| allowed.iter().any(|own| own == scope)))
         }
-        _ => Vec::new(),
     }
 }
 
-/// All items, each once, in their order.
-fn union(lists: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
-    let mut seen = HashSet::new();
-    lists.into_iter().flatten().filter(|item| seen.insert(item.clone())).collect()
+/// Those of a space-separated string (RFC 8693 §4.2), or of an array as some providers have it.
+fn words(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
+    let (line, listed) = match claim {
+        Some(Json::String(line)) => (line, None),
+        claim => ("", claim),
+    };
+    line.split(' ').filter(|word| !word.is_empty()).chain(strings(listed))
+}
+
+/// A string, or those of an array.
+fn strings(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
+    let (text, elements) = match claim {
+        Some(Json::String(text)) => (Some(text), None),
+        claim => (None, claim.and_then(Json::as_array)),
+    };
+    let elements = elements.into_iter().flat_map(Elements::iter);
+    text.into_iter().chain(elements.filter_map(Json::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn claims(claims: &Value) -> Object {
+        claims.as_object().unwrap().into()
+    }
+
+    fn rules() -> IdentityRules {
+        IdentityRules {
+            provider: "example".into(),
+            user_claims: vec![],
+            service_user_claims: vec![],
+            user_field: String::new(),
+            scope_claims: vec![ClaimPath::name("scope"), ClaimPath::name("scp")],
+            permission_claims: vec![ClaimPath::name("permissions")],
+            roles_claims: vec![],
+            groups_claim: ClaimPath::name("groups"),
+            client_type: ClientTypeRule::Auto,
+            auth_scopes: None,
+            service_signs: vec![],
+        }
+    }
+
+    #[test]
+    fn the_client_is_named_by_the_first_of_its_claims_that_is_a_string() {
+        for (given, client_id) in [
+            (json!({"cid": "d", "appid": "c", "client_id": "b", "azp": "a"}), Some("a")),
+            (json!({"cid": "d", "appid": "c", "client_id": "b", "azp": 1}), Some("b")),
+            (json!({"cid": "d", "appid": "c", "client_id": null}), Some("c")),
+            (json!({"cid": "d", "sub": "e"}), Some("d")),
+            (json!({"sub": "e", "AZP": "f", "az": "g"}), None),
+        ] {
+            assert_eq!(StandardClaims::of(&claims(&given)).client_id(), client_id, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_told_by_its_subject_or_says_that_it_is_one() {
+        let named = |before, after| {
+            let claim = ClaimPath::name("name");
+            vec![ServiceSign::NamedAfterClient { claim, before, after }]
+        };
+        let by_oid = || vec![ServiceSign::SubjectIs(ClaimPath::name("oid"))];
+        for (given, signs, client_type) in [
+            (json!({"sub": "a", "cid": "a"}), vec![], ClientType::Service),
+            (json!({"sub": "a", "cid": "b"}), vec![], ClientType::User),
+            (json!({}), vec![], ClientType::User),
+            (json!({"idtyp": "app"}), vec![], ClientType::Service),
+            (json!({"idtyp": "user"}), vec![], ClientType::User),
+            (json!({"gty": "client-credentials"}), vec![], ClientType::Service),
+            (json!({"gty": ["client-credentials"]}), vec![], ClientType::User),
+            (json!({"azp": "C", "name": "S-c!"}), named("s-", "!"), ClientType::Service),
+            (json!({"azp": "C", "name": "s-c"}), named("s-", "!"), ClientType::User),
+            (json!({"name": "s-!"}), named("s-", "!"), ClientType::User),
+            (json!({"sub": "a", "oid": "a"}), by_oid(), ClientType::Service),
+            (json!({"sub": "a", "oid": "b"}), by_oid(), ClientType::User),
+            (json!({"cid": "a"}), by_oid(), ClientType::User),
+        ] {
+            let claims = claims(&given);
+            let found = StandardClaims::of(&claims).client_type(&claims, &signs);
+            assert_eq!(found, client_type, "{given}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_those_of_all_claims_as_far_as_they_are_allowed() {
+        let given = json!({"scope": "a  b a", "scp": "x", "permissions": ["b", "", "c d", 1]});
+        for (given, allowed, expected) in [
+            (given.clone(), None, vec!["a", "b", "", "c d"]),
+            (given, Some(vec!["c d", "a", "z"]), vec!["a", "c d"]),
+            (json!({"scope": ["a b", "a b"]}), None, vec!["a b"]),
+            (json!({"scope": null, "permissions": "a b"}), None, vec!["a", "b"]),
+            (json!({"scope": ""}), None, vec![]),
+            (json!({}), Some(vec!["b", "a"]), vec!["b", "a"]),
+            (json!({"scope": [""]}), Some(vec!["b"]), vec![]),
+        ] {
+            let auth_scopes = allowed.map(|own| own.into_iter().map(str::to_owned).collect());
+            let scopes = scopes(&claims(&given), &IdentityRules { auth_scopes, ..rules() });
+            assert_eq!(scopes.iter().collect::<Vec<_>>(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_a_string_or_the_strings_of_an_array() {
+        for (given, expected) in [
+            (json!(["a b", 1, null, "", ["c"], "a b"]), vec!["a b", "", "a b"]),
+            (json!("a b"), vec!["a b"]),
+            (json!({"a": "b"}), vec![]),
+            (json!(true), vec![]),
+        ] {
+            let claims = claims(&json!({"list": given}));
+            assert_eq!(strings(claims.get("list")).collect::<Vec<_>>(), expected, "{given}");
+        }
+        assert_eq!(strings(None).count(), 0);
+    }
 }

@@ -88,8 +88,11 @@ impl Object {
     #[must_use]
     pub(crate) fn keeping(&self, is_kept: impl Fn(&str) -> bool) -> Self {
         let mut text = String::new();
-        let kept = self.members().iter().filter(|(name, _)| is_kept(name));
-        let members = kept.map(|(name, value)| Member::copied(name, value, &mut text)).collect();
+        let named = self.members.iter().map(|member| (member.name.of(&self.text), &member.value));
+        let kept = named.filter(|(name, _)| is_kept(name));
+        let copied =
+            kept.map(|(name, value)| Member::copied(name, Json::of(value, &self.text), &mut text));
+        let members = copied.collect();
         Self { text, members }
     }
 
@@ -203,7 +206,7 @@ impl From<Json<'_>> for Value {
 
 impl<'a> Elements<'a> {
     /// Each.
-    pub(crate) fn iter(self) -> impl Iterator<Item = Json<'a>> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Json<'a>> + Clone {
         self.elements.iter().map(move |element| Json::of(element, self.text))
     }
 }

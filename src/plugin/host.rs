@@ -64,7 +64,7 @@ pub(super) fn edit_request(edits: &RequestEdits) -> Result<(), Status> {
         hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)?;
     }
     let Some(identity) = edits.identity.as_deref() else { return Ok(()) };
-    for (name, value) in &identity.headers {
+    for (name, value) in identity.headers() {
         hostcalls::add_map_value(MapType::HttpRequestHeaders, name, value)?;
     }
     note_identity(identity);
@@ -73,8 +73,8 @@ pub(super) fn edit_request(edits: &RequestEdits) -> Result<(), Status> {
 
 /// Tells access logs whom the request in hand comes from.
 pub(super) fn note_identity(identity: &IdentityFields) {
-    note("mcp_auth.user", &identity.user);
-    note_provider(&identity.provider);
+    note("mcp_auth.user", identity.user());
+    note_provider(identity.provider());
 }
 
 /// Tells access logs by whose token the request in hand is judged.

@@ -196,17 +196,6 @@ impl VerifiedToken {
         &self.claims
     }
 
-    /// Its claims.
-    pub(crate) fn into_claims(self) -> Object {
-        self.claims
-    }
-
-    /// The value of a claim that is a string.
-    #[must_use]
-    pub(crate) fn string(&self, name: &str) -> Option<&str> {
-        self.claims.get(name).and_then(Json::as_str)
-    }
-
     /// Its `exp`.
     #[must_use]
     pub(crate) fn expires(&self) -> UnixTime {

@@ -448,13 +448,13 @@ fn only_a_user_whom_nobody_knows_is_tolerated() {
         [(list(&[]), true), (list(&[ada(), ada()]), false), (answer(500, &Value::Null), false)]
     {
         let mut lookups = directory.lookups().unwrap();
-        let Finding::Await(query) = directory.find(wanted, Some(&lookups), now()) else {
+        let (Finding::Await(query), _) = directory.find(wanted, Some(&lookups), now()) else {
             panic!("nobody was asked")
         };
         lookups.want(query);
         let (id, _) = lookups.next_call().unwrap();
         lookups.answered(id, Ok(Some(answer)), now());
-        let finding = directory.find(wanted, Some(&lookups), now());
+        let (finding, _) = directory.find(wanted, Some(&lookups), now());
         assert_eq!(matches!(finding, Finding::Tolerated), is_tolerated, "{finding:?}");
     }
 }

@@ -1,0 +1,143 @@
+//! Many short texts in little memory.
+
+use std::collections::BTreeSet;
+
+/// Texts in a row: they lie one after the other in a single string.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Texts {
+    text: String,
+    /// How long each of them is.
+    lengths: Vec<usize>,
+}
+
+impl Texts {
+    /// None yet, with room for so many that have so many bytes together.
+    #[must_use]
+    pub(super) fn with_capacity(texts: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), lengths: Vec::with_capacity(texts) }
+    }
+
+    /// All of these, in their order.
+    #[must_use]
+    pub(super) fn of<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let mut texts = Self::with_room_for(items.clone());
+        for item in items {
+            texts.push(item);
+        }
+        texts
+    }
+
+    /// All of these, each once, in their order.
+    #[must_use]
+    pub(super) fn union<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
+        /// So many are compared faster than they are looked up.
+        const FEW: usize = 16;
+        let mut union = Self::with_room_for(items.clone());
+        // A token can name thousands.
+        let mut behind_few = BTreeSet::new();
+        for item in items {
+            let is_new = union.iter().take(FEW).all(|known| known != item)
+                && (union.len() < FEW || behind_few.insert(item));
+            if is_new {
+                union.push(item);
+            }
+        }
+        union
+    }
+
+    fn with_room_for<'a>(items: impl Iterator<Item = &'a str>) -> Self {
+        let (texts, bytes) =
+            items.fold((0, 0), |(texts, bytes), item| (texts + 1, bytes + item.len()));
+        Self::with_capacity(texts, bytes)
+    }
+
+    /// Adds one.
+    pub(super) fn push(&mut self, text: &str) {
+        self.push_with(|end| end.push_str(text));
+    }
+
+    /// Adds what is written to the end of the string.
+    pub(super) fn push_with(&mut self, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        self.lengths.push(self.text.len().saturating_sub(start));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// How many bytes they have together.
+    #[must_use]
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Each of them, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        let mut rest = self.text.as_str();
+        self.lengths.iter().map_while(move |length| {
+            let (text, behind) = rest.split_at_checked(*length)?;
+            rest = behind;
+            Some(text)
+        })
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        self.iter().any(|own| own == text)
+    }
+
+    /// How many bytes they take up besides their own size.
+    #[must_use]
+    pub(super) fn heap_size(&self) -> usize {
+        self.text.capacity() + self.lengths.capacity() * size_of::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(texts: &Texts) -> Vec<&str> {
+        texts.iter().collect()
+    }
+
+    #[test]
+    fn texts_come_out_as_they_went_in() {
+        let texts = Texts::of(["Zoë", "", "b c", "Zoë"].into_iter());
+        assert_eq!(all(&texts), ["Zoë", "", "b c", "Zoë"]);
+        assert!(texts.contains("") && texts.contains("b c") && !texts.contains("Zoëb"));
+        assert_eq!((texts.len(), texts.is_empty()), (4, false));
+        assert_eq!(all(&Texts::default()), [""; 0]);
+        assert!(!Texts::default().contains(""));
+    }
+
+    #[test]
+    fn texts_take_up_no_more_than_they_need() {
+        let texts = Texts::of(["Zoë", "", "b c"].into_iter());
+        assert_eq!(texts.heap_size(), 7 + 3 * size_of::<usize>());
+        assert_eq!(Texts::of([].into_iter()).heap_size(), 0);
+    }
+
+    #[test]
+    fn a_union_has_each_item_once_however_many_there_are() {
+        let items: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let items: Vec<&str> = items.iter().map(String::as_str).collect();
+        for count in [0, 1, 2, 15, 16, 17, 18, 100] {
+            let once: Vec<&str> = items.iter().copied().take(count).collect();
+            let with_others_between = once.iter().flat_map(|own| [*own, once[0], *own]);
+            let twice = with_others_between.chain(once.iter().rev().copied());
+            assert_eq!(all(&Texts::union(twice)), once);
+        }
+    }
+}
