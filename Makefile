@@ -81,6 +81,9 @@ fuzz: toolchain .tools/bin/cargo-fuzz ## Throw random input at each parser, and 
 .tools/bin/cargo-fuzz: | toolchain
 	cargo install --locked --root .tools --version 0.13.1 cargo-fuzz
 
+# To check the fuzz targets, libFuzzer itself need not be built.
+without_libfuzzer := CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a
+
 .PHONY: lint
 lint: toolchain ## Check format, lints and documentation
 	rustup component add rustfmt clippy
@@ -89,6 +92,7 @@ lint: toolchain ## Check format, lints and documentation
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --lib --target $(wasm_target) -- --deny warnings
 	cargo clippy --locked --lib -- --cfg fuzzing --deny warnings
+	$(without_libfuzzer) RUSTFLAGS='--cfg fuzzing' cargo clippy --locked --manifest-path fuzz/Cargo.toml -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: deny

@@ -4,11 +4,12 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::KnownHeaders;
-use crate::json::{Json, JsonFault, Object};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::{memchr, memrchr};
+
+use super::KnownHeaders;
+use crate::json::{Json, JsonFault, Object};
 
 /// A well-formed JWS whose payload is a JSON object. Its signature has not been verified.
 #[derive(Debug)]
