@@ -14,6 +14,7 @@ use crate::jose::{
 use crate::keys::{KeySet, Lookup, ProviderKeys};
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
+use crate::token::check_single;
 
 pub use crate::access::read_message;
 pub use crate::keys::{read_metadata, read_shared_keys};
@@ -26,10 +27,12 @@ fn borrowed(fields: &Fields) -> Vec<Field<'_>> {
     fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect()
 }
 
-/// The token of a request is one word.
+/// The token of a request is one word, if it is single.
 pub fn bearer_token(fields: &Fields) {
     if let Ok(token) = crate::token::bearer_token(RequestHead::new(&borrowed(fields), false)) {
-        assert!(!token.is_empty() && !token.iter().any(|byte| b" ,\t\r\n".contains(byte)));
+        let is_single = check_single(token).is_ok();
+        assert!(!token.is_empty());
+        assert_eq!(is_single, !token.iter().any(|byte| b" ,\t\r\n\x0c".contains(byte)));
     }
 }
 

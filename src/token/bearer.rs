@@ -44,7 +44,7 @@ pub(crate) fn bearer_token(head: RequestHead<'_>) -> Result<&[u8], Refusal> {
 /// # Errors
 ///
 /// [`Refusal::MalformedAuthorization`] when there are several.
-pub(super) fn check_single(token: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn check_single(token: &[u8]) -> Result<(), Refusal> {
     if token.iter().any(|byte| *byte == b',' || byte.is_ascii_whitespace()) {
         return Err(AuthorizationFault::Repeated.into());
     }

@@ -8,6 +8,8 @@ mod replay;
 mod token_id;
 mod verification;
 
+#[cfg(fuzzing)]
+pub(crate) use bearer::check_single;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
 pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
