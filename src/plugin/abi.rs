@@ -37,8 +37,9 @@ pub(super) fn request_header_pairs() -> Option<Vec<u8>> {
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Sets filter state of the request in hand. A host refuses when the plugin's capabilities leave
-/// this call out: then access logs lack it, which is no reason to stop a request.
+/// Sets filter state of the request in hand, which Envoy names `wasm.` and this name. A host refuses
+/// when the plugin's capabilities leave this call out: then access logs lack it, which is no reason
+/// to stop a request.
 pub(super) fn set_filter_state(name: &str, value: &str) {
     // SAFETY: the host reads so many bytes of both before the call ends.
     unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };

@@ -73,23 +73,18 @@ pub(super) fn edit_request(edits: &RequestEdits) -> Result<(), Status> {
 
 /// Tells access logs whom the request in hand comes from.
 pub(super) fn note_identity(identity: &IdentityFields) {
-    note("mcp_auth.user", identity.user());
+    abi::set_filter_state("mcp_auth.user", identity.user());
     note_provider(identity.provider());
 }
 
 /// Tells access logs by whose token the request in hand is judged.
 pub(super) fn note_provider(name: &str) {
-    note("mcp_auth.provider", name);
+    abi::set_filter_state("mcp_auth.provider", name);
 }
 
 /// Tells access logs why the request in hand is refused.
 pub(super) fn note_reason(reason: &str) {
-    note("mcp_auth.reason", reason);
-}
-
-/// Sets filter state, which Envoy names `wasm.` and this name.
-fn note(name: &str, value: &str) {
-    abi::set_filter_state(name, value);
+    abi::set_filter_state("mcp_auth.reason", reason);
 }
 
 /// Answers the request in hand.
