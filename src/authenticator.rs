@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::access::{BodyFault, Permission, Target};
 use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
@@ -64,9 +65,9 @@ pub(crate) struct PlausibleRequest {
 pub(crate) enum Decision {
     /// It waits until something is known.
     Await(PlausibleRequest, Need),
-    /// Its header fields go on with these changes, since else no body would come in; of its body
-    /// nothing may go on until [`Authenticator::judge_body`] has decided.
-    AwaitBody(HeldRequest, RequestEdits),
+    /// It depends on its message: nothing of its body may go on until [`Authenticator::judge_body`]
+    /// has decided, and nothing of its head either where the host hands over the body before.
+    AwaitBody(Box<HeldRequest>),
     /// It goes to the upstream with these changes; somebody vouches for its identity, unless no
     /// token is needed.
     Forward(RequestEdits, Option<Voucher>),
@@ -86,7 +87,7 @@ pub(crate) struct Judgement {
     /// What is to become of the request.
     pub decision: Decision,
     /// What need not be found out again; none if nothing can be said for good.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Rc<Verdict>>,
 }
 
 impl From<Decision> for Judgement {
@@ -124,13 +125,26 @@ pub(crate) struct Voucher {
     pub overage: Option<Rc<Overage>>,
 }
 
-/// A request that lacks nothing but a look at its message, and maybe that its token is spent.
+/// A request that lacks nothing but a look at its message, and maybe that its token is spent. A body
+/// can take its time, so this keeps by what the request was judged, and its token, to judge it anew.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
+    token: Vec<u8>,
     target: Target,
-    identity: Rc<VerifiedIdentity>,
+    /// Changes to its head; none once the head has gone on with them.
+    edits: Option<RequestEdits>,
+    requester: Requester,
     /// Index of the provider.
     provider: usize,
+    verdict: Option<Rc<Verdict>>,
+}
+
+/// A requester, and by what its token was judged.
+struct Judged<'a> {
+    requester: &'a Requester,
+    /// Index of the provider.
+    provider: usize,
+    verdict: Option<&'a Rc<Verdict>>,
 }
 
 /// The body of a request.
@@ -138,7 +152,7 @@ pub(crate) struct HeldRequest {
 pub(crate) enum Body<'a> {
     /// There is more of it than is read.
     TooLarge,
-    /// All of it.
+    /// All of it, or as much as [`HeldRequest::is_decided_by`] asks for.
     Whole(&'a [u8]),
 }
 
@@ -190,6 +204,55 @@ impl PlausibleRequest {
     }
 }
 
+impl HeldRequest {
+    /// Index of the provider by whose keys it was judged.
+    #[must_use]
+    pub(crate) fn provider(&self) -> usize {
+        self.provider
+    }
+
+    /// How many bytes its token has.
+    #[must_use]
+    pub(crate) fn token_length(&self) -> usize {
+        self.token.len()
+    }
+
+    /// What has to be spent before it may go on.
+    #[must_use]
+    pub(crate) fn token_use(&self) -> Option<TokenUse> {
+        self.requester.identity.single_use()
+    }
+
+    /// What the server is told of whom it comes from.
+    #[must_use]
+    pub(crate) fn identity(&self) -> &Rc<IdentityFields> {
+        &self.requester.fields
+    }
+
+    /// True when a body of which so many bytes have come need not be waited for any longer.
+    #[must_use]
+    pub(crate) fn is_decided_by(&self, size: usize, is_whole: bool, max_body: usize) -> bool {
+        is_whole || size > max_body || (size > 0 && self.target.accepts_no_content())
+    }
+
+    /// The changes by which its head goes on before its body was judged, identity included; none if
+    /// it has.
+    pub(crate) fn take_edits(&mut self) -> Option<RequestEdits> {
+        let identity = Some(self.requester.fields.clone());
+        self.edits.take().map(|edits| RequestEdits { identity, ..edits })
+    }
+
+    /// The request as it was before its token was judged.
+    #[must_use]
+    pub(crate) fn as_it_came(&self) -> BearerRequest<'_> {
+        BearerRequest {
+            token: &self.token,
+            edits: self.edits.clone().unwrap_or_default(),
+            target: self.target.clone(),
+        }
+    }
+}
+
 impl SpendingRequest {
     /// What to spend.
     #[must_use]
@@ -199,6 +262,9 @@ impl SpendingRequest {
 }
 
 impl Authenticator {
+    /// When a client should try again whose request there was no room for.
+    const CROWDED_PAUSE: Duration = Duration::from_secs(1);
+
     /// Look-ups in the directory of users, if there is one that is asked.
     #[must_use]
     pub(crate) fn user_lookups(&self) -> Option<UserLookups> {
@@ -271,7 +337,7 @@ impl Authenticator {
             (self.config.providers.get(index), knowledge.keys.get(index))
         else {
             let cause = "there is no such provider".to_owned();
-            let retry_after = std::time::Duration::ZERO;
+            let retry_after = Duration::ZERO;
             return self
                 .refuse(Refusal::KeysUnavailable { retry_after, cause }, None, edits)
                 .into();
@@ -309,12 +375,9 @@ impl Authenticator {
                     // A later fetch may be allowed to look for a key without a name.
                     let is_final = candidates.are_named || own_keys.remote().is_none();
                     let usable = token.usable(provider);
-                    let verdict = version.filter(|_| is_final).map(|keys| Verdict {
-                        provider: index,
-                        keys,
-                        usable,
-                        outcome,
-                    });
+                    let verdict = version
+                        .filter(|_| is_final)
+                        .map(|keys| Rc::new(Verdict { provider: index, keys, usable, outcome }));
                     return Judgement { verdict, ..refuse(refusal, edits) };
                 }
             },
@@ -333,13 +396,13 @@ impl Authenticator {
                 return Decision::Await(request, Need::User(Box::new(query))).into();
             }
         };
-        let verdict = basis.zip(version).map(|(basis, keys)| Verdict {
-            provider: index,
-            keys,
-            usable,
-            outcome: Outcome::Verified(requester.clone(), basis),
+        let verdict = basis.zip(version).map(|(basis, keys)| {
+            let outcome = Outcome::Verified(requester.clone(), basis);
+            Rc::new(Verdict { provider: index, keys, usable, outcome })
         });
-        Judgement { decision: self.admit(&requester, edits, target, index), verdict }
+        let judged = Judged { requester: &requester, provider: index, verdict: verdict.as_ref() };
+        let decision = self.admit(judged, edits, target, || at_rest.into_bytes());
+        Judgement { decision, verdict }
     }
 
     /// Decides on a request by what was found out about its token before.
@@ -350,7 +413,7 @@ impl Authenticator {
     pub(crate) fn apply<'a>(
         &self,
         request: BearerRequest<'a>,
-        verdict: &Verdict,
+        verdict: &Rc<Verdict>,
         knowledge: Knowledge<'_>,
         now: UnixTime,
     ) -> Result<Decision, BearerRequest<'a>> {
@@ -359,13 +422,30 @@ impl Authenticator {
         if !verdict.holds(keys, knowledge.users, now) {
             return Err(request);
         }
-        let BearerRequest { edits, target, .. } = request;
+        let BearerRequest { token, edits, target } = request;
         Ok(match &verdict.outcome {
             Outcome::Forged(refusal) => {
                 self.refuse(refusal.clone(), self.config.providers.get(index), edits)
             }
-            Outcome::Verified(requester, _) => self.admit(requester, edits, target, index),
+            Outcome::Verified(requester, _) => {
+                let judged = Judged { requester, provider: index, verdict: Some(verdict) };
+                self.admit(judged, edits, target, || token.to_vec())
+            }
         })
+    }
+
+    /// Whether what a held request was judged by still holds: its keys, its user and its time. If
+    /// not, it has to be judged anew from the start.
+    #[must_use]
+    pub(crate) fn still_holds(
+        &self,
+        request: &HeldRequest,
+        knowledge: Knowledge<'_>,
+        now: UnixTime,
+    ) -> bool {
+        let keys = knowledge.keys.get(request.provider).and_then(|keys| keys.version(now));
+        let verdict = request.verdict.as_ref();
+        verdict.is_some_and(|verdict| verdict.holds(keys, knowledge.users, now))
     }
 
     /// Most bytes of a body that is read.
@@ -374,32 +454,63 @@ impl Authenticator {
         self.config.access.most_body()
     }
 
-    /// Decides on a request whose header fields have gone on, by its body. What comes of it changes
-    /// no header field.
+    /// Decides on a held request by its body. If its head has gone on, what comes of it changes no
+    /// header field any more.
     #[must_use]
-    pub(crate) fn judge_body(
-        &self,
-        request: HeldRequest,
-        body: Body<'_>,
-        now: UnixTime,
-    ) -> Decision {
-        let HeldRequest { target, identity, provider: index } = request;
-        let provider = self.config.providers.get(index);
-        let is_restricted = provider.is_none_or(|provider| provider.restrict_to_policies);
-        // It may have taken its time, and a token must not be spent after it is forgotten.
-        let in_time = provider.map_or(Ok(()), |provider| {
-            provider.claim_rules.check_time(identity.claims(), now).map(|_| ())
-        });
-        let permitted = in_time.and_then(|()| match body {
+    pub(crate) fn judge_body(&self, request: HeldRequest, body: Body<'_>) -> Decision {
+        let permitted = match body {
             Body::TooLarge => Err(BodyFault::TooLarge.into()),
-            Body::Whole(body) => {
-                self.config.access.check_body(&target, body, &identity, is_restricted)
-            }
-        });
+            Body::Whole(body) => self.check_body(&request, body),
+        };
+        let HeldRequest { edits, requester, provider, .. } = request;
+        let Requester { identity, fields } = requester;
+        let told = edits.is_some().then_some(fields);
+        let edits = edits.unwrap_or_default();
         match permitted {
-            Ok(()) => Self::let_on(RequestEdits::default(), None, &identity, index),
-            Err(refusal) => self.refuse(refusal, provider, RequestEdits::default()),
+            Ok(()) => Self::let_on(edits, told, &identity, provider),
+            Err(refusal) => {
+                self.refuse_known(refusal, self.config.providers.get(provider), told, edits)
+            }
         }
+    }
+
+    /// Whether a held request would pass if it turned out to have no body.
+    #[must_use]
+    pub(crate) fn may_lack_body(&self, request: &HeldRequest) -> bool {
+        self.check_body(request, b"").is_ok()
+    }
+
+    fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {
+        let HeldRequest { target, requester, provider, .. } = request;
+        let is_restricted = self.is_restricted(*provider);
+        self.config.access.check_body(target, body, &requester.identity, is_restricted)
+    }
+
+    /// Refuses a held request whose token cannot be spent any more.
+    #[must_use]
+    pub(crate) fn refuse_spent(&self, request: HeldRequest, not_spent: NotSpent) -> Decision {
+        let HeldRequest { edits, requester, provider, .. } = request;
+        let provider = self.config.providers.get(provider);
+        let told = edits.is_some().then_some(requester.fields);
+        self.refuse_known(not_spent.into(), provider, told, edits.unwrap_or_default())
+    }
+
+    /// Refuses a request that cannot be held, because too many others are.
+    #[must_use]
+    pub(crate) fn refuse_crowded(&self, request: HeldRequest) -> Decision {
+        let HeldRequest { edits, provider, .. } = request;
+        let cause = "too many requests wait for their bodies".to_owned();
+        let refusal = Refusal::KeysUnavailable { retry_after: Self::CROWDED_PAUSE, cause };
+        self.refuse(refusal, self.config.providers.get(provider), edits.unwrap_or_default())
+    }
+
+    /// Refuses a held request of which the server was told an identity that is no longer true.
+    #[must_use]
+    pub(crate) fn refuse_outdated(&self, request: HeldRequest) -> Decision {
+        let cause = "the user changed after the head of the request had gone to the server";
+        let refusal = Refusal::directory_unavailable(&cause);
+        let provider = self.config.providers.get(request.provider);
+        self.refuse(refusal, provider, RequestEdits::default())
     }
 
     /// Decides on a request by what came of spending its token. No check comes after this one, lest a
@@ -467,26 +578,42 @@ impl Authenticator {
         Ok((Requester { identity, fields }, basis))
     }
 
-    /// Decides whether a requester may do what it asks for.
+    /// Decides whether a requester may do what it asks for. `token` is asked only if the request is
+    /// held.
     fn admit(
         &self,
-        requester: &Requester,
+        judged: Judged<'_>,
         edits: RequestEdits,
         target: Target,
-        provider: usize,
+        token: impl FnOnce() -> Vec<u8>,
     ) -> Decision {
+        let Judged { requester, provider, verdict } = judged;
         let Requester { identity, fields } = requester;
-        let told = Some(fields.clone());
-        let own = self.config.providers.get(provider);
-        let is_restricted = own.is_none_or(|own| own.restrict_to_policies);
+        let is_restricted = self.is_restricted(provider);
         match self.config.access.check(&target, identity, is_restricted) {
-            Ok(Permission::Granted) => Self::let_on(edits, told, identity, provider),
-            Ok(Permission::DependsOnBody) => {
-                let request = HeldRequest { target, identity: identity.clone(), provider };
-                Decision::AwaitBody(request, RequestEdits { identity: told, ..edits })
+            Ok(Permission::Granted) => {
+                Self::let_on(edits, Some(fields.clone()), identity, provider)
             }
-            Err(refusal) => self.refuse_known(refusal, own, told, edits),
+            Ok(Permission::DependsOnBody) => Decision::AwaitBody(Box::new(HeldRequest {
+                token: token(),
+                target,
+                edits: Some(edits),
+                requester: requester.clone(),
+                provider,
+                verdict: verdict.cloned(),
+            })),
+            Err(refusal) => {
+                let provider = self.config.providers.get(provider);
+                self.refuse_known(refusal, provider, Some(fields.clone()), edits)
+            }
         }
+    }
+
+    /// Whether the provider may be used only where a rule names it. One that is not there may not be
+    /// used anywhere.
+    fn is_restricted(&self, provider: usize) -> bool {
+        let provider = self.config.providers.get(provider);
+        provider.is_none_or(|provider| provider.restrict_to_policies)
     }
 
     /// The only way for the whole of a request with an identity, so that no token that serves once

@@ -166,9 +166,8 @@ impl Gate {
                         None => Passage::WithoutToken,
                     };
                 }
-                Decision::AwaitBody(request, edits) => {
-                    added.extend(told(&edits));
-                    self.authenticator.judge_body(request, Body::Whole(body), now)
+                Decision::AwaitBody(request) => {
+                    self.authenticator.judge_body(*request, Body::Whole(body))
                 }
                 Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
                 _ => return Passage::None,

@@ -174,6 +174,9 @@ pub(crate) enum Refusal {
 /// Why the access policy forbids a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
+    /// The method has letters in lower case, and a server that does not mind the case would serve it
+    /// as one that rules name.
+    AmbiguousMethod,
     /// The name of a resource can be read in several ways, or the case of a name or method would
     /// make another rule be about it.
     AmbiguousName,
@@ -365,6 +368,7 @@ impl Refusal {
 impl Denial {
     fn details(&self) -> Value {
         match self {
+            Self::AmbiguousMethod => json!({"method": "ambiguous"}),
             Self::AmbiguousName => json!({"name": "ambiguous"}),
             Self::AmbiguousPath => json!({"path": "ambiguous"}),
             Self::NoRule => json!({"rule": null}),
@@ -383,6 +387,9 @@ impl Denial {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::AccessDenied { denial: Denial::AmbiguousMethod, .. } => {
+                "the access policy does not allow a method with lower-case letters"
+            }
             Self::AccessDenied { denial: Denial::AmbiguousName, .. } => {
                 "the access policy does not allow a name that can be read in several ways"
             }

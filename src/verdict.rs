@@ -108,13 +108,13 @@ impl Verdicts {
     }
 
     /// Remembers what was found out about a token.
-    pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Verdict) {
+    pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Rc<Verdict>) {
         let size = verdict.size();
         match verdict.outcome {
-            Outcome::Forged(_) => self.forged.insert(token, Rc::new(verdict), size),
+            Outcome::Forged(_) => self.forged.insert(token, verdict, size),
             Outcome::Verified(..) => {
                 self.forged.remove(token);
-                self.verified.insert(token, Rc::new(verdict), size);
+                self.verified.insert(token, verdict, size);
             }
         }
     }

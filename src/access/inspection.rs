@@ -29,6 +29,18 @@ pub(super) struct Announcement {
     length: Option<u64>,
 }
 
+/// What the head of a request says of its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// The message is in the body.
+    InBody,
+    /// This message.
+    Message(Message),
+    /// No message, if the body is empty. Any content would be refused for this fault, but a client
+    /// that sends none need not say of which type it is.
+    NoneOr(BodyFault),
+}
+
 impl Announcement {
     /// Reads it; none when no message follows.
     pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
@@ -37,24 +49,30 @@ impl Announcement {
         head.has_body().then(|| Self { headers: McpHeaders::of(head), form: form(head), length })
     }
 
-    /// The message, if its head is to tell it; none if its body is, and can be expected to.
+    /// What the head says of the message.
     ///
     /// # Errors
     ///
     /// [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`].
-    pub(super) fn message(&self, inspection: &Inspection) -> Result<Option<Message>, Refusal> {
+    pub(super) fn message(&self, inspection: &Inspection) -> Result<Announced, Refusal> {
         let headers = self.headers.as_ref().map_err(Clone::clone)?;
         match inspection {
-            Inspection::Headers { versions } => Ok(Some(headers.message(versions)?)),
+            Inspection::Headers { versions } => Ok(Announced::Message(headers.message(versions)?)),
             Inspection::Body { max_body } => {
-                self.form.clone()?;
                 let max_body = u64::try_from(*max_body).unwrap_or(u64::MAX);
-                if self.length.is_some_and(|length| length > max_body) {
-                    return Err(BodyFault::TooLarge.into());
+                match (&self.form, self.length) {
+                    (Err(fault), Some(1..)) => Err(fault.clone().into()),
+                    (Err(fault), _) => Ok(Announced::NoneOr(fault.clone())),
+                    (Ok(()), Some(length)) if length > max_body => Err(BodyFault::TooLarge.into()),
+                    (Ok(()), _) => Ok(Announced::InBody),
                 }
-                Ok(None)
             }
         }
+    }
+
+    /// True when only an empty body would be accepted.
+    pub(super) fn accepts_no_content(&self) -> bool {
+        self.form.is_err()
     }
 
     /// The message in the body; none in an empty one.
@@ -66,6 +84,7 @@ impl Announcement {
         if body.is_empty() {
             return Ok(None);
         }
+        self.form.clone()?;
         let message = Message::read(body)?;
         self.headers.as_ref().map_err(Clone::clone)?.agree_with(&message)?;
         Ok(Some(message))
@@ -119,8 +138,17 @@ mod tests {
         let announcement = Announcement::of(RequestHead::new(&fields, true)).unwrap();
         match announcement.message(&Inspection::Body { max_body }) {
             Err(Refusal::McpBodyInvalid(fault)) => Some(fault),
+            Ok(Announced::NoneOr(fault)) => {
+                // The first byte is refused for the same fault, and no byte for none.
+                let refused = Refusal::McpBodyInvalid(fault.clone());
+                assert_eq!(announcement.message_in(b"{"), Err(refused));
+                assert_eq!(announcement.message_in(b""), Ok(None));
+                assert!(announcement.accepts_no_content());
+                Some(fault)
+            }
             other => {
-                assert_eq!(other, Ok(None));
+                assert_eq!(other, Ok(Announced::InBody));
+                assert!(!announcement.accepts_no_content());
                 None
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inspection::{Announcement, Inspection};
+use super::inspection::{Announced, Announcement, Inspection};
 use super::message::{Call, Message};
 use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
@@ -38,6 +38,8 @@ pub(crate) struct AccessPolicy {
     is_lower_case: bool,
     /// Whether any rule is about messages.
     reads_messages: bool,
+    /// Whether any rule is about methods of HTTP: one about messages is, for only a POST carries one.
+    names_methods: bool,
     default: DefaultAccess,
     hierarchy: ScopeHierarchy,
     inspection: Inspection,
@@ -84,6 +86,12 @@ impl Target {
     pub(crate) fn is_one_of(&self, paths: &[CanonicalPath]) -> bool {
         self.path.as_ref().is_some_and(|path| paths.contains(path))
     }
+
+    /// True when no body but an empty one is accepted with the request, whatever it says.
+    #[must_use]
+    pub(crate) fn accepts_no_content(&self) -> bool {
+        self.announcement.as_ref().is_some_and(|announcement| announcement.accepts_no_content())
+    }
 }
 
 impl AccessPolicy {
@@ -115,6 +123,7 @@ impl AccessPolicy {
             rules.iter().map(|rule| rule.condition.in_lower_case()).collect();
         let is_lower_case = rules.iter().map(|rule| &rule.condition).eq(&in_lower_case);
         let reads_messages = in_lower_case.iter().any(Match::concerns_messages);
+        let names_methods = reads_messages || in_lower_case.iter().any(Match::names_methods);
         // Clients of Entra ID ask for `api://server/read`; its tokens say `read`.
         let end = |scope: &str| scope.rsplit('/').next().unwrap_or_default().to_owned();
         let mut asked_as: BTreeMap<String, String> = supported
@@ -131,6 +140,7 @@ impl AccessPolicy {
             in_lower_case,
             is_lower_case,
             reads_messages,
+            names_methods,
             default,
             hierarchy,
             inspection,
@@ -145,8 +155,7 @@ impl AccessPolicy {
         Target {
             method: head.method().to_vec(),
             path: CanonicalPath::of(head.path()),
-            announcement: self
-                .reads_messages
+            announcement: (self.reads_messages && head.method() == Match::MESSAGE_METHOD)
                 .then(|| Announcement::of(head))
                 .flatten()
                 .map(Box::new),
@@ -154,13 +163,11 @@ impl AccessPolicy {
     }
 
     /// The claims that are asked for once the identity is known: those that a rule requires
-    /// something of and, since a body can take its time, those of time if bodies are waited for.
+    /// something of.
     #[must_use]
     pub(crate) fn claims_of_use(&self) -> Vec<String> {
-        let of_time: &[&str] = if self.reads_messages { &["exp", "nbf", "iat"] } else { &[] };
-        let of_rules = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
-        let all = of_time.iter().copied().chain(of_rules.map(|claim| claim.name.as_str()));
-        let once: BTreeSet<&str> = all.collect();
+        let all = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
+        let once: BTreeSet<&str> = all.map(|claim| claim.name.as_str()).collect();
         once.into_iter().map(str::to_owned).collect()
     }
 
@@ -179,8 +186,9 @@ impl AccessPolicy {
     /// # Errors
     ///
     /// [`Refusal::InsufficientScope`] when broader scopes would do, else
-    /// [`Refusal::AccessDenied`]. [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`] when
-    /// a rule needs the message and nobody could rely on it.
+    /// [`Refusal::AccessDenied`]; both also when no message that may follow could change that.
+    /// [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`] when a rule needs the message
+    /// and nobody could rely on it.
     pub(crate) fn check(
         &self,
         target: &Target,
@@ -194,10 +202,20 @@ impl AccessPolicy {
         let found = self.find(target, content)?;
         match &target.announcement {
             Some(announcement) if found == Found::DependsOnMessage => {
-                let Some(message) = announcement.message(&self.inspection)? else {
-                    return Ok(Permission::DependsOnBody);
-                };
-                self.check_message(target, Some(&message), identity, is_restricted)?;
+                match announcement.message(&self.inspection)? {
+                    Announced::Message(message) => {
+                        self.check_message(target, Some(&message), identity, is_restricted)?;
+                    }
+                    Announced::InBody => {
+                        self.check_any_message(target, identity, is_restricted)?;
+                        return Ok(Permission::DependsOnBody);
+                    }
+                    Announced::NoneOr(fault) => {
+                        self.check_message(target, None, identity, is_restricted)
+                            .map_err(|_| Refusal::from(fault))?;
+                        return Ok(Permission::DependsOnBody);
+                    }
+                }
             }
             _ => self.check_found(found, None, identity, is_restricted)?,
         }
@@ -221,6 +239,49 @@ impl AccessPolicy {
             None => None,
         };
         self.check_message(target, message.as_ref(), identity, is_restricted)
+    }
+
+    /// Whether some message could let this identity pass, by the rules that its request may meet.
+    /// The message itself, and rules that would hide such a rule from it, are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Why none could. A refusal that more scopes would end comes first: the client can do something
+    /// about that one.
+    fn check_any_message(
+        &self,
+        target: &Target,
+        identity: &VerifiedIdentity,
+        is_restricted: bool,
+    ) -> Result<(), Refusal> {
+        let (mut first, mut lacks_scopes) = (None, None);
+        for found in self.reachable(target) {
+            match self.check_found(found, None, identity, is_restricted) {
+                Ok(()) => return Ok(()),
+                Err(refusal @ Refusal::InsufficientScope { .. }) => {
+                    lacks_scopes.get_or_insert(refusal);
+                }
+                Err(refusal) => {
+                    first.get_or_insert(refusal);
+                }
+            }
+        }
+        lacks_scopes.or(first).map_or(Ok(()), Err)
+    }
+
+    /// What may decide on a request, depending on its message: the rules about messages up to the
+    /// first one that is not about them, and that one; if there is none, the default.
+    fn reachable(&self, target: &Target) -> impl Iterator<Item = Found> {
+        let rules = self.rules.iter().enumerate();
+        let covering = rules
+            .filter(|(_, rule)| rule.condition.covers_head(target.path.as_ref(), &target.method));
+        let found =
+            covering.map(|(index, rule)| (Found::Rule(index), rule.condition.concerns_messages()));
+        let mut is_undecided = true;
+        found
+            .chain([(Found::NoRule, false)])
+            .take_while(move |(_, depends)| std::mem::replace(&mut is_undecided, *depends))
+            .map(|(found, _)| found)
     }
 
     fn check_message(
@@ -285,6 +346,11 @@ impl AccessPolicy {
         let ambiguous =
             |denial| Err(Refusal::AccessDenied { denial, call: call.cloned().map(Box::new) });
         let conditions = || self.rules.iter().map(|rule| &rule.condition);
+        if self.names_methods && target.method.iter().any(u8::is_ascii_lowercase) {
+            // Methods have case (RFC 9110 §9.1), but a server that does not mind it would serve what
+            // a rule for the method in upper case is about.
+            return ambiguous(Denial::AmbiguousMethod);
+        }
         if target.path.is_none() && conditions().any(Match::names_paths) {
             // It might be a path that a rule is about.
             return ambiguous(Denial::AmbiguousPath);
@@ -344,10 +410,7 @@ fn first<'a>(
     content: Content<'_>,
 ) -> Found {
     for (index, condition) in conditions.enumerate() {
-        let is_about_head = match path {
-            Some(path) => condition.covers(path, method),
-            None => condition.covers_method(method),
-        };
+        let is_about_head = condition.covers_head(path, method);
         let is_about_message = !condition.concerns_messages()
             || match content {
                 Content::NoCall => false,
@@ -391,9 +454,22 @@ mod tests {
 
     /// What is found for a request of this path and content; the denial if it is refused.
     fn find(policy: &AccessPolicy, path: &str, content: Content<'_>) -> Result<Found, Denial> {
-        let fields = [(b":path".as_slice(), path.as_bytes())];
-        let target = policy.target(RequestHead::new(&fields, true));
-        policy.find(&target, content).map_err(|refusal| match refusal {
+        find_by(policy, "POST", path, content)
+    }
+
+    fn target(policy: &AccessPolicy, method: &str, path: &str) -> Target {
+        let fields = [(":method", method), (":path", path)];
+        let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        policy.target(RequestHead::new(&fields, true))
+    }
+
+    fn find_by(
+        policy: &AccessPolicy,
+        method: &str,
+        path: &str,
+        content: Content<'_>,
+    ) -> Result<Found, Denial> {
+        policy.find(&target(policy, method, path), content).map_err(|refusal| match refusal {
             Refusal::AccessDenied { denial, .. } => denial,
             other => panic!("{other}"),
         })
@@ -429,6 +505,61 @@ mod tests {
         ] {
             assert_eq!(find(&policy, path, content), Ok(found), "{path}");
         }
+    }
+
+    #[test]
+    fn only_a_post_has_a_message() {
+        let policy = policy(vec![condition("/mcp", &["ping"], &[]), condition("/mcp", &[], &[])]);
+        let ping = call("ping", None);
+        for (method, found) in [
+            ("POST", Ok(Found::Rule(0))),
+            ("GET", Ok(Found::Rule(1))),
+            ("DELETE", Ok(Found::Rule(1))),
+            ("PUT", Ok(Found::Rule(1))),
+            ("post", Err(Denial::AmbiguousMethod)),
+            ("Post", Err(Denial::AmbiguousMethod)),
+        ] {
+            assert_eq!(find_by(&policy, method, "/mcp", Content::Call(&ping)), found, "{method}");
+            let has_message = target(&policy, method, "/mcp").announcement.is_some();
+            assert_eq!(has_message, method == "POST", "{method}");
+        }
+    }
+
+    #[test]
+    fn a_method_in_lower_case_is_ambiguous_where_rules_name_methods() {
+        let named = Match { methods: vec!["DELETE".to_owned()], ..Match::default() };
+        let by_method = policy(vec![named, condition("", &[], &[])]);
+        let by_path = policy(vec![condition("/mcp", &[], &[])]);
+        for (method, expected) in [
+            ("DELETE", Ok(Found::Rule(0))),
+            ("delete", Err(Denial::AmbiguousMethod)),
+            ("GET", Ok(Found::Rule(1))),
+            ("gET", Err(Denial::AmbiguousMethod)),
+        ] {
+            assert_eq!(find_by(&by_method, method, "/mcp", Content::NoCall), expected, "{method}");
+            let found = find_by(&by_path, method, "/mcp", Content::NoCall);
+            assert_eq!(found, Ok(Found::Rule(0)), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_message_can_reach_the_rules_about_messages_and_the_first_other_one() {
+        let policy = policy(vec![
+            condition("/mcp", &["tools/call"], &["a"]),
+            condition("/else", &["tools/call"], &[]),
+            condition("/mcp", &["ping"], &[]),
+            condition("/mcp", &[], &[]),
+            condition("", &["*"], &[]),
+        ]);
+        let reachable = |method, path| -> Vec<Found> {
+            policy.reachable(&target(&policy, method, path)).collect()
+        };
+        let rules = |indices: &[usize]| -> Vec<Found> {
+            indices.iter().map(|index| Found::Rule(*index)).collect()
+        };
+        assert_eq!(reachable("POST", "/mcp"), rules(&[0, 2, 3]));
+        assert_eq!(reachable("POST", "/else"), [rules(&[1, 4]), vec![Found::NoRule]].concat());
+        assert_eq!(reachable("POST", "/"), [rules(&[4]), vec![Found::NoRule]].concat());
     }
 
     #[test]

@@ -53,19 +53,32 @@ pub(crate) struct Requirement {
 }
 
 impl Match {
+    /// The method of HTTP by which messages come.
+    pub(super) const MESSAGE_METHOD: &[u8] = b"POST";
+
     /// True when the rule is about paths.
     #[must_use]
     pub(super) fn names_paths(&self) -> bool {
         !self.paths.is_empty() || !self.path_prefixes.is_empty()
     }
 
-    /// True when the rule is about a request to this path, by this method.
+    /// True when the rule is about messages, and about no method by which they come.
     #[must_use]
-    pub(super) fn covers(&self, path: &CanonicalPath, method: &[u8]) -> bool {
-        let path_matches = !self.names_paths()
-            || self.paths.contains(path)
-            || self.path_prefixes.iter().any(|prefix| prefix.is_prefix_of(path));
-        path_matches && self.covers_method(method)
+    pub(crate) fn never_matches(&self) -> bool {
+        self.concerns_messages() && !self.covers_method(Self::MESSAGE_METHOD)
+    }
+
+    /// True when the rule is about methods of HTTP.
+    #[must_use]
+    pub(super) fn names_methods(&self) -> bool {
+        !self.methods.is_empty()
+    }
+
+    /// True when the rule is about a request to this path, by this method. No path stands for one
+    /// that servers may read in several ways; no rule that names paths may be there then.
+    #[must_use]
+    pub(super) fn covers_head(&self, path: Option<&CanonicalPath>, method: &[u8]) -> bool {
+        self.covers_method(method) && path.is_none_or(|path| self.covers_path(path))
     }
 
     /// True when the rule is about what messages call.
@@ -101,10 +114,17 @@ impl Match {
         }
     }
 
-    /// True when the rule is about requests by this method.
-    #[must_use]
-    pub(super) fn covers_method(&self, method: &[u8]) -> bool {
-        self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method)
+    /// Only a POST carries a message: what another method has as its body, no MCP server reads (MCP
+    /// 2025-11-25, Streamable HTTP), so it must not let a request pass.
+    fn covers_method(&self, method: &[u8]) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method))
+            && (!self.concerns_messages() || method == Self::MESSAGE_METHOD)
+    }
+
+    fn covers_path(&self, path: &CanonicalPath) -> bool {
+        !self.names_paths()
+            || self.paths.contains(path)
+            || self.path_prefixes.iter().any(|prefix| prefix.is_prefix_of(path))
     }
 }
 

@@ -89,7 +89,15 @@ fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
     }
     let mcp_methods = patterns(raw.mcp_methods, &format!("{path}.mcp_methods"), faults);
     let mcp_names = patterns(raw.mcp_names, &format!("{path}.mcp_names"), faults);
-    Match { paths: exact, path_prefixes: prefixes, methods, mcp_methods, mcp_names }
+    let condition =
+        Match { paths: exact, path_prefixes: prefixes, methods, mcp_methods, mcp_names };
+    if condition.never_matches() {
+        faults.add(
+            &format!("{path}.methods"),
+            "must hold POST beside mcp_methods or mcp_names: only a POST carries a message",
+        );
+    }
+    condition
 }
 
 fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pattern> {

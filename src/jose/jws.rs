@@ -23,6 +23,12 @@ pub(crate) struct CompactJws {
 }
 
 impl CompactJws {
+    /// The token as it came.
+    #[must_use]
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.token
+    }
+
     /// Reads a token. Returns it with the members of its payload, which nobody has vouched for.
     ///
     /// # Errors

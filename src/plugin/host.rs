@@ -58,6 +58,13 @@ pub(super) fn request_body(size: usize) -> Result<Vec<u8>, Status> {
     Ok(body.unwrap_or_default())
 }
 
+/// How much of the current context's request the host has received, in bytes: its head by some
+/// measure, and its body. None if the host does not say.
+pub(super) fn received_bytes() -> Option<u64> {
+    let bytes = hostcalls::get_property(vec!["request", "total_size"]).ok().flatten()?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
 /// Changes the request in hand.
 pub(super) fn edit_request(edits: &RequestEdits) -> Result<(), Status> {
     for name in &edits.remove {

@@ -15,6 +15,7 @@ mod http_filter;
 mod key_fetcher;
 mod metrics;
 mod overage_log;
+mod paused_bodies;
 mod rate_limit;
 mod refusal_log;
 mod replay_store;

@@ -22,3 +22,17 @@ pub(super) fn spend(token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> 
         };
     }
 }
+
+/// Whether a token could still be spent.
+///
+/// # Errors
+///
+/// It was spent before, or nobody can tell.
+pub(super) fn look_up(token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> {
+    let spending = Spending::new(token_use, now);
+    let (bytes, number) = host::shared_value(&spending.name());
+    match spending.on_read(bytes.as_deref(), number) {
+        SpendingStep::Done(result) => result,
+        SpendingStep::Read | SpendingStep::Replace(..) => Ok(()),
+    }
+}

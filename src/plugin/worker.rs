@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, Status};
 
@@ -12,6 +13,7 @@ use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
 use super::metrics::{Metrics, Outcome};
 use super::overage_log::OverageLog;
+use super::paused_bodies::{BodyDelivery, Head, PausedBodies, PausedBody, PausedHead};
 use super::refusal_log::RefusalLog;
 use super::replay_store;
 use super::status_board::HostBoard;
@@ -43,8 +45,8 @@ pub(super) struct Worker {
     users: Option<UserDirectory>,
     /// By context id.
     waiting: BTreeMap<u32, WaitingRequest>,
-    /// By context id.
-    held: BTreeMap<u32, HeldBody>,
+    bodies: PausedBodies,
+    delivery: BodyDelivery,
     /// Has those that wait for their tokens to be spent; none when that is done at once.
     spender: Option<FleetSpender>,
     /// Most requests that wait at the same time.
@@ -68,14 +70,6 @@ enum Waits {
     ForKeys(PlausibleRequest),
     /// For what the directory knows of its user.
     ForUser(PlausibleRequest, UserKey),
-}
-
-/// A request whose header fields have gone on, and of whose body nothing may yet.
-struct HeldBody {
-    /// None once it was judged: only what the judgement says lets it go on.
-    request: Option<HeldRequest>,
-    /// How much of the body has come.
-    size: usize,
 }
 
 impl Worker {
@@ -126,7 +120,8 @@ impl Worker {
             keys,
             fetchers,
             waiting: BTreeMap::new(),
-            held: BTreeMap::new(),
+            bodies: PausedBodies::default(),
+            delivery: BodyDelivery::default(),
             verdicts,
             tick_period: None,
             overage_log: OverageLog::default(),
@@ -152,18 +147,33 @@ impl Worker {
             Examined::Bearer(request) => self.judge_token(request, now),
         };
         if let Decision::Await(request, need) = decision {
-            if !self.is_crowded() {
-                let deadline = now + self.longest_wait(&request, &need);
-                self.let_wait(context_id, request, need, deadline);
-                self.set_pace(now);
-                return Action::Pause;
+            if has_body && self.delivery == BodyDelivery::Unknown {
+                // Whether its body comes in meanwhile can be told by what had come in until now.
+                self.bodies.entry(context_id, || PausedBody::new(now, host::received_bytes()));
             }
-            decision = self.authenticator.give_up(request, need, self.knowledge(), now);
+            match self.wait_for(context_id, request, need, now) {
+                None => return Action::Pause,
+                Some(given_up) => decision = given_up,
+            }
         }
-        match self.carry_out(context_id, decision, now) {
-            Ok(action) => action,
-            Err(_) => Self::break_off(),
+        self.carry_out(context_id, decision, now).unwrap_or_else(|_| Self::break_off())
+    }
+
+    /// Lets a request wait that has only come in. Returns what becomes of it if there is no room.
+    fn wait_for(
+        &mut self,
+        context_id: u32,
+        request: PlausibleRequest,
+        need: Need,
+        now: UnixTime,
+    ) -> Option<Decision> {
+        if self.is_crowded() {
+            return Some(self.authenticator.give_up(request, need, self.knowledge(), now));
         }
+        let deadline = now + self.longest_wait(&request, &need);
+        self.let_wait(context_id, request, need, deadline);
+        self.set_pace(now);
+        None
     }
 
     /// Decides on a request by its token, or by what was found out about it before.
@@ -199,76 +209,194 @@ impl Worker {
     }
 
     /// More of the body of a request arrived: it has `size` bytes by now, and is whole or not. The
-    /// request is the one in hand.
+    /// request is the current context.
     pub(super) fn on_request_body(
         &mut self,
         context_id: u32,
         size: usize,
         is_whole: bool,
     ) -> Action {
-        let is_enough = is_whole || size > self.authenticator.most_body();
-        match self.held.get_mut(&context_id) {
-            Some(held) => {
-                held.size = size;
-                if is_enough { self.judge_body(context_id) } else { Action::Pause }
-            }
-            None => self.let_body_on(context_id),
-        }
+        self.on_body(context_id, Some(size), is_whole)
     }
 
     /// The trailers of a request arrived, and with them the end of its body.
     pub(super) fn on_request_trailers(&mut self, context_id: u32) -> Action {
-        if self.held.contains_key(&context_id) {
-            self.judge_body(context_id)
-        } else {
-            self.let_body_on(context_id)
-        }
+        self.on_body(context_id, None, true)
     }
 
-    /// Lets the body of the request in hand, which nobody asked for, follow its header fields. Envoy
-    /// hands over none while these are held back, unless the plugin's
-    /// `allow_on_headers_stop_iteration` is set; and to let it go on would be to let them go on.
-    fn let_body_on(&mut self, context_id: u32) -> Action {
-        if !self.waits(context_id) {
+    /// More of a body arrived; no `size` leaves it as it was.
+    fn on_body(&mut self, context_id: u32, size: Option<usize>, is_whole: bool) -> Action {
+        let waits = self.waits(context_id);
+        if self.bodies.get(context_id).is_none() && !waits {
             return Action::Continue;
         }
-        self.forget(context_id);
-        self.hold(context_id, None);
-        Self::break_off()
+        let paused = || PausedBody::new(UnixTime::default(), None);
+        let body = self.bodies.entry(context_id, paused);
+        body.size = size.unwrap_or(body.size);
+        body.is_whole = is_whole;
+        if matches!(body.head, Head::Paused { .. }) {
+            self.delivery = BodyDelivery::WithPausedHead;
+        }
+        let (size, max_body) = (body.size, self.authenticator.most_body());
+        let decides = |request: &HeldRequest| request.is_decided_by(size, is_whole, max_body);
+        if !body.request().is_some_and(decides) {
+            return Action::Pause;
+        }
+        let Some(now) = host::now() else { return Self::break_off() };
+        self.judge_body(context_id, now).unwrap_or_else(|_| Self::break_off())
     }
 
-    /// Decides on a request that is held, by as much of its body as has come.
-    fn judge_body(&mut self, context_id: u32) -> Action {
-        let most = self.authenticator.most_body();
-        let held = self.held.get_mut(&context_id);
-        let Some((size, request)) = held.and_then(|held| Some((held.size, held.request.take()?)))
-        else {
-            return Action::Pause;
+    /// Holds a request until its message was judged, together with its head if the host hands over
+    /// the body then.
+    fn hold(
+        &mut self,
+        context_id: u32,
+        mut request: Box<HeldRequest>,
+        now: UnixTime,
+    ) -> Result<Action, Status> {
+        let token_use = request.token_use().filter(|_| self.spender.is_none());
+        let spent = token_use.map(|token_use| replay_store::look_up(token_use, now));
+        if let Some(Err(not_spent)) = spent {
+            let decision = self.authenticator.refuse_spent(*request, not_spent);
+            return self.carry_out(context_id, decision, now);
+        }
+        if self.bodies.is_crowded(request.token_length()) {
+            let decision = self.authenticator.refuse_crowded(*request);
+            return self.carry_out(context_id, decision, now);
+        }
+        let delivery = self.delivery;
+        let body = self.bodies.entry(context_id, || {
+            let is_unknown = delivery == BodyDelivery::Unknown;
+            PausedBody::new(now, is_unknown.then(host::received_bytes).flatten())
+        });
+        let mut action = Action::Pause;
+        match &body.head {
+            Head::Forwarded(told) if told != request.identity() => {
+                let decision = self.authenticator.refuse_outdated(*request);
+                return self.carry_out(context_id, decision, now);
+            }
+            Head::Forwarded(_) => {
+                request.take_edits();
+            }
+            Head::Paused { .. } if delivery == BodyDelivery::AfterHead => {
+                forward_head(body, &mut request)?;
+                action = Action::Continue;
+            }
+            Head::Paused { .. } => {}
+        }
+        let is_decided =
+            request.is_decided_by(body.size, body.is_whole, self.authenticator.most_body());
+        self.bodies.set_request(context_id, request);
+        if is_decided {
+            return self.judge_message(context_id, now);
+        }
+        if delivery == BodyDelivery::Unknown {
+            self.set_pace(now);
+        }
+        Ok(action)
+    }
+
+    /// Decides on a held request, of whose body enough has come. What it was judged by when its head
+    /// came must still hold.
+    fn judge_body(&mut self, context_id: u32, now: UnixTime) -> Result<Action, Status> {
+        let Some(request) = self.bodies.get(context_id).and_then(PausedBody::request) else {
+            return Ok(Action::Pause);
         };
-        let Some(now) = host::now() else { return Self::break_off() };
-        let decision = if size > most {
-            self.authenticator.judge_body(request, Body::TooLarge, now)
+        self.synchronise(request.provider(), now);
+        let request = self.bodies.get(context_id).and_then(PausedBody::request);
+        let holds = |request| self.authenticator.still_holds(request, self.knowledge(), now);
+        if request.is_some_and(holds) {
+            return self.judge_message(context_id, now);
+        }
+        let Some(request) = self.bodies.take_request(context_id) else {
+            return Ok(Action::Pause);
+        };
+        let mut decision = self.judge_token(request.as_it_came(), now);
+        if let Decision::Await(request, need) = decision {
+            match self.wait_for(context_id, request, need, now) {
+                None => return Ok(Action::Pause),
+                Some(given_up) => decision = given_up,
+            }
+        }
+        self.carry_out(context_id, decision, now)
+    }
+
+    /// Decides on a held request by as much of its body as has come.
+    fn judge_message(&mut self, context_id: u32, now: UnixTime) -> Result<Action, Status> {
+        let size = self.bodies.get(context_id).map(|body| body.size);
+        let (Some(size), Some(request)) = (size, self.bodies.take_request(context_id)) else {
+            return Ok(Action::Pause);
+        };
+        let decision = if size > self.authenticator.most_body() {
+            self.authenticator.judge_body(*request, Body::TooLarge)
         } else {
-            match host::request_body(size) {
-                Ok(bytes) if bytes.len() == size => {
-                    self.authenticator.judge_body(request, Body::Whole(&bytes), now)
-                }
+            let bytes = host::request_body(size)?;
+            if bytes.len() != size {
                 // What would go on is something else than what can be judged.
-                _ => return Self::break_off(),
+                return Err(Status::InternalFailure);
             }
+            self.authenticator.judge_body(*request, Body::Whole(&bytes))
         };
-        match self.carry_out(context_id, decision, now) {
-            Ok(Action::Continue) => {
-                self.held.remove(&context_id);
-                Action::Continue
+        self.carry_out(context_id, decision, now)
+    }
+
+    /// Looks after heads that are paused while nobody knows whether the host hands over their bodies.
+    fn look_after_paused_heads(&mut self, now: UnixTime) {
+        if self.delivery != BodyDelivery::Unknown {
+            return;
+        }
+        let paused: Vec<u32> = self.bodies.paused_heads().collect();
+        for context_id in &paused {
+            let Some(body) = self.bodies.get(*context_id) else { continue };
+            if hostcalls::set_effective_context(*context_id).is_err() {
+                continue;
             }
-            Ok(action) => action,
-            Err(_) => Self::break_off(),
+            match body.paused_head(host::received_bytes(), now) {
+                PausedHead::GoesFirst => {
+                    self.delivery = BodyDelivery::AfterHead;
+                    warn!(
+                        "Envoy does not hand over a request body while its head is held back: heads                          reach the server before access rules have read their messages; set                          allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
+                    );
+                    break;
+                }
+                PausedHead::HasNoBody => self.settle_without_body(*context_id, now),
+                PausedHead::Waits => {}
+            }
+        }
+        if self.delivery == BodyDelivery::AfterHead {
+            for context_id in paused {
+                self.let_head_on(context_id);
+            }
+        }
+        let _ = hostcalls::set_effective_context(self.root_id);
+    }
+
+    /// Decides on a request of whose body nothing has come, as on one without a body. If one comes
+    /// later, it is judged all the same.
+    fn settle_without_body(&mut self, context_id: u32, now: UnixTime) {
+        let request = self.bodies.get(context_id).and_then(PausedBody::request);
+        if request.is_some_and(|request| self.authenticator.may_lack_body(request)) {
+            return self.let_head_on(context_id);
+        }
+        if let Some(request) = self.bodies.take_request(context_id) {
+            let decision = self.authenticator.judge_body(*request, Body::Whole(b""));
+            self.settle(context_id, decision, now);
         }
     }
 
-    fn hold(&mut self, context_id: u32, request: Option<HeldRequest>) {
-        self.held.insert(context_id, HeldBody { request, size: 0 });
+    /// Lets the head of a held request go to the server before its body.
+    fn let_head_on(&mut self, context_id: u32) {
+        if hostcalls::set_effective_context(context_id).is_err() {
+            return;
+        }
+        let Some(mut request) = self.bodies.take_request(context_id) else { return };
+        let Some(body) = self.bodies.get_mut(context_id) else { return };
+        if forward_head(body, &mut request).is_err() {
+            Self::break_off();
+            return;
+        }
+        self.bodies.set_request(context_id, request);
+        let _ = hostcalls::resume_http_request();
     }
 
     /// Time has passed; the root context is in hand.
@@ -286,6 +414,7 @@ impl Worker {
         self.announcer.run(&HostBoard, metrics.request_counter_count(), counters, now);
         let late = self.spender.as_mut().map(|spender| spender.give_up(now));
         self.conclude(late.unwrap_or_default(), now);
+        self.look_after_paused_heads(now);
         self.serve_waiting(now);
     }
 
@@ -317,7 +446,7 @@ impl Worker {
     /// A request is gone.
     pub(super) fn forget(&mut self, context_id: u32) {
         self.waiting.remove(&context_id);
-        self.held.remove(&context_id);
+        self.bodies.remove(context_id);
         if let Some(spender) = &mut self.spender {
             spender.forget(context_id);
         }
@@ -403,7 +532,10 @@ impl Worker {
     fn set_pace(&mut self, now: UnixTime) {
         let has_calls = self.users.as_ref().is_some_and(|users| users.lookups().has_calls());
         let spender = self.spender.as_ref();
-        let is_idle = self.waiting.is_empty() && spender.is_none_or(|spender| spender.len() == 0);
+        let is_idle = self.waiting.is_empty()
+            && spender.is_none_or(|spender| spender.len() == 0)
+            && (self.delivery != BodyDelivery::Unknown
+                || self.bodies.paused_heads().next().is_none());
         let longest = match (has_calls, is_idle) {
             (true, _) => Self::AT_ONCE,
             (false, true) => Self::IDLE,
@@ -516,6 +648,7 @@ impl Worker {
                     self.overage_log.write(&overage, now);
                 }
                 host::edit_request(&edits)?;
+                self.bodies.remove(context_id);
                 Ok(Action::Continue)
             }
             Decision::Respond(answer) => {
@@ -531,6 +664,7 @@ impl Worker {
             Decision::LetThrough(refused, edits) => {
                 self.note(&refused, Outcome::Reported, now);
                 host::edit_request(&edits)?;
+                self.bodies.remove(context_id);
                 Ok(Action::Continue)
             }
             Decision::Spend(request) => {
@@ -541,11 +675,7 @@ impl Worker {
                 let decision = self.authenticator.conclude(request, result);
                 self.carry_out(context_id, decision, now)
             }
-            Decision::AwaitBody(request, edits) => {
-                host::edit_request(&edits)?;
-                self.hold(context_id, Some(request));
-                Ok(Action::Continue)
-            }
+            Decision::AwaitBody(request) => self.hold(context_id, request, now),
             Decision::Await(..) => Ok(Action::Pause),
         }
     }
@@ -589,6 +719,15 @@ impl Worker {
             self.tick_period = Some(period);
         }
     }
+}
+
+/// Makes the changes to the head of the current context's request, which goes on before its body.
+fn forward_head(body: &mut PausedBody, request: &mut HeldRequest) -> Result<(), Status> {
+    if let Some(edits) = request.take_edits() {
+        host::edit_request(&edits)?;
+        body.head = Head::Forwarded(request.identity().clone());
+    }
+    Ok(())
 }
 
 /// The providers whose keys are fetched.

@@ -17,6 +17,7 @@ fn examples() -> Vec<Refusal> {
     let by_rule = |is_elsewhere| Denial::Rule { rule: text(), line: "roles", is_elsewhere };
     let differs = HeaderFault::Differs { header: "Mcp-Name", found: text(), body: Some(text()) };
     vec![
+        denied(Denial::AmbiguousMethod),
         denied(Denial::AmbiguousName),
         denied(Denial::AmbiguousPath),
         denied(Denial::NoRule),

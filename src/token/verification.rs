@@ -68,6 +68,12 @@ impl PlausibleToken {
         Self { claims: None, ..self }
     }
 
+    /// The token as it came.
+    #[must_use]
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.jws.into_bytes()
+    }
+
     /// Which of the providers issued it, if it is good.
     #[must_use]
     pub(crate) fn provider(&self) -> usize {

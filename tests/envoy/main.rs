@@ -46,3 +46,4 @@ mod templates;
 mod token_cache;
 mod users;
 mod users_scim;
+mod withheld_bodies;

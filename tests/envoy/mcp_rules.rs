@@ -1,10 +1,7 @@
 //! Access rules over what MCP messages call, with a real server of both revisions behind.
 
 use serde_json::{Value, json};
-use testbed::{
-    Algorithm, Document, Fault, IdentityProvider, McpServer, RawAnswer, SigningKey, Stack,
-    StackBuilder, raw_exchange,
-};
+use testbed::{McpServer, RawAnswer, Stack, StackBuilder, raw_exchange};
 
 use crate::support::{
     SOON, assert_none, assert_refusal, assert_vm_lives, await_request, close_at_once,
@@ -253,9 +250,6 @@ fn attacks() -> Vec<(Wire, u16)> {
         (wire("as JSON and text", &old).with("content-type", "application/json, text/plain"), 400),
         (Wire::new("compressed", gzip.clone()).with("content-encoding", "gzip"), 400),
         (Wire::new("compressed in silence", gzip), 400),
-        (wire("by PUT", &old).by("PUT"), 403),
-        (wire("by GET", &old).by("GET"), 403),
-        (wire("by DELETE", &old).by("DELETE"), 403),
     ]
 }
 
@@ -299,6 +293,22 @@ async fn the_server_alone_runs_the_tool_for_forged_headers_of_older_versions() {
     }
     for name in ["openly", "forged name, older version", "forged name, no version", "two names"] {
         assert!(ran.contains(&name), "{ran:?}");
+    }
+}
+
+/// MCP has its messages in POSTs alone: the head decides, and the server makes nothing of the body.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_the_body_of_another_method_runs_no_tool() {
+    let [allowing, denying] = policies();
+    for (policy, passes) in [(allowing, true), (denying, false)] {
+        let stack = stack(policy).start().await;
+        let token = stack.token();
+        for method in ["PUT", "GET", "DELETE"] {
+            stack.server.clear();
+            let response = Wire::new("", old_call("add")).by(method).send(&stack, &token).await;
+            assert_eq!(stack.server.count(), usize::from(passes), "{method}: {}", response.body());
+            assert_eq!(stack.server.tool_runs(), [""; 0], "{method}");
+        }
     }
 }
 
@@ -555,25 +565,6 @@ async fn the_limit_of_envoy_goes_before_that_of_the_plugin() {
     }
 }
 
-/// By this setting Envoy hands over the body while the headers are held back, and what becomes of the
-/// body becomes of them. The plugin must not be tricked into letting on what waits for keys.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_takes_no_headers_along_that_are_held_back() {
-    for access in [json!({}), policies()[0].clone()] {
-        let provider = IdentityProvider::start().await;
-        provider.fail(Document::Discovery, Fault::Hang);
-        let stack = stack(access)
-            .provider(provider)
-            .edit(|bootstrap| bootstrap.plugin()["allow_on_headers_stop_iteration"] = json!(true))
-            .start()
-            .await;
-        let forged = SigningKey::generate(Algorithm::Es256, "forged").token(&stack.claims());
-        let answer = Wire::new("", old_call("add")).send(&stack, &forged).await;
-        assert_eq!(answer.status(), 500, "{}", answer.body());
-        assert_eq!(stack.server.count(), 0);
-    }
-}
-
 /// Rules for a whole session, where all else is refused.
 fn session_rules() -> Value {
     json!({"default": "deny", "rules": [
@@ -709,8 +700,7 @@ async fn report_mode_lets_through_what_a_message_would_be_refused_for() {
     assert_eq!(stack.server.tool_runs(), ["add"]);
     let line = "let through, would be refused: reason=access_denied ";
     stack.envoy.await_log(line, SOON).await;
-    // The header fields had gone on, with an identity that is true.
-    assert_eq!(stack.server.requests()[0].identity()["x-mcp-user"], "ada@example.com");
+    assert_eq!(stack.server.requests()[0].identity().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ pub const FORBIDDEN: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":
 pub const ALLOWED: &[u8] = br#"{"id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
 
 /// Rules by which `add` needs a role.
-fn with_rules(mut configuration: Value) -> Value {
+pub fn with_rules(mut configuration: Value) -> Value {
     configuration["access"] = json!({
         "default": "allow",
         "rules": [{
@@ -34,7 +34,7 @@ pub fn guarded(key: &SigningKey) -> Vm {
 }
 
 /// Sends the head of a request with this token.
-fn open(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
+pub fn open(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
     let authorization = format!("Bearer {token}");
     vm.open(&[
         (":method", b"POST"),
@@ -45,11 +45,11 @@ fn open(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
     ])
 }
 
-/// Sends the head of a request whose body is to be judged.
+/// Sends the head of a request whose body is to be judged, and which is held back with it.
 #[track_caller]
 pub fn open_held(vm: &Vm, token: &str) -> u32 {
     let (id, outcome) = open(vm, "/mcp", token);
-    assert_forwarded(&outcome);
+    assert_paused(&outcome);
     id
 }
 
@@ -125,7 +125,7 @@ fn a_body_that_is_too_large_is_refused_at_once_and_not_looked_at() {
     let vm = guarded(&key);
     let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
     assert_eq!(vm.send_body(id, &[b' '; 1024], false), b"");
-    assert_forwarded(&vm.outcome(id));
+    assert_paused(&vm.outcome(id));
     assert_eq!(vm.send_body(id, b" ", false), b"");
     assert_refused(&vm.outcome(id), 400, "mcp_body_invalid");
     assert_eq!(vm.send_body(id, ALLOWED, true), b"");
@@ -164,6 +164,121 @@ fn a_client_that_hangs_up_amid_its_body_spends_nothing() {
     assert_refused(&vm.outcome(late), 401, "jti_replayed");
 }
 
+/// Whoever withholds the body would keep the answer to its head otherwise, again and again.
+#[test]
+fn a_token_that_was_spent_is_refused_at_the_head_and_a_head_spends_none() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let token = token_with(&key, ISSUER, "1");
+    for _ in 0..3 {
+        open_held(&vm, &token);
+    }
+    let id = open_held(&vm, &token);
+    assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
+    let (_, outcome) = open(&vm, "/mcp", &token);
+    assert_refused(&outcome, 401, "jti_replayed");
+}
+
+#[test]
+fn a_head_is_refused_at_once_unless_some_message_could_pass() {
+    let key = key("one");
+    let rule = |methods: &[&str], role: &str| {
+        json!({
+            "match": {"paths": ["/mcp"], "mcp_methods": methods},
+            "require": {"roles": [role]},
+        })
+    };
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["roles"] = json!(["caller"]);
+    claims["jti"] = json!("1");
+    let token = key.token(&claims);
+    for (name, rules, default, is_held) in [
+        ("its rule", vec![rule(&["tools/call"], "caller")], "deny", true),
+        ("another's rule", vec![rule(&["tools/call"], "admin")], "deny", false),
+        ("the second rule", vec![rule(&["a"], "admin"), rule(&["b"], "caller")], "deny", true),
+        ("the default", vec![rule(&["tools/call"], "admin")], "allow", true),
+        (
+            "a rule behind one for all",
+            vec![rule(&["a"], "admin"), rule(&[], "admin"), rule(&[], "caller")],
+            "allow",
+            false,
+        ),
+    ] {
+        let mut configuration = single_use(&key);
+        configuration["access"] = json!({"default": default, "rules": rules});
+        let vm = start(&configuration, &SharedData::default());
+        let (_, outcome) = open(&vm, "/mcp", &token);
+        match is_held {
+            true => assert!(matches!(outcome, Outcome::Paused), "{name}: {outcome:?}"),
+            false => {
+                assert!(matches!(outcome, Outcome::Refused(_)), "{name}: {outcome:?}");
+                assert_refused(&outcome, 403, "access_denied");
+            }
+        }
+    }
+}
+
+/// MCP has its messages in POSTs alone.
+#[test]
+fn what_another_method_has_as_its_body_lets_nothing_pass() {
+    let key = key("one");
+    let mut configuration = single_use(&key);
+    configuration["access"] = json!({"rules": [
+        {"match": {"mcp_methods": ["ping"]}},
+        {"match": {"methods": ["GET"]}, "require": {"roles": ["nobody"]}},
+        {"match": {"methods": ["PUT"]}},
+    ]});
+    for inspect in ["body", "headers"] {
+        configuration["access"]["mcp"] =
+            json!({"inspect": inspect, "upstream_validates_headers": true});
+        let vm = start(&configuration, &SharedData::default());
+        for (method, status) in
+            [("GET", Some(403)), ("DELETE", Some(403)), ("get", Some(403)), ("PUT", None)]
+        {
+            let token = token_with(&key, ISSUER, method);
+            let authorization = format!("Bearer {token}");
+            let (id, outcome) = vm.open(&[
+                (":method", method.as_bytes()),
+                (":path", b"/mcp"),
+                ("content-type", b"application/json"),
+                ("mcp-protocol-version", b"2026-07-28"),
+                ("mcp-method", b"ping"),
+                ("authorization", authorization.as_bytes()),
+            ]);
+            match status {
+                Some(status) => assert_refused(&outcome, status, "access_denied"),
+                None => {
+                    assert_forwarded(&outcome);
+                    assert_eq!(vm.send_body(id, b"ping", true), b"ping");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn content_of_a_type_that_is_not_read_is_refused_with_its_first_byte() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let open = |number: &str| {
+        let authorization = format!("Bearer {}", token_with(&key, ISSUER, number));
+        let (id, outcome) = vm.open(&[
+            (":method", b"POST"),
+            (":path", b"/mcp"),
+            ("content-type", b"text/plain"),
+            ("authorization", authorization.as_bytes()),
+        ]);
+        assert_paused(&outcome);
+        id
+    };
+    let id = open("1");
+    assert_eq!(vm.send_body(id, b"{", false), b"");
+    assert_refused(&vm.outcome(id), 400, "mcp_body_invalid");
+    let id = open("2");
+    vm.send_body(id, b"", true);
+    assert_forwarded(&vm.outcome(id));
+}
+
 #[test]
 fn a_token_that_expires_amid_the_body_does_not_pass_and_is_not_spent_again() {
     let key = key("one");
@@ -184,24 +299,36 @@ fn a_request_that_waited_for_keys_is_held_when_its_body_comes() {
     let (id, outcome) = open(&vm, "/mcp", &key.token(&claims(ISSUER, AUDIENCE)));
     assert_paused(&outcome);
     fetch(&vm, &[&key]);
-    assert_forwarded(&vm.outcome(id));
+    assert_paused(&vm.outcome(id));
     assert_eq!(vm.send_body(id, FORBIDDEN, true), b"");
     assert_refused(&vm.outcome(id), 403, "access_denied");
 }
 
-/// As Envoy does with `allow_on_headers_stop_iteration`.
 #[test]
-fn a_body_that_comes_while_the_headers_are_held_back_ends_the_request() {
-    for path in ["/mcp", "/upload"] {
-        let vm = start(&with_rules(configuration()), &SharedData::default());
-        let key = key("one");
-        let (id, outcome) = open(&vm, path, &key.token(&claims(ISSUER, AUDIENCE)));
-        assert_paused(&outcome);
-        assert_eq!(vm.send_body(id, FORBIDDEN, true), b"");
-        assert_broken_off(&vm, id);
-        fetch(&vm, &[&key]);
-        assert_eq!(vm.passed(id), b"");
-        assert_broken_off(&vm, id);
+fn a_body_that_comes_while_its_request_waits_for_keys_waits_with_it() {
+    for (path, body, passes) in
+        [("/mcp", FORBIDDEN, false), ("/mcp", ALLOWED, true), ("/upload", FORBIDDEN, true)]
+    {
+        for is_whole in [true, false] {
+            let vm = start(&with_rules(configuration()), &SharedData::default());
+            let key = key("one");
+            let (id, outcome) = open(&vm, path, &key.token(&claims(ISSUER, AUDIENCE)));
+            assert_paused(&outcome);
+            let (first, last) = body.split_at(if is_whole { body.len() } else { 20 });
+            assert_eq!(vm.send_body(id, first, is_whole), b"");
+            assert_paused(&vm.outcome(id));
+            fetch(&vm, &[&key]);
+            if !is_whole {
+                vm.send_body(id, last, true);
+            }
+            if passes {
+                assert_eq!(vm.passed(id), body, "{path}");
+                assert_forwarded(&vm.outcome(id));
+            } else {
+                assert_eq!(vm.passed(id), b"");
+                assert_refused(&vm.outcome(id), 403, "access_denied");
+            }
+        }
     }
 }
 

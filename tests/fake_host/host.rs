@@ -130,6 +130,10 @@ struct Stream {
     held: Vec<u8>,
     /// Of the body, what has gone on.
     passed: Vec<u8>,
+    /// Of the body, what was received while the head was paused and is not handed over before; and
+    /// whether that is its end.
+    unseen: Vec<u8>,
+    unseen_end: bool,
 }
 
 impl Stream {
@@ -151,6 +155,10 @@ struct Host {
     /// What the call that is being reported brought.
     call_response: Option<(Fields, Vec<u8>)>,
     refuse_calls: bool,
+    /// Whether bodies are handed over while heads are paused.
+    hands_over_early: bool,
+    /// Whether the host says how much of a request it has received.
+    tells_received: bool,
     /// How many bytes of bodies of requests the plugin gets to see.
     most_body_seen: usize,
     /// How often it looked.
@@ -220,6 +228,8 @@ impl Vm {
                 calls: Vec::new(),
                 call_response: None,
                 refuse_calls: false,
+                hands_over_early: true,
+                tells_received: true,
                 most_body_seen: usize::MAX,
                 body_reads: 0,
                 crypto,
@@ -252,6 +262,34 @@ impl Vm {
         with_host(|host| host.effective = self.root);
         // SAFETY: as above.
         unsafe { proxy_on_tick(self.root) }
+        self.hand_over_unseen();
+    }
+
+    /// From now on bodies are handed over only after their heads, as by Envoy without
+    /// `allow_on_headers_stop_iteration`.
+    pub fn hand_over_late(&self) {
+        with_host(|host| host.hands_over_early = false);
+    }
+
+    /// From now on the host does not say how much of a request it has received.
+    pub fn hide_received(&self) {
+        with_host(|host| host.tells_received = false);
+    }
+
+    /// As Envoy does as soon as a head goes on, which was paused.
+    fn hand_over_unseen(&self) {
+        let late: Vec<(u32, Vec<u8>, bool)> = with_host(|host| {
+            let open = host.streams.iter_mut().filter(|(_, stream)| stream.is_let_on);
+            open.filter(|(_, stream)| stream.unseen_end || !stream.unseen.is_empty())
+                .map(|(id, stream)| {
+                    let end = std::mem::take(&mut stream.unseen_end);
+                    (*id, std::mem::take(&mut stream.unseen), end)
+                })
+                .collect()
+        });
+        for (id, part, is_last) in late {
+            self.send_body(id, &part, is_last);
+        }
     }
 
     /// All metrics that were ever used, with their values.
@@ -277,10 +315,17 @@ impl Vm {
     pub fn send_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
         let size = with_host(|host| {
             host.effective = id;
+            let is_early = host.hands_over_early;
             let stream = host.streams.get_mut(&id).unwrap();
+            if !is_early && !stream.is_let_on {
+                stream.unseen.extend_from_slice(part);
+                stream.unseen_end |= is_last;
+                return None;
+            }
             stream.held.extend_from_slice(part);
-            stream.held.len()
+            Some(stream.held.len())
         });
+        let Some(size) = size else { return Vec::new() };
         // SAFETY: as above.
         let action = unsafe { proxy_on_request_body(id, size, is_last) };
         self.continue_body(id, action)
@@ -402,6 +447,7 @@ impl Vm {
         // SAFETY: as above.
         unsafe { proxy_on_http_call_response(self.root, call.token, header_count, body_length, 0) };
         with_host(|host| host.call_response = None);
+        self.hand_over_unseen();
     }
 
     /// From now on no host of any cluster is healthy.
@@ -850,12 +896,20 @@ unsafe extern "C" fn proxy_get_property(
     size: *mut usize,
 ) -> u32 {
     // SAFETY: see above.
-    if unsafe { text(path, path_size) } != "plugin_root_id" {
-        return NOT_FOUND;
-    }
-    let root_id = with_host(|host| host.root_id);
+    let path = unsafe { text(path, path_size) };
+    let value = with_host(|host| match path.as_str() {
+        "plugin_root_id" => Some(host.root_id.as_bytes().to_vec()),
+        "request\0total_size" if host.tells_received => {
+            let stream = host.streams.get(&host.effective)?;
+            let head = serialize(&stream.request).len();
+            let body = stream.held.len() + stream.passed.len() + stream.unseen.len();
+            Some(u64::try_from(head + body).unwrap().to_le_bytes().to_vec())
+        }
+        _ => None,
+    });
+    let Some(value) = value else { return NOT_FOUND };
     // SAFETY: see above.
-    unsafe { hand_over(root_id.as_bytes(), data, size) };
+    unsafe { hand_over(&value, data, size) };
     OK
 }
 

@@ -70,6 +70,10 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
                 case.at("restrict_to_policies")
             ),
         ),
+        Denial::AmbiguousMethod => Remedy::new(
+            "The HTTP method has lower-case letters, and an access rule names methods or messages.",
+            "Let the client send the method in upper case, such as POST.",
+        ),
         Denial::AmbiguousName => Remedy::new(
             "The name in the message can be read in several ways, so no rule can be told to be about it.",
             "Let the client write the name as in the rules, and URIs plainly.",

@@ -70,7 +70,7 @@ pub use mcp_session::McpSession;
 pub use official_sdk::{ClientReport, OfficialSdk, SdkServer};
 pub use open_id_provider::{OpenIdProvider, OpenIdProviderBuilder};
 pub use port::Port;
-pub use raw_exchange::{RawAnswer, raw_exchange};
+pub use raw_exchange::{RawAnswer, RawRequest, raw_exchange};
 pub use reason_codes::documented_reasons;
 pub use redis::Redis;
 pub use repository::{module_path, repository_root, yaml_files};

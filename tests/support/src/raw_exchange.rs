@@ -11,16 +11,53 @@ use tokio::time::timeout;
 /// The request should say `Connection: close`; a server that keeps the connection open is
 /// listened to until it has been silent for a deadline of ten seconds, which panics.
 pub async fn raw_exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
-    let mut stream = TcpStream::connect(address).await.expect("the server accepts connections");
-    // A server may refuse and close before it has read everything: what it said still counts.
-    let _refused = stream.write_all(request).await;
-    let mut bytes = Vec::new();
-    loop {
-        match timeout(Duration::from_secs(10), stream.read_buf(&mut bytes)).await {
-            Ok(Ok(0) | Err(_)) => return RawAnswer { bytes },
-            Ok(Ok(_)) => {}
-            Err(_) => {
-                panic!("the connection is still open, after {:?}", String::from_utf8_lossy(&bytes))
+    RawRequest::open(address, request).await.response().await
+}
+
+/// A request that is sent piece by piece over a connection of its own.
+#[derive(Debug)]
+pub struct RawRequest {
+    stream: TcpStream,
+}
+
+impl RawRequest {
+    /// Connects and sends the first bytes.
+    pub async fn open(address: SocketAddr, bytes: &[u8]) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server accepts connections");
+        let mut request = Self { stream };
+        request.send(bytes).await;
+        request
+    }
+
+    /// Sends more.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        // A server may refuse and close before it has read everything: what it said still counts.
+        let _refused = self.stream.write_all(bytes).await;
+    }
+
+    /// Sends the next chunk of a body with `Transfer-Encoding: chunked`; an empty one ends it.
+    pub async fn send_chunk(&mut self, bytes: &[u8]) {
+        let size = format!("{:x}\r\n", bytes.len());
+        self.send(&[size.as_bytes(), bytes, b"\r\n"].concat()).await;
+    }
+
+    /// Reads until the other side closes the connection.
+    ///
+    /// # Panics
+    ///
+    /// When it has been silent for ten seconds.
+    pub async fn response(mut self) -> RawAnswer {
+        let mut bytes = Vec::new();
+        loop {
+            match timeout(Duration::from_secs(10), self.stream.read_buf(&mut bytes)).await {
+                Ok(Ok(0) | Err(_)) => return RawAnswer { bytes },
+                Ok(Ok(_)) => {}
+                Err(_) => {
+                    panic!(
+                        "the connection is still open, after {:?}",
+                        String::from_utf8_lossy(&bytes)
+                    )
+                }
             }
         }
     }

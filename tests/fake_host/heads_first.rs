@@ -1,0 +1,139 @@
+//! Hosts that hand over the body of a request only after its head: whether the plugin finds that out,
+//! and is not made to believe it by clients that withhold their bodies.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testbed::{SigningKey, claims};
+
+use crate::bodies::{ALLOWED, FORBIDDEN, guarded, open, open_held, with_rules};
+use crate::host::{SharedData, Vm, log};
+use crate::provider::{
+    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
+    start,
+};
+use crate::replay::{single_use, token_with};
+
+/// Whether heads go on before their bodies by now.
+fn goes_first(vm: &Vm, key: &SigningKey) -> bool {
+    let (id, outcome) = open(vm, "/mcp", &token_with(key, ISSUER, &testbed::random_id()));
+    let goes_first = matches!(outcome, crate::host::Outcome::Forwarded(_));
+    vm.close(id);
+    goes_first
+}
+
+#[test]
+fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
+    let key = key("one");
+    let vm = guarded(&key);
+    vm.hand_over_late();
+    let held = [ALLOWED, FORBIDDEN].map(|body| {
+        let id = open_held(&vm, &token_with(&key, ISSUER, &testbed::random_id()));
+        assert_eq!(vm.send_body(id, body, true), b"");
+        id
+    });
+    assert!(!goes_first(&vm, &key));
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(20)));
+    vm.tick();
+    assert_eq!(vm.passed(held[0]), ALLOWED);
+    assert_forwarded(&vm.outcome(held[0]));
+    assert_refused(&vm.outcome(held[1]), 403, "access_denied");
+    assert!(goes_first(&vm, &key));
+    let warnings =
+        log().into_iter().filter(|line| line.contains("allow_on_headers_stop_iteration"));
+    assert_eq!(warnings.count(), 1);
+    // The message is judged as before.
+    for (body, passes) in [(ALLOWED, true), (FORBIDDEN, false)] {
+        let (id, outcome) = open(&vm, "/mcp", &token_with(&key, ISSUER, &testbed::random_id()));
+        assert_forwarded(&outcome);
+        let (first, last) = body.split_at(20);
+        assert_eq!(vm.send_body(id, first, false), b"");
+        assert_eq!(vm.send_body(id, last, true), if passes { body } else { b"" });
+        if !passes {
+            assert_refused(&vm.outcome(id), 403, "access_denied");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_not_handed_over_while_its_request_waits_for_keys_tells_as_well() {
+    let vm = start(&with_rules(configuration()), &SharedData::default());
+    vm.hand_over_late();
+    let key = key("one");
+    let (id, outcome) = open(&vm, "/mcp", &key.token(&claims(ISSUER, AUDIENCE)));
+    assert_paused(&outcome);
+    vm.send_body(id, ALLOWED, true);
+    fetch(&vm, &[&key]);
+    vm.tick();
+    assert_eq!(vm.passed(id), ALLOWED);
+    assert_forwarded(&vm.outcome(id));
+}
+
+#[test]
+fn a_client_that_withholds_its_body_gets_no_head_on_and_changes_nothing_for_others() {
+    let key = key("one");
+    for knows in [false, true] {
+        let vm = {
+            let mut configuration = with_rules(single_use(&key));
+            configuration["access"]["default"] = json!("deny");
+            configuration["access"]["rules"] = json!([{"match": {"mcp_names": ["whoami"]}}]);
+            start(&configuration, &SharedData::default())
+        };
+        if knows {
+            let id = open_held(&vm, &token_with(&key, ISSUER, "first"));
+            assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
+        }
+        let id = open_held(&vm, &token_with(&key, ISSUER, "withheld"));
+        vm.tick();
+        vm.advance(Duration::from_millis(4999));
+        vm.tick();
+        assert_paused(&vm.outcome(id));
+        vm.advance(Duration::from_secs(1));
+        vm.tick();
+        if knows {
+            // Envoy's own time-outs end it.
+            assert_paused(&vm.outcome(id));
+        } else {
+            // An empty body would be refused.
+            assert_refused(&vm.outcome(id), 403, "access_denied");
+        }
+        let id = open_held(&vm, &token_with(&key, ISSUER, "second"));
+        assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
+        assert_forwarded(&vm.outcome(id));
+    }
+}
+
+/// A POST in chunks of which there are none: no byte ever tells.
+#[test]
+fn a_request_without_a_byte_is_served_in_the_end_if_one_without_a_body_is_allowed() {
+    let key = key("one");
+    let vm = guarded(&key);
+    vm.hand_over_late();
+    let empty = open_held(&vm, &token_with(&key, ISSUER, "1"));
+    let slow = open_held(&vm, &token_with(&key, ISSUER, "2"));
+    vm.send_body(empty, b"", true);
+    vm.advance(Duration::from_secs(5));
+    vm.tick();
+    assert_forwarded(&vm.outcome(empty));
+    // A body that comes after all is judged.
+    assert_forwarded(&vm.outcome(slow));
+    assert_eq!(vm.send_body(slow, FORBIDDEN, true), b"");
+    assert_refused(&vm.outcome(slow), 403, "access_denied");
+    assert!(!goes_first(&vm, &key));
+}
+
+#[test]
+fn a_host_that_does_not_say_what_it_received_is_not_waited_for_for_long() {
+    let key = key("one");
+    let vm = guarded(&key);
+    vm.hand_over_late();
+    vm.hide_received();
+    let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
+    vm.send_body(id, ALLOWED, true);
+    vm.tick();
+    assert_paused(&vm.outcome(id));
+    vm.advance(Duration::from_millis(100));
+    vm.tick();
+    assert_eq!(vm.passed(id), ALLOWED);
+    assert!(goes_first(&vm, &key));
+}
