@@ -8,46 +8,61 @@ use serde_json::{Value, json};
 use testbed::{Algorithm, Bootstrap, SigningKey, claims, code_blocks, repository_root, yaml};
 
 fn main() {
+    for (target, seeds) in all() {
+        let folder = repository_root().join("fuzz/corpus").join(target);
+        fs::create_dir_all(&folder).unwrap();
+        for (index, seed) in seeds.into_iter().enumerate() {
+            fs::write(folder.join(format!("seed-{index}")), seed).unwrap();
+        }
+    }
+}
+
+/// The seeds of each target, which a unit test holds against the code under fuzz.
+pub(crate) fn all() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let key = SigningKey::generate(Algorithm::Es256, "1");
     let claims = claims("https://id.example.com", "mcp");
     let token = key.token(&claims);
-    seeds("jws", [token.clone()]);
-    seeds("claims", [claims_of_2027().to_string()]);
-    seeds("key_set", key_sets());
-    seeds("certificates", [Algorithm::Rs256, Algorithm::Es384, Algorithm::EdDsa].map(certificate));
     let metadata = json!({
         "issuer": "https://id.example.com", "jwks_uri": "https://id.example.com/keys",
     });
-    seeds("discovery", [metadata.to_string()]);
-    seeds("configuration", configurations());
     let call = json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "a", "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
     });
-    seeds("mcp_message", [call.to_string()]);
     let paths = ["/mcp", "/files/a%20b", "/a%2Fb", "/a/../b", "/a%252e", "/a;b", "/é/"];
-    seeds("paths", paths);
-    seeds("header_values", ["ada\nops, incident\n100 %\né\n"]);
     let request = |token: &str| {
-        format!(":method: POST\n:path: /mcp?a=b\nauthorization: Bearer {token}\n\n{call}")
+        format!(
+            ":method: POST\n:path: /mcp?a=b\ncontent-type: application/json\nmcp-method: tools/call\n\
+             mcp-name: a\nauthorization: Bearer {token}\n\n{call}"
+        )
     };
     // Right in all but its signature: the gate trusts another key of this name.
     let forged = key.token(&claims_of_2027());
     let (unsigned, _) = forged.rsplit_once('.').unwrap();
     let tokens = [&forged, &token, &format!("{unsigned}.")].map(|token| request(token));
     // Without a message, nothing but the signature stands in the way.
-    let short = format!(":path: /\nauthorization: Bearer {unsigned}.");
-    seeds("authenticator", tokens.into_iter().chain([short, ":path: /healthz".to_owned()]));
-    seeds("bearer_token", [request("a.b.c"), request("a, Bearer b")]);
-    seeds("shared_state", [state(), spent_tokens()]);
+    let short = format!(":path: /\nauthorization: Bearer {unsigned}.AAAA");
+    let key_sets = key_sets();
+    vec![
+        ("jws", bytes([token.clone()])),
+        ("claims", bytes([claims_of_2027().to_string()])),
+        ("certificates", {
+            bytes([Algorithm::Rs256, Algorithm::Es384, Algorithm::EdDsa].map(certificate))
+        }),
+        ("discovery", bytes([metadata.to_string()])),
+        ("configuration", bytes(configurations())),
+        ("mcp_message", bytes([call.to_string()])),
+        ("paths", bytes(paths)),
+        ("header_values", bytes(["ada\nops, incident\n100 %\né\n"])),
+        ("authenticator", bytes(tokens.into_iter().chain([short, ":path: /healthz".to_owned()]))),
+        ("bearer_token", bytes([request("a.b.c"), request("a, Bearer b")])),
+        ("shared_state", vec![state(), published(&key_sets[0]), spent_tokens()]),
+        ("key_set", bytes(key_sets)),
+    ]
 }
 
-fn seeds<T: AsRef<[u8]>>(target: &str, seeds: impl IntoIterator<Item = T>) {
-    let folder = repository_root().join("fuzz/corpus").join(target);
-    fs::create_dir_all(&folder).unwrap();
-    for (index, seed) in seeds.into_iter().enumerate() {
-        fs::write(folder.join(format!("seed-{index}")), seed).unwrap();
-    }
+fn bytes<T: AsRef<[u8]>>(seeds: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
+    seeds.into_iter().map(|seed| seed.as_ref().to_vec()).collect()
 }
 
 /// Claims that are good at the time at which the gate judges.
@@ -83,12 +98,16 @@ fn configurations() -> Vec<String> {
 fn state() -> Vec<u8> {
     let state = json!({
         "lease": {"holder": 1, "taken": 1_800_000_000_000_u64, "timeout": 5000},
-        "failure": {"count": 1, "at": 1, "retry_at": 2, "cause": "no answer"},
+        "failure": {"count": 1, "since": 1, "at": 1, "retry_at": 2, "cause": "no answer"},
         "unknown_key_fetch": 1,
         "discovered": {"key_set_url": "https://id.example.com/keys", "at": 1, "is_doubtful": true},
         "published": {"version": 1, "at": 1, "stated_lifetime": 3600, "jitter": 7},
     });
     state.to_string().into_bytes()
+}
+
+fn published(key_set: &str) -> Vec<u8> {
+    [&1_u64.to_be_bytes()[..], key_set.as_bytes()].concat()
 }
 
 fn spent_tokens() -> Vec<u8> {

@@ -16,15 +16,31 @@ use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
 use crate::token::check_single;
 
-pub use crate::access::read_message;
-pub use crate::keys::{read_metadata, read_shared_keys};
-pub use crate::token::read_shared_tokens;
-
 /// Header fields of a request.
 pub type Fields = Vec<(String, Vec<u8>)>;
 
 fn borrowed(fields: &Fields) -> Vec<Field<'_>> {
     fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect()
+}
+
+/// The body of a request.
+pub fn read_message(body: &[u8]) {
+    crate::access::reads_message(body);
+}
+
+/// A metadata document.
+pub fn read_metadata(document: &[u8]) {
+    crate::keys::reads_metadata(document);
+}
+
+/// What stands in shared data of keys.
+pub fn read_shared_keys(bytes: &[u8], settings: &Config) {
+    crate::keys::reads_shared_keys(bytes, settings);
+}
+
+/// What stands in shared data of spent tokens.
+pub fn read_shared_tokens(index: u8, bytes: &[u8]) {
+    crate::token::reads_shared_tokens(index, bytes);
 }
 
 /// The token of a request is one word, if it is single.

@@ -24,7 +24,9 @@ mod callout;
 mod config;
 #[cfg(not(target_family = "wasm"))]
 pub mod explain;
-#[cfg(fuzzing)]
+#[cfg(test)]
+mod fuzz_seeds;
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
@@ -38,6 +40,10 @@ mod status;
 mod time;
 mod token;
 mod verdict;
+
+// What the fuzz targets share says so.
+#[cfg(test)]
+extern crate self as mcp_federated_auth;
 
 pub use config::{Config, ConfigError, Fault};
 #[cfg(not(target_family = "wasm"))]

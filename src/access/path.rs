@@ -38,7 +38,7 @@ impl CanonicalPath {
     }
 
     /// For the fuzz targets.
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

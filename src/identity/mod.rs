@@ -22,7 +22,7 @@ pub(crate) use verified_identity::{
 };
 
 /// A text, a list and scopes as values of header fields, for the fuzz targets.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) fn encoded_values(text: &str, items: &[String]) -> [String; 3] {
     let mut values = [const { String::new() }; 3];
     let [value, list, scopes] = &mut values;

@@ -38,17 +38,17 @@ pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
 pub(crate) use state::{Demand, Discovery, Setback};
 
 /// Reads a metadata document, for the fuzz targets.
-#[cfg(fuzzing)]
-pub fn read_metadata(document: &[u8]) {
-    let _ = discovery::key_set_url(document, "https://id.example.com");
+#[cfg(any(fuzzing, test))]
+pub(crate) fn reads_metadata(document: &[u8]) -> bool {
+    discovery::key_set_url(document, "https://id.example.com").is_ok()
 }
 
 /// Reads what stands in shared data, for the fuzz targets: a state is written again as it was, and
 /// nothing that it says is too much to reckon with.
-#[cfg(fuzzing)]
-pub fn read_shared_keys(bytes: &[u8], settings: &crate::Config) {
-    let _ = shared::decode_key_set(1, bytes, 1 << 16);
-    let Some(state) = shared::decode_state(bytes) else { return };
+#[cfg(any(fuzzing, test))]
+pub(crate) fn reads_shared_keys(bytes: &[u8], settings: &crate::Config) -> bool {
+    let is_key_set = shared::decode_key_set(1, bytes, 1 << 16).is_some();
+    let Some(state) = shared::decode_state(bytes) else { return is_key_set };
     assert_eq!(shared::decode_state(&shared::encode_state(&state)).as_ref(), Some(&state));
     for provider in settings.providers.iter() {
         let KeySource::Remote(source) = &provider.key_source else { continue };
@@ -61,4 +61,5 @@ pub fn read_shared_keys(bytes: &[u8], settings: &crate::Config) {
             let _ = (state.fetch_deadline(&source.settings, now), state.should_discover(now));
         }
     }
+    true
 }

@@ -8,14 +8,14 @@ mod replay;
 mod token_id;
 mod verification;
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use bearer::check_single;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
 pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
 pub(crate) use claims::{ClaimRules, TokenTypes};
-#[cfg(fuzzing)]
-pub use replay::read_shared_tokens;
+#[cfg(any(fuzzing, test))]
+pub(crate) use replay::reads_shared_tokens;
 pub(crate) use replay::{
     FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
 };

@@ -91,9 +91,9 @@ impl fmt::Display for StoreFault {
 }
 
 /// Reads what stands in shared data, for the fuzz targets: it is written again as it was.
-#[cfg(fuzzing)]
-pub fn read_shared_tokens(index: u8, bytes: &[u8]) {
-    if let Some(shard) = shard::Shard::decode(index, bytes) {
-        assert_eq!(shard.encode(), bytes);
-    }
+#[cfg(any(fuzzing, test))]
+pub(crate) fn reads_shared_tokens(index: u8, bytes: &[u8]) -> bool {
+    let shard = shard::Shard::decode(index, bytes);
+    assert!(shard.as_ref().is_none_or(|shard| shard.encode() == bytes));
+    shard.is_some()
 }
