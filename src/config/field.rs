@@ -48,13 +48,27 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
         let value = Value::deserialize(reader)?;
         Ok(match T::deserialize(value) {
             Ok(value) => Self::Present(value),
-            // The words of JSON and YAML, not those of serde.
-            Err(fault) => Self::Malformed(
-                fault
-                    .to_string()
-                    .replace("expected a sequence", "expected a list")
-                    .replace("invalid type: sequence", "invalid type: list"),
-            ),
+            Err(fault) => Self::Malformed(in_words_of_json(&fault)),
         })
     }
+}
+
+/// What is wrong with a value, in the words of JSON and YAML and not in those of serde and Rust.
+pub(super) fn in_words_of_json(fault: &serde_json::Error) -> String {
+    const WORDS: [(&str, &str); 10] = [
+        (
+            "invalid type: unit variant, expected newtype variant",
+            "expected an object with this one member",
+        ),
+        ("expected map with a single key", "expected an object with one member"),
+        ("expected string or map", "expected a string or an object"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected an object"),
+        ("expected unit", "expected null"),
+        ("expected u32", "expected a whole number between 0 and 4294967295"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("invalid type: map", "invalid type: object"),
+        ("invalid value: map", "invalid value: object"),
+    ];
+    WORDS.iter().fold(fault.to_string(), |text, (serde, json)| text.replace(serde, json))
 }

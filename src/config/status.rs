@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::field::{Field, UnknownFields};
+use super::field::{Field, UnknownFields, in_words_of_json};
 use super::validate::refuse_unknown;
 use super::{ConfigError, Faults, document};
 
@@ -13,9 +13,9 @@ pub(crate) struct StatusConfig {
     pub hosts: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default, expecting = "an object")]
 struct RawStatusConfig {
-    #[serde(default)]
     hosts: Field<Vec<String>>,
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -41,7 +41,7 @@ impl StatusConfig {
         let raw: RawStatusConfig = match serde_json::from_value(document) {
             Ok(raw) => raw,
             Err(fault) => {
-                faults.add("configuration", fault.to_string());
+                faults.add("configuration", in_words_of_json(&fault));
                 return None;
             }
         };
@@ -76,7 +76,7 @@ mod tests {
                      hosts[1]: must be the name of a host, without port"),
             ),
             (r#"{"hosts": "a"}"#, Err("hosts: invalid type: string \"a\", expected a list")),
-            ("[]", Err("configuration: invalid type: sequence, expected struct RawStatusConfig")),
+            ("[]", Err("configuration: invalid type: list, expected an object")),
         ] {
             let read = StatusConfig::from_bytes(text.as_bytes());
             let hosts = read.map(|config| config.hosts).map_err(|error| error.to_string());

@@ -127,7 +127,11 @@ fn so_many_tokens_are_remembered_as_the_configuration_says() {
         (json!({"entries": 100_001}), "token_cache.entries: must be at most 100000"),
         (json!({"entry": 1}), "token_cache.entry: unknown field"),
         (json!(1), "token_cache: invalid type: integer `1`, expected an object"),
-        (json!({"entries": -1}), "token_cache.entries: invalid value: integer `-1`, expected u32"),
+        (
+            json!({"entries": -1}),
+            "token_cache.entries: invalid value: integer `-1`, expected a whole number between 0 and \
+             4294967295",
+        ),
     ] {
         assert_eq!(faults(&edited(|document| document["token_cache"] = token_cache)), [fault]);
     }
@@ -171,11 +175,14 @@ fn faults_of_the_store_of_spent_tokens_are_named() {
     let store_faults =
         |value: Value| faults(&edited(|document| document["replay_store"] = value.clone()));
     for (value, fault) in [
-        (json!("redis"), "invalid type: unit variant, expected newtype variant"),
+        (json!("redis"), "expected an object with this one member"),
         (json!("memory"), "unknown variant `memory`, expected `local` or `redis`"),
         (json!({"webdis": {}}), "unknown variant `webdis`, expected `local` or `redis`"),
-        (json!(5), "invalid type: integer `5`, expected string or map"),
-        (json!({"redis": {}, "local": {}}), "invalid value: map, expected map with a single key"),
+        (json!(5), "invalid type: integer `5`, expected a string or an object"),
+        (
+            json!({"redis": {}, "local": {}}),
+            "invalid value: object, expected an object with one member",
+        ),
     ] {
         assert_eq!(store_faults(value), [format!("replay_store: {fault}")]);
     }
@@ -734,4 +741,63 @@ fn faults_of_access_rules_are_named_with_their_paths() {
             "mode: unknown variant `off`, expected `enforce` or `report`".to_owned(),
         ]
     );
+}
+
+#[test]
+fn no_fault_is_told_in_the_words_of_rust() {
+    const RUST: [&str; 11] = [
+        "struct", "sequence", "u32", "u64", "i64", "newtype", "unit", "tuple", "enum", "map",
+        "Option",
+    ];
+
+    /// Each value of a document in turn, in place of which something of another type is put.
+    fn spoil(value: &Value, spoiled: &mut Vec<Value>) {
+        let others = [
+            json!(null),
+            json!(true),
+            json!(-1),
+            json!(5_000_000_000_u64),
+            json!(1.5),
+            json!("a"),
+            json!([]),
+            json!({}),
+            json!([1]),
+            json!({"a": 1}),
+        ];
+        spoiled.extend(others);
+        let inner: Vec<(String, Value)> = match value {
+            Value::Object(members) => members.clone().into_iter().collect(),
+            Value::Array(elements) => {
+                elements.first().map(|first| ("0".to_owned(), first.clone())).into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        for (name, inner) in inner {
+            let mut own = Vec::new();
+            spoil(&inner, &mut own);
+            spoiled.extend(own.into_iter().map(|inner| {
+                let mut value = value.clone();
+                match &mut value {
+                    Value::Object(members) => drop(members.insert(name.clone(), inner)),
+                    other => other[0] = inner,
+                }
+                value
+            }));
+        }
+    }
+    let example = testbed::yaml(include_str!("reference/example.yaml"));
+    let mut spoiled = Vec::new();
+    spoil(&example, &mut spoiled);
+    assert!(spoiled.len() > 1000, "{}", spoiled.len());
+    let of_status = [json!([]), json!("a"), json!({"hosts": {}}), json!({"hosts": [1]})];
+    let told = spoiled.iter().flat_map(faults).chain(of_status.iter().flat_map(|document| {
+        let read = super::StatusConfig::from_bytes(document.to_string().as_bytes());
+        read.unwrap_err().faults().map(ToString::to_string).collect::<Vec<_>>()
+    }));
+    for fault in told {
+        let word = fault.split(|own: char| !own.is_ascii_alphanumeric() && own != ':');
+        let of_rust = word.into_iter().find(|word| RUST.iter().any(|rust| word == rust));
+        assert_eq!(of_rust, None, "{fault}");
+        assert!(!fault.contains("Raw") && !fault.contains("::"), "{fault}");
+    }
 }

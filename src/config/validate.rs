@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::field::{Field, UnknownFields};
+use super::field::{Field, UnknownFields, in_words_of_json};
 use super::raw::{
     RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat, RawIdentity,
     RawKeys, RawMode, RawProvider, RawResource, RawTokenCache, RawTokenIdRule,
@@ -32,7 +32,7 @@ pub(super) fn config(
     let raw: RawConfig = match serde_json::from_value(document) {
         Ok(raw) => raw,
         Err(fault) => {
-            faults.add("configuration", fault.to_string());
+            faults.add("configuration", in_words_of_json(&fault));
             return None;
         }
     };
