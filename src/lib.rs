@@ -34,6 +34,7 @@ mod jose;
 mod json;
 mod keys;
 pub mod plugin;
+mod printable;
 mod refusal;
 mod request;
 mod status;
@@ -48,3 +49,5 @@ extern crate self as mcp_federated_auth;
 pub use config::{Config, ConfigError, Fault};
 #[cfg(not(target_family = "wasm"))]
 pub use config::{config_reference, config_schema};
+#[doc(hidden)]
+pub use printable::Printable;

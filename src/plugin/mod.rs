@@ -13,6 +13,7 @@ mod host;
 mod host_crypto;
 mod http_filter;
 mod key_fetcher;
+mod log_lines;
 mod metrics;
 mod overage_log;
 mod paused_bodies;
@@ -25,11 +26,9 @@ mod status_filter;
 mod user_directory;
 mod worker;
 
-use proxy_wasm::types::LogLevel;
-
 /// Registers the filter with the SDK. The host calls this once in each VM, before anything else.
 pub fn install() {
-    proxy_wasm::set_log_level(LogLevel::Info);
+    log_lines::install();
     proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
 }
 

@@ -10,7 +10,8 @@ use super::page::{self, STYLE};
 use super::{Board, Status};
 use crate::answer::Answer;
 use crate::config::StatusConfig;
-use crate::request::RequestHead;
+use crate::printable::Printable;
+use crate::request::{RequestHead, without_slash};
 use crate::time::UnixTime;
 
 /// The status page, and the same as JSON.
@@ -91,5 +92,7 @@ impl StatusPage {
 
 fn json(status: &Status) -> String {
     // Values of JSON only: this cannot fail.
-    serde_json::to_string_pretty(status).unwrap_or_default() + "\n"
+    let text = serde_json::to_string_pretty(status).unwrap_or_default();
+    // People read it in terminals.
+    format!("{}\n", Printable::lines(text))
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::printable::is_invisible;
+
 /// A document that is being written. Nobody waits for it, so what adds to it is small, not fast.
 #[derive(Debug, Default)]
 pub(super) struct Html(String);
@@ -55,18 +57,6 @@ impl Html {
     pub(super) fn finish(self) -> String {
         self.0
     }
-}
-
-/// Control characters, and what changes the direction of text or takes no room (Unicode's
-/// `Default_Ignorable_Code_Point`, as far as it is in use).
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod key_sources;
 mod key_unknown;
 mod key_updates;
 mod key_withdrawn;
+mod log_lines;
 mod mcp_rules;
 mod metrics;
 mod no_way_through;

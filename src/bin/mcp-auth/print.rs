@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
+use mcp_federated_auth::Printable;
 use serde::Serialize;
 
 /// Prints in colours where there are any.
@@ -24,13 +25,13 @@ impl Printer {
     pub(crate) fn json(self, document: &impl Serialize) {
         // Text and numbers only: this cannot fail.
         let text = serde_json::to_string_pretty(document).unwrap_or_default();
-        anstream::println!("{text}");
+        anstream::println!("{}", Printable::lines(text));
     }
 
     /// Prints a line for people: a word in a style, and text.
     pub(crate) fn line(self, style: Style, word: &str, text: impl Display) {
         if !self.json {
-            let (word, text) = (printable(word), printable(&text.to_string()));
+            let (word, text) = (Printable::lines(word), Printable::lines(text));
             anstream::println!("{style}{word}{style:#}{text}");
         }
     }
@@ -40,21 +41,11 @@ impl Printer {
         if self.json {
             self.json(&serde_json::json!({"verdict": "undecided", "error": why}));
         }
-        anstream::eprintln!("{BAD}error{BAD:#}: {}", printable(why));
+        anstream::eprintln!("{BAD}error{BAD:#}: {}", Printable::lines(why));
     }
 
     /// Says what should be done otherwise.
     pub(crate) fn warn(self, what: &str) {
-        anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", printable(what));
+        anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", Printable::lines(what));
     }
-}
-
-/// Text without what a terminal would obey: parts of it come from tokens and answers.
-fn printable(text: &str) -> String {
-    let escaped = text.chars().map(|character| match character {
-        '\n' => "\n".to_owned(),
-        control if control.is_control() => control.escape_unicode().to_string(),
-        character => character.to_string(),
-    });
-    escaped.collect()
 }

@@ -1,0 +1,46 @@
+//! The way of all log lines to the host. What clients and providers choose is part of many: none of
+//! it may begin a line of its own, or be obeyed by the terminal of who reads the log.
+
+use std::panic;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::LogLevel;
+
+use crate::printable::Printable;
+
+struct LogLines;
+
+/// Lets the lines of [`log`] go this way, and those of panics. Does nothing the second time.
+pub(super) fn install() {
+    if log::set_logger(&LogLines).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+        panic::set_hook(Box::new(|panicked| write(LogLevel::Critical, panicked)));
+    }
+}
+
+impl Log for LogLines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let level = match record.level() {
+                Level::Error => LogLevel::Error,
+                Level::Warn => LogLevel::Warn,
+                Level::Info => LogLevel::Info,
+                Level::Debug => LogLevel::Debug,
+                Level::Trace => LogLevel::Trace,
+            };
+            write(level, record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn write(level: LogLevel, text: impl std::fmt::Display) {
+    // A host that takes no log line is no reason to stop a request.
+    let _ = hostcalls::log(level, &Printable::line(text).to_string());
+}

@@ -1,0 +1,116 @@
+//! Text of whatever origin, written so that nobody who reads it is misled: not by a terminal that
+//! obeys it, not by a line that it begins, not by characters that are not seen.
+
+use std::fmt::{self, Display, Write};
+
+/// What a reader would not see, or would see in another place: control characters, line and
+/// paragraph separators, and what changes the direction of text or takes no room (Unicode's
+/// `Default_Ignorable_Code_Point`, as far as it is in use).
+#[must_use]
+pub(crate) fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Writes text with an escape for each character that is invisible, in the form that JSON has for
+/// it (RFC 8259 §7): what was JSON stays JSON and means the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<T> {
+    text: T,
+    keeps_lines: bool,
+}
+
+impl<T: Display> Printable<T> {
+    /// Text that is one line, and stays one.
+    #[must_use]
+    pub fn line(text: T) -> Self {
+        Self { text, keeps_lines: false }
+    }
+
+    /// Text that may have several lines.
+    #[must_use]
+    pub fn lines(text: T) -> Self {
+        Self { text, keeps_lines: true }
+    }
+}
+
+impl<T: Display> Display for Printable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaper { to: f, keeps_lines: self.keeps_lines }, "{}", self.text)
+    }
+}
+
+/// Escapes what is written to it.
+struct Escaper<W> {
+    to: W,
+    keeps_lines: bool,
+}
+
+impl<W: Write> Write for Escaper<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            match character {
+                '\n' if self.keeps_lines => self.to.write_char('\n')?,
+                plain if !is_invisible(plain) => self.to.write_char(plain)?,
+                hidden => {
+                    for unit in hidden.encode_utf16(&mut [0; 2]) {
+                        write!(self.to, "\\u{unit:04x}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_a_reader_would_not_see_is_spelt_out() {
+        for (given, written) in [
+            ("plain é 漢 ünï \\ \"", "plain é 漢 ünï \\ \""),
+            ("a\0b\r\n\u{1b}[31m", "a\\u0000b\\u000d\\u000a\\u001b[31m"),
+            ("\u{7f}\u{85}\u{9b}31m", "\\u007f\\u0085\\u009b31m"),
+            ("\u{2028}\u{2029}", "\\u2028\\u2029"),
+            (
+                "\u{61c}\u{200e}\u{202e}gpj\u{2066}\u{feff}",
+                "\\u061c\\u200e\\u202egpj\\u2066\\ufeff",
+            ),
+            ("\u{e0041}", "\\udb40\\udc41"),
+        ] {
+            assert_eq!(Printable::line(given).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn lines_stay_where_there_may_be_several() {
+        assert_eq!(Printable::lines("a\nb\u{85}").to_string(), "a\nb\\u0085");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_invisible_is_left_and_json_means_what_it_meant(
+            texts in proptest::collection::vec("\\PC|[\u{0}-\u{a0}\u{2000}-\u{206f}]|.", 0..20),
+        ) {
+            let document = json!({"kid": texts.concat(), "published": texts});
+            let line = Printable::line(&document).to_string();
+            prop_assert!(!line.chars().any(is_invisible));
+            prop_assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), document.clone());
+            let lines = serde_json::to_string_pretty(&document).unwrap();
+            let lines = Printable::lines(lines).to_string();
+            prop_assert_eq!(serde_json::from_str::<Value>(&lines).unwrap(), document);
+        }
+    }
+}

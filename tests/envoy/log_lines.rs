@@ -1,0 +1,60 @@
+//! What the plugin's log says of what strangers wrote.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, Document, Fault, IdentityProvider, SigningKey, Stack};
+
+use crate::support::{SOON, with};
+
+/// Obeyed by terminals, taken for the end of a line, or not seen.
+const HOSTILE: &str =
+    "a\r\nb\u{1b}[2J\u{7f}\u{85}c\u{9b}31m\u{2028}d\u{2029}e\u{202e}f\u{2066}g\u{61c}h\u{200b}";
+
+/// What of it must not stand in a log.
+fn is_hidden(character: char) -> bool {
+    character.is_control() || HOSTILE.contains(character) && !character.is_ascii_graphic()
+}
+
+/// The details of the first log line about this reason.
+async fn details(stack: &Stack, reason: &str) -> Value {
+    let start = format!("reason={reason} ");
+    stack.envoy.await_log(&start, SOON).await;
+    let log = stack.envoy.log();
+    let line = log.lines().find(|line| line.contains(&start)).expect("awaited");
+    assert!(!line.contains(is_hidden), "{line:?}");
+    let (_, details) = line.split_once("details=").expect("there are some");
+    serde_json::from_str(details).unwrap_or_else(|error| panic!("{error}: {details}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_client_writes_is_obeyed_and_json_stays_json() {
+    let stack = Stack::builder().start().await;
+    let key = stack.provider.key();
+    let stranger = SigningKey::generate(Algorithm::Es256, HOSTILE);
+    stack.call_refused(&stranger.token(&stack.claims())).await;
+    assert_eq!(details(&stack, "unknown_kid").await["kid"], HOSTILE);
+    for (claim, reason) in [("iss", "unknown_issuer"), ("aud", "audience_mismatch")] {
+        stack.call_refused(&key.token(&with(&stack.claims(), claim, HOSTILE))).await;
+        let details = details(&stack, reason).await;
+        assert!([&details["iss"], &details["aud"][0]].contains(&&json!(HOSTILE)), "{details}");
+    }
+    // Text that means no harm stays as it is.
+    let plain = SigningKey::generate(Algorithm::Es256, "Zoë 漢 \\ \"");
+    stack.call_refused(&plain.token(&stack.claims())).await;
+    stack.envoy.await_log(r#""kid":"Zoë 漢 \\ \"""#, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_provider_writes_begins_a_line() {
+    let provider = IdentityProvider::start().await;
+    let other = format!("{}\nforged {HOSTILE}", provider.issuer());
+    let document = json!({"issuer": other, "jwks_uri": "http://127.0.0.1:1/jwks"});
+    provider.fail(Document::Discovery, Fault::Body(document.to_string().into_bytes()));
+    let stack = Stack::builder().provider(provider).start().await;
+    stack.call_refused(&stack.token()).await;
+    stack.envoy.await_log("forged ", SOON).await;
+    let log = stack.envoy.log();
+    for line in log.lines().filter(|line| line.contains("forged ")) {
+        assert!(line.contains("\\u000aforged a\\u000d\\u000ab\\u001b[2J"), "{line:?}");
+        assert!(!line.contains(is_hidden), "{line:?}");
+    }
+}
