@@ -185,6 +185,8 @@ pub(crate) struct RequestEdits {
     /// Names of fields that go, with all their values.
     pub remove: Vec<Cow<'static, str>>,
     /// Whom the request comes from.
+    /// What `Connection` becomes, if it is not that already.
+    pub connection: Option<&'static str>,
     pub identity: Option<Rc<IdentityFields>>,
 }
 
@@ -559,7 +561,16 @@ impl Authenticator {
         if !self.config.forward_token && head.values("authorization").next().is_some() {
             remove.push(Cow::Borrowed("authorization"));
         }
-        RequestEdits { remove, ..RequestEdits::default() }
+        RequestEdits { remove, connection: head.connection_to_forward(), identity: None }
+    }
+
+    /// True for the name of a trailer that goes from every request: one that only this plugin may
+    /// set, since some servers join trailers and header fields, and credentials, since those in
+    /// trailers are never judged (RFC 9110 §6.5.1 allows none there).
+    #[must_use]
+    pub(crate) fn removes_trailer(&self, name: &[u8]) -> bool {
+        self.config.identity_headers.is_reserved(name)
+            || name.eq_ignore_ascii_case(b"authorization")
     }
 
     /// Whom a verified token stands for, and by what its user is known.

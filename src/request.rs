@@ -60,11 +60,25 @@ impl<'a> RequestHead<'a> {
         self.fields.iter().filter(move |(own, _)| *own == name.as_bytes()).map(|(_, value)| *value)
     }
 
-    /// All values of a field, also where `_` stands in its name for `-`: some servers take that for
-    /// the same field.
+    /// All values of a field, in whatever [spelling](is_spelling) a server may take for its name.
     pub(crate) fn values_in_any_spelling(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter();
         fields.filter(move |(own, _)| is_spelling(own, name)).map(|(_, value)| *value)
+    }
+
+    /// What `Connection` has to be on the way to the upstream; none if it may stay as it is. The
+    /// server, or a proxy before it, drops all fields that it names (RFC 9110 §7.6.1), and a client
+    /// must not have an identity header dropped. Envoy forwards it for an upgrade alone.
+    pub(crate) fn connection_to_forward(self) -> Option<&'static str> {
+        const NAMES_NO_FIELD: [&str; 3] = ["close", "keep-alive", "upgrade"];
+        let mut options =
+            self.values("connection").flat_map(|value| value.split(|own| *own == b','));
+        let is_plain = |option: &[u8]| {
+            let option = option.trim_ascii();
+            option.is_empty()
+                || NAMES_NO_FIELD.iter().any(|own| option.eq_ignore_ascii_case(own.as_bytes()))
+        };
+        (!options.all(is_plain)).then_some("upgrade")
     }
 
     /// The method; empty when there is none.
@@ -72,13 +86,9 @@ impl<'a> RequestHead<'a> {
         self.values(":method").next().unwrap_or_default()
     }
 
-    /// The path without the query, and without one slash at its end. Envoy has normalised it.
+    /// The path without the query. Envoy has normalised it.
     pub(crate) fn path(self) -> &'a [u8] {
-        let path = self.target().0;
-        match path.strip_suffix(b"/") {
-            Some(shorter) if !shorter.is_empty() => shorter,
-            _ => path,
-        }
+        self.target().0
     }
 
     /// What follows the first question mark.
@@ -93,11 +103,20 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Whether a server may take the first name for the second, which is in lower case and has no `_`:
-/// names are the same in any case, and CGI and WSGI servers take `_` for `-`.
+/// A path without one slash at its end: with it, it is the same path.
+pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()).unwrap_or(path)
+}
+
+/// Whether a server may take the first name for the second, which is in lower case and consists of
+/// letters, digits and `-`. Names are the same in any case. CGI and WSGI servers take `_` for `-`, PHP
+/// `.` too, and some that make variables of fields take each character that is neither letter nor
+/// digit for the same one.
 pub(crate) fn is_spelling(sent: &[u8], name: &str) -> bool {
     let is_same = |(sent, own): (u8, u8)| {
-        sent == own || (sent == b'_' && own == b'-') || sent.to_ascii_lowercase() == own
+        sent == own
+            || (own == b'-' && !sent.is_ascii_alphanumeric())
+            || sent.to_ascii_lowercase() == own
     };
     sent.len() == name.len() && sent.iter().copied().zip(name.bytes()).all(is_same)
 }
@@ -143,6 +162,48 @@ mod tests {
             if let Some(fields) = decode_fields(&bytes) {
                 prop_assert!(8 * fields.len() < bytes.len());
             }
+        }
+    }
+
+    #[test]
+    fn a_name_has_many_spellings() {
+        for sent in
+            ["x-mcp-user", "X-MCP-User", "x_mcp_user", "x.mcp.user", "X.mcp_USER", "x~mcp+user"]
+        {
+            assert!(is_spelling(sent.as_bytes(), "x-mcp-user"), "{sent}");
+        }
+        for sent in
+            ["x-mcp-users", "x-mcp-use", "xmcpuser", "x-mcp-us-r", "x1mcp1user", "x_mcp_roles"]
+        {
+            assert!(!is_spelling(sent.as_bytes(), "x-mcp-user"), "{sent}");
+        }
+    }
+
+    #[test]
+    fn the_connection_names_no_field_to_the_server() {
+        for (sent, forwarded) in [
+            (&["upgrade"][..], None),
+            (&["keep-alive, Upgrade"], None),
+            (&["Upgrade,", "close"], None),
+            (&[], None),
+            (&["upgrade, x-mcp-user"], Some("upgrade")),
+            (&["upgrade", "X-MCP-User"], Some("upgrade")),
+            (&["x_mcp_user\t,upgrade"], Some("upgrade")),
+            (&["authorization,Upgrade"], Some("upgrade")),
+            (&["\u{e9}"], Some("upgrade")),
+        ] {
+            let fields = sent.iter().map(|value| (b"connection".as_slice(), value.as_bytes()));
+            let fields: Vec<Field<'_>> = fields.collect();
+            let head = RequestHead::new(&fields, false);
+            assert_eq!(head.connection_to_forward(), forwarded, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn one_slash_at_the_end_of_a_path_makes_no_difference() {
+        for (path, same) in [("/", "/"), ("/a", "/a"), ("/a/", "/a"), ("/a//", "/a/"), ("//", "/")]
+        {
+            assert_eq!(without_slash(path.as_bytes()), same.as_bytes(), "{path}");
         }
     }
 

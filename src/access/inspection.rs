@@ -176,7 +176,11 @@ mod tests {
         }
         assert_eq!(refused(&[], 9), Some(BodyFault::ContentType));
         let json = ("content-type", "application/json");
-        for other in [json, ("content_type", "application/json; charset=utf-7")] {
+        for other in [
+            json,
+            ("content_type", "application/json; charset=utf-7"),
+            ("content.type", "text/plain"),
+        ] {
             assert_eq!(refused(&[json, other], 9), Some(BodyFault::ContentType));
         }
     }
@@ -191,6 +195,7 @@ mod tests {
             ("content-encoding", "identity, gzip", Some(BodyFault::ContentEncoding)),
             ("content-encoding", "", Some(BodyFault::ContentEncoding)),
             ("content_encoding", "gzip", Some(BodyFault::ContentEncoding)),
+            ("content.encoding", "gzip", Some(BodyFault::ContentEncoding)),
             ("content-length", "9", None),
             ("content-length", "10", Some(BodyFault::TooLarge)),
         ] {

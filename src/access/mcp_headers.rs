@@ -241,8 +241,14 @@ mod tests {
     #[test]
     fn a_field_comes_once_in_all_spellings_together() {
         for header in [VERSION, METHOD, NAME] {
-            let folded = header.replace('-', "_");
-            for fields in [[header, header], [header, &folded], [&folded, &folded]] {
+            let [folded, dotted] = ["_", "."].map(|sign| header.replace('-', sign));
+            for fields in [
+                [header, header],
+                [header, &folded],
+                [&folded, &folded],
+                [header, &dotted],
+                [&dotted, &folded],
+            ] {
                 let fields = fields.map(|name| (name, "x"));
                 assert_eq!(headers(&fields), Err(HeaderFault::Repeated { header }));
             }

@@ -1,5 +1,7 @@
 //! Paths in a form in which they can be compared with a rule.
 
+use crate::request::without_slash;
+
 /// A path as whoever serves it will understand it: decoded, without the query, and without one
 /// slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +14,9 @@ impl CanonicalPath {
     /// sees them, if it is told to normalise paths.
     #[must_use]
     pub(crate) fn of(path: &[u8]) -> Option<Self> {
-        if is_plain(path) {
-            return Some(Self(path.to_vec()));
+        let shorter = without_slash(path);
+        if is_plain(shorter) {
+            return Some(Self(shorter.to_vec()));
         }
         let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
         let is_ambiguous = !path.starts_with(b"/")
@@ -26,8 +29,7 @@ impl CanonicalPath {
         if is_ambiguous {
             return None;
         }
-        let without_slash = decoded.strip_suffix(b"/").filter(|rest| !rest.is_empty());
-        Some(Self(without_slash.map_or(decoded.clone(), <[u8]>::to_vec)))
+        Some(Self(without_slash(&decoded).to_vec()))
     }
 
     /// True when the path is this one or lies under it, segment by segment.
@@ -104,6 +106,7 @@ mod tests {
             ("/a:b", "/a:b"),
             ("/a%20b", "/a b"),
             ("/100%25", "/100%"),
+            ("/m.p/", "/m.p"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a/...", "/a/..."),
         ] {
@@ -126,6 +129,10 @@ mod tests {
             "/a/%2e%2e/b",
             "/a/.%2e",
             "/a%2fb",
+            "/mcp///",
+            "//",
+            "/m.p//",
+            "/mcp/%2f",
             "/a%2Fb",
             "/a%5cb",
             "/a\\b",

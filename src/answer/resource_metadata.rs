@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Answer;
 use crate::callout::is_secure_url;
 use crate::config::{Providers, Resource};
-use crate::request::RequestHead;
+use crate::request::{RequestHead, without_slash};
 
 /// The document, and where it is served.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl ResourceMetadata {
     /// The answer, if the request asks for the document. No token is needed for it.
     #[must_use]
     pub(crate) fn answer(&self, head: RequestHead<'_>) -> Option<Answer> {
-        let path = head.path();
+        let path = without_slash(head.path());
         if !self.paths.iter().any(|own| own.as_bytes() == path) {
             return None;
         }

@@ -7,6 +7,8 @@ use std::ptr;
 
 /// `HttpRequestHeaders` in the ABI.
 const REQUEST_HEADERS: u32 = 0;
+/// `HttpRequestTrailers` in the ABI.
+const REQUEST_TRAILERS: u32 = 1;
 /// `Ok` in the ABI.
 const OK: u32 = 0;
 
@@ -24,11 +26,19 @@ unsafe extern "C" {
 /// The header fields of the request in hand, encoded as [`crate::request::decode_fields`] reads
 /// them. None when the host has none.
 pub(super) fn request_header_pairs() -> Option<Vec<u8>> {
+    pairs(REQUEST_HEADERS)
+}
+
+/// The same of its trailers.
+pub(super) fn request_trailer_pairs() -> Option<Vec<u8>> {
+    pairs(REQUEST_TRAILERS)
+}
+
+fn pairs(map: u32) -> Option<Vec<u8>> {
     let mut data = ptr::null_mut();
     let mut size = 0;
     // SAFETY: both are places that the host may write to, and it keeps neither.
-    let status =
-        unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) };
+    let status = unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) };
     if status != OK || data.is_null() {
         return None;
     }

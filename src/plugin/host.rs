@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::authenticator::RequestEdits;
 use crate::callout::{CalloutAnswer, CalloutRequest};
 use crate::identity::IdentityFields;
+use crate::request::decode_fields;
 use crate::time::UnixTime;
 
 /// The current time; none when the host has no clock.
@@ -48,6 +49,17 @@ pub(super) fn request_fields() -> Option<Vec<u8>> {
     abi::request_header_pairs()
 }
 
+/// Removes trailers of the request in hand, with all their values.
+pub(super) fn remove_trailers(is_removed: impl Fn(&[u8]) -> bool) -> Result<(), Status> {
+    let bytes = abi::request_trailer_pairs().ok_or(Status::BadArgument)?;
+    let trailers = decode_fields(&bytes).ok_or(Status::ParseFailure)?;
+    for (name, _) in trailers.into_iter().filter(|(name, _)| is_removed(name)) {
+        let name = std::str::from_utf8(name).map_err(|_| Status::ParseFailure)?;
+        hostcalls::remove_map_value(MapType::HttpRequestTrailers, name)?;
+    }
+    Ok(())
+}
+
 /// The first `size` bytes of the body of the request in hand, and one more if there are more.
 pub(super) fn request_body(size: usize) -> Result<Vec<u8>, Status> {
     // The host may have no buffer for a body without a byte.
@@ -69,6 +81,10 @@ pub(super) fn received_bytes() -> Option<u64> {
 pub(super) fn edit_request(edits: &RequestEdits) -> Result<(), Status> {
     for name in &edits.remove {
         hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)?;
+    }
+    if let Some(connection) = edits.connection {
+        hostcalls::remove_map_value(MapType::HttpRequestHeaders, "connection")?;
+        hostcalls::add_map_value(MapType::HttpRequestHeaders, "connection", connection)?;
     }
     let Some(identity) = edits.identity.as_deref() else { return Ok(()) };
     for (name, value) in identity.headers() {

@@ -61,7 +61,13 @@ impl HttpContext for HttpFilter {
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         match &self.worker {
-            Some(worker) => worker.borrow_mut().on_request_trailers(self.context_id),
+            Some(worker) => {
+                let mut worker = worker.borrow_mut();
+                match worker.strip_trailers(self.context_id) {
+                    Ok(()) => worker.on_request_trailers(self.context_id),
+                    Err(action) => action,
+                }
+            }
             None => Action::Pause,
         }
     }

@@ -219,6 +219,20 @@ impl Worker {
         self.on_body(context_id, Some(size), is_whole)
     }
 
+    /// Removes the trailers of the request in hand that the server must not get.
+    ///
+    /// # Errors
+    ///
+    /// The host did not do it: what becomes of the request.
+    pub(super) fn strip_trailers(&mut self, context_id: u32) -> Result<(), Action> {
+        let stripped = host::remove_trailers(|name| self.authenticator.removes_trailer(name));
+        stripped.map_err(|_| {
+            self.forget(context_id);
+            self.hold(context_id, None);
+            Self::break_off()
+        })
+    }
+
     /// The trailers of a request arrived, and with them the end of its body.
     pub(super) fn on_request_trailers(&mut self, context_id: u32) -> Action {
         self.on_body(context_id, None, true)

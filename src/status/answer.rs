@@ -46,7 +46,7 @@ impl StatusPage {
                  or add the name to its configuration: hosts.\n",
             );
         }
-        let render: fn(&Status) -> (&'static str, String) = match head.path() {
+        let render: fn(&Status) -> (&'static str, String) = match without_slash(head.path()) {
             b"/" => |status| ("text/html; charset=utf-8", page::html(status)),
             b"/status.json" => |status| ("application/json", json(status)),
             _ => return self.plain(404, "There is / and /status.json.\n"),

@@ -60,3 +60,39 @@ async fn what_is_written_otherwise_or_lies_beside_needs_a_token() {
     assert_eq!(send(&stack, "GET /healthz", "origin: https://evil.example\r\n").await, 403);
     assert_eq!(stack.server.count(), 0);
 }
+
+/// Envoy joins slashes only where it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_slash_at_the_end_is_the_same_path_and_two_are_not() {
+    let stack = Stack::builder()
+        .configure(|configuration| {
+            configuration["exempt"] = json!([{"path": "/healthz"}, {"path": "/a.b/"}]);
+            configuration["access"] = json!({"default": "allow", "rules": [
+                {"match": {"paths": ["/mcp"]}, "require": {"roles": ["nobody"]}},
+            ]});
+        })
+        .edit(|bootstrap| bootstrap.connection_manager()["merge_slashes"] = json!(false))
+        .start()
+        .await;
+    let metadata = "/.well-known/oauth-protected-resource";
+    for path in ["/healthz", "/healthz/", "/a.b", "/a.b/", metadata, &format!("{metadata}/mcp/")] {
+        assert_eq!(send(&stack, &format!("GET {path}"), "").await, 200, "{path}");
+    }
+    let reached = stack.server.count();
+    assert_eq!(reached, 4);
+    let mut paths = ["/healthz", "/a.b", metadata, &format!("{metadata}/mcp")]
+        .iter()
+        .flat_map(|path| [format!("{path}//"), format!("{path}///"), format!("/{path}")])
+        .chain(["//".to_owned()])
+        .collect::<Vec<_>>();
+    paths.extend(paths.clone().into_iter().map(|path| format!("{path}?a=b")));
+    for path in paths {
+        assert_eq!(send(&stack, &format!("GET {path}"), "").await, 401, "{path}");
+    }
+    // Nor does it lead around a rule.
+    let token = format!("authorization: Bearer {}\r\n", stack.token());
+    for path in ["/mcp", "/mcp/", "/mcp//", "/mcp///", "//mcp"] {
+        assert_eq!(send(&stack, &format!("GET {path}"), &token).await, 403, "{path}");
+    }
+    assert_eq!(stack.server.count(), reached);
+}

@@ -415,6 +415,35 @@ async fn copies_with_underscores_never_reach_the_server() {
     assert_eq!(forgeries(&request).len(), 2);
 }
 
+/// PHP takes `.` for `_`, and some servers that make variables of header fields take every sign for it.
+// Requirement: state-user
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_with_other_signs_never_reach_the_server() {
+    let stack = Stack::builder()
+        .edit(|bootstrap| {
+            bootstrap.connection_manager()["common_http_protocol_options"] =
+                json!({"headers_with_underscores_action": "ALLOW"});
+            close_at_once(bootstrap);
+        })
+        .start()
+        .await;
+    let dotted = NAMES.map(|name| name.replace('-', "."));
+    let mixed = NAMES.map(|name| name.replacen('-', ".", 1).replacen('-', "_", 1));
+    let signs = "!#$%&'*+.^_`|~".chars().map(|sign| format!("X{sign}Mcp-user"));
+    for copies in [dotted.to_vec(), mixed.to_vec(), signs.collect()] {
+        stack.server.clear();
+        raw_exchange(stack.envoy.address(), &forged("/mcp", &stack.token(), &copies)).await;
+        let request = stack.server.requests().pop().expect("it reached the server");
+        assert_eq!(forgeries(&request), Vec::<String>::new());
+        assert_eq!(request.header("x-mcp-user"), [b"ada@example.com"]);
+    }
+    // A header that is none of them passes.
+    let others = ["x.mcp.other", "xmcpuser", "x.mcp.users"].map(str::to_owned);
+    raw_exchange(stack.envoy.address(), &forged("/mcp", &stack.token(), &others)).await;
+    let request = stack.server.requests().pop().expect("it reached the server");
+    assert_eq!(forgeries(&request).len(), 2 * others.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_refuses_header_names_with_underscores() {
     let stack = Stack::builder().start().await;

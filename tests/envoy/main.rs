@@ -46,5 +46,7 @@ mod support;
 mod templates;
 mod token_cache;
 mod users;
+mod trailers;
+mod upgrades;
 mod users_scim;
 mod withheld_bodies;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Bootstrap, Document, Fault, IdentityProvider, McpServer, RawRequest, ScimDirectory,
+    Algorithm, Bootstrap, Document, Fault, IdentityProvider, McpServer, OpenRequest, ScimDirectory,
     SigningKey, Stack, StackBuilder, code_blocks, raw_exchange, repository_root, yaml,
 };
 
@@ -54,9 +54,9 @@ fn head(method: &str, token: &str, fields: &str) -> String {
 const CHUNKED: &str = "content-type: application/json\r\ntransfer-encoding: chunked\r\n";
 
 /// A request of which only the head is sent.
-async fn withhold(stack: &Stack, method: &str, token: &str) -> RawRequest {
+async fn withhold(stack: &Stack, method: &str, token: &str) -> OpenRequest {
     let head = head(method, token, CHUNKED);
-    let request = RawRequest::open(stack.envoy.address(), head.as_bytes()).await;
+    let request = OpenRequest::open(stack.envoy.address(), head.as_bytes()).await;
     await_active_requests(stack, 1).await;
     request
 }
@@ -304,7 +304,7 @@ async fn a_body_that_comes_while_its_request_waits_for_keys_waits_with_it() {
                 let fields =
                     format!("content-type: application/json\r\ncontent-length: {}\r\n", PING.len());
                 let request = format!("{}{PING}", head("POST", token, &fields));
-                RawRequest::open(stack.envoy.address(), request.as_bytes()).await
+                OpenRequest::open(stack.envoy.address(), request.as_bytes()).await
             };
             let waiting = [open(&stack.token()).await, open(&forged).await];
             await_active_requests(&stack, 2).await;
@@ -349,9 +349,9 @@ async fn a_key_that_is_withdrawn_amid_the_body_lets_nothing_pass() {
 }
 
 /// The same while another request is under way.
-async fn withhold_another(stack: &Stack, token: &str) -> RawRequest {
+async fn withhold_another(stack: &Stack, token: &str) -> OpenRequest {
     let head = head("POST", token, CHUNKED);
-    let request = RawRequest::open(stack.envoy.address(), head.as_bytes()).await;
+    let request = OpenRequest::open(stack.envoy.address(), head.as_bytes()).await;
     await_active_requests(stack, 2).await;
     request
 }

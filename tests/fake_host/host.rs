@@ -20,6 +20,7 @@ const UNIMPLEMENTED: u32 = 12;
 
 const REQUEST_BODY: u32 = 0;
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -122,6 +123,7 @@ impl HostCrypto {
 #[derive(Default)]
 struct Stream {
     request: Fields,
+    trailers: Fields,
     response: Option<LocalResponse>,
     /// What access logs can print.
     filter_state: BTreeMap<String, String>,
@@ -587,6 +589,7 @@ impl Host {
                 let stream = self.streams.get_mut(&self.effective)?;
                 (!stream.is_let_on).then_some(&mut stream.request)
             }
+            REQUEST_TRAILERS => Some(&mut self.streams.get_mut(&self.effective)?.trailers),
             CALL_RESPONSE_HEADERS if self.effective == self.root => {
                 self.call_response.as_mut().map(|(fields, _)| fields)
             }

@@ -11,16 +11,16 @@ use tokio::time::timeout;
 /// The request should say `Connection: close`; a server that keeps the connection open is
 /// listened to until it has been silent for a deadline of ten seconds, which panics.
 pub async fn raw_exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
-    RawRequest::open(address, request).await.response().await
+    OpenRequest::open(address, request).await.response().await
 }
 
 /// A request that is sent piece by piece over a connection of its own.
 #[derive(Debug)]
-pub struct RawRequest {
+pub struct OpenRequest {
     stream: TcpStream,
 }
 
-impl RawRequest {
+impl OpenRequest {
     /// Connects and sends the first bytes.
     pub async fn open(address: SocketAddr, bytes: &[u8]) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server accepts connections");

@@ -1,0 +1,62 @@
+//! Requests to switch protocols, such as handshakes of WebSockets: the only ones whose `Connection`
+//! Envoy forwards.
+
+use serde_json::json;
+use testbed::{Port, RawServer, Stack, raw_exchange};
+
+use crate::support::add_listener;
+
+// Requirement: state-user
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_lets_the_server_drop_an_identity() {
+    let server = RawServer::start().await;
+    let forwarding = Port::free();
+    let number = forwarding.number();
+    let stack = Stack::builder()
+        .configure(|configuration| configuration["exempt"] = json!([{"path": "/healthz"}]))
+        .cluster("mcp_server", server.address())
+        .edit(move |bootstrap| {
+            bootstrap.connection_manager()["upgrade_configs"] =
+                json!([{"upgrade_type": "websocket"}]);
+            add_listener(bootstrap, number, |configuration| {
+                configuration["identity"] = json!({"forward_token": true});
+            });
+        })
+        .start()
+        .await;
+    let token = format!("Bearer {}", stack.token());
+    let handshake = async |address, path: &str, connection: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: mcp.example.com\r\n{connection}upgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             authorization: {token}\r\n\r\n"
+        );
+        let answer = raw_exchange(address, request.as_bytes()).await;
+        assert_eq!(answer.status(), 101, "{connection}: {answer:?}");
+        server.take_requests().pop().expect("it reached the server")
+    };
+    let (own, other) = (stack.envoy.address(), forwarding.address());
+    for connection in [
+        "connection: upgrade, x-mcp-user\r\n",
+        "connection: x-mcp-user, Upgrade, X-MCP-Roles\r\n",
+        "connection: upgrade\r\nconnection: x-mcp-user\r\n",
+        "connection: Upgrade,x_mcp_user,authorization\r\n",
+        "connection: keep-alive, upgrade, x-mcp-user\r\n",
+    ] {
+        let request = handshake(own, "/ws", connection).await;
+        assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
+        assert_eq!(request.header("x-mcp-user"), ["ada@example.com"], "{connection}");
+        let request = handshake(own, "/healthz", connection).await;
+        assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
+        let request = handshake(other, "/ws", connection).await;
+        assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
+        assert_eq!(request.header("authorization"), [token.as_str()], "{connection}");
+    }
+    // What browsers send stays as it is.
+    for connection in ["Upgrade", "keep-alive, Upgrade"] {
+        let request = handshake(own, "/ws", &format!("connection: {connection}\r\n")).await;
+        assert_eq!(request.header("connection"), [connection]);
+        assert_eq!(request.header("upgrade"), ["websocket"]);
+        assert_eq!(request.header("x-mcp-user"), ["ada@example.com"]);
+    }
+}

@@ -1,0 +1,107 @@
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::fault::serve;
+use crate::port::Port;
+
+/// An HTTP/1.1 server that keeps requests as they arrived, for what HTTP libraries hide: fields
+/// about the connection, and trailers. It switches protocols if it is asked to, answers 200 to all
+/// else, and closes the connection.
+#[derive(Debug)]
+pub struct RawServer {
+    port: Port,
+    requests: Arc<Mutex<Vec<RawRequest>>>,
+    server: JoinHandle<()>,
+}
+
+impl RawServer {
+    /// Starts on a free port.
+    pub async fn start() -> Self {
+        let port = Port::free();
+        let listener = port.listen().expect("the port is ours");
+        let requests: Arc<Mutex<Vec<RawRequest>>> = Arc::default();
+        let record = requests.clone();
+        let answer_one = move |mut stream: TcpStream| {
+            let record = record.clone();
+            async move {
+                let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+                let answer: &[u8] = if request.header("upgrade").is_empty() {
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                } else {
+                    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                      upgrade: websocket\r\n\r\n"
+                };
+                record.lock().expect("nobody panics with it").push(request);
+                stream.write_all(answer).await
+            }
+        };
+        Self { port, requests, server: tokio::spawn(serve(listener, answer_one)) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// Hands over the requests since the last call.
+    pub fn take_requests(&self) -> Vec<RawRequest> {
+        std::mem::take(&mut *self.requests.lock().expect("nobody panics with it"))
+    }
+}
+
+impl Drop for RawServer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A request as it reached a [`RawServer`].
+#[derive(Clone, Debug)]
+pub struct RawRequest {
+    /// All fields of the head in their order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// What followed the last chunk of its body.
+    pub trailers: Vec<(String, String)>,
+}
+
+impl RawRequest {
+    /// All values of a header.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(own, _)| own == name);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// A whole request; none when the connection was closed before its end.
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<RawRequest>> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(request) = parsed(&String::from_utf8_lossy(&bytes)) {
+            return Ok(Some(request));
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+fn parsed(text: &str) -> Option<RawRequest> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut request = RawRequest { headers: fields(head), trailers: Vec::new() };
+    if request.header("transfer-encoding") == ["chunked"] {
+        let (_, end) = body.split_once("0\r\n").filter(|(_, end)| end.ends_with("\r\n"))?;
+        let is_whole = end == "\r\n" || end.ends_with("\r\n\r\n");
+        request.trailers = is_whole.then(|| fields(end))?;
+    }
+    let length = request.header("content-length").first().map_or(0, |own| own.parse().unwrap_or(0));
+    (body.len() >= length).then_some(request)
+}
+
+fn fields(lines: &str) -> Vec<(String, String)> {
+    let fields = lines.lines().filter_map(|line| line.split_once(':'));
+    fields.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect()
+}
