@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::access::{BodyFault, Permission, Target};
-use crate::answer::{Answer, RefusalAnswers, ResourceMetadata};
+use crate::answer::{Answer, NoAuthorizationServer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode, Provider};
 use crate::identity::{
@@ -27,6 +27,7 @@ use crate::verdict::{Outcome, Requester, Verdict};
 pub(crate) struct Authenticator {
     config: Config,
     metadata: ResourceMetadata,
+    no_login: NoAuthorizationServer,
     answers: RefusalAnswers,
     /// Names of the claims that are asked for once the identity is known.
     kept_claims: Vec<String>,
@@ -184,9 +185,9 @@ pub(crate) struct Refused {
 pub(crate) struct RequestEdits {
     /// Names of fields that go, with all their values.
     pub remove: Vec<Cow<'static, str>>,
-    /// Whom the request comes from.
     /// What `Connection` becomes, if it is not that already.
     pub connection: Option<&'static str>,
+    /// Whom the request comes from.
     pub identity: Option<Rc<IdentityFields>>,
 }
 
@@ -278,6 +279,7 @@ impl Authenticator {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             metadata: ResourceMetadata::new(&config.resource, &config.providers),
+            no_login: NoAuthorizationServer::new(&config.resource),
             answers: RefusalAnswers::new(&config.resource, config.errors),
             kept_claims: config.access.claims_of_use(),
             known_headers: KnownHeaders::default(),
@@ -294,6 +296,12 @@ impl Authenticator {
         }
         let edits = self.edits_of_any_request(head);
         let target = self.config.access.target(head);
+        if let Some(answer) = self.no_login.answer(head)
+            && !target.is_one_of(&self.config.exempt)
+            && !self.config.access.has_rule_for_path(&target)
+        {
+            return decided(Decision::Respond(answer));
+        }
         if self.is_foreign_origin(head) {
             return decided(self.refuse(Refusal::OriginDenied, None, edits));
         }

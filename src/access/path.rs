@@ -39,6 +39,12 @@ impl CanonicalPath {
         path.0.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
+    /// True when all paths lie under this one.
+    #[must_use]
+    pub(super) fn is_root(&self) -> bool {
+        self.0 == b"/"
+    }
+
     /// For the fuzz targets.
     #[cfg(any(fuzzing, test))]
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -100,13 +106,13 @@ mod tests {
             ("/", "/"),
             ("/mcp", "/mcp"),
             ("/mcp/", "/mcp"),
+            ("/m.p/", "/m.p"),
             ("/%6dcp", "/mcp"),
             ("/%6Dcp", "/mcp"),
             ("/a%3ab", "/a:b"),
             ("/a:b", "/a:b"),
             ("/a%20b", "/a b"),
             ("/100%25", "/100%"),
-            ("/m.p/", "/m.p"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a/...", "/a/..."),
         ] {
@@ -123,16 +129,16 @@ mod tests {
             "//mcp",
             "/a//b",
             "/mcp//",
+            "/mcp///",
+            "//",
+            "/m.p//",
+            "/mcp/%2f",
             "/./a",
             "/a/..",
             "/a/../b",
             "/a/%2e%2e/b",
             "/a/.%2e",
             "/a%2fb",
-            "/mcp///",
-            "//",
-            "/m.p//",
-            "/mcp/%2f",
             "/a%2Fb",
             "/a%5cb",
             "/a\\b",

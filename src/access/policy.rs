@@ -162,6 +162,13 @@ impl AccessPolicy {
         }
     }
 
+    /// True when a rule was written for the path of this request.
+    #[must_use]
+    pub(crate) fn has_rule_for_path(&self, target: &Target) -> bool {
+        let is_meant = |path| self.rules.iter().any(|rule| rule.condition.is_meant_for(path));
+        target.path.as_ref().is_some_and(is_meant)
+    }
+
     /// The claims that are asked for once the identity is known: those that a rule requires
     /// something of.
     #[must_use]

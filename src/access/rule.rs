@@ -81,6 +81,14 @@ impl Match {
         self.covers_method(method) && path.is_none_or(|path| self.covers_path(path))
     }
 
+    /// True when the rule was written for this path: it is one of its paths, or lies under one of its
+    /// prefixes other than `/`.
+    #[must_use]
+    pub(super) fn is_meant_for(&self, path: &CanonicalPath) -> bool {
+        let mut prefixes = self.path_prefixes.iter().filter(|prefix| !prefix.is_root());
+        self.paths.contains(path) || prefixes.any(|prefix| prefix.is_prefix_of(path))
+    }
+
     /// True when the rule is about what messages call.
     #[must_use]
     pub(super) fn concerns_messages(&self) -> bool {

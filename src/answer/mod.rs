@@ -2,11 +2,13 @@
 //! the resource's metadata a document.
 
 mod error;
+mod no_authorization_server;
 mod resource_metadata;
 
 use std::borrow::Cow;
 
 pub(crate) use error::{Details, ErrorStyle, Format, RefusalAnswers};
+pub(crate) use no_authorization_server::NoAuthorizationServer;
 pub(crate) use resource_metadata::ResourceMetadata;
 
 /// An answer that the client gets instead of the upstream's.
@@ -18,4 +20,21 @@ pub(crate) struct Answer {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Body.
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The answer to a web page that asks whether it may read what is public (Fetch, CORS protocol).
+    #[must_use]
+    fn preflight() -> Self {
+        Self {
+            status: 204,
+            headers: vec![
+                ("access-control-allow-origin", "*".into()),
+                ("access-control-allow-methods", "GET, HEAD, OPTIONS".into()),
+                ("access-control-allow-headers", "MCP-Protocol-Version".into()),
+                ("access-control-max-age", "3600".into()),
+            ],
+            body: Vec::new(),
+        }
+    }
 }

@@ -55,27 +55,17 @@ impl ResourceMetadata {
         if !self.paths.iter().any(|own| own.as_bytes() == path) {
             return None;
         }
-        let anyone = ("access-control-allow-origin", "*".into());
         match head.method() {
             b"GET" | b"HEAD" => Some(Answer {
                 status: 200,
                 headers: vec![
                     ("content-type", "application/json".into()),
                     ("cache-control", "public, max-age=300".into()),
-                    anyone,
+                    ("access-control-allow-origin", "*".into()),
                 ],
                 body: self.document.clone(),
             }),
-            b"OPTIONS" => Some(Answer {
-                status: 204,
-                headers: vec![
-                    anyone,
-                    ("access-control-allow-methods", "GET, HEAD, OPTIONS".into()),
-                    ("access-control-allow-headers", "MCP-Protocol-Version".into()),
-                    ("access-control-max-age", "3600".into()),
-                ],
-                body: Vec::new(),
-            }),
+            b"OPTIONS" => Some(Answer::preflight()),
             _ => None,
         }
     }

@@ -43,8 +43,12 @@ impl Resource {
 
     /// The path of that URL in the form in which paths are compared.
     pub(crate) fn metadata_path(&self) -> String {
+        format!("{}{}", ResourceMetadata::WELL_KNOWN, self.path())
+    }
+
+    /// The path of its URL without a slash at its end.
+    pub(crate) fn path(&self) -> &str {
         let path = self.uri.path();
-        let path = path.strip_suffix('/').unwrap_or(path);
-        format!("{}{path}", ResourceMetadata::WELL_KNOWN)
+        path.strip_suffix('/').unwrap_or(path)
     }
 }

@@ -1,0 +1,129 @@
+//! What tells clients that the protected server is no authorization server. Some look for one on its
+//! host (MCP 2025-03-26, and what came after falls back to that), and take a 401 for one that asks
+//! for a login.
+
+use super::Answer;
+use crate::config::Resource;
+use crate::request::{RequestHead, without_slash};
+
+/// The answer on the well-known paths of authorization servers.
+#[derive(Clone, Debug)]
+pub(crate) struct NoAuthorizationServer {
+    /// The well-known paths behind the path of the resource, as OpenID Connect Discovery §4 has them.
+    appended: [String; 2],
+    body: Vec<u8>,
+}
+
+impl NoAuthorizationServer {
+    /// RFC 8414 §3.1 and §5.
+    const WELL_KNOWN: [&str; 2] =
+        ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
+
+    /// The answer of this resource.
+    #[must_use]
+    pub(crate) fn new(resource: &Resource) -> Self {
+        let description = format!(
+            "this is no authorization server; the one that issues tokens for it is named in {}",
+            resource.metadata_url()
+        );
+        let body = serde_json::json!({"error": "not_found", "error_description": description});
+        Self {
+            appended: Self::WELL_KNOWN.map(|own| format!("{}{own}", resource.path())),
+            body: body.to_string().into_bytes(),
+        }
+    }
+
+    /// The answer, if the request looks for the metadata of an authorization server. No token is
+    /// needed for it.
+    #[must_use]
+    pub(crate) fn answer(&self, head: RequestHead<'_>) -> Option<Answer> {
+        if !self.is_looked_for(without_slash(head.path())) {
+            return None;
+        }
+        match head.method() {
+            // A preflight must succeed, else the web page never sees the 404.
+            b"OPTIONS" if head.values("access-control-request-method").next().is_some() => {
+                Some(Answer::preflight())
+            }
+            b"GET" | b"HEAD" | b"OPTIONS" => Some(Answer {
+                status: 404,
+                headers: vec![
+                    ("content-type", "application/json".into()),
+                    ("cache-control", "no-store".into()),
+                    ("access-control-allow-origin", "*".into()),
+                ],
+                body: self.body.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether this is one of the paths, or one of them with a path inserted behind it (RFC 8414
+    /// §3.1).
+    fn is_looked_for(&self, path: &[u8]) -> bool {
+        let is_well_known = |own: &&str| {
+            let rest = path.strip_prefix(own.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        Self::WELL_KNOWN.iter().any(is_well_known)
+            || self.appended.iter().any(|own| own.as_bytes() == path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn status(url: &str, method: &str, path: &str) -> Option<u16> {
+        let configuration = serde_json::json!({
+            "resource": {"url": url},
+            "providers": [{
+                "name": "a", "issuer": "https://a.example", "client_ids": ["a"],
+                "jwks_url": "https://a.example/keys", "cluster": "a",
+            }],
+        });
+        let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
+        let answers = NoAuthorizationServer::new(&config.resource);
+        let fields = [(":method", method), (":path", path)];
+        let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        answers.answer(RequestHead::new(&fields, false)).map(|answer| answer.status)
+    }
+
+    #[test]
+    fn all_places_are_known_where_clients_look() {
+        const URL: &str = "https://mcp.example.com/a/mcp/";
+        for name in ["oauth-authorization-server", "openid-configuration"] {
+            for path in [
+                format!("/.well-known/{name}"),
+                format!("/.well-known/{name}/"),
+                format!("/.well-known/{name}?a=b"),
+                format!("/.well-known/{name}/a/mcp"),
+                format!("/.well-known/{name}/other"),
+                format!("/a/mcp/.well-known/{name}"),
+            ] {
+                for method in ["GET", "HEAD", "OPTIONS"] {
+                    assert_eq!(status(URL, method, &path), Some(404), "{method} {path}");
+                }
+                assert_eq!(status(URL, "POST", &path), None, "{path}");
+            }
+            for path in [
+                format!("/.well-known/{name}s"),
+                format!("/mcp/.well-known/{name}"),
+                format!("/a/mcp/.well-known/{name}/more"),
+                format!("/.Well-Known/{name}"),
+                "/.well-known/".to_owned(),
+                "/a/mcp".to_owned(),
+            ] {
+                assert_eq!(status(URL, "GET", &path), None, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_resource_without_a_path_has_the_same_paths() {
+        let status = |path| status("https://mcp.example.com", "GET", path);
+        assert_eq!(status("/.well-known/openid-configuration"), Some(404));
+        assert_eq!(status("/mcp/.well-known/openid-configuration"), None);
+    }
+}
