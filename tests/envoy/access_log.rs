@@ -1,18 +1,24 @@
 //! What Envoy's access log prints of a request, in the format of the example.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::Stack;
 
 use crate::host_crypto::capabilities;
 use crate::support::{SOON, with};
 
-/// The end of the line about this answer, which the caller made the only one on its path.
-async fn line(stack: &Stack, path: &str) -> String {
-    stack.envoy.await_log(&format!(" {path} "), SOON).await;
+/// The line about the request to this path, which the caller made the only one on it.
+async fn line(stack: &Stack, path: &str) -> Value {
+    let path_member = format!("\"path\":\"{path}\"");
+    stack.envoy.await_log(&path_member, SOON).await;
     let log = stack.envoy.log();
-    let line = log.lines().find(|line| line.contains(&format!(" {path} "))).expect("awaited");
-    let (_, end) = line.split_once(&format!(" {path} ")).expect("found by it");
-    end.to_owned()
+    let line = log.lines().find(|line| line.contains(&path_member)).expect("awaited");
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// What it says of the answer to this path.
+async fn told(stack: &Stack, path: &str) -> Value {
+    let line = line(stack, path).await;
+    json!(["status", "user", "provider", "reason"].map(|name| line[name].clone()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,27 +39,17 @@ async fn a_line_tells_user_provider_and_reason() {
     let claims = stack.claims();
     let token = |name: &str, value: &str| stack.provider.token(&with(&claims, name, value));
     let good = stack.token();
-    let hostile = token("email", "ada\n2026 GET /forged 200 user=root");
     let cases = [
-        ("/allowed", Some(good.clone()), "200 user=ada@example.com provider=demo reason=-"),
-        (
-            "/encoded",
-            Some(hostile),
-            "200 user=ada%0A2026 GET /forged 200 user=root provider=demo reason=-",
-        ),
-        ("/denied", Some(good), "403 user=ada@example.com provider=demo reason=access_denied"),
-        (
-            "/audience",
-            Some(token("aud", "other")),
-            "401 user=- provider=demo reason=audience_mismatch",
-        ),
+        ("/allowed", Some(good.clone()), json!([200, "ada@example.com", "demo", null])),
+        ("/denied", Some(good), json!([403, "ada@example.com", "demo", "access_denied"])),
+        ("/audience", Some(token("aud", "other")), json!([401, null, "demo", "audience_mismatch"])),
         (
             "/issuer",
             Some(token("iss", "https://x.example")),
-            "401 user=- provider=- reason=unknown_issuer",
+            json!([401, null, null, "unknown_issuer"]),
         ),
-        ("/none", None, "401 user=- provider=- reason=missing_token"),
-        ("/exempt", None, "200 user=- provider=- reason=-"),
+        ("/none", None, json!([401, null, null, "missing_token"])),
+        ("/exempt", None, json!([200, null, null, null])),
     ];
     for (path, token, expected) in cases {
         let request = stack.client().get(stack.envoy.url(path));
@@ -62,8 +58,38 @@ async fn a_line_tells_user_provider_and_reason() {
             None => request,
         };
         stack.send(request).await;
-        assert_eq!(line(&stack, path).await, expected);
+        assert_eq!(told(&stack, path).await, expected, "{path}");
     }
+}
+
+/// A user may choose the name that a provider vouches for.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_of_a_user_passes_for_another_field_or_line() {
+    let stack = Stack::builder().start().await;
+    for (index, name) in [
+        "x reason=- user=admin",
+        "x\",\"user\":\"admin\",\"status\":\"500",
+        "x\\\",\"user\":\"admin",
+        "ada\n{\"path\":\"/forged\",\"user\":\"root\"}",
+        "x\u{85}\u{2028}\u{202e}\u{9b}31m",
+        "-",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/{index}");
+        let token = stack.provider.token(&with(&stack.claims(), "email", name));
+        stack.send(stack.client().get(stack.envoy.url(&path)).bearer_auth(token)).await;
+        let request = stack.server.requests().pop().expect("it reached the server");
+        // As the server is told.
+        let [user] = request.header("x-mcp-user")[..] else { panic!("{request:?}") };
+        let user = String::from_utf8(user.to_vec()).unwrap();
+        assert!(user.is_ascii());
+        let members = line(&stack, &path).await.as_object().unwrap().len();
+        assert_eq!(members, 7, "{name}");
+        assert_eq!(told(&stack, &path).await, json!([200, user, "demo", null]), "{name}");
+    }
+    assert!(!stack.envoy.log().lines().any(|line| line.starts_with("{\"path\":\"/forged")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,8 +98,8 @@ async fn a_token_in_the_query_is_not_in_the_access_log() {
     let token = stack.token();
     let url = stack.envoy.url(&format!("/query?access_token={token}"));
     stack.send(stack.client().get(url)).await;
-    let expected = "400 user=- provider=- reason=malformed_authorization";
-    assert_eq!(line(&stack, "/query").await, expected);
+    let expected = json!([400, null, null, "malformed_authorization"]);
+    assert_eq!(told(&stack, "/query").await, expected);
     assert!(!stack.envoy.log().contains(&token));
 }
 
@@ -92,5 +118,5 @@ async fn a_plugin_that_may_not_set_filter_state_serves_all_the_same() {
     assert_eq!(stack.call("a.b.c").await.status, 401);
     let good = stack.client().get(stack.envoy.url("/good")).bearer_auth(stack.token());
     assert_eq!(good.send().await.unwrap().status(), 200);
-    assert_eq!(line(&stack, "/good").await, "200 user=- provider=- reason=-");
+    assert_eq!(told(&stack, "/good").await, json!([200, null, null, null]));
 }
