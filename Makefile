@@ -95,10 +95,23 @@ lint: toolchain ## Check format, lints and documentation
 	$(without_libfuzzer) RUSTFLAGS='--cfg fuzzing' cargo clippy --locked --manifest-path fuzz/Cargo.toml -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
+cargo_deny := .tools/bin/cargo-deny --workspace
+# ADVISORIES=skip: for a machine that the advisory database is out of reach of.
+ADVISORIES ?= check
+
 .PHONY: deny
-deny: toolchain ## Check licences and sources of the dependencies (builds cargo-deny at first)
+deny: toolchain ## Check licences, sources and known vulnerabilities of the dependencies (builds cargo-deny at first)
 	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools --version 0.20.2 cargo-deny
-	.tools/bin/cargo-deny --workspace check licenses bans sources
+	$(cargo_deny) check licenses bans sources
+ifeq ($(ADVISORIES),skip)
+	@echo 'NOT CHECKED: known vulnerabilities (ADVISORIES=skip)'
+else
+	@$(cargo_deny) fetch db || { \
+		echo 'NOT CHECKED: known vulnerabilities, for the advisory database cannot be fetched. Without it: make deny ADVISORIES=skip'; \
+		exit 1; \
+	}
+	$(cargo_deny) check --disable-fetch advisories
+endif
 
 .PHONY: clean
 clean: ## Remove all that was built or installed here
