@@ -228,7 +228,7 @@ impl Worker {
         let stripped = host::remove_trailers(|name| self.authenticator.removes_trailer(name));
         stripped.map_err(|_| {
             self.forget(context_id);
-            self.hold(context_id, None);
+            self.bodies.entry(context_id, || PausedBody::new(UnixTime::default(), None));
             Self::break_off()
         })
     }
