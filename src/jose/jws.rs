@@ -132,7 +132,7 @@ pub(crate) enum TokenType {
 impl ProtectedHeader {
     fn from_members(members: &Object) -> Result<Self, MalformedToken> {
         Ok(Self {
-            algorithm: string(members, "alg")?.ok_or(MalformedToken::HeaderMember("alg"))?,
+            algorithm: string(members, "alg")?.ok_or(MalformedToken::NoAlgorithm)?,
             kid: string(members, "kid")?,
             sha1_thumbprint: string(members, "x5t")?,
             sha256_thumbprint: string(members, "x5t#S256")?,
@@ -196,12 +196,18 @@ impl ProtectedHeader {
 pub(crate) enum MalformedToken {
     /// A segment is no base64url without padding.
     Base64(Segment),
-    /// A header member is missing or has a wrong type.
+    /// A header member is no string.
     HeaderMember(&'static str),
     /// A segment is no JSON.
     Json(Segment),
+    /// The header does not name the algorithm.
+    NoAlgorithm,
     /// A segment holds JSON, but no object.
     NoObject(Segment),
+    /// A segment is base64url with padding.
+    Padded(Segment),
+    /// A segment is base64 with the alphabet of RFC 4648 §4.
+    PlainBase64(Segment),
     /// A member is named twice.
     Repeated(Segment, String),
     /// It is not three segments: no JWS, or a JWE, or an opaque token.
@@ -230,11 +236,16 @@ impl fmt::Display for MalformedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base64(segment) => write!(f, "its {segment} is not base64url"),
-            Self::HeaderMember(name) => {
-                write!(f, "the member {name} of its header is missing or no string")
-            }
+            Self::HeaderMember(name) => write!(f, "the member {name} of its header is no string"),
             Self::Json(segment) => write!(f, "its {segment} is not JSON"),
+            Self::NoAlgorithm => f.write_str("its header has no member alg"),
             Self::NoObject(segment) => write!(f, "its {segment} is not a JSON object"),
+            Self::Padded(segment) => {
+                write!(f, "its {segment} is padded base64url (=), and must be without padding")
+            }
+            Self::PlainBase64(segment) => {
+                write!(f, "its {segment} is plain base64 (+ or /), and must be base64url")
+            }
             Self::Repeated(segment, _) => write!(f, "its {segment} names a member twice"),
             Self::Segments => f.write_str("it is not a JWS in compact form"),
             Self::Unsigned => f.write_str("its signature is empty"),
@@ -266,7 +277,25 @@ fn has_three_segments(token: &[u8]) -> bool {
 }
 
 fn decode(segment: Segment, text: &[u8]) -> Result<Vec<u8>, MalformedToken> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedToken::Base64(segment))
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| base64_fault(segment, text))
+}
+
+/// In what else than base64url without padding a segment is written.
+fn base64_fault(segment: Segment, text: &[u8]) -> MalformedToken {
+    let mut unpadded = text;
+    while let [rest @ .., b'='] = unpadded {
+        unpadded = rest;
+    }
+    let is_of = |others: [u8; 2]| {
+        unpadded.iter().all(|byte| byte.is_ascii_alphanumeric() || others.contains(byte))
+    };
+    if is_of(*b"-_") && unpadded.len() < text.len() {
+        MalformedToken::Padded(segment)
+    } else if is_of(*b"+/") && !is_of(*b"-_") {
+        MalformedToken::PlainBase64(segment)
+    } else {
+        MalformedToken::Base64(segment)
+    }
 }
 
 fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
@@ -335,14 +364,23 @@ mod tests {
             ("..".to_owned(), Json(Header)),
             (format!("{}.", token(good, "{}")), Segments),
             (token(good, "{}").replace("c2ln", "c2l"), Base64(Signature)),
-            (token(good, "{}").replace("c2ln", "c2ln="), Base64(Signature)),
-            (token(good, "{}").replace("c2ln", "c2l+"), Base64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2ln="), Padded(Signature)),
+            (token(good, "{}").replace("c2ln", "c2ln=="), Padded(Signature)),
+            (token(good, "{}").replace(".c2ln", "=.c2ln"), Padded(Payload)),
+            (token(good, "{}").replacen('.', "=.", 1), Padded(Header)),
+            (token(good, "{}").replace("c2ln", "c2=n"), Base64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2ln=\n"), Base64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2l+"), PlainBase64(Signature)),
+            (token(good, "{}").replace("c2ln", "c2l/c2k="), PlainBase64(Signature)),
+            (token(good, "{}").replace("e30", "e/30"), PlainBase64(Payload)),
+            (token(good, "{}").replace("c2ln", "c2l+_w"), Base64(Signature)),
             (token(good, "{}").replace("c2ln", "c2ln\n"), Base64(Signature)),
             (format!(" {}", token(good, "{}")), Base64(Header)),
             (token("", "{}"), Json(Header)),
             (token("{", "{}"), Json(Header)),
             (token("[]", "{}"), NoObject(Header)),
-            (token("{}", "{}"), HeaderMember("alg")),
+            (token("{}", "{}"), NoAlgorithm),
+            (token(r#"{"alg":null}"#, "{}"), HeaderMember("alg")),
             (token(r#"{"alg":1}"#, "{}"), HeaderMember("alg")),
             (token(r#"{"alg":"ES256","kid":1}"#, "{}"), HeaderMember("kid")),
             (token(r#"{"alg":"ES256","kid":null}"#, "{}"), HeaderMember("kid")),
