@@ -23,9 +23,11 @@ pub(crate) enum Refusal {
         /// What its message calls, if that was looked at.
         call: Option<Box<Call>>,
     },
-    /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3).
+    /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3), or the client is none of them.
     AudienceMismatch {
-        /// What `aud` holds.
+        /// The claim: `aud`, or `client_id` for all that name the client.
+        claim: &'static str,
+        /// What it holds.
         found: Strings,
         /// The client ids.
         configured: Strings,
@@ -85,6 +87,13 @@ pub(crate) enum Refusal {
     McpBodyInvalid(BodyFault),
     /// The header fields of MCP and the body do not agree, or the fields are not as they must be.
     McpHeaderMismatch(HeaderFault),
+    /// None of the claims is there, or each is empty, of which one is required.
+    MissingAnyClaim {
+        /// Their names.
+        claims: String,
+        /// Whether the token says that one of them is to be found elsewhere.
+        is_elsewhere: bool,
+    },
     /// A required claim is missing, or the one that identifies the user.
     MissingClaim {
         /// Its name.
@@ -182,6 +191,17 @@ pub(crate) enum Denial {
     AmbiguousName,
     /// The path can be read in several ways, and so it cannot be said which rule is about it.
     AmbiguousPath,
+    /// A rule requires something that the token has in a form in which it is not read.
+    Misread {
+        /// The rule's name.
+        rule: String,
+        /// Which line of it.
+        line: &'static str,
+        /// The claim.
+        claim: String,
+        /// What stands there.
+        found: &'static str,
+    },
     /// No rule is about the request.
     NoRule,
     /// The provider may be used only where a rule names it, and this one does not.
@@ -240,7 +260,7 @@ impl Refusal {
             Self::MalformedToken(_) => "malformed_token",
             Self::McpBodyInvalid(_) => "mcp_body_invalid",
             Self::McpHeaderMismatch(_) => "mcp_header_mismatch",
-            Self::MissingClaim { .. } => "missing_claim",
+            Self::MissingAnyClaim { .. } | Self::MissingClaim { .. } => "missing_claim",
             Self::MissingToken => "missing_token",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::OriginDenied => "origin_denied",
@@ -275,11 +295,13 @@ impl Refusal {
     pub(crate) fn details(&self) -> Map<String, Value> {
         let details = match self {
             Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_deref()),
-            Self::AudienceMismatch { found, configured } => {
-                json!({"aud": found.0, "configured": configured.0})
+            Self::AudienceMismatch { claim, found, configured } => {
+                json!({*claim: found.0, "configured": configured.0})
             }
             Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
-            Self::ClaimMismatch { claim } | Self::MissingClaim { claim, is_elsewhere: false } => {
+            Self::ClaimMismatch { claim }
+            | Self::MissingClaim { claim, is_elsewhere: false }
+            | Self::MissingAnyClaim { claims: claim, is_elsewhere: false } => {
                 json!({"claim": claim})
             }
             Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
@@ -295,7 +317,8 @@ impl Refusal {
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
             Self::McpBodyInvalid(fault) => body_details(fault),
             Self::McpHeaderMismatch(fault) => header_details(fault),
-            Self::MissingClaim { claim, is_elsewhere: true } => {
+            Self::MissingClaim { claim, is_elsewhere: true }
+            | Self::MissingAnyClaim { claims: claim, is_elsewhere: true } => {
                 json!({"claim": claim, "listed": ELSEWHERE})
             }
             Self::NotYetValid { claim, seconds_left } => {
@@ -371,6 +394,9 @@ impl Denial {
             Self::AmbiguousMethod => json!({"method": "ambiguous"}),
             Self::AmbiguousName => json!({"name": "ambiguous"}),
             Self::AmbiguousPath => json!({"path": "ambiguous"}),
+            Self::Misread { rule, line, claim, found } => {
+                json!({"rule": rule, "requires": line, "claim": claim, "found": found})
+            }
             Self::NoRule => json!({"rule": null}),
             Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
             Self::Rule { rule, line, is_elsewhere: false } => {
@@ -397,6 +423,9 @@ impl fmt::Display for Refusal {
                 "the path can be read in several ways, write it plainly"
             }
             Self::AccessDenied { .. } => "the access policy does not allow this",
+            Self::AudienceMismatch { claim: "client_id", .. } => {
+                "the token was issued to another client"
+            }
             Self::AudienceMismatch { .. } => "the token was issued for another audience",
             Self::BadSignature { .. } => "the signature of the token is wrong",
             Self::BoundToken => "the token is bound to a key and came without proof of possession",
@@ -420,7 +449,9 @@ impl fmt::Display for Refusal {
                 return write!(f, "the body cannot be judged by the access policy: {fault}");
             }
             Self::McpHeaderMismatch(fault) => return fault.fmt(f),
-            Self::MissingClaim { .. } => "the token lacks a claim that is needed here",
+            Self::MissingAnyClaim { .. } | Self::MissingClaim { .. } => {
+                "the token lacks a claim that is needed here"
+            }
             Self::MissingToken => "an access token is needed",
             Self::NotYetValid { .. } => "the token is not valid yet",
             Self::OriginDenied => "this origin is not allowed",

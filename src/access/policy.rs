@@ -328,6 +328,9 @@ impl AccessPolicy {
             return denied(Denial::Restricted { rule: rule.name.clone() });
         }
         if let Some(line) = rule.requirement.unmet_line(identity) {
+            if let Some(misread) = identity.misread(line) {
+                return denied(misread.denial(&rule.name));
+            }
             let is_elsewhere = identity.lists_elsewhere(line);
             return denied(Denial::Rule { rule: rule.name.clone(), line, is_elsewhere });
         }

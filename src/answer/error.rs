@@ -242,6 +242,7 @@ fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
         | Refusal::GraphToken
         | Refusal::KeyMismatch(_)
         | Refusal::MalformedToken(_)
+        | Refusal::MissingAnyClaim { .. }
         | Refusal::MissingClaim { .. }
         | Refusal::NotYetValid { .. }
         | Refusal::TokenIdMissing

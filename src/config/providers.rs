@@ -4,7 +4,7 @@ use crate::identity::IdentityRules;
 use crate::jose::Algorithm;
 use crate::json::{Json, Object};
 use crate::keys::KeySource;
-use crate::token::{ClaimRules, RequiredClaim, TokenIdRule};
+use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenIdRule};
 
 /// An identity provider.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Provider {
     pub claim_rules: ClaimRules,
     /// What else they must say.
     pub required_claims: Vec<RequiredClaim>,
+    /// One of these they must carry, and not empty, unless there are none.
+    pub required_any_claim: Vec<ClaimPath>,
     /// What their `jti` must be.
     pub token_id_rule: TokenIdRule,
     /// Whom they stand for.
@@ -50,7 +52,7 @@ impl Providers {
     }
 
     /// The one that a token with these claims says it comes from: by `iss`, compared exactly, and
-    /// among several of one issuer by `aud`.
+    /// among several of one issuer by `aud`, or by the client where that is compared instead.
     #[must_use]
     pub(crate) fn of_token(&self, claims: &Object) -> Option<(usize, &Provider)> {
         let issuer = claims.get("iss").and_then(Json::as_str)?;

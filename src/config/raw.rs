@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::field::{Field, UnknownFields};
 use super::templates::TemplateName;
 use super::units::{DurationText, SizeText};
-use crate::token::ClaimPath;
+use crate::token::{ClaimPath, ListClaim};
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
@@ -88,9 +88,11 @@ pub(super) struct RawProvider {
     pub(super) realm: Field<String>,
     /// Input of template `okta`: the id of a custom authorization server. Default: `default`.
     pub(super) authorization_server: Field<String>,
-    /// Accepted values of `aud`. Active providers of one issuer have none in common: `aud` tells
-    /// them apart.
+    /// Accepted values of `aud`, or of what `audience_claim` names. Active providers of one issuer
+    /// have none in common: `aud` tells them apart.
     pub(super) client_ids: Field<Vec<String>>,
+    /// Which claim `client_ids` are compared with.
+    pub(super) audience_claim: Field<RawAudienceClaim>,
     /// Where its metadata document is, which names its key set (discovery). Exactly one of
     /// `metadata_url`, `jwks_url`, `jwks` and `certificates` is given. Default: the template's;
     /// `generic` has none.
@@ -113,7 +115,8 @@ pub(super) struct RawProvider {
     pub(super) issuer: Field<String>,
     /// Further accepted values of `iss`. Default: the template's; `generic` has none.
     pub(super) additional_issuers: Field<Vec<String>>,
-    /// Accepted signatures.
+    /// Accepted signatures. Default: those of the template, which are what its provider signs with;
+    /// all of them for `generic` and `keycloak`.
     pub(super) algorithms: Field<Vec<String>>,
     /// Tolerance for `exp`, `nbf` and `iat`.
     pub(super) clock_skew: Field<DurationText>,
@@ -123,6 +126,9 @@ pub(super) struct RawProvider {
     /// the template are required too, unless they are named here. Default: the template's; `generic`
     /// has none.
     pub(super) required_claims: Field<BTreeMap<String, Value>>,
+    /// Claims of which a token must carry at least one, and not empty; `[]` asks for none. Default:
+    /// the template's: `[scp, roles]` for `entra_id`, none for the others.
+    pub(super) required_any_claim: Field<Vec<ClaimPath>>,
     /// Accepted values of `typ`; letter case and a leading application/ make no difference. An ID
     /// token (`JWT`) whose `aud` is accepted passes too, unless this is `[at+jwt]` or
     /// `required_claims` rules it out. Default: at+jwt and JWT, and tokens without `typ`.
@@ -132,15 +138,22 @@ pub(super) struct RawProvider {
     pub(super) keys: Field<RawKeys>,
     /// The claim that identifies the user. Default: `sub`, or the template's.
     pub(super) user_claim: Field<ClaimPath>,
+    /// The claim that identifies the user of a service's token. With it, a token without
+    /// `user_claim` and without `sub` is a service's too, if `client_type` is `auto`: set it only
+    /// where every person's token has one of the two. Default: the template's; if `user_claim` is
+    /// given, that.
+    pub(super) service_user_claim: Field<ClaimPath>,
     /// The field of the user records that `user_claim` is matched with.
     pub(super) user_field: Field<String>,
     /// The claim that holds the scopes, as text or list. Default: `scope`, then `scp`, or the
     /// template's.
     pub(super) scope_claim: Field<ClaimPath>,
-    /// The claim that holds the roles. Default: `roles`, or the template's.
-    pub(super) roles_claim: Field<ClaimPath>,
-    /// The claim that holds the groups. Default: `groups`, or the template's.
-    pub(super) groups_claim: Field<ClaimPath>,
+    /// The claim that holds the roles, as a list or a string. `{keys_of: …}`: an object whose
+    /// members have the roles as their names, as Zitadel writes them. Default: `roles`, or the
+    /// template's.
+    pub(super) roles_claim: Field<ListClaim>,
+    /// The claim that holds the groups, in the same forms. Default: `groups`, or the template's.
+    pub(super) groups_claim: Field<ListClaim>,
     /// What the `jti` of a token must be.
     pub(super) jti: Field<RawTokenIdRule>,
     /// Whom its tokens stand for.
@@ -486,6 +499,19 @@ pub(super) enum RawFormat {
     Oauth,
     /// As ServiceNow answers: error.message and error.detail.
     Servicenow,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawAudienceClaim {
+    /// Whom the token is for.
+    Aud,
+    /// Which client it was issued to, by `client_id`, `azp`, `appid` or `cid`: for providers whose
+    /// access tokens have no `aud` (Amazon Cognito, Clerk, WorkOS). **A token that the client got
+    /// for any other API then passes here as well.** One that has an `aud` must name one of
+    /// `client_ids` there, too.
+    ClientId,
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,7 +14,7 @@ use super::templates::TemplateName;
 use super::units::{DurationText, SizeText};
 use super::users::MOST_RECORDS;
 use crate::jose::Algorithm;
-use crate::token::ClaimPath;
+use crate::token::{ClaimPath, ListClaim};
 
 /// The JSON Schema (2020-12) of the plugin's configuration.
 ///
@@ -68,7 +68,7 @@ const REQUIRED: [&str; 12] = [
 fn defaults() -> Vec<(&'static str, Value)> {
     vec![
         ("providers[].template", json!("generic")),
-        ("providers[].algorithms", json!(Algorithm::ALL.map(Algorithm::name))),
+        ("providers[].audience_claim", json!("aud")),
         ("providers[].clock_skew", json!("300s")),
         ("providers[].user_field", json!("user_name")),
         ("providers[].jti", json!("ignore")),
@@ -172,6 +172,7 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ("providers[].algorithms", json!({"minItems": 1})),
         ("providers[].algorithms[]", json!({"enum": Algorithm::ALL.map(Algorithm::name)})),
         ("providers[].required_claims", claim_values()),
+        ("providers[].required_any_claim", json!({"examples": [["scp", "roles"]]})),
         ("providers[].token_types", json!({"minItems": 1, "examples": [["at+jwt"]]})),
         ("providers[].user_field", filled()),
         ("providers[].auth_scopes[]", scope()),
@@ -416,6 +417,25 @@ impl JsonSchema for SizeText {
             "pattern": "^[0-9]+(B|KiB|MiB)$",
             "examples": ["512B", "8KiB", "1MiB"],
         })
+    }
+}
+
+impl JsonSchema for ListClaim {
+    fn schema_name() -> Cow<'static, str> {
+        "ListClaim".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let path = ClaimPath::json_schema(generator).to_value();
+        let paths = path.get("anyOf").and_then(Value::as_array).cloned().unwrap_or_default();
+        let of_names = json!({
+            "description": "An object whose members have the values as their names.",
+            "type": "object",
+            "properties": {"keys_of": path},
+            "required": ["keys_of"],
+        });
+        let forms: Vec<Value> = paths.into_iter().chain([of_names]).collect();
+        json_schema!({"title": "claim, or `{keys_of: claim}`", "anyOf": forms})
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Faults;
 use super::field::Field;
 use crate::identity::ServiceSign;
+use crate::jose::Algorithm;
 use crate::token::{ClaimPath, RequiredClaim};
 
 /// What is known of a provider. A field that its configuration gives goes before.
@@ -26,8 +27,13 @@ pub(super) struct Template {
     pub(super) metadata_url: Option<String>,
     /// An audience that is a GUID means the same with and without this before it.
     pub(super) audience_prefix: Option<&'static str>,
+    /// What it signs with, as far as its documents say. Whoever could choose among more would
+    /// choose what is dearest to verify.
+    pub(super) algorithms: Vec<Algorithm>,
     /// What its tokens must say.
     pub(super) required_claims: Vec<RequiredClaim>,
+    /// One of these its tokens must carry, and not empty, unless there are none.
+    pub(super) required_any_claim: Vec<ClaimPath>,
     /// What they must say too when this claim identifies the user.
     pub(super) user_claim_needs: Option<(ClaimPath, RequiredClaim)>,
     /// The first that is there identifies the user.
@@ -119,6 +125,10 @@ impl Template {
             metadata_url: Some(format!("{login}/{name}/v2.0/.well-known/openid-configuration")),
             // An id that follows `api://` must be the application's own (or the tenant's).
             audience_prefix: Some("api://"),
+            algorithms: vec![Algorithm::Rs256],
+            // Any application of the tenant gets a token for any API, with the right `aud` and
+            // without any permission, unless the API demands assignment.
+            required_any_claim: names(["scp", "roles"]),
             user_claims: names(["upn", "preferred_username"]),
             service_user_claims: names(["azp", "appid"]),
             scope_claims: names(["scp"]),
@@ -134,17 +144,20 @@ impl Template {
         Self {
             metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
             issuer: Some(issuer),
+            algorithms: vec![Algorithm::Rs256],
             scope_claims: names(["scp"]),
             ..Self::default()
         }
     }
 
-    /// The issuer ends with a slash.
+    /// The issuer ends with a slash. RS512 and PS256 can be had for an API, though not by the
+    /// Dashboard alone.
     fn auth0(domain: &str) -> Self {
         let issuer = format!("https://{domain}/");
         Self {
             metadata_url: Some(format!("{issuer}.well-known/openid-configuration")),
             issuer: Some(issuer),
+            algorithms: vec![Algorithm::Rs256, Algorithm::Rs512, Algorithm::Ps256],
             scope_claims: names(["scope"]),
             permission_claims: names(["permissions"]),
             // Tokens of the RFC 9068 profile have no `gty`.
@@ -165,6 +178,7 @@ impl Template {
             metadata_url: Some(
                 "https://accounts.google.com/.well-known/openid-configuration".to_owned(),
             ),
+            algorithms: vec![Algorithm::Rs256],
             user_claims: names(["email"]),
             service_user_claims: names(["email"]),
             user_claim_needs: Some((
@@ -187,6 +201,7 @@ impl Template {
             metadata_url: Some(format!("{issuer}/.well-known/openid-configuration")),
             issuer: Some(issuer),
             additional_issuers: vec![format!("http://{host}/adfs/services/trust")],
+            algorithms: vec![Algorithm::Rs256],
             user_claims: names(["upn"]),
             service_user_claims: names(["appid"]),
             scope_claims: names(["scp"]),
@@ -194,7 +209,8 @@ impl Template {
         }
     }
 
-    /// The claim `typ` tells access tokens (`Bearer`) from ID tokens (`ID`).
+    /// The claim `typ` tells access tokens (`Bearer`) from ID tokens (`ID`). Any algorithm can be
+    /// chosen, for the realm and for each client.
     fn keycloak(host: &str, realm: &str) -> Self {
         let issuer = format!("https://{host}/realms/{realm}");
         let is_no_id_token = RequiredClaim {
@@ -230,7 +246,9 @@ impl Default for Template {
             additional_issuers: vec![],
             metadata_url: None,
             audience_prefix: None,
+            algorithms: Algorithm::ALL.into(),
             required_claims: vec![],
+            required_any_claim: vec![],
             user_claim_needs: None,
             user_claims: names(["sub"]),
             service_user_claims: names(["sub"]),

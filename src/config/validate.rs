@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::field::{Field, UnknownFields, in_words_of_json};
 use super::raw::{
-    RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat, RawIdentity,
-    RawKeys, RawMode, RawProvider, RawResource, RawTokenCache, RawTokenIdRule,
+    RawAudienceClaim, RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat,
+    RawIdentity, RawKeys, RawMode, RawProvider, RawResource, RawTokenCache, RawTokenIdRule,
 };
 use super::templates::{Template, is_guid};
 use super::{
@@ -20,7 +20,9 @@ use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{KeySet, KeySettings, KeySource, RemoteSource, Start};
-use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenIdRule, TokenTypes};
+use crate::token::{
+    AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
+};
 
 /// Validates a whole configuration. What it returns is to be used only if there are no faults.
 pub(super) fn config(
@@ -276,11 +278,20 @@ fn provider(
     } else {
         key_source(source, issuer.as_deref(), settings, path, faults)
     };
-    let algorithms = algorithms(raw.algorithms, &at("algorithms"), faults);
+    let algorithms =
+        algorithms(raw.algorithms, &at("algorithms"), faults).unwrap_or(template.algorithms);
+    let audience_claim = match raw.audience_claim.optional(&at("audience_claim"), faults) {
+        None | Some(RawAudienceClaim::Aud) => AudienceClaim::Audience,
+        Some(RawAudienceClaim::ClientId) => AudienceClaim::ClientId,
+    };
     let clock_skew = raw.clock_skew.optional(&at("clock_skew"), faults);
     let max_token_age = raw.max_token_age.optional(&at("max_token_age"), faults);
     let token_types = token_types(raw.token_types, &at("token_types"), faults);
     let mut required_claims = required_claims(raw.required_claims, &at("required_claims"), faults);
+    let required_any_claim = raw
+        .required_any_claim
+        .optional(&at("required_any_claim"), faults)
+        .unwrap_or(template.required_any_claim);
     let token_id_rule = match raw.jti.optional(&at("jti"), faults) {
         None | Some(RawTokenIdRule::Ignore) => TokenIdRule::Ignore,
         Some(RawTokenIdRule::Require) => TokenIdRule::Require,
@@ -292,6 +303,7 @@ fn provider(
         Some(RawClientType::Service) => ClientTypeRule::Fixed(ClientType::Service),
     };
     let user_claim = raw.user_claim.optional(&at("user_claim"), faults);
+    let service_user_claim = raw.service_user_claim.optional(&at("service_user_claim"), faults);
     let user_field = raw.user_field.optional(&at("user_field"), faults);
     if user_field.as_ref().is_some_and(String::is_empty) {
         faults.add(&at("user_field"), "must not be empty");
@@ -300,10 +312,12 @@ fn provider(
     let roles_claim = raw.roles_claim.optional(&at("roles_claim"), faults);
     let groups_claim = raw.groups_claim.optional(&at("groups_claim"), faults);
 
-    let (user_claims, service_user_claims) = match user_claim {
-        Some(claim) => (vec![claim.clone()], vec![claim]),
-        None => (template.user_claims, template.service_user_claims),
+    let userless_is_service = service_user_claim.is_some();
+    let service_user_claims = match service_user_claim.or_else(|| user_claim.clone()) {
+        Some(claim) => vec![claim],
+        None => template.service_user_claims,
     };
+    let user_claims = user_claim.map_or(template.user_claims, |claim| vec![claim]);
     let needed_by_user_claim = template
         .user_claim_needs
         .filter(|(claim, _)| user_claims.contains(claim) || service_user_claims.contains(claim));
@@ -324,7 +338,7 @@ fn provider(
             let of_audiences = template.audience_roles_claim.into_iter().flat_map(|claim| {
                 audiences.iter().map(move |audience| ClaimPath::of([claim, audience, "roles"]))
             });
-            template.roles_claims.into_iter().chain(of_audiences).collect()
+            template.roles_claims.into_iter().chain(of_audiences).map(ListClaim::Strings).collect()
         }
     };
     let name = name?;
@@ -333,21 +347,24 @@ fn provider(
         algorithms,
         claim_rules: ClaimRules {
             audiences: with_other_spellings(audiences, template.audience_prefix),
+            audience_claim,
             clock_skew: clock_skew.map_or(Duration::from_secs(300), |skew| skew.0),
             max_token_age: max_token_age.map(|age| age.0),
             token_types,
         },
         required_claims,
+        required_any_claim,
         token_id_rule,
         identity_rules: IdentityRules {
             provider: name.as_str().into(),
             user_claims,
             service_user_claims,
+            userless_is_service,
             user_field: user_field.unwrap_or_else(|| "user_name".to_owned()),
             scope_claims,
             permission_claims,
             roles_claims,
-            groups_claim: groups_claim.unwrap_or(template.groups_claim),
+            groups_claim: groups_claim.unwrap_or(ListClaim::Strings(template.groups_claim)),
             client_type,
             auth_scopes,
             service_signs: template.service_signs,
@@ -554,8 +571,9 @@ fn key_settings(
     KeySettings { max_body: max_body.map_or(defaults.max_body, |size| size.0), ..settings }
 }
 
-fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Algorithm> {
-    let Some(names) = raw.optional(path, faults) else { return Algorithm::ALL.into() };
+/// The algorithms that are given, if any are.
+fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Option<Vec<Algorithm>> {
+    let names = raw.optional(path, faults)?;
     if names.is_empty() {
         faults.add(path, "must hold at least one algorithm");
     }
@@ -572,7 +590,7 @@ fn algorithms(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<A
             ),
         }
     }
-    algorithms
+    Some(algorithms)
 }
 
 fn token_types(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> TokenTypes {

@@ -18,6 +18,7 @@ use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
 use crate::refusal::Refusal;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
+use crate::token::AudienceClaim;
 
 /// What is asked: would a request with this token pass?
 #[derive(Clone, Copy, Debug)]
@@ -351,6 +352,7 @@ impl<'a> Judge<'a> {
                 }));
             }
         }
+        explanation.notes.extend(never_expires(known.claims));
         explanation
     }
 
@@ -368,6 +370,17 @@ impl<'a> Judge<'a> {
             notes.push(
                 "this looks like an ID token: it passes because its aud is one of client_ids; \
                  token_types: [at+jwt] or required_claims rules it out"
+                    .to_owned(),
+            );
+        }
+        if known
+            .provider
+            .is_some_and(|own| own.claim_rules.audience_claim == AudienceClaim::ClientId)
+            && !known.claims.contains_key("aud")
+        {
+            notes.push(
+                "it does not say for whom it is, and passes because of its client \
+                 (audience_claim: client_id): so does any token that this client got for another API"
                     .to_owned(),
             );
         }
@@ -394,6 +407,16 @@ impl<'a> Judge<'a> {
         }
         notes
     }
+}
+
+/// That a token has milliseconds where seconds should be: it would serve for millennia.
+fn never_expires(claims: &Map<String, Value>) -> Option<String> {
+    let expires = claims.get("exp")?;
+    remedy::is_in_milliseconds(expires).then(|| {
+        "exp is in milliseconds, and must be in seconds since 1970: read as seconds, the token never \
+         expires; correct whatever makes these tokens"
+            .to_owned()
+    })
 }
 
 /// Header and claims as they can be shown. Neither need be what the core makes of them.

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use super::words::{either, number, seconds, value};
 use crate::config::{Config, Provider};
+use crate::json::Object;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use crate::token::{TokenIdRule, TokenTypes, any_of};
+use crate::token::{AudienceClaim, CLIENT_ID_CLAIMS, TokenIdRule, TokenTypes, any_of};
 
 /// A step with what became of it.
 #[derive(Clone, Debug, Serialize)]
@@ -134,7 +135,9 @@ impl Stage {
             | Refusal::UnknownKid { .. } => Self::Key,
             Refusal::BadSignature { .. } | Refusal::GraphToken => Self::Signature,
             Refusal::MissingClaim { claim, .. } if !is_required(claim, provider) => Self::UserClaim,
-            Refusal::ClaimMismatch { .. } | Refusal::MissingClaim { .. } => Self::RequiredClaims,
+            Refusal::ClaimMismatch { .. }
+            | Refusal::MissingAnyClaim { .. }
+            | Refusal::MissingClaim { .. } => Self::RequiredClaims,
             Refusal::BoundToken => Self::Binding,
             Refusal::TokenIdMissing => Self::TokenId,
             Refusal::DirectoryUnavailable { .. }
@@ -210,6 +213,14 @@ impl Known<'_> {
             Stage::Provider => claim("iss"),
             Stage::Type => member("typ"),
             Stage::Time => self.times(),
+            Stage::Audience if self.is_known_by_client() => {
+                let named = CLIENT_ID_CLAIMS.iter().filter(|name| self.claims.contains_key(**name));
+                let named: Vec<String> = named.map(|name| claim(name)).collect();
+                match named.is_empty() {
+                    true => format!("no client, {}", claim("aud")),
+                    false => format!("{}, {}", named.join(", "), claim("aud")),
+                }
+            }
             Stage::Audience => claim("aud"),
             Stage::Key => member("kid"),
             Stage::Binding if self.claims.contains_key("cnf") => claim("cnf"),
@@ -287,10 +298,25 @@ impl Known<'_> {
             let found = value(self.claims.get(&required.name));
             format!("{} {found}, accepted: {}", required.name, accepted.join(" or "))
         });
-        match all.collect::<Vec<_>>().join("; ") {
+        let alternatives = &provider.required_any_claim;
+        let claims = Object::from(self.claims);
+        let found = alternatives.iter().map(|path| {
+            let found = path.find(&claims).map(Value::from);
+            format!("{path} {}", value(found.as_ref()))
+        });
+        let found: Vec<String> = found.collect();
+        let any = (!found.is_empty())
+            .then(|| format!("{}: one of them, and not empty", found.join(", ")));
+        match all.chain(any).collect::<Vec<_>>().join("; ") {
             none if none.is_empty() => "none are configured".to_owned(),
             some => some,
         }
+    }
+
+    /// Whether `client_ids` are compared with the client's id.
+    fn is_known_by_client(&self) -> bool {
+        let compared = self.provider.map(|provider| provider.claim_rules.audience_claim);
+        compared == Some(AudienceClaim::ClientId)
     }
 
     fn times(&self) -> String {

@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use super::texts::Texts;
 use super::{Finding, Standing, User, UserQuery, Wanted};
-use crate::json::{Elements, Json, Object};
-use crate::refusal::Refusal;
-use crate::token::{ClaimPath, TokenUse, VerifiedToken, any_of, is_elsewhere};
+use crate::json::{Elements, Json, Members, Object};
+use crate::refusal::{Denial, Refusal};
+use crate::token::{ClaimPath, ListClaim, TokenUse, VerifiedToken, any_of, is_elsewhere};
 
 /// Which claims of a provider's tokens say whom they stand for.
 #[derive(Clone, Debug)]
@@ -19,6 +19,9 @@ pub(crate) struct IdentityRules {
     pub user_claims: Vec<ClaimPath>,
     /// The same for tokens that stand for services.
     pub service_user_claims: Vec<ClaimPath>,
+    /// Whether a token that has no claim of a user, and no `sub`, is a service's. Some providers
+    /// issue such tokens to people: only the operator can say that this one does not.
+    pub userless_is_service: bool,
     /// The field of the user record that the claim is matched with.
     pub user_field: String,
     /// The first that is there holds the scopes.
@@ -26,9 +29,9 @@ pub(crate) struct IdentityRules {
     /// These hold scopes too.
     pub permission_claims: Vec<ClaimPath>,
     /// All of these hold roles.
-    pub roles_claims: Vec<ClaimPath>,
+    pub roles_claims: Vec<ListClaim>,
     /// Holds the groups.
-    pub groups_claim: ClaimPath,
+    pub groups_claim: ListClaim,
     /// Whether tokens stand for users or services.
     pub client_type: ClientTypeRule,
     /// The scopes that an identity may have, if they are limited.
@@ -44,6 +47,14 @@ impl IdentityRules {
             ClientType::Service => &self.service_user_claims,
             ClientType::User => &self.user_claims,
         }
+    }
+
+    /// Whether a token is a service's because it names no user at all. A claim that is there names
+    /// one, whatever its value.
+    fn makes_a_service_of(&self, claims: &Object) -> bool {
+        self.userless_is_service
+            && !claims.contains_key("sub")
+            && self.user_claims.iter().all(|path| path.find(claims).is_none())
     }
 }
 
@@ -132,7 +143,17 @@ pub(crate) struct VerifiedIdentity {
     groups: Texts,
     claims: Object,
     overage: Option<Rc<Overage>>,
+    misread: Box<[Misread]>,
     single_use: Option<TokenUse>,
+}
+
+/// A claim of roles or groups that is there, and in a form in which none can be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misread {
+    /// What it would hold: `roles` or `groups`.
+    holds: &'static str,
+    claim: String,
+    found: &'static str,
 }
 
 /// Roles or groups that a token lists elsewhere instead of carrying them, because they are too many.
@@ -172,6 +193,7 @@ impl<'a> ClaimedIdentity<'a> {
         let standard = StandardClaims::of(token.claims());
         let client_type = match rules.client_type {
             ClientTypeRule::Fixed(client_type) => client_type,
+            ClientTypeRule::Auto if rules.makes_a_service_of(token.claims()) => ClientType::Service,
             ClientTypeRule::Auto => standard.client_type(token.claims(), &rules.service_signs),
         };
         let user_claims = rules.user_claims_of(client_type);
@@ -229,8 +251,8 @@ impl<'a> ClaimedIdentity<'a> {
         }
         let Self { token, standard, rules, client_type, user } = self;
         let claims = token.claims();
-        let roles = rules.roles_claims.iter().flat_map(|path| strings(path.find(claims)));
-        let groups = strings(rules.groups_claim.find(claims));
+        let roles = rules.roles_claims.iter().flat_map(|claim| values(claim, claims));
+        let groups = values(&rules.groups_claim, claims);
         Ok(ConfirmedIdentity {
             token,
             standard,
@@ -268,11 +290,13 @@ impl ConfirmedIdentity<'_> {
             names => self.token.claims().keeping(|name| names.iter().any(|own| own == name)),
         };
         let overage = Overage::of(&self).map(Rc::new);
+        let misread = Misread::all(self.token.claims(), self.rules);
         VerifiedIdentity {
             provider: self.rules.provider.clone(),
             client_type: self.client_type,
             claims,
             overage,
+            misread,
             single_use: self.token.single_use(),
             scopes: self.scopes,
             roles: self.roles,
@@ -298,6 +322,13 @@ impl VerifiedIdentity {
     #[must_use]
     pub(crate) fn lists_elsewhere(&self, names: &str) -> bool {
         self.overage.as_ref().is_some_and(|overage| overage.lacking.contains(&names))
+    }
+
+    /// Why a rule that asks for these, `roles` or `groups`, finds none in the token though it has a
+    /// claim of them.
+    #[must_use]
+    pub(crate) fn misread(&self, holds: &str) -> Option<&Misread> {
+        self.misread.iter().find(|misread| misread.holds == holds)
     }
 
     /// The name of the provider that vouches for it.
@@ -341,7 +372,32 @@ impl VerifiedIdentity {
     pub(crate) fn size(&self) -> usize {
         let lists = [&self.scopes, &self.roles, &self.groups].map(Texts::heap_size);
         let overage = self.overage.as_ref().map_or(0, |overage| overage.size());
-        size_of::<Self>() + lists.iter().sum::<usize>() + overage + self.claims.size()
+        let misread = self.misread.iter().map(|own| size_of_val(own) + own.claim.len());
+        let misread = misread.sum::<usize>();
+        size_of::<Self>() + lists.iter().sum::<usize>() + overage + misread + self.claims.size()
+    }
+}
+
+impl Misread {
+    fn all(claims: &Object, rules: &IdentityRules) -> Box<[Self]> {
+        let roles = rules.roles_claims.iter().map(|claim| ("roles", claim));
+        let all = roles.chain([("groups", &rules.groups_claim)]);
+        let misread = all.filter_map(|(holds, claim)| {
+            let found = claim.misread(claims)?;
+            Some(Self { holds, claim: claim.path().to_string(), found })
+        });
+        misread.collect()
+    }
+
+    /// That a rule of this name asks for what it would hold.
+    #[must_use]
+    pub(crate) fn denial(&self, rule: &str) -> Denial {
+        Denial::Misread {
+            rule: rule.to_owned(),
+            line: self.holds,
+            claim: self.claim.clone(),
+            found: self.found,
+        }
     }
 }
 
@@ -352,8 +408,9 @@ impl Overage {
             return None;
         }
         let is_elsewhere = |path: &ClaimPath| is_elsewhere(claims, path.top_level());
-        let roles = rules.roles_claims.iter().any(is_elsewhere).then_some("roles");
-        let groups = is_elsewhere(&rules.groups_claim).then_some("groups");
+        let roles = rules.roles_claims.iter().map(ListClaim::path).any(is_elsewhere);
+        let roles = roles.then_some("roles");
+        let groups = is_elsewhere(rules.groups_claim.path()).then_some("groups");
         let lacking: Vec<_> = roles.into_iter().chain(groups).collect();
         (!lacking.is_empty()).then(|| Self {
             provider: rules.provider.clone(),
@@ -474,6 +531,20 @@ fn words(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
     line.split(' ').filter(|word| !word.is_empty()).chain(strings(listed))
 }
 
+/// What a claim of several values holds.
+fn values<'a>(
+    claim: &ListClaim,
+    claims: &'a Object,
+) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+    let found = claim.path().find(claims);
+    let (listed, members) = match claim {
+        ListClaim::Strings(_) => (found, None),
+        ListClaim::MemberNames(_) => (None, found.and_then(Json::as_object)),
+    };
+    let names = members.into_iter().flat_map(Members::iter).map(|(name, _)| name);
+    strings(listed).chain(names)
+}
+
 /// A string, or those of an array.
 fn strings(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
     let (text, elements) = match claim {
@@ -499,11 +570,12 @@ mod tests {
             provider: "example".into(),
             user_claims: vec![],
             service_user_claims: vec![],
+            userless_is_service: false,
             user_field: String::new(),
             scope_claims: vec![ClaimPath::name("scope"), ClaimPath::name("scp")],
             permission_claims: vec![ClaimPath::name("permissions")],
             roles_claims: vec![],
-            groups_claim: ClaimPath::name("groups"),
+            groups_claim: ListClaim::Strings(ClaimPath::name("groups")),
             client_type: ClientTypeRule::Auto,
             auth_scopes: None,
             service_signs: vec![],
@@ -548,6 +620,49 @@ mod tests {
             let claims = claims(&given);
             let found = StandardClaims::of(&claims).client_type(&claims, &signs);
             assert_eq!(found, client_type, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_names_no_user_is_a_services_only_where_the_operator_says_so() {
+        let rules = |userless_is_service| IdentityRules {
+            user_claims: vec![ClaimPath::name("upn"), ClaimPath::of(["account", "name"])],
+            userless_is_service,
+            ..rules()
+        };
+        for (given, names_no_user) in [
+            (json!({"client_id": "c"}), true),
+            (json!({"client_id": "c", "account": {}}), true),
+            (json!({"client_id": "c", "sub": "s"}), false),
+            (json!({"client_id": "c", "upn": "u"}), false),
+            (json!({"client_id": "c", "account": {"name": "u"}}), false),
+            // What is there is not missing.
+            (json!({"client_id": "c", "sub": ""}), false),
+            (json!({"client_id": "c", "sub": null}), false),
+            (json!({"client_id": "c", "upn": []}), false),
+            (json!({"client_id": "c", "account": {"name": null}}), false),
+        ] {
+            let claims = claims(&given);
+            assert_eq!(rules(true).makes_a_service_of(&claims), names_no_user, "{given}");
+            assert!(!rules(false).makes_a_service_of(&claims), "{given}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_members_are_values_where_that_is_asked_for() {
+        let claims = claims(&json!({
+            "list": ["a", "b"], "object": {"admin": {"1": "x"}, "b": null, "": {}}, "text": "a",
+        }));
+        for (name, of_strings, of_names) in [
+            ("list", vec!["a", "b"], vec![]),
+            ("object", vec![], vec!["", "admin", "b"]),
+            ("text", vec!["a"], vec![]),
+            ("missing", vec![], vec![]),
+        ] {
+            let path = ClaimPath::name(name);
+            let found = |claim: ListClaim| values(&claim, &claims).collect::<Vec<_>>();
+            assert_eq!(found(ListClaim::Strings(path.clone())), of_strings, "{name}");
+            assert_eq!(found(ListClaim::MemberNames(path)), of_names, "{name}");
         }
     }
 

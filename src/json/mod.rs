@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-pub(crate) use object::{Elements, Json, Object};
+pub(crate) use object::{Elements, Json, Members, Object};
 
 /// Reads one JSON text and refuses repeated members at every depth.
 ///

@@ -234,7 +234,7 @@ impl<'a> Members<'a> {
     }
 
     /// Each, with its name.
-    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, Json<'a>)> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, Json<'a>)> + Clone {
         self.members
             .iter()
             .map(move |member| (member.name.of(self.text), Json::of(&member.value, self.text)))

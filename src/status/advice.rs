@@ -108,7 +108,8 @@ impl Advice {
         Self::on(
             "missing_claim",
             "The token lacks a claim that is needed here.",
-            "Let the provider add it to access tokens, or correct `user_claim` or `required_claims`.",
+            "Let the provider add it to access tokens, or correct `user_claim`, `required_claims` or \
+             `required_any_claim`.",
         ),
         Self::on(
             "missing_token",

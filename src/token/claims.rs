@@ -12,8 +12,10 @@ use crate::time::UnixTime;
 /// What a provider's tokens must say of their type, audience and time.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimRules {
-    /// Accepted values of `aud`.
+    /// Accepted values of `aud`, or of the client's id.
     pub audiences: Vec<String>,
+    /// Which claim they are compared with.
+    pub audience_claim: AudienceClaim,
     /// Tolerance for `exp`, `nbf` and `iat`.
     pub clock_skew: Duration,
     /// Greatest age from `iat` on.
@@ -21,6 +23,20 @@ pub(crate) struct ClaimRules {
     /// Accepted values of `typ`.
     pub token_types: TokenTypes,
 }
+
+/// Which claim says whom a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AudienceClaim {
+    /// `aud`.
+    Audience,
+    /// The one that names the client, since the provider's access tokens have no `aud`. So they do
+    /// not say for which API they are. One that has an `aud` must name an accepted value there too:
+    /// RFC 7519 §4.1.3 has a token refused by whom its `aud` does not name.
+    ClientId,
+}
+
+/// The claims in which providers name the client that a token was issued to.
+pub(crate) const CLIENT_ID_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
 /// Accepted values of `typ`, compared without case and without `application/` (RFC 7515 §4.1.9).
 #[derive(Clone, Debug)]
@@ -46,23 +62,57 @@ impl ClaimRules {
         self.token_types.check(token_type)?;
         let expires = self.check_time(claims, now)?;
         if !self.names_audience(claims) {
-            return Err(Refusal::AudienceMismatch {
-                found: Strings::of_claim(claims.get("aud")),
-                configured: Strings::of(&self.audiences),
-            });
+            return Err(self.audience_mismatch(claims));
         }
         Ok(expires)
     }
 
-    /// True when `aud` is or holds an accepted value (RFC 7519 §4.1.3).
+    /// True when the token is for somebody who is accepted here.
     pub(crate) fn names_audience(&self, claims: &Object) -> bool {
-        let accepted = |value: Json<'_>| {
-            value.as_str().is_some_and(|value| self.audiences.iter().any(|own| own == value))
-        };
+        match self.audience_claim {
+            AudienceClaim::Audience => self.aud_is_accepted(claims),
+            AudienceClaim::ClientId => {
+                self.client_is_accepted(claims)
+                    && (!claims.contains_key("aud") || self.aud_is_accepted(claims))
+            }
+        }
+    }
+
+    /// True when `aud` is or holds an accepted value (RFC 7519 §4.1.3).
+    fn aud_is_accepted(&self, claims: &Object) -> bool {
         match claims.get("aud") {
-            Some(Json::Array(values)) => values.iter().any(accepted),
-            Some(value) => accepted(value),
+            Some(Json::Array(values)) => values.iter().any(|value| self.accepts(value)),
+            Some(value) => self.accepts(value),
             None => false,
+        }
+    }
+
+    /// True when the client is an accepted one. If several claims name it, all must name the same:
+    /// nobody could say which of them is right.
+    fn client_is_accepted(&self, claims: &Object) -> bool {
+        let mut named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name));
+        named.next().is_some_and(|first| {
+            self.accepts(first) && named.all(|other| other.as_str() == first.as_str())
+        })
+    }
+
+    fn accepts(&self, value: Json<'_>) -> bool {
+        value.as_str().is_some_and(|value| self.audiences.iter().any(|own| own == value))
+    }
+
+    fn audience_mismatch(&self, claims: &Object) -> Refusal {
+        let is_about_client =
+            self.audience_claim == AudienceClaim::ClientId && !self.client_is_accepted(claims);
+        let found = if is_about_client {
+            let named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name)?.as_str());
+            Strings::of(named)
+        } else {
+            Strings::of_claim(claims.get("aud"))
+        };
+        Refusal::AudienceMismatch {
+            claim: if is_about_client { "client_id" } else { "aud" },
+            found,
+            configured: Strings::of(&self.audiences),
         }
     }
 
@@ -196,6 +246,7 @@ mod tests {
     fn rules() -> ClaimRules {
         ClaimRules {
             audiences: vec!["mcp".to_owned(), "api://mcp".to_owned()],
+            audience_claim: AudienceClaim::Audience,
             clock_skew: Duration::from_secs(300),
             max_token_age: None,
             token_types: TokenTypes::AccessTokens,
@@ -280,6 +331,60 @@ mod tests {
             (json!(null), Err("audience_mismatch")),
         ] {
             assert_eq!(check_with(&rules(), &json!({ "aud": audience })), result, "{audience}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_audience_passes_by_its_client_where_that_is_asked_for() {
+        let by_client = ClaimRules { audience_claim: AudienceClaim::ClientId, ..rules() };
+        let aud = |aud: Value, client_id: &str| json!({"aud": aud, "client_id": client_id});
+        for (members, result) in [
+            (json!({"client_id": "mcp"}), Ok(())),
+            (json!({"azp": "mcp"}), Ok(())),
+            (json!({"appid": "mcp"}), Ok(())),
+            (json!({"cid": "mcp", "client_id": "mcp"}), Ok(())),
+            (json!({"client_id": "MCP"}), Err("audience_mismatch")),
+            (json!({"client_id": ["mcp"]}), Err("audience_mismatch")),
+            (json!({"sub": "mcp"}), Err("audience_mismatch")),
+            (json!({}), Err("audience_mismatch")),
+            // Nobody knows which of them is right.
+            (json!({"client_id": "mcp", "azp": "other"}), Err("audience_mismatch")),
+            (json!({"client_id": "other", "azp": "mcp"}), Err("audience_mismatch")),
+            (json!({"client_id": "mcp", "cid": "api://mcp"}), Err("audience_mismatch")),
+            (json!({"client_id": "mcp", "azp": 1}), Err("audience_mismatch")),
+            // A token that says whom it is for is for nobody else.
+            (aud(json!("mcp"), "mcp"), Ok(())),
+            (aud(json!(["other", "api://mcp"]), "mcp"), Ok(())),
+            (aud(json!("other"), "mcp"), Err("audience_mismatch")),
+            (aud(json!([]), "mcp"), Err("audience_mismatch")),
+            (aud(json!(5), "mcp"), Err("audience_mismatch")),
+            (aud(json!("mcp"), "other"), Err("audience_mismatch")),
+        ] {
+            let mut members = members;
+            if members.get("aud").is_none() {
+                members["aud"] = Value::Null;
+            }
+            assert_eq!(check_with(&by_client, &members), result, "{members}");
+            let by_audience = check_with(&rules(), &members);
+            assert!(by_audience == Err("audience_mismatch") || !members["aud"].is_null());
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_not_accepted_is_named_beside_those_that_are() {
+        let by_client = ClaimRules { audience_claim: AudienceClaim::ClientId, ..rules() };
+        for (claims, details) in [
+            (
+                json!({"client_id": "a", "azp": "b"}),
+                json!({"client_id": ["b", "a"], "configured": ["mcp", "api://mcp"]}),
+            ),
+            (
+                json!({"client_id": "mcp", "aud": "c"}),
+                json!({"aud": ["c"], "configured": ["mcp", "api://mcp"]}),
+            ),
+        ] {
+            let refusal = by_client.audience_mismatch(&claims.as_object().unwrap().into());
+            assert_eq!(Value::Object(refusal.details()), details);
         }
     }
 

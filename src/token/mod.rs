@@ -12,10 +12,12 @@ mod verification;
 pub(crate) use bearer::check_single;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
-pub(crate) use claim::{ClaimPath, RequiredClaim, any_of, is_elsewhere};
-pub(crate) use claims::{ClaimRules, TokenTypes};
 #[cfg(any(fuzzing, test))]
 pub(crate) use replay::reads_shared_tokens;
+pub(crate) use claim::{ClaimPath, ListClaim, RequiredClaim, any_of, is_elsewhere};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use claims::CLIENT_ID_CLAIMS;
+pub(crate) use claims::{AudienceClaim, ClaimRules, TokenTypes};
 pub(crate) use replay::{
     FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
 };

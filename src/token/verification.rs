@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::bearer::check_single;
-use super::claim::is_elsewhere;
+use super::claim::{any_of, carries_one_of, is_elsewhere};
 use super::replay::TokenUse;
 use crate::config::{Provider, Providers};
 use crate::jose::{
@@ -177,6 +177,12 @@ impl SignedToken {
                     return Err(Refusal::MissingClaim { claim, is_elsewhere });
                 }
             }
+        }
+        let alternatives = &provider.required_any_claim;
+        if !alternatives.is_empty() && !carries_one_of(&claims, alternatives) {
+            let is_elsewhere =
+                alternatives.iter().any(|claim| is_elsewhere(&claims, claim.top_level()));
+            return Err(Refusal::MissingAnyClaim { claims: any_of(alternatives), is_elsewhere });
         }
         if claims.contains_key("cnf") {
             // RFC 9449 §7.1, RFC 8705 §3: bound to a key whose possession nobody has shown here.

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::{Config, Provider};
 use crate::identity::ServiceSign;
+use crate::jose::Algorithm;
 use crate::keys::{KeySource, Start};
-use crate::token::ClaimPath;
+use crate::token::{ClaimPath, ListClaim};
 
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
 const API: &str = "6a7f0000-0000-4000-8000-000000000000";
@@ -225,8 +226,9 @@ fn a_given_field_goes_before_the_template() {
         json!({"user_claim": "uid", "scope_claim": "s", "roles_claim": "r", "groups_claim": "g"}),
     );
     assert_eq!((own.user_claims, own.service_user_claims), (name("uid"), name("uid")));
-    assert_eq!((own.scope_claims, own.roles_claims), (name("s"), name("r")));
-    assert_eq!(own.groups_claim, ClaimPath::name("g"));
+    assert_eq!(own.scope_claims, name("s"));
+    assert_eq!(own.roles_claims, [ListClaim::Strings(ClaimPath::name("r"))]);
+    assert_eq!(own.groups_claim, ListClaim::Strings(ClaimPath::name("g")));
 
     // A scope claim of one's own means it alone.
     let auth0 = |fields: Value| {
@@ -302,6 +304,7 @@ fn roles_in_keycloak_are_those_of_the_realm_and_of_the_audiences() {
             ClaimPath::of(["resource_access", "a", "roles"]),
             ClaimPath::of(["resource_access", "b", "roles"]),
         ]
+        .map(ListClaim::Strings)
     );
     assert!(matches!(rules.service_signs[..], [ServiceSign::NamedAfterClient { .. }]));
 }
@@ -316,5 +319,94 @@ fn the_generic_template_is_the_default_and_fills_nothing_in() {
                 "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
             ]
         );
+    }
+}
+
+#[test]
+fn each_template_accepts_what_its_provider_signs_with() {
+    use Algorithm::{Ps256, Rs256, Rs512};
+    for (fields, algorithms) in [
+        (json!({"template": "entra_id", "tenant": TENANT}), vec![Rs256]),
+        (json!({"template": "google"}), vec![Rs256]),
+        (json!({"template": "okta", "domain": "d.okta.com"}), vec![Rs256]),
+        (json!({"template": "adfs", "host": "fs.contoso.com"}), vec![Rs256]),
+        (json!({"template": "auth0", "domain": "d.auth0.com"}), vec![Rs256, Rs512, Ps256]),
+        (json!({"template": "keycloak", "host": "h", "realm": "r"}), Algorithm::ALL.into()),
+        (json!({"issuer": "i", "jwks_url": "https://h/jwks"}), Algorithm::ALL.into()),
+    ] {
+        assert_eq!(read(&fields).unwrap().algorithms, algorithms, "{fields}");
+        let mut given = fields;
+        given["algorithms"] = json!(["PS256", "ES512"]);
+        assert_eq!(read(&given).unwrap().algorithms, [Ps256, Algorithm::Es512], "{given}");
+    }
+}
+
+#[test]
+fn a_token_of_entra_id_alone_must_carry_a_scope_or_a_role_unless_it_is_said_otherwise() {
+    let required = |fields: Value| read(&fields).unwrap().required_any_claim;
+    let entra = |claims: Value| json!({"template": "entra_id", "tenant": TENANT, "required_any_claim": claims});
+    let names = |names: &[&str]| names.iter().map(|name| ClaimPath::name(name)).collect::<Vec<_>>();
+    assert_eq!(required(entra(Value::Null)), names(&["scp", "roles"]));
+    assert_eq!(required(entra(json!([]))), []);
+    assert_eq!(required(entra(json!(["wids"]))), names(&["wids"]));
+    assert_eq!(required(json!({"template": "google"})), []);
+    let generic = json!({"issuer": "i", "jwks_url": "https://h/jwks"});
+    assert_eq!(required(generic), []);
+    for (claims, fault) in [
+        (json!("scp"), "invalid type: string \"scp\", expected a list"),
+        (json!([""]), "a claim name must not be empty"),
+        (json!([[]]), "a claim name must not be empty"),
+        (json!([5]), "expected a claim name, or a list of names as a path"),
+    ] {
+        let path = "providers[0].required_any_claim";
+        assert_eq!(faults(&entra(claims)), [format!("{path}: {fault}")]);
+    }
+}
+
+#[test]
+fn the_user_of_a_service_can_be_told_from_that_of_a_person() {
+    let claims = |fields: Value| {
+        let rules = read(&fields).unwrap().identity_rules;
+        (rules.user_claims, rules.service_user_claims, rules.userless_is_service)
+    };
+    let name = |claim: &str| vec![ClaimPath::name(claim)];
+    let generic = |user: Value, service: Value| {
+        json!({
+            "issuer": "i", "jwks_url": "https://h/jwks",
+            "user_claim": user, "service_user_claim": service,
+        })
+    };
+    let none = || Value::Null;
+    assert_eq!(claims(generic(none(), none())), (name("sub"), name("sub"), false));
+    assert_eq!(claims(generic(json!("upn"), none())), (name("upn"), name("upn"), false));
+    assert_eq!(claims(generic(none(), json!("cid"))), (name("sub"), name("cid"), true));
+    assert_eq!(claims(generic(json!("upn"), json!("cid"))), (name("upn"), name("cid"), true));
+    let adfs =
+        |service: Value| json!({"template": "adfs", "host": "h", "service_user_claim": service});
+    assert_eq!(claims(adfs(none())), (name("upn"), name("appid"), false));
+    assert_eq!(claims(adfs(json!("cid"))), (name("upn"), name("cid"), true));
+}
+
+#[test]
+fn no_template_compares_the_client_instead_of_the_audience() {
+    use crate::token::AudienceClaim;
+    let of = |fields: &Value| read(fields).unwrap().claim_rules.audience_claim;
+    for fields in [
+        json!({"template": "entra_id", "tenant": TENANT}),
+        json!({"template": "google"}),
+        json!({"template": "okta", "domain": "d.okta.com"}),
+        json!({"template": "adfs", "host": "fs.contoso.com"}),
+        json!({"template": "auth0", "domain": "d.auth0.com"}),
+        json!({"template": "keycloak", "host": "h", "realm": "r"}),
+        json!({"issuer": "i", "jwks_url": "https://h/jwks"}),
+        json!({"issuer": "i", "jwks_url": "https://h/jwks", "audience_claim": "aud"}),
+    ] {
+        assert_eq!(of(&fields), AudienceClaim::Audience, "{fields}");
+    }
+    let by_client = |claim: Value| json!({"issuer": "i", "jwks_url": "https://h/jwks", "audience_claim": claim});
+    assert_eq!(of(&by_client(json!("client_id"))), AudienceClaim::ClientId);
+    for claim in ["azp", "client", "Client_Id", ""] {
+        let faults = faults(&by_client(json!(claim)));
+        assert!(faults[0].contains("expected `aud` or `client_id`"), "{faults:?}");
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::words::{either, value};
 use super::{Case, Remedy};
+use crate::token::CLIENT_ID_CLAIMS;
 
 /// Microsoft Graph: its application id and its URI.
 const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
@@ -28,6 +29,24 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
     let bare = |audience: &str| audience.strip_prefix("api://").unwrap_or(audience).to_owned();
     let plain = |audience: &str| audience.trim_end_matches('/').to_ascii_lowercase();
 
+    if found.is_empty() && !case.claims.contains_key("aud") && case.template() == "generic" {
+        let client = CLIENT_ID_CLAIMS.iter().find_map(|name| case.text(name));
+        let by_client = client.map_or_else(String::new, |client| {
+            format!(
+                " If this provider never writes `aud` into access tokens (Amazon Cognito, Clerk and \
+                 WorkOS do not), set `{}: client_id` and add {client:?} to `{field}`; but then a \
+                 token that this client got for any other API passes here, too.",
+                case.at("audience_claim")
+            )
+        });
+        return Remedy::new(
+            "The token does not say for whom it is: it has no `aud`.",
+            format!(
+                "Let the client name this API when it asks for a token (`audience`, `resource` or \
+                 `scope`).{by_client}"
+            ),
+        );
+    }
     if found.is_empty() {
         let mapper = if case.template() == "keycloak" {
             "In Keycloak: Client scopes → Add mapper → Audience, with the name that `client_ids` has."
@@ -110,6 +129,45 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
         ),
     };
     Remedy::new(cause, cure)
+}
+
+/// A token that was issued to another client, where that counts instead of `aud`.
+pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
+    let field = case.at("client_ids");
+    let configured = case.provider.map(|own| own.claim_rules.audiences.clone()).unwrap_or_default();
+    let named = CLIENT_ID_CLAIMS.iter().filter(|name| case.claims.contains_key(**name));
+    let named: Vec<String> =
+        named.map(|name| format!("`{name}` {}", value(case.claims.get(*name)))).collect();
+    let compared = format!(
+        "`{}: client_id` lets `{field}` be compared with the client: accepted are {}.",
+        case.at("audience_claim"),
+        either(&configured)
+    );
+    match named.as_slice() {
+        [] => Remedy::new(
+            format!(
+                "The token does not say to which client it was issued: it has none of {}. {compared}",
+                CLIENT_ID_CLAIMS.join(", ")
+            ),
+            "Let the client send its access token. ID tokens name the client in `aud` alone, and do \
+             not pass here.",
+        ),
+        [one] => Remedy::new(
+            format!("The token was issued to another client: {one}. {compared}"),
+            format!("If you trust that client, add its id to `{field}`."),
+        ),
+        several => Remedy::new(
+            format!(
+                "The token names its client in several ways: {}. All must be the same accepted one. \
+                 {compared}",
+                several.join(", ")
+            ),
+            format!(
+                "If they are the same client, let the provider write its id alike everywhere. If you \
+                 trust it, add its id to `{field}`."
+            ),
+        ),
+    }
 }
 
 /// True when the claims have what only ID tokens have.

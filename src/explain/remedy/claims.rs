@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::words::value;
 use super::{Case, Remedy, is_id_token};
+use crate::token::{CLIENT_ID_CLAIMS, ClaimPath, any_of};
 
 pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
     let found = value(case.claims.get(claim));
@@ -36,14 +37,7 @@ pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
 
 pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remedy {
     if is_elsewhere {
-        return Remedy::new(
-            format!(
-                "The token does not carry `{claim}` because there are too many: it says where they \
-                 could be fetched (`_claim_names`)."
-            ),
-            "In Entra ID: Token configuration → Groups claim → Groups assigned to the application; or \
-             use app roles.",
-        );
+        return listed_elsewhere(claim);
     }
     let required = case
         .provider
@@ -72,7 +66,13 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
             ),
         );
     }
-    let field = case.at("user_claim");
+    let paths = user_claims(case, claim);
+    if let Some((path, found)) =
+        paths.iter().find_map(|path| Some((path, path.find(&case.claims.into())?.into())))
+    {
+        return unusable_user(case, path, &found);
+    }
+    let field = case.at(user_field(case, claim));
     let cause = format!("The token does not say who the user is: it has no {claim}.");
     let cure = match case.template() {
         "entra_id" => format!(
@@ -93,6 +93,12 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
         _ if is_id_token(case.claims) => {
             "This looks like an ID token. Let the client send its access token.".to_owned()
         }
+        _ if may_be_of_a_service(case) => format!(
+            "If a machine got it for itself (client credentials), which some providers issue without \
+             `sub`, set `{}` to the claim that names its client; but only if every person's token has \
+             `sub` or `{field}`. Else let the provider put {claim} into access tokens.",
+            case.at("service_user_claim")
+        ),
         _ => format!(
             "Let the provider put it into access tokens, or set `{field}` to a claim that they have: \
              {}.",
@@ -100,6 +106,102 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
         ),
     };
     Remedy::new(cause, cure)
+}
+
+/// Tokens that carry none of the claims of which one is required.
+pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> Remedy {
+    let field = case.at("required_any_claim");
+    if is_elsewhere {
+        return listed_elsewhere(claims);
+    }
+    if case.template() != "entra_id" {
+        return Remedy::new(
+            format!("The token carries nothing in {claims}, and `{field}` asks for one of them."),
+            format!("Let the provider put one into access tokens, or correct `{field}`."),
+        );
+    }
+    let otherwise = format!(
+        "If such tokens are to pass, set *Assignment required* at the API's enterprise application, \
+         and `{field}: []` here."
+    );
+    if is_id_token(case.claims) {
+        return Remedy::new(
+            format!("This is an ID token, not an access token: it carries nothing in {claims}."),
+            format!(
+                "Let the client send its access token (`access_token` in the provider's answer, not \
+                 `id_token`), and ask for a scope of this API. {otherwise}"
+            ),
+        );
+    }
+    Remedy::new(
+        format!(
+            "Entra ID grants this client nothing at this API: the token carries nothing in {claims}. \
+             Any application of the tenant gets such tokens for any API that does not require \
+             assignment."
+        ),
+        format!(
+            "Give the application an app role of this API, as Application permission with admin \
+             consent; a client with a user asks for one of its scopes. {otherwise}"
+        ),
+    )
+}
+
+fn listed_elsewhere(claim: &str) -> Remedy {
+    Remedy::new(
+        format!(
+            "The token does not carry `{claim}` because there are too many: it says where they \
+             could be fetched (`_claim_names`)."
+        ),
+        "In Entra ID: Token configuration → Groups claim → Groups assigned to the application; or \
+         use app roles.",
+    )
+}
+
+/// A claim that should name the user, is there, and names nobody.
+fn unusable_user(case: &Case<'_>, path: &ClaimPath, found: &Value) -> Remedy {
+    let field = case.at("user_claim");
+    let others: Vec<&str> =
+        usable_names(case).into_iter().filter(|name| *name != path.top_level()).collect();
+    let others = match others.as_slice() {
+        [] => String::new(),
+        others => format!("; or set `{field}` to one that names the user: {}", others.join(", ")),
+    };
+    Remedy::new(
+        format!(
+            "The token does not say who the user is: its `{path}` is {}, and must be a string that is \
+             not empty, or an integer.",
+            value(Some(found))
+        ),
+        format!("Let the provider write the user into `{path}`{others}."),
+    )
+}
+
+/// The claims of which a refusal says that they are missing.
+fn user_claims<'a>(case: &Case<'a>, named: &str) -> &'a [ClaimPath] {
+    let Some(rules) = case.provider.map(|provider| &provider.identity_rules) else { return &[] };
+    if any_of(&rules.user_claims) == named {
+        &rules.user_claims
+    } else {
+        &rules.service_user_claims
+    }
+}
+
+/// The field that says which claims these are.
+fn user_field(case: &Case<'_>, named: &str) -> &'static str {
+    let rules = case.provider.map(|provider| &provider.identity_rules);
+    match rules {
+        Some(rules) if rules.userless_is_service && any_of(&rules.user_claims) != named => {
+            "service_user_claim"
+        }
+        _ => "user_claim",
+    }
+}
+
+/// Whether a token might be a service's, and nothing here says how its user is found.
+fn may_be_of_a_service(case: &Case<'_>) -> bool {
+    let is_asked_for = case.provider.is_some_and(|own| own.identity_rules.userless_is_service);
+    let has_client = CLIENT_ID_CLAIMS.iter().any(|name| case.text(name).is_some());
+    has_client && !is_asked_for && !case.claims.contains_key("sub")
 }
 
 pub(super) fn token_id(case: &Case<'_>) -> Remedy {
@@ -118,10 +220,11 @@ fn accepted(case: &Case<'_>, claim: &str) -> String {
 
 /// The claims that could identify a user.
 fn names(case: &Case<'_>) -> String {
-    const USUAL: [&str; 6] = ["sub", "email", "preferred_username", "upn", "oid", "username"];
-    let there: Vec<&str> = USUAL
-        .into_iter()
-        .filter(|name| case.claims.get(*name).is_some_and(Value::is_string))
-        .collect();
+    let there = usable_names(case);
     if there.is_empty() { "it has none of the usual ones".to_owned() } else { there.join(", ") }
+}
+
+fn usable_names(case: &Case<'_>) -> Vec<&'static str> {
+    const USUAL: [&str; 6] = ["sub", "email", "preferred_username", "upn", "oid", "username"];
+    USUAL.into_iter().filter(|name| case.text(name).is_some_and(|text| !text.is_empty())).collect()
 }

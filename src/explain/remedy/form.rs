@@ -1,5 +1,6 @@
 //! Tokens that are none, or of the wrong kind.
 
+use super::super::words::{either, value};
 use super::{Case, Remedy};
 use crate::jose::MalformedToken;
 use crate::token::TokenTypes;
@@ -51,10 +52,54 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
              identity provider for one.",
         );
     }
+    match fault {
+        MalformedToken::Padded(segment) => Remedy::new(
+            format!(
+                "The {segment} of the token is padded with `=` at its end. The parts of a JWT are \
+                 base64url without padding (RFC 7515 §2)."
+            ),
+            "If the identity provider handed it out without `=`, let the client send it as it came. \
+             If not, correct whatever makes these tokens: the signature is over the parts as they \
+             are sent.",
+        ),
+        MalformedToken::PlainBase64(segment) => Remedy::new(
+            format!(
+                "The {segment} of the token is plain base64, with `+` or `/`. The parts of a JWT are \
+                 base64url, which has `-` and `_` instead (RFC 7515 §2)."
+            ),
+            "If the identity provider handed it out with `-` and `_`, let the client send it as it \
+             came. If not, correct whatever makes these tokens: the signature is over the parts as \
+             they are sent.",
+        ),
+        MalformedToken::HeaderMember(name) => Remedy::new(
+            format!(
+                "`{name}` in the token's header is {}, and must be a string (RFC 7515 §4.1).",
+                value(case.header.get(*name))
+            ),
+            match *name {
+                "alg" => {
+                    "Correct whatever makes these tokens: `alg` names the algorithm.".to_owned()
+                }
+                name => format!(
+                    "Correct whatever makes these tokens: let it write `{name}` as a string, or leave \
+                     it out."
+                ),
+            },
+        ),
+        MalformedToken::NoAlgorithm => Remedy::new(
+            "The token's header does not say how it is signed: it has no `alg`.",
+            "Let the client send what the identity provider handed out. If this is it, correct \
+             whatever makes these tokens.",
+        ),
+        _ => damaged(fault),
+    }
+}
+
+fn damaged(fault: &MalformedToken) -> Remedy {
     Remedy::new(
         format!("The token is damaged, or is no JWT: {fault}."),
-        "Compare it with what the identity provider handed out. Spaces, line breaks, padding (`=`) \
-         and cut ends are the usual damage.",
+        "Compare it with what the identity provider handed out. Spaces, line breaks and cut ends are \
+         the usual damage.",
     )
 }
 
@@ -87,12 +132,29 @@ fn jwt_cure(case: &Case<'_>) -> &'static str {
 }
 
 pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
-    if case.provider.is_some() {
+    if let Some(provider) = case.provider {
+        let field = case.at("algorithms");
+        if case.gives("algorithms") {
+            return Remedy::new(
+                format!(
+                    "The token is signed by {found}, which this provider's configuration leaves out."
+                ),
+                format!("Add {found} to `{field}`."),
+            );
+        }
+        let known: Vec<&str> = provider.algorithms.iter().map(|own| own.name()).collect();
         return Remedy::new(
             format!(
-                "The token is signed by {found}, which this provider's configuration leaves out."
+                "The token is signed by {found}, and the providers of template {} sign by {}, as far \
+                 as the template knows.",
+                case.template(),
+                known.join(" or ")
             ),
-            format!("Add {found} to `{}`.", case.at("algorithms")),
+            format!(
+                "Let the provider sign by {}. If it really signs by {found}, write `{field}: [{}, {found}]`.",
+                known.join(" or "),
+                known.join(", ")
+            ),
         );
     }
     if found.eq_ignore_ascii_case("none") {
@@ -131,11 +193,23 @@ pub(super) fn critical(name: &str) -> Remedy {
 
 pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
     let field = case.at("token_types");
-    let Some(found) = found else {
+    if let Some(found) = case.header.get("typ").filter(|typ| !typ.is_string()) {
+        let types = case.provider.map(|provider| &provider.claim_rules.token_types);
+        let right = match types {
+            Some(TokenTypes::Listed(listed)) => format!("write it as {}", either(listed)),
+            _ => "write it as \"at+jwt\" or \"JWT\", or leave it out".to_owned(),
+        };
         return Remedy::new(
             format!(
-                "The token's header has no `typ` that is text, and `{field}` lists only named types."
+                "`typ` in the token's header is {}, and must be a string (RFC 7515 §4.1.9).",
+                value(Some(found))
             ),
+            format!("Correct whatever makes these tokens: let it {right}."),
+        );
+    }
+    let Some(found) = found else {
+        return Remedy::new(
+            format!("The token's header has no `typ`, and `{field}` lists only named types."),
             format!("Remove `{field}` if this provider's access tokens are without `typ`."),
         );
     };

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 pub(super) use audience::is_id_token;
 pub(super) use keys::{KeyFault, keys_unavailable};
+pub(super) use time::is_in_milliseconds;
 
 use super::key_run::MadeCall;
 use super::setup::Setup;
@@ -56,6 +57,12 @@ impl Case<'_> {
         written.map_or_else(|| format!("providers[].{field}"), |written| written.path(field))
     }
 
+    /// Whether a field of the token's provider is given.
+    fn gives(&self, field: &str) -> bool {
+        let written = self.provider.and_then(|provider| self.setup.written(provider));
+        written.is_some_and(|written| written.has(field))
+    }
+
     /// The template of the token's provider.
     fn template(&self) -> &str {
         let written = self.provider.and_then(|provider| self.setup.written(provider));
@@ -85,6 +92,7 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::WrongTokenType { found } => form::token_type(case, found.as_deref()),
         Refusal::BoundToken => form::bound(case),
         Refusal::UnknownIssuer { found, .. } => issuer::unknown(case, found.as_deref()),
+        Refusal::AudienceMismatch { claim: "client_id", .. } => audience::foreign_client(case),
         Refusal::AudienceMismatch { .. } => audience::mismatch(case),
         Refusal::GraphToken => audience::graph(),
         Refusal::Expired { seconds_ago } => time::expired(case, *seconds_ago),
@@ -95,6 +103,9 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::KeyMismatch(misfit) => keys::misfit(case, misfit),
         Refusal::BadSignature { .. } => keys::bad_signature(case),
         Refusal::ClaimMismatch { claim } => claims::mismatch(case, claim),
+        Refusal::MissingAnyClaim { claims, is_elsewhere } => {
+            claims::missing_all(case, claims, *is_elsewhere)
+        }
         Refusal::MissingClaim { claim, is_elsewhere } => {
             claims::missing(case, claim, *is_elsewhere)
         }

@@ -8,7 +8,12 @@ use super::{Case, Remedy};
 use crate::time::UnixTime;
 
 /// From here on, what should be seconds are milliseconds: in seconds it would be the year 5138.
-const MILLISECONDS: u64 = 100_000_000_000;
+const MILLISECONDS: f64 = 100_000_000_000.0;
+
+/// Whether this is milliseconds where seconds should be.
+pub(in super::super) fn is_in_milliseconds(time: &Value) -> bool {
+    time.as_f64().is_some_and(|time| time > MILLISECONDS)
+}
 
 pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
     let Some(seconds_ago) = seconds_ago else {
@@ -45,7 +50,7 @@ pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> 
             ),
         );
     };
-    if case.claims.get(claim).and_then(Value::as_u64).is_some_and(|time| time > MILLISECONDS) {
+    if case.claims.get(claim).is_some_and(is_in_milliseconds) {
         return Remedy::new(
             format!("`{claim}` is in milliseconds; it must be in seconds since 1970."),
             "Correct whatever makes these tokens.",

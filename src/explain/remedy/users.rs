@@ -1,9 +1,12 @@
 //! Users who are not known, and requests that they may not make.
 
+use serde_json::Value;
+
 use super::super::words::either;
 use super::{Case, Remedy};
 use crate::identity::Standing;
 use crate::refusal::Denial;
+use crate::token::ListClaim;
 
 pub(super) fn unknown(claim: &str, field: &str) -> Remedy {
     Remedy::new(
@@ -74,6 +77,28 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
             "The HTTP method has lower-case letters, and an access rule names methods or messages.",
             "Let the client send the method in upper case, such as POST.",
         ),
+        Denial::Misread { rule, line, claim, found } => {
+            let field = case.at(&format!("{line}_claim"));
+            let names = if *found == "an object, not a list" {
+                format!(
+                    " If its members have the {line} as their names, as Zitadel writes them, put its \
+                     name, or path, under `keys_of`: `{field}: {{keys_of: {}}}`.",
+                    written(case, claim)
+                )
+            } else {
+                String::new()
+            };
+            Remedy::new(
+                format!(
+                    "The token is good, but the access rule {rule:?} asks for {line}, and none can be \
+                     read in the claim `{claim}`: it is {found}."
+                ),
+                format!(
+                    "Let `{field}` name a claim that lists the {line} as strings, or let the provider \
+                     write this one so.{names}"
+                ),
+            )
+        }
         Denial::AmbiguousName => Remedy::new(
             "The name in the message can be read in several ways, so no rule can be told to be about it.",
             "Let the client write the name as in the rules, and URIs plainly.",
@@ -93,6 +118,18 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
                  `users.records`; or change the rule."
             ),
         ),
+    }
+}
+
+/// The claim of this name or path, as it stands in a configuration.
+fn written(case: &Case<'_>, claim: &str) -> String {
+    let rules = case.provider.map(|provider| &provider.identity_rules);
+    let lists =
+        rules.into_iter().flat_map(|rules| rules.roles_claims.iter().chain([&rules.groups_claim]));
+    let path = lists.map(ListClaim::path).find(|path| path.to_string() == claim);
+    match path.and_then(|path| serde_json::to_value(path).ok()) {
+        Some(Value::Array(names)) if names.len() > 1 => Value::Array(names).to_string(),
+        _ => format!("{claim:?}"),
     }
 }
 
