@@ -453,3 +453,73 @@ async fn a_user_claim_of_ones_own_is_the_only_one() {
     ];
     assert_tokens_refused(&stack, cases).await;
 }
+
+/// What any application of the tenant gets for any API that does not require assignment: everything
+/// is right but that nobody granted it anything.
+fn service_without_rights() -> Value {
+    without(&service_v2(), "roles")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_was_granted_nothing_is_refused() {
+    let stack = start_with(json!({})).await;
+    let key = stack.provider.key();
+    let of = |claim: &str, value: Value| jwt(&key, &with(&service_without_rights(), claim, value));
+    let v1 = without(&service_v1(), "roles");
+    // An ID token says `JWT` too, and its audience can be the API's own registration.
+    let id_token = without(&without(&user_v2(), "scp"), "roles");
+    let refused = [
+        ("version 2", jwt(&key, &service_without_rights())),
+        ("version 1", jwt_v1(&key, &v1)),
+        ("an ID token", jwt(&key, &id_token)),
+        ("empty scopes", of("scp", json!(""))),
+        ("blank scopes", of("scp", json!(" "))),
+        ("scopes null", of("scp", Value::Null)),
+        ("no roles", of("roles", json!([]))),
+        ("an empty role", of("roles", json!([""]))),
+        ("an object of roles", of("roles", json!({}))),
+        ("roles null", of("roles", Value::Null)),
+        ("both empty", jwt(&key, &with(&with(&service_v2(), "roles", json!([])), "scp", ""))),
+        ("another claim", of("wids", json!(["b79fbf4d-3ef9-4689-8143-76b194e85509"]))),
+    ]
+    .map(|(name, token)| (name, token, "missing_claim"));
+    assert_tokens_refused(&stack, refused).await;
+    // Its twins are served: one with a role, one with scopes, one with an empty one of the two.
+    let user = with(&without(&user_v2(), "roles"), "roles", json!([]));
+    let cases = [
+        ("a role", service_v2(), service_identity()),
+        ("scopes", user, without(&user_identity(), "x-mcp-roles")),
+        ("a role, and scopes that are empty", with(&service_v2(), "scp", ""), service_identity()),
+    ]
+    .map(|(name, claims, identity)| (name, jwt(&key, &claims), claims, identity));
+    assert_identities(&stack, cases).await;
+
+    // With assignment required at Entra ID, an operator may let it pass.
+    let stack = start_with(json!({"required_any_claim": []})).await;
+    let key = stack.provider.key();
+    let claims = service_without_rights();
+    let identity = without(&service_identity(), "x-mcp-roles");
+    assert_identities(&stack, [("assigned", jwt(&key, &claims), claims, identity)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_algorithm_that_entra_id_does_not_use_is_refused_although_the_key_fits() {
+    let stack = start_with(json!({})).await;
+    let key = stack.provider.key();
+    let signed_by = |algorithm| jwt(&key.with_algorithm(algorithm), &user_v2());
+    // What a forger would choose: it costs more than any other to verify.
+    let refused = [Algorithm::Ps512, Algorithm::Ps256, Algorithm::Rs512]
+        .map(|algorithm| (algorithm.name(), signed_by(algorithm), "unsupported_algorithm"));
+    assert_tokens_refused(&stack, refused).await;
+    let twin = ("RS256", signed_by(Algorithm::Rs256), user_v2(), user_identity());
+    assert_identities(&stack, [twin]).await;
+
+    // What an operator lists goes before it, and is a list of its own.
+    let stack = start_with(json!({"algorithms": ["PS512"]})).await;
+    let key = stack.provider.key();
+    let signed_by = |algorithm| jwt(&key.with_algorithm(algorithm), &user_v2());
+    let listed = ("PS512", signed_by(Algorithm::Ps512), user_v2(), user_identity());
+    assert_identities(&stack, [listed]).await;
+    let refused = [("RS256", signed_by(Algorithm::Rs256), "unsupported_algorithm")];
+    assert_tokens_refused(&stack, refused).await;
+}

@@ -1,0 +1,106 @@
+//! `audience_claim: client_id`, for providers whose access tokens have no `aud`.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, Stack};
+
+use crate::support::{
+    add_providers, assert_tokens_accepted, assert_tokens_refused, claims_of, issuer_of,
+    static_provider, with, without,
+};
+
+/// A stack with one static provider more, `pool`, whose tokens pass by the client `agent`, and two of
+/// the issuer of `shared`: `web` is found by `aud`, `jobs` by the client.
+async fn start(key: &SigningKey) -> Stack {
+    let by_client = |client: &str| json!({"audience_claim": "client_id", "client_ids": [client]});
+    let shared = json!({"issuer": issuer_of("shared"), "client_ids": ["web-api"]});
+    let jobs = with(&by_client("nightly"), "issuer", issuer_of("shared"));
+    let providers = [
+        static_provider("pool", &[key], by_client("agent")),
+        static_provider("web", &[key], shared),
+        static_provider("jobs", &[key], jobs),
+    ];
+    Stack::builder()
+        .configure(move |configuration| {
+            add_providers(configuration, providers);
+            configuration["errors"] = json!({"details": "full"});
+        })
+        .start()
+        .await
+}
+
+/// The claims of an access token as Amazon Cognito issues it.
+fn claims(provider: &str, client: &str) -> Value {
+    let claims = with(&without(&claims_of(provider), "aud"), "token_use", "access");
+    with(&claims, "client_id", client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_audience_passes_by_its_client_where_the_operator_asks_for_it() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = start(&key).await;
+    let own = claims("pool", "agent");
+    let named = |claim: &str| with(&without(&own, "client_id"), claim, "agent");
+    let accepted = [
+        ("client_id", own.clone()),
+        ("azp", named("azp")),
+        ("appid", named("appid")),
+        ("cid", named("cid")),
+        ("two that agree", with(&own, "azp", "agent")),
+        ("an audience that is accepted, too", with(&own, "aud", "agent")),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims)));
+    assert_tokens_accepted(&stack, accepted).await;
+    let answer = stack.call(&key.token(&own)).await;
+    assert_eq!(answer.whoami()["x-mcp-client-id"], "agent", "{answer:?}");
+
+    let refused = [
+        ("another client", claims("pool", "other")),
+        ("no client", without(&own, "client_id")),
+        ("a client that is no text", with(&own, "client_id", json!(["agent"]))),
+        ("two that differ", with(&own, "azp", "other")),
+        ("two that differ, the other way round", with(&claims("pool", "other"), "azp", "agent")),
+        ("three, the last of which differs", with(&with(&own, "azp", "agent"), "cid", "other")),
+        // RFC 7519 §4.1.3: it says itself that it is for somebody else.
+        ("the audience of another API", with(&own, "aud", "https://other.example")),
+        ("no audience at all, in a list", with(&own, "aud", json!([]))),
+        // Its `aud` is the client, which it does not name otherwise.
+        ("an ID token", with(&without(&own, "client_id"), "aud", "agent")),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims), "audience_mismatch"));
+    assert_tokens_refused(&stack, refused).await;
+
+    // Nobody else's tokens are judged so.
+    let without_audience = without(&with(&stack.claims(), "client_id", Stack::AUDIENCE), "aud");
+    let token = stack.provider.token(&without_audience);
+    assert_tokens_refused(&stack, [("by default", token, "audience_mismatch")]).await;
+    let answer = stack.call(&key.token(&claims("pool", "other"))).await;
+    assert_eq!(
+        answer.body["details"],
+        json!({"client_id": ["other"], "configured": ["agent"]}),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_providers_of_one_issuer_the_audience_or_the_client_picks() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = start(&key).await;
+    let web = with(&with(&claims("shared", "nightly"), "aud", "web-api"), "azp", "nightly");
+    for (name, claims, provider) in [
+        ("by its audience", with(&claims("shared", "browser"), "aud", "web-api"), "web"),
+        ("by its client", claims("shared", "nightly"), "jobs"),
+        ("by its audience, whatever its client", web, "web"),
+    ] {
+        // The second is remembered.
+        for _ in 0..2 {
+            let answer = stack.call(&key.token(&claims)).await;
+            assert_eq!(answer.whoami()["x-mcp-provider"], provider, "{name}: {answer:?}");
+        }
+    }
+    let refused = [
+        ("neither", claims("shared", "browser")),
+        ("its client, and another audience", with(&claims("shared", "nightly"), "aud", "x")),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims), "audience_mismatch"));
+    assert_tokens_refused(&stack, refused).await;
+}

@@ -1,0 +1,96 @@
+//! Roles and groups that are the names of an object's members, as Zitadel writes them, and what is said
+//! where nobody asked for that.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, Stack};
+
+use crate::support::{SOON, add_providers, assert_refusal, claims_of, static_provider, with};
+
+const ZITADEL: &str = "urn:zitadel:iam:org:project:roles";
+
+/// A stack with two static providers more: `zitadel` reads names, `other` a list, and a rule asks
+/// for a role, or for a group below /groups.
+async fn start(key: &SigningKey) -> Stack {
+    let names = json!({
+        "roles_claim": {"keys_of": ZITADEL}, "groups_claim": {"keys_of": ["org", "groups"]},
+    });
+    let lists = json!({"roles_claim": ZITADEL, "groups_claim": ["org", "groups"]});
+    let providers =
+        [static_provider("zitadel", &[key], names), static_provider("other", &[key], lists)];
+    Stack::builder()
+        .configure(move |configuration| {
+            add_providers(configuration, providers);
+            configuration["errors"] = json!({"details": "full"});
+            configuration["access"] = json!({"rules": [
+                {"name": "of-groups", "match": {"paths": ["/groups"]}, "require": {"groups": ["ops"]}},
+                {"name": "of-roles", "require": {"roles": ["admin"]}},
+            ]});
+        })
+        .start()
+        .await
+}
+
+fn claims(provider: &str, roles: Value) -> Value {
+    with(&claims_of(provider), ZITADEL, roles)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_an_objects_members_are_roles_where_that_is_asked_for() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = start(&key).await;
+    let granted = json!({"admin": {"178204": "acme.example"}, "a,b": {}, "read er": null});
+    let groups = json!({"groups": {"ops": {}, "dev": {}}});
+    let token = key.token(&with(&claims("zitadel", granted), "org", groups));
+    let answer = stack.call(&token).await;
+    assert_eq!(answer.whoami()["x-mcp-roles"], "a%2Cb,admin,read er", "{answer:?}");
+    assert_eq!(answer.whoami()["x-mcp-groups"], "dev,ops", "{answer:?}");
+
+    for (roles, found) in [
+        (json!({"reader": {"admin": "admin"}}), Value::Null),
+        (json!({"Admin": {}}), Value::Null),
+        (json!({}), Value::Null),
+        (json!(null), Value::Null),
+        (json!(["admin"]), json!("a list, not an object")),
+        (json!("admin"), json!("not an object")),
+    ] {
+        let answer = stack.call_refused(&key.token(&claims("zitadel", roles.clone()))).await;
+        assert_refusal(&answer, "access_denied");
+        assert_eq!(answer.body["details"]["found"], found, "{roles}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_that_cannot_be_read_are_said_where_a_rule_asks_for_them() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = start(&key).await;
+    let listed = key.token(&claims("other", json!(["admin"])));
+    assert_eq!(stack.call(&listed).await.status, 200);
+    for (roles, found) in [
+        (json!({"admin": {}}), json!("an object, not a list")),
+        (json!({}), json!("an object, not a list")),
+        (json!([{"name": "admin"}]), json!("a list without strings")),
+        (json!(7), json!("neither a list nor a string")),
+        (json!(["reader"]), Value::Null),
+        (json!([]), Value::Null),
+        (json!(null), Value::Null),
+    ] {
+        let answer = stack.call_refused(&key.token(&claims("other", roles.clone()))).await;
+        assert_refusal(&answer, "access_denied");
+        let details = &answer.body["details"];
+        assert_eq!(details["requires"], "roles", "{answer:?}");
+        assert_eq!(details["found"], found, "{roles}: {answer:?}");
+        let claim = if found.is_null() { Value::Null } else { json!(ZITADEL) };
+        assert_eq!(details["claim"], claim, "{roles}: {answer:?}");
+    }
+    stack.envoy.await_log("\"found\":\"an object, not a list\"", SOON).await;
+
+    // Roles are not groups.
+    let groups = json!({"groups": {"ops": {}}});
+    let token = key.token(&with(&claims("other", json!(["admin"])), "org", groups));
+    assert_eq!(stack.call(&token).await.status, 200);
+    let url = stack.url().replace("/mcp", "/groups");
+    let answer = stack.send_refused(stack.client().post(url).bearer_auth(token)).await;
+    assert_refusal(&answer, "access_denied");
+    assert_eq!(answer.body["details"]["claim"], "org.groups", "{answer:?}");
+    assert_eq!(answer.body["details"]["found"], "an object, not a list", "{answer:?}");
+}

@@ -1,0 +1,92 @@
+//! `service_user_claim`: the user of a service's token, for providers that issue those without `sub`.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, Stack};
+
+use crate::support::{
+    add_providers, assert_refusal, assert_tokens_refused, claims_of, static_provider, with, without,
+};
+
+/// A stack with static providers more, all of whose users are found by `upn`: `people` says nothing
+/// of services, `duende` does, and `fixed` as well, though its tokens are people's.
+async fn start(key: &SigningKey, users: Value) -> Stack {
+    let people = json!({"user_claim": "upn"});
+    let duende = with(&people, "service_user_claim", "client_id");
+    let fixed = with(&duende, "client_type", "user");
+    let services = with(&duende, "client_type", "service");
+    let providers = [
+        static_provider("people", &[key], people),
+        static_provider("duende", &[key], duende),
+        static_provider("fixed", &[key], fixed),
+        static_provider("services", &[key], services),
+    ];
+    Stack::builder()
+        .configure(move |configuration| {
+            configuration["providers"][0]["user_field"] = json!("user_name");
+            add_providers(configuration, providers);
+            if !users.is_null() {
+                configuration["users"] = users;
+            }
+        })
+        .start()
+        .await
+}
+
+/// A token by client credentials, as Duende IdentityServer issues it: without `sub`.
+fn machine(provider: &str) -> Value {
+    with(&without(&claims_of(provider), "sub"), "client_id", "nightly")
+}
+
+fn person(provider: &str) -> Value {
+    with(&with(&claims_of(provider), "client_id", "desk"), "upn", "ada")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let stack = start(&key, Value::Null).await;
+    let marked = with(&with(&machine("duende"), "sub", "nightly"), "upn", "somebody");
+    for (name, claims, user, client_type) in [
+        ("a machine", machine("duende"), "nightly", "service"),
+        ("a machine that says so", marked, "nightly", "service"),
+        ("a person", person("duende"), "ada", "user"),
+        ("a person without sub", without(&person("duende"), "sub"), "ada", "user"),
+        ("services alone", with(&person("services"), "sub", "x"), "desk", "service"),
+        ("people alone", person("fixed"), "ada", "user"),
+    ] {
+        let answer = stack.call(&key.token(&claims)).await;
+        let seen = answer.whoami();
+        assert_eq!(seen["x-mcp-user"], user, "{name}: {answer:?}");
+        assert_eq!(seen["x-mcp-client-type"], client_type, "{name}: {answer:?}");
+    }
+    let nobody = without(&person("duende"), "upn");
+    let refused = [
+        // As newer Keycloaks issue it to people.
+        ("a person without sub and user, elsewhere", machine("people")),
+        ("a person without user", nobody.clone()),
+        ("a person whose sub is null", with(&nobody, "sub", Value::Null)),
+        ("a person whose sub is empty", with(&nobody, "sub", "")),
+        ("a person whose user is null", with(&machine("duende"), "upn", Value::Null)),
+        ("a machine where all are people", machine("fixed")),
+        ("a machine without client", without(&machine("duende"), "client_id")),
+    ]
+    .map(|(name, claims)| (name, key.token(&claims), "missing_claim"));
+    assert_tokens_refused(&stack, refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn such_a_service_may_use_service_accounts_alone() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let users = json!({"records": [
+        {"user_name": "ada"},
+        {"user_name": "nightly", "web_service_access_only": true},
+        {"user_name": "desk"},
+    ]});
+    let stack = start(&key, users).await;
+    let answer = stack.call(&key.token(&machine("duende"))).await;
+    assert_eq!(answer.whoami()["x-mcp-user"], "nightly", "{answer:?}");
+    let desk = key.token(&with(&machine("duende"), "client_id", "desk"));
+    assert_refusal(&stack.call(&desk).await, "user_not_service_account");
+    let other = key.token(&with(&machine("duende"), "client_id", "other"));
+    assert_refusal(&stack.call(&other).await, "user_unknown");
+}
