@@ -4,7 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use testbed::{Algorithm, Document, Fault, IdentityProvider, Port, SigningKey, now};
 
@@ -39,7 +39,9 @@ struct Sound {
 
 impl Sound {
     fn new(provider: Value, claims: Value) -> Self {
-        let key = SigningKey::generate(Algorithm::Es256, "k1");
+        // All templates know this one.
+        let by_template = provider.get("template").map(|_| Algorithm::Rs256);
+        let key = SigningKey::generate(by_template.unwrap_or(Algorithm::Es256), "k1");
         let times = json!({"iat": now() - 60, "exp": now() + 3600});
         Self { provider, key, claims: with(&claims, times) }
     }
@@ -52,7 +54,10 @@ impl Sound {
         let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
         Self::new(
             provider,
-            json!({"iss": issuer, "aud": API, "sub": "s", "oid": "o", "upn": "ada@contoso.com"}),
+            json!({
+                "iss": issuer, "aud": API, "sub": "s", "oid": "o", "upn": "ada@contoso.com",
+                "scp": "mcp.tools",
+            }),
         )
     }
 
@@ -235,7 +240,8 @@ fn of_entra_id() {
         "template": null, "tenant": null, "issuer": v2(TENANT),
         "metadata_url": format!("{}/.well-known/openid-configuration", v2(TENANT)),
     });
-    let other_key = SigningKey::generate(Algorithm::Es256, "own-key-of-the-application");
+    let other_key = SigningKey::generate(Algorithm::Rs256, "own-key-of-the-application");
+    let without_rights = json!({"upn": null, "scp": null, "azp": "c"});
     assert_explained([
         entra.broken(
             "wrong tenant",
@@ -295,6 +301,45 @@ fn of_entra_id() {
             none.clone(),
             entra.token(json!({"upn": null})),
             ["missing_claim", "no upn or preferred_username", "providers[0].user_claim: oid"],
+        ),
+        entra.broken(
+            "no permission for this API",
+            none.clone(),
+            entra.token(without_rights.clone()),
+            [
+                "missing_claim",
+                "grants this client nothing at this API: the token carries nothing in scp or roles",
+                "set *Assignment required* at the API's enterprise application, and \
+                 `providers[0].required_any_claim: []`",
+            ],
+        ),
+        entra.broken(
+            "ID token that is for this API",
+            none.clone(),
+            entra.token(json!({"scp": null, "nonce": "n"})),
+            ["missing_claim", "This is an ID token", "send its access token"],
+        ),
+        entra.broken(
+            "roles that are too many",
+            none.clone(),
+            entra.token(json!({"scp": null, "_claim_names": {"roles": "src1"}})),
+            ["missing_claim", "`scp or roles` because there are too many", "use app roles"],
+        ),
+        entra.broken(
+            "another algorithm than Entra ID's",
+            none.clone(),
+            entra.key.with_algorithm(Algorithm::Ps512).token(&entra.claims),
+            [
+                "unsupported_algorithm",
+                "signed by PS512, and the providers of template entra_id sign by RS256",
+                "write `providers[0].algorithms: [RS256, PS512]`",
+            ],
+        ),
+        entra.broken(
+            "an algorithm that is left out",
+            json!({"algorithms": ["PS256"]}),
+            entra.token(none.clone()),
+            ["unsupported_algorithm", "configuration leaves out", "Add RS256 to `providers[0]."],
         ),
         entra.broken(
             "groups that are too many",
@@ -567,6 +612,293 @@ fn of_any_provider() {
     ]);
 }
 
+#[test]
+fn of_the_form_of_a_token() {
+    let own = Sound::generic();
+    let none = || json!({});
+    let good = own.token(none());
+    let parts: Vec<&str> = good.split('.').collect();
+    let [header, payload, signature] = parts[..] else { panic!("three parts") };
+    let header_in_plain_base64 =
+        BASE64_STANDARD_NO_PAD.encode(json!({"alg": "ES256", "kid": "???>>>???"}).to_string());
+    assert!(header_in_plain_base64.contains(['+', '/']));
+    let malformed = |name, token: String, [cause, cure]: [&'static str; 2]| {
+        own.broken(name, none(), token, ["malformed_token", cause, cure])
+    };
+    let with_kid = |kid: Value| own.token_with_header(json!({ "kid": kid }), none());
+    let null = |member: &str| {
+        let mut header = own.key.header();
+        header[member] = Value::Null;
+        own.key.sign(&header, &own.claims)
+    };
+    assert_explained([
+        malformed(
+            "padded signature",
+            format!("{good}=="),
+            ["The signature of the token is padded with `=`", "let the client send it as it came"],
+        ),
+        malformed(
+            "padded payload",
+            format!("{header}.{payload}=.{signature}"),
+            ["The payload of the token is padded with `=`", "as they are sent"],
+        ),
+        malformed(
+            "plain base64",
+            format!("{header_in_plain_base64}.{payload}.{signature}"),
+            ["The header of the token is plain base64, with `+` or `/`", "with `-` and `_`"],
+        ),
+        malformed(
+            "damaged",
+            format!("{good}!"),
+            ["is damaged, or is no JWT: its signature is not base64url", "cut ends"],
+        ),
+        malformed(
+            "kid is a number",
+            with_kid(json!(7)),
+            ["`kid` in the token's header is 7, and must be a string", "or leave it out"],
+        ),
+        malformed(
+            "kid is null",
+            null("kid"),
+            ["`kid` in the token's header is null", "write `kid` as a string, or leave it out"],
+        ),
+        malformed(
+            "x5t is null",
+            null("x5t"),
+            ["`x5t` in the token's header is null", "write `x5t` as a string, or leave it out"],
+        ),
+        malformed(
+            "alg is null",
+            null("alg"),
+            ["`alg` in the token's header is null", "`alg` names the algorithm"],
+        ),
+        malformed(
+            "no alg",
+            own.token_with_header(json!({"alg": null}), none()),
+            ["it has no `alg`", "what the identity provider handed out"],
+        ),
+        own.broken(
+            "typ is null",
+            none(),
+            null("typ"),
+            [
+                "wrong_token_type",
+                "`typ` in the token's header is null, and must be a string",
+                "write it as \"at+jwt\" or \"JWT\", or leave it out",
+            ],
+        ),
+        own.broken(
+            "typ is a number, and types are listed",
+            json!({"token_types": ["at+jwt"]}),
+            own.token_with_header(json!({"typ": 1}), none()),
+            [
+                "wrong_token_type",
+                "`typ` in the token's header is 1",
+                "let it write it as \"at+jwt\"",
+            ],
+        ),
+        own.broken(
+            "no typ, and types are listed",
+            json!({"token_types": ["at+jwt"]}),
+            own.token_with_header(json!({"typ": null}), none()),
+            ["wrong_token_type", "has no `typ`", "Remove `providers[0].token_types`"],
+        ),
+    ]);
+}
+
+#[test]
+fn of_claims_that_are_there_and_cannot_be_used() {
+    let own = Sound::generic();
+    let none = || json!({});
+    let mut subject_is_null = own.claims.clone();
+    subject_is_null["sub"] = Value::Null;
+    let by_client = json!({"audience_claim": "client_id", "client_ids": ["agent"]});
+    let rule = |line: &str| {
+        let require = json!({ line: ["admin"] });
+        json!({"rules": [{"name": "admin", "match": {"paths": ["/mcp"]}, "require": require}]})
+    };
+    let zitadel = json!({"admin": {"1": "acme.example"}});
+    assert_explained([
+        own.broken(
+            "sub is empty",
+            none(),
+            own.token(json!({"sub": "", "email": "a@b.c"})),
+            [
+                "missing_claim",
+                "its `sub` is \"\", and must be a string that is not empty",
+                "set `providers[0].user_claim` to one that names the user: email",
+            ],
+        ),
+        own.broken(
+            "sub is null",
+            none(),
+            own.key.token(&subject_is_null),
+            ["missing_claim", "its `sub` is null", "Let the provider write the user into `sub`"],
+        ),
+        own.broken(
+            "sub is an object",
+            none(),
+            own.token(json!({"sub": {"id": 1}})),
+            ["missing_claim", "its `sub` is {\"id\":1}", "write the user into `sub`."],
+        ),
+        own.broken(
+            "machine without sub",
+            none(),
+            own.token(json!({"sub": null, "client_id": "agent"})),
+            [
+                "missing_claim",
+                "it has no sub",
+                "set `providers[0].service_user_claim` to the claim that names its client; but only",
+            ],
+        ),
+        own.broken(
+            "service without its claim",
+            json!({"service_user_claim": "azp"}),
+            own.token(json!({"sub": null, "client_id": "agent"})),
+            ["missing_claim", "it has no azp", "set `providers[0].service_user_claim` to a claim"],
+        ),
+        own.broken(
+            "no audience",
+            none(),
+            own.token(json!({"aud": null, "client_id": "agent"})),
+            [
+                "audience_mismatch",
+                "it has no `aud`",
+                "set `providers[0].audience_claim: client_id` and add \"agent\" to \
+                 `providers[0].client_ids`; but then a token that this client got for any other API",
+            ],
+        ),
+        own.broken(
+            "another client",
+            by_client.clone(),
+            own.token(json!({"aud": null, "client_id": "other"})),
+            ["audience_mismatch", "to another client: `client_id` \"other\"", "trust that client"],
+        ),
+        own.broken(
+            "two clients",
+            by_client.clone(),
+            own.token(json!({"aud": null, "client_id": "agent", "azp": "other"})),
+            [
+                "audience_mismatch",
+                "in several ways: `azp` \"other\", `client_id` \"agent\"",
+                "write its id alike everywhere",
+            ],
+        ),
+        own.broken(
+            "no client",
+            by_client.clone(),
+            own.token(json!({"aud": "agent"})),
+            ["audience_mismatch", "does not say to which client", "ID tokens name the client in `aud`"],
+        ),
+        own.broken(
+            "the right client and another audience",
+            by_client,
+            own.token(json!({"aud": "other", "client_id": "agent"})),
+            ["audience_mismatch", "`aud` is \"other\", accepted are \"agent\"", "client_ids"],
+        ),
+        own.broken(
+            "nothing of what one is required of",
+            json!({"required_any_claim": ["scope", ["realm", "roles"]]}),
+            own.token(json!({"scope": " ", "realm": {"roles": []}})),
+            [
+                "missing_claim",
+                "carries nothing in scope or realm.roles",
+                "`providers[0].required_any_claim`",
+            ],
+        ),
+        own.broken(
+            "roles in an object",
+            json!({"roles_claim": "urn:zitadel:iam:org:project:roles"}),
+            own.token(json!({"urn:zitadel:iam:org:project:roles": zitadel})),
+            [
+                "access_denied",
+                "none can be read in the claim `urn:zitadel:iam:org:project:roles`: it is an object, \
+                 not a list",
+                "`providers[0].roles_claim: {keys_of: \"urn:zitadel:iam:org:project:roles\"}`",
+            ],
+        )
+        .with("access", rule("roles")),
+        own.broken(
+            "groups in an object in an object",
+            json!({"groups_claim": ["realm", "groups"]}),
+            own.token(json!({"realm": {"groups": zitadel}})),
+            [
+                "access_denied",
+                "asks for groups, and none can be read in the claim `realm.groups`",
+                "`providers[0].groups_claim: {keys_of: [\"realm\",\"groups\"]}`",
+            ],
+        )
+        .with("access", rule("groups")),
+        own.broken(
+            "a list where an object is asked for",
+            json!({"roles_claim": {"keys_of": "roles"}}),
+            own.token(json!({"roles": ["admin"]})),
+            ["access_denied", "claim `roles`: it is a list, not an object", "providers[0].roles_claim"],
+        )
+        .with("access", rule("roles")),
+        own.broken(
+            "roles that are not there",
+            none(),
+            own.token(none()),
+            ["access_denied", "asks for other roles", "`require.roles`"],
+        )
+        .with("access", rule("roles")),
+    ]);
+}
+
+#[test]
+fn of_milliseconds() {
+    let own = Sound::generic();
+    let in_milliseconds = now() * 1000;
+    assert_explained([
+        own.broken(
+            "nbf in milliseconds",
+            json!({}),
+            own.token(json!({"nbf": in_milliseconds})),
+            ["not_yet_valid", "`nbf` is in milliseconds", "makes these tokens"],
+        ),
+        own.broken(
+            "iat in milliseconds, with a fraction",
+            json!({}),
+            own.token(json!({"iat": 1.8e12})),
+            ["not_yet_valid", "`iat` is in milliseconds", "makes these tokens"],
+        ),
+    ]);
+    let config = file(".json", &configuration(json!([own.provider])).to_string());
+    let keys = file(".jwks", &key_set(&[&own.key]).to_string());
+    let note = "exp is in milliseconds";
+    for (claims, code, is_noticed) in [
+        (json!({"exp": in_milliseconds}), 0, true),
+        (json!({"exp": 1.8e12}), 0, true),
+        // Whatever else is wrong with it.
+        (json!({"exp": in_milliseconds, "aud": "other"}), 1, true),
+        (json!({}), 0, false),
+        (json!({"aud": "other"}), 1, false),
+    ] {
+        let arguments = ["explain", &config, "--json", "--keys", &keys];
+        let run = mcp_auth(&arguments, &own.token(claims.clone()));
+        assert_eq!(run.code, Some(code), "{claims}: {run:?}");
+        let notes = run.json()["notes"].to_string();
+        assert_eq!(notes.contains(note), is_noticed, "{claims}: {notes}");
+    }
+}
+
+#[test]
+fn a_token_that_passes_by_its_client_alone_is_said_to() {
+    let own = Sound::generic();
+    let provider =
+        with(&own.provider, json!({"audience_claim": "client_id", "client_ids": ["agent"]}));
+    let config = file(".json", &configuration(json!([provider])).to_string());
+    let keys = file(".jwks", &key_set(&[&own.key]).to_string());
+    for (aud, is_said) in [(Value::Null, true), (json!("agent"), false)] {
+        let token = own.token(json!({"aud": aud, "client_id": "agent"}));
+        let run = mcp_auth(&["explain", &config, "--json", "--keys", &keys], &token);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let notes = run.json()["notes"].to_string();
+        assert_eq!(notes.contains("passes because of its client"), is_said, "{notes}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_keys_that_cannot_be_had() {
     let mut stopped = IdentityProvider::start().await;
@@ -604,7 +936,7 @@ async fn of_keys_that_cannot_be_had() {
     let mut of_entra = Sound::of(&entra);
     let template = json!({"template": "entra_id", "tenant": TENANT});
     of_entra.claims["upn"] = "ada".into();
-    let own_key = SigningKey::generate(Algorithm::Es256, "own").token(&of_entra.claims);
+    let own_key = SigningKey::generate(Algorithm::Rs256, "own").token(&of_entra.claims);
     let none = || json!({});
     assert_explained([
         Broken {

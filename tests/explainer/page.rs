@@ -60,8 +60,8 @@ fn the_session_with_a_token_is_real() {
         "sub": "pairwise-subject-of-ada",
         "ver": "2.0",
     });
-    let key = SigningKey::generate(Algorithm::Es256, "k1");
-    let header = json!({"typ": "JWT", "alg": "ES256", "kid": "k1"});
+    let key = SigningKey::generate(Algorithm::Rs256, "k1");
+    let header = json!({"typ": "JWT", "alg": "RS256", "kid": "k1"});
     let config = of_readme(|_| ());
     let at = AT.to_string();
     let run = mcp_auth(&["explain", &config, "--at", &at], &key.sign(&header, &claims));
