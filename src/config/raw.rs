@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::field::{Field, UnknownFields};
 use super::templates::TemplateName;
-use super::units::{DurationText, SizeText};
+use super::units::{DurationText, Names, SizeText};
 use crate::token::{ClaimPath, ListClaim};
 
 #[derive(Debug, Default, Deserialize)]
@@ -195,8 +195,9 @@ pub(super) struct RawKeys {
 pub(super) struct RawUsers {
     /// What happens to users without a record.
     pub(super) unknown: Field<RawUnknownUser>,
-    /// The users: at least one, unless unknown users are allowed or there is `scim`. No two share
-    /// the value of a field that an active provider names as `user_field`. Default: none.
+    /// The users: at least one, unless unknown users are allowed or there is `scim`. No two that
+    /// tokens of one provider match share the value of a field that an active provider names as
+    /// `user_field`. Default: none.
     pub(super) records: Field<Vec<Field<RawUserRecord>>>,
     /// A directory of users (RFC 7644) in which those without a record are looked up. Default: none.
     pub(super) scim: Field<RawScim>,
@@ -247,7 +248,7 @@ pub(super) struct RawProvision {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawUserRecord {
-    /// What the MCP server is told; unique.
+    /// What the MCP server is told; unique among the records for one provider.
     pub(super) user_name: Field<String>,
     /// Roles, added to those of the token. Default: none.
     pub(super) roles: Field<Vec<String>>,
@@ -259,6 +260,9 @@ pub(super) struct RawUserRecord {
     pub(super) locked: Field<bool>,
     /// Whether this is a service account: the only kind of user that tokens of services pass as.
     pub(super) web_service_access_only: Field<bool>,
+    /// The provider, or providers, whose tokens alone match this record; other tokens do not find it.
+    /// Default: all.
+    pub(super) provider: Field<Names>,
     /// Whatever a provider finds its users by.
     #[serde(flatten)]
     pub(super) fields: BTreeMap<String, Value>,
@@ -481,7 +485,7 @@ pub(super) enum RawMode {
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawUnknownUser {
-    /// An unknown user passes under the claim's value.
+    /// An unknown user passes under the claim's value, unless that is somebody else's name.
     Allow,
     /// An unknown user is created in the directory that `scim` names.
     Provision,

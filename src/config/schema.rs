@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::field::Field;
 use super::raw::RawConfig;
 use super::templates::TemplateName;
-use super::units::{DurationText, SizeText};
+use super::units::{DurationText, Names, SizeText};
 use super::users::MOST_RECORDS;
 use crate::jose::Algorithm;
 use crate::token::{ClaimPath, ListClaim};
@@ -436,6 +436,27 @@ impl JsonSchema for ListClaim {
         });
         let forms: Vec<Value> = paths.into_iter().chain([of_names]).collect();
         json_schema!({"title": "claim, or `{keys_of: claim}`", "anyOf": forms})
+    }
+}
+
+impl JsonSchema for Names {
+    fn schema_name() -> Cow<'static, str> {
+        "Names".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "name or list of names",
+            "anyOf": [
+                {"description": "One name.", "type": "string"},
+                {
+                    "description": "Several names.",
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"type": "string"},
+                },
+            ],
+        })
     }
 }
 

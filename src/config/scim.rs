@@ -19,6 +19,7 @@ const MAX_BODY: usize = 256 * 1024;
 pub(super) fn directory(
     raw: Field<RawScim>,
     provisioning: Option<Provisioning>,
+    tolerates_unknown: bool,
     providers: &Providers,
     environment: Environment<'_>,
     faults: &mut Faults,
@@ -69,7 +70,15 @@ pub(super) fn directory(
         }
     };
     let max_body = BodyLimit { bytes, setting: "users.scim.max_body" };
-    Some(ScimDirectory { base, bearer_token, cache_ttl, timeout, max_body, provisioning })
+    Some(ScimDirectory {
+        base,
+        bearer_token,
+        cache_ttl,
+        timeout,
+        max_body,
+        provisioning,
+        tolerates_unknown,
+    })
 }
 
 /// What unknown users are created with, if they are to be created.

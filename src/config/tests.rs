@@ -408,6 +408,70 @@ fn faults_of_user_records_are_named_with_their_paths() {
 }
 
 #[test]
+fn a_record_can_be_for_tokens_of_some_providers_alone() {
+    let with_records = |records: Value| {
+        edited(|document| {
+            let mut off = document["providers"][0].clone();
+            off["name"] = json!("off");
+            off["active"] = json!(false);
+            document["providers"].as_array_mut().unwrap().push(off);
+            document["users"] = json!({ "records": records });
+        })
+    };
+    let ada = |provider: Value| json!({"user_name": "ada", "provider": provider});
+    for (records, expected) in [
+        (json!([ada(json!("example"))]), vec![]),
+        // Switching a provider off leaves its records in order.
+        (json!([ada(json!(["example", "off"]))]), vec![]),
+        (json!([ada(json!("example")), ada(json!("off"))]), vec![]),
+        (
+            json!([ada(json!("example")), ada(json!(["off", "example"]))]),
+            vec!["users.records[1].user_name: is also that of users.records[0]"],
+        ),
+        (
+            json!([ada(json!(["example", "nobody"]))]),
+            vec!["users.records[0].provider: there is no provider \"nobody\""],
+        ),
+        (
+            json!([ada(json!(["off", "off"]))]),
+            vec!["users.records[0].provider: \"off\" is given twice"],
+        ),
+        (json!([ada(json!([]))]), vec!["users.records[0].provider: must hold at least one name"]),
+        (
+            json!([ada(json!({"name": "example"}))]),
+            vec!["users.records[0].provider: expected a name, or a list of names"],
+        ),
+        (
+            json!([ada(json!(7))]),
+            vec!["users.records[0].provider: expected a name, or a list of names"],
+        ),
+    ] {
+        assert_eq!(faults(&with_records(records.clone())), expected, "{records}");
+    }
+}
+
+#[test]
+fn a_field_need_not_be_in_records_of_other_providers() {
+    let document = |records: Value| {
+        edited(|document| {
+            let mut other = document["providers"][0].clone();
+            other["name"] = json!("other");
+            other["issuer"] = json!("https://other.example.com");
+            other["user_field"] = json!("email");
+            document["providers"].as_array_mut().unwrap().push(other);
+            document["users"] = json!({"unknown": "allow", "records": records});
+        })
+    };
+    let bob = json!({"user_name": "bob", "email": "bob@example.com", "provider": "example"});
+    let faults_of = |records: Value| faults(&document(records));
+    assert_eq!(faults_of(json!([bob])), [""; 0]);
+    assert_eq!(
+        faults_of(json!([bob, {"user_name": "ada"}])),
+        ["users.records: none has the field \"email\", which is user_field of provider \"other\""]
+    );
+}
+
+#[test]
 fn users_that_nobody_could_be_are_refused() {
     assert_eq!(
         faults(&edited(|document| document["users"] = json!({}))),

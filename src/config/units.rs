@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes and names as people write them.
 
 use std::time::Duration;
 
@@ -30,6 +30,29 @@ impl<'de> Deserialize<'de> for SizeText {
             .and_then(|bytes| usize::try_from(bytes).ok())
             .map(Self)
             .ok_or_else(|| de::Error::custom(format!("{text:?} is no size such as 8KiB or 1MiB")))
+    }
+}
+
+/// A name, or a list of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Names(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a name, or a list of names")]
+        enum Form {
+            One(String),
+            List(Vec<String>),
+        }
+        let names = match Form::deserialize(reader)? {
+            Form::One(name) => vec![name],
+            Form::List(names) => names,
+        };
+        if names.is_empty() {
+            return Err(de::Error::custom("must hold at least one name"));
+        }
+        Ok(Self(names))
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::field::Field;
-use super::raw::{RawUnknownUser, RawUserRecord, RawUsers};
+use super::raw::{RawProvider, RawUnknownUser, RawUserRecord, RawUsers};
+use super::units::Names;
 use super::validate::refuse_unknown;
 use super::{Environment, Faults, Providers, scim};
 use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
@@ -13,10 +14,21 @@ use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
 /// Each worker thread holds a copy of all records.
 pub(super) const MOST_RECORDS: usize = 10_000;
 
+/// The names of all providers, active or not.
+pub(super) fn provider_names(providers: &Field<Vec<Field<RawProvider>>>) -> BTreeSet<String> {
+    let Field::Present(providers) = providers else { return BTreeSet::new() };
+    let names = providers.iter().map(|provider| match provider {
+        Field::Present(RawProvider { name: Field::Present(name), .. }) => Some(name.clone()),
+        _ => None,
+    });
+    names.flatten().collect()
+}
+
 /// The directory. Without `users` every user passes as the claim has it.
 pub(super) fn directory(
     raw: Field<RawUsers>,
     providers: &Providers,
+    provider_names: &BTreeSet<String>,
     environment: Environment<'_>,
     faults: &mut Faults,
 ) -> Directory {
@@ -33,14 +45,25 @@ pub(super) fn directory(
         faults.add("users.unknown", "provision needs users.scim, where users are created");
     }
     let provisioning = scim::provisioning(raw.provision, provisions, providers, faults);
-    let scim = scim::directory(raw.scim, provisioning, providers, environment, faults);
-    records(raw.records, providers, unknown, has_scim, faults).with_scim(scim)
+    let tolerates_unknown = unknown == UnknownUser::Allow;
+    let scim =
+        scim::directory(raw.scim, provisioning, tolerates_unknown, providers, environment, faults);
+    let known = KnownProviders { active: providers, names: provider_names };
+    records(raw.records, known, unknown, has_scim, faults).with_scim(scim)
+}
+
+/// The providers that records can be for.
+#[derive(Clone, Copy)]
+struct KnownProviders<'a> {
+    active: &'a Providers,
+    /// Those that are switched off, too.
+    names: &'a BTreeSet<String>,
 }
 
 /// The users that stand in the configuration.
 fn records(
     raw: Field<Vec<Field<RawUserRecord>>>,
-    providers: &Providers,
+    providers: KnownProviders<'_>,
     unknown: UnknownUser,
     has_scim: bool,
     faults: &mut Faults,
@@ -64,15 +87,15 @@ fn records(
     let mut records = Vec::new();
     for (position, raw) in raw.into_iter().enumerate() {
         let path = format!("users.records[{position}]");
-        if let Some(record) = raw.optional(&path, faults).and_then(|raw| record(raw, &path, faults))
-        {
+        let raw = raw.optional(&path, faults);
+        if let Some(record) = raw.and_then(|raw| record(raw, &path, providers.names, faults)) {
             positions.push(position);
             records.push(record);
         }
     }
     let is_whole = records.len() == all;
     let fields: BTreeSet<&str> =
-        providers.iter().map(|provider| provider.identity_rules.user_field.as_str()).collect();
+        providers.active.iter().map(|own| own.identity_rules.user_field.as_str()).collect();
     let directory = match Directory::new(records, fields, unknown) {
         Ok(directory) => directory,
         Err(ambiguities) => {
@@ -87,7 +110,7 @@ fn records(
         }
     };
     if is_whole && !has_scim {
-        refuse_fields_of_nobody(&directory, providers, faults);
+        refuse_fields_of_nobody(&directory, providers.active, faults);
     }
     directory
 }
@@ -97,8 +120,8 @@ fn records(
 fn refuse_fields_of_nobody(directory: &Directory, providers: &Providers, faults: &mut Faults) {
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;
-        if !directory.has_field(field) {
-            let name = &provider.name;
+        let name = &provider.name;
+        if directory.has_records_for(name) && !directory.has_field(field, name) {
             faults.add(
                 "users.records",
                 format!("none has the field {field:?}, which is user_field of provider {name:?}"),
@@ -107,7 +130,12 @@ fn refuse_fields_of_nobody(directory: &Directory, providers: &Providers, faults:
     }
 }
 
-fn record(raw: RawUserRecord, path: &str, faults: &mut Faults) -> Option<UserRecord> {
+fn record(
+    raw: RawUserRecord,
+    path: &str,
+    provider_names: &BTreeSet<String>,
+    faults: &mut Faults,
+) -> Option<UserRecord> {
     let at = |field: &str| format!("{path}.{field}");
     let user_name = raw.user_name.required(&at(Directory::USER_NAME), faults);
     let roles = raw.roles.optional(&at("roles"), faults).unwrap_or_default();
@@ -118,6 +146,7 @@ fn record(raw: RawUserRecord, path: &str, faults: &mut Faults) -> Option<UserRec
         .web_service_access_only
         .optional(&at("web_service_access_only"), faults)
         .unwrap_or(false);
+    let providers = record_providers(raw.provider, &at("provider"), provider_names, faults);
     let mut fields = BTreeMap::new();
     for (name, value) in raw.fields {
         match value {
@@ -134,5 +163,23 @@ fn record(raw: RawUserRecord, path: &str, faults: &mut Faults) -> Option<UserRec
     }
     let standing = Standing::of(is_active, is_locked);
     let user = User { user_name, roles, groups, standing, web_service_access_only };
-    Some(UserRecord { user, fields })
+    Some(UserRecord { user, fields, providers })
+}
+
+/// The providers whose tokens alone match a record.
+fn record_providers(
+    raw: Field<Names>,
+    path: &str,
+    known: &BTreeSet<String>,
+    faults: &mut Faults,
+) -> Option<Vec<String>> {
+    let Names(names) = raw.optional(path, faults)?;
+    for (index, name) in names.iter().enumerate() {
+        if !known.contains(name) {
+            faults.add(path, format!("there is no provider {name:?}"));
+        } else if names.iter().take(index).any(|other| other == name) {
+            faults.add(path, format!("{name:?} is given twice"));
+        }
+    }
+    Some(names)
 }

@@ -43,8 +43,9 @@ pub(super) fn config(
     let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
     let settings = key_settings(keys, &KEY_DEFAULTS, "keys", faults);
+    let provider_names = users::provider_names(&raw.providers);
     let providers = providers(raw.providers, &settings, faults);
-    let directory = users::directory(raw.users, &providers, environment, faults);
+    let directory = users::directory(raw.users, &providers, &provider_names, environment, faults);
     let identity = raw.identity.optional("identity", faults).unwrap_or_default();
     let (identity_headers, forward_token) = identity_headers(identity, faults);
     let allowed_origins =

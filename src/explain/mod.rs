@@ -15,6 +15,7 @@ mod setup;
 mod step;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod words;
 
 pub use explanation::{Explanation, FetchedFrom, Question, Verdict};

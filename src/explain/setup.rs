@@ -104,6 +104,12 @@ impl Setup {
         self.written(provider)
     }
 
+    /// The elements of a list that was written, in this object at the top.
+    pub(super) fn list(&self, object: &str, field: &str) -> &[Value] {
+        let list = self.document.get(object).and_then(|object| object.get(field));
+        list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The path of `resource.url`.
     pub(super) fn resource_path(&self) -> String {
         let uri: Option<http::Uri> = self.config.resource.url.parse().ok();

@@ -1,7 +1,10 @@
 //! The users that are known here, and how a token's user is found among them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::rc::Rc;
 
+use super::difference::{Difference, compare_bare};
 use super::scim::{
     DirectoryFault, LookupId, Nobody, ScimDirectory, UserAnswer, UserKey, UserLookups, UserQuery,
 };
@@ -41,6 +44,8 @@ pub(crate) struct UserRecord {
     pub user: User,
     /// The fields by which it can be found.
     pub fields: BTreeMap<String, String>,
+    /// The providers whose tokens alone it matches, by name; none for those of all.
+    pub providers: Option<Vec<String>>,
 }
 
 /// What becomes of a user who is not known.
@@ -56,10 +61,26 @@ pub(crate) enum UnknownUser {
 /// by, then those of a SCIM directory, if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
-    users: Vec<User>,
-    by_field: HashMap<String, HashMap<String, usize>>,
+    records: Vec<Record>,
+    by_field: HashMap<String, FieldIndex>,
     scim: Option<ScimDirectory>,
     unknown: UnknownUser,
+}
+
+/// What is left of a record once its fields can be searched.
+#[derive(Clone, Debug)]
+struct Record {
+    user: User,
+    providers: Option<Vec<String>>,
+}
+
+/// Where the records with a value of one field are.
+#[derive(Clone, Debug, Default)]
+struct FieldIndex {
+    /// Indexes of records, of which no two match tokens of one provider.
+    by_value: HashMap<Rc<str>, Vec<usize>>,
+    /// All values, those that differ in their [`Difference`] alone beside each other.
+    by_bare_name: Vec<Rc<str>>,
 }
 
 /// What is known of a user.
@@ -74,7 +95,27 @@ pub(crate) enum Finding<'a> {
     /// The SCIM directory could not be asked.
     Unavailable(&'a DirectoryFault),
     /// Nothing, and so the user is refused.
-    Unknown(Option<&'a Nobody>),
+    Unknown(WhyUnknown<'a>),
+}
+
+/// What the operator is told of a user who is not known. Empty if there is nothing to tell.
+#[derive(Debug, Default)]
+pub(crate) struct WhyUnknown<'a> {
+    record: Option<RecordNote<'a>>,
+    nobody: Option<&'a Nobody>,
+}
+
+/// What the records have to do with a user whom none of them matches. Each names a `user_name`.
+#[derive(Debug, PartialEq, Eq)]
+enum RecordNote<'a> {
+    /// The user of the SCIM directory has the name of a record.
+    NameOfFound(&'a str),
+    /// The value is the name of a record that is found by another field.
+    NameOfRecord(&'a str),
+    /// The record has the value, but is not for tokens of this provider.
+    OtherProvider(&'a str),
+    /// The value of the record differs in this alone.
+    Similar(&'a str, Difference),
 }
 
 /// By what a user is known.
@@ -116,6 +157,8 @@ pub(crate) struct Wanted<'a> {
     pub field: &'a str,
     /// The value that it must have.
     pub value: &'a str,
+    /// The name of the token's provider.
+    pub provider: &'a str,
     /// Whether a service is looking for its account.
     pub is_service: bool,
     /// What the token says besides.
@@ -159,27 +202,37 @@ impl Directory {
         fields: impl IntoIterator<Item = &'a str>,
         unknown: UnknownUser,
     ) -> Result<Self, Vec<Ambiguity>> {
-        let mut by_field: HashMap<String, HashMap<String, usize>> = [Self::USER_NAME]
+        let mut by_field: HashMap<String, FieldIndex> = [Self::USER_NAME]
             .into_iter()
             .chain(fields)
-            .map(|field| (field.to_owned(), HashMap::new()))
+            .map(|field| (field.to_owned(), FieldIndex::default()))
             .collect();
         let mut ambiguities = Vec::new();
-        let mut users = Vec::new();
-        for (second, UserRecord { user, fields }) in records.into_iter().enumerate() {
+        let mut known: Vec<Record> = Vec::new();
+        for (second, UserRecord { user, fields, providers }) in records.into_iter().enumerate() {
+            let record = Record { user, providers };
             for (field, value) in fields {
                 let Some(index) = by_field.get_mut(&field) else { continue };
-                match index.get(&value) {
+                let others = index.by_value.entry(value.into()).or_default();
+                let overlaps = |other: &&usize| {
+                    known.get(**other).is_some_and(|other| other.overlaps(&record))
+                };
+                match others.iter().find(overlaps) {
                     Some(first) => ambiguities.push(Ambiguity { field, first: *first, second }),
-                    None => {
-                        index.insert(value, second);
-                    }
+                    None => others.push(second),
                 }
             }
-            users.push(user);
+            known.push(record);
+        }
+        for index in by_field.values_mut() {
+            index.by_bare_name = index.by_value.keys().cloned().collect();
+            index.by_bare_name.sort_unstable_by(|one, two| {
+                // The order is the same in each worker, and so is what is told.
+                compare_bare(one, two).then_with(|| one.cmp(two))
+            });
         }
         if ambiguities.is_empty() {
-            Ok(Self { users, by_field, scim: None, unknown })
+            Ok(Self { records: known, by_field, scim: None, unknown })
         } else {
             Err(ambiguities)
         }
@@ -189,7 +242,7 @@ impl Directory {
     #[must_use]
     pub(crate) fn of_nobody() -> Self {
         Self {
-            users: Vec::new(),
+            records: Vec::new(),
             by_field: HashMap::new(),
             scim: None,
             unknown: UnknownUser::Allow,
@@ -208,14 +261,26 @@ impl Directory {
         self.scim.clone().map(UserLookups::new)
     }
 
-    /// True when some user can be found by this field.
+    /// True when tokens of this provider match some record, if it has the right fields.
     #[must_use]
-    pub(crate) fn has_field(&self, field: &str) -> bool {
-        self.by_field.get(field).is_some_and(|index| !index.is_empty())
+    pub(crate) fn has_records_for(&self, provider: &str) -> bool {
+        self.records.iter().any(|record| record.is_for(provider))
+    }
+
+    /// True when tokens of this provider can find some record by this field.
+    #[must_use]
+    pub(crate) fn has_field(&self, field: &str, provider: &str) -> bool {
+        let found = self.by_field.get(field).into_iter().flat_map(|index| index.by_value.values());
+        found
+            .flatten()
+            .any(|index| self.records.get(*index).is_some_and(|record| record.is_for(provider)))
     }
 
     /// Looks for the user whose field has exactly this value, and says by what it is known, to be
     /// compared later with what is known then. `lookups` are those that [`Self::lookups`] made.
+    ///
+    /// Nobody becomes the user of a record that does not match: neither by the value itself, nor as
+    /// a user of the SCIM directory who has the same name.
     #[must_use]
     pub(crate) fn find<'a>(
         &'a self,
@@ -224,34 +289,138 @@ impl Directory {
         now: UnixTime,
     ) -> (Finding<'a>, Option<Basis>) {
         let by_configuration = Some(Basis::Configuration);
-        if let Some(user) = self.record(wanted.field, wanted.value) {
-            return (Finding::Known(user), by_configuration);
+        let mut records = self.records_with(wanted.field, wanted.value);
+        if let Some(record) = records.find(|record| record.is_for(wanted.provider)) {
+            return (Finding::Known(&record.user), by_configuration);
         }
         let (Some(lookups), Some(scim)) = (lookups, &self.scim) else {
-            return (self.unknown(None), by_configuration);
+            return (self.unknown(wanted, None), by_configuration);
         };
         let key = scim.key(wanted);
         let finding = match lookups.find(&key, now) {
-            UserAnswer::Await => return (Finding::Await(scim.query(key, wanted)), None),
+            UserAnswer::Await => {
+                let query = scim.query(key, wanted, |name| self.has_user_name(name));
+                return (Finding::Await(query), None);
+            }
+            UserAnswer::Known(user) if self.has_user_name(&user.user_name) => {
+                let record = Some(RecordNote::NameOfFound(&user.user_name));
+                Finding::Unknown(WhyUnknown { record, nobody: None })
+            }
             UserAnswer::Known(user) => Finding::Known(user),
             UserAnswer::Unavailable(fault) => Finding::Unavailable(fault),
-            UserAnswer::Nobody(nobody) => self.unknown(nobody),
+            UserAnswer::Nobody(nobody) => self.unknown(wanted, nobody),
         };
         let answer = lookups.serving_answer(&key, now);
         (finding, answer.map(|answer| Basis::Answer(key, answer)))
     }
 
-    fn unknown<'a>(&self, nobody: Option<&'a Nobody>) -> Finding<'a> {
-        match (nobody, self.unknown) {
-            (None, UnknownUser::Allow) => Finding::Tolerated,
-            (nobody, _) => Finding::Unknown(nobody),
+    fn unknown<'a>(&'a self, wanted: Wanted<'_>, nobody: Option<&'a Nobody>) -> Finding<'a> {
+        let may_pass = self.unknown == UnknownUser::Allow
+            && !nobody.is_some_and(Nobody::is_final)
+            && !self.has_user_name(wanted.value);
+        if may_pass {
+            return Finding::Tolerated;
         }
+        Finding::Unknown(WhyUnknown { record: self.note(wanted), nobody })
     }
 
-    fn record(&self, field: &str, value: &str) -> Option<&User> {
-        let index = self.by_field.get(field)?.get(value)?;
-        self.users.get(*index)
+    /// What the records have to do with this user, whom none of them matches.
+    fn note(&self, wanted: Wanted<'_>) -> Option<RecordNote<'_>> {
+        if let Some(record) = self.records_with(wanted.field, wanted.value).next() {
+            return Some(RecordNote::OtherProvider(&record.user.user_name));
+        }
+        if let Some(record) = self.records_with(Self::USER_NAME, wanted.value).next() {
+            return Some(RecordNote::NameOfRecord(&record.user.user_name));
+        }
+        let near = self.by_field.get(wanted.field)?.near(wanted.value);
+        near.flat_map(|(other, difference)| {
+            self.records_with(wanted.field, other).map(move |record| (record, difference))
+        })
+        .find(|(record, _)| record.is_for(wanted.provider))
+        .map(|(record, difference)| RecordNote::Similar(&record.user.user_name, difference))
     }
+
+    fn has_user_name(&self, name: &str) -> bool {
+        self.records_with(Self::USER_NAME, name).next().is_some()
+    }
+
+    fn records_with(&self, field: &str, value: &str) -> impl Iterator<Item = &Record> {
+        let found = self.by_field.get(field).and_then(|index| index.by_value.get(value));
+        found.into_iter().flatten().filter_map(|index| self.records.get(*index))
+    }
+}
+
+impl Record {
+    /// Whether tokens of this provider match it.
+    fn is_for(&self, provider: &str) -> bool {
+        let names = self.providers.as_ref();
+        names.is_none_or(|names| names.iter().any(|name| name == provider))
+    }
+
+    /// Whether tokens of one provider match both.
+    fn overlaps(&self, other: &Self) -> bool {
+        let names = self.providers.as_ref();
+        names.is_none_or(|names| names.iter().any(|name| other.is_for(name)))
+    }
+}
+
+impl FieldIndex {
+    /// Values that differ from this one in their [`Difference`] alone.
+    fn near(&self, value: &str) -> impl Iterator<Item = (&str, Difference)> {
+        /// So many people of one name, each of another domain, are looked at.
+        const MAX_COMPARED: usize = 16;
+        let start = self.by_bare_name.partition_point(|other| compare_bare(other, value).is_lt());
+        let others = self.by_bare_name.iter().skip(start).take(MAX_COMPARED);
+        others
+            .take_while(move |other| compare_bare(other, value).is_eq())
+            .filter_map(move |other| Some((&**other, Difference::between(value, other)?)))
+    }
+}
+
+impl WhyUnknown<'_> {
+    /// The words for the operator; none if there is nothing to tell.
+    #[must_use]
+    pub(crate) fn cause(&self) -> Option<String> {
+        let record = self.record.as_ref().map(ToString::to_string);
+        let nobody = self.nobody.map(ToString::to_string);
+        let causes: Vec<String> = record.into_iter().chain(nobody).collect();
+        (!causes.is_empty()).then(|| causes.join("; "))
+    }
+}
+
+impl fmt::Display for RecordNote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameOfFound(name) => write!(
+                f,
+                "the user whom the directory found has the name of the record of {:?} in \
+                 users.records, which this token does not match",
+                clipped(name)
+            ),
+            Self::NameOfRecord(name) => write!(
+                f,
+                "the value is the user_name of the record of {:?}, which this token does not match",
+                clipped(name)
+            ),
+            Self::OtherProvider(name) => write!(
+                f,
+                "the record of {:?} has this value, but its `provider` does not name the provider \
+                 of this token",
+                clipped(name)
+            ),
+            Self::Similar(name, difference) => write!(
+                f,
+                "the record of {:?} differs only {difference}; values are compared exactly",
+                clipped(name)
+            ),
+        }
+    }
+}
+
+/// A name for people, not too long for a log line.
+pub(super) fn clipped(name: &str) -> String {
+    const MAX_CHARACTERS: usize = 120;
+    name.chars().take(MAX_CHARACTERS).collect()
 }
 
 impl Standing {
@@ -292,12 +461,36 @@ mod tests {
                 web_service_access_only: false,
             },
             fields: own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            providers: None,
         }
     }
 
+    /// The record, for tokens of these providers alone.
+    fn only_for(record: UserRecord, providers: &[&str]) -> UserRecord {
+        let names = providers.iter().map(|&name| name.to_owned()).collect();
+        UserRecord { providers: Some(names), ..record }
+    }
+
     fn found<'a>(directory: &'a Directory, field: &str, value: &str) -> Finding<'a> {
-        let wanted = Wanted { field, value, is_service: false, claims: &Object::default() };
+        found_for(directory, "p", field, value)
+    }
+
+    fn found_for<'a>(
+        directory: &'a Directory,
+        provider: &str,
+        field: &str,
+        value: &str,
+    ) -> Finding<'a> {
+        let claims = &Object::default();
+        let wanted = Wanted { field, value, provider, is_service: false, claims };
         directory.find(wanted, None, UnixTime::default()).0
+    }
+
+    fn cause(finding: &Finding<'_>) -> Option<String> {
+        match finding {
+            Finding::Unknown(why) => why.cause(),
+            finding => panic!("{finding:?}"),
+        }
     }
 
     #[test]
@@ -309,7 +502,7 @@ mod tests {
         let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
         let name = |field, value| match found(&directory, field, value) {
             Finding::Known(user) => Some(user.user_name.clone()),
-            Finding::Unknown(None) => None,
+            Finding::Unknown(_) => None,
             finding => panic!("{finding:?}"),
         };
         assert_eq!(name("email", "ada@x").unwrap(), "ada");
@@ -323,7 +516,7 @@ mod tests {
         ] {
             assert_eq!(name(field, value), None, "{field} {value}");
         }
-        assert!(directory.has_field("email") && !directory.has_field("room"));
+        assert!(directory.has_field("email", "p") && !directory.has_field("room", "p"));
     }
 
     #[test]
@@ -336,8 +529,90 @@ mod tests {
     }
 
     #[test]
+    fn one_value_can_be_that_of_several_records_of_different_providers() {
+        let ada = || record("ada", &[("email", "x")]);
+        let bob = || record("bob", &[("email", "x")]);
+        let records = vec![only_for(ada(), &["a", "b"]), only_for(bob(), &["c"])];
+        let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
+        for (provider, name) in
+            [("a", Some("ada")), ("b", Some("ada")), ("c", Some("bob")), ("d", None)]
+        {
+            match found_for(&directory, provider, "email", "x") {
+                Finding::Known(user) => assert_eq!(Some(user.user_name.as_str()), name),
+                Finding::Unknown(_) => assert_eq!(name, None, "{provider}"),
+                finding => panic!("{finding:?}"),
+            }
+        }
+        assert!(directory.has_records_for("c") && !directory.has_records_for("d"));
+        assert!(directory.has_field("email", "c") && !directory.has_field("email", "d"));
+        // The same name, too.
+        let records = vec![only_for(ada(), &["a"]), only_for(ada(), &["b"])];
+        assert!(Directory::new(records, [], UnknownUser::Reject).is_ok());
+        for records in [
+            vec![only_for(ada(), &["a", "b"]), only_for(bob(), &["b"])],
+            vec![only_for(ada(), &["a"]), bob()],
+            vec![ada(), only_for(bob(), &["a"])],
+        ] {
+            let ambiguities = Directory::new(records, ["email"], UnknownUser::Reject).unwrap_err();
+            assert_eq!(ambiguities.len(), 1, "{ambiguities:?}");
+        }
+        // Only one of these two is for the third's provider.
+        let records =
+            vec![only_for(ada(), &["a"]), only_for(bob(), &["b"]), only_for(bob(), &["b"])];
+        let ambiguities = Directory::new(records, ["email"], UnknownUser::Reject).unwrap_err();
+        assert!(ambiguities.iter().all(|own| (own.first, own.second) == (1, 2)), "{ambiguities:?}");
+    }
+
+    #[test]
     fn an_unknown_user_can_be_tolerated() {
         let directory = Directory::of_nobody();
         assert!(matches!(found(&directory, "user_name", "ada"), Finding::Tolerated));
+    }
+
+    #[test]
+    fn nobody_is_tolerated_under_the_name_of_a_record() {
+        let records = vec![
+            record("ada", &[("email", "ada@x")]),
+            only_for(record("root", &[("email", "root@x")]), &["other"]),
+        ];
+        let directory = Directory::new(records, ["email"], UnknownUser::Allow).unwrap();
+        for (field, value) in [("email", "ada"), ("email", "root"), ("user_name", "root")] {
+            let finding = found(&directory, field, value);
+            assert!(cause(&finding).unwrap().contains(value), "{field} {value}: {finding:?}");
+        }
+        // A record of another provider keeps its name alone.
+        for (field, value) in [("email", "Ada"), ("email", "root@x"), ("user_name", "ada@x")] {
+            assert!(matches!(found(&directory, field, value), Finding::Tolerated), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_operator_is_told_which_record_is_almost_the_one() {
+        let records = vec![
+            record("ada", &[("email", "ada@x")]),
+            record("robert", &[("email", r"CORP\bob")]),
+            only_for(record("eve", &[("email", "eve@x")]), &["other"]),
+            record("adam", &[]),
+        ];
+        let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
+        for (field, value, expected) in [
+            ("email", "Ada@x", Some("the record of \"ada\" differs only in upper and lower case")),
+            ("email", "ADA", Some("the record of \"ada\" differs only by a domain")),
+            ("email", "bob", Some("the record of \"robert\" differs only by a domain")),
+            ("email", "ada@x ", Some("the record of \"ada\" differs only by white space")),
+            ("email", "eve@x", Some("the record of \"eve\" has this value, but its `provider`")),
+            ("email", "adam", Some("is the user_name of the record of \"adam\"")),
+            ("email", "ada@y", None),
+            ("email", "Eve@x", None),
+            ("room", "1", None),
+            ("email", "", None),
+        ] {
+            let said = cause(&found(&directory, field, value));
+            let is_expected = match expected {
+                Some(expected) => said.as_deref().is_some_and(|said| said.contains(expected)),
+                None => said.is_none(),
+            };
+            assert!(is_expected, "{field} {value}: {said:?}");
+        }
     }
 }

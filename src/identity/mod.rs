@@ -1,5 +1,6 @@
 //! Whom a verified token stands for, and how the upstream is told.
 
+mod difference;
 mod directory;
 mod encoding;
 mod headers;
@@ -7,6 +8,7 @@ mod scim;
 mod texts;
 mod verified_identity;
 
+pub(crate) use difference::Difference;
 pub(crate) use directory::{
     Basis, Directory, Finding, Standing, UnknownUser, User, UserRecord, Wanted,
 };

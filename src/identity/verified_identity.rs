@@ -216,6 +216,7 @@ impl<'a> ClaimedIdentity<'a> {
         Wanted {
             field: &self.rules.user_field,
             value: &self.user,
+            provider: &self.rules.provider,
             is_service: self.client_type == ClientType::Service,
             claims: self.token.claims(),
         }
@@ -242,7 +243,7 @@ impl<'a> ClaimedIdentity<'a> {
                 return Err(Unconfirmed::Refused(Refusal::UserUnknown {
                     claim: any_of(self.rules.user_claims_of(self.client_type)),
                     field: self.rules.user_field.clone(),
-                    cause: why.map(ToString::to_string),
+                    cause: why.cause(),
                 }));
             }
         };

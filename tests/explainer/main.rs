@@ -15,3 +15,5 @@ mod command_line;
 mod keys;
 mod page;
 mod support;
+mod trust;
+mod unknown_users;

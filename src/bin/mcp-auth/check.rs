@@ -50,6 +50,7 @@ impl PluginReport {
                 return report;
             }
         };
+        report.warnings.extend(setup.trust_warnings());
         let uses = setup.cluster_uses();
         match clusters {
             Some(clusters) => {

@@ -146,6 +146,7 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
                 "active": true,
                 "locked": false,
                 "web_service_access_only": false,
+                "provider": ["one"],
             }],
         },
         "access": {
@@ -545,6 +546,8 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
         ("/users/records/0/email", json!(5)),
         ("/users/records/0/email", json!("")),
         ("/users/records/0/locked", json!("no")),
+        ("/users/records/0/provider", json!([])),
+        ("/users/records/0/provider", json!({"name": "one"})),
         ("/users/scim/url", json!("https://directory.example.com/?x")),
         ("/users/scim/cluster", json!("")),
         ("/users/scim/timeout", json!(5)),

@@ -111,7 +111,9 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         }
         Refusal::TokenIdMissing => claims::token_id(case),
         Refusal::TokenReplayed => users::replayed(case),
-        Refusal::UserUnknown { claim, field, .. } => users::unknown(claim, field),
+        Refusal::UserUnknown { claim, field, cause } => {
+            users::unknown(claim, field, cause.as_deref())
+        }
         Refusal::UserInactive { user, standing } => users::inactive(user, *standing),
         Refusal::UserNotServiceAccount { user } => users::no_service_account(case, user),
         Refusal::AccessDenied { denial, .. } => users::denied(case, denial),

@@ -8,11 +8,22 @@ use crate::identity::Standing;
 use crate::refusal::Denial;
 use crate::token::ListClaim;
 
-pub(super) fn unknown(claim: &str, field: &str) -> Remedy {
+pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
+    let nobody = format!(
+        "The token is good, but nobody here has its {claim} as `{field}`; the two are compared to the letter."
+    );
+    if let Some(cause) = cause {
+        return Remedy::new(
+            format!("{nobody} What comes near: {cause}."),
+            format!(
+                "If it is the same person, let the record have the `{field}` that the token has, \
+                 or choose a `user_claim` or `user_field` whose values are written alike; if a \
+                 record is not for this provider, name it in the record's `provider`."
+            ),
+        );
+    }
     Remedy::new(
-        format!(
-            "The token is good, but nobody here has its {claim} as `{field}`; the two are compared to the letter."
-        ),
+        nobody,
         format!(
             "Add the user to `users.records` or to the directory, with that `{field}`; or set \
              `users.unknown: allow`."

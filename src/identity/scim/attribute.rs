@@ -1,11 +1,14 @@
 //! Attributes of a user (RFC 7643): where each field of a record stands in a resource.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-/// An attribute that a field of the configuration names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::document;
+
+/// An attribute that a field of the configuration names. Its names have no case (RFC 7643 §2.1).
+#[derive(Clone, Debug, Eq)]
 pub(crate) struct Attribute {
     /// The schema extension that it belongs to (RFC 7643 §3.3).
     extension: Option<String>,
@@ -79,21 +82,34 @@ impl Attribute {
     /// Whether it has exactly this value in a resource; if it has several, one of them.
     #[must_use]
     pub(super) fn is(&self, value: &str, resource: &Map<String, Value>) -> bool {
+        self.values(resource).any(|found| found == value)
+    }
+
+    /// Its values in a resource, as far as they are strings or numbers: integers as their decimal
+    /// text, as in tokens.
+    pub(super) fn values<'a>(
+        &'a self,
+        resource: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = Cow<'a, str>> {
         let container = match &self.extension {
-            Some(extension) => resource.get(extension).and_then(Value::as_object),
+            Some(extension) => document::attribute(resource, extension).and_then(Value::as_object),
             None => Some(resource),
         };
-        let Some(found) = container.and_then(|container| container.get(&self.name)) else {
-            return false;
+        let found = container.and_then(|container| document::attribute(container, &self.name));
+        let elements = match found {
+            Some(Value::Array(elements)) => elements.as_slice(),
+            Some(found) => std::slice::from_ref(found),
+            None => &[],
         };
-        let part_is = |found: &Value| match &self.part {
-            Some(part) => found.get(part).is_some_and(|found| is_text(found, value)),
-            None => is_text(found, value),
+        let part = |element: &'a Value| match &self.part {
+            Some(part) => document::attribute(element.as_object()?, part),
+            None => Some(element),
         };
-        match found {
-            Value::Array(elements) => elements.iter().any(part_is),
-            found => part_is(found),
-        }
+        elements.iter().filter_map(part).filter_map(|value| match value {
+            Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+            Value::Number(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        })
     }
 
     /// Gives it this value in a resource.
@@ -114,7 +130,7 @@ impl Attribute {
             None => {
                 container.insert(self.name.clone(), json!(value));
             }
-            Some(part) if Self::PLURAL.contains(&self.name.as_str()) => {
+            Some(part) if Self::PLURAL.iter().any(|own| own.eq_ignore_ascii_case(&self.name)) => {
                 container.insert(self.name.clone(), json!([{part: value, "primary": true}]));
             }
             Some(part) => {
@@ -141,12 +157,16 @@ impl fmt::Display for Attribute {
     }
 }
 
-/// Compared exactly; integers as their decimal text, as in tokens.
-fn is_text(found: &Value, text: &str) -> bool {
-    match found {
-        Value::String(found) => found == text,
-        Value::Number(found) => found.to_string() == text,
-        _ => false,
+impl PartialEq for Attribute {
+    fn eq(&self, other: &Self) -> bool {
+        let are_same = |one: Option<&str>, two: Option<&str>| match (one, two) {
+            (Some(one), Some(two)) => one.eq_ignore_ascii_case(two),
+            (None, None) => true,
+            _ => false,
+        };
+        self.name.eq_ignore_ascii_case(&other.name)
+            && are_same(self.part.as_deref(), other.part.as_deref())
+            && are_same(self.extension.as_deref(), other.extension.as_deref())
     }
 }
 
@@ -242,5 +262,31 @@ mod tests {
         ] {
             assert_eq!(Attribute::of_field(field).is(value, resource), found, "{field} {value}");
         }
+    }
+
+    #[test]
+    fn names_have_no_case_and_null_is_nothing() {
+        let urn = "URN:ietf:params:scim:schemas:extension:ENTERPRISE:2.0:user";
+        let resource = json!({
+            "UserName": "ada", "EMAILS": [null, {"Value": null}, {"VALUE": "ada@x"}],
+            (urn): {"EmployeeNumber": 1815}, "title": null, "Name": {"givenname": "Ada"},
+        });
+        let resource = resource.as_object().unwrap();
+        for (field, value, found) in [
+            ("user_name", "ada", true),
+            ("USERNAME", "ada", true),
+            ("email", "ada@x", true),
+            ("email", "null", false),
+            ("employee_number", "1815", true),
+            ("given_name", "Ada", true),
+            ("given_name", "ada", false),
+            ("title", "null", false),
+            ("title", "", false),
+        ] {
+            assert_eq!(Attribute::of_field(field).is(value, resource), found, "{field} {value}");
+        }
+        assert!(Attribute::of_field("UserName").is_user_name());
+        assert_eq!(Attribute::of_field("EMAILS.value"), Attribute::of_field("email"));
+        assert_ne!(Attribute::of_field("emails"), Attribute::of_field("email"));
     }
 }

@@ -1,5 +1,6 @@
 //! One look-up: a search, and for an unknown user that is to be created, the creation. Whoever was
-//! faster in creating it is found by a second search.
+//! faster in creating it is found by a second search. Where unknown users pass under the value that
+//! was searched, a search for the user of that name comes last: nobody may pass as that one.
 
 use super::protocol::{self, Found};
 use super::{DirectoryFault, Nobody, ScimDirectory, UserKey, UserQuery};
@@ -11,6 +12,8 @@ use crate::identity::User;
 pub(super) struct Lookup {
     query: UserQuery,
     stage: Stage,
+    /// What the first search said of an unknown user.
+    remark: Option<Nobody>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,7 @@ enum Stage {
     Search,
     Creation,
     SecondSearch,
+    NameSearch,
 }
 
 /// What is to be done next.
@@ -41,7 +45,7 @@ impl Lookup {
     /// Begins with a search.
     pub(super) fn start(query: UserQuery, directory: &ScimDirectory) -> (Self, CalloutRequest) {
         let request = protocol::search(directory, &query.key);
-        (Self { query, stage: Stage::Search }, request)
+        (Self { query, stage: Stage::Search, remark: None }, request)
     }
 
     /// Which user is looked up.
@@ -64,7 +68,7 @@ impl Lookup {
         directory: &ScimDirectory,
     ) -> Result<Step, DirectoryFault> {
         let statuses: &[u16] = match self.stage {
-            Stage::Search | Stage::SecondSearch => &[200],
+            Stage::Search | Stage::SecondSearch | Stage::NameSearch => &[200],
             Stage::Creation => &[200, 201, 409],
         };
         let answer = answer
@@ -74,17 +78,27 @@ impl Lookup {
         let answer = match self.stage {
             Stage::Search => match protocol::found(&answer, key)? {
                 Found::User(user) => Answer::Known { user, is_new: false },
-                Found::Nobody(Some(why)) => Answer::Nobody(Some(why)),
-                Found::Nobody(None) => match &self.query.new_user {
-                    None => Answer::Nobody(None),
+                Found::Nobody(Some(why)) if why.is_final() => Answer::Nobody(Some(why)),
+                Found::Nobody(remark) => match &self.query.new_user {
+                    None if directory.tolerates_unknown && !key.is_name() => {
+                        self.stage = Stage::NameSearch;
+                        self.remark = remark;
+                        return Ok(Step::Call(protocol::search(directory, &key.as_name())));
+                    }
+                    None => Answer::Nobody(remark),
                     Some(new_user) => match &new_user.resource {
-                        Err(claim) => Answer::Nobody(Some(Nobody::Nameless(claim.clone()))),
+                        Err(nobody) => Answer::Nobody(Some(nobody.clone())),
                         Ok(resource) => {
                             self.stage = Stage::Creation;
                             return Ok(Step::Call(protocol::creation(directory, resource)));
                         }
                     },
                 },
+            },
+            Stage::NameSearch => match protocol::found(&answer, &key.as_name())? {
+                Found::User(_) => Answer::Nobody(Some(Nobody::NameOfUser)),
+                Found::Nobody(Some(why)) if why.is_final() => Answer::Nobody(Some(why)),
+                Found::Nobody(_) => Answer::Nobody(self.remark.take()),
             },
             // Somebody else has the name, or was faster (RFC 7644 §3.3).
             Stage::Creation if answer.status == Some(409) => {
@@ -96,7 +110,10 @@ impl Lookup {
             },
             Stage::SecondSearch => match protocol::found(&answer, key)? {
                 Found::User(user) => Answer::Known { user, is_new: false },
-                Found::Nobody(why) => Answer::Nobody(why.or(Some(Nobody::Conflict))),
+                Found::Nobody(why) => {
+                    let why = why.filter(Nobody::is_final);
+                    Answer::Nobody(why.or(Some(Nobody::Conflict)))
+                }
             },
         };
         Ok(Step::Done(Ok(answer)))

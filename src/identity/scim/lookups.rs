@@ -250,7 +250,8 @@ impl Knowledge {
                 let names = user.roles.iter().chain(&user.groups).chain([&user.user_name]);
                 names.map(|name| size_of::<String>() + name.len()).sum()
             }
-            State::UnderWay | State::Nobody(..) | State::Failed(..) => 0,
+            State::Nobody(why, _) => why.as_ref().map_or(0, Nobody::heap_size),
+            State::UnderWay | State::Failed(..) => 0,
         };
         let key = size_of::<(UserKey, LookupId)>() + key.field.len() + key.value.len();
         // The key is there once more in the order of ages.

@@ -5,6 +5,7 @@
 //! is a [`lookup::Lookup`]: answers in, calls out.
 
 mod attribute;
+mod document;
 mod lookup;
 mod lookups;
 mod protocol;
@@ -20,7 +21,8 @@ pub(crate) use attribute::Attribute;
 pub(super) use lookups::UserAnswer;
 pub(crate) use lookups::{LookupId, LookupReport, UserLookups};
 
-use super::Wanted;
+use super::directory::clipped;
+use super::{Difference, Directory, Wanted};
 use crate::callout::{BodyLimit, CalloutFault, Endpoint};
 use crate::json::Json;
 use crate::token::ClaimPath;
@@ -40,6 +42,9 @@ pub(crate) struct ScimDirectory {
     pub max_body: BodyLimit,
     /// What users that are not known are created with, if they are to be created.
     pub provisioning: Option<Provisioning>,
+    /// Whether a user who is not known passes under the value that was looked for: then that must
+    /// be nobody's name.
+    pub tolerates_unknown: bool,
 }
 
 /// What a user is created with.
@@ -78,8 +83,8 @@ pub(crate) struct UserQuery {
 /// A user who may have to be created.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUser {
-    /// The resource, or which claim its name lacks.
-    pub resource: Result<Map<String, Value>, ClaimPath>,
+    /// The resource, or why there can be none.
+    pub resource: Result<Map<String, Value>, Nobody>,
 }
 
 /// Why the directory knows no such user, where there is more to say than that.
@@ -89,10 +94,45 @@ pub(crate) enum Nobody {
     Ambiguous,
     /// It could not be created: another user has its name, or another unique attribute.
     Conflict,
+    /// The directory counts so many users with this value and shows none of them.
+    Hidden {
+        /// How many.
+        counted: u64,
+    },
+    /// It cannot be created: a record has its name.
+    NameOfRecord(String),
+    /// It is nobody's value, but the name of a user who was not found by it.
+    NameOfUser,
     /// It cannot be created: the token lacks this claim, which is to be its name.
     Nameless(ClaimPath),
+    /// The directory answered with other users alone.
+    Others(Box<OtherUsers>),
     /// No look-up: nobody has such a long name.
     TooLong,
+}
+
+/// Users whom a directory answered with though none has exactly the value that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OtherUsers {
+    /// How many there are.
+    pub count: usize,
+    /// What was compared, as a filter names it.
+    pub attribute: String,
+    /// The `userName` of the one whose value is nearest, clipped; empty if it has none.
+    pub nearest: String,
+    /// How near its value is.
+    pub nearness: Nearness,
+}
+
+/// How near another user's value is to the one that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nearness {
+    /// They differ in this alone.
+    Differs(Difference),
+    /// They are different.
+    Different,
+    /// The other user has none that could be compared.
+    Missing,
 }
 
 /// Why the directory's answer is of no use.
@@ -106,8 +146,12 @@ pub(crate) enum DirectoryFault {
     Crowded,
     /// It is no list of users (RFC 7644 §3.4.2).
     NoList,
+    /// It counts so many users and has no list of them.
+    NoResources(u64),
     /// The user in it lacks a name, or an attribute of it has the wrong type.
     NoUser(&'static str),
+    /// It has this attribute twice.
+    Repeated(String),
 }
 
 impl ScimDirectory {
@@ -122,11 +166,17 @@ impl ScimDirectory {
         }
     }
 
-    /// The question for whom is looked for.
+    /// The question for whom is looked for. No user is created under a name that `is_taken`.
     #[must_use]
-    pub(crate) fn query(&self, key: UserKey, wanted: Wanted<'_>) -> UserQuery {
+    pub(crate) fn query(
+        &self,
+        key: UserKey,
+        wanted: Wanted<'_>,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> UserQuery {
         let provisioning = self.provisioning.as_ref().filter(|_| key.may_be_created);
-        UserQuery { new_user: provisioning.map(|own| own.new_user(wanted)), key }
+        let new_user = provisioning.map(|own| own.new_user(wanted, is_taken));
+        UserQuery { new_user, key }
     }
 
     /// How long a request waits for a user at the most.
@@ -136,10 +186,22 @@ impl ScimDirectory {
     }
 }
 
+impl UserKey {
+    /// Whether the value is the user's unique name.
+    fn is_name(&self) -> bool {
+        Attribute::of_field(&self.field).is_user_name()
+    }
+
+    /// The same value as a name.
+    fn as_name(&self) -> Self {
+        Self { field: Directory::USER_NAME.to_owned(), ..self.clone() }
+    }
+}
+
 impl Provisioning {
     /// The user as it would be created: found by what was looked for afterwards, whatever the other
     /// claims say.
-    fn new_user(&self, wanted: Wanted<'_>) -> NewUser {
+    fn new_user(&self, wanted: Wanted<'_>, is_taken: impl Fn(&str) -> bool) -> NewUser {
         let found_by = Attribute::of_field(wanted.field);
         let mut resource = protocol::empty_user(&self.roles);
         for (attribute, claim) in self.fields.iter().filter(|(own, _)| *own != found_by) {
@@ -147,13 +209,15 @@ impl Provisioning {
                 Some(Json::String(text)) if !text.is_empty() => attribute.set(&mut resource, text),
                 Some(Json::Number(number)) => attribute.set(&mut resource, &number.to_string()),
                 _ if attribute.is_user_name() => {
-                    return NewUser { resource: Err(claim.clone()) };
+                    return NewUser { resource: Err(Nobody::Nameless(claim.clone())) };
                 }
                 _ => {}
             }
         }
         found_by.set(&mut resource, wanted.value);
-        NewUser { resource: Ok(resource) }
+        let user_name = document::attribute(&resource, "userName").and_then(Value::as_str);
+        let taken = user_name.filter(|name| is_taken(name)).map(clipped);
+        NewUser { resource: taken.map_or(Ok(resource), |name| Err(Nobody::NameOfRecord(name))) }
     }
 }
 
@@ -176,11 +240,45 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Nobody {
+    /// Whether it forbids what else becomes of an unknown user: to be created, or to pass under the
+    /// value that was looked for.
+    #[must_use]
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Self::Others(_))
+    }
+
+    /// About how many bytes it takes up besides its own size.
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::NameOfRecord(name) => name.len(),
+            Self::Others(others) => {
+                size_of::<OtherUsers>() + others.attribute.len() + others.nearest.len()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// For the operator.
 impl fmt::Display for Nobody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous => f.write_str("the directory has several users with this value"),
+            Self::Hidden { counted } => write!(
+                f,
+                "the directory counts {counted} with this value and shows none: its token may lack \
+                 the right to read users (users.scim.bearer_token_env)"
+            ),
+            Self::NameOfRecord(name) => write!(
+                f,
+                "the user cannot be created: {name:?} is the user_name of a record in users.records"
+            ),
+            Self::NameOfUser => f.write_str(
+                "nobody in the directory has this value, but it is the userName of a user who was \
+                 not found by it",
+            ),
+            Self::Others(others) => others.fmt(f),
             Self::Conflict => f.write_str(
                 "the directory would not create the user: another one has its name, perhaps in \
                  other letters, or another unique attribute",
@@ -195,6 +293,32 @@ impl fmt::Display for Nobody {
     }
 }
 
+impl fmt::Display for OtherUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, attribute, nearest, nearness } = self;
+        match (nearness, count) {
+            (Nearness::Differs(difference), _) => write!(
+                f,
+                "the directory answered with {nearest:?}, whose {attribute} differs only \
+                 {difference}; values are compared exactly"
+            ),
+            (Nearness::Different, 1) => {
+                write!(f, "the directory answered with {nearest:?}, whose {attribute} is another")
+            }
+            (Nearness::Missing, 1) => write!(
+                f,
+                "the directory answered with {nearest:?}, and shows no {attribute} that could be \
+                 compared"
+            ),
+            (_, count) => write!(
+                f,
+                "the directory answered with {count} users, none of whom has exactly this \
+                 {attribute}"
+            ),
+        }
+    }
+}
+
 /// For the operator.
 impl fmt::Display for DirectoryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,6 +329,15 @@ impl fmt::Display for DirectoryFault {
             }
             Self::Crowded => f.write_str("too many users are being looked up at the same time"),
             Self::NoList => f.write_str("the answer is no SCIM list of users"),
+            Self::NoResources(counted) => write!(
+                f,
+                "the answer is no SCIM list of users: it counts {counted} and has no Resources"
+            ),
+            Self::Repeated(attribute) => write!(
+                f,
+                "the answer has the attribute {attribute:?} twice in one object; case makes no \
+                 difference in names of attributes (RFC 7643 §2.1)"
+            ),
             Self::NoUser(attribute) => {
                 write!(f, "the user in the answer has no {attribute}, or one of the wrong type")
             }

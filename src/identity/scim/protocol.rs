@@ -3,10 +3,12 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{Attribute, DirectoryFault, Nobody, ScimDirectory, UserKey};
+use super::document::{self, attribute};
+use super::{
+    Attribute, DirectoryFault, Nearness, Nobody, OtherUsers, ScimDirectory, UserKey, clipped,
+};
 use crate::callout::{CalloutAnswer, CalloutRequest};
-use crate::identity::{Standing, User};
-use crate::json;
+use crate::identity::{Difference, Standing, User};
 
 const MEDIA_TYPE: &str = "application/scim+json";
 
@@ -70,30 +72,58 @@ pub(super) fn empty_user(roles: &[String]) -> Map<String, Value> {
 ///
 /// The answer is of no use.
 pub(super) fn found(answer: &CalloutAnswer, key: &UserKey) -> Result<Found, DirectoryFault> {
-    let Ok(Value::Object(list)) = json::parse_strict(&answer.body) else {
-        return Err(DirectoryFault::NoList);
-    };
-    let total = list.get("totalResults").and_then(Value::as_u64).ok_or(DirectoryFault::NoList)?;
-    let resources = match list.get("Resources") {
+    let list = document::parse(&answer.body)?;
+    let counted = attribute(&list, "totalResults").and_then(Value::as_u64);
+    let counted = counted.ok_or(DirectoryFault::NoList)?;
+    let resources = match attribute(&list, "Resources") {
         Some(Value::Array(resources)) => resources.as_slice(),
-        None if total == 0 => &[],
-        _ => return Err(DirectoryFault::NoList),
+        // It may be left out where there is nothing to list (RFC 7644 §3.4.2).
+        None if counted == 0 => &[],
+        None => return Err(DirectoryFault::NoResources(counted)),
+        Some(_) => return Err(DirectoryFault::NoList),
     };
-    // Directories compare names as they like, most of them without case.
-    let attribute = Attribute::of_field(&key.field);
-    let mut users = resources
+    let shown = resources
         .iter()
-        .filter_map(Value::as_object)
-        .filter(|resource| attribute.is(&key.value, resource));
+        .filter(|resource| !resource.is_null())
+        .map(|resource| resource.as_object().ok_or(DirectoryFault::NoList))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Directories compare names as they like, most of them without case.
+    let compared = Attribute::of_field(&key.field);
+    let mut users = shown.iter().filter(|resource| compared.is(&key.value, resource));
     match (users.next(), users.next()) {
+        (None, _) if shown.is_empty() && counted > 0 => {
+            Ok(Found::Nobody(Some(Nobody::Hidden { counted })))
+        }
         // On a page that was not asked for there could be another one.
-        (_, _) if u64::try_from(resources.len()).is_ok_and(|held| held < total) => {
+        (_, _) if u64::try_from(shown.len()).is_ok_and(|shown| shown < counted) => {
             Ok(Found::Nobody(Some(Nobody::Ambiguous)))
         }
         (Some(resource), None) => user(resource).map(Found::User),
-        (None, _) => Ok(Found::Nobody(None)),
+        (None, _) => Ok(Found::Nobody(others(&shown, &compared, &key.value))),
         (Some(_), Some(_)) => Ok(Found::Nobody(Some(Nobody::Ambiguous))),
     }
+}
+
+/// Whom the directory showed, if it showed anybody: none has this value.
+fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> Option<Nobody> {
+    let nearness = |resource: &Map<String, Value>| {
+        let mut values = compared.values(resource).peekable();
+        if values.peek().is_none() {
+            return Nearness::Missing;
+        }
+        let difference = values.find_map(|other| Difference::between(value, &other));
+        difference.map_or(Nearness::Different, Nearness::Differs)
+    };
+    let all = || shown.iter().map(|resource| (resource, nearness(resource)));
+    let mut near = all().filter(|(_, nearness)| matches!(nearness, Nearness::Differs(_)));
+    let (nearest, nearness) = near.next().or_else(|| all().next())?;
+    let user_name = attribute(nearest, "userName").and_then(Value::as_str);
+    Some(Nobody::Others(Box::new(OtherUsers {
+        count: shown.len(),
+        attribute: compared.to_string(),
+        nearest: user_name.map(clipped).unwrap_or_default(),
+        nearness,
+    })))
 }
 
 /// The user who was created; none if the answer does not say.
@@ -105,7 +135,8 @@ pub(super) fn created(
     answer: &CalloutAnswer,
     key: &UserKey,
 ) -> Result<Option<User>, DirectoryFault> {
-    let Ok(Value::Object(resource)) = json::parse_strict(&answer.body) else { return Ok(None) };
+    // What it cannot say in one way, a search has to.
+    let Ok(resource) = document::parse(&answer.body) else { return Ok(None) };
     if !Attribute::of_field(&key.field).is(&key.value, &resource) {
         return Err(DirectoryFault::CreatedAnother);
     }
@@ -115,7 +146,7 @@ pub(super) fn created(
 /// Reads a user (RFC 7643 §4.1). What is there must be of the right type: a user who cannot be read
 /// whole must not pass as one with fewer restrictions.
 fn user(resource: &Map<String, Value>) -> Result<User, DirectoryFault> {
-    let user_name = match resource.get("userName") {
+    let user_name = match attribute(resource, "userName") {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         _ => return Err(DirectoryFault::NoUser("userName")),
     };
@@ -125,7 +156,7 @@ fn user(resource: &Map<String, Value>) -> Result<User, DirectoryFault> {
         flag(resource, &["webServiceAccessOnly", "web_service_access_only"])?.unwrap_or(false);
     Ok(User {
         user_name,
-        roles: names(resource, "roles", &["value"])?,
+        roles: names(resource, "roles", &["value", "display"])?,
         groups: names(resource, "groups", &["display", "value"])?,
         standing: Standing::of(is_active, is_locked),
         web_service_access_only,
@@ -137,17 +168,20 @@ fn flag(
     resource: &Map<String, Value>,
     names: &[&'static str],
 ) -> Result<Option<bool>, DirectoryFault> {
-    let extensions = resource.iter().filter(|(name, _)| name.starts_with("urn:"));
+    let extensions = resource.iter().filter(|(name, _)| document::is_urn(name));
     let containers =
         extensions.filter_map(|(_, extension)| extension.as_object()).chain([resource]);
     let mut flag = None;
     for (member, value) in containers.flatten() {
-        // Names of attributes have no case (RFC 7643 §2.1).
-        let Some(name) = names.iter().find(|name| member.eq_ignore_ascii_case(name)) else {
+        // Some write an attribute of an extension in one: `urn:…:User:locked`.
+        let own_name = member.rsplit(':').next().unwrap_or_default();
+        let Some(name) = names.iter().find(|name| own_name.eq_ignore_ascii_case(name)) else {
             continue;
         };
         match value {
             Value::Null => {}
+            // The extension itself.
+            Value::Object(_) if document::is_urn(member) => {}
             Value::Bool(value) if flag.is_none_or(|flag| flag == *value) => flag = Some(*value),
             _ => return Err(DirectoryFault::NoUser(name)),
         }
@@ -155,24 +189,47 @@ fn flag(
     Ok(flag)
 }
 
-/// The elements of a list: texts, or the first of these parts that an element has.
+/// The elements of a list that are assigned: texts, or the first of these parts that an element has.
 fn names(
     resource: &Map<String, Value>,
-    attribute: &'static str,
+    listed: &'static str,
     parts: &[&str],
 ) -> Result<Vec<String>, DirectoryFault> {
-    let fault = DirectoryFault::NoUser(attribute);
-    let elements = match resource.get(attribute) {
-        None | Some(Value::Null) => return Ok(Vec::new()),
+    let fault = || DirectoryFault::NoUser(listed);
+    let elements = match attribute(resource, listed) {
+        None => return Ok(Vec::new()),
         Some(Value::Array(elements)) => elements,
-        Some(_) => return Err(fault),
+        Some(_) => return Err(fault()),
     };
-    let name = |element: &Value| match element {
-        Value::String(name) => Some(name.clone()),
-        element => {
-            let mut parts = parts.iter().filter_map(|part| element.get(part));
-            parts.find_map(Value::as_str).map(str::to_owned)
+    let mut names = Vec::new();
+    for element in elements {
+        match element {
+            Value::Null => {}
+            Value::String(name) => names.push(name.clone()),
+            Value::Object(element) => {
+                names.extend(name_of(element, parts).map_err(|Unnamed| fault())?);
+            }
+            _ => return Err(fault()),
         }
-    };
-    elements.iter().map(name).collect::<Option<Vec<_>>>().ok_or(fault)
+    }
+    Ok(names)
+}
+
+/// An element says something, but not by which name it goes.
+struct Unnamed;
+
+/// The first of these parts; none of an element that says nothing.
+fn name_of(element: &Map<String, Value>, parts: &[&str]) -> Result<Option<String>, Unnamed> {
+    match parts.iter().find_map(|part| attribute(element, part)) {
+        Some(Value::String(name)) => Ok(Some(name.clone())),
+        Some(_) => Err(Unnamed),
+        None => {
+            // These describe a value (RFC 7643 §2.4) and are none.
+            let is_description =
+                |name: &str| ["primary", "type"].iter().any(|own| name.eq_ignore_ascii_case(own));
+            let says_nothing =
+                element.iter().all(|(name, value)| value.is_null() || is_description(name));
+            if says_nothing { Ok(None) } else { Err(Unnamed) }
+        }
+    }
 }

@@ -28,6 +28,7 @@ fn directory() -> ScimDirectory {
         timeout: Duration::from_secs(5),
         max_body: BodyLimit { bytes: 10_000, setting: "users.scim.max_body" },
         provisioning: None,
+        tolerates_unknown: false,
     }
 }
 
@@ -59,8 +60,9 @@ impl Worker {
     }
 
     fn query(&self, field: &str, value: &str) -> UserQuery {
-        let wanted = Wanted { field, value, is_service: self.is_service, claims: &self.claims };
-        self.directory.query(self.directory.key(wanted), wanted)
+        let is_service = self.is_service;
+        let wanted = Wanted { field, value, provider: "p", is_service, claims: &self.claims };
+        self.directory.query(self.directory.key(wanted), wanted, |name| name == "of-a-record")
     }
 
     fn find(&self, field: &str, value: &str, now: UnixTime) -> UserAnswer<'_> {
@@ -176,13 +178,25 @@ fn no_value_changes_the_meaning_of_the_filter() {
 #[test]
 fn only_a_user_with_exactly_this_value_is_found() {
     let other = json!({"userName": "Ada", "emails": [{"value": "ada@x"}]});
+    let others = Nobody::Others(Box::new(OtherUsers {
+        count: 1,
+        attribute: "userName".to_owned(),
+        nearest: "Ada".to_owned(),
+        nearness: Nearness::Differs(Difference::Case),
+    }));
     for (name, users, total, expected) in [
         ("nobody", vec![], 0, UserAnswer::Nobody(None)),
-        ("other letters", vec![other.clone()], 1, UserAnswer::Nobody(None)),
+        ("other letters", vec![other.clone()], 1, UserAnswer::Nobody(Some(&others))),
         ("one of two", vec![other, ada()], 2, UserAnswer::Known(&user("ada", &["itil"]))),
         ("two", vec![ada(), ada()], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
         ("more than are here", vec![ada()], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
-        ("none of many here", vec![], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
+        ("none of many here", vec![], 2, UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 2 }))),
+        (
+            "the one is not shown",
+            vec![],
+            1,
+            UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 1 })),
+        ),
     ] {
         let mut worker = Worker::new(directory());
         let mut users = json!({"totalResults": total, "Resources": users});
@@ -232,13 +246,15 @@ fn a_user_who_cannot_be_read_whole_is_none() {
     for attributes in [
         json!({"active": "false"}),
         json!({"active": 0}),
-        json!({"active": true, "ACTIVE": false}),
         json!({"locked": "yes"}),
         json!({"webServiceAccessOnly": 1}),
         json!({"urn:x": {"active": false}, "active": true}),
         json!({"roles": "admin"}),
         json!({"roles": [7]}),
         json!({"groups": [{"name": "ops"}]}),
+        json!({"groups": [{"$ref": "https://directory.example.com/Groups/7"}]}),
+        json!({"roles": [{"value": 7, "display": "admin"}]}),
+        json!({"roles": {"value": "admin"}}),
     ] {
         let mut resource = json!({"userName": "ada"});
         resource.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
@@ -266,6 +282,9 @@ fn an_answer_that_is_no_list_says_nothing_of_the_user() {
         json!({"Resources": []}),
         json!({"totalResults": 0, "Resources": {}}),
         json!({"totalResults": 1}),
+        json!({"totalResults": 1, "Resources": null}),
+        json!({"totalResults": 1, "Resources": ["ada"]}),
+        json!({"totalResults": null, "Resources": []}),
         json!({"totalResults": "0", "Resources": []}),
     ]
     .iter()
@@ -285,6 +304,197 @@ fn an_answer_that_is_no_list_says_nothing_of_the_user() {
         let found = worker.find("user_name", "ada", now());
         assert!(matches!(found, UserAnswer::Unavailable(_)), "{said}: {found:?}");
     }
+}
+
+/// An answer with these bytes.
+fn text(body: &str) -> CalloutAnswer {
+    CalloutAnswer { body: body.into(), body_length: body.len(), ..answer(200, &Value::Null) }
+}
+
+#[test]
+fn names_of_attributes_have_no_case_and_null_is_nothing() {
+    let known = user("ada", &["itil"]);
+    for (body, expected) in [
+        (r#"{"totalResults": 0, "Resources": null}"#, UserAnswer::Nobody(None)),
+        (r#"{"totalResults": 0}"#, UserAnswer::Nobody(None)),
+        (r#"{"TOTALRESULTS": 0, "resources": []}"#, UserAnswer::Nobody(None)),
+        (
+            r#"{"totalResults": 1, "Resources": [null]}"#,
+            UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 1 })),
+        ),
+        (
+            "\u{feff}{\"totalresults\": 1, \"RESOURCES\": [{\"UserName\": \"ada\", \"ROLES\": \
+             [{\"Value\": \"itil\"}]}, null]}",
+            UserAnswer::Known(&known),
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"username": "ada", "Roles": [null, {"value": null,
+            "DISPLAY": "itil"}, {}, {"value": null, "type": "direct", "primary": true}],
+            "active": null, "locked": null, "groups": null, "emails": null}]}"#,
+            UserAnswer::Known(&known),
+        ),
+    ] {
+        let mut worker = Worker::new(directory());
+        worker.look_up("user_name", "ada", vec![text(body)]);
+        assert_eq!(worker.find("user_name", "ada", now()), expected, "{body}");
+    }
+    for (member, standing) in [
+        (r#""ACTIVE": false"#, Standing::Inactive),
+        (r#""URN:Example:1.0:User": {"Locked": true}"#, Standing::Locked),
+        (r#""urn:example:1.0:User:locked": true"#, Standing::Locked),
+        (r#""urn:example:locked": {"other": true}"#, Standing::Active),
+        (r#""urn:example:1.0:User": null"#, Standing::Active),
+    ] {
+        let mut worker = Worker::new(directory());
+        let body =
+            format!(r#"{{"totalResults": 1, "Resources": [{{"userName": "ada", {member}}}]}}"#);
+        worker.look_up("user_name", "ada", vec![text(&body)]);
+        let expected = User { standing, ..user("ada", &[]) };
+        let found = worker.find("user_name", "ada", now());
+        assert_eq!(found, UserAnswer::Known(&expected), "{member}");
+    }
+}
+
+#[test]
+fn an_attribute_that_is_there_twice_makes_an_answer_of_no_use() {
+    for (name, body) in [
+        ("TotalResults", r#"{"totalResults": 0, "TotalResults": 1, "Resources": []}"#),
+        (
+            "resources",
+            r#"{"totalResults": 1, "Resources": [], "resources": [{"userName": "ada"}]}"#,
+        ),
+        (
+            "userName",
+            r#"{"totalResults": 1, "Resources": [{"UserName": "ada", "userName": "bob"}]}"#,
+        ),
+        (
+            "active",
+            r#"{"totalResults": 1, "Resources": [{"userName": "ada", "Active": true, "active": true}]}"#,
+        ),
+        (
+            "value",
+            r#"{"totalResults": 1, "Resources": [{"userName": "ada", "roles": [{"Value": "a", "value": null}]}]}"#,
+        ),
+        (
+            "userName",
+            r#"{"totalResults": 1, "Resources": [{"userName": "ada", "userName": "ada"}]}"#,
+        ),
+    ] {
+        let mut worker = Worker::new(directory());
+        worker.look_up("user_name", "ada", vec![text(body)]);
+        let UserAnswer::Unavailable(DirectoryFault::Repeated(found)) =
+            worker.find("user_name", "ada", now())
+        else {
+            panic!("{body}")
+        };
+        let found = found.to_ascii_lowercase();
+        assert!(found.ends_with(&name.to_ascii_lowercase()), "{found}: {body}");
+    }
+}
+
+#[test]
+fn whom_the_directory_shows_instead_is_told() {
+    let other = |value: Value| json!({"userName": "Ada", "emails": value});
+    for (field, value, users, said) in [
+        ("user_name", "ada", vec![ada(), json!({"userName": "bob"})], None),
+        ("user_name", "Ada", vec![ada()], Some("\"ada\", whose userName differs only in upper")),
+        (
+            "user_name",
+            r"CORP\ada",
+            vec![ada()],
+            Some("\"ada\", whose userName differs only by a domain"),
+        ),
+        (
+            "email",
+            "Ada@x",
+            vec![json!({"userName": "bob", "emails": [{"value": "bob@x"}]}), ada()],
+            Some("\"ada\", whose emails.value differs only in upper"),
+        ),
+        (
+            "email",
+            "ada@y",
+            vec![ada()],
+            Some("answered with \"ada\", whose emails.value is another"),
+        ),
+        ("email", "ada@x", vec![other(Value::Null)], Some("\"Ada\", and shows no emails.value")),
+        (
+            "email",
+            "ada@x",
+            vec![other(json!(["ada@x"]))],
+            Some("\"Ada\", and shows no emails.value"),
+        ),
+        (
+            "email",
+            "ada@y",
+            vec![ada(), other(json!([]))],
+            Some("answered with 2 users, none of whom has exactly this emails.value"),
+        ),
+    ] {
+        let mut worker = Worker::new(directory());
+        worker.look_up(field, value, vec![list(&users)]);
+        match (worker.find(field, value, now()), said) {
+            (UserAnswer::Known(_), None) => {}
+            (UserAnswer::Nobody(Some(nobody)), Some(said)) => {
+                assert!(nobody.to_string().contains(said), "{value}: {nobody}");
+            }
+            (found, _) => panic!("{value}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
+    let tolerant = || ScimDirectory { tolerates_unknown: true, ..directory() };
+    let named = |name: &str| list(&[json!({"userName": name, "active": false})]);
+    for (second, expected) in [
+        (named("root"), UserAnswer::Nobody(Some(&Nobody::NameOfUser))),
+        (
+            list(&[json!({"userName": "root"}), json!({"userName": "root"})]),
+            UserAnswer::Nobody(Some(&Nobody::Ambiguous)),
+        ),
+        (
+            answer(200, &json!({"totalResults": 1, "Resources": []})),
+            UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 1 })),
+        ),
+        (named("Root"), UserAnswer::Nobody(None)),
+        (list(&[]), UserAnswer::Nobody(None)),
+    ] {
+        let mut worker = Worker::new(tolerant());
+        let calls = worker.look_up("email", "root", vec![list(&[]), second]);
+        assert!(calls[1].ends_with("filter=userName%20eq%20%22root%22"), "{calls:?}");
+        assert_eq!(worker.find("email", "root", now()), expected);
+    }
+    let mut worker = Worker::new(tolerant());
+    worker.look_up("email", "root", vec![list(&[]), answer(500, &Value::Null)]);
+    assert!(matches!(worker.find("email", "root", now()), UserAnswer::Unavailable(_)));
+    // Names were searched already, and where nobody is tolerated, nobody passes.
+    assert_eq!(Worker::new(tolerant()).look_up("UserName", "root", vec![list(&[])]).len(), 1);
+    assert_eq!(Worker::new(directory()).look_up("email", "root", vec![list(&[])]).len(), 1);
+}
+
+#[test]
+fn what_is_known_by_an_answer_holds_no_longer_than_the_answer_serves() {
+    let claims = Object::default();
+    let (field, value, is_service) = ("user_name", "ada", false);
+    let wanted = Wanted { field, value, provider: "p", is_service, claims: &claims };
+    let directory = Directory::of_nobody().with_scim(Some(directory()));
+    let mut lookups = directory.lookups().unwrap();
+    let (Finding::Await(query), None) = directory.find(wanted, Some(&lookups), now()) else {
+        panic!("nobody was asked")
+    };
+    lookups.want(query);
+    let (id, _) = lookups.next_call().unwrap();
+    lookups.answered(id, Ok(Some(list(&[ada()]))), now());
+    let (Finding::Known(_), Some(basis)) = directory.find(wanted, Some(&lookups), now()) else {
+        panic!("nobody is known")
+    };
+    assert!(basis.still_holds(Some(&lookups), after(299)));
+    assert!(!basis.still_holds(Some(&lookups), after(300)));
+    let (Finding::Await(query), None) = directory.find(wanted, Some(&lookups), after(300)) else {
+        panic!("nobody is asked anew")
+    };
+    lookups.want(query);
+    assert!(lookups.has_calls());
 }
 
 /// The user who is created for the claims of [`Worker`], found by this field and value.
@@ -345,6 +555,18 @@ fn a_user_who_cannot_be_created_stays_unknown() {
     let claim = ClaimPath::name("preferred_username");
     let expected = UserAnswer::Nobody(Some(&Nobody::Nameless(claim)));
     assert_eq!(worker.find("email", "bob@x", now()), expected);
+}
+
+#[test]
+fn no_user_is_created_under_the_name_of_a_record() {
+    for (field, value) in [("email", "ada@y"), ("user_name", "of-a-record")] {
+        let mut worker = Worker::new(creating());
+        let claims = json!({"preferred_username": "of-a-record"});
+        worker.claims = claims.as_object().unwrap().into();
+        assert_eq!(worker.look_up(field, value, vec![list(&[])]).len(), 1);
+        let expected = UserAnswer::Nobody(Some(&Nobody::NameOfRecord("of-a-record".to_owned())));
+        assert_eq!(worker.find(field, value, now()), expected);
+    }
 }
 
 #[test]
@@ -442,7 +664,8 @@ fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
 #[test]
 fn only_a_user_whom_nobody_knows_is_tolerated() {
     let claims = Object::default();
-    let wanted = Wanted { field: "user_name", value: "ada", is_service: false, claims: &claims };
+    let (field, value, is_service) = ("user_name", "ada", false);
+    let wanted = Wanted { field, value, provider: "p", is_service, claims: &claims };
     let directory = Directory::of_nobody().with_scim(Some(directory()));
     for (answer, is_tolerated) in
         [(list(&[]), true), (list(&[ada(), ada()]), false), (answer(500, &Value::Null), false)]

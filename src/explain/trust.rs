@@ -1,0 +1,74 @@
+//! Where the tokens of several providers can do the same: be one user, or have one role.
+
+use serde_json::Value;
+
+use super::setup::Setup;
+use crate::config::Provider;
+
+impl Setup {
+    /// Each place where it matters that several providers are trusted alike, as a warning for the
+    /// operator.
+    #[must_use]
+    pub fn trust_warnings(&self) -> Vec<String> {
+        self.shared_records().into_iter().chain(self.shared_roles()).collect()
+    }
+
+    /// Records that tokens of several providers find. Whoever names providers in a record has thought
+    /// of it.
+    fn shared_records(&self) -> Option<String> {
+        let records = self.list("users", "records").iter().enumerate();
+        let of_all = records.filter(|(_, record)| record.get("provider").is_none());
+        let mut shared = of_all.filter_map(|(position, record)| {
+            let has_field = |own: &&Provider| record.get(&own.identity_rules.user_field).is_some();
+            let finders: Vec<&Provider> = self.config.providers.iter().filter(has_field).collect();
+            (finders.len() > 1).then_some((position, finders))
+        });
+        let (position, finders) = shared.next()?;
+        let others = match shared.count() {
+            0 => String::new(),
+            1 => " (the same holds for one other record)".to_owned(),
+            count => format!(" (the same holds for {count} other records)"),
+        };
+        Some(format!(
+            "users.records[{position}]: tokens of {} find this user{others}, and each of these \
+             providers names its users as it likes. Name in the record's `provider` whose tokens \
+             are meant",
+            all_of(&finders)
+        ))
+    }
+
+    /// Rules that ask for roles or groups, and do not say of which provider.
+    fn shared_roles(&self) -> Vec<String> {
+        let providers = self.config.providers.iter();
+        let givers: Vec<&Provider> = providers.filter(|own| !own.restrict_to_policies).collect();
+        if givers.len() < 2 {
+            return vec![];
+        }
+        let rules = self.list("access", "rules").iter().enumerate();
+        let warning = |(position, rule): (usize, &Value)| {
+            let is_given = |line: &&str| {
+                let listed = rule.pointer(&format!("/require/{line}")).and_then(Value::as_array);
+                listed.is_some_and(|listed| !listed.is_empty())
+            };
+            let lines: Vec<&str> = ["roles", "groups"].into_iter().filter(is_given).collect();
+            (!lines.is_empty() && !is_given(&"providers")).then(|| {
+                format!(
+                    "access.rules[{position}].require: tokens of {} can have these {}, whatever \
+                     each provider means by their names. Name in `require.providers` whose count",
+                    all_of(&givers),
+                    lines.join(" and ")
+                )
+            })
+        };
+        rules.filter_map(warning).collect()
+    }
+}
+
+/// A list for people: `a, b and c`.
+fn all_of(providers: &[&Provider]) -> String {
+    let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}

@@ -1,0 +1,116 @@
+//! How a value that nobody has differs from one that somebody has. It helps an operator to find what
+//! was written wrong; nothing is decided by it, for values are compared exactly.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// The only difference between two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// Upper and lower case.
+    Case,
+    /// A domain before or after the name, in one of them: `CORP\ada`, `ada@example.com`, `ada`. Two
+    /// domains would be two people.
+    Domain,
+    /// White space at an end.
+    WhiteSpace,
+}
+
+impl Difference {
+    /// The one between these values; none if they are equal or really different.
+    #[must_use]
+    pub(super) fn between(value: &str, other: &str) -> Option<Self> {
+        if value == other {
+            return None;
+        }
+        if value.trim() == other.trim() {
+            return Some(Self::WhiteSpace);
+        }
+        if compare_folded(value.trim(), other.trim()).is_eq() {
+            return Some(Self::Case);
+        }
+        let (value, other) = (Name::of(value), Name::of(other));
+        let are_one = |one: Option<&str>, two: Option<&str>| match (one, two) {
+            (Some(one), Some(two)) => compare_folded(one, two).is_eq(),
+            _ => true,
+        };
+        (compare_folded(value.bare, other.bare).is_eq()
+            && are_one(value.before, other.before)
+            && are_one(value.after, other.after))
+        .then_some(Self::Domain)
+    }
+}
+
+/// An order in which values stand together that differ only as [`Difference`] says.
+#[must_use]
+pub(super) fn compare_bare(value: &str, other: &str) -> Ordering {
+    compare_folded(Name::of(value).bare, Name::of(other).bare)
+}
+
+/// A user name with the domain that it may be written with.
+struct Name<'a> {
+    before: Option<&'a str>,
+    bare: &'a str,
+    after: Option<&'a str>,
+}
+
+impl<'a> Name<'a> {
+    fn of(value: &'a str) -> Self {
+        let value = value.trim();
+        let (before, rest) = match value.split_once('\\') {
+            Some((domain, rest)) => (Some(domain), rest),
+            None => (None, value),
+        };
+        let (bare, after) = match rest.rsplit_once('@') {
+            Some((bare, domain)) => (bare, Some(domain)),
+            None => (rest, None),
+        };
+        Self { before, bare, after }
+    }
+}
+
+fn compare_folded(value: &str, other: &str) -> Ordering {
+    let [value, other] = [value, other].map(|text| text.chars().flat_map(char::to_lowercase));
+    value.cmp(other)
+}
+
+/// What comes after "differs only".
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Case => "in upper and lower case",
+            Self::Domain => "by a domain before or after the name",
+            Self::WhiteSpace => "by white space at its end or its beginning",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_people_take_for_one_differ_in_one_way() {
+        for (value, other, difference) in [
+            ("ada", "ada", None),
+            ("Ada", "ada", Some(Difference::Case)),
+            ("JÜRGEN", "jürgen", Some(Difference::Case)),
+            (" Ada", "ada", Some(Difference::Case)),
+            ("ada ", "ada", Some(Difference::WhiteSpace)),
+            (r"CORP\ada", "ada", Some(Difference::Domain)),
+            ("ada", r"CORP\Ada", Some(Difference::Domain)),
+            ("ada@example.com", "ada", Some(Difference::Domain)),
+            ("ada@example.com", r"EXAMPLE\ada", Some(Difference::Domain)),
+            ("ada@example.com", "ada@example.org", None),
+            (r"CORP\ada", r"EVIL\ada", None),
+            (r"CORP\ada@x", r"EVIL\ada", None),
+            ("ada", "adam", None),
+            ("", "ada", None),
+            ("@", "ada@", None),
+        ] {
+            assert_eq!(Difference::between(value, other), difference, "{value} {other}");
+            assert_eq!(Difference::between(other, value), difference, "{other} {value}");
+            assert!(difference.is_none() || compare_bare(value, other).is_eq(), "{value} {other}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Documents of SCIM: JSON in which names of attributes have no case (RFC 7643 §2.1) and `null` is
+//! the same as nothing (§2.5).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{DirectoryFault, clipped};
+use crate::json::{self, JsonFault};
+
+/// RFC 8259 §8.1 lets readers ignore it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a document. An attribute that an object has twice, in whatever letters, would be read in
+/// one way here and in another elsewhere.
+///
+/// # Errors
+///
+/// [`DirectoryFault::NoList`] when it is no JSON object, [`DirectoryFault::Repeated`] when an object
+/// in it has an attribute twice.
+pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    match json::parse_strict(text) {
+        Ok(Value::Object(document)) => {
+            refuse_repeated(&document)?;
+            Ok(document)
+        }
+        Err(JsonFault::Repeated(path)) => Err(DirectoryFault::Repeated(clipped(&path))),
+        Ok(_) | Err(_) => Err(DirectoryFault::NoList),
+    }
+}
+
+/// The value of an attribute, if one is assigned.
+#[must_use]
+pub(super) fn attribute<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let (_, value) = object.iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
+    (!value.is_null()).then_some(value)
+}
+
+/// Whether this is the name of a schema, such as those that extensions go by (RFC 7643 §3.3).
+#[must_use]
+pub(super) fn is_urn(name: &str) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
+/// The reader of JSON bounds the depth.
+fn refuse_repeated(object: &Map<String, Value>) -> Result<(), DirectoryFault> {
+    let mut names = BTreeSet::new();
+    for (name, value) in object {
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err(DirectoryFault::Repeated(clipped(name)));
+        }
+        refuse_repeated_within(value)?;
+    }
+    Ok(())
+}
+
+fn refuse_repeated_within(value: &Value) -> Result<(), DirectoryFault> {
+    match value {
+        Value::Object(object) => refuse_repeated(object),
+        Value::Array(elements) => elements.iter().try_for_each(refuse_repeated_within),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,135 @@
+//! The name of a user whom the token does not match is not to be had: not by the value of a claim, not
+//! through the directory, and not for a user who is created.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, ScimDirectory, SigningKey, Stack};
+
+use crate::support::{
+    add_providers, assert_refusal, assert_vm_lives, claims_of, static_provider, with,
+    with_directory,
+};
+
+fn found_by_email(configuration: &mut Value) {
+    let provider = &mut configuration["providers"][0];
+    provider["user_claim"] = json!("email");
+    provider["user_field"] = json!("email");
+}
+
+fn email(stack: &Stack, email: &str) -> String {
+    stack.provider.token(&with(&stack.claims(), "email", email))
+}
+
+/// Sends the token twice, for what is remembered of it has to be the same, and returns whom the MCP
+/// server saw.
+async fn user(stack: &Stack, token: &str) -> String {
+    let mut users = Vec::new();
+    for _ in 0..2 {
+        let answer = stack.call(token).await;
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log());
+        let identity = json!(stack.server.requests().pop().unwrap().identity());
+        users.push(identity["x-mcp-user"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(users[0], users[1]);
+    users.pop().unwrap()
+}
+
+/// Sends the token twice, asserts that it is `user_unknown` and does not reach the MCP server, and that
+/// the log says why and the client does not learn it.
+async fn assert_nobody(stack: &Stack, token: &str, cause: &str) {
+    let before = stack.server.count();
+    for _ in 0..2 {
+        let logged = stack.envoy.log().len();
+        let answer = stack.call(token).await;
+        assert_refusal(&answer, "user_unknown");
+        let log = stack.envoy.log().split_off(logged);
+        assert!(log.contains(cause), "{cause}: {log}");
+        assert!(!answer.text.contains("cause"), "{answer:?}");
+    }
+    assert_eq!(stack.server.count(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_tolerated_under_the_name_of_a_record_that_the_token_does_not_match() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let agents = json!({"user_claim": "client_id"});
+    let agents = static_provider("agents", &[&key], agents);
+    let stack = Stack::builder()
+        .configure(found_by_email)
+        .configure(move |configuration| {
+            add_providers(configuration, [agents]);
+            configuration["users"] = json!({"unknown": "allow", "records": [
+                {"user_name": "ada", "email": "ada@example.com", "roles": ["itil"]},
+                {"user_name": "bob", "email": "bob@example.com", "active": false},
+                {"user_name": "eve", "email": "eve@example.com", "locked": true},
+                {"user_name": "boss", "email": "boss@example.com", "provider": "demo"},
+            ]});
+            configuration["errors"] = json!({"details": "full"});
+        })
+        .start()
+        .await;
+    for name in ["ada", "bob", "eve", "boss"] {
+        let cause = format!(r#"the value is the user_name of the record of \"{name}\""#);
+        assert_nobody(&stack, &email(&stack, name), &cause).await;
+    }
+    // A service, too, and the record of another provider.
+    let agent = |name: &str| {
+        let claims = with(&claims_of("agents"), "client_id", name);
+        key.token(&with(&claims, "sub", name))
+    };
+    assert_nobody(&stack, &agent("boss"), r#"the record of \"boss\" has this value, but"#).await;
+
+    assert_eq!(user(&stack, &email(&stack, "ada@example.com")).await, "ada");
+    assert_eq!(user(&stack, &email(&stack, "boss@example.com")).await, "boss");
+    for stranger in ["stranger@example.com", "Ada", "adam", "robot"] {
+        assert_eq!(user(&stack, &email(&stack, stranger)).await, stranger);
+    }
+    assert_eq!(user(&stack, &agent("robot")).await, "robot");
+    let locked = stack.call_refused(&email(&stack, "eve@example.com")).await;
+    assert_refusal(&locked, "user_inactive");
+    assert_vm_lives(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
+    let directory = ScimDirectory::start().await;
+    for (name, email) in
+        [("root", "other@example.com"), ("bob", "bob@example.com"), ("keeper", "k@example.com")]
+    {
+        directory.add_user(json!({"userName": name, "emails": [{"value": email}]})).await;
+    }
+    let users = json!({"unknown": "allow", "records": [
+        {"user_name": "root", "email": "root@example.com", "locked": true},
+    ]});
+    let stack =
+        with_directory(Stack::builder().configure(found_by_email), &directory, users).start().await;
+    let found = email(&stack, "other@example.com");
+    assert_nobody(&stack, &found, r#"has the name of the record of \"root\""#).await;
+    assert_nobody(&stack, &email(&stack, "root"), r#"user_name of the record of \"root\""#).await;
+    // Nor is anybody tolerated under the name of a user of the directory.
+    let keeper = email(&stack, "keeper");
+    assert_nobody(&stack, &keeper, "it is the userName of a user who was not found by it").await;
+
+    assert_eq!(user(&stack, &email(&stack, "bob@example.com")).await, "bob");
+    assert_eq!(user(&stack, &email(&stack, "k@example.com")).await, "keeper");
+    assert_eq!(user(&stack, &email(&stack, "stranger@example.com")).await, "stranger@example.com");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_user_is_created_under_the_name_of_a_record() {
+    let directory = ScimDirectory::start().await;
+    let users = json!({
+        "unknown": "provision",
+        "provision": {"fields": {"user_name": "preferred_username"}},
+        "records": [{"user_name": "root", "email": "root@example.com", "active": false}],
+    });
+    let stack =
+        with_directory(Stack::builder().configure(found_by_email), &directory, users).start().await;
+    let token = |name: &str| {
+        let claims = with(&stack.claims(), "email", format!("{name}@elsewhere.example"));
+        stack.provider.token(&with(&claims, "preferred_username", name))
+    };
+    assert_nobody(&stack, &token("root"), "cannot be created").await;
+    assert_eq!(directory.gateway.count("POST"), 0);
+    assert_eq!(user(&stack, &token("grace")).await, "grace");
+    assert_eq!(directory.users().await.len(), 1);
+}

@@ -1,0 +1,197 @@
+//! Answers of SCIM directories as they come: names in other letters, `null` for nothing, users who are
+//! counted and not shown. What cannot be read lets nobody pass, and the log says what it was.
+
+use serde_json::{Value, json};
+use testbed::{Fault, ScimDirectory, Stack};
+
+use crate::support::{
+    assert_none, assert_refusal, assert_vm_lives, faults_of_refusal, named, with, with_directory,
+};
+
+async fn start(directory: &ScimDirectory) -> Stack {
+    let by_name = |configuration: &mut Value| {
+        configuration["providers"][0]["user_claim"] = json!("sub");
+    };
+    let users = json!({"unknown": "reject"});
+    with_directory(Stack::builder().configure(by_name), directory, users).start().await
+}
+
+fn token(stack: &Stack, user: &str) -> String {
+    stack.provider.token(&with(&stack.claims(), "sub", user))
+}
+
+/// A list with one user, whose name is `USER` and who has these attributes besides.
+fn one(attributes: &str) -> String {
+    format!(r#"{{"totalResults": 1, "Resources": [{{"userName": "USER"{attributes}}}]}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_read_in_whatever_letters_and_null_is_nothing() {
+    let directory = ScimDirectory::start().await;
+    let stack = start(&directory).await;
+    let cases = [
+        (
+            r#"{"TotalResults": 1, "RESOURCES": [{"UserName": "USER", "Roles": ["itil"]}]}"#
+                .to_owned(),
+            "itil",
+        ),
+        (one(r#", "ROLES": [{"VALUE": "itil"}]"#), "itil"),
+        (one(r#", "roles": [{"display": "itil"}]"#), "itil"),
+        (
+            one(
+                r#", "roles": [{"value": null, "display": "itil"}, null, {"value": "admin", "display": "Admin"}]"#,
+            ),
+            "itil,admin",
+        ),
+        (one(r#", "roles": [{"value": null, "primary": false}, {}]"#), ""),
+        (
+            one(
+                r#", "active": null, "locked": null, "roles": null, "groups": null, "emails": null"#,
+            ),
+            "",
+        ),
+        (one(r#", "urn:example:1.0:User": null, "roles": []"#), ""),
+        (format!("\u{feff}{}", one("")), ""),
+    ];
+    for (index, (body, roles)) in cases.into_iter().enumerate() {
+        let user = format!("user-{index}");
+        let body = body.replace("USER", &user);
+        directory.gateway.fail(Fault::Body(body.clone().into_bytes()));
+        let answer = stack.call(&token(&stack, &user)).await;
+        assert_eq!(answer.status, 200, "{body}: {answer:?}\n{}", stack.envoy.log());
+        let seen = json!(stack.server.requests().pop().unwrap().identity());
+        assert_eq!(seen["x-mcp-user"], user, "{body}");
+        assert_eq!(seen["x-mcp-roles"].as_str().unwrap_or_default(), roles, "{body}");
+    }
+    assert_vm_lives(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_answered() {
+    let directory = ScimDirectory::start().await;
+    let stack = start(&directory).await;
+    let mut faults = Vec::new();
+    let cases = [
+        (r#"{"totalResults": 0, "Resources": null}"#, "user_unknown", ""),
+        (r#"{"totalResults": 0}"#, "user_unknown", ""),
+        (
+            r#"{"totalResults": 1, "Resources": []}"#,
+            "user_unknown",
+            "counts 1 with this value and shows none: its token may lack the right",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [null]}"#,
+            "user_unknown",
+            "counts 1 with this value and shows none",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": null}"#,
+            "directory_unavailable",
+            "it counts 1 and has no Resources",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": ["USER"]}"#,
+            "directory_unavailable",
+            "no SCIM list of users",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "User-X"}]}"#,
+            "user_unknown",
+            r#"answered with \"User-X\", whose userName is another"#,
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "upper(USER)"}]}"#,
+            "user_unknown",
+            "differs only in upper and lower case",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "CORP\\USER"}]}"#,
+            "user_unknown",
+            "differs only by a domain before or after the name",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER@corp.example"}]}"#,
+            "user_unknown",
+            "differs only by a domain before or after the name",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER "}]}"#,
+            "user_unknown",
+            "differs only by white space",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"displayName": "USER"}]}"#,
+            "user_unknown",
+            "shows no userName",
+        ),
+        (
+            r#"{"totalResults": 1, "totalresults": 0, "Resources": []}"#,
+            "directory_unavailable",
+            r#"the attribute \"totalresults\" twice"#,
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "username": "root"}]}"#,
+            "directory_unavailable",
+            r#"the attribute \"username\" twice"#,
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "active": true, "Active": false}]}"#,
+            "directory_unavailable",
+            r#"the attribute \"active\" twice"#,
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "active": true, "active": false}]}"#,
+            "directory_unavailable",
+            r#"active\" twice"#,
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "Active": false}]}"#,
+            "user_inactive",
+            "",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "URN:x:User": {"LOCKED": true}}]}"#,
+            "user_inactive",
+            "",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "urn:x:User:locked": true}]}"#,
+            "user_inactive",
+            "",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "roles": [{"value": 7, "display": "admin"}]}]}"#,
+            "directory_unavailable",
+            "has no roles, or one of the wrong type",
+        ),
+        (
+            r#"{"totalResults": 1, "Resources": [{"userName": "USER", "groups": [{"$ref": "https://x/Groups/7"}]}]}"#,
+            "directory_unavailable",
+            "has no groups, or one of the wrong type",
+        ),
+    ];
+    for (index, (body, reason, cause)) in cases.into_iter().enumerate() {
+        let user = format!("user-{index}");
+        let body = body.replace("upper(USER)", &user.to_uppercase()).replace("USER", &user);
+        directory.gateway.fail(Fault::Body(body.clone().into_bytes()));
+        let logged = stack.envoy.log().len();
+        let answer = stack.call(&token(&stack, &user)).await;
+        faults.extend(named(&body, faults_of_refusal(&answer, reason)));
+        let log = stack.envoy.log().split_off(logged);
+        if !log.contains(cause)
+            || log.contains("cause") != log.contains("directory_unavailable") && cause.is_empty()
+        {
+            faults.push(format!("{body}: {cause} is not the cause: {log}"));
+        }
+        if answer.text.contains("cause") || answer.text.contains("User-X") {
+            faults.push(format!("{body}: the client learns it: {}", answer.text));
+        }
+    }
+    assert_none(&faults);
+    assert_eq!(stack.server.count(), 0);
+    // A directory that is read again serves.
+    directory.gateway.heal();
+    directory.add_user(json!({"userName": "ada"})).await;
+    assert_eq!(stack.call(&token(&stack, "ada")).await.status, 200);
+    assert_refusal(&stack.call_refused(&token(&stack, "Ada")).await, "user_unknown");
+}
