@@ -296,18 +296,22 @@ impl fmt::Display for Nobody {
 impl fmt::Display for OtherUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, attribute, nearest, nearness } = self;
+        let nearest = match nearest.as_str() {
+            "" => "a user".to_owned(),
+            name => format!("{name:?}"),
+        };
         match (nearness, count) {
             (Nearness::Differs(difference), _) => write!(
                 f,
-                "the directory answered with {nearest:?}, whose {attribute} differs only \
+                "the directory answered with {nearest}, whose {attribute} differs only \
                  {difference}; values are compared exactly"
             ),
             (Nearness::Different, 1) => {
-                write!(f, "the directory answered with {nearest:?}, whose {attribute} is another")
+                write!(f, "the directory answered with {nearest}, whose {attribute} is another")
             }
             (Nearness::Missing, 1) => write!(
                 f,
-                "the directory answered with {nearest:?}, and shows no {attribute} that could be \
+                "the directory answered with {nearest}, and shows no {attribute} that could be \
                  compared"
             ),
             (_, count) => write!(

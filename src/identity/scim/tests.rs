@@ -5,7 +5,7 @@ use serde_json::json;
 use super::lookups::UserAnswer;
 use super::*;
 use crate::callout::{CalloutAnswer, CalloutRequest, Clusters};
-use crate::identity::{Directory, Finding, Standing, User};
+use crate::identity::{Directory, Finding, Standing, UnknownUser, User, UserRecord};
 use crate::json::Object;
 use crate::time::UnixTime;
 
@@ -679,6 +679,36 @@ fn only_a_user_whom_nobody_knows_is_tolerated() {
         lookups.answered(id, Ok(Some(answer)), now());
         let (finding, _) = directory.find(wanted, Some(&lookups), now());
         assert_eq!(matches!(finding, Finding::Tolerated), is_tolerated, "{finding:?}");
+    }
+}
+
+#[test]
+fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
+    let record = |user_name: &str, email: &str| UserRecord {
+        user: User { standing: Standing::Locked, ..user(user_name, &[]) },
+        fields: [("user_name", user_name), ("email", email)]
+            .map(|(field, value)| (field.to_owned(), value.to_owned()))
+            .into(),
+        providers: None,
+    };
+    let claims = Object::default();
+    let (field, value, is_service) = ("email", "ada@x", false);
+    let wanted = Wanted { field, value, provider: "p", is_service, claims: &claims };
+    for (name_of_record, is_known) in [("ada", false), ("Ada", true), ("bob", true)] {
+        let records = vec![record(name_of_record, "other@x")];
+        let records = Directory::new(records, ["email"], UnknownUser::Allow).unwrap();
+        let directory = records.with_scim(Some(directory()));
+        let mut lookups = directory.lookups().unwrap();
+        let (Finding::Await(query), _) = directory.find(wanted, Some(&lookups), now()) else {
+            panic!("nobody was asked")
+        };
+        lookups.want(query);
+        let (id, _) = lookups.next_call().unwrap();
+        lookups.answered(id, Ok(Some(list(&[ada()]))), now());
+        let (finding, _) = directory.find(wanted, Some(&lookups), now());
+        assert_eq!(matches!(finding, Finding::Known(_)), is_known, "{name_of_record}: {finding:?}");
+        let is_refused = matches!(&finding, Finding::Unknown(why) if why.cause().is_some());
+        assert_eq!(is_refused, !is_known, "{finding:?}");
     }
 }
 
