@@ -10,6 +10,7 @@ use crate::access::{BodyFault, Call, HeaderFault};
 use crate::identity::{Standing, UserLookups};
 use crate::jose::{MalformedToken, Misfit};
 use crate::json::Json;
+use crate::time::seconds_to_wait;
 use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
 /// Why a request is refused.
@@ -289,6 +290,19 @@ impl Refusal {
         }
     }
 
+    /// After how many seconds the client should try again, if that may help.
+    #[must_use]
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::DirectoryUnavailable { retry_after, .. }
+            | Self::KeysUnavailable { retry_after, .. }
+            | Self::ReplayStoreUnavailable { retry_after, .. } => {
+                Some(seconds_to_wait(*retry_after))
+            }
+            _ => None,
+        }
+    }
+
     /// What harms nobody and helps to find the cause: what the token says of itself beside what is
     /// configured. No claim of a user is among it.
     #[must_use]
@@ -309,11 +323,9 @@ impl Refusal {
                 with_call(json!({"rule": rule, "missing": missing.0}), call.as_deref())
             }
             Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
-            Self::DirectoryUnavailable { retry_after, .. }
-            | Self::KeysUnavailable { retry_after, .. }
-            | Self::ReplayStoreUnavailable { retry_after, .. } => {
-                json!({"retry_after": retry_after.as_secs()})
-            }
+            Self::DirectoryUnavailable { .. }
+            | Self::KeysUnavailable { .. }
+            | Self::ReplayStoreUnavailable { .. } => json!({"retry_after": self.retry_after()}),
             Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
             Self::McpBodyInvalid(fault) => body_details(fault),
             Self::McpHeaderMismatch(fault) => header_details(fault),

@@ -51,6 +51,28 @@ impl std::ops::Sub<Duration> for UnixTime {
     }
 }
 
+/// For how many seconds somebody is told to wait: whole ones (RFC 9110 §10.2.3), at least one, and
+/// never fewer than it takes.
+#[must_use]
+pub(crate) fn seconds_to_wait(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+}
+
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_come_back_too_early() {
+        for (millis, seconds) in
+            [(0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (3400, 4), (4000, 4), (4001, 5)]
+        {
+            assert_eq!(seconds_to_wait(Duration::from_millis(millis)), seconds, "{millis}");
+        }
+        assert_eq!(seconds_to_wait(Duration::MAX), u64::MAX);
+    }
 }

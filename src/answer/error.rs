@@ -97,11 +97,7 @@ impl RefusalAnswers {
         if let Some(scope) = scope {
             headers.push(("www-authenticate", self.challenge(code, &description, &scope).into()));
         }
-        if let Refusal::DirectoryUnavailable { retry_after, .. }
-        | Refusal::KeysUnavailable { retry_after, .. }
-        | Refusal::ReplayStoreUnavailable { retry_after, .. } = refusal
-        {
-            let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        if let Some(seconds) = refusal.retry_after() {
             headers.push(("retry-after", seconds.to_string().into()));
         }
         Answer { status, headers, body: self.body(refusal, code, &description) }
@@ -272,6 +268,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::token::StoreFault;
 
     // Requirement: error-code-range
     #[test]
@@ -291,6 +288,36 @@ mod tests {
         {
             let body: Value = serde_json::from_slice(&answers.answer(&refusal).body).unwrap();
             assert_eq!(body["error"]["code"], status, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_header_and_the_details_say_the_same_of_when_to_try_again() {
+        let configuration = json!({
+            "resource": {"url": "https://mcp.example.com/mcp"},
+            "providers": [{
+                "name": "a", "issuer": "https://a.example", "client_ids": ["a"],
+                "jwks_url": "https://a.example/keys", "cluster": "a",
+            }],
+        });
+        let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
+        let style = ErrorStyle { format: Format::OAuth, details: Details::Full };
+        let answers = RefusalAnswers::new(&config.resource, style);
+        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (3400, 4), (4000, 4)] {
+            let retry_after = std::time::Duration::from_millis(millis);
+            let cause = String::new();
+            for refusal in [
+                Refusal::KeysUnavailable { retry_after, cause: cause.clone() },
+                Refusal::DirectoryUnavailable { retry_after, cause },
+                Refusal::ReplayStoreUnavailable { retry_after, fault: StoreFault::Full },
+            ] {
+                let answer = answers.answer(&refusal);
+                let header = answer.headers.iter().find(|(name, _)| *name == "retry-after");
+                assert_eq!(header.unwrap().1, seconds.to_string());
+                let body: Value = serde_json::from_slice(&answer.body).unwrap();
+                assert_eq!(body["details"]["retry_after"], seconds);
+                assert_eq!(refusal.log_details()["retry_after"], seconds);
+            }
         }
     }
 }

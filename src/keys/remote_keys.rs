@@ -14,7 +14,7 @@ use super::state::{Demand, KeyState, Published};
 use super::{KeyAnswer, KeySet, Lookup, RemoteSource, Shortage};
 use crate::callout::{CalloutAnswer, Endpoint};
 use crate::jose::{Algorithm, ProtectedHeader};
-use crate::time::UnixTime;
+use crate::time::{UnixTime, seconds_to_wait};
 
 /// The keys of one source as one worker holds them: its copy of the published set, the state that
 /// the workers share as it last saw it, and what it is doing about them.
@@ -489,7 +489,7 @@ impl fmt::Display for Report {
                 lifetime.as_secs(),
             ),
             Self::Failed { cause, retry_after } => {
-                write!(f, "{cause}; next try in {} s", retry_after.as_secs())
+                write!(f, "{cause}; next try in {} s", seconds_to_wait(*retry_after))
             }
             Self::MetadataFailed(fault) => {
                 write!(f, "the key set's URL could not be looked up again: {fault}")

@@ -339,3 +339,20 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_and_body_say_the_same_of_when_to_try_again() {
+    let provider = IdentityProvider::start().await;
+    provider.fail(Document::Discovery, Fault::Status(500));
+    let stack = Stack::builder()
+        .provider(provider)
+        .configure(|configuration| configuration["errors"] = json!({"details": "full"}))
+        .start()
+        .await;
+    // Pauses of one, two and four seconds, of which jitter takes a part.
+    while stack.provider.count(Document::Discovery) < 4 {
+        let answer = stack.call_refused(&stack.token()).await;
+        let told = &answer.body["details"]["retry_after"];
+        assert_eq!(answer.header("retry-after"), told.to_string(), "{answer:?}");
+    }
+}
