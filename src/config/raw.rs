@@ -175,6 +175,9 @@ pub(super) struct RawProvider {
 pub(super) struct RawKeys {
     /// Life of a key set whose answer has no `Cache-Control: max-age`, between 1s and 8760h.
     pub(super) max_age: Field<DurationText>,
+    /// Longest life of a key set that a `Cache-Control: max-age` is honoured for, between 1m and
+    /// 24h.
+    pub(super) max_age_cap: Field<DurationText>,
     /// How long before its expiry a key set is fetched anew, between 1s and 8760h.
     pub(super) refresh_ahead: Field<DurationText>,
     /// At most one fetch for an unknown `kid` in this time, between 1s and 8760h.

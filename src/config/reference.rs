@@ -320,6 +320,7 @@ For all providers; `keys` of a provider goes before it. What these numbers mean 
             heading: "",
             fields: &[
                 ("max_age", ""),
+                ("max_age_cap", ""),
                 ("refresh_ahead", ""),
                 ("refresh_cooldown", ""),
                 ("timeout", ""),

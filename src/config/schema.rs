@@ -89,6 +89,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("identity.header_prefix", json!("x-mcp-")),
         ("identity.forward_token", json!(false)),
         ("keys.max_age", json!("10m")),
+        ("keys.max_age_cap", json!("24h")),
         ("keys.refresh_ahead", json!("30s")),
         ("keys.refresh_cooldown", json!("30s")),
         ("keys.timeout", json!("5s")),

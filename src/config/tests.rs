@@ -589,6 +589,33 @@ fn static_keys_are_checked_when_they_are_configured() {
 }
 
 #[test]
+fn the_cap_of_a_key_sets_life_is_the_providers_own_or_that_of_all() {
+    let caps = |all: Value, own: Value| {
+        let document = edited(|document| {
+            document["keys"] = all;
+            document["providers"][0]["keys"] = own;
+        });
+        let config = Config::from_bytes(document.to_string().as_bytes())
+            .map_err(|refused| refused.to_string())?;
+        let sources = config.providers.iter().map(|provider| match &provider.key_source {
+            KeySource::Remote(source) => source.settings.max_age_cap.as_secs(),
+            KeySource::Static(_) => 0,
+        });
+        Ok::<_, String>(sources.collect::<Vec<_>>())
+    };
+    assert_eq!(caps(json!({}), json!({})), Ok(vec![86_400]));
+    assert_eq!(caps(json!({"max_age_cap": "1m"}), json!({})), Ok(vec![60]));
+    assert_eq!(caps(json!({"max_age_cap": "1m"}), json!({"max_age_cap": "24h"})), Ok(vec![86_400]));
+    for beyond in ["59s", "59999ms", "86401s", "25h"] {
+        let fault = caps(json!({"max_age_cap": beyond}), json!({})).unwrap_err();
+        assert!(fault.contains("keys.max_age_cap: must be between 1m and 24h"), "{fault}");
+        assert!(!fault.contains("providers[0].keys"), "{fault}");
+        let fault = caps(json!({}), json!({"max_age_cap": beyond})).unwrap_err();
+        assert!(fault.contains("providers[0].keys.max_age_cap: must be"), "{fault}");
+    }
+}
+
+#[test]
 fn claim_headers_must_not_collide() {
     let document = edited(|document| {
         document["identity"] = json!({"header_prefix": "x-id-", "claims_to_headers": [

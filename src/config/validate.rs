@@ -19,7 +19,9 @@ use crate::answer::{Details, ErrorStyle, Format};
 use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
-use crate::keys::{KeySet, KeySettings, KeySource, RemoteSource, Start};
+use crate::keys::{
+    KeySet, KeySettings, KeySource, LONGEST_LIFETIME, RemoteSource, SHORTEST_LIFETIME, Start,
+};
 use crate::token::{
     AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
 };
@@ -104,6 +106,7 @@ const MOST_TOKEN_SIZE: usize = 8 * 1024 * 1024;
 
 const KEY_DEFAULTS: KeySettings = KeySettings {
     max_age: Duration::from_secs(10 * 60),
+    max_age_cap: LONGEST_LIFETIME,
     refresh_ahead: Duration::from_secs(30),
     refresh_cooldown: Duration::from_secs(30),
     timeout: Duration::from_secs(5),
@@ -552,6 +555,7 @@ fn key_settings(
     };
     let settings = KeySettings {
         max_age: duration(raw.max_age, "max_age", defaults.max_age),
+        max_age_cap: defaults.max_age_cap,
         refresh_ahead: duration(raw.refresh_ahead, "refresh_ahead", defaults.refresh_ahead),
         refresh_cooldown: duration(
             raw.refresh_cooldown,
@@ -569,7 +573,15 @@ fn key_settings(
     if settings.timeout > Duration::from_secs(60 * 60) {
         faults.add(&format!("{path}.timeout"), "must be at most 1h");
     }
-    KeySettings { max_body: max_body.map_or(defaults.max_body, |size| size.0), ..settings }
+    let max_age_cap = raw.max_age_cap.optional(&format!("{path}.max_age_cap"), faults);
+    if max_age_cap.is_some_and(|cap| !(SHORTEST_LIFETIME..=LONGEST_LIFETIME).contains(&cap.0)) {
+        faults.add(&format!("{path}.max_age_cap"), "must be between 1m and 24h");
+    }
+    KeySettings {
+        max_age_cap: max_age_cap.map_or(defaults.max_age_cap, |cap| cap.0),
+        max_body: max_body.map_or(defaults.max_body, |size| size.0),
+        ..settings
+    }
 }
 
 /// The algorithms that are given, if any are.

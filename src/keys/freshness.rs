@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// Bounds within which a provider's `max-age` is honoured.
-const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bounds within which a provider's `max-age` is honoured; `keys.max_age_cap` draws the upper one
+/// closer.
+pub(crate) const SHORTEST: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The lifetime that `Cache-Control` states, within the bounds; none when it states none.
 pub(super) fn lifetime(cache_control: &str) -> Option<Duration> {

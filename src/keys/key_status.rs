@@ -21,6 +21,7 @@ pub(crate) struct WatchedSource {
     fingerprint: String,
     /// Times in milliseconds.
     max_age: u64,
+    max_age_cap: u64,
     refresh_ahead: u64,
     refresh_cooldown: u64,
     timeout: u64,
@@ -81,8 +82,15 @@ impl WatchedSource {
     /// What has to be known of this source.
     #[must_use]
     pub(crate) fn of(source: &RemoteSource) -> Self {
-        let KeySettings { max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body } =
-            source.settings;
+        let KeySettings {
+            max_age,
+            max_age_cap,
+            refresh_ahead,
+            refresh_cooldown,
+            timeout,
+            max_stale,
+            max_body,
+        } = source.settings;
         let (endpoint, is_discovery) = match &source.start {
             Start::Metadata(endpoint) => (endpoint, true),
             Start::KeySet(endpoint) => (endpoint, false),
@@ -92,6 +100,7 @@ impl WatchedSource {
             is_discovery,
             fingerprint: source.fingerprint(),
             max_age: millis(max_age),
+            max_age_cap: millis(max_age_cap),
             refresh_ahead: millis(refresh_ahead),
             refresh_cooldown: millis(refresh_cooldown),
             timeout: millis(timeout),
@@ -114,6 +123,7 @@ impl WatchedSource {
         let duration = |millis| Duration::from_millis(millis).min(LONGEST);
         KeySettings {
             max_age: duration(self.max_age),
+            max_age_cap: duration(self.max_age_cap),
             refresh_ahead: duration(self.refresh_ahead),
             refresh_cooldown: duration(self.refresh_cooldown),
             timeout: duration(self.timeout),
@@ -199,6 +209,7 @@ mod tests {
             clusters,
             settings: KeySettings {
                 max_age: Duration::from_secs(600),
+                max_age_cap: Duration::from_secs(86_400),
                 refresh_ahead: Duration::from_secs(30),
                 refresh_cooldown: Duration::from_secs(30),
                 timeout: Duration::from_secs(5),
@@ -320,16 +331,17 @@ mod tests {
 
         #[test]
         fn whatever_stands_in_shared_data_can_be_told(
-            numbers in vec(any::<u64>(), 9),
+            numbers in vec(any::<u64>(), 10),
             state in any::<Vec<u8>>(),
             key_set in any::<Vec<u8>>(),
             now in any::<u64>(),
         ) {
-            let [max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, at, version, jitter] =
+            let [max_age, max_age_cap, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, at, version, jitter] =
                 numbers.try_into().unwrap();
             let mut watched = WatchedSource::of(&source());
             watched = WatchedSource {
-                max_age, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, ..watched
+                max_age, max_age_cap, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body,
+                ..watched
             };
             let now = UnixTime::from_secs(now);
             drop(KeyStatus::read(&watched, Some(&state), Some(&key_set), now));

@@ -18,6 +18,7 @@ use crate::time::UnixTime;
 
 const SETTINGS: KeySettings = KeySettings {
     max_age: Duration::from_secs(60),
+    max_age_cap: Duration::from_secs(24 * 60 * 60),
     refresh_ahead: Duration::from_secs(30),
     refresh_cooldown: Duration::from_secs(30),
     timeout: Duration::from_secs(5),
@@ -65,6 +66,17 @@ fn ten_minutes_of_steady_state_cost_what_one_fetcher_needs_however_many_workers_
         // Refreshed at an age of 30 to 37.5 s.
         assert!((16..=20).contains(&world.source.key_sets_served), "{workers}: {world:?}");
         assert_eq!(world.source.metadata_served, 1);
+    }
+}
+
+#[test]
+fn a_key_set_that_claims_to_live_for_a_week_is_fetched_anew_before_the_cap() {
+    for (cap, fetches) in [(60, 16..=20), (600, 1..=2)] {
+        let cap = Duration::from_secs(cap);
+        let mut world = World::new(4, KeySettings { max_age_cap: cap, ..SETTINGS });
+        world.source.max_age = Some(7 * 24 * 60 * 60);
+        world.pass(Duration::from_secs(600), |_| {});
+        assert!(fetches.contains(&world.source.key_sets_served), "{cap:?}: {world:?}");
     }
 }
 

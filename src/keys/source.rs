@@ -44,6 +44,8 @@ pub(crate) enum Start {
 pub(crate) struct KeySettings {
     /// Lifetime of a set whose answer states none.
     pub(crate) max_age: Duration,
+    /// Greatest lifetime that the answer may state.
+    pub(crate) max_age_cap: Duration,
     /// How long before its expiry a set is refreshed.
     pub(crate) refresh_ahead: Duration,
     /// Least time between two fetches for unknown kids.

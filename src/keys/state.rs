@@ -141,8 +141,9 @@ impl Published {
 
     /// How long the set may be used without asking its source.
     pub(super) fn lifetime(&self, settings: &KeySettings) -> Duration {
-        self.stated_lifetime
-            .map_or(settings.max_age, |seconds| Duration::from_secs(u64::from(seconds)))
+        self.stated_lifetime.map_or(settings.max_age, |seconds| {
+            Duration::from_secs(u64::from(seconds)).min(settings.max_age_cap)
+        })
     }
 }
 
@@ -454,6 +455,7 @@ mod tests {
 
     const SETTINGS: KeySettings = KeySettings {
         max_age: Duration::from_secs(600),
+        max_age_cap: Duration::from_secs(86_400),
         refresh_ahead: Duration::from_secs(30),
         refresh_cooldown: Duration::from_secs(30),
         timeout: Duration::from_secs(5),
@@ -574,6 +576,17 @@ mod tests {
         let shorter = KeySettings { max_age: Duration::from_secs(100), ..SETTINGS };
         assert_eq!(set.phase(&SETTINGS, at(120)), Phase::Fresh);
         assert_eq!(set.phase(&shorter, at(120)), Phase::Stale);
+    }
+
+    #[test]
+    fn a_lifetime_that_the_source_states_is_honoured_up_to_the_cap_of_each_configuration() {
+        let set = fetched(3600, 0).published().unwrap();
+        let capped = KeySettings { max_age_cap: Duration::from_secs(100), ..SETTINGS };
+        assert_eq!(set.phase(&SETTINGS, at(3569)), Phase::Fresh);
+        assert_eq!(set.phase(&capped, at(69)), Phase::Fresh);
+        assert_eq!(set.phase(&capped, at(70)), Phase::Due);
+        assert_eq!(set.phase(&capped, at(100)), Phase::Stale);
+        assert_eq!(set.phase(&capped, at(160)), Phase::Unavailable);
     }
 
     #[test]

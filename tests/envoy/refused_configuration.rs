@@ -62,7 +62,7 @@ async fn what_the_other_tests_start_from_is_right() {
             configuration["identity"] = json!({"claims_to_headers": [], "forward_token": false});
             configuration["keys"] = json!({
                 "max_age": "10m", "refresh_ahead": "30s", "refresh_cooldown": "1s",
-                "timeout": "5s", "max_stale": "24h", "max_body": "256KiB",
+                "timeout": "5s", "max_age_cap": "24h", "max_stale": "24h", "max_body": "256KiB",
             });
             let defaults = json!({
                 "template": "generic", "auth_scopes": [], "restrict_to_policies": false,

@@ -26,7 +26,7 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
     let key = SigningKey::generate(testbed::Algorithm::Es256, "a");
     let keys = json!({
         "max_age": "10m", "refresh_ahead": "30s", "refresh_cooldown": "30s", "timeout": "5s",
-        "max_stale": "24h", "max_body": "256KiB",
+        "max_age_cap": "24h", "max_stale": "24h", "max_body": "256KiB",
     });
     json!({
         "resource": {
