@@ -3,12 +3,16 @@
 use std::fmt;
 
 /// An answer to a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CalloutAnswer {
     /// Status code; none when it could not be read.
     pub status: Option<u16>,
     /// Value of `Cache-Control`.
     pub cache_control: Option<String>,
+    /// Value of `Content-Encoding`, if the body does not begin like a JSON object.
+    pub content_encoding: Option<String>,
+    /// Value of `Location`, if the status is that of a redirect.
+    pub location: Option<String>,
     /// Length of the whole body in bytes.
     pub body_length: usize,
     /// The body, or as much of it as was read.
@@ -29,8 +33,7 @@ impl CalloutAnswer {
     ) -> Result<Self, CalloutFault> {
         let answer = answer.ok_or(CalloutFault::NoAnswer)?;
         if answer.status.is_none_or(|status| !statuses.contains(&status)) {
-            let body = answer.beginning();
-            return Err(CalloutFault::Status { status: answer.status, body });
+            return Err(CalloutFault::from_status(&answer));
         }
         if answer.body_length > limit.bytes {
             return Err(CalloutFault::TooLong(limit));
@@ -41,14 +44,19 @@ impl CalloutAnswer {
         Ok(answer)
     }
 
-    /// How the body begins, for the operator: as much of it as Envoy needs to say why it could not
-    /// connect.
+    /// How the body begins, for the operator.
     #[must_use]
     pub(crate) fn beginning(&self) -> String {
-        const MOST: usize = 240;
-        let beginning = self.body.get(..MOST).unwrap_or(&self.body);
-        String::from_utf8_lossy(beginning).into_owned()
+        beginning(&self.body)
     }
+}
+
+/// How something that came begins, for the operator: as much of it as Envoy needs to say why it
+/// could not connect.
+#[must_use]
+pub(crate) fn beginning(bytes: &[u8]) -> String {
+    const MOST: usize = 240;
+    String::from_utf8_lossy(bytes.get(..MOST).unwrap_or(bytes)).into_owned()
 }
 
 /// Why a call brought nothing of use.
@@ -61,8 +69,15 @@ pub(crate) enum CalloutFault {
     },
     /// No answer in time, or the connection broke.
     NoAnswer,
-    /// The status is another one than was hoped for. Redirects are not followed. Envoy itself
-    /// answers with 503 or 504 when it got no answer, and says why in the body.
+    /// A redirect (RFC 9110 §15.4), which is not followed.
+    Redirect {
+        /// The status.
+        status: u16,
+        /// Where it leads, clipped.
+        location: String,
+    },
+    /// The status is another one than was hoped for. Envoy itself answers with 503 or 504 when it
+    /// got no answer, and says why in the body.
     Status {
         /// The status; none when it could not be read.
         status: Option<u16>,
@@ -82,6 +97,17 @@ pub(crate) struct BodyLimit {
     pub setting: &'static str,
 }
 
+impl CalloutFault {
+    fn from_status(answer: &CalloutAnswer) -> Self {
+        match (answer.status, &answer.location) {
+            (Some(status @ 300..=399), Some(location)) => {
+                Self::Redirect { status, location: beginning(location.as_bytes()) }
+            }
+            (status, _) => Self::Status { status, body: answer.beginning() },
+        }
+    }
+}
+
 impl fmt::Display for CalloutFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,6 +115,10 @@ impl fmt::Display for CalloutFault {
                 write!(f, "Envoy has no cluster {cluster:?}, or no healthy host in it")
             }
             Self::NoAnswer => f.write_str("no answer (timeout, reset or no connection)"),
+            Self::Redirect { status, location } => write!(
+                f,
+                "the answer has status {status}, a redirect to {location:?}, which is not followed"
+            ),
             Self::Status { status: Some(status), body } => {
                 write!(f, "the answer has status {status} and says {body:?}")
             }

@@ -4,7 +4,7 @@
 mod answer;
 mod endpoint;
 
-pub(crate) use answer::{BodyLimit, CalloutAnswer, CalloutFault};
+pub(crate) use answer::{BodyLimit, CalloutAnswer, CalloutFault, beginning};
 pub(crate) use endpoint::{
     CalloutRequest, Clusters, Endpoint, EndpointFault, USER_AGENT, is_secure_url,
 };

@@ -17,7 +17,7 @@ pub(super) fn read(bytes: &[u8], faults: &mut Faults) -> Option<Value> {
         faults.add("configuration", "is required");
         return None;
     }
-    match json::parse_reporting(bytes) {
+    match json::parse_reporting(json::without_byte_order_mark(bytes)) {
         Ok((value, repeated)) => {
             for path in repeated {
                 faults.add(&path, "is given twice");

@@ -572,11 +572,11 @@ fn static_keys_are_checked_when_they_are_configured() {
     assert_eq!(source("certificates", json!([key.certificate_pem()])), [""; 0]);
     assert_eq!(
         source("jwks", json!({"keys": [key.public_jwk(), 5]})),
-        ["providers[0].jwks: holds 1 elements that are no JWK"]
+        ["providers[0].jwks: holds 1 elements that are no JWK: keys[1]: it is no JSON object"]
     );
     assert_eq!(
         source("jwks", json!({"keys": []})),
-        ["providers[0].jwks: it holds no key that could verify a token"]
+        ["providers[0].jwks: it holds no key that could verify a token: its list of keys is empty"]
     );
     assert_eq!(
         source("certificates", json!([key.certificate_pem(), "-----BEGIN CERTIFICATE-----"])),
@@ -613,6 +613,15 @@ fn the_cap_of_a_key_sets_life_is_the_providers_own_or_that_of_all() {
         let fault = caps(json!({}), json!({"max_age_cap": beyond})).unwrap_err();
         assert!(fault.contains("providers[0].keys.max_age_cap: must be"), "{fault}");
     }
+}
+
+#[test]
+fn a_json_text_may_begin_with_a_byte_order_mark() {
+    let plain = valid().to_string();
+    let marked = format!("\u{feff}{plain}");
+    let digest = |text: &str| Config::from_bytes(text.as_bytes()).map(|config| config.digest).ok();
+    assert!(digest(&plain).is_some());
+    assert_eq!(digest(&marked), digest(&plain));
 }
 
 #[test]

@@ -20,7 +20,8 @@ use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{
-    KeySet, KeySettings, KeySource, LONGEST_LIFETIME, RemoteSource, SHORTEST_LIFETIME, Start,
+    KeyAccount, KeySet, KeySettings, KeySource, LONGEST_LIFETIME, RemoteSource, SHORTEST_LIFETIME,
+    Start,
 };
 use crate::token::{
     AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
@@ -510,7 +511,14 @@ fn static_key_set(document: &Value, path: &str, faults: &mut Faults) -> Option<K
     match KeySet::from_value(document) {
         Ok(set) if set.dropped() == 0 => Some(set),
         Ok(set) => {
-            faults.add(path, format!("holds {} elements that are no JWK", set.dropped()));
+            let accounts = KeyAccount::of_elements(document);
+            let first = accounts.iter().zip(0..).find(|(account, _)| account.is_dropped);
+            let first = first.map(|(account, index)| {
+                format!(": keys[{index}]: {}", account.problem.as_deref().unwrap_or_default())
+            });
+            let dropped = set.dropped();
+            let first = first.unwrap_or_default();
+            faults.add(path, format!("holds {dropped} elements that are no JWK{first}"));
             None
         }
         Err(fault) => {

@@ -1,7 +1,6 @@
 //! What the plugin would make of a provider's keys.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::explanation::FetchedFrom;
 use super::key_run::{KeyRun, now};
@@ -71,17 +70,15 @@ impl Setup {
         run.run(Event::Tick, remote, outside);
         let is_usable = remote.held(now(outside)).is_some();
         let document = run.calls().last().and_then(|call| call.outcome.as_ref().ok());
-        let document: Option<Value> =
-            document.and_then(|reply| serde_json::from_slice(&reply.body).ok());
-        let elements = document.as_ref().and_then(|document| document.get("keys"));
-        let elements = elements.and_then(Value::as_array).into_iter().flatten();
+        let accounts = document.map(|reply| KeyAccount::of_document(&reply.body));
+        let accounts = accounts.unwrap_or_default();
         let next = remote.next_tick(now(outside)).since(now(outside)).as_secs();
         let fault = KeyFault { provider, written: self.written(provider), calls: run.calls() };
         KeyReport {
             is_usable,
             fetches: run.calls().iter().map(FetchedFrom::of).collect(),
             lifetime_seconds: is_usable.then_some(next),
-            keys: elements.map(KeyAccount::of_element).map(ReportedKey::from).collect(),
+            keys: accounts.into_iter().map(ReportedKey::from).collect(),
             remedy: (!is_usable).then(|| remedy::keys_unavailable(&fault)),
             ..report
         }

@@ -114,6 +114,8 @@ impl MadeCall {
             Ok(reply) => Told::Answer(Some(CalloutAnswer {
                 status: Some(reply.status),
                 cache_control: reply.cache_control.clone(),
+                content_encoding: reply.content_encoding.clone(),
+                location: reply.location.clone(),
                 body_length: reply.body.len(),
                 body: reply.body.clone(),
             })),

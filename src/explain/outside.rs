@@ -37,6 +37,8 @@ pub struct Reply {
     pub status: u16,
     /// Its `Cache-Control`.
     pub cache_control: Option<String>,
+    /// Its `Content-Encoding`.
+    pub content_encoding: Option<String>,
     /// Its `Location`.
     pub location: Option<String>,
     /// Its `Date`, in seconds since the Unix epoch.

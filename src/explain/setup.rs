@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::callout::Clusters;
 use crate::config::{Config, ConfigError, Provider};
+use crate::json::without_byte_order_mark;
 use crate::keys::{KeySource, Start};
 use crate::token::ReplayStore;
 
@@ -45,7 +46,8 @@ impl Setup {
     pub fn new(json: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::without_secrets(json)?;
         // It could be read before.
-        let document = serde_json::from_slice(json).unwrap_or_default();
+        let document = without_byte_order_mark(json);
+        let document = serde_json::from_slice(document).unwrap_or_default();
         Ok(Self { config, document })
     }
 

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
+use super::key_encoding::{decode, url_safe};
 use super::public_key::Curve;
 use super::{Algorithm, ProtectedHeader, PublicKey, UnusableKey};
 
@@ -37,15 +35,15 @@ pub(super) struct Identifiers {
 }
 
 impl Jwk {
-    /// Reads one element of `keys`.
+    /// Reads one element of `keys`. A member that is null counts as absent, as publishers mean it.
     ///
     /// # Errors
     ///
     /// The value is no object with a `kty`, or a member that all keys share has a wrong type: it
     /// cannot be told what it says.
     pub(crate) fn from_json(value: &Value) -> Result<Self, NoJwk> {
-        let members = value.as_object().ok_or(NoJwk)?;
-        let kty = string(members, "kty")?.ok_or(NoJwk)?;
+        let members = value.as_object().ok_or(NoJwk::NotAnObject)?;
+        let kty = string(members, "kty")?.ok_or(NoJwk::MissingType)?;
         Ok(Self {
             identifiers: Identifiers {
                 kids: string(members, "kid")?.into_iter().collect(),
@@ -153,19 +151,36 @@ impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Algorithm { own, algorithm } => {
-                write!(f, "the key is for {own}, the token says {algorithm}")
+                write!(f, "the key is for {}, the token says {algorithm}", own.escape_debug())
             }
             Self::Operations => f.write_str("its key_ops lack verify"),
             Self::Type { algorithm } => write!(f, "its type or curve is not that of {algorithm}"),
             Self::Unusable(why) => why.fmt(f),
-            Self::Use(other) => write!(f, "its use is {other}, not sig"),
+            Self::Use(other) => write!(f, "its use is {}, not sig", other.escape_debug()),
         }
     }
 }
 
-/// A value in `keys` that is no JWK.
+/// Why a value in `keys` is no JWK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoJwk;
+pub(crate) enum NoJwk {
+    /// A member that all keys share has another type than RFC 7517 §4 gives it.
+    Member(&'static str),
+    /// It is no JSON object.
+    NotAnObject,
+    /// It has no `kty`.
+    MissingType,
+}
+
+impl fmt::Display for NoJwk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(name) => write!(f, "its {name} has a wrong type"),
+            Self::NotAnObject => f.write_str("it is no JSON object"),
+            Self::MissingType => f.write_str("it has no kty"),
+        }
+    }
+}
 
 fn public_key(kty: &str, members: &Map<String, Value>) -> Result<PublicKey, UnusableKey> {
     match kty {
@@ -174,9 +189,8 @@ fn public_key(kty: &str, members: &Map<String, Value>) -> Result<PublicKey, Unus
             let name = text(members, "crv")?;
             let curve =
                 Curve::from_name(name).ok_or_else(|| UnusableKey::Type(format!("EC {name}")))?;
-            let length = curve.coordinate_length();
-            let x = coordinate(&bytes(members, "x")?, length)?;
-            let y = coordinate(&bytes(members, "y")?, length)?;
+            let x = coordinate(members, "x", curve)?;
+            let y = coordinate(members, "y", curve)?;
             // SEC 1 §2.3.3: 4 stands for an uncompressed point.
             PublicKey::elliptic(curve, &[&[4][..], &x, &y].concat())
         }
@@ -188,44 +202,58 @@ fn public_key(kty: &str, members: &Map<String, Value>) -> Result<PublicKey, Unus
     }
 }
 
-/// Left-pads a coordinate that its publisher shortened against RFC 7518 §6.2.1.2.
-fn coordinate(bytes: &[u8], length: usize) -> Result<Vec<u8>, UnusableKey> {
-    let padding = length.checked_sub(bytes.len()).ok_or(UnusableKey::Material)?;
-    Ok([&vec![0; padding], bytes].concat())
+/// Brings a coordinate to the length of RFC 7518 §6.2.1.2: some publishers write it as a number,
+/// without its first zeros or with one more.
+fn coordinate(
+    members: &Map<String, Value>,
+    member: &'static str,
+    curve: Curve,
+) -> Result<Vec<u8>, UnusableKey> {
+    let expected = curve.coordinate_length();
+    let bytes = bytes(members, member)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let number = bytes.get(zeros..).unwrap_or_default();
+    let padding = expected.checked_sub(number.len()).ok_or(UnusableKey::CoordinateLength {
+        member,
+        found: number.len(),
+        expected,
+    })?;
+    Ok([&vec![0; padding], number].concat())
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, UnusableKey> {
-    members.get(name).and_then(Value::as_str).ok_or(UnusableKey::Member(name))
-}
-
-/// Keys are read more leniently than tokens: some publishers pad.
-fn bytes(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, UnusableKey> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &URL_SAFE,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    LENIENT.decode(text(members, name)?).map_err(|_| UnusableKey::Member(name))
-}
-
-fn string(members: &Map<String, Value>, name: &str) -> Result<Option<String>, NoJwk> {
     match members.get(name) {
-        None => Ok(None),
-        Some(Value::String(value)) => Ok(Some(value.clone())),
-        Some(_) => Err(NoJwk),
+        None | Some(Value::Null) => Err(UnusableKey::Missing(name)),
+        Some(value) => value.as_str().ok_or(UnusableKey::NotAString(name)),
     }
 }
 
-fn strings(members: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, NoJwk> {
-    let Some(value) = members.get(name) else { return Ok(None) };
-    value
-        .as_array()
-        .ok_or(NoJwk)?
-        .iter()
-        .map(|element| element.as_str().map(str::to_owned).ok_or(NoJwk))
-        .collect::<Result<_, _>>()
-        .map(Some)
+fn bytes(members: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, UnusableKey> {
+    decode(text(members, member)?).map_err(|fault| UnusableKey::Encoding { member, fault })
 }
 
+fn string(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, NoJwk> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(value)) => Ok(Some(value.clone())),
+        Some(_) => Err(NoJwk::Member(name)),
+    }
+}
+
+fn strings(members: &Map<String, Value>, name: &'static str) -> Result<Option<Vec<String>>, NoJwk> {
+    let fault = NoJwk::Member(name);
+    let elements = match members.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value.as_array().ok_or(fault)?,
+    };
+    let strings = elements.iter().map(|element| element.as_str().map(str::to_owned).ok_or(fault));
+    strings.collect::<Result<_, _>>().map(Some)
+}
+
+/// Thumbprints are binary too: the key's may be written in another way than the token's.
 fn named(own: &Option<String>, wanted: Option<&str>) -> bool {
-    matches!((own, wanted), (Some(own), Some(wanted)) if own == wanted)
+    match (own, wanted) {
+        (Some(own), Some(wanted)) => own == wanted || url_safe(own) == wanted,
+        _ => false,
+    }
 }

@@ -6,6 +6,7 @@ mod certificate;
 mod host_crypto;
 mod jwk;
 mod jws;
+mod key_encoding;
 mod known_answers;
 mod known_headers;
 mod public_key;

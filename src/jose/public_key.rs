@@ -7,6 +7,7 @@ use jwt_compact::jwk::JsonWebKey;
 use x509_cert::spki::EncodePublicKey;
 
 use super::Algorithm;
+use super::key_encoding::EncodingFault;
 
 /// A public key of a type, curve and size that this crate accepts.
 #[derive(Clone)]
@@ -152,8 +153,26 @@ impl fmt::Debug for PublicKey {
 /// Why a key of a key set or a certificate cannot verify anything here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UnusableKey {
-    /// A member that the key type needs is missing or no base64url.
-    Member(&'static str),
+    /// A coordinate has more bytes than the curve allows, leading zeros not counted.
+    CoordinateLength {
+        /// `x` or `y`.
+        member: &'static str,
+        /// How many bytes it has.
+        found: usize,
+        /// How many bytes those of the curve have.
+        expected: usize,
+    },
+    /// A member that the key type needs is neither base64url nor plain base64.
+    Encoding {
+        /// Its name.
+        member: &'static str,
+        /// What is wrong with it.
+        fault: EncodingFault,
+    },
+    /// A member that the key type needs is missing, or null.
+    Missing(&'static str),
+    /// A member that the key type needs is no string.
+    NotAString(&'static str),
     /// The values are no key of that type (a point off the curve, an even modulus, …).
     Material,
     /// An RSA modulus of this many bits: below 2048, or above 4096.
@@ -165,10 +184,15 @@ pub(crate) enum UnusableKey {
 impl fmt::Display for UnusableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Member(name) => write!(f, "its {name} is missing or malformed"),
+            Self::CoordinateLength { member, found, expected } => {
+                write!(f, "its {member} has {found} bytes, and those of its curve {expected}")
+            }
+            Self::Encoding { member, fault } => write!(f, "its {member} is not valid {fault}"),
+            Self::Missing(member) => write!(f, "its {member} is missing"),
+            Self::NotAString(member) => write!(f, "its {member} is not a string"),
             Self::Material => f.write_str("its values are no valid public key"),
             Self::RsaSize(bits) => write!(f, "its RSA modulus has {bits} bits, not 2048 to 4096"),
-            Self::Type(name) => write!(f, "its type {name} is not supported"),
+            Self::Type(name) => write!(f, "its type {} is not supported", name.escape_debug()),
         }
     }
 }

@@ -34,6 +34,13 @@ pub(crate) fn parse_reporting(text: &[u8]) -> Result<(Value, Vec<String>), serde
     Ok((value, repeated.paths.into_inner()))
 }
 
+/// The text without the byte order mark (U+FEFF in UTF-8) that some software on Windows begins a
+/// file with. RFC 8259 §8.1 lets a reader skip it; of tokens, nothing is skipped.
+#[must_use]
+pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 fn parse(text: &[u8], repeated: &Repeated) -> Result<Value, serde_json::Error> {
     // Once for all strings is cheaper than for each.
     let text = std::str::from_utf8(text).map_err(serde::de::Error::custom)?;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::document::{self, DocumentFault};
 use super::fetch::FetchFault;
 
 /// Most bytes of a key set's URL: it is kept in shared data.
@@ -13,22 +14,28 @@ const LONGEST_URL: usize = 2048;
 ///
 /// The document is no JSON object, speaks for another issuer (OpenID Connect Discovery §4.3), or
 /// names no key set.
-pub(super) fn key_set_url(document: &[u8], issuer: &str) -> Result<String, FetchFault> {
-    let document: Value =
-        serde_json::from_slice(document).map_err(|_| FetchFault::NoMetadata("issuer"))?;
-    let member = |name: &'static str| {
-        document.get(name).and_then(Value::as_str).ok_or(FetchFault::NoMetadata(name))
-    };
-    let own_issuer = member("issuer")?;
+pub(super) fn key_set_url(bytes: &[u8], issuer: &str) -> Result<String, FetchFault> {
+    let no_metadata = |fault| FetchFault::NoMetadata("issuer", fault);
+    let document = document::read(bytes).map_err(no_metadata)?;
+    let own_issuer = string(&document, "issuer")?;
     if own_issuer != issuer {
         return Err(FetchFault::OtherIssuer {
             configured: issuer.to_owned(),
             found: own_issuer.to_owned(),
         });
     }
-    let url = member("jwks_uri")?;
+    let url = string(&document, "jwks_uri")?;
     if url.len() > LONGEST_URL {
-        return Err(FetchFault::NoMetadata("jwks_uri"));
+        let fault = DocumentFault::MemberTooLong("jwks_uri");
+        return Err(FetchFault::NoMetadata("jwks_uri", fault));
     }
     Ok(url.to_owned())
+}
+
+fn string<'a>(document: &'a Value, name: &'static str) -> Result<&'a str, FetchFault> {
+    let value = document::member(document, name).and_then(|value| {
+        let found = document::kind(value);
+        value.as_str().ok_or(DocumentFault::WrongType { name, expected: "a string", found })
+    });
+    value.map_err(|fault| FetchFault::NoMetadata(name, fault))
 }

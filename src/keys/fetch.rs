@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::source::Start;
 use super::state::KeyState;
-use super::{KeySet, KeySetFault, RemoteSource, discovery};
+use super::{DocumentFault, KeySet, KeySetFault, RemoteSource, discovery};
 use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, Endpoint, EndpointFault};
 use crate::keys::freshness;
 use crate::time::UnixTime;
@@ -97,12 +97,17 @@ impl Fetch {
         let answer = CalloutAnswer::checked(answer, &[200], limit).map_err(FetchFault::Call);
         let next = match self.stage {
             Stage::Metadata => match answer {
-                Ok(answer) => self.follow_metadata(&answer.body, source, now),
+                Ok(answer) => {
+                    let followed = self.follow_metadata(&answer.body, source, now);
+                    followed.map_err(|fault| fault.explained_by(&answer))
+                }
                 Err(fault) => self.go_on_without_metadata(fault, source, now),
             },
             Stage::KeySet => answer.and_then(|answer| {
+                let key_set = KeySet::from_json(&answer.body)
+                    .map_err(|fault| FetchFault::KeySet(fault).explained_by(&answer))?;
                 Ok(Progress::Done(Box::new(Fetched {
-                    key_set: KeySet::from_json(&answer.body).map_err(FetchFault::KeySet)?,
+                    key_set,
                     document: answer.body,
                     stated_lifetime: answer.cache_control.as_deref().and_then(freshness::lifetime),
                     discovered: self.discovered.take(),
@@ -202,7 +207,7 @@ pub(crate) enum FetchFault {
     /// The key set's URL may not be called.
     KeySetUrl(EndpointFault),
     /// The metadata document is no JSON object, or this member is missing or no string.
-    NoMetadata(&'static str),
+    NoMetadata(&'static str, DocumentFault),
     /// The metadata document belongs to another issuer.
     OtherIssuer {
         /// The configured one.
@@ -212,14 +217,27 @@ pub(crate) enum FetchFault {
     },
 }
 
+impl FetchFault {
+    /// What the header of the answer adds.
+    fn explained_by(self, answer: &CalloutAnswer) -> Self {
+        match self {
+            Self::KeySet(KeySetFault::NoKeySet(fault)) => {
+                Self::KeySet(KeySetFault::NoKeySet(fault.explained_by(answer)))
+            }
+            Self::NoMetadata(member, fault) => Self::NoMetadata(member, fault.explained_by(answer)),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for FetchFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(why) => why.fmt(f),
             Self::KeySet(why) => write!(f, "the key set is not usable: {why}"),
-            Self::KeySetUrl(why) => write!(f, "the jwks_uri that discovery found {why}"),
-            Self::NoMetadata(name) => {
-                write!(f, "the metadata document is not JSON with a string member {name}")
+            Self::KeySetUrl(why) => write!(f, "the jwks_uri that discovery found: {why}"),
+            Self::NoMetadata(name, why) => {
+                write!(f, "the metadata document is not JSON with a string member {name}: {why}")
             }
             Self::OtherIssuer { configured, found } => write!(
                 f,

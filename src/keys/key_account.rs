@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{document, key_set};
 use crate::jose::{Algorithm, Jwk, Misfit};
 
 /// What becomes of a key.
@@ -33,7 +34,9 @@ impl KeyAccount {
             .find(|misfit| !matches!(misfit, Misfit::Type { .. } | Misfit::Algorithm { .. }))
             .map(ToString::to_string);
         let foreign = misfits().find_map(|misfit| match misfit {
-            Misfit::Algorithm { own, .. } => Some(format!("its alg {own} does not go with it")),
+            Misfit::Algorithm { own, .. } => {
+                Some(format!("its alg {} does not go with it", own.escape_debug()))
+            }
             _ => None,
         });
         let problem = algorithms
@@ -42,33 +45,26 @@ impl KeyAccount {
         Self { kid: key.kid().map(str::to_owned), algorithms, is_dropped: false, problem }
     }
 
+    /// What becomes of each element of a key set document; none when it is no key set.
+    pub(crate) fn of_document(document: &[u8]) -> Vec<Self> {
+        Self::of_elements(&document::read(document).unwrap_or_default())
+    }
+
+    /// Like [`Self::of_document`], of a document that was read already.
+    pub(crate) fn of_elements(document: &Value) -> Vec<Self> {
+        key_set::elements(document).unwrap_or_default().iter().map(Self::of_element).collect()
+    }
+
     /// What becomes of an element of a key set.
     pub(crate) fn of_element(element: &Value) -> Self {
         match Jwk::from_json(element) {
             Ok(key) => Self::of(&key),
-            Err(_) => Self {
+            Err(why) => Self {
                 kid: element.get("kid").and_then(Value::as_str).map(str::to_owned),
                 algorithms: vec![],
                 is_dropped: true,
-                problem: Some(dropped_for(element)),
+                problem: Some(why.to_string()),
             },
         }
-    }
-}
-
-/// Why an element is no JWK: it is one without the member that is at fault.
-fn dropped_for(element: &Value) -> String {
-    let Value::Object(members) = element else { return "it is no JSON object".to_owned() };
-    let at_fault = members.keys().find(|name| {
-        let mut others = members.clone();
-        others.remove(*name);
-        Jwk::from_json(&Value::Object(others)).is_ok()
-    });
-    match at_fault {
-        Some(name) => format!("its {name} has a wrong type"),
-        None if members.contains_key("kty") => {
-            "several of its members have a wrong type".to_owned()
-        }
-        None => "it has no kty".to_owned(),
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::KeyAccount;
+use super::document::{self, DocumentFault};
 use crate::jose::{Algorithm, Jwk, Misfit, ProtectedHeader, PublicKey};
 
 /// The keys of one provider.
@@ -30,21 +32,20 @@ impl KeySet {
     ///
     /// The document is no key set, has more than 1000 keys, or has none that could verify a token.
     pub(crate) fn from_json(document: &[u8]) -> Result<Self, KeySetFault> {
-        let document = serde_json::from_slice(document).map_err(|_| KeySetFault::NoKeySet)?;
+        let document = document::read(document).map_err(KeySetFault::NoKeySet)?;
         Self::from_value(&document)
     }
 
     /// Like [`Self::from_json`], of a document that was read already.
     pub(crate) fn from_value(document: &Value) -> Result<Self, KeySetFault> {
-        let elements =
-            document.get("keys").and_then(Value::as_array).ok_or(KeySetFault::NoKeySet)?;
+        let elements = elements(document).map_err(KeySetFault::NoKeySet)?;
         if elements.len() > Self::MAX_KEYS {
             return Err(KeySetFault::TooManyKeys(elements.len()));
         }
         let keys: Vec<Jwk> =
             elements.iter().filter_map(|element| Jwk::from_json(element).ok()).collect();
         if !keys.iter().any(Jwk::is_usable) {
-            return Err(KeySetFault::NoUsableKey);
+            return Err(KeySetFault::NoUsableKey(UnusableKeys::new(elements)));
         }
         Ok(Self { dropped: elements.len() - keys.len(), keys })
     }
@@ -93,6 +94,14 @@ impl KeySet {
     }
 }
 
+/// The elements of a key set document.
+pub(super) fn elements(document: &Value) -> Result<&[Value], DocumentFault> {
+    let keys = document::member(document, "keys")?;
+    let found = document::kind(keys);
+    let fault = DocumentFault::WrongType { name: "keys", expected: "a list", found };
+    keys.as_array().map(Vec::as_slice).ok_or(fault)
+}
+
 /// Keys that may verify a token.
 #[derive(Debug)]
 pub(crate) struct Candidates<'a> {
@@ -114,22 +123,62 @@ pub(crate) enum Lookup<'a> {
 }
 
 /// Why a document is not taken as a key set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySetFault {
     /// It is no JSON object with an array `keys`.
-    NoKeySet,
+    NoKeySet(DocumentFault),
     /// No key in it could verify a token here.
-    NoUsableKey,
+    NoUsableKey(UnusableKeys),
     /// It has this many keys.
     TooManyKeys(usize),
+}
+
+/// Why none of the keys can verify anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnusableKeys {
+    first: Vec<KeyAccount>,
+    /// How many keys there are.
+    count: usize,
+}
+
+impl UnusableKeys {
+    /// How many are told of: the log line must stay a line.
+    const MAX_TOLD: usize = 2;
+
+    fn new(elements: &[Value]) -> Self {
+        let first = elements.iter().take(Self::MAX_TOLD).map(KeyAccount::of_element).collect();
+        Self { first, count: elements.len() }
+    }
 }
 
 impl fmt::Display for KeySetFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoKeySet => f.write_str("it is not a JSON Web Key Set"),
-            Self::NoUsableKey => f.write_str("it holds no key that could verify a token"),
+            Self::NoKeySet(why) => write!(f, "it is not a JSON Web Key Set: {why}"),
+            Self::NoUsableKey(why) => write!(f, "it holds no key that could verify a token: {why}"),
             Self::TooManyKeys(count) => write!(f, "it holds {count} keys, more than 1000"),
+        }
+    }
+}
+
+impl fmt::Display for UnusableKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_CHARACTERS: usize = 100;
+        let clipped = |text: &str| text.chars().take(MAX_CHARACTERS).collect::<String>();
+        if self.count == 0 {
+            return f.write_str("its list of keys is empty");
+        }
+        for (index, KeyAccount { kid, problem, .. }) in self.first.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            let problem = clipped(problem.as_deref().unwrap_or_default());
+            match kid {
+                Some(kid) => write!(f, "{separator}{:?}: {problem}", clipped(kid))?,
+                None => write!(f, "{separator}key {index} (no kid): {problem}")?,
+            }
+        }
+        match self.count.saturating_sub(self.first.len()) {
+            0 => Ok(()),
+            others => write!(f, "; and {others} others"),
         }
     }
 }
@@ -229,8 +278,9 @@ mod tests {
             (json!({"key_ops": []}), Some("its key_ops lack verify")),
             (json!({"alg": "ES384"}), Some("the key is for ES384, the token says ES256")),
             (json!({"alg": "HS256"}), Some("the key is for HS256, the token says ES256")),
-            (json!({"y": null}), Some("its y is missing or malformed")),
-            (json!({"x": "!"}), Some("its x is missing or malformed")),
+            (json!({"y": null}), Some("its y is missing")),
+            (json!({"y": 5}), Some("its y is not a string")),
+            (json!({"x": "!"}), Some("its x is not valid base64url: character 1 is '!'")),
             (json!({"x": "AAAA"}), Some("its values are no valid public key")),
             (json!({"crv": "secp256k1"}), Some("its type EC secp256k1 is not supported")),
             (json!({"kty": "oct", "k": "AAAA"}), Some("its type oct is not supported")),
@@ -274,12 +324,109 @@ mod tests {
         assert_eq!(find(&[small, key("b")], header, Algorithm::Rs256), Err(problem));
     }
 
+    /// The key with this member changed, byte by byte.
+    fn rewritten(key: &Value, member: &str, change: impl Fn(Vec<u8>) -> String) -> Value {
+        let bytes = URL_SAFE_NO_PAD.decode(key[member].as_str().unwrap()).unwrap();
+        with(key.clone(), json!({ member: change(bytes) }))
+    }
+
+    fn with_a_zero_before(bytes: Vec<u8>) -> String {
+        URL_SAFE_NO_PAD.encode([vec![0], bytes].concat())
+    }
+
     #[test]
-    fn padding_is_tolerated_in_keys() {
-        let signer = SigningKey::generate(testbed::Algorithm::Es256, "a").public_jwk();
-        let x = signer["x"].as_str().unwrap();
-        let padded = with(signer.clone(), json!({"x": format!("{x}=")}));
-        assert_eq!(find_es256(&[padded], Some("a")), Ok(1));
+    fn keys_are_read_however_their_bytes_are_written() {
+        use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+        for (algorithm, members) in [
+            (testbed::Algorithm::Rs256, &["n", "e"][..]),
+            (testbed::Algorithm::Es256, &["x", "y"]),
+            (testbed::Algorithm::Es384, &["x", "y"]),
+            (testbed::Algorithm::Es512, &["x", "y"]),
+            (testbed::Algorithm::EdDsa, &["x"]),
+        ] {
+            let signer = SigningKey::generate(algorithm, "a");
+            let expected = Jwk::from_json(&signer.public_jwk()).unwrap();
+            let own = Algorithm::from_name(signer.header()["alg"].as_str().unwrap()).unwrap();
+            for member in members {
+                for engine in [&URL_SAFE, &STANDARD, &STANDARD_NO_PAD] {
+                    let key = rewritten(&signer.public_jwk(), member, |bytes| engine.encode(bytes));
+                    let key = Jwk::from_json(&key).unwrap();
+                    assert!(key.for_algorithm(own).is_ok(), "{member} of {own}");
+                }
+                let key = rewritten(&signer.public_jwk(), member, with_a_zero_before);
+                let read = Jwk::from_json(&key).unwrap();
+                // An Ed25519 key is no number: it has 32 bytes, and no other.
+                let may_be_longer = own != Algorithm::EdDsa;
+                assert_eq!(read.is_usable(), may_be_longer, "{member} of {own}");
+            }
+            assert!(expected.is_usable());
+        }
+    }
+
+    #[test]
+    fn a_coordinate_of_another_length_is_read_only_if_zeros_make_the_difference() {
+        let key = key("a");
+        let longer =
+            rewritten(&key, "x", |bytes| URL_SAFE_NO_PAD.encode([vec![1], bytes].concat()));
+        let problem = "its x has 33 bytes, and those of its curve 32";
+        let spare = self::key("spare");
+        assert_eq!(find_es256(&[longer, spare.clone()], Some("a")), Err(problem.to_owned()));
+        let padded =
+            rewritten(&key, "x", |bytes| URL_SAFE_NO_PAD.encode([vec![0; 10_000], bytes].concat()));
+        assert_eq!(find_es256(&[padded, spare], Some("a")), Ok(1));
+    }
+
+    #[test]
+    fn members_that_are_null_are_absent() {
+        let mut key = key("a");
+        for name in ["alg", "use", "key_ops", "x5t", "x5t#S256", "x5c", "x5u"] {
+            key[name] = Value::Null;
+        }
+        assert_eq!(find_es256(&[key.clone()], Some("a")), Ok(1));
+        key["kid"] = Value::Null;
+        assert_eq!(find_es256(&[key.clone()], Some("a")), Ok(1), "it has no name");
+        for (name, problem) in [
+            ("x", "key 0 (no kid): its x is missing"),
+            ("crv", "key 0 (no kid): its crv is missing"),
+            ("kty", "key 0 (no kid): it has no kty"),
+        ] {
+            let mut key = key.clone();
+            key[name] = Value::Null;
+            let fault = KeySet::from_value(&json!({"keys": [key]})).unwrap_err();
+            let expected = format!("it holds no key that could verify a token: {problem}");
+            assert_eq!(fault.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_thumbprint_of_a_key_may_be_plain_base64() {
+        let keys =
+            [with(key("a"), json!({"x5t": "ab+/"})), with(key("b"), json!({"x5t": "abcd="}))];
+        let find = |x5t| find(&keys, json!({"alg": "ES256", "x5t": x5t}), Algorithm::Es256);
+        assert_eq!(find("ab-_"), Ok(1));
+        assert_eq!(find("ab+/"), Ok(1));
+        assert_eq!(find("abcd"), Ok(1));
+        for other in ["ab-/", "ab+_", "ab-_=", "abcd=="] {
+            assert_eq!(find(other), Err("not found".to_owned()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_says_what_is_wrong_with_the_first() {
+        let fault = |keys: Value| {
+            let fault = KeySet::from_value(&json!({ "keys": keys })).unwrap_err().to_string();
+            fault.strip_prefix("it holds no key that could verify a token: ").unwrap().to_owned()
+        };
+        assert_eq!(fault(json!([])), "its list of keys is empty");
+        let rsa = json!({"kty": "RSA", "kid": "a", "e": "AQAB", "n": "ab+c!"});
+        let told = "\"a\": its n is not valid plain base64: character 5 is '!'";
+        assert_eq!(fault(json!([rsa])), told);
+        let others = json!([rsa, {"kty": "EC", "alg": 5}, 1, 2, 3]);
+        let told = format!("{told}; key 1 (no kid): its alg has a wrong type; and 3 others");
+        assert_eq!(fault(others), told);
+        let hostile = json!([{"kty": "RSA\n\u{1b}[2J".repeat(1000), "kid": "k\n".repeat(1000)}]);
+        let told = fault(hostile);
+        assert!(!told.contains(char::is_control) && told.len() < 500, "{told:?}");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::shared::{decode_state, key_set_document};
 use super::state::{Discovery, Phase, Setback};
@@ -155,7 +154,7 @@ impl KeyStatus {
                 fetched: published.at(),
                 expires,
                 serves_until: expires + settings.max_stale,
-                keys: document.map(accounts),
+                keys: document.map(KeyAccount::of_document),
             }
         });
         Self {
@@ -178,12 +177,6 @@ impl From<Phase> for KeyPhase {
             Phase::Unavailable => Self::Unavailable,
         }
     }
-}
-
-fn accounts(document: &[u8]) -> Vec<KeyAccount> {
-    let document: Value = serde_json::from_slice(document).unwrap_or_default();
-    let elements = document.get("keys").and_then(Value::as_array);
-    elements.into_iter().flatten().map(KeyAccount::of_element).collect()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -243,9 +236,9 @@ mod tests {
                         keys.handle(Event::Called(true), now);
                         Event::Answered(answer.map(|body| CalloutAnswer {
                             status: Some(200),
-                            cache_control: None,
                             body_length: body.len(),
                             body: body.to_vec(),
+                            ..CalloutAnswer::default()
                         }))
                     }
                     Effect::Report(_) => continue,

@@ -9,6 +9,7 @@
 //! [`KeyStatus`] tells people how all that stands, from shared data alone.
 
 mod discovery;
+mod document;
 mod fetch;
 mod freshness;
 mod key_account;
@@ -24,6 +25,7 @@ mod simulation;
 mod source;
 mod state;
 
+pub(crate) use document::DocumentFault;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use fetch::FetchFault;
 pub(crate) use freshness::{LONGEST as LONGEST_LIFETIME, SHORTEST as SHORTEST_LIFETIME};

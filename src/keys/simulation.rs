@@ -587,6 +587,7 @@ impl Source {
             cache_control: self.max_age.map(|age| format!("max-age={age}")),
             body_length: body.len(),
             body,
+            ..CalloutAnswer::default()
         }
     }
 }

@@ -163,10 +163,17 @@ pub(super) fn call_answer(
     } else {
         hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, wanted).ok().flatten()
     };
+    let body = body.unwrap_or_default();
+    let status = field(":status").and_then(|status| status.parse().ok());
+    // Two fields that tell only of what is at fault: nothing asks for them otherwise.
+    let is_redirect = matches!(status, Some(300..=399));
+    let begins_like_json = body.first() == Some(&b'{');
     Some(CalloutAnswer {
-        status: field(":status").and_then(|status| status.parse().ok()),
+        status,
         cache_control: field("cache-control"),
+        content_encoding: (!begins_like_json).then(|| field("content-encoding")).flatten(),
+        location: is_redirect.then(|| field("location")).flatten(),
         body_length,
-        body: body.unwrap_or_default(),
+        body,
     })
 }

@@ -189,7 +189,7 @@ impl Advice {
 /// What to do about keys that cannot be fetched, by the cause as the log has it too.
 pub(super) fn on_failed_fetch(cause: &str) -> &'static str {
     /// The first of these that the cause holds tells.
-    const BY_CAUSE: [(&str, &str); 17] = [
+    const BY_CAUSE: [(&str, &str); 20] = [
         (
             "Envoy has no cluster",
             "Add that cluster to Envoy's configuration, or correct its name in `cluster` or `clusters`.",
@@ -212,7 +212,13 @@ pub(super) fn on_failed_fetch(cause: &str) -> &'static str {
             "holds no key that could verify",
             "The provider must publish a key for signatures; `mcp-auth keys` tells what is wrong with each.",
         ),
+        (
+            "Set: it has no member keys, and no other",
+            "The provider has no signing key: give it one.",
+        ),
+        ("Set: it is compressed", COMPRESSED),
         ("is not a JSON Web Key Set", WRONG_DOCUMENT),
+        ("issuer: it is compressed", COMPRESSED),
         ("is not JSON with a string member", WRONG_DOCUMENT),
         (
             "TLS_error",
@@ -234,6 +240,8 @@ pub(super) fn on_failed_fetch(cause: &str) -> &'static str {
         ("has status 5", "The provider itself fails, or a proxy before it: look at its status."),
         ("holds", WRONG_DOCUMENT),
     ];
+    const COMPRESSED: &str = "Let the provider, or the proxy before it, send the document as it is: the \
+                              plugin does not ask for compression.";
     const WRONG_DOCUMENT: &str = "Something else answered, such as a login page or a proxy: open the \
                                   URL in a browser, and correct it.";
     const NO_WAY: &str = "Envoy cannot connect: the address in the cluster, DNS, a firewall or egress \

@@ -429,10 +429,13 @@ fn what_a_client_sends_is_shown_harmlessly() {
 #[test]
 fn every_advice_about_a_failed_fetch_is_for_a_cause_that_there_is() {
     use crate::callout::{BodyLimit, CalloutFault, EndpointFault};
-    use crate::keys::{FetchFault, KeySetFault};
+    use crate::keys::{DocumentFault, FetchFault, KeySet, KeySetFault};
     let status = |status, body: &str| {
         FetchFault::Call(CalloutFault::Status { status: Some(status), body: body.to_owned() })
     };
+    let no_key_set = |why| FetchFault::KeySet(KeySetFault::NoKeySet(why));
+    let key_set = |document: &[u8]| FetchFault::KeySet(KeySet::from_json(document).unwrap_err());
+    let redirect = CalloutFault::Redirect { status: 302, location: "https://b/".to_owned() };
     let tls = "upstream connect error or disconnect/reset before headers. reset reason: remote \
                connection failure, transport failure reason: TLS_error:|268435581:SSL routines";
     let refused = "upstream connect error or disconnect/reset before headers. reset reason: remote \
@@ -452,10 +455,19 @@ fn every_advice_about_a_failed_fetch_is_for_a_cause_that_there_is() {
             })),
             "Raise that setting",
         ),
-        (FetchFault::KeySet(KeySetFault::NoUsableKey), "must publish a key"),
-        (FetchFault::KeySet(KeySetFault::NoKeySet), "Something else answered"),
+        (key_set(br#"{"keys":[]}"#), "must publish a key"),
+        (key_set(br#"{"keys":[{"kty":"RSA","n":"!"}]}"#), "must publish a key"),
+        (key_set(b"{}"), "has no signing key"),
+        (key_set(br#"{"issuer":"a"}"#), "Something else answered"),
+        (key_set(b"<html>"), "Something else answered"),
+        (no_key_set(DocumentFault::Compressed("gzip".to_owned())), "compression"),
         (FetchFault::KeySet(KeySetFault::TooManyKeys(1001)), "Something else answered"),
-        (FetchFault::NoMetadata("issuer"), "Something else answered"),
+        (FetchFault::NoMetadata("issuer", DocumentFault::Empty), "Something else answered"),
+        (
+            FetchFault::NoMetadata("issuer", DocumentFault::Compressed("br".to_owned())),
+            "compression",
+        ),
+        (FetchFault::Call(redirect), "write the address that it leads to"),
         (status(503, tls), "certificate"),
         (status(503, refused), "cannot connect"),
         (status(503, "no healthy upstream"), "cannot connect"),

@@ -22,6 +22,7 @@ mod exempt_paths;
 mod host_crypto;
 mod identity_headers;
 mod key_failures;
+mod key_forms;
 mod key_refresh;
 mod key_sources;
 mod key_unknown;

@@ -214,6 +214,41 @@ async fn a_key_endpoint_that_fails_is_shown_with_its_cause_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_instead_of_keys_is_shown_with_what_to_do_about_it() {
+    let provider = IdentityProvider::start().await;
+    provider.fail(Document::KeySet, Fault::Body(b"{}".to_vec()));
+    let example = Example::start(|builder| builder.provider(provider)).await;
+    let provider = &example.stack.provider;
+    let gzip = Fault::Encoded("gzip", vec![0x1f, 0x8b, 8]);
+    let unusable = json!({"keys": [{"kty": "RSA", "kid": "k1", "e": "AQAB", "n": "a+b c"}]});
+    let moved = "https://id.example.com/keys";
+    for (fault, cause, advice) in [
+        (None, "it has no member keys, and no other", "has no signing key"),
+        (
+            Some(gzip),
+            "it is compressed (content-encoding \"gzip\")",
+            "does not ask for compression",
+        ),
+        (Some(Fault::Redirect(moved.to_owned())), moved, "write the address that it leads to"),
+        (
+            Some(Fault::Body(unusable.to_string().into())),
+            "\"k1\": its n is not valid plain base64: character 4 is ' '",
+            "must publish a key",
+        ),
+    ] {
+        if let Some(fault) = fault {
+            provider.fail(Document::KeySet, fault);
+        }
+        let has_cause = |status: &Value| {
+            demo(status)["failure"]["cause"].as_str().is_some_and(|own| own.contains(cause))
+        };
+        let status = example.status_with(cause, has_cause).await;
+        let own = demo(&status);
+        assert!(own["advice"].as_str().unwrap().contains(advice), "{own:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_rotated_away_is_shown_beside_its_successor() {
     let example = Example::start(|builder| {
         builder.workers(4).configure(|configuration| {

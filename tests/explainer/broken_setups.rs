@@ -1009,6 +1009,75 @@ async fn of_keys_that_cannot_be_had() {
     ]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_something_else_where_keys_should_be() {
+    let key = SigningKey::generate(Algorithm::Es256, "k1");
+    let html = || Fault::Body(b"<html>Sign in</html>".to_vec());
+    let body = |value: Value| Fault::Body(value.to_string().into());
+    let metadata = json!({"issuer": "https://a.example", "jwks_uri": "https://a.example/keys"});
+    let moved = "https://id.example.com/keys";
+    let browser = "in a browser, and correct `providers[0].metadata_url`";
+    let faults = [
+        ("no signing key", Document::KeySet, body(json!({})), ["no member keys", "no signing key"]),
+        ("login page", Document::KeySet, html(), ["begins with \"<html>", browser]),
+        (
+            "compressed keys",
+            Document::KeySet,
+            Fault::Encoded("gzip", vec![0x1f, 0x8b]),
+            ["(content-encoding \"gzip\")", "does not ask for compression"],
+        ),
+        (
+            "compressed metadata",
+            Document::Discovery,
+            Fault::Encoded("zstd", vec![0x28, 0xb5]),
+            ["(content-encoding \"zstd\")", "does not ask for compression"],
+        ),
+        ("list", Document::KeySet, body(json!([key.public_jwk()])), ["it is a list", browser]),
+        (
+            "bare key",
+            Document::KeySet,
+            body(key.public_jwk()),
+            ["it is a single key", "copy the key to `providers[0].jwks`"],
+        ),
+        (
+            "certificates",
+            Document::KeySet,
+            body(json!({"a": key.certificate_pem()})),
+            [
+                "an object of X.509 certificates",
+                "copy the certificates to `providers[0].certificates`",
+            ],
+        ),
+        (
+            "metadata where keys should be",
+            Document::KeySet,
+            body(metadata),
+            ["only [\"issuer\", \"jwks_uri\"]", "as `providers[0].metadata_url`"],
+        ),
+        (
+            "keys where metadata should be",
+            Document::Discovery,
+            body(key_set(&[&key])),
+            ["only [\"keys\"]", "as `providers[0].jwks_url`"],
+        ),
+        (
+            "keys that have moved",
+            Document::KeySet,
+            Fault::Redirect(moved.to_owned()),
+            ["a redirect to \"https://id.example.com/keys\"", "write it as"],
+        ),
+    ];
+    let mut broken = Vec::new();
+    let mut providers = Vec::new();
+    for (name, document, fault, told) in faults {
+        let provider = IdentityProvider::start().await;
+        provider.fail(document, fault);
+        broken.push(Sound::of(&provider).unreachable(name, json!({}), told));
+        providers.push(provider);
+    }
+    assert_explained(broken);
+}
+
 #[test]
 fn of_clocks_that_differ() {
     let clock = |seconds_ahead: i64| {

@@ -1,7 +1,7 @@
 //! `mcp-auth keys`: what the plugin would make of a provider's keys.
 
-use serde_json::json;
-use testbed::{Algorithm, Bootstrap, Document, IdentityProvider, SigningKey};
+use serde_json::{Value, json};
+use testbed::{Algorithm, Bootstrap, Document, Fault, IdentityProvider, SigningKey};
 
 use crate::support::{answer, configuration, file, key_set, mcp_auth, self_signed, serve, with};
 
@@ -139,4 +139,37 @@ fn an_authority_that_is_given_is_trusted() {
     let run = mcp_auth(&["keys", &config, "--ca", &config], "");
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("holds no certificate"), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_read_is_shown_with_its_member_and_character() {
+    let provider = IdentityProvider::start().await;
+    let good = SigningKey::generate(Algorithm::Es256, "good");
+    let key = with(&good.public_jwk(), json!({"kid": "bad"}));
+    let mut nulls = good.public_jwk();
+    nulls["alg"] = Value::Null;
+    let keys = json!({"keys": [
+        nulls,
+        with(&key, json!({"x": "a+b/ "})),
+        with(&key, json!({"y": "a-b_!"})),
+        with(&key, json!({"x": null})),
+        with(&key, json!({"key_ops": "verify"})),
+    ]});
+    let marked = format!("\u{feff}{keys}");
+    provider.fail(Document::KeySet, Fault::Body(marked.into_bytes()));
+    let run = mcp_auth(&["keys", &configured(&provider), "--json"], "");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let report = &run.json()["providers"][0]["keys"];
+    let problems: Vec<_> =
+        report.as_array().unwrap().iter().map(|key| key["problem"].as_str()).collect();
+    assert_eq!(
+        problems,
+        [
+            None,
+            Some("its x is not valid plain base64: character 5 is ' '"),
+            Some("its y is not valid base64url: character 5 is '!'"),
+            Some("its x is missing"),
+            Some("its key_ops has a wrong type"),
+        ]
+    );
 }

@@ -94,6 +94,36 @@ fn an_answer_that_is_no_key_set_fails_and_says_why() {
 }
 
 #[test]
+fn header_fields_of_an_answer_that_fails_say_why() {
+    let location = "https://id.example.com/\u{202e}?a=\"";
+    let longest = "l".repeat(300);
+    for (status, fields, body, cause) in [
+        (
+            "302",
+            [("location", location)],
+            "",
+            "a redirect to \"https://id.example.com/\\u{202e}?a=\\\"\"",
+        ),
+        ("308", [("location", &*longest)], "{}", &*format!("a redirect to {:?}", &longest[..240])),
+        ("302", [("location", "\u{0}")], "", "status 302"),
+        ("302", [("x", "y")], "moved", "has status 302 and says \"moved\""),
+        // Where it leads is asked of redirects alone.
+        ("404", [("location", location)], "gone", "has status 404 and says \"gone\""),
+        ("200", [("content-encoding", "gzip")], "\u{1f}", "compressed (content-encoding \"gzip\")"),
+        ("200", [("content-encoding", "br\u{7}")], "", "it is empty"),
+        ("200", [("content-encoding", "br\u{7}")], "x", "(content-encoding \"br\\u{7}\")"),
+        // Whoever says so of what is not compressed is read.
+        ("200", [("content-encoding", "gzip")], "{}", "it has no member issuer"),
+        ("200", [("x", "y")], "\u{1f}", "begins with \"\\u{1f}\""),
+    ] {
+        let (vm, id) = waiting();
+        vm.answer(&vm.call(), status, &fields, body.as_bytes());
+        assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+        assert_logged(cause);
+    }
+}
+
+#[test]
 fn a_host_that_discovery_names_is_called_only_on_a_configured_cluster() {
     let mut document = configuration();
     let provider = &mut document["providers"][0];

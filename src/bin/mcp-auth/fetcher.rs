@@ -78,6 +78,7 @@ impl Fetcher {
             answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         let (cache_control, location) = (text("cache-control"), text("location"));
+        let content_encoding = text("content-encoding");
         let date = text("date");
         let date = date.and_then(|date| httpdate::parse_http_date(&date).ok());
         let date = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
@@ -87,7 +88,7 @@ impl Fetcher {
         let mut reader = answer.body_mut().as_reader().take(most);
         reader.read_to_end(&mut body).map_err(|why| no_reply(why.into(), &call.url))?;
         let date = date.map(|date| (date + self.ahead).saturating_sub(self.behind).as_secs());
-        Ok(Reply { status, cache_control, location, date, body })
+        Ok(Reply { status, cache_control, content_encoding, location, date, body })
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Case, Remedy};
 use crate::callout::{CalloutFault, EndpointFault};
 use crate::config::Provider;
 use crate::jose::Misfit;
-use crate::keys::{FetchFault, KeySetFault, KeySource, Start, retraced};
+use crate::keys::{DocumentFault, FetchFault, KeySetFault, KeySource, Start, retraced};
 
 /// A provider whose keys cannot be had.
 pub(in super::super) struct KeyFault<'a> {
@@ -158,44 +158,93 @@ impl KeyFault<'_> {
                 cause(&format!("the `jwks_uri` of {url} is not called: it {why}")),
                 format!("Correct it at the provider, or give `{}` instead.", self.at("jwks_url")),
             ),
-            FetchFault::NoMetadata(member) => Remedy::new(
+            FetchFault::NoMetadata(member, why) => self.of_document(
+                why,
                 cause(&format!(
-                    "what {url} answers is no metadata document: it lacks `{member}` as text. A login \
-                     page or a proxy may have answered"
+                    "what {url} answers is no metadata document, which has `{member}` as text: {why}"
                 )),
-                format!("Open the URL in a browser, and correct `{}`.", self.start_field()),
             ),
-            FetchFault::KeySet(KeySetFault::NoUsableKey) => Remedy::new(
-                cause(&format!("{url} publishes no key that could verify a token")),
+            FetchFault::KeySet(KeySetFault::NoUsableKey(why)) => Remedy::new(
+                cause(&format!("{url} publishes no key that could verify a token: {why}")),
                 "`mcp-auth keys` lists them with what is wrong with each; the provider must publish a \
                  key for signatures: RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519.",
             ),
+            FetchFault::KeySet(KeySetFault::NoKeySet(why)) => {
+                self.of_document(why, cause(&format!("what {url} answers is no key set: {why}")))
+            }
             FetchFault::KeySet(why) => Remedy::new(
                 cause(&format!("what {url} answers is no key set: {why}")),
                 format!("Open the URL in a browser, and correct `{}`.", self.start_field()),
+            ),
+            FetchFault::Call(CalloutFault::Redirect { status, location }) => Remedy::new(
+                cause(&format!(
+                    "{url} answers with status {status}, a redirect to {location:?}, and redirects \
+                     are not followed"
+                )),
+                format!("If that is the right place, write it as `{}`.", self.start_field()),
             ),
             FetchFault::Call(CalloutFault::TooLong(limit)) => Remedy::new(
                 cause(&format!("the answer of {url} is longer than {} bytes", limit.bytes)),
                 format!("Raise `{}` if the document is right.", limit.setting),
             ),
             FetchFault::Call(CalloutFault::Status { status: Some(status), .. }) => {
-                self.of_status(call, *status)
+                self.of_status(url, *status)
             }
             FetchFault::Call(_) => return None,
         })
     }
 
-    fn of_status(&self, call: &MadeCall, status: u16) -> Remedy {
-        let url = &call.url;
-        let location = call.outcome.as_ref().ok().and_then(|reply| reply.location.as_deref());
+    /// Something else than the document came.
+    fn of_document(&self, fault: &DocumentFault, cause: String) -> Remedy {
+        let field = self.start_field();
+        let cure = match fault {
+            DocumentFault::Certificates => format!(
+                "Correct `{field}`: the provider has its keys as a JSON Web Key Set elsewhere (Google: \
+                 https://www.googleapis.com/oauth2/v3/certs). Or copy the certificates to `{}`.",
+                self.at("certificates")
+            ),
+            DocumentFault::Compressed(_) => "Let the provider, or the proxy before it, send the \
+                 document as it is: the plugin does not ask for compression."
+                .to_owned(),
+            DocumentFault::MissingMember { name: "keys", others } if others.is_empty() => {
+                "The provider has no signing key: give it one (Authentik: \"Signing Key\" of the \
+                 OAuth2 provider)."
+                    .to_owned()
+            }
+            DocumentFault::MissingMember { name: "keys", others } if has(others, "jwks_uri") => {
+                format!(
+                    "That is a metadata document: write its URL as `{}` instead.",
+                    self.at("metadata_url")
+                )
+            }
+            DocumentFault::MissingMember { others, .. } if has(others, "keys") => {
+                format!("That is a key set: write its URL as `{}` instead.", self.at("jwks_url"))
+            }
+            DocumentFault::SingleKey => format!(
+                "Correct `{field}`; or copy the key to `{}`, as `{{keys: [ … ]}}`.",
+                self.at("jwks")
+            ),
+            DocumentFault::Empty
+            | DocumentFault::MemberTooLong(_)
+            | DocumentFault::MissingMember { .. }
+            | DocumentFault::NotAnObject(_)
+            | DocumentFault::NotJson(_)
+            | DocumentFault::WrongType { .. } => {
+                return Remedy::new(
+                    format!("{cause} A login page or a proxy may have answered."),
+                    format!("Open the URL in a browser, and correct `{field}`."),
+                );
+            }
+        };
+        Remedy::new(cause, cure)
+    }
+
+    fn of_status(&self, url: &str, status: u16) -> Remedy {
         let cause = format!("The keys cannot be fetched: {url} answers with status {status}");
         match status {
             300..=399 => Remedy::new(
-                format!(
-                    "{cause}, a redirect to {:?}, and redirects are not followed.",
-                    location.unwrap_or_default()
-                ),
-                format!("If that is the right place, write it as `{}`.", self.start_field()),
+                format!("{cause}, a redirect that does not say where to."),
+                format!("Open the URL in a browser, and correct `{}`.", self.start_field()),
             ),
             400 | 404 | 410 => Remedy::new(
                 format!(
@@ -223,6 +272,10 @@ impl KeyFault<'_> {
         };
         self.at(field)
     }
+}
+
+fn has(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| name == wanted)
 }
 
 pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {

@@ -100,7 +100,8 @@ fn line(call: &CalloutRequest) -> String {
 
 fn answer(status: u16, body: &Value) -> CalloutAnswer {
     let body = body.to_string().into_bytes();
-    CalloutAnswer { status: Some(status), cache_control: None, body_length: body.len(), body }
+    let body_length = body.len();
+    CalloutAnswer { status: Some(status), body_length, body, ..CalloutAnswer::default() }
 }
 
 fn list(users: &[Value]) -> CalloutAnswer {

@@ -134,9 +134,9 @@ mod tests {
     fn answer(status: u16, body: &str) -> CalloutAnswer {
         CalloutAnswer {
             status: Some(status),
-            cache_control: None,
             body_length: body.len(),
             body: body.as_bytes().to_vec(),
+            ..CalloutAnswer::default()
         }
     }
 

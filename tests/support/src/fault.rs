@@ -18,6 +18,8 @@ pub enum Fault {
     Body(Vec<u8>),
     /// The right answer, but so much later.
     Delay(Duration),
+    /// Status 200 with these bytes, and this `Content-Encoding`.
+    Encoded(&'static str, Vec<u8>),
     /// Announces the whole answer, sends half of it and closes.
     HalfAnswer,
     /// Announces the whole answer, sends half of it and then nothing until the fault is taken away.
@@ -70,6 +72,11 @@ pub(crate) async fn send_or_fail(
                 () = sleep(duration) => right(),
                 () = hung_up(&mut stream) => return Ok(()),
             },
+            Some(Fault::Encoded(coding, body)) => {
+                let mut answer = ServedAnswer::new(200, JSON, body);
+                answer.headers.push(("content-encoding", coding.to_owned()));
+                answer
+            }
             Some(Fault::HalfAnswer) => return right().write_half(&mut stream).await,
             Some(Fault::HalfThenHang) => {
                 right().write_half(&mut stream).await?;

@@ -1,0 +1,202 @@
+//! What a provider answers where a JSON object with certain members is needed: a metadata document
+//! or a key set.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::callout::{CalloutAnswer, beginning};
+use crate::json::without_byte_order_mark;
+
+/// Reads a document as JSON; a byte order mark may stand before it.
+///
+/// # Errors
+///
+/// It is no JSON.
+pub(super) fn read(document: &[u8]) -> Result<Value, DocumentFault> {
+    let text = without_byte_order_mark(document);
+    serde_json::from_slice(text).map_err(|_| DocumentFault::from_invalid_json(document))
+}
+
+/// The member of this name.
+///
+/// # Errors
+///
+/// The document is no object, or has no such member.
+pub(super) fn member<'a>(
+    document: &'a Value,
+    name: &'static str,
+) -> Result<&'a Value, DocumentFault> {
+    let members = document.as_object().ok_or_else(|| DocumentFault::NotAnObject(kind(document)))?;
+    members.get(name).ok_or_else(|| DocumentFault::without_member(name, members))
+}
+
+/// What stands where a metadata document or a key set should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DocumentFault {
+    /// An object that has X.509 certificates for members, as Google's `/oauth2/v1/certs`.
+    Certificates,
+    /// It is compressed, though nobody asked for that: the value of `Content-Encoding`.
+    Compressed(String),
+    /// Not a byte.
+    Empty,
+    /// This member is longer than it may be.
+    MemberTooLong(&'static str),
+    /// This member is missing.
+    MissingMember {
+        /// Its name.
+        name: &'static str,
+        /// The names of the first that are there.
+        others: Vec<String>,
+    },
+    /// JSON, but no object.
+    NotAnObject(Kind),
+    /// No JSON: how it begins.
+    NotJson(String),
+    /// One key (RFC 7517 §4) without a set around it.
+    SingleKey,
+    /// This member is of another type than it should be.
+    WrongType {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        found: Kind,
+    },
+}
+
+/// A type of JSON, in words.
+pub(crate) type Kind = &'static str;
+
+/// The type of a value.
+pub(super) fn kind(value: &Value) -> Kind {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+impl DocumentFault {
+    /// Names of members that are told.
+    const MAX_NAMES: usize = 5;
+    const MAX_NAME_CHARACTERS: usize = 40;
+
+    /// What the header of the answer adds: a body that cannot be read may be compressed.
+    #[must_use]
+    pub(super) fn explained_by(self, answer: &CalloutAnswer) -> Self {
+        match (self, &answer.content_encoding) {
+            (Self::NotJson(_), Some(coding)) => Self::Compressed(beginning(coding.as_bytes())),
+            (fault, _) => fault,
+        }
+    }
+
+    fn from_invalid_json(document: &[u8]) -> Self {
+        match document.trim_ascii() {
+            [] => Self::Empty,
+            text => Self::NotJson(beginning(text)),
+        }
+    }
+
+    fn without_member(name: &'static str, members: &Map<String, Value>) -> Self {
+        let is_certificate = |value: &Value| {
+            value.as_str().is_some_and(|text| text.trim_start().starts_with("-----BEGIN CERTIFI"))
+        };
+        if members.get("kty").is_some_and(Value::is_string) {
+            return Self::SingleKey;
+        }
+        if !members.is_empty() && members.values().all(is_certificate) {
+            return Self::Certificates;
+        }
+        let clipped = |name: &String| name.chars().take(Self::MAX_NAME_CHARACTERS).collect();
+        Self::MissingMember {
+            name,
+            others: members.keys().take(Self::MAX_NAMES).map(clipped).collect(),
+        }
+    }
+}
+
+/// A clause that ends a sentence about the document.
+impl fmt::Display for DocumentFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificates => f.write_str("it is an object of X.509 certificates"),
+            Self::Compressed(coding) => write!(f, "it is compressed (content-encoding {coding:?})"),
+            Self::Empty => f.write_str("it is empty"),
+            Self::MemberTooLong(name) => write!(f, "its {name} is too long"),
+            Self::MissingMember { name, others } if others.is_empty() => {
+                write!(f, "it has no member {name}, and no other")
+            }
+            Self::MissingMember { name, others } => {
+                write!(f, "it has no member {name}, only {others:?}")
+            }
+            Self::NotAnObject(kind) => write!(f, "it is {kind}"),
+            Self::NotJson(beginning) => write!(f, "it is not JSON and begins with {beginning:?}"),
+            Self::SingleKey => f.write_str("it is a single key without a list `keys` around it"),
+            Self::WrongType { name, expected, found } => {
+                write!(f, "its {name} is {found}, not {expected}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault_of(document: &[u8]) -> String {
+        let document = read(document);
+        let keys = document.as_ref().map(|document| member(document, "keys"));
+        keys.unwrap_or_else(|fault| Err(fault.clone())).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_thing_that_is_no_key_set_is_named_for_what_it_is() {
+        for (document, told) in [
+            (&b"{}"[..], "it has no member keys, and no other"),
+            (
+                b"{\"issuer\":1,\"jwks_uri\":2}",
+                "it has no member keys, only [\"issuer\", \"jwks_uri\"]",
+            ),
+            (b"\n<!DOCTYPE html>", "it is not JSON and begins with \"<!DOCTYPE html>\""),
+            (
+                b"\xef\xbb\xbf\"\x1b[2J",
+                "it is not JSON and begins with \"\\u{feff}\\\"\\u{1b}[2J\"",
+            ),
+            (b"{\"keys\":[", "it is not JSON and begins with \"{\\\"keys\\\":[\""),
+            (b"", "it is empty"),
+            (b" \n", "it is empty"),
+            (b"[]", "it is a list"),
+            (b"null", "it is null"),
+            (b"\"x\"", "it is a string"),
+            (b"{\"kty\":\"RSA\"}", "it is a single key without a list `keys` around it"),
+            (
+                b"{\"a\":\"-----BEGIN CERTIFICATE-----\\n\"}",
+                "it is an object of X.509 certificates",
+            ),
+        ] {
+            assert_eq!(fault_of(document), told);
+        }
+    }
+
+    #[test]
+    fn however_much_there_is_little_of_it_is_told() {
+        let page = "\u{0}".repeat(100_000);
+        assert!(fault_of(page.as_bytes()).len() < 2000);
+        let name = "n".repeat(1000);
+        let members: Vec<String> =
+            (0..1000).map(|number| format!("\"{number}{name}\":0")).collect();
+        assert!(fault_of(format!("{{{}}}", members.join(",")).as_bytes()).len() < 500);
+    }
+
+    #[test]
+    fn a_byte_order_mark_may_stand_before_a_document() {
+        let document = read(b"\xef\xbb\xbf{\"keys\":[]}").unwrap();
+        assert_eq!(member(&document, "keys"), Ok(&Value::Array(vec![])));
+        assert!(read(b"\xef\xbb\xbf\xef\xbb\xbf{\"keys\":[]}").is_err());
+    }
+}
