@@ -353,7 +353,24 @@ impl<'a> Judge<'a> {
             }
         }
         explanation.notes.extend(never_expires(known.claims));
+        explanation.notes.extend(self.too_large_for_envoy(question.token));
         explanation
+    }
+
+    /// That Envoy refuses the request before the plugin sees it, if the token alone is too much.
+    fn too_large_for_envoy(&self, token: &[u8]) -> Option<String> {
+        let limit = self.setup.header_limit;
+        let size = "authorizationBearer ".len().saturating_add(token.len());
+        let shown = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
+        (size > limit).then(|| {
+            format!(
+                "with this token, `Authorization` alone has {} bytes, and Envoy takes {} for all header \
+                 fields of a request: it responds with 431 itself, and the plugin never sees the \
+                 request; raise `max_request_headers_kb` of the HTTP connection manager",
+                shown(size),
+                shown(limit),
+            )
+        })
     }
 
     fn kids(&self, provider: usize, now: UnixTime) -> Option<Vec<String>> {

@@ -6,6 +6,7 @@
 //! is different is who makes the calls: an [`Outside`] instead of Envoy. The [`steps`](step) are
 //! told from its decision, and `remedy` says in words what to change.
 
+mod document;
 mod explanation;
 mod key_report;
 mod key_run;
@@ -18,6 +19,7 @@ mod tests;
 mod trust;
 mod words;
 
+pub use document::{Document, is_utf16};
 pub use explanation::{Explanation, FetchedFrom, Question, Verdict};
 pub use key_report::{KeyReport, ReportedKey};
 pub use outside::{Call, NoReply, Outside, Reply};

@@ -15,6 +15,8 @@ use crate::token::ReplayStore;
 pub struct Setup {
     pub(super) config: Config,
     document: Value,
+    /// Most bytes of a request's header fields that Envoy takes.
+    pub(super) header_limit: usize,
 }
 
 /// A cluster that the configuration names.
@@ -38,6 +40,9 @@ pub(super) struct Written<'a> {
 }
 
 impl Setup {
+    /// Envoy's default for `max_request_headers_kb`, in bytes.
+    pub const HEADER_LIMIT: usize = 60 * 1024;
+
     /// Reads a configuration from JSON text. Environment variables need not be set.
     ///
     /// # Errors
@@ -48,7 +53,42 @@ impl Setup {
         // It could be read before.
         let document = without_byte_order_mark(json);
         let document = serde_json::from_slice(document).unwrap_or_default();
-        Ok(Self { config, document })
+        Ok(Self { config, document, header_limit: Self::HEADER_LIMIT })
+    }
+
+    /// The same, for an Envoy that takes so many bytes of header fields.
+    #[must_use]
+    pub fn with_header_limit(self, header_limit: usize) -> Self {
+        Self { header_limit, ..self }
+    }
+
+    /// Most bytes of a token.
+    #[must_use]
+    pub fn max_token_size(&self) -> usize {
+        self.config.max_token_size
+    }
+
+    /// True when an access rule or `exempt` names paths.
+    #[must_use]
+    pub fn names_paths(&self) -> bool {
+        !self.config.exempt.is_empty() || self.rules_name(&["paths", "path_prefixes"])
+    }
+
+    /// True when an access rule may need the message in a request's body.
+    #[must_use]
+    pub fn reads_bodies(&self) -> bool {
+        let inspect = self.document.pointer("/access/mcp/inspect");
+        inspect.and_then(Value::as_str) != Some("headers")
+            && self.rules_name(&["mcp_methods", "mcp_names"])
+    }
+
+    /// True when a rule matches by one of these lines.
+    fn rules_name(&self, lines: &[&str]) -> bool {
+        let rules = self.document.pointer("/access/rules").and_then(Value::as_array);
+        let conditions = rules.into_iter().flatten().filter_map(|rule| rule.get("match"));
+        let mut named =
+            conditions.flat_map(|condition| lines.iter().map(|line| condition.get(line)));
+        named.any(|line| line.and_then(Value::as_array).is_some_and(|line| !line.is_empty()))
     }
 
     /// The names of the active providers.

@@ -41,6 +41,20 @@ pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
+/// Reads a value of another format, such as YAML, like [`parse_reporting`].
+///
+/// # Errors
+///
+/// Those of the format, or 100 members are repeated.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn read_reporting<'de, D: serde::Deserializer<'de>>(
+    reader: D,
+) -> Result<(Value, Vec<String>), D::Error> {
+    let repeated = Repeated::up_to(100);
+    let value = Node { place: Place::Root, repeated: &repeated }.deserialize(reader)?;
+    Ok((value, repeated.paths.into_inner()))
+}
+
 fn parse(text: &[u8], repeated: &Repeated) -> Result<Value, serde_json::Error> {
     // Once for all strings is cheaper than for each.
     let text = std::str::from_utf8(text).map_err(serde::de::Error::custom)?;

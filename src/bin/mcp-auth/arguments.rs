@@ -10,7 +10,8 @@ Examples:
   mcp-auth keys my-envoy.yaml
   mcp-auth explain my-envoy.yaml < token.txt
 
-CONFIG is Envoy's file, Istio's WasmPlugin, or the plugin's part alone.";
+CONFIG is Envoy's file, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy, or the plugin's part
+alone.";
 
 /// Says why mcp-federated-auth refuses a token, and what is wrong with a configuration.
 ///
@@ -30,8 +31,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Find the faults of a configuration before Envoy runs it.
     ///
-    /// Fields, types, contradictions; and in Envoy's file, that each host has a cluster, and that the
-    /// cluster checks the host's certificate. Nothing is called.
+    /// Fields, types, contradictions; and in Envoy's file, that each host has a cluster, that the
+    /// cluster checks the host's certificate, and that Envoy runs the plugin safely. Nothing is called.
     Check(Check),
     /// Judge a token as the plugin would, step by step, with cause and cure.
     Explain(Explain),
@@ -44,7 +45,8 @@ pub(crate) enum Command {
 /// Where the configuration is.
 #[derive(Args, Debug)]
 pub(crate) struct Source {
-    /// The plugin's configuration (JSON or YAML), an Envoy file, or an Istio WasmPlugin.
+    /// The plugin's configuration (JSON or YAML), an Envoy file, an Istio WasmPlugin, or an
+    /// EnvoyExtensionPolicy of Envoy Gateway.
     pub(crate) config: PathBuf,
     /// Which plugin of the file is meant, if it configures several: the first is 1.
     #[arg(long, value_name = "NUMBER")]
@@ -61,7 +63,8 @@ pub(crate) struct Calls {
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    /// The plugin's configuration (JSON or YAML), an Envoy file, or an Istio WasmPlugin.
+    /// The plugin's configuration (JSON or YAML), an Envoy file, an Istio WasmPlugin, or an
+    /// EnvoyExtensionPolicy of Envoy Gateway.
     pub(crate) config: PathBuf,
 }
 

@@ -42,15 +42,17 @@ pub(crate) fn run(arguments: &Check, printer: Printer) -> Result<Outcome, String
 
 impl PluginReport {
     fn of(plugin: &FoundPlugin, clusters: Option<&EnvoyClusters>) -> Self {
-        let mut report = Self { place: plugin.place.clone(), ..Self::default() };
+        let faults = plugin.duplicates.clone();
+        let mut report = Self { place: plugin.place.clone(), faults, ..Self::default() };
         let setup = match Setup::new(&plugin.json) {
             Ok(setup) => setup,
             Err(refused) => {
-                report.faults = refused.faults().map(ToString::to_string).collect();
+                report.faults.extend(refused.faults().map(ToString::to_string));
                 return report;
             }
         };
         report.warnings.extend(setup.trust_warnings());
+        report.warnings.extend(plugin.surroundings.warnings(&setup));
         let uses = setup.cluster_uses();
         match clusters {
             Some(clusters) => {
@@ -77,6 +79,7 @@ impl PluginReport {
                 ));
             }
         }
+        report.notes.extend(plugin.surroundings.unseen());
         report
     }
 

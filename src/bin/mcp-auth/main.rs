@@ -9,6 +9,7 @@ mod fetcher;
 mod keys;
 mod plugin_file;
 mod print;
+mod surroundings;
 mod token;
 
 use std::process::ExitCode;

@@ -1,13 +1,16 @@
-//! Files in which the plugin is configured: its own configuration, Envoy's, or Istio's.
+//! Files in which the plugin is configured: its own configuration, Envoy's, Istio's, or that of Envoy
+//! Gateway.
 
 use std::fs;
 use std::path::Path;
 
-use mcp_federated_auth::explain::Setup;
+use mcp_federated_auth::explain::{Document, Setup, is_utf16};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::arguments::Source;
 use crate::clusters::EnvoyClusters;
+use crate::surroundings::{Location, Surroundings};
 
 /// A file in which the plugin is configured.
 pub(crate) struct PluginFile {
@@ -23,32 +26,46 @@ pub(crate) struct FoundPlugin {
     pub(crate) place: String,
     /// What the plugin is handed.
     pub(crate) json: Vec<u8>,
+    /// That fields are duplicated, which whoever reads the file for the plugin does not say.
+    pub(crate) duplicates: Vec<String>,
+    /// How it is run.
+    pub(crate) surroundings: Surroundings,
 }
 
 impl PluginFile {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let text = fs::read_to_string(path).map_err(|why| format!("{shown}: {why}"))?;
+        let text = text(path).map_err(|why| format!("{shown}: {why}"))?;
         let documents = documents(&text).map_err(|why| format!("{shown}: {why}"))?;
-        let mut plugins = Vec::new();
-        for document in &documents {
-            if is_configuration(document) {
-                // As it is, for a field that is given twice is gone once it was read.
-                let is_json = text.trim_start().starts_with('{');
-                let json = if is_json { text.clone() } else { document.to_string() };
-                plugins.push(FoundPlugin { place: String::new(), json: json.into_bytes() });
+        let mut plugins: Vec<FoundPlugin> = Vec::new();
+        let mut elsewhere = Vec::new();
+        let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+        let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
+        for Document { value, duplicates } in &documents {
+            let first = plugins.len();
+            if is_configuration(value) {
+                // As it is: the plugin's own reader finds what is given twice.
+                let json = if is_json { text.clone() } else { value.to_string() };
+                plugins.push(FoundPlugin::new(String::new(), json.into_bytes()));
+                if is_json {
+                    continue;
+                }
             } else {
-                find(document, "", &mut plugins);
+                find(value, "", Location::default(), &values, &mut plugins);
             }
+            let own = plugins.get_mut(first..).unwrap_or_default();
+            elsewhere.extend(assign_duplicates(duplicates, own));
         }
-        if plugins.is_empty() {
+        let Some(first) = plugins.first_mut() else {
             return Err(format!(
                 "{shown}: holds no configuration of the plugin: neither `resource` and `providers`, \
-                 nor a Wasm filter of Envoy or a WasmPlugin of Istio with them"
+                 nor a Wasm filter of Envoy, a WasmPlugin of Istio or an EnvoyExtensionPolicy of Envoy \
+                 Gateway with them"
             ));
-        }
-        let clusters = documents.iter().find_map(EnvoyClusters::of);
+        };
+        first.duplicates.extend(elsewhere);
+        let clusters = values.into_iter().find_map(EnvoyClusters::of);
         Ok(Self { plugins, clusters })
     }
 
@@ -69,42 +86,107 @@ impl PluginFile {
                 .and_then(|index| all.get(index))
                 .ok_or_else(|| format!("{shown}: has no plugin {number}"))?,
         };
-        let setup = Setup::new(&plugin.json)
-            .map_err(|refused| format!("{shown}: configuration refused:\n{refused}"))?;
-        Ok((setup, clusters))
+        let refused = |faults: String| format!("{shown}: configuration refused:\n{faults}");
+        if !plugin.duplicates.is_empty() {
+            return Err(refused(plugin.duplicates.join("\n")));
+        }
+        let setup = Setup::new(&plugin.json).map_err(|faults| refused(faults.to_string()))?;
+        Ok((setup.with_header_limit(plugin.surroundings.header_limit()), clusters))
     }
 }
 
-fn documents(text: &str) -> Result<Vec<Value>, String> {
+impl FoundPlugin {
+    fn new(place: String, json: Vec<u8>) -> Self {
+        Self { place, json, duplicates: Vec::new(), surroundings: Surroundings::default() }
+    }
+}
+
+/// What a file holds, without a byte order mark.
+fn text(path: &Path) -> Result<String, String> {
+    let bytes = fs::read(path).map_err(|why| why.to_string())?;
+    if is_utf16(&bytes) {
+        return Err("is in UTF-16: save it as UTF-8".to_owned());
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "is not in UTF-8")?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn documents(text: &str) -> Result<Vec<Document>, String> {
     if text.trim_start().starts_with('{')
         && let Ok(document) = serde_json::from_str(text)
     {
         return Ok(vec![document]);
     }
-    serde_saphyr::from_multiple(text).map_err(|why| format!("is no YAML: {why}"))
+    // The reader's own words for what is duplicated do not say where.
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+    };
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|why| format!("is no YAML: {why}"))
 }
 
-/// Looks for configurations of the plugin in whatever Envoy or Istio write around them.
-fn find(value: &Value, place: &str, found: &mut Vec<FoundPlugin>) {
+/// Tells each plugin of a document which of its fields are duplicated, and returns what is elsewhere.
+fn assign_duplicates(paths: &[String], plugins: &mut [FoundPlugin]) -> Vec<String> {
+    let mut elsewhere = Vec::new();
+    for path in paths {
+        let mut own = plugins.iter_mut();
+        let own = own.find_map(|plugin| Some((within(path, &plugin.place)?.to_owned(), plugin)));
+        match own {
+            Some((path, plugin)) => plugin.duplicates.push(duplicated(&path)),
+            None => elsewhere.push(duplicated(path)),
+        }
+    }
+    elsewhere
+}
+
+fn duplicated(path: &str) -> String {
+    format!("{path}: is duplicated")
+}
+
+/// The path inside what the plugin is handed, if it leads there.
+fn within<'a>(path: &'a str, place: &str) -> Option<&'a str> {
+    if place.is_empty() {
+        return Some(path);
+    }
+    let path = path.strip_prefix(place)?.strip_prefix('.')?;
+    Some(path.strip_prefix("value.").unwrap_or(path))
+}
+
+/// Looks for configurations of the plugin in whatever Envoy, Istio or Envoy Gateway write around them.
+fn find<'a>(
+    value: &'a Value,
+    place: &str,
+    location: Location<'a>,
+    documents: &[&Value],
+    found: &mut Vec<FoundPlugin>,
+) {
     match value {
         Value::Object(members) => {
+            let location = location.inside(value);
             for (name, inner) in members {
                 let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
                 let json = match name.as_str() {
                     "configuration" | "pluginConfig" | "plugin_config" => {
                         handed_over(inner, is_ours(value))
                     }
+                    "config" if location.is_in_extension_policy() => {
+                        handed_over_as_json(inner, is_ours(value))
+                    }
                     _ => None,
                 };
                 match json {
-                    Some(json) => found.push(FoundPlugin { place, json }),
-                    None => find(inner, &place, found),
+                    Some(json) => found.push(FoundPlugin {
+                        surroundings: Surroundings::new(value, name, location, documents),
+                        ..FoundPlugin::new(place, json)
+                    }),
+                    None => find(inner, &place, location, documents, found),
                 }
             }
         }
         Value::Array(elements) => {
             for (index, inner) in elements.iter().enumerate() {
-                find(inner, &format!("{place}[{index}]"), found);
+                let location = location.element(value, index);
+                find(inner, &format!("{place}[{index}]"), location, documents, found);
             }
         }
         _ => {}
@@ -125,10 +207,16 @@ fn handed_over(configuration: &Value, is_named: bool) -> Option<Vec<u8>> {
     }
 }
 
+/// What the plugin is handed by Envoy Gateway, which makes JSON of whatever is there.
+fn handed_over_as_json(configuration: &Value, is_named: bool) -> Option<Vec<u8>> {
+    (is_named || is_configuration(configuration)).then(|| configuration.to_string().into_bytes())
+}
+
 /// Whether the plugin that is configured here is named after this one, and is not its status page.
 fn is_ours(plugin: &Value) -> bool {
     let says = |member: &str, value| plugin.get(member).and_then(Value::as_str) == Some(value);
-    says("name", "mcp-federated-auth") && !says("root_id", "mcp_auth_status")
+    let is_page = ["root_id", "rootID"].iter().any(|member| says(member, "mcp_auth_status"));
+    says("name", "mcp-federated-auth") && !is_page
 }
 
 fn is_configuration(value: &Value) -> bool {

@@ -1,0 +1,303 @@
+//! What a file says about how the plugin is run, and what of it is unsafe.
+
+use mcp_federated_auth::explain::Setup;
+use serde_json::Value;
+
+const BUFFER: &str = "envoy.extensions.filters.http.buffer.v3.Buffer";
+const CONNECTION_MANAGER: &str =
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+/// Where a value of the file lies.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Location<'a> {
+    /// Envoy's HTTP connection manager around it.
+    manager: Option<&'a Value>,
+    /// The HTTP filter behind the one that it belongs to.
+    next_filter: Option<&'a Value>,
+    /// Whether an EnvoyExtensionPolicy of Envoy Gateway is around it.
+    is_in_extension_policy: bool,
+}
+
+/// How the plugin is run, as far as the file shows it.
+#[derive(Default)]
+pub(crate) struct Surroundings {
+    runner: Runner,
+    /// The setting that lets requests pass while the plugin cannot run.
+    open_failure: Option<&'static str>,
+    /// Whether nothing of a request reaches the server before its body was judged.
+    holds_heads: bool,
+    manager: Option<Manager>,
+}
+
+/// Whose resource configures the plugin.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Runner {
+    /// Nobody's: the file is the plugin's part alone.
+    #[default]
+    Unknown,
+    /// A Wasm filter of Envoy.
+    Envoy,
+    /// A WasmPlugin of Istio.
+    Istio,
+    /// An EnvoyExtensionPolicy of Envoy Gateway.
+    EnvoyGateway,
+}
+
+/// How Envoy's HTTP connection manager reads requests.
+struct Manager {
+    normalizes_path: bool,
+    merges_slashes: bool,
+    handles_escaped_slashes: bool,
+    handles_underscores: bool,
+    header_limit: usize,
+}
+
+impl<'a> Location<'a> {
+    /// The location of the members of this object, which lies here.
+    pub(crate) fn inside(self, object: &'a Value) -> Self {
+        let is_policy = object.get("kind").and_then(Value::as_str) == Some("EnvoyExtensionPolicy");
+        Self {
+            manager: member(object, "http_filters").map(|_| object).or(self.manager),
+            is_in_extension_policy: is_policy || self.is_in_extension_policy,
+            ..self
+        }
+    }
+
+    /// The location of an element of this array, which lies here.
+    pub(crate) fn element(self, array: &'a Value, index: usize) -> Self {
+        let filters = self.manager.and_then(|manager| member(manager, "http_filters"));
+        match filters {
+            Some(filters) if std::ptr::eq(filters, array) => {
+                Self { next_filter: filters.get(index.saturating_add(1)), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether this is where Envoy Gateway expects the configuration of a plugin.
+    pub(crate) fn is_in_extension_policy(self) -> bool {
+        self.is_in_extension_policy
+    }
+}
+
+impl Surroundings {
+    /// What the file says about a plugin, in whose object the configuration is this member.
+    pub(crate) fn new(
+        plugin: &Value,
+        configuration: &str,
+        location: Location<'_>,
+        documents: &[&Value],
+    ) -> Self {
+        let runner = match configuration {
+            "configuration" => Runner::Envoy,
+            "config" => Runner::EnvoyGateway,
+            _ => Runner::Istio,
+        };
+        let is_buffer = |filter: &Value| is_of_type(filter, BUFFER);
+        let anywhere = |is_wanted: &dyn Fn(&Value) -> bool| {
+            documents.iter().find_map(|document| find(document, is_wanted))
+        };
+        let is_buffered = match location.manager {
+            Some(_) => location.next_filter.is_some_and(|next| find(next, &is_buffer).is_some()),
+            // What an EnvoyFilter adds stands elsewhere.
+            None => anywhere(&is_buffer).is_some(),
+        };
+        let manager =
+            location.manager.or_else(|| anywhere(&|value| is_of_type(value, CONNECTION_MANAGER)));
+        Self {
+            runner,
+            open_failure: open_failure(runner, plugin),
+            holds_heads: is_buffered
+                || (runner == Runner::Envoy && is_on(plugin, "allow_on_headers_stop_iteration")),
+            manager: manager.map(Manager::new),
+        }
+    }
+
+    /// Most bytes of header fields that Envoy takes.
+    pub(crate) fn header_limit(&self) -> usize {
+        self.manager.as_ref().map_or(Setup::HEADER_LIMIT, |manager| manager.header_limit)
+    }
+
+    /// What is unsafe for this configuration.
+    pub(crate) fn warnings(&self, setup: &Setup) -> Vec<String> {
+        let mut warnings = Vec::new();
+        warnings.extend(self.open_failure.map(|setting| self.fails_open(setting)));
+        if setup.reads_bodies() && !self.holds_heads {
+            warnings.extend(self.early_heads());
+        }
+        warnings.extend(self.manager.iter().flat_map(|manager| manager.warnings(setup)));
+        warnings
+    }
+
+    /// What the file does not show.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        let example = match self.runner {
+            Runner::Unknown => return None,
+            Runner::Envoy => "as envoy/envoy.yaml has it",
+            Runner::Istio => "by an EnvoyFilter, as envoy/istio/envoyfilter.yaml has it",
+            Runner::EnvoyGateway => "by a ClientTrafficPolicy (`path`, `headers`)",
+        };
+        self.manager.is_none().then(|| {
+            format!(
+                "Envoy must normalise paths and refuse header names with underscores, which this file \
+                 does not show: {example}"
+            )
+        })
+    }
+
+    fn fails_open(&self, setting: &str) -> String {
+        let fix = match self.runner {
+            Runner::Istio => "use FAIL_RELOAD",
+            Runner::EnvoyGateway => "remove it",
+            Runner::Envoy | Runner::Unknown => "use `failure_policy: FAIL_RELOAD`",
+        };
+        format!(
+            "`{setting}` lets requests pass without authentication while the plugin cannot run, after \
+             a crash for instance: {fix}"
+        )
+    }
+
+    /// That the head of a request goes on before its body was judged.
+    fn early_heads(&self) -> Option<String> {
+        let (option, fix) = match self.runner {
+            Runner::Unknown => return None,
+            Runner::Envoy => (
+                "`allow_on_headers_stop_iteration: true` is missing beside `configuration`",
+                "set it (Envoy 1.35 and later), or put Envoy's buffer filter directly behind the \
+                 plugin",
+            ),
+            Runner::Istio => (
+                "Istio's WasmPlugin has no field for `allow_on_headers_stop_iteration`",
+                "put Envoy's buffer filter directly behind the plugin by an EnvoyFilter",
+            ),
+            Runner::EnvoyGateway => (
+                "Envoy Gateway's EnvoyExtensionPolicy has no field for \
+                 `allow_on_headers_stop_iteration`",
+                "put Envoy's buffer filter directly behind the plugin by an EnvoyPatchPolicy",
+            ),
+        };
+        Some(format!(
+            "{option}, and access rules read messages (mcp_methods, mcp_names): the head of a request \
+             reaches the server before its message was judged; {fix}: see docs/access.md"
+        ))
+    }
+}
+
+impl Manager {
+    fn new(manager: &Value) -> Self {
+        let protocol = member(manager, "common_http_protocol_options");
+        let underscores =
+            protocol.and_then(|protocol| member(protocol, "headers_with_underscores_action"));
+        let escaped = member(manager, "path_with_escaped_slashes_action");
+        let kilobytes = member(manager, "max_request_headers_kb").and_then(Value::as_u64);
+        Self {
+            normalizes_path: is_on(manager, "normalize_path"),
+            merges_slashes: is_on(manager, "merge_slashes"),
+            handles_escaped_slashes: is_one_of(
+                escaped,
+                &[("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3), ("UNESCAPE_AND_FORWARD", 4)],
+            ),
+            handles_underscores: is_one_of(
+                underscores,
+                &[("REJECT_REQUEST", 1), ("DROP_HEADER", 2)],
+            ),
+            header_limit: kilobytes
+                .and_then(|kilobytes| usize::try_from(kilobytes).ok()?.checked_mul(1024))
+                .unwrap_or(Setup::HEADER_LIMIT),
+        }
+    }
+
+    fn warnings(&self, setup: &Setup) -> Vec<String> {
+        let path = |is_there: bool, setting: &str, example: &str| {
+            (setup.names_paths() && !is_there).then(|| {
+                format!(
+                    "`{setting}` is missing in the HTTP connection manager, and access rules or \
+                     `exempt` name paths: the server could read {example} as another path than the \
+                     plugin does"
+                )
+            })
+        };
+        let underscores = (!self.handles_underscores).then(|| {
+            "`common_http_protocol_options: {headers_with_underscores_action: REJECT_REQUEST}` is \
+             missing in the HTTP connection manager: some servers read `_` in the names of header \
+             fields as `-`"
+                .to_owned()
+        });
+        let limit = self.header_limit;
+        let token = (setup.max_token_size() > limit).then(|| {
+            format!(
+                "`max_token_size` is {} bytes, but Envoy takes {limit} for all header fields of a \
+                 request and responds with 431 to more: raise `max_request_headers_kb` of the HTTP \
+                 connection manager",
+                setup.max_token_size()
+            )
+        });
+        [
+            path(self.normalizes_path, "normalize_path: true", "`/a/../b`"),
+            path(self.merges_slashes, "merge_slashes: true", "`//a`"),
+            path(
+                self.handles_escaped_slashes,
+                "path_with_escaped_slashes_action: REJECT_REQUEST",
+                "`/a%2Fb`",
+            ),
+            underscores,
+            token,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// The setting by which requests pass while this plugin cannot run.
+fn open_failure(runner: Runner, plugin: &Value) -> Option<&'static str> {
+    match runner {
+        Runner::Unknown => None,
+        Runner::Envoy if is_on(plugin, "fail_open") => Some("fail_open: true"),
+        Runner::Envoy => is_one_of(member(plugin, "failure_policy"), &[("FAIL_OPEN", 3)])
+            .then_some("failure_policy: FAIL_OPEN"),
+        Runner::Istio => is_one_of(member(plugin, "fail_strategy"), &[("FAIL_OPEN", 1)])
+            .then_some("failStrategy: FAIL_OPEN"),
+        Runner::EnvoyGateway => is_on(plugin, "fail_open").then_some("failOpen: true"),
+    }
+}
+
+/// A field by its name in Envoy's API, or by the same in camel case, which Envoy and Kubernetes take.
+fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    let camel = words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        name + &initial.to_ascii_uppercase() + rest
+    });
+    object.get(name).or_else(|| object.get(camel)).filter(|value| !value.is_null())
+}
+
+/// Envoy takes a switch in quotes, too.
+fn is_on(object: &Value, name: &str) -> bool {
+    member(object, name).is_some_and(|value| *value == Value::Bool(true) || *value == "true")
+}
+
+/// Envoy takes the number of a constant as well as its name.
+fn is_one_of(value: Option<&Value>, constants: &[(&str, u64)]) -> bool {
+    value.is_some_and(|value| {
+        constants.iter().any(|(name, number)| *value == **name || *value == *number)
+    })
+}
+
+fn is_of_type(value: &Value, name: &str) -> bool {
+    let url = value.get("@type").and_then(Value::as_str);
+    url.and_then(|url| url.rsplit('/').next()) == Some(name)
+}
+
+/// The first value in a document of which this is true.
+fn find<'a>(value: &'a Value, is_wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value> {
+    if is_wanted(value) {
+        return Some(value);
+    }
+    match value {
+        Value::Object(members) => members.values().find_map(|inner| find(inner, is_wanted)),
+        Value::Array(elements) => elements.iter().find_map(|inner| find(inner, is_wanted)),
+        _ => None,
+    }
+}
