@@ -18,5 +18,6 @@ mod keys;
 mod page;
 mod support;
 mod surroundings;
+mod token_files;
 mod trust;
 mod unknown_users;

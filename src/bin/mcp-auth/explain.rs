@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
         );
     }
     let question = Question {
-        token: given.token.as_bytes(),
+        token: &given.token,
         method: &arguments.method,
         path: arguments.path.as_deref(),
         key_set: key_set.as_deref(),
@@ -36,11 +36,18 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
     if let Some(seconds) = arguments.at {
         fetcher = fetcher.at(seconds);
     }
-    let explanation =
+    let mut explanation =
         setup.explain(&question, &mut fetcher).map_err(|why| match &arguments.keys {
             Some(path) => format!("{}: no key set: {why}", path.display()),
             None => why,
         })?;
+    if given.is_marked {
+        explanation.notes.push(
+            "a byte order mark (EF BB BF) comes before the token and was left out here; a client that \
+             reads the same file must leave it out, too"
+                .to_owned(),
+        );
+    }
     if printer.json {
         printer.json(&explanation);
     } else {

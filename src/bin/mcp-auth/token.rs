@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 
+use mcp_federated_auth::explain::is_utf16;
 use serde_json::Value;
 
 /// Longest input that is read: no Envoy takes a longer token.
@@ -10,16 +11,18 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 /// A token as it was given.
 pub(crate) struct GivenToken {
     /// The token.
-    pub(crate) token: String,
+    pub(crate) token: Vec<u8>,
     /// Whether it stands in the command line.
     pub(crate) is_argument: bool,
+    /// Whether a byte order mark came before it.
+    pub(crate) is_marked: bool,
 }
 
 impl GivenToken {
     /// The argument, or what standard input has.
     pub(crate) fn read(argument: Option<&str>) -> Result<Self, String> {
         if let Some(token) = argument.filter(|token| *token != "-") {
-            return Ok(Self { token: bare(token), is_argument: true });
+            return Ok(Self::bare(token.as_bytes(), true));
         }
         let input = io::stdin();
         if input.is_terminal() && argument.is_none() {
@@ -30,16 +33,29 @@ impl GivenToken {
         let mut bytes = Vec::new();
         let read = input.lock().take(LONGEST).read_to_end(&mut bytes);
         read.map_err(|why| format!("standard input: {why}"))?;
-        let token = bare(&String::from_utf8_lossy(&bytes));
-        if token.is_empty() {
+        let given = Self::bare(&bytes, false);
+        if given.token.is_empty() {
             return Err("standard input holds no token".to_owned());
         }
-        Ok(Self { token, is_argument: false })
+        Ok(given)
+    }
+
+    /// The token without what people copy along.
+    fn bare(input: &[u8], is_argument: bool) -> Self {
+        if is_utf16(input) {
+            // As it is, so that it can be named.
+            return Self { token: input.to_vec(), is_argument, is_marked: false };
+        }
+        let text = String::from_utf8_lossy(input);
+        let (text, is_marked) = match text.strip_prefix('\u{feff}') {
+            Some(text) => (text, true),
+            None => (&*text, false),
+        };
+        Self { token: bare(text).into_bytes(), is_argument, is_marked }
     }
 }
 
-/// The token without what people copy along: the header's name and scheme, or the whole answer of a
-/// token endpoint.
+/// The token without the header's name and scheme, or out of the whole answer of a token endpoint.
 fn bare(text: &str) -> String {
     let text = text.trim();
     if let Ok(answer) = serde_json::from_str::<Value>(text)
@@ -48,6 +64,9 @@ fn bare(text: &str) -> String {
         return token.to_owned();
     }
     let text = without(text, "authorization:").trim_start();
+    if text.eq_ignore_ascii_case("bearer") {
+        return String::new();
+    }
     without(text, "bearer ").trim_start().to_owned()
 }
 

@@ -2,12 +2,61 @@
 
 use super::super::words::{either, value};
 use super::{Case, Remedy};
+use crate::explain::document::is_utf16;
 use crate::jose::MalformedToken;
-use crate::token::TokenTypes;
+use crate::token::{AuthorizationFault, TokenTypes};
+
+/// Several tokens, or what looks like several.
+pub(super) fn not_one_token(case: &Case<'_>, fault: AuthorizationFault) -> Remedy {
+    dressed(case).unwrap_or_else(|| {
+        Remedy::new(
+            format!("The request does not carry one bearer token alone: {fault}."),
+            "Let the client send one header, `Authorization: Bearer <token>`, and nothing else.",
+        )
+    })
+}
+
+/// A token with something around it that is no part of it.
+fn dressed(case: &Case<'_>) -> Option<Remedy> {
+    if is_utf16(case.token) {
+        return Some(Remedy::new(
+            "The token is in UTF-16, as Windows PowerShell writes files (`>`, `Out-File`): two bytes \
+             for each character. Tokens are ASCII.",
+            "Save the file as UTF-8 or ASCII (in PowerShell: `Set-Content -Encoding ascii`), for the \
+             client too.",
+        ));
+    }
+    let text = String::from_utf8_lossy(case.token);
+    if text.starts_with('\u{feff}') {
+        return Some(Remedy::new(
+            "There is a byte order mark (EF BB BF) between `Bearer` and the token: the client read a \
+             file that begins with one, and sends it along.",
+            "Save the file that the client reads without a byte order mark.",
+        ));
+    }
+    let scheme = text.split_whitespace().next().unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Remedy::new(
+            "`Bearer` is there twice (`Authorization: Bearer Bearer …`): the client puts it before what \
+             it takes for the token, and that begins with it already.",
+            "Give the client the token alone, without `Bearer` before it.",
+        ));
+    }
+    let quotes = ['"', '\'', '“', '”', '‘', '’'];
+    (text.starts_with(quotes) || text.ends_with(quotes)).then(|| {
+        Remedy::new(
+            "The token stands in quotes, which are no part of it.",
+            "Leave the quotes out where the client reads its token.",
+        )
+    })
+}
 
 pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
     let text = String::from_utf8_lossy(case.token);
     let dots = text.matches('.').count();
+    if let Some(remedy) = dressed(case) {
+        return remedy;
+    }
     if let MalformedToken::TooLong { limit } = fault {
         return Remedy::new(
             format!(
@@ -16,12 +65,6 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
                 case.token.len()
             ),
             "Raise `max_token_size`, or let the provider put fewer groups into its tokens.",
-        );
-    }
-    if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
-        return Remedy::new(
-            "The token stands in quotes, which are no part of it.",
-            "Leave the quotes out where the client reads its token.",
         );
     }
     if text.starts_with("ya29.") {

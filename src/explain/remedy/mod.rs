@@ -78,10 +78,7 @@ impl Case<'_> {
 /// Cause and cure of a refusal.
 pub(super) fn remedy(case: &Case<'_>) -> Remedy {
     match case.refusal {
-        Refusal::MalformedAuthorization(fault) => Remedy::new(
-            format!("The request does not carry one bearer token alone: {fault}."),
-            "Let the client send one header, `Authorization: Bearer <token>`, and nothing else.",
-        ),
+        Refusal::MalformedAuthorization(fault) => form::not_one_token(case, *fault),
         Refusal::MissingToken => Remedy::new(
             "There is no token.",
             "Let the client send `Authorization: Bearer <token>`.",
