@@ -365,8 +365,8 @@ impl<'a> Judge<'a> {
         (size > limit).then(|| {
             format!(
                 "with this token, `Authorization` alone has {} bytes, and Envoy takes {} for all header \
-                 fields of a request: it responds with 431 itself, and the plugin never sees the \
-                 request; raise `max_request_headers_kb` of the HTTP connection manager",
+                 fields of a request: it responds with 431 itself (over HTTP/2 not at all), and the plugin \
+                 never sees the request; raise `max_request_headers_kb` of the HTTP connection manager",
                 shown(size),
                 shown(limit),
             )

@@ -19,6 +19,7 @@ mod client_audience;
 mod error_formats;
 mod examples;
 mod exempt_paths;
+mod header_limit;
 mod host_crypto;
 mod identity_headers;
 mod key_failures;

@@ -1,0 +1,59 @@
+//! Envoy's own limit for header fields: a token beyond it never reaches the plugin, however large
+//! `max_token_size` is.
+
+use serde_json::json;
+use testbed::{Bootstrap, Stack};
+
+/// Envoy's default for `max_request_headers_kb`, in bytes.
+const LIMIT: usize = 60 * 1024;
+
+async fn start(edit: impl FnOnce(&mut Bootstrap) + Send + 'static) -> Stack {
+    Stack::builder()
+        .configure(|configuration| configuration["max_token_size"] = json!("1MiB"))
+        .edit(edit)
+        .start()
+        .await
+}
+
+/// A good token with which `Authorization` alone has about so many bytes: as many, or up to three
+/// fewer.
+fn token(stack: &Stack, bytes: usize) -> String {
+    let of = |length: usize| {
+        let mut claims = stack.claims();
+        claims["x"] = json!("x".repeat(length));
+        stack.provider.token(&claims)
+    };
+    let bytes = bytes - "authorizationBearer ".len();
+    // Three bytes become four.
+    of((bytes - of(0).len()) * 3 / 4)
+}
+
+/// How many requests the plugin has decided on.
+async fn decisions(stack: &Stack) -> u64 {
+    let stats = stack.envoy.stats().await;
+    let own = stats.iter().filter(|(name, _)| name.contains("mcp_auth_requests"));
+    own.map(|(_, count)| count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_beyond_it_gets_431_of_envoy_and_never_reaches_the_plugin() {
+    let stack = start(|_| ()).await;
+    assert_eq!(stack.call(&token(&stack, LIMIT - 2048)).await.status, 200);
+    let before = decisions(&stack).await;
+    assert_eq!(before, 1);
+    let answer = stack.call_refused(&token(&stack, LIMIT + 4)).await;
+    assert_eq!((answer.status, answer.body["reason"].as_str()), (431, None), "{answer:?}");
+    assert!(answer.header("www-authenticate").is_empty(), "{answer:?}");
+    assert_eq!(decisions(&stack).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_is_raised_the_token_passes() {
+    let stack =
+        start(|bootstrap| bootstrap.connection_manager()["max_request_headers_kb"] = json!(96))
+            .await;
+    assert_eq!(stack.call(&token(&stack, LIMIT + 4)).await.status, 200);
+    assert_eq!(decisions(&stack).await, 1);
+    assert_eq!(stack.call_refused(&token(&stack, 96 * 1024 + 4)).await.status, 431);
+    assert_eq!(decisions(&stack).await, 1);
+}
