@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use testbed::Bootstrap;
 
-use crate::support::{configuration, file, mcp_auth};
+use crate::support::{configuration, file, file_of_bytes, mcp_auth};
 
 fn faults(path: &str) -> Vec<String> {
     let run = mcp_auth(&["check", path, "--json"], "");
@@ -44,10 +44,10 @@ fn in_yaml_each_is_named_with_its_path() {
     // Together with what else is wrong.
     let faulty = format!("{twice}surprise: 1\n");
     assert_eq!(
-        faults(&file(".yaml", faulty)),
+        faults(&file(".yaml", &faulty)),
         ["providers[0].cluster: is duplicated", "mode: is duplicated", "surprise: unknown field",]
     );
-    let path = file(".yaml", twice);
+    let path = file(".yaml", &twice);
     for arguments in [&["explain", &path][..], &["keys", &path]] {
         let run = mcp_auth(arguments, "x");
         assert_eq!(run.code, Some(2), "{run:?}");
@@ -91,7 +91,7 @@ fn in_the_file_of_envoy_or_kubernetes_it_is_named_too() {
         // Beside it, too.
         let both = format!("kind: ServiceEntry\nkind: ServiceEntry\n---\n{resource}");
         let expected = ["mode: is duplicated", "kind: is duplicated"];
-        assert_eq!(faults(&file(".yaml", both)), expected, "{kind}");
+        assert_eq!(faults(&file(".yaml", &both)), expected, "{kind}");
     }
 }
 
@@ -99,15 +99,15 @@ fn in_the_file_of_envoy_or_kubernetes_it_is_named_too() {
 fn what_a_merge_overrides_is_not_duplicated() {
     let merged = PLUGIN.replace("- name: own\n", "- <<: {cluster: other}\n  name: own\n");
     assert_ne!(merged, PLUGIN);
-    assert_eq!(faults(&file(".yaml", merged)), [""; 0]);
+    assert_eq!(faults(&file(".yaml", &merged)), [""; 0]);
 }
 
 #[test]
 fn a_file_is_read_with_a_byte_order_mark_and_named_in_utf_16() {
     for text in [PLUGIN.to_owned(), Bootstrap::example().tree().to_string()] {
-        assert_eq!(faults(&file(".yaml", format!("\u{feff}{text}"))), [""; 0]);
+        assert_eq!(faults(&file(".yaml", &format!("\u{feff}{text}"))), [""; 0]);
         let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let run = mcp_auth(&["check", &file(".yaml", bytes)], "");
+        let run = mcp_auth(&["check", &file_of_bytes(".yaml", &bytes)], "");
         assert_eq!(run.code, Some(2));
         assert!(run.stderr.contains("is in UTF-16: save it as UTF-8"), "{run:?}");
     }

@@ -1,9 +1,7 @@
 //! Envoy Gateway's EnvoyExtensionPolicy is checked as Istio's WasmPlugin is.
 
-use std::fs;
-
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, claims, code_blocks, repository_root};
+use testbed::{Algorithm, SigningKey, claims};
 
 use crate::support::{configuration, file, key_set, mcp_auth};
 
@@ -28,7 +26,7 @@ fn wasm(config: &Value) -> Value {
 }
 
 fn check(document: &Value) -> Value {
-    mcp_auth(&["check", &file(".yaml", document.to_string()), "--json"], "").json()
+    mcp_auth(&["check", &file(".yaml", &document.to_string()), "--json"], "").json()
 }
 
 fn remote() -> Value {
@@ -52,16 +50,6 @@ fn the_plugin_is_found_in_it() {
     let says = |index: usize, text: &str| notes[index].as_str().unwrap().contains(text);
     assert!(says(0, "which this file does not show: identity-provider"), "{report}");
     assert!(says(1, "by a ClientTrafficPolicy"), "{report}");
-}
-
-#[test]
-fn the_one_of_the_page_is_good() {
-    let page = fs::read_to_string(repository_root().join("docs/deployment.md")).unwrap();
-    let blocks = code_blocks(&page, "yaml");
-    let block = blocks.iter().find(|block| block.contains("kind: EnvoyExtensionPolicy")).unwrap();
-    let report = mcp_auth(&["check", &file(".yaml", block), "--json"], "").json();
-    assert_eq!(report["verdict"], "good", "{report}");
-    assert_eq!(report["plugins"][0]["warnings"], json!([]), "{report}");
 }
 
 #[test]
@@ -89,8 +77,8 @@ fn a_token_is_judged_by_it() {
         "name": "own", "issuer": "https://id.example.com", "client_ids": ["mcp"],
         "jwks": key_set(&[&key]),
     }]));
-    let path = file(".yaml", policy(json!([wasm(&config)])).to_string());
+    let path = file(".yaml", &policy(json!([wasm(&config)])).to_string());
     let token = key.token(&claims("https://id.example.com", "mcp"));
     assert_eq!(mcp_auth(&["explain", &path], &token).code, Some(0));
-    assert_eq!(mcp_auth(&["explain", &path], format!("{token}AAAA")).code, Some(1));
+    assert_eq!(mcp_auth(&["explain", &path], &format!("{token}AAAA")).code, Some(1));
 }

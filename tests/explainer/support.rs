@@ -29,20 +29,30 @@ impl Run {
 }
 
 /// Runs the program with these arguments and this standard input.
-pub fn mcp_auth<A: AsRef<str>>(arguments: &[A], input: impl AsRef<[u8]>) -> Run {
+pub fn mcp_auth<A: AsRef<str>>(arguments: &[A], input: &str) -> Run {
+    mcp_auth_on_bytes(arguments, input.as_bytes())
+}
+
+/// The same for input that need not be UTF-8.
+pub fn mcp_auth_on_bytes<A: AsRef<str>>(arguments: &[A], input: &[u8]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-auth"));
     command.args(arguments.iter().map(AsRef::as_ref));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // Who reads no input closes it.
-    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
+    let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// A file with this content, whose name ends so.
-pub fn file(end: &str, content: impl AsRef<[u8]>) -> String {
+pub fn file(end: &str, content: &str) -> String {
+    file_of_bytes(end, content.as_bytes())
+}
+
+/// The same for content that need not be UTF-8.
+pub fn file_of_bytes(end: &str, content: &[u8]) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}{end}", random_id()));
     fs::write(&path, content).unwrap();
     path.to_str().unwrap().to_owned()

@@ -8,7 +8,7 @@ use crate::support::{configuration, file, mcp_auth, with};
 
 /// The warnings and notes on a document.
 fn check(document: &Value) -> (Vec<String>, Vec<String>) {
-    let run = mcp_auth(&["check", &file(".yaml", document.to_string()), "--json"], "");
+    let run = mcp_auth(&["check", &file(".yaml", &document.to_string()), "--json"], "");
     assert_eq!(run.code, Some(0), "a warning is no fault: {run:?}");
     let report = run.json();
     let all = |kind: &str| {
@@ -259,7 +259,7 @@ fn where_no_field_holds_heads_back_the_buffer_filter_is_recommended() {
         }}}},
     ]}});
     let plugin = wasm_plugin(nothing(), message_rules());
-    let path = file(".yaml", format!("{plugin}\n---\n{patch}\n"));
+    let path = file(".yaml", &format!("{plugin}\n---\n{patch}\n"));
     let report = mcp_auth(&["check", &path, "--json"], "").json();
     let warnings = report["plugins"][0]["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 1, "{report}");

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, claims};
 
-use crate::support::{Run, configuration, file, key_set, mcp_auth, with};
+use crate::support::{Run, configuration, file, key_set, mcp_auth, mcp_auth_on_bytes, with};
 
 /// A configuration in a file, and a token that it accepts.
 fn good() -> (String, String) {
@@ -14,11 +14,11 @@ fn good() -> (String, String) {
         "jwks": key_set(&[&key]),
     });
     let configuration = configuration(json!([provider]));
-    (file(".json", configuration.to_string()), key.token(&claims("https://id.example.com", "mcp")))
+    (file(".json", &configuration.to_string()), key.token(&claims("https://id.example.com", "mcp")))
 }
 
-fn explain(config: &str, input: impl AsRef<[u8]>) -> (Run, Value) {
-    let run = mcp_auth(&["explain", config, "--json"], input);
+fn explain(config: &str, input: &[u8]) -> (Run, Value) {
+    let run = mcp_auth_on_bytes(&["explain", config, "--json"], input);
     let json = run.json();
     (run, json)
 }
@@ -38,12 +38,12 @@ fn a_byte_order_mark_at_the_beginning_is_left_out() {
         format!("Authorization: Bearer {token}\n"),
         answer,
     ] {
-        let (run, json) = explain(&config, format!("\u{feff}{text}"));
+        let (run, json) = explain(&config, format!("\u{feff}{text}").as_bytes());
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{text}: {run:?}");
         let note = json["notes"][0].as_str().unwrap();
         assert!(note.contains("a byte order mark (EF BB BF) comes before the token"), "{note}");
         // A file without one gets no note.
-        let (run, json) = explain(&config, &text);
+        let (run, json) = explain(&config, text.as_bytes());
         assert_eq!((run.code, &json["notes"]), (Some(0), &json!([])), "{run:?}");
     }
     let run = mcp_auth(&["explain", &config], "\u{feff}\r\n");
@@ -58,7 +58,7 @@ fn utf_16_is_named() {
         for mark in ["\u{feff}", ""] {
             let text = format!("{mark}{text}");
             for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
-                let (run, json) = explain(&config, utf16(&text, bytes));
+                let (run, json) = explain(&config, &utf16(&text, bytes));
                 assert_eq!(run.code, Some(1), "{run:?}");
                 let cause = json["cause"].as_str().unwrap();
                 assert!(cause.starts_with("The token is in UTF-16"), "{cause}");
@@ -69,7 +69,7 @@ fn utf_16_is_named() {
         }
     }
     // A zero byte alone is something else.
-    let (_, json) = explain(&config, format!("{token}\0"));
+    let (_, json) = explain(&config, format!("{token}\0").as_bytes());
     assert!(!json["cause"].as_str().unwrap().contains("UTF-16"), "{json}");
 }
 
@@ -89,7 +89,7 @@ fn what_a_client_sends_along_is_named() {
         (format!("'Bearer {token}'"), "in quotes"),
         (format!("{token} {token}"), "more than one set of credentials"),
     ] {
-        let (run, json) = explain(&config, &input);
+        let (run, json) = explain(&config, input.as_bytes());
         assert_eq!(run.code, Some(1), "{run:?}");
         assert!(json["cause"].as_str().unwrap().contains(cause), "{json}");
         let failed = json["steps"].as_array().unwrap().iter();
@@ -114,11 +114,11 @@ fn a_token_that_envoy_itself_refuses_is_noted() {
     let wide = with(&configuration(json!([provider])), json!({"max_token_size": "1MiB"}));
     let mut bootstrap = testbed::Bootstrap::example();
     *bootstrap.plugin_configuration() = wide.clone();
-    let default = file(".json", bootstrap.tree().to_string());
+    let default = file(".json", &bootstrap.tree().to_string());
     bootstrap.connection_manager()["max_request_headers_kb"] = json!(96);
-    let raised = file(".json", bootstrap.tree().to_string());
-    let alone = file(".json", wide.to_string());
-    let narrow = file(".json", with(&wide, json!({"max_token_size": null})).to_string());
+    let raised = file(".json", &bootstrap.tree().to_string());
+    let alone = file(".json", &wide.to_string());
+    let narrow = file(".json", &with(&wide, json!({"max_token_size": null})).to_string());
     let token = |size: usize| {
         let claims = claims("https://id.example.com", "mcp");
         let of = |length: usize| key.token(&with(&claims, json!({"x": "x".repeat(length)})));
@@ -140,7 +140,7 @@ fn a_token_that_envoy_itself_refuses_is_noted() {
         (&narrow, &fits, code(1), None),
         (&narrow, &too_large, code(1), Some("61,440")),
     ] {
-        let (run, json) = explain(config, token);
+        let (run, json) = explain(config, token.as_bytes());
         assert_eq!(run.code, exit, "{run:?}");
         let notes: Vec<&str> =
             json["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect();
