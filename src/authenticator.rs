@@ -19,7 +19,9 @@ use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
-use crate::token::{NotSpent, PlausibleToken, TokenUse, VerifiedToken, bearer_token};
+use crate::token::{
+    NotSpent, PlausibleToken, TokenUse, Unverified, VerificationBudget, VerifiedToken, bearer_token,
+};
 use crate::verdict::{Outcome, Requester, Verdict};
 
 /// Decides on requests for one configuration.
@@ -104,6 +106,8 @@ pub(crate) enum Need {
     Keys(Demand),
     /// What the directory knows of a user.
     User(Box<UserQuery>),
+    /// Its turn to be verified with more keys.
+    Turn,
 }
 
 /// What is known by now, by which requests are judged.
@@ -115,6 +119,8 @@ pub(crate) struct Knowledge<'a> {
     pub users: Option<&'a UserLookups>,
     /// What verifies with them.
     pub verifier: &'a dyn SignatureVerifier,
+    /// What that may cost.
+    pub budget: &'a VerificationBudget,
 }
 
 /// Who vouches for an identity.
@@ -204,6 +210,14 @@ impl PlausibleRequest {
     #[must_use]
     pub(crate) fn provider(&self) -> usize {
         self.token.provider()
+    }
+
+    /// What the request would wait for if it were judged now, when that is keys again and all that
+    /// could be found out is known. `keys` are those of its provider.
+    #[must_use]
+    pub(crate) fn still_awaits(&self, keys: &ProviderKeys, now: UnixTime) -> Option<Demand> {
+        let demand = keys.awaited(now)?;
+        self.token.is_tried_with(keys.version(now)).then_some(demand)
     }
 }
 
@@ -346,22 +360,21 @@ impl Authenticator {
         let (Some(provider), Some(own_keys)) =
             (self.config.providers.get(index), knowledge.keys.get(index))
         else {
-            let cause = "there is no such provider".to_owned();
-            let retry_after = Duration::ZERO;
-            return self
-                .refuse(Refusal::KeysUnavailable { retry_after, cause }, None, edits)
-                .into();
+            return self.refuse(no_such_provider(), None, edits).into();
         };
-        let wait = |token: PlausibleToken, edits, target, demand| {
+        let wait = |token: PlausibleToken, edits, target, need| {
             let token = token.at_rest();
             let request = PlausibleRequest { token, edits, target };
-            Judgement::from(Decision::Await(request, Need::Keys(demand)))
+            Judgement::from(Decision::Await(request, need))
         };
         let refuse = |refusal, edits| Judgement::from(self.refuse(refusal, Some(provider), edits));
-        let version = own_keys.version(now);
-        let candidates = match own_keys.find(token.header(), token.algorithm(), now) {
-            KeyAnswer::Candidates(candidates) => candidates,
-            KeyAnswer::Await(demand) => return wait(token, edits, target, demand),
+        let answer = own_keys.find(token.header(), token.algorithm(), now);
+        let (candidates, version) = match answer {
+            KeyAnswer::Candidates(candidates, version) => (candidates, version),
+            KeyAnswer::Await(demand) => {
+                let token = token.without_key_in(own_keys.version(now));
+                return wait(token, edits, target, Need::Keys(demand));
+            }
             KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit), edits),
             KeyAnswer::Unavailable(Shortage { retry_after, cause }) => {
                 return refuse(Refusal::KeysUnavailable { retry_after, cause }, edits);
@@ -372,12 +385,14 @@ impl Authenticator {
                 return refuse(Refusal::UnknownKid { kid, published }, edits);
             }
         };
-        let token = match token.verify_signature(&candidates.keys, knowledge.verifier) {
+        let Knowledge { verifier, budget, .. } = knowledge;
+        let token = match token.verify_signature(&candidates, version, verifier, budget, now) {
             Ok(token) => token,
-            Err(token) => match own_keys.newer_keys(now) {
+            Err(Unverified::ForNow(token)) => return wait(*token, edits, target, Need::Turn),
+            Err(Unverified::ByAny(token)) => match own_keys.newer_keys(now) {
                 // Its own key may be one that is not held yet.
                 Some(demand) if !candidates.are_named => {
-                    return wait(*token, edits, target, demand);
+                    return wait(*token, edits, target, Need::Keys(demand));
                 }
                 _ => {
                     let refusal = token.bad_signature();
@@ -385,9 +400,9 @@ impl Authenticator {
                     // A later fetch may be allowed to look for a key without a name.
                     let is_final = candidates.are_named || own_keys.remote().is_none();
                     let usable = token.usable(provider);
-                    let verdict = version
-                        .filter(|_| is_final)
-                        .map(|keys| Rc::new(Verdict { provider: index, keys, usable, outcome }));
+                    let verdict = is_final.then(|| {
+                        Rc::new(Verdict { provider: index, keys: version, usable, outcome })
+                    });
                     return Judgement { verdict, ..refuse(refusal, edits) };
                 }
             },
@@ -406,9 +421,9 @@ impl Authenticator {
                 return Decision::Await(request, Need::User(Box::new(query))).into();
             }
         };
-        let verdict = basis.zip(version).map(|(basis, keys)| {
+        let verdict = basis.map(|basis| {
             let outcome = Outcome::Verified(requester.clone(), basis);
-            Rc::new(Verdict { provider: index, keys, usable, outcome })
+            Rc::new(Verdict { provider: index, keys: version, usable, outcome })
         });
         let judged = Judged { requester: &requester, provider: index, verdict: verdict.as_ref() };
         let decision = self.admit(judged, edits, target, || at_rest.into_bytes());
@@ -558,6 +573,10 @@ impl Authenticator {
                 Refusal::KeysUnavailable { retry_after, cause }
             }
             Need::User(_) => Refusal::directory_unavailable(&CalloutFault::NoAnswer),
+            Need::Turn => Refusal::KeysUnavailable {
+                retry_after: Duration::from_secs(1),
+                cause: "too many tokens that name no key are being verified".to_owned(),
+            },
         };
         let provider = self.config.providers.get(request.provider());
         self.refuse(refusal, provider, request.edits)
@@ -688,4 +707,10 @@ impl Authenticator {
                 .values("origin")
                 .any(|origin| !listed.iter().any(|own| own.as_bytes() == origin))
     }
+}
+
+/// For an index that names no provider, which nothing makes.
+fn no_such_provider() -> Refusal {
+    let cause = "there is no such provider".to_owned();
+    Refusal::KeysUnavailable { retry_after: Duration::ZERO, cause }
 }

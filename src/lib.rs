@@ -41,6 +41,7 @@ mod status;
 mod time;
 mod token;
 mod verdict;
+mod waiting_room;
 
 // What the fuzz targets share says so.
 #[cfg(test)]

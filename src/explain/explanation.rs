@@ -18,7 +18,7 @@ use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
 use crate::refusal::Refusal;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
-use crate::token::AudienceClaim;
+use crate::token::{AudienceClaim, VerificationBudget};
 
 /// What is asked: would a request with this token pass?
 #[derive(Clone, Copy, Debug)]
@@ -197,11 +197,16 @@ impl<'a> Judge<'a> {
             Err(decision) => return self.end(*decision),
         };
         let users = self.authenticator.user_lookups();
+        let budget = VerificationBudget::unlimited();
         for _ in 0..Self::MOST_ROUNDS {
             let index = request.provider();
             self.run(index, Event::Request, outside);
-            let knowledge =
-                Knowledge { keys: &self.keys, users: users.as_ref(), verifier: &PureRust };
+            let knowledge = Knowledge {
+                keys: &self.keys,
+                users: users.as_ref(),
+                verifier: &PureRust,
+                budget: &budget,
+            };
             match self.authenticator.judge(request, knowledge, now(outside)).decision {
                 Decision::Await(waiting, Need::Keys(demand)) => {
                     if let Some(keys) = self.keys.get_mut(index).and_then(ProviderKeys::remote_mut)
@@ -212,6 +217,7 @@ impl<'a> Judge<'a> {
                     request = waiting;
                 }
                 Decision::Await(_, Need::User(query)) => return End::Directory(query.key.value),
+                Decision::Await(waiting, Need::Turn) => request = waiting,
                 decision => return self.end(decision),
             }
         }
@@ -220,7 +226,12 @@ impl<'a> Judge<'a> {
 
     /// Like the plugin, when a request has waited for too long.
     fn give_up(&self, request: PlausibleRequest, outside: &dyn Outside) -> End {
-        let knowledge = Knowledge { keys: &self.keys, users: None, verifier: &PureRust };
+        let knowledge = Knowledge {
+            keys: &self.keys,
+            users: None,
+            verifier: &PureRust,
+            budget: &VerificationBudget::unlimited(),
+        };
         let need = Need::Keys(crate::keys::Demand::Due);
         self.end(self.authenticator.give_up(request, need, knowledge, now(outside)))
     }

@@ -144,6 +144,14 @@ impl<H: HostCrypto> SignatureVerifier for HostBacked<H> {
             Some(Err(_)) | None => PureRust.verify(algorithm, key, message, signature),
         }
     }
+
+    fn cost(&self, algorithm: Algorithm, key: &PublicKey) -> u32 {
+        if self.is_sandboxed(algorithm) { PureRust.cost(algorithm, key) } else { 1 }
+    }
+
+    fn is_sandboxed(&self, algorithm: Algorithm) -> bool {
+        !Self::algorithms().any(|of_host| of_host == algorithm)
+    }
 }
 
 /// Why a host is not trusted with signatures.

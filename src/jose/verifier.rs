@@ -17,6 +17,12 @@ pub(crate) trait SignatureVerifier {
         message: &[u8],
         signature: &[u8],
     ) -> bool;
+
+    /// About what one verification costs, in tenths of a millisecond; never 0.
+    fn cost(&self, algorithm: Algorithm, key: &PublicKey) -> u32;
+
+    /// True when signatures of this algorithm are verified in the sandbox, at many times the cost.
+    fn is_sandboxed(&self, algorithm: Algorithm) -> bool;
 }
 
 /// Verifies in Rust, in the sandbox: jwt-compact, and p384 and p521 for the curves it lacks.
@@ -47,6 +53,25 @@ impl SignatureVerifier for PureRust {
             (PublicKey::Ed25519(key), Algorithm::EdDsa) => by(Ed25519, &**key, message, signature),
             _ => false,
         }
+    }
+
+    fn cost(&self, _: Algorithm, key: &PublicKey) -> u32 {
+        match key {
+            PublicKey::Rsa(key) => match key.info.len() {
+                // Of 2048, 3072 and 4096 bits: time grows with the square of that.
+                ..=320 => 8,
+                321..=448 => 18,
+                449.. => 32,
+            },
+            PublicKey::Ed25519(_) => 8,
+            PublicKey::P256(_) => 16,
+            PublicKey::P384(_) => 48,
+            PublicKey::P521(_) => 96,
+        }
+    }
+
+    fn is_sandboxed(&self, _: Algorithm) -> bool {
+        true
     }
 }
 
@@ -91,6 +116,27 @@ pub(super) mod tests {
     pub(in crate::jose) fn public_key(signer: &SigningKey, algorithm: Algorithm) -> PublicKey {
         let jwk = Jwk::from_json(&signer.public_jwk()).unwrap();
         jwk.for_algorithm(algorithm).unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_verified_in_the_sandbox_is_dear() {
+        let [(_, pure_rust), (_, host_backed)] = verifiers();
+        for algorithm in testbed::Algorithm::ALL {
+            let own = Algorithm::from_name(algorithm.name()).unwrap();
+            let key = public_key(&SigningKey::generate(algorithm, "signer"), own);
+            let is_of_host = ["RS", "ES"].contains(&&own.name()[..2]);
+            assert_eq!(host_backed.is_sandboxed(own), !is_of_host, "{own}");
+            assert!(pure_rust.is_sandboxed(own), "{own}");
+            let dear = pure_rust.cost(own, &key);
+            assert!((8..100).contains(&dear), "{own}: {dear}");
+            let expected = if is_of_host { 1 } else { dear };
+            assert_eq!(host_backed.cost(own, &key), expected, "{own}");
+        }
+        for (bits, expected) in [(2048, 8), (3072, 18), (4096, 32)] {
+            let signer = SigningKey::generate_rsa(testbed::Algorithm::Ps256, "signer", bits);
+            let key = public_key(&signer, Algorithm::Ps256);
+            assert_eq!(host_backed.cost(Algorithm::Ps256, &key), expected, "{bits} bits");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub(crate) enum ProviderKeys {
 pub(crate) enum KeyAnswer<'a> {
     /// Not here yet: a fetch is under way, or should be started for this demand.
     Await(Demand),
-    /// Keys to try in turn.
-    Candidates(Candidates<'a>),
+    /// Keys to try in turn, and the version of the set that they are of.
+    Candidates(Candidates<'a>, KeyVersion),
     /// The key that the token names must not verify it.
     Misfit(Misfit),
     /// There are none to judge the token by.
@@ -44,6 +44,12 @@ pub(crate) struct Shortage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyVersion(Option<Published>);
 
+impl From<Published> for KeyVersion {
+    fn from(published: Published) -> Self {
+        Self(Some(published))
+    }
+}
+
 impl ProviderKeys {
     /// Nothing but what stands in the configuration. `seed` must differ between workers.
     #[must_use]
@@ -64,7 +70,9 @@ impl ProviderKeys {
     ) -> KeyAnswer<'_> {
         match self {
             Self::Static(set) => match set.find(header, algorithm) {
-                Lookup::Candidates(candidates) => KeyAnswer::Candidates(candidates),
+                Lookup::Candidates(candidates) => {
+                    KeyAnswer::Candidates(candidates, KeyVersion(None))
+                }
                 Lookup::Misfit(misfit) => KeyAnswer::Misfit(misfit),
                 Lookup::NotFound => KeyAnswer::Unknown(set),
             },
@@ -78,7 +86,7 @@ impl ProviderKeys {
     pub(crate) fn version(&self, now: UnixTime) -> Option<KeyVersion> {
         match self {
             Self::Static(_) => Some(KeyVersion(None)),
-            Self::Remote(keys) => keys.serving_version(now).map(|own| KeyVersion(Some(own))),
+            Self::Remote(keys) => keys.serving_version(now).map(KeyVersion::from),
         }
     }
 
@@ -87,6 +95,12 @@ impl ProviderKeys {
     #[must_use]
     pub(crate) fn newer_keys(&self, now: UnixTime) -> Option<Demand> {
         self.remote().and_then(|keys| keys.newer_keys(now))
+    }
+
+    /// What a token that none of the keys serves can wait for; none when waiting is of no use.
+    #[must_use]
+    pub(crate) fn awaited(&self, now: UnixTime) -> Option<Demand> {
+        self.remote().and_then(|keys| keys.awaited(now))
     }
 
     /// Why there are no keys, if there are none.

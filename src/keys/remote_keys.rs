@@ -219,7 +219,9 @@ impl RemoteKeys {
             return self.without_keys(now);
         };
         match held.set.find(header, algorithm) {
-            Lookup::Candidates(candidates) => KeyAnswer::Candidates(candidates),
+            Lookup::Candidates(candidates) => {
+                KeyAnswer::Candidates(candidates, held.published.into())
+            }
             Lookup::Misfit(misfit) => KeyAnswer::Misfit(misfit),
             Lookup::NotFound => match self.newer_keys(now) {
                 Some(demand) => KeyAnswer::Await(demand),
@@ -244,6 +246,15 @@ impl RemoteKeys {
         self.awaitable(&[Demand::UnknownKey { searched }, Demand::Due], now)
     }
 
+    /// What a token can wait for that none of the keys serves, if there are any.
+    #[must_use]
+    pub(super) fn awaited(&self, now: UnixTime) -> Option<Demand> {
+        match self.serving(now) {
+            Some(_) => self.newer_keys(now),
+            None => self.first_keys(now),
+        }
+    }
+
     /// Why there are no keys, if there are none.
     #[must_use]
     pub(super) fn shortage(&self, now: UnixTime) -> Shortage {
@@ -262,6 +273,14 @@ impl RemoteKeys {
     }
 
     fn without_keys(&self, now: UnixTime) -> KeyAnswer<'_> {
+        match self.first_keys(now) {
+            Some(demand) => KeyAnswer::Await(demand),
+            None => KeyAnswer::Unavailable(self.shortage(now)),
+        }
+    }
+
+    /// What to wait for when there are no keys.
+    fn first_keys(&self, now: UnixTime) -> Option<Demand> {
         // A published set that could not be read is fetched anew, within the cool-down.
         let demand = match self.state.published() {
             Some(unread) if unread.serves(&self.source.settings, now) => {
@@ -269,10 +288,7 @@ impl RemoteKeys {
             }
             _ => Demand::Due,
         };
-        match self.awaitable(&[demand], now) {
-            Some(demand) => KeyAnswer::Await(demand),
-            None => KeyAnswer::Unavailable(self.shortage(now)),
-        }
+        self.awaitable(&[demand], now)
     }
 
     /// The first of these demands for which a fetch may start; any while one is under way.

@@ -432,7 +432,7 @@ impl World {
         let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header));
         let (jws, _) = CompactJws::parse(token.as_bytes(), &KnownHeaders::default()).unwrap();
         match self.workers[worker].keys.find(jws.header(), Algorithm::Es256, self.now) {
-            KeyAnswer::Candidates(_) => Told::Found,
+            KeyAnswer::Candidates(..) => Told::Found,
             KeyAnswer::Await(demand) => Told::ToWait(demand),
             KeyAnswer::Unavailable(_) => Told::Unavailable,
             KeyAnswer::Unknown(_) => Told::Unknown,

@@ -25,32 +25,33 @@ use crate::authenticator::{
 use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
-use crate::keys::{Event, ProviderKeys, RemoteKeys};
+use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
 use crate::request::{RequestHead, decode_fields};
 use crate::status::{Announcer, RefusalRecord};
 use crate::time::UnixTime;
-use crate::token::{FleetStore, ReplayStore};
+use crate::token::{FleetStore, ReplayStore, VerificationBudget};
 use crate::verdict::Verdicts;
+use crate::waiting_room::{Awaited, Places, WaitingRoom};
 
 /// The authenticator, the keys it judges by, and the requests that wait.
 pub(super) struct Worker {
     root_id: u32,
     authenticator: Authenticator,
     verifier: Box<dyn SignatureVerifier>,
+    budget: VerificationBudget,
     /// In the order of the providers.
     keys: Vec<ProviderKeys>,
     /// In the same order; none for providers whose keys stand in the configuration.
     fetchers: Vec<Option<KeyFetcher>>,
     /// None unless users are looked up in a directory.
     users: Option<UserDirectory>,
-    /// By context id.
-    waiting: BTreeMap<u32, WaitingRequest>,
+    waiting: WaitingRoom<WaitingRequest>,
     bodies: PausedBodies,
     delivery: BodyDelivery,
     /// Has those that wait for their tokens to be spent; none when that is done at once.
     spender: Option<FleetSpender>,
-    /// Most requests that wait at the same time.
-    most_waiting: usize,
+    /// For requests that wait.
+    places: Places,
     verdicts: Verdicts,
     tick_period: Option<Duration>,
     overage_log: OverageLog,
@@ -70,6 +71,8 @@ enum Waits {
     ForKeys(PlausibleRequest),
     /// For what the directory knows of its user.
     ForUser(PlausibleRequest, UserKey),
+    /// For its turn to be verified with more keys.
+    ForTurn(PlausibleRequest),
 }
 
 impl Worker {
@@ -79,10 +82,15 @@ impl Worker {
     const BUSY: Duration = Duration::from_millis(20);
     /// Shortest time: there is something to do that only the root context can do.
     const AT_ONCE: Duration = Duration::from_millis(1);
-    /// Most requests that waited and are decided on in one go.
-    const BATCH: usize = 64;
-    /// Most bytes of tokens of requests that wait at the same time.
+    /// What deciding on requests that waited may cost in one go: at least 1 for each, and what it
+    /// takes to verify its token.
+    const BATCH: u64 = 64;
+    /// Most bytes of tokens of requests that wait at the same time for keys, users and spendings.
     const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
+    /// Most bytes of tokens of requests that wait for their turn.
+    const MOST_BYTES_IN_TURN: usize = 4 * 1024 * 1024;
+    /// Longest time that a request waits for its turn.
+    const LONGEST_TURN: Duration = Duration::from_secs(7);
 
     pub(super) fn new(root_id: u32, config: Config) -> Self {
         let keys: Vec<ProviderKeys> = config
@@ -90,7 +98,7 @@ impl Worker {
             .iter()
             .map(|provider| ProviderKeys::new(provider.key_source.clone(), host::random()))
             .collect();
-        let fetchers = config
+        let fetchers: Vec<Option<KeyFetcher>> = config
             .providers
             .iter()
             .zip(&keys)
@@ -107,19 +115,31 @@ impl Worker {
             ReplayStore::Fleet(store) => Some(FleetSpender::new(root_id, store.clone())),
         };
         let announcer = Announcer::new(&config);
-        let most_waiting = Self::MOST_WAITING_BYTES / config.max_token_size;
         let verdicts = Verdicts::new(config.token_cache);
+        let max_token_size = config.max_token_size;
         let authenticator = Authenticator::new(config);
+        let users = authenticator.user_lookups().map(UserDirectory::new);
+        let fetched = fetchers.iter().enumerate().filter(|(_, fetcher)| fetcher.is_some());
+        let awaited = fetched
+            .map(|(provider, _)| Awaited::Keys(provider))
+            .chain(users.as_ref().map(|_| Awaited::User))
+            .chain(spender.as_ref().map(|_| Awaited::Spending));
+        let places = Places::new(
+            Self::MOST_WAITING_BYTES / max_token_size,
+            Self::MOST_BYTES_IN_TURN / max_token_size,
+            awaited,
+        );
         let mut worker = Self {
             root_id,
             spender,
-            most_waiting,
-            users: authenticator.user_lookups().map(UserDirectory::new),
+            places,
+            users,
             authenticator,
             verifier: host_crypto::signature_verifier(),
+            budget: VerificationBudget::new(),
             keys,
             fetchers,
-            waiting: BTreeMap::new(),
+            waiting: WaitingRoom::default(),
             bodies: PausedBodies::default(),
             delivery: BodyDelivery::default(),
             verdicts,
@@ -167,7 +187,7 @@ impl Worker {
         need: Need,
         now: UnixTime,
     ) -> Option<Decision> {
-        if self.is_crowded() {
+        if !self.has_room(Self::awaited(&request, &need)) {
             return Some(self.authenticator.give_up(request, need, self.knowledge(), now));
         }
         let deadline = now + self.longest_wait(&request, &need);
@@ -472,10 +492,20 @@ impl Worker {
             || self.spender.as_ref().is_some_and(|spender| spender.has(context_id))
     }
 
-    /// Whether no other request may wait.
-    fn is_crowded(&self) -> bool {
-        let spending = self.spender.as_ref().map_or(0, FleetSpender::len);
-        self.waiting.len() + spending >= self.most_waiting
+    /// Whether another request may wait for this.
+    fn has_room(&self, awaited: Awaited) -> bool {
+        self.places.has_room(awaited, |awaited| match awaited {
+            Awaited::Spending => self.spender.as_ref().map_or(0, FleetSpender::len),
+            awaited => self.waiting.taken(awaited),
+        })
+    }
+
+    fn awaited(request: &PlausibleRequest, need: &Need) -> Awaited {
+        match need {
+            Need::Keys(_) => Awaited::Keys(request.provider()),
+            Need::User(_) => Awaited::User,
+            Need::Turn => Awaited::Turn,
+        }
     }
 
     /// What this worker knows by now.
@@ -484,6 +514,7 @@ impl Worker {
             keys: &self.keys,
             users: self.users.as_ref().map(UserDirectory::lookups),
             verifier: &*self.verifier,
+            budget: &self.budget,
         }
     }
 
@@ -498,6 +529,12 @@ impl Worker {
                 let users = self.users.as_ref().map(|users| users.lookups().directory());
                 users.map(ScimDirectory::longest_wait).unwrap_or_default()
             }
+            Need::Turn => {
+                // Afterwards it may have to wait for keys.
+                let keys = self.keys.get(request.provider());
+                let for_keys = keys.map(ProviderKeys::longest_wait).unwrap_or_default();
+                for_keys.max(Self::LONGEST_TURN)
+            }
         }
     }
 
@@ -509,12 +546,10 @@ impl Worker {
         need: Need,
         deadline: UnixTime,
     ) {
+        let awaited = Self::awaited(&request, &need);
         let waits = match need {
             Need::Keys(demand) => {
-                let keys = self.keys.get_mut(request.provider());
-                if let Some(keys) = keys.and_then(ProviderKeys::remote_mut) {
-                    keys.want(demand);
-                }
+                self.want_keys(request.provider(), demand);
                 Waits::ForKeys(request)
             }
             Need::User(query) => {
@@ -524,8 +559,16 @@ impl Worker {
                 }
                 Waits::ForUser(request, key)
             }
+            Need::Turn => Waits::ForTurn(request),
         };
-        self.waiting.insert(context_id, WaitingRequest { waits, deadline });
+        self.waiting.insert(context_id, awaited, WaitingRequest { waits, deadline });
+    }
+
+    fn want_keys(&mut self, provider: usize, demand: Demand) {
+        let keys = self.keys.get_mut(provider);
+        if let Some(keys) = keys.and_then(ProviderKeys::remote_mut) {
+            keys.want(demand);
+        }
     }
 
     /// Whether the directory is being asked for this user.
@@ -563,53 +606,81 @@ impl Worker {
     /// Decides again on the requests that wait, and sets the pace by what is left. Not on all at
     /// once, lest verifying all their signatures keep other requests waiting.
     fn serve_waiting(&mut self, now: UnixTime) {
-        let mut decided = 0;
-        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
-        for (context_id, WaitingRequest { waits, deadline }) in waiting.by_ref() {
-            let (request, had_keys) = match waits {
-                Waits::ForKeys(request) => (request, false),
-                Waits::ForUser(request, user) if now < deadline && self.is_looked_up(&user) => {
-                    let waits = Waits::ForUser(request, user);
-                    self.waiting.insert(context_id, WaitingRequest { waits, deadline });
-                    continue;
-                }
-                Waits::ForUser(request, _) => (request, true),
-            };
-            let judgement = self.authenticator.judge(request, self.knowledge(), now);
-            let mut decision = judgement.decision;
-            if let Decision::Await(request, need) = decision {
-                let deadline = match &need {
-                    Need::User(_) if !had_keys => now + self.longest_wait(&request, &need),
-                    _ => deadline,
-                };
-                if now < deadline {
-                    self.let_wait(context_id, request, need, deadline);
-                    continue;
-                }
-                decision = self.authenticator.give_up(request, need, self.knowledge(), now);
+        self.budget.set_closed(false);
+        let mut cost = 0;
+        let mut is_over = true;
+        for context_id in self.waiting.context_ids() {
+            if self.waits_on(context_id, now) {
+                continue;
             }
-            decided += 1;
-            self.settle(context_id, decision, now);
-            if decided == Self::BATCH {
+            if cost >= Self::BATCH {
+                is_over = false;
                 break;
             }
+            let before = self.budget.spent();
+            self.serve(context_id, now);
+            cost += self.budget.spent().saturating_sub(before).max(1);
         }
+        // Who waits for its turn comes before those that are still to come.
+        self.budget.set_closed(self.waiting.taken(Awaited::Turn) > 0);
         let _ = hostcalls::set_effective_context(self.root_id);
-        if waiting.len() > 0 {
-            self.waiting.extend(waiting);
-            self.tick_every(Self::AT_ONCE);
-        } else {
+        if is_over {
             self.set_pace(now);
+        } else {
+            self.tick_every(Self::AT_ONCE);
         }
+    }
+
+    /// Whether nothing has changed for a request that waits, so that it need not be judged.
+    fn waits_on(&mut self, context_id: u32, now: UnixTime) -> bool {
+        let Some(waiting) = self.waiting.get(context_id) else { return true };
+        if waiting.deadline <= now {
+            return false;
+        }
+        match &waiting.waits {
+            Waits::ForKeys(request) => {
+                let provider = request.provider();
+                let keys = self.keys.get(provider);
+                let demand = keys.and_then(|keys| request.still_awaits(keys, now));
+                // Whoever was asked for them before may have given up.
+                demand.map(|demand| self.want_keys(provider, demand)).is_some()
+            }
+            Waits::ForUser(_, user) => self.is_looked_up(user),
+            Waits::ForTurn(_) => self.budget.is_closed(),
+        }
+    }
+
+    /// Decides again on a request that waits.
+    fn serve(&mut self, context_id: u32, now: UnixTime) {
+        let Some(WaitingRequest { waits, deadline }) = self.waiting.remove(&context_id) else {
+            return;
+        };
+        let (request, had_keys) = match waits {
+            Waits::ForKeys(request) | Waits::ForTurn(request) => (request, false),
+            Waits::ForUser(request, _) => (request, true),
+        };
+        let judgement = self.authenticator.judge(request, self.knowledge(), now);
+        let mut decision = judgement.decision;
+        if let Decision::Await(request, need) = decision {
+            let deadline = match &need {
+                Need::User(_) if !had_keys => now + self.longest_wait(&request, &need),
+                _ => deadline,
+            };
+            if now < deadline && self.has_room(Self::awaited(&request, &need)) {
+                return self.let_wait(context_id, request, need, deadline);
+            }
+            decision = self.authenticator.give_up(request, need, self.knowledge(), now);
+        }
+        self.settle(context_id, decision, now);
     }
 
     /// Spends the token of the request in hand. Returns what came of it, unless the request has to
     /// wait for that.
     fn spend(&mut self, context_id: u32, request: SpendingRequest, now: UnixTime) -> Option<Spent> {
-        let is_crowded = self.is_crowded();
+        let has_room = self.has_room(Awaited::Spending);
         let result = match &mut self.spender {
             None => replay_store::spend(request.token_use(), now),
-            Some(_) if is_crowded => Err(FleetStore::crowded()),
+            Some(_) if !has_room => Err(FleetStore::crowded()),
             Some(spender) => {
                 let spent = spender.spend(context_id, request, now);
                 self.set_pace(now);

@@ -4,9 +4,11 @@ mod bearer;
 mod cache;
 mod claim;
 mod claims;
+mod key_trial;
 mod replay;
 mod token_id;
 mod verification;
+mod verification_budget;
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use bearer::check_single;
@@ -22,4 +24,5 @@ pub(crate) use replay::{
     FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
 };
 pub(crate) use token_id::TokenIdRule;
-pub(crate) use verification::{PlausibleToken, VerifiedToken};
+pub(crate) use verification::{PlausibleToken, Unverified, VerifiedToken};
+pub(crate) use verification_budget::VerificationBudget;

@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use super::bearer::check_single;
 use super::claim::{any_of, carries_one_of, is_elsewhere};
+use super::key_trial::{KeyTrial, TrialEnd};
 use super::replay::TokenUse;
+use super::verification_budget::VerificationBudget;
 use crate::config::{Provider, Providers};
 use crate::jose::{
-    Algorithm, CompactJws, KnownHeaders, MalformedToken, ProtectedHeader, PublicKey,
-    SignatureVerifier,
+    Algorithm, CompactJws, KnownHeaders, MalformedToken, ProtectedHeader, SignatureVerifier,
 };
 use crate::json::{Json, Object};
+use crate::keys::{Candidates, KeyVersion};
 use crate::refusal::{Refusal, Strings};
 use crate::time::UnixTime;
 
@@ -26,6 +28,17 @@ pub(crate) struct PlausibleToken {
     algorithm: Algorithm,
     provider: usize,
     expires: UnixTime,
+    /// With the keys of its provider.
+    trial: KeyTrial<KeyVersion>,
+}
+
+/// Why a token has no good signature so far. Gives it back, for newer keys may verify it.
+#[derive(Debug)]
+pub(crate) enum Unverified {
+    /// None of the keys verifies it.
+    ByAny(Box<PlausibleToken>),
+    /// Some keys are left to try, in its turn.
+    ForNow(Box<PlausibleToken>),
 }
 
 impl PlausibleToken {
@@ -58,7 +71,8 @@ impl PlausibleToken {
         }
         let token_type = jws.header().token_type();
         let expires = provider.claim_rules.check(token_type, &claims, now).map_err(blame)?;
-        Ok(Self { algorithm, provider: index, expires, claims: Some(claims), jws })
+        let trial = KeyTrial::default();
+        Ok(Self { algorithm, provider: index, expires, trial, claims: Some(claims), jws })
     }
 
     /// Makes the token small for the time that it waits for keys: JSON takes many times more memory
@@ -92,23 +106,53 @@ impl PlausibleToken {
         self.algorithm
     }
 
-    /// Checks the signature with each of `keys` until one verifies it.
+    /// Checks the signature with each of the candidates of this version until one verifies it. Those
+    /// that were tried before are not tried again.
     ///
     /// # Errors
     ///
-    /// None does: gives the token back, for newer keys may.
+    /// None does, as far as it could be tried.
     pub(crate) fn verify_signature(
-        self,
-        keys: &[&PublicKey],
+        mut self,
+        candidates: &Candidates<'_>,
+        version: KeyVersion,
         verifier: &dyn SignatureVerifier,
-    ) -> Result<SignedToken, Box<Self>> {
-        let message = self.jws.signing_input();
-        let signature = self.jws.signature();
-        if keys.iter().any(|key| verifier.verify(self.algorithm, key, message, signature)) {
-            Ok(SignedToken(self))
-        } else {
-            Err(Box::new(self))
+        budget: &VerificationBudget,
+        now: UnixTime,
+    ) -> Result<SignedToken, Unverified> {
+        let (algorithm, jws) = (self.algorithm, &self.jws);
+        // A token that names its key costs one verification in the sandbox, and so may this one.
+        let is_frugal = candidates.are_named || !verifier.is_sandboxed(algorithm);
+        let end = self.trial.run(version, candidates.keys.len(), |place| {
+            let Some(key) = candidates.keys.get(place) else { return Some(false) };
+            let cost = verifier.cost(algorithm, key);
+            if place == 0 || is_frugal {
+                budget.charge(cost);
+            } else if !budget.pay(cost, now) {
+                return None;
+            }
+            Some(verifier.verify(algorithm, key, jws.signing_input(), jws.signature()))
+        });
+        match end {
+            TrialEnd::Verified => Ok(SignedToken(self)),
+            TrialEnd::Exhausted => Err(Unverified::ByAny(Box::new(self))),
+            TrialEnd::Suspended => Err(Unverified::ForNow(Box::new(self))),
         }
+    }
+
+    /// Remembers that there is no key for it in this version.
+    #[must_use]
+    pub(crate) fn without_key_in(mut self, version: Option<KeyVersion>) -> Self {
+        if let Some(version) = version {
+            self.trial.exhaust(version);
+        }
+        self
+    }
+
+    /// True when no key of this version verifies it, as far as is known; and where there are none.
+    #[must_use]
+    pub(crate) fn is_tried_with(&self, version: Option<KeyVersion>) -> bool {
+        version.is_none_or(|version| self.trial.is_exhausted(version))
     }
 
     /// When it can be used, as far as it says so; never, if it waited.

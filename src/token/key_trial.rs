@@ -1,0 +1,170 @@
+//! Which keys a token was tried with, so that none of them is tried twice.
+
+/// How far the trial of one token with the keys of one version came. `V` tells key sets apart: as
+/// long as it stays the same, so do the candidates for the token and their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyTrial<V> {
+    version: Option<V>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The first so many candidates do not verify the token.
+    Failed(usize),
+    /// No key of this version verifies it.
+    Exhausted,
+    /// One does.
+    Verified,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TrialEnd {
+    /// A key of this version verifies the token.
+    Verified,
+    /// No key of this version does.
+    Exhausted,
+    /// The next key may not be tried now.
+    Suspended,
+}
+
+impl<V> Default for KeyTrial<V> {
+    fn default() -> Self {
+        Self { version: None, stage: Stage::Failed(0) }
+    }
+}
+
+impl<V: Copy + PartialEq> KeyTrial<V> {
+    /// Goes on with the candidates of this version, `count` of them. `verify` gets the place of the
+    /// next one; it returns none when that may not be tried now.
+    pub(super) fn run(
+        &mut self,
+        version: V,
+        count: usize,
+        mut verify: impl FnMut(usize) -> Option<bool>,
+    ) -> TrialEnd {
+        if self.version != Some(version) {
+            *self = Self { version: Some(version), ..Self::default() };
+        }
+        loop {
+            self.stage = match self.stage {
+                Stage::Verified => return TrialEnd::Verified,
+                Stage::Exhausted => return TrialEnd::Exhausted,
+                Stage::Failed(failed) if failed >= count => Stage::Exhausted,
+                Stage::Failed(failed) => match verify(failed) {
+                    Some(true) => Stage::Verified,
+                    Some(false) => Stage::Failed(failed + 1),
+                    None => return TrialEnd::Suspended,
+                },
+            };
+        }
+    }
+
+    /// This version has no key for the token.
+    pub(super) fn exhaust(&mut self, version: V) {
+        *self = Self { version: Some(version), stage: Stage::Exhausted };
+    }
+
+    /// True when no key of this version verifies the token, as far as is known.
+    pub(super) fn is_exhausted(&self, version: V) -> bool {
+        self.version == Some(version) && self.stage == Stage::Exhausted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Most keys of a version.
+    const MOST_KEYS: usize = 8;
+
+    /// A version's keys: which of them verifies the token, if one does.
+    fn versions() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
+        vec((0..=MOST_KEYS, prop_oneof![2 => Just(None), 1 => (0..MOST_KEYS).prop_map(Some)]), 1..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(2000)
+        })]
+
+        #[test]
+        fn however_often_a_token_is_judged_each_key_of_a_version_is_tried_once_at_the_most(
+            versions in versions(),
+            allowances in vec(0..4_usize, 1..40),
+        ) {
+            let mut trial = KeyTrial::default();
+            let mut allowances = allowances.into_iter().cycle();
+            for (version, (count, good)) in versions.into_iter().enumerate() {
+                let mut tries = [0; MOST_KEYS];
+                // As many judgements as ticks while a fetch takes its time.
+                let mut ends = Vec::new();
+                for _ in 0..50 {
+                    let mut allowed = allowances.next().unwrap();
+                    ends.push(trial.run(version, count, |place| {
+                        allowed = allowed.checked_sub(1)?;
+                        tries[place] += 1;
+                        Some(good == Some(place))
+                    }));
+                }
+                prop_assert!(tries.iter().all(|tries| *tries <= 1), "{tries:?}");
+                prop_assert!(tries[count..].iter().all(|tries| *tries == 0), "{tries:?}");
+                // What a trial in one go would say, or nothing yet.
+                let expected = match good {
+                    Some(good) if good < count => TrialEnd::Verified,
+                    _ => TrialEnd::Exhausted,
+                };
+                let is_right = |end: &TrialEnd| [expected, TrialEnd::Suspended].contains(end);
+                prop_assert!(ends.iter().all(is_right), "{ends:?}, not {expected:?}");
+                prop_assert!(!ends.windows(2).any(|pair| pair[1] == TrialEnd::Suspended
+                    && pair[0] != TrialEnd::Suspended));
+            }
+        }
+
+        #[test]
+        fn verifications_are_no_more_than_tokens_times_key_versions(
+            tokens in 1..20_usize,
+            versions in 1..6_usize,
+            order in vec(0..20_usize, 0..400),
+        ) {
+            let mut trials = vec![KeyTrial::default(); tokens];
+            let mut verifications = 0;
+            // Each version has one key; the tokens are judged in any order, as often as it comes.
+            for (step, token) in order.iter().enumerate() {
+                let version = step * versions / order.len();
+                let end = trials[token % tokens].run(version, 1, |_| {
+                    verifications += 1;
+                    Some(false)
+                });
+                prop_assert_eq!(end, TrialEnd::Exhausted);
+            }
+            prop_assert!(verifications <= tokens * versions);
+        }
+    }
+
+    #[test]
+    fn a_new_version_is_tried_from_the_start_whatever_the_one_before_said() {
+        for before in [Some(true), Some(false), None] {
+            let mut trial = KeyTrial::default();
+            trial.run(1, 3, |_| before);
+            assert_eq!(trial.run(2, 2, |_| Some(false)), TrialEnd::Exhausted);
+            assert!(trial.is_exhausted(2) && !trial.is_exhausted(1));
+        }
+    }
+
+    #[test]
+    fn a_version_that_has_no_key_for_a_token_costs_nothing() {
+        let mut trial = KeyTrial::default();
+        assert!(!trial.is_exhausted(1));
+        trial.exhaust(1);
+        assert!(trial.is_exhausted(1));
+        assert_eq!(trial.run(1, 1, |_| unreachable!()), TrialEnd::Exhausted);
+        assert_eq!(trial.run(2, 1, |_| Some(true)), TrialEnd::Verified);
+        assert!(!trial.is_exhausted(1) && !trial.is_exhausted(2));
+    }
+}

@@ -1,0 +1,175 @@
+//! What a worker may spend on verifying signatures.
+
+use std::cell::Cell;
+
+use crate::time::UnixTime;
+
+/// Meters the verifications of a worker, in the unit of
+/// [`SignatureVerifier::cost`](crate::jose::SignatureVerifier::cost): about 0.1 ms of its thread.
+///
+/// A token that does not name its key may fit eight. One of them is tried at once, as with a token
+/// that does. To try the others in the sandbox comes out of a budget that all such tokens share; when
+/// it is used up they take turns, those first that have waited longest.
+#[derive(Debug)]
+pub(crate) struct VerificationBudget {
+    /// All that was spent.
+    spent: Cell<u64>,
+    capacity: u64,
+    left: Cell<u64>,
+    refilled: Cell<UnixTime>,
+    /// Whoever comes next has to wait for its turn.
+    is_closed: Cell<bool>,
+}
+
+impl VerificationBudget {
+    /// Most that can be saved: 64 verifications with RSA keys of 2048 bits. More than any single
+    /// verification costs.
+    const CAPACITY: u64 = 512;
+    /// What comes in each millisecond: a fifth of it.
+    const PER_MILLI: u64 = 2;
+
+    /// The budget of a worker.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self::with_capacity(Self::CAPACITY)
+    }
+
+    /// For whoever judges single tokens, and has time.
+    #[must_use]
+    #[cfg(any(not(target_family = "wasm"), fuzzing))]
+    pub(crate) fn unlimited() -> Self {
+        Self::with_capacity(u64::MAX)
+    }
+
+    fn with_capacity(capacity: u64) -> Self {
+        Self {
+            spent: Cell::new(0),
+            capacity,
+            left: Cell::new(capacity),
+            refilled: Cell::new(UnixTime::default()),
+            is_closed: Cell::new(false),
+        }
+    }
+
+    /// Counts a verification that needs no budget.
+    pub(crate) fn charge(&self, cost: u32) {
+        self.spent.set(self.spent.get().saturating_add(cost.into()));
+    }
+
+    /// Pays for a verification out of the budget. False if it has to wait, and with it all that come
+    /// later.
+    #[must_use]
+    pub(crate) fn pay(&self, cost: u32, now: UnixTime) -> bool {
+        if self.is_closed.get() {
+            return false;
+        }
+        self.refill(now);
+        match self.left.get().checked_sub(cost.into()) {
+            Some(left) => {
+                self.left.set(left);
+                self.charge(cost);
+                true
+            }
+            None => {
+                self.is_closed.set(true);
+                false
+            }
+        }
+    }
+
+    /// All that was spent so far.
+    #[must_use]
+    pub(crate) fn spent(&self) -> u64 {
+        self.spent.get()
+    }
+
+    /// True when nobody can pay before [`Self::set_closed`] says otherwise.
+    #[must_use]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.get()
+    }
+
+    /// Lets whoever comes next pay, or wait for its turn.
+    pub(crate) fn set_closed(&self, is_closed: bool) {
+        self.is_closed.set(is_closed);
+    }
+
+    /// A clock that was set back brings nothing, and takes nothing.
+    fn refill(&self, now: UnixTime) {
+        let passed = now.as_millis().saturating_sub(self.refilled.get().as_millis());
+        let left = self.left.get().saturating_add(passed.saturating_mul(Self::PER_MILLI));
+        self.left.set(left.min(self.capacity));
+        self.refilled.set(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn start() -> UnixTime {
+        UnixTime::from_secs(1_800_000_000)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(2000)
+        })]
+
+        #[test]
+        fn no_more_is_paid_than_was_saved_and_came_in(
+            steps in vec((0..100_u64, 1..100_u32), 0..200),
+        ) {
+            let budget = VerificationBudget::new();
+            let (mut now, mut paid) = (start(), 0);
+            for (passed, cost) in steps {
+                now = now + Duration::from_millis(passed);
+                budget.set_closed(false);
+                if budget.pay(cost, now) {
+                    paid += u64::from(cost);
+                }
+                let came_in = u64::try_from(now.since(start()).as_millis()).unwrap() * 2;
+                prop_assert!(paid <= VerificationBudget::CAPACITY + came_in);
+                prop_assert_eq!(budget.spent(), paid);
+            }
+        }
+    }
+
+    #[test]
+    fn who_cannot_pay_closes_the_door_behind_it() {
+        let budget = VerificationBudget::new();
+        assert!(budget.pay(500, start()));
+        assert!(!budget.pay(32, start()));
+        // It would have been enough for this one.
+        assert!(!budget.pay(8, start()) && budget.is_closed());
+        budget.set_closed(false);
+        assert!(budget.pay(8, start()));
+        assert!(!budget.pay(32, start() + Duration::from_millis(13)));
+        budget.set_closed(false);
+        assert!(budget.pay(32, start() + Duration::from_millis(14)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_closes_nothing_for_good() {
+        let budget = VerificationBudget::new();
+        assert!(budget.pay(512, start()));
+        let earlier = start() - Duration::from_secs(3600);
+        assert!(!budget.pay(8, earlier));
+        budget.set_closed(false);
+        assert!(budget.pay(8, earlier + Duration::from_millis(4)));
+    }
+
+    #[test]
+    fn what_needs_no_budget_is_counted_and_takes_nothing() {
+        let budget = VerificationBudget::new();
+        budget.charge(1000);
+        assert!(budget.pay(512, start()));
+        assert_eq!(budget.spent(), 1512);
+    }
+}
