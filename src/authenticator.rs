@@ -507,7 +507,8 @@ impl Authenticator {
 
     fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {
         let HeldRequest { target, requester, provider, .. } = request;
-        let is_restricted = self.is_restricted(*provider);
+        let own = self.config.providers.get(*provider).ok_or_else(no_such_provider)?;
+        let is_restricted = own.restrict_to_policies;
         self.config.access.check_body(target, body, &requester.identity, is_restricted)
     }
 
@@ -714,3 +715,6 @@ fn no_such_provider() -> Refusal {
     let cause = "there is no such provider".to_owned();
     Refusal::KeysUnavailable { retry_after: Duration::ZERO, cause }
 }
+
+#[cfg(test)]
+mod tests;

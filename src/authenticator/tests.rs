@@ -1,0 +1,61 @@
+use serde_json::json;
+use testbed::{Algorithm, SigningKey, claims};
+
+use super::*;
+use crate::jose::PureRust;
+
+const ISSUER: &str = "https://id.example.com";
+
+/// A request for whose decision its message is needed, and who decides on it.
+fn held() -> (Authenticator, HeldRequest, UnixTime) {
+    let key = SigningKey::generate(Algorithm::Es256, "one");
+    let configuration = json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "providers": [{
+            "name": "example",
+            "issuer": ISSUER,
+            "client_ids": ["mcp"],
+            "jwks": {"keys": [key.public_jwk()]},
+        }],
+        "access": {"rules": [{"name": "ping", "match": {"mcp_methods": ["ping"]}}]},
+    });
+    let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
+    let sources = config.providers.iter().map(|provider| provider.key_source.clone());
+    let keys: Vec<ProviderKeys> = sources.map(|source| ProviderKeys::new(source, 0)).collect();
+    let authenticator = Authenticator::new(config);
+    let authorization = format!("Bearer {}", key.token(&claims(ISSUER, "mcp")));
+    let fields: [(&[u8], &[u8]); 4] = [
+        (b":method", b"POST"),
+        (b":path", b"/mcp"),
+        (b"content-type", b"application/json"),
+        (b"authorization", authorization.as_bytes()),
+    ];
+    let now = UnixTime::from_secs(testbed::now());
+    let Examined::Bearer(request) = authenticator.examine(RequestHead::new(&fields, true)) else {
+        panic!("it has a token");
+    };
+    let request = authenticator.read(request, now).unwrap();
+    let budget = &VerificationBudget::new();
+    let knowledge = Knowledge { keys: &keys, users: None, verifier: &PureRust, budget };
+    let decision = authenticator.judge(request, knowledge, now).decision;
+    let Decision::AwaitBody(held, _) = decision else { panic!("{decision:?}") };
+    (authenticator, held, now)
+}
+
+const PING: &[u8] = br#"{"jsonrpc": "2.0", "id": 1, "method": "ping"}"#;
+
+#[test]
+fn a_message_passes_as_long_as_its_token_does() {
+    let (authenticator, held, now) = held();
+    let decision = authenticator.judge_body(held, Body::Whole(PING), now);
+    assert!(matches!(decision, Decision::Forward(..)), "{decision:?}");
+}
+
+#[test]
+fn a_message_whose_provider_is_not_there_does_not_pass() {
+    let (authenticator, mut held, now) = held();
+    held.provider = 1;
+    let decision = authenticator.judge_body(held, Body::Whole(PING), now);
+    let Decision::Refuse(refused) = decision else { panic!("{decision:?}") };
+    assert_eq!(refused.refusal.reason(), "keys_unavailable");
+}
