@@ -149,10 +149,6 @@ impl SignatureVerifier for Gullible {
     fn cost(&self, _: Algorithm, _: &PublicKey) -> u32 {
         1
     }
-
-    fn is_sandboxed(&self, _: Algorithm) -> bool {
-        false
-    }
 }
 
 impl Gate {

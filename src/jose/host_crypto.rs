@@ -146,11 +146,14 @@ impl<H: HostCrypto> SignatureVerifier for HostBacked<H> {
     }
 
     fn cost(&self, algorithm: Algorithm, key: &PublicKey) -> u32 {
-        if self.is_sandboxed(algorithm) { PureRust.cost(algorithm, key) } else { 1 }
-    }
-
-    fn is_sandboxed(&self, algorithm: Algorithm) -> bool {
-        !Self::algorithms().any(|of_host| of_host == algorithm)
+        match key {
+            _ if !Self::algorithms().any(|of_host| of_host == algorithm) => {
+                PureRust.cost(algorithm, key)
+            }
+            PublicKey::P384(_) => 5,
+            PublicKey::P521(_) => 14,
+            _ => 1,
+        }
     }
 }
 
