@@ -7,7 +7,7 @@ use crate::jose::PureRust;
 const ISSUER: &str = "https://id.example.com";
 
 /// A request for whose decision its message is needed, and who decides on it.
-fn held() -> (Authenticator, HeldRequest, UnixTime) {
+fn held() -> (Authenticator, HeldRequest) {
     let key = SigningKey::generate(Algorithm::Es256, "one");
     let configuration = json!({
         "resource": {"url": "https://mcp.example.com/mcp"},
@@ -38,24 +38,24 @@ fn held() -> (Authenticator, HeldRequest, UnixTime) {
     let budget = &VerificationBudget::new();
     let knowledge = Knowledge { keys: &keys, users: None, verifier: &PureRust, budget };
     let decision = authenticator.judge(request, knowledge, now).decision;
-    let Decision::AwaitBody(held, _) = decision else { panic!("{decision:?}") };
-    (authenticator, held, now)
+    let Decision::AwaitBody(held) = decision else { panic!("{decision:?}") };
+    (authenticator, *held)
 }
 
 const PING: &[u8] = br#"{"jsonrpc": "2.0", "id": 1, "method": "ping"}"#;
 
 #[test]
 fn a_message_passes_as_long_as_its_token_does() {
-    let (authenticator, held, now) = held();
-    let decision = authenticator.judge_body(held, Body::Whole(PING), now);
+    let (authenticator, held) = held();
+    let decision = authenticator.judge_body(held, Body::Whole(PING));
     assert!(matches!(decision, Decision::Forward(..)), "{decision:?}");
 }
 
 #[test]
 fn a_message_whose_provider_is_not_there_does_not_pass() {
-    let (authenticator, mut held, now) = held();
+    let (authenticator, mut held) = held();
     held.provider = 1;
-    let decision = authenticator.judge_body(held, Body::Whole(PING), now);
+    let decision = authenticator.judge_body(held, Body::Whole(PING));
     let Decision::Refuse(refused) = decision else { panic!("{decision:?}") };
     assert_eq!(refused.refusal.reason(), "keys_unavailable");
 }

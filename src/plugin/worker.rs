@@ -1,6 +1,5 @@
 //! What the root context and the requests of one worker thread share.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use log::warn;
@@ -72,7 +71,7 @@ enum Waits {
     /// For what the directory knows of its user.
     ForUser(PlausibleRequest, UserKey),
     /// For its turn to be verified with more keys.
-    ForTurn(PlausibleRequest),
+    InTurn(PlausibleRequest),
 }
 
 impl Worker {
@@ -559,7 +558,7 @@ impl Worker {
                 }
                 Waits::ForUser(request, key)
             }
-            Need::Turn => Waits::ForTurn(request),
+            Need::Turn => Waits::InTurn(request),
         };
         self.waiting.insert(context_id, awaited, WaitingRequest { waits, deadline });
     }
@@ -646,7 +645,7 @@ impl Worker {
                 demand.map(|demand| self.want_keys(provider, demand)).is_some()
             }
             Waits::ForUser(_, user) => self.is_looked_up(user),
-            Waits::ForTurn(_) => self.budget.is_closed(),
+            Waits::InTurn(_) => self.budget.is_closed(),
         }
     }
 
@@ -656,7 +655,7 @@ impl Worker {
             return;
         };
         let (request, had_keys) = match waits {
-            Waits::ForKeys(request) | Waits::ForTurn(request) => (request, false),
+            Waits::ForKeys(request) | Waits::InTurn(request) => (request, false),
             Waits::ForUser(request, _) => (request, true),
         };
         let judgement = self.authenticator.judge(request, self.knowledge(), now);

@@ -163,7 +163,7 @@ mod tests {
         assert!(!trial.is_exhausted(1));
         trial.exhaust(1);
         assert!(trial.is_exhausted(1));
-        assert_eq!(trial.run(1, 1, |_| unreachable!()), TrialEnd::Exhausted);
+        assert_eq!(trial.run(1, 1, |_| None), TrialEnd::Exhausted);
         assert_eq!(trial.run(2, 1, |_| Some(true)), TrialEnd::Verified);
         assert!(!trial.is_exhausted(1) && !trial.is_exhausted(2));
     }

@@ -32,6 +32,7 @@ mod key_withdrawn;
 mod log_lines;
 mod mcp_rules;
 mod metrics;
+mod nameless_tokens;
 mod no_authorization_server;
 mod no_way_through;
 mod origins;

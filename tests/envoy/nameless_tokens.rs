@@ -1,0 +1,145 @@
+//! Tokens that name no key. Up to eight keys are tried for each, and by some
+//! algorithms that is dear: a flood of them must not keep a worker from serving others.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::{
+    Algorithm, Answer, Document, Fault, IdentityProvider, Load, LoadPlan, SigningKey, Stack,
+    random_id,
+};
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    DIRECT, SOON, add_providers, assert_none, assert_refusal, await_active_requests, claims_of,
+    faults_of_refusal, static_provider, with, with_direct_answers, with_keys, without,
+};
+
+/// Most keys that are tried for a token.
+const TRIED: usize = 8;
+/// Signatures that Envoy does not verify.
+const ALGORITHM: Algorithm = Algorithm::Ps512;
+
+fn keys() -> Vec<SigningKey> {
+    (0..TRIED).map(|index| SigningKey::generate(ALGORITHM, format!("key {index}"))).collect()
+}
+
+fn nameless(key: &SigningKey, claims: &Value) -> String {
+    key.sign(&without(&key.header(), "kid"), claims)
+}
+
+/// Calls with each of these tokens, all at once.
+fn begin(stack: &Stack, tokens: Vec<String>) -> Vec<JoinHandle<Answer>> {
+    let begin = |token| {
+        let request = stack.request().bearer_auth(token);
+        tokio::spawn(async { Answer::read(request.send().await.expect("Envoy answers")).await })
+    };
+    tokens.into_iter().map(begin).collect()
+}
+
+async fn end(calls: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.expect("the call ends"));
+    }
+    answers
+}
+
+/// How long Envoy's threads have run on processors.
+fn processor_time(stack: &Stack) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{}/task", stack.envoy.pid())).expect("it runs");
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version_of_its_keys() {
+    const FLOOD: usize = 100;
+    /// The provider gives no answer for so long.
+    const SLOW: Duration = Duration::from_secs(3);
+    let provider = IdentityProvider::start().await;
+    let old = keys();
+    provider.set_keys(old.clone());
+    let stack = with_keys(1, json!({"timeout": "20s"})).provider(provider).start().await;
+    let claims = stack.claims();
+    let known = old[0].token(&claims);
+    assert_eq!(stack.call(&known).await.status, 200);
+
+    // What one verification costs, with all that a request costs besides.
+    let forger = SigningKey::generate(ALGORITHM, old[0].kid());
+    let before = processor_time(&stack);
+    for _ in 0..20 {
+        let forged = forger.token(&with(&claims, "n", random_id()));
+        assert_refusal(&stack.call_refused(&forged).await, "bad_signature");
+    }
+    let one = (processor_time(&stack) - before) / 20;
+
+    stack.provider.fail(Document::KeySet, Fault::Hang);
+    let new = SigningKey::generate(ALGORITHM, "new");
+    let before = processor_time(&stack);
+    let forged = (0..FLOOD).map(|_| nameless(&forger, &with(&claims, "n", random_id())));
+    let calls = begin(&stack, forged.collect());
+    await_active_requests(&stack, 100).await;
+    let good = begin(&stack, vec![nameless(&new, &claims)]);
+    await_active_requests(&stack, 101).await;
+    // Whoever names a key that is there is served meanwhile.
+    assert_eq!(stack.call(&known).await.status, 200);
+    // Nothing happens but that time passes, and with it ticks.
+    tokio::time::sleep(SLOW).await;
+    let spent = processor_time(&stack) - before;
+    println!("{spent:?} for {FLOOD} tokens that wait, {one:?} for one verification");
+    assert!(spent < one * 1200, "{spent:?} for {FLOOD} tokens and {TRIED} keys, {one:?} for one");
+
+    let published = old.into_iter().skip(1).chain([new]);
+    stack.provider.set_keys(published);
+    stack.provider.heal(Document::KeySet);
+    let answers = end(calls).await;
+    let faults = answers.iter().flat_map(|answer| faults_of_refusal(answer, "bad_signature"));
+    assert_none(&faults.collect::<Vec<_>>());
+    let good = end(good).await;
+    assert_eq!(good[0].status, 200, "{good:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_them_waits_for_its_turn_while_others_are_served() {
+    let keys = keys();
+    let provider = static_provider("keyed", &keys.iter().collect::<Vec<_>>(), json!({}));
+    let builder = Stack::builder().configure(|own| add_providers(own, [provider]));
+    let stack = with_direct_answers(builder).start().await;
+    let claims = claims_of("keyed");
+    let forger = SigningKey::generate(ALGORITHM, keys[0].kid());
+    let forged = nameless(&forger, &claims);
+    // The middle of the signature, which can be anything.
+    let (start, end) =
+        (forged[..forged.len() - 100].to_owned(), forged[forged.len() - 92..].to_owned());
+    let plan = LoadPlan {
+        address: stack.envoy.address(),
+        path: DIRECT.to_owned(),
+        connections: 50,
+        rate: 200,
+        reconnects: false,
+    };
+    // Each is another token, so that none is remembered.
+    let flood = Load::start(&plan, move |number| format!("{start}{number:08}{end}").into());
+    let asked = Instant::now();
+    let active = async || stack.envoy.stat("http.mcp.downstream_rq_active").await.unwrap_or(0);
+    while active().await < 40 {
+        assert!(asked.elapsed() < SOON, "nobody waits");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Whoever names its key is served, forged or not, as is whoever is verified by the first key.
+    for key in &keys {
+        assert_eq!(stack.call(&key.token(&claims)).await.status, 200);
+    }
+    assert_eq!(stack.call(&nameless(&keys[0], &claims)).await.status, 200);
+    assert_refusal(&stack.call_refused(&forger.token(&claims)).await, "bad_signature");
+    assert!(active().await > 0, "they still wait");
+    // And a good one gets its turn, whichever its key.
+    assert_eq!(stack.call(&nameless(&keys[TRIED - 1], &claims)).await.status, 200);
+    let report = flood.stop().await;
+    assert_eq!(report.statuses.keys().collect::<Vec<_>>(), [&401], "{report:?}");
+}
