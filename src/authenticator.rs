@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::access::{BodyFault, Permission, Target};
+use crate::access::{BodyFault, MessageId, Permission, Target};
 use crate::answer::{Answer, NoAuthorizationServer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode, Provider};
@@ -171,6 +171,8 @@ pub(crate) struct SpendingRequest {
     /// What is added once the token is spent; none if that was added before.
     identity: Option<Rc<IdentityFields>>,
     voucher: Voucher,
+    /// Of its message, if that was read.
+    message_id: Option<MessageId>,
 }
 
 /// A request that is refused.
@@ -484,19 +486,23 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn judge_body(&self, request: HeldRequest, body: Body<'_>) -> Decision {
         let permitted = match body {
-            Body::TooLarge => Err(BodyFault::TooLarge.into()),
+            Body::TooLarge => Err(BodyFault::TooLarge { limit: self.most_body() }.into()),
             Body::Whole(body) => self.check_body(&request, body),
         };
         let HeldRequest { edits, requester, provider, .. } = request;
         let Requester { identity, fields } = requester;
         let told = edits.is_some().then_some(fields);
         let edits = edits.unwrap_or_default();
-        match permitted {
+        let decision = match permitted {
             Ok(()) => Self::let_on(edits, told, &identity, provider),
             Err(refusal) => {
                 self.refuse_known(refusal, self.config.providers.get(provider), told, edits)
             }
-        }
+        };
+        self.about_message(decision, || match body {
+            Body::TooLarge => None,
+            Body::Whole(body) => MessageId::from_body(body),
+        })
     }
 
     /// Whether a held request would pass if it turned out to have no body.
@@ -547,13 +553,33 @@ impl Authenticator {
         request: SpendingRequest,
         spent: Result<(), NotSpent>,
     ) -> Decision {
-        let SpendingRequest { edits, identity, voucher, .. } = request;
+        let SpendingRequest { edits, identity, voucher, message_id, .. } = request;
         match spent {
             Ok(()) => Decision::Forward(RequestEdits { identity, ..edits }, Some(voucher)),
             Err(not_spent) => {
                 let provider = self.config.providers.get(voucher.provider);
-                self.refuse_known(not_spent.into(), provider, identity, edits)
+                let decision = self.refuse_known(not_spent.into(), provider, identity, edits);
+                self.about_message(decision, || message_id)
             }
+        }
+    }
+
+    /// The same decision on a request whose message was read: what its client is told of it carries
+    /// this `id`, which is asked for only where an error carries any.
+    fn about_message(
+        &self,
+        decision: Decision,
+        id: impl FnOnce() -> Option<MessageId>,
+    ) -> Decision {
+        match decision {
+            Decision::Refuse(refused) if self.answers.carries_id(&refused.refusal) => {
+                let answer = self.answers.answer(&refused.refusal, id().as_ref());
+                Decision::Refuse(Refused { answer, ..refused })
+            }
+            Decision::Spend(request) if self.answers.carries_id(&Refusal::TokenReplayed) => {
+                Decision::Spend(SpendingRequest { message_id: id(), ..request })
+            }
+            decision => decision,
         }
     }
 
@@ -667,7 +693,10 @@ impl Authenticator {
         match identity.single_use() {
             None => Decision::Forward(RequestEdits { identity: told, ..edits }, Some(voucher)),
             Some(token_use) => {
-                Decision::Spend(SpendingRequest { token_use, edits, identity: told, voucher })
+                let message_id = None;
+                let request =
+                    SpendingRequest { token_use, edits, identity: told, voucher, message_id };
+                Decision::Spend(request)
             }
         }
     }
@@ -690,7 +719,7 @@ impl Authenticator {
         edits: RequestEdits,
     ) -> Decision {
         let refused = Refused {
-            answer: self.answers.answer(&refusal),
+            answer: self.answers.answer(&refusal, None),
             provider: provider.map(|provider| provider.name.clone()),
             identity,
             refusal,

@@ -421,7 +421,8 @@ impl Denial {
     }
 }
 
-/// A sentence for people, without anything that the client chose.
+/// A sentence for people. Of what the client chose it has names of members alone, in letters that mean
+/// nothing anywhere.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -547,6 +548,8 @@ fn body_details(fault: &BodyFault) -> Value {
         BodyFault::Misspelt { member } | BodyFault::Repeated { member } => {
             json!({"member": clipped(member)})
         }
+        BodyFault::TooLarge { limit } => json!({"limit": limit}),
+        BodyFault::WrongType { member } => json!({"member": member}),
         _ => Value::Null,
     }
 }

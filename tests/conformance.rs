@@ -3,7 +3,10 @@
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use serde_json::{Value, json};
-use testbed::{ConformanceCheck, ConformanceServer, IdentityProvider, Stack, conformance_checks};
+use testbed::{
+    ConformanceCheck, ConformanceServer, IdentityProvider, Stack, conformance_checks,
+    conformance_checks_of,
+};
 
 /// A rule about messages: so all of them are held and read, and judged by body or headers.
 fn reading(inspect: &str) -> Value {
@@ -17,17 +20,13 @@ fn reading(inspect: &str) -> Value {
     })
 }
 
-/// The suite's checks through Envoy with the plugin. The suite sends no tokens, so a filter before
-/// the plugin adds one.
-async fn checks_through_envoy(
-    server: &ConformanceServer,
-    access: &Value,
-    revision: &str,
-) -> Vec<ConformanceCheck> {
+/// Envoy with the plugin before this server. The suite sends no tokens, so a filter before the plugin
+/// adds one.
+async fn stack_before(server: &ConformanceServer, access: &Value) -> Stack {
     let provider = IdentityProvider::start().await;
     let token = provider.token(&provider.claims(Stack::AUDIENCE));
     let access = access.clone();
-    let stack = Stack::builder()
+    Stack::builder()
         .provider(provider)
         .cluster("mcp_server", server.address())
         .configure(move |configuration| configuration["access"] = access)
@@ -45,7 +44,16 @@ async fn checks_through_envoy(
             bootstrap.http_filters().insert(0, filter);
         })
         .start()
-        .await;
+        .await
+}
+
+/// The suite's checks through Envoy with the plugin.
+async fn checks_through_envoy(
+    server: &ConformanceServer,
+    access: &Value,
+    revision: &str,
+) -> Vec<ConformanceCheck> {
+    let stack = stack_before(server, access).await;
     let checks = conformance_checks(&stack.url(), revision).await;
     let allowed = "wasmcustom.mcp_auth_requests.provider.demo.outcome.allowed.reason.none";
     let allowed = stack.envoy.stat(allowed).await;
@@ -103,4 +111,21 @@ async fn the_suite_of_2026_07_28_gives_the_same_result() {
         assert_eq!(differing(&server, access, REVISION, &directly).await, [""; 0]);
     }
     assert_eq!(differing(&server, reading("headers"), REVISION, &directly).await, BY_HEADERS);
+}
+
+/// The server has none of what this scenario is about, but its requests with forged header fields come
+/// to the plugin, whose errors are as the schema has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_about_header_fields_are_valid_by_the_schema_of_2026_07_28() {
+    let server = ConformanceServer::start().await;
+    let stack = stack_before(&server, &reading("body")).await;
+    let checks = conformance_checks_of(&stack.url(), "2026-07-28", "tasks-request-headers").await;
+    for check in ["tasks-headers-reject-mismatched-method", "wire-schema-valid"] {
+        let found: Vec<_> = checks.iter().filter(|found| found.check == check).collect();
+        let is_good = |found: &&ConformanceCheck| found.status == "SUCCESS";
+        assert!(!found.is_empty() && found.iter().all(is_good), "{checks:#?}");
+    }
+    let refused =
+        "wasmcustom.mcp_auth_requests.provider.demo.outcome.refused.reason.mcp_header_mismatch";
+    assert!(stack.envoy.stat(refused).await.is_some_and(|refused| refused > 0));
 }

@@ -59,11 +59,13 @@ impl Announcement {
         match inspection {
             Inspection::Headers { versions } => Ok(Announced::Message(headers.message(versions)?)),
             Inspection::Body { max_body } => {
-                let max_body = u64::try_from(*max_body).unwrap_or(u64::MAX);
+                let most = u64::try_from(*max_body).unwrap_or(u64::MAX);
                 match (&self.form, self.length) {
                     (Err(fault), Some(1..)) => Err(fault.clone().into()),
                     (Err(fault), _) => Ok(Announced::NoneOr(fault.clone())),
-                    (Ok(()), Some(length)) if length > max_body => Err(BodyFault::TooLarge.into()),
+                    (Ok(()), Some(length)) if length > most => {
+                        Err(BodyFault::TooLarge { limit: *max_body }.into())
+                    }
                     (Ok(()), _) => Ok(Announced::InBody),
                 }
             }
@@ -197,7 +199,7 @@ mod tests {
             ("content_encoding", "gzip", Some(BodyFault::ContentEncoding)),
             ("content.encoding", "gzip", Some(BodyFault::ContentEncoding)),
             ("content-length", "9", None),
-            ("content-length", "10", Some(BodyFault::TooLarge)),
+            ("content-length", "10", Some(BodyFault::TooLarge { limit: 9 })),
         ] {
             assert_eq!(refused(&[json, (header, value)], 9), fault, "{header}: {value}");
         }

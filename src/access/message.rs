@@ -6,11 +6,13 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::mcp_headers::McpHeaders;
+use super::message_id::may_be_id;
 
 /// A message, as far as rules care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +62,19 @@ pub(crate) enum BodyFault {
         member: String,
     },
     /// It is longer than `access.mcp.max_body`.
-    TooLarge,
+    TooLarge {
+        /// That many bytes.
+        limit: usize,
+    },
     /// An object has too many members.
     TooManyMembers,
+    /// It is JSON, but neither an object nor an array.
+    NotAnObject,
     /// A member of JSON-RPC or MCP is not of the type that it has there.
-    WrongType,
+    WrongType {
+        /// Its name.
+        member: &'static str,
+    },
     /// A member has the name of one of JSON-RPC or MCP in another case.
     Misspelt {
         /// Its name.
@@ -72,6 +82,7 @@ pub(crate) enum BodyFault {
     },
 }
 
+/// Of what the client chose, no more than [`Shown`].
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -80,15 +91,45 @@ impl fmt::Display for BodyFault {
             Self::ContentType => "it is not application/json in UTF-8",
             Self::Kind => "it is neither a request nor a response",
             Self::Nesting => "it nests too deeply",
+            Self::NotAnObject => "it is not an object",
             Self::NotJson => "it is not JSON",
             Self::NotUtf8 => "it is not UTF-8",
-            Self::NoName { .. } => "it lacks the name of what its method is about",
-            Self::Repeated { .. } => "a member is there twice",
-            Self::TooLarge => "it is too large",
+            Self::NoName { member } => {
+                return write!(
+                    f,
+                    "it lacks params.{member}, a string for what its method is about"
+                );
+            }
+            Self::Repeated { member } => {
+                return write!(f, "the member {} is repeated", Shown(member));
+            }
+            Self::TooLarge { limit } => {
+                return write!(f, "it is larger than access.mcp.max_body ({limit} bytes)");
+            }
             Self::TooManyMembers => "an object has too many members",
-            Self::WrongType => "a member is of the wrong type",
-            Self::Misspelt { .. } => "the name of a member is in the wrong case",
+            Self::WrongType { member } => {
+                return write!(f, "the member {member} is of the wrong type");
+            }
+            Self::Misspelt { member } => {
+                return write!(f, "the name of the member {} is in the wrong case", Shown(member));
+            }
         })
+    }
+}
+
+/// The beginning of a name that the client chose, in letters that mean nothing anywhere: not in
+/// JSON, in a header field, in HTML, in a log.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_LENGTH: usize = 64;
+        let is_harmless =
+            |letter: &char| letter.is_ascii_alphanumeric() || "_-./".contains(*letter);
+        let letters = self.0.chars().take(MAX_LENGTH);
+        letters
+            .map(|letter| Some(letter).filter(is_harmless).unwrap_or('?'))
+            .try_for_each(|letter| f.write_char(letter))
     }
 }
 
@@ -109,7 +150,7 @@ impl Message {
         match members.deserialize(&mut reader).and_then(|read| reader.end().map(|()| read)) {
             Ok(members) => members.message(),
             Err(_) if text.trim_ascii_start().starts_with('[') => Err(BodyFault::Batch),
-            Err(error) if error.is_data() => Err(fault.take().unwrap_or(BodyFault::WrongType)),
+            Err(error) if error.is_data() => Err(fault.take().unwrap_or(BodyFault::NotAnObject)),
             Err(_) => Err(BodyFault::NotJson),
         }
     }
@@ -245,7 +286,7 @@ impl MessageMembers {
         let version = match self.params.meta.version {
             None | Some(Scalar::Null) => None,
             Some(Scalar::Text(version)) => Some(version),
-            Some(Scalar::Other) => return Err(BodyFault::WrongType),
+            Some(Scalar::Other) => return Err(BodyFault::WrongType { member: Meta::VERSION }),
         };
         let method = match self.method {
             Some(Scalar::Text(method)) if !self.has_outcome => method,
@@ -253,7 +294,7 @@ impl MessageMembers {
                 return Ok(Message { call: None, is_request: false, version });
             }
             None | Some(Scalar::Text(_)) => return Err(BodyFault::Kind),
-            Some(_) => return Err(BodyFault::WrongType),
+            Some(_) => return Err(BodyFault::WrongType { member: "method" }),
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
         // A server that has no such method says so, whatever the call is about.
@@ -291,9 +332,14 @@ impl Content for MessageMembers {
                 self.params =
                     members.next_value_seed(Object { content: Params::default(), fault })?;
             }
+            "id" => {
+                if !may_be_id(members.next_value::<&RawValue>()?) {
+                    return Err(A::Error::custom("no id"));
+                }
+                self.has_id = true;
+            }
             _ => {
                 members.next_value::<IgnoredAny>()?;
-                self.has_id |= name == "id";
                 self.has_outcome |= matches!(name, "error" | "result");
             }
         }
@@ -337,8 +383,12 @@ struct Meta {
     version: Option<Scalar>,
 }
 
+impl Meta {
+    const VERSION: &'static str = "io.modelcontextprotocol/protocolVersion";
+}
+
 impl Content for Meta {
-    const NAMES: &'static [&'static str] = &["io.modelcontextprotocol/protocolVersion"];
+    const NAMES: &'static [&'static str] = &[Self::VERSION];
 
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
@@ -392,8 +442,8 @@ impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
         let mut seen = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
             let folded = case_folded(&name);
-            let is_known = T::NAMES.contains(&name.as_str());
-            if !is_known && known.contains(&folded) {
+            let member = T::NAMES.iter().find(|member| **member == name);
+            if member.is_none() && known.contains(&folded) {
                 return Err(self.end(BodyFault::Misspelt { member: name }));
             }
             if !seen.insert(folded) {
@@ -402,10 +452,17 @@ impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
             if seen.len() > MOST {
                 return Err(self.end(BodyFault::TooManyMembers));
             }
-            if is_known {
-                self.content.take(&name, &mut members, self.fault)?;
-            } else {
-                members.next_value::<IgnoredAny>()?;
+            match member {
+                Some(member) => {
+                    self.content.take(member, &mut members, self.fault).inspect_err(|_| {
+                        // A fault inside of it says more.
+                        let inner = self.fault.take();
+                        self.fault.set(inner.or(Some(BodyFault::WrongType { member })));
+                    })?;
+                }
+                None => {
+                    members.next_value::<IgnoredAny>()?;
+                }
             }
         }
         Ok(self.content)
@@ -414,7 +471,7 @@ impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
 
 /// The same for all spellings that some server takes for one name. Upper case first: it makes the
 /// long s and the Kelvin sign the letters that Go's JSON takes them for.
-fn case_folded(name: &str) -> String {
+pub(super) fn case_folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
 

@@ -3,6 +3,7 @@
 mod inspection;
 mod mcp_headers;
 mod message;
+mod message_id;
 mod path;
 mod pattern;
 mod policy;
@@ -12,16 +13,23 @@ mod scopes;
 pub(crate) use inspection::Inspection;
 pub(crate) use mcp_headers::{HeaderFault, McpHeaders};
 pub(crate) use message::{BodyFault, Call};
+pub(crate) use message_id::MessageId;
 pub(crate) use path::CanonicalPath;
 pub(crate) use pattern::Pattern;
 pub(crate) use policy::{AccessPolicy, DefaultAccess, Permission, Target};
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
 
-/// Reads the body of a request, for the fuzz targets: whether it is a message.
+/// Reads the body of a request, for the fuzz targets: whether it is a message. What is sent back of
+/// it is JSON, and short.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn reads_message(body: &[u8]) -> bool {
     let is_message = message::Message::read(body).is_ok();
     assert!(!is_message || std::str::from_utf8(body).is_ok());
+    if let Some(id) = MessageId::from_body(body) {
+        let id = serde_json::to_string(&id).unwrap_or_default();
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&id).is_ok());
+        assert!(id.len() <= 6 * 1024 + 2);
+    }
     is_message
 }

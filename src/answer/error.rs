@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Answer;
+use crate::access::MessageId;
 use crate::config::Resource;
 use crate::refusal::Refusal;
 
@@ -81,9 +82,15 @@ impl RefusalAnswers {
         }
     }
 
-    /// The answer to a refused request.
+    /// Whether the answer to this refusal carries the `id` of the message.
     #[must_use]
-    pub(crate) fn answer(&self, refusal: &Refusal) -> Answer {
+    pub(crate) fn carries_id(&self, refusal: &Refusal) -> bool {
+        self.style.format == Format::JsonRpc || is_header_mismatch(refusal)
+    }
+
+    /// The answer to a refused request, whose message has this `id` if that is known.
+    #[must_use]
+    pub(crate) fn answer(&self, refusal: &Refusal, id: Option<&MessageId>) -> Answer {
         let (status, code) = status_and_code(refusal);
         let description = self.description(refusal, code);
         let mut headers: Vec<(_, Cow<'_, _>)> = Vec::with_capacity(4);
@@ -100,7 +107,7 @@ impl RefusalAnswers {
         if let Some(seconds) = refusal.retry_after() {
             headers.push(("retry-after", seconds.to_string().into()));
         }
-        Answer { status, headers, body: self.body(refusal, code, &description) }
+        Answer { status, headers, body: self.body(refusal, id, code, &description) }
     }
 
     /// The challenge: one line, its values without anything that the client chose, and in the
@@ -117,12 +124,16 @@ impl RefusalAnswers {
         [&["Bearer "][..], &error, &metadata, &scope].concat().concat()
     }
 
-    fn body(&self, refusal: &Refusal, code: Option<ErrorCode>, description: &str) -> Vec<u8> {
+    fn body(
+        &self,
+        refusal: &Refusal,
+        id: Option<&MessageId>,
+        code: Option<ErrorCode>,
+        description: &str,
+    ) -> Vec<u8> {
         let cause = self.cause(refusal);
-        // What MCP calls HeaderMismatch: clients know it by this code, in whatever format they are
-        // told of other refusals.
-        if matches!(refusal, Refusal::McpHeaderMismatch(_)) {
-            return json_rpc_error(Self::HEADER_MISMATCH, description, cause);
+        if is_header_mismatch(refusal) {
+            return json_rpc_error(id, Self::HEADER_MISMATCH, description, cause);
         }
         match self.style.format {
             Format::OAuth => {
@@ -137,7 +148,7 @@ impl RefusalAnswers {
             Format::JsonRpc => {
                 // JSON-RPC reserves -32768 to -32000; a status is a code that people know.
                 let (code, _) = status_and_code(refusal);
-                json_rpc_error(code.into(), description, cause)
+                json_rpc_error(id, code.into(), description, cause)
             }
         }
     }
@@ -198,12 +209,19 @@ struct ServiceNowError<'a> {
     detail: &'a str,
 }
 
-/// An error response to a message whose `id` is not known.
-fn json_rpc_error(code: i32, message: &str, cause: Cause) -> Vec<u8> {
+/// Whether it is what MCP calls HeaderMismatch: clients know it by its code, in whatever format they
+/// are told of other refusals.
+fn is_header_mismatch(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::McpHeaderMismatch(_))
+}
+
+/// An error response to the message with this `id`.
+fn json_rpc_error(id: Option<&MessageId>, code: i32, message: &str, cause: Cause) -> Vec<u8> {
     #[derive(Serialize)]
     struct Response<'a> {
         jsonrpc: &'a str,
-        id: (),
+        /// Null where it is not known (JSON-RPC 2.0 §5).
+        id: Option<&'a MessageId>,
         error: Error<'a>,
     }
     #[derive(Serialize)]
@@ -214,10 +232,10 @@ fn json_rpc_error(code: i32, message: &str, cause: Cause) -> Vec<u8> {
         data: Option<Cause>,
     }
     let data = Some(cause).filter(|cause| cause.reason.is_some());
-    written(&Response { jsonrpc: "2.0", id: (), error: Error { code, message, data } })
+    written(&Response { jsonrpc: "2.0", id, error: Error { code, message, data } })
 }
 
-/// Numbers and strings only: this cannot fail.
+/// Numbers, strings and an `id` that was read: this cannot fail.
 fn written(body: &impl Serialize) -> Vec<u8> {
     // Enough for most: to grow costs more than to begin.
     let mut bytes = Vec::with_capacity(512);
@@ -286,7 +304,7 @@ mod tests {
         for (refusal, status) in
             [(Refusal::MissingToken, 401), (Refusal::BoundToken, 401), (Refusal::OriginDenied, 403)]
         {
-            let body: Value = serde_json::from_slice(&answers.answer(&refusal).body).unwrap();
+            let body: Value = serde_json::from_slice(&answers.answer(&refusal, None).body).unwrap();
             assert_eq!(body["error"]["code"], status, "{body}");
         }
     }

@@ -30,6 +30,7 @@ mod key_unknown;
 mod key_updates;
 mod key_withdrawn;
 mod log_lines;
+mod mcp_messages;
 mod mcp_rules;
 mod metrics;
 mod nameless_tokens;

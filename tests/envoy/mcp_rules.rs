@@ -374,7 +374,7 @@ async fn refusals_say_what_is_wrong() {
     let details = json!({"header": "mcp-name", "found": "whoami", "body": "add"});
     assert_eq!(
         answer.body,
-        json!({"jsonrpc": "2.0", "id": null, "error": {
+        json!({"jsonrpc": "2.0", "id": 1, "error": {
             "code": -32020,
             "message": "the header mcp-name does not match the body",
             "data": {"reason": "mcp_header_mismatch", "details": details},

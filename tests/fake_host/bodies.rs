@@ -377,6 +377,6 @@ fn fields_that_say_something_else_get_the_answer_that_clients_know() {
         let message = "the header mcp-name does not match the body";
         let error = json!({"code": -32020, "message": message});
         assert_eq!(response.status, 400);
-        assert_eq!(response.json(), json!({"jsonrpc": "2.0", "id": null, "error": error}));
+        assert_eq!(response.json(), json!({"jsonrpc": "2.0", "id": 1, "error": error}));
     }
 }

@@ -94,7 +94,8 @@ fn requests_and_notifications_and_their_versions_are_told_apart() {
     request["id"] = Value::Null;
     let message = Message::read(request.to_string().as_bytes()).unwrap();
     assert_eq!((message.version, message.is_request), (None, true));
-    assert_eq!(read(&meta(json!(1)).to_string()), Err(BodyFault::WrongType));
+    let version = "io.modelcontextprotocol/protocolVersion";
+    assert_eq!(read(&meta(json!(1)).to_string()), Err(BodyFault::WrongType { member: version }));
 }
 
 #[test]
@@ -103,6 +104,7 @@ fn what_is_no_single_message_is_refused() {
         let arguments = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         format!("{{\"method\":\"ping\",\"params\":{{\"a\":{arguments}}}}}")
     };
+    let wrong_type = |member| BodyFault::WrongType { member };
     assert_eq!(read(&deep(126)), call("ping", None));
     let many: Vec<_> = (0..1001).map(|number| format!("\"m{number}\":0")).collect();
     let many = format!("{{\"method\":\"ping\",\"params\":{{{}}}}}", many.join(","));
@@ -122,18 +124,22 @@ fn what_is_no_single_message_is_refused() {
         (r#"{"method":"ping","params":{"a":NaN}}"#, BodyFault::NotJson),
         ("[]", BodyFault::Batch),
         (r#" [{"method":"ping"}]"#, BodyFault::Batch),
-        ("\"ping\"", BodyFault::WrongType),
-        ("1", BodyFault::WrongType),
+        ("\"ping\"", BodyFault::NotAnObject),
+        ("1", BodyFault::NotAnObject),
         ("null", BodyFault::Kind),
         ("{}", BodyFault::Kind),
         (r#"{"id":1}"#, BodyFault::Kind),
         (r#"{"method":"ping","result":{}}"#, BodyFault::Kind),
-        (r#"{"method":null}"#, BodyFault::WrongType),
-        (r#"{"method":["ping"]}"#, BodyFault::WrongType),
-        (r#"{"method":{"a":1},"result":1}"#, BodyFault::WrongType),
-        (r#"{"method":"ping","params":["x"]}"#, BodyFault::WrongType),
-        (r#"{"method":"ping","params":"x"}"#, BodyFault::WrongType),
-        (r#"{"method":"ping","params":{"_meta":[]}}"#, BodyFault::WrongType),
+        (r#"{"method":null}"#, wrong_type("method")),
+        (r#"{"method":["ping"]}"#, wrong_type("method")),
+        (r#"{"method":{"a":1},"result":1}"#, wrong_type("method")),
+        (r#"{"method":"ping","params":["x"]}"#, wrong_type("params")),
+        (r#"{"method":"ping","params":"x"}"#, wrong_type("params")),
+        (r#"{"method":"ping","params":{"_meta":[]}}"#, wrong_type("_meta")),
+        (r#"{"method":"ping","id":{}}"#, wrong_type("id")),
+        (r#"{"method":"ping","id":[1]}"#, wrong_type("id")),
+        (r#"{"method":"ping","id":true}"#, wrong_type("id")),
+        (r#"{"id":false,"result":{}}"#, wrong_type("id")),
         (r#"{"method":"tools/call"}"#, BodyFault::NoName { member: "name" }),
         (
             r#"{"method":"tools/call","params":{"name":["x"]}}"#,
@@ -176,6 +182,14 @@ fn members_of_one_name_in_any_case_are_refused_at_each_level_that_is_read() {
 }
 
 #[test]
+fn an_id_is_a_string_a_number_or_null() {
+    for id in ["1", "-1.5e3", "1e999", "\"a\"", "\"\"", "null"] {
+        let message = Message::read(format!(r#"{{"method":"ping","id":{id}}}"#).as_bytes());
+        assert!(message.is_ok_and(|message| message.is_request), "{id}");
+    }
+}
+
+#[test]
 fn a_uri_that_servers_may_read_in_several_ways_is_ambiguous() {
     for (uri, is_ambiguous) in [
         ("file:///a/b", false),
@@ -201,6 +215,30 @@ fn a_uri_that_servers_may_read_in_several_ways_is_ambiguous() {
         let call = Call { method: "tools/call".to_owned(), ..call };
         assert!(!call.has_ambiguous_name());
     }
+}
+
+#[test]
+fn a_fault_names_the_member_in_harmless_letters_and_the_limit() {
+    for (fault, text) in [
+        (BodyFault::Repeated { member: "params".to_owned() }, "the member params is repeated"),
+        (
+            BodyFault::Repeated { member: "a\"\\<b>\n\u{202e}\u{e9}%".to_owned() },
+            "the member a???b????? is repeated",
+        ),
+        (
+            BodyFault::Misspelt { member: "Method".to_owned() },
+            "the name of the member Method is in the wrong case",
+        ),
+        (BodyFault::WrongType { member: "id" }, "the member id is of the wrong type"),
+        (
+            BodyFault::TooLarge { limit: 65_536 },
+            "it is larger than access.mcp.max_body (65536 bytes)",
+        ),
+    ] {
+        assert_eq!(fault.to_string(), text);
+    }
+    let long = BodyFault::Repeated { member: "a".repeat(10_000) };
+    assert_eq!(long.to_string().len(), "the member  is repeated".len() + 64);
 }
 
 /// An object as it is written: names may stand there twice.
@@ -247,7 +285,10 @@ proptest! {
             Err(fault) => {
                 let is_about_names = matches!(
                     fault,
-                    BodyFault::Repeated { .. } | BodyFault::Misspelt { .. } | BodyFault::Kind
+                    BodyFault::Repeated { .. }
+                        | BodyFault::Misspelt { .. }
+                        | BodyFault::Kind
+                        | BodyFault::WrongType { member: "id" }
                 );
                 prop_assert!(is_about_names, "{:?}", fault);
             }

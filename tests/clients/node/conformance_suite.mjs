@@ -2,14 +2,15 @@
 //
 // It is started with one argument, JSON:
 //   url        the MCP endpoint
-//   revision   the revision of MCP whose scenarios it runs, all of them
+//   revision   the revision of MCP whose scenarios it runs
+//   scenario   the only one of these that it runs; all, if it is absent
 //
 // When it ends, it prints a line of JSON for each check: {scenario, check, status, error}.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const { url, revision } = JSON.parse(process.argv[2]);
+const { url, revision, scenario } = JSON.parse(process.argv[2]);
 const results = mkdtempSync(join(tmpdir(), 'mcp-federated-auth-conformance-'));
 
 // Standard output is for the lines of JSON.
@@ -30,6 +31,7 @@ process.on('exit', () => {
   process.exitCode = 0;
 });
 
-const run = ['server', '--url', url, '--suite', 'all', '--spec-version', revision, '-o', results];
+const which = scenario ? ['--scenario', scenario] : ['--suite', 'all'];
+const run = ['server', '--url', url, ...which, '--spec-version', revision, '-o', results];
 process.argv.splice(2, Infinity, ...run);
 await import('./node_modules/@modelcontextprotocol/conformance/dist/index.js');

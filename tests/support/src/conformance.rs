@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::port::Port;
 use crate::program::Program;
@@ -53,8 +53,24 @@ pub struct ConformanceCheck {
 ///
 /// When the suite cannot be run.
 pub async fn conformance_checks(url: &str, revision: &str) -> Vec<ConformanceCheck> {
-    let options = json!({"url": url, "revision": revision});
-    let lines = Program::node("conformance_suite.mjs", &options).lines().await;
+    run(&json!({"url": url, "revision": revision})).await
+}
+
+/// The same for one scenario, which may be that of an extension of MCP.
+///
+/// # Panics
+///
+/// When the suite cannot be run.
+pub async fn conformance_checks_of(
+    url: &str,
+    revision: &str,
+    scenario: &str,
+) -> Vec<ConformanceCheck> {
+    run(&json!({"url": url, "revision": revision, "scenario": scenario})).await
+}
+
+async fn run(options: &Value) -> Vec<ConformanceCheck> {
+    let lines = Program::node("conformance_suite.mjs", options).lines().await;
     let checks = lines.into_iter().map(serde_json::from_value);
     checks.collect::<Result<_, _>>().expect("the lines are checks")
 }

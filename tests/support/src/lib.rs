@@ -58,7 +58,9 @@ pub use bootstrap::{Bootstrap, ConfigurationForm, plugin_configurations, yaml, y
 pub use browser::{Colours, SeenPage, look_at_page, visit_mcp_page};
 pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
-pub use conformance::{ConformanceCheck, ConformanceServer, conformance_checks};
+pub use conformance::{
+    ConformanceCheck, ConformanceServer, conformance_checks, conformance_checks_of,
+};
 pub use envoy::{Envoy, EnvoyBuilder};
 pub use fault::Fault;
 pub use fleet_store::FleetStore;

@@ -1,0 +1,178 @@
+//! The `id` of a message, by which an error says what it is the response to (JSON-RPC 2.0 §5).
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::message::case_folded;
+
+/// The `id` of a request, short enough to be sent back.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct MessageId(Box<RawValue>);
+
+impl MessageId {
+    /// Most bytes of a string, and of a number as it is written.
+    const MAX_LENGTH: usize = 1024;
+
+    /// The `id` of the request in this body, which may be one that is refused. None where it cannot be
+    /// told: the body is not one object, the `id` is there twice, or it is neither a string nor a
+    /// number. A response has none of its own: its `id` is that of a request of the server.
+    #[must_use]
+    pub(crate) fn from_body(body: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok()?;
+        let members: Members<'_> = serde_json::from_str(text).ok()?;
+        match members {
+            Members { ids: 1, id: Some(id), is_response: false } => Self::from_value(id),
+            _ => None,
+        }
+    }
+
+    fn from_value(id: &RawValue) -> Option<Self> {
+        let is_short = |text: &str| text.len() <= Self::MAX_LENGTH;
+        match id.get().bytes().next()? {
+            // Written anew: so it is in one line, and whole characters.
+            b'"' => {
+                let text: String = serde_json::from_str(id.get()).ok()?;
+                is_short(&text).then(|| to_raw_value(&text).ok().map(Self))?
+            }
+            // As it is written: no type here holds all numbers.
+            b'-' | b'0'..=b'9' => is_short(id.get()).then(|| Self(id.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// Whether this may be the `id` of a message: a string, a number or null.
+pub(super) fn may_be_id(value: &RawValue) -> bool {
+    !value.get().starts_with(['{', '[', 't', 'f'])
+}
+
+/// What is looked at of a message. Other values are skipped, and nothing is built of them.
+#[derive(Default)]
+struct Members<'a> {
+    id: Option<&'a RawValue>,
+    /// How many members have that name, in any case.
+    ids: usize,
+    is_response: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+        let mut found = Members::default();
+        let (mut has_method, mut has_outcome) = (false, false);
+        while let Some(name) = members.next_key::<String>()? {
+            has_method |= name == "method";
+            has_outcome |= matches!(name.as_str(), "error" | "result");
+            found.ids += usize::from(case_folded(&name) == "id");
+            if name == "id" {
+                found.id = Some(members.next_value()?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        found.is_response = has_outcome && !has_method;
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Option<String> {
+        let id = MessageId::from_body(body.as_bytes())?;
+        Some(serde_json::to_string(&id).unwrap())
+    }
+
+    fn with_id(id: &str) -> String {
+        format!(r#"{{"jsonrpc":"2.0","method":"ping","id": {id} ,"params":{{"id":3}}}}"#)
+    }
+
+    #[test]
+    fn strings_and_numbers_are_sent_back_to_the_digit() {
+        for id in [
+            "0",
+            "1",
+            "-1",
+            "-0",
+            "1.0",
+            "1e0",
+            "1.50",
+            "9007199254740993",
+            "18446744073709551616",
+            "123456789012345678901234567890",
+            "1e999",
+            "\"\"",
+            "\"1\"",
+            "\"a b\"",
+            "\"ü\u{1f600}\"",
+            "\"\\\"\\\\\\n\"",
+        ] {
+            assert_eq!(read(&with_id(id)).as_deref(), Some(id));
+        }
+        assert_eq!(read(&with_id("\"\\u0061\\/\"")).as_deref(), Some("\"a/\""));
+        assert_eq!(read(r#"{"\u0069d":7}"#).as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_sent_back() {
+        let string = |length: usize| format!("\"{}\"", "a".repeat(length));
+        let escaped = |length: usize| format!("\"{}\"", "\\u0061".repeat(length));
+        assert_eq!(read(&with_id(&string(1024))), Some(string(1024)));
+        assert_eq!(read(&with_id(&escaped(1024))), Some(string(1024)));
+        assert_eq!(read(&with_id(&"1".repeat(1024))), Some("1".repeat(1024)));
+        for long in
+            [string(1025), escaped(1025), "1".repeat(1025), "\"ü\"".replace('ü', &"ü".repeat(513))]
+        {
+            assert_eq!(read(&with_id(&long)), None);
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_message_that_is_refused_is_known_if_it_is_one() {
+        let deep = format!(r#"{{"id":5,"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        for (body, id) in [
+            (r#"{"method":"a","method":"b","id":5}"#, Some("5")),
+            (r#"{"id":5,"method":["a"]}"#, Some("5")),
+            (r#"{"id":5}"#, Some("5")),
+            (r#"{"id":5,"method":"a","result":1}"#, Some("5")),
+            (&deep, Some("5")),
+            (r#"{"id":5,"result":1}"#, None),
+            (r#"{"id":5,"error":{}}"#, None),
+            (r#"{"method":"a"}"#, None),
+            (r#"{"id":5,"id":5}"#, None),
+            (r#"{"id":5,"ID":6}"#, None),
+            (r#"{"ID":5}"#, None),
+            (r#"{"id":null}"#, None),
+            (r#"{"id":true}"#, None),
+            (r#"{"id":{}}"#, None),
+            (r#"{"id":[5]}"#, None),
+            (r#"{"id":"\ud800"}"#, None),
+            (r#"{"id":5"#, None),
+            (r#"{"id":5}{}"#, None),
+            (r#"[{"id":5}]"#, None),
+            ("5", None),
+            ("", None),
+        ] {
+            assert_eq!(read(body).as_deref(), id, "{body:.60}");
+        }
+        assert!(MessageId::from_body(b"{\"id\":5,\"a\":\"\xff\"}").is_none());
+    }
+}

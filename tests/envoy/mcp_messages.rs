@@ -1,0 +1,165 @@
+//! What a message says that servers read in their own ways.
+
+use serde_json::{Value, json};
+use testbed::{Answer, Stack};
+
+use crate::support::{assert_refusal, close_at_once, with};
+
+/// Everybody may do all but what these names are about.
+fn all_but(names: Value) -> Value {
+    json!({"default": "allow", "rules": [{
+        "name": "secret",
+        "match": {"mcp_names": names},
+        "require": {"roles": ["admin"]},
+    }]})
+}
+
+async fn start(access: Value, errors: Value) -> Stack {
+    let builder = Stack::builder().configure(move |configuration| {
+        configuration["access"] = access;
+        configuration["errors"] = errors;
+    });
+    builder.edit(close_at_once).start().await
+}
+
+/// Posts this body with these header fields.
+async fn post(stack: &Stack, body: &str, fields: &[(&str, &str)]) -> Answer {
+    post_as(stack, &stack.token(), body, fields).await
+}
+
+async fn post_as(stack: &Stack, token: &str, body: &str, fields: &[(&str, &str)]) -> Answer {
+    let request = stack.request().bearer_auth(token).body(body.to_owned());
+    let request =
+        fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    stack.send(request).await
+}
+
+/// A call of `add` with this `id`, as it is written.
+fn call_of_add(id: &str) -> String {
+    let params = r#"{"name":"add","arguments":{"a":1,"b":2}}"#;
+    format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{params},"id": {id} }}"#)
+}
+
+/// An error with this `id`, and nothing else before its code.
+#[track_caller]
+fn assert_id(answer: &Answer, id: &str, code: i32) {
+    let beginning = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"#);
+    assert!(answer.text.starts_with(&beginning), "{beginning} {}", answer.text);
+}
+
+// Requirement: header-mismatch-answer
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_json_rpc_carries_the_id_of_the_request() {
+    let long = format!("\"{}\"", "x".repeat(1025));
+    for format in ["json_rpc", "oauth", "servicenow"] {
+        let stack = start(all_but(json!(["add"])), json!({"format": format})).await;
+        for (id, sent_back) in [
+            ("7", "7"),
+            ("-0.50", "-0.50"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            (r#""a \"b\"\u00fc""#, "\"a \\\"b\\\"\u{fc}\""),
+            ("null", "null"),
+            (&long, "null"),
+        ] {
+            let body = call_of_add(id);
+            let forged = post(&stack, &body, &[("mcp-name", "whoami")]).await;
+            assert_eq!(forged.status, 400);
+            assert_id(&forged, sent_back, -32020);
+            let denied = post(&stack, &body, &[]).await;
+            assert_eq!(denied.status, 403);
+            if format == "json_rpc" {
+                assert_id(&denied, sent_back, 403);
+            } else {
+                assert!(denied.body.get("id").is_none(), "{}", denied.text);
+            }
+        }
+        // The same call by who may make it is answered by the server.
+        let admin = stack.provider.token(&with(&stack.claims(), "roles", json!(["admin"])));
+        let served = post_as(&stack, &admin, &call_of_add("7"), &[]).await;
+        assert_eq!((served.status, &served.body["id"]), (200, &json!(7)), "{}", served.text);
+        assert_eq!(stack.server.tool_runs(), ["add"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_has_no_id_where_none_is_known() {
+    let stack = start(all_but(json!(["add"])), json!({"format": "json_rpc"})).await;
+    // Each is refused by its head: no body is awaited for the id.
+    let body = call_of_add("7");
+    assert_id(&stack.send(stack.request().body(body.clone())).await, "null", 401);
+    let twice = [("mcp-name", "add"), ("mcp-name", "add")];
+    assert_id(&post(&stack, &body, &twice).await, "null", -32020);
+    // What is no JSON-RPC has none.
+    for id in ["{}", "[7]", "true", "{\"a\":7}"] {
+        let answer = post(&stack, &call_of_add(id), &[]).await;
+        assert_id(&answer, "null", 400);
+        assert_eq!(answer.body["error"]["data"]["reason"], "mcp_body_invalid", "{id}");
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(message.ends_with("the member id is of the wrong type"), "{message}");
+    }
+    for (body, id) in [
+        (r#"{"jsonrpc":"2.0","method":"a","method":"b","id":7}"#, "7"),
+        (r#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":[]}"#, "\"x\""),
+        (r#"{"jsonrpc":"2.0","id":7}"#, "7"),
+        (r#"{"jsonrpc":"2.0","method":"a","id":7,"id":8}"#, "null"),
+        (r#"[{"jsonrpc":"2.0","method":"a","id":7}]"#, "null"),
+        (r#"{"jsonrpc":"2.0","method":"a","id":7"#, "null"),
+    ] {
+        assert_id(&post(&stack, body, &[]).await, id, 400);
+    }
+    assert_eq!(stack.server.count(), 0);
+    let response = r#"{"jsonrpc":"2.0","id":7,"result":{}}"#;
+    post(&stack, response, &[]).await;
+    assert_eq!(stack.server.count(), 1);
+    // A response to the server, whose request has this id, and not one of the client.
+    assert_id(&post(&stack, response, &[("mcp-method", "a")]).await, "null", -32020);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_id_is_known_of_a_call_whose_token_was_spent() {
+    let stack = Stack::builder()
+        .configure(|configuration| {
+            configuration["access"] = all_but(json!(["add"]));
+            configuration["errors"] = json!({"format": "json_rpc"});
+            configuration["providers"][0]["jti"] = json!("single_use");
+        })
+        .edit(close_at_once)
+        .start()
+        .await;
+    let token = stack.token();
+    let call = call_of_add("\"once\"").replace("\"add\"", "\"whoami\"");
+    assert_eq!(post_as(&stack, &token, &call, &[]).await.status, 200);
+    let answer = post_as(&stack, &token, &call, &[]).await;
+    assert_eq!(answer.body["error"]["data"]["reason"], "jti_replayed", "{}", answer.text);
+    assert_id(&answer, "\"once\"", 401);
+    assert_eq!(stack.server.tool_runs(), ["whoami"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_refused_is_told_the_member_or_the_limit() {
+    let mut access = all_but(json!(["add"]));
+    access["mcp"] = json!({"max_body": "2KiB"});
+    let stack = start(access, json!({"details": "full"})).await;
+    let large = format!("{}{}", " ".repeat(2048), call_of_add("1"));
+    let odd = "\"<b>\\n\u{202e}\u{e9}".replace('"', "\\\"");
+    let odd = format!(r#"{{"method":"x","{odd}":1,"{odd}":2}}"#);
+    for (body, words, details) in [
+        (large.as_str(), "access.mcp.max_body (2048 bytes)", json!({"limit": 2048})),
+        (r#"{"method":"x","params":3}"#, "member params is", json!({"member": "params"})),
+        (r#"{"method":3}"#, "member method is", json!({"member": "method"})),
+        (r#"{"method":"x","params":{"_meta":3}}"#, "member _meta is", json!({"member": "_meta"})),
+        (r#"{"method":"x","Params":{}}"#, "member Params is", json!({"member": "Params"})),
+        (r#"{"method":"x","a":1,"A":1}"#, "member A is repeated", json!({"member": "A"})),
+        (r#"{"method":"tools/call"}"#, "lacks params.name", json!({"member": "name"})),
+        (&odd, "member ??b???? is repeated", json!({"member": "\"<b>\n\u{202e}\u{e9}"})),
+    ] {
+        let answer = post(&stack, body, &[]).await;
+        assert_refusal(&answer, "mcp_body_invalid");
+        let description = answer.body["error_description"].as_str().unwrap();
+        assert!(description.contains(words), "{description}");
+        assert_eq!(answer.body["details"], details, "{body:.80}");
+    }
+    assert_eq!(stack.server.count(), 0);
+    post(&stack, r#"{"jsonrpc":"2.0","method":"x","id":1,"a":1,"b":1,"params":{}}"#, &[]).await;
+    assert_eq!(stack.server.count(), 1);
+}
