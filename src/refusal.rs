@@ -549,6 +549,7 @@ fn body_details(fault: &BodyFault) -> Value {
             json!({"member": clipped(member)})
         }
         BodyFault::TooLarge { limit } => json!({"limit": limit}),
+        BodyFault::Uri { found } => json!({"member": "uri", "found": clipped(found)}),
         BodyFault::WrongType { member } => json!({"member": member}),
         _ => Value::Null,
     }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::mcp_headers::McpHeaders;
 use super::message_id::may_be_id;
+use super::uri::is_normal;
 
 /// A message, as far as rules care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,11 @@ pub(crate) enum BodyFault {
         /// Its name.
         member: String,
     },
+    /// The URI of a resource is not in normal form: servers may take it for that of another.
+    Uri {
+        /// The URI.
+        found: String,
+    },
 }
 
 /// Of what the client chose, no more than [`Shown`].
@@ -113,6 +119,7 @@ impl fmt::Display for BodyFault {
             Self::Misspelt { member } => {
                 return write!(f, "the name of the member {} is in the wrong case", Shown(member));
             }
+            Self::Uri { .. } => "params.uri is not a URI in its normal form",
         })
     }
 }
@@ -178,13 +185,25 @@ impl Call {
         self.name.is_some() && !is_older(&self.method)
     }
 
-    /// True when the name is one that servers may read in several ways: a URI with dot segments,
-    /// backslashes, or an encoding of what need not, or must not, be encoded (RFC 3986 §6.2.2).
+    /// True when the method is that of a call with a name, but for its case: a server that does not
+    /// mind the case would read a name that was not read here.
     #[must_use]
-    pub(super) fn has_ambiguous_name(&self) -> bool {
+    pub(super) fn has_ambiguous_method(&self) -> bool {
+        NameMember::of(&self.method).is_none()
+            && NameMember::of(&case_folded(&self.method)).is_some()
+    }
+
+    /// Checks that servers take a URI for that of one resource alone.
+    ///
+    /// # Errors
+    ///
+    /// The name is a URI, and not in its normal form.
+    pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
         match (NameMember::of(&self.method), &self.name) {
-            (Some(NameMember::Uri), Some(uri)) => is_ambiguous_uri(uri),
-            _ => false,
+            (Some(NameMember::Uri), Some(uri)) if !is_normal(uri) => {
+                Err(BodyFault::Uri { found: uri.clone() })
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -220,25 +239,6 @@ impl NameMember {
             Self::Uri => "uri",
         }
     }
-}
-
-fn is_ambiguous_uri(uri: &str) -> bool {
-    let path = uri.split(['?', '#']).next().unwrap_or_default();
-    uri.contains(|character: char| character == '\\' || character.is_control())
-        || path.split('/').any(|segment| matches!(segment, "." | ".."))
-        || uri.split('%').skip(1).any(|rest| !is_needed_encoding(rest))
-}
-
-/// True when what follows a `%` encodes a byte that could not stand there plainly, and that
-/// separates nothing.
-fn is_needed_encoding(rest: &str) -> bool {
-    let digits = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    byte.is_some_and(|byte| {
-        !byte.is_ascii_alphanumeric()
-            && !byte.is_ascii_control()
-            && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | b'%')
-    })
 }
 
 /// The same limit as that of all other JSON that is read here.

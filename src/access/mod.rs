@@ -9,6 +9,7 @@ mod pattern;
 mod policy;
 mod rule;
 mod scopes;
+mod uri;
 
 pub(crate) use inspection::Inspection;
 pub(crate) use mcp_headers::{HeaderFault, McpHeaders};
@@ -19,6 +20,7 @@ pub(crate) use pattern::Pattern;
 pub(crate) use policy::{AccessPolicy, DefaultAccess, Permission, Target};
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
+pub(crate) use uri::is_normal as is_normal_uri;
 
 /// Reads the body of a request, for the fuzz targets: whether it is a message. What is sent back of
 /// it is JSON, and short.
@@ -30,6 +32,9 @@ pub(crate) fn reads_message(body: &[u8]) -> bool {
         let id = serde_json::to_string(&id).unwrap_or_default();
         assert!(serde_json::from_str::<serde::de::IgnoredAny>(&id).is_ok());
         assert!(id.len() <= 6 * 1024 + 2);
+    }
+    if std::str::from_utf8(body).is_ok_and(is_normal_uri) {
+        assert!(body.is_ascii());
     }
     is_message
 }

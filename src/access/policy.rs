@@ -365,10 +365,13 @@ impl AccessPolicy {
             // It might be a path that a rule is about.
             return ambiguous(Denial::AmbiguousPath);
         }
-        if call.is_some_and(Call::has_ambiguous_name)
+        if let Some(call) = call
             && conditions().any(|condition| !condition.mcp_names.is_empty())
         {
-            return ambiguous(Denial::AmbiguousName);
+            call.check_uri()?;
+            if call.has_ambiguous_method() {
+                return ambiguous(Denial::AmbiguousName);
+            }
         }
         let found = first(conditions(), target.path.as_ref(), &target.method, content);
         // A server that does not mind the case would serve what another rule is about.
@@ -438,7 +441,7 @@ fn first<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Pattern, Requirement};
+    use crate::access::{BodyFault, Pattern, Requirement};
 
     fn policy(conditions: Vec<Match>) -> AccessPolicy {
         let rule = |condition| Rule {
@@ -580,12 +583,10 @@ mod tests {
         ]);
         let secret = call("tools/call", Some("Secret"));
         let shout = call("TOOLS/CALL", Some("secret"));
-        let dots = call("resources/read", Some("note://open/../secret/x"));
         let other = call("resources/read", Some("note://open/x"));
         for (path, content, expected) in [
             ("/mcp", Content::Call(&secret), Err(Denial::AmbiguousName)),
             ("/mcp", Content::Call(&shout), Err(Denial::AmbiguousName)),
-            ("/mcp", Content::Call(&dots), Err(Denial::AmbiguousName)),
             ("/mcp", Content::Call(&other), Ok(Found::Rule(1))),
             ("/MCP", Content::Unread, Err(Denial::AmbiguousPath)),
             ("//mcp", Content::Unread, Err(Denial::AmbiguousPath)),
@@ -593,5 +594,24 @@ mod tests {
         ] {
             assert_eq!(find(&policy, path, content), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_a_rule_on_names_cannot_see_does_not_pass_it() {
+        let names = policy(vec![condition("/mcp", &[], &["secret"]), condition("", &[], &[])]);
+        let methods = policy(vec![condition("/mcp", &["tools/*"], &[]), condition("", &[], &[])]);
+        let shout = call("TOOLS/CALL", None);
+        let (other, prompt) = (call("x/y", None), call("PROMPTS/GET", None));
+        let uri = call("resources/read", Some("note://open/../secret"));
+        let found = |policy: &AccessPolicy, call| find(policy, "/mcp", Content::Call(call));
+        assert_eq!(found(&names, &shout), Err(Denial::AmbiguousName));
+        assert_eq!(found(&names, &other), Ok(Found::Rule(1)));
+        // Where no rule is about names, none can be missed.
+        assert_eq!(found(&methods, &prompt), Ok(Found::Rule(1)));
+        assert_eq!(found(&methods, &uri), Ok(Found::Rule(1)));
+        let fields = [(b":path".as_slice(), b"/mcp".as_slice())];
+        let target = names.target(RequestHead::new(&fields, true));
+        let refused = names.find(&target, Content::Call(&uri));
+        assert!(matches!(refused, Err(Refusal::McpBodyInvalid(BodyFault::Uri { .. }))));
     }
 }

@@ -11,7 +11,7 @@ use super::validate::{check_scope, refuse_unknown, required_claims, scopes};
 use super::{Faults, Providers};
 use crate::access::{
     AccessPolicy, CanonicalPath, DefaultAccess, Inspection, Match, McpHeaders, Pattern,
-    Requirement, Rule, ScopeHierarchy,
+    Requirement, Rule, ScopeHierarchy, is_normal_uri,
 };
 use crate::identity::ClientType;
 
@@ -89,6 +89,7 @@ fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
     }
     let mcp_methods = patterns(raw.mcp_methods, &format!("{path}.mcp_methods"), faults);
     let mcp_names = patterns(raw.mcp_names, &format!("{path}.mcp_names"), faults);
+    refuse_vain_uris(&mcp_names, &format!("{path}.mcp_names"), faults);
     let condition =
         Match { paths: exact, path_prefixes: prefixes, methods, mcp_methods, mcp_names };
     if condition.never_matches() {
@@ -112,6 +113,23 @@ fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pat
         }
     }
     patterns
+}
+
+/// A URI that no request may name would be a rule that never matches, and protect nothing. No
+/// tool, prompt or task is likely to have `:/` in its name.
+fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
+    for (index, name) in names.iter().enumerate() {
+        if let Pattern::Exact(uri) = name
+            && uri.contains(":/")
+            && !is_normal_uri(uri)
+        {
+            faults.add(
+                &format!("{path}[{index}]"),
+                "must be a URI in its normal form (https://example.com/ and not \
+                 HTTPS://example.com:443): any other is refused in requests",
+            );
+        }
+    }
 }
 
 fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {

@@ -901,3 +901,27 @@ fn no_fault_is_told_in_the_words_of_rust() {
         assert!(!fault.contains("Raw") && !fault.contains("::"), "{fault}");
     }
 }
+
+#[test]
+fn a_rule_names_resources_by_uris_that_requests_may_have() {
+    let with_names = |names: Value| {
+        let rule = json!({"match": {"mcp_names": names}, "require": {"roles": ["admin"]}});
+        faults(&edited(|document| document["access"] = json!({"rules": [rule]})))
+    };
+    let normal = ["note://open/a", "file:///etc/passwd", "https://example.com/", "NOTE://*", "add"];
+    assert_eq!(with_names(json!(normal)), [""; 0]);
+    let other = [
+        "Note://a",
+        "file:/a",
+        "file://localhost/a",
+        "https://example.com",
+        "note://a//b",
+        " note://a",
+    ];
+    let expected = "must be a URI in its normal form (https://example.com/ and not \
+                    HTTPS://example.com:443): any other is refused in requests";
+    let expected: Vec<String> = (0..other.len())
+        .map(|index| format!("access.rules[0].match.mcp_names[{index}]: {expected}"))
+        .collect();
+    assert_eq!(with_names(json!(other)), expected);
+}

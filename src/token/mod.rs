@@ -14,12 +14,12 @@ mod verification_budget;
 pub(crate) use bearer::check_single;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
-#[cfg(any(fuzzing, test))]
-pub(crate) use replay::reads_shared_tokens;
 pub(crate) use claim::{ClaimPath, ListClaim, RequiredClaim, any_of, is_elsewhere};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use claims::CLIENT_ID_CLAIMS;
 pub(crate) use claims::{AudienceClaim, ClaimRules, TokenTypes};
+#[cfg(any(fuzzing, test))]
+pub(crate) use replay::reads_shared_tokens;
 pub(crate) use replay::{
     FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
 };

@@ -1,9 +1,9 @@
-//! What a message says that servers read in their own ways.
+//! What a message says that servers read in their own ways: URIs, methods and ids.
 
 use serde_json::{Value, json};
 use testbed::{Answer, Stack};
 
-use crate::support::{assert_refusal, close_at_once, with};
+use crate::support::{assert_none, assert_refusal, close_at_once, faults_of_refusal, named, with};
 
 /// Everybody may do all but what these names are about.
 fn all_but(names: Value) -> Value {
@@ -32,6 +32,135 @@ async fn post_as(stack: &Stack, token: &str, body: &str, fields: &[(&str, &str)]
     let request =
         fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     stack.send(request).await
+}
+
+fn read(uri: &str) -> String {
+    let params = json!({"uri": uri});
+    json!({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": params}).to_string()
+}
+
+/// The same in the header fields of 2026-07-28.
+fn fields_of<'a>(method: &'a str, name: &'a str) -> [(&'static str, &'a str); 3] {
+    [("mcp-protocol-version", "2026-07-28"), ("mcp-method", method), ("mcp-name", name)]
+}
+
+const SECRETS: [&str; 4] =
+    ["note://payroll", "file:///etc/passwd", "https://example.com/secret", "note://open/secret"];
+
+/// Ways to write these that the official SDK of some language takes for them.
+const FOLDED: [&str; 19] = [
+    " note://payroll",
+    "note://payroll\n",
+    "\u{a0}note://payroll",
+    "note:\t//payroll",
+    "NOTE://payroll",
+    "note://payroll?",
+    "note://payroll#",
+    "file:/etc/passwd",
+    "file://localhost/etc/passwd",
+    "file:///etc//passwd",
+    "file:///etc/./passwd",
+    "file:///etc\\passwd",
+    "https://example.com:443/secret",
+    "https:example.com/secret",
+    "https://EXAMPLE.com/secret",
+    "https://ex\u{e4}mple.com/../secret",
+    "https://\u{ff45}xample.com/secret",
+    "note://open/%73ecret",
+    "note://open/x/../secret",
+];
+
+const ORDINARY: [&str; 9] = [
+    "note://open/a%20b",
+    "note://Open/",
+    "greeting://alice",
+    "config:app",
+    "urn:isbn:0451450523",
+    "file:///srv/a.txt",
+    "http://localhost:8080/a?b=c#d",
+    "https://example.com/",
+    "ui://widget/a.html",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uri_that_servers_take_for_another_does_not_pass_a_rule_on_names() {
+    let stack = start(all_but(json!(SECRETS)), json!({"details": "full"})).await;
+    let mut faults = Vec::new();
+    for uri in FOLDED {
+        let answer = post(&stack, &read(uri), &[]).await;
+        faults.extend(named(uri, faults_of_refusal(&answer, "mcp_body_invalid")));
+        if answer.body["details"] != json!({"member": "uri", "found": uri}) {
+            faults.push(format!("{uri}: {}", answer.text));
+        }
+    }
+    for uri in SECRETS {
+        let answer = post(&stack, &read(uri), &[]).await;
+        faults.extend(named(uri, faults_of_refusal(&answer, "access_denied")));
+    }
+    assert_none(&faults);
+    assert_eq!(stack.server.count(), 0);
+    for uri in ORDINARY {
+        stack.server.clear();
+        let answer = post(&stack, &read(uri), &[]).await;
+        assert_eq!(stack.server.count(), 1, "{uri}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_in_a_header_field_that_is_believed() {
+    let mut access = all_but(json!(SECRETS));
+    access["mcp"] = json!({"inspect": "headers", "upstream_validates_headers": true});
+    let stack = start(access, json!({})).await;
+    for (uri, field) in [
+        (" note://payroll", "=?base64?IG5vdGU6Ly9wYXlyb2xs?="),
+        ("file:/etc/passwd", "file:/etc/passwd"),
+        ("https://example.com:443/secret", "https://example.com:443/secret"),
+    ] {
+        let answer = post(&stack, &read(uri), &fields_of("resources/read", field)).await;
+        assert_refusal(&answer, "mcp_body_invalid");
+    }
+    assert_eq!(stack.server.count(), 0);
+    for uri in ["greeting://alice", "file:///srv/a.txt"] {
+        post(&stack, &read(uri), &fields_of("resources/read", uri)).await;
+    }
+    assert_eq!(stack.server.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_rule_names_any_uris_are_not_looked_at() {
+    let access = json!({"default": "allow", "rules": [{
+        "match": {"mcp_methods": ["tools/call"]},
+        "require": {"roles": ["admin"]},
+    }]});
+    let stack = start(access, json!({})).await;
+    for (count, uri) in FOLDED.into_iter().enumerate() {
+        let answer = post(&stack, &read(uri), &[]).await;
+        assert_eq!(stack.server.count(), count + 1, "{uri}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_in_another_case_does_not_pass_a_rule_on_names() {
+    for inspect in ["body", "headers"] {
+        let mut access = all_but(json!(["add"]));
+        access["mcp"] = json!({"inspect": inspect, "upstream_validates_headers": true});
+        let stack = start(access, json!({"details": "full"})).await;
+        let call = |method: &str| {
+            let params = json!({"name": "add", "arguments": {"a": 1, "b": 2}});
+            json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
+        };
+        for method in ["TOOLS/CALL", "Tools/Call", "tools/calL"] {
+            let answer = post(&stack, &call(method), &fields_of(method, "add")).await;
+            assert_refusal(&answer, "access_denied");
+            assert_eq!(answer.body["details"]["name"], "ambiguous", "{}", answer.text);
+        }
+        assert_eq!(stack.server.count(), 0);
+        // Nobody takes these for a call of a tool.
+        for (count, method) in ["tools/call2", "x/y", "TOOLS/LIST"].into_iter().enumerate() {
+            let answer = post(&stack, &call(method), &fields_of(method, "add")).await;
+            assert_eq!(stack.server.count(), count + 1, "{method}: {}", answer.text);
+        }
+    }
 }
 
 /// A call of `add` with this `id`, as it is written.

@@ -190,30 +190,35 @@ fn an_id_is_a_string_a_number_or_null() {
 }
 
 #[test]
-fn a_uri_that_servers_may_read_in_several_ways_is_ambiguous() {
-    for (uri, is_ambiguous) in [
-        ("file:///a/b", false),
-        ("note://a%20b/%C3%A9?x=../..", false),
-        ("note://a.b/...", false),
-        ("file:///a/../b", true),
-        ("file:///a/..", true),
-        ("file:///./a", true),
-        ("file:///a/%2e%2e/b", true),
-        ("file:///a/..%2fb", true),
-        ("file:///a\\b", true),
-        ("file:///%61", true),
-        ("file:///a%", true),
-        ("file:///a%2", true),
-        ("file:///a%zz", true),
-        ("file:///a%é", true),
-        ("file:///a%252e", true),
-        ("file:///a%00", true),
-        ("file:///a\0", true),
+fn only_methods_about_resources_name_a_uri() {
+    let call =
+        |method: &str, name: &str| Call { method: method.to_owned(), name: Some(name.to_owned()) };
+    for method in ["resources/read", "resources/subscribe", "resources/unsubscribe"] {
+        let found = "file:/etc/passwd".to_owned();
+        assert_eq!(call(method, &found).check_uri(), Err(BodyFault::Uri { found }));
+        assert_eq!(call(method, "file:///etc/passwd").check_uri(), Ok(()));
+    }
+    for method in ["tools/call", "prompts/get", "tasks/get", "x/y"] {
+        assert_eq!(call(method, " no URI").check_uri(), Ok(()));
+    }
+}
+
+#[test]
+fn a_method_with_a_name_is_ambiguous_in_another_case() {
+    for (method, is_ambiguous) in [
+        ("tools/call", false),
+        ("TOOLS/CALL", true),
+        ("Tools/Call", true),
+        ("tool\u{17f}/call", true),
+        ("Resources/read", true),
+        ("tasks/GET", true),
+        ("tools/list", false),
+        ("Tools/List", false),
+        ("tools/call2", false),
+        ("x/y", false),
     ] {
-        let call = Call { method: "resources/read".to_owned(), name: Some(uri.to_owned()) };
-        assert_eq!(call.has_ambiguous_name(), is_ambiguous, "{uri}");
-        let call = Call { method: "tools/call".to_owned(), ..call };
-        assert!(!call.has_ambiguous_name());
+        let call = Call { method: method.to_owned(), name: None };
+        assert_eq!(call.has_ambiguous_method(), is_ambiguous, "{method}");
     }
 }
 

@@ -1,0 +1,192 @@
+//! When a URI means one resource to every server.
+
+use url::Url;
+
+/// Whether a URI is in its normal form: a server that parses it before it looks the resource up finds
+/// what one finds that compares its bytes.
+///
+/// That is what the WHATWG's URL Standard writes of it, and less than that: only characters that may
+/// stand in a URI (RFC 3986 §2), no segments that are empty or dots, no empty query or fragment, and no
+/// encoding of what need not, or must not, be encoded (§6.2.2).
+pub(crate) fn is_normal(uri: &str) -> bool {
+    uri.bytes().all(is_of_uris)
+        && !has_odd_segment(uri)
+        && !has_empty_end(uri)
+        && uri.split('%').skip(1).all(is_needed_encoding)
+        && Url::parse(uri).is_ok_and(|url| url.as_str() == uri)
+}
+
+/// The unreserved and the reserved characters, and the percent sign.
+fn is_of_uris(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
+}
+
+/// Whether the path has a segment that servers leave out, or go back from: `.`, `..`, or nothing between
+/// two slashes. The last may be empty.
+fn has_odd_segment(uri: &str) -> bool {
+    let before_query = uri.split(['?', '#']).next().unwrap_or_default();
+    let after_scheme = before_query.split_once(':').map_or(before_query, |(_, rest)| rest);
+    let path = match after_scheme.strip_prefix("//") {
+        Some(rest) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => after_scheme.strip_prefix('/').unwrap_or(after_scheme),
+    };
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    path.starts_with('/') || path.contains("//") || path.split('/').any(is_dots)
+}
+
+/// Whether the query or the fragment is there and empty.
+fn has_empty_end(uri: &str) -> bool {
+    let (rest, fragment) = match uri.split_once('#') {
+        Some((rest, fragment)) => (rest, Some(fragment)),
+        None => (uri, None),
+    };
+    let query = rest.split_once('?').map(|(_, query)| query);
+    [query, fragment].contains(&Some(""))
+}
+
+/// True when what follows a `%` encodes a byte that could not stand there plainly, and that
+/// separates nothing.
+fn is_needed_encoding(rest: &str) -> bool {
+    let digits = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    byte.is_some_and(|byte| {
+        !byte.is_ascii_alphanumeric()
+            && !byte.is_ascii_control()
+            && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | b'%')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_of_any_scheme_are_normal_as_they_are_written() {
+        for uri in [
+            "note://payroll",
+            "note://open/a",
+            "note://open/a/",
+            "note://Open/A",
+            "note://a%20b/%C3%A9?x=../..",
+            "note://a.b/...",
+            "note:///a",
+            "note:a/b",
+            "note:/a",
+            "greeting://alice",
+            "config:app",
+            "urn:x:y",
+            "urn:isbn:0451450523",
+            "mailto:ada@example.com",
+            "tag:example.com,2026:a",
+            "file:///a/b",
+            "file:///C:/a%20b",
+            "file://host/a",
+            "http://localhost:8080/a?b=c#d",
+            "https://example.com/",
+            "https://example.com/a;b=(c)?d=%3F&e=http://x//y#f/?",
+            "https://xn--bcher-kva.example/",
+            "https://192.0.2.1/",
+            "https://[2001:db8::1]:8443/",
+            "ui://widget/a.html",
+            "db://1.2/t",
+            "git+ssh://git@example.com/a",
+        ] {
+            assert!(is_normal(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn uris_that_some_server_takes_for_others_are_not_normal() {
+        for uri in [
+            "",
+            "payroll",
+            "/etc/passwd",
+            "//host/a",
+            "://a",
+            "1note://a",
+            " note://payroll",
+            "note://payroll ",
+            "note://payroll\n",
+            "note:\t//payroll",
+            "\u{feff}note://payroll",
+            "\u{a0}note://payroll",
+            "note://pay roll",
+            "note://pay\0roll",
+            "NOTE://payroll",
+            "note://p\u{e4}yroll",
+            "note://a/p\u{e4}yroll",
+            "note://a/?p\u{e4}yroll",
+            "https://b\u{fc}cher.example/",
+            "https://\u{ff45}xample.com/",
+            "note://a/{b}",
+            "note://a/b|c",
+            "note://a/b^c",
+            "note://a\\b",
+            "note://a/\"b\"",
+            "note://a/<b>",
+            "note://a/`b`",
+            "file:/etc/passwd",
+            "file:etc/passwd",
+            "file:////etc/passwd",
+            "file://localhost/etc/passwd",
+            "file://LOCALHOST/etc/passwd",
+            "file:///c|/a",
+            "file:///a\\b",
+            "file:///a/../b",
+            "file:///a/..",
+            "file:///./a",
+            "file:///a/.",
+            "file:///a//b",
+            "file:///a/%2e%2e/b",
+            "file:///a/.%2E/b",
+            "file:///a/..%2fb",
+            "file:///%61",
+            "file:///a%",
+            "file:///a%2",
+            "file:///a%zz",
+            "file:///a%\u{e9}",
+            "file:///a%252e",
+            "file:///a%00",
+            "http://example.com:80/",
+            "https://example.com:443/",
+            "https://example.com:0443/",
+            "https://example.com:/",
+            "https://example.com:8443:1/",
+            "https://example.com:99999/",
+            "wss://example.com:443/",
+            "ftp://example.com:21/",
+            "https://example.com",
+            "https:example.com/",
+            "https:/example.com/",
+            "https:///example.com/",
+            "https://Example.com/",
+            "https://ex%61mple.com/",
+            "https://@example.com/",
+            "https://:@example.com/",
+            "https://a:@example.com/",
+            "https://127.1/",
+            "https://0x7f.0.0.1/",
+            "https://2130706433/",
+            "https://[2001:DB8::1]/",
+            "https://[2001:db8:0:0::1]/",
+            "note://a:/b",
+            "note://a:080/b",
+            "note://@a",
+            "note:////a",
+            "note://a//b",
+            "note://a//",
+            "note:/.//a",
+            "note://a/./b",
+            "note://a/..",
+            "note:a/../b",
+            "note:..",
+            "note://a?",
+            "note://a#",
+            "note://a/?#",
+            "note://a?#b",
+            "note://a?b#",
+        ] {
+            assert!(!is_normal(uri), "{uri}");
+        }
+    }
+}
