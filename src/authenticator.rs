@@ -144,6 +144,8 @@ pub(crate) struct HeldRequest {
     /// Index of the provider.
     provider: usize,
     verdict: Option<Rc<Verdict>>,
+    /// Whether its token was looked up in the store of a fleet, and was not spent.
+    is_looked_up: bool,
 }
 
 /// A requester, and by what its token was judged.
@@ -240,6 +242,17 @@ impl HeldRequest {
     #[must_use]
     pub(crate) fn token_use(&self) -> Option<TokenUse> {
         self.requester.identity.single_use()
+    }
+
+    /// Whether its head need not wait for the store of a fleet.
+    #[must_use]
+    pub(crate) fn is_looked_up(&self) -> bool {
+        self.is_looked_up
+    }
+
+    /// Its token was looked up in the store of a fleet, and was not spent.
+    pub(crate) fn set_looked_up(&mut self) {
+        self.is_looked_up = true;
     }
 
     /// What the server is told of whom it comes from.
@@ -666,6 +679,7 @@ impl Authenticator {
                 requester: requester.clone(),
                 provider,
                 verdict: verdict.cloned(),
+                is_looked_up: false,
             })),
             Err(refusal) => {
                 let provider = self.config.providers.get(provider);

@@ -329,7 +329,7 @@ mod tests {
                 Refusal::DirectoryUnavailable { retry_after, cause },
                 Refusal::ReplayStoreUnavailable { retry_after, fault: StoreFault::Full },
             ] {
-                let answer = answers.answer(&refusal);
+                let answer = answers.answer(&refusal, None);
                 let header = answer.headers.iter().find(|(name, _)| *name == "retry-after");
                 assert_eq!(header.unwrap().1, seconds.to_string());
                 let body: Value = serde_json::from_slice(&answer.body).unwrap();

@@ -1,10 +1,10 @@
-//! The store of a fleet: makes the calls by which tokens are spent, and keeps the requests that wait
-//! for them.
+//! The store of a fleet: makes the calls by which tokens are looked up and spent, and keeps the
+//! requests that wait for them.
 
 use std::collections::BTreeMap;
 
 use super::host;
-use crate::authenticator::SpendingRequest;
+use crate::authenticator::{HeldRequest, SpendingRequest};
 use crate::time::UnixTime;
 use crate::token::{FleetStore, NotSpent};
 
@@ -19,17 +19,25 @@ pub(super) struct FleetSpender {
 }
 
 struct WaitingRequest {
-    request: SpendingRequest,
+    request: Claimant,
     call: u32,
     deadline: UnixTime,
 }
 
-/// What came of spending the token of a request.
+/// A request that asks for its token.
+pub(super) enum Claimant {
+    /// Its token is only looked up: its head is to go on, and its body to be judged.
+    Held(Box<HeldRequest>),
+    /// Its token is spent.
+    Spending(SpendingRequest),
+}
+
+/// What came of looking up or spending the token of a request.
 pub(super) struct Spent {
     /// Of the request.
     pub context_id: u32,
     /// The request.
-    pub request: SpendingRequest,
+    pub request: Claimant,
     /// What came of it.
     pub result: Result<(), NotSpent>,
 }
@@ -49,16 +57,21 @@ impl FleetSpender {
         self.waiting.contains_key(&context_id)
     }
 
-    /// Makes the call that spends the token of the request in hand, and lets it wait. Returns the
-    /// request if that cannot be done.
-    pub(super) fn spend(
+    /// Makes the call that spends or looks up the token of the current context's request, and lets it
+    /// wait. Returns the request if that cannot be done.
+    pub(super) fn ask(
         &mut self,
         context_id: u32,
-        request: SpendingRequest,
+        request: Claimant,
         now: UnixTime,
     ) -> Option<Spent> {
-        let call = self.store.request(request.token_use(), now);
-        let Some(call) = host::call_as(self.root_id, context_id, &call, self.store.timeout) else {
+        let call = match &request {
+            Claimant::Held(held) => held.token_use().map(|own| self.store.look_up_request(own)),
+            Claimant::Spending(request) => Some(self.store.request(request.token_use(), now)),
+        };
+        let timeout = self.store.timeout;
+        let call = call.and_then(|call| host::call_as(self.root_id, context_id, &call, timeout));
+        let Some(call) = call else {
             return Some(Spent { context_id, request, result: Err(self.store.not_called()) });
         };
         let deadline = now + self.store.longest_wait();
@@ -82,7 +95,11 @@ impl FleetSpender {
         let context_id = *self.calls.get(&call)?;
         let limit = FleetStore::ANSWER_LIMIT.bytes;
         let answer = host::call_answer(header_count, body_length, limit);
-        self.done(context_id, FleetStore::spent(answer))
+        let result = match &self.waiting.get(&context_id)?.request {
+            Claimant::Held(_) => FleetStore::looked_up(answer),
+            Claimant::Spending(_) => FleetStore::spent(answer),
+        };
+        self.done(context_id, result)
     }
 
     /// Returns the requests that waited for too long.
@@ -102,7 +119,7 @@ impl FleetSpender {
         Some(Spent { context_id, request: self.take(context_id)?, result })
     }
 
-    fn take(&mut self, context_id: u32) -> Option<SpendingRequest> {
+    fn take(&mut self, context_id: u32) -> Option<Claimant> {
         let WaitingRequest { request, call, .. } = self.waiting.remove(&context_id)?;
         self.calls.remove(&call);
         Some(request)

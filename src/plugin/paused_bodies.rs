@@ -127,11 +127,6 @@ impl PausedBodies {
         self.by_context.get(&context_id)
     }
 
-    /// The request of this context.
-    pub(super) fn get_mut(&mut self, context_id: u32) -> Option<&mut PausedBody> {
-        self.by_context.get_mut(&context_id)
-    }
-
     /// Keeps what is to be judged by the body of the request of this context.
     pub(super) fn set_request(&mut self, context_id: u32, request: Box<HeldRequest>) {
         self.take_request(context_id);

@@ -6,7 +6,7 @@ use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, Status};
 
-use super::fleet_spender::{FleetSpender, Spent};
+use super::fleet_spender::{Claimant, FleetSpender, Spent};
 use super::host;
 use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
@@ -28,7 +28,7 @@ use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
 use crate::request::{RequestHead, decode_fields};
 use crate::status::{Announcer, RefusalRecord};
 use crate::time::UnixTime;
-use crate::token::{FleetStore, ReplayStore, VerificationBudget};
+use crate::token::{FleetStore, NotSpent, ReplayStore, VerificationBudget};
 use crate::verdict::Verdicts;
 use crate::waiting_room::{Awaited, Places, WaitingRoom};
 
@@ -284,7 +284,20 @@ impl Worker {
     fn hold(
         &mut self,
         context_id: u32,
+        request: Box<HeldRequest>,
+        now: UnixTime,
+    ) -> Result<Action, Status> {
+        // A token is looked up only where the head is to go first.
+        let goes_first = self.delivery == BodyDelivery::AfterHead || request.is_looked_up();
+        self.hold_behind(context_id, request, goes_first, now)
+    }
+
+    /// The same, and lets the head go first or not.
+    fn hold_behind(
+        &mut self,
+        context_id: u32,
         mut request: Box<HeldRequest>,
+        goes_first: bool,
         now: UnixTime,
     ) -> Result<Action, Status> {
         let token_use = request.token_use().filter(|_| self.spender.is_none());
@@ -311,7 +324,10 @@ impl Worker {
             Head::Forwarded(_) => {
                 request.take_edits();
             }
-            Head::Paused { .. } if delivery == BodyDelivery::AfterHead => {
+            Head::Paused { .. } if goes_first => {
+                if self.spender.is_some() && !request.is_looked_up() {
+                    return self.look_up(context_id, request, now);
+                }
                 forward_head(body, &mut request)?;
                 action = Action::Continue;
             }
@@ -327,6 +343,22 @@ impl Worker {
             self.set_pace(now);
         }
         Ok(action)
+    }
+
+    /// Looks the token of a held request up in the store of the fleet, before its head goes on.
+    fn look_up(
+        &mut self,
+        context_id: u32,
+        request: Box<HeldRequest>,
+        now: UnixTime,
+    ) -> Result<Action, Status> {
+        match self.ask_fleet(context_id, Claimant::Held(request), now) {
+            None => Ok(Action::Pause),
+            Some(spent) => {
+                let decision = self.concluded(spent.request, spent.result);
+                self.carry_out(context_id, decision, now)
+            }
+        }
     }
 
     /// Decides on a held request, of whose body enough has come. What it was judged by when its head
@@ -398,7 +430,7 @@ impl Worker {
         }
         if self.delivery == BodyDelivery::AfterHead {
             for context_id in paused {
-                self.let_head_on(context_id);
+                self.let_head_on(context_id, now);
             }
         }
         let _ = hostcalls::set_effective_context(self.root_id);
@@ -409,7 +441,7 @@ impl Worker {
     fn settle_without_body(&mut self, context_id: u32, now: UnixTime) {
         let request = self.bodies.get(context_id).and_then(PausedBody::request);
         if request.is_some_and(|request| self.authenticator.may_lack_body(request)) {
-            return self.let_head_on(context_id);
+            return self.let_head_on(context_id, now);
         }
         if let Some(request) = self.bodies.take_request(context_id) {
             let decision = self.authenticator.judge_body(*request, Body::Whole(b""));
@@ -418,18 +450,13 @@ impl Worker {
     }
 
     /// Lets the head of a held request go to the server before its body.
-    fn let_head_on(&mut self, context_id: u32) {
+    fn let_head_on(&mut self, context_id: u32, now: UnixTime) {
         if hostcalls::set_effective_context(context_id).is_err() {
             return;
         }
-        let Some(mut request) = self.bodies.take_request(context_id) else { return };
-        let Some(body) = self.bodies.get_mut(context_id) else { return };
-        if forward_head(body, &mut request).is_err() {
-            Self::break_off();
-            return;
-        }
-        self.bodies.set_request(context_id, request);
-        let _ = hostcalls::resume_http_request();
+        let Some(request) = self.bodies.take_request(context_id) else { return };
+        let held = self.hold_behind(context_id, request, true, now);
+        Self::go_on(held);
     }
 
     /// Time has passed; the root context is in hand.
@@ -673,26 +700,45 @@ impl Worker {
         self.settle(context_id, decision, now);
     }
 
-    /// Spends the token of the request in hand. Returns what came of it, unless the request has to
-    /// wait for that.
+    /// Spends the token of the current context's request. Returns what came of it, unless the request
+    /// has to wait for that.
     fn spend(&mut self, context_id: u32, request: SpendingRequest, now: UnixTime) -> Option<Spent> {
+        if self.spender.is_none() {
+            let result = replay_store::spend(request.token_use(), now);
+            return Some(Spent { context_id, request: Claimant::Spending(request), result });
+        }
+        self.ask_fleet(context_id, Claimant::Spending(request), now)
+    }
+
+    /// Asks the store of the fleet. Returns what came of it, unless the request has to wait for that.
+    fn ask_fleet(&mut self, context_id: u32, request: Claimant, now: UnixTime) -> Option<Spent> {
         let has_room = self.has_room(Awaited::Spending);
-        let result = match &mut self.spender {
-            None => replay_store::spend(request.token_use(), now),
-            Some(_) if !has_room => Err(FleetStore::crowded()),
-            Some(spender) => {
-                let spent = spender.spend(context_id, request, now);
-                self.set_pace(now);
-                return spent;
-            }
+        let Some(spender) = self.spender.as_mut().filter(|_| has_room) else {
+            return Some(Spent { context_id, request, result: Err(FleetStore::crowded()) });
         };
-        Some(Spent { context_id, request, result })
+        let spent = spender.ask(context_id, request, now);
+        self.set_pace(now);
+        spent
+    }
+
+    /// What becomes of a request by what came of spending its token, or of looking it up.
+    fn concluded(&self, request: Claimant, result: Result<(), NotSpent>) -> Decision {
+        match (request, result) {
+            (Claimant::Spending(request), result) => self.authenticator.conclude(request, result),
+            (Claimant::Held(request), Err(not_spent)) => {
+                self.authenticator.refuse_spent(*request, not_spent)
+            }
+            (Claimant::Held(mut request), Ok(())) => {
+                request.set_looked_up();
+                Decision::AwaitBody(request)
+            }
+        }
     }
 
     /// Decides on requests by what came of spending their tokens.
     fn conclude(&mut self, all: impl IntoIterator<Item = Spent>, now: UnixTime) {
         for Spent { context_id, request, result } in all {
-            let decision = self.authenticator.conclude(request, result);
+            let decision = self.concluded(request, result);
             self.settle(context_id, decision, now);
         }
         let _ = hostcalls::set_effective_context(self.root_id);
@@ -703,7 +749,12 @@ impl Worker {
         if hostcalls::set_effective_context(context_id).is_err() {
             return;
         }
-        match self.carry_out(context_id, decision, now) {
+        Self::go_on(self.carry_out(context_id, decision, now));
+    }
+
+    /// Lets the current context's request, which waited, go on or not.
+    fn go_on(action: Result<Action, Status>) {
+        match action {
             Ok(Action::Continue) => {
                 let _ = hostcalls::resume_http_request();
             }
@@ -756,7 +807,7 @@ impl Worker {
                 else {
                     return Ok(Action::Pause);
                 };
-                let decision = self.authenticator.conclude(request, result);
+                let decision = self.concluded(request, result);
                 self.carry_out(context_id, decision, now)
             }
             Decision::AwaitBody(request) => self.hold(context_id, request, now),

@@ -32,6 +32,7 @@ mod key_withdrawn;
 mod log_lines;
 mod mcp_messages;
 mod mcp_rules;
+mod method_case;
 mod metrics;
 mod nameless_tokens;
 mod no_authorization_server;

@@ -380,3 +380,31 @@ fn fields_that_say_something_else_get_the_answer_that_clients_know() {
         assert_eq!(response.json(), json!({"jsonrpc": "2.0", "id": 1, "error": error}));
     }
 }
+
+// Requirement: state-user
+#[test]
+fn no_trailer_tells_of_an_identity_and_no_credentials_follow_a_body() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let harmless = ("x-checksum", "abc");
+    let forged =
+        ["x-mcp-user", "x_mcp_user", "x.mcp-roles", "authorization"].map(|own| (own, "root"));
+    for (number, path) in ["/mcp", "/other"].into_iter().enumerate() {
+        let (id, _) = open(&vm, path, &token_with(&key, ISSUER, &format!("trailers {number}")));
+        vm.send_body(id, ALLOWED, false);
+        vm.set_trailers(id, &[&forged[..], &[harmless]].concat());
+        assert_eq!(vm.send_trailers(id), ALLOWED);
+        assert_eq!(vm.trailers(id), [(harmless.0.to_owned(), harmless.1.as_bytes().to_vec())]);
+    }
+}
+
+#[test]
+fn a_request_whose_trailers_cannot_be_read_ends() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let id = open_held(&vm, &token_with(&key, ISSUER, "unreadable trailers"));
+    vm.send_body(id, ALLOWED, false);
+    vm.hide_trailers(id);
+    assert_eq!(vm.send_trailers(id), b"");
+    assert_broken_off(&vm, id);
+}

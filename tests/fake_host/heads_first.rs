@@ -137,3 +137,50 @@ fn a_host_that_does_not_say_what_it_received_is_not_waited_for_for_long() {
     assert_eq!(vm.passed(id), ALLOWED);
     assert!(goes_first(&vm, &key));
 }
+
+/// What the head of a spent token got would be got again and again.
+#[test]
+fn a_head_that_goes_first_is_looked_up_in_the_store_of_the_fleet() {
+    let key = key("one");
+    let mut configuration = with_rules(single_use(&key));
+    configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});
+    let vm = start(&configuration, &SharedData::default());
+    vm.hand_over_late();
+    let looked_up = |answer: &str| {
+        let call = vm.call();
+        let command = String::from_utf8(call.body.clone()).unwrap();
+        assert!(command.starts_with("EXISTS/mcp-auth:jti:"), "{command}");
+        vm.answer(&call, "200", &[], answer.as_bytes());
+    };
+    let first = open_held(&vm, &token_with(&key, ISSUER, "first"));
+    vm.send_body(first, ALLOWED, true);
+    vm.tick();
+    looked_up(r#"{"EXISTS":0}"#);
+    vm.answer(&vm.call(), "200", &[], br#"{"SET":[true,"OK"]}"#);
+    assert_eq!(vm.passed(first), ALLOWED);
+    for (answer, refusal) in [
+        (r#"{"EXISTS":0}"#, None),
+        (r#"{"EXISTS":1}"#, Some((401, "jti_replayed"))),
+        (r#"{"EXISTS":"0"}"#, Some((503, "replay_store_unavailable"))),
+        (r#"{"SET":[true,"OK"]}"#, Some((503, "replay_store_unavailable"))),
+        ("", Some((503, "replay_store_unavailable"))),
+    ] {
+        let id = open_held(&vm, &token_with(&key, ISSUER, answer));
+        assert_paused(&vm.outcome(id));
+        looked_up(answer);
+        match refusal {
+            Some((status, reason)) => assert_refused(&vm.outcome(id), status, reason),
+            None => {
+                assert_forwarded(&vm.outcome(id));
+                assert!(vm.calls().is_empty());
+                vm.send_body(id, FORBIDDEN, true);
+                assert_refused(&vm.outcome(id), 403, "access_denied");
+            }
+        }
+    }
+    // No answer at all.
+    let id = open_held(&vm, &token_with(&key, ISSUER, "late"));
+    vm.advance(Duration::from_secs(5));
+    vm.tick();
+    assert_refused(&vm.outcome(id), 503, "replay_store_unavailable");
+}

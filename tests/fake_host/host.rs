@@ -124,6 +124,7 @@ impl HostCrypto {
 struct Stream {
     request: Fields,
     trailers: Fields,
+    hides_trailers: bool,
     response: Option<LocalResponse>,
     /// What access logs can print.
     filter_state: BTreeMap<String, String>,
@@ -339,6 +340,23 @@ impl Vm {
         // SAFETY: as above.
         let action = unsafe { proxy_on_request_trailers(id, 1) };
         self.continue_body(id, action)
+    }
+
+    /// Lets these be the trailers of a request.
+    pub fn set_trailers(&self, id: u32, fields: &[(&str, &str)]) {
+        let fields =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().into()));
+        with_host(|host| host.streams.get_mut(&id).unwrap().trailers = fields.collect());
+    }
+
+    /// What is left of them.
+    pub fn trailers(&self, id: u32) -> Fields {
+        with_host(|host| host.streams[&id].trailers.clone())
+    }
+
+    /// Lets the host fail whenever it is asked for them.
+    pub fn hide_trailers(&self, id: u32) {
+        with_host(|host| host.streams.get_mut(&id).unwrap().hides_trailers = true);
     }
 
     /// What of the body of a request has gone on by now.
@@ -589,7 +607,10 @@ impl Host {
                 let stream = self.streams.get_mut(&self.effective)?;
                 (!stream.is_let_on).then_some(&mut stream.request)
             }
-            REQUEST_TRAILERS => Some(&mut self.streams.get_mut(&self.effective)?.trailers),
+            REQUEST_TRAILERS => {
+                let stream = self.streams.get_mut(&self.effective)?;
+                (!stream.hides_trailers).then_some(&mut stream.trailers)
+            }
             CALL_RESPONSE_HEADERS if self.effective == self.root => {
                 self.call_response.as_mut().map(|(fields, _)| fields)
             }

@@ -43,14 +43,26 @@ impl FleetStore {
     }
 
     /// The call that spends a token which passed all other checks.
-    ///
-    /// What is sent once more would find the token spent, so it is a POST: proxies neither repeat
-    /// nor keep those. Nothing in it comes from a client but by way of the digest.
     #[must_use]
     pub(crate) fn request(&self, token_use: TokenUse, now: UnixTime) -> CalloutRequest {
         let lasts = token_use.expiry.time_left(now) + Self::CLOCK_TOLERANCE;
         let seconds = lasts.as_millis().div_ceil(1000);
-        let command = format!("SET/mcp-auth:jti:{}/1/NX/EX/{seconds}", token_use.digest);
+        self.command(format!("SET/{}/1/NX/EX/{seconds}", Self::key(token_use)))
+    }
+
+    /// The call that looks up whether a token was spent.
+    #[must_use]
+    pub(crate) fn look_up_request(&self, token_use: TokenUse) -> CalloutRequest {
+        self.command(format!("EXISTS/{}", Self::key(token_use)))
+    }
+
+    fn key(token_use: TokenUse) -> String {
+        format!("mcp-auth:jti:{}", token_use.digest)
+    }
+
+    /// What is sent once more would find the token spent, so it is a POST: proxies neither repeat
+    /// nor keep those. Nothing in it comes from a client but by way of the digest.
+    fn command(&self, command: String) -> CalloutRequest {
         let fields = [
             (":method", "POST"),
             (":scheme", "http"),
@@ -66,17 +78,34 @@ impl FleetStore {
         }
     }
 
-    /// What came of the call. `answer` is none when it brought none.
+    /// What came of spending a token. `answer` is none when the call brought none.
     ///
     /// # Errors
     ///
     /// The token was spent before; or it may have been, or may be now: nobody can tell.
     pub(crate) fn spent(answer: Option<CalloutAnswer>) -> Result<(), NotSpent> {
+        Self::read(answer, &json!({"SET": [true, "OK"]}), &json!({"SET": null}))
+    }
+
+    /// What came of looking a token up. `answer` is none when the call brought none.
+    ///
+    /// # Errors
+    ///
+    /// The token was spent; or nobody can tell.
+    pub(crate) fn looked_up(answer: Option<CalloutAnswer>) -> Result<(), NotSpent> {
+        Self::read(answer, &json!({"EXISTS": 0}), &json!({"EXISTS": 1}))
+    }
+
+    fn read(
+        answer: Option<CalloutAnswer>,
+        unspent: &serde_json::Value,
+        spent: &serde_json::Value,
+    ) -> Result<(), NotSpent> {
         let answer = CalloutAnswer::checked(answer, &[200], Self::ANSWER_LIMIT)
             .map_err(|fault| Self::unknown(StoreFault::Call(fault)))?;
         match json::parse_strict(&answer.body) {
-            Ok(said) if said == json!({"SET": [true, "OK"]}) => Ok(()),
-            Ok(said) if said == json!({"SET": null}) => Err(NotSpent::AlreadySpent),
+            Ok(said) if said == *unspent => Ok(()),
+            Ok(said) if said == *spent => Err(NotSpent::AlreadySpent),
             _ => Err(Self::unknown(StoreFault::Unclear { answer: answer.beginning() })),
         }
     }
