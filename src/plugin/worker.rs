@@ -238,7 +238,7 @@ impl Worker {
         self.on_body(context_id, Some(size), is_whole)
     }
 
-    /// Removes the trailers of the request in hand that the server must not get.
+    /// Removes the trailers of the current context's request that the server must not get.
     ///
     /// # Errors
     ///
@@ -420,7 +420,9 @@ impl Worker {
                 PausedHead::GoesFirst => {
                     self.delivery = BodyDelivery::AfterHead;
                     warn!(
-                        "Envoy does not hand over a request body while its head is held back: heads                          reach the server before access rules have read their messages; set                          allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
+                        "Envoy does not hand over a request body while its head is held back, so heads reach \
+                         the server before access rules have read their messages: set \
+                         allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
                     );
                     break;
                 }

@@ -61,4 +61,5 @@ mod user_providers;
 mod users;
 mod users_scim;
 mod users_scim_documents;
+mod waiting_places;
 mod withheld_bodies;

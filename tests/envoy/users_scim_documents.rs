@@ -100,7 +100,7 @@ async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_an
             r#"answered with \"User-X\", whose userName is another"#,
         ),
         (
-            r#"{"totalResults": 1, "Resources": [{"userName": "upper(USER)"}]}"#,
+            r#"{"totalResults": 1, "Resources": [{"userName": "CAPITALS"}]}"#,
             "user_unknown",
             "differs only in upper and lower case",
         ),
@@ -172,7 +172,7 @@ async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_an
     ];
     for (index, (body, reason, cause)) in cases.into_iter().enumerate() {
         let user = format!("user-{index}");
-        let body = body.replace("upper(USER)", &user.to_uppercase()).replace("USER", &user);
+        let body = body.replace("USER", &user).replace("CAPITALS", &user.to_uppercase());
         directory.gateway.fail(Fault::Body(body.clone().into_bytes()));
         let logged = stack.envoy.log().len();
         let answer = stack.call(&token(&stack, &user)).await;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::{
     Algorithm, Bootstrap, Document, Fault, IdentityProvider, McpServer, OpenRequest, ScimDirectory,
-    SigningKey, Stack, StackBuilder, code_blocks, raw_exchange, repository_root, yaml,
+    SigningKey, Stack, StackBuilder, code_blocks, raw_exchange, raw_http2_exchange,
+    repository_root, yaml,
 };
 
 use crate::support::{
@@ -230,6 +231,29 @@ async fn a_request_without_content_is_judged_by_the_rules_for_it() {
             assert_refusal(&parsed(&response), reason);
             // Without the option the head of a POST that may be empty goes first.
             count = stack.server.count();
+        }
+    }
+}
+
+/// Some clients of HTTP/2 end a request without content by an empty DATA frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_an_empty_frame_ends_has_no_content() {
+    let stack = stack(ping_rules()).start().await;
+    let admin = stack.provider.token(&with(&stack.claims(), "roles", json!(["admin"])));
+    for method in ["GET", "DELETE"] {
+        for (token, passes) in [(&admin, true), (&stack.token(), false)] {
+            stack.server.clear();
+            let authorization = format!("Bearer {token}");
+            let fields = [
+                (":method", method),
+                (":scheme", "http"),
+                (":authority", "mcp.example.com"),
+                (":path", "/mcp"),
+                ("accept", "application/json"),
+                ("authorization", &authorization),
+            ];
+            raw_http2_exchange(stack.envoy.address(), &fields, b"", &[]).await;
+            assert_eq!(stack.server.count(), usize::from(passes), "{method}");
         }
     }
 }

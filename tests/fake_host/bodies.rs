@@ -408,3 +408,28 @@ fn a_request_whose_trailers_cannot_be_read_ends() {
     assert_eq!(vm.send_trailers(id), b"");
     assert_broken_off(&vm, id);
 }
+
+/// The tokens are kept to judge them anew.
+#[test]
+fn no_more_requests_are_held_than_there_is_room_for_their_tokens() {
+    let vm = start(&with_rules(configuration()), &SharedData::default());
+    let key = key("one");
+    fetch(&vm, &[&key]);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["padding"] = json!("x".repeat(5_500));
+    let token = key.token(&claims);
+    let places = 32 * 1024 * 1024 / token.len();
+    let held: Vec<u32> = (0..places).map(|_| open_held(&vm, &token)).collect();
+    let (_, outcome) = open(&vm, "/mcp", &token);
+    assert_refused(&outcome, 503, "keys_unavailable");
+    // Whoever hangs up, is served or is refused makes room.
+    vm.close(held[0]);
+    let id = open_held(&vm, &token);
+    for (id, body) in [(held[1], ALLOWED), (held[2], FORBIDDEN)] {
+        let (_, outcome) = open(&vm, "/mcp", &token);
+        assert_refused(&outcome, 503, "keys_unavailable");
+        vm.send_body(id, body, true);
+        open_held(&vm, &token);
+    }
+    assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
+}

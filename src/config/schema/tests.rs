@@ -385,11 +385,12 @@ fn every_configuration_of_the_repository_fits() {
     let mut parts = Vec::new();
     for page in pages() {
         for block in code_blocks(&page, "yaml") {
-            // Lists belong to Envoy's configuration, and Prometheus has one of its own.
+            // Lists and these belong to Envoy's configuration, and Prometheus has one of its own.
+            const OTHERS: [&str; 3] = ["config", "http_filters", "scrape_configs"];
             let document = yaml(&block);
             if document.get("resource").is_some() {
                 whole.push(document);
-            } else if document.is_object() && document.get("scrape_configs").is_none() {
+            } else if document.is_object() && OTHERS.iter().all(|own| document.get(own).is_none()) {
                 parts.push(document);
             }
         }
@@ -430,6 +431,18 @@ fn completed(part: &Value) -> Value {
         } else {
             document[name] = value.clone();
         }
+    }
+    // Pages speak of records of several providers without repeating what those look like.
+    let named = document.pointer("/users/records").and_then(Value::as_array).cloned();
+    let names = named.into_iter().flatten().flat_map(|record| match &record["provider"] {
+        Value::Array(names) => names.clone(),
+        name => vec![name.clone()],
+    });
+    for name in names.filter(Value::is_string) {
+        let mut provider = document["providers"][0].clone();
+        provider["issuer"] = json!(format!("https://{}.example.com", name.as_str().unwrap()));
+        provider["name"] = name;
+        document["providers"].as_array_mut().unwrap().push(provider);
     }
     document
 }

@@ -14,8 +14,8 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Sends a request over a new HTTP/2 connection, fields, body and trailers as they are given, and
-/// returns once it is answered: for what HTTP libraries refuse to write.
+/// Sends a request over a new HTTP/2 connection, fields, body and trailers as they are given (an
+/// empty body as an empty frame), and returns once it is answered: for what HTTP libraries refuse to write.
 ///
 /// # Panics
 ///
@@ -30,8 +30,12 @@ pub async fn raw_http2_exchange(
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, END_HEADERS, 1, &field_block(fields)));
-    bytes.extend(frame(DATA, 0, 1, body));
-    bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &field_block(trailers)));
+    if trailers.is_empty() {
+        bytes.extend(frame(DATA, END_STREAM, 1, body));
+    } else {
+        bytes.extend(frame(DATA, 0, 1, body));
+        bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &field_block(trailers)));
+    }
     // A server may refuse and close before it has read everything.
     let _refused = stream.write_all(&bytes).await;
     let answered = timeout(Duration::from_secs(10), await_answer(&mut stream)).await;
