@@ -132,8 +132,8 @@ pub(crate) struct Voucher {
     pub overage: Option<Rc<Overage>>,
 }
 
-/// A request that lacks nothing but a look at its message, and maybe that its token is spent. A body
-/// can take its time, so this keeps by what the request was judged, and its token, to judge it anew.
+/// A request that lacks nothing but a look at its message, and maybe that its token is spent. Keeps
+/// the verdict and the token, so that it can be judged again when the body has come.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
     token: Vec<u8>,
@@ -488,6 +488,12 @@ impl Authenticator {
         verdict.is_some_and(|verdict| verdict.holds(keys, knowledge.users, now))
     }
 
+    /// Whether a request will have to wait for its message, once its token was judged.
+    #[must_use]
+    pub(crate) fn depends_on_message(&self, request: &PlausibleRequest) -> bool {
+        self.config.access.depends_on_message(&request.target)
+    }
+
     /// Most bytes of a body that is read.
     #[must_use]
     pub(crate) fn most_body(&self) -> usize {
@@ -531,31 +537,19 @@ impl Authenticator {
         self.config.access.check_body(target, body, &requester.identity, is_restricted)
     }
 
-    /// Refuses a held request whose token cannot be spent any more.
+    /// Refuses a held request.
     #[must_use]
-    pub(crate) fn refuse_spent(&self, request: HeldRequest, not_spent: NotSpent) -> Decision {
+    pub(crate) fn refuse_held(&self, request: HeldRequest, refusal: Refusal) -> Decision {
         let HeldRequest { edits, requester, provider, .. } = request;
-        let provider = self.config.providers.get(provider);
         let told = edits.is_some().then_some(requester.fields);
-        self.refuse_known(not_spent.into(), provider, told, edits.unwrap_or_default())
+        let provider = self.config.providers.get(provider);
+        self.refuse_known(refusal, provider, told, edits.unwrap_or_default())
     }
 
-    /// Refuses a request that cannot be held, because too many others are.
+    /// That there is no room for a request, for this cause.
     #[must_use]
-    pub(crate) fn refuse_crowded(&self, request: HeldRequest) -> Decision {
-        let HeldRequest { edits, provider, .. } = request;
-        let cause = "too many requests wait for their bodies".to_owned();
-        let refusal = Refusal::KeysUnavailable { retry_after: Self::CROWDED_PAUSE, cause };
-        self.refuse(refusal, self.config.providers.get(provider), edits.unwrap_or_default())
-    }
-
-    /// Refuses a held request of which the server was told an identity that is no longer true.
-    #[must_use]
-    pub(crate) fn refuse_outdated(&self, request: HeldRequest) -> Decision {
-        let cause = "the user changed after the head of the request had gone to the server";
-        let refusal = Refusal::directory_unavailable(&cause);
-        let provider = self.config.providers.get(request.provider);
-        self.refuse(refusal, provider, RequestEdits::default())
+    pub(crate) fn crowded(&self, cause: &str) -> Refusal {
+        Refusal::KeysUnavailable { retry_after: Self::CROWDED_PAUSE, cause: cause.to_owned() }
     }
 
     /// Decides on a request by what came of spending its token. No check comes after this one, lest a
@@ -613,10 +607,7 @@ impl Authenticator {
                 Refusal::KeysUnavailable { retry_after, cause }
             }
             Need::User(_) => Refusal::directory_unavailable(&CalloutFault::NoAnswer),
-            Need::Turn => Refusal::KeysUnavailable {
-                retry_after: Duration::from_secs(1),
-                cause: "too many tokens that name no key are being verified".to_owned(),
-            },
+            Need::Turn => self.crowded("too many tokens that name no key are being verified"),
         };
         let provider = self.config.providers.get(request.provider());
         self.refuse(refusal, provider, request.edits)

@@ -187,6 +187,18 @@ impl AccessPolicy {
         }
     }
 
+    /// Whether a rule about messages is the first that may decide on the request.
+    #[must_use]
+    pub(crate) fn depends_on_message(&self, target: &Target) -> bool {
+        target.announcement.is_some()
+            && self.reachable(target).next().is_some_and(|found| match found {
+                Found::Rule(index) => {
+                    self.rules.get(index).is_some_and(|rule| rule.condition.concerns_messages())
+                }
+                Found::DependsOnMessage | Found::NoRule => false,
+            })
+    }
+
     /// Decides as far as the head of the request is enough. `is_restricted` says that the
     /// identity's provider may be used only where a rule names it.
     ///

@@ -1,4 +1,4 @@
-//! Two calls of the proxy-wasm ABI without the SDK between, which copies each header field on its
+//! Two calls and a callback of the proxy-wasm ABI without the SDK between, which copies each header field on its
 //! own, and panics when the host refuses filter state. Besides this, only the allocator and what the
 //! SDK's macro writes are unsafe code.
 #![allow(unsafe_code)]
@@ -53,4 +53,25 @@ fn pairs(map: u32) -> Option<Vec<u8>> {
 pub(super) fn set_filter_state(name: &str, value: &str) {
     // SAFETY: the host reads so many bytes of both before the call ends.
     unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// The callback for a request's head: the SDK's, whose type knows no way to stop but one. `xtask
+/// trim-exports` exports it in place of that one.
+#[cfg(target_family = "wasm")]
+#[unsafe(no_mangle)]
+extern "C" fn mcp_auth_on_request_headers(
+    context_id: u32,
+    num_headers: usize,
+    end_of_stream: bool,
+) -> u32 {
+    unsafe extern "C" {
+        fn proxy_on_request_headers(
+            context_id: u32,
+            num_headers: usize,
+            end_of_stream: bool,
+        ) -> u32;
+    }
+    // SAFETY: the SDK's callback, called once for each call of the host, with what that passed.
+    let action = unsafe { proxy_on_request_headers(context_id, num_headers, end_of_stream) };
+    super::head_status(action)
 }

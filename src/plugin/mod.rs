@@ -9,6 +9,7 @@ mod abi;
 #[cfg(any(target_family = "wasm", test))]
 mod allocator;
 mod fleet_spender;
+mod head_status;
 mod host;
 mod host_crypto;
 mod http_filter;
@@ -25,6 +26,9 @@ mod status_board;
 mod status_filter;
 mod user_directory;
 mod worker;
+
+#[doc(hidden)]
+pub use head_status::head_status;
 
 /// Registers the filter with the SDK. The host calls this once in each VM, before anything else.
 pub fn install() {

@@ -58,7 +58,7 @@ pub(super) enum Head {
 pub(super) enum PausedHead {
     /// Its body is not handed over: it has to go first.
     GoesFirst,
-    /// Judge it as one without a body: if nothing else tells, that is what it is.
+    /// Treat the request as having no body.
     HasNoBody,
     /// Wait.
     Waits,
@@ -82,6 +82,11 @@ impl PausedBody {
     /// A request whose head is paused from now on.
     pub(super) fn new(since: UnixTime, received: Option<u64>) -> Self {
         Self { size: 0, is_whole: false, head: Head::Paused { since, received }, request: None }
+    }
+
+    /// A request whose head is paused, for something else than its body.
+    pub(super) fn untimed() -> Self {
+        Self::new(UnixTime::default(), None)
     }
 
     /// What is to be judged by the body.
@@ -145,8 +150,10 @@ impl PausedBodies {
 
     /// Lets the rest of the body of the request of this context go on, or forgets it.
     pub(super) fn remove(&mut self, context_id: u32) {
-        self.take_request(context_id);
-        self.by_context.remove(&context_id);
+        let request = self.by_context.remove(&context_id).and_then(|body| body.request);
+        if let Some(request) = request {
+            self.token_bytes = self.token_bytes.saturating_sub(request.token_length());
+        }
     }
 
     /// The contexts of requests whose heads are paused and wait for nothing but their bodies.

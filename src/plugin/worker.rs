@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, Status};
 
 use super::fleet_spender::{Claimant, FleetSpender, Spent};
+use super::head_status::stop_with_body;
 use super::host;
 use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
+use crate::refusal::Refusal;
 use crate::request::{RequestHead, decode_fields};
 use crate::status::{Announcer, RefusalRecord};
 use crate::time::UnixTime;
@@ -87,9 +89,9 @@ impl Worker {
     /// Most bytes of tokens of requests that wait at the same time for keys, users and spendings.
     const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
     /// Most bytes of tokens of requests that wait for their turn.
-    const MOST_BYTES_IN_TURN: usize = 4 * 1024 * 1024;
+    const MAX_BYTES_IN_TURN: usize = 4 * 1024 * 1024;
     /// Longest time that a request waits for its turn.
-    const LONGEST_TURN: Duration = Duration::from_secs(7);
+    const MAX_TURN: Duration = Duration::from_secs(7);
 
     pub(super) fn new(root_id: u32, config: Config) -> Self {
         let keys: Vec<ProviderKeys> = config
@@ -125,7 +127,7 @@ impl Worker {
             .chain(spender.as_ref().map(|_| Awaited::Spending));
         let places = Places::new(
             Self::MOST_WAITING_BYTES / max_token_size,
-            Self::MOST_BYTES_IN_TURN / max_token_size,
+            Self::MAX_BYTES_IN_TURN / max_token_size,
             awaited,
         );
         let mut worker = Self {
@@ -166,14 +168,23 @@ impl Worker {
             Examined::Bearer(request) => self.judge_token(request, now),
         };
         if let Decision::Await(request, need) = decision {
-            if has_body && self.delivery == BodyDelivery::Unknown {
+            let needs_body = has_body && self.authenticator.depends_on_message(&request);
+            if needs_body && self.delivery == BodyDelivery::Unknown {
                 // Whether its body comes in meanwhile can be told by what had come in until now.
                 self.bodies.entry(context_id, || PausedBody::new(now, host::received_bytes()));
             }
             match self.wait_for(context_id, request, need, now) {
-                None => return Action::Pause,
+                None if needs_body => return Action::Pause,
+                None => {
+                    stop_with_body();
+                    return Action::Pause;
+                }
                 Some(given_up) => decision = given_up,
             }
+        }
+        if matches!(decision, Decision::Spend(_)) {
+            // If it has to wait for that.
+            stop_with_body();
         }
         self.carry_out(context_id, decision, now).unwrap_or_else(|_| Self::break_off())
     }
@@ -247,7 +258,7 @@ impl Worker {
         let stripped = host::remove_trailers(|name| self.authenticator.removes_trailer(name));
         stripped.map_err(|_| {
             self.forget(context_id);
-            self.bodies.entry(context_id, || PausedBody::new(UnixTime::default(), None));
+            self.bodies.entry(context_id, PausedBody::untimed);
             Self::break_off()
         })
     }
@@ -263,8 +274,7 @@ impl Worker {
         if self.bodies.get(context_id).is_none() && !waits {
             return Action::Continue;
         }
-        let paused = || PausedBody::new(UnixTime::default(), None);
-        let body = self.bodies.entry(context_id, paused);
+        let body = self.bodies.entry(context_id, PausedBody::untimed);
         body.size = size.unwrap_or(body.size);
         body.is_whole = is_whole;
         if matches!(body.head, Head::Paused { .. }) {
@@ -300,14 +310,17 @@ impl Worker {
         goes_first: bool,
         now: UnixTime,
     ) -> Result<Action, Status> {
-        let token_use = request.token_use().filter(|_| self.spender.is_none());
-        let spent = token_use.map(|token_use| replay_store::look_up(token_use, now));
+        let has_fleet = self.spender.is_some();
+        let token_use = request.token_use();
+        let local = token_use.filter(|_| !has_fleet);
+        let spent = local.map(|token_use| replay_store::look_up(token_use, now));
         if let Some(Err(not_spent)) = spent {
-            let decision = self.authenticator.refuse_spent(*request, not_spent);
+            let decision = self.authenticator.refuse_held(*request, not_spent.into());
             return self.carry_out(context_id, decision, now);
         }
         if self.bodies.is_crowded(request.token_length()) {
-            let decision = self.authenticator.refuse_crowded(*request);
+            let refusal = self.authenticator.crowded("too many requests wait for their bodies");
+            let decision = self.authenticator.refuse_held(*request, refusal);
             return self.carry_out(context_id, decision, now);
         }
         let delivery = self.delivery;
@@ -318,15 +331,17 @@ impl Worker {
         let mut action = Action::Pause;
         match &body.head {
             Head::Forwarded(told) if told != request.identity() => {
-                let decision = self.authenticator.refuse_outdated(*request);
+                let cause = "the user changed after the head of the request had gone to the server";
+                let refusal = Refusal::directory_unavailable(&cause);
+                let decision = self.authenticator.refuse_held(*request, refusal);
                 return self.carry_out(context_id, decision, now);
             }
             Head::Forwarded(_) => {
                 request.take_edits();
             }
             Head::Paused { .. } if goes_first => {
-                if self.spender.is_some() && !request.is_looked_up() {
-                    return self.look_up(context_id, request, now);
+                if has_fleet && token_use.is_some() && !request.is_looked_up() {
+                    return self.ask_fleet(context_id, Claimant::Held(request), now);
                 }
                 forward_head(body, &mut request)?;
                 action = Action::Continue;
@@ -343,22 +358,6 @@ impl Worker {
             self.set_pace(now);
         }
         Ok(action)
-    }
-
-    /// Looks the token of a held request up in the store of the fleet, before its head goes on.
-    fn look_up(
-        &mut self,
-        context_id: u32,
-        request: Box<HeldRequest>,
-        now: UnixTime,
-    ) -> Result<Action, Status> {
-        match self.ask_fleet(context_id, Claimant::Held(request), now) {
-            None => Ok(Action::Pause),
-            Some(spent) => {
-                let decision = self.concluded(spent.request, spent.result);
-                self.carry_out(context_id, decision, now)
-            }
-        }
     }
 
     /// Decides on a held request, of whose body enough has come. What it was judged by when its head
@@ -561,7 +560,7 @@ impl Worker {
                 // Afterwards it may have to wait for keys.
                 let keys = self.keys.get(request.provider());
                 let for_keys = keys.map(ProviderKeys::longest_wait).unwrap_or_default();
-                for_keys.max(Self::LONGEST_TURN)
+                for_keys.max(Self::MAX_TURN)
             }
         }
     }
@@ -638,7 +637,7 @@ impl Worker {
         let mut cost = 0;
         let mut is_over = true;
         for context_id in self.waiting.context_ids() {
-            if self.waits_on(context_id, now) {
+            if self.keep_waiting(context_id, now) {
                 continue;
             }
             if cost >= Self::BATCH {
@@ -659,8 +658,8 @@ impl Worker {
         }
     }
 
-    /// Whether nothing has changed for a request that waits, so that it need not be judged.
-    fn waits_on(&mut self, context_id: u32, now: UnixTime) -> bool {
+    /// Renews what a request waits for, if nothing has changed for it. Returns whether that is so.
+    fn keep_waiting(&mut self, context_id: u32, now: UnixTime) -> bool {
         let Some(waiting) = self.waiting.get(context_id) else { return true };
         if waiting.deadline <= now {
             return false;
@@ -702,25 +701,41 @@ impl Worker {
         self.settle(context_id, decision, now);
     }
 
-    /// Spends the token of the current context's request. Returns what came of it, unless the request
-    /// has to wait for that.
-    fn spend(&mut self, context_id: u32, request: SpendingRequest, now: UnixTime) -> Option<Spent> {
-        if self.spender.is_none() {
-            let result = replay_store::spend(request.token_use(), now);
-            return Some(Spent { context_id, request: Claimant::Spending(request), result });
+    /// Spends the token of the current context's request.
+    fn spend(
+        &mut self,
+        context_id: u32,
+        request: SpendingRequest,
+        now: UnixTime,
+    ) -> Result<Action, Status> {
+        if self.spender.is_some() {
+            return self.ask_fleet(context_id, Claimant::Spending(request), now);
         }
-        self.ask_fleet(context_id, Claimant::Spending(request), now)
+        let result = replay_store::spend(request.token_use(), now);
+        let decision = self.authenticator.conclude(request, result);
+        self.carry_out(context_id, decision, now)
     }
 
-    /// Asks the store of the fleet. Returns what came of it, unless the request has to wait for that.
-    fn ask_fleet(&mut self, context_id: u32, request: Claimant, now: UnixTime) -> Option<Spent> {
+    /// Asks the store of the fleet for the token of the current context's request, which waits for it.
+    fn ask_fleet(
+        &mut self,
+        context_id: u32,
+        request: Claimant,
+        now: UnixTime,
+    ) -> Result<Action, Status> {
         let has_room = self.has_room(Awaited::Spending);
-        let Some(spender) = self.spender.as_mut().filter(|_| has_room) else {
-            return Some(Spent { context_id, request, result: Err(FleetStore::crowded()) });
+        let spent = match self.spender.as_mut().filter(|_| has_room) {
+            Some(spender) => spender.ask(context_id, request, now),
+            None => Some(Spent { context_id, request, result: Err(FleetStore::crowded()) }),
         };
-        let spent = spender.ask(context_id, request, now);
         self.set_pace(now);
-        spent
+        match spent {
+            None => Ok(Action::Pause),
+            Some(Spent { request, result, .. }) => {
+                let decision = self.concluded(request, result);
+                self.carry_out(context_id, decision, now)
+            }
+        }
     }
 
     /// What becomes of a request by what came of spending its token, or of looking it up.
@@ -728,7 +743,7 @@ impl Worker {
         match (request, result) {
             (Claimant::Spending(request), result) => self.authenticator.conclude(request, result),
             (Claimant::Held(request), Err(not_spent)) => {
-                self.authenticator.refuse_spent(*request, not_spent)
+                self.authenticator.refuse_held(*request, not_spent.into())
             }
             (Claimant::Held(mut request), Ok(())) => {
                 request.set_looked_up();
@@ -804,14 +819,7 @@ impl Worker {
                 self.bodies.remove(context_id);
                 Ok(Action::Continue)
             }
-            Decision::Spend(request) => {
-                let Some(Spent { request, result, .. }) = self.spend(context_id, request, now)
-                else {
-                    return Ok(Action::Pause);
-                };
-                let decision = self.concluded(request, result);
-                self.carry_out(context_id, decision, now)
-            }
+            Decision::Spend(request) => self.spend(context_id, request, now),
             Decision::AwaitBody(request) => self.hold(context_id, request, now),
             Decision::Await(..) => Ok(Action::Pause),
         }
@@ -859,11 +867,14 @@ impl Worker {
 }
 
 /// Makes the changes to the head of the current context's request, which goes on before its body.
+///
+/// # Errors
+///
+/// The host refuses them, or there are none: then the head has gone on before.
 fn forward_head(body: &mut PausedBody, request: &mut HeldRequest) -> Result<(), Status> {
-    if let Some(edits) = request.take_edits() {
-        host::edit_request(&edits)?;
-        body.head = Head::Forwarded(request.identity().clone());
-    }
+    let edits = request.take_edits().ok_or(Status::InternalFailure)?;
+    host::edit_request(&edits)?;
+    body.head = Head::Forwarded(request.identity().clone());
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! What a message says that servers read in their own ways: URIs, methods and ids.
 
 use serde_json::{Value, json};
-use testbed::{Answer, Stack};
+use testbed::{Answer, OpenRequest, Stack};
 
-use crate::support::{assert_none, assert_refusal, close_at_once, faults_of_refusal, named, with};
+use crate::support::{
+    assert_none, assert_refusal, await_active_requests, close_at_once, faults_of_refusal, named,
+    parsed, with,
+};
 
 /// Everybody may do all but what these names are about.
 fn all_but(names: Value) -> Value {
@@ -257,10 +260,26 @@ async fn the_id_is_known_of_a_call_whose_token_was_spent() {
         .await;
     let token = stack.token();
     let call = call_of_add("\"once\"").replace("\"add\"", "\"whoami\"");
+    // Its head comes before the token was spent, and its body after.
+    let mut late = OpenRequest::open(
+        stack.envoy.address(),
+        format!(
+            "POST /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            call.len()
+        )
+        .as_bytes(),
+    )
+    .await;
+    await_active_requests(&stack, 1).await;
     assert_eq!(post_as(&stack, &token, &call, &[]).await.status, 200);
-    let answer = post_as(&stack, &token, &call, &[]).await;
+    late.send(call.as_bytes()).await;
+    let answer = parsed(&late.response().await);
     assert_eq!(answer.body["error"]["data"]["reason"], "jti_replayed", "{}", answer.text);
     assert_id(&answer, "\"once\"", 401);
+    // Of a head that is refused, no body is awaited for its id.
+    let answer = post_as(&stack, &token, &call, &[]).await;
+    assert_id(&answer, "null", 401);
     assert_eq!(stack.server.tool_runs(), ["whoami"]);
 }
 

@@ -184,3 +184,19 @@ fn a_head_that_goes_first_is_looked_up_in_the_store_of_the_fleet() {
     vm.tick();
     assert_refused(&vm.outcome(id), 503, "replay_store_unavailable");
 }
+
+#[test]
+fn tokens_that_serve_more_than_once_are_not_looked_up() {
+    let key = key("one");
+    let mut configuration = with_rules(single_use(&key));
+    configuration["providers"][0]["jti"] = json!("ignore");
+    configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});
+    let vm = start(&configuration, &SharedData::default());
+    vm.hand_over_late();
+    let first = open_held(&vm, &token_with(&key, ISSUER, "first"));
+    vm.send_body(first, ALLOWED, true);
+    vm.tick();
+    assert_eq!(vm.passed(first), ALLOWED);
+    assert!(goes_first(&vm, &key));
+    assert!(vm.calls().is_empty());
+}

@@ -137,6 +137,8 @@ struct Stream {
     /// whether that is its end.
     unseen: Vec<u8>,
     unseen_end: bool,
+    /// Whether its head was stopped together with its body.
+    stops_with_body: bool,
 }
 
 impl Stream {
@@ -320,7 +322,7 @@ impl Vm {
             host.effective = id;
             let is_early = host.hands_over_early;
             let stream = host.streams.get_mut(&id).unwrap();
-            if !is_early && !stream.is_let_on {
+            if (!is_early || stream.stops_with_body) && !stream.is_let_on {
                 stream.unseen.extend_from_slice(part);
                 stream.unseen_end |= is_last;
                 return None;
@@ -389,7 +391,12 @@ impl Vm {
             proxy_on_context_create(id, self.root);
             proxy_on_request_headers(id, count, is_whole)
         };
-        with_host(|host| host.streams.get_mut(&id).unwrap().is_let_on |= action == 0);
+        let status = mcp_federated_auth::plugin::head_status(action);
+        with_host(|host| {
+            let stream = host.streams.get_mut(&id).unwrap();
+            stream.is_let_on |= status == 0;
+            stream.stops_with_body = status == 4;
+        });
         (id, self.outcome(id))
     }
 

@@ -1,7 +1,7 @@
 //! Steps of the build that cargo does not know.
 //!
 //! `xtask trim-exports IN OUT` takes those callbacks out of the plugin's module that it leaves to
-//! the SDK's empty defaults. A host calls every callback that a module exports, and each call into
+//! the SDK's empty defaults, and exports the plugin's own callback for heads in place of the SDK's. A host calls every callback that a module exports, and each call into
 //! the module costs time on each request.
 
 use std::env;
@@ -9,6 +9,11 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use walrus::{ExportItem, Module};
+
+/// The plugin's own callback for a request's head, which calls the SDK's.
+const OWN_CALLBACK: &str = "mcp_auth_on_request_headers";
+/// The name by which a host calls it.
+const OWN_CALLBACK_AS: &str = "proxy_on_request_headers";
 
 /// The callbacks that do something.
 const CALLBACKS: [&str; 9] = [
@@ -62,6 +67,11 @@ fn trim_exports(input: &str, output: &str) -> Result<(), Box<dyn Error>> {
     for export in unused {
         module.exports.delete(export);
     }
+    // The type of the SDK's callback for a request's head knows one way to stop, the host two.
+    module.exports.remove(OWN_CALLBACK_AS).map_err(|fault| format!("{fault:#}"))?;
+    let own = module.exports.iter_mut().find(|export| export.name == OWN_CALLBACK);
+    let own = own.ok_or_else(|| format!("does not export {OWN_CALLBACK}"))?;
+    OWN_CALLBACK_AS.clone_into(&mut own.name);
     walrus::passes::gc::run(&mut module);
     module.emit_wasm_file(output).map_err(|fault| format!("{output}: {fault:#}").into())
 }
