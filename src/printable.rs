@@ -1,5 +1,4 @@
-//! Text of whatever origin, written so that nobody who reads it is misled: not by a terminal that
-//! obeys it, not by a line that it begins, not by characters that are not seen.
+//! Escapes characters that a terminal would obey or a reader would not see.
 
 use std::fmt::{self, Display, Write};
 

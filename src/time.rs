@@ -51,8 +51,7 @@ impl std::ops::Sub<Duration> for UnixTime {
     }
 }
 
-/// For how many seconds somebody is told to wait: whole ones (RFC 9110 §10.2.3), at least one, and
-/// never fewer than it takes.
+/// Seconds for `Retry-After`: whole, at least one, rounded up.
 #[must_use]
 pub(crate) fn seconds_to_wait(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)

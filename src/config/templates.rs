@@ -27,8 +27,8 @@ pub(super) struct Template {
     pub(super) metadata_url: Option<String>,
     /// An audience that is a GUID means the same with and without this before it.
     pub(super) audience_prefix: Option<&'static str>,
-    /// What it signs with, as far as its documents say. Whoever could choose among more would
-    /// choose what is dearest to verify.
+    /// What it signs with, as far as its documents say. A forger who could choose among more would
+    /// choose the most expensive to verify.
     pub(super) algorithms: Vec<Algorithm>,
     /// What its tokens must say.
     pub(super) required_claims: Vec<RequiredClaim>,

@@ -227,7 +227,7 @@ impl Directory {
         for index in by_field.values_mut() {
             index.by_bare_name = index.by_value.keys().cloned().collect();
             index.by_bare_name.sort_unstable_by(|one, two| {
-                // The order is the same in each worker, and so is what is told.
+                // Sorted the same way in each worker, so every worker logs the same cause.
                 compare_bare(one, two).then_with(|| one.cmp(two))
             });
         }

@@ -165,7 +165,7 @@ pub(super) fn call_answer(
     };
     let body = body.unwrap_or_default();
     let status = field(":status").and_then(|status| status.parse().ok());
-    // Two fields that tell only of what is at fault: nothing asks for them otherwise.
+    // Read only to report faults.
     let is_redirect = matches!(status, Some(300..=399));
     let begins_like_json = body.first() == Some(&b'{');
     Some(CalloutAnswer {

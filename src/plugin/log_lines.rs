@@ -1,5 +1,4 @@
-//! The way of all log lines to the host. What clients and providers choose is part of many: none of
-//! it may begin a line of its own, or be obeyed by the terminal of who reads the log.
+//! Sends log lines to the host, escaped.
 
 use std::panic;
 

@@ -124,7 +124,7 @@ impl PlausibleToken {
         let end = self.trial.run(version, candidates.keys.len(), |place| {
             let Some(key) = candidates.keys.get(place) else { return Some(false) };
             let cost = verifier.cost(algorithm, key);
-            // A token that names its key costs one verification, however dear, and so may this one.
+            // A token that names its key costs one verification, however expensive; so may this.
             if place == 0 || candidates.are_named || VerificationBudget::is_cheap(cost) {
                 budget.charge(cost);
             } else if !budget.pay(cost, now) {

@@ -8,8 +8,8 @@ use crate::time::UnixTime;
 /// [`SignatureVerifier::cost`](crate::jose::SignatureVerifier::cost): about 0.1 ms of its thread.
 ///
 /// A token that does not name its key may fit eight. One of them is tried at once, as with a token
-/// that does. To try the others, where that is dear, comes out of a budget that all such tokens
-/// share; when it is used up they take turns, those first that have waited longest.
+/// that does. Trying the others, where that is expensive, comes out of a budget that all such
+/// tokens share; when it is used up they take turns, those first that have waited longest.
 #[derive(Debug)]
 pub(crate) struct VerificationBudget {
     /// All that was spent.

@@ -88,7 +88,6 @@ async fn every_path_and_method_needs_a_token() {
             "/",
             "/healthz",
             "/favicon.ico",
-            "/.well-known/oauth-authorization-server",
             "/.well-known/oauth-protected-resource/other",
             "/.well-known/oauth-protected-resource/mcp/more",
             "/.well-known/oauth-protected-resources",
