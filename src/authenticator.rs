@@ -261,6 +261,12 @@ impl HeldRequest {
         &self.requester.fields
     }
 
+    /// True when its head says that a body follows which is not empty.
+    #[must_use]
+    pub(crate) fn announces_content(&self) -> bool {
+        self.target.announces_content()
+    }
+
     /// True when a body of which so many bytes have come need not be waited for any longer.
     #[must_use]
     pub(crate) fn is_decided_by(&self, size: usize, is_whole: bool, max_body: usize) -> bool {
@@ -522,12 +528,6 @@ impl Authenticator {
             Body::TooLarge => None,
             Body::Whole(body) => MessageId::from_body(body),
         })
-    }
-
-    /// Whether a held request would pass if it turned out to have no body.
-    #[must_use]
-    pub(crate) fn may_lack_body(&self, request: &HeldRequest) -> bool {
-        self.check_body(request, b"").is_ok()
     }
 
     fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {

@@ -50,6 +50,13 @@ impl<'a> RequestHead<'a> {
         self.has_body
     }
 
+    /// How many bytes the names and values of all fields have, as the host counts them.
+    #[must_use]
+    pub(crate) fn size(self) -> u64 {
+        let sizes = self.fields.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        u64::try_from(sizes.fold(0, usize::saturating_add)).unwrap_or(u64::MAX)
+    }
+
     /// All names, repeated ones too.
     pub(crate) fn names(self) -> impl Iterator<Item = &'a [u8]> {
         self.fields.iter().map(|(name, _)| *name)

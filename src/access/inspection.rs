@@ -72,6 +72,11 @@ impl Announcement {
         }
     }
 
+    /// True when the body is not empty by its length.
+    pub(super) fn announces_content(&self) -> bool {
+        self.length.is_some_and(|length| length > 0)
+    }
+
     /// True when only an empty body would be accepted.
     pub(super) fn accepts_no_content(&self) -> bool {
         self.form.is_err()

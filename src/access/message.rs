@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::mcp_headers::McpHeaders;
 use super::message_id::may_be_id;
+use super::uri;
 use super::uri::is_normal;
 
 /// A message, as far as rules care.
@@ -175,8 +176,19 @@ impl Call {
 
     /// The same in lower case, as a server may take it that does not mind the case.
     pub(super) fn in_lower_case(&self) -> Self {
-        let name = self.name.as_deref().map(str::to_lowercase);
-        Self { method: self.method.to_lowercase(), name }
+        Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }
+    }
+
+    /// The same call with its URI as servers may take it that decode it, or that look a resource up
+    /// without query, fragment or user info.
+    pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
+        let uri = match NameMember::of(&self.method) {
+            Some(NameMember::Uri) => self.name.as_deref(),
+            _ => None,
+        };
+        let readings = uri.map(uri::other_readings).unwrap_or_default();
+        let method = self.method.clone();
+        readings.into_iter().map(move |name| Self { method: method.clone(), name: Some(name) })
     }
 
     /// Whether clients of a revision with [`McpHeaders`] must say the name in one too.

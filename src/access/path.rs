@@ -21,7 +21,9 @@ impl CanonicalPath {
         let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
         let is_ambiguous = !path.starts_with(b"/")
             || !is_wellformed(path)
-            || decoded.iter().any(|byte| matches!(byte, b'\\' | b';') || byte.is_ascii_control())
+            || decoded
+                .iter()
+                .any(|byte| matches!(byte, b'\\' | b';' | b'?' | b'#') || byte.is_ascii_control())
             || decoded.iter().filter(|byte| **byte == b'/').count()
                 != path.iter().filter(|byte| **byte == b'/').count()
             || !is_wellformed_once_more(&decoded)
@@ -144,6 +146,8 @@ mod tests {
             "/a\\b",
             "/a;x=1",
             "/a%3bx",
+            "/a%3fx",
+            "/a%23x",
             "/a%252fb",
             "/a%",
             "/a%2",

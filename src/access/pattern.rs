@@ -1,5 +1,7 @@
 //! Patterns that rules name methods and names by.
 
+use super::message::case_folded;
+
 /// What a rule names methods, or the names of tools, prompts, resources and tasks by: all of it, or
 /// how it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +42,8 @@ impl Pattern {
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         match self {
-            Self::Exact(own) => Self::Exact(own.to_lowercase()),
-            Self::Prefix(own) => Self::Prefix(own.to_lowercase()),
+            Self::Exact(own) => Self::Exact(case_folded(own)),
+            Self::Prefix(own) => Self::Prefix(case_folded(own)),
         }
     }
 }

@@ -87,6 +87,12 @@ impl Target {
         self.path.as_ref().is_some_and(|path| paths.contains(path))
     }
 
+    /// True when the head says that a body follows which is not empty.
+    #[must_use]
+    pub(crate) fn announces_content(&self) -> bool {
+        self.announcement.as_ref().is_some_and(|announcement| announcement.announces_content())
+    }
+
     /// True when no body but an empty one is accepted with the request, whatever it says.
     #[must_use]
     pub(crate) fn accepts_no_content(&self) -> bool {
@@ -386,6 +392,17 @@ impl AccessPolicy {
             }
         }
         let found = first(conditions(), target.path.as_ref(), &target.method, content);
+        // Neither may a server that reads a URI in another way serve what another rule names.
+        let names_it = |reading: Call| {
+            let content = Content::Call(&reading);
+            let other =
+                first(self.in_lower_case.iter(), target.path.as_ref(), &target.method, content);
+            other != found && self.is_about_names(other)
+        };
+        let mut readings = call.into_iter().flat_map(Call::other_readings);
+        if readings.any(|reading| names_it(reading.in_lower_case())) {
+            return ambiguous(Denial::AmbiguousName);
+        }
         // A server that does not mind the case would serve what another rule is about.
         let path = target.path.as_ref().map(CanonicalPath::in_lower_case);
         let lowered = call.map(Call::in_lower_case);
@@ -399,6 +416,15 @@ impl AccessPolicy {
             ambiguous(Denial::AmbiguousName)
         } else {
             ambiguous(Denial::AmbiguousPath)
+        }
+    }
+
+    fn is_about_names(&self, found: Found) -> bool {
+        match found {
+            Found::Rule(index) => {
+                self.rules.get(index).is_some_and(|rule| !rule.condition.mcp_names.is_empty())
+            }
+            Found::DependsOnMessage | Found::NoRule => false,
         }
     }
 
@@ -585,6 +611,33 @@ mod tests {
         assert_eq!(reachable("POST", "/mcp"), rules(&[0, 2, 3]));
         assert_eq!(reachable("POST", "/else"), [rules(&[1, 4]), vec![Found::NoRule]].concat());
         assert_eq!(reachable("POST", "/"), [rules(&[4]), vec![Found::NoRule]].concat());
+    }
+
+    #[test]
+    fn what_another_rule_names_for_a_server_that_reads_the_uri_in_another_way_is_ambiguous() {
+        let policy = policy(vec![
+            condition(
+                "/mcp",
+                &["resources/read"],
+                &["users://admin@corp", "https://example.com/a"],
+            ),
+            condition("/mcp", &[], &["search://items?q=*"]),
+            condition("/mcp", &[], &[]),
+        ]);
+        for (uri, expected) in [
+            ("users://admin@corp", Ok(Found::Rule(0))),
+            ("users://admin%40corp", Err(Denial::AmbiguousName)),
+            ("users://ADMIN%40corp", Err(Denial::AmbiguousName)),
+            ("users://admin@corp?x=1", Err(Denial::AmbiguousName)),
+            ("https://u:p@example.com/a", Err(Denial::AmbiguousName)),
+            ("https://example.com/a#x", Err(Denial::AmbiguousName)),
+            ("users://ada%40corp", Ok(Found::Rule(2))),
+            ("users://ada@corp?x=1", Ok(Found::Rule(2))),
+            ("search://items?q=a", Ok(Found::Rule(1))),
+        ] {
+            let read = call("resources/read", Some(uri));
+            assert_eq!(find(&policy, "/mcp", Content::Call(&read)), expected, "{uri}");
+        }
     }
 
     #[test]

@@ -16,6 +16,29 @@ pub(crate) fn is_normal(uri: &str) -> bool {
         && Url::parse(uri).is_ok_and(|url| url.as_str() == uri)
 }
 
+/// What servers may look a resource up by that do not compare the whole URI as it is written: decoded, or
+/// without query, fragment or user info. The URI itself is not among it.
+pub(super) fn other_readings(uri: &str) -> Vec<String> {
+    if !uri.contains(['%', '?', '#', '@']) {
+        return Vec::new();
+    }
+    let bare = uri.split(['?', '#']).next().unwrap_or_default();
+    let plain = [uri, bare].map(str::to_owned);
+    let without_user = plain.clone().map(|uri| match uri.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => uri,
+    });
+    let decode =
+        |uri: &String| percent_encoding::percent_decode_str(uri).decode_utf8_lossy().into_owned();
+    let written: Vec<String> = plain.into_iter().chain(without_user).collect();
+    let decoded: Vec<String> = written.iter().map(decode).collect();
+    written.into_iter().chain(decoded).filter(|reading| reading != uri).collect()
+}
+
 /// The unreserved and the reserved characters, and the percent sign.
 fn is_of_uris(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
@@ -59,6 +82,22 @@ fn is_needed_encoding(rest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uri_is_read_decoded_and_without_what_is_around_the_resource() {
+        for (uri, readings) in [
+            ("note://payroll/a", &[][..]),
+            ("users://admin%40corp", &["users://admin@corp"]),
+            ("file:///etc/passwd?x=1", &["file:///etc/passwd"]),
+            ("file:///etc/passwd#x", &["file:///etc/passwd"]),
+            ("https://u:p@example.com/a", &["https://example.com/a"]),
+        ] {
+            let found = other_readings(uri);
+            assert!(readings.iter().all(|own| found.iter().any(|found| found == own)), "{found:?}");
+            assert_eq!(found.is_empty(), readings.is_empty(), "{uri}");
+            assert!(!found.iter().any(|found| found == uri), "{uri}");
+        }
+    }
 
     #[test]
     fn uris_of_any_scheme_are_normal_as_they_are_written() {

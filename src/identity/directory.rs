@@ -317,7 +317,8 @@ impl Directory {
     fn unknown<'a>(&'a self, wanted: Wanted<'_>, nobody: Option<&'a Nobody>) -> Finding<'a> {
         let may_pass = self.unknown == UnknownUser::Allow
             && !nobody.is_some_and(Nobody::is_final)
-            && !self.has_user_name(wanted.value);
+            && !self.has_user_name(wanted.value)
+            && !self.has_spelling(wanted);
         if may_pass {
             return Finding::Tolerated;
         }
@@ -338,6 +339,17 @@ impl Directory {
         })
         .find(|(record, _)| record.is_for(wanted.provider))
         .map(|(record, difference)| RecordNote::Similar(&record.user.user_name, difference))
+    }
+
+    /// Whether a record has this value but for case or white space: a server that folds these would take
+    /// one for the other.
+    fn has_spelling(&self, wanted: Wanted<'_>) -> bool {
+        [Self::USER_NAME, wanted.field].into_iter().any(|field| {
+            let near = self.by_field.get(field).map(|index| index.near(wanted.value));
+            near.into_iter().flatten().any(|(_, difference)| {
+                matches!(difference, Difference::Case | Difference::WhiteSpace)
+            })
+        })
     }
 
     fn has_user_name(&self, name: &str) -> bool {

@@ -12,16 +12,19 @@ use crate::time::UnixTime;
 /// Whether the host hands over the body of a request while its head is paused.
 ///
 /// Envoy does by the plugin option `allow_on_headers_stop_iteration`. It cannot be asked for that, and
-/// a client that withholds its body looks like an Envoy that does. What tells them apart is whether
-/// Envoy has received bytes of a body that it did not hand over.
+/// a client that withholds its body looks like an Envoy that does. What tells them apart: an Envoy
+/// that does not has received bytes of the body, and hands them over as soon as the head goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum BodyDelivery {
     /// Not known yet: heads are paused, and looked after.
     #[default]
     Unknown,
+    /// Not known yet, but the head of this context went on since bytes of its body are there. If they
+    /// are not handed over at once, something before the plugin has them, and nothing is shown.
+    OnTrial(u32),
     /// It does: it has done so. No head goes on before its body was judged.
     WithPausedHead,
-    /// It does not: a body came in and was not handed over. Heads go first, or no body would come.
+    /// It does not: a body came only after its head. Heads go first, or no body would come.
     AfterHead,
 }
 
@@ -37,6 +40,11 @@ pub(super) struct PausedBody {
     /// What is to be judged by the body; none while the request waits for something else, and none
     /// once it was judged: then nothing more of it goes on but by that judgement.
     request: Option<Box<HeldRequest>>,
+    /// Whether the request was judged as one without a body.
+    lacks_body: bool,
+    /// Whether its head went on outside a callback of its own. Envoy loses a body that is let on by its
+    /// trailers during that.
+    pub was_resumed: bool,
 }
 
 /// Where the head of a request is whose body may not go on yet.
@@ -46,8 +54,8 @@ pub(super) enum Head {
     Paused {
         /// Since when.
         since: UnixTime,
-        /// How much of the request the host had received by then, in bytes; none if it does not say.
-        received: Option<u64>,
+        /// How many bytes the names and values of its fields have.
+        size: u64,
     },
     /// With the server, which was told this identity.
     Forwarded(Rc<IdentityFields>),
@@ -79,14 +87,21 @@ impl PausedBody {
     /// The same for a host that does not say how much it has received.
     const NOT_HANDED_OVER: Duration = Duration::from_millis(100);
 
-    /// A request whose head is paused from now on.
-    pub(super) fn new(since: UnixTime, received: Option<u64>) -> Self {
-        Self { size: 0, is_whole: false, head: Head::Paused { since, received }, request: None }
+    /// A request whose head is paused from now on, and has so many bytes.
+    pub(super) fn new(since: UnixTime, head_size: u64) -> Self {
+        Self {
+            size: 0,
+            is_whole: false,
+            head: Head::Paused { since, size: head_size },
+            request: None,
+            lacks_body: false,
+            was_resumed: false,
+        }
     }
 
-    /// A request whose head is paused, for something else than its body.
+    /// A request whose head is paused where it is known when its body comes.
     pub(super) fn untimed() -> Self {
-        Self::new(UnixTime::default(), None)
+        Self::new(UnixTime::default(), 0)
     }
 
     /// What is to be judged by the body.
@@ -96,16 +111,32 @@ impl PausedBody {
 
     /// What is to be done about its head, if the host has received so much of the request by now.
     pub(super) fn paused_head(&self, received: Option<u64>, now: UnixTime) -> PausedHead {
-        let (Head::Paused { since, received: before }, Some(_)) = (&self.head, &self.request)
-        else {
+        let (Head::Paused { since, size }, Some(request)) = (&self.head, &self.request) else {
             return PausedHead::Waits;
         };
-        match before.zip(received) {
-            Some((before, received)) if received > before => PausedHead::GoesFirst,
-            Some(_) if now >= *since + Self::NO_BODY => PausedHead::HasNoBody,
+        match received {
+            Some(received) if received > *size => PausedHead::GoesFirst,
+            Some(_) if !request.announces_content() && now >= *since + Self::NO_BODY => {
+                PausedHead::HasNoBody
+            }
             None if now >= *since + Self::NOT_HANDED_OVER => PausedHead::GoesFirst,
             _ => PausedHead::Waits,
         }
+    }
+
+    /// Whether nothing of the body has been handed over though its head has gone on.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.head, Head::Forwarded(_)) && self.size == 0 && !self.is_whole
+    }
+
+    /// The request is judged as one without a body: none may come any more.
+    pub(super) fn set_lacks_body(&mut self) {
+        self.lacks_body = true;
+    }
+
+    /// Whether the request was judged as one without a body.
+    pub(super) fn lacks_body(&self) -> bool {
+        self.lacks_body
     }
 }
 
@@ -132,6 +163,18 @@ impl PausedBodies {
         self.by_context.get(&context_id)
     }
 
+    /// The request of this context.
+    pub(super) fn get_mut(&mut self, context_id: u32) -> Option<&mut PausedBody> {
+        self.by_context.get_mut(&context_id)
+    }
+
+    /// The request of this context goes on, with its body if it is not one that has none.
+    pub(super) fn let_on(&mut self, context_id: u32) {
+        if !self.get(context_id).is_some_and(PausedBody::lacks_body) {
+            self.remove(context_id);
+        }
+    }
+
     /// Keeps what is to be judged by the body of the request of this context.
     pub(super) fn set_request(&mut self, context_id: u32, request: Box<HeldRequest>) {
         self.take_request(context_id);
@@ -148,7 +191,7 @@ impl PausedBodies {
         Some(request)
     }
 
-    /// Lets the rest of the body of the request of this context go on, or forgets it.
+    /// Forgets the request of this context.
     pub(super) fn remove(&mut self, context_id: u32) {
         let request = self.by_context.remove(&context_id).and_then(|body| body.request);
         if let Some(request) = request {

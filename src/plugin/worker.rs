@@ -49,6 +49,9 @@ pub(super) struct Worker {
     waiting: WaitingRoom<WaitingRequest>,
     bodies: PausedBodies,
     delivery: BodyDelivery,
+    /// Contexts of requests whose trailers came while their heads were let on: they are decided on by
+    /// the next tick.
+    ended: Vec<u32>,
     /// Has those that wait for their tokens to be spent; none when that is done at once.
     spender: Option<FleetSpender>,
     /// For requests that wait.
@@ -143,6 +146,7 @@ impl Worker {
             waiting: WaitingRoom::default(),
             bodies: PausedBodies::default(),
             delivery: BodyDelivery::default(),
+            ended: Vec::new(),
             verdicts,
             tick_period: None,
             overage_log: OverageLog::default(),
@@ -169,9 +173,8 @@ impl Worker {
         };
         if let Decision::Await(request, need) = decision {
             let needs_body = has_body && self.authenticator.depends_on_message(&request);
-            if needs_body && self.delivery == BodyDelivery::Unknown {
-                // Whether its body comes in meanwhile can be told by what had come in until now.
-                self.bodies.entry(context_id, || PausedBody::new(now, host::received_bytes()));
+            if needs_body {
+                self.bodies.entry(context_id, || PausedBody::new(now, head.size()));
             }
             match self.wait_for(context_id, request, need, now) {
                 None if needs_body => return Action::Pause,
@@ -185,6 +188,9 @@ impl Worker {
         if matches!(decision, Decision::Spend(_)) {
             // If it has to wait for that.
             stop_with_body();
+        }
+        if matches!(decision, Decision::AwaitBody(_)) {
+            self.bodies.entry(context_id, || PausedBody::new(now, head.size()));
         }
         self.carry_out(context_id, decision, now).unwrap_or_else(|_| Self::break_off())
     }
@@ -265,7 +271,26 @@ impl Worker {
 
     /// The trailers of a request arrived, and with them the end of its body.
     pub(super) fn on_request_trailers(&mut self, context_id: u32) -> Action {
+        let body = self.bodies.get_mut(context_id).filter(|body| body.was_resumed);
+        if let Some(body) = body {
+            body.is_whole = true;
+            self.ended.push(context_id);
+            self.tick_every(Self::AT_ONCE);
+            return Action::Pause;
+        }
         self.on_body(context_id, None, true)
+    }
+
+    /// Decides on requests whose trailers came while their heads were let on.
+    fn serve_ended(&mut self, now: UnixTime) {
+        for context_id in std::mem::take(&mut self.ended) {
+            if self.bodies.get(context_id).is_some()
+                && hostcalls::set_effective_context(context_id).is_ok()
+            {
+                let action = self.on_body(context_id, None, true);
+                self.go_on(context_id, Ok(action), now);
+            }
+        }
     }
 
     /// More of a body arrived; no `size` leaves it as it was.
@@ -277,8 +302,24 @@ impl Worker {
         let body = self.bodies.entry(context_id, PausedBody::untimed);
         body.size = size.unwrap_or(body.size);
         body.is_whole = is_whole;
-        if matches!(body.head, Head::Paused { .. }) {
-            self.delivery = BodyDelivery::WithPausedHead;
+        if body.lacks_body() {
+            return match body.size {
+                0 if waits => Action::Pause,
+                0 => Action::Continue,
+                _ => Self::time_out(),
+            };
+        }
+        match body.head {
+            Head::Paused { .. } => self.delivery = BodyDelivery::WithPausedHead,
+            Head::Forwarded(_) if self.delivery == BodyDelivery::OnTrial(context_id) => {
+                self.delivery = BodyDelivery::AfterHead;
+                warn!(
+                    "Envoy does not hand over a request body while its head is held back, so heads \
+                     reach the server before access rules have read their messages: set \
+                     allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
+                );
+            }
+            Head::Forwarded(_) => {}
         }
         let (size, max_body) = (body.size, self.authenticator.most_body());
         let decides = |request: &HeldRequest| request.is_decided_by(size, is_whole, max_body);
@@ -323,11 +364,7 @@ impl Worker {
             let decision = self.authenticator.refuse_held(*request, refusal);
             return self.carry_out(context_id, decision, now);
         }
-        let delivery = self.delivery;
-        let body = self.bodies.entry(context_id, || {
-            let is_unknown = delivery == BodyDelivery::Unknown;
-            PausedBody::new(now, is_unknown.then(host::received_bytes).flatten())
-        });
+        let body = self.bodies.entry(context_id, PausedBody::untimed);
         let mut action = Action::Pause;
         match &body.head {
             Head::Forwarded(told) if told != request.identity() => {
@@ -354,7 +391,7 @@ impl Worker {
         if is_decided {
             return self.judge_message(context_id, now);
         }
-        if delivery == BodyDelivery::Unknown {
+        if self.is_delivery_open() {
             self.set_pace(now);
         }
         Ok(action)
@@ -404,50 +441,51 @@ impl Worker {
         self.carry_out(context_id, decision, now)
     }
 
+    /// Whether nobody knows yet if the host hands over bodies while heads are paused.
+    fn is_delivery_open(&self) -> bool {
+        matches!(self.delivery, BodyDelivery::Unknown | BodyDelivery::OnTrial(_))
+    }
+
     /// Looks after heads that are paused while nobody knows whether the host hands over their bodies.
     fn look_after_paused_heads(&mut self, now: UnixTime) {
-        if self.delivery != BodyDelivery::Unknown {
+        if self.delivery == BodyDelivery::WithPausedHead {
             return;
         }
+        if let BodyDelivery::OnTrial(context_id) = self.delivery
+            && self.bodies.get(context_id).is_none_or(PausedBody::is_missing)
+        {
+            // What was received is with a filter before the plugin.
+            self.delivery = BodyDelivery::Unknown;
+        }
         let paused: Vec<u32> = self.bodies.paused_heads().collect();
-        for context_id in &paused {
-            let Some(body) = self.bodies.get(*context_id) else { continue };
-            if hostcalls::set_effective_context(*context_id).is_err() {
+        for context_id in paused {
+            if hostcalls::set_effective_context(context_id).is_err() {
                 continue;
             }
-            match body.paused_head(host::received_bytes(), now) {
-                PausedHead::GoesFirst => {
-                    self.delivery = BodyDelivery::AfterHead;
-                    warn!(
-                        "Envoy does not hand over a request body while its head is held back, so heads reach \
-                         the server before access rules have read their messages: set \
-                         allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
-                    );
-                    break;
+            let received = host::received_bytes();
+            let body = self.bodies.get(context_id);
+            let next = body.map_or(PausedHead::Waits, |body| body.paused_head(received, now));
+            match (next, self.delivery) {
+                (_, BodyDelivery::AfterHead) => self.let_head_on(context_id, now),
+                (PausedHead::GoesFirst, BodyDelivery::Unknown) => {
+                    self.delivery = BodyDelivery::OnTrial(context_id);
+                    self.let_head_on(context_id, now);
                 }
-                PausedHead::HasNoBody => self.settle_without_body(*context_id, now),
-                PausedHead::Waits => {}
-            }
-        }
-        if self.delivery == BodyDelivery::AfterHead {
-            for context_id in paused {
-                self.let_head_on(context_id, now);
+                (PausedHead::HasNoBody, _) => self.settle_without_body(context_id, now),
+                (PausedHead::GoesFirst | PausedHead::Waits, _) => {}
             }
         }
         let _ = hostcalls::set_effective_context(self.root_id);
     }
 
-    /// Decides on a request of whose body nothing has come, as on one without a body. If one comes
-    /// later, it is judged all the same.
+    /// Decides on a request of whose body nothing has come, as on one without a body.
     fn settle_without_body(&mut self, context_id: u32, now: UnixTime) {
-        let request = self.bodies.get(context_id).and_then(PausedBody::request);
-        if request.is_some_and(|request| self.authenticator.may_lack_body(request)) {
-            return self.let_head_on(context_id, now);
+        let Some(request) = self.bodies.take_request(context_id) else { return };
+        if let Some(body) = self.bodies.get_mut(context_id) {
+            body.set_lacks_body();
         }
-        if let Some(request) = self.bodies.take_request(context_id) {
-            let decision = self.authenticator.judge_body(*request, Body::Whole(b""));
-            self.settle(context_id, decision, now);
-        }
+        let decision = self.authenticator.judge_body(*request, Body::Whole(b""));
+        self.settle(context_id, decision, now);
     }
 
     /// Lets the head of a held request go to the server before its body.
@@ -457,7 +495,7 @@ impl Worker {
         }
         let Some(request) = self.bodies.take_request(context_id) else { return };
         let held = self.hold_behind(context_id, request, true, now);
-        Self::go_on(held);
+        self.go_on(context_id, held, now);
     }
 
     /// Time has passed; the root context is in hand.
@@ -475,6 +513,7 @@ impl Worker {
         self.announcer.run(&HostBoard, metrics.request_counter_count(), counters, now);
         let late = self.spender.as_mut().map(|spender| spender.give_up(now));
         self.conclude(late.unwrap_or_default(), now);
+        self.serve_ended(now);
         self.look_after_paused_heads(now);
         self.serve_waiting(now);
     }
@@ -618,6 +657,7 @@ impl Worker {
         let spender = self.spender.as_ref();
         let is_idle = self.waiting.is_empty()
             && spender.is_none_or(|spender| spender.len() == 0)
+            && !matches!(self.delivery, BodyDelivery::OnTrial(_))
             && (self.delivery != BodyDelivery::Unknown
                 || self.bodies.paused_heads().next().is_none());
         let longest = match (has_calls, is_idle) {
@@ -766,14 +806,21 @@ impl Worker {
         if hostcalls::set_effective_context(context_id).is_err() {
             return;
         }
-        Self::go_on(self.carry_out(context_id, decision, now));
+        let action = self.carry_out(context_id, decision, now);
+        self.go_on(context_id, action, now);
     }
 
     /// Lets the current context's request, which waited, go on or not.
-    fn go_on(action: Result<Action, Status>) {
+    fn go_on(&mut self, context_id: u32, action: Result<Action, Status>, now: UnixTime) {
         match action {
             Ok(Action::Continue) => {
+                if let Some(body) = self.bodies.get_mut(context_id) {
+                    body.was_resumed = true;
+                }
                 let _ = hostcalls::resume_http_request();
+                if self.is_delivery_open() {
+                    self.set_pace(now);
+                }
             }
             Ok(_) => {}
             Err(_) => {
@@ -800,7 +847,7 @@ impl Worker {
                     self.overage_log.write(&overage, now);
                 }
                 host::edit_request(&edits)?;
-                self.bodies.remove(context_id);
+                self.bodies.let_on(context_id);
                 Ok(Action::Continue)
             }
             Decision::Respond(answer) => {
@@ -816,7 +863,7 @@ impl Worker {
             Decision::LetThrough(refused, edits) => {
                 self.note(&refused, Outcome::Reported, now);
                 host::edit_request(&edits)?;
-                self.bodies.remove(context_id);
+                self.bodies.let_on(context_id);
                 Ok(Action::Continue)
             }
             Decision::Spend(request) => self.spend(context_id, request, now),
@@ -856,6 +903,12 @@ impl Worker {
     /// The host did not do what it was asked to: the request ends here.
     fn break_off() -> Action {
         let _ = hostcalls::send_http_response(500, vec![], None);
+        Action::Pause
+    }
+
+    /// A body came after its request was judged as one without: the request ends here.
+    fn time_out() -> Action {
+        let _ = hostcalls::send_http_response(408, vec![], None);
         Action::Pause
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use testbed::{SigningKey, claims};
 
 use crate::bodies::{ALLOWED, FORBIDDEN, guarded, open, open_held, with_rules};
-use crate::host::{SharedData, Vm, log};
+use crate::host::{Outcome, SharedData, Vm, log};
 use crate::provider::{
     AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
     start,
@@ -17,7 +17,7 @@ use crate::replay::{single_use, token_with};
 /// Whether heads go on before their bodies by now.
 fn goes_first(vm: &Vm, key: &SigningKey) -> bool {
     let (id, outcome) = open(vm, "/mcp", &token_with(key, ISSUER, &testbed::random_id()));
-    let goes_first = matches!(outcome, crate::host::Outcome::Forwarded(_));
+    let goes_first = matches!(outcome, Outcome::Forwarded(_));
     vm.close(id);
     goes_first
 }
@@ -34,6 +34,8 @@ fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
     });
     assert!(!goes_first(&vm, &key));
     assert_eq!(vm.tick_period(), Some(Duration::from_millis(20)));
+    // One head shows it, the others follow.
+    vm.tick();
     vm.tick();
     assert_eq!(vm.passed(held[0]), ALLOWED);
     assert_forwarded(&vm.outcome(held[0]));
@@ -115,11 +117,66 @@ fn a_request_without_a_byte_is_served_in_the_end_if_one_without_a_body_is_allowe
     vm.advance(Duration::from_secs(5));
     vm.tick();
     assert_forwarded(&vm.outcome(empty));
-    // A body that comes after all is judged.
+    // Its token is spent, and no body may come after all.
+    let (_, outcome) = open(&vm, "/mcp", &token_with(&key, ISSUER, "1"));
+    assert_refused(&outcome, 401, "jti_replayed");
     assert_forwarded(&vm.outcome(slow));
-    assert_eq!(vm.send_body(slow, FORBIDDEN, true), b"");
-    assert_refused(&vm.outcome(slow), 403, "access_denied");
+    assert_eq!(vm.send_body(slow, ALLOWED, true), b"");
+    let outcome = vm.outcome(slow);
+    assert!(matches!(&outcome, Outcome::Refused(refused) if refused.status == 408), "{outcome:?}");
     assert!(!goes_first(&vm, &key));
+}
+
+/// A client that is slow, by whose word a body comes, is waited for.
+#[test]
+fn a_request_that_announces_content_is_never_taken_for_one_without() {
+    let key = key("one");
+    let vm = guarded(&key);
+    let authorization = format!("Bearer {}", token_with(&key, ISSUER, "1"));
+    let (id, outcome) = vm.open(&[
+        (":method", b"POST"),
+        (":path", b"/mcp"),
+        ("content-type", b"application/json"),
+        ("content-length", ALLOWED.len().to_string().as_bytes()),
+        ("authorization", authorization.as_bytes()),
+    ]);
+    assert_paused(&outcome);
+    vm.advance(Duration::from_secs(200));
+    vm.tick();
+    assert_paused(&vm.outcome(id));
+    assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
+}
+
+/// Filters before the plugin may hold a body, or have held it before its head came.
+#[test]
+fn bytes_that_are_not_handed_over_once_the_head_has_gone_show_nothing() {
+    let key = key("one");
+    let vm = guarded(&key);
+    vm.receive_elsewhere(10);
+    let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
+    vm.tick();
+    assert_forwarded(&vm.outcome(id));
+    vm.tick();
+    vm.receive_elsewhere(0);
+    assert!(!goes_first(&vm, &key));
+    let id = open_held(&vm, &token_with(&key, ISSUER, "2"));
+    vm.tick();
+    assert_paused(&vm.outcome(id));
+    assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
+    assert!(!log().iter().any(|line| line.contains("allow_on_headers_stop_iteration")));
+}
+
+#[test]
+fn bytes_that_had_come_before_the_head_did_are_counted_too() {
+    let key = key("one");
+    let vm = guarded(&key);
+    vm.hand_over_late();
+    vm.receive_elsewhere(ALLOWED.len());
+    let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
+    vm.receive_elsewhere(0);
+    vm.send_body(id, ALLOWED, true);
+    vm.tick();
+    assert_eq!(vm.passed(id), ALLOWED);
 }
 
 #[test]

@@ -162,6 +162,8 @@ struct Host {
     refuse_calls: bool,
     /// Whether bodies are handed over while heads are paused.
     hands_over_early: bool,
+    /// How many bytes of each body a filter before the plugin has.
+    elsewhere: usize,
     /// Whether the host says how much of a request it has received.
     tells_received: bool,
     /// How many bytes of bodies of requests the plugin gets to see.
@@ -234,6 +236,7 @@ impl Vm {
                 call_response: None,
                 refuse_calls: false,
                 hands_over_early: true,
+                elsewhere: 0,
                 tells_received: true,
                 most_body_seen: usize::MAX,
                 body_reads: 0,
@@ -274,6 +277,11 @@ impl Vm {
     /// `allow_on_headers_stop_iteration`.
     pub fn hand_over_late(&self) {
         with_host(|host| host.hands_over_early = false);
+    }
+
+    /// From now on a filter before the plugin has so many bytes of each body.
+    pub fn receive_elsewhere(&self, bytes: usize) {
+        with_host(|host| host.elsewhere = bytes);
     }
 
     /// From now on the host does not say how much of a request it has received.
@@ -931,9 +939,11 @@ unsafe extern "C" fn proxy_get_property(
     let value = with_host(|host| match path.as_str() {
         "plugin_root_id" => Some(host.root_id.as_bytes().to_vec()),
         "request\0total_size" if host.tells_received => {
+            let elsewhere = host.elsewhere;
             let stream = host.streams.get(&host.effective)?;
-            let head = serialize(&stream.request).len();
-            let body = stream.held.len() + stream.passed.len() + stream.unseen.len();
+            let fields = stream.request.iter();
+            let head: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+            let body = stream.held.len() + stream.passed.len() + stream.unseen.len() + elsewhere;
             Some(u64::try_from(head + body).unwrap().to_le_bytes().to_vec())
         }
         _ => None,

@@ -245,7 +245,14 @@ impl Nobody {
     /// value that was looked for.
     #[must_use]
     pub(crate) fn is_final(&self) -> bool {
-        !matches!(self, Self::Others(_))
+        match self {
+            // The directory found this user by the value, and calls it the same (RFC 7643 §4.1.1).
+            Self::Others(others) => matches!(
+                others.nearness,
+                Nearness::Differs(Difference::Case | Difference::WhiteSpace)
+            ),
+            _ => true,
+        }
     }
 
     /// About how many bytes it takes up besides its own size.
