@@ -21,6 +21,12 @@ impl<'de> Deserialize<'de> for Document {
     }
 }
 
+/// The bytes of a file without the byte order mark of UTF-8 that they may begin with.
+#[must_use]
+pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    json::without_byte_order_mark(bytes)
+}
+
 /// True when these bytes begin as text in UTF-16 does, in either byte order, with a byte order mark
 /// or without.
 #[must_use]

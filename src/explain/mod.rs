@@ -19,7 +19,7 @@ mod tests;
 mod trust;
 mod words;
 
-pub use document::{Document, is_utf16};
+pub use document::{Document, is_utf16, without_byte_order_mark};
 pub use explanation::{Explanation, FetchedFrom, Question, Verdict};
 pub use key_report::{KeyReport, ReportedKey};
 pub use outside::{Call, NoReply, Outside, Reply};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use mcp_federated_auth::explain::{Document, Setup, is_utf16};
+use mcp_federated_auth::explain::{Document, Setup, is_utf16, without_byte_order_mark};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -107,8 +107,8 @@ fn text(path: &Path) -> Result<String, String> {
     if is_utf16(&bytes) {
         return Err("is in UTF-16: save it as UTF-8".to_owned());
     }
-    let text = String::from_utf8(bytes).map_err(|_| "is not in UTF-8")?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    let text = std::str::from_utf8(without_byte_order_mark(&bytes));
+    Ok(text.map_err(|_| "is not in UTF-8")?.to_owned())
 }
 
 fn documents(text: &str) -> Result<Vec<Document>, String> {

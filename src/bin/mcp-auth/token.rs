@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 
-use mcp_federated_auth::explain::is_utf16;
+use mcp_federated_auth::explain::{is_utf16, without_byte_order_mark};
 use serde_json::Value;
 
 /// Longest input that is read: no Envoy takes a longer token.
@@ -46,12 +46,10 @@ impl GivenToken {
             // As it is, so that it can be named.
             return Self { token: input.to_vec(), is_argument, is_marked: false };
         }
-        let text = String::from_utf8_lossy(input);
-        let (text, is_marked) = match text.strip_prefix('\u{feff}') {
-            Some(text) => (text, true),
-            None => (&*text, false),
-        };
-        Self { token: bare(text).into_bytes(), is_argument, is_marked }
+        let unmarked = without_byte_order_mark(input);
+        let is_marked = unmarked.len() < input.len();
+        let token = bare(&String::from_utf8_lossy(unmarked)).into_bytes();
+        Self { token, is_argument, is_marked }
     }
 }
 

@@ -8,9 +8,6 @@ use serde_json::{Map, Value};
 use super::{DirectoryFault, clipped};
 use crate::json::{self, JsonFault};
 
-/// RFC 8259 §8.1 lets readers ignore it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Reads a document. An attribute that an object has twice, in whatever letters, would be read in
 /// one way here and in another elsewhere.
 ///
@@ -19,8 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// [`DirectoryFault::NoList`] when it is no JSON object, [`DirectoryFault::Repeated`] when an object
 /// in it has an attribute twice.
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    match json::parse_strict(text) {
+    match json::parse_strict(json::without_byte_order_mark(text)) {
         Ok(Value::Object(document)) => {
             refuse_repeated(&document)?;
             Ok(document)
