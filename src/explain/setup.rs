@@ -71,24 +71,13 @@ impl Setup {
     /// True when an access rule or `exempt` names paths.
     #[must_use]
     pub fn names_paths(&self) -> bool {
-        !self.config.exempt.is_empty() || self.rules_name(&["paths", "path_prefixes"])
+        !self.config.exempt.is_empty() || self.config.access.names_paths()
     }
 
     /// True when an access rule may need the message in a request's body.
     #[must_use]
     pub fn reads_bodies(&self) -> bool {
-        let inspect = self.document.pointer("/access/mcp/inspect");
-        inspect.and_then(Value::as_str) != Some("headers")
-            && self.rules_name(&["mcp_methods", "mcp_names"])
-    }
-
-    /// True when a rule matches by one of these lines.
-    fn rules_name(&self, lines: &[&str]) -> bool {
-        let rules = self.document.pointer("/access/rules").and_then(Value::as_array);
-        let conditions = rules.into_iter().flatten().filter_map(|rule| rule.get("match"));
-        let mut named =
-            conditions.flat_map(|condition| lines.iter().map(|line| condition.get(line)));
-        named.any(|line| line.and_then(Value::as_array).is_some_and(|line| !line.is_empty()))
+        self.config.access.reads_bodies()
     }
 
     /// The names of the active providers.
@@ -146,10 +135,10 @@ impl Setup {
         self.written(provider)
     }
 
-    /// The elements of a list that was written, in this object at the top.
-    pub(super) fn list(&self, object: &str, field: &str) -> &[Value] {
-        let list = self.document.get(object).and_then(|object| object.get(field));
-        list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    /// The records of users as they were written.
+    pub(super) fn written_records(&self) -> &[Value] {
+        let records = self.document.pointer("/users/records").and_then(Value::as_array);
+        records.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The path of `resource.url`.

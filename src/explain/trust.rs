@@ -1,8 +1,8 @@
 //! Where the tokens of several providers can do the same: be one user, or have one role.
 
-use serde_json::Value;
-
 use super::setup::Setup;
+use super::words::listed;
+use crate::access::{Requirement, Rule};
 use crate::config::Provider;
 
 impl Setup {
@@ -16,7 +16,7 @@ impl Setup {
     /// Records that tokens of several providers find. Whoever names providers in a record has thought
     /// of it.
     fn shared_records(&self) -> Option<String> {
-        let records = self.list("users", "records").iter().enumerate();
+        let records = self.written_records().iter().enumerate();
         let of_all = records.filter(|(_, record)| record.get("provider").is_none());
         let mut shared = of_all.filter_map(|(position, record)| {
             let has_field = |own: &&Provider| record.get(&own.identity_rules.user_field).is_some();
@@ -33,7 +33,7 @@ impl Setup {
             "users.records[{position}]: tokens of {} find this user{others}, and each of these \
              providers names its users as it likes. Name in the record's `provider` whose tokens \
              are meant",
-            all_of(&finders)
+            names_of(&finders)
         ))
     }
 
@@ -44,19 +44,18 @@ impl Setup {
         if givers.len() < 2 {
             return vec![];
         }
-        let rules = self.list("access", "rules").iter().enumerate();
-        let warning = |(position, rule): (usize, &Value)| {
-            let is_given = |line: &&str| {
-                let listed = rule.pointer(&format!("/require/{line}")).and_then(Value::as_array);
-                listed.is_some_and(|listed| !listed.is_empty())
-            };
-            let lines: Vec<&str> = ["roles", "groups"].into_iter().filter(is_given).collect();
-            (!lines.is_empty() && !is_given(&"providers")).then(|| {
+        let rules = self.config.access.rules().iter().enumerate();
+        let warning = |(position, rule): (usize, &Rule)| {
+            let Requirement { roles, groups, providers, .. } = &rule.requirement;
+            let lines = [("roles", roles), ("groups", groups)];
+            let lines = lines.into_iter().filter(|(_, accepted)| !accepted.is_empty());
+            let lines: Vec<&str> = lines.map(|(line, _)| line).collect();
+            (!lines.is_empty() && providers.is_empty()).then(|| {
                 format!(
                     "access.rules[{position}].require: tokens of {} can have these {}, whatever \
                      each provider means by their names. Name in `require.providers` whose count",
-                    all_of(&givers),
-                    lines.join(" and ")
+                    names_of(&givers),
+                    listed(&lines, "and")
                 )
             })
         };
@@ -64,11 +63,7 @@ impl Setup {
     }
 }
 
-/// A list for people: `a, b and c`.
-fn all_of(providers: &[&Provider]) -> String {
+fn names_of(providers: &[&Provider]) -> String {
     let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
-    match names.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => names.concat(),
-    }
+    listed(&names, "and")
 }

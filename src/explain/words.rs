@@ -20,13 +20,20 @@ pub(super) fn seconds(value: u64) -> String {
     format!("{} s", number(value))
 }
 
-/// A list for people: `"a" or "b"`.
+/// Alternatives for people: `"a" or "b"`.
 pub(super) fn either(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
-    match quoted.split_last() {
-        None => "nothing".to_owned(),
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+    if quoted.is_empty() { "nothing".to_owned() } else { listed(&quoted, "or") }
+}
+
+/// A list for people, with this word before its last element: `a, b and c`.
+pub(super) fn listed(words: &[impl AsRef<str>], joint: &str) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        Some((last, others)) if !others.is_empty() => {
+            format!("{} {joint} {last}", others.join(", "))
+        }
+        _ => words.concat(),
     }
 }
 
