@@ -216,9 +216,10 @@ impl Known<'_> {
             Stage::Audience if self.is_known_by_client() => {
                 let named = CLIENT_ID_CLAIMS.iter().filter(|name| self.claims.contains_key(**name));
                 let named: Vec<String> = named.map(|name| claim(name)).collect();
-                match named.is_empty() {
-                    true => format!("no client, {}", claim("aud")),
-                    false => format!("{}, {}", named.join(", "), claim("aud")),
+                if named.is_empty() {
+                    format!("no client, {}", claim("aud"))
+                } else {
+                    format!("{}, {}", named.join(", "), claim("aud"))
                 }
             }
             Stage::Audience => claim("aud"),
