@@ -10,7 +10,7 @@ use sha2::Sha256;
 use x509_cert::Certificate;
 use x509_cert::spki::{ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
-use super::jwk::Identifiers;
+use super::jwk::{Identifiers, Thumbprint};
 use super::public_key::Curve;
 use super::{Jwk, PublicKey, UnusableKey};
 
@@ -46,8 +46,8 @@ pub(crate) fn certificate_key(pem: &str) -> Result<Jwk, CertificateFault> {
                 format!("{sha1:x}"),
                 format!("{sha1:X}"),
             ],
-            sha1_thumbprint: Some(sha1_thumbprint),
-            sha256_thumbprint: Some(sha256_thumbprint),
+            sha1_thumbprint: Some(Thumbprint::new(sha1_thumbprint)),
+            sha256_thumbprint: Some(Thumbprint::new(sha256_thumbprint)),
         },
         public_key: Ok(public_key),
         algorithm: None,

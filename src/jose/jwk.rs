@@ -29,9 +29,28 @@ pub(super) struct Identifiers {
     /// Values of `kid` that name this key; none, when the publisher gave it no name.
     pub(super) kids: Vec<String>,
     /// `x5t` (RFC 7517 §4.8).
-    pub(super) sha1_thumbprint: Option<String>,
+    pub(super) sha1_thumbprint: Option<Thumbprint>,
     /// `x5t#S256` (RFC 7517 §4.9).
-    pub(super) sha256_thumbprint: Option<String>,
+    pub(super) sha256_thumbprint: Option<Thumbprint>,
+}
+
+/// A certificate's thumbprint. It is binary, and a key may write it in another way than a token.
+#[derive(Clone, Debug)]
+pub(super) struct Thumbprint {
+    /// As the key has it.
+    written: String,
+    /// In base64url without padding.
+    url_safe: String,
+}
+
+impl Thumbprint {
+    pub(super) fn new(written: String) -> Self {
+        Self { url_safe: url_safe(&written), written }
+    }
+
+    fn is(&self, wanted: &str) -> bool {
+        self.written == wanted || self.url_safe == wanted
+    }
 }
 
 impl Jwk {
@@ -47,8 +66,8 @@ impl Jwk {
         Ok(Self {
             identifiers: Identifiers {
                 kids: string(members, "kid")?.into_iter().collect(),
-                sha1_thumbprint: string(members, "x5t")?,
-                sha256_thumbprint: string(members, "x5t#S256")?,
+                sha1_thumbprint: string(members, "x5t")?.map(Thumbprint::new),
+                sha256_thumbprint: string(members, "x5t#S256")?.map(Thumbprint::new),
             },
             public_key: public_key(&kty, members),
             algorithm: string(members, "alg")?,
@@ -75,6 +94,9 @@ impl Jwk {
         if let Some(kid) = header.kid() {
             return self.identifiers.kids.iter().any(|own| own == kid);
         }
+        let named = |own: &Option<Thumbprint>, wanted: Option<&str>| {
+            own.as_ref().zip(wanted).is_some_and(|(own, wanted)| own.is(wanted))
+        };
         named(&self.identifiers.sha256_thumbprint, header.sha256_thumbprint())
             || named(&self.identifiers.sha1_thumbprint, header.sha1_thumbprint())
     }
@@ -248,12 +270,4 @@ fn strings(members: &Map<String, Value>, name: &'static str) -> Result<Option<Ve
     };
     let strings = elements.iter().map(|element| element.as_str().map(str::to_owned).ok_or(fault));
     strings.collect::<Result<_, _>>().map(Some)
-}
-
-/// Thumbprints are binary too: the key's may be written in another way than the token's.
-fn named(own: &Option<String>, wanted: Option<&str>) -> bool {
-    match (own, wanted) {
-        (Some(own), Some(wanted)) => own == wanted || url_safe(own) == wanted,
-        _ => false,
-    }
 }
