@@ -20,8 +20,7 @@ use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{
-    KeyAccount, KeySet, KeySettings, KeySource, LONGEST_LIFETIME, RemoteSource, SHORTEST_LIFETIME,
-    Start,
+    KeyAccount, KeySet, KeySettings, KeySource, MAX_LIFETIME, MIN_LIFETIME, RemoteSource, Start,
 };
 use crate::token::{
     AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
@@ -107,7 +106,7 @@ const MOST_TOKEN_SIZE: usize = 8 * 1024 * 1024;
 
 const KEY_DEFAULTS: KeySettings = KeySettings {
     max_age: Duration::from_secs(10 * 60),
-    max_age_cap: LONGEST_LIFETIME,
+    max_age_cap: MAX_LIFETIME,
     refresh_ahead: Duration::from_secs(30),
     refresh_cooldown: Duration::from_secs(30),
     timeout: Duration::from_secs(5),
@@ -561,34 +560,31 @@ fn key_settings(
         }
         value
     };
-    let settings = KeySettings {
-        max_age: duration(raw.max_age, "max_age", defaults.max_age),
-        max_age_cap: defaults.max_age_cap,
-        refresh_ahead: duration(raw.refresh_ahead, "refresh_ahead", defaults.refresh_ahead),
-        refresh_cooldown: duration(
-            raw.refresh_cooldown,
-            "refresh_cooldown",
-            defaults.refresh_cooldown,
-        ),
-        timeout: duration(raw.timeout, "timeout", defaults.timeout),
-        max_stale: duration(raw.max_stale, "max_stale", defaults.max_stale),
-        max_body: defaults.max_body,
-    };
+    let max_age = duration(raw.max_age, "max_age", defaults.max_age);
+    let refresh_ahead = duration(raw.refresh_ahead, "refresh_ahead", defaults.refresh_ahead);
+    let refresh_cooldown =
+        duration(raw.refresh_cooldown, "refresh_cooldown", defaults.refresh_cooldown);
+    let timeout = duration(raw.timeout, "timeout", defaults.timeout);
+    let max_stale = duration(raw.max_stale, "max_stale", defaults.max_stale);
     let max_body = raw.max_body.optional(&format!("{path}.max_body"), faults);
     if max_body.is_some_and(|size| size.0 == 0) {
         faults.add(&format!("{path}.max_body"), "must not be 0");
     }
-    if settings.timeout > Duration::from_secs(60 * 60) {
+    if timeout > Duration::from_secs(60 * 60) {
         faults.add(&format!("{path}.timeout"), "must be at most 1h");
     }
     let max_age_cap = raw.max_age_cap.optional(&format!("{path}.max_age_cap"), faults);
-    if max_age_cap.is_some_and(|cap| !(SHORTEST_LIFETIME..=LONGEST_LIFETIME).contains(&cap.0)) {
+    if max_age_cap.is_some_and(|cap| !(MIN_LIFETIME..=MAX_LIFETIME).contains(&cap.0)) {
         faults.add(&format!("{path}.max_age_cap"), "must be between 1m and 24h");
     }
     KeySettings {
+        max_age,
         max_age_cap: max_age_cap.map_or(defaults.max_age_cap, |cap| cap.0),
+        refresh_ahead,
+        refresh_cooldown,
+        timeout,
+        max_stale,
         max_body: max_body.map_or(defaults.max_body, |size| size.0),
-        ..settings
     }
 }
 

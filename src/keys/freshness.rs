@@ -4,12 +4,12 @@ use std::time::Duration;
 
 /// Bounds within which a provider's `max-age` is honoured; `keys.max_age_cap` draws the upper one
 /// closer.
-pub(crate) const SHORTEST: Duration = Duration::from_secs(60);
-pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MIN_LIFETIME: Duration = Duration::from_secs(60);
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The lifetime that `Cache-Control` states, within the bounds; none when it states none.
 pub(super) fn lifetime(cache_control: &str) -> Option<Duration> {
-    max_age(cache_control).map(|age| age.clamp(SHORTEST, LONGEST))
+    max_age(cache_control).map(|age| age.clamp(MIN_LIFETIME, MAX_LIFETIME))
 }
 
 fn max_age(cache_control: &str) -> Option<Duration> {

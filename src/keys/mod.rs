@@ -28,7 +28,7 @@ mod state;
 pub(crate) use document::DocumentFault;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use fetch::FetchFault;
-pub(crate) use freshness::{LONGEST as LONGEST_LIFETIME, SHORTEST as SHORTEST_LIFETIME};
+pub(crate) use freshness::{MAX_LIFETIME, MIN_LIFETIME};
 pub(crate) use key_account::KeyAccount;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
 pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
