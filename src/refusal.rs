@@ -11,7 +11,7 @@ use crate::identity::{Standing, UserLookups};
 use crate::jose::{MalformedToken, Misfit};
 use crate::json::Json;
 use crate::time::seconds_to_wait;
-use crate::token::{AuthorizationFault, NotSpent, StoreFault};
+use crate::token::{AudienceClaim, AuthorizationFault, NotSpent, StoreFault, UnreadList};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub(crate) enum Refusal {
     },
     /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3), or the client is none of them.
     AudienceMismatch {
-        /// The claim: `aud`, or `client_id` for all that name the client.
-        claim: &'static str,
+        /// The claim that names none.
+        claim: AudienceClaim,
         /// What it holds.
         found: Strings,
         /// The client ids.
@@ -201,7 +201,7 @@ pub(crate) enum Denial {
         /// The claim.
         claim: String,
         /// What stands there.
-        found: &'static str,
+        found: UnreadList,
     },
     /// No rule is about the request.
     NoRule,
@@ -310,7 +310,7 @@ impl Refusal {
         let details = match self {
             Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_deref()),
             Self::AudienceMismatch { claim, found, configured } => {
-                json!({*claim: found.0, "configured": configured.0})
+                json!({(claim.name()): found.0, "configured": configured.0})
             }
             Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
             Self::ClaimMismatch { claim }
@@ -407,7 +407,7 @@ impl Denial {
             Self::AmbiguousName => json!({"name": "ambiguous"}),
             Self::AmbiguousPath => json!({"path": "ambiguous"}),
             Self::Misread { rule, line, claim, found } => {
-                json!({"rule": rule, "requires": line, "claim": claim, "found": found})
+                json!({"rule": rule, "requires": line, "claim": claim, "found": found.to_string()})
             }
             Self::NoRule => json!({"rule": null}),
             Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
@@ -436,10 +436,12 @@ impl fmt::Display for Refusal {
                 "the path can be read in several ways, write it plainly"
             }
             Self::AccessDenied { .. } => "the access policy does not allow this",
-            Self::AudienceMismatch { claim: "client_id", .. } => {
+            Self::AudienceMismatch { claim: AudienceClaim::ClientId, .. } => {
                 "the token was issued to another client"
             }
-            Self::AudienceMismatch { .. } => "the token was issued for another audience",
+            Self::AudienceMismatch { claim: AudienceClaim::Audience, .. } => {
+                "the token was issued for another audience"
+            }
             Self::BadSignature { .. } => "the signature of the token is wrong",
             Self::BoundToken => "the token is bound to a key and came without proof of possession",
             Self::ClaimMismatch { .. } => "a claim of the token has a value that is not accepted",

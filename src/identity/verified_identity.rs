@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use super::texts::Texts;
 use super::{Finding, Standing, User, UserQuery, Wanted};
-use crate::json::{Elements, Json, Members, Object};
+use crate::json::{Json, Object};
 use crate::refusal::{Denial, Refusal};
-use crate::token::{ClaimPath, ListClaim, TokenUse, VerifiedToken, any_of, is_elsewhere};
+use crate::token::{
+    ClaimPath, ListClaim, TokenUse, UnreadList, VerifiedToken, any_of, is_elsewhere, strings,
+};
 
 /// Which claims of a provider's tokens say whom they stand for.
 #[derive(Clone, Debug)]
@@ -153,7 +155,7 @@ pub(crate) struct Misread {
     /// What it would hold: `roles` or `groups`.
     holds: &'static str,
     claim: String,
-    found: &'static str,
+    found: UnreadList,
 }
 
 /// Roles or groups that a token lists elsewhere instead of carrying them, because they are too many.
@@ -252,8 +254,8 @@ impl<'a> ClaimedIdentity<'a> {
         }
         let Self { token, standard, rules, client_type, user } = self;
         let claims = token.claims();
-        let roles = rules.roles_claims.iter().flat_map(|claim| values(claim, claims));
-        let groups = values(&rules.groups_claim, claims);
+        let roles = rules.roles_claims.iter().flat_map(|claim| claim.values(claims));
+        let groups = rules.groups_claim.values(claims);
         Ok(ConfirmedIdentity {
             token,
             standard,
@@ -532,30 +534,6 @@ fn words(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
     line.split(' ').filter(|word| !word.is_empty()).chain(strings(listed))
 }
 
-/// What a claim of several values holds.
-fn values<'a>(
-    claim: &ListClaim,
-    claims: &'a Object,
-) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-    let found = claim.path().find(claims);
-    let (listed, members) = match claim {
-        ListClaim::Strings(_) => (found, None),
-        ListClaim::MemberNames(_) => (None, found.and_then(Json::as_object)),
-    };
-    let names = members.into_iter().flat_map(Members::iter).map(|(name, _)| name);
-    strings(listed).chain(names)
-}
-
-/// A string, or those of an array.
-fn strings(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
-    let (text, elements) = match claim {
-        Some(Json::String(text)) => (Some(text), None),
-        claim => (None, claim.and_then(Json::as_array)),
-    };
-    let elements = elements.into_iter().flat_map(Elements::iter);
-    text.into_iter().chain(elements.filter_map(Json::as_str))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -650,24 +628,6 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_members_are_values_where_that_is_asked_for() {
-        let claims = claims(&json!({
-            "list": ["a", "b"], "object": {"admin": {"1": "x"}, "b": null, "": {}}, "text": "a",
-        }));
-        for (name, of_strings, of_names) in [
-            ("list", vec!["a", "b"], vec![]),
-            ("object", vec![], vec!["", "admin", "b"]),
-            ("text", vec!["a"], vec![]),
-            ("missing", vec![], vec![]),
-        ] {
-            let path = ClaimPath::name(name);
-            let found = |claim: ListClaim| values(&claim, &claims).collect::<Vec<_>>();
-            assert_eq!(found(ListClaim::Strings(path.clone())), of_strings, "{name}");
-            assert_eq!(found(ListClaim::MemberNames(path)), of_names, "{name}");
-        }
-    }
-
-    #[test]
     fn scopes_are_those_of_all_claims_as_far_as_they_are_allowed() {
         let given = json!({"scope": "a  b a", "scp": "x", "permissions": ["b", "", "c d", 1]});
         for (given, allowed, expected) in [
@@ -683,19 +643,5 @@ mod tests {
             let scopes = scopes(&claims(&given), &IdentityRules { auth_scopes, ..rules() });
             assert_eq!(scopes.iter().collect::<Vec<_>>(), expected, "{given}");
         }
-    }
-
-    #[test]
-    fn a_list_is_a_string_or_the_strings_of_an_array() {
-        for (given, expected) in [
-            (json!(["a b", 1, null, "", ["c"], "a b"]), vec!["a b", "", "a b"]),
-            (json!("a b"), vec!["a b"]),
-            (json!({"a": "b"}), vec![]),
-            (json!(true), vec![]),
-        ] {
-            let claims = claims(&json!({"list": given}));
-            assert_eq!(strings(claims.get("list")).collect::<Vec<_>>(), expected, "{given}");
-        }
-        assert_eq!(strings(None).count(), 0);
     }
 }

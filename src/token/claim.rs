@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::json::{Json, Object};
+use crate::json::{Elements, Json, Members, Object};
 
 /// Where a claim stands: a name, or a path of names through nested objects. A dot in a name means
 /// nothing.
@@ -69,29 +69,85 @@ impl ListClaim {
         }
     }
 
-    /// What stands in its place and cannot be read as its values; none if that can be read, or
-    /// nothing does.
+    /// What it holds.
+    pub(crate) fn values<'a>(
+        &self,
+        claims: &'a Object,
+    ) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        let (listed, members) = match self.read(claims) {
+            Ok(Some(Json::Object(members))) => (None, Some(members)),
+            Ok(listed) => (listed, None),
+            Err(_) => (None, None),
+        };
+        let names = members.into_iter().flat_map(Members::iter).map(|(name, _)| name);
+        strings(listed).chain(names)
+    }
+
+    /// Why it holds nothing though it is there; none if it can be read, or is not there.
     #[must_use]
-    pub(crate) fn misread(&self, claims: &Object) -> Option<&'static str> {
-        match (self, self.path().find(claims)?) {
-            (_, Json::Null) => None,
-            (Self::Strings(_), Json::String(_)) | (Self::MemberNames(_), Json::Object(_)) => None,
+    pub(crate) fn misread(&self, claims: &Object) -> Option<UnreadList> {
+        self.read(claims).err()
+    }
+
+    /// Its value, in a form that is read; null is the same as nothing.
+    fn read<'a>(&self, claims: &'a Object) -> Result<Option<Json<'a>>, UnreadList> {
+        let Some(value) = self.path().find(claims) else { return Ok(None) };
+        match (self, value) {
+            (_, Json::Null) => Ok(None),
+            (Self::Strings(_), Json::String(_)) | (Self::MemberNames(_), Json::Object(_)) => {
+                Ok(Some(value))
+            }
             (Self::Strings(_), Json::Array(elements)) => {
                 let mut elements = elements.iter().peekable();
                 let is_read =
                     elements.peek().is_none() || elements.any(|element| element.as_str().is_some());
-                (!is_read).then_some("a list without strings")
+                if is_read { Ok(Some(value)) } else { Err(UnreadList::NoStrings) }
             }
-            (Self::Strings(_), Json::Object(_)) => Some("an object, not a list"),
-            (Self::Strings(_), Json::Bool(_) | Json::Number(_)) => {
-                Some("neither a list nor a string")
-            }
-            (Self::MemberNames(_), Json::Array(_)) => Some("a list, not an object"),
+            (Self::Strings(_), Json::Object(_)) => Err(UnreadList::ObjectForList),
+            (Self::Strings(_), Json::Bool(_) | Json::Number(_)) => Err(UnreadList::Scalar),
+            (Self::MemberNames(_), Json::Array(_)) => Err(UnreadList::ListForObject),
             (Self::MemberNames(_), Json::String(_) | Json::Bool(_) | Json::Number(_)) => {
-                Some("not an object")
+                Err(UnreadList::NotAnObject)
             }
         }
     }
+}
+
+/// What stands in the place of a claim that holds several values, and is not read as any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnreadList {
+    /// A list where member names were expected.
+    ListForObject,
+    /// A list without strings.
+    NoStrings,
+    /// Anything but an object, or a list, where member names were expected.
+    NotAnObject,
+    /// An object where strings were expected.
+    ObjectForList,
+    /// A number or a boolean where strings were expected.
+    Scalar,
+}
+
+impl fmt::Display for UnreadList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ListForObject => "a list, not an object",
+            Self::NoStrings => "a list without strings",
+            Self::NotAnObject => "not an object",
+            Self::ObjectForList => "an object, not a list",
+            Self::Scalar => "neither a list nor a string",
+        })
+    }
+}
+
+/// A string, or those of an array.
+pub(crate) fn strings(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
+    let (text, elements) = match claim {
+        Some(Json::String(text)) => (Some(text), None),
+        claim => (None, claim.and_then(Json::as_array)),
+    };
+    let elements = elements.into_iter().flat_map(Elements::iter);
+    text.into_iter().chain(elements.filter_map(Json::as_str))
 }
 
 /// Alternatives as a fault names them.
@@ -247,10 +303,43 @@ mod tests {
             (json!(1), Some("neither a list nor a string"), Some("not an object")),
         ] {
             let claims = claims(&json!({"realm": {"roles": value}}));
-            assert_eq!(ListClaim::Strings(path()).misread(&claims), of_strings, "{value}");
-            assert_eq!(ListClaim::MemberNames(path()).misread(&claims), of_names, "{value}");
+            let misread = |claim: ListClaim| claim.misread(&claims).map(|found| found.to_string());
+            assert_eq!(misread(ListClaim::Strings(path())).as_deref(), of_strings, "{value}");
+            assert_eq!(misread(ListClaim::MemberNames(path())).as_deref(), of_names, "{value}");
         }
         assert_eq!(ListClaim::MemberNames(path()).misread(&claims(&json!({"realm": 1}))), None);
+    }
+
+    #[test]
+    fn the_names_of_members_are_values_where_that_is_asked_for() {
+        let claims = claims(&json!({
+            "list": ["a", "b"], "object": {"admin": {"1": "x"}, "b": null, "": {}}, "text": "a",
+        }));
+        for (name, of_strings, of_names) in [
+            ("list", vec!["a", "b"], vec![]),
+            ("object", vec![], vec!["", "admin", "b"]),
+            ("text", vec!["a"], vec![]),
+            ("missing", vec![], vec![]),
+        ] {
+            let path = ClaimPath::name(name);
+            let found = |claim: ListClaim| claim.values(&claims).collect::<Vec<_>>();
+            assert_eq!(found(ListClaim::Strings(path.clone())), of_strings, "{name}");
+            assert_eq!(found(ListClaim::MemberNames(path)), of_names, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_a_string_or_the_strings_of_an_array() {
+        for (given, expected) in [
+            (json!(["a b", 1, null, "", ["c"], "a b"]), vec!["a b", "", "a b"]),
+            (json!("a b"), vec!["a b"]),
+            (json!({"a": "b"}), vec![]),
+            (json!(true), vec![]),
+        ] {
+            let claims = claims(&json!({"list": given}));
+            assert_eq!(strings(claims.get("list")).collect::<Vec<_>>(), expected, "{given}");
+        }
+        assert_eq!(strings(None).count(), 0);
     }
 
     #[test]

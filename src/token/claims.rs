@@ -35,6 +35,17 @@ pub(crate) enum AudienceClaim {
     ClientId,
 }
 
+impl AudienceClaim {
+    /// Its name; all claims that name the client go by `client_id`.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Audience => "aud",
+            Self::ClientId => "client_id",
+        }
+    }
+}
+
 /// The claims in which providers name the client that a token was issued to.
 pub(crate) const CLIENT_ID_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
@@ -110,7 +121,7 @@ impl ClaimRules {
             Strings::of_claim(claims.get("aud"))
         };
         Refusal::AudienceMismatch {
-            claim: if is_about_client { "client_id" } else { "aud" },
+            claim: if is_about_client { AudienceClaim::ClientId } else { AudienceClaim::Audience },
             found,
             configured: Strings::of(&self.audiences),
         }

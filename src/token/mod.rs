@@ -14,7 +14,9 @@ mod verification_budget;
 pub(crate) use bearer::check_single;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
-pub(crate) use claim::{ClaimPath, ListClaim, RequiredClaim, any_of, is_elsewhere};
+pub(crate) use claim::{
+    ClaimPath, ListClaim, RequiredClaim, UnreadList, any_of, is_elsewhere, strings,
+};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use claims::CLIENT_ID_CLAIMS;
 pub(crate) use claims::{AudienceClaim, ClaimRules, TokenTypes};

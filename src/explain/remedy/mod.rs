@@ -21,6 +21,7 @@ use super::key_run::MadeCall;
 use super::setup::Setup;
 use crate::config::Provider;
 use crate::refusal::Refusal;
+use crate::token::AudienceClaim;
 
 /// Why something is refused, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,8 +90,12 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::WrongTokenType { found } => form::token_type(case, found.as_deref()),
         Refusal::BoundToken => form::bound(case),
         Refusal::UnknownIssuer { found, .. } => issuer::unknown(case, found.as_deref()),
-        Refusal::AudienceMismatch { claim: "client_id", .. } => audience::foreign_client(case),
-        Refusal::AudienceMismatch { .. } => audience::mismatch(case),
+        Refusal::AudienceMismatch { claim: AudienceClaim::ClientId, .. } => {
+            audience::foreign_client(case)
+        }
+        Refusal::AudienceMismatch { claim: AudienceClaim::Audience, .. } => {
+            audience::mismatch(case)
+        }
         Refusal::GraphToken => audience::graph(),
         Refusal::Expired { seconds_ago } => time::expired(case, *seconds_ago),
         Refusal::NotYetValid { claim, seconds_left } => time::early(case, claim, *seconds_left),

@@ -6,7 +6,7 @@ use super::super::words::either;
 use super::{Case, Remedy};
 use crate::identity::Standing;
 use crate::refusal::Denial;
-use crate::token::ListClaim;
+use crate::token::{ListClaim, UnreadList};
 
 pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     let nobody = format!(
@@ -90,7 +90,7 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
         ),
         Denial::Misread { rule, line, claim, found } => {
             let field = case.at(&format!("{line}_claim"));
-            let names = if *found == "an object, not a list" {
+            let names = if *found == UnreadList::ObjectForList {
                 format!(
                     " If its members have the {line} as their names, as Zitadel writes them, put its \
                      name, or path, under `keys_of`: `{field}: {{keys_of: {}}}`.",
