@@ -187,8 +187,8 @@ pub(crate) enum Denial {
     /// The method has letters in lower case, and a server that does not mind the case would serve it
     /// as one that rules name.
     AmbiguousMethod,
-    /// The name of a resource can be read in several ways, or the case of a name or method would
-    /// make another rule be about it.
+    /// The case of a name or of an MCP method would make another rule apply, or hide the name from
+    /// all rules.
     AmbiguousName,
     /// The path can be read in several ways, and so it cannot be said which rule is about it.
     AmbiguousPath,

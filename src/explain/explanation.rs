@@ -407,7 +407,7 @@ impl<'a> Judge<'a> {
             && !known.claims.contains_key("aud")
         {
             notes.push(
-                "it does not say for whom it is, and passes because of its client \
+                "it names no audience and passes by its client id \
                  (audience_claim: client_id): so does any token that this client got for another API"
                     .to_owned(),
             );

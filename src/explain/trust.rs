@@ -31,8 +31,8 @@ impl Setup {
         };
         Some(format!(
             "users.records[{position}]: tokens of {} find this user{others}, and each of these \
-             providers names its users as it likes. Name in the record's `provider` whose tokens \
-             are meant",
+             providers names its users as it likes. Set the record's `provider` to those that \
+             may match it",
             names_of(&finders)
         ))
     }
@@ -53,7 +53,8 @@ impl Setup {
             (!lines.is_empty() && providers.is_empty()).then(|| {
                 format!(
                     "access.rules[{position}].require: tokens of {} can have these {}, whatever \
-                     each provider means by their names. Name in `require.providers` whose count",
+                     each provider means by their names. List the providers that count in \
+                     `require.providers`",
                     names_of(&givers),
                     listed(&lines, "and")
                 )

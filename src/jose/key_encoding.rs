@@ -63,7 +63,7 @@ impl fmt::Display for EncodingFault {
                 write!(f, ": its last character {last:?} has bits set that belong to no byte")
             }
             Problem::Length(length) => {
-                write!(f, ": no bytes are written with {length} characters, one may be lost")
+                write!(f, ": {length} characters cannot be base64; one may be missing")
             }
         }
     }
@@ -105,7 +105,7 @@ mod tests {
             ("/AAA\nAAAA", "plain base64: character 5 is '\\n'"),
             ("AAAé", "base64url: character 4 is 'é'"),
             ("AA=AA", "base64url: character 3 is '='"),
-            ("AAAAA", "base64url: no bytes are written with 5 characters, one may be lost"),
+            ("AAAAA", "base64url: 5 characters cannot be base64; one may be missing"),
             ("AB", "base64url: its last character 'B' has bits set that belong to no byte"),
         ] {
             assert_eq!(decode(text).unwrap_err().to_string(), told, "{text:?}");

@@ -129,7 +129,7 @@ impl fmt::Display for DocumentFault {
             Self::Empty => f.write_str("it is empty"),
             Self::MemberTooLong(name) => write!(f, "its {name} is too long"),
             Self::MissingMember { name, others } if others.is_empty() => {
-                write!(f, "it has no member {name}, and no other")
+                write!(f, "it is an empty object, without `{name}`")
             }
             Self::MissingMember { name, others } => {
                 write!(f, "it has no member {name}, only {others:?}")
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn each_thing_that_is_no_key_set_is_named_for_what_it_is() {
         for (document, told) in [
-            (&b"{}"[..], "it has no member keys, and no other"),
+            (&b"{}"[..], "it is an empty object, without `keys`"),
             (
                 b"{\"issuer\":1,\"jwks_uri\":2}",
                 "it has no member keys, only [\"issuer\", \"jwks_uri\"]",

@@ -82,7 +82,8 @@ impl Advice {
         Self::on(
             "keys_unavailable",
             "There were no keys to judge the token by.",
-            "The cause stands beside it, and at the provider above: keys could not be fetched.",
+            "The cause stands beside it, and at the provider above: keys could not be fetched, or \
+             too many requests wait.",
         ),
         Self::on(
             "malformed_authorization",
@@ -213,7 +214,7 @@ pub(super) fn on_failed_fetch(cause: &str) -> &'static str {
             "The provider must publish a key for signatures; `mcp-auth keys` tells what is wrong with each.",
         ),
         (
-            "Set: it has no member keys, and no other",
+            "Set: it is an empty object, without `keys`",
             "The provider has no signing key: give it one.",
         ),
         ("Set: it is compressed", COMPRESSED),

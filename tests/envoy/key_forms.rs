@@ -208,7 +208,7 @@ async fn what_came_instead_of_a_key_set_is_named() {
     let elsewhere = "https://login.example.com/keys?v=2";
     let certificates = json!({"a1": key.certificate_pem(), "b2": key.certificate_pem()});
     let faults = [
-        ("no-signing-key", text("{}"), "it has no member keys, and no other"),
+        ("no-signing-key", text("{}"), "it is an empty object, without `keys`"),
         ("login-page", text("<!DOCTYPE html>\n<html>"), "begins with \"<!DOCTYPE html>\\n<html>\""),
         ("gzip", Fault::Encoded("gzip", gzip), "it is compressed (content-encoding \"gzip\")"),
         ("list", Fault::Body(json!([key.public_jwk()]).to_string().into()), "it is a list"),
@@ -236,7 +236,7 @@ async fn what_came_instead_of_a_metadata_document_is_named() {
     let text = |text: &str| Fault::Body(text.as_bytes().to_vec());
     let elsewhere = "https://login.example.com/.well-known/openid-configuration";
     let faults = [
-        ("empty-object", text("{}"), "it has no member issuer, and no other"),
+        ("empty-object", text("{}"), "it is an empty object, without `issuer`"),
         ("key-set", text("{\"keys\":[]}"), "it has no member issuer, only [\"keys\"]"),
         ("null-issuer", text("{\"issuer\":null}"), "its issuer is null, not a string"),
         ("login-page", text("<html>"), "it is not JSON and begins with \"<html>\""),

@@ -223,7 +223,7 @@ async fn what_came_instead_of_keys_is_shown_with_what_to_do_about_it() {
     let unusable = json!({"keys": [{"kty": "RSA", "kid": "k1", "e": "AQAB", "n": "a+b c"}]});
     let moved = "https://id.example.com/keys";
     for (fault, cause, advice) in [
-        (None, "it has no member keys, and no other", "has no signing key"),
+        (None, "it is an empty object, without `keys`", "has no signing key"),
         (
             Some(gzip),
             "it is compressed (content-encoding \"gzip\")",

@@ -895,7 +895,11 @@ fn a_token_that_passes_by_its_client_alone_is_said_to() {
         let run = mcp_auth(&["explain", &config, "--json", "--keys", &keys], &token);
         assert_eq!(run.code, Some(0), "{run:?}");
         let notes = run.json()["notes"].to_string();
-        assert_eq!(notes.contains("passes because of its client"), is_said, "{notes}");
+        assert_eq!(
+            notes.contains("names no audience and passes by its client id"),
+            is_said,
+            "{notes}"
+        );
     }
 }
 
@@ -1018,7 +1022,12 @@ async fn of_something_else_where_keys_should_be() {
     let moved = "https://id.example.com/keys";
     let browser = "in a browser, and correct `providers[0].metadata_url`";
     let faults = [
-        ("no signing key", Document::KeySet, body(json!({})), ["no member keys", "no signing key"]),
+        (
+            "no signing key",
+            Document::KeySet,
+            body(json!({})),
+            ["an empty object, without `keys`", "no signing key"],
+        ),
         ("login page", Document::KeySet, html(), ["begins with \"<html>", browser]),
         (
             "compressed keys",

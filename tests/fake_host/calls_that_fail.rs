@@ -113,7 +113,7 @@ fn header_fields_of_an_answer_that_fails_say_why() {
         ("200", [("content-encoding", "br\u{7}")], "", "it is empty"),
         ("200", [("content-encoding", "br\u{7}")], "x", "(content-encoding \"br\\u{7}\")"),
         // Whoever says so of what is not compressed is read.
-        ("200", [("content-encoding", "gzip")], "{}", "it has no member issuer"),
+        ("200", [("content-encoding", "gzip")], "{}", "it is an empty object, without `issuer`"),
         ("200", [("x", "y")], "\u{1f}", "begins with \"\\u{1f}\""),
     ] {
         let (vm, id) = waiting();

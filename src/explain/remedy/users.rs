@@ -14,7 +14,7 @@ pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     );
     if let Some(cause) = cause {
         return Remedy::new(
-            format!("{nobody} What comes near: {cause}."),
+            format!("{nobody} Closest match: {cause}."),
             format!(
                 "If it is the same person, let the record have the `{field}` that the token has, \
                  or choose a `user_claim` or `user_field` whose values are written alike; if a \
@@ -112,7 +112,7 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
         }
         Denial::AmbiguousName => Remedy::new(
             "The name in the message can be read in several ways, so no rule can be told to be about it.",
-            "Let the client write the name as in the rules, and URIs plainly.",
+            "Let the client write the name as in the rules, and the MCP method in lower case.",
         ),
         Denial::Rule { rule, line, is_elsewhere: true } => Remedy::new(
             format!(
