@@ -16,6 +16,23 @@ pub(crate) fn is_invisible(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Whether a text holds nothing but visible ASCII and spaces, as most do: nothing in it is escaped.
+#[must_use]
+pub(crate) fn is_plain(text: &str) -> bool {
+    const HIGHEST_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // Eight bytes at once. With the highest bit clear in all of them, no sum carries into the next one:
+    // 0x60 sets the bit from the space on, and 1 sets it for DEL alone.
+    let are_plain = |bytes: &[u8; 8]| {
+        let bytes = u64::from_ne_bytes(*bytes);
+        let plus = |byte: u8| bytes.wrapping_add(u64::from_ne_bytes([byte; 8]));
+        bytes & HIGHEST_BITS == 0
+            && plus(0x60) & HIGHEST_BITS == HIGHEST_BITS
+            && plus(1) & HIGHEST_BITS == 0
+    };
+    let (eights, rest) = text.as_bytes().as_chunks();
+    eights.iter().all(are_plain) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// Writes text with an escape for each character that is invisible, in the form that JSON has for
 /// it (RFC 8259 §7): what was JSON stays JSON and means the same.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +115,25 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_text_is_plain_if_each_character_is(
+            text in "[ -~]{0,20}", other in any::<char>(), at in any::<prop::sample::Index>(),
+        ) {
+            prop_assert!(is_plain(&text));
+            let mut text = text;
+            text.insert(at.index(text.len() + 1), other);
+            prop_assert_eq!(is_plain(&text), matches!(other, ' '..='~'));
+        }
+
+        #[test]
+        fn the_characters_next_to_the_plain_ones_are_none(at in 0..16_usize) {
+            for other in ['\u{0}', '\u{1f}', '\u{7f}', '\u{80}', '\u{ff}'] {
+                let mut text = "~ ".repeat(8);
+                text.insert(at, other);
+                prop_assert!(!is_plain(&text));
+            }
+        }
 
         #[test]
         fn nothing_invisible_is_left_and_json_means_what_it_meant(

@@ -77,15 +77,7 @@ impl<'a> RequestHead<'a> {
     /// server, or a proxy before it, drops all fields that it names (RFC 9110 §7.6.1), and a client
     /// must not have an identity header dropped. Envoy forwards it for an upgrade alone.
     pub(crate) fn connection_to_forward(self) -> Option<&'static str> {
-        const NAMES_NO_FIELD: [&str; 3] = ["close", "keep-alive", "upgrade"];
-        let mut options =
-            self.values("connection").flat_map(|value| value.split(|own| *own == b','));
-        let is_plain = |option: &[u8]| {
-            let option = option.trim_ascii();
-            option.is_empty()
-                || NAMES_NO_FIELD.iter().any(|own| option.eq_ignore_ascii_case(own.as_bytes()))
-        };
-        (!options.all(is_plain)).then_some("upgrade")
+        self.values("connection").any(names_field).then_some("upgrade")
     }
 
     /// The method; empty when there is none.
@@ -113,6 +105,15 @@ impl<'a> RequestHead<'a> {
 /// A path without one slash at its end: with it, it is the same path.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()).unwrap_or(path)
+}
+
+/// Whether a value of `Connection` names another field.
+fn names_field(value: &[u8]) -> bool {
+    const OPTIONS: [&str; 3] = ["close", "keep-alive", "upgrade"];
+    value.split(|own| *own == b',').map(<[u8]>::trim_ascii).any(|option| {
+        let is_option = |own: &str| option.eq_ignore_ascii_case(own.as_bytes());
+        !option.is_empty() && !OPTIONS.into_iter().any(is_option)
+    })
 }
 
 /// Whether a server may take the first name for the second, which is in lower case and consists of

@@ -482,15 +482,16 @@ fn first<'a>(
     content: Content<'_>,
 ) -> Found {
     for (index, condition) in conditions.enumerate() {
-        let is_about_head = condition.covers_head(path, method);
+        if !condition.covers_head(path, method) {
+            continue;
+        }
         let is_about_message = !condition.concerns_messages()
             || match content {
                 Content::NoCall => false,
                 Content::Call(call) => condition.covers_call(call),
-                Content::Unread if is_about_head => return Found::DependsOnMessage,
-                Content::Unread => false,
+                Content::Unread => return Found::DependsOnMessage,
             };
-        if is_about_head && is_about_message {
+        if is_about_message {
             return Found::Rule(index);
         }
     }

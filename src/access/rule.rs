@@ -78,7 +78,7 @@ impl Match {
     /// that servers may read in several ways; no rule that names paths may be there then.
     #[must_use]
     pub(super) fn covers_head(&self, path: Option<&CanonicalPath>, method: &[u8]) -> bool {
-        self.covers_method(method) && path.is_none_or(|path| self.covers_path(path))
+        path.is_none_or(|path| self.covers_path(path)) && self.covers_method(method)
     }
 
     /// True when the rule was written for this path: it is one of its paths, or lies under one of its

@@ -318,7 +318,7 @@ impl Directory {
         let may_pass = self.unknown == UnknownUser::Allow
             && !nobody.is_some_and(Nobody::is_final)
             && !self.has_user_name(wanted.value)
-            && !self.has_spelling(wanted);
+            && !self.is_barred_in_other_letters(wanted);
         if may_pass {
             return Finding::Tolerated;
         }
@@ -341,13 +341,17 @@ impl Directory {
         .map(|(record, difference)| RecordNote::Similar(&record.user.user_name, difference))
     }
 
-    /// Whether a record has this value but for case or white space: a server that folds these would take
-    /// one for the other.
-    fn has_spelling(&self, wanted: Wanted<'_>) -> bool {
+    /// Whether a record that is inactive or locked has this value but for case or white space: a server
+    /// that folds these would let its user in.
+    fn is_barred_in_other_letters(&self, wanted: Wanted<'_>) -> bool {
         [Self::USER_NAME, wanted.field].into_iter().any(|field| {
             let near = self.by_field.get(field).map(|index| index.near(wanted.value));
-            near.into_iter().flatten().any(|(_, difference)| {
+            let mut near = near.into_iter().flatten();
+            near.any(|(other, difference)| {
                 matches!(difference, Difference::Case | Difference::WhiteSpace)
+                    && self
+                        .records_with(field, other)
+                        .any(|record| record.user.standing != Standing::Active)
             })
         })
     }
@@ -591,6 +595,17 @@ mod tests {
         for (field, value) in [("email", "ada"), ("email", "root"), ("user_name", "root")] {
             let finding = found(&directory, field, value);
             assert!(cause(&finding).unwrap().contains(value), "{field} {value}: {finding:?}");
+        }
+        // Nor under that of a user who is barred, in other letters.
+        let mut locked = record("bob", &[("email", "bob@x")]);
+        locked.user.standing = Standing::Locked;
+        let barring =
+            Directory::new(vec![locked, record("ada", &[])], ["email"], UnknownUser::Allow)
+                .unwrap();
+        for (value, is_tolerated) in [("BOB", false), ("bob ", false), ("Ada", true), ("rob", true)]
+        {
+            let finding = found(&barring, "user_name", value);
+            assert_eq!(matches!(finding, Finding::Tolerated), is_tolerated, "{value}");
         }
         // A record of another provider keeps its name alone.
         for (field, value) in [("email", "Ada"), ("email", "root@x"), ("user_name", "ada@x")] {

@@ -44,7 +44,7 @@ pub(super) fn replace_shared_value(name: &str, bytes: &[u8], number: Option<u32>
     hostcalls::set_shared_data(name, Some(bytes), Some(number)).is_ok()
 }
 
-/// The header fields of the request in hand, for [`decode_fields`](crate::request::decode_fields).
+/// The header fields of the request in hand, for [`decode_fields`].
 pub(super) fn request_fields() -> Option<Vec<u8>> {
     abi::request_header_pairs()
 }

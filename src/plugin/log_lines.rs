@@ -6,7 +6,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 
-use crate::printable::Printable;
+use crate::printable::{Printable, is_plain};
 
 struct LogLines;
 
@@ -40,6 +40,8 @@ impl Log for LogLines {
 }
 
 fn write(level: LogLevel, text: impl std::fmt::Display) {
+    let line = text.to_string();
+    let escaped = (!is_plain(&line)).then(|| Printable::line(&line).to_string());
     // A host that takes no log line is no reason to stop a request.
-    let _ = hostcalls::log(level, &Printable::line(text).to_string());
+    let _ = hostcalls::log(level, escaped.as_deref().unwrap_or(&line));
 }

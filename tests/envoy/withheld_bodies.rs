@@ -175,6 +175,58 @@ async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_
     assert_vm_lives(&stack).await;
 }
 
+/// A filter before the plugin that takes its time lets the body come in before the plugin sees the head.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_option_a_filter_before_the_plugin_may_take_its_time() {
+    const FAULT: &str = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
+    let delay = json!({"fixed_delay": "0.1s", "percentage": {"numerator": 100}});
+    let filter = json!({
+        "name": "envoy.filters.http.fault", "typed_config": {"@type": FAULT, "delay": delay},
+    });
+    let stack = stack(ping_rules())
+        .edit(without_option)
+        .edit(move |bootstrap| bootstrap.http_filters().insert(0, filter))
+        .start()
+        .await;
+    for (body, status) in [(PING, 200), (ADD, 403), (PING, 200)] {
+        assert_eq!(post(&stack, &stack.token(), body).await, status);
+    }
+    assert_eq!(stack.server.tool_runs(), [""; 0]);
+}
+
+/// What was judged is what the server gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_trailers_arrives_whole_whenever_its_head_goes_on() {
+    for has_option in [false, true] {
+        let stack = stack(ping_rules())
+            .edit(move |bootstrap| {
+                let manager = bootstrap.connection_manager();
+                manager["http_protocol_options"] = json!({"enable_trailers": true});
+                if !has_option {
+                    without_option(bootstrap);
+                }
+            })
+            .start()
+            .await;
+        for (body, status) in [(PING, 200), (ADD, 403), (PING, 200)] {
+            stack.server.clear();
+            let length = body.len();
+            let request = head("POST", &stack.token(), CHUNKED)
+                + &format!("{length:x}\r\n{body}\r\n0\r\nx-last: 1\r\n\r\n");
+            let response = raw_exchange(stack.envoy.address(), request.as_bytes()).await;
+            assert_eq!(response.status(), status, "{}", response.body());
+            let requests = stack.server.requests();
+            let bodies: Vec<_> = requests.iter().map(|request| &request.body).collect();
+            if status == 200 {
+                assert_eq!(bodies, [body], "{has_option}");
+            } else {
+                assert!(bodies.iter().all(|own| *own != body), "{has_option}: {bodies:?}");
+            }
+        }
+        assert_vm_lives(&stack).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_option_the_buffer_filter_of_the_page_holds_heads_back() {
     let page = std::fs::read_to_string(repository_root().join("docs/access.md")).unwrap();

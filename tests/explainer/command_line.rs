@@ -260,11 +260,17 @@ fn where_a_rule_asks_for_the_message_the_verdict_stays_open() {
         serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
     document["access"] = json!({"rules": [
         {"match": {"mcp_methods": ["tools/call"]}, "require": {"roles": ["nobody"]}},
+        {"match": {"mcp_methods": ["ping"]}},
         {"match": {"methods": ["GET"]}},
     ]});
     let config = file(".json", &document.to_string());
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(2), &"undecided".into()));
+    // Where no message could pass, there is no need to know it.
+    document["access"]["rules"].as_array_mut().unwrap().remove(1);
+    let config = file(".json", &document.to_string());
+    let run = mcp_auth(&["explain", &config, "--json"], &token);
+    assert_eq!((run.code, &run.json()["verdict"]), (Some(1), &"refused".into()));
     // A GET has no message, and so the first rule is not about it.
     let run = mcp_auth(&["explain", &config, "--json", "--method", "GET"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(0), &"accepted".into()));

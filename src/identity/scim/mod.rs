@@ -245,14 +245,7 @@ impl Nobody {
     /// value that was looked for.
     #[must_use]
     pub(crate) fn is_final(&self) -> bool {
-        match self {
-            // The directory found this user by the value, and calls it the same (RFC 7643 §4.1.1).
-            Self::Others(others) => matches!(
-                others.nearness,
-                Nearness::Differs(Difference::Case | Difference::WhiteSpace)
-            ),
-            _ => true,
-        }
+        !matches!(self, Self::Others(_))
     }
 
     /// About how many bytes it takes up besides its own size.
