@@ -167,6 +167,24 @@ fn bytes_that_are_not_handed_over_once_the_head_has_gone_show_nothing() {
 }
 
 #[test]
+fn a_head_that_shows_nothing_leaves_it_to_the_next_one() {
+    let key = key("one");
+    let vm = guarded(&key);
+    vm.hand_over_late();
+    vm.receive_elsewhere(10);
+    let first = open_held(&vm, &token_with(&key, ISSUER, "1"));
+    vm.tick();
+    assert_forwarded(&vm.outcome(first));
+    vm.receive_elsewhere(0);
+    let second = open_held(&vm, &token_with(&key, ISSUER, "2"));
+    vm.send_body(second, ALLOWED, true);
+    vm.tick();
+    vm.tick();
+    assert_eq!(vm.passed(second), ALLOWED);
+    assert!(goes_first(&vm, &key));
+}
+
+#[test]
 fn bytes_that_had_come_before_the_head_did_are_counted_too() {
     let key = key("one");
     let vm = guarded(&key);
