@@ -130,9 +130,10 @@ async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
     let mut client = TcpStream::connect(stack.envoy.address()).await.unwrap();
     let head = head(&stack, "/mcp", &format!("content-length: {}", ANNOUNCED));
     client.write_all(head.as_bytes()).await.unwrap();
-    let (mut server_reads, _server_writes) = accept(&upstream).await;
     let count = received.clone();
+    // Of a request that is held, not even the head comes.
     tokio::spawn(async move {
+        let (mut server_reads, _server_writes) = accept(&upstream).await;
         let mut part = vec![0; 1 << 16];
         while let Ok(length) = server_reads.read(&mut part).await
             && length > 0
@@ -187,5 +188,5 @@ async fn where_a_rule_reads_messages_a_large_upload_is_held() {
     access["mcp"] = json!({"max_body": "16MiB"});
     let (grown, received) = grown_by_upload(access, true).await;
     assert!(grown > 8 << 20, "grown by {grown} bytes");
-    assert!(received < 1 << 20, "{received} bytes came through");
+    assert_eq!(received, 0, "bytes came through");
 }
