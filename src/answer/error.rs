@@ -288,9 +288,7 @@ mod tests {
     use crate::config::Config;
     use crate::token::StoreFault;
 
-    // Requirement: error-code-range
-    #[test]
-    fn own_codes_are_outside_the_range_that_json_rpc_reserves() {
+    fn answers(format: Format, details: Details) -> RefusalAnswers {
         let configuration = json!({
             "resource": {"url": "https://mcp.example.com/mcp"},
             "providers": [{
@@ -299,8 +297,13 @@ mod tests {
             }],
         });
         let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
-        let style = ErrorStyle { format: Format::JsonRpc, details: Details::None };
-        let answers = RefusalAnswers::new(&config.resource, style);
+        RefusalAnswers::new(&config.resource, ErrorStyle { format, details })
+    }
+
+    // Requirement: error-code-range
+    #[test]
+    fn own_codes_are_outside_the_range_that_json_rpc_reserves() {
+        let answers = answers(Format::JsonRpc, Details::None);
         for (refusal, status) in
             [(Refusal::MissingToken, 401), (Refusal::BoundToken, 401), (Refusal::OriginDenied, 403)]
         {
@@ -311,16 +314,7 @@ mod tests {
 
     #[test]
     fn the_header_and_the_details_say_the_same_of_when_to_try_again() {
-        let configuration = json!({
-            "resource": {"url": "https://mcp.example.com/mcp"},
-            "providers": [{
-                "name": "a", "issuer": "https://a.example", "client_ids": ["a"],
-                "jwks_url": "https://a.example/keys", "cluster": "a",
-            }],
-        });
-        let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
-        let style = ErrorStyle { format: Format::OAuth, details: Details::Full };
-        let answers = RefusalAnswers::new(&config.resource, style);
+        let answers = answers(Format::OAuth, Details::Full);
         for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (3400, 4), (4000, 4)] {
             let retry_after = std::time::Duration::from_millis(millis);
             let cause = String::new();

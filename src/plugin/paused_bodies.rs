@@ -42,7 +42,7 @@ pub(super) struct PausedBody {
     request: Option<Box<HeldRequest>>,
     /// Whether the request was judged as one without a body.
     lacks_body: bool,
-    /// Whether its head went on outside a callback of its own. Envoy loses a body that is let on by its
+    /// Whether its head went on outside a callback of its own. Envoy loses a body that is resumed by its
     /// trailers during that.
     pub was_resumed: bool,
 }
@@ -169,7 +169,7 @@ impl PausedBodies {
     }
 
     /// The request of this context goes on, with its body if it is not one that has none.
-    pub(super) fn let_on(&mut self, context_id: u32) {
+    pub(super) fn forward(&mut self, context_id: u32) {
         if !self.get(context_id).is_some_and(PausedBody::lacks_body) {
             self.remove(context_id);
         }

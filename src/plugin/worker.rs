@@ -49,7 +49,7 @@ pub(super) struct Worker {
     waiting: WaitingRoom<WaitingRequest>,
     bodies: PausedBodies,
     delivery: BodyDelivery,
-    /// Contexts of requests whose trailers came while their heads were let on: they are decided on by
+    /// Contexts of requests whose trailers came while their heads were resumed: they are decided on by
     /// the next tick.
     ended: Vec<u32>,
     /// Has those that wait for their tokens to be spent; none when that is done at once.
@@ -281,7 +281,7 @@ impl Worker {
         self.on_body(context_id, None, true)
     }
 
-    /// Decides on requests whose trailers came while their heads were let on.
+    /// Decides on requests whose trailers came while their heads were resumed.
     fn serve_ended(&mut self, now: UnixTime) {
         for context_id in std::mem::take(&mut self.ended) {
             if self.bodies.get(context_id).is_some()
@@ -466,10 +466,10 @@ impl Worker {
             let body = self.bodies.get(context_id);
             let next = body.map_or(PausedHead::Waits, |body| body.paused_head(received, now));
             match (next, self.delivery) {
-                (_, BodyDelivery::AfterHead) => self.let_head_on(context_id, now),
+                (_, BodyDelivery::AfterHead) => self.send_head_first(context_id, now),
                 (PausedHead::GoesFirst, BodyDelivery::Unknown) => {
                     self.delivery = BodyDelivery::OnTrial(context_id);
-                    self.let_head_on(context_id, now);
+                    self.send_head_first(context_id, now);
                 }
                 (PausedHead::HasNoBody, _) => self.settle_without_body(context_id, now),
                 (PausedHead::GoesFirst | PausedHead::Waits, _) => {}
@@ -489,7 +489,7 @@ impl Worker {
     }
 
     /// Lets the head of a held request go to the server before its body.
-    fn let_head_on(&mut self, context_id: u32, now: UnixTime) {
+    fn send_head_first(&mut self, context_id: u32, now: UnixTime) {
         if hostcalls::set_effective_context(context_id).is_err() {
             return;
         }
@@ -847,7 +847,7 @@ impl Worker {
                     self.overage_log.write(&overage, now);
                 }
                 host::edit_request(&edits)?;
-                self.bodies.let_on(context_id);
+                self.bodies.forward(context_id);
                 Ok(Action::Continue)
             }
             Decision::Respond(answer) => {
@@ -863,7 +863,7 @@ impl Worker {
             Decision::LetThrough(refused, edits) => {
                 self.note(&refused, Outcome::Reported, now);
                 host::edit_request(&edits)?;
-                self.bodies.let_on(context_id);
+                self.bodies.forward(context_id);
                 Ok(Action::Continue)
             }
             Decision::Spend(request) => self.spend(context_id, request, now),
