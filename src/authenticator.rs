@@ -9,13 +9,14 @@ use std::time::Duration;
 use crate::access::{BodyFault, MessageId, Permission, Target};
 use crate::answer::{Answer, NoAuthorizationServer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
-use crate::config::{Config, Mode, Provider};
+use crate::config::{Config, Mode};
 use crate::identity::{
     Basis, ClaimedIdentity, IdentityFields, Overage, Unconfirmed, UserLookups, UserQuery,
     VerifiedIdentity,
 };
 use crate::jose::{KnownHeaders, SignatureVerifier};
 use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
+use crate::provider::{Provider, ProviderId, ProviderMap};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::time::UnixTime;
@@ -113,8 +114,8 @@ pub(crate) enum Need {
 /// What is known by now, by which requests are judged.
 #[derive(Clone, Copy)]
 pub(crate) struct Knowledge<'a> {
-    /// The keys of the providers, in the order of the configuration.
-    pub keys: &'a [ProviderKeys],
+    /// The keys of each provider.
+    pub keys: &'a ProviderMap<ProviderKeys>,
     /// The users of the directory, if there is one that is asked.
     pub users: Option<&'a UserLookups>,
     /// What verifies with them.
@@ -126,8 +127,8 @@ pub(crate) struct Knowledge<'a> {
 /// Who vouches for an identity.
 #[derive(Debug)]
 pub(crate) struct Voucher {
-    /// Index of the provider.
-    pub provider: usize,
+    /// The provider whose token says so.
+    pub provider: ProviderId,
     /// What its token does not tell of the identity.
     pub overage: Option<Rc<Overage>>,
 }
@@ -141,8 +142,7 @@ pub(crate) struct HeldRequest {
     /// Changes to its head; none once the head has gone on with them.
     edits: Option<RequestEdits>,
     requester: Requester,
-    /// Index of the provider.
-    provider: usize,
+    provider: ProviderId,
     verdict: Option<Rc<Verdict>>,
     /// Whether its token was looked up in the store of a fleet, and was not spent.
     is_looked_up: bool,
@@ -151,8 +151,7 @@ pub(crate) struct HeldRequest {
 /// A requester, and by what its token was judged.
 struct Judged<'a> {
     requester: &'a Requester,
-    /// Index of the provider.
-    provider: usize,
+    provider: ProviderId,
     verdict: Option<&'a Rc<Verdict>>,
 }
 
@@ -210,9 +209,9 @@ impl<'a> BearerRequest<'a> {
 }
 
 impl PlausibleRequest {
-    /// Index of the provider by whose keys it is to be judged.
+    /// The provider by whose keys it is to be judged.
     #[must_use]
-    pub(crate) fn provider(&self) -> usize {
+    pub(crate) fn provider(&self) -> ProviderId {
         self.token.provider()
     }
 
@@ -226,9 +225,9 @@ impl PlausibleRequest {
 }
 
 impl HeldRequest {
-    /// Index of the provider by whose keys it was judged.
+    /// The provider by whose keys it was judged.
     #[must_use]
-    pub(crate) fn provider(&self) -> usize {
+    pub(crate) fn provider(&self) -> ProviderId {
         self.provider
     }
 
@@ -377,12 +376,8 @@ impl Authenticator {
         now: UnixTime,
     ) -> Judgement {
         let PlausibleRequest { token, edits, target } = request;
-        let index = token.provider();
-        let (Some(provider), Some(own_keys)) =
-            (self.config.providers.get(index), knowledge.keys.get(index))
-        else {
-            return self.refuse(no_such_provider(), None, edits).into();
-        };
+        let id = token.provider();
+        let (provider, own_keys) = (&self.config.providers[id], &knowledge.keys[id]);
         let wait = |token: PlausibleToken, edits, target, need| {
             let token = token.at_rest();
             let request = PlausibleRequest { token, edits, target };
@@ -421,9 +416,8 @@ impl Authenticator {
                     // A later fetch may be allowed to look for a key without a name.
                     let is_final = candidates.are_named || own_keys.remote().is_none();
                     let usable = token.usable(provider);
-                    let verdict = is_final.then(|| {
-                        Rc::new(Verdict { provider: index, keys: version, usable, outcome })
-                    });
+                    let verdict = is_final
+                        .then(|| Rc::new(Verdict { provider: id, keys: version, usable, outcome }));
                     return Judgement { verdict, ..refuse(refusal, edits) };
                 }
             },
@@ -444,9 +438,9 @@ impl Authenticator {
         };
         let verdict = basis.map(|basis| {
             let outcome = Outcome::Verified(requester.clone(), basis);
-            Rc::new(Verdict { provider: index, keys: version, usable, outcome })
+            Rc::new(Verdict { provider: id, keys: version, usable, outcome })
         });
-        let judged = Judged { requester: &requester, provider: index, verdict: verdict.as_ref() };
+        let judged = Judged { requester: &requester, provider: id, verdict: verdict.as_ref() };
         let decision = self.admit(judged, edits, target, || at_rest.into_bytes());
         Judgement { decision, verdict }
     }
@@ -463,18 +457,18 @@ impl Authenticator {
         knowledge: Knowledge<'_>,
         now: UnixTime,
     ) -> Result<Decision, BearerRequest<'a>> {
-        let index = verdict.provider;
-        let keys = knowledge.keys.get(index).and_then(|keys| keys.version(now));
+        let id = verdict.provider;
+        let keys = knowledge.keys[id].version(now);
         if !verdict.holds(keys, knowledge.users, now) {
             return Err(request);
         }
         let BearerRequest { token, edits, target } = request;
         Ok(match &verdict.outcome {
             Outcome::Forged(refusal) => {
-                self.refuse(refusal.clone(), self.config.providers.get(index), edits)
+                self.refuse(refusal.clone(), Some(&self.config.providers[id]), edits)
             }
             Outcome::Verified(requester, _) => {
-                let judged = Judged { requester, provider: index, verdict: Some(verdict) };
+                let judged = Judged { requester, provider: id, verdict: Some(verdict) };
                 self.admit(judged, edits, target, || token.to_vec())
             }
         })
@@ -489,7 +483,7 @@ impl Authenticator {
         knowledge: Knowledge<'_>,
         now: UnixTime,
     ) -> bool {
-        let keys = knowledge.keys.get(request.provider).and_then(|keys| keys.version(now));
+        let keys = knowledge.keys[request.provider].version(now);
         let verdict = request.verdict.as_ref();
         verdict.is_some_and(|verdict| verdict.holds(keys, knowledge.users, now))
     }
@@ -521,7 +515,7 @@ impl Authenticator {
         let decision = match permitted {
             Ok(()) => Self::let_on(edits, told, &identity, provider),
             Err(refusal) => {
-                self.refuse_known(refusal, self.config.providers.get(provider), told, edits)
+                self.refuse_known(refusal, Some(&self.config.providers[provider]), told, edits)
             }
         };
         self.about_message(decision, || match body {
@@ -532,8 +526,7 @@ impl Authenticator {
 
     fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {
         let HeldRequest { target, requester, provider, .. } = request;
-        let own = self.config.providers.get(*provider).ok_or_else(no_such_provider)?;
-        let is_restricted = own.restrict_to_policies;
+        let is_restricted = self.config.providers[*provider].restrict_to_policies;
         self.config.access.check_body(target, body, &requester.identity, is_restricted)
     }
 
@@ -542,7 +535,7 @@ impl Authenticator {
     pub(crate) fn refuse_held(&self, request: HeldRequest, refusal: Refusal) -> Decision {
         let HeldRequest { edits, requester, provider, .. } = request;
         let told = edits.is_some().then_some(requester.fields);
-        let provider = self.config.providers.get(provider);
+        let provider = Some(&self.config.providers[provider]);
         self.refuse_known(refusal, provider, told, edits.unwrap_or_default())
     }
 
@@ -564,7 +557,7 @@ impl Authenticator {
         match spent {
             Ok(()) => Decision::Forward(RequestEdits { identity, ..edits }, Some(voucher)),
             Err(not_spent) => {
-                let provider = self.config.providers.get(voucher.provider);
+                let provider = Some(&self.config.providers[voucher.provider]);
                 let decision = self.refuse_known(not_spent.into(), provider, identity, edits);
                 self.about_message(decision, || message_id)
             }
@@ -601,15 +594,14 @@ impl Authenticator {
     ) -> Decision {
         let refusal = match need {
             Need::Keys(_) => {
-                let keys = knowledge.keys.get(request.provider());
                 let Shortage { retry_after, cause } =
-                    keys.map(|keys| keys.shortage(now)).unwrap_or_default();
+                    knowledge.keys[request.provider()].shortage(now);
                 Refusal::KeysUnavailable { retry_after, cause }
             }
             Need::User(_) => Refusal::directory_unavailable(&CalloutFault::NoAnswer),
             Need::Turn => self.crowded("too many tokens that name no key are being verified"),
         };
-        let provider = self.config.providers.get(request.provider());
+        let provider = Some(&self.config.providers[request.provider()]);
         self.refuse(refusal, provider, request.edits)
     }
 
@@ -658,7 +650,7 @@ impl Authenticator {
     ) -> Decision {
         let Judged { requester, provider, verdict } = judged;
         let Requester { identity, fields } = requester;
-        let is_restricted = self.is_restricted(provider);
+        let is_restricted = self.config.providers[provider].restrict_to_policies;
         match self.config.access.check(&target, identity, is_restricted) {
             Ok(Permission::Granted) => {
                 Self::let_on(edits, Some(fields.clone()), identity, provider)
@@ -673,17 +665,10 @@ impl Authenticator {
                 is_looked_up: false,
             })),
             Err(refusal) => {
-                let provider = self.config.providers.get(provider);
+                let provider = Some(&self.config.providers[provider]);
                 self.refuse_known(refusal, provider, Some(fields.clone()), edits)
             }
         }
-    }
-
-    /// Whether the provider may be used only where a rule names it. One that is not there may not be
-    /// used anywhere.
-    fn is_restricted(&self, provider: usize) -> bool {
-        let provider = self.config.providers.get(provider);
-        provider.is_none_or(|provider| provider.restrict_to_policies)
     }
 
     /// The only way for the whole of a request with an identity, so that no token that serves once
@@ -692,7 +677,7 @@ impl Authenticator {
         edits: RequestEdits,
         told: Option<Rc<IdentityFields>>,
         identity: &VerifiedIdentity,
-        provider: usize,
+        provider: ProviderId,
     ) -> Decision {
         let voucher = Voucher { provider, overage: identity.overage() };
         match identity.single_use() {
@@ -742,12 +727,6 @@ impl Authenticator {
                 .values("origin")
                 .any(|origin| !listed.iter().any(|own| own.as_bytes() == origin))
     }
-}
-
-/// For an index that names no provider, which nothing makes.
-fn no_such_provider() -> Refusal {
-    let cause = "there is no such provider".to_owned();
-    Refusal::KeysUnavailable { retry_after: Duration::ZERO, cause }
 }
 
 #[cfg(test)]

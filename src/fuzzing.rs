@@ -12,6 +12,7 @@ use crate::jose::{
     Algorithm, CompactJws, KnownHeaders, PublicKey, PureRust, SignatureVerifier, certificate_key,
 };
 use crate::keys::{KeySet, Lookup, ProviderKeys};
+use crate::provider::ProviderMap;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
 use crate::token::{VerificationBudget, check_single};
@@ -134,7 +135,7 @@ pub enum Passage {
 /// An authenticator whose keys stand in its configuration.
 pub struct Gate {
     authenticator: Authenticator,
-    keys: Vec<ProviderKeys>,
+    keys: ProviderMap<ProviderKeys>,
     trusts_all: bool,
 }
 
@@ -156,8 +157,8 @@ impl Gate {
     #[must_use]
     pub fn new(configuration: &[u8], trusts_all: bool) -> Option<Self> {
         let config = Config::from_bytes(configuration).ok()?;
-        let sources = config.providers.iter().map(|provider| provider.key_source.clone());
-        let keys = sources.map(|source| ProviderKeys::new(source, 0)).collect();
+        let keys =
+            config.providers.map(|provider| ProviderKeys::new(provider.key_source.clone(), 0));
         Some(Self { authenticator: Authenticator::new(config), keys, trusts_all })
     }
 

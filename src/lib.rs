@@ -35,6 +35,7 @@ mod json;
 mod keys;
 pub mod plugin;
 mod printable;
+mod provider;
 mod refusal;
 mod request;
 mod status;

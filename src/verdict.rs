@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::identity::{Basis, IdentityFields, UserLookups, VerifiedIdentity};
 use crate::keys::KeyVersion;
+use crate::provider::ProviderId;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{HashedToken, TokenCache, TokenHasher};
@@ -14,8 +15,8 @@ use crate::token::{HashedToken, TokenCache, TokenHasher};
 /// What was found out about a token.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    /// Index of the provider.
-    pub provider: usize,
+    /// By whose keys it was judged.
+    pub provider: ProviderId,
     /// The keys by which it was judged.
     pub keys: KeyVersion,
     /// When it can be used, as far as it says so.

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::provider::ProviderId;
+
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Awaited {
-    /// The keys of the provider with this index.
-    Keys(usize),
+    /// The keys of a provider.
+    Keys(ProviderId),
     /// What the directory knows of its user.
     User,
     /// The store in which its token is spent.
@@ -125,8 +127,11 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Awaited; 4] =
-        [Awaited::Keys(0), Awaited::Keys(7), Awaited::User, Awaited::Spending];
+    const ALL: [Awaited; 4] = [keys(0), keys(7), Awaited::User, Awaited::Spending];
+
+    const fn keys(provider: usize) -> Awaited {
+        Awaited::Keys(ProviderId::from_index(provider))
+    }
 
     fn fill(room: &mut WaitingRoom<()>, places: &Places, awaited: Awaited) -> usize {
         let first = u32::try_from(room.context_ids().len()).unwrap();
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn there_is_a_place_for_each_even_where_there_are_more_than_places() {
-        let providers: Vec<Awaited> = (0..10).map(Awaited::Keys).collect();
+        let providers: Vec<Awaited> = (0..10).map(keys).collect();
         let places = Places::new(4, 0, providers.clone());
         let mut room = WaitingRoom::default();
         for awaited in providers.into_iter().chain([Awaited::Turn]) {

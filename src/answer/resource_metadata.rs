@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Answer;
 use crate::callout::is_secure_url;
-use crate::config::{Providers, Resource};
+use crate::config::Resource;
+use crate::provider::Providers;
 use crate::request::{RequestHead, without_slash};
 
 /// The document, and where it is served.

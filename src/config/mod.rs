@@ -4,7 +4,6 @@
 mod access;
 mod document;
 mod field;
-mod providers;
 mod raw;
 #[cfg(not(target_family = "wasm"))]
 mod reference;
@@ -21,7 +20,6 @@ mod validate;
 
 use std::fmt;
 
-pub(crate) use providers::{Provider, Providers};
 #[cfg(not(target_family = "wasm"))]
 pub use reference::config_reference;
 pub(crate) use resource::Resource;
@@ -32,6 +30,7 @@ pub(crate) use status::StatusConfig;
 use crate::access::{AccessPolicy, CanonicalPath};
 use crate::answer::ErrorStyle;
 use crate::identity::{Directory, IdentityHeaders};
+use crate::provider::Providers;
 use crate::token::ReplayStore;
 
 /// A configuration in which everything has been checked.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::field::Field;
 use super::raw::{RawProvision, RawScim};
 use super::validate::refuse_unknown;
-use super::{Environment, Faults, Providers};
+use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
 use crate::identity::{Attribute, Directory, Provisioning, ScimDirectory, Secret};
+use crate::provider::Providers;
 use crate::token::ClaimPath;
 
 const CACHE_TTL: Duration = Duration::from_secs(5 * 60);

@@ -674,7 +674,7 @@ fn a_protobuf_struct_says_the_same_as_json() {
         document["providers"][0]["required_claims"] = json!({"tid": [1, "b", true, 1.5]});
     });
     let config = Config::from_bytes(&as_struct(&document).encode_to_vec()).unwrap();
-    let provider = config.providers.get(0).unwrap();
+    let provider = config.providers.iter().next().unwrap();
     assert_eq!(
         provider.required_claims[0].accepted,
         [json!(1), json!("b"), json!(true), json!(1.5)]

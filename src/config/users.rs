@@ -8,8 +8,9 @@ use super::field::Field;
 use super::raw::{RawProvider, RawUnknownUser, RawUserRecord, RawUsers};
 use super::units::Names;
 use super::validate::refuse_unknown;
-use super::{Environment, Faults, Providers, scim};
+use super::{Environment, Faults, scim};
 use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
+use crate::provider::Providers;
 
 /// Each worker thread holds a copy of all records.
 pub(super) const MOST_RECORDS: usize = 10_000;

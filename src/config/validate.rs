@@ -12,9 +12,7 @@ use super::raw::{
     RawIdentity, RawKeys, RawMode, RawProvider, RawResource, RawTokenCache, RawTokenIdRule,
 };
 use super::templates::{Template, is_guid};
-use super::{
-    Config, Environment, Faults, Mode, Provider, Providers, Resource, access, replay_store, users,
-};
+use super::{Config, Environment, Faults, Mode, Resource, access, replay_store, users};
 use crate::answer::{Details, ErrorStyle, Format};
 use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
@@ -22,6 +20,7 @@ use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{
     KeyAccount, KeySet, KeySettings, KeySource, MAX_LIFETIME, MIN_LIFETIME, RemoteSource, Start,
 };
+use crate::provider::{Provider, Providers};
 use crate::token::{
     AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
 };

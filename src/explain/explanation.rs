@@ -15,6 +15,7 @@ use crate::authenticator::{Authenticator, Decision, Examined, Knowledge, Need, R
 use crate::authenticator::{PlausibleRequest, Refused};
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
+use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
@@ -136,8 +137,8 @@ impl FetchedFrom {
 struct Judge<'a> {
     setup: &'a Setup,
     authenticator: Authenticator,
-    keys: Vec<ProviderKeys>,
-    runs: Vec<KeyRun>,
+    keys: ProviderMap<ProviderKeys>,
+    runs: ProviderMap<KeyRun>,
     uses_given_keys: bool,
 }
 
@@ -160,17 +161,15 @@ impl<'a> Judge<'a> {
     const MOST_ROUNDS: usize = 8;
 
     fn new(setup: &'a Setup, given: Option<KeySet>) -> Self {
-        let providers = setup.config.providers.iter();
-        let keys: Vec<ProviderKeys> = providers
-            .map(|provider| match &given {
-                Some(set) => ProviderKeys::Static(set.clone()),
-                None => ProviderKeys::new(provider.key_source.clone(), 0),
-            })
-            .collect();
+        let providers = &setup.config.providers;
+        let keys = providers.map(|provider| match &given {
+            Some(set) => ProviderKeys::Static(set.clone()),
+            None => ProviderKeys::new(provider.key_source.clone(), 0),
+        });
         Self {
             setup,
             authenticator: Authenticator::new(setup.config.clone()),
-            runs: keys.iter().map(|_| KeyRun::default()).collect(),
+            runs: keys.map(|_| KeyRun::default()),
             keys,
             uses_given_keys: given.is_some(),
         }
@@ -199,8 +198,8 @@ impl<'a> Judge<'a> {
         let users = self.authenticator.user_lookups();
         let budget = VerificationBudget::unlimited();
         for _ in 0..Self::MOST_ROUNDS {
-            let index = request.provider();
-            self.run(index, Event::Request, outside);
+            let id = request.provider();
+            self.run(id, Event::Request, outside);
             let knowledge = Knowledge {
                 keys: &self.keys,
                 users: users.as_ref(),
@@ -209,11 +208,10 @@ impl<'a> Judge<'a> {
             };
             match self.authenticator.judge(request, knowledge, now(outside)).decision {
                 Decision::Await(waiting, Need::Keys(demand)) => {
-                    if let Some(keys) = self.keys.get_mut(index).and_then(ProviderKeys::remote_mut)
-                    {
+                    if let Some(keys) = self.keys[id].remote_mut() {
                         keys.want(demand);
                     }
-                    self.run(index, Event::Tick, outside);
+                    self.run(id, Event::Tick, outside);
                     request = waiting;
                 }
                 Decision::Await(_, Need::User(query)) => return End::Directory(query.key.value),
@@ -262,16 +260,15 @@ impl<'a> Judge<'a> {
     ) {
         if matches!(refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
             && let [_, Some(claims)] = shown(question.token)
-            && let Some((index, _)) = self.setup.config.providers.of_token(&(&claims).into())
+            && let Some((id, _)) = self.setup.config.providers.of_token(&(&claims).into())
         {
-            self.run(index, Event::Tick, outside);
+            self.run(id, Event::Tick, outside);
         }
     }
 
-    fn run(&mut self, provider: usize, event: Event, outside: &mut dyn Outside) {
-        let keys = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut);
-        if let (Some(run), Some(keys)) = (self.runs.get_mut(provider), keys) {
-            run.run(event, keys, outside);
+    fn run(&mut self, provider: ProviderId, event: Event, outside: &mut dyn Outside) {
+        if let Some(keys) = self.keys[provider].remote_mut() {
+            self.runs[provider].run(event, keys, outside);
         }
     }
 
@@ -279,20 +276,16 @@ impl<'a> Judge<'a> {
         let [header, claims] = shown(question.token);
         let nothing = Map::new();
         let config = &self.setup.config;
-        let (index, provider) =
-            match claims.as_ref().and_then(|own| config.providers.of_token(&own.into())) {
-                Some((index, provider)) => (Some(index), Some(provider)),
-                None => (None, None),
-            };
-        let calls = index.and_then(|index| self.runs.get(index)).map(KeyRun::calls);
-        let calls = calls.unwrap_or_default();
+        let found = claims.as_ref().and_then(|own| config.providers.of_token(&own.into()));
+        let (id, provider) = found.unzip();
+        let calls = id.map(|id| self.runs[id].calls()).unwrap_or_default();
         let known = Known {
             config,
             provider,
             header: header.as_ref().unwrap_or(&nothing),
             claims: claims.as_ref().unwrap_or(&nothing),
             size: question.token.len(),
-            kids: index.and_then(|index| self.kids(index, now)),
+            kids: id.and_then(|id| self.kids(id, now)),
             now,
         };
         let mut explanation = Explanation {
@@ -315,7 +308,7 @@ impl<'a> Judge<'a> {
                 explanation.notes.push("this path needs no token".to_owned());
             }
             End::Accepted { edits, .. } => {
-                explanation.notes = self.notes(index, &known);
+                explanation.notes = self.notes(id, &known);
                 let told = edits.identity.iter().flat_map(|identity| identity.headers());
                 explanation.identity =
                     told.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -384,15 +377,15 @@ impl<'a> Judge<'a> {
         })
     }
 
-    fn kids(&self, provider: usize, now: UnixTime) -> Option<Vec<String>> {
-        let set = match self.keys.get(provider)? {
+    fn kids(&self, provider: ProviderId, now: UnixTime) -> Option<Vec<String>> {
+        let set = match &self.keys[provider] {
             ProviderKeys::Static(set) => set,
             ProviderKeys::Remote(keys) => keys.held(now)?.0,
         };
         Some(set.kids().take(20).map(str::to_owned).collect())
     }
 
-    fn notes(&self, provider: Option<usize>, known: &Known<'_>) -> Vec<String> {
+    fn notes(&self, provider: Option<ProviderId>, known: &Known<'_>) -> Vec<String> {
         let mut notes = Vec::new();
         if remedy::is_id_token(known.claims) {
             notes.push(
@@ -425,7 +418,7 @@ impl<'a> Judge<'a> {
                 notes.push(format!("it expired {ago} ago and passes by clock_skew alone"));
             }
         }
-        let keys = provider.and_then(|index| self.keys.get(index)).and_then(ProviderKeys::remote);
+        let keys = provider.and_then(|id| self.keys[id].remote());
         if let Some((set, _)) = keys.and_then(|keys| keys.held(known.now))
             && set.dropped() > 0
         {

@@ -7,8 +7,8 @@ use super::key_run::{KeyRun, now};
 use super::outside::Outside;
 use super::remedy::{self, KeyFault, Remedy};
 use super::setup::Setup;
-use crate::config::Provider;
 use crate::keys::{Event, KeyAccount, KeySource, ProviderKeys};
+use crate::provider::Provider;
 
 /// What the plugin would make of a provider's keys.
 #[derive(Clone, Debug, Serialize)]

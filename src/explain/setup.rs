@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::callout::Clusters;
-use crate::config::{Config, ConfigError, Provider};
+use crate::config::{Config, ConfigError};
 use crate::json::without_byte_order_mark;
 use crate::keys::{KeySource, Start};
+use crate::provider::Provider;
 use crate::token::ReplayStore;
 
 /// A configuration that is looked into: valid, and beside it what was written.

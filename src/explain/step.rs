@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::words::{either, number, seconds, value};
-use crate::config::{Config, Provider};
+use crate::config::Config;
 use crate::json::Object;
+use crate::provider::Provider;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{AudienceClaim, CLIENT_ID_CLAIMS, TokenIdRule, TokenTypes, any_of};

@@ -3,7 +3,7 @@
 use super::setup::Setup;
 use super::words::listed;
 use crate::access::{Requirement, Rule};
-use crate::config::Provider;
+use crate::provider::Provider;
 
 impl Setup {
     /// Each place where it matters that several providers are trusted alike, as a warning for the

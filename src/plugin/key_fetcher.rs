@@ -4,7 +4,8 @@ use log::{Level, log};
 
 use super::host;
 use super::metrics::Metrics;
-use crate::keys::{Effect, Event, RemoteKeys, RemoteSource, SharedNames};
+use crate::keys::{Effect, Event, KeySource, RemoteKeys, SharedNames};
+use crate::provider::Provider;
 use crate::time::UnixTime;
 
 /// Carries out the effects of one provider's [`RemoteKeys`].
@@ -17,13 +18,15 @@ pub(super) struct KeyFetcher {
 }
 
 impl KeyFetcher {
-    pub(super) fn new(provider: &str, source: &RemoteSource) -> Self {
-        Self {
-            provider: provider.to_owned(),
+    /// None for a provider whose keys are in the configuration.
+    pub(super) fn new(provider: &Provider) -> Option<Self> {
+        let KeySource::Remote(source) = &provider.key_source else { return None };
+        Some(Self {
+            provider: provider.name.clone(),
             names: SharedNames::of(source),
             max_body: source.settings.max_body,
             call: None,
-        }
+        })
     }
 
     /// True when `call` is a call of this fetcher that is not answered yet.

@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use crate::identity::LookupReport;
+use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::status::Counter;
 
 /// What became of a request.
@@ -38,10 +39,10 @@ impl Outcome {
 
 /// The metrics that were used so far, by the numbers that the host gave them. Their number is
 /// bounded: providers come from the configuration, and all other values from this crate.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Metrics {
-    /// Requests that went to the upstream, in the order of the providers.
-    allowed: Vec<(String, Option<u32>)>,
+    /// Requests that went to the upstream: the provider's name and the number of its counter.
+    allowed: ProviderMap<(String, Option<u32>)>,
     /// All others. Searched one by one: they are few, and to compare costs less than to hash.
     requests: Vec<Requests>,
     others: HashMap<String, u32>,
@@ -62,21 +63,24 @@ struct Requests {
 
 impl Metrics {
     /// Metrics of these providers.
-    pub(super) fn new<'a>(providers: impl Iterator<Item = &'a str>) -> Self {
-        let mut metrics = Self::default();
-        for provider in providers {
-            metrics.set_keys(provider, 0, 0);
-            metrics.allowed.push((provider.to_owned(), None));
+    pub(super) fn new(providers: &Providers) -> Self {
+        let mut metrics = Self {
+            allowed: providers.map(|provider| (provider.name.clone(), None)),
+            requests: Vec::new(),
+            others: HashMap::new(),
+            hits: None,
+            misses: None,
+        };
+        for provider in providers.iter() {
+            metrics.set_keys(&provider.name, 0, 0);
         }
         metrics
     }
 
-    /// Counts a request that goes to the upstream with an identity; `provider` is the index of the
-    /// one that vouches for it.
-    pub(super) fn count_allowed(&mut self, provider: usize) {
-        if let Some((name, id)) = self.allowed.get_mut(provider) {
-            increment(*id.get_or_insert_with(|| define_requests(name, Outcome::Allowed, "none")));
-        }
+    /// Counts a request that goes to the upstream with an identity of this provider.
+    pub(super) fn count_allowed(&mut self, provider: ProviderId) {
+        let (name, id) = &mut self.allowed[provider];
+        increment(*id.get_or_insert_with(|| define_requests(name, Outcome::Allowed, "none")));
     }
 
     /// Counts another request. `reason` is that of its refusal.
@@ -105,7 +109,7 @@ impl Metrics {
 
     /// How many counters of requests were used so far.
     pub(super) fn request_counter_count(&self) -> usize {
-        let allowed = self.allowed.iter().filter(|(_, id)| id.is_some()).count();
+        let allowed = self.allowed.values().filter(|(_, id)| id.is_some()).count();
         allowed + self.requests.len()
     }
 
@@ -114,7 +118,7 @@ impl Metrics {
         let counter = |provider: &str, outcome: Outcome, reason: &str| {
             Counter(provider.to_owned(), outcome.as_str().to_owned(), reason.to_owned())
         };
-        let allowed = self.allowed.iter().filter(|(_, id)| id.is_some());
+        let allowed = self.allowed.values().filter(|(_, id)| id.is_some());
         let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
         let others = self.requests.iter();
         allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))

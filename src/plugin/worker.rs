@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::identity::{ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
+use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, decode_fields};
 use crate::status::{Announcer, RefusalRecord};
@@ -40,10 +41,9 @@ pub(super) struct Worker {
     authenticator: Authenticator,
     verifier: Box<dyn SignatureVerifier>,
     budget: VerificationBudget,
-    /// In the order of the providers.
-    keys: Vec<ProviderKeys>,
-    /// In the same order; none for providers whose keys stand in the configuration.
-    fetchers: Vec<Option<KeyFetcher>>,
+    keys: ProviderMap<ProviderKeys>,
+    /// None for providers whose keys are in the configuration.
+    fetchers: ProviderMap<Option<KeyFetcher>>,
     /// None unless users are looked up in a directory.
     users: Option<UserDirectory>,
     waiting: WaitingRoom<WaitingRequest>,
@@ -97,19 +97,12 @@ impl Worker {
     const MAX_TURN: Duration = Duration::from_secs(7);
 
     pub(super) fn new(root_id: u32, config: Config) -> Self {
-        let keys: Vec<ProviderKeys> = config
-            .providers
-            .iter()
-            .map(|provider| ProviderKeys::new(provider.key_source.clone(), host::random()))
-            .collect();
-        let fetchers: Vec<Option<KeyFetcher>> = config
-            .providers
-            .iter()
-            .zip(&keys)
-            .map(|(provider, keys)| Some(KeyFetcher::new(&provider.name, keys.remote()?.source())))
-            .collect();
-        let mut metrics = Metrics::new(config.providers.iter().map(|own| own.name.as_str()));
-        for (provider, keys) in config.providers.iter().zip(&keys) {
+        let providers = &config.providers;
+        let keys = providers
+            .map(|provider| ProviderKeys::new(provider.key_source.clone(), host::random()));
+        let fetchers = providers.map(KeyFetcher::new);
+        let mut metrics = Metrics::new(providers);
+        for (provider, keys) in providers.iter().zip(keys.values()) {
             if let ProviderKeys::Static(set) = keys {
                 metrics.set_keys(&provider.name, set.kids().count(), 0);
             }
@@ -123,7 +116,7 @@ impl Worker {
         let max_token_size = config.max_token_size;
         let authenticator = Authenticator::new(config);
         let users = authenticator.user_lookups().map(UserDirectory::new);
-        let fetched = fetchers.iter().enumerate().filter(|(_, fetcher)| fetcher.is_some());
+        let fetched = fetchers.entries().filter(|(_, fetcher)| fetcher.is_some());
         let awaited = fetched
             .map(|(provider, _)| Awaited::Keys(provider))
             .chain(users.as_ref().map(|_| Awaited::User))
@@ -587,19 +580,14 @@ impl Worker {
     /// How long a request waits at the most.
     fn longest_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
         match need {
-            Need::Keys(_) => {
-                let keys = self.keys.get(request.provider());
-                keys.map(ProviderKeys::longest_wait).unwrap_or_default()
-            }
+            Need::Keys(_) => self.keys[request.provider()].longest_wait(),
             Need::User(_) => {
                 let users = self.users.as_ref().map(|users| users.lookups().directory());
                 users.map(ScimDirectory::longest_wait).unwrap_or_default()
             }
             Need::Turn => {
                 // Afterwards it may have to wait for keys.
-                let keys = self.keys.get(request.provider());
-                let for_keys = keys.map(ProviderKeys::longest_wait).unwrap_or_default();
-                for_keys.max(Self::MAX_TURN)
+                self.keys[request.provider()].longest_wait().max(Self::MAX_TURN)
             }
         }
     }
@@ -630,9 +618,8 @@ impl Worker {
         self.waiting.insert(context_id, awaited, WaitingRequest { waits, deadline });
     }
 
-    fn want_keys(&mut self, provider: usize, demand: Demand) {
-        let keys = self.keys.get_mut(provider);
-        if let Some(keys) = keys.and_then(ProviderKeys::remote_mut) {
+    fn want_keys(&mut self, provider: ProviderId, demand: Demand) {
+        if let Some(keys) = self.keys[provider].remote_mut() {
             keys.want(demand);
         }
     }
@@ -643,10 +630,9 @@ impl Worker {
     }
 
     /// Takes over what the workers know together of this provider's keys.
-    fn synchronise(&mut self, provider: usize, now: UnixTime) {
-        let fetcher = self.fetchers.get_mut(provider).and_then(Option::as_mut);
-        let keys = self.keys.get_mut(provider).and_then(ProviderKeys::remote_mut);
-        if let (Some(fetcher), Some(keys)) = (fetcher, keys) {
+    fn synchronise(&mut self, provider: ProviderId, now: UnixTime) {
+        let fetcher = self.fetchers[provider].as_mut();
+        if let (Some(fetcher), Some(keys)) = (fetcher, self.keys[provider].remote_mut()) {
             fetcher.run(Event::Request, keys, &mut self.metrics, now);
         }
     }
@@ -665,7 +651,7 @@ impl Worker {
             (false, true) => Self::IDLE,
             (false, false) => Self::BUSY,
         };
-        let remote = self.keys.iter().filter_map(ProviderKeys::remote);
+        let remote = self.keys.values().filter_map(ProviderKeys::remote);
         let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
         self.tick_every(due.map_or(longest, |due| due.clamp(Self::AT_ONCE, longest)));
     }
@@ -707,8 +693,7 @@ impl Worker {
         match &waiting.waits {
             Waits::ForKeys(request) => {
                 let provider = request.provider();
-                let keys = self.keys.get(provider);
-                let demand = keys.and_then(|keys| request.still_awaits(keys, now));
+                let demand = request.still_awaits(&self.keys[provider], now);
                 // Whoever was asked for them before may have given up.
                 demand.map(|demand| self.want_keys(provider, demand)).is_some()
             }
@@ -933,9 +918,9 @@ fn forward_head(body: &mut PausedBody, request: &mut HeldRequest) -> Result<(), 
 
 /// The providers whose keys are fetched.
 fn remote<'a>(
-    fetchers: &'a mut [Option<KeyFetcher>],
-    keys: &'a mut [ProviderKeys],
+    fetchers: &'a mut ProviderMap<Option<KeyFetcher>>,
+    keys: &'a mut ProviderMap<ProviderKeys>,
 ) -> impl Iterator<Item = (&'a mut KeyFetcher, &'a mut RemoteKeys)> {
-    let all = fetchers.iter_mut().zip(keys);
+    let all = fetchers.values_mut().zip(keys.values_mut());
     all.filter_map(|(fetcher, keys)| Some((fetcher.as_mut()?, keys.remote_mut()?)))
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::words::clipped;
-use crate::config::{Config, Mode, Provider};
+use crate::config::{Config, Mode};
 use crate::keys::{KeyAccount, KeySource, WatchedSource};
+use crate::provider::Provider;
 use crate::time::UnixTime;
 
 /// What a configuration tells of itself. Nothing in it is of a request.

@@ -51,7 +51,7 @@ impl TestBoard {
 
     /// Lets a source's state and key set be these.
     fn set_keys(&self, config: &Config, state: &Value, keys: &[SigningKey]) {
-        let KeySource::Remote(source) = &config.providers.get(0).unwrap().key_source else {
+        let KeySource::Remote(source) = &config.providers.iter().next().unwrap().key_source else {
             panic!("no source")
         };
         let names = SharedNames::of(source);

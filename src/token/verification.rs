@@ -7,12 +7,12 @@ use super::claim::{any_of, carries_one_of, is_elsewhere};
 use super::key_trial::{KeyTrial, TrialEnd};
 use super::replay::TokenUse;
 use super::verification_budget::VerificationBudget;
-use crate::config::{Provider, Providers};
 use crate::jose::{
     Algorithm, CompactJws, KnownHeaders, MalformedToken, ProtectedHeader, SignatureVerifier,
 };
 use crate::json::{Json, Object};
 use crate::keys::{Candidates, KeyVersion};
+use crate::provider::{Provider, ProviderId, Providers};
 use crate::refusal::{Refusal, Strings};
 use crate::time::UnixTime;
 
@@ -26,7 +26,7 @@ pub(crate) struct PlausibleToken {
     /// None while the token waits.
     claims: Option<Object>,
     algorithm: Algorithm,
-    provider: usize,
+    provider: ProviderId,
     expires: UnixTime,
     /// With the keys of its provider.
     trial: KeyTrial<KeyVersion>,
@@ -58,7 +58,7 @@ impl PlausibleToken {
         // Several tokens are never one JWS, so only what is none is asked whether it is several.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
         let (jws, claims, algorithm) = signed_jws(token, max_size, known).map_err(fault)?;
-        let Some((index, provider)) = providers.of_token(&claims) else {
+        let Some((id, provider)) = providers.of_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Json::as_str).map(str::to_owned),
                 configured: Strings::of(providers.issuers()),
@@ -72,7 +72,7 @@ impl PlausibleToken {
         let token_type = jws.header().token_type();
         let expires = provider.claim_rules.check(token_type, &claims, now).map_err(blame)?;
         let trial = KeyTrial::default();
-        Ok(Self { algorithm, provider: index, expires, trial, claims: Some(claims), jws })
+        Ok(Self { algorithm, provider: id, expires, trial, claims: Some(claims), jws })
     }
 
     /// Makes the token small for the time that it waits for keys: JSON takes many times more memory
@@ -90,7 +90,7 @@ impl PlausibleToken {
 
     /// Which of the providers issued it, if it is good.
     #[must_use]
-    pub(crate) fn provider(&self) -> usize {
+    pub(crate) fn provider(&self) -> ProviderId {
         self.provider
     }
 

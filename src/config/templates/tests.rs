@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Config, Provider};
+use super::super::Config;
 use crate::identity::ServiceSign;
 use crate::jose::Algorithm;
 use crate::keys::{KeySource, Start};
+use crate::provider::Provider;
 use crate::token::{ClaimPath, ListClaim};
 
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
@@ -22,7 +23,7 @@ fn read(fields: &Value) -> Result<Provider, Vec<String>> {
         "providers": [provider],
     });
     Config::from_bytes(document.to_string().as_bytes())
-        .map(|config| config.providers.get(0).unwrap().clone())
+        .map(|config| config.providers.iter().next().unwrap().clone())
         .map_err(|error| error.faults().map(ToString::to_string).collect())
 }
 

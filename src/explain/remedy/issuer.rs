@@ -4,7 +4,7 @@ use http::Uri;
 
 use super::super::words::either;
 use super::{Case, Remedy};
-use crate::config::Provider;
+use crate::provider::Provider;
 
 /// Where Entra ID's issuers are: those of version 1, and of version 2.
 const ENTRA: [&str; 2] = ["sts.windows.net", "login.microsoftonline.com"];

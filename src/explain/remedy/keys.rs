@@ -6,9 +6,9 @@ use super::super::setup::Written;
 use super::super::words::either;
 use super::{Case, Remedy};
 use crate::callout::{CalloutFault, EndpointFault};
-use crate::config::Provider;
 use crate::jose::Misfit;
 use crate::keys::{DocumentFault, FetchFault, KeySetFault, KeySource, Start, retraced};
+use crate::provider::Provider;
 
 /// A provider whose keys cannot be had.
 pub(in super::super) struct KeyFault<'a> {

@@ -19,7 +19,7 @@ pub(super) use time::is_in_milliseconds;
 
 use super::key_run::MadeCall;
 use super::setup::Setup;
-use crate::config::Provider;
+use crate::provider::Provider;
 use crate::refusal::Refusal;
 use crate::token::AudienceClaim;
 

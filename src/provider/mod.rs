@@ -1,5 +1,11 @@
 //! The identity providers that are trusted.
 
+mod map;
+
+use std::ops::Index;
+
+pub(crate) use map::{ProviderId, ProviderMap};
+
 use crate::identity::IdentityRules;
 use crate::jose::Algorithm;
 use crate::json::{Json, Object};
@@ -31,35 +37,33 @@ pub(crate) struct Provider {
     pub key_source: KeySource,
 }
 
-/// The active providers.
+/// The active providers, in the order of the configuration.
 #[derive(Clone, Debug)]
-pub(crate) struct Providers(Vec<Provider>);
+pub(crate) struct Providers(ProviderMap<Provider>);
 
 impl Providers {
-    pub(super) fn new(providers: Vec<Provider>) -> Self {
-        Self(providers)
+    pub(crate) fn new(providers: Vec<Provider>) -> Self {
+        Self(ProviderMap::new(providers))
     }
 
-    /// All of them, in the order of the configuration.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> {
-        self.0.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Provider> + Clone {
+        self.0.values()
     }
 
-    /// The one of this index.
+    /// A table with one value for each of them.
     #[must_use]
-    pub(crate) fn get(&self, index: usize) -> Option<&Provider> {
-        self.0.get(index)
+    pub(crate) fn map<T>(&self, value: impl FnMut(&Provider) -> T) -> ProviderMap<T> {
+        self.0.map(value)
     }
 
     /// The one that a token with these claims says it comes from: by `iss`, compared exactly, and
     /// among several of one issuer by `aud`, or by the client where that is compared instead.
     #[must_use]
-    pub(crate) fn of_token(&self, claims: &Object) -> Option<(usize, &Provider)> {
+    pub(crate) fn of_token(&self, claims: &Object) -> Option<(ProviderId, &Provider)> {
         let issuer = claims.get("iss").and_then(Json::as_str)?;
         let mut of_issuer = self
             .0
-            .iter()
-            .enumerate()
+            .entries()
             .filter(|(_, provider)| provider.issuers.iter().any(|own| own == issuer));
         let first = of_issuer.clone().next();
         of_issuer.find(|(_, provider)| provider.claim_rules.names_audience(claims)).or(first)
@@ -67,17 +71,25 @@ impl Providers {
 
     /// All issuers whose tokens are accepted.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flat_map(|provider| &provider.issuers).map(String::as_str)
+        self.iter().flat_map(|provider| &provider.issuers).map(String::as_str)
     }
 
     /// The issuer of each provider, once.
     pub(crate) fn authorization_servers(&self) -> impl Iterator<Item = &str> {
         let own = |provider: &Provider| provider.issuers.first().cloned();
-        self.0.iter().enumerate().filter_map(move |(index, provider)| {
+        self.iter().enumerate().filter_map(move |(index, provider)| {
             let issuer = provider.issuers.first()?;
             let is_first =
-                !self.0.iter().take(index).any(|other| own(other).as_ref() == Some(issuer));
+                !self.iter().take(index).any(|other| own(other).as_ref() == Some(issuer));
             is_first.then_some(issuer.as_str())
         })
+    }
+}
+
+impl Index<ProviderId> for Providers {
+    type Output = Provider;
+
+    fn index(&self, id: ProviderId) -> &Provider {
+        &self.0[id]
     }
 }
