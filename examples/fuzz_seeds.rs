@@ -98,7 +98,8 @@ fn configurations() -> Vec<String> {
 fn state() -> Vec<u8> {
     let state = json!({
         "lease": {"holder": 1, "taken": 1_800_000_000_000_u64, "timeout": 5000},
-        "failure": {"count": 1, "since": 1, "at": 1, "retry_at": 2, "cause": "no answer"},
+        "failure": {"count": 1, "since": 1, "at": 1, "retry_at": 2,
+            "why": {"code": "no_response", "cause": "no answer"}},
         "unknown_key_fetch": 1,
         "discovered": {"key_set_url": "https://id.example.com/keys", "at": 1, "is_doubtful": true},
         "published": {"version": 1, "at": 1, "stated_lifetime": 3600, "jitter": 7},

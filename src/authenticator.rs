@@ -11,11 +11,11 @@ use crate::answer::{Answer, NoAuthorizationServer, RefusalAnswers, ResourceMetad
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode};
 use crate::identity::{
-    Basis, ClaimedIdentity, IdentityFields, Overage, Unconfirmed, UserLookups, UserQuery,
-    VerifiedIdentity,
+    Basis, ClaimedIdentity, DirectoryFault, IdentityFields, Overage, Unconfirmed, UserLookups,
+    UserQuery, VerifiedIdentity,
 };
 use crate::jose::{KnownHeaders, SignatureVerifier};
-use crate::keys::{Demand, KeyAnswer, ProviderKeys, Shortage};
+use crate::keys::{Demand, KeyAnswer, NoKeys, ProviderKeys, Shortage};
 use crate::provider::{Provider, ProviderId, ProviderMap};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
@@ -392,8 +392,8 @@ impl Authenticator {
                 return wait(token, edits, target, Need::Keys(demand));
             }
             KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit), edits),
-            KeyAnswer::Unavailable(Shortage { retry_after, cause }) => {
-                return refuse(Refusal::KeysUnavailable { retry_after, cause }, edits);
+            KeyAnswer::Unavailable(Shortage { retry_after, why }) => {
+                return refuse(Refusal::KeysUnavailable { retry_after, why }, edits);
             }
             KeyAnswer::Unknown(set) => {
                 let kid = token.header().kid().map(str::to_owned);
@@ -539,10 +539,10 @@ impl Authenticator {
         self.refuse_known(refusal, provider, told, edits.unwrap_or_default())
     }
 
-    /// That there is no room for a request, for this cause.
+    /// There is no room for a request.
     #[must_use]
-    pub(crate) fn crowded(&self, cause: &str) -> Refusal {
-        Refusal::KeysUnavailable { retry_after: Self::CROWDED_PAUSE, cause: cause.to_owned() }
+    pub(crate) fn crowded(&self, why: NoKeys) -> Refusal {
+        Refusal::KeysUnavailable { retry_after: Self::CROWDED_PAUSE, why }
     }
 
     /// Decides on a request by what came of spending its token. No check comes after this one, lest a
@@ -594,12 +594,14 @@ impl Authenticator {
     ) -> Decision {
         let refusal = match need {
             Need::Keys(_) => {
-                let Shortage { retry_after, cause } =
+                let Shortage { retry_after, why } =
                     knowledge.keys[request.provider()].shortage(now);
-                Refusal::KeysUnavailable { retry_after, cause }
+                Refusal::KeysUnavailable { retry_after, why }
             }
-            Need::User(_) => Refusal::directory_unavailable(&CalloutFault::NoAnswer),
-            Need::Turn => self.crowded("too many tokens that name no key are being verified"),
+            Need::User(_) => {
+                Refusal::directory_unavailable(DirectoryFault::Call(CalloutFault::NoAnswer))
+            }
+            Need::Turn => self.crowded(NoKeys::TooManyTrials),
         };
         let provider = Some(&self.config.providers[request.provider()]);
         self.refuse(refusal, provider, request.edits)

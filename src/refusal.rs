@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::access::{BodyFault, Call, HeaderFault};
-use crate::identity::{Standing, UserLookups};
+use crate::identity::{DirectoryFault, Standing, UserLookups};
 use crate::jose::{MalformedToken, Misfit};
 use crate::json::Json;
+use crate::keys::NoKeys;
 use crate::time::seconds_to_wait;
 use crate::token::{AudienceClaim, AuthorizationFault, NotSpent, StoreFault, UnreadList};
 
@@ -50,7 +51,7 @@ pub(crate) enum Refusal {
         /// When to try again.
         retry_after: Duration,
         /// Why: for the operator alone.
-        cause: String,
+        fault: DirectoryFault,
     },
     /// `exp` is past, or missing.
     Expired {
@@ -76,9 +77,8 @@ pub(crate) enum Refusal {
     KeysUnavailable {
         /// When to try again.
         retry_after: Duration,
-        /// Why the last fetch failed: for the operator alone, for it may tell of the inside of the
-        /// network.
-        cause: String,
+        /// Why: for the operator alone, for it may show the inside of the network.
+        why: NoKeys,
     },
     /// The request's credentials are not one bearer token.
     MalformedAuthorization(AuthorizationFault),
@@ -236,10 +236,10 @@ pub(crate) enum Party {
 const ELSEWHERE: &str = "elsewhere (_claim_names)";
 
 impl Refusal {
-    /// That a user could not be looked up, for this cause.
+    /// A user could not be looked up because of this fault.
     #[must_use]
-    pub(crate) fn directory_unavailable(cause: &impl ToString) -> Self {
-        Self::DirectoryUnavailable { retry_after: UserLookups::PAUSE, cause: cause.to_string() }
+    pub(crate) fn directory_unavailable(fault: DirectoryFault) -> Self {
+        Self::DirectoryUnavailable { retry_after: UserLookups::PAUSE, fault }
     }
 
     /// The reason code: stable, for programs.
@@ -370,9 +370,13 @@ impl Refusal {
         let mut details = self.details();
         let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
         match self {
-            Self::DirectoryUnavailable { cause, .. }
-            | Self::KeysUnavailable { cause, .. }
-            | Self::UserUnknown { cause: Some(cause), .. } => {
+            Self::DirectoryUnavailable { fault, .. } => {
+                add("cause", &fault.to_string());
+            }
+            Self::KeysUnavailable { why, .. } => {
+                add("cause", &why.to_string());
+            }
+            Self::UserUnknown { cause: Some(cause), .. } => {
                 add("cause", cause);
             }
             Self::MalformedAuthorization(fault) => {

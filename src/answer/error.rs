@@ -286,6 +286,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::identity::DirectoryFault;
+    use crate::keys::NoKeys;
     use crate::token::StoreFault;
 
     fn answers(format: Format, details: Details) -> RefusalAnswers {
@@ -317,10 +319,9 @@ mod tests {
         let answers = answers(Format::OAuth, Details::Full);
         for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (3400, 4), (4000, 4)] {
             let retry_after = std::time::Duration::from_millis(millis);
-            let cause = String::new();
             for refusal in [
-                Refusal::KeysUnavailable { retry_after, cause: cause.clone() },
-                Refusal::DirectoryUnavailable { retry_after, cause },
+                Refusal::KeysUnavailable { retry_after, why: NoKeys::NotFetchedYet },
+                Refusal::DirectoryUnavailable { retry_after, fault: DirectoryFault::Crowded },
                 Refusal::ReplayStoreUnavailable { retry_after, fault: StoreFault::Full },
             ] {
                 let answer = answers.answer(&refusal, None);

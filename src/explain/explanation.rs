@@ -352,6 +352,7 @@ impl<'a> Judge<'a> {
                     header: known.header,
                     claims: known.claims,
                     calls,
+                    fetch_fault: id.and_then(|id| self.runs[id].fault()),
                     uses_given_keys: self.uses_given_keys,
                 }));
             }

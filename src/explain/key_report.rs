@@ -73,7 +73,9 @@ impl Setup {
         let accounts = document.map(|reply| KeyAccount::of_document(&reply.body));
         let accounts = accounts.unwrap_or_default();
         let next = remote.next_tick(now(outside)).since(now(outside)).as_secs();
-        let fault = KeyFault { provider, written: self.written(provider), calls: run.calls() };
+        let last = run.calls().last();
+        let fault =
+            KeyFault { provider, written: self.written(provider), last, fault: run.fault() };
         KeyReport {
             is_usable,
             fetches: run.calls().iter().map(FetchedFrom::of).collect(),

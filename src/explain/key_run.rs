@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::outside::{Call, NoReply, Outside, Reply};
 use crate::callout::{CalloutAnswer, Endpoint};
-use crate::keys::{Effect, Event, RemoteKeys, Told};
+use crate::keys::{Effect, Event, FetchFault, RemoteKeys, Report};
 use crate::time::UnixTime;
 
 /// Carries out the effects of one provider's [`RemoteKeys`], and remembers what came of them.
@@ -13,6 +13,8 @@ pub(super) struct KeyRun {
     state: Shared,
     key_set: Shared,
     calls: Vec<MadeCall>,
+    /// Why the last fetch failed, if it did.
+    fault: Option<FetchFault>,
 }
 
 /// A call with what came of it.
@@ -46,6 +48,11 @@ impl KeyRun {
         &self.calls
     }
 
+    /// Why the last fetch failed, if it did.
+    pub(super) fn fault(&self) -> Option<&FetchFault> {
+        self.fault.as_ref()
+    }
+
     fn carry_out(
         &mut self,
         effect: Effect,
@@ -68,13 +75,16 @@ impl KeyRun {
                 vec![Event::KeySetReplaced(self.key_set.replace(bytes, number))]
             }
             Effect::Call(endpoint, deadline) => {
-                match self.call(&endpoint, deadline, max_body, outside) {
-                    Told::Refused => vec![Event::Called(false)],
-                    Told::Answer(answer) => vec![Event::Called(true), Event::Answered(answer)],
-                }
+                self.call(&endpoint, deadline, max_body, outside).events()
             }
-            // The calls tell more.
-            Effect::Report(_) => vec![],
+            Effect::Report(report) => {
+                match report {
+                    Report::Failed { fault, .. } => self.fault = Some(fault),
+                    Report::Fetched { .. } => self.fault = None,
+                    Report::MetadataFailed(_) => {}
+                }
+                vec![]
+            }
         }
     }
 
@@ -84,7 +94,7 @@ impl KeyRun {
         deadline: UnixTime,
         max_body: usize,
         outside: &mut dyn Outside,
-    ) -> Told {
+    ) -> &MadeCall {
         let at = now(outside);
         let request = endpoint.request("GET", "application/json, application/jwk-set+json");
         let fields = request.fields.into_iter().filter(|(name, _)| !name.starts_with(':'));
@@ -98,28 +108,26 @@ impl KeyRun {
         let outcome = outside.call(&call);
         let took = now(outside).since(at);
         let Call { url, cluster, .. } = call;
-        let made = MadeCall { url, cluster, at, took, outcome };
-        let told = made.told();
-        self.calls.push(made);
-        told
+        self.calls.push_mut(MadeCall { url, cluster, at, took, outcome })
     }
 }
 
 impl MadeCall {
-    /// The outcome as the plugin is told it.
-    pub(super) fn told(&self) -> Told {
-        match &self.outcome {
-            Err(NoReply::NoCluster) => Told::Refused,
-            Err(_) => Told::Answer(None),
-            Ok(reply) => Told::Answer(Some(CalloutAnswer {
+    /// What the plugin sees of it.
+    fn events(&self) -> Vec<Event> {
+        let answer = match &self.outcome {
+            Err(NoReply::NoCluster) => return vec![Event::Called(false)],
+            Err(_) => None,
+            Ok(reply) => Some(CalloutAnswer {
                 status: Some(reply.status),
                 cache_control: reply.cache_control.clone(),
                 content_encoding: reply.content_encoding.clone(),
                 location: reply.location.clone(),
                 body_length: reply.body.len(),
                 body: reply.body.clone(),
-            })),
-        }
+            }),
+        };
+        vec![Event::Called(true), Event::Answered(answer)]
     }
 
     /// By how many seconds the clock here is ahead of the provider's; negative if it is behind. None

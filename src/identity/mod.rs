@@ -14,8 +14,8 @@ pub(crate) use directory::{
 };
 pub(crate) use headers::{ClaimHeader, IdentityFields, IdentityHeaders};
 pub(crate) use scim::{
-    Attribute, LookupId, LookupReport, Provisioning, ScimDirectory, Secret, UserKey, UserLookups,
-    UserQuery,
+    Attribute, DirectoryFault, LookupId, LookupReport, Provisioning, ScimDirectory, Secret,
+    UserKey, UserLookups, UserQuery,
 };
 pub(crate) use texts::Texts;
 pub(crate) use verified_identity::{

@@ -239,7 +239,7 @@ impl<'a> ClaimedIdentity<'a> {
             Finding::Known(user) => Some(user),
             Finding::Tolerated => None,
             Finding::Unavailable(fault) => {
-                return Err(Refusal::directory_unavailable(fault).into());
+                return Err(Refusal::directory_unavailable(fault.clone()).into());
             }
             Finding::Unknown(why) => {
                 return Err(Unconfirmed::Refused(Refusal::UserUnknown {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::FetchFault;
 use super::document::{self, DocumentFault};
-use super::fetch::FetchFault;
 
 /// Most bytes of a key set's URL: it is kept in shared data.
 const LONGEST_URL: usize = 2048;

@@ -1,12 +1,11 @@
 //! One walk from a source to a key set: at most two calls, within one time-out.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::source::Start;
 use super::state::KeyState;
-use super::{DocumentFault, KeySet, KeySetFault, RemoteSource, discovery};
-use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, Endpoint, EndpointFault};
+use super::{FetchFault, KeySet, RemoteSource, discovery};
+use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, Endpoint};
 use crate::keys::freshness;
 use crate::time::UnixTime;
 
@@ -194,55 +193,5 @@ impl Fetch {
 
     fn time_left(&self, now: UnixTime) -> Duration {
         self.deadline.since(now)
-    }
-}
-
-/// Why a fetch brought no key set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum FetchFault {
-    /// A call brought nothing of use.
-    Call(CalloutFault),
-    /// The answer is no usable key set.
-    KeySet(KeySetFault),
-    /// The key set's URL may not be called.
-    KeySetUrl(EndpointFault),
-    /// The metadata document is no JSON object, or this member is missing or no string.
-    NoMetadata(&'static str, DocumentFault),
-    /// The metadata document belongs to another issuer.
-    OtherIssuer {
-        /// The configured one.
-        configured: String,
-        /// The document's.
-        found: String,
-    },
-}
-
-impl FetchFault {
-    /// What the header of the answer adds.
-    fn explained_by(self, answer: &CalloutAnswer) -> Self {
-        match self {
-            Self::KeySet(KeySetFault::NoKeySet(fault)) => {
-                Self::KeySet(KeySetFault::NoKeySet(fault.explained_by(answer)))
-            }
-            Self::NoMetadata(member, fault) => Self::NoMetadata(member, fault.explained_by(answer)),
-            other => other,
-        }
-    }
-}
-
-impl fmt::Display for FetchFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call(why) => why.fmt(f),
-            Self::KeySet(why) => write!(f, "the key set is not usable: {why}"),
-            Self::KeySetUrl(why) => write!(f, "the jwks_uri that discovery found: {why}"),
-            Self::NoMetadata(name, why) => {
-                write!(f, "the metadata document is not JSON with a string member {name}: {why}")
-            }
-            Self::OtherIssuer { configured, found } => write!(
-                f,
-                "the metadata document says issuer {found:?}, but {configured:?} is configured"
-            ),
-        }
     }
 }

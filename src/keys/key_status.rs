@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::callout::{CalloutAnswer, Clusters};
-    use crate::keys::{Effect, Event, RemoteKeys};
+    use crate::keys::{Effect, Event, FetchFaultCode, RemoteKeys};
 
     fn source() -> RemoteSource {
         let clusters = Clusters::Any("provider".to_owned());
@@ -286,9 +286,10 @@ mod tests {
         let setback = status.setback.unwrap();
         assert_eq!((setback.count, setback.since, setback.last), (1, at(600), at(600)));
         assert_eq!(setback.next_attempt, status.next_fetch);
-        let cause = "no keys from https://id.example.com/keys: no answer (timeout, reset or no \
-                     connection)";
-        assert_eq!(setback.cause, cause);
+        assert_eq!(setback.why.code, FetchFaultCode::NoResponse);
+        let cause = "fetching keys from https://id.example.com/keys failed: no answer (timeout, reset \
+                     or no connection)";
+        assert_eq!(setback.why.cause, cause);
     }
 
     #[test]
@@ -341,7 +342,8 @@ mod tests {
             let state = json!({
                 "lease": {"holder": at, "taken": at, "timeout": timeout},
                 "failure": {
-                    "count": 4_294_967_295_u32, "since": at, "at": at, "retry_at": version, "cause": "",
+                    "count": 4_294_967_295_u32, "since": at, "at": at, "retry_at": version,
+                    "why": {"code": "no_response", "cause": ""},
                 },
                 "unknown_key_fetch": at,
                 "discovered": null,

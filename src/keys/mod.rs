@@ -11,14 +11,13 @@
 mod discovery;
 mod document;
 mod fetch;
+mod fetch_fault;
 mod freshness;
 mod key_account;
 mod key_set;
 mod key_status;
 mod provider_keys;
 mod remote_keys;
-#[cfg(not(target_family = "wasm"))]
-mod retrace;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -26,16 +25,13 @@ mod source;
 mod state;
 
 pub(crate) use document::DocumentFault;
-#[cfg(not(target_family = "wasm"))]
-pub(crate) use fetch::FetchFault;
+pub(crate) use fetch_fault::{FetchFailure, FetchFault, FetchFaultCode};
 pub(crate) use freshness::{MAX_LIFETIME, MIN_LIFETIME};
 pub(crate) use key_account::KeyAccount;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
 pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
-pub(crate) use provider_keys::{KeyAnswer, KeyVersion, ProviderKeys, Shortage};
-pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
-#[cfg(not(target_family = "wasm"))]
-pub(crate) use retrace::{Told, retraced};
+pub(crate) use provider_keys::{KeyAnswer, KeyVersion, NoKeys, ProviderKeys, Shortage};
+pub(crate) use remote_keys::{Effect, Event, RemoteKeys, Report};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
 pub(crate) use state::{Demand, Discovery, Setback};

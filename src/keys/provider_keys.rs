@@ -1,9 +1,10 @@
 //! The keys of one provider, as one worker answers from them.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::state::Published;
-use super::{Candidates, Demand, KeySet, KeySource, Lookup, RemoteKeys};
+use super::{Candidates, Demand, FetchFailure, KeySet, KeySource, Lookup, RemoteKeys};
 use crate::jose::{Algorithm, Misfit, ProtectedHeader};
 use crate::time::UnixTime;
 
@@ -32,12 +33,40 @@ pub(crate) enum KeyAnswer<'a> {
 }
 
 /// That there are no keys to judge a token by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shortage {
     /// When to try again.
     pub retry_after: Duration,
-    /// Why the last fetch failed.
-    pub cause: String,
+    /// Why.
+    pub why: NoKeys,
+}
+
+/// Why there are no keys to judge a token by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoKeys {
+    /// The last fetch failed.
+    FetchFailed(FetchFailure),
+    /// No fetch has ended yet.
+    NotFetchedYet,
+    /// Nothing fetches keys for this token.
+    NotFetched,
+    /// There are keys, but too many requests wait for their bodies.
+    TooManyBodies,
+    /// There are keys, but too many tokens that name none of them are being verified.
+    TooManyTrials,
+}
+
+/// For the operator alone: a cause may show the inside of the network.
+impl fmt::Display for NoKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FetchFailed(failure) => &failure.cause,
+            Self::NotFetchedYet => "the fetch of keys has not ended yet",
+            Self::NotFetched => "keys of this provider are not fetched",
+            Self::TooManyBodies => "too many requests wait for their bodies",
+            Self::TooManyTrials => "too many tokens that name no key are being verified",
+        })
+    }
 }
 
 /// Tells the key sets of one provider apart.
@@ -106,7 +135,8 @@ impl ProviderKeys {
     /// Why there are no keys, if there are none.
     #[must_use]
     pub(crate) fn shortage(&self, now: UnixTime) -> Shortage {
-        self.remote().map(|keys| keys.shortage(now)).unwrap_or_default()
+        let nothing = Shortage { retry_after: Duration::ZERO, why: NoKeys::NotFetched };
+        self.remote().map_or(nothing, |keys| keys.shortage(now))
     }
 
     /// The longest that a request waits for keys, whatever their source does.

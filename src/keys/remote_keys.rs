@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::fetch::{Fetch, FetchFault, Fetched, Progress};
+use super::fetch::{Fetch, Fetched, Progress};
 use super::shared::{decode_key_set, decode_state, encode_key_set, encode_state};
 use super::state::{Demand, KeyState, Published};
-use super::{KeyAnswer, KeySet, Lookup, RemoteSource, Shortage};
+use super::{FetchFailure, FetchFault, KeyAnswer, KeySet, Lookup, NoKeys, RemoteSource, Shortage};
 use crate::callout::{CalloutAnswer, Endpoint};
 use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::{UnixTime, seconds_to_wait};
@@ -55,7 +55,7 @@ enum Task {
     /// To publish what was fetched.
     Publish(Publication),
     /// To let the others know that a fetch failed.
-    GiveUp(Setback),
+    GiveUp(GivenUp),
 }
 
 #[derive(Debug)]
@@ -69,9 +69,10 @@ struct Publication {
 }
 
 #[derive(Debug)]
-struct Setback {
-    /// Why it failed.
-    cause: String,
+struct GivenUp {
+    fault: FetchFault,
+    /// What was called last.
+    url: String,
     /// The state that will say so.
     next: Option<KeyState>,
 }
@@ -131,9 +132,10 @@ pub(crate) enum Report {
     },
     /// A fetch failed.
     Failed {
-        /// Why.
-        cause: String,
-        /// When the next try will be.
+        fault: FetchFault,
+        /// What was called last.
+        url: String,
+        /// How long until the next attempt.
         retry_after: Duration,
     },
     /// The metadata could not be read, and the key set was fetched from where it was before.
@@ -258,8 +260,9 @@ impl RemoteKeys {
     /// Why there are no keys, if there are none.
     #[must_use]
     pub(super) fn shortage(&self, now: UnixTime) -> Shortage {
-        let cause = self.state.failure_cause().unwrap_or("the fetch is not over yet").to_owned();
-        Shortage { retry_after: self.state.retry_after(now), cause }
+        let failure = self.state.last_failure().cloned();
+        let why = failure.map_or(NoKeys::NotFetchedYet, NoKeys::FetchFailed);
+        Shortage { retry_after: self.state.retry_after(now), why }
     }
 
     /// The set by which tokens are judged: never one that was replaced, even if its replacement
@@ -349,11 +352,11 @@ impl RemoteKeys {
                     self.yield_to_successor();
                 }
             }
-            Task::GiveUp(setback) => {
+            Task::GiveUp(given_up) => {
                 let jitter = self.jitter.next();
-                setback.next =
-                    self.state.failed(self.worker, &setback.cause, settings, jitter, now);
-                if let Some(next) = &setback.next {
+                let why = FetchFailure::new(&given_up.url, &given_up.fault);
+                given_up.next = self.state.failed(self.worker, why, settings, jitter, now);
+                if let Some(next) = &given_up.next {
                     self.effects.push_back(Effect::ReplaceState(encode_state(next), number));
                 } else {
                     self.yield_to_successor();
@@ -424,10 +427,10 @@ impl RemoteKeys {
                 });
                 self.held = Some(Held { set: key_set, published });
             }
-            Task::GiveUp(Setback { cause, next: Some(next) }) => {
+            Task::GiveUp(GivenUp { fault, url, next: Some(next) }) => {
                 self.state = next;
                 let retry_after = self.state.retry_after(now);
-                self.report(Report::Failed { cause, retry_after });
+                self.report(Report::Failed { fault, url, retry_after });
             }
             task => self.task = task,
         }
@@ -466,8 +469,7 @@ impl RemoteKeys {
                 self.effects.push_back(Effect::ReadKeySet);
             }
             Progress::Failed(fault) => {
-                let cause = format!("no keys from {url}: {fault}");
-                self.task = Task::GiveUp(Setback { cause, next: None });
+                self.task = Task::GiveUp(GivenUp { fault, url, next: None });
                 self.effects.push_back(Effect::ReadState);
             }
         }
@@ -504,11 +506,13 @@ impl fmt::Display for Report {
                 "fetched keys {kids:?} from {url}, valid for {} s ({dropped} dropped)",
                 lifetime.as_secs(),
             ),
-            Self::Failed { cause, retry_after } => {
-                write!(f, "{cause}; next try in {} s", seconds_to_wait(*retry_after))
-            }
+            Self::Failed { fault, url, retry_after } => write!(
+                f,
+                "fetching keys from {url} failed: {fault}; retrying in {} s",
+                seconds_to_wait(*retry_after)
+            ),
             Self::MetadataFailed(fault) => {
-                write!(f, "the key set's URL could not be looked up again: {fault}")
+                write!(f, "discovery failed, using the last known jwks_uri: {fault}")
             }
         }
     }

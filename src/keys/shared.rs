@@ -22,7 +22,7 @@ impl SharedNames {
 
     /// The names of the source with this fingerprint.
     pub(super) fn of_fingerprint(fingerprint: &str) -> Self {
-        let name = |what| format!("mcp-federated-auth/1/{fingerprint}/{what}");
+        let name = |what| format!("mcp-federated-auth/2/{fingerprint}/{what}");
         Self { state: name("state"), key_set: name("key-set") }
     }
 }

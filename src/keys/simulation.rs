@@ -220,7 +220,8 @@ fn foreign_state() -> impl Strategy<Value = String> {
         let (a, b, c, d, e) = numbers;
         json!({
             "lease": {"holder": a, "taken": b, "timeout": c},
-            "failure": {"count": e, "since": d, "at": d, "retry_at": a, "cause": "x"},
+            "failure": {"count": e, "since": d, "at": d, "retry_at": a,
+                "why": {"code": "no_response", "cause": "x"}},
             "unknown_key_fetch": b,
             "discovered": {"key_set_url": url, "at": c, "is_doubtful": false},
             "published": {"version": d, "at": a, "stated_lifetime": e, "jitter": b},

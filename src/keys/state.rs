@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::KeySettings;
+use super::{FetchFailure, KeySettings};
 use crate::time::UnixTime;
 
 /// The state of a source's keys, as it stands in shared data. It holds what happened; what follows
@@ -45,8 +45,8 @@ struct Failure {
     at: UnixTime,
     /// No fetch before this time.
     retry_at: UnixTime,
-    /// Why it failed, for people.
-    cause: String,
+    /// Why it failed.
+    why: FetchFailure,
 }
 
 /// What discovery found, and when.
@@ -161,9 +161,6 @@ impl Lease {
 }
 
 impl Failure {
-    /// Most characters of a cause: it stands in shared data.
-    const LONGEST_CAUSE: usize = 400;
-
     /// When the next fetch may start: soon, whoever wrote this.
     fn retry_at(&self) -> UnixTime {
         self.retry_at.min(self.at + KeyState::LONGEST_RETRY_WITH_KEYS)
@@ -240,7 +237,7 @@ impl KeyState {
     pub(super) fn failed(
         &self,
         holder: u64,
-        cause: &str,
+        why: FetchFailure,
         settings: &KeySettings,
         jitter: u64,
         now: UnixTime,
@@ -270,7 +267,7 @@ impl KeyState {
                 since: self.failure.as_ref().map_or(now, |failure| failure.since),
                 at: now,
                 retry_at,
-                cause: cause.chars().take(Failure::LONGEST_CAUSE).collect(),
+                why,
             }),
             discovered: self
                 .discovered
@@ -334,8 +331,8 @@ impl KeyState {
 
     /// Why the last fetch failed, if it did.
     #[must_use]
-    pub(super) fn failure_cause(&self) -> Option<&str> {
-        self.failure.as_ref().map(|failure| failure.cause.as_str())
+    pub(super) fn last_failure(&self) -> Option<&FetchFailure> {
+        self.failure.as_ref().map(|failure| &failure.why)
     }
 
     /// What is known of the fetches that failed, if the last did.
@@ -347,7 +344,7 @@ impl KeyState {
             since: failure.since,
             last: failure.at,
             next_attempt: failure.retry_at(),
-            cause: failure.cause.clone(),
+            why: failure.why.clone(),
         })
     }
 
@@ -409,7 +406,7 @@ impl KeyState {
 }
 
 /// Fetches that failed, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setback {
     /// How many in a row.
     pub count: u32,
@@ -420,7 +417,7 @@ pub(crate) struct Setback {
     /// No fetch before this time.
     pub next_attempt: UnixTime,
     /// Why the last of them failed.
-    pub cause: String,
+    pub why: FetchFailure,
 }
 
 /// What discovery found, for people.
@@ -452,6 +449,7 @@ fn fraction(whole: Duration, jitter: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::FetchFaultCode;
 
     const SETTINGS: KeySettings = KeySettings {
         max_age: Duration::from_secs(600),
@@ -488,15 +486,19 @@ mod tests {
         Demand::UnknownKey { searched: state.published().unwrap().version }
     }
 
+    fn why(cause: &str) -> FetchFailure {
+        FetchFailure { code: FetchFaultCode::NoResponse, cause: cause.to_owned() }
+    }
+
     #[test]
     fn a_lease_keeps_others_out_until_it_expires() {
         let state = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
         let claim = |now| state.claimed(Demand::Due, OTHER, &SETTINGS, now);
         assert!(claim(at(6)).is_none());
         let taken = claim(at(7)).unwrap();
-        assert!(taken.failed(ME, "", &SETTINGS, 0, at(8)).is_none());
+        assert!(taken.failed(ME, why(""), &SETTINGS, 0, at(8)).is_none());
         assert!(taken.succeeded(ME, None, None, 0, at(8)).is_none());
-        assert!(taken.failed(OTHER, "", &SETTINGS, 0, at(8)).is_some());
+        assert!(taken.failed(OTHER, why(""), &SETTINGS, 0, at(8)).is_some());
     }
 
     #[test]
@@ -602,7 +604,7 @@ mod tests {
         let hour = 3600;
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(hour)).unwrap();
         assert!(claimed.may_fetch(Demand::Due, &SETTINGS, at(0)));
-        let failed = claimed.failed(ME, "", &SETTINGS, 0, at(hour)).unwrap();
+        let failed = claimed.failed(ME, why(""), &SETTINGS, 0, at(hour)).unwrap();
         assert!(failed.may_fetch(Demand::Due, &SETTINGS, at(0)));
         let (state, set) = published(&claimed, Some("https://a.example/"), None, 0, at(hour));
         assert!(state.may_fetch(Demand::Due, &SETTINGS, at(0)));
@@ -621,7 +623,7 @@ mod tests {
         (0..9)
             .map(|_| {
                 state = state.claimed(Demand::Due, ME, settings, now).unwrap();
-                state = state.failed(ME, "", settings, 0, now).unwrap();
+                state = state.failed(ME, why(""), settings, 0, now).unwrap();
                 let pause = state.retry_after(now);
                 now = now + pause;
                 pause.as_secs()
@@ -646,24 +648,17 @@ mod tests {
     fn failures_are_remembered_from_the_first_of_them_on() {
         let fail = |state: &KeyState, cause: &str, seconds| {
             let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(seconds)).unwrap();
-            claimed.failed(ME, cause, &SETTINGS, 0, at(seconds)).unwrap()
+            claimed.failed(ME, why(cause), &SETTINGS, 0, at(seconds)).unwrap()
         };
         let failing = fail(&fail(&KeyState::default(), "one", 0), "two", 10);
         let setback = failing.setback().unwrap();
         let times = (setback.since, setback.last, setback.next_attempt);
         assert_eq!(times, (at(0), at(10), at(12)));
-        assert_eq!((setback.count, setback.cause.as_str()), (2, "two"));
+        assert_eq!((setback.count, setback.why.cause.as_str()), (2, "two"));
         let claimed = failing.claimed(Demand::Due, ME, &SETTINGS, at(20)).unwrap();
         let (healed, _) = published(&claimed, None, None, 0, at(20));
         assert_eq!(healed.setback(), None);
         assert_eq!(fail(&healed, "three", 700).setback().unwrap().since, at(700));
-    }
-
-    #[test]
-    fn the_cause_of_a_failure_is_cut_to_its_bound() {
-        let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
-        let failed = claimed.failed(ME, &"é".repeat(10_000), &SETTINGS, 0, at(0)).unwrap();
-        assert_eq!(failed.setback().unwrap().cause, "é".repeat(Failure::LONGEST_CAUSE));
     }
 
     #[test]
@@ -673,7 +668,7 @@ mod tests {
         for _ in 0..5 {
             state = state.claimed(Demand::Due, ME, &SETTINGS, now).unwrap();
             let hung = now + SETTINGS.timeout;
-            state = state.failed(ME, "", &SETTINGS, 0, hung).unwrap();
+            state = state.failed(ME, why(""), &SETTINGS, 0, hung).unwrap();
             now = hung + state.retry_after(hung);
         }
         assert_eq!(now, at(5 * 6));
@@ -688,7 +683,7 @@ mod tests {
         assert!(!state.should_discover(at(86_399)));
         assert!(state.should_discover(at(86_400)));
         let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(600)).unwrap();
-        let failed = claimed.failed(ME, "", &SETTINGS, 0, at(600)).unwrap();
+        let failed = claimed.failed(ME, why(""), &SETTINGS, 0, at(600)).unwrap();
         assert!(failed.should_discover(at(600)));
         assert_eq!(failed.key_set_url(), Some(url));
     }

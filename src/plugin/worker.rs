@@ -23,9 +23,9 @@ use crate::authenticator::{
     Need, PlausibleRequest, Refused, SpendingRequest,
 };
 use crate::config::Config;
-use crate::identity::{ScimDirectory, UserKey};
+use crate::identity::{DirectoryFault, ScimDirectory, UserKey};
 use crate::jose::SignatureVerifier;
-use crate::keys::{Demand, Event, ProviderKeys, RemoteKeys};
+use crate::keys::{Demand, Event, NoKeys, ProviderKeys, RemoteKeys};
 use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, decode_fields};
@@ -353,7 +353,7 @@ impl Worker {
             return self.carry_out(context_id, decision, now);
         }
         if self.bodies.is_crowded(request.token_length()) {
-            let refusal = self.authenticator.crowded("too many requests wait for their bodies");
+            let refusal = self.authenticator.crowded(NoKeys::TooManyBodies);
             let decision = self.authenticator.refuse_held(*request, refusal);
             return self.carry_out(context_id, decision, now);
         }
@@ -361,8 +361,7 @@ impl Worker {
         let mut action = Action::Pause;
         match &body.head {
             Head::Forwarded(told) if told != request.identity() => {
-                let cause = "the user changed after the head of the request had gone to the server";
-                let refusal = Refusal::directory_unavailable(&cause);
+                let refusal = Refusal::directory_unavailable(DirectoryFault::Changed);
                 let decision = self.authenticator.refuse_held(*request, refusal);
                 return self.carry_out(context_id, decision, now);
             }

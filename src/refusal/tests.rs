@@ -43,7 +43,7 @@ fn examples() -> Vec<Refusal> {
         Refusal::BadSignature { kid: Some(text()) },
         Refusal::BoundToken,
         Refusal::ClaimMismatch { claim: text() },
-        Refusal::DirectoryUnavailable { retry_after, cause: text() },
+        Refusal::DirectoryUnavailable { retry_after, fault: DirectoryFault::Crowded },
         Refusal::Expired { seconds_ago: Some(1) },
         Refusal::GraphToken,
         Refusal::InsufficientScope {
@@ -53,7 +53,7 @@ fn examples() -> Vec<Refusal> {
             call: call(),
         },
         Refusal::KeyMismatch(Misfit::Operations),
-        Refusal::KeysUnavailable { retry_after, cause: text() },
+        Refusal::KeysUnavailable { retry_after, why: NoKeys::NotFetchedYet },
         Refusal::MalformedAuthorization(AuthorizationFault::NoToken),
         Refusal::MalformedToken(MalformedToken::Segments),
         Refusal::McpBodyInvalid(BodyFault::Repeated { member: text() }),

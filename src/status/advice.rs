@@ -1,5 +1,5 @@
-//! What each reason means and what to do, and the same for keys that cannot be fetched: the first
-//! things to look at. `docs/troubleshooting.md` has all of it.
+//! What each reason means and what to do: the first things to look at. `docs/troubleshooting.md`
+//! has all of it.
 
 /// What a reason means, and what to do.
 #[derive(Clone, Copy, Debug)]
@@ -185,74 +185,4 @@ impl Advice {
     const fn on(reason: &'static str, meaning: &'static str, cure: &'static str) -> Self {
         Self { reason, meaning, cure }
     }
-}
-
-/// What to do about keys that cannot be fetched, by the cause as the log has it too.
-pub(super) fn on_failed_fetch(cause: &str) -> &'static str {
-    /// The first of these that the cause holds tells.
-    const BY_CAUSE: [(&str, &str); 20] = [
-        (
-            "Envoy has no cluster",
-            "Add that cluster to Envoy's configuration, or correct its name in `cluster` or `clusters`.",
-        ),
-        (
-            "no cluster is configured for its host",
-            "Add that host to the provider's `clusters`, and a cluster for it to Envoy's configuration.",
-        ),
-        (
-            "jwks_uri that discovery found",
-            "Correct it at the provider, or give `jwks_url` instead.",
-        ),
-        (
-            "says issuer",
-            "Correct `issuer`, or the URL or template input (tenant, domain, realm) that led to \
-             another provider's document.",
-        ),
-        ("is longer than", "Raise that setting if the document is right."),
-        (
-            "holds no key that could verify",
-            "The provider must publish a key for signatures; `mcp-auth keys` tells what is wrong with each.",
-        ),
-        (
-            "Set: it is an empty object, without `keys`",
-            "The provider has no signing key: give it one.",
-        ),
-        ("Set: it is compressed", COMPRESSED),
-        ("is not a JSON Web Key Set", WRONG_DOCUMENT),
-        ("issuer: it is compressed", COMPRESSED),
-        ("is not JSON with a string member", WRONG_DOCUMENT),
-        (
-            "TLS_error",
-            "Envoy does not accept the provider's certificate. Name its authority as `trusted_ca` of the \
-             cluster; `sni` and `match_typed_subject_alt_names` must fit the provider's host.",
-        ),
-        ("no healthy upstream", NO_WAY),
-        ("upstream connect error", NO_WAY),
-        ("upstream request timeout", TOO_SLOW),
-        ("no answer (", TOO_SLOW),
-        (
-            "has status 3",
-            "Redirects are not followed: write the address that it leads to, if that is the provider's.",
-        ),
-        (
-            "has status 4",
-            "Correct the URL or the template's input (tenant, domain, realm): open the URL in a browser.",
-        ),
-        ("has status 5", "The provider itself fails, or a proxy before it: look at its status."),
-        ("holds", WRONG_DOCUMENT),
-    ];
-    const COMPRESSED: &str = "Let the provider, or the proxy before it, send the document as it is: the \
-                              plugin does not ask for compression.";
-    const WRONG_DOCUMENT: &str = "Something else answered, such as a login page or a proxy: open the \
-                                  URL in a browser, and correct it.";
-    const NO_WAY: &str = "Envoy cannot connect: the address in the cluster, DNS, a firewall or egress \
-                          rule, the provider is down, or its certificate is not trusted (`trusted_ca`, \
-                          `sni`, `match_typed_subject_alt_names`). `mcp-auth keys`, run on Envoy's \
-                          machine, tells which.";
-    const TOO_SLOW: &str = "Open the way from Envoy to that host (a firewall that drops packets looks \
-                            like this), or raise `keys.timeout`.";
-    BY_CAUSE
-        .into_iter()
-        .find(|(words, _)| cause.contains(words))
-        .map_or("`mcp-auth keys`, run on Envoy's machine, names the fault.", |(_, advice)| advice)
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::announcement::{AnnouncedKeys, AnnouncedProvider};
 use super::words::{clock, distance, plural, rfc3339, span};
-use super::{Advice, Announcement, Board, Counter, RefusalRecord, Shelf, advice};
-use crate::keys::{Discovery, KeyAccount, KeyPhase, KeyStatus, Setback};
+use super::{Advice, Announcement, Board, Counter, RefusalRecord, Shelf};
+use crate::keys::{Discovery, FetchFaultCode, KeyAccount, KeyPhase, KeyStatus, Setback};
 use crate::time::UnixTime;
 
 /// All that is shown.
@@ -142,6 +142,8 @@ pub(crate) struct FailureReport {
     pub last: String,
     /// When the next attempt may be.
     pub next_attempt: String,
+    /// The kind of the last fault.
+    pub code: FetchFaultCode,
     /// Why the last of them failed.
     pub cause: String,
 }
@@ -337,7 +339,7 @@ impl ProviderStatus {
             level,
             state,
             summary,
-            advice: status.setback.as_ref().map(|own| advice::on_failed_fetch(&own.cause)),
+            advice: status.setback.as_ref().map(|own| own.why.code.fix()),
             source: Some(SourceStatus {
                 kind: if source.is_discovery { "metadata_url" } else { "jwks_url" },
                 url: source.url.clone(),
@@ -445,13 +447,14 @@ impl DiscoveryReport {
 
 impl FailureReport {
     fn of(setback: Setback) -> Self {
-        let Setback { count, since, last, next_attempt, cause } = setback;
+        let Setback { count, since, last, next_attempt, why } = setback;
         Self {
             since: rfc3339(since),
             attempts: count,
             last: rfc3339(last),
             next_attempt: rfc3339(next_attempt),
-            cause,
+            code: why.code,
+            cause: why.cause,
         }
     }
 }

@@ -125,7 +125,8 @@ fn state(failure: Value, published: Value) -> Value {
 
 fn failure(cause: &str) -> Value {
     json!({
-        "count": 3, "since": millis(570), "at": millis(580), "retry_at": millis(600), "cause": cause,
+        "count": 3, "since": millis(570), "at": millis(580), "retry_at": millis(600),
+        "why": {"code": "no_response", "cause": cause},
     })
 }
 
@@ -145,8 +146,7 @@ fn key(kid: &str) -> SigningKey {
 fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
     let config = example();
     let no_set = Value::Null;
-    let cause =
-        "no keys from https://id.example.com/keys: no answer (timeout, reset or no connection)";
+    let cause = "fetching keys from https://id.example.com/keys failed: no answer";
     for (state_value, seconds, level, word, summary) in [
         (
             state(Value::Null, no_set.clone()),
@@ -209,7 +209,8 @@ fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
             provider.failure.as_ref().map(|own| own.cause.as_str()),
             is_failing.then_some(cause)
         );
-        assert_eq!(provider.advice.is_some(), is_failing);
+        let fix = crate::keys::FetchFaultCode::NoResponse.fix();
+        assert_eq!(provider.advice, is_failing.then_some(fix));
         let own = &status.configurations[0].providers[1];
         assert_eq!(
             (own.level, own.summary.as_str()),
@@ -424,64 +425,6 @@ fn what_a_client_sends_is_shown_harmlessly() {
     let json: Value = serde_json::to_value(&status).unwrap();
     assert_eq!(json["refusals"][0]["last"][0]["details"]["kid"], hostile);
     assert!(serde_json::to_string_pretty(&status).unwrap().chars().all(is_plain));
-}
-
-#[test]
-fn every_advice_about_a_failed_fetch_is_for_a_cause_that_there_is() {
-    use crate::callout::{BodyLimit, CalloutFault, EndpointFault};
-    use crate::keys::{DocumentFault, FetchFault, KeySet, KeySetFault};
-    let status = |status, body: &str| {
-        FetchFault::Call(CalloutFault::Status { status: Some(status), body: body.to_owned() })
-    };
-    let no_key_set = |why| FetchFault::KeySet(KeySetFault::NoKeySet(why));
-    let key_set = |document: &[u8]| FetchFault::KeySet(KeySet::from_json(document).unwrap_err());
-    let redirect = CalloutFault::Redirect { status: 302, location: "https://b/".to_owned() };
-    let tls = "upstream connect error or disconnect/reset before headers. reset reason: remote \
-               connection failure, transport failure reason: TLS_error:|268435581:SSL routines";
-    let refused = "upstream connect error or disconnect/reset before headers. reset reason: remote \
-                   connection failure, transport failure reason: delayed connect error: Connection refused";
-    for (fault, words) in [
-        (FetchFault::Call(CalloutFault::Dispatch { cluster: "id".to_owned() }), "Add that cluster"),
-        (FetchFault::KeySetUrl(EndpointFault::NoCluster { host: "a".to_owned() }), "Add that host"),
-        (FetchFault::KeySetUrl(EndpointFault::Insecure), "Correct it at the provider"),
-        (
-            FetchFault::OtherIssuer { configured: "a".to_owned(), found: "b".to_owned() },
-            "Correct `issuer`",
-        ),
-        (
-            FetchFault::Call(CalloutFault::TooLong(BodyLimit {
-                bytes: 1,
-                setting: "keys.max_body",
-            })),
-            "Raise that setting",
-        ),
-        (key_set(br#"{"keys":[]}"#), "must publish a key"),
-        (key_set(br#"{"keys":[{"kty":"RSA","n":"!"}]}"#), "must publish a key"),
-        (key_set(b"{}"), "has no signing key"),
-        (key_set(br#"{"issuer":"a"}"#), "Something else answered"),
-        (key_set(b"<html>"), "Something else answered"),
-        (no_key_set(DocumentFault::Compressed("gzip".to_owned())), "compression"),
-        (FetchFault::KeySet(KeySetFault::TooManyKeys(1001)), "Something else answered"),
-        (FetchFault::NoMetadata("issuer", DocumentFault::Empty), "Something else answered"),
-        (
-            FetchFault::NoMetadata("issuer", DocumentFault::Compressed("br".to_owned())),
-            "compression",
-        ),
-        (FetchFault::Call(redirect), "write the address that it leads to"),
-        (status(503, tls), "certificate"),
-        (status(503, refused), "cannot connect"),
-        (status(503, "no healthy upstream"), "cannot connect"),
-        (status(504, "upstream request timeout"), "keys.timeout"),
-        (FetchFault::Call(CalloutFault::NoAnswer), "keys.timeout"),
-        (status(302, ""), "Redirects"),
-        (status(404, "Not Found"), "Correct the URL"),
-        (status(500, "oops"), "provider itself fails"),
-        (status(200, ""), "mcp-auth keys"),
-    ] {
-        let cause = format!("no keys from https://id.example.com/keys: {fault}");
-        let advice = advice::on_failed_fetch(&cause);
-        assert!(advice.contains(words), "{cause}: {advice}");
-    }
 }
 
 fn ask(method: &str, path: &str, authority: &str) -> crate::answer::Answer {

@@ -137,7 +137,7 @@ async fn assert_told(
         let answer = stack.call_refused(&token_of(provider)).await;
         faults.extend(named(name, faults_of_refusal(&answer, "keys_unavailable")));
         let log = stack.envoy.log();
-        let start = format!("provider {name}: no keys from ");
+        let start = format!("provider {name}: fetching keys from ");
         let line = log.lines().find(|line| line.contains("[warning]") && line.contains(&start));
         let line = line.unwrap_or_default();
         if !line.contains(told) {

@@ -182,9 +182,10 @@ async fn a_key_endpoint_that_fails_is_shown_with_its_cause_and_what_to_do() {
     let cause = own["failure"]["cause"].as_str().unwrap();
     let url = example.stack.provider.metadata_url();
     assert!(
-        cause.starts_with(&format!("no keys from {url}: the answer has status 500")),
+        cause.starts_with(&format!("fetching keys from {url} failed: the answer has status 500")),
         "{cause}"
     );
+    assert_eq!(own["failure"]["code"], "server_error");
     assert!(own["failure"]["next_attempt"].as_str() >= own["failure"]["since"].as_str());
     assert!(own["summary"].as_str().unwrap().starts_with("Fetching keys has failed "), "{own:#}");
     assert!(own["advice"].as_str().unwrap().contains("provider itself fails"), "{own:#}");
@@ -229,7 +230,7 @@ async fn what_came_instead_of_keys_is_shown_with_what_to_do_about_it() {
             "it is compressed (content-encoding \"gzip\")",
             "does not ask for compression",
         ),
-        (Some(Fault::Redirect(moved.to_owned())), moved, "write the address that it leads to"),
+        (Some(Fault::Redirect(moved.to_owned())), moved, "configure the address that it leads to"),
         (
             Some(Fault::Body(unusable.to_string().into())),
             "\"k1\": its n is not valid plain base64: character 4 is ' '",

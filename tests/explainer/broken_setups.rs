@@ -970,35 +970,35 @@ async fn of_keys_that_cannot_be_had() {
         Sound::of(other_issuer).unreachable(
             "metadata of another issuer",
             none(),
-            ["about the issuer \"https://b.example\"", "providers[0].issuer"],
+            ["says issuer \"https://b.example\"", "providers[0].issuer"],
         ),
         Sound::of(other_host).unreachable(
             "key set on a host without cluster",
             cluster("own"),
             [
-                "on the host www.googleapis.com, for which no cluster is configured",
+                "no cluster is configured for its host www.googleapis.com",
                 "Add `www.googleapis.com: <cluster>` to `providers[0].clusters`",
             ],
         ),
         Sound::of(gone).unreachable(
             "no document there",
             none(),
-            ["status 404", "Correct `providers[0].metadata_url`"],
+            ["status 404", "comes from `providers[0].metadata_url`"],
         ),
         Sound::of(redirect).unreachable(
             "redirect",
             none(),
-            ["a redirect to \"http://127.0.0.1:1/\"", "write it as `providers[0].metadata_url`"],
+            ["a redirect to \"http://127.0.0.1:1/\"", "comes from `providers[0].metadata_url`"],
         ),
         Sound::of(page).unreachable(
             "login page instead of metadata",
             none(),
-            ["A login page or a proxy", "in a browser"],
+            ["begins with \"<html>", "a login page or a proxy: open the URL in a browser"],
         ),
         Sound::of(no_key).unreachable(
             "no key for signatures",
             none(),
-            ["publishes no key that could verify", "`mcp-auth keys`"],
+            ["holds no key that could verify", "`mcp-auth keys`"],
         ),
         Sound::of(hangs).unreachable(
             "endpoint that hangs",
@@ -1008,7 +1008,7 @@ async fn of_keys_that_cannot_be_had() {
         Sound::of(long).unreachable(
             "key set that is too long",
             none(),
-            ["longer than 262144 bytes", "`keys.max_body`"],
+            ["longer than keys.max_body, 262144 bytes", "Raise `keys.max_body`"],
         ),
     ]);
 }
@@ -1020,7 +1020,7 @@ async fn of_something_else_where_keys_should_be() {
     let body = |value: Value| Fault::Body(value.to_string().into());
     let metadata = json!({"issuer": "https://a.example", "jwks_uri": "https://a.example/keys"});
     let moved = "https://id.example.com/keys";
-    let browser = "in a browser, and correct `providers[0].metadata_url`";
+    let browser = "correct it. It comes from `providers[0].metadata_url`";
     let faults = [
         (
             "no signing key",
@@ -1073,7 +1073,7 @@ async fn of_something_else_where_keys_should_be() {
             "keys that have moved",
             Document::KeySet,
             Fault::Redirect(moved.to_owned()),
-            ["a redirect to \"https://id.example.com/keys\"", "write it as"],
+            ["a redirect to \"https://id.example.com/keys\"", "configure the address"],
         ),
     ];
     let mut broken = Vec::new();

@@ -5,16 +5,19 @@ use super::super::outside::NoReply;
 use super::super::setup::Written;
 use super::super::words::either;
 use super::{Case, Remedy};
-use crate::callout::{CalloutFault, EndpointFault};
+use crate::callout::EndpointFault;
 use crate::jose::Misfit;
-use crate::keys::{DocumentFault, FetchFault, KeySetFault, KeySource, Start, retraced};
+use crate::keys::{DocumentFault, FetchFault, FetchFaultCode, KeySetFault, KeySource, Start};
 use crate::provider::Provider;
 
 /// A provider whose keys cannot be had.
 pub(in super::super) struct KeyFault<'a> {
     pub(in super::super) provider: &'a Provider,
     pub(in super::super) written: Option<Written<'a>>,
-    pub(in super::super) calls: &'a [MadeCall],
+    /// The last callout.
+    pub(in super::super) last: Option<&'a MadeCall>,
+    /// Why the last fetch failed.
+    pub(in super::super) fault: Option<&'a FetchFault>,
 }
 
 pub(super) fn unavailable(case: &Case<'_>) -> Remedy {
@@ -22,38 +25,19 @@ pub(super) fn unavailable(case: &Case<'_>) -> Remedy {
         return Remedy::new("There are no keys.", "Look at `providers`.");
     };
     let written = case.setup.written(provider);
-    keys_unavailable(&KeyFault { provider, written, calls: case.calls })
+    let (last, fault) = (case.calls.last(), case.fetch_fault);
+    keys_unavailable(&KeyFault { provider, written, last, fault })
 }
 
 /// Why there are no keys of a provider.
 pub(in super::super) fn keys_unavailable(fault: &KeyFault<'_>) -> Remedy {
-    let source = match &fault.provider.key_source {
-        KeySource::Remote(source) => source,
-        KeySource::Static(_) => {
-            return Remedy::new("The keys of the configuration serve nothing.", "Replace them.");
-        }
-    };
-    let Some(last) = fault.calls.last() else {
+    if let KeySource::Static(_) = fault.provider.key_source {
+        return Remedy::new("The keys of the configuration serve nothing.", "Replace them.");
+    }
+    let (Some(last), Some(why)) = (fault.last, fault.fault) else {
         return Remedy::new("Nothing was fetched.", "Try again.");
     };
-    // The second fetch, for a key that the first did not bring, may have failed too.
-    let answers = |calls: &[MadeCall]| {
-        let first = calls.first().map(|call| call.at).unwrap_or_default();
-        retraced(source, calls.iter().map(MadeCall::told), first)
-    };
-    let reached = match answers(fault.calls) {
-        Some(Err(reached)) => Some(reached),
-        _ => None,
-    };
-    fault
-        .of_connection(last)
-        .or_else(|| reached.and_then(|why| fault.of_answer(last, &why)))
-        .unwrap_or_else(|| {
-            Remedy::new(
-                format!("The keys could not be fetched from {}.", last.url),
-                "Look at Envoy's log, which says why.",
-            )
-        })
+    fault.of_connection(last).unwrap_or_else(|| fault.of_answer(last, why))
 }
 
 impl KeyFault<'_> {
@@ -129,139 +113,79 @@ impl KeyFault<'_> {
         })
     }
 
-    fn of_answer(&self, call: &MadeCall, fault: &FetchFault) -> Option<Remedy> {
-        let url = &call.url;
-        let cause = |what: &str| format!("The keys cannot be fetched: {what}.");
-        Some(match fault {
-            FetchFault::OtherIssuer { configured, found } => Remedy::new(
-                cause(&format!(
-                    "the document at {url} is about the issuer {found:?}, and {configured:?} is \
-                     configured"
-                )),
-                format!(
-                    "If tokens have `iss` {found:?}, write that as `{}`. If they have \
-                     {configured:?}, correct `{}`: it names another tenant, realm or domain.",
-                    self.at("issuer"),
-                    self.start_field()
-                ),
-            ),
-            FetchFault::KeySetUrl(EndpointFault::NoCluster { host }) => Remedy::new(
-                cause(&format!(
-                    "discovery names a key set on the host {host}, for which no cluster is configured"
-                )),
-                format!(
-                    "Add `{host}: <cluster>` to `{}`, and a cluster for that host to Envoy's file.",
-                    self.at("clusters")
-                ),
-            ),
-            FetchFault::KeySetUrl(why) => Remedy::new(
-                cause(&format!("the `jwks_uri` of {url} is not called: it {why}")),
-                format!("Correct it at the provider, or give `{}` instead.", self.at("jwks_url")),
-            ),
-            FetchFault::NoMetadata(member, why) => self.of_document(
-                why,
-                cause(&format!(
-                    "what {url} answers is no metadata document, which has `{member}` as text: {why}"
-                )),
-            ),
-            FetchFault::KeySet(KeySetFault::NoUsableKey(why)) => Remedy::new(
-                cause(&format!("{url} publishes no key that could verify a token: {why}")),
-                "`mcp-auth keys` lists them with what is wrong with each; the provider must publish a \
-                 key for signatures: RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519.",
-            ),
-            FetchFault::KeySet(KeySetFault::NoKeySet(why)) => {
-                self.of_document(why, cause(&format!("what {url} answers is no key set: {why}")))
-            }
-            FetchFault::KeySet(why) => Remedy::new(
-                cause(&format!("what {url} answers is no key set: {why}")),
-                format!("Open the URL in a browser, and correct `{}`.", self.start_field()),
-            ),
-            FetchFault::Call(CalloutFault::Redirect { status, location }) => Remedy::new(
-                cause(&format!(
-                    "{url} answers with status {status}, a redirect to {location:?}, and redirects \
-                     are not followed"
-                )),
-                format!("If that is the right place, write it as `{}`.", self.start_field()),
-            ),
-            FetchFault::Call(CalloutFault::TooLong(limit)) => Remedy::new(
-                cause(&format!("the answer of {url} is longer than {} bytes", limit.bytes)),
-                format!("Raise `{}` if the document is right.", limit.setting),
-            ),
-            FetchFault::Call(CalloutFault::Status { status: Some(status), .. }) => {
-                self.of_status(url, *status)
-            }
-            FetchFault::Call(_) => return None,
-        })
+    fn of_answer(&self, call: &MadeCall, fault: &FetchFault) -> Remedy {
+        let cause = format!("Keys cannot be fetched from {}: {fault}.", call.url);
+        Remedy::new(cause, self.fix(fault))
     }
 
-    /// Something else than the document came.
-    fn of_document(&self, fault: &DocumentFault, cause: String) -> Remedy {
-        let field = self.start_field();
-        let cure = match fault {
+    /// What to change: what the fault's data say, or what holds for all faults of its code.
+    fn fix(&self, fault: &FetchFault) -> String {
+        match fault {
+            FetchFault::OtherIssuer { configured, found } => format!(
+                "If tokens have `iss` {found:?}, set `{}` to that. If they have {configured:?}, \
+                 correct `{}`: it names another tenant, realm or domain.",
+                self.at("issuer"),
+                self.start_field()
+            ),
+            FetchFault::KeySetUrl(EndpointFault::NoCluster { host }) => format!(
+                "Add `{host}: <cluster>` to `{}`, and a cluster for that host to Envoy's file.",
+                self.at("clusters")
+            ),
+            FetchFault::NoMetadata(_, why) | FetchFault::KeySet(KeySetFault::NoKeySet(why)) => {
+                self.document_fix(why).unwrap_or_else(|| self.common_fix(fault.code()))
+            }
+            FetchFault::Call(_) | FetchFault::KeySet(_) | FetchFault::KeySetUrl(_) => {
+                self.common_fix(fault.code())
+            }
+        }
+    }
+
+    /// What to change if another document came that is recognised.
+    fn document_fix(&self, fault: &DocumentFault) -> Option<String> {
+        let has = |names: &[String], wanted| names.iter().any(|name| name == wanted);
+        Some(match fault {
             DocumentFault::Certificates => format!(
-                "Correct `{field}`: the provider has its keys as a JSON Web Key Set elsewhere (Google: \
+                "Correct `{}`: the provider has its keys as a JSON Web Key Set elsewhere (Google: \
                  https://www.googleapis.com/oauth2/v3/certs). Or copy the certificates to `{}`.",
+                self.start_field(),
                 self.at("certificates")
             ),
-            DocumentFault::Compressed(_) => "Let the provider, or the proxy before it, send the \
-                 document as it is: the plugin does not ask for compression."
-                .to_owned(),
-            DocumentFault::MissingMember { name: "keys", others } if others.is_empty() => {
-                "The provider has no signing key: give it one (Authentik: \"Signing Key\" of the \
-                 OAuth2 provider)."
-                    .to_owned()
-            }
             DocumentFault::MissingMember { name: "keys", others } if has(others, "jwks_uri") => {
                 format!(
-                    "That is a metadata document: write its URL as `{}` instead.",
+                    "That is a metadata document: configure its URL as `{}` instead.",
                     self.at("metadata_url")
                 )
             }
             DocumentFault::MissingMember { others, .. } if has(others, "keys") => {
-                format!("That is a key set: write its URL as `{}` instead.", self.at("jwks_url"))
+                format!(
+                    "That is a key set: configure its URL as `{}` instead.",
+                    self.at("jwks_url")
+                )
             }
             DocumentFault::SingleKey => format!(
-                "Correct `{field}`; or copy the key to `{}`, as `{{keys: [ … ]}}`.",
+                "Correct `{}`; or copy the key to `{}`, as `{{keys: [ … ]}}`.",
+                self.start_field(),
                 self.at("jwks")
             ),
-            DocumentFault::Empty
+            DocumentFault::Compressed(_)
+            | DocumentFault::Empty
             | DocumentFault::MemberTooLong(_)
             | DocumentFault::MissingMember { .. }
             | DocumentFault::NotAnObject(_)
             | DocumentFault::NotJson(_)
-            | DocumentFault::WrongType { .. } => {
-                return Remedy::new(
-                    format!("{cause} A login page or a proxy may have answered."),
-                    format!("Open the URL in a browser, and correct `{field}`."),
-                );
-            }
-        };
-        Remedy::new(cause, cure)
+            | DocumentFault::WrongType { .. } => return None,
+        })
     }
 
-    fn of_status(&self, url: &str, status: u16) -> Remedy {
-        let cause = format!("The keys cannot be fetched: {url} answers with status {status}");
-        match status {
-            300..=399 => Remedy::new(
-                format!("{cause}, a redirect that does not say where to."),
-                format!("Open the URL in a browser, and correct `{}`.", self.start_field()),
-            ),
-            400 | 404 | 410 => Remedy::new(
-                format!(
-                    "{cause}: there is no such document. The tenant, realm or path is not right."
-                ),
-                format!("Correct `{}`.", self.start_field()),
-            ),
-            401 | 403 | 407 => Remedy::new(
-                format!("{cause}: somebody on the way (a proxy, a firewall) refuses."),
-                "Let Envoy fetch it without a login.",
-            ),
-            _ => Remedy::new(
-                format!("{cause}."),
-                "The provider is at fault for now; keys that were fetched before go on serving. Try \
-                 again later.",
-            ),
-        }
+    fn common_fix(&self, code: FetchFaultCode) -> String {
+        use FetchFaultCode::{NotFound, Redirect, WrongDocument};
+        let is_of_url = matches!(code, NotFound | Redirect | WrongDocument);
+        let origin = if is_of_url {
+            format!(" It comes from `{}`.", self.start_field())
+        } else {
+            String::new()
+        };
+        format!("{}{origin}", code.fix())
     }
 
     fn cluster_field(&self) -> String {
@@ -272,10 +196,6 @@ impl KeyFault<'_> {
         };
         self.at(field)
     }
-}
-
-fn has(names: &[String], wanted: &str) -> bool {
-    names.iter().any(|name| name == wanted)
 }
 
 pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {

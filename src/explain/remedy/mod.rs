@@ -19,6 +19,7 @@ pub(super) use time::is_in_milliseconds;
 
 use super::key_run::MadeCall;
 use super::setup::Setup;
+use crate::keys::FetchFault;
 use crate::provider::Provider;
 use crate::refusal::Refusal;
 use crate::token::AudienceClaim;
@@ -41,7 +42,10 @@ pub(super) struct Case<'a> {
     pub(super) token: &'a [u8],
     pub(super) header: &'a Map<String, Value>,
     pub(super) claims: &'a Map<String, Value>,
+    /// The callouts for the keys of that provider.
     pub(super) calls: &'a [MadeCall],
+    /// Why its keys could not be fetched.
+    pub(super) fetch_fault: Option<&'a FetchFault>,
     pub(super) uses_given_keys: bool,
 }
 
@@ -137,8 +141,8 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
             "The request comes from a web page whose origin is not listed.",
             "Add the origin to `allowed_origins`.",
         ),
-        Refusal::DirectoryUnavailable { cause, .. } => Remedy::new(
-            format!("The directory of users could not be asked: {cause}."),
+        Refusal::DirectoryUnavailable { fault, .. } => Remedy::new(
+            format!("The directory of users could not be asked: {fault}."),
             "Look after the service at `users.scim.url` and the cluster `users.scim.cluster`.",
         ),
         Refusal::ReplayStoreUnavailable { fault, .. } => Remedy::new(

@@ -142,6 +142,8 @@ pub(crate) enum DirectoryFault {
     Call(CalloutFault),
     /// The user that was created is another one.
     CreatedAnother,
+    /// The user changed between the head of a request, which has gone on, and its body.
+    Changed,
     /// Too many other users are being looked up.
     Crowded,
     /// It is no list of users (RFC 7644 §3.4.2).
@@ -330,6 +332,9 @@ impl fmt::Display for DirectoryFault {
             Self::Call(fault) => fault.fmt(f),
             Self::CreatedAnother => {
                 f.write_str("the directory created a user who is not found by the user claim")
+            }
+            Self::Changed => {
+                f.write_str("the user changed after the head of the request had gone to the server")
             }
             Self::Crowded => f.write_str("too many users are being looked up at the same time"),
             Self::NoList => f.write_str("the answer is no SCIM list of users"),
