@@ -7,23 +7,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::access::{BodyFault, MessageId, Permission, Target};
-use crate::answer::{Answer, NoAuthorizationServer, RefusalAnswers, ResourceMetadata};
 use crate::callout::CalloutFault;
 use crate::config::{Config, Mode};
 use crate::identity::{
-    Basis, ClaimedIdentity, DirectoryFault, IdentityFields, Overage, Unconfirmed, UserLookups,
+    ClaimedIdentity, DirectoryFault, IdentityFields, KnownBy, Overage, ScimLookups, Unconfirmed,
     UserQuery, VerifiedIdentity,
 };
 use crate::jose::{KnownHeaders, SignatureVerifier};
-use crate::keys::{Demand, KeyAnswer, NoKeys, ProviderKeys, Shortage};
+use crate::keys::{Demand, KeyLookup, KeysUnavailable, NoKeys, ProviderKeys};
 use crate::provider::{Provider, ProviderId, ProviderMap};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
+use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
 use crate::token::{
     NotSpent, PlausibleToken, TokenUse, Unverified, VerificationBudget, VerifiedToken, bearer_token,
 };
-use crate::verdict::{Outcome, Requester, Verdict};
+use crate::verdict::{Requester, TokenOutcome, TokenVerdict};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Authenticator {
     config: Config,
     metadata: ResourceMetadata,
     no_login: NoAuthorizationServer,
-    answers: RefusalAnswers,
+    responses: RefusalResponses,
     /// Names of the claims that are asked for once the identity is known.
     kept_claims: Vec<String>,
     known_headers: KnownHeaders,
@@ -74,13 +74,13 @@ pub(crate) enum Decision {
     AwaitBody(Box<HeldRequest>),
     /// It goes to the upstream with these changes; somebody vouches for its identity, unless no
     /// token is needed.
-    Forward(RequestEdits, Option<Voucher>),
+    Forward(RequestEdits, Option<Attribution>),
     /// It is refused.
     Refuse(Refused),
     /// It would be refused, but is let through, with these changes and without an identity.
     LetThrough(Refused, RequestEdits),
     /// It asks for something that is answered here.
-    Respond(Answer),
+    Respond(Response),
     /// Its token is to be spent; what it becomes then, [`Authenticator::conclude`] tells.
     Spend(SpendingRequest),
 }
@@ -91,7 +91,7 @@ pub(crate) struct Judgement {
     /// What is to become of the request.
     pub decision: Decision,
     /// What need not be found out again; none if nothing can be said for good.
-    pub verdict: Option<Rc<Verdict>>,
+    pub verdict: Option<Rc<TokenVerdict>>,
 }
 
 impl From<Decision> for Judgement {
@@ -113,11 +113,11 @@ pub(crate) enum Need {
 
 /// What is known by now, by which requests are judged.
 #[derive(Clone, Copy)]
-pub(crate) struct Knowledge<'a> {
+pub(crate) struct WorkerView<'a> {
     /// The keys of each provider.
     pub keys: &'a ProviderMap<ProviderKeys>,
     /// The users of the directory, if there is one that is asked.
-    pub users: Option<&'a UserLookups>,
+    pub users: Option<&'a ScimLookups>,
     /// What verifies with them.
     pub verifier: &'a dyn SignatureVerifier,
     /// What that may cost.
@@ -126,7 +126,7 @@ pub(crate) struct Knowledge<'a> {
 
 /// Who vouches for an identity.
 #[derive(Debug)]
-pub(crate) struct Voucher {
+pub(crate) struct Attribution {
     /// The provider whose token says so.
     pub provider: ProviderId,
     /// What its token does not tell of the identity.
@@ -143,7 +143,7 @@ pub(crate) struct HeldRequest {
     edits: Option<RequestEdits>,
     requester: Requester,
     provider: ProviderId,
-    verdict: Option<Rc<Verdict>>,
+    verdict: Option<Rc<TokenVerdict>>,
     /// Whether its token was looked up in the store of a fleet, and was not spent.
     is_looked_up: bool,
 }
@@ -152,7 +152,7 @@ pub(crate) struct HeldRequest {
 struct Judged<'a> {
     requester: &'a Requester,
     provider: ProviderId,
-    verdict: Option<&'a Rc<Verdict>>,
+    verdict: Option<&'a Rc<TokenVerdict>>,
 }
 
 /// The body of a request.
@@ -171,7 +171,7 @@ pub(crate) struct SpendingRequest {
     edits: RequestEdits,
     /// What is added once the token is spent; none if that was added before.
     identity: Option<Rc<IdentityFields>>,
-    voucher: Voucher,
+    attribution: Attribution,
     /// Of its message, if that was read.
     message_id: Option<MessageId>,
 }
@@ -186,7 +186,7 @@ pub(crate) struct Refused {
     /// Whom the token stands for, if that is certain and not told yet.
     pub identity: Option<Rc<IdentityFields>>,
     /// What the client gets.
-    pub answer: Answer,
+    pub response: Response,
 }
 
 /// Changes to a request on its way to the upstream: first everything is removed, then added.
@@ -304,8 +304,8 @@ impl Authenticator {
 
     /// Look-ups in the directory of users, if there is one that is asked.
     #[must_use]
-    pub(crate) fn user_lookups(&self) -> Option<UserLookups> {
-        self.config.directory.lookups()
+    pub(crate) fn user_lookups(&self) -> Option<ScimLookups> {
+        self.config.users.lookups()
     }
 
     /// Prepares what does not depend on requests.
@@ -314,7 +314,7 @@ impl Authenticator {
         Self {
             metadata: ResourceMetadata::new(&config.resource, &config.providers),
             no_login: NoAuthorizationServer::new(&config.resource),
-            answers: RefusalAnswers::new(&config.resource, config.errors),
+            responses: RefusalResponses::new(&config.resource, config.errors),
             kept_claims: config.access.claims_of_use(),
             known_headers: KnownHeaders::default(),
             config,
@@ -325,16 +325,16 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn examine<'a>(&self, head: RequestHead<'a>) -> Examined<'a> {
         let decided = |decision| Examined::Decided(Box::new(decision));
-        if let Some(answer) = self.metadata.answer(head) {
-            return decided(Decision::Respond(answer));
+        if let Some(response) = self.metadata.response(head) {
+            return decided(Decision::Respond(response));
         }
         let edits = self.edits_of_any_request(head);
         let target = self.config.access.target(head);
-        if let Some(answer) = self.no_login.answer(head)
+        if let Some(response) = self.no_login.response(head)
             && !target.is_one_of(&self.config.exempt)
             && !self.config.access.has_rule_for_path(&target)
         {
-            return decided(Decision::Respond(answer));
+            return decided(Decision::Respond(response));
         }
         if self.is_foreign_origin(head) {
             return decided(self.refuse(Refusal::OriginDenied, None, edits));
@@ -372,36 +372,38 @@ impl Authenticator {
     pub(crate) fn judge(
         &self,
         request: PlausibleRequest,
-        knowledge: Knowledge<'_>,
+        view: WorkerView<'_>,
         now: UnixTime,
     ) -> Judgement {
         let PlausibleRequest { token, edits, target } = request;
         let id = token.provider();
-        let (provider, own_keys) = (&self.config.providers[id], &knowledge.keys[id]);
+        let (provider, own_keys) = (&self.config.providers[id], &view.keys[id]);
         let wait = |token: PlausibleToken, edits, target, need| {
-            let token = token.at_rest();
+            let token = token.without_claims();
             let request = PlausibleRequest { token, edits, target };
             Judgement::from(Decision::Await(request, need))
         };
         let refuse = |refusal, edits| Judgement::from(self.refuse(refusal, Some(provider), edits));
-        let answer = own_keys.find(token.header(), token.algorithm(), now);
-        let (candidates, version) = match answer {
-            KeyAnswer::Candidates(candidates, version) => (candidates, version),
-            KeyAnswer::Await(demand) => {
+        let lookup = own_keys.find(token.header(), token.algorithm(), now);
+        let (candidates, version) = match lookup {
+            KeyLookup::Candidates(candidates, version) => (candidates, version),
+            KeyLookup::Await(demand) => {
                 let token = token.without_key_in(own_keys.version(now));
                 return wait(token, edits, target, Need::Keys(demand));
             }
-            KeyAnswer::Misfit(misfit) => return refuse(Refusal::KeyMismatch(misfit), edits),
-            KeyAnswer::Unavailable(Shortage { retry_after, why }) => {
+            KeyLookup::KeyMismatch(mismatch) => {
+                return refuse(Refusal::KeyMismatch(mismatch), edits);
+            }
+            KeyLookup::Unavailable(KeysUnavailable { retry_after, why }) => {
                 return refuse(Refusal::KeysUnavailable { retry_after, why }, edits);
             }
-            KeyAnswer::Unknown(set) => {
+            KeyLookup::Unknown(set) => {
                 let kid = token.header().kid().map(str::to_owned);
-                let published = Strings::of(set.kids());
+                let published = Strings::new(set.kids());
                 return refuse(Refusal::UnknownKid { kid, published }, edits);
             }
         };
-        let Knowledge { verifier, budget, .. } = knowledge;
+        let WorkerView { verifier, budget, .. } = view;
         let token = match token.verify_signature(&candidates, version, verifier, budget, now) {
             Ok(token) => token,
             Err(Unverified::ForNow(token)) => return wait(*token, edits, target, Need::Turn),
@@ -412,36 +414,37 @@ impl Authenticator {
                 }
                 _ => {
                     let refusal = token.bad_signature();
-                    let outcome = Outcome::Forged(refusal.clone());
+                    let outcome = TokenOutcome::Forged(refusal.clone());
                     // A later fetch may be allowed to look for a key without a name.
                     let is_final = candidates.are_named || own_keys.remote().is_none();
                     let usable = token.usable(provider);
-                    let verdict = is_final
-                        .then(|| Rc::new(Verdict { provider: id, keys: version, usable, outcome }));
+                    let verdict = is_final.then(|| {
+                        Rc::new(TokenVerdict { provider: id, keys: version, usable, outcome })
+                    });
                     return Judgement { verdict, ..refuse(refusal, edits) };
                 }
             },
         };
         token.remember_header(&self.known_headers);
-        let (token, at_rest) = match token.check_claims(provider, now) {
+        let (token, without_claims) = match token.check_claims(provider, now) {
             Ok(checked) => checked,
             Err(refusal) => return refuse(refusal, edits),
         };
         let usable = provider.claim_rules.usable(token.claims(), token.expires());
-        let (requester, basis) = match self.requester(&token, provider, knowledge, now) {
+        let (requester, basis) = match self.requester(&token, provider, view, now) {
             Ok(known) => known,
             Err(Unconfirmed::Refused(refusal)) => return refuse(refusal, edits),
             Err(Unconfirmed::Await(query)) => {
-                let request = PlausibleRequest { token: at_rest, edits, target };
+                let request = PlausibleRequest { token: without_claims, edits, target };
                 return Decision::Await(request, Need::User(Box::new(query))).into();
             }
         };
         let verdict = basis.map(|basis| {
-            let outcome = Outcome::Verified(requester.clone(), basis);
-            Rc::new(Verdict { provider: id, keys: version, usable, outcome })
+            let outcome = TokenOutcome::Verified(requester.clone(), basis);
+            Rc::new(TokenVerdict { provider: id, keys: version, usable, outcome })
         });
         let judged = Judged { requester: &requester, provider: id, verdict: verdict.as_ref() };
-        let decision = self.admit(judged, edits, target, || at_rest.into_bytes());
+        let decision = self.admit(judged, edits, target, || without_claims.into_bytes());
         Judgement { decision, verdict }
     }
 
@@ -453,21 +456,21 @@ impl Authenticator {
     pub(crate) fn apply<'a>(
         &self,
         request: BearerRequest<'a>,
-        verdict: &Rc<Verdict>,
-        knowledge: Knowledge<'_>,
+        verdict: &Rc<TokenVerdict>,
+        view: WorkerView<'_>,
         now: UnixTime,
     ) -> Result<Decision, BearerRequest<'a>> {
         let id = verdict.provider;
-        let keys = knowledge.keys[id].version(now);
-        if !verdict.holds(keys, knowledge.users, now) {
+        let keys = view.keys[id].version(now);
+        if !verdict.holds(keys, view.users, now) {
             return Err(request);
         }
         let BearerRequest { token, edits, target } = request;
         Ok(match &verdict.outcome {
-            Outcome::Forged(refusal) => {
+            TokenOutcome::Forged(refusal) => {
                 self.refuse(refusal.clone(), Some(&self.config.providers[id]), edits)
             }
-            Outcome::Verified(requester, _) => {
+            TokenOutcome::Verified(requester, _) => {
                 let judged = Judged { requester, provider: id, verdict: Some(verdict) };
                 self.admit(judged, edits, target, || token.to_vec())
             }
@@ -480,12 +483,12 @@ impl Authenticator {
     pub(crate) fn still_holds(
         &self,
         request: &HeldRequest,
-        knowledge: Knowledge<'_>,
+        view: WorkerView<'_>,
         now: UnixTime,
     ) -> bool {
-        let keys = knowledge.keys[request.provider].version(now);
+        let keys = view.keys[request.provider].version(now);
         let verdict = request.verdict.as_ref();
-        verdict.is_some_and(|verdict| verdict.holds(keys, knowledge.users, now))
+        verdict.is_some_and(|verdict| verdict.holds(keys, view.users, now))
     }
 
     /// Whether a request will have to wait for its message, once its token was judged.
@@ -496,8 +499,8 @@ impl Authenticator {
 
     /// Most bytes of a body that is read.
     #[must_use]
-    pub(crate) fn most_body(&self) -> usize {
-        self.config.access.most_body()
+    pub(crate) fn max_body(&self) -> usize {
+        self.config.access.max_body()
     }
 
     /// Decides on a held request by its body. If its head has gone on, what comes of it changes no
@@ -505,7 +508,7 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn judge_body(&self, request: HeldRequest, body: Body<'_>) -> Decision {
         let permitted = match body {
-            Body::TooLarge => Err(BodyFault::TooLarge { limit: self.most_body() }.into()),
+            Body::TooLarge => Err(BodyFault::TooLarge { limit: self.max_body() }.into()),
             Body::Whole(body) => self.check_body(&request, body),
         };
         let HeldRequest { edits, requester, provider, .. } = request;
@@ -513,7 +516,7 @@ impl Authenticator {
         let told = edits.is_some().then_some(fields);
         let edits = edits.unwrap_or_default();
         let decision = match permitted {
-            Ok(()) => Self::let_on(edits, told, &identity, provider),
+            Ok(()) => Self::admit_or_spend(edits, told, &identity, provider),
             Err(refusal) => {
                 self.refuse_known(refusal, Some(&self.config.providers[provider]), told, edits)
             }
@@ -553,11 +556,11 @@ impl Authenticator {
         request: SpendingRequest,
         spent: Result<(), NotSpent>,
     ) -> Decision {
-        let SpendingRequest { edits, identity, voucher, message_id, .. } = request;
+        let SpendingRequest { edits, identity, attribution, message_id, .. } = request;
         match spent {
-            Ok(()) => Decision::Forward(RequestEdits { identity, ..edits }, Some(voucher)),
+            Ok(()) => Decision::Forward(RequestEdits { identity, ..edits }, Some(attribution)),
             Err(not_spent) => {
-                let provider = Some(&self.config.providers[voucher.provider]);
+                let provider = Some(&self.config.providers[attribution.provider]);
                 let decision = self.refuse_known(not_spent.into(), provider, identity, edits);
                 self.about_message(decision, || message_id)
             }
@@ -572,11 +575,11 @@ impl Authenticator {
         id: impl FnOnce() -> Option<MessageId>,
     ) -> Decision {
         match decision {
-            Decision::Refuse(refused) if self.answers.carries_id(&refused.refusal) => {
-                let answer = self.answers.answer(&refused.refusal, id().as_ref());
-                Decision::Refuse(Refused { answer, ..refused })
+            Decision::Refuse(refused) if self.responses.carries_id(&refused.refusal) => {
+                let response = self.responses.response(&refused.refusal, id().as_ref());
+                Decision::Refuse(Refused { response, ..refused })
             }
-            Decision::Spend(request) if self.answers.carries_id(&Refusal::TokenReplayed) => {
+            Decision::Spend(request) if self.responses.carries_id(&Refusal::TokenReplayed) => {
                 Decision::Spend(SpendingRequest { message_id: id(), ..request })
             }
             decision => decision,
@@ -589,17 +592,17 @@ impl Authenticator {
         &self,
         request: PlausibleRequest,
         need: Need,
-        knowledge: Knowledge<'_>,
+        view: WorkerView<'_>,
         now: UnixTime,
     ) -> Decision {
         let refusal = match need {
             Need::Keys(_) => {
-                let Shortage { retry_after, why } =
-                    knowledge.keys[request.provider()].shortage(now);
+                let KeysUnavailable { retry_after, why } =
+                    view.keys[request.provider()].unavailability(now);
                 Refusal::KeysUnavailable { retry_after, why }
             }
             Need::User(_) => {
-                Refusal::directory_unavailable(DirectoryFault::Call(CalloutFault::NoAnswer))
+                Refusal::directory_unavailable(DirectoryFault::Callout(CalloutFault::NoResponse))
             }
             Need::Turn => self.crowded(NoKeys::TooManyTrials),
         };
@@ -630,14 +633,14 @@ impl Authenticator {
         &self,
         token: &VerifiedToken,
         provider: &Provider,
-        knowledge: Knowledge<'_>,
+        view: WorkerView<'_>,
         now: UnixTime,
-    ) -> Result<(Requester, Option<Basis>), Unconfirmed> {
-        let claimed = ClaimedIdentity::of_token(token, &provider.identity_rules)?;
-        let (finding, basis) = self.config.directory.find(claimed.wanted(), knowledge.users, now);
+    ) -> Result<(Requester, Option<KnownBy>), Unconfirmed> {
+        let claimed = ClaimedIdentity::from_token(token, &provider.identity_rules)?;
+        let (finding, basis) = self.config.users.find(claimed.selector(), view.users, now);
         let identity = claimed.confirmed_by(finding)?;
-        let fields = Rc::new(self.config.identity_headers.of(&identity));
-        let identity = Rc::new(identity.keeping(&self.kept_claims));
+        let fields = Rc::new(self.config.identity_headers.fields(&identity));
+        let identity = Rc::new(identity.retain_claims(&self.kept_claims));
         Ok((Requester { identity, fields }, basis))
     }
 
@@ -655,7 +658,7 @@ impl Authenticator {
         let is_restricted = self.config.providers[provider].restrict_to_policies;
         match self.config.access.check(&target, identity, is_restricted) {
             Ok(Permission::Granted) => {
-                Self::let_on(edits, Some(fields.clone()), identity, provider)
+                Self::admit_or_spend(edits, Some(fields.clone()), identity, provider)
             }
             Ok(Permission::DependsOnBody) => Decision::AwaitBody(Box::new(HeldRequest {
                 token: token(),
@@ -675,19 +678,19 @@ impl Authenticator {
 
     /// The only way for the whole of a request with an identity, so that no token that serves once
     /// passes unspent.
-    fn let_on(
+    fn admit_or_spend(
         edits: RequestEdits,
         told: Option<Rc<IdentityFields>>,
         identity: &VerifiedIdentity,
         provider: ProviderId,
     ) -> Decision {
-        let voucher = Voucher { provider, overage: identity.overage() };
+        let attribution = Attribution { provider, overage: identity.overage() };
         match identity.single_use() {
-            None => Decision::Forward(RequestEdits { identity: told, ..edits }, Some(voucher)),
+            None => Decision::Forward(RequestEdits { identity: told, ..edits }, Some(attribution)),
             Some(token_use) => {
                 let message_id = None;
                 let request =
-                    SpendingRequest { token_use, edits, identity: told, voucher, message_id };
+                    SpendingRequest { token_use, edits, identity: told, attribution, message_id };
                 Decision::Spend(request)
             }
         }
@@ -711,7 +714,7 @@ impl Authenticator {
         edits: RequestEdits,
     ) -> Decision {
         let refused = Refused {
-            answer: self.answers.answer(&refusal, None),
+            response: self.responses.response(&refusal, None),
             provider: provider.map(|provider| provider.name.clone()),
             identity,
             refusal,

@@ -14,7 +14,7 @@ use std::fs;
 use testbed::repository_root;
 
 use crate::config::Config;
-use crate::fuzzing::{self, Gate, Passage};
+use crate::fuzzing::{self, Harness, Outcome};
 use crate::jose::{CompactJws, KnownHeaders, certificate_key};
 use crate::keys::KeySet;
 use crate::request::RequestHead;
@@ -83,19 +83,19 @@ fn the_seeds_keep_what_the_targets_promise_and_reach_the_end() {
         assert!(crate::token::bearer_token(RequestHead::new(&fields, true)).is_ok());
     }
     let [strict, gullible] =
-        [false, true].map(|trusts_all| Gate::new(targets::CONFIGURATION, trusts_all).unwrap());
+        [false, true].map(|trusts_all| Harness::new(targets::CONFIGURATION, trusts_all).unwrap());
     for claims in &all["claims"] {
         let passage = gullible.judge(&targets::bearer_request(claims), b"");
-        assert!(matches!(passage, Passage::As(_)), "{passage:?}");
+        assert!(matches!(passage, Outcome::As(_)), "{passage:?}");
     }
-    let judged = |gate: &Gate, index: usize| {
+    let judged = |harness: &Harness, index: usize| {
         let (fields, body) = targets::request(&all["authenticator"][index]);
-        gate.judge(&fields, body)
+        harness.judge(&fields, body)
     };
     // Nothing is wrong with the first but its signature, and the last needs no token.
-    assert!(matches!(judged(&gullible, 0), Passage::As(_)));
-    assert_eq!(judged(&strict, 0), Passage::None);
-    assert!(matches!(judged(&gullible, 3), Passage::As(_)));
-    assert_eq!(judged(&strict, 3), Passage::None);
-    assert_eq!(judged(&strict, 4), Passage::WithoutToken);
+    assert!(matches!(judged(&gullible, 0), Outcome::As(_)));
+    assert_eq!(judged(&strict, 0), Outcome::None);
+    assert!(matches!(judged(&gullible, 3), Outcome::As(_)));
+    assert_eq!(judged(&strict, 3), Outcome::None);
+    assert_eq!(judged(&strict, 4), Outcome::WithoutToken);
 }

@@ -5,13 +5,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::access::CanonicalPath;
-use crate::authenticator::{Authenticator, Body, Decision, Examined, Knowledge, RequestEdits};
+use crate::authenticator::{Authenticator, Body, Decision, Examined, RequestEdits, WorkerView};
 use crate::config::Config;
 use crate::identity::encoded_values;
 use crate::jose::{
     Algorithm, CompactJws, KnownHeaders, PublicKey, PureRust, SignatureVerifier, certificate_key,
 };
-use crate::keys::{KeySet, Lookup, ProviderKeys};
+use crate::keys::{KeySet, KeySetLookup, ProviderKeys};
 use crate::provider::ProviderMap;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
@@ -69,7 +69,7 @@ pub fn key_set(document: &[u8]) {
     let token = CompactJws::parse(format!("{header}.e30.").as_bytes(), &KnownHeaders::default());
     if let (Ok(set), Ok((token, _))) = (KeySet::from_json(document), token) {
         for algorithm in Algorithm::ALL {
-            if let Lookup::Candidates(candidates) = set.find(token.header(), algorithm) {
+            if let KeySetLookup::Candidates(candidates) = set.find(token.header(), algorithm) {
                 assert!(candidates.keys.len() <= 8);
             }
         }
@@ -84,7 +84,7 @@ pub fn certificate(pem: &str) {
 
 /// A path that can be read in one way only is the same path however it is written.
 pub fn path(path: &[u8]) {
-    let Some(canonical) = CanonicalPath::of(path) else { return };
+    let Some(canonical) = CanonicalPath::parse(path) else { return };
     let bytes = canonical.as_bytes();
     assert!(bytes.starts_with(b"/"));
     assert!(!bytes.iter().any(|byte| byte.is_ascii_control() || b"\\;".contains(byte)));
@@ -97,7 +97,7 @@ pub fn path(path: &[u8]) {
             byte => format!("%{byte:02x}").into_bytes(),
         })
         .collect();
-    assert_eq!(CanonicalPath::of(&encoded), Some(canonical));
+    assert_eq!(CanonicalPath::parse(&encoded), Some(canonical));
 }
 
 /// Values of header fields are visible, and lists can be taken apart again.
@@ -123,7 +123,7 @@ fn assert_visible(value: &str) {
 
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Passage {
+pub enum Outcome {
     /// It was answered here, or would wait.
     None,
     /// No token was needed.
@@ -133,16 +133,16 @@ pub enum Passage {
 }
 
 /// An authenticator whose keys stand in its configuration.
-pub struct Gate {
+pub struct Harness {
     authenticator: Authenticator,
     keys: ProviderMap<ProviderKeys>,
     trusts_all: bool,
 }
 
 /// Takes every signature for a good one, so that what comes after it can be reached.
-struct Gullible;
+struct AcceptAll;
 
-impl SignatureVerifier for Gullible {
+impl SignatureVerifier for AcceptAll {
     fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> bool {
         true
     }
@@ -152,7 +152,7 @@ impl SignatureVerifier for Gullible {
     }
 }
 
-impl Gate {
+impl Harness {
     /// By this configuration; none if it is refused. `trusts_all`: signatures do not count.
     #[must_use]
     pub fn new(configuration: &[u8], trusts_all: bool) -> Option<Self> {
@@ -164,35 +164,35 @@ impl Gate {
 
     /// Judges a request at the end of January 2027.
     #[must_use]
-    pub fn judge(&self, fields: &Fields, body: &[u8]) -> Passage {
+    pub fn judge(&self, fields: &Fields, body: &[u8]) -> Outcome {
         let now = UnixTime::from_secs(1_800_000_000);
-        let verifier: &dyn SignatureVerifier = if self.trusts_all { &Gullible } else { &PureRust };
+        let verifier: &dyn SignatureVerifier = if self.trusts_all { &AcceptAll } else { &PureRust };
         let budget = &VerificationBudget::unlimited();
-        let knowledge = Knowledge { keys: &self.keys, users: None, verifier, budget };
+        let view = WorkerView { keys: &self.keys, users: None, verifier, budget };
         let fields = borrowed(fields);
         let head = RequestHead::new(&fields, !body.is_empty());
         let mut decision = match self.authenticator.examine(head) {
             Examined::Decided(decision) => *decision,
             Examined::Bearer(request) => match self.authenticator.read(request, now) {
-                Ok(request) => self.authenticator.judge(request, knowledge, now).decision,
+                Ok(request) => self.authenticator.judge(request, view, now).decision,
                 Err(decision) => *decision,
             },
         };
         let mut added = Vec::new();
         loop {
             decision = match decision {
-                Decision::Forward(edits, voucher) => {
+                Decision::Forward(edits, attribution) => {
                     added.extend(told(&edits));
-                    return match voucher {
-                        Some(_) => Passage::As(added),
-                        None => Passage::WithoutToken,
+                    return match attribution {
+                        Some(_) => Outcome::As(added),
+                        None => Outcome::WithoutToken,
                     };
                 }
                 Decision::AwaitBody(request) => {
                     self.authenticator.judge_body(*request, Body::Whole(body))
                 }
                 Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
-                _ => return Passage::None,
+                _ => return Outcome::None,
             };
         }
     }

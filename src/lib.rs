@@ -8,7 +8,7 @@
 //! (claims) → `identity` (who it is, and the header fields that say so) → `access` (what it may do)
 //! → `token` once more (one that serves once is spent). Where an access rule asks for the MCP
 //! message, the last two wait for the body. Whatever ends before that ends as a
-//! `refusal`, which `answer` turns into what the client gets.
+//! `refusal`, which `response` turns into what the client gets.
 //!
 //! The way of a key is written down in `keys`.
 //!
@@ -18,7 +18,6 @@
 //! `mcp-auth`.
 
 mod access;
-mod answer;
 mod authenticator;
 mod callout;
 mod config;
@@ -38,6 +37,7 @@ mod printable;
 mod provider;
 mod refusal;
 mod request;
+mod response;
 mod status;
 mod time;
 mod token;

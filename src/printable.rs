@@ -19,15 +19,13 @@ pub(crate) fn is_invisible(character: char) -> bool {
 /// Whether a text holds nothing but visible ASCII and spaces, as most do: nothing in it is escaped.
 #[must_use]
 pub(crate) fn is_plain(text: &str) -> bool {
-    const HIGHEST_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
     // Eight bytes at once. With the highest bit clear in all of them, no sum carries into the next one:
     // 0x60 sets the bit from the space on, and 1 sets it for DEL alone.
     let are_plain = |bytes: &[u8; 8]| {
         let bytes = u64::from_ne_bytes(*bytes);
         let plus = |byte: u8| bytes.wrapping_add(u64::from_ne_bytes([byte; 8]));
-        bytes & HIGHEST_BITS == 0
-            && plus(0x60) & HIGHEST_BITS == HIGHEST_BITS
-            && plus(1) & HIGHEST_BITS == 0
+        bytes & HIGH_BITS == 0 && plus(0x60) & HIGH_BITS == HIGH_BITS && plus(1) & HIGH_BITS == 0
     };
     let (eights, rest) = text.as_bytes().as_chunks();
     eights.iter().all(are_plain) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))

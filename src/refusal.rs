@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::access::{BodyFault, Call, HeaderFault};
-use crate::identity::{DirectoryFault, Standing, UserLookups};
-use crate::jose::{MalformedToken, Misfit};
+use crate::access::{BodyFault, HeaderFault, McpCall};
+use crate::identity::{AccountStatus, DirectoryFault, ScimLookups};
+use crate::jose::{KeyMismatch, MalformedToken};
 use crate::json::Json;
 use crate::keys::NoKeys;
 use crate::time::seconds_to_wait;
@@ -23,7 +23,7 @@ pub(crate) enum Refusal {
         /// Why.
         denial: Denial,
         /// What its message calls, if that was looked at.
-        call: Option<Box<Call>>,
+        call: Option<Box<McpCall>>,
     },
     /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3), or the client is none of them.
     AudienceMismatch {
@@ -69,10 +69,10 @@ pub(crate) enum Refusal {
         /// What the token lacks.
         missing: Strings,
         /// What the message calls, if that was looked at.
-        call: Option<Box<Call>>,
+        call: Option<Box<McpCall>>,
     },
     /// The key that the token names must not verify it.
-    KeyMismatch(Misfit),
+    KeyMismatch(KeyMismatch),
     /// There are no keys to judge the token by.
     KeysUnavailable {
         /// When to try again.
@@ -158,7 +158,7 @@ pub(crate) enum Refusal {
         /// Its `user_name`: for the operator alone, as what is known here of a user is.
         user: String,
         /// Which of them.
-        standing: Standing,
+        account_status: AccountStatus,
     },
     /// The token is a service's, and the user is no service account.
     UserNotServiceAccount {
@@ -239,7 +239,7 @@ impl Refusal {
     /// A user could not be looked up because of this fault.
     #[must_use]
     pub(crate) fn directory_unavailable(fault: DirectoryFault) -> Self {
-        Self::DirectoryUnavailable { retry_after: UserLookups::PAUSE, fault }
+        Self::DirectoryUnavailable { retry_after: ScimLookups::PAUSE, fault }
     }
 
     /// The reason code: stable, for programs.
@@ -322,7 +322,7 @@ impl Refusal {
             Self::InsufficientScope { rule, missing, call, .. } => {
                 with_call(json!({"rule": rule, "missing": missing.0}), call.as_deref())
             }
-            Self::KeyMismatch(misfit) => json!({"key": clipped(&misfit.to_string())}),
+            Self::KeyMismatch(mismatch) => json!({"key": clipped(&mismatch.to_string())}),
             Self::DirectoryUnavailable { .. }
             | Self::KeysUnavailable { .. }
             | Self::ReplayStoreUnavailable { .. } => json!({"retry_after": self.retry_after()}),
@@ -391,9 +391,9 @@ impl Refusal {
             Self::ReplayStoreUnavailable { fault, .. } => {
                 add("cause", &fault.to_string());
             }
-            Self::UserInactive { user, standing } => {
+            Self::UserInactive { user, account_status } => {
                 add("user", &clipped(user));
-                add("standing", standing.as_str());
+                add("standing", account_status.as_str());
             }
             Self::UserNotServiceAccount { user } => {
                 add("user", &clipped(user));
@@ -520,26 +520,28 @@ impl From<NotSpent> for Refusal {
 pub(crate) struct Strings(Vec<String>);
 
 impl Strings {
-    const MOST: usize = 10;
+    const MAX_ITEMS: usize = 10;
 
     /// The first ten of these.
-    pub(crate) fn of(values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self(values.into_iter().take(Self::MOST).map(|value| clipped(value.as_ref())).collect())
+    pub(crate) fn new(values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self(
+            values.into_iter().take(Self::MAX_ITEMS).map(|value| clipped(value.as_ref())).collect(),
+        )
     }
 
     /// The strings that a claim is or holds.
-    pub(crate) fn of_claim(claim: Option<Json<'_>>) -> Self {
+    pub(crate) fn from_claim(claim: Option<Json<'_>>) -> Self {
         match claim {
-            Some(Json::String(value)) => Self::of([value]),
-            Some(Json::Array(values)) => Self::of(values.iter().filter_map(Json::as_str)),
+            Some(Json::String(value)) => Self::new([value]),
+            Some(Json::Array(values)) => Self::new(values.iter().filter_map(Json::as_str)),
             _ => Self::default(),
         }
     }
 }
 
 /// These details, and what the message calls.
-fn with_call(mut details: Value, call: Option<&Call>) -> Value {
-    if let (Some(details), Some(Call { method, name })) = (details.as_object_mut(), call) {
+fn with_call(mut details: Value, call: Option<&McpCall>) -> Value {
+    if let (Some(details), Some(McpCall { method, name })) = (details.as_object_mut(), call) {
         details.insert("mcp_method".to_owned(), clipped(method).into());
         if let Some(name) = name {
             details.insert("mcp_name".to_owned(), clipped(name).into());
@@ -550,7 +552,7 @@ fn with_call(mut details: Value, call: Option<&Call>) -> Value {
 
 fn body_details(fault: &BodyFault) -> Value {
     match fault {
-        BodyFault::NoName { member } => json!({"member": member}),
+        BodyFault::MissingName { member } => json!({"member": member}),
         BodyFault::Misspelt { member } | BodyFault::Repeated { member } => {
             json!({"member": clipped(member)})
         }
@@ -574,8 +576,8 @@ fn header_details(fault: &HeaderFault) -> Value {
 
 /// A text that the client chose, short enough for a log line.
 fn clipped(text: &str) -> String {
-    const MOST: usize = 120;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARACTERS: usize = 120;
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::identity::{Basis, IdentityFields, UserLookups, VerifiedIdentity};
+use crate::identity::{IdentityFields, KnownBy, ScimLookups, VerifiedIdentity};
 use crate::keys::KeyVersion;
 use crate::provider::ProviderId;
 use crate::refusal::Refusal;
@@ -14,7 +14,7 @@ use crate::token::{HashedToken, TokenCache, TokenHasher};
 
 /// What was found out about a token.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct TokenVerdict {
     /// By whose keys it was judged.
     pub provider: ProviderId,
     /// The keys by which it was judged.
@@ -22,16 +22,16 @@ pub(crate) struct Verdict {
     /// When it can be used, as far as it says so.
     pub usable: Range<UnixTime>,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: TokenOutcome,
 }
 
 /// What came of judging a token.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum TokenOutcome {
     /// None of these keys verifies it.
     Forged(Refusal),
     /// It stands for this requester, whose user is known by this.
-    Verified(Requester, Basis),
+    Verified(Requester, KnownBy),
 }
 
 /// Who sends a request, ready to be told to the upstream.
@@ -45,24 +45,24 @@ pub(crate) struct Requester {
 
 /// Verdicts by their tokens. Forged tokens have a small room of their own: they drive no good ones out.
 #[derive(Debug)]
-pub(crate) struct Verdicts {
+pub(crate) struct VerdictCache {
     hasher: TokenHasher,
-    verified: TokenCache<Rc<Verdict>>,
-    forged: TokenCache<Rc<Verdict>>,
+    verified: TokenCache<Rc<TokenVerdict>>,
+    forged: TokenCache<Rc<TokenVerdict>>,
 }
 
-impl Verdict {
+impl TokenVerdict {
     /// Whether it would be the same now. `keys` are those of its provider that serve now.
     #[must_use]
     pub(crate) fn holds(
         &self,
         keys: Option<KeyVersion>,
-        users: Option<&UserLookups>,
+        users: Option<&ScimLookups>,
         now: UnixTime,
     ) -> bool {
         let is_known = match &self.outcome {
-            Outcome::Forged(_) => true,
-            Outcome::Verified(_, basis) => basis.still_holds(users, now),
+            TokenOutcome::Forged(_) => true,
+            TokenOutcome::Verified(_, basis) => basis.still_holds(users, now),
         };
         keys == Some(self.keys) && self.usable.contains(&now) && is_known
     }
@@ -70,8 +70,8 @@ impl Verdict {
     /// About how many bytes it takes up.
     fn size(&self) -> usize {
         let outcome = match &self.outcome {
-            Outcome::Forged(_) => 0,
-            Outcome::Verified(Requester { identity, fields }, basis) => {
+            TokenOutcome::Forged(_) => 0,
+            TokenOutcome::Verified(Requester { identity, fields }, basis) => {
                 identity.size() + fields.size() + basis.heap_size()
             }
         };
@@ -79,21 +79,21 @@ impl Verdict {
     }
 }
 
-impl Verdicts {
+impl VerdictCache {
     /// Most bytes for each token that may be remembered: so that a thousand ordinary ones fit into
     /// six MiB.
     const BYTES_PER_TOKEN: usize = 6 * 1024;
     /// Most forged tokens: a client that repeats one need not cost a verification each time.
-    const MOST_FORGED: usize = 64;
+    const MAX_FORGED: usize = 64;
 
     /// Room for so many tokens.
     #[must_use]
-    pub(crate) fn new(most: usize) -> Self {
-        let cache = |most: usize| TokenCache::new(most, most.saturating_mul(Self::BYTES_PER_TOKEN));
+    pub(crate) fn new(max: usize) -> Self {
+        let cache = |max: usize| TokenCache::new(max, max.saturating_mul(Self::BYTES_PER_TOKEN));
         Self {
             hasher: TokenHasher::default(),
-            verified: cache(most),
-            forged: cache(Self::MOST_FORGED.min(most)),
+            verified: cache(max),
+            forged: cache(Self::MAX_FORGED.min(max)),
         }
     }
 
@@ -104,16 +104,16 @@ impl Verdicts {
     }
 
     /// What was found out about this token.
-    pub(crate) fn find(&mut self, token: HashedToken<'_>) -> Option<Rc<Verdict>> {
+    pub(crate) fn find(&mut self, token: HashedToken<'_>) -> Option<Rc<TokenVerdict>> {
         self.verified.find(token).or_else(|| self.forged.find(token)).cloned()
     }
 
     /// Remembers what was found out about a token.
-    pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Rc<Verdict>) {
+    pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Rc<TokenVerdict>) {
         let size = verdict.size();
         match verdict.outcome {
-            Outcome::Forged(_) => self.forged.insert(token, verdict, size),
-            Outcome::Verified(..) => {
+            TokenOutcome::Forged(_) => self.forged.insert(token, verdict, size),
+            TokenOutcome::Verified(..) => {
                 self.forged.remove(token);
                 self.verified.insert(token, verdict, size);
             }

@@ -32,18 +32,18 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// `most` places for all that can be waited for together, of which each has its share of one
+    /// `max_waiting` places for all that can be waited for together, of which each has its share of one
     /// half to itself; and `turns` besides. There is at least one place for each.
     #[must_use]
     pub(crate) fn new(
-        most: usize,
+        max_waiting: usize,
         turns: usize,
         awaited: impl IntoIterator<Item = Awaited>,
     ) -> Self {
         let awaited: Vec<Awaited> = awaited.into_iter().collect();
         let count = awaited.len().max(1);
-        let reserved = (most / 2 / count).max(1);
-        let shared = most.saturating_sub(reserved * count);
+        let reserved = (max_waiting / 2 / count).max(1);
+        let shared = max_waiting.saturating_sub(reserved * count);
         Self { awaited, reserved, shared, turns: turns.max(1) }
     }
 
@@ -189,10 +189,10 @@ mod tests {
 
         #[test]
         fn never_do_more_wait_than_there_are_places_and_no_share_is_lost(
-            most in 4..40_usize,
+            max_waiting in 4..40_usize,
             steps in vec((0..60_u32, 0..5_usize), 0..300),
         ) {
-            let places = Places::new(most, 3, ALL);
+            let places = Places::new(max_waiting, 3, ALL);
             let mut room = WaitingRoom::default();
             for (id, kind) in steps {
                 // The last one is that somebody leaves.
@@ -204,12 +204,12 @@ mod tests {
                 room.remove(&id);
                 let taken = room.taken(awaited);
                 let has_room = places.has_room(awaited, |awaited| room.taken(awaited));
-                prop_assert!(has_room || taken >= most / 2 / ALL.len());
+                prop_assert!(has_room || taken >= max_waiting / 2 / ALL.len());
                 if has_room {
                     room.insert(id, awaited, ());
                 }
                 let all: usize = ALL.into_iter().map(|awaited| room.taken(awaited)).sum();
-                prop_assert!(all <= most);
+                prop_assert!(all <= max_waiting);
                 prop_assert_eq!(all, room.context_ids().len());
             }
         }

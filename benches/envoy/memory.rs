@@ -50,7 +50,7 @@ pub async fn run(options: &Options) {
                 let found = hits + (workers * TOKENS) as u64;
                 assert_eq!(cache_counts(&envoy).await, [found, misses]);
             }
-            samples[index].push(Memory::of(&envoy).await);
+            samples[index].push(Memory::read(&envoy).await);
             drop(connections);
         }
     }
@@ -159,7 +159,7 @@ impl Memory {
     const PAUSE: Duration = Duration::from_millis(200);
 
     /// The medians of some readings.
-    async fn of(envoy: &Envoy) -> Self {
+    async fn read(envoy: &Envoy) -> Self {
         let mut readings = [const { Vec::new() }; 3];
         for _ in 0..Self::READINGS {
             sleep(Self::PAUSE).await;
@@ -173,7 +173,7 @@ impl Memory {
         let least = readings[0].iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = readings[0].iter().copied().fold(0.0, f64::max);
         let [anonymous, proportional, resident] =
-            readings.map(|readings| Spread::of(readings).median);
+            readings.map(|readings| Spread::new(readings).median);
         Self { anonymous, proportional, resident, drift: greatest - least }
     }
 }
@@ -194,7 +194,7 @@ impl Report {
             "", "workers", "anonymous", "drift", "PSS", "RSS"
         );
         for ((filter, workers), samples) in self.cases.iter().zip(&self.samples) {
-            let of = |value: fn(&Memory) -> f64| Spread::of(samples.iter().map(value));
+            let of = |value: fn(&Memory) -> f64| Spread::new(samples.iter().map(value));
             println!(
                 "{filter:18} {workers:>8} {:22.1} {:>8.1} {:>8.1} {:>8.1}",
                 of(|own| own.anonymous),
@@ -226,8 +226,8 @@ impl Report {
     /// By the first worker, by a second one, and by each of three more than the first.
     fn added(&self, filter: Filter, base: Option<Filter>) -> [Spread; 3] {
         let beyond_base = |of: &dyn Fn(Filter) -> Vec<f64>| match base {
-            None => Spread::of(of(filter)),
-            Some(base) => Spread::of_differences(&of(filter), &of(base)),
+            None => Spread::new(of(filter)),
+            Some(base) => Spread::from_differences(&of(filter), &of(base)),
         };
         [
             beyond_base(&|filter| self.anonymous(filter, 1)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct ProcessorTime(BTreeMap<String, u64>);
 
 impl ProcessorTime {
-    pub fn of(pid: u32) -> Self {
+    pub fn read(pid: u32) -> Self {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
         let used = threads.filter_map(|thread| {
             let thread = thread.unwrap();

@@ -30,9 +30,9 @@ impl Sample {
         requests: &Arc<Requests>,
         expected_status: u16,
     ) -> Self {
-        let before = ProcessorTime::of(envoy.pid());
+        let before = ProcessorTime::read(envoy.pid());
         let answers = client.send(requests).await;
-        let used = ProcessorTime::of(envoy.pid()).since(&before);
+        let used = ProcessorTime::read(envoy.pid()).since(&before);
         assert_eq!(answers.statuses, [expected_status], "{}", envoy.log());
         let count = answers.latencies.len();
         let micros = |duration: Duration| duration.as_secs_f64() * 1e6;

@@ -25,13 +25,13 @@ pub async fn run(options: &Options) {
     for load in [Load::Hot, Load::New] {
         eprintln!("scale, {}", load.name());
         let mut samples = vec![Samples::new(); CASES.len()];
-        let mut requests = AllRequests::of(load, &providers);
+        let mut requests = AllRequests::new(load, &providers);
         for round in 0..WARM_UP + rounds {
             if load == Load::New && round > 0 {
-                requests = AllRequests::of(load, &providers);
+                requests = AllRequests::new(load, &providers);
             }
             for index in in_any_order(CASES.len()) {
-                let own = requests.of_case(&CASES[index]);
+                let own = requests.for_case(&CASES[index]);
                 let client = &mut listeners.clients[index];
                 let sample = Sample::take(&listeners.envoy, client, own, 200).await;
                 if round >= WARM_UP {
@@ -190,7 +190,7 @@ impl Load {
 struct AllRequests(BTreeMap<(usize, bool), Arc<Requests>>);
 
 impl AllRequests {
-    fn of(load: Load, providers: &BTreeMap<usize, IdentityProvider>) -> Self {
+    fn new(load: Load, providers: &BTreeMap<usize, IdentityProvider>) -> Self {
         let (tokens, count) = load.counts();
         let mut all = BTreeMap::new();
         for (keys, provider) in providers {
@@ -204,7 +204,7 @@ impl AllRequests {
         Self(all)
     }
 
-    fn of_case(&self, case: &Case) -> &Arc<Requests> {
+    fn for_case(&self, case: &Case) -> &Arc<Requests> {
         &self.0[&(case.keys, case.kind != Rules::Paths)]
     }
 }
@@ -313,12 +313,12 @@ fn print(load: Load, samples: &[Samples]) {
             );
         }
         let (own, base) = (processor(own), processor(&samples[case.base()]));
-        let cost = Spread::of(own.iter().copied());
-        let by_medians = Spread::of(base.iter().copied()).median / cost.median;
+        let cost = Spread::new(own.iter().copied());
+        let by_medians = Spread::new(base.iter().copied()).median / cost.median;
         println!(
             "  {:36} {cost:22.1} {:19.2} {by_medians:>7.2}",
             case.name,
-            Spread::of_ratios(&base, &own),
+            Spread::from_ratios(&base, &own),
         );
     }
 }
@@ -328,7 +328,7 @@ fn save(results: &[(Load, Vec<Samples>)]) {
     for (load, samples) in results {
         for (case, own) in CASES.iter().zip(samples) {
             let base = &samples[case.base()];
-            let speed = Spread::of_ratios(&processor(base), &processor(own));
+            let speed = Spread::from_ratios(&processor(base), &processor(own));
             all.push(json!({
                 "load": load.name(),
                 "case": case.name,

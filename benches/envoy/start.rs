@@ -146,7 +146,7 @@ fn print(samples: &[Vec<Sample>], size: &ModuleSize) {
         "", "until ready", "until first answer", "CPU until then"
     );
     for (filter, own) in Filter::ALL.into_iter().zip(samples) {
-        let of = |value| Spread::of(values(own, value));
+        let of = |value| Spread::new(values(own, value));
         println!(
             "{filter:12} {:22.0} {:22.0} {:22.0}",
             of(|own| own.ready),
@@ -156,7 +156,7 @@ fn print(samples: &[Vec<Sample>], size: &ModuleSize) {
     }
     println!("Beyond no filter, by the differences of each round:");
     for (filter, own) in Filter::ALL.into_iter().zip(samples).skip(1) {
-        let of = |value| Spread::of_differences(&values(own, value), &values(&samples[0], value));
+        let of = |value| Spread::from_differences(&values(own, value), &values(&samples[0], value));
         println!(
             "{filter:12} {:22.0} {:22.0} {:22.0}",
             of(|own| own.ready),

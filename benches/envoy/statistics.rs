@@ -13,7 +13,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         Self {
@@ -25,18 +25,18 @@ impl Spread {
 
     /// Of one value by the other of the same round. The machine was in about the same mood for both,
     /// whatever it was in other rounds.
-    pub fn of_ratios(values: &[f64], others: &[f64]) -> Self {
-        Self::of_pairs(values, others, |value, other| value / other)
+    pub fn from_ratios(values: &[f64], others: &[f64]) -> Self {
+        Self::from_pairs(values, others, |value, other| value / other)
     }
 
     /// Of the difference of both values of a round.
-    pub fn of_differences(values: &[f64], others: &[f64]) -> Self {
-        Self::of_pairs(values, others, |value, other| value - other)
+    pub fn from_differences(values: &[f64], others: &[f64]) -> Self {
+        Self::from_pairs(values, others, |value, other| value - other)
     }
 
-    fn of_pairs(values: &[f64], others: &[f64], pair: fn(f64, f64) -> f64) -> Self {
+    fn from_pairs(values: &[f64], others: &[f64], pair: fn(f64, f64) -> f64) -> Self {
         assert_eq!(values.len(), others.len());
-        Self::of(values.iter().zip(others).map(|(value, other)| pair(*value, *other)))
+        Self::new(values.iter().zip(others).map(|(value, other)| pair(*value, *other)))
     }
 
     pub fn to_json(self) -> Value {

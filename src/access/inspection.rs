@@ -22,7 +22,7 @@ pub(crate) enum Inspection {
 
 /// What the head of a request says of the message that follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Announcement {
+pub(super) struct MessageHints {
     headers: Result<McpHeaders, HeaderFault>,
     form: Result<(), BodyFault>,
     /// None when the head does not tell.
@@ -31,7 +31,7 @@ pub(super) struct Announcement {
 
 /// What the head of a request says of its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Announced {
+pub(super) enum AnnouncedMessage {
     /// The message is in the body.
     InBody,
     /// This message.
@@ -41,12 +41,12 @@ pub(super) enum Announced {
     NoneOr(BodyFault),
 }
 
-impl Announcement {
+impl MessageHints {
     /// Reads it; none when no message follows.
-    pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
+    pub(super) fn from_head(head: RequestHead<'_>) -> Option<Self> {
         let length = head.values("content-length").next();
         let length = length.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        head.has_body().then(|| Self { headers: McpHeaders::of(head), form: form(head), length })
+        head.has_body().then(|| Self { headers: McpHeaders::parse(head), form: form(head), length })
     }
 
     /// What the head says of the message.
@@ -54,19 +54,21 @@ impl Announcement {
     /// # Errors
     ///
     /// [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`].
-    pub(super) fn message(&self, inspection: &Inspection) -> Result<Announced, Refusal> {
+    pub(super) fn message(&self, inspection: &Inspection) -> Result<AnnouncedMessage, Refusal> {
         let headers = self.headers.as_ref().map_err(Clone::clone)?;
         match inspection {
-            Inspection::Headers { versions } => Ok(Announced::Message(headers.message(versions)?)),
+            Inspection::Headers { versions } => {
+                Ok(AnnouncedMessage::Message(headers.message(versions)?))
+            }
             Inspection::Body { max_body } => {
-                let most = u64::try_from(*max_body).unwrap_or(u64::MAX);
+                let max = u64::try_from(*max_body).unwrap_or(u64::MAX);
                 match (&self.form, self.length) {
                     (Err(fault), Some(1..)) => Err(fault.clone().into()),
-                    (Err(fault), _) => Ok(Announced::NoneOr(fault.clone())),
-                    (Ok(()), Some(length)) if length > most => {
+                    (Err(fault), _) => Ok(AnnouncedMessage::NoneOr(fault.clone())),
+                    (Ok(()), Some(length)) if length > max => {
                         Err(BodyFault::TooLarge { limit: *max_body }.into())
                     }
-                    (Ok(()), _) => Ok(Announced::InBody),
+                    (Ok(()), _) => Ok(AnnouncedMessage::InBody),
                 }
             }
         }
@@ -142,20 +144,20 @@ mod tests {
     fn refused(fields: &[(&str, &str)], max_body: usize) -> Option<BodyFault> {
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        let announcement = Announcement::of(RequestHead::new(&fields, true)).unwrap();
-        match announcement.message(&Inspection::Body { max_body }) {
+        let hints = MessageHints::from_head(RequestHead::new(&fields, true)).unwrap();
+        match hints.message(&Inspection::Body { max_body }) {
             Err(Refusal::McpBodyInvalid(fault)) => Some(fault),
-            Ok(Announced::NoneOr(fault)) => {
+            Ok(AnnouncedMessage::NoneOr(fault)) => {
                 // The first byte is refused for the same fault, and no byte for none.
                 let refused = Refusal::McpBodyInvalid(fault.clone());
-                assert_eq!(announcement.message_in(b"{"), Err(refused));
-                assert_eq!(announcement.message_in(b""), Ok(None));
-                assert!(announcement.accepts_no_content());
+                assert_eq!(hints.message_in(b"{"), Err(refused));
+                assert_eq!(hints.message_in(b""), Ok(None));
+                assert!(hints.accepts_no_content());
                 Some(fault)
             }
             other => {
-                assert_eq!(other, Ok(Announced::InBody));
-                assert!(!announcement.accepts_no_content());
+                assert_eq!(other, Ok(AnnouncedMessage::InBody));
+                assert!(!hints.accepts_no_content());
                 None
             }
         }
@@ -213,6 +215,6 @@ mod tests {
     #[test]
     fn no_body_announces_no_message() {
         let fields: [Field<'_>; 1] = [(b"content-type", b"application/json")];
-        assert_eq!(Announcement::of(RequestHead::new(&fields, false)), None);
+        assert_eq!(MessageHints::from_head(RequestHead::new(&fields, false)), None);
     }
 }

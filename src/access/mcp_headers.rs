@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::message::{Call, Message, is_older};
+use super::message::{McpCall, Message, is_older};
 use crate::request::RequestHead;
 
 const VERSION: &str = "mcp-protocol-version";
@@ -91,7 +91,7 @@ impl McpHeaders {
     /// # Errors
     ///
     /// One of them is there twice, or malformed.
-    pub(super) fn of(head: RequestHead<'_>) -> Result<Self, HeaderFault> {
+    pub(super) fn parse(head: RequestHead<'_>) -> Result<Self, HeaderFault> {
         let name = single(head, NAME)?.map(|name| decoded(name).ok_or(malformed(NAME)));
         Ok(Self {
             version: single(head, VERSION)?.map(str::to_owned),
@@ -147,7 +147,7 @@ impl McpHeaders {
         }
         let method = self.method.clone().ok_or(HeaderFault::Missing { header: METHOD })?;
         let may_lack_name = is_older(&method);
-        let call = Call::new(method, |_| match self.name.clone() {
+        let call = McpCall::new(method, |_| match self.name.clone() {
             None if !may_lack_name => Err(HeaderFault::Missing { header: NAME }),
             name => Ok(name),
         })?;
@@ -201,7 +201,7 @@ mod tests {
     fn headers(fields: &[(&str, &str)]) -> Result<McpHeaders, HeaderFault> {
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        McpHeaders::of(RequestHead::new(&fields, true))
+        McpHeaders::parse(RequestHead::new(&fields, true))
     }
 
     fn agree(fields: &[(&str, &str)], body: &str) -> Result<(), String> {
@@ -305,7 +305,7 @@ mod tests {
         let (new, call, name) =
             ((VERSION, "2026-07-28"), (METHOD, "tools/call"), (NAME, "=?base64?eA==?="));
         let message = read(&[new, call, name]).unwrap();
-        let expected = Call { method: "tools/call".to_owned(), name: Some("x".to_owned()) };
+        let expected = McpCall { method: "tools/call".to_owned(), name: Some("x".to_owned()) };
         assert_eq!(message.call, Some(expected));
         for nameless in ["tools/list", "resources/subscribe"] {
             assert!(read(&[new, (METHOD, nameless)]).is_ok(), "{nameless}");

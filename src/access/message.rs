@@ -20,7 +20,7 @@ use super::uri::is_normal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// What it calls; none when it is a response.
-    pub(super) call: Option<Call>,
+    pub(super) call: Option<McpCall>,
     /// Whether it wants an answer.
     pub(super) is_request: bool,
     /// The revision of MCP that it says it is written for.
@@ -29,7 +29,7 @@ pub(crate) struct Message {
 
 /// What a request or notification calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct McpCall {
     /// The method.
     pub method: String,
     /// The tool, prompt, resource or task, for methods that are about one.
@@ -54,7 +54,7 @@ pub(crate) enum BodyFault {
     /// It is not UTF-8.
     NotUtf8,
     /// It lacks the name of what its method is about.
-    NoName {
+    MissingName {
         /// The member of `params` that should hold it.
         member: &'static str,
     },
@@ -101,7 +101,7 @@ impl fmt::Display for BodyFault {
             Self::NotAnObject => "it is not an object",
             Self::NotJson => "it is not JSON",
             Self::NotUtf8 => "it is not UTF-8",
-            Self::NoName { member } => {
+            Self::MissingName { member } => {
                 return write!(
                     f,
                     "it lacks params.{member}, a string for what its method is about"
@@ -154,7 +154,7 @@ impl Message {
         }
         let fault = Cell::new(None);
         let mut reader = serde_json::Deserializer::from_str(text);
-        let members = Object { content: MessageMembers::default(), fault: &fault };
+        let members = ObjectVisitor { content: MessageMembers::default(), fault: &fault };
         match members.deserialize(&mut reader).and_then(|read| reader.end().map(|()| read)) {
             Ok(members) => members.message(),
             Err(_) if text.trim_ascii_start().starts_with('[') => Err(BodyFault::Batch),
@@ -164,13 +164,13 @@ impl Message {
     }
 }
 
-impl Call {
+impl McpCall {
     /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
     pub(super) fn new<F>(
         method: String,
         name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
     ) -> Result<Self, F> {
-        let name = NameMember::of(&method).map(name).transpose()?.flatten();
+        let name = NameMember::for_method(&method).map(name).transpose()?.flatten();
         Ok(Self { method, name })
     }
 
@@ -182,7 +182,7 @@ impl Call {
     /// The same call with its URI as servers may take it that decode it, or that look a resource up
     /// without query, fragment or user info.
     pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
-        let uri = match NameMember::of(&self.method) {
+        let uri = match NameMember::for_method(&self.method) {
             Some(NameMember::Uri) => self.name.as_deref(),
             _ => None,
         };
@@ -201,8 +201,8 @@ impl Call {
     /// mind the case would read a name that was not read here.
     #[must_use]
     pub(super) fn has_ambiguous_method(&self) -> bool {
-        NameMember::of(&self.method).is_none()
-            && NameMember::of(&case_folded(&self.method)).is_some()
+        NameMember::for_method(&self.method).is_none()
+            && NameMember::for_method(&case_folded(&self.method)).is_some()
     }
 
     /// Checks that servers take a URI for that of one resource alone.
@@ -211,7 +211,7 @@ impl Call {
     ///
     /// The name is a URI, and not in its normal form.
     pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
-        match (NameMember::of(&self.method), &self.name) {
+        match (NameMember::for_method(&self.method), &self.name) {
             (Some(NameMember::Uri), Some(uri)) if !is_normal(uri) => {
                 Err(BodyFault::Uri { found: uri.clone() })
             }
@@ -235,7 +235,7 @@ pub(super) enum NameMember {
 }
 
 impl NameMember {
-    fn of(method: &str) -> Option<Self> {
+    fn for_method(method: &str) -> Option<Self> {
         match method {
             "prompts/get" | "tools/call" => Some(Self::Name),
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(Self::Uri),
@@ -255,7 +255,7 @@ impl NameMember {
 
 /// The same limit as that of all other JSON that is read here.
 fn nests_too_deeply(text: &str) -> bool {
-    const MOST: usize = 128;
+    const MAX_DEPTH: usize = 128;
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     text.bytes().any(|byte| {
         match byte {
@@ -266,12 +266,12 @@ fn nests_too_deeply(text: &str) -> bool {
             b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
-        depth > MOST
+        depth > MAX_DEPTH
     })
 }
 
 /// The members of an object that are read, as they come.
-trait Content: Default {
+trait ReadMembers: Default {
     /// Their names.
     const NAMES: &'static [&'static str];
 
@@ -312,7 +312,7 @@ impl MessageMembers {
         // A server that has no such method says so, whatever the call is about.
         let is_unknown = is_older(&method)
             && version.as_ref().is_some_and(|version| version.as_str() >= McpHeaders::SINCE);
-        let call = Call::new(method, |member| {
+        let call = McpCall::new(method, |member| {
             let value = match member {
                 NameMember::Name => name,
                 NameMember::TaskId => task_id,
@@ -321,14 +321,14 @@ impl MessageMembers {
             match value {
                 Some(Scalar::Text(name)) => Ok(Some(name)),
                 None if is_unknown => Ok(None),
-                _ => Err(BodyFault::NoName { member: member.as_str() }),
+                _ => Err(BodyFault::MissingName { member: member.as_str() }),
             }
         })?;
         Ok(Message { call: Some(call), is_request: self.has_id, version })
     }
 }
 
-impl Content for MessageMembers {
+impl ReadMembers for MessageMembers {
     const NAMES: &'static [&'static str] =
         &["error", "id", "jsonrpc", "method", "params", "result"];
 
@@ -342,7 +342,7 @@ impl Content for MessageMembers {
             "method" => self.method = Some(members.next_value_seed(ScalarSeed)?),
             "params" => {
                 self.params =
-                    members.next_value_seed(Object { content: Params::default(), fault })?;
+                    members.next_value_seed(ObjectVisitor { content: Params::default(), fault })?;
             }
             "id" => {
                 if !may_be_id(members.next_value::<&RawValue>()?) {
@@ -368,7 +368,7 @@ struct Params {
     meta: Meta,
 }
 
-impl Content for Params {
+impl ReadMembers for Params {
     const NAMES: &'static [&'static str] = &["_meta", "name", "taskId", "uri"];
 
     fn take<'de, A: MapAccess<'de>>(
@@ -382,7 +382,8 @@ impl Content for Params {
             "taskId" => self.task_id = Some(members.next_value_seed(ScalarSeed)?),
             "uri" => self.uri = Some(members.next_value_seed(ScalarSeed)?),
             _ => {
-                self.meta = members.next_value_seed(Object { content: Meta::default(), fault })?;
+                self.meta =
+                    members.next_value_seed(ObjectVisitor { content: Meta::default(), fault })?;
             }
         }
         Ok(())
@@ -399,7 +400,7 @@ impl Meta {
     const VERSION: &'static str = "io.modelcontextprotocol/protocolVersion";
 }
 
-impl Content for Meta {
+impl ReadMembers for Meta {
     const NAMES: &'static [&'static str] = &[Self::VERSION];
 
     fn take<'de, A: MapAccess<'de>>(
@@ -415,13 +416,13 @@ impl Content for Meta {
 
 /// Reads an object, or null as an empty one. An array is none: some servers take its elements for
 /// the members.
-struct Object<'a, T> {
+struct ObjectVisitor<'a, T> {
     content: T,
     /// Why reading ended.
     fault: &'a Cell<Option<BodyFault>>,
 }
 
-impl<T> Object<'_, T> {
+impl<T> ObjectVisitor<'_, T> {
     fn end<E: Error>(&self, fault: BodyFault) -> E {
         let error = E::custom(&fault);
         self.fault.set(Some(fault));
@@ -429,7 +430,7 @@ impl<T> Object<'_, T> {
     }
 }
 
-impl<'de, T: Content> DeserializeSeed<'de> for Object<'_, T> {
+impl<'de, T: ReadMembers> DeserializeSeed<'de> for ObjectVisitor<'_, T> {
     type Value = T;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<T, D::Error> {
@@ -437,7 +438,7 @@ impl<'de, T: Content> DeserializeSeed<'de> for Object<'_, T> {
     }
 }
 
-impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
+impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -449,7 +450,7 @@ impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<T, A::Error> {
-        const MOST: usize = 1000;
+        const MAX_MEMBERS: usize = 1000;
         let known: BTreeSet<String> = T::NAMES.iter().map(|name| case_folded(name)).collect();
         let mut seen = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
@@ -461,7 +462,7 @@ impl<'de, T: Content> Visitor<'de> for Object<'_, T> {
             if !seen.insert(folded) {
                 return Err(self.end(BodyFault::Repeated { member: name }));
             }
-            if seen.len() > MOST {
+            if seen.len() > MAX_MEMBERS {
                 return Err(self.end(BodyFault::TooManyMembers));
             }
             match member {

@@ -23,9 +23,9 @@ impl MessageId {
     #[must_use]
     pub(crate) fn from_body(body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
-        let members: Members<'_> = serde_json::from_str(text).ok()?;
+        let members: IdMembers<'_> = serde_json::from_str(text).ok()?;
         match members {
-            Members { ids: 1, id: Some(id), is_response: false } => Self::from_value(id),
+            IdMembers { ids: 1, id: Some(id), is_response: false } => Self::from_value(id),
             _ => None,
         }
     }
@@ -52,30 +52,30 @@ pub(super) fn may_be_id(value: &RawValue) -> bool {
 
 /// What is looked at of a message. Other values are skipped, and nothing is built of them.
 #[derive(Default)]
-struct Members<'a> {
+struct IdMembers<'a> {
     id: Option<&'a RawValue>,
     /// How many members have that name, in any case.
     ids: usize,
     is_response: bool,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for IdMembers<'a> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        reader.deserialize_map(MembersVisitor)
+        reader.deserialize_map(IdMembersVisitor)
     }
 }
 
-struct MembersVisitor;
+struct IdMembersVisitor;
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for IdMembersVisitor {
+    type Value = IdMembers<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
-        let mut found = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<IdMembers<'de>, A::Error> {
+        let mut found = IdMembers::default();
         let (mut has_method, mut has_outcome) = (false, false);
         while let Some(name) = members.next_key::<String>()? {
             has_method |= name == "method";

@@ -13,7 +13,7 @@ mod uri;
 
 pub(crate) use inspection::Inspection;
 pub(crate) use mcp_headers::{HeaderFault, McpHeaders};
-pub(crate) use message::{BodyFault, Call};
+pub(crate) use message::{BodyFault, McpCall};
 pub(crate) use message_id::MessageId;
 pub(crate) use path::CanonicalPath;
 pub(crate) use pattern::Pattern;

@@ -13,7 +13,7 @@ impl CanonicalPath {
     /// twice or wrongly, and control characters. Envoy resolves most of these before the plugin
     /// sees them, if it is told to normalise paths.
     #[must_use]
-    pub(crate) fn of(path: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(path: &[u8]) -> Option<Self> {
         let shorter = without_slash(path);
         if is_plain(shorter) {
             return Some(Self(shorter.to_vec()));
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn canonical(path: &str) -> Option<String> {
-        CanonicalPath::of(path.as_bytes()).map(|path| String::from_utf8(path.0).unwrap())
+        CanonicalPath::parse(path.as_bytes()).map(|path| String::from_utf8(path.0).unwrap())
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
     fn a_prefix_ends_at_the_end_of_a_segment() {
         let is_prefix = |prefix: &str, path: &str| {
             let [prefix, path] =
-                [prefix, path].map(|path| CanonicalPath::of(path.as_bytes()).unwrap());
+                [prefix, path].map(|path| CanonicalPath::parse(path.as_bytes()).unwrap());
             prefix.is_prefix_of(&path)
         };
         for (prefix, path) in [

@@ -16,7 +16,7 @@ impl Pattern {
     /// Reads a pattern: a text, with or without `*` at its end. None when it is empty or has `*`
     /// anywhere else.
     #[must_use]
-    pub(crate) fn of(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let prefix = text.strip_suffix('*');
         if text.is_empty() || prefix.unwrap_or(text).contains('*') {
             return None;
@@ -64,11 +64,11 @@ mod tests {
             ("*", "", true),
             ("*", "anything", true),
         ] {
-            let read = Pattern::of(pattern).unwrap();
+            let read = Pattern::parse(pattern).unwrap();
             assert_eq!(read.matches(text), matches, "{pattern} {text}");
         }
         for pattern in ["", "a*b", "**", "*a", "a**"] {
-            assert_eq!(Pattern::of(pattern), None, "{pattern}");
+            assert_eq!(Pattern::parse(pattern), None, "{pattern}");
         }
     }
 }

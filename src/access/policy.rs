@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inspection::{Announced, Announcement, Inspection};
-use super::message::{Call, Message};
+use super::inspection::{AnnouncedMessage, Inspection, MessageHints};
+use super::message::{McpCall, Message};
 use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
 use crate::refusal::{Denial, Refusal, Strings};
@@ -16,7 +16,7 @@ pub(crate) struct Target {
     /// None when servers differ in how they read the path.
     path: Option<CanonicalPath>,
     /// None when no message follows, or none that any rule cares for.
-    announcement: Option<Box<Announcement>>,
+    hints: Option<Box<MessageHints>>,
 }
 
 /// What the head of a request is enough to know.
@@ -60,18 +60,18 @@ pub(crate) enum DefaultAccess {
 
 /// What is known of a request's message.
 #[derive(Clone, Copy)]
-enum Content<'a> {
+enum MessageView<'a> {
     /// It calls nothing: there is none, or it is a response.
-    NoCall,
+    NotACall,
     /// What it calls.
-    Call(&'a Call),
+    McpCall(&'a McpCall),
     /// Nothing yet.
     Unread,
 }
 
 /// How far the rules decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum RuleMatch {
     /// Up to a rule that is about messages.
     DependsOnMessage,
     /// No rule is about the request.
@@ -90,13 +90,13 @@ impl Target {
     /// True when the head says that a body follows which is not empty.
     #[must_use]
     pub(crate) fn announces_content(&self) -> bool {
-        self.announcement.as_ref().is_some_and(|announcement| announcement.announces_content())
+        self.hints.as_ref().is_some_and(|hints| hints.announces_content())
     }
 
     /// True when no body but an empty one is accepted with the request, whatever it says.
     #[must_use]
     pub(crate) fn accepts_no_content(&self) -> bool {
-        self.announcement.as_ref().is_some_and(|announcement| announcement.accepts_no_content())
+        self.hints.as_ref().is_some_and(|hints| hints.accepts_no_content())
     }
 }
 
@@ -160,9 +160,9 @@ impl AccessPolicy {
     pub(crate) fn target(&self, head: RequestHead<'_>) -> Target {
         Target {
             method: head.method().to_vec(),
-            path: CanonicalPath::of(head.path()),
-            announcement: (self.reads_messages && head.method() == Match::MESSAGE_METHOD)
-                .then(|| Announcement::of(head))
+            path: CanonicalPath::parse(head.path()),
+            hints: (self.reads_messages && head.method() == Match::MESSAGE_METHOD)
+                .then(|| MessageHints::from_head(head))
                 .flatten()
                 .map(Box::new),
         }
@@ -207,7 +207,7 @@ impl AccessPolicy {
 
     /// Most bytes of a body that is read.
     #[must_use]
-    pub(crate) fn most_body(&self) -> usize {
+    pub(crate) fn max_body(&self) -> usize {
         match self.inspection {
             Inspection::Body { max_body } => max_body,
             Inspection::Headers { .. } => 0,
@@ -217,12 +217,12 @@ impl AccessPolicy {
     /// Whether a rule about messages is the first that may decide on the request.
     #[must_use]
     pub(crate) fn depends_on_message(&self, target: &Target) -> bool {
-        target.announcement.is_some()
+        target.hints.is_some()
             && self.reachable(target).next().is_some_and(|found| match found {
-                Found::Rule(index) => {
+                RuleMatch::Rule(index) => {
                     self.rules.get(index).is_some_and(|rule| rule.condition.concerns_messages())
                 }
-                Found::DependsOnMessage | Found::NoRule => false,
+                RuleMatch::DependsOnMessage | RuleMatch::NoRule => false,
             })
     }
 
@@ -241,22 +241,22 @@ impl AccessPolicy {
         identity: &VerifiedIdentity,
         is_restricted: bool,
     ) -> Result<Permission, Refusal> {
-        let content = match target.announcement {
-            Some(_) => Content::Unread,
-            None => Content::NoCall,
+        let content = match target.hints {
+            Some(_) => MessageView::Unread,
+            None => MessageView::NotACall,
         };
         let found = self.find(target, content)?;
-        match &target.announcement {
-            Some(announcement) if found == Found::DependsOnMessage => {
-                match announcement.message(&self.inspection)? {
-                    Announced::Message(message) => {
+        match &target.hints {
+            Some(hints) if found == RuleMatch::DependsOnMessage => {
+                match hints.message(&self.inspection)? {
+                    AnnouncedMessage::Message(message) => {
                         self.check_message(target, Some(&message), identity, is_restricted)?;
                     }
-                    Announced::InBody => {
+                    AnnouncedMessage::InBody => {
                         self.check_any_message(target, identity, is_restricted)?;
                         return Ok(Permission::DependsOnBody);
                     }
-                    Announced::NoneOr(fault) => {
+                    AnnouncedMessage::NoneOr(fault) => {
                         self.check_message(target, None, identity, is_restricted)
                             .map_err(|_| Refusal::from(fault))?;
                         return Ok(Permission::DependsOnBody);
@@ -280,8 +280,8 @@ impl AccessPolicy {
         identity: &VerifiedIdentity,
         is_restricted: bool,
     ) -> Result<(), Refusal> {
-        let message = match &target.announcement {
-            Some(announcement) => announcement.message_in(body)?,
+        let message = match &target.hints {
+            Some(hints) => hints.message_in(body)?,
             None => None,
         };
         self.check_message(target, message.as_ref(), identity, is_restricted)
@@ -317,15 +317,15 @@ impl AccessPolicy {
 
     /// What may decide on a request, depending on its message: the rules about messages up to the
     /// first one that is not about them, and that one; if there is none, the default.
-    fn reachable(&self, target: &Target) -> impl Iterator<Item = Found> {
+    fn reachable(&self, target: &Target) -> impl Iterator<Item = RuleMatch> {
         let rules = self.rules.iter().enumerate();
         let covering = rules
             .filter(|(_, rule)| rule.condition.covers_head(target.path.as_ref(), &target.method));
-        let found =
-            covering.map(|(index, rule)| (Found::Rule(index), rule.condition.concerns_messages()));
+        let found = covering
+            .map(|(index, rule)| (RuleMatch::Rule(index), rule.condition.concerns_messages()));
         let mut is_undecided = true;
         found
-            .chain([(Found::NoRule, false)])
+            .chain([(RuleMatch::NoRule, false)])
             .take_while(move |(_, depends)| std::mem::replace(&mut is_undecided, *depends))
             .map(|(found, _)| found)
     }
@@ -338,22 +338,22 @@ impl AccessPolicy {
         is_restricted: bool,
     ) -> Result<(), Refusal> {
         let call = message.and_then(|message| message.call.as_ref());
-        let found = self.find(target, call.map_or(Content::NoCall, Content::Call))?;
+        let found = self.find(target, call.map_or(MessageView::NotACall, MessageView::McpCall))?;
         self.check_found(found, call, identity, is_restricted)
     }
 
     fn check_found(
         &self,
-        found: Found,
-        call: Option<&Call>,
+        found: RuleMatch,
+        call: Option<&McpCall>,
         identity: &VerifiedIdentity,
         is_restricted: bool,
     ) -> Result<(), Refusal> {
         let denied =
             |denial| Err(Refusal::AccessDenied { denial, call: call.cloned().map(Box::new) });
         let rule = match found {
-            Found::Rule(index) => self.rules.get(index),
-            Found::DependsOnMessage | Found::NoRule => None,
+            RuleMatch::Rule(index) => self.rules.get(index),
+            RuleMatch::DependsOnMessage | RuleMatch::NoRule => None,
         };
         let Some(rule) = rule else {
             return match self.default {
@@ -381,16 +381,16 @@ impl AccessPolicy {
         Err(Refusal::InsufficientScope {
             rule: rule.name.clone(),
             scopes: self.scopes_to_ask_for(rule, &granted, identity),
-            missing: Strings::of(missing),
+            missing: Strings::new(missing),
             call: call.cloned().map(Box::new),
         })
     }
 
     /// The first rule that is about this request.
-    fn find(&self, target: &Target, content: Content<'_>) -> Result<Found, Refusal> {
+    fn find(&self, target: &Target, content: MessageView<'_>) -> Result<RuleMatch, Refusal> {
         let call = match content {
-            Content::Call(call) => Some(call),
-            Content::NoCall | Content::Unread => None,
+            MessageView::McpCall(call) => Some(call),
+            MessageView::NotACall | MessageView::Unread => None,
         };
         let ambiguous =
             |denial| Err(Refusal::AccessDenied { denial, call: call.cloned().map(Box::new) });
@@ -414,20 +414,20 @@ impl AccessPolicy {
         }
         let found = first(conditions(), target.path.as_ref(), &target.method, content);
         // Neither may a server that reads a URI in another way serve what another rule names.
-        let names_it = |reading: Call| {
-            let content = Content::Call(&reading);
+        let names_it = |reading: McpCall| {
+            let content = MessageView::McpCall(&reading);
             let other =
                 first(self.in_lower_case.iter(), target.path.as_ref(), &target.method, content);
             other != found && self.is_about_names(other)
         };
-        let mut readings = call.into_iter().flat_map(Call::other_readings);
+        let mut readings = call.into_iter().flat_map(McpCall::other_readings);
         if readings.any(|reading| names_it(reading.in_lower_case())) {
             return ambiguous(Denial::AmbiguousName);
         }
         // A server that does not mind the case would serve what another rule is about.
         let path = target.path.as_ref().map(CanonicalPath::in_lower_case);
-        let lowered = call.map(Call::in_lower_case);
-        let content = lowered.as_ref().map_or(content, Content::Call);
+        let lowered = call.map(McpCall::in_lower_case);
+        let content = lowered.as_ref().map_or(content, MessageView::McpCall);
         if self.is_lower_case && path == target.path && lowered.as_ref() == call {
             return Ok(found);
         }
@@ -440,12 +440,12 @@ impl AccessPolicy {
         }
     }
 
-    fn is_about_names(&self, found: Found) -> bool {
+    fn is_about_names(&self, found: RuleMatch) -> bool {
         match found {
-            Found::Rule(index) => {
+            RuleMatch::Rule(index) => {
                 self.rules.get(index).is_some_and(|rule| !rule.condition.mcp_names.is_empty())
             }
-            Found::DependsOnMessage | Found::NoRule => false,
+            RuleMatch::DependsOnMessage | RuleMatch::NoRule => false,
         }
     }
 
@@ -479,23 +479,23 @@ fn first<'a>(
     conditions: impl Iterator<Item = &'a Match>,
     path: Option<&CanonicalPath>,
     method: &[u8],
-    content: Content<'_>,
-) -> Found {
+    content: MessageView<'_>,
+) -> RuleMatch {
     for (index, condition) in conditions.enumerate() {
         if !condition.covers_head(path, method) {
             continue;
         }
         let is_about_message = !condition.concerns_messages()
             || match content {
-                Content::NoCall => false,
-                Content::Call(call) => condition.covers_call(call),
-                Content::Unread => return Found::DependsOnMessage,
+                MessageView::NotACall => false,
+                MessageView::McpCall(call) => condition.covers_call(call),
+                MessageView::Unread => return RuleMatch::DependsOnMessage,
             };
         if is_about_message {
-            return Found::Rule(index);
+            return RuleMatch::Rule(index);
         }
     }
-    Found::NoRule
+    RuleMatch::NoRule
 }
 
 #[cfg(test)]
@@ -516,9 +516,10 @@ mod tests {
     }
 
     fn condition(path: &str, mcp_methods: &[&str], mcp_names: &[&str]) -> Match {
-        let patterns = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::of(text)).collect();
+        let patterns =
+            |texts: &[&str]| texts.iter().filter_map(|text| Pattern::parse(text)).collect();
         Match {
-            paths: CanonicalPath::of(path.as_bytes()).into_iter().collect(),
+            paths: CanonicalPath::parse(path.as_bytes()).into_iter().collect(),
             mcp_methods: patterns(mcp_methods),
             mcp_names: patterns(mcp_names),
             ..Match::default()
@@ -526,7 +527,11 @@ mod tests {
     }
 
     /// What is found for a request of this path and content; the denial if it is refused.
-    fn find(policy: &AccessPolicy, path: &str, content: Content<'_>) -> Result<Found, Denial> {
+    fn find(
+        policy: &AccessPolicy,
+        path: &str,
+        content: MessageView<'_>,
+    ) -> Result<RuleMatch, Denial> {
         find_by(policy, "POST", path, content)
     }
 
@@ -540,16 +545,16 @@ mod tests {
         policy: &AccessPolicy,
         method: &str,
         path: &str,
-        content: Content<'_>,
-    ) -> Result<Found, Denial> {
+        content: MessageView<'_>,
+    ) -> Result<RuleMatch, Denial> {
         policy.find(&target(policy, method, path), content).map_err(|refusal| match refusal {
             Refusal::AccessDenied { denial, .. } => denial,
             other => panic!("{other}"),
         })
     }
 
-    fn call(method: &str, name: Option<&str>) -> Call {
-        Call { method: method.to_owned(), name: name.map(str::to_owned) }
+    fn call(method: &str, name: Option<&str>) -> McpCall {
+        McpCall { method: method.to_owned(), name: name.map(str::to_owned) }
     }
 
     #[test]
@@ -565,16 +570,16 @@ mod tests {
         let (a, b) = (call("tools/call", Some("a1")), call("tools/call", Some("b")));
         let (note, nameless) = (call("resources/read", Some("note://a")), call("a", None));
         for (path, content, found) in [
-            ("/open", Content::Unread, Found::Rule(0)),
-            ("/mcp", Content::Unread, Found::DependsOnMessage),
-            ("/mcp", Content::Call(&a), Found::Rule(1)),
-            ("/mcp", Content::Call(&note), Found::Rule(3)),
-            ("/mcp", Content::Call(&b), Found::Rule(4)),
-            ("/mcp", Content::Call(&nameless), Found::Rule(4)),
-            ("/mcp", Content::NoCall, Found::Rule(4)),
-            ("/else", Content::Unread, Found::DependsOnMessage),
-            ("/else", Content::Call(&nameless), Found::Rule(5)),
-            ("/else", Content::NoCall, Found::NoRule),
+            ("/open", MessageView::Unread, RuleMatch::Rule(0)),
+            ("/mcp", MessageView::Unread, RuleMatch::DependsOnMessage),
+            ("/mcp", MessageView::McpCall(&a), RuleMatch::Rule(1)),
+            ("/mcp", MessageView::McpCall(&note), RuleMatch::Rule(3)),
+            ("/mcp", MessageView::McpCall(&b), RuleMatch::Rule(4)),
+            ("/mcp", MessageView::McpCall(&nameless), RuleMatch::Rule(4)),
+            ("/mcp", MessageView::NotACall, RuleMatch::Rule(4)),
+            ("/else", MessageView::Unread, RuleMatch::DependsOnMessage),
+            ("/else", MessageView::McpCall(&nameless), RuleMatch::Rule(5)),
+            ("/else", MessageView::NotACall, RuleMatch::NoRule),
         ] {
             assert_eq!(find(&policy, path, content), Ok(found), "{path}");
         }
@@ -585,15 +590,19 @@ mod tests {
         let policy = policy(vec![condition("/mcp", &["ping"], &[]), condition("/mcp", &[], &[])]);
         let ping = call("ping", None);
         for (method, found) in [
-            ("POST", Ok(Found::Rule(0))),
-            ("GET", Ok(Found::Rule(1))),
-            ("DELETE", Ok(Found::Rule(1))),
-            ("PUT", Ok(Found::Rule(1))),
+            ("POST", Ok(RuleMatch::Rule(0))),
+            ("GET", Ok(RuleMatch::Rule(1))),
+            ("DELETE", Ok(RuleMatch::Rule(1))),
+            ("PUT", Ok(RuleMatch::Rule(1))),
             ("post", Err(Denial::AmbiguousMethod)),
             ("Post", Err(Denial::AmbiguousMethod)),
         ] {
-            assert_eq!(find_by(&policy, method, "/mcp", Content::Call(&ping)), found, "{method}");
-            let has_message = target(&policy, method, "/mcp").announcement.is_some();
+            assert_eq!(
+                find_by(&policy, method, "/mcp", MessageView::McpCall(&ping)),
+                found,
+                "{method}"
+            );
+            let has_message = target(&policy, method, "/mcp").hints.is_some();
             assert_eq!(has_message, method == "POST", "{method}");
         }
     }
@@ -604,14 +613,18 @@ mod tests {
         let by_method = policy(vec![named, condition("", &[], &[])]);
         let by_path = policy(vec![condition("/mcp", &[], &[])]);
         for (method, expected) in [
-            ("DELETE", Ok(Found::Rule(0))),
+            ("DELETE", Ok(RuleMatch::Rule(0))),
             ("delete", Err(Denial::AmbiguousMethod)),
-            ("GET", Ok(Found::Rule(1))),
+            ("GET", Ok(RuleMatch::Rule(1))),
             ("gET", Err(Denial::AmbiguousMethod)),
         ] {
-            assert_eq!(find_by(&by_method, method, "/mcp", Content::NoCall), expected, "{method}");
-            let found = find_by(&by_path, method, "/mcp", Content::NoCall);
-            assert_eq!(found, Ok(Found::Rule(0)), "{method}");
+            assert_eq!(
+                find_by(&by_method, method, "/mcp", MessageView::NotACall),
+                expected,
+                "{method}"
+            );
+            let found = find_by(&by_path, method, "/mcp", MessageView::NotACall);
+            assert_eq!(found, Ok(RuleMatch::Rule(0)), "{method}");
         }
     }
 
@@ -624,15 +637,15 @@ mod tests {
             condition("/mcp", &[], &[]),
             condition("", &["*"], &[]),
         ]);
-        let reachable = |method, path| -> Vec<Found> {
+        let reachable = |method, path| -> Vec<RuleMatch> {
             policy.reachable(&target(&policy, method, path)).collect()
         };
-        let rules = |indices: &[usize]| -> Vec<Found> {
-            indices.iter().map(|index| Found::Rule(*index)).collect()
+        let rules = |indices: &[usize]| -> Vec<RuleMatch> {
+            indices.iter().map(|index| RuleMatch::Rule(*index)).collect()
         };
         assert_eq!(reachable("POST", "/mcp"), rules(&[0, 2, 3]));
-        assert_eq!(reachable("POST", "/else"), [rules(&[1, 4]), vec![Found::NoRule]].concat());
-        assert_eq!(reachable("POST", "/"), [rules(&[4]), vec![Found::NoRule]].concat());
+        assert_eq!(reachable("POST", "/else"), [rules(&[1, 4]), vec![RuleMatch::NoRule]].concat());
+        assert_eq!(reachable("POST", "/"), [rules(&[4]), vec![RuleMatch::NoRule]].concat());
     }
 
     #[test]
@@ -647,18 +660,18 @@ mod tests {
             condition("/mcp", &[], &[]),
         ]);
         for (uri, expected) in [
-            ("users://admin@corp", Ok(Found::Rule(0))),
+            ("users://admin@corp", Ok(RuleMatch::Rule(0))),
             ("users://admin%40corp", Err(Denial::AmbiguousName)),
             ("users://ADMIN%40corp", Err(Denial::AmbiguousName)),
             ("users://admin@corp?x=1", Err(Denial::AmbiguousName)),
             ("https://u:p@example.com/a", Err(Denial::AmbiguousName)),
             ("https://example.com/a#x", Err(Denial::AmbiguousName)),
-            ("users://ada%40corp", Ok(Found::Rule(2))),
-            ("users://ada@corp?x=1", Ok(Found::Rule(2))),
-            ("search://items?q=a", Ok(Found::Rule(1))),
+            ("users://ada%40corp", Ok(RuleMatch::Rule(2))),
+            ("users://ada@corp?x=1", Ok(RuleMatch::Rule(2))),
+            ("search://items?q=a", Ok(RuleMatch::Rule(1))),
         ] {
             let read = call("resources/read", Some(uri));
-            assert_eq!(find(&policy, "/mcp", Content::Call(&read)), expected, "{uri}");
+            assert_eq!(find(&policy, "/mcp", MessageView::McpCall(&read)), expected, "{uri}");
         }
     }
 
@@ -672,12 +685,12 @@ mod tests {
         let shout = call("TOOLS/CALL", Some("secret"));
         let other = call("resources/read", Some("note://open/x"));
         for (path, content, expected) in [
-            ("/mcp", Content::Call(&secret), Err(Denial::AmbiguousName)),
-            ("/mcp", Content::Call(&shout), Err(Denial::AmbiguousName)),
-            ("/mcp", Content::Call(&other), Ok(Found::Rule(1))),
-            ("/MCP", Content::Unread, Err(Denial::AmbiguousPath)),
-            ("//mcp", Content::Unread, Err(Denial::AmbiguousPath)),
-            ("/else", Content::Call(&secret), Ok(Found::Rule(1))),
+            ("/mcp", MessageView::McpCall(&secret), Err(Denial::AmbiguousName)),
+            ("/mcp", MessageView::McpCall(&shout), Err(Denial::AmbiguousName)),
+            ("/mcp", MessageView::McpCall(&other), Ok(RuleMatch::Rule(1))),
+            ("/MCP", MessageView::Unread, Err(Denial::AmbiguousPath)),
+            ("//mcp", MessageView::Unread, Err(Denial::AmbiguousPath)),
+            ("/else", MessageView::McpCall(&secret), Ok(RuleMatch::Rule(1))),
         ] {
             assert_eq!(find(&policy, path, content), expected, "{path}");
         }
@@ -690,15 +703,15 @@ mod tests {
         let shout = call("TOOLS/CALL", None);
         let (other, prompt) = (call("x/y", None), call("PROMPTS/GET", None));
         let uri = call("resources/read", Some("note://open/../secret"));
-        let found = |policy: &AccessPolicy, call| find(policy, "/mcp", Content::Call(call));
+        let found = |policy: &AccessPolicy, call| find(policy, "/mcp", MessageView::McpCall(call));
         assert_eq!(found(&names, &shout), Err(Denial::AmbiguousName));
-        assert_eq!(found(&names, &other), Ok(Found::Rule(1)));
+        assert_eq!(found(&names, &other), Ok(RuleMatch::Rule(1)));
         // Where no rule is about names, none can be missed.
-        assert_eq!(found(&methods, &prompt), Ok(Found::Rule(1)));
-        assert_eq!(found(&methods, &uri), Ok(Found::Rule(1)));
+        assert_eq!(found(&methods, &prompt), Ok(RuleMatch::Rule(1)));
+        assert_eq!(found(&methods, &uri), Ok(RuleMatch::Rule(1)));
         let fields = [(b":path".as_slice(), b"/mcp".as_slice())];
         let target = names.target(RequestHead::new(&fields, true));
-        let refused = names.find(&target, Content::Call(&uri));
+        let refused = names.find(&target, MessageView::McpCall(&uri));
         assert!(matches!(refused, Err(Refusal::McpBodyInvalid(BodyFault::Uri { .. }))));
     }
 }

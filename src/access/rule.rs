@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::message::Call;
+use super::message::McpCall;
 use super::{CanonicalPath, Pattern};
 use crate::identity::{ClientType, Texts, VerifiedIdentity};
 use crate::token::RequiredClaim;
@@ -97,7 +97,7 @@ impl Match {
 
     /// True when the rule is about a request with this call in its message.
     #[must_use]
-    pub(super) fn covers_call(&self, call: &Call) -> bool {
+    pub(super) fn covers_call(&self, call: &McpCall) -> bool {
         let is_one_of = |patterns: &[Pattern], text: &str| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
         };

@@ -35,8 +35,8 @@ fn held() -> (Authenticator, HeldRequest) {
     };
     let request = authenticator.read(request, now).unwrap();
     let budget = &VerificationBudget::new();
-    let knowledge = Knowledge { keys: &keys, users: None, verifier: &PureRust, budget };
-    let decision = authenticator.judge(request, knowledge, now).decision;
+    let view = WorkerView { keys: &keys, users: None, verifier: &PureRust, budget };
+    let decision = authenticator.judge(request, view, now).decision;
     let Decision::AwaitBody(held) = decision else { panic!("{decision:?}") };
     (authenticator, *held)
 }

@@ -50,7 +50,7 @@ impl Clusters {
     pub(crate) fn endpoint(&self, url: &str) -> Result<Endpoint, EndpointFault> {
         let uri = secure_uri(url)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(EndpointFault::NoUrl);
+            return Err(EndpointFault::NotAUrl);
         };
         let host = authority.host().to_ascii_lowercase();
         let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
@@ -117,7 +117,7 @@ pub(crate) enum EndpointFault {
         host: String,
     },
     /// It is no absolute http or https URL, or it holds a user, password or fragment.
-    NoUrl,
+    NotAUrl,
 }
 
 impl fmt::Display for EndpointFault {
@@ -127,7 +127,7 @@ impl fmt::Display for EndpointFault {
             Self::NoCluster { host } => {
                 write!(f, "no cluster is configured for its host {host}")
             }
-            Self::NoUrl => f.write_str(
+            Self::NotAUrl => f.write_str(
                 "must be an absolute URL without user, password and fragment, such as https://host/path",
             ),
         }
@@ -144,18 +144,18 @@ fn secure_uri(url: &str) -> Result<Uri, EndpointFault> {
     // What RFC 3986 does not allow in a URL, `http::Uri` partly does; it also forgets fragments.
     let is_foreign = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}#".contains(&byte);
     if url.bytes().any(is_foreign) {
-        return Err(EndpointFault::NoUrl);
+        return Err(EndpointFault::NotAUrl);
     }
-    let uri: Uri = url.parse().map_err(|_| EndpointFault::NoUrl)?;
-    let authority = uri.authority().ok_or(EndpointFault::NoUrl)?;
+    let uri: Uri = url.parse().map_err(|_| EndpointFault::NotAUrl)?;
+    let authority = uri.authority().ok_or(EndpointFault::NotAUrl)?;
     if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(EndpointFault::NoUrl);
+        return Err(EndpointFault::NotAUrl);
     }
     match uri.scheme_str() {
         Some("https") => Ok(uri),
         Some("http") if is_loopback(authority.host()) => Ok(uri),
         Some("http") => Err(EndpointFault::Insecure),
-        _ => Err(EndpointFault::NoUrl),
+        _ => Err(EndpointFault::NotAUrl),
     }
 }
 

@@ -104,7 +104,7 @@ fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
 fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (index, text) in raw.optional(path, faults).into_iter().flatten().enumerate() {
-        match Pattern::of(&text) {
+        match Pattern::parse(&text) {
             Some(pattern) => patterns.push(pattern),
             None => faults.add(
                 &format!("{path}[{index}]"),
@@ -134,11 +134,11 @@ fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
 
 fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
     /// The plugin reads the whole body at once.
-    const MOST: usize = 16 * 1024 * 1024;
+    const MAX_BODY: usize = 16 * 1024 * 1024;
     refuse_unknown("access.mcp.", &raw.unknown, faults);
     let max_body = raw.max_body.optional("access.mcp.max_body", faults);
     let max_body = max_body.map_or(1024 * 1024, |size| size.0);
-    if !(1..=MOST).contains(&max_body) {
+    if !(1..=MAX_BODY).contains(&max_body) {
         faults.add("access.mcp.max_body", "must be between 1B and 16MiB");
     }
     let versions = raw.protocol_versions.optional("access.mcp.protocol_versions", faults);
@@ -239,7 +239,7 @@ fn scope_hierarchy(
 fn canonical_path(value: &str, path: &str, faults: &mut Faults) -> Option<CanonicalPath> {
     let canonical = Some(value)
         .filter(|value| !value.contains(['?', '#', '*']))
-        .and_then(|value| CanonicalPath::of(value.as_bytes()));
+        .and_then(|value| CanonicalPath::parse(value.as_bytes()));
     if canonical.is_none() {
         faults.add(
             path,

@@ -28,9 +28,9 @@ pub use schema::config_schema;
 pub(crate) use status::StatusConfig;
 
 use crate::access::{AccessPolicy, CanonicalPath};
-use crate::answer::ErrorStyle;
-use crate::identity::{Directory, IdentityHeaders};
+use crate::identity::{IdentityHeaders, Users};
 use crate::provider::Providers;
+use crate::response::ErrorStyle;
 use crate::token::ReplayStore;
 
 /// A configuration in which everything has been checked.
@@ -43,7 +43,7 @@ pub struct Config {
     /// The identity providers that are trusted; at least one.
     pub(crate) providers: Providers,
     /// The users that are known.
-    pub(crate) directory: Directory,
+    pub(crate) users: Users,
     /// The header fields that tell the upstream who is calling.
     pub(crate) identity_headers: IdentityHeaders,
     /// Whether the upstream gets the token.

@@ -536,8 +536,8 @@ impl<'a> FieldSchema<'a> {
                 let list =
                     kind.map_or("list".to_owned(), |kind| format!("list of {}", plural(&kind)));
                 match (self.get("minItems"), self.get("maxItems")) {
-                    (Some(least), _) => format!("{list}, at least {least}"),
-                    (_, Some(most)) => format!("{list}, at most {most}"),
+                    (Some(min), _) => format!("{list}, at least {min}"),
+                    (_, Some(max)) => format!("{list}, at most {max}"),
                     _ => list,
                 }
             }
@@ -549,7 +549,7 @@ impl<'a> FieldSchema<'a> {
             },
             "string" => "text".to_owned(),
             "integer" => match (self.get("minimum"), self.get("maximum")) {
-                (Some(least), Some(most)) => format!("integer, {least} to {most}"),
+                (Some(min), Some(max)) => format!("integer, {min} to {max}"),
                 _ => "integer".to_owned(),
             },
             other => other.to_owned(),

@@ -11,9 +11,9 @@ use super::validate::refuse_unknown;
 use crate::token::{FleetStore, ReplayStore};
 
 /// A client waits for the store with each request.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// The host counts in milliseconds.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 pub(super) fn replay_store(raw: Field<RawReplayStore>, faults: &mut Faults) -> ReplayStore {
     match raw.optional("replay_store", faults) {
@@ -49,7 +49,7 @@ fn fleet_store(raw: RawRedis, faults: &mut Faults) -> Option<FleetStore> {
     }
     let timeout = raw.timeout.optional(&at("timeout"), faults);
     let timeout = timeout.map_or(Duration::from_secs(1), |timeout| timeout.0);
-    if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&timeout) {
+    if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) {
         faults.add(&at("timeout"), "must be between 1ms and 60s");
     }
     Some(FleetStore { cluster: cluster?, authority, path, timeout })

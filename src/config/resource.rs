@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use crate::answer::ResourceMetadata;
+use crate::response::ResourceMetadata;
 
 /// The MCP server that is protected.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::field::Field;
 use super::raw::RawConfig;
 use super::templates::TemplateName;
 use super::units::{DurationText, Names, SizeText};
-use super::users::MOST_RECORDS;
+use super::users::MAX_RECORDS;
 use crate::jose::Algorithm;
 use crate::token::{ClaimPath, ListClaim};
 
@@ -177,7 +177,7 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ("providers[].token_types", json!({"minItems": 1, "examples": [["at+jwt"]]})),
         ("providers[].user_field", filled()),
         ("providers[].auth_scopes[]", scope()),
-        ("users.records", json!({"maxItems": MOST_RECORDS})),
+        ("users.records", json!({"maxItems": MAX_RECORDS})),
         (
             "users.records[]",
             json!({"additionalProperties": {

@@ -8,7 +8,7 @@ use super::raw::{RawProvision, RawScim};
 use super::validate::refuse_unknown;
 use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
-use crate::identity::{Attribute, Directory, Provisioning, ScimDirectory, Secret};
+use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, Users};
 use crate::provider::Providers;
 use crate::token::ClaimPath;
 
@@ -17,19 +17,19 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BODY: usize = 256 * 1024;
 
 /// The directory, if there is one.
-pub(super) fn directory(
+pub(super) fn settings(
     raw: Field<RawScim>,
     provisioning: Option<Provisioning>,
     tolerates_unknown: bool,
     providers: &Providers,
     environment: Environment<'_>,
     faults: &mut Faults,
-) -> Option<ScimDirectory> {
+) -> Option<ScimSettings> {
     let raw = raw.optional("users.scim", faults)?;
     refuse_unknown("users.scim.", &raw.unknown, faults);
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;
-        if !Attribute::of_field(field).is_sound() {
+        if !Attribute::from_field(field).is_sound() {
             let name = &provider.name;
             faults.add(
                 "users.scim",
@@ -71,7 +71,7 @@ pub(super) fn directory(
         }
     };
     let max_body = BodyLimit { bytes, setting: "users.scim.max_body" };
-    Some(ScimDirectory {
+    Some(ScimSettings {
         base,
         bearer_token,
         cache_ttl,
@@ -96,7 +96,7 @@ pub(super) fn provisioning(
     if !is_wanted {
         return None;
     }
-    if !fields.contains_key(Directory::USER_NAME) {
+    if !fields.contains_key(Users::USER_NAME) {
         refuse_nameless(providers, faults);
     }
     Some(Provisioning { roles, fields: attributes(fields, faults) })
@@ -106,7 +106,7 @@ pub(super) fn provisioning(
 fn refuse_nameless(providers: &Providers, faults: &mut Faults) {
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;
-        if field != Directory::USER_NAME {
+        if field != Users::USER_NAME {
             let name = &provider.name;
             faults.add(
                 "users.provision.fields",
@@ -126,7 +126,7 @@ fn attributes(
     let mut attributes: Vec<(Attribute, ClaimPath)> = Vec::new();
     for (field, claim) in fields {
         let path = format!("users.provision.fields.{field}");
-        let attribute = Attribute::of_field(&field);
+        let attribute = Attribute::from_field(&field);
         if !attribute.is_sound() {
             faults.add(&path, ATTRIBUTE_EXPECTED);
         } else if attributes.iter().any(|(other, _)| *other == attribute) {

@@ -225,7 +225,7 @@ impl Template {
             user_claims: names(["preferred_username"]),
             service_user_claims: names(["preferred_username"]),
             scope_claims: names(["scope"]),
-            roles_claims: vec![ClaimPath::of(["realm_access", "roles"])],
+            roles_claims: vec![ClaimPath::from_names(["realm_access", "roles"])],
             audience_roles_claim: Some("resource_access"),
             service_signs: vec![ServiceSign::NamedAfterClient {
                 claim: ClaimPath::name("preferred_username"),

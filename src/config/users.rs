@@ -9,11 +9,11 @@ use super::raw::{RawProvider, RawUnknownUser, RawUserRecord, RawUsers};
 use super::units::Names;
 use super::validate::refuse_unknown;
 use super::{Environment, Faults, scim};
-use crate::identity::{Directory, Standing, UnknownUser, User, UserRecord};
+use crate::identity::{AccountStatus, UnknownUser, User, UserRecord, Users};
 use crate::provider::Providers;
 
 /// Each worker thread holds a copy of all records.
-pub(super) const MOST_RECORDS: usize = 10_000;
+pub(super) const MAX_RECORDS: usize = 10_000;
 
 /// The names of all providers, active or not.
 pub(super) fn provider_names(providers: &Field<Vec<Field<RawProvider>>>) -> BTreeSet<String> {
@@ -26,14 +26,14 @@ pub(super) fn provider_names(providers: &Field<Vec<Field<RawProvider>>>) -> BTre
 }
 
 /// The directory. Without `users` every user passes as the claim has it.
-pub(super) fn directory(
+pub(super) fn users(
     raw: Field<RawUsers>,
     providers: &Providers,
     provider_names: &BTreeSet<String>,
     environment: Environment<'_>,
     faults: &mut Faults,
-) -> Directory {
-    let Some(raw) = raw.optional("users", faults) else { return Directory::of_nobody() };
+) -> Users {
+    let Some(raw) = raw.optional("users", faults) else { return Users::allow_all() };
     refuse_unknown("users.", &raw.unknown_fields, faults);
     let unknown = raw.unknown.optional("users.unknown", faults);
     let provisions = matches!(unknown, Some(RawUnknownUser::Provision));
@@ -48,7 +48,7 @@ pub(super) fn directory(
     let provisioning = scim::provisioning(raw.provision, provisions, providers, faults);
     let tolerates_unknown = unknown == UnknownUser::Allow;
     let scim =
-        scim::directory(raw.scim, provisioning, tolerates_unknown, providers, environment, faults);
+        scim::settings(raw.scim, provisioning, tolerates_unknown, providers, environment, faults);
     let known = KnownProviders { active: providers, names: provider_names };
     records(raw.records, known, unknown, has_scim, faults).with_scim(scim)
 }
@@ -68,11 +68,11 @@ fn records(
     unknown: UnknownUser,
     has_scim: bool,
     faults: &mut Faults,
-) -> Directory {
+) -> Users {
     let raw = raw.optional("users.records", faults).unwrap_or_default();
-    if raw.len() > MOST_RECORDS {
-        faults.add("users.records", format!("must hold at most {MOST_RECORDS} records"));
-        return Directory::of_nobody();
+    if raw.len() > MAX_RECORDS {
+        faults.add("users.records", format!("must hold at most {MAX_RECORDS} records"));
+        return Users::allow_all();
     }
     if raw.is_empty() && !has_scim {
         if unknown == UnknownUser::Reject {
@@ -81,7 +81,7 @@ fn records(
                 "must hold at least one record unless there is users.scim, or nobody could pass",
             );
         }
-        return Directory::of_nobody();
+        return Users::allow_all();
     }
     let all = raw.len();
     let mut positions = Vec::new();
@@ -97,8 +97,8 @@ fn records(
     let is_whole = records.len() == all;
     let fields: BTreeSet<&str> =
         providers.active.iter().map(|own| own.identity_rules.user_field.as_str()).collect();
-    let directory = match Directory::new(records, fields, unknown) {
-        Ok(directory) => directory,
+    let users = match Users::new(records, fields, unknown) {
+        Ok(users) => users,
         Err(ambiguities) => {
             for ambiguity in ambiguities {
                 let position = |index: usize| positions.get(index).copied().unwrap_or(index);
@@ -107,22 +107,22 @@ fn records(
                     format!("is also that of users.records[{}]", position(ambiguity.first)),
                 );
             }
-            return Directory::of_nobody();
+            return Users::allow_all();
         }
     };
     if is_whole && !has_scim {
-        refuse_fields_of_nobody(&directory, providers.active, faults);
+        refuse_fields_of_nobody(&users, providers.active, faults);
     }
-    directory
+    users
 }
 
 /// A field that no record has is a slip of the pen, and could let a locked user pass where unknown
 /// ones may.
-fn refuse_fields_of_nobody(directory: &Directory, providers: &Providers, faults: &mut Faults) {
+fn refuse_fields_of_nobody(users: &Users, providers: &Providers, faults: &mut Faults) {
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;
         let name = &provider.name;
-        if directory.has_records_for(name) && !directory.has_field(field, name) {
+        if users.has_records_for(name) && !users.has_field(field, name) {
             faults.add(
                 "users.records",
                 format!("none has the field {field:?}, which is user_field of provider {name:?}"),
@@ -138,7 +138,7 @@ fn record(
     faults: &mut Faults,
 ) -> Option<UserRecord> {
     let at = |field: &str| format!("{path}.{field}");
-    let user_name = raw.user_name.required(&at(Directory::USER_NAME), faults);
+    let user_name = raw.user_name.required(&at(Users::USER_NAME), faults);
     let roles = raw.roles.optional(&at("roles"), faults).unwrap_or_default();
     let groups = raw.groups.optional(&at("groups"), faults).unwrap_or_default();
     let is_active = raw.active.optional(&at("active"), faults).unwrap_or(true);
@@ -158,12 +158,12 @@ fn record(
         }
     }
     let user_name = user_name?;
-    fields.insert(Directory::USER_NAME.to_owned(), user_name.clone());
+    fields.insert(Users::USER_NAME.to_owned(), user_name.clone());
     for name in fields.iter().filter_map(|(name, value)| value.is_empty().then_some(name)) {
         faults.add(&at(name), "must not be empty");
     }
-    let standing = Standing::of(is_active, is_locked);
-    let user = User { user_name, roles, groups, standing, web_service_access_only };
+    let account_status = AccountStatus::new(is_active, is_locked);
+    let user = User { user_name, roles, groups, account_status, web_service_access_only };
     Some(UserRecord { user, fields, providers })
 }
 

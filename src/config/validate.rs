@@ -13,7 +13,6 @@ use super::raw::{
 };
 use super::templates::{Template, is_guid};
 use super::{Config, Environment, Faults, Mode, Resource, access, replay_store, users};
-use crate::answer::{Details, ErrorStyle, Format};
 use crate::callout::{Clusters, is_secure_url};
 use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
 use crate::jose::{Algorithm, certificate_key};
@@ -21,6 +20,7 @@ use crate::keys::{
     KeyAccount, KeySet, KeySettings, KeySource, MAX_LIFETIME, MIN_LIFETIME, RemoteSource, Start,
 };
 use crate::provider::{Provider, Providers};
+use crate::response::{Details, ErrorStyle, Format};
 use crate::token::{
     AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
 };
@@ -46,7 +46,7 @@ pub(super) fn config(
     let settings = key_settings(keys, &KEY_DEFAULTS, "keys", faults);
     let provider_names = users::provider_names(&raw.providers);
     let providers = providers(raw.providers, &settings, faults);
-    let directory = users::directory(raw.users, &providers, &provider_names, environment, faults);
+    let users = users::users(raw.users, &providers, &provider_names, environment, faults);
     let identity = raw.identity.optional("identity", faults).unwrap_or_default();
     let (identity_headers, forward_token) = identity_headers(identity, faults);
     let allowed_origins =
@@ -61,7 +61,7 @@ pub(super) fn config(
     }
     let max_token_size =
         raw.max_token_size.optional("max_token_size", faults).map_or(8 * 1024, |size| size.0);
-    if !(1..=MOST_TOKEN_SIZE).contains(&max_token_size) {
+    if !(1..=MAX_TOKEN_SIZE).contains(&max_token_size) {
         faults.add("max_token_size", "must be between 1B and 8MiB");
     }
     let token_cache = token_cache(raw.token_cache, faults);
@@ -79,7 +79,7 @@ pub(super) fn config(
         digest,
         resource: resource?,
         providers,
-        directory,
+        users,
         access,
         exempt,
         replay_store,
@@ -101,7 +101,7 @@ fn digest(document: &Value) -> String {
 }
 
 /// No Envoy takes a request with more header bytes (`max_request_headers_kb`).
-const MOST_TOKEN_SIZE: usize = 8 * 1024 * 1024;
+const MAX_TOKEN_SIZE: usize = 8 * 1024 * 1024;
 
 const KEY_DEFAULTS: KeySettings = KeySettings {
     max_age: Duration::from_secs(10 * 60),
@@ -115,13 +115,13 @@ const KEY_DEFAULTS: KeySettings = KeySettings {
 
 /// How many tokens are remembered.
 fn token_cache(raw: Field<RawTokenCache>, faults: &mut Faults) -> usize {
-    const MOST: usize = 100_000;
+    const MAX_ENTRIES: usize = 100_000;
     let raw = raw.optional("token_cache", faults).unwrap_or_default();
     refuse_unknown("token_cache.", &raw.unknown, faults);
     let entries = raw.entries.optional("token_cache.entries", faults).unwrap_or(1000);
     let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-    if entries > MOST {
-        faults.add("token_cache.entries", format!("must be at most {MOST}"));
+    if entries > MAX_ENTRIES {
+        faults.add("token_cache.entries", format!("must be at most {MAX_ENTRIES}"));
     }
     entries
 }
@@ -339,7 +339,9 @@ fn provider(
         Some(claim) => vec![claim],
         None => {
             let of_audiences = template.audience_roles_claim.into_iter().flat_map(|claim| {
-                audiences.iter().map(move |audience| ClaimPath::of([claim, audience, "roles"]))
+                audiences
+                    .iter()
+                    .map(move |audience| ClaimPath::from_names([claim, audience, "roles"]))
             });
             template.roles_claims.into_iter().chain(of_audiences).map(ListClaim::Strings).collect()
         }
@@ -509,7 +511,7 @@ fn static_key_set(document: &Value, path: &str, faults: &mut Faults) -> Option<K
     match KeySet::from_value(document) {
         Ok(set) if set.dropped() == 0 => Some(set),
         Ok(set) => {
-            let accounts = KeyAccount::of_elements(document);
+            let accounts = KeyAccount::from_elements(document);
             let first = accounts.iter().zip(0..).find(|(account, _)| account.is_dropped);
             let first = first.map(|(account, index)| {
                 format!(": keys[{index}]: {}", account.problem.as_deref().unwrap_or_default())
@@ -546,15 +548,15 @@ fn key_settings(
     path: &str,
     faults: &mut Faults,
 ) -> KeySettings {
-    const SHORTEST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    const MIN: Duration = Duration::from_secs(1);
+    const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let mut duration = |field: Field<_>, name: &str, default: Duration| {
         let path = format!("{path}.{name}");
         let value = field
             .optional(&path, faults)
             .map_or(default, |text: super::units::DurationText| text.0);
-        if !(SHORTEST..=LONGEST).contains(&value) {
+        if !(MIN..=MAX).contains(&value) {
             faults.add(&path, "must be between 1s and 8760h");
         }
         value

@@ -9,9 +9,9 @@ use super::key_run::{KeyRun, MadeCall, now};
 use super::outside::Outside;
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
-use super::step::{Known, Stage, Status, Step, steps};
+use super::step::{Known, Stage, Step, StepStatus, steps};
 use super::words::{number, seconds};
-use crate::authenticator::{Authenticator, Decision, Examined, Knowledge, Need, RequestEdits};
+use crate::authenticator::{Authenticator, Decision, Examined, Need, RequestEdits, WorkerView};
 use crate::authenticator::{PlausibleRequest, Refused};
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
@@ -119,7 +119,7 @@ impl Setup {
 }
 
 impl FetchedFrom {
-    pub(super) fn of(call: &MadeCall) -> Self {
+    pub(super) fn new(call: &MadeCall) -> Self {
         let reply = call.outcome.as_ref();
         Self {
             url: call.url.clone(),
@@ -158,7 +158,7 @@ enum End {
 impl<'a> Judge<'a> {
     /// Most times that one request is judged: it waits for discovery, a key that is unknown, and no
     /// more.
-    const MOST_ROUNDS: usize = 8;
+    const MAX_ROUNDS: usize = 8;
 
     fn new(setup: &'a Setup, given: Option<KeySet>) -> Self {
         let providers = &setup.config.providers;
@@ -197,16 +197,16 @@ impl<'a> Judge<'a> {
         };
         let users = self.authenticator.user_lookups();
         let budget = VerificationBudget::unlimited();
-        for _ in 0..Self::MOST_ROUNDS {
+        for _ in 0..Self::MAX_ROUNDS {
             let id = request.provider();
             self.run(id, Event::Request, outside);
-            let knowledge = Knowledge {
+            let view = WorkerView {
                 keys: &self.keys,
                 users: users.as_ref(),
                 verifier: &PureRust,
                 budget: &budget,
             };
-            match self.authenticator.judge(request, knowledge, now(outside)).decision {
+            match self.authenticator.judge(request, view, now(outside)).decision {
                 Decision::Await(waiting, Need::Keys(demand)) => {
                     if let Some(keys) = self.keys[id].remote_mut() {
                         keys.want(demand);
@@ -224,20 +224,20 @@ impl<'a> Judge<'a> {
 
     /// Like the plugin, when a request has waited for too long.
     fn give_up(&self, request: PlausibleRequest, outside: &dyn Outside) -> End {
-        let knowledge = Knowledge {
+        let view = WorkerView {
             keys: &self.keys,
             users: None,
             verifier: &PureRust,
             budget: &VerificationBudget::unlimited(),
         };
         let need = Need::Keys(crate::keys::Demand::Due);
-        self.end(self.authenticator.give_up(request, need, knowledge, now(outside)))
+        self.end(self.authenticator.give_up(request, need, view, now(outside)))
     }
 
     fn end(&self, decision: Decision) -> End {
         match decision {
-            Decision::Forward(edits, voucher) => {
-                End::Accepted { edits, needs_no_token: voucher.is_none() }
+            Decision::Forward(edits, attribution) => {
+                End::Accepted { edits, needs_no_token: attribution.is_none() }
             }
             Decision::Respond(_) => {
                 End::Accepted { edits: RequestEdits::default(), needs_no_token: true }
@@ -260,7 +260,7 @@ impl<'a> Judge<'a> {
     ) {
         if matches!(refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
             && let [_, Some(claims)] = shown(question.token)
-            && let Some((id, _)) = self.setup.config.providers.of_token(&(&claims).into())
+            && let Some((id, _)) = self.setup.config.providers.for_token(&(&claims).into())
         {
             self.run(id, Event::Tick, outside);
         }
@@ -276,7 +276,7 @@ impl<'a> Judge<'a> {
         let [header, claims] = shown(question.token);
         let nothing = Map::new();
         let config = &self.setup.config;
-        let found = claims.as_ref().and_then(|own| config.providers.of_token(&own.into()));
+        let found = claims.as_ref().and_then(|own| config.providers.for_token(&own.into()));
         let (id, provider) = found.unzip();
         let calls = id.map(|id| self.runs[id].calls()).unwrap_or_default();
         let known = Known {
@@ -297,25 +297,27 @@ impl<'a> Judge<'a> {
             header: header.clone(),
             claims: claims.clone(),
             steps: steps(None, &known),
-            fetches: calls.iter().map(FetchedFrom::of).collect(),
+            fetches: calls.iter().map(FetchedFrom::new).collect(),
             remedy: None,
             notes: vec![],
             identity: vec![],
         };
         match end {
             End::Accepted { needs_no_token: true, .. } => {
-                explanation.steps = steps(Some((Stage::Credentials, Status::NotReached)), &known);
+                explanation.steps =
+                    steps(Some((Stage::Credentials, StepStatus::NotReached)), &known);
                 explanation.notes.push("this path needs no token".to_owned());
             }
             End::Accepted { edits, .. } => {
                 explanation.notes = self.notes(id, &known);
-                let told = edits.identity.iter().flat_map(|identity| identity.headers());
-                explanation.identity =
-                    told.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                let callout_outcome = edits.identity.iter().flat_map(|identity| identity.headers());
+                explanation.identity = callout_outcome
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect();
             }
             End::Directory(user) => {
                 explanation.verdict = Verdict::Undecided;
-                explanation.steps = steps(Some((Stage::User, Status::NotReached)), &known);
+                explanation.steps = steps(Some((Stage::User, StepStatus::NotReached)), &known);
                 explanation.notes.push(format!(
                     "everything up to the user holds; whether {user:?} may pass, the directory at \
                      users.scim.url tells, which is not asked here"
@@ -323,7 +325,7 @@ impl<'a> Judge<'a> {
             }
             End::Message => {
                 explanation.verdict = Verdict::Undecided;
-                explanation.steps = steps(Some((Stage::Access, Status::NotReached)), &known);
+                explanation.steps = steps(Some((Stage::Access, StepStatus::NotReached)), &known);
                 explanation.notes.push(
                     "everything up to the access rules holds; one of them asks for the method or the \
                      name in the message (mcp_methods, mcp_names), which is not looked at here"
@@ -333,12 +335,12 @@ impl<'a> Judge<'a> {
             End::Refused(refused, is_let_through) => {
                 let refusal = refused.refusal;
                 let provider = provider.filter(|_| refused.provider.is_some());
-                let stage = Stage::of(&refusal, provider);
+                let stage = Stage::for_refusal(&refusal, provider);
                 explanation.verdict = Verdict::Refused;
                 explanation.reason = Some(refusal.reason());
                 explanation.description = Some(refusal.to_string());
                 explanation.details = refusal.log_details();
-                explanation.steps = steps(Some((stage, Status::Failed)), &known);
+                explanation.steps = steps(Some((stage, StepStatus::Failed)), &known);
                 if is_let_through {
                     explanation
                         .notes

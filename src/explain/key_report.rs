@@ -63,14 +63,14 @@ impl Setup {
         let mut keys = ProviderKeys::new(provider.key_source.clone(), 0);
         let Some(remote) = keys.remote_mut() else {
             let KeySource::Static(set) = &provider.key_source else { return report };
-            let keys = set.keys().iter().map(KeyAccount::of).map(ReportedKey::from).collect();
+            let keys = set.keys().iter().map(KeyAccount::from_jwk).map(ReportedKey::from).collect();
             return KeyReport { is_usable: true, keys, ..report };
         };
         let mut run = KeyRun::default();
         run.run(Event::Tick, remote, outside);
         let is_usable = remote.held(now(outside)).is_some();
         let document = run.calls().last().and_then(|call| call.outcome.as_ref().ok());
-        let accounts = document.map(|reply| KeyAccount::of_document(&reply.body));
+        let accounts = document.map(|reply| KeyAccount::from_document(&reply.body));
         let accounts = accounts.unwrap_or_default();
         let next = remote.next_tick(now(outside)).since(now(outside)).as_secs();
         let last = run.calls().last();
@@ -78,7 +78,7 @@ impl Setup {
             KeyFault { provider, written: self.written(provider), last, fault: run.fault() };
         KeyReport {
             is_usable,
-            fetches: run.calls().iter().map(FetchedFrom::of).collect(),
+            fetches: run.calls().iter().map(FetchedFrom::new).collect(),
             lifetime_seconds: is_usable.then_some(next),
             keys: accounts.into_iter().map(ReportedKey::from).collect(),
             remedy: (!is_usable).then(|| remedy::keys_unavailable(&fault)),

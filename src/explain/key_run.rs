@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::outside::{Call, NoReply, Outside, Reply};
-use crate::callout::{CalloutAnswer, Endpoint};
-use crate::keys::{Effect, Event, FetchFault, RemoteKeys, Report};
+use super::outside::{Callout, CalloutError, CalloutReply, Outside};
+use crate::callout::{CalloutResponse, Endpoint};
+use crate::keys::{Effect, Event, FetchFault, FetchReport, RemoteKeys};
 use crate::time::UnixTime;
 
 /// Carries out the effects of one provider's [`RemoteKeys`], and remembers what came of them.
@@ -25,7 +25,7 @@ pub(super) struct MadeCall {
     /// When it was made, and how long it took.
     pub(super) at: UnixTime,
     pub(super) took: Duration,
-    pub(super) outcome: Result<Reply, NoReply>,
+    pub(super) outcome: Result<CalloutReply, CalloutError>,
 }
 
 /// A value that workers would share, with its number.
@@ -74,14 +74,14 @@ impl KeyRun {
             Effect::ReplaceKeySet(bytes, number) => {
                 vec![Event::KeySetReplaced(self.key_set.replace(bytes, number))]
             }
-            Effect::Call(endpoint, deadline) => {
+            Effect::Callout(endpoint, deadline) => {
                 self.call(&endpoint, deadline, max_body, outside).events()
             }
             Effect::Report(report) => {
                 match report {
-                    Report::Failed { fault, .. } => self.fault = Some(fault),
-                    Report::Fetched { .. } => self.fault = None,
-                    Report::MetadataFailed(_) => {}
+                    FetchReport::Failed { fault, .. } => self.fault = Some(fault),
+                    FetchReport::Fetched { .. } => self.fault = None,
+                    FetchReport::MetadataFailed(_) => {}
                 }
                 vec![]
             }
@@ -98,7 +98,7 @@ impl KeyRun {
         let at = now(outside);
         let request = endpoint.request("GET", "application/json, application/jwk-set+json");
         let fields = request.fields.into_iter().filter(|(name, _)| !name.starts_with(':'));
-        let call = Call {
+        let call = Callout {
             url: endpoint.to_string(),
             cluster: request.cluster,
             fields: fields.collect(),
@@ -107,7 +107,7 @@ impl KeyRun {
         };
         let outcome = outside.call(&call);
         let took = now(outside).since(at);
-        let Call { url, cluster, .. } = call;
+        let Callout { url, cluster, .. } = call;
         self.calls.push_mut(MadeCall { url, cluster, at, took, outcome })
     }
 }
@@ -115,10 +115,10 @@ impl KeyRun {
 impl MadeCall {
     /// What the plugin sees of it.
     fn events(&self) -> Vec<Event> {
-        let answer = match &self.outcome {
-            Err(NoReply::NoCluster) => return vec![Event::Called(false)],
+        let response = match &self.outcome {
+            Err(CalloutError::NoCluster) => return vec![Event::Called(false)],
             Err(_) => None,
-            Ok(reply) => Some(CalloutAnswer {
+            Ok(reply) => Some(CalloutResponse {
                 status: Some(reply.status),
                 cache_control: reply.cache_control.clone(),
                 content_encoding: reply.content_encoding.clone(),
@@ -127,7 +127,7 @@ impl MadeCall {
                 body: reply.body.clone(),
             }),
         };
-        vec![Event::Called(true), Event::Answered(answer)]
+        vec![Event::Called(true), Event::Answered(response)]
     }
 
     /// By how many seconds the clock here is ahead of the provider's; negative if it is behind. None

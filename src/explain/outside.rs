@@ -12,12 +12,12 @@ pub trait Outside {
     /// # Errors
     ///
     /// There is no answer.
-    fn call(&mut self, call: &Call) -> Result<Reply, NoReply>;
+    fn call(&mut self, call: &Callout) -> Result<CalloutReply, CalloutError>;
 }
 
 /// A call to be made.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct Callout {
     /// What is called.
     pub url: String,
     /// The Envoy cluster on which the plugin would call it.
@@ -32,7 +32,7 @@ pub struct Call {
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
+pub struct CalloutReply {
     /// Its status.
     pub status: u16,
     /// Its `Cache-Control`.
@@ -49,7 +49,7 @@ pub struct Reply {
 
 /// Why there is no answer. The texts are those of whoever made the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoReply {
+pub enum CalloutError {
     /// Envoy's file has no such cluster, so the plugin could not call.
     NoCluster,
     /// The host's name is not known.
@@ -62,7 +62,7 @@ pub enum NoReply {
     TimedOut,
 }
 
-impl std::fmt::Display for NoReply {
+impl std::fmt::Display for CalloutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoCluster => f.write_str("Envoy's file has no such cluster"),

@@ -93,7 +93,7 @@ impl Setup {
             let path = self.written(provider).map(|own| own.path("")).unwrap_or_default();
             cluster_uses(provider, path.trim_end_matches('.'))
         });
-        let scim = self.config.directory.lookups().map(|lookups| {
+        let scim = self.config.users.lookups().map(|lookups| {
             let base = &lookups.directory().base;
             let url = base.to_string();
             ClusterUse {
@@ -132,7 +132,7 @@ impl Setup {
             }
         }
         let all = Config::without_secrets(document.to_string().as_bytes()).ok()?;
-        let (_, provider) = all.providers.of_token(&claims.into())?;
+        let (_, provider) = all.providers.for_token(&claims.into())?;
         self.written(provider)
     }
 

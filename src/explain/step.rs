@@ -19,7 +19,7 @@ pub struct Step {
     /// Which.
     pub step: Stage,
     /// What became of it.
-    pub status: Status,
+    pub status: StepStatus,
     /// What it compares, in words and numbers; empty when nothing is known of it.
     pub finding: String,
 }
@@ -27,7 +27,7 @@ pub struct Step {
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum StepStatus {
     /// The check holds.
     Passed,
     /// It does not; the token is refused because of it.
@@ -111,7 +111,7 @@ impl Stage {
     ];
 
     /// Where the core refuses a token for this.
-    pub(super) fn of(refusal: &Refusal, provider: Option<&Provider>) -> Self {
+    pub(super) fn for_refusal(refusal: &Refusal, provider: Option<&Provider>) -> Self {
         use crate::jose::MalformedToken::Unsigned;
         match refusal {
             Refusal::MissingToken | Refusal::MalformedAuthorization(_) | Refusal::OriginDenied => {
@@ -179,14 +179,14 @@ impl Stage {
 }
 
 /// All steps, when the decision was made at `end`, or at none of them.
-pub(super) fn steps(end: Option<(Stage, Status)>, known: &Known<'_>) -> Vec<Step> {
+pub(super) fn steps(end: Option<(Stage, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
     let all = Stage::ALL.into_iter();
     all.map(|stage| Step {
         step: stage,
         status: match end {
             Some((end, status)) if stage == end => status,
-            Some((end, _)) if stage > end => Status::NotReached,
-            _ => Status::Passed,
+            Some((end, _)) if stage > end => StepStatus::NotReached,
+            _ => StepStatus::Passed,
         },
         finding: known.finding(stage),
     })
@@ -203,9 +203,9 @@ impl Known<'_> {
         let of_token = match stage {
             Stage::Credentials => "one bearer token in Authorization".to_owned(),
             Stage::Form => {
-                let most = number(u64::try_from(self.config.max_token_size).unwrap_or(u64::MAX));
+                let max = number(u64::try_from(self.config.max_token_size).unwrap_or(u64::MAX));
                 let size = number(u64::try_from(self.size).unwrap_or(u64::MAX));
-                format!("{size} bytes; max_token_size is {most}")
+                format!("{size} bytes; max_token_size is {max}")
             }
             Stage::Header if self.header.contains_key("crit") => {
                 [member("alg"), member("crit")].join(", ")

@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, now};
 
-use super::{Call, Explanation, NoReply, Outside, Question, Reply, Setup, Stage, Status, Verdict};
+use super::{
+    Callout, CalloutError, CalloutReply, Explanation, Outside, Question, Setup, Stage, StepStatus,
+    Verdict,
+};
 
 /// Nothing can be reached.
 struct Nowhere;
@@ -14,8 +17,8 @@ impl Outside for Nowhere {
         now() * 1000
     }
 
-    fn call(&mut self, _: &Call) -> Result<Reply, NoReply> {
-        Err(NoReply::TimedOut)
+    fn call(&mut self, _: &Callout) -> Result<CalloutReply, CalloutError> {
+        Err(CalloutError::TimedOut)
     }
 }
 
@@ -99,9 +102,9 @@ fn assert_fails_at(explanation: &Explanation, stage: Stage) {
     assert_eq!(explanation.verdict, Verdict::Refused);
     for step in &explanation.steps {
         let expected = match step.step.cmp(&stage) {
-            std::cmp::Ordering::Less => Status::Passed,
-            std::cmp::Ordering::Equal => Status::Failed,
-            std::cmp::Ordering::Greater => Status::NotReached,
+            std::cmp::Ordering::Less => StepStatus::Passed,
+            std::cmp::Ordering::Equal => StepStatus::Failed,
+            std::cmp::Ordering::Greater => StepStatus::NotReached,
         };
         assert_eq!(step.status, expected, "{stage:?}: {explanation:#?}");
     }
@@ -131,7 +134,7 @@ fn of_several_faults_the_step_of_the_first_is_told() {
     document.as_object_mut().unwrap().remove("users");
     let explanation = explained(&read(&document), &sound);
     assert_eq!(explanation.verdict, Verdict::Accepted);
-    assert!(explanation.steps.iter().all(|step| step.status == Status::Passed));
+    assert!(explanation.steps.iter().all(|step| step.status == StepStatus::Passed));
     assert!(explanation.identity.contains(&("x-mcp-user".to_owned(), "bob".to_owned())));
 }
 
@@ -147,7 +150,7 @@ fn what_only_the_directory_knows_is_not_decided() {
     let explanation = explained(&setup, &token(&[], &key, &key));
     assert_eq!(explanation.verdict, Verdict::Undecided);
     assert!(explanation.notes[0].contains("\"bob\""), "{explanation:?}");
-    let not_reached = |step: &&super::Step| step.status == Status::NotReached;
+    let not_reached = |step: &&super::Step| step.status == StepStatus::NotReached;
     let first = explanation.steps.iter().find(not_reached).unwrap();
     assert_eq!(first.step, Stage::User);
 }

@@ -39,10 +39,10 @@ pub(super) fn listed(words: &[impl AsRef<str>], joint: &str) -> String {
 
 /// A claim's value as JSON, or a word for its absence; not too long.
 pub(super) fn value(claim: Option<&Value>) -> String {
-    const MOST: usize = 160;
+    const MAX_CHARACTERS: usize = 160;
     let Some(claim) = claim else { return "missing".to_owned() };
     let text = claim.to_string();
-    match text.char_indices().nth(MOST) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
     }

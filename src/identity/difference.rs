@@ -29,7 +29,7 @@ impl Difference {
         if compare_folded(value.trim(), other.trim()).is_eq() {
             return Some(Self::Case);
         }
-        let (value, other) = (Name::of(value), Name::of(other));
+        let (value, other) = (NameParts::parse(value), NameParts::parse(other));
         let are_one = |one: Option<&str>, two: Option<&str>| match (one, two) {
             (Some(one), Some(two)) => compare_folded(one, two).is_eq(),
             _ => true,
@@ -44,18 +44,18 @@ impl Difference {
 /// An order in which values stand together that differ only as [`Difference`] says.
 #[must_use]
 pub(super) fn compare_bare(value: &str, other: &str) -> Ordering {
-    compare_folded(Name::of(value).bare, Name::of(other).bare)
+    compare_folded(NameParts::parse(value).bare, NameParts::parse(other).bare)
 }
 
 /// A user name with the domain that it may be written with.
-struct Name<'a> {
+struct NameParts<'a> {
     before: Option<&'a str>,
     bare: &'a str,
     after: Option<&'a str>,
 }
 
-impl<'a> Name<'a> {
-    fn of(value: &'a str) -> Self {
+impl<'a> NameParts<'a> {
+    fn parse(value: &'a str) -> Self {
         let value = value.trim();
         let (before, rest) = match value.split_once('\\') {
             Some((domain, rest)) => (Some(domain), rest),

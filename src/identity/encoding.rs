@@ -6,7 +6,7 @@ use std::iter::repeat_n;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// What a text looks like in a value.
-struct Form {
+struct Escaping {
     /// Stands for something else in such a value.
     separator: u8,
     /// All of ASCII that must be encoded.
@@ -14,9 +14,9 @@ struct Form {
 }
 
 const PERCENT: &AsciiSet = &CONTROLS.add(b'%');
-const VALUE: Form = Form { separator: b'%', encoded: PERCENT };
-const LIST_ITEM: Form = Form { separator: b',', encoded: &PERCENT.add(b',') };
-const SCOPE: Form = Form { separator: b' ', encoded: &PERCENT.add(b' ') };
+const VALUE: Escaping = Escaping { separator: b'%', encoded: PERCENT };
+const LIST_ITEM: Escaping = Escaping { separator: b',', encoded: &PERCENT.add(b',') };
+const SCOPE: Escaping = Escaping { separator: b' ', encoded: &PERCENT.add(b' ') };
 
 /// Writes a single value.
 pub(super) fn write_value(text: &str, to: &mut String) {
@@ -35,7 +35,7 @@ pub(super) fn write_scopes<'a>(scopes: impl Iterator<Item = &'a str>, to: &mut S
 
 fn write_joined(
     items: impl Iterator<Item = impl AsRef<str>>,
-    form: &Form,
+    form: &Escaping,
     separator: char,
     to: &mut String,
 ) {
@@ -49,7 +49,7 @@ fn write_joined(
     }
 }
 
-impl Form {
+impl Escaping {
     fn write(&self, text: &str, to: &mut String) {
         if self.is_plain(text) {
             to.push_str(text);
@@ -75,12 +75,12 @@ impl Form {
     /// survives the subtraction of what is not more than the byte, and nothing is borrowed from the
     /// byte above.
     fn are_plain(&self, bytes: [u8; 8]) -> bool {
-        const HIGHEST: u64 = each(0x80);
+        const HIGH_BITS: u64 = each(0x80);
         let bytes = u64::from_ne_bytes(bytes);
         let are_at_least =
-            |least, ascii: u64| ((ascii | HIGHEST) - each(least)) & HIGHEST == HIGHEST;
+            |min, ascii: u64| ((ascii | HIGH_BITS) - each(min)) & HIGH_BITS == HIGH_BITS;
         let are_never = |byte| are_at_least(1, bytes ^ each(byte));
-        bytes & HIGHEST == 0
+        bytes & HIGH_BITS == 0
             && are_at_least(b' ', bytes)
             && are_never(0x7f)
             && are_never(b'%')

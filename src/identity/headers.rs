@@ -98,7 +98,7 @@ impl IdentityHeaders {
 
     /// The fields that tell of `identity`. What it lacks has none.
     #[must_use]
-    pub(crate) fn of(&self, identity: &ConfirmedIdentity<'_>) -> IdentityFields {
+    pub(crate) fn fields(&self, identity: &ConfirmedIdentity<'_>) -> IdentityFields {
         let ConfirmedIdentity { token, standard, rules, scopes, roles, groups, .. } = identity;
         let token_id = standard.token_id.unwrap_or_default();
         let token_expires = token.expires().as_secs().to_string();

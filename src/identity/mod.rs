@@ -1,23 +1,23 @@
 //! Whom a verified token stands for, and how the upstream is told.
 
 mod difference;
-mod directory;
 mod encoding;
 mod headers;
 mod scim;
 mod texts;
+mod users;
 mod verified_identity;
 
 pub(crate) use difference::Difference;
-pub(crate) use directory::{
-    Basis, Directory, Finding, Standing, UnknownUser, User, UserRecord, Wanted,
-};
 pub(crate) use headers::{ClaimHeader, IdentityFields, IdentityHeaders};
 pub(crate) use scim::{
-    Attribute, DirectoryFault, LookupId, LookupReport, Provisioning, ScimDirectory, Secret,
-    UserKey, UserLookups, UserQuery,
+    Attribute, DirectoryFault, LookupId, LookupReport, Provisioning, ScimLookups, ScimSettings,
+    Secret, UserKey, UserQuery,
 };
 pub(crate) use texts::Texts;
+pub(crate) use users::{
+    AccountStatus, KnownBy, UnknownUser, User, UserLookup, UserRecord, UserSelector, Users,
+};
 pub(crate) use verified_identity::{
     ClaimedIdentity, ClientType, ClientTypeRule, ConfirmedIdentity, IdentityRules, Overage,
     ServiceSign, Unconfirmed, VerifiedIdentity,

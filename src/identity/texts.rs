@@ -19,7 +19,7 @@ impl Texts {
 
     /// All of these, in their order.
     #[must_use]
-    pub(super) fn of<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
+    pub(super) fn new<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
         let mut texts = Self::with_room_for(items.clone());
         for item in items {
             texts.push(item);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn texts_come_out_as_they_went_in() {
-        let texts = Texts::of(["Zoë", "", "b c", "Zoë"].into_iter());
+        let texts = Texts::new(["Zoë", "", "b c", "Zoë"].into_iter());
         assert_eq!(all(&texts), ["Zoë", "", "b c", "Zoë"]);
         assert!(texts.contains("") && texts.contains("b c") && !texts.contains("Zoëb"));
         assert_eq!((texts.len(), texts.is_empty()), (4, false));
@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn texts_take_up_no_more_than_they_need() {
-        let texts = Texts::of(["Zoë", "", "b c"].into_iter());
+        let texts = Texts::new(["Zoë", "", "b c"].into_iter());
         assert_eq!(texts.heap_size(), 7 + 3 * size_of::<usize>());
-        assert_eq!(Texts::of([].into_iter()).heap_size(), 0);
+        assert_eq!(Texts::new([].into_iter()).heap_size(), 0);
     }
 
     #[test]

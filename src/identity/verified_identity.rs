@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::texts::Texts;
-use super::{Finding, Standing, User, UserQuery, Wanted};
+use super::{AccountStatus, User, UserLookup, UserQuery, UserSelector};
 use crate::json::{Json, Object};
 use crate::refusal::{Denial, Refusal};
 use crate::token::{
@@ -188,11 +188,11 @@ impl<'a> ClaimedIdentity<'a> {
     ///
     /// [`Refusal::MissingClaim`] when the user claim is missing, empty, or neither a string nor an
     /// integer.
-    pub(crate) fn of_token(
+    pub(crate) fn from_token(
         token: &'a VerifiedToken,
         rules: &'a IdentityRules,
     ) -> Result<Self, Refusal> {
-        let standard = StandardClaims::of(token.claims());
+        let standard = StandardClaims::from_claims(token.claims());
         let client_type = match rules.client_type {
             ClientTypeRule::Fixed(client_type) => client_type,
             ClientTypeRule::Auto if rules.makes_a_service_of(token.claims()) => ClientType::Service,
@@ -214,8 +214,8 @@ impl<'a> ClaimedIdentity<'a> {
 
     /// The user to look for.
     #[must_use]
-    pub(crate) fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    pub(crate) fn selector(&self) -> UserSelector<'_> {
+        UserSelector {
             field: &self.rules.user_field,
             value: &self.user,
             provider: &self.rules.provider,
@@ -232,16 +232,16 @@ impl<'a> ClaimedIdentity<'a> {
     /// [`Refusal::UserNotServiceAccount`] or [`Refusal::DirectoryUnavailable`].
     pub(crate) fn confirmed_by(
         self,
-        finding: Finding<'a>,
+        finding: UserLookup<'a>,
     ) -> Result<ConfirmedIdentity<'a>, Unconfirmed> {
         let known = match finding {
-            Finding::Await(query) => return Err(Unconfirmed::Await(query)),
-            Finding::Known(user) => Some(user),
-            Finding::Tolerated => None,
-            Finding::Unavailable(fault) => {
+            UserLookup::Await(query) => return Err(Unconfirmed::Await(query)),
+            UserLookup::Known(user) => Some(user),
+            UserLookup::Tolerated => None,
+            UserLookup::Unavailable(fault) => {
                 return Err(Refusal::directory_unavailable(fault.clone()).into());
             }
-            Finding::Unknown(why) => {
+            UserLookup::Unknown(why) => {
                 return Err(Unconfirmed::Refused(Refusal::UserUnknown {
                     claim: any_of(self.rules.user_claims_of(self.client_type)),
                     field: self.rules.user_field.clone(),
@@ -266,15 +266,18 @@ impl<'a> ClaimedIdentity<'a> {
             roles: Texts::union(known.into_iter().flat_map(User::roles).chain(roles)),
             groups: match known {
                 Some(known) => Texts::union(known.groups().chain(groups)),
-                None => Texts::of(groups),
+                None => Texts::new(groups),
             },
         })
     }
 
     fn may_be(&self, known: &User) -> Result<(), Refusal> {
         let user = || known.user_name.clone();
-        if known.standing != Standing::Active {
-            return Err(Refusal::UserInactive { user: user(), standing: known.standing });
+        if known.account_status != AccountStatus::Active {
+            return Err(Refusal::UserInactive {
+                user: user(),
+                account_status: known.account_status,
+            });
         }
         // The other way round passes: not every provider marks the tokens of its services.
         if self.client_type == ClientType::Service && !known.web_service_access_only {
@@ -287,12 +290,12 @@ impl<'a> ClaimedIdentity<'a> {
 impl ConfirmedIdentity<'_> {
     /// The identity without its token, but for the claims of these names.
     #[must_use]
-    pub(crate) fn keeping(self, names: &[String]) -> VerifiedIdentity {
+    pub(crate) fn retain_claims(self, names: &[String]) -> VerifiedIdentity {
         let claims = match names {
             [] => Object::default(),
-            names => self.token.claims().keeping(|name| names.iter().any(|own| own == name)),
+            names => self.token.claims().retain(|name| names.iter().any(|own| own == name)),
         };
-        let overage = Overage::of(&self).map(Rc::new);
+        let overage = Overage::from_identity(&self).map(Rc::new);
         let misread = Misread::all(self.token.claims(), self.rules);
         VerifiedIdentity {
             provider: self.rules.provider.clone(),
@@ -405,7 +408,7 @@ impl Misread {
 }
 
 impl Overage {
-    fn of(identity: &ConfirmedIdentity<'_>) -> Option<Self> {
+    fn from_identity(identity: &ConfirmedIdentity<'_>) -> Option<Self> {
         let (claims, rules) = (identity.token.claims(), identity.rules);
         if !identity.standard.names_others {
             return None;
@@ -442,7 +445,7 @@ impl fmt::Display for Overage {
 
 impl<'a> StandardClaims<'a> {
     /// Those of a token, found in one go.
-    fn of(claims: &'a Object) -> Self {
+    fn from_claims(claims: &'a Object) -> Self {
         let mut standard = Self::default();
         for (name, value) in claims.members().iter() {
             let claim = match name {
@@ -518,9 +521,9 @@ fn scopes(claims: &Object, rules: &IdentityRules) -> Texts {
     let scopes = Texts::union([scope_claim].into_iter().chain(permissions).flat_map(words));
     match &rules.auth_scopes {
         None => scopes,
-        Some(allowed) if scopes.is_empty() => Texts::of(allowed.iter().map(String::as_str)),
+        Some(allowed) if scopes.is_empty() => Texts::new(allowed.iter().map(String::as_str)),
         Some(allowed) => {
-            Texts::of(scopes.iter().filter(|scope| allowed.iter().any(|own| own == scope)))
+            Texts::new(scopes.iter().filter(|scope| allowed.iter().any(|own| own == scope)))
         }
     }
 }
@@ -570,7 +573,11 @@ mod tests {
             (json!({"cid": "d", "sub": "e"}), Some("d")),
             (json!({"sub": "e", "AZP": "f", "az": "g"}), None),
         ] {
-            assert_eq!(StandardClaims::of(&claims(&given)).client_id(), client_id, "{given}");
+            assert_eq!(
+                StandardClaims::from_claims(&claims(&given)).client_id(),
+                client_id,
+                "{given}"
+            );
         }
     }
 
@@ -597,7 +604,7 @@ mod tests {
             (json!({"cid": "a"}), by_oid(), ClientType::User),
         ] {
             let claims = claims(&given);
-            let found = StandardClaims::of(&claims).client_type(&claims, &signs);
+            let found = StandardClaims::from_claims(&claims).client_type(&claims, &signs);
             assert_eq!(found, client_type, "{given}");
         }
     }
@@ -605,7 +612,7 @@ mod tests {
     #[test]
     fn a_token_that_names_no_user_is_a_services_only_where_the_operator_says_so() {
         let rules = |userless_is_service| IdentityRules {
-            user_claims: vec![ClaimPath::name("upn"), ClaimPath::of(["account", "name"])],
+            user_claims: vec![ClaimPath::name("upn"), ClaimPath::from_names(["account", "name"])],
             userless_is_service,
             ..rules()
         };

@@ -19,7 +19,7 @@ pub(crate) trait HostCrypto {
         key: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<bool, NoAnswer>;
+    ) -> Result<bool, HostCryptoError>;
 }
 
 /// A hash function of SHA-2.
@@ -32,14 +32,14 @@ pub(crate) enum HashFunction {
 
 /// Why a host gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoAnswer {
+pub(crate) enum HostCryptoError {
     /// It failed in this way.
     Failed(String),
     /// It has no such function.
     Missing,
 }
 
-impl fmt::Display for NoAnswer {
+impl fmt::Display for HostCryptoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(how) => f.write_str(how),
@@ -81,7 +81,7 @@ impl<H: HostCrypto> HostBacked<H> {
             });
             match answer {
                 Some(Ok(answer)) if answer == expected => {}
-                Some(Err(why)) => return Err(Unfit::NoAnswer { algorithm, why }),
+                Some(Err(why)) => return Err(Unfit::NoResult { algorithm, why }),
                 _ if expected => return Err(Unfit::RefusesValid(algorithm)),
                 _ => return Err(Unfit::AcceptsForged(algorithm)),
             }
@@ -96,7 +96,7 @@ impl<H: HostCrypto> HostBacked<H> {
         key: &PublicKey,
         message: &[u8],
         signature: &[u8],
-    ) -> Option<Result<bool, NoAnswer>> {
+    ) -> Option<Result<bool, HostCryptoError>> {
         use HashFunction::{Sha256, Sha384, Sha512};
 
         let ask = |hash, key: &[u8], signature: &[u8]| {
@@ -163,11 +163,11 @@ pub(crate) enum Unfit {
     /// It takes a forged signature for a valid one.
     AcceptsForged(Algorithm),
     /// It does not answer.
-    NoAnswer {
+    NoResult {
         /// What it was asked for.
         algorithm: Algorithm,
         /// Why there was no answer.
-        why: NoAnswer,
+        why: HostCryptoError,
     },
     /// It takes a valid signature for a forged one.
     RefusesValid(Algorithm),
@@ -179,7 +179,7 @@ impl fmt::Display for Unfit {
             Self::AcceptsForged(algorithm) => {
                 write!(f, "it accepts a forged signature of {algorithm}")
             }
-            Self::NoAnswer { algorithm, why } => write!(f, "no answer for {algorithm}: {why}"),
+            Self::NoResult { algorithm, why } => write!(f, "no answer for {algorithm}: {why}"),
             Self::RefusesValid(algorithm) => {
                 write!(f, "it refuses a valid signature of {algorithm}")
             }
@@ -207,26 +207,26 @@ pub(super) mod tests {
             key: &[u8],
             message: &[u8],
             signature: &[u8],
-        ) -> Result<bool, NoAnswer> {
+        ) -> Result<bool, HostCryptoError> {
             let hash = match hash {
                 HashFunction::Sha256 => "sha256",
                 HashFunction::Sha384 => "sha384",
                 HashFunction::Sha512 => "sha512",
             };
             testbed::verify_signature(hash, key, signature, message)
-                .ok_or_else(|| NoAnswer::Failed("no such key".to_owned()))
+                .ok_or_else(|| HostCryptoError::Failed("no such key".to_owned()))
         }
     }
 
     /// Answers as [`AwsLc`] until so many questions were asked, and from then on in this way.
     struct Turning {
         after: usize,
-        answer: Result<bool, NoAnswer>,
+        answer: Result<bool, HostCryptoError>,
         questions: Cell<usize>,
     }
 
     impl Turning {
-        fn new(after: usize, answer: Result<bool, NoAnswer>) -> Self {
+        fn new(after: usize, answer: Result<bool, HostCryptoError>) -> Self {
             Self { after, answer, questions: Cell::new(0) }
         }
     }
@@ -238,7 +238,7 @@ pub(super) mod tests {
             key: &[u8],
             message: &[u8],
             signature: &[u8],
-        ) -> Result<bool, NoAnswer> {
+        ) -> Result<bool, HostCryptoError> {
             let asked = self.questions.replace(self.questions.get() + 1);
             if asked < self.after {
                 AwsLc.verify(hash, key, message, signature)
@@ -248,8 +248,8 @@ pub(super) mod tests {
         }
     }
 
-    fn failed() -> NoAnswer {
-        NoAnswer::Failed("status InternalFailure".to_owned())
+    fn failed() -> HostCryptoError {
+        HostCryptoError::Failed("status InternalFailure".to_owned())
     }
 
     #[test]
@@ -269,9 +269,9 @@ pub(super) mod tests {
             let unfit = |after, answer| HostBacked::new(Turning::new(after, answer)).err();
             assert_eq!(unfit(valid, Ok(false)), Some(Unfit::RefusesValid(algorithm)));
             assert_eq!(unfit(forged, Ok(true)), Some(Unfit::AcceptsForged(algorithm)));
-            for why in [failed(), NoAnswer::Missing] {
+            for why in [failed(), HostCryptoError::Missing] {
                 for after in [valid, forged] {
-                    let expected = Some(Unfit::NoAnswer { algorithm, why: why.clone() });
+                    let expected = Some(Unfit::NoResult { algorithm, why: why.clone() });
                     assert_eq!(unfit(after, Err(why.clone())), expected);
                 }
             }
@@ -326,7 +326,7 @@ pub(super) mod tests {
 
     #[test]
     fn when_the_host_fails_later_signatures_are_verified_in_rust() {
-        for why in [failed(), NoAnswer::Missing] {
+        for why in [failed(), HostCryptoError::Missing] {
             let host = Turning::new(2 * KNOWN_ANSWERS.len(), Err(why));
             let verifier = HostBacked::new(host).unwrap();
             for algorithm in Algorithm::ALL {

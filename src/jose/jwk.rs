@@ -60,9 +60,9 @@ impl Jwk {
     ///
     /// The value is no object with a `kty`, or a member that all keys share has a wrong type: it
     /// cannot be told what it says.
-    pub(crate) fn from_json(value: &Value) -> Result<Self, NoJwk> {
-        let members = value.as_object().ok_or(NoJwk::NotAnObject)?;
-        let kty = string(members, "kty")?.ok_or(NoJwk::MissingType)?;
+    pub(crate) fn from_json(value: &Value) -> Result<Self, JwkFault> {
+        let members = value.as_object().ok_or(JwkFault::NotAnObject)?;
+        let kty = string(members, "kty")?.ok_or(JwkFault::MissingType)?;
         Ok(Self {
             identifiers: Identifiers {
                 kids: string(members, "kid")?.into_iter().collect(),
@@ -106,15 +106,15 @@ impl Jwk {
     /// # Errors
     ///
     /// It is unusable, or what its publisher says of it rules that out.
-    pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Result<&PublicKey, Misfit> {
-        let key = self.public_key.as_ref().map_err(|why| Misfit::Unusable(why.clone()))?;
+    pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Result<&PublicKey, KeyMismatch> {
+        let key = self.public_key.as_ref().map_err(|why| KeyMismatch::Unusable(why.clone()))?;
         if !key.fits(algorithm) {
-            return Err(Misfit::Type { algorithm });
+            return Err(KeyMismatch::Type { algorithm });
         }
         if let Some(own) = &self.algorithm
             && Algorithm::from_name(own) != Some(algorithm)
         {
-            return Err(Misfit::Algorithm { own: own.clone(), algorithm });
+            return Err(KeyMismatch::Algorithm { own: own.clone(), algorithm });
         }
         self.is_for_signatures()?;
         Ok(key)
@@ -133,13 +133,13 @@ impl Jwk {
         }) && self.is_for_signatures().is_ok()
     }
 
-    fn is_for_signatures(&self) -> Result<(), Misfit> {
+    fn is_for_signatures(&self) -> Result<(), KeyMismatch> {
         if let Some(other) = self.public_key_use.as_ref().filter(|value| *value != "sig") {
-            return Err(Misfit::Use(other.clone()));
+            return Err(KeyMismatch::Use(other.clone()));
         }
         match &self.operations {
             Some(operations) if operations.iter().all(|operation| operation != "verify") => {
-                Err(Misfit::Operations)
+                Err(KeyMismatch::Operations)
             }
             _ => Ok(()),
         }
@@ -148,7 +148,7 @@ impl Jwk {
 
 /// Why a key that was found may not verify this token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Misfit {
+pub(crate) enum KeyMismatch {
     /// Its `alg` is another one than the token's.
     Algorithm {
         /// The key's `alg`.
@@ -169,7 +169,7 @@ pub(crate) enum Misfit {
     Use(String),
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for KeyMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Algorithm { own, algorithm } => {
@@ -185,7 +185,7 @@ impl fmt::Display for Misfit {
 
 /// Why a value in `keys` is no JWK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoJwk {
+pub(crate) enum JwkFault {
     /// A member that all keys share has another type than RFC 7517 §4 gives it.
     Member(&'static str),
     /// It is no JSON object.
@@ -194,7 +194,7 @@ pub(crate) enum NoJwk {
     MissingType,
 }
 
-impl fmt::Display for NoJwk {
+impl fmt::Display for JwkFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Member(name) => write!(f, "its {name} has a wrong type"),
@@ -254,16 +254,19 @@ fn bytes(members: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, 
     decode(text(members, member)?).map_err(|fault| UnusableKey::Encoding { member, fault })
 }
 
-fn string(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, NoJwk> {
+fn string(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, JwkFault> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(value)) => Ok(Some(value.clone())),
-        Some(_) => Err(NoJwk::Member(name)),
+        Some(_) => Err(JwkFault::Member(name)),
     }
 }
 
-fn strings(members: &Map<String, Value>, name: &'static str) -> Result<Option<Vec<String>>, NoJwk> {
-    let fault = NoJwk::Member(name);
+fn strings(
+    members: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<Vec<String>>, JwkFault> {
+    let fault = JwkFault::Member(name);
     let elements = match members.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value.as_array().ok_or(fault)?,

@@ -126,20 +126,20 @@ pub(crate) struct ProtectedHeader {
 pub(crate) enum TokenType {
     Absent,
     Named(String),
-    NoString,
+    NotAString,
 }
 
 impl ProtectedHeader {
     fn from_members(members: &Object) -> Result<Self, MalformedToken> {
         Ok(Self {
-            algorithm: string(members, "alg")?.ok_or(MalformedToken::NoAlgorithm)?,
+            algorithm: string(members, "alg")?.ok_or(MalformedToken::MissingAlgorithm)?,
             kid: string(members, "kid")?,
             sha1_thumbprint: string(members, "x5t")?,
             sha256_thumbprint: string(members, "x5t#S256")?,
             token_type: match members.get("typ") {
                 None => TokenType::Absent,
                 Some(Json::String(name)) => TokenType::Named(name.to_owned()),
-                Some(_) => TokenType::NoString,
+                Some(_) => TokenType::NotAString,
             },
             critical: critical(members),
             has_nonce: members.contains_key("nonce"),
@@ -201,9 +201,9 @@ pub(crate) enum MalformedToken {
     /// A segment is no JSON.
     Json(Segment),
     /// The header does not name the algorithm.
-    NoAlgorithm,
+    MissingAlgorithm,
     /// A segment holds JSON, but no object.
-    NoObject(Segment),
+    NotAnObject(Segment),
     /// A segment is base64url with padding.
     Padded(Segment),
     /// A segment is base64 with the alphabet of RFC 4648 §4.
@@ -238,8 +238,8 @@ impl fmt::Display for MalformedToken {
             Self::Base64(segment) => write!(f, "its {segment} is not base64url"),
             Self::HeaderMember(name) => write!(f, "the member {name} of its header is no string"),
             Self::Json(segment) => write!(f, "its {segment} is not JSON"),
-            Self::NoAlgorithm => f.write_str("its header has no member alg"),
-            Self::NoObject(segment) => write!(f, "its {segment} is not a JSON object"),
+            Self::MissingAlgorithm => f.write_str("its header has no member alg"),
+            Self::NotAnObject(segment) => write!(f, "its {segment} is not a JSON object"),
             Self::Padded(segment) => {
                 write!(f, "its {segment} is padded base64url (=), and must be without padding")
             }
@@ -300,7 +300,7 @@ fn base64_fault(segment: Segment, text: &[u8]) -> MalformedToken {
 
 fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
     Object::read(decode(segment, text)?).map_err(|fault| match fault {
-        JsonFault::NoObject => MalformedToken::NoObject(segment),
+        JsonFault::NotAnObject => MalformedToken::NotAnObject(segment),
         JsonFault::Repeated(path) => MalformedToken::Repeated(segment, path),
         JsonFault::Syntax => MalformedToken::Json(segment),
     })
@@ -378,8 +378,8 @@ mod tests {
             (format!(" {}", token(good, "{}")), Base64(Header)),
             (token("", "{}"), Json(Header)),
             (token("{", "{}"), Json(Header)),
-            (token("[]", "{}"), NoObject(Header)),
-            (token("{}", "{}"), NoAlgorithm),
+            (token("[]", "{}"), NotAnObject(Header)),
+            (token("{}", "{}"), MissingAlgorithm),
             (token(r#"{"alg":null}"#, "{}"), HeaderMember("alg")),
             (token(r#"{"alg":1}"#, "{}"), HeaderMember("alg")),
             (token(r#"{"alg":"ES256","kid":1}"#, "{}"), HeaderMember("kid")),
@@ -387,7 +387,7 @@ mod tests {
             (token(r#"{"alg":"ES256","alg":"ES256"}"#, "{}"), repeated(Header, "alg")),
             (token(good, ""), Json(Payload)),
             (token(good, "{}{}"), Json(Payload)),
-            (token(good, "null"), NoObject(Payload)),
+            (token(good, "null"), NotAnObject(Payload)),
             (token(good, b"{\"a\":\"\xff\"}"), Json(Payload)),
             (token(good, r#"{"aud":"a","a\u0075d":"b"}"#), repeated(Payload, "aud")),
             (token(good, r#"{"a":{"b":1,"b":1}}"#), repeated(Payload, "a.b")),

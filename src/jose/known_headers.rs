@@ -20,9 +20,9 @@ struct KnownHeader {
 
 impl KnownHeaders {
     /// Most of them.
-    const MOST: usize = 8;
+    const MAX_HEADERS: usize = 8;
     /// Longest segment, in bytes.
-    const LONGEST: usize = 1024;
+    const MAX_LENGTH: usize = 1024;
 
     /// The header that this segment was read as.
     #[must_use]
@@ -33,11 +33,11 @@ impl KnownHeaders {
 
     /// Enters one; the one that was entered first goes if there are too many.
     pub(super) fn enter(&self, segment: &[u8], header: &Rc<ProtectedHeader>) {
-        if segment.len() > Self::LONGEST || self.find(segment).is_some() {
+        if segment.len() > Self::MAX_LENGTH || self.find(segment).is_some() {
             return;
         }
         let Ok(mut known) = self.0.try_borrow_mut() else { return };
-        if known.len() >= Self::MOST {
+        if known.len() >= Self::MAX_HEADERS {
             known.pop_front();
         }
         known.push_back(KnownHeader { segment: segment.into(), header: header.clone() });
@@ -97,15 +97,16 @@ mod tests {
     #[test]
     fn there_is_room_for_a_few_of_common_length() {
         let known = KnownHeaders::default();
-        let kids: Vec<String> = (0..=KnownHeaders::MOST).map(|kid| kid.to_string()).collect();
+        let kids: Vec<String> =
+            (0..=KnownHeaders::MAX_HEADERS).map(|kid| kid.to_string()).collect();
         for kid in &kids {
             enter(&known, &token(kid));
             enter(&known, &token(kid));
         }
         let are_known = kids.iter().map(|kid| is_known(&known, &token(kid)));
-        assert_eq!(are_known.filter(|is_known| *is_known).count(), KnownHeaders::MOST);
+        assert_eq!(are_known.filter(|is_known| *is_known).count(), KnownHeaders::MAX_HEADERS);
         assert!(!is_known(&known, &token("0")));
-        let long = token(&"a".repeat(KnownHeaders::LONGEST));
+        let long = token(&"a".repeat(KnownHeaders::MAX_LENGTH));
         enter(&known, &long);
         assert!(!is_known(&known, &long));
     }

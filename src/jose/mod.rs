@@ -16,8 +16,8 @@ mod wycheproof;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::certificate_key;
-pub(crate) use host_crypto::{HashFunction, HostBacked, HostCrypto, NoAnswer, Unfit};
-pub(crate) use jwk::{Jwk, Misfit};
+pub(crate) use host_crypto::{HashFunction, HostBacked, HostCrypto, HostCryptoError, Unfit};
+pub(crate) use jwk::{Jwk, KeyMismatch};
 pub(crate) use jws::TokenType;
 pub(crate) use jws::{CompactJws, MalformedToken, ProtectedHeader};
 pub(crate) use known_headers::KnownHeaders;

@@ -68,12 +68,12 @@ fn parse(text: &[u8], repeated: &Repeated) -> Result<Value, serde_json::Error> {
 /// each may be as long as the text.
 struct Repeated {
     paths: RefCell<Vec<String>>,
-    most: usize,
+    max: usize,
 }
 
 impl Repeated {
-    fn up_to(most: usize) -> Self {
-        Self { paths: RefCell::default(), most }
+    fn up_to(max: usize) -> Self {
+        Self { paths: RefCell::default(), max }
     }
 
     /// Why reading ended, if one is too many.
@@ -84,7 +84,7 @@ impl Repeated {
     fn add<E: serde::de::Error>(&self, place: Place<'_>) -> Result<(), E> {
         let mut paths = self.paths.try_borrow_mut().map_err(E::custom)?;
         paths.push(place.to_string());
-        if paths.len() < self.most { Ok(()) } else { Err(E::custom("members are repeated")) }
+        if paths.len() < self.max { Ok(()) } else { Err(E::custom("members are repeated")) }
     }
 }
 
@@ -92,7 +92,7 @@ impl Repeated {
 #[derive(Debug)]
 pub(crate) enum JsonFault {
     /// It is JSON, but no object.
-    NoObject,
+    NotAnObject,
     /// The path of a member that its object names more than once.
     Repeated(String),
     /// The text is no JSON.

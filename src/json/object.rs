@@ -61,7 +61,7 @@ impl Object {
                 text.push_str(&unescaped);
                 Ok(Self { text, members })
             }
-            Ok(_) => Err(JsonFault::NoObject),
+            Ok(_) => Err(JsonFault::NotAnObject),
             Err(_) => Err(reading.repeated.fault()),
         }
     }
@@ -86,12 +86,13 @@ impl Object {
 
     /// Another one with these of its members alone.
     #[must_use]
-    pub(crate) fn keeping(&self, is_kept: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn retain(&self, is_kept: impl Fn(&str) -> bool) -> Self {
         let mut text = String::new();
-        let named = self.members.iter().map(|member| (member.name.of(&self.text), &member.value));
+        let named =
+            self.members.iter().map(|member| (member.name.slice(&self.text), &member.value));
         let kept = named.filter(|(name, _)| is_kept(name));
         let copied =
-            kept.map(|(name, value)| Member::copied(name, Json::of(value, &self.text), &mut text));
+            kept.map(|(name, value)| Member::copied(name, Json::new(value, &self.text), &mut text));
         let members = copied.collect();
         Self { text, members }
     }
@@ -151,12 +152,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    fn of(node: &'a Node, text: &'a str) -> Self {
+    fn new(node: &'a Node, text: &'a str) -> Self {
         match node {
             Node::Null => Self::Null,
             Node::Bool(value) => Self::Bool(*value),
             Node::Number(value) => Self::Number(value),
-            Node::String(span) => Self::String(span.of(text)),
+            Node::String(span) => Self::String(span.slice(text)),
             Node::Array(elements) => Self::Array(Elements { text, elements }),
             Node::Object(members) => Self::Object(Members { text, members }),
         }
@@ -207,7 +208,7 @@ impl From<Json<'_>> for Value {
 impl<'a> Elements<'a> {
     /// Each.
     pub(crate) fn iter(self) -> impl Iterator<Item = Json<'a>> + Clone {
-        self.elements.iter().map(move |element| Json::of(element, self.text))
+        self.elements.iter().map(move |element| Json::new(element, self.text))
     }
 }
 
@@ -221,10 +222,10 @@ impl<'a> Members<'a> {
     /// A member's value.
     #[must_use]
     pub(crate) fn get(self, name: &str) -> Option<Json<'a>> {
-        let mark = Mark::of(name);
-        let is_it = |member: &&Member| member.mark == mark && member.name.of(self.text) == name;
+        let mark = Mark::new(name);
+        let is_it = |member: &&Member| member.mark == mark && member.name.slice(self.text) == name;
         let member = self.members.iter().find(is_it)?;
-        Some(Json::of(&member.value, self.text))
+        Some(Json::new(&member.value, self.text))
     }
 
     /// Whether there is one of this name.
@@ -237,7 +238,7 @@ impl<'a> Members<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, Json<'a>)> + Clone {
         self.members
             .iter()
-            .map(move |member| (member.name.of(self.text), Json::of(&member.value, self.text)))
+            .map(move |member| (member.name.slice(self.text), Json::new(&member.value, self.text)))
     }
 
     fn size(self) -> usize {
@@ -277,7 +278,7 @@ struct Span {
 impl Member {
     fn copied(name: &str, value: Json<'_>, text: &mut String) -> Self {
         let value = Node::copied(value, text);
-        Self { mark: Mark::of(name), name: Span::added(name, text), value }
+        Self { mark: Mark::new(name), name: Span::added(name, text), value }
     }
 }
 
@@ -317,7 +318,7 @@ impl Span {
         Self { start, length: part.len() }
     }
 
-    fn of(self, text: &str) -> &str {
+    fn slice(self, text: &str) -> &str {
         text.get(self.start..self.start.saturating_add(self.length)).unwrap_or_default()
     }
 }
@@ -327,7 +328,7 @@ impl Span {
 struct Mark(u32);
 
 impl Mark {
-    fn of(name: &str) -> Self {
+    fn new(name: &str) -> Self {
         let [length, ..] = name.len().to_le_bytes();
         let end = |byte: Option<&u8>| byte.copied().unwrap_or_default();
         let [first, last] = [name.as_bytes().first(), name.as_bytes().last()].map(end);
@@ -379,8 +380,8 @@ impl<'de> Reading<'de> {
 
     fn string_at(&self, span: Span) -> &str {
         match span.start.checked_sub(self.text.len()) {
-            Some(start) => Span { start, ..span }.of(&self.unescaped),
-            None => span.of(self.text),
+            Some(start) => Span { start, ..span }.slice(&self.unescaped),
+            None => span.slice(self.text),
         }
     }
 }
@@ -454,7 +455,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
         while let Some(name) = members.next_key_seed(Name)? {
             let place = Place::Member(&self.place, &name);
             let value = members.next_value_seed(Reader { place, reading: self.reading })?;
-            let mark = Mark::of(&name);
+            let mark = Mark::new(&name);
             let is_new = if object.len() < Reading::FEW {
                 let mut same_mark = object.iter().filter(|member| member.mark == mark);
                 same_mark.all(|member| self.reading.string_at(member.name) != name)
@@ -529,7 +530,7 @@ mod tests {
     #[test]
     fn members_that_are_kept_are_the_same_as_before() {
         let object = read(r#"{"a":"1","b":["2\n"],"c":{"d":3.5},"e":null}"#);
-        let kept = object.keeping(|name| "bce".contains(name));
+        let kept = object.retain(|name| "bce".contains(name));
         assert_eq!(kept, read(r#"{"e":null,"c":{"d":3.5},"b":["2\n"]}"#));
         assert!(kept.size() < object.size());
     }
@@ -577,7 +578,7 @@ mod tests {
                 (Ok(object), Ok(value)) => {
                     prop_assert_eq!(Value::from(Json::Object(object.members())), value);
                 }
-                (Err(JsonFault::NoObject), Ok(value)) => prop_assert!(!value.is_object()),
+                (Err(JsonFault::NotAnObject), Ok(value)) => prop_assert!(!value.is_object()),
                 (Err(own), Err(fault)) => prop_assert_eq!(format!("{own:?}"), format!("{fault:?}")),
                 (own, other) => prop_assert!(false, "{own:?} is not {other:?}"),
             }

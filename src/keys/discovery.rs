@@ -6,7 +6,7 @@ use super::FetchFault;
 use super::document::{self, DocumentFault};
 
 /// Most bytes of a key set's URL: it is kept in shared data.
-const LONGEST_URL: usize = 2048;
+const MAX_URL_LENGTH: usize = 2048;
 
 /// Takes the key set's URL out of a metadata document.
 ///
@@ -15,8 +15,8 @@ const LONGEST_URL: usize = 2048;
 /// The document is no JSON object, speaks for another issuer (OpenID Connect Discovery §4.3), or
 /// names no key set.
 pub(super) fn key_set_url(bytes: &[u8], issuer: &str) -> Result<String, FetchFault> {
-    let no_metadata = |fault| FetchFault::NoMetadata("issuer", fault);
-    let document = document::read(bytes).map_err(no_metadata)?;
+    let metadata_fault = |fault| FetchFault::Metadata("issuer", fault);
+    let document = document::read(bytes).map_err(metadata_fault)?;
     let own_issuer = string(&document, "issuer")?;
     if own_issuer != issuer {
         return Err(FetchFault::OtherIssuer {
@@ -25,9 +25,9 @@ pub(super) fn key_set_url(bytes: &[u8], issuer: &str) -> Result<String, FetchFau
         });
     }
     let url = string(&document, "jwks_uri")?;
-    if url.len() > LONGEST_URL {
+    if url.len() > MAX_URL_LENGTH {
         let fault = DocumentFault::MemberTooLong("jwks_uri");
-        return Err(FetchFault::NoMetadata("jwks_uri", fault));
+        return Err(FetchFault::Metadata("jwks_uri", fault));
     }
     Ok(url.to_owned())
 }
@@ -37,5 +37,5 @@ fn string<'a>(document: &'a Value, name: &'static str) -> Result<&'a str, FetchF
         let found = document::kind(value);
         value.as_str().ok_or(DocumentFault::WrongType { name, expected: "a string", found })
     });
-    value.map_err(|fault| FetchFault::NoMetadata(name, fault))
+    value.map_err(|fault| FetchFault::Metadata(name, fault))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::callout::{CalloutAnswer, beginning};
+use crate::callout::{CalloutResponse, beginning};
 use crate::json::without_byte_order_mark;
 
 /// Reads a document as JSON; a byte order mark may stand before it.
@@ -88,8 +88,8 @@ impl DocumentFault {
 
     /// What the header of the answer adds: a body that cannot be read may be compressed.
     #[must_use]
-    pub(super) fn explained_by(self, answer: &CalloutAnswer) -> Self {
-        match (self, &answer.content_encoding) {
+    pub(super) fn explained_by(self, response: &CalloutResponse) -> Self {
+        match (self, &response.content_encoding) {
             (Self::NotJson(_), Some(coding)) => Self::Compressed(beginning(coding.as_bytes())),
             (fault, _) => fault,
         }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::source::Start;
 use super::state::KeyState;
 use super::{FetchFault, KeySet, RemoteSource, discovery};
-use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, Endpoint};
+use crate::callout::{BodyLimit, CalloutFault, CalloutResponse, Endpoint};
 use crate::keys::freshness;
 use crate::time::UnixTime;
 
 /// A fetch under way. Calls are made by whoever holds it; answers come back in.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    stage: Stage,
+    stage: FetchStage,
     deadline: UnixTime,
     /// The key set's URL as it was discovered before; it serves while the metadata cannot be read.
     known_url: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Fetch {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum FetchStage {
     Metadata,
     KeySet,
 }
@@ -34,7 +34,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) enum Progress {
     /// Call this endpoint, and wait for the answer until then.
-    Call(Endpoint, UnixTime),
+    Callout(Endpoint, UnixTime),
     /// A set was fetched.
     Done(Box<Fetched>),
     /// The fetch is over without a set.
@@ -65,7 +65,7 @@ impl Fetch {
         now: UnixTime,
     ) -> (Self, Progress) {
         let mut fetch = Self {
-            stage: Stage::KeySet,
+            stage: FetchStage::KeySet,
             deadline: state.fetch_deadline(&source.settings, now),
             known_url: state.key_set_url().map(str::to_owned),
             discovered: None,
@@ -75,7 +75,7 @@ impl Fetch {
         let progress = match &source.start {
             Start::KeySet(endpoint) => fetch.call(endpoint.clone(), now),
             Start::Metadata(endpoint) if state.should_discover(now) => {
-                fetch.stage = Stage::Metadata;
+                fetch.stage = FetchStage::Metadata;
                 fetch.call(endpoint.clone(), now)
             }
             Start::Metadata(_) => fetch.call_known_url(source, now),
@@ -86,29 +86,33 @@ impl Fetch {
     /// Takes the answer to the last call; none when there was no answer (time-out, reset, no
     /// healthy host).
     #[must_use]
-    pub(super) fn answered(
+    pub(super) fn on_response(
         &mut self,
-        answer: Option<CalloutAnswer>,
+        response: Option<CalloutResponse>,
         source: &RemoteSource,
         now: UnixTime,
     ) -> Progress {
         let limit = BodyLimit { bytes: source.settings.max_body, setting: "keys.max_body" };
-        let answer = CalloutAnswer::checked(answer, &[200], limit).map_err(FetchFault::Call);
+        let response =
+            CalloutResponse::checked(response, &[200], limit).map_err(FetchFault::Callout);
         let next = match self.stage {
-            Stage::Metadata => match answer {
-                Ok(answer) => {
-                    let followed = self.follow_metadata(&answer.body, source, now);
-                    followed.map_err(|fault| fault.explained_by(&answer))
+            FetchStage::Metadata => match response {
+                Ok(response) => {
+                    let followed = self.follow_metadata(&response.body, source, now);
+                    followed.map_err(|fault| fault.explained_by(&response))
                 }
                 Err(fault) => self.go_on_without_metadata(fault, source, now),
             },
-            Stage::KeySet => answer.and_then(|answer| {
-                let key_set = KeySet::from_json(&answer.body)
-                    .map_err(|fault| FetchFault::KeySet(fault).explained_by(&answer))?;
+            FetchStage::KeySet => response.and_then(|response| {
+                let key_set = KeySet::from_json(&response.body)
+                    .map_err(|fault| FetchFault::KeySet(fault).explained_by(&response))?;
                 Ok(Progress::Done(Box::new(Fetched {
                     key_set,
-                    document: answer.body,
-                    stated_lifetime: answer.cache_control.as_deref().and_then(freshness::lifetime),
+                    document: response.body,
+                    stated_lifetime: response
+                        .cache_control
+                        .as_deref()
+                        .and_then(freshness::lifetime),
                     discovered: self.discovered.take(),
                     metadata_fault: self.metadata_fault.take(),
                 })))
@@ -117,7 +121,7 @@ impl Fetch {
         next.unwrap_or_else(Progress::Failed)
     }
 
-    /// Like [`Self::answered`], for a call that Envoy refused to make.
+    /// Like [`Self::on_response`], for a call that Envoy refused to make.
     #[must_use]
     pub(super) fn call_refused(
         &mut self,
@@ -126,10 +130,10 @@ impl Fetch {
         now: UnixTime,
     ) -> Progress {
         let cluster = endpoint.cluster().to_owned();
-        let fault = FetchFault::Call(CalloutFault::Dispatch { cluster });
+        let fault = FetchFault::Callout(CalloutFault::Dispatch { cluster });
         let next = match self.stage {
-            Stage::Metadata => self.go_on_without_metadata(fault, source, now),
-            Stage::KeySet => Err(fault),
+            FetchStage::Metadata => self.go_on_without_metadata(fault, source, now),
+            FetchStage::KeySet => Err(fault),
         };
         next.unwrap_or_else(Progress::Failed)
     }
@@ -148,7 +152,7 @@ impl Fetch {
     ) -> Result<Progress, FetchFault> {
         let url = discovery::key_set_url(document, &source.issuer)?;
         let endpoint = source.clusters.endpoint(&url).map_err(FetchFault::KeySetUrl)?;
-        self.stage = Stage::KeySet;
+        self.stage = FetchStage::KeySet;
         self.discovered = Some(url);
         self.call(endpoint, now)
     }
@@ -165,7 +169,7 @@ impl Fetch {
             return Err(fault);
         }
         self.metadata_fault = Some(fault);
-        self.stage = Stage::KeySet;
+        self.stage = FetchStage::KeySet;
         self.call_known_url(source, now)
     }
 
@@ -182,13 +186,13 @@ impl Fetch {
     fn call(&mut self, endpoint: Endpoint, now: UnixTime) -> Result<Progress, FetchFault> {
         let left = self.time_left(now);
         // Metadata that hang must leave time for the key set, if it can do without them.
-        let can_do_without = self.stage == Stage::Metadata && self.known_url.is_some();
+        let can_do_without = self.stage == FetchStage::Metadata && self.known_url.is_some();
         let deadline = if can_do_without { now + left / 2 } else { self.deadline };
         if deadline <= now {
-            return Err(FetchFault::Call(CalloutFault::NoAnswer));
+            return Err(FetchFault::Callout(CalloutFault::NoResponse));
         }
         self.url = endpoint.to_string();
-        Ok(Progress::Call(endpoint, deadline))
+        Ok(Progress::Callout(endpoint, deadline))
     }
 
     fn time_left(&self, now: UnixTime) -> Duration {

@@ -6,19 +6,19 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{DocumentFault, KeySetFault};
-use crate::callout::{CalloutAnswer, CalloutFault, EndpointFault};
+use crate::callout::{CalloutFault, CalloutResponse, EndpointFault};
 
 /// Why a fetch brought no key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FetchFault {
     /// The callout failed, or its response is not usable.
-    Call(CalloutFault),
+    Callout(CalloutFault),
     /// The response is not a usable key set.
     KeySet(KeySetFault),
     /// The key set's URL may not be called.
     KeySetUrl(EndpointFault),
     /// The metadata document is not a JSON object, or this member is missing or not a string.
-    NoMetadata(&'static str, DocumentFault),
+    Metadata(&'static str, DocumentFault),
     /// The metadata document belongs to another issuer (OpenID Connect Discovery §4.3).
     OtherIssuer {
         /// The configured one.
@@ -85,29 +85,31 @@ impl FetchFault {
     pub(crate) fn code(&self) -> FetchFaultCode {
         use FetchFaultCode as Code;
         match self {
-            Self::Call(fault) => Code::from(fault),
+            Self::Callout(fault) => Code::from(fault),
             Self::KeySet(KeySetFault::NoUsableKey(_)) => Code::NoUsableKey,
-            Self::KeySet(KeySetFault::NoKeySet(DocumentFault::MissingMember {
+            Self::KeySet(KeySetFault::NotAKeySet(DocumentFault::MissingMember {
                 others, ..
             })) if others.is_empty() => Code::NoSigningKey,
-            Self::KeySet(KeySetFault::NoKeySet(DocumentFault::Compressed(_)))
-            | Self::NoMetadata(_, DocumentFault::Compressed(_)) => Code::Compressed,
-            Self::KeySet(KeySetFault::NoKeySet(_) | KeySetFault::TooManyKeys(_))
-            | Self::NoMetadata(..) => Code::WrongDocument,
+            Self::KeySet(KeySetFault::NotAKeySet(DocumentFault::Compressed(_)))
+            | Self::Metadata(_, DocumentFault::Compressed(_)) => Code::Compressed,
+            Self::KeySet(KeySetFault::NotAKeySet(_) | KeySetFault::TooManyKeys(_))
+            | Self::Metadata(..) => Code::WrongDocument,
             Self::KeySetUrl(EndpointFault::NoCluster { .. }) => Code::HostWithoutCluster,
-            Self::KeySetUrl(EndpointFault::Insecure | EndpointFault::NoUrl) => Code::InvalidJwksUri,
+            Self::KeySetUrl(EndpointFault::Insecure | EndpointFault::NotAUrl) => {
+                Code::InvalidJwksUri
+            }
             Self::OtherIssuer { .. } => Code::IssuerMismatch,
         }
     }
 
     /// The same fault, with what the header of the response adds.
     #[must_use]
-    pub(super) fn explained_by(self, answer: &CalloutAnswer) -> Self {
+    pub(super) fn explained_by(self, answer: &CalloutResponse) -> Self {
         match self {
-            Self::KeySet(KeySetFault::NoKeySet(fault)) => {
-                Self::KeySet(KeySetFault::NoKeySet(fault.explained_by(answer)))
+            Self::KeySet(KeySetFault::NotAKeySet(fault)) => {
+                Self::KeySet(KeySetFault::NotAKeySet(fault.explained_by(answer)))
             }
-            Self::NoMetadata(member, fault) => Self::NoMetadata(member, fault.explained_by(answer)),
+            Self::Metadata(member, fault) => Self::Metadata(member, fault.explained_by(answer)),
             other => other,
         }
     }
@@ -116,10 +118,10 @@ impl FetchFault {
 impl fmt::Display for FetchFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Call(why) => why.fmt(f),
+            Self::Callout(why) => why.fmt(f),
             Self::KeySet(why) => write!(f, "the key set is not usable: {why}"),
             Self::KeySetUrl(why) => write!(f, "the jwks_uri that discovery found: {why}"),
-            Self::NoMetadata(name, why) => {
+            Self::Metadata(name, why) => {
                 write!(f, "the metadata document is not JSON with a string member {name}: {why}")
             }
             Self::OtherIssuer { configured, found } => write!(
@@ -233,7 +235,7 @@ impl From<&CalloutFault> for FetchFaultCode {
     fn from(fault: &CalloutFault) -> Self {
         match fault {
             CalloutFault::Dispatch { .. } => Self::ClusterUnavailable,
-            CalloutFault::NoAnswer => Self::NoResponse,
+            CalloutFault::NoResponse => Self::NoResponse,
             CalloutFault::Redirect { .. } => Self::Redirect,
             CalloutFault::Status { status: None, .. } => Self::UnexpectedStatus,
             CalloutFault::Status { status: Some(status), body } => Self::from_status(*status, body),
@@ -252,11 +254,14 @@ mod tests {
     fn each_fault_has_the_code_of_its_fix() {
         use FetchFaultCode as Code;
         let status = |status, body: &str| {
-            FetchFault::Call(CalloutFault::Status { status: Some(status), body: body.to_owned() })
+            FetchFault::Callout(CalloutFault::Status {
+                status: Some(status),
+                body: body.to_owned(),
+            })
         };
         let key_set =
             |document: &[u8]| FetchFault::KeySet(KeySet::from_json(document).unwrap_err());
-        let no_key_set = |why| FetchFault::KeySet(KeySetFault::NoKeySet(why));
+        let not_a_key_set = |why| FetchFault::KeySet(KeySetFault::NotAKeySet(why));
         let connect = "upstream connect error or disconnect/reset before headers. reset reason: remote \
                        connection failure, transport failure reason: ";
         let tls = format!("{connect}TLS_error:|268435581:SSL routines");
@@ -265,14 +270,14 @@ mod tests {
         let limit = BodyLimit { bytes: 1, setting: "keys.max_body" };
         for (fault, code) in [
             (
-                FetchFault::Call(CalloutFault::Dispatch { cluster: "id".to_owned() }),
+                FetchFault::Callout(CalloutFault::Dispatch { cluster: "id".to_owned() }),
                 Code::ClusterUnavailable,
             ),
-            (FetchFault::Call(CalloutFault::NoAnswer), Code::NoResponse),
-            (FetchFault::Call(redirect), Code::Redirect),
-            (FetchFault::Call(CalloutFault::TooLong(limit)), Code::ResponseTooLong),
+            (FetchFault::Callout(CalloutFault::NoResponse), Code::NoResponse),
+            (FetchFault::Callout(redirect), Code::Redirect),
+            (FetchFault::Callout(CalloutFault::TooLong(limit)), Code::ResponseTooLong),
             (
-                FetchFault::Call(CalloutFault::Status { status: None, body: String::new() }),
+                FetchFault::Callout(CalloutFault::Status { status: None, body: String::new() }),
                 Code::UnexpectedStatus,
             ),
             (status(503, &tls), Code::TlsFailed),
@@ -300,11 +305,11 @@ mod tests {
             (key_set(b"{}"), Code::NoSigningKey),
             (key_set(br#"{"issuer":"a"}"#), Code::WrongDocument),
             (key_set(b"<html>"), Code::WrongDocument),
-            (no_key_set(DocumentFault::Compressed("gzip".to_owned())), Code::Compressed),
+            (not_a_key_set(DocumentFault::Compressed("gzip".to_owned())), Code::Compressed),
             (FetchFault::KeySet(KeySetFault::TooManyKeys(1001)), Code::WrongDocument),
-            (FetchFault::NoMetadata("issuer", DocumentFault::Empty), Code::WrongDocument),
+            (FetchFault::Metadata("issuer", DocumentFault::Empty), Code::WrongDocument),
             (
-                FetchFault::NoMetadata("issuer", DocumentFault::Compressed("br".to_owned())),
+                FetchFault::Metadata("issuer", DocumentFault::Compressed("br".to_owned())),
                 Code::Compressed,
             ),
         ] {
@@ -315,7 +320,7 @@ mod tests {
     #[test]
     fn a_failure_is_short_and_of_a_known_code() {
         let body = "é".repeat(240);
-        let fault = FetchFault::Call(CalloutFault::Status { status: Some(500), body });
+        let fault = FetchFault::Callout(CalloutFault::Status { status: Some(500), body });
         let url = format!("https://id.example.com/{}", "x".repeat(1000));
         let failure = FetchFailure::new(&url, &fault);
         assert_eq!(failure.cause.chars().count(), 400);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{document, key_set};
-use crate::jose::{Algorithm, Jwk, Misfit};
+use crate::jose::{Algorithm, Jwk, KeyMismatch};
 
 /// What becomes of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct KeyAccount {
 
 impl KeyAccount {
     /// What a key is of use for.
-    pub(crate) fn of(key: &Jwk) -> Self {
+    pub(crate) fn from_jwk(key: &Jwk) -> Self {
         let fits = Algorithm::ALL.map(|algorithm| (algorithm, key.for_algorithm(algorithm)));
         let algorithms: Vec<String> = fits
             .iter()
@@ -31,10 +31,12 @@ impl KeyAccount {
         let misfits = || fits.iter().filter_map(|(_, fit)| fit.as_ref().err());
         // What is said of each algorithm that the key is not of says nothing of the key.
         let telling = misfits()
-            .find(|misfit| !matches!(misfit, Misfit::Type { .. } | Misfit::Algorithm { .. }))
+            .find(|mismatch| {
+                !matches!(mismatch, KeyMismatch::Type { .. } | KeyMismatch::Algorithm { .. })
+            })
             .map(ToString::to_string);
-        let foreign = misfits().find_map(|misfit| match misfit {
-            Misfit::Algorithm { own, .. } => {
+        let foreign = misfits().find_map(|mismatch| match mismatch {
+            KeyMismatch::Algorithm { own, .. } => {
                 Some(format!("its alg {} does not go with it", own.escape_debug()))
             }
             _ => None,
@@ -46,19 +48,19 @@ impl KeyAccount {
     }
 
     /// What becomes of each element of a key set document; none when it is no key set.
-    pub(crate) fn of_document(document: &[u8]) -> Vec<Self> {
-        Self::of_elements(&document::read(document).unwrap_or_default())
+    pub(crate) fn from_document(document: &[u8]) -> Vec<Self> {
+        Self::from_elements(&document::read(document).unwrap_or_default())
     }
 
-    /// Like [`Self::of_document`], of a document that was read already.
-    pub(crate) fn of_elements(document: &Value) -> Vec<Self> {
-        key_set::elements(document).unwrap_or_default().iter().map(Self::of_element).collect()
+    /// Like [`Self::from_document`], of a document that was read already.
+    pub(crate) fn from_elements(document: &Value) -> Vec<Self> {
+        key_set::elements(document).unwrap_or_default().iter().map(Self::from_element).collect()
     }
 
     /// What becomes of an element of a key set.
-    pub(crate) fn of_element(element: &Value) -> Self {
+    pub(crate) fn from_element(element: &Value) -> Self {
         match Jwk::from_json(element) {
-            Ok(key) => Self::of(&key),
+            Ok(key) => Self::from_jwk(&key),
             Err(why) => Self {
                 kid: element.get("kid").and_then(Value::as_str).map(str::to_owned),
                 algorithms: vec![],

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::KeyAccount;
 use super::document::{self, DocumentFault};
-use crate::jose::{Algorithm, Jwk, Misfit, ProtectedHeader, PublicKey};
+use crate::jose::{Algorithm, Jwk, KeyMismatch, ProtectedHeader, PublicKey};
 
 /// The keys of one provider.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +32,13 @@ impl KeySet {
     ///
     /// The document is no key set, has more than 1000 keys, or has none that could verify a token.
     pub(crate) fn from_json(document: &[u8]) -> Result<Self, KeySetFault> {
-        let document = document::read(document).map_err(KeySetFault::NoKeySet)?;
+        let document = document::read(document).map_err(KeySetFault::NotAKeySet)?;
         Self::from_value(&document)
     }
 
     /// Like [`Self::from_json`], of a document that was read already.
     pub(crate) fn from_value(document: &Value) -> Result<Self, KeySetFault> {
-        let elements = elements(document).map_err(KeySetFault::NoKeySet)?;
+        let elements = elements(document).map_err(KeySetFault::NotAKeySet)?;
         if elements.len() > Self::MAX_KEYS {
             return Err(KeySetFault::TooManyKeys(elements.len()));
         }
@@ -52,7 +52,7 @@ impl KeySet {
 
     /// The keys that may verify a token with this header, which uses `algorithm`.
     #[must_use]
-    pub(crate) fn find(&self, header: &ProtectedHeader, algorithm: Algorithm) -> Lookup<'_> {
+    pub(crate) fn find(&self, header: &ProtectedHeader, algorithm: Algorithm) -> KeySetLookup<'_> {
         let named = || self.keys.iter().filter(|key| key.is_named_by(header));
         if let Some(first) = named().next() {
             let fitting: Vec<_> = named()
@@ -60,8 +60,8 @@ impl KeySet {
                 .take(Self::MAX_CANDIDATES)
                 .collect();
             return match first.for_algorithm(algorithm) {
-                Err(misfit) if fitting.is_empty() => Lookup::Misfit(misfit),
-                _ => Lookup::Candidates(Candidates { keys: fitting, are_named: true }),
+                Err(mismatch) if fitting.is_empty() => KeySetLookup::KeyMismatch(mismatch),
+                _ => KeySetLookup::Candidates(Candidates { keys: fitting, are_named: true }),
             };
         }
         let keys: Vec<_> = self
@@ -72,8 +72,8 @@ impl KeySet {
             .take(Self::MAX_CANDIDATES)
             .collect();
         match keys.is_empty() {
-            true => Lookup::NotFound,
-            false => Lookup::Candidates(Candidates { keys, are_named: false }),
+            true => KeySetLookup::NotFound,
+            false => KeySetLookup::Candidates(Candidates { keys, are_named: false }),
         }
     }
 
@@ -113,11 +113,11 @@ pub(crate) struct Candidates<'a> {
 
 /// What a set holds for a token.
 #[derive(Debug)]
-pub(crate) enum Lookup<'a> {
+pub(crate) enum KeySetLookup<'a> {
     /// Keys to try in turn.
     Candidates(Candidates<'a>),
     /// The key that the token names is there and must not verify it.
-    Misfit(Misfit),
+    KeyMismatch(KeyMismatch),
     /// No key of this name or, for a token that names none, of this type.
     NotFound,
 }
@@ -126,7 +126,7 @@ pub(crate) enum Lookup<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySetFault {
     /// It is no JSON object with an array `keys`.
-    NoKeySet(DocumentFault),
+    NotAKeySet(DocumentFault),
     /// No key in it could verify a token here.
     NoUsableKey(UnusableKeys),
     /// It has this many keys.
@@ -146,7 +146,7 @@ impl UnusableKeys {
     const MAX_TOLD: usize = 2;
 
     fn new(elements: &[Value]) -> Self {
-        let first = elements.iter().take(Self::MAX_TOLD).map(KeyAccount::of_element).collect();
+        let first = elements.iter().take(Self::MAX_TOLD).map(KeyAccount::from_element).collect();
         Self { first, count: elements.len() }
     }
 }
@@ -154,7 +154,7 @@ impl UnusableKeys {
 impl fmt::Display for KeySetFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoKeySet(why) => write!(f, "it is not a JSON Web Key Set: {why}"),
+            Self::NotAKeySet(why) => write!(f, "it is not a JSON Web Key Set: {why}"),
             Self::NoUsableKey(why) => write!(f, "it holds no key that could verify a token: {why}"),
             Self::TooManyKeys(count) => write!(f, "it holds {count} keys, more than 1000"),
         }
@@ -216,9 +216,9 @@ mod tests {
     fn find(keys: &[Value], header: Value, algorithm: Algorithm) -> Result<usize, String> {
         let set = KeySet::from_value(&json!({ "keys": keys })).unwrap();
         match set.find(jws(header).header(), algorithm) {
-            Lookup::Candidates(candidates) => Ok(candidates.keys.len()),
-            Lookup::Misfit(misfit) => Err(misfit.to_string()),
-            Lookup::NotFound => Err("not found".to_owned()),
+            KeySetLookup::Candidates(candidates) => Ok(candidates.keys.len()),
+            KeySetLookup::KeyMismatch(mismatch) => Err(mismatch.to_string()),
+            KeySetLookup::NotFound => Err("not found".to_owned()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::shared::{decode_state, key_set_document};
-use super::state::{Discovery, Phase, Setback};
+use super::state::{Discovery, FetchFailures, Phase};
 use super::{KeyAccount, KeySettings, RemoteSource, SharedNames, Start};
 use crate::time::UnixTime;
 
@@ -43,7 +43,7 @@ pub(crate) struct KeyStatus {
     /// When the next fetch is due.
     pub next_fetch: UnixTime,
     /// What failed since the last fetch that did not.
-    pub setback: Option<Setback>,
+    pub fetch_failures: Option<FetchFailures>,
 }
 
 /// A set that was published.
@@ -80,7 +80,7 @@ pub(crate) enum KeyPhase {
 impl WatchedSource {
     /// What has to be known of this source.
     #[must_use]
-    pub(crate) fn of(source: &RemoteSource) -> Self {
+    pub(crate) fn new(source: &RemoteSource) -> Self {
         let KeySettings {
             max_age,
             max_age_cap,
@@ -113,13 +113,13 @@ impl WatchedSource {
     pub(crate) fn names(&self) -> Option<SharedNames> {
         let is_fingerprint = self.fingerprint.len() == 32
             && self.fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_fingerprint.then(|| SharedNames::of_fingerprint(&self.fingerprint))
+        is_fingerprint.then(|| SharedNames::from_fingerprint(&self.fingerprint))
     }
 
     fn settings(&self) -> KeySettings {
         /// Whoever wrote this: no sum of such times is too large.
-        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        let duration = |millis| Duration::from_millis(millis).min(LONGEST);
+        const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        let duration = |millis| Duration::from_millis(millis).min(MAX_DURATION);
         KeySettings {
             max_age: duration(self.max_age),
             max_age_cap: duration(self.max_age_cap),
@@ -154,7 +154,7 @@ impl KeyStatus {
                 fetched: published.at(),
                 expires,
                 serves_until: expires + settings.max_stale,
-                keys: document.map(KeyAccount::of_document),
+                keys: document.map(KeyAccount::from_document),
             }
         });
         Self {
@@ -163,7 +163,7 @@ impl KeyStatus {
             discovery: state.discovery(),
             set,
             next_fetch: state.next_due(&settings, now),
-            setback: state.setback(),
+            fetch_failures: state.fetch_failures(),
         }
     }
 }
@@ -191,7 +191,7 @@ mod tests {
     use testbed::{Algorithm, SigningKey};
 
     use super::*;
-    use crate::callout::{CalloutAnswer, Clusters};
+    use crate::callout::{CalloutResponse, Clusters};
     use crate::keys::{Effect, Event, FetchFaultCode, RemoteKeys};
 
     fn source() -> RemoteSource {
@@ -217,8 +217,8 @@ mod tests {
     fn shared(document: &[u8]) -> [Option<Vec<u8>>; 2] {
         let mut keys = RemoteKeys::new(source(), 1);
         let mut values = [None, None];
-        let answers = [Some(document), None];
-        for (answer, now) in answers.into_iter().zip([at(0), at(600)]) {
+        let responses = [Some(document), None];
+        for (response, now) in responses.into_iter().zip([at(0), at(600)]) {
             keys.handle(Event::Tick, now);
             while let Some(effect) = keys.next_effect() {
                 let event = match effect {
@@ -232,13 +232,13 @@ mod tests {
                         values[1] = Some(bytes);
                         Event::KeySetReplaced(true)
                     }
-                    Effect::Call(..) => {
+                    Effect::Callout(..) => {
                         keys.handle(Event::Called(true), now);
-                        Event::Answered(answer.map(|body| CalloutAnswer {
+                        Event::Answered(response.map(|body| CalloutResponse {
                             status: Some(200),
                             body_length: body.len(),
                             body: body.to_vec(),
-                            ..CalloutAnswer::default()
+                            ..CalloutResponse::default()
                         }))
                     }
                     Effect::Report(_) => continue,
@@ -255,7 +255,7 @@ mod tests {
 
     fn read(values: &[Option<Vec<u8>>; 2], now: UnixTime) -> KeyStatus {
         let [state, key_set] = values.each_ref().map(Option::as_deref);
-        KeyStatus::read(&WatchedSource::of(&source()), state, key_set, now)
+        KeyStatus::read(&WatchedSource::new(&source()), state, key_set, now)
     }
 
     #[test]
@@ -283,20 +283,23 @@ mod tests {
                 (own("odd"), own(""), Some(own("it has no kty"))),
             ]
         );
-        let setback = status.setback.unwrap();
-        assert_eq!((setback.count, setback.since, setback.last), (1, at(600), at(600)));
-        assert_eq!(setback.next_attempt, status.next_fetch);
-        assert_eq!(setback.why.code, FetchFaultCode::NoResponse);
+        let fetch_failures = status.fetch_failures.unwrap();
+        assert_eq!(
+            (fetch_failures.count, fetch_failures.since, fetch_failures.last),
+            (1, at(600), at(600))
+        );
+        assert_eq!(fetch_failures.next_attempt, status.next_fetch);
+        assert_eq!(fetch_failures.why.code, FetchFaultCode::NoResponse);
         let cause = "fetching keys from https://id.example.com/keys failed: no answer (timeout, reset \
                      or no connection)";
-        assert_eq!(setback.why.cause, cause);
+        assert_eq!(fetch_failures.why.cause, cause);
     }
 
     #[test]
     fn a_source_of_which_nothing_is_known_has_no_keys_and_is_due() {
         let status = read(&[None, None], at(0));
         assert_eq!((status.phase, status.next_fetch), (KeyPhase::Empty, at(0)));
-        assert_eq!((status.set, status.setback), (None, None));
+        assert_eq!((status.set, status.fetch_failures), (None, None));
     }
 
     #[test]
@@ -311,11 +314,11 @@ mod tests {
 
     #[test]
     fn a_source_survives_its_encoding_and_leads_to_its_shared_values() {
-        let watched = WatchedSource::of(&source());
+        let watched = WatchedSource::new(&source());
         let decoded: WatchedSource =
             serde_json::from_slice(&serde_json::to_vec(&watched).unwrap()).unwrap();
         assert_eq!(decoded, watched);
-        assert_eq!(decoded.names().unwrap().state, SharedNames::of(&source()).state);
+        assert_eq!(decoded.names().unwrap().state, SharedNames::new(&source()).state);
         let foreign = WatchedSource { fingerprint: "../x".to_owned(), ..watched };
         assert!(foreign.names().is_none());
     }
@@ -332,7 +335,7 @@ mod tests {
         ) {
             let [max_age, max_age_cap, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body, at, version, jitter] =
                 numbers.try_into().unwrap();
-            let mut watched = WatchedSource::of(&source());
+            let mut watched = WatchedSource::new(&source());
             watched = WatchedSource {
                 max_age, max_age_cap, refresh_ahead, refresh_cooldown, timeout, max_stale, max_body,
                 ..watched

@@ -28,13 +28,13 @@ pub(crate) use document::DocumentFault;
 pub(crate) use fetch_fault::{FetchFailure, FetchFault, FetchFaultCode};
 pub(crate) use freshness::{MAX_LIFETIME, MIN_LIFETIME};
 pub(crate) use key_account::KeyAccount;
-pub(crate) use key_set::{Candidates, KeySet, KeySetFault, Lookup};
+pub(crate) use key_set::{Candidates, KeySet, KeySetFault, KeySetLookup};
 pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
-pub(crate) use provider_keys::{KeyAnswer, KeyVersion, NoKeys, ProviderKeys, Shortage};
-pub(crate) use remote_keys::{Effect, Event, RemoteKeys, Report};
+pub(crate) use provider_keys::{KeyLookup, KeyVersion, KeysUnavailable, NoKeys, ProviderKeys};
+pub(crate) use remote_keys::{Effect, Event, FetchReport, RemoteKeys};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
-pub(crate) use state::{Demand, Discovery, Setback};
+pub(crate) use state::{Demand, Discovery, FetchFailures};
 
 /// Reads a metadata document, for the fuzz targets.
 #[cfg(any(fuzzing, test))]

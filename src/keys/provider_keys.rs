@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::state::Published;
-use super::{Candidates, Demand, FetchFailure, KeySet, KeySource, Lookup, RemoteKeys};
-use crate::jose::{Algorithm, Misfit, ProtectedHeader};
+use super::{Candidates, Demand, FetchFailure, KeySet, KeySetLookup, KeySource, RemoteKeys};
+use crate::jose::{Algorithm, KeyMismatch, ProtectedHeader};
 use crate::time::UnixTime;
 
 /// The keys of one provider, as one worker answers from them.
@@ -19,22 +19,22 @@ pub(crate) enum ProviderKeys {
 
 /// Where the keys for a token are.
 #[derive(Debug)]
-pub(crate) enum KeyAnswer<'a> {
+pub(crate) enum KeyLookup<'a> {
     /// Not here yet: a fetch is under way, or should be started for this demand.
     Await(Demand),
     /// Keys to try in turn, and the version of the set that they are of.
     Candidates(Candidates<'a>, KeyVersion),
     /// The key that the token names must not verify it.
-    Misfit(Misfit),
+    KeyMismatch(KeyMismatch),
     /// There are none to judge the token by.
-    Unavailable(Shortage),
+    Unavailable(KeysUnavailable),
     /// The provider has no such key; these are all that it has.
     Unknown(&'a KeySet),
 }
 
 /// That there are no keys to judge a token by.
 #[derive(Debug)]
-pub(crate) struct Shortage {
+pub(crate) struct KeysUnavailable {
     /// When to try again.
     pub retry_after: Duration,
     /// Why.
@@ -96,14 +96,14 @@ impl ProviderKeys {
         header: &ProtectedHeader,
         algorithm: Algorithm,
         now: UnixTime,
-    ) -> KeyAnswer<'_> {
+    ) -> KeyLookup<'_> {
         match self {
             Self::Static(set) => match set.find(header, algorithm) {
-                Lookup::Candidates(candidates) => {
-                    KeyAnswer::Candidates(candidates, KeyVersion(None))
+                KeySetLookup::Candidates(candidates) => {
+                    KeyLookup::Candidates(candidates, KeyVersion(None))
                 }
-                Lookup::Misfit(misfit) => KeyAnswer::Misfit(misfit),
-                Lookup::NotFound => KeyAnswer::Unknown(set),
+                KeySetLookup::KeyMismatch(mismatch) => KeyLookup::KeyMismatch(mismatch),
+                KeySetLookup::NotFound => KeyLookup::Unknown(set),
             },
             Self::Remote(keys) => keys.find(header, algorithm, now),
         }
@@ -134,15 +134,15 @@ impl ProviderKeys {
 
     /// Why there are no keys, if there are none.
     #[must_use]
-    pub(crate) fn shortage(&self, now: UnixTime) -> Shortage {
-        let nothing = Shortage { retry_after: Duration::ZERO, why: NoKeys::NotFetched };
-        self.remote().map_or(nothing, |keys| keys.shortage(now))
+    pub(crate) fn unavailability(&self, now: UnixTime) -> KeysUnavailable {
+        let nothing = KeysUnavailable { retry_after: Duration::ZERO, why: NoKeys::NotFetched };
+        self.remote().map_or(nothing, |keys| keys.unavailability(now))
     }
 
     /// The longest that a request waits for keys, whatever their source does.
     #[must_use]
-    pub(crate) fn longest_wait(&self) -> Duration {
-        self.remote().map(|keys| keys.source().longest_wait()).unwrap_or_default()
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.remote().map(|keys| keys.source().max_wait()).unwrap_or_default()
     }
 
     /// The keys, if they are fetched.

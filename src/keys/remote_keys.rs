@@ -11,8 +11,11 @@ use std::time::Duration;
 use super::fetch::{Fetch, Fetched, Progress};
 use super::shared::{decode_key_set, decode_state, encode_key_set, encode_state};
 use super::state::{Demand, KeyState, Published};
-use super::{FetchFailure, FetchFault, KeyAnswer, KeySet, Lookup, NoKeys, RemoteSource, Shortage};
-use crate::callout::{CalloutAnswer, Endpoint};
+use super::{
+    FetchFailure, FetchFault, KeyLookup, KeySet, KeySetLookup, KeysUnavailable, NoKeys,
+    RemoteSource,
+};
+use crate::callout::{CalloutResponse, Endpoint};
 use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::{UnixTime, seconds_to_wait};
 
@@ -95,7 +98,7 @@ pub(crate) enum Event {
     /// Whether the call was made. If it was not, there will be no answer.
     Called(bool),
     /// The answer to the call that was made; none when there was no answer.
-    Answered(Option<CalloutAnswer>),
+    Answered(Option<CalloutResponse>),
 }
 
 /// What is to be done. Each but a report is answered by the event of its name.
@@ -111,14 +114,14 @@ pub(crate) enum Effect {
     /// none.
     ReplaceKeySet(Vec<u8>, Option<u32>),
     /// Call this endpoint, and wait for the answer until then.
-    Call(Endpoint, UnixTime),
+    Callout(Endpoint, UnixTime),
     /// Tell the operator.
-    Report(Report),
+    Report(FetchReport),
 }
 
 /// What an operator may want to know.
 #[derive(Clone, Debug)]
-pub(crate) enum Report {
+pub(crate) enum FetchReport {
     /// Keys were fetched.
     Fetched {
         /// Names of the first of them.
@@ -176,7 +179,7 @@ impl RemoteKeys {
             Event::KeySetRead(bytes, number) => self.on_key_set(bytes.as_deref(), number, now),
             Event::KeySetReplaced(is_done) => self.on_key_set_replaced(is_done),
             Event::Called(is_done) => self.on_called(is_done, now),
-            Event::Answered(answer) => self.on_answer(answer, now),
+            Event::Answered(response) => self.on_answer(response, now),
         }
     }
 
@@ -216,20 +219,20 @@ impl RemoteKeys {
         header: &ProtectedHeader,
         algorithm: Algorithm,
         now: UnixTime,
-    ) -> KeyAnswer<'_> {
+    ) -> KeyLookup<'_> {
         let Some(held) = self.serving(now) else {
             return self.without_keys(now);
         };
         match held.set.find(header, algorithm) {
-            Lookup::Candidates(candidates) => {
-                KeyAnswer::Candidates(candidates, held.published.into())
+            KeySetLookup::Candidates(candidates) => {
+                KeyLookup::Candidates(candidates, held.published.into())
             }
-            Lookup::Misfit(misfit) => KeyAnswer::Misfit(misfit),
-            Lookup::NotFound => match self.newer_keys(now) {
-                Some(demand) => KeyAnswer::Await(demand),
-                None if self.state.is_failing() => KeyAnswer::Unavailable(self.shortage(now)),
+            KeySetLookup::KeyMismatch(mismatch) => KeyLookup::KeyMismatch(mismatch),
+            KeySetLookup::NotFound => match self.newer_keys(now) {
+                Some(demand) => KeyLookup::Await(demand),
+                None if self.state.is_failing() => KeyLookup::Unavailable(self.unavailability(now)),
                 // The source answered well not long ago: then there is no such key.
-                None => KeyAnswer::Unknown(&held.set),
+                None => KeyLookup::Unknown(&held.set),
             },
         }
     }
@@ -259,10 +262,10 @@ impl RemoteKeys {
 
     /// Why there are no keys, if there are none.
     #[must_use]
-    pub(super) fn shortage(&self, now: UnixTime) -> Shortage {
+    pub(super) fn unavailability(&self, now: UnixTime) -> KeysUnavailable {
         let failure = self.state.last_failure().cloned();
         let why = failure.map_or(NoKeys::NotFetchedYet, NoKeys::FetchFailed);
-        Shortage { retry_after: self.state.retry_after(now), why }
+        KeysUnavailable { retry_after: self.state.retry_after(now), why }
     }
 
     /// The set by which tokens are judged: never one that was replaced, even if its replacement
@@ -275,10 +278,10 @@ impl RemoteKeys {
         })
     }
 
-    fn without_keys(&self, now: UnixTime) -> KeyAnswer<'_> {
+    fn without_keys(&self, now: UnixTime) -> KeyLookup<'_> {
         match self.first_keys(now) {
-            Some(demand) => KeyAnswer::Await(demand),
-            None => KeyAnswer::Unavailable(self.shortage(now)),
+            Some(demand) => KeyLookup::Await(demand),
+            None => KeyLookup::Unavailable(self.unavailability(now)),
         }
     }
 
@@ -417,9 +420,9 @@ impl RemoteKeys {
                 self.state = next;
                 let Fetched { key_set, metadata_fault, .. } = *fetched;
                 if let Some(fault) = metadata_fault {
-                    self.report(Report::MetadataFailed(fault));
+                    self.report(FetchReport::MetadataFailed(fault));
                 }
-                self.report(Report::Fetched {
+                self.report(FetchReport::Fetched {
                     kids: key_set.kids().take(20).map(str::to_owned).collect(),
                     url,
                     lifetime: published.lifetime(&self.source.settings),
@@ -430,7 +433,7 @@ impl RemoteKeys {
             Task::GiveUp(GivenUp { fault, url, next: Some(next) }) => {
                 self.state = next;
                 let retry_after = self.state.retry_after(now);
-                self.report(Report::Failed { fault, url, retry_after });
+                self.report(FetchReport::Failed { fault, url, retry_after });
             }
             task => self.task = task,
         }
@@ -446,10 +449,10 @@ impl RemoteKeys {
         }
     }
 
-    fn on_answer(&mut self, answer: Option<CalloutAnswer>, now: UnixTime) {
+    fn on_answer(&mut self, response: Option<CalloutResponse>, now: UnixTime) {
         match std::mem::replace(&mut self.task, Task::Idle) {
             Task::Fetch(mut fetch, _) => {
-                let progress = fetch.answered(answer, &self.source, now);
+                let progress = fetch.on_response(response, &self.source, now);
                 self.go_on(fetch, progress);
             }
             task => self.task = task,
@@ -459,8 +462,8 @@ impl RemoteKeys {
     fn go_on(&mut self, fetch: Fetch, progress: Progress) {
         let url = fetch.url().to_owned();
         match progress {
-            Progress::Call(endpoint, deadline) => {
-                self.effects.push_back(Effect::Call(endpoint.clone(), deadline));
+            Progress::Callout(endpoint, deadline) => {
+                self.effects.push_back(Effect::Callout(endpoint.clone(), deadline));
                 self.task = Task::Fetch(fetch, endpoint);
             }
             Progress::Done(fetched) => {
@@ -475,12 +478,12 @@ impl RemoteKeys {
         }
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: FetchReport) {
         self.effects.push_back(Effect::Report(report));
     }
 }
 
-impl Report {
+impl FetchReport {
     /// Whether the fetch that is over brought keys; none when none is over.
     #[must_use]
     pub(crate) fn fetch_succeeded(&self) -> Option<bool> {
@@ -498,7 +501,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for FetchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fetched { kids, url, lifetime, dropped } => write!(

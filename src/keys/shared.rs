@@ -16,12 +16,12 @@ pub(crate) struct SharedNames {
 impl SharedNames {
     /// Names that only this plugin uses, and only for sources that are the same in all respects.
     #[must_use]
-    pub(crate) fn of(source: &RemoteSource) -> Self {
-        Self::of_fingerprint(&source.fingerprint())
+    pub(crate) fn new(source: &RemoteSource) -> Self {
+        Self::from_fingerprint(&source.fingerprint())
     }
 
     /// The names of the source with this fingerprint.
-    pub(super) fn of_fingerprint(fingerprint: &str) -> Self {
+    pub(super) fn from_fingerprint(fingerprint: &str) -> Self {
         let name = |what| format!("mcp-federated-auth/2/{fingerprint}/{what}");
         Self { state: name("state"), key_set: name("key-set") }
     }

@@ -12,7 +12,7 @@ use proptest::test_runner::TestCaseResult;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::callout::{CalloutAnswer, Clusters};
+use crate::callout::{CalloutResponse, Clusters};
 use crate::jose::{Algorithm, CompactJws, KnownHeaders};
 use crate::time::UnixTime;
 
@@ -36,11 +36,11 @@ proptest! {
     #[test]
     fn in_whatever_order_workers_step_the_rules_of_the_life_of_keys_hold(
         workers in 1..5_usize,
-        deeds in vec(deed(), 0..300),
+        deeds in vec(op(), 0..300),
     ) {
         let mut world = World::new(workers, SETTINGS);
-        for deed in deeds {
-            world.perform(deed)?;
+        for op in deeds {
+            world.perform(op)?;
         }
         world.assert_recovers()?;
     }
@@ -93,7 +93,7 @@ fn while_the_source_is_down_for_an_hour_no_token_with_a_known_key_is_refused() {
         world.pass(Duration::from_secs(1), |_| {});
         seconds += 1;
         for worker in 0..4 {
-            assert_eq!(world.ask(worker, known).unwrap(), Told::Found, "after {seconds} s");
+            assert_eq!(world.ask(worker, known).unwrap(), Availability::Found, "after {seconds} s");
         }
     }
     // Pauses double up to a minute, of which jitter takes a quarter at the most.
@@ -104,7 +104,7 @@ fn while_the_source_is_down_for_an_hour_no_token_with_a_known_key_is_refused() {
     let new = world.source.rotate();
     world.pass(Duration::from_secs(61), |_| {});
     for worker in 0..4 {
-        assert_eq!(world.ask(worker, new).unwrap(), Told::Found);
+        assert_eq!(world.ask(worker, new).unwrap(), Availability::Found);
     }
 }
 
@@ -118,7 +118,7 @@ fn a_source_that_was_down_at_the_start_serves_within_five_seconds_of_its_return(
         world.pass(Duration::from_secs(5), |_| {});
         let newest = world.source.newest();
         for worker in 0..4 {
-            assert_eq!(world.ask(worker, newest).unwrap(), Told::Found, "{down_for}");
+            assert_eq!(world.ask(worker, newest).unwrap(), Availability::Found, "{down_for}");
         }
     }
 }
@@ -130,10 +130,10 @@ fn a_new_key_is_there_for_all_workers_as_soon_as_one_request_has_asked_for_it() 
     for _ in 0..3 {
         world.pass(SETTINGS.refresh_cooldown, |_| {});
         let new = world.source.rotate();
-        assert!(matches!(world.ask(2, new).unwrap(), Told::ToWait(_)));
+        assert!(matches!(world.ask(2, new).unwrap(), Availability::ToWait(_)));
         world.pass(Duration::from_millis(60), |_| {});
         for worker in 0..4 {
-            assert_eq!(world.ask(worker, new).unwrap(), Told::Found);
+            assert_eq!(world.ask(worker, new).unwrap(), Availability::Found);
         }
     }
 }
@@ -148,7 +148,7 @@ fn who_waits_for_keys_that_another_worker_fetches_has_them_20_ms_later() {
         if published_at.is_none() && world.shared.key_set.is_some() {
             published_at = Some(world.now);
         }
-        let all = (0..4).all(|worker| world.told(worker, newest) == Told::Found);
+        let all = (0..4).all(|worker| world.availability(worker, newest) == Availability::Found);
         if last_served.is_none() && all {
             last_served = Some(world.now);
         }
@@ -159,7 +159,7 @@ fn who_waits_for_keys_that_another_worker_fetches_has_them_20_ms_later() {
 
 /// Something that happens in the world.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Op {
     /// Time passes.
     Advance(Duration),
     /// A worker's timer fires.
@@ -190,25 +190,25 @@ enum Deed {
     FailMetadata(bool),
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn op() -> impl Strategy<Value = Op> {
     let worker = || 0..4_usize;
     prop_oneof![
-        3 => (0..500_u64).prop_map(|millis| Deed::Advance(Duration::from_millis(millis))),
-        2 => (0..40_u64).prop_map(|seconds| Deed::Advance(Duration::from_secs(seconds))),
-        1 => (0..200_u64).prop_map(|seconds| Deed::Advance(Duration::from_secs(seconds))),
-        8 => worker().prop_map(Deed::Tick),
-        24 => worker().prop_map(Deed::Step),
-        6 => (worker(), 0..3_usize).prop_map(|(worker, back)| Deed::Ask(worker, back)),
-        3 => worker().prop_map(Deed::AskForUnknown),
-        6 => worker().prop_map(Deed::Serve),
-        6 => worker().prop_map(Deed::Deliver),
-        1 => worker().prop_map(Deed::Lose),
-        1 => worker().prop_map(Deed::Crash),
-        2 => Just(Deed::Rotate),
-        1 => Just(Deed::Withdraw),
-        1 => Just(Deed::Move),
-        1 => any::<bool>().prop_map(Deed::Fail),
-        1 => any::<bool>().prop_map(Deed::FailMetadata),
+        3 => (0..500_u64).prop_map(|millis| Op::Advance(Duration::from_millis(millis))),
+        2 => (0..40_u64).prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
+        1 => (0..200_u64).prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
+        8 => worker().prop_map(Op::Tick),
+        24 => worker().prop_map(Op::Step),
+        6 => (worker(), 0..3_usize).prop_map(|(worker, back)| Op::Ask(worker, back)),
+        3 => worker().prop_map(Op::AskForUnknown),
+        6 => worker().prop_map(Op::Serve),
+        6 => worker().prop_map(Op::Deliver),
+        1 => worker().prop_map(Op::Lose),
+        1 => worker().prop_map(Op::Crash),
+        2 => Just(Op::Rotate),
+        1 => Just(Op::Withdraw),
+        1 => Just(Op::Move),
+        1 => any::<bool>().prop_map(Op::Fail),
+        1 => any::<bool>().prop_map(Op::FailMetadata),
     ]
 }
 
@@ -250,16 +250,16 @@ struct World {
 struct Worker {
     keys: RemoteKeys,
     seed: u64,
-    call: Option<Call>,
+    call: Option<PendingCallout>,
     ticked: UnixTime,
 }
 
 #[derive(Debug)]
-struct Call {
+struct PendingCallout {
     url: String,
     deadline: UnixTime,
     /// What is under way.
-    answer: Option<CalloutAnswer>,
+    response: Option<CalloutResponse>,
 }
 
 /// Shared data with Envoy's rule that a number means nothing while there is no value.
@@ -284,7 +284,7 @@ struct Source {
 
 /// What a request was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Availability {
     Found,
     ToWait(Demand),
     Unavailable,
@@ -332,26 +332,26 @@ impl World {
         Worker { keys, seed: self.seeds, call: None, ticked: UnixTime::default() }
     }
 
-    fn perform(&mut self, deed: Deed) -> TestCaseResult {
+    fn perform(&mut self, op: Op) -> TestCaseResult {
         let count = self.workers.len();
-        match deed {
-            Deed::Advance(duration) => self.now = self.now + duration,
-            Deed::Tick(worker) => self.tick(worker % count)?,
-            Deed::Step(worker) => drop(self.step(worker % count)?),
-            Deed::Ask(worker, back) => {
+        match op {
+            Op::Advance(duration) => self.now = self.now + duration,
+            Op::Tick(worker) => self.tick(worker % count)?,
+            Op::Step(worker) => drop(self.step(worker % count)?),
+            Op::Ask(worker, back) => {
                 let kid = self.source.newest().saturating_sub(u32::try_from(back).unwrap());
                 self.ask(worker % count, kid)?;
             }
-            Deed::AskForUnknown(worker) => drop(self.ask(worker % count, u32::MAX)?),
-            Deed::Serve(worker) => self.serve(worker % count),
-            Deed::Deliver(worker) => self.deliver(worker % count)?,
-            Deed::Lose(worker) => self.workers[worker % count].call = None,
-            Deed::Crash(worker) => self.workers[worker % count] = self.new_worker(),
-            Deed::Rotate => drop(self.source.rotate()),
-            Deed::Withdraw => drop(self.source.keys.drain(..self.source.keys.len() - 1)),
-            Deed::Move => self.source.location += 1,
-            Deed::Fail(is_down) => self.source.is_up = !is_down,
-            Deed::FailMetadata(is_down) => self.source.serves_metadata = !is_down,
+            Op::AskForUnknown(worker) => drop(self.ask(worker % count, u32::MAX)?),
+            Op::Serve(worker) => self.serve(worker % count),
+            Op::Deliver(worker) => self.deliver(worker % count)?,
+            Op::Lose(worker) => self.workers[worker % count].call = None,
+            Op::Crash(worker) => self.workers[worker % count] = self.new_worker(),
+            Op::Rotate => drop(self.source.rotate()),
+            Op::Withdraw => drop(self.source.keys.drain(..self.source.keys.len() - 1)),
+            Op::Move => self.source.location += 1,
+            Op::Fail(is_down) => self.source.is_up = !is_down,
+            Op::FailMetadata(is_down) => self.source.serves_metadata = !is_down,
         }
         Ok(())
     }
@@ -364,9 +364,9 @@ impl World {
         let newest = self.source.rotate();
         for _ in 0..100 {
             self.pass(Duration::from_secs(1), |_| {});
-            let told: Result<Vec<_>, _> =
+            let availability: Result<Vec<_>, _> =
                 (0..self.workers.len()).map(|worker| self.ask(worker, newest)).collect();
-            if told?.iter().all(|told| *told == Told::Found) {
+            if availability?.iter().all(|availability| *availability == Availability::Found) {
                 return Ok(());
             }
         }
@@ -403,41 +403,41 @@ impl World {
         Ok(())
     }
 
-    fn ask(&mut self, worker: usize, kid: u32) -> Result<Told, TestCaseError> {
+    fn ask(&mut self, worker: usize, kid: u32) -> Result<Availability, TestCaseError> {
         self.drain(worker)?;
         self.workers[worker].keys.handle(Event::Request, self.now);
         self.drain(worker)?;
-        let told = self.told(worker, kid);
-        match told {
-            Told::Found => {
+        let availability = self.availability(worker, kid);
+        match availability {
+            Availability::Found => {
                 let (published, keys) = self.published();
                 prop_assert!(keys.contains(&kid), "key {} was withdrawn", kid);
                 let age = self.now.since(published);
                 let lifetime = self.source.max_age.map_or(self.settings.max_age, seconds);
                 prop_assert!(age < lifetime + self.settings.max_stale, "{:?} old", age);
             }
-            Told::ToWait(demand) => self.workers[worker].keys.want(demand),
-            Told::Unknown => {
+            Availability::ToWait(demand) => self.workers[worker].keys.want(demand),
+            Availability::Unknown => {
                 prop_assert!(!self.published().1.contains(&kid));
                 let asked = self.last_fetch_for_unknown;
                 let is_recent = |at: UnixTime| self.now < at + self.settings.refresh_cooldown;
                 prop_assert!(asked.is_some_and(is_recent), "unknown without having asked");
             }
-            Told::Unavailable => {}
+            Availability::Unavailable => {}
         }
-        Ok(told)
+        Ok(availability)
     }
 
-    fn told(&self, worker: usize, kid: u32) -> Told {
+    fn availability(&self, worker: usize, kid: u32) -> Availability {
         let header = json!({"alg": "ES256", "kid": kid.to_string()}).to_string();
         let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header));
         let (jws, _) = CompactJws::parse(token.as_bytes(), &KnownHeaders::default()).unwrap();
         match self.workers[worker].keys.find(jws.header(), Algorithm::Es256, self.now) {
-            KeyAnswer::Candidates(..) => Told::Found,
-            KeyAnswer::Await(demand) => Told::ToWait(demand),
-            KeyAnswer::Unavailable(_) => Told::Unavailable,
-            KeyAnswer::Unknown(_) => Told::Unknown,
-            KeyAnswer::Misfit(misfit) => panic!("{misfit}"),
+            KeyLookup::Candidates(..) => Availability::Found,
+            KeyLookup::Await(demand) => Availability::ToWait(demand),
+            KeyLookup::Unavailable(_) => Availability::Unavailable,
+            KeyLookup::Unknown(_) => Availability::Unknown,
+            KeyLookup::KeyMismatch(mismatch) => panic!("{mismatch}"),
         }
     }
 
@@ -481,10 +481,11 @@ impl World {
                 let is_done = self.shared.replace(|shared| &mut shared.key_set, bytes, number);
                 Event::KeySetReplaced(is_done)
             }
-            Effect::Call(_, deadline) if self.now >= deadline => Event::Called(false),
-            Effect::Call(endpoint, deadline) => {
+            Effect::Callout(_, deadline) if self.now >= deadline => Event::Called(false),
+            Effect::Callout(endpoint, deadline) => {
                 let Worker { seed, call, .. } = &mut self.workers[worker];
-                *call = Some(Call { url: endpoint.to_string(), deadline, answer: None });
+                *call =
+                    Some(PendingCallout { url: endpoint.to_string(), deadline, response: None });
                 let is_answerable = |(_, until): &&(u64, UnixTime)| self.now < *until;
                 let other =
                     self.in_flight.iter().filter(is_answerable).find(|(own, _)| own != seed);
@@ -514,21 +515,21 @@ impl World {
 
     fn serve(&mut self, worker: usize) {
         if let Some(call) = &mut self.workers[worker].call
-            && call.answer.is_none()
+            && call.response.is_none()
             && self.now < call.deadline
         {
-            call.answer = Some(self.source.answer(&call.url));
+            call.response = Some(self.source.response(&call.url));
         }
     }
 
     fn deliver(&mut self, worker: usize) -> TestCaseResult {
         self.drain(worker)?;
         let Some(call) = &self.workers[worker].call else { return Ok(()) };
-        if call.answer.is_some() || self.now >= call.deadline {
+        if call.response.is_some() || self.now >= call.deadline {
             let Worker { seed, call, .. } = &mut self.workers[worker];
-            let answer = call.take().and_then(|call| call.answer);
+            let response = call.take().and_then(|call| call.response);
             self.in_flight.retain(|(own, _)| own != seed);
-            self.workers[worker].keys.handle(Event::Answered(answer), self.now);
+            self.workers[worker].keys.handle(Event::Answered(response), self.now);
         }
         Ok(())
     }
@@ -568,7 +569,7 @@ impl Source {
         self.newest()
     }
 
-    fn answer(&mut self, url: &str) -> CalloutAnswer {
+    fn response(&mut self, url: &str) -> CalloutResponse {
         let key_set_url = format!("https://id.example.com/keys/{}", self.location);
         let document = match url {
             _ if !self.is_up => None,
@@ -583,12 +584,12 @@ impl Source {
             _ => None,
         };
         let body = document.as_ref().map_or_else(Vec::new, |value| value.to_string().into_bytes());
-        CalloutAnswer {
+        CalloutResponse {
             status: Some(if document.is_some() { 200 } else { 503 }),
             cache_control: self.max_age.map(|age| format!("max-age={age}")),
             body_length: body.len(),
             body,
-            ..CalloutAnswer::default()
+            ..CalloutResponse::default()
         }
     }
 }

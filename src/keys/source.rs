@@ -61,7 +61,7 @@ pub(crate) struct KeySettings {
 impl RemoteSource {
     /// How long a request waits for keys at the most, whatever the source does.
     #[must_use]
-    pub(crate) fn longest_wait(&self) -> Duration {
+    pub(crate) fn max_wait(&self) -> Duration {
         self.settings.timeout + Duration::from_secs(2)
     }
 

@@ -152,18 +152,18 @@ impl Lease {
     const MARGIN: Duration = Duration::from_secs(2);
     /// Longest time-out of another configuration that is respected, if the own one is not longer:
     /// whoever wrote this blocks nobody for good.
-    const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+    const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
     fn expires(&self, settings: &KeySettings) -> UnixTime {
-        let longest = settings.timeout.max(Self::LONGEST_TIMEOUT);
-        self.taken + Duration::from_millis(self.timeout).min(longest) + Self::MARGIN
+        let max = settings.timeout.max(Self::MAX_TIMEOUT);
+        self.taken + Duration::from_millis(self.timeout).min(max) + Self::MARGIN
     }
 }
 
 impl Failure {
     /// When the next fetch may start: soon, whoever wrote this.
     fn retry_at(&self) -> UnixTime {
-        self.retry_at.min(self.at + KeyState::LONGEST_RETRY_WITH_KEYS)
+        self.retry_at.min(self.at + KeyState::MAX_RETRY_WITH_KEYS)
     }
 }
 
@@ -171,8 +171,8 @@ impl KeyState {
     /// How long a discovery document is trusted to name the right key set.
     const DISCOVERY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
     const FIRST_RETRY: Duration = Duration::from_secs(1);
-    const LONGEST_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(5);
-    const LONGEST_RETRY_WITH_KEYS: Duration = Duration::from_secs(60);
+    const MAX_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(5);
+    const MAX_RETRY_WITH_KEYS: Duration = Duration::from_secs(60);
 
     /// The state in which `holder` fetches because of `demand`, if there should be a fetch.
     #[must_use]
@@ -247,16 +247,16 @@ impl KeyState {
         let delay = Self::FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures));
         // Counted from the start of the fetch, lest a source that hangs is tried less often; but a
         // first pause there always is.
-        let retry_at = |longest: Duration| {
+        let retry_at = |max: Duration| {
             let shortened = |delay: Duration| delay - fraction(delay / 4, jitter);
-            (taken + shortened(delay.min(longest))).max(now + shortened(Self::FIRST_RETRY))
+            (taken + shortened(delay.min(max))).max(now + shortened(Self::FIRST_RETRY))
         };
-        let without_keys = retry_at(Self::LONGEST_RETRY_WITHOUT_KEYS);
+        let without_keys = retry_at(Self::MAX_RETRY_WITHOUT_KEYS);
         let retry_at = match self.published.filter(|published| published.serves(settings, now)) {
             // From when on nothing serves any more, the shorter pauses count.
             Some(published) => {
                 let end = published.at + published.lifetime(settings) + settings.max_stale;
-                retry_at(Self::LONGEST_RETRY_WITH_KEYS).min(end + without_keys.since(now))
+                retry_at(Self::MAX_RETRY_WITH_KEYS).min(end + without_keys.since(now))
             }
             None => without_keys,
         };
@@ -337,9 +337,9 @@ impl KeyState {
 
     /// What is known of the fetches that failed, if the last did.
     #[must_use]
-    pub(super) fn setback(&self) -> Option<Setback> {
+    pub(super) fn fetch_failures(&self) -> Option<FetchFailures> {
         let failure = self.failure.as_ref()?;
-        Some(Setback {
+        Some(FetchFailures {
             count: failure.count,
             since: failure.since,
             last: failure.at,
@@ -407,7 +407,7 @@ impl KeyState {
 
 /// Fetches that failed, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Setback {
+pub(crate) struct FetchFailures {
     /// How many in a row.
     pub count: u32,
     /// When the first of them failed.
@@ -651,14 +651,14 @@ mod tests {
             claimed.failed(ME, why(cause), &SETTINGS, 0, at(seconds)).unwrap()
         };
         let failing = fail(&fail(&KeyState::default(), "one", 0), "two", 10);
-        let setback = failing.setback().unwrap();
-        let times = (setback.since, setback.last, setback.next_attempt);
+        let fetch_failures = failing.fetch_failures().unwrap();
+        let times = (fetch_failures.since, fetch_failures.last, fetch_failures.next_attempt);
         assert_eq!(times, (at(0), at(10), at(12)));
-        assert_eq!((setback.count, setback.why.cause.as_str()), (2, "two"));
+        assert_eq!((fetch_failures.count, fetch_failures.why.cause.as_str()), (2, "two"));
         let claimed = failing.claimed(Demand::Due, ME, &SETTINGS, at(20)).unwrap();
         let (healed, _) = published(&claimed, None, None, 0, at(20));
-        assert_eq!(healed.setback(), None);
-        assert_eq!(fail(&healed, "three", 700).setback().unwrap().since, at(700));
+        assert_eq!(healed.fetch_failures(), None);
+        assert_eq!(fail(&healed, "three", 700).fetch_failures().unwrap().since, at(700));
     }
 
     #[test]

@@ -13,12 +13,12 @@ pub(super) struct FleetSpender {
     root_id: u32,
     store: FleetStore,
     /// By context id.
-    waiting: BTreeMap<u32, WaitingRequest>,
+    waiting: BTreeMap<u32, WaitingClaimant>,
     /// The context ids of those requests by their calls.
     calls: BTreeMap<u32, u32>,
 }
 
-struct WaitingRequest {
+struct WaitingClaimant {
     request: Claimant,
     call: u32,
     deadline: UnixTime,
@@ -74,8 +74,8 @@ impl FleetSpender {
         let Some(call) = call else {
             return Some(Spent { context_id, request, result: Err(self.store.not_called()) });
         };
-        let deadline = now + self.store.longest_wait();
-        self.waiting.insert(context_id, WaitingRequest { request, call, deadline });
+        let deadline = now + self.store.max_wait();
+        self.waiting.insert(context_id, WaitingClaimant { request, call, deadline });
         self.calls.insert(call, context_id);
         None
     }
@@ -86,18 +86,18 @@ impl FleetSpender {
     }
 
     /// The host reports the answer to a call just now. Returns the request that waited for it.
-    pub(super) fn on_call_answer(
+    pub(super) fn on_callout_response(
         &mut self,
         call: u32,
         header_count: usize,
         body_length: usize,
     ) -> Option<Spent> {
         let context_id = *self.calls.get(&call)?;
-        let limit = FleetStore::ANSWER_LIMIT.bytes;
-        let answer = host::call_answer(header_count, body_length, limit);
+        let limit = FleetStore::RESPONSE_LIMIT.bytes;
+        let response = host::callout_response(header_count, body_length, limit);
         let result = match &self.waiting.get(&context_id)?.request {
-            Claimant::Held(_) => FleetStore::looked_up(answer),
-            Claimant::Spending(_) => FleetStore::spent(answer),
+            Claimant::Held(_) => FleetStore::looked_up(response),
+            Claimant::Spending(_) => FleetStore::spent(response),
         };
         self.done(context_id, result)
     }
@@ -120,7 +120,7 @@ impl FleetSpender {
     }
 
     fn take(&mut self, context_id: u32) -> Option<Claimant> {
-        let WaitingRequest { request, call, .. } = self.waiting.remove(&context_id)?;
+        let WaitingClaimant { request, call, .. } = self.waiting.remove(&context_id)?;
         self.calls.remove(&call);
         Some(request)
     }

@@ -7,11 +7,11 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
 
 use super::abi;
-use crate::answer::Answer;
 use crate::authenticator::RequestEdits;
-use crate::callout::{CalloutAnswer, CalloutRequest};
+use crate::callout::{CalloutRequest, CalloutResponse};
 use crate::identity::IdentityFields;
 use crate::request::decode_fields;
+use crate::response::Response;
 use crate::time::UnixTime;
 
 /// The current time; none when the host has no clock.
@@ -111,10 +111,10 @@ pub(super) fn note_reason(reason: &str) {
 }
 
 /// Answers the request in hand.
-pub(super) fn respond(answer: &Answer) -> Result<(), Status> {
-    let headers = answer.headers.iter().map(|(name, value)| (*name, &**value)).collect();
-    let body = (!answer.body.is_empty()).then_some(answer.body.as_slice());
-    hostcalls::send_http_response(u32::from(answer.status), headers, body)
+pub(super) fn respond(response: &Response) -> Result<(), Status> {
+    let headers = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
+    let body = (!response.body.is_empty()).then_some(response.body.as_slice());
+    hostcalls::send_http_response(u32::from(response.status), headers, body)
 }
 
 /// Makes a call. None when the host refuses; it will report no answer then.
@@ -145,11 +145,11 @@ pub(super) fn call_as(
 /// The answer to the call that the host reports just now, with at most `limit` bytes of its body;
 /// none when the call failed. Its header fields must not be touched then: the host has none, and
 /// the SDK panics.
-pub(super) fn call_answer(
+pub(super) fn callout_response(
     header_count: usize,
     body_length: usize,
     limit: usize,
-) -> Option<CalloutAnswer> {
+) -> Option<CalloutResponse> {
     if header_count == 0 {
         return None;
     }
@@ -168,7 +168,7 @@ pub(super) fn call_answer(
     // Read only to report faults.
     let is_redirect = matches!(status, Some(300..=399));
     let begins_like_json = body.first() == Some(&b'{');
-    Some(CalloutAnswer {
+    Some(CalloutResponse {
         status,
         cache_control: field("cache-control"),
         content_encoding: (!begins_like_json).then(|| field("content-encoding")).flatten(),

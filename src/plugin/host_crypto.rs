@@ -6,7 +6,8 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::Status;
 
 use crate::jose::{
-    Algorithm, HashFunction, HostBacked, HostCrypto, NoAnswer, PureRust, SignatureVerifier, Unfit,
+    Algorithm, HashFunction, HostBacked, HostCrypto, HostCryptoError, PureRust, SignatureVerifier,
+    Unfit,
 };
 
 /// Envoy's function if it can be trusted, else verification in the sandbox; the log says which.
@@ -18,7 +19,7 @@ pub(super) fn signature_verifier() -> Box<dyn SignatureVerifier> {
             info!("signatures of {} are verified by Envoy", names.join(", "));
             Box::new(verifier)
         }
-        Err(Unfit::NoAnswer { why: NoAnswer::Missing, .. }) => {
+        Err(Unfit::NoResult { why: HostCryptoError::Missing, .. }) => {
             info!("signatures are verified in the sandbox: the host has no verify_signature");
             Box::new(PureRust)
         }
@@ -42,17 +43,17 @@ impl HostCrypto for ForeignFunction {
         key: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<bool, NoAnswer> {
+    ) -> Result<bool, HostCryptoError> {
         let arguments = arguments([hash_name(hash).as_bytes(), key, signature, message])
-            .map_err(|error| NoAnswer::Failed(error.to_string()))?;
+            .map_err(|error| HostCryptoError::Failed(error.to_string()))?;
         let result = hostcalls::call_foreign_function("verify_signature", Some(&arguments))
             .map_err(|status| match status {
-                Status::NotFound => NoAnswer::Missing,
-                other => NoAnswer::Failed(format!("status {other:?}")),
+                Status::NotFound => HostCryptoError::Missing,
+                other => HostCryptoError::Failed(format!("status {other:?}")),
             })?;
         VerifySignatureResult::decode(result.unwrap_or_default().as_slice())
             .map(|result| result.result)
-            .map_err(|error| NoAnswer::Failed(error.to_string()))
+            .map_err(|error| HostCryptoError::Failed(error.to_string()))
     }
 }
 

@@ -8,7 +8,7 @@ use proxy_wasm::types::Action;
 
 use super::host;
 use super::worker::Worker;
-use crate::answer::Answer;
+use crate::response::Response;
 
 /// A request.
 pub(super) struct HttpFilter {
@@ -33,7 +33,7 @@ impl Context for HttpFilter {
         _num_trailers: usize,
     ) {
         if let Some(worker) = &self.worker {
-            worker.borrow_mut().on_call_answer(token_id, num_headers, body_size);
+            worker.borrow_mut().on_callout_response(token_id, num_headers, body_size);
         }
     }
 }
@@ -44,7 +44,7 @@ impl HttpContext for HttpFilter {
             Some(worker) => worker.borrow_mut().on_request(self.context_id, !end_of_stream),
             None => {
                 // Paused for good if even that fails: nothing passes without a configuration.
-                let _ = host::respond(&Answer { status: 503, headers: vec![], body: vec![] });
+                let _ = host::respond(&Response { status: 503, headers: vec![], body: vec![] });
                 Action::Pause
             }
         }

@@ -23,7 +23,7 @@ impl KeyFetcher {
         let KeySource::Remote(source) = &provider.key_source else { return None };
         Some(Self {
             provider: provider.name.clone(),
-            names: SharedNames::of(source),
+            names: SharedNames::new(source),
             max_body: source.settings.max_body,
             call: None,
         })
@@ -51,7 +51,7 @@ impl KeyFetcher {
     }
 
     /// Hands over the answer to the call, which the host reports just now.
-    pub(super) fn on_call_answer(
+    pub(super) fn on_callout_response(
         &mut self,
         header_count: usize,
         body_length: usize,
@@ -60,8 +60,8 @@ impl KeyFetcher {
         now: UnixTime,
     ) {
         self.call = None;
-        let answer = host::call_answer(header_count, body_length, self.max_body);
-        self.run(Event::Answered(answer), keys, metrics, now);
+        let response = host::callout_response(header_count, body_length, self.max_body);
+        self.run(Event::Answered(response), keys, metrics, now);
     }
 
     /// Tells how many keys there are, and how old.
@@ -88,7 +88,7 @@ impl KeyFetcher {
             Effect::ReplaceKeySet(bytes, number) => Some(Event::KeySetReplaced(
                 host::replace_shared_value(&self.names.key_set, &bytes, number),
             )),
-            Effect::Call(endpoint, deadline) => {
+            Effect::Callout(endpoint, deadline) => {
                 let request = endpoint.request("GET", "application/json, application/jwk-set+json");
                 self.call = host::call(&request, deadline.since(now));
                 Some(Event::Called(self.call.is_some()))

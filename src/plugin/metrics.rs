@@ -12,7 +12,7 @@ use crate::status::Counter;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     /// It went to the upstream with an identity.
     Allowed,
     /// Its path needs no token.
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
     Reported,
 }
 
-impl Outcome {
+impl RequestOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -44,7 +44,7 @@ pub(super) struct Metrics {
     /// Requests that went to the upstream: the provider's name and the number of its counter.
     allowed: ProviderMap<(String, Option<u32>)>,
     /// All others. Searched one by one: they are few, and to compare costs less than to hash.
-    requests: Vec<Requests>,
+    requests: Vec<RequestCounter>,
     others: HashMap<String, u32>,
     /// Of the token cache.
     hits: Option<u32>,
@@ -54,8 +54,8 @@ pub(super) struct Metrics {
 
 /// The counter of requests that ended in the same way.
 #[derive(Debug)]
-struct Requests {
-    outcome: Outcome,
+struct RequestCounter {
+    outcome: RequestOutcome,
     reason: &'static str,
     provider: String,
     id: u32,
@@ -80,14 +80,16 @@ impl Metrics {
     /// Counts a request that goes to the upstream with an identity of this provider.
     pub(super) fn count_allowed(&mut self, provider: ProviderId) {
         let (name, id) = &mut self.allowed[provider];
-        increment(*id.get_or_insert_with(|| define_requests(name, Outcome::Allowed, "none")));
+        increment(
+            *id.get_or_insert_with(|| define_requests(name, RequestOutcome::Allowed, "none")),
+        );
     }
 
     /// Counts another request. `reason` is that of its refusal.
     pub(super) fn count_request(
         &mut self,
         provider: Option<&str>,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         reason: Option<&'static str>,
     ) {
         let provider = provider.unwrap_or("none");
@@ -100,7 +102,12 @@ impl Metrics {
             Some(known) => known.id,
             None => {
                 let id = define_requests(provider, outcome, reason);
-                self.requests.push(Requests { outcome, reason, provider: provider.to_owned(), id });
+                self.requests.push(RequestCounter {
+                    outcome,
+                    reason,
+                    provider: provider.to_owned(),
+                    id,
+                });
                 id
             }
         };
@@ -115,11 +122,11 @@ impl Metrics {
 
     /// These counters.
     pub(super) fn request_counters(&self) -> impl Iterator<Item = Counter> {
-        let counter = |provider: &str, outcome: Outcome, reason: &str| {
+        let counter = |provider: &str, outcome: RequestOutcome, reason: &str| {
             Counter(provider.to_owned(), outcome.as_str().to_owned(), reason.to_owned())
         };
         let allowed = self.allowed.values().filter(|(_, id)| id.is_some());
-        let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
+        let allowed = allowed.map(move |(name, _)| counter(name, RequestOutcome::Allowed, "none"));
         let others = self.requests.iter();
         allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
     }
@@ -183,7 +190,7 @@ impl Metrics {
     }
 }
 
-fn define_requests(provider: &str, outcome: Outcome, reason: &str) -> u32 {
+fn define_requests(provider: &str, outcome: RequestOutcome, reason: &str) -> u32 {
     define(MetricType::Counter, &requests_name(provider, outcome.as_str(), reason))
 }
 

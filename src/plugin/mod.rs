@@ -22,9 +22,9 @@ mod rate_limit;
 mod refusal_log;
 mod replay_store;
 mod root;
+mod scim_caller;
 mod status_board;
 mod status_filter;
-mod user_directory;
 mod worker;
 
 #[doc(hidden)]

@@ -7,7 +7,7 @@ use crate::time::UnixTime;
 /// Counts lines in periods.
 pub(super) struct RateLimit {
     period: Duration,
-    most: u32,
+    max: u32,
     period_start: UnixTime,
     admitted: u32,
     left_out: u64,
@@ -15,8 +15,8 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     /// At most so many lines of a worker in a period.
-    pub(super) fn new(most: u32, period: Duration) -> Self {
-        Self { period, most, period_start: UnixTime::default(), admitted: 0, left_out: 0 }
+    pub(super) fn new(max: u32, period: Duration) -> Self {
+        Self { period, max, period_start: UnixTime::default(), admitted: 0, left_out: 0 }
     }
 
     /// Whether one line more may be written. With the first of a period, `sum_up` is told how many
@@ -26,9 +26,9 @@ impl RateLimit {
             if self.left_out > 0 {
                 sum_up(self.left_out);
             }
-            *self = Self { period_start: now, ..Self::new(self.most, self.period) };
+            *self = Self { period_start: now, ..Self::new(self.max, self.period) };
         }
-        if self.admitted == self.most {
+        if self.admitted == self.max {
             self.left_out = self.left_out.saturating_add(1);
             return false;
         }

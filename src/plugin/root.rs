@@ -50,7 +50,7 @@ impl Context for Root {
         _num_trailers: usize,
     ) {
         if let Some(worker) = &self.worker {
-            worker.borrow_mut().on_call_answer(token_id, num_headers, body_size);
+            worker.borrow_mut().on_callout_response(token_id, num_headers, body_size);
         }
     }
 }

@@ -7,8 +7,8 @@ use proxy_wasm::types::Action;
 
 use super::host;
 use super::status_board::HostBoard;
-use crate::answer::Answer;
 use crate::request::{RequestHead, decode_fields};
+use crate::response::Response;
 use crate::status::StatusPage;
 
 /// A request for the status page.
@@ -21,13 +21,13 @@ impl StatusFilter {
         Self { page }
     }
 
-    fn answer(&self) -> Answer {
+    fn response(&self) -> Response {
         let bytes = host::request_fields();
         match (host::now(), bytes.as_deref().and_then(decode_fields)) {
             (Some(now), Some(fields)) => {
-                self.page.answer(RequestHead::new(&fields, false), &HostBoard, now)
+                self.page.response(RequestHead::new(&fields, false), &HostBoard, now)
             }
-            _ => Answer { status: 500, headers: vec![], body: vec![] },
+            _ => Response { status: 500, headers: vec![], body: vec![] },
         }
     }
 }
@@ -37,7 +37,7 @@ impl Context for StatusFilter {}
 /// Paused for good if no answer can be given: nothing of a request goes on.
 impl HttpContext for StatusFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        let _ = host::respond(&self.answer());
+        let _ = host::respond(&self.response());
         Action::Pause
     }
 

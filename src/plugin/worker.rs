@@ -11,28 +11,28 @@ use super::head_status::stop_with_body;
 use super::host;
 use super::host_crypto;
 use super::key_fetcher::KeyFetcher;
-use super::metrics::{Metrics, Outcome};
+use super::metrics::{Metrics, RequestOutcome};
 use super::overage_log::OverageLog;
 use super::paused_bodies::{BodyDelivery, Head, PausedBodies, PausedBody, PausedHead};
 use super::refusal_log::RefusalLog;
 use super::replay_store;
+use super::scim_caller::ScimCaller;
 use super::status_board::HostBoard;
-use super::user_directory::UserDirectory;
 use crate::authenticator::{
-    Authenticator, BearerRequest, Body, Decision, Examined, HeldRequest, Judgement, Knowledge,
-    Need, PlausibleRequest, Refused, SpendingRequest,
+    Authenticator, BearerRequest, Body, Decision, Examined, HeldRequest, Judgement, Need,
+    PlausibleRequest, Refused, SpendingRequest, WorkerView,
 };
 use crate::config::Config;
-use crate::identity::{DirectoryFault, ScimDirectory, UserKey};
+use crate::identity::{DirectoryFault, ScimSettings, UserKey};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, Event, NoKeys, ProviderKeys, RemoteKeys};
 use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::request::{RequestHead, decode_fields};
-use crate::status::{Announcer, RefusalRecord};
+use crate::status::{HeartbeatWriter, RefusalRecord};
 use crate::time::UnixTime;
 use crate::token::{FleetStore, NotSpent, ReplayStore, VerificationBudget};
-use crate::verdict::Verdicts;
+use crate::verdict::VerdictCache;
 use crate::waiting_room::{Awaited, Places, WaitingRoom};
 
 /// The authenticator, the keys it judges by, and the requests that wait.
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     /// None for providers whose keys are in the configuration.
     fetchers: ProviderMap<Option<KeyFetcher>>,
     /// None unless users are looked up in a directory.
-    users: Option<UserDirectory>,
+    users: Option<ScimCaller>,
     waiting: WaitingRoom<WaitingRequest>,
     bodies: PausedBodies,
     delivery: BodyDelivery,
@@ -56,12 +56,12 @@ pub(super) struct Worker {
     spender: Option<FleetSpender>,
     /// For requests that wait.
     places: Places,
-    verdicts: Verdicts,
+    verdicts: VerdictCache,
     tick_period: Option<Duration>,
     overage_log: OverageLog,
     refusal_log: RefusalLog,
     metrics: Metrics,
-    announcer: Announcer,
+    heartbeat_writer: HeartbeatWriter,
 }
 
 struct WaitingRequest {
@@ -90,7 +90,7 @@ impl Worker {
     /// takes to verify its token.
     const BATCH: u64 = 64;
     /// Most bytes of tokens of requests that wait at the same time for keys, users and spendings.
-    const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
+    const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
     /// Most bytes of tokens of requests that wait for their turn.
     const MAX_BYTES_IN_TURN: usize = 4 * 1024 * 1024;
     /// Longest time that a request waits for its turn.
@@ -111,18 +111,18 @@ impl Worker {
             ReplayStore::Local => None,
             ReplayStore::Fleet(store) => Some(FleetSpender::new(root_id, store.clone())),
         };
-        let announcer = Announcer::new(&config);
-        let verdicts = Verdicts::new(config.token_cache);
+        let heartbeat_writer = HeartbeatWriter::new(&config);
+        let verdicts = VerdictCache::new(config.token_cache);
         let max_token_size = config.max_token_size;
         let authenticator = Authenticator::new(config);
-        let users = authenticator.user_lookups().map(UserDirectory::new);
+        let users = authenticator.user_lookups().map(ScimCaller::new);
         let fetched = fetchers.entries().filter(|(_, fetcher)| fetcher.is_some());
         let awaited = fetched
             .map(|(provider, _)| Awaited::Keys(provider))
             .chain(users.as_ref().map(|_| Awaited::User))
             .chain(spender.as_ref().map(|_| Awaited::Spending));
         let places = Places::new(
-            Self::MOST_WAITING_BYTES / max_token_size,
+            Self::MAX_WAITING_BYTES / max_token_size,
             Self::MAX_BYTES_IN_TURN / max_token_size,
             awaited,
         );
@@ -145,7 +145,7 @@ impl Worker {
             overage_log: OverageLog::default(),
             refusal_log: RefusalLog::default(),
             metrics,
-            announcer,
+            heartbeat_writer,
         };
         // Clusters may not be ready while plugins are configured: the first fetch waits for a tick.
         // So does the announcement, lest one who only tries a configuration make it.
@@ -156,9 +156,9 @@ impl Worker {
     /// The headers of a request arrived; it is the one in hand.
     pub(super) fn on_request(&mut self, context_id: u32, has_body: bool) -> Action {
         let (Some(now), Some(bytes)) = (host::now(), host::request_fields()) else {
-            return Self::break_off();
+            return Self::abort();
         };
-        let Some(fields) = decode_fields(&bytes) else { return Self::break_off() };
+        let Some(fields) = decode_fields(&bytes) else { return Self::abort() };
         let head = RequestHead::new(&fields, has_body);
         let mut decision = match self.authenticator.examine(head) {
             Examined::Decided(decision) => *decision,
@@ -185,7 +185,7 @@ impl Worker {
         if matches!(decision, Decision::AwaitBody(_)) {
             self.bodies.entry(context_id, || PausedBody::new(now, head.size()));
         }
-        self.carry_out(context_id, decision, now).unwrap_or_else(|_| Self::break_off())
+        self.carry_out(context_id, decision, now).unwrap_or_else(|_| Self::abort())
     }
 
     /// Lets a request wait that has only come in. Returns what becomes of it if there is no room.
@@ -197,9 +197,9 @@ impl Worker {
         now: UnixTime,
     ) -> Option<Decision> {
         if !self.has_room(Self::awaited(&request, &need)) {
-            return Some(self.authenticator.give_up(request, need, self.knowledge(), now));
+            return Some(self.authenticator.give_up(request, need, self.view(), now));
         }
-        let deadline = now + self.longest_wait(&request, &need);
+        let deadline = now + self.max_wait(&request, &need);
         self.let_wait(context_id, request, need, deadline);
         self.set_pace(now);
         None
@@ -212,8 +212,8 @@ impl Worker {
         let request = match verdict {
             None => request,
             Some(verdict) => {
-                self.synchronise(verdict.provider, now);
-                match self.authenticator.apply(request, &verdict, self.knowledge(), now) {
+                self.sync_keys(verdict.provider, now);
+                match self.authenticator.apply(request, &verdict, self.view(), now) {
                     Ok(decision) => {
                         self.metrics.count_token_cache(true);
                         return decision;
@@ -228,9 +228,8 @@ impl Worker {
             Err(decision) => return *decision,
         };
         // Another worker may have published since: a key that was withdrawn must not serve.
-        self.synchronise(request.provider(), now);
-        let Judgement { decision, verdict } =
-            self.authenticator.judge(request, self.knowledge(), now);
+        self.sync_keys(request.provider(), now);
+        let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);
         if let Some(verdict) = verdict {
             self.verdicts.remember(token, verdict);
         }
@@ -258,7 +257,7 @@ impl Worker {
         stripped.map_err(|_| {
             self.forget(context_id);
             self.bodies.entry(context_id, PausedBody::untimed);
-            Self::break_off()
+            Self::abort()
         })
     }
 
@@ -314,13 +313,13 @@ impl Worker {
             }
             Head::Forwarded(_) => {}
         }
-        let (size, max_body) = (body.size, self.authenticator.most_body());
+        let (size, max_body) = (body.size, self.authenticator.max_body());
         let decides = |request: &HeldRequest| request.is_decided_by(size, is_whole, max_body);
         if !body.request().is_some_and(decides) {
             return Action::Pause;
         }
-        let Some(now) = host::now() else { return Self::break_off() };
-        self.judge_body(context_id, now).unwrap_or_else(|_| Self::break_off())
+        let Some(now) = host::now() else { return Self::abort() };
+        self.judge_body(context_id, now).unwrap_or_else(|_| Self::abort())
     }
 
     /// Holds a request until its message was judged, together with its head if the host hands over
@@ -378,7 +377,7 @@ impl Worker {
             Head::Paused { .. } => {}
         }
         let is_decided =
-            request.is_decided_by(body.size, body.is_whole, self.authenticator.most_body());
+            request.is_decided_by(body.size, body.is_whole, self.authenticator.max_body());
         self.bodies.set_request(context_id, request);
         if is_decided {
             return self.judge_message(context_id, now);
@@ -395,9 +394,9 @@ impl Worker {
         let Some(request) = self.bodies.get(context_id).and_then(PausedBody::request) else {
             return Ok(Action::Pause);
         };
-        self.synchronise(request.provider(), now);
+        self.sync_keys(request.provider(), now);
         let request = self.bodies.get(context_id).and_then(PausedBody::request);
-        let holds = |request| self.authenticator.still_holds(request, self.knowledge(), now);
+        let holds = |request| self.authenticator.still_holds(request, self.view(), now);
         if request.is_some_and(holds) {
             return self.judge_message(context_id, now);
         }
@@ -420,7 +419,7 @@ impl Worker {
         let (Some(size), Some(request)) = (size, self.bodies.take_request(context_id)) else {
             return Ok(Action::Pause);
         };
-        let decision = if size > self.authenticator.most_body() {
+        let decision = if size > self.authenticator.max_body() {
             self.authenticator.judge_body(*request, Body::TooLarge)
         } else {
             let bytes = host::request_body(size)?;
@@ -502,7 +501,7 @@ impl Worker {
         }
         let metrics = &self.metrics;
         let counters = || metrics.request_counters();
-        self.announcer.run(&HostBoard, metrics.request_counter_count(), counters, now);
+        self.heartbeat_writer.run(&HostBoard, metrics.request_counter_count(), counters, now);
         let late = self.spender.as_mut().map(|spender| spender.give_up(now));
         self.conclude(late.unwrap_or_default(), now);
         self.serve_ended(now);
@@ -512,25 +511,30 @@ impl Worker {
 
     /// A call of the root context was answered, or failed. The context in hand is that one, or the
     /// request for which it was made.
-    pub(super) fn on_call_answer(&mut self, call: u32, header_count: usize, body_length: usize) {
+    pub(super) fn on_callout_response(
+        &mut self,
+        call: u32,
+        header_count: usize,
+        body_length: usize,
+    ) {
         let Some(now) = host::now() else { return };
         // Whose call it is has the answer.
         if hostcalls::set_effective_context(self.root_id).is_err() {
             return;
         }
         if let Some(spender) = self.spender.as_mut().filter(|spender| spender.awaits(call)) {
-            let spent = spender.on_call_answer(call, header_count, body_length);
+            let spent = spender.on_callout_response(call, header_count, body_length);
             return self.conclude(spent, now);
         }
         for (fetcher, keys) in remote(&mut self.fetchers, &mut self.keys) {
             if fetcher.awaits(call) {
                 let metrics = &mut self.metrics;
-                fetcher.on_call_answer(header_count, body_length, keys, metrics, now);
+                fetcher.on_callout_response(header_count, body_length, keys, metrics, now);
                 fetcher.gauge(keys, metrics, now);
             }
         }
         if let Some(users) = &mut self.users {
-            users.on_call_answer(call, header_count, body_length, &mut self.metrics, now);
+            users.on_callout_response(call, header_count, body_length, &mut self.metrics, now);
         }
         self.serve_waiting(now);
     }
@@ -567,26 +571,26 @@ impl Worker {
     }
 
     /// What this worker knows by now.
-    fn knowledge(&self) -> Knowledge<'_> {
-        Knowledge {
+    fn view(&self) -> WorkerView<'_> {
+        WorkerView {
             keys: &self.keys,
-            users: self.users.as_ref().map(UserDirectory::lookups),
+            users: self.users.as_ref().map(ScimCaller::lookups),
             verifier: &*self.verifier,
             budget: &self.budget,
         }
     }
 
     /// How long a request waits at the most.
-    fn longest_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
+    fn max_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
         match need {
-            Need::Keys(_) => self.keys[request.provider()].longest_wait(),
+            Need::Keys(_) => self.keys[request.provider()].max_wait(),
             Need::User(_) => {
                 let users = self.users.as_ref().map(|users| users.lookups().directory());
-                users.map(ScimDirectory::longest_wait).unwrap_or_default()
+                users.map(ScimSettings::max_wait).unwrap_or_default()
             }
             Need::Turn => {
                 // Afterwards it may have to wait for keys.
-                self.keys[request.provider()].longest_wait().max(Self::MAX_TURN)
+                self.keys[request.provider()].max_wait().max(Self::MAX_TURN)
             }
         }
     }
@@ -629,7 +633,7 @@ impl Worker {
     }
 
     /// Takes over what the workers know together of this provider's keys.
-    fn synchronise(&mut self, provider: ProviderId, now: UnixTime) {
+    fn sync_keys(&mut self, provider: ProviderId, now: UnixTime) {
         let fetcher = self.fetchers[provider].as_mut();
         if let (Some(fetcher), Some(keys)) = (fetcher, self.keys[provider].remote_mut()) {
             fetcher.run(Event::Request, keys, &mut self.metrics, now);
@@ -645,14 +649,14 @@ impl Worker {
             && !matches!(self.delivery, BodyDelivery::OnTrial(_))
             && (self.delivery != BodyDelivery::Unknown
                 || self.bodies.paused_heads().next().is_none());
-        let longest = match (has_calls, is_idle) {
+        let max = match (has_calls, is_idle) {
             (true, _) => Self::AT_ONCE,
             (false, true) => Self::IDLE,
             (false, false) => Self::BUSY,
         };
         let remote = self.keys.values().filter_map(ProviderKeys::remote);
         let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
-        self.tick_every(due.map_or(longest, |due| due.clamp(Self::AT_ONCE, longest)));
+        self.tick_every(due.map_or(max, |due| due.clamp(Self::AT_ONCE, max)));
     }
 
     /// Decides again on the requests that wait, and sets the pace by what is left. Not on all at
@@ -710,17 +714,17 @@ impl Worker {
             Waits::ForKeys(request) | Waits::InTurn(request) => (request, false),
             Waits::ForUser(request, _) => (request, true),
         };
-        let judgement = self.authenticator.judge(request, self.knowledge(), now);
+        let judgement = self.authenticator.judge(request, self.view(), now);
         let mut decision = judgement.decision;
         if let Decision::Await(request, need) = decision {
             let deadline = match &need {
-                Need::User(_) if !had_keys => now + self.longest_wait(&request, &need),
+                Need::User(_) if !had_keys => now + self.max_wait(&request, &need),
                 _ => deadline,
             };
             if now < deadline && self.has_room(Self::awaited(&request, &need)) {
                 return self.let_wait(context_id, request, need, deadline);
             }
-            decision = self.authenticator.give_up(request, need, self.knowledge(), now);
+            decision = self.authenticator.give_up(request, need, self.view(), now);
         }
         self.settle(context_id, decision, now);
     }
@@ -808,7 +812,7 @@ impl Worker {
             }
             Ok(_) => {}
             Err(_) => {
-                Self::break_off();
+                Self::abort();
             }
         }
     }
@@ -822,30 +826,30 @@ impl Worker {
         now: UnixTime,
     ) -> Result<Action, Status> {
         match decision {
-            Decision::Forward(edits, voucher) => {
-                match &voucher {
-                    Some(voucher) => self.metrics.count_allowed(voucher.provider),
-                    None => self.metrics.count_request(None, Outcome::Exempt, None),
+            Decision::Forward(edits, attribution) => {
+                match &attribution {
+                    Some(attribution) => self.metrics.count_allowed(attribution.provider),
+                    None => self.metrics.count_request(None, RequestOutcome::Exempt, None),
                 }
-                if let Some(overage) = voucher.and_then(|voucher| voucher.overage) {
+                if let Some(overage) = attribution.and_then(|attribution| attribution.overage) {
                     self.overage_log.write(&overage, now);
                 }
                 host::edit_request(&edits)?;
                 self.bodies.forward(context_id);
                 Ok(Action::Continue)
             }
-            Decision::Respond(answer) => {
-                self.metrics.count_request(None, Outcome::Metadata, None);
-                host::respond(&answer)?;
+            Decision::Respond(response) => {
+                self.metrics.count_request(None, RequestOutcome::Metadata, None);
+                host::respond(&response)?;
                 Ok(Action::Pause)
             }
             Decision::Refuse(refused) => {
-                self.note(&refused, Outcome::Refused, now);
-                host::respond(&refused.answer)?;
+                self.note(&refused, RequestOutcome::Refused, now);
+                host::respond(&refused.response)?;
                 Ok(Action::Pause)
             }
             Decision::LetThrough(refused, edits) => {
-                self.note(&refused, Outcome::Reported, now);
+                self.note(&refused, RequestOutcome::Reported, now);
                 host::edit_request(&edits)?;
                 self.bodies.forward(context_id);
                 Ok(Action::Continue)
@@ -857,7 +861,7 @@ impl Worker {
     }
 
     /// Counts a refusal, and logs it.
-    fn note(&mut self, refused: &Refused, outcome: Outcome, now: UnixTime) {
+    fn note(&mut self, refused: &Refused, outcome: RequestOutcome, now: UnixTime) {
         let reason = Some(refused.refusal.reason());
         self.metrics.count_request(refused.provider.as_deref(), outcome, reason);
         host::note_reason(refused.refusal.reason());
@@ -867,16 +871,16 @@ impl Worker {
             (None, None) => {}
         }
         let what = match outcome {
-            Outcome::Reported => "let through, would be refused",
+            RequestOutcome::Reported => "let through, would be refused",
             _ => "refused",
         };
         if let Some(details) = self.refusal_log.write(what, refused, now) {
-            self.announcer.note(
+            self.heartbeat_writer.note(
                 refused.refusal.reason(),
                 RefusalRecord::new(
-                    self.announcer.configuration(),
+                    self.heartbeat_writer.configuration(),
                     refused.provider.as_deref(),
-                    outcome == Outcome::Reported,
+                    outcome == RequestOutcome::Reported,
                     details,
                     now,
                 ),
@@ -885,7 +889,7 @@ impl Worker {
     }
 
     /// The host did not do what it was asked to: the request ends here.
-    fn break_off() -> Action {
+    fn abort() -> Action {
         let _ = hostcalls::send_http_response(500, vec![], None);
         Action::Pause
     }

@@ -59,7 +59,7 @@ impl Providers {
     /// The one that a token with these claims says it comes from: by `iss`, compared exactly, and
     /// among several of one issuer by `aud`, or by the client where that is compared instead.
     #[must_use]
-    pub(crate) fn of_token(&self, claims: &Object) -> Option<(ProviderId, &Provider)> {
+    pub(crate) fn for_token(&self, claims: &Object) -> Option<(ProviderId, &Provider)> {
         let issuer = claims.get("iss").and_then(Json::as_str)?;
         let mut of_issuer = self
             .0

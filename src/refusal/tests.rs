@@ -10,9 +10,9 @@ const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 /// Refusals of every reason, with all members that their details can have.
 fn examples() -> Vec<Refusal> {
     let text = || "text".to_owned();
-    let list = || Strings::of(["one"]);
+    let list = || Strings::new(["one"]);
     let retry_after = Duration::from_secs(1);
-    let call = || Some(Box::new(Call { method: text(), name: Some(text()) }));
+    let call = || Some(Box::new(McpCall { method: text(), name: Some(text()) }));
     let denied = |denial| Refusal::AccessDenied { denial, call: call() };
     let by_rule = |is_elsewhere| Denial::Rule { rule: text(), line: "roles", is_elsewhere };
     let differs = HeaderFault::Differs { header: "Mcp-Name", found: text(), body: Some(text()) };
@@ -52,7 +52,7 @@ fn examples() -> Vec<Refusal> {
             missing: list(),
             call: call(),
         },
-        Refusal::KeyMismatch(Misfit::Operations),
+        Refusal::KeyMismatch(KeyMismatch::Operations),
         Refusal::KeysUnavailable { retry_after, why: NoKeys::NotFetchedYet },
         Refusal::MalformedAuthorization(AuthorizationFault::NoToken),
         Refusal::MalformedToken(MalformedToken::Segments),
@@ -73,7 +73,7 @@ fn examples() -> Vec<Refusal> {
         Refusal::UnknownKid { kid: Some(text()), published: list() },
         Refusal::UnsupportedAlgorithm { found: text() },
         Refusal::UnsupportedCriticalHeader { name: text() },
-        Refusal::UserInactive { user: text(), standing: Standing::Locked },
+        Refusal::UserInactive { user: text(), account_status: AccountStatus::Locked },
         Refusal::UserNotServiceAccount { user: text() },
         Refusal::UserUnknown { claim: text(), field: text(), cause: Some(text()) },
         Refusal::WrongTokenType { found: Some(text()) },

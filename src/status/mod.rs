@@ -2,29 +2,29 @@
 //! providers stand, and which requests were refused and why.
 //!
 //! The page is served by a listener of its own, maybe in another thread than the one that refused a
-//! request. So each configuration puts an [`Announcement`] of itself on a [`Board`] that all of them
-//! share, and its last refusals onto a [`Shelf`] for each reason; a [`Status`] is gathered from there
+//! request. So each configuration puts an [`Heartbeat`] of itself on a [`Board`] that all of them
+//! share, and its last refusals onto a [`RefusalHistory`] for each reason; a [`Status`] is gathered from there
 //! when somebody looks. An allowed request has no part in it.
 //!
 //! Shared data can neither be deleted nor does it expire: there is a fixed number of places, each is
 //! of a bounded size, and what stands there is read strictly and is nothing if it is not ours.
 
 mod advice;
-mod announcement;
-mod announcer;
-mod answer;
+mod heartbeat;
+mod heartbeat_writer;
 mod html;
 mod page;
 mod refusals;
 mod report;
+mod response;
 mod words;
 
 pub(crate) use advice::Advice;
-pub(crate) use announcement::{Announcement, Counter};
-pub(crate) use announcer::Announcer;
-pub(crate) use answer::StatusPage;
-pub(crate) use refusals::{RefusalRecord, Shelf};
+pub(crate) use heartbeat::{Counter, Heartbeat};
+pub(crate) use heartbeat_writer::HeartbeatWriter;
+pub(crate) use refusals::{RefusalHistory, RefusalRecord};
 pub(crate) use report::Status;
+pub(crate) use response::StatusPage;
 
 /// What all workers of a process share.
 pub(crate) trait Board {

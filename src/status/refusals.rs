@@ -29,14 +29,14 @@ pub(crate) struct RefusalRecord {
 /// The last refusals for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Shelf {
+pub(crate) struct RefusalHistory {
     /// The last one last.
     records: Vec<RefusalRecord>,
 }
 
 impl RefusalRecord {
     /// Most bytes of details.
-    const MOST_DETAILS: usize = 4 * 1024;
+    const MAX_DETAILS: usize = 4 * 1024;
 
     /// A request that was refused now.
     #[must_use]
@@ -64,11 +64,11 @@ impl RefusalRecord {
     }
 }
 
-impl Shelf {
+impl RefusalHistory {
     /// Most records of one reason.
-    const MOST: usize = 5;
+    const MAX_RECORDS: usize = 5;
     /// Most bytes of a shelf.
-    const MOST_BYTES: usize = 32 * 1024;
+    const MAX_BYTES: usize = 32 * 1024;
 
     /// The shared name of the shelf for a reason.
     #[must_use]
@@ -85,7 +85,7 @@ impl Shelf {
             record.times = record.times.saturating_add(own.times);
         }
         self.records.push(record);
-        if self.records.len() > Self::MOST {
+        if self.records.len() > Self::MAX_RECORDS {
             self.records.remove(0);
         }
     }
@@ -105,36 +105,39 @@ impl Shelf {
     /// What stands in these bytes, if they are a shelf.
     #[must_use]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > Self::MOST_BYTES {
+        if bytes.len() > Self::MAX_BYTES {
             return None;
         }
-        let shelf: Self = serde_json::from_slice(bytes).ok()?;
-        let is_bounded = shelf.records.len() <= Self::MOST
-            && shelf.records.iter().all(|record| bounded(record.details.clone()) == record.details);
-        is_bounded.then_some(shelf)
+        let history: Self = serde_json::from_slice(bytes).ok()?;
+        let is_bounded = history.records.len() <= Self::MAX_RECORDS
+            && history
+                .records
+                .iter()
+                .all(|record| bounded(record.details.clone()) == record.details);
+        is_bounded.then_some(history)
     }
 }
 
 /// These details with short texts and lists only. A client can vary them as it likes, so there is an
 /// end to what is shown of them.
 fn bounded(details: Map<String, Value>) -> Map<String, Value> {
-    const MOST_MEMBERS: usize = 8;
-    let shortened = |most_elements: usize| -> Map<String, Value> {
-        let members = details.iter().take(MOST_MEMBERS);
-        members.map(|(name, value)| (clipped(name), short(value, most_elements))).collect()
+    const MAX_MEMBERS: usize = 8;
+    let shortened = |max_elements: usize| -> Map<String, Value> {
+        let members = details.iter().take(MAX_MEMBERS);
+        members.map(|(name, value)| (clipped(name), short(value, max_elements))).collect()
     };
     let fits = |details: &Map<String, Value>| {
-        serde_json::to_vec(details).is_ok_and(|bytes| bytes.len() <= RefusalRecord::MOST_DETAILS)
+        serde_json::to_vec(details).is_ok_and(|bytes| bytes.len() <= RefusalRecord::MAX_DETAILS)
     };
     [10, 3].into_iter().map(shortened).find(fits).unwrap_or_default()
 }
 
-fn short(value: &Value, most_elements: usize) -> Value {
+fn short(value: &Value, max_elements: usize) -> Value {
     match value {
         Value::String(text) => clipped(text).into(),
         Value::Array(elements) => {
             let texts = elements.iter().filter_map(Value::as_str);
-            texts.take(most_elements).map(clipped).collect()
+            texts.take(max_elements).map(clipped).collect()
         }
         Value::Object(_) => Value::Null,
         plain => plain.clone(),
@@ -153,9 +156,9 @@ mod tests {
         RefusalRecord::new("c0ffee", Some("demo"), false, details, UnixTime::from_secs(seconds))
     }
 
-    fn kids(shelf: &Shelf) -> Vec<(&str, u64)> {
+    fn kids(history: &RefusalHistory) -> Vec<(&str, u64)> {
         let told = |record: &'_ RefusalRecord| record.times;
-        shelf
+        history
             .records()
             .iter()
             .map(|own| (own.details["kid"].as_str().unwrap(), told(own)))
@@ -164,12 +167,12 @@ mod tests {
 
     #[test]
     fn the_last_five_that_differ_stay() {
-        let mut shelf = Shelf::default();
+        let mut history = RefusalHistory::default();
         for (second, kid) in ["a", "b", "c", "a", "d", "e", "f", "a"].into_iter().enumerate() {
-            shelf.add(record(json!({"kid": kid}), u64::try_from(second).unwrap()));
+            history.add(record(json!({"kid": kid}), u64::try_from(second).unwrap()));
         }
-        assert_eq!(kids(&shelf), [("c", 1), ("d", 1), ("e", 1), ("f", 1), ("a", 3)]);
-        let last = shelf.records().last().unwrap();
+        assert_eq!(kids(&history), [("c", 1), ("d", 1), ("e", 1), ("f", 1), ("a", 3)]);
+        let last = history.records().last().unwrap();
         assert_eq!((last.first.as_secs(), last.last.as_secs()), (0, 7));
     }
 
@@ -182,16 +185,16 @@ mod tests {
             "nested": {"much": long},
             "seconds_ago": u64::MAX,
         });
-        let mut shelf = Shelf::default();
+        let mut history = RefusalHistory::default();
         for second in 0..10 {
-            shelf.add(record(details.clone(), second));
+            history.add(record(details.clone(), second));
             let mut other = details.clone();
             other["kid"] = second.to_string().into();
-            shelf.add(record(other, second));
+            history.add(record(other, second));
         }
-        let bytes = shelf.encode();
-        assert!(bytes.len() <= Shelf::MOST_BYTES, "{}", bytes.len());
-        assert_eq!(Shelf::decode(&bytes).unwrap(), shelf);
+        let bytes = history.encode();
+        assert!(bytes.len() <= RefusalHistory::MAX_BYTES, "{}", bytes.len());
+        assert_eq!(RefusalHistory::decode(&bytes).unwrap(), history);
     }
 
     proptest! {
@@ -199,16 +202,16 @@ mod tests {
 
         #[test]
         fn only_shelves_are_taken_for_shelves(bytes in any::<Vec<u8>>()) {
-            prop_assert!(Shelf::decode(&bytes).is_none_or(|shelf| shelf.records().is_empty()));
+            prop_assert!(RefusalHistory::decode(&bytes).is_none_or(|history| history.records().is_empty()));
         }
 
         #[test]
         fn every_shelf_survives_its_encoding(texts in proptest::collection::vec(".{0,300}", 0..8)) {
-            let mut shelf = Shelf::default();
+            let mut history = RefusalHistory::default();
             for text in &texts {
-                shelf.add(record(json!({"kid": text, "published": [text, text]}), 1));
+                history.add(record(json!({"kid": text, "published": [text, text]}), 1));
             }
-            prop_assert_eq!(Shelf::decode(&shelf.encode()), Some(shelf));
+            prop_assert_eq!(RefusalHistory::decode(&history.encode()), Some(history));
         }
     }
 
@@ -216,9 +219,12 @@ mod tests {
     fn a_shelf_with_more_than_it_may_hold_is_none() {
         let mut big = record(json!({}), 1);
         big.details = serde_json::from_value(json!({"kid": "x".repeat(1000)})).unwrap();
-        let shelf = Shelf { records: vec![big] };
-        assert_eq!(Shelf::decode(&shelf.encode()), None);
+        let history = RefusalHistory { records: vec![big] };
+        assert_eq!(RefusalHistory::decode(&history.encode()), None);
         let many = (0..6).map(|second| record(json!({"kid": second.to_string()}), second));
-        assert_eq!(Shelf::decode(&Shelf { records: many.collect() }.encode()), None);
+        assert_eq!(
+            RefusalHistory::decode(&RefusalHistory { records: many.collect() }.encode()),
+            None
+        );
     }
 }

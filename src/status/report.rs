@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::announcement::{AnnouncedKeys, AnnouncedProvider};
+use super::heartbeat::{KeySummary, ProviderSummary};
 use super::words::{clock, distance, plural, rfc3339, span};
-use super::{Advice, Announcement, Board, Counter, RefusalRecord, Shelf};
-use crate::keys::{Discovery, FetchFaultCode, KeyAccount, KeyPhase, KeyStatus, Setback};
+use super::{Advice, Board, Counter, Heartbeat, RefusalHistory, RefusalRecord};
+use crate::keys::{Discovery, FetchFailures, FetchFaultCode, KeyAccount, KeyPhase, KeyStatus};
 use crate::time::UnixTime;
 
 /// All that is shown.
@@ -210,18 +210,18 @@ impl Status {
     /// Looks at the board.
     #[must_use]
     pub(crate) fn gather(board: &dyn Board, now: UnixTime) -> Self {
-        let announcements = announcements(board, now);
-        let configurations: Vec<ConfigurationStatus> = announcements
+        let heartbeats = heartbeats(board, now);
+        let configurations: Vec<ConfigurationStatus> = heartbeats
             .iter()
-            .map(|announcement| ConfigurationStatus::of(announcement, board, now))
+            .map(|heartbeat| ConfigurationStatus::new(heartbeat, board, now))
             .collect();
         let counters: BTreeSet<&Counter> =
-            announcements.iter().flat_map(|announcement| &announcement.counters).collect();
+            heartbeats.iter().flat_map(|heartbeat| &heartbeat.counters).collect();
         let requests: Vec<RequestCount> =
-            counters.into_iter().filter_map(|counter| RequestCount::of(counter, board)).collect();
+            counters.into_iter().filter_map(|counter| RequestCount::new(counter, board)).collect();
         let mut refusals: Vec<ReasonStatus> = Advice::ALL
             .iter()
-            .filter_map(|advice| ReasonStatus::of(advice, board, &configurations, &requests, now))
+            .filter_map(|advice| ReasonStatus::new(advice, board, &configurations, &requests, now))
             .collect();
         refusals.sort_by(|one, other| other.at.cmp(&one.at).then(one.reason.cmp(other.reason)));
         let (level, summary) = verdict(&configurations);
@@ -237,14 +237,14 @@ impl Status {
     }
 }
 
-fn announcements(board: &dyn Board, now: UnixTime) -> Vec<Announcement> {
-    let mut all: Vec<Announcement> = (0..Announcement::PLACES)
-        .filter_map(|place| board.read(&Announcement::name_of_place(place)).0)
-        .filter_map(|bytes| Announcement::decode(&bytes))
-        .filter(|announcement| announcement.is_alive(now))
+fn heartbeats(board: &dyn Board, now: UnixTime) -> Vec<Heartbeat> {
+    let mut all: Vec<Heartbeat> = (0..Heartbeat::PLACES)
+        .filter_map(|place| board.read(&Heartbeat::name_of_place(place)).0)
+        .filter_map(|bytes| Heartbeat::decode(&bytes))
+        .filter(|heartbeat| heartbeat.is_alive(now))
         .collect();
     all.sort_by(|one, other| {
-        let key = |own: &Announcement| (own.resource.clone(), own.configuration.clone());
+        let key = |own: &Heartbeat| (own.resource.clone(), own.configuration.clone());
         key(one).cmp(&key(other))
     });
     // Two that were announced at the same time may stand in two places.
@@ -278,25 +278,25 @@ fn verdict(configurations: &[ConfigurationStatus]) -> (Level, String) {
 }
 
 impl ConfigurationStatus {
-    fn of(announcement: &Announcement, board: &dyn Board, now: UnixTime) -> Self {
-        let providers = announcement.providers.iter();
+    fn new(heartbeat: &Heartbeat, board: &dyn Board, now: UnixTime) -> Self {
+        let providers = heartbeat.providers.iter();
         Self {
-            digest: announcement.configuration.clone(),
-            resource: announcement.resource.clone(),
-            name: announcement.name.clone(),
-            mode: if announcement.is_report { "report" } else { "enforce" },
-            seen: rfc3339(announcement.seen),
-            providers: providers.map(|own| ProviderStatus::of(own, board, now)).collect(),
-            more_providers: announcement.more_providers,
+            digest: heartbeat.configuration.clone(),
+            resource: heartbeat.resource.clone(),
+            name: heartbeat.name.clone(),
+            mode: if heartbeat.is_report { "report" } else { "enforce" },
+            seen: rfc3339(heartbeat.seen),
+            providers: providers.map(|own| ProviderStatus::new(own, board, now)).collect(),
+            more_providers: heartbeat.more_providers,
         }
     }
 }
 
 impl ProviderStatus {
     /// Most keys that are shown.
-    const MOST_KEYS: usize = 50;
+    const MAX_KEYS: usize = 50;
 
-    fn of(provider: &AnnouncedProvider, board: &dyn Board, now: UnixTime) -> Self {
+    fn new(provider: &ProviderSummary, board: &dyn Board, now: UnixTime) -> Self {
         let own = Self {
             name: provider.name.clone(),
             level: Level::Good,
@@ -314,8 +314,8 @@ impl ProviderStatus {
             key_count: 0,
         };
         let source = match &provider.keys {
-            AnnouncedKeys::Fetched(source) => source,
-            AnnouncedKeys::Configured { count, first } => {
+            KeySummary::Fetched(source) => source,
+            KeySummary::Configured { count, first } => {
                 return Self {
                     summary: format!("{} in the configuration.", stand(*count)),
                     keys: first.clone(),
@@ -330,7 +330,7 @@ impl ProviderStatus {
         let status = KeyStatus::read(source, state.as_deref(), key_set.as_deref(), now);
         let mut keys = status.set.as_ref().and_then(|set| set.keys.clone()).unwrap_or_default();
         let key_count = keys.len();
-        keys.truncate(Self::MOST_KEYS);
+        keys.truncate(Self::MAX_KEYS);
         for key in &mut keys {
             key.kid = key.kid.as_deref().map(super::words::clipped);
         }
@@ -339,11 +339,11 @@ impl ProviderStatus {
             level,
             state,
             summary,
-            advice: status.setback.as_ref().map(|own| own.why.code.fix()),
+            advice: status.fetch_failures.as_ref().map(|own| own.why.code.fix()),
             source: Some(SourceStatus {
                 kind: if source.is_discovery { "metadata_url" } else { "jwks_url" },
                 url: source.url.clone(),
-                discovered: status.discovery.map(DiscoveryReport::of),
+                discovered: status.discovery.map(DiscoveryReport::new),
             }),
             key_set: status.set.as_ref().map(|set| KeySetReport {
                 version: set.version,
@@ -354,7 +354,7 @@ impl ProviderStatus {
             }),
             next_fetch: Some(rfc3339(status.next_fetch)),
             is_fetching: status.is_fetching,
-            failure: status.setback.map(FailureReport::of),
+            failure: status.fetch_failures.map(FailureReport::new),
             keys,
             key_count,
             ..own
@@ -369,8 +369,8 @@ impl ProviderStatus {
 
 /// How keys that are fetched stand, in a word and in sentences.
 fn told(status: &KeyStatus, keys: usize, now: UnixTime) -> (Level, &'static str, String) {
-    let failing = status.setback.as_ref().map(|setback| {
-        let Setback { count, since, next_attempt, .. } = setback;
+    let failing = status.fetch_failures.as_ref().map(|fetch_failures| {
+        let FetchFailures { count, since, next_attempt, .. } = fetch_failures;
         let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
         let next = match (status.is_fetching, *next_attempt > now) {
             (true, _) => "an attempt is under way".to_owned(),
@@ -439,15 +439,15 @@ fn stand(keys: usize) -> String {
 }
 
 impl DiscoveryReport {
-    fn of(found: Discovery) -> Self {
+    fn new(found: Discovery) -> Self {
         let Discovery { key_set_url, at, is_doubtful } = found;
         Self { jwks_uri: key_set_url, at: rfc3339(at), is_doubtful }
     }
 }
 
 impl FailureReport {
-    fn of(setback: Setback) -> Self {
-        let Setback { count, since, last, next_attempt, why } = setback;
+    fn new(fetch_failures: FetchFailures) -> Self {
+        let FetchFailures { count, since, last, next_attempt, why } = fetch_failures;
         Self {
             since: rfc3339(since),
             attempts: count,
@@ -460,7 +460,7 @@ impl FailureReport {
 }
 
 impl ReasonStatus {
-    fn of(
+    fn new(
         advice: &Advice,
         board: &dyn Board,
         configurations: &[ConfigurationStatus],
@@ -468,13 +468,13 @@ impl ReasonStatus {
         now: UnixTime,
     ) -> Option<Self> {
         let Advice { reason, meaning, cure } = *advice;
-        let (bytes, _) = board.read(&Shelf::name(reason));
-        let shelf = bytes.as_deref().and_then(Shelf::decode).unwrap_or_default();
+        let (bytes, _) = board.read(&RefusalHistory::name(reason));
+        let history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
         let counts = requests.iter().filter(|own| own.reason.as_deref() == Some(reason));
         let count = counts.map(|own| own.count).fold(0, u64::saturating_add);
-        let records = shelf.records().iter().rev();
+        let records = history.records().iter().rev();
         let last: Vec<RefusalReport> =
-            records.map(|record| RefusalReport::of(reason, record, configurations, now)).collect();
+            records.map(|record| RefusalReport::new(reason, record, configurations, now)).collect();
         (count > 0 || !last.is_empty()).then(|| Self {
             reason,
             count,
@@ -482,13 +482,13 @@ impl ReasonStatus {
             advice: cure,
             see: format!("docs/troubleshooting.md#{reason}"),
             last,
-            at: shelf.records().last().map(|record| record.last).unwrap_or_default(),
+            at: history.records().last().map(|record| record.last).unwrap_or_default(),
         })
     }
 }
 
 impl RefusalReport {
-    fn of(
+    fn new(
         reason: &str,
         record: &RefusalRecord,
         configurations: &[ConfigurationStatus],
@@ -574,7 +574,7 @@ fn hint(
 }
 
 impl RequestCount {
-    fn of(counter: &Counter, board: &dyn Board) -> Option<Self> {
+    fn new(counter: &Counter, board: &dyn Board) -> Option<Self> {
         let Counter(provider, outcome, reason) = counter;
         let named = |label: &String| (label != "none").then(|| label.clone());
         let count = board.count(counter).filter(|count| *count > 0)?;

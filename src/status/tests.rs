@@ -54,7 +54,7 @@ impl TestBoard {
         let KeySource::Remote(source) = &config.providers.iter().next().unwrap().key_source else {
             panic!("no source")
         };
-        let names = SharedNames::of(source);
+        let names = SharedNames::new(source);
         self.set(names.state, state.to_string().into_bytes());
         let keys: Vec<Value> = keys.iter().map(SigningKey::public_jwk).collect();
         let document = json!({"keys": keys}).to_string();
@@ -94,8 +94,13 @@ fn example() -> Config {
     configuration("https://mcp.example.com/mcp")
 }
 
-fn run(announcer: &mut Announcer, board: &TestBoard, counters: &[Counter], now: UnixTime) {
-    announcer.run(board, counters.len(), || counters.to_vec(), now);
+fn run(
+    heartbeat_writer: &mut HeartbeatWriter,
+    board: &TestBoard,
+    counters: &[Counter],
+    now: UnixTime,
+) {
+    heartbeat_writer.run(board, counters.len(), || counters.to_vec(), now);
 }
 
 fn counter(provider: &str, outcome: &str, reason: &str) -> Counter {
@@ -103,13 +108,13 @@ fn counter(provider: &str, outcome: &str, reason: &str) -> Counter {
 }
 
 fn record(
-    announcer: &Announcer,
+    heartbeat_writer: &HeartbeatWriter,
     provider: Option<&str>,
     details: Value,
     now: UnixTime,
 ) -> RefusalRecord {
     let Value::Object(details) = details else { panic!("no object") };
-    RefusalRecord::new(announcer.configuration(), provider, false, details, now)
+    RefusalRecord::new(heartbeat_writer.configuration(), provider, false, details, now)
 }
 
 fn published() -> Value {
@@ -134,7 +139,7 @@ fn failure(cause: &str) -> Value {
 fn board_with(config: &Config, state: &Value, keys: &[SigningKey], now: UnixTime) -> TestBoard {
     let board = TestBoard::default();
     board.set_keys(config, state, keys);
-    run(&mut Announcer::new(config), &board, &[], now);
+    run(&mut HeartbeatWriter::new(config), &board, &[], now);
     board
 }
 
@@ -224,16 +229,16 @@ fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
 fn a_configuration_is_there_as_long_as_a_worker_says_so() {
     let config = example();
     let board = TestBoard::default();
-    let mut announcer = Announcer::new(&config);
+    let mut heartbeat_writer = HeartbeatWriter::new(&config);
     for second in 0..30 {
-        run(&mut announcer, &board, &[], at(second));
+        run(&mut heartbeat_writer, &board, &[], at(second));
         assert_eq!(Status::gather(&board, at(second)).configurations.len(), 1);
     }
     assert_eq!(Status::gather(&board, at(44)).configurations.len(), 1);
     let status = Status::gather(&board, at(45));
     assert_eq!((status.configurations.len(), status.level), (0, Level::Warning));
     // A clock that was set back does not silence it.
-    run(&mut announcer, &board, &[], at(0) - Duration::from_secs(3600));
+    run(&mut heartbeat_writer, &board, &[], at(0) - Duration::from_secs(3600));
     let earlier = Status::gather(&board, at(0) - Duration::from_secs(3600));
     assert_eq!(earlier.configurations.len(), 1);
 }
@@ -242,7 +247,7 @@ fn a_configuration_is_there_as_long_as_a_worker_says_so() {
 fn workers_of_one_configuration_write_as_often_as_one_of_them() {
     let config = example();
     let board = TestBoard::default();
-    let mut workers: Vec<Announcer> = (0..8).map(|_| Announcer::new(&config)).collect();
+    let mut workers: Vec<HeartbeatWriter> = (0..8).map(|_| HeartbeatWriter::new(&config)).collect();
     for tick in 0..600 {
         for worker in &mut workers {
             run(worker, &board, &[], at(0) + Duration::from_millis(100 * tick));
@@ -257,14 +262,14 @@ fn there_is_a_fixed_number_of_places_and_who_is_gone_makes_room() {
     let board = TestBoard::default();
     let configs: Vec<Config> =
         (0..20).map(|index| configuration(&format!("https://mcp.example.com/{index}"))).collect();
-    let mut all: Vec<Announcer> = configs.iter().map(Announcer::new).collect();
-    for announcer in &mut all {
-        run(announcer, &board, &[], at(0));
+    let mut all: Vec<HeartbeatWriter> = configs.iter().map(HeartbeatWriter::new).collect();
+    for heartbeat_writer in &mut all {
+        run(heartbeat_writer, &board, &[], at(0));
     }
     assert_eq!(Status::gather(&board, at(0)).configurations.len(), 16);
     for seconds in (5..30).step_by(5) {
-        for announcer in &mut all[16..] {
-            run(announcer, &board, &[], at(seconds));
+        for heartbeat_writer in &mut all[16..] {
+            run(heartbeat_writer, &board, &[], at(seconds));
         }
     }
     let status = Status::gather(&board, at(25));
@@ -284,7 +289,7 @@ fn counters_of_all_workers_are_shown_once_they_count_something() {
         counts: HashMap::from([(allowed.clone(), 5), (refused.clone(), 2), (zero.clone(), 0)]),
         ..TestBoard::default()
     };
-    let (mut one, mut other) = (Announcer::new(&config), Announcer::new(&config));
+    let (mut one, mut other) = (HeartbeatWriter::new(&config), HeartbeatWriter::new(&config));
     run(&mut one, &board, &[allowed], at(0));
     run(&mut other, &board, &[refused, zero], at(1));
     let told: Vec<Value> = Status::gather(&board, at(1))
@@ -303,16 +308,17 @@ fn counters_of_all_workers_are_shown_once_they_count_something() {
 fn a_flood_of_refusals_is_one_change_of_a_shelf_in_half_a_second() {
     let config = example();
     let board = TestBoard::default();
-    let mut announcer = Announcer::new(&config);
-    run(&mut announcer, &board, &[], at(0));
+    let mut heartbeat_writer = HeartbeatWriter::new(&config);
+    run(&mut heartbeat_writer, &board, &[], at(0));
     let before = *board.writes.borrow();
     for tick in 0..50 {
         let now = at(1) + Duration::from_millis(20 * tick);
         for index in 0..100 {
             let details = json!({"kid": format!("{tick}-{index}")});
-            announcer.note("unknown_kid", record(&announcer, Some("demo"), details, now));
+            heartbeat_writer
+                .note("unknown_kid", record(&heartbeat_writer, Some("demo"), details, now));
         }
-        run(&mut announcer, &board, &[], now);
+        run(&mut heartbeat_writer, &board, &[], now);
     }
     assert_eq!(*board.writes.borrow() - before, 2);
 }
@@ -321,10 +327,13 @@ fn a_flood_of_refusals_is_one_change_of_a_shelf_in_half_a_second() {
 fn what_another_worker_told_meanwhile_stays() {
     let config = example();
     let board = TestBoard::default();
-    let (mut one, mut other) = (Announcer::new(&config), Announcer::new(&config));
-    for (announcer, kid) in [(&mut one, "a"), (&mut other, "b")] {
-        announcer.note("unknown_kid", record(announcer, Some("demo"), json!({"kid": kid}), at(1)));
-        run(announcer, &board, &[], at(1));
+    let (mut one, mut other) = (HeartbeatWriter::new(&config), HeartbeatWriter::new(&config));
+    for (heartbeat_writer, kid) in [(&mut one, "a"), (&mut other, "b")] {
+        heartbeat_writer.note(
+            "unknown_kid",
+            record(heartbeat_writer, Some("demo"), json!({"kid": kid}), at(1)),
+        );
+        run(heartbeat_writer, &board, &[], at(1));
     }
     let kids: Vec<Value> = Status::gather(&board, at(2)).refusals[0]
         .last
@@ -338,12 +347,13 @@ fn what_another_worker_told_meanwhile_stays() {
 fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
     let config = example();
     let board = board_with(&config, &state(Value::Null, published()), &[key("new")], at(0));
-    let mut announcer = Announcer::new(&config);
+    let mut heartbeat_writer = HeartbeatWriter::new(&config);
     for (kid, seconds) in [("new", 1), ("mine", 2), ("gone", 3)] {
         let details = json!({"kid": kid, "published": ["old"]});
-        announcer.note("unknown_kid", record(&announcer, Some("demo"), details, at(seconds)));
+        heartbeat_writer
+            .note("unknown_kid", record(&heartbeat_writer, Some("demo"), details, at(seconds)));
     }
-    run(&mut announcer, &board, &[], at(10));
+    run(&mut heartbeat_writer, &board, &[], at(10));
     let status = Status::gather(&board, at(10));
     let told: Vec<_> = status.refusals[0]
         .last
@@ -395,9 +405,9 @@ fn near_misses_are_named() {
         ("expired", json!({"seconds_ago": 3}), None),
     ] {
         let board = TestBoard::default();
-        let mut announcer = Announcer::new(&config);
-        announcer.note(reason, record(&announcer, None, details.clone(), at(0)));
-        run(&mut announcer, &board, &[], at(0));
+        let mut heartbeat_writer = HeartbeatWriter::new(&config);
+        heartbeat_writer.note(reason, record(&heartbeat_writer, None, details.clone(), at(0)));
+        run(&mut heartbeat_writer, &board, &[], at(0));
         let status = Status::gather(&board, at(0));
         let hint = status.refusals[0].last[0].hint.clone();
         assert_eq!(hint.is_some(), words.is_some(), "{details}");
@@ -410,10 +420,10 @@ fn what_a_client_sends_is_shown_harmlessly() {
     let hostile = "</code><script>alert(1)</script>\0\u{1b}[2J\u{202e}\"'&";
     let config = example();
     let board = TestBoard::default();
-    let mut announcer = Announcer::new(&config);
+    let mut heartbeat_writer = HeartbeatWriter::new(&config);
     let details = json!({"kid": hostile, "published": [hostile], hostile: hostile});
-    announcer.note("unknown_kid", record(&announcer, Some(hostile), details, at(0)));
-    run(&mut announcer, &board, &[], at(0));
+    heartbeat_writer.note("unknown_kid", record(&heartbeat_writer, Some(hostile), details, at(0)));
+    run(&mut heartbeat_writer, &board, &[], at(0));
     let status = Status::gather(&board, at(0));
     let page = page::html(&status);
     assert!(!page.contains("<script"), "{page}");
@@ -427,11 +437,11 @@ fn what_a_client_sends_is_shown_harmlessly() {
     assert!(serde_json::to_string_pretty(&status).unwrap().chars().all(is_plain));
 }
 
-fn ask(method: &str, path: &str, authority: &str) -> crate::answer::Answer {
+fn ask(method: &str, path: &str, authority: &str) -> crate::response::Response {
     let page = StatusPage::new(StatusConfig { hosts: vec!["status.internal".to_owned()] });
     let fields = [(":method", method), (":path", path), (":authority", authority)]
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    page.answer(RequestHead::new(&fields, false), &TestBoard::default(), at(0))
+    page.response(RequestHead::new(&fields, false), &TestBoard::default(), at(0))
 }
 
 #[test]
@@ -450,10 +460,10 @@ fn there_are_two_paths_to_be_read() {
         ("GET", "", 404),
         ("", "/", 405),
     ] {
-        let answer = ask(method, path, "127.0.0.1:9902");
-        assert_eq!(answer.status, status, "{method} {path}");
+        let response = ask(method, path, "127.0.0.1:9902");
+        assert_eq!(response.status, status, "{method} {path}");
         let header =
-            |name| answer.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| &**value);
+            |name| response.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| &**value);
         assert_eq!(header("allow"), (status == 405).then_some("GET, HEAD"));
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-content-type-options"), Some("nosniff"));
@@ -489,12 +499,12 @@ fn the_page_is_shown_under_its_own_names_only() {
 fn the_style_of_the_page_is_the_one_that_its_policy_allows() {
     use base64::Engine;
     use sha2::Digest;
-    let answer = ask("GET", "/", "localhost");
-    let page = String::from_utf8(answer.body).unwrap();
+    let response = ask("GET", "/", "localhost");
+    let page = String::from_utf8(response.body).unwrap();
     let (_, rest) = page.split_once("<style>").unwrap();
     let (style, rest) = rest.split_once("</style>").unwrap();
     let digest = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(style));
-    let policy = answer.headers.iter().find(|(name, _)| *name == "content-security-policy");
+    let policy = response.headers.iter().find(|(name, _)| *name == "content-security-policy");
     assert!(policy.unwrap().1.contains(&format!("style-src 'sha256-{digest}'")));
     assert!(!rest.contains("style") && !page.contains("<script") && !page.contains("http-equiv"));
 }
@@ -511,12 +521,12 @@ proptest! {
     ) {
         let board = TestBoard::default();
         for (place, bytes) in values.iter().take(16).enumerate() {
-            board.set(Announcement::name_of_place(place), bytes.clone());
+            board.set(Heartbeat::name_of_place(place), bytes.clone());
         }
         for (advice, bytes) in Advice::ALL.iter().zip(values.iter().skip(16)) {
-            board.set(Shelf::name(advice.reason), bytes.clone());
+            board.set(RefusalHistory::name(advice.reason), bytes.clone());
         }
-        let mut foreign = serde_json::to_value(Announcement::of(&example())).unwrap();
+        let mut foreign = serde_json::to_value(Heartbeat::new(&example())).unwrap();
         foreign["seen"] = seen.into();
         foreign["resource"] = texts[0].clone().into();
         foreign["providers"][0]["name"] = texts[1].clone().into();
@@ -526,7 +536,7 @@ proptest! {
                 *number = seen.into();
             }
         }
-        board.set(Announcement::name_of_place(3), foreign.to_string().into_bytes());
+        board.set(Heartbeat::name_of_place(3), foreign.to_string().into_bytes());
         for now in [UnixTime::from_secs(now), UnixTime::from_secs(seen / 1000)] {
             let page = page::html(&Status::gather(&board, now));
             prop_assert!(!page.contains("<script"));

@@ -8,10 +8,10 @@ use crate::time::UnixTime;
 
 /// A text that is short enough to be kept.
 pub(super) fn clipped(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARACTERS: usize = 200;
+    match text.char_indices().nth(MAX_CHARACTERS) {
         // One less for the mark, so that what was clipped stays as it is.
-        Some(_) => text.chars().take(MOST - 1).chain(['…']).collect(),
+        Some(_) => text.chars().take(MAX_CHARACTERS - 1).chain(['…']).collect(),
         None => text.to_owned(),
     }
 }

@@ -10,13 +10,13 @@ use hashbrown::HashTable;
 /// oldest go first; but whoever was asked for stays for another turn.
 #[derive(Debug)]
 pub(crate) struct TokenCache<T> {
-    entries: HashTable<Entry<T>>,
+    entries: HashTable<CacheEntry<T>>,
     /// The hashes of the tokens, by their turns to go.
     turns: BTreeMap<u64, u64>,
     next_turn: u64,
     bytes: usize,
-    most_entries: usize,
-    most_bytes: usize,
+    max_entries: usize,
+    max_bytes: usize,
 }
 
 /// Gives tokens their hashes, by a random key.
@@ -42,7 +42,7 @@ impl TokenHasher {
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct CacheEntry<T> {
     token: Box<[u8]>,
     hash: u64,
     value: T,
@@ -54,14 +54,14 @@ struct Entry<T> {
 impl<T> TokenCache<T> {
     /// An empty cache with room for so many tokens and bytes; for none if either is 0.
     #[must_use]
-    pub(crate) fn new(most_entries: usize, most_bytes: usize) -> Self {
+    pub(crate) fn new(max_entries: usize, max_bytes: usize) -> Self {
         Self {
             entries: HashTable::new(),
             turns: BTreeMap::new(),
             next_turn: 0,
             bytes: 0,
-            most_entries,
-            most_bytes,
+            max_entries,
+            max_bytes,
         }
     }
 
@@ -78,11 +78,11 @@ impl<T> TokenCache<T> {
         self.remove(hashed);
         let HashedToken { token, hash } = hashed;
         let bytes = bytes.saturating_add(token.len()).saturating_add(Self::OVERHEAD);
-        if bytes > self.most_bytes / 8 || self.most_entries == 0 {
+        if bytes > self.max_bytes / 8 || self.max_entries == 0 {
             return;
         }
-        while self.entries.len() >= self.most_entries
-            || self.bytes.saturating_add(bytes) > self.most_bytes
+        while self.entries.len() >= self.max_entries
+            || self.bytes.saturating_add(bytes) > self.max_bytes
         {
             if !self.make_room() {
                 return;
@@ -90,7 +90,8 @@ impl<T> TokenCache<T> {
         }
         let turn = self.new_turn(hash);
         self.bytes += bytes;
-        let entry = Entry { token: token.into(), hash, value, bytes, turn, was_asked_for: false };
+        let entry =
+            CacheEntry { token: token.into(), hash, value, bytes, turn, was_asked_for: false };
         self.entries.insert_unique(hash, entry, |entry| entry.hash);
     }
 
@@ -101,12 +102,12 @@ impl<T> TokenCache<T> {
 
     /// About how many bytes a token takes up besides its own and the value's: the table is half
     /// empty at times, and so are the nodes of the turns.
-    const OVERHEAD: usize = 2 * (size_of::<Entry<T>>() + size_of::<(u64, u64)>());
+    const OVERHEAD: usize = 2 * (size_of::<CacheEntry<T>>() + size_of::<(u64, u64)>());
 
     /// Lets the next one take its turn. False if there is none.
     fn make_room(&mut self) -> bool {
         let Some((turn, hash)) = self.turns.pop_first() else { return false };
-        let is_it = |entry: &Entry<T>| entry.turn == turn;
+        let is_it = |entry: &CacheEntry<T>| entry.turn == turn;
         let next_turn = self.next_turn;
         match self.entries.find_mut(hash, is_it) {
             Some(entry) if entry.was_asked_for => {
@@ -119,7 +120,7 @@ impl<T> TokenCache<T> {
         true
     }
 
-    fn remove_entry(&mut self, hash: u64, is_it: impl Fn(&Entry<T>) -> bool) {
+    fn remove_entry(&mut self, hash: u64, is_it: impl Fn(&CacheEntry<T>) -> bool) {
         if let Ok(found) = self.entries.find_entry(hash, is_it) {
             let (entry, _) = found.remove();
             self.turns.remove(&entry.turn);
@@ -247,8 +248,8 @@ mod tests {
         fn whatever_comes_it_stays_within_its_bounds_and_tells_the_truth(
             deeds in prop::collection::vec((0..40_u8, 0..3_u8, 0..4000_usize), 0..300),
         ) {
-            const MOST_BYTES: usize = 40_000;
-            let mut cache = TokenCache::new(20, MOST_BYTES);
+            const MAX_BYTES: usize = 40_000;
+            let mut cache = TokenCache::new(20, MAX_BYTES);
             let mut truth = HashMap::new();
             for (token, deed, bytes) in deeds {
                 match deed {
@@ -263,7 +264,7 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(cache.entries.len() <= 20 && cache.bytes <= MOST_BYTES);
+                prop_assert!(cache.entries.len() <= 20 && cache.bytes <= MAX_BYTES);
                 prop_assert_eq!(cache.entries.len(), cache.turns.len());
                 let bytes: usize = cache.entries.iter().map(|entry| entry.bytes).sum();
                 prop_assert_eq!(bytes, cache.bytes);

@@ -22,7 +22,7 @@ impl ClaimPath {
 
     /// A claim in nested objects.
     #[must_use]
-    pub(crate) fn of<const N: usize>(names: [&str; N]) -> Self {
+    pub(crate) fn from_names<const N: usize>(names: [&str; N]) -> Self {
         Self(names.map(str::to_owned).into())
     }
 
@@ -101,7 +101,7 @@ impl ListClaim {
                 let mut elements = elements.iter().peekable();
                 let is_read =
                     elements.peek().is_none() || elements.any(|element| element.as_str().is_some());
-                if is_read { Ok(Some(value)) } else { Err(UnreadList::NoStrings) }
+                if is_read { Ok(Some(value)) } else { Err(UnreadList::WithoutStrings) }
             }
             (Self::Strings(_), Json::Object(_)) => Err(UnreadList::ObjectForList),
             (Self::Strings(_), Json::Bool(_) | Json::Number(_)) => Err(UnreadList::Scalar),
@@ -119,7 +119,7 @@ pub(crate) enum UnreadList {
     /// A list where member names were expected.
     ListForObject,
     /// A list without strings.
-    NoStrings,
+    WithoutStrings,
     /// Anything but an object, or a list, where member names were expected.
     NotAnObject,
     /// An object where strings were expected.
@@ -132,7 +132,7 @@ impl fmt::Display for UnreadList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ListForObject => "a list, not an object",
-            Self::NoStrings => "a list without strings",
+            Self::WithoutStrings => "a list without strings",
             Self::NotAnObject => "not an object",
             Self::ObjectForList => "an object, not a list",
             Self::Scalar => "neither a list nor a string",
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_as_a_list_has_a_name() {
-        let path = || ClaimPath::of(["realm", "roles"]);
+        let path = || ClaimPath::from_names(["realm", "roles"]);
         for (value, of_strings, of_names) in [
             (json!(null), None, None),
             (json!("a"), None, Some("not an object")),
@@ -349,7 +349,10 @@ mod tests {
         };
         let name = || ClaimPath::name("a.b");
         assert_eq!(read(json!("a.b")), Ok(ListClaim::Strings(name())));
-        assert_eq!(read(json!(["a", "b"])), Ok(ListClaim::Strings(ClaimPath::of(["a", "b"]))));
+        assert_eq!(
+            read(json!(["a", "b"])),
+            Ok(ListClaim::Strings(ClaimPath::from_names(["a", "b"])))
+        );
         assert_eq!(read(json!({"keys_of": "a.b"})), Ok(ListClaim::MemberNames(name())));
         assert_eq!(read(json!({"keys_of": ["a.b"]})), Ok(ListClaim::MemberNames(name())));
         for (value, fault) in [

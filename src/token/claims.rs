@@ -116,14 +116,14 @@ impl ClaimRules {
             self.audience_claim == AudienceClaim::ClientId && !self.client_is_accepted(claims);
         let found = if is_about_client {
             let named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name)?.as_str());
-            Strings::of(named)
+            Strings::new(named)
         } else {
-            Strings::of_claim(claims.get("aud"))
+            Strings::from_claim(claims.get("aud"))
         };
         Refusal::AudienceMismatch {
             claim: if is_about_client { AudienceClaim::ClientId } else { AudienceClaim::Audience },
             found,
-            configured: Strings::of(&self.audiences),
+            configured: Strings::new(&self.audiences),
         }
     }
 
@@ -192,12 +192,12 @@ impl TokenTypes {
             (Self::Listed(accepted), TokenType::Named(name)) => {
                 accepted.iter().any(|own| Self::is_spelling(name, own))
             }
-            (Self::Listed(_), TokenType::Absent) | (_, TokenType::NoString) => false,
+            (Self::Listed(_), TokenType::Absent) | (_, TokenType::NotAString) => false,
         };
         is_accepted.then_some(()).ok_or_else(|| Refusal::WrongTokenType {
             found: match token_type {
                 TokenType::Named(name) => Some(name.clone()),
-                TokenType::Absent | TokenType::NoString => None,
+                TokenType::Absent | TokenType::NotAString => None,
             },
         })
     }
@@ -413,7 +413,7 @@ mod tests {
             (named("dpop+jwt"), false, false),
             (named(""), false, false),
             (named("application/application/at+jwt"), false, false),
-            (TokenType::NoString, false, false),
+            (TokenType::NotAString, false, false),
         ] {
             assert_eq!(TokenTypes::AccessTokens.check(&token_type).is_ok(), by_default);
             assert_eq!(listed.check(&token_type).is_ok(), by_list);

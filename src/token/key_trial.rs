@@ -5,11 +5,11 @@
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyTrial<V> {
     version: Option<V>,
-    stage: Stage,
+    stage: TrialStage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum TrialStage {
     /// The first so many candidates do not verify the token.
     Failed(usize),
     /// No key of this version verifies it.
@@ -31,7 +31,7 @@ pub(super) enum TrialEnd {
 
 impl<V> Default for KeyTrial<V> {
     fn default() -> Self {
-        Self { version: None, stage: Stage::Failed(0) }
+        Self { version: None, stage: TrialStage::Failed(0) }
     }
 }
 
@@ -49,12 +49,12 @@ impl<V: Copy + PartialEq> KeyTrial<V> {
         }
         loop {
             self.stage = match self.stage {
-                Stage::Verified => return TrialEnd::Verified,
-                Stage::Exhausted => return TrialEnd::Exhausted,
-                Stage::Failed(failed) if failed >= count => Stage::Exhausted,
-                Stage::Failed(failed) => match verify(failed) {
-                    Some(true) => Stage::Verified,
-                    Some(false) => Stage::Failed(failed + 1),
+                TrialStage::Verified => return TrialEnd::Verified,
+                TrialStage::Exhausted => return TrialEnd::Exhausted,
+                TrialStage::Failed(failed) if failed >= count => TrialStage::Exhausted,
+                TrialStage::Failed(failed) => match verify(failed) {
+                    Some(true) => TrialStage::Verified,
+                    Some(false) => TrialStage::Failed(failed + 1),
                     None => return TrialEnd::Suspended,
                 },
             };
@@ -63,12 +63,12 @@ impl<V: Copy + PartialEq> KeyTrial<V> {
 
     /// This version has no key for the token.
     pub(super) fn exhaust(&mut self, version: V) {
-        *self = Self { version: Some(version), stage: Stage::Exhausted };
+        *self = Self { version: Some(version), stage: TrialStage::Exhausted };
     }
 
     /// True when no key of this version verifies the token, as far as is known.
     pub(super) fn is_exhausted(&self, version: V) -> bool {
-        self.version == Some(version) && self.stage == Stage::Exhausted
+        self.version == Some(version) && self.stage == TrialStage::Exhausted
     }
 }
 
@@ -80,11 +80,11 @@ mod tests {
     use super::*;
 
     /// Most keys of a version.
-    const MOST_KEYS: usize = 8;
+    const MAX_KEYS: usize = 8;
 
     /// A version's keys: which of them verifies the token, if one does.
     fn versions() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
-        vec((0..=MOST_KEYS, prop_oneof![2 => Just(None), 1 => (0..MOST_KEYS).prop_map(Some)]), 1..6)
+        vec((0..=MAX_KEYS, prop_oneof![2 => Just(None), 1 => (0..MAX_KEYS).prop_map(Some)]), 1..6)
     }
 
     proptest! {
@@ -101,7 +101,7 @@ mod tests {
             let mut trial = KeyTrial::default();
             let mut allowances = allowances.into_iter().cycle();
             for (version, (count, good)) in versions.into_iter().enumerate() {
-                let mut tries = [0; MOST_KEYS];
+                let mut tries = [0; MAX_KEYS];
                 // As many judgements as ticks while a fetch takes its time.
                 let mut ends = Vec::new();
                 for _ in 0..50 {

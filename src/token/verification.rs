@@ -58,10 +58,10 @@ impl PlausibleToken {
         // Several tokens are never one JWS, so only what is none is asked whether it is several.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
         let (jws, claims, algorithm) = signed_jws(token, max_size, known).map_err(fault)?;
-        let Some((id, provider)) = providers.of_token(&claims) else {
+        let Some((id, provider)) = providers.for_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Json::as_str).map(str::to_owned),
-                configured: Strings::of(providers.issuers()),
+                configured: Strings::new(providers.issuers()),
             };
             return Err((refusal, None));
         };
@@ -78,7 +78,7 @@ impl PlausibleToken {
     /// Makes the token small for the time that it waits for keys: JSON takes many times more memory
     /// read than written.
     #[must_use]
-    pub(crate) fn at_rest(self) -> Self {
+    pub(crate) fn without_claims(self) -> Self {
         Self { claims: None, ..self }
     }
 

@@ -47,6 +47,6 @@ async fn it_reads_in_each_challenge_what_is_meant() {
             error: error.map(str::to_owned),
         };
         let challenge = answer.header("www-authenticate");
-        assert_eq!(ReadChallenge::of(challenge, &url), expected, "{challenge}");
+        assert_eq!(ReadChallenge::new(challenge, &url), expected, "{challenge}");
     }
 }

@@ -43,8 +43,8 @@ async fn known_keys_serve_through_an_outage_of_minutes_while_tries_grow_rare() {
         for (pause, seconds) in pauses.iter().zip([1, 2, 4, 8, 16, 32, 60]) {
             let whole = Duration::from_secs(seconds);
             // A try that arrives late shortens the pause until the next.
-            let least = whole * 3 / 4 - Duration::from_millis(200);
-            let bounds = least..=whole + MARGIN;
+            let min = whole * 3 / 4 - Duration::from_millis(200);
+            let bounds = min..=whole + MARGIN;
             assert!(bounds.contains(pause), "not {seconds} s but {pause:?}: {pauses:?}");
         }
         // Six last for 63 s at the most, but for the margin, and eight for 137 s at least.

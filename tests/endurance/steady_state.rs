@@ -30,15 +30,15 @@ async fn all_workers_together_fetch_as_often_as_one_of_them_needs() {
         let served = stack.envoy.connections_per_worker().await;
         assert!(served.iter().all(|connections| *connections > 20), "{served:?}");
         let gaps = stack.provider.gaps(Document::KeySet);
-        let most = LASTS.as_millis() / EARLIEST.as_millis() + 1;
-        let least = LASTS.as_millis() / (LATEST + MARGIN).as_millis() - 1;
+        let max = LASTS.as_millis() / EARLIEST.as_millis() + 1;
+        let min = LASTS.as_millis() / (LATEST + MARGIN).as_millis() - 1;
         println!("{workers} workers: {fetches} fetches, {gaps:?}");
-        let bounds = least.try_into().unwrap()..=most.try_into().unwrap();
+        let bounds = min.try_into().unwrap()..=max.try_into().unwrap();
         assert!(bounds.contains(&fetches), "{fetches} fetches are not {bounds:?}: {gaps:?}");
         let earliest = EARLIEST - Duration::from_millis(20);
         assert!(gaps.iter().all(|gap| *gap >= earliest), "{gaps:?}");
         assert_eq!(stack.provider.count(Document::Discovery), 1);
-        assert_eq!(stack.provider.most_in_flight(Document::KeySet), 1);
+        assert_eq!(stack.provider.max_in_flight(Document::KeySet), 1);
     })
     .await;
 }

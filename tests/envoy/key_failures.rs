@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// What the contract allows a request to wait: `timeout` of one second, and two more.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 struct Case {
     name: &'static str,
@@ -132,7 +132,7 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
         for (case, call) in calls {
             let (answer, waited) = call.await.unwrap();
             faults.extend(named(case.name, faults_of_refusal(&answer, "keys_unavailable")));
-            if waited > LONGEST_WAIT {
+            if waited > MAX_WAIT {
                 faults.push(format!("{}: answered after {waited:?}", case.name));
             }
             let seconds: u64 = answer.header("retry-after").parse().unwrap_or_default();
@@ -171,7 +171,7 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
             let answer = call_until(&stack, token, 200, SOON).await;
             assert_eq!(answer.whoami()["x-mcp-provider"], case.name);
             for document in [Document::Discovery, Document::KeySet] {
-                assert!(case.provider.most_in_flight(document) <= 1, "{}", case.name);
+                assert!(case.provider.max_in_flight(document) <= 1, "{}", case.name);
             }
         }
         assert_vm_lives(&stack).await;
@@ -206,7 +206,7 @@ async fn a_cluster_that_is_not_there_or_has_no_host_is_named_in_the_log() {
             for answer in call_together(&stack, vec![token_of(provider); 20]).await {
                 assert_refusal(&answer, "keys_unavailable");
             }
-            assert!(asked.elapsed() < LONGEST_WAIT, "{name}: {:?}", asked.elapsed());
+            assert!(asked.elapsed() < MAX_WAIT, "{name}: {:?}", asked.elapsed());
             let log = stack.envoy.log();
             let in_log = |line: &str| line.matches(name).count() >= 2;
             assert!(log.lines().any(in_log), "the provider and its cluster, {name}: {log}");
@@ -304,10 +304,10 @@ async fn a_source_that_fails_is_not_hammered() {
         // Each pause is a quarter less at the most.
         let gaps = stack.provider.gaps(Document::Discovery);
         for (gap, seconds) in gaps.iter().zip([1, 2, 4]) {
-            let least = Duration::from_secs(seconds) * 3 / 4 - Duration::from_millis(10);
-            assert!(*gap >= least, "{seconds} s: {gaps:?}");
+            let min = Duration::from_secs(seconds) * 3 / 4 - Duration::from_millis(10);
+            assert!(*gap >= min, "{seconds} s: {gaps:?}");
         }
-        assert_eq!(stack.provider.most_in_flight(Document::Discovery), 1);
+        assert_eq!(stack.provider.max_in_flight(Document::Discovery), 1);
         assert_eq!(stack.provider.count(Document::KeySet), 0);
     })
     .await;
@@ -317,7 +317,7 @@ async fn a_source_that_fails_is_not_hammered() {
 async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() {
     with_one_worker_and_with_four(|workers| async move {
         /// The longest pause while no keys are held, and a second for what comes on top.
-        const LONGEST: Duration = Duration::from_secs(5 + 1);
+        const MAX_PAUSE: Duration = Duration::from_secs(5 + 1);
         let mut provider = IdentityProvider::start().await;
         provider.stop().await;
         let mut stack = Stack::builder().workers(workers).provider(provider).start().await;
@@ -331,7 +331,7 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
         }
         // By itself: nobody calls.
         stack.provider.start_again();
-        stack.provider.await_count(Document::KeySet, 1, LONGEST).await;
+        stack.provider.await_count(Document::KeySet, 1, MAX_PAUSE).await;
         for answer in call_together(&stack, vec![stack.token(); 20]).await {
             assert_eq!(answer.status, 200, "{answer:?}");
         }

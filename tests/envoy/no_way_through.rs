@@ -42,7 +42,7 @@ struct Case {
 
 impl Attempt {
     /// One that passes as the user with this address of e-mail.
-    fn of(key: &SigningKey, provider: &str, user: &str) -> Self {
+    fn new(key: &SigningKey, provider: &str, user: &str) -> Self {
         let mut claims = with(&claims_of(provider), "email", format!("{user}@example.com"));
         claims["tenant"] = json!("t");
         claims["amr"] = json!(["pwd", "mfa"]);
@@ -227,9 +227,9 @@ fn access() -> Value {
 }
 
 fn cases(keys: &Keys) -> Vec<Case> {
-    let ada = || Attempt::of(&keys.own, "house", "ada");
-    let annex = || Attempt::of(&keys.own, "annex", "ada");
-    let robot = || Attempt::of(&keys.own, "house", "robot");
+    let ada = || Attempt::new(&keys.own, "house", "ada");
+    let annex = || Attempt::new(&keys.own, "annex", "ada");
+    let robot = || Attempt::new(&keys.own, "house", "robot");
     let service = || robot().at("/batch").claim("idtyp", "app");
     let file = || ada().at("/files/public");
     let case = |name, reason, good: Attempt, fault: Fault| Case { name, reason, good, fault };
@@ -367,7 +367,7 @@ async fn a_request_that_fails_one_check_alone_does_not_reach_the_server() {
 async fn a_request_with_a_token_that_was_spent_does_not_reach_the_server() {
     let keys = Keys::generate();
     let stack = keys.builder().start().await;
-    let attempt = Attempt::of(&keys.own, "house", "ada");
+    let attempt = Attempt::new(&keys.own, "house", "ada");
     assert_eq!(attempt.send(&stack).await.status, 200);
     assert_refusal(&attempt.send(&stack).await, "jti_replayed");
     assert_eq!(stack.server.count(), 1);
@@ -376,17 +376,17 @@ async fn a_request_with_a_token_that_was_spent_does_not_reach_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_server() {
     /// So many tokens fit into one of the 256 parts of the store.
-    const MOST: usize = 512;
+    const MAX_IDS: usize = 512;
     let keys = Keys::generate();
     let stack = keys.builder().edit(|bootstrap| bootstrap.answer_directly("/open")).start().await;
     let issuer = issuer_of("annex");
     // The first byte of the digest picks the part.
     let part = |id: &str| Sha256::digest(format!("{}:{issuer}{id}", issuer.len()))[0];
     let ids = |own: u8| (0_u32..).map(|id| id.to_string()).filter(move |id| part(id) == own);
-    let attempt = |id: String| Attempt::of(&keys.own, "annex", "ada").at("/wide").claim("jti", id);
+    let attempt = |id: String| Attempt::new(&keys.own, "annex", "ada").at("/wide").claim("jti", id);
     let mut ids_of_part = ids(0);
     let mut connection = KeptConnection::open(stack.envoy.address()).await.unwrap();
-    for id in ids_of_part.by_ref().take(MOST) {
+    for id in ids_of_part.by_ref().take(MAX_IDS) {
         let answer = connection.get("/open", &attempt(id).token()).await.unwrap();
         assert_eq!(answer.status(), 200, "{}", answer.body());
     }
@@ -406,7 +406,7 @@ async fn a_request_whose_user_cannot_be_looked_up_does_not_reach_the_server() {
         directory.add_user(json!({"userName": user, "emails": [{"value": address}]})).await;
     }
     let stack = with_directory(keys.builder(), &directory, json!({})).start().await;
-    let attempt = |user: &str| Attempt::of(&keys.own, "annex", user).at("/open");
+    let attempt = |user: &str| Attempt::new(&keys.own, "annex", user).at("/open");
     directory.gateway.fail(testbed::Fault::Status(500));
     assert_refusal(&attempt("eve").send(&stack).await, "directory_unavailable");
     assert_eq!(stack.server.count(), 0);

@@ -285,7 +285,7 @@ pub fn counts(provider: &IdentityProvider) -> [usize; 2] {
 /// No two workers ever ask at the same time.
 pub fn assert_one_at_a_time(provider: &IdentityProvider) {
     for document in [Document::Discovery, Document::KeySet] {
-        assert!(provider.most_in_flight(document) <= 1, "{document:?}");
+        assert!(provider.max_in_flight(document) <= 1, "{document:?}");
     }
 }
 

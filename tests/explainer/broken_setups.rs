@@ -124,7 +124,7 @@ impl Sound {
     }
 
     /// The provider of the test bed.
-    fn of(provider: &IdentityProvider) -> Self {
+    fn for_provider(provider: &IdentityProvider) -> Self {
         let mut sound = Self::fetched(&provider.issuer());
         sound.key = provider.key();
         sound
@@ -906,7 +906,7 @@ fn a_token_that_passes_by_its_client_alone_is_said_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_keys_that_cannot_be_had() {
     let mut stopped = IdentityProvider::start().await;
-    let rotated = Sound::of(&stopped);
+    let rotated = Sound::for_provider(&stopped);
     stopped.stop().await;
     let cluster = |name: &str| json!({"cluster": null, "clusters": {"127.0.0.1": name}});
     let providers: Vec<IdentityProvider> = {
@@ -937,7 +937,7 @@ async fn of_keys_that_cannot_be_had() {
     let untrusted = Sound::fetched(&format!("https://localhost:{}", untrusted.port()));
     let nowhere = Sound::fetched("https://id.invalid");
     let entra = IdentityProvider::start().await;
-    let mut of_entra = Sound::of(&entra);
+    let mut of_entra = Sound::for_provider(&entra);
     let template = json!({"template": "entra_id", "tenant": TENANT});
     of_entra.claims["upn"] = "ada".into();
     let own_key = SigningKey::generate(Algorithm::Rs256, "own").token(&of_entra.claims);
@@ -967,12 +967,12 @@ async fn of_keys_that_cannot_be_had() {
             none(),
             ["the host name of https://id.invalid", "(DNS)"],
         ),
-        Sound::of(other_issuer).unreachable(
+        Sound::for_provider(other_issuer).unreachable(
             "metadata of another issuer",
             none(),
             ["says issuer \"https://b.example\"", "providers[0].issuer"],
         ),
-        Sound::of(other_host).unreachable(
+        Sound::for_provider(other_host).unreachable(
             "key set on a host without cluster",
             cluster("own"),
             [
@@ -980,32 +980,32 @@ async fn of_keys_that_cannot_be_had() {
                 "Add `www.googleapis.com: <cluster>` to `providers[0].clusters`",
             ],
         ),
-        Sound::of(gone).unreachable(
+        Sound::for_provider(gone).unreachable(
             "no document there",
             none(),
             ["status 404", "comes from `providers[0].metadata_url`"],
         ),
-        Sound::of(redirect).unreachable(
+        Sound::for_provider(redirect).unreachable(
             "redirect",
             none(),
             ["a redirect to \"http://127.0.0.1:1/\"", "comes from `providers[0].metadata_url`"],
         ),
-        Sound::of(page).unreachable(
+        Sound::for_provider(page).unreachable(
             "login page instead of metadata",
             none(),
             ["begins with \"<html>", "a login page or a proxy: open the URL in a browser"],
         ),
-        Sound::of(no_key).unreachable(
+        Sound::for_provider(no_key).unreachable(
             "no key for signatures",
             none(),
             ["holds no key that could verify", "`mcp-auth keys`"],
         ),
-        Sound::of(hangs).unreachable(
+        Sound::for_provider(hangs).unreachable(
             "endpoint that hangs",
             json!({"keys": {"timeout": "1s"}}),
             ["does not answer in time", "`keys.timeout`"],
         ),
-        Sound::of(long).unreachable(
+        Sound::for_provider(long).unreachable(
             "key set that is too long",
             none(),
             ["longer than keys.max_body, 262144 bytes", "Raise `keys.max_body`"],
@@ -1081,7 +1081,7 @@ async fn of_something_else_where_keys_should_be() {
     for (name, document, fault, told) in faults {
         let provider = IdentityProvider::start().await;
         provider.fail(document, fault);
-        broken.push(Sound::of(&provider).unreachable(name, json!({}), told));
+        broken.push(Sound::for_provider(&provider).unreachable(name, json!({}), told));
         providers.push(provider);
     }
     assert_explained(broken);

@@ -128,7 +128,7 @@ struct Stream {
     response: Option<LocalResponse>,
     /// What access logs can print.
     filter_state: BTreeMap<String, String>,
-    is_let_on: bool,
+    is_released: bool,
     /// Of the body, what has come and is held.
     held: Vec<u8>,
     /// Of the body, what has gone on.
@@ -142,8 +142,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn let_on(&mut self) {
-        self.is_let_on = true;
+    fn release(&mut self) {
+        self.is_released = true;
         self.passed.append(&mut self.held);
     }
 }
@@ -167,7 +167,7 @@ struct Host {
     /// Whether the host says how much of a request it has received.
     tells_received: bool,
     /// How many bytes of bodies of requests the plugin gets to see.
-    most_body_seen: usize,
+    max_body_seen: usize,
     /// How often it looked.
     body_reads: usize,
     crypto: HostCrypto,
@@ -238,7 +238,7 @@ impl Vm {
                 hands_over_early: true,
                 elsewhere: 0,
                 tells_received: true,
-                most_body_seen: usize::MAX,
+                max_body_seen: usize::MAX,
                 body_reads: 0,
                 crypto,
                 crypto_calls: 0,
@@ -292,7 +292,7 @@ impl Vm {
     /// As Envoy does as soon as a head goes on, which was paused.
     fn hand_over_unseen(&self) {
         let late: Vec<(u32, Vec<u8>, bool)> = with_host(|host| {
-            let open = host.streams.iter_mut().filter(|(_, stream)| stream.is_let_on);
+            let open = host.streams.iter_mut().filter(|(_, stream)| stream.is_released);
             open.filter(|(_, stream)| stream.unseen_end || !stream.unseen.is_empty())
                 .map(|(id, stream)| {
                     let end = std::mem::take(&mut stream.unseen_end);
@@ -330,7 +330,7 @@ impl Vm {
             host.effective = id;
             let is_early = host.hands_over_early;
             let stream = host.streams.get_mut(&id).unwrap();
-            if (!is_early || stream.stops_with_body) && !stream.is_let_on {
+            if (!is_early || stream.stops_with_body) && !stream.is_released {
                 stream.unseen.extend_from_slice(part);
                 stream.unseen_end |= is_last;
                 return None;
@@ -379,7 +379,7 @@ impl Vm {
             let stream = host.streams.get_mut(&id).unwrap();
             // Envoy lets headers that are held back go on with the body.
             if action == 0 {
-                stream.let_on();
+                stream.release();
             }
             stream.passed.clone()
         })
@@ -402,7 +402,7 @@ impl Vm {
         let status = mcp_federated_auth::plugin::head_status(action);
         with_host(|host| {
             let stream = host.streams.get_mut(&id).unwrap();
-            stream.is_let_on |= status == 0;
+            stream.is_released |= status == 0;
             stream.stops_with_body = status == 4;
         });
         (id, self.outcome(id))
@@ -416,7 +416,7 @@ impl Vm {
                     assert_eq!(stream.passed, b"", "a request was answered and forwarded");
                     Outcome::Refused(response.clone())
                 }
-                None if stream.is_let_on => Outcome::Forwarded(stream.request.clone()),
+                None if stream.is_released => Outcome::Forwarded(stream.request.clone()),
                 None => Outcome::Paused,
             }
         })
@@ -491,8 +491,8 @@ impl Vm {
     }
 
     /// From now on the plugin gets to see no more of the bodies of requests.
-    pub fn show_body(&self, most: usize) {
-        with_host(|host| host.most_body_seen = most);
+    pub fn show_body(&self, max: usize) {
+        with_host(|host| host.max_body_seen = max);
     }
 
     /// How often the plugin looked into the bodies of requests.
@@ -620,7 +620,7 @@ impl Host {
         match map {
             REQUEST_HEADERS => {
                 let stream = self.streams.get_mut(&self.effective)?;
-                (!stream.is_let_on).then_some(&mut stream.request)
+                (!stream.is_released).then_some(&mut stream.request)
             }
             REQUEST_TRAILERS => {
                 let stream = self.streams.get_mut(&self.effective)?;
@@ -669,14 +669,14 @@ extern "C" fn proxy_set_tick_period_milliseconds(period: u32) -> u32 {
 unsafe extern "C" fn proxy_get_buffer_bytes(
     buffer: u32,
     start: usize,
-    most: usize,
+    max: usize,
     data: *mut *mut u8,
     size: *mut usize,
 ) -> u32 {
     with_host(|host| {
-        let mut most = most;
+        let mut max = max;
         if buffer == REQUEST_BODY {
-            most = most.min(host.most_body_seen);
+            max = max.min(host.max_body_seen);
             host.body_reads += 1;
         }
         let whole = match buffer {
@@ -691,7 +691,7 @@ unsafe extern "C" fn proxy_get_buffer_bytes(
             },
             _ => return NOT_FOUND,
         };
-        let end = whole.len().min(start.saturating_add(most));
+        let end = whole.len().min(start.saturating_add(max));
         // SAFETY: see above.
         unsafe { hand_over(whole.get(start..end).unwrap_or_default(), data, size) };
         OK
@@ -846,7 +846,7 @@ extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
         let effective = host.effective;
         match host.streams.get_mut(&effective) {
             Some(stream) => {
-                stream.let_on();
+                stream.release();
                 OK
             }
             None => BAD_ARGUMENT,

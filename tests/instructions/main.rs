@@ -205,7 +205,7 @@ fn many_keys_providers_and_rules_stay_within_their_budget() {
 #[test]
 fn a_thousand_tokens_take_less_memory_than_a_worker_may() {
     /// So much for each further worker, without what V8 takes for itself.
-    const MOST: usize = 8 * 1024 * 1024;
+    const MAX_BYTES: usize = 8 * 1024 * 1024;
     let key = SigningKey::generate(Algorithm::Rs256, "one");
     let mut module = start(&configuration(), &[&key]);
     let tokens: Vec<_> = (0..1000).map(|_| token(&key)).collect();
@@ -215,5 +215,5 @@ fn a_thousand_tokens_take_less_memory_than_a_worker_may() {
     let next = || send(&mut module, &tokens[0]);
     assert_within(6_000, "RS256, the first of 1000 tokens", Outcome::Forwarded, next);
     println!("{} bytes of memory for 1000 tokens", module.memory());
-    assert!(module.memory() < MOST, "{} bytes", module.memory());
+    assert!(module.memory() < MAX_BYTES, "{} bytes", module.memory());
 }

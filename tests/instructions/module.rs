@@ -167,13 +167,13 @@ fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
             let now = guest.host().now * 1_000_000_000;
             guest.write(time, &now.to_le_bytes());
         }
-        ("proxy_get_buffer_bytes", &[buffer, first, most, data, size]) => {
+        ("proxy_get_buffer_bytes", &[buffer, first, max, data, size]) => {
             let whole = match buffer {
                 PLUGIN_CONFIGURATION => guest.host().configuration.clone(),
                 CALL_RESPONSE_BODY => guest.host().call_body.clone(),
                 _ => return NOT_FOUND,
             };
-            let end = whole.len().min(place(first.saturating_add(most)));
+            let end = whole.len().min(place(first.saturating_add(max)));
             guest.hand_over(&whole[place(first)..end], data, size);
         }
         ("proxy_get_header_map_pairs", &[_, data, size]) => {

@@ -89,7 +89,7 @@ impl Report {
         let of_algorithm =
             |name| all.clone().filter(move |((algorithm, ..), _)| *algorithm == name);
         for ((algorithm, load, filter), samples) in ALGORITHMS.into_iter().flat_map(of_algorithm) {
-            let of = |value| Spread::of(sample::values(samples, value));
+            let of = |value| Spread::new(sample::values(samples, value));
             println!(
                 "{algorithm:6} {load:19} {filter:18} {:22.1} {:>7.0} {:>7.0} {:>7.0}",
                 of(|own| own.processor),
@@ -111,8 +111,8 @@ impl Report {
             println!(
                 "{algorithm:6} {load:19} {:42} {:19.2} {:>7.2}",
                 question.what,
-                Spread::of_ratios(&over, &under),
-                Spread::of(over).median / Spread::of(under).median,
+                Spread::from_ratios(&over, &under),
+                Spread::new(over).median / Spread::new(under).median,
             );
         }
     }
@@ -137,7 +137,7 @@ impl Report {
                         Some(sample::values(samples, |own| own.processor))
                     };
                     let (Some(own), Some(others)) = (of(filter), of(base)) else { continue };
-                    let added = Spread::of_differences(&own, &others);
+                    let added = Spread::from_differences(&own, &others);
                     println!("{algorithm:6} {load:19} {filter:18} beyond {base:12} {added:19.1}");
                 }
             }
@@ -184,8 +184,8 @@ impl Report {
                     "algorithm": algorithm,
                     "load": load.to_string(),
                     "ratio": question.what,
-                    "of_rounds": Spread::of_ratios(&over, &under).to_json(),
-                    "of_medians": Spread::of(over).median / Spread::of(under).median,
+                    "of_rounds": Spread::from_ratios(&over, &under).to_json(),
+                    "of_medians": Spread::new(over).median / Spread::new(under).median,
                 })
             })
             .collect();

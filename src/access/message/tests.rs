@@ -35,14 +35,14 @@ fn the_method_tells_which_member_is_the_name() {
         let mut params = params;
         params.as_object_mut().unwrap().remove(member);
         let body = json!({"id": 1, "method": method, "params": params}).to_string();
-        let name = |fault| matches!(fault, BodyFault::NoName { member: own } if own == member);
+        let name = |fault| matches!(fault, BodyFault::MissingName { member: own } if own == member);
         assert!(read(&body).is_err_and(name), "{body}");
     }
 }
 
 #[test]
 fn methods_that_a_revision_has_no_more_need_no_name_in_it() {
-    const NO_URI: BodyFault = BodyFault::NoName { member: "uri" };
+    const NO_URI: BodyFault = BodyFault::MissingName { member: "uri" };
     let body =
         |method: &str, params: Value| json!({"method": method, "params": params}).to_string();
     let of = |version: &str| json!({"io.modelcontextprotocol/protocolVersion": version});
@@ -140,10 +140,10 @@ fn what_is_no_single_message_is_refused() {
         (r#"{"method":"ping","id":[1]}"#, wrong_type("id")),
         (r#"{"method":"ping","id":true}"#, wrong_type("id")),
         (r#"{"id":false,"result":{}}"#, wrong_type("id")),
-        (r#"{"method":"tools/call"}"#, BodyFault::NoName { member: "name" }),
+        (r#"{"method":"tools/call"}"#, BodyFault::MissingName { member: "name" }),
         (
             r#"{"method":"tools/call","params":{"name":["x"]}}"#,
-            BodyFault::NoName { member: "name" },
+            BodyFault::MissingName { member: "name" },
         ),
         (&deep(127), BodyFault::Nesting),
         (&deep(1 << 20), BodyFault::Nesting),
@@ -191,8 +191,10 @@ fn an_id_is_a_string_a_number_or_null() {
 
 #[test]
 fn only_methods_about_resources_name_a_uri() {
-    let call =
-        |method: &str, name: &str| Call { method: method.to_owned(), name: Some(name.to_owned()) };
+    let call = |method: &str, name: &str| McpCall {
+        method: method.to_owned(),
+        name: Some(name.to_owned()),
+    };
     for method in ["resources/read", "resources/subscribe", "resources/unsubscribe"] {
         let found = "file:/etc/passwd".to_owned();
         assert_eq!(call(method, &found).check_uri(), Err(BodyFault::Uri { found }));
@@ -217,7 +219,7 @@ fn a_method_with_a_name_is_ambiguous_in_another_case() {
         ("tools/call2", false),
         ("x/y", false),
     ] {
-        let call = Call { method: method.to_owned(), name: None };
+        let call = McpCall { method: method.to_owned(), name: None };
         assert_eq!(call.has_ambiguous_method(), is_ambiguous, "{method}");
     }
 }

@@ -11,7 +11,7 @@ use crate::print::{BAD, FAINT, GOOD, HEADING, Printer, WARNING};
 
 /// What was found.
 #[derive(Serialize)]
-struct Report {
+struct CheckReport {
     verdict: &'static str,
     plugins: Vec<PluginReport>,
 }
@@ -27,7 +27,7 @@ struct PluginReport {
 /// Checks all configurations of a file.
 pub(crate) fn run(arguments: &Check, printer: Printer) -> Result<Outcome, String> {
     let file = PluginFile::read(&arguments.config)?;
-    let check = |plugin: &FoundPlugin| PluginReport::of(plugin, file.clusters.as_ref());
+    let check = |plugin: &FoundPlugin| PluginReport::new(plugin, file.clusters.as_ref());
     let plugins: Vec<PluginReport> = file.plugins.iter().map(check).collect();
     let is_good = plugins.iter().all(|plugin| plugin.faults.is_empty());
     for plugin in &plugins {
@@ -35,13 +35,13 @@ pub(crate) fn run(arguments: &Check, printer: Printer) -> Result<Outcome, String
     }
     if printer.json {
         let verdict = if is_good { "good" } else { "faulty" };
-        printer.json(&Report { verdict, plugins });
+        printer.json(&CheckReport { verdict, plugins });
     }
     Ok(if is_good { Outcome::Good } else { Outcome::Bad })
 }
 
 impl PluginReport {
-    fn of(plugin: &FoundPlugin, clusters: Option<&EnvoyClusters>) -> Self {
+    fn new(plugin: &FoundPlugin, clusters: Option<&EnvoyClusters>) -> Self {
         let faults = plugin.duplicates.clone();
         let mut report = Self { place: plugin.place.clone(), faults, ..Self::default() };
         let setup = match Setup::new(&plugin.json) {

@@ -23,7 +23,7 @@ pub(crate) enum ClusterFault {
 
 impl EnvoyClusters {
     /// The clusters of a document, if it is Envoy's.
-    pub(crate) fn of(document: &Value) -> Option<Self> {
+    pub(crate) fn parse(document: &Value) -> Option<Self> {
         let resources = document.get("static_resources")?;
         let clusters = resources.get("clusters").and_then(Value::as_array);
         let named = clusters.into_iter().flatten().filter_map(|cluster| {

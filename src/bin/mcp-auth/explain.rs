@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mcp_federated_auth::explain::{Explanation, FetchedFrom, Question, Status, Verdict};
+use mcp_federated_auth::explain::{Explanation, FetchedFrom, Question, StepStatus, Verdict};
 use serde_json::{Map, Value};
 
 use crate::Outcome;
@@ -82,9 +82,9 @@ fn print(explanation: &Explanation, printer: Printer) {
     printer.line(HEADING, "Steps", "");
     for step in &explanation.steps {
         let (style, word) = match step.status {
-            Status::Passed => (GOOD, "passed     "),
-            Status::Failed => (BAD, "failed     "),
-            Status::NotReached => (FAINT, "not reached"),
+            StepStatus::Passed => (GOOD, "passed     "),
+            StepStatus::Failed => (BAD, "failed     "),
+            StepStatus::NotReached => (FAINT, "not reached"),
         };
         let text = format!("  {:<15}  {}", step.step.as_str(), step.finding);
         printer.line(style, &format!("  {word}"), text.trim_end());

@@ -7,7 +7,7 @@ use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mcp_federated_auth::explain::{Call, NoReply, Outside, Reply};
+use mcp_federated_auth::explain::{Callout, CalloutError, CalloutReply, Outside};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -67,13 +67,13 @@ impl Fetcher {
         }
     }
 
-    fn answer(&mut self, call: &Call) -> Result<Reply, NoReply> {
+    fn answer(&mut self, call: &Callout) -> Result<CalloutReply, CalloutError> {
         let mut request = self.agent(&call.url).get(&call.url);
         for (name, value) in &call.fields {
             request = request.header(*name, value);
         }
         let request = request.config().timeout_global(Some(call.timeout)).build();
-        let mut answer = request.call().map_err(|why| no_reply(why, &call.url))?;
+        let mut answer = request.call().map_err(|why| callout_error(why, &call.url))?;
         let text = |name: &str| {
             answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -83,12 +83,12 @@ impl Fetcher {
         let date = date.and_then(|date| httpdate::parse_http_date(&date).ok());
         let date = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
         let status = answer.status().as_u16();
-        let most = u64::try_from(call.max_body).unwrap_or(u64::MAX).saturating_add(1);
+        let max = u64::try_from(call.max_body).unwrap_or(u64::MAX).saturating_add(1);
         let mut body = Vec::new();
-        let mut reader = answer.body_mut().as_reader().take(most);
-        reader.read_to_end(&mut body).map_err(|why| no_reply(why.into(), &call.url))?;
+        let mut reader = answer.body_mut().as_reader().take(max);
+        reader.read_to_end(&mut body).map_err(|why| callout_error(why.into(), &call.url))?;
         let date = date.map(|date| (date + self.ahead).saturating_sub(self.behind).as_secs());
-        Ok(Reply { status, cache_control, content_encoding, location, date, body })
+        Ok(CalloutReply { status, cache_control, content_encoding, location, date, body })
     }
 }
 
@@ -98,9 +98,9 @@ impl Outside for Fetcher {
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn call(&mut self, call: &Call) -> Result<Reply, NoReply> {
+    fn call(&mut self, call: &Callout) -> Result<CalloutReply, CalloutError> {
         if self.clusters.as_ref().is_some_and(|clusters| clusters.lacks(&call.cluster)) {
-            return Err(NoReply::NoCluster);
+            return Err(CalloutError::NoCluster);
         }
         let is_watched = io::stderr().is_terminal();
         if is_watched {
@@ -135,21 +135,21 @@ fn agent(tls: TlsConfig) -> Agent {
     config.build().new_agent()
 }
 
-fn no_reply(error: ureq::Error, url: &str) -> NoReply {
+fn callout_error(error: ureq::Error, url: &str) -> CalloutError {
     match error {
-        ureq::Error::HostNotFound => NoReply::UnknownHost,
-        ureq::Error::Timeout(_) => NoReply::TimedOut,
-        ureq::Error::Tls(why) => NoReply::Tls(why.to_owned()),
-        ureq::Error::Rustls(why) => NoReply::Tls(why.to_string()),
+        ureq::Error::HostNotFound => CalloutError::UnknownHost,
+        ureq::Error::Timeout(_) => CalloutError::TimedOut,
+        ureq::Error::Tls(why) => CalloutError::Tls(why.to_owned()),
+        ureq::Error::Rustls(why) => CalloutError::Tls(why.to_string()),
         ureq::Error::Io(why) => {
             let inner = why.get_ref();
             match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(tls) => NoReply::Tls(tls.to_string()),
-                None if !is_known_host(url) => NoReply::UnknownHost,
-                None => NoReply::Unreachable(why.to_string()),
+                Some(tls) => CalloutError::Tls(tls.to_string()),
+                None if !is_known_host(url) => CalloutError::UnknownHost,
+                None => CalloutError::Unreachable(why.to_string()),
             }
         }
-        other => NoReply::Unreachable(other.to_string()),
+        other => CalloutError::Unreachable(other.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::plugin_file::PluginFile;
 use crate::print::{BAD, FAINT, GOOD, HEADING, PLAIN, Printer, WARNING};
 
 #[derive(Serialize)]
-struct Report {
+struct KeysReport {
     verdict: &'static str,
     providers: Vec<KeyReport>,
 }
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Keys, printer: Printer) -> Result<Outcome, String>
     }
     if printer.json {
         let verdict = if is_good { "good" } else { "faulty" };
-        printer.json(&Report { verdict, providers });
+        printer.json(&KeysReport { verdict, providers });
     }
     Ok(if is_good { Outcome::Good } else { Outcome::Bad })
 }

@@ -65,7 +65,7 @@ impl PluginFile {
             ));
         };
         first.duplicates.extend(elsewhere);
-        let clusters = values.into_iter().find_map(EnvoyClusters::of);
+        let clusters = values.into_iter().find_map(EnvoyClusters::parse);
         Ok(Self { plugins, clusters })
     }
 

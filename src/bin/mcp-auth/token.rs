@@ -6,7 +6,7 @@ use mcp_federated_auth::explain::{is_utf16, without_byte_order_mark};
 use serde_json::Value;
 
 /// Longest input that is read: no Envoy takes a longer token.
-const LONGEST: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A token as it was given.
 pub(crate) struct GivenToken {
@@ -31,7 +31,7 @@ impl GivenToken {
                 .to_owned());
         }
         let mut bytes = Vec::new();
-        let read = input.lock().take(LONGEST).read_to_end(&mut bytes);
+        let read = input.lock().take(MAX_BYTES).read_to_end(&mut bytes);
         read.map_err(|why| format!("standard input: {why}"))?;
         let given = Self::bare(&bytes, false);
         if given.token.is_empty() {

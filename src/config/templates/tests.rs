@@ -301,9 +301,9 @@ fn roles_in_keycloak_are_those_of_the_realm_and_of_the_audiences() {
     assert_eq!(
         rules.roles_claims,
         [
-            ClaimPath::of(["realm_access", "roles"]),
-            ClaimPath::of(["resource_access", "a", "roles"]),
-            ClaimPath::of(["resource_access", "b", "roles"]),
+            ClaimPath::from_names(["realm_access", "roles"]),
+            ClaimPath::from_names(["resource_access", "a", "roles"]),
+            ClaimPath::from_names(["resource_access", "b", "roles"]),
         ]
         .map(ListClaim::Strings)
     );

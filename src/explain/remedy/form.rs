@@ -129,7 +129,7 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
                 ),
             },
         ),
-        MalformedToken::NoAlgorithm => Remedy::new(
+        MalformedToken::MissingAlgorithm => Remedy::new(
             "The token's header does not say how it is signed: it has no `alg`.",
             "Let the client send what the identity provider handed out. If this is it, correct \
              whatever makes these tokens.",

@@ -27,7 +27,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
             format!("Remove `{}`, or set it to true.", written.path("active")),
         );
     }
-    let Some(provider) = nearest(case, found) else { return of_nobody(case, found) };
+    let Some(provider) = nearest(case, found) else { return unknown_issuer(case, found) };
     let written = case.setup.written(provider);
     let at = |field: &str| written.map(|own| own.path(field)).unwrap_or_default();
     let own: Vec<&str> = provider.issuers.iter().map(String::as_str).collect();
@@ -137,7 +137,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
             ),
             format!("Write `{}` exactly so: {found:?}.", at("issuer")),
         ),
-        _ => of_nobody(case, found),
+        _ => unknown_issuer(case, found),
     }
 }
 
@@ -182,7 +182,7 @@ fn entra(found: &str, own: &[&str], at: &dyn Fn(&str) -> String) -> Remedy {
     )
 }
 
-fn of_nobody(case: &Case<'_>, found: &str) -> Remedy {
+fn unknown_issuer(case: &Case<'_>, found: &str) -> Remedy {
     let configured: Vec<String> =
         case.setup.config.providers.issuers().map(str::to_owned).collect();
     Remedy::new(

@@ -1,12 +1,12 @@
 //! Keys that cannot be had, or are not the token's.
 
 use super::super::key_run::MadeCall;
-use super::super::outside::NoReply;
+use super::super::outside::CalloutError;
 use super::super::setup::Written;
 use super::super::words::either;
 use super::{Case, Remedy};
 use crate::callout::EndpointFault;
-use crate::jose::Misfit;
+use crate::jose::KeyMismatch;
 use crate::keys::{DocumentFault, FetchFault, FetchFaultCode, KeySetFault, KeySource, Start};
 use crate::provider::Provider;
 
@@ -37,7 +37,7 @@ pub(in super::super) fn keys_unavailable(fault: &KeyFault<'_>) -> Remedy {
     let (Some(last), Some(why)) = (fault.last, fault.fault) else {
         return Remedy::new("Nothing was fetched.", "Try again.");
     };
-    fault.of_connection(last).unwrap_or_else(|| fault.of_answer(last, why))
+    fault.for_connection(last).unwrap_or_else(|| fault.for_response(last, why))
 }
 
 impl KeyFault<'_> {
@@ -64,11 +64,11 @@ impl KeyFault<'_> {
         }
     }
 
-    fn of_connection(&self, call: &MadeCall) -> Option<Remedy> {
+    fn for_connection(&self, call: &MadeCall) -> Option<Remedy> {
         let MadeCall { url, cluster, .. } = call;
         let cause = |what: &str| format!("The keys cannot be fetched: {what}.");
         Some(match call.outcome.as_ref().err()? {
-            NoReply::NoCluster => Remedy::new(
+            CalloutError::NoCluster => Remedy::new(
                 cause(&format!(
                     "Envoy's file has no cluster {cluster:?}, on which {url} is called"
                 )),
@@ -77,14 +77,14 @@ impl KeyFault<'_> {
                     self.cluster_field()
                 ),
             ),
-            NoReply::UnknownHost => Remedy::new(
+            CalloutError::UnknownHost => Remedy::new(
                 cause(&format!("the host name of {url} is not known here")),
                 format!(
                     "Correct `{}`; or, if the name is right, let this machine and Envoy's resolve it (DNS).",
                     self.start_field()
                 ),
             ),
-            NoReply::Tls(why) => Remedy::new(
+            CalloutError::Tls(why) => Remedy::new(
                 cause(&format!("the TLS handshake with {url} failed: {why}")),
                 format!(
                     "If the provider's certificate is by an authority of your own, name that \
@@ -94,7 +94,7 @@ impl KeyFault<'_> {
                     self.start_field()
                 ),
             ),
-            NoReply::Unreachable(why) => Remedy::new(
+            CalloutError::Unreachable(why) => Remedy::new(
                 cause(&format!("{url} cannot be reached ({why})")),
                 format!(
                     "Open the way from Envoy to that host (firewall, egress policy, the address in \
@@ -103,7 +103,7 @@ impl KeyFault<'_> {
                     self.start_field()
                 ),
             ),
-            NoReply::TimedOut => Remedy::new(
+            CalloutError::TimedOut => Remedy::new(
                 cause(&format!("{url} does not answer in time")),
                 format!(
                     "Open the way from Envoy to that host (a firewall that drops packets looks like \
@@ -113,7 +113,7 @@ impl KeyFault<'_> {
         })
     }
 
-    fn of_answer(&self, call: &MadeCall, fault: &FetchFault) -> Remedy {
+    fn for_response(&self, call: &MadeCall, fault: &FetchFault) -> Remedy {
         let cause = format!("Keys cannot be fetched from {}: {fault}.", call.url);
         Remedy::new(cause, self.fix(fault))
     }
@@ -131,10 +131,10 @@ impl KeyFault<'_> {
                 "Add `{host}: <cluster>` to `{}`, and a cluster for that host to Envoy's file.",
                 self.at("clusters")
             ),
-            FetchFault::NoMetadata(_, why) | FetchFault::KeySet(KeySetFault::NoKeySet(why)) => {
+            FetchFault::Metadata(_, why) | FetchFault::KeySet(KeySetFault::NotAKeySet(why)) => {
                 self.document_fix(why).unwrap_or_else(|| self.common_fix(fault.code()))
             }
-            FetchFault::Call(_) | FetchFault::KeySet(_) | FetchFault::KeySetUrl(_) => {
+            FetchFault::Callout(_) | FetchFault::KeySet(_) | FetchFault::KeySetUrl(_) => {
                 self.common_fix(fault.code())
             }
         }
@@ -256,23 +256,23 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
     }
 }
 
-pub(super) fn misfit(case: &Case<'_>, misfit: &Misfit) -> Remedy {
-    let cure = match misfit {
-        Misfit::Use(_) | Misfit::Operations => {
+pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
+    let cure = match mismatch {
+        KeyMismatch::Use(_) | KeyMismatch::Operations => {
             "Let the provider publish its signing keys with `use: sig`, and sign with one of them."
         }
-        Misfit::Unusable(_) => {
+        KeyMismatch::Unusable(_) => {
             "Let the provider sign with an RSA key of 2048 to 4096 bits, or with P-256, P-384, P-521 \
              or Ed25519."
         }
-        Misfit::Algorithm { .. } | Misfit::Type { .. } => {
+        KeyMismatch::Algorithm { .. } | KeyMismatch::Type { .. } => {
             "Let the provider publish the key with the `alg` that it signs with. If it does, the \
              token was not made by it."
         }
     };
     let kid = case.header.get("kid").map(ToString::to_string).unwrap_or_default();
     Remedy::new(
-        format!("The key {kid} of the provider must not verify this token: {misfit}."),
+        format!("The key {kid} of the provider must not verify this token: {mismatch}."),
         cure,
     )
 }

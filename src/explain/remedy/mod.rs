@@ -106,7 +106,7 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::TokenTooOld { seconds } => time::too_old(case, *seconds),
         Refusal::KeysUnavailable { .. } => keys::unavailable(case),
         Refusal::UnknownKid { kid, .. } => keys::unknown_kid(case, kid.as_deref()),
-        Refusal::KeyMismatch(misfit) => keys::misfit(case, misfit),
+        Refusal::KeyMismatch(mismatch) => keys::mismatch(case, mismatch),
         Refusal::BadSignature { .. } => keys::bad_signature(case),
         Refusal::ClaimMismatch { claim } => claims::mismatch(case, claim),
         Refusal::MissingAnyClaim { claims, is_elsewhere } => {
@@ -120,7 +120,7 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::UserUnknown { claim, field, cause } => {
             users::unknown(claim, field, cause.as_deref())
         }
-        Refusal::UserInactive { user, standing } => users::inactive(user, *standing),
+        Refusal::UserInactive { user, account_status } => users::inactive(user, *account_status),
         Refusal::UserNotServiceAccount { user } => users::no_service_account(case, user),
         Refusal::AccessDenied { denial, .. } => users::denied(case, denial),
         Refusal::InsufficientScope { rule, scopes, .. } => users::scope(case, rule, scopes),

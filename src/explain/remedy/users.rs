@@ -4,17 +4,17 @@ use serde_json::Value;
 
 use super::super::words::either;
 use super::{Case, Remedy};
-use crate::identity::Standing;
+use crate::identity::AccountStatus;
 use crate::refusal::Denial;
 use crate::token::{ListClaim, UnreadList};
 
 pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
-    let nobody = format!(
+    let not_found = format!(
         "The token is good, but nobody here has its {claim} as `{field}`; the two are compared to the letter."
     );
     if let Some(cause) = cause {
         return Remedy::new(
-            format!("{nobody} Closest match: {cause}."),
+            format!("{not_found} Closest match: {cause}."),
             format!(
                 "If it is the same person, let the record have the `{field}` that the token has, \
                  or choose a `user_claim` or `user_field` whose values are written alike; if a \
@@ -23,7 +23,7 @@ pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
         );
     }
     Remedy::new(
-        nobody,
+        not_found,
         format!(
             "Add the user to `users.records` or to the directory, with that `{field}`; or set \
              `users.unknown: allow`."
@@ -31,13 +31,13 @@ pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     )
 }
 
-pub(super) fn inactive(user: &str, standing: Standing) -> Remedy {
-    let field = match standing {
-        Standing::Locked => "locked",
+pub(super) fn inactive(user: &str, account_status: AccountStatus) -> Remedy {
+    let field = match account_status {
+        AccountStatus::Locked => "locked",
         _ => "active",
     };
     Remedy::new(
-        format!("The token is good, but the user {user:?} is {} here.", standing.as_str()),
+        format!("The token is good, but the user {user:?} is {} here.", account_status.as_str()),
         format!("Change `{field}` in the user's record, in `users.records` or in the directory."),
     )
 }

@@ -27,7 +27,7 @@ impl Attribute {
     /// The attribute that this field stands for. Common ones have names of their own; others are
     /// written as SCIM has them: `title`, `name.middleName`, `urn:…:User:department`.
     #[must_use]
-    pub(crate) fn of_field(field: &str) -> Self {
+    pub(crate) fn from_field(field: &str) -> Self {
         match field {
             "user_name" => Self::core("userName", None),
             "email" => Self::core("emails", Some("value")),
@@ -188,7 +188,7 @@ mod tests {
             ("name.middleName", "name.middleName"),
             ("urn:example:1.0:User:badge.number", "urn:example:1.0:User:badge.number"),
         ] {
-            let attribute = Attribute::of_field(field);
+            let attribute = Attribute::from_field(field);
             assert_eq!(attribute.to_string(), filter);
             assert!(attribute.is_sound(), "{field}");
         }
@@ -210,7 +210,7 @@ mod tests {
             "x:a",
             "urn:a b:c",
         ] {
-            assert!(!Attribute::of_field(field).is_sound(), "{field}");
+            assert!(!Attribute::from_field(field).is_sound(), "{field}");
         }
     }
 
@@ -226,10 +226,10 @@ mod tests {
         ];
         for field in fields {
             let mut resource = Map::new();
-            Attribute::of_field(field).set(&mut resource, "1815");
+            Attribute::from_field(field).set(&mut resource, "1815");
             for other in fields {
                 assert_eq!(
-                    Attribute::of_field(other).is("1815", &resource),
+                    Attribute::from_field(other).is("1815", &resource),
                     other == field,
                     "{field} {other}"
                 );
@@ -260,7 +260,7 @@ mod tests {
             ("missing", "", false),
             ("userName.value", "ada", false),
         ] {
-            assert_eq!(Attribute::of_field(field).is(value, resource), found, "{field} {value}");
+            assert_eq!(Attribute::from_field(field).is(value, resource), found, "{field} {value}");
         }
     }
 
@@ -283,10 +283,10 @@ mod tests {
             ("title", "null", false),
             ("title", "", false),
         ] {
-            assert_eq!(Attribute::of_field(field).is(value, resource), found, "{field} {value}");
+            assert_eq!(Attribute::from_field(field).is(value, resource), found, "{field} {value}");
         }
-        assert!(Attribute::of_field("UserName").is_user_name());
-        assert_eq!(Attribute::of_field("EMAILS.value"), Attribute::of_field("email"));
-        assert_ne!(Attribute::of_field("emails"), Attribute::of_field("email"));
+        assert!(Attribute::from_field("UserName").is_user_name());
+        assert_eq!(Attribute::from_field("EMAILS.value"), Attribute::from_field("email"));
+        assert_ne!(Attribute::from_field("emails"), Attribute::from_field("email"));
     }
 }

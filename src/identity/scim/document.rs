@@ -13,7 +13,7 @@ use crate::json::{self, JsonFault};
 ///
 /// # Errors
 ///
-/// [`DirectoryFault::NoList`] when it is no JSON object, [`DirectoryFault::Repeated`] when an object
+/// [`DirectoryFault::NotAList`] when it is no JSON object, [`DirectoryFault::Repeated`] when an object
 /// in it has an attribute twice.
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
     match json::parse_strict(json::without_byte_order_mark(text)) {
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
             Ok(document)
         }
         Err(JsonFault::Repeated(path)) => Err(DirectoryFault::Repeated(clipped(&path))),
-        Ok(_) | Err(_) => Err(DirectoryFault::NoList),
+        Ok(_) | Err(_) => Err(DirectoryFault::NotAList),
     }
 }
 

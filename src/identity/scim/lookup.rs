@@ -2,22 +2,22 @@
 //! faster in creating it is found by a second search. Where unknown users pass under the value that
 //! was searched, a search for the user of that name comes last: nobody may pass as that one.
 
-use super::protocol::{self, Found};
-use super::{DirectoryFault, Nobody, ScimDirectory, UserKey, UserQuery};
-use crate::callout::{CalloutAnswer, CalloutFault, CalloutRequest};
+use super::protocol::{self, SearchResult};
+use super::{DirectoryFault, NotFound, ScimSettings, UserKey, UserQuery};
+use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
 
 /// A look-up under way.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(super) struct ScimLookup {
     query: UserQuery,
-    stage: Stage,
+    stage: LookupStage,
     /// What the first search said of an unknown user.
-    remark: Option<Nobody>,
+    remark: Option<NotFound>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum LookupStage {
     Search,
     Creation,
     SecondSearch,
@@ -25,27 +25,27 @@ enum Stage {
 }
 
 /// What is to be done next.
-pub(super) enum Step {
+pub(super) enum LookupStep {
     /// This call is to be made.
-    Call(CalloutRequest),
+    Callout(CalloutRequest),
     /// Nothing: this came of it.
-    Done(Result<Answer, DirectoryFault>),
+    Done(Result<LookupResult, DirectoryFault>),
 }
 
 /// What a directory says of a user.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum LookupResult {
     /// It knows the user, or does since just now.
     Known { user: User, is_new: bool },
     /// It does not.
-    Nobody(Option<Nobody>),
+    NotFound(Option<NotFound>),
 }
 
-impl Lookup {
+impl ScimLookup {
     /// Begins with a search.
-    pub(super) fn start(query: UserQuery, directory: &ScimDirectory) -> (Self, CalloutRequest) {
+    pub(super) fn start(query: UserQuery, directory: &ScimSettings) -> (Self, CalloutRequest) {
         let request = protocol::search(directory, &query.key);
-        (Self { query, stage: Stage::Search, remark: None }, request)
+        (Self { query, stage: LookupStage::Search, remark: None }, request)
     }
 
     /// Which user is looked up.
@@ -54,73 +54,82 @@ impl Lookup {
     }
 
     /// Takes the answer to the last call, or why there is none.
-    pub(super) fn answered(
+    pub(super) fn on_response(
         &mut self,
-        answer: Result<Option<CalloutAnswer>, CalloutFault>,
-        directory: &ScimDirectory,
-    ) -> Step {
-        self.step(answer, directory).unwrap_or_else(|fault| Step::Done(Err(fault)))
+        response: Result<Option<CalloutResponse>, CalloutFault>,
+        directory: &ScimSettings,
+    ) -> LookupStep {
+        self.step(response, directory).unwrap_or_else(|fault| LookupStep::Done(Err(fault)))
     }
 
     fn step(
         &mut self,
-        answer: Result<Option<CalloutAnswer>, CalloutFault>,
-        directory: &ScimDirectory,
-    ) -> Result<Step, DirectoryFault> {
+        response: Result<Option<CalloutResponse>, CalloutFault>,
+        directory: &ScimSettings,
+    ) -> Result<LookupStep, DirectoryFault> {
         let statuses: &[u16] = match self.stage {
-            Stage::Search | Stage::SecondSearch | Stage::NameSearch => &[200],
-            Stage::Creation => &[200, 201, 409],
+            LookupStage::Search | LookupStage::SecondSearch | LookupStage::NameSearch => &[200],
+            LookupStage::Creation => &[200, 201, 409],
         };
-        let answer = answer
-            .and_then(|answer| CalloutAnswer::checked(answer, statuses, directory.max_body))
-            .map_err(DirectoryFault::Call)?;
+        let response = response
+            .and_then(|response| CalloutResponse::checked(response, statuses, directory.max_body))
+            .map_err(DirectoryFault::Callout)?;
         let key = &self.query.key;
-        let answer = match self.stage {
-            Stage::Search => match protocol::found(&answer, key)? {
-                Found::User(user) => Answer::Known { user, is_new: false },
-                Found::Nobody(Some(why)) if why.is_final() => Answer::Nobody(Some(why)),
-                Found::Nobody(remark) => match &self.query.new_user {
+        let result = match self.stage {
+            LookupStage::Search => match protocol::found(&response, key)? {
+                SearchResult::User(user) => LookupResult::Known { user, is_new: false },
+                SearchResult::NotFound(Some(why)) if why.is_final() => {
+                    LookupResult::NotFound(Some(why))
+                }
+                SearchResult::NotFound(remark) => match &self.query.new_user {
                     None if directory.tolerates_unknown && !key.is_name() => {
-                        self.stage = Stage::NameSearch;
+                        self.stage = LookupStage::NameSearch;
                         self.remark = remark;
-                        return Ok(Step::Call(protocol::search(directory, &key.as_name())));
+                        return Ok(LookupStep::Callout(protocol::search(
+                            directory,
+                            &key.as_name(),
+                        )));
                     }
-                    None => Answer::Nobody(remark),
+                    None => LookupResult::NotFound(remark),
                     Some(new_user) => match &new_user.resource {
-                        Err(nobody) => Answer::Nobody(Some(nobody.clone())),
+                        Err(not_found) => LookupResult::NotFound(Some(not_found.clone())),
                         Ok(resource) => {
-                            self.stage = Stage::Creation;
-                            return Ok(Step::Call(protocol::creation(directory, resource)));
+                            self.stage = LookupStage::Creation;
+                            return Ok(LookupStep::Callout(protocol::creation(
+                                directory, resource,
+                            )));
                         }
                     },
                 },
             },
-            Stage::NameSearch => match protocol::found(&answer, &key.as_name())? {
-                Found::User(_) => Answer::Nobody(Some(Nobody::NameOfUser)),
-                Found::Nobody(Some(why)) if why.is_final() => Answer::Nobody(Some(why)),
-                Found::Nobody(_) => Answer::Nobody(self.remark.take()),
+            LookupStage::NameSearch => match protocol::found(&response, &key.as_name())? {
+                SearchResult::User(_) => LookupResult::NotFound(Some(NotFound::NameOfUser)),
+                SearchResult::NotFound(Some(why)) if why.is_final() => {
+                    LookupResult::NotFound(Some(why))
+                }
+                SearchResult::NotFound(_) => LookupResult::NotFound(self.remark.take()),
             },
             // Somebody else has the name, or was faster (RFC 7644 §3.3).
-            Stage::Creation if answer.status == Some(409) => {
+            LookupStage::Creation if response.status == Some(409) => {
                 return Ok(self.second_search(directory));
             }
-            Stage::Creation => match protocol::created(&answer, key)? {
-                Some(user) => Answer::Known { user, is_new: true },
+            LookupStage::Creation => match protocol::created(&response, key)? {
+                Some(user) => LookupResult::Known { user, is_new: true },
                 None => return Ok(self.second_search(directory)),
             },
-            Stage::SecondSearch => match protocol::found(&answer, key)? {
-                Found::User(user) => Answer::Known { user, is_new: false },
-                Found::Nobody(why) => {
-                    let why = why.filter(Nobody::is_final);
-                    Answer::Nobody(why.or(Some(Nobody::Conflict)))
+            LookupStage::SecondSearch => match protocol::found(&response, key)? {
+                SearchResult::User(user) => LookupResult::Known { user, is_new: false },
+                SearchResult::NotFound(why) => {
+                    let why = why.filter(NotFound::is_final);
+                    LookupResult::NotFound(why.or(Some(NotFound::Conflict)))
                 }
             },
         };
-        Ok(Step::Done(Ok(answer)))
+        Ok(LookupStep::Done(Ok(result)))
     }
 
-    fn second_search(&mut self, directory: &ScimDirectory) -> Step {
-        self.stage = Stage::SecondSearch;
-        Step::Call(protocol::search(directory, &self.query.key))
+    fn second_search(&mut self, directory: &ScimSettings) -> LookupStep {
+        self.stage = LookupStage::SecondSearch;
+        LookupStep::Callout(protocol::search(directory, &self.query.key))
     }
 }

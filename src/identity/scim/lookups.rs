@@ -4,22 +4,22 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use super::lookup::{Answer, Lookup, Step};
-use super::{DirectoryFault, Nobody, ScimDirectory, UserKey, UserQuery};
-use crate::callout::{CalloutAnswer, CalloutFault, CalloutRequest};
+use super::lookup::{LookupResult, LookupStep, ScimLookup};
+use super::{DirectoryFault, NotFound, ScimSettings, UserKey, UserQuery};
+use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
 use crate::time::UnixTime;
 
 /// The users of a directory, as far as a worker knows them. At most one look-up for each is under
 /// way.
-pub(crate) struct UserLookups {
-    directory: ScimDirectory,
-    known: HashMap<UserKey, Knowledge>,
+pub(crate) struct ScimLookups {
+    directory: ScimSettings,
+    known: HashMap<UserKey, UserEntry>,
     /// Whose answers there are, oldest first.
     ages: BTreeMap<LookupId, UserKey>,
     /// About how many bytes all of that takes up.
     size: usize,
-    running: BTreeMap<LookupId, Lookup>,
+    running: BTreeMap<LookupId, ScimLookup>,
     /// Calls that are to be made.
     calls: VecDeque<(LookupId, CalloutRequest)>,
     reports: VecDeque<LookupReport>,
@@ -32,7 +32,7 @@ pub(crate) struct LookupId(u64);
 
 /// What is known of a user.
 #[derive(Debug)]
-struct Knowledge {
+struct UserEntry {
     lookup: LookupId,
     state: State,
 }
@@ -41,19 +41,19 @@ struct Knowledge {
 enum State {
     UnderWay,
     Known(User, UnixTime),
-    Nobody(Option<Nobody>, UnixTime),
+    NotFound(Option<NotFound>, UnixTime),
     Failed(DirectoryFault, UnixTime),
 }
 
 /// What a worker can say of a user.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum UserAnswer<'a> {
+pub(crate) enum ScimResult<'a> {
     /// Nothing yet: the directory has to be asked.
     Await,
     /// The directory knows this one.
     Known(&'a User),
     /// The directory knows no such user.
-    Nobody(Option<&'a Nobody>),
+    NotFound(Option<&'a NotFound>),
     /// The directory could not be asked.
     Unavailable(&'a DirectoryFault),
 }
@@ -74,21 +74,21 @@ pub(crate) enum LookupReport {
     Answered(bool),
 }
 
-impl UserLookups {
+impl ScimLookups {
     /// Longest time that an unknown user stays unknown.
-    const LONGEST_NOBODY: Duration = Duration::from_secs(30);
+    const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
     /// Time until a directory that failed is asked again for the same user.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
     /// Most bytes of answers that are kept.
-    const MOST_BYTES: usize = 8 * 1024 * 1024;
+    const MAX_BYTES: usize = 8 * 1024 * 1024;
     /// Most look-ups that are under way at the same time.
-    const MOST_RUNNING: usize = 1024;
+    const MAX_RUNNING: usize = 1024;
     /// The longest value that is asked for.
-    const LONGEST_VALUE: usize = 1024;
+    const MAX_VALUE_LENGTH: usize = 1024;
 
     /// Knows nobody yet.
     #[must_use]
-    pub(crate) fn new(directory: ScimDirectory) -> Self {
+    pub(crate) fn new(directory: ScimSettings) -> Self {
         Self {
             directory,
             known: HashMap::new(),
@@ -103,35 +103,37 @@ impl UserLookups {
 
     /// Where it asks.
     #[must_use]
-    pub(crate) fn directory(&self) -> &ScimDirectory {
+    pub(crate) fn directory(&self) -> &ScimSettings {
         &self.directory
     }
 
     /// What is known of this user.
     #[must_use]
-    pub(crate) fn find(&self, key: &UserKey, now: UnixTime) -> UserAnswer<'_> {
-        if key.value.len() > Self::LONGEST_VALUE {
-            return UserAnswer::Nobody(Some(&Nobody::TooLong));
+    pub(crate) fn find(&self, key: &UserKey, now: UnixTime) -> ScimResult<'_> {
+        if key.value.len() > Self::MAX_VALUE_LENGTH {
+            return ScimResult::NotFound(Some(&NotFound::TooLong));
         }
         match self.known.get(key).map(|known| &known.state) {
-            Some(State::Known(user, until)) if now < *until => UserAnswer::Known(user),
-            Some(State::Nobody(why, until)) if now < *until => UserAnswer::Nobody(why.as_ref()),
-            Some(State::Failed(fault, until)) if now < *until => UserAnswer::Unavailable(fault),
-            Some(_) => UserAnswer::Await,
-            None if self.running.len() >= Self::MOST_RUNNING => {
-                UserAnswer::Unavailable(&DirectoryFault::Crowded)
+            Some(State::Known(user, until)) if now < *until => ScimResult::Known(user),
+            Some(State::NotFound(why, until)) if now < *until => ScimResult::NotFound(why.as_ref()),
+            Some(State::Failed(fault, until)) if now < *until => ScimResult::Unavailable(fault),
+            Some(_) => ScimResult::Await,
+            None if self.running.len() >= Self::MAX_RUNNING => {
+                ScimResult::Unavailable(&DirectoryFault::Crowded)
             }
-            None => UserAnswer::Await,
+            None => ScimResult::Await,
         }
     }
 
     /// Which answer serves for this user; none if there is none. As long as this stays the same, so
     /// does what is known of the user.
     #[must_use]
-    pub(crate) fn serving_answer(&self, key: &UserKey, now: UnixTime) -> Option<LookupId> {
+    pub(crate) fn current_lookup(&self, key: &UserKey, now: UnixTime) -> Option<LookupId> {
         let known = self.known.get(key)?;
         match &known.state {
-            State::Known(_, until) | State::Nobody(_, until) if now < *until => Some(known.lookup),
+            State::Known(_, until) | State::NotFound(_, until) if now < *until => {
+                Some(known.lookup)
+            }
             _ => None,
         }
     }
@@ -149,10 +151,10 @@ impl UserLookups {
         }
         self.last_id = LookupId(self.last_id.0.wrapping_add(1));
         let key = query.key.clone();
-        let (lookup, request) = Lookup::start(query, &self.directory);
+        let (lookup, request) = ScimLookup::start(query, &self.directory);
         self.running.insert(self.last_id, lookup);
         self.calls.push_back((self.last_id, request));
-        self.learn(key, Knowledge { lookup: self.last_id, state: State::UnderWay });
+        self.learn(key, UserEntry { lookup: self.last_id, state: State::UnderWay });
     }
 
     /// Whether there is a call to be made.
@@ -161,7 +163,7 @@ impl UserLookups {
         !self.calls.is_empty()
     }
 
-    /// A call to be made, whose answer goes to [`Self::answered`].
+    /// A call to be made, whose answer goes to [`Self::on_response`].
     pub(crate) fn next_call(&mut self) -> Option<(LookupId, CalloutRequest)> {
         self.calls.pop_front()
     }
@@ -172,29 +174,31 @@ impl UserLookups {
     }
 
     /// Takes the answer to a call, or why none was made.
-    pub(crate) fn answered(
+    pub(crate) fn on_response(
         &mut self,
         id: LookupId,
-        answer: Result<Option<CalloutAnswer>, CalloutFault>,
+        response: Result<Option<CalloutResponse>, CalloutFault>,
         now: UnixTime,
     ) {
         let Some(mut lookup) = self.running.remove(&id) else { return };
-        let result = match lookup.answered(answer, &self.directory) {
-            Step::Call(request) => {
+        let result = match lookup.on_response(response, &self.directory) {
+            LookupStep::Callout(request) => {
                 self.calls.push_back((id, request));
                 self.running.insert(id, lookup);
                 return;
             }
-            Step::Done(result) => result,
+            LookupStep::Done(result) => result,
         };
         self.report(&result);
         let ttl = self.directory.cache_ttl;
         let state = match result {
-            Ok(Answer::Known { user, .. }) => State::Known(user, now + ttl),
-            Ok(Answer::Nobody(why)) => State::Nobody(why, now + ttl.min(Self::LONGEST_NOBODY)),
+            Ok(LookupResult::Known { user, .. }) => State::Known(user, now + ttl),
+            Ok(LookupResult::NotFound(why)) => {
+                State::NotFound(why, now + ttl.min(Self::MAX_NEGATIVE_TTL))
+            }
             Err(fault) => State::Failed(fault, now + Self::PAUSE),
         };
-        self.learn(lookup.key().clone(), Knowledge { lookup: id, state });
+        self.learn(lookup.key().clone(), UserEntry { lookup: id, state });
         self.forget_oldest();
     }
 
@@ -203,26 +207,26 @@ impl UserLookups {
         self.size
     }
 
-    fn report(&mut self, result: &Result<Answer, DirectoryFault>) {
+    fn report(&mut self, result: &Result<LookupResult, DirectoryFault>) {
         self.reports.push_back(match result {
-            Ok(Answer::Known { user, is_new: true }) => {
-                let wanted = self.directory.provisioning.iter().flat_map(|own| &own.roles);
-                let lacking = wanted.filter(|role| !user.roles.contains(role)).cloned().collect();
+            Ok(LookupResult::Known { user, is_new: true }) => {
+                let selector = self.directory.provisioning.iter().flat_map(|own| &own.roles);
+                let lacking = selector.filter(|role| !user.roles.contains(role)).cloned().collect();
                 LookupReport::Created { user: user.user_name.clone(), lacking }
             }
-            Ok(Answer::Known { is_new: false, .. }) => LookupReport::Answered(true),
-            Ok(Answer::Nobody(_)) => LookupReport::Answered(false),
+            Ok(LookupResult::Known { is_new: false, .. }) => LookupReport::Answered(true),
+            Ok(LookupResult::NotFound(_)) => LookupReport::Answered(false),
             Err(fault) => LookupReport::Failed(fault.clone()),
         });
     }
 
-    fn learn(&mut self, key: UserKey, knowledge: Knowledge) {
+    fn learn(&mut self, key: UserKey, entry: UserEntry) {
         self.forget(&key);
-        self.size += knowledge.size(&key);
-        if !matches!(knowledge.state, State::UnderWay) {
-            self.ages.insert(knowledge.lookup, key.clone());
+        self.size += entry.size(&key);
+        if !matches!(entry.state, State::UnderWay) {
+            self.ages.insert(entry.lookup, key.clone());
         }
-        self.known.insert(key, knowledge);
+        self.known.insert(key, entry);
     }
 
     fn forget(&mut self, key: &UserKey) {
@@ -234,7 +238,7 @@ impl UserLookups {
 
     /// Makes room. Look-ups under way are bounded by themselves.
     fn forget_oldest(&mut self) {
-        while self.size > Self::MOST_BYTES
+        while self.size > Self::MAX_BYTES
             && let Some((_, key)) = self.ages.pop_first()
         {
             self.forget(&key);
@@ -242,7 +246,7 @@ impl UserLookups {
     }
 }
 
-impl Knowledge {
+impl UserEntry {
     /// About how many bytes it takes up with its key.
     fn size(&self, key: &UserKey) -> usize {
         let state = match &self.state {
@@ -250,7 +254,7 @@ impl Knowledge {
                 let names = user.roles.iter().chain(&user.groups).chain([&user.user_name]);
                 names.map(|name| size_of::<String>() + name.len()).sum()
             }
-            State::Nobody(why, _) => why.as_ref().map_or(0, Nobody::heap_size),
+            State::NotFound(why, _) => why.as_ref().map_or(0, NotFound::heap_size),
             State::UnderWay | State::Failed(..) => 0,
         };
         let key = size_of::<(UserKey, LookupId)>() + key.field.len() + key.value.len();

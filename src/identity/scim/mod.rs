@@ -1,7 +1,7 @@
 //! Users that a directory knows (RFC 7644): how one is looked up, created when it should be, and
 //! remembered for a while.
 //!
-//! [`UserLookups`] is what a worker knows of the directory's users. Each look-up that is under way
+//! [`ScimLookups`] is what a worker knows of the directory's users. Each look-up that is under way
 //! is a [`lookup::Lookup`]: answers in, calls out.
 
 mod attribute;
@@ -18,18 +18,18 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub(crate) use attribute::Attribute;
-pub(super) use lookups::UserAnswer;
-pub(crate) use lookups::{LookupId, LookupReport, UserLookups};
+pub(super) use lookups::ScimResult;
+pub(crate) use lookups::{LookupId, LookupReport, ScimLookups};
 
-use super::directory::clipped;
-use super::{Difference, Directory, Wanted};
+use super::users::clipped;
+use super::{Difference, UserSelector, Users};
 use crate::callout::{BodyLimit, CalloutFault, Endpoint};
 use crate::json::Json;
 use crate::token::ClaimPath;
 
 /// Where and how users are looked up.
 #[derive(Clone, Debug)]
-pub(crate) struct ScimDirectory {
+pub(crate) struct ScimSettings {
     /// The service's base URL.
     pub base: Endpoint,
     /// What the service wants to be shown.
@@ -84,12 +84,12 @@ pub(crate) struct UserQuery {
 #[derive(Clone, Debug)]
 pub(crate) struct NewUser {
     /// The resource, or why there can be none.
-    pub resource: Result<Map<String, Value>, Nobody>,
+    pub resource: Result<Map<String, Value>, NotFound>,
 }
 
 /// Why the directory knows no such user, where there is more to say than that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Nobody {
+pub(crate) enum NotFound {
     /// Several users have this value.
     Ambiguous,
     /// It could not be created: another user has its name, or another unique attribute.
@@ -139,7 +139,7 @@ pub(crate) enum Nearness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DirectoryFault {
     /// There is none.
-    Call(CalloutFault),
+    Callout(CalloutFault),
     /// The user that was created is another one.
     CreatedAnother,
     /// The user changed between the head of a request, which has gone on, and its body.
@@ -147,24 +147,24 @@ pub(crate) enum DirectoryFault {
     /// Too many other users are being looked up.
     Crowded,
     /// It is no list of users (RFC 7644 §3.4.2).
-    NoList,
+    NotAList,
     /// It counts so many users and has no list of them.
-    NoResources(u64),
+    MissingResources(u64),
     /// The user in it lacks a name, or an attribute of it has the wrong type.
-    NoUser(&'static str),
+    NotAUser(&'static str),
     /// It has this attribute twice.
     Repeated(String),
 }
 
-impl ScimDirectory {
+impl ScimSettings {
     /// Who is looked for.
     #[must_use]
-    pub(crate) fn key(&self, wanted: Wanted<'_>) -> UserKey {
+    pub(crate) fn key(&self, selector: UserSelector<'_>) -> UserKey {
         UserKey {
-            field: wanted.field.to_owned(),
-            value: wanted.value.to_owned(),
+            field: selector.field.to_owned(),
+            value: selector.value.to_owned(),
             // Services get their accounts from people.
-            may_be_created: self.provisioning.is_some() && !wanted.is_service,
+            may_be_created: self.provisioning.is_some() && !selector.is_service,
         }
     }
 
@@ -173,17 +173,17 @@ impl ScimDirectory {
     pub(crate) fn query(
         &self,
         key: UserKey,
-        wanted: Wanted<'_>,
+        selector: UserSelector<'_>,
         is_taken: impl Fn(&str) -> bool,
     ) -> UserQuery {
         let provisioning = self.provisioning.as_ref().filter(|_| key.may_be_created);
-        let new_user = provisioning.map(|own| own.new_user(wanted, is_taken));
+        let new_user = provisioning.map(|own| own.new_user(selector, is_taken));
         UserQuery { new_user, key }
     }
 
     /// How long a request waits for a user at the most.
     #[must_use]
-    pub(crate) fn longest_wait(&self) -> Duration {
+    pub(crate) fn max_wait(&self) -> Duration {
         self.timeout + Duration::from_secs(2)
     }
 }
@@ -191,35 +191,35 @@ impl ScimDirectory {
 impl UserKey {
     /// Whether the value is the user's unique name.
     fn is_name(&self) -> bool {
-        Attribute::of_field(&self.field).is_user_name()
+        Attribute::from_field(&self.field).is_user_name()
     }
 
     /// The same value as a name.
     fn as_name(&self) -> Self {
-        Self { field: Directory::USER_NAME.to_owned(), ..self.clone() }
+        Self { field: Users::USER_NAME.to_owned(), ..self.clone() }
     }
 }
 
 impl Provisioning {
     /// The user as it would be created: found by what was looked for afterwards, whatever the other
     /// claims say.
-    fn new_user(&self, wanted: Wanted<'_>, is_taken: impl Fn(&str) -> bool) -> NewUser {
-        let found_by = Attribute::of_field(wanted.field);
+    fn new_user(&self, selector: UserSelector<'_>, is_taken: impl Fn(&str) -> bool) -> NewUser {
+        let found_by = Attribute::from_field(selector.field);
         let mut resource = protocol::empty_user(&self.roles);
         for (attribute, claim) in self.fields.iter().filter(|(own, _)| *own != found_by) {
-            match claim.find(wanted.claims) {
+            match claim.find(selector.claims) {
                 Some(Json::String(text)) if !text.is_empty() => attribute.set(&mut resource, text),
                 Some(Json::Number(number)) => attribute.set(&mut resource, &number.to_string()),
                 _ if attribute.is_user_name() => {
-                    return NewUser { resource: Err(Nobody::Nameless(claim.clone())) };
+                    return NewUser { resource: Err(NotFound::Nameless(claim.clone())) };
                 }
                 _ => {}
             }
         }
-        found_by.set(&mut resource, wanted.value);
+        found_by.set(&mut resource, selector.value);
         let user_name = document::attribute(&resource, "userName").and_then(Value::as_str);
         let taken = user_name.filter(|name| is_taken(name)).map(clipped);
-        NewUser { resource: taken.map_or(Ok(resource), |name| Err(Nobody::NameOfRecord(name))) }
+        NewUser { resource: taken.map_or(Ok(resource), |name| Err(NotFound::NameOfRecord(name))) }
     }
 }
 
@@ -242,7 +242,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Nobody {
+impl NotFound {
     /// Whether it forbids what else becomes of an unknown user: to be created, or to pass under the
     /// value that was looked for.
     #[must_use]
@@ -263,7 +263,7 @@ impl Nobody {
 }
 
 /// For the operator.
-impl fmt::Display for Nobody {
+impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous => f.write_str("the directory has several users with this value"),
@@ -329,7 +329,7 @@ impl fmt::Display for OtherUsers {
 impl fmt::Display for DirectoryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Call(fault) => fault.fmt(f),
+            Self::Callout(fault) => fault.fmt(f),
             Self::CreatedAnother => {
                 f.write_str("the directory created a user who is not found by the user claim")
             }
@@ -337,8 +337,8 @@ impl fmt::Display for DirectoryFault {
                 f.write_str("the user changed after the head of the request had gone to the server")
             }
             Self::Crowded => f.write_str("too many users are being looked up at the same time"),
-            Self::NoList => f.write_str("the answer is no SCIM list of users"),
-            Self::NoResources(counted) => write!(
+            Self::NotAList => f.write_str("the answer is no SCIM list of users"),
+            Self::MissingResources(counted) => write!(
                 f,
                 "the answer is no SCIM list of users: it counts {counted} and has no Resources"
             ),
@@ -347,7 +347,7 @@ impl fmt::Display for DirectoryFault {
                 "the answer has the attribute {attribute:?} twice in one object; case makes no \
                  difference in names of attributes (RFC 7643 §2.1)"
             ),
-            Self::NoUser(attribute) => {
+            Self::NotAUser(attribute) => {
                 write!(f, "the user in the answer has no {attribute}, or one of the wrong type")
             }
         }

@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::document::{self, attribute};
 use super::{
-    Attribute, DirectoryFault, Nearness, Nobody, OtherUsers, ScimDirectory, UserKey, clipped,
+    Attribute, DirectoryFault, Nearness, NotFound, OtherUsers, ScimSettings, UserKey, clipped,
 };
-use crate::callout::{CalloutAnswer, CalloutRequest};
-use crate::identity::{Difference, Standing, User};
+use crate::callout::{CalloutRequest, CalloutResponse};
+use crate::identity::{AccountStatus, Difference, User};
 
 const MEDIA_TYPE: &str = "application/scim+json";
 
@@ -17,26 +17,26 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 
 /// What a search found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum SearchResult {
     /// One user.
     User(User),
     /// No user, or several.
-    Nobody(Option<Nobody>),
+    NotFound(Option<NotFound>),
 }
 
 /// A search for the user (RFC 7644 §3.4.2.2).
 #[must_use]
-pub(super) fn search(directory: &ScimDirectory, key: &UserKey) -> CalloutRequest {
+pub(super) fn search(directory: &ScimSettings, key: &UserKey) -> CalloutRequest {
     // A filter's strings are written as in JSON.
     let value = Value::from(key.value.as_str());
-    let filter = format!("{} eq {value}", Attribute::of_field(&key.field));
+    let filter = format!("{} eq {value}", Attribute::from_field(&key.field));
     let filter = utf8_percent_encode(&filter, RESERVED);
     request(directory, "GET", &format!("/Users?filter={filter}"))
 }
 
 /// The creation of a user (RFC 7644 §3.3).
 #[must_use]
-pub(super) fn creation(directory: &ScimDirectory, resource: &Map<String, Value>) -> CalloutRequest {
+pub(super) fn creation(directory: &ScimSettings, resource: &Map<String, Value>) -> CalloutRequest {
     let mut request = request(directory, "POST", "/Users");
     request.fields.push(("content-type", MEDIA_TYPE.to_owned()));
     // Strings and lists only: this cannot fail.
@@ -44,7 +44,7 @@ pub(super) fn creation(directory: &ScimDirectory, resource: &Map<String, Value>)
     request
 }
 
-fn request(directory: &ScimDirectory, method: &str, end: &str) -> CalloutRequest {
+fn request(directory: &ScimSettings, method: &str, end: &str) -> CalloutRequest {
     let accepted = "application/scim+json, application/json";
     let mut request = directory.base.followed_by(end).request(method, accepted);
     if let Some(token) = &directory.bearer_token {
@@ -71,41 +71,44 @@ pub(super) fn empty_user(roles: &[String]) -> Map<String, Value> {
 /// # Errors
 ///
 /// The answer is of no use.
-pub(super) fn found(answer: &CalloutAnswer, key: &UserKey) -> Result<Found, DirectoryFault> {
-    let list = document::parse(&answer.body)?;
+pub(super) fn found(
+    response: &CalloutResponse,
+    key: &UserKey,
+) -> Result<SearchResult, DirectoryFault> {
+    let list = document::parse(&response.body)?;
     let counted = attribute(&list, "totalResults").and_then(Value::as_u64);
-    let counted = counted.ok_or(DirectoryFault::NoList)?;
+    let counted = counted.ok_or(DirectoryFault::NotAList)?;
     let resources = match attribute(&list, "Resources") {
         Some(Value::Array(resources)) => resources.as_slice(),
         // It may be left out where there is nothing to list (RFC 7644 §3.4.2).
         None if counted == 0 => &[],
-        None => return Err(DirectoryFault::NoResources(counted)),
-        Some(_) => return Err(DirectoryFault::NoList),
+        None => return Err(DirectoryFault::MissingResources(counted)),
+        Some(_) => return Err(DirectoryFault::NotAList),
     };
     let shown = resources
         .iter()
         .filter(|resource| !resource.is_null())
-        .map(|resource| resource.as_object().ok_or(DirectoryFault::NoList))
+        .map(|resource| resource.as_object().ok_or(DirectoryFault::NotAList))
         .collect::<Result<Vec<_>, _>>()?;
     // Directories compare names as they like, most of them without case.
-    let compared = Attribute::of_field(&key.field);
+    let compared = Attribute::from_field(&key.field);
     let mut users = shown.iter().filter(|resource| compared.is(&key.value, resource));
     match (users.next(), users.next()) {
         (None, _) if shown.is_empty() && counted > 0 => {
-            Ok(Found::Nobody(Some(Nobody::Hidden { counted })))
+            Ok(SearchResult::NotFound(Some(NotFound::Hidden { counted })))
         }
         // On a page that was not asked for there could be another one.
         (_, _) if u64::try_from(shown.len()).is_ok_and(|shown| shown < counted) => {
-            Ok(Found::Nobody(Some(Nobody::Ambiguous)))
+            Ok(SearchResult::NotFound(Some(NotFound::Ambiguous)))
         }
-        (Some(resource), None) => user(resource).map(Found::User),
-        (None, _) => Ok(Found::Nobody(others(&shown, &compared, &key.value))),
-        (Some(_), Some(_)) => Ok(Found::Nobody(Some(Nobody::Ambiguous))),
+        (Some(resource), None) => user(resource).map(SearchResult::User),
+        (None, _) => Ok(SearchResult::NotFound(others(&shown, &compared, &key.value))),
+        (Some(_), Some(_)) => Ok(SearchResult::NotFound(Some(NotFound::Ambiguous))),
     }
 }
 
 /// Whom the directory showed, if it showed anybody: none has this value.
-fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> Option<Nobody> {
+fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> Option<NotFound> {
     let nearness = |resource: &Map<String, Value>| {
         let mut values = compared.values(resource).peekable();
         if values.peek().is_none() {
@@ -118,7 +121,7 @@ fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> O
     let mut near = all().filter(|(_, nearness)| matches!(nearness, Nearness::Differs(_)));
     let (nearest, nearness) = near.next().or_else(|| all().next())?;
     let user_name = attribute(nearest, "userName").and_then(Value::as_str);
-    Some(Nobody::Others(Box::new(OtherUsers {
+    Some(NotFound::Others(Box::new(OtherUsers {
         count: shown.len(),
         attribute: compared.to_string(),
         nearest: user_name.map(clipped).unwrap_or_default(),
@@ -132,12 +135,12 @@ fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> O
 ///
 /// The answer is of no use, or about another user.
 pub(super) fn created(
-    answer: &CalloutAnswer,
+    response: &CalloutResponse,
     key: &UserKey,
 ) -> Result<Option<User>, DirectoryFault> {
     // What it cannot say in one way, a search has to.
-    let Ok(resource) = document::parse(&answer.body) else { return Ok(None) };
-    if !Attribute::of_field(&key.field).is(&key.value, &resource) {
+    let Ok(resource) = document::parse(&response.body) else { return Ok(None) };
+    if !Attribute::from_field(&key.field).is(&key.value, &resource) {
         return Err(DirectoryFault::CreatedAnother);
     }
     user(&resource).map(Some)
@@ -148,7 +151,7 @@ pub(super) fn created(
 fn user(resource: &Map<String, Value>) -> Result<User, DirectoryFault> {
     let user_name = match attribute(resource, "userName") {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
-        _ => return Err(DirectoryFault::NoUser("userName")),
+        _ => return Err(DirectoryFault::NotAUser("userName")),
     };
     let is_active = flag(resource, &["active"])?.unwrap_or(true);
     let is_locked = flag(resource, &["locked"])?.unwrap_or(false);
@@ -158,7 +161,7 @@ fn user(resource: &Map<String, Value>) -> Result<User, DirectoryFault> {
         user_name,
         roles: names(resource, "roles", &["value", "display"])?,
         groups: names(resource, "groups", &["display", "value"])?,
-        standing: Standing::of(is_active, is_locked),
+        account_status: AccountStatus::new(is_active, is_locked),
         web_service_access_only,
     })
 }
@@ -183,7 +186,7 @@ fn flag(
             // The extension itself.
             Value::Object(_) if document::is_urn(member) => {}
             Value::Bool(value) if flag.is_none_or(|flag| flag == *value) => flag = Some(*value),
-            _ => return Err(DirectoryFault::NoUser(name)),
+            _ => return Err(DirectoryFault::NotAUser(name)),
         }
     }
     Ok(flag)
@@ -195,7 +198,7 @@ fn names(
     listed: &'static str,
     parts: &[&str],
 ) -> Result<Vec<String>, DirectoryFault> {
-    let fault = || DirectoryFault::NoUser(listed);
+    let fault = || DirectoryFault::NotAUser(listed);
     let elements = match attribute(resource, listed) {
         None => return Ok(Vec::new()),
         Some(Value::Array(elements)) => elements,

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::lookups::UserAnswer;
+use super::lookups::ScimResult;
 use super::*;
-use crate::callout::{CalloutAnswer, CalloutRequest, Clusters};
-use crate::identity::{Directory, Finding, Standing, UnknownUser, User, UserRecord};
+use crate::callout::{CalloutRequest, CalloutResponse, Clusters};
+use crate::identity::{AccountStatus, UnknownUser, User, UserLookup, UserRecord, Users};
 use crate::json::Object;
 use crate::time::UnixTime;
 
@@ -19,9 +19,9 @@ fn after(seconds: u64) -> UnixTime {
     UnixTime::from_secs(NOW + seconds)
 }
 
-fn directory() -> ScimDirectory {
+fn directory() -> ScimSettings {
     let clusters = Clusters::Any("directory".to_owned());
-    ScimDirectory {
+    ScimSettings {
         base: clusters.endpoint("https://directory.example.com/scim/v2/").unwrap(),
         bearer_token: Secret::bearer_token("s3cret".to_owned()),
         cache_ttl: Duration::from_secs(300),
@@ -32,27 +32,27 @@ fn directory() -> ScimDirectory {
     }
 }
 
-fn creating() -> ScimDirectory {
+fn creating() -> ScimSettings {
     let fields = [("user_name", "preferred_username"), ("email", "email"), ("given_name", "given")];
     let fields =
-        fields.map(|(field, claim)| (Attribute::of_field(field), ClaimPath::name(claim))).into();
+        fields.map(|(field, claim)| (Attribute::from_field(field), ClaimPath::name(claim))).into();
     let roles = vec!["external".to_owned()];
-    ScimDirectory { provisioning: Some(Provisioning { roles, fields }), ..directory() }
+    ScimSettings { provisioning: Some(Provisioning { roles, fields }), ..directory() }
 }
 
 /// A worker's look-ups, and the question that a token with these claims raises.
 struct Worker {
-    lookups: UserLookups,
-    directory: ScimDirectory,
+    lookups: ScimLookups,
+    directory: ScimSettings,
     claims: Object,
     is_service: bool,
 }
 
 impl Worker {
-    fn new(directory: ScimDirectory) -> Self {
+    fn new(directory: ScimSettings) -> Self {
         let claims = json!({"preferred_username": "ada", "email": "ada@x", "given": "Ada"});
         Self {
-            lookups: UserLookups::new(directory.clone()),
+            lookups: ScimLookups::new(directory.clone()),
             directory,
             claims: claims.as_object().unwrap().into(),
             is_service: false,
@@ -61,11 +61,12 @@ impl Worker {
 
     fn query(&self, field: &str, value: &str) -> UserQuery {
         let is_service = self.is_service;
-        let wanted = Wanted { field, value, provider: "p", is_service, claims: &self.claims };
-        self.directory.query(self.directory.key(wanted), wanted, |name| name == "of-a-record")
+        let selector =
+            UserSelector { field, value, provider: "p", is_service, claims: &self.claims };
+        self.directory.query(self.directory.key(selector), selector, |name| name == "of-a-record")
     }
 
-    fn find(&self, field: &str, value: &str, now: UnixTime) -> UserAnswer<'_> {
+    fn find(&self, field: &str, value: &str, now: UnixTime) -> ScimResult<'_> {
         self.lookups.find(&self.query(field, value).key, now)
     }
 
@@ -75,13 +76,13 @@ impl Worker {
     }
 
     /// Asks for the user and answers the calls that come of it; returns how these were.
-    fn look_up(&mut self, field: &str, value: &str, answers: Vec<CalloutAnswer>) -> Vec<String> {
+    fn look_up(&mut self, field: &str, value: &str, answers: Vec<CalloutResponse>) -> Vec<String> {
         self.want(field, value);
         let mut calls = Vec::new();
         for answer in answers {
             let (id, call) = self.lookups.next_call().expect("a call is to be made");
             calls.push(line(&call));
-            self.lookups.answered(id, Ok(Some(answer)), now());
+            self.lookups.on_response(id, Ok(Some(answer)), now());
         }
         assert!(!self.lookups.has_calls());
         calls
@@ -90,7 +91,8 @@ impl Worker {
 
 /// Method, path and body of a call.
 fn line(call: &CalloutRequest) -> String {
-    let field = |wanted| call.fields.iter().find(|(name, _)| *name == wanted).unwrap().1.as_str();
+    let field =
+        |selector| call.fields.iter().find(|(name, _)| *name == selector).unwrap().1.as_str();
     assert_eq!(call.cluster, "directory");
     assert_eq!(field(":authority"), "directory.example.com");
     assert_eq!(field("authorization"), "Bearer s3cret");
@@ -98,13 +100,13 @@ fn line(call: &CalloutRequest) -> String {
     format!("{} {}{body}", field(":method"), field(":path"))
 }
 
-fn answer(status: u16, body: &Value) -> CalloutAnswer {
+fn answer(status: u16, body: &Value) -> CalloutResponse {
     let body = body.to_string().into_bytes();
     let body_length = body.len();
-    CalloutAnswer { status: Some(status), body_length, body, ..CalloutAnswer::default() }
+    CalloutResponse { status: Some(status), body_length, body, ..CalloutResponse::default() }
 }
 
-fn list(users: &[Value]) -> CalloutAnswer {
+fn list(users: &[Value]) -> CalloutResponse {
     answer(200, &json!({"totalResults": users.len(), "Resources": users}))
 }
 
@@ -120,7 +122,7 @@ fn user(user_name: &str, roles: &[&str]) -> User {
         user_name: user_name.to_owned(),
         roles: roles.iter().map(|&role| role.to_owned()).collect(),
         groups: Vec::new(),
-        standing: Standing::Active,
+        account_status: AccountStatus::Active,
         web_service_access_only: false,
     }
 }
@@ -130,35 +132,35 @@ const SEARCH: &str = "GET /scim/v2/Users?filter=userName%20eq%20%22ada%22";
 #[test]
 fn a_user_is_asked_for_once_and_known_for_as_long_as_answers_serve() {
     let mut worker = Worker::new(directory());
-    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "ada", now()), ScimResult::Await);
     worker.want("user_name", "ada");
     assert_eq!(worker.look_up("user_name", "ada", vec![list(&[ada()])]), [SEARCH]);
     let known = User { groups: vec!["ops".to_owned()], ..user("ada", &["itil"]) };
     for seconds in [0, 299] {
         assert_eq!(
             worker.find("user_name", "ada", after(seconds)),
-            UserAnswer::Known(&known),
+            ScimResult::Known(&known),
             "{seconds}"
         );
     }
-    assert_eq!(worker.find("user_name", "ada", after(300)), UserAnswer::Await);
-    assert_eq!(worker.find("user_name", "bob", now()), UserAnswer::Await);
-    assert_eq!(worker.find("email", "ada", now()), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "ada", after(300)), ScimResult::Await);
+    assert_eq!(worker.find("user_name", "bob", now()), ScimResult::Await);
+    assert_eq!(worker.find("email", "ada", now()), ScimResult::Await);
 }
 
 #[test]
 fn that_a_user_is_unknown_is_forgotten_sooner_and_a_failure_soonest() {
     let mut worker = Worker::new(directory());
     worker.look_up("user_name", "eve", vec![list(&[])]);
-    assert_eq!(worker.find("user_name", "eve", after(29)), UserAnswer::Nobody(None));
-    assert_eq!(worker.find("user_name", "eve", after(30)), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "eve", after(29)), ScimResult::NotFound(None));
+    assert_eq!(worker.find("user_name", "eve", after(30)), ScimResult::Await);
     worker.look_up("user_name", "bob", vec![answer(503, &json!("down"))]);
-    assert!(matches!(worker.find("user_name", "bob", now()), UserAnswer::Unavailable(_)));
-    assert_eq!(worker.find("user_name", "bob", after(1)), UserAnswer::Await);
-    let short = ScimDirectory { cache_ttl: Duration::from_secs(2), ..directory() };
+    assert!(matches!(worker.find("user_name", "bob", now()), ScimResult::Unavailable(_)));
+    assert_eq!(worker.find("user_name", "bob", after(1)), ScimResult::Await);
+    let short = ScimSettings { cache_ttl: Duration::from_secs(2), ..directory() };
     let mut worker = Worker::new(short);
     worker.look_up("user_name", "eve", vec![list(&[])]);
-    assert_eq!(worker.find("user_name", "eve", after(2)), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "eve", after(2)), ScimResult::Await);
 }
 
 #[test]
@@ -179,24 +181,29 @@ fn no_value_changes_the_meaning_of_the_filter() {
 #[test]
 fn only_a_user_with_exactly_this_value_is_found() {
     let other = json!({"userName": "Ada", "emails": [{"value": "ada@x"}]});
-    let others = Nobody::Others(Box::new(OtherUsers {
+    let others = NotFound::Others(Box::new(OtherUsers {
         count: 1,
         attribute: "userName".to_owned(),
         nearest: "Ada".to_owned(),
         nearness: Nearness::Differs(Difference::Case),
     }));
     for (name, users, total, expected) in [
-        ("nobody", vec![], 0, UserAnswer::Nobody(None)),
-        ("other letters", vec![other.clone()], 1, UserAnswer::Nobody(Some(&others))),
-        ("one of two", vec![other, ada()], 2, UserAnswer::Known(&user("ada", &["itil"]))),
-        ("two", vec![ada(), ada()], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
-        ("more than are here", vec![ada()], 2, UserAnswer::Nobody(Some(&Nobody::Ambiguous))),
-        ("none of many here", vec![], 2, UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 2 }))),
+        ("nobody", vec![], 0, ScimResult::NotFound(None)),
+        ("other letters", vec![other.clone()], 1, ScimResult::NotFound(Some(&others))),
+        ("one of two", vec![other, ada()], 2, ScimResult::Known(&user("ada", &["itil"]))),
+        ("two", vec![ada(), ada()], 2, ScimResult::NotFound(Some(&NotFound::Ambiguous))),
+        ("more than are here", vec![ada()], 2, ScimResult::NotFound(Some(&NotFound::Ambiguous))),
+        (
+            "none of many here",
+            vec![],
+            2,
+            ScimResult::NotFound(Some(&NotFound::Hidden { counted: 2 })),
+        ),
         (
             "the one is not shown",
             vec![],
             1,
-            UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 1 })),
+            ScimResult::NotFound(Some(&NotFound::Hidden { counted: 1 })),
         ),
     ] {
         let mut worker = Worker::new(directory());
@@ -214,31 +221,32 @@ fn a_value_that_is_too_long_for_a_filter_is_nobodys() {
     let worker = Worker::new(directory());
     let value = "a".repeat(1025);
     let found = worker.find("user_name", &value, now());
-    assert_eq!(found, UserAnswer::Nobody(Some(&Nobody::TooLong)));
-    assert_eq!(worker.find("user_name", &value[1..], now()), UserAnswer::Await);
+    assert_eq!(found, ScimResult::NotFound(Some(&NotFound::TooLong)));
+    assert_eq!(worker.find("user_name", &value[1..], now()), ScimResult::Await);
 }
 
 #[test]
 fn a_users_standing_and_kind_are_read_wherever_they_stand() {
     let extension = "urn:example:1.0:User";
-    for (attributes, standing, is_service) in [
-        (json!({}), Standing::Active, false),
-        (json!({"active": true, "locked": null}), Standing::Active, false),
-        (json!({"active": false}), Standing::Inactive, false),
-        (json!({"Active": false}), Standing::Inactive, false),
-        (json!({"locked": true}), Standing::Locked, false),
-        (json!({extension: {"locked": true}}), Standing::Locked, false),
-        (json!({"webServiceAccessOnly": true}), Standing::Active, true),
-        (json!({extension: {"web_service_access_only": true}}), Standing::Active, true),
-        (json!({"other": {"webServiceAccessOnly": true}}), Standing::Active, false),
+    for (attributes, account_status, is_service) in [
+        (json!({}), AccountStatus::Active, false),
+        (json!({"active": true, "locked": null}), AccountStatus::Active, false),
+        (json!({"active": false}), AccountStatus::Inactive, false),
+        (json!({"Active": false}), AccountStatus::Inactive, false),
+        (json!({"locked": true}), AccountStatus::Locked, false),
+        (json!({extension: {"locked": true}}), AccountStatus::Locked, false),
+        (json!({"webServiceAccessOnly": true}), AccountStatus::Active, true),
+        (json!({extension: {"web_service_access_only": true}}), AccountStatus::Active, true),
+        (json!({"other": {"webServiceAccessOnly": true}}), AccountStatus::Active, false),
     ] {
         let mut resource = json!({"userName": "ada"});
         resource.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
         let mut worker = Worker::new(directory());
         worker.look_up("user_name", "ada", vec![list(&[resource])]);
-        let expected = User { standing, web_service_access_only: is_service, ..user("ada", &[]) };
+        let expected =
+            User { account_status, web_service_access_only: is_service, ..user("ada", &[]) };
         let found = worker.find("user_name", "ada", now());
-        assert_eq!(found, UserAnswer::Known(&expected), "{attributes}");
+        assert_eq!(found, ScimResult::Known(&expected), "{attributes}");
     }
 }
 
@@ -263,20 +271,20 @@ fn a_user_who_cannot_be_read_whole_is_none() {
         worker.look_up("user_name", "ada", vec![list(&[resource])]);
         let found = worker.find("user_name", "ada", now());
         assert!(
-            matches!(found, UserAnswer::Unavailable(DirectoryFault::NoUser(_))),
+            matches!(found, ScimResult::Unavailable(DirectoryFault::NotAUser(_))),
             "{attributes}: {found:?}"
         );
     }
     let nameless = json!({"emails": [{"value": "ada@x"}]});
     let mut worker = Worker::new(directory());
     worker.look_up("email", "ada@x", vec![list(&[nameless])]);
-    let expected = UserAnswer::Unavailable(&DirectoryFault::NoUser("userName"));
+    let expected = ScimResult::Unavailable(&DirectoryFault::NotAUser("userName"));
     assert_eq!(worker.find("email", "ada@x", now()), expected);
 }
 
 #[test]
 fn an_answer_that_is_no_list_says_nothing_of_the_user() {
-    let mut answers: Vec<CalloutAnswer> = [
+    let mut answers: Vec<CalloutResponse> = [
         json!(null),
         json!([]),
         json!({}),
@@ -293,9 +301,9 @@ fn an_answer_that_is_no_list_says_nothing_of_the_user() {
     .collect();
     let twice = br#"{"totalResults": 1, "totalResults": 0, "Resources": []}"#.to_vec();
     let plain = answer(200, &json!(null));
-    answers.push(CalloutAnswer { body_length: twice.len(), body: twice, ..plain.clone() });
-    answers.push(CalloutAnswer { body_length: 9, ..plain.clone() });
-    answers.push(CalloutAnswer { status: None, ..plain });
+    answers.push(CalloutResponse { body_length: twice.len(), body: twice, ..plain.clone() });
+    answers.push(CalloutResponse { body_length: 9, ..plain.clone() });
+    answers.push(CalloutResponse { status: None, ..plain });
     answers.extend([201, 204, 301, 400, 401, 404, 500].map(|status| answer(status, &json!({}))));
     answers.push(list(&vec![ada(); 1000]));
     for answer in answers {
@@ -303,56 +311,56 @@ fn an_answer_that_is_no_list_says_nothing_of_the_user() {
         let mut worker = Worker::new(directory());
         worker.look_up("user_name", "ada", vec![answer]);
         let found = worker.find("user_name", "ada", now());
-        assert!(matches!(found, UserAnswer::Unavailable(_)), "{said}: {found:?}");
+        assert!(matches!(found, ScimResult::Unavailable(_)), "{said}: {found:?}");
     }
 }
 
 /// An answer with these bytes.
-fn text(body: &str) -> CalloutAnswer {
-    CalloutAnswer { body: body.into(), body_length: body.len(), ..answer(200, &Value::Null) }
+fn text(body: &str) -> CalloutResponse {
+    CalloutResponse { body: body.into(), body_length: body.len(), ..answer(200, &Value::Null) }
 }
 
 #[test]
 fn names_of_attributes_have_no_case_and_null_is_nothing() {
     let known = user("ada", &["itil"]);
     for (body, expected) in [
-        (r#"{"totalResults": 0, "Resources": null}"#, UserAnswer::Nobody(None)),
-        (r#"{"totalResults": 0}"#, UserAnswer::Nobody(None)),
-        (r#"{"TOTALRESULTS": 0, "resources": []}"#, UserAnswer::Nobody(None)),
+        (r#"{"totalResults": 0, "Resources": null}"#, ScimResult::NotFound(None)),
+        (r#"{"totalResults": 0}"#, ScimResult::NotFound(None)),
+        (r#"{"TOTALRESULTS": 0, "resources": []}"#, ScimResult::NotFound(None)),
         (
             r#"{"totalResults": 1, "Resources": [null]}"#,
-            UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 1 })),
+            ScimResult::NotFound(Some(&NotFound::Hidden { counted: 1 })),
         ),
         (
             "\u{feff}{\"totalresults\": 1, \"RESOURCES\": [{\"UserName\": \"ada\", \"ROLES\": \
              [{\"Value\": \"itil\"}]}, null]}",
-            UserAnswer::Known(&known),
+            ScimResult::Known(&known),
         ),
         (
             r#"{"totalResults": 1, "Resources": [{"username": "ada", "Roles": [null, {"value": null,
             "DISPLAY": "itil"}, {}, {"value": null, "type": "direct", "primary": true}],
             "active": null, "locked": null, "groups": null, "emails": null}]}"#,
-            UserAnswer::Known(&known),
+            ScimResult::Known(&known),
         ),
     ] {
         let mut worker = Worker::new(directory());
         worker.look_up("user_name", "ada", vec![text(body)]);
         assert_eq!(worker.find("user_name", "ada", now()), expected, "{body}");
     }
-    for (member, standing) in [
-        (r#""ACTIVE": false"#, Standing::Inactive),
-        (r#""URN:Example:1.0:User": {"Locked": true}"#, Standing::Locked),
-        (r#""urn:example:1.0:User:locked": true"#, Standing::Locked),
-        (r#""urn:example:locked": {"other": true}"#, Standing::Active),
-        (r#""urn:example:1.0:User": null"#, Standing::Active),
+    for (member, account_status) in [
+        (r#""ACTIVE": false"#, AccountStatus::Inactive),
+        (r#""URN:Example:1.0:User": {"Locked": true}"#, AccountStatus::Locked),
+        (r#""urn:example:1.0:User:locked": true"#, AccountStatus::Locked),
+        (r#""urn:example:locked": {"other": true}"#, AccountStatus::Active),
+        (r#""urn:example:1.0:User": null"#, AccountStatus::Active),
     ] {
         let mut worker = Worker::new(directory());
         let body =
             format!(r#"{{"totalResults": 1, "Resources": [{{"userName": "ada", {member}}}]}}"#);
         worker.look_up("user_name", "ada", vec![text(&body)]);
-        let expected = User { standing, ..user("ada", &[]) };
+        let expected = User { account_status, ..user("ada", &[]) };
         let found = worker.find("user_name", "ada", now());
-        assert_eq!(found, UserAnswer::Known(&expected), "{member}");
+        assert_eq!(found, ScimResult::Known(&expected), "{member}");
     }
 }
 
@@ -383,7 +391,7 @@ fn an_attribute_that_is_there_twice_makes_an_answer_of_no_use() {
     ] {
         let mut worker = Worker::new(directory());
         worker.look_up("user_name", "ada", vec![text(body)]);
-        let UserAnswer::Unavailable(DirectoryFault::Repeated(found)) =
+        let ScimResult::Unavailable(DirectoryFault::Repeated(found)) =
             worker.find("user_name", "ada", now())
         else {
             panic!("{body}")
@@ -434,9 +442,9 @@ fn whom_the_directory_shows_instead_is_told() {
         let mut worker = Worker::new(directory());
         worker.look_up(field, value, vec![list(&users)]);
         match (worker.find(field, value, now()), said) {
-            (UserAnswer::Known(_), None) => {}
-            (UserAnswer::Nobody(Some(nobody)), Some(said)) => {
-                assert!(nobody.to_string().contains(said), "{value}: {nobody}");
+            (ScimResult::Known(_), None) => {}
+            (ScimResult::NotFound(Some(not_found)), Some(said)) => {
+                assert!(not_found.to_string().contains(said), "{value}: {not_found}");
             }
             (found, _) => panic!("{value}: {found:?}"),
         }
@@ -445,20 +453,20 @@ fn whom_the_directory_shows_instead_is_told() {
 
 #[test]
 fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
-    let tolerant = || ScimDirectory { tolerates_unknown: true, ..directory() };
+    let tolerant = || ScimSettings { tolerates_unknown: true, ..directory() };
     let named = |name: &str| list(&[json!({"userName": name, "active": false})]);
     for (second, expected) in [
-        (named("root"), UserAnswer::Nobody(Some(&Nobody::NameOfUser))),
+        (named("root"), ScimResult::NotFound(Some(&NotFound::NameOfUser))),
         (
             list(&[json!({"userName": "root"}), json!({"userName": "root"})]),
-            UserAnswer::Nobody(Some(&Nobody::Ambiguous)),
+            ScimResult::NotFound(Some(&NotFound::Ambiguous)),
         ),
         (
             answer(200, &json!({"totalResults": 1, "Resources": []})),
-            UserAnswer::Nobody(Some(&Nobody::Hidden { counted: 1 })),
+            ScimResult::NotFound(Some(&NotFound::Hidden { counted: 1 })),
         ),
-        (named("Root"), UserAnswer::Nobody(None)),
-        (list(&[]), UserAnswer::Nobody(None)),
+        (named("Root"), ScimResult::NotFound(None)),
+        (list(&[]), ScimResult::NotFound(None)),
     ] {
         let mut worker = Worker::new(tolerant());
         let calls = worker.look_up("email", "root", vec![list(&[]), second]);
@@ -467,7 +475,7 @@ fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
     }
     let mut worker = Worker::new(tolerant());
     worker.look_up("email", "root", vec![list(&[]), answer(500, &Value::Null)]);
-    assert!(matches!(worker.find("email", "root", now()), UserAnswer::Unavailable(_)));
+    assert!(matches!(worker.find("email", "root", now()), ScimResult::Unavailable(_)));
     // Names were searched already, and where nobody is tolerated, nobody passes.
     assert_eq!(Worker::new(tolerant()).look_up("UserName", "root", vec![list(&[])]).len(), 1);
     assert_eq!(Worker::new(directory()).look_up("email", "root", vec![list(&[])]).len(), 1);
@@ -477,21 +485,23 @@ fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
 fn what_is_known_by_an_answer_holds_no_longer_than_the_answer_serves() {
     let claims = Object::default();
     let (field, value, is_service) = ("user_name", "ada", false);
-    let wanted = Wanted { field, value, provider: "p", is_service, claims: &claims };
-    let directory = Directory::of_nobody().with_scim(Some(directory()));
+    let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
+    let directory = Users::allow_all().with_scim(Some(directory()));
     let mut lookups = directory.lookups().unwrap();
-    let (Finding::Await(query), None) = directory.find(wanted, Some(&lookups), now()) else {
+    let (UserLookup::Await(query), None) = directory.find(selector, Some(&lookups), now()) else {
         panic!("nobody was asked")
     };
     lookups.want(query);
     let (id, _) = lookups.next_call().unwrap();
-    lookups.answered(id, Ok(Some(list(&[ada()]))), now());
-    let (Finding::Known(_), Some(basis)) = directory.find(wanted, Some(&lookups), now()) else {
+    lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
+    let (UserLookup::Known(_), Some(basis)) = directory.find(selector, Some(&lookups), now())
+    else {
         panic!("nobody is known")
     };
     assert!(basis.still_holds(Some(&lookups), after(299)));
     assert!(!basis.still_holds(Some(&lookups), after(300)));
-    let (Finding::Await(query), None) = directory.find(wanted, Some(&lookups), after(300)) else {
+    let (UserLookup::Await(query), None) = directory.find(selector, Some(&lookups), after(300))
+    else {
         panic!("nobody is asked anew")
     };
     lookups.want(query);
@@ -509,7 +519,7 @@ fn created(by: &str, value: &str) -> Value {
         "roles": [{"value": "external"}],
     });
     let mut user = user.as_object().unwrap().clone();
-    Attribute::of_field(by).set(&mut user, value);
+    Attribute::from_field(by).set(&mut user, value);
     Value::Object(user)
 }
 
@@ -524,7 +534,7 @@ fn an_unknown_user_is_created_as_the_token_has_it_and_found_by_the_user_claim() 
         assert_eq!(calls.len(), 2);
         let body = calls[1].strip_prefix("POST /scim/v2/Users").unwrap();
         assert_eq!(serde_json::from_str::<Value>(body).unwrap(), user);
-        let UserAnswer::Known(known) = worker.find(field, value, now()) else { panic!("{field}") };
+        let ScimResult::Known(known) = worker.find(field, value, now()) else { panic!("{field}") };
         assert_eq!(known.roles, ["external"]);
         let reports: Vec<_> = std::iter::from_fn(|| worker.lookups.next_report()).collect();
         let name = user["userName"].as_str().unwrap().to_owned();
@@ -540,7 +550,7 @@ fn a_user_whom_somebody_else_created_meanwhile_is_found() {
         let calls = worker.look_up("user_name", "ada", vec![list(&[]), second, found.clone()]);
         assert_eq!(calls[0], SEARCH);
         assert_eq!(calls[2], SEARCH);
-        assert!(matches!(worker.find("user_name", "ada", now()), UserAnswer::Known(_)));
+        assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Known(_)));
     }
 }
 
@@ -548,13 +558,13 @@ fn a_user_whom_somebody_else_created_meanwhile_is_found() {
 fn a_user_who_cannot_be_created_stays_unknown() {
     let mut worker = Worker::new(creating());
     worker.look_up("email", "ada@x", vec![list(&[]), answer(409, &json!({})), list(&[])]);
-    let expected = UserAnswer::Nobody(Some(&Nobody::Conflict));
+    let expected = ScimResult::NotFound(Some(&NotFound::Conflict));
     assert_eq!(worker.find("email", "ada@x", now()), expected);
 
-    worker.claims = worker.claims.keeping(|name| name != "preferred_username");
+    worker.claims = worker.claims.retain(|name| name != "preferred_username");
     worker.look_up("email", "bob@x", vec![list(&[])]);
     let claim = ClaimPath::name("preferred_username");
-    let expected = UserAnswer::Nobody(Some(&Nobody::Nameless(claim)));
+    let expected = ScimResult::NotFound(Some(&NotFound::Nameless(claim)));
     assert_eq!(worker.find("email", "bob@x", now()), expected);
 }
 
@@ -565,7 +575,8 @@ fn no_user_is_created_under_the_name_of_a_record() {
         let claims = json!({"preferred_username": "of-a-record"});
         worker.claims = claims.as_object().unwrap().into();
         assert_eq!(worker.look_up(field, value, vec![list(&[])]).len(), 1);
-        let expected = UserAnswer::Nobody(Some(&Nobody::NameOfRecord("of-a-record".to_owned())));
+        let expected =
+            ScimResult::NotFound(Some(&NotFound::NameOfRecord("of-a-record".to_owned())));
         assert_eq!(worker.find(field, value, now()), expected);
     }
 }
@@ -575,9 +586,9 @@ fn services_are_not_created_and_stand_in_nobodys_way() {
     let mut worker = Worker::new(creating());
     worker.is_service = true;
     assert_eq!(worker.look_up("user_name", "ada", vec![list(&[])]), [SEARCH]);
-    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Nobody(None));
+    assert_eq!(worker.find("user_name", "ada", now()), ScimResult::NotFound(None));
     worker.is_service = false;
-    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "ada", now()), ScimResult::Await);
 }
 
 #[test]
@@ -593,7 +604,7 @@ fn a_creation_that_fails_or_makes_somebody_else_is_a_failure() {
         let mut worker = Worker::new(creating());
         worker.look_up("user_name", "ada", vec![list(&[]), second]);
         let found = worker.find("user_name", "ada", now());
-        assert!(matches!(found, UserAnswer::Unavailable(_)), "{said}: {found:?}");
+        assert!(matches!(found, ScimResult::Unavailable(_)), "{said}: {found:?}");
     }
 }
 
@@ -612,11 +623,11 @@ fn calls_that_are_refused_or_fail_are_failures() {
         let mut worker = Worker::new(directory());
         worker.want("user_name", "ada");
         let (id, _) = worker.lookups.next_call().unwrap();
-        worker.lookups.answered(id, answer, now());
-        assert!(matches!(worker.find("user_name", "ada", now()), UserAnswer::Unavailable(_)));
+        worker.lookups.on_response(id, answer, now());
+        assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Unavailable(_)));
         // An answer that comes after all changes nothing.
-        worker.lookups.answered(id, Ok(Some(list(&[ada()]))), now());
-        assert!(matches!(worker.find("user_name", "ada", now()), UserAnswer::Unavailable(_)));
+        worker.lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
+        assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Unavailable(_)));
     }
 }
 
@@ -624,15 +635,15 @@ fn calls_that_are_refused_or_fail_are_failures() {
 fn so_many_look_ups_are_under_way_at_the_same_time_and_no_more() {
     let mut worker = Worker::new(directory());
     for number in 0..1024 {
-        assert_eq!(worker.find("user_name", &number.to_string(), now()), UserAnswer::Await);
+        assert_eq!(worker.find("user_name", &number.to_string(), now()), ScimResult::Await);
         worker.want("user_name", &number.to_string());
     }
-    let crowded = UserAnswer::Unavailable(&DirectoryFault::Crowded);
+    let crowded = ScimResult::Unavailable(&DirectoryFault::Crowded);
     assert_eq!(worker.find("user_name", "ada", now()), crowded);
-    assert_eq!(worker.find("user_name", "7", now()), UserAnswer::Await);
+    assert_eq!(worker.find("user_name", "7", now()), ScimResult::Await);
     let (id, _) = worker.lookups.next_call().unwrap();
-    worker.lookups.answered(id, Ok(None), now());
-    assert_eq!(worker.find("user_name", "ada", now()), UserAnswer::Await);
+    worker.lookups.on_response(id, Ok(None), now());
+    assert_eq!(worker.find("user_name", "ada", now()), ScimResult::Await);
 }
 
 #[test]
@@ -646,7 +657,7 @@ fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
     }
     assert!(worker.lookups.remembered_bytes() > 7 * 1024 * 1024);
     let is_known =
-        |name: &str| matches!(worker.find("user_name", name, now()), UserAnswer::Known(_));
+        |name: &str| matches!(worker.find("user_name", name, now()), ScimResult::Known(_));
     assert!(is_known("user-499") && is_known("user-1999"));
     assert!(!is_known("user-500"));
 }
@@ -666,27 +677,27 @@ fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
 fn only_a_user_whom_nobody_knows_is_tolerated() {
     let claims = Object::default();
     let (field, value, is_service) = ("user_name", "ada", false);
-    let wanted = Wanted { field, value, provider: "p", is_service, claims: &claims };
-    let directory = Directory::of_nobody().with_scim(Some(directory()));
+    let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
+    let directory = Users::allow_all().with_scim(Some(directory()));
     for (answer, is_tolerated) in
         [(list(&[]), true), (list(&[ada(), ada()]), false), (answer(500, &Value::Null), false)]
     {
         let mut lookups = directory.lookups().unwrap();
-        let (Finding::Await(query), _) = directory.find(wanted, Some(&lookups), now()) else {
+        let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
             panic!("nobody was asked")
         };
         lookups.want(query);
         let (id, _) = lookups.next_call().unwrap();
-        lookups.answered(id, Ok(Some(answer)), now());
-        let (finding, _) = directory.find(wanted, Some(&lookups), now());
-        assert_eq!(matches!(finding, Finding::Tolerated), is_tolerated, "{finding:?}");
+        lookups.on_response(id, Ok(Some(answer)), now());
+        let (finding, _) = directory.find(selector, Some(&lookups), now());
+        assert_eq!(matches!(finding, UserLookup::Tolerated), is_tolerated, "{finding:?}");
     }
 }
 
 #[test]
 fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
     let record = |user_name: &str, email: &str| UserRecord {
-        user: User { standing: Standing::Locked, ..user(user_name, &[]) },
+        user: User { account_status: AccountStatus::Locked, ..user(user_name, &[]) },
         fields: [("user_name", user_name), ("email", email)]
             .map(|(field, value)| (field.to_owned(), value.to_owned()))
             .into(),
@@ -694,21 +705,25 @@ fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
     };
     let claims = Object::default();
     let (field, value, is_service) = ("email", "ada@x", false);
-    let wanted = Wanted { field, value, provider: "p", is_service, claims: &claims };
+    let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
     for (name_of_record, is_known) in [("ada", false), ("Ada", true), ("bob", true)] {
         let records = vec![record(name_of_record, "other@x")];
-        let records = Directory::new(records, ["email"], UnknownUser::Allow).unwrap();
+        let records = Users::new(records, ["email"], UnknownUser::Allow).unwrap();
         let directory = records.with_scim(Some(directory()));
         let mut lookups = directory.lookups().unwrap();
-        let (Finding::Await(query), _) = directory.find(wanted, Some(&lookups), now()) else {
+        let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
             panic!("nobody was asked")
         };
         lookups.want(query);
         let (id, _) = lookups.next_call().unwrap();
-        lookups.answered(id, Ok(Some(list(&[ada()]))), now());
-        let (finding, _) = directory.find(wanted, Some(&lookups), now());
-        assert_eq!(matches!(finding, Finding::Known(_)), is_known, "{name_of_record}: {finding:?}");
-        let is_refused = matches!(&finding, Finding::Unknown(why) if why.cause().is_some());
+        lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
+        let (finding, _) = directory.find(selector, Some(&lookups), now());
+        assert_eq!(
+            matches!(finding, UserLookup::Known(_)),
+            is_known,
+            "{name_of_record}: {finding:?}"
+        );
+        let is_refused = matches!(&finding, UserLookup::Unknown(why) if why.cause().is_some());
         assert_eq!(is_refused, !is_known, "{finding:?}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::token_use::TokenUse;
 use super::{NotSpent, StoreFault};
-use crate::callout::{BodyLimit, CalloutAnswer, CalloutFault, CalloutRequest, USER_AGENT};
+use crate::callout::{BodyLimit, CalloutFault, CalloutRequest, CalloutResponse, USER_AGENT};
 use crate::json;
 use crate::time::UnixTime;
 
@@ -25,7 +25,7 @@ pub(crate) struct FleetStore {
 
 impl FleetStore {
     /// Most bytes of an answer; those that are hoped for have 19 at the most.
-    pub(crate) const ANSWER_LIMIT: BodyLimit =
+    pub(crate) const RESPONSE_LIMIT: BodyLimit =
         BodyLimit { bytes: 1024, setting: "any answer of webdis" };
 
     /// How much longer a token is remembered than this process could still accept it: the clocks of
@@ -38,7 +38,7 @@ impl FleetStore {
 
     /// How long a request waits at the most.
     #[must_use]
-    pub(crate) fn longest_wait(&self) -> Duration {
+    pub(crate) fn max_wait(&self) -> Duration {
         self.timeout + Self::GRACE
     }
 
@@ -78,48 +78,48 @@ impl FleetStore {
         }
     }
 
-    /// What came of spending a token. `answer` is none when the call brought none.
+    /// What came of spending a token. `response` is none when the call brought none.
     ///
     /// # Errors
     ///
     /// The token was spent before; or it may have been, or may be now: nobody can tell.
-    pub(crate) fn spent(answer: Option<CalloutAnswer>) -> Result<(), NotSpent> {
-        Self::read(answer, &json!({"SET": [true, "OK"]}), &json!({"SET": null}))
+    pub(crate) fn spent(response: Option<CalloutResponse>) -> Result<(), NotSpent> {
+        Self::read(response, &json!({"SET": [true, "OK"]}), &json!({"SET": null}))
     }
 
-    /// What came of looking a token up. `answer` is none when the call brought none.
+    /// What came of looking a token up. `response` is none when the call brought none.
     ///
     /// # Errors
     ///
     /// The token was spent; or nobody can tell.
-    pub(crate) fn looked_up(answer: Option<CalloutAnswer>) -> Result<(), NotSpent> {
-        Self::read(answer, &json!({"EXISTS": 0}), &json!({"EXISTS": 1}))
+    pub(crate) fn looked_up(response: Option<CalloutResponse>) -> Result<(), NotSpent> {
+        Self::read(response, &json!({"EXISTS": 0}), &json!({"EXISTS": 1}))
     }
 
     fn read(
-        answer: Option<CalloutAnswer>,
+        response: Option<CalloutResponse>,
         unspent: &serde_json::Value,
         spent: &serde_json::Value,
     ) -> Result<(), NotSpent> {
-        let answer = CalloutAnswer::checked(answer, &[200], Self::ANSWER_LIMIT)
-            .map_err(|fault| Self::unknown(StoreFault::Call(fault)))?;
-        match json::parse_strict(&answer.body) {
+        let response = CalloutResponse::checked(response, &[200], Self::RESPONSE_LIMIT)
+            .map_err(|fault| Self::unknown(StoreFault::Callout(fault)))?;
+        match json::parse_strict(&response.body) {
             Ok(said) if said == *unspent => Ok(()),
             Ok(said) if said == *spent => Err(NotSpent::AlreadySpent),
-            _ => Err(Self::unknown(StoreFault::Unclear { answer: answer.beginning() })),
+            _ => Err(Self::unknown(StoreFault::Unclear { response: response.beginning() })),
         }
     }
 
     /// The call could not be made.
     #[must_use]
     pub(crate) fn not_called(&self) -> NotSpent {
-        Self::unknown(StoreFault::Call(CalloutFault::Dispatch { cluster: self.cluster.clone() }))
+        Self::unknown(StoreFault::Callout(CalloutFault::Dispatch { cluster: self.cluster.clone() }))
     }
 
     /// The request cannot wait any longer.
     #[must_use]
     pub(crate) fn too_late() -> NotSpent {
-        Self::unknown(StoreFault::Call(CalloutFault::NoAnswer))
+        Self::unknown(StoreFault::Callout(CalloutFault::NoResponse))
     }
 
     /// The request cannot wait, because too many others do.
@@ -160,18 +160,18 @@ mod tests {
         command.rsplit('/').next().unwrap().parse().unwrap()
     }
 
-    fn answer(status: u16, body: &str) -> CalloutAnswer {
-        CalloutAnswer {
+    fn response(status: u16, body: &str) -> CalloutResponse {
+        CalloutResponse {
             status: Some(status),
             body_length: body.len(),
             body: body.as_bytes().to_vec(),
-            ..CalloutAnswer::default()
+            ..CalloutResponse::default()
         }
     }
 
     /// What the operator is told.
-    fn cause(answer: Option<CalloutAnswer>) -> String {
-        match FleetStore::spent(answer) {
+    fn cause(response: Option<CalloutResponse>) -> String {
+        match FleetStore::spent(response) {
             Err(NotSpent::Unknown { fault, retry_after }) => {
                 assert_eq!(retry_after, Duration::from_secs(1));
                 fault.to_string()
@@ -250,14 +250,14 @@ mod tests {
             body in prop_oneof![".*", r#"\{"SET":(null|\[?(true|false)(,"(OK|ok)")?\]?)\}"#],
         ) {
             let is_right = status == 200 && body == r#"{"SET":[true,"OK"]}"#;
-            prop_assert_eq!(FleetStore::spent(Some(answer(status, &body))).is_ok(), is_right);
+            prop_assert_eq!(FleetStore::spent(Some(response(status, &body))).is_ok(), is_right);
         }
     }
 
     #[test]
     fn webdis_says_whether_the_token_is_spent_now_or_was_before() {
-        assert_eq!(FleetStore::spent(Some(answer(200, r#"{"SET":[true,"OK"]}"#))), Ok(()));
-        let again = FleetStore::spent(Some(answer(200, r#"{"SET":null}"#)));
+        assert_eq!(FleetStore::spent(Some(response(200, r#"{"SET":[true,"OK"]}"#))), Ok(()));
+        let again = FleetStore::spent(Some(response(200, r#"{"SET":null}"#)));
         assert_eq!(again, Err(NotSpent::AlreadySpent));
     }
 
@@ -283,21 +283,21 @@ mod tests {
             "+OK",
             "",
         ] {
-            assert_eq!(cause(Some(answer(200, said))), words(said));
+            assert_eq!(cause(Some(response(200, said))), words(said));
         }
         let long = "x".repeat(1024);
-        assert_eq!(cause(Some(answer(200, &long))), words(&long[..240]));
+        assert_eq!(cause(Some(response(200, &long))), words(&long[..240]));
         let longer = "x".repeat(1025);
         let expected = "the answer is longer than any answer of webdis, 1024 bytes";
-        assert_eq!(cause(Some(answer(200, &longer))), expected);
+        assert_eq!(cause(Some(response(200, &longer))), expected);
         for status in [201, 204, 302, 304, 403, 500, 503] {
             let expected = format!("the answer has status {status} and says \"no\"");
-            assert_eq!(cause(Some(answer(status, "no"))), expected);
+            assert_eq!(cause(Some(response(status, "no"))), expected);
         }
-        let nameless = CalloutAnswer { status: None, ..answer(200, r#"{"SET":[true,"OK"]}"#) };
+        let nameless = CalloutResponse { status: None, ..response(200, r#"{"SET":[true,"OK"]}"#) };
         assert_eq!(cause(Some(nameless)), "the answer has no status");
         assert_eq!(cause(None), "no answer (timeout, reset or no connection)");
-        let cut = CalloutAnswer { body_length: 20, ..answer(200, r#"{"SET":[true,"OK"]}"#) };
+        let cut = CalloutResponse { body_length: 20, ..response(200, r#"{"SET":[true,"OK"]}"#) };
         assert_eq!(cause(Some(cut)), "no answer (timeout, reset or no connection)");
     }
 }

@@ -52,7 +52,7 @@ pub(crate) enum NotSpent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreFault {
     /// The call of the fleet's store brought nothing of use.
-    Call(CalloutFault),
+    Callout(CalloutFault),
     /// The clock was set back: tokens that can be used again were forgotten.
     ClockSetBack,
     /// Other workers wrote each time in between.
@@ -64,7 +64,7 @@ pub(crate) enum StoreFault {
     /// The fleet's store says something else than that the token is spent now, or was before.
     Unclear {
         /// How its answer begins.
-        answer: String,
+        response: String,
     },
     /// What stands there was not written by this plugin.
     Unreadable,
@@ -74,14 +74,14 @@ pub(crate) enum StoreFault {
 impl fmt::Display for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Call(fault) => return fault.fmt(f),
+            Self::Callout(fault) => return fault.fmt(f),
             Self::ClockSetBack => {
                 "the clock was set back, and the token may be one that was forgotten before"
             }
             Self::Contended => "other workers wrote each time in between",
             Self::Crowded => "too many requests wait already",
             Self::Full => "there is no room for another token until older ones expire",
-            Self::Unclear { answer } => return write!(f, "the store says {answer:?}"),
+            Self::Unclear { response } => return write!(f, "the store says {response:?}"),
             Self::Unreadable => {
                 "something else wrote into this plugin's shared data; what it held is lost until \
                  Envoy restarts"

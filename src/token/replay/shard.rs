@@ -23,16 +23,16 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Most tokens in a shard. All 256 together are 131,072 tokens in 2.5 MiB.
-    pub(super) const MOST: usize = 512;
+    pub(super) const MAX_ENTRIES: usize = 512;
     /// Most bytes of a shard.
     #[cfg(test)]
-    pub(super) const MAX_LENGTH: usize = Self::HEADER + Self::MOST * Self::ENTRY;
+    pub(super) const MAX_LENGTH: usize = Self::HEADER + Self::MAX_ENTRIES * Self::ENTRY;
 
     const VERSION: u8 = 1;
     const HEADER: usize = size_of::<u8>() + size_of::<u32>();
     const ENTRY: usize = TokenDigest::LENGTH + size_of::<u32>();
     /// Longest time for which a client is sent away: room may come earlier than it seems.
-    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    const MAX_PAUSE: Duration = Duration::from_secs(60);
 
     /// The name under which a shard stands in shared data.
     #[must_use]
@@ -46,7 +46,8 @@ impl Shard {
         let (version, rest) = bytes.split_first()?;
         let (forgotten, entries) = rest.split_first_chunk()?;
         let is_whole = entries.len().is_multiple_of(Self::ENTRY);
-        if *version != Self::VERSION || !is_whole || entries.len() > Self::MOST * Self::ENTRY {
+        if *version != Self::VERSION || !is_whole || entries.len() > Self::MAX_ENTRIES * Self::ENTRY
+        {
             return None;
         }
         let spent = entries.chunks_exact(Self::ENTRY).map(|entry| {
@@ -93,7 +94,7 @@ impl Shard {
         if token_use.expiry <= self.forgotten {
             return Err(Self::unknown(StoreFault::ClockSetBack, token_use.expiry, now));
         }
-        if self.spent.len() >= Self::MOST {
+        if self.spent.len() >= Self::MAX_ENTRIES {
             let first = self.spent.iter().map(|spent| spent.expiry).min().unwrap_or_default();
             return Err(Self::unknown(StoreFault::Full, first, now));
         }
@@ -108,7 +109,7 @@ impl Shard {
 
     /// This fault, which is over at that time.
     fn unknown(fault: StoreFault, over: Expiry, now: UnixTime) -> NotSpent {
-        NotSpent::Unknown { fault, retry_after: over.time().since(now).min(Self::LONGEST_PAUSE) }
+        NotSpent::Unknown { fault, retry_after: over.time().since(now).min(Self::MAX_PAUSE) }
     }
 }
 
@@ -131,7 +132,7 @@ mod tests {
     /// A shard in which token n expires n + 1 seconds from now.
     fn full() -> Shard {
         let mut shard = Shard::default();
-        for (number, expiry) in (0..Shard::MOST).zip(NOW + 1..) {
+        for (number, expiry) in (0..Shard::MAX_ENTRIES).zip(NOW + 1..) {
             assert_eq!(shard.spend(token_use(number, expiry), now()), Ok(()));
         }
         shard
@@ -167,7 +168,7 @@ mod tests {
         let before = shard.clone();
         assert_eq!(shard.encode().len(), Shard::MAX_LENGTH);
         assert_eq!(fault(&mut shard, token_use(9999, NOW + 5), now()), (StoreFault::Full, 1));
-        for number in 0..Shard::MOST {
+        for number in 0..Shard::MAX_ENTRIES {
             let again = shard.spend(token_use(number, NOW + 5), now());
             assert_eq!(again, Err(NotSpent::AlreadySpent));
         }

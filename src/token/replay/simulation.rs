@@ -22,12 +22,12 @@ proptest! {
 
     #[test]
     fn in_whatever_order_workers_step_no_token_is_spent_twice_and_none_forgotten(
-        room in prop_oneof![Just(Shard::MOST), 0..10_usize],
-        deeds in vec(deed(), 0..300),
+        room in prop_oneof![Just(Shard::MAX_ENTRIES), 0..10_usize],
+        deeds in vec(op(), 0..300),
     ) {
         let mut world = World::new(room);
-        for deed in deeds {
-            world.perform(deed)?;
+        for op in deeds {
+            world.perform(op)?;
         }
     }
 
@@ -36,7 +36,7 @@ proptest! {
         bytes in prop_oneof![vec(any::<u8>(), 0..100), shard_like()],
         token in token(),
     ) {
-        let mut world = World::new(Shard::MOST);
+        let mut world = World::new(Shard::MAX_ENTRIES);
         world.begin(0, token, world.now());
         world.run(0)?;
         world.overwrite(&bytes);
@@ -61,7 +61,7 @@ proptest! {
 
 #[test]
 fn of_workers_that_read_before_any_of_them_writes_one_passes() {
-    let mut world = World::new(Shard::MOST);
+    let mut world = World::new(Shard::MAX_ENTRIES);
     for worker in 0..WORKERS {
         world.begin(worker, (1, 100), world.now());
         world.step(worker).unwrap();
@@ -75,7 +75,7 @@ fn of_workers_that_read_before_any_of_them_writes_one_passes() {
 
 #[test]
 fn a_worker_that_is_always_late_gives_up_after_a_bounded_number_of_attempts() {
-    let mut world = World::new(Shard::MOST);
+    let mut world = World::new(Shard::MAX_ENTRIES);
     world.begin(0, (0, 100), world.now());
     for number in 1..100 {
         // Reads; then the other is faster.
@@ -101,7 +101,7 @@ fn a_hundred_thousand_live_tokens_fit_in_two_and_a_half_mebibytes() {
         let token_use = TokenUse::new("https://id.example.com", &format!("id-{number}"), last_use);
         shards[usize::from(token_use.digest.shard())].spend(token_use, now)
     };
-    let results = (0..256 * Shard::MOST).map(|number| spend(&mut shards, number));
+    let results = (0..256 * Shard::MAX_ENTRIES).map(|number| spend(&mut shards, number));
     let spent = results.take_while(|result| result.is_ok()).count();
     assert!(spent > 110_000, "{spent}");
     let refused = spend(&mut shards, spent);
@@ -117,7 +117,7 @@ type Token = (u8, u32);
 
 /// Something that happens in the world.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Op {
     /// Seconds pass.
     Advance(u32),
     /// The clock is set back by so many seconds.
@@ -134,15 +134,15 @@ fn token() -> impl Strategy<Value = Token> {
     (0..4_u8, prop_oneof![1..30_u32, Just(100), Just(u32::MAX - START)])
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn op() -> impl Strategy<Value = Op> {
     let worker = || 0..WORKERS;
     prop_oneof![
-        2 => (0..10_u32).prop_map(Deed::Advance),
-        1 => (0..50_u32).prop_map(Deed::SetBack),
+        2 => (0..10_u32).prop_map(Op::Advance),
+        1 => (0..50_u32).prop_map(Op::SetBack),
         8 => (worker(), token(), prop_oneof![3 => Just(0), 1 => 0..5_u32])
-            .prop_map(|(worker, token, ago)| Deed::Begin(worker, token, ago)),
-        24 => worker().prop_map(Deed::Step),
-        1 => worker().prop_map(Deed::Crash),
+            .prop_map(|(worker, token, ago)| Op::Begin(worker, token, ago)),
+        24 => worker().prop_map(Op::Step),
+        1 => worker().prop_map(Op::Crash),
     ]
 }
 
@@ -192,7 +192,7 @@ impl World {
             refused: Vec::new(),
         };
         let mut bytes = Shard::default().encode();
-        for number in 0..Shard::MOST - room {
+        for number in 0..Shard::MAX_ENTRIES - room {
             let mut digest = [1; TokenDigest::LENGTH];
             digest[0] = 0;
             digest[8..].copy_from_slice(&number.to_be_bytes());
@@ -201,7 +201,7 @@ impl World {
             bytes.extend(expiry.0.to_be_bytes());
             world.prefilled.push(TokenUse { digest: TokenDigest(digest), expiry });
         }
-        if room < Shard::MOST {
+        if room < Shard::MAX_ENTRIES {
             world.overwrite(&bytes);
         }
         world
@@ -216,16 +216,16 @@ impl World {
         self.shared = Some((bytes.to_vec(), self.last_number));
     }
 
-    fn perform(&mut self, deed: Deed) -> TestCaseResult {
-        match deed {
-            Deed::Advance(seconds) => self.now += seconds,
-            Deed::SetBack(seconds) => self.now -= seconds,
-            Deed::Begin(worker, token, ago) => {
+    fn perform(&mut self, op: Op) -> TestCaseResult {
+        match op {
+            Op::Advance(seconds) => self.now += seconds,
+            Op::SetBack(seconds) => self.now -= seconds,
+            Op::Begin(worker, token, ago) => {
                 let now = UnixTime::from_secs((self.now - ago).into());
                 self.begin(worker, token, now);
             }
-            Deed::Step(worker) => self.step(worker)?,
-            Deed::Crash(worker) => self.workers[worker] = None,
+            Op::Step(worker) => self.step(worker)?,
+            Op::Crash(worker) => self.workers[worker] = None,
         }
         Ok(())
     }

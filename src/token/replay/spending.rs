@@ -30,7 +30,7 @@ pub(crate) enum SpendingStep {
 impl Spending {
     /// Each attempt that fails is one that succeeded for another worker: so many in a row, at one
     /// of 256 values, are no accident.
-    const MOST_ATTEMPTS: u32 = 32;
+    const MAX_ATTEMPTS: u32 = 32;
     /// When a client should try again after that.
     const SHORT_PAUSE: Duration = Duration::from_secs(1);
     /// The same when only a restart helps.
@@ -39,7 +39,7 @@ impl Spending {
     /// Begins to spend a token that passed all other checks.
     #[must_use]
     pub(crate) fn new(token_use: TokenUse, now: UnixTime) -> Self {
-        Self { token_use, now, attempts_left: Self::MOST_ATTEMPTS }
+        Self { token_use, now, attempts_left: Self::MAX_ATTEMPTS }
     }
 
     /// The name of the value.

@@ -19,7 +19,7 @@ impl TokenUse {
     /// other check refuses it.
     #[must_use]
     pub(crate) fn new(issuer: &str, token_id: &str, last_use: UnixTime) -> Self {
-        Self { digest: TokenDigest::of(issuer, token_id), expiry: Expiry::after(last_use) }
+        Self { digest: TokenDigest::new(issuer, token_id), expiry: Expiry::after(last_use) }
     }
 }
 
@@ -32,7 +32,7 @@ impl TokenDigest {
     /// other.
     pub(super) const LENGTH: usize = 16;
 
-    fn of(issuer: &str, token_id: &str) -> Self {
+    fn new(issuer: &str, token_id: &str) -> Self {
         let mut hash = Sha256::new();
         // The length keeps an issuer and a `jti` apart from a longer issuer and a shorter `jti`.
         hash.update(issuer.len().to_string());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::{Envoy, IdentityProvider, Port};
 
-use super::{ENTRA, Gate, KeyHost, Site, assert_certificates_matter, employee, put};
+use super::{ENTRA, KeyHost, Site, TlsEnvoy, assert_certificates_matter, employee, put};
 use crate::support::{SOON, assert_refusal, with};
 
 const FILE: &str = "ecds.yaml";
@@ -60,7 +60,7 @@ async fn await_stat(envoy: &Envoy, name: &str, count: u64) {
 }
 
 /// Starts with this delivery.
-async fn start(site: &Site, delivery: &Delivery<'_>) -> (IdentityProvider, Gate) {
+async fn start(site: &Site, delivery: &Delivery<'_>) -> (IdentityProvider, TlsEnvoy) {
     let entra = site.entra().await;
     delivery.deliver();
     let gate = site.start(site.example(FILE)).await;
@@ -111,7 +111,7 @@ async fn the_listener_is_closed_until_the_source_has_answered() {
         },
     });
     let envoy = Envoy::builder().bootstrap(bootstrap).start_unready().await;
-    let gate = Gate::before(envoy, &site.company).await;
+    let gate = TlsEnvoy::before(envoy, &site.company).await;
     await_stat(&gate.envoy, "cluster.management_server.upstream_cx_connect_fail", 2).await;
     for request in [gate.request(), gate.request().bearer_auth(&token)] {
         assert!(request.send().await.is_err());

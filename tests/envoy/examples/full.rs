@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::{Answer, Bootstrap, FleetStore, IdentityProvider, ScimDirectory};
 
 use super::{
-    ENTRA, Gate, HOST, KeyHost, Site, Vendor, assert_certificates_matter, employee, lead_to,
+    ENTRA, HOST, KeyHost, Site, TlsEnvoy, Vendor, assert_certificates_matter, employee, lead_to,
 };
 use crate::support::{SOON, assert_refusal, with};
 
@@ -48,7 +48,7 @@ impl World {
         Self { site, entra, partners, machines, directory, store }
     }
 
-    async fn start(&self) -> Gate {
+    async fn start(&self) -> TlsEnvoy {
         self.site.start(self.bootstrap()).await
     }
 
@@ -79,7 +79,7 @@ impl World {
 }
 
 /// A call of this tool.
-fn call_of(gate: &Gate, tool: &str, token: &str) -> reqwest::RequestBuilder {
+fn call_of(gate: &TlsEnvoy, tool: &str, token: &str) -> reqwest::RequestBuilder {
     gate.request().bearer_auth(token).json(&json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": tool, "arguments": {}},
@@ -155,7 +155,7 @@ async fn pages_ask_first_and_probes_need_no_token() {
 }
 
 /// The lines of the access log about requests with this status.
-async fn lines(gate: &Gate, status: u16, reason: &str) -> Vec<Value> {
+async fn lines(gate: &TlsEnvoy, status: u16, reason: &str) -> Vec<Value> {
     gate.envoy.await_log(&format!("\"reason\":{reason}"), SOON).await;
     let log = gate.envoy.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -118,10 +118,10 @@ impl Site {
     }
 
     /// Envoy by this configuration, and a client of it.
-    async fn start(&self, bootstrap: Bootstrap) -> Gate {
+    async fn start(&self, bootstrap: Bootstrap) -> TlsEnvoy {
         let envoy = Envoy::builder().bootstrap(bootstrap);
         let envoy = envoy.environment("SCIM_TOKEN", ScimDirectory::BEARER_TOKEN);
-        Gate::before(envoy.start().await, &self.company).await
+        TlsEnvoy::before(envoy.start().await, &self.company).await
     }
 
     /// A provider of the real world, at its own addresses.
@@ -163,13 +163,13 @@ struct Vendor<'a> {
 }
 
 /// A running Envoy, and a way to it by TLS.
-struct Gate {
+struct TlsEnvoy {
     envoy: Envoy,
     tunnel: TlsTunnel,
     client: Client,
 }
 
-impl Gate {
+impl TlsEnvoy {
     /// Its certificate must be of this authority.
     async fn before(envoy: Envoy, authority: &CertificateAuthority) -> Self {
         let tunnel = TlsTunnel::start(envoy.address(), HOST, authority).await;

@@ -18,7 +18,7 @@ use crate::program::Program;
 pub async fn visit_mcp_page(url: &str, page: &Port, person: &str) -> ClientReport {
     let options =
         json!({"url": url, "port": page.number(), "person": person, "chromium": chromium()});
-    ClientReport::of(Program::node("browser.mjs", &options)).await
+    ClientReport::new(Program::node("browser.mjs", &options)).await
 }
 
 /// What a person sees of a web page, and what the browser has to say of it.

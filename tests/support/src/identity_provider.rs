@@ -138,7 +138,7 @@ impl IdentityProvider {
         let mut state = self.state();
         state.requests.clear();
         for control in state.controls.values_mut() {
-            control.most_in_flight = control.in_flight;
+            control.max_in_flight = control.in_flight;
         }
     }
 
@@ -217,8 +217,8 @@ impl IdentityProvider {
     }
 
     /// The greatest number of requests of this document that were under way at once.
-    pub fn most_in_flight(&self, document: Document) -> usize {
-        self.state().control(document).most_in_flight
+    pub fn max_in_flight(&self, document: Document) -> usize {
+        self.state().control(document).max_in_flight
     }
 
     /// Returns as soon as at least `count` requests of this document have arrived.
@@ -417,7 +417,7 @@ struct Control {
     edits: Vec<Edit>,
     content_type: Option<String>,
     in_flight: usize,
-    most_in_flight: usize,
+    max_in_flight: usize,
 }
 
 impl Default for Control {
@@ -428,7 +428,7 @@ impl Default for Control {
             edits: Vec::new(),
             content_type: Some(JSON.to_owned()),
             in_flight: 0,
-            most_in_flight: 0,
+            max_in_flight: 0,
         }
     }
 }
@@ -450,7 +450,7 @@ impl InFlight {
         let mut state = shared.state();
         let control = state.control(document);
         control.in_flight += 1;
-        control.most_in_flight = control.most_in_flight.max(control.in_flight);
+        control.max_in_flight = control.max_in_flight.max(control.in_flight);
         drop(state);
         Self { shared: shared.clone(), document }
     }
@@ -618,7 +618,7 @@ mod tests {
         let url = provider.jwks_url();
         let asking = tokio::spawn(async move { get(&url).await.bytes().await });
         provider.await_count(Document::KeySet, 1, SOON).await;
-        assert_eq!(provider.most_in_flight(Document::KeySet), 1);
+        assert_eq!(provider.max_in_flight(Document::KeySet), 1);
         assert!(!asking.is_finished());
         provider.heal(Document::KeySet);
         assert!(asking.await.unwrap().is_err());
@@ -647,7 +647,7 @@ mod tests {
             })
             .collect();
         provider.await_count(Document::KeySet, 3, SOON).await;
-        assert_eq!(provider.most_in_flight(Document::KeySet), 3);
+        assert_eq!(provider.max_in_flight(Document::KeySet), 3);
         provider.heal(Document::KeySet);
         assert_eq!(timeout(SOON, asking.join_all()).await.unwrap(), [200; 3]);
     }
@@ -665,7 +665,7 @@ mod tests {
             asking.abort();
             provider.await_idle(Document::KeySet, SOON).await;
         }
-        assert_eq!(provider.most_in_flight(Document::KeySet), 1);
+        assert_eq!(provider.max_in_flight(Document::KeySet), 1);
     }
 
     #[tokio::test]

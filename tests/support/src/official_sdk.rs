@@ -44,7 +44,7 @@ impl OfficialSdk {
     /// When the program fails; what the SDK refuses to do is in the report.
     pub async fn run_client(self, mut options: Value) -> ClientReport {
         options["sdk"] = json!(self.version());
-        ClientReport::of(self.program("mcp_client", &options)).await
+        ClientReport::new(self.program("mcp_client", &options)).await
     }
 
     /// Whether it is for TypeScript, and not for Python.
@@ -90,7 +90,7 @@ pub struct ClientReport {
 
 impl ClientReport {
     /// What this program tells until it ends.
-    pub(crate) async fn of(program: Program) -> Self {
+    pub(crate) async fn new(program: Program) -> Self {
         Self { lines: program.lines().await }
     }
 

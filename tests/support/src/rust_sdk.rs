@@ -52,7 +52,7 @@ impl ReadChallenge {
     /// # Panics
     ///
     /// When that is no URL.
-    pub fn of(challenge: &str, url: &str) -> Self {
+    pub fn new(challenge: &str, url: &str) -> Self {
         let read = WWWAuthenticateParams::parse(challenge, &url.parse().expect("it is a URL"));
         Self {
             resource_metadata: read.resource_metadata_url.map(|url| url.to_string()),

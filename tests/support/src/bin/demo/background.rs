@@ -87,7 +87,7 @@ pub(crate) async fn serve() -> ExitCode {
         .server(server)
         .start()
         .await;
-    State::of(&stack, &status_port).write().expect("the folder is writable");
+    State::new(&stack, &status_port).write().expect("the folder is writable");
 
     let mut checks = interval(Duration::from_secs(1));
     loop {
@@ -155,7 +155,7 @@ struct State {
 }
 
 impl State {
-    fn of(stack: &Stack, status_port: &Port) -> Self {
+    fn new(stack: &Stack, status_port: &Port) -> Self {
         let token_expires = now() + 3600;
         let mut claims = stack.claims();
         claims["exp"] = json!(token_expires);

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Answer;
+use super::Response;
 use crate::access::MessageId;
 use crate::config::Resource;
 use crate::refusal::Refusal;
 
 /// Turns refusals into answers.
 #[derive(Clone, Debug)]
-pub(crate) struct RefusalAnswers {
+pub(crate) struct RefusalResponses {
     style: ErrorStyle,
     /// The parameters of every challenge of this resource.
     metadata_url: String,
@@ -68,7 +68,7 @@ impl ErrorCode {
     }
 }
 
-impl RefusalAnswers {
+impl RefusalResponses {
     /// MCP 2026-07-28, error codes.
     const HEADER_MISMATCH: i32 = -32020;
 
@@ -90,7 +90,7 @@ impl RefusalAnswers {
 
     /// The answer to a refused request, whose message has this `id` if that is known.
     #[must_use]
-    pub(crate) fn answer(&self, refusal: &Refusal, id: Option<&MessageId>) -> Answer {
+    pub(crate) fn response(&self, refusal: &Refusal, id: Option<&MessageId>) -> Response {
         let (status, code) = status_and_code(refusal);
         let description = self.description(refusal, code);
         let mut headers: Vec<(_, Cow<'_, _>)> = Vec::with_capacity(4);
@@ -107,7 +107,7 @@ impl RefusalAnswers {
         if let Some(seconds) = refusal.retry_after() {
             headers.push(("retry-after", seconds.to_string().into()));
         }
-        Answer { status, headers, body: self.body(refusal, id, code, &description) }
+        Response { status, headers, body: self.body(refusal, id, code, &description) }
     }
 
     /// The challenge: one line, its values without anything that the client chose, and in the
@@ -290,7 +290,7 @@ mod tests {
     use crate::keys::NoKeys;
     use crate::token::StoreFault;
 
-    fn answers(format: Format, details: Details) -> RefusalAnswers {
+    fn responses(format: Format, details: Details) -> RefusalResponses {
         let configuration = json!({
             "resource": {"url": "https://mcp.example.com/mcp"},
             "providers": [{
@@ -299,24 +299,25 @@ mod tests {
             }],
         });
         let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
-        RefusalAnswers::new(&config.resource, ErrorStyle { format, details })
+        RefusalResponses::new(&config.resource, ErrorStyle { format, details })
     }
 
     // Requirement: error-code-range
     #[test]
     fn own_codes_are_outside_the_range_that_json_rpc_reserves() {
-        let answers = answers(Format::JsonRpc, Details::None);
+        let responses = responses(Format::JsonRpc, Details::None);
         for (refusal, status) in
             [(Refusal::MissingToken, 401), (Refusal::BoundToken, 401), (Refusal::OriginDenied, 403)]
         {
-            let body: Value = serde_json::from_slice(&answers.answer(&refusal, None).body).unwrap();
+            let body: Value =
+                serde_json::from_slice(&responses.response(&refusal, None).body).unwrap();
             assert_eq!(body["error"]["code"], status, "{body}");
         }
     }
 
     #[test]
     fn the_header_and_the_details_say_the_same_of_when_to_try_again() {
-        let answers = answers(Format::OAuth, Details::Full);
+        let responses = responses(Format::OAuth, Details::Full);
         for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (3400, 4), (4000, 4)] {
             let retry_after = std::time::Duration::from_millis(millis);
             for refusal in [
@@ -324,10 +325,10 @@ mod tests {
                 Refusal::DirectoryUnavailable { retry_after, fault: DirectoryFault::Crowded },
                 Refusal::ReplayStoreUnavailable { retry_after, fault: StoreFault::Full },
             ] {
-                let answer = answers.answer(&refusal, None);
-                let header = answer.headers.iter().find(|(name, _)| *name == "retry-after");
+                let response = responses.response(&refusal, None);
+                let header = response.headers.iter().find(|(name, _)| *name == "retry-after");
                 assert_eq!(header.unwrap().1, seconds.to_string());
-                let body: Value = serde_json::from_slice(&answer.body).unwrap();
+                let body: Value = serde_json::from_slice(&response.body).unwrap();
                 assert_eq!(body["details"]["retry_after"], seconds);
                 assert_eq!(refusal.log_details()["retry_after"], seconds);
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// An answer to a call.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CalloutAnswer {
+pub(crate) struct CalloutResponse {
     /// Status code; none when it could not be read.
     pub status: Option<u16>,
     /// Value of `Cache-Control`.
@@ -19,29 +19,29 @@ pub(crate) struct CalloutAnswer {
     pub body: Vec<u8>,
 }
 
-impl CalloutAnswer {
+impl CalloutResponse {
     /// The answer, if there is one with one of these statuses and a whole body within the
-    /// limit. `answer` is none when the call brought none.
+    /// limit. `response` is none when the call brought none.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
     pub(crate) fn checked(
-        answer: Option<Self>,
+        response: Option<Self>,
         statuses: &[u16],
         limit: BodyLimit,
     ) -> Result<Self, CalloutFault> {
-        let answer = answer.ok_or(CalloutFault::NoAnswer)?;
-        if answer.status.is_none_or(|status| !statuses.contains(&status)) {
-            return Err(CalloutFault::from_status(&answer));
+        let response = response.ok_or(CalloutFault::NoResponse)?;
+        if response.status.is_none_or(|status| !statuses.contains(&status)) {
+            return Err(CalloutFault::from_status(&response));
         }
-        if answer.body_length > limit.bytes {
+        if response.body_length > limit.bytes {
             return Err(CalloutFault::TooLong(limit));
         }
-        if answer.body.len() != answer.body_length {
-            return Err(CalloutFault::NoAnswer);
+        if response.body.len() != response.body_length {
+            return Err(CalloutFault::NoResponse);
         }
-        Ok(answer)
+        Ok(response)
     }
 
     /// How the body begins, for the operator.
@@ -55,8 +55,8 @@ impl CalloutAnswer {
 /// could not connect.
 #[must_use]
 pub(crate) fn beginning(bytes: &[u8]) -> String {
-    const MOST: usize = 240;
-    String::from_utf8_lossy(bytes.get(..MOST).unwrap_or(bytes)).into_owned()
+    const MAX_BYTES: usize = 240;
+    String::from_utf8_lossy(bytes.get(..MAX_BYTES).unwrap_or(bytes)).into_owned()
 }
 
 /// Why a call brought nothing of use.
@@ -68,7 +68,7 @@ pub(crate) enum CalloutFault {
         cluster: String,
     },
     /// No answer in time, or the connection broke.
-    NoAnswer,
+    NoResponse,
     /// A redirect (RFC 9110 §15.4), which is not followed.
     Redirect {
         /// The status.
@@ -98,12 +98,12 @@ pub(crate) struct BodyLimit {
 }
 
 impl CalloutFault {
-    fn from_status(answer: &CalloutAnswer) -> Self {
-        match (answer.status, &answer.location) {
+    fn from_status(response: &CalloutResponse) -> Self {
+        match (response.status, &response.location) {
             (Some(status @ 300..=399), Some(location)) => {
                 Self::Redirect { status, location: beginning(location.as_bytes()) }
             }
-            (status, _) => Self::Status { status, body: answer.beginning() },
+            (status, _) => Self::Status { status, body: response.beginning() },
         }
     }
 }
@@ -114,7 +114,7 @@ impl fmt::Display for CalloutFault {
             Self::Dispatch { cluster } => {
                 write!(f, "Envoy has no cluster {cluster:?}, or no healthy host in it")
             }
-            Self::NoAnswer => f.write_str("no answer (timeout, reset or no connection)"),
+            Self::NoResponse => f.write_str("no answer (timeout, reset or no connection)"),
             Self::Redirect { status, location } => write!(
                 f,
                 "the answer has status {status}, a redirect to {location:?}, which is not followed"

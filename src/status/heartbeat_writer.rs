@@ -3,27 +3,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Announcement, Board, Counter, RefusalRecord, Shelf};
+use super::{Board, Counter, Heartbeat, RefusalHistory, RefusalRecord};
 use crate::config::Config;
 use crate::time::UnixTime;
 
 /// Announces the configuration of a worker. It does so on ticks alone, so that no request waits for
 /// it, and a flood of refusals costs no more than a few do.
 #[derive(Debug)]
-pub(crate) struct Announcer {
-    own: Announcement,
+pub(crate) struct HeartbeatWriter {
+    own: Heartbeat,
     place: Option<usize>,
     /// When it looks at its place again.
     next_look: UnixTime,
     /// How many counters it has told of.
     counters_told: usize,
     /// What was refused, by reason, and stands on no shelf yet.
-    refused: BTreeMap<&'static str, Shelf>,
+    refused: BTreeMap<&'static str, RefusalHistory>,
     /// No shelf is changed before this time.
     next_telling: UnixTime,
 }
 
-impl Announcer {
+impl HeartbeatWriter {
     /// Least time in which a worker changes shelves once.
     const PAUSE: Duration = Duration::from_millis(500);
 
@@ -31,7 +31,7 @@ impl Announcer {
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            own: Announcement::of(config),
+            own: Heartbeat::new(config),
             place: None,
             next_look: UnixTime::default(),
             counters_told: 0,
@@ -59,11 +59,11 @@ impl Announcer {
         counters: impl FnOnce() -> C,
         now: UnixTime,
     ) {
-        let is_set_back = self.next_look > now + Announcement::HEARTBEAT;
+        let is_set_back = self.next_look > now + Heartbeat::INTERVAL;
         if now >= self.next_look || is_set_back || counter_count != self.counters_told {
             self.announce(board, counters(), now);
             self.counters_told = counter_count;
-            self.next_look = now + Announcement::HEARTBEAT;
+            self.next_look = now + Heartbeat::INTERVAL;
         }
         if now >= self.next_telling || self.next_telling > now + Self::PAUSE {
             self.tell(board);
@@ -79,7 +79,7 @@ impl Announcer {
     ) {
         let Some((place, present, number)) = self.own_place(board).or_else(|| {
             let free = self.free_place(board, now)?;
-            let (_, number) = board.read(&Announcement::name_of_place(free));
+            let (_, number) = board.read(&Heartbeat::name_of_place(free));
             Some((free, None, number))
         }) else {
             return;
@@ -87,16 +87,16 @@ impl Announcer {
         self.place = Some(place);
         if let Some(renewed) = self.own.renewed(present.as_ref(), counters, now) {
             // Whoever was faster has told the same, or has the place now: the next look shows it.
-            board.replace(&Announcement::name_of_place(place), &renewed.encode(), number);
+            board.replace(&Heartbeat::name_of_place(place), &renewed.encode(), number);
         }
     }
 
     /// The place where this configuration is announced.
-    fn own_place(&self, board: &dyn Board) -> Option<(usize, Option<Announcement>, Option<u32>)> {
+    fn own_place(&self, board: &dyn Board) -> Option<(usize, Option<Heartbeat>, Option<u32>)> {
         let known = self.place.into_iter();
-        known.chain(0..Announcement::PLACES).find_map(|place| {
-            let (bytes, number) = board.read(&Announcement::name_of_place(place));
-            let present = bytes.as_deref().and_then(Announcement::decode)?;
+        known.chain(0..Heartbeat::PLACES).find_map(|place| {
+            let (bytes, number) = board.read(&Heartbeat::name_of_place(place));
+            let present = bytes.as_deref().and_then(Heartbeat::decode)?;
             let is_own = present.configuration == self.own.configuration;
             is_own.then_some((place, Some(present), number))
         })
@@ -104,9 +104,9 @@ impl Announcer {
 
     /// A place where nobody is announced who is still there.
     fn free_place(&self, board: &dyn Board, now: UnixTime) -> Option<usize> {
-        (0..Announcement::PLACES).find(|place| {
-            let (bytes, _) = board.read(&Announcement::name_of_place(*place));
-            let present = bytes.as_deref().and_then(Announcement::decode);
+        (0..Heartbeat::PLACES).find(|place| {
+            let (bytes, _) = board.read(&Heartbeat::name_of_place(*place));
+            let present = bytes.as_deref().and_then(Heartbeat::decode);
             present.is_none_or(|present| !present.is_alive(now))
         })
     }
@@ -114,13 +114,13 @@ impl Announcer {
     /// Puts what was refused onto the shelves. What another worker keeps from it is told later.
     fn tell(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
-            let name = Shelf::name(reason);
+            let name = RefusalHistory::name(reason);
             let (bytes, number) = board.read(&name);
-            let mut shelf = bytes.as_deref().and_then(Shelf::decode).unwrap_or_default();
+            let mut history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
             for record in refused.records() {
-                shelf.add(record.clone());
+                history.add(record.clone());
             }
-            !board.replace(&name, &shelf.encode(), number)
+            !board.replace(&name, &history.encode(), number)
         });
     }
 }

@@ -2,7 +2,7 @@
 //! host (MCP 2025-03-26, and what came after falls back to that), and take a 401 for one that asks
 //! for a login.
 
-use super::Answer;
+use super::Response;
 use crate::config::Resource;
 use crate::request::{RequestHead, without_slash};
 
@@ -36,16 +36,16 @@ impl NoAuthorizationServer {
     /// The answer, if the request looks for the metadata of an authorization server. No token is
     /// needed for it.
     #[must_use]
-    pub(crate) fn answer(&self, head: RequestHead<'_>) -> Option<Answer> {
+    pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
         if !self.is_looked_for(without_slash(head.path())) {
             return None;
         }
         match head.method() {
             // A preflight must succeed, else the web page never sees the 404.
             b"OPTIONS" if head.values("access-control-request-method").next().is_some() => {
-                Some(Answer::preflight())
+                Some(Response::preflight())
             }
-            b"GET" | b"HEAD" | b"OPTIONS" => Some(Answer {
+            b"GET" | b"HEAD" | b"OPTIONS" => Some(Response {
                 status: 404,
                 headers: vec![
                     ("content-type", "application/json".into()),
@@ -84,10 +84,10 @@ mod tests {
             }],
         });
         let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
-        let answers = NoAuthorizationServer::new(&config.resource);
+        let responses = NoAuthorizationServer::new(&config.resource);
         let fields = [(":method", method), (":path", path)];
         let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        answers.answer(RequestHead::new(&fields, false)).map(|answer| answer.status)
+        responses.response(RequestHead::new(&fields, false)).map(|response| response.status)
     }
 
     #[test]

@@ -9,29 +9,29 @@ use super::host;
 use super::metrics::Metrics;
 use super::rate_limit::RateLimit;
 use crate::callout::CalloutFault;
-use crate::identity::{LookupId, LookupReport, UserLookups};
+use crate::identity::{LookupId, LookupReport, ScimLookups};
 use crate::time::UnixTime;
 
 /// The users of a directory, and the calls that are not answered yet.
-pub(super) struct UserDirectory {
-    lookups: UserLookups,
+pub(super) struct ScimCaller {
+    lookups: ScimLookups,
     calls: BTreeMap<u32, LookupId>,
     log_limit: RateLimit,
 }
 
-impl UserDirectory {
-    pub(super) fn new(lookups: UserLookups) -> Self {
+impl ScimCaller {
+    pub(super) fn new(lookups: ScimLookups) -> Self {
         let log_limit = RateLimit::new(10, Duration::from_secs(60));
         Self { lookups, calls: BTreeMap::new(), log_limit }
     }
 
     /// The users.
-    pub(super) fn lookups(&self) -> &UserLookups {
+    pub(super) fn lookups(&self) -> &ScimLookups {
         &self.lookups
     }
 
     /// The users.
-    pub(super) fn lookups_mut(&mut self) -> &mut UserLookups {
+    pub(super) fn lookups_mut(&mut self) -> &mut ScimLookups {
         &mut self.lookups
     }
 
@@ -45,7 +45,7 @@ impl UserDirectory {
                 }
                 None => {
                     let fault = CalloutFault::Dispatch { cluster: request.cluster };
-                    self.lookups.answered(lookup, Err(fault), now);
+                    self.lookups.on_response(lookup, Err(fault), now);
                 }
             }
         }
@@ -54,7 +54,7 @@ impl UserDirectory {
 
     /// Hands over the answer that the host reports just now, if it is one to a call of this
     /// directory.
-    pub(super) fn on_call_answer(
+    pub(super) fn on_callout_response(
         &mut self,
         call: u32,
         header_count: usize,
@@ -64,8 +64,8 @@ impl UserDirectory {
     ) {
         let Some(lookup) = self.calls.remove(&call) else { return };
         let limit = self.lookups.directory().max_body.bytes;
-        let answer = host::call_answer(header_count, body_length, limit);
-        self.lookups.answered(lookup, Ok(answer), now);
+        let response = host::callout_response(header_count, body_length, limit);
+        self.lookups.on_response(lookup, Ok(response), now);
         self.run(metrics, now);
     }
 

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::page::{self, STYLE};
 use super::{Board, Status};
-use crate::answer::Answer;
 use crate::config::StatusConfig;
 use crate::printable::Printable;
 use crate::request::{RequestHead, without_slash};
+use crate::response::Response;
 use crate::time::UnixTime;
 
 /// The status page, and the same as JSON.
@@ -38,7 +38,12 @@ impl StatusPage {
 
     /// The answer to a request.
     #[must_use]
-    pub(crate) fn answer(&self, head: RequestHead<'_>, board: &dyn Board, now: UnixTime) -> Answer {
+    pub(crate) fn response(
+        &self,
+        head: RequestHead<'_>,
+        board: &dyn Board,
+        now: UnixTime,
+    ) -> Response {
         if !self.is_own_host(head) {
             return self.plain(
                 403,
@@ -52,9 +57,9 @@ impl StatusPage {
             _ => return self.plain(404, "There is / and /status.json.\n"),
         };
         if !matches!(head.method(), b"GET" | b"HEAD") {
-            let mut answer = self.plain(405, "This is read by GET.\n");
-            answer.headers.push(("allow", "GET, HEAD".into()));
-            return answer;
+            let mut response = self.plain(405, "This is read by GET.\n");
+            response.headers.push(("allow", "GET, HEAD".into()));
+            return response;
         }
         let (content_type, body) = render(&Status::gather(board, now));
         self.with_body(200, content_type, body)
@@ -72,11 +77,11 @@ impl StatusPage {
         is_address || names.into_iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 
-    fn plain(&self, status: u16, text: &str) -> Answer {
+    fn plain(&self, status: u16, text: &str) -> Response {
         self.with_body(status, "text/plain; charset=utf-8", text.to_owned())
     }
 
-    fn with_body(&self, status: u16, content_type: &'static str, body: String) -> Answer {
+    fn with_body(&self, status: u16, content_type: &'static str, body: String) -> Response {
         let headers = vec![
             ("content-type", content_type.into()),
             ("cache-control", "no-store".into()),
@@ -86,7 +91,7 @@ impl StatusPage {
             ("x-content-type-options", "nosniff".into()),
             ("x-frame-options", "DENY".into()),
         ];
-        Answer { status, headers, body: body.into_bytes() }
+        Response { status, headers, body: body.into_bytes() }
     }
 }
 

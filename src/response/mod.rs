@@ -7,13 +7,13 @@ mod resource_metadata;
 
 use std::borrow::Cow;
 
-pub(crate) use error::{Details, ErrorStyle, Format, RefusalAnswers};
+pub(crate) use error::{Details, ErrorStyle, Format, RefusalResponses};
 pub(crate) use no_authorization_server::NoAuthorizationServer;
 pub(crate) use resource_metadata::ResourceMetadata;
 
 /// An answer that the client gets instead of the upstream's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// Status code.
     pub status: u16,
     /// Header fields.
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The answer to a web page that asks whether it may read what is public (Fetch, CORS protocol).
     #[must_use]
     fn preflight() -> Self {

@@ -14,7 +14,7 @@ use crate::time::UnixTime;
 /// What a configuration tells of itself. Nothing in it is of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Announcement {
+pub(crate) struct Heartbeat {
     /// When one of its workers wrote this.
     pub seen: UnixTime,
     /// The configuration's digest.
@@ -26,7 +26,7 @@ pub(crate) struct Announcement {
     /// Whether refusals are only reported.
     pub is_report: bool,
     /// The first of its providers.
-    pub providers: Vec<AnnouncedProvider>,
+    pub providers: Vec<ProviderSummary>,
     /// How many others there are.
     pub more_providers: usize,
     /// The counters of requests that its workers have used.
@@ -36,7 +36,7 @@ pub(crate) struct Announcement {
 /// A provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AnnouncedProvider {
+pub(crate) struct ProviderSummary {
     /// Its name.
     pub name: String,
     /// Values of `iss` in its tokens.
@@ -44,13 +44,13 @@ pub(crate) struct AnnouncedProvider {
     /// Accepted values of `aud`.
     pub audiences: Vec<String>,
     /// Its keys.
-    pub keys: AnnouncedKeys,
+    pub keys: KeySummary,
 }
 
 /// Where the keys of a provider are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) enum AnnouncedKeys {
+pub(crate) enum KeySummary {
     /// They stand in the configuration.
     Configured {
         /// How many there are.
@@ -73,32 +73,32 @@ pub(crate) struct Counter(
     pub String,
 );
 
-impl Announcement {
+impl Heartbeat {
     /// How many configurations can be announced at the same time.
     pub(crate) const PLACES: usize = 16;
     /// How often a configuration tells that it is there.
-    pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+    pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
     /// From when on one that does not is gone.
     const LIFETIME: Duration = Duration::from_secs(20);
     /// Most bytes of one.
-    const MOST_BYTES: usize = 128 * 1024;
-    const MOST_PROVIDERS: usize = 50;
-    const MOST_VALUES: usize = 10;
-    const MOST_KEYS: usize = 20;
-    const MOST_COUNTERS: usize = 500;
+    const MAX_BYTES: usize = 128 * 1024;
+    const MAX_PROVIDERS: usize = 50;
+    const MAX_VALUES: usize = 10;
+    const MAX_KEYS: usize = 20;
+    const MAX_COUNTERS: usize = 500;
 
     /// What there is to tell of a configuration.
     #[must_use]
-    pub(crate) fn of(config: &Config) -> Self {
-        let providers = config.providers.iter().take(Self::MOST_PROVIDERS);
+    pub(crate) fn new(config: &Config) -> Self {
+        let providers = config.providers.iter().take(Self::MAX_PROVIDERS);
         Self {
             seen: UnixTime::default(),
             configuration: config.digest.clone(),
             resource: clipped(&config.resource.url),
             name: config.resource.name.as_deref().map(clipped),
             is_report: config.mode == Mode::Report,
-            providers: providers.map(AnnouncedProvider::of).collect(),
-            more_providers: config.providers.iter().skip(Self::MOST_PROVIDERS).count(),
+            providers: providers.map(ProviderSummary::new).collect(),
+            more_providers: config.providers.iter().skip(Self::MAX_PROVIDERS).count(),
             counters: BTreeSet::new(),
         }
     }
@@ -120,12 +120,12 @@ impl Announcement {
         let known = present.map(|present| present.counters.clone()).unwrap_or_default();
         let mut all = known.clone();
         for counter in counters {
-            if all.len() < Self::MOST_COUNTERS {
+            if all.len() < Self::MAX_COUNTERS {
                 all.insert(counter);
             }
         }
         let is_recent = present.is_some_and(|present| {
-            present.seen <= now && now < present.seen + Self::HEARTBEAT && all == known
+            present.seen <= now && now < present.seen + Self::INTERVAL && all == known
         });
         (!is_recent).then(|| Self { seen: now, counters: all, ..self.clone() })
     }
@@ -143,7 +143,7 @@ impl Announcement {
         loop {
             // Numbers and strings only: this cannot fail.
             let bytes = serde_json::to_vec(&own).unwrap_or_default();
-            if bytes.len() <= Self::MOST_BYTES || own.providers.pop().is_none() {
+            if bytes.len() <= Self::MAX_BYTES || own.providers.pop().is_none() {
                 return bytes;
             }
             own.more_providers = own.more_providers.saturating_add(1);
@@ -153,35 +153,35 @@ impl Announcement {
     /// What stands in these bytes, if they are one.
     #[must_use]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > Self::MOST_BYTES {
+        if bytes.len() > Self::MAX_BYTES {
             return None;
         }
         let own: Self = serde_json::from_slice(bytes).ok()?;
         let is_bounded = own.configuration.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && own.counters.len() <= Self::MOST_COUNTERS
+            && own.counters.len() <= Self::MAX_COUNTERS
             && own.counters.iter().all(Counter::is_plain);
         is_bounded.then_some(own)
     }
 }
 
-impl AnnouncedProvider {
-    fn of(provider: &Provider) -> Self {
+impl ProviderSummary {
+    fn new(provider: &Provider) -> Self {
         let first = |values: &[String]| {
-            values.iter().take(Announcement::MOST_VALUES).map(|value| clipped(value)).collect()
+            values.iter().take(Heartbeat::MAX_VALUES).map(|value| clipped(value)).collect()
         };
         Self {
             name: clipped(&provider.name),
             issuers: first(&provider.issuers),
             audiences: first(&provider.claim_rules.audiences),
             keys: match &provider.key_source {
-                KeySource::Remote(source) => AnnouncedKeys::Fetched(WatchedSource::of(source)),
-                KeySource::Static(set) => AnnouncedKeys::Configured {
+                KeySource::Remote(source) => KeySummary::Fetched(WatchedSource::new(source)),
+                KeySource::Static(set) => KeySummary::Configured {
                     count: set.keys().len(),
                     first: set
                         .keys()
                         .iter()
-                        .take(Announcement::MOST_KEYS)
-                        .map(KeyAccount::of)
+                        .take(Heartbeat::MAX_KEYS)
+                        .map(KeyAccount::from_jwk)
                         .collect(),
                 },
             },

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::difference::{Difference, compare_bare};
 use super::scim::{
-    DirectoryFault, LookupId, Nobody, ScimDirectory, UserAnswer, UserKey, UserLookups, UserQuery,
+    DirectoryFault, LookupId, NotFound, ScimLookups, ScimResult, ScimSettings, UserKey, UserQuery,
 };
 use crate::json::Object;
 use crate::time::UnixTime;
@@ -21,14 +21,14 @@ pub(crate) struct User {
     /// Groups besides those of the token.
     pub groups: Vec<String>,
     /// Whether tokens may stand for this user.
-    pub standing: Standing,
+    pub account_status: AccountStatus,
     /// Whether it is a service account: only for these may services speak.
     pub web_service_access_only: bool,
 }
 
 /// Whether tokens may stand for a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum AccountStatus {
     /// They may.
     Active,
     /// The user is gone, or not there yet.
@@ -60,10 +60,10 @@ pub(crate) enum UnknownUser {
 /// The users that are known: those of the records, by each field that some provider finds its users
 /// by, then those of a SCIM directory, if there is one.
 #[derive(Clone, Debug)]
-pub(crate) struct Directory {
+pub(crate) struct Users {
     records: Vec<Record>,
     by_field: HashMap<String, FieldIndex>,
-    scim: Option<ScimDirectory>,
+    scim: Option<ScimSettings>,
     unknown: UnknownUser,
 }
 
@@ -85,7 +85,7 @@ struct FieldIndex {
 
 /// What is known of a user.
 #[derive(Debug)]
-pub(crate) enum Finding<'a> {
+pub(crate) enum UserLookup<'a> {
     /// Nothing yet: the SCIM directory has to be asked.
     Await(UserQuery),
     /// This one.
@@ -102,7 +102,7 @@ pub(crate) enum Finding<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct WhyUnknown<'a> {
     record: Option<RecordNote<'a>>,
-    nobody: Option<&'a Nobody>,
+    not_found: Option<&'a NotFound>,
 }
 
 /// What the records have to do with a user whom none of them matches. Each names a `user_name`.
@@ -120,23 +120,23 @@ enum RecordNote<'a> {
 
 /// By what a user is known.
 #[derive(Clone, Debug)]
-pub(crate) enum Basis {
+pub(crate) enum KnownBy {
     /// The configuration: that stays.
     Configuration,
     /// An answer of the SCIM directory.
-    Answer(UserKey, LookupId),
+    Lookup(UserKey, LookupId),
 }
 
-impl Basis {
+impl KnownBy {
     /// Whether this is still what is known.
     #[must_use]
-    pub(crate) fn still_holds(&self, lookups: Option<&UserLookups>, now: UnixTime) -> bool {
+    pub(crate) fn still_holds(&self, lookups: Option<&ScimLookups>, now: UnixTime) -> bool {
         match (self, lookups) {
             (Self::Configuration, _) => true,
-            (Self::Answer(key, answer), Some(lookups)) => {
-                lookups.serving_answer(key, now) == Some(*answer)
+            (Self::Lookup(key, lookup), Some(lookups)) => {
+                lookups.current_lookup(key, now) == Some(*lookup)
             }
-            (Self::Answer(..), None) => false,
+            (Self::Lookup(..), None) => false,
         }
     }
 
@@ -145,14 +145,14 @@ impl Basis {
     pub(crate) fn heap_size(&self) -> usize {
         match self {
             Self::Configuration => 0,
-            Self::Answer(key, _) => key.field.len() + key.value.len(),
+            Self::Lookup(key, _) => key.field.len() + key.value.len(),
         }
     }
 }
 
 /// Whose user is looked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct UserSelector<'a> {
     /// The field of the user.
     pub field: &'a str,
     /// The value that it must have.
@@ -188,7 +188,7 @@ impl User {
     }
 }
 
-impl Directory {
+impl Users {
     /// The field that every record has.
     pub(crate) const USER_NAME: &str = "user_name";
 
@@ -240,7 +240,7 @@ impl Directory {
 
     /// A directory that knows nobody and minds nobody.
     #[must_use]
-    pub(crate) fn of_nobody() -> Self {
+    pub(crate) fn allow_all() -> Self {
         Self {
             records: Vec::new(),
             by_field: HashMap::new(),
@@ -251,14 +251,14 @@ impl Directory {
 
     /// The same, and whom no record is about is looked up there.
     #[must_use]
-    pub(crate) fn with_scim(self, scim: Option<ScimDirectory>) -> Self {
+    pub(crate) fn with_scim(self, scim: Option<ScimSettings>) -> Self {
         Self { scim, ..self }
     }
 
     /// Look-ups in the SCIM directory, if there is one. Each worker has its own.
     #[must_use]
-    pub(crate) fn lookups(&self) -> Option<UserLookups> {
-        self.scim.clone().map(UserLookups::new)
+    pub(crate) fn lookups(&self) -> Option<ScimLookups> {
+        self.scim.clone().map(ScimLookups::new)
     }
 
     /// True when tokens of this provider match some record, if it has the right fields.
@@ -284,74 +284,78 @@ impl Directory {
     #[must_use]
     pub(crate) fn find<'a>(
         &'a self,
-        wanted: Wanted<'_>,
-        lookups: Option<&'a UserLookups>,
+        selector: UserSelector<'_>,
+        lookups: Option<&'a ScimLookups>,
         now: UnixTime,
-    ) -> (Finding<'a>, Option<Basis>) {
-        let by_configuration = Some(Basis::Configuration);
-        let mut records = self.records_with(wanted.field, wanted.value);
-        if let Some(record) = records.find(|record| record.is_for(wanted.provider)) {
-            return (Finding::Known(&record.user), by_configuration);
+    ) -> (UserLookup<'a>, Option<KnownBy>) {
+        let by_configuration = Some(KnownBy::Configuration);
+        let mut records = self.records_with(selector.field, selector.value);
+        if let Some(record) = records.find(|record| record.is_for(selector.provider)) {
+            return (UserLookup::Known(&record.user), by_configuration);
         }
         let (Some(lookups), Some(scim)) = (lookups, &self.scim) else {
-            return (self.unknown(wanted, None), by_configuration);
+            return (self.unknown(selector, None), by_configuration);
         };
-        let key = scim.key(wanted);
+        let key = scim.key(selector);
         let finding = match lookups.find(&key, now) {
-            UserAnswer::Await => {
-                let query = scim.query(key, wanted, |name| self.has_user_name(name));
-                return (Finding::Await(query), None);
+            ScimResult::Await => {
+                let query = scim.query(key, selector, |name| self.has_user_name(name));
+                return (UserLookup::Await(query), None);
             }
-            UserAnswer::Known(user) if self.has_user_name(&user.user_name) => {
+            ScimResult::Known(user) if self.has_user_name(&user.user_name) => {
                 let record = Some(RecordNote::NameOfFound(&user.user_name));
-                Finding::Unknown(WhyUnknown { record, nobody: None })
+                UserLookup::Unknown(WhyUnknown { record, not_found: None })
             }
-            UserAnswer::Known(user) => Finding::Known(user),
-            UserAnswer::Unavailable(fault) => Finding::Unavailable(fault),
-            UserAnswer::Nobody(nobody) => self.unknown(wanted, nobody),
+            ScimResult::Known(user) => UserLookup::Known(user),
+            ScimResult::Unavailable(fault) => UserLookup::Unavailable(fault),
+            ScimResult::NotFound(not_found) => self.unknown(selector, not_found),
         };
-        let answer = lookups.serving_answer(&key, now);
-        (finding, answer.map(|answer| Basis::Answer(key, answer)))
+        let lookup = lookups.current_lookup(&key, now);
+        (finding, lookup.map(|lookup| KnownBy::Lookup(key, lookup)))
     }
 
-    fn unknown<'a>(&'a self, wanted: Wanted<'_>, nobody: Option<&'a Nobody>) -> Finding<'a> {
+    fn unknown<'a>(
+        &'a self,
+        selector: UserSelector<'_>,
+        not_found: Option<&'a NotFound>,
+    ) -> UserLookup<'a> {
         let may_pass = self.unknown == UnknownUser::Allow
-            && !nobody.is_some_and(Nobody::is_final)
-            && !self.has_user_name(wanted.value)
-            && !self.is_barred_in_other_letters(wanted);
+            && !not_found.is_some_and(NotFound::is_final)
+            && !self.has_user_name(selector.value)
+            && !self.is_barred_in_other_letters(selector);
         if may_pass {
-            return Finding::Tolerated;
+            return UserLookup::Tolerated;
         }
-        Finding::Unknown(WhyUnknown { record: self.note(wanted), nobody })
+        UserLookup::Unknown(WhyUnknown { record: self.note(selector), not_found })
     }
 
     /// What the records have to do with this user, whom none of them matches.
-    fn note(&self, wanted: Wanted<'_>) -> Option<RecordNote<'_>> {
-        if let Some(record) = self.records_with(wanted.field, wanted.value).next() {
+    fn note(&self, selector: UserSelector<'_>) -> Option<RecordNote<'_>> {
+        if let Some(record) = self.records_with(selector.field, selector.value).next() {
             return Some(RecordNote::OtherProvider(&record.user.user_name));
         }
-        if let Some(record) = self.records_with(Self::USER_NAME, wanted.value).next() {
+        if let Some(record) = self.records_with(Self::USER_NAME, selector.value).next() {
             return Some(RecordNote::NameOfRecord(&record.user.user_name));
         }
-        let near = self.by_field.get(wanted.field)?.near(wanted.value);
+        let near = self.by_field.get(selector.field)?.near(selector.value);
         near.flat_map(|(other, difference)| {
-            self.records_with(wanted.field, other).map(move |record| (record, difference))
+            self.records_with(selector.field, other).map(move |record| (record, difference))
         })
-        .find(|(record, _)| record.is_for(wanted.provider))
+        .find(|(record, _)| record.is_for(selector.provider))
         .map(|(record, difference)| RecordNote::Similar(&record.user.user_name, difference))
     }
 
     /// Whether a record that is inactive or locked has this value but for case or white space: a server
     /// that folds these would let its user in.
-    fn is_barred_in_other_letters(&self, wanted: Wanted<'_>) -> bool {
-        [Self::USER_NAME, wanted.field].into_iter().any(|field| {
-            let near = self.by_field.get(field).map(|index| index.near(wanted.value));
+    fn is_barred_in_other_letters(&self, selector: UserSelector<'_>) -> bool {
+        [Self::USER_NAME, selector.field].into_iter().any(|field| {
+            let near = self.by_field.get(field).map(|index| index.near(selector.value));
             let mut near = near.into_iter().flatten();
             near.any(|(other, difference)| {
                 matches!(difference, Difference::Case | Difference::WhiteSpace)
                     && self
                         .records_with(field, other)
-                        .any(|record| record.user.standing != Standing::Active)
+                        .any(|record| record.user.account_status != AccountStatus::Active)
             })
         })
     }
@@ -398,8 +402,8 @@ impl WhyUnknown<'_> {
     #[must_use]
     pub(crate) fn cause(&self) -> Option<String> {
         let record = self.record.as_ref().map(ToString::to_string);
-        let nobody = self.nobody.map(ToString::to_string);
-        let causes: Vec<String> = record.into_iter().chain(nobody).collect();
+        let not_found = self.not_found.map(ToString::to_string);
+        let causes: Vec<String> = record.into_iter().chain(not_found).collect();
         (!causes.is_empty()).then(|| causes.join("; "))
     }
 }
@@ -439,10 +443,10 @@ pub(super) fn clipped(name: &str) -> String {
     name.chars().take(MAX_CHARACTERS).collect()
 }
 
-impl Standing {
+impl AccountStatus {
     /// Who is inactive is that first.
     #[must_use]
-    pub(crate) fn of(is_active: bool, is_locked: bool) -> Self {
+    pub(crate) fn new(is_active: bool, is_locked: bool) -> Self {
         match (is_active, is_locked) {
             (false, _) => Self::Inactive,
             (true, true) => Self::Locked,
@@ -473,7 +477,7 @@ mod tests {
                 user_name: user_name.to_owned(),
                 roles: Vec::new(),
                 groups: Vec::new(),
-                standing: Standing::Active,
+                account_status: AccountStatus::Active,
                 web_service_access_only: false,
             },
             fields: own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -487,24 +491,24 @@ mod tests {
         UserRecord { providers: Some(names), ..record }
     }
 
-    fn found<'a>(directory: &'a Directory, field: &str, value: &str) -> Finding<'a> {
+    fn found<'a>(directory: &'a Users, field: &str, value: &str) -> UserLookup<'a> {
         found_for(directory, "p", field, value)
     }
 
     fn found_for<'a>(
-        directory: &'a Directory,
+        directory: &'a Users,
         provider: &str,
         field: &str,
         value: &str,
-    ) -> Finding<'a> {
+    ) -> UserLookup<'a> {
         let claims = &Object::default();
-        let wanted = Wanted { field, value, provider, is_service: false, claims };
-        directory.find(wanted, None, UnixTime::default()).0
+        let selector = UserSelector { field, value, provider, is_service: false, claims };
+        directory.find(selector, None, UnixTime::default()).0
     }
 
-    fn cause(finding: &Finding<'_>) -> Option<String> {
+    fn cause(finding: &UserLookup<'_>) -> Option<String> {
         match finding {
-            Finding::Unknown(why) => why.cause(),
+            UserLookup::Unknown(why) => why.cause(),
             finding => panic!("{finding:?}"),
         }
     }
@@ -515,10 +519,10 @@ mod tests {
             record("ada", &[("email", "ada@x"), ("room", "1")]),
             record("bob", &[("room", "1")]),
         ];
-        let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
+        let directory = Users::new(records, ["email"], UnknownUser::Reject).unwrap();
         let name = |field, value| match found(&directory, field, value) {
-            Finding::Known(user) => Some(user.user_name.clone()),
-            Finding::Unknown(_) => None,
+            UserLookup::Known(user) => Some(user.user_name.clone()),
+            UserLookup::Unknown(_) => None,
             finding => panic!("{finding:?}"),
         };
         assert_eq!(name("email", "ada@x").unwrap(), "ada");
@@ -539,9 +543,9 @@ mod tests {
     fn a_value_that_finds_two_users_finds_neither() {
         let records = vec![record("ada", &[("email", "x")]), record("bob", &[("email", "x")])];
         let ambiguity = Ambiguity { field: "email".to_owned(), first: 0, second: 1 };
-        let ambiguities = Directory::new(records.clone(), ["email"], UnknownUser::Allow);
+        let ambiguities = Users::new(records.clone(), ["email"], UnknownUser::Allow);
         assert_eq!(ambiguities.unwrap_err(), [ambiguity]);
-        assert!(Directory::new(records, [], UnknownUser::Allow).is_ok());
+        assert!(Users::new(records, [], UnknownUser::Allow).is_ok());
     }
 
     #[test]
@@ -549,13 +553,13 @@ mod tests {
         let ada = || record("ada", &[("email", "x")]);
         let bob = || record("bob", &[("email", "x")]);
         let records = vec![only_for(ada(), &["a", "b"]), only_for(bob(), &["c"])];
-        let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
+        let directory = Users::new(records, ["email"], UnknownUser::Reject).unwrap();
         for (provider, name) in
             [("a", Some("ada")), ("b", Some("ada")), ("c", Some("bob")), ("d", None)]
         {
             match found_for(&directory, provider, "email", "x") {
-                Finding::Known(user) => assert_eq!(Some(user.user_name.as_str()), name),
-                Finding::Unknown(_) => assert_eq!(name, None, "{provider}"),
+                UserLookup::Known(user) => assert_eq!(Some(user.user_name.as_str()), name),
+                UserLookup::Unknown(_) => assert_eq!(name, None, "{provider}"),
                 finding => panic!("{finding:?}"),
             }
         }
@@ -563,26 +567,26 @@ mod tests {
         assert!(directory.has_field("email", "c") && !directory.has_field("email", "d"));
         // The same name, too.
         let records = vec![only_for(ada(), &["a"]), only_for(ada(), &["b"])];
-        assert!(Directory::new(records, [], UnknownUser::Reject).is_ok());
+        assert!(Users::new(records, [], UnknownUser::Reject).is_ok());
         for records in [
             vec![only_for(ada(), &["a", "b"]), only_for(bob(), &["b"])],
             vec![only_for(ada(), &["a"]), bob()],
             vec![ada(), only_for(bob(), &["a"])],
         ] {
-            let ambiguities = Directory::new(records, ["email"], UnknownUser::Reject).unwrap_err();
+            let ambiguities = Users::new(records, ["email"], UnknownUser::Reject).unwrap_err();
             assert_eq!(ambiguities.len(), 1, "{ambiguities:?}");
         }
         // Only one of these two is for the third's provider.
         let records =
             vec![only_for(ada(), &["a"]), only_for(bob(), &["b"]), only_for(bob(), &["b"])];
-        let ambiguities = Directory::new(records, ["email"], UnknownUser::Reject).unwrap_err();
+        let ambiguities = Users::new(records, ["email"], UnknownUser::Reject).unwrap_err();
         assert!(ambiguities.iter().all(|own| (own.first, own.second) == (1, 2)), "{ambiguities:?}");
     }
 
     #[test]
     fn an_unknown_user_can_be_tolerated() {
-        let directory = Directory::of_nobody();
-        assert!(matches!(found(&directory, "user_name", "ada"), Finding::Tolerated));
+        let directory = Users::allow_all();
+        assert!(matches!(found(&directory, "user_name", "ada"), UserLookup::Tolerated));
     }
 
     #[test]
@@ -591,25 +595,24 @@ mod tests {
             record("ada", &[("email", "ada@x")]),
             only_for(record("root", &[("email", "root@x")]), &["other"]),
         ];
-        let directory = Directory::new(records, ["email"], UnknownUser::Allow).unwrap();
+        let directory = Users::new(records, ["email"], UnknownUser::Allow).unwrap();
         for (field, value) in [("email", "ada"), ("email", "root"), ("user_name", "root")] {
             let finding = found(&directory, field, value);
             assert!(cause(&finding).unwrap().contains(value), "{field} {value}: {finding:?}");
         }
         // Nor under that of a user who is barred, in other letters.
         let mut locked = record("bob", &[("email", "bob@x")]);
-        locked.user.standing = Standing::Locked;
+        locked.user.account_status = AccountStatus::Locked;
         let barring =
-            Directory::new(vec![locked, record("ada", &[])], ["email"], UnknownUser::Allow)
-                .unwrap();
+            Users::new(vec![locked, record("ada", &[])], ["email"], UnknownUser::Allow).unwrap();
         for (value, is_tolerated) in [("BOB", false), ("bob ", false), ("Ada", true), ("rob", true)]
         {
             let finding = found(&barring, "user_name", value);
-            assert_eq!(matches!(finding, Finding::Tolerated), is_tolerated, "{value}");
+            assert_eq!(matches!(finding, UserLookup::Tolerated), is_tolerated, "{value}");
         }
         // A record of another provider keeps its name alone.
         for (field, value) in [("email", "Ada"), ("email", "root@x"), ("user_name", "ada@x")] {
-            assert!(matches!(found(&directory, field, value), Finding::Tolerated), "{value}");
+            assert!(matches!(found(&directory, field, value), UserLookup::Tolerated), "{value}");
         }
     }
 
@@ -621,7 +624,7 @@ mod tests {
             only_for(record("eve", &[("email", "eve@x")]), &["other"]),
             record("adam", &[]),
         ];
-        let directory = Directory::new(records, ["email"], UnknownUser::Reject).unwrap();
+        let directory = Users::new(records, ["email"], UnknownUser::Reject).unwrap();
         for (field, value, expected) in [
             ("email", "Ada@x", Some("the record of \"ada\" differs only in upper and lower case")),
             ("email", "ADA", Some("the record of \"ada\" differs only by a domain")),

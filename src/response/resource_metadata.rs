@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Answer;
+use super::Response;
 use crate::callout::is_secure_url;
 use crate::config::Resource;
 use crate::provider::Providers;
@@ -51,13 +51,13 @@ impl ResourceMetadata {
 
     /// The answer, if the request asks for the document. No token is needed for it.
     #[must_use]
-    pub(crate) fn answer(&self, head: RequestHead<'_>) -> Option<Answer> {
+    pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
         let path = without_slash(head.path());
         if !self.paths.iter().any(|own| own.as_bytes() == path) {
             return None;
         }
         match head.method() {
-            b"GET" | b"HEAD" => Some(Answer {
+            b"GET" | b"HEAD" => Some(Response {
                 status: 200,
                 headers: vec![
                     ("content-type", "application/json".into()),
@@ -66,7 +66,7 @@ impl ResourceMetadata {
                 ],
                 body: self.document.clone(),
             }),
-            b"OPTIONS" => Some(Answer::preflight()),
+            b"OPTIONS" => Some(Response::preflight()),
             _ => None,
         }
     }
