@@ -5,7 +5,9 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, Bootstrap, SigningKey, claims, code_blocks, repository_root, yaml};
+use testkit::{
+    Algorithm, SigningKey, claims, code_blocks, plugin_configurations, repository_root, yaml,
+};
 
 fn main() {
     for (target, seeds) in all() {
@@ -92,7 +94,9 @@ fn configurations() -> Vec<String> {
     let texts = pages.map(|page| fs::read_to_string(repository_root().join(page)).unwrap());
     let blocks = texts.iter().flat_map(|text| code_blocks(text, "yaml"));
     let shown = blocks.map(|block| yaml(&block).to_string());
-    shown.chain([Bootstrap::example().plugin_configuration().to_string()]).collect()
+    let example = fs::read_to_string(repository_root().join("envoy/envoy.yaml")).unwrap();
+    let example = plugin_configurations(&yaml(&example));
+    shown.chain(example.iter().map(Value::to_string)).collect()
 }
 
 fn state() -> Vec<u8> {

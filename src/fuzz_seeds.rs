@@ -11,7 +11,7 @@ mod targets;
 use std::collections::BTreeMap;
 use std::fs;
 
-use testbed::repository_root;
+use testkit::repository_root;
 
 use crate::config::Config;
 use crate::fuzzing::{self, Harness, Outcome};

@@ -50,7 +50,7 @@ const PROXY_WASM: [&str; 36] = [
 const WASI: [&str; 5] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
 
 fn module() -> Vec<u8> {
-    std::fs::read(testbed::module_path()).unwrap()
+    std::fs::read(testkit::module_path()).unwrap()
 }
 
 fn payloads(module: &[u8]) -> impl Iterator<Item = Payload<'_>> {
@@ -117,7 +117,7 @@ fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
 #[test]
 fn each_callback_that_the_contexts_implement_is_exported() {
     let sources = ["src/plugin/root.rs", "src/plugin/http_filter.rs"]
-        .map(|path| std::fs::read_to_string(testbed::repository_root().join(path)).unwrap());
+        .map(|path| std::fs::read_to_string(testkit::repository_root().join(path)).unwrap());
     let lines = sources.iter().flat_map(|source| source.lines());
     let implemented = lines.filter_map(|line| line.trim().strip_prefix("fn on_")?.split_once('('));
     let module = module();

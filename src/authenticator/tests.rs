@@ -1,5 +1,5 @@
 use serde_json::json;
-use testbed::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey, claims};
 
 use super::*;
 use crate::jose::PureRust;
@@ -29,7 +29,7 @@ fn held() -> (Authenticator, HeldRequest) {
         (b"content-type", b"application/json"),
         (b"authorization", authorization.as_bytes()),
     ];
-    let now = UnixTime::from_secs(testbed::now());
+    let now = UnixTime::from_secs(testkit::now());
     let Examined::Bearer(request) = authenticator.examine(RequestHead::new(&fields, true)) else {
         panic!("it has a token");
     };

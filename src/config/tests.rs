@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 use serde_json::{Value, json};
-use testbed::SigningKey;
+use testkit::SigningKey;
 
 use super::Config;
 use crate::keys::KeySource;
@@ -564,7 +564,7 @@ fn providers_of_one_issuer_must_differ_in_their_audiences() {
 
 #[test]
 fn static_keys_are_checked_when_they_are_configured() {
-    let key = SigningKey::generate(testbed::Algorithm::Es256, "a");
+    let key = SigningKey::generate(testkit::Algorithm::Es256, "a");
     let source = |source: &str, value: Value| {
         provider_faults(json!({"metadata_url": null, "cluster": null, source: value}))
     };
@@ -885,7 +885,7 @@ fn no_fault_is_told_in_the_words_of_rust() {
             }));
         }
     }
-    let example = testbed::yaml(include_str!("reference/example.yaml"));
+    let example = testkit::yaml(include_str!("reference/example.yaml"));
     let mut spoiled = Vec::new();
     spoil(&example, &mut spoiled);
     assert!(spoiled.len() > 1000, "{}", spoiled.len());

@@ -2,7 +2,7 @@
 //! step that is told to fail is the first, and it is the Authenticator that refuses it there.
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, now};
+use testkit::{Algorithm, SigningKey, now};
 
 use super::{
     Callout, CalloutError, CalloutReply, Explanation, Outside, Question, Setup, Stage, StepStatus,

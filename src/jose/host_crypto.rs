@@ -192,7 +192,7 @@ impl fmt::Display for Unfit {
 pub(super) mod tests {
     use std::cell::Cell;
 
-    use testbed::SigningKey;
+    use testkit::SigningKey;
 
     use super::*;
     use crate::jose::verifier::tests::public_key;
@@ -213,7 +213,7 @@ pub(super) mod tests {
                 HashFunction::Sha384 => "sha384",
                 HashFunction::Sha512 => "sha512",
             };
-            testbed::verify_signature(hash, key, signature, message)
+            testkit::verify_signature(hash, key, signature, message)
                 .ok_or_else(|| HostCryptoError::Failed("no such key".to_owned()))
         }
     }
@@ -339,8 +339,8 @@ pub(super) mod tests {
         }
     }
 
-    fn for_signing(algorithm: Algorithm) -> testbed::Algorithm {
-        let mut all = testbed::Algorithm::ALL.into_iter();
+    fn for_signing(algorithm: Algorithm) -> testkit::Algorithm {
+        let mut all = testkit::Algorithm::ALL.into_iter();
         all.find(|own| own.name() == algorithm.name()).unwrap()
     }
 }

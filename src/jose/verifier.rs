@@ -94,7 +94,7 @@ fn by<A: JwtAlgorithm>(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use testbed::SigningKey;
+    use testkit::SigningKey;
 
     use super::*;
     use crate::jose::host_crypto::tests::AwsLc;
@@ -114,7 +114,7 @@ pub(super) mod tests {
     #[test]
     fn only_rs_and_es256_by_the_host_are_cheap() {
         let [(_, pure_rust), (_, host_backed)] = verifiers();
-        for algorithm in testbed::Algorithm::ALL {
+        for algorithm in testkit::Algorithm::ALL {
             let own = Algorithm::from_name(algorithm.name()).unwrap();
             let key = public_key(&SigningKey::generate(algorithm, "signer"), own);
             let (rust, host) = (pure_rust.cost(own, &key), host_backed.cost(own, &key));
@@ -126,7 +126,7 @@ pub(super) mod tests {
             assert_eq!(host == 1, is_cheap, "{own}: {host}");
         }
         for (bits, expected) in [(2048, 8), (3072, 18), (4096, 32)] {
-            let signer = SigningKey::generate_rsa(testbed::Algorithm::Ps256, "signer", bits);
+            let signer = SigningKey::generate_rsa(testkit::Algorithm::Ps256, "signer", bits);
             let key = public_key(&signer, Algorithm::Ps256);
             assert_eq!(host_backed.cost(Algorithm::Ps256, &key), expected, "{bits} bits");
         }
@@ -134,7 +134,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_algorithm_verifies_what_an_independent_signer_signed_and_nothing_else() {
-        for algorithm in testbed::Algorithm::ALL {
+        for algorithm in testkit::Algorithm::ALL {
             let own = Algorithm::from_name(algorithm.name()).unwrap();
             let signer = SigningKey::generate(algorithm, "signer");
             let other = SigningKey::generate(algorithm, "other");

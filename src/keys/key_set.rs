@@ -188,13 +188,13 @@ mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
-    use testbed::SigningKey;
+    use testkit::SigningKey;
 
     use super::*;
     use crate::jose::{CompactJws, KnownHeaders, UnusableKey};
 
     fn key(kid: &str) -> Value {
-        SigningKey::generate(testbed::Algorithm::Es256, kid).public_jwk()
+        SigningKey::generate(testkit::Algorithm::Es256, kid).public_jwk()
     }
 
     fn with(mut key: Value, members: Value) -> Value {
@@ -302,13 +302,13 @@ mod tests {
 
     #[test]
     fn of_several_keys_of_one_kid_those_that_fit_are_tried() {
-        let rsa = SigningKey::generate(testbed::Algorithm::Rs256, "a").public_jwk();
+        let rsa = SigningKey::generate(testkit::Algorithm::Rs256, "a").public_jwk();
         assert_eq!(find_es256(&[rsa, key("a"), key("a")], Some("a")), Ok(2));
     }
 
     #[test]
     fn both_names_of_ed25519_fit_both_kinds_of_keys() {
-        let signer = SigningKey::generate(testbed::Algorithm::EdDsa, "a");
+        let signer = SigningKey::generate(testkit::Algorithm::EdDsa, "a");
         for name in ["EdDSA", "Ed25519"] {
             let keys = [with(signer.public_jwk(), json!({"alg": name}))];
             let header = json!({"alg": "Ed25519", "kid": "a"});
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn small_rsa_keys_are_named_and_not_used() {
-        let small = SigningKey::generate_rsa(testbed::Algorithm::Rs256, "a", 1024).public_jwk();
+        let small = SigningKey::generate_rsa(testkit::Algorithm::Rs256, "a", 1024).public_jwk();
         let problem = UnusableKey::RsaSize(1024).to_string();
         let header = json!({"alg": "RS256", "kid": "a"});
         assert_eq!(find(&[small, key("b")], header, Algorithm::Rs256), Err(problem));
@@ -338,11 +338,11 @@ mod tests {
     fn keys_are_read_however_their_bytes_are_written() {
         use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
         for (algorithm, members) in [
-            (testbed::Algorithm::Rs256, &["n", "e"][..]),
-            (testbed::Algorithm::Es256, &["x", "y"]),
-            (testbed::Algorithm::Es384, &["x", "y"]),
-            (testbed::Algorithm::Es512, &["x", "y"]),
-            (testbed::Algorithm::EdDsa, &["x"]),
+            (testkit::Algorithm::Rs256, &["n", "e"][..]),
+            (testkit::Algorithm::Es256, &["x", "y"]),
+            (testkit::Algorithm::Es384, &["x", "y"]),
+            (testkit::Algorithm::Es512, &["x", "y"]),
+            (testkit::Algorithm::EdDsa, &["x"]),
         ] {
             let signer = SigningKey::generate(algorithm, "a");
             let expected = Jwk::from_json(&signer.public_jwk()).unwrap();

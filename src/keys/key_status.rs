@@ -188,7 +188,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use serde_json::json;
-    use testbed::{Algorithm, SigningKey};
+    use testkit::{Algorithm, SigningKey};
 
     use super::*;
     use crate::callout::{CalloutResponse, Clusters};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey};
+use testkit::{Algorithm, SigningKey};
 
 use super::report::Level;
 use super::*;

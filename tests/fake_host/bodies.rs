@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{SigningKey, claims};
+use testkit::{SigningKey, claims};
 
 use crate::host::{LocalResponse, Outcome, SharedData, Vm};
 use crate::provider::{

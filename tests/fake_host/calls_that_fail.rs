@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::SigningKey;
+use testkit::SigningKey;
 
 use crate::host::{Call, SharedData, Vm, log};
 use crate::provider::{

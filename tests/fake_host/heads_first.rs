@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{SigningKey, claims};
+use testkit::{SigningKey, claims};
 
 use crate::bodies::{ALLOWED, FORBIDDEN, guarded, open, open_held, with_rules};
 use crate::host::{Outcome, SharedData, Vm, log};
@@ -16,7 +16,7 @@ use crate::replay::{single_use, token_with};
 
 /// Whether heads go on before their bodies by now.
 fn goes_first(vm: &Vm, key: &SigningKey) -> bool {
-    let (id, outcome) = open(vm, "/mcp", &token_with(key, ISSUER, &testbed::random_id()));
+    let (id, outcome) = open(vm, "/mcp", &token_with(key, ISSUER, &testkit::random_id()));
     let goes_first = matches!(outcome, Outcome::Forwarded(_));
     vm.close(id);
     goes_first
@@ -28,7 +28,7 @@ fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
     let vm = guarded(&key);
     vm.hand_over_late();
     let held = [ALLOWED, FORBIDDEN].map(|body| {
-        let id = open_held(&vm, &token_with(&key, ISSUER, &testbed::random_id()));
+        let id = open_held(&vm, &token_with(&key, ISSUER, &testkit::random_id()));
         assert_eq!(vm.send_body(id, body, true), b"");
         id
     });
@@ -46,7 +46,7 @@ fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
     assert_eq!(warnings.count(), 1);
     // The message is judged as before.
     for (body, passes) in [(ALLOWED, true), (FORBIDDEN, false)] {
-        let (id, outcome) = open(&vm, "/mcp", &token_with(&key, ISSUER, &testbed::random_id()));
+        let (id, outcome) = open(&vm, "/mcp", &token_with(&key, ISSUER, &testkit::random_id()));
         assert_forwarded(&outcome);
         let (first, last) = body.split_at(20);
         assert_eq!(vm.send_body(id, first, false), b"");

@@ -227,7 +227,7 @@ impl Vm {
             *host.borrow_mut() = Some(Host {
                 root,
                 root_id,
-                now: Duration::from_secs(testbed::now()),
+                now: Duration::from_secs(testkit::now()),
                 configuration: configuration.to_vec(),
                 shared: shared.clone(),
                 streams: HashMap::new(),
@@ -1022,7 +1022,7 @@ unsafe extern "C" fn proxy_call_foreign_function(
     let answer = match crypto {
         HostCrypto::Answers(answer) => Ok(answer.to_vec()),
         HostCrypto::Fails(status) => Err(status),
-        HostCrypto::Works => testbed::answer_verify_signature(&arguments).ok_or(BAD_ARGUMENT),
+        HostCrypto::Works => testkit::answer_verify_signature(&arguments).ok_or(BAD_ARGUMENT),
     };
     match answer {
         // SAFETY: see above.

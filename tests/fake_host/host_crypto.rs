@@ -1,6 +1,6 @@
 use log::Level;
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey, claims};
 
 use crate::host::{
     BAD_ARGUMENT, HostCrypto, INTERNAL_FAILURE, NOT_FOUND, SERIALIZATION_FAILURE, SharedData, Vm,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{SigningKey, claims};
+use testkit::{SigningKey, claims};
 
 use crate::bodies::{ALLOWED, FORBIDDEN, open, open_held, with_rules};
 use crate::host::{SharedData, Vm};
@@ -134,7 +134,7 @@ fn a_token_that_expires_amid_the_body_does_not_pass() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
     fetch(&vm, &[&key]);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 1);
+    claims["exp"] = json!(testkit::now() + 1);
     let [early, late] = [0, 1].map(|_| open_held(&vm, &key.token(&claims)));
     vm.advance(Duration::from_secs(300));
     assert_eq!(vm.send_body(early, ALLOWED, true), ALLOWED);

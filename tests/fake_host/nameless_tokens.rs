@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey, claims};
 
 use crate::host::{SharedData, Vm};
 use crate::provider::{

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{SigningKey, claims};
+use testkit::{SigningKey, claims};
 
 use crate::host::{SharedData, Vm};
 use crate::provider::{
@@ -44,7 +44,7 @@ fn a_token_that_fails_without_a_key_neither_waits_nor_makes_a_call() {
     let (_, outcome) = request(&vm, &key("two").token(&claims));
     assert_refused(&outcome, 401, "unknown_issuer");
     claims["iss"] = json!(ISSUER);
-    claims["exp"] = json!(testbed::now() - 301);
+    claims["exp"] = json!(testkit::now() - 301);
     let (_, outcome) = request(&vm, &key("two").token(&claims));
     assert_refused(&outcome, 401, "expired");
     vm.tick();
@@ -224,7 +224,7 @@ fn a_token_that_expires_while_it_waits_for_keys_does_not_pass() {
     let vm = start(&document, &SharedData::default());
     let key = key("one");
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 1);
+    claims["exp"] = json!(testkit::now() + 1);
     let (id, outcome) = request(&vm, &key.token(&claims));
     assert_paused(&outcome);
     vm.tick();

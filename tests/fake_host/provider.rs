@@ -1,7 +1,7 @@
 //! A provider whose answers the tests write themselves, and a configuration that trusts it.
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey, claims};
 
 use crate::host::{Call, Outcome, SharedData, Vm};
 

@@ -22,7 +22,7 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
     request(&vm, &token);
     vm.tick();
     vm.fail(&vm.call());
-    request(&vm, &key("one").token(&testbed::claims("https://elsewhere.example.com/\r\n", "mcp")));
+    request(&vm, &key("one").token(&testkit::claims("https://elsewhere.example.com/\r\n", "mcp")));
     assert_eq!(
         refusals(),
         [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use log::Level;
 use serde_json::{Value, json};
-use testbed::{SigningKey, claims, random_id};
+use testkit::{SigningKey, claims, random_id};
 
 use crate::host::{Outcome, SharedData, Vm, log_of};
 use crate::provider::{
@@ -142,7 +142,7 @@ fn an_id_serves_again_once_its_token_has_expired_and_the_tolerance_too() {
         claims["exp"] = json!(expires);
         key.token(&claims)
     };
-    let now = testbed::now();
+    let now = testkit::now();
     assert_accepted(&vm, &token(now + 100));
     vm.advance(Duration::from_secs(395));
     assert_replayed(&vm, &token(now + 100));
@@ -163,8 +163,8 @@ fn a_greatest_age_ends_the_time_for_which_a_token_is_remembered() {
     let token = |age: u64| {
         let mut claims = claims(ISSUER, AUDIENCE);
         claims["jti"] = json!("1");
-        claims["iat"] = json!(testbed::now() + age);
-        claims["exp"] = json!(testbed::now() + 1_000_000_000);
+        claims["iat"] = json!(testkit::now() + age);
+        claims["exp"] = json!(testkit::now() + 1_000_000_000);
         key.token(&claims)
     };
     assert_accepted(&vm, &token(0));
@@ -239,7 +239,7 @@ fn a_full_store_refuses_new_tokens_and_forgets_none() {
     assert_refused(&request(&vm, &refused).1, 401, "expired");
     let mut claims = claims(ISSUER, AUDIENCE);
     claims["jti"] = json!("1");
-    claims["exp"] = json!(testbed::now() + 1000);
+    claims["exp"] = json!(testkit::now() + 1000);
     assert_accepted(&vm, &key.token(&claims));
     assert_eq!(shared.value(name).len(), one.len());
 }

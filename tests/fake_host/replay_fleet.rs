@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use log::Level;
 use serde_json::{Value, json};
-use testbed::{SigningKey, random_id};
+use testkit::{SigningKey, random_id};
 
 use crate::host::{Call, Outcome, SharedData, Vm, log_of};
 use crate::provider::{

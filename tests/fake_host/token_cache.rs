@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey, claims};
 
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
@@ -71,7 +71,7 @@ fn a_token_that_expires_is_refused_from_then_on() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 10);
+    claims["exp"] = json!(testkit::now() + 10);
     let token = key.token(&claims);
     assert_accepted(&vm, &token);
     vm.advance(Duration::from_secs(309));
@@ -88,7 +88,7 @@ fn a_token_that_becomes_too_old_is_refused_from_then_on() {
     configuration["providers"][0]["max_token_age"] = json!("60s");
     let vm = with_key(&configuration, &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 10_000);
+    claims["exp"] = json!(testkit::now() + 10_000);
     let token = key.token(&claims);
     assert_accepted(&vm, &token);
     vm.advance(Duration::from_secs(358));
@@ -130,7 +130,7 @@ fn a_token_whose_keys_have_become_too_stale_is_not_served_from_memory() {
     configuration["keys"] = json!({"max_age": "60s", "max_stale": "60s"});
     let vm = with_key(&configuration, &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 10_000);
+    claims["exp"] = json!(testkit::now() + 10_000);
     let token = key.token(&claims);
     assert_accepted(&vm, &token);
     vm.advance(Duration::from_secs(121));
@@ -236,7 +236,7 @@ fn a_user_is_looked_up_again_when_the_answer_no_longer_serves() {
     configuration["users"] = json!({ "scim": scim });
     let vm = with_key(&configuration, &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 10_000);
+    claims["exp"] = json!(testkit::now() + 10_000);
     let token = key.token(&claims);
     let look_up = |active: bool| {
         let (id, outcome) = request(&vm, &token);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{SigningKey, claims};
+use testkit::{SigningKey, claims};
 
 use crate::host::{Call, Outcome, SharedData, Vm};
 use crate::provider::{
@@ -120,7 +120,7 @@ fn a_token_that_expires_while_its_user_is_looked_up_does_not_pass() {
     configuration["providers"][0]["clock_skew"] = json!("0s");
     let vm = start(&configuration, &SharedData::default());
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testbed::now() + 4);
+    claims["exp"] = json!(testkit::now() + 4);
     let (id, outcome) = request(&vm, &key.token(&claims));
     assert_paused(&outcome);
     vm.tick();
@@ -205,7 +205,7 @@ fn a_flood_of_requests_that_wait_for_users_is_bounded() {
 
 #[test]
 fn requests_that_wait_for_a_user_cost_no_second_signature() {
-    let key = SigningKey::generate(testbed::Algorithm::Rs256, "one");
+    let key = SigningKey::generate(testkit::Algorithm::Rs256, "one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let before = vm.crypto_calls();
     let (id, _) = request(&vm, &token(&key));

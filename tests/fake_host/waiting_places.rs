@@ -2,7 +2,7 @@
 //! something else.
 
 use serde_json::{Value, json};
-use testbed::{SigningKey, claims, random_id};
+use testkit::{SigningKey, claims, random_id};
 
 use crate::host::{Call, SharedData, Vm};
 use crate::provider::{

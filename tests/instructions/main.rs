@@ -15,7 +15,7 @@ mod module;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, random_id};
+use testkit::{Algorithm, SigningKey, random_id};
 
 use crate::module::{Module, Outcome};
 
@@ -52,7 +52,7 @@ fn start(configuration: &Value, keys: &[&SigningKey]) -> Module {
 }
 
 fn token(key: &SigningKey) -> String {
-    let now = testbed::now();
+    let now = testkit::now();
     key.token(&json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com", "client_id": "demo-agent",
         "scope": "mcp.tools", "jti": random_id(), "iat": now, "exp": now + 3600, "roles": "itil", "groups": "ops",

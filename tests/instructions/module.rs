@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use testbed::answer_verify_signature;
+use testkit::answer_verify_signature;
 use wasmi::{
     AsContextMut, Caller, Engine, Extern, ExternType, Instance, Linker, Store, TypedFunc, Val,
 };
@@ -65,7 +65,7 @@ impl Module {
         let engine = Engine::default();
         let module = wasmi::Module::new(&engine, code()).expect("it is well formed");
         let host = Host {
-            now: testbed::now(),
+            now: testkit::now(),
             configuration: configuration.to_string().into_bytes(),
             ..Host::default()
         };
@@ -156,7 +156,7 @@ impl Module {
 /// The shipped module, made to count.
 fn code() -> &'static [u8] {
     static CODE: OnceLock<Vec<u8>> = OnceLock::new();
-    CODE.get_or_init(|| counted(&fs::read(testbed::module_path()).expect("the module is built")))
+    CODE.get_or_init(|| counted(&fs::read(testkit::module_path()).expect("the module is built")))
 }
 
 /// What the host answers to a call of this function.

@@ -9,7 +9,7 @@ use std::fs;
 
 use serde::Deserialize;
 use sources::{TestFunction, test_functions};
-use testbed::repository_root;
+use testkit::repository_root;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +35,7 @@ struct Requirement {
 fn document() -> Document {
     let path = repository_root().join("tests/requirements/mcp_authorization.yaml");
     let text = fs::read_to_string(path).expect("the list is there");
-    serde_json::from_value(testbed::yaml(&text)).expect("the list has this form")
+    serde_json::from_value(testkit::yaml(&text)).expect("the list has this form")
 }
 
 /// Requirement and test, as the list has them.

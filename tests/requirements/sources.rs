@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use testbed::repository_root;
+use testkit::repository_root;
 
 /// A function with the attribute `test`.
 pub(crate) struct TestFunction {
@@ -11,14 +11,15 @@ pub(crate) struct TestFunction {
     pub(crate) name: String,
     /// What its comments `// Requirement: …` name.
     pub(crate) requirements: Vec<String>,
-    /// Whether it is not ignored, and a test target of this package takes its file in.
+    /// Whether it is not ignored, and a test target includes its file.
     pub(crate) runs: bool,
 }
 
-/// All tests of this package.
+/// All tests of the library and of the test targets.
 pub(crate) fn test_functions() -> Vec<TestFunction> {
     let root = repository_root();
-    let manifest = read(&root.join("Cargo.toml"));
+    let manifests = ["Cargo.toml", "cli/Cargo.toml", "tests/Cargo.toml"];
+    let manifests = manifests.map(|manifest| read(&root.join(manifest))).concat();
     let mut functions = Vec::new();
     let mut add = |file: &Path, target: &str, modules: &[String], is_part: bool| {
         let scope = Scope { target: target.to_owned(), modules: modules.to_vec(), is_part };
@@ -34,7 +35,7 @@ pub(crate) fn test_functions() -> Vec<TestFunction> {
     );
     for entry in entries(&root.join("tests")) {
         let target = stem(&entry);
-        let is_part = manifest.contains(&format!("[[test]]\nname = {target:?}\n"));
+        let is_part = manifests.contains(&format!("[[test]]\nname = {target:?}\n"));
         if entry.is_file() && entry.extension().is_some_and(|extension| extension == "rs") {
             add(&entry, &target, &[], is_part);
         } else if entry.join("main.rs").is_file() {

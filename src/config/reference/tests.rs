@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::json;
-use testbed::{repository_root, yaml};
+use testkit::{repository_root, yaml};
 
 use super::super::schema::tests::{FULL, changed, faults, fields, instance, validated};
 use super::*;

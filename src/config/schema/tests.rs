@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use testbed::{
+use testkit::{
     SigningKey, code_blocks, plugin_configurations, repository_root, yaml, yaml_documents,
     yaml_files,
 };
@@ -23,7 +23,7 @@ static VALIDATOR: LazyLock<Validator> =
 
 /// A configuration in which every field is given somewhere.
 pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
-    let key = SigningKey::generate(testbed::Algorithm::Es256, "a");
+    let key = SigningKey::generate(testkit::Algorithm::Es256, "a");
     let keys = json!({
         "max_age": "10m", "refresh_ahead": "30s", "refresh_cooldown": "30s", "timeout": "5s",
         "max_age_cap": "24h", "max_stale": "24h", "max_body": "256KiB",

@@ -3,8 +3,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
-
-use crate::repository::repository_root;
+use testkit::{repository_root, yaml};
 
 /// Envoy's configuration as a tree that can be edited before Envoy starts.
 #[derive(Clone, Debug)]
@@ -167,37 +166,6 @@ impl Bootstrap {
                 "load_assignment": endpoints,
             })),
         }
-    }
-}
-
-/// Reads YAML that stands in this repository.
-///
-/// # Panics
-///
-/// When it is none.
-pub fn yaml(text: &str) -> Value {
-    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("no YAML: {error}\n{text}"))
-}
-
-/// Reads the documents of a YAML file that stands in this repository.
-///
-/// # Panics
-///
-/// When it is none.
-pub fn yaml_documents(text: &str) -> Vec<Value> {
-    serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("no YAML: {error}\n{text}"))
-}
-
-/// The configurations of the plugin in Envoy's or Istio's YAML, as they stand there.
-pub fn plugin_configurations(document: &Value) -> Vec<Value> {
-    let inner: Vec<&Value> = match document {
-        Value::Object(members) => members.values().collect(),
-        Value::Array(elements) => elements.iter().collect(),
-        _ => Vec::new(),
-    };
-    match document.get("resource") {
-        Some(_) if document.get("providers").is_some() => vec![document.clone()],
-        _ => inner.into_iter().flat_map(plugin_configurations).collect(),
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use tempfile::TempDir;
+use testkit::repository_root;
 use tokio::time::sleep;
 
 use crate::bootstrap::{Bootstrap, ConfigurationForm};
 use crate::port::Port;
-use crate::repository::repository_root;
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);

@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testkit::{Algorithm, SigningKey, claims, now};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::claims::{claims, now};
 use crate::fault::{Fault, JSON, ServedAnswer, send_or_fail, serve};
 use crate::port::Port;
-use crate::signing_key::{Algorithm, SigningKey};
 
 /// An OpenID provider that does what a test tells it, while it runs.
 ///
@@ -186,7 +185,7 @@ impl IdentityProvider {
         self.key().token(claims)
     }
 
-    /// Ordinary claims of this issuer; see [`claims`](crate::claims()).
+    /// Ordinary claims of this issuer; see [`claims`](testkit::claims()).
     pub fn claims(&self, audience: &str) -> Value {
         claims(&self.issuer(), audience)
     }

@@ -21,8 +21,6 @@ mod answer;
 mod bootstrap;
 mod browser;
 mod child;
-mod claims;
-mod code_blocks;
 mod conformance;
 mod envoy;
 mod fault;
@@ -41,23 +39,17 @@ mod program;
 mod raw_exchange;
 mod raw_http2;
 mod raw_server;
-mod reason_codes;
 mod redis;
-mod repository;
 mod rust_sdk;
 mod scim_directory;
-mod signing_key;
 mod stack;
 mod tls;
-mod verify_signature;
 mod webdis;
 mod worker_counts;
 
 pub use answer::Answer;
-pub use bootstrap::{Bootstrap, ConfigurationForm, plugin_configurations, yaml, yaml_documents};
+pub use bootstrap::{Bootstrap, ConfigurationForm};
 pub use browser::{Colours, SeenPage, look_at_page, visit_mcp_page};
-pub use claims::{claims, now, random_id};
-pub use code_blocks::code_blocks;
 pub use conformance::{
     ConformanceCheck, ConformanceServer, conformance_checks, conformance_checks_of,
 };
@@ -77,14 +69,15 @@ pub use port::Port;
 pub use raw_exchange::{OpenRequest, RawAnswer, raw_exchange};
 pub use raw_http2::raw_http2_exchange;
 pub use raw_server::{RawRequest, RawServer};
-pub use reason_codes::documented_reasons;
 pub use redis::Redis;
-pub use repository::{module_path, repository_root, yaml_files};
 pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};
 pub use scim_directory::ScimDirectory;
-pub use signing_key::{Algorithm, SigningKey};
 pub use stack::{Stack, StackBuilder};
+pub use testkit::{
+    Algorithm, SigningKey, answer_verify_signature, claims, code_blocks, documented_reasons,
+    module_path, now, plugin_configurations, random_id, repository_root, verify_signature,
+    verify_signature_arguments, yaml, yaml_documents, yaml_files,
+};
 pub use tls::{CertificateAuthority, TlsEntrance, TlsTunnel};
-pub use verify_signature::{answer_verify_signature, verify_signature, verify_signature_arguments};
 pub use webdis::Webdis;
 pub use worker_counts::with_one_worker_and_with_four;

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use testkit::repository_root;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::child::KilledChild;
-use crate::repository::repository_root;
 
 /// A program of `tests/clients`, killed when dropped. It is started with one argument, JSON, and
 /// prints lines of JSON.

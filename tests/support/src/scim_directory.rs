@@ -7,11 +7,11 @@ use std::process::Command;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::repository_root;
 
 use crate::child::{KilledChild, await_that};
 use crate::gateway::Gateway;
 use crate::port::Port;
-use crate::repository::repository_root;
 
 /// A directory of users: the real SCIM server `scim2-server`, which keeps them in memory, and a
 /// [`Gateway`] before it.

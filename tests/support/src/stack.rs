@@ -4,6 +4,7 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
+use testkit::module_path;
 
 use crate::answer::Answer;
 use crate::bootstrap::{Bootstrap, ConfigurationForm};
@@ -12,7 +13,6 @@ use crate::identity_provider::IdentityProvider;
 use crate::mcp_server::McpServer;
 use crate::mcp_session::McpSession;
 use crate::port::Port;
-use crate::repository::module_path;
 
 /// The example, running: Envoy with the plugin between callers and an MCP server, and an identity
 /// provider.

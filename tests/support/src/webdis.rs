@@ -5,12 +5,11 @@ use std::process::Command;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::{code_blocks, repository_root};
 
 use crate::child::{KilledChild, await_that};
-use crate::code_blocks;
 use crate::port::Port;
 use crate::redis::Redis;
-use crate::repository_root;
 
 /// A running webdis before a [`Redis`], killed when dropped, with the configuration that the
 /// documentation shows.
