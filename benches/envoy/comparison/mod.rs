@@ -137,7 +137,7 @@ impl fmt::Display for Filter {
         f.pad(match self {
             Self::Bare => "no filter",
             Self::EmptyWasm => "empty Wasm",
-            Self::LeastWasm => "least Wasm",
+            Self::LeastWasm => "minimal Wasm",
             Self::JwtAuthn => "jwt_authn",
             Self::JwtAuthnCache => "jwt_authn + cache",
             Self::Plugin => "plugin",

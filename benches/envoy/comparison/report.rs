@@ -49,19 +49,19 @@ const QUESTIONS: [Question; 6] = [
         value: |own| 1.0 / own.per_second,
     },
     Question {
-        what: "plugin, against least Wasm: CPU",
+        what: "plugin, against minimal Wasm: CPU",
         over: Filter::LeastWasm,
         under: Filter::Plugin,
         value: |own| own.processor,
     },
     Question {
-        what: "least Wasm, against jwt_authn + cache: CPU",
+        what: "minimal Wasm, against jwt_authn + cache: CPU",
         over: Filter::JwtAuthnCache,
         under: Filter::LeastWasm,
         value: |own| own.processor,
     },
     Question {
-        what: "least Wasm, against jwt_authn: CPU",
+        what: "minimal Wasm, against jwt_authn: CPU",
         over: Filter::JwtAuthn,
         under: Filter::LeastWasm,
         value: |own| own.processor,
