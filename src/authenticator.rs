@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::access::{BodyFault, MessageId, Permission, Target};
 use crate::callout::CalloutFault;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::identity::{
     ClaimedIdentity, DirectoryFault, IdentityFields, KnownBy, Overage, ScimLookups, Unconfirmed,
     UserQuery, VerifiedIdentity,
@@ -18,6 +18,7 @@ use crate::keys::{Demand, KeyLookup, KeysUnavailable, NoKeys, ProviderKeys};
 use crate::provider::{Provider, ProviderId, ProviderMap};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
+use crate::resource::Mode;
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
 use crate::token::{
@@ -315,7 +316,7 @@ impl Authenticator {
             metadata: ResourceMetadata::new(&config.resource, &config.providers),
             no_login: NoAuthorizationServer::new(&config.resource),
             responses: RefusalResponses::new(&config.resource, config.errors),
-            kept_claims: config.access.claims_of_use(),
+            kept_claims: config.resource.access.claims_of_use(),
             known_headers: KnownHeaders::default(),
             config,
         }
@@ -329,17 +330,17 @@ impl Authenticator {
             return decided(Decision::Respond(response));
         }
         let edits = self.edits_of_any_request(head);
-        let target = self.config.access.target(head);
+        let target = self.config.resource.access.target(head);
         if let Some(response) = self.no_login.response(head)
-            && !target.is_one_of(&self.config.exempt)
-            && !self.config.access.has_rule_for_path(&target)
+            && !target.is_one_of(&self.config.resource.exempt)
+            && !self.config.resource.access.has_rule_for_path(&target)
         {
             return decided(Decision::Respond(response));
         }
-        if self.is_foreign_origin(head) {
+        if !self.config.resource.allows_origin(head) {
             return decided(self.refuse(Refusal::OriginDenied, None, edits));
         }
-        if target.is_one_of(&self.config.exempt) {
+        if target.is_one_of(&self.config.resource.exempt) {
             return decided(Decision::Forward(edits, None));
         }
         match bearer_token(head) {
@@ -494,13 +495,13 @@ impl Authenticator {
     /// Whether a request will have to wait for its message, once its token was judged.
     #[must_use]
     pub(crate) fn depends_on_message(&self, request: &PlausibleRequest) -> bool {
-        self.config.access.depends_on_message(&request.target)
+        self.config.resource.access.depends_on_message(&request.target)
     }
 
     /// Most bytes of a body that is read.
     #[must_use]
     pub(crate) fn max_body(&self) -> usize {
-        self.config.access.max_body()
+        self.config.resource.access.max_body()
     }
 
     /// Decides on a held request by its body. If its head has gone on, what comes of it changes no
@@ -530,7 +531,7 @@ impl Authenticator {
     fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {
         let HeldRequest { target, requester, provider, .. } = request;
         let is_restricted = self.config.providers[*provider].restrict_to_policies;
-        self.config.access.check_body(target, body, &requester.identity, is_restricted)
+        self.config.resource.access.check_body(target, body, &requester.identity, is_restricted)
     }
 
     /// Refuses a held request.
@@ -656,7 +657,7 @@ impl Authenticator {
         let Judged { requester, provider, verdict } = judged;
         let Requester { identity, fields } = requester;
         let is_restricted = self.config.providers[provider].restrict_to_policies;
-        match self.config.access.check(&target, identity, is_restricted) {
+        match self.config.resource.access.check(&target, identity, is_restricted) {
             Ok(Permission::Granted) => {
                 Self::admit_or_spend(edits, Some(fields.clone()), identity, provider)
             }
@@ -719,18 +720,10 @@ impl Authenticator {
             identity,
             refusal,
         };
-        match self.config.mode {
+        match self.config.resource.mode {
             Mode::Enforce => Decision::Refuse(refused),
             Mode::Report => Decision::LetThrough(refused, edits),
         }
-    }
-
-    fn is_foreign_origin(&self, head: RequestHead<'_>) -> bool {
-        let listed = &self.config.allowed_origins;
-        !listed.is_empty()
-            && head
-                .values("origin")
-                .any(|origin| !listed.iter().any(|own| own.as_bytes() == origin))
     }
 }
 

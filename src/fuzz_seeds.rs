@@ -45,7 +45,7 @@ fn each_seed_of_a_reader_is_read() {
             "discovery" => crate::keys::reads_metadata(seed),
             "mcp_message" => crate::access::reads_message(seed),
             "shared_state" => {
-                crate::keys::reads_shared_keys(seed, &config)
+                crate::keys::reads_shared_keys(seed, fuzzing::key_settings(&config))
                     || crate::token::reads_shared_tokens(seed[5], seed)
             }
             _ => true,

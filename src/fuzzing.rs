@@ -11,7 +11,7 @@ use crate::identity::encoded_values;
 use crate::jose::{
     Algorithm, CompactJws, KnownHeaders, PublicKey, PureRust, SignatureVerifier, certificate_key,
 };
-use crate::keys::{KeySet, KeySetLookup, ProviderKeys};
+use crate::keys::{KeySet, KeySetLookup, KeySettings, KeySource, ProviderKeys};
 use crate::provider::ProviderMap;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
@@ -36,7 +36,15 @@ pub fn read_metadata(document: &[u8]) {
 
 /// What stands in shared data of keys.
 pub fn read_shared_keys(bytes: &[u8], settings: &Config) {
-    crate::keys::reads_shared_keys(bytes, settings);
+    crate::keys::reads_shared_keys(bytes, key_settings(settings));
+}
+
+/// The settings of all keys that are fetched.
+pub(crate) fn key_settings(config: &Config) -> impl Iterator<Item = &KeySettings> {
+    config.providers.iter().filter_map(|provider| match &provider.key_source {
+        KeySource::Static(_) => None,
+        KeySource::Remote(source) => Some(&source.settings),
+    })
 }
 
 /// What stands in shared data of spent tokens.

@@ -20,6 +20,7 @@
 mod access;
 mod authenticator;
 mod callout;
+mod claim;
 mod config;
 #[cfg(not(target_family = "wasm"))]
 pub mod explain;
@@ -37,6 +38,7 @@ mod printable;
 mod provider;
 mod refusal;
 mod request;
+mod resource;
 mod response;
 mod status;
 mod time;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::access::{BodyFault, HeaderFault, McpCall};
+use crate::claim::{AudienceClaim, UnreadList};
 use crate::identity::{AccountStatus, DirectoryFault, ScimLookups};
 use crate::jose::{KeyMismatch, MalformedToken};
 use crate::json::Json;
 use crate::keys::NoKeys;
 use crate::time::seconds_to_wait;
-use crate::token::{AudienceClaim, AuthorizationFault, NotSpent, StoreFault, UnreadList};
+use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::message::McpCall;
 use super::{CanonicalPath, Pattern};
-use crate::identity::{ClientType, Texts, VerifiedIdentity};
-use crate::token::RequiredClaim;
+use crate::claim::RequiredClaim;
+use crate::identity::{Texts, VerifiedIdentity};
+use crate::provider::ClientType;
 
 /// A rule of the access policy.
 #[derive(Clone, Debug)]

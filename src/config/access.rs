@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::field::Field;
+use super::Faults;
+use super::claims::required_claims;
+use super::field::{Field, refuse_unknown};
 use super::raw::{
     RawAccess, RawClientType, RawDefaultAccess, RawExempt, RawInspect, RawMatch, RawMcp,
     RawRequire, RawRule,
 };
-use super::validate::{check_scope, refuse_unknown, required_claims, scopes};
-use super::{Faults, Providers};
+use super::scopes::{check_scope, scopes};
 use crate::access::{
     AccessPolicy, CanonicalPath, DefaultAccess, Inspection, Match, McpHeaders, Pattern,
     Requirement, Rule, ScopeHierarchy, is_normal_uri,
 };
-use crate::identity::ClientType;
+use crate::provider::{ClientType, Providers};
 
 /// The policy. `supported` are the scopes of the resource.
 pub(super) fn policy(
@@ -192,7 +193,7 @@ fn requirement(
 ) -> Requirement {
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let scopes = scopes(raw.scopes, &format!("{path}.scopes"), faults);
-    let any_scope = super::validate::scopes(raw.any_scope, &format!("{path}.any_scope"), faults);
+    let any_scope = super::scopes::scopes(raw.any_scope, &format!("{path}.any_scope"), faults);
     let mut names = |raw: Field<Vec<String>>, name: &str| {
         raw.optional(&format!("{path}.{name}"), faults).unwrap_or_default()
     };

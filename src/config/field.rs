@@ -21,6 +21,12 @@ pub(super) enum Field<T> {
 /// Members that no field is named after.
 pub(super) type UnknownFields = BTreeMap<String, Value>;
 
+pub(super) fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
+    for name in unknown.keys() {
+        faults.add(&format!("{prefix}{name}"), "unknown field");
+    }
+}
+
 impl<T> Field<T> {
     /// The value, if there is one that can be read.
     pub(super) fn optional(self, path: &str, faults: &mut Faults) -> Option<T> {

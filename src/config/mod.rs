@@ -2,16 +2,17 @@
 //! rest of the crate knows, which cannot be wrong.
 
 mod access;
+mod claims;
 mod document;
 mod field;
 mod raw;
 #[cfg(not(target_family = "wasm"))]
 mod reference;
 mod replay_store;
-mod resource;
 #[cfg(not(target_family = "wasm"))]
 mod schema;
 mod scim;
+mod scopes;
 mod status;
 mod templates;
 mod units;
@@ -22,14 +23,13 @@ use std::fmt;
 
 #[cfg(not(target_family = "wasm"))]
 pub use reference::config_reference;
-pub(crate) use resource::Resource;
 #[cfg(not(target_family = "wasm"))]
 pub use schema::config_schema;
 pub(crate) use status::StatusConfig;
 
-use crate::access::{AccessPolicy, CanonicalPath};
 use crate::identity::{IdentityHeaders, Users};
 use crate::provider::Providers;
+use crate::resource::ProtectedResource;
 use crate::response::ErrorStyle;
 use crate::token::ReplayStore;
 
@@ -39,7 +39,7 @@ pub struct Config {
     /// Tells it from others: a digest (SHA-256, in hex) of what was written, whatever the form.
     pub(crate) digest: String,
     /// The MCP server that is protected.
-    pub(crate) resource: Resource,
+    pub(crate) resource: ProtectedResource,
     /// The identity providers that are trusted; at least one.
     pub(crate) providers: Providers,
     /// The users that are known.
@@ -48,35 +48,18 @@ pub struct Config {
     pub(crate) identity_headers: IdentityHeaders,
     /// Whether the upstream gets the token.
     pub(crate) forward_token: bool,
-    /// Origins of web pages that may send requests; empty: all.
-    pub(crate) allowed_origins: Vec<String>,
     /// Most tokens that are remembered once they were judged.
     pub(crate) token_cache: usize,
     /// Most bytes of a token.
     pub(crate) max_token_size: usize,
     /// How refusals are told.
     pub(crate) errors: ErrorStyle,
-    /// Who may do what.
-    pub(crate) access: AccessPolicy,
-    /// Paths that need no token.
-    pub(crate) exempt: Vec<CanonicalPath>,
     /// Where spent tokens are remembered.
     pub(crate) replay_store: ReplayStore,
-    /// Whether refusals are carried out.
-    pub(crate) mode: Mode,
 }
 
 /// The values of environment variables.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// Whether refusals are carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// They are.
-    Enforce,
-    /// Every request passes, and the log says which would not have.
-    Report,
-}
 
 impl Config {
     /// Reads a configuration as Envoy hands it over: a `google.protobuf.Struct` in protobuf

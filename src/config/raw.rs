@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::field::{Field, UnknownFields};
 use super::templates::TemplateName;
 use super::units::{DurationText, Names, SizeText};
-use crate::token::{ClaimPath, ListClaim};
+use crate::claim::{ClaimPath, ListClaim};
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]

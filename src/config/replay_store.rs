@@ -5,9 +5,8 @@ use std::time::Duration;
 use http::uri::Authority;
 
 use super::Faults;
-use super::field::Field;
+use super::field::{Field, refuse_unknown};
 use super::raw::{RawRedis, RawReplayStore};
-use super::validate::refuse_unknown;
 use crate::token::{FleetStore, ReplayStore};
 
 /// A client waits for the store with each request.

@@ -13,8 +13,8 @@ use super::raw::RawConfig;
 use super::templates::TemplateName;
 use super::units::{DurationText, Names, SizeText};
 use super::users::MAX_RECORDS;
+use crate::claim::{ClaimPath, ListClaim};
 use crate::jose::Algorithm;
-use crate::token::{ClaimPath, ListClaim};
 
 /// The JSON Schema (2020-12) of the plugin's configuration.
 ///

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::field::Field;
+use super::field::{Field, refuse_unknown};
 use super::raw::{RawProvision, RawScim};
-use super::validate::refuse_unknown;
 use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
+use crate::claim::ClaimPath;
 use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, Users};
 use crate::provider::Providers;
-use crate::token::ClaimPath;
 
 const CACHE_TTL: Duration = Duration::from_secs(5 * 60);
 const TIMEOUT: Duration = Duration::from_secs(5);

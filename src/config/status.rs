@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::field::{Field, UnknownFields, in_words_of_json};
-use super::validate::refuse_unknown;
+use super::field::{Field, UnknownFields, in_words_of_json, refuse_unknown};
 use super::{ConfigError, Faults, document};
 
 /// The configuration of the status page.

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::Faults;
 use super::field::Field;
-use crate::identity::ServiceSign;
+use crate::claim::{ClaimPath, RequiredClaim};
 use crate::jose::Algorithm;
-use crate::token::{ClaimPath, RequiredClaim};
+use crate::provider::ServiceSign;
 
 /// What is known of a provider. A field that its configuration gives goes before.
 #[derive(Debug)]

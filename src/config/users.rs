@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::field::Field;
+use super::field::{Field, refuse_unknown};
 use super::raw::{RawProvider, RawUnknownUser, RawUserRecord, RawUsers};
 use super::units::Names;
-use super::validate::refuse_unknown;
 use super::{Environment, Faults, scim};
 use crate::identity::{AccountStatus, UnknownUser, User, UserRecord, Users};
 use crate::provider::Providers;

@@ -6,24 +6,28 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::field::{Field, UnknownFields, in_words_of_json};
+use super::claims::required_claims;
+use super::field::{Field, in_words_of_json, refuse_unknown};
 use super::raw::{
     RawAudienceClaim, RawClaimHeader, RawClientType, RawConfig, RawDetails, RawErrors, RawFormat,
     RawIdentity, RawKeys, RawMode, RawProvider, RawResource, RawTokenCache, RawTokenIdRule,
 };
+use super::scopes::{SCOPE_EXPECTED, is_scope, scopes};
 use super::templates::{Template, is_guid};
-use super::{Config, Environment, Faults, Mode, Resource, access, replay_store, users};
+use super::{Config, Environment, Faults, access, replay_store, users};
 use crate::callout::{Clusters, is_secure_url};
-use crate::identity::{ClaimHeader, ClientType, ClientTypeRule, IdentityHeaders, IdentityRules};
+use crate::claim::{AudienceClaim, ClaimPath, ListClaim};
+use crate::identity::{ClaimHeader, IdentityHeaders};
 use crate::jose::{Algorithm, certificate_key};
 use crate::keys::{
     KeyAccount, KeySet, KeySettings, KeySource, MAX_LIFETIME, MIN_LIFETIME, RemoteSource, Start,
 };
-use crate::provider::{Provider, Providers};
-use crate::response::{Details, ErrorStyle, Format};
-use crate::token::{
-    AudienceClaim, ClaimPath, ClaimRules, ListClaim, RequiredClaim, TokenIdRule, TokenTypes,
+use crate::provider::{
+    ClaimRules, ClientType, ClientTypeRule, IdentityRules, Provider, Providers, TokenIdRule,
+    TokenTypes,
 };
+use crate::resource::{Mode, ProtectedResource, ResourceUrl};
+use crate::response::{Details, ErrorStyle, Format};
 
 /// Validates a whole configuration. What it returns is to be used only if there are no faults.
 pub(super) fn config(
@@ -75,18 +79,24 @@ pub(super) fn config(
         None | Some(RawMode::Enforce) => Mode::Enforce,
         Some(RawMode::Report) => Mode::Report,
     };
+    let Described { url, name, documentation, scopes_supported } = resource?;
     Some(Config {
         digest,
-        resource: resource?,
+        resource: ProtectedResource {
+            url,
+            name,
+            documentation,
+            scopes_supported,
+            access,
+            exempt,
+            allowed_origins,
+            mode,
+        },
         providers,
         users,
-        access,
-        exempt,
         replay_store,
-        mode,
         identity_headers,
         forward_token,
-        allowed_origins,
         token_cache,
         max_token_size,
         errors,
@@ -126,7 +136,15 @@ fn token_cache(raw: Field<RawTokenCache>, faults: &mut Faults) -> usize {
     entries
 }
 
-fn resource(raw: RawResource, faults: &mut Faults) -> Option<Resource> {
+/// What `resource` says of the protected resource.
+struct Described {
+    url: ResourceUrl,
+    name: Option<String>,
+    documentation: Option<String>,
+    scopes_supported: Vec<String>,
+}
+
+fn resource(raw: RawResource, faults: &mut Faults) -> Option<Described> {
     refuse_unknown("resource.", &raw.unknown, faults);
     let url = raw.url.required("resource.url", faults);
     let url = url.filter(|url| secure_url(url, "resource.url", faults));
@@ -144,8 +162,9 @@ fn resource(raw: RawResource, faults: &mut Faults) -> Option<Resource> {
             faults.add(&path, "must not be offline_access, which is not for resources to ask for");
         }
     }
-    let resource = Resource::new(url?).ok()?;
-    Some(Resource { name, documentation, scopes_supported, ..resource })
+    // A URL that is not secure has its fault already.
+    let url = url?.try_into().ok()?;
+    Some(Described { url, name, documentation, scopes_supported })
 }
 
 fn providers(
@@ -625,29 +644,6 @@ fn token_types(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Toke
     TokenTypes::Listed(names)
 }
 
-pub(super) fn required_claims(
-    raw: Field<BTreeMap<String, Value>>,
-    path: &str,
-    faults: &mut Faults,
-) -> Vec<RequiredClaim> {
-    let mut claims = Vec::new();
-    for (name, accepted) in raw.optional(path, faults).unwrap_or_default() {
-        let accepted = match accepted {
-            Value::Array(values) => values,
-            value => vec![value],
-        };
-        let is_plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
-        if accepted.is_empty() || !accepted.iter().all(is_plain) {
-            faults.add(
-                &format!("{path}.{name}"),
-                "must be a string, number or boolean, or a list of them",
-            );
-        }
-        claims.push(RequiredClaim { name, accepted, may_be_absent: false });
-    }
-    claims
-}
-
 fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, bool) {
     refuse_unknown("identity.", &raw.unknown, faults);
     let prefix = raw
@@ -744,28 +740,6 @@ fn auth_scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Opti
     (!scopes.is_empty() && !scopes.iter().any(|scope| scope == ALL)).then_some(scopes)
 }
 
-pub(super) fn scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<String> {
-    let scopes = raw.optional(path, faults).unwrap_or_default();
-    for (index, scope) in scopes.iter().enumerate() {
-        check_scope(scope, &format!("{path}[{index}]"), faults);
-    }
-    scopes
-}
-
-pub(super) fn check_scope(scope: &str, path: &str, faults: &mut Faults) {
-    if !is_scope(scope) {
-        faults.add(path, SCOPE_EXPECTED);
-    }
-}
-
-const SCOPE_EXPECTED: &str = "must be a scope: visible ASCII without space, \" and \\";
-
-pub(super) fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
-    for name in unknown.keys() {
-        faults.add(&format!("{prefix}{name}"), "unknown field");
-    }
-}
-
 fn secure_url(url: &str, path: &str, faults: &mut Faults) -> bool {
     let is_secure = is_secure_url(url);
     if !is_secure {
@@ -779,12 +753,6 @@ fn is_provider_name(name: &str) -> bool {
         && name.bytes().all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
         })
-}
-
-/// A scope-token of RFC 6749 §3.3.
-fn is_scope(scope: &str) -> bool {
-    !scope.is_empty()
-        && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
 }
 
 /// Underscores are left out: whoever folds them to hyphens could not tell the field apart.

@@ -13,13 +13,14 @@ use super::step::{Known, Stage, Step, StepStatus, steps};
 use super::words::{number, seconds};
 use crate::authenticator::{Authenticator, Decision, Examined, Need, RequestEdits, WorkerView};
 use crate::authenticator::{PlausibleRequest, Refused};
+use crate::claim::AudienceClaim;
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
 use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
-use crate::token::{AudienceClaim, VerificationBudget};
+use crate::token::VerificationBudget;
 
 /// What is asked: would a request with this token pass?
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +178,7 @@ impl<'a> Judge<'a> {
 
     fn decide(&mut self, question: &Question<'_>, outside: &mut dyn Outside) -> End {
         let own_path = self.setup.resource_path();
-        let path = question.path.unwrap_or(&own_path);
+        let path = question.path.unwrap_or(own_path);
         let authorization = [b"Bearer ", question.token].concat();
         let fields: [Field<'_>; 4] = [
             (b":method", question.method.as_bytes()),
@@ -410,7 +411,7 @@ impl<'a> Judge<'a> {
         }
         if known
             .provider
-            .is_some_and(|own| own.token_id_rule == crate::token::TokenIdRule::SingleUse)
+            .is_some_and(|own| own.token_id_rule == crate::provider::TokenIdRule::SingleUse)
         {
             notes.push("it serves once: whether it did already, only Envoy knows".to_owned());
         }

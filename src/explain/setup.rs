@@ -72,13 +72,13 @@ impl Setup {
     /// True when an access rule or `exempt` names paths.
     #[must_use]
     pub fn names_paths(&self) -> bool {
-        !self.config.exempt.is_empty() || self.config.access.names_paths()
+        !self.config.resource.exempt.is_empty() || self.config.resource.access.names_paths()
     }
 
     /// True when an access rule may need the message in a request's body.
     #[must_use]
     pub fn reads_bodies(&self) -> bool {
-        self.config.access.reads_bodies()
+        self.config.resource.access.reads_bodies()
     }
 
     /// The names of the active providers.
@@ -143,9 +143,8 @@ impl Setup {
     }
 
     /// The path of `resource.url`.
-    pub(super) fn resource_path(&self) -> String {
-        let uri: Option<http::Uri> = self.config.resource.url.parse().ok();
-        uri.map_or_else(|| "/".to_owned(), |uri| uri.path().to_owned())
+    pub(super) fn resource_path(&self) -> &str {
+        self.config.resource.url.path()
     }
 }
 

@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::words::{either, number, seconds, value};
+use crate::claim::{AudienceClaim, CLIENT_ID_CLAIMS, any_of};
 use crate::config::Config;
 use crate::json::Object;
-use crate::provider::Provider;
+use crate::provider::{Provider, TokenIdRule, TokenTypes};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-use crate::token::{AudienceClaim, CLIENT_ID_CLAIMS, TokenIdRule, TokenTypes, any_of};
 
 /// A step with what became of it.
 #[derive(Clone, Debug, Serialize)]

@@ -44,7 +44,7 @@ impl Setup {
         if givers.len() < 2 {
             return vec![];
         }
-        let rules = self.config.access.rules().iter().enumerate();
+        let rules = self.config.resource.access.rules().iter().enumerate();
         let warning = |(position, rule): (usize, &Rule)| {
             let Requirement { roles, groups, providers, .. } = &rule.requirement;
             let lines = [("roles", roles), ("groups", groups)];

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::texts::Texts;
 use super::{ConfirmedIdentity, encoding};
+use crate::claim::ClaimPath;
 use crate::json::Json;
 use crate::request::{RequestHead, is_spelling};
-use crate::token::ClaimPath;
 
 /// The header fields of an identity.
 #[derive(Clone, Debug)]

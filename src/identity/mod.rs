@@ -19,8 +19,7 @@ pub(crate) use users::{
     AccountStatus, KnownBy, UnknownUser, User, UserLookup, UserRecord, UserSelector, Users,
 };
 pub(crate) use verified_identity::{
-    ClaimedIdentity, ClientType, ClientTypeRule, ConfirmedIdentity, IdentityRules, Overage,
-    ServiceSign, Unconfirmed, VerifiedIdentity,
+    ClaimedIdentity, ConfirmedIdentity, Overage, Unconfirmed, VerifiedIdentity,
 };
 
 /// A text, a list and scopes as values of header fields, for the fuzz targets.

@@ -45,19 +45,21 @@ pub(crate) fn reads_metadata(document: &[u8]) -> bool {
 /// Reads what stands in shared data, for the fuzz targets: a state is written again as it was, and
 /// nothing that it says is too much to reckon with.
 #[cfg(any(fuzzing, test))]
-pub(crate) fn reads_shared_keys(bytes: &[u8], settings: &crate::Config) -> bool {
+pub(crate) fn reads_shared_keys<'a>(
+    bytes: &[u8],
+    all_settings: impl Iterator<Item = &'a KeySettings>,
+) -> bool {
     let is_key_set = shared::decode_key_set(1, bytes, 1 << 16).is_some();
     let Some(state) = shared::decode_state(bytes) else { return is_key_set };
     assert_eq!(shared::decode_state(&shared::encode_state(&state)).as_ref(), Some(&state));
-    for provider in settings.providers.iter() {
-        let KeySource::Remote(source) = &provider.key_source else { continue };
+    for settings in all_settings {
         for now in [0, 1_800_000_000, u64::MAX].map(crate::time::UnixTime::from_secs) {
             if let Some(published) = state.published() {
-                let _ = (published.phase(&source.settings, now), published.age(now));
-                let _ = published.lifetime(&source.settings);
+                let _ = (published.phase(settings, now), published.age(now));
+                let _ = published.lifetime(settings);
             }
-            let _ = (state.next_due(&source.settings, now), state.retry_after(now));
-            let _ = (state.fetch_deadline(&source.settings, now), state.should_discover(now));
+            let _ = (state.next_due(settings, now), state.retry_after(now));
+            let _ = (state.fetch_deadline(settings, now), state.should_discover(now));
         }
     }
     true

@@ -1,16 +1,21 @@
 //! The identity providers that are trusted.
 
+mod claim_rules;
+mod identity_rules;
 mod map;
+mod token_id_rule;
 
 use std::ops::Index;
 
+pub(crate) use claim_rules::{ClaimRules, TokenTypes};
+pub(crate) use identity_rules::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
 pub(crate) use map::{ProviderId, ProviderMap};
+pub(crate) use token_id_rule::TokenIdRule;
 
-use crate::identity::IdentityRules;
+use crate::claim::{ClaimPath, RequiredClaim};
 use crate::jose::Algorithm;
 use crate::json::{Json, Object};
 use crate::keys::KeySource;
-use crate::token::{ClaimPath, ClaimRules, RequiredClaim, TokenIdRule};
 
 /// An identity provider.
 #[derive(Clone, Debug)]

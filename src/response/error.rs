@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::Response;
 use crate::access::MessageId;
-use crate::config::Resource;
 use crate::refusal::Refusal;
+use crate::resource::ProtectedResource;
 
 /// Turns refusals into answers.
 #[derive(Clone, Debug)]
@@ -74,10 +74,10 @@ impl RefusalResponses {
 
     /// Answers for this resource.
     #[must_use]
-    pub(crate) fn new(resource: &Resource, style: ErrorStyle) -> Self {
+    pub(crate) fn new(resource: &ProtectedResource, style: ErrorStyle) -> Self {
         Self {
             style,
-            metadata_url: resource.metadata_url(),
+            metadata_url: resource.url.metadata_url(),
             scope: resource.scopes_supported.join(" "),
         }
     }

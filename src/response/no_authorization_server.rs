@@ -3,8 +3,8 @@
 //! for a login.
 
 use super::Response;
-use crate::config::Resource;
 use crate::request::{RequestHead, without_slash};
+use crate::resource::ProtectedResource;
 
 /// The answer on the well-known paths of authorization servers.
 #[derive(Clone, Debug)]
@@ -21,14 +21,15 @@ impl NoAuthorizationServer {
 
     /// The answer of this resource.
     #[must_use]
-    pub(crate) fn new(resource: &Resource) -> Self {
+    pub(crate) fn new(resource: &ProtectedResource) -> Self {
         let description = format!(
             "this is no authorization server; the one that issues tokens for it is named in {}",
-            resource.metadata_url()
+            resource.url.metadata_url()
         );
         let body = serde_json::json!({"error": "not_found", "error_description": description});
         Self {
-            appended: Self::WELL_KNOWN.map(|own| format!("{}{own}", resource.path())),
+            appended: Self::WELL_KNOWN
+                .map(|own| format!("{}{own}", resource.url.path_without_slash())),
             body: body.to_string().into_bytes(),
         }
     }

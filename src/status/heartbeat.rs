@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::words::clipped;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::keys::{KeyAccount, KeySource, WatchedSource};
 use crate::provider::Provider;
+use crate::resource::Mode;
 use crate::time::UnixTime;
 
 /// What a configuration tells of itself. Nothing in it is of a request.
@@ -94,9 +95,9 @@ impl Heartbeat {
         Self {
             seen: UnixTime::default(),
             configuration: config.digest.clone(),
-            resource: clipped(&config.resource.url),
+            resource: clipped(config.resource.url.as_str()),
             name: config.resource.name.as_deref().map(clipped),
-            is_report: config.mode == Mode::Report,
+            is_report: config.resource.mode == Mode::Report,
             providers: providers.map(ProviderSummary::new).collect(),
             more_providers: config.providers.iter().skip(Self::MAX_PROVIDERS).count(),
             counters: BTreeSet::new(),

@@ -1,21 +1,10 @@
 //! What a provider's tokens must say in `jti` (RFC 7519 §4.1.7), and what it is good for.
 
-use super::claims::ClaimRules;
 use super::replay::TokenUse;
 use crate::json::{Json, Object};
+use crate::provider::{ClaimRules, TokenIdRule};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
-
-/// What `jti` must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenIdRule {
-    /// Anything, or nothing.
-    Ignore,
-    /// A string.
-    Require,
-    /// A string that did not come before: each token serves once.
-    SingleUse,
-}
 
 impl TokenIdRule {
     /// Checks `jti`. Returns what must be spent before a request with this token may go on.

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::bearer::check_single;
-use super::claim::{any_of, carries_one_of, is_elsewhere};
 use super::key_trial::{KeyTrial, TrialEnd};
 use super::replay::TokenUse;
 use super::verification_budget::VerificationBudget;
+use crate::claim::{any_of, carries_one_of, is_elsewhere};
 use crate::jose::{
     Algorithm, CompactJws, KnownHeaders, MalformedToken, ProtectedHeader, SignatureVerifier,
 };

@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::Config;
-use crate::identity::ServiceSign;
+use crate::claim::{ClaimPath, ListClaim};
 use crate::jose::Algorithm;
 use crate::keys::{KeySource, Start};
-use crate::provider::Provider;
-use crate::token::{ClaimPath, ListClaim};
+use crate::provider::{Provider, ServiceSign};
 
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
 const API: &str = "6a7f0000-0000-4000-8000-000000000000";
@@ -390,7 +389,7 @@ fn the_user_of_a_service_can_be_told_from_that_of_a_person() {
 
 #[test]
 fn no_template_compares_the_client_instead_of_the_audience() {
-    use crate::token::AudienceClaim;
+    use crate::claim::AudienceClaim;
     let of = |fields: &Value| read(fields).unwrap().claim_rules.audience_claim;
     for fields in [
         json!({"template": "entra_id", "tenant": TENANT}),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::words::{either, value};
 use super::{Case, Remedy};
-use crate::token::CLIENT_ID_CLAIMS;
+use crate::claim::CLIENT_ID_CLAIMS;
 
 /// Microsoft Graph: its application id and its URI.
 const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
@@ -86,7 +86,7 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
             format!("Write {twin:?} in `{field}`."),
         );
     }
-    let resource = &case.setup.config.resource.url;
+    let resource = case.setup.config.resource.url.as_str();
     if let Some(twin) = found.iter().find(|found| plain(found) == plain(resource)) {
         return Remedy::new(
             format!(

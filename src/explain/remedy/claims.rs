@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::words::value;
 use super::{Case, Remedy, is_id_token};
-use crate::token::{CLIENT_ID_CLAIMS, ClaimPath, any_of};
+use crate::claim::{CLIENT_ID_CLAIMS, ClaimPath, any_of};
 
 pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
     let found = value(case.claims.get(claim));

@@ -4,7 +4,8 @@ use super::super::words::{either, value};
 use super::{Case, Remedy};
 use crate::explain::document::is_utf16;
 use crate::jose::MalformedToken;
-use crate::token::{AuthorizationFault, TokenTypes};
+use crate::provider::TokenTypes;
+use crate::token::AuthorizationFault;
 
 /// Several tokens, or what looks like several.
 pub(super) fn not_one_token(case: &Case<'_>, fault: AuthorizationFault) -> Remedy {

@@ -19,10 +19,10 @@ pub(super) use time::is_in_milliseconds;
 
 use super::key_run::MadeCall;
 use super::setup::Setup;
+use crate::claim::AudienceClaim;
 use crate::keys::FetchFault;
 use crate::provider::Provider;
 use crate::refusal::Refusal;
-use crate::token::AudienceClaim;
 
 /// Why something is refused, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

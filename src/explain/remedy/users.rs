@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::super::words::either;
 use super::{Case, Remedy};
+use crate::claim::{ListClaim, UnreadList};
 use crate::identity::AccountStatus;
 use crate::refusal::Denial;
-use crate::token::{ListClaim, UnreadList};
 
 pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     let not_found = format!(

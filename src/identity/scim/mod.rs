@@ -24,8 +24,8 @@ pub(crate) use lookups::{LookupId, LookupReport, ScimLookups};
 use super::users::clipped;
 use super::{Difference, UserSelector, Users};
 use crate::callout::{BodyLimit, CalloutFault, Endpoint};
+use crate::claim::ClaimPath;
 use crate::json::Json;
-use crate::token::ClaimPath;
 
 /// Where and how users are looked up.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Claims: where one stands in a token, and which values of one are accepted.
+//! Claims of a token: where one is, and which values of it are accepted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -220,6 +220,31 @@ fn says_something(value: Json<'_>) -> bool {
         Json::Object(members) => members.iter().any(|(name, _)| !name.trim().is_empty()),
     }
 }
+
+/// Which claim says whom a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AudienceClaim {
+    /// `aud`.
+    Audience,
+    /// The one that names the client, since the provider's access tokens have no `aud`. So they do
+    /// not say for which API they are. One that has an `aud` must name an accepted value there too:
+    /// RFC 7519 §4.1.3 has a token refused by whom its `aud` does not name.
+    ClientId,
+}
+
+impl AudienceClaim {
+    /// Its name; all claims that name the client go by `client_id`.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Audience => "aud",
+            Self::ClientId => "client_id",
+        }
+    }
+}
+
+/// The claims in which providers name the client that a token was issued to.
+pub(crate) const CLIENT_ID_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
 /// A claim that must have one of the accepted values or, if it is an array, hold one of them.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::claim::{AudienceClaim, CLIENT_ID_CLAIMS};
 use crate::jose::TokenType;
 use crate::json::{Json, Object};
 use crate::refusal::{Refusal, Strings};
@@ -24,31 +25,6 @@ pub(crate) struct ClaimRules {
     pub token_types: TokenTypes,
 }
 
-/// Which claim says whom a token is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AudienceClaim {
-    /// `aud`.
-    Audience,
-    /// The one that names the client, since the provider's access tokens have no `aud`. So they do
-    /// not say for which API they are. One that has an `aud` must name an accepted value there too:
-    /// RFC 7519 §4.1.3 has a token refused by whom its `aud` does not name.
-    ClientId,
-}
-
-impl AudienceClaim {
-    /// Its name; all claims that name the client go by `client_id`.
-    #[must_use]
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Audience => "aud",
-            Self::ClientId => "client_id",
-        }
-    }
-}
-
-/// The claims in which providers name the client that a token was issued to.
-pub(crate) const CLIENT_ID_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
-
 /// Accepted values of `typ`, compared without case and without `application/` (RFC 7515 §4.1.9).
 #[derive(Clone, Debug)]
 pub(crate) enum TokenTypes {
@@ -64,7 +40,7 @@ impl ClaimRules {
     /// # Errors
     ///
     /// The first check that fails.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         token_type: &TokenType,
         claims: &Object,
@@ -172,7 +148,7 @@ impl ClaimRules {
 
     /// The last moment at which a token with these claims, which expires at `expires`, passes
     /// [`check`](Self::check).
-    pub(super) fn last_use(&self, claims: &Object, expires: UnixTime) -> UnixTime {
+    pub(crate) fn last_use(&self, claims: &Object, expires: UnixTime) -> UnixTime {
         let issued = claims.get("iat").and_then(numeric_date);
         let too_old = self.max_token_age.zip(issued).map(|(max_age, issued)| issued + max_age);
         too_old.map_or(expires, |too_old| expires.min(too_old)) + self.clock_skew

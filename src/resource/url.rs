@@ -1,0 +1,65 @@
+//! The URL by which clients know the resource.
+
+use http::Uri;
+use http::uri::InvalidUri;
+
+/// The public URL of the resource.
+#[derive(Clone, Debug)]
+pub(crate) struct ResourceUrl {
+    /// Exactly as it was configured (RFC 9728 §3.3).
+    text: String,
+    uri: Uri,
+}
+
+impl ResourceUrl {
+    /// The well-known path of RFC 9728 §3.
+    pub(crate) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+    /// The URL as it was configured.
+    #[must_use]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The URL of the resource's metadata: the well-known path between host and path (RFC 9728
+    /// §3.1).
+    #[must_use]
+    pub(crate) fn metadata_url(&self) -> String {
+        let scheme = self.uri.scheme_str().unwrap_or_default();
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        let query = self.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = match self.uri.path() {
+            "/" => "",
+            path => path,
+        };
+        format!("{scheme}://{authority}{}{path}{query}", Self::WELL_KNOWN)
+    }
+
+    /// The path of that URL in the form in which paths are compared.
+    #[must_use]
+    pub(crate) fn metadata_path(&self) -> String {
+        format!("{}{}", Self::WELL_KNOWN, self.path_without_slash())
+    }
+
+    /// Its path.
+    #[must_use]
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// Its path without a slash at the end.
+    #[must_use]
+    pub(crate) fn path_without_slash(&self) -> &str {
+        let path = self.uri.path();
+        path.strip_suffix('/').unwrap_or(path)
+    }
+}
+
+impl TryFrom<String> for ResourceUrl {
+    type Error = InvalidUri;
+
+    fn try_from(text: String) -> Result<Self, InvalidUri> {
+        let uri = text.parse()?;
+        Ok(Self { text, uri })
+    }
+}
