@@ -22,7 +22,8 @@ use crate::resource::Mode;
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
 use crate::token::{
-    NotSpent, PlausibleToken, TokenUse, Unverified, VerificationBudget, VerifiedToken, bearer_token,
+    NotSpent, PlausibleToken, SingleUseToken, Unverified, VerificationBudget, VerifiedToken,
+    bearer_token,
 };
 use crate::verdict::{Requester, TokenOutcome, TokenVerdict};
 
@@ -168,7 +169,7 @@ pub(crate) enum Body<'a> {
 /// A request that lacks nothing but that its token, which serves once, is spent.
 #[derive(Debug)]
 pub(crate) struct SpendingRequest {
-    token_use: TokenUse,
+    single_use_token: SingleUseToken,
     edits: RequestEdits,
     /// What is added once the token is spent; none if that was added before.
     identity: Option<Rc<IdentityFields>>,
@@ -240,7 +241,7 @@ impl HeldRequest {
 
     /// What has to be spent before it may go on.
     #[must_use]
-    pub(crate) fn token_use(&self) -> Option<TokenUse> {
+    pub(crate) fn single_use_token(&self) -> Option<SingleUseToken> {
         self.requester.identity.single_use()
     }
 
@@ -294,8 +295,8 @@ impl HeldRequest {
 impl SpendingRequest {
     /// What to spend.
     #[must_use]
-    pub(crate) fn token_use(&self) -> TokenUse {
-        self.token_use
+    pub(crate) fn single_use_token(&self) -> SingleUseToken {
+        self.single_use_token
     }
 }
 
@@ -514,13 +515,16 @@ impl Authenticator {
         };
         let HeldRequest { edits, requester, provider, .. } = request;
         let Requester { identity, fields } = requester;
-        let told = edits.is_some().then_some(fields);
+        let identity_fields = edits.is_some().then_some(fields);
         let edits = edits.unwrap_or_default();
         let decision = match permitted {
-            Ok(()) => Self::admit_or_spend(edits, told, &identity, provider),
-            Err(refusal) => {
-                self.refuse_known(refusal, Some(&self.config.providers[provider]), told, edits)
-            }
+            Ok(()) => Self::admit_or_spend(edits, identity_fields, &identity, provider),
+            Err(refusal) => self.refuse_known(
+                refusal,
+                Some(&self.config.providers[provider]),
+                identity_fields,
+                edits,
+            ),
         };
         self.about_message(decision, || match body {
             Body::TooLarge => None,
@@ -538,9 +542,9 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn refuse_held(&self, request: HeldRequest, refusal: Refusal) -> Decision {
         let HeldRequest { edits, requester, provider, .. } = request;
-        let told = edits.is_some().then_some(requester.fields);
+        let identity_fields = edits.is_some().then_some(requester.fields);
         let provider = Some(&self.config.providers[provider]);
-        self.refuse_known(refusal, provider, told, edits.unwrap_or_default())
+        self.refuse_known(refusal, provider, identity_fields, edits.unwrap_or_default())
     }
 
     /// There is no room for a request.
@@ -681,17 +685,25 @@ impl Authenticator {
     /// passes unspent.
     fn admit_or_spend(
         edits: RequestEdits,
-        told: Option<Rc<IdentityFields>>,
+        identity_fields: Option<Rc<IdentityFields>>,
         identity: &VerifiedIdentity,
         provider: ProviderId,
     ) -> Decision {
         let attribution = Attribution { provider, overage: identity.overage() };
         match identity.single_use() {
-            None => Decision::Forward(RequestEdits { identity: told, ..edits }, Some(attribution)),
-            Some(token_use) => {
+            None => Decision::Forward(
+                RequestEdits { identity: identity_fields, ..edits },
+                Some(attribution),
+            ),
+            Some(single_use_token) => {
                 let message_id = None;
-                let request =
-                    SpendingRequest { token_use, edits, identity: told, attribution, message_id };
+                let request = SpendingRequest {
+                    single_use_token,
+                    edits,
+                    identity: identity_fields,
+                    attribution,
+                    message_id,
+                };
                 Decision::Spend(request)
             }
         }

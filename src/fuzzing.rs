@@ -190,7 +190,7 @@ impl Harness {
         loop {
             decision = match decision {
                 Decision::Forward(edits, attribution) => {
-                    added.extend(told(&edits));
+                    added.extend(added_fields(&edits));
                     return match attribution {
                         Some(_) => Outcome::As(added),
                         None => Outcome::WithoutToken,
@@ -207,7 +207,7 @@ impl Harness {
 }
 
 /// The header fields that are added.
-fn told(edits: &RequestEdits) -> Vec<(String, String)> {
+fn added_fields(edits: &RequestEdits) -> Vec<(String, String)> {
     let headers = edits.identity.iter().flat_map(|identity| identity.headers());
     headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -135,9 +135,9 @@ mod tests {
 
         #[test]
         fn nothing_invisible_is_left_and_json_means_what_it_meant(
-            texts in proptest::collection::vec("\\PC|[\u{0}-\u{a0}\u{2000}-\u{206f}]|.", 0..20),
+            strings in proptest::collection::vec("\\PC|[\u{0}-\u{a0}\u{2000}-\u{206f}]|.", 0..20),
         ) {
-            let document = json!({"kid": texts.concat(), "published": texts});
+            let document = json!({"kid": strings.concat(), "published": strings});
             let line = Printable::line(&document).to_string();
             prop_assert!(!line.chars().any(is_invisible));
             prop_assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), document.clone());

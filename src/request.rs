@@ -19,14 +19,14 @@ pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 pub(crate) fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     let (count, rest) = bytes.split_first_chunk()?;
     let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
-    let (lengths, mut texts) = rest.split_at_checked(count.checked_mul(LENGTHS)?)?;
+    let (lengths, mut strings) = rest.split_at_checked(count.checked_mul(LENGTHS)?)?;
     let mut fields = Vec::with_capacity(count);
     for lengths in lengths.as_chunks::<LENGTHS>().0 {
         let [a, b, c, d, lengths @ ..] = *lengths;
         let mut next = |length| {
             let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
-            let (text, rest) = texts.split_at_checked(length)?;
-            texts = rest.strip_prefix(&[0])?;
+            let (text, rest) = strings.split_at_checked(length)?;
+            strings = rest.strip_prefix(&[0])?;
             Some(text)
         };
         fields.push((next([a, b, c, d])?, next(lengths)?));
@@ -64,13 +64,16 @@ impl<'a> RequestHead<'a> {
 
     /// All values of a field.
     pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.iter().filter(move |(own, _)| *own == name.as_bytes()).map(|(_, value)| *value)
+        self.fields
+            .iter()
+            .filter(move |(field, _)| *field == name.as_bytes())
+            .map(|(_, value)| *value)
     }
 
     /// All values of a field, in whatever [spelling](is_spelling) a server may take for its name.
     pub(crate) fn values_in_any_spelling(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter();
-        fields.filter(move |(own, _)| is_spelling(own, name)).map(|(_, value)| *value)
+        fields.filter(move |(field, _)| is_spelling(field, name)).map(|(_, value)| *value)
     }
 
     /// What `Connection` has to be on the way to the upstream; none if it may stay as it is. The
@@ -110,8 +113,8 @@ pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
 /// Whether a value of `Connection` names another field.
 fn names_field(value: &[u8]) -> bool {
     const OPTIONS: [&str; 3] = ["close", "keep-alive", "upgrade"];
-    value.split(|own| *own == b',').map(<[u8]>::trim_ascii).any(|option| {
-        let is_option = |own: &str| option.eq_ignore_ascii_case(own.as_bytes());
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|option| {
+        let is_option = |expected: &str| option.eq_ignore_ascii_case(expected.as_bytes());
         !option.is_empty() && !OPTIONS.into_iter().any(is_option)
     })
 }
@@ -121,10 +124,10 @@ fn names_field(value: &[u8]) -> bool {
 /// `.` too, and some that make variables of fields take each character that is neither letter nor
 /// digit for the same one.
 pub(crate) fn is_spelling(sent: &[u8], name: &str) -> bool {
-    let is_same = |(sent, own): (u8, u8)| {
-        sent == own
-            || (own == b'-' && !sent.is_ascii_alphanumeric())
-            || sent.to_ascii_lowercase() == own
+    let is_same = |(sent, expected): (u8, u8)| {
+        sent == expected
+            || (expected == b'-' && !sent.is_ascii_alphanumeric())
+            || sent.to_ascii_lowercase() == expected
     };
     sent.len() == name.len() && sent.iter().copied().zip(name.bytes()).all(is_same)
 }

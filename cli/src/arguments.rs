@@ -55,7 +55,7 @@ pub(crate) struct Source {
 
 /// How calls are made.
 #[derive(Args, Debug)]
-pub(crate) struct Calls {
+pub(crate) struct CalloutOptions {
     /// Certificates of authorities that are trusted besides those of this machine, in PEM.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
@@ -89,7 +89,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) at: Option<u64>,
     #[command(flatten)]
-    pub(crate) calls: Calls,
+    pub(crate) callouts: CalloutOptions,
 }
 
 #[derive(Args, Debug)]
@@ -100,5 +100,5 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
     #[command(flatten)]
-    pub(crate) calls: Calls,
+    pub(crate) callouts: CalloutOptions,
 }

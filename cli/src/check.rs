@@ -72,7 +72,7 @@ impl PluginReport {
             }
             None if uses.is_empty() => {}
             None => {
-                let names: Vec<&str> = uses.iter().map(|own| own.cluster.as_str()).collect();
+                let names: Vec<&str> = uses.iter().map(|used| used.cluster.as_str()).collect();
                 report.notes.push(format!(
                     "Envoy must have these clusters, which this file does not show: {}",
                     names.join(", ")

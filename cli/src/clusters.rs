@@ -30,8 +30,9 @@ impl EnvoyClusters {
             Some((cluster.get("name")?.as_str()?.to_owned(), cluster.clone()))
         });
         let dynamic = document.get("dynamic_resources");
-        let may_have_others = dynamic
-            .is_some_and(|own| own.get("cds_config").is_some() || own.get("ads_config").is_some());
+        let may_have_others = dynamic.is_some_and(|resources| {
+            resources.get("cds_config").is_some() || resources.get("ads_config").is_some()
+        });
         Some(Self { by_name: named.collect(), may_have_others })
     }
 
@@ -59,8 +60,8 @@ impl EnvoyClusters {
         let host = host.as_deref().unwrap_or("<host>");
         let host = host.split(':').next().unwrap_or(host);
         let problems = tls_problems(cluster, host).into_iter();
-        let texts = problems.map(|problem| format!("cluster {name:?} ({path}): {problem}"));
-        texts.map(ClusterFault::Unsafe).collect()
+        let strings = problems.map(|problem| format!("cluster {name:?} ({path}): {problem}"));
+        strings.map(ClusterFault::Unsafe).collect()
     }
 }
 
@@ -81,7 +82,7 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
             .any(|name| context.get(name).is_some())
     });
     let validation = context.and_then(|context| context.get("validation_context"));
-    let has = |name: &str| validation.is_some_and(|own| own.get(name).is_some());
+    let has = |name: &str| validation.is_some_and(|context| context.get(name).is_some());
     let mut problems = Vec::new();
     if tls.get("sni").is_none() && !automatic("auto_sni") && !automatic("auto_host_sni") {
         problems.push(format!("has no sni, which most providers need: `sni: {host}`"));
@@ -96,7 +97,8 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
                 .to_owned(),
         );
     } else if !automatic("auto_san_validation") && !automatic("auto_sni_san_validation") {
-        let names = validation.and_then(|own| own.get("match_typed_subject_alt_names")?.as_array());
+        let names =
+            validation.and_then(|context| context.get("match_typed_subject_alt_names")?.as_array());
         problems.extend(name_problem(names.map_or(&[], Vec::as_slice), host));
     }
     problems
@@ -112,7 +114,7 @@ fn name_problem(matchers: &[Value], host: &str) -> Option<String> {
     }
     // Whether a pattern fits, Envoy knows.
     let exact: Option<Vec<&str>> =
-        matchers.iter().map(|own| own.get("matcher")?.get("exact")?.as_str()).collect();
+        matchers.iter().map(|matcher| matcher.get("matcher")?.get("exact")?.as_str()).collect();
     let exact = exact.filter(|names| !names.contains(&host))?;
     Some(format!(
         "lets match_typed_subject_alt_names match {}, which is not the host that is called: {host}",
@@ -123,8 +125,8 @@ fn name_problem(matchers: &[Value], host: &str) -> Option<String> {
 /// True when this switch is on anywhere in the cluster.
 fn has_true(value: &Value, name: &str) -> bool {
     match value {
-        Value::Object(members) => members.iter().any(|(own, inner)| {
-            (own == name && *inner == Value::Bool(true)) || has_true(inner, name)
+        Value::Object(members) => members.iter().any(|(member, inner)| {
+            (member == name && *inner == Value::Bool(true)) || has_true(inner, name)
         }),
         Value::Array(elements) => elements.iter().any(|inner| has_true(inner, name)),
         _ => false,

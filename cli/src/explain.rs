@@ -15,7 +15,7 @@ use crate::token::GivenToken;
 /// Judges a token.
 pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, String> {
     let (setup, clusters) = PluginFile::setup(&arguments.source)?;
-    let mut fetcher = Fetcher::new(&arguments.calls, clusters)?;
+    let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
     let key_set = match &arguments.keys {
         None => None,
         Some(path) => Some(fs::read(path).map_err(|why| format!("{}: {why}", path.display()))?),

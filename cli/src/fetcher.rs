@@ -11,7 +11,7 @@ use mcp_federated_auth::explain::{Callout, CalloutError, CalloutReply, Outside};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::arguments::Calls;
+use crate::arguments::CalloutOptions;
 use crate::clusters::EnvoyClusters;
 
 /// Makes calls over the network.
@@ -30,9 +30,12 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     /// One that calls only on clusters that Envoy's file has, if it is known.
-    pub(crate) fn new(calls: &Calls, clusters: Option<EnvoyClusters>) -> Result<Self, String> {
+    pub(crate) fn new(
+        callouts: &CalloutOptions,
+        clusters: Option<EnvoyClusters>,
+    ) -> Result<Self, String> {
         let mut authorities = Vec::new();
-        if let Some(path) = &calls.ca {
+        if let Some(path) = &callouts.ca {
             let shown = path.display();
             let pem = fs::read(path).map_err(|why| format!("{shown}: {why}"))?;
             for item in parse_pem(&pem) {
@@ -67,25 +70,25 @@ impl Fetcher {
         }
     }
 
-    fn answer(&mut self, call: &Callout) -> Result<CalloutReply, CalloutError> {
+    fn response(&mut self, call: &Callout) -> Result<CalloutReply, CalloutError> {
         let mut request = self.agent(&call.url).get(&call.url);
         for (name, value) in &call.fields {
             request = request.header(*name, value);
         }
         let request = request.config().timeout_global(Some(call.timeout)).build();
-        let mut answer = request.call().map_err(|why| callout_error(why, &call.url))?;
+        let mut response = request.call().map_err(|why| callout_error(why, &call.url))?;
         let text = |name: &str| {
-            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         let (cache_control, location) = (text("cache-control"), text("location"));
         let content_encoding = text("content-encoding");
         let date = text("date");
         let date = date.and_then(|date| httpdate::parse_http_date(&date).ok());
         let date = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
-        let status = answer.status().as_u16();
+        let status = response.status().as_u16();
         let max = u64::try_from(call.max_body).unwrap_or(u64::MAX).saturating_add(1);
         let mut body = Vec::new();
-        let mut reader = answer.body_mut().as_reader().take(max);
+        let mut reader = response.body_mut().as_reader().take(max);
         reader.read_to_end(&mut body).map_err(|why| callout_error(why.into(), &call.url))?;
         let date = date.map(|date| (date + self.ahead).saturating_sub(self.behind).as_secs());
         Ok(CalloutReply { status, cache_control, content_encoding, location, date, body })
@@ -106,7 +109,7 @@ impl Outside for Fetcher {
         if is_watched {
             anstream::eprint!("fetching {} …", call.url);
         }
-        let reply = self.answer(call);
+        let reply = self.response(call);
         if is_watched {
             anstream::eprintln!(" {}", if reply.is_ok() { "done" } else { "failed" });
         }
@@ -116,9 +119,9 @@ impl Outside for Fetcher {
 
 fn with_tls(authorities: &[Certificate<'static>]) -> Agent {
     // Those of the machine that cannot be read are none.
-    let own = rustls_native_certs::load_native_certs().certs;
-    let own = own.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
-    let all: Vec<Certificate<'static>> = own.chain(authorities.iter().cloned()).collect();
+    let native = rustls_native_certs::load_native_certs().certs;
+    let native = native.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
+    let all: Vec<Certificate<'static>> = native.chain(authorities.iter().cloned()).collect();
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(all)))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));

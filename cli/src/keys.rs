@@ -20,12 +20,12 @@ struct KeysReport {
 pub(crate) fn run(arguments: &Keys, printer: Printer) -> Result<Outcome, String> {
     let (setup, clusters) = PluginFile::setup(&arguments.source)?;
     if let Some(name) = &arguments.provider
-        && !setup.provider_names().any(|own| own == name)
+        && !setup.provider_names().any(|known| known == name)
     {
         let names: Vec<&str> = setup.provider_names().collect();
         return Err(format!("there is no active provider {name:?}; there is {}", names.join(", ")));
     }
-    let mut fetcher = Fetcher::new(&arguments.calls, clusters)?;
+    let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
     let providers = setup.key_reports(arguments.provider.as_deref(), &mut fetcher);
     let is_good = providers.iter().all(|provider| provider.is_usable);
     for provider in &providers {

@@ -54,8 +54,8 @@ impl PluginFile {
             } else {
                 find(value, "", Location::default(), &values, &mut plugins);
             }
-            let own = plugins.get_mut(first..).unwrap_or_default();
-            elsewhere.extend(assign_duplicates(duplicates, own));
+            let added = plugins.get_mut(first..).unwrap_or_default();
+            elsewhere.extend(assign_duplicates(duplicates, added));
         }
         let Some(first) = plugins.first_mut() else {
             return Err(format!(
@@ -129,9 +129,10 @@ fn documents(text: &str) -> Result<Vec<Document>, String> {
 fn assign_duplicates(paths: &[String], plugins: &mut [FoundPlugin]) -> Vec<String> {
     let mut elsewhere = Vec::new();
     for path in paths {
-        let mut own = plugins.iter_mut();
-        let own = own.find_map(|plugin| Some((within(path, &plugin.place)?.to_owned(), plugin)));
-        match own {
+        let mut candidates = plugins.iter_mut();
+        let enclosing =
+            candidates.find_map(|plugin| Some((within(path, &plugin.place)?.to_owned(), plugin)));
+        match enclosing {
             Some((path, plugin)) => plugin.duplicates.push(duplicated(&path)),
             None => elsewhere.push(duplicated(path)),
         }
@@ -220,6 +221,6 @@ fn is_ours(plugin: &Value) -> bool {
 }
 
 fn is_configuration(value: &Value) -> bool {
-    let is_there = |name: &str| value.get(name).is_some_and(|own| !own.is_null());
+    let is_there = |name: &str| value.get(name).is_some_and(|member| !member.is_null());
     is_there("providers") || (is_there("resource") && value.get("kind").is_none())
 }

@@ -297,15 +297,15 @@ impl MessageMembers {
     fn message(self) -> Result<Message, BodyFault> {
         let version = match self.params.meta.version {
             None | Some(Scalar::Null) => None,
-            Some(Scalar::Text(version)) => Some(version),
+            Some(Scalar::String(version)) => Some(version),
             Some(Scalar::Other) => return Err(BodyFault::WrongType { member: Meta::VERSION }),
         };
         let method = match self.method {
-            Some(Scalar::Text(method)) if !self.has_outcome => method,
+            Some(Scalar::String(method)) if !self.has_outcome => method,
             None if self.has_outcome => {
                 return Ok(Message { call: None, is_request: false, version });
             }
-            None | Some(Scalar::Text(_)) => return Err(BodyFault::Kind),
+            None | Some(Scalar::String(_)) => return Err(BodyFault::Kind),
             Some(_) => return Err(BodyFault::WrongType { member: "method" }),
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
@@ -319,7 +319,7 @@ impl MessageMembers {
                 NameMember::Uri => uri,
             };
             match value {
-                Some(Scalar::Text(name)) => Ok(Some(name)),
+                Some(Scalar::String(name)) => Ok(Some(name)),
                 None if is_unknown => Ok(None),
                 _ => Err(BodyFault::MissingName { member: member.as_str() }),
             }
@@ -492,7 +492,7 @@ pub(super) fn case_folded(name: &str) -> String {
 enum Scalar {
     Null,
     Other,
-    Text(String),
+    String(String),
 }
 
 struct ScalarSeed;
@@ -529,7 +529,7 @@ impl<'de> Visitor<'de> for ScalarSeed {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
+        Ok(Scalar::String(text.to_owned()))
     }
 
     fn visit_unit<E>(self) -> Result<Scalar, E> {

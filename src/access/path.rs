@@ -37,8 +37,8 @@ impl CanonicalPath {
     /// True when the path is this one or lies under it, segment by segment.
     #[must_use]
     pub(super) fn is_prefix_of(&self, path: &Self) -> bool {
-        let own = self.0.strip_suffix(b"/").unwrap_or(&self.0);
-        path.0.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        let prefix = self.0.strip_suffix(b"/").unwrap_or(&self.0);
+        path.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
     /// True when all paths lie under this one.

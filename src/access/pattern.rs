@@ -33,8 +33,8 @@ impl Pattern {
     #[must_use]
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
-            Self::Exact(own) => own == text,
-            Self::Prefix(own) => text.starts_with(own.as_str()),
+            Self::Exact(value) => value == text,
+            Self::Prefix(value) => text.starts_with(value.as_str()),
         }
     }
 
@@ -42,8 +42,8 @@ impl Pattern {
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         match self {
-            Self::Exact(own) => Self::Exact(case_folded(own)),
-            Self::Prefix(own) => Self::Prefix(case_folded(own)),
+            Self::Exact(value) => Self::Exact(case_folded(value)),
+            Self::Prefix(value) => Self::Prefix(case_folded(value)),
         }
     }
 }

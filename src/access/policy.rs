@@ -137,9 +137,9 @@ impl AccessPolicy {
             .filter(|scope| scope.contains('/'))
             .map(|scope| (end(scope), scope.clone()))
             .collect();
-        asked_as.retain(|own, _| {
-            let is_login = Self::LOGIN_SCOPES.contains(&own.as_str());
-            !is_login && supported.iter().filter(|other| end(other) == *own).count() == 1
+        asked_as.retain(|scope, _| {
+            let is_login = Self::LOGIN_SCOPES.contains(&scope.as_str());
+            !is_login && supported.iter().filter(|other| end(other) == *scope).count() == 1
         });
         Self {
             rules,
@@ -362,7 +362,7 @@ impl AccessPolicy {
             };
         };
         let names_provider =
-            rule.requirement.providers.iter().any(|own| own == identity.provider());
+            rule.requirement.providers.iter().any(|provider| provider == identity.provider());
         if is_restricted && !names_provider {
             return denied(Denial::Restricted { rule: rule.name.clone() });
         }
@@ -462,9 +462,9 @@ impl AccessPolicy {
         let one = requirement.any_scope.first().filter(|_| !has_one);
         let is_known =
             |scope: &&str| self.known_scopes.contains(*scope) || self.asked_as.contains_key(*scope);
-        let own = identity.scopes().iter().filter(is_known);
+        let held = identity.scopes().iter().filter(is_known);
         let mut scopes: Vec<String> = Vec::new();
-        for scope in requirement.scopes.iter().chain(one).map(String::as_str).chain(own) {
+        for scope in requirement.scopes.iter().chain(one).map(String::as_str).chain(held) {
             let scope = self.asked_as.get(scope).map_or(scope, String::as_str);
             if !scopes.iter().any(|known| known == scope) {
                 scopes.push(scope.to_owned());
@@ -517,7 +517,7 @@ mod tests {
 
     fn condition(path: &str, mcp_methods: &[&str], mcp_names: &[&str]) -> Match {
         let patterns =
-            |texts: &[&str]| texts.iter().filter_map(|text| Pattern::parse(text)).collect();
+            |strings: &[&str]| strings.iter().filter_map(|text| Pattern::parse(text)).collect();
         Match {
             paths: CanonicalPath::parse(path.as_bytes()).into_iter().collect(),
             mcp_methods: patterns(mcp_methods),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::message::McpCall;
 use super::{CanonicalPath, Pattern};
 use crate::claim::RequiredClaim;
-use crate::identity::{Texts, VerifiedIdentity};
+use crate::identity::{StringList, VerifiedIdentity};
 use crate::provider::ClientType;
 
 /// A rule of the access policy.
@@ -126,7 +126,8 @@ impl Match {
     /// Only a POST carries a message: what another method has as its body, no MCP server reads (MCP
     /// 2025-11-25, Streamable HTTP), so it must not let a request pass.
     fn covers_method(&self, method: &[u8]) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method))
+        (self.methods.is_empty()
+            || self.methods.iter().any(|accepted| accepted.as_bytes() == method))
             && (!self.concerns_messages() || method == Self::MESSAGE_METHOD)
     }
 
@@ -141,8 +142,8 @@ impl Requirement {
     /// The first line besides scopes that does not hold.
     #[must_use]
     pub(super) fn unmet_line(&self, identity: &VerifiedIdentity) -> Option<&'static str> {
-        let one_of = |accepted: &[String], own: &Texts| {
-            accepted.is_empty() || accepted.iter().any(|accepted| own.contains(accepted))
+        let one_of = |accepted: &[String], held: &StringList| {
+            accepted.is_empty() || accepted.iter().any(|accepted| held.contains(accepted))
         };
         let provider_fits = self.providers.is_empty()
             || self.providers.iter().any(|accepted| accepted == identity.provider());

@@ -93,7 +93,10 @@ mod tests {
             ("https://u:p@example.com/a", &["https://example.com/a"]),
         ] {
             let found = other_readings(uri);
-            assert!(readings.iter().all(|own| found.iter().any(|found| found == own)), "{found:?}");
+            assert!(
+                readings.iter().all(|reading| found.iter().any(|found| found == reading)),
+                "{found:?}"
+            );
             assert_eq!(found.is_empty(), readings.is_empty(), "{uri}");
             assert!(!found.iter().any(|found| found == uri), "{uri}");
         }

@@ -178,9 +178,9 @@ fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
 /// A date, as all revisions have it, that is not too early.
 fn is_version_with_headers(version: &str) -> bool {
     let is_date = version.len() == McpHeaders::SINCE.len()
-        && version.bytes().zip(McpHeaders::SINCE.bytes()).all(|(own, sample)| match sample {
-            b'-' => own == b'-',
-            _ => own.is_ascii_digit(),
+        && version.bytes().zip(McpHeaders::SINCE.bytes()).all(|(byte, sample)| match sample {
+            b'-' => byte == b'-',
+            _ => byte.is_ascii_digit(),
         });
     is_date && version >= McpHeaders::SINCE
 }
@@ -198,8 +198,8 @@ fn requirement(
         raw.optional(&format!("{path}.{name}"), faults).unwrap_or_default()
     };
     let (roles, groups) = (names(raw.roles, "roles"), names(raw.groups, "groups"));
-    let own = names(raw.providers, "providers");
-    for (index, name) in own.iter().enumerate() {
+    let named = names(raw.providers, "providers");
+    for (index, name) in named.iter().enumerate() {
         if !providers.iter().any(|provider| provider.name == *name) {
             let at = format!("{path}.providers[{index}]");
             faults.add(&at, format!("there is no active provider {name:?}"));
@@ -219,7 +219,7 @@ fn requirement(
         });
     let client_types = client_types.collect();
     let claims = required_claims(raw.claims, &format!("{path}.claims"), faults);
-    Requirement { scopes, any_scope, roles, groups, providers: own, client_types, claims }
+    Requirement { scopes, any_scope, roles, groups, providers: named, client_types, claims }
 }
 
 fn scope_hierarchy(

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::field::{Field, UnknownFields};
 use super::templates::TemplateName;
-use super::units::{DurationText, Names, SizeText};
+use super::units::{DurationString, Names, SizeString};
 use crate::claim::{ClaimPath, ListClaim};
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,7 +35,7 @@ pub(super) struct RawConfig {
     /// defaults of its fields.
     pub(super) keys: Field<RawKeys>,
     /// Longest token that is read, between 1B and 8MiB.
-    pub(super) max_token_size: Field<SizeText>,
+    pub(super) max_token_size: Field<SizeString>,
     /// What is remembered of tokens that were verified. Default: the defaults of its fields.
     pub(super) token_cache: Field<RawTokenCache>,
     /// Where spent tokens of providers with `jti: single_use` are remembered: in the memory of this
@@ -119,9 +119,9 @@ pub(super) struct RawProvider {
     /// all of them for `generic` and `keycloak`.
     pub(super) algorithms: Field<Vec<String>>,
     /// Tolerance for `exp`, `nbf` and `iat`.
-    pub(super) clock_skew: Field<DurationText>,
+    pub(super) clock_skew: Field<DurationString>,
     /// Greatest age of a token, from `iat` on, which a token must have then. Default: no limit.
-    pub(super) max_token_age: Field<DurationText>,
+    pub(super) max_token_age: Field<DurationString>,
     /// Claims that a token must have: for each the value, or a list of accepted values. Those of
     /// the template are required too, unless they are named here. Default: the template's; `generic`
     /// has none.
@@ -174,20 +174,20 @@ pub(super) struct RawProvider {
 #[serde(default, expecting = "an object")]
 pub(super) struct RawKeys {
     /// Life of a key set whose answer has no `Cache-Control: max-age`, between 1s and 8760h.
-    pub(super) max_age: Field<DurationText>,
+    pub(super) max_age: Field<DurationString>,
     /// Longest life of a key set that a `Cache-Control: max-age` is honoured for, between 1m and
     /// 24h.
-    pub(super) max_age_cap: Field<DurationText>,
+    pub(super) max_age_cap: Field<DurationString>,
     /// How long before its expiry a key set is fetched anew, between 1s and 8760h.
-    pub(super) refresh_ahead: Field<DurationText>,
+    pub(super) refresh_ahead: Field<DurationString>,
     /// At most one fetch for an unknown `kid` in this time, between 1s and 8760h.
-    pub(super) refresh_cooldown: Field<DurationText>,
+    pub(super) refresh_cooldown: Field<DurationString>,
     /// How long a fetch may take, between 1s and 1h.
-    pub(super) timeout: Field<DurationText>,
+    pub(super) timeout: Field<DurationString>,
     /// How long an expired key set serves while fetching fails, between 1s and 8760h.
-    pub(super) max_stale: Field<DurationText>,
+    pub(super) max_stale: Field<DurationString>,
     /// Longest answer of a provider that is read, at least 1B.
-    pub(super) max_body: Field<SizeText>,
+    pub(super) max_body: Field<SizeString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
@@ -225,11 +225,11 @@ pub(super) struct RawScim {
     pub(super) bearer_token_env: Field<String>,
     /// How long an answer serves, between 1s and 24h. That a user is unknown serves for 30s at the
     /// most.
-    pub(super) cache_ttl: Field<DurationText>,
+    pub(super) cache_ttl: Field<DurationString>,
     /// The longest time for an answer, between 10ms and 60s.
-    pub(super) timeout: Field<DurationText>,
+    pub(super) timeout: Field<DurationString>,
     /// The longest answer that is read, at least 1B.
-    pub(super) max_body: Field<SizeText>,
+    pub(super) max_body: Field<SizeString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
@@ -323,7 +323,7 @@ pub(super) struct RawMcp {
     pub(super) inspect: Field<RawInspect>,
     /// Longest body that is read, between 1B and 16MiB; a longer one is refused. Envoy's own limit
     /// (`per_connection_buffer_limit_bytes`) has to be as high.
-    pub(super) max_body: Field<SizeText>,
+    pub(super) max_body: Field<SizeString>,
     /// For `inspect: headers`, the revisions of MCP whose headers are believed, 2026-07-28 or later.
     /// Requests of others are refused.
     pub(super) protocol_versions: Field<Vec<String>>,
@@ -437,7 +437,7 @@ pub(super) struct RawRedis {
     /// /-._~ else.
     pub(super) path_prefix: Field<String>,
     /// The longest time for an answer, between 1ms and 60s.
-    pub(super) timeout: Field<DurationText>,
+    pub(super) timeout: Field<DurationString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }

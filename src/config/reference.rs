@@ -402,14 +402,14 @@ impl Reference {
     }
 
     /// Links the names of other fields to where these are explained.
-    fn with_links(&self, section: &Section, own: &str, text: &str) -> String {
+    fn with_links(&self, section: &Section, current: &str, text: &str) -> String {
         let parts = text.split('`').enumerate();
         let linked = parts.map(|(index, part)| {
             if index % 2 == 0 {
                 return part.to_owned();
             }
             let name = part.split(':').next().unwrap_or(part);
-            match self.named(section, own, name) {
+            match self.named(section, current, name) {
                 Some(target) => format!("[`{part}`](#{target})"),
                 None => format!("`{part}`"),
             }
@@ -419,8 +419,8 @@ impl Reference {
 
     /// The anchor of the field that a name means here: one of the same section, or the only one of
     /// this name, or the one of this path.
-    fn named(&self, section: &Section, own: &str, name: &str) -> Option<String> {
-        if name == own {
+    fn named(&self, section: &Section, current: &str, name: &str) -> Option<String> {
+        if name == current {
             return None;
         }
         let all = paths();
@@ -453,8 +453,8 @@ impl Reference {
     fn is_section(&self, path: &str) -> bool {
         path == "providers[].keys"
             || SECTIONS.iter().any(|section| {
-                let own = shown_path(section.path);
-                !own.is_empty() && own.trim_end_matches("[]") == shown_path(path)
+                let current = shown_path(section.path);
+                !current.is_empty() && current.trim_end_matches("[]") == shown_path(path)
             })
     }
 
@@ -513,7 +513,7 @@ impl<'a> FieldSchema<'a> {
             return Some("all of them".to_owned());
         }
         Some(match value {
-            Value::Array(values) => format!("`[{}]`", joined_texts(values)),
+            Value::Array(values) => format!("`[{}]`", joined_strings(values)),
             Value::String(text) => format!("`{text}`"),
             other => format!("`{other}`"),
         })
@@ -581,7 +581,7 @@ impl<'a> FieldSchema<'a> {
             let examples = examples.as_array().into_iter().flatten();
             let shown = |example: &Value| match example {
                 Value::String(text) => format!("`{text}`"),
-                Value::Array(values) => format!("`[{}]`", joined_texts(values)),
+                Value::Array(values) => format!("`[{}]`", joined_strings(values)),
                 Value::Object(members) => {
                     let members = members.iter().map(|(name, value)| {
                         format!("{name}: {}", value.as_str().unwrap_or_default())
@@ -605,7 +605,7 @@ fn plural(kind: &str) -> String {
     }
 }
 
-fn joined_texts(values: &[Value]) -> String {
+fn joined_strings(values: &[Value]) -> String {
     values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
 }
 

@@ -55,7 +55,8 @@ fn fleet_store(raw: RawRedis, faults: &mut Faults) -> Option<FleetStore> {
 }
 
 fn is_authority(text: &str) -> bool {
-    text.parse().is_ok_and(|own: Authority| !own.host().is_empty() && !text.contains('@'))
+    text.parse()
+        .is_ok_and(|authority: Authority| !authority.host().is_empty() && !text.contains('@'))
 }
 
 fn is_path_prefix(text: &str) -> bool {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::field::Field;
 use super::raw::RawConfig;
 use super::templates::TemplateName;
-use super::units::{DurationText, Names, SizeText};
+use super::units::{DurationString, Names, SizeString};
 use super::users::MAX_RECORDS;
 use crate::claim::{ClaimPath, ListClaim};
 use crate::jose::Algorithm;
@@ -391,9 +391,9 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
     }
 }
 
-impl JsonSchema for DurationText {
+impl JsonSchema for DurationString {
     fn schema_name() -> Cow<'static, str> {
-        "DurationText".into()
+        "DurationString".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -406,9 +406,9 @@ impl JsonSchema for DurationText {
     }
 }
 
-impl JsonSchema for SizeText {
+impl JsonSchema for SizeString {
     fn schema_name() -> Cow<'static, str> {
-        "SizeText".into()
+        "SizeString".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -890,11 +890,11 @@ fn no_fault_is_told_in_the_words_of_rust() {
     spoil(&example, &mut spoiled);
     assert!(spoiled.len() > 1000, "{}", spoiled.len());
     let of_status = [json!([]), json!("a"), json!({"hosts": {}}), json!({"hosts": [1]})];
-    let told = spoiled.iter().flat_map(faults).chain(of_status.iter().flat_map(|document| {
+    let reported = spoiled.iter().flat_map(faults).chain(of_status.iter().flat_map(|document| {
         let read = super::StatusConfig::from_bytes(document.to_string().as_bytes());
         read.unwrap_err().faults().map(ToString::to_string).collect::<Vec<_>>()
     }));
-    for fault in told {
+    for fault in reported {
         let word = fault.split(|own: char| !own.is_ascii_alphanumeric() && own != ':');
         let of_rust = word.into_iter().find(|word| RUST.iter().any(|rust| word == rust));
         assert_eq!(of_rust, None, "{fault}");

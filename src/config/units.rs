@@ -6,13 +6,13 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A duration such as `300s`, `5m`, `500ms` or `24h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DurationText(pub(super) Duration);
+pub(super) struct DurationString(pub(super) Duration);
 
 /// A size such as `8KiB`, `1MiB` or `512B`, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SizeText(pub(super) usize);
+pub(super) struct SizeString(pub(super) usize);
 
-impl<'de> Deserialize<'de> for DurationText {
+impl<'de> Deserialize<'de> for DurationString {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         let text = String::deserialize(reader)?;
         let millis = scaled(&text, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])
@@ -23,7 +23,7 @@ impl<'de> Deserialize<'de> for DurationText {
     }
 }
 
-impl<'de> Deserialize<'de> for SizeText {
+impl<'de> Deserialize<'de> for SizeString {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         let text = String::deserialize(reader)?;
         scaled(&text, &[("B", 1), ("KiB", 1024), ("MiB", 1024 * 1024)])
@@ -87,7 +87,7 @@ mod tests {
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
         ] {
-            let read = serde_json::from_value::<DurationText>(json!(text)).ok();
+            let read = serde_json::from_value::<DurationString>(json!(text)).ok();
             assert_eq!(read.map(|read| read.0), millis.map(Duration::from_millis), "{text}");
         }
     }
@@ -101,7 +101,7 @@ mod tests {
             ("8KB", None),
             ("8", None),
         ] {
-            let read = serde_json::from_value::<SizeText>(json!(text)).ok();
+            let read = serde_json::from_value::<SizeString>(json!(text)).ok();
             assert_eq!(read.map(|read| read.0), bytes, "{text}");
         }
     }

@@ -94,8 +94,11 @@ fn records(
         }
     }
     let is_whole = records.len() == all;
-    let fields: BTreeSet<&str> =
-        providers.active.iter().map(|own| own.identity_rules.user_field.as_str()).collect();
+    let fields: BTreeSet<&str> = providers
+        .active
+        .iter()
+        .map(|provider| provider.identity_rules.user_field.as_str())
+        .collect();
     let users = match Users::new(records, fields, unknown) {
         Ok(users) => users,
         Err(ambiguities) => {

@@ -216,8 +216,10 @@ fn refuse_ambiguous(
         if !provider.issuers.iter().any(|issuer| other.issuers.contains(issuer)) {
             continue;
         }
-        let own = &provider.claim_rules.audiences;
-        for audience in own.iter().filter(|own| other.claim_rules.audiences.contains(own)) {
+        let audiences = &provider.claim_rules.audiences;
+        for audience in
+            audiences.iter().filter(|audience| other.claim_rules.audiences.contains(audience))
+        {
             faults.add(
                 &format!("{path}.client_ids"),
                 format!(
@@ -574,7 +576,7 @@ fn key_settings(
         let path = format!("{path}.{name}");
         let value = field
             .optional(&path, faults)
-            .map_or(default, |text: super::units::DurationText| text.0);
+            .map_or(default, |text: super::units::DurationString| text.0);
         if !(MIN..=MAX).contains(&value) {
             faults.add(&path, "must be between 1s and 8760h");
         }

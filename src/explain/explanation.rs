@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::key_run::{KeyRun, MadeCall, now};
+use super::key_run::{CompletedCallout, KeyRun, now};
 use super::outside::Outside;
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
@@ -120,7 +120,7 @@ impl Setup {
 }
 
 impl FetchedFrom {
-    pub(super) fn new(call: &MadeCall) -> Self {
+    pub(super) fn new(call: &CompletedCallout) -> Self {
         let reply = call.outcome.as_ref();
         Self {
             url: call.url.clone(),
@@ -277,9 +277,9 @@ impl<'a> Judge<'a> {
         let [header, claims] = shown(question.token);
         let nothing = Map::new();
         let config = &self.setup.config;
-        let found = claims.as_ref().and_then(|own| config.providers.for_token(&own.into()));
+        let found = claims.as_ref().and_then(|claims| config.providers.for_token(&claims.into()));
         let (id, provider) = found.unzip();
-        let calls = id.map(|id| self.runs[id].calls()).unwrap_or_default();
+        let callouts = id.map(|id| self.runs[id].callouts()).unwrap_or_default();
         let known = Known {
             config,
             provider,
@@ -298,7 +298,7 @@ impl<'a> Judge<'a> {
             header: header.clone(),
             claims: claims.clone(),
             steps: steps(None, &known),
-            fetches: calls.iter().map(FetchedFrom::new).collect(),
+            fetches: callouts.iter().map(FetchedFrom::new).collect(),
             remedy: None,
             notes: vec![],
             identity: vec![],
@@ -354,7 +354,7 @@ impl<'a> Judge<'a> {
                     token: question.token,
                     header: known.header,
                     claims: known.claims,
-                    calls,
+                    callouts,
                     fetch_fault: id.and_then(|id| self.runs[id].fault()),
                     uses_given_keys: self.uses_given_keys,
                 }));
@@ -400,7 +400,7 @@ impl<'a> Judge<'a> {
         }
         if known
             .provider
-            .is_some_and(|own| own.claim_rules.audience_claim == AudienceClaim::ClientId)
+            .is_some_and(|provider| provider.claim_rules.audience_claim == AudienceClaim::ClientId)
             && !known.claims.contains_key("aud")
         {
             notes.push(
@@ -409,10 +409,9 @@ impl<'a> Judge<'a> {
                     .to_owned(),
             );
         }
-        if known
-            .provider
-            .is_some_and(|own| own.token_id_rule == crate::provider::TokenIdRule::SingleUse)
-        {
+        if known.provider.is_some_and(|provider| {
+            provider.token_id_rule == crate::provider::TokenIdRule::SingleUse
+        }) {
             notes.push("it serves once: whether it did already, only Envoy knows".to_owned());
         }
         if let Some(exp) = known.claims.get("exp").and_then(Value::as_u64) {

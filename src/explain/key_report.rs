@@ -47,7 +47,7 @@ impl Setup {
             .config
             .providers
             .iter()
-            .filter(|own| provider.is_none_or(|provider| own.name == provider));
+            .filter(|candidate| provider.is_none_or(|provider| candidate.name == provider));
         wanted.map(|provider| self.key_report(provider, outside)).collect()
     }
 
@@ -69,16 +69,16 @@ impl Setup {
         let mut run = KeyRun::default();
         run.run(Event::Tick, remote, outside);
         let is_usable = remote.held(now(outside)).is_some();
-        let document = run.calls().last().and_then(|call| call.outcome.as_ref().ok());
+        let document = run.callouts().last().and_then(|call| call.outcome.as_ref().ok());
         let accounts = document.map(|reply| KeyAccount::from_document(&reply.body));
         let accounts = accounts.unwrap_or_default();
         let next = remote.next_tick(now(outside)).since(now(outside)).as_secs();
-        let last = run.calls().last();
+        let last = run.callouts().last();
         let fault =
             KeyFault { provider, written: self.written(provider), last, fault: run.fault() };
         KeyReport {
             is_usable,
-            fetches: run.calls().iter().map(FetchedFrom::new).collect(),
+            fetches: run.callouts().iter().map(FetchedFrom::new).collect(),
             lifetime_seconds: is_usable.then_some(next),
             keys: accounts.into_iter().map(ReportedKey::from).collect(),
             remedy: (!is_usable).then(|| remedy::keys_unavailable(&fault)),

@@ -12,14 +12,14 @@ use crate::time::UnixTime;
 pub(super) struct KeyRun {
     state: Shared,
     key_set: Shared,
-    calls: Vec<MadeCall>,
+    callouts: Vec<CompletedCallout>,
     /// Why the last fetch failed, if it did.
     fault: Option<FetchFault>,
 }
 
 /// A call with what came of it.
 #[derive(Clone, Debug)]
-pub(super) struct MadeCall {
+pub(super) struct CompletedCallout {
     pub(super) url: String,
     pub(super) cluster: String,
     /// When it was made, and how long it took.
@@ -44,8 +44,8 @@ impl KeyRun {
     }
 
     /// All calls so far.
-    pub(super) fn calls(&self) -> &[MadeCall] {
-        &self.calls
+    pub(super) fn callouts(&self) -> &[CompletedCallout] {
+        &self.callouts
     }
 
     /// Why the last fetch failed, if it did.
@@ -94,7 +94,7 @@ impl KeyRun {
         deadline: UnixTime,
         max_body: usize,
         outside: &mut dyn Outside,
-    ) -> &MadeCall {
+    ) -> &CompletedCallout {
         let at = now(outside);
         let request = endpoint.request("GET", "application/json, application/jwk-set+json");
         let fields = request.fields.into_iter().filter(|(name, _)| !name.starts_with(':'));
@@ -108,15 +108,15 @@ impl KeyRun {
         let outcome = outside.call(&call);
         let took = now(outside).since(at);
         let Callout { url, cluster, .. } = call;
-        self.calls.push_mut(MadeCall { url, cluster, at, took, outcome })
+        self.callouts.push_mut(CompletedCallout { url, cluster, at, took, outcome })
     }
 }
 
-impl MadeCall {
+impl CompletedCallout {
     /// What the plugin sees of it.
     fn events(&self) -> Vec<Event> {
         let response = match &self.outcome {
-            Err(CalloutError::NoCluster) => return vec![Event::Called(false)],
+            Err(CalloutError::NoCluster) => return vec![Event::CalloutStarted(false)],
             Err(_) => None,
             Ok(reply) => Some(CalloutResponse {
                 status: Some(reply.status),
@@ -127,7 +127,7 @@ impl MadeCall {
                 body: reply.body.clone(),
             }),
         };
-        vec![Event::Called(true), Event::Answered(response)]
+        vec![Event::CalloutStarted(true), Event::CalloutEnded(response)]
     }
 
     /// By how many seconds the clock here is ahead of the provider's; negative if it is behind. None
@@ -152,10 +152,10 @@ impl Shared {
     }
 
     fn replace(&mut self, bytes: Vec<u8>, number: Option<u32>) -> bool {
-        let own = self.0.as_ref().map(|(_, number)| *number);
-        let is_current = own == number;
+        let current = self.0.as_ref().map(|(_, number)| *number);
+        let is_current = current == number;
         if is_current {
-            self.0 = Some((bytes, own.unwrap_or_default().saturating_add(1)));
+            self.0 = Some((bytes, current.unwrap_or_default().saturating_add(1)));
         }
         is_current
     }

@@ -90,7 +90,7 @@ impl Setup {
     #[must_use]
     pub fn cluster_uses(&self) -> Vec<ClusterUse> {
         let of_providers = self.config.providers.iter().flat_map(|provider| {
-            let path = self.written(provider).map(|own| own.path("")).unwrap_or_default();
+            let path = self.written(provider).map(|written| written.path("")).unwrap_or_default();
             cluster_uses(provider, path.trim_end_matches('.'))
         });
         let scim = self.config.users.lookups().map(|lookups| {

@@ -254,7 +254,8 @@ impl Known<'_> {
         match stage {
             Stage::Provider => format!("provider {:?}", provider.name),
             Stage::Algorithm => {
-                let allowed = provider.algorithms.iter().map(|own| own.name().to_owned());
+                let allowed =
+                    provider.algorithms.iter().map(|algorithm| algorithm.name().to_owned());
                 format!("allowed: {}", either(&allowed.collect::<Vec<_>>()))
             }
             Stage::Type => match &rules.token_types {

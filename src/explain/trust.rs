@@ -19,7 +19,8 @@ impl Setup {
         let records = self.written_records().iter().enumerate();
         let of_all = records.filter(|(_, record)| record.get("provider").is_none());
         let mut shared = of_all.filter_map(|(position, record)| {
-            let has_field = |own: &&Provider| record.get(&own.identity_rules.user_field).is_some();
+            let has_field =
+                |provider: &&Provider| record.get(&provider.identity_rules.user_field).is_some();
             let finders: Vec<&Provider> = self.config.providers.iter().filter(has_field).collect();
             (finders.len() > 1).then_some((position, finders))
         });
@@ -40,7 +41,8 @@ impl Setup {
     /// Rules that ask for roles or groups, and do not say of which provider.
     fn shared_roles(&self) -> Vec<String> {
         let providers = self.config.providers.iter();
-        let givers: Vec<&Provider> = providers.filter(|own| !own.restrict_to_policies).collect();
+        let givers: Vec<&Provider> =
+            providers.filter(|provider| !provider.restrict_to_policies).collect();
         if givers.len() < 2 {
             return vec![];
         }

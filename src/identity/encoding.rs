@@ -134,18 +134,20 @@ mod tests {
     #[test]
     fn what_is_encoded_does_not_depend_on_where_it_stands() {
         for (form, separator) in [(&VALUE, "%"), (&LIST_ITEM, ","), (&SCOPE, " ")] {
-            for own in ('\0'..='\u{ff}').map(String::from) {
-                let is_visible = own == " " || own.bytes().all(|byte| byte.is_ascii_graphic());
-                let is_plain = is_visible && own != "%" && own != separator;
-                let encoded = own.bytes().map(|byte| format!("%{byte:02X}")).collect();
-                let inside = if is_plain { own.clone() } else { encoded };
+            for character in ('\0'..='\u{ff}').map(String::from) {
+                let is_visible =
+                    character == " " || character.bytes().all(|byte| byte.is_ascii_graphic());
+                let is_plain = is_visible && character != "%" && character != separator;
+                let encoded = character.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                let inside = if is_plain { character.clone() } else { encoded };
                 for (before, after) in (0..10).flat_map(|all| (0..=all).map(move |n| (n, all - n)))
                 {
-                    let around =
-                        |own: &str| format!("{}{own}{}", "~".repeat(before), "!".repeat(after));
+                    let around = |character: &str| {
+                        format!("{}{character}{}", "~".repeat(before), "!".repeat(after))
+                    };
                     let at_an_end = before == 0 || after == 0;
-                    let shown = if own == " " && at_an_end { "%20" } else { &inside };
-                    let text = around(&own);
+                    let shown = if character == " " && at_an_end { "%20" } else { &inside };
+                    let text = around(&character);
                     assert_eq!(written(|to| form.write(&text, to)), around(shown), "{text:?}");
                 }
             }

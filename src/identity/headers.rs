@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::texts::Texts;
+use super::string_list::StringList;
 use super::{ConfirmedIdentity, encoding};
 use crate::claim::ClaimPath;
 use crate::json::Json;
@@ -31,7 +31,7 @@ pub(crate) struct IdentityHeaders {
 pub(crate) struct IdentityFields {
     names: Rc<[String]>,
     /// A value for each of the names; an empty one where there is nothing to tell.
-    values: Texts,
+    values: StringList,
     provider: Rc<str>,
 }
 
@@ -64,10 +64,10 @@ impl IdentityHeaders {
     /// Fields under this prefix, and those of `claims`.
     #[must_use]
     pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
-        let own = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
+        let standard = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
         let (claims, of_claims): (Vec<_>, Vec<_>) =
-            claims.into_iter().map(|own| (own.claim, own.header)).unzip();
-        let names: Rc<[String]> = own.into_iter().chain(of_claims).collect();
+            claims.into_iter().map(|claim| (claim.claim, claim.header)).unzip();
+        let names: Rc<[String]> = standard.into_iter().chain(of_claims).collect();
         let reserved: Vec<_> =
             names.iter().map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
         let reserved_lengths =
@@ -93,7 +93,7 @@ impl IdentityHeaders {
     #[must_use]
     pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
         self.reserved_lengths & length_bit(name) != 0
-            && self.reserved.iter().any(|own| is_spelling(name, own))
+            && self.reserved.iter().any(|reserved| is_spelling(name, reserved))
     }
 
     /// The fields that tell of `identity`. What it lacks has none.
@@ -115,7 +115,7 @@ impl IdentityHeaders {
             + [scopes, roles, groups].map(|list| list.bytes() + list.len()).iter().sum::<usize>()
             + token_id.len()
             + token_expires.len();
-        let mut values = Texts::with_capacity(self.names.len(), bytes);
+        let mut values = StringList::with_capacity(self.names.len(), bytes);
         for text in before_lists {
             values.push_with(|to| encoding::write_value(text, to));
         }

@@ -4,7 +4,7 @@ mod difference;
 mod encoding;
 mod headers;
 mod scim;
-mod texts;
+mod string_list;
 mod users;
 mod verified_identity;
 
@@ -14,7 +14,7 @@ pub(crate) use scim::{
     Attribute, DirectoryFault, LookupId, LookupReport, Provisioning, ScimLookups, ScimSettings,
     Secret, UserKey, UserQuery,
 };
-pub(crate) use texts::Texts;
+pub(crate) use string_list::StringList;
 pub(crate) use users::{
     AccountStatus, KnownBy, UnknownUser, User, UserLookup, UserRecord, UserSelector, Users,
 };

@@ -471,7 +471,7 @@ mod tests {
 
     fn record(user_name: &str, fields: &[(&str, &str)]) -> UserRecord {
         let name = ("user_name", user_name);
-        let own = fields.iter().chain([&name]);
+        let all = fields.iter().chain([&name]);
         UserRecord {
             user: User {
                 user_name: user_name.to_owned(),
@@ -480,7 +480,7 @@ mod tests {
                 account_status: AccountStatus::Active,
                 web_service_access_only: false,
             },
-            fields: own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            fields: all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             providers: None,
         }
     }
@@ -580,7 +580,10 @@ mod tests {
         let records =
             vec![only_for(ada(), &["a"]), only_for(bob(), &["b"]), only_for(bob(), &["b"])];
         let ambiguities = Users::new(records, ["email"], UnknownUser::Reject).unwrap_err();
-        assert!(ambiguities.iter().all(|own| (own.first, own.second) == (1, 2)), "{ambiguities:?}");
+        assert!(
+            ambiguities.iter().all(|ambiguity| (ambiguity.first, ambiguity.second) == (1, 2)),
+            "{ambiguities:?}"
+        );
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use super::texts::Texts;
+use super::string_list::StringList;
 use super::{AccountStatus, User, UserLookup, UserQuery, UserSelector};
 use crate::claim::{ClaimPath, ListClaim, UnreadList, any_of, is_elsewhere, strings};
 use crate::json::{Json, Object};
 use crate::provider::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
 use crate::refusal::{Denial, Refusal};
-use crate::token::{TokenUse, VerifiedToken};
+use crate::token::{SingleUseToken, VerifiedToken};
 
 /// The claims that go by the same names at every provider, where they are strings.
 #[derive(Debug, Default)]
@@ -47,9 +47,9 @@ pub(crate) struct ConfirmedIdentity<'a> {
     pub(super) rules: &'a IdentityRules,
     pub(super) client_type: ClientType,
     pub(super) user: Cow<'a, str>,
-    pub(super) scopes: Texts,
-    pub(super) roles: Texts,
-    pub(super) groups: Texts,
+    pub(super) scopes: StringList,
+    pub(super) roles: StringList,
+    pub(super) groups: StringList,
 }
 
 /// What is still of use of an identity once its token is gone and its headers are written: what
@@ -58,13 +58,13 @@ pub(crate) struct ConfirmedIdentity<'a> {
 pub(crate) struct VerifiedIdentity {
     provider: Rc<str>,
     client_type: ClientType,
-    scopes: Texts,
-    roles: Texts,
-    groups: Texts,
+    scopes: StringList,
+    roles: StringList,
+    groups: StringList,
     claims: Object,
     overage: Option<Rc<Overage>>,
     misread: Box<[Misread]>,
-    single_use: Option<TokenUse>,
+    single_use: Option<SingleUseToken>,
 }
 
 /// A claim of roles or groups that is there, and in a form in which none can be read.
@@ -181,10 +181,10 @@ impl<'a> ClaimedIdentity<'a> {
             client_type,
             user: known.map_or(user, |known| Cow::Borrowed(&known.user_name)),
             scopes: scopes(claims, rules),
-            roles: Texts::union(known.into_iter().flat_map(User::roles).chain(roles)),
+            roles: StringList::union(known.into_iter().flat_map(User::roles).chain(roles)),
             groups: match known {
-                Some(known) => Texts::union(known.groups().chain(groups)),
-                None => Texts::new(groups),
+                Some(known) => StringList::union(known.groups().chain(groups)),
+                None => StringList::new(groups),
             },
         })
     }
@@ -211,7 +211,7 @@ impl ConfirmedIdentity<'_> {
     pub(crate) fn retain_claims(self, names: &[String]) -> VerifiedIdentity {
         let claims = match names {
             [] => Object::default(),
-            names => self.token.claims().retain(|name| names.iter().any(|own| own == name)),
+            names => self.token.claims().retain(|name| names.iter().any(|kept| kept == name)),
         };
         let overage = Overage::from_identity(&self).map(Rc::new);
         let misread = Misread::all(self.token.claims(), self.rules);
@@ -232,7 +232,7 @@ impl ConfirmedIdentity<'_> {
 impl VerifiedIdentity {
     /// What must be spent before a request of this identity may go on: its token serves once.
     #[must_use]
-    pub(crate) fn single_use(&self) -> Option<TokenUse> {
+    pub(crate) fn single_use(&self) -> Option<SingleUseToken> {
         self.single_use
     }
 
@@ -269,19 +269,19 @@ impl VerifiedIdentity {
 
     /// Its scopes.
     #[must_use]
-    pub(crate) fn scopes(&self) -> &Texts {
+    pub(crate) fn scopes(&self) -> &StringList {
         &self.scopes
     }
 
     /// Its roles.
     #[must_use]
-    pub(crate) fn roles(&self) -> &Texts {
+    pub(crate) fn roles(&self) -> &StringList {
         &self.roles
     }
 
     /// Its groups.
     #[must_use]
-    pub(crate) fn groups(&self) -> &Texts {
+    pub(crate) fn groups(&self) -> &StringList {
         &self.groups
     }
 
@@ -294,9 +294,9 @@ impl VerifiedIdentity {
     /// About how many bytes it takes up.
     #[must_use]
     pub(crate) fn size(&self) -> usize {
-        let lists = [&self.scopes, &self.roles, &self.groups].map(Texts::heap_size);
+        let lists = [&self.scopes, &self.roles, &self.groups].map(StringList::heap_size);
         let overage = self.overage.as_ref().map_or(0, |overage| overage.size());
-        let misread = self.misread.iter().map(|own| size_of_val(own) + own.claim.len());
+        let misread = self.misread.iter().map(|misread| size_of_val(misread) + misread.claim.len());
         let misread = misread.sum::<usize>();
         size_of::<Self>() + lists.iter().sum::<usize>() + overage + misread + self.claims.size()
     }
@@ -422,16 +422,16 @@ impl ServiceSign {
 }
 
 /// The scopes, as far as they are allowed; all that are allowed for a token that names none.
-fn scopes(claims: &Object, rules: &IdentityRules) -> Texts {
+fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
     let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
     let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
-    let scopes = Texts::union([scope_claim].into_iter().chain(permissions).flat_map(words));
+    let scopes = StringList::union([scope_claim].into_iter().chain(permissions).flat_map(words));
     match &rules.auth_scopes {
         None => scopes,
-        Some(allowed) if scopes.is_empty() => Texts::new(allowed.iter().map(String::as_str)),
-        Some(allowed) => {
-            Texts::new(scopes.iter().filter(|scope| allowed.iter().any(|own| own == scope)))
-        }
+        Some(allowed) if scopes.is_empty() => StringList::new(allowed.iter().map(String::as_str)),
+        Some(allowed) => StringList::new(
+            scopes.iter().filter(|scope| allowed.iter().any(|allowed| allowed == scope)),
+        ),
     }
 }
 
@@ -553,7 +553,7 @@ mod tests {
             (json!({}), Some(vec!["b", "a"]), vec!["b", "a"]),
             (json!({"scope": [""]}), Some(vec!["b"]), vec![]),
         ] {
-            let auth_scopes = allowed.map(|own| own.into_iter().map(str::to_owned).collect());
+            let auth_scopes = allowed.map(|scopes| scopes.into_iter().map(str::to_owned).collect());
             let scopes = scopes(&claims(&given), &IdentityRules { auth_scopes, ..rules() });
             assert_eq!(scopes.iter().collect::<Vec<_>>(), expected, "{given}");
         }

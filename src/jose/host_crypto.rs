@@ -73,14 +73,14 @@ impl<H: HostCrypto> HostBacked<H> {
 
     fn check(&self, known: &KnownAnswer) -> Result<(), Unfit> {
         let algorithm = known.algorithm;
-        let question = known.key().zip(known.signature());
+        let known_answer = known.key().zip(known.signature());
         let forged = format!("{}!", known.message);
         for (message, expected) in [(known.message, true), (&forged, false)] {
-            let answer = question.as_ref().and_then(|(key, signature)| {
+            let result = known_answer.as_ref().and_then(|(key, signature)| {
                 self.ask(algorithm, key, message.as_bytes(), signature)
             });
-            match answer {
-                Some(Ok(answer)) if answer == expected => {}
+            match result {
+                Some(Ok(result)) if result == expected => {}
                 Some(Err(why)) => return Err(Unfit::NoResult { algorithm, why }),
                 _ if expected => return Err(Unfit::RefusesValid(algorithm)),
                 _ => return Err(Unfit::AcceptsForged(algorithm)),
@@ -221,13 +221,13 @@ pub(super) mod tests {
     /// Answers as [`AwsLc`] until so many questions were asked, and from then on in this way.
     struct Turning {
         after: usize,
-        answer: Result<bool, HostCryptoError>,
+        result: Result<bool, HostCryptoError>,
         questions: Cell<usize>,
     }
 
     impl Turning {
-        fn new(after: usize, answer: Result<bool, HostCryptoError>) -> Self {
-            Self { after, answer, questions: Cell::new(0) }
+        fn new(after: usize, result: Result<bool, HostCryptoError>) -> Self {
+            Self { after, result, questions: Cell::new(0) }
         }
     }
 
@@ -243,7 +243,7 @@ pub(super) mod tests {
             if asked < self.after {
                 AwsLc.verify(hash, key, message, signature)
             } else {
-                self.answer.clone()
+                self.result.clone()
             }
         }
     }
@@ -266,7 +266,7 @@ pub(super) mod tests {
     fn a_host_that_errs_on_any_algorithm_is_unfit() {
         for (index, algorithm) in HostBacked::<AwsLc>::algorithms().enumerate() {
             let (valid, forged) = (2 * index, 2 * index + 1);
-            let unfit = |after, answer| HostBacked::new(Turning::new(after, answer)).err();
+            let unfit = |after, result| HostBacked::new(Turning::new(after, result)).err();
             assert_eq!(unfit(valid, Ok(false)), Some(Unfit::RefusesValid(algorithm)));
             assert_eq!(unfit(forged, Ok(true)), Some(Unfit::AcceptsForged(algorithm)));
             for why in [failed(), HostCryptoError::Missing] {
@@ -341,6 +341,6 @@ pub(super) mod tests {
 
     fn for_signing(algorithm: Algorithm) -> testkit::Algorithm {
         let mut all = testkit::Algorithm::ALL.into_iter();
-        all.find(|own| own.name() == algorithm.name()).unwrap()
+        all.find(|known| known.name() == algorithm.name()).unwrap()
     }
 }

@@ -92,10 +92,10 @@ impl Jwk {
     /// True when the token names this key, by `kid` if it has one, else by thumbprint.
     pub(crate) fn is_named_by(&self, header: &ProtectedHeader) -> bool {
         if let Some(kid) = header.kid() {
-            return self.identifiers.kids.iter().any(|own| own == kid);
+            return self.identifiers.kids.iter().any(|published| published == kid);
         }
-        let named = |own: &Option<Thumbprint>, wanted: Option<&str>| {
-            own.as_ref().zip(wanted).is_some_and(|(own, wanted)| own.is(wanted))
+        let named = |published: &Option<Thumbprint>, wanted: Option<&str>| {
+            published.as_ref().zip(wanted).is_some_and(|(published, wanted)| published.is(wanted))
         };
         named(&self.identifiers.sha256_thumbprint, header.sha256_thumbprint())
             || named(&self.identifiers.sha1_thumbprint, header.sha1_thumbprint())
@@ -111,10 +111,10 @@ impl Jwk {
         if !key.fits(algorithm) {
             return Err(KeyMismatch::Type { algorithm });
         }
-        if let Some(own) = &self.algorithm
-            && Algorithm::from_name(own) != Some(algorithm)
+        if let Some(key_algorithm) = &self.algorithm
+            && Algorithm::from_name(key_algorithm) != Some(algorithm)
         {
-            return Err(KeyMismatch::Algorithm { own: own.clone(), algorithm });
+            return Err(KeyMismatch::Algorithm { key_algorithm: key_algorithm.clone(), algorithm });
         }
         self.is_for_signatures()?;
         Ok(key)
@@ -128,7 +128,7 @@ impl Jwk {
                     && self
                         .algorithm
                         .as_ref()
-                        .is_none_or(|own| Algorithm::from_name(own) == Some(algorithm))
+                        .is_none_or(|name| Algorithm::from_name(name) == Some(algorithm))
             })
         }) && self.is_for_signatures().is_ok()
     }
@@ -152,7 +152,7 @@ pub(crate) enum KeyMismatch {
     /// Its `alg` is another one than the token's.
     Algorithm {
         /// The key's `alg`.
-        own: String,
+        key_algorithm: String,
         /// The token's.
         algorithm: Algorithm,
     },
@@ -172,8 +172,12 @@ pub(crate) enum KeyMismatch {
 impl fmt::Display for KeyMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Algorithm { own, algorithm } => {
-                write!(f, "the key is for {}, the token says {algorithm}", own.escape_debug())
+            Self::Algorithm { key_algorithm, algorithm } => {
+                write!(
+                    f,
+                    "the key is for {}, the token says {algorithm}",
+                    key_algorithm.escape_debug()
+                )
             }
             Self::Operations => f.write_str("its key_ops lack verify"),
             Self::Type { algorithm } => write!(f, "its type or curve is not that of {algorithm}"),

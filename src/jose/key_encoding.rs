@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_says_which_character_is_wrong_and_in_which_alphabet() {
-        for (text, told) in [
+        for (text, expected) in [
             ("AA!A", "base64url: character 3 is '!'"),
             ("AA+A B", "plain base64: character 5 is ' '"),
             ("/AAA\nAAAA", "plain base64: character 5 is '\\n'"),
@@ -108,7 +108,7 @@ mod tests {
             ("AAAAA", "base64url: 5 characters cannot be base64; one may be missing"),
             ("AB", "base64url: its last character 'B' has bits set that belong to no byte"),
         ] {
-            assert_eq!(decode(text).unwrap_err().to_string(), told, "{text:?}");
+            assert_eq!(decode(text).unwrap_err().to_string(), expected, "{text:?}");
         }
     }
 }

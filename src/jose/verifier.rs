@@ -115,15 +115,15 @@ pub(super) mod tests {
     fn only_rs_and_es256_by_the_host_are_cheap() {
         let [(_, pure_rust), (_, host_backed)] = verifiers();
         for algorithm in testkit::Algorithm::ALL {
-            let own = Algorithm::from_name(algorithm.name()).unwrap();
-            let key = public_key(&SigningKey::generate(algorithm, "signer"), own);
-            let (rust, host) = (pure_rust.cost(own, &key), host_backed.cost(own, &key));
-            let is_cheap = own.name().starts_with("RS") || own.name() == "ES256";
+            let ours = Algorithm::from_name(algorithm.name()).unwrap();
+            let key = public_key(&SigningKey::generate(algorithm, "signer"), ours);
+            let (rust, host) = (pure_rust.cost(ours, &key), host_backed.cost(ours, &key));
+            let is_cheap = ours.name().starts_with("RS") || ours.name() == "ES256";
             assert!(
                 (2..100).contains(&rust) && (1..=rust).contains(&host),
-                "{own}: {rust}, {host}"
+                "{ours}: {rust}, {host}"
             );
-            assert_eq!(host == 1, is_cheap, "{own}: {host}");
+            assert_eq!(host == 1, is_cheap, "{ours}: {host}");
         }
         for (bits, expected) in [(2048, 8), (3072, 18), (4096, 32)] {
             let signer = SigningKey::generate_rsa(testkit::Algorithm::Ps256, "signer", bits);
@@ -135,36 +135,36 @@ pub(super) mod tests {
     #[test]
     fn every_algorithm_verifies_what_an_independent_signer_signed_and_nothing_else() {
         for algorithm in testkit::Algorithm::ALL {
-            let own = Algorithm::from_name(algorithm.name()).unwrap();
+            let ours = Algorithm::from_name(algorithm.name()).unwrap();
             let signer = SigningKey::generate(algorithm, "signer");
             let other = SigningKey::generate(algorithm, "other");
-            let key = public_key(&signer, own);
-            let other_key = public_key(&other, own);
+            let key = public_key(&signer, ours);
+            let other_key = public_key(&other, ours);
             let signature = signer.sign_parts(b"message");
             for (name, verifier) in verifiers() {
                 let verify = |key: &PublicKey, message: &[u8], signature: &[u8]| {
-                    verifier.verify(own, key, message, signature)
+                    verifier.verify(ours, key, message, signature)
                 };
 
-                assert!(verify(&key, b"message", &signature), "{name}, {own}");
-                assert!(!verify(&other_key, b"message", &signature), "{name}, {own}");
-                assert!(!verify(&key, b"messagf", &signature), "{name}, {own}");
+                assert!(verify(&key, b"message", &signature), "{name}, {ours}");
+                assert!(!verify(&other_key, b"message", &signature), "{name}, {ours}");
+                assert!(!verify(&key, b"messagf", &signature), "{name}, {ours}");
                 for at in [0, signature.len() / 2, signature.len() - 1] {
                     let mut changed = signature.clone();
                     changed[at] ^= 1;
-                    assert!(!verify(&key, b"message", &changed), "{name}, {own}, byte {at}");
+                    assert!(!verify(&key, b"message", &changed), "{name}, {ours}, byte {at}");
                 }
                 let longer = [signature.as_slice(), &[0]].concat();
                 let zeros = vec![0; signature.len()];
                 let ones = vec![0xff; signature.len()];
                 for wrong in [&[][..], &[0], &signature[1..], &longer, &zeros, &ones] {
                     let length = wrong.len();
-                    assert!(!verify(&key, b"message", wrong), "{name}, {own}, {length} bytes");
+                    assert!(!verify(&key, b"message", wrong), "{name}, {ours}, {length} bytes");
                 }
-                for another in Algorithm::ALL.into_iter().filter(|another| *another != own) {
+                for another in Algorithm::ALL.into_iter().filter(|another| *another != ours) {
                     assert!(
                         !verifier.verify(another, &key, b"message", &signature),
-                        "{name}, {own}, {another}"
+                        "{name}, {ours}, {another}"
                     );
                 }
             }

@@ -168,15 +168,15 @@ impl PartialEq<Value> for Json<'_> {
     fn eq(&self, other: &Value) -> bool {
         match (*self, other) {
             (Self::Null, Value::Null) => true,
-            (Self::Bool(own), Value::Bool(other)) => own == *other,
-            (Self::Number(own), Value::Number(other)) => own == other,
-            (Self::String(own), Value::String(other)) => own == other,
-            (Self::Array(own), Value::Array(other)) => own.iter().eq(other.iter()),
-            (Self::Object(own), Value::Object(other)) => {
-                own.members.len() == other.len()
-                    && own
+            (Self::Bool(this), Value::Bool(other)) => this == *other,
+            (Self::Number(this), Value::Number(other)) => this == other,
+            (Self::String(this), Value::String(other)) => this == other,
+            (Self::Array(this), Value::Array(other)) => this.iter().eq(other.iter()),
+            (Self::Object(this), Value::Object(other)) => {
+                this.members.len() == other.len()
+                    && this
                         .iter()
-                        .all(|(name, own)| other.get(name).is_some_and(|other| own == *other))
+                        .all(|(name, this)| other.get(name).is_some_and(|other| this == *other))
             }
             _ => false,
         }
@@ -294,7 +294,9 @@ impl Node {
             }
             Json::Object(members) => {
                 let members = members.iter();
-                Self::Object(members.map(|(name, own)| Member::copied(name, own, text)).collect())
+                Self::Object(
+                    members.map(|(name, value)| Member::copied(name, value, text)).collect(),
+                )
             }
         }
     }
@@ -579,8 +581,8 @@ mod tests {
                     prop_assert_eq!(Value::from(Json::Object(object.members())), value);
                 }
                 (Err(JsonFault::NotAnObject), Ok(value)) => prop_assert!(!value.is_object()),
-                (Err(own), Err(fault)) => prop_assert_eq!(format!("{own:?}"), format!("{fault:?}")),
-                (own, other) => prop_assert!(false, "{own:?} is not {other:?}"),
+                (Err(ours), Err(fault)) => prop_assert_eq!(format!("{ours:?}"), format!("{fault:?}")),
+                (ours, other) => prop_assert!(false, "{ours:?} is not {other:?}"),
             }
         }
     }

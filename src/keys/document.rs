@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_no_key_set_is_named_for_what_it_is() {
-        for (document, told) in [
+        for (document, expected) in [
             (&b"{}"[..], "it is an empty object, without `keys`"),
             (
                 b"{\"issuer\":1,\"jwks_uri\":2}",
@@ -179,7 +179,7 @@ mod tests {
                 "it is an object of X.509 certificates",
             ),
         ] {
-            assert_eq!(fault_of(document), told);
+            assert_eq!(fault_of(document), expected);
         }
     }
 

@@ -123,7 +123,7 @@ impl Fetch {
 
     /// Like [`Self::on_response`], for a call that Envoy refused to make.
     #[must_use]
-    pub(super) fn call_refused(
+    pub(super) fn callout_refused(
         &mut self,
         endpoint: &Endpoint,
         source: &RemoteSource,

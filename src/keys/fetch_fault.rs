@@ -104,12 +104,12 @@ impl FetchFault {
 
     /// The same fault, with what the header of the response adds.
     #[must_use]
-    pub(super) fn explained_by(self, answer: &CalloutResponse) -> Self {
+    pub(super) fn explained_by(self, response: &CalloutResponse) -> Self {
         match self {
             Self::KeySet(KeySetFault::NotAKeySet(fault)) => {
-                Self::KeySet(KeySetFault::NotAKeySet(fault.explained_by(answer)))
+                Self::KeySet(KeySetFault::NotAKeySet(fault.explained_by(response)))
             }
-            Self::Metadata(member, fault) => Self::Metadata(member, fault.explained_by(answer)),
+            Self::Metadata(member, fault) => Self::Metadata(member, fault.explained_by(response)),
             other => other,
         }
     }

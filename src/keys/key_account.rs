@@ -36,8 +36,8 @@ impl KeyAccount {
             })
             .map(ToString::to_string);
         let foreign = misfits().find_map(|mismatch| match mismatch {
-            KeyMismatch::Algorithm { own, .. } => {
-                Some(format!("its alg {} does not go with it", own.escape_debug()))
+            KeyMismatch::Algorithm { key_algorithm, .. } => {
+                Some(format!("its alg {} does not go with it", key_algorithm.escape_debug()))
             }
             _ => None,
         });

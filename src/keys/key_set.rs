@@ -346,18 +346,22 @@ mod tests {
         ] {
             let signer = SigningKey::generate(algorithm, "a");
             let expected = Jwk::from_json(&signer.public_jwk()).unwrap();
-            let own = Algorithm::from_name(signer.header()["alg"].as_str().unwrap()).unwrap();
+            let key_algorithm =
+                Algorithm::from_name(signer.header()["alg"].as_str().unwrap()).unwrap();
             for member in members {
                 for engine in [&URL_SAFE, &STANDARD, &STANDARD_NO_PAD] {
                     let key = rewritten(&signer.public_jwk(), member, |bytes| engine.encode(bytes));
                     let key = Jwk::from_json(&key).unwrap();
-                    assert!(key.for_algorithm(own).is_ok(), "{member} of {own}");
+                    assert!(
+                        key.for_algorithm(key_algorithm).is_ok(),
+                        "{member} of {key_algorithm}"
+                    );
                 }
                 let key = rewritten(&signer.public_jwk(), member, with_a_zero_before);
                 let read = Jwk::from_json(&key).unwrap();
                 // An Ed25519 key is no number: it has 32 bytes, and no other.
-                let may_be_longer = own != Algorithm::EdDsa;
-                assert_eq!(read.is_usable(), may_be_longer, "{member} of {own}");
+                let may_be_longer = key_algorithm != Algorithm::EdDsa;
+                assert_eq!(read.is_usable(), may_be_longer, "{member} of {key_algorithm}");
             }
             assert!(expected.is_usable());
         }
@@ -419,14 +423,15 @@ mod tests {
         };
         assert_eq!(fault(json!([])), "its list of keys is empty");
         let rsa = json!({"kty": "RSA", "kid": "a", "e": "AQAB", "n": "ab+c!"});
-        let told = "\"a\": its n is not valid plain base64: character 5 is '!'";
-        assert_eq!(fault(json!([rsa])), told);
+        let expected = "\"a\": its n is not valid plain base64: character 5 is '!'";
+        assert_eq!(fault(json!([rsa])), expected);
         let others = json!([rsa, {"kty": "EC", "alg": 5}, 1, 2, 3]);
-        let told = format!("{told}; key 1 (no kid): its alg has a wrong type; and 3 others");
-        assert_eq!(fault(others), told);
+        let expected =
+            format!("{expected}; key 1 (no kid): its alg has a wrong type; and 3 others");
+        assert_eq!(fault(others), expected);
         let hostile = json!([{"kty": "RSA\n\u{1b}[2J".repeat(1000), "kid": "k\n".repeat(1000)}]);
-        let told = fault(hostile);
-        assert!(!told.contains(char::is_control) && told.len() < 500, "{told:?}");
+        let expected = fault(hostile);
+        assert!(!expected.contains(char::is_control) && expected.len() < 500, "{expected:?}");
     }
 
     #[test]

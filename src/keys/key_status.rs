@@ -158,7 +158,8 @@ impl KeyStatus {
             }
         });
         Self {
-            phase: published.map_or(KeyPhase::Empty, |own| own.phase(&settings, now).into()),
+            phase: published
+                .map_or(KeyPhase::Empty, |published| published.phase(&settings, now).into()),
             is_fetching: state.is_fetching(&settings, now),
             discovery: state.discovery(),
             set,
@@ -233,8 +234,8 @@ mod tests {
                         Event::KeySetReplaced(true)
                     }
                     Effect::Callout(..) => {
-                        keys.handle(Event::Called(true), now);
-                        Event::Answered(response.map(|body| CalloutResponse {
+                        keys.handle(Event::CalloutStarted(true), now);
+                        Event::CalloutEnded(response.map(|body| CalloutResponse {
                             status: Some(200),
                             body_length: body.len(),
                             body: body.to_vec(),
@@ -268,19 +269,19 @@ mod tests {
         assert_eq!((status.phase, status.is_fetching), (KeyPhase::Stale, false));
         let set = status.set.unwrap();
         assert_eq!((set.fetched, set.expires, set.serves_until), (at(0), at(600), at(4200)));
-        let told: Vec<_> = set
+        let shown: Vec<_> = set
             .keys
             .unwrap()
             .into_iter()
             .map(|key| (key.kid.unwrap(), key.algorithms.join(" "), key.problem))
             .collect();
-        let own = |text: &str| text.to_owned();
+        let owned = |text: &str| text.to_owned();
         assert_eq!(
-            told,
+            shown,
             [
-                (own("good"), own("ES256"), None),
-                (own("enc"), own(""), Some(own("its use is enc, not sig"))),
-                (own("odd"), own(""), Some(own("it has no kty"))),
+                (owned("good"), owned("ES256"), None),
+                (owned("enc"), owned(""), Some(owned("its use is enc, not sig"))),
+                (owned("odd"), owned(""), Some(owned("it has no kty"))),
             ]
         );
         let fetch_failures = status.fetch_failures.unwrap();

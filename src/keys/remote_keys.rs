@@ -96,9 +96,9 @@ pub(crate) enum Event {
     /// Whether the shared key set was replaced.
     KeySetReplaced(bool),
     /// Whether the call was made. If it was not, there will be no answer.
-    Called(bool),
+    CalloutStarted(bool),
     /// The answer to the call that was made; none when there was no answer.
-    Answered(Option<CalloutResponse>),
+    CalloutEnded(Option<CalloutResponse>),
 }
 
 /// What is to be done. Each but a report is answered by the event of its name.
@@ -178,8 +178,8 @@ impl RemoteKeys {
             Event::StateReplaced(is_done) => self.on_state_replaced(is_done, now),
             Event::KeySetRead(bytes, number) => self.on_key_set(bytes.as_deref(), number, now),
             Event::KeySetReplaced(is_done) => self.on_key_set_replaced(is_done),
-            Event::Called(is_done) => self.on_called(is_done, now),
-            Event::Answered(response) => self.on_answer(response, now),
+            Event::CalloutStarted(is_done) => self.on_callout_started(is_done, now),
+            Event::CalloutEnded(response) => self.on_response(response, now),
         }
     }
 
@@ -439,17 +439,17 @@ impl RemoteKeys {
         }
     }
 
-    fn on_called(&mut self, is_done: bool, now: UnixTime) {
+    fn on_callout_started(&mut self, is_done: bool, now: UnixTime) {
         match std::mem::replace(&mut self.task, Task::Idle) {
             Task::Fetch(mut fetch, endpoint) if !is_done => {
-                let progress = fetch.call_refused(&endpoint, &self.source, now);
+                let progress = fetch.callout_refused(&endpoint, &self.source, now);
                 self.go_on(fetch, progress);
             }
             task => self.task = task,
         }
     }
 
-    fn on_answer(&mut self, response: Option<CalloutResponse>, now: UnixTime) {
+    fn on_response(&mut self, response: Option<CalloutResponse>, now: UnixTime) {
         match std::mem::replace(&mut self.task, Task::Idle) {
             Task::Fetch(mut fetch, _) => {
                 let progress = fetch.on_response(response, &self.source, now);

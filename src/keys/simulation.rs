@@ -481,17 +481,17 @@ impl World {
                 let is_done = self.shared.replace(|shared| &mut shared.key_set, bytes, number);
                 Event::KeySetReplaced(is_done)
             }
-            Effect::Callout(_, deadline) if self.now >= deadline => Event::Called(false),
+            Effect::Callout(_, deadline) if self.now >= deadline => Event::CalloutStarted(false),
             Effect::Callout(endpoint, deadline) => {
                 let Worker { seed, call, .. } = &mut self.workers[worker];
                 *call =
                     Some(PendingCallout { url: endpoint.to_string(), deadline, response: None });
                 let is_answerable = |(_, until): &&(u64, UnixTime)| self.now < *until;
                 let other =
-                    self.in_flight.iter().filter(is_answerable).find(|(own, _)| own != seed);
+                    self.in_flight.iter().filter(is_answerable).find(|(holder, _)| holder != seed);
                 prop_assert!(other.is_none(), "two fetches in flight: {:?}", other);
                 self.in_flight.push((*seed, deadline));
-                Event::Called(true)
+                Event::CalloutStarted(true)
             }
             Effect::Report(_) => return Ok(true),
         };
@@ -528,8 +528,8 @@ impl World {
         if call.response.is_some() || self.now >= call.deadline {
             let Worker { seed, call, .. } = &mut self.workers[worker];
             let response = call.take().and_then(|call| call.response);
-            self.in_flight.retain(|(own, _)| own != seed);
-            self.workers[worker].keys.handle(Event::Answered(response), self.now);
+            self.in_flight.retain(|(holder, _)| holder != seed);
+            self.workers[worker].keys.handle(Event::CalloutEnded(response), self.now);
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for FreeLists<A> {
         match (self.free_list(layout), self.free_list(wanted)) {
             // SAFETY: that is where it came from.
             (None, None) => unsafe { self.behind.realloc(data, layout, size) },
-            (Some((own, _)), Some((other, _))) if own == other => data,
+            (Some((old, _)), Some((other, _))) if old == other => data,
             // SAFETY: both blocks have at least so many bytes, and are not the same.
             _ => unsafe {
                 let moved = self.alloc(wanted);

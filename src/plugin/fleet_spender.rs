@@ -15,12 +15,12 @@ pub(super) struct FleetSpender {
     /// By context id.
     waiting: BTreeMap<u32, WaitingClaimant>,
     /// The context ids of those requests by their calls.
-    calls: BTreeMap<u32, u32>,
+    callouts: BTreeMap<u32, u32>,
 }
 
 struct WaitingClaimant {
     request: Claimant,
-    call: u32,
+    callout: u32,
     deadline: UnixTime,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Spent {
 
 impl FleetSpender {
     pub(super) fn new(root_id: u32, store: FleetStore) -> Self {
-        Self { root_id, store, waiting: BTreeMap::new(), calls: BTreeMap::new() }
+        Self { root_id, store, waiting: BTreeMap::new(), callouts: BTreeMap::new() }
     }
 
     /// How many requests wait.
@@ -65,34 +65,39 @@ impl FleetSpender {
         request: Claimant,
         now: UnixTime,
     ) -> Option<Spent> {
-        let call = match &request {
-            Claimant::Held(held) => held.token_use().map(|own| self.store.look_up_request(own)),
-            Claimant::Spending(request) => Some(self.store.request(request.token_use(), now)),
+        let callout = match &request {
+            Claimant::Held(held) => held
+                .single_use_token()
+                .map(|single_use_token| self.store.look_up_request(single_use_token)),
+            Claimant::Spending(request) => {
+                Some(self.store.request(request.single_use_token(), now))
+            }
         };
         let timeout = self.store.timeout;
-        let call = call.and_then(|call| host::call_as(self.root_id, context_id, &call, timeout));
-        let Some(call) = call else {
-            return Some(Spent { context_id, request, result: Err(self.store.not_called()) });
+        let callout = callout
+            .and_then(|callout| host::callout_as(self.root_id, context_id, &callout, timeout));
+        let Some(callout) = callout else {
+            return Some(Spent { context_id, request, result: Err(self.store.not_dispatched()) });
         };
         let deadline = now + self.store.max_wait();
-        self.waiting.insert(context_id, WaitingClaimant { request, call, deadline });
-        self.calls.insert(call, context_id);
+        self.waiting.insert(context_id, WaitingClaimant { request, callout, deadline });
+        self.callouts.insert(callout, context_id);
         None
     }
 
     /// True when a request waits for the answer to this call.
-    pub(super) fn awaits(&self, call: u32) -> bool {
-        self.calls.contains_key(&call)
+    pub(super) fn awaits(&self, callout: u32) -> bool {
+        self.callouts.contains_key(&callout)
     }
 
     /// The host reports the answer to a call just now. Returns the request that waited for it.
     pub(super) fn on_callout_response(
         &mut self,
-        call: u32,
+        callout: u32,
         header_count: usize,
         body_length: usize,
     ) -> Option<Spent> {
-        let context_id = *self.calls.get(&call)?;
+        let context_id = *self.callouts.get(&callout)?;
         let limit = FleetStore::RESPONSE_LIMIT.bytes;
         let response = host::callout_response(header_count, body_length, limit);
         let result = match &self.waiting.get(&context_id)?.request {
@@ -120,8 +125,8 @@ impl FleetSpender {
     }
 
     fn take(&mut self, context_id: u32) -> Option<Claimant> {
-        let WaitingClaimant { request, call, .. } = self.waiting.remove(&context_id)?;
-        self.calls.remove(&call);
+        let WaitingClaimant { request, callout, .. } = self.waiting.remove(&context_id)?;
+        self.callouts.remove(&callout);
         Some(request)
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn respond(response: &Response) -> Result<(), Status> {
 }
 
 /// Makes a call. None when the host refuses; it will report no answer then.
-pub(super) fn call(request: &CalloutRequest, timeout: Duration) -> Option<u32> {
+pub(super) fn callout(request: &CalloutRequest, timeout: Duration) -> Option<u32> {
     // The host takes no time at all for all the time in the world.
     if timeout < Duration::from_millis(1) {
         return None;
@@ -130,16 +130,16 @@ pub(super) fn call(request: &CalloutRequest, timeout: Duration) -> Option<u32> {
 
 /// Makes a call that outlives the request in hand: in the name of the root context, since the host
 /// gives up the calls of a request with it, and the SDK would keep their numbers for ever.
-pub(super) fn call_as(
+pub(super) fn callout_as(
     root_id: u32,
     context_id: u32,
     request: &CalloutRequest,
     timeout: Duration,
 ) -> Option<u32> {
     hostcalls::set_effective_context(root_id).ok()?;
-    let call = call(request, timeout);
+    let callout = callout(request, timeout);
     let _ = hostcalls::set_effective_context(context_id);
-    call
+    callout
 }
 
 /// The answer to the call that the host reports just now, with at most `limit` bytes of its body;

@@ -14,7 +14,7 @@ pub(super) struct KeyFetcher {
     names: SharedNames,
     max_body: usize,
     /// The call that is not answered yet.
-    call: Option<u32>,
+    callout: Option<u32>,
 }
 
 impl KeyFetcher {
@@ -25,13 +25,13 @@ impl KeyFetcher {
             provider: provider.name.clone(),
             names: SharedNames::new(source),
             max_body: source.settings.max_body,
-            call: None,
+            callout: None,
         })
     }
 
-    /// True when `call` is a call of this fetcher that is not answered yet.
-    pub(super) fn awaits(&self, call: u32) -> bool {
-        self.call == Some(call)
+    /// True when `callout` is a call of this fetcher that is not answered yet.
+    pub(super) fn awaits(&self, callout: u32) -> bool {
+        self.callout == Some(callout)
     }
 
     /// Tells the keys what happened, and does what they want done, until they want nothing more.
@@ -59,9 +59,9 @@ impl KeyFetcher {
         metrics: &mut Metrics,
         now: UnixTime,
     ) {
-        self.call = None;
+        self.callout = None;
         let response = host::callout_response(header_count, body_length, self.max_body);
-        self.run(Event::Answered(response), keys, metrics, now);
+        self.run(Event::CalloutEnded(response), keys, metrics, now);
     }
 
     /// Tells how many keys there are, and how old.
@@ -90,8 +90,8 @@ impl KeyFetcher {
             )),
             Effect::Callout(endpoint, deadline) => {
                 let request = endpoint.request("GET", "application/json, application/jwk-set+json");
-                self.call = host::call(&request, deadline.since(now));
-                Some(Event::Called(self.call.is_some()))
+                self.callout = host::callout(&request, deadline.since(now));
+                Some(Event::CalloutStarted(self.callout.is_some()))
             }
             Effect::Report(report) => {
                 if let Some(succeeded) = report.fetch_succeeded() {

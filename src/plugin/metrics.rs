@@ -94,10 +94,9 @@ impl Metrics {
     ) {
         let provider = provider.unwrap_or("none");
         let reason = reason.unwrap_or("none");
-        let known = self
-            .requests
-            .iter()
-            .find(|own| own.outcome == outcome && own.reason == reason && own.provider == provider);
+        let known = self.requests.iter().find(|counted| {
+            counted.outcome == outcome && counted.reason == reason && counted.provider == provider
+        });
         let id = match known {
             Some(known) => known.id,
             None => {
@@ -128,7 +127,9 @@ impl Metrics {
         let allowed = self.allowed.values().filter(|(_, id)| id.is_some());
         let allowed = allowed.map(move |(name, _)| counter(name, RequestOutcome::Allowed, "none"));
         let others = self.requests.iter();
-        allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
+        allowed.chain(
+            others.map(move |counted| counter(&counted.provider, counted.outcome, counted.reason)),
+        )
     }
 
     /// What a counter says, whoever counts by it; defines it if nobody did.

@@ -1,24 +1,24 @@
-//! The local store of spent tokens: carries out what [`Spending`] asks for in shared data.
+//! The local store of spent tokens: carries out what [`SpendAttempt`] asks for in shared data.
 
 use super::host;
 use crate::time::UnixTime;
-use crate::token::{NotSpent, Spending, SpendingStep, TokenUse};
+use crate::token::{NotSpent, SingleUseToken, SpendAttempt, SpendStep};
 
 /// Spends a token, unless that was done before in any worker of the process.
-pub(super) fn spend(token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> {
-    let mut spending = Spending::new(token_use, now);
-    let name = spending.name();
-    let mut step = SpendingStep::Read;
+pub(super) fn spend(single_use_token: SingleUseToken, now: UnixTime) -> Result<(), NotSpent> {
+    let mut spend_attempt = SpendAttempt::new(single_use_token, now);
+    let name = spend_attempt.name();
+    let mut step = SpendStep::Read;
     loop {
         step = match step {
-            SpendingStep::Read => {
+            SpendStep::Read => {
                 let (bytes, number) = host::shared_value(&name);
-                spending.on_read(bytes.as_deref(), number)
+                spend_attempt.on_read(bytes.as_deref(), number)
             }
-            SpendingStep::Replace(bytes, number) => {
-                spending.on_replaced(host::replace_shared_value(&name, &bytes, number))
+            SpendStep::Replace(bytes, number) => {
+                spend_attempt.on_replaced(host::replace_shared_value(&name, &bytes, number))
             }
-            SpendingStep::Done(result) => return result,
+            SpendStep::Done(result) => return result,
         };
     }
 }
@@ -28,11 +28,11 @@ pub(super) fn spend(token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> 
 /// # Errors
 ///
 /// It was spent before, or nobody can tell.
-pub(super) fn look_up(token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> {
-    let spending = Spending::new(token_use, now);
-    let (bytes, number) = host::shared_value(&spending.name());
-    match spending.on_read(bytes.as_deref(), number) {
-        SpendingStep::Done(result) => result,
-        SpendingStep::Read | SpendingStep::Replace(..) => Ok(()),
+pub(super) fn look_up(single_use_token: SingleUseToken, now: UnixTime) -> Result<(), NotSpent> {
+    let spend_attempt = SpendAttempt::new(single_use_token, now);
+    let (bytes, number) = host::shared_value(&spend_attempt.name());
+    match spend_attempt.on_read(bytes.as_deref(), number) {
+        SpendStep::Done(result) => result,
+        SpendStep::Read | SpendStep::Replace(..) => Ok(()),
     }
 }

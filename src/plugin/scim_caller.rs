@@ -15,14 +15,14 @@ use crate::time::UnixTime;
 /// The users of a directory, and the calls that are not answered yet.
 pub(super) struct ScimCaller {
     lookups: ScimLookups,
-    calls: BTreeMap<u32, LookupId>,
+    callouts: BTreeMap<u32, LookupId>,
     log_limit: RateLimit,
 }
 
 impl ScimCaller {
     pub(super) fn new(lookups: ScimLookups) -> Self {
         let log_limit = RateLimit::new(10, Duration::from_secs(60));
-        Self { lookups, calls: BTreeMap::new(), log_limit }
+        Self { lookups, callouts: BTreeMap::new(), log_limit }
     }
 
     /// The users.
@@ -38,10 +38,10 @@ impl ScimCaller {
     /// Makes all calls that are to be made. The root context is in hand.
     pub(super) fn run(&mut self, metrics: &mut Metrics, now: UnixTime) {
         let timeout = self.lookups.directory().timeout;
-        while let Some((lookup, request)) = self.lookups.next_call() {
-            match host::call(&request, timeout) {
-                Some(call) => {
-                    self.calls.insert(call, lookup);
+        while let Some((lookup, request)) = self.lookups.next_callout() {
+            match host::callout(&request, timeout) {
+                Some(callout) => {
+                    self.callouts.insert(callout, lookup);
                 }
                 None => {
                     let fault = CalloutFault::Dispatch { cluster: request.cluster };
@@ -49,27 +49,27 @@ impl ScimCaller {
                 }
             }
         }
-        self.tell(metrics, now);
+        self.report(metrics, now);
     }
 
     /// Hands over the answer that the host reports just now, if it is one to a call of this
     /// directory.
     pub(super) fn on_callout_response(
         &mut self,
-        call: u32,
+        callout: u32,
         header_count: usize,
         body_length: usize,
         metrics: &mut Metrics,
         now: UnixTime,
     ) {
-        let Some(lookup) = self.calls.remove(&call) else { return };
+        let Some(lookup) = self.callouts.remove(&callout) else { return };
         let limit = self.lookups.directory().max_body.bytes;
         let response = host::callout_response(header_count, body_length, limit);
         self.lookups.on_response(lookup, Ok(response), now);
         self.run(metrics, now);
     }
 
-    fn tell(&mut self, metrics: &mut Metrics, now: UnixTime) {
+    fn report(&mut self, metrics: &mut Metrics, now: UnixTime) {
         while let Some(report) = self.lookups.next_report() {
             metrics.count_lookup(&report);
             let sum_up =

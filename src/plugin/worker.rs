@@ -344,9 +344,9 @@ impl Worker {
         now: UnixTime,
     ) -> Result<Action, Status> {
         let has_fleet = self.spender.is_some();
-        let token_use = request.token_use();
-        let local = token_use.filter(|_| !has_fleet);
-        let spent = local.map(|token_use| replay_store::look_up(token_use, now));
+        let single_use_token = request.single_use_token();
+        let local = single_use_token.filter(|_| !has_fleet);
+        let spent = local.map(|single_use_token| replay_store::look_up(single_use_token, now));
         if let Some(Err(not_spent)) = spent {
             let decision = self.authenticator.refuse_held(*request, not_spent.into());
             return self.carry_out(context_id, decision, now);
@@ -359,7 +359,7 @@ impl Worker {
         let body = self.bodies.entry(context_id, PausedBody::untimed);
         let mut action = Action::Pause;
         match &body.head {
-            Head::Forwarded(told) if told != request.identity() => {
+            Head::Forwarded(sent) if sent != request.identity() => {
                 let refusal = Refusal::directory_unavailable(DirectoryFault::Changed);
                 let decision = self.authenticator.refuse_held(*request, refusal);
                 return self.carry_out(context_id, decision, now);
@@ -368,7 +368,7 @@ impl Worker {
                 request.take_edits();
             }
             Head::Paused { .. } if goes_first => {
-                if has_fleet && token_use.is_some() && !request.is_looked_up() {
+                if has_fleet && single_use_token.is_some() && !request.is_looked_up() {
                     return self.ask_fleet(context_id, Claimant::Held(request), now);
                 }
                 forward_head(body, &mut request)?;
@@ -642,14 +642,14 @@ impl Worker {
 
     /// Lets the next tick come when it is of use.
     fn set_pace(&mut self, now: UnixTime) {
-        let has_calls = self.users.as_ref().is_some_and(|users| users.lookups().has_calls());
+        let has_callouts = self.users.as_ref().is_some_and(|users| users.lookups().has_callouts());
         let spender = self.spender.as_ref();
         let is_idle = self.waiting.is_empty()
             && spender.is_none_or(|spender| spender.len() == 0)
             && !matches!(self.delivery, BodyDelivery::OnTrial(_))
             && (self.delivery != BodyDelivery::Unknown
                 || self.bodies.paused_heads().next().is_none());
-        let max = match (has_calls, is_idle) {
+        let max = match (has_callouts, is_idle) {
             (true, _) => Self::AT_ONCE,
             (false, true) => Self::IDLE,
             (false, false) => Self::BUSY,
@@ -739,7 +739,7 @@ impl Worker {
         if self.spender.is_some() {
             return self.ask_fleet(context_id, Claimant::Spending(request), now);
         }
-        let result = replay_store::spend(request.token_use(), now);
+        let result = replay_store::spend(request.single_use_token(), now);
         let decision = self.authenticator.conclude(request, result);
         self.carry_out(context_id, decision, now)
     }

@@ -69,7 +69,7 @@ impl Providers {
         let mut of_issuer = self
             .0
             .entries()
-            .filter(|(_, provider)| provider.issuers.iter().any(|own| own == issuer));
+            .filter(|(_, provider)| provider.issuers.iter().any(|accepted| accepted == issuer));
         let first = of_issuer.clone().next();
         of_issuer.find(|(_, provider)| provider.claim_rules.names_audience(claims)).or(first)
     }
@@ -81,11 +81,11 @@ impl Providers {
 
     /// The issuer of each provider, once.
     pub(crate) fn authorization_servers(&self) -> impl Iterator<Item = &str> {
-        let own = |provider: &Provider| provider.issuers.first().cloned();
+        let first_issuer = |provider: &Provider| provider.issuers.first().cloned();
         self.iter().enumerate().filter_map(move |(index, provider)| {
             let issuer = provider.issuers.first()?;
             let is_first =
-                !self.iter().take(index).any(|other| own(other).as_ref() == Some(issuer));
+                !self.iter().take(index).any(|other| first_issuer(other).as_ref() == Some(issuer));
             is_first.then_some(issuer.as_str())
         })
     }

@@ -155,10 +155,10 @@ impl RefusalResponses {
 
     /// The members that say why, as far as that should be said.
     fn cause(&self, refusal: &Refusal) -> Cause {
-        let told = self.style.details;
+        let details = self.style.details;
         Cause {
-            reason: (told != Details::None).then(|| refusal.reason()),
-            details: if told == Details::Full { refusal.details() } else { Map::new() },
+            reason: (details != Details::None).then(|| refusal.reason()),
+            details: if details == Details::Full { refusal.details() } else { Map::new() },
         }
     }
 

@@ -29,7 +29,7 @@ impl NoAuthorizationServer {
         let body = serde_json::json!({"error": "not_found", "error_description": description});
         Self {
             appended: Self::WELL_KNOWN
-                .map(|own| format!("{}{own}", resource.url.path_without_slash())),
+                .map(|well_known| format!("{}{well_known}", resource.url.path_without_slash())),
             body: body.to_string().into_bytes(),
         }
     }
@@ -62,12 +62,12 @@ impl NoAuthorizationServer {
     /// Whether this is one of the paths, or one of them with a path inserted behind it (RFC 8414
     /// §3.1).
     fn is_looked_for(&self, path: &[u8]) -> bool {
-        let is_well_known = |own: &&str| {
-            let rest = path.strip_prefix(own.as_bytes());
+        let is_well_known = |well_known: &&str| {
+            let rest = path.strip_prefix(well_known.as_bytes());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
         Self::WELL_KNOWN.iter().any(is_well_known)
-            || self.appended.iter().any(|own| own.as_bytes() == path)
+            || self.appended.iter().any(|known| known.as_bytes() == path)
     }
 }
 

@@ -26,7 +26,7 @@ impl ResourceMetadata {
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
         let path = without_slash(head.path());
-        if !self.paths.iter().any(|own| own.as_bytes() == path) {
+        if !self.paths.iter().any(|known| known.as_bytes() == path) {
             return None;
         }
         match head.method() {

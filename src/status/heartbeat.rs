@@ -140,14 +140,14 @@ impl Heartbeat {
     /// As bytes, of which there are not too many: then the last providers are left out.
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut own = self.clone();
+        let mut heartbeat = self.clone();
         loop {
             // Numbers and strings only: this cannot fail.
-            let bytes = serde_json::to_vec(&own).unwrap_or_default();
-            if bytes.len() <= Self::MAX_BYTES || own.providers.pop().is_none() {
+            let bytes = serde_json::to_vec(&heartbeat).unwrap_or_default();
+            if bytes.len() <= Self::MAX_BYTES || heartbeat.providers.pop().is_none() {
                 return bytes;
             }
-            own.more_providers = own.more_providers.saturating_add(1);
+            heartbeat.more_providers = heartbeat.more_providers.saturating_add(1);
         }
     }
 
@@ -157,11 +157,11 @@ impl Heartbeat {
         if bytes.len() > Self::MAX_BYTES {
             return None;
         }
-        let own: Self = serde_json::from_slice(bytes).ok()?;
-        let is_bounded = own.configuration.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && own.counters.len() <= Self::MAX_COUNTERS
-            && own.counters.iter().all(Counter::is_plain);
-        is_bounded.then_some(own)
+        let heartbeat: Self = serde_json::from_slice(bytes).ok()?;
+        let is_bounded = heartbeat.configuration.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && heartbeat.counters.len() <= Self::MAX_COUNTERS
+            && heartbeat.counters.iter().all(Counter::is_plain);
+        is_bounded.then_some(heartbeat)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::time::UnixTime;
 /// it, and a flood of refusals costs no more than a few do.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWriter {
-    own: Heartbeat,
+    heartbeat: Heartbeat,
     place: Option<usize>,
     /// When it looks at its place again.
     next_look: UnixTime,
@@ -31,7 +31,7 @@ impl HeartbeatWriter {
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            own: Heartbeat::new(config),
+            heartbeat: Heartbeat::new(config),
             place: None,
             next_look: UnixTime::default(),
             counters_told: 0,
@@ -43,7 +43,7 @@ impl HeartbeatWriter {
     /// The digest of the configuration.
     #[must_use]
     pub(crate) fn configuration(&self) -> &str {
-        &self.own.configuration
+        &self.heartbeat.configuration
     }
 
     /// A request was refused for this reason.
@@ -66,7 +66,7 @@ impl HeartbeatWriter {
             self.next_look = now + Heartbeat::INTERVAL;
         }
         if now >= self.next_telling || self.next_telling > now + Self::PAUSE {
-            self.tell(board);
+            self.publish(board);
             self.next_telling = now + Self::PAUSE;
         }
     }
@@ -85,7 +85,7 @@ impl HeartbeatWriter {
             return;
         };
         self.place = Some(place);
-        if let Some(renewed) = self.own.renewed(present.as_ref(), counters, now) {
+        if let Some(renewed) = self.heartbeat.renewed(present.as_ref(), counters, now) {
             // Whoever was faster has told the same, or has the place now: the next look shows it.
             board.replace(&Heartbeat::name_of_place(place), &renewed.encode(), number);
         }
@@ -97,7 +97,7 @@ impl HeartbeatWriter {
         known.chain(0..Heartbeat::PLACES).find_map(|place| {
             let (bytes, number) = board.read(&Heartbeat::name_of_place(place));
             let present = bytes.as_deref().and_then(Heartbeat::decode)?;
-            let is_own = present.configuration == self.own.configuration;
+            let is_own = present.configuration == self.heartbeat.configuration;
             is_own.then_some((place, Some(present), number))
         })
     }
@@ -112,7 +112,7 @@ impl HeartbeatWriter {
     }
 
     /// Puts what was refused onto the shelves. What another worker keeps from it is told later.
-    fn tell(&mut self, board: &dyn Board) {
+    fn publish(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
             let name = RefusalHistory::name(reason);
             let (bytes, number) = board.read(&name);

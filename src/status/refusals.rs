@@ -78,11 +78,11 @@ impl RefusalHistory {
 
     /// Adds a record. One that is like another joins it; if there are too many, the oldest goes.
     pub(crate) fn add(&mut self, mut record: RefusalRecord) {
-        if let Some(place) = self.records.iter().position(|own| own.is_like(&record)) {
-            let own = self.records.remove(place);
-            record.first = record.first.min(own.first);
-            record.last = record.last.max(own.last);
-            record.times = record.times.saturating_add(own.times);
+        if let Some(place) = self.records.iter().position(|earlier| earlier.is_like(&record)) {
+            let earlier = self.records.remove(place);
+            record.first = record.first.min(earlier.first);
+            record.last = record.last.max(earlier.last);
+            record.times = record.times.saturating_add(earlier.times);
         }
         self.records.push(record);
         if self.records.len() > Self::MAX_RECORDS {
@@ -136,8 +136,8 @@ fn short(value: &Value, max_elements: usize) -> Value {
     match value {
         Value::String(text) => clipped(text).into(),
         Value::Array(elements) => {
-            let texts = elements.iter().filter_map(Value::as_str);
-            texts.take(max_elements).map(clipped).collect()
+            let strings = elements.iter().filter_map(Value::as_str);
+            strings.take(max_elements).map(clipped).collect()
         }
         Value::Object(_) => Value::Null,
         plain => plain.clone(),
@@ -157,11 +157,11 @@ mod tests {
     }
 
     fn kids(history: &RefusalHistory) -> Vec<(&str, u64)> {
-        let told = |record: &'_ RefusalRecord| record.times;
+        let times = |record: &'_ RefusalRecord| record.times;
         history
             .records()
             .iter()
-            .map(|own| (own.details["kid"].as_str().unwrap(), told(own)))
+            .map(|record| (record.details["kid"].as_str().unwrap(), times(record)))
             .collect()
     }
 
@@ -206,9 +206,9 @@ mod tests {
         }
 
         #[test]
-        fn every_shelf_survives_its_encoding(texts in proptest::collection::vec(".{0,300}", 0..8)) {
+        fn every_shelf_survives_its_encoding(strings in proptest::collection::vec(".{0,300}", 0..8)) {
             let mut history = RefusalHistory::default();
-            for text in &texts {
+            for text in &strings {
                 history.add(record(json!({"kid": text, "published": [text, text]}), 1));
             }
             prop_assert_eq!(RefusalHistory::decode(&history.encode()), Some(history));

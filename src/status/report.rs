@@ -334,7 +334,7 @@ impl ProviderStatus {
         for key in &mut keys {
             key.kid = key.kid.as_deref().map(super::words::clipped);
         }
-        let (level, state, summary) = told(&status, key_count, now);
+        let (level, state, summary) = describe(&status, key_count, now);
         Self {
             level,
             state,
@@ -368,7 +368,7 @@ impl ProviderStatus {
 }
 
 /// How keys that are fetched stand, in a word and in sentences.
-fn told(status: &KeyStatus, keys: usize, now: UnixTime) -> (Level, &'static str, String) {
+fn describe(status: &KeyStatus, keys: usize, now: UnixTime) -> (Level, &'static str, String) {
     let failing = status.fetch_failures.as_ref().map(|fetch_failures| {
         let FetchFailures { count, since, next_attempt, .. } = fetch_failures;
         let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };

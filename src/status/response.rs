@@ -74,7 +74,7 @@ impl StatusPage {
             || authority.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let host = authority.split_once(':').map_or(authority, |(host, _)| host);
         let names = ["localhost"].into_iter().chain(self.config.hosts.iter().map(String::as_str));
-        is_address || names.into_iter().any(|own| own.eq_ignore_ascii_case(host))
+        is_address || names.into_iter().any(|known| known.eq_ignore_ascii_case(host))
     }
 
     fn plain(&self, status: u16, text: &str) -> Response {

@@ -292,14 +292,14 @@ fn counters_of_all_workers_are_shown_once_they_count_something() {
     let (mut one, mut other) = (HeartbeatWriter::new(&config), HeartbeatWriter::new(&config));
     run(&mut one, &board, &[allowed], at(0));
     run(&mut other, &board, &[refused, zero], at(1));
-    let told: Vec<Value> = Status::gather(&board, at(1))
+    let shown: Vec<Value> = Status::gather(&board, at(1))
         .requests
         .iter()
         .map(|own| json!([own.provider, own.outcome, own.reason, own.count]))
         .collect();
     let expected =
         [json!(["demo", "allowed", null, 5]), json!([null, "refused", "unknown_issuer", 2])];
-    assert_eq!(told, expected);
+    assert_eq!(shown, expected);
     let reasons = Status::gather(&board, at(1)).refusals;
     assert_eq!((reasons[0].reason, reasons[0].count), ("unknown_issuer", 2));
 }
@@ -355,7 +355,7 @@ fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
     }
     run(&mut heartbeat_writer, &board, &[], at(10));
     let status = Status::gather(&board, at(10));
-    let told: Vec<_> = status.refusals[0]
+    let shown: Vec<_> = status.refusals[0]
         .last
         .iter()
         .map(|own| (own.details["kid"].as_str(), own.keys_now.clone(), own.hint.is_some()))
@@ -366,7 +366,7 @@ fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
         (Some("mine"), now.clone(), true),
         (Some("new"), now, true),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(shown, expected);
     let page = page::html(&status);
     assert!(page.contains("<dt>Token’s kid</dt><dd><code>gone</code></dd>"), "{page}");
     assert!(page.contains("<dt>Published now</dt><dd><code>new</code></dd>"), "{page}");
@@ -515,7 +515,7 @@ proptest! {
     #[test]
     fn whatever_stands_in_shared_data_is_shown_or_left_out(
         values in vec(any::<Vec<u8>>(), 18),
-        texts in vec(any::<String>(), 6),
+        strings in vec(any::<String>(), 6),
         now in any::<u64>(),
         seen in any::<u64>(),
     ) {
@@ -528,9 +528,9 @@ proptest! {
         }
         let mut foreign = serde_json::to_value(Heartbeat::new(&example())).unwrap();
         foreign["seen"] = seen.into();
-        foreign["resource"] = texts[0].clone().into();
-        foreign["providers"][0]["name"] = texts[1].clone().into();
-        foreign["providers"][0]["issuers"] = json!(texts);
+        foreign["resource"] = strings[0].clone().into();
+        foreign["providers"][0]["name"] = strings[1].clone().into();
+        foreign["providers"][0]["issuers"] = json!(strings);
         for number in foreign["providers"][0]["keys"]["Fetched"].as_object_mut().unwrap().values_mut() {
             if number.is_u64() {
                 *number = seen.into();

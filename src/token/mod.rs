@@ -3,7 +3,7 @@
 mod bearer;
 mod cache;
 mod key_trial;
-mod replay;
+mod single_use;
 mod token_id;
 mod verification;
 mod verification_budget;
@@ -13,9 +13,9 @@ pub(crate) use bearer::check_single;
 pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
 #[cfg(any(fuzzing, test))]
-pub(crate) use replay::reads_shared_tokens;
-pub(crate) use replay::{
-    FleetStore, NotSpent, ReplayStore, Spending, SpendingStep, StoreFault, TokenUse,
+pub(crate) use single_use::reads_shared_tokens;
+pub(crate) use single_use::{
+    FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep, StoreFault,
 };
 pub(crate) use verification::{PlausibleToken, Unverified, VerifiedToken};
 pub(crate) use verification_budget::VerificationBudget;

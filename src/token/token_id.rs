@@ -1,6 +1,6 @@
 //! What a provider's tokens must say in `jti` (RFC 7519 §4.1.7), and what it is good for.
 
-use super::replay::TokenUse;
+use super::single_use::SingleUseToken;
 use crate::json::{Json, Object};
 use crate::provider::{ClaimRules, TokenIdRule};
 use crate::refusal::Refusal;
@@ -17,7 +17,7 @@ impl TokenIdRule {
         claims: &Object,
         expires: UnixTime,
         rules: &ClaimRules,
-    ) -> Result<Option<TokenUse>, Refusal> {
+    ) -> Result<Option<SingleUseToken>, Refusal> {
         if self == Self::Ignore {
             return Ok(None);
         }
@@ -26,7 +26,7 @@ impl TokenIdRule {
         Ok((self == Self::SingleUse).then(|| {
             // The provider was found by `iss`, so it is a string.
             let issuer = string("iss").unwrap_or_default();
-            TokenUse::new(issuer, token_id, rules.last_use(claims, expires))
+            SingleUseToken::new(issuer, token_id, rules.last_use(claims, expires))
         }))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::bearer::check_single;
 use super::key_trial::{KeyTrial, TrialEnd};
-use super::replay::TokenUse;
+use super::single_use::SingleUseToken;
 use super::verification_budget::VerificationBudget;
 use crate::claim::{any_of, carries_one_of, is_elsewhere};
 use crate::jose::{
@@ -241,7 +241,7 @@ impl SignedToken {
 pub(crate) struct VerifiedToken {
     claims: Object,
     expires: UnixTime,
-    single_use: Option<TokenUse>,
+    single_use: Option<SingleUseToken>,
 }
 
 impl VerifiedToken {
@@ -259,7 +259,7 @@ impl VerifiedToken {
 
     /// What must be spent before a request with it may go on.
     #[must_use]
-    pub(crate) fn single_use(&self) -> Option<TokenUse> {
+    pub(crate) fn single_use(&self) -> Option<SingleUseToken> {
         self.single_use
     }
 }

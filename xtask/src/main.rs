@@ -69,9 +69,9 @@ fn trim_exports(input: &str, output: &str) -> Result<(), Box<dyn Error>> {
     }
     // The type of the SDK's callback for a request's head knows one way to stop, the host two.
     module.exports.remove(OWN_CALLBACK_AS).map_err(|fault| format!("{fault:#}"))?;
-    let own = module.exports.iter_mut().find(|export| export.name == OWN_CALLBACK);
-    let own = own.ok_or_else(|| format!("does not export {OWN_CALLBACK}"))?;
-    OWN_CALLBACK_AS.clone_into(&mut own.name);
+    let export = module.exports.iter_mut().find(|export| export.name == OWN_CALLBACK);
+    let export = export.ok_or_else(|| format!("does not export {OWN_CALLBACK}"))?;
+    OWN_CALLBACK_AS.clone_into(&mut export.name);
     walrus::passes::gc::run(&mut module);
     module.emit_wasm_file(output).map_err(|fault| format!("{output}: {fault:#}").into())
 }

@@ -35,7 +35,8 @@ fn the_method_tells_which_member_is_the_name() {
         let mut params = params;
         params.as_object_mut().unwrap().remove(member);
         let body = json!({"id": 1, "method": method, "params": params}).to_string();
-        let name = |fault| matches!(fault, BodyFault::MissingName { member: own } if own == member);
+        let name =
+            |fault| matches!(fault, BodyFault::MissingName { member: found } if found == member);
         assert!(read(&body).is_err_and(name), "{body}");
     }
 }
@@ -310,8 +311,8 @@ proptest! {
         seed in any::<usize>(),
     ) {
         let names = [["method", "params"], ["name", "_meta"], ["other", "traceparent"]];
-        let own = names[level][seed % 2];
-        let spelt: String = own.chars().zip(upper.into_iter().cycle()).map(|(letter, upper)| {
+        let known = names[level][seed % 2];
+        let spelt: String = known.chars().zip(upper.into_iter().cycle()).map(|(letter, upper)| {
             if upper { letter.to_ascii_uppercase() } else { letter }
         }).collect();
         let mut levels = [
@@ -319,13 +320,13 @@ proptest! {
             vec![("name".to_owned(), written("x", false))],
             vec![("other".to_owned(), "1".to_owned()), ("traceparent".to_owned(), "1".to_owned())],
         ];
-        levels[level].retain(|(name, _)| name != own);
-        levels[level].push((own.to_owned(), "{}".to_owned()));
+        levels[level].retain(|(name, _)| name != known);
+        levels[level].push((known.to_owned(), "{}".to_owned()));
         levels[level].push((spelt, "{}".to_owned()));
         let [message, params, meta] = levels;
         let with = |mut members: Members, name: &str, value: &Members| {
             // The duplicated one is the object itself already.
-            if members.iter().all(|(own, _)| own != name) {
+            if members.iter().all(|(known, _)| known != name) {
                 members.push((name.to_owned(), object(value, false)));
             }
             members
@@ -348,8 +349,8 @@ fn members() -> impl Strategy<Value = Members> {
 }
 
 /// Both lists in an order that the seed decides.
-fn shuffled(mut others: Members, own: Members, seed: usize) -> Members {
-    for (index, member) in own.into_iter().enumerate() {
+fn shuffled(mut others: Members, known: Members, seed: usize) -> Members {
+    for (index, member) in known.into_iter().enumerate() {
         let at = seed.wrapping_mul(index + 7) % (others.len() + 1);
         others.insert(at, member);
     }

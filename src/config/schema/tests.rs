@@ -390,7 +390,9 @@ fn every_configuration_of_the_repository_fits() {
             let document = yaml(&block);
             if document.get("resource").is_some() {
                 whole.push(document);
-            } else if document.is_object() && OTHERS.iter().all(|own| document.get(own).is_none()) {
+            } else if document.is_object()
+                && OTHERS.iter().all(|member| document.get(member).is_none())
+            {
                 parts.push(document);
             }
         }

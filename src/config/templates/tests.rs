@@ -220,15 +220,21 @@ fn a_given_field_goes_before_the_template() {
 
     let rules = |fields: Value| read(&okta(fields)).unwrap().identity_rules;
     let name = |claim: &str| vec![ClaimPath::name(claim)];
-    let own = rules(json!({}));
-    assert_eq!((own.user_claims, own.scope_claims), (name("sub"), name("scp")));
-    let own = rules(
+    let identity_rules = rules(json!({}));
+    assert_eq!(
+        (identity_rules.user_claims, identity_rules.scope_claims),
+        (name("sub"), name("scp"))
+    );
+    let identity_rules = rules(
         json!({"user_claim": "uid", "scope_claim": "s", "roles_claim": "r", "groups_claim": "g"}),
     );
-    assert_eq!((own.user_claims, own.service_user_claims), (name("uid"), name("uid")));
-    assert_eq!(own.scope_claims, name("s"));
-    assert_eq!(own.roles_claims, [ListClaim::Strings(ClaimPath::name("r"))]);
-    assert_eq!(own.groups_claim, ListClaim::Strings(ClaimPath::name("g")));
+    assert_eq!(
+        (identity_rules.user_claims, identity_rules.service_user_claims),
+        (name("uid"), name("uid"))
+    );
+    assert_eq!(identity_rules.scope_claims, name("s"));
+    assert_eq!(identity_rules.roles_claims, [ListClaim::Strings(ClaimPath::name("r"))]);
+    assert_eq!(identity_rules.groups_claim, ListClaim::Strings(ClaimPath::name("g")));
 
     // A scope claim of one's own means it alone.
     let auth0 = |fields: Value| {

@@ -21,10 +21,13 @@ pub(super) fn graph() -> Remedy {
 pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
     let field = case.at("client_ids");
     let found = audiences(case.claims);
-    let configured = case.provider.map(|own| own.claim_rules.audiences.clone()).unwrap_or_default();
+    let configured =
+        case.provider.map(|provider| provider.claim_rules.audiences.clone()).unwrap_or_default();
     let (seen, accepted) = (value(case.claims.get("aud")), either(&configured));
     let is_twin = |differ: &dyn Fn(&str) -> String| {
-        found.iter().find(|found| configured.iter().any(|own| differ(own) == differ(found)))
+        found
+            .iter()
+            .find(|found| configured.iter().any(|audience| differ(audience) == differ(found)))
     };
     let bare = |audience: &str| audience.strip_prefix("api://").unwrap_or(audience).to_owned();
     let plain = |audience: &str| audience.trim_end_matches('/').to_ascii_lowercase();
@@ -134,7 +137,8 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
 /// A token that was issued to another client, where that counts instead of `aud`.
 pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
     let field = case.at("client_ids");
-    let configured = case.provider.map(|own| own.claim_rules.audiences.clone()).unwrap_or_default();
+    let configured =
+        case.provider.map(|provider| provider.claim_rules.audiences.clone()).unwrap_or_default();
     let named = CLIENT_ID_CLAIMS.iter().filter(|name| case.claims.contains_key(**name));
     let named: Vec<String> =
         named.map(|name| format!("`{name}` {}", value(case.claims.get(*name)))).collect();
@@ -174,7 +178,7 @@ pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
 pub(in super::super) fn is_id_token(claims: &Map<String, Value>) -> bool {
     ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name))
         || claims.get("typ").is_some_and(|typ| typ == "ID")
-        || claims.get("token_use").is_some_and(|token_use| token_use == "id")
+        || claims.get("token_use").is_some_and(|single_use_token| single_use_token == "id")
 }
 
 fn audiences(claims: &Map<String, Value>) -> Vec<&str> {

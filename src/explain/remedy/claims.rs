@@ -42,7 +42,7 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
     let required = case
         .provider
         .into_iter()
-        .flat_map(|own| &own.required_claims)
+        .flat_map(|provider| &provider.required_claims)
         .any(|required| required.name == claim && !required.may_be_absent);
     if required && case.template() == "google" {
         return Remedy::new(
@@ -199,7 +199,8 @@ fn user_field(case: &Case<'_>, named: &str) -> &'static str {
 
 /// Whether a token might be a service's, and nothing here says how its user is found.
 fn may_be_of_a_service(case: &Case<'_>) -> bool {
-    let is_asked_for = case.provider.is_some_and(|own| own.identity_rules.userless_is_service);
+    let is_asked_for =
+        case.provider.is_some_and(|provider| provider.identity_rules.userless_is_service);
     let has_client = CLIENT_ID_CLAIMS.iter().any(|name| case.text(name).is_some());
     has_client && !is_asked_for && !case.claims.contains_key("sub")
 }
@@ -212,8 +213,8 @@ pub(super) fn token_id(case: &Case<'_>) -> Remedy {
 }
 
 fn accepted(case: &Case<'_>, claim: &str) -> String {
-    let mut required = case.provider.into_iter().flat_map(|own| &own.required_claims);
-    let accepted = required.find(|required| required.name == claim).map(|own| &own.accepted);
+    let mut required = case.provider.into_iter().flat_map(|provider| &provider.required_claims);
+    let accepted = required.find(|required| required.name == claim).map(|rule| &rule.accepted);
     let accepted: Vec<String> = accepted.into_iter().flatten().map(Value::to_string).collect();
     accepted.join(" or ")
 }

@@ -186,7 +186,8 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
                 format!("Add {found} to `{field}`."),
             );
         }
-        let known: Vec<&str> = provider.algorithms.iter().map(|own| own.name()).collect();
+        let known: Vec<&str> =
+            provider.algorithms.iter().map(|algorithm| algorithm.name()).collect();
         return Remedy::new(
             format!(
                 "The token is signed by {found}, and the providers of template {} sign by {}, as far \

@@ -29,16 +29,16 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
     }
     let Some(provider) = nearest(case, found) else { return unknown_issuer(case, found) };
     let written = case.setup.written(provider);
-    let at = |field: &str| written.map(|own| own.path(field)).unwrap_or_default();
-    let own: Vec<&str> = provider.issuers.iter().map(String::as_str).collect();
+    let at = |field: &str| written.map(|written| written.path(field)).unwrap_or_default();
+    let issuers: Vec<&str> = provider.issuers.iter().map(String::as_str).collect();
     let template = written.map_or("generic", |written| written.template());
     let is_given = |field: &str| written.is_some_and(|written| written.has(field));
 
     if ENTRA.contains(&host(found).as_str()) {
-        return entra(found, &own, &at);
+        return entra(found, &issuers, &at);
     }
     if let Some(twin) =
-        own.iter().find(|own| own.trim_end_matches('/') == found.trim_end_matches('/'))
+        issuers.iter().find(|issuer| issuer.trim_end_matches('/') == found.trim_end_matches('/'))
     {
         let cure = if template != "generic" && is_given("issuer") {
             format!("Remove `{}`: the template {template} knows the right one.", at("issuer"))
@@ -52,7 +52,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
             cure,
         );
     }
-    if let Some(twin) = own.iter().find(|own| own.eq_ignore_ascii_case(found)) {
+    if let Some(twin) = issuers.iter().find(|issuer| issuer.eq_ignore_ascii_case(found)) {
         return Remedy::new(
             format!(
                 "The token's issuer is {found:?}, and {twin:?} is configured: they differ by capital letters."
@@ -70,7 +70,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
             "Let the client use the custom authorization server: its token endpoint is the \
              configured issuer and `/v1/token`.",
         ),
-        "okta" if host(found) == host(own.first().unwrap_or(&"")) => Remedy::new(
+        "okta" if host(found) == host(issuers.first().unwrap_or(&"")) => Remedy::new(
             format!(
                 "The token is of another authorization server of the same Okta: {found:?}; \
                  configured is {}.",
@@ -96,7 +96,8 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
             ),
         ),
         "keycloak"
-            if realm(found).is_some() && realm(found) == own.first().and_then(|own| realm(own)) =>
+            if realm(found).is_some()
+                && realm(found) == issuers.first().and_then(|issuer| realm(issuer)) =>
         {
             Remedy::new(
                 format!(
@@ -129,7 +130,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
                 at("additional_issuers")
             ),
         ),
-        _ if same_but_scheme_and_port(found, &own) => Remedy::new(
+        _ if same_but_scheme_and_port(found, &issuers) => Remedy::new(
             format!(
                 "The token's issuer is {found:?}, configured is {}: they differ by the scheme or the \
                  port.",
@@ -141,18 +142,18 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
     }
 }
 
-/// Tenants and versions of Entra ID. `own` are the issuers that are configured.
-fn entra(found: &str, own: &[&str], at: &dyn Fn(&str) -> String) -> Remedy {
+/// Tenants and versions of Entra ID. `issuers` are those that are configured.
+fn entra(found: &str, issuers: &[&str], at: &dyn Fn(&str) -> String) -> Remedy {
     let tenant_of = |issuer: &str| {
         let uri: Option<Uri> = issuer.parse().ok();
         let path = uri.map(|uri| uri.path().to_owned()).unwrap_or_default();
         path.split('/').nth(1).unwrap_or_default().to_ascii_lowercase()
     };
     let tenant = tenant_of(found);
-    let configured = own.first().map(|own| tenant_of(own)).unwrap_or_default();
+    let configured = issuers.first().map(|issuer| tenant_of(issuer)).unwrap_or_default();
     let version = |issuer: &str| if host(issuer) == ENTRA[0] { 1 } else { 2 };
     if tenant == configured {
-        let (token, other) = (version(found), own.first().map_or(2, |own| version(own)));
+        let (token, other) = (version(found), issuers.first().map_or(2, |issuer| version(issuer)));
         return Remedy::new(
             format!(
                 "The tenant is right, but the token is of version {token} (issuer {found:?}), and \
@@ -202,21 +203,21 @@ fn nearest<'a>(case: &'a Case<'_>, found: &str) -> Option<&'a Provider> {
     let all = || case.setup.config.providers.iter();
     let host_of = host(found);
     let has = |provider: &&Provider, fits: &dyn Fn(&str) -> bool| {
-        provider.issuers.iter().any(|own| fits(own))
+        provider.issuers.iter().any(|issuer| fits(issuer))
     };
-    let is_entra = |own: &str| ENTRA.contains(&host(own).as_str());
+    let is_entra = |issuer: &str| ENTRA.contains(&host(issuer).as_str());
     all()
         .find(|provider| {
-            has(provider, &|own| own.trim_end_matches('/') == found.trim_end_matches('/'))
+            has(provider, &|issuer| issuer.trim_end_matches('/') == found.trim_end_matches('/'))
         })
-        .or_else(|| all().find(|provider| has(provider, &|own| host(own) == host_of)))
+        .or_else(|| all().find(|provider| has(provider, &|issuer| host(issuer) == host_of)))
         .or_else(|| all().find(|provider| is_entra(found) && has(provider, &is_entra)))
         .or_else(|| all().next().filter(|_| all().count() == 1 && !is_entra(found)))
 }
 
-fn same_but_scheme_and_port(found: &str, own: &[&str]) -> bool {
+fn same_but_scheme_and_port(found: &str, issuers: &[&str]) -> bool {
     let path = |issuer: &str| issuer.parse::<Uri>().map(|uri| uri.path().to_owned()).ok();
-    own.iter().any(|own| host(own) == host(found) && path(own) == path(found))
+    issuers.iter().any(|issuer| host(issuer) == host(found) && path(issuer) == path(found))
 }
 
 /// The host of an issuer, in lower case; empty when it is no URL.

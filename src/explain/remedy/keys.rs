@@ -1,6 +1,6 @@
 //! Keys that cannot be had, or are not the token's.
 
-use super::super::key_run::MadeCall;
+use super::super::key_run::CompletedCallout;
 use super::super::outside::CalloutError;
 use super::super::setup::Written;
 use super::super::words::either;
@@ -15,7 +15,7 @@ pub(in super::super) struct KeyFault<'a> {
     pub(in super::super) provider: &'a Provider,
     pub(in super::super) written: Option<Written<'a>>,
     /// The last callout.
-    pub(in super::super) last: Option<&'a MadeCall>,
+    pub(in super::super) last: Option<&'a CompletedCallout>,
     /// Why the last fetch failed.
     pub(in super::super) fault: Option<&'a FetchFault>,
 }
@@ -25,7 +25,7 @@ pub(super) fn unavailable(case: &Case<'_>) -> Remedy {
         return Remedy::new("There are no keys.", "Look at `providers`.");
     };
     let written = case.setup.written(provider);
-    let (last, fault) = (case.calls.last(), case.fetch_fault);
+    let (last, fault) = (case.callouts.last(), case.fetch_fault);
     keys_unavailable(&KeyFault { provider, written, last, fault })
 }
 
@@ -50,7 +50,9 @@ impl KeyFault<'_> {
         let KeySource::Remote(source) = &self.provider.key_source else { return String::new() };
         match (&source.start, self.written.map(|written| written.template())) {
             (Start::KeySet(_), _) => self.at("jwks_url"),
-            (Start::Metadata(_), _) if self.written.is_some_and(|own| own.has("metadata_url")) => {
+            (Start::Metadata(_), _)
+                if self.written.is_some_and(|written| written.has("metadata_url")) =>
+            {
                 self.at("metadata_url")
             }
             (_, Some("entra_id")) => self.at("tenant"),
@@ -64,8 +66,8 @@ impl KeyFault<'_> {
         }
     }
 
-    fn for_connection(&self, call: &MadeCall) -> Option<Remedy> {
-        let MadeCall { url, cluster, .. } = call;
+    fn for_connection(&self, call: &CompletedCallout) -> Option<Remedy> {
+        let CompletedCallout { url, cluster, .. } = call;
         let cause = |what: &str| format!("The keys cannot be fetched: {what}.");
         Some(match call.outcome.as_ref().err()? {
             CalloutError::NoCluster => Remedy::new(
@@ -113,7 +115,7 @@ impl KeyFault<'_> {
         })
     }
 
-    fn for_response(&self, call: &MadeCall, fault: &FetchFault) -> Remedy {
+    fn for_response(&self, call: &CompletedCallout, fault: &FetchFault) -> Remedy {
         let cause = format!("Keys cannot be fetched from {}: {fault}.", call.url);
         Remedy::new(cause, self.fix(fault))
     }
@@ -189,7 +191,7 @@ impl KeyFault<'_> {
     }
 
     fn cluster_field(&self) -> String {
-        let field = if self.written.is_some_and(|own| own.has("clusters")) {
+        let field = if self.written.is_some_and(|written| written.has("clusters")) {
             "clusters"
         } else {
             "cluster"

@@ -17,7 +17,7 @@ pub(super) use audience::is_id_token;
 pub(super) use keys::{KeyFault, keys_unavailable};
 pub(super) use time::is_in_milliseconds;
 
-use super::key_run::MadeCall;
+use super::key_run::CompletedCallout;
 use super::setup::Setup;
 use crate::claim::AudienceClaim;
 use crate::keys::FetchFault;
@@ -43,7 +43,7 @@ pub(super) struct Case<'a> {
     pub(super) header: &'a Map<String, Value>,
     pub(super) claims: &'a Map<String, Value>,
     /// The callouts for the keys of that provider.
-    pub(super) calls: &'a [MadeCall],
+    pub(super) callouts: &'a [CompletedCallout],
     /// Why its keys could not be fetched.
     pub(super) fetch_fault: Option<&'a FetchFault>,
     pub(super) uses_given_keys: bool,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::key_run::MadeCall;
+use super::super::key_run::CompletedCallout;
 use super::super::words::seconds;
 use super::{Case, Remedy};
 use crate::time::UnixTime;
@@ -88,7 +88,7 @@ pub(super) fn too_old(case: &Case<'_>, age: Option<u64>) -> Remedy {
                 "The token was issued {} ago, and `{field}` allows {}, with {} of `clock_skew`.",
                 seconds(age),
                 case.provider
-                    .and_then(|own| own.claim_rules.max_token_age)
+                    .and_then(|provider| provider.claim_rules.max_token_age)
                     .map_or_else(String::new, |most| seconds(most.as_secs())),
                 skew(case)
             ),
@@ -107,9 +107,10 @@ enum Way {
 /// That the clock here is wrong, if the provider's answers say so and it explains why the token is
 /// out of its time by so many seconds.
 fn wrong_clock(case: &Case<'_>, way: Way, seconds_off: u64) -> Option<Remedy> {
-    let ahead = case.calls.iter().rev().find_map(MadeCall::clock_ahead)?;
+    let ahead = case.callouts.iter().rev().find_map(CompletedCallout::clock_ahead)?;
     let (actual, word) = if ahead > 0 { (Way::Ahead, "ahead of") } else { (Way::Behind, "behind") };
-    let tolerated = case.provider.map(|own| own.claim_rules.clock_skew).unwrap_or_default();
+    let tolerated =
+        case.provider.map(|provider| provider.claim_rules.clock_skew).unwrap_or_default();
     let explained = ahead.unsigned_abs().saturating_add(tolerated.as_secs());
     (actual == way && explained >= seconds_off).then(|| {
         let difference = seconds(ahead.unsigned_abs());
@@ -126,6 +127,6 @@ fn time(case: &Case<'_>, claim: &str) -> Option<UnixTime> {
 }
 
 fn skew(case: &Case<'_>) -> String {
-    let skew = case.provider.map(|own| own.claim_rules.clock_skew).unwrap_or_default();
+    let skew = case.provider.map(|provider| provider.claim_rules.clock_skew).unwrap_or_default();
     seconds(skew.as_secs())
 }

@@ -62,15 +62,17 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
             "Let the client write the path plainly: no dots, no doubled slashes, no escapes, the same \
              letters as in the rules.",
         ),
-        Denial::NoRule if case.provider.is_some_and(|own| own.restrict_to_policies) => Remedy::new(
-            "The token is good, but its provider may be used only where an access rule names it, and \
+        Denial::NoRule if case.provider.is_some_and(|provider| provider.restrict_to_policies) => {
+            Remedy::new(
+                "The token is good, but its provider may be used only where an access rule names it, and \
              no rule is about this request.",
-            format!(
-                "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
+                format!(
+                    "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
                  `{}`.",
-                case.at("restrict_to_policies")
-            ),
-        ),
+                    case.at("restrict_to_policies")
+                ),
+            )
+        }
         Denial::NoRule => Remedy::new(
             "The token is good, but no access rule is about this request, and `access.default` is deny.",
             "Add a rule whose `match` has this path and method to `access.rules`.",

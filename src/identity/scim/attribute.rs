@@ -118,7 +118,7 @@ impl Attribute {
             None => Some(resource),
             Some(extension) => {
                 if let Some(Value::Array(schemas)) = resource.get_mut("schemas")
-                    && !schemas.iter().any(|own| own == extension)
+                    && !schemas.iter().any(|schema| schema == extension)
                 {
                     schemas.push(json!(extension));
                 }
@@ -130,7 +130,9 @@ impl Attribute {
             None => {
                 container.insert(self.name.clone(), json!(value));
             }
-            Some(part) if Self::PLURAL.iter().any(|own| own.eq_ignore_ascii_case(&self.name)) => {
+            Some(part)
+                if Self::PLURAL.iter().any(|plural| plural.eq_ignore_ascii_case(&self.name)) =>
+            {
                 container.insert(self.name.clone(), json!([{part: value, "primary": true}]));
             }
             Some(part) => {

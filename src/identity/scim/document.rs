@@ -29,7 +29,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
 /// The value of an attribute, if one is assigned.
 #[must_use]
 pub(super) fn attribute<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let (_, value) = object.iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
+    let (_, value) = object.iter().find(|(member, _)| member.eq_ignore_ascii_case(name))?;
     (!value.is_null()).then_some(value)
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct ScimLookups {
     size: usize,
     running: BTreeMap<LookupId, ScimLookup>,
     /// Calls that are to be made.
-    calls: VecDeque<(LookupId, CalloutRequest)>,
+    callouts: VecDeque<(LookupId, CalloutRequest)>,
     reports: VecDeque<LookupReport>,
     last_id: LookupId,
 }
@@ -95,7 +95,7 @@ impl ScimLookups {
             ages: BTreeMap::new(),
             size: 0,
             running: BTreeMap::new(),
-            calls: VecDeque::new(),
+            callouts: VecDeque::new(),
             reports: VecDeque::new(),
             last_id: LookupId::default(),
         }
@@ -153,19 +153,19 @@ impl ScimLookups {
         let key = query.key.clone();
         let (lookup, request) = ScimLookup::start(query, &self.directory);
         self.running.insert(self.last_id, lookup);
-        self.calls.push_back((self.last_id, request));
+        self.callouts.push_back((self.last_id, request));
         self.learn(key, UserEntry { lookup: self.last_id, state: State::UnderWay });
     }
 
     /// Whether there is a call to be made.
     #[must_use]
-    pub(crate) fn has_calls(&self) -> bool {
-        !self.calls.is_empty()
+    pub(crate) fn has_callouts(&self) -> bool {
+        !self.callouts.is_empty()
     }
 
     /// A call to be made, whose answer goes to [`Self::on_response`].
-    pub(crate) fn next_call(&mut self) -> Option<(LookupId, CalloutRequest)> {
-        self.calls.pop_front()
+    pub(crate) fn next_callout(&mut self) -> Option<(LookupId, CalloutRequest)> {
+        self.callouts.pop_front()
     }
 
     /// Something to be told to the operator.
@@ -183,7 +183,7 @@ impl ScimLookups {
         let Some(mut lookup) = self.running.remove(&id) else { return };
         let result = match lookup.on_response(response, &self.directory) {
             LookupStep::Callout(request) => {
-                self.calls.push_back((id, request));
+                self.callouts.push_back((id, request));
                 self.running.insert(id, lookup);
                 return;
             }
@@ -210,7 +210,8 @@ impl ScimLookups {
     fn report(&mut self, result: &Result<LookupResult, DirectoryFault>) {
         self.reports.push_back(match result {
             Ok(LookupResult::Known { user, is_new: true }) => {
-                let selector = self.directory.provisioning.iter().flat_map(|own| &own.roles);
+                let selector =
+                    self.directory.provisioning.iter().flat_map(|provisioning| &provisioning.roles);
                 let lacking = selector.filter(|role| !user.roles.contains(role)).cloned().collect();
                 LookupReport::Created { user: user.user_name.clone(), lacking }
             }

@@ -177,7 +177,7 @@ impl ScimSettings {
         is_taken: impl Fn(&str) -> bool,
     ) -> UserQuery {
         let provisioning = self.provisioning.as_ref().filter(|_| key.may_be_created);
-        let new_user = provisioning.map(|own| own.new_user(selector, is_taken));
+        let new_user = provisioning.map(|provisioning| provisioning.new_user(selector, is_taken));
         UserQuery { new_user, key }
     }
 
@@ -206,7 +206,8 @@ impl Provisioning {
     fn new_user(&self, selector: UserSelector<'_>, is_taken: impl Fn(&str) -> bool) -> NewUser {
         let found_by = Attribute::from_field(selector.field);
         let mut resource = protocol::empty_user(&self.roles);
-        for (attribute, claim) in self.fields.iter().filter(|(own, _)| *own != found_by) {
+        for (attribute, claim) in self.fields.iter().filter(|(attribute, _)| *attribute != found_by)
+        {
             match claim.find(selector.claims) {
                 Some(Json::String(text)) if !text.is_empty() => attribute.set(&mut resource, text),
                 Some(Json::Number(number)) => attribute.set(&mut resource, &number.to_string()),

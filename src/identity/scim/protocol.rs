@@ -228,8 +228,9 @@ fn name_of(element: &Map<String, Value>, parts: &[&str]) -> Result<Option<String
         Some(_) => Err(Unnamed),
         None => {
             // These describe a value (RFC 7643 §2.4) and are none.
-            let is_description =
-                |name: &str| ["primary", "type"].iter().any(|own| name.eq_ignore_ascii_case(own));
+            let is_description = |name: &str| {
+                ["primary", "type"].iter().any(|known| name.eq_ignore_ascii_case(known))
+            };
             let says_nothing =
                 element.iter().all(|(name, value)| value.is_null() || is_description(name));
             if says_nothing { Ok(None) } else { Err(Unnamed) }

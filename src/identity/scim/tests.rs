@@ -76,16 +76,21 @@ impl Worker {
     }
 
     /// Asks for the user and answers the calls that come of it; returns how these were.
-    fn look_up(&mut self, field: &str, value: &str, answers: Vec<CalloutResponse>) -> Vec<String> {
+    fn look_up(
+        &mut self,
+        field: &str,
+        value: &str,
+        responses: Vec<CalloutResponse>,
+    ) -> Vec<String> {
         self.want(field, value);
-        let mut calls = Vec::new();
-        for answer in answers {
-            let (id, call) = self.lookups.next_call().expect("a call is to be made");
-            calls.push(line(&call));
-            self.lookups.on_response(id, Ok(Some(answer)), now());
+        let mut callouts = Vec::new();
+        for response in responses {
+            let (id, call) = self.lookups.next_callout().expect("a call is to be made");
+            callouts.push(line(&call));
+            self.lookups.on_response(id, Ok(Some(response)), now());
         }
-        assert!(!self.lookups.has_calls());
-        calls
+        assert!(!self.lookups.has_callouts());
+        callouts
     }
 }
 
@@ -100,14 +105,14 @@ fn line(call: &CalloutRequest) -> String {
     format!("{} {}{body}", field(":method"), field(":path"))
 }
 
-fn answer(status: u16, body: &Value) -> CalloutResponse {
+fn response(status: u16, body: &Value) -> CalloutResponse {
     let body = body.to_string().into_bytes();
     let body_length = body.len();
     CalloutResponse { status: Some(status), body_length, body, ..CalloutResponse::default() }
 }
 
 fn list(users: &[Value]) -> CalloutResponse {
-    answer(200, &json!({"totalResults": users.len(), "Resources": users}))
+    response(200, &json!({"totalResults": users.len(), "Resources": users}))
 }
 
 fn ada() -> Value {
@@ -154,7 +159,7 @@ fn that_a_user_is_unknown_is_forgotten_sooner_and_a_failure_soonest() {
     worker.look_up("user_name", "eve", vec![list(&[])]);
     assert_eq!(worker.find("user_name", "eve", after(29)), ScimResult::NotFound(None));
     assert_eq!(worker.find("user_name", "eve", after(30)), ScimResult::Await);
-    worker.look_up("user_name", "bob", vec![answer(503, &json!("down"))]);
+    worker.look_up("user_name", "bob", vec![response(503, &json!("down"))]);
     assert!(matches!(worker.find("user_name", "bob", now()), ScimResult::Unavailable(_)));
     assert_eq!(worker.find("user_name", "bob", after(1)), ScimResult::Await);
     let short = ScimSettings { cache_ttl: Duration::from_secs(2), ..directory() };
@@ -173,8 +178,8 @@ fn no_value_changes_the_meaning_of_the_filter() {
         ("a\r\n\0", "userName%20eq%20%22a%5Cr%5Cn%5Cu0000%22"),
     ] {
         let mut worker = Worker::new(directory());
-        let calls = worker.look_up("user_name", value, vec![list(&[])]);
-        assert_eq!(calls, [format!("GET /scim/v2/Users?filter={filter}")], "{value}");
+        let callouts = worker.look_up("user_name", value, vec![list(&[])]);
+        assert_eq!(callouts, [format!("GET /scim/v2/Users?filter={filter}")], "{value}");
     }
 }
 
@@ -211,7 +216,7 @@ fn only_a_user_with_exactly_this_value_is_found() {
         for user in users["Resources"].as_array_mut().unwrap() {
             user.as_object_mut().unwrap().remove("groups");
         }
-        worker.look_up("user_name", "ada", vec![answer(200, &users)]);
+        worker.look_up("user_name", "ada", vec![response(200, &users)]);
         assert_eq!(worker.find("user_name", "ada", now()), expected, "{name}");
     }
 }
@@ -284,7 +289,7 @@ fn a_user_who_cannot_be_read_whole_is_none() {
 
 #[test]
 fn an_answer_that_is_no_list_says_nothing_of_the_user() {
-    let mut answers: Vec<CalloutResponse> = [
+    let mut responses: Vec<CalloutResponse> = [
         json!(null),
         json!([]),
         json!({}),
@@ -297,19 +302,20 @@ fn an_answer_that_is_no_list_says_nothing_of_the_user() {
         json!({"totalResults": "0", "Resources": []}),
     ]
     .iter()
-    .map(|body| answer(200, body))
+    .map(|body| response(200, body))
     .collect();
     let twice = br#"{"totalResults": 1, "totalResults": 0, "Resources": []}"#.to_vec();
-    let plain = answer(200, &json!(null));
-    answers.push(CalloutResponse { body_length: twice.len(), body: twice, ..plain.clone() });
-    answers.push(CalloutResponse { body_length: 9, ..plain.clone() });
-    answers.push(CalloutResponse { status: None, ..plain });
-    answers.extend([201, 204, 301, 400, 401, 404, 500].map(|status| answer(status, &json!({}))));
-    answers.push(list(&vec![ada(); 1000]));
-    for answer in answers {
-        let said = format!("{answer:?}");
+    let plain = response(200, &json!(null));
+    responses.push(CalloutResponse { body_length: twice.len(), body: twice, ..plain.clone() });
+    responses.push(CalloutResponse { body_length: 9, ..plain.clone() });
+    responses.push(CalloutResponse { status: None, ..plain });
+    responses
+        .extend([201, 204, 301, 400, 401, 404, 500].map(|status| response(status, &json!({}))));
+    responses.push(list(&vec![ada(); 1000]));
+    for response in responses {
+        let said = format!("{response:?}");
         let mut worker = Worker::new(directory());
-        worker.look_up("user_name", "ada", vec![answer]);
+        worker.look_up("user_name", "ada", vec![response]);
         let found = worker.find("user_name", "ada", now());
         assert!(matches!(found, ScimResult::Unavailable(_)), "{said}: {found:?}");
     }
@@ -317,7 +323,7 @@ fn an_answer_that_is_no_list_says_nothing_of_the_user() {
 
 /// An answer with these bytes.
 fn text(body: &str) -> CalloutResponse {
-    CalloutResponse { body: body.into(), body_length: body.len(), ..answer(200, &Value::Null) }
+    CalloutResponse { body: body.into(), body_length: body.len(), ..response(200, &Value::Null) }
 }
 
 #[test]
@@ -462,19 +468,19 @@ fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
             ScimResult::NotFound(Some(&NotFound::Ambiguous)),
         ),
         (
-            answer(200, &json!({"totalResults": 1, "Resources": []})),
+            response(200, &json!({"totalResults": 1, "Resources": []})),
             ScimResult::NotFound(Some(&NotFound::Hidden { counted: 1 })),
         ),
         (named("Root"), ScimResult::NotFound(None)),
         (list(&[]), ScimResult::NotFound(None)),
     ] {
         let mut worker = Worker::new(tolerant());
-        let calls = worker.look_up("email", "root", vec![list(&[]), second]);
-        assert!(calls[1].ends_with("filter=userName%20eq%20%22root%22"), "{calls:?}");
+        let callouts = worker.look_up("email", "root", vec![list(&[]), second]);
+        assert!(callouts[1].ends_with("filter=userName%20eq%20%22root%22"), "{callouts:?}");
         assert_eq!(worker.find("email", "root", now()), expected);
     }
     let mut worker = Worker::new(tolerant());
-    worker.look_up("email", "root", vec![list(&[]), answer(500, &Value::Null)]);
+    worker.look_up("email", "root", vec![list(&[]), response(500, &Value::Null)]);
     assert!(matches!(worker.find("email", "root", now()), ScimResult::Unavailable(_)));
     // Names were searched already, and where nobody is tolerated, nobody passes.
     assert_eq!(Worker::new(tolerant()).look_up("UserName", "root", vec![list(&[])]).len(), 1);
@@ -492,7 +498,7 @@ fn what_is_known_by_an_answer_holds_no_longer_than_the_answer_serves() {
         panic!("nobody was asked")
     };
     lookups.want(query);
-    let (id, _) = lookups.next_call().unwrap();
+    let (id, _) = lookups.next_callout().unwrap();
     lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
     let (UserLookup::Known(_), Some(basis)) = directory.find(selector, Some(&lookups), now())
     else {
@@ -505,7 +511,7 @@ fn what_is_known_by_an_answer_holds_no_longer_than_the_answer_serves() {
         panic!("nobody is asked anew")
     };
     lookups.want(query);
-    assert!(lookups.has_calls());
+    assert!(lookups.has_callouts());
 }
 
 /// The user who is created for the claims of [`Worker`], found by this field and value.
@@ -530,9 +536,9 @@ fn an_unknown_user_is_created_as_the_token_has_it_and_found_by_the_user_claim() 
     {
         let mut worker = Worker::new(creating());
         let user = created(field, value);
-        let calls = worker.look_up(field, value, vec![list(&[]), answer(201, &user)]);
-        assert_eq!(calls.len(), 2);
-        let body = calls[1].strip_prefix("POST /scim/v2/Users").unwrap();
+        let callouts = worker.look_up(field, value, vec![list(&[]), response(201, &user)]);
+        assert_eq!(callouts.len(), 2);
+        let body = callouts[1].strip_prefix("POST /scim/v2/Users").unwrap();
         assert_eq!(serde_json::from_str::<Value>(body).unwrap(), user);
         let ScimResult::Known(known) = worker.find(field, value, now()) else { panic!("{field}") };
         assert_eq!(known.roles, ["external"]);
@@ -545,11 +551,11 @@ fn an_unknown_user_is_created_as_the_token_has_it_and_found_by_the_user_claim() 
 #[test]
 fn a_user_whom_somebody_else_created_meanwhile_is_found() {
     let found = list(&[ada()]);
-    for second in [answer(409, &json!({})), answer(201, &Value::Null)] {
+    for second in [response(409, &json!({})), response(201, &Value::Null)] {
         let mut worker = Worker::new(creating());
-        let calls = worker.look_up("user_name", "ada", vec![list(&[]), second, found.clone()]);
-        assert_eq!(calls[0], SEARCH);
-        assert_eq!(calls[2], SEARCH);
+        let callouts = worker.look_up("user_name", "ada", vec![list(&[]), second, found.clone()]);
+        assert_eq!(callouts[0], SEARCH);
+        assert_eq!(callouts[2], SEARCH);
         assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Known(_)));
     }
 }
@@ -557,7 +563,7 @@ fn a_user_whom_somebody_else_created_meanwhile_is_found() {
 #[test]
 fn a_user_who_cannot_be_created_stays_unknown() {
     let mut worker = Worker::new(creating());
-    worker.look_up("email", "ada@x", vec![list(&[]), answer(409, &json!({})), list(&[])]);
+    worker.look_up("email", "ada@x", vec![list(&[]), response(409, &json!({})), list(&[])]);
     let expected = ScimResult::NotFound(Some(&NotFound::Conflict));
     assert_eq!(worker.find("email", "ada@x", now()), expected);
 
@@ -594,11 +600,11 @@ fn services_are_not_created_and_stand_in_nobodys_way() {
 #[test]
 fn a_creation_that_fails_or_makes_somebody_else_is_a_failure() {
     for second in [
-        answer(201, &json!({"userName": "Ada"})),
-        answer(201, &json!({"userName": "bob"})),
-        answer(400, &json!({})),
-        answer(403, &json!({})),
-        answer(500, &json!({})),
+        response(201, &json!({"userName": "Ada"})),
+        response(201, &json!({"userName": "bob"})),
+        response(400, &json!({})),
+        response(403, &json!({})),
+        response(500, &json!({})),
     ] {
         let said = format!("{second:?}");
         let mut worker = Worker::new(creating());
@@ -611,7 +617,7 @@ fn a_creation_that_fails_or_makes_somebody_else_is_a_failure() {
 #[test]
 fn a_directory_that_drops_roles_is_reported() {
     let mut worker = Worker::new(creating());
-    let kept = answer(201, &json!({"userName": "ada"}));
+    let kept = response(201, &json!({"userName": "ada"}));
     worker.look_up("user_name", "ada", vec![list(&[]), kept]);
     let report = worker.lookups.next_report().unwrap();
     assert!(report.to_string().contains("did not keep these of its roles: external"), "{report}");
@@ -619,11 +625,11 @@ fn a_directory_that_drops_roles_is_reported() {
 
 #[test]
 fn calls_that_are_refused_or_fail_are_failures() {
-    for answer in [Ok(None), Err(CalloutFault::Dispatch { cluster: "directory".to_owned() })] {
+    for response in [Ok(None), Err(CalloutFault::Dispatch { cluster: "directory".to_owned() })] {
         let mut worker = Worker::new(directory());
         worker.want("user_name", "ada");
-        let (id, _) = worker.lookups.next_call().unwrap();
-        worker.lookups.on_response(id, answer, now());
+        let (id, _) = worker.lookups.next_callout().unwrap();
+        worker.lookups.on_response(id, response, now());
         assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Unavailable(_)));
         // An answer that comes after all changes nothing.
         worker.lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
@@ -641,7 +647,7 @@ fn so_many_look_ups_are_under_way_at_the_same_time_and_no_more() {
     let crowded = ScimResult::Unavailable(&DirectoryFault::Crowded);
     assert_eq!(worker.find("user_name", "ada", now()), crowded);
     assert_eq!(worker.find("user_name", "7", now()), ScimResult::Await);
-    let (id, _) = worker.lookups.next_call().unwrap();
+    let (id, _) = worker.lookups.next_callout().unwrap();
     worker.lookups.on_response(id, Ok(None), now());
     assert_eq!(worker.find("user_name", "ada", now()), ScimResult::Await);
 }
@@ -679,16 +685,16 @@ fn only_a_user_whom_nobody_knows_is_tolerated() {
     let (field, value, is_service) = ("user_name", "ada", false);
     let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
     let directory = Users::allow_all().with_scim(Some(directory()));
-    for (answer, is_tolerated) in
-        [(list(&[]), true), (list(&[ada(), ada()]), false), (answer(500, &Value::Null), false)]
+    for (response, is_tolerated) in
+        [(list(&[]), true), (list(&[ada(), ada()]), false), (response(500, &Value::Null), false)]
     {
         let mut lookups = directory.lookups().unwrap();
         let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
             panic!("nobody was asked")
         };
         lookups.want(query);
-        let (id, _) = lookups.next_call().unwrap();
-        lookups.on_response(id, Ok(Some(answer)), now());
+        let (id, _) = lookups.next_callout().unwrap();
+        lookups.on_response(id, Ok(Some(response)), now());
         let (finding, _) = directory.find(selector, Some(&lookups), now());
         assert_eq!(matches!(finding, UserLookup::Tolerated), is_tolerated, "{finding:?}");
     }
@@ -715,7 +721,7 @@ fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
             panic!("nobody was asked")
         };
         lookups.want(query);
-        let (id, _) = lookups.next_call().unwrap();
+        let (id, _) = lookups.next_callout().unwrap();
         lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
         let (finding, _) = directory.find(selector, Some(&lookups), now());
         assert_eq!(

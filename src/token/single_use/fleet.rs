@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::token_use::TokenUse;
+use super::single_use_token::SingleUseToken;
 use super::{NotSpent, StoreFault};
 use crate::callout::{BodyLimit, CalloutFault, CalloutRequest, CalloutResponse, USER_AGENT};
 use crate::json;
@@ -44,20 +44,24 @@ impl FleetStore {
 
     /// The call that spends a token which passed all other checks.
     #[must_use]
-    pub(crate) fn request(&self, token_use: TokenUse, now: UnixTime) -> CalloutRequest {
-        let lasts = token_use.expiry.time_left(now) + Self::CLOCK_TOLERANCE;
+    pub(crate) fn request(
+        &self,
+        single_use_token: SingleUseToken,
+        now: UnixTime,
+    ) -> CalloutRequest {
+        let lasts = single_use_token.expiry.time_left(now) + Self::CLOCK_TOLERANCE;
         let seconds = lasts.as_millis().div_ceil(1000);
-        self.command(format!("SET/{}/1/NX/EX/{seconds}", Self::key(token_use)))
+        self.command(format!("SET/{}/1/NX/EX/{seconds}", Self::key(single_use_token)))
     }
 
     /// The call that looks up whether a token was spent.
     #[must_use]
-    pub(crate) fn look_up_request(&self, token_use: TokenUse) -> CalloutRequest {
-        self.command(format!("EXISTS/{}", Self::key(token_use)))
+    pub(crate) fn look_up_request(&self, single_use_token: SingleUseToken) -> CalloutRequest {
+        self.command(format!("EXISTS/{}", Self::key(single_use_token)))
     }
 
-    fn key(token_use: TokenUse) -> String {
-        format!("mcp-auth:jti:{}", token_use.digest)
+    fn key(single_use_token: SingleUseToken) -> String {
+        format!("mcp-auth:jti:{}", single_use_token.digest)
     }
 
     /// What is sent once more would find the token spent, so it is a POST: proxies neither repeat
@@ -112,7 +116,7 @@ impl FleetStore {
 
     /// The call could not be made.
     #[must_use]
-    pub(crate) fn not_called(&self) -> NotSpent {
+    pub(crate) fn not_dispatched(&self) -> NotSpent {
         Self::unknown(StoreFault::Callout(CalloutFault::Dispatch { cluster: self.cluster.clone() }))
     }
 
@@ -150,13 +154,13 @@ mod tests {
         }
     }
 
-    fn command(token_use: TokenUse, now: UnixTime) -> String {
-        String::from_utf8(store().request(token_use, now).body.unwrap()).unwrap()
+    fn command(single_use_token: SingleUseToken, now: UnixTime) -> String {
+        String::from_utf8(store().request(single_use_token, now).body.unwrap()).unwrap()
     }
 
     /// For how many seconds a token with this last use is remembered.
     fn seconds(last_use: UnixTime, now: UnixTime) -> u64 {
-        let command = command(TokenUse::new("https://id.example.com", "1", last_use), now);
+        let command = command(SingleUseToken::new("https://id.example.com", "1", last_use), now);
         command.rsplit('/').next().unwrap().parse().unwrap()
     }
 
@@ -183,8 +187,8 @@ mod tests {
     #[test]
     fn a_call_tells_redis_to_remember_the_token_if_it_does_not_yet() {
         let last_use = UnixTime::from_secs(NOW + 100);
-        let token_use = TokenUse::new("https://id.example.com", "1", last_use);
-        let request = store().request(token_use, UnixTime::from_secs(NOW));
+        let single_use_token = SingleUseToken::new("https://id.example.com", "1", last_use);
+        let request = store().request(single_use_token, UnixTime::from_secs(NOW));
         assert_eq!(request.cluster, "webdis");
         let expected = [
             (":method", "POST"),
@@ -232,8 +236,8 @@ mod tests {
             last_use in any::<u64>(),
             now in any::<u64>(),
         ) {
-            let token_use = TokenUse::new(&issuer, &token_id, UnixTime::from_secs(last_use));
-            let command = command(token_use, UnixTime::from_secs(now));
+            let single_use_token = SingleUseToken::new(&issuer, &token_id, UnixTime::from_secs(last_use));
+            let command = command(single_use_token, UnixTime::from_secs(now));
             let parts: Vec<_> = command.split('/').collect();
             let [set, key, one, nx, ex, seconds] = parts[..] else { panic!("{command}") };
             prop_assert_eq!([set, one, nx, ex], ["SET", "1", "NX", "EX"]);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::shard::Shard;
-use super::token_use::{Expiry, TokenDigest};
+use super::single_use_token::{Expiry, TokenDigest};
 use super::*;
 use crate::time::UnixTime;
 
@@ -98,8 +98,9 @@ fn a_hundred_thousand_live_tokens_fit_in_two_and_a_half_mebibytes() {
     let now = UnixTime::from_secs(START.into());
     let spend = |shards: &mut [Shard], number: usize| {
         let last_use = UnixTime::from_secs((START + 300).into());
-        let token_use = TokenUse::new("https://id.example.com", &format!("id-{number}"), last_use);
-        shards[usize::from(token_use.digest.shard())].spend(token_use, now)
+        let single_use_token =
+            SingleUseToken::new("https://id.example.com", &format!("id-{number}"), last_use);
+        shards[usize::from(single_use_token.digest.shard())].spend(single_use_token, now)
     };
     let results = (0..256 * Shard::MAX_ENTRIES).map(|number| spend(&mut shards, number));
     let spent = results.take_while(|result| result.is_ok()).count();
@@ -170,11 +171,11 @@ struct World {
     /// The only value that is used, with its number.
     shared: Option<(Vec<u8>, u32)>,
     last_number: u32,
-    workers: [Option<(Spending, SpendingStep)>; WORKERS],
+    workers: [Option<(SpendAttempt, SpendStep)>; WORKERS],
     /// In the order in which they passed.
-    passed: Vec<TokenUse>,
+    passed: Vec<SingleUseToken>,
     /// Live tokens that stood there at the start.
-    prefilled: Vec<TokenUse>,
+    prefilled: Vec<SingleUseToken>,
     refused: Vec<NotSpent>,
 }
 
@@ -199,7 +200,7 @@ impl World {
             let expiry = Expiry(START + 1000);
             bytes.extend(digest);
             bytes.extend(expiry.0.to_be_bytes());
-            world.prefilled.push(TokenUse { digest: TokenDigest(digest), expiry });
+            world.prefilled.push(SingleUseToken { digest: TokenDigest(digest), expiry });
         }
         if room < Shard::MAX_ENTRIES {
             world.overwrite(&bytes);
@@ -234,10 +235,12 @@ impl World {
     fn begin(&mut self, worker: usize, (number, lifetime): Token, now: UnixTime) {
         let mut digest = [0; TokenDigest::LENGTH];
         digest[TokenDigest::LENGTH - 1] = number;
-        let token_use = TokenUse { digest: TokenDigest(digest), expiry: Expiry(START + lifetime) };
-        if self.workers[worker].is_none() && !token_use.expiry.is_past(now) {
+        let single_use_token =
+            SingleUseToken { digest: TokenDigest(digest), expiry: Expiry(START + lifetime) };
+        if self.workers[worker].is_none() && !single_use_token.expiry.is_past(now) {
             self.latest = self.latest.max(u32::try_from(now.as_secs()).unwrap());
-            self.workers[worker] = Some((Spending::new(token_use, now), SpendingStep::Read));
+            self.workers[worker] =
+                Some((SpendAttempt::new(single_use_token, now), SpendStep::Read));
         }
     }
 
@@ -250,38 +253,38 @@ impl World {
 
     /// One read or one write.
     fn step(&mut self, worker: usize) -> TestCaseResult {
-        let Some((mut spending, step)) = self.workers[worker].take() else { return Ok(()) };
+        let Some((mut spend_attempt, step)) = self.workers[worker].take() else { return Ok(()) };
         let next = match step {
-            SpendingStep::Read => {
+            SpendStep::Read => {
                 let (bytes, number) = self.shared.clone().unzip();
-                spending.on_read(bytes.as_deref(), number)
+                spend_attempt.on_read(bytes.as_deref(), number)
             }
-            SpendingStep::Replace(bytes, number) => {
+            SpendStep::Replace(bytes, number) => {
                 let own_number = self.shared.as_ref().map(|(_, number)| *number);
                 // As Envoy does it.
                 let is_done = own_number.is_none() || own_number == number;
                 if is_done {
                     self.overwrite(&bytes);
                 }
-                spending.on_replaced(is_done)
+                spend_attempt.on_replaced(is_done)
             }
-            SpendingStep::Done(_) => panic!("it is not kept"),
+            SpendStep::Done(_) => panic!("it is not kept"),
         };
         match next {
-            SpendingStep::Done(Ok(())) => self.assert_may_pass(spending.token_use())?,
-            SpendingStep::Done(Err(not_spent)) => self.refused.push(not_spent),
-            next => self.workers[worker] = Some((spending, next)),
+            SpendStep::Done(Ok(())) => self.assert_may_pass(spend_attempt.single_use_token())?,
+            SpendStep::Done(Err(not_spent)) => self.refused.push(not_spent),
+            next => self.workers[worker] = Some((spend_attempt, next)),
         }
         Ok(())
     }
 
-    fn assert_may_pass(&mut self, token_use: TokenUse) -> TestCaseResult {
-        prop_assert!(!self.passed.contains(&token_use), "twice, whatever the clock did");
+    fn assert_may_pass(&mut self, single_use_token: SingleUseToken) -> TestCaseResult {
+        prop_assert!(!self.passed.contains(&single_use_token), "twice, whatever the clock did");
         let latest = UnixTime::from_secs(self.latest.into());
-        for earlier in self.passed.iter().filter(|spent| spent.digest == token_use.digest) {
+        for earlier in self.passed.iter().filter(|spent| spent.digest == single_use_token.digest) {
             prop_assert!(earlier.expiry.is_past(latest), "again before its expiry");
         }
-        self.passed.push(token_use);
+        self.passed.push(single_use_token);
 
         let (bytes, _) = self.shared.as_ref().unwrap();
         prop_assert!(bytes.len() <= Shard::MAX_LENGTH);

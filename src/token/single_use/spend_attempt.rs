@@ -4,30 +4,30 @@
 use std::time::Duration;
 
 use super::shard::Shard;
-use super::{NotSpent, StoreFault, TokenUse};
+use super::{NotSpent, SingleUseToken, StoreFault};
 use crate::time::UnixTime;
 
-/// The spending of one token, while it goes on. It begins with [`SpendingStep::Read`].
+/// The spending of one token, while it goes on. It begins with [`SpendStep::Read`].
 #[derive(Debug)]
-pub(crate) struct Spending {
-    token_use: TokenUse,
+pub(crate) struct SpendAttempt {
+    single_use_token: SingleUseToken,
     now: UnixTime,
     attempts_left: u32,
 }
 
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SpendingStep {
-    /// Read the value, and hand it to [`Spending::on_read`].
+pub(crate) enum SpendStep {
+    /// Read the value, and hand it to [`SpendAttempt::on_read`].
     Read,
     /// Replace the value of this number, or create it if there was none and still is none; and hand
-    /// to [`Spending::on_replaced`] whether that was done.
+    /// to [`SpendAttempt::on_replaced`] whether that was done.
     Replace(Vec<u8>, Option<u32>),
     /// Nothing: this is the result.
     Done(Result<(), NotSpent>),
 }
 
-impl Spending {
+impl SpendAttempt {
     /// Each attempt that fails is one that succeeded for another worker: so many in a row, at one
     /// of 256 values, are no accident.
     const MAX_ATTEMPTS: u32 = 32;
@@ -38,53 +38,55 @@ impl Spending {
 
     /// Begins to spend a token that passed all other checks.
     #[must_use]
-    pub(crate) fn new(token_use: TokenUse, now: UnixTime) -> Self {
-        Self { token_use, now, attempts_left: Self::MAX_ATTEMPTS }
+    pub(crate) fn new(single_use_token: SingleUseToken, now: UnixTime) -> Self {
+        Self { single_use_token, now, attempts_left: Self::MAX_ATTEMPTS }
     }
 
     /// The name of the value.
     #[must_use]
     pub(crate) fn name(&self) -> String {
-        Shard::name(self.token_use.digest.shard())
+        Shard::name(self.single_use_token.digest.shard())
     }
 
     /// The value is `bytes` and has this number; there is none if both are none.
     #[must_use]
-    pub(crate) fn on_read(&self, bytes: Option<&[u8]>, number: Option<u32>) -> SpendingStep {
+    pub(crate) fn on_read(&self, bytes: Option<&[u8]>, number: Option<u32>) -> SpendStep {
         let shard = match (bytes, number) {
             (None, None) => Some(Shard::default()),
             // An empty value is not one of ours either.
-            (bytes, _) => Shard::decode(self.token_use.digest.shard(), bytes.unwrap_or_default()),
+            (bytes, _) => {
+                Shard::decode(self.single_use_token.digest.shard(), bytes.unwrap_or_default())
+            }
         };
         // To begin anew would be to forget tokens that were spent.
         let Some(mut shard) = shard else {
             return Self::failed(StoreFault::Unreadable, Self::LONG_PAUSE);
         };
-        match shard.spend(self.token_use, self.now) {
-            Ok(()) => SpendingStep::Replace(shard.encode(), number),
-            Err(not_spent) => SpendingStep::Done(Err(not_spent)),
+        match shard.spend(self.single_use_token, self.now) {
+            Ok(()) => SpendStep::Replace(shard.encode(), number),
+            Err(not_spent) => SpendStep::Done(Err(not_spent)),
         }
     }
 
     /// The value was replaced, or not because it had another number by then.
     #[must_use]
-    pub(crate) fn on_replaced(&mut self, is_done: bool) -> SpendingStep {
+    pub(crate) fn on_replaced(&mut self, is_done: bool) -> SpendStep {
         if is_done {
-            return SpendingStep::Done(Ok(()));
+            return SpendStep::Done(Ok(()));
         }
         self.attempts_left = self.attempts_left.saturating_sub(1);
         if self.attempts_left == 0 {
             return Self::failed(StoreFault::Contended, Self::SHORT_PAUSE);
         }
-        SpendingStep::Read
+        SpendStep::Read
     }
 
     #[cfg(test)]
-    pub(super) fn token_use(&self) -> TokenUse {
-        self.token_use
+    pub(super) fn single_use_token(&self) -> SingleUseToken {
+        self.single_use_token
     }
 
-    fn failed(fault: StoreFault, retry_after: Duration) -> SpendingStep {
-        SpendingStep::Done(Err(NotSpent::Unknown { retry_after, fault }))
+    fn failed(fault: StoreFault, retry_after: Duration) -> SpendStep {
+        SpendStep::Done(Err(NotSpent::Unknown { retry_after, fault }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::token_use::{Expiry, TokenDigest, TokenUse};
+use super::single_use_token::{Expiry, SingleUseToken, TokenDigest};
 use super::{NotSpent, StoreFault};
 use crate::time::UnixTime;
 
@@ -18,7 +18,7 @@ pub(super) struct Shard {
     /// early. If it was set back, one that does may have been spent, whoever knows; so no token
     /// passes twice whatever the clock does, and whichever times the workers read from it.
     forgotten: Expiry,
-    spent: Vec<TokenUse>,
+    spent: Vec<SingleUseToken>,
 }
 
 impl Shard {
@@ -54,7 +54,7 @@ impl Shard {
             let (digest, expiry) = entry.split_first_chunk()?;
             let digest = TokenDigest(*digest);
             let expiry = Expiry(u32::from_be_bytes(expiry.try_into().ok()?));
-            (digest.shard() == index).then_some(TokenUse { digest, expiry })
+            (digest.shard() == index).then_some(SingleUseToken { digest, expiry })
         });
         let forgotten = Expiry(u32::from_be_bytes(*forgotten));
         Some(Self { forgotten, spent: spent.collect::<Option<_>>()? })
@@ -66,7 +66,7 @@ impl Shard {
         let mut bytes = Vec::with_capacity(Self::HEADER + self.spent.len() * Self::ENTRY);
         bytes.push(Self::VERSION);
         bytes.extend(self.forgotten.0.to_be_bytes());
-        for TokenUse { digest, expiry } in &self.spent {
+        for SingleUseToken { digest, expiry } in &self.spent {
             bytes.extend(digest.0);
             bytes.extend(expiry.0.to_be_bytes());
         }
@@ -79,7 +79,11 @@ impl Shard {
     ///
     /// It was spent before, or nobody can tell, or there is no room. Then the shard is not to be
     /// written.
-    pub(super) fn spend(&mut self, token_use: TokenUse, now: UnixTime) -> Result<(), NotSpent> {
+    pub(super) fn spend(
+        &mut self,
+        single_use_token: SingleUseToken,
+        now: UnixTime,
+    ) -> Result<(), NotSpent> {
         let forgotten = &mut self.forgotten;
         self.spent.retain(|spent| {
             let is_past = spent.expiry.is_past(now);
@@ -88,23 +92,23 @@ impl Shard {
             }
             !is_past
         });
-        if self.spent.iter().any(|spent| spent.digest == token_use.digest) {
+        if self.spent.iter().any(|spent| spent.digest == single_use_token.digest) {
             return Err(NotSpent::AlreadySpent);
         }
-        if token_use.expiry <= self.forgotten {
-            return Err(Self::unknown(StoreFault::ClockSetBack, token_use.expiry, now));
+        if single_use_token.expiry <= self.forgotten {
+            return Err(Self::unknown(StoreFault::ClockSetBack, single_use_token.expiry, now));
         }
         if self.spent.len() >= Self::MAX_ENTRIES {
             let first = self.spent.iter().map(|spent| spent.expiry).min().unwrap_or_default();
             return Err(Self::unknown(StoreFault::Full, first, now));
         }
-        self.spent.push(token_use);
+        self.spent.push(single_use_token);
         Ok(())
     }
 
     #[cfg(test)]
-    pub(super) fn remembers(&self, token_use: TokenUse) -> bool {
-        self.spent.contains(&token_use)
+    pub(super) fn remembers(&self, single_use_token: SingleUseToken) -> bool {
+        self.spent.contains(&single_use_token)
     }
 
     /// This fault, which is over at that time.
@@ -123,23 +127,27 @@ mod tests {
         UnixTime::from_secs(NOW.into())
     }
 
-    fn token_use(number: usize, expiry: u32) -> TokenUse {
+    fn single_use_token(number: usize, expiry: u32) -> SingleUseToken {
         let mut digest = [0; TokenDigest::LENGTH];
         digest[8..].copy_from_slice(&number.to_be_bytes());
-        TokenUse { digest: TokenDigest(digest), expiry: Expiry(expiry) }
+        SingleUseToken { digest: TokenDigest(digest), expiry: Expiry(expiry) }
     }
 
     /// A shard in which token n expires n + 1 seconds from now.
     fn full() -> Shard {
         let mut shard = Shard::default();
         for (number, expiry) in (0..Shard::MAX_ENTRIES).zip(NOW + 1..) {
-            assert_eq!(shard.spend(token_use(number, expiry), now()), Ok(()));
+            assert_eq!(shard.spend(single_use_token(number, expiry), now()), Ok(()));
         }
         shard
     }
 
-    fn fault(shard: &mut Shard, token_use: TokenUse, now: UnixTime) -> (StoreFault, u64) {
-        match shard.spend(token_use, now) {
+    fn fault(
+        shard: &mut Shard,
+        single_use_token: SingleUseToken,
+        now: UnixTime,
+    ) -> (StoreFault, u64) {
+        match shard.spend(single_use_token, now) {
             Err(NotSpent::Unknown { fault, retry_after }) => (fault, retry_after.as_secs()),
             other => panic!("{other:?}"),
         }
@@ -148,17 +156,17 @@ mod tests {
     #[test]
     fn a_token_is_spent_once_until_it_expires() {
         let mut shard = Shard::default();
-        assert_eq!(shard.spend(token_use(1, NOW + 10), now()), Ok(()));
+        assert_eq!(shard.spend(single_use_token(1, NOW + 10), now()), Ok(()));
         for seconds in [0, 1, 9] {
             let later = now() + Duration::from_secs(seconds);
             // The issuer may use the same `jti` for tokens that expire at other times.
             for expiry in [NOW + 10, NOW + 20, NOW + 9] {
-                let again = shard.spend(token_use(1, expiry), later);
+                let again = shard.spend(single_use_token(1, expiry), later);
                 assert_eq!(again, Err(NotSpent::AlreadySpent));
             }
         }
         let later = now() + Duration::from_secs(10);
-        assert_eq!(shard.spend(token_use(1, NOW + 20), later), Ok(()));
+        assert_eq!(shard.spend(single_use_token(1, NOW + 20), later), Ok(()));
         assert_eq!(shard.spent.len(), 1);
     }
 
@@ -167,38 +175,47 @@ mod tests {
         let mut shard = full();
         let before = shard.clone();
         assert_eq!(shard.encode().len(), Shard::MAX_LENGTH);
-        assert_eq!(fault(&mut shard, token_use(9999, NOW + 5), now()), (StoreFault::Full, 1));
+        assert_eq!(
+            fault(&mut shard, single_use_token(9999, NOW + 5), now()),
+            (StoreFault::Full, 1)
+        );
         for number in 0..Shard::MAX_ENTRIES {
-            let again = shard.spend(token_use(number, NOW + 5), now());
+            let again = shard.spend(single_use_token(number, NOW + 5), now());
             assert_eq!(again, Err(NotSpent::AlreadySpent));
         }
         assert_eq!(shard, before);
         let later = now() + Duration::from_secs(1);
-        assert_eq!(shard.spend(token_use(9999, NOW + 5), later), Ok(()));
-        assert_eq!(fault(&mut shard, token_use(9998, NOW + 5), later), (StoreFault::Full, 1));
+        assert_eq!(shard.spend(single_use_token(9999, NOW + 5), later), Ok(()));
+        assert_eq!(
+            fault(&mut shard, single_use_token(9998, NOW + 5), later),
+            (StoreFault::Full, 1)
+        );
     }
 
     #[test]
     fn a_token_that_may_have_been_forgotten_does_not_pass_when_the_clock_is_set_back() {
         let mut shard = Shard::default();
-        assert_eq!(shard.spend(token_use(1, NOW + 10), now()), Ok(()));
+        assert_eq!(shard.spend(single_use_token(1, NOW + 10), now()), Ok(()));
         let ahead = now() + Duration::from_secs(100);
-        assert_eq!(shard.spend(token_use(2, NOW + 200), ahead), Ok(()));
+        assert_eq!(shard.spend(single_use_token(2, NOW + 200), ahead), Ok(()));
         let expected = (StoreFault::ClockSetBack, 10);
-        assert_eq!(fault(&mut shard, token_use(1, NOW + 10), now()), expected);
-        assert_eq!(fault(&mut shard, token_use(3, NOW + 10), now()), expected);
+        assert_eq!(fault(&mut shard, single_use_token(1, NOW + 10), now()), expected);
+        assert_eq!(fault(&mut shard, single_use_token(3, NOW + 10), now()), expected);
         // What expires later was not among the forgotten.
-        assert_eq!(shard.spend(token_use(3, NOW + 11), now()), Ok(()));
-        assert_eq!(shard.spend(token_use(2, NOW + 200), now()), Err(NotSpent::AlreadySpent));
+        assert_eq!(shard.spend(single_use_token(3, NOW + 11), now()), Ok(()));
+        assert_eq!(shard.spend(single_use_token(2, NOW + 200), now()), Err(NotSpent::AlreadySpent));
     }
 
     #[test]
     fn a_clock_set_back_makes_no_token_immortal() {
         let mut shard = full();
         let back = UnixTime::from_secs(1000);
-        assert_eq!(fault(&mut shard, token_use(9999, NOW + 5), back), (StoreFault::Full, 60));
+        assert_eq!(
+            fault(&mut shard, single_use_token(9999, NOW + 5), back),
+            (StoreFault::Full, 60)
+        );
         let later = now() + Duration::from_secs(1000);
-        assert_eq!(shard.spend(token_use(9999, NOW + 2000), later), Ok(()));
+        assert_eq!(shard.spend(single_use_token(9999, NOW + 2000), later), Ok(()));
         assert_eq!(shard.spent.len(), 1);
     }
 
@@ -206,7 +223,7 @@ mod tests {
     fn bytes_are_read_as_they_were_written() {
         let mut shard = full();
         let later = now() + Duration::from_secs(3);
-        shard.spend(token_use(9999, u32::MAX), later).unwrap();
+        shard.spend(single_use_token(9999, u32::MAX), later).unwrap();
         for shard in [shard, full(), Shard::default()] {
             assert_eq!(Shard::decode(0, &shard.encode()), Some(shard));
         }

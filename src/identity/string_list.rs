@@ -4,27 +4,27 @@ use std::collections::BTreeSet;
 
 /// Texts in a row: they lie one after the other in a single string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Texts {
+pub(crate) struct StringList {
     text: String,
     /// How long each of them is.
     lengths: Vec<usize>,
 }
 
-impl Texts {
+impl StringList {
     /// None yet, with room for so many that have so many bytes together.
     #[must_use]
-    pub(super) fn with_capacity(texts: usize, bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), lengths: Vec::with_capacity(texts) }
+    pub(super) fn with_capacity(strings: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), lengths: Vec::with_capacity(strings) }
     }
 
     /// All of these, in their order.
     #[must_use]
     pub(super) fn new<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let mut texts = Self::with_room_for(items.clone());
+        let mut strings = Self::with_room_for(items.clone());
         for item in items {
-            texts.push(item);
+            strings.push(item);
         }
-        texts
+        strings
     }
 
     /// All of these, each once, in their order.
@@ -46,9 +46,9 @@ impl Texts {
     }
 
     fn with_room_for<'a>(items: impl Iterator<Item = &'a str>) -> Self {
-        let (texts, bytes) =
-            items.fold((0, 0), |(texts, bytes), item| (texts + 1, bytes + item.len()));
-        Self::with_capacity(texts, bytes)
+        let (strings, bytes) =
+            items.fold((0, 0), |(strings, bytes), item| (strings + 1, bytes + item.len()));
+        Self::with_capacity(strings, bytes)
     }
 
     /// Adds one.
@@ -94,7 +94,7 @@ impl Texts {
     /// Whether this is one of them.
     #[must_use]
     pub(crate) fn contains(&self, text: &str) -> bool {
-        self.iter().any(|own| own == text)
+        self.iter().any(|item| item == text)
     }
 
     /// How many bytes they take up besides their own size.
@@ -108,25 +108,25 @@ impl Texts {
 mod tests {
     use super::*;
 
-    fn all(texts: &Texts) -> Vec<&str> {
-        texts.iter().collect()
+    fn all(strings: &StringList) -> Vec<&str> {
+        strings.iter().collect()
     }
 
     #[test]
     fn texts_come_out_as_they_went_in() {
-        let texts = Texts::new(["Zoë", "", "b c", "Zoë"].into_iter());
-        assert_eq!(all(&texts), ["Zoë", "", "b c", "Zoë"]);
-        assert!(texts.contains("") && texts.contains("b c") && !texts.contains("Zoëb"));
-        assert_eq!((texts.len(), texts.is_empty()), (4, false));
-        assert_eq!(all(&Texts::default()), [""; 0]);
-        assert!(!Texts::default().contains(""));
+        let strings = StringList::new(["Zoë", "", "b c", "Zoë"].into_iter());
+        assert_eq!(all(&strings), ["Zoë", "", "b c", "Zoë"]);
+        assert!(strings.contains("") && strings.contains("b c") && !strings.contains("Zoëb"));
+        assert_eq!((strings.len(), strings.is_empty()), (4, false));
+        assert_eq!(all(&StringList::default()), [""; 0]);
+        assert!(!StringList::default().contains(""));
     }
 
     #[test]
     fn texts_take_up_no_more_than_they_need() {
-        let texts = Texts::new(["Zoë", "", "b c"].into_iter());
-        assert_eq!(texts.heap_size(), 7 + 3 * size_of::<usize>());
-        assert_eq!(Texts::new([].into_iter()).heap_size(), 0);
+        let strings = StringList::new(["Zoë", "", "b c"].into_iter());
+        assert_eq!(strings.heap_size(), 7 + 3 * size_of::<usize>());
+        assert_eq!(StringList::new([].into_iter()).heap_size(), 0);
     }
 
     #[test]
@@ -135,9 +135,9 @@ mod tests {
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
         for count in [0, 1, 2, 15, 16, 17, 18, 100] {
             let once: Vec<&str> = items.iter().copied().take(count).collect();
-            let with_others_between = once.iter().flat_map(|own| [*own, once[0], *own]);
+            let with_others_between = once.iter().flat_map(|item| [*item, once[0], *item]);
             let twice = with_others_between.chain(once.iter().rev().copied());
-            assert_eq!(all(&Texts::union(twice)), once);
+            assert_eq!(all(&StringList::union(twice)), once);
         }
     }
 }

@@ -9,12 +9,12 @@ use crate::time::UnixTime;
 
 /// The use of a token that serves once: which token, and until when it has to be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TokenUse {
+pub(crate) struct SingleUseToken {
     pub(super) digest: TokenDigest,
     pub(super) expiry: Expiry,
 }
 
-impl TokenUse {
+impl SingleUseToken {
     /// The use of the token with this `jti` (RFC 7519 §4.1.7) of this issuer. After `last_use` every
     /// other check refuses it.
     #[must_use]
@@ -40,7 +40,7 @@ impl TokenDigest {
         hash.update(issuer);
         hash.update(token_id);
         let mut digest = [0; Self::LENGTH];
-        digest.iter_mut().zip(hash.finalize()).for_each(|(own, byte)| *own = byte);
+        digest.iter_mut().zip(hash.finalize()).for_each(|(target, byte)| *target = byte);
         Self(digest)
     }
 
@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn tokens_are_told_apart_by_issuer_and_id() {
-        let digest = |issuer, token_id| TokenUse::new(issuer, token_id, UnixTime::default()).digest;
+        let digest =
+            |issuer, token_id| SingleUseToken::new(issuer, token_id, UnixTime::default()).digest;
         assert_eq!(digest("https://a.example", "1"), digest("https://a.example", "1"));
         let all = [
             digest("https://a.example", "1"),
@@ -122,10 +123,10 @@ mod tests {
     fn it_expires_in_the_second_after_its_last_use() {
         for (millis, expiry) in [(0, 1), (999, 1), (1000, 2), (1_800_000_000_500, 1_800_000_001)] {
             let last_use = UnixTime::default() + Duration::from_millis(millis);
-            let own = Expiry::after(last_use);
-            assert_eq!(own, Expiry(expiry));
-            assert!(!own.is_past(last_use));
-            assert!(own.is_past(UnixTime::from_secs(expiry.into())));
+            let kept = Expiry::after(last_use);
+            assert_eq!(kept, Expiry(expiry));
+            assert!(!kept.is_past(last_use));
+            assert!(kept.is_past(UnixTime::from_secs(expiry.into())));
         }
     }
 
@@ -133,9 +134,9 @@ mod tests {
     fn what_lies_beyond_the_numbers_never_expires() {
         let furthest = UnixTime::from_secs(u64::MAX);
         for last_use in [u64::from(u32::MAX) - 1, u64::from(u32::MAX), u64::MAX] {
-            let own = Expiry::after(UnixTime::from_secs(last_use));
-            assert_eq!(own, Expiry::NEVER);
-            assert!(!own.is_past(furthest));
+            let kept = Expiry::after(UnixTime::from_secs(last_use));
+            assert_eq!(kept, Expiry::NEVER);
+            assert!(!kept.is_past(furthest));
         }
         assert!(Expiry::after(UnixTime::from_secs(u64::from(u32::MAX) - 2)).is_past(furthest));
     }

@@ -4,7 +4,7 @@
 //! The local store is a fixed number of values in shared data, one for all workers of the process
 //! and all their configurations: a token that was spent in one of them is spent in all, and an
 //! update of a configuration forgets nothing. The issuer is part of what is remembered, so
-//! providers never meet. [`Spending`] says what to read and write; the shell does it.
+//! providers never meet. [`SpendAttempt`] says what to read and write; the shell does it.
 //!
 //! A [`FleetStore`] is one for all processes of a fleet. It makes the request by which a token is
 //! spent, and reads the answer; a request of a client waits meanwhile.
@@ -13,15 +13,15 @@ mod fleet;
 mod shard;
 #[cfg(test)]
 mod simulation;
-mod spending;
-mod token_use;
+mod single_use_token;
+mod spend_attempt;
 
 use std::fmt;
 use std::time::Duration;
 
 pub(crate) use fleet::FleetStore;
-pub(crate) use spending::{Spending, SpendingStep};
-pub(crate) use token_use::TokenUse;
+pub(crate) use single_use_token::SingleUseToken;
+pub(crate) use spend_attempt::{SpendAttempt, SpendStep};
 
 use crate::callout::CalloutFault;
 
