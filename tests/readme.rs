@@ -137,6 +137,85 @@ fn each_block_is_fenced_so_that_tests_find_it() {
     }
 }
 
+/// `make schema` writes this page, from doc comments.
+const GENERATED: &str = "docs/configuration.md";
+
+/// Words and idioms that the pages do without, and what they say instead.
+const WORDS: [(&str, &str); 22] = [
+    ("anew", "again"),
+    ("at hand", "available"),
+    ("besides", "in addition to"),
+    ("cure", "fix"),
+    ("cured", "fixed"),
+    ("cures", "fixes"),
+    ("goes before", "overrides"),
+    ("in hand", "current"),
+    ("lest", "so that ... not"),
+    ("nobody", "no one; or name who may"),
+    ("of use", "usable"),
+    ("serve once", "single-use"),
+    ("serves once", "single-use"),
+    ("shall", "must, may or should"),
+    ("somebody", "a user"),
+    ("stands", "is"),
+    ("tell", "report"),
+    ("tells", "reports"),
+    ("to the letter", "exactly"),
+    ("told", "reported"),
+    ("what serves", "what is valid"),
+    ("whoever", "anyone who"),
+];
+
+/// The numbered lines outside code blocks.
+fn prose(page: &str) -> Vec<(usize, &str)> {
+    let mut is_code = false;
+    let mut lines = Vec::new();
+    for (index, line) in page.lines().enumerate() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            lines.push((index + 1, line));
+        }
+    }
+    lines
+}
+
+#[test]
+fn prose_has_one_column_width() {
+    for (path, text) in pages() {
+        if path == Path::new(GENERATED) {
+            continue;
+        }
+        for (number, line) in prose(&text) {
+            let may_be_long = line.starts_with('|') || line.contains("](https://");
+            let width = line.chars().count();
+            assert!(may_be_long || width <= 100, "{path:?}:{number} has {width} columns: {line}");
+        }
+    }
+}
+
+/// Code spans are left out: they quote what programs print.
+#[test]
+fn prose_has_the_words_of_the_field() {
+    for (path, text) in pages() {
+        if path == Path::new(GENERATED) {
+            continue;
+        }
+        for (number, line) in prose(&text) {
+            if path == Path::new("docs/troubleshooting.md") && line.starts_with('|') {
+                continue;
+            }
+            let line: String = line.to_lowercase().split('`').step_by(2).collect();
+            let words: Vec<&str> = line.split(|letter: char| !letter.is_alphanumeric()).collect();
+            let spaced = format!(" {} ", words.join(" "));
+            for (word, better) in WORDS {
+                let is_there = spaced.contains(&format!(" {word} "));
+                assert!(!is_there, "{path:?}:{number}: write {better:?} for {word:?}: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_settings_of_editors_name_the_schema() {
     let page = fs::read_to_string(repository_root().join("docs/editors.md")).unwrap();
