@@ -2,19 +2,137 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::Faults;
 use super::claims::required_claims;
-use super::field::{Field, refuse_unknown};
-use super::raw::{
-    RawAccess, RawClientType, RawDefaultAccess, RawExempt, RawInspect, RawMatch, RawMcp,
-    RawRequire, RawRule,
-};
+use super::field::{Field, UnknownFields, refuse_unknown};
+use super::provider::RawClientType;
+use super::resource::RawExempt;
 use super::scopes::{check_scope, scopes};
+use super::units::SizeString;
 use crate::access::{
     AccessPolicy, CanonicalPath, DefaultAccess, Inspection, Match, McpHeaders, Pattern,
     Requirement, Rule, ScopeHierarchy, is_normal_uri,
 };
 use crate::provider::{ClientType, Providers};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawAccess {
+    /// What happens to a request that no rule matches. Default: `deny` with rules, `allow` without.
+    pub(super) default: Field<RawDefaultAccess>,
+    /// The rules, in order: the first one that matches a request decides. Default: none.
+    pub(super) rules: Field<Vec<Field<RawRule>>>,
+    /// For a scope, the narrower ones that it implies. Default: none.
+    pub(super) scope_hierarchy: Field<BTreeMap<String, Vec<String>>>,
+    /// How rules with `mcp_methods` or `mcp_names` learn what a request asks the MCP server for.
+    /// Default: the defaults of its fields.
+    pub(super) mcp: Field<RawMcp>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawDefaultAccess {
+    /// The request passes with any valid token.
+    Allow,
+    /// The request is refused.
+    Deny,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawMcp {
+    /// Where the message is read. `headers` needs `upstream_validates_headers`.
+    pub(super) inspect: Field<RawInspect>,
+    /// Longest body that is read, between 1B and 16MiB; a longer one is refused. Envoy's own limit
+    /// (`per_connection_buffer_limit_bytes`) has to be as high.
+    pub(super) max_body: Field<SizeString>,
+    /// For `inspect: headers`, the revisions of MCP whose headers are believed, 2026-07-28 or later.
+    /// Requests of others are refused.
+    pub(super) protocol_versions: Field<Vec<String>>,
+    /// The operator's word that the MCP server refuses requests whose `Mcp-*` headers do not match
+    /// the body.
+    pub(super) upstream_validates_headers: Field<bool>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawInspect {
+    /// In the body, which is then held back until it is whole.
+    Body,
+    /// In the `Mcp-*` headers, which the MCP server must compare with the body.
+    Headers,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawRule {
+    /// Its name in the log. Default: its place, such as `rules[0]`.
+    pub(super) name: Field<String>,
+    /// Which requests it matches: every line that is given must hold. Default: all.
+    #[serde(rename = "match")]
+    pub(super) condition: Field<RawMatch>,
+    /// What a request that it matches must have: every line that is given must hold. Default:
+    /// nothing but a valid token.
+    pub(super) require: Field<RawRequire>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawMatch {
+    /// The path is one of these. Default: any.
+    pub(super) paths: Field<Vec<String>>,
+    /// The path is one of these, or lies under one: /files matches /files/a, not /filesystem.
+    /// Default: any.
+    pub(super) path_prefixes: Field<Vec<String>>,
+    /// The method is one of these, in upper case. Default: any.
+    pub(super) methods: Field<Vec<String>>,
+    /// The method of the MCP message is one of these; `*` at the end stands for any rest. With it,
+    /// only requests match whose message calls a method. Default: any, and no message too.
+    pub(super) mcp_methods: Field<Vec<String>>,
+    /// What the MCP message is about is one of these: a tool or prompt by its name, a resource by
+    /// its URI, a task by its id; `*` at the end stands for any rest. Default: anything, and
+    /// nothing too.
+    pub(super) mcp_names: Field<Vec<String>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawRequire {
+    /// All of these scopes. Default: none.
+    pub(super) scopes: Field<Vec<String>>,
+    /// One of these scopes. Default: any.
+    pub(super) any_scope: Field<Vec<String>>,
+    /// One of these roles. Default: any.
+    pub(super) roles: Field<Vec<String>>,
+    /// One of these groups. Default: any.
+    pub(super) groups: Field<Vec<String>>,
+    /// A token of one of these active providers. Default: any.
+    pub(super) providers: Field<Vec<String>>,
+    /// A token that stands for one of these. Default: any.
+    pub(super) client_types: Field<Vec<RawClientType>>,
+    /// For each of these claims the value, or one of the listed values. Default: none.
+    pub(super) claims: Field<BTreeMap<String, Value>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
 
 /// The policy. `supported` are the scopes of the resource.
 pub(super) fn policy(

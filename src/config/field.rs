@@ -49,6 +49,39 @@ impl<T> Field<T> {
     }
 }
 
+/// Reads the fields of one object, and keeps the faults with their paths.
+pub(super) struct Reader<'a> {
+    pub(super) path: &'a str,
+    pub(super) faults: &'a mut Faults,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the object at this path.
+    pub(super) fn new(path: &'a str, faults: &'a mut Faults) -> Self {
+        Self { path, faults }
+    }
+
+    /// Takes the value out of a field, if there is one that can be read.
+    pub(super) fn optional<T>(&mut self, name: &str, field: &mut Field<T>) -> Option<T> {
+        std::mem::take(field).optional(&self.at(name), self.faults)
+    }
+
+    /// Takes the value out of a field; that there is none is a fault.
+    pub(super) fn required<T>(&mut self, name: &str, field: &mut Field<T>) -> Option<T> {
+        std::mem::take(field).required(&self.at(name), self.faults)
+    }
+
+    /// Reports a fault of a field.
+    pub(super) fn fault(&mut self, name: &str, problem: impl Into<String>) {
+        self.faults.add(&self.at(name), problem);
+    }
+
+    /// The path of a field.
+    pub(super) fn at(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+}
+
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(reader)?;

@@ -4,18 +4,26 @@
 mod access;
 mod claims;
 mod document;
+mod errors;
 mod field;
+mod identity;
+mod key_source;
+mod keys;
+mod provider;
 mod raw;
 #[cfg(not(target_family = "wasm"))]
 mod reference;
 mod replay_store;
+mod resource;
 #[cfg(not(target_family = "wasm"))]
 mod schema;
 mod scim;
 mod scopes;
 mod status;
 mod templates;
+mod tokens;
 mod units;
+mod url;
 mod users;
 mod validate;
 

@@ -3,11 +3,39 @@
 use std::time::Duration;
 
 use http::uri::Authority;
+use serde::Deserialize;
 
 use super::Faults;
-use super::field::{Field, refuse_unknown};
-use super::raw::{RawRedis, RawReplayStore};
+use super::field::{Field, UnknownFields, refuse_unknown};
+use super::units::DurationString;
 use crate::token::{FleetStore, ReplayStore};
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawReplayStore {
+    /// The memory of this Envoy.
+    Local,
+    /// Redis, called through webdis.
+    Redis(Field<RawRedis>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawRedis {
+    /// The Envoy cluster on which webdis is called.
+    pub(super) cluster: Field<String>,
+    /// The host that the calls name, or host:port.
+    pub(super) authority: Field<String>,
+    /// The path that is called; begins and ends with /, and consists of letters, digits and any of
+    /// /-._~ else.
+    pub(super) path_prefix: Field<String>,
+    /// The longest time for an answer, between 1ms and 60s.
+    pub(super) timeout: Field<DurationString>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
 
 /// A client waits for the store with each request.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);

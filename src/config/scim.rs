@@ -3,13 +3,51 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::field::{Field, refuse_unknown};
-use super::raw::{RawProvision, RawScim};
+use serde::Deserialize;
+
+use super::field::{Field, UnknownFields, refuse_unknown};
+use super::units::{DurationString, SizeString};
 use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
 use crate::claim::ClaimPath;
 use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, Users};
 use crate::provider::Providers;
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawScim {
+    /// The base URL of the service, without a query; /Users is added. https, or http for loopback
+    /// hosts.
+    pub(super) url: Field<String>,
+    /// The Envoy cluster on which it is called.
+    pub(super) cluster: Field<String>,
+    /// The environment variable that holds the bearer token for it; it must be among the
+    /// `vm_config.environment_variables` of the plugin. Default: no token is sent.
+    pub(super) bearer_token_env: Field<String>,
+    /// How long an answer serves, between 1s and 24h. That a user is unknown serves for 30s at the
+    /// most.
+    pub(super) cache_ttl: Field<DurationString>,
+    /// The longest time for an answer, between 10ms and 60s.
+    pub(super) timeout: Field<DurationString>,
+    /// The longest answer that is read, at least 1B.
+    pub(super) max_body: Field<SizeString>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawProvision {
+    /// The roles of users that are created. Default: none.
+    pub(super) roles: Field<Vec<String>>,
+    /// For each field of the user, or attribute of SCIM, the claim that it is taken from.
+    /// `user_name` is needed unless it is what users are found by. Default: none.
+    pub(super) fields: Field<BTreeMap<String, ClaimPath>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
 
 const CACHE_TTL: Duration = Duration::from_secs(5 * 60);
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,14 +2,71 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::field::{Field, refuse_unknown};
-use super::raw::{RawProvider, RawUnknownUser, RawUserRecord, RawUsers};
+use super::field::{Field, UnknownFields, refuse_unknown};
+use super::provider::RawProvider;
+use super::scim::{RawProvision, RawScim};
 use super::units::Names;
 use super::{Environment, Faults, scim};
 use crate::identity::{AccountStatus, UnknownUser, User, UserRecord, Users};
 use crate::provider::Providers;
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawUsers {
+    /// What happens to users without a record.
+    pub(super) unknown: Field<RawUnknownUser>,
+    /// The users: at least one, unless unknown users are allowed or there is `scim`. No two that
+    /// tokens of one provider match share the value of a field that an active provider names as
+    /// `user_field`. Default: none.
+    pub(super) records: Field<Vec<Field<RawUserRecord>>>,
+    /// A directory of users (RFC 7644) in which those without a record are looked up. Default: none.
+    pub(super) scim: Field<RawScim>,
+    /// What unknown users are created with, if `unknown` is `provision`. Default: nothing but what
+    /// they are found by.
+    pub(super) provision: Field<RawProvision>,
+    #[serde(flatten)]
+    pub(super) unknown_fields: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawUserRecord {
+    /// What the MCP server is told; unique among the records for one provider.
+    pub(super) user_name: Field<String>,
+    /// Roles, added to those of the token. Default: none.
+    pub(super) roles: Field<Vec<String>>,
+    /// Groups, added to those of the token. Default: none.
+    pub(super) groups: Field<Vec<String>>,
+    /// Whether the user may pass; if not, 403 `user_inactive`.
+    pub(super) active: Field<bool>,
+    /// Whether the user is locked out, with the same answer.
+    pub(super) locked: Field<bool>,
+    /// Whether this is a service account: the only kind of user that tokens of services pass as.
+    pub(super) web_service_access_only: Field<bool>,
+    /// The provider, or providers, whose tokens alone match this record; other tokens do not find it.
+    /// Default: all.
+    pub(super) provider: Field<Names>,
+    /// Whatever a provider finds its users by.
+    #[serde(flatten)]
+    pub(super) fields: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawUnknownUser {
+    /// An unknown user passes under the claim's value, unless that is somebody else's name.
+    Allow,
+    /// An unknown user is created in the directory that `scim` names.
+    Provision,
+    /// An unknown user is refused.
+    Reject,
+}
 
 /// Each worker thread holds a copy of all records.
 pub(super) const MAX_RECORDS: usize = 10_000;

@@ -1,0 +1,58 @@
+//! `errors`: what clients are told.
+
+use serde::Deserialize;
+
+use super::Faults;
+use super::field::{Field, UnknownFields, refuse_unknown};
+use crate::response::{Details, ErrorStyle, Format};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawErrors {
+    /// The shape of the body.
+    pub(super) format: Field<RawFormat>,
+    /// What the body tells of the cause.
+    pub(super) details: Field<RawDetails>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawFormat {
+    /// A JSON-RPC error.
+    JsonRpc,
+    /// As OAuth 2.0 has it: error, error_description, and the reason.
+    Oauth,
+    /// As ServiceNow answers: error.message and error.detail.
+    Servicenow,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawDetails {
+    /// Nothing of the cause.
+    None,
+    /// The reason's code.
+    Reason,
+    /// The reason's code, and what was seen beside what is expected, as far as that harms nobody.
+    Full,
+}
+
+pub(super) fn errors(raw: RawErrors, faults: &mut Faults) -> ErrorStyle {
+    refuse_unknown("errors.", &raw.unknown, faults);
+    let format = match raw.format.optional("errors.format", faults) {
+        None | Some(RawFormat::Oauth) => Format::OAuth,
+        Some(RawFormat::JsonRpc) => Format::JsonRpc,
+        Some(RawFormat::Servicenow) => Format::ServiceNow,
+    };
+    let details = match raw.details.optional("errors.details", faults) {
+        Some(RawDetails::None) => Details::None,
+        None | Some(RawDetails::Reason) => Details::Reason,
+        Some(RawDetails::Full) => Details::Full,
+    };
+    ErrorStyle { format, details }
+}

@@ -1,0 +1,117 @@
+//! `identity`: how the MCP server learns who is calling.
+
+use serde::Deserialize;
+
+use super::Faults;
+use super::field::{Field, UnknownFields, refuse_unknown};
+use crate::claim::ClaimPath;
+use crate::identity::{ClaimHeader, IdentityHeaders};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawIdentity {
+    /// What the names of the identity headers start with: a-z, 0-9 and -.
+    pub(super) header_prefix: Field<String>,
+    /// Further claims that are handed over in header fields. Default: none.
+    pub(super) claims_to_headers: Field<Vec<Field<RawClaimHeader>>>,
+    /// Whether the MCP server gets the token, in `Authorization`.
+    pub(super) forward_token: Field<bool>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawClaimHeader {
+    /// The claim. A list is joined with commas, an object becomes base64url of its JSON.
+    pub(super) claim: Field<ClaimPath>,
+    /// The header field: a-z, 0-9 and -; neither an identity header nor one that has another
+    /// meaning in HTTP or MCP.
+    pub(super) header: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+/// The identity headers, and whether the server gets the token.
+pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, bool) {
+    refuse_unknown("identity.", &raw.unknown, faults);
+    let prefix = raw
+        .header_prefix
+        .optional("identity.header_prefix", faults)
+        .unwrap_or_else(|| "x-mcp-".to_owned());
+    if !is_header_name(&prefix) {
+        faults.add("identity.header_prefix", HEADER_NAME_EXPECTED);
+    }
+    let own_names = IdentityHeaders::new(&prefix, Vec::new());
+    let raw_claims = raw.claims_to_headers.optional("identity.claims_to_headers", faults);
+    let mut claims: Vec<ClaimHeader> = Vec::new();
+    for (index, raw) in raw_claims.unwrap_or_default().into_iter().enumerate() {
+        let path = format!("identity.claims_to_headers[{index}]");
+        let Some(raw) = raw.optional(&path, faults) else { continue };
+        let Some(claim) = claim_header(raw, &path, faults) else { continue };
+        if own_names.is_reserved(claim.header.as_bytes()) {
+            faults.add(&format!("{path}.header"), "is one of the identity headers");
+        }
+        if claims.iter().any(|other| other.header == claim.header) {
+            faults.add(&format!("{path}.header"), "is given twice");
+        }
+        claims.push(claim);
+    }
+    let forward_token =
+        raw.forward_token.optional("identity.forward_token", faults).unwrap_or(false);
+    (IdentityHeaders::new(&prefix, claims), forward_token)
+}
+
+fn claim_header(raw: RawClaimHeader, path: &str, faults: &mut Faults) -> Option<ClaimHeader> {
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    let claim = raw.claim.required(&format!("{path}.claim"), faults);
+    let header = raw.header.required(&format!("{path}.header"), faults);
+    let header = header.map(|header| header.to_ascii_lowercase());
+    if let Some(header) = &header {
+        if !is_header_name(header) {
+            faults.add(&format!("{path}.header"), HEADER_NAME_EXPECTED);
+        } else if MEANT_OTHERWISE.contains(&header.as_str()) {
+            faults.add(&format!("{path}.header"), "has another meaning in HTTP or MCP");
+        }
+    }
+    Some(ClaimHeader { claim: claim?, header: header? })
+}
+
+const HEADER_NAME_EXPECTED: &str = "must be a header name of a-z, 0-9 and -";
+
+/// Fields that a claim must not overwrite.
+const MEANT_OTHERWISE: [&str; 23] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "origin",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Underscores are left out: whoever folds them to hyphens could not tell the field apart.
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}

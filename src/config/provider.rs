@@ -1,0 +1,550 @@
+//! `providers`: the identity providers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Faults;
+use super::claims::required_claims;
+use super::field::{Field, Reader, UnknownFields, refuse_unknown};
+use super::key_source::{RawSource, key_source};
+use super::keys::{RawKeys, key_settings};
+use super::scopes::scopes;
+use super::templates::{Template, TemplateName, is_guid};
+use super::units::DurationString;
+use super::url::secure_url;
+use crate::claim::{AudienceClaim, ClaimPath, ListClaim, RequiredClaim};
+use crate::identity::Users;
+use crate::jose::Algorithm;
+use crate::keys::KeySettings;
+use crate::provider::{
+    ClaimRules, ClientType, ClientTypeRule, IdentityRules, Provider, Providers, TokenIdRule,
+    TokenTypes,
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawProvider {
+    /// Its name in headers, logs and metrics, unique: a-z, 0-9, _ and -.
+    pub(super) name: Field<String>,
+    /// Fills in what is known of this provider. Each field that is given here goes before it.
+    pub(super) template: Field<TemplateName>,
+    /// Input of template `entra_id`, which requires it: the id of a tenant or one of its domain
+    /// names. Default: none.
+    pub(super) tenant: Field<String>,
+    /// Input of templates `okta` and `auth0`, which require it: a host name, without https:// and
+    /// path. Default: none.
+    pub(super) domain: Field<String>,
+    /// Input of templates `adfs` and `keycloak`, which require it: a host name, with a port if need
+    /// be, without https:// and path. Default: none.
+    pub(super) host: Field<String>,
+    /// Input of template `keycloak`, which requires it: the name of a realm. Default: none.
+    pub(super) realm: Field<String>,
+    /// Input of template `okta`: the id of a custom authorization server. Default: `default`.
+    pub(super) authorization_server: Field<String>,
+    /// Accepted values of `aud`, or of what `audience_claim` names. Active providers of one issuer
+    /// have none in common: `aud` tells them apart.
+    pub(super) client_ids: Field<Vec<String>>,
+    /// Which claim `client_ids` are compared with.
+    pub(super) audience_claim: Field<RawAudienceClaim>,
+    /// Where its metadata document is, which names its key set (discovery). Exactly one of
+    /// `metadata_url`, `jwks_url`, `jwks` and `certificates` is given. Default: the template's;
+    /// `generic` has none.
+    pub(super) metadata_url: Field<String>,
+    /// Where its key set is, without discovery. Default: none.
+    pub(super) jwks_url: Field<String>,
+    /// Its keys themselves, as a key set (RFC 7517), if they are not fetched. Default: none.
+    pub(super) jwks: Field<Value>,
+    /// Its keys themselves, as X.509 certificates in PEM, if they are not fetched. Who signed a
+    /// certificate and until when it is valid is not looked at. Default: none.
+    pub(super) certificates: Field<Vec<String>>,
+    /// The Envoy cluster on which every URL of this provider is called. With a URL, either this or
+    /// `clusters` is required. Default: none.
+    pub(super) cluster: Field<String>,
+    /// The Envoy cluster for each host, or host:port, of this provider. A host that has none is
+    /// never called, even if the metadata document names it. Default: none.
+    pub(super) clusters: Field<BTreeMap<String, String>>,
+    /// The accepted value of `iss`, compared exactly. Default: the template's; required if it has
+    /// none.
+    pub(super) issuer: Field<String>,
+    /// Further accepted values of `iss`. Default: the template's; `generic` has none.
+    pub(super) additional_issuers: Field<Vec<String>>,
+    /// Accepted signatures. Default: those of the template, which are what its provider signs with;
+    /// all of them for `generic` and `keycloak`.
+    pub(super) algorithms: Field<Vec<String>>,
+    /// Tolerance for `exp`, `nbf` and `iat`.
+    pub(super) clock_skew: Field<DurationString>,
+    /// Greatest age of a token, from `iat` on, which a token must have then. Default: no limit.
+    pub(super) max_token_age: Field<DurationString>,
+    /// Claims that a token must have: for each the value, or a list of accepted values. Those of
+    /// the template are required too, unless they are named here. Default: the template's; `generic`
+    /// has none.
+    pub(super) required_claims: Field<BTreeMap<String, Value>>,
+    /// Claims of which a token must carry at least one, and not empty; `[]` asks for none. Default:
+    /// the template's: `[scp, roles]` for `entra_id`, none for the others.
+    pub(super) required_any_claim: Field<Vec<ClaimPath>>,
+    /// Accepted values of `typ`; letter case and a leading application/ make no difference. An ID
+    /// token (`JWT`) whose `aud` is accepted passes too, unless this is `[at+jwt]` or
+    /// `required_claims` rules it out. Default: at+jwt and JWT, and tokens without `typ`.
+    pub(super) token_types: Field<Vec<String>>,
+    /// How the keys of this provider are fetched. Default: what `keys` says for all providers, field
+    /// by field.
+    pub(super) keys: Field<RawKeys>,
+    /// The claim that identifies the user. Default: `sub`, or the template's.
+    pub(super) user_claim: Field<ClaimPath>,
+    /// The claim that identifies the user of a service's token. With it, a token without
+    /// `user_claim` and without `sub` is a service's too, if `client_type` is `auto`: set it only
+    /// where every person's token has one of the two. Default: the template's; if `user_claim` is
+    /// given, that.
+    pub(super) service_user_claim: Field<ClaimPath>,
+    /// The field of the user records that `user_claim` is matched with.
+    pub(super) user_field: Field<String>,
+    /// The claim that holds the scopes, as text or list. Default: `scope`, then `scp`, or the
+    /// template's.
+    pub(super) scope_claim: Field<ClaimPath>,
+    /// The claim that holds the roles, as a list or a string. `{keys_of: …}`: an object whose
+    /// members have the roles as their names, as Zitadel writes them. Default: `roles`, or the
+    /// template's.
+    pub(super) roles_claim: Field<ListClaim>,
+    /// The claim that holds the groups, in the same forms. Default: `groups`, or the template's.
+    pub(super) groups_claim: Field<ListClaim>,
+    /// What the `jti` of a token must be.
+    pub(super) jti: Field<RawTokenIdRule>,
+    /// Whom its tokens stand for.
+    pub(super) client_type: Field<RawClientType>,
+    /// Scopes that its tokens may carry; others are dropped, and a token without scopes gets
+    /// exactly these. ServiceNow's `useraccount` stands for no limit. Default: no limit.
+    pub(super) auth_scopes: Field<Vec<String>>,
+    /// Whether its tokens pass only where an access rule names this provider.
+    pub(super) restrict_to_policies: Field<bool>,
+    /// Whether its tokens are accepted.
+    pub(super) active: Field<bool>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawAudienceClaim {
+    /// Whom the token is for.
+    Aud,
+    /// Which client it was issued to, by `client_id`, `azp`, `appid` or `cid`: for providers whose
+    /// access tokens have no `aud` (Amazon Cognito, Clerk, WorkOS). **A token that the client got
+    /// for any other API then passes here as well.** One that has an `aud` must name one of
+    /// `client_ids` there, too.
+    ClientId,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawTokenIdRule {
+    /// It may be anything, or missing.
+    Ignore,
+    /// It must be a text.
+    Require,
+    /// It must be a text, and each token serves for one request.
+    SingleUse,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawClientType {
+    /// A user or a service, as the claims tell.
+    Auto,
+    /// A user.
+    User,
+    /// A service that got the token for itself.
+    Service,
+}
+
+pub(super) fn providers(
+    raw: Field<Vec<Field<RawProvider>>>,
+    defaults: &KeySettings,
+    faults: &mut Faults,
+) -> Providers {
+    let raw = raw.required("providers", faults);
+    let is_empty = raw.as_ref().is_some_and(Vec::is_empty);
+    let mut names: Vec<String> = Vec::new();
+    let mut active: Vec<(usize, Provider)> = Vec::new();
+    let mut any_fault = false;
+    for (index, raw) in raw.unwrap_or_default().into_iter().enumerate() {
+        let path = format!("providers[{index}]");
+        let Some(raw) = raw.optional(&path, faults) else {
+            any_fault = true;
+            continue;
+        };
+        let is_active = raw.active.clone().optional(&format!("{path}.active"), faults);
+        let Some(provider) = raw.parse(&path, defaults, faults) else {
+            any_fault = true;
+            continue;
+        };
+        if names.contains(&provider.name) {
+            faults.add(&format!("{path}.name"), format!("{:?} is given twice", provider.name));
+        }
+        names.push(provider.name.clone());
+        if is_active.unwrap_or(true) {
+            refuse_ambiguous(&active, &provider, &path, faults);
+            active.push((index, provider));
+        }
+    }
+    if is_empty {
+        faults.add("providers", "must hold at least one provider");
+    } else if !names.is_empty() && active.is_empty() && !any_fault {
+        faults.add("providers", "must hold at least one active provider");
+    }
+    Providers::new(active.into_iter().map(|(_, provider)| provider).collect())
+}
+
+/// Among providers of one issuer the audience picks: so no two may have it in common.
+fn refuse_ambiguous(
+    others: &[(usize, Provider)],
+    provider: &Provider,
+    path: &str,
+    faults: &mut Faults,
+) {
+    for (index, other) in others {
+        if !provider.issuers.iter().any(|issuer| other.issuers.contains(issuer)) {
+            continue;
+        }
+        let audiences = &provider.claim_rules.audiences;
+        for audience in
+            audiences.iter().filter(|audience| other.claim_rules.audiences.contains(audience))
+        {
+            faults.add(
+                &format!("{path}.client_ids"),
+                format!(
+                    "{audience:?} is also one of providers[{index}], which has the same issuer"
+                ),
+            );
+        }
+    }
+}
+
+impl RawProvider {
+    fn parse(
+        mut self,
+        path: &str,
+        defaults: &KeySettings,
+        faults: &mut Faults,
+    ) -> Option<Provider> {
+        refuse_unknown(&format!("{path}."), &self.unknown, faults);
+        let mut reader = Reader::new(path, faults);
+        let template = self.template(&mut reader);
+        // What a template would have filled in is not missed when the template itself is at fault.
+        let is_template_faulty = template.is_none();
+        let mut template = template.unwrap_or_default();
+        let name = self.name(&mut reader);
+        let audiences = self.audiences(&mut reader);
+        let issuers = self.issuers(&mut template, is_template_faulty, &mut reader);
+        let issuer = issuers.as_ref().and_then(|issuers| issuers.first());
+        let settings = reader.optional("keys", &mut self.keys).unwrap_or_default();
+        let settings = key_settings(settings, defaults, &reader.at("keys"), reader.faults);
+        let source = self.source().or_metadata_url(template.metadata_url.take());
+        let key_source = if is_template_faulty && source.is_absent() {
+            None
+        } else {
+            key_source(source, issuer.map(String::as_str), settings, path, reader.faults)
+        };
+        let algorithms = algorithms(&mut self.algorithms, &mut reader);
+        let algorithms = algorithms.unwrap_or_else(|| std::mem::take(&mut template.algorithms));
+        let claim_rules = self.claim_rules(audiences.as_deref(), &template, &mut reader);
+        let required_claims = self.required_claims(&mut reader);
+        let required_any_claim = reader
+            .optional("required_any_claim", &mut self.required_any_claim)
+            .unwrap_or_else(|| std::mem::take(&mut template.required_any_claim));
+        let token_id_rule = self.token_id_rule(&mut reader);
+        let needed = RequiredClaims::new(required_claims, &mut template);
+        let identity_rules =
+            self.identity_rules(name.as_deref(), audiences.as_deref(), template, &mut reader);
+        let restrict_to_policies = reader
+            .optional("restrict_to_policies", &mut self.restrict_to_policies)
+            .unwrap_or(false);
+        audiences?;
+        Some(Provider {
+            name: name?,
+            issuers: issuers?,
+            algorithms,
+            claim_rules,
+            required_claims: needed.for_identity(&identity_rules),
+            required_any_claim,
+            token_id_rule,
+            identity_rules,
+            restrict_to_policies,
+            key_source: key_source?,
+        })
+    }
+
+    fn template(&mut self, reader: &mut Reader<'_>) -> Option<Template> {
+        let name = reader.optional("template", &mut self.template).unwrap_or_default();
+        let inputs = [
+            ("tenant", &mut self.tenant),
+            ("domain", &mut self.domain),
+            ("host", &mut self.host),
+            ("realm", &mut self.realm),
+            ("authorization_server", &mut self.authorization_server),
+        ];
+        let inputs = inputs.map(|(name, field)| (name, std::mem::take(field)));
+        Template::new(name, inputs.into(), reader.path, reader.faults)
+    }
+
+    fn name(&mut self, reader: &mut Reader<'_>) -> Option<String> {
+        let name = reader.required("name", &mut self.name)?;
+        let is_plain = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+        };
+        if name.is_empty() || !name.bytes().all(is_plain) {
+            reader.fault("name", "must consist of a-z, 0-9, _ and -");
+        }
+        Some(name)
+    }
+
+    fn audiences(&mut self, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+        let audiences = reader.required("client_ids", &mut self.client_ids)?;
+        if audiences.is_empty() {
+            reader.fault("client_ids", "must hold at least one audience");
+        }
+        if audiences.iter().any(String::is_empty) {
+            reader.fault("client_ids", "must not hold an empty audience");
+        }
+        Some(audiences)
+    }
+
+    /// The accepted values of `iss`, the provider's own issuer first.
+    fn issuers(
+        &mut self,
+        template: &mut Template,
+        is_template_faulty: bool,
+        reader: &mut Reader<'_>,
+    ) -> Option<Vec<String>> {
+        let issuer = match std::mem::take(&mut self.issuer) {
+            Field::Absent => {
+                if template.issuer.is_none() && !is_template_faulty {
+                    reader.fault("issuer", template.issuer_missing);
+                }
+                template.issuer.take()
+            }
+            mut given => reader.optional("issuer", &mut given),
+        };
+        if let Some(issuer) = &issuer {
+            if issuer.is_empty() {
+                reader.fault("issuer", "must not be empty");
+            } else if issuer.starts_with("http:") {
+                secure_url(issuer, &reader.at("issuer"), reader.faults);
+            }
+        }
+        let additional = reader
+            .optional("additional_issuers", &mut self.additional_issuers)
+            .unwrap_or_else(|| std::mem::take(&mut template.additional_issuers));
+        if additional.iter().any(String::is_empty) {
+            reader.fault("additional_issuers", "must not hold an empty issuer");
+        }
+        Some([issuer?].into_iter().chain(additional).collect())
+    }
+
+    fn source(&mut self) -> RawSource {
+        RawSource {
+            metadata_url: std::mem::take(&mut self.metadata_url),
+            jwks_url: std::mem::take(&mut self.jwks_url),
+            jwks: std::mem::take(&mut self.jwks),
+            certificates: std::mem::take(&mut self.certificates),
+            cluster: std::mem::take(&mut self.cluster),
+            clusters: std::mem::take(&mut self.clusters),
+        }
+    }
+
+    fn claim_rules(
+        &mut self,
+        audiences: Option<&[String]>,
+        template: &Template,
+        reader: &mut Reader<'_>,
+    ) -> ClaimRules {
+        let audience_claim = match reader.optional("audience_claim", &mut self.audience_claim) {
+            None | Some(RawAudienceClaim::Aud) => AudienceClaim::Audience,
+            Some(RawAudienceClaim::ClientId) => AudienceClaim::ClientId,
+        };
+        let clock_skew = reader.optional("clock_skew", &mut self.clock_skew);
+        ClaimRules {
+            audiences: with_other_spellings(
+                audiences.unwrap_or_default(),
+                template.audience_prefix,
+            ),
+            audience_claim,
+            clock_skew: clock_skew.map_or(Duration::from_secs(300), |skew| skew.0),
+            max_token_age: reader
+                .optional("max_token_age", &mut self.max_token_age)
+                .map(|age| age.0),
+            token_types: token_types(&mut self.token_types, reader),
+        }
+    }
+
+    fn required_claims(&mut self, reader: &mut Reader<'_>) -> Vec<RequiredClaim> {
+        let raw = std::mem::take(&mut self.required_claims);
+        required_claims(raw, &reader.at("required_claims"), reader.faults)
+    }
+
+    fn token_id_rule(&mut self, reader: &mut Reader<'_>) -> TokenIdRule {
+        match reader.optional("jti", &mut self.jti) {
+            None | Some(RawTokenIdRule::Ignore) => TokenIdRule::Ignore,
+            Some(RawTokenIdRule::Require) => TokenIdRule::Require,
+            Some(RawTokenIdRule::SingleUse) => TokenIdRule::SingleUse,
+        }
+    }
+
+    fn identity_rules(
+        &mut self,
+        provider: Option<&str>,
+        audiences: Option<&[String]>,
+        template: Template,
+        reader: &mut Reader<'_>,
+    ) -> IdentityRules {
+        let client_type = match reader.optional("client_type", &mut self.client_type) {
+            None | Some(RawClientType::Auto) => ClientTypeRule::Auto,
+            Some(RawClientType::User) => ClientTypeRule::Fixed(ClientType::User),
+            Some(RawClientType::Service) => ClientTypeRule::Fixed(ClientType::Service),
+        };
+        let user_claim = reader.optional("user_claim", &mut self.user_claim);
+        let service_user_claim =
+            reader.optional("service_user_claim", &mut self.service_user_claim);
+        let user_field = reader.optional("user_field", &mut self.user_field);
+        if user_field.as_ref().is_some_and(String::is_empty) {
+            reader.fault("user_field", "must not be empty");
+        }
+        let scope_claim = reader.optional("scope_claim", &mut self.scope_claim);
+        let roles_claim = reader.optional("roles_claim", &mut self.roles_claim);
+        let groups_claim = reader.optional("groups_claim", &mut self.groups_claim);
+        let auth_scopes = auth_scopes(&mut self.auth_scopes, reader);
+
+        let userless_is_service = service_user_claim.is_some();
+        let service_user_claims = match service_user_claim.or_else(|| user_claim.clone()) {
+            Some(claim) => vec![claim],
+            None => template.service_user_claims,
+        };
+        let (scope_claims, permission_claims) = match scope_claim {
+            Some(claim) => (vec![claim], vec![]),
+            None => (template.scope_claims, template.permission_claims),
+        };
+        let roles_claims = match roles_claim {
+            Some(claim) => vec![claim],
+            None => {
+                let of_audiences = template.audience_roles_claim.into_iter().flat_map(|claim| {
+                    let path =
+                        move |audience: &String| ClaimPath::from_names([claim, audience, "roles"]);
+                    audiences.unwrap_or_default().iter().map(path)
+                });
+                let all = template.roles_claims.into_iter().chain(of_audiences);
+                all.map(ListClaim::Strings).collect()
+            }
+        };
+        IdentityRules {
+            provider: provider.unwrap_or_default().into(),
+            user_claims: user_claim.map_or(template.user_claims, |claim| vec![claim]),
+            service_user_claims,
+            userless_is_service,
+            user_field: user_field.unwrap_or_else(|| Users::USER_NAME.to_owned()),
+            scope_claims,
+            permission_claims,
+            roles_claims,
+            groups_claim: groups_claim.unwrap_or(ListClaim::Strings(template.groups_claim)),
+            client_type,
+            auth_scopes,
+            service_signs: template.service_signs,
+        }
+    }
+}
+
+/// The claims that are required of a provider's tokens. Those that are configured go before those
+/// of the template.
+struct RequiredClaims {
+    configured: Vec<RequiredClaim>,
+    of_template: Vec<RequiredClaim>,
+    /// Required if this claim identifies the user.
+    for_user_claim: Option<(ClaimPath, RequiredClaim)>,
+}
+
+impl RequiredClaims {
+    fn new(configured: Vec<RequiredClaim>, template: &mut Template) -> Self {
+        Self {
+            configured,
+            of_template: std::mem::take(&mut template.required_claims),
+            for_user_claim: template.user_claim_needs.take(),
+        }
+    }
+
+    fn for_identity(self, rules: &IdentityRules) -> Vec<RequiredClaim> {
+        let mut required = self.configured;
+        let identifies = |claim: &ClaimPath| {
+            rules.user_claims.contains(claim) || rules.service_user_claims.contains(claim)
+        };
+        let needed = self.for_user_claim.filter(|(claim, _)| identifies(claim));
+        for claim in self.of_template.into_iter().chain(needed.map(|(_, needed)| needed)) {
+            if !required.iter().any(|given| given.name == claim.name) {
+                required.push(claim);
+            }
+        }
+        required
+    }
+}
+
+/// Adds to each audience that is a GUID, with or without this prefix, the other spelling.
+fn with_other_spellings(audiences: &[String], prefix: Option<&str>) -> Vec<String> {
+    let Some(prefix) = prefix else { return audiences.to_vec() };
+    let others = audiences.iter().filter_map(|audience| match audience.strip_prefix(prefix) {
+        Some(bare) => is_guid(bare).then(|| bare.to_owned()),
+        None => is_guid(audience).then(|| format!("{prefix}{audience}")),
+    });
+    let others = others.filter(|other| !audiences.contains(other));
+    audiences.iter().cloned().chain(others).collect()
+}
+
+/// The algorithms that are given, if any are.
+fn algorithms(raw: &mut Field<Vec<String>>, reader: &mut Reader<'_>) -> Option<Vec<Algorithm>> {
+    let names = reader.optional("algorithms", raw)?;
+    if names.is_empty() {
+        reader.fault("algorithms", "must hold at least one algorithm");
+    }
+    let mut algorithms = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match Algorithm::from_name(name) {
+            Some(algorithm) => algorithms.push(algorithm),
+            None => {
+                let all = Algorithm::ALL.map(Algorithm::name).join(", ");
+                reader.fault(
+                    &format!("algorithms[{index}]"),
+                    format!("{name:?} is not one of {all}"),
+                );
+            }
+        }
+    }
+    Some(algorithms)
+}
+
+fn token_types(raw: &mut Field<Vec<String>>, reader: &mut Reader<'_>) -> TokenTypes {
+    let Some(names) = reader.optional("token_types", raw) else { return TokenTypes::AccessTokens };
+    if names.is_empty() {
+        reader.fault("token_types", "must hold at least one type");
+    }
+    let names: Vec<String> = names.iter().map(|name| TokenTypes::normalised(name)).collect();
+    for (index, name) in names.iter().enumerate() {
+        if TokenTypes::NEVER.contains(&name.as_str()) {
+            reader.fault(
+                &format!("token_types[{index}]"),
+                format!("{name} is never an access token"),
+            );
+        }
+    }
+    TokenTypes::Listed(names)
+}
+
+/// None when the scopes of a token are not limited.
+fn auth_scopes(raw: &mut Field<Vec<String>>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    /// ServiceNow's name for everything that the user may do.
+    const ALL: &str = "useraccount";
+    let scopes = scopes(std::mem::take(raw), &reader.at("auth_scopes"), reader.faults);
+    (!scopes.is_empty() && !scopes.iter().any(|scope| scope == ALL)).then_some(scopes)
+}

@@ -1,0 +1,109 @@
+//! `resource`, `exempt`, `allowed_origins` and `mode`: the protected resource.
+
+use serde::Deserialize;
+
+use super::Faults;
+use super::field::{Field, UnknownFields, refuse_unknown};
+use super::scopes::{SCOPE_EXPECTED, is_scope};
+use super::url::secure_url;
+use crate::resource::{Mode, ResourceUrl};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawResource {
+    /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
+    /// loopback host.
+    pub(super) url: Field<String>,
+    /// Its name, for people. Default: none.
+    pub(super) name: Field<String>,
+    /// The URL of its documentation: https, or http for a loopback host. Default: none.
+    pub(super) documentation: Field<String>,
+    /// Scopes that clients are told to ask for, most of them for all at the first login; never
+    /// `offline_access`. Default: none.
+    pub(super) scopes_supported: Field<Vec<String>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawExempt {
+    /// The path, compared as a whole, decoded and without the query.
+    pub(super) path: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawMode {
+    /// Refusals are carried out.
+    Enforce,
+    /// Every request passes, and the log says which would not have.
+    Report,
+}
+
+/// What `resource` says of the protected resource.
+pub(super) struct Described {
+    pub(super) url: ResourceUrl,
+    pub(super) name: Option<String>,
+    pub(super) documentation: Option<String>,
+    pub(super) scopes_supported: Vec<String>,
+}
+
+pub(super) fn resource(raw: RawResource, faults: &mut Faults) -> Option<Described> {
+    refuse_unknown("resource.", &raw.unknown, faults);
+    let url = raw.url.required("resource.url", faults);
+    let url = url.filter(|url| secure_url(url, "resource.url", faults));
+    let documentation = raw.documentation.optional("resource.documentation", faults);
+    let documentation =
+        documentation.filter(|url| secure_url(url, "resource.documentation", faults));
+    let name = raw.name.optional("resource.name", faults);
+    let scopes_supported =
+        raw.scopes_supported.optional("resource.scopes_supported", faults).unwrap_or_default();
+    for (index, scope) in scopes_supported.iter().enumerate() {
+        let path = format!("resource.scopes_supported[{index}]");
+        if !is_scope(scope) {
+            faults.add(&path, SCOPE_EXPECTED);
+        } else if scope == "offline_access" {
+            faults.add(&path, "must not be offline_access, which is not for resources to ask for");
+        }
+    }
+    // A URL that is not secure has its fault already.
+    let url = url?.try_into().ok()?;
+    Some(Described { url, name, documentation, scopes_supported })
+}
+
+/// The origins of web pages that may send requests.
+pub(super) fn allowed_origins(raw: Field<Vec<String>>, faults: &mut Faults) -> Vec<String> {
+    let origins = raw.optional("allowed_origins", faults).unwrap_or_default();
+    for (index, origin) in origins.iter().enumerate() {
+        if !is_origin(origin) {
+            faults.add(
+                &format!("allowed_origins[{index}]"),
+                "must be an origin such as https://app.example.com",
+            );
+        }
+    }
+    origins
+}
+
+/// Whether refusals are carried out.
+pub(super) fn mode(raw: Field<RawMode>, faults: &mut Faults) -> Mode {
+    match raw.optional("mode", faults) {
+        None | Some(RawMode::Enforce) => Mode::Enforce,
+        Some(RawMode::Report) => Mode::Report,
+    }
+}
+
+/// An origin in the form in which browsers send it (RFC 6454 §6.2).
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else { return false };
+    !scheme.is_empty()
+        && !host.is_empty()
+        && origin.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+        && !host.contains(['/', '?', '#', '@', '*', ','])
+}

@@ -1,0 +1,13 @@
+//! URLs.
+
+use super::Faults;
+use crate::callout::is_secure_url;
+
+/// Whether a URL is https, or http for a loopback host; that it is not is a fault.
+pub(super) fn secure_url(url: &str, path: &str, faults: &mut Faults) -> bool {
+    let is_secure = is_secure_url(url);
+    if !is_secure {
+        faults.add(path, "must be an absolute https URL (http only for loopback hosts)");
+    }
+    is_secure
+}
