@@ -1,10 +1,15 @@
-//! Why a request is refused. One flat list; each reason blames a party and carries what a person
-//! needs to find the cause.
+//! Why a request is refused. A [`Refusal`] carries the data of one case, its [`Reason`] has the one row
+//! of what holds for all cases, and a [`Check`] is the place of the decision where it was made.
+
+mod check;
+mod details;
+mod reason;
 
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+pub use check::Check;
+pub(crate) use reason::{OAuthError, Party, Reason, Row, sentence};
 
 use crate::access::{BodyFault, HeaderFault, McpCall};
 use crate::claim::{AudienceClaim, UnreadList};
@@ -60,7 +65,10 @@ pub(crate) enum Refusal {
         seconds_ago: Option<u64>,
     },
     /// A token for Microsoft's own services, which nobody else can verify.
-    GraphToken,
+    GraphToken {
+        /// [`Check::Header`] by its `aud`, [`Check::Signature`] by its `nonce` alone.
+        check: Check,
+    },
     /// A rule requires scopes that the token lacks (RFC 6750 §3.1).
     InsufficientScope {
         /// The rule's name.
@@ -96,7 +104,7 @@ pub(crate) enum Refusal {
         /// Whether the token says that one of them is to be found elsewhere.
         is_elsewhere: bool,
     },
-    /// A required claim is missing, or the one that identifies the user.
+    /// A required claim is missing.
     MissingClaim {
         /// Its name.
         claim: String,
@@ -105,6 +113,11 @@ pub(crate) enum Refusal {
     },
     /// There are no credentials.
     MissingToken,
+    /// The claim that identifies the user is missing, empty, or neither a string nor an integer.
+    MissingUserClaim {
+        /// Its name, or names.
+        claim: String,
+    },
     /// `nbf` or `iat` lies in the future, or is no number.
     NotYetValid {
         /// Which of them.
@@ -148,6 +161,8 @@ pub(crate) enum Refusal {
     UnsupportedAlgorithm {
         /// Its value.
         found: String,
+        /// [`Check::Header`] if it is unknown, [`Check::Algorithm`] if the provider does not allow it.
+        check: Check,
     },
     /// The header demands that something be understood which is not.
     UnsupportedCriticalHeader {
@@ -222,20 +237,6 @@ pub(crate) enum Denial {
     },
 }
 
-/// Who can do something about a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Party {
-    /// Whoever sent the request.
-    Client,
-    /// Whoever runs this Envoy.
-    Operator,
-    /// Whoever runs the identity provider or the directory of users, or the way to it.
-    Provider,
-}
-
-/// What a detail says of groups or roles that are too many for a token.
-const ELSEWHERE: &str = "elsewhere (_claim_names)";
-
 impl Refusal {
     /// A user could not be looked up because of this fault.
     #[must_use]
@@ -243,51 +244,83 @@ impl Refusal {
         Self::DirectoryUnavailable { retry_after: ScimLookups::PAUSE, fault }
     }
 
-    /// The reason code: stable, for programs.
+    /// The reason, of which there is one row.
     #[must_use]
-    pub(crate) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::AccessDenied { .. } => "access_denied",
-            Self::AudienceMismatch { .. } => "audience_mismatch",
-            Self::BadSignature { .. } => "bad_signature",
-            Self::BoundToken => "bound_token",
-            Self::ClaimMismatch { .. } => "claim_mismatch",
-            Self::DirectoryUnavailable { .. } => "directory_unavailable",
-            Self::Expired { .. } => "expired",
-            Self::GraphToken => "graph_token",
-            Self::InsufficientScope { .. } => "insufficient_scope",
-            Self::KeyMismatch(_) => "key_mismatch",
-            Self::KeysUnavailable { .. } => "keys_unavailable",
-            Self::MalformedAuthorization(_) => "malformed_authorization",
-            Self::MalformedToken(_) => "malformed_token",
-            Self::McpBodyInvalid(_) => "mcp_body_invalid",
-            Self::McpHeaderMismatch(_) => "mcp_header_mismatch",
-            Self::MissingAnyClaim { .. } | Self::MissingClaim { .. } => "missing_claim",
-            Self::MissingToken => "missing_token",
-            Self::NotYetValid { .. } => "not_yet_valid",
-            Self::OriginDenied => "origin_denied",
-            Self::ReplayStoreUnavailable { .. } => "replay_store_unavailable",
-            Self::TokenIdMissing => "jti_missing",
-            Self::TokenReplayed => "jti_replayed",
-            Self::TokenTooOld { .. } => "token_too_old",
-            Self::UnknownIssuer { .. } => "unknown_issuer",
-            Self::UnknownKid { .. } => "unknown_kid",
-            Self::UnsupportedAlgorithm { .. } => "unsupported_algorithm",
-            Self::UnsupportedCriticalHeader { .. } => "unsupported_critical_header",
-            Self::UserInactive { .. } => "user_inactive",
-            Self::UserNotServiceAccount { .. } => "user_not_service_account",
-            Self::UserUnknown { .. } => "user_unknown",
-            Self::WrongTokenType { .. } => "wrong_token_type",
+            Self::AccessDenied { .. } => Reason::AccessDenied,
+            Self::AudienceMismatch { .. } => Reason::AudienceMismatch,
+            Self::BadSignature { .. } => Reason::BadSignature,
+            Self::BoundToken => Reason::BoundToken,
+            Self::ClaimMismatch { .. } => Reason::ClaimMismatch,
+            Self::DirectoryUnavailable { .. } => Reason::DirectoryUnavailable,
+            Self::Expired { .. } => Reason::Expired,
+            Self::GraphToken { .. } => Reason::GraphToken,
+            Self::InsufficientScope { .. } => Reason::InsufficientScope,
+            Self::KeyMismatch(_) => Reason::KeyMismatch,
+            Self::KeysUnavailable { .. } => Reason::KeysUnavailable,
+            Self::MalformedAuthorization(_) => Reason::MalformedAuthorization,
+            Self::MalformedToken(_) => Reason::MalformedToken,
+            Self::McpBodyInvalid(_) => Reason::McpBodyInvalid,
+            Self::McpHeaderMismatch(_) => Reason::McpHeaderMismatch,
+            Self::MissingAnyClaim { .. }
+            | Self::MissingClaim { .. }
+            | Self::MissingUserClaim { .. } => Reason::MissingClaim,
+            Self::MissingToken => Reason::MissingToken,
+            Self::NotYetValid { .. } => Reason::NotYetValid,
+            Self::OriginDenied => Reason::OriginDenied,
+            Self::ReplayStoreUnavailable { .. } => Reason::ReplayStoreUnavailable,
+            Self::TokenIdMissing => Reason::TokenIdMissing,
+            Self::TokenReplayed => Reason::TokenReplayed,
+            Self::TokenTooOld { .. } => Reason::TokenTooOld,
+            Self::UnknownIssuer { .. } => Reason::UnknownIssuer,
+            Self::UnknownKid { .. } => Reason::UnknownKid,
+            Self::UnsupportedAlgorithm { .. } => Reason::UnsupportedAlgorithm,
+            Self::UnsupportedCriticalHeader { .. } => Reason::UnsupportedCriticalHeader,
+            Self::UserInactive { .. } => Reason::UserInactive,
+            Self::UserNotServiceAccount { .. } => Reason::UserNotServiceAccount,
+            Self::UserUnknown { .. } => Reason::UserUnknown,
+            Self::WrongTokenType { .. } => Reason::WrongTokenType,
         }
     }
 
-    /// Who can do something about it.
+    /// The check that refused.
     #[must_use]
-    pub(crate) fn party(&self) -> Party {
+    pub(crate) fn check(&self) -> Check {
         match self {
-            Self::DirectoryUnavailable { .. } | Self::KeysUnavailable { .. } => Party::Provider,
-            Self::ReplayStoreUnavailable { .. } => Party::Operator,
-            _ => Party::Client,
+            Self::OriginDenied => Check::Origin,
+            Self::MalformedAuthorization(_) | Self::MissingToken => Check::Credentials,
+            Self::MalformedToken(MalformedToken::Unsigned)
+            | Self::UnsupportedCriticalHeader { .. } => Check::Header,
+            Self::MalformedToken(_) => Check::Form,
+            Self::UnknownIssuer { .. } => Check::Provider,
+            Self::GraphToken { check } | Self::UnsupportedAlgorithm { check, .. } => *check,
+            Self::WrongTokenType { .. } => Check::Type,
+            Self::Expired { .. } | Self::NotYetValid { .. } | Self::TokenTooOld { .. } => {
+                Check::Time
+            }
+            Self::AudienceMismatch { .. } => Check::Audience,
+            Self::KeysUnavailable { why: NoKeys::TooManyBodies, .. } => Check::Access,
+            Self::KeysUnavailable { why: NoKeys::TooManyTrials, .. } => Check::Signature,
+            Self::KeyMismatch(_) | Self::KeysUnavailable { .. } | Self::UnknownKid { .. } => {
+                Check::Key
+            }
+            Self::BadSignature { .. } => Check::Signature,
+            Self::ClaimMismatch { .. }
+            | Self::MissingAnyClaim { .. }
+            | Self::MissingClaim { .. } => Check::RequiredClaims,
+            Self::BoundToken => Check::Binding,
+            Self::TokenIdMissing => Check::TokenId,
+            Self::MissingUserClaim { .. } => Check::UserClaim,
+            Self::DirectoryUnavailable { .. }
+            | Self::UserInactive { .. }
+            | Self::UserNotServiceAccount { .. }
+            | Self::UserUnknown { .. } => Check::User,
+            Self::AccessDenied { .. }
+            | Self::InsufficientScope { .. }
+            | Self::McpBodyInvalid(_)
+            | Self::McpHeaderMismatch(_) => Check::Access,
+            Self::ReplayStoreUnavailable { .. } | Self::TokenReplayed => Check::Replay,
         }
     }
 
@@ -303,199 +336,35 @@ impl Refusal {
             _ => None,
         }
     }
-
-    /// What harms nobody and helps to find the cause: what the token says of itself beside what is
-    /// configured. No claim of a user is among it.
-    #[must_use]
-    pub(crate) fn details(&self) -> Map<String, Value> {
-        let details = match self {
-            Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_deref()),
-            Self::AudienceMismatch { claim, found, configured } => {
-                json!({(claim.name()): found.0, "configured": configured.0})
-            }
-            Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
-            Self::ClaimMismatch { claim }
-            | Self::MissingClaim { claim, is_elsewhere: false }
-            | Self::MissingAnyClaim { claims: claim, is_elsewhere: false } => {
-                json!({"claim": claim})
-            }
-            Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
-            Self::InsufficientScope { rule, missing, call, .. } => {
-                with_call(json!({"rule": rule, "missing": missing.0}), call.as_deref())
-            }
-            Self::KeyMismatch(mismatch) => json!({"key": clipped(&mismatch.to_string())}),
-            Self::DirectoryUnavailable { .. }
-            | Self::KeysUnavailable { .. }
-            | Self::ReplayStoreUnavailable { .. } => json!({"retry_after": self.retry_after()}),
-            Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
-            Self::McpBodyInvalid(fault) => body_details(fault),
-            Self::McpHeaderMismatch(fault) => header_details(fault),
-            Self::MissingClaim { claim, is_elsewhere: true }
-            | Self::MissingAnyClaim { claims: claim, is_elsewhere: true } => {
-                json!({"claim": claim, "listed": ELSEWHERE})
-            }
-            Self::NotYetValid { claim, seconds_left } => {
-                json!({"claim": claim, "seconds_left": seconds_left})
-            }
-            Self::TokenTooOld { seconds } => json!({"age_seconds": seconds}),
-            Self::UnknownIssuer { found, configured } => {
-                json!({"iss": found.as_deref().map(clipped), "configured": configured.0})
-            }
-            Self::UnknownKid { kid, published } => {
-                json!({"kid": kid.as_deref().map(clipped), "published": published.0})
-            }
-            Self::UnsupportedAlgorithm { found } => json!({"alg": clipped(found)}),
-            Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
-            Self::UserUnknown { claim, field, .. } => json!({"claim": claim, "field": field}),
-            Self::WrongTokenType { found } => json!({"typ": found.as_deref().map(clipped)}),
-            Self::BoundToken
-            | Self::GraphToken
-            | Self::MalformedAuthorization(_)
-            | Self::MissingToken
-            | Self::OriginDenied
-            | Self::TokenIdMissing
-            | Self::TokenReplayed
-            | Self::UserInactive { .. }
-            | Self::UserNotServiceAccount { .. } => Value::Null,
-        };
-        match details {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        }
-    }
-
-    /// [`Self::details`], what only the operator should know, and what else of the cause clients are
-    /// told in words.
-    #[must_use]
-    pub(crate) fn log_details(&self) -> Map<String, Value> {
-        let mut details = self.details();
-        let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
-        match self {
-            Self::DirectoryUnavailable { fault, .. } => {
-                add("cause", &fault.to_string());
-            }
-            Self::KeysUnavailable { why, .. } => {
-                add("cause", &why.to_string());
-            }
-            Self::UserUnknown { cause: Some(cause), .. } => {
-                add("cause", cause);
-            }
-            Self::MalformedAuthorization(fault) => {
-                add("fault", &fault.to_string());
-            }
-            Self::McpBodyInvalid(fault) => {
-                add("fault", &fault.to_string());
-            }
-            Self::McpHeaderMismatch(fault) => {
-                add("fault", &fault.to_string());
-            }
-            Self::ReplayStoreUnavailable { fault, .. } => {
-                add("cause", &fault.to_string());
-            }
-            Self::UserInactive { user, account_status } => {
-                add("user", &clipped(user));
-                add("standing", account_status.as_str());
-            }
-            Self::UserNotServiceAccount { user } => {
-                add("user", &clipped(user));
-            }
-            _ => {}
-        }
-        details
-    }
 }
 
-impl Denial {
-    fn details(&self) -> Value {
-        match self {
-            Self::AmbiguousMethod => json!({"method": "ambiguous"}),
-            Self::AmbiguousName => json!({"name": "ambiguous"}),
-            Self::AmbiguousPath => json!({"path": "ambiguous"}),
-            Self::Misread { rule, line, claim, found } => {
-                json!({"rule": rule, "requires": line, "claim": claim, "found": found.to_string()})
-            }
-            Self::NoRule => json!({"rule": null}),
-            Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
-            Self::Rule { rule, line, is_elsewhere: false } => {
-                json!({"rule": rule, "requires": line})
-            }
-            Self::Rule { rule, line, is_elsewhere: true } => {
-                json!({"rule": rule, "requires": line, "listed": ELSEWHERE})
-            }
-        }
-    }
-}
-
-/// A sentence for people. Of what the client chose it has names of members alone, in letters that mean
-/// nothing anywhere.
+/// What the client is told: the meaning of the reason, or something more precise. Of what the client
+/// chose it has names of members alone, in letters that mean nothing anywhere.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let meaning = self.reason().row().meaning;
+        match self {
             Self::AccessDenied { denial: Denial::AmbiguousMethod, .. } => {
-                "the access policy does not allow a method with lower-case letters"
+                f.write_str("the access policy does not allow a method with lower-case letters")
             }
             Self::AccessDenied { denial: Denial::AmbiguousName, .. } => {
-                "the access policy does not allow a name that can be read in several ways"
+                f.write_str("the access policy does not allow an ambiguous name")
             }
             Self::AccessDenied { denial: Denial::AmbiguousPath, .. } => {
-                "the path can be read in several ways, write it plainly"
+                f.write_str("the path is ambiguous; send it in normalised form")
             }
-            Self::AccessDenied { .. } => "the access policy does not allow this",
             Self::AudienceMismatch { claim: AudienceClaim::ClientId, .. } => {
-                "the token was issued to another client"
+                f.write_str("the token was issued to another client")
             }
-            Self::AudienceMismatch { claim: AudienceClaim::Audience, .. } => {
-                "the token was issued for another audience"
+            Self::Expired { seconds_ago: None } => {
+                f.write_str("the token does not say when it expires")
             }
-            Self::BadSignature { .. } => "the signature of the token is wrong",
-            Self::BoundToken => "the token is bound to a key and came without proof of possession",
-            Self::ClaimMismatch { .. } => "a claim of the token has a value that is not accepted",
-            Self::DirectoryUnavailable { .. } => {
-                "the directory of users is not available, try again later"
-            }
-            Self::Expired { seconds_ago: Some(_) } => "the token has expired",
-            Self::Expired { seconds_ago: None } => "the token does not say when it expires",
-            Self::GraphToken => {
-                "the token is for Microsoft Graph, request one for this server instead"
-            }
-            Self::InsufficientScope { .. } => "the token lacks scopes that this needs",
-            Self::KeyMismatch(_) => "the key that the token names must not be used with it",
-            Self::KeysUnavailable { .. } => {
-                "the keys of the identity provider are not available, try again later"
-            }
-            Self::MalformedAuthorization(fault) => return fault.fmt(f),
-            Self::MalformedToken(fault) => return write!(f, "the token is malformed: {fault}"),
-            Self::McpBodyInvalid(fault) => {
-                return write!(f, "the body cannot be judged by the access policy: {fault}");
-            }
-            Self::McpHeaderMismatch(fault) => return fault.fmt(f),
-            Self::MissingAnyClaim { .. } | Self::MissingClaim { .. } => {
-                "the token lacks a claim that is needed here"
-            }
-            Self::MissingToken => "an access token is needed",
-            Self::NotYetValid { .. } => "the token is not valid yet",
-            Self::OriginDenied => "this origin is not allowed",
-            Self::ReplayStoreUnavailable { .. } => {
-                "nobody can tell whether the token was used before, try again later"
-            }
-            Self::TokenIdMissing => "the token has no jti",
-            Self::TokenReplayed => "the token was used before and serves only once",
-            Self::TokenTooOld { .. } => "the token is too old",
-            Self::UnknownIssuer { .. } => "the issuer of the token is not trusted here",
-            Self::UnknownKid { .. } => "the identity provider publishes no key of this kid",
-            Self::UnsupportedAlgorithm { .. } => {
-                "the signature algorithm of the token is not allowed here"
-            }
-            Self::UnsupportedCriticalHeader { .. } => {
-                "the token uses a critical extension that is not supported"
-            }
-            Self::UserInactive { .. } => "the user may not be used at present",
-            Self::UserNotServiceAccount { .. } => {
-                "a service may only use a service account, and this user is none"
-            }
-            Self::UserUnknown { .. } => "the user of the token is not known here",
-            Self::WrongTokenType { .. } => "this type of token is not accepted here",
-        })
+            Self::MalformedAuthorization(fault) => fault.fmt(f),
+            Self::MalformedToken(fault) => write!(f, "{meaning}: {fault}"),
+            Self::McpBodyInvalid(fault) => write!(f, "{meaning}: {fault}"),
+            Self::McpHeaderMismatch(fault) => fault.fmt(f),
+            _ => f.write_str(meaning),
+        }
     }
 }
 
@@ -537,41 +406,6 @@ impl Strings {
             Some(Json::Array(values)) => Self::new(values.iter().filter_map(Json::as_str)),
             _ => Self::default(),
         }
-    }
-}
-
-/// These details, and what the message calls.
-fn with_call(mut details: Value, call: Option<&McpCall>) -> Value {
-    if let (Some(details), Some(McpCall { method, name })) = (details.as_object_mut(), call) {
-        details.insert("mcp_method".to_owned(), clipped(method).into());
-        if let Some(name) = name {
-            details.insert("mcp_name".to_owned(), clipped(name).into());
-        }
-    }
-    details
-}
-
-fn body_details(fault: &BodyFault) -> Value {
-    match fault {
-        BodyFault::MissingName { member } => json!({"member": member}),
-        BodyFault::Misspelt { member } | BodyFault::Repeated { member } => {
-            json!({"member": clipped(member)})
-        }
-        BodyFault::TooLarge { limit } => json!({"limit": limit}),
-        BodyFault::Uri { found } => json!({"member": "uri", "found": clipped(found)}),
-        BodyFault::WrongType { member } => json!({"member": member}),
-        _ => Value::Null,
-    }
-}
-
-fn header_details(fault: &HeaderFault) -> Value {
-    let header = fault.header();
-    match fault {
-        HeaderFault::Differs { found, body, .. } => {
-            json!({"header": header, "found": clipped(found), "body": body.as_deref().map(clipped)})
-        }
-        HeaderFault::Version { found } => json!({"header": header, "found": clipped(found)}),
-        _ => json!({"header": header}),
     }
 }
 

@@ -9,7 +9,7 @@ use super::key_run::{CompletedCallout, KeyRun, now};
 use super::outside::Outside;
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
-use super::step::{Known, Stage, Step, StepStatus, steps};
+use super::step::{Known, Step, StepStatus, steps};
 use super::words::{number, seconds};
 use crate::authenticator::{Authenticator, Decision, Examined, Need, RequestEdits, WorkerView};
 use crate::authenticator::{PlausibleRequest, Refused};
@@ -17,7 +17,7 @@ use crate::claim::AudienceClaim;
 use crate::jose::PureRust;
 use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
 use crate::provider::{ProviderId, ProviderMap};
-use crate::refusal::Refusal;
+use crate::refusal::{Check, Refusal};
 use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
 use crate::token::VerificationBudget;
@@ -306,7 +306,7 @@ impl<'a> Judge<'a> {
         match end {
             End::Accepted { needs_no_token: true, .. } => {
                 explanation.steps =
-                    steps(Some((Stage::Credentials, StepStatus::NotReached)), &known);
+                    steps(Some((Check::Credentials, StepStatus::NotReached)), &known);
                 explanation.notes.push("this path needs no token".to_owned());
             }
             End::Accepted { edits, .. } => {
@@ -318,7 +318,7 @@ impl<'a> Judge<'a> {
             }
             End::Directory(user) => {
                 explanation.verdict = Verdict::Undecided;
-                explanation.steps = steps(Some((Stage::User, StepStatus::NotReached)), &known);
+                explanation.steps = steps(Some((Check::User, StepStatus::NotReached)), &known);
                 explanation.notes.push(format!(
                     "everything up to the user holds; whether {user:?} may pass, the directory at \
                      users.scim.url tells, which is not asked here"
@@ -326,7 +326,7 @@ impl<'a> Judge<'a> {
             }
             End::Message => {
                 explanation.verdict = Verdict::Undecided;
-                explanation.steps = steps(Some((Stage::Access, StepStatus::NotReached)), &known);
+                explanation.steps = steps(Some((Check::Access, StepStatus::NotReached)), &known);
                 explanation.notes.push(
                     "everything up to the access rules holds; one of them asks for the method or the \
                      name in the message (mcp_methods, mcp_names), which is not looked at here"
@@ -336,12 +336,11 @@ impl<'a> Judge<'a> {
             End::Refused(refused, is_let_through) => {
                 let refusal = refused.refusal;
                 let provider = provider.filter(|_| refused.provider.is_some());
-                let stage = Stage::for_refusal(&refusal, provider);
                 explanation.verdict = Verdict::Refused;
-                explanation.reason = Some(refusal.reason());
+                explanation.reason = Some(refusal.reason().code());
                 explanation.description = Some(refusal.to_string());
                 explanation.details = refusal.log_details();
-                explanation.steps = steps(Some((stage, StepStatus::Failed)), &known);
+                explanation.steps = steps(Some((refusal.check(), StepStatus::Failed)), &known);
                 if is_let_through {
                     explanation
                         .notes

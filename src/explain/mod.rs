@@ -25,4 +25,6 @@ pub use key_report::{KeyReport, ReportedKey};
 pub use outside::{Callout, CalloutError, CalloutReply, Outside};
 pub use remedy::Remedy;
 pub use setup::{ClusterUse, Setup};
-pub use step::{Stage, Step, StepStatus};
+pub use step::{Step, StepStatus};
+
+pub use crate::refusal::Check;

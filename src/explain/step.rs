@@ -1,4 +1,4 @@
-//! The steps of the decision on a token, in the order of the core, told from how it ended.
+//! The checks of a token as steps, each with its outcome and what it compares.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::claim::{AudienceClaim, CLIENT_ID_CLAIMS, any_of};
 use crate::config::Config;
 use crate::json::Object;
 use crate::provider::{Provider, TokenIdRule, TokenTypes};
-use crate::refusal::Refusal;
+use crate::refusal::Check;
 use crate::time::UnixTime;
 
-/// A step with what became of it.
+/// A check with its outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// Which.
-    pub step: Stage,
-    /// What became of it.
+    /// The check.
+    pub step: Check,
+    /// Its outcome.
     pub status: StepStatus,
     /// What it compares, in words and numbers; empty when nothing is known of it.
     pub finding: String,
 }
 
-/// What became of a step.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
@@ -34,46 +34,6 @@ pub enum StepStatus {
     Failed,
     /// The decision was made before.
     NotReached,
-}
-
-/// The steps, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// The token is the only credential, in the right place.
-    Credentials,
-    /// It is a JWS of two JSON objects and not too long.
-    Form,
-    /// Its algorithm is a known one, it is signed, and it demands nothing that is not understood.
-    Header,
-    /// Its `iss` picks a provider.
-    Provider,
-    /// The provider allows its algorithm.
-    Algorithm,
-    /// The provider allows its `typ`.
-    Type,
-    /// `exp`, `nbf`, `iat`.
-    Time,
-    /// `aud`.
-    Audience,
-    /// The provider has a key for it.
-    Key,
-    /// A key verifies it.
-    Signature,
-    /// The required claims.
-    RequiredClaims,
-    /// It is not bound to a key.
-    Binding,
-    /// `jti`.
-    TokenId,
-    /// The claim that identifies the user.
-    UserClaim,
-    /// The user is known and may be used.
-    User,
-    /// The access rules, and the origin.
-    Access,
-    /// It was not spent before.
-    Replay,
 }
 
 /// What is known when the steps are told.
@@ -88,133 +48,44 @@ pub(super) struct Known<'a> {
     pub(super) now: UnixTime,
 }
 
-impl Stage {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::Credentials,
-        Self::Form,
-        Self::Header,
-        Self::Provider,
-        Self::Algorithm,
-        Self::Type,
-        Self::Time,
-        Self::Audience,
-        Self::Key,
-        Self::Signature,
-        Self::RequiredClaims,
-        Self::Binding,
-        Self::TokenId,
-        Self::UserClaim,
-        Self::User,
-        Self::Access,
-        Self::Replay,
-    ];
-
-    /// Where the core refuses a token for this.
-    pub(super) fn for_refusal(refusal: &Refusal, provider: Option<&Provider>) -> Self {
-        use crate::jose::MalformedToken::Unsigned;
-        match refusal {
-            Refusal::MissingToken | Refusal::MalformedAuthorization(_) | Refusal::OriginDenied => {
-                Self::Credentials
-            }
-            Refusal::MalformedToken(Unsigned) | Refusal::UnsupportedCriticalHeader { .. } => {
-                Self::Header
-            }
-            Refusal::MalformedToken(_) => Self::Form,
-            Refusal::UnsupportedAlgorithm { .. } | Refusal::GraphToken if provider.is_none() => {
-                Self::Header
-            }
-            Refusal::UnsupportedAlgorithm { .. } => Self::Algorithm,
-            Refusal::UnknownIssuer { .. } => Self::Provider,
-            Refusal::WrongTokenType { .. } => Self::Type,
-            Refusal::Expired { .. } | Refusal::NotYetValid { .. } | Refusal::TokenTooOld { .. } => {
-                Self::Time
-            }
-            Refusal::AudienceMismatch { .. } => Self::Audience,
-            Refusal::KeyMismatch(_)
-            | Refusal::KeysUnavailable { .. }
-            | Refusal::UnknownKid { .. } => Self::Key,
-            Refusal::BadSignature { .. } | Refusal::GraphToken => Self::Signature,
-            Refusal::MissingClaim { claim, .. } if !is_required(claim, provider) => Self::UserClaim,
-            Refusal::ClaimMismatch { .. }
-            | Refusal::MissingAnyClaim { .. }
-            | Refusal::MissingClaim { .. } => Self::RequiredClaims,
-            Refusal::BoundToken => Self::Binding,
-            Refusal::TokenIdMissing => Self::TokenId,
-            Refusal::DirectoryUnavailable { .. }
-            | Refusal::UserInactive { .. }
-            | Refusal::UserNotServiceAccount { .. }
-            | Refusal::UserUnknown { .. } => Self::User,
-            Refusal::AccessDenied { .. }
-            | Refusal::InsufficientScope { .. }
-            | Refusal::McpBodyInvalid(_)
-            | Refusal::McpHeaderMismatch(_) => Self::Access,
-            Refusal::ReplayStoreUnavailable { .. } | Refusal::TokenReplayed => Self::Replay,
-        }
-    }
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Credentials => "credentials",
-            Self::Form => "form",
-            Self::Header => "header",
-            Self::Provider => "provider",
-            Self::Algorithm => "algorithm",
-            Self::Type => "type",
-            Self::Time => "time",
-            Self::Audience => "audience",
-            Self::Key => "key",
-            Self::Signature => "signature",
-            Self::RequiredClaims => "required claims",
-            Self::Binding => "binding",
-            Self::TokenId => "token id",
-            Self::UserClaim => "user claim",
-            Self::User => "user",
-            Self::Access => "access",
-            Self::Replay => "replay",
-        }
-    }
-}
-
 /// All steps, when the decision was made at `end`, or at none of them.
-pub(super) fn steps(end: Option<(Stage, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
-    let all = Stage::ALL.into_iter();
-    all.map(|stage| Step {
-        step: stage,
+pub(super) fn steps(end: Option<(Check, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
+    // A question has no `Origin`.
+    let all = Check::ALL.into_iter().filter(|check| *check != Check::Origin);
+    all.map(|check| Step {
+        step: check,
         status: match end {
-            Some((end, status)) if stage == end => status,
-            Some((end, _)) if stage > end => StepStatus::NotReached,
+            Some((end, status)) if check == end => status,
+            Some((end, _)) if check > end => StepStatus::NotReached,
             _ => StepStatus::Passed,
         },
-        finding: known.finding(stage),
+        finding: known.finding(check),
     })
     .collect()
 }
 
 impl Known<'_> {
-    fn finding(&self, stage: Stage) -> String {
-        if stage > Stage::Form && self.header.is_empty() && self.claims.is_empty() {
+    fn finding(&self, check: Check) -> String {
+        if check > Check::Form && self.header.is_empty() && self.claims.is_empty() {
             return String::new();
         }
         let claim = |name: &str| format!("{name} {}", value(self.claims.get(name)));
         let member = |name: &str| format!("{name} {}", value(self.header.get(name)));
-        let of_token = match stage {
-            Stage::Credentials => "one bearer token in Authorization".to_owned(),
-            Stage::Form => {
+        let of_token = match check {
+            Check::Credentials => "one bearer token in Authorization".to_owned(),
+            Check::Form => {
                 let max = number(u64::try_from(self.config.max_token_size).unwrap_or(u64::MAX));
                 let size = number(u64::try_from(self.size).unwrap_or(u64::MAX));
                 format!("{size} bytes; max_token_size is {max}")
             }
-            Stage::Header if self.header.contains_key("crit") => {
+            Check::Header if self.header.contains_key("crit") => {
                 [member("alg"), member("crit")].join(", ")
             }
-            Stage::Header | Stage::Algorithm => member("alg"),
-            Stage::Provider => claim("iss"),
-            Stage::Type => member("typ"),
-            Stage::Time => self.times(),
-            Stage::Audience if self.is_known_by_client() => {
+            Check::Header | Check::Algorithm => member("alg"),
+            Check::Provider => claim("iss"),
+            Check::Type => member("typ"),
+            Check::Time => self.times(),
+            Check::Audience if self.is_known_by_client() => {
                 let named = CLIENT_ID_CLAIMS.iter().filter(|name| self.claims.contains_key(**name));
                 let named: Vec<String> = named.map(|name| claim(name)).collect();
                 if named.is_empty() {
@@ -223,25 +94,26 @@ impl Known<'_> {
                     format!("{}, {}", named.join(", "), claim("aud"))
                 }
             }
-            Stage::Audience => claim("aud"),
-            Stage::Key => member("kid"),
-            Stage::Binding if self.claims.contains_key("cnf") => claim("cnf"),
-            Stage::Binding => "to no key".to_owned(),
-            Stage::TokenId => claim("jti"),
-            Stage::Signature
-            | Stage::RequiredClaims
-            | Stage::UserClaim
-            | Stage::User
-            | Stage::Access
-            | Stage::Replay => String::new(),
+            Check::Audience => claim("aud"),
+            Check::Key => member("kid"),
+            Check::Binding if self.claims.contains_key("cnf") => claim("cnf"),
+            Check::Binding => "to no key".to_owned(),
+            Check::TokenId => claim("jti"),
+            Check::Origin
+            | Check::Signature
+            | Check::RequiredClaims
+            | Check::UserClaim
+            | Check::User
+            | Check::Access
+            | Check::Replay => String::new(),
         };
-        let of_configuration = match (stage, self.provider) {
-            (Stage::Provider, None) => {
+        let of_configuration = match (check, self.provider) {
+            (Check::Provider, None) => {
                 let issuers: Vec<String> =
                     self.config.providers.issuers().map(str::to_owned).collect();
                 format!("trusted: {}", either(&issuers))
             }
-            (_, Some(provider)) => self.expectation(stage, provider),
+            (_, Some(provider)) => self.expectation(check, provider),
             _ => String::new(),
         };
         let parts = [of_token, of_configuration].into_iter().filter(|part| !part.is_empty());
@@ -249,38 +121,38 @@ impl Known<'_> {
     }
 
     /// What the provider's configuration says.
-    fn expectation(&self, stage: Stage, provider: &Provider) -> String {
+    fn expectation(&self, check: Check, provider: &Provider) -> String {
         let rules = &provider.claim_rules;
-        match stage {
-            Stage::Provider => format!("provider {:?}", provider.name),
-            Stage::Algorithm => {
+        match check {
+            Check::Provider => format!("provider {:?}", provider.name),
+            Check::Algorithm => {
                 let allowed =
                     provider.algorithms.iter().map(|algorithm| algorithm.name().to_owned());
                 format!("allowed: {}", either(&allowed.collect::<Vec<_>>()))
             }
-            Stage::Type => match &rules.token_types {
+            Check::Type => match &rules.token_types {
                 TokenTypes::AccessTokens => "allowed: at+jwt, JWT or none".to_owned(),
                 TokenTypes::Listed(types) => format!("allowed: {}", either(types)),
             },
-            Stage::Time => {
+            Check::Time => {
                 let skew = format!("clock_skew is {}", seconds(rules.clock_skew.as_secs()));
                 match rules.max_token_age {
                     None => skew,
                     Some(age) => format!("{skew}, max_token_age {}", seconds(age.as_secs())),
                 }
             }
-            Stage::Audience => format!("accepted: {}", either(&rules.audiences)),
-            Stage::Key => match &self.kids {
+            Check::Audience => format!("accepted: {}", either(&rules.audiences)),
+            Check::Key => match &self.kids {
                 None => String::new(),
                 Some(kids) => format!("published: {}", either(kids)),
             },
-            Stage::RequiredClaims => self.required(provider),
-            Stage::TokenId => match provider.token_id_rule {
+            Check::RequiredClaims => self.required(provider),
+            Check::TokenId => match provider.token_id_rule {
                 TokenIdRule::Ignore => "not looked at".to_owned(),
                 TokenIdRule::Require => "required".to_owned(),
                 TokenIdRule::SingleUse => "required, and each serves once".to_owned(),
             },
-            Stage::UserClaim => {
+            Check::UserClaim => {
                 let rules = &provider.identity_rules;
                 let of_users = any_of(&rules.user_claims);
                 let of_services = any_of(&rules.service_user_claims);
@@ -290,7 +162,7 @@ impl Known<'_> {
                     format!("{of_users}; of a service {of_services}")
                 }
             }
-            Stage::User => format!("looked for by {:?}", provider.identity_rules.user_field),
+            Check::User => format!("looked for by {:?}", provider.identity_rules.user_field),
             _ => String::new(),
         }
     }
@@ -337,10 +209,4 @@ impl Known<'_> {
         };
         ["exp", "nbf", "iat"].map(one).join(", ")
     }
-}
-
-/// Whether the claim that is missing is one of those that the provider requires.
-fn is_required(claim: &str, provider: Option<&Provider>) -> bool {
-    let mut required = provider.into_iter().flat_map(|provider| &provider.required_claims);
-    required.any(|required| required.name == claim && !required.may_be_absent)
 }

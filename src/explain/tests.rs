@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, now};
 
 use super::{
-    Callout, CalloutError, CalloutReply, Explanation, Outside, Question, Setup, Stage, StepStatus,
+    Callout, CalloutError, CalloutReply, Check, Explanation, Outside, Question, Setup, StepStatus,
     Verdict,
 };
 
@@ -28,57 +28,57 @@ fn explained(setup: &Setup, token: &str) -> Explanation {
 }
 
 /// The faults of the ladder, in the order of the steps.
-const FAULTS: [Stage; 13] = [
-    Stage::Form,
-    Stage::Header,
-    Stage::Provider,
-    Stage::Algorithm,
-    Stage::Type,
-    Stage::Time,
-    Stage::Audience,
-    Stage::Key,
-    Stage::Signature,
-    Stage::RequiredClaims,
-    Stage::Binding,
-    Stage::TokenId,
-    Stage::UserClaim,
+const FAULTS: [Check; 13] = [
+    Check::Form,
+    Check::Header,
+    Check::Provider,
+    Check::Algorithm,
+    Check::Type,
+    Check::Time,
+    Check::Audience,
+    Check::Key,
+    Check::Signature,
+    Check::RequiredClaims,
+    Check::Binding,
+    Check::TokenId,
+    Check::UserClaim,
 ];
 
 /// A token with these faults and no others.
-fn token(faults: &[Stage], good: &SigningKey, other: &SigningKey) -> String {
-    let has = |stage| faults.contains(&stage);
-    let or = |stage, bad: Value, right: Value| if has(stage) { bad } else { right };
+fn token(faults: &[Check], good: &SigningKey, other: &SigningKey) -> String {
+    let has = |check| faults.contains(&check);
+    let or = |check, bad: Value, right: Value| if has(check) { bad } else { right };
     let claims = json!({
-        "iss": or(Stage::Provider, json!("https://other.example"), json!("https://id.example")),
-        "aud": or(Stage::Audience, json!("other"), json!("mcp")),
-        "exp": or(Stage::Time, json!(now() - 9000), json!(now() + 600)),
-        "tid": or(Stage::RequiredClaims, json!("other"), json!("own")),
-        "jti": or(Stage::TokenId, json!(5), json!("j")),
-        "user": or(Stage::UserClaim, json!(""), json!("bob")),
+        "iss": or(Check::Provider, json!("https://other.example"), json!("https://id.example")),
+        "aud": or(Check::Audience, json!("other"), json!("mcp")),
+        "exp": or(Check::Time, json!(now() - 9000), json!(now() + 600)),
+        "tid": or(Check::RequiredClaims, json!("other"), json!("own")),
+        "jti": or(Check::TokenId, json!(5), json!("j")),
+        "user": or(Check::UserClaim, json!(""), json!("bob")),
     });
     let mut claims = claims.as_object().unwrap().clone();
-    if has(Stage::Binding) {
+    if has(Check::Binding) {
         claims.insert("cnf".to_owned(), json!({"jkt": "t"}));
     }
-    let key = if has(Stage::Algorithm) { other } else { good };
+    let key = if has(Check::Algorithm) { other } else { good };
     let mut header = key.header();
-    if has(Stage::Key) {
+    if has(Check::Key) {
         header["kid"] = "unknown".into();
     }
-    if has(Stage::Type) {
+    if has(Check::Type) {
         header["typ"] = "logout+jwt".into();
     }
-    if has(Stage::Header) {
+    if has(Check::Header) {
         header["crit"] = json!(["exp"]);
     }
     let mut token = key.sign(&header, &Value::Object(claims));
-    if has(Stage::Signature) {
+    if has(Check::Signature) {
         let forger = SigningKey::generate(key.algorithm(), key.kid());
         token = token.rsplit_once('.').unwrap().0.to_owned();
         let signature = forger.sign(&header, &json!({}));
         token = format!("{token}.{}", signature.rsplit_once('.').unwrap().1);
     }
-    if has(Stage::Form) {
+    if has(Check::Form) {
         token.push('=');
     }
     token
@@ -98,15 +98,15 @@ fn setup(good: &SigningKey, other: &SigningKey) -> Value {
     })
 }
 
-fn assert_fails_at(explanation: &Explanation, stage: Stage) {
+fn assert_fails_at(explanation: &Explanation, check: Check) {
     assert_eq!(explanation.verdict, Verdict::Refused);
     for step in &explanation.steps {
-        let expected = match step.step.cmp(&stage) {
+        let expected = match step.step.cmp(&check) {
             std::cmp::Ordering::Less => StepStatus::Passed,
             std::cmp::Ordering::Equal => StepStatus::Failed,
             std::cmp::Ordering::Greater => StepStatus::NotReached,
         };
-        assert_eq!(step.status, expected, "{stage:?}: {explanation:#?}");
+        assert_eq!(step.status, expected, "{check:?}: {explanation:#?}");
     }
 }
 
@@ -118,17 +118,17 @@ fn of_several_faults_the_step_of_the_first_is_told() {
     let read = |document: &Value| Setup::new(document.to_string().as_bytes()).unwrap();
     let strict = read(&document);
     // The ladder has the order of the core, as the loop shows; so have the steps.
-    assert!(FAULTS.is_sorted() && Stage::ALL.is_sorted());
-    for (index, stage) in FAULTS.into_iter().enumerate() {
+    assert!(FAULTS.is_sorted() && Check::ALL.is_sorted());
+    for (index, check) in FAULTS.into_iter().enumerate() {
         let explanation = explained(&strict, &token(&FAULTS[index..], &good, &other));
-        assert_fails_at(&explanation, stage);
+        assert_fails_at(&explanation, check);
         // Alone it fails there, too.
-        assert_fails_at(&explained(&strict, &token(&[stage], &good, &other)), stage);
+        assert_fails_at(&explained(&strict, &token(&[check], &good, &other)), check);
     }
     let sound = token(&[], &good, &other);
-    assert_fails_at(&explained(&strict, &sound), Stage::Access);
+    assert_fails_at(&explained(&strict, &sound), Check::Access);
     document["users"]["records"][1]["active"] = json!(false);
-    assert_fails_at(&explained(&read(&document), &sound), Stage::User);
+    assert_fails_at(&explained(&read(&document), &sound), Check::User);
     document["users"] = Value::Null;
     document["access"] = json!({});
     document.as_object_mut().unwrap().remove("users");
@@ -152,5 +152,5 @@ fn what_only_the_directory_knows_is_not_decided() {
     assert!(explanation.notes[0].contains("\"bob\""), "{explanation:?}");
     let not_reached = |step: &&super::Step| step.status == StepStatus::NotReached;
     let first = explanation.steps.iter().find(not_reached).unwrap();
-    assert_eq!(first.step, Stage::User);
+    assert_eq!(first.step, Check::User);
 }

@@ -104,7 +104,7 @@ impl<'a> ClaimedIdentity<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::MissingClaim`] when the user claim is missing, empty, or neither a string nor an
+    /// [`Refusal::MissingUserClaim`] when the user claim is missing, empty, or neither a string nor an
     /// integer.
     pub(crate) fn from_token(
         token: &'a VerifiedToken,
@@ -124,7 +124,7 @@ impl<'a> ClaimedIdentity<'a> {
             }
             _ => {
                 let claim = any_of(user_claims);
-                return Err(Refusal::MissingClaim { claim, is_elsewhere: false });
+                return Err(Refusal::MissingUserClaim { claim });
             }
         };
         Ok(Self { token, standard, rules, client_type, user })

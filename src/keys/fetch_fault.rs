@@ -38,45 +38,117 @@ pub(crate) struct FetchFailure {
     pub cause: String,
 }
 
-/// The kinds of [`FetchFault`] that are fixed in different ways. The codes are stable: `status.json`
-/// and shared data have them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FetchFaultCode {
+/// Makes the enum of codes, the list of all, and the fix of each from one table.
+macro_rules! fetch_fault_codes {
+    ($($(#[$doc:meta])+ $code:ident $fix:literal)+) => {
+        /// The kinds of [`FetchFault`] that are fixed in different ways. The codes are stable:
+        /// `status.json` and shared data have them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum FetchFaultCode {
+            $($(#[$doc])+ $code,)+
+        }
+
+        impl FetchFaultCode {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$code),+];
+
+            /// What to change, and where: sentences, with names in back quotes.
+            #[must_use]
+            pub(crate) fn fix(self) -> &'static str {
+                match self {
+                    $(Self::$code => $fix,)+
+                }
+            }
+        }
+    };
+}
+
+fetch_fault_codes! {
     /// A proxy, firewall or the provider asks for credentials: status 401, 403 or 407.
-    AccessRefused,
+    AccessRefused
+        "Something on the way, such as a proxy or a firewall, asks for credentials: let \
+         Envoy fetch the document without any."
+
     /// Envoy does not know the cluster, or none of its hosts is healthy.
-    ClusterUnavailable,
+    ClusterUnavailable
+        "Add that cluster to Envoy's configuration, or correct its name in `cluster` or \
+         `clusters`. If it is there, none of its hosts is healthy: look at its name in DNS."
+
     /// The document is compressed.
-    Compressed,
+    Compressed
+        "Let the provider, or the proxy before it, send the document as it is: the plugin \
+         does not ask for compression."
+
     /// Envoy responds that it could not connect.
-    ConnectionFailed,
+    ConnectionFailed
+        "Envoy cannot connect: the address in the cluster, DNS, a firewall or egress rule, \
+         the provider is down, or its certificate is not trusted (`trusted_ca`, `sni`, \
+         `match_typed_subject_alt_names`). `mcp-auth keys`, run on Envoy's machine, shows \
+         which."
+
     /// No cluster is configured for the host of the key set's URL.
-    HostWithoutCluster,
+    HostWithoutCluster
+        "Add that host to the provider's `clusters`, and a cluster for it to Envoy's \
+         configuration."
+
     /// The `jwks_uri` of the metadata is not a URL that may be called.
-    InvalidJwksUri,
+    InvalidJwksUri
+        "Correct it at the provider, or set `jwks_url` instead."
+
     /// The metadata belongs to another issuer.
-    IssuerMismatch,
+    IssuerMismatch
+        "Correct `issuer`, or the URL or template input (tenant, domain, realm) that led to \
+         another provider's document."
+
     /// No response in time, or the connection broke.
-    NoResponse,
+    NoResponse
+        "Open the way from Envoy to that host (a firewall that drops packets looks like \
+         this), or raise `keys.timeout`."
+
     /// The provider publishes an empty object: it has no signing key.
-    NoSigningKey,
+    NoSigningKey
+        "The provider has no signing key: give it one (Authentik: \"Signing Key\" of the \
+         OAuth2 provider)."
+
     /// No key of the set can verify a token.
-    NoUsableKey,
+    NoUsableKey
+        "The provider must publish a key for signatures: RSA of 2048 to 4096 bits, P-256, \
+         P-384, P-521 or Ed25519. `mcp-auth keys` shows what is wrong with each."
+
     /// There is no such document: status 400, 404 or 410.
-    NotFound,
+    NotFound
+        "There is no such document: correct the URL or the template's input (tenant, domain, \
+         realm), and open the URL in a browser."
+
     /// A redirect, which is not followed.
-    Redirect,
+    Redirect
+        "Redirects are not followed: configure the address that it leads to, if that is the \
+         provider's."
+
     /// The response is longer than `keys.max_body`.
-    ResponseTooLong,
+    ResponseTooLong
+        "Raise `keys.max_body` if the document is the right one."
+
     /// The provider, or a proxy before it, fails: status 5xx.
-    ServerError,
+    ServerError
+        "The provider itself fails, or a proxy before it: look at its status. Keys that were \
+         fetched before stay in use."
+
     /// Envoy responds that the TLS handshake failed.
-    TlsFailed,
+    TlsFailed
+        "Envoy does not accept the provider's certificate. Name its authority as \
+         `trusted_ca` of the cluster; `sni` and `match_typed_subject_alt_names` must fit the \
+         provider's host."
+
     /// Any other status but 200.
-    UnexpectedStatus,
+    UnexpectedStatus
+        "Fetch the URL from Envoy's machine: the body of the response says why."
+
     /// Something else than metadata or a key set.
-    WrongDocument,
+    WrongDocument
+        "Something else answered, such as a login page or a proxy: open the URL in a \
+         browser, and correct it."
 }
 
 impl FetchFault {
@@ -145,75 +217,6 @@ impl FetchFailure {
 }
 
 impl FetchFaultCode {
-    /// What to change, and where.
-    #[must_use]
-    pub(crate) fn fix(self) -> &'static str {
-        match self {
-            Self::AccessRefused => {
-                "Something on the way, such as a proxy or a firewall, asks for credentials: let Envoy \
-                 fetch the document without any."
-            }
-            Self::ClusterUnavailable => {
-                "Add that cluster to Envoy's configuration, or correct its name in `cluster` or \
-                 `clusters`. If it is there, none of its hosts is healthy: look at its name in DNS."
-            }
-            Self::Compressed => {
-                "Let the provider, or the proxy before it, send the document as it is: the plugin does \
-                 not ask for compression."
-            }
-            Self::ConnectionFailed => {
-                "Envoy cannot connect: the address in the cluster, DNS, a firewall or egress rule, the \
-                 provider is down, or its certificate is not trusted (`trusted_ca`, `sni`, \
-                 `match_typed_subject_alt_names`). `mcp-auth keys`, run on Envoy's machine, shows which."
-            }
-            Self::HostWithoutCluster => {
-                "Add that host to the provider's `clusters`, and a cluster for it to Envoy's \
-                 configuration."
-            }
-            Self::InvalidJwksUri => "Correct it at the provider, or set `jwks_url` instead.",
-            Self::IssuerMismatch => {
-                "Correct `issuer`, or the URL or template input (tenant, domain, realm) that led to \
-                 another provider's document."
-            }
-            Self::NoResponse => {
-                "Open the way from Envoy to that host (a firewall that drops packets looks like this), \
-                 or raise `keys.timeout`."
-            }
-            Self::NoSigningKey => {
-                "The provider has no signing key: give it one (Authentik: \"Signing Key\" of the OAuth2 \
-                 provider)."
-            }
-            Self::NoUsableKey => {
-                "The provider must publish a key for signatures: RSA of 2048 to 4096 bits, P-256, P-384, \
-                 P-521 or Ed25519. `mcp-auth keys` shows what is wrong with each."
-            }
-            Self::NotFound => {
-                "There is no such document: correct the URL or the template's input (tenant, domain, \
-                 realm), and open the URL in a browser."
-            }
-            Self::Redirect => {
-                "Redirects are not followed: configure the address that it leads to, if that is the \
-                 provider's."
-            }
-            Self::ResponseTooLong => "Raise `keys.max_body` if the document is the right one.",
-            Self::ServerError => {
-                "The provider itself fails, or a proxy before it: look at its status. Keys that were \
-                 fetched before stay in use."
-            }
-            Self::TlsFailed => {
-                "Envoy does not accept the provider's certificate. Name its authority as `trusted_ca` of \
-                 the cluster; `sni` and `match_typed_subject_alt_names` must fit the provider's host."
-            }
-            Self::UnexpectedStatus => {
-                "Fetch the URL from Envoy's machine: the body of the response says why."
-            }
-            Self::WrongDocument => {
-                "Something else answered, such as a login page or a proxy: open the URL in a browser, and \
-                 correct it."
-            }
-        }
-    }
-
     /// By a status other than 200. Where Envoy got no response, it responds itself, with 503 or 504,
     /// and its body says why.
     fn from_status(status: u16, body: &str) -> Self {
@@ -315,6 +318,18 @@ mod tests {
         ] {
             assert_eq!(fault.code(), code, "{fault}");
         }
+    }
+
+    #[test]
+    fn the_page_about_troubleshooting_has_the_fix_of_each_code() {
+        const PAGE: &str = include_str!("../../docs/troubleshooting.md");
+        let rows = FetchFaultCode::ALL.iter().map(|code| {
+            let name = serde_json::to_value(code).unwrap();
+            format!("| `{}` | {} |\n", name.as_str().unwrap(), code.fix())
+        });
+        let table =
+            format!("| `failure.code` | fix |\n| --- | --- |\n{}", rows.collect::<String>());
+        assert!(PAGE.contains(&format!("\n\n{table}\n")), "the table should be:\n{table}");
     }
 
     #[test]

@@ -25,12 +25,12 @@ impl RefusalLog {
         now: UnixTime,
     ) -> Option<Map<String, Value>> {
         let sum_up = |left_out| {
-            info!("refused: {left_out} more requests, not logged one by one");
+            info!("refused: {left_out} more requests (log rate limit)");
         };
         if !self.limit.admits(now, sum_up) {
             return None;
         }
-        let level = match refused.refusal.party() {
+        let level = match refused.refusal.reason().row().party {
             Party::Client => Level::Info,
             Party::Operator | Party::Provider => Level::Warn,
         };
@@ -38,7 +38,7 @@ impl RefusalLog {
         log!(
             level,
             "{what}: reason={} provider={} details={details}",
-            refused.refusal.reason(),
+            refused.refusal.reason().code(),
             refused.provider.as_deref().unwrap_or("-"),
         );
         match details {

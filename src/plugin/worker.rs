@@ -862,16 +862,16 @@ impl Worker {
 
     /// Counts a refusal, and logs it.
     fn note(&mut self, refused: &Refused, outcome: RequestOutcome, now: UnixTime) {
-        let reason = Some(refused.refusal.reason());
-        self.metrics.count_request(refused.provider.as_deref(), outcome, reason);
-        host::note_reason(refused.refusal.reason());
+        let reason = refused.refusal.reason();
+        self.metrics.count_request(refused.provider.as_deref(), outcome, Some(reason.code()));
+        host::note_reason(reason.code());
         match (&refused.identity, &refused.provider) {
             (Some(identity), _) => host::note_identity(identity),
             (None, Some(provider)) => host::note_provider(provider),
             (None, None) => {}
         }
         let what = match outcome {
-            RequestOutcome::Reported => "let through, would be refused",
+            RequestOutcome::Reported => "allowed (report mode), would be refused",
             _ => "refused",
         };
         if let Some(details) = self.refusal_log.write(what, refused, now) {

@@ -227,7 +227,7 @@ mod tests {
         rules
             .check(&TokenType::Absent, &claims.as_object().unwrap().into(), now)
             .map(drop)
-            .map_err(|refusal| refusal.reason())
+            .map_err(|refusal| refusal.reason().code())
     }
 
     fn rules() -> ClaimRules {

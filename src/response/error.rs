@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Response;
 use crate::access::MessageId;
-use crate::refusal::Refusal;
+use crate::refusal::{OAuthError, Reason, Refusal, Row};
 use crate::resource::ProtectedResource;
 
 /// Turns refusals into answers.
@@ -50,24 +50,6 @@ pub(crate) enum Details {
     Reason,
 }
 
-/// Error codes of RFC 6750 §3.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ErrorCode {
-    InsufficientScope,
-    InvalidRequest,
-    InvalidToken,
-}
-
-impl ErrorCode {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::InsufficientScope => "insufficient_scope",
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidToken => "invalid_token",
-        }
-    }
-}
-
 impl RefusalResponses {
     /// MCP 2026-07-28, error codes.
     const HEADER_MISMATCH: i32 = -32020;
@@ -85,14 +67,14 @@ impl RefusalResponses {
     /// Whether the answer to this refusal carries the `id` of the message.
     #[must_use]
     pub(crate) fn carries_id(&self, refusal: &Refusal) -> bool {
-        self.style.format == Format::JsonRpc || is_header_mismatch(refusal)
+        self.style.format == Format::JsonRpc || is_header_mismatch(refusal.reason())
     }
 
     /// The answer to a refused request, whose message has this `id` if that is known.
     #[must_use]
     pub(crate) fn response(&self, refusal: &Refusal, id: Option<&MessageId>) -> Response {
-        let (status, code) = status_and_code(refusal);
-        let description = self.description(refusal, code);
+        let Row { status, error, .. } = *refusal.reason().row();
+        let description = self.description(refusal, error);
         let mut headers: Vec<(_, Cow<'_, _>)> = Vec::with_capacity(4);
         headers.push(("content-type", "application/json".into()));
         headers.push(("cache-control", "no-store".into()));
@@ -102,20 +84,20 @@ impl RefusalResponses {
             _ => None,
         };
         if let Some(scope) = scope {
-            headers.push(("www-authenticate", self.challenge(code, &description, &scope).into()));
+            headers.push(("www-authenticate", self.challenge(error, &description, &scope).into()));
         }
         if let Some(seconds) = refusal.retry_after() {
             headers.push(("retry-after", seconds.to_string().into()));
         }
-        Response { status, headers, body: self.body(refusal, id, code, &description) }
+        Response { status, headers, body: self.body(refusal, id, &description) }
     }
 
     /// The challenge: one line, its values without anything that the client chose, and in the
     /// order that the parsers of all MCP clients get right.
-    fn challenge(&self, code: Option<ErrorCode>, description: &str, scope: &str) -> String {
-        let error = match code {
-            Some(code) => {
-                ["error=\"", code.as_str(), "\", error_description=\"", description, "\", "]
+    fn challenge(&self, error: Option<OAuthError>, description: &str, scope: &str) -> String {
+        let error = match error {
+            Some(error) => {
+                ["error=\"", error.as_str(), "\", error_description=\"", description, "\", "]
             }
             None => [""; 5],
         };
@@ -124,20 +106,16 @@ impl RefusalResponses {
         [&["Bearer "][..], &error, &metadata, &scope].concat().concat()
     }
 
-    fn body(
-        &self,
-        refusal: &Refusal,
-        id: Option<&MessageId>,
-        code: Option<ErrorCode>,
-        description: &str,
-    ) -> Vec<u8> {
+    fn body(&self, refusal: &Refusal, id: Option<&MessageId>, description: &str) -> Vec<u8> {
         let cause = self.cause(refusal);
-        if is_header_mismatch(refusal) {
+        let reason = refusal.reason();
+        let Row { code, status, error, .. } = *reason.row();
+        if is_header_mismatch(reason) {
             return json_rpc_error(id, Self::HEADER_MISMATCH, description, cause);
         }
         match self.style.format {
             Format::OAuth => {
-                let error = code.map_or(refusal.reason(), ErrorCode::as_str);
+                let error = error.map_or(code, OAuthError::as_str);
                 written(&OAuthBody { error, error_description: description, cause })
             }
             Format::ServiceNow => written(&ServiceNowBody {
@@ -147,8 +125,7 @@ impl RefusalResponses {
             }),
             Format::JsonRpc => {
                 // JSON-RPC reserves -32768 to -32000; a status is a code that people know.
-                let (code, _) = status_and_code(refusal);
-                json_rpc_error(id, code.into(), description, cause)
+                json_rpc_error(id, status.into(), description, cause)
             }
         }
     }
@@ -157,20 +134,20 @@ impl RefusalResponses {
     fn cause(&self, refusal: &Refusal) -> Cause {
         let details = self.style.details;
         Cause {
-            reason: (details != Details::None).then(|| refusal.reason()),
+            reason: (details != Details::None).then(|| refusal.reason().code()),
             details: if details == Details::Full { refusal.details() } else { Map::new() },
         }
     }
 
-    fn description(&self, refusal: &Refusal, code: Option<ErrorCode>) -> String {
-        match (self.style.details, code) {
-            (Details::None, Some(ErrorCode::InvalidRequest)) => {
+    fn description(&self, refusal: &Refusal, error: Option<OAuthError>) -> String {
+        match (self.style.details, error) {
+            (Details::None, Some(OAuthError::InvalidRequest)) => {
                 "the request is malformed".to_owned()
             }
-            (Details::None, Some(ErrorCode::InvalidToken)) => {
+            (Details::None, Some(OAuthError::InvalidToken)) => {
                 "the access token is not accepted".to_owned()
             }
-            (Details::None, Some(ErrorCode::InsufficientScope)) => {
+            (Details::None, Some(OAuthError::InsufficientScope)) => {
                 "the access token lacks scopes".to_owned()
             }
             _ => refusal.to_string(),
@@ -211,8 +188,8 @@ struct ServiceNowError<'a> {
 
 /// Whether it is what MCP calls HeaderMismatch: clients know it by its code, in whatever format they
 /// are told of other refusals.
-fn is_header_mismatch(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::McpHeaderMismatch(_))
+fn is_header_mismatch(reason: Reason) -> bool {
+    reason == Reason::McpHeaderMismatch
 }
 
 /// An error response to the message with this `id`.
@@ -240,44 +217,6 @@ fn written(body: &impl Serialize) -> Vec<u8> {
     // Enough for most: to grow costs more than to begin.
     let mut bytes = Vec::with_capacity(512);
     serde_json::to_writer(&mut bytes, body).map(|()| bytes).unwrap_or_default()
-}
-
-/// The table of the contract.
-fn status_and_code(refusal: &Refusal) -> (u16, Option<ErrorCode>) {
-    match refusal {
-        // RFC 6750 §3.1: no error code for a request without credentials.
-        Refusal::MissingToken => (401, None),
-        Refusal::MalformedAuthorization(_) => (400, Some(ErrorCode::InvalidRequest)),
-        Refusal::AudienceMismatch { .. }
-        | Refusal::BadSignature { .. }
-        | Refusal::BoundToken
-        | Refusal::ClaimMismatch { .. }
-        | Refusal::Expired { .. }
-        | Refusal::GraphToken
-        | Refusal::KeyMismatch(_)
-        | Refusal::MalformedToken(_)
-        | Refusal::MissingAnyClaim { .. }
-        | Refusal::MissingClaim { .. }
-        | Refusal::NotYetValid { .. }
-        | Refusal::TokenIdMissing
-        | Refusal::TokenReplayed
-        | Refusal::TokenTooOld { .. }
-        | Refusal::UnknownIssuer { .. }
-        | Refusal::UnknownKid { .. }
-        | Refusal::UnsupportedAlgorithm { .. }
-        | Refusal::UnsupportedCriticalHeader { .. }
-        | Refusal::WrongTokenType { .. } => (401, Some(ErrorCode::InvalidToken)),
-        Refusal::InsufficientScope { .. } => (403, Some(ErrorCode::InsufficientScope)),
-        Refusal::McpBodyInvalid(_) | Refusal::McpHeaderMismatch(_) => (400, None),
-        Refusal::AccessDenied { .. }
-        | Refusal::OriginDenied
-        | Refusal::UserInactive { .. }
-        | Refusal::UserNotServiceAccount { .. }
-        | Refusal::UserUnknown { .. } => (403, None),
-        Refusal::DirectoryUnavailable { .. }
-        | Refusal::KeysUnavailable { .. }
-        | Refusal::ReplayStoreUnavailable { .. } => (503, None),
-    }
 }
 
 #[cfg(test)]

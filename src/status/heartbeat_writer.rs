@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Board, Counter, Heartbeat, RefusalHistory, RefusalRecord};
 use crate::config::Config;
+use crate::refusal::Reason;
 use crate::time::UnixTime;
 
 /// Announces the configuration of a worker. It does so on ticks alone, so that no request waits for
@@ -18,7 +19,7 @@ pub(crate) struct HeartbeatWriter {
     /// How many counters it has told of.
     counters_told: usize,
     /// What was refused, by reason, and stands on no shelf yet.
-    refused: BTreeMap<&'static str, RefusalHistory>,
+    refused: BTreeMap<Reason, RefusalHistory>,
     /// No shelf is changed before this time.
     next_telling: UnixTime,
 }
@@ -47,7 +48,7 @@ impl HeartbeatWriter {
     }
 
     /// A request was refused for this reason.
-    pub(crate) fn note(&mut self, reason: &'static str, record: RefusalRecord) {
+    pub(crate) fn note(&mut self, reason: Reason, record: RefusalRecord) {
         self.refused.entry(reason).or_default().add(record);
     }
 
@@ -114,7 +115,7 @@ impl HeartbeatWriter {
     /// Puts what was refused onto the shelves. What another worker keeps from it is told later.
     fn publish(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
-            let name = RefusalHistory::name(reason);
+            let name = RefusalHistory::name(*reason);
             let (bytes, number) = board.read(&name);
             let mut history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
             for record in refused.records() {

@@ -9,7 +9,6 @@
 //! Shared data can neither be deleted nor does it expire: there is a fixed number of places, each is
 //! of a bounded size, and what stands there is read strictly and is nothing if it is not ours.
 
-mod advice;
 mod heartbeat;
 mod heartbeat_writer;
 mod html;
@@ -19,7 +18,6 @@ mod report;
 mod response;
 mod words;
 
-pub(crate) use advice::Advice;
 pub(crate) use heartbeat::{Counter, Heartbeat};
 pub(crate) use heartbeat_writer::HeartbeatWriter;
 pub(crate) use refusals::{RefusalHistory, RefusalRecord};

@@ -10,6 +10,7 @@ use super::report::{
     ConfigurationStatus, Level, ProviderStatus, ReasonStatus, RefusalReport, RequestCount,
 };
 use super::words::plural;
+use crate::refusal::Reason;
 
 /// How the page looks. Its digest stands in the page's security policy, so that no other style and
 /// nothing else counts.
@@ -149,10 +150,11 @@ fn refusals(page: &mut Html, reasons: &[ReasonStatus]) {
         page.raw("<p class=\"note\">None so far.</p>\n");
     }
     for own in reasons {
-        page.raw("<article class=\"reason\">\n<h3><code>").text(own.reason).raw("</code> ");
+        page.raw("<article class=\"reason\">\n<h3><code>").text(own.reason.code()).raw("</code> ");
         page.raw("<span class=\"count\">").text(&plural(times(own.count), "request"));
-        page.raw("</span></h3>\n<p>").prose(own.meaning).raw("</p>\n<dl class=\"why\">\n");
+        page.raw("</span></h3>\n<p>").prose(&own.meaning).raw("</p>\n<dl class=\"why\">\n");
         entry(page, "What to do", |page| page.prose(own.advice));
+        entry(page, "Caused by", |page| page.text(own.party.as_str()));
         entry(page, "More", |page| page.code(&own.see));
         page.raw("</dl>\n");
         for refusal in &own.last {
@@ -163,7 +165,7 @@ fn refusals(page: &mut Html, reasons: &[ReasonStatus]) {
     page.raw("</section>\n");
 }
 
-fn record(page: &mut Html, reason: &str, own: &RefusalReport) {
+fn record(page: &mut Html, reason: Reason, own: &RefusalReport) {
     page.raw("<div class=\"record\">\n<p class=\"meta\">");
     moment(page, &own.last);
     page.raw(" (").text(&own.ago).raw(")");
@@ -201,7 +203,7 @@ fn record(page: &mut Html, reason: &str, own: &RefusalReport) {
 }
 
 /// What a detail is called on the page.
-fn label<'a>(reason: &str, name: &'a str) -> &'a str {
+fn label<'a>(reason: Reason, name: &'a str) -> &'a str {
     match (reason, name) {
         (_, "aud") => "Token’s aud",
         (_, "iss") => "Token’s iss",
@@ -209,9 +211,9 @@ fn label<'a>(reason: &str, name: &'a str) -> &'a str {
         (_, "alg") => "Token’s alg",
         (_, "typ") => "Token’s typ",
         (_, "crit") => "Token’s crit",
-        ("unknown_kid", "published") => "Published then",
-        ("unknown_issuer", "configured") => "Issuers here",
-        ("audience_mismatch", "configured") => "client_ids here",
+        (Reason::UnknownKid, "published") => "Published then",
+        (Reason::UnknownIssuer, "configured") => "Issuers here",
+        (Reason::AudienceMismatch, "configured") => "client_ids here",
         (_, "cause") => "Cause",
         (_, "user") => "User",
         (_, "claim") => "Claim",

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::words::clipped;
+use crate::refusal::Reason;
 use crate::time::UnixTime;
 
 /// Requests that were refused alike.
@@ -72,8 +73,8 @@ impl RefusalHistory {
 
     /// The shared name of the shelf for a reason.
     #[must_use]
-    pub(crate) fn name(reason: &str) -> String {
-        format!("mcp-federated-auth/1/status/refusals/{reason}")
+    pub(crate) fn name(reason: Reason) -> String {
+        format!("mcp-federated-auth/1/status/refusals/{}", reason.code())
     }
 
     /// Adds a record. One that is like another joins it; if there are too many, the oldest goes.

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::heartbeat::{KeySummary, ProviderSummary};
 use super::words::{clock, distance, plural, rfc3339, span};
-use super::{Advice, Board, Counter, Heartbeat, RefusalHistory, RefusalRecord};
+use super::{Board, Counter, Heartbeat, RefusalHistory, RefusalRecord};
 use crate::keys::{Discovery, FetchFailures, FetchFaultCode, KeyAccount, KeyPhase, KeyStatus};
+use crate::refusal::{Check, Party, Reason, Row};
 use crate::time::UnixTime;
 
 /// All that is shown.
@@ -152,11 +153,15 @@ pub(crate) struct FailureReport {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ReasonStatus {
     /// The reason code.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// How many requests were refused for it, or would have been.
     pub count: u64,
+    /// Who causes it.
+    pub party: Party,
+    /// The checks that refuse for it.
+    pub checks: &'static [Check],
     /// What it means.
-    pub meaning: &'static str,
+    pub meaning: String,
     /// What to do.
     pub advice: &'static str,
     /// Where to read more.
@@ -219,11 +224,11 @@ impl Status {
             heartbeats.iter().flat_map(|heartbeat| &heartbeat.counters).collect();
         let requests: Vec<RequestCount> =
             counters.into_iter().filter_map(|counter| RequestCount::new(counter, board)).collect();
-        let mut refusals: Vec<ReasonStatus> = Advice::ALL
+        let mut refusals: Vec<ReasonStatus> = Reason::ALL
             .iter()
-            .filter_map(|advice| ReasonStatus::new(advice, board, &configurations, &requests, now))
+            .filter_map(|reason| ReasonStatus::new(*reason, board, &configurations, &requests, now))
             .collect();
-        refusals.sort_by(|one, other| other.at.cmp(&one.at).then(one.reason.cmp(other.reason)));
+        refusals.sort_by(|one, other| other.at.cmp(&one.at).then(one.reason.cmp(&other.reason)));
         let (level, summary) = verdict(&configurations);
         Self {
             plugin: concat!("mcp-federated-auth ", env!("CARGO_PKG_VERSION")),
@@ -461,16 +466,16 @@ impl FailureReport {
 
 impl ReasonStatus {
     fn new(
-        advice: &Advice,
+        reason: Reason,
         board: &dyn Board,
         configurations: &[ConfigurationStatus],
         requests: &[RequestCount],
         now: UnixTime,
     ) -> Option<Self> {
-        let Advice { reason, meaning, cure } = *advice;
+        let Row { code, party, checks, fix, .. } = *reason.row();
         let (bytes, _) = board.read(&RefusalHistory::name(reason));
         let history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
-        let counts = requests.iter().filter(|own| own.reason.as_deref() == Some(reason));
+        let counts = requests.iter().filter(|own| own.reason.as_deref() == Some(code));
         let count = counts.map(|own| own.count).fold(0, u64::saturating_add);
         let records = history.records().iter().rev();
         let last: Vec<RefusalReport> =
@@ -478,9 +483,11 @@ impl ReasonStatus {
         (count > 0 || !last.is_empty()).then(|| Self {
             reason,
             count,
-            meaning,
-            advice: cure,
-            see: format!("docs/troubleshooting.md#{reason}"),
+            party,
+            checks,
+            meaning: reason.sentence(),
+            advice: fix,
+            see: format!("docs/troubleshooting.md#{code}"),
             last,
             at: history.records().last().map(|record| record.last).unwrap_or_default(),
         })
@@ -489,7 +496,7 @@ impl ReasonStatus {
 
 impl RefusalReport {
     fn new(
-        reason: &str,
+        reason: Reason,
         record: &RefusalRecord,
         configurations: &[ConfigurationStatus],
         now: UnixTime,
@@ -497,7 +504,7 @@ impl RefusalReport {
         let own = configurations.iter().find(|own| own.digest == record.configuration);
         let providers = own.map(|own| own.providers.as_slice()).unwrap_or_default();
         let provider = providers.iter().find(|own| Some(&own.name) == record.provider.as_ref());
-        let keys_now = provider.filter(|_| reason == "unknown_kid").map(|provider| {
+        let keys_now = provider.filter(|_| reason == Reason::UnknownKid).map(|provider| {
             let kids = provider.keys.iter().take(10);
             kids.map(|key| key.kid.clone().unwrap_or_else(|| "(no kid)".to_owned())).collect()
         });
@@ -518,7 +525,7 @@ impl RefusalReport {
 
 /// What there is to say of just this refusal.
 fn hint(
-    reason: &str,
+    reason: Reason,
     record: &RefusalRecord,
     provider: Option<&ProviderStatus>,
     providers: &[ProviderStatus],
@@ -529,7 +536,7 @@ fn hint(
         values.into_iter().flatten().filter_map(Value::as_str)
     };
     match reason {
-        "unknown_kid" => {
+        Reason::UnknownKid => {
             let kid = text("kid")?;
             if provider.is_some_and(|provider| provider.has(kid)) {
                 return Some(
@@ -543,7 +550,7 @@ fn hint(
                 other.name
             ))
         }
-        "unknown_issuer" => {
+        Reason::UnknownIssuer => {
             let found = text("iss")?;
             let without_end = |issuer: &str| issuer.trim_end_matches('/').to_ascii_lowercase();
             let twin = list("configured").find(|own| without_end(own) == without_end(found));
@@ -561,7 +568,7 @@ fn hint(
                     .to_owned()
             })
         }
-        "audience_mismatch" => {
+        Reason::AudienceMismatch => {
             let bare = |audience: &str| audience.trim_start_matches("api://").to_owned();
             let own: Vec<String> = list("configured").map(bare).collect();
             let twin = list("aud").find(|found| own.contains(&bare(found)))?;

@@ -11,6 +11,7 @@ use super::report::Level;
 use super::*;
 use crate::config::{Config, StatusConfig};
 use crate::keys::{KeySource, SharedNames};
+use crate::refusal::Reason;
 use crate::request::RequestHead;
 use crate::time::UnixTime;
 
@@ -301,7 +302,7 @@ fn counters_of_all_workers_are_shown_once_they_count_something() {
         [json!(["demo", "allowed", null, 5]), json!([null, "refused", "unknown_issuer", 2])];
     assert_eq!(shown, expected);
     let reasons = Status::gather(&board, at(1)).refusals;
-    assert_eq!((reasons[0].reason, reasons[0].count), ("unknown_issuer", 2));
+    assert_eq!((reasons[0].reason, reasons[0].count), (Reason::UnknownIssuer, 2));
 }
 
 #[test]
@@ -316,7 +317,7 @@ fn a_flood_of_refusals_is_one_change_of_a_shelf_in_half_a_second() {
         for index in 0..100 {
             let details = json!({"kid": format!("{tick}-{index}")});
             heartbeat_writer
-                .note("unknown_kid", record(&heartbeat_writer, Some("demo"), details, now));
+                .note(Reason::UnknownKid, record(&heartbeat_writer, Some("demo"), details, now));
         }
         run(&mut heartbeat_writer, &board, &[], now);
     }
@@ -330,7 +331,7 @@ fn what_another_worker_told_meanwhile_stays() {
     let (mut one, mut other) = (HeartbeatWriter::new(&config), HeartbeatWriter::new(&config));
     for (heartbeat_writer, kid) in [(&mut one, "a"), (&mut other, "b")] {
         heartbeat_writer.note(
-            "unknown_kid",
+            Reason::UnknownKid,
             record(heartbeat_writer, Some("demo"), json!({"kid": kid}), at(1)),
         );
         run(heartbeat_writer, &board, &[], at(1));
@@ -350,8 +351,10 @@ fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
     let mut heartbeat_writer = HeartbeatWriter::new(&config);
     for (kid, seconds) in [("new", 1), ("mine", 2), ("gone", 3)] {
         let details = json!({"kid": kid, "published": ["old"]});
-        heartbeat_writer
-            .note("unknown_kid", record(&heartbeat_writer, Some("demo"), details, at(seconds)));
+        heartbeat_writer.note(
+            Reason::UnknownKid,
+            record(&heartbeat_writer, Some("demo"), details, at(seconds)),
+        );
     }
     run(&mut heartbeat_writer, &board, &[], at(10));
     let status = Status::gather(&board, at(10));
@@ -378,12 +381,12 @@ fn near_misses_are_named() {
     let config = example();
     for (reason, details, words) in [
         (
-            "unknown_issuer",
+            Reason::UnknownIssuer,
             json!({"iss": "https://id.example.com/", "configured": ["https://id.example.com"]}),
             Some("slash at the end"),
         ),
         (
-            "unknown_issuer",
+            Reason::UnknownIssuer,
             json!({
                 "iss": "https://sts.windows.net/t/",
                 "configured": ["https://login.microsoftonline.com/t/v2.0"],
@@ -391,18 +394,18 @@ fn near_misses_are_named() {
             Some("requestedAccessTokenVersion"),
         ),
         (
-            "unknown_issuer",
+            Reason::UnknownIssuer,
             json!({"iss": "https://else.example", "configured": ["https://a"]}),
             None,
         ),
-        ("unknown_issuer", json!({"iss": null, "configured": []}), None),
+        (Reason::UnknownIssuer, json!({"iss": null, "configured": []}), None),
         (
-            "audience_mismatch",
+            Reason::AudienceMismatch,
             json!({"aud": ["api://x"], "configured": ["x"]}),
             Some("api://x is the same"),
         ),
-        ("audience_mismatch", json!({"aud": ["y"], "configured": ["x"]}), None),
-        ("expired", json!({"seconds_ago": 3}), None),
+        (Reason::AudienceMismatch, json!({"aud": ["y"], "configured": ["x"]}), None),
+        (Reason::Expired, json!({"seconds_ago": 3}), None),
     ] {
         let board = TestBoard::default();
         let mut heartbeat_writer = HeartbeatWriter::new(&config);
@@ -422,7 +425,8 @@ fn what_a_client_sends_is_shown_harmlessly() {
     let board = TestBoard::default();
     let mut heartbeat_writer = HeartbeatWriter::new(&config);
     let details = json!({"kid": hostile, "published": [hostile], hostile: hostile});
-    heartbeat_writer.note("unknown_kid", record(&heartbeat_writer, Some(hostile), details, at(0)));
+    heartbeat_writer
+        .note(Reason::UnknownKid, record(&heartbeat_writer, Some(hostile), details, at(0)));
     run(&mut heartbeat_writer, &board, &[], at(0));
     let status = Status::gather(&board, at(0));
     let page = page::html(&status);
@@ -523,8 +527,8 @@ proptest! {
         for (place, bytes) in values.iter().take(16).enumerate() {
             board.set(Heartbeat::name_of_place(place), bytes.clone());
         }
-        for (advice, bytes) in Advice::ALL.iter().zip(values.iter().skip(16)) {
-            board.set(RefusalHistory::name(advice.reason), bytes.clone());
+        for (reason, bytes) in Reason::ALL.iter().zip(values.iter().skip(16)) {
+            board.set(RefusalHistory::name(*reason), bytes.clone());
         }
         let mut foreign = serde_json::to_value(Heartbeat::new(&example())).unwrap();
         foreign["seen"] = seen.into();

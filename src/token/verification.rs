@@ -13,7 +13,7 @@ use crate::jose::{
 use crate::json::{Json, Object};
 use crate::keys::{Candidates, KeyVersion};
 use crate::provider::{Provider, ProviderId, Providers};
-use crate::refusal::{Refusal, Strings};
+use crate::refusal::{Check, Refusal, Strings};
 use crate::time::UnixTime;
 
 /// Audiences of Microsoft Graph: its application id and its URI.
@@ -67,7 +67,7 @@ impl PlausibleToken {
         };
         let blame = |refusal| (refusal, Some(provider));
         if !provider.algorithms.contains(&algorithm) {
-            return Err(blame(unsupported(jws.header())));
+            return Err(blame(unsupported(jws.header(), Check::Algorithm)));
         }
         let token_type = jws.header().token_type();
         let expires = provider.claim_rules.check(token_type, &claims, now).map_err(blame)?;
@@ -168,7 +168,7 @@ impl PlausibleToken {
         let header = self.jws.header();
         if header.has_nonce() {
             // Microsoft hashes the nonce before it signs: nobody else can verify that.
-            Refusal::GraphToken
+            Refusal::GraphToken { check: Check::Signature }
         } else {
             Refusal::BadSignature { kid: header.kid().map(str::to_owned) }
         }
@@ -275,7 +275,8 @@ fn signed_jws(
     }
     let (jws, claims) = CompactJws::parse(token, known)?;
     let header = jws.header();
-    let algorithm = Algorithm::from_name(header.algorithm()).ok_or_else(|| unsupported(header))?;
+    let algorithm = Algorithm::from_name(header.algorithm())
+        .ok_or_else(|| unsupported(header, Check::Header))?;
     if let Some(name) = header.critical() {
         return Err(Refusal::UnsupportedCriticalHeader { name: name.to_owned() });
     }
@@ -283,13 +284,13 @@ fn signed_jws(
         return Err(MalformedToken::Unsigned.into());
     }
     if header.has_nonce() && is_for_graph(&claims) {
-        return Err(Refusal::GraphToken);
+        return Err(Refusal::GraphToken { check: Check::Header });
     }
     Ok((jws, claims, algorithm))
 }
 
-fn unsupported(header: &ProtectedHeader) -> Refusal {
-    Refusal::UnsupportedAlgorithm { found: header.algorithm().to_owned() }
+fn unsupported(header: &ProtectedHeader, check: Check) -> Refusal {
+    Refusal::UnsupportedAlgorithm { found: header.algorithm().to_owned(), check }
 }
 
 fn is_for_graph(claims: &Object) -> bool {

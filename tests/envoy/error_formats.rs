@@ -20,7 +20,7 @@ async fn start(errors: Value) -> Stack {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_format_says_the_same_in_its_own_way() {
     let expired = "the token has expired";
-    let scopes = "the token lacks scopes that this needs";
+    let scopes = "the token lacks required scopes";
     let anything = "the access token is not accepted";
     let lacking = "the access token lacks scopes";
     let servicenow = |detail: &str| {

@@ -698,7 +698,7 @@ async fn report_mode_lets_through_what_a_message_would_be_refused_for() {
     let answer = Wire::new("", old_call("add")).send(&stack, &stack.token()).await;
     assert_eq!(answer.status(), 200, "{}", answer.body());
     assert_eq!(stack.server.tool_runs(), ["add"]);
-    let line = "let through, would be refused: reason=access_denied ";
+    let line = "allowed (report mode), would be refused: reason=access_denied ";
     stack.envoy.await_log(line, SOON).await;
     assert_eq!(stack.server.requests()[0].identity().len(), 0);
 }

@@ -139,7 +139,7 @@ async fn a_report_lets_a_spent_token_through_without_its_identity() {
         assert_eq!(request.identity().is_empty(), !has_identity, "{request:?}");
         assert!(request.header("authorization").is_empty());
     }
-    let line = "let through, would be refused: reason=jti_replayed provider=demo ";
+    let line = "allowed (report mode), would be refused: reason=jti_replayed provider=demo ";
     stack.envoy.await_log(line, SOON).await;
 }
 

@@ -403,7 +403,8 @@ async fn a_report_lets_a_spent_token_through_without_its_identity() {
         }
     }
     for reason in ["jti_replayed", "replay_store_unavailable"] {
-        let line = format!("let through, would be refused: reason={reason} provider={ONCE} ");
+        let line =
+            format!("allowed (report mode), would be refused: reason={reason} provider={ONCE} ");
         stack.envoy.await_log(&line, SOON).await;
     }
 }

@@ -45,7 +45,7 @@ async fn what_would_be_refused_passes_without_identity_and_without_the_token() {
         assert_eq!(requests.len(), 1, "{reason}");
         assert!(requests[0].identity().is_empty(), "{reason}: {requests:?}");
         assert!(requests[0].header("authorization").is_empty(), "{reason}");
-        let line = format!("let through, would be refused: reason={reason} ");
+        let line = format!("allowed (report mode), would be refused: reason={reason} ");
         stack.envoy.await_log(&line, SOON).await;
     }
     // A good token is as good as ever.
@@ -65,6 +65,6 @@ async fn a_source_that_hangs_delays_requests_but_stops_none() {
     assert_eq!(stack.call(&stack.token()).await.status, 200);
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     assert!(stack.server.requests()[0].identity().is_empty());
-    let line = "let through, would be refused: reason=keys_unavailable ";
+    let line = "allowed (report mode), would be refused: reason=keys_unavailable ";
     stack.envoy.await_log(line, SOON).await;
 }

@@ -276,13 +276,17 @@ fn of_entra_id() {
             none.clone(),
             entra
                 .token_with_header(json!({"nonce": "n"}), json!({"aud": GRAPH, "iss": v1(TENANT)})),
-            ["graph_token", "token for Microsoft Graph", "api://<application id>/<scope>"],
+            ["graph_token", "token is for Microsoft Graph", "api://<application id>/<scope>"],
         ),
         entra.broken(
             "Graph token without nonce",
             none.clone(),
             entra.token(json!({ "aud": GRAPH })),
-            ["audience_mismatch", "token for Microsoft Graph", "api://<application id>/.default"],
+            [
+                "audience_mismatch",
+                "token is for Microsoft Graph",
+                "api://<application id>/.default",
+            ],
         ),
         entra.broken(
             "missing api://",
@@ -542,7 +546,7 @@ fn of_any_provider() {
             "DPoP",
             none(),
             own.token(json!({"cnf": {"jkt": "t"}})),
-            ["bound_token", "DPoP (RFC 9449)", "Switch sender-constrained tokens off"],
+            ["bound_token", "DPoP (RFC 9449)", "Switch off sender-constrained tokens"],
         ),
         own.broken(
             "typ is JWT and at+jwt alone is listed",
@@ -573,7 +577,7 @@ fn of_any_provider() {
             "locked user",
             none(),
             good.clone(),
-            ["user_inactive", "\"ada\" is locked", "Change `locked`"],
+            ["user_inactive", "\"ada\" is locked", "correct `active` or `locked`"],
         )
         .with("users", json!({"records": [{"user_name": "ada", "locked": true}]})),
         own.broken(

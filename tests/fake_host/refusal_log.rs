@@ -73,5 +73,5 @@ fn a_flood_of_refusals_is_summed_up() {
     request(&vm, "no token");
     let lines = refusals();
     assert_eq!(lines.len(), 102);
-    assert_eq!(lines[100], "refused: 900 more requests, not logged one by one");
+    assert_eq!(lines[100], "refused: 900 more requests (log rate limit)");
 }

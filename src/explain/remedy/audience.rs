@@ -5,18 +5,10 @@ use serde_json::{Map, Value};
 use super::super::words::{either, value};
 use super::{Case, Remedy};
 use crate::claim::CLIENT_ID_CLAIMS;
+use crate::refusal::Reason;
 
 /// Microsoft Graph: its application id and its URI.
 const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
-
-pub(super) fn graph() -> Remedy {
-    Remedy::new(
-        "This is a token for Microsoft Graph, which nobody but Microsoft can verify. Entra ID gives \
-         one to clients that ask for `User.Read`, `openid` or `profile` alone.",
-        "Let the client ask for a scope of your own API: `api://<application id>/<scope>`, or \
-         `api://<application id>/.default` by client credentials.",
-    )
-}
 
 pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
     let field = case.at("client_ids");
@@ -59,7 +51,7 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
         return Remedy::new("The token does not say for whom it is: it has no `aud`.", mapper);
     }
     if found.iter().any(|found| GRAPH.contains(&found.trim_end_matches('/'))) {
-        return graph();
+        return Remedy::new(Reason::GraphToken.sentence(), Reason::GraphToken.row().fix);
     }
     if is_id_token(case.claims) {
         return Remedy::new(

@@ -39,12 +39,7 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
     if is_elsewhere {
         return listed_elsewhere(claim);
     }
-    let required = case
-        .provider
-        .into_iter()
-        .flat_map(|provider| &provider.required_claims)
-        .any(|required| required.name == claim && !required.may_be_absent);
-    if required && case.template() == "google" {
+    if case.template() == "google" {
         return Remedy::new(
             format!(
                 "The token has no `{claim}`: {}.",
@@ -57,15 +52,17 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
             "Let the client ask for `openid email`, and the user sign in with the right account.",
         );
     }
-    if required {
-        return Remedy::new(
-            format!("The token has no claim `{claim}`; {} is required.", accepted(case, claim)),
-            format!(
-                "Let the provider put it into access tokens, or remove `{}`.",
-                case.at(&format!("required_claims.{claim}"))
-            ),
-        );
-    }
+    Remedy::new(
+        format!("The token has no claim `{claim}`; {} is required.", accepted(case, claim)),
+        format!(
+            "Let the provider put it into access tokens, or remove `{}`.",
+            case.at(&format!("required_claims.{claim}"))
+        ),
+    )
+}
+
+/// Tokens without a usable claim that identifies the user.
+pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
     let paths = user_claims(case, claim);
     if let Some((path, found)) =
         paths.iter().find_map(|path| Some((path, path.find(&case.claims.into())?.into())))

@@ -5,15 +5,14 @@ use super::{Case, Remedy};
 use crate::explain::document::is_utf16;
 use crate::jose::MalformedToken;
 use crate::provider::TokenTypes;
+use crate::refusal::sentence;
 use crate::token::AuthorizationFault;
 
 /// Several tokens, or what looks like several.
 pub(super) fn not_one_token(case: &Case<'_>, fault: AuthorizationFault) -> Remedy {
     dressed(case).unwrap_or_else(|| {
-        Remedy::new(
-            format!("The request does not carry one bearer token alone: {fault}."),
-            "Let the client send one header, `Authorization: Bearer <token>`, and nothing else.",
-        )
+        let meaning = case.refusal.reason().row().meaning;
+        Remedy::new(sentence(&format!("{meaning}: {fault}")), case.fix())
     })
 }
 
@@ -227,12 +226,12 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
     )
 }
 
-pub(super) fn critical(name: &str) -> Remedy {
+pub(super) fn critical(case: &Case<'_>, name: &str) -> Remedy {
     Remedy::new(
         format!(
             "The header demands that {name:?} be understood (`crit`), which the plugin does not."
         ),
-        "Let the provider issue plain JWTs, without `crit` and without `b64`.",
+        case.fix(),
     )
 }
 
@@ -299,6 +298,6 @@ pub(super) fn bound(case: &Case<'_>) -> Remedy {
             "The token is bound to {how}, in its claim `cnf`, and the plugin cannot check that who \
              sends it holds the key."
         ),
-        "Switch sender-constrained tokens off for this client at the identity provider.",
+        case.fix(),
     )
 }

@@ -280,14 +280,11 @@ pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
 }
 
 pub(super) fn bad_signature(case: &Case<'_>) -> Remedy {
+    let source = if case.uses_given_keys { "--keys".to_owned() } else { case.at("metadata_url") };
     Remedy::new(
         "The provider has a key of the name that the token gives, but the token was not signed with \
-         it, or was changed afterwards: a letter lost while copying is enough.",
-        format!(
-            "Copy the token anew. If it is whole, it comes from another environment (test, \
-             production) that calls itself by the same issuer, or from a forger: compare with `{}`.",
-            if case.uses_given_keys { "--keys".to_owned() } else { case.at("metadata_url") }
-        ),
+         it, or was changed afterwards.",
+        format!("{} The keys come from `{source}`.", case.fix()),
     )
 }
 

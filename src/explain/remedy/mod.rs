@@ -10,6 +10,8 @@ mod keys;
 mod time;
 mod users;
 
+use std::fmt::Display;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,7 +24,7 @@ use super::setup::Setup;
 use crate::claim::AudienceClaim;
 use crate::keys::FetchFault;
 use crate::provider::Provider;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, sentence};
 
 /// Why something is refused, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +55,11 @@ impl Remedy {
     fn new(cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { cause: cause.into(), cure: cure.into() }
     }
+
+    /// What the client is told, and what there is to do in all cases of the reason.
+    fn of_reason(refusal: &Refusal) -> Self {
+        Self::new(sentence(&refusal.to_string()), refusal.reason().row().fix)
+    }
 }
 
 impl Case<'_> {
@@ -66,6 +73,16 @@ impl Case<'_> {
     fn gives(&self, field: &str) -> bool {
         let written = self.provider.and_then(|provider| self.setup.written(provider));
         written.is_some_and(|written| written.has(field))
+    }
+
+    /// What there is to do in all cases of the reason.
+    fn fix(&self) -> &'static str {
+        self.refusal.reason().row().fix
+    }
+
+    /// The meaning of the reason with its cause.
+    fn with_cause(&self, cause: &impl Display) -> Remedy {
+        Remedy::new(sentence(&format!("{}: {cause}", self.refusal)), self.fix())
     }
 
     /// The template of the token's provider.
@@ -84,13 +101,9 @@ impl Case<'_> {
 pub(super) fn remedy(case: &Case<'_>) -> Remedy {
     match case.refusal {
         Refusal::MalformedAuthorization(fault) => form::not_one_token(case, *fault),
-        Refusal::MissingToken => Remedy::new(
-            "There is no token.",
-            "Let the client send `Authorization: Bearer <token>`.",
-        ),
         Refusal::MalformedToken(fault) => form::malformed(case, fault),
-        Refusal::UnsupportedAlgorithm { found } => form::algorithm(case, found),
-        Refusal::UnsupportedCriticalHeader { name } => form::critical(name),
+        Refusal::UnsupportedAlgorithm { found, .. } => form::algorithm(case, found),
+        Refusal::UnsupportedCriticalHeader { name } => form::critical(case, name),
         Refusal::WrongTokenType { found } => form::token_type(case, found.as_deref()),
         Refusal::BoundToken => form::bound(case),
         Refusal::UnknownIssuer { found, .. } => issuer::unknown(case, found.as_deref()),
@@ -100,7 +113,6 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::AudienceMismatch { claim: AudienceClaim::Audience, .. } => {
             audience::mismatch(case)
         }
-        Refusal::GraphToken => audience::graph(),
         Refusal::Expired { seconds_ago } => time::expired(case, *seconds_ago),
         Refusal::NotYetValid { claim, seconds_left } => time::early(case, claim, *seconds_left),
         Refusal::TokenTooOld { seconds } => time::too_old(case, *seconds),
@@ -115,39 +127,24 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::MissingClaim { claim, is_elsewhere } => {
             claims::missing(case, claim, *is_elsewhere)
         }
+        Refusal::MissingUserClaim { claim } => claims::missing_user(case, claim),
         Refusal::TokenIdMissing => claims::token_id(case),
-        Refusal::TokenReplayed => users::replayed(case),
         Refusal::UserUnknown { claim, field, cause } => {
             users::unknown(claim, field, cause.as_deref())
         }
-        Refusal::UserInactive { user, account_status } => users::inactive(user, *account_status),
+        Refusal::UserInactive { user, account_status } => {
+            users::inactive(case, user, *account_status)
+        }
         Refusal::UserNotServiceAccount { user } => users::no_service_account(case, user),
         Refusal::AccessDenied { denial, .. } => users::denied(case, denial),
         Refusal::InsufficientScope { rule, scopes, .. } => users::scope(case, rule, scopes),
-        Refusal::McpBodyInvalid(fault) => Remedy::new(
-            format!(
-                "An access rule asks for the message, and it is not one that can be judged: {fault}."
-            ),
-            "Let the client send one JSON-RPC message as application/json; see docs/access.md.",
-        ),
-        Refusal::McpHeaderMismatch(fault) => Remedy::new(
-            format!(
-                "An access rule asks for the message, and its header fields do not do: {fault}."
-            ),
-            "Let the client send MCP-Protocol-Version, Mcp-Method and Mcp-Name as its message has them; \
-             or set `access.mcp.inspect: body`.",
-        ),
-        Refusal::OriginDenied => Remedy::new(
-            "The request comes from a web page whose origin is not listed.",
-            "Add the origin to `allowed_origins`.",
-        ),
-        Refusal::DirectoryUnavailable { fault, .. } => Remedy::new(
-            format!("The directory of users could not be asked: {fault}."),
-            "Look after the service at `users.scim.url` and the cluster `users.scim.cluster`.",
-        ),
-        Refusal::ReplayStoreUnavailable { fault, .. } => Remedy::new(
-            format!("Nobody can remember that the token was spent: {fault}."),
-            "See docs/replay.md for how many tokens fit.",
-        ),
+        Refusal::DirectoryUnavailable { fault, .. } => case.with_cause(fault),
+        Refusal::ReplayStoreUnavailable { fault, .. } => case.with_cause(fault),
+        Refusal::GraphToken { .. }
+        | Refusal::McpBodyInvalid(_)
+        | Refusal::McpHeaderMismatch(_)
+        | Refusal::MissingToken
+        | Refusal::OriginDenied
+        | Refusal::TokenReplayed => Remedy::of_reason(case.refusal),
     }
 }

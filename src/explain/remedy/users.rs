@@ -31,14 +31,10 @@ pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     )
 }
 
-pub(super) fn inactive(user: &str, account_status: AccountStatus) -> Remedy {
-    let field = match account_status {
-        AccountStatus::Locked => "locked",
-        _ => "active",
-    };
+pub(super) fn inactive(case: &Case<'_>, user: &str, account_status: AccountStatus) -> Remedy {
     Remedy::new(
         format!("The token is good, but the user {user:?} is {} here.", account_status.as_str()),
-        format!("Change `{field}` in the user's record, in `users.records` or in the directory."),
+        case.fix(),
     )
 }
 
@@ -157,12 +153,5 @@ pub(super) fn scope(case: &Case<'_>, rule: &str, scopes: &[String]) -> Remedy {
     Remedy::new(
         format!("The token is good, but the access rule {rule:?} asks for scopes that it lacks."),
         format!("Let the client ask for {}, and the provider grant it.{how}", either(scopes)),
-    )
-}
-
-pub(super) fn replayed(case: &Case<'_>) -> Remedy {
-    Remedy::new(
-        "The token was used before, and each serves once.",
-        format!("Let the client get a token for each call, or remove `{}`.", case.at("jti")),
     )
 }

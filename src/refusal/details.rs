@@ -1,0 +1,168 @@
+//! What a refusal says of its case: in the response, if `errors.details` is `full`, and in the log.
+
+use serde_json::{Map, Value, json};
+
+use super::{Denial, Refusal, clipped};
+use crate::access::{BodyFault, HeaderFault, McpCall};
+
+/// What a detail says of groups or roles that are too many for a token.
+const ELSEWHERE: &str = "elsewhere (_claim_names)";
+
+impl Refusal {
+    /// What harms nobody and helps to find the cause: what the token says of itself beside what is
+    /// configured. No claim of a user is among it.
+    #[must_use]
+    pub(crate) fn details(&self) -> Map<String, Value> {
+        let details = match self {
+            Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_deref()),
+            Self::AudienceMismatch { claim, found, configured } => {
+                json!({(claim.name()): found.0, "configured": configured.0})
+            }
+            Self::BadSignature { kid } => json!({"kid": kid.as_deref().map(clipped)}),
+            Self::ClaimMismatch { claim }
+            | Self::MissingUserClaim { claim }
+            | Self::MissingClaim { claim, is_elsewhere: false }
+            | Self::MissingAnyClaim { claims: claim, is_elsewhere: false } => {
+                json!({"claim": claim})
+            }
+            Self::Expired { seconds_ago } => json!({"seconds_ago": seconds_ago}),
+            Self::InsufficientScope { rule, missing, call, .. } => {
+                with_call(json!({"rule": rule, "missing": missing.0}), call.as_deref())
+            }
+            Self::KeyMismatch(mismatch) => json!({"key": clipped(&mismatch.to_string())}),
+            Self::DirectoryUnavailable { .. }
+            | Self::KeysUnavailable { .. }
+            | Self::ReplayStoreUnavailable { .. } => json!({"retry_after": self.retry_after()}),
+            Self::MalformedToken(fault) => json!({"fault": fault.to_string()}),
+            Self::McpBodyInvalid(fault) => body_details(fault),
+            Self::McpHeaderMismatch(fault) => header_details(fault),
+            Self::MissingClaim { claim, is_elsewhere: true }
+            | Self::MissingAnyClaim { claims: claim, is_elsewhere: true } => {
+                json!({"claim": claim, "listed": ELSEWHERE})
+            }
+            Self::NotYetValid { claim, seconds_left } => {
+                json!({"claim": claim, "seconds_left": seconds_left})
+            }
+            Self::TokenTooOld { seconds } => json!({"age_seconds": seconds}),
+            Self::UnknownIssuer { found, configured } => {
+                json!({"iss": found.as_deref().map(clipped), "configured": configured.0})
+            }
+            Self::UnknownKid { kid, published } => {
+                json!({"kid": kid.as_deref().map(clipped), "published": published.0})
+            }
+            Self::UnsupportedAlgorithm { found, .. } => json!({"alg": clipped(found)}),
+            Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
+            Self::UserUnknown { claim, field, .. } => json!({"claim": claim, "field": field}),
+            Self::WrongTokenType { found } => json!({"typ": found.as_deref().map(clipped)}),
+            Self::BoundToken
+            | Self::GraphToken { .. }
+            | Self::MalformedAuthorization(_)
+            | Self::MissingToken
+            | Self::OriginDenied
+            | Self::TokenIdMissing
+            | Self::TokenReplayed
+            | Self::UserInactive { .. }
+            | Self::UserNotServiceAccount { .. } => Value::Null,
+        };
+        match details {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        }
+    }
+
+    /// [`Self::details`], what only the operator should know, and what else of the cause clients are
+    /// told in words.
+    #[must_use]
+    pub(crate) fn log_details(&self) -> Map<String, Value> {
+        let mut details = self.details();
+        let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
+        match self {
+            Self::DirectoryUnavailable { fault, .. } => {
+                add("cause", &fault.to_string());
+            }
+            Self::KeysUnavailable { why, .. } => {
+                add("cause", &why.to_string());
+            }
+            Self::UserUnknown { cause: Some(cause), .. } => {
+                add("cause", cause);
+            }
+            Self::MalformedAuthorization(fault) => {
+                add("fault", &fault.to_string());
+            }
+            Self::McpBodyInvalid(fault) => {
+                add("fault", &fault.to_string());
+            }
+            Self::McpHeaderMismatch(fault) => {
+                add("fault", &fault.to_string());
+            }
+            Self::ReplayStoreUnavailable { fault, .. } => {
+                add("cause", &fault.to_string());
+            }
+            Self::UserInactive { user, account_status } => {
+                add("user", &clipped(user));
+                add("standing", account_status.as_str());
+            }
+            Self::UserNotServiceAccount { user } => {
+                add("user", &clipped(user));
+            }
+            _ => {}
+        }
+        details
+    }
+}
+
+impl Denial {
+    fn details(&self) -> Value {
+        match self {
+            Self::AmbiguousMethod => json!({"method": "ambiguous"}),
+            Self::AmbiguousName => json!({"name": "ambiguous"}),
+            Self::AmbiguousPath => json!({"path": "ambiguous"}),
+            Self::Misread { rule, line, claim, found } => {
+                json!({"rule": rule, "requires": line, "claim": claim, "found": found.to_string()})
+            }
+            Self::NoRule => json!({"rule": null}),
+            Self::Restricted { rule } => json!({"rule": rule, "requires": "restrict_to_policies"}),
+            Self::Rule { rule, line, is_elsewhere: false } => {
+                json!({"rule": rule, "requires": line})
+            }
+            Self::Rule { rule, line, is_elsewhere: true } => {
+                json!({"rule": rule, "requires": line, "listed": ELSEWHERE})
+            }
+        }
+    }
+}
+
+/// These details, and what the message calls.
+fn with_call(mut details: Value, call: Option<&McpCall>) -> Value {
+    if let (Some(details), Some(McpCall { method, name })) = (details.as_object_mut(), call) {
+        details.insert("mcp_method".to_owned(), clipped(method).into());
+        if let Some(name) = name {
+            details.insert("mcp_name".to_owned(), clipped(name).into());
+        }
+    }
+    details
+}
+
+fn body_details(fault: &BodyFault) -> Value {
+    match fault {
+        BodyFault::MissingName { member } => json!({"member": member}),
+        BodyFault::Misspelt { member } | BodyFault::Repeated { member } => {
+            json!({"member": clipped(member)})
+        }
+        BodyFault::TooLarge { limit } => json!({"limit": limit}),
+        BodyFault::Uri { found } => json!({"member": "uri", "found": clipped(found)}),
+        BodyFault::WrongType { member } => json!({"member": member}),
+        _ => Value::Null,
+    }
+}
+
+fn header_details(fault: &HeaderFault) -> Value {
+    let header = fault.header();
+    match fault {
+        HeaderFault::Differs { found, body, .. } => {
+            json!({"header": header, "found": clipped(found), "body": body.as_deref().map(clipped)})
+        }
+        HeaderFault::Version { found } => json!({"header": header, "found": clipped(found)}),
+        _ => json!({"header": header}),
+    }
+}
