@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Faults;
 use super::claims::required_claims;
 use super::field::{Field, UnknownFields, refuse_unknown};
+use super::limits::ACCESS_MCP_MAX_BODY;
 use super::provider::RawClientType;
 use super::resource::RawExempt;
 use super::scopes::{check_scope, scopes};
@@ -51,7 +52,7 @@ pub(super) enum RawDefaultAccess {
 pub(super) struct RawMcp {
     /// Where the message is read. `headers` needs `upstream_validates_headers`.
     pub(super) inspect: Field<RawInspect>,
-    /// Longest body that is read, between 1B and 16MiB; a longer one is refused. Envoy's own limit
+    /// Longest body that is read; a longer one is refused. Envoy's own limit
     /// (`per_connection_buffer_limit_bytes`) has to be as high.
     pub(super) max_body: Field<SizeString>,
     /// For `inspect: headers`, the revisions of MCP whose headers are believed, 2026-07-28 or later.
@@ -227,7 +228,7 @@ fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pat
             Some(pattern) => patterns.push(pattern),
             None => faults.add(
                 &format!("{path}[{index}]"),
-                "must be a text with `*` at its end or nowhere, such as update_*",
+                "must be a string with `*` at its end or nowhere, such as update_*",
             ),
         }
     }
@@ -252,14 +253,8 @@ fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
 }
 
 fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
-    /// The plugin reads the whole body at once.
-    const MAX_BODY: usize = 16 * 1024 * 1024;
     refuse_unknown("access.mcp.", &raw.unknown, faults);
-    let max_body = raw.max_body.optional("access.mcp.max_body", faults);
-    let max_body = max_body.map_or(1024 * 1024, |size| size.0);
-    if !(1..=MAX_BODY).contains(&max_body) {
-        faults.add("access.mcp.max_body", "must be between 1B and 16MiB");
-    }
+    let max_body = ACCESS_MCP_MAX_BODY.read(raw.max_body, ACCESS_MCP_MAX_BODY.field, faults);
     let versions = raw.protocol_versions.optional("access.mcp.protocol_versions", faults);
     let versions = versions.unwrap_or_else(|| vec![McpHeaders::SINCE.to_owned()]);
     for (index, version) in versions.iter().enumerate() {

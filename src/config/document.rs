@@ -20,7 +20,7 @@ pub(super) fn read(bytes: &[u8], faults: &mut Faults) -> Option<Value> {
     match json::parse_reporting(json::without_byte_order_mark(bytes)) {
         Ok((value, repeated)) => {
             for path in repeated {
-                faults.add(&path, "is given twice");
+                faults.add(&path, "is duplicated");
             }
             Some(value)
         }

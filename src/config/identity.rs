@@ -55,7 +55,7 @@ pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (Identi
             faults.add(&format!("{path}.header"), "is one of the identity headers");
         }
         if claims.iter().any(|other| other.header == claim.header) {
-            faults.add(&format!("{path}.header"), "is given twice");
+            faults.add(&format!("{path}.header"), "is duplicated");
         }
         claims.push(claim);
     }

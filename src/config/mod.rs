@@ -9,6 +9,7 @@ mod field;
 mod identity;
 mod key_source;
 mod keys;
+mod limits;
 mod provider;
 mod raw;
 #[cfg(not(target_family = "wasm"))]

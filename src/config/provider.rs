@@ -1,7 +1,6 @@
 //! `providers`: the identity providers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +9,8 @@ use super::Faults;
 use super::claims::required_claims;
 use super::field::{Field, Reader, UnknownFields, refuse_unknown};
 use super::key_source::{RawSource, key_source};
-use super::keys::{RawKeys, key_settings};
+use super::keys::RawKeys;
+use super::limits::CLOCK_SKEW;
 use super::scopes::scopes;
 use super::templates::{Template, TemplateName, is_guid};
 use super::units::DurationString;
@@ -30,7 +30,7 @@ use crate::provider::{
 pub(super) struct RawProvider {
     /// Its name in headers, logs and metrics, unique: a-z, 0-9, _ and -.
     pub(super) name: Field<String>,
-    /// Fills in what is known of this provider. Each field that is given here goes before it.
+    /// Fills in what is known of this provider. Fields that are given here take precedence.
     pub(super) template: Field<TemplateName>,
     /// Input of template `entra_id`, which requires it: the id of a tenant or one of its domain
     /// names. Default: none.
@@ -58,8 +58,8 @@ pub(super) struct RawProvider {
     pub(super) jwks_url: Field<String>,
     /// Its keys themselves, as a key set (RFC 7517), if they are not fetched. Default: none.
     pub(super) jwks: Field<Value>,
-    /// Its keys themselves, as X.509 certificates in PEM, if they are not fetched. Who signed a
-    /// certificate and until when it is valid is not looked at. Default: none.
+    /// Its keys themselves, as X.509 certificates in PEM, if they are not fetched. A certificate's
+    /// issuer and validity are not checked. Default: none.
     pub(super) certificates: Field<Vec<String>>,
     /// The Envoy cluster on which every URL of this provider is called. With a URL, either this or
     /// `clusters` is required. Default: none.
@@ -102,7 +102,7 @@ pub(super) struct RawProvider {
     pub(super) service_user_claim: Field<ClaimPath>,
     /// The field of the user records that `user_claim` is matched with.
     pub(super) user_field: Field<String>,
-    /// The claim that holds the scopes, as text or list. Default: `scope`, then `scp`, or the
+    /// The claim that holds the scopes, as a string or a list. Default: `scope`, then `scp`, or the
     /// template's.
     pub(super) scope_claim: Field<ClaimPath>,
     /// The claim that holds the roles, as a list or a string. `{keys_of: …}`: an object whose
@@ -145,9 +145,9 @@ pub(super) enum RawAudienceClaim {
 pub(super) enum RawTokenIdRule {
     /// It may be anything, or missing.
     Ignore,
-    /// It must be a text.
+    /// It must be a string.
     Require,
-    /// It must be a text, and each token serves for one request.
+    /// It must be a string, and each token is accepted once.
     SingleUse,
 }
 
@@ -185,7 +185,7 @@ pub(super) fn providers(
             continue;
         };
         if names.contains(&provider.name) {
-            faults.add(&format!("{path}.name"), format!("{:?} is given twice", provider.name));
+            faults.add(&format!("{path}.name"), format!("{:?} is duplicated", provider.name));
         }
         names.push(provider.name.clone());
         if is_active.unwrap_or(true) {
@@ -244,7 +244,7 @@ impl RawProvider {
         let issuers = self.issuers(&mut template, is_template_faulty, &mut reader);
         let issuer = issuers.as_ref().and_then(|issuers| issuers.first());
         let settings = reader.optional("keys", &mut self.keys).unwrap_or_default();
-        let settings = key_settings(settings, defaults, &reader.at("keys"), reader.faults);
+        let settings = settings.parse_or(defaults, &reader.at("keys"), reader.faults);
         let source = self.source().or_metadata_url(template.metadata_url.take());
         let key_source = if is_template_faulty && source.is_absent() {
             None
@@ -368,14 +368,15 @@ impl RawProvider {
             None | Some(RawAudienceClaim::Aud) => AudienceClaim::Audience,
             Some(RawAudienceClaim::ClientId) => AudienceClaim::ClientId,
         };
-        let clock_skew = reader.optional("clock_skew", &mut self.clock_skew);
+        let clock_skew = std::mem::take(&mut self.clock_skew);
+        let clock_skew = CLOCK_SKEW.read(clock_skew, &reader.at("clock_skew"), reader.faults);
         ClaimRules {
             audiences: with_other_spellings(
                 audiences.unwrap_or_default(),
                 template.audience_prefix,
             ),
             audience_claim,
-            clock_skew: clock_skew.map_or(Duration::from_secs(300), |skew| skew.0),
+            clock_skew,
             max_token_age: reader
                 .optional("max_token_age", &mut self.max_token_age)
                 .map(|age| age.0),

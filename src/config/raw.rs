@@ -38,7 +38,7 @@ pub(super) struct RawConfig {
     /// How the keys of all providers are fetched; a provider may have its own. Default: the
     /// defaults of its fields.
     pub(super) keys: Field<RawKeys>,
-    /// Longest token that is read, between 1B and 8MiB.
+    /// Longest token that is read.
     pub(super) max_token_size: Field<SizeString>,
     /// What is remembered of tokens that were verified. Default: the defaults of its fields.
     pub(super) token_cache: Field<RawTokenCache>,

@@ -25,9 +25,9 @@ const INTRODUCTION: &str = "\
 
 # The configuration
 
-This page has every field. The [README](../README.md#your-own-provider) shows how little of it is needed:
-one provider of a template takes ten lines. The fields stand in `configuration.value` of the plugin's
-filter in Envoy's file, or in `pluginConfig` of Istio's WasmPlugin.
+This page lists every field. Few are needed: the [README](../README.md#your-own-provider) sets up one
+provider from a template in ten lines. The fields go into `configuration.value` of the plugin's filter
+in Envoy's configuration, or into `pluginConfig` of Istio's WasmPlugin.
 
 Unknown fields, wrong types and contradictions are refused, all at once, each with its path:
 `providers[0].client_ids: must hold at least one audience`. `mcp-auth check` [says so](explainer.md#a-configuration)
@@ -50,10 +50,10 @@ const VALUES: &str = "
 | claim | the name of a claim, or a list of names as a path through nested objects: `[realm_access, roles]` |
 | scope | visible ASCII without space, `\"` and `\\` |
 | path | as Envoy forwards it, without query and wildcards |
-| word | one of those that are listed |
+| enum | one of the values listed |
 | map | names with values: `{name: value}` |
 
-Numbers that look like texts need quotes in YAML: `\"2026-07-28\"`, `\"1815\"`.
+Strings that look like numbers need quotes in YAML: `\"2026-07-28\"`, `\"1815\"`.
 ";
 
 /// A part of the configuration: a field that holds others, or the whole.
@@ -527,7 +527,7 @@ impl<'a> FieldSchema<'a> {
         if self.get("oneOf").is_some() || self.get("enum").is_some() {
             let is_word = |form: &Value| form.get("const").is_some();
             let mut forms = self.get("oneOf").and_then(Value::as_array).into_iter().flatten();
-            return if forms.all(is_word) { "word" } else { "word, or object" }.to_owned();
+            return if forms.all(is_word) { "enum" } else { "enum, or object" }.to_owned();
         }
         match self.text("type").unwrap_or_default() {
             "array" => {
@@ -547,7 +547,7 @@ impl<'a> FieldSchema<'a> {
                 }
                 _ => "object".to_owned(),
             },
-            "string" => "text".to_owned(),
+            "string" => "string".to_owned(),
             "integer" => match (self.get("minimum"), self.get("maximum")) {
                 (Some(min), Some(max)) => format!("integer, {min} to {max}"),
                 _ => "integer".to_owned(),

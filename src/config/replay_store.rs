@@ -1,12 +1,11 @@
 //! The store of spent tokens.
 
-use std::time::Duration;
-
 use http::uri::Authority;
 use serde::Deserialize;
 
 use super::Faults;
 use super::field::{Field, UnknownFields, refuse_unknown};
+use super::limits::REDIS_TIMEOUT;
 use super::units::DurationString;
 use crate::token::{FleetStore, ReplayStore};
 
@@ -31,16 +30,11 @@ pub(super) struct RawRedis {
     /// The path that is called; begins and ends with /, and consists of letters, digits and any of
     /// /-._~ else.
     pub(super) path_prefix: Field<String>,
-    /// The longest time for an answer, between 1ms and 60s.
+    /// The longest time for a response.
     pub(super) timeout: Field<DurationString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
-
-/// A client waits for the store with each request.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
-/// The host counts in milliseconds.
-const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 pub(super) fn replay_store(raw: Field<RawReplayStore>, faults: &mut Faults) -> ReplayStore {
     match raw.optional("replay_store", faults) {
@@ -74,11 +68,7 @@ fn fleet_store(raw: RawRedis, faults: &mut Faults) -> Option<FleetStore> {
             "must begin and end with /, and consist of letters, digits and any of /-._~",
         );
     }
-    let timeout = raw.timeout.optional(&at("timeout"), faults);
-    let timeout = timeout.map_or(Duration::from_secs(1), |timeout| timeout.0);
-    if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) {
-        faults.add(&at("timeout"), "must be between 1ms and 60s");
-    }
+    let timeout = REDIS_TIMEOUT.read(raw.timeout, &at("timeout"), faults);
     Some(FleetStore { cluster: cluster?, authority, path, timeout })
 }
 

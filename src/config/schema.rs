@@ -9,10 +9,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::field::Field;
+use super::limits::{
+    ACCESS_MCP_MAX_BODY, CLOCK_SKEW, KEYS_MAX_AGE, KEYS_MAX_AGE_CAP, KEYS_MAX_BODY, KEYS_MAX_STALE,
+    KEYS_REFRESH_AHEAD, KEYS_REFRESH_COOLDOWN, KEYS_TIMEOUT, Limit, MAX_TOKEN_SIZE,
+    MAX_USER_RECORDS, Quantity, REDIS_TIMEOUT, SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT,
+    TOKEN_CACHE_ENTRIES,
+};
 use super::raw::RawConfig;
 use super::templates::TemplateName;
 use super::units::{DurationString, Names, SizeString};
-use super::users::MAX_RECORDS;
 use crate::claim::{ClaimPath, ListClaim};
 use crate::jose::Algorithm;
 
@@ -37,6 +42,13 @@ pub fn config_schema() -> Value {
     }
     for (path, members) in constraints() {
         extend(&mut schema, path, members);
+    }
+    for limit in limits() {
+        set_bounds(&mut schema, limit.field, &limit);
+        if limit.field.starts_with("keys.") {
+            set_bounds(&mut schema, &format!("providers[].{}", limit.field), &limit);
+        }
+        set_default(&mut schema, limit.field, &limit.default);
     }
     for (path, default) in defaults() {
         set_default(&mut schema, path, &default);
@@ -64,12 +76,56 @@ const REQUIRED: [&str; 12] = [
     "exempt[].path",
 ];
 
+/// What the schema says of the default and the bounds of a field.
+struct DescribedLimit {
+    field: &'static str,
+    default: Value,
+    bounds: Option<String>,
+    maximum: Option<u32>,
+}
+
+impl<T: Quantity> From<&Limit<T>> for DescribedLimit {
+    fn from(limit: &Limit<T>) -> Self {
+        Self {
+            field: limit.field,
+            default: json!(limit.default.to_string()),
+            bounds: limit.bounds(),
+            maximum: None,
+        }
+    }
+}
+
+fn limits() -> Vec<DescribedLimit> {
+    let entries = DescribedLimit {
+        default: json!(TOKEN_CACHE_ENTRIES.default),
+        bounds: None,
+        maximum: TOKEN_CACHE_ENTRIES.max,
+        ..(&TOKEN_CACHE_ENTRIES).into()
+    };
+    vec![
+        (&ACCESS_MCP_MAX_BODY).into(),
+        (&CLOCK_SKEW).into(),
+        (&KEYS_MAX_AGE).into(),
+        (&KEYS_MAX_AGE_CAP).into(),
+        (&KEYS_MAX_BODY).into(),
+        (&KEYS_MAX_STALE).into(),
+        (&KEYS_REFRESH_AHEAD).into(),
+        (&KEYS_REFRESH_COOLDOWN).into(),
+        (&KEYS_TIMEOUT).into(),
+        (&MAX_TOKEN_SIZE).into(),
+        (&REDIS_TIMEOUT).into(),
+        (&SCIM_CACHE_TTL).into(),
+        (&SCIM_MAX_BODY).into(),
+        (&SCIM_TIMEOUT).into(),
+        entries,
+    ]
+}
+
 /// What a field is when it is not there, whatever else is.
 fn defaults() -> Vec<(&'static str, Value)> {
     vec![
         ("providers[].template", json!("generic")),
         ("providers[].audience_claim", json!("aud")),
-        ("providers[].clock_skew", json!("300s")),
         ("providers[].user_field", json!("user_name")),
         ("providers[].jti", json!("ignore")),
         ("providers[].client_type", json!("auto")),
@@ -79,28 +135,14 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("users.records[].active", json!(true)),
         ("users.records[].locked", json!(false)),
         ("users.records[].web_service_access_only", json!(false)),
-        ("users.scim.cache_ttl", json!("5m")),
-        ("users.scim.timeout", json!("5s")),
-        ("users.scim.max_body", json!("256KiB")),
         ("access.mcp.inspect", json!("body")),
-        ("access.mcp.max_body", json!("1MiB")),
         ("access.mcp.protocol_versions", json!(["2026-07-28"])),
         ("access.mcp.upstream_validates_headers", json!(false)),
         ("identity.header_prefix", json!("x-mcp-")),
         ("identity.forward_token", json!(false)),
-        ("keys.max_age", json!("10m")),
-        ("keys.max_age_cap", json!("24h")),
-        ("keys.refresh_ahead", json!("30s")),
-        ("keys.refresh_cooldown", json!("30s")),
-        ("keys.timeout", json!("5s")),
-        ("keys.max_stale", json!("24h")),
-        ("keys.max_body", json!("256KiB")),
-        ("max_token_size", json!("8KiB")),
-        ("token_cache.entries", json!(1000)),
         ("replay_store", json!("local")),
         ("replay_store<1>.redis.authority", json!("webdis")),
         ("replay_store<1>.redis.path_prefix", json!("/")),
-        ("replay_store<1>.redis.timeout", json!("1s")),
         ("errors.format", json!("oauth")),
         ("errors.details", json!("reason")),
         ("mode", json!("enforce")),
@@ -177,11 +219,11 @@ fn constraints() -> Vec<(&'static str, Value)> {
         ("providers[].token_types", json!({"minItems": 1, "examples": [["at+jwt"]]})),
         ("providers[].user_field", filled()),
         ("providers[].auth_scopes[]", scope()),
-        ("users.records", json!({"maxItems": MAX_RECORDS})),
+        ("users.records", json!({"maxItems": MAX_USER_RECORDS})),
         (
             "users.records[]",
             json!({"additionalProperties": {
-                "description": "A text that a provider's `user_field` may name, such as email. Default: none.",
+                "description": "A string that a provider's `user_field` may name, such as email. Default: none.",
                 "type": "string",
                 "minLength": 1,
             }}),
@@ -226,7 +268,6 @@ fn constraints() -> Vec<(&'static str, Value)> {
                 with_example(r"^[^A-Z\s]+://[^A-Z\s/?#@*,]+$", "https://app.example.com"),
             ),
         ),
-        ("token_cache.entries", json!({"maximum": 100_000})),
         ("replay_store<1>.redis.cluster", filled()),
         (
             "replay_store<1>.redis",
@@ -333,6 +374,20 @@ fn require(schema: &mut Value, path: &str) {
 fn extend(schema: &mut Value, path: &str, added: Value) {
     if let (Some(members), Value::Object(added)) = (members(schema, path), added) {
         members.extend(added);
+    }
+}
+
+/// Says the bounds in the description where a schema cannot compare.
+fn set_bounds(schema: &mut Value, path: &str, limit: &DescribedLimit) {
+    let Some(members) = members(schema, path) else { return };
+    if let (Some(Value::String(description)), Some(bounds)) =
+        (members.get_mut("description"), &limit.bounds)
+    {
+        let (first, rest) = bounds.split_at(1);
+        description.push_str(&format!(" {}{rest}.", first.to_ascii_uppercase()));
+    }
+    if let Some(maximum) = limit.maximum {
+        members.insert("maximum".to_owned(), json!(maximum));
     }
 }
 

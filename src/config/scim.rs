@@ -1,11 +1,11 @@
 //! The SCIM directory in which users are looked up, and what new ones are created with.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::field::{Field, UnknownFields, refuse_unknown};
+use super::limits::{SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT};
 use super::units::{DurationString, SizeString};
 use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
@@ -25,12 +25,11 @@ pub(super) struct RawScim {
     /// The environment variable that holds the bearer token for it; it must be among the
     /// `vm_config.environment_variables` of the plugin. Default: no token is sent.
     pub(super) bearer_token_env: Field<String>,
-    /// How long an answer serves, between 1s and 24h. That a user is unknown serves for 30s at the
-    /// most.
+    /// How long a result is cached; that a user is unknown, for 30s at the most.
     pub(super) cache_ttl: Field<DurationString>,
-    /// The longest time for an answer, between 10ms and 60s.
+    /// The longest time for a response.
     pub(super) timeout: Field<DurationString>,
-    /// The longest answer that is read, at least 1B.
+    /// The longest response that is read.
     pub(super) max_body: Field<SizeString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -48,10 +47,6 @@ pub(super) struct RawProvision {
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
-
-const CACHE_TTL: Duration = Duration::from_secs(5 * 60);
-const TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_BODY: usize = 256 * 1024;
 
 /// The directory, if there is one.
 pub(super) fn settings(
@@ -81,21 +76,9 @@ pub(super) fn settings(
     }
     let bearer_token = raw.bearer_token_env.optional("users.scim.bearer_token_env", faults);
     let bearer_token = bearer_token.and_then(|name| secret(&name, environment, faults));
-    let cache_ttl = raw.cache_ttl.optional("users.scim.cache_ttl", faults);
-    let cache_ttl = cache_ttl.map_or(CACHE_TTL, |ttl| ttl.0);
-    if !(Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60)).contains(&cache_ttl) {
-        faults.add("users.scim.cache_ttl", "must be between 1s and 24h");
-    }
-    let timeout = raw.timeout.optional("users.scim.timeout", faults);
-    let timeout = timeout.map_or(TIMEOUT, |timeout| timeout.0);
-    if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&timeout) {
-        faults.add("users.scim.timeout", "must be between 10ms and 60s");
-    }
-    let max_body = raw.max_body.optional("users.scim.max_body", faults);
-    let bytes = max_body.map_or(MAX_BODY, |size| size.0);
-    if bytes == 0 {
-        faults.add("users.scim.max_body", "must be at least 1B");
-    }
+    let cache_ttl = SCIM_CACHE_TTL.read(raw.cache_ttl, SCIM_CACHE_TTL.field, faults);
+    let timeout = SCIM_TIMEOUT.read(raw.timeout, SCIM_TIMEOUT.field, faults);
+    let bytes = SCIM_MAX_BODY.read(raw.max_body, SCIM_MAX_BODY.field, faults);
     let url = url?;
     if url.contains('?') {
         faults.add("users.scim.url", "must have no query");
@@ -107,7 +90,7 @@ pub(super) fn settings(
             return None;
         }
     };
-    let max_body = BodyLimit { bytes, setting: "users.scim.max_body" };
+    let max_body = BodyLimit { bytes, setting: SCIM_MAX_BODY.field };
     Some(ScimSettings {
         base,
         bearer_token,

@@ -313,7 +313,7 @@ impl Inputs<'_> {
     fn refuse_others(&mut self) {
         for (input, field) in std::mem::take(&mut self.inputs) {
             if !matches!(field, Field::Absent) {
-                self.fault(input, format!("is no input of template {}", self.name));
+                self.fault(input, format!("is not an input of template {}", self.name));
             }
         }
     }

@@ -81,13 +81,13 @@ fn all_faults_are_reported_at_once_with_their_paths() {
             "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
             "providers[1]: invalid type: string \"no object\", expected an object",
             "providers[2].keys.age: unknown field",
-            "providers[2].keys.timeout: must be between 1s and 8760h",
+            "providers[2].keys.timeout: must be between 1s and 1h",
             "providers[2].jwks_url: no cluster is configured for its host two.example.com",
             "providers[2].algorithms[1]: \"none\" is not one of RS256, RS384, RS512, PS256, PS384, \
              PS512, ES256, ES384, ES512, EdDSA",
             "providers[2].algorithms[2]: \"HS256\" is not one of RS256, RS384, RS512, PS256, PS384, \
              PS512, ES256, ES384, ES512, EdDSA",
-            "providers[2].clock_skew: \"5\" is no duration such as 300s, 5m or 500ms",
+            "providers[2].clock_skew: \"5\" is not a duration such as 300s, 5m or 500ms",
             "max_token_size: invalid type: integer `8`, expected a string",
             "errors.details: unknown variant `everything`, expected one of `none`, `reason`, `full`",
         ]
@@ -205,7 +205,7 @@ fn faults_of_the_store_of_spent_tokens_are_named() {
         ("authority", json!(":80"), authority),
         ("timeout", json!("0s"), timeout),
         ("timeout", json!("61s"), timeout),
-        ("timeout", json!("1"), "\"1\" is no duration such as 300s, 5m or 500ms"),
+        ("timeout", json!("1"), "\"1\" is not a duration such as 300s, 5m or 500ms"),
         ("key", json!("x"), "unknown field"),
     ] {
         let mut redis = json!({"cluster": "webdis"});
@@ -434,7 +434,7 @@ fn a_record_can_be_for_tokens_of_some_providers_alone() {
         ),
         (
             json!([ada(json!(["off", "off"]))]),
-            vec!["users.records[0].provider: \"off\" is given twice"],
+            vec!["users.records[0].provider: \"off\" is duplicated"],
         ),
         (json!([ada(json!([]))]), vec!["users.records[0].provider: must hold at least one name"]),
         (
@@ -639,7 +639,7 @@ fn claim_headers_must_not_collide() {
     assert_eq!(
         faults(&document),
         [
-            "identity.claims_to_headers[1].header: is given twice",
+            "identity.claims_to_headers[1].header: is duplicated",
             "identity.claims_to_headers[2].header: is one of the identity headers",
             "identity.claims_to_headers[3].header: has another meaning in HTTP or MCP",
             "identity.claims_to_headers[4].header: must be a header name of a-z, 0-9 and -",
@@ -657,7 +657,7 @@ fn a_key_that_json_repeats_is_refused() {
         1,
     );
     let error = Config::from_bytes(text.as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "providers[0].name: is given twice");
+    assert_eq!(error.to_string(), "providers[0].name: is duplicated");
 }
 
 #[test]
@@ -792,7 +792,7 @@ fn faults_of_access_rules_are_named_with_their_paths() {
                 or `\\`";
     let scope = "must be a scope: visible ASCII without space, \" and \\";
     let method = "must be an HTTP method in upper case, such as POST";
-    let pattern = "must be a text with `*` at its end or nowhere, such as update_*";
+    let pattern = "must be a string with `*` at its end or nowhere, such as update_*";
     let version = "must be a revision of MCP from 2026-07-28 on: older ones have no headers";
     assert_eq!(
         faults(&document),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::Faults;
 use super::field::{Field, UnknownFields, refuse_unknown};
+use super::limits::{MAX_TOKEN_SIZE, TOKEN_CACHE_ENTRIES};
 use super::units::SizeString;
 
 #[derive(Debug, Default, Deserialize)]
@@ -17,27 +18,15 @@ pub(super) struct RawTokenCache {
     pub(super) unknown: UnknownFields,
 }
 
-/// No Envoy takes a request with more header bytes (`max_request_headers_kb`).
-const MAX_TOKEN_SIZE: usize = 8 * 1024 * 1024;
-
 /// The most bytes of a token.
 pub(super) fn max_token_size(raw: Field<SizeString>, faults: &mut Faults) -> usize {
-    let size = raw.optional("max_token_size", faults).map_or(8 * 1024, |size| size.0);
-    if !(1..=MAX_TOKEN_SIZE).contains(&size) {
-        faults.add("max_token_size", "must be between 1B and 8MiB");
-    }
-    size
+    MAX_TOKEN_SIZE.read(raw, MAX_TOKEN_SIZE.field, faults)
 }
 
 /// How many tokens are remembered.
 pub(super) fn token_cache(raw: Field<RawTokenCache>, faults: &mut Faults) -> usize {
-    const MAX_ENTRIES: usize = 100_000;
     let raw = raw.optional("token_cache", faults).unwrap_or_default();
     refuse_unknown("token_cache.", &raw.unknown, faults);
-    let entries = raw.entries.optional("token_cache.entries", faults).unwrap_or(1000);
-    let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-    if entries > MAX_ENTRIES {
-        faults.add("token_cache.entries", format!("must be at most {MAX_ENTRIES}"));
-    }
-    entries
+    let entries = TOKEN_CACHE_ENTRIES.read(raw.entries, TOKEN_CACHE_ENTRIES.field, faults);
+    usize::try_from(entries).unwrap_or(usize::MAX)
 }

@@ -17,7 +17,7 @@ impl<'de> Deserialize<'de> for DurationString {
         let text = String::deserialize(reader)?;
         let millis = scaled(&text, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])
             .ok_or_else(|| {
-                de::Error::custom(format!("{text:?} is no duration such as 300s, 5m or 500ms"))
+                de::Error::custom(format!("{text:?} is not a duration such as 300s, 5m or 500ms"))
             })?;
         Ok(Self(Duration::from_millis(millis)))
     }
@@ -29,7 +29,21 @@ impl<'de> Deserialize<'de> for SizeString {
         scaled(&text, &[("B", 1), ("KiB", 1024), ("MiB", 1024 * 1024)])
             .and_then(|bytes| usize::try_from(bytes).ok())
             .map(Self)
-            .ok_or_else(|| de::Error::custom(format!("{text:?} is no size such as 8KiB or 1MiB")))
+            .ok_or_else(|| {
+                de::Error::custom(format!("{text:?} is not a size such as 8KiB or 1MiB"))
+            })
+    }
+}
+
+impl From<DurationString> for Duration {
+    fn from(string: DurationString) -> Self {
+        string.0
+    }
+}
+
+impl From<SizeString> for usize {
+    fn from(string: SizeString) -> Self {
+        string.0
     }
 }
 

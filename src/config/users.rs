@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::field::{Field, UnknownFields, refuse_unknown};
+use super::limits::MAX_USER_RECORDS;
 use super::provider::RawProvider;
 use super::scim::{RawProvision, RawScim};
 use super::units::Names;
@@ -68,9 +69,6 @@ pub(super) enum RawUnknownUser {
     Reject,
 }
 
-/// Each worker thread holds a copy of all records.
-pub(super) const MAX_RECORDS: usize = 10_000;
-
 /// The names of all providers, active or not.
 pub(super) fn provider_names(providers: &Field<Vec<Field<RawProvider>>>) -> BTreeSet<String> {
     let Field::Present(providers) = providers else { return BTreeSet::new() };
@@ -126,8 +124,8 @@ fn records(
     faults: &mut Faults,
 ) -> Users {
     let raw = raw.optional("users.records", faults).unwrap_or_default();
-    if raw.len() > MAX_RECORDS {
-        faults.add("users.records", format!("must hold at most {MAX_RECORDS} records"));
+    if raw.len() > MAX_USER_RECORDS {
+        faults.add("users.records", format!("must hold at most {MAX_USER_RECORDS} records"));
         return Users::allow_all();
     }
     if raw.is_empty() && !has_scim {
@@ -238,7 +236,7 @@ fn record_providers(
         if !known.contains(name) {
             faults.add(path, format!("there is no provider {name:?}"));
         } else if names.iter().take(index).any(|other| other == name) {
-            faults.add(path, format!("{name:?} is given twice"));
+            faults.add(path, format!("{name:?} is duplicated"));
         }
     }
     Some(names)

@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use super::errors::errors;
 use super::field::{in_words_of_json, refuse_unknown};
 use super::identity::identity_headers;
-use super::keys::{KEY_DEFAULTS, key_settings};
 use super::provider::providers;
 use super::raw::RawConfig;
 use super::replay_store::replay_store;
@@ -33,7 +32,7 @@ pub(super) fn config(
 
     let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
-    let settings = key_settings(keys, &KEY_DEFAULTS, "keys", faults);
+    let settings = keys.parse("keys", faults);
     let provider_names = users::provider_names(&raw.providers);
     let providers = providers(raw.providers, &settings, faults);
     let users = users::users(raw.users, &providers, &provider_names, environment, faults);

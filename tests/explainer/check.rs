@@ -104,7 +104,7 @@ fn faults_are_named_with_their_fields() {
     let twice =
         r#"{"resource": {"url": "https://a.example/"}, "mode": "report", "mode": "enforce"}"#;
     let faults = all(&check(&file(".json", twice)), "faults");
-    assert_eq!(faults, ["mode: is given twice", "providers: is required"]);
+    assert_eq!(faults, ["mode: is duplicated", "providers: is required"]);
 }
 
 #[test]

@@ -110,15 +110,18 @@ fn missing_and_foreign_inputs_are_faults_with_their_paths_and_nothing_else_is() 
         ),
         (
             json!({"template": "okta", "domain": "d.okta.com", "realm": "r", "tenant": "t"}),
-            vec!["realm: is no input of template okta", "tenant: is no input of template okta"],
+            vec![
+                "realm: is not an input of template okta",
+                "tenant: is not an input of template okta",
+            ],
         ),
         (
             json!({"template": "google", "domain": "d"}),
-            vec!["domain: is no input of template google"],
+            vec!["domain: is not an input of template google"],
         ),
         (
             json!({"host": "h", "issuer": "i", "jwks_url": "https://h/jwks"}),
-            vec!["host: is no input of template generic"],
+            vec!["host: is not an input of template generic"],
         ),
         (
             json!({"template": "auth0", "domain": 5}),
