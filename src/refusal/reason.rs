@@ -108,7 +108,7 @@ reasons! {
     BadSignature {
         "bad_signature", 401, INVALID_TOKEN, Client, [Signature],
         "the token signature is invalid",
-        "Copy the token anew, or let the client get another: one lost letter is enough. If that is \
+        "Copy the token again, or let the client get another: one lost character is enough. If that is \
          refused too, it comes from another environment with the same issuer, or is forged.",
     }
     BoundToken {
@@ -144,8 +144,8 @@ reasons! {
     InsufficientScope {
         "insufficient_scope", 403, Some(OAuthError::InsufficientScope), Client, [Access],
         "the token lacks required scopes",
-        "The challenge tells the client which scopes to request. If it cannot get them, grant them at \
-         the provider.",
+        "The challenge names the scopes to request. If the client cannot get them, grant them at the \
+         provider.",
     }
     TokenIdMissing {
         "jti_missing", 401, INVALID_TOKEN, Client, [TokenId],

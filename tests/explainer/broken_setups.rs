@@ -540,7 +540,7 @@ fn of_any_provider() {
             "changed token",
             none(),
             other,
-            ["bad_signature", "was changed afterwards", "Copy the token anew"],
+            ["bad_signature", "was changed afterwards", "Copy the token again"],
         ),
         own.broken(
             "DPoP",
