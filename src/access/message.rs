@@ -1,8 +1,9 @@
-//! What rules may ask of a JSON-RPC message: its method, and the name of what it is about.
+//! Reads the parts of a JSON-RPC message that access rules match: its method, and the name of the
+//! tool, prompt, resource or task.
 //!
-//! Servers differ in how they read a message that names a member twice or in another case, and one
-//! that was judged must mean the same to all of them. So nothing of the kind is read at the levels
-//! that matter; the rest is skipped, and no tree is built of it.
+//! Servers differ in how they treat duplicate members, and members spelt in another case. A message
+//! must mean the same to the rules and to every server, so both are refused at each level that is
+//! read. Everything else is skipped without building a tree.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -11,111 +12,109 @@ use std::fmt::{self, Write as _};
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::mcp_headers::McpHeaders;
-use super::message_id::may_be_id;
 use super::uri;
 use super::uri::is_normal;
 
-/// A message, as far as rules care.
+/// The first revision of MCP whose clients repeat parts of their message in header fields.
+pub(super) const HEADERS_SINCE: &str = "2026-07-28";
+
+/// The parts of a message that rules match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// What it calls; none when it is a response.
+    /// `None` for a response.
     pub(super) call: Option<McpCall>,
-    /// Whether it wants an answer.
+    /// True for a request, false for a notification or response.
     pub(super) is_request: bool,
-    /// The revision of MCP that it says it is written for.
+    /// The protocol revision in `params._meta`.
     pub(super) version: Option<String>,
 }
 
-/// What a request or notification calls.
+/// The method that a request or notification calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct McpCall {
-    /// The method.
+    /// Name of the method.
     pub method: String,
-    /// The tool, prompt, resource or task, for methods that are about one.
+    /// Name of the tool, prompt, resource or task, for methods that take one.
     pub name: Option<String>,
 }
 
-/// Why a body that a rule needs was not accepted as a message.
+/// Why a body that a rule needs is not accepted as a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFault {
-    /// An array of messages: no revision from 2025-06-18 on has them.
+    /// An array of messages, which no revision since 2025-06-18 allows.
     Batch,
-    /// `Content-Encoding` is none that can be looked into.
+    /// `Content-Encoding` is not `identity`.
     ContentEncoding,
     /// `Content-Type` is not `application/json` in UTF-8.
     ContentType,
-    /// It is neither a request or notification nor a response, or both.
+    /// It is neither a request, notification nor response, or it is two of them.
     Kind,
-    /// It nests deeper than servers read.
+    /// It is nested too deeply.
     Nesting,
-    /// It is no JSON.
+    /// It is not JSON.
     NotJson,
     /// It is not UTF-8.
     NotUtf8,
-    /// It lacks the name of what its method is about.
+    /// Its method takes a name, and it has none.
     MissingName {
-        /// The member of `params` that should hold it.
+        /// Member of `params` that should hold the name.
         member: &'static str,
     },
-    /// An object names a member twice, in the same case or another.
+    /// An object has a member twice, ignoring case.
     Repeated {
-        /// One of the spellings.
+        /// Name of the second one.
         member: String,
     },
     /// It is longer than `access.mcp.max_body`.
     TooLarge {
-        /// That many bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// An object has too many members.
     TooManyMembers,
     /// It is JSON, but neither an object nor an array.
     NotAnObject,
-    /// A member of JSON-RPC or MCP is not of the type that it has there.
+    /// A member of JSON-RPC or MCP has the wrong type.
     WrongType {
-        /// Its name.
+        /// Name of the member.
         member: &'static str,
     },
-    /// A member has the name of one of JSON-RPC or MCP in another case.
+    /// A member of JSON-RPC or MCP is spelt in another case.
     Misspelt {
-        /// Its name.
+        /// Name of the member as it was sent.
         member: String,
     },
-    /// The URI of a resource is not in normal form: servers may take it for that of another.
+    /// The URI of a resource is not in normal form, so servers may map it to another resource.
     Uri {
-        /// The URI.
+        /// The URI as it was sent.
         found: String,
     },
 }
 
-/// Of what the client chose, no more than [`Shown`].
+/// Shows client input only through [`Shown`].
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Batch => "it is an array of messages",
-            Self::ContentEncoding => "it is encoded",
+            Self::ContentEncoding => "it has a content encoding",
             Self::ContentType => "it is not application/json in UTF-8",
             Self::Kind => "it is neither a request nor a response",
-            Self::Nesting => "it nests too deeply",
+            Self::Nesting => "it is nested too deeply",
             Self::NotAnObject => "it is not an object",
             Self::NotJson => "it is not JSON",
             Self::NotUtf8 => "it is not UTF-8",
             Self::MissingName { member } => {
-                return write!(
-                    f,
-                    "it lacks params.{member}, a string for what its method is about"
-                );
+                return write!(f, "its method needs params.{member}, a string");
             }
             Self::Repeated { member } => {
-                return write!(f, "the member {} is repeated", Shown(member));
+                return write!(f, "the member {} is duplicated", Shown(member));
             }
             Self::TooLarge { limit } => {
                 return write!(f, "it is larger than access.mcp.max_body ({limit} bytes)");
             }
             Self::TooManyMembers => "an object has too many members",
             Self::WrongType { member } => {
-                return write!(f, "the member {member} is of the wrong type");
+                return write!(f, "the member {member} has the wrong type");
             }
             Self::Misspelt { member } => {
                 return write!(f, "the name of the member {} is in the wrong case", Shown(member));
@@ -125,8 +124,8 @@ impl fmt::Display for BodyFault {
     }
 }
 
-/// The beginning of a name that the client chose, in letters that mean nothing anywhere: not in
-/// JSON, in a header field, in HTML, in a log.
+/// The start of a name that the client chose, reduced to characters that are inert in JSON, header
+/// fields, HTML and logs.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -146,7 +145,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// It is no single message, or one that servers might read in several ways.
+    /// It is not a single message, or servers could interpret it differently.
     pub(super) fn read(body: &[u8]) -> Result<Self, BodyFault> {
         let text = std::str::from_utf8(body).map_err(|_| BodyFault::NotUtf8)?;
         if nests_too_deeply(text) {
@@ -165,7 +164,7 @@ impl Message {
 }
 
 impl McpCall {
-    /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
+    /// `name` reads the given member of `params`; it is called only for methods that take a name.
     pub(super) fn new<F>(
         method: String,
         name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
@@ -174,12 +173,12 @@ impl McpCall {
         Ok(Self { method, name })
     }
 
-    /// The same in lower case, as a server may take it that does not mind the case.
+    /// The call as a case-insensitive server would read it.
     pub(super) fn in_lower_case(&self) -> Self {
         Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }
     }
 
-    /// The same call with its URI as servers may take it that decode it, or that look a resource up
+    /// The call with each URI that a lenient server might look up instead of its own: decoded, or
     /// without query, fragment or user info.
     pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
         let uri = match NameMember::for_method(&self.method) {
@@ -191,25 +190,25 @@ impl McpCall {
         readings.into_iter().map(move |name| Self { method: method.clone(), name: Some(name) })
     }
 
-    /// Whether clients of a revision with [`McpHeaders`] must say the name in one too.
+    /// Whether clients since [`HEADERS_SINCE`] must repeat the name in a header field.
     #[must_use]
     pub(super) fn demands_name_header(&self) -> bool {
         self.name.is_some() && !is_older(&self.method)
     }
 
-    /// True when the method is that of a call with a name, but for its case: a server that does not
-    /// mind the case would read a name that was not read here.
+    /// True when the method would take a name if its case were ignored. A case-insensitive server
+    /// would read a name that was not read here.
     #[must_use]
     pub(super) fn has_ambiguous_method(&self) -> bool {
         NameMember::for_method(&self.method).is_none()
             && NameMember::for_method(&case_folded(&self.method)).is_some()
     }
 
-    /// Checks that servers take a URI for that of one resource alone.
+    /// Checks that all servers map the URI to the same resource. Other names always pass.
     ///
     /// # Errors
     ///
-    /// The name is a URI, and not in its normal form.
+    /// The URI is not in normal form.
     pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
         match (NameMember::for_method(&self.method), &self.name) {
             (Some(NameMember::Uri), Some(uri)) if !is_normal(uri) => {
@@ -220,13 +219,13 @@ impl McpCall {
     }
 }
 
-/// True for methods that no revision has any more that has [`McpHeaders`]: subscriptions to single
-/// resources, and results of tasks.
+/// True for methods that were removed before [`HEADERS_SINCE`]: subscriptions to single resources,
+/// and results of tasks.
 pub(super) fn is_older(method: &str) -> bool {
     matches!(method, "resources/subscribe" | "resources/unsubscribe" | "tasks/result")
 }
 
-/// The member of `params` that names what a method is about.
+/// The member of `params` that holds the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameMember {
     Name,
@@ -253,7 +252,7 @@ impl NameMember {
     }
 }
 
-/// The same limit as that of all other JSON that is read here.
+/// Applies the nesting limit of serde_json, which does not count the values that are skipped.
 fn nests_too_deeply(text: &str) -> bool {
     const MAX_DEPTH: usize = 128;
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
@@ -270,12 +269,12 @@ fn nests_too_deeply(text: &str) -> bool {
     })
 }
 
-/// The members of an object that are read, as they come.
+/// The members of an object that are read.
 trait ReadMembers: Default {
-    /// Their names.
+    /// Names of the members.
     const NAMES: &'static [&'static str];
 
-    /// Takes the value of the member of this name, which is one of them.
+    /// Takes the value of the member `name`, which is one of [`Self::NAMES`].
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
         name: &str,
@@ -284,7 +283,7 @@ trait ReadMembers: Default {
     ) -> Result<(), A::Error>;
 }
 
-/// Members of the message itself (JSON-RPC 2.0 §4, §5).
+/// Top-level members (JSON-RPC 2.0 §4, §5).
 #[derive(Default)]
 struct MessageMembers {
     method: Option<Scalar>,
@@ -309,9 +308,9 @@ impl MessageMembers {
             Some(_) => return Err(BodyFault::WrongType { member: "method" }),
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
-        // A server that has no such method says so, whatever the call is about.
+        // A server since that revision does not know the method, so it needs no name.
         let is_unknown = is_older(&method)
-            && version.as_ref().is_some_and(|version| version.as_str() >= McpHeaders::SINCE);
+            && version.as_ref().is_some_and(|version| version.as_str() >= HEADERS_SINCE);
         let call = McpCall::new(method, |member| {
             let value = match member {
                 NameMember::Name => name,
@@ -346,7 +345,7 @@ impl ReadMembers for MessageMembers {
             }
             "id" => {
                 if !may_be_id(members.next_value::<&RawValue>()?) {
-                    return Err(A::Error::custom("no id"));
+                    return Err(A::Error::custom("not an id"));
                 }
                 self.has_id = true;
             }
@@ -357,6 +356,11 @@ impl ReadMembers for MessageMembers {
         }
         Ok(())
     }
+}
+
+/// Whether a value may be the `id` of a message: a string, a number or null.
+fn may_be_id(value: &RawValue) -> bool {
+    !value.get().starts_with(['{', '[', 't', 'f'])
 }
 
 /// Members of `params`.
@@ -414,11 +418,11 @@ impl ReadMembers for Meta {
     }
 }
 
-/// Reads an object, or null as an empty one. An array is none: some servers take its elements for
-/// the members.
+/// Reads an object, or null as an empty one. Arrays are refused: some servers read their elements as
+/// the members in order.
 struct ObjectVisitor<'a, T> {
     content: T,
-    /// Why reading ended.
+    /// Set when reading fails, since serde errors carry only a string.
     fault: &'a Cell<Option<BodyFault>>,
 }
 
@@ -468,7 +472,7 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
             match member {
                 Some(member) => {
                     self.content.take(member, &mut members, self.fault).inspect_err(|_| {
-                        // A fault inside of it says more.
+                        // A fault inside the member is more precise.
                         let inner = self.fault.take();
                         self.fault.set(inner.or(Some(BodyFault::WrongType { member })));
                     })?;
@@ -482,13 +486,13 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
     }
 }
 
-/// The same for all spellings that some server takes for one name. Upper case first: it makes the
-/// long s and the Kelvin sign the letters that Go's JSON takes them for.
+/// Equal for all spellings of a name that some server treats as one. Upper-casing first maps the
+/// long s and the Kelvin sign to the ASCII letters that Go's JSON decoder matches them with.
 pub(super) fn case_folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
 
-/// A value of which only the text counts.
+/// A value that is only of interest if it is a string or null.
 enum Scalar {
     Null,
     Other,
