@@ -7,8 +7,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 wasm_target := wasm32-wasip1
+shell := mcp-federated-auth-proxy-wasm
 target_dir := $(or $(CARGO_TARGET_DIR),target)
-built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth.wasm
+built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth_proxy_wasm.wasm
 module := dist/mcp-federated-auth.wasm
 envoy := .venv/bin/envoy
 scim_server := .venv/bin/scim2-server
@@ -90,7 +91,7 @@ lint: toolchain ## Check format, lints and documentation
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	cargo clippy --locked --lib --target $(wasm_target) -- --deny warnings
+	cargo clippy --locked --package $(shell) --lib --target $(wasm_target) -- --deny warnings
 	cargo clippy --locked --lib -- --cfg fuzzing --deny warnings
 	$(without_libfuzzer) RUSTFLAGS='--cfg fuzzing' cargo clippy --locked --manifest-path fuzz/Cargo.toml -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
@@ -123,7 +124,7 @@ clean: ## Remove everything built or installed in this clone
 .PHONY: $(module)
 $(module): toolchain
 	$(say) 'Building the plugin (about two minutes the first time)'
-	cargo rustc --locked --release --lib --crate-type cdylib --target $(wasm_target)
+	cargo rustc --locked --release --package $(shell) --lib --crate-type cdylib --target $(wasm_target)
 	@mkdir -p dist
 	cargo run --quiet --locked --package xtask -- trim-exports $(built_module) $@.new
 	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@

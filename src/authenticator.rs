@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::access::{BodyFault, MessageId, Permission, Target};
 use crate::callout::CalloutFault;
 use crate::config::Config;
+use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{
     ClaimedIdentity, DirectoryFault, IdentityFields, KnownBy, Overage, ScimLookups, Unconfirmed,
     UserQuery, VerifiedIdentity,
@@ -25,7 +26,6 @@ use crate::token::{
     NotSpent, PlausibleToken, SingleUseToken, Unverified, VerificationBudget, VerifiedToken,
     bearer_token,
 };
-use crate::verdict::{Requester, TokenOutcome, TokenVerdict};
 
 /// Decides on requests for one configuration.
 #[derive(Clone, Debug)]
@@ -180,20 +180,20 @@ pub(crate) struct SpendingRequest {
 
 /// A request that is refused.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// Why.
-    pub refusal: Refusal,
+    pub(crate) refusal: Refusal,
     /// Name of the provider that the token says it comes from, if it is one.
-    pub provider: Option<String>,
+    pub(crate) provider: Option<String>,
     /// Whom the token stands for, if that is certain and not told yet.
-    pub identity: Option<Rc<IdentityFields>>,
+    pub(crate) identity: Option<Rc<IdentityFields>>,
     /// What the client gets.
-    pub response: Response,
+    pub(crate) response: Response,
 }
 
 /// Changes to a request on its way to the upstream: first everything is removed, then added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RequestEdits {
+pub struct RequestEdits {
     /// Names of fields that go, with all their values.
     pub remove: Vec<Cow<'static, str>>,
     /// What `Connection` becomes, if it is not that already.

@@ -1,27 +1,25 @@
 //! An Envoy filter that gives any MCP server federated authentication.
 //!
-//! The core decides and never does I/O: time, bytes and answers from outside are arguments. Only
-//! [`plugin`] knows of Envoy.
+//! This crate is the filter without a proxy. [`Engine`] is one worker of it: a shell hands it the
+//! callbacks of a proxy, and offers it the proxy as a [`host::Host`]. The rooms below the engine do no
+//! I/O: time, bytes and responses from outside are arguments.
 //!
-//! The way of a request is written down in `authenticator`: `request` → `token` (bearer token,
-//! compact JWS, cheap claim checks) → `keys` (the key by `kid`) → `jose` (signature) → `token`
-//! (claims) → `identity` (who it is, and the header fields that say so) → `access` (what it may do)
-//! → `token` once more (one that serves once is spent). Where an access rule asks for the MCP
-//! message, the last two wait for the body. Whatever ends before that ends as a
-//! `refusal`, which `response` turns into what the client gets.
+//! The way of a request is in `authenticator`: `request` → `token` (bearer token, compact JWS, cheap
+//! claim checks) → `keys` (the key by `kid`) → `jose` (signature) → `token` (claims) → `identity` (who
+//! it is, and the header fields that carry the identity) → `access` (what it may do) → `token` once
+//! more (single-use tokens are spent). Where an access rule depends on the MCP message, the last two
+//! wait for the body. A check that fails ends in a `refusal`, which `response` turns into what the
+//! client gets.
 //!
-//! The way of a key is written down in `keys`.
-//!
-//! What people see of it while it runs stands in `status`.
-//!
-//! For people, away from Envoy, the same core tells in `explain` what it decides and why: the program
-//! `mcp-auth`.
+//! The way of a key is in `keys`. The status page is in `status`. `explain` runs the same code without
+//! a proxy, for the program `mcp-auth`.
 
 mod access;
 mod authenticator;
 mod callout;
 mod claim;
 mod config;
+mod engine;
 #[cfg(not(target_family = "wasm"))]
 pub mod explain;
 #[cfg(test)]
@@ -33,7 +31,6 @@ mod identity;
 mod jose;
 mod json;
 mod keys;
-pub mod plugin;
 mod printable;
 mod provider;
 mod refusal;
@@ -43,14 +40,26 @@ mod response;
 mod status;
 mod time;
 mod token;
-mod verdict;
-mod waiting_room;
 
 // What the fuzz targets share says so.
 #[cfg(test)]
 extern crate self as mcp_federated_auth;
 
-pub use config::{Config, ConfigError, Fault};
+pub use config::{Config, ConfigError, Fault, StatusConfig};
+pub use engine::{BodyAction, Engine, HeadAction, StatusPageFilter};
+pub use printable::escaped_line;
+pub use request::{Field, RequestHead, decode_fields};
+pub use time::UnixTime;
+
+/// What a proxy has to offer to an [`Engine`], and what the engine hands to it.
+pub mod host {
+    pub use crate::authenticator::{Refused, RequestEdits};
+    pub use crate::callout::{CalloutRequest, CalloutResponse};
+    pub use crate::engine::host::{CalloutId, Host, HostRefused, MetricId, SharedValue, StreamId};
+    pub use crate::identity::IdentityFields;
+    pub use crate::jose::{HashFunction, HostCrypto, HostCryptoError};
+    pub use crate::response::Response;
+}
 #[cfg(not(target_family = "wasm"))]
 pub use config::{config_reference, config_schema};
 #[doc(hidden)]

@@ -1,5 +1,6 @@
 //! Escapes characters that a terminal would obey or a reader would not see.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
 /// What a reader would not see, or would see in another place: control characters, line and
@@ -29,6 +30,15 @@ pub(crate) fn is_plain(text: &str) -> bool {
     };
     let (eights, rest) = text.as_bytes().as_chunks();
     eights.iter().all(are_plain) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// A log line, with the escapes that [`Printable`] writes.
+#[must_use]
+pub fn escaped_line(line: &str) -> Cow<'_, str> {
+    match is_plain(line) {
+        true => Cow::Borrowed(line),
+        false => Cow::Owned(Printable::line(line).to_string()),
+    }
 }
 
 /// Writes text with an escape for each character that is invisible, in the form that JSON has for

@@ -24,7 +24,7 @@ use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Refusal {
-    /// The access policy forbids it, and more scope would not help.
+    /// The access policy forbids it, and no scope could cure that.
     AccessDenied {
         /// Why.
         denial: Denial,

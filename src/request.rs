@@ -2,13 +2,13 @@
 
 /// The header fields of a request, pseudo-headers included, names in lower case.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestHead<'a> {
+pub struct RequestHead<'a> {
     fields: &'a [Field<'a>],
     has_body: bool,
 }
 
 /// A header field: its name and its value.
-pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
+pub type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// Reads header fields as the proxy-wasm ABI encodes them: how many there are; the lengths of each
 /// name and value; the names and values themselves, each with a zero at its end. Numbers have 32 bits,
@@ -16,7 +16,7 @@ pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 ///
 /// None if these bytes are no such fields: no host sends that.
 #[must_use]
-pub(crate) fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
+pub fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     let (count, rest) = bytes.split_first_chunk()?;
     let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
     let (lengths, mut strings) = rest.split_at_checked(count.checked_mul(LENGTHS)?)?;
@@ -40,13 +40,13 @@ const LENGTHS: usize = 2 * size_of::<u32>();
 impl<'a> RequestHead<'a> {
     /// A view of these fields, which a body follows or not.
     #[must_use]
-    pub(crate) fn new(fields: &'a [Field<'a>], has_body: bool) -> Self {
+    pub fn new(fields: &'a [Field<'a>], has_body: bool) -> Self {
         Self { fields, has_body }
     }
 
     /// Whether a body follows, be it an empty one.
     #[must_use]
-    pub(crate) fn has_body(self) -> bool {
+    pub fn has_body(self) -> bool {
         self.has_body
     }
 

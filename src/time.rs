@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 /// A point in time, in milliseconds since the Unix epoch. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct UnixTime(u64);
+pub struct UnixTime(u64);
 
 impl UnixTime {
     /// The point `seconds` after the epoch.
     #[must_use]
-    pub(crate) fn from_secs(seconds: u64) -> Self {
+    pub fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
     /// Milliseconds since the epoch.
     #[must_use]
-    pub(crate) fn as_millis(self) -> u64 {
+    pub fn as_millis(self) -> u64 {
         self.0
     }
 
     /// Whole seconds since the epoch.
     #[must_use]
-    pub(crate) fn as_secs(self) -> u64 {
+    pub fn as_secs(self) -> u64 {
         self.0 / 1000
     }
 
     /// The time that has passed since `earlier`; zero when `earlier` is later.
     #[must_use]
-    pub(crate) fn since(self, earlier: Self) -> Duration {
+    pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }

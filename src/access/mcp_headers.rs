@@ -1,56 +1,56 @@
-//! The header fields in which clients of MCP 2026-07-28 repeat parts of their message (SEP-2243).
+//! The header fields in which a client of MCP 2026-07-28 repeats what its message says (SEP-2243).
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::message::{HEADERS_SINCE, McpCall, Message, is_older};
+use super::message::{McpCall, Message, is_older};
 use crate::request::RequestHead;
 
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
-/// The values of these fields.
+/// What these fields say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct McpHeaders {
     version: Option<String>,
     method: Option<String>,
-    /// Decoded from the base64 sentinel form.
+    /// Decoded.
     name: Option<String>,
 }
 
-/// A fault in these fields.
+/// What is wrong with these fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFault {
-    /// A field differs from the body.
+    /// A field says something else than the body.
     Differs {
-        /// Name of the field.
+        /// Its name.
         header: &'static str,
-        /// Value of the field.
+        /// What it says.
         found: String,
-        /// Value in the body, if it has one.
+        /// What the body says.
         body: Option<String>,
     },
-    /// A field's value is not printable ASCII, or not correctly encoded.
+    /// A field's value is no text, or not encoded as it should be.
     Malformed {
-        /// Name of the field.
+        /// Its name.
         header: &'static str,
     },
     /// A field is missing.
     Missing {
-        /// Name of the field.
+        /// Its name.
         header: &'static str,
     },
-    /// A field occurs more than once: parsers disagree on which copy counts.
+    /// A field came more than once: who reads the first copy and who reads the last would disagree.
     Repeated {
-        /// Name of the field.
+        /// Its name.
         header: &'static str,
     },
-    /// The protocol revision is not among those whose header fields are trusted.
+    /// The revision is not one whose fields can be believed.
     Version {
-        /// The revision in the field.
+        /// What the field says.
         found: String,
     },
 }
@@ -84,13 +84,13 @@ impl fmt::Display for HeaderFault {
 
 impl McpHeaders {
     /// The first revision whose clients must send all of these fields.
-    pub(crate) const SINCE: &str = HEADERS_SINCE;
+    pub(crate) const SINCE: &str = "2026-07-28";
 
     /// Reads the fields.
     ///
     /// # Errors
     ///
-    /// A field is repeated or malformed.
+    /// One of them is there twice, or malformed.
     pub(super) fn parse(head: RequestHead<'_>) -> Result<Self, HeaderFault> {
         let name = single(head, NAME)?.map(|name| decoded(name).ok_or(malformed(NAME)));
         Ok(Self {
@@ -100,11 +100,11 @@ impl McpHeaders {
         })
     }
 
-    /// Compares the fields with the message in the body.
+    /// Compares with the message that came with them.
     ///
     /// # Errors
     ///
-    /// A field differs, or is missing although the revision requires it.
+    /// A field says something else, or is missing though the revision demands it.
     pub(super) fn agree_with(&self, message: &Message) -> Result<(), HeaderFault> {
         let version = message.version.as_ref();
         if version.is_some() {
@@ -113,12 +113,12 @@ impl McpHeaders {
         let call = message.call.as_ref();
         compare(METHOD, self.method.as_ref(), call.map(|call| &call.method))?;
         let name = call.and_then(|call| call.name.as_ref());
-        // For a method unknown here, the server may know a name that this code does not read.
+        // Where the body has no name that is known here, the server may know one.
         if name.is_some() {
             compare(NAME, self.name.as_ref(), name)?;
         }
-        // `initialize` belongs to older revisions, and the specification does not say whether
-        // notifications need the fields.
+        // The handshake belongs to older revisions, and whether notifications need the fields is
+        // left open.
         let is_new = |version: &String| version.as_str() >= Self::SINCE;
         let demands = message.is_request
             && call.is_some_and(|call| call.method != "initialize")
@@ -134,12 +134,12 @@ impl McpHeaders {
         }
     }
 
-    /// The message that the fields announce. Only `versions` are accepted: servers of older
-    /// revisions do not compare the fields with the body.
+    /// The message that they announce, if it is written for one of these revisions. Older servers
+    /// do not compare it with what the body says.
     ///
     /// # Errors
     ///
-    /// The revision is another one, or a field is missing.
+    /// It is not, or a field is missing.
     pub(super) fn message(&self, versions: &[String]) -> Result<Message, HeaderFault> {
         let version = self.version.clone().ok_or(HeaderFault::Missing { header: VERSION })?;
         if !versions.contains(&version) {
@@ -155,7 +155,7 @@ impl McpHeaders {
     }
 }
 
-/// The value of a field that may occur once.
+/// The only value of a field, if it has one.
 fn single<'a>(head: RequestHead<'a>, header: &'static str) -> Result<Option<&'a str>, HeaderFault> {
     let mut values = head.values_in_any_spelling(header);
     let Some(value) = values.next() else { return Ok(None) };
@@ -171,8 +171,8 @@ fn malformed(header: &'static str) -> HeaderFault {
     HeaderFault::Malformed { header }
 }
 
-/// Decodes the sentinel form `=?base64?…?=`. The engine accepts canonical base64 only: padded, and
-/// without stray bits.
+/// A value as it was before it was encoded for the field. The engine takes only canonical base64:
+/// with its padding, and without stray bits.
 fn decoded(value: &str) -> Option<String> {
     let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     match encoded {
@@ -220,7 +220,7 @@ mod tests {
             ("", Some("")),
             ("=?base64?ZsO8cg==?=", Some("für")),
             ("=?base64??=", Some("")),
-            // Without the complete sentinel, in lower case, a value is literal.
+            // Without the whole frame, in lower case, it stands for itself.
             ("=?base64?eA==", Some("=?base64?eA==")),
             ("=?BASE64?eA==?=", Some("=?BASE64?eA==?=")),
             ("=?base64?=", Some("=?base64?=")),

@@ -1,9 +1,8 @@
-//! Reads the parts of a JSON-RPC message that access rules match: its method, and the name of the
-//! tool, prompt, resource or task.
+//! What rules may ask of a JSON-RPC message: its method, and the name of what it is about.
 //!
-//! Servers differ in how they treat duplicate members, and members spelt in another case. A message
-//! must mean the same to the rules and to every server, so both are refused at each level that is
-//! read. Everything else is skipped without building a tree.
+//! Servers differ in how they read a message that names a member twice or in another case, and one
+//! that was judged must mean the same to all of them. So nothing of the kind is read at the levels
+//! that matter; the rest is skipped, and no tree is built of it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -12,109 +11,111 @@ use std::fmt::{self, Write as _};
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::mcp_headers::McpHeaders;
+use super::message_id::may_be_id;
 use super::uri;
 use super::uri::is_normal;
 
-/// The first revision of MCP whose clients repeat parts of their message in header fields.
-pub(super) const HEADERS_SINCE: &str = "2026-07-28";
-
-/// The parts of a message that rules match.
+/// A message, as far as rules care.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// `None` for a response.
+    /// What it calls; none when it is a response.
     pub(super) call: Option<McpCall>,
-    /// True for a request, false for a notification or response.
+    /// Whether it wants an answer.
     pub(super) is_request: bool,
-    /// The protocol revision in `params._meta`.
+    /// The revision of MCP that it says it is written for.
     pub(super) version: Option<String>,
 }
 
-/// The method that a request or notification calls.
+/// What a request or notification calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct McpCall {
-    /// Name of the method.
+    /// The method.
     pub method: String,
-    /// Name of the tool, prompt, resource or task, for methods that take one.
+    /// The tool, prompt, resource or task, for methods that are about one.
     pub name: Option<String>,
 }
 
-/// Why a body that a rule needs is not accepted as a message.
+/// Why a body that a rule needs was not accepted as a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFault {
-    /// An array of messages, which no revision since 2025-06-18 allows.
+    /// An array of messages: no revision from 2025-06-18 on has them.
     Batch,
-    /// `Content-Encoding` is not `identity`.
+    /// `Content-Encoding` is none that can be looked into.
     ContentEncoding,
     /// `Content-Type` is not `application/json` in UTF-8.
     ContentType,
-    /// It is neither a request, notification nor response, or it is two of them.
+    /// It is neither a request or notification nor a response, or both.
     Kind,
-    /// It is nested too deeply.
+    /// It nests deeper than servers read.
     Nesting,
-    /// It is not JSON.
+    /// It is no JSON.
     NotJson,
     /// It is not UTF-8.
     NotUtf8,
-    /// Its method takes a name, and it has none.
+    /// It lacks the name of what its method is about.
     MissingName {
-        /// Member of `params` that should hold the name.
+        /// The member of `params` that should hold it.
         member: &'static str,
     },
-    /// An object has a member twice, ignoring case.
+    /// An object names a member twice, in the same case or another.
     Repeated {
-        /// Name of the second one.
+        /// One of the spellings.
         member: String,
     },
     /// It is longer than `access.mcp.max_body`.
     TooLarge {
-        /// The limit in bytes.
+        /// That many bytes.
         limit: usize,
     },
     /// An object has too many members.
     TooManyMembers,
     /// It is JSON, but neither an object nor an array.
     NotAnObject,
-    /// A member of JSON-RPC or MCP has the wrong type.
+    /// A member of JSON-RPC or MCP is not of the type that it has there.
     WrongType {
-        /// Name of the member.
+        /// Its name.
         member: &'static str,
     },
-    /// A member of JSON-RPC or MCP is spelt in another case.
+    /// A member has the name of one of JSON-RPC or MCP in another case.
     Misspelt {
-        /// Name of the member as it was sent.
+        /// Its name.
         member: String,
     },
-    /// The URI of a resource is not in normal form, so servers may map it to another resource.
+    /// The URI of a resource is not in normal form: servers may take it for that of another.
     Uri {
-        /// The URI as it was sent.
+        /// The URI.
         found: String,
     },
 }
 
-/// Shows client input only through [`Shown`].
+/// Of what the client chose, no more than [`Shown`].
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Batch => "it is an array of messages",
-            Self::ContentEncoding => "it has a content encoding",
+            Self::ContentEncoding => "it is encoded",
             Self::ContentType => "it is not application/json in UTF-8",
             Self::Kind => "it is neither a request nor a response",
-            Self::Nesting => "it is nested too deeply",
+            Self::Nesting => "it nests too deeply",
             Self::NotAnObject => "it is not an object",
             Self::NotJson => "it is not JSON",
             Self::NotUtf8 => "it is not UTF-8",
             Self::MissingName { member } => {
-                return write!(f, "its method needs params.{member}, a string");
+                return write!(
+                    f,
+                    "it lacks params.{member}, a string for what its method is about"
+                );
             }
             Self::Repeated { member } => {
-                return write!(f, "the member {} is duplicated", Shown(member));
+                return write!(f, "the member {} is repeated", Shown(member));
             }
             Self::TooLarge { limit } => {
                 return write!(f, "it is larger than access.mcp.max_body ({limit} bytes)");
             }
             Self::TooManyMembers => "an object has too many members",
             Self::WrongType { member } => {
-                return write!(f, "the member {member} has the wrong type");
+                return write!(f, "the member {member} is of the wrong type");
             }
             Self::Misspelt { member } => {
                 return write!(f, "the name of the member {} is in the wrong case", Shown(member));
@@ -124,8 +125,8 @@ impl fmt::Display for BodyFault {
     }
 }
 
-/// The start of a name that the client chose, reduced to characters that are inert in JSON, header
-/// fields, HTML and logs.
+/// The beginning of a name that the client chose, in letters that mean nothing anywhere: not in
+/// JSON, in a header field, in HTML, in a log.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -145,7 +146,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// It is not a single message, or servers could interpret it differently.
+    /// It is no single message, or one that servers might read in several ways.
     pub(super) fn read(body: &[u8]) -> Result<Self, BodyFault> {
         let text = std::str::from_utf8(body).map_err(|_| BodyFault::NotUtf8)?;
         if nests_too_deeply(text) {
@@ -164,7 +165,7 @@ impl Message {
 }
 
 impl McpCall {
-    /// `name` reads the given member of `params`; it is called only for methods that take a name.
+    /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
     pub(super) fn new<F>(
         method: String,
         name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
@@ -173,12 +174,12 @@ impl McpCall {
         Ok(Self { method, name })
     }
 
-    /// The call as a case-insensitive server would read it.
+    /// The same in lower case, as a server may take it that does not mind the case.
     pub(super) fn in_lower_case(&self) -> Self {
         Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }
     }
 
-    /// The call with each URI that a lenient server might look up instead of its own: decoded, or
+    /// The same call with its URI as servers may take it that decode it, or that look a resource up
     /// without query, fragment or user info.
     pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
         let uri = match NameMember::for_method(&self.method) {
@@ -190,25 +191,25 @@ impl McpCall {
         readings.into_iter().map(move |name| Self { method: method.clone(), name: Some(name) })
     }
 
-    /// Whether clients since [`HEADERS_SINCE`] must repeat the name in a header field.
+    /// Whether clients of a revision with [`McpHeaders`] must say the name in one too.
     #[must_use]
     pub(super) fn demands_name_header(&self) -> bool {
         self.name.is_some() && !is_older(&self.method)
     }
 
-    /// True when the method would take a name if its case were ignored. A case-insensitive server
-    /// would read a name that was not read here.
+    /// True when the method is that of a call with a name, but for its case: a server that does not
+    /// mind the case would read a name that was not read here.
     #[must_use]
     pub(super) fn has_ambiguous_method(&self) -> bool {
         NameMember::for_method(&self.method).is_none()
             && NameMember::for_method(&case_folded(&self.method)).is_some()
     }
 
-    /// Checks that all servers map the URI to the same resource. Other names always pass.
+    /// Checks that servers take a URI for that of one resource alone.
     ///
     /// # Errors
     ///
-    /// The URI is not in normal form.
+    /// The name is a URI, and not in its normal form.
     pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
         match (NameMember::for_method(&self.method), &self.name) {
             (Some(NameMember::Uri), Some(uri)) if !is_normal(uri) => {
@@ -219,13 +220,13 @@ impl McpCall {
     }
 }
 
-/// True for methods that were removed before [`HEADERS_SINCE`]: subscriptions to single resources,
-/// and results of tasks.
+/// True for methods that no revision has any more that has [`McpHeaders`]: subscriptions to single
+/// resources, and results of tasks.
 pub(super) fn is_older(method: &str) -> bool {
     matches!(method, "resources/subscribe" | "resources/unsubscribe" | "tasks/result")
 }
 
-/// The member of `params` that holds the name.
+/// The member of `params` that names what a method is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameMember {
     Name,
@@ -252,7 +253,7 @@ impl NameMember {
     }
 }
 
-/// Applies the nesting limit of serde_json, which does not count the values that are skipped.
+/// The same limit as that of all other JSON that is read here.
 fn nests_too_deeply(text: &str) -> bool {
     const MAX_DEPTH: usize = 128;
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
@@ -269,12 +270,12 @@ fn nests_too_deeply(text: &str) -> bool {
     })
 }
 
-/// The members of an object that are read.
+/// The members of an object that are read, as they come.
 trait ReadMembers: Default {
-    /// Names of the members.
+    /// Their names.
     const NAMES: &'static [&'static str];
 
-    /// Takes the value of the member `name`, which is one of [`Self::NAMES`].
+    /// Takes the value of the member of this name, which is one of them.
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
         name: &str,
@@ -283,7 +284,7 @@ trait ReadMembers: Default {
     ) -> Result<(), A::Error>;
 }
 
-/// Top-level members (JSON-RPC 2.0 §4, §5).
+/// Members of the message itself (JSON-RPC 2.0 §4, §5).
 #[derive(Default)]
 struct MessageMembers {
     method: Option<Scalar>,
@@ -308,9 +309,9 @@ impl MessageMembers {
             Some(_) => return Err(BodyFault::WrongType { member: "method" }),
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
-        // A server since that revision does not know the method, so it needs no name.
+        // A server that has no such method says so, whatever the call is about.
         let is_unknown = is_older(&method)
-            && version.as_ref().is_some_and(|version| version.as_str() >= HEADERS_SINCE);
+            && version.as_ref().is_some_and(|version| version.as_str() >= McpHeaders::SINCE);
         let call = McpCall::new(method, |member| {
             let value = match member {
                 NameMember::Name => name,
@@ -345,7 +346,7 @@ impl ReadMembers for MessageMembers {
             }
             "id" => {
                 if !may_be_id(members.next_value::<&RawValue>()?) {
-                    return Err(A::Error::custom("not an id"));
+                    return Err(A::Error::custom("no id"));
                 }
                 self.has_id = true;
             }
@@ -356,11 +357,6 @@ impl ReadMembers for MessageMembers {
         }
         Ok(())
     }
-}
-
-/// Whether a value may be the `id` of a message: a string, a number or null.
-fn may_be_id(value: &RawValue) -> bool {
-    !value.get().starts_with(['{', '[', 't', 'f'])
 }
 
 /// Members of `params`.
@@ -418,11 +414,11 @@ impl ReadMembers for Meta {
     }
 }
 
-/// Reads an object, or null as an empty one. Arrays are refused: some servers read their elements as
-/// the members in order.
+/// Reads an object, or null as an empty one. An array is none: some servers take its elements for
+/// the members.
 struct ObjectVisitor<'a, T> {
     content: T,
-    /// Set when reading fails, since serde errors carry only a string.
+    /// Why reading ended.
     fault: &'a Cell<Option<BodyFault>>,
 }
 
@@ -472,7 +468,7 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
             match member {
                 Some(member) => {
                     self.content.take(member, &mut members, self.fault).inspect_err(|_| {
-                        // A fault inside the member is more precise.
+                        // A fault inside of it says more.
                         let inner = self.fault.take();
                         self.fault.set(inner.or(Some(BodyFault::WrongType { member })));
                     })?;
@@ -486,13 +482,13 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
     }
 }
 
-/// Equal for all spellings of a name that some server treats as one. Upper-casing first maps the
-/// long s and the Kelvin sign to the ASCII letters that Go's JSON decoder matches them with.
+/// The same for all spellings that some server takes for one name. Upper case first: it makes the
+/// long s and the Kelvin sign the letters that Go's JSON takes them for.
 pub(super) fn case_folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
 
-/// A value that is only of interest if it is a string or null.
+/// A value of which only the text counts.
 enum Scalar {
     Null,
     Other,

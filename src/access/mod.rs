@@ -1,4 +1,4 @@
-//! Access policy: rules that match paths, HTTP methods and MCP messages, and what they require.
+//! What an identity may do: rules over paths, methods and the messages of MCP, and what they require.
 
 mod inspection;
 mod mcp_headers;
@@ -22,8 +22,8 @@ pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
 pub(crate) use uri::is_normal as is_normal_uri;
 
-/// For the fuzz targets: whether the body of a request is a message. Asserts that an `id` that would
-/// be sent back is short JSON.
+/// Reads the body of a request, for the fuzz targets: whether it is a message. What is sent back of
+/// it is JSON, and short.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn reads_message(body: &[u8]) -> bool {
     let is_message = message::Message::read(body).is_ok();

@@ -1,19 +1,20 @@
-//! Patterns for MCP methods and names in rules.
+//! Patterns that rules name methods and names by.
 
 use super::message::case_folded;
 
-/// Matches an MCP method, or the name of a tool, prompt, resource or task.
+/// What a rule names methods, or the names of tools, prompts, resources and tasks by: all of it, or
+/// how it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
-    /// Exactly this string.
+    /// This text.
     Exact(String),
-    /// Any string with this prefix.
+    /// Whatever begins with this text.
     Prefix(String),
 }
 
 impl Pattern {
-    /// Parses a string with an optional `*` at its end. `None` if it is empty or has `*` anywhere
-    /// else.
+    /// Reads a pattern: a text, with or without `*` at its end. None when it is empty or has `*`
+    /// anywhere else.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let prefix = text.strip_suffix('*');
@@ -28,7 +29,7 @@ impl Pattern {
         )
     }
 
-    /// True when the pattern matches `text`.
+    /// True when it stands for this text.
     #[must_use]
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
@@ -37,7 +38,7 @@ impl Pattern {
         }
     }
 
-    /// The pattern for strings in lower case.
+    /// The same, for texts in lower case.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         match self {
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_matches_a_whole_string_or_its_prefix() {
+    fn a_pattern_is_a_text_or_the_beginning_of_one() {
         for (pattern, text, matches) in [
             ("whoami", "whoami", true),
             ("whoami", "whoami2", false),

@@ -1,19 +1,19 @@
-//! The scope hierarchy: which scopes imply others.
+//! Scopes: which of them imply others, and which this server knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maps each broad scope to the narrower ones it implies.
+/// Which scopes imply narrower ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ScopeHierarchy(BTreeMap<String, Vec<String>>);
 
 impl ScopeHierarchy {
-    /// Takes each scope with those it implies directly.
+    /// Each scope with those that it implies.
     #[must_use]
     pub(crate) fn new(implied: BTreeMap<String, Vec<String>>) -> Self {
         Self(implied)
     }
 
-    /// The transitive closure of `granted`.
+    /// `granted` and all that they imply, directly or by way of others.
     #[must_use]
     pub(super) fn implied_by<'a>(
         &'a self,
@@ -29,7 +29,7 @@ impl ScopeHierarchy {
         all
     }
 
-    /// All scopes in the hierarchy.
+    /// All scopes that it names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0
             .iter()

@@ -31,7 +31,7 @@ pub(crate) const USER_AGENT: &str = concat!("mcp-federated-auth/", env!("CARGO_P
 
 /// A call to be made. Its fields may hold secrets: it is not to be logged.
 #[derive(Clone)]
-pub(crate) struct CalloutRequest {
+pub struct CalloutRequest {
     /// The Envoy cluster.
     pub cluster: String,
     /// Pseudo-header and header fields.

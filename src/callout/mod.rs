@@ -4,7 +4,7 @@
 mod endpoint;
 mod response;
 
-pub(crate) use endpoint::{
-    CalloutRequest, Clusters, Endpoint, EndpointFault, USER_AGENT, is_secure_url,
-};
-pub(crate) use response::{BodyLimit, CalloutFault, CalloutResponse, beginning};
+pub use endpoint::CalloutRequest;
+pub(crate) use endpoint::{Clusters, Endpoint, EndpointFault, USER_AGENT, is_secure_url};
+pub use response::CalloutResponse;
+pub(crate) use response::{BodyLimit, CalloutFault, beginning};

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// An answer to a call.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CalloutResponse {
+pub struct CalloutResponse {
     /// Status code; none when it could not be read.
     pub status: Option<u16>,
     /// Value of `Cache-Control`.
@@ -20,6 +20,26 @@ pub(crate) struct CalloutResponse {
 }
 
 impl CalloutResponse {
+    /// A response with these header fields, read only as far as they matter: its body is
+    /// `body_length` bytes long, of which `body` was read.
+    pub fn new(
+        field: impl Fn(&'static str) -> Option<String>,
+        body_length: usize,
+        body: Vec<u8>,
+    ) -> Self {
+        let status = field(":status").and_then(|status| status.parse().ok());
+        let is_redirect = matches!(status, Some(300..=399));
+        let begins_like_json = body.first() == Some(&b'{');
+        Self {
+            status,
+            cache_control: field("cache-control"),
+            content_encoding: (!begins_like_json).then(|| field("content-encoding")).flatten(),
+            location: is_redirect.then(|| field("location")).flatten(),
+            body_length,
+            body,
+        }
+    }
+
     /// The answer, if there is one with one of these statuses and a whole body within the
     /// limit. `response` is none when the call brought none.
     ///

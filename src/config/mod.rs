@@ -34,7 +34,7 @@ use std::fmt;
 pub use reference::config_reference;
 #[cfg(not(target_family = "wasm"))]
 pub use schema::config_schema;
-pub(crate) use status::StatusConfig;
+pub use status::StatusConfig;
 
 use crate::identity::{IdentityHeaders, Users};
 use crate::provider::Providers;

@@ -7,7 +7,7 @@ use super::{ConfigError, Faults, document};
 
 /// The configuration of the status page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StatusConfig {
+pub struct StatusConfig {
     /// Names of hosts under which the page may be asked for, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
 }
@@ -26,7 +26,7 @@ impl StatusConfig {
     /// # Errors
     ///
     /// All faults that were found.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
         let mut faults = Faults::default();
         let config = match bytes {
             [] => Self::default(),

@@ -1,4 +1,4 @@
-//! What the core decides on a token, told step by step for people, with cause and fix. Not part of
+//! What the core decides on a token, told step by step for people, with cause and cure. Not part of
 //! the wasm module.
 //!
 //! [`Setup`] is a configuration that is looked into. It judges a token by the very

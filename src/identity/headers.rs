@@ -28,7 +28,7 @@ pub(crate) struct IdentityHeaders {
 
 /// What is told of an identity.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct IdentityFields {
+pub struct IdentityFields {
     names: Rc<[String]>,
     /// A value for each of the names; an empty one where there is nothing to tell.
     values: StringList,
@@ -134,20 +134,20 @@ impl IdentityHeaders {
 
 impl IdentityFields {
     /// Names and values of header fields, for the upstream.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let names = self.names.iter().map(String::as_str);
         names.zip(self.values.iter()).filter(|(_, value)| !value.is_empty())
     }
 
     /// The mapped user, for access logs.
     #[must_use]
-    pub(crate) fn user(&self) -> &str {
+    pub fn user(&self) -> &str {
         self.values.iter().next().unwrap_or_default()
     }
 
     /// The provider's name, for access logs.
     #[must_use]
-    pub(crate) fn provider(&self) -> &str {
+    pub fn provider(&self) -> &str {
         &self.provider
     }
 

@@ -9,7 +9,8 @@ mod users;
 mod verified_identity;
 
 pub(crate) use difference::Difference;
-pub(crate) use headers::{ClaimHeader, IdentityFields, IdentityHeaders};
+pub use headers::IdentityFields;
+pub(crate) use headers::{ClaimHeader, IdentityHeaders};
 pub(crate) use scim::{
     Attribute, DirectoryFault, LookupId, LookupReport, Provisioning, ScimLookups, ScimSettings,
     Secret, UserKey, UserQuery,

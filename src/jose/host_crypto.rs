@@ -6,7 +6,7 @@ use super::known_answers::{KNOWN_ANSWERS, KnownAnswer};
 use super::{Algorithm, PublicKey, PureRust, SignatureVerifier};
 
 /// What a host offers: RSASSA-PKCS1-v1_5 and ECDSA.
-pub(crate) trait HostCrypto {
+pub trait HostCrypto {
     /// True when `signature` is a signature of `message` under `key`, a `SubjectPublicKeyInfo` in
     /// DER. Signatures of ECDSA are in DER too (RFC 3279 §2.2.3).
     ///
@@ -24,15 +24,18 @@ pub(crate) trait HostCrypto {
 
 /// A hash function of SHA-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HashFunction {
+pub enum HashFunction {
+    /// SHA-256.
     Sha256,
+    /// SHA-384.
     Sha384,
+    /// SHA-512.
     Sha512,
 }
 
 /// Why a host gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HostCryptoError {
+pub enum HostCryptoError {
     /// It failed in this way.
     Failed(String),
     /// It has no such function.

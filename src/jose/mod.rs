@@ -16,7 +16,8 @@ mod wycheproof;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::certificate_key;
-pub(crate) use host_crypto::{HashFunction, HostBacked, HostCrypto, HostCryptoError, Unfit};
+pub use host_crypto::{HashFunction, HostCrypto, HostCryptoError};
+pub(crate) use host_crypto::{HostBacked, Unfit};
 pub(crate) use jwk::{Jwk, KeyMismatch};
 pub(crate) use jws::TokenType;
 pub(crate) use jws::{CompactJws, MalformedToken, ProtectedHeader};

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::{document, key_set};
 use crate::jose::{Algorithm, Jwk, KeyMismatch};
-use crate::printable::Printable;
 
 /// What becomes of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +37,7 @@ impl KeyAccount {
             .map(ToString::to_string);
         let foreign = misfits().find_map(|mismatch| match mismatch {
             KeyMismatch::Algorithm { key_algorithm, .. } => {
-                Some(format!("its alg {} does not go with it", Printable::line(key_algorithm)))
+                Some(format!("its alg {} does not go with it", key_algorithm.escape_debug()))
             }
             _ => None,
         });

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::fetch::{Fetch, Fetched, Progress};
-use super::shared::{decode_key_set, decode_state, encode_key_set, encode_state};
+use super::shared::{SharedNames, decode_key_set, decode_state, encode_key_set, encode_state};
 use super::state::{Demand, KeyState, Published};
 use super::{
     FetchFailure, FetchFault, KeyLookup, KeySet, KeySetLookup, KeysUnavailable, NoKeys,
@@ -24,6 +24,7 @@ use crate::time::{UnixTime, seconds_to_wait};
 #[derive(Debug)]
 pub(crate) struct RemoteKeys {
     source: RemoteSource,
+    names: SharedNames,
     /// Tells this worker's leases from those of others.
     worker: u64,
     jitter: Jitter,
@@ -146,10 +147,14 @@ pub(crate) enum FetchReport {
 }
 
 impl RemoteKeys {
+    /// Media types of the documents that are fetched.
+    pub(crate) const ACCEPT: &'static str = "application/json, application/jwk-set+json";
+
     /// Nothing yet. `seed` must differ between workers.
     #[must_use]
     pub(crate) fn new(source: RemoteSource, seed: u64) -> Self {
         Self {
+            names: SharedNames::new(&source),
             source,
             worker: seed,
             jitter: Jitter(seed),
@@ -204,6 +209,12 @@ impl RemoteKeys {
     #[must_use]
     pub(crate) fn held(&self, now: UnixTime) -> Option<(&KeySet, Duration)> {
         self.held.as_ref().map(|held| (&held.set, held.published.age(now)))
+    }
+
+    /// The names of the shared values that the effects read and replace.
+    #[must_use]
+    pub(crate) fn names(&self) -> &SharedNames {
+        &self.names
     }
 
     /// Where the keys come from.

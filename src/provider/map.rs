@@ -41,11 +41,6 @@ impl<T> ProviderMap<T> {
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter()
     }
-
-    /// All values.
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut()
-    }
 }
 
 // The only two places that index by a number. An id of another configuration would be a fault of

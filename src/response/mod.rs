@@ -13,7 +13,7 @@ pub(crate) use resource_metadata::ResourceMetadata;
 
 /// An answer that the client gets instead of the upstream's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Response {
+pub struct Response {
     /// Status code.
     pub status: u16,
     /// Header fields.

@@ -133,7 +133,7 @@ fn keys(page: &mut Html, own: &ProviderStatus) {
         match (&key.problem, key.is_dropped) {
             (None, _) => page.raw("serves"),
             (Some(problem), true) => page.raw("dropped: ").text(problem),
-            (Some(problem), false) => page.raw("unusable: ").text(problem),
+            (Some(problem), false) => page.raw("of no use: ").text(problem),
         };
         page.raw("</td></tr>\n");
     }

@@ -1,0 +1,35 @@
+//! The plugin for proxies with the proxy-wasm interface: translates between Envoy and
+//! [`mcp_federated_auth::Engine`], and decides nothing.
+//!
+//! A root context for each configuration and worker thread owns an engine; the HTTP contexts of its
+//! requests share it. Callouts are made in the name of the root context: the response to a callout
+//! of a request is lost with the request.
+
+mod abi;
+#[cfg(any(target_family = "wasm", test))]
+mod allocator;
+mod crypto;
+mod head_status;
+mod host;
+mod http_filter;
+mod log_lines;
+mod root;
+mod status_filter;
+
+#[doc(hidden)]
+pub use head_status::head_status;
+
+/// Registers the filter with the SDK. The host calls this once in each VM, before anything else.
+pub fn install() {
+    log_lines::install();
+    proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
+}
+
+// The macro exports a symbol, which counts as unsafe code.
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code, missing_docs)]
+mod entry {
+    proxy_wasm::main! {{
+        super::install();
+    }}
+}

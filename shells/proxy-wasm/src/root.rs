@@ -1,0 +1,97 @@
+//! The root context: one for each configuration in each worker thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use log::error;
+use mcp_federated_auth::{Config, ConfigError, StatusConfig, StatusPageFilter};
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType};
+
+use crate::crypto::VerifySignature;
+use crate::host::{self, EnvoyHost};
+use crate::http_filter::HttpFilter;
+use crate::status_filter::StatusFilter;
+
+/// The engine of a worker thread.
+pub(crate) type Engine = mcp_federated_auth::Engine<EnvoyHost>;
+
+/// A root context, and once it is configured what it does.
+pub(crate) struct Root {
+    context_id: u32,
+    /// Of a filter that authenticates.
+    engine: Option<Rc<RefCell<Engine>>>,
+    /// Of a filter that is the status page.
+    page: Option<Rc<RefCell<StatusPageFilter<EnvoyHost>>>>,
+}
+
+impl Root {
+    pub(crate) fn new(context_id: u32) -> Self {
+        Self { context_id, engine: None, page: None }
+    }
+
+    fn configure(&mut self, bytes: &[u8]) -> Result<(), ConfigError> {
+        let host = EnvoyHost::new(self.context_id);
+        let status_page = StatusPageFilter::<EnvoyHost>::ROOT_ID.as_bytes();
+        if host::root_id().is_some_and(|id| id == status_page) {
+            let page = StatusPageFilter::new(StatusConfig::from_bytes(bytes)?, host);
+            self.page = Some(Rc::new(RefCell::new(page)));
+        } else {
+            let engine = Engine::new(Config::from_bytes(bytes)?, host, VerifySignature);
+            self.engine = Some(Rc::new(RefCell::new(engine)));
+        }
+        Ok(())
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(
+        &mut self,
+        token_id: u32,
+        num_headers: usize,
+        body_size: usize,
+        _num_trailers: usize,
+    ) {
+        if let Some(engine) = &self.engine {
+            host::on_callout_response(&mut engine.borrow_mut(), token_id, num_headers, body_size);
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let bytes = match size {
+            0 => None,
+            size => hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten(),
+        };
+        match self.configure(&bytes.unwrap_or_default()) {
+            Ok(()) => true,
+            Err(refused) => {
+                for fault in refused.faults() {
+                    error!("configuration refused: {fault}");
+                }
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(engine) = &self.engine {
+            let mut engine = engine.borrow_mut();
+            engine.host().entered(self.context_id);
+            engine.on_tick();
+        }
+    }
+
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(match &self.page {
+            Some(page) => Box::new(StatusFilter::new(context_id, page.clone())),
+            None => Box::new(HttpFilter::new(context_id, self.engine.clone())),
+        })
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

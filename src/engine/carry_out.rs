@@ -1,0 +1,161 @@
+//! Does to a stream what was decided, and reports it: metrics, log, filter state.
+
+use super::BodyAction;
+use super::Engine;
+use super::host::{Host, HostRefused, StreamId};
+use super::metrics::Outcome;
+use crate::authenticator::{Decision, Refused, RequestEdits};
+use crate::identity::IdentityFields;
+use crate::response::Response;
+use crate::status::RefusalRecord;
+use crate::time::UnixTime;
+
+impl<H: Host> Engine<H> {
+    /// Does to a stream what was decided. A request whose head could not be changed goes no further.
+    pub(super) fn carry_out(
+        &mut self,
+        stream: StreamId,
+        decision: Decision,
+        now: UnixTime,
+    ) -> BodyAction {
+        let done = match decision {
+            Decision::Forward(edits, attribution) => {
+                match &attribution {
+                    Some(attribution) => {
+                        self.metrics.count_allowed(attribution.provider, &self.host)
+                    }
+                    None => self.metrics.count_request(None, Outcome::Exempt, None, &self.host),
+                }
+                if let Some(overage) = attribution.and_then(|attribution| attribution.overage) {
+                    self.overage_log.write(&overage, &self.host, now);
+                }
+                self.forward(stream, &edits)
+            }
+            Decision::LetThrough(refused, edits) => {
+                self.note(stream, &refused, Outcome::Reported, now);
+                self.forward(stream, &edits)
+            }
+            Decision::Refuse(refused) => {
+                self.note(stream, &refused, Outcome::Refused, now);
+                self.respond(stream, &refused.response)
+            }
+            Decision::Respond(response) => {
+                self.metrics.count_request(None, Outcome::Metadata, None, &self.host);
+                self.respond(stream, &response)
+            }
+            Decision::Spend(request) => return self.spend(stream, request, now),
+            Decision::AwaitBody(request) => return self.hold(stream, request, now),
+            Decision::Await(request, need) => {
+                return match self.wait_for(stream, request, need, now) {
+                    None => BodyAction::Stop,
+                    Some(given_up) => self.carry_out(stream, given_up, now),
+                };
+            }
+        };
+        done.unwrap_or_else(|HostRefused| self.abort(stream))
+    }
+
+    /// Does to a stream that waited what was decided.
+    pub(super) fn settle(&mut self, stream: StreamId, decision: Decision, now: UnixTime) {
+        if self.host.is_open(stream) {
+            let action = self.carry_out(stream, decision, now);
+            self.go_on(stream, action, now);
+        }
+    }
+
+    /// Lets a stream that was stopped by an earlier callback go on, if it may.
+    pub(super) fn go_on(&mut self, stream: StreamId, action: BodyAction, now: UnixTime) {
+        if action == BodyAction::Continue {
+            if let Some(body) = self.streams.body_mut(stream) {
+                body.was_resumed = true;
+            }
+            self.host.resume(stream);
+            if self.delivery.is_open() {
+                self.set_pace(now);
+            }
+        }
+    }
+
+    /// The host did not do what it was asked to: the stream ends here.
+    pub(super) fn abort(&mut self, stream: StreamId) -> BodyAction {
+        self.end(stream, 500)
+    }
+
+    /// Ends a stream with a bare status.
+    pub(super) fn end(&mut self, stream: StreamId, status: u16) -> BodyAction {
+        let response = Response { status, headers: vec![], body: vec![] };
+        // Stopped for good if even that fails.
+        let _ = self.host.respond(stream, &response);
+        BodyAction::Stop
+    }
+
+    /// Makes the changes to a head, and tells access logs whom it comes from.
+    pub(super) fn edit_head(
+        &mut self,
+        stream: StreamId,
+        edits: &RequestEdits,
+    ) -> Result<(), HostRefused> {
+        self.host.edit_request(stream, edits)?;
+        if let Some(identity) = &edits.identity {
+            self.note_identity(stream, identity);
+        }
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        stream: StreamId,
+        edits: &RequestEdits,
+    ) -> Result<BodyAction, HostRefused> {
+        self.edit_head(stream, edits)?;
+        self.streams.decide(stream, true);
+        Ok(BodyAction::Continue)
+    }
+
+    fn respond(
+        &mut self,
+        stream: StreamId,
+        response: &Response,
+    ) -> Result<BodyAction, HostRefused> {
+        self.streams.decide(stream, false);
+        self.host.respond(stream, response)?;
+        Ok(BodyAction::Stop)
+    }
+
+    /// Counts a refusal, and logs it.
+    fn note(&mut self, stream: StreamId, refused: &Refused, outcome: Outcome, now: UnixTime) {
+        let reason = refused.refusal.reason();
+        let provider = refused.provider.as_deref();
+        self.metrics.count_request(provider, outcome, Some(reason.code()), &self.host);
+        self.host.set_filter_state(stream, "mcp_auth.reason", reason.code());
+        match (&refused.identity, provider) {
+            (Some(identity), _) => self.note_identity(stream, identity),
+            (None, Some(provider)) => self.note_provider(stream, provider),
+            (None, None) => {}
+        }
+        let action = match outcome {
+            Outcome::Reported => "allowed (report mode), would be refused",
+            _ => "refused",
+        };
+        if let Some(details) = self.refusal_log.write(action, refused, &self.host, now) {
+            let record = RefusalRecord::new(
+                self.heartbeat_writer.configuration(),
+                provider,
+                outcome == Outcome::Reported,
+                details,
+                now,
+            );
+            self.heartbeat_writer.note(reason, record);
+        }
+        self.host.note_refusal(stream, refused);
+    }
+
+    fn note_identity(&mut self, stream: StreamId, identity: &IdentityFields) {
+        self.host.set_filter_state(stream, "mcp_auth.user", identity.user());
+        self.note_provider(stream, identity.provider());
+    }
+
+    fn note_provider(&mut self, stream: StreamId, name: &str) {
+        self.host.set_filter_state(stream, "mcp_auth.provider", name);
+    }
+}

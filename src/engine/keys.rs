@@ -1,0 +1,103 @@
+//! The keys of providers: carries out what [`RemoteKeys`](crate::keys::RemoteKeys) asks for.
+
+use log::Level;
+
+use super::Engine;
+use super::callouts::{Callout, Callouts, Purpose};
+use super::host::Host;
+use super::metrics::Metrics;
+use crate::keys::{Demand, Effect, Event, RemoteKeys};
+use crate::provider::ProviderId;
+use crate::time::UnixTime;
+
+impl<H: Host> Engine<H> {
+    /// Takes over what the workers know together of a provider's keys.
+    pub(super) fn sync_keys(&mut self, provider: ProviderId, now: UnixTime) {
+        self.run_keys(provider, Event::Request, now);
+    }
+
+    /// A request waits for keys of this provider.
+    pub(super) fn want_keys(&mut self, provider: ProviderId, demand: Demand) {
+        if let Some(keys) = self.keys[provider].remote_mut() {
+            keys.want(demand);
+        }
+    }
+
+    /// Hands an event to a provider's keys, and carries out their effects until there are none.
+    pub(super) fn run_keys(&mut self, provider: ProviderId, event: Event, now: UnixTime) {
+        let Some(keys) = self.keys[provider].remote_mut() else { return };
+        let mut effects = Effects {
+            host: &mut self.host,
+            callouts: &mut self.callouts,
+            metrics: &mut self.metrics,
+            provider,
+            provider_name: &self.provider_names[provider],
+        };
+        keys.handle(event, now);
+        while let Some(effect) = keys.next_effect() {
+            if let Some(event) = effects.carry_out(effect, keys, now) {
+                keys.handle(event, now);
+            }
+        }
+    }
+
+    /// Reports how many keys a provider has, and how old they are.
+    pub(super) fn gauge_keys(&mut self, provider: ProviderId, now: UnixTime) {
+        if let Some((set, age)) = self.keys[provider].remote().and_then(|keys| keys.held(now)) {
+            let name = &self.provider_names[provider];
+            self.metrics.set_keys(name, set.kids().count(), set.dropped(), &self.host);
+            self.metrics.set_age(name, age.as_secs(), &self.host);
+        }
+    }
+}
+
+/// What the effects of one provider's keys change.
+struct Effects<'a, H> {
+    host: &'a mut H,
+    callouts: &'a mut Callouts,
+    metrics: &'a mut Metrics,
+    provider: ProviderId,
+    provider_name: &'a str,
+}
+
+impl<H: Host> Effects<'_, H> {
+    /// Carries out an effect of these keys. Returns the event that follows.
+    fn carry_out(&mut self, effect: Effect, keys: &RemoteKeys, now: UnixTime) -> Option<Event> {
+        let names = keys.names();
+        match effect {
+            Effect::ReadState => {
+                let (bytes, version) = self.host.shared_value(&names.state);
+                Some(Event::StateRead(bytes, version))
+            }
+            Effect::ReplaceState(bytes, version) => Some(Event::StateReplaced(
+                self.host.replace_shared_value(&names.state, &bytes, version),
+            )),
+            Effect::ReadKeySet => {
+                let (bytes, version) = self.host.shared_value(&names.key_set);
+                Some(Event::KeySetRead(bytes, version))
+            }
+            Effect::ReplaceKeySet(bytes, version) => Some(Event::KeySetReplaced(
+                self.host.replace_shared_value(&names.key_set, &bytes, version),
+            )),
+            Effect::Callout(endpoint, deadline) => {
+                let max_body = keys.source().settings.max_body;
+                let request = endpoint.request("GET", RemoteKeys::ACCEPT);
+                let callout = self.host.call(&request, deadline.since(now));
+                if let Some(id) = callout {
+                    let purpose = Purpose::Keys(self.provider);
+                    self.callouts.insert(id, Callout { purpose, max_body });
+                }
+                Some(Event::CalloutStarted(callout.is_some()))
+            }
+            Effect::Report(report) => {
+                let name = self.provider_name;
+                if let Some(succeeded) = report.fetch_succeeded() {
+                    self.metrics.count_fetch(name, succeeded, self.host);
+                }
+                let level = if report.is_fault() { Level::Warn } else { Level::Info };
+                self.host.log(level, format_args!("provider {name}: {report}"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Counters and gauges. Their names end in pairs of a label and its value, which the `stats_tags` of
+//! `envoy/envoy.yaml` turn into labels.
+
+use std::collections::HashMap;
+
+use super::host::{Host, MetricId};
+use crate::identity::LookupReport;
+use crate::provider::{ProviderId, ProviderMap, Providers};
+use crate::status::{Board, Counter};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Forwarded with an identity.
+    Allowed,
+    /// Forwarded without a token, which its path does not require.
+    Exempt,
+    /// Answered with the resource's metadata.
+    Metadata,
+    /// Refused.
+    Refused,
+    /// Forwarded in report mode, although it would be refused.
+    Reported,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Exempt => "exempt",
+            Self::Metadata => "metadata",
+            Self::Refused => "refused",
+            Self::Reported => "reported",
+        }
+    }
+}
+
+/// The metrics used so far, with the host's ids. Their number is bounded: providers come from the
+/// configuration, and all other label values from this crate.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    /// Requests forwarded with an identity: the provider's name and its counter.
+    allowed: ProviderMap<(String, Option<MetricId>)>,
+    /// All other requests. A linear search: they are few, and comparing costs less than hashing.
+    requests: Vec<Requests>,
+    others: HashMap<String, MetricId>,
+    token_cache_hits: Option<MetricId>,
+    token_cache_misses: Option<MetricId>,
+}
+
+/// The counter of requests that ended in the same way.
+#[derive(Debug)]
+struct Requests {
+    outcome: Outcome,
+    reason: &'static str,
+    provider: String,
+    id: MetricId,
+}
+
+impl Metrics {
+    /// Metrics of these providers.
+    pub(super) fn new(providers: &Providers, host: &impl Host) -> Self {
+        let mut metrics = Self {
+            allowed: providers.map(|provider| (provider.name.clone(), None)),
+            requests: Vec::new(),
+            others: HashMap::new(),
+            token_cache_hits: None,
+            token_cache_misses: None,
+        };
+        for provider in providers.iter() {
+            metrics.set_keys(&provider.name, 0, 0, host);
+        }
+        metrics
+    }
+
+    /// Counts a request that is forwarded with an identity from this provider.
+    pub(super) fn count_allowed(&mut self, provider: ProviderId, host: &impl Host) {
+        let (name, id) = &mut self.allowed[provider];
+        let id = id.get_or_insert_with(|| {
+            host.counter(&requests_name(name, Outcome::Allowed.as_str(), "none"))
+        });
+        host.increment(*id);
+    }
+
+    /// Counts any other request. `reason` is that of its refusal.
+    pub(super) fn count_request(
+        &mut self,
+        provider: Option<&str>,
+        outcome: Outcome,
+        reason: Option<&'static str>,
+        host: &impl Host,
+    ) {
+        let provider = provider.unwrap_or("none");
+        let reason = reason.unwrap_or("none");
+        let known = self.requests.iter().find(|known| {
+            known.outcome == outcome && known.reason == reason && known.provider == provider
+        });
+        let id = match known {
+            Some(known) => known.id,
+            None => {
+                let id = host.counter(&requests_name(provider, outcome.as_str(), reason));
+                self.requests.push(Requests { outcome, reason, provider: provider.to_owned(), id });
+                id
+            }
+        };
+        host.increment(id);
+    }
+
+    /// How many counters of requests were used so far.
+    pub(super) fn request_counter_count(&self) -> usize {
+        let allowed = self.allowed.values().filter(|(_, id)| id.is_some()).count();
+        allowed + self.requests.len()
+    }
+
+    /// The counters of requests used so far.
+    pub(super) fn request_counters(&self) -> impl Iterator<Item = Counter> {
+        let counter = |provider: &str, outcome: Outcome, reason: &str| {
+            Counter(provider.to_owned(), outcome.as_str().to_owned(), reason.to_owned())
+        };
+        let allowed = self.allowed.values().filter(|(_, id)| id.is_some());
+        let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
+        let others = self.requests.iter();
+        allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
+    }
+
+    /// Counts a fetch of keys that is over.
+    pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool, host: &impl Host) {
+        let result = if is_success { "success" } else { "failure" };
+        self.count(format!("mcp_auth_key_fetches.provider.{provider}.result.{result}"), host);
+    }
+
+    /// Counts a token that was looked for in the token cache.
+    pub(super) fn count_token_cache(&mut self, is_hit: bool, host: &impl Host) {
+        let (known, name) = if is_hit {
+            (&mut self.token_cache_hits, "mcp_auth_token_cache.result.hit")
+        } else {
+            (&mut self.token_cache_misses, "mcp_auth_token_cache.result.miss")
+        };
+        host.increment(*known.get_or_insert_with(|| host.counter(name)));
+    }
+
+    /// Counts a look-up of a user that is over.
+    pub(super) fn count_lookup(&mut self, report: &LookupReport, host: &impl Host) {
+        let result = match report {
+            LookupReport::Answered(true) => "known",
+            LookupReport::Answered(false) => "unknown",
+            LookupReport::Created { .. } => "created",
+            LookupReport::Failed(_) => "failure",
+        };
+        self.count(format!("mcp_auth_user_lookups.result.{result}"), host);
+    }
+
+    /// Sets how many keys a provider has, and how many elements of its key set are not keys.
+    pub(super) fn set_keys(
+        &mut self,
+        provider: &str,
+        keys: usize,
+        dropped: usize,
+        host: &impl Host,
+    ) {
+        let gauge = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        self.set(format!("mcp_auth_keys.provider.{provider}"), gauge(keys), host);
+        self.set(format!("mcp_auth_keys_dropped.provider.{provider}"), gauge(dropped), host);
+    }
+
+    /// Sets how many seconds ago a provider's keys were fetched.
+    pub(super) fn set_age(&mut self, provider: &str, seconds: u64, host: &impl Host) {
+        self.set(format!("mcp_auth_keys_age_seconds.provider.{provider}"), seconds, host);
+    }
+
+    fn count(&mut self, name: String, host: &impl Host) {
+        let id = self.others.entry(name).or_insert_with_key(|name| host.counter(name));
+        host.increment(*id);
+    }
+
+    fn set(&mut self, name: String, value: u64, host: &impl Host) {
+        let id = self.others.entry(name).or_insert_with_key(|name| host.gauge(name));
+        host.set_gauge(*id, value);
+    }
+}
+
+/// What the workers of the process share for the status page.
+pub(super) struct HostBoard<'a, H>(pub(super) &'a H);
+
+impl<H: Host> Board for HostBoard<'_, H> {
+    fn read(&self, name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+        self.0.shared_value(name)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool {
+        self.0.replace_shared_value(name, bytes, number)
+    }
+
+    fn count(&self, Counter(provider, outcome, reason): &Counter) -> Option<u64> {
+        self.0.metric_value(self.0.counter(&requests_name(provider, outcome, reason)))
+    }
+}
+
+fn requests_name(provider: &str, outcome: &str, reason: &str) -> String {
+    format!("mcp_auth_requests.provider.{provider}.outcome.{outcome}.reason.{reason}")
+}

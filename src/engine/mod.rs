@@ -1,0 +1,327 @@
+//! One worker of the plugin: it decides on requests, and remembers what it needs for that.
+//!
+//! A proxy hands each callback of a stream to [`Engine`], which does what was decided through its
+//! [`Host`]. The rooms beside this one do no I/O; this one does all of it, and only through the host.
+//!
+//! - [`Authenticator`] decides on a request by what is known: the order of checks.
+//! - [`Streams`] says of each stream what it waits for or holds.
+//! - [`Callouts`] says of each callout what it is for.
+//! - [`VerdictCache`] remembers what was found out about tokens.
+
+mod callouts;
+mod carry_out;
+mod held;
+pub(crate) mod host;
+mod keys;
+mod metrics;
+mod overage_log;
+mod places;
+mod rate_limit;
+mod refusal_log;
+mod request_body;
+mod signatures;
+mod single_use;
+mod status_page;
+mod stream;
+mod users;
+pub(crate) mod verdicts;
+mod waiting;
+
+use std::time::Duration;
+
+use self::callouts::{Callouts, Purpose};
+use self::host::{CalloutId, Host, StreamId};
+use self::metrics::{HostBoard, Metrics};
+use self::overage_log::OverageLog;
+use self::places::{Awaited, Places};
+use self::rate_limit::RateLimit;
+use self::refusal_log::RefusalLog;
+use self::request_body::{BodyDelivery, RequestBody};
+use self::signatures::signature_verifier;
+pub use self::status_page::StatusPageFilter;
+use self::stream::Streams;
+use self::verdicts::VerdictCache;
+use crate::authenticator::{
+    Authenticator, BearerRequest, Decision, Examined, Judgement, WorkerView,
+};
+use crate::callout::CalloutResponse;
+use crate::config::Config;
+use crate::identity::ScimLookups;
+use crate::jose::{HostCrypto, SignatureVerifier};
+use crate::keys::{Event, ProviderKeys};
+use crate::provider::{ProviderId, ProviderMap};
+use crate::request::RequestHead;
+use crate::status::HeartbeatWriter;
+use crate::time::UnixTime;
+use crate::token::{ReplayStore, VerificationBudget};
+
+/// One worker: what it knows, the streams that wait, and the host through which it acts.
+pub struct Engine<H> {
+    host: H,
+    authenticator: Authenticator,
+    verifier: Box<dyn SignatureVerifier>,
+    budget: VerificationBudget,
+    keys: ProviderMap<ProviderKeys>,
+    provider_names: ProviderMap<String>,
+    /// None unless users are looked up in a directory.
+    users: Option<ScimLookups>,
+    user_log: RateLimit,
+    replay_store: ReplayStore,
+    streams: Streams,
+    callouts: Callouts,
+    delivery: BodyDelivery,
+    /// Streams whose trailers came while their heads were resumed. The next tick decides on them.
+    ended: Vec<StreamId>,
+    verdicts: VerdictCache,
+    tick_period: Option<Duration>,
+    overage_log: OverageLog,
+    refusal_log: RefusalLog,
+    metrics: Metrics,
+    heartbeat_writer: HeartbeatWriter,
+}
+
+/// What the proxy does next with the head of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadAction {
+    /// It goes on.
+    Continue,
+    /// It is held back. The engine is to see the body meanwhile, if the proxy can do so.
+    Stop,
+    /// It is held back, and the body is left with the client by flow control.
+    StopWithBody,
+}
+
+/// What the proxy does next with as much of a body as has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyAction {
+    /// It goes on, and so does a head that was held back.
+    Continue,
+    /// It is held back.
+    Stop,
+}
+
+impl<H: Host> Engine<H> {
+    /// Most bytes of tokens of requests that wait at the same time for keys, users and single-use
+    /// tokens.
+    const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
+    /// Most bytes of tokens of requests that wait for their turn.
+    const MAX_BYTES_IN_TURN: usize = 4 * 1024 * 1024;
+    /// Most log lines per minute about look-ups of users that fail or create one.
+    const MAX_USER_LINES: u32 = 10;
+
+    /// A worker of this configuration. It fetches nothing before the first tick, for which it asks
+    /// the host: Envoy's clusters may not be ready while a plugin is configured.
+    ///
+    /// Signatures are verified by `crypto` if it proves right, and in Rust otherwise.
+    pub fn new(config: Config, host: H, crypto: impl HostCrypto + 'static) -> Self {
+        let verifier = signature_verifier(crypto, &host);
+        Self::with_verifier(config, host, verifier)
+    }
+
+    /// The same with this verifier, whatever it accepts.
+    pub(crate) fn with_verifier(
+        config: Config,
+        host: H,
+        verifier: Box<dyn SignatureVerifier>,
+    ) -> Self {
+        let providers = &config.providers;
+        let keys =
+            providers.map(|provider| ProviderKeys::new(provider.key_source.clone(), host.random()));
+        let provider_names = providers.map(|provider| provider.name.clone());
+        let mut metrics = Metrics::new(providers, &host);
+        for (name, keys) in provider_names.values().zip(keys.values()) {
+            if let ProviderKeys::Static(set) = keys {
+                metrics.set_keys(name, set.kids().count(), 0, &host);
+            }
+        }
+        let heartbeat_writer = HeartbeatWriter::new(&config);
+        let verdicts = VerdictCache::new(config.token_cache);
+        let replay_store = config.replay_store.clone();
+        let max_token_size = config.max_token_size;
+        let authenticator = Authenticator::new(config);
+        let users = authenticator.user_lookups();
+        let fetched = keys.entries().filter(|(_, keys)| keys.remote().is_some());
+        let has_fleet = matches!(replay_store, ReplayStore::Fleet(_));
+        let awaited = fetched
+            .map(|(provider, _)| Awaited::Keys(provider))
+            .chain(users.as_ref().map(|_| Awaited::User))
+            .chain(has_fleet.then_some(Awaited::SingleUse));
+        let places = Places::new(
+            Self::MAX_WAITING_BYTES / max_token_size,
+            Self::MAX_BYTES_IN_TURN / max_token_size,
+            awaited,
+        );
+        let mut engine = Self {
+            host,
+            authenticator,
+            verifier,
+            budget: VerificationBudget::new(),
+            keys,
+            provider_names,
+            users,
+            user_log: RateLimit::new(Self::MAX_USER_LINES, Duration::from_secs(60)),
+            replay_store,
+            streams: Streams::new(places),
+            callouts: Callouts::default(),
+            delivery: BodyDelivery::default(),
+            ended: Vec::new(),
+            verdicts,
+            tick_period: None,
+            overage_log: OverageLog::default(),
+            refusal_log: RefusalLog::default(),
+            metrics,
+            heartbeat_writer,
+        };
+        engine.tick_every(Self::AT_ONCE);
+        engine
+    }
+
+    /// The host.
+    pub fn host(&mut self) -> &mut H {
+        &mut self.host
+    }
+
+    /// The head of a request arrived. `has_body` of it says whether more follows.
+    pub fn on_request_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> HeadAction {
+        let Some(now) = self.host.now() else {
+            self.abort(stream);
+            return HeadAction::Stop;
+        };
+        let decision = match self.authenticator.examine(head) {
+            Examined::Decided(decision) => *decision,
+            Examined::Bearer(request) => self.judge_token(request, now),
+        };
+        let reads_body = match &decision {
+            Decision::Await(request, _) => {
+                head.has_body() && self.authenticator.depends_on_message(request)
+            }
+            Decision::AwaitBody(_) => true,
+            _ => false,
+        };
+        if reads_body {
+            self.streams.follow_body(stream, || RequestBody::new(now, head.size()));
+        }
+        match self.carry_out(stream, decision, now) {
+            BodyAction::Continue => HeadAction::Continue,
+            BodyAction::Stop => match self.streams.get(stream) {
+                Some(waiting) if waiting.body.is_none() => HeadAction::StopWithBody,
+                _ => HeadAction::Stop,
+            },
+        }
+    }
+
+    /// More of the body of a request arrived: it has `size` bytes by now, and is whole or not.
+    pub fn on_request_body(&mut self, stream: StreamId, size: usize, is_whole: bool) -> BodyAction {
+        self.on_body(stream, Some(size), is_whole)
+    }
+
+    /// The trailers of a request arrived, and with them the end of its body.
+    pub fn on_request_trailers(&mut self, stream: StreamId) -> BodyAction {
+        let authenticator = &self.authenticator;
+        let removed = self.host.remove_trailers(stream, |name| authenticator.removes_trailer(name));
+        if removed.is_err() {
+            self.streams.remove(stream);
+            self.streams.follow_body(stream, RequestBody::untimed);
+            self.abort(stream);
+            return BodyAction::Stop;
+        }
+        if let Some(body) = self.streams.body_mut(stream)
+            && body.was_resumed
+        {
+            body.is_whole = true;
+            self.ended.push(stream);
+            self.tick_every(Self::AT_ONCE);
+            return BodyAction::Stop;
+        }
+        self.on_body(stream, None, true)
+    }
+
+    /// Most bytes of the body of a callout's response that [`Self::on_callout_response`] reads. None
+    /// if nothing waits for the response.
+    pub fn max_response_body(&self, callout: CalloutId) -> Option<usize> {
+        self.callouts.get(callout).map(|callout| callout.max_body)
+    }
+
+    /// A callout is over; `response` is none when it failed.
+    pub fn on_callout_response(&mut self, callout: CalloutId, response: Option<CalloutResponse>) {
+        let (Some(now), Some(ended)) = (self.host.now(), self.callouts.remove(callout)) else {
+            return;
+        };
+        match ended.purpose {
+            Purpose::SingleUse(stream) => {
+                return self.on_single_use_response(stream, callout, response, now);
+            }
+            Purpose::Keys(provider) => {
+                self.run_keys(provider, Event::CalloutEnded(response), now);
+                self.gauge_keys(provider, now);
+            }
+            Purpose::User(lookup) => self.on_user_response(lookup, response, now),
+        }
+        self.serve_waiting(now);
+    }
+
+    /// A period of [`Host::tick_every`] has passed.
+    pub fn on_tick(&mut self) {
+        let Some(now) = self.host.now() else { return };
+        let providers: Vec<ProviderId> = self.keys.entries().map(|(id, _)| id).collect();
+        for provider in providers {
+            self.run_keys(provider, Event::Tick, now);
+            self.gauge_keys(provider, now);
+        }
+        self.run_users(now);
+        let metrics = &self.metrics;
+        let counters = || metrics.request_counters();
+        let board = HostBoard(&self.host);
+        self.heartbeat_writer.run(&board, metrics.request_counter_count(), counters, now);
+        self.give_up_single_use(now);
+        self.serve_ended(now);
+        self.look_after_held_heads(now);
+        self.serve_waiting(now);
+    }
+
+    /// A stream is gone.
+    pub fn on_stream_end(&mut self, stream: StreamId) {
+        self.streams.remove(stream);
+    }
+
+    /// Decides on a request by its token, or by what was found out about the token before.
+    fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
+        let token = self.verdicts.hash(request.token());
+        let verdict = self.verdicts.find(token);
+        let request = match verdict {
+            None => request,
+            Some(verdict) => {
+                self.sync_keys(verdict.provider, now);
+                match self.authenticator.apply(request, &verdict, self.view(), now) {
+                    Ok(decision) => {
+                        self.metrics.count_token_cache(true, &self.host);
+                        return decision;
+                    }
+                    Err(request) => request,
+                }
+            }
+        };
+        self.metrics.count_token_cache(false, &self.host);
+        let request = match self.authenticator.read(request, now) {
+            Ok(request) => request,
+            Err(decision) => return *decision,
+        };
+        // Another worker may have published keys since: a key that was withdrawn must not be used.
+        self.sync_keys(request.provider(), now);
+        let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);
+        if let Some(verdict) = verdict {
+            self.verdicts.remember(token, verdict);
+        }
+        decision
+    }
+
+    /// What this worker knows by now.
+    fn view(&self) -> WorkerView<'_> {
+        WorkerView {
+            keys: &self.keys,
+            users: self.users.as_ref(),
+            verifier: &*self.verifier,
+            budget: &self.budget,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The streams that the engine has something to do with: one map, which says of each what it waits
+//! for or holds.
+
+use std::collections::BTreeMap;
+
+use super::host::{CalloutId, StreamId};
+use super::places::{Awaited, Places};
+use super::request_body::{Head, RequestBody};
+use crate::authenticator::{HeldRequest, PlausibleRequest, SpendingRequest};
+use crate::identity::UserKey;
+use crate::time::UnixTime;
+
+/// A stream that was not decided on, or whose body may not go on.
+#[derive(Debug)]
+pub(super) struct Stream {
+    state: State,
+    /// None while nothing depends on the body, which is then left with the client.
+    pub body: Option<RequestBody>,
+}
+
+/// What a stream waits for, or holds.
+#[derive(Debug)]
+pub(super) enum State {
+    /// It waits to be judged.
+    Waiting(Box<Waiting>),
+    /// Its single-use token is being spent or looked up in the store of a fleet.
+    SingleUse(Box<SingleUse>),
+    /// Its message has to be read.
+    Held(Box<HeldRequest>),
+    /// It was decided on. Nothing of its body goes on by itself.
+    Decided,
+}
+
+/// A request that cannot be judged yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub request: PlausibleRequest,
+    pub need: WaitsFor,
+    /// Then it is refused.
+    pub deadline: UnixTime,
+}
+
+/// What a request has to know before it can be judged.
+#[derive(Debug)]
+pub(super) enum WaitsFor {
+    /// Keys of its provider.
+    Keys,
+    /// This user's record.
+    User(UserKey),
+    /// Its turn to be verified with more keys.
+    Turn,
+}
+
+/// A request whose token the store of a fleet was asked for.
+#[derive(Debug)]
+pub(super) struct SingleUse {
+    pub claimant: Claimant,
+    pub callout: CalloutId,
+    /// Then it is refused.
+    pub deadline: UnixTime,
+}
+
+/// A request that asks for its single-use token.
+#[derive(Debug)]
+pub(super) enum Claimant {
+    /// The token is only looked up: the head is to go on, and the body to be judged.
+    Held(Box<HeldRequest>),
+    /// The token is spent.
+    Spending(SpendingRequest),
+}
+
+/// All streams that are not done with.
+#[derive(Debug)]
+pub(super) struct Streams {
+    by_id: BTreeMap<StreamId, Stream>,
+    places: Places,
+    /// How many wait for what.
+    taken: BTreeMap<Awaited, usize>,
+    /// Bytes of tokens of held requests.
+    held_bytes: usize,
+}
+
+impl Stream {
+    /// The request that is held until its message was judged.
+    pub(super) fn held(&self) -> Option<&HeldRequest> {
+        match &self.state {
+            State::Held(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits for something to be known or done, its body aside.
+    pub(super) fn waits(&self) -> bool {
+        self.state.awaited().is_some()
+    }
+
+    /// What it asked the store of a fleet for.
+    pub(super) fn single_use(&self) -> Option<&SingleUse> {
+        match &self.state {
+            State::SingleUse(single_use) => Some(single_use),
+            _ => None,
+        }
+    }
+
+    /// What it waits for to be judged.
+    pub(super) fn waiting(&self) -> Option<&Waiting> {
+        match &self.state {
+            State::Waiting(waiting) => Some(waiting),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    fn awaited(&self) -> Option<Awaited> {
+        match self {
+            Self::Waiting(waiting) => Some(match waiting.need {
+                WaitsFor::Keys => Awaited::Keys(waiting.request.provider()),
+                WaitsFor::User(_) => Awaited::User,
+                WaitsFor::Turn => Awaited::Turn,
+            }),
+            Self::SingleUse(_) => Some(Awaited::SingleUse),
+            Self::Held(_) | Self::Decided => None,
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Held(request) => request.token_length(),
+            _ => 0,
+        }
+    }
+}
+
+impl Streams {
+    /// Most bytes of tokens of requests that are held until their messages have come.
+    const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
+
+    /// None yet. `places` bounds how many may wait.
+    pub(super) fn new(places: Places) -> Self {
+        Self { by_id: BTreeMap::new(), places, taken: BTreeMap::new(), held_bytes: 0 }
+    }
+
+    /// The stream with this id.
+    pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
+        self.by_id.get(&id)
+    }
+
+    /// The body of a stream, if something depends on it.
+    pub(super) fn body_mut(&mut self, id: StreamId) -> Option<&mut RequestBody> {
+        self.by_id.get_mut(&id)?.body.as_mut()
+    }
+
+    /// The body of a stream, from now on followed as `new` says if it was not before.
+    pub(super) fn follow_body(
+        &mut self,
+        id: StreamId,
+        new: impl FnOnce() -> RequestBody,
+    ) -> &mut RequestBody {
+        let stream = self.by_id.entry(id).or_insert(Stream { state: State::Decided, body: None });
+        stream.body.get_or_insert_with(new)
+    }
+
+    /// Lets a stream wait or hold something.
+    pub(super) fn set(&mut self, id: StreamId, state: State) {
+        self.take(id);
+        if let Some(awaited) = state.awaited() {
+            *self.taken.entry(awaited).or_default() += 1;
+        }
+        self.held_bytes = self.held_bytes.saturating_add(state.held_bytes());
+        match self.by_id.get_mut(&id) {
+            Some(stream) => stream.state = state,
+            None => {
+                self.by_id.insert(id, Stream { state, body: None });
+            }
+        }
+    }
+
+    /// Takes what a stream waits for or holds, to decide on it.
+    pub(super) fn take(&mut self, id: StreamId) -> Option<State> {
+        let stream = self.by_id.get_mut(&id)?;
+        let state = std::mem::replace(&mut stream.state, State::Decided);
+        self.release(&state);
+        Some(state)
+    }
+
+    /// Takes the request that a stream holds until its message was judged.
+    pub(super) fn take_held(&mut self, id: StreamId) -> Option<Box<HeldRequest>> {
+        self.get(id)?.held()?;
+        match self.take(id)? {
+            State::Held(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// A stream was decided on: it is kept only while its body has to be kept back or refused.
+    pub(super) fn decide(&mut self, id: StreamId, goes_on: bool) {
+        let Some(stream) = self.by_id.get(&id) else { return };
+        let is_kept = match &stream.body {
+            Some(body) => !goes_on || body.is_absent,
+            None => false,
+        };
+        if is_kept {
+            self.take(id);
+        } else {
+            self.remove(id);
+        }
+    }
+
+    /// A stream is gone.
+    pub(super) fn remove(&mut self, id: StreamId) {
+        if let Some(stream) = self.by_id.remove(&id) {
+            self.release(&stream.state);
+        }
+    }
+
+    /// Whether one more request may wait for this.
+    pub(super) fn has_room(&self, awaited: Awaited) -> bool {
+        self.places.has_room(awaited, |awaited| self.taken(awaited))
+    }
+
+    /// Whether there is no room to hold another request with a token of this length.
+    pub(super) fn is_full(&self, token_length: usize) -> bool {
+        self.held_bytes.saturating_add(token_length) > Self::MAX_HELD_BYTES
+    }
+
+    /// How many streams wait for this.
+    pub(super) fn taken(&self, awaited: Awaited) -> usize {
+        self.taken.get(&awaited).copied().unwrap_or_default()
+    }
+
+    /// Whether any stream waits.
+    pub(super) fn any_waits(&self) -> bool {
+        self.taken.values().any(|count| *count > 0)
+    }
+
+    /// The streams that wait to be judged, in the order in which they came.
+    pub(super) fn waiting(&self) -> Vec<StreamId> {
+        self.select(|stream| stream.waiting().is_some())
+    }
+
+    /// The streams whose single-use tokens should have been answered for by now.
+    pub(super) fn late(&self, now: UnixTime) -> Vec<StreamId> {
+        if self.taken(Awaited::SingleUse) == 0 {
+            return Vec::new();
+        }
+        self.select(|stream| match &stream.state {
+            State::SingleUse(single_use) => single_use.deadline <= now,
+            _ => false,
+        })
+    }
+
+    /// The streams whose heads are held back and wait for nothing but their bodies.
+    pub(super) fn held_heads(&self) -> Vec<StreamId> {
+        self.select(|stream| {
+            let head = stream.body.as_ref().map(|body| &body.head);
+            stream.held().is_some() && matches!(head, Some(Head::Held { .. }))
+        })
+    }
+
+    fn select(&self, is_wanted: impl Fn(&Stream) -> bool) -> Vec<StreamId> {
+        let wanted = self.by_id.iter().filter(|(_, stream)| is_wanted(stream));
+        wanted.map(|(id, _)| *id).collect()
+    }
+
+    fn release(&mut self, state: &State) {
+        if let Some(taken) = state.awaited().and_then(|awaited| self.taken.get_mut(&awaited)) {
+            *taken = taken.saturating_sub(1);
+        }
+        self.held_bytes = self.held_bytes.saturating_sub(state.held_bytes());
+    }
+}

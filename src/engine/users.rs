@@ -1,0 +1,65 @@
+//! Look-ups of users: makes the callouts that [`ScimLookups`](crate::identity::ScimLookups) asks for.
+
+use log::Level;
+
+use super::Engine;
+use super::callouts::{Callout, Purpose};
+use super::host::Host;
+use crate::callout::{CalloutFault, CalloutResponse};
+use crate::identity::{LookupId, LookupReport, UserKey};
+use crate::time::UnixTime;
+
+impl<H: Host> Engine<H> {
+    /// Whether the directory is being asked for this user.
+    pub(super) fn is_looked_up(&self, user: &UserKey) -> bool {
+        self.users.as_ref().is_some_and(|users| users.is_under_way(user))
+    }
+
+    /// Makes all callouts that are due, and reports what came of earlier ones.
+    pub(super) fn run_users(&mut self, now: UnixTime) {
+        let Some(users) = &mut self.users else { return };
+        let (timeout, max_body) = (users.directory().timeout, users.directory().max_body.bytes);
+        while let Some((lookup, request)) = users.next_callout() {
+            match self.host.call(&request, timeout) {
+                Some(id) => {
+                    self.callouts.insert(id, Callout { purpose: Purpose::User(lookup), max_body });
+                }
+                None => {
+                    let fault = CalloutFault::Dispatch { cluster: request.cluster };
+                    users.on_response(lookup, Err(fault), now);
+                }
+            }
+        }
+        while let Some(report) = users.next_report() {
+            self.metrics.count_lookup(&report, &self.host);
+            let host = &self.host;
+            let sum_up = |suppressed| {
+                host.log(
+                    Level::Warn,
+                    format_args!("users: {suppressed} more look-ups failed, or created a user"),
+                );
+            };
+            match report {
+                LookupReport::Answered(_) => {}
+                _ if !self.user_log.admits(now, sum_up) => {}
+                LookupReport::Created { ref lacking, .. } if lacking.is_empty() => {
+                    host.log(Level::Info, format_args!("users: {report}"));
+                }
+                report => host.log(Level::Warn, format_args!("users: {report}")),
+            }
+        }
+    }
+
+    /// Hands over the response to a callout of this look-up.
+    pub(super) fn on_user_response(
+        &mut self,
+        lookup: LookupId,
+        response: Option<CalloutResponse>,
+        now: UnixTime,
+    ) {
+        if let Some(users) = &mut self.users {
+            users.on_response(lookup, Ok(response), now);
+        }
+        self.run_users(now);
+    }
+}

@@ -1,0 +1,184 @@
+//! Requests that wait for keys, for a user's record, or for their turn.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::host::{Host, StreamId};
+use super::places::Awaited;
+use super::request_body::BodyDelivery;
+use super::stream::{State, Waiting, WaitsFor};
+use crate::authenticator::{Decision, Need, PlausibleRequest};
+use crate::identity::{ScimLookups, ScimSettings};
+use crate::keys::ProviderKeys;
+use crate::time::UnixTime;
+
+impl<H: Host> Engine<H> {
+    /// Longest time until the next look at the keys while no request waits for any.
+    const IDLE: Duration = Duration::from_secs(1);
+    /// Longest time while one does: the keys may come from another worker.
+    const BUSY: Duration = Duration::from_millis(20);
+    /// Shortest time: there is something to do that only a tick can do.
+    pub(super) const AT_ONCE: Duration = Duration::from_millis(1);
+    /// What deciding on requests that waited may cost in one go: at least 1 for each, and what it
+    /// takes to verify its token.
+    const BATCH: u64 = 64;
+    /// Longest time that a request waits for its turn.
+    const MAX_TURN: Duration = Duration::from_secs(7);
+
+    /// Lets a request wait that has only come in. Returns what becomes of it if there is no room.
+    pub(super) fn wait_for(
+        &mut self,
+        stream: StreamId,
+        request: PlausibleRequest,
+        need: Need,
+        now: UnixTime,
+    ) -> Option<Decision> {
+        if !self.streams.has_room(awaited(&request, &need)) {
+            return Some(self.authenticator.give_up(request, need, self.view(), now));
+        }
+        let deadline = now + self.max_wait(&request, &need);
+        self.let_wait(stream, request, need, deadline);
+        self.set_pace(now);
+        None
+    }
+
+    /// Decides again on the requests that wait, and sets the pace by what is left. Not on all of them
+    /// at once: verifying all their signatures would delay other requests.
+    pub(super) fn serve_waiting(&mut self, now: UnixTime) {
+        self.budget.set_closed(false);
+        let mut cost = 0;
+        let mut is_over = true;
+        for stream in self.streams.waiting() {
+            if self.keeps_waiting(stream, now) {
+                continue;
+            }
+            if cost >= Self::BATCH {
+                is_over = false;
+                break;
+            }
+            let before = self.budget.spent();
+            self.serve(stream, now);
+            cost += self.budget.spent().saturating_sub(before).max(1);
+        }
+        // Requests that wait for their turn come before those that are still to come.
+        self.budget.set_closed(self.streams.taken(Awaited::Turn) > 0);
+        if is_over {
+            self.set_pace(now);
+        } else {
+            self.tick_every(Self::AT_ONCE);
+        }
+    }
+
+    /// Lets the next tick come when there is something to do.
+    pub(super) fn set_pace(&mut self, now: UnixTime) {
+        let has_callouts = self.users.as_ref().is_some_and(ScimLookups::has_callouts);
+        let is_idle = !self.streams.any_waits()
+            && match self.delivery {
+                BodyDelivery::Unknown => self.streams.held_heads().is_empty(),
+                BodyDelivery::OnTrial(_) => false,
+                BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => true,
+            };
+        let longest = match (has_callouts, is_idle) {
+            (true, _) => Self::AT_ONCE,
+            (false, true) => Self::IDLE,
+            (false, false) => Self::BUSY,
+        };
+        let remote = self.keys.values().filter_map(ProviderKeys::remote);
+        let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
+        self.tick_every(due.map_or(longest, |due| due.clamp(Self::AT_ONCE, longest)));
+    }
+
+    pub(super) fn tick_every(&mut self, period: Duration) {
+        if self.tick_period != Some(period) && self.host.tick_every(period) {
+            self.tick_period = Some(period);
+        }
+    }
+
+    /// Lets a request wait, and asks for what it needs.
+    fn let_wait(
+        &mut self,
+        stream: StreamId,
+        request: PlausibleRequest,
+        need: Need,
+        deadline: UnixTime,
+    ) {
+        let need = match need {
+            Need::Keys(demand) => {
+                self.want_keys(request.provider(), demand);
+                WaitsFor::Keys
+            }
+            Need::User(query) => {
+                let key = query.key.clone();
+                if let Some(users) = &mut self.users {
+                    users.want(*query);
+                }
+                WaitsFor::User(key)
+            }
+            Need::Turn => WaitsFor::Turn,
+        };
+        let waiting = Waiting { request, need, deadline };
+        self.streams.set(stream, State::Waiting(Box::new(waiting)));
+    }
+
+    /// Whether nothing has changed for a request that waits. If so, what it waits for is asked for
+    /// again: the stream that asked before may be gone.
+    fn keeps_waiting(&mut self, stream: StreamId, now: UnixTime) -> bool {
+        let Some(waiting) = self.streams.get(stream).and_then(|stream| stream.waiting()) else {
+            return true;
+        };
+        if waiting.deadline <= now {
+            return false;
+        }
+        match &waiting.need {
+            WaitsFor::Keys => {
+                let provider = waiting.request.provider();
+                let demand = waiting.request.still_awaits(&self.keys[provider], now);
+                demand.map(|demand| self.want_keys(provider, demand)).is_some()
+            }
+            WaitsFor::User(user) => self.is_looked_up(user),
+            WaitsFor::Turn => self.budget.is_closed(),
+        }
+    }
+
+    /// Decides again on a request that waits.
+    fn serve(&mut self, stream: StreamId, now: UnixTime) {
+        let Some(State::Waiting(waiting)) = self.streams.take(stream) else { return };
+        let Waiting { request, need, deadline } = *waiting;
+        let had_keys = matches!(need, WaitsFor::User(_));
+        let judgement = self.authenticator.judge(request, self.view(), now);
+        let mut decision = judgement.decision;
+        if let Decision::Await(request, need) = decision {
+            let deadline = match &need {
+                Need::User(_) if !had_keys => now + self.max_wait(&request, &need),
+                _ => deadline,
+            };
+            if now < deadline && self.streams.has_room(awaited(&request, &need)) {
+                return self.let_wait(stream, request, need, deadline);
+            }
+            decision = self.authenticator.give_up(request, need, self.view(), now);
+        }
+        self.settle(stream, decision, now);
+    }
+
+    /// How long a request waits at the most.
+    fn max_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
+        let for_keys = || self.keys[request.provider()].max_wait();
+        match need {
+            Need::Keys(_) => for_keys(),
+            Need::User(_) => {
+                let directory = self.users.as_ref().map(ScimLookups::directory);
+                directory.map(ScimSettings::max_wait).unwrap_or_default()
+            }
+            // Afterwards it may have to wait for keys.
+            Need::Turn => for_keys().max(Self::MAX_TURN),
+        }
+    }
+}
+
+fn awaited(request: &PlausibleRequest, need: &Need) -> Awaited {
+    match need {
+        Need::Keys(_) => Awaited::Keys(request.provider()),
+        Need::User(_) => Awaited::User,
+        Need::Turn => Awaited::Turn,
+    }
+}

@@ -1,0 +1,679 @@
+//! A scripted host: the engine runs in it as one worker of a proxy, with a clock that only the test
+//! moves, and responses to callouts that only the test gives. Workers that share a [`SharedData`] are
+//! workers of one process, each in a thread of its own.
+//!
+//! It is as strict as Envoy where that matters: a compare-and-swap version means nothing while its
+//! value is absent, a head that has gone on cannot be changed, and no request is responded to twice.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mcp_federated_auth::host::{
+    CalloutId, CalloutRequest, CalloutResponse, HashFunction, Host, HostCrypto, HostCryptoError,
+    HostRefused, MetricId, RequestEdits, Response, SharedValue, StreamId,
+};
+use mcp_federated_auth::{
+    BodyAction, Config, Engine, HeadAction, RequestHead, StatusConfig, StatusPageFilter, UnixTime,
+};
+
+pub type Fields = Vec<(String, Vec<u8>)>;
+
+/// Shared data of one process.
+#[derive(Clone, Default)]
+pub struct SharedData(Arc<Mutex<SharedValues>>);
+
+#[derive(Default)]
+struct SharedValues {
+    values: HashMap<String, (Vec<u8>, u32)>,
+    last_version: u32,
+}
+
+impl SharedData {
+    /// Overwrites all values under names that end so.
+    pub fn overwrite(&self, name_end: &str, value: &[u8]) -> usize {
+        let mut shared = self.0.lock().unwrap();
+        let names: Vec<_> =
+            shared.values.keys().filter(|name| name.ends_with(name_end)).cloned().collect();
+        for name in &names {
+            shared.set(name, value);
+        }
+        names.len()
+    }
+
+    pub fn value(&self, name: &str) -> Vec<u8> {
+        self.0.lock().unwrap().values[name].0.clone()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().values.keys().cloned().collect()
+    }
+
+    fn read(&self, name: &str) -> SharedValue {
+        let value = self.0.lock().unwrap().values.get(name).cloned();
+        // Lets other workers come in between a reading and what is written after it.
+        std::thread::yield_now();
+        value.unzip()
+    }
+
+    fn replace(&self, name: &str, value: &[u8], version: Option<u32>) -> bool {
+        let mut shared = self.0.lock().unwrap();
+        if let Some((_, current)) = shared.values.get(name)
+            && version != Some(*current)
+        {
+            return false;
+        }
+        shared.set(name, value);
+        true
+    }
+}
+
+impl SharedValues {
+    fn set(&mut self, name: &str, value: &[u8]) {
+        self.last_version += 1;
+        self.values.insert(name.to_owned(), (value.to_vec(), self.last_version));
+    }
+}
+
+/// A callout that the engine made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: u32,
+    pub cluster: String,
+    pub headers: Fields,
+    pub body: Vec<u8>,
+    pub timeout: Duration,
+}
+
+impl Call {
+    pub fn path(&self) -> String {
+        let path = self.headers.iter().find(|(name, _)| name == ":path").unwrap();
+        String::from_utf8(path.1.clone()).unwrap()
+    }
+}
+
+/// A response of the plugin itself.
+#[derive(Clone, Debug)]
+pub struct LocalResponse {
+    pub status: u32,
+    pub headers: Fields,
+    pub body: Vec<u8>,
+}
+
+impl LocalResponse {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
+        std::str::from_utf8(value).ok()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// What became of a request so far.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Forwarded(Fields),
+    Paused,
+    Refused(LocalResponse),
+}
+
+#[derive(Default)]
+struct Stream {
+    request: Fields,
+    trailers: Fields,
+    hides_trailers: bool,
+    response: Option<LocalResponse>,
+    /// What access logs can print.
+    filter_state: BTreeMap<String, String>,
+    is_released: bool,
+    /// Of the body, what has come and is held.
+    held: Vec<u8>,
+    /// Of the body, what has gone on.
+    passed: Vec<u8>,
+    /// Of the body, what was received while the head was stopped and is not handed over before; and
+    /// whether that is its end.
+    unseen: Vec<u8>,
+    unseen_end: bool,
+    /// Whether its head was stopped together with its body.
+    stops_with_body: bool,
+}
+
+impl Stream {
+    fn release(&mut self) {
+        self.is_released = true;
+        self.passed.append(&mut self.held);
+    }
+}
+
+struct Proxy {
+    now: Duration,
+    shared: SharedData,
+    streams: BTreeMap<u32, Stream>,
+    calls: Vec<Call>,
+    refuse_calls: bool,
+    /// Whether bodies are handed over while heads are stopped.
+    hands_over_early: bool,
+    /// How many bytes of each body a filter before the plugin has.
+    elsewhere: usize,
+    /// Whether the proxy reports how much of a request it has received.
+    reports_received: bool,
+    /// How many bytes of bodies of requests the plugin gets to see.
+    max_body_seen: usize,
+    body_reads: usize,
+    tick_period: Option<Duration>,
+    /// Names and values; the id of a metric is its place.
+    metrics: Vec<(String, u64)>,
+}
+
+thread_local! {
+    static LOG: RefCell<Vec<(log::Level, String)>> = const { RefCell::new(Vec::new()) };
+    static LAST_NUMBER: Cell<u32> = const { Cell::new(0) };
+}
+
+fn new_number() -> u32 {
+    LAST_NUMBER.set(LAST_NUMBER.get() + 1);
+    LAST_NUMBER.get()
+}
+
+/// The cryptography of the proxy. Counts how often it is asked.
+struct Crypto(Rc<Cell<usize>>);
+
+impl HostCrypto for Crypto {
+    fn verify(
+        &self,
+        hash: HashFunction,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, HostCryptoError> {
+        self.0.set(self.0.get() + 1);
+        let hash = match hash {
+            HashFunction::Sha256 => "sha256",
+            HashFunction::Sha384 => "sha384",
+            HashFunction::Sha512 => "sha512",
+        };
+        testkit::verify_signature(hash, key, signature, message).ok_or(HostCryptoError::Missing)
+    }
+}
+
+struct ScriptedHost(Rc<RefCell<Proxy>>);
+
+enum Filter {
+    Engine(Engine<ScriptedHost>),
+    StatusPage(StatusPageFilter<ScriptedHost>),
+}
+
+/// A worker.
+pub struct Vm {
+    proxy: Rc<RefCell<Proxy>>,
+    filter: RefCell<Box<Filter>>,
+    crypto_calls: Rc<Cell<usize>>,
+}
+
+impl Vm {
+    /// Starts a worker; none if the configuration is refused. What [`log`] returns begins anew.
+    pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
+        let config = Config::from_bytes(configuration).ok()?;
+        let (proxy, crypto_calls) = (proxy(shared), Rc::new(Cell::new(0)));
+        let crypto = Crypto(crypto_calls.clone());
+        let engine = Engine::new(config, ScriptedHost(proxy.clone()), crypto);
+        let filter = RefCell::new(Box::new(Filter::Engine(engine)));
+        Some(Self { proxy, filter, crypto_calls })
+    }
+
+    /// Starts a worker that serves the status page.
+    pub fn start_status_page(configuration: &[u8], shared: &SharedData) -> Option<Self> {
+        let config = StatusConfig::from_bytes(configuration).ok()?;
+        let proxy = proxy(shared);
+        let page = StatusPageFilter::new(config, ScriptedHost(proxy.clone()));
+        let filter = RefCell::new(Box::new(Filter::StatusPage(page)));
+        Some(Self { proxy, filter, crypto_calls: Rc::default() })
+    }
+
+    fn with_engine<T>(&self, action: impl FnOnce(&mut Engine<ScriptedHost>) -> T) -> T {
+        match &mut **self.filter.borrow_mut() {
+            Filter::Engine(engine) => action(engine),
+            Filter::StatusPage(_) => panic!("the status page has no engine"),
+        }
+    }
+
+    fn with_proxy<T>(&self, action: impl FnOnce(&mut Proxy) -> T) -> T {
+        action(&mut self.proxy.borrow_mut())
+    }
+
+    fn with_stream<T>(&self, id: u32, action: impl FnOnce(&mut Stream) -> T) -> T {
+        self.with_proxy(|proxy| action(proxy.streams.get_mut(&id).unwrap()))
+    }
+
+    /// Lets time pass, without a tick.
+    pub fn advance(&self, time: Duration) {
+        self.with_proxy(|proxy| proxy.now += time);
+    }
+
+    pub fn tick(&self) {
+        self.with_engine(Engine::on_tick);
+        self.hand_over_unseen();
+    }
+
+    /// From now on bodies are handed over only after their heads, as by Envoy without
+    /// `allow_on_headers_stop_iteration`.
+    pub fn hand_over_late(&self) {
+        self.with_proxy(|proxy| proxy.hands_over_early = false);
+    }
+
+    /// From now on a filter before the plugin has so many bytes of each body.
+    pub fn receive_elsewhere(&self, bytes: usize) {
+        self.with_proxy(|proxy| proxy.elsewhere = bytes);
+    }
+
+    /// From now on the proxy does not report how much of a request it has received.
+    pub fn hide_received(&self) {
+        self.with_proxy(|proxy| proxy.reports_received = false);
+    }
+
+    /// As Envoy does as soon as a head goes on that was stopped.
+    fn hand_over_unseen(&self) {
+        let late: Vec<(u32, Vec<u8>, bool)> = self.with_proxy(|proxy| {
+            let open = proxy.streams.iter_mut().filter(|(_, stream)| stream.is_released);
+            open.filter(|(_, stream)| stream.unseen_end || !stream.unseen.is_empty())
+                .map(|(id, stream)| {
+                    let end = std::mem::take(&mut stream.unseen_end);
+                    (*id, std::mem::take(&mut stream.unseen), end)
+                })
+                .collect()
+        });
+        for (id, part, is_last) in late {
+            self.send_body(id, &part, is_last);
+        }
+    }
+
+    /// All metrics that were ever used, with their values.
+    pub fn metrics(&self) -> BTreeMap<String, u64> {
+        self.with_proxy(|proxy| proxy.metrics.iter().cloned().collect())
+    }
+
+    pub fn tick_period(&self) -> Option<Duration> {
+        self.with_proxy(|proxy| proxy.tick_period)
+    }
+
+    /// Sends a request without a body through the plugin.
+    pub fn request(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
+        self.begin(fields, true)
+    }
+
+    /// Sends the head of a request through the plugin, which a body follows.
+    pub fn open(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
+        self.begin(fields, false)
+    }
+
+    /// Sends a part of the body of a request. Returns what of the body has gone on by now.
+    pub fn send_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
+        let is_early = self.with_proxy(|proxy| proxy.hands_over_early);
+        let size = self.with_stream(id, |stream| {
+            if (!is_early || stream.stops_with_body) && !stream.is_released {
+                stream.unseen.extend_from_slice(part);
+                stream.unseen_end |= is_last;
+                return None;
+            }
+            stream.held.extend_from_slice(part);
+            Some(stream.held.len())
+        });
+        let Some(size) = size else { return Vec::new() };
+        let action =
+            self.with_engine(|engine| engine.on_request_body(StreamId(id.into()), size, is_last));
+        self.continue_body(id, action)
+    }
+
+    /// Sends the trailers of a request. Returns what of the body has gone on by now.
+    pub fn send_trailers(&self, id: u32) -> Vec<u8> {
+        let action = self.with_engine(|engine| engine.on_request_trailers(StreamId(id.into())));
+        self.continue_body(id, action)
+    }
+
+    /// Lets these be the trailers of a request.
+    pub fn set_trailers(&self, id: u32, fields: &[(&str, &str)]) {
+        let fields =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().into()));
+        self.with_stream(id, |stream| stream.trailers = fields.collect());
+    }
+
+    /// What is left of them.
+    pub fn trailers(&self, id: u32) -> Fields {
+        self.with_stream(id, |stream| stream.trailers.clone())
+    }
+
+    /// Lets the proxy fail whenever it is asked for them.
+    pub fn hide_trailers(&self, id: u32) {
+        self.with_stream(id, |stream| stream.hides_trailers = true);
+    }
+
+    /// What of the body of a request has gone on by now.
+    pub fn passed(&self, id: u32) -> Vec<u8> {
+        self.with_stream(id, |stream| stream.passed.clone())
+    }
+
+    fn continue_body(&self, id: u32, action: BodyAction) -> Vec<u8> {
+        self.with_stream(id, |stream| {
+            // Envoy lets a head that is held back go on with the body.
+            if action == BodyAction::Continue {
+                stream.release();
+            }
+            stream.passed.clone()
+        })
+    }
+
+    fn begin(&self, fields: &[(&str, &[u8])], is_whole: bool) -> (u32, Outcome) {
+        let id = new_number();
+        let request: Fields =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+        self.with_proxy(|proxy| {
+            proxy.streams.insert(id, Stream { request, ..Stream::default() });
+        });
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
+        let head = RequestHead::new(&fields, !is_whole);
+        let action = match &mut **self.filter.borrow_mut() {
+            Filter::Engine(engine) => engine.on_request_head(StreamId(id.into()), head),
+            Filter::StatusPage(page) => {
+                page.on_request_head(StreamId(id.into()), Some(head));
+                HeadAction::Stop
+            }
+        };
+        self.with_stream(id, |stream| {
+            stream.is_released |= action == HeadAction::Continue;
+            stream.stops_with_body = action == HeadAction::StopWithBody;
+        });
+        (id, self.outcome(id))
+    }
+
+    pub fn outcome(&self, id: u32) -> Outcome {
+        self.with_stream(id, |stream| match &stream.response {
+            Some(response) => {
+                assert_eq!(stream.passed, b"", "a request was responded to and forwarded");
+                Outcome::Refused(response.clone())
+            }
+            None if stream.is_released => Outcome::Forwarded(stream.request.clone()),
+            None => Outcome::Paused,
+        })
+    }
+
+    /// What access logs can print of a request: `name=value`.
+    pub fn filter_state(&self, id: u32) -> Vec<String> {
+        self.with_stream(id, |stream| {
+            stream.filter_state.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        })
+    }
+
+    /// The client hangs up.
+    pub fn close(&self, id: u32) {
+        self.with_engine(|engine| engine.on_stream_end(StreamId(id.into())));
+        self.with_proxy(|proxy| proxy.streams.remove(&id));
+    }
+
+    /// Callouts that have no response yet.
+    pub fn calls(&self) -> Vec<Call> {
+        self.with_proxy(|proxy| proxy.calls.clone())
+    }
+
+    /// The only callout that has no response yet.
+    pub fn call(&self) -> Call {
+        let calls = self.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        calls[0].clone()
+    }
+
+    pub fn answer(&self, call: &Call, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let field = |name: &str| match name {
+            ":status" => Some(status.to_owned()),
+            _ => headers
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned()),
+        };
+        self.report(call, |max_body| {
+            let read = body.get(..max_body).unwrap_or(body).to_vec();
+            Some(CalloutResponse::new(field, body.len(), read))
+        });
+    }
+
+    /// Time-out, reset: the callout failed.
+    pub fn fail(&self, call: &Call) {
+        self.report(call, |_| None);
+    }
+
+    fn report(&self, call: &Call, response: impl FnOnce(usize) -> Option<CalloutResponse>) {
+        self.with_proxy(|proxy| proxy.calls.retain(|open| open.id != call.id));
+        let id = CalloutId(call.id.into());
+        self.with_engine(|engine| {
+            if let Some(max_body) = engine.max_response_body(id) {
+                engine.on_callout_response(id, response(max_body));
+            }
+        });
+        self.hand_over_unseen();
+    }
+
+    /// From now on no host of any cluster is healthy.
+    pub fn refuse_calls(&self, refuse: bool) {
+        self.with_proxy(|proxy| proxy.refuse_calls = refuse);
+    }
+
+    /// From now on the plugin gets to see no more of the bodies of requests.
+    pub fn show_body(&self, max: usize) {
+        self.with_proxy(|proxy| proxy.max_body_seen = max);
+    }
+
+    /// How often the plugin looked into the bodies of requests.
+    pub fn body_reads(&self) -> usize {
+        self.with_proxy(|proxy| proxy.body_reads)
+    }
+
+    /// How often a signature was verified by the proxy.
+    pub fn crypto_calls(&self) -> usize {
+        self.crypto_calls.get()
+    }
+}
+
+fn proxy(shared: &SharedData) -> Rc<RefCell<Proxy>> {
+    LOG.with_borrow_mut(Vec::clear);
+    Rc::new(RefCell::new(Proxy {
+        now: Duration::from_secs(testkit::now()),
+        shared: shared.clone(),
+        streams: BTreeMap::new(),
+        calls: Vec::new(),
+        refuse_calls: false,
+        hands_over_early: true,
+        elsewhere: 0,
+        reports_received: true,
+        max_body_seen: usize::MAX,
+        body_reads: 0,
+        tick_period: None,
+        metrics: Vec::new(),
+    }))
+}
+
+/// What the engine logged in this thread.
+pub fn log() -> Vec<String> {
+    LOG.with_borrow(|log| log.iter().map(|(_, line)| line.clone()).collect())
+}
+
+/// The part of it that is of this level.
+pub fn log_of(level: log::Level) -> Vec<String> {
+    LOG.with_borrow(|log| {
+        log.iter().filter(|(known, _)| *known == level).map(|(_, line)| line.clone()).collect()
+    })
+}
+
+fn number(StreamId(id): StreamId) -> u32 {
+    u32::try_from(id).unwrap()
+}
+
+impl ScriptedHost {
+    fn metric(&self, name: &str) -> MetricId {
+        let metrics = &mut self.0.borrow_mut().metrics;
+        assert!(metrics.iter().all(|(known, _)| known != name), "{name} is defined twice");
+        metrics.push((name.to_owned(), 0));
+        MetricId(u32::try_from(metrics.len() - 1).unwrap())
+    }
+
+    fn with_stream<T>(
+        &self,
+        id: StreamId,
+        action: impl FnOnce(&mut Stream) -> Result<T, HostRefused>,
+    ) -> Result<T, HostRefused> {
+        self.0.borrow_mut().streams.get_mut(&number(id)).ok_or(HostRefused).and_then(action)
+    }
+}
+
+impl Host for ScriptedHost {
+    fn now(&self) -> Option<UnixTime> {
+        Some(UnixTime::default() + self.0.borrow().now)
+    }
+
+    fn random(&self) -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+
+        RandomState::new().hash_one(())
+    }
+
+    fn tick_every(&mut self, period: Duration) -> bool {
+        self.0.borrow_mut().tick_period = Some(period);
+        true
+    }
+
+    fn log(&self, level: log::Level, line: fmt::Arguments<'_>) {
+        let line = mcp_federated_auth::escaped_line(&line.to_string()).into_owned();
+        LOG.with_borrow_mut(|log| log.push((level, line)));
+    }
+
+    fn shared_value(&self, name: &str) -> SharedValue {
+        self.0.borrow().shared.read(name)
+    }
+
+    fn replace_shared_value(&self, name: &str, value: &[u8], version: Option<u32>) -> bool {
+        self.0.borrow().shared.replace(name, value, version)
+    }
+
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
+        let mut proxy = self.0.borrow_mut();
+        if proxy.refuse_calls || timeout < Duration::from_millis(1) {
+            return None;
+        }
+        let id = new_number();
+        let field = |(name, value): &(&str, String)| ((*name).to_owned(), value.as_bytes().into());
+        proxy.calls.push(Call {
+            id,
+            cluster: request.cluster.clone(),
+            headers: request.fields.iter().map(field).collect(),
+            body: request.body.clone().unwrap_or_default(),
+            timeout,
+        });
+        Some(CalloutId(id.into()))
+    }
+
+    fn counter(&self, name: &str) -> MetricId {
+        self.metric(name)
+    }
+
+    fn gauge(&self, name: &str) -> MetricId {
+        self.metric(name)
+    }
+
+    fn increment(&self, MetricId(id): MetricId) {
+        self.0.borrow_mut().metrics[usize::try_from(id).unwrap()].1 += 1;
+    }
+
+    fn set_gauge(&self, MetricId(id): MetricId, value: u64) {
+        self.0.borrow_mut().metrics[usize::try_from(id).unwrap()].1 = value;
+    }
+
+    fn metric_value(&self, MetricId(id): MetricId) -> Option<u64> {
+        Some(self.0.borrow().metrics.get(usize::try_from(id).unwrap())?.1)
+    }
+
+    fn is_open(&mut self, id: StreamId) -> bool {
+        self.0.borrow().streams.contains_key(&number(id))
+    }
+
+    fn edit_request(&mut self, stream: StreamId, edits: &RequestEdits) -> Result<(), HostRefused> {
+        self.with_stream(stream, |stream| {
+            if stream.is_released {
+                let is_empty = *edits == RequestEdits::default();
+                return if is_empty { Ok(()) } else { Err(HostRefused) };
+            }
+            let fields = &mut stream.request;
+            fields.retain(|(name, _)| edits.remove.iter().all(|removed| removed != name));
+            if let Some(connection) = edits.connection {
+                fields.retain(|(name, _)| name != "connection");
+                fields.push(("connection".to_owned(), connection.into()));
+            }
+            let identity = edits.identity.iter().flat_map(|identity| identity.headers());
+            fields.extend(identity.map(|(name, value)| (name.to_owned(), value.into())));
+            Ok(())
+        })
+    }
+
+    fn remove_trailers(
+        &mut self,
+        stream: StreamId,
+        is_removed: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), HostRefused> {
+        self.with_stream(stream, |stream| {
+            if stream.hides_trailers {
+                return Err(HostRefused);
+            }
+            stream.trailers.retain(|(name, _)| !is_removed(name.as_bytes()));
+            Ok(())
+        })
+    }
+
+    fn request_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused> {
+        let mut proxy = self.0.borrow_mut();
+        proxy.body_reads += 1;
+        let shown = size.saturating_add(1).min(proxy.max_body_seen);
+        let stream = proxy.streams.get(&number(stream)).ok_or(HostRefused)?;
+        Ok(stream.held.get(..shown).unwrap_or(&stream.held).to_vec())
+    }
+
+    fn received_bytes(&mut self, stream: StreamId) -> Option<u64> {
+        let proxy = self.0.borrow();
+        let stream = proxy.streams.get(&number(stream)).filter(|_| proxy.reports_received)?;
+        let fields = stream.request.iter();
+        let head: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+        let body = stream.held.len() + stream.passed.len() + stream.unseen.len();
+        u64::try_from(head + body + proxy.elsewhere).ok()
+    }
+
+    fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {
+        let _ = self.with_stream(stream, |stream| {
+            stream.filter_state.insert(name.to_owned(), value.to_owned());
+            Ok(())
+        });
+    }
+
+    fn respond(&mut self, stream: StreamId, response: &Response) -> Result<(), HostRefused> {
+        let field = |(name, value): &(&'static str, std::borrow::Cow<'static, str>)| {
+            ((*name).to_owned(), value.as_bytes().to_vec())
+        };
+        let response = LocalResponse {
+            status: response.status.into(),
+            headers: response.headers.iter().map(field).collect(),
+            body: response.body.clone(),
+        };
+        self.with_stream(stream, |stream| {
+            assert!(stream.response.is_none(), "a request was responded to twice");
+            stream.response = Some(response);
+            Ok(())
+        })
+    }
+
+    fn resume(&mut self, stream: StreamId) {
+        let _ = self.with_stream(stream, |stream| {
+            stream.release();
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,28 @@
+//! The engine in a scripted host, with a simulated clock: what a real Envoy shows only by chance.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod bodies;
+mod calls_that_fail;
+mod filter_state;
+mod heads_first;
+mod host;
+mod judged_anew;
+mod metrics;
+mod nameless_tokens;
+mod paused_requests;
+mod provider;
+mod refusal_log;
+mod replay;
+mod replay_fleet;
+mod shared_data;
+mod status_page;
+mod token_cache;
+mod user_lookups;
+mod waiting_places;

@@ -1,0 +1,226 @@
+use std::time::Duration;
+
+use serde_json::json;
+use testkit::{SigningKey, claims};
+
+use crate::host::SharedData;
+use crate::provider::{
+    AUDIENCE, ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_forwarded,
+    assert_paused, assert_refused, configuration, fetch, key, key_set, request, start, token,
+};
+
+#[test]
+fn a_request_waits_for_the_first_keys_and_goes_on_when_they_come() {
+    let vm = start(&configuration(), &SharedData::default());
+    let key = key("one");
+    let (first, outcome) = request(&vm, &token(&key));
+    assert_paused(&outcome);
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(1)));
+
+    vm.tick();
+    answer_discovery(&vm, &vm.call());
+    let (second, outcome) = request(&vm, &token(&key));
+    assert_paused(&outcome);
+    answer_key_set(&vm, &vm.call(), &[&key]);
+    assert_forwarded(&vm.outcome(first));
+    assert_forwarded(&vm.outcome(second));
+}
+
+#[test]
+fn a_waiting_request_whose_token_is_bad_is_refused_when_the_keys_come() {
+    let vm = start(&configuration(), &SharedData::default());
+    let (other, published) = (key("one"), key("one"));
+    let (id, outcome) = request(&vm, &token(&other));
+    assert_paused(&outcome);
+    fetch(&vm, &[&published]);
+    assert_refused(&vm.outcome(id), 401, "bad_signature");
+}
+
+#[test]
+fn a_token_that_fails_without_a_key_neither_waits_nor_makes_a_call() {
+    let vm = start(&configuration(), &SharedData::default());
+    fetch(&vm, &[&key("one")]);
+    let mut claims = claims("https://elsewhere.example.com", "mcp");
+    let (_, outcome) = request(&vm, &key("two").token(&claims));
+    assert_refused(&outcome, 401, "unknown_issuer");
+    claims["iss"] = json!(ISSUER);
+    claims["exp"] = json!(testkit::now() - 301);
+    let (_, outcome) = request(&vm, &key("two").token(&claims));
+    assert_refused(&outcome, 401, "expired");
+    vm.tick();
+    assert!(vm.calls().is_empty());
+}
+
+#[test]
+fn a_request_waits_no_longer_than_the_timeout_and_two_seconds() {
+    let vm = start(&configuration(), &SharedData::default());
+    let (id, _) = request(&vm, &token(&key("one")));
+    vm.tick();
+    assert_eq!(vm.call().timeout, Duration::from_secs(5));
+    vm.advance(Duration::from_millis(6_999));
+    vm.tick();
+    assert_paused(&vm.outcome(id));
+    vm.advance(Duration::from_millis(1));
+    vm.tick();
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+}
+
+#[test]
+fn a_flood_of_requests_that_wait_is_bounded() {
+    for (max_token_size, most) in [("8KiB", 4096), ("1MiB", 32)] {
+        let mut document = configuration();
+        document["max_token_size"] = max_token_size.into();
+        let vm = start(&document, &SharedData::default());
+        let key = key("one");
+        let token = token(&key);
+        let waiting: Vec<u32> = (0..most)
+            .map(|_| {
+                let (id, outcome) = request(&vm, &token);
+                assert_paused(&outcome);
+                id
+            })
+            .collect();
+        let (_, outcome) = request(&vm, &token);
+        assert_refused(&outcome, 503, "keys_unavailable");
+        fetch(&vm, &[&key]);
+        // They are let on in portions, so that new requests get their turn in between.
+        for portion in waiting.chunks(64) {
+            portion.iter().for_each(|id| assert_forwarded(&vm.outcome(*id)));
+            vm.tick();
+        }
+        assert_eq!(vm.tick_period(), Some(Duration::from_secs(1)));
+    }
+}
+
+#[test]
+fn both_calls_of_a_fetch_share_one_timeout() {
+    let vm = start(&configuration(), &SharedData::default());
+    vm.tick();
+    vm.advance(Duration::from_secs(2));
+    answer_discovery(&vm, &vm.call());
+    assert_eq!(vm.call().timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn a_client_that_hangs_up_while_it_waits_disturbs_nobody() {
+    let vm = start(&configuration(), &SharedData::default());
+    let key = key("one");
+    let (gone, _) = request(&vm, &token(&key));
+    let (stays, _) = request(&vm, &token(&key));
+    vm.tick();
+    vm.close(gone);
+    answer_discovery(&vm, &vm.call());
+    answer_key_set(&vm, &vm.call(), &[&key]);
+    assert_forwarded(&vm.outcome(stays));
+}
+
+#[test]
+fn a_new_kid_causes_one_fetch_in_a_cooldown_and_the_request_waits_for_it() {
+    let vm = start(&configuration(), &SharedData::default());
+    let (old, new) = (key("old"), key("new"));
+    fetch(&vm, &[&old]);
+
+    let (id, outcome) = request(&vm, &token(&new));
+    assert_paused(&outcome);
+    vm.tick();
+    // What discovery found is still believed.
+    answer_key_set(&vm, &vm.call(), &[&old, &new]);
+    assert_forwarded(&vm.outcome(id));
+
+    let (_, outcome) = request(&vm, &token(&key("nobody's")));
+    assert_refused(&outcome, 401, "unknown_kid");
+    vm.tick();
+    assert!(vm.calls().is_empty());
+
+    vm.advance(Duration::from_secs(30));
+    let (_, outcome) = request(&vm, &token(&key("nobody's")));
+    assert_paused(&outcome);
+    vm.tick();
+    assert_eq!(vm.calls().len(), 1);
+}
+
+#[test]
+fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_a_cooldown() {
+    let vm = start(&configuration(), &SharedData::default());
+    let (old, new) = (key("old"), key("new"));
+    let nameless = |key: &SigningKey| {
+        let mut header = key.header();
+        header.as_object_mut().unwrap().remove("kid");
+        key.sign(&header, &claims(ISSUER, AUDIENCE))
+    };
+    fetch(&vm, &[&old]);
+    assert_accepted(&vm, &nameless(&old));
+
+    let (id, outcome) = request(&vm, &nameless(&new));
+    assert_paused(&outcome);
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&new]);
+    assert_forwarded(&vm.outcome(id));
+
+    let (_, outcome) = request(&vm, &nameless(&old));
+    assert_refused(&outcome, 401, "bad_signature");
+    // A token that names a key is not verified by a newer one.
+    vm.advance(Duration::from_secs(30));
+    let forged = key("new");
+    let (_, outcome) = request(&vm, &token(&forged));
+    assert_refused(&outcome, 401, "bad_signature");
+    vm.tick();
+    assert!(vm.calls().is_empty());
+}
+
+#[test]
+fn keys_are_fetched_anew_before_they_expire_without_any_request() {
+    let vm = start(&configuration(), &SharedData::default());
+    let key = key("one");
+    vm.tick();
+    answer_discovery(&vm, &vm.call());
+    let body = key_set(&[&key]);
+    vm.answer(&vm.call(), "200", &[("cache-control", "max-age=120")], body.as_bytes());
+
+    vm.advance(Duration::from_secs(89));
+    vm.tick();
+    assert!(vm.calls().is_empty());
+    vm.advance(Duration::from_secs(9));
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&key]);
+}
+
+#[test]
+fn stale_keys_serve_while_the_source_fails_and_no_longer_than_allowed() {
+    let mut document = configuration();
+    document["keys"] = json!({"max_age": "60s", "max_stale": "60s"});
+    let vm = start(&document, &SharedData::default());
+    let key = key("one");
+    fetch(&vm, &[&key]);
+
+    vm.advance(Duration::from_secs(60 + 59));
+    vm.tick();
+    vm.fail(&vm.call());
+    assert_accepted(&vm, &token(&key));
+    vm.advance(Duration::from_secs(1));
+    let (id, outcome) = request(&vm, &token(&key));
+    // A last try is under way, or due.
+    assert_paused(&outcome);
+    vm.tick();
+    // Neither the metadata nor the key set, which was known, can be had.
+    vm.fail(&vm.call());
+    vm.fail(&vm.call());
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+}
+
+#[test]
+fn a_token_that_expires_while_it_waits_for_keys_does_not_pass() {
+    let mut document = configuration();
+    document["providers"][0]["clock_skew"] = json!("0s");
+    let vm = start(&document, &SharedData::default());
+    let key = key("one");
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testkit::now() + 1);
+    let (id, outcome) = request(&vm, &key.token(&claims));
+    assert_paused(&outcome);
+    vm.tick();
+    vm.advance(Duration::from_secs(2));
+    answer_discovery(&vm, &vm.call());
+    answer_key_set(&vm, &vm.call(), &[&key]);
+    assert_refused(&vm.outcome(id), 401, "expired");
+}

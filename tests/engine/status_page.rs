@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::host::{LocalResponse, Outcome, SharedData, Vm};
+use crate::provider::{assert_accepted, configuration, fetch, key, request, start, token};
+
+fn start_page(configuration: &str, shared: &SharedData) -> Option<Vm> {
+    Vm::start_status_page(configuration.as_bytes(), shared)
+}
+
+fn get(vm: &Vm, path: &str, authority: &str) -> LocalResponse {
+    let (_, outcome) = vm.request(&[
+        (":method", b"GET"),
+        (":path", path.as_bytes()),
+        (":authority", authority.as_bytes()),
+    ]);
+    match outcome {
+        Outcome::Refused(response) => response,
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn status(shared: &SharedData) -> Value {
+    let page = start_page("", shared).unwrap();
+    get(&page, "/status.json", "localhost").json()
+}
+
+fn status_names(shared: &SharedData) -> Vec<String> {
+    let mut names = shared.names();
+    names.retain(|name| name.contains("/status/"));
+    names
+}
+
+#[test]
+fn a_configuration_that_is_only_tried_is_not_announced() {
+    let shared = SharedData::default();
+    // As in Envoy's canary VM, whose timers never fire.
+    let vm = start(&configuration(), &shared);
+    assert_eq!(status_names(&shared), [""; 0]);
+    vm.tick();
+    assert_eq!(status_names(&shared).len(), 1);
+    assert_eq!(status(&shared)["configurations"][0]["resource"], "https://mcp.example.com/mcp");
+}
+
+#[test]
+fn what_one_vm_fetched_and_refused_is_shown_by_another() {
+    let shared = SharedData::default();
+    let vm = start(&configuration(), &shared);
+    fetch(&vm, &[&key("one")]);
+    request(&vm, "a.b");
+    vm.advance(Duration::from_secs(1));
+    vm.tick();
+    let status = status(&shared);
+    assert_eq!(status["configurations"][0]["providers"][0]["keys"][0]["kid"], "one");
+    assert_eq!(status["refusals"][0]["reason"], "malformed_token");
+    assert_eq!(status["refusals"][0]["last"][0]["times"], 1);
+}
+
+#[test]
+fn a_request_that_is_allowed_changes_nothing_that_is_shared() {
+    let shared = SharedData::default();
+    let vm = start(&configuration(), &shared);
+    let key = key("one");
+    fetch(&vm, &[&key]);
+    let all = |shared: &SharedData| {
+        let mut names = shared.names();
+        names.sort_unstable();
+        names.iter().map(|name| (name.clone(), shared.value(name))).collect::<Vec<_>>()
+    };
+    let before = all(&shared);
+    for _ in 0..10 {
+        assert_accepted(&vm, &token(&key));
+    }
+    assert_eq!(all(&shared), before);
+}
+
+#[test]
+fn a_flood_of_refusals_stands_on_one_shelf_and_only_after_a_tick() {
+    let shared = SharedData::default();
+    let vm = start(&configuration(), &shared);
+    vm.tick();
+    vm.advance(Duration::from_secs(1));
+    for index in 0..1000 {
+        request(&vm, &format!("a.{index}"));
+    }
+    assert_eq!(status_names(&shared).len(), 1);
+    vm.tick();
+    let mut names = status_names(&shared);
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "mcp-federated-auth/1/status/configuration/0",
+            "mcp-federated-auth/1/status/refusals/malformed_token",
+        ]
+    );
+    // As many as there are log lines.
+    assert_eq!(status(&shared)["refusals"][0]["last"][0]["times"], 100);
+}
+
+#[test]
+fn the_page_has_a_configuration_of_its_own() {
+    let shared = SharedData::default();
+    for refused in ["{\"host\": 1}", &configuration().to_string(), "x"] {
+        assert!(start_page(refused, &shared).is_none(), "{refused}");
+    }
+    let page = start_page("{\"hosts\": [\"status.internal\"]}", &shared).unwrap();
+    assert_eq!(get(&page, "/", "status.internal:80").status, 200);
+    assert_eq!(get(&page, "/", "elsewhere.internal").status, 403);
+    // And without its root id it is a filter that authenticates, for which there are no defaults.
+    assert!(Vm::start(b"", &shared).is_none());
+}

@@ -1,0 +1,65 @@
+use crate::host::{Call, SharedData, Vm, log};
+use crate::provider::{
+    answer_discovery, answer_key_set, assert_accepted, assert_refused, configuration, key, request,
+    start, token,
+};
+
+/// A worker in which one request waits for the response to the first callout.
+fn waiting() -> (Vm, u32) {
+    let vm = start(&configuration(), &SharedData::default());
+    let (id, _) = request(&vm, &token(&key("one")));
+    vm.tick();
+    (vm, id)
+}
+
+#[test]
+fn the_response_to_a_callout_is_read_in_the_root_context() {
+    let vm = start(&configuration(), &SharedData::default());
+    let key = key("one");
+    let (id, _) = request(&vm, &token(&key));
+    vm.tick();
+    let Call { cluster, body, timeout, .. } = vm.call();
+    assert_eq!((cluster.as_str(), body.as_slice()), ("provider", &b""[..]));
+    assert!((1..=5).contains(&timeout.as_secs()), "{timeout:?}");
+    answer_discovery(&vm, &vm.call());
+    answer_key_set(&vm, &vm.call(), &[&key]);
+    crate::provider::assert_forwarded(&vm.outcome(id));
+    assert_accepted(&vm, &token(&key));
+}
+
+#[test]
+fn a_callout_that_fails_has_no_header_fields_to_read() {
+    let (vm, id) = waiting();
+    vm.fail(&vm.call());
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+    assert_logged("no answer");
+}
+
+#[test]
+fn a_callout_that_the_host_refuses_is_none() {
+    let vm = start(&configuration(), &SharedData::default());
+    let (id, _) = request(&vm, &token(&key("one")));
+    vm.refuse_calls(true);
+    vm.tick();
+    assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+    assert_logged("no cluster \"provider\"");
+}
+
+#[test]
+fn header_fields_of_a_response_are_read_where_they_say_why_it_is_not_usable() {
+    for (status, fields, body, cause) in [
+        ("302", [("location", "https://id.example.com/x")], "", "https://id.example.com/x"),
+        ("200", [("content-encoding", "gzip")], "\u{1f}", "content-encoding \\\"gzip\\\""),
+        ("\u{fffd}", [("x", "y")], "{}", "no status"),
+    ] {
+        let (vm, id) = waiting();
+        vm.answer(&vm.call(), status, &fields, body.as_bytes());
+        assert_refused(&vm.outcome(id), 503, "keys_unavailable");
+        assert_logged(cause);
+    }
+}
+
+#[track_caller]
+fn assert_logged(part: &str) {
+    assert!(log().iter().any(|line| line.contains(part)), "no {part:?} in {:#?}", log());
+}
