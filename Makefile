@@ -17,6 +17,9 @@ node := .venv/bin/node
 node_packages := tests/clients/node/node_modules
 python_sdks := .venv/mcp-v1 .venv/mcp-v2
 demo := $(target_dir)/debug/demo
+# A build for a test of the demo has the same features of all crates as `make test`, and shares its
+# work; `cargo build` would compile half of them once more.
+build_demo := cargo test --locked --workspace --no-run --test docker_compose
 schema := docs/configuration.schema.json
 reference := docs/configuration.md
 say := @printf '\n==> %s\n'
@@ -28,19 +31,19 @@ help: ## Show this list
 .PHONY: demo
 demo: build $(envoy) ## Run the plugin in real Envoy and show what it allows and refuses
 	$(say) 'Building the demo (about two minutes the first time)'
-	cargo build --locked --package testbed --bins
+	$(build_demo)
 	$(say) 'Running the demo'
 	$(demo) demo
 
 .PHONY: up
 up: build $(envoy) ## Start the demo and leave it running
 	$(say) 'Building the demo (about two minutes the first time)'
-	cargo build --locked --package testbed --bins
+	$(build_demo)
 	$(demo) up
 
 .PHONY: down
 down: ## Stop what `make up` left running
-	cargo build --quiet --locked --package testbed --bins
+	$(build_demo) --quiet
 	$(demo) down
 
 .PHONY: build
@@ -50,6 +53,11 @@ build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
 	$(say) 'Building and running the tests (about twenty-five minutes the first time, fifteen later)'
 	cargo test --locked --workspace --no-fail-fast
+
+.PHONY: check
+check: style ## Check format and lints, and run the tests that need no Envoy (two minutes once built)
+	$(say) 'Testing the library, the engine and the shell'
+	cargo test --locked --lib --test engine --test proxy_wasm --no-fail-fast
 
 .PHONY: schema
 schema: toolchain ## Generate docs/configuration.md and the JSON Schema from the code
@@ -85,13 +93,16 @@ fuzz: toolchain .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request
 # Checking the fuzz targets does not need a build of libFuzzer.
 without_libfuzzer := CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a
 
-.PHONY: lint
-lint: toolchain ## Check format, lints and documentation
+.PHONY: style
+style: toolchain
 	rustup component add rustfmt clippy
 	cargo fmt --all --check
-	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --package $(shell) --lib --target $(wasm_target) -- --deny warnings
+
+.PHONY: lint
+lint: style ## Check format, lints and documentation
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --lib -- --cfg fuzzing --deny warnings
 	$(without_libfuzzer) RUSTFLAGS='--cfg fuzzing' cargo clippy --locked --manifest-path fuzz/Cargo.toml -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items

@@ -18,7 +18,8 @@ pub(crate) struct TestFunction {
 /// All tests of the library and of the test targets.
 pub(crate) fn test_functions() -> Vec<TestFunction> {
     let root = repository_root();
-    let manifests = ["Cargo.toml", "cli/Cargo.toml", "tests/Cargo.toml"];
+    let manifests =
+        ["Cargo.toml", "cli/Cargo.toml", "shells/proxy-wasm/Cargo.toml", "tests/Cargo.toml"];
     let manifests = manifests.map(|manifest| read(&root.join(manifest))).concat();
     let mut functions = Vec::new();
     let mut add = |file: &Path, target: &str, modules: &[String], is_part: bool| {
