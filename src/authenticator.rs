@@ -187,8 +187,8 @@ pub struct Refused {
     pub(crate) provider: Option<String>,
     /// Whom the token stands for, if that is certain and not told yet.
     pub(crate) identity: Option<Rc<IdentityFields>>,
-    /// What the client gets.
-    pub(crate) response: Response,
+    /// Of its message, if that was read and the response carries it.
+    message_id: Option<MessageId>,
 }
 
 /// Changes to a request on its way to the upstream: first everything is removed, then added.
@@ -572,8 +572,14 @@ impl Authenticator {
         }
     }
 
-    /// The same decision on a request whose message was read: what its client is told of it carries
-    /// this `id`, which is asked for only where an error carries any.
+    /// The response to a refused request.
+    #[must_use]
+    pub(crate) fn response(&self, refused: &Refused) -> Response {
+        self.responses.response(&refused.refusal, refused.message_id.as_ref())
+    }
+
+    /// The same decision on a request whose message was read: the response carries its `id`, which is
+    /// read only where a response carries any.
     fn about_message(
         &self,
         decision: Decision,
@@ -581,8 +587,7 @@ impl Authenticator {
     ) -> Decision {
         match decision {
             Decision::Refuse(refused) if self.responses.carries_id(&refused.refusal) => {
-                let response = self.responses.response(&refused.refusal, id().as_ref());
-                Decision::Refuse(Refused { response, ..refused })
+                Decision::Refuse(Refused { message_id: id(), ..refused })
             }
             Decision::Spend(request) if self.responses.carries_id(&Refusal::TokenReplayed) => {
                 Decision::Spend(SpendingRequest { message_id: id(), ..request })
@@ -727,9 +732,9 @@ impl Authenticator {
         edits: RequestEdits,
     ) -> Decision {
         let refused = Refused {
-            response: self.responses.response(&refusal, None),
             provider: provider.map(|provider| provider.name.clone()),
             identity,
+            message_id: None,
             refusal,
         };
         match self.config.resource.mode {

@@ -200,6 +200,10 @@ impl Harness {
                     self.authenticator.judge_body(*request, Body::Whole(body))
                 }
                 Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
+                Decision::Refuse(refused) => {
+                    drop(self.authenticator.response(&refused));
+                    return Outcome::None;
+                }
                 _ => return Outcome::None,
             };
         }

@@ -37,7 +37,7 @@ impl<H: Host> Engine<H> {
             }
             Decision::Refuse(refused) => {
                 self.note(stream, &refused, Outcome::Refused, now);
-                self.respond(stream, &refused.response)
+                self.respond(stream, &self.authenticator.response(&refused))
             }
             Decision::Respond(response) => {
                 self.metrics.count_request(None, Outcome::Metadata, None, &self.host);
