@@ -61,9 +61,9 @@ check: style ## Check format and lints, and run the tests that need no Envoy (tw
 
 .PHONY: schema
 schema: toolchain ## Generate docs/configuration.md and the JSON Schema from the code
-	cargo run --quiet --locked --example config_schema > $(schema).new
+	cargo run --quiet --locked --package xtask -- schema > $(schema).new
 	mv $(schema).new $(schema)
-	cargo run --quiet --locked --example config_reference > $(reference).new
+	cargo run --quiet --locked --package xtask -- reference > $(reference).new
 	mv $(reference).new $(reference)
 
 .PHONY: bench
@@ -80,7 +80,7 @@ cargo_fuzz := PATH="$(CURDIR)/.tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/fuz
 fuzz: toolchain .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request path (FUZZ_SECONDS=30 each)
 	rustup toolchain list | grep --quiet '^$(NIGHTLY)' || rustup toolchain install --profile minimal $(NIGHTLY)
 	$(say) 'Building the targets (some minutes the first time)'
-	cargo run --quiet --locked --example fuzz_seeds
+	cargo run --quiet --locked --package xtask -- fuzz-seeds
 	$(cargo_fuzz) build
 	$(say) '$(words $(fuzz_targets)) targets, $(FUZZ_SECONDS) s each'
 	for target in $(fuzz_targets); do \
@@ -137,7 +137,7 @@ $(module): toolchain
 	$(say) 'Building the plugin (about two minutes the first time)'
 	cargo rustc --locked --release --package $(shell) --lib --crate-type cdylib --target $(wasm_target)
 	@mkdir -p dist
-	cargo run --quiet --locked --package xtask -- trim-exports $(built_module) $@.new
+	cargo run --quiet --locked --package xtask --no-default-features -- trim-exports $(built_module) $@.new
 	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
 
 $(envoy): envoy/requirements.txt | python

@@ -1,7 +1,7 @@
 //! What the fuzz targets start from is what they are about: a seed that is refused at once shows them
 //! no way in.
 
-#[path = "../examples/fuzz_seeds.rs"]
+#[path = "../xtask/src/fuzz_seeds.rs"]
 #[allow(dead_code)]
 mod seeds;
 #[path = "../fuzz/src/lib.rs"]

@@ -20,7 +20,7 @@ mod callout;
 mod claim;
 mod config;
 mod engine;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "explain")]
 pub mod explain;
 #[cfg(test)]
 mod fuzz_seeds;
@@ -48,6 +48,7 @@ extern crate self as mcp_federated_auth;
 pub use config::{Config, ConfigError, Fault, StatusConfig};
 pub use engine::{BodyAction, Engine, HeadAction, StatusPageFilter};
 pub use printable::escaped_line;
+pub use refusal::Check;
 pub use request::{Field, RequestHead, decode_fields};
 pub use time::UnixTime;
 
@@ -60,7 +61,7 @@ pub mod host {
     pub use crate::jose::{HashFunction, HostCrypto, HostCryptoError};
     pub use crate::response::Response;
 }
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "schema")]
 pub use config::{config_reference, config_schema};
 #[doc(hidden)]
 pub use printable::Printable;

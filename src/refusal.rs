@@ -9,7 +9,9 @@ use std::fmt;
 use std::time::Duration;
 
 pub use check::Check;
-pub(crate) use reason::{OAuthError, Party, Reason, Row, sentence};
+#[cfg(feature = "explain")]
+pub(crate) use reason::sentence;
+pub(crate) use reason::{OAuthError, Party, Reason, Row};
 
 use crate::access::{BodyFault, HeaderFault, McpCall};
 use crate::claim::{AudienceClaim, UnreadList};
@@ -285,6 +287,7 @@ impl Refusal {
     }
 
     /// The check that refused.
+    #[cfg(feature = "explain")]
     #[must_use]
     pub(crate) fn check(&self) -> Check {
         match self {

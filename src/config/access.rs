@@ -20,7 +20,7 @@ use crate::access::{
 use crate::provider::{ClientType, Providers};
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawAccess {
     /// What happens to a request that no rule matches. Default: `deny` with rules, `allow` without.
@@ -37,7 +37,7 @@ pub(super) struct RawAccess {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawDefaultAccess {
     /// The request passes with any valid token.
@@ -47,7 +47,7 @@ pub(super) enum RawDefaultAccess {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawMcp {
     /// Where the message is read. `headers` needs `upstream_validates_headers`.
@@ -66,7 +66,7 @@ pub(super) struct RawMcp {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawInspect {
     /// In the body, which is then held back until it is whole.
@@ -76,7 +76,7 @@ pub(super) enum RawInspect {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawRule {
     /// Its name in the log. Default: its place, such as `rules[0]`.
@@ -92,7 +92,7 @@ pub(super) struct RawRule {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawMatch {
     /// The path is one of these. Default: any.
@@ -114,7 +114,7 @@ pub(super) struct RawMatch {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawRequire {
     /// All of these scopes. Default: none.

@@ -7,7 +7,7 @@ use super::field::{Field, UnknownFields, refuse_unknown};
 use crate::response::{Details, ErrorStyle, Format};
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawErrors {
     /// The shape of the body.
@@ -19,7 +19,7 @@ pub(super) struct RawErrors {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawFormat {
     /// A JSON-RPC error.
@@ -31,7 +31,7 @@ pub(super) enum RawFormat {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawDetails {
     /// Nothing of the cause.

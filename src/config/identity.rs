@@ -8,7 +8,7 @@ use crate::claim::ClaimPath;
 use crate::identity::{ClaimHeader, IdentityHeaders};
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawIdentity {
     /// What the names of the identity headers start with: a-z, 0-9 and -.
@@ -22,7 +22,7 @@ pub(super) struct RawIdentity {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawClaimHeader {
     /// The claim. A list is joined with commas, an object becomes base64url of its JSON.

@@ -12,7 +12,7 @@ use super::units::{DurationString, SizeString};
 use crate::keys::KeySettings;
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawKeys {
     /// Life of a key set whose response has no `Cache-Control: max-age`.

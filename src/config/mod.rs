@@ -12,11 +12,11 @@ mod keys;
 mod limits;
 mod provider;
 mod raw;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "schema")]
 mod reference;
 mod replay_store;
 mod resource;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "schema")]
 mod schema;
 mod scim;
 mod scopes;
@@ -30,9 +30,9 @@ mod validate;
 
 use std::fmt;
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "schema")]
 pub use reference::config_reference;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "schema")]
 pub use schema::config_schema;
 pub use status::StatusConfig;
 
@@ -81,13 +81,12 @@ impl Config {
         Self::read(bytes, &|name| std::env::var(name).ok())
     }
 
-    /// The same away from Envoy, where nobody knows the secrets: any environment variable is taken
-    /// for one that holds what it should.
+    /// Reads a configuration where the secrets are not at hand: every environment variable that it
+    /// names counts as set.
     ///
     /// # Errors
     ///
-    /// As above.
-    #[cfg(not(target_family = "wasm"))]
+    /// All faults, as for [`from_bytes`](Self::from_bytes).
     pub fn without_secrets(bytes: &[u8]) -> Result<Self, ConfigError> {
         Self::read(bytes, &|_| Some("unknown".to_owned()))
     }

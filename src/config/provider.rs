@@ -25,7 +25,7 @@ use crate::provider::{
 };
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawProvider {
     /// Its name in headers, logs and metrics, unique: a-z, 0-9, _ and -.
@@ -127,7 +127,7 @@ pub(super) struct RawProvider {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawAudienceClaim {
     /// Whom the token is for.
@@ -140,7 +140,7 @@ pub(super) enum RawAudienceClaim {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawTokenIdRule {
     /// It may be anything, or missing.
@@ -152,7 +152,7 @@ pub(super) enum RawTokenIdRule {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawClientType {
     /// A user or a service, as the claims tell.

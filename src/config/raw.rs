@@ -17,7 +17,7 @@ use super::units::SizeString;
 use super::users::RawUsers;
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawConfig {
     /// The MCP server that is protected, as clients know it (RFC 9728).

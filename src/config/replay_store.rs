@@ -10,7 +10,7 @@ use super::units::DurationString;
 use crate::token::{FleetStore, ReplayStore};
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawReplayStore {
     /// The memory of this Envoy.
@@ -20,7 +20,7 @@ pub(super) enum RawReplayStore {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawRedis {
     /// The Envoy cluster on which webdis is called.

@@ -9,7 +9,7 @@ use super::url::secure_url;
 use crate::resource::{Mode, ResourceUrl};
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawResource {
     /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
@@ -27,7 +27,7 @@ pub(super) struct RawResource {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawExempt {
     /// The path, compared as a whole, decoded and without the query.
@@ -37,7 +37,7 @@ pub(super) struct RawExempt {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawMode {
     /// Refusals are carried out.

@@ -14,7 +14,7 @@ use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, Users};
 use crate::provider::Providers;
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawScim {
     /// The base URL of the service, without a query; /Users is added. https, or http for loopback
@@ -36,7 +36,7 @@ pub(super) struct RawScim {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawProvision {
     /// The roles of users that are created. Default: none.

@@ -8,7 +8,7 @@ use super::limits::{MAX_TOKEN_SIZE, TOKEN_CACHE_ENTRIES};
 use super::units::SizeString;
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawTokenCache {
     /// How many verified tokens each worker thread remembers, so that one that comes again costs no

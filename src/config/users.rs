@@ -15,7 +15,7 @@ use crate::identity::{AccountStatus, UnknownUser, User, UserRecord, Users};
 use crate::provider::Providers;
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawUsers {
     /// What happens to users without a record.
@@ -34,7 +34,7 @@ pub(super) struct RawUsers {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawUserRecord {
     /// What the MCP server is told; unique among the records for one provider.
@@ -58,7 +58,7 @@ pub(super) struct RawUserRecord {
 }
 
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawUnknownUser {
     /// An unknown user passes under the claim's value, unless that is somebody else's name.

@@ -46,7 +46,7 @@ pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
 /// # Errors
 ///
 /// Those of the format, or 100 members are repeated.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "explain")]
 pub(crate) fn read_reporting<'de, D: serde::Deserializer<'de>>(
     reader: D,
 ) -> Result<(Value, Vec<String>), D::Error> {

@@ -31,7 +31,9 @@ pub(crate) use key_account::KeyAccount;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, KeySetLookup};
 pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
 pub(crate) use provider_keys::{KeyLookup, KeyVersion, KeysUnavailable, NoKeys, ProviderKeys};
-pub(crate) use remote_keys::{Effect, Event, FetchReport, RemoteKeys};
+#[cfg(feature = "explain")]
+pub(crate) use remote_keys::FetchReport;
+pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
 pub(crate) use state::{Demand, Discovery, FetchFailures};

@@ -203,7 +203,7 @@ fn record(page: &mut Html, reason: Reason, own: &RefusalReport) {
 }
 
 /// What a detail is called on the page.
-fn label<'a>(reason: Reason, name: &'a str) -> &'a str {
+fn label(reason: Reason, name: &str) -> &str {
     match (reason, name) {
         (_, "aud") => "Token’s aud",
         (_, "iss") => "Token’s iss",

@@ -1,77 +1,53 @@
-//! Steps of the build that cargo does not know.
-//!
-//! `xtask trim-exports IN OUT` takes those callbacks out of the plugin's module that it leaves to
-//! the SDK's empty defaults, and exports the plugin's own callback for heads in place of the SDK's. A host calls every callback that a module exports, and each call into
-//! the module costs time on each request.
+//! Build steps that cargo does not know.
+
+#[cfg(feature = "generate")]
+mod fuzz_seeds;
+mod trim_exports;
 
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 
-use walrus::{ExportItem, Module};
+const USAGE: &str = "\
+usage: xtask COMMAND
 
-/// The plugin's own callback for a request's head, which calls the SDK's.
-const OWN_CALLBACK: &str = "mcp_auth_on_request_headers";
-/// The name by which a host calls it.
-const OWN_CALLBACK_AS: &str = "proxy_on_request_headers";
-
-/// The callbacks that do something.
-const CALLBACKS: [&str; 9] = [
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_http_call_response",
-    "proxy_on_request_body",
-    "proxy_on_request_headers",
-    "proxy_on_request_trailers",
-    "proxy_on_tick",
-    "proxy_on_vm_start",
-];
+  trim-exports IN OUT  trim the exports of the plugin's module
+  schema               print the JSON Schema of the configuration
+  reference            print the reference of the configuration
+  fuzz-seeds           write the seeds of the fuzz targets into fuzz/corpus";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [command, input, output] = arguments.as_slice() else { return usage() };
-    if command != "trim-exports" {
-        return usage();
-    }
-    match trim_exports(input, output) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{input}: {fault}");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(fault)) => {
+            eprintln!("{fault}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn usage() -> ExitCode {
-    eprintln!("usage: xtask trim-exports IN OUT");
-    ExitCode::from(2)
-}
-
-fn trim_exports(input: &str, output: &str) -> Result<(), Box<dyn Error>> {
-    let mut module = Module::from_file(input).map_err(|fault| format!("{fault:#}"))?;
-    let is_callback =
-        |name: &str| name.starts_with("proxy_on_") && name != "proxy_on_memory_allocate";
-    for name in CALLBACKS {
-        if !module.exports.iter().any(|export| export.name == name) {
-            return Err(format!("does not export {name}").into());
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
         }
     }
-    let unused: Vec<_> = module
-        .exports
-        .iter()
-        .filter(|export| matches!(export.item, ExportItem::Function(_)))
-        .filter(|export| is_callback(&export.name) && !CALLBACKS.contains(&export.name.as_str()))
-        .map(walrus::Export::id)
-        .collect();
-    for export in unused {
-        module.exports.delete(export);
+}
+
+/// None if there is no such command.
+fn run(arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
+    match arguments {
+        ["trim-exports", input, output] => Some(trim_exports::trim_exports(input, output)),
+        #[cfg(feature = "generate")]
+        ["schema"] => {
+            println!("{:#}", mcp_federated_auth::config_schema());
+            Some(Ok(()))
+        }
+        #[cfg(feature = "generate")]
+        ["reference"] => {
+            print!("{}", mcp_federated_auth::config_reference());
+            Some(Ok(()))
+        }
+        #[cfg(feature = "generate")]
+        ["fuzz-seeds"] => Some(fuzz_seeds::write().map_err(Into::into)),
+        _ => None,
     }
-    // The type of the SDK's callback for a request's head knows one way to stop, the host two.
-    module.exports.remove(OWN_CALLBACK_AS).map_err(|fault| format!("{fault:#}"))?;
-    let export = module.exports.iter_mut().find(|export| export.name == OWN_CALLBACK);
-    let export = export.ok_or_else(|| format!("does not export {OWN_CALLBACK}"))?;
-    OWN_CALLBACK_AS.clone_into(&mut export.name);
-    walrus::passes::gc::run(&mut module);
-    module.emit_wasm_file(output).map_err(|fault| format!("{output}: {fault:#}").into())
 }

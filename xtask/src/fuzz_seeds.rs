@@ -1,22 +1,27 @@
-//! Writes what the fuzz targets start from into fuzz/corpus/: what the documentation and the test bed
-//! have already.
+//! The seeds of the fuzz targets, made from the documentation and the test kit.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::fs;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 use testkit::{
     Algorithm, SigningKey, claims, code_blocks, plugin_configurations, repository_root, yaml,
 };
 
-fn main() {
+/// Writes all seeds into fuzz/corpus.
+///
+/// # Errors
+///
+/// A file cannot be written.
+pub(crate) fn write() -> io::Result<()> {
     for (target, seeds) in all() {
         let folder = repository_root().join("fuzz/corpus").join(target);
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(&folder)?;
         for (index, seed) in seeds.into_iter().enumerate() {
-            fs::write(folder.join(format!("seed-{index}")), seed).unwrap();
+            fs::write(folder.join(format!("seed-{index}")), seed)?;
         }
     }
+    Ok(())
 }
 
 /// The seeds of each target, which a unit test holds against the code under fuzz.
