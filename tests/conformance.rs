@@ -26,7 +26,7 @@ async fn stack_before(server: &ConformanceServer, access: &Value) -> Stack {
     let provider = IdentityProvider::start().await;
     let token = provider.token(&provider.claims(Stack::AUDIENCE));
     let access = access.clone();
-    Stack::builder()
+    Stack::builder().alone()
         .provider(provider)
         .cluster("mcp_server", server.address())
         .configure(move |configuration| configuration["access"] = access)

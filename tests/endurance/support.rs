@@ -14,6 +14,7 @@ const DIRECT: &str = "/direct";
 /// So many workers, and these settings of the life of keys.
 pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
     Stack::builder()
+        .alone()
         .workers(workers)
         .configure(move |configuration| configuration["keys"] = keys)
         .edit(|bootstrap| bootstrap.answer_directly(DIRECT))

@@ -34,6 +34,7 @@ async fn a_line_tells_user_provider_and_reason() {
                 }],
             });
         })
+        .alone()
         .start()
         .await;
     let claims = stack.claims();
@@ -65,7 +66,7 @@ async fn a_line_tells_user_provider_and_reason() {
 /// A user may choose the name that a provider vouches for.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_name_of_a_user_passes_for_another_field_or_line() {
-    let stack = Stack::builder().start().await;
+    let stack = Stack::builder().alone().start().await;
     for (index, name) in [
         "x reason=- user=admin",
         "x\",\"user\":\"admin\",\"status\":\"500",
@@ -94,7 +95,7 @@ async fn no_name_of_a_user_passes_for_another_field_or_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_the_query_is_not_in_the_access_log() {
-    let stack = Stack::builder().start().await;
+    let stack = Stack::builder().alone().start().await;
     let token = stack.token();
     let url = stack.envoy.url(&format!("/query?access_token={token}"));
     stack.send(stack.client().get(url)).await;
@@ -112,6 +113,7 @@ async fn a_plugin_that_may_not_set_filter_state_serves_all_the_same() {
             bootstrap.plugin()["capability_restriction_config"] =
                 json!({ "allowed_capabilities": capabilities });
         })
+        .alone()
         .start()
         .await;
     assert_eq!(stack.call(&stack.token()).await.status, 200);

@@ -351,7 +351,7 @@ async fn keys_of_a_thousand_kinds_do_not_stop_the_plugin() {
 async fn clients_that_leave_while_they_wait_for_keys_harm_nobody() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
-    let stack = Stack::builder().workers(2).provider(provider).start().await;
+    let stack = Stack::builder().alone().workers(2).provider(provider).start().await;
     let token = bearer(stack.token().as_bytes());
     let leaving: Vec<_> = (0..20)
         .map(|_| {

@@ -207,7 +207,7 @@ async fn nothing_that_the_client_chose_gets_into_it() {
 // Requirement: token-storage
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_reason_and_neither_breaks_lines_nor_holds_the_token() {
-    let stack = Stack::builder().start().await;
+    let stack = Stack::builder().alone().start().await;
     let key = stack.provider.key();
     let mut tokens = Vec::new();
     for hostile in HOSTILE {

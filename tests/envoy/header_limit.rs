@@ -9,6 +9,7 @@ const LIMIT: usize = 60 * 1024;
 
 async fn start(edit: impl FnOnce(&mut Bootstrap) + Send + 'static) -> Stack {
     Stack::builder()
+        .alone()
         .configure(|configuration| configuration["max_token_size"] = json!("1MiB"))
         .edit(edit)
         .start()

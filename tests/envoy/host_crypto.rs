@@ -112,7 +112,7 @@ fn der(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_verifies_signatures_and_refuses_forged_ones() {
     let (builder, keys) = keyed();
-    let stack = builder.start().await;
+    let stack = builder.alone().start().await;
     stack.envoy.await_log(BY_ENVOY, SOON).await;
     assert_tokens_accepted(&stack, good(&keys)).await;
     assert_tokens_refused(&stack, forged(&keys)).await;
@@ -124,7 +124,7 @@ async fn envoy_verifies_signatures_and_refuses_forged_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_is_called_once_for_each_signature_that_it_can_verify() {
     let (builder, keys) = keyed();
-    let stack = builder.component_log_level("wasm:trace").start().await;
+    let stack = builder.component_log_level("wasm:trace").alone().start().await;
     for key in &keys {
         let calls = || stack.envoy.log().matches(CALL).count();
         let before = calls();
@@ -146,6 +146,7 @@ async fn a_plugin_that_may_not_call_foreign_functions_verifies_in_the_sandbox() 
             bootstrap.plugin()["capability_restriction_config"] =
                 json!({ "allowed_capabilities": capabilities });
         })
+        .alone()
         .start()
         .await;
     let reason = "verify_signature is unfit: no answer for RS256: status InternalFailure";

@@ -457,7 +457,7 @@ async fn the_example_refuses_header_names_with_underscores() {
 async fn copies_never_reach_the_server_on_requests_that_waited_for_keys() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
-    let stack = Stack::builder().provider(provider).start().await;
+    let stack = Stack::builder().alone().provider(provider).start().await;
     let token = stack.provider.token(&without(&stack.claims(), "client_id"));
     let address = stack.envoy.address();
     let waiting = tokio::spawn(async move {

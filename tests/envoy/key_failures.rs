@@ -103,6 +103,7 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
         let mut cases = cases(&stranger).await;
         let configurations: Vec<Value> = cases.iter().map(configuration).collect();
         let mut builder = Stack::builder()
+            .alone()
             .workers(workers)
             .configure(|own| add_providers(own, configurations))
             .cluster("stranger", stranger.address());
@@ -196,6 +197,7 @@ async fn a_cluster_that_is_not_there_or_has_no_host_is_named_in_the_log() {
             })
             .collect();
         let stack = Stack::builder()
+            .alone()
             .workers(workers)
             .configure(|own| add_providers(own, configured))
             .edit(|bootstrap| bootstrap.add_empty_cluster("empty"))
@@ -320,7 +322,7 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
         const MAX_PAUSE: Duration = Duration::from_secs(5 + 1);
         let mut provider = IdentityProvider::start().await;
         provider.stop().await;
-        let mut stack = Stack::builder().workers(workers).provider(provider).start().await;
+        let mut stack = Stack::builder().alone().workers(workers).provider(provider).start().await;
         // After four failures the pause is as long as it gets; without that bound, longer.
         let asked = Instant::now();
         let failed = "cluster.identity_provider.upstream_cx_connect_fail";

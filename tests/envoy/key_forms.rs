@@ -124,7 +124,7 @@ async fn assert_told(
     cases: Vec<(&str, IdentityProvider, &str)>,
     configure: fn(&str, &IdentityProvider) -> Value,
 ) {
-    let mut builder = Stack::builder();
+    let mut builder = Stack::builder().alone();
     for (name, provider, _) in &cases {
         let configured = configure(name, provider);
         builder = builder
@@ -280,6 +280,7 @@ async fn a_key_set_serves_no_longer_than_the_cap_whatever_its_provider_says() {
         ("as-stated", json!({"keys": {"max_age_cap": "24h"}}), 7200),
     ];
     let mut builder = Stack::builder()
+        .alone()
         .configure(|configuration| configuration["keys"] = json!({"max_age_cap": "10m"}));
     let mut providers = Vec::new();
     for (name, fields, _) in &cases {

@@ -42,7 +42,7 @@ async fn requests_that_come_before_the_keys_wait_for_one_fetch() {
 async fn the_body_of_a_request_that_waited_arrives_whole() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
-    let stack = Stack::builder().provider(provider).start().await;
+    let stack = Stack::builder().alone().provider(provider).start().await;
     // Longer than what Envoy buffers of a request.
     let body: Vec<u8> = (0..750_000_u32).flat_map(u32::to_be_bytes).collect();
     let request = stack.client().post(stack.envoy.url("/upload")).bearer_auth(stack.token());

@@ -18,7 +18,7 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_that() {
     with_one_worker_and_with_four(|workers| async move {
-        let stack = Stack::builder().workers(workers).start().await;
+        let stack = Stack::builder().alone().workers(workers).start().await;
         let old = stack.provider.key();
         // The set is as new as it can be.
         assert_eq!(stack.call(&stack.token()).await.status, 200);
@@ -50,7 +50,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
         /// Of a name, so that whoever keeps names is found out.
         const LENGTH: usize = 5000;
         let builder = with_keys(workers, json!({"refresh_cooldown": "2s"}));
-        let stack = with_direct_answers(builder).start().await;
+        let stack = with_direct_answers(builder).alone().start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
         let key = stack.provider.key();
         let one = key.with_kid(random_id()).token(&stack.claims());

@@ -27,7 +27,7 @@ async fn details(stack: &Stack, reason: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_client_writes_is_obeyed_and_json_stays_json() {
-    let stack = Stack::builder().start().await;
+    let stack = Stack::builder().alone().start().await;
     let key = stack.provider.key();
     let stranger = SigningKey::generate(Algorithm::Es256, HOSTILE);
     stack.call_refused(&stranger.token(&stack.claims())).await;
@@ -49,7 +49,7 @@ async fn nothing_that_a_provider_writes_begins_a_line() {
     let other = format!("{}\nforged {HOSTILE}", provider.issuer());
     let document = json!({"issuer": other, "jwks_uri": "http://127.0.0.1:1/jwks"});
     provider.fail(Document::Discovery, Fault::Body(document.to_string().into_bytes()));
-    let stack = Stack::builder().provider(provider).start().await;
+    let stack = Stack::builder().alone().provider(provider).start().await;
     stack.call_refused(&stack.token()).await;
     stack.envoy.await_log("forged ", SOON).await;
     let log = stack.envoy.log();

@@ -250,6 +250,7 @@ async fn an_error_has_no_id_where_none_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_id_is_known_of_a_call_whose_token_was_spent() {
     let stack = Stack::builder()
+        .alone()
         .configure(|configuration| {
             configuration["access"] = all_but(json!(["add"]));
             configuration["errors"] = json!({"format": "json_rpc"});

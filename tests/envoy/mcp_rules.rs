@@ -348,7 +348,7 @@ async fn allowed_tools_run_for_clients_of_both_revisions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_is_wrong() {
     let [policy, _] = policies();
-    let stack = stack(policy).start().await;
+    let stack = stack(policy).alone().start().await;
     let token = stack.token();
     let post = |body: String| Wire::new("", body);
     let answer = parsed(&post(old_call("add")).send(&stack, &token).await);
@@ -693,6 +693,7 @@ async fn report_mode_lets_through_what_a_message_would_be_refused_for() {
     let [policy, _] = policies();
     let stack = stack(policy)
         .configure(|configuration| configuration["mode"] = json!("report"))
+        .alone()
         .start()
         .await;
     let answer = Wire::new("", old_call("add")).send(&stack, &stack.token()).await;

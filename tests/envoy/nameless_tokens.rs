@@ -64,7 +64,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
     let provider = IdentityProvider::start().await;
     let old = keys();
     provider.set_keys(old.clone());
-    let stack = with_keys(1, json!({"timeout": "20s"})).provider(provider).start().await;
+    let stack = with_keys(1, json!({"timeout": "20s"})).provider(provider).alone().start().await;
     let claims = stack.claims();
     let known = old[0].token(&claims);
     assert_eq!(stack.call(&known).await.status, 200);
@@ -108,7 +108,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
 async fn a_flood_of_them_waits_for_its_turn_while_others_are_served() {
     let keys = keys();
     let provider = static_provider("keyed", &keys.iter().collect::<Vec<_>>(), json!({}));
-    let builder = Stack::builder().configure(|own| add_providers(own, [provider]));
+    let builder = Stack::builder().alone().configure(|own| add_providers(own, [provider]));
     let stack = with_direct_answers(builder).start().await;
     let claims = claims_of("keyed");
     let forger = SigningKey::generate(ALGORITHM, keys[0].kid());

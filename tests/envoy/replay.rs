@@ -128,6 +128,7 @@ async fn a_token_that_is_refused_for_another_reason_is_not_spent() {
 async fn a_report_lets_a_spent_token_through_without_its_identity() {
     let stack = single_use(1)
         .configure(|configuration| configuration["mode"] = json!("report"))
+        .alone()
         .start()
         .await;
     let token = stack.token();

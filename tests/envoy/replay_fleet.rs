@@ -106,7 +106,7 @@ async fn of_50_uses_of_a_token_at_two_envoys_exactly_one_reaches_a_server() {
 async fn an_envoy_that_starts_later_knows_what_was_spent() {
     let store = FleetStore::start().await;
     let key = key();
-    let start = || member(1, store.webdis.address(), &key).start();
+    let start = || member(1, store.webdis.address(), &key).alone().start();
     let stack = start().await;
     let token = token(&key);
     assert_tokens_accepted(&stack, [("new", token.clone())]).await;
@@ -213,7 +213,7 @@ async fn while_the_store_is_down_no_token_passes_and_afterwards_they_do() {
     with_one_worker_and_with_four(|workers| async move {
         let mut store = FleetStore::start().await;
         let key = key();
-        let stack = member(workers, store.webdis.address(), &key).start().await;
+        let stack = member(workers, store.webdis.address(), &key).alone().start().await;
         let spent = token(&key);
         assert_tokens_accepted(&stack, [("before", spent.clone())]).await;
 
@@ -243,7 +243,7 @@ async fn while_the_store_is_down_no_token_passes_and_afterwards_they_do() {
 async fn a_redis_that_cannot_write_lets_no_token_pass() {
     let store = FleetStore::start().await;
     let key = key();
-    let stack = member(1, store.webdis.address(), &key).start().await;
+    let stack = member(1, store.webdis.address(), &key).alone().start().await;
     let kept = token(&key);
     for (wrong, right, cause) in [
         (vec!["CONFIG", "SET", "maxmemory", "1"], vec!["CONFIG", "SET", "maxmemory", "0"], "OOM"),
@@ -272,6 +272,7 @@ async fn each_fault_on_the_way_lets_no_token_pass() {
             configuration["replay_store"]["redis"]["path_prefix"] = json!("/spent/tokens/");
             configuration["replay_store"]["redis"]["authority"] = json!("store.example:8080");
         })
+        .alone()
         .start()
         .await;
     assert_tokens_accepted(&stack, [("before", token(&key))]).await;
@@ -373,6 +374,7 @@ async fn without_a_healthy_host_or_a_cluster_no_token_passes() {
             .configure(|configuration| {
                 configuration["replay_store"]["redis"]["cluster"] = json!("empty");
             })
+            .alone()
             .start()
             .await;
         let cause = "Envoy has no cluster \\\"empty\\\", or no healthy host in it";
@@ -389,6 +391,7 @@ async fn a_report_lets_a_spent_token_through_without_its_identity() {
     let key = key();
     let stack = member(1, store.webdis.address(), &key)
         .configure(|configuration| configuration["mode"] = json!("report"))
+        .alone()
         .start()
         .await;
     let spent = token(&key);

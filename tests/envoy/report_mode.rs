@@ -9,6 +9,7 @@ use crate::support::{SOON, with};
 
 async fn start(provider: IdentityProvider) -> Stack {
     Stack::builder()
+        .alone()
         .provider(provider)
         .configure(|configuration| {
             configuration["mode"] = json!("report");

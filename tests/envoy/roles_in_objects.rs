@@ -18,6 +18,7 @@ async fn start(key: &SigningKey) -> Stack {
     let providers =
         [static_provider("zitadel", &[key], names), static_provider("other", &[key], lists)];
     Stack::builder()
+        .alone()
         .configure(move |configuration| {
             add_providers(configuration, providers);
             configuration["errors"] = json!({"details": "full"});

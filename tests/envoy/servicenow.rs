@@ -384,6 +384,7 @@ async fn key_id_not_found_in_jwks_is_no_matter_of_rotated_keys_and_tells_its_cau
         "jwks_url": unreachable.jwks_url(), "cluster": "unreachable",
     });
     let stack = Stack::builder()
+        .alone()
         .configure(|configuration| {
             add_providers(configuration, [record]);
             configuration["errors"] = json!({"details": "full"});

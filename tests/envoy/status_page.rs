@@ -21,7 +21,7 @@ impl Example {
     async fn start(configure: impl FnOnce(StackBuilder) -> StackBuilder) -> Self {
         let port = Port::free();
         let number = port.number();
-        let builder = configure(Stack::builder().bootstrap(Bootstrap::status_example()));
+        let builder = configure(Stack::builder().alone().bootstrap(Bootstrap::status_example()));
         let builder = builder.edit(move |bootstrap| bootstrap.set_status_port(number));
         Self { stack: builder.start().await, port }
     }

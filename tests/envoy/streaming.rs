@@ -124,6 +124,7 @@ async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
                 listener["per_connection_buffer_limit_bytes"] = json!(ANNOUNCED);
             }
         })
+        .alone()
         .start()
         .await;
     let received = Arc::new(AtomicUsize::new(0));

@@ -340,7 +340,7 @@ pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Durat
         assert!(
             asked.elapsed() < deadline,
             "no {status} after {deadline:?} but {answer:?}\n{}",
-            stack.envoy.log()
+            stack.envoy.log_of_all()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -353,7 +353,7 @@ pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Durat
 /// When that does not happen soon.
 pub async fn await_active_requests(stack: &Stack, count: u64) {
     let asked = Instant::now();
-    while stack.envoy.stat("http.mcp.downstream_rq_active").await != Some(count) {
+    while stack.envoy.active_requests().await != Some(count) {
         assert!(asked.elapsed() < SOON, "not {count} requests under way");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -362,11 +362,11 @@ pub async fn await_active_requests(stack: &Stack, count: u64) {
 /// Asserts that the plugin's VM never crashed.
 pub async fn assert_vm_lives(stack: &Stack) {
     assert!(stack.envoy.is_running());
-    let log = stack.envoy.log();
+    let log = stack.envoy.log_of_all();
     for sign in ["panicked", "[critical]", "Function: proxy_", "VM failed", "vm failed"] {
         assert!(!log.contains(sign), "{sign:?} in Envoy's log:\n{log}");
     }
-    for (name, value) in stack.envoy.stats().await {
+    for (name, value) in stack.envoy.stats_of_all().await {
         if name.contains("wasm") && (name.contains("reload") || name.contains("crash")) {
             assert_eq!(value, 0, "{name}");
         }

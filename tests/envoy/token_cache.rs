@@ -22,7 +22,7 @@ async fn connect(stack: &Stack) -> KeptConnection {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_comes_again_is_remembered_and_another_one_is_not_taken_for_it() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
-        let stack = with_direct_answers(Stack::builder().workers(1)).start().await;
+        let stack = with_direct_answers(Stack::builder().alone().workers(1)).start().await;
         stack.provider.rotate(algorithm);
         let mut connection = connect(&stack).await;
         let token = stack.token();
@@ -50,7 +50,7 @@ async fn a_token_that_serves_once_is_spent_by_its_first_request_remembered_or_no
     let builder = Stack::builder().workers(1).configure(|configuration| {
         configuration["providers"][0]["jti"] = json!("single_use");
     });
-    let stack = with_direct_answers(builder).start().await;
+    let stack = with_direct_answers(builder).alone().start().await;
     let mut connection = connect(&stack).await;
     let token = stack.token();
     assert_eq!(call_on(&mut connection, &token).await.status, 200);

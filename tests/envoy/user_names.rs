@@ -25,7 +25,7 @@ async fn user(stack: &Stack, token: &str) -> String {
     let mut users = Vec::new();
     for _ in 0..2 {
         let answer = stack.call(token).await;
-        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log());
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log_of_all());
         let identity = json!(stack.server.requests().pop().unwrap().identity());
         users.push(identity["x-mcp-user"].as_str().unwrap().to_owned());
     }
@@ -65,6 +65,7 @@ async fn nobody_is_tolerated_under_the_name_of_a_record_that_the_token_does_not_
             ]});
             configuration["errors"] = json!({"details": "full"});
         })
+        .alone()
         .start()
         .await;
     for name in ["ada", "bob", "eve", "boss"] {
@@ -101,7 +102,9 @@ async fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
         {"user_name": "root", "email": "root@example.com", "locked": true},
     ]});
     let stack =
-        with_directory(Stack::builder().configure(found_by_email), &directory, users).start().await;
+        with_directory(Stack::builder().alone().configure(found_by_email), &directory, users)
+            .start()
+            .await;
     let found = email(&stack, "other@example.com");
     assert_nobody(&stack, &found, r#"has the name of the record of \"root\""#).await;
     assert_nobody(&stack, &email(&stack, "root"), r#"user_name of the record of \"root\""#).await;
@@ -123,7 +126,9 @@ async fn no_user_is_created_under_the_name_of_a_record() {
         "records": [{"user_name": "root", "email": "root@example.com", "active": false}],
     });
     let stack =
-        with_directory(Stack::builder().configure(found_by_email), &directory, users).start().await;
+        with_directory(Stack::builder().alone().configure(found_by_email), &directory, users)
+            .start()
+            .await;
     let token = |name: &str| {
         let claims = with(&stack.claims(), "email", format!("{name}@elsewhere.example"));
         stack.provider.token(&with(&claims, "preferred_username", name))

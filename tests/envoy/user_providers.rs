@@ -10,7 +10,7 @@ async fn seen(stack: &Stack, token: &str) -> (Value, Value) {
     let mut seen = Vec::new();
     for _ in 0..2 {
         let answer = stack.call(token).await;
-        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log());
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log_of_all());
         let identity = json!(stack.server.requests().pop().unwrap().identity());
         seen.push((identity["x-mcp-user"].clone(), identity["x-mcp-roles"].clone()));
     }
@@ -24,6 +24,7 @@ async fn only_tokens_of_its_providers_match_a_record() {
     let names = ["staff", "guests", "partners"];
     let providers = names.map(|name| static_provider(name, &[&key], json!({"user_claim": "sub"})));
     let stack = Stack::builder()
+        .alone()
         .configure(|configuration| {
             add_providers(configuration, providers);
             configuration["users"] = json!({"records": [

@@ -20,6 +20,7 @@ async fn start_with(users: Value, access: Value) -> (Stack, SigningKey) {
     let providers =
         [static_provider("staff", &[&key], staff), static_provider("agents", &[&key], agents)];
     let stack = Stack::builder()
+        .alone()
         .configure(move |configuration| {
             configuration["providers"][0]["user_field"] = json!("email");
             add_providers(configuration, providers);

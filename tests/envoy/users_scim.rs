@@ -45,7 +45,7 @@ async fn identity_of(stack: &Stack, user: &str) -> Value {
 
 async fn identity(stack: &Stack, token: &str) -> Value {
     let answer = stack.call(token).await;
-    assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log());
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log_of_all());
     json!(stack.server.requests().pop().unwrap().identity())
 }
 
@@ -196,7 +196,7 @@ async fn names_of_any_shape_are_found_and_none_changes_the_question() {
     let stack = looking_up(&directory, json!({})).start().await;
     for name in names {
         let token = token_of(&stack, name);
-        assert_eq!(stack.call(&token).await.status, 200, "{name}\n{}", stack.envoy.log());
+        assert_eq!(stack.call(&token).await.status, 200, "{name}\n{}", stack.envoy.log_of_all());
     }
     for stranger in ["\" or userName pr or \"\" eq \"", "*", "o\\\"brien", "JÜRGEN", "a", "\u{0}"]
     {
@@ -210,7 +210,7 @@ async fn names_of_any_shape_are_found_and_none_changes_the_question() {
 async fn what_the_directory_takes_for_equal_is_not() {
     let directory = ScimDirectory::start().await;
     directory.add_user(json!({"userName": "Ada"})).await;
-    let stack = looking_up(&directory, creating()).start().await;
+    let stack = looking_up(&directory, creating()).alone().start().await;
     let claims = with(&stack.claims(), "preferred_username", "ada");
     let answer = stack.call_refused(&stack.provider.token(&claims)).await;
     assert_refusal(&answer, "user_unknown");
@@ -228,7 +228,7 @@ async fn a_directory_that_gives_no_answer_of_use_lets_nobody_pass() {
     let users = json!({"unknown": "allow", "scim": {
         "cache_ttl": "1s", "timeout": "500ms", "max_body": "4KiB",
     }});
-    let stack = looking_up(&directory, users).start().await;
+    let stack = looking_up(&directory, users).alone().start().await;
     let list = |list: Value| Fault::Body(list.to_string().into_bytes());
     let mut faults = Vec::new();
     for (name, fault, cause) in [
@@ -273,6 +273,7 @@ async fn a_directory_that_does_not_take_the_secret_is_named_in_the_log_and_the_s
     let stack = looking_up(&directory, json!({}))
         .edit(|bootstrap| set_secret(bootstrap, "another-s3cret"))
         .component_log_level("wasm:trace")
+        .alone()
         .start()
         .await;
     let answer = stack.call_refused(&stack.token()).await;
@@ -297,7 +298,7 @@ async fn a_secret_that_is_not_there_is_refused_with_the_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_user_is_created_by_the_transform_map_with_the_configured_roles() {
     let directory = ScimDirectory::start().await;
-    let stack = looking_up(&directory, creating()).configure(found_by_email).start().await;
+    let stack = looking_up(&directory, creating()).configure(found_by_email).alone().start().await;
     let mut claims = stack.claims();
     for (name, value) in [
         ("preferred_username", json!("grace")),
@@ -340,7 +341,7 @@ async fn workers_that_race_create_one_user() {
     directory.gateway.fail_methods([("GET", Fault::Delay(Duration::from_millis(500)))]);
     let answers = call_together(&stack, vec![stack.provider.token(&claims); 50]).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
-    assert!(refused.is_empty(), "{refused:?}\n{}", stack.envoy.log());
+    assert!(refused.is_empty(), "{refused:?}\n{}", stack.envoy.log_of_all());
     assert!(directory.gateway.count("POST") > 1, "the workers did not race");
     let users = directory.users().await;
     assert_eq!(users.len(), 1, "{users:?}");
@@ -351,7 +352,7 @@ async fn a_name_that_is_taken_leads_to_nobody_elses_account() {
     let directory = ScimDirectory::start().await;
     let root = json!({"userName": "root", "emails": [{"value": "root@example.com"}]});
     directory.add_user(root).await;
-    let stack = looking_up(&directory, creating()).configure(found_by_email).start().await;
+    let stack = looking_up(&directory, creating()).configure(found_by_email).alone().start().await;
     let claims = with(&stack.claims(), "preferred_username", "root");
     let answer = stack.call_refused(&stack.provider.token(&claims)).await;
     assert_refusal(&answer, "user_unknown");
@@ -456,7 +457,7 @@ async fn a_token_is_not_spent_on_a_user_who_does_not_pass() {
 async fn look_ups_are_counted() {
     let directory = ScimDirectory::start().await;
     directory.add_user(json!({"userName": "ada"})).await;
-    let stack = looking_up(&directory, creating()).start().await;
+    let stack = looking_up(&directory, creating()).alone().start().await;
     stack.call(&stack.token()).await;
     stack.call_refused(&service_token(&stack, "robot")).await;
     let claims = with(&stack.claims(), "sub", "grace");

@@ -13,7 +13,7 @@ async fn start(directory: &ScimDirectory) -> Stack {
         configuration["providers"][0]["user_claim"] = json!("sub");
     };
     let users = json!({"unknown": "reject"});
-    with_directory(Stack::builder().configure(by_name), directory, users).start().await
+    with_directory(Stack::builder().alone().configure(by_name), directory, users).start().await
 }
 
 fn token(stack: &Stack, user: &str) -> String {
@@ -58,7 +58,7 @@ async fn users_are_read_in_whatever_letters_and_null_is_nothing() {
         let body = body.replace("USER", &user);
         directory.gateway.fail(Fault::Body(body.clone().into_bytes()));
         let answer = stack.call(&token(&stack, &user)).await;
-        assert_eq!(answer.status, 200, "{body}: {answer:?}\n{}", stack.envoy.log());
+        assert_eq!(answer.status, 200, "{body}: {answer:?}\n{}", stack.envoy.log_of_all());
         let seen = json!(stack.server.requests().pop().unwrap().identity());
         assert_eq!(seen["x-mcp-user"], user, "{body}");
         assert_eq!(seen["x-mcp-roles"].as_str().unwrap_or_default(), roles, "{body}");

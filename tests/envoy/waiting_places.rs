@@ -19,6 +19,7 @@ async fn requests_that_wait_for_a_provider_that_hangs_leave_places_for_another()
         "cluster": "other",
     });
     let stack = Stack::builder()
+        .alone()
         .provider(hanging)
         .cluster("other", other.address())
         .configure(move |configuration| {

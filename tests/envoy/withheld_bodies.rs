@@ -126,7 +126,7 @@ async fn a_message_in_the_body_of_another_method_lets_nothing_pass() {
 /// Whoever may ping must not get the answer to a head by never saying what it is about.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_whose_body_is_withheld_does_not_reach_the_server() {
-    let stack = stack(ping_rules()).start().await;
+    let stack = stack(ping_rules()).alone().start().await;
     let (user, caller) =
         (stack.token(), stack.provider.token(&with(&stack.claims(), "scope", "tools")));
     // The first request of all, when nobody knows yet what Envoy does, and one later.
@@ -156,7 +156,7 @@ async fn a_head_whose_body_is_withheld_does_not_reach_the_server() {
 /// Istio and Envoy Gateway have no field for the option.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_server() {
-    let stack = stack(ping_rules()).edit(without_option).start().await;
+    let stack = stack(ping_rules()).edit(without_option).alone().start().await;
     let user = stack.token();
     for _ in 0..2 {
         for (body, status) in [(PING, 200), (ADD, 403)] {

@@ -141,6 +141,7 @@ async fn they_say_the_same_of_keys_that_cannot_be_had() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::KeySet, Fault::Status(500));
     let stack = Stack::builder()
+        .alone()
         .provider(provider)
         .edit(move |bootstrap| fs::write(written, bootstrap.tree().to_string()).unwrap())
         .start()

@@ -1,9 +1,9 @@
 //! Entra ID: versions 1 and 2 of tokens, services, groups that are too many, tokens for Graph.
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, IdentityProvider, SigningKey, Stack, now};
+use testbed::{Algorithm, IdentityProvider, SigningKey, Stack, StackBuilder, now};
 
-use super::{Published, assert_identities, called, jwt, start, x5c};
+use super::{Published, assert_identities, builder, called, jwt, x5c};
 use crate::support::{SOON, assert_tokens_refused, with, without};
 
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
@@ -82,11 +82,15 @@ fn configured(client_ids: Value) -> Value {
 }
 
 async fn start_with(fields: Value) -> Stack {
+    builder_with(fields).await.start().await
+}
+
+async fn builder_with(fields: Value) -> StackBuilder {
     let mut provider_fields = configured(json!([API]));
     for (name, value) in fields.as_object().expect("they are an object") {
         provider_fields[name] = value.clone();
     }
-    start(provider().await, json!([provider_fields])).await
+    builder(provider().await, json!([provider_fields]))
 }
 
 /// An access token of version 2 for a user who delegated to a client.
@@ -333,7 +337,7 @@ async fn a_missing_scope_is_named_as_clients_must_ask_for_it() {
 /// than 200 groups are not listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently() {
-    let stack = start_with(json!({})).await;
+    let stack = builder_with(json!({})).await.alone().start().await;
     let key = stack.provider.key();
     let mut distributed = without(&user_v2(), "groups");
     distributed["_claim_names"] = json!({"groups": "src1"});
@@ -368,6 +372,7 @@ async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently
     let mut provider_fields = configured(json!([API]));
     provider_fields["required_claims"] = json!({"groups": group});
     let stack = Stack::builder()
+        .alone()
         .provider(provider().await)
         .configure(move |configuration| {
             configuration["providers"] = json!([provider_fields]);
@@ -386,6 +391,7 @@ async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently
     assert_eq!(answer.status, 200, "{answer:?}");
 
     let stack = Stack::builder()
+        .alone()
         .provider(provider().await)
         .configure(move |configuration| {
             configuration["providers"] = json!([configured(json!([API]))]);

@@ -1,9 +1,9 @@
 //! Google: ID tokens, two spellings of the issuer, keys on another host.
 
 use serde_json::{Value, json};
-use testbed::{IdentityProvider, Stack, now};
+use testbed::{IdentityProvider, Stack, StackBuilder, now};
 
-use super::{Published, assert_identities, called, jwt, start};
+use super::{Published, assert_identities, builder, called, jwt};
 use crate::support::{SOON, assert_tokens_refused, with, without};
 
 const CLIENT: &str = "1234567890-madeup.apps.googleusercontent.com";
@@ -34,6 +34,10 @@ async fn provider() -> IdentityProvider {
 }
 
 async fn start_with(fields: Value) -> Stack {
+    builder_with(fields).await.start().await
+}
+
+async fn builder_with(fields: Value) -> StackBuilder {
     let mut configured = json!({
         "name": "google",
         "template": "google",
@@ -46,7 +50,7 @@ async fn start_with(fields: Value) -> Stack {
     for (name, value) in fields.as_object().expect("they are an object") {
         configured[name] = value.clone();
     }
-    start(provider().await, json!([configured])).await
+    builder(provider().await, json!([configured]))
 }
 
 fn user() -> Value {
@@ -161,7 +165,7 @@ async fn the_subject_needs_no_verified_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_host_of_the_keys_needs_a_cluster_of_its_own() {
     let clusters = json!({"accounts.google.com": "identity_provider"});
-    let stack = start_with(json!({"clusters": clusters})).await;
+    let stack = builder_with(json!({"clusters": clusters})).await.alone().start().await;
     let token = jwt(&stack.provider.key(), &user());
     assert_tokens_refused(&stack, [("no keys", token, "keys_unavailable")]).await;
     stack.envoy.await_log("www.googleapis.com", SOON).await;

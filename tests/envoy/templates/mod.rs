@@ -10,7 +10,7 @@ mod keycloak;
 mod okta;
 
 use serde_json::{Value, json};
-use testbed::{Document, IdentityProvider, SigningKey, Stack};
+use testbed::{Document, IdentityProvider, SigningKey, Stack, StackBuilder};
 
 use crate::support::assert_none;
 
@@ -44,11 +44,13 @@ impl Published {
 /// Starts with these providers in the plugin's configuration and no others. The hosts in their
 /// `clusters` are those of the real provider, and lead to this one.
 async fn start(provider: IdentityProvider, configured: Value) -> Stack {
+    builder(provider, configured).start().await
+}
+
+fn builder(provider: IdentityProvider, configured: Value) -> StackBuilder {
     Stack::builder()
         .provider(provider)
         .configure(|configuration| configuration["providers"] = configured)
-        .start()
-        .await
 }
 
 /// Which hosts the plugin called, in their order, with the paths.

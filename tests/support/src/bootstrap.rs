@@ -138,6 +138,28 @@ impl Bootstrap {
         json!({"version_info": version.to_string(), "resources": listeners})
     }
 
+    /// Lets Envoy read clusters and listeners from these files, and has none of its own.
+    pub(crate) fn move_all(&mut self, clusters: &Path, listeners: &Path) {
+        self.tree["node"] = json!({"id": "test", "cluster": "test"});
+        self.tree["dynamic_resources"] = json!({
+            "cds_config": {"path_config_source": {"path": clusters}},
+            "lds_config": {"path_config_source": {"path": listeners}},
+        });
+        self.tree["static_resources"] = json!({});
+    }
+
+    /// Whether it differs from the example in nothing but listeners, clusters and ports.
+    pub(crate) fn is_like_the_example(&self) -> bool {
+        let rest = |bootstrap: &Self| {
+            let mut tree = bootstrap.tree.clone();
+            tree["admin"].take();
+            tree["static_resources"]["listeners"].take();
+            tree["static_resources"]["clusters"].take();
+            tree
+        };
+        rest(self) == rest(&Self::example())
+    }
+
     /// Adds a cluster in which there is no host.
     pub fn add_empty_cluster(&mut self, name: &str) {
         let cluster = json!({"name": name, "type": "STATIC", "connect_timeout": "1s"});

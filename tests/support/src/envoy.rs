@@ -13,18 +13,21 @@ use tokio::time::sleep;
 
 use crate::bootstrap::{Bootstrap, ConfigurationForm};
 use crate::port::Port;
+use crate::shared_envoy::Tenancy;
 
-const START_DEADLINE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(10);
+pub(crate) const START_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
-/// A running Envoy, killed when dropped.
+/// What Envoy's components log at first.
+pub(crate) const COMPONENT_LOG_LEVEL: &str = "wasm:info";
+
+/// A running Envoy, gone when dropped: a process of its own, or a part of one that tests share.
 #[derive(Debug)]
 pub struct Envoy {
     port: Port,
-    process: Process,
+    home: Home,
     admin: SocketAddr,
     client: Client,
-    listeners: Option<Listeners>,
     workers: usize,
 }
 
@@ -38,7 +41,7 @@ impl Envoy {
             port: Port::free(),
             admin_port: 0,
             workers: 1,
-            component_log_level: log_level.unwrap_or_else(|_| "wasm:info".to_owned()),
+            component_log_level: log_level.unwrap_or_else(|_| COMPONENT_LOG_LEVEL.to_owned()),
             environment: Vec::new(),
             is_updatable: false,
         }
@@ -55,21 +58,24 @@ impl Envoy {
         const TAKEN: &str = "listener_manager.listener_create_success";
         const REFUSED: &str = "listener_manager.lds.update_rejected";
         let (taken, refused) = (self.stat(TAKEN).await, self.stat(REFUSED).await);
-        let listeners = self.listeners.as_mut().expect("Envoy was started as updatable");
+        let Home::Own(process, Some(listeners)) = &mut self.home else {
+            panic!("Envoy was not started as updatable")
+        };
         edit(&mut listeners.bootstrap);
         listeners.version += 1;
-        listeners.write(self.process.directory.path());
+        listeners.write(process.directory.path());
         let workers = u64::try_from(self.workers).expect("it is a small number");
         let started = Instant::now();
         while self.stat(TAKEN).await < taken.map(|taken| taken + workers) {
-            assert_eq!(self.stat(REFUSED).await, refused, "{}", self.process.log_tail());
-            assert!(started.elapsed() < START_DEADLINE, "{}", self.process.log_tail());
+            assert_eq!(self.stat(REFUSED).await, refused, "{}", self.log_tail());
+            assert!(started.elapsed() < START_DEADLINE, "{}", self.log_tail());
             sleep(POLL).await;
         }
     }
 
     /// Whether it calls itself ready: all its listeners have their configuration.
     pub async fn is_ready(&self) -> bool {
+        self.assert_alone();
         let url = format!("http://{}/ready", self.admin);
         self.client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
     }
@@ -82,11 +88,11 @@ impl Envoy {
     pub async fn await_ready(&self) {
         let asked = Instant::now();
         while !self.is_ready().await {
-            assert!(self.is_running(), "Envoy did not start:\n{}", self.process.log_tail());
+            assert!(self.is_running(), "Envoy did not start:\n{}", self.log_tail());
             assert!(
                 asked.elapsed() < START_DEADLINE,
                 "Envoy is not ready after {START_DEADLINE:?}:\n{}",
-                self.process.log_tail()
+                self.log_tail()
             );
             sleep(POLL).await;
         }
@@ -104,11 +110,17 @@ impl Envoy {
 
     /// Where the admin interface listens.
     pub fn admin_address(&self) -> SocketAddr {
+        self.assert_alone();
         self.admin
     }
 
     /// What the admin interface says at this path (GET).
     pub async fn admin(&self, path: &str) -> String {
+        self.assert_alone();
+        self.ask_admin(path).await
+    }
+
+    async fn ask_admin(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.admin);
         let response = self.client.get(url).send().await;
         let response = response.expect("the admin interface answers");
@@ -117,7 +129,13 @@ impl Envoy {
 
     /// All counters and gauges.
     pub async fn stats(&self) -> Vec<(String, u64)> {
-        self.admin("/stats")
+        self.assert_alone();
+        self.stats_of_all().await
+    }
+
+    /// The same, of all stacks that this Envoy serves.
+    pub async fn stats_of_all(&self) -> Vec<(String, u64)> {
+        self.ask_admin("/stats")
             .await
             .lines()
             .filter_map(|line| line.rsplit_once(": "))
@@ -132,12 +150,23 @@ impl Envoy {
         Some(value)
     }
 
+    /// How many requests are under way in the example's listener; `None` before the first one.
+    pub async fn active_requests(&self) -> Option<u64> {
+        let suffix = match &self.home {
+            Home::Own(..) => String::new(),
+            Home::Shared(tenancy) => tenancy.suffix(),
+        };
+        let name = format!("http.mcp{suffix}.downstream_rq_active");
+        let stats = self.stats_of_all().await;
+        stats.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
     /// How many connections each worker has accepted, by worker.
     pub async fn connections_per_worker(&self) -> Vec<u64> {
         let address = self.address().to_string().replace(':', "_");
         let prefix = format!("listener.{address}.worker_");
         let mut workers: Vec<(usize, u64)> = self
-            .stats()
+            .stats_of_all()
             .await
             .into_iter()
             .filter_map(|(name, value)| {
@@ -153,7 +182,20 @@ impl Envoy {
 
     /// The log so far.
     pub fn log(&self) -> String {
-        self.process.log()
+        self.assert_alone();
+        self.log_of_all()
+    }
+
+    /// The same, of all stacks that this Envoy serves.
+    pub fn log_of_all(&self) -> String {
+        match &self.home {
+            Home::Own(process, _) => process.log(),
+            Home::Shared(tenancy) => tenancy.envoy().log(),
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        last_lines(&self.log_of_all())
     }
 
     /// Returns as soon as the log holds this text.
@@ -167,7 +209,7 @@ impl Envoy {
             assert!(
                 asked.elapsed() < deadline,
                 "no {text:?} in Envoy's log after {deadline:?}:\n{}",
-                self.process.log_tail()
+                self.log_tail()
             );
             sleep(POLL).await;
         }
@@ -175,12 +217,23 @@ impl Envoy {
 
     /// Whether the process is alive.
     pub fn is_running(&self) -> bool {
-        self.process.exit_status().is_none()
+        match &self.home {
+            Home::Own(process, _) => process.exit_status().is_none(),
+            Home::Shared(tenancy) => tenancy.envoy().is_running(),
+        }
     }
 
     /// The process.
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        match &self.home {
+            Home::Own(process, _) => process.pid(),
+            Home::Shared(_) => panic!("{NOT_ALONE}"),
+        }
+    }
+
+    /// What is asked of it concerns the whole process.
+    fn assert_alone(&self) {
+        assert!(matches!(self.home, Home::Own(..)), "{NOT_ALONE}");
     }
 
     /// The memory that the process holds (RSS), in bytes.
@@ -194,6 +247,17 @@ impl Envoy {
             .and_then(|value| value.parse::<u64>().ok());
         kibibytes.expect("Linux tells the memory of a process") * 1024
     }
+}
+
+const NOT_ALONE: &str = "this Envoy serves other tests too: start the stack with `alone()`";
+
+/// Where an [`Envoy`] runs.
+#[derive(Debug)]
+enum Home {
+    /// A process of its own, and its listeners when they can be replaced.
+    Own(Process, Option<Listeners>),
+    /// A process that other stacks share.
+    Shared(Tenancy),
 }
 
 /// What an [`Envoy`] is started with.
@@ -281,6 +345,33 @@ impl EnvoyBuilder {
         envoy
     }
 
+    /// Adds this configuration to the Envoy that tests share, and returns once it can be used. What
+    /// needs a process of its own is started as by [`start`](Self::start).
+    ///
+    /// # Panics
+    ///
+    /// When Envoy refuses the configuration, or it is not in use within 30 s; the message ends with
+    /// the log.
+    pub async fn start_shared(mut self) -> Envoy {
+        if !self.can_be_shared() {
+            return self.start().await;
+        }
+        self.bootstrap.set_listener_port(self.port.number());
+        let tenancy = Tenancy::begin(self.bootstrap, self.form, self.workers).await;
+        let client =
+            Client::builder().no_proxy().build().expect("the client has nothing to object to");
+        let admin = tenancy.admin_address();
+        Envoy { port: self.port, home: Home::Shared(tenancy), admin, client, workers: self.workers }
+    }
+
+    fn can_be_shared(&self) -> bool {
+        !self.is_updatable
+            && self.admin_port == 0
+            && self.component_log_level == COMPONENT_LOG_LEVEL
+            && self.environment.is_empty()
+            && self.bootstrap.is_like_the_example()
+    }
+
     /// Starts Envoy and returns once its admin interface answers: its listeners may still wait for
     /// their configuration.
     ///
@@ -296,7 +387,8 @@ impl EnvoyBuilder {
         let started = Instant::now();
         loop {
             if let Some(admin) = admin_address(&process, &client).await {
-                return Envoy { port, process, admin, client, listeners, workers };
+                let home = Home::Own(process, listeners);
+                return Envoy { port, home, admin, client, workers };
             }
             if let Some(status) = process.exit_status() {
                 panic!("Envoy did not start ({status}):\n{}", process.log_tail());
@@ -442,9 +534,7 @@ impl Process {
     }
 
     fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        last_lines(&self.log())
     }
 }
 
@@ -458,6 +548,12 @@ impl Drop for Process {
     }
 }
 
+/// The end of a log, for the message of a failure.
+pub(crate) fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
 /// The admin address, once Envoy has written it and answers there.
 async fn admin_address(process: &Process, client: &Client) -> Option<SocketAddr> {
     let text = fs::read_to_string(process.directory.path().join("admin")).ok()?;
@@ -465,7 +561,7 @@ async fn admin_address(process: &Process, client: &Client) -> Option<SocketAddr>
     client.get(format!("http://{address}/ready")).send().await.ok().map(|_| address)
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     match env::var_os("ENVOY") {
         Some(path) => path.into(),
         None => repository_root().join(".venv/bin/envoy"),

@@ -42,6 +42,7 @@ mod raw_server;
 mod redis;
 mod rust_sdk;
 mod scim_directory;
+mod shared_envoy;
 mod stack;
 mod tls;
 mod webdis;

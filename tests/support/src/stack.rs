@@ -31,7 +31,7 @@ impl Stack {
     /// The audience that the example's configuration accepts.
     pub const AUDIENCE: &str = "demo-mcp";
 
-    /// The example with one worker.
+    /// The example with one worker, in an Envoy that other tests share.
     pub fn builder() -> StackBuilder {
         StackBuilder {
             envoy: Envoy::builder(),
@@ -39,6 +39,7 @@ impl Stack {
             server: None,
             configure: Vec::new(),
             edits: Vec::new(),
+            is_alone: false,
         }
     }
 
@@ -128,6 +129,7 @@ pub struct StackBuilder {
     server: Option<McpServer>,
     configure: Vec<Edit<Value>>,
     edits: Vec<Edit<Bootstrap>>,
+    is_alone: bool,
 }
 
 type Edit<T> = Box<dyn FnOnce(&mut T) + Send>;
@@ -141,6 +143,13 @@ impl StackBuilder {
     /// Lets the plugin be configured anew while Envoy runs; see [`Stack::reconfigure`].
     pub fn updatable(self) -> Self {
         self.envoy(EnvoyBuilder::updatable)
+    }
+
+    /// Starts an Envoy for this stack alone. Without it the stack may share the process with those
+    /// of other tests, and then its metrics, its log and its admin interface cannot be read.
+    pub fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
     }
 
     /// Edits the plugin's configuration, which holds the real addresses by then.
@@ -204,6 +213,7 @@ impl StackBuilder {
     ///
     /// When Envoy does not start; the message ends with its log.
     pub async fn start(self) -> Stack {
+        let is_alone = self.is_alone;
         let (envoy, provider, server) = self.prepare().await;
         let client = Client::builder()
             .no_proxy()
@@ -212,7 +222,8 @@ impl StackBuilder {
             .timeout(Duration::from_secs(60))
             .build()
             .expect("the client has nothing to object to");
-        Stack { envoy: envoy.start().await, provider, server, client }
+        let envoy = if is_alone { envoy.start().await } else { envoy.start_shared().await };
+        Stack { envoy, provider, server, client }
     }
 
     /// Starts all parts with a configuration that must be refused, and returns Envoy's log.

@@ -78,6 +78,7 @@ pub(crate) async fn serve() -> ExitCode {
     let status_port = port(9902);
     let number = status_port.number();
     let stack = Stack::builder()
+        .alone()
         .bootstrap(Bootstrap::status_example())
         .edit(move |bootstrap| bootstrap.set_status_port(number))
         .port(port(10000))

@@ -30,6 +30,7 @@ pub(crate) async fn tell() -> ExitCode {
 
     eprintln!("Starting Envoy with the plugin, as envoy/envoy.yaml says, on free ports ...");
     let stack = Stack::builder()
+        .alone()
         .workers(2)
         .provider(provider)
         .server(server)
