@@ -1,20 +1,19 @@
-//! The head of a request as the host hands it over: bytes that nobody has looked at.
+//! The head of a request as the host provides it: unchecked bytes.
 
-/// The header fields of a request, pseudo-headers included, names in lower case.
+/// The header fields of a request, including pseudo-headers, with names in lower case.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     fields: &'a [Field<'a>],
     has_body: bool,
 }
 
-/// A header field: its name and its value.
+/// Name and value of a header field.
 pub type Field<'a> = (&'a [u8], &'a [u8]);
 
-/// Reads header fields as the proxy-wasm ABI encodes them: how many there are; the lengths of each
-/// name and value; the names and values themselves, each with a zero at its end. Numbers have 32 bits,
-/// the lowest first.
+/// Decodes header fields of the proxy-wasm ABI: their number, the lengths of each name and value,
+/// then the names and values, each with a trailing zero byte. Numbers are 32 bits, little-endian.
 ///
-/// None if these bytes are no such fields: no host sends that.
+/// `None` if the bytes are malformed, which no host sends.
 #[must_use]
 pub fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     let (count, rest) = bytes.split_first_chunk()?;
@@ -34,30 +33,30 @@ pub fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     Some(fields)
 }
 
-/// How many bytes the lengths of a name and of its value take.
+/// Size of the two lengths of a field in bytes.
 const LENGTHS: usize = 2 * size_of::<u32>();
 
 impl<'a> RequestHead<'a> {
-    /// A view of these fields, which a body follows or not.
+    /// `has_body`: whether a body follows the head.
     #[must_use]
     pub fn new(fields: &'a [Field<'a>], has_body: bool) -> Self {
         Self { fields, has_body }
     }
 
-    /// Whether a body follows, be it an empty one.
+    /// Whether a body follows, even an empty one.
     #[must_use]
     pub fn has_body(self) -> bool {
         self.has_body
     }
 
-    /// How many bytes the names and values of all fields have, as the host counts them.
+    /// Total size of all names and values in bytes, as the host counts it.
     #[must_use]
     pub(crate) fn size(self) -> u64 {
         let sizes = self.fields.iter().map(|(name, value)| name.len().saturating_add(value.len()));
         u64::try_from(sizes.fold(0, usize::saturating_add)).unwrap_or(u64::MAX)
     }
 
-    /// All names, repeated ones too.
+    /// All names, including duplicates.
     pub(crate) fn names(self) -> impl Iterator<Item = &'a [u8]> {
         self.fields.iter().map(|(name, _)| *name)
     }
@@ -70,30 +69,30 @@ impl<'a> RequestHead<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// All values of a field, in whatever [spelling](is_spelling) a server may take for its name.
+    /// All values of a field under any [spelling](is_spelling) of its name.
     pub(crate) fn values_in_any_spelling(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter();
         fields.filter(move |(field, _)| is_spelling(field, name)).map(|(_, value)| *value)
     }
 
-    /// What `Connection` has to be on the way to the upstream; none if it may stay as it is. The
-    /// server, or a proxy before it, drops all fields that it names (RFC 9110 §7.6.1), and a client
-    /// must not have an identity header dropped. Envoy forwards it for an upgrade alone.
+    /// The value that must replace `Connection`; `None` if it may stay. Recipients drop all fields
+    /// that it names (RFC 9110 §7.6.1), so a client could use it to remove identity headers. Envoy
+    /// forwards it only for an upgrade.
     pub(crate) fn connection_to_forward(self) -> Option<&'static str> {
         self.values("connection").any(names_field).then_some("upgrade")
     }
 
-    /// The method; empty when there is none.
+    /// The method; empty if it is missing.
     pub(crate) fn method(self) -> &'a [u8] {
         self.values(":method").next().unwrap_or_default()
     }
 
-    /// The path without the query. Envoy has normalised it.
+    /// The path without the query, as normalised by Envoy.
     pub(crate) fn path(self) -> &'a [u8] {
         self.target().0
     }
 
-    /// What follows the first question mark.
+    /// The query; `None` without a question mark.
     pub(crate) fn query(self) -> Option<&'a [u8]> {
         self.target().1
     }
@@ -105,12 +104,12 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// A path without one slash at its end: with it, it is the same path.
+/// Strips one trailing slash, which makes no difference to a path.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()).unwrap_or(path)
 }
 
-/// Whether a value of `Connection` names another field.
+/// Whether a value of `Connection` names a field other than the hop-by-hop options.
 fn names_field(value: &[u8]) -> bool {
     const OPTIONS: [&str; 3] = ["close", "keep-alive", "upgrade"];
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|option| {
@@ -119,10 +118,9 @@ fn names_field(value: &[u8]) -> bool {
     })
 }
 
-/// Whether a server may take the first name for the second, which is in lower case and consists of
-/// letters, digits and `-`. Names are the same in any case. CGI and WSGI servers take `_` for `-`, PHP
-/// `.` too, and some that make variables of fields take each character that is neither letter nor
-/// digit for the same one.
+/// Whether some server treats `sent` as `name`, which must be lower-case letters, digits and `-`.
+/// Names ignore case. CGI and WSGI servers treat `_` like `-`, PHP also `.`, and some servers that
+/// turn fields into variables treat every character other than letters and digits alike.
 pub(crate) fn is_spelling(sent: &[u8], name: &str) -> bool {
     let is_same = |(sent, expected): (u8, u8)| {
         sent == expected

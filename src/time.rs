@@ -1,4 +1,4 @@
-//! Points in time. The core has no clock: `now` is always an argument.
+//! Time. The core reads no clock: `now` is always an argument.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct UnixTime(u64);
 
 impl UnixTime {
-    /// The point `seconds` after the epoch.
+    /// `seconds` after the epoch.
     #[must_use]
     pub fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
@@ -28,7 +28,7 @@ impl UnixTime {
         self.0 / 1000
     }
 
-    /// The time that has passed since `earlier`; zero when `earlier` is later.
+    /// The time elapsed since `earlier`; zero if `earlier` is in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -51,7 +51,7 @@ impl std::ops::Sub<Duration> for UnixTime {
     }
 }
 
-/// Seconds for `Retry-After`: whole, at least one, rounded up.
+/// Seconds for `Retry-After`: rounded up, at least one.
 #[must_use]
 pub(crate) fn seconds_to_wait(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)

@@ -1,4 +1,4 @@
-//! URLs that are called, and the Envoy clusters on which they are.
+//! URLs for callouts, and the Envoy clusters they are sent to.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,17 +7,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::Uri;
 use serde::Serialize;
 
-/// The clusters on which a provider's hosts may be called. A host without one is never called,
-/// whatever a discovery document says.
+/// Clusters for the hosts of a provider. A host without a cluster is never called, whatever a
+/// discovery document says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Clusters {
-    /// Every URL is called on this one.
+    /// One cluster for all hosts.
     Any(String),
-    /// `host` or `host:port`, in lower case, to cluster.
+    /// Clusters by `host` or `host:port`, in lower case.
     ByHost(BTreeMap<String, String>),
 }
 
-/// A URL with the cluster on which it is called.
+/// A URL with its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Endpoint {
     cluster: String,
@@ -26,26 +26,26 @@ pub(crate) struct Endpoint {
     path: String,
 }
 
-/// What every call says of who makes it.
+/// The `User-Agent` of every callout.
 pub(crate) const USER_AGENT: &str = concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"));
 
-/// A call to be made. Its fields may hold secrets: it is not to be logged.
+/// A request to send. Must not be logged, since its fields may hold secrets.
 #[derive(Clone)]
 pub struct CalloutRequest {
-    /// The Envoy cluster.
+    /// Envoy cluster it is sent to.
     pub cluster: String,
-    /// Pseudo-header and header fields.
+    /// Header fields, including pseudo-headers.
     pub fields: Vec<(&'static str, String)>,
-    /// The body, if it has one.
+    /// `None` for a request without body.
     pub body: Option<Vec<u8>>,
 }
 
 impl Clusters {
-    /// Resolves a URL.
+    /// Resolves a URL to its endpoint.
     ///
     /// # Errors
     ///
-    /// It is no absolute URL without user, password and fragment; or it is neither https nor on a
+    /// The URL is not absolute, or has a user, password or fragment; it is neither https nor on a
     /// loopback host; or its host has no cluster.
     pub(crate) fn endpoint(&self, url: &str) -> Result<Endpoint, EndpointFault> {
         let uri = secure_uri(url)?;
@@ -68,20 +68,20 @@ impl Clusters {
 }
 
 impl Endpoint {
-    /// The Envoy cluster.
+    /// Envoy cluster of the endpoint.
     #[must_use]
     pub(crate) fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// The same endpoint with something behind its path: segments, or a query.
+    /// Appends segments or a query to the path.
     #[must_use]
     pub(crate) fn followed_by(&self, end: &str) -> Self {
         let path = format!("{}{end}", self.path.trim_end_matches('/'));
         Self { path, ..self.clone() }
     }
 
-    /// A call of this endpoint for a document of one of these media types.
+    /// A request for a document of one of these media types.
     #[must_use]
     pub(crate) fn request(&self, method: &str, accept: &str) -> CalloutRequest {
         let fields = [
@@ -106,17 +106,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a URL is not called.
+/// Why a URL cannot be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EndpointFault {
-    /// It is plain http and its host is not a loopback one.
+    /// It is plain http to a host other than a loopback one.
     Insecure,
-    /// No cluster is configured for this host.
+    /// Its host has no cluster.
     NoCluster {
-        /// The host, in lower case.
+        /// Host in lower case.
         host: String,
     },
-    /// It is no absolute http or https URL, or it holds a user, password or fragment.
+    /// It is not an absolute http or https URL, or has a user, password or fragment.
     NotAUrl,
 }
 
@@ -134,14 +134,14 @@ impl fmt::Display for EndpointFault {
     }
 }
 
-/// True for an absolute https URL, or an http one of a loopback host.
+/// True for an absolute https URL, or an http URL of a loopback host.
 #[must_use]
 pub(crate) fn is_secure_url(url: &str) -> bool {
     secure_uri(url).is_ok()
 }
 
 fn secure_uri(url: &str) -> Result<Uri, EndpointFault> {
-    // What RFC 3986 does not allow in a URL, `http::Uri` partly does; it also forgets fragments.
+    // `http::Uri` accepts some characters that RFC 3986 forbids, and drops fragments.
     let is_foreign = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}#".contains(&byte);
     if url.bytes().any(is_foreign) {
         return Err(EndpointFault::NotAUrl);

@@ -1,5 +1,5 @@
-//! HTTP calls to the world outside: identity providers, directories, stores. Here they are only
-//! described; whoever holds the host makes them.
+//! HTTP requests to identity providers, directories and stores, and their responses. This module
+//! only describes them; the host sends them.
 
 mod endpoint;
 mod response;

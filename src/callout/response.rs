@@ -1,27 +1,27 @@
-//! What comes back from a call.
+//! Responses to callouts, and their faults.
 
 use std::fmt;
 
-/// An answer to a call.
+/// The response to a callout.
 #[derive(Clone, Debug, Default)]
 pub struct CalloutResponse {
-    /// Status code; none when it could not be read.
+    /// `None` if it could not be read.
     pub status: Option<u16>,
     /// Value of `Cache-Control`.
     pub cache_control: Option<String>,
-    /// Value of `Content-Encoding`, if the body does not begin like a JSON object.
+    /// Value of `Content-Encoding`, unless the body starts like a JSON object.
     pub content_encoding: Option<String>,
-    /// Value of `Location`, if the status is that of a redirect.
+    /// Value of `Location` of a redirect.
     pub location: Option<String>,
-    /// Length of the whole body in bytes.
+    /// Length of the complete body in bytes.
     pub body_length: usize,
-    /// The body, or as much of it as was read.
+    /// The part of the body that was read.
     pub body: Vec<u8>,
 }
 
 impl CalloutResponse {
-    /// A response with these header fields, read only as far as they matter: its body is
-    /// `body_length` bytes long, of which `body` was read.
+    /// Keeps only the header fields that matter. `body` is the part that was read of the
+    /// `body_length` bytes.
     pub fn new(
         field: impl Fn(&'static str) -> Option<String>,
         body_length: usize,
@@ -40,12 +40,12 @@ impl CalloutResponse {
         }
     }
 
-    /// The answer, if there is one with one of these statuses and a whole body within the
-    /// limit. `response` is none when the call brought none.
+    /// Checks that the response has one of `statuses` and a complete body within `limit`. `response`
+    /// is `None` when there was none.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The first check that failed.
     pub(crate) fn checked(
         response: Option<Self>,
         statuses: &[u16],
@@ -64,56 +64,56 @@ impl CalloutResponse {
         Ok(response)
     }
 
-    /// How the body begins, for the operator.
+    /// The start of the body, for log lines.
     #[must_use]
     pub(crate) fn beginning(&self) -> String {
         beginning(&self.body)
     }
 }
 
-/// How something that came begins, for the operator: as much of it as Envoy needs to say why it
-/// could not connect.
+/// The start of received bytes, for log lines: long enough for Envoy's reports of failed
+/// connections.
 #[must_use]
 pub(crate) fn beginning(bytes: &[u8]) -> String {
     const MAX_BYTES: usize = 240;
     String::from_utf8_lossy(bytes.get(..MAX_BYTES).unwrap_or(bytes)).into_owned()
 }
 
-/// Why a call brought nothing of use.
+/// Why a callout brought no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CalloutFault {
-    /// Envoy refused to make the call: it does not know this cluster, or no host of it is healthy.
+    /// Envoy did not send the request: it has no such cluster, or no healthy host in it.
     Dispatch {
-        /// The cluster.
+        /// Name of the cluster.
         cluster: String,
     },
-    /// No answer in time, or the connection broke.
+    /// There was no response: timeout, reset or no connection.
     NoResponse,
     /// A redirect (RFC 9110 §15.4), which is not followed.
     Redirect {
-        /// The status.
+        /// Status code.
         status: u16,
-        /// Where it leads, clipped.
+        /// Its `Location`, clipped.
         location: String,
     },
-    /// The status is another one than was hoped for. Envoy itself answers with 503 or 504 when it
-    /// got no answer, and says why in the body.
+    /// The status is not an accepted one. Envoy itself responds with 503 or 504 when the upstream
+    /// does not, and gives the reason in the body.
     Status {
-        /// The status; none when it could not be read.
+        /// `None` if it could not be read.
         status: Option<u16>,
-        /// How the body begins.
+        /// Start of the body.
         body: String,
     },
-    /// The body is longer than it may be.
+    /// The body exceeds this limit.
     TooLong(BodyLimit),
 }
 
-/// Most bytes that a body may have.
+/// The longest body accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BodyLimit {
-    /// So many.
+    /// Length in bytes.
     pub bytes: usize,
-    /// The setting that says so.
+    /// Name of the setting, for errors.
     pub setting: &'static str,
 }
 
@@ -134,17 +134,17 @@ impl fmt::Display for CalloutFault {
             Self::Dispatch { cluster } => {
                 write!(f, "Envoy has no cluster {cluster:?}, or no healthy host in it")
             }
-            Self::NoResponse => f.write_str("no answer (timeout, reset or no connection)"),
+            Self::NoResponse => f.write_str("no response (timeout, reset or no connection)"),
             Self::Redirect { status, location } => write!(
                 f,
-                "the answer has status {status}, a redirect to {location:?}, which is not followed"
+                "the response has status {status}, a redirect to {location:?}, which is not followed"
             ),
             Self::Status { status: Some(status), body } => {
-                write!(f, "the answer has status {status} and says {body:?}")
+                write!(f, "the response has status {status} and says {body:?}")
             }
-            Self::Status { status: None, .. } => f.write_str("the answer has no status"),
+            Self::Status { status: None, .. } => f.write_str("the response has no status"),
             Self::TooLong(BodyLimit { bytes, setting }) => {
-                write!(f, "the answer is longer than {setting}, {bytes} bytes")
+                write!(f, "the response is longer than {setting}, {bytes} bytes")
             }
         }
     }

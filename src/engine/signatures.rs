@@ -4,7 +4,7 @@ use log::Level;
 
 use super::host::Host;
 use crate::jose::{
-    Algorithm, HostBacked, HostCrypto, HostCryptoError, PureRust, SignatureVerifier, Unfit,
+    Algorithm, HostBacked, HostCrypto, HostCryptoError, PureRust, SelfTestFault, SignatureVerifier,
 };
 
 /// The host's cryptography if it passes its self-test, else pure Rust. The log says which.
@@ -19,7 +19,7 @@ pub(super) fn signature_verifier<C: HostCrypto + 'static>(
             host.log(Level::Info, format_args!("signatures of {names} are verified by Envoy"));
             Box::new(verifier)
         }
-        Err(Unfit::NoResult { why: HostCryptoError::Missing, .. }) => {
+        Err(SelfTestFault::NoResult { why: HostCryptoError::Missing, .. }) => {
             host.log(
                 Level::Info,
                 format_args!(
@@ -28,12 +28,12 @@ pub(super) fn signature_verifier<C: HostCrypto + 'static>(
             );
             Box::new(PureRust)
         }
-        Err(unfit) => {
+        Err(fault) => {
             host.log(
                 Level::Warn,
                 format_args!(
                     "signatures are verified in the sandbox: verify_signature failed its \
-                     self-test: {unfit}"
+                     self-test: {fault}"
                 ),
             );
             Box::new(PureRust)

@@ -1,23 +1,23 @@
-//! How a value that nobody has differs from one that somebody has. It helps an operator to find what
-//! was written wrong; nothing is decided by it, for values are compared exactly.
+//! Near misses between user values. They help an operator find a typo; decisions compare values
+//! exactly.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// The only difference between two values.
+/// The only difference between two values that are nearly equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// Upper and lower case.
     Case,
-    /// A domain before or after the name, in one of them: `CORP\ada`, `ada@example.com`, `ada`. Two
-    /// domains would be two people.
+    /// A domain that only one of them has: `CORP\ada`, `ada@example.com`, `ada`. Two different
+    /// domains would mean two people.
     Domain,
-    /// White space at an end.
+    /// Leading or trailing white space.
     WhiteSpace,
 }
 
 impl Difference {
-    /// The one between these values; none if they are equal or really different.
+    /// `None` if the values are equal, or differ in more than one way.
     #[must_use]
     pub(super) fn between(value: &str, other: &str) -> Option<Self> {
         if value == other {
@@ -41,13 +41,13 @@ impl Difference {
     }
 }
 
-/// An order in which values stand together that differ only as [`Difference`] says.
+/// Orders values so that those that differ only by a [`Difference`] are equal.
 #[must_use]
 pub(super) fn compare_bare(value: &str, other: &str) -> Ordering {
     compare_folded(NameParts::parse(value).bare, NameParts::parse(other).bare)
 }
 
-/// A user name with the domain that it may be written with.
+/// A user name split from its domain.
 struct NameParts<'a> {
     before: Option<&'a str>,
     bare: &'a str,
@@ -74,7 +74,7 @@ fn compare_folded(value: &str, other: &str) -> Ordering {
     value.cmp(other)
 }
 
-/// What comes after "differs only".
+/// Completes "differs only …".
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,15 +1,15 @@
-//! Values as header fields: what stands in them is always visible ASCII, and a list can always be
-//! taken apart again.
+//! Encodes strings and lists as header values. The result is visible ASCII, and lists can be split
+//! again without loss.
 
 use std::iter::repeat_n;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What a text looks like in a value.
+/// The percent-encoding of one string within a value.
 struct Escaping {
-    /// Stands for something else in such a value.
+    /// The byte that separates items.
     separator: u8,
-    /// All of ASCII that must be encoded.
+    /// The ASCII characters to encode. All others are always encoded.
     encoded: &'static AsciiSet,
 }
 
@@ -23,12 +23,12 @@ pub(super) fn write_value(text: &str, to: &mut String) {
     VALUE.write(text, to);
 }
 
-/// Writes a comma-separated list; an empty item is left out.
+/// Writes a comma-separated list without empty items.
 pub(super) fn write_list(items: impl Iterator<Item = impl AsRef<str>>, to: &mut String) {
     write_joined(items, &LIST_ITEM, ',', to);
 }
 
-/// Writes a space-separated list; an empty scope is left out.
+/// Writes a space-separated list without empty scopes.
 pub(super) fn write_scopes<'a>(scopes: impl Iterator<Item = &'a str>, to: &mut String) {
     write_joined(scopes, &SCOPE, ' ', to);
 }
@@ -58,7 +58,7 @@ impl Escaping {
         }
     }
 
-    /// Whether the text can stay as it is.
+    /// Whether the string needs no encoding.
     fn is_plain(&self, text: &str) -> bool {
         let (eights, rest) = text.as_bytes().as_chunks();
         eights.iter().all(|bytes| self.are_plain(*bytes))
@@ -71,9 +71,9 @@ impl Escaping {
         matches!(byte, b' '..=b'~') && byte != b'%' && byte != self.separator
     }
 
-    /// The same for eight bytes at once. ASCII leaves the highest bit of each byte free: set, it
-    /// survives the subtraction of what is not more than the byte, and nothing is borrowed from the
-    /// byte above.
+    /// [`Self::is_plain_byte`] for eight bytes at once. The high bit of an ASCII byte is free. Once
+    /// set, it survives the subtraction of anything not greater than the byte, so no subtraction
+    /// borrows from the next byte.
     fn are_plain(&self, bytes: [u8; 8]) -> bool {
         const HIGH_BITS: u64 = each(0x80);
         let bytes = u64::from_ne_bytes(bytes);
@@ -87,7 +87,7 @@ impl Escaping {
             && are_never(self.separator)
     }
 
-    /// `utf8_percent_encode` encodes what is not ASCII in any case.
+    /// Encodes leading and trailing spaces too, since header values are trimmed.
     fn write_encoded(&self, text: &str, to: &mut String) {
         let behind = text.trim_start_matches(' ');
         let inner = behind.trim_end_matches(' ');
@@ -98,7 +98,7 @@ impl Escaping {
     }
 }
 
-/// This byte eight times.
+/// Repeats a byte eight times.
 const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }

@@ -1,5 +1,4 @@
-//! Header fields that tell the upstream who is calling, and the removal of those that the client
-//! sent under the same names.
+//! The identity headers for the server, and the detection of forged ones in requests.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -14,38 +13,38 @@ use crate::claim::ClaimPath;
 use crate::json::Json;
 use crate::request::{RequestHead, is_spelling};
 
-/// The header fields of an identity.
+/// The names of the identity headers, and what they hold.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityHeaders {
-    /// Those of every identity, then those of `claims`.
+    /// The standard names, then those of `claims`.
     names: Rc<[String]>,
     claims: Vec<ClaimPath>,
-    /// All of these names, in lower case and with `-` for `_`.
+    /// All names in lower case, with `-` for `_`.
     reserved: Vec<String>,
-    /// Bit n is set when one of them is n bytes long, the last bit when one is longer.
+    /// Bit n is set when some name is n bytes long; bit 63 also stands for longer ones.
     reserved_lengths: u64,
 }
 
-/// What is told of an identity.
+/// The identity headers of one identity.
 #[derive(Debug, PartialEq, Eq)]
 pub struct IdentityFields {
     names: Rc<[String]>,
-    /// A value for each of the names; an empty one where there is nothing to tell.
+    /// One value for each name; empty where the header is not sent.
     values: StringList,
     provider: Rc<str>,
 }
 
-/// A claim that gets a header field of its own.
+/// A claim that is sent in a header field of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimHeader {
-    /// Where the claim stands.
+    /// Path of the claim.
     pub claim: ClaimPath,
-    /// The field's name, in lower case.
+    /// Name of the header field, in lower case.
     pub header: String,
 }
 
 impl IdentityHeaders {
-    /// What follows the prefix.
+    /// The standard names, without the prefix.
     const SUFFIXES: [&str; 12] = [
         "user",
         "user-field",
@@ -61,7 +60,7 @@ impl IdentityHeaders {
         "token-expires",
     ];
 
-    /// Fields under this prefix, and those of `claims`.
+    /// The standard headers under `prefix`, followed by those of `claims`.
     #[must_use]
     pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
         let standard = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
@@ -75,28 +74,28 @@ impl IdentityHeaders {
         Self { names, claims, reserved, reserved_lengths }
     }
 
-    /// The names of the fields in a request that only this plugin may set. Servers that hand
-    /// fields on as variables (CGI, WSGI) take `_` for `-`, so both spellings count.
+    /// The names of a request's fields that are reserved for this plugin. CGI and WSGI servers treat
+    /// `_` like `-`, so both spellings count.
     #[must_use]
     pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<Cow<'static, str>> {
         let mut forged: Vec<Cow<'static, str>> = Vec::new();
         for name in head.names() {
             if self.is_reserved(name) && !forged.iter().any(|known| known.as_bytes() == name) {
-                // All that is reserved is ASCII, so nothing is lost.
+                // Reserved names are ASCII, so the conversion is lossless.
                 forged.push(Cow::Owned(String::from_utf8_lossy(name).into_owned()));
             }
         }
         forged
     }
 
-    /// True when only this plugin may set a field of this name.
+    /// True when the field name is reserved for this plugin.
     #[must_use]
     pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
         self.reserved_lengths & length_bit(name) != 0
             && self.reserved.iter().any(|reserved| is_spelling(name, reserved))
     }
 
-    /// The fields that tell of `identity`. What it lacks has none.
+    /// The headers of `identity`.
     #[must_use]
     pub(crate) fn fields(&self, identity: &ConfirmedIdentity<'_>) -> IdentityFields {
         let ConfirmedIdentity { token, standard, rules, scopes, roles, groups, .. } = identity;
@@ -133,7 +132,7 @@ impl IdentityHeaders {
 }
 
 impl IdentityFields {
-    /// Names and values of header fields, for the upstream.
+    /// Names and values of the headers that are sent.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let names = self.names.iter().map(String::as_str);
         names.zip(self.values.iter()).filter(|(_, value)| !value.is_empty())
@@ -151,7 +150,7 @@ impl IdentityFields {
         &self.provider
     }
 
-    /// About how many bytes they take up.
+    /// Approximate size in bytes.
     #[must_use]
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.values.heap_size()

@@ -1,4 +1,4 @@
-//! Whom a verified token stands for, and how the upstream is told.
+//! Maps a verified token to an identity, and writes the identity headers for the server.
 
 mod difference;
 mod encoding;
@@ -23,7 +23,7 @@ pub(crate) use verified_identity::{
     ClaimedIdentity, ConfirmedIdentity, Overage, Unconfirmed, VerifiedIdentity,
 };
 
-/// A text, a list and scopes as values of header fields, for the fuzz targets.
+/// For the fuzz targets: a string, a list and scopes encoded as header values.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn encoded_values(text: &str, items: &[String]) -> [String; 3] {
     let mut values = [const { String::new() }; 3];

@@ -1,23 +1,23 @@
-//! Many short texts in little memory.
+//! A compact list of short strings.
 
 use std::collections::BTreeSet;
 
-/// Texts in a row: they lie one after the other in a single string.
+/// A list of strings, stored in one allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StringList {
     text: String,
-    /// How long each of them is.
+    /// Length of each string in bytes.
     lengths: Vec<usize>,
 }
 
 impl StringList {
-    /// None yet, with room for so many that have so many bytes together.
+    /// An empty list with room for `strings` strings of `bytes` bytes in total.
     #[must_use]
     pub(super) fn with_capacity(strings: usize, bytes: usize) -> Self {
         Self { text: String::with_capacity(bytes), lengths: Vec::with_capacity(strings) }
     }
 
-    /// All of these, in their order.
+    /// Collects the items in order.
     #[must_use]
     pub(super) fn new<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
         let mut strings = Self::with_room_for(items.clone());
@@ -27,13 +27,13 @@ impl StringList {
         strings
     }
 
-    /// All of these, each once, in their order.
+    /// Collects the items in order, without duplicates.
     #[must_use]
     pub(super) fn union<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
-        /// So many are compared faster than they are looked up.
+        /// Up to this number, comparing is faster than a set.
         const FEW: usize = 16;
         let mut union = Self::with_room_for(items.clone());
-        // A token can name thousands.
+        // A token may carry thousands of items, so the rest needs a set.
         let mut behind_few = BTreeSet::new();
         for item in items {
             let is_new = union.iter().take(FEW).all(|known| known != item)
@@ -51,37 +51,37 @@ impl StringList {
         Self::with_capacity(strings, bytes)
     }
 
-    /// Adds one.
+    /// Appends a string.
     pub(super) fn push(&mut self, text: &str) {
         self.push_with(|end| end.push_str(text));
     }
 
-    /// Adds what is written to the end of the string.
+    /// Appends what `write` adds to the string it is given.
     pub(super) fn push_with(&mut self, write: impl FnOnce(&mut String)) {
         let start = self.text.len();
         write(&mut self.text);
         self.lengths.push(self.text.len().saturating_sub(start));
     }
 
-    /// How many there are.
+    /// Number of strings.
     #[must_use]
     pub(super) fn len(&self) -> usize {
         self.lengths.len()
     }
 
-    /// True when there is none.
+    /// True when the list has no strings.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }
 
-    /// How many bytes they have together.
+    /// Total length of the strings in bytes.
     #[must_use]
     pub(super) fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// Each of them, in their order.
+    /// The strings in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         let mut rest = self.text.as_str();
         self.lengths.iter().map_while(move |length| {
@@ -91,13 +91,13 @@ impl StringList {
         })
     }
 
-    /// Whether this is one of them.
+    /// Whether the list has this string.
     #[must_use]
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.iter().any(|item| item == text)
     }
 
-    /// How many bytes they take up besides their own size.
+    /// Heap size in bytes.
     #[must_use]
     pub(super) fn heap_size(&self) -> usize {
         self.text.capacity() + self.lengths.capacity() * size_of::<usize>()

@@ -1,4 +1,4 @@
-//! The users that are known here, and how a token's user is found among them.
+//! The configured users, and how the user of a token is found among them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -11,54 +11,54 @@ use super::scim::{
 use crate::json::Object;
 use crate::time::UnixTime;
 
-/// A user who is known here.
+/// A known user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
-    /// What the server is told.
+    /// Name in the identity headers.
     pub user_name: String,
-    /// Roles besides those of the token.
+    /// Roles in addition to those of the token.
     pub roles: Vec<String>,
-    /// Groups besides those of the token.
+    /// Groups in addition to those of the token.
     pub groups: Vec<String>,
-    /// Whether tokens may stand for this user.
+    /// Whether the account may be used.
     pub account_status: AccountStatus,
-    /// Whether it is a service account: only for these may services speak.
+    /// Whether this is a service account. Service clients may use no other.
     pub web_service_access_only: bool,
 }
 
-/// Whether tokens may stand for a user.
+/// Whether an account may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccountStatus {
-    /// They may.
+    /// It may be used.
     Active,
-    /// The user is gone, or not there yet.
+    /// It is disabled, or not enabled yet.
     Inactive,
-    /// The user is barred for a time.
+    /// It is temporarily locked.
     Locked,
 }
 
-/// A user as it is configured.
+/// A user record of the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct UserRecord {
-    /// The user.
+    /// The user it describes.
     pub user: User,
-    /// The fields by which it can be found.
+    /// Values by field. A token's user claim is compared with one of them.
     pub fields: BTreeMap<String, String>,
-    /// The providers whose tokens alone it matches, by name; none for those of all.
+    /// Names of the providers whose tokens match it; `None` for all.
     pub providers: Option<Vec<String>>,
 }
 
-/// What becomes of a user who is not known.
+/// The decision on an unknown user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnknownUser {
-    /// The claim's value is the user.
+    /// The request passes, with the value of the claim as user name.
     Allow,
     /// The request is refused.
     Reject,
 }
 
-/// The users that are known: those of the records, by each field that some provider finds its users
-/// by, then those of a SCIM directory, if there is one.
+/// All known users: the records, indexed by each `user_field` in use, then those of the SCIM
+/// directory, if one is configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Users {
     records: Vec<Record>,
@@ -67,68 +67,68 @@ pub(crate) struct Users {
     unknown: UnknownUser,
 }
 
-/// What is left of a record once its fields can be searched.
+/// A record without its fields, which are indexed separately.
 #[derive(Clone, Debug)]
 struct Record {
     user: User,
     providers: Option<Vec<String>>,
 }
 
-/// Where the records with a value of one field are.
+/// Index of the records by the value of one field.
 #[derive(Clone, Debug, Default)]
 struct FieldIndex {
-    /// Indexes of records, of which no two match tokens of one provider.
+    /// Indexes of records. No two records of one value match the same provider.
     by_value: HashMap<Rc<str>, Vec<usize>>,
-    /// All values, those that differ in their [`Difference`] alone beside each other.
+    /// All values, sorted so that those that differ only by a [`Difference`] are adjacent.
     by_bare_name: Vec<Rc<str>>,
 }
 
-/// What is known of a user.
+/// The result of looking up a user.
 #[derive(Debug)]
 pub(crate) enum UserLookup<'a> {
-    /// Nothing yet: the SCIM directory has to be asked.
+    /// Not known yet: the SCIM directory must be queried.
     Await(UserQuery),
-    /// This one.
+    /// The user is known.
     Known(&'a User),
-    /// Nothing, and that is no hindrance.
+    /// The user is unknown, and unknown users are allowed.
     Tolerated,
-    /// The SCIM directory could not be asked.
+    /// The SCIM directory could not be queried.
     Unavailable(&'a DirectoryFault),
-    /// Nothing, and so the user is refused.
+    /// The user is unknown, so the request is refused.
     Unknown(WhyUnknown<'a>),
 }
 
-/// What the operator is told of a user who is not known. Empty if there is nothing to tell.
+/// Hints for the operator why a user is unknown. Often empty.
 #[derive(Debug, Default)]
 pub(crate) struct WhyUnknown<'a> {
     record: Option<RecordNote<'a>>,
     not_found: Option<&'a NotFound>,
 }
 
-/// What the records have to do with a user whom none of them matches. Each names a `user_name`.
+/// How a record relates to a user that no record matches. Holds the record's `user_name`.
 #[derive(Debug, PartialEq, Eq)]
 enum RecordNote<'a> {
-    /// The user of the SCIM directory has the name of a record.
+    /// The user found in the SCIM directory has the name of a record.
     NameOfFound(&'a str),
-    /// The value is the name of a record that is found by another field.
+    /// The value is the `user_name` of a record, which `user_field` does not search by.
     NameOfRecord(&'a str),
-    /// The record has the value, but is not for tokens of this provider.
+    /// The record has the value, but does not match tokens of this provider.
     OtherProvider(&'a str),
-    /// The value of the record differs in this alone.
+    /// The record's value differs only in this.
     Similar(&'a str, Difference),
 }
 
-/// By what a user is known.
+/// The source of what is known about a user.
 #[derive(Clone, Debug)]
 pub(crate) enum KnownBy {
-    /// The configuration: that stays.
+    /// The configuration, which never changes.
     Configuration,
-    /// An answer of the SCIM directory.
+    /// A look-up in the SCIM directory.
     Lookup(UserKey, LookupId),
 }
 
 impl KnownBy {
-    /// Whether this is still what is known.
+    /// Whether the source still says the same.
     #[must_use]
     pub(crate) fn still_holds(&self, lookups: Option<&ScimLookups>, now: UnixTime) -> bool {
         match (self, lookups) {
@@ -140,7 +140,7 @@ impl KnownBy {
         }
     }
 
-    /// About how many bytes it takes up besides its own size.
+    /// Approximate heap size in bytes.
     #[must_use]
     pub(crate) fn heap_size(&self) -> usize {
         match self {
@@ -150,39 +150,37 @@ impl KnownBy {
     }
 }
 
-/// Whose user is looked for.
+/// The criteria by which a user is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserSelector<'a> {
-    /// The field of the user.
+    /// The provider's `user_field`.
     pub field: &'a str,
-    /// The value that it must have.
+    /// The value of the user claim, compared exactly.
     pub value: &'a str,
-    /// The name of the token's provider.
+    /// Name of the token's provider.
     pub provider: &'a str,
-    /// Whether a service is looking for its account.
+    /// Whether the client is a service.
     pub is_service: bool,
-    /// What the token says besides.
+    /// All claims of the token.
     pub claims: &'a Object,
 }
 
-/// Two records that one value would find.
+/// Two records that share a value and a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguity {
-    /// The field that they have in common.
+    /// Name of the shared field.
     pub field: String,
-    /// Index of the earlier one.
+    /// Index of the earlier record.
     pub first: usize,
-    /// Index of the later one.
+    /// Index of the later record.
     pub second: usize,
 }
 
 impl User {
-    /// The roles.
     pub(super) fn roles(&self) -> impl Iterator<Item = &str> + Clone {
         self.roles.iter().map(String::as_str)
     }
 
-    /// The groups.
     pub(super) fn groups(&self) -> impl Iterator<Item = &str> + Clone {
         self.groups.iter().map(String::as_str)
     }
@@ -192,11 +190,11 @@ impl Users {
     /// The field that every record has.
     pub(crate) const USER_NAME: &str = "user_name";
 
-    /// A directory of these records, which are searched by `user_name` and by these fields.
+    /// Indexes the records by `user_name` and by `fields`.
     ///
     /// # Errors
     ///
-    /// Each record that has the value of an earlier one in such a field.
+    /// Each pair of records with the same value in an indexed field and a provider in common.
     pub(crate) fn new<'a>(
         records: Vec<UserRecord>,
         fields: impl IntoIterator<Item = &'a str>,
@@ -227,7 +225,7 @@ impl Users {
         for index in by_field.values_mut() {
             index.by_bare_name = index.by_value.keys().cloned().collect();
             index.by_bare_name.sort_unstable_by(|one, two| {
-                // Sorted the same way in each worker, so every worker logs the same cause.
+                // A total order, so that every worker logs the same cause.
                 compare_bare(one, two).then_with(|| one.cmp(two))
             });
         }
@@ -238,7 +236,7 @@ impl Users {
         }
     }
 
-    /// A directory that knows nobody and minds nobody.
+    /// No records, and every user allowed.
     #[must_use]
     pub(crate) fn allow_all() -> Self {
         Self {
@@ -249,25 +247,25 @@ impl Users {
         }
     }
 
-    /// The same, and whom no record is about is looked up there.
+    /// Adds a SCIM directory, which is queried for users without a record.
     #[must_use]
     pub(crate) fn with_scim(self, scim: Option<ScimSettings>) -> Self {
         Self { scim, ..self }
     }
 
-    /// Look-ups in the SCIM directory, if there is one. Each worker has its own.
+    /// Creates a worker's look-ups in the SCIM directory, if one is configured.
     #[must_use]
     pub(crate) fn lookups(&self) -> Option<ScimLookups> {
         self.scim.clone().map(ScimLookups::new)
     }
 
-    /// True when tokens of this provider match some record, if it has the right fields.
+    /// True when some record matches tokens of this provider.
     #[must_use]
     pub(crate) fn has_records_for(&self, provider: &str) -> bool {
         self.records.iter().any(|record| record.is_for(provider))
     }
 
-    /// True when tokens of this provider can find some record by this field.
+    /// True when some record with this field matches tokens of this provider.
     #[must_use]
     pub(crate) fn has_field(&self, field: &str, provider: &str) -> bool {
         let found = self.by_field.get(field).into_iter().flat_map(|index| index.by_value.values());
@@ -276,11 +274,11 @@ impl Users {
             .any(|index| self.records.get(*index).is_some_and(|record| record.is_for(provider)))
     }
 
-    /// Looks for the user whose field has exactly this value, and says by what it is known, to be
-    /// compared later with what is known then. `lookups` are those that [`Self::lookups`] made.
+    /// Looks up a user by the exact value of a field. The second part of the result tells later
+    /// whether the first still holds. `lookups` must come from [`Self::lookups`].
     ///
-    /// Nobody becomes the user of a record that does not match: neither by the value itself, nor as
-    /// a user of the SCIM directory who has the same name.
+    /// The name of a record is reserved for users who match it: neither an unknown user nor a user
+    /// of the SCIM directory may pass under that name.
     #[must_use]
     pub(crate) fn find<'a>(
         &'a self,
@@ -329,7 +327,7 @@ impl Users {
         UserLookup::Unknown(WhyUnknown { record: self.note(selector), not_found })
     }
 
-    /// What the records have to do with this user, whom none of them matches.
+    /// The hint for the operator about a user that no record matches.
     fn note(&self, selector: UserSelector<'_>) -> Option<RecordNote<'_>> {
         if let Some(record) = self.records_with(selector.field, selector.value).next() {
             return Some(RecordNote::OtherProvider(&record.user.user_name));
@@ -345,8 +343,8 @@ impl Users {
         .map(|(record, difference)| RecordNote::Similar(&record.user.user_name, difference))
     }
 
-    /// Whether a record that is inactive or locked has this value but for case or white space: a server
-    /// that folds these would let its user in.
+    /// Whether an inactive or locked record has this value but for case or white space. A server that
+    /// ignores these would let its user in.
     fn is_barred_in_other_letters(&self, selector: UserSelector<'_>) -> bool {
         [Self::USER_NAME, selector.field].into_iter().any(|field| {
             let near = self.by_field.get(field).map(|index| index.near(selector.value));
@@ -371,13 +369,13 @@ impl Users {
 }
 
 impl Record {
-    /// Whether tokens of this provider match it.
+    /// Whether tokens of this provider match the record.
     fn is_for(&self, provider: &str) -> bool {
         let names = self.providers.as_ref();
         names.is_none_or(|names| names.iter().any(|name| name == provider))
     }
 
-    /// Whether tokens of one provider match both.
+    /// Whether tokens of some provider match both records.
     fn overlaps(&self, other: &Self) -> bool {
         let names = self.providers.as_ref();
         names.is_none_or(|names| names.iter().any(|name| other.is_for(name)))
@@ -385,9 +383,9 @@ impl Record {
 }
 
 impl FieldIndex {
-    /// Values that differ from this one in their [`Difference`] alone.
+    /// Values that differ from `value` only by a [`Difference`].
     fn near(&self, value: &str) -> impl Iterator<Item = (&str, Difference)> {
-        /// So many people of one name, each of another domain, are looked at.
+        /// Bounds the comparisons where many values share a bare name.
         const MAX_COMPARED: usize = 16;
         let start = self.by_bare_name.partition_point(|other| compare_bare(other, value).is_lt());
         let others = self.by_bare_name.iter().skip(start).take(MAX_COMPARED);
@@ -398,7 +396,7 @@ impl FieldIndex {
 }
 
 impl WhyUnknown<'_> {
-    /// The words for the operator; none if there is nothing to tell.
+    /// The hints as one line for the operator; `None` without any.
     #[must_use]
     pub(crate) fn cause(&self) -> Option<String> {
         let record = self.record.as_ref().map(ToString::to_string);
@@ -413,7 +411,7 @@ impl fmt::Display for RecordNote<'_> {
         match self {
             Self::NameOfFound(name) => write!(
                 f,
-                "the user whom the directory found has the name of the record of {:?} in \
+                "the user found in the directory has the name of the record of {:?} in \
                  users.records, which this token does not match",
                 clipped(name)
             ),
@@ -437,14 +435,14 @@ impl fmt::Display for RecordNote<'_> {
     }
 }
 
-/// A name for people, not too long for a log line.
+/// Clips a name for log lines.
 pub(super) fn clipped(name: &str) -> String {
     const MAX_CHARACTERS: usize = 120;
     name.chars().take(MAX_CHARACTERS).collect()
 }
 
 impl AccountStatus {
-    /// Who is inactive is that first.
+    /// Inactive takes precedence over locked.
     #[must_use]
     pub(crate) fn new(is_active: bool, is_locked: bool) -> Self {
         match (is_active, is_locked) {
@@ -454,7 +452,7 @@ impl AccountStatus {
         }
     }
 
-    /// The word for it in logs.
+    /// The word in logs and refusal details.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -565,7 +563,7 @@ mod tests {
         }
         assert!(directory.has_records_for("c") && !directory.has_records_for("d"));
         assert!(directory.has_field("email", "c") && !directory.has_field("email", "d"));
-        // The same name, too.
+        // So can one user name.
         let records = vec![only_for(ada(), &["a"]), only_for(ada(), &["b"])];
         assert!(Users::new(records, [], UnknownUser::Reject).is_ok());
         for records in [
@@ -576,7 +574,7 @@ mod tests {
             let ambiguities = Users::new(records, ["email"], UnknownUser::Reject).unwrap_err();
             assert_eq!(ambiguities.len(), 1, "{ambiguities:?}");
         }
-        // Only one of these two is for the third's provider.
+        // Only the second record shares a provider with the third.
         let records =
             vec![only_for(ada(), &["a"]), only_for(bob(), &["b"]), only_for(bob(), &["b"])];
         let ambiguities = Users::new(records, ["email"], UnknownUser::Reject).unwrap_err();
@@ -603,7 +601,7 @@ mod tests {
             let finding = found(&directory, field, value);
             assert!(cause(&finding).unwrap().contains(value), "{field} {value}: {finding:?}");
         }
-        // Nor under that of a user who is barred, in other letters.
+        // Nor under the name of an inactive or locked user in another case.
         let mut locked = record("bob", &[("email", "bob@x")]);
         locked.user.account_status = AccountStatus::Locked;
         let barring =
@@ -613,7 +611,7 @@ mod tests {
             let finding = found(&barring, "user_name", value);
             assert_eq!(matches!(finding, UserLookup::Tolerated), is_tolerated, "{value}");
         }
-        // A record of another provider keeps its name alone.
+        // A record of another provider reserves only its exact name.
         for (field, value) in [("email", "Ada"), ("email", "root@x"), ("user_name", "ada@x")] {
             assert!(matches!(found(&directory, field, value), UserLookup::Tolerated), "{value}");
         }

@@ -1,4 +1,4 @@
-//! Whom a verified token stands for.
+//! The identity that a verified token proves.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::provider::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
 use crate::refusal::{Denial, Refusal};
 use crate::token::{SingleUseToken, VerifiedToken};
 
-/// The claims that go by the same names at every provider, where they are strings.
+/// Claims with the same name at every provider, as far as they are strings.
 #[derive(Debug, Default)]
 pub(super) struct StandardClaims<'a> {
     pub(super) issuer: Option<&'a str>,
@@ -24,11 +24,11 @@ pub(super) struct StandardClaims<'a> {
     cid: Option<&'a str>,
     idtyp: Option<&'a str>,
     gty: Option<&'a str>,
-    /// Whether the token may name claims that it does not carry.
+    /// Whether the token may refer to claims that it does not carry.
     names_others: bool,
 }
 
-/// Whom a verified token claims to stand for. Only what the directory knows makes an identity of it.
+/// The identity that a verified token claims. It is confirmed by looking up its user.
 #[derive(Debug)]
 pub(crate) struct ClaimedIdentity<'a> {
     token: &'a VerifiedToken,
@@ -38,8 +38,8 @@ pub(crate) struct ClaimedIdentity<'a> {
     user: Cow<'a, str>,
 }
 
-/// Whom a verified token stands for. Identity headers are written from this alone, and this is
-/// made from a verified token and the directory alone.
+/// A confirmed identity: the proof that a token was verified and its user looked up. Identity
+/// headers can only be written from it.
 #[derive(Debug)]
 pub(crate) struct ConfirmedIdentity<'a> {
     pub(super) token: &'a VerifiedToken,
@@ -52,8 +52,7 @@ pub(crate) struct ConfirmedIdentity<'a> {
     pub(super) groups: StringList,
 }
 
-/// What is still of use of an identity once its token is gone and its headers are written: what
-/// access depends on.
+/// The parts of an identity that access decisions need after its headers have been written.
 #[derive(Debug)]
 pub(crate) struct VerifiedIdentity {
     provider: Rc<str>,
@@ -67,16 +66,16 @@ pub(crate) struct VerifiedIdentity {
     single_use: Option<SingleUseToken>,
 }
 
-/// A claim of roles or groups that is there, and in a form in which none can be read.
+/// A claim of roles or groups whose value cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misread {
-    /// What it would hold: `roles` or `groups`.
+    /// `roles` or `groups`.
     holds: &'static str,
     claim: String,
     found: UnreadList,
 }
 
-/// Roles or groups that a token lists elsewhere instead of carrying them, because they are too many.
+/// Roles or groups that are too many for the token, which only says where they are listed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overage {
     provider: Rc<str>,
@@ -84,12 +83,12 @@ pub(crate) struct Overage {
     lacking: Vec<&'static str>,
 }
 
-/// Why a claimed identity is none.
+/// Why a claimed identity is not confirmed.
 #[derive(Debug)]
 pub(crate) enum Unconfirmed {
-    /// Nobody can tell yet: this has to be asked first.
+    /// The directory must be queried first.
     Await(UserQuery),
-    /// It must not be one.
+    /// The request must be refused.
     Refused(Refusal),
 }
 
@@ -100,7 +99,7 @@ impl From<Refusal> for Unconfirmed {
 }
 
 impl<'a> ClaimedIdentity<'a> {
-    /// Reads the claimed identity out of a token.
+    /// Reads the claimed identity from a token.
     ///
     /// # Errors
     ///
@@ -130,7 +129,7 @@ impl<'a> ClaimedIdentity<'a> {
         Ok(Self { token, standard, rules, client_type, user })
     }
 
-    /// The user to look for.
+    /// The criteria for looking up the user.
     #[must_use]
     pub(crate) fn selector(&self) -> UserSelector<'_> {
         UserSelector {
@@ -142,11 +141,11 @@ impl<'a> ClaimedIdentity<'a> {
         }
     }
 
-    /// The identity, given what is known of its user.
+    /// Confirms the identity by the result of looking up its user.
     ///
     /// # Errors
     ///
-    /// Nothing is known yet; or [`Refusal::UserUnknown`], [`Refusal::UserInactive`],
+    /// [`Unconfirmed::Await`]; or [`Refusal::UserUnknown`], [`Refusal::UserInactive`],
     /// [`Refusal::UserNotServiceAccount`] or [`Refusal::DirectoryUnavailable`].
     pub(crate) fn confirmed_by(
         self,
@@ -197,7 +196,7 @@ impl<'a> ClaimedIdentity<'a> {
                 account_status: known.account_status,
             });
         }
-        // The other way round passes: not every provider marks the tokens of its services.
+        // A user's token may use a service account: not every provider marks tokens of services.
         if self.client_type == ClientType::Service && !known.web_service_access_only {
             return Err(Refusal::UserNotServiceAccount { user: user() });
         }
@@ -206,7 +205,7 @@ impl<'a> ClaimedIdentity<'a> {
 }
 
 impl ConfirmedIdentity<'_> {
-    /// The identity without its token, but for the claims of these names.
+    /// Drops the token except for the claims with these names.
     #[must_use]
     pub(crate) fn retain_claims(self, names: &[String]) -> VerifiedIdentity {
         let claims = match names {
@@ -230,68 +229,63 @@ impl ConfirmedIdentity<'_> {
 }
 
 impl VerifiedIdentity {
-    /// What must be spent before a request of this identity may go on: its token serves once.
+    /// The single-use token that must be spent before a request is forwarded.
     #[must_use]
     pub(crate) fn single_use(&self) -> Option<SingleUseToken> {
         self.single_use
     }
 
-    /// What the token lists elsewhere; none when it carries all.
+    /// The lists that the token does not carry; `None` if it carries all.
     #[must_use]
     pub(crate) fn overage(&self) -> Option<Rc<Overage>> {
         self.overage.clone()
     }
 
-    /// Whether the token lists these, `roles` or `groups`, elsewhere.
+    /// Whether the token does not carry its `roles` or `groups` but lists them elsewhere.
     #[must_use]
     pub(crate) fn lists_elsewhere(&self, names: &str) -> bool {
         self.overage.as_ref().is_some_and(|overage| overage.lacking.contains(&names))
     }
 
-    /// Why a rule that asks for these, `roles` or `groups`, finds none in the token though it has a
-    /// claim of them.
+    /// The claim of `roles` or `groups` that could not be read, if there is one.
     #[must_use]
     pub(crate) fn misread(&self, holds: &str) -> Option<&Misread> {
         self.misread.iter().find(|misread| misread.holds == holds)
     }
 
-    /// The name of the provider that vouches for it.
+    /// Name of the provider that issued the token.
     #[must_use]
     pub(crate) fn provider(&self) -> &str {
         &self.provider
     }
 
-    /// Whether it is a user or a service.
     #[must_use]
     pub(crate) fn client_type(&self) -> ClientType {
         self.client_type
     }
 
-    /// Its scopes.
     #[must_use]
     pub(crate) fn scopes(&self) -> &StringList {
         &self.scopes
     }
 
-    /// Its roles.
     #[must_use]
     pub(crate) fn roles(&self) -> &StringList {
         &self.roles
     }
 
-    /// Its groups.
     #[must_use]
     pub(crate) fn groups(&self) -> &StringList {
         &self.groups
     }
 
-    /// The claims of its token that were kept.
+    /// The claims that [`ConfirmedIdentity::retain_claims`] kept.
     #[must_use]
     pub(crate) fn claims(&self) -> &Object {
         &self.claims
     }
 
-    /// About how many bytes it takes up.
+    /// Approximate size in bytes.
     #[must_use]
     pub(crate) fn size(&self) -> usize {
         let lists = [&self.scopes, &self.roles, &self.groups].map(StringList::heap_size);
@@ -313,7 +307,7 @@ impl Misread {
         misread.collect()
     }
 
-    /// That a rule of this name asks for what it would hold.
+    /// The denial by the rule of this name, which requires what this claim should hold.
     #[must_use]
     pub(crate) fn denial(&self, rule: &str) -> Denial {
         Denial::Misread {
@@ -352,8 +346,8 @@ impl fmt::Display for Overage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "provider {}: the token of {:?} lists its {} elsewhere (_claim_names): none of them \
-             are known here",
+            "provider {}: the token of {:?} lists its {} elsewhere (_claim_names), so they are \
+             not known here",
             self.provider,
             self.user.chars().take(120).collect::<String>(),
             self.lacking.join(" and "),
@@ -362,7 +356,7 @@ impl fmt::Display for Overage {
 }
 
 impl<'a> StandardClaims<'a> {
-    /// Those of a token, found in one go.
+    /// Collects the claims in one pass.
     fn from_claims(claims: &'a Object) -> Self {
         let mut standard = Self::default();
         for (name, value) in claims.members().iter() {
@@ -387,13 +381,13 @@ impl<'a> StandardClaims<'a> {
         standard
     }
 
-    /// The client's id, as different providers name it.
+    /// The client id, under the name that the provider uses.
     pub(super) fn client_id(&self) -> Option<&'a str> {
         self.azp.or(self.client_id).or(self.appid).or(self.cid)
     }
 
-    /// A token that a client got for itself names the client as its subject, or says so: Entra ID in
-    /// `idtyp`, Auth0 in `gty`, others by the signs of their templates.
+    /// A service's token has the client as its subject, or a marker: `idtyp` of Entra ID, `gty` of
+    /// Auth0, or the signs of the provider's template.
     fn client_type(&self, claims: &Object, signs: &[ServiceSign]) -> ClientType {
         let client_id = self.client_id();
         let is_own_subject = client_id.is_some() && self.subject == client_id;
@@ -421,7 +415,7 @@ impl ServiceSign {
     }
 }
 
-/// The scopes, as far as they are allowed; all that are allowed for a token that names none.
+/// The token's scopes, limited to `auth_scopes`; a token without scopes gets all of `auth_scopes`.
 fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
     let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
     let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
@@ -435,7 +429,7 @@ fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
     }
 }
 
-/// Those of a space-separated string (RFC 8693 §4.2), or of an array as some providers have it.
+/// Splits a space-separated string (RFC 8693 §4.2), or lists the strings of an array.
 fn words(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
     let (line, listed) = match claim {
         Some(Json::String(line)) => (line, None),

@@ -63,7 +63,7 @@ impl<H: HostCrypto> HostBacked<H> {
     /// # Errors
     ///
     /// It does not, for one algorithm at least.
-    pub(crate) fn new(host: H) -> Result<Self, Unfit> {
+    pub(crate) fn new(host: H) -> Result<Self, SelfTestFault> {
         let verifier = Self { host };
         KNOWN_ANSWERS.iter().try_for_each(|known| verifier.check(known))?;
         Ok(verifier)
@@ -74,7 +74,7 @@ impl<H: HostCrypto> HostBacked<H> {
         KNOWN_ANSWERS.iter().map(|known| known.algorithm)
     }
 
-    fn check(&self, known: &KnownAnswer) -> Result<(), Unfit> {
+    fn check(&self, known: &KnownAnswer) -> Result<(), SelfTestFault> {
         let algorithm = known.algorithm;
         let known_answer = known.key().zip(known.signature());
         let forged = format!("{}!", known.message);
@@ -84,9 +84,9 @@ impl<H: HostCrypto> HostBacked<H> {
             });
             match result {
                 Some(Ok(result)) if result == expected => {}
-                Some(Err(why)) => return Err(Unfit::NoResult { algorithm, why }),
-                _ if expected => return Err(Unfit::RefusesValid(algorithm)),
-                _ => return Err(Unfit::AcceptsForged(algorithm)),
+                Some(Err(why)) => return Err(SelfTestFault::NoResult { algorithm, why }),
+                _ if expected => return Err(SelfTestFault::RefusesValid(algorithm)),
+                _ => return Err(SelfTestFault::AcceptsForged(algorithm)),
             }
         }
         Ok(())
@@ -162,7 +162,7 @@ impl<H: HostCrypto> SignatureVerifier for HostBacked<H> {
 
 /// Why a host is not trusted with signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub(crate) enum SelfTestFault {
     /// It takes a forged signature for a valid one.
     AcceptsForged(Algorithm),
     /// It does not answer.
@@ -176,13 +176,13 @@ pub(crate) enum Unfit {
     RefusesValid(Algorithm),
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for SelfTestFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AcceptsForged(algorithm) => {
                 write!(f, "it accepts a forged signature of {algorithm}")
             }
-            Self::NoResult { algorithm, why } => write!(f, "no answer for {algorithm}: {why}"),
+            Self::NoResult { algorithm, why } => write!(f, "no result for {algorithm}: {why}"),
             Self::RefusesValid(algorithm) => {
                 write!(f, "it refuses a valid signature of {algorithm}")
             }
@@ -269,13 +269,13 @@ pub(super) mod tests {
     fn a_host_that_errs_on_any_algorithm_is_unfit() {
         for (index, algorithm) in HostBacked::<AwsLc>::algorithms().enumerate() {
             let (valid, forged) = (2 * index, 2 * index + 1);
-            let unfit = |after, result| HostBacked::new(Turning::new(after, result)).err();
-            assert_eq!(unfit(valid, Ok(false)), Some(Unfit::RefusesValid(algorithm)));
-            assert_eq!(unfit(forged, Ok(true)), Some(Unfit::AcceptsForged(algorithm)));
+            let fault = |after, result| HostBacked::new(Turning::new(after, result)).err();
+            assert_eq!(fault(valid, Ok(false)), Some(SelfTestFault::RefusesValid(algorithm)));
+            assert_eq!(fault(forged, Ok(true)), Some(SelfTestFault::AcceptsForged(algorithm)));
             for why in [failed(), HostCryptoError::Missing] {
                 for after in [valid, forged] {
-                    let expected = Some(Unfit::NoResult { algorithm, why: why.clone() });
-                    assert_eq!(unfit(after, Err(why.clone())), expected);
+                    let expected = Some(SelfTestFault::NoResult { algorithm, why: why.clone() });
+                    assert_eq!(fault(after, Err(why.clone())), expected);
                 }
             }
         }

@@ -17,7 +17,7 @@ mod wycheproof;
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::certificate_key;
 pub use host_crypto::{HashFunction, HostCrypto, HostCryptoError};
-pub(crate) use host_crypto::{HostBacked, Unfit};
+pub(crate) use host_crypto::{HostBacked, SelfTestFault};
 pub(crate) use jwk::{Jwk, KeyMismatch};
 pub(crate) use jws::TokenType;
 pub(crate) use jws::{CompactJws, MalformedToken, ProtectedHeader};

@@ -1,5 +1,5 @@
-//! Strict JSON: like `serde_json`, but an object that names a member twice is not read as if it
-//! named it once (RFC 7515 §4, RFC 7519 §4).
+//! Strict JSON: like `serde_json`, but rejects duplicate members at every depth (RFC 7515 §4,
+//! RFC 7519 §4).
 
 mod object;
 
@@ -12,40 +12,39 @@ use serde_json::{Map, Number, Value};
 
 pub(crate) use object::{Elements, Json, Members, Object};
 
-/// Reads one JSON text and refuses repeated members at every depth.
+/// Parses JSON and rejects duplicate members at every depth.
 ///
 /// # Errors
 ///
-/// The text is no JSON (also when it nests deeper than 128 levels), or a member is repeated.
+/// The text is not JSON, nests deeper than 128 levels, or has a duplicate member.
 pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
     let repeated = Repeated::up_to(1);
     parse(text, &repeated).map_err(|_| repeated.fault())
 }
 
-/// Reads one JSON text and returns the paths of all repeated members beside the value, in which
-/// the last of them stands.
+/// Parses JSON and also returns the paths of all duplicate members. The value has the last of each.
 ///
 /// # Errors
 ///
-/// The text is no JSON, or 100 members are repeated.
+/// The text is not JSON, or has 100 duplicate members.
 pub(crate) fn parse_reporting(text: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let repeated = Repeated::up_to(100);
     let value = parse(text, &repeated)?;
     Ok((value, repeated.paths.into_inner()))
 }
 
-/// The text without the byte order mark (U+FEFF in UTF-8) that some software on Windows begins a
-/// file with. RFC 8259 §8.1 lets a reader skip it; of tokens, nothing is skipped.
+/// Strips a byte order mark (U+FEFF in UTF-8), which some Windows software writes. RFC 8259 §8.1
+/// allows this. Tokens are not stripped.
 #[must_use]
 pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// Reads a value of another format, such as YAML, like [`parse_reporting`].
+/// Like [`parse_reporting`] for another format, such as YAML.
 ///
 /// # Errors
 ///
-/// Those of the format, or 100 members are repeated.
+/// The reader fails, or there are 100 duplicate members.
 #[cfg(feature = "explain")]
 pub(crate) fn read_reporting<'de, D: serde::Deserializer<'de>>(
     reader: D,
@@ -56,7 +55,7 @@ pub(crate) fn read_reporting<'de, D: serde::Deserializer<'de>>(
 }
 
 fn parse(text: &[u8], repeated: &Repeated) -> Result<Value, serde_json::Error> {
-    // Once for all strings is cheaper than for each.
+    // Validating UTF-8 once is cheaper than for each string.
     let text = std::str::from_utf8(text).map_err(serde::de::Error::custom)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Node { place: Place::Root, repeated }.deserialize(&mut reader)?;
@@ -64,8 +63,8 @@ fn parse(text: &[u8], repeated: &Repeated) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-/// The members that were found repeated. Reading ends with the last that is wanted: the path of
-/// each may be as long as the text.
+/// Collects the paths of duplicate members. Parsing stops at `max`, since each path may be as long as
+/// the text.
 struct Repeated {
     paths: RefCell<Vec<String>>,
     max: usize,
@@ -76,7 +75,7 @@ impl Repeated {
         Self { paths: RefCell::default(), max }
     }
 
-    /// Why reading ended, if one is too many.
+    /// The fault of a parser that stopped at the first duplicate.
     fn fault(self) -> JsonFault {
         self.paths.into_inner().pop().map_or(JsonFault::Syntax, JsonFault::Repeated)
     }
@@ -88,19 +87,18 @@ impl Repeated {
     }
 }
 
-/// Why a text was not accepted as strict JSON.
+/// Why a text is not accepted as strict JSON.
 #[derive(Debug)]
 pub(crate) enum JsonFault {
-    /// It is JSON, but no object.
+    /// It is JSON, but not an object.
     NotAnObject,
-    /// The path of a member that its object names more than once.
+    /// It has a duplicate member, with this path.
     Repeated(String),
-    /// The text is no JSON.
+    /// It is not JSON.
     Syntax,
 }
 
-/// Where a value stands, for the path of a repeated member. Built on the stack, so that reading
-/// costs no allocation for it.
+/// The path of a value, linked on the stack so that parsing does not allocate for it.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Root,

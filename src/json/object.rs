@@ -1,5 +1,5 @@
-//! A JSON object as tokens hold them: read strictly, and kept in one piece with its text, of which
-//! its strings are parts. It costs few allocations, and its members stand in the order of the text.
+//! A JSON object for tokens: parsed strictly, with its strings as slices of the source text. It
+//! needs few allocations and keeps the members in source order.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,10 +11,10 @@ use serde_json::{Map, Number, Value};
 
 use super::{JsonFault, Place, Repeated};
 
-/// A JSON object that names each member once, at every depth.
+/// A JSON object without duplicate members at any depth.
 #[derive(Default)]
 pub(crate) struct Object {
-    /// Holds all strings.
+    /// The source text, followed by the strings that are escaped in it. Spans point into it.
     text: String,
     members: Vec<Member>,
 }
@@ -45,12 +45,12 @@ pub(crate) struct Members<'a> {
 }
 
 impl Object {
-    /// Reads one JSON text.
+    /// Parses a JSON object.
     ///
     /// # Errors
     ///
-    /// The text is no JSON (also when it nests deeper than 128 levels), or a member is repeated, or
-    /// it is no object.
+    /// The text is not JSON, nests deeper than 128 levels, has a duplicate member, or is not an
+    /// object.
     pub(crate) fn read(text: Vec<u8>) -> Result<Self, JsonFault> {
         let mut text = String::from_utf8(text).map_err(|_| JsonFault::Syntax)?;
         let mut reading =
@@ -66,25 +66,24 @@ impl Object {
         }
     }
 
-    /// A member's value.
+    /// The value of a member.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<Json<'_>> {
         self.members().get(name)
     }
 
-    /// Whether it has a member of this name.
+    /// Whether the object has this member.
     #[must_use]
     pub(crate) fn contains_key(&self, name: &str) -> bool {
         self.members().contains_key(name)
     }
 
-    /// Its members.
     #[must_use]
     pub(crate) fn members(&self) -> Members<'_> {
         Members { text: &self.text, members: &self.members }
     }
 
-    /// Another one with these of its members alone.
+    /// Copies the members whose names `is_kept` accepts.
     #[must_use]
     pub(crate) fn retain(&self, is_kept: impl Fn(&str) -> bool) -> Self {
         let mut text = String::new();
@@ -97,7 +96,7 @@ impl Object {
         Self { text, members }
     }
 
-    /// How many bytes it takes up.
+    /// Size in bytes.
     #[must_use]
     pub(crate) fn size(&self) -> usize {
         self.text.capacity() + self.members().size()
@@ -106,7 +105,7 @@ impl Object {
 
 impl From<&Map<String, Value>> for Object {
     fn from(members: &Map<String, Value>) -> Self {
-        // What was read is read again: a map names each member once.
+        // A map has no duplicates, so its serialisation always parses.
         let text = serde_json::to_vec(members).unwrap_or_default();
         Self::read(text).unwrap_or_default()
     }
@@ -125,7 +124,7 @@ impl fmt::Debug for Object {
 }
 
 impl<'a> Json<'a> {
-    /// A string's text.
+    /// `None` unless it is a string.
     #[must_use]
     pub(crate) fn as_str(self) -> Option<&'a str> {
         match self {
@@ -134,7 +133,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// An array's elements.
+    /// `None` unless it is an array.
     #[must_use]
     pub(crate) fn as_array(self) -> Option<Elements<'a>> {
         match self {
@@ -143,7 +142,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// An object's members.
+    /// `None` unless it is an object.
     #[must_use]
     pub(crate) fn as_object(self) -> Option<Members<'a>> {
         match self {
@@ -206,7 +205,7 @@ impl From<Json<'_>> for Value {
 }
 
 impl<'a> Elements<'a> {
-    /// Each.
+    /// The elements in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = Json<'a>> + Clone {
         self.elements.iter().map(move |element| Json::new(element, self.text))
     }
@@ -219,7 +218,7 @@ impl fmt::Debug for Elements<'_> {
 }
 
 impl<'a> Members<'a> {
-    /// A member's value.
+    /// The value of a member.
     #[must_use]
     pub(crate) fn get(self, name: &str) -> Option<Json<'a>> {
         let mark = Mark::new(name);
@@ -228,13 +227,13 @@ impl<'a> Members<'a> {
         Some(Json::new(&member.value, self.text))
     }
 
-    /// Whether there is one of this name.
+    /// Whether the object has this member.
     #[must_use]
     pub(crate) fn contains_key(self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Each, with its name.
+    /// Names and values in source order.
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, Json<'a>)> + Clone {
         self.members
             .iter()
@@ -268,7 +267,7 @@ enum Node {
     Object(Vec<Member>),
 }
 
-/// Where a string stands in the text.
+/// The position of a string in the text.
 #[derive(Clone, Copy)]
 struct Span {
     start: usize,
@@ -301,7 +300,7 @@ impl Node {
         }
     }
 
-    /// How many bytes it takes up besides itself.
+    /// Heap size in bytes.
     fn size(&self) -> usize {
         match self {
             Self::Array(elements) => {
@@ -325,7 +324,7 @@ impl Span {
     }
 }
 
-/// What tells most names apart at a glance.
+/// Length, first and last byte of a name: different for most names, and fast to compare.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark(u32);
 
@@ -338,18 +337,18 @@ impl Mark {
     }
 }
 
-/// What is kept of a text while it is read.
+/// The state of a parse.
 struct Reading<'de> {
     text: &'de str,
-    /// Strings that stand in the text in another form. They will follow it.
+    /// Strings that are escaped in the text. They are appended to it at the end.
     unescaped: String,
     repeated: Repeated,
 }
 
 impl<'de> Reading<'de> {
-    /// An object of more members finds repeated ones by a set of their names.
+    /// Larger objects find duplicates with a set instead of comparing all members.
     const FEW: usize = 32;
-    /// A claim takes rarely less of the text: room for all is made at once.
+    /// A member is rarely shorter, so this estimates how many to allocate for.
     const BYTES_PER_MEMBER: usize = 24;
 
     fn root(&mut self) -> Result<Node, serde_json::Error> {
@@ -359,7 +358,7 @@ impl<'de> Reading<'de> {
         Ok(root)
     }
 
-    /// Where a string will stand.
+    /// The position that a string will have.
     fn span(&mut self, string: Cow<'de, str>) -> Span {
         match string {
             Cow::Borrowed(part) => self.span_of_part(part),
@@ -478,7 +477,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
     }
 }
 
-/// Reads the name of a member.
+/// Reads a member's name.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {

@@ -291,7 +291,7 @@ mod tests {
         );
         assert_eq!(fetch_failures.next_attempt, status.next_fetch);
         assert_eq!(fetch_failures.why.code, FetchFaultCode::NoResponse);
-        let cause = "fetching keys from https://id.example.com/keys failed: no answer (timeout, reset \
+        let cause = "fetching keys from https://id.example.com/keys failed: no response (timeout, reset \
                      or no connection)";
         assert_eq!(fetch_failures.why.cause, cause);
     }

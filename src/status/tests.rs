@@ -152,7 +152,7 @@ fn key(kid: &str) -> SigningKey {
 fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
     let config = example();
     let no_set = Value::Null;
-    let cause = "fetching keys from https://id.example.com/keys failed: no answer";
+    let cause = "fetching keys from https://id.example.com/keys failed: no response";
     for (state_value, seconds, level, word, summary) in [
         (
             state(Value::Null, no_set.clone()),

@@ -1,18 +1,16 @@
-//! A request's bearer token (RFC 6750 §2).
+//! The bearer token of a request (RFC 6750 §2).
 
 use std::fmt;
 
 use crate::refusal::Refusal;
 use crate::request::RequestHead;
 
-/// Takes what may be a token out of the `Authorization` field. Whether it is a single one remains
-/// for [`check_single`].
+/// Extracts the token from the `Authorization` field. It may still be a list, see [`check_single`].
 ///
 /// # Errors
 ///
-/// [`Refusal::MissingToken`] when there are no credentials, and
-/// [`Refusal::MalformedAuthorization`] when there are several, or of another scheme, or in a place
-/// where OAuth 2.1 does not allow them.
+/// [`Refusal::MissingToken`] without credentials, [`Refusal::MalformedAuthorization`] for several
+/// ones, another scheme, or a token in the query, which OAuth 2.1 forbids.
 pub(crate) fn bearer_token(head: RequestHead<'_>) -> Result<&[u8], Refusal> {
     if has_token_in_query(head) {
         return Err(AuthorizationFault::InQuery.into());
@@ -38,12 +36,12 @@ pub(crate) fn bearer_token(head: RequestHead<'_>) -> Result<&[u8], Refusal> {
     Ok(token)
 }
 
-/// Whether what may be a token is a single one. Envoy joins repeated lines with a comma, which no
-/// b64token holds, nor any space.
+/// Checks that the credentials are one token. Envoy joins repeated fields with a comma, which no
+/// token contains, nor white space.
 ///
 /// # Errors
 ///
-/// [`Refusal::MalformedAuthorization`] when there are several.
+/// [`Refusal::MalformedAuthorization`] if they are a list.
 pub(crate) fn check_single(token: &[u8]) -> Result<(), Refusal> {
     if token.iter().any(|byte| *byte == b',' || byte.is_ascii_whitespace()) {
         return Err(AuthorizationFault::Repeated.into());
@@ -51,12 +49,12 @@ pub(crate) fn check_single(token: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What is wrong with a request's credentials.
+/// A fault in the credentials of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuthorizationFault {
     /// The query has an `access_token` (RFC 6750 §2.3, removed by OAuth 2.1).
     InQuery,
-    /// The scheme stands alone.
+    /// No token follows the scheme.
     NoToken,
     /// The scheme is not Bearer.
     OtherScheme,
@@ -81,7 +79,7 @@ impl From<AuthorizationFault> for Refusal {
     }
 }
 
-/// Looks for the parameter in any spelling that a server behind might decode to it.
+/// Whether the query has the parameter in any encoding that a server might decode to it.
 fn has_token_in_query(head: RequestHead<'_>) -> bool {
     head.query()
         .is_some_and(|query| form_urlencoded::parse(query).any(|(name, _)| name == "access_token"))

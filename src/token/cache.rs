@@ -1,17 +1,17 @@
-//! Tokens that were judged, with what came of it, so that a token that comes again costs no second
-//! verification. A token is recognised by all of its bytes, never by a hash alone.
+//! A cache of results by token, so that a repeated token is not verified again. Tokens are compared
+//! byte by byte, never by hash alone.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-/// What came of tokens, for a bounded number of them and of bytes. When there is no more room, the
-/// oldest go first; but whoever was asked for stays for another turn.
+/// A cache bounded by entries and bytes. Evicts the oldest entry, but gives entries that were hit a
+/// second turn.
 #[derive(Debug)]
 pub(crate) struct TokenCache<T> {
     entries: HashTable<CacheEntry<T>>,
-    /// The hashes of the tokens, by their turns to go.
+    /// Hashes of the tokens in the order of eviction.
     turns: BTreeMap<u64, u64>,
     next_turn: u64,
     bytes: usize,
@@ -19,11 +19,11 @@ pub(crate) struct TokenCache<T> {
     max_bytes: usize,
 }
 
-/// Gives tokens their hashes, by a random key.
+/// Hashes tokens with a random key.
 #[derive(Debug, Default)]
 pub(crate) struct TokenHasher(RandomState);
 
-/// A token with its hash, by which caches look for it.
+/// A token with its hash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HashedToken<'a> {
     token: &'a [u8],
@@ -31,8 +31,8 @@ pub(crate) struct HashedToken<'a> {
 }
 
 impl TokenHasher {
-    /// A token's end is enough to hash, since there stands its signature. Whoever sends many that
-    /// end alike makes looking for them slower, but no more so than there are entries.
+    /// Hashes only the end of a token, which is part of its signature. Tokens with the same end
+    /// collide, which costs one comparison per entry at most.
     #[must_use]
     pub(crate) fn hash<'a>(&self, token: &'a [u8]) -> HashedToken<'a> {
         const END: usize = 32;
@@ -52,7 +52,7 @@ struct CacheEntry<T> {
 }
 
 impl<T> TokenCache<T> {
-    /// An empty cache with room for so many tokens and bytes; for none if either is 0.
+    /// An empty cache. It stays empty if either limit is 0.
     #[must_use]
     pub(crate) fn new(max_entries: usize, max_bytes: usize) -> Self {
         Self {
@@ -65,15 +65,15 @@ impl<T> TokenCache<T> {
         }
     }
 
-    /// What came of this token.
+    /// The value of this token.
     pub(crate) fn find(&mut self, HashedToken { token, hash }: HashedToken<'_>) -> Option<&T> {
         let entry = self.entries.find_mut(hash, |entry| is_same(&entry.token, token))?;
         entry.was_asked_for = true;
         Some(&entry.value)
     }
 
-    /// Remembers what came of a token; `bytes` is about how much memory the value takes up. What
-    /// would take up more than an eighth of the cache is not remembered.
+    /// Adds the value of a token, of approximately `bytes` bytes. Entries larger than an eighth of
+    /// the cache are not stored.
     pub(crate) fn insert(&mut self, hashed: HashedToken<'_>, value: T, bytes: usize) {
         self.remove(hashed);
         let HashedToken { token, hash } = hashed;
@@ -95,16 +95,16 @@ impl<T> TokenCache<T> {
         self.entries.insert_unique(hash, entry, |entry| entry.hash);
     }
 
-    /// Forgets a token.
+    /// Removes a token.
     pub(crate) fn remove(&mut self, HashedToken { token, hash }: HashedToken<'_>) {
         self.remove_entry(hash, |entry| is_same(&entry.token, token));
     }
 
-    /// About how many bytes a token takes up besides its own and the value's: the table is half
-    /// empty at times, and so are the nodes of the turns.
+    /// Approximate bytes per entry besides token and value. Doubled, since the hash table and the
+    /// tree may be half empty.
     const OVERHEAD: usize = 2 * (size_of::<CacheEntry<T>>() + size_of::<(u64, u64)>());
 
-    /// Lets the next one take its turn. False if there is none.
+    /// Evicts the next entry, or gives it a second turn. False if the cache is empty.
     fn make_room(&mut self) -> bool {
         let Some((turn, hash)) = self.turns.pop_first() else { return false };
         let is_it = |entry: &CacheEntry<T>| entry.turn == turn;
@@ -136,8 +136,8 @@ impl<T> TokenCache<T> {
     }
 }
 
-/// Compares 32 bytes at a time, the last of them maybe twice: the C library's comparison, which a
-/// slice's own goes by, takes them one by one in a Wasm VM.
+/// Compares 32 bytes at a time, since `memcmp` of the Wasm C library, which slice equality uses,
+/// compares single bytes. The last chunk may overlap the one before.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;

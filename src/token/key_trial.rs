@@ -1,7 +1,7 @@
-//! Which keys a token was tried with, so that none of them is tried twice.
+//! Tracks which keys a token was tried with, so that none is tried twice.
 
-/// How far the trial of one token with the keys of one version came. `V` tells key sets apart: as
-/// long as it stays the same, so do the candidates for the token and their order.
+/// The progress of trying one token with the keys of one version. While `V` stays the same, so do the
+/// candidate keys and their order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyTrial<V> {
     version: Option<V>,
@@ -10,22 +10,22 @@ pub(super) struct KeyTrial<V> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TrialStage {
-    /// The first so many candidates do not verify the token.
+    /// This number of candidates failed.
     Failed(usize),
-    /// No key of this version verifies it.
+    /// All candidates failed.
     Exhausted,
-    /// One does.
+    /// A candidate verified the token.
     Verified,
 }
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TrialEnd {
-    /// A key of this version verifies the token.
+    /// A candidate verified the token.
     Verified,
-    /// No key of this version does.
+    /// All candidates failed.
     Exhausted,
-    /// The next key may not be tried now.
+    /// `verify` declined to try the next candidate now.
     Suspended,
 }
 
@@ -36,8 +36,8 @@ impl<V> Default for KeyTrial<V> {
 }
 
 impl<V: Copy + PartialEq> KeyTrial<V> {
-    /// Goes on with the candidates of this version, `count` of them. `verify` gets the place of the
-    /// next one; it returns none when that may not be tried now.
+    /// Continues with the `count` candidates of this version. `verify` gets the index of the next
+    /// one; it returns `None` to suspend the trial.
     pub(super) fn run(
         &mut self,
         version: V,
@@ -61,12 +61,12 @@ impl<V: Copy + PartialEq> KeyTrial<V> {
         }
     }
 
-    /// This version has no key for the token.
+    /// Notes that this version has no key for the token.
     pub(super) fn exhaust(&mut self, version: V) {
         *self = Self { version: Some(version), stage: TrialStage::Exhausted };
     }
 
-    /// True when no key of this version verifies the token, as far as is known.
+    /// True when it is known that no key of this version verifies the token.
     pub(super) fn is_exhausted(&self, version: V) -> bool {
         self.version == Some(version) && self.stage == TrialStage::Exhausted
     }

@@ -1,4 +1,4 @@
-//! From a request's credentials to a token that has been verified.
+//! Verification of a token: from the credentials of a request to a [`VerifiedToken`].
 
 mod bearer;
 mod cache;

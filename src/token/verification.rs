@@ -1,4 +1,4 @@
-//! The order in which a token is judged, and the types that say how far it came.
+//! The order of a token's checks, and the types that prove which have passed.
 
 use std::ops::Range;
 
@@ -16,38 +16,38 @@ use crate::provider::{Provider, ProviderId, Providers};
 use crate::refusal::{Check, Refusal, Strings};
 use crate::time::UnixTime;
 
-/// Audiences of Microsoft Graph: its application id and its URI.
+/// Audiences of Microsoft Graph: application id and URI.
 const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
 
-/// A token that could be good: everything that needs no key has been checked.
+/// A token that passed all checks that need no key.
 #[derive(Debug)]
 pub(crate) struct PlausibleToken {
     jws: CompactJws,
-    /// None while the token waits.
+    /// `None` while the token waits.
     claims: Option<Object>,
     algorithm: Algorithm,
     provider: ProviderId,
     expires: UnixTime,
-    /// With the keys of its provider.
+    /// The keys of the provider tried so far.
     trial: KeyTrial<KeyVersion>,
 }
 
-/// Why a token has no good signature so far. Gives it back, for newer keys may verify it.
+/// Why the signature is not verified. Returns the token, which newer keys may verify.
 #[derive(Debug)]
 pub(crate) enum Unverified {
-    /// None of the keys verifies it.
+    /// No key verifies it.
     ByAny(Box<PlausibleToken>),
-    /// Some keys are left to try, in its turn.
+    /// The remaining keys must wait for the verification budget.
     ForNow(Box<PlausibleToken>),
 }
 
 impl PlausibleToken {
-    /// Reads a token, finds its provider by `iss` (among several of one issuer by `aud`), and
-    /// checks what needs no key.
+    /// Parses a token, selects its provider by `iss` (and by `aud` among several of one issuer), and
+    /// makes all checks that need no key.
     ///
     /// # Errors
     ///
-    /// The first check that fails, with the provider if it was found.
+    /// The refusal of the first check that failed, and the provider if one was selected.
     pub(crate) fn read<'a>(
         token: &[u8],
         max_size: usize,
@@ -55,7 +55,7 @@ impl PlausibleToken {
         known: &KnownHeaders,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
-        // Several tokens are never one JWS, so only what is none is asked whether it is several.
+        // A list of tokens never parses as a JWS, so test for one only after parsing fails.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
         let (jws, claims, algorithm) = signed_jws(token, max_size, known).map_err(fault)?;
         let Some((id, provider)) = providers.for_token(&claims) else {
@@ -75,43 +75,40 @@ impl PlausibleToken {
         Ok(Self { algorithm, provider: id, expires, trial, claims: Some(claims), jws })
     }
 
-    /// Makes the token small for the time that it waits for keys: JSON takes many times more memory
-    /// read than written.
+    /// Drops the parsed claims while the token waits: they take many times the memory of the text.
     #[must_use]
     pub(crate) fn without_claims(self) -> Self {
         Self { claims: None, ..self }
     }
 
-    /// The token as it came.
+    /// The token as received.
     #[must_use]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.jws.into_bytes()
     }
 
-    /// Which of the providers issued it, if it is good.
+    /// The provider selected by the unverified `iss`.
     #[must_use]
     pub(crate) fn provider(&self) -> ProviderId {
         self.provider
     }
 
-    /// Its header.
     #[must_use]
     pub(crate) fn header(&self) -> &ProtectedHeader {
         self.jws.header()
     }
 
-    /// Its algorithm.
     #[must_use]
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Checks the signature with each of the candidates of this version until one verifies it. Those
-    /// that were tried before are not tried again.
+    /// Tries the candidates of this version until one verifies the signature, skipping those that
+    /// were tried before.
     ///
     /// # Errors
     ///
-    /// None does, as far as it could be tried.
+    /// No candidate verified it, or the budget is used up.
     pub(crate) fn verify_signature(
         mut self,
         candidates: &Candidates<'_>,
@@ -124,7 +121,7 @@ impl PlausibleToken {
         let end = self.trial.run(version, candidates.keys.len(), |place| {
             let Some(key) = candidates.keys.get(place) else { return Some(false) };
             let cost = verifier.cost(algorithm, key);
-            // A token that names its key costs one verification, however expensive; so may this.
+            // The first key is free, as it is for a token that names its key.
             if place == 0 || candidates.are_named || VerificationBudget::is_cheap(cost) {
                 budget.charge(cost);
             } else if !budget.pay(cost, now) {
@@ -139,7 +136,7 @@ impl PlausibleToken {
         }
     }
 
-    /// Remembers that there is no key for it in this version.
+    /// Notes that this version has no key for the token.
     #[must_use]
     pub(crate) fn without_key_in(mut self, version: Option<KeyVersion>) -> Self {
         if let Some(version) = version {
@@ -148,13 +145,13 @@ impl PlausibleToken {
         self
     }
 
-    /// True when no key of this version verifies it, as far as is known; and where there are none.
+    /// True when it is known that no key of this version verifies it, or there are no keys.
     #[must_use]
     pub(crate) fn is_tried_with(&self, version: Option<KeyVersion>) -> bool {
         version.is_none_or(|version| self.trial.is_exhausted(version))
     }
 
-    /// When it can be used, as far as it says so; never, if it waited.
+    /// The time span in which the token is valid; empty if it waited.
     #[must_use]
     pub(crate) fn usable(&self, provider: &Provider) -> Range<UnixTime> {
         let rules = &provider.claim_rules;
@@ -162,12 +159,12 @@ impl PlausibleToken {
         usable.unwrap_or_default()
     }
 
-    /// Why the token is refused when no key verifies it.
+    /// The refusal when no key verifies the token.
     #[must_use]
     pub(crate) fn bad_signature(&self) -> Refusal {
         let header = self.jws.header();
         if header.has_nonce() {
-            // Microsoft hashes the nonce before it signs: nobody else can verify that.
+            // Microsoft replaces the nonce by its hash before signing, so no one else can verify it.
             Refusal::GraphToken { check: Check::Signature }
         } else {
             Refusal::BadSignature { kid: header.kid().map(str::to_owned) }
@@ -175,22 +172,22 @@ impl PlausibleToken {
     }
 }
 
-/// A token with a good signature. Only [`PlausibleToken::verify_signature`] makes one.
+/// A token with a verified signature. Only [`PlausibleToken::verify_signature`] creates it.
 #[derive(Debug)]
 pub(crate) struct SignedToken(PlausibleToken);
 
 impl SignedToken {
-    /// Lets other tokens with the same protected header be read at less cost.
+    /// Caches the protected header, so that tokens with the same one parse faster.
     pub(crate) fn remember_header(&self, known: &KnownHeaders) {
         self.0.jws.remember_header(known);
     }
 
-    /// Checks the claims that only a signed token may be asked for. Gives back the token as it came,
-    /// too, at rest: it may have to wait.
+    /// Checks the claims that matter only for signed tokens. Also returns the token without its
+    /// claims, since it may have to wait.
     ///
     /// # Errors
     ///
-    /// The first check that fails.
+    /// The refusal of the first check that failed.
     pub(crate) fn check_claims(
         self,
         provider: &Provider,
@@ -201,7 +198,7 @@ impl SignedToken {
             Some(claims) => claims,
             None => {
                 let claims = token.jws.payload()?;
-                // It waited, and may have expired meanwhile.
+                // The token waited, and may have expired meanwhile.
                 provider.claim_rules.check_time(&claims, now)?;
                 claims
             }
@@ -228,7 +225,7 @@ impl SignedToken {
             return Err(Refusal::MissingAnyClaim { claims: any_of(alternatives), is_elsewhere });
         }
         if claims.contains_key("cnf") {
-            // RFC 9449 §7.1, RFC 8705 §3: bound to a key whose possession nobody has shown here.
+            // RFC 9449 §7.1, RFC 8705 §3: bound to a key, and possession is not proved here.
             return Err(Refusal::BoundToken);
         }
         let single_use = provider.token_id_rule.check(&claims, expires, &provider.claim_rules)?;
@@ -236,7 +233,7 @@ impl SignedToken {
     }
 }
 
-/// A token that passed every check. Only [`SignedToken::check_claims`] makes one.
+/// A token that passed all checks. Only [`SignedToken::check_claims`] creates it.
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
     claims: Object,
@@ -245,26 +242,25 @@ pub(crate) struct VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// Its claims.
     #[must_use]
     pub(crate) fn claims(&self) -> &Object {
         &self.claims
     }
 
-    /// Its `exp`.
+    /// `exp` of the token.
     #[must_use]
     pub(crate) fn expires(&self) -> UnixTime {
         self.expires
     }
 
-    /// What must be spent before a request with it may go on.
+    /// The single-use token that must be spent before a request is forwarded.
     #[must_use]
     pub(crate) fn single_use(&self) -> Option<SingleUseToken> {
         self.single_use
     }
 }
 
-/// What does not depend on the provider.
+/// The checks that do not depend on the provider.
 fn signed_jws(
     token: &[u8],
     max_size: usize,

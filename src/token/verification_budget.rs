@@ -1,40 +1,39 @@
-//! What a worker may spend on verifying signatures.
+//! Limits the time that a worker spends on verifying signatures.
 
 use std::cell::Cell;
 
 use crate::time::UnixTime;
 
-/// Meters the verifications of a worker, in the unit of
-/// [`SignatureVerifier::cost`](crate::jose::SignatureVerifier::cost): about 0.1 ms of its thread.
+/// A token bucket for verifications, in the unit of
+/// [`SignatureVerifier::cost`](crate::jose::SignatureVerifier::cost): about 0.1 ms of thread time.
 ///
-/// A token that does not name its key may fit eight. One of them is tried at once, as with a token
-/// that does. Trying the others, where that is expensive, comes out of a budget that all such
-/// tokens share; when it is used up they take turns, those first that have waited longest.
+/// A token without key id may fit eight keys. The first is always tried. Trying the others, if
+/// expensive, draws on a budget that all such tokens share. When it is used up they take turns,
+/// longest waiting first.
 #[derive(Debug)]
 pub(crate) struct VerificationBudget {
-    /// All that was spent.
+    /// Total cost so far.
     spent: Cell<u64>,
     capacity: u64,
     left: Cell<u64>,
     refilled: Cell<UnixTime>,
-    /// Whoever comes next has to wait for its turn.
+    /// Whether all further payments must wait.
     is_closed: Cell<bool>,
 }
 
 impl VerificationBudget {
-    /// Most that can be saved: 64 verifications with RSA keys of 2048 bits. More than any single
-    /// verification costs.
+    /// Largest budget: 64 verifications with RSA keys of 2048 bits, more than any single one costs.
     const CAPACITY: u64 = 512;
-    /// What comes in each millisecond: a fifth of it.
+    /// Income per millisecond: a fifth of the thread's time.
     const PER_MILLI: u64 = 2;
 
-    /// The budget of a worker.
+    /// A full budget.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::with_capacity(Self::CAPACITY)
     }
 
-    /// For whoever judges single tokens, and has time.
+    /// A budget without limit, for judging single tokens offline.
     #[must_use]
     #[cfg(any(feature = "explain", fuzzing))]
     pub(crate) fn unlimited() -> Self {
@@ -51,19 +50,18 @@ impl VerificationBudget {
         }
     }
 
-    /// True when a verification needs no budget: RS* and ES256 by the host.
+    /// True when a verification of this cost is free: RS* and ES256 by the host.
     #[must_use]
     pub(crate) fn is_cheap(cost: u32) -> bool {
         cost <= 1
     }
 
-    /// Counts a verification that needs no budget.
+    /// Counts a verification that is free.
     pub(crate) fn charge(&self, cost: u32) {
         self.spent.set(self.spent.get().saturating_add(cost.into()));
     }
 
-    /// Pays for a verification out of the budget. False if it has to wait, and with it all that come
-    /// later.
+    /// Pays for a verification. False if it must wait; then all later payments wait too.
     #[must_use]
     pub(crate) fn pay(&self, cost: u32, now: UnixTime) -> bool {
         if self.is_closed.get() {
@@ -83,24 +81,24 @@ impl VerificationBudget {
         }
     }
 
-    /// All that was spent so far.
+    /// Total cost so far.
     #[must_use]
     pub(crate) fn spent(&self) -> u64 {
         self.spent.get()
     }
 
-    /// True when nobody can pay before [`Self::set_closed`] says otherwise.
+    /// True while all payments must wait.
     #[must_use]
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.get()
     }
 
-    /// Lets whoever comes next pay, or wait for its turn.
+    /// Allows or stops further payments.
     pub(crate) fn set_closed(&self, is_closed: bool) {
         self.is_closed.set(is_closed);
     }
 
-    /// A clock that was set back brings nothing, and takes nothing.
+    /// Adds the income since the last call; none if the clock was set back.
     fn refill(&self, now: UnixTime) {
         let passed = now.as_millis().saturating_sub(self.refilled.get().as_millis());
         let left = self.left.get().saturating_add(passed.saturating_mul(Self::PER_MILLI));

@@ -27,7 +27,7 @@ fn a_call_without_an_answer_ends_the_wait() {
     let (vm, id) = waiting();
     vm.fail(&vm.call());
     assert_refused(&vm.outcome(id), 503, "keys_unavailable");
-    assert_logged("no answer");
+    assert_logged("no response");
 }
 
 #[test]

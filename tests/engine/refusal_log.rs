@@ -29,7 +29,7 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
             "refused: reason=unknown_kid provider=example details={\"kid\":\"one\\\"\\n]\",\
              \"published\":[\"one\"]}",
             "refused: reason=keys_unavailable provider=example details={\"cause\":\"fetching keys \
-             from https://id.example.com/jwks failed: no answer (timeout, reset or no connection)\",\
+             from https://id.example.com/jwks failed: no response (timeout, reset or no connection)\",\
              \"retry_after\":1}",
             "refused: reason=unknown_issuer provider=- details={\"configured\":\
              [\"https://id.example.com\"],\"iss\":\"https://elsewhere.example.com/\\r\\n\"}",

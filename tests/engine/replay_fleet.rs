@@ -107,7 +107,7 @@ fn whatever_else_the_store_says_the_token_does_not_pass() {
     }
     let id = wait_with_new_token(&vm, &key);
     vm.fail(&vm.call());
-    assert_unavailable(&vm.outcome(id), "no answer");
+    assert_unavailable(&vm.outcome(id), "no response");
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_request_waits_no_longer_than_the_timeout_and_two_seconds_whatever_comes_lat
     assert_paused(&vm.outcome(id));
     vm.advance(Duration::from_millis(1));
     vm.tick();
-    assert_unavailable(&vm.outcome(id), "no answer");
+    assert_unavailable(&vm.outcome(id), "no response");
     vm.answer(&call, "200", &[], SPENT_NOW);
-    assert_unavailable(&vm.outcome(id), "no answer");
+    assert_unavailable(&vm.outcome(id), "no response");
 }
 
 #[test]

@@ -149,7 +149,8 @@ async fn a_plugin_that_may_not_call_foreign_functions_verifies_in_the_sandbox() 
         .alone()
         .start()
         .await;
-    let reason = "verify_signature is unfit: no answer for RS256: status InternalFailure";
+    let reason =
+        "verify_signature failed its self-test: no result for RS256: status InternalFailure";
     let line = format!("{IN_THE_SANDBOX}: {reason}");
     stack.envoy.await_log(&line, SOON).await;
     assert_tokens_accepted(&stack, good(&keys)).await;

@@ -219,8 +219,8 @@ async fn while_the_store_is_down_no_token_passes_and_afterwards_they_do() {
 
         store.webdis.stop();
         let kept = token(&key);
-        assert_unavailable(&stack, &kept, "the answer has status 503").await;
-        assert_unavailable(&stack, &spent, "the answer has status 503").await;
+        assert_unavailable(&stack, &kept, "the response has status 503").await;
+        assert_unavailable(&stack, &spent, "the response has status 503").await;
         store.webdis.start_again(&store.redis).await;
         // It was not spent meanwhile.
         call_until(&stack, &kept, 200, SOON).await;
@@ -229,7 +229,7 @@ async fn while_the_store_is_down_no_token_passes_and_afterwards_they_do() {
 
         store.redis.stop();
         let kept = token(&key);
-        assert_unavailable(&stack, &kept, "the answer has status 503 and says \\\"\\\"").await;
+        assert_unavailable(&stack, &kept, "the response has status 503 and says \\\"\\\"").await;
         store.redis.start_again().await;
         store.webdis.await_redis(&store.redis).await;
         call_until(&stack, &kept, 200, SOON).await;
@@ -283,16 +283,16 @@ async fn each_fault_on_the_way_lets_no_token_pass() {
 
     let right = br#"{"SET":[true,"OK"]}"#;
     for (fault, cause) in [
-        (Fault::Hang, "the answer has status 504"),
-        (Fault::HalfThenHang, "no answer"),
-        (Fault::HalfAnswer, "no answer"),
-        (Fault::Reset, "the answer has status 503"),
-        (Fault::Status(500), "the answer has status 500"),
-        (Fault::Status(429), "the answer has status 429"),
-        (Fault::RightBody(201), "the answer has status 201"),
-        (Fault::Redirect("http://127.0.0.1:1/".to_owned()), "the answer has status 302"),
-        (Fault::Oversize(1025), "the answer is longer"),
-        (Fault::Oversize(10_000_000), "the answer is longer"),
+        (Fault::Hang, "the response has status 504"),
+        (Fault::HalfThenHang, "no response"),
+        (Fault::HalfAnswer, "no response"),
+        (Fault::Reset, "the response has status 503"),
+        (Fault::Status(500), "the response has status 500"),
+        (Fault::Status(429), "the response has status 429"),
+        (Fault::RightBody(201), "the response has status 201"),
+        (Fault::Redirect("http://127.0.0.1:1/".to_owned()), "the response has status 302"),
+        (Fault::Oversize(1025), "the response is longer"),
+        (Fault::Oversize(10_000_000), "the response is longer"),
         (Fault::Body(b"".to_vec()), "the store says"),
         (Fault::Body(b"OK".to_vec()), "the store says"),
         (Fault::Body(right[..18].to_vec()), "the store says"),

@@ -182,7 +182,7 @@ async fn a_key_endpoint_that_fails_is_shown_with_its_cause_and_what_to_do() {
     let cause = own["failure"]["cause"].as_str().unwrap();
     let url = example.stack.provider.metadata_url();
     assert!(
-        cause.starts_with(&format!("fetching keys from {url} failed: the answer has status 500")),
+        cause.starts_with(&format!("fetching keys from {url} failed: the response has status 500")),
         "{cause}"
     );
     assert_eq!(own["failure"]["code"], "server_error");

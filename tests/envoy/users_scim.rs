@@ -234,7 +234,7 @@ async fn a_directory_that_gives_no_answer_of_use_lets_nobody_pass() {
     for (name, fault, cause) in [
         ("hangs", Fault::Hang, "timeout"),
         ("late", Fault::Delay(Duration::from_secs(2)), "timeout"),
-        ("half", Fault::HalfAnswer, "no answer"),
+        ("half", Fault::HalfAnswer, "no response"),
         ("half, then nothing", Fault::HalfThenHang, "timeout"),
         ("reset", Fault::Reset, "status 503"),
         ("500", Fault::Status(500), "status 500"),
@@ -279,7 +279,7 @@ async fn a_directory_that_does_not_take_the_secret_is_named_in_the_log_and_the_s
     let answer = stack.call_refused(&stack.token()).await;
     assert_refusal(&answer, "directory_unavailable");
     let log = stack.envoy.log();
-    assert!(log.contains("a user could not be looked up: the answer has status 401"), "{log}");
+    assert!(log.contains("a user could not be looked up: the response has status 401"), "{log}");
     assert!(log.contains("reason=directory_unavailable provider=demo"), "{log}");
     assert!(!log.contains("another-s3cret"), "{log}");
     assert_eq!(directory.gateway.requests()[0].header("authorization"), "Bearer another-s3cret");

@@ -77,12 +77,12 @@ async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_an
         (
             r#"{"totalResults": 1, "Resources": []}"#,
             "user_unknown",
-            "counts 1 with this value and shows none: its token may lack the right",
+            "counts 1 with this value but returns none: its token may lack the right",
         ),
         (
             r#"{"totalResults": 1, "Resources": [null]}"#,
             "user_unknown",
-            "counts 1 with this value and shows none",
+            "counts 1 with this value but returns none",
         ),
         (
             r#"{"totalResults": 1, "Resources": null}"#,
@@ -92,12 +92,12 @@ async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_an
         (
             r#"{"totalResults": 1, "Resources": ["USER"]}"#,
             "directory_unavailable",
-            "no SCIM list of users",
+            "not a SCIM list of users",
         ),
         (
             r#"{"totalResults": 1, "Resources": [{"userName": "User-X"}]}"#,
             "user_unknown",
-            r#"answered with \"User-X\", whose userName is another"#,
+            r#"returned \"User-X\", whose userName is different"#,
         ),
         (
             r#"{"totalResults": 1, "Resources": [{"userName": "CAPITALS"}]}"#,
@@ -122,7 +122,7 @@ async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_an
         (
             r#"{"totalResults": 1, "Resources": [{"displayName": "USER"}]}"#,
             "user_unknown",
-            "shows no userName",
+            "has no userName",
         ),
         (
             r#"{"totalResults": 1, "totalresults": 0, "Resources": []}"#,

@@ -32,7 +32,7 @@ fn a_callout_that_fails_has_no_header_fields_to_read() {
     let (vm, id) = waiting();
     vm.fail(&vm.call());
     assert_refused(&vm.outcome(id), 503, "keys_unavailable");
-    assert_logged("no answer");
+    assert_logged("no response");
 }
 
 #[test]

@@ -87,16 +87,16 @@ fn a_host_that_cannot_tell_forged_signatures_is_not_believed() {
         (HostCrypto::ALWAYS_FALSE, "it refuses a valid signature of RS256"),
         (HostCrypto::Answers(b""), "it refuses a valid signature of RS256"),
         (HostCrypto::Answers(b"\x12\x01!"), "it refuses a valid signature of RS256"),
-        (HostCrypto::Answers(b"\x08"), "no answer for RS256: "),
-        (HostCrypto::Answers(b"\x0a\x01\x01"), "no answer for RS256: "),
-        (HostCrypto::Answers(b"\xff\xff\xff"), "no answer for RS256: "),
-        (HostCrypto::Answers(b"true"), "no answer for RS256: "),
-        (HostCrypto::Fails(BAD_ARGUMENT), "no answer for RS256: status BadArgument"),
+        (HostCrypto::Answers(b"\x08"), "no result for RS256: "),
+        (HostCrypto::Answers(b"\x0a\x01\x01"), "no result for RS256: "),
+        (HostCrypto::Answers(b"\xff\xff\xff"), "no result for RS256: "),
+        (HostCrypto::Answers(b"true"), "no result for RS256: "),
+        (HostCrypto::Fails(BAD_ARGUMENT), "no result for RS256: status BadArgument"),
         (
             HostCrypto::Fails(SERIALIZATION_FAILURE),
-            "no answer for RS256: status SerializationFailure",
+            "no result for RS256: status SerializationFailure",
         ),
-        (HostCrypto::Fails(INTERNAL_FAILURE), "no answer for RS256: status InternalFailure"),
+        (HostCrypto::Fails(INTERNAL_FAILURE), "no result for RS256: status InternalFailure"),
     ] {
         let (document, keys) = keys();
         let vm = start(crypto, &document);

@@ -1,4 +1,4 @@
-//! Attributes of a user (RFC 7643): where each field of a record stands in a resource.
+//! SCIM attributes (RFC 7643): where each configured field is in a user resource.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::document;
 
-/// An attribute that a field of the configuration names. Its names have no case (RFC 7643 §2.1).
+/// An attribute of a user. Names ignore case (RFC 7643 §2.1).
 #[derive(Clone, Debug, Eq)]
 pub(crate) struct Attribute {
-    /// The schema extension that it belongs to (RFC 7643 §3.3).
+    /// URN of the schema extension (RFC 7643 §3.3); `None` for the core schema.
     extension: Option<String>,
     name: String,
     part: Option<String>,
@@ -20,12 +20,12 @@ pub(crate) struct Attribute {
 const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 impl Attribute {
-    /// Attributes of the core schema that have several values (RFC 7643 §4.1.2).
+    /// Multi-valued attributes of the core schema (RFC 7643 §4.1.2).
     const PLURAL: [&str; 8] =
         ["addresses", "emails", "entitlements", "groups", "ims", "phoneNumbers", "photos", "roles"];
 
-    /// The attribute that this field stands for. Common ones have names of their own; others are
-    /// written as SCIM has them: `title`, `name.middleName`, `urn:…:User:department`.
+    /// Maps a configured field to its attribute. Common fields have names of their own; others are
+    /// SCIM paths: `title`, `name.middleName`, `urn:…:User:department`.
     #[must_use]
     pub(crate) fn from_field(field: &str) -> Self {
         match field {
@@ -57,7 +57,7 @@ impl Attribute {
         Self { extension: None, name: name.to_owned(), part: part.map(str::to_owned) }
     }
 
-    /// Whether this is a path that a filter may hold (RFC 7644 §3.4.2.2, `attrPath`).
+    /// Whether this is a valid path for a filter (RFC 7644 §3.4.2.2, `attrPath`).
     #[must_use]
     pub(crate) fn is_sound(&self) -> bool {
         let is_name = |name: &str| {
@@ -73,20 +73,20 @@ impl Attribute {
             && self.extension.as_deref().is_none_or(is_urn)
     }
 
-    /// Whether it is the user's unique name.
+    /// Whether this is `userName`.
     #[must_use]
     pub(crate) fn is_user_name(&self) -> bool {
         *self == Self::core("userName", None)
     }
 
-    /// Whether it has exactly this value in a resource; if it has several, one of them.
+    /// Whether one of the attribute's values in a resource is exactly `value`.
     #[must_use]
     pub(super) fn is(&self, value: &str, resource: &Map<String, Value>) -> bool {
         self.values(resource).any(|found| found == value)
     }
 
-    /// Its values in a resource, as far as they are strings or numbers: integers as their decimal
-    /// text, as in tokens.
+    /// The attribute's string and number values in a resource. Numbers are compared as decimal
+    /// strings, like user claims.
     pub(super) fn values<'a>(
         &'a self,
         resource: &'a Map<String, Value>,
@@ -112,7 +112,7 @@ impl Attribute {
         })
     }
 
-    /// Gives it this value in a resource.
+    /// Sets the attribute in a resource.
     pub(super) fn set(&self, resource: &mut Map<String, Value>, value: &str) {
         let container = match &self.extension {
             None => Some(resource),
@@ -145,7 +145,7 @@ impl Attribute {
     }
 }
 
-/// As a filter names it.
+/// As in a filter.
 impl fmt::Display for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(extension) = &self.extension {

@@ -1,5 +1,5 @@
-//! Documents of SCIM: JSON in which names of attributes have no case (RFC 7643 §2.1) and `null` is
-//! the same as nothing (§2.5).
+//! SCIM documents: JSON in which attribute names ignore case (RFC 7643 §2.1) and `null` means absent
+//! (§2.5).
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use super::{DirectoryFault, clipped};
 use crate::json::{self, JsonFault};
 
-/// Reads a document. An attribute that an object has twice, in whatever letters, would be read in
-/// one way here and in another elsewhere.
+/// Parses a document. Duplicate attributes, ignoring case, are refused, since parsers differ in which
+/// one they use.
 ///
 /// # Errors
 ///
-/// [`DirectoryFault::NotAList`] when it is no JSON object, [`DirectoryFault::Repeated`] when an object
-/// in it has an attribute twice.
+/// [`DirectoryFault::NotAList`] if it is not a JSON object, [`DirectoryFault::Repeated`] if an object
+/// has an attribute twice.
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
     match json::parse_strict(json::without_byte_order_mark(text)) {
         Ok(Value::Object(document)) => {
@@ -26,20 +26,20 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, DirectoryFault> {
     }
 }
 
-/// The value of an attribute, if one is assigned.
+/// The value of an attribute; `None` if it is absent or null.
 #[must_use]
 pub(super) fn attribute<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let (_, value) = object.iter().find(|(member, _)| member.eq_ignore_ascii_case(name))?;
     (!value.is_null()).then_some(value)
 }
 
-/// Whether this is the name of a schema, such as those that extensions go by (RFC 7643 §3.3).
+/// Whether this is a schema URN, the name of an extension (RFC 7643 §3.3).
 #[must_use]
 pub(super) fn is_urn(name: &str) -> bool {
     name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
 }
 
-/// The reader of JSON bounds the depth.
+/// Recurses at most as deep as the JSON parser allows.
 fn refuse_repeated(object: &Map<String, Value>) -> Result<(), DirectoryFault> {
     let mut names = BTreeSet::new();
     for (name, value) in object {

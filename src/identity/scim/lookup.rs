@@ -1,18 +1,18 @@
-//! One look-up: a search, and for an unknown user that is to be created, the creation. Whoever was
-//! faster in creating it is found by a second search. Where unknown users pass under the value that
-//! was searched, a search for the user of that name comes last: nobody may pass as that one.
+//! One look-up: a search, then for an unknown user the creation, if it is configured. A second
+//! search finds a user that another client has created meanwhile. Where unknown users pass under
+//! their claim's value, the last search makes sure that it is not the name of another user.
 
 use super::protocol::{self, SearchResult};
 use super::{DirectoryFault, NotFound, ScimSettings, UserKey, UserQuery};
 use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
 
-/// A look-up under way.
+/// A look-up in progress.
 #[derive(Debug)]
 pub(super) struct ScimLookup {
     query: UserQuery,
     stage: LookupStage,
-    /// What the first search said of an unknown user.
+    /// What the first search revealed about an unknown user.
     remark: Option<NotFound>,
 }
 
@@ -24,36 +24,36 @@ enum LookupStage {
     NameSearch,
 }
 
-/// What is to be done next.
+/// The next step of a look-up.
 pub(super) enum LookupStep {
-    /// This call is to be made.
+    /// Send this request.
     Callout(CalloutRequest),
-    /// Nothing: this came of it.
+    /// The look-up is over.
     Done(Result<LookupResult, DirectoryFault>),
 }
 
-/// What a directory says of a user.
+/// The result of a look-up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LookupResult {
-    /// It knows the user, or does since just now.
+    /// The user exists; `is_new` if the look-up created it.
     Known { user: User, is_new: bool },
-    /// It does not.
+    /// There is no such user.
     NotFound(Option<NotFound>),
 }
 
 impl ScimLookup {
-    /// Begins with a search.
+    /// Starts with a search.
     pub(super) fn start(query: UserQuery, directory: &ScimSettings) -> (Self, CalloutRequest) {
         let request = protocol::search(directory, &query.key);
         (Self { query, stage: LookupStage::Search, remark: None }, request)
     }
 
-    /// Which user is looked up.
+    /// The user that is looked up.
     pub(super) fn key(&self) -> &UserKey {
         &self.query.key
     }
 
-    /// Takes the answer to the last call, or why there is none.
+    /// Takes the response to the last request, or why it could not be sent.
     pub(super) fn on_response(
         &mut self,
         response: Result<Option<CalloutResponse>, CalloutFault>,
@@ -109,7 +109,7 @@ impl ScimLookup {
                 }
                 SearchResult::NotFound(_) => LookupResult::NotFound(self.remark.take()),
             },
-            // Somebody else has the name, or was faster (RFC 7644 §3.3).
+            // The user exists already (RFC 7644 §3.3): under another value, or created meanwhile.
             LookupStage::Creation if response.status == Some(409) => {
                 return Ok(self.second_search(directory));
             }

@@ -1,4 +1,4 @@
-//! What a worker knows of a directory's users: answers that still serve, and look-ups under way.
+//! A worker's cache of a directory's users, and its look-ups in progress.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -10,27 +10,26 @@ use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
 use crate::time::UnixTime;
 
-/// The users of a directory, as far as a worker knows them. At most one look-up for each is under
-/// way.
+/// Cached users and running look-ups. Each user has at most one look-up at a time.
 pub(crate) struct ScimLookups {
     directory: ScimSettings,
     known: HashMap<UserKey, UserEntry>,
-    /// Whose answers there are, oldest first.
+    /// Keys of `known` by age, oldest first.
     ages: BTreeMap<LookupId, UserKey>,
-    /// About how many bytes all of that takes up.
+    /// Approximate size of `known` and `ages` in bytes.
     size: usize,
     running: BTreeMap<LookupId, ScimLookup>,
-    /// Calls that are to be made.
+    /// Requests to send.
     callouts: VecDeque<(LookupId, CalloutRequest)>,
     reports: VecDeque<LookupReport>,
     last_id: LookupId,
 }
 
-/// Tells look-ups apart.
+/// Identifies a look-up. Later ones have greater numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LookupId(u64);
 
-/// What is known of a user.
+/// The cached state of a user.
 #[derive(Debug)]
 struct UserEntry {
     lookup: LookupId,
@@ -45,48 +44,48 @@ enum State {
     Failed(DirectoryFault, UnixTime),
 }
 
-/// What a worker can say of a user.
+/// What a worker knows about a user.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ScimResult<'a> {
-    /// Nothing yet: the directory has to be asked.
+    /// Nothing yet: the directory must be queried.
     Await,
-    /// The directory knows this one.
+    /// The user exists.
     Known(&'a User),
-    /// The directory knows no such user.
+    /// There is no such user.
     NotFound(Option<&'a NotFound>),
-    /// The directory could not be asked.
+    /// The directory could not be queried.
     Unavailable(&'a DirectoryFault),
 }
 
-/// What an operator may want to know.
+/// An event for the log and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LookupReport {
     /// A user was created.
     Created {
-        /// Its `user_name`.
+        /// `user_name` of the user.
         user: String,
-        /// Roles that it was to have and has not.
+        /// Roles of `users.provision` that the directory did not store.
         lacking: Vec<String>,
     },
-    /// A look-up brought nothing.
+    /// A look-up failed.
     Failed(DirectoryFault),
-    /// A look-up was answered: whether the user is known.
+    /// A look-up succeeded; true if the user exists.
     Answered(bool),
 }
 
 impl ScimLookups {
-    /// Longest time that an unknown user stays unknown.
+    /// Longest time that an unknown user is cached.
     const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
-    /// Time until a directory that failed is asked again for the same user.
+    /// Time until a failed look-up may be repeated.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
-    /// Most bytes of answers that are kept.
+    /// Largest size of the cache in bytes.
     const MAX_BYTES: usize = 8 * 1024 * 1024;
-    /// Most look-ups that are under way at the same time.
+    /// Most look-ups that run at the same time.
     const MAX_RUNNING: usize = 1024;
-    /// The longest value that is asked for.
+    /// Longest value that is looked up, in bytes.
     const MAX_VALUE_LENGTH: usize = 1024;
 
-    /// Knows nobody yet.
+    /// An empty cache.
     #[must_use]
     pub(crate) fn new(directory: ScimSettings) -> Self {
         Self {
@@ -101,13 +100,13 @@ impl ScimLookups {
         }
     }
 
-    /// Where it asks.
+    /// The settings of the directory.
     #[must_use]
     pub(crate) fn directory(&self) -> &ScimSettings {
         &self.directory
     }
 
-    /// What is known of this user.
+    /// What is known about this user.
     #[must_use]
     pub(crate) fn find(&self, key: &UserKey, now: UnixTime) -> ScimResult<'_> {
         if key.value.len() > Self::MAX_VALUE_LENGTH {
@@ -125,8 +124,8 @@ impl ScimLookups {
         }
     }
 
-    /// Which answer serves for this user; none if there is none. As long as this stays the same, so
-    /// does what is known of the user.
+    /// The look-up whose result is current for this user; `None` without one. While it stays the
+    /// same, so does the result.
     #[must_use]
     pub(crate) fn current_lookup(&self, key: &UserKey, now: UnixTime) -> Option<LookupId> {
         let known = self.known.get(key)?;
@@ -138,13 +137,13 @@ impl ScimLookups {
         }
     }
 
-    /// Whether the directory is being asked for this user.
+    /// Whether a look-up for this user is running.
     #[must_use]
     pub(crate) fn is_under_way(&self, key: &UserKey) -> bool {
         self.known.get(key).is_some_and(|known| matches!(known.state, State::UnderWay))
     }
 
-    /// Asks for a user, unless that is under way.
+    /// Starts a look-up, unless one is running.
     pub(crate) fn want(&mut self, query: UserQuery) {
         if self.is_under_way(&query.key) {
             return;
@@ -157,23 +156,23 @@ impl ScimLookups {
         self.learn(key, UserEntry { lookup: self.last_id, state: State::UnderWay });
     }
 
-    /// Whether there is a call to be made.
+    /// Whether there are requests to send.
     #[must_use]
     pub(crate) fn has_callouts(&self) -> bool {
         !self.callouts.is_empty()
     }
 
-    /// A call to be made, whose answer goes to [`Self::on_response`].
+    /// The next request to send. Its response goes to [`Self::on_response`].
     pub(crate) fn next_callout(&mut self) -> Option<(LookupId, CalloutRequest)> {
         self.callouts.pop_front()
     }
 
-    /// Something to be told to the operator.
+    /// The next event to report.
     pub(crate) fn next_report(&mut self) -> Option<LookupReport> {
         self.reports.pop_front()
     }
 
-    /// Takes the answer to a call, or why none was made.
+    /// Takes the response to a request, or why it could not be sent.
     pub(crate) fn on_response(
         &mut self,
         id: LookupId,
@@ -237,7 +236,7 @@ impl ScimLookups {
         }
     }
 
-    /// Makes room. Look-ups under way are bounded by themselves.
+    /// Evicts the oldest results until the cache fits. Running look-ups have a bound of their own.
     fn forget_oldest(&mut self) {
         while self.size > Self::MAX_BYTES
             && let Some((_, key)) = self.ages.pop_first()
@@ -248,7 +247,7 @@ impl ScimLookups {
 }
 
 impl UserEntry {
-    /// About how many bytes it takes up with its key.
+    /// Approximate size in bytes, including the key.
     fn size(&self, key: &UserKey) -> usize {
         let state = match &self.state {
             State::Known(user, _) => {
@@ -259,12 +258,12 @@ impl UserEntry {
             State::UnderWay | State::Failed(..) => 0,
         };
         let key = size_of::<(UserKey, LookupId)>() + key.field.len() + key.value.len();
-        // The key is there once more in the order of ages.
+        // `ages` holds a second copy of the key.
         state + size_of::<Self>() + 2 * key
     }
 }
 
-/// For the operator.
+/// For log lines.
 impl fmt::Display for LookupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,8 +1,7 @@
-//! Users that a directory knows (RFC 7644): how one is looked up, created when it should be, and
-//! remembered for a while.
+//! Users in a SCIM directory (RFC 7644): looked up, created where configured, and cached.
 //!
-//! [`ScimLookups`] is what a worker knows of the directory's users. Each look-up that is under way
-//! is a [`lookup::Lookup`]: answers in, calls out.
+//! [`ScimLookups`] is a worker's cache of users. Each look-up in progress is a
+//! [`lookup::ScimLookup`]: it takes responses and returns callouts.
 
 mod attribute;
 mod document;
@@ -27,148 +26,148 @@ use crate::callout::{BodyLimit, CalloutFault, Endpoint};
 use crate::claim::ClaimPath;
 use crate::json::Json;
 
-/// Where and how users are looked up.
+/// Where the directory is, and how users are looked up in it.
 #[derive(Clone, Debug)]
 pub(crate) struct ScimSettings {
-    /// The service's base URL.
+    /// Base URL of the service.
     pub base: Endpoint,
-    /// What the service wants to be shown.
+    /// Bearer token for the service.
     pub bearer_token: Option<Secret>,
-    /// How long an answer serves.
+    /// How long a result is cached.
     pub cache_ttl: Duration,
-    /// Most time for an answer.
+    /// Time limit of one callout.
     pub timeout: Duration,
-    /// Most bytes of an answer.
+    /// Longest response accepted.
     pub max_body: BodyLimit,
-    /// What users that are not known are created with, if they are to be created.
+    /// How unknown users are created; `None` if they are not.
     pub provisioning: Option<Provisioning>,
-    /// Whether a user who is not known passes under the value that was looked for: then that must
-    /// be nobody's name.
+    /// Whether an unknown user passes under the value of its claim. That value must then not be the
+    /// name of another user.
     pub tolerates_unknown: bool,
 }
 
-/// What a user is created with.
+/// How a user is created.
 #[derive(Clone, Debug)]
 pub(crate) struct Provisioning {
-    /// Its roles.
+    /// Roles of each new user.
     pub roles: Vec<String>,
-    /// The claims that its attributes are taken from.
+    /// Attributes, and the claims they are copied from.
     pub fields: Vec<(Attribute, ClaimPath)>,
 }
 
-/// A text that must not be logged.
+/// A string that must not be logged.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
-/// Which user is meant: the value of one field, as a token has it.
+/// Identifies a user by the value of one field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct UserKey {
-    /// The field, as the configuration names it.
+    /// Name of the field in the configuration.
     pub field: String,
-    /// Its value.
+    /// Value of the user claim.
     pub value: String,
     /// Whether the user may be created.
     pub may_be_created: bool,
 }
 
-/// A question to the directory.
+/// A user to look up in the directory.
 #[derive(Clone, Debug)]
 pub(crate) struct UserQuery {
-    /// Which user.
+    /// The user to find.
     pub key: UserKey,
-    /// What it is created with if the directory does not know it.
+    /// The user to create if there is none; `None` to create none.
     pub new_user: Option<NewUser>,
 }
 
 /// A user who may have to be created.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUser {
-    /// The resource, or why there can be none.
+    /// The SCIM resource, or why it cannot be made.
     pub resource: Result<Map<String, Value>, NotFound>,
 }
 
-/// Why the directory knows no such user, where there is more to say than that.
+/// Why a look-up found no user, where more is known than that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotFound {
     /// Several users have this value.
     Ambiguous,
-    /// It could not be created: another user has its name, or another unique attribute.
+    /// The user could not be created: another one has its name, or another unique attribute.
     Conflict,
-    /// The directory counts so many users with this value and shows none of them.
+    /// The directory counts users with this value but returns none.
     Hidden {
-        /// How many.
+        /// `totalResults` of the response.
         counted: u64,
     },
-    /// It cannot be created: a record has its name.
+    /// The user cannot be created: a record has this name.
     NameOfRecord(String),
-    /// It is nobody's value, but the name of a user who was not found by it.
+    /// No user has this value, but it is the `userName` of another user.
     NameOfUser,
-    /// It cannot be created: the token lacks this claim, which is to be its name.
+    /// The user cannot be created: the token lacks this claim, which provides the `userName`.
     Nameless(ClaimPath),
-    /// The directory answered with other users alone.
+    /// The directory returned only users with other values.
     Others(Box<OtherUsers>),
-    /// No look-up: nobody has such a long name.
+    /// The value is too long to be looked up.
     TooLong,
 }
 
-/// Users whom a directory answered with though none has exactly the value that was asked for.
+/// Users that a directory returned although none has exactly the value searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OtherUsers {
-    /// How many there are.
+    /// Number of users.
     pub count: usize,
-    /// What was compared, as a filter names it.
+    /// The attribute compared, as in a filter.
     pub attribute: String,
-    /// The `userName` of the one whose value is nearest, clipped; empty if it has none.
+    /// `userName` of the user with the nearest value, clipped; empty if it has none.
     pub nearest: String,
-    /// How near its value is.
+    /// How near that value is.
     pub nearness: Nearness,
 }
 
-/// How near another user's value is to the one that was asked for.
+/// How near another user's value is to the one searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nearness {
-    /// They differ in this alone.
+    /// The values differ only in this.
     Differs(Difference),
-    /// They are different.
+    /// The values are different.
     Different,
-    /// The other user has none that could be compared.
+    /// The other user has no comparable value.
     Missing,
 }
 
-/// Why the directory's answer is of no use.
+/// Why the directory could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DirectoryFault {
-    /// There is none.
+    /// The callout failed.
     Callout(CalloutFault),
-    /// The user that was created is another one.
+    /// The directory created a user without the value searched for.
     CreatedAnother,
-    /// The user changed between the head of a request, which has gone on, and its body.
+    /// The user changed after the head of the request had been forwarded.
     Changed,
     /// Too many other users are being looked up.
     Crowded,
-    /// It is no list of users (RFC 7644 §3.4.2).
+    /// The response is not a SCIM list of users (RFC 7644 §3.4.2).
     NotAList,
-    /// It counts so many users and has no list of them.
+    /// The response counts this many users but has no `Resources`.
     MissingResources(u64),
-    /// The user in it lacks a name, or an attribute of it has the wrong type.
+    /// This attribute of a user is missing, or has the wrong type.
     NotAUser(&'static str),
-    /// It has this attribute twice.
+    /// An object in the response has this attribute twice.
     Repeated(String),
 }
 
 impl ScimSettings {
-    /// Who is looked for.
+    /// The key under which a user is cached.
     #[must_use]
     pub(crate) fn key(&self, selector: UserSelector<'_>) -> UserKey {
         UserKey {
             field: selector.field.to_owned(),
             value: selector.value.to_owned(),
-            // Services get their accounts from people.
+            // Accounts of services are never created automatically.
             may_be_created: self.provisioning.is_some() && !selector.is_service,
         }
     }
 
-    /// The question for whom is looked for. No user is created under a name that `is_taken`.
+    /// The query for a user. No user is created under a name that `is_taken`.
     #[must_use]
     pub(crate) fn query(
         &self,
@@ -181,7 +180,7 @@ impl ScimSettings {
         UserQuery { new_user, key }
     }
 
-    /// How long a request waits for a user at the most.
+    /// Longest time that a request waits for a user.
     #[must_use]
     pub(crate) fn max_wait(&self) -> Duration {
         self.timeout + Duration::from_secs(2)
@@ -189,20 +188,20 @@ impl ScimSettings {
 }
 
 impl UserKey {
-    /// Whether the value is the user's unique name.
+    /// Whether the value is the `userName`.
     fn is_name(&self) -> bool {
         Attribute::from_field(&self.field).is_user_name()
     }
 
-    /// The same value as a name.
+    /// The key for the user with this value as `userName`.
     fn as_name(&self) -> Self {
         Self { field: Users::USER_NAME.to_owned(), ..self.clone() }
     }
 }
 
 impl Provisioning {
-    /// The user as it would be created: found by what was looked for afterwards, whatever the other
-    /// claims say.
+    /// The user to create. The attribute searched by always gets the value searched for, so that the
+    /// next search finds the user.
     fn new_user(&self, selector: UserSelector<'_>, is_taken: impl Fn(&str) -> bool) -> NewUser {
         let found_by = Attribute::from_field(selector.field);
         let mut resource = protocol::empty_user(&self.roles);
@@ -225,7 +224,7 @@ impl Provisioning {
 }
 
 impl Secret {
-    /// A bearer token (RFC 6750 §2.1); none if it could not be sent.
+    /// `None` if the string is not a valid bearer token (RFC 6750 §2.1).
     #[must_use]
     pub(crate) fn bearer_token(text: String) -> Option<Self> {
         let is_sendable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
@@ -244,14 +243,13 @@ impl fmt::Debug for Secret {
 }
 
 impl NotFound {
-    /// Whether it forbids what else becomes of an unknown user: to be created, or to pass under the
-    /// value that was looked for.
+    /// Whether the user may neither be created nor pass as an unknown user.
     #[must_use]
     pub(crate) fn is_final(&self) -> bool {
         !matches!(self, Self::Others(_))
     }
 
-    /// About how many bytes it takes up besides its own size.
+    /// Approximate heap size in bytes.
     fn heap_size(&self) -> usize {
         match self {
             Self::NameOfRecord(name) => name.len(),
@@ -263,14 +261,14 @@ impl NotFound {
     }
 }
 
-/// For the operator.
+/// For log lines.
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous => f.write_str("the directory has several users with this value"),
             Self::Hidden { counted } => write!(
                 f,
-                "the directory counts {counted} with this value and shows none: its token may lack \
+                "the directory counts {counted} with this value but returns none: its token may lack \
                  the right to read users (users.scim.bearer_token_env)"
             ),
             Self::NameOfRecord(name) => write!(
@@ -278,20 +276,19 @@ impl fmt::Display for NotFound {
                 "the user cannot be created: {name:?} is the user_name of a record in users.records"
             ),
             Self::NameOfUser => f.write_str(
-                "nobody in the directory has this value, but it is the userName of a user who was \
-                 not found by it",
+                "no user in the directory has this value, but it is the userName of another user",
             ),
             Self::Others(others) => others.fmt(f),
             Self::Conflict => f.write_str(
-                "the directory would not create the user: another one has its name, perhaps in \
-                 other letters, or another unique attribute",
+                "the directory did not create the user: another one has its name, perhaps in \
+                 another case, or another unique attribute",
             ),
             Self::Nameless(claim) => write!(
                 f,
                 "the user cannot be created: the token lacks the claim {claim}, which \
                  users.provision.fields makes its user_name"
             ),
-            Self::TooLong => f.write_str("the user claim is longer than a directory is asked for"),
+            Self::TooLong => f.write_str("the user claim is too long for a look-up"),
         }
     }
 }
@@ -306,50 +303,48 @@ impl fmt::Display for OtherUsers {
         match (nearness, count) {
             (Nearness::Differs(difference), _) => write!(
                 f,
-                "the directory answered with {nearest}, whose {attribute} differs only \
+                "the directory returned {nearest}, whose {attribute} differs only \
                  {difference}; values are compared exactly"
             ),
             (Nearness::Different, 1) => {
-                write!(f, "the directory answered with {nearest}, whose {attribute} is another")
+                write!(f, "the directory returned {nearest}, whose {attribute} is different")
             }
             (Nearness::Missing, 1) => write!(
                 f,
-                "the directory answered with {nearest}, and shows no {attribute} that could be \
-                 compared"
+                "the directory returned {nearest}, who has no {attribute} that can be compared"
             ),
             (_, count) => write!(
                 f,
-                "the directory answered with {count} users, none of whom has exactly this \
-                 {attribute}"
+                "the directory returned {count} users, none of whom has exactly this {attribute}"
             ),
         }
     }
 }
 
-/// For the operator.
+/// For log lines.
 impl fmt::Display for DirectoryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Callout(fault) => fault.fmt(f),
             Self::CreatedAnother => {
-                f.write_str("the directory created a user who is not found by the user claim")
+                f.write_str("the directory created a user that the user claim does not find")
             }
             Self::Changed => {
-                f.write_str("the user changed after the head of the request had gone to the server")
+                f.write_str("the user changed after the request's head had gone to the server")
             }
             Self::Crowded => f.write_str("too many users are being looked up at the same time"),
-            Self::NotAList => f.write_str("the answer is no SCIM list of users"),
+            Self::NotAList => f.write_str("the response is not a SCIM list of users"),
             Self::MissingResources(counted) => write!(
                 f,
-                "the answer is no SCIM list of users: it counts {counted} and has no Resources"
+                "the response is not a SCIM list of users: it counts {counted} and has no Resources"
             ),
             Self::Repeated(attribute) => write!(
                 f,
-                "the answer has the attribute {attribute:?} twice in one object; case makes no \
-                 difference in names of attributes (RFC 7643 §2.1)"
+                "the response has the attribute {attribute:?} twice in one object; attribute names \
+                 ignore case (RFC 7643 §2.1)"
             ),
             Self::NotAUser(attribute) => {
-                write!(f, "the user in the answer has no {attribute}, or one of the wrong type")
+                write!(f, "the user in the response has no {attribute}, or one of the wrong type")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The words of SCIM (RFC 7644): a search, a creation, and their answers.
+//! SCIM requests and responses (RFC 7644): the search for a user, and its creation.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -12,10 +12,10 @@ use crate::identity::{AccountStatus, Difference, User};
 
 const MEDIA_TYPE: &str = "application/scim+json";
 
-/// Everything but what RFC 3986 §2.3 leaves unreserved.
+/// Everything except the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug)]
 pub(super) enum SearchResult {
     /// One user.
@@ -27,19 +27,19 @@ pub(super) enum SearchResult {
 /// A search for the user (RFC 7644 §3.4.2.2).
 #[must_use]
 pub(super) fn search(directory: &ScimSettings, key: &UserKey) -> CalloutRequest {
-    // A filter's strings are written as in JSON.
+    // Strings in a filter are JSON strings.
     let value = Value::from(key.value.as_str());
     let filter = format!("{} eq {value}", Attribute::from_field(&key.field));
     let filter = utf8_percent_encode(&filter, RESERVED);
     request(directory, "GET", &format!("/Users?filter={filter}"))
 }
 
-/// The creation of a user (RFC 7644 §3.3).
+/// A request that creates a user (RFC 7644 §3.3).
 #[must_use]
 pub(super) fn creation(directory: &ScimSettings, resource: &Map<String, Value>) -> CalloutRequest {
     let mut request = request(directory, "POST", "/Users");
     request.fields.push(("content-type", MEDIA_TYPE.to_owned()));
-    // Strings and lists only: this cannot fail.
+    // Serialising strings and lists cannot fail.
     request.body = Some(serde_json::to_vec(resource).unwrap_or_default());
     request
 }
@@ -53,7 +53,7 @@ fn request(directory: &ScimSettings, method: &str, end: &str) -> CalloutRequest 
     request
 }
 
-/// A user with nothing but these roles.
+/// A new user resource with these roles only.
 #[must_use]
 pub(super) fn empty_user(roles: &[String]) -> Map<String, Value> {
     let roles: Vec<Value> = roles.iter().map(|role| json!({"value": role})).collect();
@@ -66,11 +66,11 @@ pub(super) fn empty_user(roles: &[String]) -> Map<String, Value> {
     user
 }
 
-/// What a search found, for nobody but the user who was searched.
+/// Reads the response to a search. Only the user with exactly the value of `key` counts.
 ///
 /// # Errors
 ///
-/// The answer is of no use.
+/// The response is not a SCIM list, or the user cannot be read.
 pub(super) fn found(
     response: &CalloutResponse,
     key: &UserKey,
@@ -80,7 +80,7 @@ pub(super) fn found(
     let counted = counted.ok_or(DirectoryFault::NotAList)?;
     let resources = match attribute(&list, "Resources") {
         Some(Value::Array(resources)) => resources.as_slice(),
-        // It may be left out where there is nothing to list (RFC 7644 §3.4.2).
+        // `Resources` may be absent when there is nothing to list (RFC 7644 §3.4.2).
         None if counted == 0 => &[],
         None => return Err(DirectoryFault::MissingResources(counted)),
         Some(_) => return Err(DirectoryFault::NotAList),
@@ -90,14 +90,14 @@ pub(super) fn found(
         .filter(|resource| !resource.is_null())
         .map(|resource| resource.as_object().ok_or(DirectoryFault::NotAList))
         .collect::<Result<Vec<_>, _>>()?;
-    // Directories compare names as they like, most of them without case.
+    // Most directories ignore case when they search.
     let compared = Attribute::from_field(&key.field);
     let mut users = shown.iter().filter(|resource| compared.is(&key.value, resource));
     match (users.next(), users.next()) {
         (None, _) if shown.is_empty() && counted > 0 => {
             Ok(SearchResult::NotFound(Some(NotFound::Hidden { counted })))
         }
-        // On a page that was not asked for there could be another one.
+        // Pages that were not returned may hold a second user.
         (_, _) if u64::try_from(shown.len()).is_ok_and(|shown| shown < counted) => {
             Ok(SearchResult::NotFound(Some(NotFound::Ambiguous)))
         }
@@ -107,7 +107,7 @@ pub(super) fn found(
     }
 }
 
-/// Whom the directory showed, if it showed anybody: none has this value.
+/// The users that the directory returned although none has this value; `None` without any.
 fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> Option<NotFound> {
     let nearness = |resource: &Map<String, Value>| {
         let mut values = compared.values(resource).peekable();
@@ -129,16 +129,16 @@ fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> O
     })))
 }
 
-/// The user who was created; none if the answer does not say.
+/// Reads the response to a creation; `None` if it does not describe the user.
 ///
 /// # Errors
 ///
-/// The answer is of no use, or about another user.
+/// The user cannot be read, or is another one.
 pub(super) fn created(
     response: &CalloutResponse,
     key: &UserKey,
 ) -> Result<Option<User>, DirectoryFault> {
-    // What it cannot say in one way, a search has to.
+    // An unreadable response: the caller searches for the user instead.
     let Ok(resource) = document::parse(&response.body) else { return Ok(None) };
     if !Attribute::from_field(&key.field).is(&key.value, &resource) {
         return Err(DirectoryFault::CreatedAnother);
@@ -146,8 +146,8 @@ pub(super) fn created(
     user(&resource).map(Some)
 }
 
-/// Reads a user (RFC 7643 §4.1). What is there must be of the right type: a user who cannot be read
-/// whole must not pass as one with fewer restrictions.
+/// Reads a user (RFC 7643 §4.1). Attributes of the wrong type are faults: a user who cannot be read
+/// completely must not pass as one with fewer restrictions.
 fn user(resource: &Map<String, Value>) -> Result<User, DirectoryFault> {
     let user_name = match attribute(resource, "userName") {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
@@ -166,7 +166,7 @@ fn user(resource: &Map<String, Value>) -> Result<User, DirectoryFault> {
     })
 }
 
-/// A truth value under one of these names, in the user or in an extension of it.
+/// Reads a boolean with one of these names, from the user or from one of its extensions.
 fn flag(
     resource: &Map<String, Value>,
     names: &[&'static str],
@@ -176,14 +176,14 @@ fn flag(
         extensions.filter_map(|(_, extension)| extension.as_object()).chain([resource]);
     let mut flag = None;
     for (member, value) in containers.flatten() {
-        // Some write an attribute of an extension in one: `urn:…:User:locked`.
+        // Some directories flatten attributes of extensions: `urn:…:User:locked`.
         let own_name = member.rsplit(':').next().unwrap_or_default();
         let Some(name) = names.iter().find(|name| own_name.eq_ignore_ascii_case(name)) else {
             continue;
         };
         match value {
             Value::Null => {}
-            // The extension itself.
+            // An extension, whose attributes are read separately.
             Value::Object(_) if document::is_urn(member) => {}
             Value::Bool(value) if flag.is_none_or(|flag| flag == *value) => flag = Some(*value),
             _ => return Err(DirectoryFault::NotAUser(name)),
@@ -192,7 +192,7 @@ fn flag(
     Ok(flag)
 }
 
-/// The elements of a list that are assigned: texts, or the first of these parts that an element has.
+/// Reads a list whose elements are strings, or objects with one of these parts.
 fn names(
     resource: &Map<String, Value>,
     listed: &'static str,
@@ -218,16 +218,16 @@ fn names(
     Ok(names)
 }
 
-/// An element says something, but not by which name it goes.
+/// An element has members, but no readable name.
 struct Unnamed;
 
-/// The first of these parts; none of an element that says nothing.
+/// The first of these parts that the element has; `None` for an element without a value.
 fn name_of(element: &Map<String, Value>, parts: &[&str]) -> Result<Option<String>, Unnamed> {
     match parts.iter().find_map(|part| attribute(element, part)) {
         Some(Value::String(name)) => Ok(Some(name.clone())),
         Some(_) => Err(Unnamed),
         None => {
-            // These describe a value (RFC 7643 §2.4) and are none.
+            // These describe a value (RFC 7643 §2.4) but are not one.
             let is_description = |name: &str| {
                 ["primary", "type"].iter().any(|known| name.eq_ignore_ascii_case(known))
             };

@@ -26,7 +26,7 @@ pub(crate) struct FleetStore {
 impl FleetStore {
     /// Most bytes of an answer; those that are hoped for have 19 at the most.
     pub(crate) const RESPONSE_LIMIT: BodyLimit =
-        BodyLimit { bytes: 1024, setting: "any answer of webdis" };
+        BodyLimit { bytes: 1024, setting: "any response of webdis" };
 
     /// How much longer a token is remembered than this process could still accept it: the clocks of
     /// others of the fleet may be so much behind.
@@ -292,16 +292,16 @@ mod tests {
         let long = "x".repeat(1024);
         assert_eq!(cause(Some(response(200, &long))), words(&long[..240]));
         let longer = "x".repeat(1025);
-        let expected = "the answer is longer than any answer of webdis, 1024 bytes";
+        let expected = "the response is longer than any response of webdis, 1024 bytes";
         assert_eq!(cause(Some(response(200, &longer))), expected);
         for status in [201, 204, 302, 304, 403, 500, 503] {
-            let expected = format!("the answer has status {status} and says \"no\"");
+            let expected = format!("the response has status {status} and says \"no\"");
             assert_eq!(cause(Some(response(status, "no"))), expected);
         }
         let nameless = CalloutResponse { status: None, ..response(200, r#"{"SET":[true,"OK"]}"#) };
-        assert_eq!(cause(Some(nameless)), "the answer has no status");
-        assert_eq!(cause(None), "no answer (timeout, reset or no connection)");
+        assert_eq!(cause(Some(nameless)), "the response has no status");
+        assert_eq!(cause(None), "no response (timeout, reset or no connection)");
         let cut = CalloutResponse { body_length: 20, ..response(200, r#"{"SET":[true,"OK"]}"#) };
-        assert_eq!(cause(Some(cut)), "no answer (timeout, reset or no connection)");
+        assert_eq!(cause(Some(cut)), "no response (timeout, reset or no connection)");
     }
 }

@@ -349,7 +349,7 @@ async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently
     let flagged = with(&without(&user_v2(), "groups"), "hasgroups", true);
     let identity = without(&user_identity(), "x-mcp-groups");
     let line = "provider entra: the token of \"ada@contoso.com\" lists its groups elsewhere \
-                (_claim_names): none of them are known here";
+                (_claim_names), so they are not known here";
 
     let complete = (user_v2(), user_identity());
     assert_identities(&stack, [("complete", jwt(&key, &complete.0), complete.0, complete.1)]).await;
