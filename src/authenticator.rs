@@ -179,7 +179,7 @@ pub(crate) struct SpendingRequest {
 }
 
 /// A request that is refused.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refused {
     /// Why.
     pub(crate) refusal: Refusal,

@@ -1,19 +1,25 @@
 //! A door for the targets in fuzz/, compiled only with them: what strangers may send is read, and
 //! what the readers promise is asserted.
 
-use base64::Engine;
+use std::cell::RefCell;
+use std::time::Duration;
+
+use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::access::CanonicalPath;
-use crate::authenticator::{Authenticator, Body, Decision, Examined, RequestEdits, WorkerView};
+use crate::authenticator::RequestEdits;
+use crate::callout::CalloutRequest;
 use crate::config::Config;
+use crate::engine::host::{CalloutId, Host, HostRefused, SharedValue, StreamId};
+use crate::engine::{BodyAction, Engine, HeadAction};
 use crate::identity::encoded_values;
 use crate::jose::{
     Algorithm, CompactJws, KnownHeaders, PublicKey, PureRust, SignatureVerifier, certificate_key,
 };
-use crate::keys::{KeySet, KeySetLookup, KeySettings, KeySource, ProviderKeys};
-use crate::provider::ProviderMap;
+use crate::keys::{KeySet, KeySetLookup, KeySettings, KeySource};
 use crate::request::{Field, RequestHead};
+use crate::response::Response;
 use crate::time::UnixTime;
 use crate::token::{VerificationBudget, check_single};
 
@@ -140,14 +146,12 @@ pub enum Outcome {
     As(Vec<(String, String)>),
 }
 
-/// An authenticator whose keys stand in its configuration.
+/// An engine whose keys are in its configuration.
 pub struct Harness {
-    authenticator: Authenticator,
-    keys: ProviderMap<ProviderKeys>,
-    trusts_all: bool,
+    engine: RefCell<Engine<Recorder>>,
 }
 
-/// Takes every signature for a good one, so that what comes after it can be reached.
+/// Accepts every signature, so that what comes after it can be reached.
 struct AcceptAll;
 
 impl SignatureVerifier for AcceptAll {
@@ -161,57 +165,101 @@ impl SignatureVerifier for AcceptAll {
 }
 
 impl Harness {
-    /// By this configuration; none if it is refused. `trusts_all`: signatures do not count.
+    /// By this configuration; none if it is refused. `accepts_all`: signatures do not count.
     #[must_use]
-    pub fn new(configuration: &[u8], trusts_all: bool) -> Option<Self> {
+    pub fn new(configuration: &[u8], accepts_all: bool) -> Option<Self> {
         let config = Config::from_bytes(configuration).ok()?;
-        let keys =
-            config.providers.map(|provider| ProviderKeys::new(provider.key_source.clone(), 0));
-        Some(Self { authenticator: Authenticator::new(config), keys, trusts_all })
+        let verifier: Box<dyn SignatureVerifier> =
+            if accepts_all { Box::new(AcceptAll) } else { Box::new(PureRust) };
+        let budget = VerificationBudget::unlimited();
+        let engine = Engine::with_parts(config, Recorder::default(), verifier, budget);
+        Some(Self { engine: RefCell::new(engine) })
     }
 
     /// Judges a request at the end of January 2027.
     #[must_use]
     pub fn judge(&self, fields: &Fields, body: &[u8]) -> Outcome {
-        let now = UnixTime::from_secs(1_800_000_000);
-        let verifier: &dyn SignatureVerifier = if self.trusts_all { &AcceptAll } else { &PureRust };
-        let budget = &VerificationBudget::unlimited();
-        let view = WorkerView { keys: &self.keys, users: None, verifier, budget };
+        const STREAM: StreamId = StreamId(1);
+        let mut engine = self.engine.borrow_mut();
+        *engine.host() = Recorder { body: body.to_vec(), ..Recorder::default() };
         let fields = borrowed(fields);
         let head = RequestHead::new(&fields, !body.is_empty());
-        let mut decision = match self.authenticator.examine(head) {
-            Examined::Decided(decision) => *decision,
-            Examined::Bearer(request) => match self.authenticator.read(request, now) {
-                Ok(request) => self.authenticator.judge(request, view, now).decision,
-                Err(decision) => *decision,
-            },
-        };
-        let mut added = Vec::new();
-        loop {
-            decision = match decision {
-                Decision::Forward(edits, attribution) => {
-                    added.extend(added_fields(&edits));
-                    return match attribution {
-                        Some(_) => Outcome::As(added),
-                        None => Outcome::WithoutToken,
-                    };
-                }
-                Decision::AwaitBody(request) => {
-                    self.authenticator.judge_body(*request, Body::Whole(body))
-                }
-                Decision::Spend(request) => self.authenticator.conclude(request, Ok(())),
-                Decision::Refuse(refused) => {
-                    drop(self.authenticator.response(&refused));
-                    return Outcome::None;
-                }
-                _ => return Outcome::None,
-            };
+        let mut is_forwarded = engine.on_request_head(STREAM, head) == HeadAction::Continue;
+        if !is_forwarded {
+            let action = engine.on_request_body(STREAM, body.len(), true);
+            is_forwarded = action == BodyAction::Continue;
+        }
+        engine.on_stream_end(STREAM);
+        let Recorder { is_refused, edits, .. } = std::mem::take(engine.host());
+        match edits.identity {
+            Some(identity) if is_forwarded && !is_refused => {
+                let headers = identity.headers();
+                Outcome::As(headers.map(|(name, value)| (name.into(), value.into())).collect())
+            }
+            None if is_forwarded && !is_refused => Outcome::WithoutToken,
+            _ => Outcome::None,
         }
     }
 }
 
-/// The header fields that are added.
-fn added_fields(edits: &RequestEdits) -> Vec<(String, String)> {
-    let headers = edits.identity.iter().flat_map(|identity| identity.headers());
-    headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+/// A host that records what becomes of one request. No token was spent before.
+#[derive(Default)]
+struct Recorder {
+    body: Vec<u8>,
+    is_refused: bool,
+    edits: RequestEdits,
+}
+
+impl Host for Recorder {
+    fn now(&self) -> Option<UnixTime> {
+        Some(UnixTime::from_secs(1_800_000_000))
+    }
+
+    fn random(&self) -> u64 {
+        0
+    }
+
+    fn tick_every(&mut self, _: Duration) -> bool {
+        true
+    }
+
+    fn shared_value(&self, _: &str) -> SharedValue {
+        (None, None)
+    }
+
+    fn replace_shared_value(&self, _: &str, _: &[u8], _: Option<u32>) -> bool {
+        true
+    }
+
+    fn call(&mut self, _: &CalloutRequest, _: Duration) -> Option<CalloutId> {
+        None
+    }
+
+    fn is_open(&mut self, _: StreamId) -> bool {
+        true
+    }
+
+    fn edit_request(&mut self, _: StreamId, edits: &RequestEdits) -> Result<(), HostRefused> {
+        self.edits = edits.clone();
+        Ok(())
+    }
+
+    fn remove_trailers(
+        &mut self,
+        _: StreamId,
+        _: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), HostRefused> {
+        Ok(())
+    }
+
+    fn request_body(&mut self, _: StreamId, _: usize) -> Result<Vec<u8>, HostRefused> {
+        Ok(self.body.clone())
+    }
+
+    fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {
+        self.is_refused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self, _: StreamId) {}
 }

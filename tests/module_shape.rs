@@ -116,8 +116,10 @@ fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
 /// What the contexts implement would else be left out without a word.
 #[test]
 fn each_callback_that_the_contexts_implement_is_exported() {
-    let sources = ["src/plugin/root.rs", "src/plugin/http_filter.rs"]
-        .map(|path| std::fs::read_to_string(testkit::repository_root().join(path)).unwrap());
+    let sources = ["root.rs", "http_filter.rs"].map(|path| {
+        std::fs::read_to_string(testkit::repository_root().join("shells/proxy-wasm/src").join(path))
+            .unwrap()
+    });
     let lines = sources.iter().flat_map(|source| source.lines());
     let implemented = lines.filter_map(|line| line.trim().strip_prefix("fn on_")?.split_once('('));
     let module = module();

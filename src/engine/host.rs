@@ -33,6 +33,8 @@ pub type SharedValue = (Option<Vec<u8>>, Option<u32>);
 /// The proxy, as one worker reaches it. No operation blocks.
 ///
 /// An engine is called from one thread. Operations on a stream that is gone fail or do nothing.
+/// Methods with a body are for people who watch a proxy; a host that has no log, metrics or filter
+/// state leaves them as they are.
 pub trait Host {
     /// The current time; none if the proxy has no clock.
     fn now(&self) -> Option<UnixTime>;
@@ -45,7 +47,7 @@ pub trait Host {
     fn tick_every(&mut self, period: Duration) -> bool;
 
     /// Writes a log line.
-    fn log(&self, level: Level, line: fmt::Arguments<'_>);
+    fn log(&self, _level: Level, _line: fmt::Arguments<'_>) {}
 
     /// Reads a value that all workers of the process share.
     fn shared_value(&self, name: &str) -> SharedValue;
@@ -59,19 +61,25 @@ pub trait Host {
     fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId>;
 
     /// The counter of this name.
-    fn counter(&self, name: &str) -> MetricId;
+    fn counter(&self, _name: &str) -> MetricId {
+        MetricId(0)
+    }
 
     /// The gauge of this name.
-    fn gauge(&self, name: &str) -> MetricId;
+    fn gauge(&self, _name: &str) -> MetricId {
+        MetricId(0)
+    }
 
     /// Adds one to a counter.
-    fn increment(&self, counter: MetricId);
+    fn increment(&self, _counter: MetricId) {}
 
     /// Sets a gauge.
-    fn set_gauge(&self, gauge: MetricId, value: u64);
+    fn set_gauge(&self, _gauge: MetricId, _value: u64) {}
 
     /// The value of a metric, whichever worker changed it.
-    fn metric_value(&self, metric: MetricId) -> Option<u64>;
+    fn metric_value(&self, _metric: MetricId) -> Option<u64> {
+        None
+    }
 
     /// Whether a stream is still there.
     fn is_open(&mut self, stream: StreamId) -> bool;
@@ -104,10 +112,12 @@ pub trait Host {
 
     /// How many bytes of the request the proxy has received, head included, counted like
     /// `RequestHead::size`. None if the proxy does not report it.
-    fn received_bytes(&mut self, stream: StreamId) -> Option<u64>;
+    fn received_bytes(&mut self, _stream: StreamId) -> Option<u64> {
+        None
+    }
 
     /// Sets filter state that access logs can print. Where the proxy refuses, logs lack it.
-    fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str);
+    fn set_filter_state(&mut self, _stream: StreamId, _name: &str, _value: &str) {}
 
     /// Responds to the request in place of the upstream.
     ///

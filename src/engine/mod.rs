@@ -39,6 +39,7 @@ use self::refusal_log::RefusalLog;
 use self::request_body::{BodyDelivery, RequestBody};
 use self::signatures::signature_verifier;
 pub use self::status_page::StatusPageFilter;
+pub(crate) use self::stream::Awaits;
 use self::stream::Streams;
 use self::verdicts::VerdictCache;
 use crate::authenticator::{
@@ -115,14 +116,15 @@ impl<H: Host> Engine<H> {
     /// Signatures are verified by `crypto` if it proves right, and in Rust otherwise.
     pub fn new(config: Config, host: H, crypto: impl HostCrypto + 'static) -> Self {
         let verifier = signature_verifier(crypto, &host);
-        Self::with_verifier(config, host, verifier)
+        Self::with_parts(config, host, verifier, VerificationBudget::new())
     }
 
-    /// The same with this verifier, whatever it accepts.
-    pub(crate) fn with_verifier(
+    /// The same with this verifier, whatever it accepts, and with this budget.
+    pub(crate) fn with_parts(
         config: Config,
         host: H,
         verifier: Box<dyn SignatureVerifier>,
+        budget: VerificationBudget,
     ) -> Self {
         let providers = &config.providers;
         let keys =
@@ -155,7 +157,7 @@ impl<H: Host> Engine<H> {
             host,
             authenticator,
             verifier,
-            budget: VerificationBudget::new(),
+            budget,
             keys,
             provider_names,
             users,
@@ -179,6 +181,16 @@ impl<H: Host> Engine<H> {
     /// The host.
     pub fn host(&mut self) -> &mut H {
         &mut self.host
+    }
+
+    /// What a stream waits for; none once it was decided on.
+    pub(crate) fn awaits(&self, stream: StreamId) -> Option<Awaits<'_>> {
+        self.streams.get(stream)?.awaits()
+    }
+
+    /// The keys of a provider.
+    pub(crate) fn keys(&self, provider: ProviderId) -> &ProviderKeys {
+        &self.keys[provider]
     }
 
     /// The head of a request arrived. `has_body` of it says whether more follows.

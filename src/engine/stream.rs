@@ -69,6 +69,19 @@ pub(super) enum Claimant {
     Spending(SpendingRequest),
 }
 
+/// What a stream waits for, for hosts that explain it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Awaits<'a> {
+    /// Keys of its provider, or its turn.
+    Verification,
+    /// This user's record.
+    User(&'a UserKey),
+    /// The store of a fleet.
+    SingleUse,
+    /// Its message.
+    Message,
+}
+
 /// All streams that are not done with.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -92,6 +105,19 @@ impl Stream {
     /// Whether it waits for something to be known or done, its body aside.
     pub(super) fn waits(&self) -> bool {
         self.state.awaited().is_some()
+    }
+
+    /// What it waits for; none once it was decided on.
+    pub(super) fn awaits(&self) -> Option<Awaits<'_>> {
+        match &self.state {
+            State::Waiting(waiting) => Some(match &waiting.need {
+                WaitsFor::Keys | WaitsFor::Turn => Awaits::Verification,
+                WaitsFor::User(user) => Awaits::User(user),
+            }),
+            State::SingleUse(_) => Some(Awaits::SingleUse),
+            State::Held(_) => Some(Awaits::Message),
+            State::Decided => None,
+        }
     }
 
     /// What it asked the store of a fleet for.
@@ -144,6 +170,14 @@ impl Streams {
     /// The stream with this id.
     pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
         self.by_id.get(&id)
+    }
+
+    /// What a stream waits for to be judged.
+    pub(super) fn waiting_mut(&mut self, id: StreamId) -> Option<&mut Waiting> {
+        match &mut self.by_id.get_mut(&id)?.state {
+            State::Waiting(waiting) => Some(waiting),
+            _ => None,
+        }
     }
 
     /// The body of a stream, if something depends on it.

@@ -69,6 +69,15 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Decides on a request that waits as if its time were over.
+    pub(crate) fn expire(&mut self, stream: StreamId) {
+        let now = self.host.now();
+        if let (Some(now), Some(waiting)) = (now, self.streams.waiting_mut(stream)) {
+            waiting.deadline = now;
+            self.serve(stream, now);
+        }
+    }
+
     /// Lets the next tick come when there is something to do.
     pub(super) fn set_pace(&mut self, now: UnixTime) {
         let has_callouts = self.users.as_ref().is_some_and(ScimLookups::has_callouts);

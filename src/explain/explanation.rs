@@ -5,22 +5,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::key_run::{CompletedCallout, KeyRun, now};
+use super::notes;
+use super::offline::{CompletedCallout, End, Offline, now};
 use super::outside::Outside;
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
 use super::step::{Known, Step, StepStatus, steps};
-use super::words::{number, seconds};
-use crate::authenticator::{Authenticator, Decision, Examined, Need, RequestEdits, WorkerView};
-use crate::authenticator::{PlausibleRequest, Refused};
-use crate::claim::AudienceClaim;
-use crate::jose::PureRust;
-use crate::keys::{Event, KeySet, KeySetFault, ProviderKeys};
-use crate::provider::{ProviderId, ProviderMap};
+use crate::authenticator::Refused;
+use crate::keys::{FetchFault, KeySet, KeySetFault, ProviderKeys, RemoteKeys};
 use crate::refusal::{Check, Refusal};
-use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
-use crate::token::VerificationBudget;
 
 /// What is asked: would a request with this token pass?
 #[derive(Clone, Copy, Debug)]
@@ -109,13 +103,43 @@ impl Setup {
     ) -> Result<Explanation, String> {
         let given = question.key_set.map(KeySet::from_json).transpose();
         let given = given.map_err(|fault: KeySetFault| fault.to_string())?;
-        let mut judge = Judge::new(self, given);
-        let decided_at = now(outside);
-        let end = judge.decide(question, outside);
-        if let End::Refused(refused, _) = &end {
-            judge.compare_clocks(&refused.refusal, question, outside);
+        let [header, claims] = shown(question.token);
+        let providers = &self.config.providers;
+        let found = claims.as_ref().and_then(|claims| providers.for_token(&claims.into()));
+        let (id, provider) = found.unzip();
+        let now = now(outside);
+        let mut offline = Offline::new(self, provider, given.as_ref(), outside);
+        let end = offline.decide(question, question.path.unwrap_or(self.resource_path()));
+        if let End::Refused(refused, _) = &end
+            && matches!(refused.refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
+        {
+            // The provider's clock tells whose is wrong.
+            offline.fetch_keys();
         }
-        Ok(judge.explanation(question, end, decided_at))
+        let callouts = offline.callouts().to_vec();
+        let keys = id.map(|id| offline.keys(id));
+        let nothing = Map::new();
+        let judged = Judged {
+            setup: self,
+            question,
+            known: Known {
+                config: &self.config,
+                provider,
+                header: header.as_ref().unwrap_or(&nothing),
+                claims: claims.as_ref().unwrap_or(&nothing),
+                size: question.token.len(),
+                kids: keys.and_then(|keys| kids(keys, now)),
+                now,
+            },
+            keys,
+            fetch_fault: keys.and_then(ProviderKeys::remote).and_then(RemoteKeys::fault),
+            callouts: &callouts,
+        };
+        Ok(Explanation {
+            header: header.clone(),
+            claims: claims.clone(),
+            ..judged.explanation(end)
+        })
     }
 }
 
@@ -134,312 +158,115 @@ impl FetchedFrom {
     }
 }
 
-/// A worker of the plugin, as far as it decides, without Envoy.
-struct Judge<'a> {
+/// What an explanation is made of.
+struct Judged<'a> {
     setup: &'a Setup,
-    authenticator: Authenticator,
-    keys: ProviderMap<ProviderKeys>,
-    runs: ProviderMap<KeyRun>,
-    uses_given_keys: bool,
+    question: &'a Question<'a>,
+    known: Known<'a>,
+    /// The keys of the provider that the token picks.
+    keys: Option<&'a ProviderKeys>,
+    fetch_fault: Option<&'a FetchFault>,
+    callouts: &'a [CompletedCallout],
 }
 
-/// How the way of a request ended.
-enum End {
-    Accepted {
-        edits: RequestEdits,
-        needs_no_token: bool,
-    },
-    Refused(Box<Refused>, bool),
-    /// The directory would have to be asked for this user.
-    Directory(String),
-    /// An access rule asks for the message, which is not there.
-    Message,
-}
-
-impl<'a> Judge<'a> {
-    /// Most times that one request is judged: it waits for discovery, a key that is unknown, and no
-    /// more.
-    const MAX_ROUNDS: usize = 8;
-
-    fn new(setup: &'a Setup, given: Option<KeySet>) -> Self {
-        let providers = &setup.config.providers;
-        let keys = providers.map(|provider| match &given {
-            Some(set) => ProviderKeys::Static(set.clone()),
-            None => ProviderKeys::new(provider.key_source.clone(), 0),
-        });
-        Self {
-            setup,
-            authenticator: Authenticator::new(setup.config.clone()),
-            runs: keys.map(|_| KeyRun::default()),
-            keys,
-            uses_given_keys: given.is_some(),
-        }
-    }
-
-    fn decide(&mut self, question: &Question<'_>, outside: &mut dyn Outside) -> End {
-        let own_path = self.setup.resource_path();
-        let path = question.path.unwrap_or(own_path);
-        let authorization = [b"Bearer ", question.token].concat();
-        let fields: [Field<'_>; 4] = [
-            (b":method", question.method.as_bytes()),
-            (b":path", path.as_bytes()),
-            (b"authorization", &authorization),
-            // What an MCP client sends by POST is a message.
-            (b"content-type", b"application/json"),
-        ];
-        let head = RequestHead::new(&fields, question.method == "POST");
-        let request = match self.authenticator.examine(head) {
-            Examined::Decided(decision) => return self.end(*decision),
-            Examined::Bearer(request) => request,
-        };
-        let mut request = match self.authenticator.read(request, now(outside)) {
-            Ok(request) => request,
-            Err(decision) => return self.end(*decision),
-        };
-        let users = self.authenticator.user_lookups();
-        let budget = VerificationBudget::unlimited();
-        for _ in 0..Self::MAX_ROUNDS {
-            let id = request.provider();
-            self.run(id, Event::Request, outside);
-            let view = WorkerView {
-                keys: &self.keys,
-                users: users.as_ref(),
-                verifier: &PureRust,
-                budget: &budget,
-            };
-            match self.authenticator.judge(request, view, now(outside)).decision {
-                Decision::Await(waiting, Need::Keys(demand)) => {
-                    if let Some(keys) = self.keys[id].remote_mut() {
-                        keys.want(demand);
-                    }
-                    self.run(id, Event::Tick, outside);
-                    request = waiting;
-                }
-                Decision::Await(_, Need::User(query)) => return End::Directory(query.key.value),
-                Decision::Await(waiting, Need::Turn) => request = waiting,
-                decision => return self.end(decision),
-            }
-        }
-        self.give_up(request, outside)
-    }
-
-    /// Like the plugin, when a request has waited for too long.
-    fn give_up(&self, request: PlausibleRequest, outside: &dyn Outside) -> End {
-        let view = WorkerView {
-            keys: &self.keys,
-            users: None,
-            verifier: &PureRust,
-            budget: &VerificationBudget::unlimited(),
-        };
-        let need = Need::Keys(crate::keys::Demand::Due);
-        self.end(self.authenticator.give_up(request, need, view, now(outside)))
-    }
-
-    fn end(&self, decision: Decision) -> End {
-        match decision {
-            Decision::Forward(edits, attribution) => {
-                End::Accepted { edits, needs_no_token: attribution.is_none() }
-            }
-            Decision::Respond(_) => {
-                End::Accepted { edits: RequestEdits::default(), needs_no_token: true }
-            }
-            // Whether it was spent before, only that Envoy knows.
-            Decision::Spend(request) => self.end(self.authenticator.conclude(request, Ok(()))),
-            Decision::Refuse(refused) => End::Refused(Box::new(refused), false),
-            Decision::LetThrough(refused, _) => End::Refused(Box::new(refused), true),
-            Decision::Await(..) => End::Directory(String::new()),
-            Decision::AwaitBody(..) => End::Message,
-        }
-    }
-
-    /// Where time is the matter, the provider's clock tells whose is wrong.
-    fn compare_clocks(
-        &mut self,
-        refusal: &Refusal,
-        question: &Question<'_>,
-        outside: &mut dyn Outside,
-    ) {
-        if matches!(refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
-            && let [_, Some(claims)] = shown(question.token)
-            && let Some((id, _)) = self.setup.config.providers.for_token(&(&claims).into())
-        {
-            self.run(id, Event::Tick, outside);
-        }
-    }
-
-    fn run(&mut self, provider: ProviderId, event: Event, outside: &mut dyn Outside) {
-        if let Some(keys) = self.keys[provider].remote_mut() {
-            self.runs[provider].run(event, keys, outside);
-        }
-    }
-
-    fn explanation(&self, question: &Question<'_>, end: End, now: UnixTime) -> Explanation {
-        let [header, claims] = shown(question.token);
-        let nothing = Map::new();
-        let config = &self.setup.config;
-        let found = claims.as_ref().and_then(|claims| config.providers.for_token(&claims.into()));
-        let (id, provider) = found.unzip();
-        let callouts = id.map(|id| self.runs[id].callouts()).unwrap_or_default();
-        let known = Known {
-            config,
-            provider,
-            header: header.as_ref().unwrap_or(&nothing),
-            claims: claims.as_ref().unwrap_or(&nothing),
-            size: question.token.len(),
-            kids: id.and_then(|id| self.kids(id, now)),
-            now,
-        };
-        let mut explanation = Explanation {
+impl Judged<'_> {
+    fn explanation(&self, end: End) -> Explanation {
+        let Self { known, question, .. } = self;
+        let explanation = Explanation {
             verdict: Verdict::Accepted,
             reason: None,
             description: None,
             details: Map::new(),
-            provider: provider.map(|provider| provider.name.clone()),
-            header: header.clone(),
-            claims: claims.clone(),
-            steps: steps(None, &known),
-            fetches: callouts.iter().map(FetchedFrom::new).collect(),
+            provider: known.provider.map(|provider| provider.name.clone()),
+            header: None,
+            claims: None,
+            steps: steps(None, known),
+            fetches: self.callouts.iter().map(FetchedFrom::new).collect(),
             remedy: None,
             notes: vec![],
             identity: vec![],
         };
-        match end {
-            End::Accepted { needs_no_token: true, .. } => {
-                explanation.steps =
-                    steps(Some((Check::Credentials, StepStatus::NotReached)), &known);
-                explanation.notes.push("this path needs no token".to_owned());
-            }
+        let mut explanation = match end {
+            End::Accepted { needs_no_token: true, .. } => Explanation {
+                steps: steps(Some((Check::Credentials, StepStatus::NotReached)), known),
+                notes: vec!["this path needs no token".to_owned()],
+                ..explanation
+            },
             End::Accepted { edits, .. } => {
-                explanation.notes = self.notes(id, &known);
-                let callout_outcome = edits.identity.iter().flat_map(|identity| identity.headers());
-                explanation.identity = callout_outcome
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .collect();
+                let fields = edits.identity.iter().flat_map(|identity| identity.headers());
+                let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                Explanation {
+                    identity: fields.collect(),
+                    notes: notes::on_accepted(known, self.keys),
+                    ..explanation
+                }
             }
-            End::Directory(user) => {
-                explanation.verdict = Verdict::Undecided;
-                explanation.steps = steps(Some((Check::User, StepStatus::NotReached)), &known);
-                explanation.notes.push(format!(
+            End::Directory(user) => Explanation {
+                verdict: Verdict::Undecided,
+                steps: steps(Some((Check::User, StepStatus::NotReached)), known),
+                notes: vec![format!(
                     "everything up to the user holds; whether {user:?} may pass, the directory at \
                      users.scim.url tells, which is not asked here"
-                ));
-            }
-            End::Message => {
-                explanation.verdict = Verdict::Undecided;
-                explanation.steps = steps(Some((Check::Access, StepStatus::NotReached)), &known);
-                explanation.notes.push(
+                )],
+                ..explanation
+            },
+            End::Message => Explanation {
+                verdict: Verdict::Undecided,
+                steps: steps(Some((Check::Access, StepStatus::NotReached)), known),
+                notes: vec![
                     "everything up to the access rules holds; one of them asks for the method or the \
                      name in the message (mcp_methods, mcp_names), which is not looked at here"
                         .to_owned(),
-                );
-            }
-            End::Refused(refused, is_let_through) => {
-                let refusal = refused.refusal;
-                let provider = provider.filter(|_| refused.provider.is_some());
-                explanation.verdict = Verdict::Refused;
-                explanation.reason = Some(refusal.reason().code());
-                explanation.description = Some(refusal.to_string());
-                explanation.details = refusal.log_details();
-                explanation.steps = steps(Some((refusal.check(), StepStatus::Failed)), &known);
-                if is_let_through {
-                    explanation
-                        .notes
-                        .push("mode is report: the plugin lets the request through".to_owned());
-                }
-                explanation.remedy = Some(remedy::remedy(&Case {
-                    refusal: &refusal,
-                    setup: self.setup,
-                    provider,
-                    token: question.token,
-                    header: known.header,
-                    claims: known.claims,
-                    callouts,
-                    fetch_fault: id.and_then(|id| self.runs[id].fault()),
-                    uses_given_keys: self.uses_given_keys,
-                }));
-            }
-        }
-        explanation.notes.extend(never_expires(known.claims));
-        explanation.notes.extend(self.too_large_for_envoy(question.token));
+                ],
+                ..explanation
+            },
+            End::Refused(refused, is_forwarded) => self.refused(&refused, is_forwarded, explanation),
+        };
+        explanation.notes.extend(notes::on_lifetime(known.claims));
+        let limit = self.setup.header_limit;
+        explanation.notes.extend(notes::on_header_limit(question.token, limit));
         explanation
     }
 
-    /// That Envoy refuses the request before the plugin sees it, if the token alone is too much.
-    fn too_large_for_envoy(&self, token: &[u8]) -> Option<String> {
-        let limit = self.setup.header_limit;
-        let size = "authorizationBearer ".len().saturating_add(token.len());
-        let shown = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
-        (size > limit).then(|| {
-            format!(
-                "with this token, `Authorization` alone has {} bytes, and Envoy takes {} for all header \
-                 fields of a request: it responds with 431 itself (over HTTP/2 not at all), and the plugin \
-                 never sees the request; raise `max_request_headers_kb` of the HTTP connection manager",
-                shown(size),
-                shown(limit),
-            )
-        })
-    }
-
-    fn kids(&self, provider: ProviderId, now: UnixTime) -> Option<Vec<String>> {
-        let set = match &self.keys[provider] {
-            ProviderKeys::Static(set) => set,
-            ProviderKeys::Remote(keys) => keys.held(now)?.0,
-        };
-        Some(set.kids().take(20).map(str::to_owned).collect())
-    }
-
-    fn notes(&self, provider: Option<ProviderId>, known: &Known<'_>) -> Vec<String> {
-        let mut notes = Vec::new();
-        if remedy::is_id_token(known.claims) {
-            notes.push(
-                "this looks like an ID token: it passes because its aud is one of client_ids; \
-                 token_types: [at+jwt] or required_claims rules it out"
-                    .to_owned(),
-            );
+    fn refused(
+        &self,
+        refused: &Refused,
+        is_forwarded: bool,
+        explanation: Explanation,
+    ) -> Explanation {
+        let Self { known, question, .. } = self;
+        let refusal = &refused.refusal;
+        let remedy = remedy::remedy(&Case {
+            refusal,
+            setup: self.setup,
+            provider: known.provider.filter(|_| refused.provider.is_some()),
+            token: question.token,
+            header: known.header,
+            claims: known.claims,
+            callouts: self.callouts,
+            fetch_fault: self.fetch_fault,
+            uses_given_keys: question.key_set.is_some(),
+        });
+        let forwarded = "mode is report: the plugin lets the request through";
+        Explanation {
+            verdict: Verdict::Refused,
+            reason: Some(refusal.reason().code()),
+            description: Some(refusal.to_string()),
+            details: refusal.log_details(),
+            steps: steps(Some((refusal.check(), StepStatus::Failed)), known),
+            notes: is_forwarded.then(|| forwarded.to_owned()).into_iter().collect(),
+            remedy: Some(remedy),
+            ..explanation
         }
-        if known
-            .provider
-            .is_some_and(|provider| provider.claim_rules.audience_claim == AudienceClaim::ClientId)
-            && !known.claims.contains_key("aud")
-        {
-            notes.push(
-                "it names no audience and passes by its client id \
-                 (audience_claim: client_id): so does any token that this client got for another API"
-                    .to_owned(),
-            );
-        }
-        if known.provider.is_some_and(|provider| {
-            provider.token_id_rule == crate::provider::TokenIdRule::SingleUse
-        }) {
-            notes.push("it serves once: whether it did already, only Envoy knows".to_owned());
-        }
-        if let Some(exp) = known.claims.get("exp").and_then(Value::as_u64) {
-            let expires = UnixTime::from_secs(exp);
-            if expires <= known.now {
-                let ago = seconds(known.now.since(expires).as_secs());
-                notes.push(format!("it expired {ago} ago and passes by clock_skew alone"));
-            }
-        }
-        let keys = provider.and_then(|id| self.keys[id].remote());
-        if let Some((set, _)) = keys.and_then(|keys| keys.held(known.now))
-            && set.dropped() > 0
-        {
-            let dropped = number(u64::try_from(set.dropped()).unwrap_or_default());
-            notes
-                .push(format!("{dropped} elements of the key set are no key: see `mcp-auth keys`"));
-        }
-        notes
     }
 }
 
-/// That a token has milliseconds where seconds should be: it would serve for millennia.
-fn never_expires(claims: &Map<String, Value>) -> Option<String> {
-    let expires = claims.get("exp")?;
-    remedy::is_in_milliseconds(expires).then(|| {
-        "exp is in milliseconds, and must be in seconds since 1970: read as seconds, the token never \
-         expires; correct whatever makes these tokens"
-            .to_owned()
-    })
+fn kids(keys: &ProviderKeys, now: UnixTime) -> Option<Vec<String>> {
+    let set = match keys {
+        ProviderKeys::Static(set) => set,
+        ProviderKeys::Remote(keys) => keys.held(now)?.0,
+    };
+    Some(set.kids().take(20).map(str::to_owned).collect())
 }
 
 /// Header and claims as they can be shown. Neither need be what the core makes of them.

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::explanation::FetchedFrom;
-use super::key_run::{KeyRun, now};
+use super::offline::Offline;
 use super::outside::Outside;
 use super::remedy::{self, KeyFault, Remedy};
 use super::setup::Setup;
-use crate::keys::{Event, KeyAccount, KeySource, ProviderKeys};
-use crate::provider::Provider;
+use crate::keys::{KeyAccount, KeySource};
+use crate::provider::ProviderId;
 
 /// What the plugin would make of a provider's keys.
 #[derive(Clone, Debug, Serialize)]
@@ -43,15 +43,15 @@ pub struct ReportedKey {
 impl Setup {
     /// Fetches the keys of each provider, or of the one of this name, as the plugin would.
     pub fn key_reports(&self, provider: Option<&str>, outside: &mut dyn Outside) -> Vec<KeyReport> {
-        let wanted = self
-            .config
-            .providers
-            .iter()
-            .filter(|candidate| provider.is_none_or(|provider| candidate.name == provider));
-        wanted.map(|provider| self.key_report(provider, outside)).collect()
+        let wanted =
+            self.config.providers.entries().filter(|(_, candidate)| {
+                provider.is_none_or(|provider| candidate.name == provider)
+            });
+        wanted.map(|(id, _)| self.key_report(id, outside)).collect()
     }
 
-    fn key_report(&self, provider: &Provider, outside: &mut dyn Outside) -> KeyReport {
+    fn key_report(&self, id: ProviderId, outside: &mut dyn Outside) -> KeyReport {
+        let provider = &self.config.providers[id];
         let report = KeyReport {
             provider: provider.name.clone(),
             is_usable: false,
@@ -60,25 +60,26 @@ impl Setup {
             keys: vec![],
             remedy: None,
         };
-        let mut keys = ProviderKeys::new(provider.key_source.clone(), 0);
-        let Some(remote) = keys.remote_mut() else {
-            let KeySource::Static(set) = &provider.key_source else { return report };
+        if let KeySource::Static(set) = &provider.key_source {
             let keys = set.keys().iter().map(KeyAccount::from_jwk).map(ReportedKey::from).collect();
             return KeyReport { is_usable: true, keys, ..report };
-        };
-        let mut run = KeyRun::default();
-        run.run(Event::Tick, remote, outside);
-        let is_usable = remote.held(now(outside)).is_some();
-        let document = run.callouts().last().and_then(|call| call.outcome.as_ref().ok());
+        }
+        let mut offline = Offline::new(self, Some(provider), None, outside);
+        offline.fetch_keys();
+        let now = offline.now();
+        let callouts = offline.callouts().to_vec();
+        let Some(keys) = offline.keys(id).remote() else { return report };
+        let is_usable = keys.held(now).is_some();
+        let last = callouts.last();
+        let document = last.and_then(|callout| callout.outcome.as_ref().ok());
         let accounts = document.map(|reply| KeyAccount::from_document(&reply.body));
         let accounts = accounts.unwrap_or_default();
-        let next = remote.next_tick(now(outside)).since(now(outside)).as_secs();
-        let last = run.callouts().last();
+        let next = keys.next_tick(now).since(now).as_secs();
         let fault =
-            KeyFault { provider, written: self.written(provider), last, fault: run.fault() };
+            KeyFault { provider, written: self.written(provider), last, fault: keys.fault() };
         KeyReport {
             is_usable,
-            fetches: run.callouts().iter().map(FetchedFrom::new).collect(),
+            fetches: callouts.iter().map(FetchedFrom::new).collect(),
             lifetime_seconds: is_usable.then_some(next),
             keys: accounts.into_iter().map(ReportedKey::from).collect(),
             remedy: (!is_usable).then(|| remedy::keys_unavailable(&fault)),

@@ -1,15 +1,14 @@
-//! What the core decides on a token, told step by step for people, with cause and cure. Not part of
-//! the wasm module.
+//! Explains the decision on a token to people: step by step, with cause and fix.
 //!
-//! [`Setup`] is a configuration that is looked into. It judges a token by the very
-//! [`Authenticator`](crate::authenticator) and the very life of keys that the plugin runs; all that
-//! is different is who makes the calls: an [`Outside`] instead of Envoy. The [`steps`](step) are
-//! told from its decision, and `remedy` says in words what to change.
+//! [`Setup`] is a configuration to look into. It runs the [`Engine`](crate::Engine) of the plugin on
+//! one request, with an [`Outside`] that makes the callouts in place of Envoy. [`step`] derives the
+//! steps from the engine's decision, and `remedy` says what to change.
 
 mod document;
 mod explanation;
 mod key_report;
-mod key_run;
+mod notes;
+mod offline;
 mod outside;
 mod remedy;
 mod setup;

@@ -31,8 +31,6 @@ pub(crate) use key_account::KeyAccount;
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, KeySetLookup};
 pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
 pub(crate) use provider_keys::{KeyLookup, KeyVersion, KeysUnavailable, NoKeys, ProviderKeys};
-#[cfg(feature = "explain")]
-pub(crate) use remote_keys::FetchReport;
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};

@@ -39,6 +39,7 @@ pub(crate) struct RemoteKeys {
     /// Whether a fetch may be started once the state has been read.
     may_act: bool,
     effects: VecDeque<Effect>,
+    fault: Option<FetchFault>,
 }
 
 /// A set with what is known of its publication.
@@ -165,6 +166,7 @@ impl RemoteKeys {
             wanted: None,
             may_act: false,
             effects: VecDeque::new(),
+            fault: None,
         }
     }
 
@@ -203,6 +205,12 @@ impl RemoteKeys {
     pub(crate) fn next_tick(&self, now: UnixTime) -> UnixTime {
         let wanted = self.wanted.filter(|demand| self.may_fetch(*demand, now));
         wanted.map_or_else(|| self.state.next_due(&self.source.settings, now), |_| now)
+    }
+
+    /// Why this worker's last fetch failed, if it did.
+    #[must_use]
+    pub(crate) fn fault(&self) -> Option<&FetchFault> {
+        self.fault.as_ref()
     }
 
     /// The set that is held, and how long ago it was fetched.
@@ -440,10 +448,12 @@ impl RemoteKeys {
                     dropped: key_set.dropped(),
                 });
                 self.held = Some(Held { set: key_set, published });
+                self.fault = None;
             }
             Task::GiveUp(GivenUp { fault, url, next: Some(next) }) => {
                 self.state = next;
                 let retry_after = self.state.retry_after(now);
+                self.fault = Some(fault.clone());
                 self.report(FetchReport::Failed { fault, url, retry_after });
             }
             task => self.task = task,

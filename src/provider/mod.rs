@@ -55,6 +55,11 @@ impl Providers {
         self.0.values()
     }
 
+    /// All of them with their ids.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (ProviderId, &Provider)> + Clone {
+        self.0.entries()
+    }
+
     /// A table with one value for each of them.
     #[must_use]
     pub(crate) fn map<T>(&self, value: impl FnMut(&Provider) -> T) -> ProviderMap<T> {

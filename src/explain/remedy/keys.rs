@@ -1,6 +1,6 @@
 //! Keys that cannot be had, or are not the token's.
 
-use super::super::key_run::CompletedCallout;
+use super::super::offline::CompletedCallout;
 use super::super::outside::CalloutError;
 use super::super::setup::Written;
 use super::super::words::either;

@@ -19,7 +19,7 @@ pub(super) use audience::is_id_token;
 pub(super) use keys::{KeyFault, keys_unavailable};
 pub(super) use time::is_in_milliseconds;
 
-use super::key_run::CompletedCallout;
+use super::offline::CompletedCallout;
 use super::setup::Setup;
 use crate::claim::AudienceClaim;
 use crate::keys::FetchFault;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::key_run::CompletedCallout;
+use super::super::offline::CompletedCallout;
 use super::super::words::seconds;
 use super::{Case, Remedy};
 use crate::time::UnixTime;

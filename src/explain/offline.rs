@@ -1,0 +1,299 @@
+//! An engine without a proxy: it decides on one request, and fetches the keys of one provider.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::explanation::Question;
+use super::outside::{Callout, CalloutError, CalloutReply, Outside};
+use super::setup::Setup;
+use crate::authenticator::{Refused, RequestEdits};
+use crate::callout::{CalloutRequest, CalloutResponse};
+use crate::engine::host::{CalloutId, Host, HostRefused, SharedValue, StreamId};
+use crate::engine::{Awaits, Engine};
+use crate::jose::PureRust;
+use crate::keys::{KeySet, KeySource, ProviderKeys};
+use crate::provider::{Provider, ProviderId, Providers};
+use crate::request::{Field, RequestHead};
+use crate::response::Response;
+use crate::time::UnixTime;
+use crate::token::{ReplayStore, VerificationBudget};
+
+/// An engine without a proxy.
+pub(super) struct Offline<'a> {
+    engine: Engine<OfflineHost<'a>>,
+}
+
+/// How a request ended.
+pub(super) enum End {
+    Accepted {
+        edits: RequestEdits,
+        needs_no_token: bool,
+    },
+    /// True where the plugin lets it pass all the same (`mode: report`).
+    Refused(Box<Refused>, bool),
+    /// The directory would have to be asked for this user.
+    Directory(String),
+    /// An access rule asks for the message, which is not there.
+    Message,
+}
+
+/// A callout with what came of it.
+#[derive(Clone, Debug)]
+pub(super) struct CompletedCallout {
+    pub(super) url: String,
+    pub(super) cluster: String,
+    /// When it was made, and how long it took.
+    pub(super) at: UnixTime,
+    pub(super) took: Duration,
+    pub(super) outcome: Result<CalloutReply, CalloutError>,
+}
+
+/// The host of one request.
+struct OfflineHost<'a> {
+    outside: &'a mut dyn Outside,
+    max_body: usize,
+    shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    callouts: Vec<CompletedCallout>,
+    /// How many of them the engine has the responses to.
+    reported: usize,
+    refused: Option<Refused>,
+    edits: Option<RequestEdits>,
+}
+
+impl<'a> Offline<'a> {
+    /// The only request.
+    const STREAM: StreamId = StreamId(1);
+    /// Most times that it is judged: it waits for discovery, a key that is unknown, and no more.
+    const MAX_ROUNDS: usize = 8;
+
+    /// An engine that fetches the keys of `provider` alone. `given` is used in place of all keys.
+    /// A fleet's store of spent tokens is not asked.
+    pub(super) fn new(
+        setup: &Setup,
+        provider: Option<&Provider>,
+        given: Option<&KeySet>,
+        outside: &'a mut dyn Outside,
+    ) -> Self {
+        let wanted = provider.map(|provider| provider.name.as_str());
+        let key_source = |provider: &Provider| match given {
+            Some(set) => KeySource::Static(set.clone()),
+            None if Some(provider.name.as_str()) == wanted => provider.key_source.clone(),
+            None => KeySource::Static(KeySet::default()),
+        };
+        let mut config = setup.config.clone();
+        let providers = config.providers.iter();
+        let providers = providers
+            .map(|provider| Provider { key_source: key_source(provider), ..provider.clone() });
+        config.providers = Providers::new(providers.collect());
+        config.replay_store = ReplayStore::Local;
+        let max_body = match provider.map(|provider| &provider.key_source) {
+            Some(KeySource::Remote(source)) => source.settings.max_body,
+            _ => 0,
+        };
+        let host = OfflineHost {
+            outside,
+            max_body,
+            shared: RefCell::default(),
+            callouts: Vec::new(),
+            reported: 0,
+            refused: None,
+            edits: None,
+        };
+        let budget = VerificationBudget::unlimited();
+        Self { engine: Engine::with_parts(config, host, Box::new(PureRust), budget) }
+    }
+
+    /// Decides on a request.
+    pub(super) fn decide(&mut self, question: &Question<'_>, path: &str) -> End {
+        let authorization = [b"Bearer ", question.token].concat();
+        let fields: [Field<'_>; 4] = [
+            (b":method", question.method.as_bytes()),
+            (b":path", path.as_bytes()),
+            (b"authorization", &authorization),
+            // What an MCP client sends by POST is a message.
+            (b"content-type", b"application/json"),
+        ];
+        let head = RequestHead::new(&fields, question.method == "POST");
+        self.engine.on_request_head(Self::STREAM, head);
+        for _ in 0..Self::MAX_ROUNDS {
+            match self.engine.awaits(Self::STREAM) {
+                Some(Awaits::Verification) => self.fetch_keys(),
+                Some(Awaits::User(user)) => return End::Directory(user.value.clone()),
+                Some(Awaits::Message) => return End::Message,
+                Some(Awaits::SingleUse) | None => break,
+            }
+        }
+        self.engine.expire(Self::STREAM);
+        self.end()
+    }
+
+    /// Fetches the provider's keys, if a fetch is due.
+    pub(super) fn fetch_keys(&mut self) {
+        self.engine.on_tick();
+        while let Some((callout, response)) = self.engine.host().next_response() {
+            self.engine.on_callout_response(callout, response);
+        }
+    }
+
+    /// The keys of a provider.
+    pub(super) fn keys(&self, provider: ProviderId) -> &ProviderKeys {
+        self.engine.keys(provider)
+    }
+
+    /// The time outside.
+    pub(super) fn now(&mut self) -> UnixTime {
+        now(self.engine.host().outside)
+    }
+
+    /// All callouts so far.
+    pub(super) fn callouts(&mut self) -> &[CompletedCallout] {
+        &self.engine.host().callouts
+    }
+
+    fn end(&mut self) -> End {
+        let host = self.engine.host();
+        let edits = host.edits.take();
+        match host.refused.take() {
+            Some(refused) => End::Refused(Box::new(refused), edits.is_some()),
+            None => {
+                let edits = edits.unwrap_or_default();
+                End::Accepted { needs_no_token: edits.identity.is_none(), edits }
+            }
+        }
+    }
+}
+
+impl CompletedCallout {
+    /// By how many seconds the clock here is ahead of the provider's; negative if it is behind. None
+    /// when the two agree as closely as can be told.
+    pub(super) fn clock_ahead(&self) -> Option<i64> {
+        /// `Date` counts whole seconds, and caches keep it.
+        const UNSURE: u64 = 5;
+        let there = UnixTime::from_secs(self.outcome.as_ref().ok()?.date?);
+        let ahead = self.at.since(there + self.took).as_secs();
+        let behind = there.since(self.at + self.took).as_secs();
+        match (ahead > UNSURE, behind > UNSURE) {
+            (true, _) => i64::try_from(ahead).ok(),
+            (_, true) => i64::try_from(behind).ok().map(|behind| -behind),
+            _ => None,
+        }
+    }
+
+    /// What the plugin sees of it.
+    fn response(&self) -> Option<CalloutResponse> {
+        let reply = self.outcome.as_ref().ok()?;
+        Some(CalloutResponse {
+            status: Some(reply.status),
+            cache_control: reply.cache_control.clone(),
+            content_encoding: reply.content_encoding.clone(),
+            location: reply.location.clone(),
+            body_length: reply.body.len(),
+            body: reply.body.clone(),
+        })
+    }
+}
+
+impl OfflineHost<'_> {
+    /// The response to the first callout that the engine has not heard of.
+    fn next_response(&mut self) -> Option<(CalloutId, Option<CalloutResponse>)> {
+        let response = loop {
+            let callout = self.callouts.get(self.reported)?;
+            self.reported += 1;
+            // One that was not made has no response.
+            if !matches!(callout.outcome, Err(CalloutError::NoCluster)) {
+                break callout.response();
+            }
+        };
+        Some((CalloutId(u64::try_from(self.reported).ok()?), response))
+    }
+}
+
+impl Host for OfflineHost<'_> {
+    fn now(&self) -> Option<UnixTime> {
+        Some(now(self.outside))
+    }
+
+    fn random(&self) -> u64 {
+        0
+    }
+
+    fn tick_every(&mut self, _: Duration) -> bool {
+        true
+    }
+
+    fn shared_value(&self, name: &str) -> SharedValue {
+        self.shared.borrow().get(name).cloned().unzip()
+    }
+
+    fn replace_shared_value(&self, name: &str, value: &[u8], version: Option<u32>) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        let current = shared.get(name).map(|(_, version)| *version);
+        let is_current = current == version;
+        if is_current {
+            let next = current.unwrap_or_default().saturating_add(1);
+            shared.insert(name.to_owned(), (value.to_vec(), next));
+        }
+        is_current
+    }
+
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
+        let field = |wanted: &str| {
+            let fields = request.fields.iter();
+            let mut values = fields.filter(|(name, _)| *name == wanted).map(|(_, value)| value);
+            values.next().cloned().unwrap_or_default()
+        };
+        let fields = request.fields.iter().filter(|(name, _)| !name.starts_with(':'));
+        let callout = Callout {
+            url: format!("{}://{}{}", field(":scheme"), field(":authority"), field(":path")),
+            cluster: request.cluster.clone(),
+            fields: fields.cloned().collect(),
+            timeout,
+            max_body: self.max_body,
+        };
+        let at = now(self.outside);
+        let outcome = self.outside.call(&callout);
+        let took = now(self.outside).since(at);
+        let Callout { url, cluster, .. } = callout;
+        let is_made = !matches!(outcome, Err(CalloutError::NoCluster));
+        self.callouts.push(CompletedCallout { url, cluster, at, took, outcome });
+        let id = u64::try_from(self.callouts.len()).ok()?;
+        is_made.then_some(CalloutId(id))
+    }
+
+    fn is_open(&mut self, _: StreamId) -> bool {
+        true
+    }
+
+    fn edit_request(&mut self, _: StreamId, edits: &RequestEdits) -> Result<(), HostRefused> {
+        self.edits = Some(edits.clone());
+        Ok(())
+    }
+
+    fn remove_trailers(
+        &mut self,
+        _: StreamId,
+        _: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), HostRefused> {
+        Ok(())
+    }
+
+    fn request_body(&mut self, _: StreamId, _: usize) -> Result<Vec<u8>, HostRefused> {
+        Err(HostRefused)
+    }
+
+    fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {
+        Ok(())
+    }
+
+    fn resume(&mut self, _: StreamId) {}
+
+    fn note_refusal(&mut self, _: StreamId, refused: &Refused) {
+        self.refused = Some(refused.clone());
+    }
+}
+
+/// The time outside.
+pub(super) fn now(outside: &dyn Outside) -> UnixTime {
+    UnixTime::default() + Duration::from_millis(outside.now())
+}
