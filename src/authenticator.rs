@@ -6,18 +6,18 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::access::{BodyFault, MessageId, Permission, Target};
+use crate::access::{MessageId, Permission, Target};
 use crate::callout::CalloutFault;
 use crate::config::Config;
 use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{
-    ClaimedIdentity, DirectoryFault, IdentityFields, KnownBy, Overage, ScimLookups, Unconfirmed,
-    UserQuery, VerifiedIdentity,
+    ClaimedIdentity, IdentityFields, KnownBy, Overage, ScimLookups, Unconfirmed, UserQuery,
+    VerifiedIdentity,
 };
 use crate::jose::{KnownHeaders, SignatureVerifier};
 use crate::keys::{Demand, KeyLookup, KeysUnavailable, NoKeys, ProviderKeys};
 use crate::provider::{Provider, ProviderId, ProviderMap};
-use crate::refusal::{Refusal, Strings};
+use crate::refusal::{BodyFault, DirectoryFault, Refusal, Strings};
 use crate::request::RequestHead;
 use crate::resource::Mode;
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};

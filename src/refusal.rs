@@ -1,26 +1,31 @@
 //! Why a request is refused. A [`Refusal`] carries the data of one case, its [`Reason`] has the one row
 //! of what holds for all cases, and a [`Check`] is the place of the decision where it was made.
 
+mod authorization_fault;
 mod check;
 mod details;
+mod mcp;
 mod reason;
+mod store_fault;
+mod users;
 
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use authorization_fault::AuthorizationFault;
 pub use check::Check;
+pub(crate) use mcp::{BodyFault, HeaderFault, McpCall};
 #[cfg(feature = "explain")]
 pub(crate) use reason::sentence;
 pub(crate) use reason::{OAuthError, Party, Reason, Row};
+pub(crate) use store_fault::StoreFault;
+pub(crate) use users::{AccountStatus, DirectoryFault};
 
-use crate::access::{BodyFault, HeaderFault, McpCall};
 use crate::claim::{AudienceClaim, UnreadList};
-use crate::identity::{AccountStatus, DirectoryFault, ScimLookups};
 use crate::jose::{KeyMismatch, MalformedToken};
 use crate::json::Json;
 use crate::keys::NoKeys;
 use crate::time::seconds_to_wait;
-use crate::token::{AuthorizationFault, NotSpent, StoreFault};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,12 +245,6 @@ pub(crate) enum Denial {
 }
 
 impl Refusal {
-    /// A user could not be looked up because of this fault.
-    #[must_use]
-    pub(crate) fn directory_unavailable(fault: DirectoryFault) -> Self {
-        Self::DirectoryUnavailable { retry_after: ScimLookups::PAUSE, fault }
-    }
-
     /// The reason, of which there is one row.
     #[must_use]
     pub(crate) fn reason(&self) -> Reason {
@@ -371,20 +370,27 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl From<MalformedToken> for Refusal {
-    fn from(fault: MalformedToken) -> Self {
-        Self::MalformedToken(fault)
+impl From<AuthorizationFault> for Refusal {
+    fn from(fault: AuthorizationFault) -> Self {
+        Self::MalformedAuthorization(fault)
     }
 }
 
-impl From<NotSpent> for Refusal {
-    fn from(not_spent: NotSpent) -> Self {
-        match not_spent {
-            NotSpent::AlreadySpent => Self::TokenReplayed,
-            NotSpent::Unknown { retry_after, fault } => {
-                Self::ReplayStoreUnavailable { retry_after, fault }
-            }
-        }
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        Self::McpBodyInvalid(fault)
+    }
+}
+
+impl From<HeaderFault> for Refusal {
+    fn from(fault: HeaderFault) -> Self {
+        Self::McpHeaderMismatch(fault)
+    }
+}
+
+impl From<MalformedToken> for Refusal {
+    fn from(fault: MalformedToken) -> Self {
+        Self::MalformedToken(fault)
     }
 }
 

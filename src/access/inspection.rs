@@ -1,8 +1,8 @@
 //! How it is found out what a request asks the MCP server for.
 
-use super::mcp_headers::{HeaderFault, McpHeaders};
-use super::message::{BodyFault, Message};
-use crate::refusal::Refusal;
+use super::mcp_headers::McpHeaders;
+use super::message::Message;
+use crate::refusal::{BodyFault, HeaderFault, Refusal};
 use crate::request::RequestHead;
 
 /// Where a request's message is read.
@@ -97,18 +97,6 @@ impl MessageHints {
         let message = Message::read(body)?;
         self.headers.as_ref().map_err(Clone::clone)?.agree_with(&message)?;
         Ok(Some(message))
-    }
-}
-
-impl From<BodyFault> for Refusal {
-    fn from(fault: BodyFault) -> Self {
-        Self::McpBodyInvalid(fault)
-    }
-}
-
-impl From<HeaderFault> for Refusal {
-    fn from(fault: HeaderFault) -> Self {
-        Self::McpHeaderMismatch(fault)
     }
 }
 

@@ -1,14 +1,14 @@
 //! The header fields in which a client of MCP 2026-07-28 repeats what its message says (SEP-2243).
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::message::{McpCall, Message, is_older};
+use super::mcp_call::{HEADERS_SINCE, is_older};
+use super::message::Message;
+use crate::refusal::{HeaderFault, McpCall};
 use crate::request::RequestHead;
 
-const VERSION: &str = "mcp-protocol-version";
+const VERSION: &str = HeaderFault::VERSION;
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
@@ -21,70 +21,9 @@ pub(crate) struct McpHeaders {
     name: Option<String>,
 }
 
-/// What is wrong with these fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderFault {
-    /// A field says something else than the body.
-    Differs {
-        /// Its name.
-        header: &'static str,
-        /// What it says.
-        found: String,
-        /// What the body says.
-        body: Option<String>,
-    },
-    /// A field's value is no text, or not encoded as it should be.
-    Malformed {
-        /// Its name.
-        header: &'static str,
-    },
-    /// A field is missing.
-    Missing {
-        /// Its name.
-        header: &'static str,
-    },
-    /// A field came more than once: who reads the first copy and who reads the last would disagree.
-    Repeated {
-        /// Its name.
-        header: &'static str,
-    },
-    /// The revision is not one whose fields can be believed.
-    Version {
-        /// What the field says.
-        found: String,
-    },
-}
-
-impl HeaderFault {
-    /// The name of the field.
-    #[must_use]
-    pub(crate) fn header(&self) -> &'static str {
-        match self {
-            Self::Differs { header, .. }
-            | Self::Malformed { header }
-            | Self::Missing { header }
-            | Self::Repeated { header } => header,
-            Self::Version { .. } => VERSION,
-        }
-    }
-}
-
-impl fmt::Display for HeaderFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fault = match self {
-            Self::Differs { .. } => "does not match the body",
-            Self::Malformed { .. } => "is malformed",
-            Self::Missing { .. } => "is missing",
-            Self::Repeated { .. } => "is repeated",
-            Self::Version { .. } => "is not a version that is accepted here",
-        };
-        write!(f, "the header {} {fault}", self.header())
-    }
-}
-
 impl McpHeaders {
     /// The first revision whose clients must send all of these fields.
-    pub(crate) const SINCE: &str = "2026-07-28";
+    pub(crate) const SINCE: &str = HEADERS_SINCE;
 
     /// Reads the fields.
     ///

@@ -6,15 +6,15 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::mcp_headers::McpHeaders;
+use super::case::case_folded;
+use super::mcp_call::{self, NameMember};
 use super::message_id::may_be_id;
-use super::uri;
-use super::uri::is_normal;
+use crate::refusal::{BodyFault, McpCall};
 
 /// A message, as far as rules care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,120 +25,6 @@ pub(crate) struct Message {
     pub(super) is_request: bool,
     /// The revision of MCP that it says it is written for.
     pub(super) version: Option<String>,
-}
-
-/// What a request or notification calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct McpCall {
-    /// The method.
-    pub method: String,
-    /// The tool, prompt, resource or task, for methods that are about one.
-    pub name: Option<String>,
-}
-
-/// Why a body that a rule needs was not accepted as a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BodyFault {
-    /// An array of messages: no revision from 2025-06-18 on has them.
-    Batch,
-    /// `Content-Encoding` is none that can be looked into.
-    ContentEncoding,
-    /// `Content-Type` is not `application/json` in UTF-8.
-    ContentType,
-    /// It is neither a request or notification nor a response, or both.
-    Kind,
-    /// It nests deeper than servers read.
-    Nesting,
-    /// It is no JSON.
-    NotJson,
-    /// It is not UTF-8.
-    NotUtf8,
-    /// It lacks the name of what its method is about.
-    MissingName {
-        /// The member of `params` that should hold it.
-        member: &'static str,
-    },
-    /// An object names a member twice, in the same case or another.
-    Repeated {
-        /// One of the spellings.
-        member: String,
-    },
-    /// It is longer than `access.mcp.max_body`.
-    TooLarge {
-        /// That many bytes.
-        limit: usize,
-    },
-    /// An object has too many members.
-    TooManyMembers,
-    /// It is JSON, but neither an object nor an array.
-    NotAnObject,
-    /// A member of JSON-RPC or MCP is not of the type that it has there.
-    WrongType {
-        /// Its name.
-        member: &'static str,
-    },
-    /// A member has the name of one of JSON-RPC or MCP in another case.
-    Misspelt {
-        /// Its name.
-        member: String,
-    },
-    /// The URI of a resource is not in normal form: servers may take it for that of another.
-    Uri {
-        /// The URI.
-        found: String,
-    },
-}
-
-/// Of what the client chose, no more than [`Shown`].
-impl fmt::Display for BodyFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Batch => "it is an array of messages",
-            Self::ContentEncoding => "it is encoded",
-            Self::ContentType => "it is not application/json in UTF-8",
-            Self::Kind => "it is neither a request nor a response",
-            Self::Nesting => "it nests too deeply",
-            Self::NotAnObject => "it is not an object",
-            Self::NotJson => "it is not JSON",
-            Self::NotUtf8 => "it is not UTF-8",
-            Self::MissingName { member } => {
-                return write!(
-                    f,
-                    "it lacks params.{member}, a string for what its method is about"
-                );
-            }
-            Self::Repeated { member } => {
-                return write!(f, "the member {} is repeated", Shown(member));
-            }
-            Self::TooLarge { limit } => {
-                return write!(f, "it is larger than access.mcp.max_body ({limit} bytes)");
-            }
-            Self::TooManyMembers => "an object has too many members",
-            Self::WrongType { member } => {
-                return write!(f, "the member {member} is of the wrong type");
-            }
-            Self::Misspelt { member } => {
-                return write!(f, "the name of the member {} is in the wrong case", Shown(member));
-            }
-            Self::Uri { .. } => "params.uri is not a URI in its normal form",
-        })
-    }
-}
-
-/// The beginning of a name that the client chose, in letters that mean nothing anywhere: not in
-/// JSON, in a header field, in HTML, in a log.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MAX_LENGTH: usize = 64;
-        let is_harmless =
-            |letter: &char| letter.is_ascii_alphanumeric() || "_-./".contains(*letter);
-        let letters = self.0.chars().take(MAX_LENGTH);
-        letters
-            .map(|letter| Some(letter).filter(is_harmless).unwrap_or('?'))
-            .try_for_each(|letter| f.write_char(letter))
-    }
 }
 
 impl Message {
@@ -160,95 +46,6 @@ impl Message {
             Err(_) if text.trim_ascii_start().starts_with('[') => Err(BodyFault::Batch),
             Err(error) if error.is_data() => Err(fault.take().unwrap_or(BodyFault::NotAnObject)),
             Err(_) => Err(BodyFault::NotJson),
-        }
-    }
-}
-
-impl McpCall {
-    /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
-    pub(super) fn new<F>(
-        method: String,
-        name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
-    ) -> Result<Self, F> {
-        let name = NameMember::for_method(&method).map(name).transpose()?.flatten();
-        Ok(Self { method, name })
-    }
-
-    /// The same in lower case, as a server may take it that does not mind the case.
-    pub(super) fn in_lower_case(&self) -> Self {
-        Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }
-    }
-
-    /// The same call with its URI as servers may take it that decode it, or that look a resource up
-    /// without query, fragment or user info.
-    pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
-        let uri = match NameMember::for_method(&self.method) {
-            Some(NameMember::Uri) => self.name.as_deref(),
-            _ => None,
-        };
-        let readings = uri.map(uri::other_readings).unwrap_or_default();
-        let method = self.method.clone();
-        readings.into_iter().map(move |name| Self { method: method.clone(), name: Some(name) })
-    }
-
-    /// Whether clients of a revision with [`McpHeaders`] must say the name in one too.
-    #[must_use]
-    pub(super) fn demands_name_header(&self) -> bool {
-        self.name.is_some() && !is_older(&self.method)
-    }
-
-    /// True when the method is that of a call with a name, but for its case: a server that does not
-    /// mind the case would read a name that was not read here.
-    #[must_use]
-    pub(super) fn has_ambiguous_method(&self) -> bool {
-        NameMember::for_method(&self.method).is_none()
-            && NameMember::for_method(&case_folded(&self.method)).is_some()
-    }
-
-    /// Checks that servers take a URI for that of one resource alone.
-    ///
-    /// # Errors
-    ///
-    /// The name is a URI, and not in its normal form.
-    pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
-        match (NameMember::for_method(&self.method), &self.name) {
-            (Some(NameMember::Uri), Some(uri)) if !is_normal(uri) => {
-                Err(BodyFault::Uri { found: uri.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// True for methods that no revision has any more that has [`McpHeaders`]: subscriptions to single
-/// resources, and results of tasks.
-pub(super) fn is_older(method: &str) -> bool {
-    matches!(method, "resources/subscribe" | "resources/unsubscribe" | "tasks/result")
-}
-
-/// The member of `params` that names what a method is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NameMember {
-    Name,
-    TaskId,
-    Uri,
-}
-
-impl NameMember {
-    fn for_method(method: &str) -> Option<Self> {
-        match method {
-            "prompts/get" | "tools/call" => Some(Self::Name),
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(Self::Uri),
-            "tasks/cancel" | "tasks/get" | "tasks/result" | "tasks/update" => Some(Self::TaskId),
-            _ => None,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::TaskId => "taskId",
-            Self::Uri => "uri",
         }
     }
 }
@@ -310,8 +107,8 @@ impl MessageMembers {
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
         // A server that has no such method says so, whatever the call is about.
-        let is_unknown = is_older(&method)
-            && version.as_ref().is_some_and(|version| version.as_str() >= McpHeaders::SINCE);
+        let is_unknown = mcp_call::is_older(&method)
+            && version.as_ref().is_some_and(|version| version.as_str() >= mcp_call::HEADERS_SINCE);
         let call = McpCall::new(method, |member| {
             let value = match member {
                 NameMember::Name => name,
@@ -480,12 +277,6 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
         }
         Ok(self.content)
     }
-}
-
-/// The same for all spellings that some server takes for one name. Upper case first: it makes the
-/// long s and the Kelvin sign the letters that Go's JSON takes them for.
-pub(super) fn case_folded(name: &str) -> String {
-    name.to_uppercase().to_lowercase()
 }
 
 /// A value of which only the text counts.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::message::case_folded;
+use super::case::case_folded;
 
 /// The `id` of a request, short enough to be sent back.
 #[derive(Clone, Debug, Serialize)]

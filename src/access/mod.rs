@@ -1,6 +1,8 @@
 //! What an identity may do: rules over paths, methods and the messages of MCP, and what they require.
 
+mod case;
 mod inspection;
+mod mcp_call;
 mod mcp_headers;
 mod message;
 mod message_id;
@@ -12,8 +14,7 @@ mod scopes;
 mod uri;
 
 pub(crate) use inspection::Inspection;
-pub(crate) use mcp_headers::{HeaderFault, McpHeaders};
-pub(crate) use message::{BodyFault, McpCall};
+pub(crate) use mcp_headers::McpHeaders;
 pub(crate) use message_id::MessageId;
 pub(crate) use path::CanonicalPath;
 pub(crate) use pattern::Pattern;

@@ -1,6 +1,6 @@
 //! Patterns that rules name methods and names by.
 
-use super::message::case_folded;
+use super::case::case_folded;
 
 /// What a rule names methods, or the names of tools, prompts, resources and tasks by: all of it, or
 /// how it begins.

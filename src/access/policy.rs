@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inspection::{AnnouncedMessage, Inspection, MessageHints};
-use super::message::{McpCall, Message};
+use super::message::Message;
 use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
-use crate::refusal::{Denial, Refusal, Strings};
+use crate::refusal::{Denial, McpCall, Refusal, Strings};
 use crate::request::RequestHead;
 
 /// What a request asks for, as far as rules care.
@@ -501,7 +501,8 @@ fn first<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{BodyFault, Pattern, Requirement};
+    use crate::access::{Pattern, Requirement};
+    use crate::refusal::BodyFault;
 
     fn policy(conditions: Vec<Match>) -> AccessPolicy {
         let rule = |condition| Rule {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::message::McpCall;
 use super::{CanonicalPath, Pattern};
 use crate::claim::RequiredClaim;
 use crate::identity::{StringList, VerifiedIdentity};
 use crate::provider::ClientType;
+use crate::refusal::McpCall;
 
 /// A rule of the access policy.
 #[derive(Clone, Debug)]

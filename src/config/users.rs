@@ -11,8 +11,9 @@ use super::provider::RawProvider;
 use super::scim::{RawProvision, RawScim};
 use super::units::Names;
 use super::{Environment, Faults, scim};
-use crate::identity::{AccountStatus, UnknownUser, User, UserRecord, Users};
+use crate::identity::{UnknownUser, User, UserRecord, Users};
 use crate::provider::Providers;
+use crate::refusal::AccountStatus;
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

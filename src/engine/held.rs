@@ -7,9 +7,8 @@ use super::request_body::{BodyDelivery, Head, HeldHead, RequestBody};
 use super::stream::{Claimant, State};
 use super::{BodyAction, Engine};
 use crate::authenticator::{Body, Decision, HeldRequest};
-use crate::identity::DirectoryFault;
 use crate::keys::NoKeys;
-use crate::refusal::Refusal;
+use crate::refusal::{DirectoryFault, Refusal};
 use crate::time::UnixTime;
 use crate::token::ReplayStore;
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::notes;
 use super::offline::{CompletedCallout, End, Offline, now};
 use super::outside::Outside;
+use super::question::Question;
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
 use super::step::{Known, Step, StepStatus, steps};
@@ -15,19 +16,6 @@ use crate::authenticator::Refused;
 use crate::keys::{FetchFault, KeySet, KeySetFault, ProviderKeys, RemoteKeys};
 use crate::refusal::{Check, Refusal};
 use crate::time::UnixTime;
-
-/// What is asked: would a request with this token pass?
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The token, without `Bearer`.
-    pub token: &'a [u8],
-    /// The method of the request.
-    pub method: &'a str,
-    /// The path of the request; none is that of `resource.url`.
-    pub path: Option<&'a str>,
-    /// A key set document that is used instead of what the token's provider publishes.
-    pub key_set: Option<&'a [u8]>,
-}
 
 /// A token judged.
 #[derive(Clone, Debug, Serialize)]

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::explanation::Question;
 use super::outside::{Callout, CalloutError, CalloutReply, Outside};
+use super::question::Question;
 use super::setup::Setup;
 use crate::authenticator::{Refused, RequestEdits};
 use crate::callout::{CalloutRequest, CalloutResponse};

@@ -5,6 +5,7 @@ mod encoding;
 mod headers;
 mod scim;
 mod string_list;
+mod user;
 mod users;
 mod verified_identity;
 
@@ -12,13 +13,12 @@ pub(crate) use difference::Difference;
 pub use headers::IdentityFields;
 pub(crate) use headers::{ClaimHeader, IdentityHeaders};
 pub(crate) use scim::{
-    Attribute, DirectoryFault, LookupId, LookupReport, Provisioning, ScimLookups, ScimSettings,
-    Secret, UserKey, UserQuery,
+    Attribute, LookupId, LookupReport, Provisioning, ScimLookups, ScimSettings, Secret, UserKey,
+    UserQuery,
 };
 pub(crate) use string_list::StringList;
-pub(crate) use users::{
-    AccountStatus, KnownBy, UnknownUser, User, UserLookup, UserRecord, UserSelector, Users,
-};
+pub(crate) use user::{User, UserSelector};
+pub(crate) use users::{KnownBy, UnknownUser, UserLookup, UserRecord, Users};
 pub(crate) use verified_identity::{
     ClaimedIdentity, ConfirmedIdentity, Overage, Unconfirmed, VerifiedIdentity,
 };

@@ -5,37 +5,10 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::difference::{Difference, compare_bare};
-use super::scim::{
-    DirectoryFault, LookupId, NotFound, ScimLookups, ScimResult, ScimSettings, UserKey, UserQuery,
-};
-use crate::json::Object;
+use super::scim::{LookupId, NotFound, ScimLookups, ScimResult, ScimSettings, UserKey, UserQuery};
+use super::user::{User, UserSelector, clipped};
+use crate::refusal::{AccountStatus, DirectoryFault};
 use crate::time::UnixTime;
-
-/// A known user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    /// Name in the identity headers.
-    pub user_name: String,
-    /// Roles in addition to those of the token.
-    pub roles: Vec<String>,
-    /// Groups in addition to those of the token.
-    pub groups: Vec<String>,
-    /// Whether the account may be used.
-    pub account_status: AccountStatus,
-    /// Whether this is a service account. Service clients may use no other.
-    pub web_service_access_only: bool,
-}
-
-/// Whether an account may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AccountStatus {
-    /// It may be used.
-    Active,
-    /// It is disabled, or not enabled yet.
-    Inactive,
-    /// It is temporarily locked.
-    Locked,
-}
 
 /// A user record of the configuration.
 #[derive(Clone, Debug)]
@@ -150,21 +123,6 @@ impl KnownBy {
     }
 }
 
-/// The criteria by which a user is looked up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UserSelector<'a> {
-    /// The provider's `user_field`.
-    pub field: &'a str,
-    /// The value of the user claim, compared exactly.
-    pub value: &'a str,
-    /// Name of the token's provider.
-    pub provider: &'a str,
-    /// Whether the client is a service.
-    pub is_service: bool,
-    /// All claims of the token.
-    pub claims: &'a Object,
-}
-
 /// Two records that share a value and a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguity {
@@ -176,19 +134,9 @@ pub(crate) struct Ambiguity {
     pub second: usize,
 }
 
-impl User {
-    pub(super) fn roles(&self) -> impl Iterator<Item = &str> + Clone {
-        self.roles.iter().map(String::as_str)
-    }
-
-    pub(super) fn groups(&self) -> impl Iterator<Item = &str> + Clone {
-        self.groups.iter().map(String::as_str)
-    }
-}
-
 impl Users {
     /// The field that every record has.
-    pub(crate) const USER_NAME: &str = "user_name";
+    pub(crate) const USER_NAME: &str = User::NAME_FIELD;
 
     /// Indexes the records by `user_name` and by `fields`.
     ///
@@ -435,37 +383,10 @@ impl fmt::Display for RecordNote<'_> {
     }
 }
 
-/// Clips a name for log lines.
-pub(super) fn clipped(name: &str) -> String {
-    const MAX_CHARACTERS: usize = 120;
-    name.chars().take(MAX_CHARACTERS).collect()
-}
-
-impl AccountStatus {
-    /// Inactive takes precedence over locked.
-    #[must_use]
-    pub(crate) fn new(is_active: bool, is_locked: bool) -> Self {
-        match (is_active, is_locked) {
-            (false, _) => Self::Inactive,
-            (true, true) => Self::Locked,
-            (true, false) => Self::Active,
-        }
-    }
-
-    /// The word in logs and refusal details.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-            Self::Locked => "locked",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Object;
 
     fn record(user_name: &str, fields: &[(&str, &str)]) -> UserRecord {
         let name = ("user_name", user_name);

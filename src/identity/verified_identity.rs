@@ -5,11 +5,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::string_list::StringList;
-use super::{AccountStatus, User, UserLookup, UserQuery, UserSelector};
+use super::{User, UserLookup, UserQuery, UserSelector};
 use crate::claim::{ClaimPath, ListClaim, UnreadList, any_of, is_elsewhere, strings};
 use crate::json::{Json, Object};
 use crate::provider::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
-use crate::refusal::{Denial, Refusal};
+use crate::refusal::{AccountStatus, Denial, Refusal};
 use crate::token::{SingleUseToken, VerifiedToken};
 
 /// Claims with the same name at every provider, as far as they are strings.

@@ -1,15 +1,15 @@
 //! The compact serialisation of a JWS (RFC 7515 §7.1): split, decoded and read strictly, and not
 //! yet believed.
 
-use std::fmt;
 use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::{memchr, memrchr};
 
-use super::KnownHeaders;
-use crate::json::{Json, JsonFault, Object};
+use super::malformed_token::Segment;
+use super::{KnownHeaders, MalformedToken, ProtectedHeader};
+use crate::json::{JsonFault, Object};
 
 /// A well-formed JWS whose payload is a JSON object. Its signature has not been verified.
 #[derive(Debug)]
@@ -108,162 +108,6 @@ impl CompactJws {
     }
 }
 
-/// The members of a protected header that decide something here. Keys that a token brings along
-/// (`jwk`, `jku`, `x5c`, `x5u`) are not among them: they would let it vouch for itself.
-#[derive(Debug)]
-pub(crate) struct ProtectedHeader {
-    algorithm: String,
-    kid: Option<String>,
-    sha1_thumbprint: Option<String>,
-    sha256_thumbprint: Option<String>,
-    token_type: TokenType,
-    critical: Option<String>,
-    has_nonce: bool,
-}
-
-/// What `typ` says (RFC 7515 §4.1.9).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TokenType {
-    Absent,
-    Named(String),
-    NotAString,
-}
-
-impl ProtectedHeader {
-    fn from_members(members: &Object) -> Result<Self, MalformedToken> {
-        Ok(Self {
-            algorithm: string(members, "alg")?.ok_or(MalformedToken::MissingAlgorithm)?,
-            kid: string(members, "kid")?,
-            sha1_thumbprint: string(members, "x5t")?,
-            sha256_thumbprint: string(members, "x5t#S256")?,
-            token_type: match members.get("typ") {
-                None => TokenType::Absent,
-                Some(Json::String(name)) => TokenType::Named(name.to_owned()),
-                Some(_) => TokenType::NotAString,
-            },
-            critical: critical(members),
-            has_nonce: members.contains_key("nonce"),
-        })
-    }
-
-    /// The value of `alg`.
-    #[must_use]
-    pub(crate) fn algorithm(&self) -> &str {
-        &self.algorithm
-    }
-
-    /// The value of `kid`.
-    #[must_use]
-    pub(crate) fn kid(&self) -> Option<&str> {
-        self.kid.as_deref()
-    }
-
-    /// The value of `x5t`.
-    #[must_use]
-    pub(crate) fn sha1_thumbprint(&self) -> Option<&str> {
-        self.sha1_thumbprint.as_deref()
-    }
-
-    /// The value of `x5t#S256`.
-    #[must_use]
-    pub(crate) fn sha256_thumbprint(&self) -> Option<&str> {
-        self.sha256_thumbprint.as_deref()
-    }
-
-    /// True when the token names its key, in whatever way.
-    pub(crate) fn names_a_key(&self) -> bool {
-        self.kid.is_some() || self.sha1_thumbprint.is_some() || self.sha256_thumbprint.is_some()
-    }
-
-    pub(crate) fn token_type(&self) -> &TokenType {
-        &self.token_type
-    }
-
-    /// A member that must be understood to process this token and is not: anything in `crit`
-    /// (RFC 7515 §4.1.11), and an unencoded payload (RFC 7797 §3).
-    pub(crate) fn critical(&self) -> Option<&str> {
-        self.critical.as_deref()
-    }
-
-    /// True when there is a `nonce`: Microsoft puts one into tokens for its own services.
-    pub(crate) fn has_nonce(&self) -> bool {
-        self.has_nonce
-    }
-}
-
-/// Why a token is no JWS that could be judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum MalformedToken {
-    /// A segment is no base64url without padding.
-    Base64(Segment),
-    /// A header member is no string.
-    HeaderMember(&'static str),
-    /// A segment is no JSON.
-    Json(Segment),
-    /// The header does not name the algorithm.
-    MissingAlgorithm,
-    /// A segment holds JSON, but no object.
-    NotAnObject(Segment),
-    /// A segment is base64url with padding.
-    Padded(Segment),
-    /// A segment is base64 with the alphabet of RFC 4648 §4.
-    PlainBase64(Segment),
-    /// A member is named twice.
-    Repeated(Segment, String),
-    /// It is not three segments: no JWS, or a JWE, or an opaque token.
-    Segments,
-    /// The signature is empty though the algorithm makes one.
-    Unsigned,
-    /// It is longer than the configured number of bytes.
-    TooLong {
-        /// `max_token_size`, in bytes.
-        limit: usize,
-    },
-}
-
-/// A part of a compact JWS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Segment {
-    /// The first.
-    Header,
-    /// The second.
-    Payload,
-    /// The third.
-    Signature,
-}
-
-impl fmt::Display for MalformedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Base64(segment) => write!(f, "its {segment} is not base64url"),
-            Self::HeaderMember(name) => write!(f, "the member {name} of its header is no string"),
-            Self::Json(segment) => write!(f, "its {segment} is not JSON"),
-            Self::MissingAlgorithm => f.write_str("its header has no member alg"),
-            Self::NotAnObject(segment) => write!(f, "its {segment} is not a JSON object"),
-            Self::Padded(segment) => {
-                write!(f, "its {segment} is padded base64url (=), and must be without padding")
-            }
-            Self::PlainBase64(segment) => {
-                write!(f, "its {segment} is plain base64 (+ or /), and must be base64url")
-            }
-            Self::Repeated(segment, _) => write!(f, "its {segment} names a member twice"),
-            Self::Segments => f.write_str("it is not a JWS in compact form"),
-            Self::Unsigned => f.write_str("its signature is empty"),
-            Self::TooLong { limit } => write!(f, "it is longer than {limit} bytes"),
-        }
-    }
-}
-
-impl fmt::Display for Segment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Header => "header",
-            Self::Payload => "payload",
-            Self::Signature => "signature",
-        })
-    }
-}
-
 const DOT: u8 = b'.';
 
 /// What stands before the byte of this index, and what after it.
@@ -306,30 +150,12 @@ fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
     })
 }
 
-fn string(members: &Object, name: &'static str) -> Result<Option<String>, MalformedToken> {
-    match members.get(name) {
-        None => Ok(None),
-        Some(Json::String(value)) => Ok(Some(value.to_owned())),
-        Some(_) => Err(MalformedToken::HeaderMember(name)),
-    }
-}
-
-fn critical(members: &Object) -> Option<String> {
-    if let Some(names) = members.get("crit") {
-        let first = names.as_array().and_then(|names| names.iter().next()).and_then(Json::as_str);
-        return Some(first.unwrap_or("crit").to_owned());
-    }
-    match members.get("b64") {
-        None | Some(Json::Bool(true)) => None,
-        Some(_) => Some("b64".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::json::Json;
 
     fn token(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))

@@ -31,6 +31,14 @@ pub(super) fn member<'a>(
     members.get(name).ok_or_else(|| DocumentFault::without_member(name, members))
 }
 
+/// The elements of a key set document.
+pub(super) fn elements(document: &Value) -> Result<&[Value], DocumentFault> {
+    let keys = member(document, "keys")?;
+    let found = kind(keys);
+    let fault = DocumentFault::WrongType { name: "keys", expected: "a list", found };
+    keys.as_array().map(Vec::as_slice).ok_or(fault)
+}
+
 /// What stands where a metadata document or a key set should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentFault {

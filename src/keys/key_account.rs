@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{document, key_set};
+use super::document;
 use crate::jose::{Algorithm, Jwk, KeyMismatch};
 
 /// What becomes of a key.
@@ -54,7 +54,7 @@ impl KeyAccount {
 
     /// Like [`Self::from_document`], of a document that was read already.
     pub(crate) fn from_elements(document: &Value) -> Vec<Self> {
-        key_set::elements(document).unwrap_or_default().iter().map(Self::from_element).collect()
+        document::elements(document).unwrap_or_default().iter().map(Self::from_element).collect()
     }
 
     /// What becomes of an element of a key set.

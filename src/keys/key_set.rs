@@ -38,7 +38,7 @@ impl KeySet {
 
     /// Like [`Self::from_json`], of a document that was read already.
     pub(crate) fn from_value(document: &Value) -> Result<Self, KeySetFault> {
-        let elements = elements(document).map_err(KeySetFault::NotAKeySet)?;
+        let elements = document::elements(document).map_err(KeySetFault::NotAKeySet)?;
         if elements.len() > Self::MAX_KEYS {
             return Err(KeySetFault::TooManyKeys(elements.len()));
         }
@@ -92,14 +92,6 @@ impl KeySet {
     pub(crate) fn dropped(&self) -> usize {
         self.dropped
     }
-}
-
-/// The elements of a key set document.
-pub(super) fn elements(document: &Value) -> Result<&[Value], DocumentFault> {
-    let keys = document::member(document, "keys")?;
-    let found = document::kind(keys);
-    let fault = DocumentFault::WrongType { name: "keys", expected: "a list", found };
-    keys.as_array().map(Vec::as_slice).ok_or(fault)
 }
 
 /// Keys that may verify a token.

@@ -1,11 +1,12 @@
 //! The keys of one provider, as one worker answers from them.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::state::Published;
-use super::{Candidates, Demand, FetchFailure, KeySet, KeySetLookup, KeySource, RemoteKeys};
-use crate::jose::{Algorithm, KeyMismatch, ProtectedHeader};
+use super::{
+    Demand, KeyLookup, KeySet, KeySetLookup, KeySource, KeyVersion, KeysUnavailable, NoKeys,
+    RemoteKeys,
+};
+use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::UnixTime;
 
 /// The keys of one provider, as one worker answers from them.
@@ -15,68 +16,6 @@ pub(crate) enum ProviderKeys {
     Static(KeySet),
     /// They are fetched.
     Remote(Box<RemoteKeys>),
-}
-
-/// Where the keys for a token are.
-#[derive(Debug)]
-pub(crate) enum KeyLookup<'a> {
-    /// Not here yet: a fetch is under way, or should be started for this demand.
-    Await(Demand),
-    /// Keys to try in turn, and the version of the set that they are of.
-    Candidates(Candidates<'a>, KeyVersion),
-    /// The key that the token names must not verify it.
-    KeyMismatch(KeyMismatch),
-    /// There are none to judge the token by.
-    Unavailable(KeysUnavailable),
-    /// The provider has no such key; these are all that it has.
-    Unknown(&'a KeySet),
-}
-
-/// That there are no keys to judge a token by.
-#[derive(Debug)]
-pub(crate) struct KeysUnavailable {
-    /// When to try again.
-    pub retry_after: Duration,
-    /// Why.
-    pub why: NoKeys,
-}
-
-/// Why there are no keys to judge a token by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoKeys {
-    /// The last fetch failed.
-    FetchFailed(FetchFailure),
-    /// No fetch has ended yet.
-    NotFetchedYet,
-    /// Nothing fetches keys for this token.
-    NotFetched,
-    /// There are keys, but too many requests wait for their bodies.
-    TooManyBodies,
-    /// There are keys, but too many tokens that name none of them are being verified.
-    TooManyTrials,
-}
-
-/// For the operator alone: a cause may show the inside of the network.
-impl fmt::Display for NoKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FetchFailed(failure) => &failure.cause,
-            Self::NotFetchedYet => "the fetch of keys has not ended yet",
-            Self::NotFetched => "keys of this provider are not fetched",
-            Self::TooManyBodies => "too many requests wait for their bodies",
-            Self::TooManyTrials => "too many tokens that name no key are being verified",
-        })
-    }
-}
-
-/// Tells the key sets of one provider apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeyVersion(Option<Published>);
-
-impl From<Published> for KeyVersion {
-    fn from(published: Published) -> Self {
-        Self(Some(published))
-    }
 }
 
 impl ProviderKeys {
@@ -100,7 +39,7 @@ impl ProviderKeys {
         match self {
             Self::Static(set) => match set.find(header, algorithm) {
                 KeySetLookup::Candidates(candidates) => {
-                    KeyLookup::Candidates(candidates, KeyVersion(None))
+                    KeyLookup::Candidates(candidates, KeyVersion::STATIC)
                 }
                 KeySetLookup::KeyMismatch(mismatch) => KeyLookup::KeyMismatch(mismatch),
                 KeySetLookup::NotFound => KeyLookup::Unknown(set),
@@ -114,7 +53,7 @@ impl ProviderKeys {
     #[must_use]
     pub(crate) fn version(&self, now: UnixTime) -> Option<KeyVersion> {
         match self {
-            Self::Static(_) => Some(KeyVersion(None)),
+            Self::Static(_) => Some(KeyVersion::STATIC),
             Self::Remote(keys) => keys.serving_version(now).map(KeyVersion::from),
         }
     }

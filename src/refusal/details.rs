@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Denial, Refusal, clipped};
-use crate::access::{BodyFault, HeaderFault, McpCall};
+use super::{BodyFault, Denial, HeaderFault, McpCall, Refusal, clipped};
 
 /// What a detail says of groups or roles that are too many for a token.
 const ELSEWHERE: &str = "elsewhere (_claim_names)";

@@ -225,9 +225,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::identity::DirectoryFault;
     use crate::keys::NoKeys;
-    use crate::token::StoreFault;
+    use crate::refusal::{DirectoryFault, StoreFault};
 
     fn responses(format: Format, details: Details) -> RefusalResponses {
         let configuration = json!({

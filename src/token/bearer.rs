@@ -1,8 +1,6 @@
 //! The bearer token of a request (RFC 6750 §2).
 
-use std::fmt;
-
-use crate::refusal::Refusal;
+use crate::refusal::{AuthorizationFault, Refusal};
 use crate::request::RequestHead;
 
 /// Extracts the token from the `Authorization` field. It may still be a list, see [`check_single`].
@@ -47,36 +45,6 @@ pub(crate) fn check_single(token: &[u8]) -> Result<(), Refusal> {
         return Err(AuthorizationFault::Repeated.into());
     }
     Ok(())
-}
-
-/// A fault in the credentials of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AuthorizationFault {
-    /// The query has an `access_token` (RFC 6750 §2.3, removed by OAuth 2.1).
-    InQuery,
-    /// No token follows the scheme.
-    NoToken,
-    /// The scheme is not Bearer.
-    OtherScheme,
-    /// There is more than one set of credentials.
-    Repeated,
-}
-
-impl fmt::Display for AuthorizationFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InQuery => "the query must not hold an access token",
-            Self::NoToken => "the Authorization header holds no token",
-            Self::OtherScheme => "the Authorization scheme is not Bearer",
-            Self::Repeated => "there is more than one set of credentials",
-        })
-    }
-}
-
-impl From<AuthorizationFault> for Refusal {
-    fn from(fault: AuthorizationFault) -> Self {
-        Self::MalformedAuthorization(fault)
-    }
 }
 
 /// Whether the query has the parameter in any encoding that a server might decode to it.

@@ -8,14 +8,14 @@ mod token_id;
 mod verification;
 mod verification_budget;
 
+pub(crate) use bearer::bearer_token;
 #[cfg(any(fuzzing, test))]
 pub(crate) use bearer::check_single;
-pub(crate) use bearer::{AuthorizationFault, bearer_token};
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
 #[cfg(any(fuzzing, test))]
 pub(crate) use single_use::reads_shared_tokens;
 pub(crate) use single_use::{
-    FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep, StoreFault,
+    FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep,
 };
 pub(crate) use verification::{PlausibleToken, Unverified, VerifiedToken};
 pub(crate) use verification_budget::VerificationBudget;

@@ -5,8 +5,7 @@ use super::{Case, Remedy};
 use crate::explain::document::is_utf16;
 use crate::jose::MalformedToken;
 use crate::provider::TokenTypes;
-use crate::refusal::sentence;
-use crate::token::AuthorizationFault;
+use crate::refusal::{AuthorizationFault, sentence};
 
 /// Several tokens, or what looks like several.
 pub(super) fn not_one_token(case: &Case<'_>, fault: AuthorizationFault) -> Remedy {

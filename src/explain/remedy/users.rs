@@ -5,8 +5,7 @@ use serde_json::Value;
 use super::super::words::either;
 use super::{Case, Remedy};
 use crate::claim::{ListClaim, UnreadList};
-use crate::identity::AccountStatus;
-use crate::refusal::Denial;
+use crate::refusal::{AccountStatus, Denial};
 
 pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     let not_found = format!(

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{DirectoryFault, clipped};
+use crate::identity::user::clipped;
 use crate::json::{self, JsonFault};
+use crate::refusal::DirectoryFault;
 
 /// Parses a document. Duplicate attributes, ignoring case, are refused, since parsers differ in which
 /// one they use.

@@ -3,9 +3,10 @@
 //! their claim's value, the last search makes sure that it is not the name of another user.
 
 use super::protocol::{self, SearchResult};
-use super::{DirectoryFault, NotFound, ScimSettings, UserKey, UserQuery};
+use super::{NotFound, ScimSettings, UserKey, UserQuery};
 use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
+use crate::refusal::DirectoryFault;
 
 /// A look-up in progress.
 #[derive(Debug)]

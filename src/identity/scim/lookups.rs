@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::lookup::{LookupResult, LookupStep, ScimLookup};
-use super::{DirectoryFault, NotFound, ScimSettings, UserKey, UserQuery};
+use super::{NotFound, ScimSettings, UserKey, UserQuery};
 use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
+use crate::refusal::{DirectoryFault, Refusal};
 use crate::time::UnixTime;
 
 /// Cached users and running look-ups. Each user has at most one look-up at a time.
@@ -260,6 +261,14 @@ impl UserEntry {
         let key = size_of::<(UserKey, LookupId)>() + key.field.len() + key.value.len();
         // `ages` holds a second copy of the key.
         state + size_of::<Self>() + 2 * key
+    }
+}
+
+impl Refusal {
+    /// A user could not be looked up because of this fault.
+    #[must_use]
+    pub(crate) fn directory_unavailable(fault: DirectoryFault) -> Self {
+        Self::DirectoryUnavailable { retry_after: ScimLookups::PAUSE, fault }
     }
 }
 

@@ -1,14 +1,15 @@
 //! SCIM requests and responses (RFC 7644): the search for a user, and its creation.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::document::{self, attribute};
-use super::{
-    Attribute, DirectoryFault, Nearness, NotFound, OtherUsers, ScimSettings, UserKey, clipped,
-};
+use super::not_found::{Nearness, NotFound, OtherUsers};
+use super::{Attribute, ScimSettings, UserKey};
 use crate::callout::{CalloutRequest, CalloutResponse};
-use crate::identity::{AccountStatus, Difference, User};
+use crate::identity::user::clipped;
+use crate::identity::{Difference, User};
+use crate::refusal::{AccountStatus, DirectoryFault};
 
 const MEDIA_TYPE: &str = "application/scim+json";
 
@@ -51,19 +52,6 @@ fn request(directory: &ScimSettings, method: &str, end: &str) -> CalloutRequest 
         request.fields.push(("authorization", format!("Bearer {}", token.reveal())));
     }
     request
-}
-
-/// A new user resource with these roles only.
-#[must_use]
-pub(super) fn empty_user(roles: &[String]) -> Map<String, Value> {
-    let roles: Vec<Value> = roles.iter().map(|role| json!({"value": role})).collect();
-    let mut user = Map::new();
-    user.insert("schemas".to_owned(), json!(["urn:ietf:params:scim:schemas:core:2.0:User"]));
-    user.insert("active".to_owned(), json!(true));
-    if !roles.is_empty() {
-        user.insert("roles".to_owned(), Value::Array(roles));
-    }
-    user
 }
 
 /// Reads the response to a search. Only the user with exactly the value of `key` counts.

@@ -1,12 +1,17 @@
 //! Look-ups, answer by answer.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::lookups::ScimResult;
+use super::not_found::{Nearness, OtherUsers};
 use super::*;
-use crate::callout::{CalloutRequest, CalloutResponse, Clusters};
-use crate::identity::{AccountStatus, UnknownUser, User, UserLookup, UserRecord, Users};
+use crate::callout::{BodyLimit, CalloutFault, CalloutRequest, CalloutResponse, Clusters};
+use crate::claim::ClaimPath;
+use crate::identity::{Difference, UnknownUser, User, UserLookup, UserRecord, UserSelector, Users};
 use crate::json::Object;
+use crate::refusal::{AccountStatus, DirectoryFault};
 use crate::time::UnixTime;
 
 const NOW: u64 = 1_800_000_000;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::NotSpent;
 use super::single_use_token::SingleUseToken;
-use super::{NotSpent, StoreFault};
 use crate::callout::{BodyLimit, CalloutFault, CalloutRequest, CalloutResponse, USER_AGENT};
 use crate::json;
+use crate::refusal::StoreFault;
 use crate::time::UnixTime;
 
 /// Where webdis is called.

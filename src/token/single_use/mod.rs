@@ -16,14 +16,13 @@ mod simulation;
 mod single_use_token;
 mod spend_attempt;
 
-use std::fmt;
 use std::time::Duration;
 
 pub(crate) use fleet::FleetStore;
 pub(crate) use single_use_token::SingleUseToken;
 pub(crate) use spend_attempt::{SpendAttempt, SpendStep};
 
-use crate::callout::CalloutFault;
+use crate::refusal::{Refusal, StoreFault};
 
 /// Where it is remembered which tokens were spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,45 +47,14 @@ pub(crate) enum NotSpent {
     },
 }
 
-/// What keeps the store from spending a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StoreFault {
-    /// The call of the fleet's store brought nothing of use.
-    Callout(CalloutFault),
-    /// The clock was set back: tokens that can be used again were forgotten.
-    ClockSetBack,
-    /// Other workers wrote each time in between.
-    Contended,
-    /// Too many requests wait already.
-    Crowded,
-    /// There is no room for another token.
-    Full,
-    /// The fleet's store says something else than that the token is spent now, or was before.
-    Unclear {
-        /// How its answer begins.
-        response: String,
-    },
-    /// What stands there was not written by this plugin.
-    Unreadable,
-}
-
-/// For the operator.
-impl fmt::Display for StoreFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Callout(fault) => return fault.fmt(f),
-            Self::ClockSetBack => {
-                "the clock was set back, and the token may be one that was forgotten before"
+impl From<NotSpent> for Refusal {
+    fn from(not_spent: NotSpent) -> Self {
+        match not_spent {
+            NotSpent::AlreadySpent => Self::TokenReplayed,
+            NotSpent::Unknown { retry_after, fault } => {
+                Self::ReplayStoreUnavailable { retry_after, fault }
             }
-            Self::Contended => "other workers wrote each time in between",
-            Self::Crowded => "too many requests wait already",
-            Self::Full => "there is no room for another token until older ones expire",
-            Self::Unclear { response } => return write!(f, "the store says {response:?}"),
-            Self::Unreadable => {
-                "something else wrote into this plugin's shared data; what it held is lost until \
-                 Envoy restarts"
-            }
-        })
+        }
     }
 }
 

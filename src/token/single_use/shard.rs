@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::NotSpent;
 use super::single_use_token::{Expiry, SingleUseToken, TokenDigest};
-use super::{NotSpent, StoreFault};
+use crate::refusal::StoreFault;
 use crate::time::UnixTime;
 
 /// The spent tokens whose digests begin with one byte.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::shard::Shard;
-use super::{NotSpent, SingleUseToken, StoreFault};
+use super::{NotSpent, SingleUseToken};
+use crate::refusal::StoreFault;
 use crate::time::UnixTime;
 
 /// The spending of one token, while it goes on. It begins with [`SpendStep::Read`].

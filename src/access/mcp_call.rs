@@ -1,0 +1,98 @@
+//! What a message of MCP calls, and how servers may read that.
+
+use super::case::case_folded;
+use super::uri;
+use crate::refusal::{BodyFault, McpCall};
+
+/// The first revision of MCP whose clients must send [`McpHeaders`](super::McpHeaders).
+pub(super) const HEADERS_SINCE: &str = "2026-07-28";
+
+impl McpCall {
+    /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
+    pub(super) fn new<F>(
+        method: String,
+        name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
+    ) -> Result<Self, F> {
+        let name = NameMember::for_method(&method).map(name).transpose()?.flatten();
+        Ok(Self { method, name })
+    }
+
+    /// The same in lower case, as a server may take it that does not mind the case.
+    pub(super) fn in_lower_case(&self) -> Self {
+        Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }
+    }
+
+    /// The same call with its URI as servers may take it that decode it, or that look a resource up
+    /// without query, fragment or user info.
+    pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
+        let uri = match NameMember::for_method(&self.method) {
+            Some(NameMember::Uri) => self.name.as_deref(),
+            _ => None,
+        };
+        let readings = uri.map(uri::other_readings).unwrap_or_default();
+        let method = self.method.clone();
+        readings.into_iter().map(move |name| Self { method: method.clone(), name: Some(name) })
+    }
+
+    /// Whether clients of a revision with [`McpHeaders`](super::McpHeaders) must say the name in one
+    /// too.
+    #[must_use]
+    pub(super) fn demands_name_header(&self) -> bool {
+        self.name.is_some() && !is_older(&self.method)
+    }
+
+    /// True when the method is that of a call with a name, but for its case: a server that does not
+    /// mind the case would read a name that was not read here.
+    #[must_use]
+    pub(super) fn has_ambiguous_method(&self) -> bool {
+        NameMember::for_method(&self.method).is_none()
+            && NameMember::for_method(&case_folded(&self.method)).is_some()
+    }
+
+    /// Checks that servers take a URI for that of one resource alone.
+    ///
+    /// # Errors
+    ///
+    /// The name is a URI, and not in its normal form.
+    pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
+        match (NameMember::for_method(&self.method), &self.name) {
+            (Some(NameMember::Uri), Some(uri)) if !uri::is_normal(uri) => {
+                Err(BodyFault::Uri { found: uri.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// True for methods that no revision has any more that has [`McpHeaders`](super::McpHeaders):
+/// subscriptions to single resources, and results of tasks.
+pub(super) fn is_older(method: &str) -> bool {
+    matches!(method, "resources/subscribe" | "resources/unsubscribe" | "tasks/result")
+}
+
+/// The member of `params` that names what a method is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameMember {
+    Name,
+    TaskId,
+    Uri,
+}
+
+impl NameMember {
+    fn for_method(method: &str) -> Option<Self> {
+        match method {
+            "prompts/get" | "tools/call" => Some(Self::Name),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(Self::Uri),
+            "tasks/cancel" | "tasks/get" | "tasks/result" | "tasks/update" => Some(Self::TaskId),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::TaskId => "taskId",
+            Self::Uri => "uri",
+        }
+    }
+}
