@@ -1,8 +1,10 @@
 //! Time. The core reads no clock: `now` is always an argument.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Datelike, Timelike};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A point in time, in milliseconds since the Unix epoch. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +53,33 @@ impl std::ops::Sub<Duration> for UnixTime {
     }
 }
 
+/// RFC 3339, in UTC and whole seconds; nothing for a time beyond the year 262142.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = i64::try_from(self.as_millis()).ok();
+        let Some(time) = millis.and_then(DateTime::from_timestamp_millis) else { return Ok(()) };
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+            time.year(),
+            time.month(),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+        )
+    }
+}
+
+/// For `serialize_with`: a [`UnixTime`], or an optional one, as RFC 3339 instead of a number.
+pub(crate) fn as_rfc3339<T, S>(time: &T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Copy + Into<Option<UnixTime>>,
+    S: Serializer,
+{
+    (*time).into().map(|time| time.to_string()).serialize(serializer)
+}
+
 /// Seconds for `Retry-After`: rounded up, at least one.
 #[must_use]
 pub(crate) fn seconds_to_wait(duration: Duration) -> u64 {
@@ -64,6 +93,12 @@ fn whole_millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_displayed_in_utc() {
+        assert_eq!(UnixTime::from_secs(1_795_361_110).to_string(), "2026-11-22T15:25:10Z");
+        assert_eq!(UnixTime::from_secs(u64::MAX).to_string(), "");
+    }
 
     #[test]
     fn nobody_is_told_to_come_back_too_early() {

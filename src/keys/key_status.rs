@@ -1,4 +1,4 @@
-//! How a source's keys stand, for people, who see no more of it than stands in shared data.
+//! The state of a source's keys for the status page, read from shared data alone.
 
 use std::time::Duration;
 
@@ -7,78 +7,67 @@ use serde::{Deserialize, Serialize};
 use super::shared::{decode_state, key_set_document};
 use super::state::{Discovery, FetchFailures, Phase};
 use super::{KeyAccount, KeySettings, RemoteSource, SharedNames, Start};
-use crate::time::UnixTime;
+use crate::time::{UnixTime, as_rfc3339};
 
-/// What has to be known of a source to tell how its keys stand.
+/// The part of a source's configuration that reading its state needs. Durations in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WatchedSource {
-    /// What is called first.
+    /// The URL of the metadata document or the key set.
     pub url: String,
-    /// Whether that is a discovery document.
+    /// Whether `url` is that of a metadata document.
     pub is_discovery: bool,
     fingerprint: String,
-    /// Times in milliseconds.
     max_age: u64,
     max_age_cap: u64,
     refresh_ahead: u64,
     refresh_cooldown: u64,
     timeout: u64,
     max_stale: u64,
-    /// In bytes.
+    /// Bytes.
     max_body: u64,
 }
 
-/// How a source's keys stand.
+/// The state of a source's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyStatus {
-    /// How far they are in their life.
-    pub phase: KeyPhase,
-    /// Whether a fetch is under way.
+    /// Whether a fetch is in progress.
     pub is_fetching: bool,
-    /// What discovery found.
+    /// The result of the last discovery.
     pub discovery: Option<Discovery>,
-    /// The set that was published last.
+    /// The key set that was published last.
     pub set: Option<SetStatus>,
+    /// One for each element of that set; empty while a worker is replacing it.
+    pub keys: Vec<KeyAccount>,
     /// When the next fetch is due.
     pub next_fetch: UnixTime,
-    /// What failed since the last fetch that did not.
+    /// Failures since the last successful fetch.
     pub fetch_failures: Option<FetchFailures>,
 }
 
-/// A set that was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A published key set, as `status.json` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SetStatus {
     /// Grows with each publication.
     pub version: u64,
     /// When it was fetched.
+    #[serde(serialize_with = "as_rfc3339")]
     pub fetched: UnixTime,
+    /// The time since then.
+    pub age_seconds: u64,
     /// When it expires.
+    #[serde(serialize_with = "as_rfc3339")]
     pub expires: UnixTime,
-    /// Until when it serves if no newer one can be fetched.
+    /// Until when it is used if fetching fails.
+    #[serde(serialize_with = "as_rfc3339")]
     pub serves_until: UnixTime,
-    /// Each element of the document; none when it is being replaced just now.
-    pub keys: Option<Vec<KeyAccount>>,
-}
-
-/// How far keys are in their life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum KeyPhase {
-    /// There never were any.
-    Empty,
-    /// They serve.
-    Fresh,
-    /// They serve, and should be refreshed.
-    Due,
-    /// They have expired, and serve as long as no newer ones can be fetched.
-    Stale,
-    /// They are too old to serve.
-    Unavailable,
+    /// What its age means for its use.
+    #[serde(skip)]
+    pub phase: Phase,
 }
 
 impl WatchedSource {
-    /// What has to be known of this source.
+    /// Takes it from the configuration.
     #[must_use]
     pub(crate) fn new(source: &RemoteSource) -> Self {
         let KeySettings {
@@ -108,7 +97,8 @@ impl WatchedSource {
         }
     }
 
-    /// Where its state and its key set stand; none when this was not written by this crate.
+    /// The names of the shared values; `None` if the fingerprint is malformed, as only another
+    /// program writes it.
     #[must_use]
     pub(crate) fn names(&self) -> Option<SharedNames> {
         let is_fingerprint = self.fingerprint.len() == 32
@@ -117,7 +107,7 @@ impl WatchedSource {
     }
 
     fn settings(&self) -> KeySettings {
-        /// Whoever wrote this: no sum of such times is too large.
+        /// An upper bound, so that no sum of durations overflows whoever wrote them.
         const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let duration = |millis| Duration::from_millis(millis).min(MAX_DURATION);
         KeySettings {
@@ -133,8 +123,8 @@ impl WatchedSource {
 }
 
 impl KeyStatus {
-    /// Reads it from the shared values of a source. What is unreadable counts as missing, as it does
-    /// for the workers.
+    /// Reads the shared values of a source. An unreadable value counts as missing, as it does for
+    /// the workers.
     #[must_use]
     pub(crate) fn read(
         source: &WatchedSource,
@@ -147,35 +137,25 @@ impl KeyStatus {
         let published = state.published();
         let set = published.map(|published| {
             let expires = published.at() + published.lifetime(&settings);
-            let document = key_set
-                .and_then(|bytes| key_set_document(published.version, bytes, settings.max_body));
             SetStatus {
                 version: published.version,
                 fetched: published.at(),
+                age_seconds: now.since(published.at()).as_secs(),
                 expires,
                 serves_until: expires + settings.max_stale,
-                keys: document.map(KeyAccount::from_document),
+                phase: published.phase(&settings, now),
             }
         });
+        let document = published.zip(key_set).and_then(|(published, bytes)| {
+            key_set_document(published.version, bytes, settings.max_body)
+        });
         Self {
-            phase: published
-                .map_or(KeyPhase::Empty, |published| published.phase(&settings, now).into()),
             is_fetching: state.is_fetching(&settings, now),
             discovery: state.discovery(),
             set,
+            keys: document.map(KeyAccount::from_document).unwrap_or_default(),
             next_fetch: state.next_due(&settings, now),
             fetch_failures: state.fetch_failures(),
-        }
-    }
-}
-
-impl From<Phase> for KeyPhase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Fresh => Self::Fresh,
-            Phase::Due => Self::Due,
-            Phase::Stale => Self::Stale,
-            Phase::Unavailable => Self::Unavailable,
         }
     }
 }
@@ -266,12 +246,11 @@ mod tests {
         for_encryption["use"] = "enc".into();
         let document = json!({"keys": [good, for_encryption, {"kid": "odd"}]}).to_string();
         let status = read(&shared(document.as_bytes()), at(601));
-        assert_eq!((status.phase, status.is_fetching), (KeyPhase::Stale, false));
         let set = status.set.unwrap();
+        assert_eq!((set.phase, status.is_fetching), (Phase::Stale, false));
         assert_eq!((set.fetched, set.expires, set.serves_until), (at(0), at(600), at(4200)));
-        let shown: Vec<_> = set
+        let shown: Vec<_> = status
             .keys
-            .unwrap()
             .into_iter()
             .map(|key| (key.kid.unwrap(), key.algorithms.join(" "), key.problem))
             .collect();
@@ -286,21 +265,21 @@ mod tests {
         );
         let fetch_failures = status.fetch_failures.unwrap();
         assert_eq!(
-            (fetch_failures.count, fetch_failures.since, fetch_failures.last),
+            (fetch_failures.attempts, fetch_failures.since, fetch_failures.last),
             (1, at(600), at(600))
         );
         assert_eq!(fetch_failures.next_attempt, status.next_fetch);
-        assert_eq!(fetch_failures.why.code, FetchFaultCode::NoResponse);
+        assert_eq!(fetch_failures.code, FetchFaultCode::NoResponse);
         let cause = "fetching keys from https://id.example.com/keys failed: no response (timeout, reset \
                      or no connection)";
-        assert_eq!(fetch_failures.why.cause, cause);
+        assert_eq!(fetch_failures.cause, cause);
     }
 
     #[test]
     fn a_source_of_which_nothing_is_known_has_no_keys_and_is_due() {
         let status = read(&[None, None], at(0));
-        assert_eq!((status.phase, status.next_fetch), (KeyPhase::Empty, at(0)));
         assert_eq!((status.set, status.fetch_failures), (None, None));
+        assert_eq!((status.keys, status.next_fetch), (vec![], at(0)));
     }
 
     #[test]
@@ -309,8 +288,9 @@ mod tests {
         let [state, key_set] = shared(json!({"keys": [good]}).to_string().as_bytes());
         let mut other = key_set.unwrap();
         other[7] ^= 1;
-        let set = read(&[state, Some(other)], at(1)).set.unwrap();
-        assert_eq!(set.keys, None);
+        let status = read(&[state, Some(other)], at(1));
+        assert!(status.set.is_some());
+        assert_eq!(status.keys, []);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the workers share is a [`state::KeyState`] with pure transitions, replaced by compare-and-swap.
 //! A [`fetch::Fetch`] walks from discovery to the key set.
 //!
-//! [`KeyStatus`] tells people how all that stands, from shared data alone.
+//! [`KeyStatus`] is all of that for the status page, read from shared data alone.
 
 mod discovery;
 mod document;
@@ -31,12 +31,12 @@ pub(crate) use freshness::{MAX_LIFETIME, MIN_LIFETIME};
 pub(crate) use key_account::KeyAccount;
 pub(crate) use key_lookup::{KeyLookup, KeyVersion, KeysUnavailable, NoKeys};
 pub(crate) use key_set::{Candidates, KeySet, KeySetFault, KeySetLookup};
-pub(crate) use key_status::{KeyPhase, KeyStatus, WatchedSource};
+pub(crate) use key_status::{KeyStatus, SetStatus, WatchedSource};
 pub(crate) use provider_keys::ProviderKeys;
 pub(crate) use remote_keys::{Effect, Event, RemoteKeys};
 pub(crate) use shared::SharedNames;
 pub(crate) use source::{KeySettings, KeySource, RemoteSource, Start};
-pub(crate) use state::{Demand, Discovery, FetchFailures};
+pub(crate) use state::{Demand, Discovery, FetchFailures, Phase};
 
 /// Reads a metadata document, for the fuzz targets.
 #[cfg(any(fuzzing, test))]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FetchFailure, KeySettings};
-use crate::time::UnixTime;
+use super::{FetchFailure, FetchFaultCode, KeySettings};
+use crate::time::{UnixTime, as_rfc3339};
 
 /// The state of a source's keys, as it stands in shared data. It holds what happened; what follows
 /// from it depends on the settings of the worker that asks.
@@ -340,11 +340,12 @@ impl KeyState {
     pub(super) fn fetch_failures(&self) -> Option<FetchFailures> {
         let failure = self.failure.as_ref()?;
         Some(FetchFailures {
-            count: failure.count,
             since: failure.since,
+            attempts: failure.count,
             last: failure.at,
             next_attempt: failure.retry_at(),
-            why: failure.why.clone(),
+            code: failure.why.code,
+            cause: failure.why.cause.clone(),
         })
     }
 
@@ -353,7 +354,7 @@ impl KeyState {
     pub(super) fn discovery(&self) -> Option<Discovery> {
         let discovered = self.discovered.as_ref()?;
         Some(Discovery {
-            key_set_url: discovered.key_set_url.clone(),
+            jwks_uri: discovered.key_set_url.clone(),
             at: discovered.at,
             is_doubtful: discovered.is_doubtful,
         })
@@ -405,29 +406,35 @@ impl KeyState {
     }
 }
 
-/// Fetches that failed, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Failed fetches in a row, as `status.json` has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FetchFailures {
-    /// How many in a row.
-    pub count: u32,
-    /// When the first of them failed.
+    /// When the first one failed.
+    #[serde(serialize_with = "as_rfc3339")]
     pub since: UnixTime,
-    /// When the last of them failed.
+    /// The number of failures.
+    pub attempts: u32,
+    /// When the last one failed.
+    #[serde(serialize_with = "as_rfc3339")]
     pub last: UnixTime,
-    /// No fetch before this time.
+    /// No fetch starts before this time.
+    #[serde(serialize_with = "as_rfc3339")]
     pub next_attempt: UnixTime,
-    /// Why the last of them failed.
-    pub why: FetchFailure,
+    /// The kind of the last failure.
+    pub code: FetchFaultCode,
+    /// The last failure, in a sentence without its full stop.
+    pub cause: String,
 }
 
-/// What discovery found, for people.
+/// The result of discovery, as `status.json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Discovery {
     /// The key set's URL.
-    pub key_set_url: String,
-    /// When it was found.
+    pub jwks_uri: String,
+    /// When the metadata document was fetched.
+    #[serde(serialize_with = "as_rfc3339")]
     pub at: UnixTime,
-    /// The key set has failed since, so its URL will be looked up again.
+    /// Whether the key set has failed since; if so, the next fetch starts with discovery.
     pub is_doubtful: bool,
 }
 
@@ -449,7 +456,6 @@ fn fraction(whole: Duration, jitter: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::FetchFaultCode;
 
     const SETTINGS: KeySettings = KeySettings {
         max_age: Duration::from_secs(600),
@@ -654,7 +660,7 @@ mod tests {
         let fetch_failures = failing.fetch_failures().unwrap();
         let times = (fetch_failures.since, fetch_failures.last, fetch_failures.next_attempt);
         assert_eq!(times, (at(0), at(10), at(12)));
-        assert_eq!((fetch_failures.count, fetch_failures.why.cause.as_str()), (2, "two"));
+        assert_eq!((fetch_failures.attempts, fetch_failures.cause.as_str()), (2, "two"));
         let claimed = failing.claimed(Demand::Due, ME, &SETTINGS, at(20)).unwrap();
         let (healed, _) = published(&claimed, None, None, 0, at(20));
         assert_eq!(healed.fetch_failures(), None);

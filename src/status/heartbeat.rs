@@ -1,4 +1,4 @@
-//! What a configuration tells of itself.
+//! The heartbeat of a configuration: what its workers report of it in shared data.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,39 +12,39 @@ use crate::provider::Provider;
 use crate::resource::Mode;
 use crate::time::UnixTime;
 
-/// What a configuration tells of itself. Nothing in it is of a request.
+/// A configuration in use. Holds nothing that a client sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Heartbeat {
-    /// When one of its workers wrote this.
+    /// When a worker last wrote it.
     pub seen: UnixTime,
-    /// The configuration's digest.
+    /// SHA-256 of the configuration, in hexadecimal.
     pub configuration: String,
-    /// The URL of the MCP server that is protected.
+    /// The URL of the protected MCP server.
     pub resource: String,
-    /// Its name.
+    /// The resource's `name`.
     pub name: Option<String>,
-    /// Whether refusals are only reported.
+    /// Whether the mode is `report`.
     pub is_report: bool,
-    /// The first of its providers.
+    /// The first providers.
     pub providers: Vec<ProviderSummary>,
-    /// How many others there are.
+    /// The number of providers that are left out.
     pub more_providers: usize,
-    /// The counters of requests that its workers have used.
+    /// The request counters that its workers have incremented.
     pub counters: BTreeSet<Counter>,
 }
 
-/// A provider.
+/// A provider of the configuration. Strings are clipped and lists cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProviderSummary {
-    /// Its name.
+    /// The provider's `name`.
     pub name: String,
-    /// Values of `iss` in its tokens.
+    /// Accepted values of `iss`.
     pub issuers: Vec<String>,
     /// Accepted values of `aud`.
     pub audiences: Vec<String>,
-    /// Its keys.
+    /// Where its keys are.
     pub keys: KeySummary,
 }
 
@@ -52,43 +52,42 @@ pub(crate) struct ProviderSummary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) enum KeySummary {
-    /// They stand in the configuration.
+    /// They are part of the configuration.
     Configured {
-        /// How many there are.
+        /// The number of all keys.
         count: usize,
-        /// The first of them.
+        /// The first keys.
         first: Vec<KeyAccount>,
     },
-    /// They are fetched.
+    /// They are fetched, and their state is in shared data.
     Fetched(WatchedSource),
 }
 
-/// A counter of requests, by its labels.
+/// The labels of a request counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Counter(
-    /// The provider's name, or `none`.
+    /// `provider`: a name, or `none`.
     pub String,
-    /// What became of the requests.
+    /// `outcome`.
     pub String,
-    /// The reason of their refusal, or `none`.
+    /// `reason`: a reason code, or `none`.
     pub String,
 );
 
 impl Heartbeat {
-    /// How many configurations can be announced at the same time.
+    /// The number of configurations that can have a heartbeat at the same time.
     pub(crate) const PLACES: usize = 16;
-    /// How often a configuration tells that it is there.
+    /// The time between two heartbeats of a configuration.
     pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
-    /// From when on one that does not is gone.
+    /// A heartbeat older than this is dead.
     const LIFETIME: Duration = Duration::from_secs(20);
-    /// Most bytes of one.
     const MAX_BYTES: usize = 128 * 1024;
     const MAX_PROVIDERS: usize = 50;
     const MAX_VALUES: usize = 10;
     const MAX_KEYS: usize = 20;
     const MAX_COUNTERS: usize = 500;
 
-    /// What there is to tell of a configuration.
+    /// The heartbeat of a configuration, without time and counters.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         let providers = config.providers.iter().take(Self::MAX_PROVIDERS);
@@ -104,13 +103,13 @@ impl Heartbeat {
         }
     }
 
-    /// The shared name of a place.
+    /// The key of a place in shared data.
     #[must_use]
     pub(crate) fn name_of_place(place: usize) -> String {
         format!("mcp-federated-auth/1/status/configuration/{place}")
     }
 
-    /// What should replace the announcement that is there, if any does: it is old, or lacks counters.
+    /// The heartbeat to write over `present`; `None` while that is recent and has all the counters.
     #[must_use]
     pub(super) fn renewed(
         &self,
@@ -131,18 +130,18 @@ impl Heartbeat {
         (!is_recent).then(|| Self { seen: now, counters: all, ..self.clone() })
     }
 
-    /// Whether the configuration is still there.
+    /// Whether a worker still uses the configuration.
     #[must_use]
     pub(crate) fn is_alive(&self, now: UnixTime) -> bool {
         now.since(self.seen) < Self::LIFETIME && self.seen.since(now) < Self::LIFETIME
     }
 
-    /// As bytes, of which there are not too many: then the last providers are left out.
+    /// Encodes it; drops the last providers until it fits [`Self::MAX_BYTES`].
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut heartbeat = self.clone();
         loop {
-            // Numbers and strings only: this cannot fail.
+            // Nothing here can fail to serialise.
             let bytes = serde_json::to_vec(&heartbeat).unwrap_or_default();
             if bytes.len() <= Self::MAX_BYTES || heartbeat.providers.pop().is_none() {
                 return bytes;
@@ -151,7 +150,7 @@ impl Heartbeat {
         }
     }
 
-    /// What stands in these bytes, if they are one.
+    /// `None` if the bytes are not a heartbeat or exceed a bound.
     #[must_use]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > Self::MAX_BYTES {
@@ -191,7 +190,7 @@ impl ProviderSummary {
 }
 
 impl Counter {
-    /// Whether it can be part of a metric's name.
+    /// Whether every label has only characters that a metric name can have.
     fn is_plain(&self) -> bool {
         let is_plain = |label: &String| {
             let allowed = |byte: u8| {

@@ -1,4 +1,4 @@
-//! One worker's part in the status: it announces its configuration, and tells what it refused.
+//! One worker's side of the status: it writes the heartbeat of its configuration, and the refusals.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,36 +8,34 @@ use crate::config::Config;
 use crate::refusal::Reason;
 use crate::time::UnixTime;
 
-/// Announces the configuration of a worker. It does so on ticks alone, so that no request waits for
-/// it, and a flood of refusals costs no more than a few do.
+/// Writes to shared data on ticks only: no request waits for it, and a flood of refusals costs no
+/// more than a few.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWriter {
     heartbeat: Heartbeat,
+    /// The place where the heartbeat was last written.
     place: Option<usize>,
-    /// When it looks at its place again.
-    next_look: UnixTime,
-    /// How many counters it has told of.
-    counters_told: usize,
-    /// What was refused, by reason, and stands on no shelf yet.
+    next_heartbeat: UnixTime,
+    /// The number of counters at the last heartbeat.
+    reported_counters: usize,
+    /// Refusals that are not in shared data yet.
     refused: BTreeMap<Reason, RefusalHistory>,
-    /// No shelf is changed before this time.
-    next_telling: UnixTime,
+    next_publish: UnixTime,
 }
 
 impl HeartbeatWriter {
-    /// Least time in which a worker changes shelves once.
-    const PAUSE: Duration = Duration::from_millis(500);
+    /// The shortest time between two writes of refusals.
+    const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
-    /// Announces this configuration.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             heartbeat: Heartbeat::new(config),
             place: None,
-            next_look: UnixTime::default(),
-            counters_told: 0,
+            next_heartbeat: UnixTime::default(),
+            reported_counters: 0,
             refused: BTreeMap::new(),
-            next_telling: UnixTime::default(),
+            next_publish: UnixTime::default(),
         }
     }
 
@@ -47,12 +45,13 @@ impl HeartbeatWriter {
         &self.heartbeat.configuration
     }
 
-    /// A request was refused for this reason.
+    /// Records a refusal, to be written on a later tick.
     pub(crate) fn note(&mut self, reason: Reason, record: RefusalRecord) {
         self.refused.entry(reason).or_default().add(record);
     }
 
-    /// Time has passed. `counters` are those that the worker has used, of which there are so many.
+    /// Runs on each tick. `counters` gives the `counter_count` counters that the worker has
+    /// incremented; it is called only if they are written.
     pub(crate) fn run<C: IntoIterator<Item = Counter>>(
         &mut self,
         board: &dyn Board,
@@ -60,19 +59,19 @@ impl HeartbeatWriter {
         counters: impl FnOnce() -> C,
         now: UnixTime,
     ) {
-        let is_set_back = self.next_look > now + Heartbeat::INTERVAL;
-        if now >= self.next_look || is_set_back || counter_count != self.counters_told {
-            self.announce(board, counters(), now);
-            self.counters_told = counter_count;
-            self.next_look = now + Heartbeat::INTERVAL;
+        let is_set_back = self.next_heartbeat > now + Heartbeat::INTERVAL;
+        if now >= self.next_heartbeat || is_set_back || counter_count != self.reported_counters {
+            self.write_heartbeat(board, counters(), now);
+            self.reported_counters = counter_count;
+            self.next_heartbeat = now + Heartbeat::INTERVAL;
         }
-        if now >= self.next_telling || self.next_telling > now + Self::PAUSE {
+        if now >= self.next_publish || self.next_publish > now + Self::PUBLISH_INTERVAL {
             self.publish(board);
-            self.next_telling = now + Self::PAUSE;
+            self.next_publish = now + Self::PUBLISH_INTERVAL;
         }
     }
 
-    fn announce(
+    fn write_heartbeat(
         &mut self,
         board: &dyn Board,
         counters: impl IntoIterator<Item = Counter>,
@@ -87,12 +86,13 @@ impl HeartbeatWriter {
         };
         self.place = Some(place);
         if let Some(renewed) = self.heartbeat.renewed(present.as_ref(), counters, now) {
-            // Whoever was faster has told the same, or has the place now: the next look shows it.
+            // If another worker was faster, it wrote the same or took the place: the next heartbeat
+            // finds out.
             board.replace(&Heartbeat::name_of_place(place), &renewed.encode(), number);
         }
     }
 
-    /// The place where this configuration is announced.
+    /// The place that holds a heartbeat of this configuration.
     fn own_place(&self, board: &dyn Board) -> Option<(usize, Option<Heartbeat>, Option<u32>)> {
         let known = self.place.into_iter();
         known.chain(0..Heartbeat::PLACES).find_map(|place| {
@@ -103,7 +103,7 @@ impl HeartbeatWriter {
         })
     }
 
-    /// A place where nobody is announced who is still there.
+    /// The first place without a heartbeat that is alive.
     fn free_place(&self, board: &dyn Board, now: UnixTime) -> Option<usize> {
         (0..Heartbeat::PLACES).find(|place| {
             let (bytes, _) = board.read(&Heartbeat::name_of_place(*place));
@@ -112,7 +112,8 @@ impl HeartbeatWriter {
         })
     }
 
-    /// Puts what was refused onto the shelves. What another worker keeps from it is told later.
+    /// Adds the refusals to those in shared data. A write that loses against another worker is
+    /// repeated later.
     fn publish(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
             let name = RefusalHistory::name(*reason);

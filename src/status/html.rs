@@ -1,23 +1,24 @@
-//! HTML in which only what stands in this crate is markup.
+//! An HTML writer: only string literals of this crate become markup.
 
 use std::fmt::Write;
 
 use crate::printable::is_invisible;
 
-/// A document that is being written. Nobody waits for it, so what adds to it is small, not fast.
+/// An HTML document in progress. Its methods are not inlined: module size matters more here than
+/// speed.
 #[derive(Debug, Default)]
 pub(super) struct Html(String);
 
 impl Html {
-    /// Adds markup, which cannot come from elsewhere.
+    /// Appends markup.
     #[inline(never)]
     pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// Adds text of whatever origin. What a browser would not show, or show in another place, is
-    /// spelt out.
+    /// Appends untrusted text, escaped. Control, bidirectional and other invisible characters
+    /// become visible escapes such as `\u{202e}`.
     #[inline(never)]
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
         for character in text.chars() {
@@ -28,14 +29,14 @@ impl Html {
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
                 plain if !is_invisible(plain) => self.0.push(plain),
-                // Writing to a string cannot fail.
+                // Writing to a `String` cannot fail.
                 hidden => drop(write!(self.0, "{}", hidden.escape_unicode())),
             }
         }
         self
     }
 
-    /// Adds text of this crate in which back quotes enclose code.
+    /// Appends escaped text in which back quotes enclose code.
     #[inline(never)]
     pub(super) fn prose(&mut self, text: &str) -> &mut Self {
         for (index, part) in text.split('`').enumerate() {
@@ -47,13 +48,13 @@ impl Html {
         self
     }
 
-    /// Adds text as code.
+    /// Appends escaped text as code.
     #[inline(never)]
     pub(super) fn code(&mut self, text: &str) -> &mut Self {
         self.raw("<code>").text(text).raw("</code>")
     }
 
-    /// The document.
+    /// Returns the document.
     pub(super) fn finish(self) -> String {
         self.0
     }

@@ -1,18 +1,19 @@
-//! What people see of it all while it runs: which configurations there are, how the keys of their
-//! providers stand, and which requests were refused and why.
+//! The status page: the configurations in use, the state of their keys, and the last refusals.
 //!
-//! The page is served by a listener of its own, maybe in another thread than the one that refused a
-//! request. So each configuration puts an [`Heartbeat`] of itself on a [`Board`] that all of them
-//! share, and its last refusals onto a [`RefusalHistory`] for each reason; a [`Status`] is gathered from there
-//! when somebody looks. An allowed request has no part in it.
+//! A listener of its own serves the page, on any worker. So the workers share a [`Board`]: they
+//! write a [`Heartbeat`] for each configuration and a [`RefusalHistory`] for each reason. A request
+//! to the page gathers both, and the shared state of the keys, into one report, the [`Status`]. It
+//! is serialised as `status.json` and rendered as the page. An allowed request writes nothing.
 //!
-//! Shared data can neither be deleted nor does it expire: there is a fixed number of places, each is
-//! of a bounded size, and what stands there is read strictly and is nothing if it is not ours.
+//! Shared data cannot be deleted and does not expire. So the number of names is fixed, each value
+//! is bounded, and values are parsed strictly: anything unrecognised is ignored.
 
+mod configuration_status;
 mod heartbeat;
 mod heartbeat_writer;
 mod html;
 mod page;
+mod reason_status;
 mod refusals;
 mod report;
 mod response;
@@ -24,13 +25,14 @@ pub(crate) use refusals::{RefusalHistory, RefusalRecord};
 pub(crate) use report::Status;
 pub(crate) use response::StatusPage;
 
-/// What all workers of a process share.
+/// The shared data and metrics of the process, as the status page needs them.
 pub(crate) trait Board {
-    /// A shared value with its number.
+    /// A shared value and its CAS number.
     fn read(&self, name: &str) -> (Option<Vec<u8>>, Option<u32>);
-    /// Replaces the shared value of this number; with no number, only if there is none.
+    /// Writes a shared value whose CAS number is still this one; with `None`, one that has no value
+    /// yet. False if another worker was faster.
     fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool;
-    /// What a counter says.
+    /// The value of a counter.
     fn count(&self, counter: &Counter) -> Option<u64>;
 }
 

@@ -1,22 +1,22 @@
-//! The status as a page that needs nothing else: no script, no font, no image.
+//! The report as an HTML page that loads nothing: no script, no font, no image.
 
 use std::cmp::Reverse;
 
 use serde_json::Value;
 
 use super::Status;
+use super::configuration_status::{ConfigurationStatus, Level, ProviderStatus};
 use super::html::Html;
-use super::report::{
-    ConfigurationStatus, Level, ProviderStatus, ReasonStatus, RefusalReport, RequestCount,
-};
-use super::words::plural;
+use super::reason_status::{ReasonStatus, RefusalStatus};
+use super::report::RequestCount;
+use super::words::{distance, plural};
 use crate::refusal::Reason;
+use crate::time::UnixTime;
 
-/// How the page looks. Its digest stands in the page's security policy, so that no other style and
-/// nothing else counts.
+/// The only style that the page's security policy allows, by its digest.
 pub(super) const STYLE: &str = include_str!("page.css");
 
-/// The page.
+/// Renders the page.
 pub(super) fn html(status: &Status) -> String {
     let mut page = Html::default();
     page.raw(
@@ -27,18 +27,18 @@ pub(super) fn html(status: &Status) -> String {
     );
     page.text(word(status.level)).raw(" · status of mcp-federated-auth</title>\n<style>");
     page.raw(STYLE).raw("</style>\n</head>\n<body>\n<header>\n<h1>mcp-federated-auth</h1>\n<p>");
-    moment(&mut page, &status.at);
+    moment(&mut page, status.at);
     page.raw(
         " · <a href=\"/\">Reload</a> · <a href=\"/status.json\">JSON</a></p>\n</header>\n<main>\n",
     );
     page.raw("<p class=\"verdict ").raw(class(status.level)).raw("\"><strong>");
     page.text(word(status.level)).raw("</strong> <span>").text(&status.summary);
     page.raw("</span></p>\n");
-    for own in &status.configurations {
-        configuration(&mut page, own);
+    for configuration in &status.configurations {
+        configuration_section(&mut page, configuration);
     }
-    refusals(&mut page, &status.refusals);
-    requests(&mut page, &status.requests);
+    refusal_section(&mut page, &status.refusals, status.at);
+    request_section(&mut page, &status.requests);
     page.raw("</main>\n<footer><p>").text(status.plugin);
     page.raw(
         ". For operators only: keep this listener on loopback. <code>docs/operations.md</code> tells \
@@ -47,83 +47,86 @@ pub(super) fn html(status: &Status) -> String {
     page.finish()
 }
 
-fn configuration(page: &mut Html, own: &ConfigurationStatus) {
-    page.raw("<section>\n<h2>").text(own.name.as_deref().unwrap_or("MCP server"));
-    page.raw("</h2>\n<p class=\"meta\">").code(&own.resource).raw(" · mode <code>");
-    page.text(own.mode).raw("</code> · configuration <code>");
-    page.text(own.digest.get(..12).unwrap_or(&own.digest));
+fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
+    page.raw("<section>\n<h2>").text(configuration.name.as_deref().unwrap_or("MCP server"));
+    page.raw("</h2>\n<p class=\"meta\">").code(&configuration.resource).raw(" · mode <code>");
+    page.text(configuration.mode).raw("</code> · configuration <code>");
+    page.text(configuration.digest.get(..12).unwrap_or(&configuration.digest));
     page.raw("</code> · in use at ");
-    moment(page, &own.seen);
+    moment(page, configuration.seen);
     page.raw("</p>\n");
-    if own.mode == "report" {
+    if configuration.mode == "report" {
         page.raw("<p class=\"note\">Mode <code>report</code>: no request is refused.</p>\n");
     }
-    let mut providers: Vec<_> = own.providers.iter().collect();
-    providers.sort_by_key(|own| Reverse(own.level));
-    for own in providers {
-        provider(page, own);
+    let mut providers: Vec<_> = configuration.providers.iter().collect();
+    providers.sort_by_key(|provider| Reverse(provider.level));
+    for provider in providers {
+        provider_section(page, provider);
     }
-    if own.more_providers > 0 {
-        page.raw("<p class=\"note\">And ").text(&plural(own.more_providers, "provider"));
+    if configuration.more_providers > 0 {
+        page.raw("<p class=\"note\">And ").text(&plural(configuration.more_providers, "provider"));
         page.raw(" more, not shown.</p>\n");
     }
     page.raw("</section>\n");
 }
 
-fn provider(page: &mut Html, own: &ProviderStatus) {
-    page.raw("<article class=\"").raw(class(own.level)).raw("\">\n<h3>").text(&own.name);
-    page.raw(" <span class=\"state\">").text(own.state).raw("</span></h3>\n<p>").text(&own.summary);
+fn provider_section(page: &mut Html, provider: &ProviderStatus) {
+    page.raw("<article class=\"").raw(class(provider.level)).raw("\">\n<h3>").text(&provider.name);
+    page.raw(" <span class=\"state\">")
+        .text(provider.state)
+        .raw("</span></h3>\n<p>")
+        .text(&provider.summary);
     page.raw("</p>\n");
-    if let Some(failure) = &own.failure {
+    if let Some(failure) = &provider.failure {
         page.raw("<dl class=\"why\">\n");
         entry(page, "Cause", |page| page.code(&failure.cause));
-        if let Some(advice) = own.advice {
+        if let Some(advice) = provider.advice {
             entry(page, "What to do", |page| page.prose(advice));
         }
         page.raw("</dl>\n");
     }
-    keys(page, own);
+    key_table(page, provider);
     page.raw("<dl>\n");
-    entry(page, "Issuer", |page| list(page, own.issuers.iter().map(String::as_str)));
-    entry(page, "Audience", |page| list(page, own.audiences.iter().map(String::as_str)));
-    if let Some(source) = &own.source {
+    entry(page, "Issuer", |page| list(page, provider.issuers.iter().map(String::as_str)));
+    entry(page, "Audience", |page| list(page, provider.audiences.iter().map(String::as_str)));
+    if let Some(source) = &provider.source {
         entry(page, "Fetched from", |page| page.code(&source.url));
         if let Some(found) = &source.discovered {
             entry(page, "Discovered", |page| {
                 page.code(&found.jwks_uri).raw(" ");
-                moment(page, &found.at).raw(match found.is_doubtful {
+                moment(page, found.at).raw(match found.is_doubtful {
                     true => "; looked up again with the next fetch",
                     false => "",
                 })
             });
         }
     }
-    if let Some(set) = &own.key_set {
-        entry(page, "Fetched", |page| moment(page, &set.fetched));
+    if let Some(set) = &provider.key_set {
+        entry(page, "Fetched", |page| moment(page, set.fetched));
         entry(page, "Expires", |page| {
-            moment(page, &set.expires);
+            moment(page, set.expires);
             page.raw("; serves until ");
-            moment(page, &set.serves_until).raw(" if fetching fails")
+            moment(page, set.serves_until).raw(" if fetching fails")
         });
         entry(page, "Version", |page| page.text(&set.version.to_string()));
     }
-    if let Some(next) = &own.next_fetch {
+    if let Some(next) = provider.next_fetch {
         entry(page, "Next fetch", |page| {
-            moment(page, next).raw(if own.is_fetching { "; one is under way" } else { "" })
+            moment(page, next).raw(if provider.is_fetching { "; one is under way" } else { "" })
         });
     }
     page.raw("</dl>\n</article>\n");
 }
 
-fn keys(page: &mut Html, own: &ProviderStatus) {
-    if own.keys.is_empty() {
+fn key_table(page: &mut Html, provider: &ProviderStatus) {
+    if provider.keys.is_empty() {
         return;
     }
     page.raw(
         "<div class=\"wide\"><table>\n<thead><tr><th>Key (<code>kid</code>)</th><th>Algorithms</th>\
          <th>State</th></tr></thead>\n<tbody>\n",
     );
-    for key in &own.keys {
+    for key in &provider.keys {
         page.raw("<tr><td>");
         match &key.kid {
             Some(kid) => page.code(kid),
@@ -138,71 +141,73 @@ fn keys(page: &mut Html, own: &ProviderStatus) {
         page.raw("</td></tr>\n");
     }
     page.raw("</tbody></table></div>\n");
-    let more = own.key_count.saturating_sub(own.keys.len());
+    let more = provider.key_count.saturating_sub(provider.keys.len());
     if more > 0 {
         page.raw("<p class=\"note\">And ").text(&plural(more, "key")).raw(" more.</p>\n");
     }
 }
 
-fn refusals(page: &mut Html, reasons: &[ReasonStatus]) {
+fn refusal_section(page: &mut Html, reasons: &[ReasonStatus], now: UnixTime) {
     page.raw("<section>\n<h2>Refusals</h2>\n");
     if reasons.is_empty() {
         page.raw("<p class=\"note\">None so far.</p>\n");
     }
-    for own in reasons {
-        page.raw("<article class=\"reason\">\n<h3><code>").text(own.reason.code()).raw("</code> ");
-        page.raw("<span class=\"count\">").text(&plural(times(own.count), "request"));
-        page.raw("</span></h3>\n<p>").prose(&own.meaning).raw("</p>\n<dl class=\"why\">\n");
-        entry(page, "What to do", |page| page.prose(own.advice));
-        entry(page, "Caused by", |page| page.text(own.party.as_str()));
-        entry(page, "More", |page| page.code(&own.see));
+    for reason in reasons {
+        page.raw("<article class=\"reason\">\n<h3><code>")
+            .text(reason.reason.code())
+            .raw("</code> ");
+        page.raw("<span class=\"count\">").text(&plural(times(reason.count), "request"));
+        page.raw("</span></h3>\n<p>").prose(&reason.meaning).raw("</p>\n<dl class=\"why\">\n");
+        entry(page, "What to do", |page| page.prose(reason.advice));
+        entry(page, "Caused by", |page| page.text(reason.party.as_str()));
+        entry(page, "More", |page| page.code(&reason.see));
         page.raw("</dl>\n");
-        for refusal in &own.last {
-            record(page, own.reason, refusal);
+        for refusal in &reason.last {
+            refusal_record(page, reason.reason, refusal, now);
         }
         page.raw("</article>\n");
     }
     page.raw("</section>\n");
 }
 
-fn record(page: &mut Html, reason: Reason, own: &RefusalReport) {
+fn refusal_record(page: &mut Html, reason: Reason, refusal: &RefusalStatus, now: UnixTime) {
     page.raw("<div class=\"record\">\n<p class=\"meta\">");
-    moment(page, &own.last);
-    page.raw(" (").text(&own.ago).raw(")");
-    if own.times > 1 {
-        page.raw(", ").text(&own.times.to_string()).raw(" times since ");
-        moment(page, &own.first);
+    moment(page, refusal.last);
+    page.raw(" (").text(&distance(refusal.last, now)).raw(")");
+    if refusal.times > 1 {
+        page.raw(", ").text(&refusal.times.to_string()).raw(" times since ");
+        moment(page, refusal.first);
     }
-    if let Some(provider) = &own.provider {
+    if let Some(provider) = &refusal.provider {
         page.raw(" · provider ").code(provider);
     }
     page.raw(" · configuration <code>");
-    page.text(own.configuration.get(..12).unwrap_or(&own.configuration)).raw("</code>");
-    if own.outcome == "reported" {
+    page.text(refusal.configuration.get(..12).unwrap_or(&refusal.configuration)).raw("</code>");
+    if refusal.outcome == "reported" {
         page.raw(" · let through");
     }
     page.raw("</p>\n");
-    if !own.details.is_empty() || own.keys_now.is_some() {
+    if !refusal.details.is_empty() || refusal.keys_now.is_some() {
         page.raw("<dl>\n");
-        // What the token says comes before what it is compared with.
-        let is_found = |name: &str| ["aud", "iss", "kid"].contains(&name);
-        let (found, others): (Vec<_>, Vec<_>) =
-            own.details.iter().partition(|(name, _)| is_found(name));
-        for (name, value) in found.into_iter().chain(others) {
+        // What the token has comes before what the configuration wants.
+        let is_of_token = |name: &str| ["aud", "iss", "kid"].contains(&name);
+        let (of_token, others): (Vec<_>, Vec<_>) =
+            refusal.details.iter().partition(|(name, _)| is_of_token(name));
+        for (name, value) in of_token.into_iter().chain(others) {
             entry(page, label(reason, name), |page| detail(page, value));
         }
-        if let Some(kids) = &own.keys_now {
+        if let Some(kids) = &refusal.keys_now {
             entry(page, "Published now", |page| list(page, kids.iter().map(String::as_str)));
         }
         page.raw("</dl>\n");
     }
-    if let Some(hint) = &own.hint {
+    if let Some(hint) = &refusal.hint {
         page.raw("<p class=\"hint\">").prose(hint).raw("</p>\n");
     }
     page.raw("</div>\n");
 }
 
-/// What a detail is called on the page.
+/// The label of a detail.
 fn label(reason: Reason, name: &str) -> &str {
     match (reason, name) {
         (_, "aud") => "Token’s aud",
@@ -231,7 +236,7 @@ fn detail<'a>(page: &'a mut Html, value: &Value) -> &'a mut Html {
     }
 }
 
-fn requests(page: &mut Html, requests: &[RequestCount]) {
+fn request_section(page: &mut Html, requests: &[RequestCount]) {
     page.raw("<section>\n<h2>Requests since Envoy started</h2>\n");
     if requests.is_empty() {
         page.raw("<p class=\"note\">None so far.</p>\n</section>\n");
@@ -241,14 +246,14 @@ fn requests(page: &mut Html, requests: &[RequestCount]) {
         "<div class=\"wide\"><table>\n<thead><tr><th>Provider</th><th>Outcome</th><th>Reason</th>\
          <th class=\"number\">Requests</th></tr></thead>\n<tbody>\n",
     );
-    for own in requests {
-        page.raw("<tr><td>").text(own.provider.as_deref().unwrap_or("–")).raw("</td><td>");
-        page.text(&own.outcome).raw("</td><td>");
-        match &own.reason {
+    for request in requests {
+        page.raw("<tr><td>").text(request.provider.as_deref().unwrap_or("–")).raw("</td><td>");
+        page.text(&request.outcome).raw("</td><td>");
+        match &request.reason {
             Some(reason) => page.code(reason),
             None => page.raw("–"),
         };
-        page.raw("</td><td class=\"number\">").text(&own.count.to_string()).raw("</td></tr>\n");
+        page.raw("</td><td class=\"number\">").text(&request.count.to_string()).raw("</td></tr>\n");
     }
     page.raw("</tbody></table></div>\n</section>\n");
 }
@@ -270,10 +275,10 @@ fn list<'a, 'b>(page: &'a mut Html, values: impl Iterator<Item = &'b str>) -> &'
     page.raw(if is_first { "none" } else { "" })
 }
 
-/// A point in time, as people read it.
-fn moment<'a>(page: &'a mut Html, time: &str) -> &'a mut Html {
+fn moment(page: &mut Html, time: UnixTime) -> &mut Html {
+    let time = time.to_string();
     let shown = time.replace('T', " ").replace('Z', " UTC");
-    page.raw("<time datetime=\"").text(time).raw("\">").text(&shown).raw("</time>")
+    page.raw("<time datetime=\"").text(&time).raw("\">").text(&shown).raw("</time>")
 }
 
 fn times(count: u64) -> usize {

@@ -1,4 +1,4 @@
-//! The last refusals, by reason: those of one reason do not push out those of another.
+//! The last refusals for each reason. A flood for one reason evicts no record of another.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,39 +7,39 @@ use super::words::clipped;
 use crate::refusal::Reason;
 use crate::time::UnixTime;
 
-/// Requests that were refused alike.
+/// Refusals of requests that differ in nothing but their time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RefusalRecord {
-    /// When the first of them came.
+    /// When the first one was refused.
     pub first: UnixTime,
-    /// When the last of them came.
+    /// When the last one was refused.
     pub last: UnixTime,
-    /// How many there were, as far as they were told one by one.
+    /// The number of refusals that were logged one by one: a lower bound.
     pub times: u64,
     /// The digest of the configuration.
     pub configuration: String,
-    /// The provider, if the token picked one.
+    /// `None` if the request picked no provider.
     pub provider: Option<String>,
-    /// Whether they were let through, in report mode.
+    /// Whether report mode let the requests pass.
     pub is_report: bool,
-    /// What was seen beside what is configured.
+    /// What the request had, and what the configuration wants.
     pub details: Map<String, Value>,
 }
 
-/// The last refusals for one reason.
+/// The last refusals for one reason, as shared data holds them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct RefusalHistory {
-    /// The last one last.
+    /// Oldest first.
     records: Vec<RefusalRecord>,
 }
 
 impl RefusalRecord {
-    /// Most bytes of details.
+    /// Bytes of the details as JSON.
     const MAX_DETAILS: usize = 4 * 1024;
 
-    /// A request that was refused now.
+    /// The record of one request, refused at `now`. Long details are cut.
     #[must_use]
     pub(crate) fn new(
         configuration: &str,
@@ -66,18 +66,17 @@ impl RefusalRecord {
 }
 
 impl RefusalHistory {
-    /// Most records of one reason.
     const MAX_RECORDS: usize = 5;
-    /// Most bytes of a shelf.
     const MAX_BYTES: usize = 32 * 1024;
 
-    /// The shared name of the shelf for a reason.
+    /// The key in shared data.
     #[must_use]
     pub(crate) fn name(reason: Reason) -> String {
         format!("mcp-federated-auth/1/status/refusals/{}", reason.code())
     }
 
-    /// Adds a record. One that is like another joins it; if there are too many, the oldest goes.
+    /// Adds a record. It is merged with one that differs in nothing but time, and evicts the oldest
+    /// if there are too many.
     pub(crate) fn add(&mut self, mut record: RefusalRecord) {
         if let Some(place) = self.records.iter().position(|earlier| earlier.is_like(&record)) {
             let earlier = self.records.remove(place);
@@ -91,19 +90,23 @@ impl RefusalHistory {
         }
     }
 
-    /// The records, the last one last.
-    pub(crate) fn records(&self) -> &[RefusalRecord] {
+    /// The records, oldest first.
+    pub(super) fn records(&self) -> &[RefusalRecord] {
         &self.records
     }
 
-    /// As bytes.
+    /// The records, oldest first.
+    pub(super) fn into_records(self) -> Vec<RefusalRecord> {
+        self.records
+    }
+
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
-        // Values of JSON only: this cannot fail.
+        // Nothing here can fail to serialise.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// What stands in these bytes, if they are a shelf.
+    /// `None` if the bytes are not a history, or exceed a bound that [`Self::add`] keeps.
     #[must_use]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > Self::MAX_BYTES {
@@ -119,8 +122,7 @@ impl RefusalHistory {
     }
 }
 
-/// These details with short texts and lists only. A client can vary them as it likes, so there is an
-/// end to what is shown of them.
+/// Cuts the details to at most 4 KiB of short strings and lists. A client controls them.
 fn bounded(details: Map<String, Value>) -> Map<String, Value> {
     const MAX_MEMBERS: usize = 8;
     let shortened = |max_elements: usize| -> Map<String, Value> {

@@ -1,4 +1,4 @@
-//! What the listener of the status page answers. It answers everything: no request goes on.
+//! The responses of the status listener. It responds to every request; none reaches an upstream.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::request::{RequestHead, without_slash};
 use crate::response::Response;
 use crate::time::UnixTime;
 
-/// The status page, and the same as JSON.
+/// Serves the report as a page and as JSON.
 #[derive(Debug)]
 pub(crate) struct StatusPage {
     config: StatusConfig,
@@ -22,10 +22,9 @@ pub(crate) struct StatusPage {
 }
 
 impl StatusPage {
-    /// The root id by which a filter is the status page.
+    /// The `root_id` of a plugin that is the status page.
     pub(crate) const ROOT_ID: &str = "mcp_auth_status";
 
-    /// The page by this configuration.
     #[must_use]
     pub(crate) fn new(config: StatusConfig) -> Self {
         let style = STANDARD.encode(Sha256::digest(STYLE));
@@ -36,7 +35,7 @@ impl StatusPage {
         Self { config, security_policy }
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     #[must_use]
     pub(crate) fn response(
         &self,
@@ -65,8 +64,8 @@ impl StatusPage {
         self.with_body(200, content_type, body)
     }
 
-    /// Whether the page was asked for under a name of its own. A name of somebody else's that leads
-    /// here would make it readable to the web pages of that name (DNS rebinding).
+    /// Whether the authority is an IP address, `localhost` or a configured host. Under any other name
+    /// the web pages of that name could read the report (DNS rebinding).
     fn is_own_host(&self, head: RequestHead<'_>) -> bool {
         let authority = head.values(":authority").next().unwrap_or_default();
         let Ok(authority) = std::str::from_utf8(authority) else { return false };
@@ -96,8 +95,8 @@ impl StatusPage {
 }
 
 fn json(status: &Status) -> String {
-    // Values of JSON only: this cannot fail.
+    // Nothing here can fail to serialise.
     let text = serde_json::to_string_pretty(status).unwrap_or_default();
-    // People read it in terminals.
+    // Terminals must not interpret it.
     format!("{}\n", Printable::lines(text))
 }

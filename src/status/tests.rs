@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey};
 
-use super::report::Level;
+use super::configuration_status::Level;
 use super::*;
 use crate::config::{Config, StatusConfig};
 use crate::keys::{KeySource, SharedNames};

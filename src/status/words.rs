@@ -1,48 +1,31 @@
-//! How texts, times and numbers are put for people.
+//! Strings, times and numbers in the form that people read.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
-
 use crate::time::UnixTime;
 
-/// A text that is short enough to be kept.
+/// The string, cut to 200 characters; the last is `…` if it was longer. Idempotent.
 pub(super) fn clipped(text: &str) -> String {
     const MAX_CHARACTERS: usize = 200;
     match text.char_indices().nth(MAX_CHARACTERS) {
-        // One less for the mark, so that what was clipped stays as it is.
         Some(_) => text.chars().take(MAX_CHARACTERS - 1).chain(['…']).collect(),
         None => text.to_owned(),
     }
 }
 
-/// A point in time (RFC 3339).
-pub(super) fn rfc3339(time: UnixTime) -> String {
-    let Some(time) = date_time(time) else { return String::new() };
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-        time.year(),
-        time.month(),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-    )
-}
-
-/// The time of the day, with its date on another day than today.
+/// The time of day in UTC, after the date unless that is the date of `now`.
 pub(super) fn clock(time: UnixTime, now: UnixTime) -> String {
-    let text = rfc3339(time);
-    let Some((date, clock)) = text.split_once('T') else { return "unknown".to_owned() };
+    let string = time.to_string();
+    let Some((date, clock)) = string.split_once('T') else { return "unknown".to_owned() };
     let clock = clock.trim_end_matches('Z');
-    if rfc3339(now).starts_with(date) {
+    if now.to_string().starts_with(date) {
         format!("{clock} UTC")
     } else {
         format!("{date} {clock} UTC")
     }
 }
 
-/// A span of time in its two greatest units.
+/// A duration in its two greatest units, rounded down.
 pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -59,7 +42,7 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-/// How long ago, or how far ahead.
+/// `time` relative to `now`: `5 s ago` or `in 5 s`.
 pub(super) fn distance(time: UnixTime, now: UnixTime) -> String {
     if time > now {
         format!("in {}", span(time.since(now)))
@@ -68,13 +51,9 @@ pub(super) fn distance(time: UnixTime, now: UnixTime) -> String {
     }
 }
 
-/// So many of these.
+/// The count with its noun, which forms its plural with `s`.
 pub(super) fn plural(count: usize, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
-}
-
-fn date_time(time: UnixTime) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(i64::try_from(time.as_millis()).ok()?)
 }
 
 #[cfg(test)]
@@ -82,9 +61,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_of_utc() {
+    fn times_are_in_utc() {
         let time = UnixTime::from_secs(1_795_361_110);
-        assert_eq!(rfc3339(time), "2026-11-22T15:25:10Z");
         assert_eq!(clock(time, time), "15:25:10 UTC");
         let tomorrow = time + Duration::from_secs(86_400);
         assert_eq!(clock(time, tomorrow), "2026-11-22 15:25:10 UTC");

@@ -1,0 +1,240 @@
+//! A configuration in use, its providers, and the state of their keys.
+
+use serde::Serialize;
+
+use super::heartbeat::{KeySummary, ProviderSummary};
+use super::words::{clipped, clock, distance, plural, span};
+use super::{Board, Heartbeat};
+use crate::keys::{Discovery, FetchFailures, KeyAccount, KeyStatus, Phase, SetStatus};
+use crate::time::{UnixTime, as_rfc3339};
+
+/// A configuration that some worker uses.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ConfigurationStatus {
+    /// SHA-256 of the configuration, in hexadecimal.
+    pub digest: String,
+    /// The URL of the protected MCP server.
+    pub resource: String,
+    /// The resource's `name`.
+    pub name: Option<String>,
+    /// `enforce` or `report`.
+    pub mode: &'static str,
+    /// When a worker last reported that it uses this configuration.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub seen: UnixTime,
+    /// The first providers, as many as the heartbeat holds.
+    pub providers: Vec<ProviderStatus>,
+    /// The number of providers that are left out.
+    pub more_providers: usize,
+}
+
+/// A provider and the state of its keys.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ProviderStatus {
+    /// The provider's `name`.
+    pub name: String,
+    /// Whether tokens of this provider can be verified.
+    pub level: Level,
+    /// The state of the keys in one or two words.
+    pub state: &'static str,
+    /// The state of the keys in one to three sentences.
+    pub summary: String,
+    /// How to fix the last failure.
+    pub advice: Option<&'static str>,
+    /// Accepted values of `iss`.
+    pub issuers: Vec<String>,
+    /// Accepted values of `aud`.
+    pub audiences: Vec<String>,
+    /// `None`, like the next two, if the keys are part of the configuration.
+    pub source: Option<SourceStatus>,
+    /// The key set that was fetched last.
+    pub key_set: Option<SetStatus>,
+    /// When the next fetch is due.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub next_fetch: Option<UnixTime>,
+    /// Whether a fetch is in progress.
+    pub is_fetching: bool,
+    /// Failures since the last successful fetch.
+    pub failure: Option<FetchFailures>,
+    /// The first keys, at most [`Self::MAX_KEYS`].
+    pub keys: Vec<KeyAccount>,
+    /// The number of all keys.
+    pub key_count: usize,
+}
+
+/// Where a provider's keys are fetched from.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SourceStatus {
+    /// The field of the configuration: `metadata_url` or `jwks_url`.
+    pub kind: &'static str,
+    /// The value of that field.
+    pub url: String,
+    /// `None` for a `jwks_url`, and before the first discovery.
+    pub discovered: Option<Discovery>,
+}
+
+/// Whether a provider's tokens can be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    /// They can.
+    Good,
+    /// They can, but some may be refused soon unless somebody acts.
+    Warning,
+    /// They are refused.
+    Bad,
+}
+
+impl ConfigurationStatus {
+    pub(super) fn new(heartbeat: Heartbeat, board: &dyn Board, now: UnixTime) -> Self {
+        let providers = heartbeat.providers.into_iter();
+        Self {
+            digest: heartbeat.configuration,
+            resource: heartbeat.resource,
+            name: heartbeat.name,
+            mode: if heartbeat.is_report { "report" } else { "enforce" },
+            seen: heartbeat.seen,
+            providers: providers
+                .map(|provider| ProviderStatus::new(provider, board, now))
+                .collect(),
+            more_providers: heartbeat.more_providers,
+        }
+    }
+}
+
+impl ProviderStatus {
+    const MAX_KEYS: usize = 50;
+
+    fn new(provider: ProviderSummary, board: &dyn Board, now: UnixTime) -> Self {
+        let ProviderSummary { name, issuers, audiences, keys } = provider;
+        let source = match keys {
+            KeySummary::Fetched(source) => source,
+            KeySummary::Configured { count, first } => {
+                return Self {
+                    name,
+                    level: Level::Good,
+                    state: "configured",
+                    summary: match count {
+                        1 => "1 key stands in the configuration.".to_owned(),
+                        count => format!("{count} keys stand in the configuration."),
+                    },
+                    advice: None,
+                    issuers,
+                    audiences,
+                    source: None,
+                    key_set: None,
+                    next_fetch: None,
+                    is_fetching: false,
+                    failure: None,
+                    keys: first,
+                    key_count: count,
+                };
+            }
+        };
+        let values = source.names().map(|names| [names.state, names.key_set]);
+        let [state, key_set] =
+            values.map(|names| names.map(|name| board.read(&name).0)).unwrap_or_default();
+        let status = KeyStatus::read(&source, state.as_deref(), key_set.as_deref(), now);
+        let (level, state, summary) = describe(&status, now);
+        let KeyStatus { is_fetching, discovery, set, mut keys, next_fetch, fetch_failures } =
+            status;
+        let key_count = keys.len();
+        keys.truncate(Self::MAX_KEYS);
+        for key in &mut keys {
+            key.kid = key.kid.as_deref().map(clipped);
+        }
+        Self {
+            name,
+            level,
+            state,
+            summary,
+            advice: fetch_failures.as_ref().map(|failures| failures.code.fix()),
+            issuers,
+            audiences,
+            source: Some(SourceStatus {
+                kind: if source.is_discovery { "metadata_url" } else { "jwks_url" },
+                url: source.url,
+                discovered: discovery,
+            }),
+            key_set: set,
+            next_fetch: Some(next_fetch),
+            is_fetching,
+            failure: fetch_failures,
+            keys,
+            key_count,
+        }
+    }
+
+    /// Whether a key of this `kid` is shown.
+    pub(super) fn has_key(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+}
+
+/// The state of fetched keys: its level, a word for it, and sentences.
+fn describe(status: &KeyStatus, now: UnixTime) -> (Level, &'static str, String) {
+    let failing = status
+        .fetch_failures
+        .as_ref()
+        .map(|failures| describe_failures(failures, status.is_fetching, now));
+    let Some(set) = &status.set else {
+        return match failing {
+            Some(failing) => (
+                Level::Bad,
+                "no keys",
+                format!("{failing} There are no keys yet: tokens get 503 keys_unavailable."),
+            ),
+            None => (Level::Warning, "waiting", "The first fetch of keys is under way.".to_owned()),
+        };
+    };
+    let keys =
+        format!("{}, fetched {}", plural(status.keys.len(), "key"), distance(set.fetched, now));
+    let serve = format!(
+        "serve until {} ({})",
+        clock(set.serves_until, now),
+        distance(set.serves_until, now)
+    );
+    let newer = "tokens by newer ones get 503 keys_unavailable.";
+    match (set.phase, failing) {
+        (Phase::Unavailable, failing) => {
+            let failing = failing.map(|failing| failing + " ").unwrap_or_default();
+            let refused = "are too old to serve: tokens get 503 keys_unavailable.";
+            (Level::Bad, "too old", format!("{failing}{keys}, {refused}"))
+        }
+        (Phase::Stale, Some(failing)) => (
+            Level::Warning,
+            "stale",
+            format!("{failing} {keys}, have expired and {serve}; {newer}"),
+        ),
+        (Phase::Fresh | Phase::Due, Some(failing)) => {
+            (Level::Warning, "failing", format!("{failing} {keys}, {serve}; {newer}"))
+        }
+        (Phase::Stale, None) => (
+            Level::Warning,
+            "stale",
+            format!("{keys}, have expired. They are about to be fetched anew."),
+        ),
+        (Phase::Fresh | Phase::Due, None) => {
+            let next = match (status.is_fetching, status.next_fetch > now) {
+                (true, _) => "being fetched anew now".to_owned(),
+                (false, true) => format!("next fetch {}", distance(status.next_fetch, now)),
+                (false, false) => "next fetch due now".to_owned(),
+            };
+            (Level::Good, "fresh", format!("{keys}; {next}."))
+        }
+    }
+}
+
+fn describe_failures(failures: &FetchFailures, is_fetching: bool, now: UnixTime) -> String {
+    let FetchFailures { attempts, since, next_attempt, .. } = failures;
+    let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+    let next = match (is_fetching, *next_attempt > now) {
+        (true, _) => "an attempt is under way".to_owned(),
+        (false, true) => {
+            format!("next attempt {} ({})", distance(*next_attempt, now), clock(*next_attempt, now))
+        }
+        (false, false) => "the next attempt is due now".to_owned(),
+    };
+    let (start, long) = (clock(*since, now), span(now.since(*since)));
+    format!("Fetching keys has failed {times} since {start} ({long}); {next}.")
+}
