@@ -20,7 +20,6 @@ mod callout;
 mod claim;
 mod config;
 mod engine;
-#[cfg(feature = "explain")]
 pub mod explain;
 #[cfg(test)]
 mod fuzz_seeds;

@@ -15,7 +15,6 @@ use std::time::Duration;
 pub(crate) use authorization_fault::AuthorizationFault;
 pub use check::Check;
 pub(crate) use mcp::{BodyFault, HeaderFault, McpCall};
-#[cfg(feature = "explain")]
 pub(crate) use reason::sentence;
 pub(crate) use reason::{OAuthError, Party, Reason, Row};
 pub(crate) use store_fault::StoreFault;
@@ -286,7 +285,6 @@ impl Refusal {
     }
 
     /// The check that refused.
-    #[cfg(feature = "explain")]
     #[must_use]
     pub(crate) fn check(&self) -> Check {
         match self {

@@ -4,6 +4,7 @@
 mod arguments;
 mod check;
 mod clusters;
+mod document;
 mod explain;
 mod fetcher;
 mod keys;

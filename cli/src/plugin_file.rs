@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::Path;
 
-use mcp_federated_auth::explain::{Document, Setup, is_utf16, without_byte_order_mark};
+use mcp_federated_auth::explain::{Setup, is_utf16, without_byte_order_mark};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::arguments::Source;
 use crate::clusters::EnvoyClusters;
+use crate::document::Document;
 use crate::surroundings::{Location, Surroundings};
 
 /// A file in which the plugin is configured.

@@ -185,21 +185,18 @@ impl AccessPolicy {
     }
 
     /// Its rules, in their order.
-    #[cfg(feature = "explain")]
     #[must_use]
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
     /// True when a rule is about paths.
-    #[cfg(feature = "explain")]
     #[must_use]
     pub(crate) fn names_paths(&self) -> bool {
         self.rules.iter().any(|rule| rule.condition.names_paths())
     }
 
     /// True when a rule may need the message in a request's body.
-    #[cfg(feature = "explain")]
     #[must_use]
     pub(crate) fn reads_bodies(&self) -> bool {
         self.reads_messages && matches!(self.inspection, Inspection::Body { .. })

@@ -4,7 +4,6 @@
 //! one request, with an [`Outside`] that makes the callouts in place of Envoy. [`step`] derives the
 //! steps from the engine's decision, and `remedy` says what to change.
 
-mod document;
 mod explanation;
 mod key_report;
 mod notes;
@@ -17,9 +16,9 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod utf16;
 mod words;
 
-pub use document::{Document, is_utf16, without_byte_order_mark};
 pub use explanation::{Explanation, FetchedFrom, Verdict};
 pub use key_report::{KeyReport, ReportedKey};
 pub use outside::{Callout, CalloutError, CalloutReply, Outside};
@@ -27,5 +26,7 @@ pub use question::Question;
 pub use remedy::Remedy;
 pub use setup::{ClusterUse, Setup};
 pub use step::{Step, StepStatus};
+pub use utf16::is_utf16;
 
+pub use crate::json::{read_reporting, without_byte_order_mark};
 pub use crate::refusal::Check;

@@ -36,17 +36,17 @@ pub(crate) fn parse_reporting(text: &[u8]) -> Result<(Value, Vec<String>), serde
 /// Strips a byte order mark (U+FEFF in UTF-8), which some Windows software writes. RFC 8259 §8.1
 /// allows this. Tokens are not stripped.
 #[must_use]
-pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// Like [`parse_reporting`] for another format, such as YAML.
+/// Reads JSON, or another format such as YAML, and also returns the paths of all duplicate members.
+/// The value has the last of each.
 ///
 /// # Errors
 ///
 /// The reader fails, or there are 100 duplicate members.
-#[cfg(feature = "explain")]
-pub(crate) fn read_reporting<'de, D: serde::Deserializer<'de>>(
+pub fn read_reporting<'de, D: serde::Deserializer<'de>>(
     reader: D,
 ) -> Result<(Value, Vec<String>), D::Error> {
     let repeated = Repeated::up_to(100);

@@ -42,7 +42,6 @@ impl ResourceUrl {
     }
 
     /// Its path.
-    #[cfg(feature = "explain")]
     #[must_use]
     pub(crate) fn path(&self) -> &str {
         self.uri.path()

@@ -35,7 +35,6 @@ impl VerificationBudget {
 
     /// A budget without limit, for judging single tokens offline.
     #[must_use]
-    #[cfg(any(feature = "explain", fuzzing))]
     pub(crate) fn unlimited() -> Self {
         Self::with_capacity(u64::MAX)
     }

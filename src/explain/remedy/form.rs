@@ -2,7 +2,7 @@
 
 use super::super::words::{either, value};
 use super::{Case, Remedy};
-use crate::explain::document::is_utf16;
+use crate::explain::utf16::is_utf16;
 use crate::jose::MalformedToken;
 use crate::provider::TokenTypes;
 use crate::refusal::{AuthorizationFault, sentence};
