@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::access::CanonicalPath;
-use crate::authenticator::RequestEdits;
 use crate::callout::CalloutRequest;
 use crate::config::Config;
+use crate::engine::authenticator::RequestEdits;
 use crate::engine::host::{CalloutId, Host, HostRefused, SharedValue, StreamId};
 use crate::engine::{BodyAction, Engine, HeadAction};
 use crate::identity::encoded_values;

@@ -15,7 +15,6 @@
 //! a proxy, for the program `mcp-auth`.
 
 mod access;
-mod authenticator;
 mod callout;
 mod claim;
 mod config;
@@ -53,8 +52,8 @@ pub use time::UnixTime;
 
 /// What a proxy has to offer to an [`Engine`], and what the engine hands to it.
 pub mod host {
-    pub use crate::authenticator::{Refused, RequestEdits};
     pub use crate::callout::{CalloutRequest, CalloutResponse};
+    pub use crate::engine::authenticator::{Refused, RequestEdits};
     pub use crate::engine::host::{CalloutId, Host, HostRefused, MetricId, SharedValue, StreamId};
     pub use crate::identity::IdentityFields;
     pub use crate::jose::{HashFunction, HostCrypto, HostCryptoError};

@@ -4,7 +4,7 @@ use super::BodyAction;
 use super::Engine;
 use super::host::{Host, HostRefused, StreamId};
 use super::metrics::Outcome;
-use crate::authenticator::{Decision, Refused, RequestEdits};
+use crate::engine::authenticator::{Decision, Refused, RequestEdits};
 use crate::identity::IdentityFields;
 use crate::response::Response;
 use crate::status::RefusalRecord;

@@ -6,7 +6,7 @@ use super::host::{Host, StreamId};
 use super::request_body::{BodyDelivery, Head, HeldHead, RequestBody};
 use super::stream::{Claimant, State};
 use super::{BodyAction, Engine};
-use crate::authenticator::{Body, Decision, HeldRequest};
+use crate::engine::authenticator::{Body, Decision, HeldRequest};
 use crate::keys::NoKeys;
 use crate::refusal::{DirectoryFault, Refusal};
 use crate::time::UnixTime;

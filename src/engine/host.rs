@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::authenticator::{Refused, RequestEdits};
 use crate::callout::CalloutRequest;
+use crate::engine::authenticator::{Refused, RequestEdits};
 use crate::response::Response;
 use crate::time::UnixTime;
 

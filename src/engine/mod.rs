@@ -8,6 +8,7 @@
 //! - [`Callouts`] says of each callout what it is for.
 //! - [`VerdictCache`] remembers what was found out about tokens.
 
+pub(crate) mod authenticator;
 mod callouts;
 mod carry_out;
 mod held;
@@ -42,11 +43,11 @@ pub use self::status_page::StatusPageFilter;
 pub(crate) use self::stream::Awaits;
 use self::stream::Streams;
 use self::verdicts::VerdictCache;
-use crate::authenticator::{
-    Authenticator, BearerRequest, Decision, Examined, Judgement, WorkerView,
-};
 use crate::callout::CalloutResponse;
 use crate::config::Config;
+use crate::engine::authenticator::{
+    Authenticator, BearerRequest, Decision, Examined, Judgement, WorkerView,
+};
 use crate::identity::ScimLookups;
 use crate::jose::{HostCrypto, SignatureVerifier};
 use crate::keys::{Event, ProviderKeys};

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::host::Host;
 use super::rate_limit::RateLimit;
-use crate::authenticator::Refused;
+use crate::engine::authenticator::Refused;
 use crate::refusal::Party;
 use crate::time::UnixTime;
 

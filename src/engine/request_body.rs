@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::host::StreamId;
-use crate::authenticator::HeldRequest;
+use crate::engine::authenticator::HeldRequest;
 use crate::identity::IdentityFields;
 use crate::time::UnixTime;
 

@@ -5,8 +5,8 @@ use super::host::{CalloutId, Host, StreamId};
 use super::places::Awaited;
 use super::stream::{Claimant, SingleUse, State};
 use super::{BodyAction, Engine};
-use crate::authenticator::{Decision, SpendingRequest};
 use crate::callout::CalloutResponse;
+use crate::engine::authenticator::{Decision, SpendingRequest};
 use crate::time::UnixTime;
 use crate::token::{FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep};
 

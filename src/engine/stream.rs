@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::host::{CalloutId, StreamId};
 use super::places::{Awaited, Places};
 use super::request_body::{Head, RequestBody};
-use crate::authenticator::{HeldRequest, PlausibleRequest, SpendingRequest};
+use crate::engine::authenticator::{HeldRequest, PlausibleRequest, SpendingRequest};
 use crate::identity::UserKey;
 use crate::time::UnixTime;
 

@@ -1,6 +1,5 @@
-//! What was found out about tokens, so that it need not be found out again while it is true. What
-//! depends on more than the token is decided anew for each request: access, and whether a token that
-//! serves once was spent.
+//! The token cache: verdicts on tokens, reused while they hold. What depends on more than the token
+//! is decided for each request: access, and whether a single-use token was spent.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -12,38 +11,38 @@ use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{HashedToken, TokenCache, TokenHasher};
 
-/// What was found out about a token.
+/// What verifying a token found.
 #[derive(Debug)]
 pub(crate) struct TokenVerdict {
-    /// By whose keys it was judged.
+    /// The provider whose keys it was verified with.
     pub provider: ProviderId,
-    /// The keys by which it was judged.
+    /// The version of those keys.
     pub keys: KeyVersion,
-    /// When it can be used, as far as it says so.
+    /// When it is valid by its own claims, clock skew included.
     pub usable: Range<UnixTime>,
-    /// What came of it.
+    /// The result.
     pub outcome: TokenOutcome,
 }
 
-/// What came of judging a token.
+/// The result of verifying a token.
 #[derive(Debug)]
 pub(crate) enum TokenOutcome {
     /// None of these keys verifies it.
     Forged(Refusal),
-    /// It stands for this requester, whose user is known by this.
+    /// It belongs to this requester, whose user is known from this source.
     Verified(Requester, KnownBy),
 }
 
-/// Who sends a request, ready to be told to the upstream.
+/// Who sends a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Requester {
-    /// Whom the token stands for, with no more of its claims than are still of use.
+    /// The identity in the token, with only those claims that access rules read.
     pub identity: Rc<VerifiedIdentity>,
-    /// What says so.
+    /// The header fields that carry it.
     pub fields: Rc<IdentityFields>,
 }
 
-/// Verdicts by their tokens. Forged tokens have a small room of their own: they drive no good ones out.
+/// Verdicts by token. Forged tokens have a small cache of their own, so they evict no good ones.
 #[derive(Debug)]
 pub(crate) struct VerdictCache {
     hasher: TokenHasher,
@@ -52,7 +51,7 @@ pub(crate) struct VerdictCache {
 }
 
 impl TokenVerdict {
-    /// Whether it would be the same now. `keys` are those of its provider that serve now.
+    /// Whether verifying would give the same result now. `keys` are the current keys of its provider.
     #[must_use]
     pub(crate) fn holds(
         &self,
@@ -67,7 +66,7 @@ impl TokenVerdict {
         keys == Some(self.keys) && self.usable.contains(&now) && is_known
     }
 
-    /// About how many bytes it takes up.
+    /// Its approximate size in bytes.
     fn size(&self) -> usize {
         let outcome = match &self.outcome {
             TokenOutcome::Forged(_) => 0,
@@ -83,10 +82,10 @@ impl VerdictCache {
     /// Most bytes for each token that may be remembered: so that a thousand ordinary ones fit into
     /// six MiB.
     const BYTES_PER_TOKEN: usize = 6 * 1024;
-    /// Most forged tokens: a client that repeats one need not cost a verification each time.
+    /// Limit of forged tokens. A client that repeats one costs no verification each time.
     const MAX_FORGED: usize = 64;
 
-    /// Room for so many tokens.
+    /// A cache of `max` tokens.
     #[must_use]
     pub(crate) fn new(max: usize) -> Self {
         let cache = |max: usize| TokenCache::new(max, max.saturating_mul(Self::BYTES_PER_TOKEN));
@@ -97,18 +96,18 @@ impl VerdictCache {
         }
     }
 
-    /// A token as it can be looked for and remembered.
+    /// The hash by which a token is found and remembered.
     #[must_use]
     pub(crate) fn hash<'a>(&self, token: &'a [u8]) -> HashedToken<'a> {
         self.hasher.hash(token)
     }
 
-    /// What was found out about this token.
+    /// The verdict on a token.
     pub(crate) fn find(&mut self, token: HashedToken<'_>) -> Option<Rc<TokenVerdict>> {
         self.verified.find(token).or_else(|| self.forged.find(token)).cloned()
     }
 
-    /// Remembers what was found out about a token.
+    /// Remembers the verdict on a token.
     pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Rc<TokenVerdict>) {
         let size = verdict.size();
         match verdict.outcome {

@@ -7,7 +7,7 @@ use super::host::{Host, StreamId};
 use super::places::Awaited;
 use super::request_body::BodyDelivery;
 use super::stream::{State, Waiting, WaitsFor};
-use crate::authenticator::{Decision, Need, PlausibleRequest};
+use crate::engine::authenticator::{Decision, Need, PlausibleRequest};
 use crate::identity::{ScimLookups, ScimSettings};
 use crate::keys::ProviderKeys;
 use crate::time::UnixTime;

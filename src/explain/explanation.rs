@@ -12,7 +12,7 @@ use super::question::Question;
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
 use super::step::{Known, Step, StepStatus, steps};
-use crate::authenticator::Refused;
+use crate::engine::authenticator::Refused;
 use crate::keys::{FetchFault, KeySet, KeySetFault, ProviderKeys, RemoteKeys};
 use crate::refusal::{Check, Refusal};
 use crate::time::UnixTime;

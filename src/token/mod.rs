@@ -17,5 +17,5 @@ pub(crate) use single_use::reads_shared_tokens;
 pub(crate) use single_use::{
     FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep,
 };
-pub(crate) use verification::{PlausibleToken, Unverified, VerifiedToken};
+pub(crate) use verification::{PlausibleToken, SignedToken, Unverified, VerifiedToken};
 pub(crate) use verification_budget::VerificationBudget;

@@ -3,6 +3,8 @@ use testkit::{Algorithm, SigningKey, claims};
 
 use super::*;
 use crate::jose::PureRust;
+use crate::keys::ProviderKeys;
+use crate::token::VerificationBudget;
 
 const ISSUER: &str = "https://id.example.com";
 

@@ -1,0 +1,165 @@
+//! What a request is while it is being decided on. Each form has passed more checks than the one
+//! before.
+
+use std::rc::Rc;
+
+use super::decision::{Attribution, RequestEdits};
+use crate::access::{MessageId, Target};
+use crate::engine::verdicts::{Requester, TokenVerdict};
+use crate::identity::IdentityFields;
+use crate::keys::{Demand, ProviderKeys};
+use crate::provider::ProviderId;
+use crate::time::UnixTime;
+use crate::token::{PlausibleToken, SingleUseToken};
+
+/// A request with credentials that may be a token.
+#[derive(Debug)]
+pub(crate) struct BearerRequest<'a> {
+    pub(super) token: &'a [u8],
+    /// Edits applied whenever the request is forwarded, whatever the decision.
+    pub(super) edits: RequestEdits,
+    pub(super) target: Target,
+}
+
+/// A request with a token that is not refused for anything that needs no key.
+#[derive(Debug)]
+pub(crate) struct PlausibleRequest {
+    pub(super) token: PlausibleToken,
+    /// Edits applied whenever the request is forwarded, whatever the decision.
+    pub(super) edits: RequestEdits,
+    pub(super) target: Target,
+}
+
+/// A request that passed every check but those on its message, and the spending of its token. Keeps
+/// the verdict and the token, so that it can be judged again when the body has come.
+#[derive(Debug)]
+pub(crate) struct HeldRequest {
+    pub(super) token: Vec<u8>,
+    pub(super) target: Target,
+    /// Edits of its head; none once the head has gone on with them.
+    pub(super) edits: Option<RequestEdits>,
+    pub(super) requester: Requester,
+    pub(super) provider: ProviderId,
+    pub(super) verdict: Option<Rc<TokenVerdict>>,
+    /// Whether its token was looked up in the store of a fleet and not found spent.
+    pub(super) is_looked_up: bool,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body<'a> {
+    /// It exceeds the limit.
+    TooLarge,
+    /// All of it, or as much as [`HeldRequest::is_decided_by`] asks for.
+    Whole(&'a [u8]),
+}
+
+/// A request that passed every check; its single-use token is still to be spent.
+#[derive(Debug)]
+pub(crate) struct SpendingRequest {
+    pub(super) single_use_token: SingleUseToken,
+    pub(super) edits: RequestEdits,
+    /// The identity to add once the token is spent; none if the head has gone on with it.
+    pub(super) identity: Option<Rc<IdentityFields>>,
+    pub(super) attribution: Attribution,
+    /// The `id` of its message, if that was read.
+    pub(super) message_id: Option<MessageId>,
+}
+
+impl<'a> BearerRequest<'a> {
+    /// The credentials.
+    #[must_use]
+    pub(crate) fn token(&self) -> &'a [u8] {
+        self.token
+    }
+}
+
+impl PlausibleRequest {
+    /// The provider whose keys it is to be judged by.
+    #[must_use]
+    pub(crate) fn provider(&self) -> ProviderId {
+        self.token.provider()
+    }
+
+    /// The keys that the request still waits for; none if it should be judged again, since its
+    /// provider's keys `keys` have changed or no more can be fetched.
+    #[must_use]
+    pub(crate) fn still_awaits(&self, keys: &ProviderKeys, now: UnixTime) -> Option<Demand> {
+        let demand = keys.awaited(now)?;
+        self.token.is_tried_with(keys.version(now)).then_some(demand)
+    }
+}
+
+impl HeldRequest {
+    /// The provider whose keys it was judged by.
+    #[must_use]
+    pub(crate) fn provider(&self) -> ProviderId {
+        self.provider
+    }
+
+    /// Length of its token in bytes.
+    #[must_use]
+    pub(crate) fn token_length(&self) -> usize {
+        self.token.len()
+    }
+
+    /// The token to spend before the request may go on, if it is a single-use token.
+    #[must_use]
+    pub(crate) fn single_use_token(&self) -> Option<SingleUseToken> {
+        self.requester.identity.single_use()
+    }
+
+    /// Whether its token was looked up in the store of a fleet and not found spent.
+    #[must_use]
+    pub(crate) fn is_looked_up(&self) -> bool {
+        self.is_looked_up
+    }
+
+    /// Records that its token was looked up in the store of a fleet and not found spent.
+    pub(crate) fn set_looked_up(&mut self) {
+        self.is_looked_up = true;
+    }
+
+    /// The identity that the server receives.
+    #[must_use]
+    pub(crate) fn identity(&self) -> &Rc<IdentityFields> {
+        &self.requester.fields
+    }
+
+    /// Whether its head announces a body that is not empty.
+    #[must_use]
+    pub(crate) fn announces_content(&self) -> bool {
+        self.target.announces_content()
+    }
+
+    /// Whether `size` bytes of its body are enough to decide on it.
+    #[must_use]
+    pub(crate) fn is_decided_by(&self, size: usize, is_whole: bool, max_body: usize) -> bool {
+        is_whole || size > max_body || (size > 0 && self.target.accepts_no_content())
+    }
+
+    /// The edits with which its head goes on before its body was judged, identity included; none if
+    /// it has gone on.
+    pub(crate) fn take_edits(&mut self) -> Option<RequestEdits> {
+        let identity = Some(self.requester.fields.clone());
+        self.edits.take().map(|edits| RequestEdits { identity, ..edits })
+    }
+
+    /// The request before its token was judged.
+    #[must_use]
+    pub(crate) fn as_it_came(&self) -> BearerRequest<'_> {
+        BearerRequest {
+            token: &self.token,
+            edits: self.edits.clone().unwrap_or_default(),
+            target: self.target.clone(),
+        }
+    }
+}
+
+impl SpendingRequest {
+    /// The token to spend.
+    #[must_use]
+    pub(crate) fn single_use_token(&self) -> SingleUseToken {
+        self.single_use_token
+    }
+}
