@@ -182,7 +182,7 @@ async fn all_faults_of_a_configuration_are_named_at_once() {
         ("identity.claims_to_headers[2].header", "another meaning"),
         ("identity.claims_to_headers[3].header", "header name"),
         ("identity.claims_to_headers[4].claim", "empty"),
-        ("identity.claims_to_headers[6].header", "twice"),
+        ("identity.claims_to_headers[6].header", "duplicated"),
         ("identity.forward_token", "boolean"),
         ("allowed_origins[1]", "origin"),
         ("allowed_origins[2]", "origin"),
@@ -310,7 +310,7 @@ async fn keys_that_stand_twice_in_json_text_are_refused_with_their_paths() {
         .expect_refusal()
         .await;
     let paths = ["mode", "resource.name", "providers[0].client_ids"];
-    assert_none(&missing_in(&log, &paths.map(|path| (path, "twice"))));
+    assert_none(&missing_in(&log, &paths.map(|path| (path, "duplicated"))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
