@@ -1,4 +1,4 @@
-//! The keys of providers: carries out what [`RemoteKeys`](crate::keys::RemoteKeys) asks for.
+//! The keys of providers: carries out what [`RemoteKeys`] asks for.
 
 use log::Level;
 

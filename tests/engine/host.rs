@@ -204,14 +204,14 @@ impl HostCrypto for Crypto {
 struct ScriptedHost(Rc<RefCell<Proxy>>);
 
 enum Filter {
-    Engine(Engine<ScriptedHost>),
+    Engine(Box<Engine<ScriptedHost>>),
     StatusPage(StatusPageFilter<ScriptedHost>),
 }
 
 /// A worker.
 pub struct Vm {
     proxy: Rc<RefCell<Proxy>>,
-    filter: RefCell<Box<Filter>>,
+    filter: RefCell<Filter>,
     crypto_calls: Rc<Cell<usize>>,
 }
 
@@ -222,7 +222,7 @@ impl Vm {
         let (proxy, crypto_calls) = (proxy(shared), Rc::new(Cell::new(0)));
         let crypto = Crypto(crypto_calls.clone());
         let engine = Engine::new(config, ScriptedHost(proxy.clone()), crypto);
-        let filter = RefCell::new(Box::new(Filter::Engine(engine)));
+        let filter = RefCell::new(Filter::Engine(Box::new(engine)));
         Some(Self { proxy, filter, crypto_calls })
     }
 
@@ -231,12 +231,12 @@ impl Vm {
         let config = StatusConfig::from_bytes(configuration).ok()?;
         let proxy = proxy(shared);
         let page = StatusPageFilter::new(config, ScriptedHost(proxy.clone()));
-        let filter = RefCell::new(Box::new(Filter::StatusPage(page)));
+        let filter = RefCell::new(Filter::StatusPage(page));
         Some(Self { proxy, filter, crypto_calls: Rc::default() })
     }
 
     fn with_engine<T>(&self, action: impl FnOnce(&mut Engine<ScriptedHost>) -> T) -> T {
-        match &mut **self.filter.borrow_mut() {
+        match &mut *self.filter.borrow_mut() {
             Filter::Engine(engine) => action(engine),
             Filter::StatusPage(_) => panic!("the status page has no engine"),
         }
@@ -376,7 +376,7 @@ impl Vm {
         });
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
         let head = RequestHead::new(&fields, !is_whole);
-        let action = match &mut **self.filter.borrow_mut() {
+        let action = match &mut *self.filter.borrow_mut() {
             Filter::Engine(engine) => engine.on_request_head(StreamId(id.into()), head),
             Filter::StatusPage(page) => {
                 page.on_request_head(StreamId(id.into()), Some(head));

@@ -110,7 +110,7 @@ async fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
     assert_nobody(&stack, &email(&stack, "root"), r#"user_name of the record of \"root\""#).await;
     // Nor is anybody tolerated under the name of a user of the directory.
     let keeper = email(&stack, "keeper");
-    assert_nobody(&stack, &keeper, "it is the userName of a user who was not found by it").await;
+    assert_nobody(&stack, &keeper, "it is the userName of another user").await;
 
     assert_eq!(user(&stack, &email(&stack, "bob@example.com")).await, "bob");
     assert_eq!(user(&stack, &email(&stack, "k@example.com")).await, "keeper");

@@ -242,9 +242,9 @@ async fn a_directory_that_gives_no_answer_of_use_lets_nobody_pass() {
         ("wrong status", Fault::RightBody(206), "status 206"),
         ("redirect", Fault::Redirect("/Users".to_owned()), "status 302"),
         ("too long", Fault::Oversize(5000), "users.scim.max_body"),
-        ("no JSON", Fault::Body(b"<html>".to_vec()), "no SCIM list"),
-        ("nothing", Fault::Body(Vec::new()), "no SCIM list"),
-        ("no list", list(json!({"userName": "ada"})), "no SCIM list"),
+        ("no JSON", Fault::Body(b"<html>".to_vec()), "not a SCIM list"),
+        ("nothing", Fault::Body(Vec::new()), "not a SCIM list"),
+        ("no list", list(json!({"userName": "ada"})), "not a SCIM list"),
         (
             "no truth",
             list(json!({"totalResults": 1, "Resources": [{"userName": "ada", "active": "no"}]})),

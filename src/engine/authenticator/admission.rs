@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Authenticator;
-use super::decision::{Attribution, Decision, Need, Refused, RequestEdits, WorkerView};
-use super::request::{Body, HeldRequest, PlausibleRequest, SpendingRequest};
+use super::decision::{Decision, Need, Refused, WorkerView};
+use super::edits::{Attribution, RequestEdits};
+use super::request::{Body, HeldRequest, Judged, PlausibleRequest, SpendingRequest};
 use crate::access::{MessageId, Permission, Target};
 use crate::callout::CalloutFault;
-use crate::engine::verdicts::{Requester, TokenVerdict};
+use crate::engine::verdicts::Requester;
 use crate::identity::{IdentityFields, VerifiedIdentity};
 use crate::keys::{KeysUnavailable, NoKeys};
 use crate::provider::{Provider, ProviderId};
@@ -17,13 +18,6 @@ use crate::resource::Mode;
 use crate::response::Response;
 use crate::time::UnixTime;
 use crate::token::NotSpent;
-
-/// A requester with the verdict on its token.
-pub(super) struct Judged<'a> {
-    pub requester: &'a Requester,
-    pub provider: ProviderId,
-    pub verdict: Option<&'a Rc<TokenVerdict>>,
-}
 
 impl Authenticator {
     /// Retry pause for a client whose request there was no room for.

@@ -1,15 +1,15 @@
 //! Decisions on requests.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::edits::{Attribution, RequestEdits};
 use super::request::{BearerRequest, HeldRequest, PlausibleRequest, SpendingRequest};
 use crate::access::MessageId;
 use crate::engine::verdicts::TokenVerdict;
-use crate::identity::{IdentityFields, Overage, ScimLookups, UserQuery};
+use crate::identity::{IdentityFields, ScimLookups, UserQuery};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, ProviderKeys};
-use crate::provider::{ProviderId, ProviderMap};
+use crate::provider::ProviderMap;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::token::VerificationBudget;
@@ -84,15 +84,6 @@ pub(crate) struct WorkerView<'a> {
     pub budget: &'a VerificationBudget,
 }
 
-/// The provider of an identity.
-#[derive(Debug)]
-pub(crate) struct Attribution {
-    /// The provider of the token.
-    pub provider: ProviderId,
-    /// The claims that the token refers to another place for.
-    pub overage: Option<Rc<Overage>>,
-}
-
 /// A request that is refused.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -104,15 +95,4 @@ pub struct Refused {
     pub(crate) identity: Option<Rc<IdentityFields>>,
     /// The `id` of its message, if that was read and the response carries it.
     pub(super) message_id: Option<MessageId>,
-}
-
-/// Edits of a request's head on its way to the upstream: first fields are removed, then added.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestEdits {
-    /// Names of the fields to remove, with all their values.
-    pub remove: Vec<Cow<'static, str>>,
-    /// The new value of `Connection`, if it changes.
-    pub connection: Option<&'static str>,
-    /// The identity to add.
-    pub identity: Option<Rc<IdentityFields>>,
 }

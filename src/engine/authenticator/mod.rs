@@ -13,6 +13,7 @@
 
 mod admission;
 mod decision;
+mod edits;
 mod request;
 
 use std::borrow::Cow;
@@ -30,9 +31,10 @@ use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata}
 use crate::time::UnixTime;
 use crate::token::{PlausibleToken, SignedToken, Unverified, VerifiedToken, bearer_token};
 
-use self::admission::Judged;
+pub use self::decision::Refused;
 pub(crate) use self::decision::{Decision, Examined, Judgement, Need, WorkerView};
-pub use self::decision::{Refused, RequestEdits};
+pub use self::edits::RequestEdits;
+use self::request::Judged;
 pub(crate) use self::request::{
     BearerRequest, Body, HeldRequest, PlausibleRequest, SpendingRequest,
 };

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::decision::{Attribution, RequestEdits};
+use super::edits::{Attribution, RequestEdits};
 use crate::access::{MessageId, Target};
 use crate::engine::verdicts::{Requester, TokenVerdict};
 use crate::identity::IdentityFields;
@@ -64,6 +64,13 @@ pub(crate) struct SpendingRequest {
     pub(super) attribution: Attribution,
     /// The `id` of its message, if that was read.
     pub(super) message_id: Option<MessageId>,
+}
+
+/// A requester with the verdict on its token.
+pub(super) struct Judged<'a> {
+    pub requester: &'a Requester,
+    pub provider: ProviderId,
+    pub verdict: Option<&'a Rc<TokenVerdict>>,
 }
 
 impl<'a> BearerRequest<'a> {
