@@ -30,7 +30,7 @@ use crate::time::seconds_to_wait;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Refusal {
-    /// The access policy forbids it, and no scope could cure that.
+    /// The access policy forbids it, and more scope would not help.
     AccessDenied {
         /// Why.
         denial: Denial,

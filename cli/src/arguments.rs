@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// Fields, types, contradictions; and in Envoy's file, that each host has a cluster, that the
     /// cluster checks the host's certificate, and that Envoy runs the plugin safely. Nothing is called.
     Check(Check),
-    /// Judge a token as the plugin would, step by step, with cause and cure.
+    /// Judge a token as the plugin would, step by step, with cause and fix.
     Explain(Explain),
     /// Fetch the keys as the plugin would, and show what becomes of each.
     Keys(Keys),

@@ -73,7 +73,7 @@ fn print(explanation: &Explanation, printer: Printer) {
     if let Some(remedy) = &explanation.remedy {
         printer.line(PLAIN, "", "");
         printer.line(HEADING, "Cause", format!("  {}", remedy.cause));
-        printer.line(HEADING, "Cure", format!("   {}", remedy.cure));
+        printer.line(HEADING, "Fix", format!("    {}", remedy.fix));
     }
     for note in &explanation.notes {
         printer.line(HEADING, "Note", format!("   {note}"));

@@ -48,17 +48,17 @@ fn print(report: &KeyReport, printer: Printer) {
     if let Some(remedy) = &report.remedy {
         printer.line(BAD, "no keys", "");
         printer.line(HEADING, "Cause", format!("  {}", remedy.cause));
-        printer.line(HEADING, "Cure", format!("   {}", remedy.cure));
+        printer.line(HEADING, "Fix", format!("    {}", remedy.fix));
     }
     for ReportedKey { kid, algorithms, is_dropped, problem } in &report.keys {
         let kid = kid.as_deref().unwrap_or("(no kid)");
         match problem {
             None => {
                 let text = format!("  {kid}  {}", algorithms.join(", "));
-                printer.line(GOOD, "  usable ", text);
+                printer.line(GOOD, "  usable  ", text);
             }
             Some(problem) => {
-                let word = if *is_dropped { "  dropped" } else { "  useless" };
+                let word = if *is_dropped { "  dropped " } else { "  unusable" };
                 printer.line(WARNING, word, format!("  {kid}  {problem}"));
             }
         }

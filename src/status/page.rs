@@ -136,7 +136,7 @@ fn key_table(page: &mut Html, provider: &ProviderStatus) {
         match (&key.problem, key.is_dropped) {
             (None, _) => page.raw("serves"),
             (Some(problem), true) => page.raw("dropped: ").text(problem),
-            (Some(problem), false) => page.raw("of no use: ").text(problem),
+            (Some(problem), false) => page.raw("unusable: ").text(problem),
         };
         page.raw("</td></tr>\n");
     }

@@ -121,7 +121,7 @@ async fn the_program_and_the_plugin_say_the_same() {
         } else {
             let failed = |step: &&Value| step["status"] == "failed";
             let count = told["steps"].as_array().unwrap().iter().filter(failed).count();
-            let has_remedy = told["cause"].is_string() && told["cure"].is_string();
+            let has_remedy = told["cause"].is_string() && told["fix"].is_string();
             if count != 1 || !has_remedy {
                 faults.push(format!("{name}: {told}"));
             }

@@ -27,7 +27,7 @@ struct Broken {
     reason: &'static str,
     /// Parts of the sentences.
     cause: &'static str,
-    cure: &'static str,
+    fix: &'static str,
 }
 
 /// A provider with its key, and claims that it accepts.
@@ -136,7 +136,7 @@ impl Sound {
         name: &'static str,
         fields: Value,
         token: impl Into<String>,
-        [reason, cause, cure]: [&'static str; 3],
+        [reason, cause, fix]: [&'static str; 3],
     ) -> Broken {
         Broken {
             name,
@@ -146,7 +146,7 @@ impl Sound {
             arguments: vec![],
             reason,
             cause,
-            cure,
+            fix,
         }
     }
 
@@ -155,11 +155,11 @@ impl Sound {
         &self,
         name: &'static str,
         fields: Value,
-        [cause, cure]: [&'static str; 2],
+        [cause, fix]: [&'static str; 2],
     ) -> Broken {
         let token = self.token(json!({}));
         let keys = None;
-        Broken { keys, ..self.broken(name, fields, token, ["keys_unavailable", cause, cure]) }
+        Broken { keys, ..self.broken(name, fields, token, ["keys_unavailable", cause, fix]) }
     }
 
     /// The token with other claims.
@@ -197,7 +197,7 @@ impl Broken {
             }
         };
         expect("cause", self.cause);
-        expect("cure", self.cure);
+        expect("fix", self.fix);
         expect("reason", self.reason);
         if run.code != Some(1) {
             faults.push(format!("{}: status {:?}: {}", self.name, run.code, run.stderr));
@@ -208,7 +208,7 @@ impl Broken {
         }
         if std::env::var_os("SHOW_SETUPS").is_some() {
             let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
-            println!("| {} | `{}` | {} {} |", self.name, self.reason, text("cause"), text("cure"));
+            println!("| {} | `{}` | {} {} |", self.name, self.reason, text("cause"), text("fix"));
         }
         faults
     }
@@ -626,8 +626,8 @@ fn of_the_form_of_a_token() {
     let header_in_plain_base64 =
         BASE64_STANDARD_NO_PAD.encode(json!({"alg": "ES256", "kid": "???>>>???"}).to_string());
     assert!(header_in_plain_base64.contains(['+', '/']));
-    let malformed = |name, token: String, [cause, cure]: [&'static str; 2]| {
-        own.broken(name, none(), token, ["malformed_token", cause, cure])
+    let malformed = |name, token: String, [cause, fix]: [&'static str; 2]| {
+        own.broken(name, none(), token, ["malformed_token", cause, fix])
     };
     let with_kid = |kid: Value| own.token_with_header(json!({ "kid": kid }), none());
     let null = |member: &str| {

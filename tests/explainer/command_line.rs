@@ -168,7 +168,7 @@ fn programs_get_json_of_a_fixed_shape() {
     let json = run.json();
     assert_eq!(json["reason"], "audience_mismatch");
     assert_eq!(json["details"], json!({"aud": ["other"], "configured": ["mcp"]}));
-    assert!(json["cause"].is_string() && json["cure"].is_string());
+    assert!(json["cause"].is_string() && json["fix"].is_string());
     assert_eq!(
         json["steps"][7],
         json!({

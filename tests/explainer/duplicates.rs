@@ -1,4 +1,4 @@
-//! A field that is given twice is named with its path, whatever the file: Envoy takes one of the two
+//! A field that is duplicated is named with its path, whatever the file: Envoy takes one of the two
 //! without a word.
 
 use serde_json::{Value, json};

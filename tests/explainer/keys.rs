@@ -52,15 +52,15 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
         })
         .collect();
     let usable = |kid| (Some(kid), json!(["ES256"]), false, None);
-    let useless = |kid, problem| (Some(kid), json!([]), false, Some(problem));
+    let unusable = |kid, problem| (Some(kid), json!([]), false, Some(problem));
     assert_eq!(
         keys,
         [
             usable("good"),
             usable("free"),
-            useless("enc", "its use is enc, not sig"),
-            useless("hmac", "its alg HS256 does not go with it"),
-            useless("small", "its RSA modulus has 1024 bits, not 2048 to 4096"),
+            unusable("enc", "its use is enc, not sig"),
+            unusable("hmac", "its alg HS256 does not go with it"),
+            unusable("small", "its RSA modulus has 1024 bits, not 2048 to 4096"),
             (None, json!([]), true, Some("it is no JSON object")),
             (Some("a"), json!([]), true, Some("it has no kty")),
             (None, json!([]), true, Some("its kid has a wrong type")),
@@ -68,8 +68,8 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
     );
 
     let run = mcp_auth(&["keys", &configured(&provider)], "");
-    assert!(run.stdout.contains("usable   good  ES256"), "{run:?}");
-    assert!(run.stdout.contains("dropped  a  it has no kty"), "{run:?}");
+    assert!(run.stdout.contains("usable    good  ES256"), "{run:?}");
+    assert!(run.stdout.contains("dropped   a  it has no kty"), "{run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ fn an_authority_that_is_given_is_trusted() {
     assert!(run.stdout.contains("TLS handshake"), "{run:?}");
     let run = mcp_auth(&["keys", &config, "--ca", &file(".pem", &certificate)], "");
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stdout.contains("usable   k1  ES256"), "{run:?}");
+    assert!(run.stdout.contains("usable    k1  ES256"), "{run:?}");
     let run = mcp_auth(&["keys", &config, "--ca", &config], "");
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("holds no certificate"), "{run:?}");

@@ -62,7 +62,7 @@ fn utf_16_is_named() {
                 assert_eq!(run.code, Some(1), "{run:?}");
                 let cause = json["cause"].as_str().unwrap();
                 assert!(cause.starts_with("The token is in UTF-16"), "{cause}");
-                assert!(json["cure"].as_str().unwrap().contains("as UTF-8"), "{json}");
+                assert!(json["fix"].as_str().unwrap().contains("as UTF-8"), "{json}");
                 let start = token.get(..8).unwrap();
                 assert!(!run.stdout.contains(start), "{run:?}");
             }

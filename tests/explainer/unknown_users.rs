@@ -47,7 +47,7 @@ fn the_record_that_was_almost_found_is_named() {
             Some(cause) => {
                 assert!(told["cause"].as_str().unwrap().contains(cause), "{told}");
                 assert!(told["details"]["cause"].as_str().unwrap().contains(cause), "{told}");
-                assert!(told["cure"].as_str().unwrap().contains("record's `provider`"), "{told}");
+                assert!(told["fix"].as_str().unwrap().contains("record's `provider`"), "{told}");
             }
             None => assert!(told["details"].get("cause").is_none(), "{told}"),
         }

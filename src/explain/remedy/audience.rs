@@ -93,7 +93,7 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
     }
     let cause =
         format!("The token is for somebody else: `aud` is {seen}, accepted are {accepted}.");
-    let cure = match case.template() {
+    let fix = match case.template() {
         "keycloak" if found.iter().all(|found| *found == "account") => format!(
             "Keycloak names this API only if it is told to: Client scopes → Add mapper → Audience, \
              with a name that `{field}` lists."
@@ -123,7 +123,7 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
              server when it asks for a token (`audience`, `resource` or `scope`)."
         ),
     };
-    Remedy::new(cause, cure)
+    Remedy::new(cause, fix)
 }
 
 /// A token that was issued to another client, where that counts instead of `aud`.

@@ -71,7 +71,7 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
     }
     let field = case.at(user_field(case, claim));
     let cause = format!("The token does not say who the user is: it has no {claim}.");
-    let cure = match case.template() {
+    let fix = match case.template() {
         "entra_id" => format!(
             "Let the client ask for the scope `profile`; or add the optional claim `upn` (Token \
              configuration); or set `{field}: oid`."
@@ -102,7 +102,7 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
             names(case)
         ),
     };
-    Remedy::new(cause, cure)
+    Remedy::new(cause, fix)
 }
 
 /// Tokens that carry none of the claims of which one is required.

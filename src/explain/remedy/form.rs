@@ -75,7 +75,7 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
     if dots == 4 && case.header.contains_key("enc") {
         return Remedy::new(
             "The token is encrypted (a JWE), so only its addressee can read it.",
-            jwt_cure(case),
+            jwt_fix(case),
         );
     }
     if *fault == MalformedToken::Segments && dots != 2 {
@@ -84,7 +84,7 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
                 "The token is opaque: a JWT has three parts with two dots between them, and this has \
                  {dots}. A part may also have been lost while it was copied.",
             ),
-            jwt_cure(case),
+            jwt_fix(case),
         );
     }
     if *fault == MalformedToken::Unsigned {
@@ -146,7 +146,7 @@ fn damaged(fault: &MalformedToken) -> Remedy {
 }
 
 /// How each provider is brought to issue JWTs.
-fn jwt_cure(case: &Case<'_>) -> &'static str {
+fn jwt_fix(case: &Case<'_>) -> &'static str {
     let config = case.setup;
     let templates: Vec<&str> = config
         .config

@@ -40,7 +40,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
     if let Some(twin) =
         issuers.iter().find(|issuer| issuer.trim_end_matches('/') == found.trim_end_matches('/'))
     {
-        let cure = if template != "generic" && is_given("issuer") {
+        let fix = if template != "generic" && is_given("issuer") {
             format!("Remove `{}`: the template {template} knows the right one.", at("issuer"))
         } else {
             format!("Write `{}` exactly so: {found:?}.", at("issuer"))
@@ -49,7 +49,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
             format!(
                 "The token's issuer is {found:?}, and {twin:?} is configured: they differ by the slash at the end."
             ),
-            cure,
+            fix,
         );
     }
     if let Some(twin) = issuers.iter().find(|issuer| issuer.eq_ignore_ascii_case(found)) {

@@ -259,7 +259,7 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
 }
 
 pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
-    let cure = match mismatch {
+    let fix = match mismatch {
         KeyMismatch::Use(_) | KeyMismatch::Operations => {
             "Let the provider publish its signing keys with `use: sig`, and sign with one of them."
         }
@@ -275,7 +275,7 @@ pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
     let kid = case.header.get("kid").map(ToString::to_string).unwrap_or_default();
     Remedy::new(
         format!("The key {kid} of the provider must not verify this token: {mismatch}."),
-        cure,
+        fix,
     )
 }
 

@@ -1,4 +1,4 @@
-//! Cause and cure of a refusal, in words: by its reason, by what was seen, and by the template of
+//! Cause and fix of a refusal, in words: by its reason, by what was seen, and by the template of
 //! the provider. Each file is a table of the usual faults of one kind, and ends with what holds of
 //! all others.
 
@@ -32,7 +32,7 @@ pub struct Remedy {
     /// Why.
     pub cause: String,
     /// What to change, and where.
-    pub cure: String,
+    pub fix: String,
 }
 
 /// A refusal with all that is known of it.
@@ -52,8 +52,8 @@ pub(super) struct Case<'a> {
 }
 
 impl Remedy {
-    fn new(cause: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { cause: cause.into(), cure: cure.into() }
+    fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { cause: cause.into(), fix: fix.into() }
     }
 
     /// What the client is told, and what there is to do in all cases of the reason.
@@ -97,7 +97,7 @@ impl Case<'_> {
     }
 }
 
-/// Cause and cure of a refusal.
+/// Cause and fix of a refusal.
 pub(super) fn remedy(case: &Case<'_>) -> Remedy {
     match case.refusal {
         Refusal::MalformedAuthorization(fault) => form::not_one_token(case, *fault),

@@ -25,7 +25,7 @@ pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
     let cause =
         format!("The token expired {} ago; `clock_skew` is {}.", seconds(seconds_ago), skew(case));
     if let Some(clocks) = wrong_clock(case, Way::Ahead, seconds_ago) {
-        return Remedy::new(format!("{cause} {}", clocks.cause), clocks.cure);
+        return Remedy::new(format!("{cause} {}", clocks.cause), clocks.fix);
     }
     let lifetime = time(case, "exp").zip(time(case, "iat")).map(|(exp, iat)| exp.since(iat));
     let of_life = lifetime.map_or_else(String::new, |lifetime| {
@@ -62,7 +62,7 @@ pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> 
         skew(case)
     );
     match wrong_clock(case, Way::Behind, seconds_left) {
-        Some(clocks) => Remedy::new(format!("{cause} {}", clocks.cause), clocks.cure),
+        Some(clocks) => Remedy::new(format!("{cause} {}", clocks.cause), clocks.fix),
         None => Remedy::new(
             format!("{cause} If it was issued just now, two clocks differ by that much."),
             format!(

@@ -109,7 +109,7 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
         }
         Denial::AmbiguousName => Remedy::new(
             "The name in the message can be read in several ways, so no rule can be told to be about it.",
-            "Let the client write the name as in the rules, and the MCP method in lower case.",
+            "Let the client write the name as in the rules, and the MCP method as the specification spells it.",
         ),
         Denial::Rule { rule, line, is_elsewhere: true } => Remedy::new(
             format!(
