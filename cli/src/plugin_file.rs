@@ -46,7 +46,7 @@ impl PluginFile {
         for Document { value, duplicates } in &documents {
             let first = plugins.len();
             if is_configuration(value) {
-                // As it is: the plugin's own reader finds what is given twice.
+                // As it is: the plugin's own reader finds what is duplicated.
                 let json = if is_json { text.clone() } else { value.to_string() };
                 plugins.push(FoundPlugin::new(String::new(), json.into_bytes()));
                 if is_json {

@@ -1,55 +1,55 @@
-//! How it is found out what a request asks the MCP server for.
+//! Finds the MCP message of a request: in its body, or in the header fields that repeat it.
 
 use super::mcp_headers::McpHeaders;
 use super::message::Message;
 use crate::refusal::{BodyFault, HeaderFault, Refusal};
 use crate::request::RequestHead;
 
-/// Where a request's message is read.
+/// Where the message of a request is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Inspection {
     /// In its body.
     Body {
-        /// Most bytes of the body.
+        /// Longest body accepted, in bytes.
         max_body: usize,
     },
-    /// In its header fields, which the upstream compares with the body.
+    /// In its header fields. The server must compare them with the body.
     Headers {
-        /// Revisions of MCP whose servers do that.
+        /// Revisions of MCP whose servers do so.
         versions: Vec<String>,
     },
 }
 
-/// What the head of a request says of the message that follows.
+/// What the head of a request says about the message in its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MessageHints {
     headers: Result<McpHeaders, HeaderFault>,
     form: Result<(), BodyFault>,
-    /// None when the head does not tell.
+    /// `None` without a readable `Content-Length`.
     length: Option<u64>,
 }
 
-/// What the head of a request says of its message.
+/// How much of the message the head reveals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AnnouncedMessage {
-    /// The message is in the body.
+    /// Nothing: the message must be read from the body.
     InBody,
-    /// This message.
+    /// The whole message.
     Message(Message),
-    /// No message, if the body is empty. Any content would be refused for this fault, but a client
-    /// that sends none need not say of which type it is.
+    /// Any content would be refused for this fault. An empty body is still accepted, since a client
+    /// that sends nothing need not declare a content type.
     NoneOr(BodyFault),
 }
 
 impl MessageHints {
-    /// Reads it; none when no message follows.
+    /// `None` when the request has no body.
     pub(super) fn from_head(head: RequestHead<'_>) -> Option<Self> {
         let length = head.values("content-length").next();
         let length = length.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         head.has_body().then(|| Self { headers: McpHeaders::parse(head), form: form(head), length })
     }
 
-    /// What the head says of the message.
+    /// Reads what the head reveals about the message.
     ///
     /// # Errors
     ///
@@ -74,17 +74,17 @@ impl MessageHints {
         }
     }
 
-    /// True when the body is not empty by its length.
+    /// True when `Content-Length` announces a body that is not empty.
     pub(super) fn announces_content(&self) -> bool {
         self.length.is_some_and(|length| length > 0)
     }
 
-    /// True when only an empty body would be accepted.
+    /// True when any body that is not empty would be refused.
     pub(super) fn accepts_no_content(&self) -> bool {
         self.form.is_err()
     }
 
-    /// The message in the body; none in an empty one.
+    /// The message in the body; `None` if the body is empty.
     ///
     /// # Errors
     ///
@@ -100,8 +100,7 @@ impl MessageHints {
     }
 }
 
-/// Whether the body is one that can be looked into: what another encoding would make of its bytes,
-/// only the server would see.
+/// Checks that the body is unencoded JSON: a coded body would mean something only the server sees.
 fn form(head: RequestHead<'_>) -> Result<(), BodyFault> {
     let mut types = head.values_in_any_spelling("content-type");
     if !types.next().is_some_and(is_json) || types.next().is_some() {
@@ -114,7 +113,8 @@ fn form(head: RequestHead<'_>) -> Result<(), BodyFault> {
     Ok(())
 }
 
-/// Parameters other than `charset` mean nothing (RFC 8259 §11), and neither does UTF-8 as one.
+/// Ignores parameters other than `charset`, which JSON does not define (RFC 8259 §11), and accepts a
+/// `charset` of UTF-8.
 fn is_json(media_type: &[u8]) -> bool {
     let lowered = media_type.to_ascii_lowercase();
     let mut parts = lowered.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
@@ -136,7 +136,7 @@ mod tests {
         match hints.message(&Inspection::Body { max_body }) {
             Err(Refusal::McpBodyInvalid(fault)) => Some(fault),
             Ok(AnnouncedMessage::NoneOr(fault)) => {
-                // The first byte is refused for the same fault, and no byte for none.
+                // The first byte is refused for the same fault; an empty body is accepted.
                 let refused = Refusal::McpBodyInvalid(fault.clone());
                 assert_eq!(hints.message_in(b"{"), Err(refused));
                 assert_eq!(hints.message_in(b""), Ok(None));

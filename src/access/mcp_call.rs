@@ -4,11 +4,11 @@ use super::case::case_folded;
 use super::uri;
 use crate::refusal::{BodyFault, McpCall};
 
-/// The first revision of MCP whose clients must send [`McpHeaders`](super::McpHeaders).
+/// The first revision of MCP whose clients repeat parts of their message in header fields.
 pub(super) const HEADERS_SINCE: &str = "2026-07-28";
 
 impl McpCall {
-    /// A call of this method. `name` is what the member of `params` for it holds, if it has one.
+    /// `name` reads the given member of `params`; it is called only for methods that take a name.
     pub(super) fn new<F>(
         method: String,
         name: impl FnOnce(NameMember) -> Result<Option<String>, F>,
@@ -17,12 +17,12 @@ impl McpCall {
         Ok(Self { method, name })
     }
 
-    /// The same in lower case, as a server may take it that does not mind the case.
+    /// The call as a case-insensitive server would read it.
     pub(super) fn in_lower_case(&self) -> Self {
         Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }
     }
 
-    /// The same call with its URI as servers may take it that decode it, or that look a resource up
+    /// The call with each URI that a lenient server might look up instead of its own: decoded, or
     /// without query, fragment or user info.
     pub(super) fn other_readings(&self) -> impl Iterator<Item = Self> {
         let uri = match NameMember::for_method(&self.method) {
@@ -34,26 +34,25 @@ impl McpCall {
         readings.into_iter().map(move |name| Self { method: method.clone(), name: Some(name) })
     }
 
-    /// Whether clients of a revision with [`McpHeaders`](super::McpHeaders) must say the name in one
-    /// too.
+    /// Whether clients since [`HEADERS_SINCE`] must repeat the name in a header field.
     #[must_use]
     pub(super) fn demands_name_header(&self) -> bool {
         self.name.is_some() && !is_older(&self.method)
     }
 
-    /// True when the method is that of a call with a name, but for its case: a server that does not
-    /// mind the case would read a name that was not read here.
+    /// True when the method would take a name if its case were ignored. A case-insensitive server
+    /// would read a name that was not read here.
     #[must_use]
     pub(super) fn has_ambiguous_method(&self) -> bool {
         NameMember::for_method(&self.method).is_none()
             && NameMember::for_method(&case_folded(&self.method)).is_some()
     }
 
-    /// Checks that servers take a URI for that of one resource alone.
+    /// Checks that all servers map the URI to the same resource. Other names always pass.
     ///
     /// # Errors
     ///
-    /// The name is a URI, and not in its normal form.
+    /// The URI is not in normal form.
     pub(super) fn check_uri(&self) -> Result<(), BodyFault> {
         match (NameMember::for_method(&self.method), &self.name) {
             (Some(NameMember::Uri), Some(uri)) if !uri::is_normal(uri) => {
@@ -64,13 +63,13 @@ impl McpCall {
     }
 }
 
-/// True for methods that no revision has any more that has [`McpHeaders`](super::McpHeaders):
-/// subscriptions to single resources, and results of tasks.
+/// True for methods that were removed before [`HEADERS_SINCE`]: subscriptions to single resources,
+/// and results of tasks.
 pub(super) fn is_older(method: &str) -> bool {
     matches!(method, "resources/subscribe" | "resources/unsubscribe" | "tasks/result")
 }
 
-/// The member of `params` that names what a method is about.
+/// The member of `params` that holds the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameMember {
     Name,

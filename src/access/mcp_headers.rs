@@ -1,4 +1,4 @@
-//! The header fields in which a client of MCP 2026-07-28 repeats what its message says (SEP-2243).
+//! The header fields in which clients of MCP 2026-07-28 repeat parts of their message (SEP-2243).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,12 +12,12 @@ const VERSION: &str = HeaderFault::VERSION;
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
-/// What these fields say.
+/// The values of these fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct McpHeaders {
     version: Option<String>,
     method: Option<String>,
-    /// Decoded.
+    /// Decoded from the base64 sentinel form.
     name: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl McpHeaders {
     ///
     /// # Errors
     ///
-    /// One of them is there twice, or malformed.
+    /// A field is repeated or malformed.
     pub(super) fn parse(head: RequestHead<'_>) -> Result<Self, HeaderFault> {
         let name = single(head, NAME)?.map(|name| decoded(name).ok_or(malformed(NAME)));
         Ok(Self {
@@ -39,11 +39,11 @@ impl McpHeaders {
         })
     }
 
-    /// Compares with the message that came with them.
+    /// Compares the fields with the message in the body.
     ///
     /// # Errors
     ///
-    /// A field says something else, or is missing though the revision demands it.
+    /// A field differs, or is missing although the revision requires it.
     pub(super) fn agree_with(&self, message: &Message) -> Result<(), HeaderFault> {
         let version = message.version.as_ref();
         if version.is_some() {
@@ -52,12 +52,12 @@ impl McpHeaders {
         let call = message.call.as_ref();
         compare(METHOD, self.method.as_ref(), call.map(|call| &call.method))?;
         let name = call.and_then(|call| call.name.as_ref());
-        // Where the body has no name that is known here, the server may know one.
+        // For a method unknown here, the server may know a name that this code does not read.
         if name.is_some() {
             compare(NAME, self.name.as_ref(), name)?;
         }
-        // The handshake belongs to older revisions, and whether notifications need the fields is
-        // left open.
+        // `initialize` belongs to older revisions, and the specification does not say whether
+        // notifications need the fields.
         let is_new = |version: &String| version.as_str() >= Self::SINCE;
         let demands = message.is_request
             && call.is_some_and(|call| call.method != "initialize")
@@ -73,12 +73,12 @@ impl McpHeaders {
         }
     }
 
-    /// The message that they announce, if it is written for one of these revisions. Older servers
-    /// do not compare it with what the body says.
+    /// The message that the fields announce. Only `versions` are accepted: servers of older
+    /// revisions do not compare the fields with the body.
     ///
     /// # Errors
     ///
-    /// It is not, or a field is missing.
+    /// The revision is another one, or a field is missing.
     pub(super) fn message(&self, versions: &[String]) -> Result<Message, HeaderFault> {
         let version = self.version.clone().ok_or(HeaderFault::Missing { header: VERSION })?;
         if !versions.contains(&version) {
@@ -94,7 +94,7 @@ impl McpHeaders {
     }
 }
 
-/// The only value of a field, if it has one.
+/// The value of a field that may occur once.
 fn single<'a>(head: RequestHead<'a>, header: &'static str) -> Result<Option<&'a str>, HeaderFault> {
     let mut values = head.values_in_any_spelling(header);
     let Some(value) = values.next() else { return Ok(None) };
@@ -110,8 +110,8 @@ fn malformed(header: &'static str) -> HeaderFault {
     HeaderFault::Malformed { header }
 }
 
-/// A value as it was before it was encoded for the field. The engine takes only canonical base64:
-/// with its padding, and without stray bits.
+/// Decodes the sentinel form `=?base64?…?=`. The engine accepts canonical base64 only: padded, and
+/// without stray bits.
 fn decoded(value: &str) -> Option<String> {
     let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     match encoded {
@@ -159,7 +159,7 @@ mod tests {
             ("", Some("")),
             ("=?base64?ZsO8cg==?=", Some("für")),
             ("=?base64??=", Some("")),
-            // Without the whole frame, in lower case, it stands for itself.
+            // Without the complete sentinel, in lower case, a value is literal.
             ("=?base64?eA==", Some("=?base64?eA==")),
             ("=?BASE64?eA==?=", Some("=?BASE64?eA==?=")),
             ("=?base64?=", Some("=?base64?=")),

@@ -1,8 +1,9 @@
-//! What rules may ask of a JSON-RPC message: its method, and the name of what it is about.
+//! Reads the parts of a JSON-RPC message that access rules match: its method, and the name of the
+//! tool, prompt, resource or task.
 //!
-//! Servers differ in how they read a message that names a member twice or in another case, and one
-//! that was judged must mean the same to all of them. So nothing of the kind is read at the levels
-//! that matter; the rest is skipped, and no tree is built of it.
+//! Servers differ in how they treat duplicate members, and members spelt in another case. A message
+//! must mean the same to the rules and to every server, so both are refused at each level that is
+//! read. Everything else is skipped without building a tree.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -13,17 +14,16 @@ use serde_json::value::RawValue;
 
 use super::case::case_folded;
 use super::mcp_call::{self, NameMember};
-use super::message_id::may_be_id;
 use crate::refusal::{BodyFault, McpCall};
 
-/// A message, as far as rules care.
+/// The parts of a message that rules match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// What it calls; none when it is a response.
+    /// `None` for a response.
     pub(super) call: Option<McpCall>,
-    /// Whether it wants an answer.
+    /// True for a request, false for a notification or response.
     pub(super) is_request: bool,
-    /// The revision of MCP that it says it is written for.
+    /// The protocol revision in `params._meta`.
     pub(super) version: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// It is no single message, or one that servers might read in several ways.
+    /// It is not a single message, or servers could interpret it differently.
     pub(super) fn read(body: &[u8]) -> Result<Self, BodyFault> {
         let text = std::str::from_utf8(body).map_err(|_| BodyFault::NotUtf8)?;
         if nests_too_deeply(text) {
@@ -50,7 +50,7 @@ impl Message {
     }
 }
 
-/// The same limit as that of all other JSON that is read here.
+/// Applies the nesting limit of serde_json, which does not count the values that are skipped.
 fn nests_too_deeply(text: &str) -> bool {
     const MAX_DEPTH: usize = 128;
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
@@ -67,12 +67,12 @@ fn nests_too_deeply(text: &str) -> bool {
     })
 }
 
-/// The members of an object that are read, as they come.
+/// The members of an object that are read.
 trait ReadMembers: Default {
-    /// Their names.
+    /// Names of the members.
     const NAMES: &'static [&'static str];
 
-    /// Takes the value of the member of this name, which is one of them.
+    /// Takes the value of the member `name`, which is one of [`Self::NAMES`].
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
         name: &str,
@@ -81,7 +81,7 @@ trait ReadMembers: Default {
     ) -> Result<(), A::Error>;
 }
 
-/// Members of the message itself (JSON-RPC 2.0 §4, §5).
+/// Top-level members (JSON-RPC 2.0 §4, §5).
 #[derive(Default)]
 struct MessageMembers {
     method: Option<Scalar>,
@@ -106,7 +106,7 @@ impl MessageMembers {
             Some(_) => return Err(BodyFault::WrongType { member: "method" }),
         };
         let [name, task_id, uri] = [self.params.name, self.params.task_id, self.params.uri];
-        // A server that has no such method says so, whatever the call is about.
+        // A server since that revision does not know the method, so it needs no name.
         let is_unknown = mcp_call::is_older(&method)
             && version.as_ref().is_some_and(|version| version.as_str() >= mcp_call::HEADERS_SINCE);
         let call = McpCall::new(method, |member| {
@@ -143,7 +143,7 @@ impl ReadMembers for MessageMembers {
             }
             "id" => {
                 if !may_be_id(members.next_value::<&RawValue>()?) {
-                    return Err(A::Error::custom("no id"));
+                    return Err(A::Error::custom("not an id"));
                 }
                 self.has_id = true;
             }
@@ -154,6 +154,11 @@ impl ReadMembers for MessageMembers {
         }
         Ok(())
     }
+}
+
+/// Whether a value may be the `id` of a message: a string, a number or null.
+fn may_be_id(value: &RawValue) -> bool {
+    !value.get().starts_with(['{', '[', 't', 'f'])
 }
 
 /// Members of `params`.
@@ -211,11 +216,11 @@ impl ReadMembers for Meta {
     }
 }
 
-/// Reads an object, or null as an empty one. An array is none: some servers take its elements for
-/// the members.
+/// Reads an object, or null as an empty one. Arrays are refused: some servers read their elements as
+/// the members in order.
 struct ObjectVisitor<'a, T> {
     content: T,
-    /// Why reading ended.
+    /// Set when reading fails, since serde errors carry only a string.
     fault: &'a Cell<Option<BodyFault>>,
 }
 
@@ -265,7 +270,7 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
             match member {
                 Some(member) => {
                     self.content.take(member, &mut members, self.fault).inspect_err(|_| {
-                        // A fault inside of it says more.
+                        // A fault inside the member is more precise.
                         let inner = self.fault.take();
                         self.fault.set(inner.or(Some(BodyFault::WrongType { member })));
                     })?;
@@ -279,7 +284,7 @@ impl<'de, T: ReadMembers> Visitor<'de> for ObjectVisitor<'_, T> {
     }
 }
 
-/// A value of which only the text counts.
+/// A value that is only of interest if it is a string or null.
 enum Scalar {
     Null,
     Other,

@@ -1,4 +1,4 @@
-//! The `id` of a message, by which an error says what it is the response to (JSON-RPC 2.0 §5).
+//! The `id` of a message, which an error response repeats (JSON-RPC 2.0 §5).
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::case::case_folded;
 
-/// The `id` of a request, short enough to be sent back.
+/// The `id` of a request: a string or number of at most 1 KiB.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct MessageId(Box<RawValue>);
 
 impl MessageId {
-    /// Most bytes of a string, and of a number as it is written.
+    /// Longest decoded string, or number as written, in bytes.
     const MAX_LENGTH: usize = 1024;
 
-    /// The `id` of the request in this body, which may be one that is refused. None where it cannot be
-    /// told: the body is not one object, the `id` is there twice, or it is neither a string nor a
-    /// number. A response has none of its own: its `id` is that of a request of the server.
+    /// The `id` of the request in this body, even if the request is refused. `None` if the body is
+    /// not one object, has several `id` members, or an `id` that is neither a string nor a number.
+    /// Also `None` for a response: its `id` belongs to a request of the server.
     #[must_use]
     pub(crate) fn from_body(body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
@@ -33,28 +33,23 @@ impl MessageId {
     fn from_value(id: &RawValue) -> Option<Self> {
         let is_short = |text: &str| text.len() <= Self::MAX_LENGTH;
         match id.get().bytes().next()? {
-            // Written anew: so it is in one line, and whole characters.
+            // Serialised again, so that it is one line of complete characters.
             b'"' => {
                 let text: String = serde_json::from_str(id.get()).ok()?;
                 is_short(&text).then(|| to_raw_value(&text).ok().map(Self))?
             }
-            // As it is written: no type here holds all numbers.
+            // Kept as written: no numeric type holds every JSON number.
             b'-' | b'0'..=b'9' => is_short(id.get()).then(|| Self(id.to_owned())),
             _ => None,
         }
     }
 }
 
-/// Whether this may be the `id` of a message: a string, a number or null.
-pub(super) fn may_be_id(value: &RawValue) -> bool {
-    !value.get().starts_with(['{', '[', 't', 'f'])
-}
-
-/// What is looked at of a message. Other values are skipped, and nothing is built of them.
+/// The members needed to find the `id`. Other values are skipped without building a tree.
 #[derive(Default)]
 struct IdMembers<'a> {
     id: Option<&'a RawValue>,
-    /// How many members have that name, in any case.
+    /// Number of members named `id`, ignoring case.
     ids: usize,
     is_response: bool,
 }

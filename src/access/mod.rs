@@ -1,4 +1,4 @@
-//! What an identity may do: rules over paths, methods and the messages of MCP, and what they require.
+//! Access policy: rules that match paths, HTTP methods and MCP messages, and what they require.
 
 mod case;
 mod inspection;
@@ -23,8 +23,8 @@ pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
 pub(crate) use uri::is_normal as is_normal_uri;
 
-/// Reads the body of a request, for the fuzz targets: whether it is a message. What is sent back of
-/// it is JSON, and short.
+/// For the fuzz targets: whether the body of a request is a message. Asserts that an `id` that would
+/// be sent back is short JSON.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn reads_message(body: &[u8]) -> bool {
     let is_message = message::Message::read(body).is_ok();

@@ -1,17 +1,16 @@
-//! Paths in a form in which they can be compared with a rule.
+//! Request paths in the form in which rules compare them.
 
 use crate::request::without_slash;
 
-/// A path as whoever serves it will understand it: decoded, without the query, and without one
-/// slash at its end.
+/// A path as every server understands it: decoded, without the query, and without one trailing
+/// slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CanonicalPath(Vec<u8>);
 
 impl CanonicalPath {
-    /// The canonical form of a path without query. None when servers differ in how they read it:
-    /// dot segments, repeated or encoded slashes, backslashes, parameters (`;`), what is encoded
-    /// twice or wrongly, and control characters. Envoy resolves most of these before the plugin
-    /// sees them, if it is told to normalise paths.
+    /// Parses a path without query. `None` when servers differ in how they read it: dot segments,
+    /// repeated or encoded slashes, backslashes, parameters (`;`), double or invalid encoding, and
+    /// control characters. Envoy resolves most of these beforehand if it normalises paths.
     #[must_use]
     pub(crate) fn parse(path: &[u8]) -> Option<Self> {
         let shorter = without_slash(path);
@@ -34,14 +33,14 @@ impl CanonicalPath {
         Some(Self(without_slash(&decoded).to_vec()))
     }
 
-    /// True when the path is this one or lies under it, segment by segment.
+    /// True when `path` equals this one or lies below it; prefixes end at segment boundaries.
     #[must_use]
     pub(super) fn is_prefix_of(&self, path: &Self) -> bool {
         let prefix = self.0.strip_suffix(b"/").unwrap_or(&self.0);
         path.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
-    /// True when all paths lie under this one.
+    /// True for `/`.
     #[must_use]
     pub(super) fn is_root(&self) -> bool {
         self.0 == b"/"
@@ -53,14 +52,14 @@ impl CanonicalPath {
         &self.0
     }
 
-    /// The same path in lower case, as a server may take it that does not mind the case.
+    /// The path as a case-insensitive server would read it.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         Self(self.0.to_ascii_lowercase())
     }
 }
 
-/// True when nobody could read the path in another way, nor write it in another: most paths.
+/// Fast path for most requests: letters, digits, `-` and `_` in non-empty segments need no decoding.
 fn is_plain(path: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     path.split_first().is_some_and(|(first, rest)| {

@@ -1,20 +1,19 @@
-//! Patterns that rules name methods and names by.
+//! Patterns for MCP methods and names in rules.
 
 use super::case::case_folded;
 
-/// What a rule names methods, or the names of tools, prompts, resources and tasks by: all of it, or
-/// how it begins.
+/// Matches an MCP method, or the name of a tool, prompt, resource or task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
-    /// This text.
+    /// Exactly this string.
     Exact(String),
-    /// Whatever begins with this text.
+    /// Any string with this prefix.
     Prefix(String),
 }
 
 impl Pattern {
-    /// Reads a pattern: a text, with or without `*` at its end. None when it is empty or has `*`
-    /// anywhere else.
+    /// Parses a string with an optional `*` at its end. `None` if it is empty or has `*` anywhere
+    /// else.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let prefix = text.strip_suffix('*');
@@ -29,7 +28,7 @@ impl Pattern {
         )
     }
 
-    /// True when it stands for this text.
+    /// True when the pattern matches `text`.
     #[must_use]
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
@@ -38,7 +37,7 @@ impl Pattern {
         }
     }
 
-    /// The same, for texts in lower case.
+    /// The pattern for strings in lower case.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         match self {
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_a_text_or_the_beginning_of_one() {
+    fn a_pattern_matches_a_whole_string_or_its_prefix() {
         for (pattern, text, matches) in [
             ("whoami", "whoami", true),
             ("whoami", "whoami2", false),

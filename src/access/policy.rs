@@ -1,4 +1,4 @@
-//! The decision whether an identity may do what it asks for.
+//! Decides whether an identity may make a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,91 +9,91 @@ use crate::identity::VerifiedIdentity;
 use crate::refusal::{Denial, McpCall, Refusal, Strings};
 use crate::request::RequestHead;
 
-/// What a request asks for, as far as rules care.
+/// The parts of a request that rules match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     method: Vec<u8>,
-    /// None when servers differ in how they read the path.
+    /// `None` when servers differ in how they read the path.
     path: Option<CanonicalPath>,
-    /// None when no message follows, or none that any rule cares for.
+    /// `None` when there is no message, or no rule matches on messages.
     hints: Option<Box<MessageHints>>,
 }
 
-/// What the head of a request is enough to know.
+/// What the head of a request decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// The request may do what it asks for.
+    /// The request is allowed.
     Granted,
-    /// That depends on the message in its body.
+    /// The decision depends on the message in the body.
     DependsOnBody,
 }
 
-/// Who may do what: the first rule that matches decides.
+/// The access rules. The first rule that matches a request decides.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessPolicy {
     rules: Vec<Rule>,
-    /// The conditions of the same rules.
+    /// The conditions of `rules` in lower case.
     in_lower_case: Vec<Match>,
-    /// Whether these are the same conditions.
+    /// Whether the conditions of `rules` are in lower case already.
     is_lower_case: bool,
-    /// Whether any rule is about messages.
+    /// Whether any rule matches on messages.
     reads_messages: bool,
-    /// Whether any rule is about methods of HTTP: one about messages is, for only a POST carries one.
+    /// Whether any rule depends on the HTTP method. Rules on messages do: they cover POST alone.
     names_methods: bool,
     default: DefaultAccess,
     hierarchy: ScopeHierarchy,
     inspection: Inspection,
-    /// Scopes that a client may be told to ask for.
+    /// Scopes that a challenge may name.
     known_scopes: BTreeSet<String>,
-    /// How a client must ask for a scope, where that is not how tokens spell it.
+    /// The spelling in which clients request a scope, where tokens spell it differently.
     asked_as: BTreeMap<String, String>,
 }
 
-/// What becomes of requests that no rule is about.
+/// The decision on requests that no rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DefaultAccess {
-    /// They pass.
+    /// They are allowed.
     Allow,
     /// They are refused.
     Deny,
 }
 
-/// What is known of a request's message.
+/// What is known about the message of a request.
 #[derive(Clone, Copy)]
 enum MessageView<'a> {
-    /// It calls nothing: there is none, or it is a response.
+    /// There is no message, or it is a response.
     NotACall,
-    /// What it calls.
+    /// It is a request or notification with this call.
     McpCall(&'a McpCall),
-    /// Nothing yet.
+    /// It has not been read yet.
     Unread,
 }
 
-/// How far the rules decide.
+/// The rule that decides, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RuleMatch {
-    /// Up to a rule that is about messages.
+    /// A rule on messages comes first, and the message has not been read.
     DependsOnMessage,
-    /// No rule is about the request.
+    /// No rule matches.
     NoRule,
-    /// The rule of this index is about it.
+    /// The rule with this index matches.
     Rule(usize),
 }
 
 impl Target {
-    /// True when the path is one of these.
+    /// True when the path is among `paths`.
     #[must_use]
     pub(crate) fn is_one_of(&self, paths: &[CanonicalPath]) -> bool {
         self.path.as_ref().is_some_and(|path| paths.contains(path))
     }
 
-    /// True when the head says that a body follows which is not empty.
+    /// True when the head announces a body that is not empty.
     #[must_use]
     pub(crate) fn announces_content(&self) -> bool {
         self.hints.as_ref().is_some_and(|hints| hints.announces_content())
     }
 
-    /// True when no body but an empty one is accepted with the request, whatever it says.
+    /// True when any body that is not empty would be refused.
     #[must_use]
     pub(crate) fn accepts_no_content(&self) -> bool {
         self.hints.as_ref().is_some_and(|hints| hints.accepts_no_content())
@@ -101,12 +101,11 @@ impl Target {
 }
 
 impl AccessPolicy {
-    /// Scopes that are about the login, not about this server; clients are never told to ask for
-    /// them here.
+    /// Scopes that concern the login rather than this server. No challenge names them.
     const LOGIN_SCOPES: [&str; 6] =
         ["offline_access", "openid", "profile", "email", "address", "phone"];
 
-    /// A policy of these rules. `supported` are the scopes of the resource's metadata.
+    /// `supported` are the scopes of the resource's metadata.
     #[must_use]
     pub(crate) fn new(
         rules: Vec<Rule>,
@@ -130,7 +129,7 @@ impl AccessPolicy {
         let is_lower_case = rules.iter().map(|rule| &rule.condition).eq(&in_lower_case);
         let reads_messages = in_lower_case.iter().any(Match::concerns_messages);
         let names_methods = reads_messages || in_lower_case.iter().any(Match::names_methods);
-        // Clients of Entra ID ask for `api://server/read`; its tokens say `read`.
+        // Clients of Entra ID request `api://server/read`; its tokens carry `read`.
         let end = |scope: &str| scope.rsplit('/').next().unwrap_or_default().to_owned();
         let mut asked_as: BTreeMap<String, String> = supported
             .iter()
@@ -155,7 +154,7 @@ impl AccessPolicy {
         }
     }
 
-    /// What the request with this head asks for.
+    /// Reads the parts of a request head that rules match.
     #[must_use]
     pub(crate) fn target(&self, head: RequestHead<'_>) -> Target {
         Target {
@@ -168,15 +167,14 @@ impl AccessPolicy {
         }
     }
 
-    /// True when a rule was written for the path of this request.
+    /// True when a rule names the path of this request.
     #[must_use]
     pub(crate) fn has_rule_for_path(&self, target: &Target) -> bool {
         let is_meant = |path| self.rules.iter().any(|rule| rule.condition.is_meant_for(path));
         target.path.as_ref().is_some_and(is_meant)
     }
 
-    /// The claims that are asked for once the identity is known: those that a rule requires
-    /// something of.
+    /// Names of the claims that some rule requires, which must be kept with the identity.
     #[must_use]
     pub(crate) fn claims_of_use(&self) -> Vec<String> {
         let all = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
@@ -184,25 +182,25 @@ impl AccessPolicy {
         once.into_iter().map(str::to_owned).collect()
     }
 
-    /// Its rules, in their order.
+    /// The rules in order.
     #[must_use]
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// True when a rule is about paths.
+    /// True when a rule names paths.
     #[must_use]
     pub(crate) fn names_paths(&self) -> bool {
         self.rules.iter().any(|rule| rule.condition.names_paths())
     }
 
-    /// True when a rule may need the message in a request's body.
+    /// True when a decision may depend on the body of a request.
     #[must_use]
     pub(crate) fn reads_bodies(&self) -> bool {
         self.reads_messages && matches!(self.inspection, Inspection::Body { .. })
     }
 
-    /// Most bytes of a body that is read.
+    /// Longest body that is read, in bytes.
     #[must_use]
     pub(crate) fn max_body(&self) -> usize {
         match self.inspection {
@@ -211,7 +209,7 @@ impl AccessPolicy {
         }
     }
 
-    /// Whether a rule about messages is the first that may decide on the request.
+    /// Whether the first rule that covers the head matches on messages.
     #[must_use]
     pub(crate) fn depends_on_message(&self, target: &Target) -> bool {
         target.hints.is_some()
@@ -223,15 +221,14 @@ impl AccessPolicy {
             })
     }
 
-    /// Decides as far as the head of the request is enough. `is_restricted` says that the
-    /// identity's provider may be used only where a rule names it.
+    /// Decides by the head of the request, if that is enough. `is_restricted`: the identity's
+    /// provider passes only where a rule names it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InsufficientScope`] when broader scopes would do, else
-    /// [`Refusal::AccessDenied`]; both also when no message that may follow could change that.
-    /// [`Refusal::McpHeaderMismatch`] and [`Refusal::McpBodyInvalid`] when a rule needs the message
-    /// and nobody could rely on it.
+    /// [`Refusal::InsufficientScope`] when more scopes would help, else [`Refusal::AccessDenied`];
+    /// both also when no message could change the outcome. [`Refusal::McpHeaderMismatch`] and
+    /// [`Refusal::McpBodyInvalid`] when a rule needs the message and the head makes it unusable.
     pub(crate) fn check(
         &self,
         target: &Target,
@@ -265,11 +262,11 @@ impl AccessPolicy {
         Ok(Permission::Granted)
     }
 
-    /// Decides on a request of which [`check`](Self::check) said that it depends on the body.
+    /// Decides by the body, after [`check`](Self::check) returned [`Permission::DependsOnBody`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`check`](Self::check).
     pub(crate) fn check_body(
         &self,
         target: &Target,
@@ -284,13 +281,13 @@ impl AccessPolicy {
         self.check_message(target, message.as_ref(), identity, is_restricted)
     }
 
-    /// Whether some message could let this identity pass, by the rules that its request may meet.
-    /// The message itself, and rules that would hide such a rule from it, are not looked at.
+    /// Checks that some message could let this identity pass. Each reachable rule is tried by
+    /// itself, without regard to rules that would match the same message earlier.
     ///
     /// # Errors
     ///
-    /// Why none could. A refusal that more scopes would end comes first: the client can do something
-    /// about that one.
+    /// The refusal if no message could pass. [`Refusal::InsufficientScope`] is preferred, since the
+    /// client can act on it.
     fn check_any_message(
         &self,
         target: &Target,
@@ -312,8 +309,8 @@ impl AccessPolicy {
         lacks_scopes.or(first).map_or(Ok(()), Err)
     }
 
-    /// What may decide on a request, depending on its message: the rules about messages up to the
-    /// first one that is not about them, and that one; if there is none, the default.
+    /// The rules that may decide on a request, depending on its message: those on messages up to and
+    /// including the first one that is not, or else the default.
     fn reachable(&self, target: &Target) -> impl Iterator<Item = RuleMatch> {
         let rules = self.rules.iter().enumerate();
         let covering = rules
@@ -383,7 +380,7 @@ impl AccessPolicy {
         })
     }
 
-    /// The first rule that is about this request.
+    /// The first rule that matches this request.
     fn find(&self, target: &Target, content: MessageView<'_>) -> Result<RuleMatch, Refusal> {
         let call = match content {
             MessageView::McpCall(call) => Some(call),
@@ -393,12 +390,12 @@ impl AccessPolicy {
             |denial| Err(Refusal::AccessDenied { denial, call: call.cloned().map(Box::new) });
         let conditions = || self.rules.iter().map(|rule| &rule.condition);
         if self.names_methods && target.method.iter().any(u8::is_ascii_lowercase) {
-            // Methods have case (RFC 9110 §9.1), but a server that does not mind it would serve what
-            // a rule for the method in upper case is about.
+            // Methods are case-sensitive (RFC 9110 §9.1), but a lenient server would treat this one
+            // as the method in upper case, which a rule may name.
             return ambiguous(Denial::AmbiguousMethod);
         }
         if target.path.is_none() && conditions().any(Match::names_paths) {
-            // It might be a path that a rule is about.
+            // Some server may read it as a path that a rule names.
             return ambiguous(Denial::AmbiguousPath);
         }
         if let Some(call) = call
@@ -410,7 +407,7 @@ impl AccessPolicy {
             }
         }
         let found = first(conditions(), target.path.as_ref(), &target.method, content);
-        // Neither may a server that reads a URI in another way serve what another rule names.
+        // A server that reads the URI differently must not serve what another rule names.
         let names_it = |reading: McpCall| {
             let content = MessageView::McpCall(&reading);
             let other =
@@ -421,7 +418,7 @@ impl AccessPolicy {
         if readings.any(|reading| names_it(reading.in_lower_case())) {
             return ambiguous(Denial::AmbiguousName);
         }
-        // A server that does not mind the case would serve what another rule is about.
+        // A case-insensitive server must not serve what another rule matches.
         let path = target.path.as_ref().map(CanonicalPath::in_lower_case);
         let lowered = call.map(McpCall::in_lower_case);
         let content = lowered.as_ref().map_or(content, MessageView::McpCall);
@@ -446,8 +443,8 @@ impl AccessPolicy {
         }
     }
 
-    /// The smallest set that the rule is content with, and what the token has of those that this
-    /// server knows: a client that asks for it loses nothing.
+    /// The smallest set that satisfies the rule, plus the token's scopes that this server knows, so
+    /// that a client that requests the set loses none.
     fn scopes_to_ask_for(
         &self,
         rule: &Rule,
@@ -471,7 +468,7 @@ impl AccessPolicy {
     }
 }
 
-/// How far these conditions decide on a request.
+/// The first condition that matches.
 fn first<'a>(
     conditions: impl Iterator<Item = &'a Match>,
     path: Option<&CanonicalPath>,
@@ -524,7 +521,7 @@ mod tests {
         }
     }
 
-    /// What is found for a request of this path and content; the denial if it is refused.
+    /// The matching rule for this path and content, or the denial.
     fn find(
         policy: &AccessPolicy,
         path: &str,
@@ -704,7 +701,7 @@ mod tests {
         let found = |policy: &AccessPolicy, call| find(policy, "/mcp", MessageView::McpCall(call));
         assert_eq!(found(&names, &shout), Err(Denial::AmbiguousName));
         assert_eq!(found(&names, &other), Ok(RuleMatch::Rule(1)));
-        // Where no rule is about names, none can be missed.
+        // Where no rule matches names, no name can be missed.
         assert_eq!(found(&methods, &prompt), Ok(RuleMatch::Rule(1)));
         assert_eq!(found(&methods, &uri), Ok(RuleMatch::Rule(1)));
         let fields = [(b":path".as_slice(), b"/mcp".as_slice())];

@@ -1,4 +1,4 @@
-//! A rule: which requests it is about, and what it requires of them.
+//! A rule of the access policy: the requests it matches, and what it requires.
 
 use std::collections::BTreeSet;
 
@@ -11,92 +11,91 @@ use crate::refusal::McpCall;
 /// A rule of the access policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    /// Its name, for people.
+    /// Name in logs and refusals.
     pub name: String,
-    /// The requests that it is about.
+    /// The requests it applies to.
     pub condition: Match,
-    /// What it requires of them.
+    /// What these requests need to pass.
     pub requirement: Requirement,
 }
 
-/// The requests that a rule is about. Each line that is not empty must match.
+/// The condition of a rule. Every non-empty list must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Match {
-    /// One of these.
+    /// Accepted paths.
     pub paths: Vec<CanonicalPath>,
-    /// One of these, or a path under one.
+    /// Paths that are accepted together with all paths below them.
     pub path_prefixes: Vec<CanonicalPath>,
-    /// One of these.
+    /// Accepted HTTP methods.
     pub methods: Vec<String>,
-    /// A method of MCP that one of these stands for.
+    /// Accepted MCP methods.
     pub mcp_methods: Vec<Pattern>,
-    /// The name of a tool, prompt, resource or task that one of these stands for.
+    /// Accepted names of tools, prompts, resources and tasks.
     pub mcp_names: Vec<Pattern>,
 }
 
-/// What a rule requires. Each line that is not empty must hold.
+/// What a rule requires. Every non-empty list must be met.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requirement {
-    /// All of these.
+    /// Scopes that are all required.
     pub scopes: Vec<String>,
-    /// One of these.
+    /// Scopes of which one is required.
     pub any_scope: Vec<String>,
-    /// One of these.
+    /// Roles of which one is required.
     pub roles: Vec<String>,
-    /// One of these.
+    /// Groups of which one is required.
     pub groups: Vec<String>,
-    /// One of these, by name.
+    /// Names of the accepted providers.
     pub providers: Vec<String>,
-    /// One of these.
+    /// Accepted client types.
     pub client_types: Vec<ClientType>,
-    /// All of these.
+    /// Claims that are all required.
     pub claims: Vec<RequiredClaim>,
 }
 
 impl Match {
-    /// The method of HTTP by which messages come.
+    /// The only HTTP method that carries a message.
     pub(super) const MESSAGE_METHOD: &[u8] = b"POST";
 
-    /// True when the rule is about paths.
+    /// True when the rule names paths.
     #[must_use]
     pub(super) fn names_paths(&self) -> bool {
         !self.paths.is_empty() || !self.path_prefixes.is_empty()
     }
 
-    /// True when the rule is about messages, and about no method by which they come.
+    /// True when the rule matches messages but excludes the method that carries them.
     #[must_use]
     pub(crate) fn never_matches(&self) -> bool {
         self.concerns_messages() && !self.covers_method(Self::MESSAGE_METHOD)
     }
 
-    /// True when the rule is about methods of HTTP.
+    /// True when the rule names HTTP methods.
     #[must_use]
     pub(super) fn names_methods(&self) -> bool {
         !self.methods.is_empty()
     }
 
-    /// True when the rule is about a request to this path, by this method. No path stands for one
-    /// that servers may read in several ways; no rule that names paths may be there then.
+    /// True when the rule covers requests with this path and method. `None` is an ambiguous path,
+    /// which is only passed when no rule names paths.
     #[must_use]
     pub(super) fn covers_head(&self, path: Option<&CanonicalPath>, method: &[u8]) -> bool {
         path.is_none_or(|path| self.covers_path(path)) && self.covers_method(method)
     }
 
-    /// True when the rule was written for this path: it is one of its paths, or lies under one of its
-    /// prefixes other than `/`.
+    /// True when the rule names this path, or a prefix of it other than `/`.
     #[must_use]
     pub(super) fn is_meant_for(&self, path: &CanonicalPath) -> bool {
         let mut prefixes = self.path_prefixes.iter().filter(|prefix| !prefix.is_root());
         self.paths.contains(path) || prefixes.any(|prefix| prefix.is_prefix_of(path))
     }
 
-    /// True when the rule is about what messages call.
+    /// True when the rule matches on the MCP message.
     #[must_use]
     pub(super) fn concerns_messages(&self) -> bool {
         !self.mcp_methods.is_empty() || !self.mcp_names.is_empty()
     }
 
-    /// True when the rule is about a request with this call in its message.
+    /// True when the rule covers a message with this call.
     #[must_use]
     pub(super) fn covers_call(&self, call: &McpCall) -> bool {
         let is_one_of = |patterns: &[Pattern], text: &str| {
@@ -109,7 +108,7 @@ impl Match {
         is_one_of(&self.mcp_methods, &call.method) && name_matches
     }
 
-    /// The same condition, for paths, methods of MCP and names in lower case.
+    /// The condition for paths, MCP methods and names in lower case.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
         let lowered =
@@ -123,8 +122,8 @@ impl Match {
         }
     }
 
-    /// Only a POST carries a message: what another method has as its body, no MCP server reads (MCP
-    /// 2025-11-25, Streamable HTTP), so it must not let a request pass.
+    /// Rules on messages cover POST alone: MCP servers ignore the body of any other method (MCP
+    /// 2025-11-25, Streamable HTTP), so such a body must not let a request pass.
     fn covers_method(&self, method: &[u8]) -> bool {
         (self.methods.is_empty()
             || self.methods.iter().any(|accepted| accepted.as_bytes() == method))
@@ -139,7 +138,7 @@ impl Match {
 }
 
 impl Requirement {
-    /// The first line besides scopes that does not hold.
+    /// The first list other than scopes that is not met.
     #[must_use]
     pub(super) fn unmet_line(&self, identity: &VerifiedIdentity) -> Option<&'static str> {
         let one_of = |accepted: &[String], held: &StringList| {
@@ -162,7 +161,7 @@ impl Requirement {
         .find_map(|(line, holds)| (!holds).then_some(line))
     }
 
-    /// Scopes that are required and not among these; of `any_scope` all, if none is.
+    /// Required scopes that are not granted; all of `any_scope` if none of them is.
     #[must_use]
     pub(super) fn missing_scopes(&self, granted: &BTreeSet<&str>) -> Vec<&str> {
         let is_missing = |scope: &&str| !granted.contains(scope);

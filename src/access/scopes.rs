@@ -1,19 +1,19 @@
-//! Scopes: which of them imply others, and which this server knows.
+//! The scope hierarchy: which scopes imply others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which scopes imply narrower ones.
+/// Maps each broad scope to the narrower ones it implies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ScopeHierarchy(BTreeMap<String, Vec<String>>);
 
 impl ScopeHierarchy {
-    /// Each scope with those that it implies.
+    /// Takes each scope with those it implies directly.
     #[must_use]
     pub(crate) fn new(implied: BTreeMap<String, Vec<String>>) -> Self {
         Self(implied)
     }
 
-    /// `granted` and all that they imply, directly or by way of others.
+    /// The transitive closure of `granted`.
     #[must_use]
     pub(super) fn implied_by<'a>(
         &'a self,
@@ -29,7 +29,7 @@ impl ScopeHierarchy {
         all
     }
 
-    /// All scopes that it names.
+    /// All scopes in the hierarchy.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0
             .iter()

@@ -1,13 +1,13 @@
-//! When a URI means one resource to every server.
+//! Checks that a URI means the same resource to every server.
 
 use url::Url;
 
-/// Whether a URI is in its normal form: a server that parses it before it looks the resource up finds
-/// what one finds that compares its bytes.
+/// Whether a URI is in normal form, so that servers that parse it and servers that compare its bytes
+/// find the same resource.
 ///
-/// That is what the WHATWG's URL Standard writes of it, and less than that: only characters that may
-/// stand in a URI (RFC 3986 §2), no segments that are empty or dots, no empty query or fragment, and no
-/// encoding of what need not, or must not, be encoded (§6.2.2).
+/// A normal URI equals its own serialisation by the WHATWG URL Standard. In addition it has only
+/// characters that URIs allow (RFC 3986 §2), no empty or dot segments, no empty query or fragment,
+/// and no needless or harmful percent-encoding (§6.2.2).
 pub(crate) fn is_normal(uri: &str) -> bool {
     uri.bytes().all(is_of_uris)
         && !has_odd_segment(uri)
@@ -16,8 +16,8 @@ pub(crate) fn is_normal(uri: &str) -> bool {
         && Url::parse(uri).is_ok_and(|url| url.as_str() == uri)
 }
 
-/// What servers may look a resource up by that do not compare the whole URI as it is written: decoded, or
-/// without query, fragment or user info. The URI itself is not among it.
+/// What a lenient server may look up instead of the URI: its decoded form, or the URI without query,
+/// fragment or user info. Does not include the URI itself.
 pub(super) fn other_readings(uri: &str) -> Vec<String> {
     if !uri.contains(['%', '?', '#', '@']) {
         return Vec::new();
@@ -44,8 +44,8 @@ fn is_of_uris(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
-/// Whether the path has a segment that servers leave out, or go back from: `.`, `..`, or nothing between
-/// two slashes. The last may be empty.
+/// Whether the path has a segment that servers resolve: `.`, `..`, or an empty one other than the
+/// last.
 fn has_odd_segment(uri: &str) -> bool {
     let before_query = uri.split(['?', '#']).next().unwrap_or_default();
     let after_scheme = before_query.split_once(':').map_or(before_query, |(_, rest)| rest);
@@ -57,7 +57,7 @@ fn has_odd_segment(uri: &str) -> bool {
     path.starts_with('/') || path.contains("//") || path.split('/').any(is_dots)
 }
 
-/// Whether the query or the fragment is there and empty.
+/// Whether the URI has an empty query or fragment.
 fn has_empty_end(uri: &str) -> bool {
     let (rest, fragment) = match uri.split_once('#') {
         Some((rest, fragment)) => (rest, Some(fragment)),
@@ -67,8 +67,7 @@ fn has_empty_end(uri: &str) -> bool {
     [query, fragment].contains(&Some(""))
 }
 
-/// True when what follows a `%` encodes a byte that could not stand there plainly, and that
-/// separates nothing.
+/// True when the digits after a `%` encode a byte that must be encoded and is no delimiter.
 fn is_needed_encoding(rest: &str) -> bool {
     let digits = rest.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::key_encoding::{decode, url_safe};
 use super::public_key::Curve;
 use super::{Algorithm, ProtectedHeader, PublicKey, UnusableKey};
+use crate::printable::Printable;
 
 /// A key of a key set. A key that cannot be used is kept with the reason: a token that names it
 /// is then refused for that reason, and not as if the key had never been published.
@@ -176,13 +177,13 @@ impl fmt::Display for KeyMismatch {
                 write!(
                     f,
                     "the key is for {}, the token says {algorithm}",
-                    key_algorithm.escape_debug()
+                    Printable::line(key_algorithm)
                 )
             }
             Self::Operations => f.write_str("its key_ops lack verify"),
             Self::Type { algorithm } => write!(f, "its type or curve is not that of {algorithm}"),
             Self::Unusable(why) => why.fmt(f),
-            Self::Use(other) => write!(f, "its use is {}, not sig", other.escape_debug()),
+            Self::Use(other) => write!(f, "its use is {}, not sig", Printable::line(other)),
         }
     }
 }

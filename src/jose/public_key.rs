@@ -8,6 +8,7 @@ use x509_cert::spki::EncodePublicKey;
 
 use super::Algorithm;
 use super::key_encoding::EncodingFault;
+use crate::printable::Printable;
 
 /// A public key of a type, curve and size that this crate accepts.
 #[derive(Clone)]
@@ -192,7 +193,7 @@ impl fmt::Display for UnusableKey {
             Self::NotAString(member) => write!(f, "its {member} is not a string"),
             Self::Material => f.write_str("its values are no valid public key"),
             Self::RsaSize(bits) => write!(f, "its RSA modulus has {bits} bits, not 2048 to 4096"),
-            Self::Type(name) => write!(f, "its type {} is not supported", name.escape_debug()),
+            Self::Type(name) => write!(f, "its type {} is not supported", Printable::line(name)),
         }
     }
 }

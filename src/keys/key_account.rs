@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::document;
 use crate::jose::{Algorithm, Jwk, KeyMismatch};
+use crate::printable::Printable;
 
 /// What becomes of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ impl KeyAccount {
             .map(ToString::to_string);
         let foreign = misfits().find_map(|mismatch| match mismatch {
             KeyMismatch::Algorithm { key_algorithm, .. } => {
-                Some(format!("its alg {} does not go with it", key_algorithm.escape_debug()))
+                Some(format!("its alg {} does not go with it", Printable::line(key_algorithm)))
             }
             _ => None,
         });

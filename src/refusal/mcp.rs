@@ -2,33 +2,33 @@
 
 use std::fmt::{self, Write as _};
 
-/// What a request or notification calls.
+/// The method that a request or notification calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct McpCall {
-    /// The method.
+    /// Name of the method.
     pub method: String,
-    /// The tool, prompt, resource or task, for methods that are about one.
+    /// Name of the tool, prompt, resource or task, for methods that take one.
     pub name: Option<String>,
 }
 
-/// Why a body that a rule needs was not accepted as a message.
+/// Why a body that a rule needs is not accepted as a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFault {
-    /// An array of messages: no revision from 2025-06-18 on has them.
+    /// An array of messages, which no revision since 2025-06-18 allows.
     Batch,
-    /// `Content-Encoding` is none that can be looked into.
+    /// `Content-Encoding` is not `identity`.
     ContentEncoding,
     /// `Content-Type` is not `application/json` in UTF-8.
     ContentType,
-    /// It is neither a request or notification nor a response, or both.
+    /// It is neither a request, notification nor response, or it is two of them.
     Kind,
-    /// It nests deeper than servers read.
+    /// It is nested too deeply.
     Nesting,
-    /// It is no JSON.
+    /// It is not JSON.
     NotJson,
     /// It is not UTF-8.
     NotUtf8,
-    /// It lacks the name of what its method is about.
+    /// Its method takes a name, and it has none.
     MissingName {
         /// The member of `params` that should hold it.
         member: &'static str,
@@ -40,57 +40,54 @@ pub(crate) enum BodyFault {
     },
     /// It is longer than `access.mcp.max_body`.
     TooLarge {
-        /// That many bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// An object has too many members.
     TooManyMembers,
     /// It is JSON, but neither an object nor an array.
     NotAnObject,
-    /// A member of JSON-RPC or MCP is not of the type that it has there.
+    /// A member of JSON-RPC or MCP has the wrong type.
     WrongType {
         /// Its name.
         member: &'static str,
     },
-    /// A member has the name of one of JSON-RPC or MCP in another case.
+    /// A member of JSON-RPC or MCP is spelt in another case.
     Misspelt {
         /// Its name.
         member: String,
     },
-    /// The URI of a resource is not in normal form: servers may take it for that of another.
+    /// The URI of a resource is not in normal form, so servers may map it to another resource.
     Uri {
         /// The URI.
         found: String,
     },
 }
 
-/// Of what the client chose, no more than [`Shown`].
+/// Shows client input only through [`Shown`].
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Batch => "it is an array of messages",
-            Self::ContentEncoding => "it is encoded",
+            Self::ContentEncoding => "it has a content encoding",
             Self::ContentType => "it is not application/json in UTF-8",
             Self::Kind => "it is neither a request nor a response",
-            Self::Nesting => "it nests too deeply",
+            Self::Nesting => "it is nested too deeply",
             Self::NotAnObject => "it is not an object",
             Self::NotJson => "it is not JSON",
             Self::NotUtf8 => "it is not UTF-8",
             Self::MissingName { member } => {
-                return write!(
-                    f,
-                    "it lacks params.{member}, a string for what its method is about"
-                );
+                return write!(f, "its method needs params.{member}, a string");
             }
             Self::Repeated { member } => {
-                return write!(f, "the member {} is repeated", Shown(member));
+                return write!(f, "the member {} is duplicated", Shown(member));
             }
             Self::TooLarge { limit } => {
                 return write!(f, "it is larger than access.mcp.max_body ({limit} bytes)");
             }
             Self::TooManyMembers => "an object has too many members",
             Self::WrongType { member } => {
-                return write!(f, "the member {member} is of the wrong type");
+                return write!(f, "the member {member} has the wrong type");
             }
             Self::Misspelt { member } => {
                 return write!(f, "the name of the member {} is in the wrong case", Shown(member));
@@ -100,8 +97,8 @@ impl fmt::Display for BodyFault {
     }
 }
 
-/// The beginning of a name that the client chose, in letters that mean nothing anywhere: not in
-/// JSON, in a header field, in HTML, in a log.
+/// The start of a name that the client chose, reduced to characters that are inert in JSON, header
+/// fields, HTML and logs.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -116,19 +113,19 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// What is wrong with the header fields in which a client of MCP repeats its message (SEP-2243).
+/// A fault in these fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFault {
-    /// A field says something else than the body.
+    /// A field differs from the body.
     Differs {
         /// Its name.
         header: &'static str,
         /// What it says.
         found: String,
-        /// What the body says.
+        /// Value in the body, if it has one.
         body: Option<String>,
     },
-    /// A field's value is no text, or not encoded as it should be.
+    /// A field's value is not printable ASCII, or not correctly encoded.
     Malformed {
         /// Its name.
         header: &'static str,
@@ -143,7 +140,7 @@ pub(crate) enum HeaderFault {
         /// Its name.
         header: &'static str,
     },
-    /// The revision is not one whose fields can be believed.
+    /// The protocol revision is not among those whose header fields are trusted.
     Version {
         /// What the field says.
         found: String,

@@ -227,7 +227,7 @@ async fn an_error_has_no_id_where_none_is_known() {
         assert_id(&answer, "null", 400);
         assert_eq!(answer.body["error"]["data"]["reason"], "mcp_body_invalid", "{id}");
         let message = answer.body["error"]["message"].as_str().unwrap();
-        assert!(message.ends_with("the member id is of the wrong type"), "{message}");
+        assert!(message.ends_with("the member id has the wrong type"), "{message}");
     }
     for (body, id) in [
         (r#"{"jsonrpc":"2.0","method":"a","method":"b","id":7}"#, "7"),
@@ -298,9 +298,9 @@ async fn a_body_that_is_refused_is_told_the_member_or_the_limit() {
         (r#"{"method":3}"#, "member method is", json!({"member": "method"})),
         (r#"{"method":"x","params":{"_meta":3}}"#, "member _meta is", json!({"member": "_meta"})),
         (r#"{"method":"x","Params":{}}"#, "member Params is", json!({"member": "Params"})),
-        (r#"{"method":"x","a":1,"A":1}"#, "member A is repeated", json!({"member": "A"})),
+        (r#"{"method":"x","a":1,"A":1}"#, "member A is duplicated", json!({"member": "A"})),
         (r#"{"method":"tools/call"}"#, "lacks params.name", json!({"member": "name"})),
-        (&odd, "member ??b???? is repeated", json!({"member": "\"<b>\n\u{202e}\u{e9}"})),
+        (&odd, "member ??b???? is duplicated", json!({"member": "\"<b>\n\u{202e}\u{e9}"})),
     ] {
         let answer = post(&stack, body, &[]).await;
         assert_refusal(&answer, "mcp_body_invalid");

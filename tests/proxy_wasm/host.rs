@@ -118,7 +118,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn admit_or_spend(&mut self) {
+    fn release(&mut self) {
         self.is_released = true;
         self.passed.append(&mut self.held);
     }
@@ -324,7 +324,7 @@ impl Vm {
             let stream = host.streams.get_mut(&id).unwrap();
             // Envoy lets headers that are held back go on with the body.
             if action == 0 {
-                stream.admit_or_spend();
+                stream.release();
             }
             stream.passed.clone()
         })
@@ -776,7 +776,7 @@ extern "C" fn proxy_continue_stream(_stream: u32) -> u32 {
         let effective = host.effective;
         match host.streams.get_mut(&effective) {
             Some(stream) => {
-                stream.admit_or_spend();
+                stream.release();
                 OK
             }
             None => BAD_ARGUMENT,

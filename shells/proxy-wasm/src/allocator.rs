@@ -12,21 +12,21 @@ use std::ptr;
 
 #[cfg(target_family = "wasm")]
 #[global_allocator]
-static ALLOCATOR: Shelves<System> = Shelves::before(System);
+static ALLOCATOR: FreeLists<System> = FreeLists::before(System);
 
 // SAFETY: nothing but the module has one, which runs in a VM with a single thread.
 #[cfg(target_family = "wasm")]
-unsafe impl Sync for Shelves<System> {}
+unsafe impl Sync for FreeLists<System> {}
 
 /// Keeps freed blocks of another allocator: at most 520 KiB.
-pub(super) struct Shelves<A> {
-    shelves: UnsafeCell<[Shelf; SHELVES]>,
+pub(super) struct FreeLists<A> {
+    free_lists: UnsafeCell<[FreeList; SIZES]>,
     behind: A,
 }
 
 /// Freed blocks of one size.
 #[derive(Clone, Copy)]
-struct Shelf {
+struct FreeList {
     /// The one that was freed last.
     top: *mut Freed,
     /// How many more may be kept.
@@ -44,77 +44,77 @@ struct Freed {
 const STEP: usize = 16;
 const OWN: usize = size_of::<u32>();
 /// How many sizes there are: the largest is 508 bytes.
-const SHELVES: usize = 32;
+const SIZES: usize = 32;
 /// Most blocks of each size that are kept.
 const ROOM: u8 = 64;
 /// Blocks that must be aligned to more are not kept.
 const ALIGNMENT: usize = 8;
 
-impl<A> Shelves<A> {
+impl<A> FreeLists<A> {
     /// Shelves without any blocks yet.
     pub(super) const fn before(behind: A) -> Self {
-        let empty = Shelf { top: ptr::null_mut(), room: ROOM };
-        Self { shelves: UnsafeCell::new([empty; SHELVES]), behind }
+        let empty = FreeList { top: ptr::null_mut(), room: ROOM };
+        Self { free_lists: UnsafeCell::new([empty; SIZES]), behind }
     }
 
     /// Where blocks for this layout are kept, and the layout that all of them have; none if they
     /// are not kept.
-    fn shelf(&self, layout: Layout) -> Option<(*mut Shelf, Layout)> {
+    fn free_list(&self, layout: Layout) -> Option<(*mut FreeList, Layout)> {
         let number = (layout.size() + OWN - 1) / STEP;
-        if number >= SHELVES || layout.align() > ALIGNMENT {
+        if number >= SIZES || layout.align() > ALIGNMENT {
             return None;
         }
         let size = number * STEP + STEP - OWN;
         let block = Layout::from_size_align(size, ALIGNMENT).ok()?;
         // SAFETY: there are more shelves than that.
-        Some((unsafe { self.shelves.get().cast::<Shelf>().add(number) }, block))
+        Some((unsafe { self.free_lists.get().cast::<FreeList>().add(number) }, block))
     }
 }
 
 // SAFETY: a block is the other allocator's, of the layout of its shelf, which is no smaller than the
 // one that was asked for, and no less aligned. It is either with who asked for it or on that shelf.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Shelves<A> {
+unsafe impl<A: GlobalAlloc> GlobalAlloc for FreeLists<A> {
     // Inlined wherever something is allocated, these two make the module a tenth larger.
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some((shelf, block)) = self.shelf(layout) else {
+        let Some((free_list, block)) = self.free_list(layout) else {
             // SAFETY: this is what the caller asks for.
             return unsafe { self.behind.alloc(layout) };
         };
         // SAFETY: nobody else looks at the shelf, and a block on it was written by `dealloc`.
         unsafe {
-            let top = (*shelf).top;
+            let top = (*free_list).top;
             if top.is_null() {
                 return self.behind.alloc(block);
             }
-            (*shelf).top = (*top).below;
-            (*shelf).room += 1;
+            (*free_list).top = (*top).below;
+            (*free_list).room += 1;
             top.cast()
         }
     }
 
     #[inline(never)]
     unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
-        let Some((shelf, block)) = self.shelf(layout) else {
+        let Some((free_list, block)) = self.free_list(layout) else {
             // SAFETY: that is where it came from.
             return unsafe { self.behind.dealloc(data, layout) };
         };
         // SAFETY: as above; and the block, which nobody uses any more, has room for an address.
         unsafe {
-            if (*shelf).room == 0 {
+            if (*free_list).room == 0 {
                 return self.behind.dealloc(data, block);
             }
             let freed = data.cast::<Freed>();
-            freed.write(Freed { below: (*shelf).top });
-            (*shelf).top = freed;
-            (*shelf).room -= 1;
+            freed.write(Freed { below: (*free_list).top });
+            (*free_list).top = freed;
+            (*free_list).room -= 1;
         }
     }
 
     unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that this is a layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        match (self.shelf(layout), self.shelf(wanted)) {
+        match (self.free_list(layout), self.free_list(wanted)) {
             // SAFETY: that is where it came from.
             (None, None) => unsafe { self.behind.realloc(data, layout, size) },
             (Some((old, _)), Some((other, _))) if old == other => data,
@@ -184,10 +184,10 @@ mod tests {
     }
 
     impl Used {
-        fn new(shelves: &Shelves<Strict>, size: usize, alignment: usize, value: u8) -> Self {
+        fn new(free_lists: &FreeLists<Strict>, size: usize, alignment: usize, value: u8) -> Self {
             let layout = Layout::from_size_align(size, alignment).unwrap();
             // SAFETY: the size is not 0, and the block has that size.
-            let data = unsafe { shelves.alloc(layout) };
+            let data = unsafe { free_lists.alloc(layout) };
             assert!(data.addr().is_multiple_of(alignment));
             unsafe { data.write_bytes(value, size) };
             Self { data, layout, value }
@@ -199,56 +199,57 @@ mod tests {
             assert!(bytes.iter().all(|byte| *byte == self.value));
         }
 
-        fn resize(&mut self, shelves: &Shelves<Strict>, size: usize) {
+        fn resize(&mut self, free_lists: &FreeLists<Strict>, size: usize) {
             // SAFETY: it was allocated there with this layout.
-            self.data = unsafe { shelves.realloc(self.data, self.layout, size) };
+            self.data = unsafe { free_lists.realloc(self.data, self.layout, size) };
             self.assert_intact(self.layout.size().min(size));
             self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
             unsafe { self.data.write_bytes(self.value, size) };
         }
 
-        fn free(self, shelves: &Shelves<Strict>) {
+        fn free(self, free_lists: &FreeLists<Strict>) {
             self.assert_intact(self.layout.size());
             // SAFETY: it was allocated there with this layout.
-            unsafe { shelves.dealloc(self.data, self.layout) };
+            unsafe { free_lists.dealloc(self.data, self.layout) };
         }
     }
 
     #[test]
     fn a_block_that_was_freed_serves_the_next_of_its_size() {
-        let shelves = Shelves::before(Strict::default());
+        let free_lists = FreeLists::before(Strict::default());
         for (size, other) in [(1, 12), (13, 28), (100, 108), (508, 493)] {
-            let first = Used::new(&shelves, size, 8, 1);
+            let first = Used::new(&free_lists, size, 8, 1);
             let place = first.data;
-            first.free(&shelves);
-            let second = Used::new(&shelves, other, 1, 2);
+            first.free(&free_lists);
+            let second = Used::new(&free_lists, other, 1, 2);
             assert_eq!(second.data, place, "{size}");
-            let third = Used::new(&shelves, size, 8, 3);
+            let third = Used::new(&free_lists, size, 8, 3);
             assert_ne!(third.data, place, "{size}");
-            second.free(&shelves);
-            third.free(&shelves);
+            second.free(&free_lists);
+            third.free(&free_lists);
         }
     }
 
     #[test]
     fn what_is_large_or_aligned_to_more_is_given_back_at_once() {
-        let shelves = Shelves::before(Strict::default());
+        let free_lists = FreeLists::before(Strict::default());
         for (size, alignment) in [(509, 1), (100_000, 8), (16, 16), (12, 4096)] {
-            Used::new(&shelves, size, alignment, 1).free(&shelves);
-            assert_eq!(shelves.behind.bytes(), 0, "{size}");
+            Used::new(&free_lists, size, alignment, 1).free(&free_lists);
+            assert_eq!(free_lists.behind.bytes(), 0, "{size}");
         }
     }
 
     #[test]
     fn no_more_than_520_kibibytes_are_kept() {
-        let shelves = Shelves::before(Strict::default());
+        let free_lists = FreeLists::before(Strict::default());
         for size in 1..600 {
-            let used: Vec<_> = (0..100).map(|value| Used::new(&shelves, size, 8, value)).collect();
+            let used: Vec<_> =
+                (0..100).map(|value| Used::new(&free_lists, size, 8, value)).collect();
             for block in used {
-                block.free(&shelves);
+                block.free(&free_lists);
             }
         }
-        assert_eq!(shelves.behind.bytes(), 520 * 1024);
+        assert_eq!(free_lists.behind.bytes(), 520 * 1024);
     }
 
     proptest! {
@@ -261,21 +262,21 @@ mod tests {
         fn blocks_in_use_keep_what_was_written_to_them_and_nobody_elses(
             deeds in prop::collection::vec((0..4_u8, 1..700_usize, 0..5_u32, any::<u8>()), 0..300),
         ) {
-            let shelves = Shelves::before(Strict::default());
+            let free_lists = FreeLists::before(Strict::default());
             let mut used: Vec<Used> = Vec::new();
             for (deed, size, alignment, value) in deeds {
                 match (deed, used.len()) {
                     (0 | 1, _) | (_, 0) => {
-                        used.push(Used::new(&shelves, size, 1 << alignment, value));
+                        used.push(Used::new(&free_lists, size, 1 << alignment, value));
                     }
-                    (2, count) => used[size % count].resize(&shelves, 1 + size * 7 % 700),
-                    (_, count) => used.swap_remove(size % count).free(&shelves),
+                    (2, count) => used[size % count].resize(&free_lists, 1 + size * 7 % 700),
+                    (_, count) => used.swap_remove(size % count).free(&free_lists),
                 }
             }
             for block in used {
-                block.free(&shelves);
+                block.free(&free_lists);
             }
-            let given = shelves.behind.0.borrow();
+            let given = free_lists.behind.0.borrow();
             prop_assert!(given.values().all(|layout| layout.size() < 512));
         }
     }

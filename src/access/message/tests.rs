@@ -228,16 +228,16 @@ fn a_method_with_a_name_is_ambiguous_in_another_case() {
 #[test]
 fn a_fault_names_the_member_in_harmless_letters_and_the_limit() {
     for (fault, text) in [
-        (BodyFault::Repeated { member: "params".to_owned() }, "the member params is repeated"),
+        (BodyFault::Repeated { member: "params".to_owned() }, "the member params is duplicated"),
         (
             BodyFault::Repeated { member: "a\"\\<b>\n\u{202e}\u{e9}%".to_owned() },
-            "the member a???b????? is repeated",
+            "the member a???b????? is duplicated",
         ),
         (
             BodyFault::Misspelt { member: "Method".to_owned() },
             "the name of the member Method is in the wrong case",
         ),
-        (BodyFault::WrongType { member: "id" }, "the member id is of the wrong type"),
+        (BodyFault::WrongType { member: "id" }, "the member id has the wrong type"),
         (
             BodyFault::TooLarge { limit: 65_536 },
             "it is larger than access.mcp.max_body (65536 bytes)",
@@ -246,7 +246,7 @@ fn a_fault_names_the_member_in_harmless_letters_and_the_limit() {
         assert_eq!(fault.to_string(), text);
     }
     let long = BodyFault::Repeated { member: "a".repeat(10_000) };
-    assert_eq!(long.to_string().len(), "the member  is repeated".len() + 64);
+    assert_eq!(long.to_string().len(), "the member  is duplicated".len() + 64);
 }
 
 /// An object as it is written: names may stand there twice.
