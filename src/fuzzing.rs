@@ -256,6 +256,10 @@ impl Host for Recorder {
         Ok(self.body.clone())
     }
 
+    fn received_bytes(&mut self, _: StreamId) -> Option<u64> {
+        Some(0)
+    }
+
     fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {
         self.is_refused = true;
         Ok(())

@@ -25,8 +25,8 @@ pub(super) struct Callout {
     pub max_body: usize,
 }
 
-/// All callouts under way. The host reports each of them once, be it as failed, so their number is
-/// that of callouts in the host.
+/// All callouts that something waits for. Those for a stream are removed with it, so their number is
+/// bounded by the places of streams, providers and look-ups.
 #[derive(Debug, Default)]
 pub(super) struct Callouts {
     by_id: BTreeMap<CalloutId, Callout>,

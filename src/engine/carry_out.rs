@@ -60,6 +60,8 @@ impl<H: Host> Engine<H> {
         if self.host.is_open(stream) {
             let action = self.carry_out(stream, decision, now);
             self.go_on(stream, action, now);
+        } else {
+            self.streams.remove(stream);
         }
     }
 

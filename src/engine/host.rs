@@ -112,9 +112,7 @@ pub trait Host {
 
     /// How many bytes of the request the proxy has received, head included, counted like
     /// `RequestHead::size`. None if the proxy does not report it.
-    fn received_bytes(&mut self, _stream: StreamId) -> Option<u64> {
-        None
-    }
+    fn received_bytes(&mut self, stream: StreamId) -> Option<u64>;
 
     /// Sets filter state that access logs can print. Where the proxy refuses, logs lack it.
     fn set_filter_state(&mut self, _stream: StreamId, _name: &str, _value: &str) {}

@@ -41,7 +41,7 @@ use self::request_body::{BodyDelivery, RequestBody};
 use self::signatures::signature_verifier;
 pub use self::status_page::StatusPageFilter;
 pub(crate) use self::stream::Awaits;
-use self::stream::Streams;
+use self::stream::{State, Streams};
 use self::verdicts::VerdictCache;
 use crate::callout::CalloutResponse;
 use crate::config::Config;
@@ -233,7 +233,7 @@ impl<H: Host> Engine<H> {
         let authenticator = &self.authenticator;
         let removed = self.host.remove_trailers(stream, |name| authenticator.removes_trailer(name));
         if removed.is_err() {
-            self.streams.remove(stream);
+            self.forget(stream);
             self.streams.follow_body(stream, RequestBody::untimed);
             self.abort(stream);
             return BodyAction::Stop;
@@ -294,7 +294,15 @@ impl<H: Host> Engine<H> {
 
     /// A stream is gone.
     pub fn on_stream_end(&mut self, stream: StreamId) {
-        self.streams.remove(stream);
+        self.forget(stream);
+    }
+
+    /// Forgets a stream, and the callout that was made for it: nothing waits for its response, and a
+    /// host may drop it together with the stream.
+    fn forget(&mut self, stream: StreamId) {
+        if let Some(State::SingleUse(single_use)) = self.streams.remove(stream) {
+            self.callouts.remove(single_use.callout);
+        }
     }
 
     /// Decides on a request by its token, or by what was found out about the token before.

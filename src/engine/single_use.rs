@@ -121,6 +121,7 @@ impl<H: Host> Engine<H> {
 
     fn settle_single_use(&mut self, stream: StreamId, result: Result<(), NotSpent>, now: UnixTime) {
         if let Some(State::SingleUse(single_use)) = self.streams.take(stream) {
+            self.callouts.remove(single_use.callout);
             let decision = self.conclude(single_use.claimant, result);
             self.settle(stream, decision, now);
         }

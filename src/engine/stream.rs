@@ -102,6 +102,12 @@ impl Stream {
         }
     }
 
+    /// Whether its head is held back and waits for nothing but its body.
+    fn is_held_head(&self) -> bool {
+        let head = self.body.as_ref().map(|body| &body.head);
+        self.held().is_some() && matches!(head, Some(Head::Held { .. }))
+    }
+
     /// Whether it waits for something to be known or done, its body aside.
     pub(super) fn waits(&self) -> bool {
         self.state.awaited().is_some()
@@ -241,11 +247,11 @@ impl Streams {
         }
     }
 
-    /// A stream is gone.
-    pub(super) fn remove(&mut self, id: StreamId) {
-        if let Some(stream) = self.by_id.remove(&id) {
-            self.release(&stream.state);
-        }
+    /// Removes a stream. Returns what it waited for or held.
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<State> {
+        let stream = self.by_id.remove(&id)?;
+        self.release(&stream.state);
+        Some(stream.state)
     }
 
     /// Whether one more request may wait for this.
@@ -270,6 +276,9 @@ impl Streams {
 
     /// The streams that wait to be judged, in the order in which they came.
     pub(super) fn waiting(&self) -> Vec<StreamId> {
+        if !self.any_waits() {
+            return Vec::new();
+        }
         self.select(|stream| stream.waiting().is_some())
     }
 
@@ -286,10 +295,12 @@ impl Streams {
 
     /// The streams whose heads are held back and wait for nothing but their bodies.
     pub(super) fn held_heads(&self) -> Vec<StreamId> {
-        self.select(|stream| {
-            let head = stream.body.as_ref().map(|body| &body.head);
-            stream.held().is_some() && matches!(head, Some(Head::Held { .. }))
-        })
+        self.select(Stream::is_held_head)
+    }
+
+    /// Whether there is any of them.
+    pub(super) fn has_held_head(&self) -> bool {
+        self.held_bytes > 0 && self.by_id.values().any(Stream::is_held_head)
     }
 
     fn select(&self, is_wanted: impl Fn(&Stream) -> bool) -> Vec<StreamId> {

@@ -83,7 +83,7 @@ impl<H: Host> Engine<H> {
         let has_callouts = self.users.as_ref().is_some_and(ScimLookups::has_callouts);
         let is_idle = !self.streams.any_waits()
             && match self.delivery {
-                BodyDelivery::Unknown => self.streams.held_heads().is_empty(),
+                BodyDelivery::Unknown => !self.streams.has_held_head(),
                 BodyDelivery::OnTrial(_) => false,
                 BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => true,
             };

@@ -116,13 +116,15 @@ impl<'a> Offline<'a> {
         ];
         let head = RequestHead::new(&fields, question.method == "POST");
         self.engine.on_request_head(Self::STREAM, head);
-        for _ in 0..Self::MAX_ROUNDS {
+        let mut rounds = 0;
+        loop {
             match self.engine.awaits(Self::STREAM) {
-                Some(Awaits::Verification) => self.fetch_keys(),
                 Some(Awaits::User(user)) => return End::Directory(user.value.clone()),
                 Some(Awaits::Message) => return End::Message,
-                Some(Awaits::SingleUse) | None => break,
+                Some(Awaits::Verification) if rounds < Self::MAX_ROUNDS => self.fetch_keys(),
+                Some(Awaits::Verification | Awaits::SingleUse) | None => break,
             }
+            rounds += 1;
         }
         self.engine.expire(Self::STREAM);
         self.end()
@@ -280,6 +282,10 @@ impl Host for OfflineHost<'_> {
 
     fn request_body(&mut self, _: StreamId, _: usize) -> Result<Vec<u8>, HostRefused> {
         Err(HostRefused)
+    }
+
+    fn received_bytes(&mut self, _: StreamId) -> Option<u64> {
+        Some(0)
     }
 
     fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {

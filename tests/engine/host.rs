@@ -419,6 +419,12 @@ impl Vm {
         self.with_proxy(|proxy| proxy.calls.clone())
     }
 
+    /// Whether the engine still waits for the response to a callout.
+    pub fn awaits(&self, call: &Call) -> bool {
+        let id = CalloutId(call.id.into());
+        self.with_engine(|engine| engine.max_response_body(id).is_some())
+    }
+
     /// The only callout that has no response yet.
     pub fn call(&self) -> Call {
         let calls = self.calls();

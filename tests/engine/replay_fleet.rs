@@ -242,3 +242,23 @@ fn a_report_lets_on_what_the_store_would_stop() {
         assert!(fields.iter().all(|(name, _)| !name.starts_with("x-mcp-")), "{fields:?}");
     }
 }
+
+/// The SDK drops the response to a callout that was made during a callback of a stream that is gone.
+#[test]
+fn the_callout_of_a_request_that_is_gone_or_refused_is_forgotten() {
+    let key = key("one");
+    let vm = start_fleet(&key);
+    let gone = wait_with_new_token(&vm, &key);
+    let call = vm.call();
+    assert!(vm.awaits(&call));
+    vm.close(gone);
+    assert!(!vm.awaits(&call));
+    vm.fail(&call);
+
+    let late = wait_with_new_token(&vm, &key);
+    let call = vm.call();
+    vm.advance(Duration::from_secs(60));
+    vm.tick();
+    assert_refused(&vm.outcome(late), 503, "replay_store_unavailable");
+    assert!(!vm.awaits(&call));
+}

@@ -157,6 +157,7 @@ impl Host for EnvoyHost {
     }
 
     fn is_open(&mut self, stream: StreamId) -> bool {
+        self.effective.set(None);
         self.enter_stream(stream).is_ok()
     }
 
