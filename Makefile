@@ -55,7 +55,7 @@ test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promto
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: check
-check: style ## Check format and lints, and run the tests that need no Envoy (two minutes once built)
+check: style ## Check format and lints, and test library, engine and shell (two minutes once built)
 	$(say) 'Testing the library, the engine and the shell'
 	cargo test --locked --lib --test engine --test proxy_wasm --no-fail-fast
 
