@@ -294,12 +294,12 @@ async fn a_body_that_is_refused_is_told_the_member_or_the_limit() {
     let odd = format!(r#"{{"method":"x","{odd}":1,"{odd}":2}}"#);
     for (body, words, details) in [
         (large.as_str(), "access.mcp.max_body (2048 bytes)", json!({"limit": 2048})),
-        (r#"{"method":"x","params":3}"#, "member params is", json!({"member": "params"})),
-        (r#"{"method":3}"#, "member method is", json!({"member": "method"})),
-        (r#"{"method":"x","params":{"_meta":3}}"#, "member _meta is", json!({"member": "_meta"})),
+        (r#"{"method":"x","params":3}"#, "member params has", json!({"member": "params"})),
+        (r#"{"method":3}"#, "member method has", json!({"member": "method"})),
+        (r#"{"method":"x","params":{"_meta":3}}"#, "member _meta has", json!({"member": "_meta"})),
         (r#"{"method":"x","Params":{}}"#, "member Params is", json!({"member": "Params"})),
         (r#"{"method":"x","a":1,"A":1}"#, "member A is duplicated", json!({"member": "A"})),
-        (r#"{"method":"tools/call"}"#, "lacks params.name", json!({"member": "name"})),
+        (r#"{"method":"tools/call"}"#, "needs params.name", json!({"member": "name"})),
         (&odd, "member ??b???? is duplicated", json!({"member": "\"<b>\n\u{202e}\u{e9}"})),
     ] {
         let answer = post(&stack, body, &[]).await;
