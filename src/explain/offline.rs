@@ -185,14 +185,14 @@ impl CompletedCallout {
     /// What the plugin sees of it.
     fn response(&self) -> Option<CalloutResponse> {
         let reply = self.outcome.as_ref().ok()?;
-        Some(CalloutResponse {
-            status: Some(reply.status),
-            cache_control: reply.cache_control.clone(),
-            content_encoding: reply.content_encoding.clone(),
-            location: reply.location.clone(),
-            body_length: reply.body.len(),
-            body: reply.body.clone(),
-        })
+        let field = |name| match name {
+            ":status" => Some(reply.status.to_string()),
+            "cache-control" => reply.cache_control.clone(),
+            "content-encoding" => reply.content_encoding.clone(),
+            "location" => reply.location.clone(),
+            _ => None,
+        };
+        Some(CalloutResponse::new(field, reply.body.len(), reply.body.clone()))
     }
 }
 

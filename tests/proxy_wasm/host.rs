@@ -25,7 +25,7 @@ const CALL_RESPONSE_HEADERS: u32 = 6;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
-pub type Fields = Vec<(String, Vec<u8>)>;
+pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
 
 /// Shared data of one process.
 #[derive(Clone, Default)]
@@ -35,50 +35,6 @@ pub struct SharedData(Arc<Mutex<SharedValues>>);
 struct SharedValues {
     values: HashMap<String, (Vec<u8>, u32)>,
     last_cas: u32,
-}
-
-/// A call that the plugin made.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub token: u32,
-    pub cluster: String,
-    pub headers: Fields,
-    pub body: Vec<u8>,
-    pub timeout: Duration,
-}
-
-impl Call {
-    pub fn path(&self) -> String {
-        let path = self.headers.iter().find(|(name, _)| name == ":path").unwrap();
-        String::from_utf8(path.1.clone()).unwrap()
-    }
-}
-
-/// An answer that the plugin gave to a request.
-#[derive(Clone, Debug)]
-pub struct LocalResponse {
-    pub status: u32,
-    pub headers: Fields,
-    pub body: Vec<u8>,
-}
-
-impl LocalResponse {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;
-        std::str::from_utf8(value).ok()
-    }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
-/// What became of a request so far.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    Forwarded(Fields),
-    Paused,
-    Refused(LocalResponse),
 }
 
 /// What becomes of calls of the function `verify_signature`.
@@ -420,12 +376,12 @@ impl Vm {
         body_length: usize,
     ) {
         with_host(|host| {
-            host.calls.retain(|own| own.token != call.token);
+            host.calls.retain(|own| own.id != call.id);
             host.call_response = response;
             host.effective = self.root;
         });
         // SAFETY: as above.
-        unsafe { proxy_on_http_call_response(self.root, call.token, header_count, body_length, 0) };
+        unsafe { proxy_on_http_call_response(self.root, call.id, header_count, body_length, 0) };
         with_host(|host| host.call_response = None);
         self.hand_over_unseen();
     }
@@ -907,7 +863,7 @@ unsafe extern "C" fn proxy_http_call(
         }
         let call = new_number();
         host.calls.push(Call {
-            token: call,
+            id: call,
             cluster,
             headers: deserialize(&headers),
             body,

@@ -17,7 +17,9 @@ mod configuration;
 mod filter_state;
 mod host;
 mod host_crypto;
-// The configuration and the provider are those of the engine's tests.
+// These are shared with the engine's tests.
+#[path = "../engine/exchange.rs"]
+mod exchange;
 #[path = "../engine/provider.rs"]
 mod provider;
 mod status_page;
