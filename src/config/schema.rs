@@ -1,6 +1,8 @@
 //! The JSON Schema of the configuration, for editors: what the raw form is made of, and what the
 //! validation wants besides as far as a schema can say it. It never refuses what is accepted.
 
+mod constraints;
+
 use std::borrow::Cow;
 
 use schemars::generate::SchemaSettings;
@@ -8,18 +10,16 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
+use self::constraints::constraints;
 use super::field::Field;
 use super::limits::{
     ACCESS_MCP_MAX_BODY, CLOCK_SKEW, KEYS_MAX_AGE, KEYS_MAX_AGE_CAP, KEYS_MAX_BODY, KEYS_MAX_STALE,
-    KEYS_REFRESH_AHEAD, KEYS_REFRESH_COOLDOWN, KEYS_TIMEOUT, Limit, MAX_TOKEN_SIZE,
-    MAX_USER_RECORDS, Quantity, REDIS_TIMEOUT, SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT,
-    TOKEN_CACHE_ENTRIES,
+    KEYS_REFRESH_AHEAD, KEYS_REFRESH_COOLDOWN, KEYS_TIMEOUT, Limit, MAX_TOKEN_SIZE, Quantity,
+    REDIS_TIMEOUT, SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT, TOKEN_CACHE_ENTRIES,
 };
 use super::raw::RawConfig;
-use super::templates::TemplateName;
 use super::units::{DurationString, Names, SizeString};
 use crate::claim::{ClaimPath, ListClaim};
-use crate::jose::Algorithm;
 
 /// The JSON Schema (2020-12) of the plugin's configuration.
 ///
@@ -147,195 +147,6 @@ fn defaults() -> Vec<(&'static str, Value)> {
         ("errors.details", json!("reason")),
         ("mode", json!("enforce")),
     ]
-}
-
-/// What else must hold of a field: members that its schema gets besides.
-fn constraints() -> Vec<(&'static str, Value)> {
-    let pattern = |pattern: &str| json!({"pattern": pattern});
-    let with_example =
-        |pattern: &str, example: &str| json!({"pattern": pattern, "examples": [example]});
-    // The scheme may be written in capitals.
-    let url =
-        |example: &str| titled("URL", with_example(r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#]+$", example));
-    let host =
-        |example: &str| titled("host name", with_example("^[A-Za-z0-9.-]+(:[0-9]+)?$", example));
-    let path = |example: &str| titled("path", with_example(r"^/[^?#*;\\]*$", example));
-    // A scope-token of RFC 6749 §3.3.
-    let scope = || titled("scope", pattern(r"^[!#-\[\]-~]+$"));
-    let filled = || json!({"minLength": 1});
-    let claim_values = || {
-        let one = json!({"type": ["string", "number", "boolean"]});
-        json!({"additionalProperties": {
-            "title": "values or lists of values",
-            "anyOf": [one, {"type": "array", "minItems": 1, "items": one}],
-        }})
-    };
-    vec![
-        ("resource.url", url("https://mcp.example.com/mcp")),
-        ("resource.documentation", url("https://mcp.example.com/docs")),
-        ("resource.scopes_supported[]", scope()),
-        ("resource.scopes_supported[]", json!({"not": {"const": "offline_access"}})),
-        ("providers", json!({"minItems": 1})),
-        ("providers[]", json!({"allOf": provider_rules()})),
-        ("providers[].name", pattern("^[a-z0-9_-]+$")),
-        (
-            "providers[].tenant",
-            with_example("^[A-Za-z0-9.-]+$", "8d5c1f2e-0000-4000-8000-000000000000"),
-        ),
-        ("providers[].domain", host("example.okta.com")),
-        ("providers[].host", host("login.example.com")),
-        ("providers[].realm", pattern("^[^/]+$")),
-        ("providers[].authorization_server", pattern("^[A-Za-z0-9_-]+$")),
-        ("providers[].client_ids", json!({"minItems": 1})),
-        ("providers[].client_ids[]", filled()),
-        (
-            "providers[].metadata_url",
-            url("https://login.example.com/.well-known/openid-configuration"),
-        ),
-        ("providers[].jwks_url", url("https://login.example.com/keys")),
-        (
-            "providers[].jwks",
-            json!({
-                "type": "object",
-                "properties": {"keys": {
-                    "description": "The keys, each as a JWK.",
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {"type": "object"},
-                }},
-                "required": ["keys"],
-            }),
-        ),
-        ("providers[].certificates", json!({"minItems": 1})),
-        ("providers[].cluster", filled()),
-        ("providers[].clusters{}", filled()),
-        ("providers[].clusters", json!({"examples": [{"login.example.com": "login"}]})),
-        ("providers[].issuer", filled()),
-        ("providers[].additional_issuers[]", filled()),
-        ("providers[].algorithms", json!({"minItems": 1})),
-        ("providers[].algorithms[]", json!({"enum": Algorithm::ALL.map(Algorithm::name)})),
-        ("providers[].required_claims", claim_values()),
-        ("providers[].required_any_claim", json!({"examples": [["scp", "roles"]]})),
-        ("providers[].token_types", json!({"minItems": 1, "examples": [["at+jwt"]]})),
-        ("providers[].user_field", filled()),
-        ("providers[].auth_scopes[]", scope()),
-        ("users.records", json!({"maxItems": MAX_USER_RECORDS})),
-        (
-            "users.records[]",
-            json!({"additionalProperties": {
-                "description": "A string that a provider's `user_field` may name, such as email. Default: none.",
-                "type": "string",
-                "minLength": 1,
-            }}),
-        ),
-        ("users.records[].user_name", filled()),
-        (
-            "users.scim.url",
-            titled(
-                "URL",
-                with_example(
-                    r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#?]+$",
-                    "https://directory.example.com/scim/v2",
-                ),
-            ),
-        ),
-        ("users.scim.cluster", filled()),
-        (
-            "users.provision.fields",
-            json!({"examples": [{"user_name": "preferred_username", "email": "email"}]}),
-        ),
-        ("access.rules[].match.paths[]", path("/mcp")),
-        ("access.rules[].match.path_prefixes[]", path("/files")),
-        ("access.rules[].match.methods[]", pattern("^[A-Z]+$")),
-        (
-            "access.rules[].match.mcp_methods[]",
-            with_example(r"^[^*]*[^*]$|^[^*]*\*$", "tools/call"),
-        ),
-        ("access.rules[].match.mcp_names[]", with_example(r"^[^*]*[^*]$|^[^*]*\*$", "update_*")),
-        ("access.mcp.protocol_versions[]", pattern("^[0-9]{4}-[0-9]{2}-[0-9]{2}$")),
-        ("access.rules[].require.scopes[]", scope()),
-        ("access.rules[].require.any_scope[]", scope()),
-        ("access.rules[].require.claims", claim_values()),
-        ("access.scope_hierarchy", json!({"propertyNames": scope()})),
-        ("access.scope_hierarchy{}[]", scope()),
-        ("identity.header_prefix", pattern("^[a-z0-9-]+$")),
-        ("identity.claims_to_headers[].header", pattern("^[A-Za-z0-9-]+$")),
-        ("exempt[].path", path("/healthz")),
-        (
-            "allowed_origins[]",
-            titled(
-                "origin",
-                with_example(r"^[^A-Z\s]+://[^A-Z\s/?#@*,]+$", "https://app.example.com"),
-            ),
-        ),
-        ("replay_store<1>.redis.cluster", filled()),
-        (
-            "replay_store<1>.redis",
-            json!({"description": "Redis, called through webdis: for several Envoys together. Default: `local` instead."}),
-        ),
-        (
-            "replay_store<1>.redis.authority",
-            json!({"minLength": 1, "examples": ["webdis.example.com:7379"]}),
-        ),
-        ("replay_store<1>.redis.path_prefix", pattern("^/([A-Za-z0-9._~-]*/)*$")),
-    ]
-}
-
-/// These members of a schema, and the kind of value that they are about.
-fn titled(title: &str, mut members: Value) -> Value {
-    if let Some(members) = members.as_object_mut() {
-        members.insert("title".to_owned(), json!(title));
-    }
-    members
-}
-
-/// What must hold between the fields of a provider.
-fn provider_rules() -> Vec<Value> {
-    let has = |field: &str| json!({"required": [field]});
-    let sources = ["metadata_url", "jwks_url", "jwks", "certificates"].map(has);
-    let has_no_source = json!({"not": {"anyOf": sources}});
-    let template_fills_in = json!({"allOf": [{"not": is_template("generic")}, has_no_source]});
-    let one_source: Vec<Value> = sources.into_iter().chain([template_fills_in]).collect();
-    let keys_or_cluster = ["jwks", "certificates", "cluster", "clusters"].map(has);
-    let mut rules = vec![
-        json!({"oneOf": one_source}),
-        json!({"anyOf": keys_or_cluster}),
-        json!({"not": {"required": ["cluster", "clusters"]}}),
-    ];
-    rules.extend(template_rules());
-    rules
-}
-
-/// Which inputs each template takes.
-fn template_rules() -> impl Iterator<Item = Value> {
-    const INPUTS: [&str; 5] = ["tenant", "domain", "host", "realm", "authorization_server"];
-    let templates: [(TemplateName, &[&str], &[&str]); 7] = [
-        (TemplateName::EntraId, &["tenant"], &[]),
-        (TemplateName::Okta, &["domain"], &["authorization_server"]),
-        (TemplateName::Auth0, &["domain"], &[]),
-        (TemplateName::Google, &[], &[]),
-        (TemplateName::Adfs, &["host"], &[]),
-        (TemplateName::Keycloak, &["host", "realm"], &[]),
-        (TemplateName::Generic, &["issuer"], &[]),
-    ];
-    templates.into_iter().map(|(template, required, optional)| {
-        let is_taken = |input: &str| required.contains(&input) || optional.contains(&input);
-        let others = INPUTS.into_iter().filter(|input| !is_taken(input));
-        let others: Map<String, Value> =
-            others.map(|input| (input.to_owned(), json!(false))).collect();
-        let is_this = if template == TemplateName::default() {
-            is_template(&template.to_string())
-        } else {
-            // Present too. Editors would offer the field once more for each `required` here.
-            json!({"not": {"properties": {"template": {"not": {"const": template.to_string()}}}}})
-        };
-        json!({"if": is_this, "then": {"required": required, "properties": others}})
-    })
-}
-
-/// True of a provider of this template, and of one that names none.
-fn is_template(name: &str) -> Value {
-    json!({"properties": {"template": {"const": name}}})
 }
 
 /// Members that no field is named after are unknown fields. The derived schema allows them

@@ -23,7 +23,7 @@ pub(crate) use host_crypto::{HostBacked, SelfTestFault};
 pub(crate) use jwk::{Jwk, KeyMismatch};
 pub(crate) use jws::CompactJws;
 pub(crate) use known_headers::KnownHeaders;
-pub(crate) use malformed_token::MalformedToken;
+pub(crate) use malformed_token::{MalformedToken, Segment};
 pub(crate) use protected_header::{ProtectedHeader, TokenType};
 pub(crate) use public_key::{PublicKey, UnusableKey};
 pub(crate) use verifier::{PureRust, SignatureVerifier};

@@ -11,44 +11,9 @@ use crate::refusal::Reason;
 const GRAPH: [&str; 2] = ["00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"];
 
 pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
-    let field = case.at("client_ids");
     let found = audiences(case.claims);
-    let configured =
-        case.provider.map(|provider| provider.claim_rules.audiences.clone()).unwrap_or_default();
-    let (seen, accepted) = (value(case.claims.get("aud")), either(&configured));
-    let is_twin = |differ: &dyn Fn(&str) -> String| {
-        found
-            .iter()
-            .find(|found| configured.iter().any(|audience| differ(audience) == differ(found)))
-    };
-    let bare = |audience: &str| audience.strip_prefix("api://").unwrap_or(audience).to_owned();
-    let plain = |audience: &str| audience.trim_end_matches('/').to_ascii_lowercase();
-
-    if found.is_empty() && !case.claims.contains_key("aud") && case.template() == "generic" {
-        let client = CLIENT_ID_CLAIMS.iter().find_map(|name| case.text(name));
-        let by_client = client.map_or_else(String::new, |client| {
-            format!(
-                " If this provider never writes `aud` into access tokens (Amazon Cognito, Clerk and \
-                 WorkOS do not), set `{}: client_id` and add {client:?} to `{field}`; but then a \
-                 token that this client got for any other API passes here, too.",
-                case.at("audience_claim")
-            )
-        });
-        return Remedy::new(
-            "The token does not say for whom it is: it has no `aud`.",
-            format!(
-                "Let the client name this API when it asks for a token (`audience`, `resource` or \
-                 `scope`).{by_client}"
-            ),
-        );
-    }
     if found.is_empty() {
-        let mapper = if case.template() == "keycloak" {
-            "In Keycloak: Client scopes → Add mapper → Audience, with the name that `client_ids` has."
-        } else {
-            "Let the client name this API when it asks for a token (`audience`, `resource` or `scope`)."
-        };
-        return Remedy::new("The token does not say for whom it is: it has no `aud`.", mapper);
+        return missing(case);
     }
     if found.iter().any(|found| GRAPH.contains(&found.trim_end_matches('/'))) {
         return Remedy::new(Reason::GraphToken.sentence(), Reason::GraphToken.row().fix);
@@ -57,42 +22,96 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
         return Remedy::new(
             format!(
                 "This is an ID token, not an access token: it is for the client that asked for it \
-                 (`aud` {seen}), and tells that client who logged in."
+                 (`aud` {}), and tells that client who logged in.",
+                value(case.claims.get("aud"))
             ),
             "Let the client send its access token (`access_token` in the provider's answer, not \
              `id_token`), and ask for a scope of this API so that it gets one for it.",
         );
     }
-    if let Some(twin) = is_twin(&bare) {
+    spelling(case, &found).unwrap_or_else(|| foreign(case, &found))
+}
+
+/// Tokens without an audience.
+fn missing(case: &Case<'_>) -> Remedy {
+    let cause = "The token does not say for whom it is: it has no `aud`.";
+    let name_this_api = "Let the client name this API when it asks for a token (`audience`, \
+                         `resource` or `scope`).";
+    if case.template() == "keycloak" {
         return Remedy::new(
+            cause,
+            "In Keycloak: Client scopes → Add mapper → Audience, with the name that `client_ids` has.",
+        );
+    }
+    let client = CLIENT_ID_CLAIMS.iter().find_map(|name| case.text(name));
+    match client.filter(|_| case.template() == "generic" && !case.claims.contains_key("aud")) {
+        None => Remedy::new(cause, name_this_api),
+        Some(client) => Remedy::new(
+            cause,
+            format!(
+                "{name_this_api} If this provider never writes `aud` into access tokens (Amazon \
+                 Cognito, Clerk and WorkOS do not), set `{}: client_id` and add {client:?} to `{}`; \
+                 but then a token that this client got for any other API passes here, too.",
+                case.at("audience_claim"),
+                case.at("client_ids")
+            ),
+        ),
+    }
+}
+
+/// Audiences that are this server's for people, though not for the plugin.
+fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
+    let field = case.at("client_ids");
+    let configured = configured(case);
+    let accepted = either(&configured);
+    let is_twin = |plain: fn(&str) -> String| {
+        found.iter().find(|found| configured.iter().any(|audience| plain(audience) == plain(found)))
+    };
+    if let Some(twin) = is_twin(without_scheme) {
+        return Some(Remedy::new(
             format!(
                 "`aud` is {twin:?}, and accepted are {accepted}: they differ by `api://` alone, \
                  and are compared to the letter."
             ),
             format!("Write {twin:?} in `{field}`, beside what stands there."),
-        );
+        ));
     }
-    if let Some(twin) = is_twin(&plain) {
-        return Remedy::new(
+    if let Some(twin) = is_twin(without_case_and_slash) {
+        return Some(Remedy::new(
             format!(
                 "`aud` is {twin:?}, and accepted are {accepted}: they differ by capital letters or \
                  a slash at the end, and are compared to the letter."
             ),
             format!("Write {twin:?} in `{field}`."),
-        );
+        ));
     }
-    let resource = case.setup.config.resource.url.as_str();
-    if let Some(twin) = found.iter().find(|found| plain(found) == plain(resource)) {
-        return Remedy::new(
-            format!(
-                "The token is for this very server (`aud` {twin:?}), which `{field}` does not list: \
-                 accepted are {accepted}."
-            ),
-            format!("Add {twin:?} to `{field}`."),
-        );
-    }
-    let cause =
-        format!("The token is for somebody else: `aud` is {seen}, accepted are {accepted}.");
+    let resource = without_case_and_slash(case.setup.config.resource.url.as_str());
+    let twin = found.iter().find(|found| without_case_and_slash(found) == resource)?;
+    Some(Remedy::new(
+        format!(
+            "The token is for this very server (`aud` {twin:?}), which `{field}` does not list: \
+             accepted are {accepted}."
+        ),
+        format!("Add {twin:?} to `{field}`."),
+    ))
+}
+
+fn without_scheme(audience: &str) -> String {
+    audience.strip_prefix("api://").unwrap_or(audience).to_owned()
+}
+
+fn without_case_and_slash(audience: &str) -> String {
+    audience.trim_end_matches('/').to_ascii_lowercase()
+}
+
+/// Tokens for another server, as far as can be seen.
+fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
+    let field = case.at("client_ids");
+    let seen = value(case.claims.get("aud"));
+    let cause = format!(
+        "The token is for somebody else: `aud` is {seen}, accepted are {}.",
+        either(&configured(case))
+    );
     let fix = match case.template() {
         "keycloak" if found.iter().all(|found| *found == "account") => format!(
             "Keycloak names this API only if it is told to: Client scopes → Add mapper → Audience, \
@@ -129,15 +148,13 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
 /// A token that was issued to another client, where that counts instead of `aud`.
 pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
     let field = case.at("client_ids");
-    let configured =
-        case.provider.map(|provider| provider.claim_rules.audiences.clone()).unwrap_or_default();
     let named = CLIENT_ID_CLAIMS.iter().filter(|name| case.claims.contains_key(**name));
     let named: Vec<String> =
         named.map(|name| format!("`{name}` {}", value(case.claims.get(*name)))).collect();
     let compared = format!(
         "`{}: client_id` lets `{field}` be compared with the client: accepted are {}.",
         case.at("audience_claim"),
-        either(&configured)
+        either(&configured(case))
     );
     match named.as_slice() {
         [] => Remedy::new(
@@ -171,6 +188,11 @@ pub(in super::super) fn is_id_token(claims: &Map<String, Value>) -> bool {
     ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name))
         || claims.get("typ").is_some_and(|typ| typ == "ID")
         || claims.get("token_use").is_some_and(|single_use_token| single_use_token == "id")
+}
+
+/// The audiences that the token's provider accepts.
+fn configured(case: &Case<'_>) -> Vec<String> {
+    case.provider.map(|provider| provider.claim_rules.audiences.clone()).unwrap_or_default()
 }
 
 fn audiences(claims: &Map<String, Value>) -> Vec<&str> {

@@ -3,7 +3,7 @@
 use super::super::words::{either, value};
 use super::{Case, Remedy};
 use crate::explain::utf16::is_utf16;
-use crate::jose::MalformedToken;
+use crate::jose::{MalformedToken, Segment};
 use crate::provider::TokenTypes;
 use crate::refusal::{AuthorizationFault, sentence};
 
@@ -51,8 +51,6 @@ fn dressed(case: &Case<'_>) -> Option<Remedy> {
 }
 
 pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
-    let text = String::from_utf8_lossy(case.token);
-    let dots = text.matches('.').count();
     if let Some(remedy) = dressed(case) {
         return remedy;
     }
@@ -66,75 +64,97 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
             "Raise `max_token_size`, or let the provider put fewer groups into its tokens.",
         );
     }
-    if text.starts_with("ya29.") {
-        return Remedy::new(
-            "This is an access token of Google, which is no JWT: nobody but Google can read it.",
-            "Let the client send Google's ID token (`id_token` in the same answer) instead.",
-        );
+    if let Some(remedy) = unreadable(case, fault) {
+        return remedy;
     }
-    if dots == 4 && case.header.contains_key("enc") {
-        return Remedy::new(
-            "The token is encrypted (a JWE), so only its addressee can read it.",
-            jwt_fix(case),
-        );
-    }
-    if *fault == MalformedToken::Segments && dots != 2 {
-        return Remedy::new(
-            format!(
-                "The token is opaque: a JWT has three parts with two dots between them, and this has \
-                 {dots}. A part may also have been lost while it was copied.",
-            ),
-            jwt_fix(case),
-        );
-    }
-    if *fault == MalformedToken::Unsigned {
-        return Remedy::new(
+    match fault {
+        MalformedToken::Unsigned => Remedy::new(
             "The token has no signature: its third part is empty.",
             "Copy the whole token. If this is the whole, the client made it up: let it ask the \
              identity provider for one.",
-        );
-    }
-    match fault {
-        MalformedToken::Padded(segment) => Remedy::new(
-            format!(
-                "The {segment} of the token is padded with `=` at its end. The parts of a JWT are \
-                 base64url without padding (RFC 7515 §2)."
-            ),
-            "If the identity provider handed it out without `=`, let the client send it as it came. \
-             If not, correct whatever makes these tokens: the signature is over the parts as they \
-             are sent.",
         ),
-        MalformedToken::PlainBase64(segment) => Remedy::new(
-            format!(
-                "The {segment} of the token is plain base64, with `+` or `/`. The parts of a JWT are \
-                 base64url, which has `-` and `_` instead (RFC 7515 §2)."
-            ),
-            "If the identity provider handed it out with `-` and `_`, let the client send it as it \
-             came. If not, correct whatever makes these tokens: the signature is over the parts as \
-             they are sent.",
-        ),
-        MalformedToken::HeaderMember(name) => Remedy::new(
-            format!(
-                "`{name}` in the token's header is {}, and must be a string (RFC 7515 §4.1).",
-                value(case.header.get(*name))
-            ),
-            match *name {
-                "alg" => {
-                    "Correct whatever makes these tokens: `alg` names the algorithm.".to_owned()
-                }
-                name => format!(
-                    "Correct whatever makes these tokens: let it write `{name}` as a string, or leave \
-                     it out."
-                ),
-            },
-        ),
+        MalformedToken::Padded(segment) => padded(*segment),
+        MalformedToken::PlainBase64(segment) => plain_base64(*segment),
+        MalformedToken::HeaderMember(name) => header_member(case, name),
         MalformedToken::MissingAlgorithm => Remedy::new(
             "The token's header does not say how it is signed: it has no `alg`.",
             "Let the client send what the identity provider handed out. If this is it, correct \
              whatever makes these tokens.",
         ),
-        _ => damaged(fault),
+        MalformedToken::Base64(_)
+        | MalformedToken::Json(_)
+        | MalformedToken::NotAnObject(_)
+        | MalformedToken::Repeated(..)
+        | MalformedToken::Segments
+        | MalformedToken::TooLong { .. } => damaged(fault),
     }
+}
+
+/// A token that only its provider can read: opaque or encrypted.
+fn unreadable(case: &Case<'_>, fault: &MalformedToken) -> Option<Remedy> {
+    let text = String::from_utf8_lossy(case.token);
+    let dots = text.matches('.').count();
+    if text.starts_with("ya29.") {
+        return Some(Remedy::new(
+            "This is an access token of Google, which is no JWT: nobody but Google can read it.",
+            "Let the client send Google's ID token (`id_token` in the same answer) instead.",
+        ));
+    }
+    if dots == 4 && case.header.contains_key("enc") {
+        return Some(Remedy::new(
+            "The token is encrypted (a JWE), so only its addressee can read it.",
+            jwt_fix(case),
+        ));
+    }
+    (*fault == MalformedToken::Segments && dots != 2).then(|| {
+        Remedy::new(
+            format!(
+                "The token is opaque: a JWT has three parts with two dots between them, and this has \
+                 {dots}. A part may also have been lost while it was copied.",
+            ),
+            jwt_fix(case),
+        )
+    })
+}
+
+fn padded(segment: Segment) -> Remedy {
+    Remedy::new(
+        format!(
+            "The {segment} of the token is padded with `=` at its end. The parts of a JWT are \
+             base64url without padding (RFC 7515 §2)."
+        ),
+        "If the identity provider handed it out without `=`, let the client send it as it came. \
+         If not, correct whatever makes these tokens: the signature is over the parts as they \
+         are sent.",
+    )
+}
+
+fn plain_base64(segment: Segment) -> Remedy {
+    Remedy::new(
+        format!(
+            "The {segment} of the token is plain base64, with `+` or `/`. The parts of a JWT are \
+             base64url, which has `-` and `_` instead (RFC 7515 §2)."
+        ),
+        "If the identity provider handed it out with `-` and `_`, let the client send it as it \
+         came. If not, correct whatever makes these tokens: the signature is over the parts as \
+         they are sent.",
+    )
+}
+
+fn header_member(case: &Case<'_>, name: &str) -> Remedy {
+    Remedy::new(
+        format!(
+            "`{name}` in the token's header is {}, and must be a string (RFC 7515 §4.1).",
+            value(case.header.get(name))
+        ),
+        match name {
+            "alg" => "Correct whatever makes these tokens: `alg` names the algorithm.".to_owned(),
+            name => format!(
+                "Correct whatever makes these tokens: let it write `{name}` as a string, or leave \
+                 it out."
+            ),
+        },
+    )
 }
 
 fn damaged(fault: &MalformedToken) -> Remedy {

@@ -2,6 +2,7 @@
 
 use http::Uri;
 
+use super::super::setup::Written;
 use super::super::words::either;
 use super::{Case, Remedy};
 use crate::provider::Provider;
@@ -29,132 +30,70 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
     }
     let Some(provider) = nearest(case, found) else { return unknown_issuer(case, found) };
     let written = case.setup.written(provider);
-    let at = |field: &str| written.map(|written| written.path(field)).unwrap_or_default();
-    let issuers: Vec<&str> = provider.issuers.iter().map(String::as_str).collect();
-    let template = written.map_or("generic", |written| written.template());
-    let is_given = |field: &str| written.is_some_and(|written| written.has(field));
-
-    if ENTRA.contains(&host(found).as_str()) {
-        return entra(found, &issuers, &at);
-    }
-    if let Some(twin) =
-        issuers.iter().find(|issuer| issuer.trim_end_matches('/') == found.trim_end_matches('/'))
-    {
-        let fix = if template != "generic" && is_given("issuer") {
-            format!("Remove `{}`: the template {template} knows the right one.", at("issuer"))
-        } else {
-            format!("Write `{}` exactly so: {found:?}.", at("issuer"))
-        };
-        return Remedy::new(
-            format!(
-                "The token's issuer is {found:?}, and {twin:?} is configured: they differ by the slash at the end."
-            ),
-            fix,
-        );
-    }
-    if let Some(twin) = issuers.iter().find(|issuer| issuer.eq_ignore_ascii_case(found)) {
-        return Remedy::new(
-            format!(
-                "The token's issuer is {found:?}, and {twin:?} is configured: they differ by capital letters."
-            ),
-            format!("Write `{}` exactly so: {found:?}.", at("issuer")),
-        );
-    }
-    match template {
-        "okta" if !found.contains("/oauth2/") => Remedy::new(
-            format!(
-                "The token is of Okta's org authorization server ({found:?}), whose access tokens \
-                 nobody but Okta may verify. Configured is a custom one, {}.",
-                either(&provider.issuers)
-            ),
-            "Let the client use the custom authorization server: its token endpoint is the \
-             configured issuer and `/v1/token`.",
-        ),
-        "okta" if host(found) == host(issuers.first().unwrap_or(&"")) => Remedy::new(
-            format!(
-                "The token is of another authorization server of the same Okta: {found:?}; \
-                 configured is {}.",
-                either(&provider.issuers)
-            ),
-            format!(
-                "Set `{}` to {:?}, or let the client use the configured one.",
-                at("authorization_server"),
-                found.rsplit('/').next().unwrap_or_default()
-            ),
-        ),
-        "okta" | "auth0" => Remedy::new(
-            format!(
-                "The token was asked for under another domain: its issuer is {found:?}, configured \
-                 is {}. A custom domain makes an issuer of its own.",
-                either(&provider.issuers)
-            ),
-            format!(
-                "Use one domain for all: set `{}` to {:?}, or let the client ask under the \
-                 configured one.",
-                at("domain"),
-                host(found)
-            ),
-        ),
-        "keycloak"
-            if realm(found).is_some()
-                && realm(found) == issuers.first().and_then(|issuer| realm(issuer)) =>
-        {
-            Remedy::new(
-                format!(
-                    "The realm is right, but the client called Keycloak under another address: the \
-                     token's issuer is {found:?}, configured is {}.",
-                    either(&provider.issuers)
-                ),
-                format!(
-                    "Set Keycloak's `hostname` (option KC_HOSTNAME) so that all tokens have one \
-                     issuer; or, if the address is right, write `{}: [{found:?}]`.",
-                    at("additional_issuers")
-                ),
-            )
-        }
-        "keycloak" => Remedy::new(
-            format!(
-                "The token is of another realm: its issuer is {found:?}, configured is {}.",
-                either(&provider.issuers)
-            ),
-            format!("Let the client log in to the configured realm, or change `{}`.", at("realm")),
-        ),
-        "adfs" => Remedy::new(
-            format!(
-                "The federation service has another identifier than usual: the token's issuer is \
-                 {found:?}, configured is {}.",
-                either(&provider.issuers)
-            ),
-            format!(
-                "Compare it with `Get-AdfsProperties`, Identifier, and write `{}: [{found:?}]`.",
-                at("additional_issuers")
-            ),
-        ),
-        _ if same_but_scheme_and_port(found, &issuers) => Remedy::new(
-            format!(
-                "The token's issuer is {found:?}, configured is {}: they differ by the scheme or the \
-                 port.",
-                either(&provider.issuers)
-            ),
-            format!("Write `{}` exactly so: {found:?}.", at("issuer")),
-        ),
-        _ => unknown_issuer(case, found),
-    }
+    let difference = Difference { found, issuers: &provider.issuers, written };
+    difference.remedy().unwrap_or_else(|| unknown_issuer(case, found))
 }
 
-/// Tenants and versions of Entra ID. `issuers` are those that are configured.
-fn entra(found: &str, issuers: &[&str], at: &dyn Fn(&str) -> String) -> Remedy {
-    let tenant_of = |issuer: &str| {
-        let uri: Option<Uri> = issuer.parse().ok();
-        let path = uri.map(|uri| uri.path().to_owned()).unwrap_or_default();
-        path.split('/').nth(1).unwrap_or_default().to_ascii_lowercase()
-    };
-    let tenant = tenant_of(found);
-    let configured = issuers.first().map(|issuer| tenant_of(issuer)).unwrap_or_default();
-    let version = |issuer: &str| if host(issuer) == ENTRA[0] { 1 } else { 2 };
-    if tenant == configured {
-        let (token, other) = (version(found), issuers.first().map_or(2, |issuer| version(issuer)));
-        return Remedy::new(
+/// An issuer and the provider that its token was probably meant for.
+struct Difference<'a> {
+    found: &'a str,
+    /// The issuers of the provider.
+    issuers: &'a [String],
+    written: Option<Written<'a>>,
+}
+
+impl Difference<'_> {
+    /// None if what differs is not a usual fault.
+    fn remedy(&self) -> Option<Remedy> {
+        if is_entra(self.found) {
+            return Some(self.entra());
+        }
+        if let Some(remedy) = self.spelling() {
+            return Some(remedy);
+        }
+        match self.template() {
+            "okta" => Some(self.okta()),
+            "auth0" => Some(self.domain()),
+            "keycloak" => Some(self.keycloak()),
+            "adfs" => Some(self.adfs()),
+            _ => self.scheme_or_port(),
+        }
+    }
+
+    /// Tenants and versions of Entra ID.
+    fn entra(&self) -> Remedy {
+        let found = self.found;
+        let tenant_of = |issuer: &str| {
+            let uri: Option<Uri> = issuer.parse().ok();
+            let path = uri.map(|uri| uri.path().to_owned()).unwrap_or_default();
+            path.split('/').nth(1).unwrap_or_default().to_ascii_lowercase()
+        };
+        let (tenant, configured) = (tenant_of(found), tenant_of(self.first()));
+        if tenant == configured {
+            return self.entra_version();
+        }
+        if tenant == PERSONAL {
+            return Remedy::new(
+                "The token is of a personal Microsoft account, which belongs to no tenant of yours.",
+                format!("Let the user sign in with the account of the tenant {configured}."),
+            );
+        }
+        Remedy::new(
+            format!(
+                "The token is of another tenant: {tenant}. Configured is the tenant {configured}."
+            ),
+            format!(
+                "If that tenant is yours, correct `{}`; else let the client sign in to \
+                 https://login.microsoftonline.com/{configured}, not to /common or another tenant.",
+                self.at("tenant")
+            ),
+        )
+    }
+
+    fn entra_version(&self) -> Remedy {
+        let version = |issuer: &str| if host(issuer) == ENTRA[0] { 1 } else { 2 };
+        let (found, token, other) = (self.found, version(self.found), version(self.first()));
+        Remedy::new(
             format!(
                 "The tenant is right, but the token is of version {token} (issuer {found:?}), and \
                  only the issuer of version {other} is configured. Which version an API gets is set \
@@ -163,24 +102,167 @@ fn entra(found: &str, issuers: &[&str], at: &dyn Fn(&str) -> String) -> Remedy {
             format!(
                 "Add {found:?} to `{}` (`template: entra_id` does so by itself); or set \
                  `requestedAccessTokenVersion` to {other} in the manifest of the API's registration.",
-                at("additional_issuers")
+                self.at("additional_issuers")
             ),
-        );
+        )
     }
-    if tenant == PERSONAL {
-        return Remedy::new(
-            "The token is of a personal Microsoft account, which belongs to no tenant of yours.",
-            format!("Let the user sign in with the account of the tenant {configured}."),
-        );
+
+    /// Issuers that are the same for people, though not for the plugin.
+    fn spelling(&self) -> Option<Remedy> {
+        let found = self.found;
+        let plain = |issuer: &str| issuer.trim_end_matches('/').to_owned();
+        if let Some(twin) = self.issuers.iter().find(|issuer| plain(issuer) == plain(found)) {
+            let template = self.template();
+            let fix = if template != "generic" && self.gives("issuer") {
+                format!(
+                    "Remove `{}`: the template {template} knows the right one.",
+                    self.at("issuer")
+                )
+            } else {
+                self.write_exactly()
+            };
+            return Some(Remedy::new(
+                format!(
+                    "The token's issuer is {found:?}, and {twin:?} is configured: they differ by the \
+                     slash at the end."
+                ),
+                fix,
+            ));
+        }
+        let twin = self.issuers.iter().find(|issuer| issuer.eq_ignore_ascii_case(found))?;
+        Some(Remedy::new(
+            format!(
+                "The token's issuer is {found:?}, and {twin:?} is configured: they differ by capital \
+                 letters."
+            ),
+            self.write_exactly(),
+        ))
     }
-    Remedy::new(
-        format!("The token is of another tenant: {tenant}. Configured is the tenant {configured}."),
-        format!(
-            "If that tenant is yours, correct `{}`; else let the client sign in to \
-             https://login.microsoftonline.com/{configured}, not to /common or another tenant.",
-            at("tenant")
-        ),
-    )
+
+    fn okta(&self) -> Remedy {
+        let (found, configured) = (self.found, either(self.issuers));
+        if !found.contains("/oauth2/") {
+            return Remedy::new(
+                format!(
+                    "The token is of Okta's org authorization server ({found:?}), whose access tokens \
+                     nobody but Okta may verify. Configured is a custom one, {configured}."
+                ),
+                "Let the client use the custom authorization server: its token endpoint is the \
+                 configured issuer and `/v1/token`.",
+            );
+        }
+        if host(found) == host(self.first()) {
+            return Remedy::new(
+                format!(
+                    "The token is of another authorization server of the same Okta: {found:?}; \
+                     configured is {configured}."
+                ),
+                format!(
+                    "Set `{}` to {:?}, or let the client use the configured one.",
+                    self.at("authorization_server"),
+                    found.rsplit('/').next().unwrap_or_default()
+                ),
+            );
+        }
+        self.domain()
+    }
+
+    /// Custom domains of Okta and Auth0.
+    fn domain(&self) -> Remedy {
+        let found = self.found;
+        Remedy::new(
+            format!(
+                "The token was asked for under another domain: its issuer is {found:?}, configured \
+                 is {}. A custom domain makes an issuer of its own.",
+                either(self.issuers)
+            ),
+            format!(
+                "Use one domain for all: set `{}` to {:?}, or let the client ask under the \
+                 configured one.",
+                self.at("domain"),
+                host(found)
+            ),
+        )
+    }
+
+    fn keycloak(&self) -> Remedy {
+        let (found, configured) = (self.found, either(self.issuers));
+        if realm(found).is_some() && realm(found) == realm(self.first()) {
+            return Remedy::new(
+                format!(
+                    "The realm is right, but the client called Keycloak under another address: the \
+                     token's issuer is {found:?}, configured is {configured}."
+                ),
+                format!(
+                    "Set Keycloak's `hostname` (option KC_HOSTNAME) so that all tokens have one \
+                     issuer; or, if the address is right, write `{}: [{found:?}]`.",
+                    self.at("additional_issuers")
+                ),
+            );
+        }
+        Remedy::new(
+            format!(
+                "The token is of another realm: its issuer is {found:?}, configured is {configured}."
+            ),
+            format!(
+                "Let the client log in to the configured realm, or change `{}`.",
+                self.at("realm")
+            ),
+        )
+    }
+
+    fn adfs(&self) -> Remedy {
+        let found = self.found;
+        Remedy::new(
+            format!(
+                "The federation service has another identifier than usual: the token's issuer is \
+                 {found:?}, configured is {}.",
+                either(self.issuers)
+            ),
+            format!(
+                "Compare it with `Get-AdfsProperties`, Identifier, and write `{}: [{found:?}]`.",
+                self.at("additional_issuers")
+            ),
+        )
+    }
+
+    fn scheme_or_port(&self) -> Option<Remedy> {
+        let path = |issuer: &str| issuer.parse::<Uri>().map(|uri| uri.path().to_owned()).ok();
+        let is_same =
+            |issuer: &String| host(issuer) == host(self.found) && path(issuer) == path(self.found);
+        self.issuers.iter().any(is_same).then(|| {
+            Remedy::new(
+                format!(
+                    "The token's issuer is {:?}, configured is {}: they differ by the scheme or the \
+                     port.",
+                    self.found,
+                    either(self.issuers)
+                ),
+                self.write_exactly(),
+            )
+        })
+    }
+
+    fn write_exactly(&self) -> String {
+        format!("Write `{}` exactly so: {:?}.", self.at("issuer"), self.found)
+    }
+
+    fn first(&self) -> &str {
+        self.issuers.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// The path of a field of the provider.
+    fn at(&self, field: &str) -> String {
+        self.written.map(|written| written.path(field)).unwrap_or_default()
+    }
+
+    fn gives(&self, field: &str) -> bool {
+        self.written.is_some_and(|written| written.has(field))
+    }
+
+    fn template(&self) -> &str {
+        self.written.map_or("generic", |written| written.template())
+    }
 }
 
 fn unknown_issuer(case: &Case<'_>, found: &str) -> Remedy {
@@ -205,7 +287,6 @@ fn nearest<'a>(case: &'a Case<'_>, found: &str) -> Option<&'a Provider> {
     let has = |provider: &&Provider, fits: &dyn Fn(&str) -> bool| {
         provider.issuers.iter().any(|issuer| fits(issuer))
     };
-    let is_entra = |issuer: &str| ENTRA.contains(&host(issuer).as_str());
     all()
         .find(|provider| {
             has(provider, &|issuer| issuer.trim_end_matches('/') == found.trim_end_matches('/'))
@@ -215,9 +296,8 @@ fn nearest<'a>(case: &'a Case<'_>, found: &str) -> Option<&'a Provider> {
         .or_else(|| all().next().filter(|_| all().count() == 1 && !is_entra(found)))
 }
 
-fn same_but_scheme_and_port(found: &str, issuers: &[&str]) -> bool {
-    let path = |issuer: &str| issuer.parse::<Uri>().map(|uri| uri.path().to_owned()).ok();
-    issuers.iter().any(|issuer| host(issuer) == host(found) && path(issuer) == path(found))
+fn is_entra(issuer: &str) -> bool {
+    ENTRA.contains(&host(issuer).as_str())
 }
 
 /// The host of an issuer, in lower case; empty when it is no URL.

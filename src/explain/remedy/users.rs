@@ -52,26 +52,21 @@ pub(super) fn no_service_account(case: &Case<'_>, user: &str) -> Remedy {
 
 pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
     match denial {
+        Denial::AmbiguousMethod => Remedy::new(
+            "The HTTP method has lower-case letters, and an access rule names methods or messages.",
+            "Let the client send the method in upper case, such as POST.",
+        ),
+        Denial::AmbiguousName => Remedy::new(
+            "The name in the message can be read in several ways, so no rule can be told to be about it.",
+            "Let the client write the name as in the rules, and the MCP method as the specification spells it.",
+        ),
         Denial::AmbiguousPath => Remedy::new(
             "The path can be read in several ways, so no rule can be told to be about it.",
             "Let the client write the path plainly: no dots, no doubled slashes, no escapes, the same \
              letters as in the rules.",
         ),
-        Denial::NoRule if case.provider.is_some_and(|provider| provider.restrict_to_policies) => {
-            Remedy::new(
-                "The token is good, but its provider may be used only where an access rule names it, and \
-             no rule is about this request.",
-                format!(
-                    "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
-                 `{}`.",
-                    case.at("restrict_to_policies")
-                ),
-            )
-        }
-        Denial::NoRule => Remedy::new(
-            "The token is good, but no access rule is about this request, and `access.default` is deny.",
-            "Add a rule whose `match` has this path and method to `access.rules`.",
-        ),
+        Denial::Misread { rule, line, claim, found } => misread(case, rule, line, claim, *found),
+        Denial::NoRule => no_rule(case),
         Denial::Restricted { rule } => Remedy::new(
             format!(
                 "The token is good, but its provider may be used only where an access rule names it, and the rule {rule:?} does not."
@@ -80,36 +75,6 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
                 "Add the provider to `require.providers` of that rule, or remove `{}`.",
                 case.at("restrict_to_policies")
             ),
-        ),
-        Denial::AmbiguousMethod => Remedy::new(
-            "The HTTP method has lower-case letters, and an access rule names methods or messages.",
-            "Let the client send the method in upper case, such as POST.",
-        ),
-        Denial::Misread { rule, line, claim, found } => {
-            let field = case.at(&format!("{line}_claim"));
-            let names = if *found == UnreadList::ObjectForList {
-                format!(
-                    " If its members have the {line} as their names, as Zitadel writes them, put its \
-                     name, or path, under `keys_of`: `{field}: {{keys_of: {}}}`.",
-                    written(case, claim)
-                )
-            } else {
-                String::new()
-            };
-            Remedy::new(
-                format!(
-                    "The token is good, but the access rule {rule:?} asks for {line}, and none can be \
-                     read in the claim `{claim}`: it is {found}."
-                ),
-                format!(
-                    "Let `{field}` name a claim that lists the {line} as strings, or let the provider \
-                     write this one so.{names}"
-                ),
-            )
-        }
-        Denial::AmbiguousName => Remedy::new(
-            "The name in the message can be read in several ways, so no rule can be told to be about it.",
-            "Let the client write the name as in the rules, and the MCP method as the specification spells it.",
         ),
         Denial::Rule { rule, line, is_elsewhere: true } => Remedy::new(
             format!(
@@ -127,6 +92,48 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
             ),
         ),
     }
+}
+
+fn no_rule(case: &Case<'_>) -> Remedy {
+    if case.provider.is_some_and(|provider| provider.restrict_to_policies) {
+        return Remedy::new(
+            "The token is good, but its provider may be used only where an access rule names it, and \
+             no rule is about this request.",
+            format!(
+                "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
+                 `{}`.",
+                case.at("restrict_to_policies")
+            ),
+        );
+    }
+    Remedy::new(
+        "The token is good, but no access rule is about this request, and `access.default` is deny.",
+        "Add a rule whose `match` has this path and method to `access.rules`.",
+    )
+}
+
+/// A claim with a list that cannot be read.
+fn misread(case: &Case<'_>, rule: &str, line: &str, claim: &str, found: UnreadList) -> Remedy {
+    let field = case.at(&format!("{line}_claim"));
+    let names = if found == UnreadList::ObjectForList {
+        format!(
+            " If its members have the {line} as their names, as Zitadel writes them, put its \
+             name, or path, under `keys_of`: `{field}: {{keys_of: {}}}`.",
+            written(case, claim)
+        )
+    } else {
+        String::new()
+    };
+    Remedy::new(
+        format!(
+            "The token is good, but the access rule {rule:?} asks for {line}, and none can be \
+             read in the claim `{claim}`: it is {found}."
+        ),
+        format!(
+            "Let `{field}` name a claim that lists the {line} as strings, or let the provider \
+             write this one so.{names}"
+        ),
+    )
 }
 
 /// The claim of this name or path, as it stands in a configuration.

@@ -75,62 +75,90 @@ impl ScimLookup {
         let response = response
             .and_then(|response| CalloutResponse::checked(response, statuses, directory.max_body))
             .map_err(DirectoryFault::Callout)?;
+        match self.stage {
+            LookupStage::Search => self.on_search(&response, directory),
+            LookupStage::Creation => self.on_creation(&response, directory),
+            LookupStage::SecondSearch => self.on_second_search(&response),
+            LookupStage::NameSearch => self.on_name_search(&response),
+        }
+    }
+
+    fn on_search(
+        &mut self,
+        response: &CalloutResponse,
+        directory: &ScimSettings,
+    ) -> Result<LookupStep, DirectoryFault> {
         let key = &self.query.key;
-        let result = match self.stage {
-            LookupStage::Search => match protocol::found(&response, key)? {
-                SearchResult::User(user) => LookupResult::Known { user, is_new: false },
-                SearchResult::NotFound(Some(why)) if why.is_final() => {
-                    LookupResult::NotFound(Some(why))
-                }
-                SearchResult::NotFound(remark) => match &self.query.new_user {
-                    None if directory.tolerates_unknown && !key.is_name() => {
-                        self.stage = LookupStage::NameSearch;
-                        self.remark = remark;
-                        return Ok(LookupStep::Callout(protocol::search(
-                            directory,
-                            &key.as_name(),
-                        )));
-                    }
-                    None => LookupResult::NotFound(remark),
-                    Some(new_user) => match &new_user.resource {
-                        Err(not_found) => LookupResult::NotFound(Some(not_found.clone())),
-                        Ok(resource) => {
-                            self.stage = LookupStage::Creation;
-                            return Ok(LookupStep::Callout(protocol::creation(
-                                directory, resource,
-                            )));
-                        }
-                    },
-                },
-            },
-            LookupStage::NameSearch => match protocol::found(&response, &key.as_name())? {
-                SearchResult::User(_) => LookupResult::NotFound(Some(NotFound::NameOfUser)),
-                SearchResult::NotFound(Some(why)) if why.is_final() => {
-                    LookupResult::NotFound(Some(why))
-                }
-                SearchResult::NotFound(_) => LookupResult::NotFound(self.remark.take()),
-            },
-            // The user exists already (RFC 7644 §3.3): under another value, or created meanwhile.
-            LookupStage::Creation if response.status == Some(409) => {
-                return Ok(self.second_search(directory));
-            }
-            LookupStage::Creation => match protocol::created(&response, key)? {
-                Some(user) => LookupResult::Known { user, is_new: true },
-                None => return Ok(self.second_search(directory)),
-            },
-            LookupStage::SecondSearch => match protocol::found(&response, key)? {
-                SearchResult::User(user) => LookupResult::Known { user, is_new: false },
-                SearchResult::NotFound(why) => {
-                    let why = why.filter(NotFound::is_final);
-                    LookupResult::NotFound(why.or(Some(NotFound::Conflict)))
-                }
-            },
+        let remark = match protocol::found(response, key)? {
+            SearchResult::User(user) => return Ok(LookupStep::known(user, false)),
+            SearchResult::NotFound(remark) => remark,
         };
-        Ok(LookupStep::Done(Ok(result)))
+        if remark.as_ref().is_some_and(NotFound::is_final) {
+            return Ok(LookupStep::not_found(remark));
+        }
+        let Some(new_user) = &self.query.new_user else {
+            if !directory.tolerates_unknown || key.is_name() {
+                return Ok(LookupStep::not_found(remark));
+            }
+            let search = protocol::search(directory, &key.as_name());
+            self.stage = LookupStage::NameSearch;
+            self.remark = remark;
+            return Ok(LookupStep::Callout(search));
+        };
+        Ok(match &new_user.resource {
+            Err(not_found) => LookupStep::not_found(Some(not_found.clone())),
+            Ok(resource) => {
+                self.stage = LookupStage::Creation;
+                LookupStep::Callout(protocol::creation(directory, resource))
+            }
+        })
+    }
+
+    fn on_creation(
+        &mut self,
+        response: &CalloutResponse,
+        directory: &ScimSettings,
+    ) -> Result<LookupStep, DirectoryFault> {
+        // The user exists already (RFC 7644 §3.3): under another value, or created meanwhile.
+        if response.status == Some(409) {
+            return Ok(self.second_search(directory));
+        }
+        Ok(match protocol::created(response, &self.query.key)? {
+            Some(user) => LookupStep::known(user, true),
+            None => self.second_search(directory),
+        })
     }
 
     fn second_search(&mut self, directory: &ScimSettings) -> LookupStep {
         self.stage = LookupStage::SecondSearch;
         LookupStep::Callout(protocol::search(directory, &self.query.key))
+    }
+
+    fn on_second_search(&self, response: &CalloutResponse) -> Result<LookupStep, DirectoryFault> {
+        Ok(match protocol::found(response, &self.query.key)? {
+            SearchResult::User(user) => LookupStep::known(user, false),
+            SearchResult::NotFound(why) => {
+                let why = why.filter(NotFound::is_final);
+                LookupStep::not_found(why.or(Some(NotFound::Conflict)))
+            }
+        })
+    }
+
+    fn on_name_search(&mut self, response: &CalloutResponse) -> Result<LookupStep, DirectoryFault> {
+        Ok(LookupStep::not_found(match protocol::found(response, &self.query.key.as_name())? {
+            SearchResult::User(_) => Some(NotFound::NameOfUser),
+            SearchResult::NotFound(Some(why)) if why.is_final() => Some(why),
+            SearchResult::NotFound(_) => self.remark.take(),
+        }))
+    }
+}
+
+impl LookupStep {
+    fn known(user: User, is_new: bool) -> Self {
+        Self::Done(Ok(LookupResult::Known { user, is_new }))
+    }
+
+    fn not_found(why: Option<NotFound>) -> Self {
+        Self::Done(Ok(LookupResult::NotFound(why)))
     }
 }

@@ -1,0 +1,290 @@
+//! Which fields the reference explains, in which order and under which headings.
+
+/// A part of the configuration: a field that holds others, or the whole.
+pub(super) struct Section {
+    pub(super) path: &'static str,
+    pub(super) introduction: &'static str,
+    pub(super) groups: &'static [Group],
+}
+
+/// Fields under one heading, or under that of their section.
+pub(super) struct Group {
+    pub(super) heading: &'static str,
+    pub(super) fields: &'static [Entry],
+}
+
+/// A field's path from its section on, and where to read more.
+pub(super) type Entry = (&'static str, &'static str);
+
+/// All fields but those of `providers[].keys`, which are those of `keys`, in the order in which they
+/// are explained.
+pub(super) const SECTIONS: [Section; 16] = [
+    Section {
+        path: "",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("resource", ""),
+                ("providers", "[Pages of providers](providers/README.md)"),
+                ("users", "[Users](users.md)"),
+                ("access", "[Access rules](access.md)"),
+                ("identity", "[Header fields](../README.md#what-the-server-sees)"),
+                ("exempt", "[Without a token](access.md#without-a-token)"),
+                ("exempt[].path", ""),
+                ("allowed_origins", "[An MCP server](mcp-server.md)"),
+                ("keys", "[Key lifecycle](keys.md)"),
+                ("max_token_size", ""),
+                ("token_cache", ""),
+                ("token_cache.entries", "[Speed](performance.md)"),
+                ("replay_store", "[Single-use tokens](replay.md)"),
+                ("errors", "[What the client sees](../README.md#what-the-client-sees)"),
+                ("errors.format", ""),
+                ("errors.details", "[Reasons](troubleshooting.md)"),
+                ("mode", "[Trying rules out](access.md#trying-rules-out)"),
+            ],
+        }],
+    },
+    Section {
+        path: "resource",
+        introduction: "\
+What clients are told under `/.well-known/oauth-protected-resource`. See [an MCP server in ten
+minutes](mcp-server.md).",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("url", ""),
+                ("name", ""),
+                ("documentation", ""),
+                ("scopes_supported", ""),
+            ],
+        }],
+    },
+    Section {
+        path: "providers[]",
+        introduction: "\
+Name, `client_ids`, and a template with its inputs are mostly enough. [Each template](providers/README.md)
+has a page with a whole configuration.",
+        groups: &[
+            Group {
+                heading: "Name and template",
+                fields: &[
+                    ("name", ""),
+                    ("active", ""),
+                    ("template", "[Templates](providers/README.md)"),
+                    ("tenant", "[Entra ID](providers/entra_id.md)"),
+                    ("domain", "[Okta](providers/okta.md), [Auth0](providers/auth0.md)"),
+                    ("authorization_server", "[Okta](providers/okta.md)"),
+                    ("host", "[AD FS](providers/adfs.md), [Keycloak](providers/keycloak.md)"),
+                    ("realm", "[Keycloak](providers/keycloak.md)"),
+                ],
+            },
+            Group {
+                heading: "Where its keys come from",
+                fields: &[
+                    ("metadata_url", "[Discovery](keys.md#discovery)"),
+                    ("jwks_url", ""),
+                    ("jwks", ""),
+                    ("jwks.keys", ""),
+                    ("certificates", ""),
+                    ("cluster", ""),
+                    ("clusters", ""),
+                    ("keys", "[Key lifecycle](keys.md)"),
+                ],
+            },
+            Group {
+                heading: "Which tokens pass",
+                fields: &[
+                    ("issuer", ""),
+                    ("additional_issuers", ""),
+                    ("client_ids", ""),
+                    (
+                        "audience_claim",
+                        "[What is lost](providers/generic.md#tokens-without-aud)",
+                    ),
+                    ("algorithms", ""),
+                    ("token_types", ""),
+                    ("clock_skew", ""),
+                    ("max_token_age", ""),
+                    ("required_claims", ""),
+                    ("required_any_claim", "[Entra ID](providers/entra_id.md)"),
+                    ("jti", "[Single-use tokens](replay.md)"),
+                ],
+            },
+            Group {
+                heading: "Who is calling, and what for",
+                fields: &[
+                    ("user_claim", ""),
+                    (
+                        "service_user_claim",
+                        "[Services without a user](providers/generic.md#services-without-a-user)",
+                    ),
+                    ("user_field", "[Users](users.md)"),
+                    ("scope_claim", ""),
+                    ("roles_claim", ""),
+                    ("groups_claim", ""),
+                    ("client_type", "[Service accounts](users.md)"),
+                    ("auth_scopes", "[Providers](access.md#providers)"),
+                    ("restrict_to_policies", "[Providers](access.md#providers)"),
+                ],
+            },
+        ],
+    },
+    Section {
+        path: "users",
+        introduction: "How users are matched, and what comes of it, is in [users.md](users.md).",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("unknown", ""),
+                ("records", ""),
+                ("scim", "[A SCIM directory](users.md#a-scim-directory)"),
+                ("provision", "[Provisioning on first login](users.md#provisioning-on-first-login)"),
+            ],
+        }],
+    },
+    Section {
+        path: "users.records[]",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("user_name", ""),
+                ("*", ""),
+                ("roles", ""),
+                ("groups", ""),
+                ("active", ""),
+                ("locked", ""),
+                ("web_service_access_only", ""),
+                ("provider", "[Several providers](users.md#several-providers)"),
+            ],
+        }],
+    },
+    Section {
+        path: "users.scim",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("url", ""),
+                ("cluster", ""),
+                ("bearer_token_env", "[How it gets there](users.md#a-scim-directory)"),
+                ("cache_ttl", ""),
+                ("timeout", ""),
+                ("max_body", ""),
+            ],
+        }],
+    },
+    Section {
+        path: "users.provision",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[("roles", ""), ("fields", "[Attributes](users.md#a-scim-directory)")],
+        }],
+    },
+    Section {
+        path: "access",
+        introduction: "Examples, and what rules cannot say, are in [access.md](access.md).",
+        groups: &[Group {
+            heading: "",
+            fields: &[("default", ""), ("rules", ""), ("scope_hierarchy", ""), ("mcp", "")],
+        }],
+    },
+    Section {
+        path: "access.rules[]",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[("name", ""), ("match", ""), ("require", "")],
+        }],
+    },
+    Section {
+        path: "access.rules[].match",
+        introduction: "A line that is missing or empty matches everything.",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("paths", "[Paths](access.md#paths)"),
+                ("path_prefixes", ""),
+                ("methods", ""),
+                ("mcp_methods", "[Tools and more](access.md#tools-prompts-and-resources)"),
+                ("mcp_names", "[Tools and more](access.md#tools-prompts-and-resources)"),
+            ],
+        }],
+    },
+    Section {
+        path: "access.rules[].require",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("scopes", ""),
+                ("any_scope", ""),
+                ("roles", ""),
+                ("groups", ""),
+                ("providers", ""),
+                ("client_types", ""),
+                ("claims", ""),
+            ],
+        }],
+    },
+    Section {
+        path: "access.mcp",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("inspect", "[By the body](access.md#by-the-body)"),
+                ("max_body", ""),
+                ("protocol_versions", "[By headers](access.md#by-headers)"),
+                ("upstream_validates_headers", "[By headers](access.md#by-headers)"),
+            ],
+        }],
+    },
+    Section {
+        path: "identity",
+        introduction: "The header fields are listed in the [README](../README.md#what-the-server-sees).",
+        groups: &[Group {
+            heading: "",
+            fields: &[("header_prefix", ""), ("claims_to_headers", ""), ("forward_token", "")],
+        }],
+    },
+    Section {
+        path: "identity.claims_to_headers[]",
+        introduction: "",
+        groups: &[Group { heading: "", fields: &[("claim", ""), ("header", "")] }],
+    },
+    Section {
+        path: "keys",
+        introduction: "\
+For all providers; `keys` of a provider goes before it. What these numbers mean for a request is in
+[keys.md](keys.md).",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("max_age", ""),
+                ("max_age_cap", ""),
+                ("refresh_ahead", ""),
+                ("refresh_cooldown", ""),
+                ("timeout", ""),
+                ("max_stale", ""),
+                ("max_body", ""),
+            ],
+        }],
+    },
+    Section {
+        path: "replay_store<1>",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("redis", "[Several Envoys](replay.md#several-envoys)"),
+                ("redis.cluster", ""),
+                ("redis.authority", ""),
+                ("redis.path_prefix", ""),
+                ("redis.timeout", ""),
+            ],
+        }],
+    },
+];
