@@ -1,5 +1,7 @@
-//! A door for the targets in fuzz/, compiled only with them: what strangers may send is read, and
-//! what the readers promise is asserted.
+//! For the targets in fuzz/, and compiled only with them. What a single parser promises is asserted
+//! beside it, in the functions listed here; the harness hands whole requests to an engine.
+//!
+//! The functions that return whether their input was accepted do so for the seeds, which are.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -7,132 +9,66 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::access::CanonicalPath;
+pub use crate::access::{fuzz_message, fuzz_path};
 use crate::callout::CalloutRequest;
 use crate::config::Config;
 use crate::engine::authenticator::RequestEdits;
 use crate::engine::host::{CalloutId, Host, HostRefused, SharedValue, StreamId};
 use crate::engine::{BodyAction, Engine, HeadAction};
-use crate::identity::encoded_values;
-use crate::jose::{
-    Algorithm, CompactJws, KnownHeaders, PublicKey, PureRust, SignatureVerifier, certificate_key,
-};
-use crate::keys::{KeySet, KeySetLookup, KeySettings, KeySource};
+pub use crate::identity::fuzz_header_values;
+use crate::jose::{Algorithm, PublicKey, PureRust, SignatureVerifier};
+pub use crate::jose::{fuzz_certificate, fuzz_jws};
+pub use crate::keys::{fuzz_key_set, fuzz_metadata, fuzz_shared_keys};
 use crate::request::{Field, RequestHead};
 use crate::response::Response;
 use crate::time::UnixTime;
-use crate::token::{VerificationBudget, check_single};
+use crate::token::VerificationBudget;
+pub use crate::token::{fuzz_bearer_token, fuzz_spent_tokens};
 
-/// Header fields of a request.
-pub type Fields = Vec<(String, Vec<u8>)>;
-
-fn borrowed(fields: &Fields) -> Vec<Field<'_>> {
-    fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect()
+/// A request as the targets write it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    fields: Vec<(String, Vec<u8>)>,
+    body: &'a [u8],
 }
 
-/// The body of a request.
-pub fn read_message(body: &[u8]) {
-    crate::access::reads_message(body);
-}
-
-/// A metadata document.
-pub fn read_metadata(document: &[u8]) {
-    crate::keys::reads_metadata(document);
-}
-
-/// What stands in shared data of keys.
-pub fn read_shared_keys(bytes: &[u8], settings: &Config) {
-    crate::keys::reads_shared_keys(bytes, key_settings(settings));
-}
-
-/// The settings of all keys that are fetched.
-pub(crate) fn key_settings(config: &Config) -> impl Iterator<Item = &KeySettings> {
-    config.providers.iter().filter_map(|provider| match &provider.key_source {
-        KeySource::Static(_) => None,
-        KeySource::Remote(source) => Some(&source.settings),
-    })
-}
-
-/// What stands in shared data of spent tokens.
-pub fn read_shared_tokens(index: u8, bytes: &[u8]) {
-    crate::token::reads_shared_tokens(index, bytes);
-}
-
-/// The token of a request is one word, if it is single.
-pub fn bearer_token(fields: &Fields) {
-    if let Ok(token) = crate::token::bearer_token(RequestHead::new(&borrowed(fields), false)) {
-        let is_single = check_single(token).is_ok();
-        assert!(!token.is_empty());
-        assert_eq!(is_single, !token.iter().any(|byte| b" ,\t\r\n\x0c".contains(byte)));
+impl<'a> Request<'a> {
+    /// Reads lines of `name: value`, an empty line, and the body.
+    #[must_use]
+    pub fn new(text: &'a [u8]) -> Self {
+        let end = text.windows(2).position(|pair| pair == b"\n\n").unwrap_or(text.len());
+        let (head, body) = text.split_at_checked(end).unwrap_or((text, &[]));
+        let lines = head.split(|byte| *byte == b'\n');
+        let fields = lines.filter_map(|line| {
+            // Pseudo-headers begin with a colon.
+            let at = 1 + line.get(1..)?.iter().position(|byte| *byte == b':')?;
+            let (name, value) = (line.get(..at)?, line.get(at + 1..)?);
+            let name = String::from_utf8(name.to_ascii_lowercase()).ok()?;
+            Some((name, value.trim_ascii().to_vec()))
+        });
+        Self { fields: fields.collect(), body: body.get(2..).unwrap_or_default() }
     }
-}
 
-/// A token that can be read can be written in no other way.
-pub fn compact_jws(token: &str) {
-    if let Ok((jws, claims)) = CompactJws::parse(token.as_bytes(), &KnownHeaders::default()) {
-        let signature = URL_SAFE_NO_PAD.encode(jws.signature());
-        let written = [jws.signing_input(), b".", signature.as_bytes()].concat();
-        assert_eq!(written, token.as_bytes());
-        assert_eq!(jws.payload().as_ref(), Ok(&claims));
+    /// With a token that has these claims.
+    #[must_use]
+    pub fn with_claims(claims: &[u8]) -> Self {
+        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256","kid":"1"}"#);
+        let claims = URL_SAFE_NO_PAD.encode(claims);
+        let fields = [
+            (":method", "POST".to_owned()),
+            (":path", "/mcp".to_owned()),
+            ("authorization", format!("Bearer {header}.{claims}.AAAA")),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.into_bytes()));
+        Self { fields: fields.into(), body: &[] }
     }
-}
 
-/// However many keys there are, few are tried.
-pub fn key_set(document: &[u8]) {
-    let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256"}"#);
-    let token = CompactJws::parse(format!("{header}.e30.").as_bytes(), &KnownHeaders::default());
-    if let (Ok(set), Ok((token, _))) = (KeySet::from_json(document), token) {
-        for algorithm in Algorithm::ALL {
-            if let KeySetLookup::Candidates(candidates) = set.find(token.header(), algorithm) {
-                assert!(candidates.keys.len() <= 8);
-            }
-        }
-        assert!(set.kids().count() <= 1000);
+    /// Hands over its head.
+    pub fn with_head<T>(&self, read: impl FnOnce(RequestHead<'_>) -> T) -> T {
+        let fields: Vec<Field<'_>> =
+            self.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+        read(RequestHead::new(&fields, !self.body.is_empty()))
     }
-}
-
-/// A certificate in PEM.
-pub fn certificate(pem: &str) {
-    let _ = certificate_key(pem);
-}
-
-/// A path that can be read in one way only is the same path however it is written.
-pub fn path(path: &[u8]) {
-    let Some(canonical) = CanonicalPath::parse(path) else { return };
-    let bytes = canonical.as_bytes();
-    assert!(bytes.starts_with(b"/"));
-    assert!(!bytes.iter().any(|byte| byte.is_ascii_control() || b"\\;".contains(byte)));
-    let mut segments = bytes.split(|byte| *byte == b'/').skip(1);
-    assert!(bytes == b"/" || segments.all(|segment| !matches!(segment, b"" | b"." | b"..")));
-    let encoded: Vec<u8> = bytes
-        .iter()
-        .flat_map(|byte| match byte {
-            b'/' => vec![b'/'],
-            byte => format!("%{byte:02x}").into_bytes(),
-        })
-        .collect();
-    assert_eq!(CanonicalPath::parse(&encoded), Some(canonical));
-}
-
-/// Values of header fields are visible, and lists can be taken apart again.
-pub fn header_values(items: &[String]) {
-    let text = items.first().map(String::as_str).unwrap_or_default();
-    let [value, list, scopes] = encoded_values(text, items);
-    let decoded =
-        |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-    assert_eq!(decoded(&value), text);
-    let filled: Vec<&String> = items.iter().filter(|item| !item.is_empty()).collect();
-    for (joined, separator) in [(list, ','), (scopes, ' ')] {
-        let parts = joined.split(separator).filter(|part| !part.is_empty()).map(decoded);
-        assert!(parts.eq(filled.iter().map(|item| item.to_string())), "{joined:?}");
-        assert_visible(&joined);
-    }
-    assert_visible(&value);
-}
-
-fn assert_visible(value: &str) {
-    assert!(value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{value:?}");
-    assert_eq!(value.trim(), value);
 }
 
 /// What became of a request.
@@ -146,7 +82,7 @@ pub enum Outcome {
     As(Vec<(String, String)>),
 }
 
-/// An engine whose keys are in its configuration.
+/// An engine whose keys are in its configuration. Nobody has the private half of them.
 pub struct Harness {
     engine: RefCell<Engine<Recorder>>,
 }
@@ -165,10 +101,12 @@ impl SignatureVerifier for AcceptAll {
 }
 
 impl Harness {
-    /// By this configuration; none if it is refused. `accepts_all`: signatures do not count.
+    const CONFIGURATION: &[u8] = include_bytes!("fuzzing/configuration.json");
+
+    /// `accepts_all`: signatures do not count. None if the configuration is refused.
     #[must_use]
-    pub fn new(configuration: &[u8], accepts_all: bool) -> Option<Self> {
-        let config = Config::from_bytes(configuration).ok()?;
+    pub fn new(accepts_all: bool) -> Option<Self> {
+        let config = Config::from_bytes(Self::CONFIGURATION).ok()?;
         let verifier: Box<dyn SignatureVerifier> =
             if accepts_all { Box::new(AcceptAll) } else { Box::new(PureRust) };
         let budget = VerificationBudget::unlimited();
@@ -178,15 +116,14 @@ impl Harness {
 
     /// Judges a request at the end of January 2027.
     #[must_use]
-    pub fn judge(&self, fields: &Fields, body: &[u8]) -> Outcome {
+    pub fn judge(&self, request: &Request<'_>) -> Outcome {
         const STREAM: StreamId = StreamId(1);
         let mut engine = self.engine.borrow_mut();
-        *engine.host() = Recorder { body: body.to_vec(), ..Recorder::default() };
-        let fields = borrowed(fields);
-        let head = RequestHead::new(&fields, !body.is_empty());
-        let mut is_forwarded = engine.on_request_head(STREAM, head) == HeadAction::Continue;
+        *engine.host() = Recorder { body: request.body.to_vec(), ..Recorder::default() };
+        let action = request.with_head(|head| engine.on_request_head(STREAM, head));
+        let mut is_forwarded = action == HeadAction::Continue;
         if !is_forwarded {
-            let action = engine.on_request_body(STREAM, body.len(), true);
+            let action = engine.on_request_body(STREAM, request.body.len(), true);
             is_forwarded = action == BodyAction::Continue;
         }
         engine.on_stream_end(STREAM);
@@ -267,3 +204,6 @@ impl Host for Recorder {
 
     fn resume(&mut self, _: StreamId) {}
 }
+
+#[cfg(test)]
+mod tests;

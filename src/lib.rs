@@ -20,8 +20,6 @@ mod claim;
 mod config;
 mod engine;
 pub mod explain;
-#[cfg(test)]
-mod fuzz_seeds;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -38,10 +36,6 @@ mod response;
 mod status;
 mod time;
 mod token;
-
-// What the fuzz targets share says so.
-#[cfg(test)]
-extern crate self as mcp_federated_auth;
 
 pub use config::{Config, ConfigError, Fault, StatusConfig};
 pub use engine::{BodyAction, Engine, HeadAction, StatusPageFilter};

@@ -1,7 +1,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcp_federated_auth::fuzzing;
-use mcp_federated_auth_fuzz::request;
+use mcp_federated_auth::fuzzing::{Request, fuzz_bearer_token};
 
-fuzz_target!(|text: &[u8]| fuzzing::bearer_token(&request(text).0));
+fuzz_target!(|text: &[u8]| {
+    Request::new(text).with_head(fuzz_bearer_token);
+});

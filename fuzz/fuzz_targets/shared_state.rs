@@ -1,14 +1,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcp_federated_auth::{Config, fuzzing};
-use mcp_federated_auth_fuzz::CONFIGURATION;
-
-thread_local! {
-    static CONFIG: Config = Config::from_bytes(CONFIGURATION).unwrap();
-}
+use mcp_federated_auth::fuzzing::{fuzz_shared_keys, fuzz_spent_tokens};
 
 fuzz_target!(|bytes: &[u8]| {
-    CONFIG.with(|config| fuzzing::read_shared_keys(bytes, config));
-    fuzzing::read_shared_tokens(bytes.get(5).copied().unwrap_or_default(), bytes);
+    fuzz_shared_keys(bytes);
+    fuzz_spent_tokens(bytes);
 });

@@ -343,5 +343,21 @@ impl<'de> Visitor<'de> for ScalarSeed {
     }
 }
 
+/// Whether the body of a request is a message. An `id` that would be sent back is short JSON.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_message(body: &[u8]) -> bool {
+    let is_message = Message::read(body).is_ok();
+    assert!(!is_message || std::str::from_utf8(body).is_ok());
+    if let Some(id) = super::MessageId::from_body(body) {
+        let id = serde_json::to_string(&id).unwrap_or_default();
+        assert!(serde_json::from_str::<IgnoredAny>(&id).is_ok());
+        assert!(id.len() <= 6 * 1024 + 2);
+    }
+    if std::str::from_utf8(body).is_ok_and(super::is_normal_uri) {
+        assert!(body.is_ascii());
+    }
+    is_message
+}
+
 #[cfg(test)]
 mod tests;

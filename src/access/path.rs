@@ -46,12 +46,6 @@ impl CanonicalPath {
         self.0 == b"/"
     }
 
-    /// For the fuzz targets.
-    #[cfg(any(fuzzing, test))]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
     /// The path as a case-insensitive server would read it.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {
@@ -91,6 +85,26 @@ fn has_odd_segments(path: &[u8]) -> bool {
         let is_last = index + 1 == segments.len();
         matches!(*segment, b"." | b"..") || (segment.is_empty() && !is_last)
     })
+}
+
+/// Whether a path can be read in one way only. It is the same path then however it is written.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_path(path: &[u8]) -> bool {
+    let Some(canonical) = CanonicalPath::parse(path) else { return false };
+    let bytes = canonical.0.as_slice();
+    assert!(bytes.starts_with(b"/"));
+    assert!(!bytes.iter().any(|byte| byte.is_ascii_control() || b"\\;".contains(byte)));
+    let mut segments = bytes.split(|byte| *byte == b'/').skip(1);
+    assert!(bytes == b"/" || segments.all(|segment| !matches!(segment, b"" | b"." | b"..")));
+    let encoded: Vec<u8> = bytes
+        .iter()
+        .flat_map(|byte| match byte {
+            b'/' => vec![b'/'],
+            byte => format!("%{byte:02x}").into_bytes(),
+        })
+        .collect();
+    assert_eq!(CanonicalPath::parse(&encoded).as_ref(), Some(&canonical));
+    true
 }
 
 #[cfg(test)]

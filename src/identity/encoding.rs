@@ -103,6 +103,29 @@ const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
+/// Values of header fields are visible, and lists can be taken apart again.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_header_values(text: &str) {
+    let items: Vec<&str> = text.split('\n').collect();
+    let first = items.first().copied().unwrap_or_default();
+    let [mut value, mut list, mut scopes] = [const { String::new() }; 3];
+    write_value(first, &mut value);
+    write_list(items.iter(), &mut list);
+    write_scopes(items.iter().copied(), &mut scopes);
+    let decoded =
+        |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+    assert_eq!(decoded(&value), first);
+    for (joined, separator) in [(&list, ','), (&scopes, ' ')] {
+        let parts = joined.split(separator).filter(|part| !part.is_empty()).map(decoded);
+        let filled = items.iter().copied().filter(|item| !item.is_empty());
+        assert!(parts.eq(filled.map(str::to_owned)), "{joined:?}");
+    }
+    for value in [value, list, scopes] {
+        assert!(value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{value:?}");
+        assert_eq!(value.trim(), value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

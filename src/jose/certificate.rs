@@ -97,3 +97,9 @@ pub(super) fn public_key(info: &SubjectPublicKeyInfoOwned) -> Result<PublicKey, 
         other => Err(UnusableKey::Type(other.to_string())),
     }
 }
+
+/// Whether this is a certificate in PEM.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_certificate(pem: &str) -> bool {
+    certificate_key(pem).is_ok()
+}

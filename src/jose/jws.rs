@@ -150,6 +150,17 @@ fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
     })
 }
 
+/// Whether a token can be read. It can be written in no other way then.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_jws(token: &[u8]) -> bool {
+    let parsed = CompactJws::parse(token, &KnownHeaders::default());
+    let Ok((jws, claims)) = parsed else { return false };
+    let signature = URL_SAFE_NO_PAD.encode(jws.signature());
+    assert_eq!([jws.signing_input(), b".", signature.as_bytes()].concat(), token);
+    assert_eq!(jws.payload().as_ref(), Ok(&claims));
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

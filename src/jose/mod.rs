@@ -18,10 +18,14 @@ mod wycheproof;
 
 pub(crate) use algorithm::Algorithm;
 pub(crate) use certificate::certificate_key;
+#[cfg(any(fuzzing, test))]
+pub use certificate::fuzz_certificate;
 pub use host_crypto::{HashFunction, HostCrypto, HostCryptoError};
 pub(crate) use host_crypto::{HostBacked, SelfTestFault};
 pub(crate) use jwk::{Jwk, KeyMismatch};
 pub(crate) use jws::CompactJws;
+#[cfg(any(fuzzing, test))]
+pub use jws::fuzz_jws;
 pub(crate) use known_headers::KnownHeaders;
 pub(crate) use malformed_token::{MalformedToken, Segment};
 pub(crate) use protected_header::{ProtectedHeader, TokenType};

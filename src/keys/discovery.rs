@@ -39,3 +39,9 @@ fn string<'a>(document: &'a Value, name: &'static str) -> Result<&'a str, FetchF
     });
     value.map_err(|fault| FetchFault::Metadata(name, fault))
 }
+
+/// Whether this is a metadata document of an issuer.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_metadata(document: &[u8]) -> bool {
+    key_set_url(document, "https://id.example.com").is_ok()
+}

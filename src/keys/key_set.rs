@@ -175,6 +175,21 @@ impl fmt::Display for UnusableKeys {
     }
 }
 
+/// Whether this is a key set. However many keys it has, few are tried.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_key_set(document: &[u8]) -> bool {
+    let Ok(set) = KeySet::from_json(document) else { return false };
+    let token = crate::jose::CompactJws::parse(b"eyJhbGciOiJFUzI1NiJ9.e30.", &Default::default());
+    let Ok((token, _)) = token else { return false };
+    for algorithm in Algorithm::ALL {
+        if let KeySetLookup::Candidates(candidates) = set.find(token.header(), algorithm) {
+            assert!(candidates.keys.len() <= 8);
+        }
+    }
+    assert!(set.kids().count() <= 1000);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine;

@@ -66,3 +66,32 @@ pub(super) fn key_set_document(version: u64, bytes: &[u8], max_body: usize) -> O
     let is_whole = own_version == version.to_be_bytes() && document.len() <= max_body;
     is_whole.then_some(document)
 }
+
+/// Whether these bytes are a state or a key set. A state is written again as it was, and nothing that
+/// it says is too much to reckon with.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_shared_keys(bytes: &[u8]) -> bool {
+    let is_key_set = decode_key_set(1, bytes, 1 << 16).is_some();
+    let Some(state) = decode_state(bytes) else { return is_key_set };
+    assert_eq!(decode_state(&encode_state(&state)).as_ref(), Some(&state));
+    for seconds in [1, 31_536_000].map(std::time::Duration::from_secs) {
+        let settings = super::KeySettings {
+            max_age: seconds,
+            max_age_cap: seconds,
+            refresh_ahead: seconds,
+            refresh_cooldown: seconds,
+            timeout: seconds,
+            max_stale: seconds,
+            max_body: 1 << 16,
+        };
+        for now in [0, 1_800_000_000, u64::MAX].map(crate::time::UnixTime::from_secs) {
+            if let Some(published) = state.published() {
+                let _ = (published.phase(&settings, now), published.age(now));
+                let _ = published.lifetime(&settings);
+            }
+            let _ = (state.next_due(&settings, now), state.retry_after(now));
+            let _ = (state.fetch_deadline(&settings, now), state.should_discover(now));
+        }
+    }
+    true
+}

@@ -53,6 +53,16 @@ fn has_token_in_query(head: RequestHead<'_>) -> bool {
         .is_some_and(|query| form_urlencoded::parse(query).any(|(name, _)| name == "access_token"))
 }
 
+/// Whether a request has a token. It is one word, if it is single.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_bearer_token(head: RequestHead<'_>) -> bool {
+    let Ok(token) = bearer_token(head) else { return false };
+    assert!(!token.is_empty());
+    let is_word = !token.iter().any(|byte| b" ,\t\r\n\x0c".contains(byte));
+    assert_eq!(check_single(token).is_ok(), is_word);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

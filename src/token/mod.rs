@@ -10,10 +10,10 @@ mod verification_budget;
 
 pub(crate) use bearer::bearer_token;
 #[cfg(any(fuzzing, test))]
-pub(crate) use bearer::check_single;
+pub use bearer::fuzz_bearer_token;
 pub(crate) use cache::{HashedToken, TokenCache, TokenHasher};
 #[cfg(any(fuzzing, test))]
-pub(crate) use single_use::reads_shared_tokens;
+pub use single_use::fuzz_spent_tokens;
 pub(crate) use single_use::{
     FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep,
 };

@@ -1,11 +1,11 @@
 //! Build steps that cargo does not know.
 
-#[cfg(feature = "generate")]
-mod fuzz_seeds;
 mod trim_exports;
 
 use std::env;
 use std::error::Error;
+#[cfg(feature = "generate")]
+use std::fs;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -47,7 +47,20 @@ fn run(arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
             Some(Ok(()))
         }
         #[cfg(feature = "generate")]
-        ["fuzz-seeds"] => Some(fuzz_seeds::write().map_err(Into::into)),
+        ["fuzz-seeds"] => Some(write_fuzz_seeds().map_err(Into::into)),
         _ => None,
     }
+}
+
+/// Writes the seeds of the fuzz targets into fuzz/corpus.
+#[cfg(feature = "generate")]
+fn write_fuzz_seeds() -> std::io::Result<()> {
+    for (target, seeds) in testkit::fuzz_seeds() {
+        let folder = testkit::repository_root().join("fuzz/corpus").join(target);
+        fs::create_dir_all(&folder)?;
+        for (index, seed) in seeds.into_iter().enumerate() {
+            fs::write(folder.join(format!("seed-{index}")), seed)?;
+        }
+    }
+    Ok(())
 }

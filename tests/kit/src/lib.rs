@@ -9,6 +9,7 @@
 
 mod claims;
 mod code_blocks;
+mod fuzz_seeds;
 mod reason_codes;
 mod repository;
 mod signing_key;
@@ -17,6 +18,7 @@ mod yaml;
 
 pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
+pub use fuzz_seeds::fuzz_seeds;
 pub use reason_codes::documented_reasons;
 pub use repository::{module_path, repository_root, yaml_files};
 pub use signing_key::{Algorithm, SigningKey};

@@ -1,31 +1,14 @@
 //! The seeds of the fuzz targets, made from the documentation and the test kit.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::{fs, io};
+use std::fs;
 
-use serde_json::{Value, json};
-use testkit::{
+use crate::{
     Algorithm, SigningKey, claims, code_blocks, plugin_configurations, repository_root, yaml,
 };
+use serde_json::{Value, json};
 
-/// Writes all seeds into fuzz/corpus.
-///
-/// # Errors
-///
-/// A file cannot be written.
-pub(crate) fn write() -> io::Result<()> {
-    for (target, seeds) in all() {
-        let folder = repository_root().join("fuzz/corpus").join(target);
-        fs::create_dir_all(&folder)?;
-        for (index, seed) in seeds.into_iter().enumerate() {
-            fs::write(folder.join(format!("seed-{index}")), seed)?;
-        }
-    }
-    Ok(())
-}
-
-/// The seeds of each target, which a unit test holds against the code under fuzz.
-pub(crate) fn all() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+/// The seeds of each fuzz target. A unit test holds them against the code under fuzz.
+pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let key = SigningKey::generate(Algorithm::Es256, "1");
     let claims = claims("https://id.example.com", "mcp");
     let token = key.token(&claims);

@@ -1,0 +1,77 @@
+//! What the fuzz targets start from is what they are about: a seed that is refused at once shows them
+//! no way in.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use testkit::{fuzz_seeds, repository_root};
+
+use super::*;
+
+fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
+    fuzz_seeds().into_iter().collect()
+}
+
+#[test]
+fn each_target_has_seeds_and_each_seed_a_target() {
+    let folder = fs::read_dir(repository_root().join("fuzz/fuzz_targets")).unwrap();
+    let files = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut targets: Vec<String> =
+        files.map(|name| name.trim_end_matches(".rs").to_owned()).collect();
+    targets.sort();
+    assert_eq!(all().into_keys().collect::<Vec<_>>(), targets);
+}
+
+#[test]
+fn the_seeds_keep_what_the_parsers_promise_and_are_accepted() {
+    let reads = |target: &str, seed: &[u8]| {
+        let text = String::from_utf8_lossy(seed);
+        match target {
+            "authenticator" | "claims" | "configuration" => true,
+            "bearer_token" => Request::new(seed).with_head(fuzz_bearer_token),
+            "certificates" => fuzz_certificate(&text),
+            "discovery" => fuzz_metadata(seed),
+            "header_values" => {
+                fuzz_header_values(&text);
+                true
+            }
+            "jws" => fuzz_jws(seed),
+            "key_set" => fuzz_key_set(seed),
+            "mcp_message" => fuzz_message(seed),
+            // Some paths are such as are refused.
+            "paths" => fuzz_path(seed) == matches!(&*text, "/mcp" | "/files/a%20b" | "/é/"),
+            "shared_state" => fuzz_shared_keys(seed) || fuzz_spent_tokens(seed),
+            other => panic!("{other}"),
+        }
+    };
+    for (target, seeds) in all() {
+        for (index, seed) in seeds.iter().enumerate() {
+            assert!(reads(target, seed), "{target}: seed {index}");
+        }
+    }
+}
+
+#[test]
+fn some_configurations_among_the_seeds_are_whole() {
+    let is_whole = |seed: &&Vec<u8>| Config::without_secrets(seed).is_ok();
+    assert!(all()["configuration"].iter().filter(is_whole).count() > 2);
+}
+
+#[test]
+fn requests_among_the_seeds_reach_the_end() {
+    let all = all();
+    let [strict, gullible] = [false, true].map(|accepts_all| Harness::new(accepts_all).unwrap());
+    for claims in &all["claims"] {
+        let outcome = gullible.judge(&Request::with_claims(claims));
+        assert!(matches!(outcome, Outcome::As(_)), "{outcome:?}");
+    }
+    let judged = |harness: &Harness, index: usize| {
+        harness.judge(&Request::new(&all["authenticator"][index]))
+    };
+    // Nothing is wrong with the first but its signature, and the last needs no token.
+    assert!(matches!(judged(&gullible, 0), Outcome::As(_)));
+    assert_eq!(judged(&strict, 0), Outcome::None);
+    assert!(matches!(judged(&gullible, 3), Outcome::As(_)));
+    assert_eq!(judged(&strict, 3), Outcome::None);
+    assert_eq!(judged(&strict, 4), Outcome::WithoutToken);
+}
