@@ -333,7 +333,36 @@ impl Refusal {
             | Self::ReplayStoreUnavailable { retry_after, .. } => {
                 Some(seconds_to_wait(*retry_after))
             }
-            _ => None,
+            Self::AccessDenied { .. }
+            | Self::AudienceMismatch { .. }
+            | Self::BadSignature { .. }
+            | Self::BoundToken
+            | Self::ClaimMismatch { .. }
+            | Self::Expired { .. }
+            | Self::GraphToken { .. }
+            | Self::InsufficientScope { .. }
+            | Self::KeyMismatch(_)
+            | Self::MalformedAuthorization(_)
+            | Self::MalformedToken(_)
+            | Self::McpBodyInvalid(_)
+            | Self::McpHeaderMismatch(_)
+            | Self::MissingAnyClaim { .. }
+            | Self::MissingClaim { .. }
+            | Self::MissingToken
+            | Self::MissingUserClaim { .. }
+            | Self::NotYetValid { .. }
+            | Self::OriginDenied
+            | Self::TokenIdMissing
+            | Self::TokenReplayed
+            | Self::TokenTooOld { .. }
+            | Self::UnknownIssuer { .. }
+            | Self::UnknownKid { .. }
+            | Self::UnsupportedAlgorithm { .. }
+            | Self::UnsupportedCriticalHeader { .. }
+            | Self::UserInactive { .. }
+            | Self::UserNotServiceAccount { .. }
+            | Self::UserUnknown { .. }
+            | Self::WrongTokenType { .. } => None,
         }
     }
 }
@@ -344,15 +373,17 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = self.reason().row().meaning;
         match self {
-            Self::AccessDenied { denial: Denial::AmbiguousMethod, .. } => {
-                f.write_str("the access policy does not allow a method with lower-case letters")
-            }
-            Self::AccessDenied { denial: Denial::AmbiguousName, .. } => {
-                f.write_str("the access policy does not allow an ambiguous name")
-            }
-            Self::AccessDenied { denial: Denial::AmbiguousPath, .. } => {
-                f.write_str("the path is ambiguous; send it in normalised form")
-            }
+            Self::AccessDenied { denial, .. } => f.write_str(match denial {
+                Denial::AmbiguousMethod => {
+                    "the access policy does not allow a method with lower-case letters"
+                }
+                Denial::AmbiguousName => "the access policy does not allow an ambiguous name",
+                Denial::AmbiguousPath => "the path is ambiguous; send it in normalised form",
+                Denial::Misread { .. }
+                | Denial::NoRule
+                | Denial::Restricted { .. }
+                | Denial::Rule { .. } => meaning,
+            }),
             Self::AudienceMismatch { claim: AudienceClaim::ClientId, .. } => {
                 f.write_str("the token was issued to another client")
             }
@@ -363,7 +394,34 @@ impl fmt::Display for Refusal {
             Self::MalformedToken(fault) => write!(f, "{meaning}: {fault}"),
             Self::McpBodyInvalid(fault) => write!(f, "{meaning}: {fault}"),
             Self::McpHeaderMismatch(fault) => fault.fmt(f),
-            _ => f.write_str(meaning),
+            Self::AudienceMismatch { claim: AudienceClaim::Audience, .. }
+            | Self::BadSignature { .. }
+            | Self::BoundToken
+            | Self::ClaimMismatch { .. }
+            | Self::DirectoryUnavailable { .. }
+            | Self::Expired { seconds_ago: Some(_) }
+            | Self::GraphToken { .. }
+            | Self::InsufficientScope { .. }
+            | Self::KeyMismatch(_)
+            | Self::KeysUnavailable { .. }
+            | Self::MissingAnyClaim { .. }
+            | Self::MissingClaim { .. }
+            | Self::MissingToken
+            | Self::MissingUserClaim { .. }
+            | Self::NotYetValid { .. }
+            | Self::OriginDenied
+            | Self::ReplayStoreUnavailable { .. }
+            | Self::TokenIdMissing
+            | Self::TokenReplayed
+            | Self::TokenTooOld { .. }
+            | Self::UnknownIssuer { .. }
+            | Self::UnknownKid { .. }
+            | Self::UnsupportedAlgorithm { .. }
+            | Self::UnsupportedCriticalHeader { .. }
+            | Self::UserInactive { .. }
+            | Self::UserNotServiceAccount { .. }
+            | Self::UserUnknown { .. }
+            | Self::WrongTokenType { .. } => f.write_str(meaning),
         }
     }
 }

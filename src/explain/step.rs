@@ -107,14 +107,14 @@ impl Known<'_> {
             | Check::Access
             | Check::Replay => String::new(),
         };
-        let of_configuration = match (check, self.provider) {
-            (Check::Provider, None) => {
+        let of_configuration = match self.provider {
+            Some(provider) => self.expectation(check, provider),
+            None if check == Check::Provider => {
                 let issuers: Vec<String> =
                     self.config.providers.issuers().map(str::to_owned).collect();
                 format!("trusted: {}", either(&issuers))
             }
-            (_, Some(provider)) => self.expectation(check, provider),
-            _ => String::new(),
+            None => String::new(),
         };
         let parts = [of_token, of_configuration].into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("; ")
@@ -163,7 +163,14 @@ impl Known<'_> {
                 }
             }
             Check::User => format!("looked for by {:?}", provider.identity_rules.user_field),
-            _ => String::new(),
+            Check::Access
+            | Check::Binding
+            | Check::Credentials
+            | Check::Form
+            | Check::Header
+            | Check::Origin
+            | Check::Replay
+            | Check::Signature => String::new(),
         }
     }
 

@@ -104,7 +104,31 @@ impl Refusal {
             Self::UserNotServiceAccount { user } => {
                 add("user", &clipped(user));
             }
-            _ => {}
+            Self::AccessDenied { .. }
+            | Self::AudienceMismatch { .. }
+            | Self::BadSignature { .. }
+            | Self::BoundToken
+            | Self::ClaimMismatch { .. }
+            | Self::Expired { .. }
+            | Self::GraphToken { .. }
+            | Self::InsufficientScope { .. }
+            | Self::KeyMismatch(_)
+            | Self::MalformedToken(_)
+            | Self::MissingAnyClaim { .. }
+            | Self::MissingClaim { .. }
+            | Self::MissingToken
+            | Self::MissingUserClaim { .. }
+            | Self::NotYetValid { .. }
+            | Self::OriginDenied
+            | Self::TokenIdMissing
+            | Self::TokenReplayed
+            | Self::TokenTooOld { .. }
+            | Self::UnknownIssuer { .. }
+            | Self::UnknownKid { .. }
+            | Self::UnsupportedAlgorithm { .. }
+            | Self::UnsupportedCriticalHeader { .. }
+            | Self::UserUnknown { cause: None, .. }
+            | Self::WrongTokenType { .. } => {}
         }
         details
     }
@@ -151,7 +175,15 @@ fn body_details(fault: &BodyFault) -> Value {
         BodyFault::TooLarge { limit } => json!({"limit": limit}),
         BodyFault::Uri { found } => json!({"member": "uri", "found": clipped(found)}),
         BodyFault::WrongType { member } => json!({"member": member}),
-        _ => Value::Null,
+        BodyFault::Batch
+        | BodyFault::ContentEncoding
+        | BodyFault::ContentType
+        | BodyFault::Kind
+        | BodyFault::Nesting
+        | BodyFault::NotAnObject
+        | BodyFault::NotJson
+        | BodyFault::NotUtf8
+        | BodyFault::TooManyMembers => Value::Null,
     }
 }
 
@@ -162,6 +194,8 @@ fn header_details(fault: &HeaderFault) -> Value {
             json!({"header": header, "found": clipped(found), "body": body.as_deref().map(clipped)})
         }
         HeaderFault::Version { found } => json!({"header": header, "found": clipped(found)}),
-        _ => json!({"header": header}),
+        HeaderFault::Malformed { .. }
+        | HeaderFault::Missing { .. }
+        | HeaderFault::Repeated { .. } => json!({"header": header}),
     }
 }
