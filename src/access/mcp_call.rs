@@ -5,7 +5,7 @@ use super::uri;
 use crate::refusal::{BodyFault, McpCall};
 
 /// The first revision of MCP whose clients repeat parts of their message in header fields.
-pub(super) const HEADERS_SINCE: &str = "2026-07-28";
+pub(crate) const HEADERS_SINCE: &str = "2026-07-28";
 
 impl McpCall {
     /// `name` reads the given member of `params`; it is called only for methods that take a name.

@@ -22,9 +22,6 @@ pub(crate) struct McpHeaders {
 }
 
 impl McpHeaders {
-    /// The first revision whose clients must send all of these fields.
-    pub(crate) const SINCE: &str = HEADERS_SINCE;
-
     /// Reads the fields.
     ///
     /// # Errors
@@ -58,7 +55,7 @@ impl McpHeaders {
         }
         // `initialize` belongs to older revisions, and the specification does not say whether
         // notifications need the fields.
-        let is_new = |version: &String| version.as_str() >= Self::SINCE;
+        let is_new = |version: &String| version.as_str() >= HEADERS_SINCE;
         let demands = message.is_request
             && call.is_some_and(|call| call.method != "initialize")
             && version.or(self.version.as_ref()).is_some_and(is_new);
@@ -239,7 +236,7 @@ mod tests {
     // Requirement: header-policy-version
     #[test]
     fn the_fields_alone_make_a_message_of_an_accepted_revision() {
-        let versions = [McpHeaders::SINCE.to_owned()];
+        let versions = [HEADERS_SINCE.to_owned()];
         let read = |fields: &[_]| headers(fields).and_then(|headers| headers.message(&versions));
         let (new, call, name) =
             ((VERSION, "2026-07-28"), (METHOD, "tools/call"), (NAME, "=?base64?eA==?="));

@@ -14,7 +14,7 @@ mod scopes;
 mod uri;
 
 pub(crate) use inspection::Inspection;
-pub(crate) use mcp_headers::McpHeaders;
+pub(crate) use mcp_call::HEADERS_SINCE;
 #[cfg(any(fuzzing, test))]
 pub use message::fuzz_message;
 pub(crate) use message_id::MessageId;

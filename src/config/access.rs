@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Faults;
 use super::claims::required_claims;
+use super::defaults::{PROTOCOL_VERSIONS, UPSTREAM_VALIDATES_HEADERS};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use super::limits::ACCESS_MCP_MAX_BODY;
 use super::provider::RawClientType;
@@ -14,7 +15,7 @@ use super::resource::RawExempt;
 use super::scopes::{check_scope, scopes};
 use super::units::SizeString;
 use crate::access::{
-    AccessPolicy, CanonicalPath, DefaultAccess, Inspection, Match, McpHeaders, Pattern,
+    AccessPolicy, CanonicalPath, DefaultAccess, HEADERS_SINCE, Inspection, Match, Pattern,
     Requirement, Rule, ScopeHierarchy, is_normal_uri,
 };
 use crate::provider::{ClientType, Providers};
@@ -65,11 +66,12 @@ pub(super) struct RawMcp {
     pub(super) unknown: UnknownFields,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawInspect {
     /// In the body, which is then held back until it is whole.
+    #[default]
     Body,
     /// In the `Mcp-*` headers, which the MCP server must compare with the body.
     Headers,
@@ -255,33 +257,36 @@ fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
 fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
     refuse_unknown("access.mcp.", &raw.unknown, faults);
     let max_body = ACCESS_MCP_MAX_BODY.read(raw.max_body, ACCESS_MCP_MAX_BODY.field, faults);
-    let versions = raw.protocol_versions.optional("access.mcp.protocol_versions", faults);
-    let versions = versions.unwrap_or_else(|| vec![McpHeaders::SINCE.to_owned()]);
+    let versions = raw.protocol_versions.optional(PROTOCOL_VERSIONS.field, faults);
+    let versions = versions.unwrap_or_else(|| PROTOCOL_VERSIONS.value.map(str::to_owned).to_vec());
     for (index, version) in versions.iter().enumerate() {
         if !is_version_with_headers(version) {
-            let at = format!("access.mcp.protocol_versions[{index}]");
+            let at = format!("{}[{index}]", PROTOCOL_VERSIONS.field);
             faults.add(
                 &at,
-                "must be a revision of MCP from 2026-07-28 on: older ones have no headers",
+                format!(
+                    "must be a revision of MCP from {HEADERS_SINCE} on: older ones have no headers"
+                ),
             );
         }
     }
-    let validates = raw
-        .upstream_validates_headers
-        .optional("access.mcp.upstream_validates_headers", faults)
-        .unwrap_or(false);
-    match raw.inspect.optional("access.mcp.inspect", faults) {
-        None | Some(RawInspect::Body) => Inspection::Body { max_body },
-        Some(RawInspect::Headers) => {
+    let validates = UPSTREAM_VALIDATES_HEADERS.read(
+        raw.upstream_validates_headers,
+        UPSTREAM_VALIDATES_HEADERS.field,
+        faults,
+    );
+    match raw.inspect.optional("access.mcp.inspect", faults).unwrap_or_default() {
+        RawInspect::Body => Inspection::Body { max_body },
+        RawInspect::Headers => {
             if !validates {
                 faults.add(
-                    "access.mcp.upstream_validates_headers",
+                    UPSTREAM_VALIDATES_HEADERS.field,
                     "must be true with inspect: headers, else headers may say what the body does \
                      not",
                 );
             }
             if versions.is_empty() {
-                faults.add("access.mcp.protocol_versions", "must hold at least one revision");
+                faults.add(PROTOCOL_VERSIONS.field, "must hold at least one revision");
             }
             Inspection::Headers { versions }
         }
@@ -290,12 +295,12 @@ fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
 
 /// A date, as all revisions have it, that is not too early.
 fn is_version_with_headers(version: &str) -> bool {
-    let is_date = version.len() == McpHeaders::SINCE.len()
-        && version.bytes().zip(McpHeaders::SINCE.bytes()).all(|(byte, sample)| match sample {
+    let is_date = version.len() == HEADERS_SINCE.len()
+        && version.bytes().zip(HEADERS_SINCE.bytes()).all(|(byte, sample)| match sample {
             b'-' => byte == b'-',
             _ => byte.is_ascii_digit(),
         });
-    is_date && version >= McpHeaders::SINCE
+    is_date && version >= HEADERS_SINCE
 }
 
 fn requirement(

@@ -18,25 +18,27 @@ pub(super) struct RawErrors {
     pub(super) unknown: UnknownFields,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawFormat {
     /// A JSON-RPC error.
     JsonRpc,
     /// As OAuth 2.0 has it: error, error_description, and the reason.
+    #[default]
     Oauth,
     /// As ServiceNow answers: error.message and error.detail.
     Servicenow,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawDetails {
     /// Nothing of the cause.
     None,
     /// The reason's code.
+    #[default]
     Reason,
     /// The reason's code, and what was seen beside what is expected, as far as that harms nobody.
     Full,
@@ -44,15 +46,15 @@ pub(super) enum RawDetails {
 
 pub(super) fn errors(raw: RawErrors, faults: &mut Faults) -> ErrorStyle {
     refuse_unknown("errors.", &raw.unknown, faults);
-    let format = match raw.format.optional("errors.format", faults) {
-        None | Some(RawFormat::Oauth) => Format::OAuth,
-        Some(RawFormat::JsonRpc) => Format::JsonRpc,
-        Some(RawFormat::Servicenow) => Format::ServiceNow,
+    let format = match raw.format.optional("errors.format", faults).unwrap_or_default() {
+        RawFormat::JsonRpc => Format::JsonRpc,
+        RawFormat::Oauth => Format::OAuth,
+        RawFormat::Servicenow => Format::ServiceNow,
     };
-    let details = match raw.details.optional("errors.details", faults) {
-        Some(RawDetails::None) => Details::None,
-        None | Some(RawDetails::Reason) => Details::Reason,
-        Some(RawDetails::Full) => Details::Full,
+    let details = match raw.details.optional("errors.details", faults).unwrap_or_default() {
+        RawDetails::None => Details::None,
+        RawDetails::Reason => Details::Reason,
+        RawDetails::Full => Details::Full,
     };
     ErrorStyle { format, details }
 }

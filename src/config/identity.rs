@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Faults;
+use super::defaults::{FORWARD_TOKEN, HEADER_PREFIX};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use crate::claim::ClaimPath;
 use crate::identity::{ClaimHeader, IdentityHeaders};
@@ -37,12 +38,9 @@ pub(super) struct RawClaimHeader {
 /// The identity headers, and whether the server gets the token.
 pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, bool) {
     refuse_unknown("identity.", &raw.unknown, faults);
-    let prefix = raw
-        .header_prefix
-        .optional("identity.header_prefix", faults)
-        .unwrap_or_else(|| "x-mcp-".to_owned());
+    let prefix = HEADER_PREFIX.read(raw.header_prefix, HEADER_PREFIX.field, faults);
     if !is_header_name(&prefix) {
-        faults.add("identity.header_prefix", HEADER_NAME_EXPECTED);
+        faults.add(HEADER_PREFIX.field, HEADER_NAME_EXPECTED);
     }
     let own_names = IdentityHeaders::new(&prefix, Vec::new());
     let raw_claims = raw.claims_to_headers.optional("identity.claims_to_headers", faults);
@@ -59,8 +57,7 @@ pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (Identi
         }
         claims.push(claim);
     }
-    let forward_token =
-        raw.forward_token.optional("identity.forward_token", faults).unwrap_or(false);
+    let forward_token = FORWARD_TOKEN.read(raw.forward_token, FORWARD_TOKEN.field, faults);
     (IdentityHeaders::new(&prefix, claims), forward_token)
 }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod claims;
+mod defaults;
 mod document;
 mod errors;
 mod field;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Faults;
 use super::claims::required_claims;
+use super::defaults::{PROVIDER_ACTIVE, RESTRICT_TO_POLICIES, USER_FIELD};
 use super::field::{Field, Reader, UnknownFields, refuse_unknown};
 use super::key_source::{RawSource, key_source};
 use super::keys::RawKeys;
@@ -16,7 +17,6 @@ use super::templates::{Template, TemplateName, is_guid};
 use super::units::DurationString;
 use super::url::secure_url;
 use crate::claim::{AudienceClaim, ClaimPath, ListClaim, RequiredClaim};
-use crate::identity::Users;
 use crate::jose::Algorithm;
 use crate::keys::KeySettings;
 use crate::provider::{
@@ -126,11 +126,12 @@ pub(super) struct RawProvider {
     pub(super) unknown: UnknownFields,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawAudienceClaim {
     /// Whom the token is for.
+    #[default]
     Aud,
     /// Which client it was issued to, by `client_id`, `azp`, `appid` or `cid`: for providers whose
     /// access tokens have no `aud` (Amazon Cognito, Clerk, WorkOS). **A token that the client got
@@ -139,11 +140,12 @@ pub(super) enum RawAudienceClaim {
     ClientId,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawTokenIdRule {
     /// It may be anything, or missing.
+    #[default]
     Ignore,
     /// It must be a string.
     Require,
@@ -151,11 +153,12 @@ pub(super) enum RawTokenIdRule {
     SingleUse,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawClientType {
     /// A user or a service, as the claims tell.
+    #[default]
     Auto,
     /// A user.
     User,
@@ -188,7 +191,7 @@ pub(super) fn providers(
             faults.add(&format!("{path}.name"), format!("{:?} is duplicated", provider.name));
         }
         names.push(provider.name.clone());
-        if is_active.unwrap_or(true) {
+        if is_active.unwrap_or(PROVIDER_ACTIVE.value) {
             refuse_ambiguous(&active, &provider, &path, faults);
             active.push((index, provider));
         }
@@ -264,7 +267,7 @@ impl RawProvider {
             self.identity_rules(name.as_deref(), audiences.as_deref(), template, &mut reader);
         let restrict_to_policies = reader
             .optional("restrict_to_policies", &mut self.restrict_to_policies)
-            .unwrap_or(false);
+            .unwrap_or(RESTRICT_TO_POLICIES.value);
         audiences?;
         Some(Provider {
             name: name?,
@@ -364,9 +367,10 @@ impl RawProvider {
         template: &Template,
         reader: &mut Reader<'_>,
     ) -> ClaimRules {
-        let audience_claim = match reader.optional("audience_claim", &mut self.audience_claim) {
-            None | Some(RawAudienceClaim::Aud) => AudienceClaim::Audience,
-            Some(RawAudienceClaim::ClientId) => AudienceClaim::ClientId,
+        let audience_claim = reader.optional("audience_claim", &mut self.audience_claim);
+        let audience_claim = match audience_claim.unwrap_or_default() {
+            RawAudienceClaim::Aud => AudienceClaim::Audience,
+            RawAudienceClaim::ClientId => AudienceClaim::ClientId,
         };
         let clock_skew = std::mem::take(&mut self.clock_skew);
         let clock_skew = CLOCK_SKEW.read(clock_skew, &reader.at("clock_skew"), reader.faults);
@@ -390,10 +394,10 @@ impl RawProvider {
     }
 
     fn token_id_rule(&mut self, reader: &mut Reader<'_>) -> TokenIdRule {
-        match reader.optional("jti", &mut self.jti) {
-            None | Some(RawTokenIdRule::Ignore) => TokenIdRule::Ignore,
-            Some(RawTokenIdRule::Require) => TokenIdRule::Require,
-            Some(RawTokenIdRule::SingleUse) => TokenIdRule::SingleUse,
+        match reader.optional("jti", &mut self.jti).unwrap_or_default() {
+            RawTokenIdRule::Ignore => TokenIdRule::Ignore,
+            RawTokenIdRule::Require => TokenIdRule::Require,
+            RawTokenIdRule::SingleUse => TokenIdRule::SingleUse,
         }
     }
 
@@ -404,10 +408,11 @@ impl RawProvider {
         template: Template,
         reader: &mut Reader<'_>,
     ) -> IdentityRules {
-        let client_type = match reader.optional("client_type", &mut self.client_type) {
-            None | Some(RawClientType::Auto) => ClientTypeRule::Auto,
-            Some(RawClientType::User) => ClientTypeRule::Fixed(ClientType::User),
-            Some(RawClientType::Service) => ClientTypeRule::Fixed(ClientType::Service),
+        let client_type = reader.optional("client_type", &mut self.client_type);
+        let client_type = match client_type.unwrap_or_default() {
+            RawClientType::Auto => ClientTypeRule::Auto,
+            RawClientType::User => ClientTypeRule::Fixed(ClientType::User),
+            RawClientType::Service => ClientTypeRule::Fixed(ClientType::Service),
         };
         let user_claim = reader.optional("user_claim", &mut self.user_claim);
         let service_user_claim =
@@ -447,7 +452,7 @@ impl RawProvider {
             user_claims: user_claim.map_or(template.user_claims, |claim| vec![claim]),
             service_user_claims,
             userless_is_service,
-            user_field: user_field.unwrap_or_else(|| Users::USER_NAME.to_owned()),
+            user_field: user_field.unwrap_or_else(|| USER_FIELD.value.to_owned()),
             scope_claims,
             permission_claims,
             roles_claims,

@@ -4,18 +4,21 @@ use http::uri::Authority;
 use serde::Deserialize;
 
 use super::Faults;
+use super::defaults::{REDIS_AUTHORITY, REDIS_PATH_PREFIX};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use super::limits::REDIS_TIMEOUT;
 use super::units::DurationString;
 use crate::token::{FleetStore, ReplayStore};
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawReplayStore {
     /// The memory of this Envoy.
+    #[default]
     Local,
     /// Redis, called through webdis.
+    #[serde(skip_serializing)]
     Redis(Field<RawRedis>),
 }
 
@@ -37,9 +40,9 @@ pub(super) struct RawRedis {
 }
 
 pub(super) fn replay_store(raw: Field<RawReplayStore>, faults: &mut Faults) -> ReplayStore {
-    match raw.optional("replay_store", faults) {
-        None | Some(RawReplayStore::Local) => ReplayStore::Local,
-        Some(RawReplayStore::Redis(raw)) => {
+    match raw.optional("replay_store", faults).unwrap_or_default() {
+        RawReplayStore::Local => ReplayStore::Local,
+        RawReplayStore::Redis(raw) => {
             let raw = raw.optional("replay_store.redis", faults);
             let store = raw.and_then(|raw| fleet_store(raw, faults));
             // Without a store there is a fault, and the configuration is not used.
@@ -55,13 +58,11 @@ fn fleet_store(raw: RawRedis, faults: &mut Faults) -> Option<FleetStore> {
     if cluster.as_ref().is_some_and(String::is_empty) {
         faults.add(&at("cluster"), "must not be empty");
     }
-    let authority = raw.authority.optional(&at("authority"), faults);
-    let authority = authority.unwrap_or_else(|| "webdis".to_owned());
+    let authority = REDIS_AUTHORITY.read(raw.authority, &at("authority"), faults);
     if !is_authority(&authority) {
         faults.add(&at("authority"), "must be a host, or host:port");
     }
-    let path = raw.path_prefix.optional(&at("path_prefix"), faults);
-    let path = path.unwrap_or_else(|| "/".to_owned());
+    let path = REDIS_PATH_PREFIX.read(raw.path_prefix, &at("path_prefix"), faults);
     if !is_path_prefix(&path) {
         faults.add(
             &at("path_prefix"),

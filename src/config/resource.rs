@@ -36,11 +36,12 @@ pub(super) struct RawExempt {
     pub(super) unknown: UnknownFields,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawMode {
     /// Refusals are carried out.
+    #[default]
     Enforce,
     /// Every request passes, and the log says which would not have.
     Report,
@@ -93,9 +94,9 @@ pub(super) fn allowed_origins(raw: Field<Vec<String>>, faults: &mut Faults) -> V
 
 /// Whether refusals are carried out.
 pub(super) fn mode(raw: Field<RawMode>, faults: &mut Faults) -> Mode {
-    match raw.optional("mode", faults) {
-        None | Some(RawMode::Enforce) => Mode::Enforce,
-        Some(RawMode::Report) => Mode::Report,
+    match raw.optional("mode", faults).unwrap_or_default() {
+        RawMode::Enforce => Mode::Enforce,
+        RawMode::Report => Mode::Report,
     }
 }
 

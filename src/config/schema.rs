@@ -8,17 +8,30 @@ use std::borrow::Cow;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use self::constraints::constraints;
+use super::access::RawInspect;
+use super::defaults::{
+    FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, PROTOCOL_VERSIONS, PROVIDER_ACTIVE, RECORD_ACTIVE,
+    RECORD_LOCKED, REDIS_AUTHORITY, REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES,
+    UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
+};
+use super::errors::{RawDetails, RawFormat};
 use super::field::Field;
 use super::limits::{
     ACCESS_MCP_MAX_BODY, CLOCK_SKEW, KEYS_MAX_AGE, KEYS_MAX_AGE_CAP, KEYS_MAX_BODY, KEYS_MAX_STALE,
     KEYS_REFRESH_AHEAD, KEYS_REFRESH_COOLDOWN, KEYS_TIMEOUT, Limit, MAX_TOKEN_SIZE, Quantity,
     REDIS_TIMEOUT, SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT, TOKEN_CACHE_ENTRIES,
 };
+use super::provider::{RawAudienceClaim, RawClientType, RawTokenIdRule};
 use super::raw::RawConfig;
+use super::replay_store::RawReplayStore;
+use super::resource::RawMode;
+use super::templates::TemplateName;
 use super::units::{DurationString, Names, SizeString};
+use super::users::RawUnknownUser;
 use crate::claim::{ClaimPath, ListClaim};
 
 /// The JSON Schema (2020-12) of the plugin's configuration.
@@ -123,30 +136,46 @@ fn limits() -> Vec<DescribedLimit> {
 
 /// What a field is when it is not there, whatever else is.
 fn defaults() -> Vec<(&'static str, Value)> {
-    vec![
-        ("providers[].template", json!("generic")),
-        ("providers[].audience_claim", json!("aud")),
-        ("providers[].user_field", json!("user_name")),
-        ("providers[].jti", json!("ignore")),
-        ("providers[].client_type", json!("auto")),
-        ("providers[].restrict_to_policies", json!(false)),
-        ("providers[].active", json!(true)),
-        ("users.unknown", json!("reject")),
-        ("users.records[].active", json!(true)),
-        ("users.records[].locked", json!(false)),
-        ("users.records[].web_service_access_only", json!(false)),
-        ("access.mcp.inspect", json!("body")),
-        ("access.mcp.protocol_versions", json!(["2026-07-28"])),
-        ("access.mcp.upstream_validates_headers", json!(false)),
-        ("identity.header_prefix", json!("x-mcp-")),
-        ("identity.forward_token", json!(false)),
-        ("replay_store", json!("local")),
-        ("replay_store<1>.redis.authority", json!("webdis")),
-        ("replay_store<1>.redis.path_prefix", json!("/")),
-        ("errors.format", json!("oauth")),
-        ("errors.details", json!("reason")),
-        ("mode", json!("enforce")),
+    [
+        words(),
+        vec![
+            FORWARD_TOKEN.described(),
+            HEADER_PREFIX.described(),
+            PROTOCOL_VERSIONS.described(),
+            PROVIDER_ACTIVE.described(),
+            RECORD_ACTIVE.described(),
+            RECORD_LOCKED.described(),
+            REDIS_AUTHORITY.described(),
+            REDIS_PATH_PREFIX.described(),
+            RESTRICT_TO_POLICIES.described(),
+            UPSTREAM_VALIDATES_HEADERS.described(),
+            USER_FIELD.described(),
+            WEB_SERVICE_ACCESS_ONLY.described(),
+        ],
     ]
+    .concat()
+}
+
+/// The defaults of fields that take one of several words.
+fn words() -> Vec<(&'static str, Value)> {
+    vec![
+        ("providers[].template", json!(TemplateName::default())),
+        ("providers[].audience_claim", json!(RawAudienceClaim::default())),
+        ("providers[].jti", json!(RawTokenIdRule::default())),
+        ("providers[].client_type", json!(RawClientType::default())),
+        ("users.unknown", json!(RawUnknownUser::default())),
+        ("access.mcp.inspect", json!(RawInspect::default())),
+        ("replay_store", json!(RawReplayStore::default())),
+        ("errors.format", json!(RawFormat::default())),
+        ("errors.details", json!(RawDetails::default())),
+        ("mode", json!(RawMode::default())),
+    ]
+}
+
+impl<T: Serialize> FieldDefault<T> {
+    fn described(self) -> (&'static str, Value) {
+        (self.field, json!(self.value))
+    }
 }
 
 /// Members that no field is named after are unknown fields. The derived schema allows them

@@ -10,7 +10,7 @@ use super::units::{DurationString, SizeString};
 use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
 use crate::claim::ClaimPath;
-use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, Users};
+use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, User};
 use crate::provider::Providers;
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,7 +116,7 @@ pub(super) fn provisioning(
     if !is_wanted {
         return None;
     }
-    if !fields.contains_key(Users::USER_NAME) {
+    if !fields.contains_key(User::NAME_FIELD) {
         refuse_nameless(providers, faults);
     }
     Some(Provisioning { roles, fields: attributes(fields, faults) })
@@ -126,7 +126,7 @@ pub(super) fn provisioning(
 fn refuse_nameless(providers: &Providers, faults: &mut Faults) {
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;
-        if field != Users::USER_NAME {
+        if field != User::NAME_FIELD {
             let name = &provider.name;
             faults.add(
                 "users.provision.fields",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::defaults::{RECORD_ACTIVE, RECORD_LOCKED, WEB_SERVICE_ACCESS_ONLY};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use super::limits::MAX_USER_RECORDS;
 use super::provider::RawProvider;
@@ -58,8 +59,8 @@ pub(super) struct RawUserRecord {
     pub(super) fields: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawUnknownUser {
     /// An unknown user passes under the claim's value, unless that is somebody else's name.
@@ -67,6 +68,7 @@ pub(super) enum RawUnknownUser {
     /// An unknown user is created in the directory that `scim` names.
     Provision,
     /// An unknown user is refused.
+    #[default]
     Reject,
 }
 
@@ -90,11 +92,11 @@ pub(super) fn users(
 ) -> Users {
     let Some(raw) = raw.optional("users", faults) else { return Users::allow_all() };
     refuse_unknown("users.", &raw.unknown_fields, faults);
-    let unknown = raw.unknown.optional("users.unknown", faults);
-    let provisions = matches!(unknown, Some(RawUnknownUser::Provision));
+    let unknown = raw.unknown.optional("users.unknown", faults).unwrap_or_default();
+    let provisions = matches!(unknown, RawUnknownUser::Provision);
     let unknown = match unknown {
-        None | Some(RawUnknownUser::Reject | RawUnknownUser::Provision) => UnknownUser::Reject,
-        Some(RawUnknownUser::Allow) => UnknownUser::Allow,
+        RawUnknownUser::Allow => UnknownUser::Allow,
+        RawUnknownUser::Provision | RawUnknownUser::Reject => UnknownUser::Reject,
     };
     let has_scim = !matches!(raw.scim, Field::Absent);
     if provisions && !has_scim {
@@ -196,15 +198,14 @@ fn record(
     faults: &mut Faults,
 ) -> Option<UserRecord> {
     let at = |field: &str| format!("{path}.{field}");
-    let user_name = raw.user_name.required(&at(Users::USER_NAME), faults);
+    let user_name = raw.user_name.required(&at(User::NAME_FIELD), faults);
     let roles = raw.roles.optional(&at("roles"), faults).unwrap_or_default();
     let groups = raw.groups.optional(&at("groups"), faults).unwrap_or_default();
-    let is_active = raw.active.optional(&at("active"), faults).unwrap_or(true);
-    let is_locked = raw.locked.optional(&at("locked"), faults).unwrap_or(false);
-    let web_service_access_only = raw
-        .web_service_access_only
-        .optional(&at("web_service_access_only"), faults)
-        .unwrap_or(false);
+    let is_active = RECORD_ACTIVE.read(raw.active, &at("active"), faults);
+    let is_locked = RECORD_LOCKED.read(raw.locked, &at("locked"), faults);
+    let path = at("web_service_access_only");
+    let web_service_access_only =
+        WEB_SERVICE_ACCESS_ONLY.read(raw.web_service_access_only, &path, faults);
     let providers = record_providers(raw.provider, &at("provider"), provider_names, faults);
     let mut fields = BTreeMap::new();
     for (name, value) in raw.fields {
@@ -216,7 +217,7 @@ fn record(
         }
     }
     let user_name = user_name?;
-    fields.insert(Users::USER_NAME.to_owned(), user_name.clone());
+    fields.insert(User::NAME_FIELD.to_owned(), user_name.clone());
     for name in fields.iter().filter_map(|(name, value)| value.is_empty().then_some(name)) {
         faults.add(&at(name), "must not be empty");
     }

@@ -34,8 +34,8 @@ pub(crate) struct UserSelector<'a> {
 }
 
 impl User {
-    /// The field that holds the name.
-    pub(super) const NAME_FIELD: &str = "user_name";
+    /// The field that holds the name; every record has it.
+    pub(crate) const NAME_FIELD: &str = "user_name";
 
     pub(super) fn roles(&self) -> impl Iterator<Item = &str> + Clone {
         self.roles.iter().map(String::as_str)

@@ -135,9 +135,6 @@ pub(crate) struct Ambiguity {
 }
 
 impl Users {
-    /// The field that every record has.
-    pub(crate) const USER_NAME: &str = User::NAME_FIELD;
-
     /// Indexes the records by `user_name` and by `fields`.
     ///
     /// # Errors
@@ -148,7 +145,7 @@ impl Users {
         fields: impl IntoIterator<Item = &'a str>,
         unknown: UnknownUser,
     ) -> Result<Self, Vec<Ambiguity>> {
-        let mut by_field: HashMap<String, FieldIndex> = [Self::USER_NAME]
+        let mut by_field: HashMap<String, FieldIndex> = [User::NAME_FIELD]
             .into_iter()
             .chain(fields)
             .map(|field| (field.to_owned(), FieldIndex::default()))
@@ -280,7 +277,7 @@ impl Users {
         if let Some(record) = self.records_with(selector.field, selector.value).next() {
             return Some(RecordNote::OtherProvider(&record.user.user_name));
         }
-        if let Some(record) = self.records_with(Self::USER_NAME, selector.value).next() {
+        if let Some(record) = self.records_with(User::NAME_FIELD, selector.value).next() {
             return Some(RecordNote::NameOfRecord(&record.user.user_name));
         }
         let near = self.by_field.get(selector.field)?.near(selector.value);
@@ -294,7 +291,7 @@ impl Users {
     /// Whether an inactive or locked record has this value but for case or white space. A server that
     /// ignores these would let its user in.
     fn is_barred_in_other_letters(&self, selector: UserSelector<'_>) -> bool {
-        [Self::USER_NAME, selector.field].into_iter().any(|field| {
+        [User::NAME_FIELD, selector.field].into_iter().any(|field| {
             let near = self.by_field.get(field).map(|index| index.near(selector.value));
             let mut near = near.into_iter().flatten();
             near.any(|(other, difference)| {
@@ -307,7 +304,7 @@ impl Users {
     }
 
     fn has_user_name(&self, name: &str) -> bool {
-        self.records_with(Self::USER_NAME, name).next().is_some()
+        self.records_with(User::NAME_FIELD, name).next().is_some()
     }
 
     fn records_with(&self, field: &str, value: &str) -> impl Iterator<Item = &Record> {
