@@ -1,4 +1,4 @@
-//! Claims of a token: where one is, and which values of it are accepted.
+//! Claims of a token: their place, and their accepted values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::json::{Elements, Json, Members, Object};
 
-/// Where a claim stands: a name, or a path of names through nested objects. A dot in a name means
-/// nothing.
+/// The place of a claim: a name, or a path of names through nested objects. Dots in names have no
+/// meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ClaimPath(Vec<String>);
 
@@ -26,7 +26,7 @@ impl ClaimPath {
         Self(names.map(str::to_owned).into())
     }
 
-    /// Its name at the top level.
+    /// The name of the top-level claim.
     #[must_use]
     pub(crate) fn top_level(&self) -> &str {
         self.0.first().map_or("", String::as_str)
@@ -43,7 +43,7 @@ impl ClaimPath {
         Ok(Self(path))
     }
 
-    /// The claim's value.
+    /// The value of the claim.
     #[must_use]
     pub(crate) fn find<'a>(&self, claims: &'a Object) -> Option<Json<'a>> {
         let (first, rest) = self.0.split_first()?;
@@ -51,17 +51,17 @@ impl ClaimPath {
     }
 }
 
-/// A claim that holds several values, and how it holds them.
+/// A claim with several values, and its format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ListClaim {
     /// A string, or a list of strings.
     Strings(ClaimPath),
-    /// An object whose members have the values as their names.
+    /// An object whose member names are the values.
     MemberNames(ClaimPath),
 }
 
 impl ListClaim {
-    /// Where it stands.
+    /// The place of the claim.
     #[must_use]
     pub(crate) fn path(&self) -> &ClaimPath {
         match self {
@@ -69,7 +69,7 @@ impl ListClaim {
         }
     }
 
-    /// What it holds.
+    /// The values of the claim.
     pub(crate) fn values<'a>(
         &self,
         claims: &'a Object,
@@ -83,13 +83,13 @@ impl ListClaim {
         strings(listed).chain(names)
     }
 
-    /// Why it holds nothing though it is there; none if it can be read, or is not there.
+    /// Why a claim that is present has no readable values; `None` if it can be read or is absent.
     #[must_use]
     pub(crate) fn misread(&self, claims: &Object) -> Option<UnreadList> {
         self.read(claims).err()
     }
 
-    /// Its value, in a form that is read; null is the same as nothing.
+    /// The value of the claim, if its type is the expected one; null counts as absent.
     fn read<'a>(&self, claims: &'a Object) -> Result<Option<Json<'a>>, UnreadList> {
         let Some(value) = self.path().find(claims) else { return Ok(None) };
         match (self, value) {
@@ -113,7 +113,7 @@ impl ListClaim {
     }
 }
 
-/// What stands in the place of a claim that holds several values, and is not read as any.
+/// The value of a claim of several values that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnreadList {
     /// A list where member names were expected.
@@ -140,7 +140,7 @@ impl fmt::Display for UnreadList {
     }
 }
 
-/// A string, or those of an array.
+/// A string, or the strings of an array.
 pub(crate) fn strings(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
     let (text, elements) = match claim {
         Some(Json::String(text)) => (Some(text), None),
@@ -150,7 +150,7 @@ pub(crate) fn strings(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + C
     text.into_iter().chain(elements.filter_map(Json::as_str))
 }
 
-/// Alternatives as a fault names them.
+/// Alternatives in the format of error messages.
 pub(crate) fn any_of(paths: &[ClaimPath]) -> String {
     paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
@@ -188,7 +188,7 @@ impl<'de> Deserialize<'de> for ListClaim {
     }
 }
 
-/// A path as it stands in a configuration.
+/// A path as written in a configuration.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a claim name, or a list of names as a path")]
 enum WrittenPath {
@@ -205,12 +205,12 @@ pub(crate) fn is_elsewhere(claims: &Object, name: &str) -> bool {
     is_named && !claims.contains_key(name)
 }
 
-/// True when one of these claims is there and says something.
+/// True if at least one of these claims is present and not empty.
 pub(crate) fn carries_one_of(claims: &Object, paths: &[ClaimPath]) -> bool {
     paths.iter().filter_map(|path| path.find(claims)).any(says_something)
 }
 
-/// False for what a provider writes instead of leaving a claim out.
+/// False for values that providers write instead of omitting a claim.
 fn says_something(value: Json<'_>) -> bool {
     match value {
         Json::Null | Json::Bool(false) => false,
@@ -221,19 +221,20 @@ fn says_something(value: Json<'_>) -> bool {
     }
 }
 
-/// Which claim says whom a token is for.
+/// Which claim identifies the audience of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AudienceClaim {
     /// `aud`.
     Audience,
-    /// The one that names the client, since the provider's access tokens have no `aud`. So they do
-    /// not say for which API they are. One that has an `aud` must name an accepted value there too:
-    /// RFC 7519 §4.1.3 has a token refused by whom its `aud` does not name.
+    /// A claim that names the client, for providers whose access tokens have no `aud`. Such tokens
+    /// do not say which API they are for. A token that does have an `aud` must name an accepted
+    /// value there too: RFC 7519 §4.1.3 requires any service that its `aud` does not name to refuse
+    /// it.
     ClientId,
 }
 
 impl AudienceClaim {
-    /// Its name; all claims that name the client go by `client_id`.
+    /// The name of the claim; `client_id` for all claims that name the client.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -246,19 +247,19 @@ impl AudienceClaim {
 /// The claims in which providers name the client that a token was issued to.
 pub(crate) const CLIENT_ID_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
-/// A claim that must have one of the accepted values or, if it is an array, hold one of them.
+/// A claim that must have one of the accepted values or, if it is an array, contain one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RequiredClaim {
-    /// The claim's name.
+    /// The name of the claim.
     pub name: String,
     /// Strings, numbers or booleans, compared exactly.
     pub accepted: Vec<Value>,
-    /// Whether only a value that is not accepted is at fault.
+    /// Whether the claim may be missing.
     pub may_be_absent: bool,
 }
 
 impl RequiredClaim {
-    /// Whether these claims fulfil it; none when the claim is absent.
+    /// Whether these claims satisfy it; `None` if the claim is missing.
     #[must_use]
     pub(crate) fn is_met_by(&self, claims: &Object) -> Option<bool> {
         Some(match claims.get(&self.name)? {
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_instead_of_leaving_a_claim_out_says_nothing() {
+    fn placeholders_for_missing_claims_count_as_missing() {
         for (value, is_carried) in [
             (json!("mcp.tools"), true),
             (json!(" mcp.tools "), true),
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_as_a_list_has_a_name() {
+    fn unreadable_lists_are_named_by_their_type() {
         let path = || ClaimPath::from_names(["realm", "roles"]);
         for (value, of_strings, of_names) in [
             (json!(null), None, None),

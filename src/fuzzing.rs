@@ -78,7 +78,7 @@ pub enum Outcome {
     None,
     /// No token was needed.
     WithoutToken,
-    /// Its token was accepted, and these fields tell the upstream so.
+    /// Its token was accepted, and the upstream gets these fields.
     As(Vec<(String, String)>),
 }
 

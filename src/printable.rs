@@ -1,11 +1,11 @@
-//! Escapes characters that a terminal would obey or a reader would not see.
+//! Escapes characters that a terminal would interpret or a reader could not see.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
-/// What a reader would not see, or would see in another place: control characters, line and
-/// paragraph separators, and what changes the direction of text or takes no room (Unicode's
-/// `Default_Ignorable_Code_Point`, as far as it is in use).
+/// True for characters that a reader cannot see, or that change the position of others: control
+/// characters, line and paragraph separators, and characters that change the text direction or have
+/// no width (Unicode's `Default_Ignorable_Code_Point`, as far as assigned).
 #[must_use]
 pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
@@ -17,12 +17,12 @@ pub(crate) fn is_invisible(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a text holds nothing but visible ASCII and spaces, as most do: nothing in it is escaped.
+/// Whether a string is only visible ASCII and spaces, so that nothing is escaped. Most are.
 #[must_use]
 pub(crate) fn is_plain(text: &str) -> bool {
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // Eight bytes at once. With the highest bit clear in all of them, no sum carries into the next one:
-    // 0x60 sets the bit from the space on, and 1 sets it for DEL alone.
+    // Eight bytes at once. If the high bit is clear in all of them, no sum carries into the next
+    // byte: adding 0x60 sets the bit from the space on, and adding 1 sets it only for DEL.
     let are_plain = |bytes: &[u8; 8]| {
         let bytes = u64::from_ne_bytes(*bytes);
         let plus = |byte: u8| bytes.wrapping_add(u64::from_ne_bytes([byte; 8]));
@@ -32,7 +32,7 @@ pub(crate) fn is_plain(text: &str) -> bool {
     eights.iter().all(are_plain) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// A log line, with the escapes that [`Printable`] writes.
+/// A log line with the escapes of [`Printable`].
 #[must_use]
 pub fn escaped_line(line: &str) -> Cow<'_, str> {
     match is_plain(line) {
@@ -41,8 +41,8 @@ pub fn escaped_line(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Writes text with an escape for each character that is invisible, in the form that JSON has for
-/// it (RFC 8259 §7): what was JSON stays JSON and means the same.
+/// Writes a string with an escape for each invisible character, in the form of JSON (RFC 8259 §7):
+/// JSON remains JSON with the same meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<T> {
     text: T,
@@ -50,13 +50,13 @@ pub struct Printable<T> {
 }
 
 impl<T: Display> Printable<T> {
-    /// Text that is one line, and stays one.
+    /// A string shown on one line.
     #[must_use]
     pub fn line(text: T) -> Self {
         Self { text, keeps_lines: false }
     }
 
-    /// Text that may have several lines.
+    /// A string that may have several lines.
     #[must_use]
     pub fn lines(text: T) -> Self {
         Self { text, keeps_lines: true }
@@ -69,7 +69,7 @@ impl<T: Display> Display for Printable<T> {
     }
 }
 
-/// Escapes what is written to it.
+/// Escapes everything written to it.
 struct Escaper<W> {
     to: W,
     keeps_lines: bool,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reader_would_not_see_is_spelt_out() {
+    fn invisible_characters_are_escaped() {
         for (given, written) in [
             ("plain é 漢 ünï \\ \"", "plain é 漢 ünï \\ \""),
             ("a\0b\r\n\u{1b}[31m", "a\\u0000b\\u000d\\u000a\\u001b[31m"),
@@ -135,7 +135,7 @@ mod tests {
         }
 
         #[test]
-        fn the_characters_next_to_the_plain_ones_are_none(at in 0..16_usize) {
+        fn the_neighbours_of_plain_characters_are_not_plain(at in 0..16_usize) {
             for other in ['\u{0}', '\u{1f}', '\u{7f}', '\u{80}', '\u{ff}'] {
                 let mut text = "~ ".repeat(8);
                 text.insert(at, other);

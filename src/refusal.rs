@@ -1,5 +1,5 @@
-//! Why a request is refused. A [`Refusal`] carries the data of one case, its [`Reason`] has the one row
-//! of what holds for all cases, and a [`Check`] is the place of the decision where it was made.
+//! Why a request is refused. A [`Refusal`] has the data of one case, its [`Reason`] the row that
+//! holds for all cases, and its [`Check`] the place where it was decided.
 
 mod authorization_fault;
 mod check;
@@ -30,175 +30,175 @@ use crate::time::seconds_to_wait;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Refusal {
-    /// The access policy forbids it, and more scope would not help.
+    /// The access policy forbids it, and further scopes would not help.
     AccessDenied {
-        /// Why.
+        /// The rule or ambiguity that forbids it.
         denial: Denial,
-        /// What its message calls, if that was looked at.
+        /// The call in the message, if it was inspected.
         call: Option<Box<McpCall>>,
     },
     /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3), or the client is none of them.
     AudienceMismatch {
-        /// The claim that names none.
+        /// The claim that was compared.
         claim: AudienceClaim,
-        /// What it holds.
+        /// The values in the claim.
         found: Strings,
-        /// The client ids.
+        /// The configured client ids.
         configured: Strings,
     },
-    /// No key that may verify the token does.
+    /// No key verifies the token.
     BadSignature {
-        /// The token's `kid`.
+        /// The `kid` of the token.
         kid: Option<String>,
     },
-    /// The token is bound to a key (`cnf`), and nothing shows that the client holds it.
+    /// The token is bound to a key (`cnf`), and the client has not proved possession.
     BoundToken,
     /// A required claim has another value.
     ClaimMismatch {
-        /// Its name.
+        /// The name of the claim.
         claim: String,
     },
-    /// The directory of users could not be asked, or gave no answer of use.
+    /// The directory of users could not be called, or its response is not usable.
     DirectoryUnavailable {
-        /// When to try again.
+        /// When to retry, counted from now.
         retry_after: Duration,
-        /// Why: for the operator alone.
+        /// For the operator only.
         fault: DirectoryFault,
     },
     /// `exp` is past, or missing.
     Expired {
-        /// Since when; none when there is no `exp` that is a number.
+        /// How long ago it expired; `None` if `exp` is missing or not a number.
         seconds_ago: Option<u64>,
     },
-    /// A token for Microsoft's own services, which nobody else can verify.
+    /// A token for Microsoft's own services, which only they can verify.
     GraphToken {
-        /// [`Check::Header`] by its `aud`, [`Check::Signature`] by its `nonce` alone.
+        /// [`Check::Header`] if recognised by `aud`, [`Check::Signature`] if only by `nonce`.
         check: Check,
     },
     /// A rule requires scopes that the token lacks (RFC 6750 §3.1).
     InsufficientScope {
-        /// The rule's name.
+        /// The name of the rule.
         rule: String,
-        /// What to ask for: what the rule requires, and what the token has.
+        /// The scopes to request: those that the rule requires, and those that the token has.
         scopes: Vec<String>,
-        /// What the token lacks.
+        /// The scopes that the token lacks.
         missing: Strings,
-        /// What the message calls, if that was looked at.
+        /// The call in the message, if it was inspected.
         call: Option<Box<McpCall>>,
     },
-    /// The key that the token names must not verify it.
+    /// The key that the token names may not verify it.
     KeyMismatch(KeyMismatch),
-    /// There are no keys to judge the token by.
+    /// No keys are available to verify the token with.
     KeysUnavailable {
-        /// When to try again.
+        /// When to retry, counted from now.
         retry_after: Duration,
-        /// Why: for the operator alone, for it may show the inside of the network.
+        /// For the operator only: it may reveal the internal network.
         why: NoKeys,
     },
     /// The request's credentials are not one bearer token.
     MalformedAuthorization(AuthorizationFault),
-    /// The token is no JWS that could be judged.
+    /// The token is not a JWS that can be verified.
     MalformedToken(MalformedToken),
-    /// A rule needs the message in the body, and that cannot be read, or not in one way alone.
+    /// A rule needs the message in the body, which is unreadable or ambiguous.
     McpBodyInvalid(BodyFault),
-    /// The header fields of MCP and the body do not agree, or the fields are not as they must be.
+    /// The MCP header fields contradict the body, or are malformed.
     McpHeaderMismatch(HeaderFault),
-    /// None of the claims is there, or each is empty, of which one is required.
+    /// All of the claims of which one is required are missing or empty.
     MissingAnyClaim {
-        /// Their names.
+        /// The names of the claims.
         claims: String,
-        /// Whether the token says that one of them is to be found elsewhere.
+        /// Whether the token says that one of them is to be found elsewhere (`_claim_names`).
         is_elsewhere: bool,
     },
     /// A required claim is missing.
     MissingClaim {
-        /// Its name.
+        /// The name of the claim.
         claim: String,
-        /// Whether the token says that it is to be found elsewhere.
+        /// Whether the token says that it is to be found elsewhere (`_claim_names`).
         is_elsewhere: bool,
     },
     /// There are no credentials.
     MissingToken,
     /// The claim that identifies the user is missing, empty, or neither a string nor an integer.
     MissingUserClaim {
-        /// Its name, or names.
+        /// The name or names of the claim.
         claim: String,
     },
-    /// `nbf` or `iat` lies in the future, or is no number.
+    /// `nbf` or `iat` is in the future, or is not a number.
     NotYetValid {
-        /// Which of them.
+        /// `nbf` or `iat`.
         claim: &'static str,
-        /// Until when.
+        /// How long until that time; `None` if it is not a number.
         seconds_left: Option<u64>,
     },
     /// The request comes from a web page that is not listed.
     OriginDenied,
-    /// Nobody can tell whether the token was spent, or remember that it was.
+    /// It is unknown whether the token was spent, or it cannot be recorded as spent.
     ReplayStoreUnavailable {
-        /// When to try again.
+        /// When to retry, counted from now.
         retry_after: Duration,
-        /// Why: for the operator alone.
+        /// For the operator only.
         fault: StoreFault,
     },
-    /// `jti` is missing or no string.
+    /// `jti` is missing or not a string.
     TokenIdMissing,
-    /// The token serves once (RFC 7519 §4.1.7), and has.
+    /// The token is single-use (RFC 7519 §4.1.7) and was used before.
     TokenReplayed,
-    /// The token is older than `max_token_age`, or does not tell its age.
+    /// The token is older than `max_token_age`, or has no usable `iat`.
     TokenTooOld {
-        /// Its age.
+        /// The age of the token.
         seconds: Option<u64>,
     },
     /// `iss` is not the issuer of an active provider.
     UnknownIssuer {
         /// The value of `iss`.
         found: Option<String>,
-        /// The issuers that are trusted.
+        /// The trusted issuers.
         configured: Strings,
     },
     /// The provider has no such key.
     UnknownKid {
-        /// The token's `kid`.
+        /// The `kid` of the token.
         kid: Option<String>,
-        /// What the provider publishes.
+        /// The `kid` values that the provider publishes.
         published: Strings,
     },
     /// `alg` is not allowed here.
     UnsupportedAlgorithm {
-        /// Its value.
+        /// The value of `alg`.
         found: String,
         /// [`Check::Header`] if it is unknown, [`Check::Algorithm`] if the provider does not allow it.
         check: Check,
     },
-    /// The header demands that something be understood which is not.
+    /// The header requires support for an extension that is not supported.
     UnsupportedCriticalHeader {
-        /// What.
+        /// The name of the extension.
         name: String,
     },
     /// The user is inactive or locked.
     UserInactive {
-        /// Its `user_name`: for the operator alone, as what is known here of a user is.
+        /// The `user_name`: for the operator only, like everything known here about a user.
         user: String,
-        /// Which of them.
+        /// Inactive or locked.
         account_status: AccountStatus,
     },
-    /// The token is a service's, and the user is no service account.
+    /// The token belongs to a service, and the user is not a service account.
     UserNotServiceAccount {
-        /// Its `user_name`: for the operator alone.
+        /// The `user_name`: for the operator only.
         user: String,
     },
     /// There is no such user.
     UserUnknown {
         /// The claim that identifies the user.
         claim: String,
-        /// The field that it is matched with.
+        /// The field of the user records that it is compared with.
         field: String,
-        /// What the directory said besides: for the operator alone.
+        /// Further information from the directory: for the operator only.
         cause: Option<String>,
     },
     /// `typ` is not accepted.
     WrongTokenType {
-        /// Its value.
+        /// The value of `typ`.
         found: Option<String>,
     },
 }
@@ -206,45 +206,45 @@ pub(crate) enum Refusal {
 /// Why the access policy forbids a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// The method has letters in lower case, and a server that does not mind the case would serve it
-    /// as one that rules name.
+    /// The method has lower-case letters; a server that ignores case would treat it as a method
+    /// that rules name.
     AmbiguousMethod,
     /// The case of a name or of an MCP method would make another rule apply, or hide the name from
     /// all rules.
     AmbiguousName,
-    /// The path can be read in several ways, and so it cannot be said which rule is about it.
+    /// The path is ambiguous, so it is unclear which rule applies.
     AmbiguousPath,
-    /// A rule requires something that the token has in a form in which it is not read.
+    /// A rule requires a value that the token has in a form that is not read.
     Misread {
-        /// The rule's name.
+        /// The name of the rule.
         rule: String,
-        /// Which line of it.
+        /// The line of the rule.
         line: &'static str,
-        /// The claim.
+        /// The name of the claim.
         claim: String,
-        /// What stands there.
+        /// The value that was found.
         found: UnreadList,
     },
-    /// No rule is about the request.
+    /// No rule matches the request.
     NoRule,
-    /// The provider may be used only where a rule names it, and this one does not.
+    /// The provider may be used only where a rule names it, and this rule does not.
     Restricted {
-        /// The rule's name.
+        /// The name of the rule.
         rule: String,
     },
-    /// A rule requires something that does not hold.
+    /// A requirement of a rule is not satisfied.
     Rule {
-        /// The rule's name.
+        /// The name of the rule.
         rule: String,
-        /// Which line of it.
+        /// The line of the rule.
         line: &'static str,
-        /// Whether the token says that what the line is about is to be found elsewhere.
+        /// Whether the token says that the claim of this line is to be found elsewhere.
         is_elsewhere: bool,
     },
 }
 
 impl Refusal {
-    /// The reason, of which there is one row.
+    /// The reason, whose row holds for all cases.
     #[must_use]
     pub(crate) fn reason(&self) -> Reason {
         match self {
@@ -324,7 +324,7 @@ impl Refusal {
         }
     }
 
-    /// After how many seconds the client should try again, if that may help.
+    /// Seconds after which the client should retry, if that may help.
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
@@ -367,8 +367,8 @@ impl Refusal {
     }
 }
 
-/// What the client is told: the meaning of the reason, or something more precise. Of what the client
-/// chose it has names of members alone, in letters that mean nothing anywhere.
+/// The description for the client: the meaning of the reason, or something more precise. The only
+/// client input in it are member names, reduced to inert characters.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = self.reason().row().meaning;
@@ -450,21 +450,21 @@ impl From<MalformedToken> for Refusal {
     }
 }
 
-/// A short list of short strings, for answers and logs.
+/// A short list of short strings, for responses and logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Strings(Vec<String>);
 
 impl Strings {
     const MAX_ITEMS: usize = 10;
 
-    /// The first ten of these.
+    /// The first ten values.
     pub(crate) fn new(values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         Self(
             values.into_iter().take(Self::MAX_ITEMS).map(|value| clipped(value.as_ref())).collect(),
         )
     }
 
-    /// The strings that a claim is or holds.
+    /// The strings in a claim that is a string or a list.
     pub(crate) fn from_claim(claim: Option<Json<'_>>) -> Self {
         match claim {
             Some(Json::String(value)) => Self::new([value]),

@@ -167,7 +167,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_else_stands_there_is_refused_or_read_without_harm(bytes: Vec<u8>) {
+        fn arbitrary_bytes_are_refused_or_read_without_harm(bytes: Vec<u8>) {
             if let Some(fields) = decode_fields(&bytes) {
                 prop_assert!(8 * fields.len() < bytes.len());
             }

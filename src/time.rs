@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_to_come_back_too_early() {
+    fn retry_times_are_never_rounded_down() {
         for (millis, seconds) in
             [(0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (3400, 4), (4000, 4), (4001, 5)]
         {

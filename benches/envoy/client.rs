@@ -14,7 +14,7 @@ use crate::requests::Requests;
 
 const CONNECTIONS: usize = 4;
 
-/// Connections that stay open, so that nobody pays for those of others.
+/// Connections that stay open, so that no request pays for those of others.
 pub struct Client {
     connections: Vec<TcpStream>,
     _port: Port,

@@ -101,19 +101,19 @@ pub fn jwt_authn(provider: &IdentityProvider, more: &Value) -> Value {
         .iter()
         .map(|(claim, _)| json!({"header_name": format!("x-mcp-{claim}"), "claim_name": claim}))
         .collect();
-    let mut own = json!({
+    let mut settings = json!({
         "issuer": provider.issuer(),
         "audiences": [Stack::AUDIENCE],
         "clock_skew_seconds": 300,
         "local_jwks": {"inline_string": json!({"keys": keys}).to_string()},
         "claim_to_headers": headers,
     });
-    own.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({
         "name": "envoy.filters.http.jwt_authn",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": {"demo": own},
+            "providers": {"demo": settings},
             "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "demo"}}],
         },
     })

@@ -72,7 +72,7 @@
   (global $arguments (mut i32) (i32.const 0))
   (global $arguments_size (mut i32) (i32.const 0))
 
-  ;; Of a host call that failed nobody need think that it was measured.
+  ;; A failed host call must not pass as a measurement.
   (func $must_be_ok (param $status i32)
     (if (local.get $status) (then unreachable)))
 

@@ -26,10 +26,10 @@ impl Listeners {
                 for (filters, port) in filters.iter().zip(&ports) {
                     *bootstrap.http_filters() = [filters.clone(), vec![router.clone()]].concat();
                     let listeners = &mut bootstrap.tree()["static_resources"]["listeners"];
-                    let mut own = listeners[0].clone();
-                    own["name"] = json!(port.number().to_string());
-                    own["address"]["socket_address"]["port_value"] = json!(port.number());
-                    listeners.as_array_mut().unwrap().push(own);
+                    let mut listener = listeners[0].clone();
+                    listener["name"] = json!(port.number().to_string());
+                    listener["address"]["socket_address"]["port_value"] = json!(port.number());
+                    listeners.as_array_mut().unwrap().push(listener);
                 }
                 *bootstrap.http_filters() = vec![router];
             })

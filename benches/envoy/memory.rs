@@ -59,7 +59,7 @@ pub async fn run(options: &Options) {
     report.save();
 }
 
-/// What stands before the router.
+/// The filter before the router.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Filter {
     Bare,
@@ -137,7 +137,7 @@ async fn cache_counts(envoy: &Envoy) -> [u64; 2] {
     let stats = envoy.stats().await;
     ["hit", "miss"].map(|result| {
         let name = format!("wasmcustom.mcp_auth_token_cache.result.{result}");
-        stats.iter().find(|(own, _)| *own == name).map_or(0, |(_, count)| *count)
+        stats.iter().find(|(stat, _)| *stat == name).map_or(0, |(_, count)| *count)
     })
 }
 
@@ -197,10 +197,10 @@ impl Report {
             let of = |value: fn(&Memory) -> f64| Spread::new(samples.iter().map(value));
             println!(
                 "{filter:18} {workers:>8} {:22.1} {:>8.1} {:>8.1} {:>8.1}",
-                of(|own| own.anonymous),
-                of(|own| own.drift).median,
-                of(|own| own.proportional).median,
-                of(|own| own.resident).median,
+                of(|sample| sample.anonymous),
+                of(|sample| sample.drift).median,
+                of(|sample| sample.proportional).median,
+                of(|sample| sample.resident).median,
             );
         }
         println!(
@@ -238,7 +238,7 @@ impl Report {
 
     fn anonymous(&self, filter: Filter, workers: usize) -> Vec<f64> {
         let index = self.cases.iter().position(|case| *case == (filter, workers)).unwrap();
-        self.samples[index].iter().map(|own| own.anonymous).collect()
+        self.samples[index].iter().map(|value| value.anonymous).collect()
     }
 
     /// By each of them.
@@ -260,10 +260,10 @@ impl Report {
                     "filter": filter.to_string(),
                     "workers": workers,
                     "tokens_at_each_worker": TOKENS,
-                    "anonymous_mib": list(|own| own.anonymous),
-                    "pss_mib": list(|own| own.proportional),
-                    "rss_mib": list(|own| own.resident),
-                    "drift_mib": list(|own| own.drift),
+                    "anonymous_mib": list(|sample| sample.anonymous),
+                    "pss_mib": list(|sample| sample.proportional),
+                    "rss_mib": list(|sample| sample.resident),
+                    "drift_mib": list(|sample| sample.drift),
                 })
             })
             .collect();

@@ -43,7 +43,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Ends the process when it cannot tell what is meant.
+    /// Exits if the arguments are ambiguous.
     pub fn from_arguments() -> Self {
         let mut options =
             Self { parts: Vec::new(), rounds: None, least_wasm: LeastWasm::WithFilterState };

@@ -56,9 +56,9 @@ pub fn values(samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
 
 pub fn to_json(samples: &[Sample]) -> Value {
     json!({
-        "processor_microseconds_per_request": values(samples, |own| own.processor),
-        "requests_per_second": values(samples, |own| own.per_second),
-        "latency_p50_microseconds": values(samples, |own| own.median),
-        "latency_p99_microseconds": values(samples, |own| own.slow),
+        "processor_microseconds_per_request": values(samples, |sample| sample.processor),
+        "requests_per_second": values(samples, |sample| sample.per_second),
+        "latency_p50_microseconds": values(samples, |sample| sample.median),
+        "latency_p99_microseconds": values(samples, |sample| sample.slow),
     })
 }

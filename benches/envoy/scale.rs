@@ -31,9 +31,9 @@ pub async fn run(options: &Options) {
                 requests = AllRequests::new(load, &providers);
             }
             for index in in_any_order(CASES.len()) {
-                let own = requests.for_case(&CASES[index]);
+                let case_requests = requests.for_case(&CASES[index]);
                 let client = &mut listeners.clients[index];
-                let sample = Sample::take(&listeners.envoy, client, own, 200).await;
+                let sample = Sample::take(&listeners.envoy, client, case_requests, 200).await;
                 if round >= WARM_UP {
                     samples[index].push(sample);
                 }
@@ -81,7 +81,7 @@ impl Case {
 
     /// The first one of the same kind, which has one of each.
     fn base(&self) -> usize {
-        CASES.iter().position(|own| own.kind == self.kind).unwrap()
+        CASES.iter().position(|case| case.kind == self.kind).unwrap()
     }
 }
 
@@ -290,7 +290,7 @@ async fn check_keys(envoy: &Envoy) {
 }
 
 fn processor(samples: &[Sample]) -> Vec<f64> {
-    sample::values(samples, |own| own.processor)
+    sample::values(samples, |sample| sample.processor)
 }
 
 fn print(load: Load, samples: &[Samples]) {
@@ -302,7 +302,7 @@ fn print(load: Load, samples: &[Samples]) {
         "multiple of that with 1 of each (more is better), by the ratios of each round and by medians"
     );
     let mut last = None;
-    for (case, own) in CASES.iter().zip(samples) {
+    for (case, case_samples) in CASES.iter().zip(samples) {
         if last.replace(case.kind) != Some(case.kind) {
             println!(
                 "{:38} {:>22} {:>19} {:>7}",
@@ -312,13 +312,13 @@ fn print(load: Load, samples: &[Samples]) {
                 "medians"
             );
         }
-        let (own, base) = (processor(own), processor(&samples[case.base()]));
-        let cost = Spread::new(own.iter().copied());
+        let (case_samples, base) = (processor(case_samples), processor(&samples[case.base()]));
+        let cost = Spread::new(case_samples.iter().copied());
         let by_medians = Spread::new(base.iter().copied()).median / cost.median;
         println!(
             "  {:36} {cost:22.1} {:19.2} {by_medians:>7.2}",
             case.name,
-            Spread::from_ratios(&base, &own),
+            Spread::from_ratios(&base, &case_samples),
         );
     }
 }
@@ -326,9 +326,9 @@ fn print(load: Load, samples: &[Samples]) {
 fn save(results: &[(Load, Vec<Samples>)]) {
     let mut all = Vec::new();
     for (load, samples) in results {
-        for (case, own) in CASES.iter().zip(samples) {
+        for (case, case_samples) in CASES.iter().zip(samples) {
             let base = &samples[case.base()];
-            let speed = Spread::from_ratios(&processor(base), &processor(own));
+            let speed = Spread::from_ratios(&processor(base), &processor(case_samples));
             all.push(json!({
                 "load": load.name(),
                 "case": case.name,
@@ -337,7 +337,7 @@ fn save(results: &[(Load, Vec<Samples>)]) {
                 "providers": case.providers,
                 "rules": case.rules,
                 "speed_against_one_of_each": speed.to_json(),
-                "rounds": sample::to_json(own),
+                "rounds": sample::to_json(case_samples),
             }));
         }
     }

@@ -41,7 +41,7 @@ pub async fn run(options: &Options) {
     save(&samples, &size);
 }
 
-/// What stands before the router.
+/// The filter before the router.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Filter {
     Bare,
@@ -145,23 +145,25 @@ fn print(samples: &[Vec<Sample>], size: &ModuleSize) {
         "{:12} {:>22} {:>22} {:>22}",
         "", "until ready", "until first answer", "CPU until then"
     );
-    for (filter, own) in Filter::ALL.into_iter().zip(samples) {
-        let of = |value| Spread::new(values(own, value));
+    for (filter, filter_samples) in Filter::ALL.into_iter().zip(samples) {
+        let of = |value| Spread::new(values(filter_samples, value));
         println!(
             "{filter:12} {:22.0} {:22.0} {:22.0}",
-            of(|own| own.ready),
-            of(|own| own.answered),
-            of(|own| own.processor),
+            of(|sample| sample.ready),
+            of(|sample| sample.answered),
+            of(|sample| sample.processor),
         );
     }
     println!("Beyond no filter, by the differences of each round:");
-    for (filter, own) in Filter::ALL.into_iter().zip(samples).skip(1) {
-        let of = |value| Spread::from_differences(&values(own, value), &values(&samples[0], value));
+    for (filter, filter_samples) in Filter::ALL.into_iter().zip(samples).skip(1) {
+        let of = |value| {
+            Spread::from_differences(&values(filter_samples, value), &values(&samples[0], value))
+        };
         println!(
             "{filter:12} {:22.0} {:22.0} {:22.0}",
-            of(|own| own.ready),
-            of(|own| own.answered),
-            of(|own| own.processor),
+            of(|sample| sample.ready),
+            of(|sample| sample.answered),
+            of(|sample| sample.processor),
         );
     }
     println!("\nThe module has {} bytes, {} compressed by gzip", size.raw, size.compressed);
@@ -171,12 +173,12 @@ fn save(samples: &[Vec<Sample>], size: &ModuleSize) {
     let starts: Vec<Value> = Filter::ALL
         .into_iter()
         .zip(samples)
-        .map(|(filter, own)| {
+        .map(|(filter, value)| {
             json!({
                 "filter": filter.to_string(),
-                "ready_milliseconds": values(own, |own| own.ready),
-                "first_answer_milliseconds": values(own, |own| own.answered),
-                "processor_milliseconds": values(own, |own| own.processor),
+                "ready_milliseconds": values(value, |value| value.ready),
+                "first_answer_milliseconds": values(value, |value| value.answered),
+                "processor_milliseconds": values(value, |value| value.processor),
             })
         })
         .collect();

@@ -16,7 +16,7 @@ alone.";
 /// Says why mcp-federated-auth refuses a token, and what is wrong with a configuration.
 ///
 /// Exit status: 0 when the token passes or all is well, 1 when the token is refused or something is
-/// wrong, 2 when it cannot be told.
+/// wrong, 2 when that is unknown.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-auth", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -56,7 +56,7 @@ pub(crate) struct Source {
 /// How calls are made.
 #[derive(Args, Debug)]
 pub(crate) struct CalloutOptions {
-    /// Certificates of authorities that are trusted besides those of this machine, in PEM.
+    /// Certificates of further trusted authorities, in PEM.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 }

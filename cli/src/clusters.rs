@@ -92,7 +92,7 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
     }
     if !has("trusted_ca") && !has("system_root_certs") {
         problems.push(
-            "has no trusted_ca, so Envoy checks no certificate: whoever is on the way could hand \
+            "has no trusted_ca, so Envoy checks no certificate: anyone on the network path could hand \
              out keys"
                 .to_owned(),
         );
@@ -108,7 +108,7 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
 fn name_problem(matchers: &[Value], host: &str) -> Option<String> {
     if matchers.is_empty() {
         return Some(format!(
-            "has no match_typed_subject_alt_names, so a certificate of any host would do: let it \
+            "has no match_typed_subject_alt_names, so a certificate of any host would do: have it \
              match {host}"
         ));
     }

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_document_names_twice_is_reported_beside_what_it_says() {
+    fn duplicates_in_a_document_are_reported_together_with_its_value() {
         let Document { value, duplicates } =
             serde_saphyr::from_multiple_with_options::<Document>(TWICE, options())
                 .unwrap()

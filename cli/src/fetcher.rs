@@ -17,7 +17,7 @@ use crate::clusters::EnvoyClusters;
 /// Makes calls over the network.
 pub(crate) struct Fetcher {
     clusters: Option<EnvoyClusters>,
-    /// Trusted besides the authorities of this machine.
+    /// Trusted in addition to the authorities of this machine.
     authorities: Vec<Certificate<'static>>,
     /// For loopback hosts.
     plain: Agent,
@@ -118,7 +118,7 @@ impl Outside for Fetcher {
 }
 
 fn with_tls(authorities: &[Certificate<'static>]) -> Agent {
-    // Those of the machine that cannot be read are none.
+    // Unreadable certificates of this machine are skipped.
     let native = rustls_native_certs::load_native_certs().certs;
     let native = native.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
     let all: Vec<Certificate<'static>> = native.chain(authorities.iter().cloned()).collect();

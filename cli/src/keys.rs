@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Keys, printer: Printer) -> Result<Outcome, String>
 
 fn print(report: &KeyReport, printer: Printer) {
     let life = match report.lifetime_seconds {
-        Some(seconds) => format!(": fetched anew in {seconds} s"),
+        Some(seconds) => format!(": fetched again in {seconds} s"),
         None if report.fetches.is_empty() => ": from the configuration".to_owned(),
         None => String::new(),
     };

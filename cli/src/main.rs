@@ -25,7 +25,7 @@ enum Outcome {
     Good,
     /// The token is refused, or something is wrong.
     Bad,
-    /// It cannot be told.
+    /// It is unknown.
     Undecided,
 }
 

@@ -23,11 +23,11 @@ pub(crate) struct PluginFile {
 
 /// A configuration of the plugin.
 pub(crate) struct FoundPlugin {
-    /// Where it stands in the file; empty when it is the whole file.
+    /// Its path in the file; empty if it is the whole file.
     pub(crate) place: String,
     /// What the plugin is handed.
     pub(crate) json: Vec<u8>,
-    /// That fields are duplicated, which whoever reads the file for the plugin does not say.
+    /// Duplicate fields, which the parser of the host does not report.
     pub(crate) duplicates: Vec<String>,
     /// How it is run.
     pub(crate) surroundings: Surroundings,
@@ -123,10 +123,10 @@ fn documents(text: &str) -> Result<Vec<Document>, String> {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
     };
     serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|why| format!("is no YAML: {why}"))
+        .map_err(|why| format!("is not YAML: {why}"))
 }
 
-/// Tells each plugin of a document which of its fields are duplicated, and returns what is elsewhere.
+/// Assigns duplicate fields to the plugins of a document, and returns the others.
 fn assign_duplicates(paths: &[String], plugins: &mut [FoundPlugin]) -> Vec<String> {
     let mut elsewhere = Vec::new();
     for path in paths {

@@ -32,7 +32,7 @@ pub(crate) struct Surroundings {
 /// Whose resource configures the plugin.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Runner {
-    /// Nobody's: the file is the plugin's part alone.
+    /// None: the file holds only the plugin's configuration.
     #[default]
     Unknown,
     /// A Wasm filter of Envoy.
@@ -99,7 +99,7 @@ impl Surroundings {
         };
         let is_buffered = match location.manager {
             Some(_) => location.next_filter.is_some_and(|next| find(next, &is_buffer).is_some()),
-            // What an EnvoyFilter adds stands elsewhere.
+            // The additions of an EnvoyFilter are elsewhere.
             None => anywhere(&is_buffer).is_some(),
         };
         let manager =
@@ -157,7 +157,7 @@ impl Surroundings {
         )
     }
 
-    /// That the head of a request goes on before its body was judged.
+    /// Whether the head of a request is forwarded before its body is judged.
     fn early_heads(&self) -> Option<String> {
         let (option, fix) = match self.runner {
             Runner::Unknown => return None,

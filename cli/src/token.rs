@@ -12,7 +12,7 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct GivenToken {
     /// The token.
     pub(crate) token: Vec<u8>,
-    /// Whether it stands in the command line.
+    /// Whether it is on the command line.
     pub(crate) is_argument: bool,
     /// Whether a byte order mark came before it.
     pub(crate) is_marked: bool,

@@ -7,7 +7,7 @@ thread_local! {
     static HARNESS: Harness = Harness::new(true).unwrap();
 }
 
-// As if their signature were good: what is told of them is fit for header fields.
+// As if their signature were valid: the derived values are safe in header fields.
 fuzz_target!(|claims: &[u8]| {
     let outcome = HARNESS.with(|harness| harness.judge(&Request::with_claims(claims)));
     if let Outcome::As(fields) = outcome {

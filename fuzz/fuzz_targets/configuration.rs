@@ -3,7 +3,7 @@
 use libfuzzer_sys::fuzz_target;
 use mcp_federated_auth::Config;
 
-// JSON, and what is none as a Struct of protobuf.
+// JSON, and anything else as a protobuf Struct.
 fuzz_target!(|bytes: &[u8]| {
     if let Err(refused) = Config::from_bytes(bytes) {
         assert!(refused.faults().count() > 0);

@@ -150,7 +150,7 @@ mod tests {
     // Requirement: sentinel-case
     // Requirement: sentinel-decoding
     #[test]
-    fn names_are_decoded_from_canonical_base64_alone() {
+    fn names_are_decoded_from_canonical_base64_only() {
         for (value, name) in [
             ("plain", Some("plain")),
             ("", Some("")),
@@ -193,7 +193,7 @@ mod tests {
 
     // Requirement: header-mismatch
     #[test]
-    fn what_is_there_agrees_with_the_body() {
+    fn the_fields_present_agree_with_the_body() {
         const CALL: &str = r#"{"id":1,"method":"tools/call","params":{"name":"x"}}"#;
         const NEW: &str = r#"{"id":1,"method":"tools/call","params":{"name":"x","_meta":{
             "io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;

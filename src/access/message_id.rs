@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_sent_back() {
+    fn long_ids_are_not_sent_back() {
         let string = |length: usize| format!("\"{}\"", "a".repeat(length));
         let escaped = |length: usize| format!("\"{}\"", "\\u0061".repeat(length));
         assert_eq!(read(&with_id(&string(1024))), Some(string(1024)));

@@ -30,8 +30,8 @@ pub(super) struct RawAccess {
     pub(super) rules: Field<Vec<Field<RawRule>>>,
     /// For a scope, the narrower ones that it implies. Default: none.
     pub(super) scope_hierarchy: Field<BTreeMap<String, Vec<String>>>,
-    /// How rules with `mcp_methods` or `mcp_names` learn what a request asks the MCP server for.
-    /// Default: the defaults of its fields.
+    /// How rules with `mcp_methods` or `mcp_names` find out what a request asks for. Default: the
+    /// defaults of its fields.
     pub(super) mcp: Field<RawMcp>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -51,16 +51,15 @@ pub(super) enum RawDefaultAccess {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawMcp {
-    /// Where the message is read. `headers` needs `upstream_validates_headers`.
+    /// Where the MCP message is read. `headers` needs `upstream_validates_headers`.
     pub(super) inspect: Field<RawInspect>,
-    /// Longest body that is read; a longer one is refused. Envoy's own limit
-    /// (`per_connection_buffer_limit_bytes`) has to be as high.
+    /// Longest body that is read; longer bodies are refused. Envoy's own limit
+    /// (`per_connection_buffer_limit_bytes`) must be at least as high.
     pub(super) max_body: Field<SizeString>,
-    /// For `inspect: headers`, the revisions of MCP whose headers are believed, 2026-07-28 or later.
-    /// Requests of others are refused.
+    /// With `inspect: headers`, the MCP revisions whose headers are trusted, 2026-07-28 or later.
+    /// Requests of other revisions are refused.
     pub(super) protocol_versions: Field<Vec<String>>,
-    /// The operator's word that the MCP server refuses requests whose `Mcp-*` headers do not match
-    /// the body.
+    /// States that the MCP server refuses requests whose `Mcp-*` headers do not match the body.
     pub(super) upstream_validates_headers: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -70,7 +69,7 @@ pub(super) struct RawMcp {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawInspect {
-    /// In the body, which is then held back until it is whole.
+    /// In the body, which is held back until it is complete.
     #[default]
     Body,
     /// In the `Mcp-*` headers, which the MCP server must compare with the body.
@@ -81,13 +80,13 @@ pub(super) enum RawInspect {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawRule {
-    /// Its name in the log. Default: its place, such as `rules[0]`.
+    /// The name of the rule in the log. Default: its place, such as `rules[0]`.
     pub(super) name: Field<String>,
-    /// Which requests it matches: every line that is given must hold. Default: all.
+    /// Which requests the rule matches: every given field must match. Default: all.
     #[serde(rename = "match")]
     pub(super) condition: Field<RawMatch>,
-    /// What a request that it matches must have: every line that is given must hold. Default:
-    /// nothing but a valid token.
+    /// What a matching request needs: every given field must be satisfied. Default: nothing but a
+    /// valid token.
     pub(super) require: Field<RawRequire>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -99,17 +98,16 @@ pub(super) struct RawRule {
 pub(super) struct RawMatch {
     /// The path is one of these. Default: any.
     pub(super) paths: Field<Vec<String>>,
-    /// The path is one of these, or lies under one: /files matches /files/a, not /filesystem.
-    /// Default: any.
+    /// The path is one of these or below one: /files matches /files/a, not /filesystem. Default:
+    /// any.
     pub(super) path_prefixes: Field<Vec<String>>,
     /// The method is one of these, in upper case. Default: any.
     pub(super) methods: Field<Vec<String>>,
-    /// The method of the MCP message is one of these; `*` at the end stands for any rest. With it,
-    /// only requests match whose message calls a method. Default: any, and no message too.
+    /// The method of the MCP message is one of these; a final `*` matches any rest. If given, only
+    /// requests whose message calls a method match. Default: any, and requests without a message.
     pub(super) mcp_methods: Field<Vec<String>>,
-    /// What the MCP message is about is one of these: a tool or prompt by its name, a resource by
-    /// its URI, a task by its id; `*` at the end stands for any rest. Default: anything, and
-    /// nothing too.
+    /// The subject of the MCP message is one of these: a tool or prompt by name, a resource by URI,
+    /// a task by id; a final `*` matches any rest. Default: any, and messages without one.
     pub(super) mcp_names: Field<Vec<String>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -129,9 +127,9 @@ pub(super) struct RawRequire {
     pub(super) groups: Field<Vec<String>>,
     /// A token of one of these active providers. Default: any.
     pub(super) providers: Field<Vec<String>>,
-    /// A token that stands for one of these. Default: any.
+    /// A token of one of these kinds of client. Default: any.
     pub(super) client_types: Field<Vec<RawClientType>>,
-    /// For each of these claims the value, or one of the listed values. Default: none.
+    /// For each of these claims, the required value or a list of accepted values. Default: none.
     pub(super) claims: Field<BTreeMap<String, Value>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -237,8 +235,8 @@ fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pat
     patterns
 }
 
-/// A URI that no request may name would be a rule that never matches, and protect nothing. No
-/// tool, prompt or task is likely to have `:/` in its name.
+/// A URI that no canonical request can name would make a rule that never matches and so protects
+/// nothing. Names of tools, prompts and tasks are unlikely to contain `:/`.
 fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
     for (index, name) in names.iter().enumerate() {
         if let Pattern::Exact(uri) = name
@@ -293,7 +291,7 @@ fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
     }
 }
 
-/// A date, as all revisions have it, that is not too early.
+/// True for a date, the form of every MCP revision, that is not too early.
 fn is_version_with_headers(version: &str) -> bool {
     let is_date = version.len() == HEADERS_SINCE.len()
         && version.bytes().zip(HEADERS_SINCE.bytes()).all(|(byte, sample)| match sample {

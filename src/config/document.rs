@@ -1,5 +1,5 @@
-//! The two forms in which Envoy hands a configuration over: plain YAML arrives as a
-//! `google.protobuf.Struct` in protobuf encoding, a `google.protobuf.StringValue` as its text.
+//! The two forms in which Envoy passes a configuration: plain YAML arrives as a protobuf-encoded
+//! `google.protobuf.Struct`, a `google.protobuf.StringValue` as its string.
 
 use prost::Message;
 use prost_types::value::Kind;
@@ -10,8 +10,8 @@ use crate::json;
 
 /// Reads a configuration in either form.
 ///
-/// No encoded `Struct` with a field is JSON, since the tag of the field's value is a control
-/// character. So what is JSON is meant as such.
+/// No encoded `Struct` with a field is valid JSON, because the tag of the field's value is a
+/// control character. So anything that parses as JSON is JSON.
 pub(super) fn read(bytes: &[u8], faults: &mut Faults) -> Option<Value> {
     if bytes.is_empty() {
         faults.add("configuration", "is required");
@@ -50,8 +50,8 @@ fn converted(value: prost_types::Value) -> Value {
     }
 }
 
-/// A `Struct` knows only floating point. Whole numbers become integers again, as they were
-/// written: they are compared with the integers of tokens.
+/// A `Struct` holds only doubles. Whole numbers become integers again, because they are compared
+/// with integers in tokens.
 fn number(value: f64) -> Value {
     let whole = (value.fract() == 0.0).then(|| format!("{value:.0}").parse::<i64>().ok()).flatten();
     whole.map_or_else(|| Number::from_f64(value).map_or(Value::Null, Value::Number), Value::from)

@@ -1,4 +1,4 @@
-//! `errors`: what clients are told.
+//! `errors`: the bodies of refusals.
 
 use serde::Deserialize;
 
@@ -10,9 +10,9 @@ use crate::response::{Details, ErrorStyle, Format};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawErrors {
-    /// The shape of the body.
+    /// The format of the body.
     pub(super) format: Field<RawFormat>,
-    /// What the body tells of the cause.
+    /// How much the body says about the cause.
     pub(super) details: Field<RawDetails>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -24,10 +24,10 @@ pub(super) struct RawErrors {
 pub(super) enum RawFormat {
     /// A JSON-RPC error.
     JsonRpc,
-    /// As OAuth 2.0 has it: error, error_description, and the reason.
+    /// OAuth 2.0: `error`, `error_description`, and the reason.
     #[default]
     Oauth,
-    /// As ServiceNow answers: error.message and error.detail.
+    /// ServiceNow: `error.message` and `error.detail`.
     Servicenow,
 }
 
@@ -35,12 +35,12 @@ pub(super) enum RawFormat {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawDetails {
-    /// Nothing of the cause.
+    /// Nothing about the cause.
     None,
-    /// The reason's code.
+    /// The reason code.
     #[default]
     Reason,
-    /// The reason's code, and what was seen beside what is expected, as far as that harms nobody.
+    /// The reason code, and the found and expected values where they are safe to show.
     Full,
 }
 

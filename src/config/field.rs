@@ -1,4 +1,4 @@
-//! Fields of the raw form. A field that cannot be read keeps the fault instead of ending the whole
+//! Fields of the raw form. A field that cannot be read keeps its fault instead of ending the
 //! reading, so that all faults of a configuration are reported at once.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub(super) enum Field<T> {
     Present(T),
 }
 
-/// Members that no field is named after.
+/// Members that match no field.
 pub(super) type UnknownFields = BTreeMap<String, Value>;
 
 pub(super) fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut Faults) {
@@ -28,7 +28,7 @@ pub(super) fn refuse_unknown(prefix: &str, unknown: &UnknownFields, faults: &mut
 }
 
 impl<T> Field<T> {
-    /// The value, if there is one that can be read.
+    /// The value, if it is present and readable.
     pub(super) fn optional(self, path: &str, faults: &mut Faults) -> Option<T> {
         match self {
             Self::Absent => None,
@@ -40,7 +40,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// The value; that there is none is a fault.
+    /// The value; a missing one is a fault.
     pub(super) fn required(self, path: &str, faults: &mut Faults) -> Option<T> {
         if matches!(self, Self::Absent) {
             faults.add(path, "is required");
@@ -49,7 +49,7 @@ impl<T> Field<T> {
     }
 }
 
-/// Reads the fields of one object, and keeps the faults with their paths.
+/// Reads the fields of one object and collects faults with their paths.
 pub(super) struct Reader<'a> {
     pub(super) path: &'a str,
     pub(super) faults: &'a mut Faults,
@@ -61,12 +61,12 @@ impl<'a> Reader<'a> {
         Self { path, faults }
     }
 
-    /// Takes the value out of a field, if there is one that can be read.
+    /// Takes the value of a field, if it is present and readable.
     pub(super) fn optional<T>(&mut self, name: &str, field: &mut Field<T>) -> Option<T> {
         std::mem::take(field).optional(&self.at(name), self.faults)
     }
 
-    /// Takes the value out of a field; that there is none is a fault.
+    /// Takes the value of a field; a missing one is a fault.
     pub(super) fn required<T>(&mut self, name: &str, field: &mut Field<T>) -> Option<T> {
         std::mem::take(field).required(&self.at(name), self.faults)
     }
@@ -92,7 +92,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
     }
 }
 
-/// What is wrong with a value, in the words of JSON and YAML and not in those of serde and Rust.
+/// What is wrong with a value, in the terms of JSON and YAML rather than those of serde and Rust.
 pub(super) fn in_words_of_json(fault: &serde_json::Error) -> String {
     const WORDS: [(&str, &str); 10] = [
         (

@@ -1,4 +1,4 @@
-//! `identity`: how the MCP server learns who is calling.
+//! `identity`: how the identity of the caller is passed to the MCP server.
 
 use serde::Deserialize;
 
@@ -12,11 +12,11 @@ use crate::identity::{ClaimHeader, IdentityHeaders};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawIdentity {
-    /// What the names of the identity headers start with: a-z, 0-9 and -.
+    /// Prefix of the identity headers: a-z, 0-9 and -.
     pub(super) header_prefix: Field<String>,
-    /// Further claims that are handed over in header fields. Default: none.
+    /// Further claims that are passed in header fields. Default: none.
     pub(super) claims_to_headers: Field<Vec<Field<RawClaimHeader>>>,
-    /// Whether the MCP server gets the token, in `Authorization`.
+    /// Whether the token is passed to the MCP server in `Authorization`.
     pub(super) forward_token: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -26,16 +26,16 @@ pub(super) struct RawIdentity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawClaimHeader {
-    /// The claim. A list is joined with commas, an object becomes base64url of its JSON.
+    /// The claim. A list is joined with commas; an object is sent as base64url of its JSON.
     pub(super) claim: Field<ClaimPath>,
-    /// The header field: a-z, 0-9 and -; neither an identity header nor one that has another
-    /// meaning in HTTP or MCP.
+    /// The header field: a-z, 0-9 and -; not an identity header, and not one with another meaning
+    /// in HTTP or MCP.
     pub(super) header: Field<String>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
 
-/// The identity headers, and whether the server gets the token.
+/// The identity headers, and whether the upstream gets the token.
 pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, bool) {
     refuse_unknown("identity.", &raw.unknown, faults);
     let prefix = HEADER_PREFIX.read(raw.header_prefix, HEADER_PREFIX.field, faults);
@@ -105,7 +105,7 @@ const MEANT_OTHERWISE: [&str; 23] = [
     "upgrade",
 ];
 
-/// Underscores are left out: whoever folds them to hyphens could not tell the field apart.
+/// Underscores are rejected: a server that folds them to hyphens could not distinguish the field.
 fn is_header_name(name: &str) -> bool {
     !name.is_empty()
         && name

@@ -21,7 +21,7 @@ pub(super) struct RawSource {
 }
 
 impl RawSource {
-    /// True when nothing says where keys come from.
+    /// True when no field says where keys come from.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.metadata_url, Field::Absent)
             && matches!(self.jwks_url, Field::Absent)
@@ -29,7 +29,7 @@ impl RawSource {
             && matches!(self.certificates, Field::Absent)
     }
 
-    /// This source, or else discovery at this URL.
+    /// This source, or discovery at `url` if the source is absent.
     pub(super) fn or_metadata_url(self, url: Option<String>) -> Self {
         match url {
             Some(url) if self.is_absent() => Self { metadata_url: Field::Present(url), ..self },
@@ -135,7 +135,7 @@ fn static_key_set(document: &Value, path: &str, faults: &mut Faults) -> Option<K
             });
             let dropped = set.dropped();
             let first = first.unwrap_or_default();
-            faults.add(path, format!("holds {dropped} elements that are no JWK{first}"));
+            faults.add(path, format!("holds {dropped} elements that are not JWKs{first}"));
             None
         }
         Err(fault) => {

@@ -15,26 +15,26 @@ use crate::keys::KeySettings;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawKeys {
-    /// Life of a key set whose response has no `Cache-Control: max-age`.
+    /// Lifetime of a key set whose response has no `Cache-Control: max-age`.
     pub(super) max_age: Field<DurationString>,
-    /// Longest life of a key set that a `Cache-Control: max-age` is honoured for.
+    /// Longest lifetime that a `Cache-Control: max-age` can give a key set.
     pub(super) max_age_cap: Field<DurationString>,
-    /// How long before its expiry a key set is fetched again.
+    /// How long before it expires a key set is fetched again.
     pub(super) refresh_ahead: Field<DurationString>,
-    /// At most one fetch for an unknown `kid` in this time.
+    /// Shortest time between two fetches for an unknown `kid`.
     pub(super) refresh_cooldown: Field<DurationString>,
     /// How long a fetch may take.
     pub(super) timeout: Field<DurationString>,
-    /// How long an expired key set serves while fetching fails.
+    /// How long an expired key set stays in use while fetching fails.
     pub(super) max_stale: Field<DurationString>,
-    /// Longest response of a provider that is read.
+    /// Longest response from a provider that is read.
     pub(super) max_body: Field<SizeString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
 
 impl RawKeys {
-    /// The settings of all providers.
+    /// The settings that apply to all providers.
     pub(super) fn parse(self, path: &str, faults: &mut Faults) -> KeySettings {
         let defaults = KeySettings {
             max_age: KEYS_MAX_AGE.default.value(),
@@ -48,7 +48,7 @@ impl RawKeys {
         self.parse_or(&defaults, path, faults)
     }
 
-    /// The settings of one provider, field by field those of all if it has none of its own.
+    /// The settings of one provider; a field that it does not give comes from `defaults`.
     pub(super) fn parse_or(
         self,
         defaults: &KeySettings,

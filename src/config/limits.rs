@@ -1,5 +1,5 @@
-//! The default and the bounds of each duration, size and count. Validation, schema and reference
-//! read them here.
+//! The default and the bounds of each duration, size and count, read by validation, schema and
+//! reference.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(super) const ACCESS_MCP_MAX_BODY: Limit<Size> = Limit {
     field: "access.mcp.max_body",
     default: Size::MiB(1),
     min: Some(Size::Bytes(1)),
-    // The whole body is read at once.
+    // The body is buffered and parsed as a whole.
     max: Some(Size::MiB(16)),
 };
 
@@ -97,7 +97,7 @@ const YEAR: Option<Time> = Some(Time::Hours(365 * 24));
 
 /// The default and the bounds of a field; both bounds are allowed values.
 pub(super) struct Limit<T> {
-    /// The field, in the notation of the schema.
+    /// The field, in the path notation of the schema.
     pub(super) field: &'static str,
     pub(super) default: T,
     min: Option<T>,
@@ -134,7 +134,7 @@ impl<T: Quantity> Limit<T> {
         value
     }
 
-    /// The bounds in words, if there are any.
+    /// The bounds in words, if the field has any.
     pub(super) fn bounds(&self) -> Option<String> {
         match (&self.min, &self.max) {
             (Some(min), Some(max)) => Some(format!("between {min} and {max}")),
@@ -152,7 +152,7 @@ pub(super) trait Quantity: fmt::Display {
     fn value(&self) -> Self::Value;
 }
 
-/// A duration in the unit in which it is written.
+/// A duration in the unit used in the configuration.
 #[derive(Clone, Copy)]
 pub(super) enum Time {
     Millis(u64),
@@ -162,12 +162,12 @@ pub(super) enum Time {
 }
 
 impl Time {
-    /// A whole number of minutes.
+    /// `duration` in minutes; it must be a whole number of them.
     const fn in_minutes(duration: Duration) -> Self {
         Self::Minutes(duration.as_secs() / 60)
     }
 
-    /// A whole number of hours.
+    /// `duration` in hours; it must be a whole number of them.
     const fn in_hours(duration: Duration) -> Self {
         Self::Hours(duration.as_secs() / (60 * 60))
     }
@@ -197,7 +197,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// A size in the unit in which it is written.
+/// A size in the unit used in the configuration.
 #[derive(Clone, Copy)]
 pub(super) enum Size {
     Bytes(usize),

@@ -1,5 +1,5 @@
-//! The configuration: a raw form that anything can be read into, and the validated form that the
-//! rest of the crate knows, which cannot be wrong.
+//! The configuration: a raw form that accepts any input, and the validated form that the rest of
+//! the crate uses, which cannot be wrong.
 
 mod access;
 mod claims;
@@ -43,37 +43,38 @@ use crate::resource::ProtectedResource;
 use crate::response::ErrorStyle;
 use crate::token::ReplayStore;
 
-/// A configuration in which everything has been checked.
+/// A validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Tells it from others: a digest (SHA-256, in hex) of what was written, whatever the form.
+    /// Identifies the configuration: a digest (SHA-256, hex) of its content, independent of its
+    /// form.
     pub(crate) digest: String,
-    /// The MCP server that is protected.
+    /// The protected MCP server.
     pub(crate) resource: ProtectedResource,
-    /// The identity providers that are trusted; at least one.
+    /// The trusted identity providers; at least one.
     pub(crate) providers: Providers,
-    /// The users that are known.
+    /// The known users.
     pub(crate) users: Users,
-    /// The header fields that tell the upstream who is calling.
+    /// The header fields that identify the caller to the upstream.
     pub(crate) identity_headers: IdentityHeaders,
     /// Whether the upstream gets the token.
     pub(crate) forward_token: bool,
-    /// Most tokens that are remembered once they were judged.
+    /// Maximum number of tokens whose verdict is cached.
     pub(crate) token_cache: usize,
-    /// Most bytes of a token.
+    /// Maximum size of a token in bytes.
     pub(crate) max_token_size: usize,
-    /// How refusals are told.
+    /// The format and detail of refusals.
     pub(crate) errors: ErrorStyle,
-    /// Where spent tokens are remembered.
+    /// Where spent tokens are recorded.
     pub(crate) replay_store: ReplayStore,
 }
 
-/// The values of environment variables.
+/// Looks up environment variables by name.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Config {
-    /// Reads a configuration as Envoy hands it over: a `google.protobuf.Struct` in protobuf
-    /// encoding, or JSON text. Secrets are read from the environment variables that it names.
+    /// Reads a configuration as Envoy passes it: a protobuf-encoded `google.protobuf.Struct`, or
+    /// JSON. Secrets are read from the environment variables that it names.
     ///
     /// # Errors
     ///
@@ -82,7 +83,7 @@ impl Config {
         Self::read(bytes, &|name| std::env::var(name).ok())
     }
 
-    /// Reads a configuration where the secrets are not at hand: every environment variable that it
+    /// Reads a configuration where secrets are not available: every environment variable that it
     /// names counts as set.
     ///
     /// # Errors
@@ -92,7 +93,7 @@ impl Config {
         Self::read(bytes, &|_| Some("unknown".to_owned()))
     }
 
-    /// The same with these environment variables, by their names.
+    /// Reads a configuration with this lookup of environment variables.
     fn read(bytes: &[u8], environment: Environment<'_>) -> Result<Self, ConfigError> {
         let mut faults = Faults::default();
         let config = document::read(bytes, &mut faults)

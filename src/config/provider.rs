@@ -28,97 +28,95 @@ use crate::provider::{
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawProvider {
-    /// Its name in headers, logs and metrics, unique: a-z, 0-9, _ and -.
+    /// The name of the provider in headers, logs and metrics, unique: a-z, 0-9, _ and -.
     pub(super) name: Field<String>,
-    /// Fills in what is known of this provider. Fields that are given here take precedence.
+    /// Fills in what is known about this provider. Fields that are given here override it.
     pub(super) template: Field<TemplateName>,
-    /// Input of template `entra_id`, which requires it: the id of a tenant or one of its domain
-    /// names. Default: none.
+    /// Input of template `entra_id`, required there: the id of a tenant or one of its domain names.
+    /// Default: none.
     pub(super) tenant: Field<String>,
-    /// Input of templates `okta` and `auth0`, which require it: a host name, without https:// and
+    /// Input of templates `okta` and `auth0`, required there: a host name, without https:// and
     /// path. Default: none.
     pub(super) domain: Field<String>,
-    /// Input of templates `adfs` and `keycloak`, which require it: a host name, with a port if need
-    /// be, without https:// and path. Default: none.
+    /// Input of templates `adfs` and `keycloak`, required there: a host name, with a port if
+    /// needed, without https:// and path. Default: none.
     pub(super) host: Field<String>,
-    /// Input of template `keycloak`, which requires it: the name of a realm. Default: none.
+    /// Input of template `keycloak`, required there: the name of a realm. Default: none.
     pub(super) realm: Field<String>,
     /// Input of template `okta`: the id of a custom authorization server. Default: `default`.
     pub(super) authorization_server: Field<String>,
-    /// Accepted values of `aud`, or of what `audience_claim` names. Active providers of one issuer
-    /// have none in common: `aud` tells them apart.
+    /// Accepted values of `aud`, or of the claim that `audience_claim` selects. Active providers
+    /// with the same issuer must not share one, because `aud` distinguishes them.
     pub(super) client_ids: Field<Vec<String>>,
-    /// Which claim `client_ids` are compared with.
+    /// The claim that `client_ids` are compared with.
     pub(super) audience_claim: Field<RawAudienceClaim>,
-    /// Where its metadata document is, which names its key set (discovery). Exactly one of
+    /// The URL of the metadata document, which names the key set (discovery). Exactly one of
     /// `metadata_url`, `jwks_url`, `jwks` and `certificates` is given. Default: the template's;
     /// `generic` has none.
     pub(super) metadata_url: Field<String>,
-    /// Where its key set is, without discovery. Default: none.
+    /// The URL of the key set, without discovery. Default: none.
     pub(super) jwks_url: Field<String>,
-    /// Its keys themselves, as a key set (RFC 7517), if they are not fetched. Default: none.
+    /// The keys as an inline key set (RFC 7517); nothing is fetched. Default: none.
     pub(super) jwks: Field<Value>,
-    /// Its keys themselves, as X.509 certificates in PEM, if they are not fetched. A certificate's
-    /// issuer and validity are not checked. Default: none.
+    /// The keys as X.509 certificates in PEM; nothing is fetched. The certificates' issuer and
+    /// validity are not checked. Default: none.
     pub(super) certificates: Field<Vec<String>>,
-    /// The Envoy cluster on which every URL of this provider is called. With a URL, either this or
+    /// The Envoy cluster that is called for every URL of this provider. With a URL, either this or
     /// `clusters` is required. Default: none.
     pub(super) cluster: Field<String>,
-    /// The Envoy cluster for each host, or host:port, of this provider. A host that has none is
-    /// never called, even if the metadata document names it. Default: none.
+    /// The Envoy cluster for each host, or host:port, of this provider. A host without one is never
+    /// called, even if the metadata document names it. Default: none.
     pub(super) clusters: Field<BTreeMap<String, String>>,
     /// The accepted value of `iss`, compared exactly. Default: the template's; required if it has
     /// none.
     pub(super) issuer: Field<String>,
     /// Further accepted values of `iss`. Default: the template's; `generic` has none.
     pub(super) additional_issuers: Field<Vec<String>>,
-    /// Accepted signatures. Default: those of the template, which are what its provider signs with;
-    /// all of them for `generic` and `keycloak`.
+    /// Accepted signature algorithms. Default: the template's, which are the ones its provider
+    /// signs with; all for `generic` and `keycloak`.
     pub(super) algorithms: Field<Vec<String>>,
     /// Tolerance for `exp`, `nbf` and `iat`.
     pub(super) clock_skew: Field<DurationString>,
-    /// Greatest age of a token, from `iat` on, which a token must have then. Default: no limit.
+    /// Greatest age of a token, counted from `iat`, which is then required. Default: no limit.
     pub(super) max_token_age: Field<DurationString>,
-    /// Claims that a token must have: for each the value, or a list of accepted values. Those of
-    /// the template are required too, unless they are named here. Default: the template's; `generic`
-    /// has none.
+    /// Claims that a token must have: for each, the required value or a list of accepted values.
+    /// Those of the template are required as well, unless they are given here. Default: the
+    /// template's; `generic` has none.
     pub(super) required_claims: Field<BTreeMap<String, Value>>,
-    /// Claims of which a token must carry at least one, and not empty; `[]` asks for none. Default:
-    /// the template's: `[scp, roles]` for `entra_id`, none for the others.
+    /// Claims of which a token must have at least one that is not empty; `[]` requires none.
+    /// Default: the template's: `[scp, roles]` for `entra_id`, none for the others.
     pub(super) required_any_claim: Field<Vec<ClaimPath>>,
-    /// Accepted values of `typ`; letter case and a leading application/ make no difference. An ID
-    /// token (`JWT`) whose `aud` is accepted passes too, unless this is `[at+jwt]` or
-    /// `required_claims` rules it out. Default: at+jwt and JWT, and tokens without `typ`.
+    /// Accepted values of `typ`; letter case and a leading application/ are ignored. An ID token
+    /// (`JWT`) whose `aud` is accepted is accepted too, unless this is `[at+jwt]` or
+    /// `required_claims` excludes it. Default: at+jwt and JWT, and tokens without `typ`.
     pub(super) token_types: Field<Vec<String>>,
-    /// How the keys of this provider are fetched. Default: what `keys` says for all providers, field
-    /// by field.
+    /// How the keys of this provider are fetched. Default: the top-level `keys`, field by field.
     pub(super) keys: Field<RawKeys>,
     /// The claim that identifies the user. Default: `sub`, or the template's.
     pub(super) user_claim: Field<ClaimPath>,
-    /// The claim that identifies the user of a service's token. With it, a token without
-    /// `user_claim` and without `sub` is a service's too, if `client_type` is `auto`: set it only
+    /// The claim that identifies the user of a service's token. If given, a token that has neither
+    /// `user_claim` nor `sub` also counts as a service's when `client_type` is `auto`: set it only
     /// where every person's token has one of the two. Default: the template's; if `user_claim` is
     /// given, that.
     pub(super) service_user_claim: Field<ClaimPath>,
-    /// The field of the user records that `user_claim` is matched with.
+    /// The field of the user records that `user_claim` is compared with.
     pub(super) user_field: Field<String>,
     /// The claim that holds the scopes, as a string or a list. Default: `scope`, then `scp`, or the
     /// template's.
     pub(super) scope_claim: Field<ClaimPath>,
     /// The claim that holds the roles, as a list or a string. `{keys_of: …}`: an object whose
-    /// members have the roles as their names, as Zitadel writes them. Default: `roles`, or the
-    /// template's.
+    /// member names are the roles, as in Zitadel's tokens. Default: `roles`, or the template's.
     pub(super) roles_claim: Field<ListClaim>,
     /// The claim that holds the groups, in the same forms. Default: `groups`, or the template's.
     pub(super) groups_claim: Field<ListClaim>,
-    /// What the `jti` of a token must be.
+    /// What is required of the `jti` of a token.
     pub(super) jti: Field<RawTokenIdRule>,
-    /// Whom its tokens stand for.
+    /// Whether its tokens belong to users or to services.
     pub(super) client_type: Field<RawClientType>,
     /// Scopes that its tokens may carry; others are dropped, and a token without scopes gets
-    /// exactly these. ServiceNow's `useraccount` stands for no limit. Default: no limit.
+    /// exactly these. ServiceNow's `useraccount` means no limit. Default: no limit.
     pub(super) auth_scopes: Field<Vec<String>>,
-    /// Whether its tokens pass only where an access rule names this provider.
+    /// Whether its tokens are accepted only where an access rule names this provider.
     pub(super) restrict_to_policies: Field<bool>,
     /// Whether its tokens are accepted.
     pub(super) active: Field<bool>,
@@ -130,13 +128,13 @@ pub(super) struct RawProvider {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawAudienceClaim {
-    /// Whom the token is for.
+    /// The audience of the token.
     #[default]
     Aud,
-    /// Which client it was issued to, by `client_id`, `azp`, `appid` or `cid`: for providers whose
-    /// access tokens have no `aud` (Amazon Cognito, Clerk, WorkOS). **A token that the client got
-    /// for any other API then passes here as well.** One that has an `aud` must name one of
-    /// `client_ids` there, too.
+    /// The client that the token was issued to, from `client_id`, `azp`, `appid` or `cid`: for
+    /// providers whose access tokens have no `aud` (Amazon Cognito, Clerk, WorkOS). **A token that
+    /// the client obtained for any other API is then accepted here as well.** If a token has `aud`,
+    /// that must name one of `client_ids` too.
     ClientId,
 }
 
@@ -157,12 +155,12 @@ pub(super) enum RawTokenIdRule {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawClientType {
-    /// A user or a service, as the claims tell.
+    /// A user or a service, depending on the claims.
     #[default]
     Auto,
     /// A user.
     User,
-    /// A service that got the token for itself.
+    /// A service that obtained the token for itself.
     Service,
 }
 
@@ -204,7 +202,7 @@ pub(super) fn providers(
     Providers::new(active.into_iter().map(|(_, provider)| provider).collect())
 }
 
-/// Among providers of one issuer the audience picks: so no two may have it in common.
+/// The audience distinguishes providers with the same issuer, so no two may share one.
 fn refuse_ambiguous(
     others: &[(usize, Provider)],
     provider: &Provider,
@@ -239,7 +237,8 @@ impl RawProvider {
         refuse_unknown(&format!("{path}."), &self.unknown, faults);
         let mut reader = Reader::new(path, faults);
         let template = self.template(&mut reader);
-        // What a template would have filled in is not missed when the template itself is at fault.
+        // If the template itself is faulty, fields that it would have filled in are not reported as
+        // missing.
         let is_template_faulty = template.is_none();
         let mut template = template.unwrap_or_default();
         let name = self.name(&mut reader);
@@ -464,8 +463,7 @@ impl RawProvider {
     }
 }
 
-/// The claims that are required of a provider's tokens. Those that are configured go before those
-/// of the template.
+/// The claims that a provider's tokens must have. Configured ones override those of the template.
 struct RequiredClaims {
     configured: Vec<RequiredClaim>,
     of_template: Vec<RequiredClaim>,
@@ -497,7 +495,7 @@ impl RequiredClaims {
     }
 }
 
-/// Adds to each audience that is a GUID, with or without this prefix, the other spelling.
+/// Adds the other spelling, with or without this prefix, of each audience that is a GUID.
 fn with_other_spellings(audiences: &[String], prefix: Option<&str>) -> Vec<String> {
     let Some(prefix) = prefix else { return audiences.to_vec() };
     let others = audiences.iter().filter_map(|audience| match audience.strip_prefix(prefix) {
@@ -508,7 +506,7 @@ fn with_other_spellings(audiences: &[String], prefix: Option<&str>) -> Vec<Strin
     audiences.iter().cloned().chain(others).collect()
 }
 
-/// The algorithms that are given, if any are.
+/// The configured algorithms, if any.
 fn algorithms(raw: &mut Field<Vec<String>>, reader: &mut Reader<'_>) -> Option<Vec<Algorithm>> {
     let names = reader.optional("algorithms", raw)?;
     if names.is_empty() {
@@ -547,9 +545,9 @@ fn token_types(raw: &mut Field<Vec<String>>, reader: &mut Reader<'_>) -> TokenTy
     TokenTypes::Listed(names)
 }
 
-/// None when the scopes of a token are not limited.
+/// `None` if the scopes of a token are not limited.
 fn auth_scopes(raw: &mut Field<Vec<String>>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
-    /// ServiceNow's name for everything that the user may do.
+    /// ServiceNow's scope for everything that the user may do.
     const ALL: &str = "useraccount";
     let scopes = scopes(std::mem::take(raw), &reader.at("auth_scopes"), reader.faults);
     (!scopes.is_empty() && !scopes.iter().any(|scope| scope == ALL)).then_some(scopes)

@@ -1,6 +1,6 @@
-//! Version 1 of the configuration as it is written. Everything is optional here and nothing is
-//! judged: that is for the validated form. What is said of the fields and values here is what
-//! the schema says of them to those who write a configuration.
+//! Version 1 of the configuration as written. Every field is optional here and no value is judged;
+//! validation does that. The doc comments of fields and values become the descriptions in the
+//! schema and in docs/configuration.md.
 
 use serde::Deserialize;
 
@@ -20,34 +20,36 @@ use super::users::RawUsers;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawConfig {
-    /// The MCP server that is protected, as clients know it (RFC 9728).
+    /// The protected MCP server, as clients know it (RFC 9728).
     pub(super) resource: Field<RawResource>,
-    /// The identity providers that are trusted: one or more, of which at least one is active. The
-    /// `iss` of a token picks its provider; among several of one issuer, `aud` does.
+    /// The trusted identity providers; at least one must be active. The `iss` of a token selects
+    /// its provider; among several with the same issuer, `aud` does.
     pub(super) providers: Field<Vec<Field<RawProvider>>>,
-    /// The users that are known. Default: everybody with a valid token is.
+    /// The known users. Default: every user with a valid token is known.
     pub(super) users: Field<RawUsers>,
     /// Who may do what. Default: everything is allowed.
     pub(super) access: Field<RawAccess>,
-    /// How the MCP server is told who is calling. Default: the defaults of its fields.
+    /// How the identity of the caller is passed to the MCP server. Default: the defaults of its
+    /// fields.
     pub(super) identity: Field<RawIdentity>,
     /// Paths that need no token. Default: none.
     pub(super) exempt: Field<Vec<Field<RawExempt>>>,
-    /// Origins of web pages that may call; a request with another `Origin` gets 403. Default: all.
+    /// Origins of web pages that may send requests; a request with another `Origin` gets 403.
+    /// Default: all.
     pub(super) allowed_origins: Field<Vec<String>>,
-    /// How the keys of all providers are fetched; a provider may have its own. Default: the
-    /// defaults of its fields.
+    /// How keys are fetched, for all providers; a provider can override it. Default: the defaults
+    /// of its fields.
     pub(super) keys: Field<RawKeys>,
-    /// Longest token that is read.
+    /// Longest token that is accepted.
     pub(super) max_token_size: Field<SizeString>,
-    /// What is remembered of tokens that were verified. Default: the defaults of its fields.
+    /// The cache of verified tokens. Default: the defaults of its fields.
     pub(super) token_cache: Field<RawTokenCache>,
-    /// Where spent tokens of providers with `jti: single_use` are remembered: in the memory of this
+    /// Where spent tokens of providers with `jti: single_use` are recorded: in the memory of this
     /// Envoy, or in a store that several Envoys share.
     pub(super) replay_store: Field<RawReplayStore>,
-    /// How refusals are told to clients. Default: the defaults of its fields.
+    /// The format and detail of refusals. Default: the defaults of its fields.
     pub(super) errors: Field<RawErrors>,
-    /// Whether refusals are carried out.
+    /// Whether refusals are enforced.
     pub(super) mode: Field<RawMode>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,

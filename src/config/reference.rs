@@ -1,4 +1,4 @@
-//! The reference of all fields, for people: what the schema says, in Markdown.
+//! The reference of all fields in Markdown, generated from the schema.
 
 mod field_schema;
 mod sections;
@@ -11,7 +11,7 @@ use self::field_schema::FieldSchema;
 use self::sections::{Entry, SECTIONS, Section};
 use super::schema::{config_schema, pointer};
 
-/// The page in docs/ that explains each field of the plugin's configuration.
+/// Renders docs/configuration.md: every field of the plugin's configuration.
 #[must_use]
 pub fn config_reference() -> String {
     let reference = Reference { schema: config_schema() };
@@ -22,7 +22,7 @@ pub fn config_reference() -> String {
     page
 }
 
-/// A configuration that has every field somewhere.
+/// A configuration that uses every field.
 const EXAMPLE: &str = include_str!("reference/example.yaml");
 
 const INTRODUCTION: &str = "\
@@ -30,33 +30,33 @@ const INTRODUCTION: &str = "\
 
 # The configuration
 
-This page lists every field. Few are needed: the [README](../README.md#your-own-provider) sets up one
-provider from a template in ten lines. The fields go into `configuration.value` of the plugin's filter
-in Envoy's configuration, or into `pluginConfig` of Istio's WasmPlugin.
+This page lists every field. Few are needed: the [README](../README.md#your-own-provider) sets up
+one provider from a template in ten lines. The fields go into `configuration.value` of the plugin's
+filter in Envoy's configuration, or into `pluginConfig` of Istio's WasmPlugin.
 
-Unknown fields, wrong types and contradictions are refused, all at once, each with its path:
-`providers[0].client_ids: must hold at least one audience`. `mcp-auth check` [says so](explainer.md#a-configuration)
-before you run it, and an [editor](editors.md) while you write.
+Unknown fields, wrong types and contradictions are refused and reported together, each with its
+path: `providers[0].client_ids: must hold at least one audience`. `mcp-auth check`
+[reports them](explainer.md#a-configuration) before deployment, an [editor](editors.md) as you type.
 
-## Everything at once
+## A complete example
 
-Nobody needs all of this. Fields without a comment are explained below.
+You will not need all of this. Fields without a comment are explained below.
 
 ";
 
 const VALUES: &str = "
 ## Values
 
-| type | how it is written |
+| type | format |
 | --- | --- |
 | duration | a number and `ms`, `s`, `m` or `h`: `500ms`, `30s`, `5m`, `24h` |
 | size | a number and `B`, `KiB` or `MiB`: `512B`, `8KiB`, `1MiB` |
 | URL | absolute, `https`; `http` for loopback hosts only |
 | claim | the name of a claim, or a list of names as a path through nested objects: `[realm_access, roles]` |
-| scope | visible ASCII without space, `\"` and `\\` |
+| scope | visible ASCII except space, `\"` and `\\` |
 | path | as Envoy forwards it, without query and wildcards |
-| enum | one of the values listed |
-| map | names with values: `{name: value}` |
+| enum | one of the listed values |
+| map | names and values: `{name: value}` |
 
 Strings that look like numbers need quotes in YAML: `\"2026-07-28\"`, `\"1815\"`.
 ";
@@ -133,8 +133,8 @@ impl Reference {
         linked.collect()
     }
 
-    /// The anchor of the field that a name means here: one of the same section, or the only one of
-    /// this name, or the one of this path.
+    /// The anchor of the field that a name means here: one of the same section, the only one with
+    /// this name, or the one with this path.
     fn named(&self, section: &Section, current: &str, name: &str) -> Option<String> {
         if name == current {
             return None;
@@ -153,11 +153,11 @@ impl Reference {
     }
 
     fn target(&self, path: &str) -> Option<String> {
-        // The fields of a provider's keys are explained with those of all.
+        // The fields of `providers[].keys` are explained in the section `keys`.
         let path = if path == "providers[].keys" { "keys" } else { path };
         let path = shown_path(path);
         let target = if self.is_section(&path) {
-            // As GitHub makes it of the heading.
+            // GitHub's anchor for the heading.
             path.chars().filter(|character| !".[]`".contains(*character)).collect()
         } else {
             path.replace("[]", "").replace('.', "-")
@@ -186,7 +186,7 @@ impl Reference {
         let path = joined(section, name);
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
         if parent.ends_with('>') {
-            // It makes this form of a value what it is, and there are others.
+            // Required only in this one of several forms.
             return false;
         }
         let required = self.schema.pointer(&format!("{}/required", pointer(parent)));
@@ -208,7 +208,7 @@ fn joined(section: &str, name: &str) -> String {
     if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
-/// A path as it stands in a configuration.
+/// A path as written in a configuration.
 fn shown_path(path: &str) -> String {
     path.replace("<1>", "")
 }

@@ -1,4 +1,4 @@
-//! The store of spent tokens.
+//! `replay_store`: where spent tokens are recorded.
 
 use http::uri::Authority;
 use serde::Deserialize;
@@ -28,12 +28,12 @@ pub(super) enum RawReplayStore {
 pub(super) struct RawRedis {
     /// The Envoy cluster on which webdis is called.
     pub(super) cluster: Field<String>,
-    /// The host that the calls name, or host:port.
+    /// The host of the requests, or host:port.
     pub(super) authority: Field<String>,
-    /// The path that is called; begins and ends with /, and consists of letters, digits and any of
-    /// /-._~ else.
+    /// The path of the requests; begins and ends with /, and otherwise consists of letters, digits
+    /// and any of /-._~.
     pub(super) path_prefix: Field<String>,
-    /// The longest time for a response.
+    /// How long to wait for a response.
     pub(super) timeout: Field<DurationString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,

@@ -15,11 +15,11 @@ pub(super) struct RawResource {
     /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
     /// loopback host.
     pub(super) url: Field<String>,
-    /// Its name, for people. Default: none.
+    /// A name for people. Default: none.
     pub(super) name: Field<String>,
     /// The URL of its documentation: https, or http for a loopback host. Default: none.
     pub(super) documentation: Field<String>,
-    /// Scopes that clients are told to ask for, most of them for all at the first login; never
+    /// Scopes that clients are asked to request, most of them at the first login; never
     /// `offline_access`. Default: none.
     pub(super) scopes_supported: Field<Vec<String>>,
     #[serde(flatten)]
@@ -30,7 +30,7 @@ pub(super) struct RawResource {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawExempt {
-    /// The path, compared as a whole, decoded and without the query.
+    /// The path, decoded and without query, compared as a whole.
     pub(super) path: Field<String>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -40,14 +40,14 @@ pub(super) struct RawExempt {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawMode {
-    /// Refusals are carried out.
+    /// Refused requests get an error response.
     #[default]
     Enforce,
-    /// Every request passes, and the log says which would not have.
+    /// Every request is forwarded, and the log says which would have been refused.
     Report,
 }
 
-/// What `resource` says of the protected resource.
+/// The content of `resource`.
 pub(super) struct Described {
     pub(super) url: ResourceUrl,
     pub(super) name: Option<String>,
@@ -73,7 +73,7 @@ pub(super) fn resource(raw: RawResource, faults: &mut Faults) -> Option<Describe
             faults.add(&path, "must not be offline_access, which is not for resources to ask for");
         }
     }
-    // A URL that is not secure has its fault already.
+    // A URL that is not secure has been reported already.
     let url = url?.try_into().ok()?;
     Some(Described { url, name, documentation, scopes_supported })
 }
@@ -92,7 +92,7 @@ pub(super) fn allowed_origins(raw: Field<Vec<String>>, faults: &mut Faults) -> V
     origins
 }
 
-/// Whether refusals are carried out.
+/// Whether refusals are enforced.
 pub(super) fn mode(raw: Field<RawMode>, faults: &mut Faults) -> Mode {
     match raw.optional("mode", faults).unwrap_or_default() {
         RawMode::Enforce => Mode::Enforce,
@@ -100,7 +100,7 @@ pub(super) fn mode(raw: Field<RawMode>, faults: &mut Faults) -> Mode {
     }
 }
 
-/// An origin in the form in which browsers send it (RFC 6454 §6.2).
+/// True for an origin in the form that browsers send (RFC 6454 §6.2).
 fn is_origin(origin: &str) -> bool {
     let Some((scheme, host)) = origin.split_once("://") else { return false };
     !scheme.is_empty()

@@ -1,5 +1,5 @@
-//! The JSON Schema of the configuration, for editors: what the raw form is made of, and what the
-//! validation wants besides as far as a schema can say it. It never refuses what is accepted.
+//! The JSON Schema of the configuration, for editors: derived from the raw form, plus those rules
+//! of validation that a schema can express. It never rejects a configuration that is accepted.
 
 mod constraints;
 
@@ -36,10 +36,10 @@ use crate::claim::{ClaimPath, ListClaim};
 
 /// The JSON Schema (2020-12) of the plugin's configuration.
 ///
-/// An editor that knows it completes and explains the fields. A configuration that it refuses is
-/// one that [`Config::from_bytes`](crate::Config::from_bytes) refuses; the reverse does not hold,
-/// for much cannot be said in a schema. (One exception: `{enforce: null}` and the like, which serde
-/// takes for the word alone.)
+/// Editors use it to complete and explain the fields. A configuration that it rejects is one that
+/// [`Config::from_bytes`](crate::Config::from_bytes) rejects; the reverse does not hold, because a
+/// schema cannot express every rule. (One exception: `{enforce: null}` and the like, which serde
+/// takes for the string alone.)
 #[must_use]
 pub fn config_schema() -> Value {
     let settings = SchemaSettings::draft2020_12()
@@ -70,10 +70,10 @@ pub fn config_schema() -> Value {
     schema
 }
 
-/// Values that can be read and are refused where they stand.
+/// Values that can be read but are rejected at this path.
 const NOT_ACCEPTED: [(&str, &str); 1] = [("access.rules[].require.client_types[]", "auto")];
 
-/// Fields that must be there.
+/// Fields that are required.
 const REQUIRED: [&str; 12] = [
     "resource",
     "resource.url",
@@ -89,7 +89,7 @@ const REQUIRED: [&str; 12] = [
     "exempt[].path",
 ];
 
-/// What the schema says of the default and the bounds of a field.
+/// The default and the bounds of a field as they appear in the schema.
 struct DescribedLimit {
     field: &'static str,
     default: Value,
@@ -134,7 +134,7 @@ fn limits() -> Vec<DescribedLimit> {
     ]
 }
 
-/// What a field is when it is not there, whatever else is.
+/// The values of fields that are missing, where they depend on nothing else.
 fn defaults() -> Vec<(&'static str, Value)> {
     [
         words(),
@@ -178,15 +178,15 @@ impl<T: Serialize> FieldDefault<T> {
     }
 }
 
-/// Members that no field is named after are unknown fields. The derived schema allows them
-/// wherever they are collected.
+/// Members that match no field are unknown fields. The derived schema allows them wherever they are
+/// collected.
 fn refuse_unknown(schema: &mut Schema) {
     if schema.get("properties").is_some() {
         schema.insert("additionalProperties".to_owned(), json!(false));
     }
 }
 
-/// Descriptions have the line breaks of the source.
+/// Joins the lines of descriptions, which have the line breaks of the source.
 fn join_lines(schema: &mut Schema) {
     if let Some(description) = schema.get("description").and_then(Value::as_str) {
         let joined = description.replace('\n', " ");
@@ -217,7 +217,7 @@ fn extend(schema: &mut Value, path: &str, added: Value) {
     }
 }
 
-/// Says the bounds in the description where a schema cannot compare.
+/// Adds the bounds to the description where a schema cannot compare.
 fn set_bounds(schema: &mut Value, path: &str, limit: &DescribedLimit) {
     let Some(members) = members(schema, path) else { return };
     if let (Some(Value::String(description)), Some(bounds)) =
@@ -231,7 +231,7 @@ fn set_bounds(schema: &mut Value, path: &str, limit: &DescribedLimit) {
     }
 }
 
-/// Sets the default, and says it in the description: not every editor shows it otherwise.
+/// Sets the default and adds it to the description, because not every editor shows it otherwise.
 fn set_default(schema: &mut Value, path: &str, default: &Value) {
     let Some(members) = members(schema, path) else { return };
     members.insert("default".to_owned(), default.clone());
@@ -252,8 +252,8 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }
 
-/// The members of a field's schema. In a path `[]` is each element of a list, `{}` each value of an
-/// object whose members have any name, and `<1>` the second of several forms.
+/// The members of a field's schema. In a path, `[]` is each element of a list, `{}` each value of a
+/// map, and `<1>` the second of several forms.
 fn members<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Map<String, Value>> {
     schema.pointer_mut(&pointer(path))?.as_object_mut()
 }

@@ -1,4 +1,4 @@
-//! The SCIM directory in which users are looked up, and what new ones are created with.
+//! `users.scim` and `users.provision`: the SCIM directory, and the attributes of users it creates.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ use crate::provider::Providers;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawScim {
-    /// The base URL of the service, without a query; /Users is added. https, or http for loopback
-    /// hosts.
+    /// The base URL of the service, without a query; /Users is appended. https, or http for
+    /// loopback hosts.
     pub(super) url: Field<String>,
     /// The Envoy cluster on which it is called.
     pub(super) cluster: Field<String>,
-    /// The environment variable that holds the bearer token for it; it must be among the
+    /// The environment variable that holds the bearer token for it; it must be listed in the
     /// `vm_config.environment_variables` of the plugin. Default: no token is sent.
     pub(super) bearer_token_env: Field<String>,
-    /// How long a result is cached; that a user is unknown, for 30s at the most.
+    /// How long a result is cached; the result that a user is unknown, for at most 30s.
     pub(super) cache_ttl: Field<DurationString>,
-    /// The longest time for a response.
+    /// How long to wait for a response.
     pub(super) timeout: Field<DurationString>,
-    /// The longest response that is read.
+    /// Longest response that is read.
     pub(super) max_body: Field<SizeString>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -39,10 +39,10 @@ pub(super) struct RawScim {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawProvision {
-    /// The roles of users that are created. Default: none.
+    /// The roles of created users. Default: none.
     pub(super) roles: Field<Vec<String>>,
-    /// For each field of the user, or attribute of SCIM, the claim that it is taken from.
-    /// `user_name` is needed unless it is what users are found by. Default: none.
+    /// For each field of the user, or SCIM attribute, the claim that it is taken from. `user_name`
+    /// is required unless it is the field that users are found by. Default: none.
     pub(super) fields: Field<BTreeMap<String, ClaimPath>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -102,7 +102,7 @@ pub(super) fn settings(
     })
 }
 
-/// What unknown users are created with, if they are to be created.
+/// The attributes of users that are created, if `unknown` is `provision`.
 pub(super) fn provisioning(
     raw: Field<RawProvision>,
     is_wanted: bool,
@@ -122,7 +122,8 @@ pub(super) fn provisioning(
     Some(Provisioning { roles, fields: attributes(fields, faults) })
 }
 
-/// Each user has a name: from a claim of its own, or because it is found by it.
+/// Every created user needs a name: from a claim, or because it is the field that users are found
+/// by.
 fn refuse_nameless(providers: &Providers, faults: &mut Faults) {
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;

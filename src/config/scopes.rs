@@ -1,4 +1,4 @@
-//! Scopes.
+//! The syntax of scopes.
 
 use super::Faults;
 use super::field::Field;
@@ -19,7 +19,7 @@ pub(super) fn check_scope(scope: &str, path: &str, faults: &mut Faults) {
     }
 }
 
-/// A scope-token of RFC 6749 §3.3.
+/// True for a scope-token of RFC 6749 §3.3.
 pub(super) fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
         && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))

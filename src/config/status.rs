@@ -1,4 +1,4 @@
-//! The configuration of the status page: mostly none.
+//! The configuration of the status page, usually empty.
 
 use serde::Deserialize;
 
@@ -8,7 +8,8 @@ use super::{ConfigError, Faults, document};
 /// The configuration of the status page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusConfig {
-    /// Names of hosts under which the page may be asked for, besides `localhost` and IP addresses.
+    /// Host names under which the page may be requested, in addition to `localhost` and IP
+    /// addresses.
     pub hosts: Vec<String>,
 }
 
@@ -21,7 +22,7 @@ struct RawStatusConfig {
 }
 
 impl StatusConfig {
-    /// Reads it as Envoy hands it over. No bytes are an empty one.
+    /// Reads the configuration as Envoy passes it. No bytes are an empty configuration.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Templates of identity providers: what is known of each of them, so that two or three inputs
-//! make a complete provider. All that is particular to one of them stands here, as data.
+//! Templates of identity providers: what is known about each, so that two or three inputs make a
+//! complete provider. Everything specific to one of them is here, as data.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,47 +14,47 @@ use crate::claim::{ClaimPath, RequiredClaim};
 use crate::jose::Algorithm;
 use crate::provider::ServiceSign;
 
-/// What is known of a provider. A field that its configuration gives goes before.
+/// What is known about a provider. Fields of the configuration override it.
 #[derive(Debug)]
 pub(super) struct Template {
-    /// What `iss` must be, and the metadata document's `issuer`.
+    /// The accepted `iss`, and the `issuer` of the metadata document.
     pub(super) issuer: Option<String>,
-    /// What is said when there is no issuer, here and in the configuration.
+    /// The fault when neither the template nor the configuration has an issuer.
     pub(super) issuer_missing: &'static str,
     /// Other values of `iss` for the same provider.
     pub(super) additional_issuers: Vec<String>,
-    /// Where its metadata document is.
+    /// The URL of the metadata document.
     pub(super) metadata_url: Option<String>,
-    /// An audience that is a GUID means the same with and without this before it.
+    /// An audience that is a GUID means the same with and without this prefix.
     pub(super) audience_prefix: Option<&'static str>,
-    /// What it signs with, as far as its documents say. A forger who could choose among more would
-    /// choose the most expensive to verify.
+    /// The algorithms that the provider signs with, according to its documentation. A longer list
+    /// would let a forger pick the most expensive to verify.
     pub(super) algorithms: Vec<Algorithm>,
-    /// What its tokens must say.
+    /// The claims that every token must have.
     pub(super) required_claims: Vec<RequiredClaim>,
-    /// One of these its tokens must carry, and not empty, unless there are none.
+    /// A token must have one of these, and not empty; no condition if there are none.
     pub(super) required_any_claim: Vec<ClaimPath>,
-    /// What they must say too when this claim identifies the user.
+    /// A further required claim if this claim identifies the user.
     pub(super) user_claim_needs: Option<(ClaimPath, RequiredClaim)>,
-    /// The first that is there identifies the user.
+    /// The first one present identifies the user.
     pub(super) user_claims: Vec<ClaimPath>,
-    /// The same for tokens that a service got for itself.
+    /// The first one present identifies the user of a service's token.
     pub(super) service_user_claims: Vec<ClaimPath>,
-    /// The first that is there holds the scopes.
+    /// The first one present holds the scopes.
     pub(super) scope_claims: Vec<ClaimPath>,
     /// These hold scopes too.
     pub(super) permission_claims: Vec<ClaimPath>,
     /// All of these hold roles.
     pub(super) roles_claims: Vec<ClaimPath>,
-    /// The claim in which there are roles for each audience, under its name and `roles`.
+    /// The claim that holds roles for each audience, as a member `roles` under its name.
     pub(super) audience_roles_claim: Option<&'static str>,
-    /// Holds the groups.
+    /// The claim that holds the groups.
     pub(super) groups_claim: ClaimPath,
-    /// What else tells a token that a service got for itself.
+    /// Further signs of a token that a service obtained for itself.
     pub(super) service_signs: Vec<ServiceSign>,
 }
 
-/// Names of templates.
+/// The names of the templates.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
@@ -69,14 +69,14 @@ pub(super) enum TemplateName {
     Generic,
 }
 
-/// The inputs of all templates as they were given, by name.
+/// The given inputs of all templates, by name.
 pub(super) type RawInputs = BTreeMap<&'static str, Field<String>>;
 
 impl Template {
     /// The template of this name with its inputs filled in.
     ///
-    /// None when an input is missing or wrong, or there is one that the template does not take;
-    /// then there is a fault for each.
+    /// `None` if an input is missing, wrong, or not one of this template; each is reported as a
+    /// fault.
     pub(super) fn new(
         name: TemplateName,
         inputs: RawInputs,
@@ -107,7 +107,8 @@ impl Template {
         if inputs.is_faulty { None } else { template }
     }
 
-    /// Tokens of version 1 have another issuer; which version an API gets is set at its registration, not by the client.
+    /// Tokens of version 1 have another issuer. The version is set in the registration of the API,
+    /// not by the client.
     fn entra_id(tenant: Tenant) -> Self {
         let login = "https://login.microsoftonline.com";
         let (issuer, additional_issuers) = match &tenant {
@@ -123,17 +124,17 @@ impl Template {
                              tenant by its id",
             additional_issuers,
             metadata_url: Some(format!("{login}/{name}/v2.0/.well-known/openid-configuration")),
-            // An id that follows `api://` must be the application's own (or the tenant's).
+            // An id after `api://` must be that of the application (or the tenant).
             audience_prefix: Some("api://"),
             algorithms: vec![Algorithm::Rs256],
             // Any application of the tenant gets a token for any API, with the right `aud` and
-            // without any permission, unless the API demands assignment.
+            // without permissions, unless the API requires assignment.
             required_any_claim: names(["scp", "roles"]),
             user_claims: names(["upn", "preferred_username"]),
             service_user_claims: names(["azp", "appid"]),
             scope_claims: names(["scp"]),
-            // `idtyp` has to be asked for. The subject of a user differs from application to
-            // application, that of a service is its object in the directory.
+            // `idtyp` is an optional claim. The subject of a user differs between applications;
+            // that of a service is its object in the directory.
             service_signs: vec![ServiceSign::SubjectIs(ClaimPath::name("oid"))],
             ..Self::default()
         }
@@ -150,8 +151,8 @@ impl Template {
         }
     }
 
-    /// The issuer ends with a slash. RS512 and PS256 can be had for an API, though not by the
-    /// Dashboard alone.
+    /// The issuer ends with a slash. RS512 and PS256 are available for an API, though not through
+    /// the Dashboard alone.
     fn auth0(domain: &str) -> Self {
         let issuer = format!("https://{domain}/");
         Self {
@@ -170,7 +171,7 @@ impl Template {
         }
     }
 
-    /// Google's access tokens are no JWTs: these are ID tokens.
+    /// Google's access tokens are not JWTs; these are ID tokens.
     fn google() -> Self {
         Self {
             issuer: Some("https://accounts.google.com".to_owned()),
@@ -193,8 +194,8 @@ impl Template {
         }
     }
 
-    /// The metadata document has the issuer of ID tokens as `issuer`, and that of access tokens as
-    /// `access_token_issuer`, which is plain http and only a name.
+    /// In the metadata document, `issuer` is the issuer of ID tokens and `access_token_issuer` that
+    /// of access tokens, which is an http URI used only as a name.
     fn adfs(host: &str) -> Self {
         let issuer = format!("https://{host}/adfs");
         Self {
@@ -209,8 +210,8 @@ impl Template {
         }
     }
 
-    /// The claim `typ` tells access tokens (`Bearer`) from ID tokens (`ID`). Any algorithm can be
-    /// chosen, for the realm and for each client.
+    /// The claim `typ` distinguishes access tokens (`Bearer`) from ID tokens (`ID`). Realms and
+    /// clients can choose any algorithm.
     fn keycloak(host: &str, realm: &str) -> Self {
         let issuer = format!("https://{host}/realms/{realm}");
         let is_no_id_token = RequiredClaim {
@@ -237,7 +238,7 @@ impl Template {
     }
 }
 
-/// What holds of any provider: the template `generic`.
+/// The template `generic`: what holds for any provider.
 impl Default for Template {
     fn default() -> Self {
         Self {
@@ -276,7 +277,7 @@ impl fmt::Display for TemplateName {
     }
 }
 
-/// Reads the inputs of one template; what it does not read must not be there.
+/// Reads the inputs of one template; any input left unread is a fault.
 struct Inputs<'a> {
     name: TemplateName,
     inputs: RawInputs,
@@ -334,7 +335,7 @@ fn tenant(text: &str) -> Result<Tenant, String> {
     let lower = text.to_ascii_lowercase();
     if ["common", "organizations", "consumers"].contains(&lower.as_str()) {
         return Err(format!(
-            "must be one tenant: {lower} stands for many, and whoever has an account in any of \
+            "must be one tenant: {lower} stands for many, and anyone with an account in any of \
              them would pass"
         ));
     }
@@ -381,7 +382,7 @@ fn authorization_server(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A realm's name as it stands in a path.
+/// A realm name as it is written in a path.
 fn realm(text: &str) -> Result<String, String> {
     const OTHER_THAN_UNRESERVED: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -394,13 +395,13 @@ fn realm(text: &str) -> Result<String, String> {
     Ok(utf8_percent_encode(text, OTHER_THAN_UNRESERVED).to_string())
 }
 
-/// True for a GUID in its usual form of five groups.
+/// True for a GUID in the usual form of five groups.
 pub(super) fn is_guid(text: &str) -> bool {
     text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
         && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// Labels of RFC 1123 §2.1.
+/// True for labels of RFC 1123 §2.1.
 fn is_host_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {

@@ -95,7 +95,7 @@ fn all_faults_are_reported_at_once_with_their_paths() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_fields_are_named() {
     assert_eq!(faults(&json!({})), ["resource: is required", "providers: is required"]);
     assert_eq!(
         faults(&json!({"resource": {}, "providers": []})),
@@ -313,7 +313,7 @@ fn faults_of_a_scim_directory_are_named_with_their_paths() {
             vec![
                 "users.unknown: provision needs users.scim, where users are created",
                 "users.records: must hold at least one record unless there is users.scim, or \
-                 nobody could pass",
+                 no user could be accepted",
             ],
         ),
         (
@@ -367,7 +367,7 @@ fn user_records_are_read_with_any_field() {
                 "groups": ["ops"], "active": true, "locked": false,
                 "web_service_access_only": false,
             },
-            // Nobody is found by it, so nobody is mistaken.
+            // No user is found by it, so none can be confused.
             {"user_name": "bob", "badge": "7"},
         ]}),
     ] {
@@ -408,7 +408,7 @@ fn faults_of_user_records_are_named_with_their_paths() {
 }
 
 #[test]
-fn a_record_can_be_for_tokens_of_some_providers_alone() {
+fn a_record_can_be_limited_to_some_providers() {
     let with_records = |records: Value| {
         edited(|document| {
             let mut off = document["providers"][0].clone();
@@ -472,13 +472,11 @@ fn a_field_need_not_be_in_records_of_other_providers() {
 }
 
 #[test]
-fn users_that_nobody_could_be_are_refused() {
+fn a_users_section_that_admits_no_user_is_refused() {
     assert_eq!(
         faults(&edited(|document| document["users"] = json!({}))),
-        [
-            "users.records: must hold at least one record unless there is users.scim, or nobody could \
-          pass"
-        ]
+        ["users.records: must hold at least one record unless there is users.scim, or no user \
+             could be accepted"]
     );
     let many: Vec<Value> =
         (0..10_001).map(|number| json!({"user_name": number.to_string()})).collect();
@@ -572,7 +570,7 @@ fn static_keys_are_checked_when_they_are_configured() {
     assert_eq!(source("certificates", json!([key.certificate_pem()])), [""; 0]);
     assert_eq!(
         source("jwks", json!({"keys": [key.public_jwk(), 5]})),
-        ["providers[0].jwks: holds 1 elements that are no JWK: keys[1]: it is no JSON object"]
+        ["providers[0].jwks: holds 1 elements that are not JWKs: keys[1]: it is not a JSON object"]
     );
     assert_eq!(
         source("jwks", json!({"keys": []})),
@@ -590,10 +588,10 @@ fn static_keys_are_checked_when_they_are_configured() {
 
 #[test]
 fn the_cap_of_a_key_sets_life_is_the_providers_own_or_that_of_all() {
-    let caps = |all: Value, own: Value| {
+    let caps = |all: Value, value: Value| {
         let document = edited(|document| {
             document["keys"] = all;
-            document["providers"][0]["keys"] = own;
+            document["providers"][0]["keys"] = value;
         });
         let config = Config::from_bytes(document.to_string().as_bytes())
             .map_err(|refused| refused.to_string())?;
@@ -661,7 +659,7 @@ fn a_key_that_json_repeats_is_refused() {
 }
 
 #[test]
-fn what_is_neither_json_nor_a_struct_is_refused() {
+fn input_that_is_neither_json_nor_a_struct_is_refused() {
     for bytes in [&b""[..], b"{", b"\xff\xff", b"text", b"[1]", b"null", b"5"] {
         let error = Config::from_bytes(bytes).unwrap_err();
         assert!(error.to_string().starts_with("configuration: "), "{error}");
@@ -687,12 +685,12 @@ fn the_digest_is_of_what_is_written_in_whatever_form() {
     let digest = |bytes: &[u8]| Config::from_bytes(bytes).unwrap().digest;
     let document = edited(|_| {});
     let text = document.to_string();
-    let own = digest(text.as_bytes());
-    assert_eq!(own.len(), 64);
-    assert_eq!(digest(&as_struct(&document).encode_to_vec()), own);
-    assert_eq!(digest(format!("{document:#}").as_bytes()), own);
+    let expected = digest(text.as_bytes());
+    assert_eq!(expected.len(), 64);
+    assert_eq!(digest(&as_struct(&document).encode_to_vec()), expected);
+    assert_eq!(digest(format!("{document:#}").as_bytes()), expected);
     let other = edited(|document| document["mode"] = "report".into());
-    assert_ne!(digest(other.to_string().as_bytes()), own);
+    assert_ne!(digest(other.to_string().as_bytes()), expected);
 }
 
 fn as_struct(object: &Value) -> prost_types::Struct {
@@ -844,7 +842,7 @@ fn faults_of_access_rules_are_named_with_their_paths() {
 }
 
 #[test]
-fn no_fault_is_told_in_the_words_of_rust() {
+fn faults_never_use_the_terms_of_rust() {
     const RUST: [&str; 11] = [
         "struct", "sequence", "u32", "u64", "i64", "newtype", "unit", "tuple", "enum", "map",
         "Option",
@@ -873,9 +871,9 @@ fn no_fault_is_told_in_the_words_of_rust() {
             _ => Vec::new(),
         };
         for (name, inner) in inner {
-            let mut own = Vec::new();
-            spoil(&inner, &mut own);
-            spoiled.extend(own.into_iter().map(|inner| {
+            let mut inner_faults = Vec::new();
+            spoil(&inner, &mut inner_faults);
+            spoiled.extend(inner_faults.into_iter().map(|inner| {
                 let mut value = value.clone();
                 match &mut value {
                     Value::Object(members) => drop(members.insert(name.clone(), inner)),
@@ -895,7 +893,8 @@ fn no_fault_is_told_in_the_words_of_rust() {
         read.unwrap_err().faults().map(ToString::to_string).collect::<Vec<_>>()
     }));
     for fault in reported {
-        let word = fault.split(|own: char| !own.is_ascii_alphanumeric() && own != ':');
+        let word =
+            fault.split(|character: char| !character.is_ascii_alphanumeric() && character != ':');
         let of_rust = word.into_iter().find(|word| RUST.iter().any(|rust| word == rust));
         assert_eq!(of_rust, None, "{fault}");
         assert!(!fault.contains("Raw") && !fault.contains("::"), "{fault}");

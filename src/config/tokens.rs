@@ -11,19 +11,19 @@ use super::units::SizeString;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawTokenCache {
-    /// How many verified tokens each worker thread remembers, so that one that comes again costs no
-    /// second verification; 0 remembers none.
+    /// How many verified tokens each worker thread caches, so that a repeated token is not verified
+    /// again; 0 disables the cache.
     pub(super) entries: Field<u32>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
 
-/// The most bytes of a token.
+/// The maximum size of a token in bytes.
 pub(super) fn max_token_size(raw: Field<SizeString>, faults: &mut Faults) -> usize {
     MAX_TOKEN_SIZE.read(raw, MAX_TOKEN_SIZE.field, faults)
 }
 
-/// How many tokens are remembered.
+/// The maximum number of cached tokens.
 pub(super) fn token_cache(raw: Field<RawTokenCache>, faults: &mut Faults) -> usize {
     let raw = raw.optional("token_cache", faults).unwrap_or_default();
     refuse_unknown("token_cache.", &raw.unknown, faults);

@@ -1,4 +1,4 @@
-//! Durations, sizes and names as people write them.
+//! Durations, sizes and names as written in a configuration.
 
 use std::time::Duration;
 

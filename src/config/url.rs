@@ -1,9 +1,9 @@
-//! URLs.
+//! The rule for URLs of the configuration.
 
 use super::Faults;
 use crate::callout::is_secure_url;
 
-/// Whether a URL is https, or http for a loopback host; that it is not is a fault.
+/// Whether a URL is https, or http for a loopback host; any other is a fault.
 pub(super) fn secure_url(url: &str, path: &str, faults: &mut Faults) -> bool {
     let is_secure = is_secure_url(url);
     if !is_secure {

@@ -1,4 +1,4 @@
-//! The users: from their raw form to a directory in which each value finds one user.
+//! The users: from their raw form to one in which each value of a field identifies one user.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,14 +22,14 @@ use crate::refusal::AccountStatus;
 pub(super) struct RawUsers {
     /// What happens to users without a record.
     pub(super) unknown: Field<RawUnknownUser>,
-    /// The users: at least one, unless unknown users are allowed or there is `scim`. No two that
-    /// tokens of one provider match share the value of a field that an active provider names as
-    /// `user_field`. Default: none.
+    /// The users: at least one, unless unknown users are allowed or `scim` is given. Among the
+    /// records that match tokens of one provider, no two may share the value of a field that an
+    /// active provider names as `user_field`. Default: none.
     pub(super) records: Field<Vec<Field<RawUserRecord>>>,
-    /// A directory of users (RFC 7644) in which those without a record are looked up. Default: none.
+    /// A SCIM directory (RFC 7644) in which users without a record are looked up. Default: none.
     pub(super) scim: Field<RawScim>,
-    /// What unknown users are created with, if `unknown` is `provision`. Default: nothing but what
-    /// they are found by.
+    /// The attributes of users that are created, if `unknown` is `provision`. Default: only the
+    /// field that they are found by.
     pub(super) provision: Field<RawProvision>,
     #[serde(flatten)]
     pub(super) unknown_fields: UnknownFields,
@@ -39,22 +39,22 @@ pub(super) struct RawUsers {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawUserRecord {
-    /// What the MCP server is told; unique among the records for one provider.
+    /// The user's name as passed to the MCP server; unique among the records for one provider.
     pub(super) user_name: Field<String>,
-    /// Roles, added to those of the token. Default: none.
+    /// Roles in addition to those of the token. Default: none.
     pub(super) roles: Field<Vec<String>>,
-    /// Groups, added to those of the token. Default: none.
+    /// Groups in addition to those of the token. Default: none.
     pub(super) groups: Field<Vec<String>>,
-    /// Whether the user may pass; if not, 403 `user_inactive`.
+    /// Whether the user may send requests; if not, 403 `user_inactive`.
     pub(super) active: Field<bool>,
-    /// Whether the user is locked out, with the same answer.
+    /// Whether the user is locked out; if so, the same response.
     pub(super) locked: Field<bool>,
-    /// Whether this is a service account: the only kind of user that tokens of services pass as.
+    /// Whether this is a service account, the only kind of user for tokens of services.
     pub(super) web_service_access_only: Field<bool>,
-    /// The provider, or providers, whose tokens alone match this record; other tokens do not find it.
+    /// The provider, or providers, whose tokens match this record; other tokens do not find it.
     /// Default: all.
     pub(super) provider: Field<Names>,
-    /// Whatever a provider finds its users by.
+    /// The fields that providers find their users by.
     #[serde(flatten)]
     pub(super) fields: BTreeMap<String, Value>,
 }
@@ -63,7 +63,8 @@ pub(super) struct RawUserRecord {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawUnknownUser {
-    /// An unknown user passes under the claim's value, unless that is somebody else's name.
+    /// An unknown user is accepted under the value of the claim, unless that is the name of another
+    /// user.
     Allow,
     /// An unknown user is created in the directory that `scim` names.
     Provision,
@@ -82,7 +83,7 @@ pub(super) fn provider_names(providers: &Field<Vec<Field<RawProvider>>>) -> BTre
     names.flatten().collect()
 }
 
-/// The directory. Without `users` every user passes as the claim has it.
+/// The users. Without `users`, every user is accepted under the value of the claim.
 pub(super) fn users(
     raw: Field<RawUsers>,
     providers: &Providers,
@@ -110,15 +111,15 @@ pub(super) fn users(
     records(raw.records, known, unknown, has_scim, faults).with_scim(scim)
 }
 
-/// The providers that records can be for.
+/// The providers that records can name.
 #[derive(Clone, Copy)]
 struct KnownProviders<'a> {
     active: &'a Providers,
-    /// Those that are switched off, too.
+    /// Includes inactive providers.
     names: &'a BTreeSet<String>,
 }
 
-/// The users that stand in the configuration.
+/// The users in the configuration.
 fn records(
     raw: Field<Vec<Field<RawUserRecord>>>,
     providers: KnownProviders<'_>,
@@ -135,7 +136,7 @@ fn records(
         if unknown == UnknownUser::Reject {
             faults.add(
                 "users.records",
-                "must hold at least one record unless there is users.scim, or nobody could pass",
+                "must hold at least one record unless there is users.scim, or no user could be accepted",
             );
         }
         return Users::allow_all();
@@ -171,14 +172,14 @@ fn records(
         }
     };
     if is_whole && !has_scim {
-        refuse_fields_of_nobody(&users, providers.active, faults);
+        refuse_unused_fields(&users, providers.active, faults);
     }
     users
 }
 
-/// A field that no record has is a slip of the pen, and could let a locked user pass where unknown
-/// ones may.
-fn refuse_fields_of_nobody(users: &Users, providers: &Providers, faults: &mut Faults) {
+/// A field that no record has is probably a typo, and could admit a locked user where unknown users
+/// are allowed.
+fn refuse_unused_fields(users: &Users, providers: &Providers, faults: &mut Faults) {
     for provider in providers.iter() {
         let field = &provider.identity_rules.user_field;
         let name = &provider.name;
@@ -226,7 +227,7 @@ fn record(
     Some(UserRecord { user, fields, providers })
 }
 
-/// The providers whose tokens alone match a record.
+/// The providers whose tokens match a record.
 fn record_providers(
     raw: Field<Names>,
     path: &str,

@@ -1,4 +1,4 @@
-//! The whole configuration: from its raw form to one that cannot be wrong.
+//! Validates the whole configuration: from its raw form to one that cannot be wrong.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use super::tokens::{max_token_size, token_cache};
 use super::{Config, Environment, Faults, access, users};
 use crate::resource::ProtectedResource;
 
-/// Validates a whole configuration. What it returns is to be used only if there are no faults.
+/// Validates a whole configuration. The result may be used only if there are no faults.
 pub(super) fn config(
     document: Value,
     environment: Environment<'_>,
@@ -72,9 +72,9 @@ pub(super) fn config(
     })
 }
 
-/// The same for the same fields, in whatever order and form they came.
+/// Equal for equal fields, in whatever order and format they were written.
 fn digest(document: &Value) -> String {
-    // A value of JSON, which has its members in order: this cannot fail.
+    // Serialising a JSON value, whose members are sorted, cannot fail.
     let digest = Sha256::digest(serde_json::to_vec(document).unwrap_or_default());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! The callouts under way.
+//! The callouts in progress.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,35 @@ use super::host::{CalloutId, StreamId};
 use crate::identity::LookupId;
 use crate::provider::ProviderId;
 
-/// What a callout is made for.
+/// The purpose of a callout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The keys of a provider.
     Keys(ProviderId),
     /// A look-up of a user.
     User(LookupId),
-    /// To spend or look up the single-use token of this stream.
+    /// Spending or looking up the single-use token of this stream.
     SingleUse(StreamId),
 }
 
-/// A callout under way.
+/// A callout in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Callout {
     pub purpose: Purpose,
-    /// Most bytes of the response's body that are read.
+    /// Limit on the response body in bytes.
     pub max_body: usize,
 }
 
-/// All callouts that something waits for. Those for a stream are removed with it, so their number is
-/// bounded by the places of streams, providers and look-ups.
+/// All callouts whose responses are needed. Those for a stream are removed with it, so their number
+/// is bounded by the places of streams, providers and look-ups.
 #[derive(Debug, Default)]
 pub(super) struct Callouts {
     by_id: BTreeMap<CalloutId, Callout>,
 }
 
 impl Callouts {
-    /// Adds a callout. For keys, the response to an earlier one will be ignored: its fetch was
-    /// given up.
+    /// Adds a callout. The response to an earlier callout for the same keys will be ignored,
+    /// because its fetch was abandoned.
     pub(super) fn insert(&mut self, id: CalloutId, callout: Callout) {
         if let Purpose::Keys(_) = callout.purpose {
             self.by_id.retain(|_, earlier| earlier.purpose != callout.purpose);

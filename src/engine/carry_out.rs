@@ -1,4 +1,4 @@
-//! Does to a stream what was decided, and reports it: metrics, log, filter state.
+//! Carries out decisions on streams, and reports them: metrics, log, filter state.
 
 use super::BodyAction;
 use super::Engine;
@@ -11,7 +11,7 @@ use crate::status::RefusalRecord;
 use crate::time::UnixTime;
 
 impl<H: Host> Engine<H> {
-    /// Does to a stream what was decided. A request whose head could not be changed goes no further.
+    /// Carries out a decision. A request whose head could not be edited is not forwarded.
     pub(super) fn carry_out(
         &mut self,
         stream: StreamId,
@@ -55,18 +55,18 @@ impl<H: Host> Engine<H> {
         done.unwrap_or_else(|HostRefused| self.abort(stream))
     }
 
-    /// Does to a stream that waited what was decided.
+    /// Carries out a decision on a stream that waited.
     pub(super) fn settle(&mut self, stream: StreamId, decision: Decision, now: UnixTime) {
         if self.host.is_open(stream) {
             let action = self.carry_out(stream, decision, now);
-            self.go_on(stream, action, now);
+            self.apply_action(stream, action, now);
         } else {
             self.streams.remove(stream);
         }
     }
 
-    /// Lets a stream that was stopped by an earlier callback go on, if it may.
-    pub(super) fn go_on(&mut self, stream: StreamId, action: BodyAction, now: UnixTime) {
+    /// Resumes a stream that an earlier callback stopped, if the action says so.
+    pub(super) fn apply_action(&mut self, stream: StreamId, action: BodyAction, now: UnixTime) {
         if action == BodyAction::Continue {
             if let Some(body) = self.streams.body_mut(stream) {
                 body.was_resumed = true;
@@ -78,7 +78,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// The host did not do what it was asked to: the stream ends here.
+    /// Ends a stream whose host refused an operation.
     pub(super) fn abort(&mut self, stream: StreamId) -> BodyAction {
         self.end(stream, 500)
     }
@@ -86,12 +86,12 @@ impl<H: Host> Engine<H> {
     /// Ends a stream with a bare status.
     pub(super) fn end(&mut self, stream: StreamId, status: u16) -> BodyAction {
         let response = Response { status, headers: vec![], body: vec![] };
-        // Stopped for good if even that fails.
+        // If even that fails, the stream stays stopped.
         let _ = self.host.respond(stream, &response);
         BodyAction::Stop
     }
 
-    /// Makes the changes to a head, and tells access logs whom it comes from.
+    /// Edits a head, and sets the filter state that identifies its sender to access logs.
     pub(super) fn edit_head(
         &mut self,
         stream: StreamId,

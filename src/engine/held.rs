@@ -1,4 +1,4 @@
-//! Requests that are held until their messages were judged, and their bodies.
+//! Requests that are held until their messages are judged, and their bodies.
 
 use log::Level;
 
@@ -13,7 +13,7 @@ use crate::time::UnixTime;
 use crate::token::ReplayStore;
 
 impl<H: Host> Engine<H> {
-    /// More of a body arrived; without a `size`, it is as long as before.
+    /// More of a body arrived; without a `size`, its length is unchanged.
     pub(super) fn on_body(
         &mut self,
         stream: StreamId,
@@ -44,20 +44,20 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Holds a request until its message was judged, together with its head if the proxy hands over
-    /// the body then.
+    /// Holds a request until its message is judged, together with its head if the proxy delivers
+    /// the body meanwhile.
     pub(super) fn hold(
         &mut self,
         stream: StreamId,
         request: Box<HeldRequest>,
         now: UnixTime,
     ) -> BodyAction {
-        // A token is looked up in the store of a fleet only where the head is to go first.
+        // A token is looked up in the shared store only if the head must be forwarded first.
         let goes_first = self.delivery == BodyDelivery::AfterHead || request.is_looked_up();
         self.hold_behind(stream, request, goes_first, now)
     }
 
-    /// Looks after heads that are held back while the delivery of bodies is unknown.
+    /// Checks the heads that are held back while it is unknown when bodies are delivered.
     pub(super) fn look_after_held_heads(&mut self, now: UnixTime) {
         if self.delivery == BodyDelivery::WithHeldHead {
             return;
@@ -65,7 +65,7 @@ impl<H: Host> Engine<H> {
         if let BodyDelivery::OnTrial(stream) = self.delivery {
             let body = self.streams.get(stream).and_then(|stream| stream.body.as_ref());
             if body.is_none_or(RequestBody::is_missing) {
-                // A filter before the plugin has what was received.
+                // A filter before the plugin holds what was received.
                 self.delivery = BodyDelivery::Unknown;
             }
         }
@@ -93,17 +93,18 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Decides on the requests whose trailers came while their heads were resumed.
+    /// Decides on requests whose trailers arrived while their heads were resumed.
     pub(super) fn serve_ended(&mut self, now: UnixTime) {
         for stream in std::mem::take(&mut self.ended) {
             if self.streams.body_mut(stream).is_some() && self.host.is_open(stream) {
                 let action = self.on_body(stream, None, true);
-                self.go_on(stream, action, now);
+                self.apply_action(stream, action, now);
             }
         }
     }
 
-    /// Learns from a body that is handed over whether bodies come before or after their heads.
+    /// Learns from a delivered body whether bodies arrive before or after their heads are
+    /// forwarded.
     fn learn_delivery(&mut self, stream: StreamId, is_forwarded: bool) {
         if !is_forwarded {
             self.delivery = BodyDelivery::WithHeldHead;
@@ -120,7 +121,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether enough of the body of a held request has come to decide on it.
+    /// Whether enough of the body of a held request has arrived to decide on it.
     fn is_decidable(&self, stream: StreamId) -> bool {
         let known = self.streams.get(stream);
         let held = known.and_then(|known| Some((known.held()?, known.body.as_ref()?)));
@@ -129,7 +130,7 @@ impl<H: Host> Engine<H> {
         })
     }
 
-    /// The same as [`Self::hold`]; `goes_first` says whether the head goes before the body.
+    /// Like [`Self::hold`]; `goes_first` says whether the head is forwarded before the body.
     fn hold_behind(
         &mut self,
         stream: StreamId,
@@ -169,7 +170,7 @@ impl<H: Host> Engine<H> {
         action
     }
 
-    /// Why a request may not be held; none if it may.
+    /// Why a request may not be held; `None` if it may.
     fn refusal_to_hold(
         &self,
         stream: StreamId,
@@ -194,8 +195,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Lets the head of a request go on before its body. Returns false if the host refuses its
-    /// changes.
+    /// Forwards the head of a request before its body. Returns false if the host refuses the edits.
     fn forward_head(&mut self, stream: StreamId, request: &mut HeldRequest) -> bool {
         let Some(edits) = request.take_edits() else { return false };
         let is_changed = self.edit_head(stream, &edits).is_ok();
@@ -205,8 +205,8 @@ impl<H: Host> Engine<H> {
         is_changed
     }
 
-    /// Decides on a held request, of whose body enough has come. What it was judged by when its head
-    /// came must still hold.
+    /// Decides on a held request once enough of its body has arrived. The verdict on its token must
+    /// still hold.
     fn judge_body(&mut self, stream: StreamId, now: UnixTime) -> BodyAction {
         let Some(provider) = self.held(stream).map(HeldRequest::provider) else {
             return BodyAction::Stop;
@@ -221,7 +221,7 @@ impl<H: Host> Engine<H> {
         self.carry_out(stream, decision, now)
     }
 
-    /// Decides on a held request by as much of its body as has come.
+    /// Decides on a held request by the part of its body that has arrived.
     fn judge_message(&mut self, stream: StreamId, now: UnixTime) -> BodyAction {
         let Some(size) = self.streams.body_mut(stream).map(|body| body.size) else {
             return BodyAction::Stop;
@@ -233,7 +233,7 @@ impl<H: Host> Engine<H> {
                 self.authenticator.judge_body(*request, Body::TooLarge)
             }
             size => match self.host.request_body(stream, size) {
-                // Anything else than what is judged must not go on.
+                // Bytes other than those that are judged must not be forwarded.
                 Ok(bytes) if bytes.len() == size => {
                     self.authenticator.judge_body(*request, Body::Whole(&bytes))
                 }
@@ -243,7 +243,7 @@ impl<H: Host> Engine<H> {
         self.carry_out(stream, decision, now)
     }
 
-    /// Decides on a request of whose body nothing has come, as on one without a body.
+    /// Decides on a request as one without a body, because nothing of it has arrived.
     fn settle_without_body(&mut self, stream: StreamId, now: UnixTime) {
         let Some(request) = self.streams.take_held(stream) else { return };
         if let Some(body) = self.streams.body_mut(stream) {
@@ -253,11 +253,11 @@ impl<H: Host> Engine<H> {
         self.settle(stream, decision, now);
     }
 
-    /// Lets the head of a held request go to the server before its body.
+    /// Forwards the head of a held request before its body.
     fn send_head_first(&mut self, stream: StreamId, now: UnixTime) {
         if let Some(request) = self.streams.take_held(stream) {
             let action = self.hold_behind(stream, request, true, now);
-            self.go_on(stream, action, now);
+            self.apply_action(stream, action, now);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the engine needs of the proxy that it runs in.
+//! The operations that the engine needs from its proxy.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::time::UnixTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
-/// Identifies a callout that was made and is not answered yet.
+/// Identifies a callout whose response has not arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CalloutId(pub u64);
 
@@ -22,28 +22,27 @@ pub struct CalloutId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricId(pub u32);
 
-/// The proxy refused an operation. The engine lets no request go on after that.
+/// The proxy refused an operation. The engine forwards no request after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostRefused;
 
-/// A value of shared data with its compare-and-swap version; both are none while there is no such
-/// value.
+/// A shared value and its CAS value; both are `None` while there is no such value.
 pub type SharedValue = (Option<Vec<u8>>, Option<u32>);
 
 /// The proxy, as one worker reaches it. No operation blocks.
 ///
-/// An engine is called from one thread. Operations on a stream that is gone fail or do nothing.
-/// Methods with a body are for people who watch a proxy; a host that has no log, metrics or filter
-/// state leaves them as they are.
+/// An engine is called from one thread. Operations on a stream that has ended fail or do nothing.
+/// Methods with a default body only serve observability; a host without log, metrics or filter
+/// state keeps the defaults.
 pub trait Host {
-    /// The current time; none if the proxy has no clock.
+    /// The current time; `None` if the proxy has no clock.
     fn now(&self) -> Option<UnixTime>;
 
-    /// A number that no client can guess, and that differs between workers.
+    /// A number that differs between workers and that clients cannot guess.
     fn random(&self) -> u64;
 
-    /// Calls `Engine::on_tick` once in each such period from now on. Returns false if the
-    /// proxy refuses.
+    /// Requests a call of `Engine::on_tick` once per period from now on. Returns false if the proxy
+    /// refuses.
     fn tick_every(&mut self, period: Duration) -> bool;
 
     /// Writes a log line.
@@ -52,20 +51,20 @@ pub trait Host {
     /// Reads a value that all workers of the process share.
     fn shared_value(&self, name: &str) -> SharedValue;
 
-    /// Replaces a shared value if its version is still this one; without a version, if there is no
+    /// Replaces a shared value if its CAS value is still this one, or with `None` if there is no
     /// value. Returns whether it was replaced.
     fn replace_shared_value(&self, name: &str, value: &[u8], version: Option<u32>) -> bool;
 
-    /// Starts a callout that does not end with the stream it is made for. Its response goes to
-    /// `Engine::on_callout_response`. None if the proxy refuses: no response will come.
+    /// Starts a callout that outlives the stream it is made for. Its response goes to
+    /// `Engine::on_callout_response`. `None` if the proxy refuses; no response will arrive then.
     fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId>;
 
-    /// The counter of this name.
+    /// The counter with this name.
     fn counter(&self, _name: &str) -> MetricId {
         MetricId(0)
     }
 
-    /// The gauge of this name.
+    /// The gauge with this name.
     fn gauge(&self, _name: &str) -> MetricId {
         MetricId(0)
     }
@@ -76,19 +75,19 @@ pub trait Host {
     /// Sets a gauge.
     fn set_gauge(&self, _gauge: MetricId, _value: u64) {}
 
-    /// The value of a metric, whichever worker changed it.
+    /// The value of a metric across all workers.
     fn metric_value(&self, _metric: MetricId) -> Option<u64> {
         None
     }
 
-    /// Whether a stream is still there.
+    /// Whether a stream still exists.
     fn is_open(&mut self, stream: StreamId) -> bool;
 
-    /// Changes the head of a request that has not gone on yet.
+    /// Edits the head of a request that has not been forwarded yet.
     ///
     /// # Errors
     ///
-    /// Not all changes were made.
+    /// Not all edits were made.
     fn edit_request(&mut self, stream: StreamId, edits: &RequestEdits) -> Result<(), HostRefused>;
 
     /// Removes the request's trailers with these names.
@@ -102,19 +101,19 @@ pub trait Host {
         is_removed: impl Fn(&[u8]) -> bool,
     ) -> Result<(), HostRefused>;
 
-    /// The first `size` bytes of the request's body as far as it is held back, and one byte more if
+    /// The first `size` bytes of the held-back part of the request's body, and one byte more if
     /// there are more. `size` is not zero: Envoy may have no buffer for an empty body.
     ///
     /// # Errors
     ///
-    /// The proxy does not hand them out.
+    /// The proxy does not return them.
     fn request_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused>;
 
-    /// How many bytes of the request the proxy has received, head included, counted like
-    /// `RequestHead::size`. None if the proxy does not report it.
+    /// How many bytes of the request the proxy has received, including the head, counted like
+    /// `RequestHead::size`. `None` if the proxy does not report it.
     fn received_bytes(&mut self, stream: StreamId) -> Option<u64>;
 
-    /// Sets filter state that access logs can print. Where the proxy refuses, logs lack it.
+    /// Sets filter state for access logs. If the proxy refuses, logs lack it.
     fn set_filter_state(&mut self, _stream: StreamId, _name: &str, _value: &str) {}
 
     /// Responds to the request in place of the upstream.
@@ -124,10 +123,10 @@ pub trait Host {
     /// No response was sent.
     fn respond(&mut self, stream: StreamId, response: &Response) -> Result<(), HostRefused>;
 
-    /// Lets the request go on after a callback has stopped it.
+    /// Forwards a request that a callback has stopped.
     fn resume(&mut self, stream: StreamId);
 
     /// Reports a refusal with its data, for hosts that explain it. Called before [`Self::respond`]
-    /// or, in report mode, before the request goes on.
+    /// or, in report mode, before the request is forwarded.
     fn note_refusal(&mut self, _stream: StreamId, _refused: &Refused) {}
 }

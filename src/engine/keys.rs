@@ -1,4 +1,4 @@
-//! The keys of providers: carries out what [`RemoteKeys`] asks for.
+//! The keys of providers: carries out the effects of [`RemoteKeys`].
 
 use log::Level;
 
@@ -11,19 +11,19 @@ use crate::provider::ProviderId;
 use crate::time::UnixTime;
 
 impl<H: Host> Engine<H> {
-    /// Takes over what the workers know together of a provider's keys.
+    /// Reads the shared state of a provider's keys.
     pub(super) fn sync_keys(&mut self, provider: ProviderId, now: UnixTime) {
         self.run_keys(provider, Event::Request, now);
     }
 
-    /// A request waits for keys of this provider.
+    /// Records that a request waits for keys of this provider.
     pub(super) fn want_keys(&mut self, provider: ProviderId, demand: Demand) {
         if let Some(keys) = self.keys[provider].remote_mut() {
             keys.want(demand);
         }
     }
 
-    /// Hands an event to a provider's keys, and carries out their effects until there are none.
+    /// Passes an event to a provider's keys, and carries out the effects until there are none.
     pub(super) fn run_keys(&mut self, provider: ProviderId, event: Event, now: UnixTime) {
         let Some(keys) = self.keys[provider].remote_mut() else { return };
         let mut effects = Effects {
@@ -41,7 +41,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Reports how many keys a provider has, and how old they are.
+    /// Reports the number and the age of a provider's keys.
     pub(super) fn gauge_keys(&mut self, provider: ProviderId, now: UnixTime) {
         if let Some((set, age)) = self.keys[provider].remote().and_then(|keys| keys.held(now)) {
             let name = &self.provider_names[provider];
@@ -51,7 +51,7 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// What the effects of one provider's keys change.
+/// The state that the effects of one provider's keys change.
 struct Effects<'a, H> {
     host: &'a mut H,
     callouts: &'a mut Callouts,
@@ -61,7 +61,7 @@ struct Effects<'a, H> {
 }
 
 impl<H: Host> Effects<'_, H> {
-    /// Carries out an effect of these keys. Returns the event that follows.
+    /// Carries out an effect. Returns the event that follows.
     fn carry_out(&mut self, effect: Effect, keys: &RemoteKeys, now: UnixTime) -> Option<Event> {
         let names = keys.names();
         match effect {

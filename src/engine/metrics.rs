@@ -1,5 +1,5 @@
-//! Counters and gauges. Their names end in pairs of a label and its value, which the `stats_tags` of
-//! `envoy/envoy.yaml` turn into labels.
+//! Counters and gauges. Their names end in pairs of a label and its value, which the `stats_tags`
+//! of `envoy/envoy.yaml` convert to labels.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) enum Outcome {
     Allowed,
     /// Forwarded without a token, which its path does not require.
     Exempt,
-    /// Answered with the resource's metadata.
+    /// The response was the resource's metadata.
     Metadata,
     /// Refused.
     Refused,
@@ -48,7 +48,7 @@ pub(super) struct Metrics {
     token_cache_misses: Option<MetricId>,
 }
 
-/// The counter of requests that ended in the same way.
+/// The counter of requests with the same result.
 #[derive(Debug)]
 struct Requests {
     outcome: Outcome,
@@ -58,7 +58,7 @@ struct Requests {
 }
 
 impl Metrics {
-    /// Metrics of these providers.
+    /// The metrics for these providers.
     pub(super) fn new(providers: &Providers, host: &impl Host) -> Self {
         let mut metrics = Self {
             allowed: providers.map(|provider| (provider.name.clone(), None)),
@@ -106,13 +106,13 @@ impl Metrics {
         host.increment(id);
     }
 
-    /// How many counters of requests were used so far.
+    /// The number of request counters used so far.
     pub(super) fn request_counter_count(&self) -> usize {
         let allowed = self.allowed.values().filter(|(_, id)| id.is_some()).count();
         allowed + self.requests.len()
     }
 
-    /// The counters of requests used so far.
+    /// The request counters used so far.
     pub(super) fn request_counters(&self) -> impl Iterator<Item = Counter> {
         let counter = |provider: &str, outcome: Outcome, reason: &str| {
             Counter(provider.to_owned(), outcome.as_str().to_owned(), reason.to_owned())
@@ -120,16 +120,17 @@ impl Metrics {
         let allowed = self.allowed.values().filter(|(_, id)| id.is_some());
         let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
         let others = self.requests.iter();
-        allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
+        allowed
+            .chain(others.map(move |value| counter(&value.provider, value.outcome, value.reason)))
     }
 
-    /// Counts a fetch of keys that is over.
+    /// Counts a completed fetch of keys.
     pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool, host: &impl Host) {
         let result = if is_success { "success" } else { "failure" };
         self.count(format!("mcp_auth_key_fetches.provider.{provider}.result.{result}"), host);
     }
 
-    /// Counts a token that was looked for in the token cache.
+    /// Counts a lookup in the token cache.
     pub(super) fn count_token_cache(&mut self, is_hit: bool, host: &impl Host) {
         let (known, name) = if is_hit {
             (&mut self.token_cache_hits, "mcp_auth_token_cache.result.hit")
@@ -139,7 +140,7 @@ impl Metrics {
         host.increment(*known.get_or_insert_with(|| host.counter(name)));
     }
 
-    /// Counts a look-up of a user that is over.
+    /// Counts a completed user look-up.
     pub(super) fn count_lookup(&mut self, report: &LookupReport, host: &impl Host) {
         let result = match report {
             LookupReport::Answered(true) => "known",
@@ -150,7 +151,7 @@ impl Metrics {
         self.count(format!("mcp_auth_user_lookups.result.{result}"), host);
     }
 
-    /// Sets how many keys a provider has, and how many elements of its key set are not keys.
+    /// Sets the number of a provider's keys, and of elements of its key set that are not keys.
     pub(super) fn set_keys(
         &mut self,
         provider: &str,
@@ -163,7 +164,7 @@ impl Metrics {
         self.set(format!("mcp_auth_keys_dropped.provider.{provider}"), gauge(dropped), host);
     }
 
-    /// Sets how many seconds ago a provider's keys were fetched.
+    /// Sets the age of a provider's keys in seconds.
     pub(super) fn set_age(&mut self, provider: &str, seconds: u64, host: &impl Host) {
         self.set(format!("mcp_auth_keys_age_seconds.provider.{provider}"), seconds, host);
     }
@@ -179,7 +180,7 @@ impl Metrics {
     }
 }
 
-/// What the workers of the process share for the status page.
+/// The shared data of the process, as the status page needs it.
 pub(super) struct HostBoard<'a, H>(pub(super) &'a H);
 
 impl<H: Host> Board for HostBoard<'_, H> {

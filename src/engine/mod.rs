@@ -1,12 +1,12 @@
-//! One worker of the plugin: it decides on requests, and remembers what it needs for that.
+//! One worker of the plugin: it decides on requests, and keeps the state for that.
 //!
-//! A proxy hands each callback of a stream to [`Engine`], which does what was decided through its
-//! [`Host`]. The rooms beside this one do no I/O; this one does all of it, and only through the host.
+//! A proxy passes each callback of a stream to [`Engine`], which carries out the decision through
+//! its [`Host`]. The other modules do no I/O; this one does all of it, and only through the host.
 //!
-//! - [`Authenticator`] decides on a request by what is known: the order of checks.
-//! - [`Streams`] says of each stream what it waits for or holds.
-//! - [`Callouts`] says of each callout what it is for.
-//! - [`VerdictCache`] remembers what was found out about tokens.
+//! - [`Authenticator`] decides on a request from the current state: the order of checks.
+//! - [`Streams`] has the state of each stream.
+//! - [`Callouts`] has the purpose of each callout.
+//! - [`VerdictCache`] caches verdicts on tokens.
 
 pub(crate) mod authenticator;
 mod callouts;
@@ -57,7 +57,7 @@ use crate::status::HeartbeatWriter;
 use crate::time::UnixTime;
 use crate::token::{ReplayStore, VerificationBudget};
 
-/// One worker: what it knows, the streams that wait, and the host through which it acts.
+/// One worker: its state, the waiting streams, and the host through which it acts.
 pub struct Engine<H> {
     host: H,
     authenticator: Authenticator,
@@ -65,14 +65,15 @@ pub struct Engine<H> {
     budget: VerificationBudget,
     keys: ProviderMap<ProviderKeys>,
     provider_names: ProviderMap<String>,
-    /// None unless users are looked up in a directory.
+    /// `None` unless users are looked up in a directory.
     users: Option<ScimLookups>,
     user_log: RateLimit,
     replay_store: ReplayStore,
     streams: Streams,
     callouts: Callouts,
     delivery: BodyDelivery,
-    /// Streams whose trailers came while their heads were resumed. The next tick decides on them.
+    /// Streams whose trailers arrived while their heads were resumed. The next tick decides on
+    /// them.
     ended: Vec<StreamId>,
     verdicts: VerdictCache,
     tick_period: Option<Duration>,
@@ -85,42 +86,41 @@ pub struct Engine<H> {
 /// What the proxy does next with the head of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadAction {
-    /// It goes on.
+    /// Forward it.
     Continue,
-    /// It is held back. The engine is to see the body meanwhile, if the proxy can do so.
+    /// Hold it back. The engine should see the body meanwhile, if the proxy can deliver it.
     Stop,
-    /// It is held back, and the body is left with the client by flow control.
+    /// Hold it back, and hold the body back at the client by flow control.
     StopWithBody,
 }
 
-/// What the proxy does next with as much of a body as has come.
+/// What the proxy does next with the part of a body that has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyAction {
-    /// It goes on, and so does a head that was held back.
+    /// Forward it, and with it a head that was held back.
     Continue,
-    /// It is held back.
+    /// Hold it back.
     Stop,
 }
 
 impl<H: Host> Engine<H> {
-    /// Most bytes of tokens of requests that wait at the same time for keys, users and single-use
-    /// tokens.
+    /// Limit in bytes on the tokens of requests that wait for keys, users and single-use tokens.
     const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
-    /// Most bytes of tokens of requests that wait for their turn.
+    /// Limit in bytes on the tokens of requests that wait for their turn.
     const MAX_BYTES_IN_TURN: usize = 4 * 1024 * 1024;
-    /// Most log lines per minute about look-ups of users that fail or create one.
+    /// Maximum number of log lines per minute about user look-ups that fail or create a user.
     const MAX_USER_LINES: u32 = 10;
 
-    /// A worker of this configuration. It fetches nothing before the first tick, for which it asks
-    /// the host: Envoy's clusters may not be ready while a plugin is configured.
+    /// A worker for this configuration. It fetches nothing before the first tick, which it requests
+    /// from the host: Envoy's clusters may not be ready while a plugin is configured.
     ///
-    /// Signatures are verified by `crypto` if it proves right, and in Rust otherwise.
+    /// Signatures are verified by `crypto` if it passes its self-test, and in Rust otherwise.
     pub fn new(config: Config, host: H, crypto: impl HostCrypto + 'static) -> Self {
         let verifier = signature_verifier(crypto, &host);
         Self::with_parts(config, host, verifier, VerificationBudget::new())
     }
 
-    /// The same with this verifier, whatever it accepts, and with this budget.
+    /// Like [`Self::new`], with this verifier, which is not tested, and this budget.
     pub(crate) fn with_parts(
         config: Config,
         host: H,
@@ -179,12 +179,12 @@ impl<H: Host> Engine<H> {
         engine
     }
 
-    /// The host.
+    /// The host of this engine.
     pub fn host(&mut self) -> &mut H {
         &mut self.host
     }
 
-    /// What a stream waits for; none once it was decided on.
+    /// What a stream waits for; `None` once it is decided.
     pub(crate) fn awaits(&self, stream: StreamId) -> Option<Awaits<'_>> {
         self.streams.get(stream)?.awaits()
     }
@@ -194,7 +194,7 @@ impl<H: Host> Engine<H> {
         &self.keys[provider]
     }
 
-    /// The head of a request arrived. `has_body` of it says whether more follows.
+    /// The head of a request arrived. `has_body` says whether a body follows.
     pub fn on_request_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> HeadAction {
         let Some(now) = self.host.now() else {
             self.abort(stream);
@@ -223,7 +223,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// More of the body of a request arrived: it has `size` bytes by now, and is whole or not.
+    /// More of the body of a request arrived: its total size so far, and whether it is complete.
     pub fn on_request_body(&mut self, stream: StreamId, size: usize, is_whole: bool) -> BodyAction {
         self.on_body(stream, Some(size), is_whole)
     }
@@ -249,13 +249,13 @@ impl<H: Host> Engine<H> {
         self.on_body(stream, None, true)
     }
 
-    /// Most bytes of the body of a callout's response that [`Self::on_callout_response`] reads. None
-    /// if nothing waits for the response.
+    /// Limit in bytes on the response body that [`Self::on_callout_response`] reads; `None` if the
+    /// response is not needed.
     pub fn max_response_body(&self, callout: CalloutId) -> Option<usize> {
         self.callouts.get(callout).map(|callout| callout.max_body)
     }
 
-    /// A callout is over; `response` is none when it failed.
+    /// A callout completed; `response` is `None` if it failed.
     pub fn on_callout_response(&mut self, callout: CalloutId, response: Option<CalloutResponse>) {
         let (Some(now), Some(ended)) = (self.host.now(), self.callouts.remove(callout)) else {
             return;
@@ -292,12 +292,12 @@ impl<H: Host> Engine<H> {
         self.serve_waiting(now);
     }
 
-    /// A stream is gone.
+    /// A stream ended.
     pub fn on_stream_end(&mut self, stream: StreamId) {
         self.forget(stream);
     }
 
-    /// Forgets a stream, and the callout that was made for it: nothing waits for its response, and a
+    /// Forgets a stream, and the callout that was made for it: its response is not needed, and a
     /// host may drop it together with the stream.
     fn forget(&mut self, stream: StreamId) {
         if let Some(State::SingleUse(single_use)) = self.streams.remove(stream) {
@@ -305,7 +305,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Decides on a request by its token, or by what was found out about the token before.
+    /// Decides on a request by its token, or by the cached verdict on it.
     fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
         let token = self.verdicts.hash(request.token());
         let verdict = self.verdicts.find(token);
@@ -327,7 +327,7 @@ impl<H: Host> Engine<H> {
             Ok(request) => request,
             Err(decision) => return *decision,
         };
-        // Another worker may have published keys since: a key that was withdrawn must not be used.
+        // Another worker may have published keys since: a withdrawn key must not be used.
         self.sync_keys(request.provider(), now);
         let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);
         if let Some(verdict) = verdict {
@@ -336,7 +336,7 @@ impl<H: Host> Engine<H> {
         decision
     }
 
-    /// What this worker knows by now.
+    /// The state that decisions depend on.
     fn view(&self) -> WorkerView<'_> {
         WorkerView {
             keys: &self.keys,

@@ -1,5 +1,5 @@
-//! A log line when a token refers to another place for its roles or groups: the user lacks them
-//! here, and nothing else would say why.
+//! A log line when a token refers elsewhere for its roles or groups: the user lacks them here, and
+//! nothing else would say why.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::rate_limit::RateLimit;
 use crate::identity::Overage;
 use crate::time::UnixTime;
 
-/// Writes overages to the log. Every request of such a user has one, so a few lines are enough.
+/// Logs overages. Every request of such a user has one, so a few lines are enough.
 #[derive(Debug)]
 pub(super) struct OverageLog {
     limit: RateLimit,

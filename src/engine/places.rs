@@ -1,5 +1,5 @@
-//! How many requests may wait. A slow provider, directory or store must not take the places of
-//! requests that wait for another.
+//! Limits the number of waiting requests. A slow provider, directory or store must not take the
+//! places of requests that wait for another.
 
 use crate::provider::ProviderId;
 
@@ -8,30 +8,30 @@ use crate::provider::ProviderId;
 pub(super) enum Awaited {
     /// The keys of a provider.
     Keys(ProviderId),
-    /// What the directory knows of its user.
+    /// The record of its user in the directory.
     User,
-    /// The store in which its single-use token is spent.
+    /// The store that spends its single-use token.
     SingleUse,
-    /// Its turn to be verified: its token names no key, and others are before it.
+    /// Its turn to be verified: its token names no key, and others are ahead.
     Turn,
 }
 
-/// How many requests may wait.
+/// The limits on waiting requests.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
-    /// Everything that can be waited for, except turns.
+    /// Everything that requests can wait for, except turns.
     awaited: Vec<Awaited>,
     /// Places reserved for each of them.
     reserved: usize,
-    /// Places shared by all of them.
+    /// Places shared by all.
     shared: usize,
     /// Places for requests that wait for their turn.
     turns: usize,
 }
 
 impl Places {
-    /// `max` places, half of them reserved in equal shares for each thing in `awaited`; and `turns`
-    /// places for turns besides. Each has at least one place.
+    /// `max` places, half of them reserved in equal shares for each element of `awaited`; and
+    /// `turns` further places for turns. Each has at least one place.
     #[must_use]
     pub(super) fn new(
         max: usize,
@@ -45,7 +45,8 @@ impl Places {
         Self { awaited, reserved, shared, turns: turns.max(1) }
     }
 
-    /// Whether one request more may wait for `awaited`. `taken` says how many wait for what.
+    /// Whether another request may wait for `awaited`. `taken` gives the number of waiting
+    /// requests.
     #[must_use]
     pub(super) fn has_room(&self, awaited: Awaited, taken: impl Fn(Awaited) -> usize) -> bool {
         if awaited == Awaited::Turn {
@@ -78,11 +79,11 @@ mod tests {
 
     impl Waiting {
         fn taken(&self, awaited: Awaited) -> usize {
-            self.0.values().filter(|own| **own == awaited).count()
+            self.0.values().filter(|candidate| **candidate == awaited).count()
         }
     }
 
-    /// Lets requests wait for `awaited` until there is no room. Returns how many there were.
+    /// Adds requests that wait for `awaited` until there is no room. Returns their number.
     fn fill(waiting: &mut Waiting, places: &Places, awaited: Awaited) -> usize {
         let first = u32::try_from(waiting.0.len()).unwrap();
         let mut taken = waiting.taken(awaited);
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_alone_can_be_waited_for_has_all_places() {
+    fn a_single_awaited_thing_gets_all_places() {
         for awaited in ALL {
             let places = Places::new(4096, 512, [awaited]);
             let mut waiting = Waiting::default();
@@ -150,12 +151,12 @@ mod tests {
             let places = Places::new(max, 3, ALL);
             let mut waiting = Waiting::default();
             for (id, kind) in steps {
-                // The last one is that somebody leaves.
+                // The remaining step: a request leaves.
                 let Some(awaited) = ALL.get(kind).copied() else {
                     waiting.0.remove(&id);
                     continue;
                 };
-                // Whoever waits for something else by now has left its place.
+                // A request that waits for something else now has left its place.
                 waiting.0.remove(&id);
                 let taken = waiting.taken(awaited);
                 let has_room = places.has_room(awaited, |awaited| waiting.taken(awaited));

@@ -1,4 +1,4 @@
-//! How much of a request's body has come, where its head is, and whether the head has to go first.
+//! How much of a request's body has arrived, where its head is, and whether the head must go first.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,60 +8,61 @@ use crate::engine::authenticator::HeldRequest;
 use crate::identity::IdentityFields;
 use crate::time::UnixTime;
 
-/// Whether the proxy hands over the body of a request while its head is held back.
+/// Whether the proxy delivers the body of a request while its head is held back.
 ///
-/// Envoy does so by the plugin option `allow_on_headers_stop_iteration`. The option cannot be read,
-/// and a client that withholds its body looks like an Envoy without it. The difference: an Envoy
-/// without it has received bytes of the body, and hands them over as soon as the head goes on.
+/// Envoy does so with the plugin option `allow_on_headers_stop_iteration`. The option cannot be
+/// read, and a client that withholds its body looks like an Envoy without it. The difference: an
+/// Envoy without it has received bytes of the body, and delivers them as soon as the head is
+/// forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum BodyDelivery {
-    /// Not known yet: heads are held back, and each tick looks at them.
+    /// Unknown: heads are held back, and each tick checks them.
     #[default]
     Unknown,
-    /// Not known yet, but the head of this stream went on because bytes of its body were received.
-    /// If they are not handed over at once, a filter before the plugin has them, and they prove
+    /// Unknown, but the head of this stream was forwarded because bytes of its body were received.
+    /// If they are not delivered at once, a filter before the plugin holds them, and they prove
     /// nothing.
     OnTrial(StreamId),
-    /// It does: it has done so. No head goes on before its body was judged.
+    /// It does, as observed. No head is forwarded before its body is judged.
     WithHeldHead,
-    /// It does not: a body came only after its head. Heads go first, or no body would come.
+    /// It does not: a body arrived only after its head was forwarded. Heads must go first.
     AfterHead,
 }
 
-/// The body of a request whose body may not go on yet.
+/// The body of a request whose body may not be forwarded yet.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    /// Bytes handed over so far.
+    /// Bytes delivered so far.
     pub size: usize,
     /// Whether that is all of it.
     pub is_whole: bool,
-    /// Where the head is.
+    /// Where the head of the request is.
     pub head: Head,
-    /// Whether the request was judged as one without a body: none may come any more.
+    /// Whether the request was judged as one without a body, so that none may follow.
     pub is_absent: bool,
-    /// Whether the head went on outside a callback of its own stream. Envoy loses a body that is
-    /// resumed by its trailers during that callback.
+    /// Whether the head was resumed outside a callback of its stream. Envoy loses a body that its
+    /// trailers resume during that callback.
     pub was_resumed: bool,
 }
 
-/// Where the head of a request is whose body may not go on yet.
+/// Where the head of a request is whose body may not be forwarded yet.
 #[derive(Debug)]
 pub(super) enum Head {
     /// Held back.
     Held {
-        /// Since when.
+        /// When it arrived.
         since: UnixTime,
         /// Bytes of the names and values of its fields.
         size: u64,
     },
-    /// With the server, which was sent this identity.
+    /// Forwarded to the server with this identity.
     Forwarded(Rc<IdentityFields>),
 }
 
-/// What to do about a head that is held back while the delivery of bodies is unknown.
+/// What to do with a head that is held back while the delivery of bodies is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeldHead {
-    /// Its body is not handed over: it has to go first.
+    /// Its body is not delivered: forward it first.
     GoesFirst,
     /// Treat the request as having no body.
     HasNoBody,
@@ -70,20 +71,20 @@ pub(super) enum HeldHead {
 }
 
 impl BodyDelivery {
-    /// Whether it is not known yet.
+    /// Whether it is still unknown.
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Unknown | Self::OnTrial(_))
     }
 }
 
 impl RequestBody {
-    /// After this time, no byte of a body means no body: a proxy that hands bodies over has done so
-    /// by then, however slow its client is.
+    /// After this time, a body of which no byte was received is absent: a proxy that delivers
+    /// bodies has done so by then, however slow its client is.
     const NO_BODY: Duration = Duration::from_secs(5);
-    /// The same for a proxy that does not report how much it has received.
+    /// The same time for a proxy that does not report how much it has received.
     const NOT_HANDED_OVER: Duration = Duration::from_millis(100);
 
-    /// The body of a request whose head is held back from now on, and has so many bytes.
+    /// The body of a request whose head, of this size in bytes, is held back from now on.
     pub(super) fn new(since: UnixTime, head_size: u64) -> Self {
         Self {
             size: 0,
@@ -94,12 +95,12 @@ impl RequestBody {
         }
     }
 
-    /// The body of a request whose head need not be timed: its body is handed over.
+    /// The body of a request whose head needs no timer, because its body is delivered.
     pub(super) fn untimed() -> Self {
         Self::new(UnixTime::default(), 0)
     }
 
-    /// What to do about the head of `request`, if the proxy has received so many bytes of it.
+    /// What to do with the head of `request`, if the proxy has received this many bytes of it.
     pub(super) fn held_head(
         &self,
         request: &HeldRequest,
@@ -117,7 +118,7 @@ impl RequestBody {
         }
     }
 
-    /// Whether nothing of the body has been handed over though its head has gone on.
+    /// Whether nothing of the body was delivered although the head was forwarded.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self.head, Head::Forwarded(_)) && self.size == 0 && !self.is_whole
     }

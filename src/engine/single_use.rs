@@ -1,4 +1,4 @@
-//! Single-use tokens: spends and looks them up, in shared data or in the store of a fleet.
+//! Single-use tokens: spends and looks them up, in shared data or in the shared store.
 
 use super::callouts::{Callout, Purpose};
 use super::host::{CalloutId, Host, StreamId};
@@ -28,11 +28,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether a token could still be spent in shared data. A fleet's store is not asked.
+    /// Whether a token is still unspent in shared data. A fleet's store is not called.
     ///
     /// # Errors
     ///
-    /// It was spent before, or that cannot be found out.
+    /// It was spent before, or its state is unknown.
     pub(super) fn look_up_locally(
         &self,
         single_use_token: SingleUseToken,
@@ -46,7 +46,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Asks the store of a fleet for the token of a request, which waits for the response.
+    /// Calls the store of a fleet for the token of a request, which waits for the response.
     pub(super) fn ask_fleet(
         &mut self,
         stream: StreamId,
@@ -59,7 +59,7 @@ impl<H: Host> Engine<H> {
             ReplayStore::Fleet(store) => {
                 let request = match &claimant {
                     Claimant::Held(held) => {
-                        held.single_use_token().map(|own| store.look_up_request(own))
+                        held.single_use_token().map(|value| store.look_up_request(value))
                     }
                     Claimant::Spending(request) => {
                         Some(store.request(request.single_use_token(), now))
@@ -112,7 +112,7 @@ impl<H: Host> Engine<H> {
         self.settle_single_use(stream, result, now);
     }
 
-    /// Refuses the requests whose single-use tokens were not answered for in time.
+    /// Refuses the requests whose single-use tokens got no response in time.
     pub(super) fn give_up_single_use(&mut self, now: UnixTime) {
         for stream in self.streams.late(now) {
             self.settle_single_use(stream, Err(FleetStore::too_late()), now);
@@ -127,7 +127,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// What becomes of a request by what came of spending or looking up its token.
+    /// The decision on a request after its token was spent or looked up.
     fn conclude(&self, claimant: Claimant, result: Result<(), NotSpent>) -> Decision {
         match (claimant, result) {
             (Claimant::Spending(request), result) => self.authenticator.conclude(request, result),

@@ -1,5 +1,4 @@
-//! The streams that the engine has something to do with: one map, which says of each what it waits
-//! for or holds.
+//! The streams that are undecided or have a body: one map with the state of each.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +9,24 @@ use crate::engine::authenticator::{HeldRequest, PlausibleRequest, SpendingReques
 use crate::identity::UserKey;
 use crate::time::UnixTime;
 
-/// A stream that was not decided on, or whose body may not go on.
+/// A stream that is undecided, or whose body may not be forwarded.
 #[derive(Debug)]
 pub(super) struct Stream {
     state: State,
-    /// None while nothing depends on the body, which is then left with the client.
+    /// `None` while nothing depends on the body, which is held back at the client.
     pub body: Option<RequestBody>,
 }
 
-/// What a stream waits for, or holds.
+/// The state of a stream.
 #[derive(Debug)]
 pub(super) enum State {
-    /// It waits to be judged.
+    /// Waits to be judged.
     Waiting(Box<Waiting>),
-    /// Its single-use token is being spent or looked up in the store of a fleet.
+    /// Its single-use token is being spent or looked up in the shared store.
     SingleUse(Box<SingleUse>),
-    /// Its message has to be read.
+    /// Its message must be read.
     Held(Box<HeldRequest>),
-    /// It was decided on. Nothing of its body goes on by itself.
+    /// Decided. No part of its body is forwarded automatically.
     Decided,
 }
 
@@ -36,34 +35,34 @@ pub(super) enum State {
 pub(super) struct Waiting {
     pub request: PlausibleRequest,
     pub need: WaitsFor,
-    /// Then it is refused.
+    /// The request is refused at this time.
     pub deadline: UnixTime,
 }
 
-/// What a request has to know before it can be judged.
+/// What a request needs before it can be judged.
 #[derive(Debug)]
 pub(super) enum WaitsFor {
     /// Keys of its provider.
     Keys,
-    /// This user's record.
+    /// The record of this user.
     User(UserKey),
     /// Its turn to be verified with more keys.
     Turn,
 }
 
-/// A request whose token the store of a fleet was asked for.
+/// A request whose token is looked up or spent in the store of a fleet.
 #[derive(Debug)]
 pub(super) struct SingleUse {
     pub claimant: Claimant,
     pub callout: CalloutId,
-    /// Then it is refused.
+    /// The request is refused at this time.
     pub deadline: UnixTime,
 }
 
-/// A request that asks for its single-use token.
+/// A request that waits for its single-use token.
 #[derive(Debug)]
 pub(super) enum Claimant {
-    /// The token is only looked up: the head is to go on, and the body to be judged.
+    /// The token is only looked up; next, the head is forwarded and the body judged.
     Held(Box<HeldRequest>),
     /// The token is spent.
     Spending(SpendingRequest),
@@ -74,7 +73,7 @@ pub(super) enum Claimant {
 pub(crate) enum Awaits<'a> {
     /// Keys of its provider, or its turn.
     Verification,
-    /// This user's record.
+    /// The record of this user.
     User(&'a UserKey),
     /// The store of a fleet.
     SingleUse,
@@ -82,19 +81,19 @@ pub(crate) enum Awaits<'a> {
     Message,
 }
 
-/// All streams that are not done with.
+/// All undecided streams.
 #[derive(Debug)]
 pub(super) struct Streams {
     by_id: BTreeMap<StreamId, Stream>,
     places: Places,
-    /// How many wait for what.
+    /// The number of streams by what they wait for.
     taken: BTreeMap<Awaited, usize>,
-    /// Bytes of tokens of held requests.
+    /// Total size of the tokens of held requests in bytes.
     held_bytes: usize,
 }
 
 impl Stream {
-    /// The request that is held until its message was judged.
+    /// The request that is held until its message is judged.
     pub(super) fn held(&self) -> Option<&HeldRequest> {
         match &self.state {
             State::Held(request) => Some(request),
@@ -102,18 +101,18 @@ impl Stream {
         }
     }
 
-    /// Whether its head is held back and waits for nothing but its body.
+    /// Whether its head is held back only for its body.
     fn is_held_head(&self) -> bool {
         let head = self.body.as_ref().map(|body| &body.head);
         self.held().is_some() && matches!(head, Some(Head::Held { .. }))
     }
 
-    /// Whether it waits for something to be known or done, its body aside.
+    /// Whether it waits for anything other than its body.
     pub(super) fn waits(&self) -> bool {
         self.state.awaited().is_some()
     }
 
-    /// What it waits for; none once it was decided on.
+    /// What it waits for; `None` once it is decided.
     pub(super) fn awaits(&self) -> Option<Awaits<'_>> {
         match &self.state {
             State::Waiting(waiting) => Some(match &waiting.need {
@@ -126,7 +125,7 @@ impl Stream {
         }
     }
 
-    /// What it asked the store of a fleet for.
+    /// Its request to the store of a fleet.
     pub(super) fn single_use(&self) -> Option<&SingleUse> {
         match &self.state {
             State::SingleUse(single_use) => Some(single_use),
@@ -134,7 +133,7 @@ impl Stream {
         }
     }
 
-    /// What it waits for to be judged.
+    /// What it waits for before it is judged.
     pub(super) fn waiting(&self) -> Option<&Waiting> {
         match &self.state {
             State::Waiting(waiting) => Some(waiting),
@@ -165,10 +164,10 @@ impl State {
 }
 
 impl Streams {
-    /// Most bytes of tokens of requests that are held until their messages have come.
+    /// Limit in bytes on the tokens of requests that are held until their messages arrive.
     const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
-    /// None yet. `places` bounds how many may wait.
+    /// No streams. `places` limits how many may wait.
     pub(super) fn new(places: Places) -> Self {
         Self { by_id: BTreeMap::new(), places, taken: BTreeMap::new(), held_bytes: 0 }
     }
@@ -178,7 +177,7 @@ impl Streams {
         self.by_id.get(&id)
     }
 
-    /// What a stream waits for to be judged.
+    /// What a stream waits for before it is judged.
     pub(super) fn waiting_mut(&mut self, id: StreamId) -> Option<&mut Waiting> {
         match &mut self.by_id.get_mut(&id)?.state {
             State::Waiting(waiting) => Some(waiting),
@@ -191,7 +190,7 @@ impl Streams {
         self.by_id.get_mut(&id)?.body.as_mut()
     }
 
-    /// The body of a stream, from now on followed as `new` says if it was not before.
+    /// The body of a stream, created with `new` if it was not tracked before.
     pub(super) fn follow_body(
         &mut self,
         id: StreamId,
@@ -201,7 +200,7 @@ impl Streams {
         stream.body.get_or_insert_with(new)
     }
 
-    /// Lets a stream wait or hold something.
+    /// Sets the state of a stream.
     pub(super) fn set(&mut self, id: StreamId, state: State) {
         self.take(id);
         if let Some(awaited) = state.awaited() {
@@ -216,7 +215,7 @@ impl Streams {
         }
     }
 
-    /// Takes what a stream waits for or holds, to decide on it.
+    /// Removes the state of a stream, to decide on it.
     pub(super) fn take(&mut self, id: StreamId) -> Option<State> {
         let stream = self.by_id.get_mut(&id)?;
         let state = std::mem::replace(&mut stream.state, State::Decided);
@@ -224,7 +223,7 @@ impl Streams {
         Some(state)
     }
 
-    /// Takes the request that a stream holds until its message was judged.
+    /// Removes the request that a stream holds until its message is judged.
     pub(super) fn take_held(&mut self, id: StreamId) -> Option<Box<HeldRequest>> {
         self.get(id)?.held()?;
         match self.take(id)? {
@@ -233,7 +232,7 @@ impl Streams {
         }
     }
 
-    /// A stream was decided on: it is kept only while its body has to be kept back or refused.
+    /// Marks a stream as decided: it is kept only while its body must be held back or refused.
     pub(super) fn decide(&mut self, id: StreamId, goes_on: bool) {
         let Some(stream) = self.by_id.get(&id) else { return };
         let is_kept = match &stream.body {
@@ -247,14 +246,14 @@ impl Streams {
         }
     }
 
-    /// Removes a stream. Returns what it waited for or held.
+    /// Removes a stream. Returns its state.
     pub(super) fn remove(&mut self, id: StreamId) -> Option<State> {
         let stream = self.by_id.remove(&id)?;
         self.release(&stream.state);
         Some(stream.state)
     }
 
-    /// Whether one more request may wait for this.
+    /// Whether another request may wait for this.
     pub(super) fn has_room(&self, awaited: Awaited) -> bool {
         self.places.has_room(awaited, |awaited| self.taken(awaited))
     }
@@ -274,7 +273,7 @@ impl Streams {
         self.taken.values().any(|count| *count > 0)
     }
 
-    /// The streams that wait to be judged, in the order in which they came.
+    /// The streams that wait to be judged, in order of arrival.
     pub(super) fn waiting(&self) -> Vec<StreamId> {
         if !self.any_waits() {
             return Vec::new();
@@ -282,7 +281,7 @@ impl Streams {
         self.select(|stream| stream.waiting().is_some())
     }
 
-    /// The streams whose single-use tokens should have been answered for by now.
+    /// The streams whose single-use tokens are overdue.
     pub(super) fn late(&self, now: UnixTime) -> Vec<StreamId> {
         if self.taken(Awaited::SingleUse) == 0 {
             return Vec::new();
@@ -293,12 +292,12 @@ impl Streams {
         })
     }
 
-    /// The streams whose heads are held back and wait for nothing but their bodies.
+    /// The streams whose heads are held back only for their bodies.
     pub(super) fn held_heads(&self) -> Vec<StreamId> {
         self.select(Stream::is_held_head)
     }
 
-    /// Whether there is any of them.
+    /// Whether there are any such streams.
     pub(super) fn has_held_head(&self) -> bool {
         self.held_bytes > 0 && self.by_id.values().any(Stream::is_held_head)
     }

@@ -1,4 +1,4 @@
-//! Look-ups of users: makes the callouts that [`ScimLookups`](crate::identity::ScimLookups) asks for.
+//! User look-ups: makes the callouts of [`ScimLookups`](crate::identity::ScimLookups).
 
 use log::Level;
 
@@ -10,12 +10,12 @@ use crate::identity::{LookupId, LookupReport, UserKey};
 use crate::time::UnixTime;
 
 impl<H: Host> Engine<H> {
-    /// Whether the directory is being asked for this user.
+    /// Whether a look-up of this user is in progress.
     pub(super) fn is_looked_up(&self, user: &UserKey) -> bool {
         self.users.as_ref().is_some_and(|users| users.is_under_way(user))
     }
 
-    /// Makes all callouts that are due, and reports what came of earlier ones.
+    /// Makes all pending callouts, and reports the results of earlier ones.
     pub(super) fn run_users(&mut self, now: UnixTime) {
         let Some(users) = &mut self.users else { return };
         let (timeout, max_body) = (users.directory().timeout, users.directory().max_body.bytes);
@@ -50,7 +50,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Hands over the response to a callout of this look-up.
+    /// Passes on the response to a callout of this look-up.
     pub(super) fn on_user_response(
         &mut self,
         lookup: LookupId,

@@ -11,14 +11,14 @@ use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::token::{HashedToken, TokenCache, TokenHasher};
 
-/// What verifying a token found.
+/// The result of verifying a token.
 #[derive(Debug)]
 pub(crate) struct TokenVerdict {
     /// The provider whose keys it was verified with.
     pub provider: ProviderId,
     /// The version of those keys.
     pub keys: KeyVersion,
-    /// When it is valid by its own claims, clock skew included.
+    /// When its claims are valid, including clock skew.
     pub usable: Range<UnixTime>,
     /// The result.
     pub outcome: TokenOutcome,
@@ -33,7 +33,7 @@ pub(crate) enum TokenOutcome {
     Verified(Requester, KnownBy),
 }
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Requester {
     /// The identity in the token, with only those claims that access rules read.
@@ -42,7 +42,7 @@ pub(crate) struct Requester {
     pub fields: Rc<IdentityFields>,
 }
 
-/// Verdicts by token. Forged tokens have a small cache of their own, so they evict no good ones.
+/// Verdicts by token. Forged tokens have a small cache of their own, so they evict no valid ones.
 #[derive(Debug)]
 pub(crate) struct VerdictCache {
     hasher: TokenHasher,
@@ -51,7 +51,8 @@ pub(crate) struct VerdictCache {
 }
 
 impl TokenVerdict {
-    /// Whether verifying would give the same result now. `keys` are the current keys of its provider.
+    /// Whether verification would give the same result now. `keys` are the current keys of its
+    /// provider.
     #[must_use]
     pub(crate) fn holds(
         &self,
@@ -79,13 +80,12 @@ impl TokenVerdict {
 }
 
 impl VerdictCache {
-    /// Most bytes for each token that may be remembered: so that a thousand ordinary ones fit into
-    /// six MiB.
+    /// Memory for each cached token in bytes: a thousand ordinary ones fit into six MiB.
     const BYTES_PER_TOKEN: usize = 6 * 1024;
-    /// Limit of forged tokens. A client that repeats one costs no verification each time.
+    /// Maximum number of forged tokens. A client that repeats one causes no verification each time.
     const MAX_FORGED: usize = 64;
 
-    /// A cache of `max` tokens.
+    /// A cache for at most `max` tokens.
     #[must_use]
     pub(crate) fn new(max: usize) -> Self {
         let cache = |max: usize| TokenCache::new(max, max.saturating_mul(Self::BYTES_PER_TOKEN));
@@ -96,7 +96,7 @@ impl VerdictCache {
         }
     }
 
-    /// The hash by which a token is found and remembered.
+    /// The hash by which a token is found and cached.
     #[must_use]
     pub(crate) fn hash<'a>(&self, token: &'a [u8]) -> HashedToken<'a> {
         self.hasher.hash(token)
@@ -107,7 +107,7 @@ impl VerdictCache {
         self.verified.find(token).or_else(|| self.forged.find(token)).cloned()
     }
 
-    /// Remembers the verdict on a token.
+    /// Caches the verdict on a token.
     pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Rc<TokenVerdict>) {
         let size = verdict.size();
         match verdict.outcome {

@@ -13,19 +13,19 @@ use crate::keys::ProviderKeys;
 use crate::time::UnixTime;
 
 impl<H: Host> Engine<H> {
-    /// Longest time until the next look at the keys while no request waits for any.
+    /// Tick period while no request waits for keys.
     const IDLE: Duration = Duration::from_secs(1);
-    /// Longest time while one does: the keys may come from another worker.
+    /// Tick period while one does: another worker may publish them.
     const BUSY: Duration = Duration::from_millis(20);
-    /// Shortest time: there is something to do that only a tick can do.
+    /// Shortest tick period: there is work that only a tick can do.
     pub(super) const AT_ONCE: Duration = Duration::from_millis(1);
-    /// What deciding on requests that waited may cost in one go: at least 1 for each, and what it
-    /// takes to verify its token.
+    /// Limit on the cost of deciding on waiting requests per tick: at least 1 for each, plus the
+    /// cost of verifying its token.
     const BATCH: u64 = 64;
     /// Longest time that a request waits for its turn.
     const MAX_TURN: Duration = Duration::from_secs(7);
 
-    /// Lets a request wait that has only come in. Returns what becomes of it if there is no room.
+    /// Lets a new request wait. Returns the decision if there is no room.
     pub(super) fn wait_for(
         &mut self,
         stream: StreamId,
@@ -42,8 +42,8 @@ impl<H: Host> Engine<H> {
         None
     }
 
-    /// Decides again on the requests that wait, and sets the pace by what is left. Not on all of them
-    /// at once: verifying all their signatures would delay other requests.
+    /// Decides again on waiting requests, and sets the tick period. Not on all of them at once:
+    /// verifying all their signatures would delay other requests.
     pub(super) fn serve_waiting(&mut self, now: UnixTime) {
         self.budget.set_closed(false);
         let mut cost = 0;
@@ -60,7 +60,7 @@ impl<H: Host> Engine<H> {
             self.serve(stream, now);
             cost += self.budget.spent().saturating_sub(before).max(1);
         }
-        // Requests that wait for their turn come before those that are still to come.
+        // Requests that wait for their turn take precedence over new ones.
         self.budget.set_closed(self.streams.taken(Awaited::Turn) > 0);
         if is_over {
             self.set_pace(now);
@@ -69,7 +69,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Decides on a request that waits as if its time were over.
+    /// Decides on a waiting request as if its time had passed.
     pub(crate) fn expire(&mut self, stream: StreamId) {
         let now = self.host.now();
         if let (Some(now), Some(waiting)) = (now, self.streams.waiting_mut(stream)) {
@@ -78,7 +78,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Lets the next tick come when there is something to do.
+    /// Sets the tick period by the work that remains.
     pub(super) fn set_pace(&mut self, now: UnixTime) {
         let has_callouts = self.users.as_ref().is_some_and(ScimLookups::has_callouts);
         let is_idle = !self.streams.any_waits()
@@ -103,7 +103,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Lets a request wait, and asks for what it needs.
+    /// Lets a request wait, and requests what it needs.
     fn let_wait(
         &mut self,
         stream: StreamId,
@@ -129,8 +129,8 @@ impl<H: Host> Engine<H> {
         self.streams.set(stream, State::Waiting(Box::new(waiting)));
     }
 
-    /// Whether nothing has changed for a request that waits. If so, what it waits for is asked for
-    /// again: the stream that asked before may be gone.
+    /// Whether nothing has changed for a waiting request. If so, what it needs is requested again:
+    /// the stream that requested it before may be gone.
     fn keeps_waiting(&mut self, stream: StreamId, now: UnixTime) -> bool {
         let Some(waiting) = self.streams.get(stream).and_then(|stream| stream.waiting()) else {
             return true;
@@ -149,7 +149,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Decides again on a request that waits.
+    /// Decides again on a waiting request.
     fn serve(&mut self, stream: StreamId, now: UnixTime) {
         let Some(State::Waiting(waiting)) = self.streams.take(stream) else { return };
         let Waiting { request, need, deadline } = *waiting;
@@ -169,7 +169,7 @@ impl<H: Host> Engine<H> {
         self.settle(stream, decision, now);
     }
 
-    /// How long a request waits at the most.
+    /// The longest time that a request waits.
     fn max_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
         let for_keys = || self.keys[request.provider()].max_wait();
         match need {

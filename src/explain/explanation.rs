@@ -1,4 +1,4 @@
-//! A token judged, with everything that a person needs to see why.
+//! The decision on a token, with everything that a person needs to understand it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,18 +17,18 @@ use crate::keys::{FetchFault, KeySet, KeySetFault, ProviderKeys, RemoteKeys};
 use crate::refusal::{Check, Refusal};
 use crate::time::UnixTime;
 
-/// A token judged.
+/// The decision on a token.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
-    /// What becomes of the request.
+    /// Whether the request would be forwarded.
     pub verdict: Verdict,
     /// The reason code of the refusal.
     pub reason: Option<&'static str>,
-    /// The same in words, as the client is told.
+    /// The meaning of the reason, as in the response to the client.
     pub description: Option<String>,
-    /// What was seen beside what is configured, as the log line has it.
+    /// The found and expected values, as in the log line.
     pub details: Map<String, Value>,
-    /// The name of the provider that the token picks.
+    /// The name of the provider that the token selects.
     pub provider: Option<String>,
     /// The token's header, as far as it can be read.
     pub header: Option<Map<String, Value>>,
@@ -36,54 +36,54 @@ pub struct Explanation {
     pub claims: Option<Map<String, Value>>,
     /// The steps of the decision.
     pub steps: Vec<Step>,
-    /// What was fetched for it.
+    /// The documents that were fetched to decide.
     pub fetches: Vec<FetchedFrom>,
-    /// Why, and what to do about it.
+    /// The cause of a refusal, and its fix.
     #[serde(flatten)]
     pub remedy: Option<Remedy>,
-    /// What else is worth knowing.
+    /// Further observations.
     pub notes: Vec<String>,
-    /// The header fields that the MCP server would see.
+    /// The header fields that the MCP server would receive.
     pub identity: Vec<(String, String)>,
 }
 
-/// What becomes of a request.
+/// The decision on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It passes.
+    /// The request would be forwarded.
     Accepted,
-    /// It is refused.
+    /// The request would be refused.
     Refused,
-    /// It cannot be told here.
+    /// The decision needs something that is not available here.
     Undecided,
 }
 
-/// A document that was fetched, or not.
+/// An attempt to fetch a document.
 #[derive(Clone, Debug, Serialize)]
 pub struct FetchedFrom {
     /// Its URL.
     pub url: String,
     /// The Envoy cluster on which the plugin calls it.
     pub cluster: String,
-    /// How long it took.
+    /// The duration of the callout.
     pub milliseconds: u64,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: Option<u16>,
-    /// The length of the answer.
+    /// The length of the body.
     pub bytes: Option<usize>,
-    /// Why there was none.
+    /// Why there was no response.
     pub fault: Option<String>,
-    /// By how many seconds the clock here is ahead of the server's, if they differ.
+    /// How many seconds the local clock is ahead of the server's, if they differ.
     pub clock_ahead_seconds: Option<i64>,
 }
 
 impl Setup {
-    /// Judges a token.
+    /// Decides on a token and explains the decision.
     ///
     /// # Errors
     ///
-    /// The key set document that was given is none.
+    /// The given document is not a key set.
     pub fn explain(
         &self,
         question: &Question<'_>,
@@ -101,7 +101,7 @@ impl Setup {
         if let End::Refused(refused, _) = &end
             && matches!(refused.refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
         {
-            // The provider's clock tells whose is wrong.
+            // The provider's clock shows whose clock is wrong.
             offline.fetch_keys();
         }
         let callouts = offline.callouts().to_vec();
@@ -146,12 +146,12 @@ impl FetchedFrom {
     }
 }
 
-/// What an explanation is made of.
+/// The parts of an explanation.
 struct Judged<'a> {
     setup: &'a Setup,
     question: &'a Question<'a>,
     known: Known<'a>,
-    /// The keys of the provider that the token picks.
+    /// The keys of the selected provider.
     keys: Option<&'a ProviderKeys>,
     fetch_fault: Option<&'a FetchFault>,
     callouts: &'a [CompletedCallout],
@@ -193,8 +193,8 @@ impl Judged<'_> {
                 verdict: Verdict::Undecided,
                 steps: steps(Some((Check::User, StepStatus::NotReached)), known),
                 notes: vec![format!(
-                    "everything up to the user holds; whether {user:?} may pass, the directory at \
-                     users.scim.url tells, which is not asked here"
+                    "every check before the user passes; whether {user:?} is known depends on the \
+                     directory at users.scim.url, which is not called here"
                 )],
                 ..explanation
             },
@@ -202,8 +202,8 @@ impl Judged<'_> {
                 verdict: Verdict::Undecided,
                 steps: steps(Some((Check::Access, StepStatus::NotReached)), known),
                 notes: vec![
-                    "everything up to the access rules holds; one of them asks for the method or the \
-                     name in the message (mcp_methods, mcp_names), which is not looked at here"
+                    "every check before the access rules passes; one of them asks for the method or the \
+                     name in the message (mcp_methods, mcp_names), which is not read here"
                         .to_owned(),
                 ],
                 ..explanation
@@ -235,7 +235,7 @@ impl Judged<'_> {
             fetch_fault: self.fetch_fault,
             uses_given_keys: question.key_set.is_some(),
         });
-        let forwarded = "mode is report: the plugin lets the request through";
+        let forwarded = "mode is report: the plugin forwards the request";
         Explanation {
             verdict: Verdict::Refused,
             reason: Some(refusal.reason().code()),
@@ -257,7 +257,7 @@ fn kids(keys: &ProviderKeys, now: UnixTime) -> Option<Vec<String>> {
     Some(set.kids().take(20).map(str::to_owned).collect())
 }
 
-/// Header and claims as they can be shown. Neither need be what the core makes of them.
+/// Header and claims in readable form. They may be shown even if the engine rejects their format.
 fn shown(token: &[u8]) -> [Option<Map<String, Value>>; 2] {
     let mut segments = token.split(|&byte| byte == b'.');
     [(); 2].map(|()| {

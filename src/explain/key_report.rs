@@ -1,4 +1,4 @@
-//! What the plugin would make of a provider's keys.
+//! How the plugin would use a provider's keys.
 
 use serde::Serialize;
 
@@ -10,33 +10,33 @@ use super::setup::Setup;
 use crate::keys::{KeyAccount, KeySource};
 use crate::provider::ProviderId;
 
-/// What the plugin would make of a provider's keys.
+/// How the plugin would use a provider's keys.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeyReport {
     /// The provider's name.
     pub provider: String,
-    /// Whether there are keys to judge tokens by.
+    /// Whether there are keys to verify tokens with.
     pub is_usable: bool,
-    /// What was fetched; nothing when the keys stand in the configuration.
+    /// The documents that were fetched; none if the keys are in the configuration.
     pub fetches: Vec<FetchedFrom>,
-    /// How long the keys serve until they are fetched anew, in seconds.
+    /// How long the keys are used until they are fetched again, in seconds.
     pub lifetime_seconds: Option<u64>,
-    /// The keys.
+    /// One for each element of the key set.
     pub keys: Vec<ReportedKey>,
-    /// Why there are none, and what to do about it.
+    /// Why there are no keys, and the fix.
     pub remedy: Option<Remedy>,
 }
 
-/// A key.
+/// A key of a key set.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReportedKey {
-    /// Its name.
+    /// The `kid` of the key.
     pub kid: Option<String>,
     /// The algorithms whose signatures it verifies.
     pub algorithms: Vec<String>,
-    /// Whether it is left out of the set altogether.
+    /// Whether it is left out of the key set.
     pub is_dropped: bool,
-    /// Why it verifies nothing.
+    /// Why it verifies no signatures.
     pub problem: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Explains the decision on a token to people: step by step, with cause and fix.
 //!
-//! [`Setup`] is a configuration to look into. It runs the [`Engine`](crate::Engine) of the plugin on
-//! one request, with an [`Outside`] that makes the callouts in place of Envoy. [`step`] derives the
+//! [`Setup`] is the configuration to examine. It runs the plugin's [`Engine`](crate::Engine) on one
+//! request, with an [`Outside`] that makes the callouts in place of Envoy. [`step`] derives the
 //! steps from the engine's decision, and `remedy` says what to change.
 
 mod explanation;

@@ -1,4 +1,4 @@
-//! What else is worth knowing about a token that was judged.
+//! Further observations about a token.
 
 use serde_json::{Map, Value};
 
@@ -10,12 +10,12 @@ use crate::keys::{ProviderKeys, RemoteKeys};
 use crate::provider::TokenIdRule;
 use crate::time::UnixTime;
 
-/// On an accepted token, judged by these keys.
+/// Notes on an accepted token that was verified with these keys.
 pub(super) fn on_accepted(known: &Known<'_>, keys: Option<&ProviderKeys>) -> Vec<String> {
     let single_use = known
         .provider
         .filter(|provider| provider.token_id_rule == TokenIdRule::SingleUse)
-        .map(|_| "it serves once: whether it did already, only Envoy knows".to_owned());
+        .map(|_| "it is single-use: only Envoy knows whether it was used before".to_owned());
     [
         on_id_token(known),
         on_missing_audience(known),
@@ -28,17 +28,17 @@ pub(super) fn on_accepted(known: &Known<'_>, keys: Option<&ProviderKeys>) -> Vec
     .collect()
 }
 
-/// On a token with milliseconds where seconds should be: it would be valid for millennia.
+/// A note on a token with milliseconds instead of seconds, which would be valid for millennia.
 pub(super) fn on_lifetime(claims: &Map<String, Value>) -> Option<String> {
     let expires = claims.get("exp")?;
     remedy::is_in_milliseconds(expires).then(|| {
         "exp is in milliseconds, and must be in seconds since 1970: read as seconds, the token never \
-         expires; correct whatever makes these tokens"
+         expires; fix the issuer of these tokens"
             .to_owned()
     })
 }
 
-/// On a token that alone exceeds what Envoy takes of header fields, in bytes.
+/// A note on a token that alone exceeds Envoy's limit for header fields, in bytes.
 pub(super) fn on_header_limit(token: &[u8], limit: usize) -> Option<String> {
     let size = "authorizationBearer ".len().saturating_add(token.len());
     let shown = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
@@ -55,7 +55,7 @@ pub(super) fn on_header_limit(token: &[u8], limit: usize) -> Option<String> {
 
 fn on_id_token(known: &Known<'_>) -> Option<String> {
     remedy::is_id_token(known.claims).then(|| {
-        "this looks like an ID token: it passes because its aud is one of client_ids; \
+        "this looks like an ID token: it is accepted because its aud is one of client_ids; \
          token_types: [at+jwt] or required_claims rules it out"
             .to_owned()
     })
@@ -64,7 +64,7 @@ fn on_id_token(known: &Known<'_>) -> Option<String> {
 fn on_missing_audience(known: &Known<'_>) -> Option<String> {
     let is_by_client = known.provider?.claim_rules.audience_claim == AudienceClaim::ClientId;
     (is_by_client && !known.claims.contains_key("aud")).then(|| {
-        "it names no audience and passes by its client id \
+        "it has no audience and is accepted by its client id \
          (audience_claim: client_id): so does any token that this client got for another API"
             .to_owned()
     })
@@ -74,7 +74,7 @@ fn on_clock_skew(known: &Known<'_>) -> Option<String> {
     let expires = UnixTime::from_secs(known.claims.get("exp")?.as_u64()?);
     (expires <= known.now).then(|| {
         let ago = seconds(known.now.since(expires).as_secs());
-        format!("it expired {ago} ago and passes by clock_skew alone")
+        format!("it expired {ago} ago and is accepted only because of clock_skew")
     })
 }
 
@@ -83,6 +83,6 @@ fn on_dropped_keys(keys: Option<&RemoteKeys>, now: UnixTime) -> Option<String> {
     let dropped = u64::try_from(set.dropped()).unwrap_or_default();
     (dropped > 0).then(|| {
         let dropped = number(dropped);
-        format!("{dropped} elements of the key set are no key: see `mcp-auth keys`")
+        format!("{dropped} elements of the key set are not keys: see `mcp-auth keys`")
     })
 }

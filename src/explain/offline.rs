@@ -24,26 +24,26 @@ pub(super) struct Offline<'a> {
     engine: Engine<OfflineHost<'a>>,
 }
 
-/// How a request ended.
+/// The result of a request.
 pub(super) enum End {
     Accepted {
         edits: RequestEdits,
         needs_no_token: bool,
     },
-    /// True where the plugin lets it pass all the same (`mode: report`).
+    /// The flag is true if the plugin forwards the request anyway (`mode: report`).
     Refused(Box<Refused>, bool),
-    /// The directory would have to be asked for this user.
+    /// The directory would be asked for this user.
     Directory(String),
-    /// An access rule asks for the message, which is not there.
+    /// An access rule needs the message, which is not available.
     Message,
 }
 
-/// A callout with what came of it.
+/// A callout and its result.
 #[derive(Clone, Debug)]
 pub(super) struct CompletedCallout {
     pub(super) url: String,
     pub(super) cluster: String,
-    /// When it was made, and how long it took.
+    /// When it was made.
     pub(super) at: UnixTime,
     pub(super) took: Duration,
     pub(super) outcome: Result<CalloutReply, CalloutError>,
@@ -55,7 +55,7 @@ struct OfflineHost<'a> {
     max_body: usize,
     shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     callouts: Vec<CompletedCallout>,
-    /// How many of them the engine has the responses to.
+    /// How many of their responses the engine has received.
     reported: usize,
     refused: Option<Refused>,
     edits: Option<RequestEdits>,
@@ -64,11 +64,11 @@ struct OfflineHost<'a> {
 impl<'a> Offline<'a> {
     /// The only request.
     const STREAM: StreamId = StreamId(1);
-    /// Most times that it is judged: it waits for discovery, a key that is unknown, and no more.
+    /// Limit on decisions per request: it waits for discovery and an unknown key, and nothing else.
     const MAX_ROUNDS: usize = 8;
 
-    /// An engine that fetches the keys of `provider` alone. `given` is used in place of all keys.
-    /// A fleet's store of spent tokens is not asked.
+    /// An engine that fetches only the keys of `provider`. `given` replaces all keys. A shared
+    /// store of spent tokens is not called.
     pub(super) fn new(
         setup: &Setup,
         provider: Option<&Provider>,
@@ -111,7 +111,7 @@ impl<'a> Offline<'a> {
             (b":method", question.method.as_bytes()),
             (b":path", path.as_bytes()),
             (b"authorization", &authorization),
-            // What an MCP client sends by POST is a message.
+            // An MCP client sends a message with every POST.
             (b"content-type", b"application/json"),
         ];
         let head = RequestHead::new(&fields, question.method == "POST");
@@ -138,12 +138,10 @@ impl<'a> Offline<'a> {
         }
     }
 
-    /// The keys of a provider.
     pub(super) fn keys(&self, provider: ProviderId) -> &ProviderKeys {
         self.engine.keys(provider)
     }
 
-    /// The time outside.
     pub(super) fn now(&mut self) -> UnixTime {
         now(self.engine.host().outside)
     }
@@ -167,10 +165,10 @@ impl<'a> Offline<'a> {
 }
 
 impl CompletedCallout {
-    /// By how many seconds the clock here is ahead of the provider's; negative if it is behind. None
-    /// when the two agree as closely as can be told.
+    /// How many seconds the local clock is ahead of the provider's; negative if it is behind.
+    /// `None` if the difference is too small to measure.
     pub(super) fn clock_ahead(&self) -> Option<i64> {
-        /// `Date` counts whole seconds, and caches keep it.
+        /// `Date` has whole seconds, and caches may repeat it.
         const UNSURE: u64 = 5;
         let there = UnixTime::from_secs(self.outcome.as_ref().ok()?.date?);
         let ahead = self.at.since(there + self.took).as_secs();
@@ -182,7 +180,7 @@ impl CompletedCallout {
         }
     }
 
-    /// What the plugin sees of it.
+    /// The response as the plugin would see it.
     fn response(&self) -> Option<CalloutResponse> {
         let reply = self.outcome.as_ref().ok()?;
         let field = |name| match name {
@@ -197,12 +195,12 @@ impl CompletedCallout {
 }
 
 impl OfflineHost<'_> {
-    /// The response to the first callout that the engine has not heard of.
+    /// The response to the first callout that has not been reported to the engine.
     fn next_response(&mut self) -> Option<(CalloutId, Option<CalloutResponse>)> {
         let response = loop {
             let callout = self.callouts.get(self.reported)?;
             self.reported += 1;
-            // One that was not made has no response.
+            // A callout that was never made has no response.
             if !matches!(callout.outcome, Err(CalloutError::NoCluster)) {
                 break callout.response();
             }
@@ -299,7 +297,6 @@ impl Host for OfflineHost<'_> {
     }
 }
 
-/// The time outside.
 pub(super) fn now(outside: &dyn Outside) -> UnixTime {
     UnixTime::default() + Duration::from_millis(outside.now())
 }

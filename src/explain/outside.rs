@@ -1,8 +1,8 @@
-//! The world outside, as whoever explains reaches it: the time, and calls.
+//! What an explanation needs from its environment: the time and HTTP requests.
 
 use std::time::Duration;
 
-/// Tells the time and makes calls.
+/// A clock and an HTTP client.
 pub trait Outside {
     /// The time, in milliseconds since the Unix epoch.
     fn now(&self) -> u64;
@@ -11,54 +11,54 @@ pub trait Outside {
     ///
     /// # Errors
     ///
-    /// There is no answer.
+    /// There is no response.
     fn call(&mut self, call: &Callout) -> Result<CalloutReply, CalloutError>;
 }
 
-/// A call to be made.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Callout {
-    /// What is called.
+    /// The absolute URL to request.
     pub url: String,
     /// The Envoy cluster on which the plugin would call it.
     pub cluster: String,
-    /// Header fields.
+    /// The header fields to send.
     pub fields: Vec<(&'static str, String)>,
-    /// Most time for the whole answer.
+    /// Longest time for the whole response.
     pub timeout: Duration,
-    /// Most bytes of a body: of a longer one, one byte more is enough.
+    /// Limit on the body in bytes. If the body is longer, one byte more than this is enough.
     pub max_body: usize,
 }
 
-/// An answer.
+/// The response.
 #[derive(Clone, Debug, Default)]
 pub struct CalloutReply {
-    /// Its status.
+    /// The status code.
     pub status: u16,
-    /// Its `Cache-Control`.
+    /// The value of `Cache-Control`.
     pub cache_control: Option<String>,
-    /// Its `Content-Encoding`.
+    /// The value of `Content-Encoding`.
     pub content_encoding: Option<String>,
-    /// Its `Location`.
+    /// The value of `Location`.
     pub location: Option<String>,
-    /// Its `Date`, in seconds since the Unix epoch.
+    /// The value of `Date`, in seconds since the Unix epoch.
     pub date: Option<u64>,
-    /// Its body.
+    /// The body, up to the limit.
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer. The texts are those of whoever made the call.
+/// Why there is no response. The strings come from the HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CalloutError {
-    /// Envoy's file has no such cluster, so the plugin could not call.
+    /// The Envoy configuration has no such cluster, so the plugin could not call it.
     NoCluster,
-    /// The host's name is not known.
+    /// The host name does not resolve.
     UnknownHost,
-    /// No connection could be made, or it broke.
+    /// No connection could be established, or it broke.
     Unreachable(String),
-    /// The certificate or something else of TLS is not accepted.
+    /// The TLS handshake failed, for example because of the certificate.
     Tls(String),
-    /// It took too long.
+    /// The timeout passed.
     TimedOut,
 }
 

@@ -1,14 +1,14 @@
-//! What is asked of a configuration.
+//! The request to decide on.
 
-/// What is asked: would a request with this token pass?
+/// The request to decide on.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The token, without `Bearer`.
     pub token: &'a [u8],
     /// The method of the request.
     pub method: &'a str,
-    /// The path of the request; none is that of `resource.url`.
+    /// The path of the request; `None` means that of `resource.url`.
     pub path: Option<&'a str>,
-    /// A key set document that is used instead of what the token's provider publishes.
+    /// A key set document that replaces the keys of the token's provider.
     pub key_set: Option<&'a [u8]>,
 }

@@ -1,4 +1,4 @@
-//! A configuration that is looked into.
+//! A configuration to examine.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +11,29 @@ use crate::keys::{KeySource, Start};
 use crate::provider::Provider;
 use crate::token::ReplayStore;
 
-/// A configuration that is looked into: valid, and beside it what was written.
+/// A configuration to examine: the validated form, and the JSON it was read from.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub(super) config: Config,
     document: Value,
-    /// Most bytes of a request's header fields that Envoy takes.
+    /// Envoy's limit on the header fields of a request, in bytes.
     pub(super) header_limit: usize,
 }
 
-/// A cluster that the configuration names.
+/// A cluster in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterUse {
     /// The field that names it.
     pub path: String,
-    /// Its name.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The host that is called on it, if the configuration says so.
+    /// The host that is called on it, if the configuration names it.
     pub host: Option<String>,
     /// Whether that host is called by https.
     pub is_https: bool,
 }
 
-/// A provider as it was written.
+/// A provider as written in the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'a> {
     position: usize,
@@ -44,38 +44,38 @@ impl Setup {
     /// Envoy's default for `max_request_headers_kb`, in bytes.
     pub const HEADER_LIMIT: usize = 60 * 1024;
 
-    /// Reads a configuration from JSON text. Environment variables need not be set.
+    /// Reads a configuration from JSON. Environment variables need not be set.
     ///
     /// # Errors
     ///
     /// All faults that were found, each with the path of its field.
     pub fn new(json: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::without_secrets(json)?;
-        // It could be read before.
+        // `Config` has parsed it already.
         let document = without_byte_order_mark(json);
         let document = serde_json::from_slice(document).unwrap_or_default();
         Ok(Self { config, document, header_limit: Self::HEADER_LIMIT })
     }
 
-    /// The same, for an Envoy that takes so many bytes of header fields.
+    /// Sets Envoy's limit on the header fields of a request, in bytes.
     #[must_use]
     pub fn with_header_limit(self, header_limit: usize) -> Self {
         Self { header_limit, ..self }
     }
 
-    /// Most bytes of a token.
+    /// Maximum size of a token in bytes.
     #[must_use]
     pub fn max_token_size(&self) -> usize {
         self.config.max_token_size
     }
 
-    /// True when an access rule or `exempt` names paths.
+    /// True if an access rule or `exempt` names paths.
     #[must_use]
     pub fn names_paths(&self) -> bool {
         !self.config.resource.exempt.is_empty() || self.config.resource.access.names_paths()
     }
 
-    /// True when an access rule may need the message in a request's body.
+    /// True if an access rule may need the message in a request's body.
     #[must_use]
     pub fn reads_bodies(&self) -> bool {
         self.config.resource.access.reads_bodies()
@@ -115,7 +115,7 @@ impl Setup {
         of_providers.chain(scim).chain(store).collect()
     }
 
-    /// The provider as it was written.
+    /// The provider as written.
     pub(super) fn written(&self, provider: &Provider) -> Option<Written<'_>> {
         let providers = self.document.get("providers").and_then(Value::as_array)?;
         let mut all =
@@ -123,7 +123,7 @@ impl Setup {
         all.find(|written| written.text("name") == Some(&provider.name))
     }
 
-    /// The provider that these claims would find if it were active, as it was written.
+    /// The inactive provider that these claims would select if it were active, as written.
     pub(super) fn switched_off(&self, claims: &Map<String, Value>) -> Option<Written<'_>> {
         let mut document = self.document.clone();
         for provider in document.get_mut("providers").and_then(Value::as_array_mut)? {
@@ -136,7 +136,7 @@ impl Setup {
         self.written(provider)
     }
 
-    /// The records of users as they were written.
+    /// The user records as written.
     pub(super) fn written_records(&self) -> &[Value] {
         let records = self.document.pointer("/users/records").and_then(Value::as_array);
         records.map(Vec::as_slice).unwrap_or_default()
@@ -149,22 +149,22 @@ impl Setup {
 }
 
 impl<'a> Written<'a> {
-    /// The path of one of its fields.
+    /// The path of a field of this provider.
     pub(super) fn path(&self, field: &str) -> String {
         format!("providers[{}].{field}", self.position)
     }
 
-    /// The name of its template.
+    /// The name of the provider's template.
     pub(super) fn template(&self) -> &'a str {
         self.text("template").unwrap_or("generic")
     }
 
-    /// A field that is text.
+    /// A field that is a string.
     pub(super) fn text(&self, field: &str) -> Option<&'a str> {
         self.fields.get(field).and_then(Value::as_str)
     }
 
-    /// True when it has this field.
+    /// True if this field is given.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.get(field).is_some()
     }
@@ -181,7 +181,7 @@ fn cluster_uses(provider: &Provider, path: &str) -> Vec<ClusterUse> {
             path: format!("{path}.clusters[{host:?}]"),
             cluster: cluster.clone(),
             host: Some(host.clone()),
-            // Plain http is for loopback hosts, of which one that is only discovered cannot be told.
+            // http is only for loopback hosts; a host that discovery found has no scheme here.
             is_https: if start_host.as_deref() == Some(host) { is_https } else { !is_local(host) },
         });
         uses.collect()

@@ -13,14 +13,14 @@ use crate::provider::{Provider, TokenIdRule, TokenTypes};
 use crate::refusal::Check;
 use crate::time::UnixTime;
 
-/// A check with its outcome.
+/// A check and its outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// The check.
+    /// The check of this step.
     pub step: Check,
-    /// Its outcome.
+    /// Whether it passed.
     pub status: StepStatus,
-    /// What it compares, in words and numbers; empty when nothing is known of it.
+    /// What the check compared, in words and numbers; empty if unknown.
     pub finding: String,
 }
 
@@ -28,27 +28,27 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
-    /// The check holds.
+    /// The check passed.
     Passed,
-    /// It does not; the token is refused because of it.
+    /// The check failed, so the token is refused.
     Failed,
-    /// The decision was made before.
+    /// An earlier check decided.
     NotReached,
 }
 
-/// What is known when the steps are told.
+/// What is known when the steps are listed.
 pub(super) struct Known<'a> {
     pub(super) config: &'a Config,
     pub(super) provider: Option<&'a Provider>,
     pub(super) header: &'a Map<String, Value>,
     pub(super) claims: &'a Map<String, Value>,
     pub(super) size: usize,
-    /// The keys that were looked through, for people.
+    /// The `kid` values of the keys that were searched, for people.
     pub(super) kids: Option<Vec<String>>,
     pub(super) now: UnixTime,
 }
 
-/// All steps, when the decision was made at `end`, or at none of them.
+/// All steps, given the check at which the decision was made, if any.
 pub(super) fn steps(end: Option<(Check, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
     // A question has no `Origin`.
     let all = Check::ALL.into_iter().filter(|check| *check != Check::Origin);
@@ -120,7 +120,7 @@ impl Known<'_> {
         parts.collect::<Vec<_>>().join("; ")
     }
 
-    /// What the provider's configuration says.
+    /// What the provider's configuration expects.
     fn expectation(&self, check: Check, provider: &Provider) -> String {
         let rules = &provider.claim_rules;
         match check {
@@ -150,7 +150,7 @@ impl Known<'_> {
             Check::TokenId => match provider.token_id_rule {
                 TokenIdRule::Ignore => "not looked at".to_owned(),
                 TokenIdRule::Require => "required".to_owned(),
-                TokenIdRule::SingleUse => "required, and each serves once".to_owned(),
+                TokenIdRule::SingleUse => "required, and single-use".to_owned(),
             },
             Check::UserClaim => {
                 let rules = &provider.identity_rules;
@@ -195,7 +195,7 @@ impl Known<'_> {
         }
     }
 
-    /// Whether `client_ids` are compared with the client's id.
+    /// Whether `client_ids` are compared with the client.
     fn is_known_by_client(&self) -> bool {
         let compared = self.provider.map(|provider| provider.claim_rules.audience_claim);
         compared == Some(AudienceClaim::ClientId)

@@ -1,5 +1,5 @@
-//! The steps are told in the order in which the core decides: of a token with several faults, the
-//! step that is told to fail is the first, and it is the Authenticator that refuses it there.
+//! The steps have the engine's order: for a token with several faults, the failed step is the first
+//! faulty one, and the authenticator refuses it there.
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, now};
@@ -9,7 +9,7 @@ use super::{
     Verdict,
 };
 
-/// Nothing can be reached.
+/// An environment in which every request fails.
 struct Nowhere;
 
 impl Outside for Nowhere {
@@ -27,7 +27,7 @@ fn explained(setup: &Setup, token: &str) -> Explanation {
     setup.explain(&question, &mut Nowhere).unwrap()
 }
 
-/// The faults of the ladder, in the order of the steps.
+/// The faults in the order of the steps.
 const FAULTS: [Check; 13] = [
     Check::Form,
     Check::Header,
@@ -44,7 +44,7 @@ const FAULTS: [Check; 13] = [
     Check::UserClaim,
 ];
 
-/// A token with these faults and no others.
+/// A token with exactly these faults.
 fn token(faults: &[Check], good: &SigningKey, other: &SigningKey) -> String {
     let has = |check| faults.contains(&check);
     let or = |check, bad: Value, right: Value| if has(check) { bad } else { right };
@@ -111,18 +111,18 @@ fn assert_fails_at(explanation: &Explanation, check: Check) {
 }
 
 #[test]
-fn of_several_faults_the_step_of_the_first_is_told() {
+fn with_several_faults_the_first_faulty_step_fails() {
     let good = SigningKey::generate(Algorithm::Es256, "a");
     let other = SigningKey::generate(Algorithm::Es384, "b");
     let mut document = setup(&good, &other);
     let read = |document: &Value| Setup::new(document.to_string().as_bytes()).unwrap();
     let strict = read(&document);
-    // The ladder has the order of the core, as the loop shows; so have the steps.
+    // The loop shows that the list has the order of the engine, and so do the steps.
     assert!(FAULTS.is_sorted() && Check::ALL.is_sorted());
     for (index, check) in FAULTS.into_iter().enumerate() {
         let explanation = explained(&strict, &token(&FAULTS[index..], &good, &other));
         assert_fails_at(&explanation, check);
-        // Alone it fails there, too.
+        // With only this fault it fails at the same step.
         assert_fails_at(&explained(&strict, &token(&[check], &good, &other)), check);
     }
     let sound = token(&[], &good, &other);
@@ -139,7 +139,7 @@ fn of_several_faults_the_step_of_the_first_is_told() {
 }
 
 #[test]
-fn what_only_the_directory_knows_is_not_decided() {
+fn users_known_only_to_the_directory_are_undecided() {
     let key = SigningKey::generate(Algorithm::Es256, "a");
     let mut document = setup(&key, &SigningKey::generate(Algorithm::Es384, "b"));
     document["users"] = json!({"scim": {

@@ -1,4 +1,4 @@
-//! Where the tokens of several providers can do the same: be one user, or have one role.
+//! Places where tokens of several providers are interchangeable: one user, or one role.
 
 use super::setup::Setup;
 use super::words::listed;
@@ -6,15 +6,13 @@ use crate::access::{Requirement, Rule};
 use crate::provider::Provider;
 
 impl Setup {
-    /// Each place where it matters that several providers are trusted alike, as a warning for the
-    /// operator.
+    /// A warning for each place where several providers are trusted alike.
     #[must_use]
     pub fn trust_warnings(&self) -> Vec<String> {
         self.shared_records().into_iter().chain(self.shared_roles()).collect()
     }
 
-    /// Records that tokens of several providers find. Whoever names providers in a record has thought
-    /// of it.
+    /// Records that tokens of several providers find. A record that names providers is deliberate.
     fn shared_records(&self) -> Option<String> {
         let records = self.written_records().iter().enumerate();
         let of_all = records.filter(|(_, record)| record.get("provider").is_none());
@@ -38,7 +36,7 @@ impl Setup {
         ))
     }
 
-    /// Rules that ask for roles or groups, and do not say of which provider.
+    /// Rules that require roles or groups without naming a provider.
     fn shared_roles(&self) -> Vec<String> {
         let providers = self.config.providers.iter();
         let givers: Vec<&Provider> =

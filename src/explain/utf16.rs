@@ -1,7 +1,6 @@
-//! Text in another encoding than UTF-8, as some editors and shells write it.
+//! Detects UTF-16, which some editors and shells write.
 
-/// True when these bytes begin as text in UTF-16 does, in either byte order, with a byte order mark
-/// or without.
+/// True if these bytes begin like UTF-16 in either byte order, with or without a byte order mark.
 #[must_use]
 pub fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
@@ -20,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_in_utf_16_is_told_from_other_text() {
+    fn utf_16_is_distinguished_from_other_text() {
         for text in ["eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "# ä\n", "e\r\n"] {
             let units = || text.encode_utf16();
             let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();

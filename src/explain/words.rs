@@ -1,8 +1,8 @@
-//! How numbers and values are put for people.
+//! Numbers and values formatted for people.
 
 use serde_json::Value;
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -15,7 +15,7 @@ pub(super) fn number(value: u64) -> String {
     text
 }
 
-/// Seconds.
+/// A number of seconds with its unit.
 pub(super) fn seconds(value: u64) -> String {
     format!("{} s", number(value))
 }
@@ -37,7 +37,7 @@ pub(super) fn listed(words: &[impl AsRef<str>], joint: &str) -> String {
     }
 }
 
-/// A claim's value as JSON, or a word for its absence; not too long.
+/// A claim's value as JSON, or a word for its absence; shortened.
 pub(super) fn value(claim: Option<&Value>) -> String {
     const MAX_CHARACTERS: usize = 160;
     let Some(claim) = claim else { return "missing".to_owned() };
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated() {
         for (value, text) in [(0, "0"), (999, "999"), (3612, "3,612"), (1_234_567, "1,234,567")] {
             assert_eq!(number(value), text);
         }

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_misread_is_percent_encoded() {
+    fn ambiguous_characters_are_percent_encoded() {
         for (text, header) in [
             ("ada", "ada"),
             ("Ada Lovelace", "Ada Lovelace"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_does_not_depend_on_where_it_stands() {
+    fn encoding_does_not_depend_on_position() {
         for (form, separator) in [(&VALUE, "%"), (&LIST_ITEM, ","), (&SCOPE, " ")] {
             for character in ('\0'..='\u{ff}').map(String::from) {
                 let is_visible =

@@ -219,7 +219,7 @@ impl Users {
             .any(|index| self.records.get(*index).is_some_and(|record| record.is_for(provider)))
     }
 
-    /// Looks up a user by the exact value of a field. The second part of the result tells later
+    /// Looks up a user by the exact value of a field. The second part of the result shows later
     /// whether the first still holds. `lookups` must come from [`Self::lookups`].
     ///
     /// The name of a record is reserved for users who match it: neither an unknown user nor a user
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_tolerated_under_the_name_of_a_record() {
+    fn no_user_is_tolerated_under_the_name_of_a_record() {
         let records = vec![
             record("ada", &[("email", "ada@x")]),
             only_for(record("root", &[("email", "root@x")]), &["other"]),
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_is_told_which_record_is_almost_the_one() {
+    fn the_operator_sees_which_record_nearly_matches() {
         let records = vec![
             record("ada", &[("email", "ada@x")]),
             record("robert", &[("email", r"CORP\bob")]),

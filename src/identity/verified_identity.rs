@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_told_by_its_subject_or_says_that_it_is_one() {
+    fn a_service_is_recognised_by_its_subject_or_a_marker() {
         let named = |before, after| {
             let claim = ClaimPath::name("name");
             vec![ServiceSign::NamedAfterClient { claim, before, after }]

@@ -1,9 +1,9 @@
-//! Signature algorithms of RFC 7518 §3.1 and RFC 8037 §3.1 that this crate verifies.
+//! The signature algorithms of RFC 7518 §3.1 and RFC 8037 §3.1 that this crate verifies.
 
 use std::fmt;
 
-/// A signature algorithm with a public key. `none` and `HS*` have no place here, so nothing can
-/// allow them.
+/// A signature algorithm with a public key. `none` and `HS*` are not representable, so no
+/// configuration can allow them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -24,12 +24,12 @@ pub(crate) enum Algorithm {
     Es384,
     /// ECDSA on P-521 with SHA-512.
     Es512,
-    /// Ed25519; RFC 9864 gives it a second name besides `EdDSA`.
+    /// Ed25519; RFC 9864 gives it a second name in addition to `EdDSA`.
     EdDsa,
 }
 
 impl Algorithm {
-    /// All of them: what is allowed when a provider's configuration names none.
+    /// All algorithms: the default where a provider's configuration names none.
     pub(crate) const ALL: [Self; 10] = [
         Self::Rs256,
         Self::Rs384,
@@ -43,7 +43,7 @@ impl Algorithm {
         Self::EdDsa,
     ];
 
-    /// The algorithm that an `alg` value names; compared exactly (RFC 7515 §4.1.1).
+    /// The algorithm of an `alg` value, compared exactly (RFC 7515 §4.1.1).
     #[must_use]
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         if name == "Ed25519" {

@@ -21,14 +21,14 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
-/// Reads one PEM certificate. It serves as a container of its key: who signed it and until when it
-/// is valid are for the operator who uploaded it to judge.
+/// Reads one PEM certificate for its key. Issuer and validity are not checked: the operator who
+/// configured the certificate vouches for it.
 ///
-/// The key answers to `x5t`, `x5t#S256`, and to a `kid` that is either of them or the SHA-1 in hex.
+/// The key matches `x5t`, `x5t#S256`, and a `kid` that is either of them or the SHA-1 in hex.
 ///
 /// # Errors
 ///
-/// The text is no PEM certificate, or its key cannot verify anything here.
+/// The string is not a PEM certificate, or its key cannot verify any supported algorithm.
 pub(crate) fn certificate_key(pem: &str) -> Result<Jwk, CertificateFault> {
     let certificate =
         Certificate::from_pem(pem.trim().as_bytes()).map_err(|_| CertificateFault::Syntax)?;

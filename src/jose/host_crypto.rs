@@ -1,18 +1,18 @@
-//! Verification by the host's own cryptography, outside of the sandbox: many times faster.
+//! Verification by the host's native cryptography, outside of the sandbox: many times faster.
 
 use std::fmt;
 
 use super::known_answers::{KNOWN_ANSWERS, KnownAnswer};
 use super::{Algorithm, PublicKey, PureRust, SignatureVerifier};
 
-/// What a host offers: RSASSA-PKCS1-v1_5 and ECDSA.
+/// The host's signature verification: RSASSA-PKCS1-v1_5 and ECDSA.
 pub trait HostCrypto {
-    /// True when `signature` is a signature of `message` under `key`, a `SubjectPublicKeyInfo` in
-    /// DER. Signatures of ECDSA are in DER too (RFC 3279 §2.2.3).
+    /// True if `signature` is a signature of `message` under `key`, a `SubjectPublicKeyInfo` in
+    /// DER. ECDSA signatures are in DER too (RFC 3279 §2.2.3).
     ///
     /// # Errors
     ///
-    /// The host did not say.
+    /// The host returned no result.
     fn verify(
         &self,
         hash: HashFunction,
@@ -22,7 +22,7 @@ pub trait HostCrypto {
     ) -> Result<bool, HostCryptoError>;
 }
 
-/// A hash function of SHA-2.
+/// A hash function of the SHA-2 family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashFunction {
     /// SHA-256.
@@ -33,12 +33,12 @@ pub enum HashFunction {
     Sha512,
 }
 
-/// Why a host gave no answer.
+/// Why a host returned no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostCryptoError {
-    /// It failed in this way.
+    /// The call failed with this message.
     Failed(String),
-    /// It has no such function.
+    /// The host has no such function.
     Missing,
 }
 
@@ -51,25 +51,25 @@ impl fmt::Display for HostCryptoError {
     }
 }
 
-/// Verifies by the host what the host can verify, and the rest in Rust.
+/// Verifies with the host where it supports the algorithm, and in Rust otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct HostBacked<H> {
     host: H,
 }
 
 impl<H: HostCrypto> HostBacked<H> {
-    /// A verifier by this host, if the host tells valid signatures from forged ones.
+    /// A verifier that uses this host, provided that the host passes the self-test.
     ///
     /// # Errors
     ///
-    /// It does not, for one algorithm at least.
+    /// The host fails the self-test for at least one algorithm.
     pub(crate) fn new(host: H) -> Result<Self, SelfTestFault> {
         let verifier = Self { host };
         KNOWN_ANSWERS.iter().try_for_each(|known| verifier.check(known))?;
         Ok(verifier)
     }
 
-    /// The algorithms that it leaves to the host.
+    /// The algorithms that are delegated to the host.
     pub(crate) fn algorithms() -> impl Iterator<Item = Algorithm> {
         KNOWN_ANSWERS.iter().map(|known| known.algorithm)
     }
@@ -92,7 +92,7 @@ impl<H: HostCrypto> HostBacked<H> {
         Ok(())
     }
 
-    /// None when this is nothing for the host.
+    /// `None` if the host does not support the algorithm.
     fn ask(
         &self,
         algorithm: Algorithm,
@@ -105,7 +105,7 @@ impl<H: HostCrypto> HostBacked<H> {
         let ask = |hash, key: &[u8], signature: &[u8]| {
             Some(self.host.verify(hash, key, message, signature))
         };
-        // RFC 7518 §3.4: r and s at full length; they are also checked to be in range.
+        // RFC 7518 §3.4: r and s have full length; the conversion also checks their range.
         match (key, algorithm) {
             (PublicKey::Rsa(key), Algorithm::Rs256) => ask(Sha256, &key.info, signature),
             (PublicKey::Rsa(key), Algorithm::Rs384) => ask(Sha384, &key.info, signature),
@@ -143,7 +143,7 @@ impl<H: HostCrypto> SignatureVerifier for HostBacked<H> {
     ) -> bool {
         match self.ask(algorithm, key, message, signature) {
             Some(Ok(is_valid)) => is_valid,
-            // No answer says nothing of the signature: the same question goes to the other engine.
+            // No result says nothing about the signature, so it is verified in Rust.
             Some(Err(_)) | None => PureRust.verify(algorithm, key, message, signature),
         }
     }
@@ -163,16 +163,11 @@ impl<H: HostCrypto> SignatureVerifier for HostBacked<H> {
 /// Why a host is not trusted with signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SelfTestFault {
-    /// It takes a forged signature for a valid one.
+    /// It accepts a forged signature.
     AcceptsForged(Algorithm),
-    /// It does not answer.
-    NoResult {
-        /// What it was asked for.
-        algorithm: Algorithm,
-        /// Why there was no answer.
-        why: HostCryptoError,
-    },
-    /// It takes a valid signature for a forged one.
+    /// It returns no result.
+    NoResult { algorithm: Algorithm, why: HostCryptoError },
+    /// It rejects a valid signature.
     RefusesValid(Algorithm),
 }
 
@@ -200,7 +195,7 @@ pub(super) mod tests {
     use super::*;
     use crate::jose::verifier::tests::public_key;
 
-    /// Does what Envoy does, by another library.
+    /// Verifies as Envoy does, with another library.
     pub(in crate::jose) struct AwsLc;
 
     impl HostCrypto for AwsLc {
@@ -221,7 +216,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Answers as [`AwsLc`] until so many questions were asked, and from then on in this way.
+    /// Behaves like [`AwsLc`] for a number of calls, and returns a fixed result from then on.
     struct Turning {
         after: usize,
         result: Result<bool, HostCryptoError>,
@@ -305,7 +300,7 @@ pub(super) mod tests {
             let signature = signer.sign_parts(b"message");
             let (r, s) = signature.split_at(signature.len() / 2);
             let (zero, all_ones) = (vec![0; r.len()], vec![0xff; r.len()]);
-            // The host says yes to everything from here on.
+            // From here on the host accepts everything.
             let verifier =
                 HostBacked::new(Turning::new(2 * KNOWN_ANSWERS.len(), Ok(true))).unwrap();
             assert!(verifier.verify(algorithm, &key, b"message", &signature));

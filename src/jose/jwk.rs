@@ -1,4 +1,4 @@
-//! One key with what its publisher says of it (RFC 7517 §4).
+//! A JSON Web Key with its restrictions on use (RFC 7517 §4).
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use super::public_key::Curve;
 use super::{Algorithm, ProtectedHeader, PublicKey, UnusableKey};
 use crate::printable::Printable;
 
-/// A key of a key set. A key that cannot be used is kept with the reason: a token that names it
-/// is then refused for that reason, and not as if the key had never been published.
+/// A key of a key set. An unusable key is kept with the reason, so that a token that names it is
+/// refused for that reason rather than for an unknown key.
 #[derive(Clone, Debug)]
 pub(crate) struct Jwk {
     pub(super) identifiers: Identifiers,
     pub(super) public_key: Result<PublicKey, UnusableKey>,
-    /// `alg`, when the publisher binds the key to one algorithm (RFC 7517 §4.4).
+    /// `alg`, if the publisher binds the key to one algorithm (RFC 7517 §4.4).
     pub(super) algorithm: Option<String>,
     /// `use` (RFC 7517 §4.2).
     pub(super) public_key_use: Option<String>,
@@ -24,10 +24,10 @@ pub(crate) struct Jwk {
     pub(super) from_certificate: bool,
 }
 
-/// The names that a key answers to.
+/// The identifiers by which a token can name the key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identifiers {
-    /// Values of `kid` that name this key; none, when the publisher gave it no name.
+    /// Values of `kid` that name this key; empty if the publisher gave none.
     pub(super) kids: Vec<String>,
     /// `x5t` (RFC 7517 §4.8).
     pub(super) sha1_thumbprint: Option<Thumbprint>,
@@ -35,10 +35,10 @@ pub(super) struct Identifiers {
     pub(super) sha256_thumbprint: Option<Thumbprint>,
 }
 
-/// A certificate's thumbprint. It is binary, and a key may write it in another way than a token.
+/// A certificate's thumbprint. It is binary, and a key may encode it differently from a token.
 #[derive(Clone, Debug)]
 pub(super) struct Thumbprint {
-    /// As the key has it.
+    /// In the encoding of the key.
     written: String,
     /// In base64url without padding.
     url_safe: String,
@@ -55,12 +55,13 @@ impl Thumbprint {
 }
 
 impl Jwk {
-    /// Reads one element of `keys`. A member that is null counts as absent, as publishers mean it.
+    /// Reads one element of `keys`. A member that is null counts as absent, which is what
+    /// publishers mean by it.
     ///
     /// # Errors
     ///
-    /// The value is no object with a `kty`, or a member that all keys share has a wrong type: it
-    /// cannot be told what it says.
+    /// The value is not an object with a `kty`, or a member common to all key types has a wrong
+    /// type, so that its meaning is unknown.
     pub(crate) fn from_json(value: &Value) -> Result<Self, JwkFault> {
         let members = value.as_object().ok_or(JwkFault::NotAnObject)?;
         let kty = string(members, "kty")?.ok_or(JwkFault::MissingType)?;
@@ -84,13 +85,13 @@ impl Jwk {
         self.identifiers.kids.first().map(String::as_str)
     }
 
-    /// True when this key is tried also for a token that names a key nobody has: its publisher
-    /// gave it no name, or none that could be known to the issuer of the token.
+    /// True if this key is also tried for a token that names an unknown key: its publisher gave it
+    /// no name, or none that the issuer of the token could know.
     pub(crate) fn answers_to_any_name(&self) -> bool {
         self.from_certificate || self.identifiers.kids.is_empty()
     }
 
-    /// True when the token names this key, by `kid` if it has one, else by thumbprint.
+    /// True if the token names this key: by `kid` if it has one, otherwise by thumbprint.
     pub(crate) fn is_named_by(&self, header: &ProtectedHeader) -> bool {
         if let Some(kid) = header.kid() {
             return self.identifiers.kids.iter().any(|published| published == kid);
@@ -106,7 +107,7 @@ impl Jwk {
     ///
     /// # Errors
     ///
-    /// It is unusable, or what its publisher says of it rules that out.
+    /// The key is unusable, or one of its members rules the algorithm out.
     pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Result<&PublicKey, KeyMismatch> {
         let key = self.public_key.as_ref().map_err(|why| KeyMismatch::Unusable(why.clone()))?;
         if !key.fits(algorithm) {
@@ -121,7 +122,7 @@ impl Jwk {
         Ok(key)
     }
 
-    /// True when some algorithm could be verified with this key.
+    /// True if the key can verify at least one algorithm.
     pub(crate) fn is_usable(&self) -> bool {
         self.public_key.as_ref().is_ok_and(|key| {
             Algorithm::ALL.into_iter().any(|algorithm| {
@@ -150,21 +151,21 @@ impl Jwk {
 /// Why a key that was found may not verify this token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyMismatch {
-    /// Its `alg` is another one than the token's.
+    /// The `alg` of the key differs from that of the token.
     Algorithm {
-        /// The key's `alg`.
+        /// The `alg` of the key.
         key_algorithm: String,
-        /// The token's.
+        /// The `alg` of the token.
         algorithm: Algorithm,
     },
     /// Its `key_ops` lack `verify`.
     Operations,
-    /// Its type or curve is not that of the token's algorithm.
+    /// Its type or curve does not match the token's algorithm.
     Type {
-        /// The token's algorithm.
+        /// The `alg` of the token.
         algorithm: Algorithm,
     },
-    /// It can verify nothing here.
+    /// It cannot verify any supported algorithm.
     Unusable(UnusableKey),
     /// Its `use` is not `sig`.
     Use(String),
@@ -188,12 +189,12 @@ impl fmt::Display for KeyMismatch {
     }
 }
 
-/// Why a value in `keys` is no JWK.
+/// Why a value in `keys` is not a JWK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JwkFault {
-    /// A member that all keys share has another type than RFC 7517 §4 gives it.
+    /// A member common to all key types has a type other than the one in RFC 7517 §4.
     Member(&'static str),
-    /// It is no JSON object.
+    /// It is not a JSON object.
     NotAnObject,
     /// It has no `kty`.
     MissingType,
@@ -203,7 +204,7 @@ impl fmt::Display for JwkFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Member(name) => write!(f, "its {name} has a wrong type"),
-            Self::NotAnObject => f.write_str("it is no JSON object"),
+            Self::NotAnObject => f.write_str("it is not a JSON object"),
             Self::MissingType => f.write_str("it has no kty"),
         }
     }
@@ -218,7 +219,7 @@ fn public_key(kty: &str, members: &Map<String, Value>) -> Result<PublicKey, Unus
                 Curve::from_name(name).ok_or_else(|| UnusableKey::Type(format!("EC {name}")))?;
             let x = coordinate(members, "x", curve)?;
             let y = coordinate(members, "y", curve)?;
-            // SEC 1 §2.3.3: 4 stands for an uncompressed point.
+            // SEC 1 §2.3.3: 4 marks an uncompressed point.
             PublicKey::elliptic(curve, &[&[4][..], &x, &y].concat())
         }
         "OKP" => match text(members, "crv")? {
@@ -229,8 +230,8 @@ fn public_key(kty: &str, members: &Map<String, Value>) -> Result<PublicKey, Unus
     }
 }
 
-/// Brings a coordinate to the length of RFC 7518 §6.2.1.2: some publishers write it as a number,
-/// without its first zeros or with one more.
+/// Pads or trims a coordinate to the length of RFC 7518 §6.2.1.2: some publishers encode it as a
+/// number, without leading zeros or with one too many.
 fn coordinate(
     members: &Map<String, Value>,
     member: &'static str,

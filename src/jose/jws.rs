@@ -1,5 +1,5 @@
-//! The compact serialisation of a JWS (RFC 7515 §7.1): split, decoded and read strictly, and not
-//! yet believed.
+//! The compact serialisation of a JWS (RFC 7515 §7.1): split, decoded and parsed strictly; the
+//! signature is not verified here.
 
 use std::rc::Rc;
 
@@ -23,25 +23,24 @@ pub(crate) struct CompactJws {
 }
 
 impl CompactJws {
-    /// The token as it came.
+    /// The token as received.
     #[must_use]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.token
     }
 
-    /// Reads a token. Returns it with the members of its payload, which nobody has vouched for.
+    /// Parses a token. Returns it with the members of its payload, which are unverified.
     ///
     /// # Errors
     ///
-    /// It is not three segments of base64url (without padding, without stray bits), or the first
-    /// two are no JSON objects that name each member once, or a member of the header that is
-    /// needed here has a wrong type.
+    /// It is not three segments of base64url (without padding, without stray bits), the header or
+    /// the payload is not a JSON object with unique member names, or a required header member has a
+    /// wrong type.
     pub(crate) fn parse(
         token: &[u8],
         known: &KnownHeaders,
     ) -> Result<(Self, Object), MalformedToken> {
-        // Base64url decodes to nothing but itself, so only what cannot be read is asked how many
-        // segments it has.
+        // Any input that decodes has exactly three segments; count them only to pick the error.
         Self::read(token, known).map_err(|fault| match has_three_segments(token) {
             true => fault,
             false => MalformedToken::Segments,
@@ -70,18 +69,18 @@ impl CompactJws {
         Ok((jws, object(Segment::Payload, payload)?))
     }
 
-    /// Reads the payload again.
+    /// Parses the payload again.
     ///
     /// # Errors
     ///
-    /// None: it could be read before.
+    /// Cannot fail, because the payload was parsed before.
     pub(crate) fn payload(&self) -> Result<Object, MalformedToken> {
         let (_, payload) = around(self.signing_input(), self.header_length).unwrap_or_default();
         object(Segment::Payload, payload)
     }
 
-    /// Lets other tokens with the same protected header be read at less cost. Only for tokens with a
-    /// good signature.
+    /// Caches the protected header, so that other tokens with the same header are cheaper to parse.
+    /// Only for tokens whose signature was verified.
     pub(crate) fn remember_header(&self, known: &KnownHeaders) {
         if !self.header_was_known {
             let (segment, _) = around(self.signing_input(), self.header_length).unwrap_or_default();
@@ -89,13 +88,13 @@ impl CompactJws {
         }
     }
 
-    /// What the signature is made over (RFC 7515 §5.1).
+    /// The input of the signature (RFC 7515 §5.1).
     #[must_use]
     pub(crate) fn signing_input(&self) -> &[u8] {
         self.token.get(..self.signing_input_length).unwrap_or_default()
     }
 
-    /// The signature's bytes; empty for an unsecured JWS.
+    /// The signature in bytes; empty for an unsecured JWS.
     #[must_use]
     pub(crate) fn signature(&self) -> &[u8] {
         &self.signature
@@ -110,7 +109,7 @@ impl CompactJws {
 
 const DOT: u8 = b'.';
 
-/// What stands before the byte of this index, and what after it.
+/// The parts before and after the byte at this index.
 fn around(bytes: &[u8], index: usize) -> Option<(&[u8], &[u8])> {
     let (before, rest) = bytes.split_at_checked(index)?;
     Some((before, rest.split_first()?.1))
@@ -124,7 +123,7 @@ fn decode(segment: Segment, text: &[u8]) -> Result<Vec<u8>, MalformedToken> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| base64_fault(segment, text))
 }
 
-/// In what else than base64url without padding a segment is written.
+/// Which other encoding a segment uses instead of base64url without padding.
 fn base64_fault(segment: Segment, text: &[u8]) -> MalformedToken {
     let mut unpadded = text;
     while let [rest @ .., b'='] = unpadded {
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_jws_in_compact_form_is_malformed() {
+    fn anything_but_a_compact_jws_is_malformed() {
         use MalformedToken::*;
         use Segment::*;
         let good = r#"{"alg":"ES256"}"#;
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_three_segments_of_text_is_no_jws_whatever_else_it_is() {
+    fn input_without_three_segments_is_never_a_jws() {
         use MalformedToken::*;
         let good = token(r#"{"alg":"ES256"}"#, "{}");
         let not_utf_8 =

@@ -1,5 +1,5 @@
-//! How the values of a key are written. Tokens are base64url without padding, and nothing else
-//! (RFC 7515 §2); of keys, publishers also write plain base64 and padding, and others read it.
+//! Encodings of key values. Tokens use only base64url without padding (RFC 7515 §2); in keys,
+//! publishers also use plain base64 and padding, and other implementations accept them.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 ///
 /// # Errors
 ///
-/// The text is neither.
+/// The string is neither.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, EncodingFault> {
     URL_SAFE_NO_PAD.decode(url_safe(text)).map_err(|_| EncodingFault::new(text))
 }
 
-/// The same for every way in which the same bytes may be written.
+/// Normalises all encodings of the same bytes to base64url without padding.
 pub(super) fn url_safe(text: &str) -> String {
     text.trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
@@ -23,18 +23,18 @@ pub(super) fn url_safe(text: &str) -> String {
 /// Why a value of a key cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncodingFault {
-    /// `+` or `/` are in it, so it was meant as plain base64.
+    /// It contains `+` or `/`, so it is meant as plain base64.
     is_plain: bool,
     problem: Problem,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Problem {
-    /// A character of neither alphabet.
+    /// A character outside both alphabets.
     Character { found: char, position: usize },
-    /// The last character holds bits that belong to no byte.
+    /// The last character has bits that do not belong to a byte.
     LastCharacter(char),
-    /// No number of bytes is so many characters long.
+    /// No number of bytes is encoded in this many characters.
     Length(usize),
 }
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_says_which_character_is_wrong_and_in_which_alphabet() {
+    fn undecodable_values_name_the_wrong_character_and_the_alphabet() {
         for (text, expected) in [
             ("AA!A", "base64url: character 3 is '!'"),
             ("AA+A B", "plain base64: character 5 is ' '"),

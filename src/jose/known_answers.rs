@@ -1,4 +1,4 @@
-//! Signatures of which it is known that they are valid, to find out whether the host can tell.
+//! Signatures that are known to be valid, for the self-test of the host.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,10 +26,10 @@ impl KnownAnswer {
     }
 }
 
-/// One for each algorithm that the host is asked for. RS256, ES256 and ES512 are the examples of
+/// One for each algorithm that is delegated to the host. RS256, ES256 and ES512 are the examples of
 /// RFC 7515, appendices A.2, A.3 and A.4. The others have the payload of the first two and were
-/// signed by OpenSSL: RS384 and RS512 with the private key of appendix A.2, which makes the same
-/// signatures every time, and ES384 with a key made for the purpose and not kept.
+/// signed by OpenSSL: RS384 and RS512 with the private key of appendix A.2, which is deterministic,
+/// and ES384 with a key that was discarded.
 pub(super) const KNOWN_ANSWERS: [KnownAnswer; 6] = [
     KnownAnswer {
         algorithm: Algorithm::Rs256,

@@ -1,45 +1,43 @@
-//! Why a token is no JWS that could be judged.
-
 use std::fmt;
 
-/// Why a token is no JWS that could be judged.
+/// Why a token is not a JWS that can be verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MalformedToken {
-    /// A segment is no base64url without padding.
+    /// A segment is not base64url without padding.
     Base64(Segment),
-    /// A header member is no string.
+    /// A header member is not a string.
     HeaderMember(&'static str),
-    /// A segment is no JSON.
+    /// A segment is not JSON.
     Json(Segment),
-    /// The header does not name the algorithm.
+    /// The header has no `alg`.
     MissingAlgorithm,
-    /// A segment holds JSON, but no object.
+    /// A segment is JSON, but not an object.
     NotAnObject(Segment),
     /// A segment is base64url with padding.
     Padded(Segment),
-    /// A segment is base64 with the alphabet of RFC 4648 §4.
+    /// A segment uses the base64 alphabet of RFC 4648 §4.
     PlainBase64(Segment),
-    /// A member is named twice.
+    /// A member name is repeated.
     Repeated(Segment, String),
-    /// It is not three segments: no JWS, or a JWE, or an opaque token.
+    /// It does not have three segments: a JWE, an opaque token, or anything else.
     Segments,
-    /// The signature is empty though the algorithm makes one.
+    /// The signature is empty, and the algorithm requires one.
     Unsigned,
-    /// It is longer than the configured number of bytes.
+    /// It is longer than the configured limit.
     TooLong {
         /// `max_token_size`, in bytes.
         limit: usize,
     },
 }
 
-/// A part of a compact JWS.
+/// A segment of a compact JWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
-    /// The first.
+    /// The first segment.
     Header,
-    /// The second.
+    /// The second segment.
     Payload,
-    /// The third.
+    /// The third segment.
     Signature,
 }
 
@@ -47,7 +45,9 @@ impl fmt::Display for MalformedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base64(segment) => write!(f, "its {segment} is not base64url"),
-            Self::HeaderMember(name) => write!(f, "the member {name} of its header is no string"),
+            Self::HeaderMember(name) => {
+                write!(f, "the member {name} of its header is not a string")
+            }
             Self::Json(segment) => write!(f, "its {segment} is not JSON"),
             Self::MissingAlgorithm => f.write_str("its header has no member alg"),
             Self::NotAnObject(segment) => write!(f, "its {segment} is not a JSON object"),

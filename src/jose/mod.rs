@@ -1,5 +1,5 @@
-//! JOSE: compact JWS, keys from JWKs and certificates, algorithms, and the seam behind which
-//! signatures are verified. Knows nothing of issuers, claims or time.
+//! JOSE: compact JWS, keys from JWKs and certificates, algorithms, and the trait through which
+//! signatures are verified. Independent of issuers, claims and time.
 
 mod algorithm;
 mod certificate;

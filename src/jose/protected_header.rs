@@ -3,8 +3,8 @@
 use super::MalformedToken;
 use crate::json::{Json, Object};
 
-/// The members of a protected header that decide something here. Keys that a token brings along
-/// (`jwk`, `jku`, `x5c`, `x5u`) are not among them: they would let it vouch for itself.
+/// The members of a protected header that affect verification. Keys inside the token (`jwk`, `jku`,
+/// `x5c`, `x5u`) are not among them: a token could then vouch for itself.
 #[derive(Debug)]
 pub(crate) struct ProtectedHeader {
     algorithm: String,
@@ -16,7 +16,7 @@ pub(crate) struct ProtectedHeader {
     has_nonce: bool,
 }
 
-/// What `typ` says (RFC 7515 §4.1.9).
+/// The value of `typ` (RFC 7515 §4.1.9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TokenType {
     Absent,
@@ -29,7 +29,7 @@ impl ProtectedHeader {
     ///
     /// # Errors
     ///
-    /// `alg` is missing, or a member that must be a string is none.
+    /// `alg` is missing, or a member that must be a string is not one.
     pub(super) fn from_members(members: &Object) -> Result<Self, MalformedToken> {
         Ok(Self {
             algorithm: string(members, "alg")?.ok_or(MalformedToken::MissingAlgorithm)?,
@@ -70,7 +70,7 @@ impl ProtectedHeader {
         self.sha256_thumbprint.as_deref()
     }
 
-    /// True when the token names its key, in whatever way.
+    /// True if the token names its key in any way.
     pub(crate) fn names_a_key(&self) -> bool {
         self.kid.is_some() || self.sha1_thumbprint.is_some() || self.sha256_thumbprint.is_some()
     }
@@ -79,13 +79,13 @@ impl ProtectedHeader {
         &self.token_type
     }
 
-    /// A member that must be understood to process this token and is not: anything in `crit`
-    /// (RFC 7515 §4.1.11), and an unencoded payload (RFC 7797 §3).
+    /// A member that must be understood to process this token and is not supported: anything in
+    /// `crit` (RFC 7515 §4.1.11), or an unencoded payload (RFC 7797 §3).
     pub(crate) fn critical(&self) -> Option<&str> {
         self.critical.as_deref()
     }
 
-    /// True when there is a `nonce`: Microsoft puts one into tokens for its own services.
+    /// True if there is a `nonce`, which Microsoft puts into tokens for its own services.
     pub(crate) fn has_nonce(&self) -> bool {
         self.has_nonce
     }

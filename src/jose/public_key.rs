@@ -25,7 +25,7 @@ pub(crate) enum PublicKey {
     Ed25519(Box<<Ed25519 as jwt_compact::Algorithm>::VerifyingKey>),
 }
 
-/// A key beside its encoding, so that nobody encodes it for each signature.
+/// A key together with its encoding, which is computed once rather than for each signature.
 #[derive(Clone)]
 pub(crate) struct Encoded<K> {
     pub(super) key: K,
@@ -44,10 +44,10 @@ pub(super) enum Curve {
 impl PublicKey {
     /// Smallest RSA modulus (RFC 7518 §3.3, §3.5).
     const RSA_MIN_BITS: usize = 2048;
-    /// Largest RSA modulus: what one verification costs must stay bounded.
+    /// Largest RSA modulus, to bound the cost of one verification.
     const RSA_MAX_BITS: usize = 4096;
 
-    /// An RSA key of big-endian modulus and exponent.
+    /// An RSA key from big-endian modulus and exponent.
     pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, UnusableKey> {
         let bits = bit_length(modulus);
         if !(Self::RSA_MIN_BITS..=Self::RSA_MAX_BITS).contains(&bits) {
@@ -89,8 +89,8 @@ impl PublicKey {
             .map_err(|_| UnusableKey::Material)
     }
 
-    /// True when signatures of `algorithm` are made with keys of this type and curve. A key is
-    /// never used by what a token says of it (RFC 8725 §3.1).
+    /// True if signatures of `algorithm` are made with keys of this type and curve. The token's own
+    /// `alg` never decides how a key is used (RFC 8725 §3.1).
     #[must_use]
     pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
         match self {
@@ -151,34 +151,33 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Why a key of a key set or a certificate cannot verify anything here.
+/// Why a key of a key set or a certificate cannot verify any supported algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UnusableKey {
-    /// A coordinate has more bytes than the curve allows, leading zeros not counted.
+    /// A coordinate is longer than the curve allows, leading zeros not counted.
     CoordinateLength {
         /// `x` or `y`.
         member: &'static str,
-        /// How many bytes it has.
+        /// Its length in bytes.
         found: usize,
-        /// How many bytes those of the curve have.
+        /// The length of coordinates on the curve in bytes.
         expected: usize,
     },
-    /// A member that the key type needs is neither base64url nor plain base64.
+    /// A member that the key type requires is neither base64url nor plain base64.
     Encoding {
-        /// Its name.
+        /// The name of the member.
         member: &'static str,
-        /// What is wrong with it.
         fault: EncodingFault,
     },
-    /// A member that the key type needs is missing, or null.
+    /// A member that the key type requires is missing or null.
     Missing(&'static str),
-    /// A member that the key type needs is no string.
+    /// A member that the key type requires is not a string.
     NotAString(&'static str),
-    /// The values are no key of that type (a point off the curve, an even modulus, …).
+    /// The values do not form a key of that type (a point off the curve, an even modulus, …).
     Material,
     /// An RSA modulus of this many bits: below 2048, or above 4096.
     RsaSize(usize),
-    /// A key type or curve that this crate does not verify with.
+    /// A key type or curve that is not supported.
     Type(String),
 }
 
@@ -191,7 +190,7 @@ impl fmt::Display for UnusableKey {
             Self::Encoding { member, fault } => write!(f, "its {member} is not valid {fault}"),
             Self::Missing(member) => write!(f, "its {member} is missing"),
             Self::NotAString(member) => write!(f, "its {member} is not a string"),
-            Self::Material => f.write_str("its values are no valid public key"),
+            Self::Material => f.write_str("its values are not a valid public key"),
             Self::RsaSize(bits) => write!(f, "its RSA modulus has {bits} bits, not 2048 to 4096"),
             Self::Type(name) => write!(f, "its type {} is not supported", Printable::line(name)),
         }

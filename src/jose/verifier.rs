@@ -1,4 +1,4 @@
-//! The one seam behind which signatures are verified.
+//! The trait through which all signatures are verified.
 
 use jwt_compact::alg::{Ed25519, Es256, Rsa};
 use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
@@ -6,10 +6,10 @@ use p384::ecdsa::signature::Verifier as _;
 
 use super::{Algorithm, PublicKey};
 
-/// Verifies one signature with one key. Implementations decide nothing else: which key may serve
-/// which algorithm was settled before.
+/// Verifies one signature with one key. Callers have already checked that the key may be used with
+/// the algorithm.
 pub(crate) trait SignatureVerifier {
-    /// True only when `signature` is a signature of `message` under `key` and `algorithm`.
+    /// True only if `signature` is a signature of `message` under `key` and `algorithm`.
     fn verify(
         &self,
         algorithm: Algorithm,
@@ -18,7 +18,7 @@ pub(crate) trait SignatureVerifier {
         signature: &[u8],
     ) -> bool;
 
-    /// About how long one verification takes, in tenths of a millisecond; never 0.
+    /// Approximate duration of one verification in tenths of a millisecond; never 0.
     fn cost(&self, algorithm: Algorithm, key: &PublicKey) -> u32;
 }
 
@@ -55,7 +55,7 @@ impl SignatureVerifier for PureRust {
     fn cost(&self, _: Algorithm, key: &PublicKey) -> u32 {
         match key {
             PublicKey::Rsa(key) => match key.info.len() {
-                // Of 2048, 3072 and 4096 bits: time grows with the square of that.
+                // For 2048, 3072 and 4096 bits: time grows with the square.
                 ..=320 => 8,
                 321..=448 => 18,
                 449.. => 32,
@@ -100,7 +100,7 @@ pub(super) mod tests {
     use crate::jose::host_crypto::tests::AwsLc;
     use crate::jose::{HostBacked, Jwk};
 
-    /// Both back ends, with their names.
+    /// Both implementations, with their names.
     pub(in crate::jose) fn verifiers() -> [(&'static str, Box<dyn SignatureVerifier>); 2] {
         let host_backed = HostBacked::new(AwsLc).unwrap();
         [("pure Rust", Box::new(PureRust)), ("host", Box::new(host_backed))]

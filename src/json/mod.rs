@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_single_json_text_is_refused() {
+    fn anything_but_a_single_json_value_is_refused() {
         let deep = [b"[".repeat(200_000), b"]".repeat(200_000)].concat();
         for text in [&b""[..], b"{", b"{}x", b"\xff", b"{\"a\":1e999}", b"\"\xff\"", &deep] {
             assert!(matches!(parse_strict(text), Err(JsonFault::Syntax)));

@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::FetchFault;
 use super::document::{self, DocumentFault};
 
-/// Most bytes of a key set's URL: it is kept in shared data.
+/// Maximum size of a key set's URL in bytes: it is kept in shared data.
 const MAX_URL_LENGTH: usize = 2048;
 
-/// Takes the key set's URL out of a metadata document.
+/// Extracts the key set's URL from a metadata document.
 ///
 /// # Errors
 ///
-/// The document is no JSON object, speaks for another issuer (OpenID Connect Discovery §4.3), or
+/// The document is not a JSON object, belongs to another issuer (OpenID Connect Discovery §4.3), or
 /// names no key set.
 pub(super) fn key_set_url(bytes: &[u8], issuer: &str) -> Result<String, FetchFault> {
     let metadata_fault = |fault| FetchFault::Metadata("issuer", fault);

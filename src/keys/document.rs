@@ -1,4 +1,4 @@
-//! What a provider answers where a JSON object with certain members is needed: a metadata document
+//! A provider's response where a JSON object with certain members is expected: a metadata document
 //! or a key set.
 
 use std::fmt;
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use crate::callout::{CalloutResponse, beginning};
 use crate::json::without_byte_order_mark;
 
-/// Reads a document as JSON; a byte order mark may stand before it.
+/// Parses a document as JSON; a leading byte order mark is ignored.
 ///
 /// # Errors
 ///
-/// It is no JSON.
+/// It is not JSON.
 pub(super) fn read(document: &[u8]) -> Result<Value, DocumentFault> {
     let text = without_byte_order_mark(document);
     serde_json::from_slice(text).map_err(|_| DocumentFault::from_invalid_json(document))
@@ -22,7 +22,7 @@ pub(super) fn read(document: &[u8]) -> Result<Value, DocumentFault> {
 ///
 /// # Errors
 ///
-/// The document is no object, or has no such member.
+/// The document is not an object, or has no such member.
 pub(super) fn member<'a>(
     document: &'a Value,
     name: &'static str,
@@ -39,42 +39,42 @@ pub(super) fn elements(document: &Value) -> Result<&[Value], DocumentFault> {
     keys.as_array().map(Vec::as_slice).ok_or(fault)
 }
 
-/// What stands where a metadata document or a key set should.
+/// What was found instead of a metadata document or a key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentFault {
-    /// An object that has X.509 certificates for members, as Google's `/oauth2/v1/certs`.
+    /// An object whose members are X.509 certificates, such as Google's `/oauth2/v1/certs`.
     Certificates,
-    /// It is compressed, though nobody asked for that: the value of `Content-Encoding`.
+    /// A compressed body, although none was requested: the value of `Content-Encoding`.
     Compressed(String),
-    /// Not a byte.
+    /// An empty body.
     Empty,
-    /// This member is longer than it may be.
+    /// This member is longer than allowed.
     MemberTooLong(&'static str),
     /// This member is missing.
     MissingMember {
-        /// Its name.
+        /// The name of the missing member.
         name: &'static str,
-        /// The names of the first that are there.
+        /// The first names that are present.
         others: Vec<String>,
     },
-    /// JSON, but no object.
+    /// JSON, but not an object.
     NotAnObject(Kind),
-    /// No JSON: how it begins.
+    /// Not JSON: its beginning.
     NotJson(String),
     /// One key (RFC 7517 §4) without a set around it.
     SingleKey,
-    /// This member is of another type than it should be.
+    /// This member has another type than expected.
     WrongType {
-        /// Its name.
+        /// The name of the member.
         name: &'static str,
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
-        /// What it is.
+        /// The type that was found.
         found: Kind,
     },
 }
 
-/// A type of JSON, in words.
+/// A JSON type in words.
 pub(crate) type Kind = &'static str;
 
 /// The type of a value.
@@ -90,11 +90,11 @@ pub(super) fn kind(value: &Value) -> Kind {
 }
 
 impl DocumentFault {
-    /// Names of members that are told.
+    /// How many names of members are listed.
     const MAX_NAMES: usize = 5;
     const MAX_NAME_CHARACTERS: usize = 40;
 
-    /// What the header of the answer adds: a body that cannot be read may be compressed.
+    /// Adds what the response headers reveal: a body that cannot be parsed may be compressed.
     #[must_use]
     pub(super) fn explained_by(self, response: &CalloutResponse) -> Self {
         match (self, &response.content_encoding) {
@@ -128,7 +128,7 @@ impl DocumentFault {
     }
 }
 
-/// A clause that ends a sentence about the document.
+/// A clause that completes a sentence about the document.
 impl fmt::Display for DocumentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_is_no_key_set_is_named_for_what_it_is() {
+    fn documents_that_are_not_key_sets_are_named() {
         for (document, expected) in [
             (&b"{}"[..], "it is an empty object, without `keys`"),
             (
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn however_much_there_is_little_of_it_is_told() {
+    fn long_documents_are_shortened_in_messages() {
         let page = "\u{0}".repeat(100_000);
         assert!(fault_of(page.as_bytes()).len() < 2000);
         let name = "n".repeat(1000);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_may_stand_before_a_document() {
+    fn a_byte_order_mark_may_precede_a_document() {
         let document = read(b"\xef\xbb\xbf{\"keys\":[]}").unwrap();
         assert_eq!(member(&document, "keys"), Ok(&Value::Array(vec![])));
         assert!(read(b"\xef\xbb\xbf\xef\xbb\xbf{\"keys\":[]}").is_err());

@@ -1,4 +1,4 @@
-//! One walk from a source to a key set: at most two calls, within one time-out.
+//! One fetch from a source to a key set: at most two callouts, within one timeout.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::callout::{BodyLimit, CalloutFault, CalloutResponse, Endpoint};
 use crate::keys::freshness;
 use crate::time::UnixTime;
 
-/// A fetch under way. Calls are made by whoever holds it; answers come back in.
+/// A fetch in progress. Its holder makes the callouts and passes the responses in.
 #[derive(Debug)]
 pub(super) struct Fetch {
     stage: FetchStage,
     deadline: UnixTime,
-    /// The key set's URL as it was discovered before; it serves while the metadata cannot be read.
+    /// The key set's URL from an earlier discovery; used while the metadata cannot be read.
     known_url: Option<String>,
-    /// The key set's URL, when this fetch discovered it.
+    /// The key set's URL, if this fetch discovered it.
     discovered: Option<String>,
     /// Why the metadata could not be read.
     metadata_fault: Option<FetchFault>,
-    /// What was called last.
+    /// The URL of the last callout.
     url: String,
 }
 
@@ -30,34 +30,33 @@ enum FetchStage {
     KeySet,
 }
 
-/// What is to be done next.
+/// The next step of a fetch.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// Call this endpoint, and wait for the answer until then.
+    /// Call this endpoint, and wait for the response until then.
     Callout(Endpoint, UnixTime),
-    /// A set was fetched.
+    /// A key set was fetched.
     Done(Box<Fetched>),
-    /// The fetch is over without a set.
+    /// The fetch ended without a key set.
     Failed(FetchFault),
 }
 
-/// What a fetch brought.
+/// The result of a successful fetch.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    /// The set.
     pub(super) key_set: KeySet,
-    /// The document that it was read from.
+    /// The document that the key set was read from.
     pub(super) document: Vec<u8>,
-    /// How long it may be used, if the source said so.
+    /// How long it may be used, if the source stated it.
     pub(super) stated_lifetime: Option<Duration>,
-    /// The key set's URL, when discovery found it just now.
+    /// The key set's URL, if this fetch discovered it.
     pub(super) discovered: Option<String>,
-    /// Why the metadata could not be read, when a URL that was known served.
+    /// Why the metadata could not be read, if a known URL was used instead.
     pub(super) metadata_fault: Option<FetchFault>,
 }
 
 impl Fetch {
-    /// Starts the fetch for which the lease in this state was taken.
+    /// Starts the fetch for the lease taken in this state.
     #[must_use]
     pub(super) fn start(
         source: &RemoteSource,
@@ -83,8 +82,8 @@ impl Fetch {
         (fetch, progress.unwrap_or_else(Progress::Failed))
     }
 
-    /// Takes the answer to the last call; none when there was no answer (time-out, reset, no
-    /// healthy host).
+    /// Takes the response to the last callout; `None` if there was none (timeout, reset, no healthy
+    /// host).
     #[must_use]
     pub(super) fn on_response(
         &mut self,
@@ -121,7 +120,7 @@ impl Fetch {
         next.unwrap_or_else(Progress::Failed)
     }
 
-    /// Like [`Self::on_response`], for a call that Envoy refused to make.
+    /// Like [`Self::on_response`], for a callout that Envoy refused to make.
     #[must_use]
     pub(super) fn callout_refused(
         &mut self,
@@ -138,7 +137,7 @@ impl Fetch {
         next.unwrap_or_else(Progress::Failed)
     }
 
-    /// What was called last.
+    /// The URL of the last callout.
     #[must_use]
     pub(super) fn url(&self) -> &str {
         &self.url
@@ -157,8 +156,8 @@ impl Fetch {
         self.call(endpoint, now)
     }
 
-    /// That the metadata cannot be read is no reason to do without keys; that they say something
-    /// else than expected would be.
+    /// Unreadable metadata does not stop a fetch whose key set URL is known; metadata with
+    /// unexpected content does.
     fn go_on_without_metadata(
         &mut self,
         fault: FetchFault,
@@ -185,7 +184,7 @@ impl Fetch {
 
     fn call(&mut self, endpoint: Endpoint, now: UnixTime) -> Result<Progress, FetchFault> {
         let left = self.time_left(now);
-        // Metadata that hang must leave time for the key set, if it can do without them.
+        // Metadata that hang must leave time for the key set, if its URL is known.
         let can_do_without = self.stage == FetchStage::Metadata && self.known_url.is_some();
         let deadline = if can_do_without { now + left / 2 } else { self.deadline };
         if deadline <= now {

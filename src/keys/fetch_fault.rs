@@ -1,5 +1,5 @@
-//! Why a fetch brought no key set: with all its data for the worker that fetched, as a code and a
-//! sentence for everybody else.
+//! Why a fetch returned no key set: with all data for the worker that fetched, and as a code and a
+//! sentence for everything else.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{DocumentFault, KeySetFault};
 use crate::callout::{CalloutFault, CalloutResponse, EndpointFault};
 
-/// Why a fetch brought no key set.
+/// Why a fetch returned no key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FetchFault {
     /// The callout failed, or its response is not usable.
@@ -21,9 +21,9 @@ pub(crate) enum FetchFault {
     Metadata(&'static str, DocumentFault),
     /// The metadata document belongs to another issuer (OpenID Connect Discovery §4.3).
     OtherIssuer {
-        /// The configured one.
+        /// The configured issuer.
         configured: String,
-        /// The document's.
+        /// The `issuer` of the document.
         found: String,
     },
 }
@@ -32,9 +32,9 @@ pub(crate) enum FetchFault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FetchFailure {
-    /// For programs.
+    /// The fault for programs.
     pub code: FetchFaultCode,
-    /// A sentence for people, without its full stop: at most 400 characters.
+    /// The fault for people: a sentence without its full stop, at most 400 characters.
     pub cause: String,
 }
 
@@ -53,7 +53,7 @@ macro_rules! fetch_fault_codes {
             #[cfg(test)]
             const ALL: &[Self] = &[$(Self::$code),+];
 
-            /// What to change, and where: sentences, with names in back quotes.
+            /// What to change, and where: sentences, with names in backticks.
             #[must_use]
             pub(crate) fn fix(self) -> &'static str {
                 match self {
@@ -67,7 +67,7 @@ macro_rules! fetch_fault_codes {
 fetch_fault_codes! {
     /// A proxy, firewall or the provider asks for credentials: status 401, 403 or 407.
     AccessRefused
-        "Something on the way, such as a proxy or a firewall, asks for credentials: let \
+        "Something on the way, such as a proxy or a firewall, asks for credentials: have \
          Envoy fetch the document without any."
 
     /// Envoy does not know the cluster, or none of its hosts is healthy.
@@ -77,10 +77,10 @@ fetch_fault_codes! {
 
     /// The document is compressed.
     Compressed
-        "Let the provider, or the proxy before it, send the document as it is: the plugin \
+        "Have the provider, or the proxy before it, send the document as it is: the plugin \
          does not ask for compression."
 
-    /// Envoy responds that it could not connect.
+    /// Envoy reports that it could not connect.
     ConnectionFailed
         "Envoy cannot connect: the address in the cluster, DNS, a firewall or egress rule, \
          the provider is down, or its certificate is not trusted (`trusted_ca`, `sni`, \
@@ -130,12 +130,12 @@ fetch_fault_codes! {
     ResponseTooLong
         "Raise `keys.max_body` if the document is the right one."
 
-    /// The provider, or a proxy before it, fails: status 5xx.
+    /// The provider, or a proxy in front of it, fails: status 5xx.
     ServerError
         "The provider itself fails, or a proxy before it: look at its status. Keys that were \
          fetched before stay in use."
 
-    /// Envoy responds that the TLS handshake failed.
+    /// Envoy reports that the TLS handshake failed.
     TlsFailed
         "Envoy does not accept the provider's certificate. Name its authority as \
          `trusted_ca` of the cluster; `sni` and `match_typed_subject_alt_names` must fit the \
@@ -145,14 +145,14 @@ fetch_fault_codes! {
     UnexpectedStatus
         "Fetch the URL from Envoy's machine: the body of the response says why."
 
-    /// Something else than metadata or a key set.
+    /// Something other than metadata or a key set.
     WrongDocument
         "Something else answered, such as a login page or a proxy: open the URL in a \
          browser, and correct it."
 }
 
 impl FetchFault {
-    /// Which kind it is.
+    /// The kind of the fault.
     #[must_use]
     pub(crate) fn code(&self) -> FetchFaultCode {
         use FetchFaultCode as Code;
@@ -174,7 +174,7 @@ impl FetchFault {
         }
     }
 
-    /// The same fault, with what the header of the response adds.
+    /// Adds what the response headers reveal.
     #[must_use]
     pub(super) fn explained_by(self, response: &CalloutResponse) -> Self {
         match self {
@@ -205,10 +205,10 @@ impl fmt::Display for FetchFault {
 }
 
 impl FetchFailure {
-    /// Longest cause in characters: it is kept in shared data.
+    /// Maximum length of a cause in characters: it is kept in shared data.
     const MAX_CAUSE: usize = 400;
 
-    /// The failure of a fetch that called this URL last.
+    /// The failure of a fetch whose last callout was to this URL.
     #[must_use]
     pub(super) fn new(url: &str, fault: &FetchFault) -> Self {
         let cause = format!("fetching keys from {url} failed: {fault}");
@@ -217,8 +217,8 @@ impl FetchFailure {
 }
 
 impl FetchFaultCode {
-    /// By a status other than 200. Where Envoy got no response, it responds itself, with 503 or 504,
-    /// and its body says why.
+    /// Classifies a status other than 200. If Envoy gets no response, it creates one with status
+    /// 503 or 504 whose body says why.
     fn from_status(status: u16, body: &str) -> Self {
         match status {
             503 if body.contains("TLS_error") => Self::TlsFailed,

@@ -1,13 +1,12 @@
-//! How long an answer may be used, by what its server says (RFC 9111 §5.2.2).
+//! How long a response may be used according to its server (RFC 9111 §5.2.2).
 
 use std::time::Duration;
 
-/// Bounds within which a provider's `max-age` is honoured; `keys.max_age_cap` draws the upper one
-/// closer.
+/// Bounds within which a provider's `max-age` is honoured; `keys.max_age_cap` lowers the upper one.
 pub(crate) const MIN_LIFETIME: Duration = Duration::from_secs(60);
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The lifetime that `Cache-Control` states, within the bounds; none when it states none.
+/// The lifetime in `Cache-Control`, clamped to the bounds; `None` if it has none.
 pub(super) fn lifetime(cache_control: &str) -> Option<Duration> {
     max_age(cache_control).map(|age| age.clamp(MIN_LIFETIME, MAX_LIFETIME))
 }

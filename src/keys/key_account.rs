@@ -1,4 +1,4 @@
-//! What becomes of a key, for people.
+//! How a key can be used, for people.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,36 +7,36 @@ use super::document;
 use crate::jose::{Algorithm, Jwk, KeyMismatch};
 use crate::printable::Printable;
 
-/// What becomes of a key.
+/// How a key can be used, or why it cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyAccount {
-    /// Its name.
+    /// The `kid` of the key.
     pub kid: Option<String>,
     /// The algorithms whose signatures it verifies.
     pub algorithms: Vec<String>,
-    /// Whether it is left out of the set altogether.
+    /// Whether it is left out of the key set.
     pub is_dropped: bool,
-    /// Why it verifies nothing.
+    /// Why it verifies no signatures.
     pub problem: Option<String>,
 }
 
 impl KeyAccount {
-    /// What a key is of use for.
+    /// Describes a key of a key set.
     pub(crate) fn from_jwk(key: &Jwk) -> Self {
         let fits = Algorithm::ALL.map(|algorithm| (algorithm, key.for_algorithm(algorithm)));
         let algorithms: Vec<String> = fits
             .iter()
             .filter_map(|(algorithm, fit)| fit.as_ref().ok().map(|_| algorithm.name().to_owned()))
             .collect();
-        let misfits = || fits.iter().filter_map(|(_, fit)| fit.as_ref().err());
-        // What is said of each algorithm that the key is not of says nothing of the key.
-        let telling = misfits()
+        let mismatches = || fits.iter().filter_map(|(_, fit)| fit.as_ref().err());
+        // A mismatch with an algorithm of another key type says nothing about the key.
+        let telling = mismatches()
             .find(|mismatch| {
                 !matches!(mismatch, KeyMismatch::Type { .. } | KeyMismatch::Algorithm { .. })
             })
             .map(ToString::to_string);
-        let foreign = misfits().find_map(|mismatch| match mismatch {
+        let foreign = mismatches().find_map(|mismatch| match mismatch {
             KeyMismatch::Algorithm { key_algorithm, .. } => {
                 Some(format!("its alg {} does not go with it", Printable::line(key_algorithm)))
             }
@@ -48,17 +48,17 @@ impl KeyAccount {
         Self { kid: key.kid().map(str::to_owned), algorithms, is_dropped: false, problem }
     }
 
-    /// What becomes of each element of a key set document; none when it is no key set.
+    /// Describes each element of a key set document; empty if it is not a key set.
     pub(crate) fn from_document(document: &[u8]) -> Vec<Self> {
         Self::from_elements(&document::read(document).unwrap_or_default())
     }
 
-    /// Like [`Self::from_document`], of a document that was read already.
+    /// Like [`Self::from_document`], for a document that was parsed before.
     pub(crate) fn from_elements(document: &Value) -> Vec<Self> {
         document::elements(document).unwrap_or_default().iter().map(Self::from_element).collect()
     }
 
-    /// What becomes of an element of a key set.
+    /// Describes one element of a key set.
     pub(crate) fn from_element(element: &Value) -> Self {
         match Jwk::from_json(element) {
             Ok(key) => Self::from_jwk(&key),

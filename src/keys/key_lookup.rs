@@ -1,4 +1,4 @@
-//! Where the keys for a token are, or why there are none.
+//! The keys for a token, or why there are none.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,46 +7,45 @@ use super::state::Published;
 use super::{Candidates, Demand, FetchFailure, KeySet};
 use crate::jose::KeyMismatch;
 
-/// Where the keys for a token are.
+/// The keys for a token, or why there are none.
 #[derive(Debug)]
 pub(crate) enum KeyLookup<'a> {
-    /// Not here yet: a fetch is under way, or should be started for this demand.
+    /// Not available yet: a fetch is in progress, or should start for this demand.
     Await(Demand),
-    /// Keys to try in turn, and the version of the set that they are of.
+    /// Keys to try in turn, and the version of their key set.
     Candidates(Candidates<'a>, KeyVersion),
-    /// The key that the token names must not verify it.
+    /// The key that the token names may not verify it.
     KeyMismatch(KeyMismatch),
-    /// There are none to judge the token by.
+    /// No keys are available to verify the token with.
     Unavailable(KeysUnavailable),
-    /// The provider has no such key; these are all that it has.
+    /// The provider has no such key; this is its key set.
     Unknown(&'a KeySet),
 }
 
-/// That there are no keys to judge a token by.
+/// No keys are available to verify a token with.
 #[derive(Debug)]
 pub(crate) struct KeysUnavailable {
-    /// When to try again.
+    /// When the client should retry, counted from now.
     pub retry_after: Duration,
-    /// Why.
     pub why: NoKeys,
 }
 
-/// Why there are no keys to judge a token by.
+/// Why no keys are available to verify a token with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoKeys {
     /// The last fetch failed.
     FetchFailed(FetchFailure),
-    /// No fetch has ended yet.
+    /// No fetch has completed yet.
     NotFetchedYet,
     /// Nothing fetches keys for this token.
     NotFetched,
-    /// There are keys, but too many requests wait for their bodies.
+    /// There are keys, but too many requests are waiting for their bodies.
     TooManyBodies,
     /// There are keys, but too many tokens that name none of them are being verified.
     TooManyTrials,
 }
 
-/// For the operator alone: a cause may show the inside of the network.
+/// For the operator only: a cause may reveal the internal network.
 impl fmt::Display for NoKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -59,12 +58,12 @@ impl fmt::Display for NoKeys {
     }
 }
 
-/// Tells the key sets of one provider apart.
+/// Identifies one of the successive key sets of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyVersion(Option<Published>);
 
 impl KeyVersion {
-    /// The only one of keys that stand in the configuration.
+    /// The version of keys in the configuration, which never change.
     pub(super) const STATIC: Self = Self(None);
 }
 

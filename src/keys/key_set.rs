@@ -1,4 +1,4 @@
-//! A key set (RFC 7517 §5) and the search for a token's key in it.
+//! A key set (RFC 7517 §5) and the lookup of a token's key in it.
 
 use std::fmt;
 
@@ -16,27 +16,29 @@ pub(crate) struct KeySet {
 }
 
 impl KeySet {
-    /// Most keys that a set may hold.
+    /// Maximum number of keys in a set.
     const MAX_KEYS: usize = 1000;
-    /// Most keys tried for a token that does not name its key: each costs a verification.
+    /// Maximum number of keys tried for a token that does not name its key: each costs a
+    /// verification.
     const MAX_CANDIDATES: usize = 8;
 
-    /// A set of keys that were configured by hand.
+    /// A key set from configured keys.
     pub(crate) fn from_keys(keys: Vec<Jwk>) -> Self {
         Self { keys, dropped: 0 }
     }
 
-    /// Reads a JWK Set document. An element that is no JWK is dropped and counted.
+    /// Reads a JWK Set document. An element that is not a JWK is dropped and counted.
     ///
     /// # Errors
     ///
-    /// The document is no key set, has more than 1000 keys, or has none that could verify a token.
+    /// The document is not a key set, has more than 1000 keys, or has no key that can verify a
+    /// token.
     pub(crate) fn from_json(document: &[u8]) -> Result<Self, KeySetFault> {
         let document = document::read(document).map_err(KeySetFault::NotAKeySet)?;
         Self::from_value(&document)
     }
 
-    /// Like [`Self::from_json`], of a document that was read already.
+    /// Like [`Self::from_json`], for a document that was parsed before.
     pub(crate) fn from_value(document: &Value) -> Result<Self, KeySetFault> {
         let elements = document::elements(document).map_err(KeySetFault::NotAKeySet)?;
         if elements.len() > Self::MAX_KEYS {
@@ -77,17 +79,17 @@ impl KeySet {
         }
     }
 
-    /// The names of the keys, for people.
+    /// The `kid` values of the keys.
     pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.kid().unwrap_or("(no kid)"))
     }
 
-    /// The keys, for people.
+    /// All keys, in the order of the document.
     pub(crate) fn keys(&self) -> &[Jwk] {
         &self.keys
     }
 
-    /// How many elements were no JWK.
+    /// How many elements were not JWKs.
     #[must_use]
     pub(crate) fn dropped(&self) -> usize {
         self.dropped
@@ -97,48 +99,49 @@ impl KeySet {
 /// Keys that may verify a token.
 #[derive(Debug)]
 pub(crate) struct Candidates<'a> {
-    /// At least one, and at most 8.
+    /// At least one and at most 8.
     pub keys: Vec<&'a PublicKey>,
-    /// Whether the token names them. If not, its own may be a newer one.
+    /// Whether the token names them. If not, its key may be one that has not been fetched yet.
     pub are_named: bool,
 }
 
-/// What a set holds for a token.
+/// The result of a lookup.
 #[derive(Debug)]
 pub(crate) enum KeySetLookup<'a> {
     /// Keys to try in turn.
     Candidates(Candidates<'a>),
-    /// The key that the token names is there and must not verify it.
+    /// The key that the token names exists but may not verify it.
     KeyMismatch(KeyMismatch),
-    /// No key of this name or, for a token that names none, of this type.
+    /// No key has this name or, for a token that names none, this type.
     NotFound,
 }
 
-/// Why a document is not taken as a key set.
+/// Why a document is not a usable key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySetFault {
-    /// It is no JSON object with an array `keys`.
+    /// It is not a JSON object with an array `keys`.
     NotAKeySet(DocumentFault),
-    /// No key in it could verify a token here.
+    /// None of its keys can verify a token.
     NoUsableKey(UnusableKeys),
     /// It has this many keys.
     TooManyKeys(usize),
 }
 
-/// Why none of the keys can verify anything.
+/// Why none of the keys can verify a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnusableKeys {
     first: Vec<KeyAccount>,
-    /// How many keys there are.
+    /// The number of keys.
     count: usize,
 }
 
 impl UnusableKeys {
-    /// How many are told of: the log line must stay a line.
-    const MAX_TOLD: usize = 2;
+    /// How many keys are described, to keep the log line short.
+    const MAX_DESCRIBED: usize = 2;
 
     fn new(elements: &[Value]) -> Self {
-        let first = elements.iter().take(Self::MAX_TOLD).map(KeyAccount::from_element).collect();
+        let first =
+            elements.iter().take(Self::MAX_DESCRIBED).map(KeyAccount::from_element).collect();
         Self { first, count: elements.len() }
     }
 }
@@ -219,7 +222,7 @@ mod tests {
         CompactJws::parse(token.as_bytes(), &KnownHeaders::default()).unwrap().0
     }
 
-    /// How many candidates there are, or why there are none.
+    /// The number of candidates, or why there are none.
     fn find(keys: &[Value], header: Value, algorithm: Algorithm) -> Result<usize, String> {
         let set = KeySet::from_value(&json!({ "keys": keys })).unwrap();
         match set.find(jws(header).header(), algorithm) {
@@ -288,10 +291,10 @@ mod tests {
             (json!({"y": null}), Some("its y is missing")),
             (json!({"y": 5}), Some("its y is not a string")),
             (json!({"x": "!"}), Some("its x is not valid base64url: character 1 is '!'")),
-            (json!({"x": "AAAA"}), Some("its values are no valid public key")),
+            (json!({"x": "AAAA"}), Some("its values are not a valid public key")),
             (json!({"crv": "secp256k1"}), Some("its type EC secp256k1 is not supported")),
             (json!({"kty": "oct", "k": "AAAA"}), Some("its type oct is not supported")),
-            (json!({"crv": "P-384"}), Some("its values are no valid public key")),
+            (json!({"crv": "P-384"}), Some("its values are not a valid public key")),
         ] {
             let keys = [with(key("a"), members), key("spare")];
             let expected = problem.map_or(Ok(1), |problem| Err(problem.to_owned()));
@@ -331,7 +334,7 @@ mod tests {
         assert_eq!(find(&[small, key("b")], header, Algorithm::Rs256), Err(problem));
     }
 
-    /// The key with this member changed, byte by byte.
+    /// The key with the bytes of this member changed.
     fn rewritten(key: &Value, member: &str, change: impl Fn(Vec<u8>) -> String) -> Value {
         let bytes = URL_SAFE_NO_PAD.decode(key[member].as_str().unwrap()).unwrap();
         with(key.clone(), json!({ member: change(bytes) }))
@@ -366,7 +369,7 @@ mod tests {
                 }
                 let key = rewritten(&signer.public_jwk(), member, with_a_zero_before);
                 let read = Jwk::from_json(&key).unwrap();
-                // An Ed25519 key is no number: it has 32 bytes, and no other.
+                // An Ed25519 key is not a number: it always has 32 bytes.
                 let may_be_longer = key_algorithm != Algorithm::EdDsa;
                 assert_eq!(read.is_usable(), may_be_longer, "{member} of {key_algorithm}");
             }
@@ -442,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_are_no_jwk_are_dropped_and_counted() {
+    fn elements_that_are_not_jwks_are_dropped_and_counted() {
         let elements = json!({"keys": [1, {}, {"kty": 5}, {"kty": "EC", "kid": 5}, key("a")]});
         let set = KeySet::from_value(&elements).unwrap();
         assert_eq!((set.dropped(), set.kids().collect::<Vec<_>>()), (4, vec!["a"]));

@@ -9,7 +9,7 @@ use super::state::{Discovery, FetchFailures, Phase};
 use super::{KeyAccount, KeySettings, RemoteSource, SharedNames, Start};
 use crate::time::{UnixTime, as_rfc3339};
 
-/// The part of a source's configuration that reading its state needs. Durations in milliseconds.
+/// The configuration of a source that reading its state requires. Durations in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WatchedSource {
@@ -24,7 +24,7 @@ pub(crate) struct WatchedSource {
     refresh_cooldown: u64,
     timeout: u64,
     max_stale: u64,
-    /// Bytes.
+    /// In bytes.
     max_body: u64,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct SetStatus {
 }
 
 impl WatchedSource {
-    /// Takes it from the configuration.
+    /// Takes the watched part of the configuration.
     #[must_use]
     pub(crate) fn new(source: &RemoteSource) -> Self {
         let KeySettings {
@@ -107,7 +107,7 @@ impl WatchedSource {
     }
 
     fn settings(&self) -> KeySettings {
-        /// An upper bound, so that no sum of durations overflows whoever wrote them.
+        /// An upper bound for durations read from shared data, so that no sum overflows.
         const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let duration = |millis| Duration::from_millis(millis).min(MAX_DURATION);
         KeySettings {
@@ -193,8 +193,8 @@ mod tests {
         }
     }
 
-    /// What two shared values hold after a worker fetched with this answer, and once more without
-    /// any a second after the set was due.
+    /// Two shared values: after a worker fetched this document, and after another fetch without
+    /// response, a second after the key set was due.
     fn shared(document: &[u8]) -> [Option<Vec<u8>>; 2] {
         let mut keys = RemoteKeys::new(source(), 1);
         let mut values = [None, None];
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_workers_wrote_is_told_with_what_becomes_of_each_key() {
+    fn the_state_written_by_workers_is_shown_with_each_key() {
         let good = SigningKey::generate(Algorithm::Es256, "good").public_jwk();
         let mut for_encryption = SigningKey::generate(Algorithm::Es256, "enc").public_jwk();
         for_encryption["use"] = "enc".into();
@@ -308,7 +308,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn whatever_stands_in_shared_data_can_be_told(
+        fn any_shared_data_can_be_shown(
             numbers in vec(any::<u64>(), 10),
             state in any::<Vec<u8>>(),
             key_set in any::<Vec<u8>>(),

@@ -1,12 +1,12 @@
-//! The way of a key: from a provider's source, through one fetch among all workers, into the set
+//! The path of a key: from a provider's source, through one fetch among all workers, into the set
 //! that each worker searches.
 //!
-//! [`ProviderKeys`] is what a worker answers from. Behind it, [`RemoteKeys`] is the worker's side of
-//! the life of fetched keys: events and the time in, effects out, carried out by the shell. What
-//! the workers share is a [`state::KeyState`] with pure transitions, replaced by compare-and-swap.
-//! A [`fetch::Fetch`] walks from discovery to the key set.
+//! [`ProviderKeys`] is where a worker looks keys up. Behind it, [`RemoteKeys`] is the worker's side
+//! of the life of fetched keys: events and time in, effects out, carried out by the engine. The
+//! state shared by the workers is a [`state::KeyState`] with pure transitions, replaced by
+//! compare-and-swap. A [`fetch::Fetch`] goes from discovery to the key set.
 //!
-//! [`KeyStatus`] is all of that for the status page, read from shared data alone.
+//! [`KeyStatus`] describes all of this for the status page, read from shared data alone.
 
 mod discovery;
 mod document;

@@ -1,4 +1,4 @@
-//! The keys of one provider, as one worker answers from them.
+//! The keys of one provider, as one worker sees them.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::{
 use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::UnixTime;
 
-/// The keys of one provider, as one worker answers from them.
+/// The keys of one provider, as one worker sees them.
 #[derive(Debug)]
 pub(crate) enum ProviderKeys {
-    /// They stand in the configuration.
+    /// Keys in the configuration.
     Static(KeySet),
-    /// They are fetched.
+    /// Keys that are fetched.
     Remote(Box<RemoteKeys>),
 }
 
 impl ProviderKeys {
-    /// Nothing but what stands in the configuration. `seed` must differ between workers.
+    /// The keys before the first fetch. `seed` must differ between workers.
     #[must_use]
     pub(crate) fn new(source: KeySource, seed: u64) -> Self {
         match source {
@@ -48,8 +48,8 @@ impl ProviderKeys {
         }
     }
 
-    /// Which keys tokens are judged by now; none if there are none. As long as this stays the same,
-    /// so does what they say of a token.
+    /// The version of the keys in use; `None` if there are none. While it is unchanged, verdicts on
+    /// tokens remain valid.
     #[must_use]
     pub(crate) fn version(&self, now: UnixTime) -> Option<KeyVersion> {
         match self {
@@ -58,27 +58,27 @@ impl ProviderKeys {
         }
     }
 
-    /// What to wait for when none of the keys that are held verifies a token: a fetch that is under
-    /// way, or that may be started because of it.
+    /// What to wait for when none of the current keys verifies a token: a fetch that is in progress
+    /// or may start because of it.
     #[must_use]
     pub(crate) fn newer_keys(&self, now: UnixTime) -> Option<Demand> {
         self.remote().and_then(|keys| keys.newer_keys(now))
     }
 
-    /// What a token that none of the keys serves can wait for; none when waiting is of no use.
+    /// What a token that matches none of the keys can wait for; `None` if waiting cannot help.
     #[must_use]
     pub(crate) fn awaited(&self, now: UnixTime) -> Option<Demand> {
         self.remote().and_then(|keys| keys.awaited(now))
     }
 
-    /// Why there are no keys, if there are none.
+    /// Why no keys are available, if there are none.
     #[must_use]
     pub(crate) fn unavailability(&self, now: UnixTime) -> KeysUnavailable {
         let nothing = KeysUnavailable { retry_after: Duration::ZERO, why: NoKeys::NotFetched };
         self.remote().map_or(nothing, |keys| keys.unavailability(now))
     }
 
-    /// The longest that a request waits for keys, whatever their source does.
+    /// The longest time that a request waits for keys, whatever their source does.
     #[must_use]
     pub(crate) fn max_wait(&self) -> Duration {
         self.remote().map(|keys| keys.source().max_wait()).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! One worker's side of the life of fetched keys: events and the time in, effects out.
+//! One worker's side of the life of fetched keys: events and time in, effects out.
 //!
-//! The worker reads the state that all workers share, takes the lease when a fetch is due, walks
-//! through the [`Fetch`], and publishes what it brought. Between any two effects other workers may
-//! do the same; whoever was overtaken finds that its compare-and-swap failed, and gives way.
+//! The worker reads the state that all workers share, takes the lease when a fetch is due, runs the
+//! [`Fetch`], and publishes the result. Between any two effects other workers may do the same; a
+//! worker that was overtaken finds that its compare-and-swap failed, and stops.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,47 +19,47 @@ use crate::callout::{CalloutResponse, Endpoint};
 use crate::jose::{Algorithm, ProtectedHeader};
 use crate::time::{UnixTime, seconds_to_wait};
 
-/// The keys of one source as one worker holds them: its copy of the published set, the state that
-/// the workers share as it last saw it, and what it is doing about them.
+/// The keys of one source in one worker: its copy of the published set, the shared state as last
+/// seen, and the current task.
 #[derive(Debug)]
 pub(crate) struct RemoteKeys {
     source: RemoteSource,
     names: SharedNames,
-    /// Tells this worker's leases from those of others.
+    /// Identifies this worker's leases.
     worker: u64,
     jitter: Jitter,
     state: KeyState,
-    /// The number under which `state` was read; none when there was no state, or when this worker
-    /// has written one since.
+    /// The CAS value of `state`; `None` if there was no state, or if this worker has written one
+    /// since.
     state_number: Option<u32>,
     held: Option<Held>,
     task: Task,
-    /// What a request waits for.
+    /// The demand of a waiting request.
     wanted: Option<Demand>,
-    /// Whether a fetch may be started once the state has been read.
+    /// Whether a fetch may start once the state has been read.
     may_act: bool,
     effects: VecDeque<Effect>,
     fault: Option<FetchFault>,
 }
 
-/// A set with what is known of its publication.
+/// A key set and its publication.
 #[derive(Debug)]
 struct Held {
     set: KeySet,
     published: Published,
 }
 
-/// What the worker is in the middle of.
+/// The current task.
 #[derive(Debug)]
 enum Task {
     Idle,
-    /// To become the one who fetches, by this state.
+    /// Take the lease by writing this state.
     Claim(KeyState),
-    /// A call is under way, to this endpoint.
+    /// A callout to this endpoint is in progress.
     Fetch(Fetch, Endpoint),
-    /// To publish what was fetched.
+    /// Publish the fetched key set.
     Publish(Publication),
-    /// To let the others know that a fetch failed.
+    /// Report to the other workers that a fetch failed.
     GiveUp(GivenUp),
 }
 
@@ -67,83 +67,83 @@ enum Task {
 struct Publication {
     fetched: Box<Fetched>,
     url: String,
-    /// The number of the shared key set before.
+    /// The CAS value of the previous shared key set.
     key_set_number: Option<u32>,
-    /// The state that will say so, the number of the one that it replaces, and what it publishes.
+    /// The new state, the CAS value of the one it replaces, and the published key set.
     next: Option<(KeyState, Option<u32>, Published)>,
 }
 
 #[derive(Debug)]
 struct GivenUp {
     fault: FetchFault,
-    /// What was called last.
+    /// The URL of the last callout.
     url: String,
-    /// The state that will say so.
+    /// The new state.
     next: Option<KeyState>,
 }
 
-/// What happened.
+/// An input.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// A request is about to ask for keys.
+    /// A request is about to look up keys.
     Request,
-    /// Time has passed, and calls can be made.
+    /// Time has passed, and callouts are possible.
     Tick,
-    /// The shared state's value and its number, as they were asked for.
+    /// The requested shared state and its CAS value.
     StateRead(Option<Vec<u8>>, Option<u32>),
     /// Whether the shared state was replaced.
     StateReplaced(bool),
-    /// The shared key set's value and its number, as they were asked for.
+    /// The requested shared key set and its CAS value.
     KeySetRead(Option<Vec<u8>>, Option<u32>),
     /// Whether the shared key set was replaced.
     KeySetReplaced(bool),
-    /// Whether the call was made. If it was not, there will be no answer.
+    /// Whether the callout was started. If not, there will be no response.
     CalloutStarted(bool),
-    /// The answer to the call that was made; none when there was no answer.
+    /// The response to the callout; `None` if there was none.
     CalloutEnded(Option<CalloutResponse>),
 }
 
-/// What is to be done. Each but a report is answered by the event of its name.
+/// An output. Each except a report is followed by the event of the same name.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// Read the shared state.
     ReadState,
-    /// Replace the shared state, if its number is still this one; with no number, if there is none.
+    /// Replace the shared state if its CAS value is still this one, or if there is none for `None`.
     ReplaceState(Vec<u8>, Option<u32>),
     /// Read the shared key set.
     ReadKeySet,
-    /// Replace the shared key set, if its number is still this one; with no number, if there is
-    /// none.
+    /// Replace the shared key set if its CAS value is still this one, or if there is none for
+    /// `None`.
     ReplaceKeySet(Vec<u8>, Option<u32>),
-    /// Call this endpoint, and wait for the answer until then.
+    /// Call this endpoint, and wait for the response until then.
     Callout(Endpoint, UnixTime),
-    /// Tell the operator.
+    /// Report to the operator.
     Report(FetchReport),
 }
 
-/// What an operator may want to know.
+/// An event for the operator.
 #[derive(Clone, Debug)]
 pub(crate) enum FetchReport {
     /// Keys were fetched.
     Fetched {
-        /// Names of the first of them.
+        /// The `kid` values of the first 20 keys.
         kids: Vec<String>,
-        /// From where.
+        /// The URL of the last callout.
         url: String,
         /// How long they may be used.
         lifetime: Duration,
-        /// How many elements of the document were no JWK.
+        /// How many elements of the document were not JWKs.
         dropped: usize,
     },
     /// A fetch failed.
     Failed {
         fault: FetchFault,
-        /// What was called last.
+        /// The URL of the last callout.
         url: String,
-        /// How long until the next attempt.
+        /// Time until the next attempt.
         retry_after: Duration,
     },
-    /// The metadata could not be read, and the key set was fetched from where it was before.
+    /// The metadata could not be read, so the key set was fetched from the last known URL.
     MetadataFailed(FetchFault),
 }
 
@@ -151,7 +151,7 @@ impl RemoteKeys {
     /// Media types of the documents that are fetched.
     pub(crate) const ACCEPT: &'static str = "application/json, application/jwk-set+json";
 
-    /// Nothing yet. `seed` must differ between workers.
+    /// No keys yet. `seed` must differ between workers.
     #[must_use]
     pub(crate) fn new(source: RemoteSource, seed: u64) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl RemoteKeys {
         }
     }
 
-    /// Takes in what happened. Afterwards there may be effects.
+    /// Takes an event. Afterwards there may be effects.
     pub(crate) fn handle(&mut self, event: Event, now: UnixTime) {
         match event {
             Event::Request => {
@@ -190,17 +190,17 @@ impl RemoteKeys {
         }
     }
 
-    /// What is to be done next.
+    /// The next output, if any.
     pub(crate) fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// A request waits for this.
+    /// Records that a request waits for this.
     pub(crate) fn want(&mut self, demand: Demand) {
         self.wanted = Some(demand);
     }
 
-    /// When the next [`Event::Tick`] will be of use, if nothing happens before.
+    /// When the next [`Event::Tick`] is needed, unless something else happens before.
     #[must_use]
     pub(crate) fn next_tick(&self, now: UnixTime) -> UnixTime {
         let wanted = self.wanted.filter(|demand| self.may_fetch(*demand, now));
@@ -213,13 +213,13 @@ impl RemoteKeys {
         self.fault.as_ref()
     }
 
-    /// The set that is held, and how long ago it was fetched.
+    /// The current set and its age.
     #[must_use]
     pub(crate) fn held(&self, now: UnixTime) -> Option<(&KeySet, Duration)> {
         self.held.as_ref().map(|held| (&held.set, held.published.age(now)))
     }
 
-    /// The names of the shared values that the effects read and replace.
+    /// The names of the shared values in the effects.
     #[must_use]
     pub(crate) fn names(&self) -> &SharedNames {
         &self.names
@@ -250,27 +250,27 @@ impl RemoteKeys {
             KeySetLookup::NotFound => match self.newer_keys(now) {
                 Some(demand) => KeyLookup::Await(demand),
                 None if self.state.is_failing() => KeyLookup::Unavailable(self.unavailability(now)),
-                // The source answered well not long ago: then there is no such key.
+                // The source was fetched successfully not long ago, so it has no such key.
                 None => KeyLookup::Unknown(&held.set),
             },
         }
     }
 
-    /// The set by which tokens are judged now; none if there is none.
+    /// The version of the key set in use; `None` if there is none.
     #[must_use]
     pub(super) fn serving_version(&self, now: UnixTime) -> Option<Published> {
         self.serving(now).map(|held| held.published)
     }
 
-    /// What to wait for when none of the keys that are held serves a token: a fetch that is under
-    /// way, or that may be started because of it.
+    /// What to wait for when none of the current keys verifies a token: a fetch that is in progress
+    /// or may start because of it.
     #[must_use]
     pub(super) fn newer_keys(&self, now: UnixTime) -> Option<Demand> {
         let searched = self.held.as_ref()?.published.version;
         self.awaitable(&[Demand::UnknownKey { searched }, Demand::Due], now)
     }
 
-    /// What a token can wait for that none of the keys serves, if there are any.
+    /// What a token that matches none of the keys can wait for, if there are any.
     #[must_use]
     pub(super) fn awaited(&self, now: UnixTime) -> Option<Demand> {
         match self.serving(now) {
@@ -279,7 +279,7 @@ impl RemoteKeys {
         }
     }
 
-    /// Why there are no keys, if there are none.
+    /// Why no keys are available, if there are none.
     #[must_use]
     pub(super) fn unavailability(&self, now: UnixTime) -> KeysUnavailable {
         let failure = self.state.last_failure().cloned();
@@ -287,7 +287,7 @@ impl RemoteKeys {
         KeysUnavailable { retry_after: self.state.retry_after(now), why }
     }
 
-    /// The set by which tokens are judged: never one that was replaced, even if its replacement
+    /// The key set that may verify tokens: never one that was replaced, even if its replacement
     /// cannot be read.
     fn serving(&self, now: UnixTime) -> Option<&Held> {
         self.held.as_ref().filter(|held| {
@@ -306,7 +306,7 @@ impl RemoteKeys {
 
     /// What to wait for when there are no keys.
     fn first_keys(&self, now: UnixTime) -> Option<Demand> {
-        // A published set that could not be read is fetched anew, within the cool-down.
+        // A published set that could not be read is fetched again, after the cooldown.
         let demand = match self.state.published() {
             Some(unread) if unread.serves(&self.source.settings, now) => {
                 Demand::UnknownKey { searched: unread.version }
@@ -316,7 +316,8 @@ impl RemoteKeys {
         self.awaitable(&[demand], now)
     }
 
-    /// The first of these demands for which a fetch may start; any while one is under way.
+    /// The first of these demands for which a fetch may start; any of them while a fetch is
+    /// running.
     fn awaitable(&self, demands: &[Demand], now: UnixTime) -> Option<Demand> {
         let is_fetching = self.state.is_fetching(&self.source.settings, now);
         demands.iter().copied().find(|demand| is_fetching || self.may_fetch(*demand, now))
@@ -342,8 +343,8 @@ impl RemoteKeys {
 
     fn on_key_set(&mut self, bytes: Option<&[u8]>, number: Option<u32>, now: UnixTime) {
         if let Task::Publish(publication) = &mut self.task {
-            // The lease is looked at after this: who loses it later cannot overwrite what its
-            // successor publishes.
+            // The lease is checked after this: a worker that loses it later cannot overwrite what
+            // its successor publishes.
             publication.key_set_number = number;
             self.effects.push_back(Effect::ReadState);
             return;
@@ -355,7 +356,7 @@ impl RemoteKeys {
         self.proceed(self.state_number, now);
     }
 
-    /// Goes on, now that the state is known that stands under this number.
+    /// Continues the task with the state read under this CAS value.
     fn proceed(&mut self, number: Option<u32>, now: UnixTime) {
         let settings = &self.source.settings;
         match &mut self.task {
@@ -365,7 +366,7 @@ impl RemoteKeys {
                 let next =
                     self.state.succeeded(self.worker, discovered, *stated_lifetime, jitter, now);
                 if let Some((next, published)) = next {
-                    // The set first: who sees the state can read the set that it names.
+                    // The set first: a worker that sees the state can read the set that it names.
                     let bytes = encode_key_set(published.version, document);
                     let key_set_number = publication.key_set_number;
                     publication.next = Some((next, number, published));
@@ -388,7 +389,7 @@ impl RemoteKeys {
         }
     }
 
-    /// Tries to become the one who fetches, if there should be a fetch.
+    /// Tries to take the lease, if a fetch is due or demanded.
     fn claim(&mut self, number: Option<u32>, now: UnixTime) {
         if !std::mem::take(&mut self.may_act) {
             return;
@@ -400,15 +401,15 @@ impl RemoteKeys {
             .find_map(|demand| self.state.claimed(demand, self.worker, &self.source.settings, now));
         if let Some(claimed) = claimed {
             self.effects.push_back(Effect::ReplaceState(encode_state(&claimed), number));
-            // A fetch that was still under way has lost its lease by now.
+            // A fetch that was still in progress has lost its lease.
             self.task = Task::Claim(claimed);
         }
     }
 
-    /// Another worker has taken the lease over: its answer will be the newer one.
+    /// Another worker has taken over the lease: its response will be newer.
     fn yield_to_successor(&mut self) {
         self.task = Task::Idle;
-        // So that the set that was published meanwhile is read.
+        // Forces a read of the set that was published meanwhile.
         self.state_number = None;
     }
 
@@ -421,7 +422,7 @@ impl RemoteKeys {
         }
     }
 
-    /// A compare-and-swap that fails means that another worker was faster, or took the lease over.
+    /// A failed compare-and-swap means that another worker was faster or took over the lease.
     fn on_state_replaced(&mut self, is_done: bool, now: UnixTime) {
         if !is_done {
             return self.yield_to_successor();
@@ -431,7 +432,7 @@ impl RemoteKeys {
             Task::Claim(claimed) => {
                 self.state = claimed;
                 let (fetch, progress) = Fetch::start(&self.source, &self.state, now);
-                self.go_on(fetch, progress);
+                self.advance(fetch, progress);
             }
             Task::Publish(Publication {
                 fetched, url, next: Some((next, _, published)), ..
@@ -464,7 +465,7 @@ impl RemoteKeys {
         match std::mem::replace(&mut self.task, Task::Idle) {
             Task::Fetch(mut fetch, endpoint) if !is_done => {
                 let progress = fetch.callout_refused(&endpoint, &self.source, now);
-                self.go_on(fetch, progress);
+                self.advance(fetch, progress);
             }
             task => self.task = task,
         }
@@ -474,13 +475,13 @@ impl RemoteKeys {
         match std::mem::replace(&mut self.task, Task::Idle) {
             Task::Fetch(mut fetch, _) => {
                 let progress = fetch.on_response(response, &self.source, now);
-                self.go_on(fetch, progress);
+                self.advance(fetch, progress);
             }
             task => self.task = task,
         }
     }
 
-    fn go_on(&mut self, fetch: Fetch, progress: Progress) {
+    fn advance(&mut self, fetch: Fetch, progress: Progress) {
         let url = fetch.url().to_owned();
         match progress {
             Progress::Callout(endpoint, deadline) => {
@@ -505,7 +506,7 @@ impl RemoteKeys {
 }
 
 impl FetchReport {
-    /// Whether the fetch that is over brought keys; none when none is over.
+    /// Whether the fetch that ended returned keys; `None` if no fetch ended.
     #[must_use]
     pub(crate) fn fetch_succeeded(&self) -> Option<bool> {
         match self {
@@ -515,7 +516,7 @@ impl FetchReport {
         }
     }
 
-    /// True when somebody should look after it.
+    /// True if an operator should look into it.
     #[must_use]
     pub(crate) fn is_fault(&self) -> bool {
         !matches!(self, Self::Fetched { .. })
@@ -542,7 +543,7 @@ impl fmt::Display for FetchReport {
     }
 }
 
-/// Numbers that spread what many processes do; anything but secret (SplitMix64).
+/// Numbers that spread the work of many processes over time; not secret (SplitMix64).
 #[derive(Debug)]
 struct Jitter(u64);
 

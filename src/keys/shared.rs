@@ -1,10 +1,10 @@
-//! How the workers' common knowledge stands in shared data. Whoever shares the process may write
-//! there, so what is read is decoded strictly and, if it is not ours, discarded.
+//! The encoding of the workers' common state in shared data. Any filter in the process may write
+//! there, so values are decoded strictly; anything unrecognised is ignored.
 
 use super::state::KeyState;
 use super::{KeySet, RemoteSource};
 
-/// The names under which a source's state and key set stand in shared data.
+/// The names of a source's state and key set in shared data.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedNames {
     /// The state, written by compare-and-swap.
@@ -14,7 +14,7 @@ pub(crate) struct SharedNames {
 }
 
 impl SharedNames {
-    /// Names that only this plugin uses, and only for sources that are the same in all respects.
+    /// Names that only this plugin uses, shared only by sources with the same fingerprint.
     #[must_use]
     pub(crate) fn new(source: &RemoteSource) -> Self {
         Self::from_fingerprint(&source.fingerprint())
@@ -27,30 +27,30 @@ impl SharedNames {
     }
 }
 
-/// Most bytes of an encoded state. What discovery found is its only part of any size.
+/// Maximum size of an encoded state in bytes. Most of it is the discovered URL.
 const MAX_STATE: usize = 16 * 1024;
 const VERSION_LENGTH: usize = size_of::<u64>();
 
-/// The state as bytes.
+/// Encodes a state.
 #[must_use]
 pub(super) fn encode_state(state: &KeyState) -> Vec<u8> {
-    // Numbers and strings only: this cannot fail.
+    // Serialising numbers and strings cannot fail.
     serde_json::to_vec(state).unwrap_or_default()
 }
 
-/// The state that stands in these bytes, if they are one.
+/// Decodes a state; `None` if the bytes are not one.
 #[must_use]
 pub(super) fn decode_state(bytes: &[u8]) -> Option<KeyState> {
     (bytes.len() <= MAX_STATE).then(|| serde_json::from_slice(bytes).ok()).flatten()
 }
 
-/// A key set document with the version of its publication, as bytes.
+/// Encodes a key set document with the version of its publication.
 #[must_use]
 pub(super) fn encode_key_set(version: u64, document: &[u8]) -> Vec<u8> {
     [&version.to_be_bytes()[..], document].concat()
 }
 
-/// The key set of this version, if these bytes are it and its document is no longer than
+/// The key set of this version; `None` if the bytes are another one, or its document is longer than
 /// `max_body` bytes.
 #[must_use]
 pub(super) fn decode_key_set(version: u64, bytes: &[u8], max_body: usize) -> Option<KeySet> {
@@ -58,8 +58,8 @@ pub(super) fn decode_key_set(version: u64, bytes: &[u8], max_body: usize) -> Opt
     KeySet::from_json(document).ok()
 }
 
-/// The document of the key set of this version, if these bytes are it and it is no longer than
-/// `max_body` bytes.
+/// The document of the key set of this version; `None` if the bytes are another one, or it is
+/// longer than `max_body` bytes.
 #[must_use]
 pub(super) fn key_set_document(version: u64, bytes: &[u8], max_body: usize) -> Option<&[u8]> {
     let (own_version, document) = bytes.split_at_checked(VERSION_LENGTH)?;

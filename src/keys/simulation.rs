@@ -1,6 +1,5 @@
-//! A world of several workers, the data that they share, and their source, with a clock that only
-//! the tests move. Whatever the order in which the workers' steps mix, the rules of the life of keys
-//! must hold.
+//! Several workers, the data that they share, and their source, with a clock that only the tests
+//! advance. The invariants of fetched keys must hold for every interleaving of the workers' steps.
 
 use std::time::Duration;
 
@@ -70,7 +69,7 @@ fn ten_minutes_of_steady_state_cost_what_one_fetcher_needs_however_many_workers_
 }
 
 #[test]
-fn a_key_set_that_claims_to_live_for_a_week_is_fetched_anew_before_the_cap() {
+fn a_key_set_with_a_lifetime_of_a_week_is_fetched_again_before_the_cap() {
     for (cap, fetches) in [(60, 16..=20), (600, 1..=2)] {
         let cap = Duration::from_secs(cap);
         let mut world = World::new(4, KeySettings { max_age_cap: cap, ..SETTINGS });
@@ -96,7 +95,7 @@ fn while_the_source_is_down_for_an_hour_no_token_with_a_known_key_is_refused() {
             assert_eq!(world.ask(worker, known).unwrap(), Availability::Found, "after {seconds} s");
         }
     }
-    // Pauses double up to a minute, of which jitter takes a quarter at the most.
+    // Pauses double up to a minute, minus at most a quarter for jitter.
     let tries = world.fetches.len() - before;
     assert!((3600 / 61..=3600 / 45 + 6).contains(&tries), "{tries} tries");
 
@@ -109,7 +108,7 @@ fn while_the_source_is_down_for_an_hour_no_token_with_a_known_key_is_refused() {
 }
 
 #[test]
-fn a_source_that_was_down_at_the_start_serves_within_five_seconds_of_its_return() {
+fn a_source_down_at_the_start_is_used_within_five_seconds_of_its_return() {
     for down_for in 0..40 {
         let mut world = World::new(4, SETTINGS);
         world.source.is_up = false;
@@ -126,7 +125,7 @@ fn a_source_that_was_down_at_the_start_serves_within_five_seconds_of_its_return(
 #[test]
 fn a_new_key_is_there_for_all_workers_as_soon_as_one_request_has_asked_for_it() {
     let mut world = World::new(4, SETTINGS);
-    // Right after a refresh, and again after the cool-down.
+    // Right after a refresh, and again after the cooldown.
     for _ in 0..3 {
         world.pass(SETTINGS.refresh_cooldown, |_| {});
         let new = world.source.rotate();
@@ -157,7 +156,7 @@ fn who_waits_for_keys_that_another_worker_fetches_has_them_20_ms_later() {
     assert!(last_served.since(published_at) <= Duration::from_millis(20));
 }
 
-/// Something that happens in the world.
+/// A step of the simulation.
 #[derive(Clone, Debug)]
 enum Op {
     /// Time passes.
@@ -166,19 +165,19 @@ enum Op {
     Tick(usize),
     /// A worker carries out one effect.
     Step(usize),
-    /// A request with one of the source's last kids comes to a worker.
+    /// A request with one of the source's last kids reaches a worker.
     Ask(usize, usize),
-    /// A request with a kid that nobody has comes to a worker.
+    /// A request with an unknown kid reaches a worker.
     AskForUnknown(usize),
-    /// The source answers a worker's call; the answer is under way.
+    /// The source responds to a worker's callout; the response is on its way.
     Serve(usize),
-    /// The answer arrives, or the time is over.
+    /// The response arrives, or the callout times out.
     Deliver(usize),
-    /// The end of the call is never reported.
+    /// The end of the callout is never reported.
     Lose(usize),
     /// The worker dies, and another takes its place.
     Crash(usize),
-    /// The source publishes a new key beside the last.
+    /// The source publishes a new key in addition to the last.
     Rotate,
     /// The source publishes only its newest key.
     Withdraw,
@@ -186,7 +185,7 @@ enum Op {
     Move,
     /// The source goes down, or comes back.
     Fail(bool),
-    /// The metadata go down, or come back.
+    /// The metadata endpoint goes down, or comes back.
     FailMetadata(bool),
 }
 
@@ -212,7 +211,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A state that reads like one of ours, with any numbers in it.
+/// A state in our format with arbitrary numbers.
 fn foreign_state() -> impl Strategy<Value = String> {
     let number = || prop_oneof![Just(0), Just(u64::MAX), any::<u64>()];
     let numbers = (number(), number(), number(), number(), any::<u32>());
@@ -237,11 +236,11 @@ struct World {
     shared: Shared,
     source: Source,
     workers: Vec<Worker>,
-    /// How many workers there ever were.
+    /// How many workers there have been.
     seeds: u64,
     /// When leases were taken.
     fetches: Vec<UnixTime>,
-    /// Until when answers to calls can come, by worker.
+    /// Until when responses to callouts can arrive, by worker.
     in_flight: Vec<(u64, UnixTime)>,
     last_fetch_for_unknown: Option<UnixTime>,
 }
@@ -258,11 +257,11 @@ struct Worker {
 struct PendingCallout {
     url: String,
     deadline: UnixTime,
-    /// What is under way.
+    /// The response on its way.
     response: Option<CalloutResponse>,
 }
 
-/// Shared data with Envoy's rule that a number means nothing while there is no value.
+/// Shared data with Envoy's rule that a CAS value is ignored while there is no value.
 #[derive(Debug, Default)]
 struct Shared {
     state: Option<(Vec<u8>, u32)>,
@@ -274,7 +273,7 @@ struct Shared {
 struct Source {
     is_up: bool,
     serves_metadata: bool,
-    /// Numbers of the keys that are published, the newest last.
+    /// The published keys, the newest last.
     keys: Vec<u32>,
     location: u32,
     max_age: Option<u32>,
@@ -282,7 +281,7 @@ struct Source {
     key_sets_served: usize,
 }
 
-/// What a request was told.
+/// The result of a request's lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Availability {
     Found,
@@ -356,8 +355,8 @@ impl World {
         Ok(())
     }
 
-    /// Once everything is well again, every worker has the newest key after a while: no later than
-    /// the longest pause, the longest lease and the cool-down together.
+    /// Once everything works again, every worker has the newest key within the sum of the longest
+    /// pause, the longest lease and the cooldown.
     fn assert_recovers(&mut self) -> TestCaseResult {
         self.source.is_up = true;
         self.source.serves_metadata = true;
@@ -373,7 +372,7 @@ impl World {
         Err(TestCaseError::fail("a worker never has the newest key"))
     }
 
-    /// Lets time pass as the shell would, with a source that answers at once.
+    /// Advances the clock as the shell would, with a source that responds at once.
     fn pass(&mut self, duration: Duration, mut observe: impl FnMut(&Self)) {
         const IDLE: Duration = Duration::from_secs(1);
         let end = self.now + duration;
@@ -396,7 +395,7 @@ impl World {
     }
 
     fn tick(&mut self, worker: usize) -> TestCaseResult {
-        // A callback runs to its end before the next.
+        // A callback runs to its end before the next starts.
         self.drain(worker)?;
         self.workers[worker].ticked = self.now;
         self.workers[worker].keys.handle(Event::Tick, self.now);
@@ -594,7 +593,7 @@ impl Source {
     }
 }
 
-/// The key of RFC 7515 A.3: nothing is verified here.
+/// The key of RFC 7515 A.3; nothing is verified here.
 fn jwk(kid: u32) -> Value {
     json!({
         "kty": "EC", "crv": "P-256", "kid": kid.to_string(),

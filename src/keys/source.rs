@@ -11,7 +11,7 @@ use crate::callout::{Clusters, Endpoint};
 /// Where a provider's keys come from.
 #[derive(Clone, Debug)]
 pub(crate) enum KeySource {
-    /// Keys that stand in the configuration.
+    /// Keys in the configuration.
     Static(KeySet),
     /// Keys that are fetched.
     Remote(Box<RemoteSource>),
@@ -20,13 +20,12 @@ pub(crate) enum KeySource {
 /// How keys are fetched.
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteSource {
-    /// What the metadata document must call itself.
+    /// The required `issuer` of the metadata document.
     pub(crate) issuer: String,
     /// The first document to fetch.
     pub(crate) start: Start,
-    /// Where the hosts of this provider are called.
+    /// The clusters for the hosts of this provider.
     pub(crate) clusters: Clusters,
-    /// Times and bounds.
     pub(crate) settings: KeySettings,
 }
 
@@ -39,38 +38,38 @@ pub(crate) enum Start {
     KeySet(Endpoint),
 }
 
-/// Times and bounds of the life of keys.
+/// Times and bounds for fetched keys.
 #[derive(Clone, Debug)]
 pub(crate) struct KeySettings {
-    /// Lifetime of a set whose answer states none.
+    /// Lifetime of a key set whose response states none.
     pub(crate) max_age: Duration,
-    /// Greatest lifetime that the answer may state.
+    /// Longest lifetime that a response may state.
     pub(crate) max_age_cap: Duration,
-    /// How long before its expiry a set is refreshed.
+    /// How long before it expires a key set is refreshed.
     pub(crate) refresh_ahead: Duration,
-    /// Least time between two fetches for unknown kids.
+    /// Shortest time between two fetches for unknown kids.
     pub(crate) refresh_cooldown: Duration,
-    /// Most time that a fetch may take, discovery included.
+    /// Longest time for a fetch, including discovery.
     pub(crate) timeout: Duration,
-    /// How long past its expiry a set serves while fetching fails.
+    /// How long after its expiry a key set stays in use while fetching fails.
     pub(crate) max_stale: Duration,
-    /// Most bytes of a document.
+    /// Maximum size of a document in bytes.
     pub(crate) max_body: usize,
 }
 
 impl RemoteSource {
-    /// How long a request waits for keys at the most, whatever the source does.
+    /// The longest time that a request waits for keys, whatever the source does.
     #[must_use]
     pub(crate) fn max_wait(&self) -> Duration {
         self.settings.timeout + Duration::from_secs(2)
     }
 
-    /// A digest of everything that decides what is fetched and from whom: sources with the same
-    /// digest share their keys, others never do. Times are for each to decide, so a configuration
-    /// that changes only those keeps the keys.
+    /// A digest of everything that decides what is fetched and from where: sources with the same
+    /// digest share their keys. Times are not part of it, so a configuration that changes only
+    /// those keeps its keys.
     pub(super) fn fingerprint(&self) -> String {
         let identity = (&self.issuer, &self.start, &self.clusters, self.settings.max_body);
-        // Strings and numbers only: this cannot fail.
+        // Serialising strings and numbers cannot fail.
         let digest = Sha256::digest(serde_json::to_vec(&identity).unwrap_or_default());
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }

@@ -1,4 +1,4 @@
-//! What all workers of a process know together of one source's keys.
+//! The state of one source's keys, shared by all workers of a process.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{FetchFailure, FetchFaultCode, KeySettings};
 use crate::time::{UnixTime, as_rfc3339};
 
-/// The state of a source's keys, as it stands in shared data. It holds what happened; what follows
-/// from it depends on the settings of the worker that asks.
+/// The state of a source's keys in shared data. It records what happened; what follows from it
+/// depends on the settings of the worker that reads it.
 ///
 /// Every transition returns the state that should replace this one. A worker acts on it only after
-/// it has replaced the state that it started from by compare-and-swap: so at most one worker
+/// it has replaced the state that it started from by compare-and-swap, so at most one worker
 /// fetches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +24,7 @@ pub(super) struct KeyState {
     published: Option<Published>,
 }
 
-/// The right to fetch. It expires, so that a worker that died does not block the others.
+/// The right to fetch. It expires, so that a dead worker does not block the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lease {
@@ -34,7 +34,7 @@ struct Lease {
     timeout: u64,
 }
 
-/// The fetches that failed since the last that did not.
+/// The failed fetches since the last successful one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Failure {
@@ -45,21 +45,20 @@ struct Failure {
     at: UnixTime,
     /// No fetch before this time.
     retry_at: UnixTime,
-    /// Why it failed.
     why: FetchFailure,
 }
 
-/// What discovery found, and when.
+/// The result of discovery, and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Discovered {
     key_set_url: String,
     at: UnixTime,
-    /// The key set has failed since: it may have moved.
+    /// The key set has failed since, so it may have moved.
     is_doubtful: bool,
 }
 
-/// The set that was published last.
+/// The key set that was published last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Published {
@@ -68,38 +67,38 @@ pub(super) struct Published {
     at: UnixTime,
     /// The lifetime that the source stated, in seconds.
     stated_lifetime: Option<u32>,
-    /// Spreads the refreshes of many processes.
+    /// Spreads the refreshes of many processes over time.
     jitter: u64,
 }
 
 /// Why keys should be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// It is time: there is no set yet, or it is about to expire, or fetching failed before.
+    /// There is no set yet, it is about to expire, or the last fetch failed.
     Due,
-    /// No key in the set of this version serves a token.
+    /// No key in the set of this version matches a token.
     UnknownKey {
-        /// Version of the set that was searched.
+        /// The version of the key set that was searched.
         searched: u64,
     },
 }
 
-/// How far a published set is in its life.
+/// The age of a published set in terms of its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It serves.
+    /// In use.
     Fresh,
-    /// It serves, and should be refreshed.
+    /// In use, and should be refreshed.
     Due,
-    /// It has expired, and serves as long as no newer one can be fetched.
+    /// Expired, and in use until a newer one is fetched.
     Stale,
-    /// It is too old to serve.
+    /// Too old to use.
     Unavailable,
 }
 
 impl Published {
     pub(super) fn phase(&self, settings: &KeySettings, now: UnixTime) -> Phase {
-        // More than a set's tolerated age: then how old it is cannot be known.
+        // If the clock was set back by more than the tolerated age, the age of the set is unknown.
         if self.at.since(now) > settings.max_stale {
             return Phase::Unavailable;
         }
@@ -126,15 +125,16 @@ impl Published {
         self.at
     }
 
-    /// True as long as tokens may be judged by the set.
+    /// True while tokens may be verified with the key set.
     pub(super) fn serves(&self, settings: &KeySettings, now: UnixTime) -> bool {
         self.phase(settings, now) != Phase::Unavailable
     }
 
-    /// The age at which the set is fetched anew.
+    /// The age at which the key set is fetched again.
     fn refresh_after(&self, settings: &KeySettings) -> Duration {
         let lifetime = self.lifetime(settings);
-        // A set that lives for seconds only is not refreshed before half of its life has passed.
+        // A set that lives only for seconds is not refreshed before half of its lifetime has
+        // passed.
         let ahead = settings.refresh_ahead.min(lifetime / 2);
         lifetime - ahead + fraction(ahead / 4, self.jitter)
     }
@@ -148,10 +148,10 @@ impl Published {
 }
 
 impl Lease {
-    /// How long a lease outlives the time-out of the fetch.
+    /// How long a lease outlives the timeout of the fetch.
     const MARGIN: Duration = Duration::from_secs(2);
-    /// Longest time-out of another configuration that is respected, if the own one is not longer:
-    /// whoever wrote this blocks nobody for good.
+    /// Upper bound for the timeout in a lease of another configuration, unless this configuration's
+    /// timeout is longer. So a forged lease never blocks fetching for long.
     const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
     fn expires(&self, settings: &KeySettings) -> UnixTime {
@@ -161,20 +161,21 @@ impl Lease {
 }
 
 impl Failure {
-    /// When the next fetch may start: soon, whoever wrote this.
+    /// When the next fetch may start, at the latest after the longest pause, whatever the state
+    /// says.
     fn retry_at(&self) -> UnixTime {
         self.retry_at.min(self.at + KeyState::MAX_RETRY_WITH_KEYS)
     }
 }
 
 impl KeyState {
-    /// How long a discovery document is trusted to name the right key set.
+    /// How long a metadata document is trusted to name the right key set.
     const DISCOVERY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
     const FIRST_RETRY: Duration = Duration::from_secs(1);
     const MAX_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(5);
     const MAX_RETRY_WITH_KEYS: Duration = Duration::from_secs(60);
 
-    /// The state in which `holder` fetches because of `demand`, if there should be a fetch.
+    /// The state in which `holder` fetches because of `demand`, if a fetch may start.
     #[must_use]
     pub(super) fn claimed(
         &self,
@@ -195,9 +196,9 @@ impl KeyState {
         Some(next)
     }
 
-    /// The state after `holder` fetched a set; none when the lease is no longer its own, and so the
-    /// answer too old to publish. `discovered` is the key set's URL if the fetch discovered it, and
-    /// `jitter` any number.
+    /// The state after `holder` fetched a set; `None` if it has lost the lease, because its
+    /// response is then too old to publish. `discovered` is the key set's URL if the fetch
+    /// discovered it, and `jitter` any number.
     #[must_use]
     pub(super) fn succeeded(
         &self,
@@ -209,7 +210,7 @@ impl KeyState {
     ) -> Option<(Self, Published)> {
         self.lease_of(holder)?;
         let published = Published {
-            // Any number but the last one will do; that of the time tells people something.
+            // Any new number is correct; the time is informative.
             version: self.version().checked_add(1).unwrap_or(1).max(now.as_millis()),
             at: now,
             stated_lifetime: stated_lifetime
@@ -231,8 +232,8 @@ impl KeyState {
         Some((next, published))
     }
 
-    /// The state after the fetch of `holder` failed; none when the lease is no longer its own.
-    /// `jitter` is any number.
+    /// The state after the fetch of `holder` failed; `None` if it has lost the lease. `jitter` is
+    /// any number.
     #[must_use]
     pub(super) fn failed(
         &self,
@@ -245,15 +246,15 @@ impl KeyState {
         let taken = self.lease_of(holder)?.taken;
         let failures = self.failures();
         let delay = Self::FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures));
-        // Counted from the start of the fetch, lest a source that hangs is tried less often; but a
-        // first pause there always is.
+        // Counted from the start of the fetch, so that a source that hangs is not tried less often;
+        // a minimum pause always remains.
         let retry_at = |max: Duration| {
             let shortened = |delay: Duration| delay - fraction(delay / 4, jitter);
             (taken + shortened(delay.min(max))).max(now + shortened(Self::FIRST_RETRY))
         };
         let without_keys = retry_at(Self::MAX_RETRY_WITHOUT_KEYS);
         let retry_at = match self.published.filter(|published| published.serves(settings, now)) {
-            // From when on nothing serves any more, the shorter pauses count.
+            // Once no key set is usable any more, the shorter pauses apply.
             Some(published) => {
                 let end = published.at + published.lifetime(settings) + settings.max_stale;
                 retry_at(Self::MAX_RETRY_WITH_KEYS).min(end + without_keys.since(now))
@@ -299,7 +300,7 @@ impl KeyState {
         }
     }
 
-    /// When a fetch that is due will be possible, if nothing happens before.
+    /// When the next due fetch is possible, unless something happens before.
     #[must_use]
     pub(super) fn next_due(&self, settings: &KeySettings, now: UnixTime) -> UnixTime {
         match (&self.lease, &self.failure, self.published) {
@@ -310,20 +311,20 @@ impl KeyState {
         }
     }
 
-    /// True while some worker fetches.
+    /// True while a worker is fetching.
     #[must_use]
     pub(super) fn is_fetching(&self, settings: &KeySettings, now: UnixTime) -> bool {
         let lease = self.lease.as_ref();
         lease.is_some_and(|lease| is_within(lease.taken, lease.expires(settings), now))
     }
 
-    /// When the fetch that is under way must be over; now if there is none.
+    /// The deadline of the fetch in progress; `now` if there is none.
     #[must_use]
     pub(super) fn fetch_deadline(&self, settings: &KeySettings, now: UnixTime) -> UnixTime {
         self.lease.as_ref().map_or(now, |lease| lease.taken + settings.timeout)
     }
 
-    /// True when the last fetch failed.
+    /// True if the last fetch failed.
     #[must_use]
     pub(super) fn is_failing(&self) -> bool {
         self.failure.is_some()
@@ -335,7 +336,7 @@ impl KeyState {
         self.failure.as_ref().map(|failure| &failure.why)
     }
 
-    /// What is known of the fetches that failed, if the last did.
+    /// The failures since the last successful fetch, if the last one failed.
     #[must_use]
     pub(super) fn fetch_failures(&self) -> Option<FetchFailures> {
         let failure = self.failure.as_ref()?;
@@ -349,7 +350,7 @@ impl KeyState {
         })
     }
 
-    /// What discovery found, if it ever did.
+    /// The result of discovery, if it ever succeeded.
     #[must_use]
     pub(super) fn discovery(&self) -> Option<Discovery> {
         let discovered = self.discovered.as_ref()?;
@@ -360,7 +361,7 @@ impl KeyState {
         })
     }
 
-    /// How long a refused client should wait before it tries again; at least a second.
+    /// How long a refused client should wait before a retry; at least a second.
     #[must_use]
     pub(super) fn retry_after(&self, now: UnixTime) -> Duration {
         let retry_at = self.failure.as_ref().map(Failure::retry_at).unwrap_or_default();
@@ -373,8 +374,8 @@ impl KeyState {
         self.discovered.as_ref().map(|discovered| discovered.key_set_url.as_str())
     }
 
-    /// True when the metadata should be read before the key set: for the first time, after a day,
-    /// or because the key set failed.
+    /// True if the metadata should be read before the key set: the first time, after a day, or
+    /// after the key set failed.
     #[must_use]
     pub(super) fn should_discover(&self, now: UnixTime) -> bool {
         self.discovered.as_ref().is_none_or(|discovered| {
@@ -383,7 +384,7 @@ impl KeyState {
         })
     }
 
-    /// The set that was published last.
+    /// The key set that was published last.
     #[must_use]
     pub(super) fn published(&self) -> Option<Published> {
         self.published
@@ -438,16 +439,16 @@ pub(crate) struct Discovery {
     pub is_doubtful: bool,
 }
 
-/// By how much the clocks that two workers read may differ.
+/// How far the clocks of two workers may differ.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
-/// True from `start` until `end`. A start in the future means that the clock was set back since;
-/// nobody should wait for it to come round again.
+/// True from `start` until `end`. A start in the future means that the clock was set back; it
+/// counts as expired, so that nothing waits for that time to come again.
 fn is_within(start: UnixTime, end: UnixTime, now: UnixTime) -> bool {
     start <= now + CLOCK_TOLERANCE && now < end
 }
 
-/// A part of `whole` that `jitter` picks.
+/// A fraction of `whole` chosen by `jitter`.
 fn fraction(whole: Duration, jitter: u64) -> Duration {
     let millis = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(jitter % millis.saturating_add(1))
@@ -508,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_lasts_as_long_as_its_holder_may_fetch_but_blocks_nobody_for_good() {
+    fn a_lease_outlives_its_fetch_but_never_blocks_forever() {
         let hour = Duration::from_secs(3600);
         let slower = KeySettings { timeout: Duration::from_secs(30), ..SETTINGS };
         let slowest = KeySettings { timeout: hour, ..SETTINGS };
@@ -555,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_searched_in_an_older_set_is_no_reason_to_fetch() {
+    fn a_search_in_an_older_set_is_not_a_reason_to_fetch() {
         let state = fetched(600, 0);
         let searched = state.published().unwrap().version - 1;
         assert!(!state.may_fetch(Demand::UnknownKey { searched }, &SETTINGS, at(1)));
@@ -606,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_clock_that_was_set_back_to_come_round_again() {
+    fn a_clock_that_was_set_back_delays_no_fetch() {
         let hour = 3600;
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(hour)).unwrap();
         assert!(claimed.may_fetch(Demand::Due, &SETTINGS, at(0)));
@@ -615,7 +616,7 @@ mod tests {
         let (state, set) = published(&claimed, Some("https://a.example/"), None, 0, at(hour));
         assert!(state.may_fetch(Demand::Due, &SETTINGS, at(0)));
         assert!(state.should_discover(at(0)));
-        // The set may be as old as the step of the clock is long.
+        // The set may be as old as the clock step is long.
         assert!(set.serves(&SETTINGS, at(hour - 60)));
         assert!(!set.serves(&SETTINGS, at(hour - 61)));
         let claimed = state.claimed(unknown_key(&state), ME, &SETTINGS, at(hour)).unwrap();
@@ -623,7 +624,7 @@ mod tests {
         assert!(state.may_fetch(unknown_key(&state), &SETTINGS, at(0)));
     }
 
-    /// The pauses after failures one after the other, from this second on.
+    /// The pauses after consecutive failures, from this second on.
     fn pauses(mut state: KeyState, settings: &KeySettings, start: u64) -> Vec<u64> {
         let mut now = at(start);
         (0..9)
@@ -638,15 +639,15 @@ mod tests {
     }
 
     #[test]
-    fn pauses_after_failures_double_up_to_a_minute_while_an_old_set_serves() {
+    fn pauses_double_up_to_a_minute_while_an_old_set_is_in_use() {
         let settings = KeySettings { max_stale: Duration::from_secs(86_400), ..SETTINGS };
         assert_eq!(pauses(fetched(600, 0), &settings, 570), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 
     #[test]
-    fn pauses_after_failures_stay_short_while_no_set_serves() {
+    fn pauses_stay_short_while_no_set_is_usable() {
         assert_eq!(pauses(KeyState::default(), &SETTINGS, 0), [1, 2, 4, 5, 5, 5, 5, 5, 5]);
-        // It serves until 660.
+        // The set is usable until 660.
         assert_eq!(pauses(fetched(600, 0), &SETTINGS, 570), [1, 2, 4, 8, 16, 32, 32, 5, 5]);
     }
 
@@ -681,7 +682,7 @@ mod tests {
     }
 
     #[test]
-    fn what_discovery_found_is_believed_for_a_day_or_until_the_key_set_fails() {
+    fn a_discovered_url_is_trusted_for_a_day_or_until_the_key_set_fails() {
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
         assert!(claimed.should_discover(at(0)));
         let url = "https://id.example.com/jwks";

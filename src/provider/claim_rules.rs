@@ -1,5 +1,5 @@
-//! What can be judged of a token before its signature is: cheap, and so done before any key is
-//! looked for. A token that fails here causes no fetch.
+//! The checks of a token that precede its signature: cheap, and so made before any key is looked
+//! up. A token that fails here causes no fetch.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::json::{Json, Object};
 use crate::refusal::{Refusal, Strings};
 use crate::time::UnixTime;
 
-/// What a provider's tokens must say of their type, audience and time.
+/// The required type, audience and time of a provider's tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimRules {
-    /// Accepted values of `aud`, or of the client's id.
+    /// Accepted values of `aud`, or of the client.
     pub audiences: Vec<String>,
-    /// Which claim they are compared with.
+    /// The claim that they are compared with.
     pub audience_claim: AudienceClaim,
     /// Tolerance for `exp`, `nbf` and `iat`.
     pub clock_skew: Duration,
-    /// Greatest age from `iat` on.
+    /// Greatest age, counted from `iat`.
     pub max_token_age: Option<Duration>,
     /// Accepted values of `typ`.
     pub token_types: TokenTypes,
@@ -28,9 +28,9 @@ pub(crate) struct ClaimRules {
 /// Accepted values of `typ`, compared without case and without `application/` (RFC 7515 §4.1.9).
 #[derive(Clone, Debug)]
 pub(crate) enum TokenTypes {
-    /// `at+jwt` (RFC 9068 §4), `JWT` and none at all.
+    /// `at+jwt` (RFC 9068 §4), `JWT`, and tokens without `typ`.
     AccessTokens,
-    /// These alone.
+    /// Only these.
     Listed(Vec<String>),
 }
 
@@ -54,7 +54,7 @@ impl ClaimRules {
         Ok(expires)
     }
 
-    /// True when the token is for somebody who is accepted here.
+    /// True if the token is for an accepted audience.
     pub(crate) fn names_audience(&self, claims: &Object) -> bool {
         match self.audience_claim {
             AudienceClaim::Audience => self.aud_is_accepted(claims),
@@ -65,7 +65,7 @@ impl ClaimRules {
         }
     }
 
-    /// True when `aud` is or holds an accepted value (RFC 7519 §4.1.3).
+    /// True if `aud` is or contains an accepted value (RFC 7519 §4.1.3).
     fn aud_is_accepted(&self, claims: &Object) -> bool {
         match claims.get("aud") {
             Some(Json::Array(values)) => values.iter().any(|value| self.accepts(value)),
@@ -74,8 +74,8 @@ impl ClaimRules {
         }
     }
 
-    /// True when the client is an accepted one. If several claims name it, all must name the same:
-    /// nobody could say which of them is right.
+    /// True if the client is an accepted one. Several claims that name the client must agree,
+    /// because it is unknown which of them is right.
     fn client_is_accepted(&self, claims: &Object) -> bool {
         let mut named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name));
         named.next().is_some_and(|first| {
@@ -84,7 +84,7 @@ impl ClaimRules {
     }
 
     fn accepts(&self, value: Json<'_>) -> bool {
-        value.as_str().is_some_and(|value| self.audiences.iter().any(|own| own == value))
+        value.as_str().is_some_and(|value| self.audiences.iter().any(|audience| audience == value))
     }
 
     fn audience_mismatch(&self, claims: &Object) -> Refusal {
@@ -103,8 +103,8 @@ impl ClaimRules {
         }
     }
 
-    /// Checks the time (RFC 7519 §4.1.4 to §4.1.6), and returns `exp`. A time of a wrong type is as
-    /// good as none.
+    /// Checks the time (RFC 7519 §4.1.4 to §4.1.6), and returns `exp`. A time of a wrong type
+    /// counts as missing.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl ClaimRules {
 }
 
 impl ClaimRules {
-    /// When a token with these claims, which expires at `expires`, passes
+    /// The time span in which a token with these claims, which expires at `expires`, passes
     /// [`check_time`](Self::check_time).
     pub(crate) fn usable(&self, claims: &Object, expires: UnixTime) -> Range<UnixTime> {
         let begins = ["nbf", "iat"].into_iter().filter_map(|name| numeric_date(claims.get(name)?));
@@ -156,17 +156,17 @@ impl ClaimRules {
 }
 
 impl TokenTypes {
-    /// Types that say themselves that they are no access tokens.
+    /// Types of tokens that are never access tokens.
     pub(crate) const NEVER: [&str; 3] = ["oauth-id-jag+jwt", "dpop+jwt", "logout+jwt"];
 
     fn check(&self, token_type: &TokenType) -> Result<(), Refusal> {
         let is_accepted = match (self, token_type) {
             (Self::AccessTokens, TokenType::Absent) => true,
             (Self::AccessTokens, TokenType::Named(name)) => {
-                ["at+jwt", "jwt"].iter().any(|own| Self::is_spelling(name, own))
+                ["at+jwt", "jwt"].iter().any(|candidate| Self::is_spelling(name, candidate))
             }
             (Self::Listed(accepted), TokenType::Named(name)) => {
-                accepted.iter().any(|own| Self::is_spelling(name, own))
+                accepted.iter().any(|accepted_type| Self::is_spelling(name, accepted_type))
             }
             (Self::Listed(_), TokenType::Absent) | (_, TokenType::NotAString) => false,
         };
@@ -178,7 +178,7 @@ impl TokenTypes {
         })
     }
 
-    /// Whether `name` is compared as `normalised`.
+    /// Whether `name` normalises to `normalised`.
     fn is_spelling(name: &str, normalised: &str) -> bool {
         let prefix = "application/";
         let rest = match name.split_at_checked(prefix.len()) {
@@ -188,14 +188,14 @@ impl TokenTypes {
         rest.eq_ignore_ascii_case(normalised)
     }
 
-    /// A media type as it is compared.
+    /// A media type in the form used for comparison.
     pub(crate) fn normalised(name: &str) -> String {
         let name = name.to_ascii_lowercase();
         name.strip_prefix("application/").map_or(name.clone(), str::to_owned)
     }
 }
 
-/// A NumericDate (RFC 7519 §2), which may have a fraction.
+/// A NumericDate (RFC 7519 §2), possibly with a fraction.
 fn numeric_date(value: Json<'_>) -> Option<UnixTime> {
     let Json::Number(number) = value else { return None };
     if let Some(seconds) = number.as_u64() {
@@ -334,12 +334,12 @@ mod tests {
             (json!({"client_id": ["mcp"]}), Err("audience_mismatch")),
             (json!({"sub": "mcp"}), Err("audience_mismatch")),
             (json!({}), Err("audience_mismatch")),
-            // Nobody knows which of them is right.
+            // It is unknown which of them is right.
             (json!({"client_id": "mcp", "azp": "other"}), Err("audience_mismatch")),
             (json!({"client_id": "other", "azp": "mcp"}), Err("audience_mismatch")),
             (json!({"client_id": "mcp", "cid": "api://mcp"}), Err("audience_mismatch")),
             (json!({"client_id": "mcp", "azp": 1}), Err("audience_mismatch")),
-            // A token that says whom it is for is for nobody else.
+            // A token that names an audience is for that audience only.
             (aud(json!("mcp"), "mcp"), Ok(())),
             (aud(json!(["other", "api://mcp"]), "mcp"), Ok(())),
             (aud(json!("other"), "mcp"), Err("audience_mismatch")),

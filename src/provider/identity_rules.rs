@@ -1,42 +1,42 @@
-//! How an identity is read out of a provider's tokens.
+//! How an identity is derived from a provider's tokens.
 
 use std::rc::Rc;
 
 use crate::claim::{ClaimPath, ListClaim};
 use crate::json::Object;
 
-/// Which claims of a provider's tokens say whom they stand for.
+/// The claims of a provider's tokens that form an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityRules {
-    /// The provider's name.
+    /// The name of the provider.
     pub provider: Rc<str>,
-    /// The first that is there identifies the user.
+    /// The first one present identifies the user.
     pub user_claims: Vec<ClaimPath>,
-    /// The same for tokens that stand for services.
+    /// The first one present identifies the user of a service's token.
     pub service_user_claims: Vec<ClaimPath>,
-    /// Whether a token that has no claim of a user, and no `sub`, is a service's. Some providers
-    /// issue such tokens to people: only the operator can say that this one does not.
+    /// Whether a token without a user claim and without `sub` is a service's. Some providers issue
+    /// such tokens to people, so only the operator can decide this.
     pub userless_is_service: bool,
-    /// The field of the user record that the claim is matched with.
+    /// The field of the user record that the claim is compared with.
     pub user_field: String,
-    /// The first that is there holds the scopes.
+    /// The first one present holds the scopes.
     pub scope_claims: Vec<ClaimPath>,
     /// These hold scopes too.
     pub permission_claims: Vec<ClaimPath>,
     /// All of these hold roles.
     pub roles_claims: Vec<ListClaim>,
-    /// Holds the groups.
+    /// The claim that holds the groups.
     pub groups_claim: ListClaim,
-    /// Whether tokens stand for users or services.
+    /// Whether tokens belong to users or services.
     pub client_type: ClientTypeRule,
     /// The scopes that an identity may have, if they are limited.
     pub auth_scopes: Option<Vec<String>>,
-    /// What tells tokens of services, besides what does so at any provider.
+    /// Signs of a service's token, in addition to those that hold for any provider.
     pub service_signs: Vec<ServiceSign>,
 }
 
 impl IdentityRules {
-    /// The claims that identify a user or a service; the first that is there does.
+    /// The claims that identify a user or a service; the first one present is used.
     pub(crate) fn user_claims_of(&self, client_type: ClientType) -> &[ClaimPath] {
         match client_type {
             ClientType::Service => &self.service_user_claims,
@@ -44,8 +44,8 @@ impl IdentityRules {
         }
     }
 
-    /// Whether a token is a service's because it names no user at all. A claim that is there names
-    /// one, whatever its value.
+    /// Whether a token is a service's because it names no user. A claim that is present names one,
+    /// whatever its value.
     pub(crate) fn makes_a_service_of(&self, claims: &Object) -> bool {
         self.userless_is_service
             && !claims.contains_key("sub")
@@ -53,17 +53,17 @@ impl IdentityRules {
     }
 }
 
-/// Whether a token stands for a user or for a service.
+/// Whether a token belongs to a user or to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientType {
-    /// A program on its own behalf.
+    /// A program acting for itself.
     Service,
     /// A person.
     User,
 }
 
 impl ClientType {
-    /// As headers and configuration spell it.
+    /// The spelling in headers and configuration.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ impl ClientType {
     }
 }
 
-/// How the type of a client is told.
+/// How the type of a client is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientTypeRule {
     /// By the claims of the token.
@@ -82,18 +82,17 @@ pub(crate) enum ClientTypeRule {
     Fixed(ClientType),
 }
 
-/// What tells that a client got a token for itself.
+/// A sign that a client obtained a token for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServiceSign {
-    /// This claim is the client id between two texts, case aside.
+    /// This claim is the client id between two strings, ignoring case.
     NamedAfterClient {
-        /// The claim.
         claim: ClaimPath,
-        /// What stands before the client id.
+        /// The string before the client id.
         before: &'static str,
-        /// What stands after it.
+        /// The string after the client id.
         after: &'static str,
     },
-    /// `sub` is the same as this claim.
+    /// `sub` equals this claim.
     SubjectIs(ClaimPath),
 }

@@ -2,14 +2,14 @@
 
 use std::ops::{Index, IndexMut};
 
-/// One of the providers of a configuration. Made together with a [`ProviderMap`], never from a
-/// number, so every table of that configuration has its entry.
+/// Identifies a provider of a configuration. Created together with a [`ProviderMap`], never from a
+/// number, so every table of that configuration has an entry for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ProviderId(usize);
 
 #[cfg(test)]
 impl ProviderId {
-    /// An id without a provider.
+    /// An id that no table needs to have.
     pub(crate) const fn from_index(index: usize) -> Self {
         Self(index)
     }
@@ -43,8 +43,8 @@ impl<T> ProviderMap<T> {
     }
 }
 
-// The only two places that index by a number. An id of another configuration would be a fault of
-// this crate; it ends the VM rather than stand for another provider or for none.
+// The only two places that index by number. An id of another configuration would be a bug in this
+// crate; it ends the VM rather than select a wrong provider.
 #[expect(clippy::indexing_slicing, reason = "ids and tables are made together")]
 impl<T> Index<ProviderId> for ProviderMap<T> {
     type Output = T;

@@ -1,4 +1,4 @@
-//! The identity providers that are trusted.
+//! The trusted identity providers.
 
 mod claim_rules;
 mod identity_rules;
@@ -20,23 +20,23 @@ use crate::keys::KeySource;
 /// An identity provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Provider {
-    /// Its name in headers, logs and metrics.
+    /// The name of the provider in headers, logs and metrics.
     pub name: String,
-    /// Values of `iss` in its tokens, its own issuer first.
+    /// Accepted values of `iss`, the provider's own issuer first.
     pub issuers: Vec<String>,
-    /// Algorithms that its tokens may use.
+    /// Algorithms allowed for its tokens.
     pub algorithms: Vec<Algorithm>,
-    /// What its tokens must say of their type, audience and time.
+    /// The required type, audience and time of its tokens.
     pub claim_rules: ClaimRules,
-    /// What else they must say.
+    /// Further claims that its tokens must have.
     pub required_claims: Vec<RequiredClaim>,
-    /// One of these they must carry, and not empty, unless there are none.
+    /// Claims of which its tokens must have one that is not empty; no condition if there are none.
     pub required_any_claim: Vec<ClaimPath>,
-    /// What their `jti` must be.
+    /// What is required of `jti`.
     pub token_id_rule: TokenIdRule,
-    /// Whom they stand for.
+    /// The claims that form the identity.
     pub identity_rules: IdentityRules,
-    /// Whether its tokens pass only where an access rule names it.
+    /// Whether its tokens are accepted only where an access rule names it.
     pub restrict_to_policies: bool,
     /// Where its keys come from.
     pub key_source: KeySource,
@@ -55,19 +55,19 @@ impl Providers {
         self.0.values()
     }
 
-    /// All of them with their ids.
+    /// All providers with their ids.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (ProviderId, &Provider)> + Clone {
         self.0.entries()
     }
 
-    /// A table with one value for each of them.
+    /// A table with one value for each provider.
     #[must_use]
     pub(crate) fn map<T>(&self, value: impl FnMut(&Provider) -> T) -> ProviderMap<T> {
         self.0.map(value)
     }
 
-    /// The one that a token with these claims says it comes from: by `iss`, compared exactly, and
-    /// among several of one issuer by `aud`, or by the client where that is compared instead.
+    /// The provider that these claims select: by `iss`, compared exactly, and among several with
+    /// the same issuer by `aud`, or by the client where that is compared instead.
     #[must_use]
     pub(crate) fn for_token(&self, claims: &Object) -> Option<(ProviderId, &Provider)> {
         let issuer = claims.get("iss").and_then(Json::as_str)?;
@@ -79,12 +79,12 @@ impl Providers {
         of_issuer.find(|(_, provider)| provider.claim_rules.names_audience(claims)).or(first)
     }
 
-    /// All issuers whose tokens are accepted.
+    /// All accepted issuers.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
         self.iter().flat_map(|provider| &provider.issuers).map(String::as_str)
     }
 
-    /// The issuer of each provider, once.
+    /// The issuers of all providers, without duplicates.
     pub(crate) fn authorization_servers(&self) -> impl Iterator<Item = &str> {
         let first_issuer = |provider: &Provider| provider.issuers.first().cloned();
         self.iter().enumerate().filter_map(move |(index, provider)| {

@@ -1,12 +1,12 @@
-//! What a provider's tokens must say in `jti` (RFC 7519 §4.1.7).
+//! What is required of `jti` in a provider's tokens (RFC 7519 §4.1.7).
 
-/// What `jti` must be.
+/// What is required of `jti`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenIdRule {
-    /// Anything, or nothing.
+    /// Nothing; it may be missing.
     Ignore,
     /// A string.
     Require,
-    /// A string that did not come before: each token serves once.
+    /// A string that was not used before: the token is single-use.
     SingleUse,
 }

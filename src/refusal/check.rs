@@ -1,8 +1,8 @@
-//! The checks that a request passes, said once, in their order.
+//! The checks of a request, in their order.
 
 use serde::Serialize;
 
-/// A check of a request. The first that fails refuses it; those after it are not made.
+/// A check of a request. The first that fails refuses the request; later ones are not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
@@ -14,38 +14,38 @@ pub enum Check {
     Form,
     /// Its algorithm is known, it is signed, and it requires no unknown extension.
     Header,
-    /// Its `iss` picks a provider.
+    /// Its `iss` selects a provider.
     Provider,
     /// The provider allows its `alg`.
     Algorithm,
     /// The provider allows its `typ`.
     Type,
-    /// `exp`, `nbf`, `iat`.
+    /// `exp`, `nbf` and `iat` are within bounds.
     Time,
-    /// `aud`.
+    /// `aud` names a client id.
     Audience,
-    /// The provider has a key for it.
+    /// The provider has a key for the token.
     Key,
     /// A key verifies it.
     Signature,
-    /// `required_claims`, `required_any_claim`.
+    /// `required_claims` and `required_any_claim` hold.
     RequiredClaims,
     /// It is not bound to a key (`cnf`).
     Binding,
-    /// `jti` is there, where it must be.
+    /// `jti` is present where it is required.
     TokenId,
-    /// The claim that identifies the user.
+    /// The claim that identifies the user is usable.
     UserClaim,
     /// The user is known and active.
     User,
-    /// The access rules.
+    /// The access rules allow the request.
     Access,
     /// A single-use token was not used before.
     Replay,
 }
 
 impl Check {
-    /// All of them, in their order.
+    /// All checks, in their order.
     pub const ALL: [Self; 18] = [
         Self::Origin,
         Self::Credentials,
@@ -67,7 +67,7 @@ impl Check {
         Self::Replay,
     ];
 
-    /// Its name, in words.
+    /// The name of the check in words.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

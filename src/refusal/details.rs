@@ -1,15 +1,14 @@
-//! What a refusal says of its case: in the response, if `errors.details` is `full`, and in the log.
+//! The details of a refusal: in the response, if `errors.details` is `full`, and in the log.
 
 use serde_json::{Map, Value, json};
 
 use super::{BodyFault, Denial, HeaderFault, McpCall, Refusal, clipped};
 
-/// What a detail says of groups or roles that are too many for a token.
+/// The detail for groups or roles that are too many for a token.
 const ELSEWHERE: &str = "elsewhere (_claim_names)";
 
 impl Refusal {
-    /// What harms nobody and helps to find the cause: what the token says of itself beside what is
-    /// configured. No claim of a user is among it.
+    /// Found and expected values that are safe to show to clients. No claim of a user is included.
     #[must_use]
     pub(crate) fn details(&self) -> Map<String, Value> {
         let details = match self {
@@ -69,8 +68,7 @@ impl Refusal {
         }
     }
 
-    /// [`Self::details`], what only the operator should know, and what else of the cause clients are
-    /// told in words.
+    /// [`Self::details`], the data for the operator only, and what clients get only in words.
     #[must_use]
     pub(crate) fn log_details(&self) -> Map<String, Value> {
         let mut details = self.details();
@@ -155,7 +153,7 @@ impl Denial {
     }
 }
 
-/// These details, and what the message calls.
+/// Adds the call of the message to these details.
 fn with_call(mut details: Value, call: Option<&McpCall>) -> Value {
     if let (Some(details), Some(McpCall { method, name })) = (details.as_object_mut(), call) {
         details.insert("mcp_method".to_owned(), clipped(method).into());

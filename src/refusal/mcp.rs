@@ -1,4 +1,4 @@
-//! What refusals say of a message of MCP: what it calls, and what is wrong with it.
+//! Refusals because of an MCP message: what it calls, and what is wrong with it.
 
 use std::fmt::{self, Write as _};
 
@@ -49,19 +49,16 @@ pub(crate) enum BodyFault {
     NotAnObject,
     /// A member of JSON-RPC or MCP has the wrong type.
     WrongType {
-        /// Its name.
+        /// The name of the member.
         member: &'static str,
     },
     /// A member of JSON-RPC or MCP is spelt in another case.
     Misspelt {
-        /// Its name.
+        /// The name of the member.
         member: String,
     },
     /// The URI of a resource is not in normal form, so servers may map it to another resource.
-    Uri {
-        /// The URI.
-        found: String,
-    },
+    Uri { found: String },
 }
 
 /// Shows client input only through [`Shown`].
@@ -118,37 +115,37 @@ impl fmt::Display for Shown<'_> {
 pub(crate) enum HeaderFault {
     /// A field differs from the body.
     Differs {
-        /// Its name.
+        /// The name of the field.
         header: &'static str,
-        /// What it says.
+        /// The value of the field.
         found: String,
-        /// Value in the body, if it has one.
+        /// The value in the body, if it has one.
         body: Option<String>,
     },
     /// A field's value is not printable ASCII, or not correctly encoded.
     Malformed {
-        /// Its name.
+        /// The name of the field.
         header: &'static str,
     },
     /// A field is missing.
     Missing {
-        /// Its name.
+        /// The name of the field.
         header: &'static str,
     },
-    /// A field came more than once: who reads the first copy and who reads the last would disagree.
+    /// A field occurs more than once, so servers may read different copies.
     Repeated {
-        /// Its name.
+        /// The name of the field.
         header: &'static str,
     },
     /// The protocol revision is not among those whose header fields are trusted.
     Version {
-        /// What the field says.
+        /// The value of the field.
         found: String,
     },
 }
 
 impl HeaderFault {
-    /// The field that says which revision of MCP a message is written for.
+    /// The field with the MCP revision of a message.
     pub(crate) const VERSION: &str = "mcp-protocol-version";
 
     /// The name of the field.

@@ -1,38 +1,38 @@
-//! The reasons for which requests are refused: one row for each. The response, the log line, the
-//! status page, the explainer and docs/troubleshooting.md all read from here.
+//! The reasons for refusals, one row each. The response, the log line, the status page, the
+//! explainer and docs/troubleshooting.md all read from here.
 
 use serde::{Serialize, Serializer};
 
 use super::Check;
 
-/// What there is to say of a reason, whatever the request.
+/// What holds for every refusal with this reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
-    /// Stable, for programs.
+    /// Stable identifier for programs.
     pub code: &'static str,
     /// Status code of the response.
     pub status: u16,
-    /// `error` of the response and its challenge; none where RFC 6750 §3.1 wants none.
+    /// `error` of the response and its challenge; `None` where RFC 6750 §3.1 asks for none.
     pub error: Option<OAuthError>,
-    /// Who causes it.
+    /// The party that causes it.
     pub party: Party,
-    /// The checks that refuse for it.
+    /// The checks that refuse with this reason.
     pub checks: &'static [Check],
-    /// A clause for anybody, the client included: without a full stop.
+    /// A clause without a full stop, safe for the client.
     pub meaning: &'static str,
-    /// The first thing to do, for the operator: sentences, with names in back quotes.
+    /// The first thing to do for the operator: sentences, with names in backticks.
     pub fix: &'static str,
 }
 
-/// Who causes a refusal; clients do so at log level info, the others at warn.
+/// The party that causes a refusal. Refusals by clients are logged at level info, others at warn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Party {
-    /// Whoever sent the request.
+    /// The sender of the request.
     Client,
-    /// Whoever runs this Envoy.
+    /// The operator of this Envoy.
     Operator,
-    /// Whoever runs the identity provider or the user directory, or the network on the way there.
+    /// The operator of the identity provider, of the user directory, or of the network in between.
     Provider,
 }
 
@@ -62,17 +62,17 @@ macro_rules! reasons {
         $meaning:literal,
         $fix:literal $(,)?
     })+) => {
-        /// Why a request is refused, without what is particular to it.
+        /// Why a request is refused, without the data of the case.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Reason {
             $(#[doc = $meaning] $reason,)+
         }
 
         impl Reason {
-            /// All of them, in the order of their codes.
+            /// All reasons, in the order of their codes.
             pub(crate) const ALL: &[Self] = &[$(Self::$reason),+];
 
-            /// What there is to say of it.
+            /// The row of this reason.
             #[must_use]
             pub(crate) const fn row(self) -> &'static Row {
                 match self {
@@ -102,13 +102,13 @@ reasons! {
     AudienceMismatch {
         "audience_mismatch", 401, INVALID_TOKEN, Client, [Audience],
         "the token was issued for another audience",
-        "If these tokens are meant for this server, add their `aud` to `client_ids`. Otherwise let the \
+        "If these tokens are meant for this server, add their `aud` to `client_ids`. Otherwise have the \
          client request a token for this server (`resource`, `audience` or scope).",
     }
     BadSignature {
         "bad_signature", 401, INVALID_TOKEN, Client, [Signature],
         "the token signature is invalid",
-        "Copy the token again, or let the client get another: one lost character is enough. If that is \
+        "Copy the token again, or have the client get another: one lost character is enough. If that is \
          refused too, it comes from another environment with the same issuer, or is forged.",
     }
     BoundToken {
@@ -136,7 +136,7 @@ reasons! {
     GraphToken {
         "graph_token", 401, INVALID_TOKEN, Client, [Header, Signature],
         "the token is for Microsoft Graph; request one for this server instead",
-        "Let the client request a scope of this server in full, such as \
+        "Have the client request a scope of this server in full, such as \
          `api://<application id>/<scope>`, or `api://<application id>/.default` with client \
          credentials. Entra ID issues Graph tokens to clients that request only `User.Read`, `openid` \
          or `profile`.",
@@ -150,17 +150,17 @@ reasons! {
     TokenIdMissing {
         "jti_missing", 401, INVALID_TOKEN, Client, [TokenId],
         "the token has no jti",
-        "Let the provider add `jti` to its tokens, or set `jti: ignore`.",
+        "Have the provider add `jti` to its tokens, or set `jti: ignore`.",
     }
     TokenReplayed {
         "jti_replayed", 401, INVALID_TOKEN, Client, [Replay],
         "the token was already used and is valid only once",
-        "Let the client get a token for each request, or set `jti: ignore`.",
+        "Have the client get a token for each request, or set `jti: ignore`.",
     }
     KeyMismatch {
         "key_mismatch", 401, INVALID_TOKEN, Client, [Key],
         "the key that the token names must not be used with it",
-        "Let the provider publish the key with `use: sig` and the `alg` that it signs with.",
+        "Have the provider publish the key with `use: sig` and the `alg` that it signs with.",
     }
     KeysUnavailable {
         "keys_unavailable", 503, None, Provider, [Key, Signature, Access],
@@ -171,36 +171,36 @@ reasons! {
     MalformedAuthorization {
         "malformed_authorization", 400, Some(OAuthError::InvalidRequest), Client, [Credentials],
         "the request does not carry exactly one bearer token",
-        "Let the client send one header `Authorization: Bearer <token>`, and no other credentials.",
+        "Have the client send one header `Authorization: Bearer <token>`, and no other credentials.",
     }
     MalformedToken {
         "malformed_token", 401, INVALID_TOKEN, Client, [Form, Header],
         "the token is malformed",
-        "Let the client send its access token. Some providers issue opaque tokens unless the client \
+        "Have the client send its access token. Some providers issue opaque tokens unless the client \
          requests one for this server.",
     }
     McpBodyInvalid {
         "mcp_body_invalid", 400, None, Client, [Access],
         "the access policy cannot evaluate the body",
-        "Let the client send one JSON-RPC message as `application/json`, not compressed; see \
+        "Have the client send one JSON-RPC message as `application/json`, not compressed; see \
          docs/access.md.",
     }
     McpHeaderMismatch {
         "mcp_header_mismatch", 400, None, Client, [Access],
         "the MCP header fields are invalid or do not match the message",
-        "Let the client send `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name` as in its message, \
+        "Have the client send `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name` as in its message, \
          and proxies leave them as they are; or set `access.mcp.inspect: body`.",
     }
     MissingClaim {
         "missing_claim", 401, INVALID_TOKEN, Client, [RequiredClaims, UserClaim],
         "the token lacks a required claim",
-        "Let the provider add the claim to access tokens, or correct `user_claim`, `required_claims` or \
+        "Have the provider add the claim to access tokens, or correct `user_claim`, `required_claims` or \
          `required_any_claim`.",
     }
     MissingToken {
         "missing_token", 401, None, Client, [Credentials],
         "an access token is required",
-        "A few are normal: every MCP client starts like this, and logs in after the 401. Otherwise let \
+        "A few are normal: every MCP client starts like this, and logs in after the 401. Otherwise have \
          the client send `Authorization: Bearer <token>`.",
     }
     NotYetValid {
@@ -222,7 +222,7 @@ reasons! {
     TokenTooOld {
         "token_too_old", 401, INVALID_TOKEN, Client, [Time],
         "the token is too old",
-        "Let the client renew its tokens sooner, or raise `max_token_age`.",
+        "Have the client renew its tokens sooner, or raise `max_token_age`.",
     }
     UnknownIssuer {
         "unknown_issuer", 401, INVALID_TOKEN, Client, [Provider],
@@ -233,20 +233,20 @@ reasons! {
     UnknownKid {
         "unknown_kid", 401, INVALID_TOKEN, Client, [Key],
         "no key with this kid is published by the identity provider",
-        "Let the client get a new token: its key may have been withdrawn. If that is refused too, the \
+        "Have the client get a new token: its key may have been withdrawn. If that is refused too, the \
          token is from another environment or tenant with the same issuer, or `metadata_url` or \
          `jwks_url` is.",
     }
     UnsupportedAlgorithm {
         "unsupported_algorithm", 401, INVALID_TOKEN, Client, [Header, Algorithm],
         "the signature algorithm of the token is not allowed here",
-        "Let the provider sign with one of `algorithms`, or add the algorithm there. HS256 and `none` are \
+        "Have the provider sign with one of `algorithms`, or add the algorithm there. HS256 and `none` are \
          never allowed.",
     }
     UnsupportedCriticalHeader {
         "unsupported_critical_header", 401, INVALID_TOKEN, Client, [Header],
         "the token uses a critical extension that is not supported",
-        "Let the provider issue plain JWTs, without `crit` and `b64`.",
+        "Have the provider issue plain JWTs, without `crit` and `b64`.",
     }
     UserInactive {
         "user_inactive", 403, None, Client, [User],
@@ -266,7 +266,7 @@ reasons! {
     WrongTokenType {
         "wrong_token_type", 401, INVALID_TOKEN, Client, [Type],
         "this type of token is not accepted here",
-        "Let the client send its access token, not an ID token or a proof; or add the type to \
+        "Have the client send its access token, not an ID token or a proof; or add the type to \
          `token_types`.",
     }
 }

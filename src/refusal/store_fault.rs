@@ -1,28 +1,28 @@
-//! What is wrong with the store of spent tokens.
+//! Faults of the store of spent tokens.
 
 use std::fmt;
 
 use crate::callout::CalloutFault;
 
-/// What keeps the store from spending a token.
+/// Why the store could not spend a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreFault {
-    /// The call of the fleet's store brought nothing of use.
+    /// The callout to the shared store failed, or its response is not usable.
     Callout(CalloutFault),
-    /// The clock was set back: tokens that can be used again were forgotten.
+    /// The clock was set back: tokens that are valid again were forgotten.
     ClockSetBack,
-    /// Other workers wrote each time in between.
+    /// Other workers wrote between each read and write.
     Contended,
-    /// Too many requests wait already.
+    /// Too many requests are waiting already.
     Crowded,
     /// There is no room for another token.
     Full,
-    /// The fleet's store says something else than that the token is spent now, or was before.
+    /// The shared store's response says neither that the token is spent now nor that it was before.
     Unclear {
-        /// How its answer begins.
+        /// The beginning of the response.
         response: String,
     },
-    /// What stands there was not written by this plugin.
+    /// The value was not written by this plugin.
     Unreadable,
 }
 

@@ -1,4 +1,4 @@
-//! What docs/troubleshooting.md says of the details is true.
+//! docs/troubleshooting.md describes the details correctly.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
-/// Refusals of every reason, with all members that their details can have.
+/// Refusals with every reason and all members of their details.
 fn examples() -> Vec<Refusal> {
     let text = || "text".to_owned();
     let list = || Strings::new(["one"]);
@@ -85,7 +85,7 @@ fn examples() -> Vec<Refusal> {
     ]
 }
 
-/// The paragraph about the details, in the section of this reason.
+/// The paragraph about the details in the section of this reason.
 fn details_of(reason: &str) -> &'static str {
     let (_, details) = section_of(reason).split_once("\n**Details** ").unwrap();
     details.split("\n\n").next().unwrap()
@@ -104,7 +104,7 @@ fn section_of(reason: &str) -> &'static str {
 }
 
 #[test]
-fn reasons_stand_in_the_order_of_their_codes_and_each_has_its_example() {
+fn reasons_are_in_the_order_of_their_codes_and_each_has_an_example() {
     assert!(Reason::ALL.is_sorted_by_key(|reason| reason.code()));
     let there: BTreeSet<Reason> = examples().iter().map(Refusal::reason).collect();
     assert_eq!(Vec::from_iter(there), Reason::ALL);
@@ -120,14 +120,14 @@ fn a_row_lists_the_checks_that_refuse_for_its_reason() {
 }
 
 #[test]
-fn whoever_should_try_again_is_told_when() {
+fn refusals_worth_a_retry_say_when_to_retry() {
     for refusal in examples() {
         let is_temporary = refusal.reason().row().status == 503;
         assert_eq!(refusal.retry_after().is_some(), is_temporary, "{refusal:?}");
     }
 }
 
-/// RFC 6750 §3: what may stand in `error_description` without an escape.
+/// RFC 6750 §3: the characters allowed in `error_description`.
 #[test]
 fn meanings_are_clauses_that_a_challenge_can_carry() {
     for reason in Reason::ALL {
@@ -191,7 +191,7 @@ fn the_page_about_troubleshooting_names_each_member_of_the_details() {
             let is_named = is_named.iter().any(|name| paragraph.contains(name));
             assert!(is_named, "{refusal:?}: {member} is not in {paragraph:?}");
         }
-        // Some reasons have causes for the log alone, and only sometimes.
+        // Some causes are only for the log, and not in every case.
         let has_secret = all.len() > public.len();
         assert!(!has_secret || paragraph.contains("*log only*"), "{refusal:?}: {paragraph:?}");
     }

@@ -1,4 +1,4 @@
-//! What refusals say of users and of their directory.
+//! Refusals because of users or their directory.
 
 use std::fmt;
 

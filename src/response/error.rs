@@ -1,4 +1,4 @@
-//! Refusals as answers: RFC 6750 §3, RFC 9728 §5.1.
+//! Error responses: RFC 6750 §3, RFC 9728 §5.1.
 
 use std::borrow::Cow;
 
@@ -10,51 +10,49 @@ use crate::access::MessageId;
 use crate::refusal::{OAuthError, Reason, Refusal, Row};
 use crate::resource::ProtectedResource;
 
-/// Turns refusals into answers.
+/// Converts refusals to responses.
 #[derive(Clone, Debug)]
 pub(crate) struct RefusalResponses {
     style: ErrorStyle,
-    /// The parameters of every challenge of this resource.
+    /// The URL of the resource metadata, a parameter of every challenge.
     metadata_url: String,
     scope: String,
 }
 
-/// How refusals are told.
+/// The format and detail of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorStyle {
-    /// The shape of the body.
     pub format: Format,
-    /// How much it says of the cause.
     pub details: Details,
 }
 
-/// The shape of a refusal's body. Status and challenge are the same in all of them.
+/// The format of a refusal's body. Status and challenge are the same in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// An error response of JSON-RPC 2.0.
     JsonRpc,
-    /// As OAuth's token endpoint has it (RFC 6749 §5.2).
+    /// The format of OAuth's token endpoint (RFC 6749 §5.2).
     OAuth,
-    /// As ServiceNow's REST API has it.
+    /// The format of ServiceNow's REST API.
     ServiceNow,
 }
 
-/// How much an answer says of the cause.
+/// How much a response says about the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Details {
-    /// Besides the reason code, what the token says of itself beside what is configured.
+    /// The reason code, and the found and expected values.
     Full,
-    /// Only what RFC 6750 asks for.
+    /// Only what RFC 6750 requires.
     None,
     /// The reason code.
     Reason,
 }
 
 impl RefusalResponses {
-    /// MCP 2026-07-28, error codes.
+    /// An error code of MCP 2026-07-28.
     const HEADER_MISMATCH: i32 = -32020;
 
-    /// Answers for this resource.
+    /// Responses for this resource.
     #[must_use]
     pub(crate) fn new(resource: &ProtectedResource, style: ErrorStyle) -> Self {
         Self {
@@ -64,13 +62,13 @@ impl RefusalResponses {
         }
     }
 
-    /// Whether the answer to this refusal carries the `id` of the message.
+    /// Whether the response to this refusal has the `id` of the message.
     #[must_use]
     pub(crate) fn carries_id(&self, refusal: &Refusal) -> bool {
         self.style.format == Format::JsonRpc || is_header_mismatch(refusal.reason())
     }
 
-    /// The answer to a refused request, whose message has this `id` if that is known.
+    /// The response to a refused request, whose message has this `id` if it is known.
     #[must_use]
     pub(crate) fn response(&self, refusal: &Refusal, id: Option<&MessageId>) -> Response {
         let Row { status, error, .. } = *refusal.reason().row();
@@ -92,8 +90,8 @@ impl RefusalResponses {
         Response { status, headers, body: self.body(refusal, id, &description) }
     }
 
-    /// The challenge: one line, its values without anything that the client chose, and in the
-    /// order that the parsers of all MCP clients get right.
+    /// The challenge: one line without any client input, in the order that all known MCP clients
+    /// parse.
     fn challenge(&self, error: Option<OAuthError>, description: &str, scope: &str) -> String {
         let error = match error {
             Some(error) => {
@@ -124,13 +122,13 @@ impl RefusalResponses {
                 cause,
             }),
             Format::JsonRpc => {
-                // JSON-RPC reserves -32768 to -32000; a status is a code that people know.
+                // JSON-RPC reserves -32768 to -32000; a status code is well known.
                 json_rpc_error(id, status.into(), description, cause)
             }
         }
     }
 
-    /// The members that say why, as far as that should be said.
+    /// The cause, in the configured detail.
     fn cause(&self, refusal: &Refusal) -> Cause {
         let details = self.style.details;
         Cause {
@@ -155,7 +153,7 @@ impl RefusalResponses {
     }
 }
 
-/// Why, as far as that should be said.
+/// The cause, in the configured detail.
 #[derive(Serialize)]
 struct Cause {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,8 +184,8 @@ struct ServiceNowError<'a> {
     detail: &'a str,
 }
 
-/// Whether it is what MCP calls HeaderMismatch: clients know it by its code, in whatever format they
-/// are told of other refusals.
+/// Whether this is HeaderMismatch of MCP: clients recognise it by its code, whatever the configured
+/// format.
 fn is_header_mismatch(reason: Reason) -> bool {
     reason == Reason::McpHeaderMismatch
 }
@@ -197,7 +195,7 @@ fn json_rpc_error(id: Option<&MessageId>, code: i32, message: &str, cause: Cause
     #[derive(Serialize)]
     struct Response<'a> {
         jsonrpc: &'a str,
-        /// Null where it is not known (JSON-RPC 2.0 §5).
+        /// Null if unknown (JSON-RPC 2.0 §5).
         id: Option<&'a MessageId>,
         error: Error<'a>,
     }
@@ -212,9 +210,9 @@ fn json_rpc_error(id: Option<&MessageId>, code: i32, message: &str, cause: Cause
     written(&Response { jsonrpc: "2.0", id, error: Error { code, message, data } })
 }
 
-/// Numbers, strings and an `id` that was read: this cannot fail.
+/// Serialising numbers, strings and a parsed `id` cannot fail.
 fn written(body: &impl Serialize) -> Vec<u8> {
-    // Enough for most: to grow costs more than to begin.
+    // Enough for most bodies; growing costs more than allocating.
     let mut bytes = Vec::with_capacity(512);
     serde_json::to_writer(&mut bytes, body).map(|()| bytes).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Answers: the only place that makes any. A refusal becomes status, challenge and body here, and
-//! the resource's metadata a document.
+//! Responses of the plugin itself. A refusal becomes status, challenge and body, and the metadata
+//! of the resource a document.
 
 mod error;
 mod no_authorization_server;
@@ -11,19 +11,19 @@ pub(crate) use error::{Details, ErrorStyle, Format, RefusalResponses};
 pub(crate) use no_authorization_server::NoAuthorizationServer;
 pub(crate) use resource_metadata::ResourceMetadata;
 
-/// An answer that the client gets instead of the upstream's.
+/// A response that the client gets instead of the upstream's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Status code.
+    /// The status code.
     pub status: u16,
-    /// Header fields.
+    /// The header fields, names in lower case.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// Body.
+    /// Empty for a bare status.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The answer to a web page that asks whether it may read what is public (Fetch, CORS protocol).
+    /// The response to a CORS preflight request for a public document.
     #[must_use]
     fn preflight() -> Self {
         Self {

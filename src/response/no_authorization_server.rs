@@ -1,15 +1,16 @@
-//! What tells clients that the protected server is no authorization server. Some look for one on its
-//! host (MCP 2025-03-26, and what came after falls back to that), and take a 401 for one that asks
-//! for a login.
+//! Tells clients that the protected server is not an authorization server. Some look for one on its
+//! host (MCP 2025-03-26, and the fallback in later revisions), and take a 401 for one that requires
+//! a login.
 
 use super::Response;
 use crate::request::{RequestHead, without_slash};
 use crate::resource::ProtectedResource;
 
-/// The answer on the well-known paths of authorization servers.
+/// The response on the well-known paths of authorization servers.
 #[derive(Clone, Debug)]
 pub(crate) struct NoAuthorizationServer {
-    /// The well-known paths behind the path of the resource, as OpenID Connect Discovery §4 has them.
+    /// The well-known paths appended to the path of the resource, as in OpenID Connect Discovery
+    /// §4.
     appended: [String; 2],
     body: Vec<u8>,
 }
@@ -19,11 +20,11 @@ impl NoAuthorizationServer {
     const WELL_KNOWN: [&str; 2] =
         ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
-    /// The answer of this resource.
+    /// The response for this resource.
     #[must_use]
     pub(crate) fn new(resource: &ProtectedResource) -> Self {
         let description = format!(
-            "this is no authorization server; the one that issues tokens for it is named in {}",
+            "this is not an authorization server; the one that issues tokens for it is named in {}",
             resource.url.metadata_url()
         );
         let body = serde_json::json!({"error": "not_found", "error_description": description});
@@ -34,15 +35,15 @@ impl NoAuthorizationServer {
         }
     }
 
-    /// The answer, if the request looks for the metadata of an authorization server. No token is
-    /// needed for it.
+    /// The response, if the request asks for the metadata of an authorization server. No token is
+    /// needed.
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
         if !self.is_looked_for(without_slash(head.path())) {
             return None;
         }
         match head.method() {
-            // A preflight must succeed, else the web page never sees the 404.
+            // A preflight must succeed, or the web page never sees the 404.
             b"OPTIONS" if head.values("access-control-request-method").next().is_some() => {
                 Some(Response::preflight())
             }
@@ -59,8 +60,7 @@ impl NoAuthorizationServer {
         }
     }
 
-    /// Whether this is one of the paths, or one of them with a path inserted behind it (RFC 8414
-    /// §3.1).
+    /// Whether this is one of the paths, or one with an inserted path (RFC 8414 §3.1).
     fn is_looked_for(&self, path: &[u8]) -> bool {
         let is_well_known = |well_known: &&str| {
             let rest = path.strip_prefix(well_known.as_bytes());

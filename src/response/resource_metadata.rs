@@ -1,11 +1,12 @@
-//! The protected resource's metadata (RFC 9728): what tells a client whose tokens are accepted.
+//! The protected resource's metadata (RFC 9728), from which clients learn which authorization
+//! servers to use.
 
 use super::Response;
 use crate::provider::Providers;
 use crate::request::{RequestHead, without_slash};
 use crate::resource::{ProtectedResource, ResourceUrl};
 
-/// The document, and where it is served.
+/// The document and its path.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceMetadata {
     paths: [String; 2],
@@ -13,7 +14,7 @@ pub(crate) struct ResourceMetadata {
 }
 
 impl ResourceMetadata {
-    /// The document of this resource.
+    /// The document for this resource.
     #[must_use]
     pub(crate) fn new(resource: &ProtectedResource, providers: &Providers) -> Self {
         Self {
@@ -22,7 +23,7 @@ impl ResourceMetadata {
         }
     }
 
-    /// The answer, if the request asks for the document. No token is needed for it.
+    /// The response, if the request asks for the document. No token is needed.
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
         let path = without_slash(head.path());

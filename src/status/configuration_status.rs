@@ -115,7 +115,7 @@ impl ProviderStatus {
                     level: Level::Good,
                     state: "configured",
                     summary: match count {
-                        1 => "1 key stands in the configuration.".to_owned(),
+                        1 => "1 key is in the configuration.".to_owned(),
                         count => format!("{count} keys stand in the configuration."),
                     },
                     advice: None,
@@ -212,11 +212,11 @@ fn describe(status: &KeyStatus, now: UnixTime) -> (Level, &'static str, String) 
         (Phase::Stale, None) => (
             Level::Warning,
             "stale",
-            format!("{keys}, have expired. They are about to be fetched anew."),
+            format!("{keys}, have expired. They are about to be fetched again."),
         ),
         (Phase::Fresh | Phase::Due, None) => {
             let next = match (status.is_fetching, status.next_fetch > now) {
-                (true, _) => "being fetched anew now".to_owned(),
+                (true, _) => "being fetched again now".to_owned(),
                 (false, true) => format!("next fetch {}", distance(status.next_fetch, now)),
                 (false, false) => "next fetch due now".to_owned(),
             };

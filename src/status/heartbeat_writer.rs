@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::refusal::Reason;
 use crate::time::UnixTime;
 
-/// Writes to shared data on ticks only: no request waits for it, and a flood of refusals costs no
+/// Writes to shared data only on ticks: no request waits for it, and a flood of refusals costs no
 /// more than a few.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWriter {

@@ -41,7 +41,7 @@ pub(super) fn html(status: &Status) -> String {
     request_section(&mut page, &status.requests);
     page.raw("</main>\n<footer><p>").text(status.plugin);
     page.raw(
-        ". For operators only: keep this listener on loopback. <code>docs/operations.md</code> tells \
+        ". For operators only: keep this listener on loopback. <code>docs/operations.md</code> says \
          how to read it.</p></footer>\n</body>\n</html>\n",
     );
     page.finish()
@@ -184,12 +184,12 @@ fn refusal_record(page: &mut Html, reason: Reason, refusal: &RefusalStatus, now:
     page.raw(" · configuration <code>");
     page.text(refusal.configuration.get(..12).unwrap_or(&refusal.configuration)).raw("</code>");
     if refusal.outcome == "reported" {
-        page.raw(" · let through");
+        page.raw(" · allowed (report mode)");
     }
     page.raw("</p>\n");
     if !refusal.details.is_empty() || refusal.keys_now.is_some() {
         page.raw("<dl>\n");
-        // What the token has comes before what the configuration wants.
+        // The token's values come before the configured ones.
         let is_of_token = |name: &str| ["aud", "iss", "kid"].contains(&name);
         let (of_token, others): (Vec<_>, Vec<_>) =
             refusal.details.iter().partition(|(name, _)| is_of_token(name));

@@ -15,9 +15,9 @@ pub(crate) struct ReasonStatus {
     pub reason: Reason,
     /// The number of requests refused for it, report mode included, since Envoy started.
     pub count: u64,
-    /// Who causes it.
+    /// The party that causes it.
     pub party: Party,
-    /// The checks that refuse for it.
+    /// The checks that refuse with this reason.
     pub checks: &'static [Check],
     /// What the code means, in a sentence.
     pub meaning: String,
@@ -46,7 +46,7 @@ pub(crate) struct RefusalStatus {
     pub provider: Option<String>,
     /// `refused`, or `reported` in report mode.
     pub outcome: &'static str,
-    /// What the request had, and what the configuration wants.
+    /// The found and expected values.
     pub details: Map<String, Value>,
     /// For an unknown `kid`: the names of the provider's keys at the time of the report.
     pub keys_now: Option<Vec<String>>,

@@ -21,9 +21,9 @@ pub(crate) struct RefusalRecord {
     pub configuration: String,
     /// `None` if the request picked no provider.
     pub provider: Option<String>,
-    /// Whether report mode let the requests pass.
+    /// Whether report mode allowed the requests.
     pub is_report: bool,
-    /// What the request had, and what the configuration wants.
+    /// The found and expected values.
     pub details: Map<String, Value>,
 }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_varies_has_an_end() {
+    fn data_controlled_by_clients_is_bounded() {
         let long = "\u{1}".repeat(100_000);
         let details = json!({
             "kid": long,
@@ -204,12 +204,12 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn only_shelves_are_taken_for_shelves(bytes in any::<Vec<u8>>()) {
+        fn only_histories_decode_as_histories(bytes in any::<Vec<u8>>()) {
             prop_assert!(RefusalHistory::decode(&bytes).is_none_or(|history| history.records().is_empty()));
         }
 
         #[test]
-        fn every_shelf_survives_its_encoding(strings in proptest::collection::vec(".{0,300}", 0..8)) {
+        fn every_history_survives_its_encoding(strings in proptest::collection::vec(".{0,300}", 0..8)) {
             let mut history = RefusalHistory::default();
             for text in &strings {
                 history.add(record(json!({"kid": text, "published": [text, text]}), 1));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shelf_with_more_than_it_may_hold_is_none() {
+    fn an_oversized_history_is_ignored() {
         let mut big = record(json!({}), 1);
         big.details = serde_json::from_value(json!({"kid": "x".repeat(1000)})).unwrap();
         let history = RefusalHistory { records: vec![big] };

@@ -31,7 +31,7 @@ impl Board for TestBoard {
     fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool {
         let mut values = self.values.borrow_mut();
         let present = values.get(name).map(|(_, number)| *number);
-        // As the host: the number does not matter while there is no value.
+        // As in the host, the CAS value is ignored while there is no value.
         if present.is_some() && present != number {
             return false;
         }
@@ -50,7 +50,7 @@ impl TestBoard {
         self.values.borrow_mut().insert(name, (bytes, 1));
     }
 
-    /// Lets a source's state and key set be these.
+    /// Sets the shared state and key set of a source.
     fn set_keys(&self, config: &Config, state: &Value, keys: &[SigningKey]) {
         let KeySource::Remote(source) = &config.providers.iter().next().unwrap().key_source else {
             panic!("no source")
@@ -136,7 +136,7 @@ fn failure(cause: &str) -> Value {
     })
 }
 
-/// The board with this configuration on it, and these keys.
+/// The board with this configuration and these keys.
 fn board_with(config: &Config, state: &Value, keys: &[SigningKey], now: UnixTime) -> TestBoard {
     let board = TestBoard::default();
     board.set_keys(config, state, keys);
@@ -149,7 +149,7 @@ fn key(kid: &str) -> SigningKey {
 }
 
 #[test]
-fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
+fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
     let config = example();
     let no_set = Value::Null;
     let cause = "fetching keys from https://id.example.com/keys failed: no response";
@@ -212,17 +212,17 @@ fn providers_are_told_with_the_state_of_their_keys_in_a_sentence() {
         assert_eq!(status.level, level);
         let is_failing = !state_value["failure"].is_null();
         assert_eq!(
-            provider.failure.as_ref().map(|own| own.cause.as_str()),
+            provider.failure.as_ref().map(|value| value.cause.as_str()),
             is_failing.then_some(cause)
         );
         let fix = crate::keys::FetchFaultCode::NoResponse.fix();
         assert_eq!(provider.advice, is_failing.then_some(fix));
-        let own = &status.configurations[0].providers[1];
+        let inline = &status.configurations[0].providers[1];
         assert_eq!(
-            (own.level, own.summary.as_str()),
-            (Level::Good, "1 key stands in the configuration.")
+            (inline.level, inline.summary.as_str()),
+            (Level::Good, "1 key is in the configuration.")
         );
-        assert_eq!(own.keys[0].kid.as_deref(), Some("mine"));
+        assert_eq!(inline.keys[0].kid.as_deref(), Some("mine"));
     }
 }
 
@@ -238,7 +238,7 @@ fn a_configuration_is_there_as_long_as_a_worker_says_so() {
     assert_eq!(Status::gather(&board, at(44)).configurations.len(), 1);
     let status = Status::gather(&board, at(45));
     assert_eq!((status.configurations.len(), status.level), (0, Level::Warning));
-    // A clock that was set back does not silence it.
+    // A clock that was set back does not stop the heartbeat.
     run(&mut heartbeat_writer, &board, &[], at(0) - Duration::from_secs(3600));
     let earlier = Status::gather(&board, at(0) - Duration::from_secs(3600));
     assert_eq!(earlier.configurations.len(), 1);
@@ -274,7 +274,8 @@ fn there_is_a_fixed_number_of_places_and_who_is_gone_makes_room() {
         }
     }
     let status = Status::gather(&board, at(25));
-    let shown: Vec<&str> = status.configurations.iter().map(|own| own.digest.as_str()).collect();
+    let shown: Vec<&str> =
+        status.configurations.iter().map(|value| value.digest.as_str()).collect();
     assert_eq!(shown.len(), 4);
     assert!(configs[16..].iter().all(|config| shown.contains(&config.digest.as_str())));
     assert_eq!(board.values.borrow().len(), 16);
@@ -296,7 +297,7 @@ fn counters_of_all_workers_are_shown_once_they_count_something() {
     let shown: Vec<Value> = Status::gather(&board, at(1))
         .requests
         .iter()
-        .map(|own| json!([own.provider, own.outcome, own.reason, own.count]))
+        .map(|request| json!([request.provider, request.outcome, request.reason, request.count]))
         .collect();
     let expected =
         [json!(["demo", "allowed", null, 5]), json!([null, "refused", "unknown_issuer", 2])];
@@ -306,7 +307,7 @@ fn counters_of_all_workers_are_shown_once_they_count_something() {
 }
 
 #[test]
-fn a_flood_of_refusals_is_one_change_of_a_shelf_in_half_a_second() {
+fn a_flood_of_refusals_is_one_write_per_half_second() {
     let config = example();
     let board = TestBoard::default();
     let mut heartbeat_writer = HeartbeatWriter::new(&config);
@@ -325,7 +326,7 @@ fn a_flood_of_refusals_is_one_change_of_a_shelf_in_half_a_second() {
 }
 
 #[test]
-fn what_another_worker_told_meanwhile_stays() {
+fn refusals_written_meanwhile_by_another_worker_are_kept() {
     let config = example();
     let board = TestBoard::default();
     let (mut one, mut other) = (HeartbeatWriter::new(&config), HeartbeatWriter::new(&config));
@@ -339,13 +340,13 @@ fn what_another_worker_told_meanwhile_stays() {
     let kids: Vec<Value> = Status::gather(&board, at(2)).refusals[0]
         .last
         .iter()
-        .map(|own| own.details["kid"].clone())
+        .map(|value| value.details["kid"].clone())
         .collect();
     assert_eq!(kids, ["b", "a"]);
 }
 
 #[test]
-fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
+fn the_key_that_a_token_names_is_shown_next_to_the_published_ones() {
     let config = example();
     let board = board_with(&config, &state(Value::Null, published()), &[key("new")], at(0));
     let mut heartbeat_writer = HeartbeatWriter::new(&config);
@@ -361,7 +362,7 @@ fn the_key_that_a_token_names_stands_beside_those_that_there_are() {
     let shown: Vec<_> = status.refusals[0]
         .last
         .iter()
-        .map(|own| (own.details["kid"].as_str(), own.keys_now.clone(), own.hint.is_some()))
+        .map(|value| (value.details["kid"].as_str(), value.keys_now.clone(), value.hint.is_some()))
         .collect();
     let now = Some(vec!["new".to_owned()]);
     let expected = [
@@ -419,7 +420,7 @@ fn near_misses_are_named() {
 }
 
 #[test]
-fn what_a_client_sends_is_shown_harmlessly() {
+fn client_input_is_shown_harmlessly() {
     let hostile = "</code><script>alert(1)</script>\0\u{1b}[2J\u{202e}\"'&";
     let config = example();
     let board = TestBoard::default();
@@ -434,7 +435,7 @@ fn what_a_client_sends_is_shown_harmlessly() {
     assert!(page.contains(
         "&lt;script&gt;alert(1)&lt;/script&gt;\\u{0}\\u{1b}[2J\\u{202e}&quot;&#39;&amp;"
     ));
-    let is_plain = |own: char| own == '\n' || !own.is_control();
+    let is_plain = |character: char| character == '\n' || !character.is_control();
     assert!(page.chars().all(is_plain));
     let json: Value = serde_json::to_value(&status).unwrap();
     assert_eq!(json["refusals"][0]["last"][0]["details"]["kid"], hostile);
@@ -466,8 +467,9 @@ fn there_are_two_paths_to_be_read() {
     ] {
         let response = ask(method, path, "127.0.0.1:9902");
         assert_eq!(response.status, status, "{method} {path}");
-        let header =
-            |name| response.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| &**value);
+        let header = |name| {
+            response.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| &**value)
+        };
         assert_eq!(header("allow"), (status == 405).then_some("GET, HEAD"));
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-content-type-options"), Some("nosniff"));
@@ -517,7 +519,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_stands_in_shared_data_is_shown_or_left_out(
+    fn arbitrary_shared_data_is_shown_or_ignored(
         values in vec(any::<Vec<u8>>(), 18),
         strings in vec(any::<String>(), 6),
         now in any::<u64>(),

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_clipped_stays_as_it_is() {
+    fn clipping_is_idempotent() {
         let text = clipped(&"é".repeat(1000));
         assert_eq!(text.chars().count(), 200);
         assert_eq!(clipped(&text), text);

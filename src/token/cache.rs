@@ -100,8 +100,8 @@ impl<T> TokenCache<T> {
         self.remove_entry(hash, |entry| is_same(&entry.token, token));
     }
 
-    /// Approximate bytes per entry besides token and value. Doubled, since the hash table and the
-    /// tree may be half empty.
+    /// Approximate overhead per entry in bytes. Doubled, because the hash table and the tree may be
+    /// half empty.
     const OVERHEAD: usize = 2 * (size_of::<CacheEntry<T>>() + size_of::<(u64, u64)>());
 
     /// Evicts the next entry, or gives it a second turn. False if the cache is empty.
@@ -166,7 +166,7 @@ mod tests {
 
     const PLENTY: usize = 1 << 20;
 
-    /// All have the same hash, so that only their bytes tell them apart.
+    /// All have the same hash, so only their bytes distinguish them.
     fn hashed(token: &[u8]) -> HashedToken<'_> {
         HashedToken { token, hash: 0 }
     }
@@ -210,7 +210,7 @@ mod tests {
         assert!(cache.find(hashed(b"1")).is_some());
         cache.insert(hashed(b"4"), (), 0);
         assert!(cache.find(hashed(b"2")).is_none());
-        // Its next turn comes after those that were there by then.
+        // Its next turn comes after the entries that were present by then.
         cache.insert(hashed(b"5"), (), 0);
         assert!(cache.find(hashed(b"3")).is_none());
         assert!(cache.find(hashed(b"1")).is_some() && cache.find(hashed(b"4")).is_some());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_up_too_much_is_not_remembered() {
+    fn oversized_entries_are_not_stored() {
         let mut cache = TokenCache::new(10, 80_000);
         cache.insert(hashed(b"large"), (), 10_000);
         assert!(cache.find(hashed(b"large")).is_none());
@@ -245,7 +245,7 @@ mod tests {
         })]
 
         #[test]
-        fn whatever_comes_it_stays_within_its_bounds_and_tells_the_truth(
+        fn any_sequence_stays_within_bounds_and_finds_only_what_was_inserted(
             deeds in prop::collection::vec((0..40_u8, 0..3_u8, 0..4000_usize), 0..300),
         ) {
             const MAX_BYTES: usize = 40_000;

@@ -79,10 +79,10 @@ mod tests {
 
     use super::*;
 
-    /// Most keys of a version.
+    /// Maximum number of keys of a version.
     const MAX_KEYS: usize = 8;
 
-    /// A version's keys: which of them verifies the token, if one does.
+    /// The keys of each version, and which of them verifies the token.
     fn versions() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
         vec((0..=MAX_KEYS, prop_oneof![2 => Just(None), 1 => (0..MAX_KEYS).prop_map(Some)]), 1..6)
     }
@@ -102,7 +102,7 @@ mod tests {
             let mut allowances = allowances.into_iter().cycle();
             for (version, (count, good)) in versions.into_iter().enumerate() {
                 let mut tries = [0; MAX_KEYS];
-                // As many judgements as ticks while a fetch takes its time.
+                // One attempt per tick while a fetch is slow.
                 let mut ends = Vec::new();
                 for _ in 0..50 {
                     let mut allowed = allowances.next().unwrap();
@@ -114,7 +114,7 @@ mod tests {
                 }
                 prop_assert!(tries.iter().all(|tries| *tries <= 1), "{tries:?}");
                 prop_assert!(tries[count..].iter().all(|tries| *tries == 0), "{tries:?}");
-                // What a trial in one go would say, or nothing yet.
+                // The result of an uninterrupted trial, or none yet.
                 let expected = match good {
                     Some(good) if good < count => TrialEnd::Verified,
                     _ => TrialEnd::Exhausted,
@@ -134,7 +134,7 @@ mod tests {
         ) {
             let mut trials = vec![KeyTrial::default(); tokens];
             let mut verifications = 0;
-            // Each version has one key; the tokens are judged in any order, as often as it comes.
+            // Each version has one key; tokens are tried in any order, any number of times.
             for (step, token) in order.iter().enumerate() {
                 let version = step * versions / order.len();
                 let end = trials[token % tokens].run(version, 1, |_| {

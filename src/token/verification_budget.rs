@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_budget_is_counted_and_takes_nothing() {
+    fn free_verifications_are_counted_and_cost_nothing() {
         let budget = VerificationBudget::new();
         budget.charge(1000);
         assert!(budget.pay(512, start()));

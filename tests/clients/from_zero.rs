@@ -34,7 +34,7 @@ async fn assert_every_client_can_call(server: OfficialSdk) {
         let exchanges = report.exchanges();
         let (dance, rest) = exchanges.split_at(DANCE.len());
         assert_eq!(dance, DANCE, "{client:?}: {report:?}");
-        let refused = rest.iter().find(|own| own.ends_with(" 401") || own.ends_with(" 403"));
+        let refused = rest.iter().find(|line| line.ends_with(" 401") || line.ends_with(" 403"));
         assert_eq!(refused, None, "{client:?}: {report:?}");
         let asked = report.events("authorization");
         assert_eq!(asked.len(), 1, "{client:?}: {report:?}");

@@ -29,7 +29,7 @@ async fn it_reads_in_each_challenge_what_is_meant() {
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "create_incident", "arguments": {}},
     });
-    // What is required, and what the token has of all that the server knows.
+    // The required scopes, and those of the token that the server knows.
     let broader = format!("{WRITE} {READ}");
     for (request, scope, error) in [
         (stack.request(), READ, None),

@@ -18,7 +18,8 @@ fn authorizations(report: &ClientReport) -> Vec<Vec<&str>> {
 }
 
 fn sorted(scope: &str) -> Vec<&str> {
-    let mut scopes: Vec<_> = scope.split(' ').filter(|own| *own != "offline_access").collect();
+    let mut scopes: Vec<_> =
+        scope.split(' ').filter(|candidate| *candidate != "offline_access").collect();
     scopes.sort_unstable();
     scopes
 }
@@ -40,7 +41,7 @@ fn refusals(report: &ClientReport) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_asks_for_the_missing_scope_besides_its_own_and_gets_on() {
+async fn every_client_requests_the_missing_scope_in_addition_and_succeeds() {
     for (client, report) in reports(json!({"registered_scopes": false})).await {
         assert_stepped_up(client, &report);
     }
@@ -76,7 +77,8 @@ async fn no_client_gets_on_where_the_provider_binds_it_to_the_scopes_of_its_regi
         assert!(error.ends_with(expected), "{client:?}: {report:?}");
         assert_eq!(authorizations(&report), [vec![READ], vec![READ, WRITE]], "{client:?}");
         assert_eq!(refusals(&report), 1, "{client:?}: {report:?}");
-        let registrations = report.exchanges().iter().filter(|own| *own == "POST /reg 201").count();
+        let registrations =
+            report.exchanges().iter().filter(|exchange| *exchange == "POST /reg 201").count();
         assert_eq!(registrations, 1, "{client:?}: {report:?}");
     }
 }

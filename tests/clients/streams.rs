@@ -42,7 +42,10 @@ fn assert_one_stream(report: &ClientReport) {
 
 /// Asserts that the client listens as MCP 2026-07-28 has it: by a POST that is answered by a stream.
 fn assert_no_get(report: &ClientReport) {
-    assert!(!report.exchanges().iter().any(|own| own.starts_with("GET /mcp")), "{report:?}");
+    assert!(
+        !report.exchanges().iter().any(|exchange| exchange.starts_with("GET /mcp")),
+        "{report:?}"
+    );
     assert_eq!(report.step("connect")["result"]["protocol"], "2026-07-28", "{report:?}");
 }
 

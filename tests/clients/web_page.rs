@@ -51,7 +51,10 @@ async fn a_page_of_another_origin_comes_from_zero_to_a_tool_call() {
         "authorization_code /token 200",
         "POST /mcp 200",
     ] {
-        assert!(exchanges.iter().any(|own| own == exchange), "no {exchange}: {report:?}");
+        assert!(
+            exchanges.iter().any(|candidate| candidate == exchange),
+            "no {exchange}: {report:?}"
+        );
     }
     let identity = report.identity();
     assert_eq!(identity["x-mcp-user"], "ada", "{report:?}");

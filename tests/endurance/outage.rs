@@ -13,7 +13,7 @@ const LASTS: Duration = Duration::from_secs(120);
 const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn known_keys_serve_through_an_outage_of_minutes_while_tries_grow_rare() {
+async fn known_keys_stay_in_use_through_an_outage_while_retries_slow_down() {
     with_one_worker_and_with_four(|workers| async move {
         let refuses = IdentityProvider::start().await;
         let hangs = IdentityProvider::start().await;
@@ -47,7 +47,7 @@ async fn known_keys_serve_through_an_outage_of_minutes_while_tries_grow_rare() {
             let bounds = min..=whole + MARGIN;
             assert!(bounds.contains(pause), "not {seconds} s but {pause:?}: {pauses:?}");
         }
-        // Six last for 63 s at the most, but for the margin, and eight for 137 s at least.
+        // Six last for at most 63 s, plus the margin, and eight for at least 137 s.
         assert!((6..=7).contains(&pauses.len()), "{pauses:?}");
     })
     .await;

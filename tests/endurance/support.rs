@@ -38,7 +38,7 @@ pub fn with_provider(
     })
 }
 
-/// A few clients that connect anew for each request, and so come to all workers. Each request has
+/// A few clients that open a connection for each request, and so come to all workers. Each request has
 /// a token of its own, of each of these providers in turn.
 pub fn clients(stack: &Stack, rate: u32, providers: &[&IdentityProvider]) -> Load {
     let minters = providers.iter().map(|provider| (provider.key(), provider.issuer()));

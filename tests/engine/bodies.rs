@@ -108,7 +108,7 @@ fn a_request_without_a_body_has_no_message() {
 }
 
 #[test]
-fn a_body_that_no_rule_asks_for_goes_on_as_it_comes() {
+fn a_body_that_no_rule_needs_is_forwarded_as_it_arrives() {
     let key = key("one");
     let vm = guarded(&key);
     let (id, outcome) = open(&vm, "/upload", &token_with(&key, ISSUER, "1"));
@@ -164,9 +164,9 @@ fn a_client_that_hangs_up_amid_its_body_spends_nothing() {
     assert_refused(&vm.outcome(late), 401, "jti_replayed");
 }
 
-/// Whoever withholds the body would keep the answer to its head otherwise, again and again.
+/// Otherwise a client that withholds bodies could get responses to their heads repeatedly.
 #[test]
-fn a_token_that_was_spent_is_refused_at_the_head_and_a_head_spends_none() {
+fn a_spent_token_is_refused_at_the_head_and_a_head_spends_no_token() {
     let key = key("one");
     let vm = guarded(&key);
     let token = token_with(&key, ISSUER, "1");
@@ -220,7 +220,7 @@ fn a_head_is_refused_at_once_unless_some_message_could_pass() {
 
 /// MCP has its messages in POSTs alone.
 #[test]
-fn what_another_method_has_as_its_body_lets_nothing_pass() {
+fn the_body_of_another_method_admits_no_request() {
     let key = key("one");
     let mut configuration = single_use(&key);
     configuration["access"] = json!({"rules": [
@@ -383,12 +383,12 @@ fn fields_that_say_something_else_get_the_answer_that_clients_know() {
 
 // Requirement: state-user
 #[test]
-fn no_trailer_tells_of_an_identity_and_no_credentials_follow_a_body() {
+fn trailers_carry_neither_identity_nor_credentials() {
     let key = key("one");
     let vm = guarded(&key);
     let harmless = ("x-checksum", "abc");
     let forged =
-        ["x-mcp-user", "x_mcp_user", "x.mcp-roles", "authorization"].map(|own| (own, "root"));
+        ["x-mcp-user", "x_mcp_user", "x.mcp-roles", "authorization"].map(|value| (value, "root"));
     for (number, path) in ["/mcp", "/other"].into_iter().enumerate() {
         let (id, _) = open(&vm, path, &token_with(&key, ISSUER, &format!("trailers {number}")));
         vm.send_body(id, ALLOWED, false);
@@ -409,7 +409,7 @@ fn a_request_whose_trailers_cannot_be_read_ends() {
     assert_broken_off(&vm, id);
 }
 
-/// The tokens are kept to judge them anew.
+/// The tokens are kept to judge them again.
 #[test]
 fn no_more_requests_are_held_than_there_is_room_for_their_tokens() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
@@ -422,7 +422,7 @@ fn no_more_requests_are_held_than_there_is_room_for_their_tokens() {
     let held: Vec<u32> = (0..places).map(|_| open_held(&vm, &token)).collect();
     let (_, outcome) = open(&vm, "/mcp", &token);
     assert_refused(&outcome, 503, "keys_unavailable");
-    // Whoever hangs up, is served or is refused makes room.
+    // A client that disconnects or gets its response makes room.
     vm.close(held[0]);
     let id = open_held(&vm, &token);
     for (id, body) in [(held[1], ALLOWED), (held[2], FORBIDDEN)] {

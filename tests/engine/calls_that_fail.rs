@@ -74,7 +74,7 @@ fn an_answer_that_is_not_the_document_fails_and_says_why() {
 }
 
 #[test]
-fn an_answer_that_is_no_key_set_fails_and_says_why() {
+fn a_response_that_is_not_a_key_set_fails_and_says_why() {
     let symmetric = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}).to_string();
     let many = json!({"keys": vec![json!({}); 1001]}).to_string();
     for (body, cause) in [
@@ -112,7 +112,7 @@ fn header_fields_of_an_answer_that_fails_say_why() {
         ("200", [("content-encoding", "gzip")], "\u{1f}", "compressed (content-encoding \"gzip\")"),
         ("200", [("content-encoding", "br\u{7}")], "", "it is empty"),
         ("200", [("content-encoding", "br\u{7}")], "x", "(content-encoding \"br\\u{7}\")"),
-        // Whoever says so of what is not compressed is read.
+        // A declared compression of a body that is not compressed is ignored.
         ("200", [("content-encoding", "gzip")], "{}", "it is an empty object, without `issuer`"),
         ("200", [("x", "y")], "\u{1f}", "begins with \"\\u{1f}\""),
     ] {
@@ -195,7 +195,7 @@ fn about_to_rediscover(key: &SigningKey) -> Vm {
 }
 
 #[test]
-fn after_a_failure_the_key_sets_url_is_discovered_anew() {
+fn after_a_failure_the_key_sets_url_is_discovered_again() {
     let key = key("one");
     let vm = about_to_rediscover(&key);
     answer_discovery(&vm, &vm.call());

@@ -1,4 +1,4 @@
-//! What the plugin tells access logs of requests that were not decided on at once.
+//! The filter state for access logs of requests that were not decided at once.
 
 use crate::bodies::{ALLOWED, FORBIDDEN, guarded, open_held};
 use crate::host::SharedData;
@@ -8,7 +8,7 @@ use crate::provider::{
 use crate::replay::{single_use, token_with};
 
 #[test]
-fn a_request_that_waited_for_keys_is_told_like_any_other() {
+fn a_request_that_waited_for_keys_is_logged_like_any_other() {
     let vm = start(&configuration(), &SharedData::default());
     let key_of_provider = key("one");
     let (good, _) = request(&vm, &token(&key_of_provider));
@@ -25,7 +25,7 @@ fn a_request_that_waited_for_keys_is_told_like_any_other() {
 }
 
 #[test]
-fn a_request_whose_body_is_judged_is_told_with_its_user_whatever_comes_of_it() {
+fn a_request_whose_body_is_judged_is_logged_with_its_user() {
     let key = key("one");
     let vm = guarded(&key);
     for (body, reason) in [(ALLOWED, None), (FORBIDDEN, Some("mcp_auth.reason=access_denied"))] {
@@ -38,7 +38,7 @@ fn a_request_whose_body_is_judged_is_told_with_its_user_whatever_comes_of_it() {
 }
 
 #[test]
-fn a_token_that_is_used_again_is_told_with_its_user() {
+fn a_cached_token_is_logged_with_its_user() {
     let key = key("one");
     let vm = start(&single_use(&key), &SharedData::default());
     let token = token_with(&key, ISSUER, "1");

@@ -58,7 +58,7 @@ fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
 }
 
 #[test]
-fn a_body_that_is_not_handed_over_while_its_request_waits_for_keys_tells_as_well() {
+fn a_body_withheld_while_its_request_waits_for_keys_counts_too() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
     vm.hand_over_late();
     let key = key("one");
@@ -105,7 +105,7 @@ fn a_client_that_withholds_its_body_gets_no_head_on_and_changes_nothing_for_othe
     }
 }
 
-/// A POST in chunks of which there are none: no byte ever tells.
+/// A chunked POST without chunks: no byte of a body is ever received.
 #[test]
 fn a_request_without_a_byte_is_served_in_the_end_if_one_without_a_body_is_allowed() {
     let key = key("one");
@@ -261,7 +261,7 @@ fn a_head_that_goes_first_is_looked_up_in_the_store_of_the_fleet() {
 }
 
 #[test]
-fn tokens_that_serve_more_than_once_are_not_looked_up() {
+fn reusable_tokens_are_not_looked_up() {
     let key = key("one");
     let mut configuration = with_rules(single_use(&key));
     configuration["providers"][0]["jti"] = json!("ignore");

@@ -172,7 +172,7 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts a worker; none if the configuration is refused. What [`log`] returns begins anew.
+    /// Starts a worker; none if the configuration is refused. Clears what [`log`] returns.
     pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
         let config = Config::from_bytes(configuration).ok()?;
         let (proxy, crypto_calls) = (proxy(shared), Rc::new(Cell::new(0)));
@@ -232,7 +232,7 @@ impl Vm {
         self.with_proxy(|proxy| proxy.reports_received = false);
     }
 
-    /// As Envoy does as soon as a head goes on that was stopped.
+    /// As Envoy does as soon as a stopped head is forwarded.
     fn hand_over_unseen(&self) {
         let late: Vec<(u32, Vec<u8>, bool)> = self.with_proxy(|proxy| {
             let open = proxy.streams.iter_mut().filter(|(_, stream)| stream.is_released);

@@ -14,7 +14,7 @@ mod exchange;
 mod filter_state;
 mod heads_first;
 mod host;
-mod judged_anew;
+mod judged_again;
 mod metrics;
 mod nameless_tokens;
 mod paused_requests;

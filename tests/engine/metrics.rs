@@ -71,7 +71,7 @@ fn fetches_and_keys_are_counted_by_provider() {
 }
 
 #[test]
-fn elements_of_a_key_set_that_are_no_key_are_counted() {
+fn elements_of_a_key_set_that_are_not_keys_are_counted() {
     let vm = start(&configuration(), &SharedData::default());
     fetch(&vm, &[&key("old")]);
     vm.advance(Duration::from_secs(580));

@@ -53,7 +53,7 @@ fn tick(vm: &Vm) {
 }
 
 #[test]
-fn while_a_fetch_takes_its_time_no_token_is_verified_anew() {
+fn no_token_is_verified_again_during_a_slow_fetch() {
     let vm = start(&configuration(), &SharedData::default());
     let (old, new) = (keys(Algorithm::Es256, "old", TRIED), keys(Algorithm::Es256, "new", 3));
     fetch_all(&vm, &old);
@@ -122,7 +122,7 @@ fn a_fetch_that_fails_ends_the_wait_without_another_verification() {
 }
 
 #[test]
-fn what_eight_keys_cost_in_the_sandbox_comes_out_of_a_budget() {
+fn trying_eight_keys_in_the_sandbox_draws_on_the_budget() {
     let keys = keys(DEAR, "key", TRIED);
     let vm = start(&with_keys(&keys), &SharedData::default());
     let forger = SigningKey::generate(DEAR, "forger");
@@ -133,11 +133,11 @@ fn what_eight_keys_cost_in_the_sandbox_comes_out_of_a_budget() {
     let waiting: Vec<u32> = (0..20).map(|_| request(&vm, &nameless(&forger)).0).collect();
     waiting.iter().for_each(|id| assert_paused(&vm.outcome(*id)));
 
-    // Whoever names a key, or is verified by the first one, needs no budget.
+    // A token that names a key, or is verified by the first one, needs no budget.
     keys.iter().for_each(|key| assert_accepted(&vm, &token(key)));
     assert_accepted(&vm, &nameless(&keys[0]));
     assert_refused(&request(&vm, &token(&forger.with_kid("key 0"))).1, 401, "bad_signature");
-    // Whoever does neither waits for its turn.
+    // Any other token waits for its turn.
     let (good, outcome) = request(&vm, &nameless(&keys[TRIED - 1]));
     assert_paused(&outcome);
 
@@ -152,7 +152,7 @@ fn what_eight_keys_cost_in_the_sandbox_comes_out_of_a_budget() {
     waiting.iter().for_each(|id| assert_refused(&vm.outcome(*id), 401, "bad_signature"));
     let verifications = 21 * (TRIED - 1) - (SAVED - at_once * (TRIED - 1));
     assert_eq!(ticks, verifications.div_ceil(5));
-    // Nobody waits any more.
+    // No request waits any more.
     assert_eq!(vm.tick_period(), Some(Duration::from_secs(1)));
     assert_paused(&request(&vm, &nameless(&forger)).1);
     vm.advance(Duration::from_secs(1));
@@ -181,7 +181,7 @@ fn who_comes_later_is_not_served_before_who_waits_for_its_turn() {
 }
 
 #[test]
-fn who_does_not_get_its_turn_in_time_is_told_to_come_again() {
+fn a_request_that_misses_its_turn_is_asked_to_retry() {
     let keys = keys(DEAR, "key", 2);
     let mut document = with_keys(&keys);
     // There is one place for those that wait for their turn.
@@ -201,7 +201,7 @@ fn who_does_not_get_its_turn_in_time_is_told_to_come_again() {
 }
 
 #[test]
-fn a_client_that_hangs_up_in_its_turn_keeps_nobody_waiting() {
+fn a_client_that_disconnects_in_its_turn_delays_no_other() {
     let keys = keys(DEAR, "key", 2);
     let vm = start(&with_keys(&keys), &SharedData::default());
     let forger = SigningKey::generate(DEAR, "forger");

@@ -102,7 +102,7 @@ fn both_calls_of_a_fetch_share_one_timeout() {
 }
 
 #[test]
-fn a_client_that_hangs_up_while_it_waits_disturbs_nobody() {
+fn a_client_that_disconnects_while_it_waits_disturbs_no_other() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     let (gone, _) = request(&vm, &token(&key));
@@ -169,7 +169,7 @@ fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_a_cooldown() {
 }
 
 #[test]
-fn keys_are_fetched_anew_before_they_expire_without_any_request() {
+fn keys_are_fetched_again_before_they_expire_without_any_request() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     vm.tick();
@@ -186,7 +186,7 @@ fn keys_are_fetched_anew_before_they_expire_without_any_request() {
 }
 
 #[test]
-fn stale_keys_serve_while_the_source_fails_and_no_longer_than_allowed() {
+fn stale_keys_are_used_while_the_source_fails_and_no_longer_than_allowed() {
     let mut document = configuration();
     document["keys"] = json!({"max_age": "60s", "max_stale": "60s"});
     let vm = start(&document, &SharedData::default());

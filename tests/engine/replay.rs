@@ -133,7 +133,7 @@ fn the_same_id_of_another_issuer_is_another_token() {
 }
 
 #[test]
-fn an_id_serves_again_once_its_token_has_expired_and_the_tolerance_too() {
+fn an_id_can_be_used_again_after_its_token_expired_with_tolerance() {
     let key = key("one");
     let vm = start(&single_use(&key), &SharedData::default());
     let token = |expires: u64| {
@@ -245,7 +245,7 @@ fn a_full_store_refuses_new_tokens_and_forgets_none() {
 }
 
 #[test]
-fn foreign_bytes_in_the_store_let_no_token_pass_and_are_left_alone() {
+fn foreign_bytes_in_the_store_refuse_every_token_and_are_kept() {
     let long = vec![1; 1 << 20];
     for bytes in [&b""[..], b"\0\0\0\0\0", b"{}", b"\x01\0\0\0\0x", &long] {
         let key = key("one");
@@ -295,7 +295,7 @@ fn documents_about_the_resource_and_exempt_paths_spend_nothing() {
 }
 
 #[test]
-fn where_tokens_may_serve_again_nothing_is_stored() {
+fn nothing_is_stored_for_reusable_tokens() {
     let key = key("one");
     for rule in ["ignore", "require"] {
         let shared = SharedData::default();

@@ -33,7 +33,7 @@ fn wait(vm: &Vm, token: &str) -> u32 {
     id
 }
 
-/// The same with a token that nobody sent yet.
+/// The same with a token that was not sent before.
 #[track_caller]
 fn wait_with_new_token(vm: &Vm, key: &SigningKey) -> u32 {
     wait(vm, &token_with(key, ISSUER, &random_id()))
@@ -142,13 +142,13 @@ fn a_request_waits_no_longer_than_the_timeout_and_two_seconds_whatever_comes_lat
 }
 
 #[test]
-fn a_client_that_hangs_up_disturbs_nobody() {
+fn a_client_that_disconnects_disturbs_no_other() {
     let key = key("one");
     let vm = start_fleet(&key);
     let [gone, stays] = [(); 2].map(|()| wait_with_new_token(&vm, &key));
     let calls = vm.calls();
     vm.close(gone);
-    // Its call goes on: the token may be spent by then.
+    // Its callout continues: the token may be spent by then.
     assert_eq!(vm.calls().len(), 2);
     vm.answer(&calls[0], "200", &[], SPENT_NOW);
     assert_paused(&vm.outcome(stays));
@@ -173,7 +173,7 @@ fn a_flood_of_requests_that_wait_is_bounded() {
         };
         let waiting: Vec<u32> = (0..most).map(|_| wait(&vm, &token)).collect();
         crowded();
-        // There is room for one when another goes on, or its client goes away.
+        // There is room for one when another is forwarded, or its client disconnects.
         let calls = vm.calls();
         vm.answer(&calls[0], "200", &[], SPENT_NOW);
         assert_forwarded(&vm.outcome(waiting[0]));

@@ -38,7 +38,7 @@ fn in_another_worker<T: Send>(elsewhere: impl FnOnce() -> T + Send) -> T {
 }
 
 #[test]
-fn keys_that_another_worker_fetched_serve_without_a_fetch_or_a_tick() {
+fn keys_fetched_by_another_worker_are_used_without_a_fetch_or_a_tick() {
     let shared = SharedData::default();
     let key = key("one");
     let vm = start(&configuration(), &shared);
@@ -132,10 +132,10 @@ fn bytes_in_shared_data_that_are_not_ours_are_discarded() {
 }
 
 #[test]
-fn a_key_set_that_somebody_overwrote_is_fetched_anew_and_not_used() {
+fn an_overwritten_key_set_is_fetched_again_and_not_used() {
     let shared = SharedData::default();
-    let (own, planted) = (key("own"), key("planted"));
-    fetch(&start(&configuration(), &shared), &[&own]);
+    let (genuine, planted) = (key("own"), key("planted"));
+    fetch(&start(&configuration(), &shared), &[&genuine]);
     let forged = [&[0; 8][..], key_set(&[&planted]).as_bytes()].concat();
     shared.overwrite("/key-set", &forged);
 
@@ -143,9 +143,9 @@ fn a_key_set_that_somebody_overwrote_is_fetched_anew_and_not_used() {
     let (id, outcome) = request(&vm, &token(&planted));
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&own]);
+    answer_key_set(&vm, &vm.call(), &[&genuine]);
     assert!(!matches!(vm.outcome(id), Outcome::Forwarded(_)));
-    assert_accepted(&vm, &token(&own));
+    assert_accepted(&vm, &token(&genuine));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_configuration_that_changes_nothing_about_the_source_keeps_the_keys() {
 }
 
 #[test]
-fn a_newer_set_that_cannot_be_read_is_fetched_anew() {
+fn an_unreadable_newer_set_is_fetched_again() {
     let shared = SharedData::default();
     let (old, new) = (key("old"), key("new"));
     let vm = start(&configuration(), &shared);
@@ -225,7 +225,7 @@ fn a_worker_looks_for_what_others_publish_every_20_ms_while_requests_wait() {
 }
 
 #[test]
-fn a_worker_for_whom_nobody_waits_ticks_when_a_fetch_is_due_and_at_least_once_a_second() {
+fn an_idle_worker_ticks_when_a_fetch_is_due_and_at_least_once_a_second() {
     let mut document = configuration();
     document["keys"] = json!({"max_age": "2s"});
     let vm = start(&document, &SharedData::default());

@@ -44,7 +44,7 @@ fn a_configuration_that_is_only_tried_is_not_announced() {
 }
 
 #[test]
-fn what_one_vm_fetched_and_refused_is_shown_by_another() {
+fn one_vm_shows_the_fetches_and_refusals_of_another() {
     let shared = SharedData::default();
     let vm = start(&configuration(), &shared);
     fetch(&vm, &[&key("one")]);
@@ -76,7 +76,7 @@ fn a_request_that_is_allowed_changes_nothing_that_is_shared() {
 }
 
 #[test]
-fn a_flood_of_refusals_stands_on_one_shelf_and_only_after_a_tick() {
+fn a_flood_of_refusals_is_one_history_and_only_after_a_tick() {
     let shared = SharedData::default();
     let vm = start(&configuration(), &shared);
     vm.tick();

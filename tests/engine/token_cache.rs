@@ -55,7 +55,7 @@ fn a_token_that_comes_again_is_verified_once_and_each_token_by_itself() {
 }
 
 #[test]
-fn both_requests_tell_the_upstream_the_same() {
+fn both_requests_carry_the_same_identity() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
     let token = token(&key);
@@ -174,7 +174,7 @@ fn a_flood_of_forged_tokens_drives_out_no_good_one() {
 }
 
 #[test]
-fn so_many_tokens_are_remembered_as_are_configured_and_none_for_zero() {
+fn the_configured_number_of_tokens_is_cached_and_none_for_zero() {
     let key = key("one");
     for (entries, again) in [(0, 20), (5, 15), (20, 0)] {
         let mut configuration = configuration();
@@ -190,7 +190,7 @@ fn so_many_tokens_are_remembered_as_are_configured_and_none_for_zero() {
 }
 
 #[test]
-fn a_token_that_serves_once_does_so_from_memory_too() {
+fn a_cached_single_use_token_is_accepted_once_too() {
     let key = key("one");
     let mut configuration = configuration();
     configuration["providers"][0]["jti"] = json!("single_use");
@@ -229,7 +229,7 @@ fn access_rules_are_asked_for_each_request_with_the_claims_they_are_about() {
 }
 
 #[test]
-fn a_user_is_looked_up_again_when_the_answer_no_longer_serves() {
+fn a_user_is_looked_up_again_when_the_result_has_expired() {
     let key = key("one");
     let mut configuration = configuration();
     let scim = json!({"url": "https://directory.example.com", "cluster": "directory"});

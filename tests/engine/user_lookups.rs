@@ -1,4 +1,4 @@
-//! Requests that wait until a directory has told who their user is.
+//! Requests that wait for a look-up of their user.
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ fn a_key_that_is_withdrawn_while_a_user_is_looked_up_verifies_no_more() {
 }
 
 #[test]
-fn a_client_that_hangs_up_while_its_user_is_looked_up_disturbs_nobody() {
+fn a_client_that_disconnects_during_a_look_up_disturbs_no_other() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let (gone, _) = request(&vm, &token(&key));
@@ -180,7 +180,7 @@ fn a_directory_that_cannot_be_called_is_unavailable_for_a_second() {
 }
 
 #[test]
-fn a_call_that_fails_is_no_answer() {
+fn a_failed_callout_is_not_a_result() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let (id, _) = request(&vm, &token(&key));

@@ -1,4 +1,4 @@
-//! Places for requests that wait: whoever is slow to answer takes none of those that wait for
+//! Places for requests that wait: a slow service takes none of those that wait for
 //! something else.
 
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn fill(vm: &Vm, token: impl Fn() -> String, reason: &str) -> usize {
             return waiting;
         }
     }
-    panic!("nobody is refused");
+    panic!("no request should be refused");
 }
 
 #[test]

@@ -69,7 +69,7 @@ async fn assert_all_pass(stack: &Stack, keys: &[SigningKey]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_of_every_algorithm_pass_and_tell_the_server_who_calls() {
+async fn tokens_of_every_algorithm_pass_and_identify_the_caller() {
     let (stack, keys) = start_with_all_algorithms(1).await;
     assert_all_pass(&stack, &keys).await;
 }
@@ -93,7 +93,10 @@ async fn rsa_keys_of_3072_and_4096_bits_pass() {
     let keys = [3072, 4096]
         .map(|bits| SigningKey::generate_rsa(Algorithm::Rs256, format!("rsa-{bits}"), bits));
     let provider = static_provider("large", &keys.each_ref(), json!({}));
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let cases = keys.map(|key| (key.kid().to_owned(), key.token(&claims_of("large"))));
     assert_tokens_accepted(&stack, cases).await;
 }
@@ -186,7 +189,7 @@ async fn the_scheme_is_bearer_in_any_case_and_with_any_number_of_spaces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_token_holds_besides_does_no_harm() {
+async fn further_contents_of_a_token_do_no_harm() {
     let stack = Stack::builder().start().await;
     let key = stack.provider.key();
     let claims = stack.claims();
@@ -204,7 +207,7 @@ async fn what_a_token_holds_besides_does_no_harm() {
         ("a null claim", key.token(&with(&claims, "nbf_", Value::Null))),
         ("no jti", key.token(&without(&claims, "jti"))),
         ("no iat", key.token(&without(&claims, "iat"))),
-        ("a header member that nobody knows", header("x", json!({"y": 1}))),
+        ("an unknown header member", header("x", json!({"y": 1}))),
         ("b64 as it always is", header("b64", json!(true))),
         ("a nonce and a right signature", header("nonce", json!(random_id()))),
         ("a key of its own, which is ignored", header("jwk", stranger.public_jwk())),

@@ -22,7 +22,7 @@ async fn told(stack: &Stack, path: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_tells_user_provider_and_reason() {
+async fn a_line_has_user_provider_and_reason() {
     let stack = Stack::builder()
         .configure(|configuration| {
             configuration["exempt"] = json!([{"path": "/exempt"}]);
@@ -82,7 +82,7 @@ async fn no_name_of_a_user_passes_for_another_field_or_line() {
         let token = stack.provider.token(&with(&stack.claims(), "email", name));
         stack.send(stack.client().get(stack.envoy.url(&path)).bearer_auth(token)).await;
         let request = stack.server.requests().pop().expect("it reached the server");
-        // As the server is told.
+        // As in the identity headers.
         let [user] = request.header("x-mcp-user")[..] else { panic!("{request:?}") };
         let user = String::from_utf8(user.to_vec()).unwrap();
         assert!(user.is_ascii());
@@ -105,7 +105,7 @@ async fn a_token_in_the_query_is_not_in_the_access_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_may_not_set_filter_state_serves_all_the_same() {
+async fn a_plugin_that_may_not_set_filter_state_still_works() {
     let mut capabilities = capabilities();
     assert!(capabilities.remove("proxy_set_property").is_some());
     let stack = Stack::builder()

@@ -17,7 +17,7 @@ fn for_all(require: Value) -> Value {
     json!({"rules": [{"name": "all", "require": require}]})
 }
 
-/// Sends a request of this line, as it stands, with a token.
+/// Sends a request with exactly this request line, and a token.
 async fn send_raw(stack: &Stack, line: &str, token: &str) -> RawAnswer {
     let request = format!(
         "{line} HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {token}\r\n\
@@ -42,8 +42,8 @@ async fn assert_outcomes(stack: &Stack, cases: &[(Value, Option<&str>)]) {
             None if answer.status == 200 => {}
             None => faults.push(format!("{claims}: {} {}", answer.status, answer.text)),
             Some(reason) => {
-                let own = faults_of_refusal(&answer, reason);
-                faults.extend(named(&claims.to_string(), own));
+                let case_faults = faults_of_refusal(&answer, reason);
+                faults.extend(named(&claims.to_string(), case_faults));
                 if stack.server.count() != before {
                     faults.push(format!("{claims}: reached the MCP server"));
                 }
@@ -171,7 +171,7 @@ async fn what_is_missing_is_named_with_the_smallest_set_that_is_enough() {
         configuration["errors"] = json!({"details": "full"});
     };
     let stack = Stack::builder().configure(configure).start().await;
-    for (own, asked, missing) in [
+    for (granted, asked, missing) in [
         // What the server knows of the token's own scopes stays; what it does not know goes, and so
         // does what is about the login.
         (
@@ -187,18 +187,22 @@ async fn what_is_missing_is_named_with_the_smallest_set_that_is_enough() {
         ),
         ("", "incident.write audit.read", json!(["incident.write", "audit.read", "audit.all"])),
     ] {
-        let token = stack.provider.token(&with(&stack.claims(), "scope", own));
+        let token = stack.provider.token(&with(&stack.claims(), "scope", granted));
         let answer = stack.call_refused(&token).await;
         assert_refusal(&answer, "insufficient_scope");
         let challenge = answer.header("www-authenticate");
-        assert!(challenge.ends_with(&format!(", scope=\"{asked}\"")), "{own}: {challenge}");
+        assert!(challenge.ends_with(&format!(", scope=\"{asked}\"")), "{granted}: {challenge}");
         assert!(challenge.contains("resource_metadata=\""), "{challenge}");
-        assert_eq!(answer.body["details"], json!({"rule": "write", "missing": missing}), "{own}");
+        assert_eq!(
+            answer.body["details"],
+            json!({"rule": "write", "missing": missing}),
+            "{granted}"
+        );
     }
     // A broader scope implies narrower ones.
-    for own in ["incident.write audit.all", "incident.admin audit.read"] {
-        let token = stack.provider.token(&with(&stack.claims(), "scope", own));
-        assert_eq!(stack.call(&token).await.status, 200, "{own}");
+    for granted in ["incident.write audit.all", "incident.admin audit.read"] {
+        let token = stack.provider.token(&with(&stack.claims(), "scope", granted));
+        assert_eq!(stack.call(&token).await.status, 200, "{granted}");
     }
 }
 
@@ -360,7 +364,7 @@ async fn a_restricted_provider_passes_only_where_a_rule_names_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scopes_of_a_provider_can_be_limited() {
-    for (auth_scopes, own, carried) in [
+    for (auth_scopes, granted, carried) in [
         (json!(["a", "b"]), json!("a c"), "a"),
         (json!(["a", "b"]), json!("c"), ""),
         (json!(["a", "b"]), Value::Null, "a b"),
@@ -374,9 +378,9 @@ async fn the_scopes_of_a_provider_can_be_limited() {
             })
             .start()
             .await;
-        let claims = match own {
+        let claims = match granted {
             Value::Null => without(&stack.claims(), "scope"),
-            own => with(&stack.claims(), "scope", own),
+            granted => with(&stack.claims(), "scope", granted),
         };
         let token = stack.provider.token(&claims);
         if carried.split(' ').any(|scope| scope == "a") {

@@ -27,7 +27,7 @@ async fn start_wide_open() -> Stack {
         .await
 }
 
-/// A GET of `/mcp` with these header lines besides.
+/// A GET of `/mcp` with these further header lines.
 fn request(lines: &[&[u8]]) -> Vec<u8> {
     let mut bytes = b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".to_vec();
     for line in lines {
@@ -64,7 +64,7 @@ async fn assert_good_tokens_pass(stack: &Stack) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_text_get_a_clear_answer() {
+async fn invalid_utf_8_gets_a_clear_response() {
     let stack = start().await;
     let good = stack.token();
     let good_line = bearer(good.as_bytes());
@@ -146,7 +146,7 @@ async fn bytes_that_are_no_text_get_a_clear_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_text_in_other_headers_pass_with_a_good_token() {
+async fn invalid_utf_8_in_other_headers_passes_with_a_valid_token() {
     let stack = start().await;
     let good = bearer(stack.token().as_bytes());
     for line in [
@@ -348,7 +348,7 @@ async fn keys_of_a_thousand_kinds_do_not_stop_the_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_leave_while_they_wait_for_keys_harm_nobody() {
+async fn clients_that_disconnect_while_waiting_for_keys_harm_no_other() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
     let stack = Stack::builder().alone().workers(2).provider(provider).start().await;

@@ -1,4 +1,4 @@
-//! Pages in browsers, by `envoy/browser.yaml`: Envoy's cors filter stands before the plugin.
+//! Pages in browsers, by `envoy/browser.yaml`: Envoy's cors filter is before the plugin.
 
 use serde_json::json;
 use testbed::{Answer, Bootstrap, McpServer, Stack, StackBuilder, repository_root};
@@ -71,7 +71,7 @@ async fn preflights_are_answered_without_a_token() {
                 let by_star = name != "authorization" && allowed.contains(&"*".to_owned());
                 assert!(by_star || allowed.contains(&name.to_owned()), "{name}: {allowed:?}");
             }
-            // By it, the star stands for anything only in answers that allow no credentials.
+            // The star matches anything only in responses that allow no credentials.
             assert!(!answer.headers.contains_key("access-control-allow-credentials"));
         }
     }

@@ -1,4 +1,4 @@
-//! What a refused client is told: challenge, header fields and body.
+//! The response to a refused client: challenge, header fields and body.
 
 use serde_json::{Value, json};
 use testbed::{Answer, Port, SigningKey, Stack};
@@ -248,7 +248,7 @@ async fn a_client_learns_when_to_try_again_while_keys_are_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_much_is_told_as_is_configured() {
+async fn responses_have_the_configured_detail() {
     let ports = ["none", "reason", "full"].map(|details| (details, Port::free()));
     let numbers = ports.each_ref().map(|(details, port)| (*details, port.number()));
     let stack = Stack::builder()
@@ -293,7 +293,7 @@ async fn as_much_is_told_as_is_configured() {
         };
         match *details {
             "none" => {
-                // Nothing tells one cause from another.
+                // Nothing distinguishes the causes.
                 for answer in &all {
                     assert_eq!(members(answer), ["error", "error_description"]);
                     assert_eq!(answer.text, all[0].text);

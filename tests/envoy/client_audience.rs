@@ -38,38 +38,38 @@ fn claims(provider: &str, client: &str) -> Value {
 async fn a_token_without_audience_passes_by_its_client_where_the_operator_asks_for_it() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key).await;
-    let own = claims("pool", "agent");
-    let named = |claim: &str| with(&without(&own, "client_id"), claim, "agent");
+    let valid = claims("pool", "agent");
+    let named = |claim: &str| with(&without(&valid, "client_id"), claim, "agent");
     let accepted = [
-        ("client_id", own.clone()),
+        ("client_id", valid.clone()),
         ("azp", named("azp")),
         ("appid", named("appid")),
         ("cid", named("cid")),
-        ("two that agree", with(&own, "azp", "agent")),
-        ("an audience that is accepted, too", with(&own, "aud", "agent")),
+        ("two that agree", with(&valid, "azp", "agent")),
+        ("an audience that is accepted, too", with(&valid, "aud", "agent")),
     ]
     .map(|(name, claims)| (name, key.token(&claims)));
     assert_tokens_accepted(&stack, accepted).await;
-    let answer = stack.call(&key.token(&own)).await;
+    let answer = stack.call(&key.token(&valid)).await;
     assert_eq!(answer.whoami()["x-mcp-client-id"], "agent", "{answer:?}");
 
     let refused = [
         ("another client", claims("pool", "other")),
-        ("no client", without(&own, "client_id")),
-        ("a client that is no text", with(&own, "client_id", json!(["agent"]))),
-        ("two that differ", with(&own, "azp", "other")),
+        ("no client", without(&valid, "client_id")),
+        ("a client that is not a string", with(&valid, "client_id", json!(["agent"]))),
+        ("two that differ", with(&valid, "azp", "other")),
         ("two that differ, the other way round", with(&claims("pool", "other"), "azp", "agent")),
-        ("three, the last of which differs", with(&with(&own, "azp", "agent"), "cid", "other")),
+        ("three, the last of which differs", with(&with(&valid, "azp", "agent"), "cid", "other")),
         // RFC 7519 §4.1.3: it says itself that it is for somebody else.
-        ("the audience of another API", with(&own, "aud", "https://other.example")),
-        ("no audience at all, in a list", with(&own, "aud", json!([]))),
+        ("the audience of another API", with(&valid, "aud", "https://other.example")),
+        ("no audience at all, in a list", with(&valid, "aud", json!([]))),
         // Its `aud` is the client, which it does not name otherwise.
-        ("an ID token", with(&without(&own, "client_id"), "aud", "agent")),
+        ("an ID token", with(&without(&valid, "client_id"), "aud", "agent")),
     ]
     .map(|(name, claims)| (name, key.token(&claims), "audience_mismatch"));
     assert_tokens_refused(&stack, refused).await;
 
-    // Nobody else's tokens are judged so.
+    // Tokens of other providers are not judged so.
     let without_audience = without(&with(&stack.claims(), "client_id", Stack::AUDIENCE), "aud");
     let token = stack.provider.token(&without_audience);
     assert_tokens_refused(&stack, [("by default", token, "audience_mismatch")]).await;

@@ -40,7 +40,7 @@ async fn they_pass_without_a_token_and_without_an_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_otherwise_or_lies_beside_needs_a_token() {
+async fn other_spellings_and_neighbouring_paths_need_a_token() {
     let stack = start().await;
     for line in [
         "GET /",
@@ -61,7 +61,7 @@ async fn what_is_written_otherwise_or_lies_beside_needs_a_token() {
     assert_eq!(stack.server.count(), 0);
 }
 
-/// Envoy joins slashes only where it is told to.
+/// Envoy merges slashes only where that is configured.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_slash_at_the_end_is_the_same_path_and_two_are_not() {
     let stack = Stack::builder()

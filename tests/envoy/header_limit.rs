@@ -32,8 +32,8 @@ fn token(stack: &Stack, bytes: usize) -> String {
 /// How many requests the plugin has decided on.
 async fn decisions(stack: &Stack) -> u64 {
     let stats = stack.envoy.stats().await;
-    let own = stats.iter().filter(|(name, _)| name.contains("mcp_auth_requests"));
-    own.map(|(_, count)| count).sum()
+    let counters = stats.iter().filter(|(name, _)| name.contains("mcp_auth_requests"));
+    counters.map(|(_, count)| count).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

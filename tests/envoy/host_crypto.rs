@@ -17,13 +17,15 @@ const CALL: &str = "env.proxy_call_foreign_function(";
 
 /// A stack with a key for each algorithm, of the provider `keyed`.
 fn keyed() -> (StackBuilder, Vec<SigningKey>) {
-    let mut keys: Vec<_> =
-        Algorithm::ALL.map(|own| SigningKey::generate(own, own.name())).into_iter().collect();
+    let mut keys: Vec<_> = Algorithm::ALL
+        .map(|algorithm| SigningKey::generate(algorithm, algorithm.name()))
+        .into_iter()
+        .collect();
     for bits in [3072, 4096] {
         keys.push(SigningKey::generate_rsa(Algorithm::Rs256, format!("{bits} bits"), bits));
     }
     let provider = static_provider("keyed", &keys.iter().collect::<Vec<_>>(), json!({}));
-    (Stack::builder().configure(|own| add_providers(own, [provider])), keys)
+    (Stack::builder().configure(|configuration| add_providers(configuration, [provider])), keys)
 }
 
 fn good(keys: &[SigningKey]) -> impl Iterator<Item = (String, String)> {

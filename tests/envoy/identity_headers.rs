@@ -1,4 +1,4 @@
-//! What the MCP server learns of the caller, and from nobody but the plugin.
+//! The identity that the MCP server receives, from the plugin only.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ async fn start(fields: Value) -> (Stack, SigningKey) {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let provider = static_provider("own", &[&key], fields);
     let stack = Stack::builder()
-        .configure(|own| add_providers(own, [provider]))
+        .configure(|configuration| add_providers(configuration, [provider]))
         .edit(close_at_once)
         .start()
         .await;
@@ -54,7 +54,7 @@ async fn start(fields: Value) -> (Stack, SigningKey) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_header_tells_what_the_token_says() {
+async fn each_header_holds_the_value_of_its_claim() {
     let (stack, key) = start(json!({"user_claim": "upn", "user_field": "email"})).await;
     let mut claims = claims_of("own");
     for (name, value) in [
@@ -88,7 +88,7 @@ async fn each_header_tells_what_the_token_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_token_lacks_sets_no_header() {
+async fn missing_claims_set_no_header() {
     let (stack, key) = start(json!({})).await;
     let bare = json!({
         "iss": issuer_of("own"), "aud": [Stack::AUDIENCE], "sub": "ada", "exp": 4_000_000_000_u64,
@@ -130,7 +130,10 @@ async fn scopes_roles_and_groups_are_found_where_providers_put_them() {
         static_provider("plain", &[&key], json!({})),
         static_provider("keycloak", &[&key], keycloak),
     ];
-    let stack = Stack::builder().configure(|own| add_providers(own, providers)).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, providers))
+        .start()
+        .await;
     let cases = [
         ("plain", json!({"scope": "a b"}), "a b", "", ""),
         ("plain", json!({"scope": ["a", "b"]}), "a b", "", ""),
@@ -179,14 +182,17 @@ async fn scopes_roles_and_groups_are_found_where_providers_put_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_are_told_apart_from_users() {
+async fn clients_are_distinguished_from_users() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let providers = [
         static_provider("auto", &[&key], json!({})),
         static_provider("users", &[&key], json!({"client_type": "user"})),
         static_provider("services", &[&key], json!({"client_type": "service"})),
     ];
-    let stack = Stack::builder().configure(|own| add_providers(own, providers)).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, providers))
+        .start()
+        .await;
     let cases = [
         ("auto", json!({"azp": "a", "client_id": "b", "appid": "c", "cid": "d"}), "a", "user"),
         ("auto", json!({"client_id": "b", "appid": "c", "cid": "d"}), "b", "user"),
@@ -408,7 +414,7 @@ async fn copies_with_underscores_never_reach_the_server() {
         assert_eq!(forgeries(&request), Vec::<String>::new());
         assert_eq!(request.identity().len(), 7, "{request:?}");
     }
-    // A header that is none of them passes, underscore or not.
+    // Any other header passes, with or without underscore.
     let request = forged("/mcp", &key.token(&claims), &["x_mcp_other".to_owned()]);
     raw_exchange(stack.envoy.address(), &request).await;
     let request = stack.server.requests().pop().expect("it reached the server");
@@ -437,7 +443,7 @@ async fn copies_with_other_signs_never_reach_the_server() {
         assert_eq!(forgeries(&request), Vec::<String>::new());
         assert_eq!(request.header("x-mcp-user"), [b"ada@example.com"]);
     }
-    // A header that is none of them passes.
+    // Any other header passes.
     let others = ["x.mcp.other", "xmcpuser", "x.mcp.users"].map(str::to_owned);
     raw_exchange(stack.envoy.address(), &forged("/mcp", &stack.token(), &others)).await;
     let request = stack.server.requests().pop().expect("it reached the server");

@@ -105,7 +105,7 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
         let mut builder = Stack::builder()
             .alone()
             .workers(workers)
-            .configure(|own| add_providers(own, configurations))
+            .configure(|configuration| add_providers(configuration, configurations))
             .cluster("stranger", stranger.address());
         for case in &cases {
             builder = builder.cluster(case.name, case.provider.address());
@@ -199,7 +199,7 @@ async fn a_cluster_that_is_not_there_or_has_no_host_is_named_in_the_log() {
         let stack = Stack::builder()
             .alone()
             .workers(workers)
-            .configure(|own| add_providers(own, configured))
+            .configure(|configuration| add_providers(configuration, configured))
             .edit(|bootstrap| bootstrap.add_empty_cluster("empty"))
             .start()
             .await;
@@ -220,7 +220,7 @@ async fn a_cluster_that_is_not_there_or_has_no_host_is_named_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_set_that_moved_is_looked_for_anew() {
+async fn a_key_set_that_moved_is_discovered_again() {
     with_one_worker_and_with_four(|workers| async move {
         // Its address is not believed for longer than it works.
         let provider = IdentityProvider::start().await;
@@ -233,8 +233,9 @@ async fn a_key_set_that_moved_is_looked_for_anew() {
                 let address = moved.address().to_string();
                 move |configuration| {
                     let provider = &mut configuration["providers"][0];
-                    let own = provider["issuer"].as_str().unwrap().replace("http://", "");
-                    provider["clusters"] = json!({own: "identity_provider", address: "moved"});
+                    let authority = provider["issuer"].as_str().unwrap().replace("http://", "");
+                    provider["clusters"] =
+                        json!({authority: "identity_provider", address: "moved"});
                     provider.as_object_mut().unwrap().remove("cluster");
                     configuration["keys"] = json!({"timeout": "1s", "max_age": "2s"});
                 }
@@ -303,7 +304,7 @@ async fn a_source_that_fails_is_not_hammered() {
             let answers = call_together(&stack, vec![stack.token(); 10]).await;
             answers.iter().for_each(|answer| assert_refusal(answer, "keys_unavailable"));
         }
-        // Each pause is a quarter less at the most.
+        // Each pause is at most a quarter shorter.
         let gaps = stack.provider.gaps(Document::Discovery);
         for (gap, seconds) in gaps.iter().zip([1, 2, 4]) {
             let min = Duration::from_secs(seconds) * 3 / 4 - Duration::from_millis(10);
@@ -331,7 +332,7 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
             let answer = stack.call_refused(&stack.token()).await;
             assert_refusal(&answer, "keys_unavailable");
         }
-        // By itself: nobody calls.
+        // Without any request.
         stack.provider.start_again();
         stack.provider.await_count(Document::KeySet, 1, MAX_PAUSE).await;
         for answer in call_together(&stack, vec![stack.token(); 20]).await {

@@ -120,7 +120,7 @@ async fn a_document_may_begin_with_a_byte_order_mark_and_have_members_that_are_n
 }
 
 /// Asserts that no token of these providers passes, and that the log says this of each.
-async fn assert_told(
+async fn assert_logged(
     cases: Vec<(&str, IdentityProvider, &str)>,
     configure: fn(&str, &IdentityProvider) -> Value,
 ) {
@@ -148,7 +148,7 @@ async fn assert_told(
     assert_tokens_accepted(&stack, [("of a sound provider", stack.token())]).await;
 }
 
-/// Keys that nobody can read, with what is said of them.
+/// Unreadable keys, with their faults.
 fn broken() -> [(&'static str, Form, &'static str); 7] {
     [
         (
@@ -167,14 +167,18 @@ fn broken() -> [(&'static str, Form, &'static str); 7] {
             "its x has 33 bytes, and those of its curve 32",
         ),
         ("null-coordinate", |key| key["y"] = Value::Null, "its y is missing"),
-        ("off-the-curve", |key| key["y"] = key["x"].clone(), "its values are no valid public key"),
+        (
+            "off-the-curve",
+            |key| key["y"] = key["x"].clone(),
+            "its values are not a valid public key",
+        ),
         ("null-type", |key| key["kty"] = Value::Null, "it has no kty"),
         ("number-for-alg", |key| key["alg"] = json!(5), "its alg has a wrong type"),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_cannot_be_read_is_told_with_the_member_and_the_character() {
+async fn an_unreadable_key_is_logged_with_the_member_and_the_character() {
     let mut cases = Vec::new();
     for (name, form, told) in broken() {
         let provider = IdentityProvider::start().await;
@@ -182,7 +186,7 @@ async fn a_key_that_cannot_be_read_is_told_with_the_member_and_the_character() {
         provider.edit(Document::KeySet, move |document| form(&mut document["keys"][0]));
         cases.push((name, provider, told));
     }
-    assert_told(cases, configured).await;
+    assert_logged(cases, configured).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +205,7 @@ async fn a_key_in_the_configuration_that_cannot_be_read_is_refused_with_the_same
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_instead_of_a_key_set_is_named() {
+async fn a_document_other_than_a_key_set_is_named() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00".to_vec();
     let text = |text: &str| Fault::Body(text.as_bytes().to_vec());
@@ -228,11 +232,11 @@ async fn what_came_instead_of_a_key_set_is_named() {
         provider.fail(Document::KeySet, fault);
         cases.push((name, provider, told));
     }
-    assert_told(cases, configured).await;
+    assert_logged(cases, configured).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_instead_of_a_metadata_document_is_named() {
+async fn a_document_other_than_metadata_is_named() {
     let text = |text: &str| Fault::Body(text.as_bytes().to_vec());
     let elsewhere = "https://login.example.com/.well-known/openid-configuration";
     let faults = [
@@ -262,7 +266,7 @@ async fn what_came_instead_of_a_metadata_document_is_named() {
     let told =
         "the jwks_uri that discovery found: no cluster is configured for its host keys.example.com";
     cases.push(("host-without-cluster", provider, told));
-    assert_told(cases, |name, provider| {
+    assert_logged(cases, |name, provider| {
         json!({
             "name": name, "issuer": provider.issuer(), "client_ids": [Stack::AUDIENCE],
             "metadata_url": provider.metadata_url(),
@@ -273,7 +277,7 @@ async fn what_came_instead_of_a_metadata_document_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_set_serves_no_longer_than_the_cap_whatever_its_provider_says() {
+async fn a_key_set_is_used_no_longer_than_the_cap() {
     let cases = [
         ("by-the-top-level", json!({}), 600),
         ("by-its-own", json!({"keys": {"max_age_cap": "1m"}}), 60),
@@ -296,7 +300,7 @@ async fn a_key_set_serves_no_longer_than_the_cap_whatever_its_provider_says() {
         providers.push(provider);
     }
     let stack = builder.start().await;
-    let tokens = cases.iter().zip(&providers).map(|((name, ..), own)| (*name, token_of(own)));
+    let tokens = cases.iter().zip(&providers).map(|((name, ..), value)| (*name, token_of(value)));
     assert_tokens_accepted(&stack, tokens).await;
     let log = stack.envoy.log();
     for (name, _, seconds) in &cases {

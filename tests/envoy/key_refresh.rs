@@ -61,7 +61,7 @@ async fn a_set_is_fetched_again_before_its_time_is_over() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"max_age": "2s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
-        // Nobody asks for it.
+        // Without any request.
         stack.provider.await_count(Document::KeySet, 6, SOON).await;
         assert_eq!(stack.provider.count(Document::Discovery), 1);
         assert_one_at_a_time(&stack.provider);
@@ -74,7 +74,7 @@ async fn a_set_is_fetched_again_before_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn known_keys_serve_at_once_while_a_fetch_hangs() {
+async fn known_keys_are_used_at_once_while_a_fetch_hangs() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"max_age": "1s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
@@ -111,7 +111,7 @@ async fn start_with(workers: usize, names: &[&str], keys: Value) -> (Stack, Vec<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_serves_on_while_its_source_fails_for_as_long_as_is_allowed() {
+async fn a_key_set_stays_in_use_while_its_source_fails_for_as_long_as_allowed() {
     with_one_worker_and_with_four(|workers| async move {
         let names = ["down", "status-500", "no-keys", "other-issuer"];
         let keys = json!({"max_age": "1s", "timeout": "1s", "max_stale": "4s"});
@@ -167,7 +167,7 @@ async fn a_set_serves_on_while_its_source_fails_for_as_long_as_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_is_tried_every_few_seconds_once_its_last_set_is_too_old_to_serve() {
+async fn a_source_is_tried_every_few_seconds_once_its_last_set_is_too_old() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"max_age": "1s", "max_stale": "1s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
@@ -187,11 +187,11 @@ async fn a_source_is_tried_every_few_seconds_once_its_last_set_is_too_old_to_ser
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answer_of_the_source_says_how_long_its_set_serves() {
+async fn the_response_of_the_source_sets_the_lifetime_of_its_keys() {
     with_one_worker_and_with_four(|workers| async move {
         let (stack, providers) =
             start_with(workers, &["an-hour", "nothing"], json!({"max_age": "1s"})).await;
-        // Told before the first fetch is over, or by a second one.
+        // Reported before the first fetch ends, or by a second one.
         providers[0].set_cache_control("public, max-age=3600");
         for provider in &providers {
             assert_eq!(stack.call(&token_of(provider)).await.status, 200);

@@ -49,7 +49,8 @@ async fn keys_come_from_metadata_or_a_key_set_by_the_cluster_of_their_host() {
         };
         remote(name, provider, fields)
     });
-    let mut builder = Stack::builder().configure(|own| add_providers(own, configured));
+    let mut builder =
+        Stack::builder().configure(|configuration| add_providers(configuration, configured));
     for (name, provider) in &providers {
         builder = builder.cluster(name, provider.address());
     }
@@ -77,7 +78,7 @@ async fn keys_in_the_configuration_need_no_provider_at_all() {
     down.stop().await;
     let stack = Stack::builder()
         .provider(down)
-        .configure(|own| add_providers(own, [provider]))
+        .configure(|configuration| add_providers(configuration, [provider]))
         .start()
         .await;
     let cases = keys.each_ref().map(|key| (key.kid(), key.token(&claims_of("own"))));
@@ -100,7 +101,10 @@ async fn keys_in_certificates_answer_to_their_thumbprints() {
     let certificates = keys.each_ref().map(SigningKey::certificate_pem);
     let mut provider = without(&static_provider("own", &[], json!({})), "jwks");
     provider["certificates"] = json!(certificates);
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let claims = claims_of("own");
     let mut accepted = Vec::new();
     let mut refused = Vec::new();
@@ -119,7 +123,7 @@ async fn keys_in_certificates_answer_to_their_thumbprints() {
             ("x5t#S256", with(&bare, "x5t#S256", x5t_s256.clone())),
             ("x5t and a kid of its own", with(&with(&bare, "x5t", x5t.clone()), "kid", "own")),
             ("no name", bare.clone()),
-            ("a name that nobody knows", with(&bare, "kid", "own")),
+            ("an unknown name", with(&bare, "kid", "own")),
         ] {
             let name = format!("{}: {name}", key.algorithm());
             accepted.push((name.clone(), key.sign(&header, &claims)));
@@ -154,7 +158,7 @@ async fn a_token_without_kid_is_tried_with_the_keys_of_its_algorithm_but_not_wit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_set_with_bad_elements_serves_the_good_ones() {
+async fn a_key_set_with_bad_elements_provides_the_good_ones() {
     let provider = IdentityProvider::start().await;
     provider.add_key(SigningKey::generate(Algorithm::Es256, "second"));
     provider.edit(Document::KeySet, |document| {
@@ -217,7 +221,7 @@ async fn documents_may_have_any_content_type() {
         let configured = remote(&name, &provider, fields);
         builder = builder
             .cluster(&name, provider.address())
-            .configure(|own| add_providers(own, [configured]));
+            .configure(|configuration| add_providers(configuration, [configured]));
         providers.push((format!("{content_type:?}"), provider));
     }
     let stack = builder.start().await;
@@ -236,7 +240,7 @@ async fn keys_of_the_same_kid_do_not_mix_between_providers() {
     ];
     let stack = Stack::builder()
         .provider(remote_provider)
-        .configure(|own| add_providers(own, others))
+        .configure(|configuration| add_providers(configuration, others))
         .start()
         .await;
     let claims = [stack.claims(), claims_of("first"), claims_of("second")];
@@ -262,7 +266,10 @@ async fn a_kid_of_one_provider_is_unknown_to_another() {
         static_provider("first", &[&mine], json!({})),
         static_provider("second", &[&other], json!({})),
     ];
-    let stack = Stack::builder().configure(|own| add_providers(own, providers)).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, providers))
+        .start()
+        .await;
     let cases =
         [("first", other.token(&claims_of("first"))), ("second", mine.token(&claims_of("second")))]
             .map(|(name, token)| (name, token, "unknown_kid"));
@@ -292,7 +299,10 @@ async fn the_audience_picks_among_providers_of_one_issuer() {
             }),
         ),
     ];
-    let stack = Stack::builder().configure(|own| add_providers(own, providers)).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, providers))
+        .start()
+        .await;
     let claims = |audience: Value| with(&claims_of("shared"), "aud", audience);
     for (key, audience, provider, user) in [
         (&first, json!("a"), "first", "ada"),
@@ -317,7 +327,10 @@ async fn a_provider_may_have_several_issuers() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let more = "https://sts.example/tenant/";
     let provider = static_provider("own", &[&key], json!({"additional_issuers": [more]}));
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     for issuer in [issuer_of("own").as_str(), more] {
         let answer = stack.call(&key.token(&with(&claims_of("own"), "iss", issuer))).await;
         assert_eq!(answer.whoami()["x-mcp-issuer"], issuer, "{answer:?}");
@@ -343,7 +356,7 @@ async fn documents_may_be_as_long_as_is_configured() {
         remote(name, provider, fields)
     });
     let stack = Stack::builder()
-        .configure(|own| add_providers(own, configured))
+        .configure(|configuration| add_providers(configuration, configured))
         .cluster("fits", fits.address())
         .cluster("exceeds", exceeds.address())
         .start()

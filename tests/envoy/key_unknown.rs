@@ -47,7 +47,7 @@ async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_that() {
 async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory() {
     with_one_worker_and_with_four(|workers| async move {
         const RATE: u32 = 500;
-        /// Of a name, so that whoever keeps names is found out.
+        /// Of a name, to detect a cache of names.
         const LENGTH: usize = 5000;
         let builder = with_keys(workers, json!({"refresh_cooldown": "2s"}));
         let stack = with_direct_answers(builder).alone().start().await;
@@ -56,7 +56,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
         let one = key.with_kid(random_id()).token(&stack.claims());
         assert_refusal(&stack.call_refused(&one).await, "unknown_kid");
 
-        // Nobody gets so far as to see that the signature is of another header.
+        // It is refused before the signature, which is of another header.
         let (_, rest) = one.split_once('.').expect("it has three parts");
         let rest = rest.to_owned();
         let plan = LoadPlan {
@@ -99,7 +99,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_kid_is_no_fault_of_the_token_while_the_source_is_down() {
+async fn an_unknown_kid_is_not_the_tokens_fault_while_the_source_is_down() {
     with_one_worker_and_with_four(|workers| async move {
         let mut stack = with_keys(workers, json!({"timeout": "1s"})).start().await;
         let known = stack.token();

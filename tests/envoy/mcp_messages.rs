@@ -158,7 +158,7 @@ async fn a_method_in_another_case_does_not_pass_a_rule_on_names() {
             assert_eq!(answer.body["details"]["name"], "ambiguous", "{}", answer.text);
         }
         assert_eq!(stack.server.count(), 0);
-        // Nobody takes these for a call of a tool.
+        // No server takes these for a call of a tool.
         for (count, method) in ["tools/call2", "x/y", "TOOLS/LIST"].into_iter().enumerate() {
             let answer = post(&stack, &call(method), &fields_of(method, "add")).await;
             assert_eq!(stack.server.count(), count + 1, "{method}: {}", answer.text);
@@ -214,7 +214,7 @@ async fn an_error_of_json_rpc_carries_the_id_of_the_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_has_no_id_where_none_is_known() {
+async fn an_error_has_no_id_if_it_is_unknown() {
     let stack = start(all_but(json!(["add"])), json!({"format": "json_rpc"})).await;
     // Each is refused by its head: no body is awaited for the id.
     let body = call_of_add("7");
@@ -285,7 +285,7 @@ async fn the_id_is_known_of_a_call_whose_token_was_spent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_refused_is_told_the_member_or_the_limit() {
+async fn a_refused_body_gets_the_member_or_the_limit() {
     let mut access = all_but(json!(["add"]));
     access["mcp"] = json!({"max_body": "2KiB"});
     let stack = start(access, json!({"details": "full"})).await;

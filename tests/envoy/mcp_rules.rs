@@ -31,7 +31,7 @@ fn stack(access: Value) -> StackBuilder {
     builder.edit(close_at_once)
 }
 
-/// A request as it stands on the wire.
+/// A request in bytes.
 struct Wire {
     name: &'static str,
     method: &'static str,
@@ -54,7 +54,7 @@ impl Wire {
 
     /// With another field, or other values of one that is there.
     fn with(mut self, header: &'static str, value: &str) -> Self {
-        self.headers.retain(|(own, _)| *own != header || own.starts_with("mcp-"));
+        self.headers.retain(|(candidate, _)| *candidate != header || candidate.starts_with("mcp-"));
         self.headers.push((header, value.to_owned()));
         self
     }
@@ -281,7 +281,7 @@ async fn no_way_to_write_a_call_runs_a_forbidden_tool() {
 
 /// What the attacks are worth: behind no filter, the server runs the tool for these.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_alone_runs_the_tool_for_forged_headers_of_older_versions() {
+async fn older_servers_run_the_tool_in_the_body_despite_forged_headers() {
     let server = McpServer::start().await;
     let mut ran = Vec::new();
     for (attack, _) in attacks() {
@@ -628,7 +628,8 @@ async fn the_official_client_of_2026_07_28_works_under_rules_by_body_and_by_head
             assert_eq!(stack.server.tool_runs().contains(&"add".to_owned()), may_add, "{inspect}");
             let requests = stack.server.requests();
             let is_new = |value: &&[u8]| *value == b"2026-07-28";
-            let mut versions = requests.iter().map(|own| own.header("mcp-protocol-version"));
+            let mut versions =
+                requests.iter().map(|request| request.header("mcp-protocol-version"));
             assert!(versions.all(|version| version.iter().all(is_new)));
         }
     }
@@ -705,7 +706,7 @@ async fn report_mode_lets_through_what_a_message_would_be_refused_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_serves_once_is_spent_by_a_call_that_passes_and_by_no_other() {
+async fn a_single_use_token_is_spent_only_by_an_allowed_call() {
     let [policy, _] = policies();
     let stack = stack(policy)
         .configure(|configuration| configuration["providers"][0]["jti"] = json!("single_use"))

@@ -50,7 +50,7 @@ async fn a_method_in_lower_case_passes_no_rules_that_name_methods_or_messages() 
     }
 }
 
-/// Where no rule tells methods apart, their case is the server's affair.
+/// If no rule distinguishes methods, their case is left to the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_in_lower_case_passes_where_no_rule_names_any() {
     let stack = start(json!({"rules": [{"match": {"paths": ["/mcp"]}}]})).await;

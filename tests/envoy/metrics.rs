@@ -20,11 +20,11 @@ async fn scrape(stack: &Stack) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_have_labels_by_the_tags_of_the_example() {
     let key = SigningKey::generate(testbed::Algorithm::Es256, "own");
-    let own = static_provider("own-keys_2", &[&key], json!({}));
+    let inline = static_provider("own-keys_2", &[&key], json!({}));
     let stack = Stack::builder()
         .alone()
         .workers(2)
-        .configure(move |configuration| add_providers(configuration, [own]))
+        .configure(move |configuration| add_providers(configuration, [inline]))
         .start()
         .await;
     for _ in 0..3 {

@@ -69,7 +69,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
     let known = old[0].token(&claims);
     assert_eq!(stack.call(&known).await.status, 200);
 
-    // What one verification costs, with all that a request costs besides.
+    // The cost of one verification, including the rest of the request.
     let forger = SigningKey::generate(ALGORITHM, old[0].kid());
     let before = processor_time(&stack);
     for _ in 0..20 {
@@ -86,7 +86,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
     await_active_requests(&stack, 100).await;
     let good = begin(&stack, vec![nameless(&new, &claims)]);
     await_active_requests(&stack, 101).await;
-    // Whoever names a key that is there is served meanwhile.
+    // Tokens that name an existing key are verified meanwhile.
     assert_eq!(stack.call(&known).await.status, 200);
     // Nothing happens but that time passes, and with it ticks.
     tokio::time::sleep(SLOW).await;
@@ -108,7 +108,9 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
 async fn a_flood_of_them_waits_for_its_turn_while_others_are_served() {
     let keys = keys();
     let provider = static_provider("keyed", &keys.iter().collect::<Vec<_>>(), json!({}));
-    let builder = Stack::builder().alone().configure(|own| add_providers(own, [provider]));
+    let builder = Stack::builder()
+        .alone()
+        .configure(|configuration| add_providers(configuration, [provider]));
     let stack = with_direct_answers(builder).start().await;
     let claims = claims_of("keyed");
     let forger = SigningKey::generate(ALGORITHM, keys[0].kid());
@@ -128,10 +130,10 @@ async fn a_flood_of_them_waits_for_its_turn_while_others_are_served() {
     let asked = Instant::now();
     let active = async || stack.envoy.stat("http.mcp.downstream_rq_active").await.unwrap_or(0);
     while active().await < 40 {
-        assert!(asked.elapsed() < SOON, "nobody waits");
+        assert!(asked.elapsed() < SOON, "no request waits");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Whoever names its key is served, forged or not, as is whoever is verified by the first key.
+    // A token that names its key is verified, forged or not, and so is one of the first key.
     for key in &keys {
         assert_eq!(stack.call(&key.token(&claims)).await.status, 200);
     }

@@ -22,7 +22,7 @@ async fn ask(stack: &Stack, method: &str, url: &str) -> Answer {
     stack.send(stack.client().request(method.parse().unwrap(), url)).await
 }
 
-/// What is wrong with the answers that say that there is none, from this address on.
+/// Faults of the 404 responses at this address.
 async fn faults(stack: &Stack, origin: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for path in PATHS {
@@ -39,7 +39,7 @@ async fn faults(stack: &Stack, origin: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_is_none_and_that_needs_no_token() {
+async fn metadata_of_an_authorization_server_is_not_found_without_a_token() {
     let (reporting, ruled) = (Port::free(), Port::free());
     let numbers = [reporting.number(), ruled.number()];
     let stack = Stack::builder()
@@ -47,9 +47,11 @@ async fn there_is_none_and_that_needs_no_token() {
             configuration["allowed_origins"] = json!(["https://app.example.com"]);
         })
         .edit(move |bootstrap| {
-            add_listener(bootstrap, numbers[0], |own| own["mode"] = json!("report"));
-            add_listener(bootstrap, numbers[1], |own| {
-                own["access"] = json!({"default": "deny", "rules": [
+            add_listener(bootstrap, numbers[0], |configuration| {
+                configuration["mode"] = json!("report")
+            });
+            add_listener(bootstrap, numbers[1], |configuration| {
+                configuration["access"] = json!({"default": "deny", "rules": [
                     {"match": {"paths": ["/mcp"]}},
                     {"match": {"path_prefixes": ["/"]}, "require": {"roles": ["nobody"]}},
                 ]});
@@ -72,7 +74,7 @@ async fn there_is_none_and_that_needs_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_web_page_of_any_origin_gets_to_see_that_there_is_none() {
+async fn a_web_page_of_any_origin_sees_the_404() {
     let stack = Stack::builder()
         .configure(|configuration| {
             configuration["allowed_origins"] = json!(["https://app.example.com"]);
@@ -100,16 +102,18 @@ async fn where_the_server_has_one_a_rule_or_exempt_says_so() {
     let numbers = [exempting.number(), by_path.number(), by_prefix.number()];
     let stack = Stack::builder()
         .edit(move |bootstrap| {
-            add_listener(bootstrap, numbers[0], |own| {
-                own["exempt"] = json!([{"path": "/.well-known/oauth-authorization-server"}]);
+            add_listener(bootstrap, numbers[0], |configuration| {
+                configuration["exempt"] =
+                    json!([{"path": "/.well-known/oauth-authorization-server"}]);
             });
-            add_listener(bootstrap, numbers[1], |own| {
-                own["access"] = json!({"rules": [
+            add_listener(bootstrap, numbers[1], |configuration| {
+                configuration["access"] = json!({"rules": [
                     {"match": {"paths": ["/.well-known/openid-configuration"]}},
                 ]});
             });
-            add_listener(bootstrap, numbers[2], |own| {
-                own["access"] = json!({"rules": [{"match": {"path_prefixes": ["/.well-known"]}}]});
+            add_listener(bootstrap, numbers[2], |configuration| {
+                configuration["access"] =
+                    json!({"rules": [{"match": {"path_prefixes": ["/.well-known"]}}]});
             });
         })
         .start()

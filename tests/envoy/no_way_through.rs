@@ -117,7 +117,7 @@ fn user(user: &str) -> Fault {
 
 /// The keys of all attempts.
 struct Keys {
-    own: SigningKey,
+    trusted: SigningKey,
     rsa: SigningKey,
     stranger: SigningKey,
 }
@@ -125,7 +125,7 @@ struct Keys {
 impl Keys {
     fn generate() -> Self {
         Self {
-            own: SigningKey::generate(Algorithm::Es256, "own"),
+            trusted: SigningKey::generate(Algorithm::Es256, "own"),
             rsa: SigningKey::generate(Algorithm::Rs256, "rsa"),
             stranger: SigningKey::generate(Algorithm::Es256, "own"),
         }
@@ -133,9 +133,9 @@ impl Keys {
 
     /// What the providers publish.
     fn published(&self) -> Value {
-        let plain = |kid: &str| without(&self.own.with_kid(kid).public_jwk(), "use");
+        let plain = |kid: &str| without(&self.trusted.with_kid(kid).public_jwk(), "use");
         json!([
-            self.own.public_jwk(),
+            self.trusted.public_jwk(),
             self.rsa.public_jwk(),
             SigningKey::generate(Algorithm::Es384, "p384").public_jwk(),
             with(&plain("for-encryption"), "use", "enc"),
@@ -144,7 +144,7 @@ impl Keys {
         ])
     }
 
-    /// A provider with all checks on, and these fields besides.
+    /// A provider with all checks enabled, and these further fields.
     fn provider(&self, name: &str, fields: Value) -> Value {
         let mut provider = json!({
             "algorithms": ["ES256"],
@@ -227,35 +227,39 @@ fn access() -> Value {
 }
 
 fn cases(keys: &Keys) -> Vec<Case> {
-    let ada = || Attempt::new(&keys.own, "house", "ada");
-    let annex = || Attempt::new(&keys.own, "annex", "ada");
-    let robot = || Attempt::new(&keys.own, "house", "robot");
+    let ada = || Attempt::new(&keys.trusted, "house", "ada");
+    let annex = || Attempt::new(&keys.trusted, "annex", "ada");
+    let robot = || Attempt::new(&keys.trusted, "house", "robot");
     let service = || robot().at("/batch").claim("idtyp", "app");
     let file = || ada().at("/files/public");
     let case = |name, reason, good: Attempt, fault: Fault| Case { name, reason, good, fault };
     let of_ada = |name, reason, fault: Fault| case(name, reason, ada(), fault);
     let (rsa, stranger) = (keys.rsa.clone(), keys.stranger.clone());
     vec![
-        of_ada("no token", "missing_token", Box::new(|own| Attempt { scheme: None, ..own })),
+        of_ada(
+            "no token",
+            "missing_token",
+            Box::new(|attempt| Attempt { scheme: None, ..attempt }),
+        ),
         of_ada(
             "another scheme",
             "malformed_authorization",
-            Box::new(|own| Attempt { scheme: Some("DPoP"), ..own }),
+            Box::new(|attempt| Attempt { scheme: Some("DPoP"), ..attempt }),
         ),
         of_ada(
             "an origin that is not listed",
             "origin_denied",
-            Box::new(|own| Attempt { origin: "https://evil.example", ..own }),
+            Box::new(|attempt| Attempt { origin: "https://evil.example", ..attempt }),
         ),
         of_ada(
-            "a header that is no object",
+            "a header that is not an object",
             "malformed_token",
-            Box::new(|own| Attempt { header: json!([own.header]), ..own }),
+            Box::new(|attempt| Attempt { header: json!([attempt.header]), ..attempt }),
         ),
         of_ada(
-            "a payload that is no object",
+            "a payload that is not an object",
             "malformed_token",
-            Box::new(|own| Attempt { claims: json!([own.claims]), ..own }),
+            Box::new(|attempt| Attempt { claims: json!([attempt.claims]), ..attempt }),
         ),
         of_ada("too long", "malformed_token", claim("fill", "x".repeat(8 * 1024))),
         of_ada("alg none", "unsupported_algorithm", header("alg", "none")),
@@ -263,7 +267,7 @@ fn cases(keys: &Keys) -> Vec<Case> {
         of_ada(
             "an algorithm that is not in the list",
             "unsupported_algorithm",
-            Box::new(move |own| Attempt { key: rsa.clone(), header: rsa.header(), ..own }),
+            Box::new(move |attempt| Attempt { key: rsa.clone(), header: rsa.header(), ..attempt }),
         ),
         of_ada("crit", "unsupported_critical_header", header("crit", json!(["x"]))),
         of_ada("b64", "unsupported_critical_header", header("b64", false)),
@@ -279,8 +283,8 @@ fn cases(keys: &Keys) -> Vec<Case> {
         of_ada(
             "for Graph",
             "graph_token",
-            Box::new(|own| {
-                own.header("nonce", "x").claim("aud", "00000003-0000-0000-c000-000000000000")
+            Box::new(|attempt| {
+                attempt.header("nonce", "x").claim("aud", "00000003-0000-0000-c000-000000000000")
             }),
         ),
         of_ada("exp past", "expired", claim("exp", now() - 60)),
@@ -298,7 +302,7 @@ fn cases(keys: &Keys) -> Vec<Case> {
         of_ada(
             "signature",
             "bad_signature",
-            Box::new(move |own| Attempt { key: stranger.clone(), ..own }),
+            Box::new(move |attempt| Attempt { key: stranger.clone(), ..attempt }),
         ),
         of_ada("keys that cannot be had", "keys_unavailable", issuer("dark")),
         of_ada("required claim", "claim_mismatch", claim("tenant", "other")),
@@ -342,7 +346,7 @@ fn cases(keys: &Keys) -> Vec<Case> {
 // Requirement: challenge-without-token
 // Requirement: error-codes
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_fails_one_check_alone_does_not_reach_the_server() {
+async fn a_request_that_fails_a_single_check_does_not_reach_the_server() {
     let keys = Keys::generate();
     let stack = keys.builder().start().await;
     let mut faults = Vec::new();
@@ -367,7 +371,7 @@ async fn a_request_that_fails_one_check_alone_does_not_reach_the_server() {
 async fn a_request_with_a_token_that_was_spent_does_not_reach_the_server() {
     let keys = Keys::generate();
     let stack = keys.builder().start().await;
-    let attempt = Attempt::new(&keys.own, "house", "ada");
+    let attempt = Attempt::new(&keys.trusted, "house", "ada");
     assert_eq!(attempt.send(&stack).await.status, 200);
     assert_refusal(&attempt.send(&stack).await, "jti_replayed");
     assert_eq!(stack.server.count(), 1);
@@ -382,8 +386,9 @@ async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_
     let issuer = issuer_of("annex");
     // The first byte of the digest picks the part.
     let part = |id: &str| Sha256::digest(format!("{}:{issuer}{id}", issuer.len()))[0];
-    let ids = |own: u8| (0_u32..).map(|id| id.to_string()).filter(move |id| part(id) == own);
-    let attempt = |id: String| Attempt::new(&keys.own, "annex", "ada").at("/wide").claim("jti", id);
+    let ids = |value: u8| (0_u32..).map(|id| id.to_string()).filter(move |id| part(id) == value);
+    let attempt =
+        |id: String| Attempt::new(&keys.trusted, "annex", "ada").at("/wide").claim("jti", id);
     let mut ids_of_part = ids(0);
     let mut connection = KeptConnection::open(stack.envoy.address()).await.unwrap();
     for id in ids_of_part.by_ref().take(MAX_IDS) {
@@ -406,7 +411,7 @@ async fn a_request_whose_user_cannot_be_looked_up_does_not_reach_the_server() {
         directory.add_user(json!({"userName": user, "emails": [{"value": address}]})).await;
     }
     let stack = with_directory(keys.builder(), &directory, json!({})).start().await;
-    let attempt = |user: &str| Attempt::new(&keys.own, "annex", user).at("/open");
+    let attempt = |user: &str| Attempt::new(&keys.trusted, "annex", user).at("/open");
     directory.gateway.fail(testbed::Fault::Status(500));
     assert_refusal(&attempt("eve").send(&stack).await, "directory_unavailable");
     assert_eq!(stack.server.count(), 0);
@@ -421,7 +426,7 @@ fn every_reason_of_the_readme_is_among_them() {
     let documented: BTreeSet<String> =
         documented_reasons().into_iter().map(|(_, reason)| reason).collect();
     // These have tests of their own, those of MCP in mcp_rules.rs.
-    let own = [
+    let trusted = [
         "directory_unavailable",
         "jti_replayed",
         "mcp_body_invalid",
@@ -431,7 +436,7 @@ fn every_reason_of_the_readme_is_among_them() {
     let tested: BTreeSet<String> = cases(&Keys::generate())
         .iter()
         .map(|case| case.reason)
-        .chain(own)
+        .chain(trusted)
         .map(str::to_owned)
         .collect();
     assert_eq!(tested, documented);

@@ -48,7 +48,7 @@ fn edited(name: &str, edits: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_other_tests_start_from_is_right() {
+async fn the_base_configuration_of_the_other_tests_is_valid() {
     // Otherwise each of them could be refused for the same reason.
     let stack = Stack::builder()
         .configure(|configuration| {
@@ -270,7 +270,7 @@ async fn no_provider_and_no_active_one_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_at_all_and_what_is_no_object_are_refused() {
+async fn nothing_at_all_and_anything_but_an_object_are_refused() {
     let log = Stack::builder()
         .edit(|bootstrap| {
             bootstrap.plugin().as_object_mut().expect("it is an object").remove("configuration");
@@ -297,7 +297,7 @@ async fn nothing_at_all_and_what_is_no_object_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_stand_twice_in_json_text_are_refused_with_their_paths() {
+async fn duplicate_members_in_json_are_refused_with_their_paths() {
     let log = Stack::builder()
         .edit(|bootstrap| {
             let text = bootstrap.plugin_configuration().to_string();

@@ -117,7 +117,7 @@ async fn every_path_and_method_needs_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_compact_jws_is_refused() {
+async fn anything_but_a_compact_jws_is_refused() {
     let stack = Stack::builder().start().await;
     let key = stack.provider.key();
     let good = stack.token();
@@ -148,7 +148,7 @@ async fn what_is_no_compact_jws_is_refused() {
         ("base64 instead of base64url", signed(&key, &plus, payload)),
         ("padding", signed(&key, &padded, payload)),
         ("padding of the signature", format!("{good}==")),
-        ("a character that is none", signed(&key, header, &format!("{payload}~"))),
+        ("an invalid character", signed(&key, header, &format!("{payload}~"))),
         ("a segment of impossible length", signed(&key, &base64url("{}")[..1], payload)),
         ("stray bits in the payload", signed(&key, header, &stray)),
         (
@@ -167,7 +167,7 @@ async fn what_is_no_compact_jws_is_refused() {
 fn stray_bits(base64url: &str) -> Option<String> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let last = base64url.bytes().last()?;
-    let value = ALPHABET.iter().position(|&own| own == last)?;
+    let value = ALPHABET.iter().position(|&letter| letter == last)?;
     let mut text = base64url.to_owned();
     text.pop();
     text.push(char::from(ALPHABET[value | 1]));
@@ -175,7 +175,7 @@ fn stray_bits(base64url: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_holds_no_json_objects_is_refused() {
+async fn segments_that_are_not_json_objects_are_refused() {
     let stack = Stack::builder().start().await;
     let key = stack.provider.key();
     let header = key.header().to_string();
@@ -299,11 +299,11 @@ async fn a_token_longer_than_allowed_is_refused() {
     let provider = static_provider("own", &[&key], json!({}));
     let default = Stack::builder().configure({
         let provider = provider.clone();
-        |own| add_providers(own, [provider])
+        |value| add_providers(value, [provider])
     });
-    let short = Stack::builder().configure(|own| {
-        add_providers(own, [provider]);
-        own["max_token_size"] = json!("1KiB");
+    let short = Stack::builder().configure(|configuration| {
+        add_providers(configuration, [provider]);
+        configuration["max_token_size"] = json!("1KiB");
     });
     for (builder, limit) in [(default, 8 * 1024), (short, 1024)] {
         let stack = builder.start().await;
@@ -332,12 +332,15 @@ fn token_of_length(key: &SigningKey, length: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_algorithm_that_is_none_or_not_allowed_is_refused() {
+async fn an_algorithm_that_is_unknown_or_not_allowed_is_refused() {
     let rsa = SigningKey::generate(Algorithm::Rs256, "rsa");
     let elliptic = SigningKey::generate(Algorithm::Es256, "elliptic");
     let provider =
         static_provider("elliptic-only", &[&rsa, &elliptic], json!({"algorithms": ["ES256"]}));
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let key = stack.provider.key();
     let claims = stack.claims();
     let mut cases = Vec::new();
@@ -390,7 +393,7 @@ async fn critical_extensions_are_refused() {
     let header = key.header();
     let crit = |value: Value| with(&header, "crit", value);
     let cases = [
-        ("a name that nobody knows", with(&crit(json!(["x"])), "x", 1)),
+        ("an unknown name", with(&crit(json!(["x"])), "x", 1)),
         ("a name that is not there", crit(json!(["x"]))),
         ("exp", with(&crit(json!(["exp"])), "exp", now() + 1000)),
         ("a registered name", crit(json!(["alg"]))),
@@ -414,8 +417,11 @@ async fn critical_extensions_are_refused() {
 async fn tokens_of_other_types_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let provider = static_provider("access-only", &[&key], json!({"token_types": ["at+jwt"]}));
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
-    let own = stack.provider.key();
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
+    let provider_key = stack.provider.key();
     let cases = [
         json!("oauth-id-jag+jwt"),
         json!("dpop+jwt"),
@@ -434,7 +440,8 @@ async fn tokens_of_other_types_are_refused() {
         Value::Null,
     ]
     .map(|typ| {
-        let token = own.sign(&with(&own.header(), "typ", typ.clone()), &stack.claims());
+        let token =
+            provider_key.sign(&with(&provider_key.header(), "typ", typ.clone()), &stack.claims());
         (typ.to_string(), token, "wrong_token_type")
     });
     assert_tokens_refused(&stack, cases).await;
@@ -457,8 +464,10 @@ async fn a_token_of_another_issuer_is_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let inactive = static_provider("inactive", &[&key], json!({"active": false}));
     let active = static_provider("active", &[&key], json!({}));
-    let stack =
-        Stack::builder().configure(|own| add_providers(own, [inactive, active])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [inactive, active]))
+        .start()
+        .await;
     let claims = claims_of("active");
     let issuer = issuer_of("active");
     let cases = [
@@ -525,7 +534,10 @@ async fn a_key_that_does_not_fit_the_token_is_refused() {
     }
     let mut provider = static_provider("own", &[], json!({}));
     provider["jwks"]["keys"] = json!(jwks);
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let claims = claims_of("own");
     let by_rsa = |kid: &str| (kid.to_owned(), rsa.with_kid(kid).token(&claims), "key_mismatch");
     let cases = [
@@ -730,12 +742,15 @@ async fn an_end_that_is_out_of_all_bounds_does_not_stop_the_plugin() {
 async fn tokens_before_their_time_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let strict = static_provider("strict", &[&key], json!({"clock_skew": "0s"}));
-    let stack = Stack::builder().configure(|own| add_providers(own, [strict])).start().await;
-    let own = stack.provider.key();
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [strict]))
+        .start()
+        .await;
+    let provider_key = stack.provider.key();
     let mut cases = Vec::new();
     let mut accepted = Vec::new();
     for name in ["nbf", "iat"] {
-        let token = |value: Value| own.token(&with(&stack.claims(), name, value));
+        let token = |value: Value| provider_key.token(&with(&stack.claims(), name, value));
         cases.push((format!("{name} in the future"), token(json!(now() + SKEW + 30))));
         cases.push((format!("{name} far in the future"), token(json!(u64::MAX / 2))));
         cases.push((format!("{name} a future fraction"), token(fraction(now() + 330))));
@@ -760,7 +775,10 @@ async fn tokens_older_than_allowed_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let fields = json!({"max_token_age": "10m", "clock_skew": "60s"});
     let provider = static_provider("own", &[&key], fields);
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let claims = claims_of("own");
     let iat = |value: Value| key.token(&with(&claims, "iat", value));
     let cases = [
@@ -782,7 +800,7 @@ async fn tokens_older_than_allowed_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_for_another_audience_is_refused() {
     let stack = Stack::builder().start().await;
-    let own = Stack::AUDIENCE;
+    let audience = Stack::AUDIENCE;
     let claims = stack.claims();
     let aud = |value: Value| stack.provider.token(&with(&claims, "aud", value));
     let cases = [
@@ -790,25 +808,26 @@ async fn a_token_for_another_audience_is_refused() {
         ("null", aud(Value::Null)),
         ("another", aud(json!("other"))),
         ("empty", aud(json!(""))),
-        ("in capitals", aud(json!(own.to_uppercase()))),
-        ("with a slash behind", aud(json!(format!("{own}/")))),
-        ("longer", aud(json!(format!("{own}2")))),
-        ("shorter", aud(json!(&own[1..]))),
-        ("two in a text", aud(json!(format!("{own} other")))),
+        ("in capitals", aud(json!(audience.to_uppercase()))),
+        ("with a slash behind", aud(json!(format!("{audience}/")))),
+        ("longer", aud(json!(format!("{audience}2")))),
+        ("shorter", aud(json!(&audience[1..]))),
+        ("two in a text", aud(json!(format!("{audience} other")))),
         ("others", aud(json!(["other", "another"]))),
         ("an empty array", aud(json!([]))),
-        ("an array in an array", aud(json!([[own]]))),
+        ("an array in an array", aud(json!([[audience]]))),
         ("a number", aud(json!(7))),
         ("numbers", aud(json!([7]))),
-        ("an object", aud(json!({own: own}))),
+        ("an object", aud(json!({audience: audience}))),
         (
             "the client id in azp only",
-            stack.provider.token(&with(&with(&claims, "aud", "other"), "azp", own)),
+            stack.provider.token(&with(&with(&claims, "aud", "other"), "azp", audience)),
         ),
     ]
     .map(|(name, token)| (name, token, "audience_mismatch"));
     assert_tokens_refused(&stack, cases).await;
-    let accepted = [("alone", aud(json!([own]))), ("among others", aud(json!(["other", 7, own])))];
+    let accepted =
+        [("alone", aud(json!([audience]))), ("among others", aud(json!(["other", 7, audience])))];
     assert_tokens_accepted(&stack, accepted).await;
 }
 
@@ -817,7 +836,10 @@ async fn tokens_without_the_required_claims_are_refused() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let fields = json!({"required_claims": {"tid": "t1", "level": [3, 4], "flag": true, "roles": ["a", "b"]}});
     let provider = static_provider("own", &[&key], fields);
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let mut claims = claims_of("own");
     for (name, value) in [
         ("tid", json!("t1")),
@@ -869,7 +891,7 @@ async fn tokens_that_name_no_user_are_refused() {
     let nested = static_provider("nested", &[&key], json!({"user_claim": ["account", "id"]}));
     let by_sub = static_provider("default", &[&key], json!({}));
     let stack = Stack::builder()
-        .configure(|own| add_providers(own, [by_email, nested, by_sub]))
+        .configure(|configuration| add_providers(configuration, [by_email, nested, by_sub]))
         .start()
         .await;
     let email = |value: Value| key.token(&with(&claims_of("flat"), "email", value));
@@ -924,7 +946,10 @@ async fn tokens_bound_to_a_key_are_refused() {
 async fn tokens_without_jti_are_refused_where_one_is_required() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let provider = static_provider("own", &[&key], json!({"jti": "require"}));
-    let stack = Stack::builder().configure(|own| add_providers(own, [provider])).start().await;
+    let stack = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [provider]))
+        .start()
+        .await;
     let claims = claims_of("own");
     let cases = [
         ("missing", without(&claims, "jti")),

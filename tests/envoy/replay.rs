@@ -66,8 +66,8 @@ async fn of_50_uses_of_a_token_at_once_exactly_one_reaches_the_server() {
                 faults.push(format!("round {round}: {} passed", passed.len()));
             }
             for answer in refused {
-                let own = faults_of_refusal(answer, "jti_replayed");
-                faults.extend(named(&format!("round {round}"), own));
+                let answer_faults = faults_of_refusal(answer, "jti_replayed");
+                faults.extend(named(&format!("round {round}"), answer_faults));
             }
         }
         assert_none(&faults);
@@ -170,12 +170,12 @@ async fn the_same_jti_of_two_issuers_is_two_tokens_and_each_provider_has_its_own
             .start()
             .await;
         for token_id in ["1", "", "ä\u{0}\"", &"x".repeat(2000)] {
-            let own = stack.provider.token(&with(&stack.claims(), "jti", token_id));
+            let unrelated = stack.provider.token(&with(&stack.claims(), "jti", token_id));
             let [once, required, ignored] =
                 rules.map(|(name, _)| key.token(&with(&claims_of(name), "jti", token_id)));
-            let first = [("own", own.clone()), ("once", once.clone())];
+            let first = [("own", unrelated.clone()), ("once", once.clone())];
             assert_tokens_accepted(&stack, first).await;
-            for token in [&own, &once] {
+            for token in [&unrelated, &once] {
                 assert_replayed(&stack, token).await;
             }
             for _ in 0..5 {
@@ -201,13 +201,15 @@ async fn a_new_listener_or_configuration_forgets_nothing() {
                 1 => {
                     let other = SigningKey::generate(Algorithm::Es256, "own");
                     let provider = static_provider("own", &[&other], json!({}));
-                    stack.reconfigure(|own| add_providers(own, [provider])).await;
+                    stack
+                        .reconfigure(|configuration| add_providers(configuration, [provider]))
+                        .await;
                 }
                 2 => {
                     stack
-                        .reconfigure(|own| {
-                            own["providers"][0]["name"] = json!("renamed");
-                            own["resource"]["url"] = json!("https://mcp.example.com/mcp");
+                        .reconfigure(|configuration| {
+                            configuration["providers"][0]["name"] = json!("renamed");
+                            configuration["resource"]["url"] = json!("https://mcp.example.com/mcp");
                         })
                         .await;
                 }

@@ -17,7 +17,7 @@ use crate::support::{
 /// The name of a provider that several Envoys have in common.
 const ONCE: &str = "once";
 
-/// An Envoy whose tokens serve once in all that call this webdis.
+/// An Envoy whose tokens are single-use in all Envoys that call this webdis.
 fn member(workers: usize, webdis: SocketAddr, key: &SigningKey) -> StackBuilder {
     let provider = static_provider(ONCE, &[key], json!({"jti": "single_use"}));
     Stack::builder().workers(workers).cluster("webdis", webdis).configure(|configuration| {
@@ -303,7 +303,7 @@ async fn each_fault_on_the_way_lets_no_token_pass() {
         store.gateway.fail(fault);
         assert_unavailable(&stack, &token, cause).await;
         store.gateway.heal();
-        // Nobody knew that it was spent, but it was: it does not pass any more.
+        // It was spent although no Envoy knew, so it does not pass any more.
         assert_replayed(&stack, &token).await;
         assert_tokens_accepted(&stack, [(name, self::token(&key))]).await;
     }
@@ -337,7 +337,7 @@ async fn a_client_that_hangs_up_while_its_token_is_being_spent_has_spent_it() {
 async fn calls_that_envoy_itself_refuses_let_no_token_pass_and_leave_the_plugin_alive() {
     let narrow = |bootstrap: &mut Bootstrap| {
         let clusters = bootstrap.tree()["static_resources"]["clusters"].as_array_mut().unwrap();
-        let webdis = clusters.iter_mut().find(|own| own["name"] == "webdis").unwrap();
+        let webdis = clusters.iter_mut().find(|cluster| cluster["name"] == "webdis").unwrap();
         webdis["circuit_breakers"] = json!({"thresholds": [{"max_connections": 1, "max_pending_requests": 1, "max_requests": 1}]});
     };
     let store = FleetStore::start().await;

@@ -23,7 +23,7 @@ async fn start(provider: IdentityProvider) -> Stack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_be_refused_passes_without_identity_and_without_the_token() {
+async fn a_request_that_would_be_refused_passes_without_identity_and_token() {
     let stack = start(IdentityProvider::start().await).await;
     let claims = stack.claims();
     let token = |name: &str, value: &str| stack.provider.token(&with(&claims, name, value));

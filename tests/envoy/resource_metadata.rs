@@ -1,4 +1,4 @@
-//! The document that tells clients whose tokens are accepted (RFC 9728).
+//! The document that names the accepted authorization servers (RFC 9728).
 
 use serde_json::{Value, json};
 use testbed::{
@@ -256,7 +256,7 @@ async fn at_the_url_of_the_challenge_it_names_the_resource_to_the_letter() {
 
 // Requirement: resource-capitals
 #[tokio::test(flavor = "multi_thread")]
-async fn scheme_and_host_may_stand_in_capitals() {
+async fn scheme_and_host_may_be_in_upper_case() {
     let stack = Stack::builder()
         .configure(|configuration| {
             configuration["resource"]["url"] = json!("HTTPS://MCP.EXAMPLE.COM/mcp");

@@ -1,5 +1,5 @@
 //! Roles and groups that are the names of an object's members, as Zitadel writes them, and what is said
-//! where nobody asked for that.
+//! where that is not configured.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, Stack};

@@ -75,7 +75,7 @@ async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn such_a_service_may_use_service_accounts_alone() {
+async fn such_a_service_may_use_only_service_accounts() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let users = json!({"records": [
         {"user_name": "ada"},

@@ -1,5 +1,5 @@
 //! ServiceNow's flow for ID tokens of third parties, one test for each row of what it knows, in its
-//! words: whoever comes with them finds here what each means in front of an MCP server.
+//! words, and what each of them means in front of an MCP server.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -11,7 +11,7 @@ use crate::support::{
     issuer_of, static_provider, token_of, with, with_directory, without,
 };
 
-/// Starts with these provider records besides the example's, and these parts of the configuration.
+/// Starts with these provider records in addition to the example's, and these parts of the configuration.
 async fn start<const N: usize>(records: [Value; N], parts: Value) -> Stack {
     Stack::builder()
         .configure(move |configuration| {
@@ -28,7 +28,7 @@ fn key() -> SigningKey {
     SigningKey::generate(Algorithm::Es256, "k")
 }
 
-/// Sends a token that passes, and returns what the server is told of it.
+/// Sends a token that passes, and returns the identity headers that the server gets.
 async fn passed(stack: &Stack, token: &str) -> Value {
     let answer = stack.call(token).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -45,7 +45,7 @@ async fn reaches(stack: &Stack, path: &str, token: &str) -> bool {
 
 /// External OIDC provider record: Name, Active.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_external_oidc_provider_record_has_a_name_and_serves_while_it_is_active() {
+async fn an_external_oidc_provider_record_has_a_name_and_is_used_while_active() {
     let key = key();
     let record = static_provider("incidents", &[&key], json!({"active": false}));
     let mut stack = Stack::builder()
@@ -55,7 +55,7 @@ async fn an_external_oidc_provider_record_has_a_name_and_serves_while_it_is_acti
         .await;
     let token = key.token(&claims_of("incidents"));
     assert_tokens_refused(&stack, [("inactive", token.clone(), "unknown_issuer")]).await;
-    stack.reconfigure(|own| own["providers"][1]["active"] = json!(true)).await;
+    stack.reconfigure(|configuration| configuration["providers"][1]["active"] = json!(true)).await;
     assert_eq!(passed(&stack, &token).await["x-mcp-provider"], "incidents");
 }
 
@@ -68,7 +68,7 @@ async fn the_client_id_of_a_record_is_the_aud_of_its_tokens() {
     let token = |audience: Value| key.token(&with(&claims_of("portal"), "aud", audience));
     let accepted = [json!("portal-client"), json!(["portal-client", "other"])];
     assert_tokens_accepted(&stack, accepted.map(|aud| (aud.to_string(), token(aud)))).await;
-    // That of another record is none of this one, nor is one that only `azp` names.
+    // The id of another record is not accepted, nor is one that only `azp` names.
     let by_azp = with(&with(&claims_of("portal"), "aud", "other"), "azp", "portal-client");
     let cases = [("another record's", token(json!(Stack::AUDIENCE))), ("azp", key.token(&by_azp))]
         .map(|(name, token)| (name, token, "audience_mismatch"));
@@ -96,7 +96,9 @@ async fn each_client_id_selects_one_record() {
 
     let [web, app] = records;
     let app = with(&app, "client_ids", json!(["app-client", "web-client"]));
-    let log = Stack::builder().configure(|own| add_providers(own, [web, app])).expect_refusal();
+    let log = Stack::builder()
+        .configure(|configuration| add_providers(configuration, [web, app]))
+        .expect_refusal();
     assert!(log.await.contains("providers[2].client_ids: \"web-client\" is also one of"));
 }
 
@@ -181,7 +183,7 @@ async fn the_user_claim_is_matched_with_the_user_field_of_a_user() {
 
 /// Enable JTI claim verification.
 #[tokio::test(flavor = "multi_thread")]
-async fn enable_jti_claim_verification_lets_a_token_serve_once() {
+async fn enable_jti_claim_verification_makes_a_token_single_use() {
     let key = key();
     let records = [("verified", "single_use"), ("not-verified", "ignore")]
         .map(|(name, rule)| static_provider(name, &[&key], json!({"jti": rule})));
@@ -244,19 +246,19 @@ async fn enforce_token_restrictions_asks_for_a_rest_api_access_policy_that_names
 
 /// Client type: iframe embedded, integration as a user, integration as a service.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_client_type_tells_an_integration_as_a_user_from_one_as_a_service() {
+async fn the_client_type_distinguishes_integrations_as_users_and_as_services() {
     let key = key();
     let types = ["user", "service"];
     let records = types.map(|name| static_provider(name, &[&key], json!({"client_type": name})));
     let rule = |name: &str| json!({"match": {"paths": [format!("/{name}")]}, "require": {"client_types": [name]}});
     let rules = [rule("user"), rule("service"), json!({"match": {"paths": ["/mcp"]}})];
     let stack = start(records, json!({"access": {"rules": rules}})).await;
-    for (own, other) in [("user", "/service"), ("service", "/user")] {
+    for (record, other) in [("user", "/service"), ("service", "/user")] {
         // The token says the same of its client at both.
-        let token = key.token(&claims_of(own));
-        assert_eq!(passed(&stack, &token).await["x-mcp-client-type"], own);
-        assert!(reaches(&stack, &format!("/{own}"), &token).await, "{own}");
-        assert!(!reaches(&stack, other, &token).await, "{own} at {other}");
+        let token = key.token(&claims_of(record));
+        assert_eq!(passed(&stack, &token).await["x-mcp-client-type"], record);
+        assert!(reaches(&stack, &format!("/{record}"), &token).await, "{record}");
+        assert!(!reaches(&stack, other, &token).await, "{record} at {other}");
     }
 }
 
@@ -324,7 +326,8 @@ async fn automatic_user_provisioning_creates_the_record_at_first_sight_by_the_tr
         "roles": ["snc_external"],
         "fields": {"user_name": "preferred_username", "email": "email", "given_name": "given_name"},
     }});
-    let record = |own: &mut Value| own["providers"][0]["user_field"] = json!("email");
+    let record =
+        |configuration: &mut Value| configuration["providers"][0]["user_field"] = json!("email");
     let stack = with_directory(Stack::builder().configure(record), &directory, users).start().await;
     let claims = with(&stack.claims(), "preferred_username", "ada");
     let token = stack.provider.token(&with(&claims, "given_name", "Ada"));
@@ -362,7 +365,8 @@ async fn the_opaque_401_user_not_authenticated_keeps_its_shape_and_says_what_is_
         ("unknown_kid", Some(stack.provider.key().with_kid("other").token(&claims))),
     ];
     for (reason, token) in cases {
-        let request = token.iter().fold(stack.request(), |request, own| request.bearer_auth(own));
+        let request =
+            token.iter().fold(stack.request(), |request, value| request.bearer_auth(value));
         let answer = stack.send_refused(request).await;
         assert_eq!(answer.status, 401);
         let mut body = answer.body.clone();
@@ -376,7 +380,7 @@ async fn the_opaque_401_user_not_authenticated_keeps_its_shape_and_says_what_is_
 
 /// MCP server: `Key ID not found in JWKS`.
 #[tokio::test(flavor = "multi_thread")]
-async fn key_id_not_found_in_jwks_is_no_matter_of_rotated_keys_and_tells_its_cause_otherwise() {
+async fn key_id_not_found_in_jwks_is_not_caused_by_rotation_and_names_its_cause() {
     let unreachable = IdentityProvider::start().await;
     unreachable.fail(Document::KeySet, Fault::Status(500));
     let record = json!({
@@ -399,7 +403,7 @@ async fn key_id_not_found_in_jwks_is_no_matter_of_rotated_keys_and_tells_its_cau
     let answer = stack.call_refused(&old.token(&stack.claims())).await;
     assert_refusal(&answer, "unknown_kid");
     assert_eq!(answer.body["details"], json!({"kid": old.kid(), "published": [new.kid()]}));
-    // What is published cannot be told, which is no fault of the token.
+    // The published keys are unknown, which is not the token's fault.
     let token = token_of(&unreachable);
     assert_tokens_refused(&stack, [("unreachable", token, "keys_unavailable")]).await;
     let line = "reason=keys_unavailable provider=unreachable";

@@ -1,4 +1,4 @@
-//! Sessions and other handles of state: whoever knows one is nobody yet.
+//! Sessions and other handles of state: knowing one proves no identity.
 
 use serde_json::json;
 use testbed::{McpServer, Stack};
@@ -10,7 +10,7 @@ use crate::support::{assert_none, await_request, faults_of_refusal, named, with}
 // Requirement: session-no-credential
 // Requirement: state-no-credential
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_no_credential_whatever_the_method() {
+async fn a_session_is_not_a_credential_for_any_method() {
     let server = McpServer::start_with_sessions().await;
     let stack = Stack::builder().server(server).start().await;
     let session = stack.session(&stack.token()).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_session_is_no_credential_whatever_the_method() {
         }
     }
     assert_none(&faults);
-    // Nobody has ended it, or taken it over.
+    // It was neither ended nor taken over.
     assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
     session.close().await;
 }

@@ -59,7 +59,7 @@ impl Example {
         last(&status, reason)
     }
 
-    /// All that is shown, in both forms.
+    /// Everything that is shown, in both forms.
     async fn everything(&self) -> String {
         self.text("/").await + &self.text("/status.json").await
     }
@@ -71,8 +71,8 @@ fn demo(status: &Value) -> &Value {
 
 fn last(status: &Value, reason: &str) -> Value {
     let reasons = status["refusals"].as_array().expect("it is a list");
-    let own = reasons.iter().find(|own| own["reason"] == reason);
-    own.map(|own| own["last"][0].clone()).unwrap_or_default()
+    let found = reasons.iter().find(|candidate| candidate["reason"] == reason);
+    found.map(|value| value["last"][0].clone()).unwrap_or_default()
 }
 
 fn kids(provider: &Value) -> Vec<&str> {
@@ -150,11 +150,11 @@ async fn refusals_are_listed_with_what_was_seen_beside_what_is_configured() {
     assert_eq!(audience["details"], details);
     let status = example
         .status_with("three counters", |status| {
-            status["requests"].as_array().is_some_and(|own| own.len() == 3)
+            status["requests"].as_array().is_some_and(|value| value.len() == 3)
         })
         .await;
     let counted = status["refusals"].as_array().unwrap();
-    assert!(counted.iter().all(|own| own["count"] == 1), "{status:#}");
+    assert!(counted.iter().all(|candidate| candidate["count"] == 1), "{status:#}");
     assert_eq!(audience["configuration"], status["configurations"][0]["digest"]);
 
     let everything = example.everything().await;
@@ -177,31 +177,34 @@ async fn a_key_endpoint_that_fails_is_shown_with_its_cause_and_what_to_do() {
     provider.fail(Document::Discovery, Fault::Status(500));
     let mut example = Example::start(|builder| builder.workers(4).provider(provider)).await;
     let failing = example.status_with("failing", |status| !demo(status)["failure"].is_null()).await;
-    let own = demo(&failing);
-    assert_eq!((&own["level"], &own["state"]), (&json!("bad"), &json!("no keys")));
-    let cause = own["failure"]["cause"].as_str().unwrap();
+    let provider = demo(&failing);
+    assert_eq!((&provider["level"], &provider["state"]), (&json!("bad"), &json!("no keys")));
+    let cause = provider["failure"]["cause"].as_str().unwrap();
     let url = example.stack.provider.metadata_url();
     assert!(
         cause.starts_with(&format!("fetching keys from {url} failed: the response has status 500")),
         "{cause}"
     );
-    assert_eq!(own["failure"]["code"], "server_error");
-    assert!(own["failure"]["next_attempt"].as_str() >= own["failure"]["since"].as_str());
-    assert!(own["summary"].as_str().unwrap().starts_with("Fetching keys has failed "), "{own:#}");
-    assert!(own["advice"].as_str().unwrap().contains("provider itself fails"), "{own:#}");
+    assert_eq!(provider["failure"]["code"], "server_error");
+    assert!(provider["failure"]["next_attempt"].as_str() >= provider["failure"]["since"].as_str());
+    assert!(
+        provider["summary"].as_str().unwrap().starts_with("Fetching keys has failed "),
+        "{provider:#}"
+    );
+    assert!(provider["advice"].as_str().unwrap().contains("provider itself fails"), "{provider:#}");
     assert_refusal(&example.stack.call_refused(&example.stack.token()).await, "keys_unavailable");
     let refusal = example.refusal("keys_unavailable").await;
     assert!(refusal["details"]["cause"].as_str().unwrap().contains("status 500"), "{refusal:#}");
 
     example.stack.provider.stop().await;
     let refused = example
-        .status_with("nobody listens", |status| {
+        .status_with("no process listens", |status| {
             demo(status)["advice"].as_str().is_some_and(|advice| advice.contains("cannot connect"))
         })
         .await;
     let cause = demo(&refused)["failure"]["cause"].as_str().unwrap();
     assert!(cause.contains("remote connection failure"), "{cause}");
-    let (before, after) = (&own["failure"], &demo(&refused)["failure"]);
+    let (before, after) = (&provider["failure"], &demo(&refused)["failure"]);
     assert_eq!(before["since"], after["since"]);
     assert!(before["attempts"].as_u64() < after["attempts"].as_u64());
     let page = example.text("/").await;
@@ -215,7 +218,7 @@ async fn a_key_endpoint_that_fails_is_shown_with_its_cause_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_instead_of_keys_is_shown_with_what_to_do_about_it() {
+async fn a_document_other_than_keys_is_shown_with_its_fix() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::KeySet, Fault::Body(b"{}".to_vec()));
     let example = Example::start(|builder| builder.provider(provider)).await;
@@ -241,11 +244,11 @@ async fn what_came_instead_of_keys_is_shown_with_what_to_do_about_it() {
             provider.fail(Document::KeySet, fault);
         }
         let has_cause = |status: &Value| {
-            demo(status)["failure"]["cause"].as_str().is_some_and(|own| own.contains(cause))
+            demo(status)["failure"]["cause"].as_str().is_some_and(|value| value.contains(cause))
         };
         let status = example.status_with(cause, has_cause).await;
-        let own = demo(&status);
-        assert!(own["advice"].as_str().unwrap().contains(advice), "{own:#}");
+        let provider = demo(&status);
+        assert!(provider["advice"].as_str().unwrap().contains(advice), "{provider:#}");
     }
 }
 
@@ -273,7 +276,7 @@ async fn a_key_that_was_rotated_away_is_shown_beside_its_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_writes_into_a_token_is_shown_harmlessly() {
+async fn token_contents_are_shown_harmlessly() {
     let hostile =
         "</code><script>alert(1)</script><img src=x onerror=alert(2)>\0\u{1b}[2J\u{202e}'\"&";
     let example = Example::start(|builder| builder).await;
@@ -293,7 +296,7 @@ async fn what_a_client_writes_into_a_token_is_shown_harmlessly() {
     let everything = example.text("/").await;
     assert!(!everything.contains("<script") && !everything.contains("<img"), "{everything}");
     assert!(everything.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{everything}");
-    let is_plain = |own: char| own == '\n' || !own.is_control();
+    let is_plain = |character: char| character == '\n' || !character.is_control();
     assert!(everything.chars().all(is_plain));
     assert!(example.text("/status.json").await.chars().all(is_plain));
     for width in [1000, 360] {
@@ -304,7 +307,7 @@ async fn what_a_client_writes_into_a_token_is_shown_harmlessly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn configurations_are_told_apart() {
+async fn configurations_are_shown_separately() {
     let second = Port::free();
     let number = second.number();
     let example = Example::start(|builder| {
@@ -322,10 +325,10 @@ async fn configurations_are_told_apart() {
         })
         .await;
     let [one, other] = [0, 1].map(|index| &status["configurations"][index]);
-    let digests = [one, other].map(|own| own["digest"].as_str().unwrap());
+    let digests = [one, other].map(|value| value["digest"].as_str().unwrap());
     assert_ne!(digests[0], digests[1]);
     assert!(digests.iter().all(|digest| digest.len() == 64));
-    let mut told = [one, other].map(|own| (own["name"].as_str(), own["mode"].as_str()));
+    let mut told = [one, other].map(|value| (value["name"].as_str(), value["mode"].as_str()));
     told.sort_unstable();
     assert_eq!(told, [(Some("Another"), Some("report")), (Some("Demo tools"), Some("enforce"))]);
 }

@@ -96,7 +96,7 @@ pub fn assert_none(faults: &[String]) {
 pub fn faults_of_refusal(answer: &Answer, reason: &str) -> Vec<String> {
     let (_, status, error) = ANSWERS
         .into_iter()
-        .find(|(own, ..)| *own == reason)
+        .find(|(candidate, ..)| *candidate == reason)
         .unwrap_or_else(|| panic!("{reason} is no reason of the contract"));
     let mut faults = Vec::new();
     let mut expect = |what: &str, found: String, expected: String| {
@@ -182,7 +182,7 @@ pub fn signed(key: &SigningKey, header: &str, payload: &str) -> String {
     format!("{input}.{signature}")
 }
 
-/// The configuration of a provider whose keys stand in it, with these fields besides. Its issuer
+/// The configuration of a provider whose keys are inline, with these further fields. Its issuer
 /// is [`issuer_of`] its name.
 pub fn static_provider(name: &str, keys: &[&SigningKey], fields: Value) -> Value {
     let keys: Vec<Value> = keys.iter().map(|key| key.public_jwk()).collect();
@@ -305,8 +305,8 @@ pub fn with_directory(
         "cluster": "directory",
         "bearer_token_env": "SCIM_TOKEN",
     });
-    let own = users["scim"].as_object().cloned().unwrap_or_default();
-    scim.as_object_mut().expect("it is an object").extend(own);
+    let given = users["scim"].as_object().cloned().unwrap_or_default();
+    scim.as_object_mut().expect("it is an object").extend(given);
     builder
         .cluster("directory", directory.address())
         .configure(move |configuration| configuration["users"] = with(&users, "scim", scim))

@@ -31,7 +31,7 @@ async fn a_token_that_comes_again_is_remembered_and_another_one_is_not_taken_for
         }
         assert_eq!((count(&stack, "hit").await, count(&stack, "miss").await), (4, 2));
         let (signed, _) = token.rsplit_once('.').unwrap();
-        let (_, signature_of_another) = stack.token().rsplit_once('.').map(own).unwrap();
+        let (_, signature_of_another) = stack.token().rsplit_once('.').map(owned).unwrap();
         let forged = format!("{signed}.{signature_of_another}");
         for _ in 0..3 {
             assert_refusal(&call_on(&mut connection, &forged).await, "bad_signature");
@@ -41,12 +41,12 @@ async fn a_token_that_comes_again_is_remembered_and_another_one_is_not_taken_for
     }
 }
 
-fn own((one, other): (&str, &str)) -> (String, String) {
+fn owned((one, other): (&str, &str)) -> (String, String) {
     (one.to_owned(), other.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_serves_once_is_spent_by_its_first_request_remembered_or_not() {
+async fn a_single_use_token_is_spent_by_its_first_request_cached_or_not() {
     let builder = Stack::builder().workers(1).configure(|configuration| {
         configuration["providers"][0]["jti"] = json!("single_use");
     });

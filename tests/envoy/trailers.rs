@@ -8,7 +8,7 @@ use testbed::{Bootstrap, Port, RawServer, Stack, raw_exchange, raw_http2_exchang
 
 use crate::support::{add_listener, close_at_once};
 
-/// Whoever sends these pretends to be somebody else.
+/// Trailers that forge another identity.
 const FORGED: [&str; 9] = [
     "x-mcp-user",
     "x-mcp-token-expires",
@@ -20,7 +20,7 @@ const FORGED: [&str; 9] = [
     "x_country",
     "authorization",
 ];
-/// This is none of the plugin's business.
+/// Not checked by the plugin.
 const HARMLESS: [(&str, &str); 2] = [("x-checksum", "abc"), ("x-mcp-other", "def")];
 const BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
 
@@ -79,7 +79,7 @@ async fn send(port: &Port, path: &str, authorization: &str, trailers: &[(&str, &
 
 // Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
-async fn none_tells_the_server_of_an_identity() {
+async fn no_trailer_carries_an_identity() {
     let server = RawServer::start().await;
     let (enforcing, reporting, judging) = (Port::free(), Port::free(), Port::free());
     let inner = Port::free();

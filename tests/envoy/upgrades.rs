@@ -8,7 +8,7 @@ use crate::support::add_listener;
 
 // Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_lets_the_server_drop_an_identity() {
+async fn upgrades_never_drop_an_identity() {
     let server = RawServer::start().await;
     let forwarding = Port::free();
     let number = forwarding.number();
@@ -35,7 +35,7 @@ async fn nobody_lets_the_server_drop_an_identity() {
         assert_eq!(answer.status(), 101, "{connection}: {answer:?}");
         server.take_requests().pop().expect("it reached the server")
     };
-    let (own, other) = (stack.envoy.address(), forwarding.address());
+    let (removing, other) = (stack.envoy.address(), forwarding.address());
     for connection in [
         "connection: upgrade, x-mcp-user\r\n",
         "connection: x-mcp-user, Upgrade, X-MCP-Roles\r\n",
@@ -43,10 +43,10 @@ async fn nobody_lets_the_server_drop_an_identity() {
         "connection: Upgrade,x_mcp_user,authorization\r\n",
         "connection: keep-alive, upgrade, x-mcp-user\r\n",
     ] {
-        let request = handshake(own, "/ws", connection).await;
+        let request = handshake(removing, "/ws", connection).await;
         assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
         assert_eq!(request.header("x-mcp-user"), ["ada@example.com"], "{connection}");
-        let request = handshake(own, "/healthz", connection).await;
+        let request = handshake(removing, "/healthz", connection).await;
         assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
         let request = handshake(other, "/ws", connection).await;
         assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
@@ -54,7 +54,7 @@ async fn nobody_lets_the_server_drop_an_identity() {
     }
     // What browsers send stays as it is.
     for connection in ["Upgrade", "keep-alive, Upgrade"] {
-        let request = handshake(own, "/ws", &format!("connection: {connection}\r\n")).await;
+        let request = handshake(removing, "/ws", &format!("connection: {connection}\r\n")).await;
         assert_eq!(request.header("connection"), [connection]);
         assert_eq!(request.header("upgrade"), ["websocket"]);
         assert_eq!(request.header("x-mcp-user"), ["ada@example.com"]);

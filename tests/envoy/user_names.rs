@@ -35,7 +35,7 @@ async fn user(stack: &Stack, token: &str) -> String {
 
 /// Sends the token twice, asserts that it is `user_unknown` and does not reach the MCP server, and that
 /// the log says why and the client does not learn it.
-async fn assert_nobody(stack: &Stack, token: &str, cause: &str) {
+async fn assert_unknown_user(stack: &Stack, token: &str, cause: &str) {
     let before = stack.server.count();
     for _ in 0..2 {
         let logged = stack.envoy.log().len();
@@ -49,7 +49,7 @@ async fn assert_nobody(stack: &Stack, token: &str, cause: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_tolerated_under_the_name_of_a_record_that_the_token_does_not_match() {
+async fn no_user_is_tolerated_under_the_name_of_an_unmatched_record() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let agents = json!({"user_claim": "client_id"});
     let agents = static_provider("agents", &[&key], agents);
@@ -70,14 +70,15 @@ async fn nobody_is_tolerated_under_the_name_of_a_record_that_the_token_does_not_
         .await;
     for name in ["ada", "bob", "eve", "boss"] {
         let cause = format!(r#"the value is the user_name of the record of \"{name}\""#);
-        assert_nobody(&stack, &email(&stack, name), &cause).await;
+        assert_unknown_user(&stack, &email(&stack, name), &cause).await;
     }
     // A service, too, and the record of another provider.
     let agent = |name: &str| {
         let claims = with(&claims_of("agents"), "client_id", name);
         key.token(&with(&claims, "sub", name))
     };
-    assert_nobody(&stack, &agent("boss"), r#"the record of \"boss\" has this value, but"#).await;
+    assert_unknown_user(&stack, &agent("boss"), r#"the record of \"boss\" has this value, but"#)
+        .await;
 
     assert_eq!(user(&stack, &email(&stack, "ada@example.com")).await, "ada");
     assert_eq!(user(&stack, &email(&stack, "boss@example.com")).await, "boss");
@@ -106,11 +107,12 @@ async fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
             .start()
             .await;
     let found = email(&stack, "other@example.com");
-    assert_nobody(&stack, &found, r#"has the name of the record of \"root\""#).await;
-    assert_nobody(&stack, &email(&stack, "root"), r#"user_name of the record of \"root\""#).await;
+    assert_unknown_user(&stack, &found, r#"has the name of the record of \"root\""#).await;
+    assert_unknown_user(&stack, &email(&stack, "root"), r#"user_name of the record of \"root\""#)
+        .await;
     // Nor is anybody tolerated under the name of a user of the directory.
     let keeper = email(&stack, "keeper");
-    assert_nobody(&stack, &keeper, "it is the userName of another user").await;
+    assert_unknown_user(&stack, &keeper, "it is the userName of another user").await;
 
     assert_eq!(user(&stack, &email(&stack, "bob@example.com")).await, "bob");
     assert_eq!(user(&stack, &email(&stack, "k@example.com")).await, "keeper");
@@ -133,7 +135,7 @@ async fn no_user_is_created_under_the_name_of_a_record() {
         let claims = with(&stack.claims(), "email", format!("{name}@elsewhere.example"));
         stack.provider.token(&with(&claims, "preferred_username", name))
     };
-    assert_nobody(&stack, &token("root"), "cannot be created").await;
+    assert_unknown_user(&stack, &token("root"), "cannot be created").await;
     assert_eq!(directory.gateway.count("POST"), 0);
     assert_eq!(user(&stack, &token("grace")).await, "grace");
     assert_eq!(directory.users().await.len(), 1);

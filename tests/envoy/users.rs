@@ -70,11 +70,11 @@ fn service(key: &SigningKey, client: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_and_groups_of_record_and_token_are_joined() {
     let (stack, _) = start(users("reject")).await;
-    let own = identity(&stack, &stack.token()).await;
-    assert_eq!(own["x-mcp-user"], "ada");
-    assert_eq!(own["x-mcp-user-field"], "email");
-    assert_eq!(own["x-mcp-roles"], "itil,admin");
-    assert_eq!(own["x-mcp-groups"], "ops");
+    let found = identity(&stack, &stack.token()).await;
+    assert_eq!(found["x-mcp-user"], "ada");
+    assert_eq!(found["x-mcp-user-field"], "email");
+    assert_eq!(found["x-mcp-roles"], "itil,admin");
+    assert_eq!(found["x-mcp-groups"], "ops");
     let claims = with(&stack.claims(), "roles", json!(["mcp", "itil", "mcp"]));
     let claims = with(&claims, "groups", json!("dev"));
     let joined = identity(&stack, &stack.provider.token(&claims)).await;
@@ -177,8 +177,11 @@ async fn providers_find_one_record_by_different_claims_and_fields() {
     // An integer becomes decimal text.
     for number in [json!(1815), json!("1815")] {
         let token = key.token(&with(&claims_of("staff"), "number", number));
-        let own = identity(&stack, &token).await;
-        assert_eq!((&own["x-mcp-user"], &own["x-mcp-provider"]), (&json!("ada"), &json!("staff")));
+        let found = identity(&stack, &token).await;
+        assert_eq!(
+            (&found["x-mcp-user"], &found["x-mcp-provider"]),
+            (&json!("ada"), &json!("staff"))
+        );
     }
     let staff = |value: Value| key.token(&with(&claims_of("staff"), "number", value));
     assert_tokens_refused(

@@ -67,10 +67,10 @@ async fn a_user_of_the_directory_has_its_name_roles_and_groups() {
     directory.add_user(json!({"userName": "ada", "roles": roles, "groups": groups})).await;
     let stack = looking_up(&directory, json!({})).start().await;
     let claims = with(&stack.claims(), "roles", json!(["mcp", "itil"]));
-    let own = identity(&stack, &stack.provider.token(&claims)).await;
-    assert_eq!(own["x-mcp-user"], "ada");
-    assert_eq!(own["x-mcp-roles"], "itil,admin,mcp");
-    assert_eq!(own["x-mcp-groups"], "ops,dev");
+    let seen = identity(&stack, &stack.provider.token(&claims)).await;
+    assert_eq!(seen["x-mcp-user"], "ada");
+    assert_eq!(seen["x-mcp-roles"], "itil,admin,mcp");
+    assert_eq!(seen["x-mcp-groups"], "ops,dev");
     let requests = directory.gateway.requests();
     assert_eq!(requests.len(), 1, "{requests:?}");
     assert_eq!(requests[0].path, "/Users?filter=userName%20eq%20%22ada%22");
@@ -79,7 +79,7 @@ async fn a_user_of_the_directory_has_its_name_roles_and_groups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_found_by_the_attribute_that_user_field_stands_for() {
+async fn users_are_found_by_the_attribute_that_user_field_maps_to() {
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let directory = ScimDirectory::start().await;
     let ada = json!({
@@ -114,9 +114,9 @@ async fn users_are_found_by_the_attribute_that_user_field_stands_for() {
         .await;
     for (index, (field, right, wrong)) in cases.into_iter().enumerate() {
         let claims = claims_of(&format!("by-{index}"));
-        let own = identity(&stack, &key.token(&with(&claims, "who", right))).await;
-        assert_eq!(own["x-mcp-user"], "ada", "{field}");
-        assert_eq!(own["x-mcp-user-field"], field);
+        let seen = identity(&stack, &key.token(&with(&claims, "who", right))).await;
+        assert_eq!(seen["x-mcp-user"], "ada", "{field}");
+        assert_eq!(seen["x-mcp-user-field"], field);
         let answer = stack.call_refused(&key.token(&with(&claims, "who", wrong))).await;
         assert_refusal(&answer, "user_unknown");
     }
@@ -151,7 +151,7 @@ async fn an_unknown_user_is_asked_for_once_too_and_passes_when_it_becomes_known(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_is_deactivated_is_refused_as_soon_as_the_answer_no_longer_serves() {
+async fn a_deactivated_user_is_refused_once_the_cached_result_expires() {
     let directory = ScimDirectory::start().await;
     let ada = directory.add_user(json!({"userName": "ada", "active": true})).await;
     let stack = looking_up(&directory, json!({"scim": {"cache_ttl": "1s"}})).start().await;
@@ -169,9 +169,9 @@ async fn services_need_an_account_of_their_own_in_the_directory_too() {
     directory.add_user(with_flag("eve", "locked")).await;
     directory.add_user(json!({"userName": "ada"})).await;
     let stack = looking_up(&directory, json!({})).start().await;
-    let own = identity(&stack, &service_token(&stack, "robot")).await;
+    let seen = identity(&stack, &service_token(&stack, "robot")).await;
     assert_eq!(
-        (&own["x-mcp-user"], &own["x-mcp-client-type"]),
+        (&seen["x-mcp-user"], &seen["x-mcp-client-type"]),
         (&json!("robot"), &json!("service"))
     );
     let answer = stack.call_refused(&service_token(&stack, "ada")).await;
@@ -207,7 +207,7 @@ async fn names_of_any_shape_are_found_and_none_changes_the_question() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_directory_takes_for_equal_is_not() {
+async fn values_that_only_the_directory_considers_equal_do_not_match() {
     let directory = ScimDirectory::start().await;
     directory.add_user(json!({"userName": "Ada"})).await;
     let stack = looking_up(&directory, creating()).alone().start().await;
@@ -222,7 +222,7 @@ async fn what_the_directory_takes_for_equal_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_gives_no_answer_of_use_lets_nobody_pass() {
+async fn a_directory_without_usable_responses_admits_no_user() {
     let directory = ScimDirectory::start().await;
     directory.add_user(json!({"userName": "ada"})).await;
     let users = json!({"unknown": "allow", "scim": {
@@ -311,9 +311,9 @@ async fn an_unknown_user_is_created_by_the_transform_map_with_the_configured_rol
         claims[name] = value;
     }
     for _ in 0..3 {
-        let own = identity(&stack, &stack.provider.token(&claims)).await;
-        assert_eq!(own["x-mcp-user"], "grace");
-        assert_eq!(own["x-mcp-roles"], "snc_external,mcp");
+        let seen = identity(&stack, &stack.provider.token(&claims)).await;
+        assert_eq!(seen["x-mcp-user"], "grace");
+        assert_eq!(seen["x-mcp-roles"], "snc_external,mcp");
     }
     let users = directory.users().await;
     assert_eq!(users.len(), 1, "{users:?}");
@@ -337,7 +337,7 @@ async fn workers_that_race_create_one_user() {
     let directory = ScimDirectory::start().await;
     let stack = looking_up(&directory, creating()).workers(4).start().await;
     let claims = with(&stack.claims(), "preferred_username", "ada");
-    // Each worker has its answer that nobody is there before the first of them creates the user.
+    // Each worker finds no user before the first of them creates it.
     directory.gateway.fail_methods([("GET", Fault::Delay(Duration::from_millis(500)))]);
     let answers = call_together(&stack, vec![stack.provider.token(&claims); 50]).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
@@ -348,7 +348,7 @@ async fn workers_that_race_create_one_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken_leads_to_nobody_elses_account() {
+async fn a_taken_name_never_leads_to_another_users_account() {
     let directory = ScimDirectory::start().await;
     let root = json!({"userName": "root", "emails": [{"value": "root@example.com"}]});
     directory.add_user(root).await;
@@ -364,7 +364,7 @@ async fn a_name_that_is_taken_leads_to_nobody_elses_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_creation_that_fails_lets_nobody_pass() {
+async fn a_failed_creation_admits_no_user() {
     let directory = ScimDirectory::start().await;
     let stack = looking_up(&directory, creating()).start().await;
     let claims = with(&stack.claims(), "preferred_username", "ada");
@@ -376,7 +376,7 @@ async fn a_creation_that_fails_lets_nobody_pass() {
         ("another user", Fault::Body(other)),
         ("reset", Fault::Reset),
     ] {
-        // Nobody is there yet.
+        // There is no user yet.
         let nobody = json!({"totalResults": 0, "Resources": []}).to_string().into_bytes();
         directory.gateway.fail_methods([("GET", Fault::Body(nobody)), ("POST", fault)]);
         let answer = call_until(&stack, &token, 503, SOON).await;

@@ -1,5 +1,5 @@
 //! Answers of SCIM directories as they come: names in other letters, `null` for nothing, users who are
-//! counted and not shown. What cannot be read lets nobody pass, and the log says what it was.
+//! counted and not shown. Unreadable responses admit no user, and the log says why.
 
 use serde_json::{Value, json};
 use testbed::{Fault, ScimDirectory, Stack};
@@ -20,7 +20,7 @@ fn token(stack: &Stack, user: &str) -> String {
     stack.provider.token(&with(&stack.claims(), "sub", user))
 }
 
-/// A list with one user, whose name is `USER` and who has these attributes besides.
+/// A list with one user, whose name is `USER` and who has these further attributes.
 fn one(attributes: &str) -> String {
     format!(r#"{{"totalResults": 1, "Resources": [{{"userName": "USER"{attributes}}}]}}"#)
 }

@@ -50,6 +50,6 @@ async fn requests_that_wait_for_a_provider_that_hangs_leave_places_for_another()
     for call in flood {
         statuses.push(call.await.unwrap());
     }
-    let count = |status| statuses.iter().filter(|own| **own == status).count();
+    let count = |status| statuses.iter().filter(|candidate| **candidate == status).count();
     assert_eq!((count(200), count(503)), (waiting, 40 - waiting), "{statuses:?}");
 }

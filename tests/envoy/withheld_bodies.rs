@@ -37,7 +37,7 @@ fn ping_rules() -> Value {
     ]})
 }
 
-/// Nobody without the scope may call anything.
+/// Nothing may be called without the scope.
 fn scope_rules() -> Value {
     json!({"rules": [
         {"match": {"mcp_methods": ["*"]}, "require": {"scopes": ["tools"]}},
@@ -123,13 +123,13 @@ async fn a_message_in_the_body_of_another_method_lets_nothing_pass() {
     }
 }
 
-/// Whoever may ping must not get the answer to a head by never saying what it is about.
+/// A client that may only ping must not get a response to a head by withholding its message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_whose_body_is_withheld_does_not_reach_the_server() {
     let stack = stack(ping_rules()).alone().start().await;
     let (user, caller) =
         (stack.token(), stack.provider.token(&with(&stack.claims(), "scope", "tools")));
-    // The first request of all, when nobody knows yet what Envoy does, and one later.
+    // The first request, when the delivery of bodies is unknown, and a later one.
     for _ in 0..2 {
         let mut refused = withhold(&stack, "POST", &user).await;
         assert_eq!(post(&stack, &caller, ADD).await, 200);
@@ -220,7 +220,10 @@ async fn a_message_with_trailers_arrives_whole_whenever_its_head_goes_on() {
             if status == 200 {
                 assert_eq!(bodies, [body], "{has_option}");
             } else {
-                assert!(bodies.iter().all(|own| *own != body), "{has_option}: {bodies:?}");
+                assert!(
+                    bodies.iter().all(|candidate| *candidate != body),
+                    "{has_option}: {bodies:?}"
+                );
             }
         }
         assert_vm_lives(&stack).await;
@@ -253,7 +256,7 @@ async fn without_the_option_the_buffer_filter_of_the_page_holds_heads_back() {
     assert_eq!(post(&stack, &user, PING).await, 200);
 }
 
-/// Reactor Netty and Vert.x send a DELETE in chunks of which there are none.
+/// Reactor Netty and Vert.x send a chunked DELETE without chunks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_content_is_judged_by_the_rules_for_it() {
     for has_option in [true, false] {

@@ -76,11 +76,11 @@ async fn the_program_and_the_plugin_say_the_same() {
     let (written, own_key) = (path.clone(), known.public_jwk());
     let stack = Stack::builder()
         .configure(move |configuration| {
-            let own = &mut configuration["providers"][0];
-            own["required_claims"] = json!({"tid": "own"});
-            own["jti"] = json!("require");
-            own["max_token_age"] = json!("24h");
-            own["algorithms"] = json!(["RS256"]);
+            let provider_fields = &mut configuration["providers"][0];
+            provider_fields["required_claims"] = json!({"tid": "own"});
+            provider_fields["jti"] = json!("require");
+            provider_fields["max_token_age"] = json!("24h");
+            provider_fields["algorithms"] = json!(["RS256"]);
             let pasted = json!({
                 "name": "pasted", "issuer": "https://pasted.example",
                 "client_ids": [Stack::AUDIENCE], "jwks": {"keys": [own_key]},

@@ -335,7 +335,7 @@ fn of_entra_id() {
             entra.key.with_algorithm(Algorithm::Ps512).token(&entra.claims),
             [
                 "unsupported_algorithm",
-                "signed by PS512, and the providers of template entra_id sign by RS256",
+                "signed with PS512, and the providers of template entra_id sign with RS256",
                 "write `providers[0].algorithms: [RS256, PS512]`",
             ],
         ),
@@ -384,7 +384,7 @@ fn of_keycloak_okta_auth0_and_google() {
             "Keycloak's refresh token",
             none(),
             hmac,
-            ["unsupported_algorithm", "signed by HS512", "not the refresh token"],
+            ["unsupported_algorithm", "signed with HS512", "not the refresh token"],
         ),
         kc.broken(
             "Keycloak under another address",
@@ -455,26 +455,26 @@ fn of_keycloak_okta_auth0_and_google() {
 
 #[test]
 fn of_any_provider() {
-    let own = Sound::generic();
+    let sound = Sound::generic();
     let none = || json!({});
     let small = SigningKey::generate_rsa(Algorithm::Rs256, "small", 1024);
-    let good = own.token(none());
-    let other = SigningKey::generate(Algorithm::Es256, "k1").token(&own.claims);
-    let pasted = json!({"jwks_url": null, "cluster": null, "jwks": key_set(&[&own.key])});
-    let renewed = SigningKey::generate(Algorithm::Es256, "k2").token(&own.claims);
-    let expired = own.token(json!({"iat": now() - 7212, "exp": now() - 3612}));
+    let good = sound.token(none());
+    let other = SigningKey::generate(Algorithm::Es256, "k1").token(&sound.claims);
+    let pasted = json!({"jwks_url": null, "cluster": null, "jwks": key_set(&[&sound.key])});
+    let renewed = SigningKey::generate(Algorithm::Es256, "k2").token(&sound.claims);
+    let expired = sound.token(json!({"iat": now() - 7212, "exp": now() - 3612}));
     let small_key = Broken {
-        keys: Some(key_set(&[&small, &own.key])),
-        ..own.broken(
+        keys: Some(key_set(&[&small, &sound.key])),
+        ..sound.broken(
             "small RSA key",
             none(),
-            small.token(&own.claims),
+            small.token(&sound.claims),
             ["key_mismatch", "1024", "2048 to 4096 bits"],
         )
     };
     let pasted_key = Broken {
         keys: None,
-        ..own.broken(
+        ..sound.broken(
             "rotated key, pasted key set",
             pasted,
             renewed,
@@ -488,12 +488,12 @@ fn of_any_provider() {
     let switched_off = {
         let other = json!({
             "name": "other", "issuer": "https://other.example.com", "client_ids": ["mcp"],
-            "jwks": key_set(&[&own.key]),
+            "jwks": key_set(&[&sound.key]),
         });
-        let off = with(&own.provider, json!({"active": false}));
+        let off = with(&sound.provider, json!({"active": false}));
         Broken {
             configuration: configuration(json!([other, off])),
-            ..own.broken(
+            ..sound.broken(
                 "provider switched off",
                 none(),
                 good.clone(),
@@ -502,105 +502,109 @@ fn of_any_provider() {
         }
     };
     assert_explained([
-        own.broken(
+        sound.broken(
             "expired token",
             none(),
             expired,
             ["expired", "The token expired 3,61", "get a new token"],
         ),
-        own.broken(
+        sound.broken(
             "milliseconds",
             none(),
-            own.token(json!({"iat": now() * 1000})),
-            ["not_yet_valid", "in milliseconds", "makes these tokens"],
+            sound.token(json!({"iat": now() * 1000})),
+            ["not_yet_valid", "in milliseconds", "Fix the issuer of these tokens"],
         ),
-        own.broken(
+        sound.broken(
             "too old",
             json!({"max_token_age": "1h"}),
-            own.token(json!({"iat": now() - 7200})),
+            sound.token(json!({"iat": now() - 7200})),
             ["token_too_old", "allows 3,600 s", "providers[0].max_token_age"],
         ),
-        own.broken(
+        sound.broken(
             "capital letters",
             none(),
-            own.token(json!({"aud": "MCP"})),
+            sound.token(json!({"aud": "MCP"})),
             [
                 "audience_mismatch",
                 "differ by capital letters",
                 "Write \"MCP\" in `providers[0].client_ids`",
             ],
         ),
-        own.broken(
+        sound.broken(
             "token for the server's URL",
             none(),
-            own.token(json!({"aud": "https://mcp.example.com/mcp"})),
+            sound.token(json!({"aud": "https://mcp.example.com/mcp"})),
             ["audience_mismatch", "for this very server", "Add \"https://mcp.example.com/mcp\""],
         ),
-        own.broken(
+        sound.broken(
             "changed token",
             none(),
             other,
             ["bad_signature", "was changed afterwards", "Copy the token again"],
         ),
-        own.broken(
+        sound.broken(
             "DPoP",
             none(),
-            own.token(json!({"cnf": {"jkt": "t"}})),
+            sound.token(json!({"cnf": {"jkt": "t"}})),
             ["bound_token", "DPoP (RFC 9449)", "Switch off sender-constrained tokens"],
         ),
-        own.broken(
+        sound.broken(
             "typ is JWT and at+jwt alone is listed",
             json!({"token_types": ["at+jwt"]}),
-            own.token_with_header(json!({"typ": "JWT"}), none()),
+            sound.token_with_header(json!({"typ": "JWT"}), none()),
             ["wrong_token_type", "calls itself \"JWT\"", "providers[0].token_types"],
         ),
-        own.broken(
+        sound.broken(
             "quotes",
             none(),
             format!("\"{good}\""),
-            ["malformed_token", "stands in quotes", "Leave the quotes out"],
+            ["malformed_token", "is in quotes", "Leave the quotes out"],
         ),
-        own.broken(
+        sound.broken(
             "too long",
             none(),
-            own.token(json!({"groups": vec!["g"; 3000]})),
+            sound.token(json!({"groups": vec!["g"; 3000]})),
             ["malformed_token", "at most 8192 are read", "`max_token_size`"],
         ),
-        own.broken(
-            "user without a record",
-            none(),
-            good.clone(),
-            ["user_unknown", "nobody here has its sub", "`users.records`"],
-        )
-        .with("users", json!({"records": [{"user_name": "bob"}]})),
-        own.broken(
-            "locked user",
-            none(),
-            good.clone(),
-            ["user_inactive", "\"ada\" is locked", "correct `active` or `locked`"],
-        )
-        .with("users", json!({"records": [{"user_name": "ada", "locked": true}]})),
-        own.broken(
-            "service on a person's record",
-            none(),
-            own.token(json!({"client_id": "ada"})),
-            ["user_not_service_account", "a service's own", "`web_service_access_only: true`"],
-        )
-        .with("users", json!({"records": [{"user_name": "ada"}]})),
-        own.broken(
-            "scope is lacking",
-            none(),
-            good.clone(),
-            ["insufficient_scope", "rule \"write\"", "ask for \"incident.write\""],
-        )
-        .with(
-            "access",
-            json!({"rules": [{
-                "name": "write", "match": {"paths": ["/mcp"]},
-                "require": {"scopes": ["incident.write"]},
-            }]}),
-        ),
-        own.broken(
+        sound
+            .broken(
+                "user without a record",
+                none(),
+                good.clone(),
+                ["user_unknown", "no user here has its sub", "`users.records`"],
+            )
+            .with("users", json!({"records": [{"user_name": "bob"}]})),
+        sound
+            .broken(
+                "locked user",
+                none(),
+                good.clone(),
+                ["user_inactive", "\"ada\" is locked", "correct `active` or `locked`"],
+            )
+            .with("users", json!({"records": [{"user_name": "ada", "locked": true}]})),
+        sound
+            .broken(
+                "service on a person's record",
+                none(),
+                sound.token(json!({"client_id": "ada"})),
+                ["user_not_service_account", "a service's own", "`web_service_access_only: true`"],
+            )
+            .with("users", json!({"records": [{"user_name": "ada"}]})),
+        sound
+            .broken(
+                "scope is lacking",
+                none(),
+                good.clone(),
+                ["insufficient_scope", "rule \"write\"", "ask for \"incident.write\""],
+            )
+            .with(
+                "access",
+                json!({"rules": [{
+                    "name": "write", "match": {"paths": ["/mcp"]},
+                    "require": {"scopes": ["incident.write"]},
+                }]}),
+            ),
+        sound.broken(
             "no rule for a restricted provider",
             json!({"restrict_to_policies": true}),
             good,
@@ -618,28 +622,28 @@ fn of_any_provider() {
 
 #[test]
 fn of_the_form_of_a_token() {
-    let own = Sound::generic();
+    let sound = Sound::generic();
     let none = || json!({});
-    let good = own.token(none());
+    let good = sound.token(none());
     let parts: Vec<&str> = good.split('.').collect();
     let [header, payload, signature] = parts[..] else { panic!("three parts") };
     let header_in_plain_base64 =
         BASE64_STANDARD_NO_PAD.encode(json!({"alg": "ES256", "kid": "???>>>???"}).to_string());
     assert!(header_in_plain_base64.contains(['+', '/']));
     let malformed = |name, token: String, [cause, fix]: [&'static str; 2]| {
-        own.broken(name, none(), token, ["malformed_token", cause, fix])
+        sound.broken(name, none(), token, ["malformed_token", cause, fix])
     };
-    let with_kid = |kid: Value| own.token_with_header(json!({ "kid": kid }), none());
+    let with_kid = |kid: Value| sound.token_with_header(json!({ "kid": kid }), none());
     let null = |member: &str| {
-        let mut header = own.key.header();
+        let mut header = sound.key.header();
         header[member] = Value::Null;
-        own.key.sign(&header, &own.claims)
+        sound.key.sign(&header, &sound.claims)
     };
     assert_explained([
         malformed(
             "padded signature",
             format!("{good}=="),
-            ["The signature of the token is padded with `=`", "let the client send it as it came"],
+            ["The signature of the token is padded with `=`", "have the client send it as it came"],
         ),
         malformed(
             "padded payload",
@@ -654,7 +658,7 @@ fn of_the_form_of_a_token() {
         malformed(
             "damaged",
             format!("{good}!"),
-            ["is damaged, or is no JWT: its signature is not base64url", "cut ends"],
+            ["is damaged, or is not a JWT: its signature is not base64url", "cut ends"],
         ),
         malformed(
             "kid is a number",
@@ -678,10 +682,10 @@ fn of_the_form_of_a_token() {
         ),
         malformed(
             "no alg",
-            own.token_with_header(json!({"alg": null}), none()),
+            sound.token_with_header(json!({"alg": null}), none()),
             ["it has no `alg`", "what the identity provider handed out"],
         ),
-        own.broken(
+        sound.broken(
             "typ is null",
             none(),
             null("typ"),
@@ -691,20 +695,20 @@ fn of_the_form_of_a_token() {
                 "write it as \"at+jwt\" or \"JWT\", or leave it out",
             ],
         ),
-        own.broken(
+        sound.broken(
             "typ is a number, and types are listed",
             json!({"token_types": ["at+jwt"]}),
-            own.token_with_header(json!({"typ": 1}), none()),
+            sound.token_with_header(json!({"typ": 1}), none()),
             [
                 "wrong_token_type",
                 "`typ` in the token's header is 1",
-                "let it write it as \"at+jwt\"",
+                "have it write it as \"at+jwt\"",
             ],
         ),
-        own.broken(
+        sound.broken(
             "no typ, and types are listed",
             json!({"token_types": ["at+jwt"]}),
-            own.token_with_header(json!({"typ": null}), none()),
+            sound.token_with_header(json!({"typ": null}), none()),
             ["wrong_token_type", "has no `typ`", "Remove `providers[0].token_types`"],
         ),
     ]);
@@ -712,9 +716,9 @@ fn of_the_form_of_a_token() {
 
 #[test]
 fn of_claims_that_are_there_and_cannot_be_used() {
-    let own = Sound::generic();
+    let sound = Sound::generic();
     let none = || json!({});
-    let mut subject_is_null = own.claims.clone();
+    let mut subject_is_null = sound.claims.clone();
     subject_is_null["sub"] = Value::Null;
     let by_client = json!({"audience_claim": "client_id", "client_ids": ["agent"]});
     let rule = |line: &str| {
@@ -723,48 +727,48 @@ fn of_claims_that_are_there_and_cannot_be_used() {
     };
     let zitadel = json!({"admin": {"1": "acme.example"}});
     assert_explained([
-        own.broken(
+        sound.broken(
             "sub is empty",
             none(),
-            own.token(json!({"sub": "", "email": "a@b.c"})),
+            sound.token(json!({"sub": "", "email": "a@b.c"})),
             [
                 "missing_claim",
                 "its `sub` is \"\", and must be a string that is not empty",
                 "set `providers[0].user_claim` to one that names the user: email",
             ],
         ),
-        own.broken(
+        sound.broken(
             "sub is null",
             none(),
-            own.key.token(&subject_is_null),
-            ["missing_claim", "its `sub` is null", "Let the provider write the user into `sub`"],
+            sound.key.token(&subject_is_null),
+            ["missing_claim", "its `sub` is null", "Have the provider write the user into `sub`"],
         ),
-        own.broken(
+        sound.broken(
             "sub is an object",
             none(),
-            own.token(json!({"sub": {"id": 1}})),
+            sound.token(json!({"sub": {"id": 1}})),
             ["missing_claim", "its `sub` is {\"id\":1}", "write the user into `sub`."],
         ),
-        own.broken(
+        sound.broken(
             "machine without sub",
             none(),
-            own.token(json!({"sub": null, "client_id": "agent"})),
+            sound.token(json!({"sub": null, "client_id": "agent"})),
             [
                 "missing_claim",
                 "it has no sub",
                 "set `providers[0].service_user_claim` to the claim that names its client; but only",
             ],
         ),
-        own.broken(
+        sound.broken(
             "service without its claim",
             json!({"service_user_claim": "azp"}),
-            own.token(json!({"sub": null, "client_id": "agent"})),
+            sound.token(json!({"sub": null, "client_id": "agent"})),
             ["missing_claim", "it has no azp", "set `providers[0].service_user_claim` to a claim"],
         ),
-        own.broken(
+        sound.broken(
             "no audience",
             none(),
-            own.token(json!({"aud": null, "client_id": "agent"})),
+            sound.token(json!({"aud": null, "client_id": "agent"})),
             [
                 "audience_mismatch",
                 "it has no `aud`",
@@ -772,48 +776,48 @@ fn of_claims_that_are_there_and_cannot_be_used() {
                  `providers[0].client_ids`; but then a token that this client got for any other API",
             ],
         ),
-        own.broken(
+        sound.broken(
             "another client",
             by_client.clone(),
-            own.token(json!({"aud": null, "client_id": "other"})),
+            sound.token(json!({"aud": null, "client_id": "other"})),
             ["audience_mismatch", "to another client: `client_id` \"other\"", "trust that client"],
         ),
-        own.broken(
+        sound.broken(
             "two clients",
             by_client.clone(),
-            own.token(json!({"aud": null, "client_id": "agent", "azp": "other"})),
+            sound.token(json!({"aud": null, "client_id": "agent", "azp": "other"})),
             [
                 "audience_mismatch",
                 "in several ways: `azp` \"other\", `client_id` \"agent\"",
                 "write its id alike everywhere",
             ],
         ),
-        own.broken(
+        sound.broken(
             "no client",
             by_client.clone(),
-            own.token(json!({"aud": "agent"})),
+            sound.token(json!({"aud": "agent"})),
             ["audience_mismatch", "does not say to which client", "ID tokens name the client in `aud`"],
         ),
-        own.broken(
+        sound.broken(
             "the right client and another audience",
             by_client,
-            own.token(json!({"aud": "other", "client_id": "agent"})),
+            sound.token(json!({"aud": "other", "client_id": "agent"})),
             ["audience_mismatch", "`aud` is \"other\", accepted are \"agent\"", "client_ids"],
         ),
-        own.broken(
+        sound.broken(
             "nothing of what one is required of",
             json!({"required_any_claim": ["scope", ["realm", "roles"]]}),
-            own.token(json!({"scope": " ", "realm": {"roles": []}})),
+            sound.token(json!({"scope": " ", "realm": {"roles": []}})),
             [
                 "missing_claim",
                 "carries nothing in scope or realm.roles",
                 "`providers[0].required_any_claim`",
             ],
         ),
-        own.broken(
+        sound.broken(
             "roles in an object",
             json!({"roles_claim": "urn:zitadel:iam:org:project:roles"}),
-            own.token(json!({"urn:zitadel:iam:org:project:roles": zitadel})),
+            sound.token(json!({"urn:zitadel:iam:org:project:roles": zitadel})),
             [
                 "access_denied",
                 "none can be read in the claim `urn:zitadel:iam:org:project:roles`: it is an object, \
@@ -822,10 +826,10 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             ],
         )
         .with("access", rule("roles")),
-        own.broken(
+        sound.broken(
             "groups in an object in an object",
             json!({"groups_claim": ["realm", "groups"]}),
-            own.token(json!({"realm": {"groups": zitadel}})),
+            sound.token(json!({"realm": {"groups": zitadel}})),
             [
                 "access_denied",
                 "asks for groups, and none can be read in the claim `realm.groups`",
@@ -833,17 +837,17 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             ],
         )
         .with("access", rule("groups")),
-        own.broken(
+        sound.broken(
             "a list where an object is asked for",
             json!({"roles_claim": {"keys_of": "roles"}}),
-            own.token(json!({"roles": ["admin"]})),
+            sound.token(json!({"roles": ["admin"]})),
             ["access_denied", "claim `roles`: it is a list, not an object", "providers[0].roles_claim"],
         )
         .with("access", rule("roles")),
-        own.broken(
+        sound.broken(
             "roles that are not there",
             none(),
-            own.token(none()),
+            sound.token(none()),
             ["access_denied", "asks for other roles", "`require.roles`"],
         )
         .with("access", rule("roles")),
@@ -852,24 +856,24 @@ fn of_claims_that_are_there_and_cannot_be_used() {
 
 #[test]
 fn of_milliseconds() {
-    let own = Sound::generic();
+    let sound = Sound::generic();
     let in_milliseconds = now() * 1000;
     assert_explained([
-        own.broken(
+        sound.broken(
             "nbf in milliseconds",
             json!({}),
-            own.token(json!({"nbf": in_milliseconds})),
-            ["not_yet_valid", "`nbf` is in milliseconds", "makes these tokens"],
+            sound.token(json!({"nbf": in_milliseconds})),
+            ["not_yet_valid", "`nbf` is in milliseconds", "Fix the issuer of these tokens"],
         ),
-        own.broken(
+        sound.broken(
             "iat in milliseconds, with a fraction",
             json!({}),
-            own.token(json!({"iat": 1.8e12})),
-            ["not_yet_valid", "`iat` is in milliseconds", "makes these tokens"],
+            sound.token(json!({"iat": 1.8e12})),
+            ["not_yet_valid", "`iat` is in milliseconds", "Fix the issuer of these tokens"],
         ),
     ]);
-    let config = file(".json", &configuration(json!([own.provider])).to_string());
-    let keys = file(".jwks", &key_set(&[&own.key]).to_string());
+    let config = file(".json", &configuration(json!([sound.provider])).to_string());
+    let keys = file(".jwks", &key_set(&[&sound.key]).to_string());
     let note = "exp is in milliseconds";
     for (claims, code, is_noticed) in [
         (json!({"exp": in_milliseconds}), 0, true),
@@ -880,7 +884,7 @@ fn of_milliseconds() {
         (json!({"aud": "other"}), 1, false),
     ] {
         let arguments = ["explain", &config, "--json", "--keys", &keys];
-        let run = mcp_auth(&arguments, &own.token(claims.clone()));
+        let run = mcp_auth(&arguments, &sound.token(claims.clone()));
         assert_eq!(run.code, Some(code), "{claims}: {run:?}");
         let notes = run.json()["notes"].to_string();
         assert_eq!(notes.contains(note), is_noticed, "{claims}: {notes}");
@@ -888,19 +892,19 @@ fn of_milliseconds() {
 }
 
 #[test]
-fn a_token_that_passes_by_its_client_alone_is_said_to() {
-    let own = Sound::generic();
+fn a_token_accepted_only_by_its_client_is_noted() {
+    let sound = Sound::generic();
     let provider =
-        with(&own.provider, json!({"audience_claim": "client_id", "client_ids": ["agent"]}));
+        with(&sound.provider, json!({"audience_claim": "client_id", "client_ids": ["agent"]}));
     let config = file(".json", &configuration(json!([provider])).to_string());
-    let keys = file(".jwks", &key_set(&[&own.key]).to_string());
+    let keys = file(".jwks", &key_set(&[&sound.key]).to_string());
     for (aud, is_said) in [(Value::Null, true), (json!("agent"), false)] {
-        let token = own.token(json!({"aud": aud, "client_id": "agent"}));
+        let token = sound.token(json!({"aud": aud, "client_id": "agent"}));
         let run = mcp_auth(&["explain", &config, "--json", "--keys", &keys], &token);
         assert_eq!(run.code, Some(0), "{run:?}");
         let notes = run.json()["notes"].to_string();
         assert_eq!(
-            notes.contains("names no audience and passes by its client id"),
+            notes.contains("has no audience and is accepted by its client id"),
             is_said,
             "{notes}"
         );
@@ -1007,7 +1011,7 @@ async fn of_keys_that_cannot_be_had() {
         Sound::for_provider(hangs).unreachable(
             "endpoint that hangs",
             json!({"keys": {"timeout": "1s"}}),
-            ["does not answer in time", "`keys.timeout`"],
+            ["does not respond in time", "`keys.timeout`"],
         ),
         Sound::for_provider(long).unreachable(
             "key set that is too long",
@@ -1129,7 +1133,7 @@ fn of_clocks_that_differ() {
             ["expired", "It was issued for 3,600 s", "get a new token"],
         ),
         right.broken(
-            "clock of whoever makes the tokens is fast",
+            "clock of the issuer is fast",
             json!({}),
             right.token(json!({"iat": now() + 900})),
             ["not_yet_valid", "two clocks differ by that much", "providers[0].clock_skew"],

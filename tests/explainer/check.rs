@@ -15,7 +15,7 @@ fn check(path: &str) -> Value {
     mcp_auth(&["check", path, "--json"], "").json()
 }
 
-/// All that was found of one kind.
+/// All findings of one kind.
 fn all(report: &Value, kind: &str) -> Vec<String> {
     let plugins = report["plugins"].as_array().unwrap_or_else(|| panic!("{report}")).iter();
     let texts = plugins.flat_map(|plugin| plugin[kind].as_array().unwrap());
@@ -147,7 +147,7 @@ fn a_cluster_that_checks_no_certificate_is_worth_a_warning() {
         (
             json!({"transport_socket": tls(json!({"validation_context": trusted}))}),
             Some(
-                "no match_typed_subject_alt_names, so a certificate of any host would do: let it match id.example.com",
+                "no match_typed_subject_alt_names, so a certificate of any host would do: have it match id.example.com",
             ),
         ),
         (json!({"transport_socket": tls(json!({"validation_context": matched}))}), None),
@@ -192,7 +192,10 @@ fn a_cluster_that_checks_no_certificate_is_worth_a_warning() {
         let warnings = all(&report, "warnings");
         assert_eq!(report["verdict"], "good");
         assert_eq!(warnings.len(), usize::from(warning.is_some()), "{warnings:?}");
-        assert!(warnings.iter().all(|own| own.contains(warning.unwrap())), "{warnings:?}");
+        assert!(
+            warnings.iter().all(|candidate| candidate.contains(warning.unwrap())),
+            "{warnings:?}"
+        );
     }
 }
 
@@ -247,7 +250,7 @@ fn the_status_page_is_not_taken_for_a_plugin_that_authenticates() {
 }
 
 #[test]
-fn what_is_no_configuration_is_not_taken_for_one() {
+fn other_files_are_not_taken_for_a_configuration() {
     for text in ["", "a: b", "- 1", "kind: Deployment", "static_resources: {}", "eyJh.eyJh.c2ln"] {
         let run = mcp_auth(&["check", &file(".yaml", text)], "");
         assert_eq!(run.code, Some(2), "{text}: {run:?}");

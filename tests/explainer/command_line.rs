@@ -70,7 +70,7 @@ fn neither_token_nor_signature_is_shown() {
 }
 
 #[test]
-fn the_exit_status_tells_the_verdict() {
+fn the_exit_status_gives_the_verdict() {
     let (config, token, claims, key) = good();
     let expired = key.token(&with(&claims, json!({"exp": now() - 9000})));
     let at = (now() - 9600).to_string();
@@ -200,7 +200,7 @@ fn access_rules_are_judged_for_the_method_and_path_that_are_given() {
 }
 
 #[test]
-fn what_else_is_worth_knowing_is_noted() {
+fn further_observations_are_noted() {
     let (config, token, claims, key) = good();
     let document: Value = serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
     let mut single_use = document.clone();
@@ -211,11 +211,11 @@ fn what_else_is_worth_knowing_is_noted() {
     let id_token = key.token(&with(&claims, json!({"nonce": "n"})));
     let late = key.token(&with(&claims, json!({"exp": now() - 100})));
     for (document, token, code, note) in [
-        (&single_use, &token, 0, "it serves once"),
-        (&report, &other, 1, "lets the request through"),
+        (&single_use, &token, 0, "it is single-use"),
+        (&report, &other, 1, "forwards the request"),
         (&exempt, &other, 0, "this path needs no token"),
         (&document, &id_token, 0, "looks like an ID token"),
-        (&document, &late, 0, "passes by clock_skew alone"),
+        (&document, &late, 0, "accepted only because of clock_skew"),
     ] {
         let config = file(".json", &document.to_string());
         let run = mcp_auth(&["explain", &config, "--json"], token);
@@ -248,7 +248,7 @@ fn a_configuration_from_another_place_does_not_need_its_secrets() {
     }});
     let config = file(".json", &document.to_string());
     assert_eq!(mcp_auth(&["check", &config], "").code, Some(0));
-    // Nobody but the directory knows.
+    // Only the directory knows.
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(2), &"undecided".into()));
 }

@@ -36,7 +36,7 @@ fn in_yaml_each_is_named_with_its_path() {
         faults(&file(".yaml", &twice)),
         ["providers[0].cluster: is duplicated", "mode: is duplicated"]
     );
-    // In one line, which looks like JSON and is none.
+    // On one line, which looks like JSON and is not.
     let flow = "{resource: {url: https://mcp.example.com/mcp}, providers: [{name: own, issuer: \
                 https://id.example.com, client_ids: [mcp], jwks_url: https://id.example.com/jwks, \
                 cluster: own}], mode: report, mode: enforce}";
@@ -96,7 +96,7 @@ fn in_the_file_of_envoy_or_kubernetes_it_is_named_too() {
 }
 
 #[test]
-fn what_a_merge_overrides_is_not_duplicated() {
+fn keys_overridden_by_a_merge_are_not_duplicates() {
     let merged = PLUGIN.replace("- name: own\n", "- <<: {cluster: other}\n  name: own\n");
     assert_ne!(merged, PLUGIN);
     assert_eq!(faults(&file(".yaml", &merged)), [""; 0]);

@@ -63,7 +63,7 @@ fn its_faults_are_named() {
     // Envoy Gateway makes JSON of whatever is there: of text, a JSON string.
     let report = check(&policy(json!([wasm(&json!(remote().to_string()))])));
     assert_eq!(report["verdict"], "faulty", "{report}");
-    // The status page is none of its plugins.
+    // The status page is not among its plugins.
     let mut page = wasm(&json!({"hosts": ["status.internal"]}));
     page["rootID"] = json!("mcp_auth_status");
     let report = check(&policy(json!([wasm(&remote()), page])));

@@ -32,14 +32,14 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let report = &run.json()["providers"][0];
     assert_eq!(report["is_usable"], true);
-    // Fetched anew 30 s ahead of its end, or up to 7.5 s later.
+    // Fetched again 30 s before it expires, or up to 7.5 s later.
     let lifetime = report["lifetime_seconds"].as_u64().unwrap();
     assert!((3568..=3578).contains(&lifetime), "{lifetime}");
     let urls: Vec<&str> = report["fetches"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|own| own["url"].as_str().unwrap())
+        .map(|value| value["url"].as_str().unwrap())
         .collect();
     assert_eq!(urls, [provider.metadata_url(), provider.jwks_url()]);
     let keys: Vec<_> = report["keys"]
@@ -61,7 +61,7 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
             unusable("enc", "its use is enc, not sig"),
             unusable("hmac", "its alg HS256 does not go with it"),
             unusable("small", "its RSA modulus has 1024 bits, not 2048 to 4096"),
-            (None, json!([]), true, Some("it is no JSON object")),
+            (None, json!([]), true, Some("it is not a JSON object")),
             (Some("a"), json!([]), true, Some("it has no kty")),
             (None, json!([]), true, Some("its kid has a wrong type")),
         ]
@@ -77,10 +77,10 @@ async fn a_provider_without_keys_gets_cause_and_cure_and_the_others_their_keys()
     let mut provider = IdentityProvider::start().await;
     let config = {
         let key = SigningKey::generate(Algorithm::Es256, "k1");
-        let own = json!({"issuer": "https://id.example.com", "client_ids": ["mcp"]});
-        let pasted = with(&own, json!({"name": "pasted", "jwks": key_set(&[&key])}));
+        let common = json!({"issuer": "https://id.example.com", "client_ids": ["mcp"]});
+        let pasted = with(&common, json!({"name": "pasted", "jwks": key_set(&[&key])}));
         let fetched = with(
-            &own,
+            &common,
             json!({"name": "fetched", "issuer": provider.issuer(),
                 "metadata_url": provider.metadata_url(), "cluster": "own"}),
         );
@@ -102,10 +102,10 @@ async fn a_provider_without_keys_gets_cause_and_cure_and_the_others_their_keys()
 async fn a_cluster_that_envoy_lacks_is_not_called() {
     let provider = IdentityProvider::start().await;
     let mut bootstrap = Bootstrap::example();
-    let own = &mut bootstrap.plugin_configuration()["providers"][0];
-    own["issuer"] = json!(provider.issuer());
-    own["metadata_url"] = json!(provider.metadata_url());
-    own["cluster"] = json!("elsewhere");
+    let provider_fields = &mut bootstrap.plugin_configuration()["providers"][0];
+    provider_fields["issuer"] = json!(provider.issuer());
+    provider_fields["metadata_url"] = json!(provider.metadata_url());
+    provider_fields["cluster"] = json!("elsewhere");
     let config = file(".json", &bootstrap.tree().to_string());
     let run = mcp_auth(&["keys", &config, "--json"], "");
     assert_eq!(run.code, Some(1));

@@ -27,7 +27,7 @@ fn assert_shown(command: &str, run: &Run) {
     let settled = |text: &str| {
         let lines = text.trim_end().lines().map(|line| {
             let mut line = line.to_owned();
-            if line.contains(" ms, ") || line.contains("fetched anew") {
+            if line.contains(" ms, ") || line.contains("fetched again") {
                 line.retain(|character| !character.is_ascii_digit());
             }
             line

@@ -88,7 +88,7 @@ pub fn answer(status: &str, fields: &str, body: &str) -> String {
     )
 }
 
-/// A server that lives as long as the tests do. It answers each path as it is told.
+/// A server that lives as long as the tests do. It answers each path as configured.
 pub fn serve(
     tls: Option<Arc<ServerConfig>>,
     answer_to: impl Fn(&str, SocketAddr) -> String + Send + 'static,

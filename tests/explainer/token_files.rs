@@ -74,7 +74,7 @@ fn utf_16_is_named() {
 }
 
 #[test]
-fn what_a_client_sends_along_is_named() {
+fn extra_characters_around_a_token_are_named() {
     let (config, token) = good();
     let twice = "`Bearer` is there twice";
     for (input, cause) in [

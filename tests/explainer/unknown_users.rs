@@ -42,7 +42,7 @@ fn the_record_that_was_almost_found_is_named() {
     ] {
         let told = explained(&json!({"unknown": unknown, "records": records}), user);
         assert_eq!(told["reason"], "user_unknown", "{told}");
-        assert!(told["cause"].as_str().unwrap().contains("nobody here has its sub"), "{told}");
+        assert!(told["cause"].as_str().unwrap().contains("no user here has its sub"), "{told}");
         match cause {
             Some(cause) => {
                 assert!(told["cause"].as_str().unwrap().contains(cause), "{told}");
@@ -52,7 +52,7 @@ fn the_record_that_was_almost_found_is_named() {
             None => assert!(told["details"].get("cause").is_none(), "{told}"),
         }
     }
-    // Nobody has to be alike to pass where all may.
+    // No similar record is needed where all users are allowed.
     let told = explained(&json!({"unknown": "allow", "records": records}), "Ada@example.com");
     assert_eq!(told["verdict"], "accepted", "{told}");
 }

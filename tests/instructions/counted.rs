@@ -5,7 +5,7 @@ use walrus::ir::{
 };
 use walrus::{ConstExpr, GlobalId, LocalFunction, Module, ValType};
 
-/// Name of the global in which the number stands.
+/// Name of the global that holds the number.
 pub const COUNTER: &str = "instructions";
 
 /// The same module, which counts in a global of its own. An instruction that only names a value

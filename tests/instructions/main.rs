@@ -75,9 +75,9 @@ fn fields(authorization: Option<String>) -> Vec<(String, String)> {
         ("x-forwarded-proto", "https"),
         ("x-request-id", "0b9b2f9e-6a3c-4d6a-9d55-2a1e5a1a8a57"),
     ];
-    let own = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let given = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let token = authorization.map(|value| ("authorization".to_owned(), value));
-    own.into_iter().chain(token).collect()
+    given.into_iter().chain(token).collect()
 }
 
 fn send(module: &mut Module, token: &str) -> (Outcome, u64) {

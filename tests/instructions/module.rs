@@ -28,13 +28,13 @@ type Fields = Vec<(String, String)>;
 /// What the host knows.
 #[derive(Default)]
 struct Host {
-    /// Seconds since 1970. It stands still, so that each run counts the same.
+    /// Seconds since 1970. Constant, so that each run counts the same.
     now: u64,
     configuration: Vec<u8>,
     /// Values and their numbers.
     shared: HashMap<Vec<u8>, (Vec<u8>, u32)>,
     metrics: u32,
-    /// The header fields of the request in hand.
+    /// The header fields of the current request.
     request: Fields,
     /// The status of the answer to it.
     status: Option<u32>,
@@ -77,7 +77,7 @@ impl Module {
             let function = move |mut caller: Caller<'_, Host>, given: &[Val], back: &mut [Val]| {
                 let given: Vec<u32> = given.iter().map(number).collect();
                 let status = answer(&name, &mut Guest(&mut caller), &given);
-                // All that are answered at all return a status.
+                // All implemented host calls return a status.
                 back[0] = Val::I32(status);
                 Ok(())
             };
@@ -121,7 +121,7 @@ impl Module {
         let outcome = match (action, self.store.data().status) {
             (0, None) => Outcome::Forwarded,
             (1, Some(status)) => Outcome::Refused(status),
-            other => panic!("a request waits, or is answered and goes on: {other:?}"),
+            other => panic!("a request waits, or is forwarded after a response: {other:?}"),
         };
         (outcome, self.executed() - before)
     }
@@ -189,7 +189,7 @@ fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
         }
         ("proxy_remove_header_map_value", &[_, name, size]) => {
             let name = guest.text(name, size);
-            guest.host().request.retain(|(own, _)| *own != name);
+            guest.host().request.retain(|(candidate, _)| *candidate != name);
         }
         ("proxy_add_header_map_value", &[_, name, name_size, value, size]) => {
             let field = (guest.text(name, name_size), guest.text(value, size));
@@ -340,5 +340,5 @@ fn decoded(bytes: &[u8]) -> Fields {
         start += size + 1;
         text
     };
-    (0..count).map(|own| (next(number(4 + 8 * own)), next(number(8 + 8 * own)))).collect()
+    (0..count).map(|value| (next(number(4 + 8 * value)), next(number(8 + 8 * value)))).collect()
 }

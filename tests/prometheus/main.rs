@@ -47,7 +47,7 @@ fn documented() -> HashMap<String, Documented> {
     let readme = file("README.md");
     let (_, section) = readme.split_once("\n## Metrics\n").unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    let own = rows.take_while(|row| row.starts_with("mcp_auth_")).map(|row| {
+    let of_plugin = rows.take_while(|row| row.starts_with("mcp_auth_")).map(|row| {
         let (name, sentence) = row.split_once('`').unwrap();
         let (name, labels) = name.trim_end_matches('}').split_once('{').unwrap();
         let labels = labels.split(", ").map(str::to_owned).collect();
@@ -56,7 +56,7 @@ fn documented() -> HashMap<String, Documented> {
     });
     let of_envoy = OF_ENVOY
         .map(|name| (name.to_owned(), Documented { labels: Vec::new(), words: Vec::new() }));
-    own.chain(of_envoy).collect()
+    of_plugin.chain(of_envoy).collect()
 }
 
 /// The rules: each alert with its expression and its annotations.
@@ -152,7 +152,7 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
     assert!(documented.len() > OF_ENVOY.len() + 6);
     let reasons = documented_reasons();
     let is_value = |metric: &Documented, label: &str, value: &str| {
-        // Whoever names his providers and targets knows their names.
+        // The names of providers and targets are the operator's.
         ["provider", "instance"].contains(&label)
             || metric.words.iter().any(|word| word == value)
             || label == "reason" && reasons.iter().any(|(_, reason)| reason == value)

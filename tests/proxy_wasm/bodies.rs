@@ -45,7 +45,7 @@ fn a_head_waits_with_a_body_that_is_read_and_goes_on_with_it() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_is_left_with_the_client_while_its_request_waits() {
+fn an_unread_body_is_held_back_at_the_client_while_its_request_waits() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     let (id, outcome) = open(&vm, &token(&key));
@@ -58,7 +58,7 @@ fn a_body_that_nobody_reads_is_left_with_the_client_while_its_request_waits() {
 }
 
 #[test]
-fn what_the_proxy_has_received_lets_a_head_go_first_whose_body_is_not_handed_over() {
+fn received_bytes_of_a_withheld_body_let_its_head_go_first() {
     let vm = start(&reading(), &SharedData::default());
     vm.hand_over_late();
     let key = key("one");

@@ -36,7 +36,7 @@ fn a_callout_that_fails_has_no_header_fields_to_read() {
 }
 
 #[test]
-fn a_callout_that_the_host_refuses_is_none() {
+fn a_callout_that_the_host_refuses_gets_no_response() {
     let vm = start(&configuration(), &SharedData::default());
     let (id, _) = request(&vm, &token(&key("one")));
     vm.refuse_calls(true);

@@ -199,7 +199,7 @@ impl Vm {
         with_host(|host| host.hands_over_early = false);
     }
 
-    /// As Envoy does as soon as a head goes on, which was paused.
+    /// As Envoy does as soon as a paused head is forwarded.
     fn hand_over_unseen(&self) {
         let late: Vec<(u32, Vec<u8>, bool)> = with_host(|host| {
             let open = host.streams.iter_mut().filter(|(_, stream)| stream.is_released);
@@ -376,7 +376,7 @@ impl Vm {
         body_length: usize,
     ) {
         with_host(|host| {
-            host.calls.retain(|own| own.id != call.id);
+            host.calls.retain(|pending| pending.id != call.id);
             host.call_response = response;
             host.effective = self.root;
         });
@@ -416,7 +416,7 @@ pub fn log_of(level: log::Level) -> Vec<String> {
         (log::Level::Warn, 3),
         (log::Level::Error, 4),
     ];
-    let wanted = levels.into_iter().find(|(own, _)| *own == level).map(|(_, number)| number);
+    let wanted = levels.into_iter().find(|(entry, _)| *entry == level).map(|(_, number)| number);
     with_host(|host| {
         let lines = host.log.iter().filter(|(level, _)| Some(*level) == wanted);
         lines.map(|(_, message)| message.clone()).collect()
@@ -611,7 +611,7 @@ unsafe extern "C" fn proxy_get_header_map_value(
     // SAFETY: see above.
     let name = unsafe { text(name, name_size) };
     with_host(|host| match host.map(map) {
-        Some(fields) => match fields.iter().find(|(own, _)| *own == name) {
+        Some(fields) => match fields.iter().find(|(candidate, _)| *candidate == name) {
             // SAFETY: see above.
             Some((_, value)) => unsafe {
                 hand_over(value, data, size);
@@ -633,7 +633,7 @@ unsafe extern "C" fn proxy_remove_header_map_value(
     let name = unsafe { text(name, name_size) };
     with_host(|host| match host.map(map) {
         Some(fields) => {
-            fields.retain(|(own, _)| *own != name);
+            fields.retain(|(field, _)| *field != name);
             OK
         }
         None => BAD_ARGUMENT,
@@ -777,7 +777,7 @@ unsafe extern "C" fn proxy_define_metric(
     // SAFETY: see above.
     let name = unsafe { text(name, name_size) };
     with_host(|host| {
-        assert!(host.metrics.iter().all(|(own, _)| *own != name), "{name} is defined twice");
+        assert!(host.metrics.iter().all(|(metric, _)| *metric != name), "{name} is defined twice");
         // SAFETY: see above.
         unsafe { *id = host.metrics.len().try_into().unwrap() };
         host.metrics.push((name, 0));
@@ -797,9 +797,9 @@ extern "C" fn proxy_record_metric(id: u32, new: u64) -> u32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_get_metric(id: u32, value: *mut u64) -> u32 {
-    with_metric(id, |own| {
+    with_metric(id, |item| {
         // SAFETY: see above.
-        unsafe { *value = *own }
+        unsafe { *value = *item }
     })
 }
 

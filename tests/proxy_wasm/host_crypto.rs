@@ -16,8 +16,10 @@ const BY_ENVOY: &str =
 
 /// A provider whose keys stand in the configuration, one for each algorithm.
 fn keys() -> (Value, Vec<SigningKey>) {
-    let keys: Vec<_> =
-        Algorithm::ALL.map(|own| SigningKey::generate(own, own.name())).into_iter().collect();
+    let keys: Vec<_> = Algorithm::ALL
+        .map(|algorithm| SigningKey::generate(algorithm, algorithm.name()))
+        .into_iter()
+        .collect();
     let mut document = configuration();
     let provider = document["providers"][0].as_object_mut().unwrap();
     provider.remove("metadata_url");
@@ -67,7 +69,7 @@ fn the_host_verifies_what_it_can_and_the_log_says_so_once() {
 }
 
 #[test]
-fn a_host_without_the_function_is_no_reason_to_warn() {
+fn a_host_without_the_function_causes_no_warning() {
     let (document, keys) = keys();
     let vm = start(HostCrypto::Fails(NOT_FOUND), &document);
     assert_eq!(vm.crypto_calls(), 1);
@@ -81,7 +83,7 @@ fn a_host_without_the_function_is_no_reason_to_warn() {
 }
 
 #[test]
-fn a_host_that_cannot_tell_forged_signatures_is_not_believed() {
+fn a_host_that_accepts_forged_signatures_is_not_trusted() {
     for (crypto, reason) in [
         (HostCrypto::ALWAYS_TRUE, "it accepts a forged signature of RS256"),
         (HostCrypto::ALWAYS_FALSE, "it refuses a valid signature of RS256"),
@@ -133,7 +135,7 @@ fn a_host_that_fails_later_lets_nothing_pass_and_nothing_down() {
 }
 
 #[test]
-fn each_configuration_tries_the_host_anew() {
+fn each_configuration_tests_the_host_again() {
     let (document, keys) = keys();
     assert_judges(&start(HostCrypto::ALWAYS_TRUE, &document), &keys);
     let vm = start(HostCrypto::Works, &document);

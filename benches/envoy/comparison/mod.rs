@@ -77,7 +77,7 @@ const LISTENERS: [Listener; 9] = [
     Listener { filter: Filter::Plugin, loads: &Load::ALL },
 ];
 
-/// What stands before the router.
+/// The filter before the router.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Filter {
     /// Nothing.
@@ -86,7 +86,7 @@ pub enum Filter {
     EmptyWasm,
     /// A Wasm filter that only asks of the host what every filter must that does this work.
     LeastWasm,
-    /// `jwt_authn` as it comes.
+    /// `jwt_authn` with its defaults.
     JwtAuthn,
     /// `jwt_authn` with its cache.
     JwtAuthnCache,
@@ -98,10 +98,12 @@ impl Filter {
     /// Which listener has it for this load.
     fn place(self, load: Load) -> usize {
         let mut listeners = LISTENERS.iter();
-        listeners.position(|own| own.filter == self && own.loads.contains(&load)).unwrap()
+        listeners
+            .position(|listener| listener.filter == self && listener.loads.contains(&load))
+            .unwrap()
     }
 
-    /// Whether it lets pass what nobody should.
+    /// Whether it forwards requests that it should refuse.
     fn lets_all_pass(self) -> bool {
         matches!(self, Self::Bare | Self::EmptyWasm)
     }

@@ -34,37 +34,37 @@ const QUESTIONS: [Question; 6] = [
         what: "plugin, against jwt_authn + cache: CPU",
         over: Filter::JwtAuthnCache,
         under: Filter::Plugin,
-        value: |own| own.processor,
+        value: |sample| sample.processor,
     },
     Question {
         what: "plugin, against jwt_authn: CPU",
         over: Filter::JwtAuthn,
         under: Filter::Plugin,
-        value: |own| own.processor,
+        value: |sample| sample.processor,
     },
     Question {
         what: "plugin, against jwt_authn: requests/s",
         over: Filter::JwtAuthn,
         under: Filter::Plugin,
-        value: |own| 1.0 / own.per_second,
+        value: |sample| 1.0 / sample.per_second,
     },
     Question {
         what: "plugin, against minimal Wasm: CPU",
         over: Filter::LeastWasm,
         under: Filter::Plugin,
-        value: |own| own.processor,
+        value: |sample| sample.processor,
     },
     Question {
         what: "minimal Wasm, against jwt_authn + cache: CPU",
         over: Filter::JwtAuthnCache,
         under: Filter::LeastWasm,
-        value: |own| own.processor,
+        value: |sample| sample.processor,
     },
     Question {
         what: "minimal Wasm, against jwt_authn: CPU",
         over: Filter::JwtAuthn,
         under: Filter::LeastWasm,
-        value: |own| own.processor,
+        value: |sample| sample.processor,
     },
 ];
 
@@ -92,10 +92,10 @@ impl Report {
             let of = |value| Spread::new(sample::values(samples, value));
             println!(
                 "{algorithm:6} {load:19} {filter:18} {:22.1} {:>7.0} {:>7.0} {:>7.0}",
-                of(|own| own.processor),
-                of(|own| own.per_second).median,
-                of(|own| own.median).median,
-                of(|own| own.slow).median,
+                of(|sample| sample.processor),
+                of(|sample| sample.per_second).median,
+                of(|sample| sample.median).median,
+                of(|sample| sample.slow).median,
             );
         }
     }
@@ -134,10 +134,10 @@ impl Report {
                 for (filter, base) in steps {
                     let of = |filter| {
                         let samples = self.0.get(&(algorithm, load, filter))?;
-                        Some(sample::values(samples, |own| own.processor))
+                        Some(sample::values(samples, |sample| sample.processor))
                     };
-                    let (Some(own), Some(others)) = (of(filter), of(base)) else { continue };
-                    let added = Spread::from_differences(&own, &others);
+                    let (Some(measured), Some(others)) = (of(filter), of(base)) else { continue };
+                    let added = Spread::from_differences(&measured, &others);
                     println!("{algorithm:6} {load:19} {filter:18} beyond {base:12} {added:19.1}");
                 }
             }

@@ -1,6 +1,6 @@
-//! Two calls and a callback of the proxy-wasm ABI without the SDK between, which copies each header field on its
-//! own, and panics when the host refuses filter state. Besides this, only the allocator and what the
-//! SDK's macro writes are unsafe code.
+//! Two host calls and a callback of the proxy-wasm ABI without the SDK, which copies each header
+//! field separately and panics when the host refuses filter state. Apart from this, only the
+//! allocator and the SDK's macro have unsafe code.
 #![allow(unsafe_code)]
 
 use std::ptr;
@@ -23,13 +23,13 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-/// The header fields of the request in hand, encoded as [`mcp_federated_auth::decode_fields`] reads
-/// them. None when the host has none.
+/// The header fields of the current request, encoded as [`mcp_federated_auth::decode_fields`]
+/// expects. `None` if the host has none.
 pub(super) fn request_header_pairs() -> Option<Vec<u8>> {
     pairs(REQUEST_HEADERS)
 }
 
-/// The same of its trailers.
+/// The trailers of the current request, in the same form.
 pub(super) fn request_trailer_pairs() -> Option<Vec<u8>> {
     pairs(REQUEST_TRAILERS)
 }
@@ -37,26 +37,27 @@ pub(super) fn request_trailer_pairs() -> Option<Vec<u8>> {
 fn pairs(map: u32) -> Option<Vec<u8>> {
     let mut data = ptr::null_mut();
     let mut size = 0;
-    // SAFETY: both are places that the host may write to, and it keeps neither.
+    // SAFETY: the host may write to both places, and keeps neither.
     let status = unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) };
     if status != OK || data.is_null() {
         return None;
     }
-    // SAFETY: the host got this memory from `proxy_on_memory_allocate` for so many bytes, has filled
-    // it and keeps no reference. The SDK leaks a boxed slice of that size there, so this is its owner.
+    // SAFETY: the host got this memory from `proxy_on_memory_allocate` for this many bytes, has
+    // filled it and keeps no reference. The SDK leaks a boxed slice of that size there, so this is
+    // its owner.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Sets filter state of the request in hand, which Envoy names `wasm.` and this name. A host refuses
-/// when the plugin's capabilities leave this call out: then access logs lack it, which is no reason
-/// to stop a request.
+/// Sets filter state of the current request; Envoy prefixes the name with `wasm.`. A host refuses
+/// if the plugin's capabilities exclude this call. Access logs lack the state then, which is no
+/// reason to stop a request.
 pub(super) fn set_filter_state(name: &str, value: &str) {
-    // SAFETY: the host reads so many bytes of both before the call ends.
+    // SAFETY: the host reads this many bytes of both before the call returns.
     unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
-/// The callback for a request's head: the SDK's, whose type knows no way to stop but one. `xtask
-/// trim-exports` exports it in place of that one.
+/// The callback for a request's head, in place of the SDK's, whose return type has only one way to
+/// stop. `xtask trim-exports` exports it under that name.
 #[cfg(target_family = "wasm")]
 #[unsafe(no_mangle)]
 extern "C" fn mcp_auth_on_request_headers(
@@ -71,7 +72,7 @@ extern "C" fn mcp_auth_on_request_headers(
             end_of_stream: bool,
         ) -> u32;
     }
-    // SAFETY: the SDK's callback, called once for each call of the host, with what that passed.
+    // SAFETY: the SDK's callback, called once for each call of the host, with the same arguments.
     let action = unsafe { proxy_on_request_headers(context_id, num_headers, end_of_stream) };
     crate::head_status(action)
 }

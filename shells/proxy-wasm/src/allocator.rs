@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_was_freed_serves_the_next_of_its_size() {
+    fn a_freed_block_is_reused_for_the_next_of_its_size() {
         let free_lists = FreeLists::before(Strict::default());
         for (size, other) in [(1, 12), (13, 28), (100, 108), (508, 493)] {
             let first = Used::new(&free_lists, size, 8, 1);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_or_aligned_to_more_is_given_back_at_once() {
+    fn large_or_highly_aligned_blocks_are_freed_at_once() {
         let free_lists = FreeLists::before(Strict::default());
         for (size, alignment) in [(509, 1), (100_000, 8), (16, 16), (12, 4096)] {
             Used::new(&free_lists, size, alignment, 1).free(&free_lists);
@@ -259,7 +259,7 @@ mod tests {
         })]
 
         #[test]
-        fn blocks_in_use_keep_what_was_written_to_them_and_nobody_elses(
+        fn blocks_in_use_keep_their_contents(
             deeds in prop::collection::vec((0..4_u8, 1..700_usize, 0..5_u32, any::<u8>()), 0..300),
         ) {
             let free_lists = FreeLists::before(Strict::default());

@@ -1,9 +1,8 @@
 //! The two ways to stop a head, of which the SDK's `Action` has one.
 //!
-//! Where Envoy hands over the body of a request whose head is stopped
-//! (`allow_on_headers_stop_iteration`), a body that nobody reads would fill Envoy's buffer and end
-//! the request with 413. So it is left with the client, by Envoy's flow control, until the head goes
-//! on.
+//! If Envoy delivers the body of a request whose head is stopped
+//! (`allow_on_headers_stop_iteration`), a body that is not read would fill Envoy's buffer and end
+//! the request with 413. So flow control holds it back at the client until the head is forwarded.
 
 use std::cell::Cell;
 
@@ -19,7 +18,7 @@ thread_local! {
     static STOPS_WITH_BODY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What the SDK's callback for a head returns. [`head_status`] is to be called after it.
+/// The return value of the SDK's callback for a head. Call [`head_status`] afterwards.
 pub(crate) fn to_sdk(action: HeadAction) -> Action {
     match action {
         HeadAction::Continue => Action::Continue,
@@ -31,7 +30,7 @@ pub(crate) fn to_sdk(action: HeadAction) -> Action {
     }
 }
 
-/// What the callback for a head returns to the host, in place of what the SDK's returned.
+/// The value that the callback for a head returns to the host instead of the SDK's.
 #[must_use]
 pub fn head_status(sdk_action: u32) -> u32 {
     match STOPS_WITH_BODY.take() && sdk_action == PAUSE {

@@ -1,5 +1,5 @@
-//! Envoy as the engine's host, by host calls in the forms that cannot panic on what clients and
-//! providers send.
+//! Implements the engine's host for Envoy, with host calls that cannot panic on input from clients
+//! and providers.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,14 +18,14 @@ use proxy_wasm::types::{BufferType, MapType, MetricType};
 use crate::root::Engine;
 use crate::{abi, log_lines};
 
-/// Envoy, as the contexts of one configuration in one worker thread reach it.
+/// Envoy, for the contexts of one configuration in one worker thread.
 pub(crate) struct EnvoyHost {
     root_id: u32,
-    /// The context that host calls concern now; none if that is not certain.
+    /// The context that host calls apply to; `None` if that is uncertain.
     effective: Cell<Option<u32>>,
 }
 
-/// The id of a context's stream.
+/// The stream id of a context.
 pub(crate) fn stream_id(context_id: u32) -> StreamId {
     StreamId(context_id.into())
 }
@@ -40,7 +40,7 @@ pub(crate) fn root_id() -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten()
 }
 
-/// Hands the response that the host reports now to the engine.
+/// Passes the response that the host reports now to the engine.
 pub(crate) fn on_callout_response(
     engine: &mut Engine,
     token_id: u32,
@@ -50,7 +50,7 @@ pub(crate) fn on_callout_response(
     let callout = CalloutId(token_id.into());
     let Some(max_body) = engine.max_response_body(callout) else { return };
     let host = engine.host();
-    // The context whose callout it is has the response. The SDK has just set another one.
+    // The response belongs to the context of its callout. The SDK has just selected another one.
     host.effective.set(None);
     if host.enter(host.root_id).is_err() {
         return;
@@ -64,12 +64,12 @@ impl EnvoyHost {
         Self { root_id, effective: Cell::new(None) }
     }
 
-    /// The host has called back this context.
+    /// Records the context that the host has called back.
     pub(crate) fn entered(&self, context_id: u32) {
         self.effective.set(Some(context_id));
     }
 
-    /// Makes host calls concern this context.
+    /// Makes host calls apply to this context.
     fn enter(&self, context_id: u32) -> Result<(), HostRefused> {
         if self.effective.get() != Some(context_id) {
             hostcalls::set_effective_context(context_id).map_err(|_| HostRefused)?;
@@ -113,8 +113,8 @@ impl Host for EnvoyHost {
         hostcalls::set_shared_data(name, Some(value), Some(version)).is_ok()
     }
 
-    /// In the name of the root context: Envoy gives up the callouts of a request with it, and the
-    /// SDK would keep their numbers for ever.
+    /// On behalf of the root context: Envoy drops the callouts of a request that ends, and the SDK
+    /// would keep their ids forever.
     fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         // Envoy treats a zero timeout as no timeout.
         if timeout < Duration::from_millis(1) {
@@ -127,14 +127,14 @@ impl Host for EnvoyHost {
         let callout =
             hostcalls::dispatch_http_call(&request.cluster, fields, body, vec![], timeout);
         if let Some(stream) = stream {
-            // Whatever follows enters its context anew if this fails.
+            // If this fails, the next operation selects its context again.
             let _ = self.enter(stream);
         }
         Some(CalloutId(callout.ok()?.into()))
     }
 
-    /// The SDK panics when Envoy refuses, which it does only if the plugin's capabilities leave this
-    /// host call out. That shows as soon as the plugin is configured.
+    /// The SDK panics when Envoy refuses, which happens only if the plugin's capabilities exclude
+    /// this host call. That shows as soon as the plugin is configured.
     fn counter(&self, name: &str) -> MetricId {
         MetricId(hostcalls::define_metric(MetricType::Counter, name).unwrap_or_default())
     }
@@ -143,7 +143,7 @@ impl Host for EnvoyHost {
         MetricId(hostcalls::define_metric(MetricType::Gauge, name).unwrap_or_default())
     }
 
-    // A host that takes no metrics is no reason to refuse requests.
+    // A host without metrics is no reason to refuse requests.
     fn increment(&self, MetricId(counter): MetricId) {
         let _ = hostcalls::increment_metric(counter, 1);
     }
@@ -233,8 +233,8 @@ impl Host for EnvoyHost {
     }
 }
 
-/// The response that the host reports now, with at most `max_body` bytes of its body; none when the
-/// callout failed. Its header fields must not be touched then: the host has none, and the SDK panics.
+/// The response that the host reports now, with at most `max_body` bytes of its body; `None` if the
+/// callout failed. Its header fields must not be read then: the host has none, and the SDK panics.
 fn response(header_count: usize, body_length: usize, max_body: usize) -> Option<CalloutResponse> {
     if header_count == 0 {
         return None;

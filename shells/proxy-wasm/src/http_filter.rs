@@ -1,4 +1,4 @@
-//! The HTTP context: one for each request.
+//! The HTTP context of one request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::root::Engine;
 /// A request.
 pub(crate) struct HttpFilter {
     context_id: u32,
-    /// None when the host sends requests to a plugin whose configuration was refused.
+    /// `None` if the host sends requests to a plugin whose configuration was refused.
     engine: Option<Rc<RefCell<Engine>>>,
 }
 
@@ -24,7 +24,7 @@ impl HttpFilter {
         Self { context_id, engine }
     }
 
-    /// Hands a callback of this request to the engine; without one, nothing goes on.
+    /// Passes a callback of this request to the engine; without one, nothing is forwarded.
     fn call_engine(&self, callback: impl FnOnce(&mut Engine) -> BodyAction) -> Action {
         let Some(engine) = &self.engine else { return Action::Pause };
         let mut engine = engine.borrow_mut();
@@ -38,7 +38,7 @@ impl HttpFilter {
 
 /// Ends the current context's request with a bare status.
 fn end(status: u32) -> Action {
-    // Paused for good if even that fails.
+    // If even that fails, the stream stays paused.
     let _ = hostcalls::send_http_response(status, vec![], None);
     Action::Pause
 }

@@ -1,9 +1,9 @@
 //! The plugin for proxies with the proxy-wasm interface: translates between Envoy and
-//! [`mcp_federated_auth::Engine`], and decides nothing.
+//! [`mcp_federated_auth::Engine`], and makes no decisions.
 //!
-//! A root context for each configuration and worker thread owns an engine; the HTTP contexts of its
-//! requests share it. Callouts are made in the name of the root context: the response to a callout
-//! of a request is lost with the request.
+//! There is a root context for each configuration and worker thread, which owns an engine; the HTTP
+//! contexts of its requests share it. Callouts are made on behalf of the root context, because the
+//! response to a callout of a request is lost with the request.
 
 mod abi;
 #[cfg(any(target_family = "wasm", test))]

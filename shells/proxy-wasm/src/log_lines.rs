@@ -29,7 +29,7 @@ impl Log for LogLines {
     fn flush(&self) {}
 }
 
-/// Writes a line, if its level is one that is written.
+/// Writes a line, if its level is enabled.
 pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
     if level <= log::max_level() {
         let level = match level {
@@ -44,6 +44,6 @@ pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
 }
 
 fn send(level: LogLevel, line: &str) {
-    // A host that takes no log line is no reason to stop a request.
+    // A host that rejects a log line is no reason to stop a request.
     let _ = hostcalls::log(level, &escaped_line(line));
 }

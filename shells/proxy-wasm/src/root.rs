@@ -1,4 +1,4 @@
-//! The root context: one for each configuration in each worker thread.
+//! The root context: one per configuration and worker thread.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,12 +17,12 @@ use crate::status_filter::StatusFilter;
 /// The engine of a worker thread.
 pub(crate) type Engine = mcp_federated_auth::Engine<EnvoyHost>;
 
-/// A root context, and once it is configured what it does.
+/// A root context, and its role once it is configured.
 pub(crate) struct Root {
     context_id: u32,
-    /// Of a filter that authenticates.
+    /// Present in a filter that authenticates.
     engine: Option<Rc<RefCell<Engine>>>,
-    /// Of a filter that is the status page.
+    /// Present in a filter that is the status page.
     page: Option<Rc<RefCell<StatusPageFilter<EnvoyHost>>>>,
 }
 

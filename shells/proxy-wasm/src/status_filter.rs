@@ -9,7 +9,7 @@ use proxy_wasm::types::Action;
 
 use crate::host::{self, EnvoyHost, stream_id};
 
-/// A request for the status page. It is stopped and responded to.
+/// A request for the status page. It is stopped and gets a response.
 pub(crate) struct StatusFilter {
     context_id: u32,
     page: Rc<RefCell<StatusPageFilter<EnvoyHost>>>,

@@ -1,4 +1,4 @@
-//! What is read out of messages, and which are refused.
+//! Which messages are read, and which are refused.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Method and name; none for a response.
+/// Method and name; `None` for a response.
 fn read(body: &str) -> Result<Option<(String, Option<String>)>, BodyFault> {
     let message = Message::read(body.as_bytes())?;
     Ok(message.call.map(|call| (call.method, call.name)))
@@ -17,7 +17,7 @@ fn call(method: &str, name: Option<&str>) -> Result<Option<(String, Option<Strin
 }
 
 #[test]
-fn the_method_tells_which_member_is_the_name() {
+fn the_method_determines_which_member_is_the_name() {
     for (method, member) in [
         ("tools/call", "name"),
         ("prompts/get", "name"),
@@ -83,7 +83,7 @@ fn messages_are_read_whatever_else_they_hold() {
 }
 
 #[test]
-fn requests_and_notifications_and_their_versions_are_told_apart() {
+fn requests_notifications_and_versions_are_distinguished() {
     let meta = |version: Value| {
         json!({"method": "x", "params": {
             "_meta": {"io.modelcontextprotocol/protocolVersion": version, "other": 1},
@@ -100,7 +100,7 @@ fn requests_and_notifications_and_their_versions_are_told_apart() {
 }
 
 #[test]
-fn what_is_no_single_message_is_refused() {
+fn anything_but_a_single_message_is_refused() {
     let deep = |depth: usize| {
         let arguments = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         format!("{{\"method\":\"ping\",\"params\":{{\"a\":{arguments}}}}}")
@@ -249,7 +249,7 @@ fn a_fault_names_the_member_in_harmless_letters_and_the_limit() {
     assert_eq!(long.to_string().len(), "the member  is duplicated".len() + 64);
 }
 
-/// An object as it is written: names may stand there twice.
+/// The members of an object as written, possibly with duplicates.
 type Members = Vec<(String, String)>;
 
 proptest! {
@@ -259,7 +259,7 @@ proptest! {
     })]
 
     #[test]
-    fn what_is_accepted_means_the_same_to_serde_json(
+    fn accepted_messages_mean_the_same_to_serde_json(
         method in prop_oneof![Just("tools/call"), Just("resources/read"), Just("x/y")],
         name in any::<String>(),
         uri in any::<String>(),
@@ -287,7 +287,7 @@ proptest! {
             "resources/read" => value["params"]["uri"].as_str(),
             _ => None,
         };
-        // Random names may be ambiguous, but seldom are.
+        // Random names are rarely ambiguous.
         match read(&body) {
             Ok(found) => prop_assert_eq!(found, call(method, expected).unwrap()),
             Err(fault) => {
@@ -325,7 +325,7 @@ proptest! {
         levels[level].push((spelt, "{}".to_owned()));
         let [message, params, meta] = levels;
         let with = |mut members: Members, name: &str, value: &Members| {
-            // The duplicated one is the object itself already.
+            // A duplicate of the outermost object is a fault already.
             if members.iter().all(|(known, _)| known != name) {
                 members.push((name.to_owned(), object(value, false)));
             }
@@ -338,7 +338,7 @@ proptest! {
     }
 }
 
-/// Members of any name, with any values.
+/// Members with arbitrary names and values.
 fn members() -> impl Strategy<Value = Members> {
     let value = prop_oneof![
         any::<i64>().prop_map(|number| json!(number)),
@@ -348,7 +348,7 @@ fn members() -> impl Strategy<Value = Members> {
     vec(("[a-zA-Z_/]{0,12}", value.prop_map(|value: Value| value.to_string())), 0..5)
 }
 
-/// Both lists in an order that the seed decides.
+/// Merges both lists in an order that depends on the seed.
 fn shuffled(mut others: Members, known: Members, seed: usize) -> Members {
     for (index, member) in known.into_iter().enumerate() {
         let at = seed.wrapping_mul(index + 7) % (others.len() + 1);
@@ -366,7 +366,7 @@ fn object(members: &Members, escapes: bool) -> String {
     format!("{{{}{space}}}", members.join(","))
 }
 
-/// A text as JSON, with or without an escape for each character.
+/// A string as JSON, with or without an escape for each character.
 fn written(text: &str, escapes: bool) -> String {
     if !escapes {
         return json!(text).to_string();

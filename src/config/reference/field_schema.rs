@@ -19,7 +19,7 @@ impl<'a> FieldSchema<'a> {
         self.get(name)?.as_object().map(|members| Self(Some(members)))
     }
 
-    /// What it means, and its default in words.
+    /// The meaning of the field, and its default in words.
     pub(super) fn description(self) -> (&'a str, &'a str) {
         let text = self.text("description").unwrap_or_default();
         match text.split_once(" Default: ") {
@@ -42,7 +42,7 @@ impl<'a> FieldSchema<'a> {
         })
     }
 
-    /// What kind of value it takes.
+    /// The type of its values.
     pub(super) fn kind(self) -> String {
         if let Some(title) = self.text("title") {
             return title.to_owned();
@@ -79,7 +79,7 @@ impl<'a> FieldSchema<'a> {
         }
     }
 
-    /// The words that it takes, each with its meaning, or what it may look like.
+    /// The accepted values, each with its meaning, or examples.
     pub(super) fn values(self) -> impl Iterator<Item = String> {
         let items = self.within("items");
         let schemas = [Some(self), items].into_iter().flatten();
@@ -121,7 +121,7 @@ impl<'a> FieldSchema<'a> {
 
 fn plural(kind: &str) -> String {
     match kind.split_once(" of ") {
-        // A list of lists, or values or lists of them.
+        // A list of lists, or of values and lists.
         Some((list, of)) if !list.contains(' ') => format!("{list}s of {of}"),
         Some(_) => kind.to_owned(),
         None => format!("{kind}s"),

@@ -1,6 +1,6 @@
 //! Which fields the reference explains, in which order and under which headings.
 
-/// A part of the configuration: a field that holds others, or the whole.
+/// The fields of one object of the configuration, or of its root.
 pub(super) struct Section {
     pub(super) path: &'static str,
     pub(super) introduction: &'static str,
@@ -13,11 +13,11 @@ pub(super) struct Group {
     pub(super) fields: &'static [Entry],
 }
 
-/// A field's path from its section on, and where to read more.
+/// A field's path relative to its section, and a link to more.
 pub(super) type Entry = (&'static str, &'static str);
 
-/// All fields but those of `providers[].keys`, which are those of `keys`, in the order in which they
-/// are explained.
+/// All fields in the order in which they are explained. `providers[].keys` has the fields of `keys`
+/// and is left out.
 pub(super) const SECTIONS: [Section; 16] = [
     Section {
         path: "",
@@ -48,23 +48,18 @@ pub(super) const SECTIONS: [Section; 16] = [
     Section {
         path: "resource",
         introduction: "\
-What clients are told under `/.well-known/oauth-protected-resource`. See [an MCP server in ten
+Published to clients at `/.well-known/oauth-protected-resource`. See [an MCP server in ten
 minutes](mcp-server.md).",
         groups: &[Group {
             heading: "",
-            fields: &[
-                ("url", ""),
-                ("name", ""),
-                ("documentation", ""),
-                ("scopes_supported", ""),
-            ],
+            fields: &[("url", ""), ("name", ""), ("documentation", ""), ("scopes_supported", "")],
         }],
     },
     Section {
         path: "providers[]",
         introduction: "\
-Name, `client_ids`, and a template with its inputs are mostly enough. [Each template](providers/README.md)
-has a page with a whole configuration.",
+A name, `client_ids`, and a template with its inputs are usually enough.
+[Each template](providers/README.md) has a page with a complete configuration.",
         groups: &[
             Group {
                 heading: "Name and template",
@@ -93,15 +88,12 @@ has a page with a whole configuration.",
                 ],
             },
             Group {
-                heading: "Which tokens pass",
+                heading: "Which tokens are accepted",
                 fields: &[
                     ("issuer", ""),
                     ("additional_issuers", ""),
                     ("client_ids", ""),
-                    (
-                        "audience_claim",
-                        "[What is lost](providers/generic.md#tokens-without-aud)",
-                    ),
+                    ("audience_claim", "[What it costs](providers/generic.md#tokens-without-aud)"),
                     ("algorithms", ""),
                     ("token_types", ""),
                     ("clock_skew", ""),
@@ -112,7 +104,7 @@ has a page with a whole configuration.",
                 ],
             },
             Group {
-                heading: "Who is calling, and what for",
+                heading: "Users, scopes, roles and groups",
                 fields: &[
                     ("user_claim", ""),
                     (
@@ -132,14 +124,17 @@ has a page with a whole configuration.",
     },
     Section {
         path: "users",
-        introduction: "How users are matched, and what comes of it, is in [users.md](users.md).",
+        introduction: "[users.md](users.md) explains how users are matched.",
         groups: &[Group {
             heading: "",
             fields: &[
                 ("unknown", ""),
                 ("records", ""),
                 ("scim", "[A SCIM directory](users.md#a-scim-directory)"),
-                ("provision", "[Provisioning on first login](users.md#provisioning-on-first-login)"),
+                (
+                    "provision",
+                    "[Provisioning on first login](users.md#provisioning-on-first-login)",
+                ),
             ],
         }],
     },
@@ -168,7 +163,7 @@ has a page with a whole configuration.",
             fields: &[
                 ("url", ""),
                 ("cluster", ""),
-                ("bearer_token_env", "[How it gets there](users.md#a-scim-directory)"),
+                ("bearer_token_env", "[Passing it to the plugin](users.md#a-scim-directory)"),
                 ("cache_ttl", ""),
                 ("timeout", ""),
                 ("max_body", ""),
@@ -185,7 +180,7 @@ has a page with a whole configuration.",
     },
     Section {
         path: "access",
-        introduction: "Examples, and what rules cannot say, are in [access.md](access.md).",
+        introduction: "[access.md](access.md) has examples and the limits of rules.",
         groups: &[Group {
             heading: "",
             fields: &[("default", ""), ("rules", ""), ("scope_hierarchy", ""), ("mcp", "")],
@@ -194,14 +189,11 @@ has a page with a whole configuration.",
     Section {
         path: "access.rules[]",
         introduction: "",
-        groups: &[Group {
-            heading: "",
-            fields: &[("name", ""), ("match", ""), ("require", "")],
-        }],
+        groups: &[Group { heading: "", fields: &[("name", ""), ("match", ""), ("require", "")] }],
     },
     Section {
         path: "access.rules[].match",
-        introduction: "A line that is missing or empty matches everything.",
+        introduction: "A missing or empty field matches everything.",
         groups: &[Group {
             heading: "",
             fields: &[
@@ -244,7 +236,7 @@ has a page with a whole configuration.",
     },
     Section {
         path: "identity",
-        introduction: "The header fields are listed in the [README](../README.md#what-the-server-sees).",
+        introduction: "The [README](../README.md#what-the-server-sees) lists the header fields.",
         groups: &[Group {
             heading: "",
             fields: &[("header_prefix", ""), ("claims_to_headers", ""), ("forward_token", "")],
@@ -258,8 +250,8 @@ has a page with a whole configuration.",
     Section {
         path: "keys",
         introduction: "\
-For all providers; `keys` of a provider goes before it. What these numbers mean for a request is in
-[keys.md](keys.md).",
+For all providers; `keys` of a provider overrides it. [keys.md](keys.md) explains what these values
+mean for a request.",
         groups: &[Group {
             heading: "",
             fields: &[

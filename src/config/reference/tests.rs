@@ -51,7 +51,7 @@ fn the_example_has_each_field() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// All that the schema offers, but for the fields of a provider's keys.
+/// All fields of the schema except those of a provider's keys.
 fn all_fields() -> BTreeSet<String> {
     let all = fields().into_iter().map(|(path, _)| path);
     all.filter(|path| !path.starts_with("providers[].keys.")).collect()
@@ -66,7 +66,7 @@ fn each_field_is_required_or_has_a_default() {
 }
 
 #[test]
-fn what_is_required_is_refused_when_it_is_missing() {
+fn missing_required_fields_are_refused() {
     let rows = rows(&config_reference());
     let required: Vec<_> = rows.iter().filter(|row| row.default == "required").collect();
     assert!(required.len() > 10);

@@ -189,7 +189,7 @@ fn claim_values() -> Value {
     }})
 }
 
-/// These members of a schema, and the kind of value that they are about.
+/// Sets the title: the kind of value.
 fn titled(title: &str, mut members: Value) -> Value {
     if let Some(members) = members.as_object_mut() {
         members.insert("title".to_owned(), json!(title));
@@ -197,7 +197,7 @@ fn titled(title: &str, mut members: Value) -> Value {
     members
 }
 
-/// What must hold between the fields of a provider.
+/// Rules between the fields of a provider.
 fn provider_rules() -> Vec<Value> {
     let has = |field: &str| json!({"required": [field]});
     let sources = ["metadata_url", "jwks_url", "jwks", "certificates"].map(has);
@@ -234,14 +234,15 @@ fn template_rules() -> impl Iterator<Item = Value> {
         let is_this = if template == TemplateName::default() {
             is_template(&template.to_string())
         } else {
-            // Present too. Editors would offer the field once more for each `required` here.
+            // Matches only if `template` is present. A `required` here would make editors offer the
+            // field once more.
             json!({"not": {"properties": {"template": {"not": {"const": template.to_string()}}}}})
         };
         json!({"if": is_this, "then": {"required": required, "properties": others}})
     })
 }
 
-/// True of a provider of this template, and of one that names none.
+/// Matches a provider with this template, or without any if it is the default.
 fn is_template(name: &str) -> Value {
     json!({"properties": {"template": {"const": name}}})
 }

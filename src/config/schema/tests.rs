@@ -404,7 +404,7 @@ fn every_configuration_of_the_repository_fits() {
     }
 }
 
-/// The README and all that lies under docs/.
+/// The README and all pages under docs/.
 fn pages() -> Vec<String> {
     let root = repository_root();
     let mut pages = vec![fs::read_to_string(root.join("README.md")).unwrap()];
@@ -614,7 +614,7 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
 }
 
 #[test]
-fn what_is_never_accepted_is_not_offered() {
+fn values_that_are_never_accepted_are_not_offered() {
     for ((path, value), fault) in NOT_ACCEPTED
         .into_iter()
         .zip(["access.rules[0].require.client_types[0]: must be user or service"])
@@ -657,7 +657,7 @@ fn each_field_is_described() {
 }
 
 #[test]
-fn what_the_schema_says_beside_the_types_is_said_of_fields_that_are_there() {
+fn constraints_of_the_schema_apply_to_existing_fields() {
     let paths = REQUIRED
         .into_iter()
         .chain(constraints().into_iter().map(|(path, _)| path))

@@ -252,7 +252,7 @@ fn a_given_field_goes_before_the_template() {
 }
 
 #[test]
-fn an_audience_that_is_a_guid_has_two_spellings_in_entra_id_alone() {
+fn only_entra_id_has_two_spellings_of_a_guid_audience() {
     let audiences = |fields: Value| read(&fields).unwrap().claim_rules.audiences;
     let entra = |ids: Value| {
         audiences(json!({"template": "entra_id", "tenant": TENANT, "client_ids": ids}))
@@ -271,7 +271,7 @@ fn an_audience_that_is_a_guid_has_two_spellings_in_entra_id_alone() {
 }
 
 #[test]
-fn both_spellings_of_an_audience_tell_providers_of_one_issuer_apart() {
+fn both_spellings_of_an_audience_select_among_providers_with_one_issuer() {
     let provider = |name: &str, id: String| json!({"name": name, "template": "entra_id", "tenant": TENANT, "client_ids": [id], "cluster": "c"});
     let document = json!({
         "resource": {"url": "https://mcp.example.com/mcp"},
@@ -351,7 +351,7 @@ fn each_template_accepts_what_its_provider_signs_with() {
 }
 
 #[test]
-fn a_token_of_entra_id_alone_must_carry_a_scope_or_a_role_unless_it_is_said_otherwise() {
+fn only_entra_id_tokens_need_a_scope_or_role_by_default() {
     let required = |fields: Value| read(&fields).unwrap().required_any_claim;
     let entra = |claims: Value| json!({"template": "entra_id", "tenant": TENANT, "required_any_claim": claims});
     let names = |names: &[&str]| names.iter().map(|name| ClaimPath::name(name)).collect::<Vec<_>>();
@@ -373,7 +373,7 @@ fn a_token_of_entra_id_alone_must_carry_a_scope_or_a_role_unless_it_is_said_othe
 }
 
 #[test]
-fn the_user_of_a_service_can_be_told_from_that_of_a_person() {
+fn service_and_person_tokens_can_use_different_user_claims() {
     let claims = |fields: Value| {
         let rules = read(&fields).unwrap().identity_rules;
         (rules.user_claims, rules.service_user_claims, rules.userless_is_service)

@@ -1,4 +1,4 @@
-//! What an identity may do, and the decisions that depend on more than the head.
+//! What an identity may do, and the decisions that depend on more than the request head.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::time::UnixTime;
 use crate::token::NotSpent;
 
 impl Authenticator {
-    /// Retry pause for a client whose request there was no room for.
+    /// Retry pause for a client whose request found no room.
     const CROWDED_PAUSE: Duration = Duration::from_secs(1);
 
-    /// Decides whether a requester may do what it asks for. `token` is called only if the request is
+    /// Decides whether a requester may make the request. `token` is called only if the request is
     /// held.
     pub(super) fn admit(
         &self,
@@ -55,8 +55,8 @@ impl Authenticator {
         }
     }
 
-    /// Decides on a held request by its body. If its head has gone on, the decision edits no header
-    /// field.
+    /// Decides on a held request by its body. If its head has been forwarded, the decision edits no
+    /// header field.
     #[must_use]
     pub(crate) fn judge_body(&self, request: HeldRequest, body: Body<'_>) -> Decision {
         let permitted = match body {
@@ -82,8 +82,8 @@ impl Authenticator {
         })
     }
 
-    /// Decides on a request by the result of spending its token. No check comes after this one, so no
-    /// token is spent in vain.
+    /// Decides on a request by the result of spending its token. This is the last check, so no
+    /// token is spent for a request that is refused afterwards.
     #[must_use]
     pub(crate) fn conclude(
         &self,
@@ -110,7 +110,7 @@ impl Authenticator {
         self.refuse_known(refusal, provider, identity_fields, edits.unwrap_or_default())
     }
 
-    /// The refusal of a request that there is no room for.
+    /// The refusal of a request that found no room.
     #[must_use]
     pub(crate) fn crowded(&self, why: NoKeys) -> Refusal {
         Refusal::KeysUnavailable { retry_after: Self::CROWDED_PAUSE, why }
@@ -152,8 +152,8 @@ impl Authenticator {
         self.config.resource.access.check_body(target, body, &requester.identity, is_restricted)
     }
 
-    /// The same decision on a request whose message was read: the response carries its `id`, which is
-    /// read only where a response carries any.
+    /// The same decision once the message was read: the response has its `id`, which is read only
+    /// for responses that carry one.
     fn about_message(
         &self,
         decision: Decision,
@@ -170,7 +170,8 @@ impl Authenticator {
         }
     }
 
-    /// The only way for the whole of a request with an identity: no single-use token passes unspent.
+    /// The only way to forward a complete request with an identity: no single-use token passes
+    /// unspent.
     fn admit_or_spend(
         edits: RequestEdits,
         identity_fields: Option<Rc<IdentityFields>>,

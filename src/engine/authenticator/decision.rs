@@ -17,7 +17,7 @@ use crate::token::VerificationBudget;
 /// A request after the checks that do not depend on its token.
 #[derive(Debug)]
 pub(crate) enum Examined<'a> {
-    /// It was decided on.
+    /// It is decided.
     Decided(Box<Decision>),
     /// It depends on its token.
     Bearer(BearerRequest<'a>),
@@ -26,21 +26,21 @@ pub(crate) enum Examined<'a> {
 /// A decision on a request.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// It waits for what it needs.
+    /// It waits for this.
     Await(PlausibleRequest, Need),
-    /// It depends on its message. Nothing of its body may go on until
-    /// [`Authenticator::judge_body`](super::Authenticator::judge_body) has decided, nor its head
-    /// where the proxy hands over the body before.
+    /// It depends on its message. No part of its body may be forwarded until
+    /// [`Authenticator::judge_body`](super::Authenticator::judge_body) has decided, and neither may
+    /// its head where the proxy delivers the body before.
     AwaitBody(Box<HeldRequest>),
-    /// It goes to the upstream with these edits. Without an attribution, its path requires no token.
+    /// It is forwarded with these edits. Without an attribution, its path requires no token.
     Forward(RequestEdits, Option<Attribution>),
-    /// It is refused.
+    /// It gets an error response.
     Refuse(Refused),
-    /// It would be refused, but goes to the upstream without an identity (report mode).
+    /// It would be refused, but is forwarded without an identity (report mode).
     LetThrough(Refused, RequestEdits),
     /// It asks for a document that the plugin serves itself.
     Respond(Response),
-    /// Its token is to be spent; then [`Authenticator::conclude`](super::Authenticator::conclude)
+    /// Its token must be spent; then [`Authenticator::conclude`](super::Authenticator::conclude)
     /// decides.
     Spend(SpendingRequest),
 }
@@ -48,9 +48,8 @@ pub(crate) enum Decision {
 /// The decision on a request, and the verdict on its token.
 #[derive(Debug)]
 pub(crate) struct Judgement {
-    /// The decision.
     pub decision: Decision,
-    /// None if nothing about the token may be remembered.
+    /// `None` if the verdict must not be cached.
     pub verdict: Option<Rc<TokenVerdict>>,
 }
 
@@ -63,36 +62,36 @@ impl From<Decision> for Judgement {
 /// What a request needs before it can be decided on.
 #[derive(Debug)]
 pub(crate) enum Need {
-    /// Keys of its provider, fetched for this reason.
+    /// Keys of its provider, for this demand.
     Keys(Demand),
-    /// A user's record in the directory.
+    /// The record of a user in the directory.
     User(Box<UserQuery>),
-    /// Its turn to be tried with more keys.
+    /// Its turn to be verified with more keys.
     Turn,
 }
 
-/// What a worker knows, by which it judges requests.
+/// The worker's state that decisions depend on.
 #[derive(Clone, Copy)]
 pub(crate) struct WorkerView<'a> {
     /// The keys of each provider.
     pub keys: &'a ProviderMap<ProviderKeys>,
-    /// The look-ups of users, if there is a directory.
+    /// The user look-ups, if a directory is configured.
     pub users: Option<&'a ScimLookups>,
     /// Verifies signatures with those keys.
     pub verifier: &'a dyn SignatureVerifier,
-    /// Bounds the cost of verifying.
+    /// Bounds the cost of verification.
     pub budget: &'a VerificationBudget,
 }
 
 /// A request that is refused.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// The reason, with its data.
+    /// The reason and its data.
     pub(crate) refusal: Refusal,
-    /// Name of the provider that the token picks, if it picks one.
+    /// Name of the provider that the token selects, if any.
     pub(crate) provider: Option<String>,
     /// The identity, if it is verified and was not sent to the upstream yet.
     pub(crate) identity: Option<Rc<IdentityFields>>,
-    /// The `id` of its message, if that was read and the response carries it.
+    /// The `id` of its message, if it was read and the response carries it.
     pub(super) message_id: Option<MessageId>,
 }

@@ -1,4 +1,4 @@
-//! What is changed on a request's way to the upstream, and whose identity it carries.
+//! The changes to a forwarded request, and the source of its identity.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::identity::{IdentityFields, Overage};
 use crate::provider::ProviderId;
 
-/// Edits of a request's head on its way to the upstream: first fields are removed, then added.
+/// Edits of a forwarded request's head: first fields are removed, then added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestEdits {
     /// Names of the fields to remove, with all their values.
@@ -22,6 +22,6 @@ pub struct RequestEdits {
 pub(crate) struct Attribution {
     /// The provider of the token.
     pub provider: ProviderId,
-    /// The claims that the token refers to another place for.
+    /// The claims that the token refers to elsewhere.
     pub overage: Option<Rc<Overage>>,
 }

@@ -46,16 +46,16 @@ pub(crate) struct Authenticator {
     metadata: ResourceMetadata,
     no_login: NoAuthorizationServer,
     responses: RefusalResponses,
-    /// Names of the claims that are used once the identity is known.
+    /// Names of the claims that are needed once the identity is known.
     kept_claims: Vec<String>,
     known_headers: KnownHeaders,
 }
 
 /// Why a token was not verified.
 enum NotVerified {
-    /// Something has to be known first.
+    /// A key or a user must be fetched first.
     Await(Box<PlausibleToken>, Need),
-    /// It is refused; the verdict says whether that may be remembered.
+    /// It is refused; the verdict is `None` if it must not be cached.
     Refused(Refusal, Option<Rc<TokenVerdict>>),
 }
 
@@ -79,7 +79,7 @@ impl Authenticator {
         }
     }
 
-    /// Look-ups in the directory of users, if there is one.
+    /// User look-ups, if a directory is configured.
     #[must_use]
     pub(crate) fn user_lookups(&self) -> Option<ScimLookups> {
         self.config.users.lookups()
@@ -91,15 +91,15 @@ impl Authenticator {
         self.config.resource.access.max_body()
     }
 
-    /// Whether a request has to wait for its message once its token was judged.
+    /// Whether a request has to wait for its message once its token was verified.
     #[must_use]
     pub(crate) fn depends_on_message(&self, request: &PlausibleRequest) -> bool {
         self.config.resource.access.depends_on_message(&request.target)
     }
 
-    /// True for the name of a trailer that goes from every request: one that only this plugin may
-    /// set, since some servers join trailers and header fields, and credentials, since those in
-    /// trailers are never judged (RFC 9110 §6.5.1 allows none there).
+    /// True for names of trailers that are removed from every request: names that only this plugin
+    /// may set, because some servers merge trailers into the header, and credentials, because those
+    /// in trailers are never checked (RFC 9110 §6.5.1 forbids them there).
     #[must_use]
     pub(crate) fn removes_trailer(&self, name: &[u8]) -> bool {
         self.config.identity_headers.is_reserved(name)
@@ -137,7 +137,7 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// The token is refused: the decision.
+    /// The decision to refuse the token.
     pub(crate) fn read(
         &self,
         request: BearerRequest<'_>,
@@ -151,8 +151,8 @@ impl Authenticator {
         }
     }
 
-    /// Decides on a request whose token could be good, as far as what is known allows. A request
-    /// that waited is judged anew.
+    /// Decides on a request with a plausible token, as far as the current state allows. A request
+    /// that waited is judged again.
     #[must_use]
     pub(crate) fn judge(
         &self,
@@ -272,14 +272,14 @@ impl Authenticator {
             }
             Err(Unverified::ForNow(token)) => Err(NotVerified::Await(token, Need::Turn)),
             Err(Unverified::ByAny(token)) => match keys.newer_keys(now) {
-                // Its key may be one that is not held yet.
+                // Its key may be one that has not been fetched yet.
                 Some(demand) if !candidates.are_named => {
                     Err(NotVerified::Await(token, Need::Keys(demand)))
                 }
                 _ => {
                     let refusal = token.bad_signature();
                     let outcome = TokenOutcome::Forged(refusal.clone());
-                    // A later fetch may be allowed to look for a key without a name.
+                    // A later fetch may bring a key for a token that names none.
                     let is_final = candidates.are_named || keys.remote().is_none();
                     let usable = token.usable(&self.config.providers[id]);
                     let verdict = is_final.then(|| {
@@ -291,7 +291,7 @@ impl Authenticator {
         }
     }
 
-    /// The requester of a verified token, and where its user is known from.
+    /// The requester of a verified token, and the source of what is known about its user.
     fn requester(
         &self,
         token: &VerifiedToken,
@@ -307,7 +307,7 @@ impl Authenticator {
         Ok((Requester { identity, fields }, basis))
     }
 
-    /// Edits of every request: header fields that only this plugin may set are removed, and the token.
+    /// Edits of every request: removes the token, and header fields that only this plugin may set.
     fn edits_of_any_request(&self, head: RequestHead<'_>) -> RequestEdits {
         let mut remove = self.config.identity_headers.forged(head);
         if !self.config.forward_token && head.values("authorization").next().is_some() {

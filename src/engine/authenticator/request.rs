@@ -1,5 +1,4 @@
-//! What a request is while it is being decided on. Each form has passed more checks than the one
-//! before.
+//! The states of a request before the decision. Each has passed more checks than the one before.
 
 use std::rc::Rc;
 
@@ -21,7 +20,7 @@ pub(crate) struct BearerRequest<'a> {
     pub(super) target: Target,
 }
 
-/// A request with a token that is not refused for anything that needs no key.
+/// A request whose token has passed all checks that need no key.
 #[derive(Debug)]
 pub(crate) struct PlausibleRequest {
     pub(super) token: PlausibleToken,
@@ -30,18 +29,18 @@ pub(crate) struct PlausibleRequest {
     pub(super) target: Target,
 }
 
-/// A request that passed every check but those on its message, and the spending of its token. Keeps
-/// the verdict and the token, so that it can be judged again when the body has come.
+/// A request that passed every check except those on its message and the spending of its token.
+/// Keeps the verdict and the token, so that it can be judged again when the body arrives.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
     pub(super) token: Vec<u8>,
     pub(super) target: Target,
-    /// Edits of its head; none once the head has gone on with them.
+    /// Edits of its head; `None` once the head has been forwarded with them.
     pub(super) edits: Option<RequestEdits>,
     pub(super) requester: Requester,
     pub(super) provider: ProviderId,
     pub(super) verdict: Option<Rc<TokenVerdict>>,
-    /// Whether its token was looked up in the store of a fleet and not found spent.
+    /// Whether its token was looked up in the shared store and is unspent.
     pub(super) is_looked_up: bool,
 }
 
@@ -50,19 +49,19 @@ pub(crate) struct HeldRequest {
 pub(crate) enum Body<'a> {
     /// It exceeds the limit.
     TooLarge,
-    /// All of it, or as much as [`HeldRequest::is_decided_by`] asks for.
+    /// All of it, or as much as [`HeldRequest::is_decided_by`] requires.
     Whole(&'a [u8]),
 }
 
-/// A request that passed every check; its single-use token is still to be spent.
+/// A request that passed every check; its single-use token must still be spent.
 #[derive(Debug)]
 pub(crate) struct SpendingRequest {
     pub(super) single_use_token: SingleUseToken,
     pub(super) edits: RequestEdits,
-    /// The identity to add once the token is spent; none if the head has gone on with it.
+    /// The identity to add once the token is spent; `None` if the head has been forwarded with it.
     pub(super) identity: Option<Rc<IdentityFields>>,
     pub(super) attribution: Attribution,
-    /// The `id` of its message, if that was read.
+    /// The `id` of its message, if it was read.
     pub(super) message_id: Option<MessageId>,
 }
 
@@ -82,14 +81,14 @@ impl<'a> BearerRequest<'a> {
 }
 
 impl PlausibleRequest {
-    /// The provider whose keys it is to be judged by.
+    /// The provider whose keys verify its token.
     #[must_use]
     pub(crate) fn provider(&self) -> ProviderId {
         self.token.provider()
     }
 
-    /// The keys that the request still waits for; none if it should be judged again, since its
-    /// provider's keys `keys` have changed or no more can be fetched.
+    /// The keys that the request still waits for; `None` if it should be judged again, because
+    /// `keys` have changed or no more can be fetched.
     #[must_use]
     pub(crate) fn still_awaits(&self, keys: &ProviderKeys, now: UnixTime) -> Option<Demand> {
         let demand = keys.awaited(now)?;
@@ -98,7 +97,7 @@ impl PlausibleRequest {
 }
 
 impl HeldRequest {
-    /// The provider whose keys it was judged by.
+    /// The provider whose keys verified its token.
     #[must_use]
     pub(crate) fn provider(&self) -> ProviderId {
         self.provider
@@ -110,19 +109,19 @@ impl HeldRequest {
         self.token.len()
     }
 
-    /// The token to spend before the request may go on, if it is a single-use token.
+    /// The token to spend before the request may be forwarded, if it is single-use.
     #[must_use]
     pub(crate) fn single_use_token(&self) -> Option<SingleUseToken> {
         self.requester.identity.single_use()
     }
 
-    /// Whether its token was looked up in the store of a fleet and not found spent.
+    /// Whether its token was looked up in the shared store and is unspent.
     #[must_use]
     pub(crate) fn is_looked_up(&self) -> bool {
         self.is_looked_up
     }
 
-    /// Records that its token was looked up in the store of a fleet and not found spent.
+    /// Records that its token was looked up in the shared store and is unspent.
     pub(crate) fn set_looked_up(&mut self) {
         self.is_looked_up = true;
     }
@@ -145,14 +144,14 @@ impl HeldRequest {
         is_whole || size > max_body || (size > 0 && self.target.accepts_no_content())
     }
 
-    /// The edits with which its head goes on before its body was judged, identity included; none if
-    /// it has gone on.
+    /// The edits with which its head is forwarded before its body is judged, identity included;
+    /// `None` if it was forwarded already.
     pub(crate) fn take_edits(&mut self) -> Option<RequestEdits> {
         let identity = Some(self.requester.fields.clone());
         self.edits.take().map(|edits| RequestEdits { identity, ..edits })
     }
 
-    /// The request before its token was judged.
+    /// The original request, before its token was judged.
     #[must_use]
     pub(crate) fn as_it_came(&self) -> BearerRequest<'_> {
         BearerRequest {

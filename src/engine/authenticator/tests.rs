@@ -8,7 +8,7 @@ use crate::token::VerificationBudget;
 
 const ISSUER: &str = "https://id.example.com";
 
-/// A request for whose decision its message is needed, and who decides on it.
+/// A request that waits for its message, and the authenticator that decides on it.
 fn held() -> (Authenticator, HeldRequest) {
     let key = SigningKey::generate(Algorithm::Es256, "one");
     let configuration = json!({

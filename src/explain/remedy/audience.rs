@@ -1,4 +1,4 @@
-//! Tokens for somebody else.
+//! Tokens for another audience.
 
 use serde_json::{Map, Value};
 
@@ -25,7 +25,7 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
                  (`aud` {}), and tells that client who logged in.",
                 value(case.claims.get("aud"))
             ),
-            "Let the client send its access token (`access_token` in the provider's answer, not \
+            "Have the client send its access token (`access_token` in the provider's answer, not \
              `id_token`), and ask for a scope of this API so that it gets one for it.",
         );
     }
@@ -35,7 +35,7 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
 /// Tokens without an audience.
 fn missing(case: &Case<'_>) -> Remedy {
     let cause = "The token does not say for whom it is: it has no `aud`.";
-    let name_this_api = "Let the client name this API when it asks for a token (`audience`, \
+    let name_this_api = "Have the client name this API when it asks for a token (`audience`, \
                          `resource` or `scope`).";
     if case.template() == "keycloak" {
         return Remedy::new(
@@ -71,16 +71,16 @@ fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
         return Some(Remedy::new(
             format!(
                 "`aud` is {twin:?}, and accepted are {accepted}: they differ by `api://` alone, \
-                 and are compared to the letter."
+                 and are compared exactly."
             ),
-            format!("Write {twin:?} in `{field}`, beside what stands there."),
+            format!("Write {twin:?} in `{field}`, in addition to the present values."),
         ));
     }
     if let Some(twin) = is_twin(without_case_and_slash) {
         return Some(Remedy::new(
             format!(
                 "`aud` is {twin:?}, and accepted are {accepted}: they differ by capital letters or \
-                 a slash at the end, and are compared to the letter."
+                 a slash at the end, and are compared exactly."
             ),
             format!("Write {twin:?} in `{field}`."),
         ));
@@ -114,23 +114,23 @@ fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
     );
     let fix = match case.template() {
         "keycloak" if found.iter().all(|found| *found == "account") => format!(
-            "Keycloak names this API only if it is told to: Client scopes → Add mapper → Audience, \
+            "Keycloak names this API only if configured to: Client scopes → Add mapper → Audience, \
              with a name that `{field}` lists."
         ),
         "auth0" => format!(
-            "Let the client send `audience=<Identifier of your API>` when it asks for a token; \
-             `{field}` must list that identifier to the letter."
+            "Have the client send `audience=<Identifier of your API>` when it asks for a token; \
+             `{field}` must list that identifier exactly."
         ),
         "okta" => format!(
             "`{field}` must list the Audience of the authorization server (Security → API; \
              `api://default` at first). If {seen} is that, add it."
         ),
         "adfs" if found.iter().any(|found| found.starts_with("urn:microsoft:userinfo")) => format!(
-            "Let the client name the Web API by `resource=<its identifier>` when it asks for a token; \
+            "Have the client name the Web API by `resource=<its identifier>` when it asks for a token; \
              `{field}` must list that identifier."
         ),
         "entra_id" => format!(
-            "Let the client ask for a scope of this API, `<Application ID URI>/<scope>`. If {seen} is \
+            "Have the client ask for a scope of this API, `<Application ID URI>/<scope>`. If {seen} is \
              this API, add it to `{field}`."
         ),
         "google" => format!(
@@ -138,14 +138,14 @@ fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
              to `{field}`."
         ),
         _ => format!(
-            "If {seen} names this server, add it to `{field}`. If not, let the client name this \
+            "If {seen} names this server, add it to `{field}`. If not, have the client name this \
              server when it asks for a token (`audience`, `resource` or `scope`)."
         ),
     };
     Remedy::new(cause, fix)
 }
 
-/// A token that was issued to another client, where that counts instead of `aud`.
+/// A token that was issued to another client, where `client_ids` are compared with the client.
 pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
     let field = case.at("client_ids");
     let named = CLIENT_ID_CLAIMS.iter().filter(|name| case.claims.contains_key(**name));
@@ -162,7 +162,7 @@ pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
                 "The token does not say to which client it was issued: it has none of {}. {compared}",
                 CLIENT_ID_CLAIMS.join(", ")
             ),
-            "Let the client send its access token. ID tokens name the client in `aud` alone, and do \
+            "Have the client send its access token. ID tokens name the client in `aud` alone, and do \
              not pass here.",
         ),
         [one] => Remedy::new(
@@ -176,14 +176,14 @@ pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
                 several.join(", ")
             ),
             format!(
-                "If they are the same client, let the provider write its id alike everywhere. If you \
+                "If they are the same client, have the provider write its id alike everywhere. If you \
                  trust it, add its id to `{field}`."
             ),
         ),
     }
 }
 
-/// True when the claims have what only ID tokens have.
+/// True if the claims include one that only ID tokens have.
 pub(in super::super) fn is_id_token(claims: &Map<String, Value>) -> bool {
     ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name))
         || claims.get("typ").is_some_and(|typ| typ == "ID")

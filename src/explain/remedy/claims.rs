@@ -1,4 +1,4 @@
-//! Claims that are missing or say something else.
+//! Claims that are missing or have another value.
 
 use serde_json::Value;
 
@@ -11,9 +11,9 @@ pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
     if claim == "typ" && case.template() == "keycloak" {
         return Remedy::new(
             format!(
-                "This is no access token of Keycloak: its claim `typ` is {found}, not \"Bearer\"."
+                "This is not an access token of Keycloak: its claim `typ` is {found}, not \"Bearer\"."
             ),
-            "Let the client send its access token (`access_token` in Keycloak's answer, not \
+            "Have the client send its access token (`access_token` in Keycloak's answer, not \
              `id_token` or `refresh_token`).",
         );
     }
@@ -21,7 +21,7 @@ pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
         return Remedy::new(
             "The user's address was never verified (`email_verified`), so it proves nothing.",
             format!(
-                "Let the user verify it, or choose another claim as `{}`.",
+                "Have the user verify it, or choose another claim as `{}`.",
                 case.at("user_claim")
             ),
         );
@@ -49,13 +49,13 @@ pub(super) fn missing(case: &Case<'_>, claim: &str, is_elsewhere: bool) -> Remed
                     "the client did not ask for the scope `email`"
                 }
             ),
-            "Let the client ask for `openid email`, and the user sign in with the right account.",
+            "Have the client ask for `openid email`, and the user sign in with the right account.",
         );
     }
     Remedy::new(
         format!("The token has no claim `{claim}`; {} is required.", accepted(case, claim)),
         format!(
-            "Let the provider put it into access tokens, or remove `{}`.",
+            "Have the provider put it into access tokens, or remove `{}`.",
             case.at(&format!("required_claims.{claim}"))
         ),
     )
@@ -73,7 +73,7 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
     let cause = format!("The token does not say who the user is: it has no {claim}.");
     let fix = match case.template() {
         "entra_id" => format!(
-            "Let the client ask for the scope `profile`; or add the optional claim `upn` (Token \
+            "Have the client ask for the scope `profile`; or add the optional claim `upn` (Token \
              configuration); or set `{field}: oid`."
         ),
         "keycloak" => format!(
@@ -86,18 +86,18 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
         "adfs" => {
             "Add a transform rule for the UPN to the Web API (Issuance Transform Rules).".to_owned()
         }
-        "google" => "Let the client ask for `openid email`.".to_owned(),
+        "google" => "Have the client ask for `openid email`.".to_owned(),
         _ if is_id_token(case.claims) => {
-            "This looks like an ID token. Let the client send its access token.".to_owned()
+            "This looks like an ID token. Have the client send its access token.".to_owned()
         }
         _ if may_be_of_a_service(case) => format!(
             "If a machine got it for itself (client credentials), which some providers issue without \
              `sub`, set `{}` to the claim that names its client; but only if every person's token has \
-             `sub` or `{field}`. Else let the provider put {claim} into access tokens.",
+             `sub` or `{field}`. Else have the provider put {claim} into access tokens.",
             case.at("service_user_claim")
         ),
         _ => format!(
-            "Let the provider put it into access tokens, or set `{field}` to a claim that they have: \
+            "Have the provider put it into access tokens, or set `{field}` to a claim that they have: \
              {}.",
             names(case)
         ),
@@ -105,7 +105,7 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
     Remedy::new(cause, fix)
 }
 
-/// Tokens that carry none of the claims of which one is required.
+/// Tokens with none of the claims of which one is required.
 pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> Remedy {
     let field = case.at("required_any_claim");
     if is_elsewhere {
@@ -114,7 +114,7 @@ pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> 
     if case.template() != "entra_id" {
         return Remedy::new(
             format!("The token carries nothing in {claims}, and `{field}` asks for one of them."),
-            format!("Let the provider put one into access tokens, or correct `{field}`."),
+            format!("Have the provider put one into access tokens, or correct `{field}`."),
         );
     }
     let otherwise = format!(
@@ -125,7 +125,7 @@ pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> 
         return Remedy::new(
             format!("This is an ID token, not an access token: it carries nothing in {claims}."),
             format!(
-                "Let the client send its access token (`access_token` in the provider's answer, not \
+                "Have the client send its access token (`access_token` in the provider's answer, not \
                  `id_token`), and ask for a scope of this API. {otherwise}"
             ),
         );
@@ -154,7 +154,7 @@ fn listed_elsewhere(claim: &str) -> Remedy {
     )
 }
 
-/// A claim that should name the user, is there, and names nobody.
+/// A claim that should identify the user, is present, and cannot.
 fn unusable_user(case: &Case<'_>, path: &ClaimPath, found: &Value) -> Remedy {
     let field = case.at("user_claim");
     let others: Vec<&str> =
@@ -169,11 +169,11 @@ fn unusable_user(case: &Case<'_>, path: &ClaimPath, found: &Value) -> Remedy {
              not empty, or an integer.",
             value(Some(found))
         ),
-        format!("Let the provider write the user into `{path}`{others}."),
+        format!("Have the provider write the user into `{path}`{others}."),
     )
 }
 
-/// The claims of which a refusal says that they are missing.
+/// The claims that a refusal reports as missing.
 fn user_claims<'a>(case: &Case<'a>, named: &str) -> &'a [ClaimPath] {
     let Some(rules) = case.provider.map(|provider| &provider.identity_rules) else { return &[] };
     if any_of(&rules.user_claims) == named {
@@ -183,7 +183,7 @@ fn user_claims<'a>(case: &Case<'a>, named: &str) -> &'a [ClaimPath] {
     }
 }
 
-/// The field that says which claims these are.
+/// The field that selects these claims.
 fn user_field(case: &Case<'_>, named: &str) -> &'static str {
     let rules = case.provider.map(|provider| &provider.identity_rules);
     match rules {
@@ -194,7 +194,7 @@ fn user_field(case: &Case<'_>, named: &str) -> &'static str {
     }
 }
 
-/// Whether a token might be a service's, and nothing here says how its user is found.
+/// Whether the token may be a service's while no claim is configured for the user of a service.
 fn may_be_of_a_service(case: &Case<'_>) -> bool {
     let is_asked_for =
         case.provider.is_some_and(|provider| provider.identity_rules.userless_is_service);
@@ -205,7 +205,7 @@ fn may_be_of_a_service(case: &Case<'_>) -> bool {
 pub(super) fn token_id(case: &Case<'_>) -> Remedy {
     Remedy::new(
         format!("The token has no `jti` that is text, and `{}` asks for one.", case.at("jti")),
-        format!("Let the provider issue tokens with `jti`, or remove `{}`.", case.at("jti")),
+        format!("Have the provider issue tokens with `jti`, or remove `{}`.", case.at("jti")),
     )
 }
 

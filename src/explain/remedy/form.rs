@@ -1,4 +1,4 @@
-//! Tokens that are none, or of the wrong kind.
+//! Credentials that are not a token, or are of the wrong kind.
 
 use super::super::words::{either, value};
 use super::{Case, Remedy};
@@ -15,7 +15,7 @@ pub(super) fn not_one_token(case: &Case<'_>, fault: AuthorizationFault) -> Remed
     })
 }
 
-/// A token with something around it that is no part of it.
+/// A token with extra characters around it.
 fn dressed(case: &Case<'_>) -> Option<Remedy> {
     if is_utf16(case.token) {
         return Some(Remedy::new(
@@ -44,7 +44,7 @@ fn dressed(case: &Case<'_>) -> Option<Remedy> {
     let quotes = ['"', '\'', '“', '”', '‘', '’'];
     (text.starts_with(quotes) || text.ends_with(quotes)).then(|| {
         Remedy::new(
-            "The token stands in quotes, which are no part of it.",
+            "The token is in quotes, which are not part of it.",
             "Leave the quotes out where the client reads its token.",
         )
     })
@@ -61,7 +61,7 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
                  tokens long.",
                 case.token.len()
             ),
-            "Raise `max_token_size`, or let the provider put fewer groups into its tokens.",
+            "Raise `max_token_size`, or have the provider put fewer groups into its tokens.",
         );
     }
     if let Some(remedy) = unreadable(case, fault) {
@@ -70,7 +70,7 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
     match fault {
         MalformedToken::Unsigned => Remedy::new(
             "The token has no signature: its third part is empty.",
-            "Copy the whole token. If this is the whole, the client made it up: let it ask the \
+            "Copy the whole token. If this is the whole, the client made it up: have it ask the \
              identity provider for one.",
         ),
         MalformedToken::Padded(segment) => padded(*segment),
@@ -78,8 +78,8 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
         MalformedToken::HeaderMember(name) => header_member(case, name),
         MalformedToken::MissingAlgorithm => Remedy::new(
             "The token's header does not say how it is signed: it has no `alg`.",
-            "Let the client send what the identity provider handed out. If this is it, correct \
-             whatever makes these tokens.",
+            "Have the client send what the identity provider handed out. If that is this token, fix \
+             the issuer of these tokens.",
         ),
         MalformedToken::Base64(_)
         | MalformedToken::Json(_)
@@ -96,8 +96,8 @@ fn unreadable(case: &Case<'_>, fault: &MalformedToken) -> Option<Remedy> {
     let dots = text.matches('.').count();
     if text.starts_with("ya29.") {
         return Some(Remedy::new(
-            "This is an access token of Google, which is no JWT: nobody but Google can read it.",
-            "Let the client send Google's ID token (`id_token` in the same answer) instead.",
+            "This is an access token of Google, which is not a JWT: only Google can read it.",
+            "Have the client send Google's ID token (`id_token` in the same answer) instead.",
         ));
     }
     if dots == 4 && case.header.contains_key("enc") {
@@ -123,8 +123,8 @@ fn padded(segment: Segment) -> Remedy {
             "The {segment} of the token is padded with `=` at its end. The parts of a JWT are \
              base64url without padding (RFC 7515 §2)."
         ),
-        "If the identity provider handed it out without `=`, let the client send it as it came. \
-         If not, correct whatever makes these tokens: the signature is over the parts as they \
+        "If the identity provider handed it out without `=`, have the client send it as it came. \
+         If not, fix the issuer of these tokens: the signature is over the parts as they \
          are sent.",
     )
 }
@@ -135,8 +135,8 @@ fn plain_base64(segment: Segment) -> Remedy {
             "The {segment} of the token is plain base64, with `+` or `/`. The parts of a JWT are \
              base64url, which has `-` and `_` instead (RFC 7515 §2)."
         ),
-        "If the identity provider handed it out with `-` and `_`, let the client send it as it \
-         came. If not, correct whatever makes these tokens: the signature is over the parts as \
+        "If the identity provider handed it out with `-` and `_`, have the client send it as it \
+         came. If not, fix the issuer of these tokens: the signature is over the parts as \
          they are sent.",
     )
 }
@@ -148,9 +148,9 @@ fn header_member(case: &Case<'_>, name: &str) -> Remedy {
             value(case.header.get(name))
         ),
         match name {
-            "alg" => "Correct whatever makes these tokens: `alg` names the algorithm.".to_owned(),
+            "alg" => "Fix the issuer of these tokens: `alg` names the algorithm.".to_owned(),
             name => format!(
-                "Correct whatever makes these tokens: let it write `{name}` as a string, or leave \
+                "Fix the issuer of these tokens: have it write `{name}` as a string, or leave \
                  it out."
             ),
         },
@@ -159,13 +159,13 @@ fn header_member(case: &Case<'_>, name: &str) -> Remedy {
 
 fn damaged(fault: &MalformedToken) -> Remedy {
     Remedy::new(
-        format!("The token is damaged, or is no JWT: {fault}."),
+        format!("The token is damaged, or is not a JWT: {fault}."),
         "Compare it with what the identity provider handed out. Spaces, line breaks and cut ends are \
          the usual damage.",
     )
 }
 
-/// How each provider is brought to issue JWTs.
+/// How to make each provider issue JWTs.
 fn jwt_fix(case: &Case<'_>) -> &'static str {
     let config = case.setup;
     let templates: Vec<&str> = config
@@ -177,17 +177,17 @@ fn jwt_fix(case: &Case<'_>) -> &'static str {
         .collect();
     match templates.as_slice() {
         ["auth0"] => {
-            "Auth0 gives opaque or encrypted tokens to clients that name no API: let the client \
+            "Auth0 gives opaque or encrypted tokens to clients that name no API: have the client \
              send `audience=<Identifier of your API>` when it asks for a token, or set a Default \
              Audience for the tenant."
         }
-        ["google"] => "Let the client send Google's ID token, not its access token.",
+        ["google"] => "Have the client send Google's ID token, not its access token.",
         ["okta"] => {
-            "Let the client ask a custom authorization server (`/oauth2/default/v1/token`), whose \
+            "Have the client ask a custom authorization server (`/oauth2/default/v1/token`), whose \
              access tokens are JWTs."
         }
         _ => {
-            "Let the identity provider issue access tokens as signed JWTs (RFC 9068) for this API. \
+            "Have the identity provider issue access tokens as signed JWTs (RFC 9068) for this API. \
              Often it does so once the client names the API (`audience`, `resource` or `scope`)."
         }
     }
@@ -199,7 +199,7 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
         if case.gives("algorithms") {
             return Remedy::new(
                 format!(
-                    "The token is signed by {found}, which this provider's configuration leaves out."
+                    "The token is signed with {found}, which this provider's configuration leaves out."
                 ),
                 format!("Add {found} to `{field}`."),
             );
@@ -208,13 +208,13 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
             provider.algorithms.iter().map(|algorithm| algorithm.name()).collect();
         return Remedy::new(
             format!(
-                "The token is signed by {found}, and the providers of template {} sign by {}, as far \
+                "The token is signed with {found}, and the providers of template {} sign with {}, as far \
                  as the template knows.",
                 case.template(),
                 known.join(" or ")
             ),
             format!(
-                "Let the provider sign by {}. If it really signs by {found}, write `{field}: [{}, {found}]`.",
+                "Have the provider sign with {}. If it really signs with {found}, write `{field}: [{}, {found}]`.",
                 known.join(" or "),
                 known.join(", ")
             ),
@@ -222,25 +222,25 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
     }
     if found.eq_ignore_ascii_case("none") {
         return Remedy::new(
-            "The token is not signed (`alg` is none): anybody could have written it.",
-            "Let the client send a token that the identity provider signed.",
+            "The token is not signed (`alg` is none): anyone could have written it.",
+            "Have the client send a token that the identity provider signed.",
         );
     }
     if found.starts_with("HS") {
         return Remedy::new(
             format!(
-                "The token is signed by {found}, with a secret that the provider shares with one \
+                "The token is signed with {found}, with a secret that the provider shares with one \
                  client. That is never accepted here. Keycloak's refresh tokens are like this, and \
                  APIs of Auth0 that are set to HS256."
             ),
-            "Send the access token, not the refresh token; and let the provider sign access tokens \
+            "Send the access token, not the refresh token; and have the provider sign access tokens \
              by RS256 or ES256 (Auth0: APIs → Settings → Signing Algorithm; Keycloak: Realm \
              settings → Tokens).",
         );
     }
     Remedy::new(
-        format!("The token is signed by {found}, which the plugin does not verify."),
-        "Let the provider sign by one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, \
+        format!("The token is signed with {found}, which the plugin does not verify."),
+        "Have the provider sign with one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, \
          ES512 or EdDSA.",
     )
 }
@@ -267,7 +267,7 @@ pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
                 "`typ` in the token's header is {}, and must be a string (RFC 7515 §4.1.9).",
                 value(Some(found))
             ),
-            format!("Correct whatever makes these tokens: let it {right}."),
+            format!("Fix the issuer of these tokens: have it {right}."),
         );
     }
     let Some(found) = found else {
@@ -278,16 +278,16 @@ pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
     };
     match TokenTypes::normalised(found).as_str() {
         "dpop+jwt" => Remedy::new(
-            "This is a DPoP proof, and no access token.",
-            "Let the client send the access token in `Authorization`.",
+            "This is a DPoP proof, not an access token.",
+            "Have the client send the access token in `Authorization`.",
         ),
         "logout+jwt" => Remedy::new(
-            "This is a logout token, and no access token.",
-            "Let the client send the access token in `Authorization`.",
+            "This is a logout token, not an access token.",
+            "Have the client send the access token in `Authorization`.",
         ),
         "oauth-id-jag+jwt" => Remedy::new(
             "This is an identity assertion (ID-JAG), which is to be exchanged for an access token.",
-            "Let the client send it to the token endpoint of the authorization server, and what \
+            "Have the client send it to the token endpoint of the authorization server, and what \
              comes back to this server.",
         ),
         _ => Remedy::new(
@@ -298,7 +298,7 @@ pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
             ),
             format!(
                 "If this is the access token, add {found:?} to `{field}`. If it is an ID token, \
-                     let the client send its access token."
+                     have the client send its access token."
             ),
         ),
     }

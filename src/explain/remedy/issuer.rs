@@ -1,4 +1,4 @@
-//! Tokens of an issuer that no provider has.
+//! Tokens whose issuer is not configured.
 
 use http::Uri;
 
@@ -7,7 +7,7 @@ use super::super::words::either;
 use super::{Case, Remedy};
 use crate::provider::Provider;
 
-/// Where Entra ID's issuers are: those of version 1, and of version 2.
+/// The hosts of Entra ID's issuers: version 1 and version 2.
 const ENTRA: [&str; 2] = ["sts.windows.net", "login.microsoftonline.com"];
 /// The tenant of all personal accounts.
 const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
@@ -75,7 +75,7 @@ impl Difference<'_> {
         if tenant == PERSONAL {
             return Remedy::new(
                 "The token is of a personal Microsoft account, which belongs to no tenant of yours.",
-                format!("Let the user sign in with the account of the tenant {configured}."),
+                format!("Have the user sign in with the account of the tenant {configured}."),
             );
         }
         Remedy::new(
@@ -83,7 +83,7 @@ impl Difference<'_> {
                 "The token is of another tenant: {tenant}. Configured is the tenant {configured}."
             ),
             format!(
-                "If that tenant is yours, correct `{}`; else let the client sign in to \
+                "If that tenant is yours, correct `{}`; else have the client sign in to \
                  https://login.microsoftonline.com/{configured}, not to /common or another tenant.",
                 self.at("tenant")
             ),
@@ -147,7 +147,7 @@ impl Difference<'_> {
                     "The token is of Okta's org authorization server ({found:?}), whose access tokens \
                      nobody but Okta may verify. Configured is a custom one, {configured}."
                 ),
-                "Let the client use the custom authorization server: its token endpoint is the \
+                "Have the client use the custom authorization server: its token endpoint is the \
                  configured issuer and `/v1/token`.",
             );
         }
@@ -158,7 +158,7 @@ impl Difference<'_> {
                      configured is {configured}."
                 ),
                 format!(
-                    "Set `{}` to {:?}, or let the client use the configured one.",
+                    "Set `{}` to {:?}, or have the client use the configured one.",
                     self.at("authorization_server"),
                     found.rsplit('/').next().unwrap_or_default()
                 ),
@@ -177,7 +177,7 @@ impl Difference<'_> {
                 either(self.issuers)
             ),
             format!(
-                "Use one domain for all: set `{}` to {:?}, or let the client ask under the \
+                "Use one domain for all: set `{}` to {:?}, or have the client ask under the \
                  configured one.",
                 self.at("domain"),
                 host(found)
@@ -205,7 +205,7 @@ impl Difference<'_> {
                 "The token is of another realm: its issuer is {found:?}, configured is {configured}."
             ),
             format!(
-                "Let the client log in to the configured realm, or change `{}`.",
+                "Have the client log in to the configured realm, or change `{}`.",
                 self.at("realm")
             ),
         )
@@ -270,12 +270,12 @@ fn unknown_issuer(case: &Case<'_>, found: &str) -> Remedy {
         case.setup.config.providers.issuers().map(str::to_owned).collect();
     Remedy::new(
         format!(
-            "The token was issued by {found:?}, and that is none of the configured issuers, {}. They \
-             are compared to the letter.",
+            "The token was issued by {found:?}, which is not among the configured issuers, {}. They \
+             are compared exactly.",
             either(&configured)
         ),
         "If you trust that issuer, add a provider with it to `providers`, or add it to \
-         `additional_issuers` of the one that it belongs to. If not, let the client ask a configured \
+         `additional_issuers` of the one that it belongs to. If not, have the client ask a configured \
          provider for its token.",
     )
 }
@@ -300,7 +300,7 @@ fn is_entra(issuer: &str) -> bool {
     ENTRA.contains(&host(issuer).as_str())
 }
 
-/// The host of an issuer, in lower case; empty when it is no URL.
+/// The host of an issuer, in lower case; empty if it is not a URL.
 fn host(issuer: &str) -> String {
     let uri: Option<Uri> = issuer.parse().ok();
     let host = uri.as_ref().and_then(Uri::host).filter(|_| issuer.contains("://"));

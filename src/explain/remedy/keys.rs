@@ -1,4 +1,4 @@
-//! Keys that cannot be had, or are not the token's.
+//! Keys that are unavailable, or do not match the token.
 
 use super::super::offline::CompletedCallout;
 use super::super::outside::CalloutError;
@@ -10,7 +10,7 @@ use crate::jose::KeyMismatch;
 use crate::keys::{DocumentFault, FetchFault, FetchFaultCode, KeySetFault, KeySource, Start};
 use crate::provider::Provider;
 
-/// A provider whose keys cannot be had.
+/// A provider whose keys are unavailable.
 pub(in super::super) struct KeyFault<'a> {
     pub(in super::super) provider: &'a Provider,
     pub(in super::super) written: Option<Written<'a>>,
@@ -29,10 +29,10 @@ pub(super) fn unavailable(case: &Case<'_>) -> Remedy {
     keys_unavailable(&KeyFault { provider, written, last, fault })
 }
 
-/// Why there are no keys of a provider.
+/// Why a provider's keys are unavailable.
 pub(in super::super) fn keys_unavailable(fault: &KeyFault<'_>) -> Remedy {
     if let KeySource::Static(_) = fault.provider.key_source {
-        return Remedy::new("The keys of the configuration serve nothing.", "Replace them.");
+        return Remedy::new("None of the configured keys can verify a token.", "Replace them.");
     }
     let (Some(last), Some(why)) = (fault.last, fault.fault) else {
         return Remedy::new("Nothing was fetched.", "Try again.");
@@ -45,7 +45,7 @@ impl KeyFault<'_> {
         self.written.map_or_else(|| format!("providers[].{field}"), |written| written.path(field))
     }
 
-    /// The field that has the URL which is called first.
+    /// The field with the URL that is called first.
     fn start_field(&self) -> String {
         let KeySource::Remote(source) = &self.provider.key_source else { return String::new() };
         match (&source.start, self.written.map(|written| written.template())) {
@@ -82,7 +82,7 @@ impl KeyFault<'_> {
             CalloutError::UnknownHost => Remedy::new(
                 cause(&format!("the host name of {url} is not known here")),
                 format!(
-                    "Correct `{}`; or, if the name is right, let this machine and Envoy's resolve it (DNS).",
+                    "Correct `{}`; or, if the name is right, make sure that this machine and Envoy's can resolve it (DNS).",
                     self.start_field()
                 ),
             ),
@@ -101,12 +101,12 @@ impl KeyFault<'_> {
                 format!(
                     "Open the way from Envoy to that host (firewall, egress policy, the address in \
                      cluster {cluster:?}), or correct `{}`. Until then no token by a new key can be \
-                     judged: keys that were fetched before go on serving for `keys.max_stale`.",
+                     judged: keys that were fetched before stay in use for `keys.max_stale`.",
                     self.start_field()
                 ),
             ),
             CalloutError::TimedOut => Remedy::new(
-                cause(&format!("{url} does not answer in time")),
+                cause(&format!("{url} does not respond in time")),
                 format!(
                     "Open the way from Envoy to that host (a firewall that drops packets looks like \
                      this), or raise `keys.timeout`. The cluster is {cluster:?}."
@@ -120,7 +120,7 @@ impl KeyFault<'_> {
         Remedy::new(cause, self.fix(fault))
     }
 
-    /// What to change: what the fault's data say, or what holds for all faults of its code.
+    /// What to change: from the data of the fault, or from its code.
     fn fix(&self, fault: &FetchFault) -> String {
         match fault {
             FetchFault::OtherIssuer { configured, found } => format!(
@@ -142,7 +142,7 @@ impl KeyFault<'_> {
         }
     }
 
-    /// What to change if another document came that is recognised.
+    /// What to change if a known kind of other document was returned.
     fn document_fix(&self, fault: &DocumentFault) -> Option<String> {
         let has = |names: &[String], wanted| names.iter().any(|name| name == wanted);
         Some(match fault {
@@ -222,9 +222,7 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
     }
     if let Some(field) = ["jwks", "certificates"].into_iter().find(|field| has(field)) {
         return Remedy::new(
-            format!(
-                "{cause} These stand in the configuration: the provider has changed its key since."
-            ),
+            format!("{cause} These are configured: the provider has changed its key since."),
             format!(
                 "Put the new key into `{}`; or give `metadata_url` or `jwks_url` with a cluster \
                  instead, so that the plugin follows each change.",
@@ -250,7 +248,7 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
                  another environment that calls itself by the same issuer."
             ),
             format!(
-                "Let the client get a new token. If that one is refused too, compare where it comes \
+                "Have the client get a new token. If that one is refused too, compare where it comes \
                  from with `{}`, and see `mcp-auth keys`.",
                 case.at(if has("jwks_url") { "jwks_url" } else { "metadata_url" })
             ),
@@ -261,20 +259,20 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
 pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
     let fix = match mismatch {
         KeyMismatch::Use(_) | KeyMismatch::Operations => {
-            "Let the provider publish its signing keys with `use: sig`, and sign with one of them."
+            "Have the provider publish its signing keys with `use: sig`, and sign with one of them."
         }
         KeyMismatch::Unusable(_) => {
-            "Let the provider sign with an RSA key of 2048 to 4096 bits, or with P-256, P-384, P-521 \
+            "Have the provider sign with an RSA key of 2048 to 4096 bits, or with P-256, P-384, P-521 \
              or Ed25519."
         }
         KeyMismatch::Algorithm { .. } | KeyMismatch::Type { .. } => {
-            "Let the provider publish the key with the `alg` that it signs with. If it does, the \
+            "Have the provider publish the key with the `alg` that it signs with. If it does, the \
              token was not made by it."
         }
     };
     let kid = case.header.get("kid").map(ToString::to_string).unwrap_or_default();
     Remedy::new(
-        format!("The key {kid} of the provider must not verify this token: {mismatch}."),
+        format!("The key {kid} of the provider may not verify this token: {mismatch}."),
         fix,
     )
 }

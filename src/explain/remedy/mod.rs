@@ -1,6 +1,5 @@
-//! Cause and fix of a refusal, in words: by its reason, by what was seen, and by the template of
-//! the provider. Each file is a table of the usual faults of one kind, and ends with what holds of
-//! all others.
+//! Cause and fix of a refusal in words: by its reason, by what was found, and by the template of
+//! the provider. Each file is a table of common faults of one kind, and ends with a general answer.
 
 mod audience;
 mod claims;
@@ -26,20 +25,20 @@ use crate::keys::FetchFault;
 use crate::provider::Provider;
 use crate::refusal::{Refusal, sentence};
 
-/// Why something is refused, and what to do about it.
+/// The cause of a refusal, and its fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remedy {
-    /// Why.
+    /// Why the token is refused, in sentences.
     pub cause: String,
     /// What to change, and where.
     pub fix: String,
 }
 
-/// A refusal with all that is known of it.
+/// A refusal and its context.
 pub(super) struct Case<'a> {
     pub(super) refusal: &'a Refusal,
     pub(super) setup: &'a Setup,
-    /// The provider that the token picks.
+    /// The provider that the token selects.
     pub(super) provider: Option<&'a Provider>,
     pub(super) token: &'a [u8],
     pub(super) header: &'a Map<String, Value>,
@@ -56,7 +55,7 @@ impl Remedy {
         Self { cause: cause.into(), fix: fix.into() }
     }
 
-    /// What the client is told, and what there is to do in all cases of the reason.
+    /// The meaning of the reason, and its general fix.
     fn of_reason(refusal: &Refusal) -> Self {
         Self::new(sentence(&refusal.to_string()), refusal.reason().row().fix)
     }
@@ -75,7 +74,7 @@ impl Case<'_> {
         written.is_some_and(|written| written.has(field))
     }
 
-    /// What there is to do in all cases of the reason.
+    /// The general fix of the reason.
     fn fix(&self) -> &'static str {
         self.refusal.reason().row().fix
     }
@@ -91,13 +90,13 @@ impl Case<'_> {
         written.map_or("generic", |written| written.template())
     }
 
-    /// A claim that is text.
+    /// A claim that is a string.
     fn text(&self, claim: &str) -> Option<&str> {
         self.claims.get(claim).and_then(Value::as_str)
     }
 }
 
-/// Cause and fix of a refusal.
+/// The cause and fix of a refusal.
 pub(super) fn remedy(case: &Case<'_>) -> Remedy {
     match case.refusal {
         Refusal::MalformedAuthorization(fault) => form::not_one_token(case, *fault),

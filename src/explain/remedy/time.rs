@@ -1,4 +1,4 @@
-//! Tokens at the wrong time, and clocks that are wrong.
+//! Tokens outside of their lifetime, and wrong clocks.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::super::words::seconds;
 use super::{Case, Remedy};
 use crate::time::UnixTime;
 
-/// From here on, what should be seconds are milliseconds: in seconds it would be the year 5138.
+/// Numbers from here on are milliseconds: as seconds, this is the year 5138.
 const MILLISECONDS: f64 = 100_000_000_000.0;
 
-/// Whether this is milliseconds where seconds should be.
+/// Whether this is in milliseconds instead of seconds.
 pub(in super::super) fn is_in_milliseconds(time: &Value) -> bool {
     time.as_f64().is_some_and(|time| time > MILLISECONDS)
 }
@@ -19,7 +19,7 @@ pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
     let Some(seconds_ago) = seconds_ago else {
         return Remedy::new(
             "The token does not say when it expires: it has no `exp` that is a number.",
-            "Let the identity provider issue tokens with `exp` in seconds since 1970.",
+            "Have the identity provider issue tokens with `exp` in seconds since 1970.",
         );
     };
     let cause =
@@ -35,7 +35,7 @@ pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
     Remedy::new(
         format!("{cause}{of_life}"),
         format!(
-            "Let the client get a new token, by its refresh token or a new login. To see whether \
+            "Have the client get a new token, by its refresh token or a new login. To see whether \
              anything else is wrong with this one, judge it as of then: `--at {moment}`."
         ),
     )
@@ -44,16 +44,16 @@ pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
 pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> Remedy {
     let Some(seconds_left) = seconds_left else {
         return Remedy::new(
-            format!("`{claim}` is no number."),
+            format!("`{claim}` is not a number."),
             format!(
-                "Let the identity provider write `{claim}` in seconds since 1970, or leave it out."
+                "Have the identity provider write `{claim}` in seconds since 1970, or leave it out."
             ),
         );
     };
     if case.claims.get(claim).is_some_and(is_in_milliseconds) {
         return Remedy::new(
             format!("`{claim}` is in milliseconds; it must be in seconds since 1970."),
-            "Correct whatever makes these tokens.",
+            "Fix the issuer of these tokens.",
         );
     }
     let cause = format!(
@@ -66,7 +66,7 @@ pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> 
         None => Remedy::new(
             format!("{cause} If it was issued just now, two clocks differ by that much."),
             format!(
-                "Let Envoy's machine and the identity provider's follow NTP. `{}` tolerates small \
+                "Have Envoy's machine and the identity provider's follow NTP. `{}` tolerates small \
                  differences.",
                 case.at("clock_skew")
             ),
@@ -81,7 +81,7 @@ pub(super) fn too_old(case: &Case<'_>, age: Option<u64>) -> Remedy {
             format!(
                 "The token does not say when it was issued (`iat`), and `{field}` limits its age."
             ),
-            format!("Let the identity provider issue tokens with `iat`, or remove `{field}`."),
+            format!("Have the identity provider issue tokens with `iat`, or remove `{field}`."),
         ),
         Some(age) => Remedy::new(
             format!(
@@ -92,20 +92,20 @@ pub(super) fn too_old(case: &Case<'_>, age: Option<u64>) -> Remedy {
                     .map_or_else(String::new, |most| seconds(most.as_secs())),
                 skew(case)
             ),
-            format!("Let the client get a new token, or raise `{field}`."),
+            format!("Have the client get a new token, or raise `{field}`."),
         ),
     }
 }
 
-/// How a clock is wrong.
+/// In which direction a clock is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Ahead,
     Behind,
 }
 
-/// That the clock here is wrong, if the provider's answers say so and it explains why the token is
-/// out of its time by so many seconds.
+/// Blames the local clock, if the provider's responses show that it is wrong by enough to explain
+/// why the token is this many seconds outside of its lifetime.
 fn wrong_clock(case: &Case<'_>, way: Way, seconds_off: u64) -> Option<Remedy> {
     let ahead = case.callouts.iter().rev().find_map(CompletedCallout::clock_ahead)?;
     let (actual, word) = if ahead > 0 { (Way::Ahead, "ahead of") } else { (Way::Behind, "behind") };
@@ -116,7 +116,7 @@ fn wrong_clock(case: &Case<'_>, way: Way, seconds_off: u64) -> Option<Remedy> {
         let difference = seconds(ahead.unsigned_abs());
         Remedy::new(
             format!("The clock of this machine is {difference} {word} the provider's."),
-            "Set the clock: let this machine follow NTP. If it is not the one on which Envoy runs, \
+            "Set the clock: have this machine follow NTP. If it is not the one on which Envoy runs, \
              look at that one's clock too.",
         )
     })

@@ -1,4 +1,4 @@
-//! Users who are not known, and requests that they may not make.
+//! Unknown users, and requests that the access policy denies.
 
 use serde_json::Value;
 
@@ -9,13 +9,13 @@ use crate::refusal::{AccountStatus, Denial};
 
 pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
     let not_found = format!(
-        "The token is good, but nobody here has its {claim} as `{field}`; the two are compared to the letter."
+        "The token is valid, but no user here has its {claim} as `{field}`; the two are compared exactly."
     );
     if let Some(cause) = cause {
         return Remedy::new(
             format!("{not_found} Closest match: {cause}."),
             format!(
-                "If it is the same person, let the record have the `{field}` that the token has, \
+                "If it is the same person, give the record the `{field}` that the token has, \
                  or choose a `user_claim` or `user_field` whose values are written alike; if a \
                  record is not for this provider, name it in the record's `provider`."
             ),
@@ -32,7 +32,7 @@ pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
 
 pub(super) fn inactive(case: &Case<'_>, user: &str, account_status: AccountStatus) -> Remedy {
     Remedy::new(
-        format!("The token is good, but the user {user:?} is {} here.", account_status.as_str()),
+        format!("The token is valid, but the user {user:?} is {} here.", account_status.as_str()),
         case.fix(),
     )
 }
@@ -54,22 +54,22 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
     match denial {
         Denial::AmbiguousMethod => Remedy::new(
             "The HTTP method has lower-case letters, and an access rule names methods or messages.",
-            "Let the client send the method in upper case, such as POST.",
+            "Have the client send the method in upper case, such as POST.",
         ),
         Denial::AmbiguousName => Remedy::new(
-            "The name in the message can be read in several ways, so no rule can be told to be about it.",
-            "Let the client write the name as in the rules, and the MCP method as the specification spells it.",
+            "The name in the message is ambiguous, so it is unclear which rule applies.",
+            "Have the client write the name as in the rules, and the MCP method as the specification spells it.",
         ),
         Denial::AmbiguousPath => Remedy::new(
-            "The path can be read in several ways, so no rule can be told to be about it.",
-            "Let the client write the path plainly: no dots, no doubled slashes, no escapes, the same \
+            "The path is ambiguous, so it is unclear which rule applies.",
+            "Have the client send the path in normalised form: no dots, no doubled slashes, no escapes, the same \
              letters as in the rules.",
         ),
         Denial::Misread { rule, line, claim, found } => misread(case, rule, line, claim, *found),
         Denial::NoRule => no_rule(case),
         Denial::Restricted { rule } => Remedy::new(
             format!(
-                "The token is good, but its provider may be used only where an access rule names it, and the rule {rule:?} does not."
+                "The token is valid, but its provider may be used only where an access rule names it, and the rule {rule:?} does not."
             ),
             format!(
                 "Add the provider to `require.providers` of that rule, or remove `{}`.",
@@ -78,14 +78,14 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
         ),
         Denial::Rule { rule, line, is_elsewhere: true } => Remedy::new(
             format!(
-                "The token is good, but the access rule {rule:?} asks for {line}, and the user has so \
+                "The token is valid, but the access rule {rule:?} asks for {line}, and the user has so \
                  many that the token only says where they are listed (_claim_names)."
             ),
-            "Let the provider put fewer into its tokens: in Entra ID, *Groups assigned to the \
+            "Have the provider put fewer into its tokens: in Entra ID, *Groups assigned to the \
              application*, or app roles.",
         ),
         Denial::Rule { rule, line, is_elsewhere: false } => Remedy::new(
-            format!("The token is good, but the access rule {rule:?} asks for other {line}."),
+            format!("The token is valid, but the access rule {rule:?} asks for other {line}."),
             format!(
                 "Give the user what `require.{line}` of that rule lists, at the provider or in \
                  `users.records`; or change the rule."
@@ -97,7 +97,7 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
 fn no_rule(case: &Case<'_>) -> Remedy {
     if case.provider.is_some_and(|provider| provider.restrict_to_policies) {
         return Remedy::new(
-            "The token is good, but its provider may be used only where an access rule names it, and \
+            "The token is valid, but its provider may be used only where an access rule names it, and \
              no rule is about this request.",
             format!(
                 "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
@@ -107,7 +107,7 @@ fn no_rule(case: &Case<'_>) -> Remedy {
         );
     }
     Remedy::new(
-        "The token is good, but no access rule is about this request, and `access.default` is deny.",
+        "The token is valid, but no access rule is about this request, and `access.default` is deny.",
         "Add a rule whose `match` has this path and method to `access.rules`.",
     )
 }
@@ -126,17 +126,17 @@ fn misread(case: &Case<'_>, rule: &str, line: &str, claim: &str, found: UnreadLi
     };
     Remedy::new(
         format!(
-            "The token is good, but the access rule {rule:?} asks for {line}, and none can be \
+            "The token is valid, but the access rule {rule:?} asks for {line}, and none can be \
              read in the claim `{claim}`: it is {found}."
         ),
         format!(
-            "Let `{field}` name a claim that lists the {line} as strings, or let the provider \
+            "Point `{field}` to a claim that lists the {line} as strings, or have the provider \
              write this one so.{names}"
         ),
     )
 }
 
-/// The claim of this name or path, as it stands in a configuration.
+/// The claim with this name or path, as written in a configuration.
 fn written(case: &Case<'_>, claim: &str) -> String {
     let rules = case.provider.map(|provider| &provider.identity_rules);
     let lists =
@@ -157,7 +157,7 @@ pub(super) fn scope(case: &Case<'_>, rule: &str, scopes: &[String]) -> Remedy {
         _ => "",
     };
     Remedy::new(
-        format!("The token is good, but the access rule {rule:?} asks for scopes that it lacks."),
-        format!("Let the client ask for {}, and the provider grant it.{how}", either(scopes)),
+        format!("The token is valid, but the access rule {rule:?} asks for scopes that it lacks."),
+        format!("Have the client ask for {}, and the provider grant it.{how}", either(scopes)),
     )
 }

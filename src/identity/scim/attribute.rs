@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_stand_for_attributes() {
+    fn fields_map_to_attributes() {
         for (field, filter) in [
             ("user_name", "userName"),
             ("email", "emails.value"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_change_the_meaning_of_a_filter_is_no_attribute() {
+    fn a_field_that_could_change_a_filter_is_not_an_attribute() {
         for field in [
             "",
             "a b",

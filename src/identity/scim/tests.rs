@@ -140,7 +140,7 @@ fn user(user_name: &str, roles: &[&str]) -> User {
 const SEARCH: &str = "GET /scim/v2/Users?filter=userName%20eq%20%22ada%22";
 
 #[test]
-fn a_user_is_asked_for_once_and_known_for_as_long_as_answers_serve() {
+fn a_user_is_looked_up_once_while_the_result_is_cached() {
     let mut worker = Worker::new(directory());
     assert_eq!(worker.find("user_name", "ada", now()), ScimResult::Await);
     worker.want("user_name", "ada");
@@ -236,7 +236,7 @@ fn a_value_that_is_too_long_for_a_filter_is_nobodys() {
 }
 
 #[test]
-fn a_users_standing_and_kind_are_read_wherever_they_stand() {
+fn account_status_and_kind_are_read_from_every_known_place() {
     let extension = "urn:example:1.0:User";
     for (attributes, account_status, is_service) in [
         (json!({}), AccountStatus::Active, false),
@@ -261,7 +261,7 @@ fn a_users_standing_and_kind_are_read_wherever_they_stand() {
 }
 
 #[test]
-fn a_user_who_cannot_be_read_whole_is_none() {
+fn a_partly_unreadable_user_is_not_used() {
     for attributes in [
         json!({"active": "false"}),
         json!({"active": 0}),
@@ -293,7 +293,7 @@ fn a_user_who_cannot_be_read_whole_is_none() {
 }
 
 #[test]
-fn an_answer_that_is_no_list_says_nothing_of_the_user() {
+fn a_response_that_is_not_a_list_says_nothing_about_the_user() {
     let mut responses: Vec<CalloutResponse> = [
         json!(null),
         json!([]),
@@ -413,7 +413,7 @@ fn an_attribute_that_is_there_twice_makes_an_answer_of_no_use() {
 }
 
 #[test]
-fn whom_the_directory_shows_instead_is_told() {
+fn a_different_user_in_the_response_is_reported() {
     let other = |value: Value| json!({"userName": "Ada", "emails": value});
     for (field, value, users, said) in [
         ("user_name", "ada", vec![ada(), json!({"userName": "bob"})], None),
@@ -453,7 +453,7 @@ fn whom_the_directory_shows_instead_is_told() {
 }
 
 #[test]
-fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
+fn no_user_is_tolerated_under_the_name_of_another_user() {
     let tolerant = || ScimSettings { tolerates_unknown: true, ..directory() };
     let named = |name: &str| list(&[json!({"userName": name, "active": false})]);
     for (second, expected) in [
@@ -477,33 +477,33 @@ fn nobody_is_tolerated_under_the_name_of_a_user_who_was_not_found_by_it() {
     let mut worker = Worker::new(tolerant());
     worker.look_up("email", "root", vec![list(&[]), response(500, &Value::Null)]);
     assert!(matches!(worker.find("email", "root", now()), ScimResult::Unavailable(_)));
-    // Names were searched already, and where nobody is tolerated, nobody passes.
+    // Names were searched already, and unknown users are not allowed.
     assert_eq!(Worker::new(tolerant()).look_up("UserName", "root", vec![list(&[])]).len(), 1);
     assert_eq!(Worker::new(directory()).look_up("email", "root", vec![list(&[])]).len(), 1);
 }
 
 #[test]
-fn what_is_known_by_an_answer_holds_no_longer_than_the_answer_serves() {
+fn a_result_holds_only_while_it_is_cached() {
     let claims = Object::default();
     let (field, value, is_service) = ("user_name", "ada", false);
     let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
     let directory = Users::allow_all().with_scim(Some(directory()));
     let mut lookups = directory.lookups().unwrap();
     let (UserLookup::Await(query), None) = directory.find(selector, Some(&lookups), now()) else {
-        panic!("nobody was asked")
+        panic!("no look-up was needed")
     };
     lookups.want(query);
     let (id, _) = lookups.next_callout().unwrap();
     lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
     let (UserLookup::Known(_), Some(basis)) = directory.find(selector, Some(&lookups), now())
     else {
-        panic!("nobody is known")
+        panic!("the user should be known")
     };
     assert!(basis.still_holds(Some(&lookups), after(299)));
     assert!(!basis.still_holds(Some(&lookups), after(300)));
     let (UserLookup::Await(query), None) = directory.find(selector, Some(&lookups), after(300))
     else {
-        panic!("nobody is asked anew")
+        panic!("the look-up should be repeated")
     };
     lookups.want(query);
     assert!(lookups.has_callouts());
@@ -544,7 +544,7 @@ fn an_unknown_user_is_created_as_the_token_has_it_and_found_by_the_user_claim() 
 }
 
 #[test]
-fn a_user_whom_somebody_else_created_meanwhile_is_found() {
+fn a_user_created_meanwhile_by_another_client_is_found() {
     let found = list(&[ada()]);
     for second in [response(409, &json!({})), response(201, &Value::Null)] {
         let mut worker = Worker::new(creating());
@@ -583,7 +583,7 @@ fn no_user_is_created_under_the_name_of_a_record() {
 }
 
 #[test]
-fn services_are_not_created_and_stand_in_nobodys_way() {
+fn services_are_not_created_and_block_no_other_look_up() {
     let mut worker = Worker::new(creating());
     worker.is_service = true;
     assert_eq!(worker.look_up("user_name", "ada", vec![list(&[])]), [SEARCH]);
@@ -593,7 +593,7 @@ fn services_are_not_created_and_stand_in_nobodys_way() {
 }
 
 #[test]
-fn a_creation_that_fails_or_makes_somebody_else_is_a_failure() {
+fn a_creation_that_fails_or_returns_another_user_is_a_failure() {
     for second in [
         response(201, &json!({"userName": "Ada"})),
         response(201, &json!({"userName": "bob"})),
@@ -648,7 +648,7 @@ fn so_many_look_ups_are_under_way_at_the_same_time_and_no_more() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
+fn the_cache_is_bounded_and_evicts_the_oldest_first() {
     let mut worker = Worker::new(directory());
     for number in 0..2500 {
         let name = format!("user-{}", number % 2000);
@@ -675,7 +675,7 @@ fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
 }
 
 #[test]
-fn only_a_user_whom_nobody_knows_is_tolerated() {
+fn only_a_user_unknown_everywhere_is_tolerated() {
     let claims = Object::default();
     let (field, value, is_service) = ("user_name", "ada", false);
     let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
@@ -685,7 +685,7 @@ fn only_a_user_whom_nobody_knows_is_tolerated() {
     {
         let mut lookups = directory.lookups().unwrap();
         let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
-            panic!("nobody was asked")
+            panic!("no look-up was needed")
         };
         lookups.want(query);
         let (id, _) = lookups.next_callout().unwrap();
@@ -713,7 +713,7 @@ fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
         let directory = records.with_scim(Some(directory()));
         let mut lookups = directory.lookups().unwrap();
         let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
-            panic!("nobody was asked")
+            panic!("no look-up was needed")
         };
         lookups.want(query);
         let (id, _) = lookups.next_callout().unwrap();

@@ -1,4 +1,4 @@
-//! The store of a fleet: Redis, told through webdis to remember a token unless it does already.
+//! The shared store: Redis, called through webdis to set a key unless it exists.
 
 use std::time::Duration;
 
@@ -11,39 +11,38 @@ use crate::json;
 use crate::refusal::StoreFault;
 use crate::time::UnixTime;
 
-/// Where webdis is called.
+/// How webdis is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FleetStore {
-    /// The Envoy cluster.
     pub cluster: String,
-    /// The host that requests name.
+    /// The host of the requests.
     pub authority: String,
-    /// The path of requests.
+    /// The path of the requests.
     pub path: String,
-    /// How long an answer may take.
+    /// How long to wait for a response.
     pub timeout: Duration,
 }
 
 impl FleetStore {
-    /// Most bytes of an answer; those that are hoped for have 19 at the most.
+    /// Limit on responses; expected ones have at most 19 bytes.
     pub(crate) const RESPONSE_LIMIT: BodyLimit =
         BodyLimit { bytes: 1024, setting: "any response of webdis" };
 
-    /// How much longer a token is remembered than this process could still accept it: the clocks of
-    /// others of the fleet may be so much behind.
+    /// How much longer a token is recorded than this process could accept it, for processes whose
+    /// clock is behind.
     const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
-    /// How much longer than an answer may take a request waits for it.
+    /// How much longer than the timeout of the callout a request waits for it.
     const GRACE: Duration = Duration::from_secs(2);
-    /// When a client should try again.
+    /// When a client should retry.
     const PAUSE: Duration = Duration::from_secs(1);
 
-    /// How long a request waits at the most.
+    /// The longest time that a request waits.
     #[must_use]
     pub(crate) fn max_wait(&self) -> Duration {
         self.timeout + Self::GRACE
     }
 
-    /// The call that spends a token which passed all other checks.
+    /// The callout that spends a token that passed all other checks.
     #[must_use]
     pub(crate) fn request(
         &self,
@@ -55,7 +54,7 @@ impl FleetStore {
         self.command(format!("SET/{}/1/NX/EX/{seconds}", Self::key(single_use_token)))
     }
 
-    /// The call that looks up whether a token was spent.
+    /// The callout that looks up whether a token was spent.
     #[must_use]
     pub(crate) fn look_up_request(&self, single_use_token: SingleUseToken) -> CalloutRequest {
         self.command(format!("EXISTS/{}", Self::key(single_use_token)))
@@ -65,8 +64,8 @@ impl FleetStore {
         format!("mcp-auth:jti:{}", single_use_token.digest)
     }
 
-    /// What is sent once more would find the token spent, so it is a POST: proxies neither repeat
-    /// nor keep those. Nothing in it comes from a client but by way of the digest.
+    /// A POST, because proxies neither retry nor cache those: a repeated command would find the
+    /// token spent. Client input appears only as a digest.
     fn command(&self, command: String) -> CalloutRequest {
         let fields = [
             (":method", "POST"),
@@ -83,20 +82,20 @@ impl FleetStore {
         }
     }
 
-    /// What came of spending a token. `response` is none when the call brought none.
+    /// The result of spending a token. `response` is `None` if the callout failed.
     ///
     /// # Errors
     ///
-    /// The token was spent before; or it may have been, or may be now: nobody can tell.
+    /// The token was spent before, or its state is unknown.
     pub(crate) fn spent(response: Option<CalloutResponse>) -> Result<(), NotSpent> {
         Self::read(response, &json!({"SET": [true, "OK"]}), &json!({"SET": null}))
     }
 
-    /// What came of looking a token up. `response` is none when the call brought none.
+    /// The result of looking up a token. `response` is `None` if the callout failed.
     ///
     /// # Errors
     ///
-    /// The token was spent; or nobody can tell.
+    /// The token was spent, or its state is unknown.
     pub(crate) fn looked_up(response: Option<CalloutResponse>) -> Result<(), NotSpent> {
         Self::read(response, &json!({"EXISTS": 0}), &json!({"EXISTS": 1}))
     }
@@ -115,13 +114,13 @@ impl FleetStore {
         }
     }
 
-    /// The call could not be made.
+    /// The callout could not be made.
     #[must_use]
     pub(crate) fn not_dispatched(&self) -> NotSpent {
         Self::unknown(StoreFault::Callout(CalloutFault::Dispatch { cluster: self.cluster.clone() }))
     }
 
-    /// The request cannot wait any longer.
+    /// The request has waited too long.
     #[must_use]
     pub(crate) fn too_late() -> NotSpent {
         Self::unknown(StoreFault::Callout(CalloutFault::NoResponse))
@@ -159,7 +158,7 @@ mod tests {
         String::from_utf8(store().request(single_use_token, now).body.unwrap()).unwrap()
     }
 
-    /// For how many seconds a token with this last use is remembered.
+    /// For how many seconds a token with this last use is recorded.
     fn seconds(last_use: UnixTime, now: UnixTime) -> u64 {
         let command = command(SingleUseToken::new("https://id.example.com", "1", last_use), now);
         command.rsplit('/').next().unwrap().parse().unwrap()
@@ -174,7 +173,7 @@ mod tests {
         }
     }
 
-    /// What the operator is told.
+    /// The cause as logged for the operator.
     fn cause(response: Option<CalloutResponse>) -> String {
         match FleetStore::spent(response) {
             Err(NotSpent::Unknown { fault, retry_after }) => {
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_tells_redis_to_remember_the_token_if_it_does_not_yet() {
+    fn a_request_makes_redis_record_the_token_unless_it_has() {
         let last_use = UnixTime::from_secs(NOW + 100);
         let single_use_token = SingleUseToken::new("https://id.example.com", "1", last_use);
         let request = store().request(single_use_token, UnixTime::from_secs(NOW));
@@ -200,7 +199,7 @@ mod tests {
             ("user-agent", concat!("mcp-federated-auth/", env!("CARGO_PKG_VERSION"))),
         ];
         assert_eq!(request.fields, expected.map(|(name, value)| (name, value.to_owned())));
-        // The digest is part of what the processes of a fleet agree upon: it stays as it is.
+        // The processes of a fleet agree on this digest, so it must not change.
         let digest = "dd335cae633d256e46ef98a8401636ab";
         let expected = format!("SET/mcp-auth:jti:{digest}/1/NX/EX/161");
         assert_eq!(String::from_utf8(request.body.unwrap()).unwrap(), expected);
@@ -212,13 +211,13 @@ mod tests {
         let now = UnixTime::from_secs(NOW);
         assert_eq!(seconds(now, now), 61);
         assert_eq!(seconds(now + second, now), 62);
-        // Rounded up, and never nothing, whatever the clock says.
+        // Rounded up, and never 0, whatever the clock says.
         assert_eq!(seconds(now, now + Duration::from_millis(1)), 61);
         assert_eq!(seconds(now, now + Duration::from_millis(999)), 61);
         assert_eq!(seconds(now, now + second), 60);
         assert_eq!(seconds(now, UnixTime::from_secs(u64::MAX)), 60);
-        // What never expires is remembered for longer than anybody waits, and not for so long that
-        // Redis would not take it.
+        // A token that never expires is recorded for very long, but within the range that Redis
+        // accepts.
         for now in [now, UnixTime::from_secs(u64::MAX), UnixTime::default()] {
             assert_eq!(seconds(UnixTime::from_secs(u64::MAX), now), u64::from(u32::MAX) + 60);
         }
@@ -231,7 +230,7 @@ mod tests {
         })]
 
         #[test]
-        fn nothing_that_a_client_or_provider_chose_stands_in_the_command(
+        fn the_command_contains_nothing_chosen_by_a_client_or_provider(
             issuer in ".*",
             token_id in ".*",
             last_use in any::<u64>(),
@@ -245,7 +244,7 @@ mod tests {
             let digest = key.strip_prefix("mcp-auth:jti:").unwrap();
             prop_assert_eq!(digest.len(), 32);
             prop_assert!(digest.bytes().all(|byte| b"0123456789abcdef".contains(&byte)));
-            // Redis takes no more than what in milliseconds, added to its clock, is an i64.
+            // Redis accepts milliseconds that, added to its clock, fit into an i64.
             prop_assert!((60..10_000_000_000).contains(&seconds.parse::<u64>().unwrap()));
         }
 

@@ -1,13 +1,13 @@
-//! Tokens that serve once. What was spent is remembered until nobody could use it any more; if that
-//! cannot be known or remembered, the token does not pass.
+//! Single-use tokens. A spent token is recorded until it can no longer be used; if its state is
+//! unknown or cannot be recorded, it is refused.
 //!
 //! The local store is a fixed number of values in shared data, one for all workers of the process
-//! and all their configurations: a token that was spent in one of them is spent in all, and an
-//! update of a configuration forgets nothing. The issuer is part of what is remembered, so
-//! providers never meet. [`SpendAttempt`] says what to read and write; the shell does it.
+//! and all their configurations: a token spent in one of them is spent in all, and an update of a
+//! configuration forgets nothing. The issuer is part of the digest, so providers never conflict.
+//! [`SpendAttempt`] says what to read and write; the engine does it.
 //!
-//! A [`FleetStore`] is one for all processes of a fleet. It makes the request by which a token is
-//! spent, and reads the answer; a request of a client waits meanwhile.
+//! A [`FleetStore`] is shared by all processes of a fleet. It makes the request that spends a token
+//! and interprets the response, while the client's request waits.
 
 mod fleet;
 mod shard;
@@ -26,12 +26,12 @@ pub(crate) use spend_attempt::{SpendAttempt, SpendStep};
 
 use crate::refusal::{Refusal, StoreFault};
 
-/// Where it is remembered which tokens were spent.
+/// Where spent tokens are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReplayStore {
-    /// In the memory of the process.
+    /// In the memory of this process.
     Local,
-    /// In one place for several processes.
+    /// In a store that several processes share.
     Fleet(FleetStore),
 }
 
@@ -40,11 +40,10 @@ pub(crate) enum ReplayStore {
 pub(crate) enum NotSpent {
     /// It was spent before.
     AlreadySpent,
-    /// Nobody can tell, or remember it.
+    /// Its state is unknown, or it could not be recorded.
     Unknown {
-        /// When to try again.
+        /// When to retry, counted from now.
         retry_after: Duration,
-        /// Why.
         fault: StoreFault,
     },
 }

@@ -7,41 +7,42 @@ use super::single_use_token::{Expiry, SingleUseToken, TokenDigest};
 use crate::refusal::StoreFault;
 use crate::time::UnixTime;
 
-/// The spent tokens whose digests begin with one byte.
+/// The spent tokens whose digests begin with the same byte.
 ///
-/// As bytes: the version; the expiry of what was forgotten; then digest and expiry of each token.
+/// Encoding: the version, the expiry of forgotten tokens, then digest and expiry of each token.
 /// Numbers are big-endian.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shard {
-    /// The latest expiry among the tokens that were forgotten.
+    /// The latest expiry among the forgotten tokens.
     ///
-    /// As long as the clock only runs forward, no token that passes the other checks expires as
-    /// early. If it was set back, one that does may have been spent, whoever knows; so no token
-    /// passes twice whatever the clock does, and whichever times the workers read from it.
+    /// While the clock runs forward, no token that passes the other checks expires that early. If
+    /// the clock was set back, a token expiring that early may already have been spent, so it is
+    /// refused. So no token is accepted twice, whatever the clock and whichever times the workers
+    /// read from it.
     forgotten: Expiry,
     spent: Vec<SingleUseToken>,
 }
 
 impl Shard {
-    /// Most tokens in a shard. All 256 together are 131,072 tokens in 2.5 MiB.
+    /// Maximum number of tokens in a shard. All 256 together are 131,072 tokens in 2.5 MiB.
     pub(super) const MAX_ENTRIES: usize = 512;
-    /// Most bytes of a shard.
+    /// Maximum size of a shard in bytes.
     #[cfg(test)]
     pub(super) const MAX_LENGTH: usize = Self::HEADER + Self::MAX_ENTRIES * Self::ENTRY;
 
     const VERSION: u8 = 1;
     const HEADER: usize = size_of::<u8>() + size_of::<u32>();
     const ENTRY: usize = TokenDigest::LENGTH + size_of::<u32>();
-    /// Longest time for which a client is sent away: room may come earlier than it seems.
+    /// Longest time after which a client should retry: room may become free before the estimate.
     const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-    /// The name under which a shard stands in shared data.
+    /// The name of a shard in shared data.
     #[must_use]
     pub(super) fn name(index: u8) -> String {
         format!("mcp-federated-auth/1/spent-tokens/{index:02x}")
     }
 
-    /// The shard of this index that stands in these bytes, if they are one.
+    /// Decodes the shard with this index; `None` if the bytes are not one.
     #[must_use]
     pub(super) fn decode(index: u8, bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
@@ -61,7 +62,7 @@ impl Shard {
         Some(Self { forgotten, spent: spent.collect::<Option<_>>()? })
     }
 
-    /// The shard as bytes.
+    /// Encodes the shard.
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::HEADER + self.spent.len() * Self::ENTRY);
@@ -74,12 +75,12 @@ impl Shard {
         bytes
     }
 
-    /// Spends a token that passes all other checks, and forgets those that pass them no more.
+    /// Spends a token that passed all other checks, and forgets expired ones.
     ///
     /// # Errors
     ///
-    /// It was spent before, or nobody can tell, or there is no room. Then the shard is not to be
-    /// written.
+    /// It was spent before, its state is unknown, or there is no room. The shard must not be
+    /// written then.
     pub(super) fn spend(
         &mut self,
         single_use_token: SingleUseToken,
@@ -112,7 +113,7 @@ impl Shard {
         self.spent.contains(&single_use_token)
     }
 
-    /// This fault, which is over at that time.
+    /// A fault that is over at that time.
     fn unknown(fault: StoreFault, over: Expiry, now: UnixTime) -> NotSpent {
         NotSpent::Unknown { fault, retry_after: over.time().since(now).min(Self::MAX_PAUSE) }
     }
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(shard.spend(single_use_token(1, NOW + 10), now()), Ok(()));
         for seconds in [0, 1, 9] {
             let later = now() + Duration::from_secs(seconds);
-            // The issuer may use the same `jti` for tokens that expire at other times.
+            // The issuer may use the same `jti` for tokens with different expiry.
             for expiry in [NOW + 10, NOW + 20, NOW + 9] {
                 let again = shard.spend(single_use_token(1, expiry), later);
                 assert_eq!(again, Err(NotSpent::AlreadySpent));
@@ -212,7 +213,7 @@ mod tests {
         let expected = (StoreFault::ClockSetBack, 10);
         assert_eq!(fault(&mut shard, single_use_token(1, NOW + 10), now()), expected);
         assert_eq!(fault(&mut shard, single_use_token(3, NOW + 10), now()), expected);
-        // What expires later was not among the forgotten.
+        // Tokens that expire later were not forgotten.
         assert_eq!(shard.spend(single_use_token(3, NOW + 11), now()), Ok(()));
         assert_eq!(shard.spend(single_use_token(2, NOW + 200), now()), Err(NotSpent::AlreadySpent));
     }
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_anybody_else_are_no_shard() {
+    fn foreign_bytes_do_not_decode_as_a_shard() {
         let shard = full().encode();
         let mut longer = shard.clone();
         longer.extend_from_slice(&shard[shard.len() - Shard::ENTRY..]);
@@ -250,7 +251,7 @@ mod tests {
         for bytes in [&b""[..], b"\x01", b"\x01\0\0\0", b"{}", &longer, &other_version] {
             assert_eq!(Shard::decode(0, bytes), None);
         }
-        // Cut anywhere but between two tokens, or taken from another shard.
+        // Truncated anywhere except between two tokens, or taken from another shard.
         for length in 0..shard.len() {
             let is_cut_between =
                 length >= Shard::HEADER && (length - Shard::HEADER).is_multiple_of(Shard::ENTRY);

@@ -1,6 +1,5 @@
-//! A world of several workers that spend tokens, and the values that they share, with clocks that
-//! only the tests move. Whatever the order in which the workers' single reads and writes mix, no
-//! token is spent twice.
+//! Several workers that spend tokens, and the values that they share, with clocks that only the
+//! tests advance. No interleaving of single reads and writes spends a token twice.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -21,7 +20,7 @@ proptest! {
     })]
 
     #[test]
-    fn in_whatever_order_workers_step_no_token_is_spent_twice_and_none_forgotten(
+    fn no_interleaving_spends_a_token_twice_or_forgets_it(
         room in prop_oneof![Just(Shard::MAX_ENTRIES), 0..10_usize],
         deeds in vec(op(), 0..300),
     ) {
@@ -44,7 +43,7 @@ proptest! {
         world.begin(0, token, world.now());
         let result = world.run(0);
         match Shard::decode(0, &bytes) {
-            // In our form: who can write that can do everything.
+            // In our format, so whoever wrote it controls the store anyway.
             Some(_) => {}
             None => {
                 result?;
@@ -78,7 +77,7 @@ fn a_worker_that_is_always_late_gives_up_after_a_bounded_number_of_attempts() {
     let mut world = World::new(Shard::MAX_ENTRIES);
     world.begin(0, (0, 100), world.now());
     for number in 1..100 {
-        // Reads; then the other is faster.
+        // This worker reads; then the other is faster.
         world.step(0).unwrap();
         if world.workers[0].is_none() {
             break;
@@ -112,22 +111,22 @@ fn a_hundred_thousand_live_tokens_fit_in_two_and_a_half_mebibytes() {
     assert_eq!(256 * Shard::MAX_LENGTH, 2_622_720);
 }
 
-/// A token by the last byte of its digest, and the time from the start on at which it expires. All
-/// belong to one shard.
+/// A token: the last byte of its digest, and its expiry in seconds from the start. All belong to
+/// one shard.
 type Token = (u8, u32);
 
-/// Something that happens in the world.
+/// A step of the simulation.
 #[derive(Clone, Debug)]
 enum Op {
     /// Seconds pass.
     Advance(u32),
-    /// The clock is set back by so many seconds.
+    /// The clock is set back by this many seconds.
     SetBack(u32),
-    /// A worker begins to spend a token. It took the time so many seconds ago.
+    /// A worker begins to spend a token, with a time read this many seconds ago.
     Begin(usize, Token, u32),
     /// A worker reads or writes.
     Step(usize),
-    /// A worker dies in the middle.
+    /// A worker dies between two steps.
     Crash(usize),
 }
 
@@ -147,7 +146,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Bytes like those of a shard, with anything in them.
+/// Bytes in the format of a shard, with arbitrary content.
 fn shard_like() -> impl Strategy<Value = Vec<u8>> {
     (0..3_u8, any::<u32>(), vec((0..3_u8, any::<[u8; 19]>()), 0..20), 0..3_usize).prop_map(
         |(version, forgotten, entries, cut)| {
@@ -166,21 +165,21 @@ fn shard_like() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Debug)]
 struct World {
     now: u32,
-    /// The latest time that any worker took.
+    /// The latest time that a worker used.
     latest: u32,
-    /// The only value that is used, with its number.
+    /// The shared value and its CAS value.
     shared: Option<(Vec<u8>, u32)>,
     last_number: u32,
     workers: [Option<(SpendAttempt, SpendStep)>; WORKERS],
-    /// In the order in which they passed.
+    /// The accepted tokens, in order.
     passed: Vec<SingleUseToken>,
-    /// Live tokens that stood there at the start.
+    /// Unexpired tokens that were present at the start.
     prefilled: Vec<SingleUseToken>,
     refused: Vec<NotSpent>,
 }
 
 impl World {
-    /// A shard with room for so many tokens.
+    /// A shard with room for this many tokens.
     fn new(room: usize) -> Self {
         let mut world = Self {
             now: START,
@@ -231,7 +230,7 @@ impl World {
         Ok(())
     }
 
-    /// A token that has expired by the clock passes no other check, and gets no further.
+    /// A token that has expired passes no other check and is not spent.
     fn begin(&mut self, worker: usize, (number, lifetime): Token, now: UnixTime) {
         let mut digest = [0; TokenDigest::LENGTH];
         digest[TokenDigest::LENGTH - 1] = number;
@@ -260,9 +259,9 @@ impl World {
                 spend_attempt.on_read(bytes.as_deref(), number)
             }
             SpendStep::Replace(bytes, number) => {
-                let own_number = self.shared.as_ref().map(|(_, number)| *number);
-                // As Envoy does it.
-                let is_done = own_number.is_none() || own_number == number;
+                let current_number = self.shared.as_ref().map(|(_, number)| *number);
+                // As in Envoy, any CAS value matches while there is no value.
+                let is_done = current_number.is_none() || current_number == number;
                 if is_done {
                     self.overwrite(&bytes);
                 }

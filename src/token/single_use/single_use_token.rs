@@ -1,4 +1,4 @@
-//! One token, as far as its being spent is concerned.
+//! The identity and lifetime of a single-use token.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::time::UnixTime;
 
-/// The use of a token that serves once: which token, and until when it has to be remembered.
+/// A single-use token: its identity, and how long to record it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SingleUseToken {
     pub(super) digest: TokenDigest,
@@ -15,26 +15,25 @@ pub(crate) struct SingleUseToken {
 }
 
 impl SingleUseToken {
-    /// The use of the token with this `jti` (RFC 7519 §4.1.7) of this issuer. After `last_use` every
-    /// other check refuses it.
+    /// The token with this `jti` (RFC 7519 §4.1.7) of this issuer. After `last_use` every other
+    /// check refuses it.
     #[must_use]
     pub(crate) fn new(issuer: &str, token_id: &str, last_use: UnixTime) -> Self {
         Self { digest: TokenDigest::new(issuer, token_id), expiry: Expiry::after(last_use) }
     }
 }
 
-/// Stands for issuer and `jti`.
+/// A digest of issuer and `jti`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TokenDigest(pub(super) [u8; Self::LENGTH]);
 
 impl TokenDigest {
-    /// Two tokens that have this much in common are nowhere to be found, and would harm only each
-    /// other.
+    /// A 128-bit collision is infeasible and would affect only those two tokens.
     pub(super) const LENGTH: usize = 16;
 
     fn new(issuer: &str, token_id: &str) -> Self {
         let mut hash = Sha256::new();
-        // The length keeps an issuer and a `jti` apart from a longer issuer and a shorter `jti`.
+        // The length separates an issuer and a `jti` from a longer issuer and a shorter `jti`.
         hash.update(issuer.len().to_string());
         hash.update(":");
         hash.update(issuer);
@@ -44,7 +43,7 @@ impl TokenDigest {
         Self(digest)
     }
 
-    /// The shard to which it belongs.
+    /// The index of its shard.
     #[must_use]
     pub(super) fn shard(&self) -> u8 {
         let [first, ..] = self.0;
@@ -52,15 +51,15 @@ impl TokenDigest {
     }
 }
 
-/// In hexadecimal digits.
+/// In hexadecimal.
 impl fmt::Display for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-/// From when on a token need not be remembered, in whole seconds since the Unix epoch. The greatest
-/// number, in the year 2106, stands for never.
+/// When a token can be forgotten, in whole seconds since the Unix epoch. The greatest number, in
+/// the year 2106, means never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Expiry(pub(super) u32);
 
@@ -73,13 +72,13 @@ impl Expiry {
         u32::try_from(time.as_secs().saturating_add(1)).map_or(Self::NEVER, Self)
     }
 
-    /// Whether it has come.
+    /// Whether this time has passed.
     #[must_use]
     pub(super) fn is_past(self, now: UnixTime) -> bool {
         self != Self::NEVER && self.time() <= now
     }
 
-    /// The time that is left until it comes; if it never does, so long that nobody sees its end.
+    /// The time left; practically infinite if it never expires.
     #[must_use]
     pub(super) fn time_left(self, now: UnixTime) -> Duration {
         match self {
@@ -88,7 +87,7 @@ impl Expiry {
         }
     }
 
-    /// The time.
+    /// The time as a [`UnixTime`].
     #[must_use]
     pub(super) fn time(self) -> UnixTime {
         UnixTime::from_secs(self.0.into())
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_told_apart_by_issuer_and_id() {
+    fn tokens_are_distinguished_by_issuer_and_id() {
         let digest =
             |issuer, token_id| SingleUseToken::new(issuer, token_id, UnixTime::default()).digest;
         assert_eq!(digest("https://a.example", "1"), digest("https://a.example", "1"));
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beyond_the_numbers_never_expires() {
+    fn an_expiry_beyond_the_range_never_expires() {
         let furthest = UnixTime::from_secs(u64::MAX);
         for last_use in [u64::from(u32::MAX) - 1, u64::from(u32::MAX), u64::MAX] {
             let kept = Expiry::after(UnixTime::from_secs(last_use));
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_ends_with_the_expiry_and_is_more_than_a_century_if_there_is_none() {
+    fn the_time_left_ends_with_the_expiry_or_exceeds_a_century() {
         let now = UnixTime::default() + Duration::from_millis(1500);
         assert_eq!(Expiry(3).time_left(now), Duration::from_millis(1500));
         assert_eq!(Expiry(1).time_left(now), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! How a token is spent in the local store: by reading one value and replacing it, unless another
+//! Spends a token in the local store: reads one value and replaces it, and retries if another
 //! worker was faster.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::{NotSpent, SingleUseToken};
 use crate::refusal::StoreFault;
 use crate::time::UnixTime;
 
-/// The spending of one token, while it goes on. It begins with [`SpendStep::Read`].
+/// An attempt to spend one token. It begins with [`SpendStep::Read`].
 #[derive(Debug)]
 pub(crate) struct SpendAttempt {
     single_use_token: SingleUseToken,
@@ -16,25 +16,25 @@ pub(crate) struct SpendAttempt {
     attempts_left: u32,
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SpendStep {
-    /// Read the value, and hand it to [`SpendAttempt::on_read`].
+    /// Read the value, and pass it to [`SpendAttempt::on_read`].
     Read,
-    /// Replace the value of this number, or create it if there was none and still is none; and hand
-    /// to [`SpendAttempt::on_replaced`] whether that was done.
+    /// Replace the value with this CAS value, or create it if there is still none; and pass the
+    /// success to [`SpendAttempt::on_replaced`].
     Replace(Vec<u8>, Option<u32>),
-    /// Nothing: this is the result.
+    /// Nothing more; this is the result.
     Done(Result<(), NotSpent>),
 }
 
 impl SpendAttempt {
-    /// Each attempt that fails is one that succeeded for another worker: so many in a row, at one
-    /// of 256 values, are no accident.
+    /// Each failure is a success of another worker. So many in a row, at one of 256 values, are not
+    /// a coincidence.
     const MAX_ATTEMPTS: u32 = 32;
-    /// When a client should try again after that.
+    /// When a client should retry after that.
     const SHORT_PAUSE: Duration = Duration::from_secs(1);
-    /// The same when only a restart helps.
+    /// When a client should retry if only a restart helps.
     const LONG_PAUSE: Duration = Duration::from_secs(60);
 
     /// Begins to spend a token that passed all other checks.
@@ -49,17 +49,17 @@ impl SpendAttempt {
         Shard::name(self.single_use_token.digest.shard())
     }
 
-    /// The value is `bytes` and has this number; there is none if both are none.
+    /// Takes the value and its CAS value; both are `None` if there is no value.
     #[must_use]
     pub(crate) fn on_read(&self, bytes: Option<&[u8]>, number: Option<u32>) -> SpendStep {
         let shard = match (bytes, number) {
             (None, None) => Some(Shard::default()),
-            // An empty value is not one of ours either.
+            // An empty value is not ours either.
             (bytes, _) => {
                 Shard::decode(self.single_use_token.digest.shard(), bytes.unwrap_or_default())
             }
         };
-        // To begin anew would be to forget tokens that were spent.
+        // Starting over would forget spent tokens.
         let Some(mut shard) = shard else {
             return Self::failed(StoreFault::Unreadable, Self::LONG_PAUSE);
         };
@@ -69,7 +69,7 @@ impl SpendAttempt {
         }
     }
 
-    /// The value was replaced, or not because it had another number by then.
+    /// Takes whether the value was replaced; if not, its CAS value had changed.
     #[must_use]
     pub(crate) fn on_replaced(&mut self, is_done: bool) -> SpendStep {
         if is_done {

@@ -71,7 +71,7 @@ class Memory:
 
 
 class UserAtTheBrowser:
-    """What it asks of one with a user besides: to open a browser, and say where that ended."""
+    """What it asks of a client with a user in addition: to open a browser, and report its last URL."""
 
     def __init__(self):
         self._person = Person(OPTIONS["person"])
@@ -180,7 +180,7 @@ class Client:
         self._saw("progress", int(progress))
 
     def _saw(self, kind, number):
-        """Tells the server that this event is here, which lets it make the next one."""
+        """Reports that this event arrived, so that the server makes the next one."""
         tell(kind, number=number)
         self._tasks.start_soon(self._client.call_tool, "seen", {"kind": kind, "number": number})
 

@@ -38,7 +38,7 @@ async def make_events(kind, to, make):
 
 @server.tool(structured_output=False)
 def whoami(context: Context) -> str:
-    """Tells who you are"""
+    """Returns the identity of the caller"""
     headers = context.request_context.request.headers
     identity = {name: value for name, value in headers.items() if name.startswith("x-mcp-")}
     return json.dumps(

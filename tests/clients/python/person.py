@@ -1,5 +1,5 @@
 """What a person with a browser does: follows an authorization URL, logs in, consents, and ends where
-the client is told the code."""
+the client gets the code."""
 
 import urllib.error
 import urllib.parse

@@ -17,7 +17,7 @@ const PLUGIN: &str = "xds/mcp-federated-auth.yaml";
 const CLUSTERS: &str = "xds/clusters.yaml";
 const UPDATES: &str = "extension_config_discovery.http_filter.mcp-federated-auth";
 
-/// What lies in the files, to be changed and delivered anew.
+/// The contents of the files, to be changed and delivered again.
 struct Delivery<'a> {
     site: &'a Site,
     clusters: Value,
@@ -68,7 +68,7 @@ async fn start(site: &Site, delivery: &Delivery<'_>) -> (IdentityProvider, TlsEn
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_a_token_passes_and_nobody_else() {
+async fn requests_pass_only_with_a_token() {
     let site = Site::new().await;
     let delivery = Delivery::new(&site);
     let (entra, gate) = start(&site, &delivery).await;
@@ -94,7 +94,7 @@ async fn the_listener_is_closed_until_the_source_has_answered() {
     let token = entra.token(&employee(&entra));
     Delivery::new(&site).deliver();
     let mut bootstrap = site.example(FILE);
-    // A management server, as the comment in the file has it, that nobody reaches.
+    // A management server, as the comment in the file has it, that is unreachable.
     let source = &mut bootstrap.http_filters()[0]["config_discovery"]["config_source"];
     source.as_object_mut().unwrap().remove("path_config_source").unwrap();
     source["api_config_source"] = json!({
@@ -191,7 +191,7 @@ async fn a_change_takes_effect_and_leaves_no_request_unprotected() {
         let before = tries.load(Ordering::Relaxed);
         let asked = Instant::now();
         while tries.load(Ordering::Relaxed) < before + 3 {
-            assert!(asked.elapsed() < SOON, "nobody tries");
+            assert!(asked.elapsed() < SOON, "no try was made");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -265,7 +265,7 @@ async fn a_provider_that_is_new_comes_with_its_cluster() {
     // Its cluster and its entry, as providers.yaml has them.
     let mut providers = site.example("providers.yaml");
     let clusters = providers.tree()["static_resources"]["clusters"].as_array().unwrap();
-    let mut cluster = clusters.iter().find(|own| own["name"] == "okta").unwrap().clone();
+    let mut cluster = clusters.iter().find(|cluster| cluster["name"] == "okta").unwrap().clone();
     cluster["@type"] = json!("type.googleapis.com/envoy.config.cluster.v3.Cluster");
     delivery.clusters["resources"].as_array_mut().unwrap().push(cluster);
     delivery.clusters["version_info"] = json!("2");

@@ -1,4 +1,4 @@
-//! `envoy/full.yaml`: all that a large installation may want.
+//! `envoy/full.yaml`: everything that a large installation may need.
 
 use serde_json::{Value, json};
 use testbed::{Answer, Bootstrap, FleetStore, IdentityProvider, ScimDirectory};
@@ -11,7 +11,7 @@ use crate::support::{SOON, assert_refusal, with};
 const DIRECTORY: &str = "directory.example.com";
 const PAGE: &str = "https://chat.example.com";
 
-/// The example, and all that it calls.
+/// The example, and all services that it calls.
 struct World {
     site: Site,
     entra: IdentityProvider,
@@ -122,7 +122,7 @@ async fn each_kind_of_caller_may_do_what_the_rules_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_of_machines_serve_once() {
+async fn machine_tokens_are_single_use() {
     let world = World::new().await;
     let gate = world.start().await;
     let token = world.machines.token(&world.machine());
@@ -163,7 +163,7 @@ async fn lines(gate: &TlsEnvoy, status: u16, reason: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_access_log_tells_user_provider_and_reason() {
+async fn the_access_log_has_user_provider_and_reason() {
     let world = World::new().await;
     let gate = world.start().await;
     let token = world.entra.token(&world.employee());

@@ -31,7 +31,7 @@ fn all_resources() -> Vec<Value> {
 
 fn specs(kind: &str) -> Vec<Value> {
     let all = all_resources().into_iter();
-    all.filter(|resource| resource["kind"] == kind).map(|own| own["spec"].clone()).collect()
+    all.filter(|resource| resource["kind"] == kind).map(|value| value["spec"].clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,9 +46,9 @@ async fn the_schemas_notice_slips_of_the_pen() {
     let mut resources = all_resources();
     let plugin = &mut resources[0]["spec"];
     plugin["failStratgy"] = json!("FAIL_OPEN");
-    let rule = resources.iter_mut().find(|own| own["kind"] == "DestinationRule").unwrap();
+    let rule = resources.iter_mut().find(|resource| resource["kind"] == "DestinationRule").unwrap();
     rule["spec"]["trafficPolicy"]["tls"]["subjectAltName"] = json!(["x"]);
-    let entry = resources.iter_mut().find(|own| own["kind"] == "ServiceEntry").unwrap();
+    let entry = resources.iter_mut().find(|resource| resource["kind"] == "ServiceEntry").unwrap();
     entry["spec"]["location"] = json!("OUTSIDE");
     let faults = faults_of_kubernetes_resources(&resources).await;
     for (fault, word) in faults.iter().zip(["failStratgy", "location", "subjectAltName"]) {
@@ -95,21 +95,21 @@ fn clusters() -> Value {
 /// configuration in JSON, the clusters, and the EnvoyFilter applied.
 fn bootstrap(site: &Site) -> testbed::Bootstrap {
     let mut bootstrap = site.example("minimal.yaml");
-    let mut own = clusters();
-    let text = own.to_string();
+    let mut site_clusters = clusters();
+    let text = site_clusters.to_string();
     let etc = site.path("..");
     let etc = etc.to_str().unwrap();
-    own = serde_json::from_str(
+    site_clusters = serde_json::from_str(
         &text
             .replace("/etc/company/ca.crt", &format!("{etc}/envoy/tls/company-ca.crt"))
             .replace("/etc/ssl/", &format!("{etc}/ssl/")),
     )
     .unwrap();
-    site.lead_here(&mut own);
+    site.lead_here(&mut site_clusters);
     let clusters = &mut bootstrap.tree()["static_resources"]["clusters"];
     let clusters = clusters.as_array_mut().unwrap();
     clusters.retain(|cluster| cluster["name"] == "mcp_server");
-    clusters.extend(own.as_array().unwrap().clone());
+    clusters.extend(site_clusters.as_array().unwrap().clone());
 
     let [spec] = specs("WasmPlugin").try_into().unwrap();
     *bootstrap.plugin_configuration() = spec["pluginConfig"].clone();
@@ -120,7 +120,9 @@ fn bootstrap(site: &Site) -> testbed::Bootstrap {
     let vm = plugin["vm_config"].as_object_mut().unwrap();
     vm.remove("vm_id");
     let names = spec["vmConfig"]["env"].as_array().unwrap().iter();
-    let names = names.inspect(|own| assert_eq!(own["valueFrom"], "HOST")).map(|own| &own["name"]);
+    let names = names
+        .inspect(|variable| assert_eq!(variable["valueFrom"], "HOST"))
+        .map(|value| &value["name"]);
     vm.insert(
         "environment_variables".to_owned(),
         json!({"host_env_keys": names.collect::<Vec<_>>()}),
@@ -168,7 +170,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_a_token_passes_and_nobody_else() {
+async fn requests_pass_only_with_a_token() {
     let world = World::new().await;
     let gate = world.site.start(bootstrap(&world.site)).await;
     gate.assert_is_closed(&world.site.server).await;
@@ -184,7 +186,7 @@ async fn who_has_a_token_passes_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_believed_without_a_right_certificate() {
+async fn a_provider_without_a_valid_certificate_is_not_trusted() {
     let world = World::new().await;
     let World { site, entra, keycloak, directory } = &world;
     let token = entra.token(&employee(entra));

@@ -6,7 +6,7 @@ use crate::support::{assert_refusal, with};
 const FILE: &str = "minimal.yaml";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_a_token_passes_and_nobody_else() {
+async fn requests_pass_only_with_a_token() {
     let site = Site::new().await;
     let entra = site.entra().await;
     let gate = site.start(site.example(FILE)).await;

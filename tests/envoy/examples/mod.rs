@@ -195,7 +195,7 @@ impl TlsEnvoy {
         self.send(self.request().bearer_auth(token)).await
     }
 
-    /// Asserts that this token passes, and that the server is told this user and provider.
+    /// Asserts that this token passes, and that the server sees this user and provider.
     async fn assert_passes(&self, token: &str, user: &str, provider: &str) {
         let answer = self.call(token).await;
         let who = answer.whoami();
@@ -207,7 +207,7 @@ impl TlsEnvoy {
         );
     }
 
-    /// Asserts that nobody passes without a token, and that no identity can be made up.
+    /// Asserts that no request passes without a token, and that no identity can be forged.
     async fn assert_is_closed(&self, server: &McpServer) {
         let before = server.count();
         let answer = self.send(self.request().header("x-mcp-user", "root")).await;
@@ -227,7 +227,7 @@ fn employee(provider: &IdentityProvider) -> Value {
 }
 
 /// What a certificate may be that Envoy must not believe, and what it counts then: of the right
-/// authority for another host, and of an authority that nobody trusts.
+/// authority for another host, and of an untrusted authority.
 fn false_certificates(
     host: &str,
     authority: &CertificateAuthority,
@@ -293,9 +293,10 @@ async fn assert_certificates_matter(
         let gate = site.start(example()).await;
         for KeyHost { host, provider, token, .. } in hosts {
             assert_refusal(&gate.call(token).await, "keys_unavailable");
-            // Whoever it was has not even seen the question.
+            // That server has not even seen the request.
             let is_of_host = |(name, value): &(String, String)| name == "host" && value == host;
-            let asked = provider.requests().iter().any(|own| own.headers.iter().any(is_of_host));
+            let asked =
+                provider.requests().iter().any(|request| request.headers.iter().any(is_of_host));
             assert!(!asked, "{host} was asked by TLS that proves nothing");
         }
         let failed = failures(&gate.envoy, expected).await;

@@ -151,7 +151,7 @@ fn user_v1() -> Value {
     })
 }
 
-/// A token by client credentials: of no user.
+/// A token by client credentials, without a user.
 fn service_v2() -> Value {
     let now = now();
     json!({
@@ -268,7 +268,7 @@ async fn tokens_of_other_tenants_versions_and_apis_are_refused_although_the_keys
         ("another API", of(&with(&user_v2(), "aud", id_of_other_api)), "audience_mismatch"),
         ("no user name", of(&nobody), "missing_claim"),
         (
-            "an e-mail address is no user name",
+            "an e-mail address is not a user name",
             of(&with(&nobody, "email", "a@b.c")),
             "missing_claim",
         ),
@@ -362,7 +362,7 @@ async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently
         assert_eq!(stack.envoy.log().matches(line).count(), before + 1);
     }
     assert!(stack.envoy.log().contains("[warning]"));
-    // Whoever calls often does not fill the log.
+    // Frequent requests do not fill the log.
     for _ in 0..20 {
         stack.call(&jwt(&key, &distributed)).await;
     }
@@ -440,7 +440,7 @@ async fn a_token_for_microsoft_graph_is_named_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_claim_of_ones_own_is_the_only_one() {
+async fn a_configured_user_claim_replaces_the_templates() {
     let stack = start_with(json!({"user_claim": "oid"})).await;
     let key = stack.provider.key();
     let user = "0b1d0000-0000-4000-8000-000000000000";
@@ -461,7 +461,7 @@ async fn a_user_claim_of_ones_own_is_the_only_one() {
 }
 
 /// What any application of the tenant gets for any API that does not require assignment: everything
-/// is right but that nobody granted it anything.
+/// is right except that no permission was granted.
 fn service_without_rights() -> Value {
     without(&service_v2(), "roles")
 }

@@ -8,9 +8,12 @@ use crate::support::{assert_none, with};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generic_provider_is_what_its_configuration_says() {
     let stack = Stack::builder()
-        .configure(|own| {
-            own["providers"][0]["template"] = json!("generic");
-            own["providers"][0].as_object_mut().expect("it is an object").remove("user_claim");
+        .configure(|configuration| {
+            configuration["providers"][0]["template"] = json!("generic");
+            configuration["providers"][0]
+                .as_object_mut()
+                .expect("it is an object")
+                .remove("user_claim");
         })
         .start()
         .await;
@@ -28,7 +31,7 @@ async fn a_generic_provider_is_what_its_configuration_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_inputs_are_named_in_the_log_all_at_once() {
-    let configure = |own: &mut Value| {
+    let configure = |configuration: &mut Value| {
         let provider = |fields: Value| {
             let mut provider = json!({"client_ids": ["a"], "cluster": "identity_provider"});
             for (name, value) in fields.as_object().expect("they are an object") {
@@ -36,7 +39,7 @@ async fn wrong_inputs_are_named_in_the_log_all_at_once() {
             }
             provider
         };
-        own["providers"] = json!([
+        configuration["providers"] = json!([
             provider(json!({"name": "a", "template": "entra_id"})),
             provider(json!({"name": "b", "template": "entra_id", "tenant": "common"})),
             provider(

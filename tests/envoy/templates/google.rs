@@ -134,7 +134,7 @@ async fn verified_users_pass_under_both_spellings_of_the_issuer() {
         ("another client", jwt(&key, &with(&user(), "aud", "other")), "audience_mismatch"),
         ("a third spelling", issued_by("http://accounts.google.com"), "unknown_issuer"),
         ("a fourth", issued_by("https://accounts.google.com/"), "unknown_issuer"),
-        ("an access token, which is no JWT", access_token, "malformed_token"),
+        ("an access token, which is not a JWT", access_token, "malformed_token"),
     ];
     assert_tokens_refused(&stack, refused).await;
 }

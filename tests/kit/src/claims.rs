@@ -23,7 +23,7 @@ pub fn claims(issuer: &str, audience: &str) -> Value {
 
 /// Seconds since the Unix epoch.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock stands after 1970").as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970").as_secs()
 }
 
 /// A name that no other call returns.

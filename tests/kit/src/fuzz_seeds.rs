@@ -30,7 +30,7 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let forged = key.token(&claims_of_2027());
     let (unsigned, _) = forged.rsplit_once('.').unwrap();
     let tokens = [&forged, &token, &format!("{unsigned}.")].map(|token| request(token));
-    // Without a message, nothing but the signature stands in the way.
+    // Without a message, only the signature is at fault.
     let short = format!(":path: /\nauthorization: Bearer {unsigned}.AAAA");
     let key_sets = key_sets();
     vec![

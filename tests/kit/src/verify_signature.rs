@@ -3,7 +3,7 @@ use prost::Message;
 
 /// What Envoy's foreign function of this name answers, by aws-lc: whether `signature` is one of
 /// `text` by RSASSA-PKCS1-v1_5 or ECDSA, as the key says. `None` when the key, a
-/// `SubjectPublicKeyInfo` in DER, is none of RSA, P-256, P-384 and P-521.
+/// `SubjectPublicKeyInfo` in DER, is not RSA, P-256, P-384 or P-521.
 pub fn verify_signature(
     hash: &str,
     public_key: &[u8],
@@ -36,8 +36,10 @@ pub fn verify_signature(
     if public_key.first() != Some(&SEQUENCE) {
         return None;
     }
-    let keys = algorithms.into_iter().filter_map(|own| ParsedPublicKey::new(own, public_key).ok());
-    keys.map(|key| key.verify_sig(text, signature).is_ok()).reduce(|any, own| any || own)
+    let keys = algorithms
+        .into_iter()
+        .filter_map(|algorithm| ParsedPublicKey::new(algorithm, public_key).ok());
+    keys.map(|key| key.verify_sig(text, signature).is_ok()).reduce(|any, value| any || value)
 }
 
 /// The bytes that Envoy's foreign function `verify_signature` is called with; those of the text come
@@ -94,7 +96,7 @@ mod tests {
     use crate::{Algorithm, SigningKey};
 
     #[test]
-    fn what_is_asked_is_answered() {
+    fn requests_get_correct_results() {
         let key = SigningKey::generate(Algorithm::Rs256, "k1");
         let (info, signature) = (key.public_key_info(), key.sign_parts(b"message"));
         let mut arguments =

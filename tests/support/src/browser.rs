@@ -26,7 +26,7 @@ pub async fn visit_mcp_page(url: &str, page: &Port, person: &str) -> ClientRepor
 pub struct SeenPage {
     /// Its title.
     pub title: String,
-    /// All that can be read on it.
+    /// All of its visible text.
     pub text: String,
     /// The colours of the page.
     pub body: Colours,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::port::Port;
 use crate::program::Program;
 
-/// An MCP server with all that the official conformance suite asks of one, made with the official
+/// An MCP server with everything that the official conformance suite requires, made with the official
 /// SDK for TypeScript; killed when dropped.
 #[derive(Debug)]
 pub struct ConformanceServer {

@@ -146,7 +146,7 @@ impl Envoy {
     /// A counter or gauge by its whole name; `None` when Envoy does not know it.
     pub async fn stat(&self, name: &str) -> Option<u64> {
         let stats = self.stats().await;
-        let (_, value) = stats.into_iter().find(|(own, _)| own == name)?;
+        let (_, value) = stats.into_iter().find(|(stat, _)| stat == name)?;
         Some(value)
     }
 
@@ -245,7 +245,7 @@ impl Envoy {
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .and_then(|value| value.trim().strip_suffix(" kB"))
             .and_then(|value| value.parse::<u64>().ok());
-        kibibytes.expect("Linux tells the memory of a process") * 1024
+        kibibytes.expect("Linux reports the memory of a process") * 1024
     }
 }
 
@@ -505,11 +505,11 @@ struct Process {
 
 impl Process {
     fn pid(&self) -> u32 {
-        self.child.lock().expect("nobody panics with it").id()
+        self.child.lock().expect("no holder panics").id()
     }
 
     fn exit_status(&self) -> Option<ExitStatus> {
-        let mut child = self.child.lock().expect("nobody panics with it");
+        let mut child = self.child.lock().expect("no holder panics");
         child.try_wait().expect("the process is our child")
     }
 

@@ -13,8 +13,8 @@ use crate::child::await_that;
 use crate::fault::{Fault, ServedAnswer, send_or_fail, serve};
 use crate::port::Port;
 
-/// Stands between Envoy and a real server: passes requests on, records them, and spoils the answers
-/// when a test tells it to.
+/// A proxy between Envoy and a real server: passes requests on, records them, and spoils the answers
+/// when a test says so.
 #[derive(Debug)]
 pub struct Gateway {
     port: Port,
@@ -38,7 +38,7 @@ pub struct GatewayRequest {
 impl GatewayRequest {
     /// The value of a header; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(own, _)| own == name);
+        let found = self.headers.iter().find(|(header, _)| header == name);
         found.map_or("", |(_, value)| value)
     }
 }
@@ -134,7 +134,7 @@ impl Shared {
 
     fn fault(&self, method: &str) -> Option<Fault> {
         let faults = &self.state().faults;
-        let fault = faults.iter().find(|(own, _)| own.is_none_or(|own| own == method));
+        let fault = faults.iter().find(|(fault, _)| fault.is_none_or(|fault| fault == method));
         fault.map(|(_, fault)| fault.clone())
     }
 

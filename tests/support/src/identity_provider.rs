@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::fault::{Fault, JSON, ServedAnswer, send_or_fail, serve};
 use crate::port::Port;
 
-/// An OpenID provider that does what a test tells it, while it runs.
+/// An OpenID provider that tests control while it runs.
 ///
 /// It serves its discovery document and its key set, on any host name, and at `/token` an access token as plain
 /// text for people with `curl`. Each answer closes its connection, so that a fault of one request
@@ -346,8 +346,8 @@ impl State {
     }
 
     fn path(&self, document: Document) -> String {
-        let own = self.controls.get(&document).and_then(|control| control.path.clone());
-        own.unwrap_or_else(|| document.usual_path().to_owned())
+        let path = self.controls.get(&document).and_then(|control| control.path.clone());
+        path.unwrap_or_else(|| document.usual_path().to_owned())
     }
 
     fn at(&self, path: &str) -> Option<Document> {
@@ -624,7 +624,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn documents_may_stand_at_other_paths() {
+    async fn documents_can_have_other_paths() {
         let provider = IdentityProvider::start().await;
         provider.serve_at(Document::KeySet, "/realms/a/certs");
         assert_eq!(get(&provider.url("/jwks")).await.status(), 404);
@@ -635,7 +635,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_hangs_is_answered_once_healed() {
+    async fn hanging_requests_get_responses_once_healed() {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, Fault::Hang);
         let url = provider.jwks_url();
@@ -652,7 +652,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_is_no_longer_in_flight() {
+    async fn an_abandoned_request_is_no_longer_in_flight() {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, Fault::Hang);
         for round in 1..=3 {

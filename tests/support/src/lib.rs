@@ -1,4 +1,4 @@
-//! The test bed: real Envoy with the plugin, an identity provider that does what a test tells it,
+//! The test bed: real Envoy with the plugin, an identity provider that tests control,
 //! and a real MCP server. One harness for `make demo`, `make up` and the tests.
 //!
 //! [`Stack`] is the way in:

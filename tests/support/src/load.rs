@@ -74,7 +74,7 @@ impl Load {
         }
     }
 
-    /// Ends, once the requests whose time has come are answered, and tells what came back.
+    /// Ends once the requests sent so far got responses, and reports these.
     pub async fn stop(mut self) -> LoadReport {
         self.end.send_replace(Some(Instant::now()));
         let mut report = LoadReport::default();
@@ -199,12 +199,12 @@ impl One {
         connection: &mut Option<KeptConnection>,
         token: &str,
     ) -> std::io::Result<(u16, String)> {
-        let mut own = match connection.take() {
-            Some(own) => own,
+        let mut open = match connection.take() {
+            Some(open) => open,
             None => KeptConnection::open(self.plan.address).await?,
         };
-        let answer = own.get(&self.plan.path, token).await?;
-        *connection = (own.is_open() && !self.plan.reconnects).then_some(own);
+        let answer = open.get(&self.plan.path, token).await?;
+        *connection = (open.is_open() && !self.plan.reconnects).then_some(open);
         let status = answer.status();
         Ok((status, if status == 200 { String::new() } else { answer.body() }))
     }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_chosen_before_is_answered_once_settled() {
+    async fn earlier_requests_get_responses_once_settled() {
         let provider = IdentityProvider::start().await;
         let token = Arc::new(std::sync::Mutex::new("old"));
         let load = Load::start(&plan(&provider, 500), {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_answers_and_none_are_told() {
+    async fn other_responses_and_missing_ones_are_reported() {
         let mut provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, Fault::Status(503));
         let load = Load::start(&plan(&provider, 100), |_| "".into());

@@ -26,7 +26,7 @@ use crate::port::Port;
 
 /// A real MCP server over Streamable HTTP, made with the official SDK, at `/mcp`.
 ///
-/// Its tool `whoami` tells which identity headers reached it. It keeps no sessions, unless it is to,
+/// Its tool `whoami` returns the identity headers that reached it. It keeps no sessions, unless it is to,
 /// so that one POST of `tools/call` is enough. It records each request before the SDK sees it, and
 /// each tool that runs.
 #[derive(Debug)]
@@ -73,23 +73,23 @@ impl McpServer {
 
     /// All requests that reached the server, on any path.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.record.lock().expect("nobody panics with it").clone()
+        self.record.lock().expect("no holder panics").clone()
     }
 
     /// How many requests reached the server.
     pub fn count(&self) -> usize {
-        self.record.lock().expect("nobody panics with it").len()
+        self.record.lock().expect("no holder panics").len()
     }
 
     /// The names of the tools that ran, in their order.
     pub fn tool_runs(&self) -> Vec<String> {
-        self.runs.lock().expect("nobody panics with it").clone()
+        self.runs.lock().expect("no holder panics").clone()
     }
 
     /// Forgets the requests so far, and the tools that ran.
     pub fn clear(&self) {
-        self.record.lock().expect("nobody panics with it").clear();
-        self.runs.lock().expect("nobody panics with it").clear();
+        self.record.lock().expect("no holder panics").clear();
+        self.runs.lock().expect("no holder panics").clear();
     }
 }
 
@@ -117,7 +117,7 @@ impl RecordedRequest {
     pub fn header(&self, name: &str) -> Vec<&[u8]> {
         self.headers
             .iter()
-            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .filter(|(header, _)| header.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_slice())
             .collect()
     }
@@ -187,7 +187,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = parts.uri.path().to_owned();
-    record.lock().expect("nobody panics with it").push(RecordedRequest {
+    record.lock().expect("no holder panics").push(RecordedRequest {
         method: parts.method.to_string(),
         path: parts.uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string),
         headers: parts
@@ -211,13 +211,13 @@ struct Tools {
 
 impl Tools {
     fn note_run(&self, tool: &str) {
-        self.runs.lock().expect("nobody panics with it").push(tool.to_owned());
+        self.runs.lock().expect("no holder panics").push(tool.to_owned());
     }
 }
 
 #[tool_router]
 impl Tools {
-    #[tool(description = "Tells who you are, by the identity headers that reached this server")]
+    #[tool(description = "Returns who you are, by the identity headers that reached this server")]
     fn whoami(&self, Extension(request): Extension<http::request::Parts>) -> CallToolResult {
         self.note_run("whoami");
         CallToolResult::structured(json!({
@@ -273,7 +273,7 @@ mod tests {
     use crate::answer::Answer;
 
     #[tokio::test]
-    async fn one_post_tells_who_called() {
+    async fn one_post_identifies_the_caller() {
         let server = McpServer::start().await;
         let response = Answer::mcp_call(&reqwest::Client::new(), &server.url())
             .header("x-mcp-user", "ada")

@@ -17,7 +17,7 @@ impl McpSession {
         Self::open_as(ClientLifecycleMode::Initialize, url, token).await
     }
 
-    /// The same by MCP 2026-07-28, which knows no sessions: each request says all that is needed.
+    /// The same by MCP 2026-07-28, which knows no sessions: each request is complete.
     pub async fn open_stateless(url: &str, token: Option<&str>) -> Result<Self, String> {
         let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
         Self::open_as(ClientLifecycleMode::Discover { preferred_versions }, url, token).await

@@ -67,7 +67,7 @@ impl OfficialSdk {
     }
 }
 
-/// An MCP server made with an [`OfficialSdk`], killed when dropped. Its tool `whoami` tells which
+/// An MCP server made with an [`OfficialSdk`], killed when dropped. Its tool `whoami` returns which
 /// identity headers reached it.
 #[derive(Debug)]
 pub struct SdkServer {
@@ -89,7 +89,7 @@ pub struct ClientReport {
 }
 
 impl ClientReport {
-    /// What this program tells until it ends.
+    /// What this program reports until it ends.
     pub(crate) async fn new(program: Program) -> Self {
         Self { lines: program.lines().await }
     }
@@ -105,7 +105,7 @@ impl ClientReport {
         Self { lines: self.lines[end + 1..].to_vec() }
     }
 
-    /// What it told of this kind.
+    /// Its reports of this kind.
     pub fn events(&self, kind: &str) -> Vec<&Value> {
         self.lines.iter().filter(|line| line["event"] == kind).collect()
     }

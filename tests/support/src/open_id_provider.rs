@@ -8,7 +8,7 @@ use crate::program::Program;
 /// A real authorization server and OpenID provider, npm `oidc-provider`: with dynamic registration,
 /// PKCE, resource indicators, and access tokens as RFC 9068 has them.
 ///
-/// Whoever posts a name to its login page is logged in, and whoever posts its consent page consents.
+/// Posting a name to its login page logs that user in; posting its consent page grants consent.
 #[derive(Debug)]
 pub struct OpenIdProvider {
     port: Port,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
-/// A loopback TCP port that nobody else on this machine is given while this value lives.
+/// A loopback TCP port reserved on this machine while this value lives.
 ///
 /// The socket is bound but does not listen: until a server listens on the port too (which
 /// `SO_REUSEPORT` allows to processes of one user), connections to it are refused.

@@ -80,7 +80,7 @@ impl Program {
         let script_path = repository_root().join(script);
         let mut command = Command::new(interpreter);
         command.arg(script_path).arg(options.to_string());
-        // What is configured for other programs of this machine is none of their business.
+        // Settings for other programs of this machine must not affect them.
         for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "NODE_OPTIONS"] {
             command.env_remove(proxy);
         }
@@ -111,7 +111,7 @@ impl Program {
 
     /// The lines that were read, and the error output.
     fn output(&self) -> String {
-        format!("{}{}", self.said, self.errors.lock().expect("nobody panics with it"))
+        format!("{}{}", self.said, self.errors.lock().expect("no holder panics"))
     }
 }
 
@@ -134,7 +134,7 @@ fn read_lines(output: impl Read, lines: &UnboundedSender<String>) {
 fn read_text(output: impl Read, text: &Mutex<String>) {
     for line in BufReader::new(output).lines() {
         let Ok(line) = line else { return };
-        let mut text = text.lock().expect("nobody panics with it");
+        let mut text = text.lock().expect("no holder panics");
         text.push_str(&line);
         text.push('\n');
     }

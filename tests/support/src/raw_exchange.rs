@@ -82,7 +82,7 @@ impl RawAnswer {
             .lines()
             .skip(1)
             .filter_map(|line| line.split_once(':'))
-            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.trim().to_owned())
             .collect()
     }

@@ -69,7 +69,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Fields as literals that nobody keeps (RFC 7541 §6.2.2).
+/// Fields as literals without indexing (RFC 7541 §6.2.2).
 fn field_block(fields: &[(&str, &str)]) -> Vec<u8> {
     let literals = fields
         .iter()

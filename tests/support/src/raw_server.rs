@@ -35,7 +35,7 @@ impl RawServer {
                     b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
                       upgrade: websocket\r\n\r\n"
                 };
-                record.lock().expect("nobody panics with it").push(request);
+                record.lock().expect("no holder panics").push(request);
                 stream.write_all(answer).await
             }
         };
@@ -49,7 +49,7 @@ impl RawServer {
 
     /// Hands over the requests since the last call.
     pub fn take_requests(&self) -> Vec<RawRequest> {
-        std::mem::take(&mut *self.requests.lock().expect("nobody panics with it"))
+        std::mem::take(&mut *self.requests.lock().expect("no holder panics"))
     }
 }
 
@@ -71,7 +71,7 @@ pub struct RawRequest {
 impl RawRequest {
     /// All values of a header.
     pub fn header(&self, name: &str) -> Vec<&str> {
-        let named = self.headers.iter().filter(|(own, _)| own == name);
+        let named = self.headers.iter().filter(|(header, _)| header == name);
         named.map(|(_, value)| value.as_str()).collect()
     }
 }
@@ -97,7 +97,8 @@ fn parsed(text: &str) -> Option<RawRequest> {
         let is_whole = end == "\r\n" || end.ends_with("\r\n\r\n");
         request.trailers = is_whole.then(|| fields(end))?;
     }
-    let length = request.header("content-length").first().map_or(0, |own| own.parse().unwrap_or(0));
+    let length =
+        request.header("content-length").first().map_or(0, |value| value.parse().unwrap_or(0));
     (body.len() >= length).then_some(request)
 }
 

@@ -202,7 +202,7 @@ fn extension_schema() -> Value {
 fn let_groups_be_set(schemas: &mut [Value]) {
     let user = schemas.iter_mut().find(|schema| schema["name"] == "User");
     let attributes = user.and_then(|user| user["attributes"].as_array_mut());
-    let groups = attributes.and_then(|all| all.iter_mut().find(|own| own["name"] == "groups"));
+    let groups = attributes.and_then(|all| all.iter_mut().find(|entry| entry["name"] == "groups"));
     let groups = groups.expect("users have groups");
     groups["mutability"] = json!("readWrite");
     for part in groups["subAttributes"].as_array_mut().expect("groups have parts") {

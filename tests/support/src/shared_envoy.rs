@@ -34,8 +34,7 @@ impl SharedEnvoy {
     async fn running(workers: usize) -> Arc<Self> {
         type Started = Arc<OnceCell<Arc<SharedEnvoy>>>;
         static RUNNING: Mutex<BTreeMap<usize, Started>> = Mutex::new(BTreeMap::new());
-        let started =
-            RUNNING.lock().expect("nobody panics with it").entry(workers).or_default().clone();
+        let started = RUNNING.lock().expect("no holder panics").entry(workers).or_default().clone();
         let start = || async {
             let envoy = Arc::new(Self::launch(workers));
             // Never dropped: Envoy keeps a compiled module as long as one VM runs it.
@@ -88,12 +87,12 @@ impl SharedEnvoy {
 
     /// Whether the process is alive.
     pub(crate) fn is_running(&self) -> bool {
-        let mut watchdog = self.watchdog.lock().expect("nobody panics with it");
+        let mut watchdog = self.watchdog.lock().expect("no holder panics");
         watchdog.try_wait().is_ok_and(|status| status.is_none())
     }
 
     fn tenants(&self) -> MutexGuard<'_, Tenants> {
-        self.tenants.lock().expect("nobody panics with it")
+        self.tenants.lock().expect("no holder panics")
     }
 
     fn admin_address(&self) -> Option<SocketAddr> {
@@ -248,7 +247,7 @@ impl Tenant {
     }
 }
 
-/// A stack that nobody calls, and that calls nobody.
+/// A stack that neither gets nor sends requests.
 fn keeper() -> Tenant {
     let mut bootstrap = Bootstrap::example();
     bootstrap.set_module(&module_path());

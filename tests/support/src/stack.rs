@@ -140,7 +140,7 @@ impl StackBuilder {
         self.envoy(|envoy| envoy.workers(workers))
     }
 
-    /// Lets the plugin be configured anew while Envoy runs; see [`Stack::reconfigure`].
+    /// Lets the plugin be reconfigured while Envoy runs; see [`Stack::reconfigure`].
     pub fn updatable(self) -> Self {
         self.envoy(EnvoyBuilder::updatable)
     }

@@ -57,7 +57,7 @@ impl Default for CertificateAuthority {
     }
 }
 
-/// Where many hosts are reached by TLS: tells them apart by the name that the client asks for (SNI),
+/// A TLS server for many hosts: selects one by the name that the client requests (SNI),
 /// and passes on what it decrypted.
 #[derive(Debug)]
 pub struct TlsEntrance {
@@ -82,7 +82,7 @@ impl TlsEntrance {
         let known = hosts.clone();
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // Clients that dislike the certificate break off, which is for them to tell.
+                // Clients that reject the certificate disconnect; they report it themselves.
                 tokio::spawn(enter(stream, known.clone()));
             }
         });
@@ -102,7 +102,7 @@ impl TlsEntrance {
     /// The same with any certificate and its private key, both in PEM.
     pub fn serve_with(&self, host: &str, certificate: (String, String), server: SocketAddr) {
         let certificate = Arc::new(certified_key(&certificate));
-        let mut hosts = self.hosts.lock().expect("nobody panics with it");
+        let mut hosts = self.hosts.lock().expect("no holder panics");
         hosts.insert(host.to_owned(), Host { certificate, server });
     }
 }
@@ -117,7 +117,7 @@ async fn enter(stream: TcpStream, hosts: Arc<Mutex<BTreeMap<String, Host>>>) -> 
     let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
     let handshake = acceptor.await?;
     let name = handshake.client_hello().server_name().unwrap_or_default().to_owned();
-    let host = hosts.lock().expect("nobody panics with it").get(&name).cloned();
+    let host = hosts.lock().expect("no holder panics").get(&name).cloned();
     let host = host.ok_or_else(|| io::Error::other(format!("no host {name:?}")))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(crypto()))
         .with_safe_default_protocol_versions()

@@ -4,7 +4,7 @@ use std::any::Any;
 ///
 /// # Panics
 ///
-/// When one of the two does; the message tells which.
+/// If one of the two does; the message says which.
 pub async fn with_one_worker_and_with_four<F>(test: impl Fn(usize) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

@@ -1,4 +1,4 @@
-//! `envoy/docker-compose.yaml`, without an engine of Docker: all that the file names is there,
+//! `envoy/docker-compose.yaml`, without an engine of Docker: everything that the file names exists,
 //! and its very commands, run as processes, let calls through.
 #![allow(
     missing_docs,
@@ -31,7 +31,7 @@ fn words(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn all_that_the_file_names_is_there() {
+fn everything_that_the_file_names_exists() {
     let root = repository_root();
     let compose = compose();
     for (name, service) in compose["services"].as_object().unwrap() {
@@ -49,12 +49,10 @@ fn all_that_the_file_names_is_there() {
         for other in service["depends_on"].as_array().into_iter().flatten() {
             assert!(compose["services"].get(other.as_str().unwrap()).is_some(), "{other}");
         }
-        let is_built = compose["services"]
-            .as_object()
-            .unwrap()
-            .values()
-            .any(|own| own["image"] == service["image"] && own.get("build").is_some());
-        assert!(is_built || name == "envoy", "nobody builds the image of {name}");
+        let is_built = compose["services"].as_object().unwrap().values().any(|candidate| {
+            candidate["image"] == service["image"] && candidate.get("build").is_some()
+        });
+        assert!(is_built || name == "envoy", "the image of {name} is never built");
     }
     let build = &compose["services"]["provider"]["build"];
     assert!(root.join("envoy").join(build["context"].as_str().unwrap()).is_dir());
@@ -157,9 +155,10 @@ async fn calls_pass_through_the_parts() {
             bootstrap.set_module(&module_path());
             bootstrap.set_cluster("mcp_server", ([127, 0, 0, 1], server.port).into());
             bootstrap.set_cluster("identity_provider", ([127, 0, 0, 1], provider.port).into());
-            let own = &mut bootstrap.plugin_configuration()["providers"][0];
-            own["issuer"] = json!(provider.url(""));
-            own["metadata_url"] = json!(provider.url("/.well-known/openid-configuration"));
+            let provider_fields = &mut bootstrap.plugin_configuration()["providers"][0];
+            provider_fields["issuer"] = json!(provider.url(""));
+            provider_fields["metadata_url"] =
+                json!(provider.url("/.well-known/openid-configuration"));
         })
         .start()
         .await;
@@ -177,8 +176,12 @@ async fn the_parts_are_where_envoy_looks_for_them() {
     let mut bootstrap = Bootstrap::example();
     let clusters = bootstrap.tree()["static_resources"]["clusters"].clone();
     for (cluster, service) in [("mcp_server", "server"), ("identity_provider", "provider")] {
-        let cluster =
-            clusters.as_array().unwrap().iter().find(|own| own["name"] == cluster).unwrap();
+        let cluster = clusters
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|candidate| candidate["name"] == cluster)
+            .unwrap();
         let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
             ["socket_address"];
         assert_eq!(address["address"], "127.0.0.1");

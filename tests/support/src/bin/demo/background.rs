@@ -67,7 +67,7 @@ pub(crate) fn down() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the parts until told to stop: what `up` leaves in the background.
+/// Runs the parts until stopped: what `up` leaves in the background.
 pub(crate) async fn serve() -> ExitCode {
     let mut terminated = signal(SignalKind::terminate()).expect("signals can be awaited");
     let mut interrupted = signal(SignalKind::interrupt()).expect("signals can be awaited");

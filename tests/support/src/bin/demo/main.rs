@@ -15,7 +15,7 @@ usage: demo [demo | up | down | provider [PORT] | server [PORT]]
   down  stop what `up` started
   provider, server
         run the identity provider or the MCP server alone, on the port of envoy/envoy.yaml unless
-        another is given, until it is told to stop";
+        another is given, until it is stopped";
 
 #[tokio::main]
 async fn main() -> ExitCode {

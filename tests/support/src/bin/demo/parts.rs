@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use testbed::{IdentityProvider, McpServer, Port, Stack};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs one part until told to stop: in a container of its own, or by hand.
+/// Runs one part until stopped: in a container of its own, or by hand.
 pub(crate) async fn run(part: &str, port: Option<u16>) -> ExitCode {
     // As envoy/envoy.yaml has them.
     let usual = if part == "provider" { 9001 } else { 9000 };
@@ -16,11 +16,11 @@ pub(crate) async fn run(part: &str, port: Option<u16>) -> ExitCode {
         let provider = IdentityProvider::start_on(port).await;
         provider.offer_tokens(Stack::AUDIENCE);
         println!("The identity provider is {0}; a token: {0}/token", provider.issuer());
-        until_told_to_stop().await;
+        until_stopped().await;
     } else {
         let server = McpServer::start_on(port).await;
         println!("The MCP server is {}", server.url());
-        until_told_to_stop().await;
+        until_stopped().await;
     }
     ExitCode::SUCCESS
 }
@@ -31,7 +31,7 @@ pub(crate) fn refuse(problem: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn until_told_to_stop() {
+async fn until_stopped() {
     let mut terminated = signal(SignalKind::terminate()).expect("signals can be awaited");
     let mut interrupted = signal(SignalKind::interrupt()).expect("signals can be awaited");
     tokio::select! {

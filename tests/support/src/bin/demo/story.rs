@@ -13,7 +13,7 @@ use crate::report::{Outcome, Report, Seen};
 const USER: &str = "ada";
 const ROLE: &str = "itil";
 const SERVICE_ACCOUNT: &str = "incident-robot";
-/// The client that calls on its own behalf, and the audience by which its tokens are told apart.
+/// The client that calls on its own behalf, and the audience that distinguishes its tokens.
 const CLIENT: &str = "robot-client";
 const ROBOTS: &str = "robots";
 
@@ -106,7 +106,7 @@ impl Teller {
         identity
     }
 
-    /// Whom the tokens stand for, and that nobody else passes.
+    /// The users of the tokens, and that no other user passes.
     async fn users(&mut self, rs256: &SigningKey) {
         let mut claims = self.stack.claims();
         claims["aud"] = json!(ROBOTS);
@@ -128,7 +128,7 @@ impl Teller {
         let answer = self.send("no token", none, expected).await;
 
         let expected = Outcome::refused(401, "malformed_token");
-        self.call("something that is no token", "garbage", expected).await;
+        self.call("something that is not a token", "garbage", expected).await;
 
         let mut claims = self.stack.claims();
         claims["exp"] = json!(now() - 3600);
@@ -152,7 +152,7 @@ impl Teller {
         answer
     }
 
-    /// A new key is accepted without a restart, a key of nobody is not.
+    /// A new key is accepted without a restart, an unpublished key is not.
     async fn rotation(&mut self) {
         eprintln!("Rotating the identity provider's keys ...");
         let new = self.stack.provider.rotate(Algorithm::Rs256);
@@ -161,9 +161,9 @@ impl Teller {
         self.call("a token of the provider's new key", &token, Outcome::allowed(USER, "demo"))
             .await;
         // Not before: an unknown key makes the plugin look for new ones, but not again at once.
-        let stranger = SigningKey::generate(Algorithm::Rs256, "key-nobody-published");
+        let stranger = SigningKey::generate(Algorithm::Rs256, "unpublished-key");
         let expected = Outcome::refused(401, "unknown_kid");
-        self.call("a token of a key nobody published", &stranger.token(&claims), expected).await;
+        self.call("a token of an unpublished key", &stranger.token(&claims), expected).await;
     }
 
     async fn session(&mut self) {
@@ -219,7 +219,7 @@ impl Teller {
         }
         let mut roles = requests.iter().flat_map(|request| request.header("x-mcp-roles"));
         if roles.any(|roles| roles != ROLE.as_bytes()) {
-            return Seen::Wrong("roles that nobody gave");
+            return Seen::Wrong("roles that were not granted");
         }
         let mut identities = requests.iter().map(|request| {
             let mut identity = request.identity();
@@ -246,7 +246,7 @@ fn show_identity(identity: &BTreeMap<String, String>) {
 
 fn show_refusal(answer: &Answer) {
     println!();
-    println!("What the caller without a token was told:");
+    println!("The response to the caller without a token:");
     println!("  HTTP status {}", answer.status);
     println!("  www-authenticate: {}", answer.header("www-authenticate"));
     println!("  {}", answer.text.trim_end());

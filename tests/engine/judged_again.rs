@@ -78,7 +78,7 @@ fn a_user_whose_answer_is_still_good_is_not_looked_up_again() {
 }
 
 #[test]
-fn what_the_server_was_told_before_the_body_came_is_still_true_or_the_request_ends() {
+fn the_forwarded_identity_still_holds_when_the_body_arrives_or_the_request_ends() {
     let key = key("one");
     let role = |role: &str| json!({"userName": "ada", "roles": [{"value": role}]});
     for (after, is_same) in [(role("admin"), true), (role("none"), false)] {
