@@ -13,6 +13,7 @@
     clippy::unwrap_used
 )]
 
+mod builds;
 mod client;
 mod comparison;
 mod filters;
@@ -39,6 +40,7 @@ fn main() {
 async fn run(options: &Options) {
     for part in &options.parts {
         match part {
+            Part::Builds => builds::run(options).await,
             Part::Load => comparison::run(options).await,
             Part::Scale => scale::run(options).await,
             Part::Memory => memory::run(options).await,

@@ -6,7 +6,8 @@ use crate::filters::LeastWasm;
 
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
-PART is one of load, scale, memory, start; all at first";
+PART is one of load, scale, memory, start, builds; without one, all run.
+builds compares the modules in OTHER_MODULES (paths separated by colons) with this tree's";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +20,12 @@ pub enum Part {
     Memory,
     /// The time to start, and the size of the module.
     Start,
+    /// Other builds of the plugin beside this one, if any are named.
+    Builds,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Load, Self::Scale, Self::Memory, Self::Start];
+    const ALL: [Self; 5] = [Self::Load, Self::Scale, Self::Memory, Self::Start, Self::Builds];
 
     fn name(self) -> &'static str {
         match self {
@@ -30,6 +33,7 @@ impl Part {
             Self::Scale => "scale",
             Self::Memory => "memory",
             Self::Start => "start",
+            Self::Builds => "builds",
         }
     }
 }

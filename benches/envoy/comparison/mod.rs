@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use testbed::{Algorithm, IdentityProvider, McpServer};
 
-use self::loads::Load;
+pub use self::loads::Load;
 use self::report::Report;
 use crate::filters::{self, LeastWasm, Modules};
 use crate::listeners::Listeners;

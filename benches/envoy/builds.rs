@@ -1,0 +1,145 @@
+//! Builds of the plugin compared with each other: that of this tree, and those that
+//! `OTHER_MODULES` names.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, IdentityProvider, module_path};
+
+use crate::comparison::Load;
+use crate::filters;
+use crate::listeners::Listeners;
+use crate::options::Options;
+use crate::results;
+use crate::rounds::{WARM_UP, in_any_order};
+use crate::sample::{self, Sample, Samples};
+use crate::statistics::Spread;
+
+const ROUNDS: usize = 100;
+
+const LOADS: [(Algorithm, Load); 5] = [
+    (Algorithm::Rs256, Load::Hot),
+    (Algorithm::Rs256, Load::New),
+    (Algorithm::Es256, Load::New),
+    (Algorithm::Rs256, Load::Forged),
+    (Algorithm::Rs256, Load::Missing),
+];
+
+pub async fn run(options: &Options) {
+    let builds = Build::all();
+    if builds.len() == Build::OF_THIS_TREE {
+        return;
+    }
+    let rounds = options.rounds(ROUNDS);
+    let mut results = Vec::new();
+    for (algorithm, load) in LOADS {
+        eprintln!("builds, {}, {load}", algorithm.name());
+        let provider = IdentityProvider::start().await;
+        provider.rotate(algorithm);
+        let mut listeners = start(&builds, &provider).await;
+        let mut samples = vec![Samples::new(); builds.len()];
+        let mut requests = Arc::new(load.requests(&provider));
+        for round in 0..WARM_UP + rounds {
+            if load.is_new_each_round() && round > 0 {
+                requests = Arc::new(load.requests(&provider));
+            }
+            for index in in_any_order(builds.len()) {
+                let client = &mut listeners.clients[index];
+                let status = load.expected_status();
+                let sample = Sample::take(&listeners.envoy, client, &requests, status).await;
+                if round >= WARM_UP {
+                    samples[index].push(sample);
+                }
+            }
+        }
+        let result = LoadResult { algorithm, load, samples };
+        result.print(&builds);
+        results.push(result.to_json(&builds));
+    }
+    results::save("builds", &json!(results));
+}
+
+/// A build of the plugin.
+struct Build {
+    name: String,
+    module: PathBuf,
+}
+
+impl Build {
+    /// The first ones: the second has the module of the first, and shows the precision.
+    const OF_THIS_TREE: usize = 2;
+
+    fn all() -> Vec<Self> {
+        let this = |name: &str| Self { name: name.to_owned(), module: module_path() };
+        let others = env::var_os("OTHER_MODULES").unwrap_or_default();
+        let others = env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+        let others = others.map(|path| Self { name: path.display().to_string(), module: path });
+        [this("this tree"), this("the same again")].into_iter().chain(others).collect()
+    }
+
+    /// As Envoy's configuration has it, in a VM of its own.
+    fn filter(&self, provider: &IdentityProvider) -> Value {
+        let mut filter = filters::plugin(provider);
+        let plugin = &mut filter["typed_config"]["config"];
+        plugin["vm_config"]["vm_id"] = json!(self.name);
+        plugin["vm_config"]["code"] = json!({"local": {"filename": self.module}});
+        filter
+    }
+}
+
+async fn start(builds: &[Build], provider: &IdentityProvider) -> Listeners {
+    let filters: Vec<_> = builds.iter().map(|build| vec![build.filter(provider)]).collect();
+    Listeners::start(&filters, |bootstrap| {
+        bootstrap.set_cluster("identity_provider", provider.address());
+    })
+    .await
+}
+
+struct LoadResult {
+    algorithm: Algorithm,
+    load: Load,
+    /// Of each build.
+    samples: Vec<Samples>,
+}
+
+impl LoadResult {
+    fn print(&self, builds: &[Build]) {
+        println!(
+            "\n{}, {}: CPU time, and as a multiple of that of this tree by the ratios of each round",
+            self.algorithm.name(),
+            self.load,
+        );
+        for ((build, own), ratio) in builds.iter().zip(&self.samples).zip(self.ratios()) {
+            let cost = Spread::new(processor(own));
+            println!("{cost:22.1} µs/request {ratio:22.3}  {}", build.name);
+        }
+    }
+
+    /// The CPU time of each build as a multiple of that of the first.
+    fn ratios(&self) -> impl Iterator<Item = Spread> {
+        let first = processor(&self.samples[0]);
+        self.samples.iter().map(move |own| Spread::from_ratios(&processor(own), &first))
+    }
+
+    fn to_json(&self, builds: &[Build]) -> Value {
+        let builds = builds.iter().zip(&self.samples).zip(self.ratios());
+        let builds = builds.map(|((build, own), ratio)| {
+            json!({
+                "build": build.name,
+                "cpu_time_against_this_tree": ratio.to_json(),
+                "rounds": sample::to_json(own),
+            })
+        });
+        json!({
+            "algorithm": self.algorithm.name(),
+            "load": self.load.to_string(),
+            "builds": builds.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn processor(samples: &[Sample]) -> Vec<f64> {
+    sample::values(samples, |own| own.processor)
+}
