@@ -212,7 +212,10 @@ impl<H: Host> Engine<H> {
             return BodyAction::Stop;
         };
         self.sync_keys(provider, now);
-        let holds = |request| self.authenticator.still_holds(request, self.view(), now);
+        let holds = |request: &HeldRequest| {
+            let verdict = request.verdict();
+            verdict.is_some_and(|verdict| self.authenticator.holds(verdict, self.view(), now))
+        };
         if self.held(stream).is_some_and(holds) {
             return self.judge_message(stream, now);
         }

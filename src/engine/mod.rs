@@ -308,20 +308,13 @@ impl<H: Host> Engine<H> {
     /// Decides on a request by its token, or by the cached verdict on it.
     fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
         let token = self.verdicts.hash(request.token());
-        let verdict = self.verdicts.find(token);
-        let request = match verdict {
-            None => request,
-            Some(verdict) => {
-                self.sync_keys(verdict.provider, now);
-                match self.authenticator.apply(request, &verdict, self.view(), now) {
-                    Ok(decision) => {
-                        self.metrics.count_token_cache(true, &self.host);
-                        return decision;
-                    }
-                    Err(request) => request,
-                }
+        if let Some(verdict) = self.verdicts.find(token) {
+            self.sync_keys(verdict.provider, now);
+            if self.authenticator.holds(&verdict, self.view(), now) {
+                self.metrics.count_token_cache(true, &self.host);
+                return self.authenticator.apply(request, &verdict);
             }
-        };
+        }
         self.metrics.count_token_cache(false, &self.host);
         let request = match self.authenticator.read(request, now) {
             Ok(request) => request,

@@ -7,7 +7,7 @@ use super::host::{Host, StreamId};
 use super::places::Awaited;
 use super::request_body::BodyDelivery;
 use super::stream::{State, Waiting, WaitsFor};
-use crate::engine::authenticator::{Decision, Need, PlausibleRequest};
+use crate::engine::authenticator::{Decision, Judgement, Need, PlausibleRequest};
 use crate::identity::{ScimLookups, ScimSettings};
 use crate::keys::ProviderKeys;
 use crate::time::UnixTime;
@@ -154,8 +154,7 @@ impl<H: Host> Engine<H> {
         let Some(State::Waiting(waiting)) = self.streams.take(stream) else { return };
         let Waiting { request, need, deadline } = *waiting;
         let had_keys = matches!(need, WaitsFor::User(_));
-        let judgement = self.authenticator.judge(request, self.view(), now);
-        let mut decision = judgement.decision;
+        let mut decision = self.judge_waiting(request, now);
         if let Decision::Await(request, need) = decision {
             let deadline = match &need {
                 Need::User(_) if !had_keys => now + self.max_wait(&request, &need),
@@ -167,6 +166,23 @@ impl<H: Host> Engine<H> {
             decision = self.authenticator.give_up(request, need, self.view(), now);
         }
         self.settle(stream, decision, now);
+    }
+
+    /// Decides on a request by what is known now about its token, or by the token itself. Others may
+    /// have waited with the same token: it is verified once.
+    fn judge_waiting(&mut self, request: PlausibleRequest, now: UnixTime) -> Decision {
+        let bytes = request.token().to_vec();
+        let token = self.verdicts.hash(&bytes);
+        if let Some(verdict) = self.verdicts.find(token)
+            && self.authenticator.holds(&verdict, self.view(), now)
+        {
+            return self.authenticator.apply(request.as_it_came(&bytes), &verdict);
+        }
+        let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);
+        if let Some(verdict) = verdict {
+            self.verdicts.remember(token, verdict);
+        }
+        decision
     }
 
     /// The longest time that a request waits.

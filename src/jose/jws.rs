@@ -25,6 +25,12 @@ pub(crate) struct CompactJws {
 impl CompactJws {
     /// The token as received.
     #[must_use]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.token
+    }
+
+    /// The token as it came.
+    #[must_use]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.token
     }

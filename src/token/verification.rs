@@ -83,6 +83,12 @@ impl PlausibleToken {
 
     /// The token as received.
     #[must_use]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.jws.as_bytes()
+    }
+
+    /// The token as received.
+    #[must_use]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.jws.into_bytes()
     }
@@ -151,12 +157,15 @@ impl PlausibleToken {
         version.is_none_or(|version| self.trial.is_exhausted(version))
     }
 
-    /// The time span in which the token is valid; empty if it waited.
+    /// The time span in which the token is valid.
     #[must_use]
     pub(crate) fn usable(&self, provider: &Provider) -> Range<UnixTime> {
-        let rules = &provider.claim_rules;
-        let usable = self.claims.as_ref().map(|claims| rules.usable(claims, self.expires));
-        usable.unwrap_or_default()
+        let usable = |claims: &Object| provider.claim_rules.usable(claims, self.expires);
+        match &self.claims {
+            Some(claims) => usable(claims),
+            // It waited, and was readable before.
+            None => self.jws.payload().map(|claims| usable(&claims)).unwrap_or_default(),
+        }
     }
 
     /// The refusal when no key verifies the token.

@@ -181,6 +181,27 @@ fn who_comes_later_is_not_served_before_who_waits_for_its_turn() {
 }
 
 #[test]
+fn a_token_that_waited_for_its_turn_is_remembered() {
+    let keys = keys(DEAR, "key", 2);
+    let vm = start(&with_keys(&keys), &SharedData::default());
+    let forger = SigningKey::generate(DEAR, "forger");
+    for _ in 0..SAVED {
+        assert_refused(&request(&vm, &nameless(&forger)).1, 401, "bad_signature");
+    }
+    let tokens = [nameless(&keys[1]), nameless(&forger)];
+    let waiting = tokens.each_ref().map(|token| request(&vm, token));
+    waiting.iter().for_each(|(_, outcome)| assert_paused(outcome));
+    tick(&vm);
+    let hits = || vm.metrics().get("mcp_auth_token_cache.result.hit").copied();
+    assert_eq!(hits(), None);
+    for ((id, _), token) in waiting.iter().zip(&tokens) {
+        let again = request(&vm, token).1;
+        assert_eq!(format!("{again:?}"), format!("{:?}", vm.outcome(*id)));
+    }
+    assert_eq!(hits(), Some(2));
+}
+
+#[test]
 fn a_request_that_misses_its_turn_is_asked_to_retry() {
     let keys = keys(DEAR, "key", 2);
     let mut document = with_keys(&keys);

@@ -55,6 +55,44 @@ fn a_token_that_comes_again_is_verified_once_and_each_token_by_itself() {
 }
 
 #[test]
+fn a_token_that_waited_for_keys_is_verified_once_however_many_requests_waited_with_it() {
+    let (published, forger) = (key("one"), key("one"));
+    for is_forged in [false, true] {
+        let vm = start(&configuration(), &SharedData::default());
+        let token = token(if is_forged { &forger } else { &published });
+        let assert_judged = |outcome: &Outcome| match is_forged {
+            false => assert_forwarded(outcome),
+            true => assert_refused(outcome, 401, "bad_signature"),
+        };
+        let waiting: Vec<u32> = (0..3).map(|_| request(&vm, &token).0).collect();
+        let serve = || {
+            fetch(&vm, &[&published]);
+            waiting.iter().for_each(|id| assert_judged(&vm.outcome(*id)));
+            assert_judged(&request(&vm, &token).1);
+        };
+        assert_eq!(verifications(&vm, serve), 1, "{is_forged}");
+        assert_eq!((count(&vm, "hit"), count(&vm, "miss")), (1, 3));
+    }
+}
+
+#[test]
+fn a_token_that_waited_expires_as_any_other() {
+    let key = key("one");
+    let vm = start(&configuration(), &SharedData::default());
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["exp"] = json!(testkit::now() + 10);
+    let token = key.token(&claims);
+    let (id, _) = request(&vm, &token);
+    fetch(&vm, &[&key]);
+    assert_forwarded(&vm.outcome(id));
+    vm.advance(Duration::from_secs(309));
+    assert_accepted(&vm, &token);
+    assert_eq!(count(&vm, "hit"), 1);
+    vm.advance(Duration::from_secs(2));
+    assert_refused(&request(&vm, &token).1, 401, "expired");
+}
+
+#[test]
 fn both_requests_carry_the_same_identity() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
@@ -250,10 +288,9 @@ fn a_user_is_looked_up_again_when_the_result_has_expired() {
         vm.outcome(id)
     };
     assert_forwarded(&look_up(true));
-    for _ in 0..3 {
-        assert_accepted(&vm, &token);
-    }
-    assert_eq!(count(&vm, "hit"), 2);
+    let three_times = || (0..3).for_each(|_| assert_accepted(&vm, &token));
+    assert_eq!(verifications(&vm, three_times), 0);
+    assert_eq!(count(&vm, "hit"), 3);
     vm.advance(Duration::from_secs(300));
     assert_refused(&look_up(false), 403, "user_inactive");
     let (_, outcome) = request(&vm, &token);

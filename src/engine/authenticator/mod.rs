@@ -196,25 +196,12 @@ impl Authenticator {
         Judgement { decision, verdict }
     }
 
-    /// Decides on a request by an earlier verdict on its token.
-    ///
-    /// # Errors
-    ///
-    /// The verdict no longer holds: returns the request.
-    pub(crate) fn apply<'a>(
-        &self,
-        request: BearerRequest<'a>,
-        verdict: &Rc<TokenVerdict>,
-        view: WorkerView<'_>,
-        now: UnixTime,
-    ) -> Result<Decision, BearerRequest<'a>> {
+    /// Decides on a request by an earlier verdict on its token, which must still hold.
+    #[must_use]
+    pub(crate) fn apply(&self, request: BearerRequest<'_>, verdict: &Rc<TokenVerdict>) -> Decision {
         let id = verdict.provider;
-        let keys = view.keys[id].version(now);
-        if !verdict.holds(keys, view.users, now) {
-            return Err(request);
-        }
         let BearerRequest { token, edits, target } = request;
-        Ok(match &verdict.outcome {
+        match &verdict.outcome {
             TokenOutcome::Forged(refusal) => {
                 self.refuse(refusal.clone(), Some(&self.config.providers[id]), edits)
             }
@@ -222,21 +209,20 @@ impl Authenticator {
                 let judged = Judged { requester, provider: id, verdict: Some(verdict) };
                 self.admit(judged, edits, target, || token.to_vec())
             }
-        })
+        }
     }
 
-    /// Whether the verdict on a held request still holds: its keys, its user and its time. If not,
-    /// the request has to be judged from the start.
+    /// Whether a verdict still holds: its keys, its user and its time. If not, the request has to be
+    /// judged from the start.
     #[must_use]
-    pub(crate) fn still_holds(
+    pub(crate) fn holds(
         &self,
-        request: &HeldRequest,
+        verdict: &TokenVerdict,
         view: WorkerView<'_>,
         now: UnixTime,
     ) -> bool {
-        let keys = view.keys[request.provider].version(now);
-        let verdict = request.verdict.as_ref();
-        verdict.is_some_and(|verdict| verdict.holds(keys, view.users, now))
+        let keys = view.keys[verdict.provider].version(now);
+        verdict.holds(keys, view.users, now)
     }
 
     /// Finds the keys of a token and verifies its signature. Returns the version of the keys too.

@@ -87,6 +87,18 @@ impl PlausibleRequest {
         self.token.provider()
     }
 
+    /// The credentials.
+    #[must_use]
+    pub(crate) fn token(&self) -> &[u8] {
+        self.token.as_bytes()
+    }
+
+    /// The request before its token was read; `token` is its token.
+    #[must_use]
+    pub(crate) fn as_it_came(self, token: &[u8]) -> BearerRequest<'_> {
+        BearerRequest { token, edits: self.edits, target: self.target }
+    }
+
     /// The keys that the request still waits for; `None` if it should be judged again, because
     /// `keys` have changed or no more can be fetched.
     #[must_use]
@@ -101,6 +113,12 @@ impl HeldRequest {
     #[must_use]
     pub(crate) fn provider(&self) -> ProviderId {
         self.provider
+    }
+
+    /// The verdict on its token, if that may be remembered.
+    #[must_use]
+    pub(crate) fn verdict(&self) -> Option<&TokenVerdict> {
+        self.verdict.as_deref()
     }
 
     /// Length of its token in bytes.
