@@ -1,15 +1,12 @@
 //! A JSON object for tokens: parsed strictly, with its strings as slices of the source text. It
 //! needs few allocations and keeps the members in source order.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{JsonFault, Place, Repeated};
+use super::JsonFault;
+use super::reader::Document;
 
 /// A JSON object without duplicate members at any depth.
 #[derive(Default)]
@@ -52,17 +49,10 @@ impl Object {
     /// The text is not JSON, nests deeper than 128 levels, has a duplicate member, or is not an
     /// object.
     pub(crate) fn read(text: Vec<u8>) -> Result<Self, JsonFault> {
-        let mut text = String::from_utf8(text).map_err(|_| JsonFault::Syntax)?;
-        let mut reading =
-            Reading { text: &text, unescaped: String::new(), repeated: Repeated::up_to(1) };
-        match reading.root() {
-            Ok(Node::Object(members)) => {
-                let unescaped = reading.unescaped;
-                text.push_str(&unescaped);
-                Ok(Self { text, members })
-            }
-            Ok(_) => Err(JsonFault::NotAnObject),
-            Err(_) => Err(reading.repeated.fault()),
+        let Document { text, root } = Document::read_strict(text)?;
+        match root {
+            Node::Object(members) => Ok(Self { text, members }),
+            _ => Err(JsonFault::NotAnObject),
         }
     }
 
@@ -151,7 +141,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    fn new(node: &'a Node, text: &'a str) -> Self {
+    pub(super) fn new(node: &'a Node, text: &'a str) -> Self {
         match node {
             Node::Null => Self::Null,
             Node::Bool(value) => Self::Bool(*value),
@@ -252,13 +242,13 @@ impl fmt::Debug for Members<'_> {
     }
 }
 
-struct Member {
-    mark: Mark,
-    name: Span,
-    value: Node,
+pub(super) struct Member {
+    pub mark: Mark,
+    pub name: Span,
+    pub value: Node,
 }
 
-enum Node {
+pub(super) enum Node {
     Null,
     Bool(bool),
     Number(Number),
@@ -269,9 +259,9 @@ enum Node {
 
 /// The position of a string in the text.
 #[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    length: usize,
+pub(super) struct Span {
+    pub start: usize,
+    pub length: usize,
 }
 
 impl Member {
@@ -313,23 +303,23 @@ impl Node {
 }
 
 impl Span {
-    fn added(part: &str, text: &mut String) -> Self {
+    pub(super) fn added(part: &str, text: &mut String) -> Self {
         let start = text.len();
         text.push_str(part);
         Self { start, length: part.len() }
     }
 
-    fn slice(self, text: &str) -> &str {
+    pub(super) fn slice(self, text: &str) -> &str {
         text.get(self.start..self.start.saturating_add(self.length)).unwrap_or_default()
     }
 }
 
 /// Length, first and last byte of a name: different for most names, and fast to compare.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark(u32);
+pub(super) struct Mark(u32);
 
 impl Mark {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let [length, ..] = name.len().to_le_bytes();
         let end = |byte: Option<&u8>| byte.copied().unwrap_or_default();
         let [first, last] = [name.as_bytes().first(), name.as_bytes().last()].map(end);
@@ -337,180 +327,11 @@ impl Mark {
     }
 }
 
-/// The state of a parse.
-struct Reading<'de> {
-    text: &'de str,
-    /// Strings that are escaped in the text. They are appended to it at the end.
-    unescaped: String,
-    repeated: Repeated,
-}
-
-impl<'de> Reading<'de> {
-    /// Larger objects find duplicates with a set instead of comparing all members.
-    const FEW: usize = 32;
-    /// A member is rarely shorter, so this estimates how many to allocate for.
-    const BYTES_PER_MEMBER: usize = 24;
-
-    fn root(&mut self) -> Result<Node, serde_json::Error> {
-        let mut reader = serde_json::Deserializer::from_str(self.text);
-        let root = Reader { place: Place::Root, reading: self }.deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(root)
-    }
-
-    /// The position that a string will have.
-    fn span(&mut self, string: Cow<'de, str>) -> Span {
-        match string {
-            Cow::Borrowed(part) => self.span_of_part(part),
-            Cow::Owned(string) => self.span_of_unescaped(&string),
-        }
-    }
-
-    fn span_of_part(&mut self, part: &'de str) -> Span {
-        let start = part.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
-        match self.text.len().checked_sub(start) {
-            Some(rest) if part.len() <= rest => Span { start, length: part.len() },
-            _ => self.span_of_unescaped(part),
-        }
-    }
-
-    fn span_of_unescaped(&mut self, string: &str) -> Span {
-        let Span { start, length } = Span::added(string, &mut self.unescaped);
-        Span { start: self.text.len() + start, length }
-    }
-
-    fn string_at(&self, span: Span) -> &str {
-        match span.start.checked_sub(self.text.len()) {
-            Some(start) => Span { start, ..span }.slice(&self.unescaped),
-            None => span.slice(self.text),
-        }
-    }
-}
-
-struct Reader<'p, 'r, 'de> {
-    place: Place<'p>,
-    reading: &'r mut Reading<'de>,
-}
-
-impl<'de> DeserializeSeed<'de> for Reader<'_, '_, 'de> {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Node, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
-        Number::from_f64(value).map(Node::Number).ok_or_else(|| E::custom("a number out of range"))
-    }
-
-    fn visit_borrowed_str<E>(self, part: &'de str) -> Result<Node, E> {
-        Ok(Node::String(self.reading.span_of_part(part)))
-    }
-
-    fn visit_str<E>(self, string: &str) -> Result<Node, E> {
-        Ok(Node::String(self.reading.span_of_unescaped(string)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
-        let mut array = Vec::new();
-        while let Some(element) = elements.next_element_seed(Reader {
-            place: Place::Element(&self.place, array.len()),
-            reading: self.reading,
-        })? {
-            array.push(element);
-        }
-        Ok(Node::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
-        let expected = match self.place {
-            Place::Root => self.reading.text.len() / Reading::BYTES_PER_MEMBER,
-            Place::Member(..) | Place::Element(..) => 0,
-        };
-        let mut object: Vec<Member> = Vec::with_capacity(expected);
-        let mut many = BTreeSet::new();
-        while let Some(name) = members.next_key_seed(Name)? {
-            let place = Place::Member(&self.place, &name);
-            let value = members.next_value_seed(Reader { place, reading: self.reading })?;
-            let mark = Mark::new(&name);
-            let is_new = if object.len() < Reading::FEW {
-                let mut same_mark = object.iter().filter(|member| member.mark == mark);
-                same_mark.all(|member| self.reading.string_at(member.name) != name)
-            } else {
-                if many.is_empty() {
-                    let names = object.iter().map(|member| self.reading.string_at(member.name));
-                    many = names.map(str::to_owned).collect();
-                }
-                many.insert(name.to_string())
-            };
-            if !is_new {
-                self.reading.repeated.add(place)?;
-            }
-            let name = self.reading.span(name);
-            object.push(Member { mark, name, value });
-        }
-        Ok(Node::Object(object))
-    }
-}
-
-/// Reads a member's name.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Cow<'de, str>, D::Error> {
-        reader.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a member")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-    use crate::json::parse_strict;
 
     fn read(text: &str) -> Object {
         Object::read(text.into()).unwrap()
@@ -534,55 +355,5 @@ mod tests {
         let kept = object.retain(|name| "bce".contains(name));
         assert_eq!(kept, read(r#"{"e":null,"c":{"d":3.5},"b":["2\n"]}"#));
         assert!(kept.size() < object.size());
-    }
-
-    #[test]
-    fn a_member_named_twice_is_found_among_many() {
-        for count in [1, Reading::FEW - 1, Reading::FEW, Reading::FEW + 1, 1000] {
-            let names: Vec<String> = (0..count).map(|number| format!("n{number:03}x")).collect();
-            let members = names.iter().map(|name| format!("\"{name}\":0")).collect::<Vec<_>>();
-            let members = members.join(",");
-            assert!(Object::read(format!("{{{members}}}").into()).is_ok());
-            for name in names.iter().step_by(7) {
-                let text = format!("{{{members},\"\\u006e{}\":0}}", &name[1..]);
-                let fault = Object::read(text.into()).unwrap_err();
-                assert!(matches!(fault, JsonFault::Repeated(path) if path == *name));
-            }
-        }
-    }
-
-    /// Something like JSON, often enough JSON itself.
-    fn text() -> impl Strategy<Value = String> {
-        let scalars =
-            ["null", "true", "0", "-0", "-1", "1.50", "1e3", "1e999", "-9223372036854775809"];
-        let scalars =
-            [&scalars[..], &["18446744073709551616", "01", "\"\"", "\"a\"", "\"\\u0061\""]];
-        let broken = ["", "x", "\"", "\"\\x\"", "\"\n\"", "\"\\ud800\"", "[", "{\"a\":1,", "1 2"];
-        let scalar = prop::sample::select([&scalars.concat()[..], &broken[..]].concat());
-        let valid = prop::sample::select(scalars.concat());
-        let leaf = prop_oneof![19 => valid, 1 => scalar].prop_map(str::to_owned);
-        leaf.prop_recursive(4, 40, 6, |inner| {
-            let name = prop::sample::select(vec!["a", "\\u0061", "b", "ab", "aab", "ü", "", "\\n"]);
-            let member = (name, inner.clone()).prop_map(|(name, value)| format!(" \"{name}\" :{value}"));
-            prop_oneof![
-                1 => prop::collection::vec(inner, 0..4).prop_map(|all| format!("[{}]", all.join(","))),
-                4 => prop::collection::vec(member, 0..6).prop_map(|all| format!("{{{}}}", all.join(","))),
-            ]
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-        #[test]
-        fn an_object_is_read_as_any_strict_json_is(text in text()) {
-            match (Object::read(text.clone().into()), parse_strict(text.as_bytes())) {
-                (Ok(object), Ok(value)) => {
-                    prop_assert_eq!(Value::from(Json::Object(object.members())), value);
-                }
-                (Err(JsonFault::NotAnObject), Ok(value)) => prop_assert!(!value.is_object()),
-                (Err(ours), Err(fault)) => prop_assert_eq!(format!("{ours:?}"), format!("{fault:?}")),
-                (ours, other) => prop_assert!(false, "{ours:?} is not {other:?}"),
-            }
-        }
     }
 }
