@@ -1,5 +1,5 @@
-;; A proxy-wasm filter that asks of the host what a filter that does the plugin's work cannot do without,
-;; and thinks nothing: what remains for any filter in a Wasm VM. Its configuration says whether it verifies a
+;; A proxy-wasm filter that makes only the host calls that the plugin's work requires, and no computation
+;; of its own: the least that any filter in a Wasm VM costs. Its configuration says whether it verifies a
 ;; signature and whether it refuses, for all requests alike.
 (module
   (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
@@ -49,17 +49,17 @@
   ;; Refusals in the plugin's words: the header fields (their number, the lengths of names and values, and
   ;; all of these with a zero behind each), and the body.
   (data (i32.const 1728)
-    (i32 3  12 16  13 8  16 189)
+    (i32 3  12 16  13 8  16 184)
     "content-type\00application/json\00"
     "cache-control\00no-store\00"
-    "www-authenticate\00Bearer error=\"invalid_token\", error_description=\"the signature of the token is wrong\", resource_metadata=\"http://127.0.0.1:10000/.well-known/oauth-protected-resource/mcp\", scope=\"mcp.tools\"\00")
-  (data (i32.const 2240) "{\"error\":\"invalid_token\",\"error_description\":\"the signature of the token is wrong\",\"reason\":\"bad_signature\"}")
+    "www-authenticate\00Bearer error=\"invalid_token\", error_description=\"the token signature is invalid\", resource_metadata=\"http://127.0.0.1:10000/.well-known/oauth-protected-resource/mcp\", scope=\"mcp.tools\"\00")
+  (data (i32.const 2240) "{\"error\":\"invalid_token\",\"error_description\":\"the token signature is invalid\",\"reason\":\"bad_signature\"}")
   (data (i32.const 2752)
     (i32 3  12 16  13 8  16 109)
     "content-type\00application/json\00"
     "cache-control\00no-store\00"
     "www-authenticate\00Bearer resource_metadata=\"http://127.0.0.1:10000/.well-known/oauth-protected-resource/mcp\", scope=\"mcp.tools\"\00")
-  (data (i32.const 3264) "{\"error\":\"missing_token\",\"error_description\":\"an access token is needed\",\"reason\":\"missing_token\"}")
+  (data (i32.const 3264) "{\"error\":\"missing_token\",\"error_description\":\"an access token is required\",\"reason\":\"missing_token\"}")
 
   (global $heap (mut i32) (i32.const 4096))
   (global $next (mut i32) (i32.const 4096))
@@ -115,8 +115,8 @@
     (if (global.get $arguments_size)
       (then
         (call $verify (i32.const 1))
-        ;; So key and signature are good. With another last byte the text, which comes last, is one that
-        ;; nobody signed.
+        ;; So key and signature are valid. Another last byte changes the message, which comes last, so
+        ;; the signature no longer matches.
         (if (global.get $refuses)
           (then
             (i32.store8
@@ -178,13 +178,13 @@
             (call $must_be_ok (call $set_property
               (i32.const 1088) (i32.const 17) (i32.const 544) (i32.const 4)))))
         (call $must_be_ok (call $respond (i32.const 401) (i32.const 0) (i32.const 0)
-          (i32.const 2240) (i32.const 108) (i32.const 1728) (i32.const 288) (i32.const -1))))
+          (i32.const 2240) (i32.const 103) (i32.const 1728) (i32.const 283) (i32.const -1))))
       (else
         (if (global.get $sets_filter_state)
           (then
             (call $must_be_ok (call $set_property
               (i32.const 1152) (i32.const 15) (i32.const 1248) (i32.const 13)))))
         (call $must_be_ok (call $respond (i32.const 401) (i32.const 0) (i32.const 0)
-          (i32.const 3264) (i32.const 98) (i32.const 2752) (i32.const 208) (i32.const -1))))))
+          (i32.const 3264) (i32.const 100) (i32.const 2752) (i32.const 208) (i32.const -1))))))
 
   (func (export "proxy_on_delete") (param i32)))

@@ -1,4 +1,4 @@
-//! All tokens that one key signs have the same protected header: it need not be read anew.
+//! Caches protected headers: all tokens signed with one key have the same one.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use super::ProtectedHeader;
 
-/// A few protected headers, by their segments as they were written. Whoever calls enters only those
-/// of tokens with a good signature, so that forged ones drive none out. It saves nothing but the
-/// reading: what a header means is judged anew with each token.
+/// A few protected headers by their encoded segments. Callers add only those of tokens with a
+/// verified signature, so that forged tokens evict none. Only parsing is saved: each token is still
+/// judged by its header.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownHeaders(RefCell<VecDeque<KnownHeader>>);
 
@@ -19,19 +19,19 @@ struct KnownHeader {
 }
 
 impl KnownHeaders {
-    /// Most of them.
+    /// Maximum number of headers.
     const MAX_HEADERS: usize = 8;
-    /// Longest segment, in bytes.
+    /// Maximum length of a segment in bytes.
     const MAX_LENGTH: usize = 1024;
 
-    /// The header that this segment was read as.
+    /// The parsed header of this segment.
     #[must_use]
     pub(super) fn find(&self, segment: &[u8]) -> Option<Rc<ProtectedHeader>> {
         let known = self.0.try_borrow().ok()?;
         known.iter().find(|known| *known.segment == *segment).map(|known| known.header.clone())
     }
 
-    /// Enters one; the one that was entered first goes if there are too many.
+    /// Adds a header; evicts the oldest if there are too many.
     pub(super) fn enter(&self, segment: &[u8], header: &Rc<ProtectedHeader>) {
         if segment.len() > Self::MAX_LENGTH || self.find(segment).is_some() {
             return;
@@ -57,7 +57,7 @@ mod tests {
         format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header)).into()
     }
 
-    /// Whether a token's header was known, seen by its being the same one.
+    /// Whether a token's header came from the cache, recognised by its address.
     fn is_known(known: &KnownHeaders, token: &[u8]) -> bool {
         let segment = token.split(|&byte| byte == b'.').next().unwrap();
         let (jws, _) = CompactJws::parse(token, known).unwrap();

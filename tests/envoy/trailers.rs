@@ -1,4 +1,4 @@
-//! Trailers of requests: some servers join them with the header fields, so nobody may pretend an
+//! Trailers of requests: some servers merge them into the header fields, so no client may forge an
 //! identity there.
 
 use std::net::SocketAddr;

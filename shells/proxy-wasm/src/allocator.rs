@@ -1,6 +1,6 @@
-//! The allocator of the module. To search for room and to merge what was freed took a quarter of what
-//! a forged token takes, since a request asks for dozens of small blocks and gives them all back. So
-//! some freed blocks of each small size are kept for the next who asks, and all else is left to the
+//! The allocator of the module. Searching for free memory and merging freed blocks took a quarter
+//! of the time of a forged token, since a request allocates and frees dozens of small blocks. So
+//! some freed blocks of each small size are cached for reuse; everything else is left to the
 //! allocator of the target.
 #![allow(unsafe_code)]
 
@@ -18,7 +18,7 @@ static ALLOCATOR: FreeLists<System> = FreeLists::before(System);
 #[cfg(target_family = "wasm")]
 unsafe impl Sync for FreeLists<System> {}
 
-/// Keeps freed blocks of another allocator: at most 520 KiB.
+/// Caches freed blocks of another allocator: at most 520 KiB.
 pub(super) struct FreeLists<A> {
     free_lists: UnsafeCell<[FreeList; SIZES]>,
     behind: A,
@@ -27,61 +27,61 @@ pub(super) struct FreeLists<A> {
 /// Freed blocks of one size.
 #[derive(Clone, Copy)]
 struct FreeList {
-    /// The one that was freed last.
+    /// The block that was freed last.
     top: *mut Freed,
-    /// How many more may be kept.
+    /// How many more blocks may be cached.
     room: u8,
 }
 
-/// A block that was freed.
+/// A freed block.
 struct Freed {
-    /// The one that was freed before.
+    /// The block that was freed before this one.
     below: *mut Self,
 }
 
-/// Sizes are multiples of this, less what the C library's allocator needs for itself: so nothing is
-/// lost to what it would round up.
+/// Sizes are multiples of this, minus the overhead of the C library's allocator, so that its
+/// rounding wastes nothing.
 const STEP: usize = 16;
-const OWN: usize = size_of::<u32>();
-/// How many sizes there are: the largest is 508 bytes.
+const OVERHEAD: usize = size_of::<u32>();
+/// The number of sizes: the largest is 508 bytes.
 const SIZES: usize = 32;
-/// Most blocks of each size that are kept.
+/// Maximum number of cached blocks of each size.
 const ROOM: u8 = 64;
-/// Blocks that must be aligned to more are not kept.
+/// Blocks with a greater alignment are not cached.
 const ALIGNMENT: usize = 8;
 
 impl<A> FreeLists<A> {
-    /// Shelves without any blocks yet.
+    /// Empty lists in front of this allocator.
     pub(super) const fn before(behind: A) -> Self {
         let empty = FreeList { top: ptr::null_mut(), room: ROOM };
         Self { free_lists: UnsafeCell::new([empty; SIZES]), behind }
     }
 
-    /// Where blocks for this layout are kept, and the layout that all of them have; none if they
-    /// are not kept.
+    /// The list for blocks of this layout, and the layout that all of them have; `None` if they are
+    /// not cached.
     fn free_list(&self, layout: Layout) -> Option<(*mut FreeList, Layout)> {
-        let number = (layout.size() + OWN - 1) / STEP;
+        let number = (layout.size() + OVERHEAD - 1) / STEP;
         if number >= SIZES || layout.align() > ALIGNMENT {
             return None;
         }
-        let size = number * STEP + STEP - OWN;
+        let size = number * STEP + STEP - OVERHEAD;
         let block = Layout::from_size_align(size, ALIGNMENT).ok()?;
-        // SAFETY: there are more shelves than that.
+        // SAFETY: the index is less than the number of lists.
         Some((unsafe { self.free_lists.get().cast::<FreeList>().add(number) }, block))
     }
 }
 
-// SAFETY: a block is the other allocator's, of the layout of its shelf, which is no smaller than the
-// one that was asked for, and no less aligned. It is either with who asked for it or on that shelf.
+// SAFETY: a block comes from the other allocator with the layout of its list, whose size and
+// alignment are at least those requested. It is either in use or in that list.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for FreeLists<A> {
-    // Inlined wherever something is allocated, these two make the module a tenth larger.
+    // If inlined, these two make the module a tenth larger.
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some((free_list, block)) = self.free_list(layout) else {
-            // SAFETY: this is what the caller asks for.
+            // SAFETY: the caller's contract is passed on.
             return unsafe { self.behind.alloc(layout) };
         };
-        // SAFETY: nobody else looks at the shelf, and a block on it was written by `dealloc`.
+        // SAFETY: only this thread accesses the list, and a block in it was written by `dealloc`.
         unsafe {
             let top = (*free_list).top;
             if top.is_null() {
@@ -96,10 +96,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for FreeLists<A> {
     #[inline(never)]
     unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
         let Some((free_list, block)) = self.free_list(layout) else {
-            // SAFETY: that is where it came from.
+            // SAFETY: the block came from there.
             return unsafe { self.behind.dealloc(data, layout) };
         };
-        // SAFETY: as above; and the block, which nobody uses any more, has room for an address.
+        // SAFETY: as above; and the block is unused and has room for an address.
         unsafe {
             if (*free_list).room == 0 {
                 return self.behind.dealloc(data, block);
@@ -112,13 +112,13 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for FreeLists<A> {
     }
 
     unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller promises that this is a layout.
+        // SAFETY: the caller guarantees that this is a valid layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (self.free_list(layout), self.free_list(wanted)) {
-            // SAFETY: that is where it came from.
+            // SAFETY: the block came from there.
             (None, None) => unsafe { self.behind.realloc(data, layout, size) },
             (Some((old, _)), Some((other, _))) if old == other => data,
-            // SAFETY: both blocks have at least so many bytes, and are not the same.
+            // SAFETY: both blocks have at least this many bytes and do not overlap.
             _ => unsafe {
                 let moved = self.alloc(wanted);
                 if !moved.is_null() {
