@@ -137,10 +137,7 @@ fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
             "The token was issued to another client of Google. If you trust that client, add its id \
              to `{field}`."
         ),
-        _ => format!(
-            "If {seen} names this server, add it to `{field}`. If not, have the client name this \
-             server when it asks for a token (`audience`, `resource` or `scope`)."
-        ),
+        _ => case.fix_at("client_ids"),
     };
     Remedy::new(cause, fix)
 }

@@ -203,10 +203,7 @@ fn may_be_of_a_service(case: &Case<'_>) -> bool {
 }
 
 pub(super) fn token_id(case: &Case<'_>) -> Remedy {
-    Remedy::new(
-        format!("The token has no `jti` that is text, and `{}` asks for one.", case.at("jti")),
-        format!("Have the provider issue tokens with `jti`, or remove `{}`.", case.at("jti")),
-    )
+    Remedy::new("The token has no `jti` that is text.", case.fix_at("jti"))
 }
 
 fn accepted(case: &Case<'_>, claim: &str) -> String {

@@ -1,9 +1,9 @@
 //! Credentials that are not a token, or are of the wrong kind.
 
-use super::super::words::{either, value};
+use super::super::words::{either, listed, value};
 use super::{Case, Remedy};
 use crate::explain::utf16::is_utf16;
-use crate::jose::{MalformedToken, Segment};
+use crate::jose::{Algorithm, MalformedToken, Segment};
 use crate::provider::TokenTypes;
 use crate::refusal::{AuthorizationFault, sentence};
 
@@ -240,8 +240,10 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
     }
     Remedy::new(
         format!("The token is signed with {found}, which the plugin does not verify."),
-        "Have the provider sign with one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, \
-         ES512 or EdDSA.",
+        format!(
+            "Have the provider sign with one of {}.",
+            listed(&Algorithm::ALL.map(Algorithm::name), "or")
+        ),
     )
 }
 

@@ -243,13 +243,10 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
             ),
         ),
         _ => Remedy::new(
+            cause,
             format!(
-                "{cause} The key was withdrawn since the token was issued, or the token is of \
-                 another environment that calls itself by the same issuer."
-            ),
-            format!(
-                "Have the client get a new token. If that one is refused too, compare where it comes \
-                 from with `{}`, and see `mcp-auth keys`.",
+                "{} The keys come from `{}`; see `mcp-auth keys`.",
+                case.fix(),
                 case.at(if has("jwks_url") { "jwks_url" } else { "metadata_url" })
             ),
         ),
@@ -258,16 +255,14 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
 
 pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
     let fix = match mismatch {
-        KeyMismatch::Use(_) | KeyMismatch::Operations => {
-            "Have the provider publish its signing keys with `use: sig`, and sign with one of them."
-        }
+        KeyMismatch::Use(_) | KeyMismatch::Operations => case.fix().to_owned(),
         KeyMismatch::Unusable(_) => {
             "Have the provider sign with an RSA key of 2048 to 4096 bits, or with P-256, P-384, P-521 \
              or Ed25519."
+                .to_owned()
         }
         KeyMismatch::Algorithm { .. } | KeyMismatch::Type { .. } => {
-            "Have the provider publish the key with the `alg` that it signs with. If it does, the \
-             token was not made by it."
+            format!("{} If it does, the token was not made by it.", case.fix())
         }
     };
     let kid = case.header.get("kid").map(ToString::to_string).unwrap_or_default();

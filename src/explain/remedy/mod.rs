@@ -79,6 +79,11 @@ impl Case<'_> {
         self.refusal.reason().row().fix
     }
 
+    /// The same, and the path of the field that it names.
+    fn fix_at(&self, field: &str) -> String {
+        format!("{} The field is `{}`.", self.fix(), self.at(field))
+    }
+
     /// The meaning of the reason with its cause.
     fn with_cause(&self, cause: &impl Display) -> Remedy {
         Remedy::new(sentence(&format!("{}: {cause}", self.refusal)), self.fix())

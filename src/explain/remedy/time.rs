@@ -65,11 +65,7 @@ pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> 
         Some(clocks) => Remedy::new(format!("{cause} {}", clocks.cause), clocks.fix),
         None => Remedy::new(
             format!("{cause} If it was issued just now, two clocks differ by that much."),
-            format!(
-                "Have Envoy's machine and the identity provider's follow NTP. `{}` tolerates small \
-                 differences.",
-                case.at("clock_skew")
-            ),
+            case.fix_at("clock_skew"),
         ),
     }
 }
@@ -92,7 +88,7 @@ pub(super) fn too_old(case: &Case<'_>, age: Option<u64>) -> Remedy {
                     .map_or_else(String::new, |most| seconds(most.as_secs())),
                 skew(case)
             ),
-            format!("Have the client get a new token, or raise `{field}`."),
+            case.fix_at("max_token_age"),
         ),
     }
 }
