@@ -1,4 +1,4 @@
-//! Escapes characters that a terminal would interpret or a reader could not see.
+//! Escapes characters that a terminal would interpret or a reader could not see, and clips long text.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
@@ -30,6 +30,15 @@ pub(crate) fn is_plain(text: &str) -> bool {
     };
     let (eights, rest) = text.as_bytes().as_chunks();
     eights.iter().all(are_plain) && rest.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// The text, cut to `max_characters`; the last is `…` if it was longer. Idempotent.
+#[must_use]
+pub(crate) fn clipped(text: &str, max_characters: usize) -> String {
+    match text.char_indices().nth(max_characters) {
+        Some(_) => text.chars().take(max_characters.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
 }
 
 /// A log line with the escapes of [`Printable`].
@@ -114,6 +123,16 @@ mod tests {
         ] {
             assert_eq!(Printable::line(given).to_string(), written);
         }
+    }
+
+    #[test]
+    fn what_was_clipped_stays_as_it_is() {
+        let text = clipped(&"é".repeat(1000), 200);
+        assert_eq!(text.chars().count(), 200);
+        assert!(text.ends_with("é…"));
+        assert_eq!(clipped(&text, 200), text);
+        assert_eq!(clipped("short", 5), "short");
+        assert_eq!(clipped("longer", 5), "long…");
     }
 
     #[test]

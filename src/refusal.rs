@@ -474,13 +474,9 @@ impl Strings {
     }
 }
 
-/// A text that the client chose, short enough for a log line.
-fn clipped(text: &str) -> String {
-    const MAX_CHARACTERS: usize = 120;
-    match text.char_indices().nth(MAX_CHARACTERS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+/// A text that somebody else chose, short enough for a log line: at most 120 characters.
+pub(crate) fn clipped(text: &str) -> String {
+    crate::printable::clipped(text, 120)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::printable::clipped;
+
 /// A number with thousands separators.
 pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
@@ -41,11 +43,7 @@ pub(super) fn listed(words: &[impl AsRef<str>], joint: &str) -> String {
 pub(super) fn value(claim: Option<&Value>) -> String {
     const MAX_CHARACTERS: usize = 160;
     let Some(claim) = claim else { return "missing".to_owned() };
-    let text = claim.to_string();
-    match text.char_indices().nth(MAX_CHARACTERS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
+    clipped(&claim.to_string(), MAX_CHARACTERS)
 }
 
 #[cfg(test)]

@@ -45,9 +45,3 @@ impl User {
         self.groups.iter().map(String::as_str)
     }
 }
-
-/// Clips a name for log lines.
-pub(super) fn clipped(name: &str) -> String {
-    const MAX_CHARACTERS: usize = 120;
-    name.chars().take(MAX_CHARACTERS).collect()
-}

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::difference::{Difference, compare_bare};
 use super::scim::{LookupId, NotFound, ScimLookups, ScimResult, ScimSettings, UserKey, UserQuery};
-use super::user::{User, UserSelector, clipped};
-use crate::refusal::{AccountStatus, DirectoryFault};
+use super::user::{User, UserSelector};
+use crate::refusal::{AccountStatus, DirectoryFault, clipped};
 use crate::time::UnixTime;
 
 /// A user record of the configuration.

@@ -4,9 +4,12 @@ use serde_json::Value;
 
 use super::FetchFault;
 use super::document::{self, DocumentFault};
+use crate::printable::clipped;
 
 /// Maximum size of a key set's URL in bytes: it is kept in shared data.
 const MAX_URL_LENGTH: usize = 2048;
+/// Most of another issuer that is kept for the log.
+const MAX_ISSUER_CHARACTERS: usize = 200;
 
 /// Extracts the key set's URL from a metadata document.
 ///
@@ -21,7 +24,7 @@ pub(super) fn key_set_url(bytes: &[u8], issuer: &str) -> Result<String, FetchFau
     if own_issuer != issuer {
         return Err(FetchFault::OtherIssuer {
             configured: issuer.to_owned(),
-            found: own_issuer.to_owned(),
+            found: clipped(own_issuer, MAX_ISSUER_CHARACTERS),
         });
     }
     let url = string(&document, "jwks_uri")?;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::callout::{CalloutResponse, beginning};
 use crate::json::without_byte_order_mark;
+use crate::printable::clipped;
 
 /// Parses a document as JSON; a leading byte order mark is ignored.
 ///
@@ -120,11 +121,9 @@ impl DocumentFault {
         if !members.is_empty() && members.values().all(is_certificate) {
             return Self::Certificates;
         }
-        let clipped = |name: &String| name.chars().take(Self::MAX_NAME_CHARACTERS).collect();
-        Self::MissingMember {
-            name,
-            others: members.keys().take(Self::MAX_NAMES).map(clipped).collect(),
-        }
+        let names = members.keys().take(Self::MAX_NAMES);
+        let others = names.map(|name| clipped(name, Self::MAX_NAME_CHARACTERS)).collect();
+        Self::MissingMember { name, others }
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum FetchFault {
     OtherIssuer {
         /// The configured issuer.
         configured: String,
-        /// The `issuer` of the document.
+        /// The `issuer` of the document, clipped.
         found: String,
     },
 }

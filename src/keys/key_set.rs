@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::KeyAccount;
 use super::document::{self, DocumentFault};
 use crate::jose::{Algorithm, Jwk, KeyMismatch, ProtectedHeader, PublicKey};
+use crate::printable::clipped;
 
 /// The keys of one provider.
 #[derive(Clone, Debug, Default)]
@@ -159,15 +160,15 @@ impl fmt::Display for KeySetFault {
 impl fmt::Display for UnusableKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX_CHARACTERS: usize = 100;
-        let clipped = |text: &str| text.chars().take(MAX_CHARACTERS).collect::<String>();
+        let short = |text: &str| clipped(text, MAX_CHARACTERS);
         if self.count == 0 {
             return f.write_str("its list of keys is empty");
         }
         for (index, KeyAccount { kid, problem, .. }) in self.first.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            let problem = clipped(problem.as_deref().unwrap_or_default());
+            let problem = short(problem.as_deref().unwrap_or_default());
             match kid {
-                Some(kid) => write!(f, "{separator}{:?}: {problem}", clipped(kid))?,
+                Some(kid) => write!(f, "{separator}{:?}: {problem}", short(kid))?,
                 None => write!(f, "{separator}key {index} (no kid): {problem}")?,
             }
         }

@@ -2,6 +2,7 @@
 
 mod url;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 pub(crate) use url::ResourceUrl;
 
@@ -32,12 +33,24 @@ pub(crate) struct ProtectedResource {
 }
 
 /// Whether refusals are carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
     /// They are.
     Enforce,
     /// Every request passes, and the log says which would have been refused.
     Report,
+}
+
+impl Mode {
+    /// Its name in the configuration.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+        }
+    }
 }
 
 impl ProtectedResource {

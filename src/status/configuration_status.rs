@@ -1,11 +1,12 @@
 //! A configuration in use, its providers, and the state of their keys.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::heartbeat::{KeySummary, ProviderSummary};
 use super::words::{clipped, clock, distance, plural, span};
 use super::{Board, Heartbeat};
 use crate::keys::{Discovery, FetchFailures, KeyAccount, KeyStatus, Phase, SetStatus};
+use crate::resource::Mode;
 use crate::time::{UnixTime, as_rfc3339};
 
 /// A configuration that some worker uses.
@@ -17,8 +18,8 @@ pub(crate) struct ConfigurationStatus {
     pub resource: String,
     /// The resource's `name`.
     pub name: Option<String>,
-    /// `enforce` or `report`.
-    pub mode: &'static str,
+    /// Whether refusals are carried out.
+    pub mode: Mode,
     /// When a worker last reported that it uses this configuration.
     #[serde(serialize_with = "as_rfc3339")]
     pub seen: UnixTime,
@@ -36,7 +37,7 @@ pub(crate) struct ProviderStatus {
     /// Whether tokens of this provider can be verified.
     pub level: Level,
     /// The state of the keys in one or two words.
-    pub state: &'static str,
+    pub state: KeyState,
     /// The state of the keys in one to three sentences.
     pub summary: String,
     /// How to fix the last failure.
@@ -60,6 +61,25 @@ pub(crate) struct ProviderStatus {
     pub keys: Vec<KeyAccount>,
     /// The number of all keys.
     pub key_count: usize,
+}
+
+/// The state of a provider's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    /// They are part of the configuration.
+    Configured,
+    /// They are fresh, but fetching them anew fails.
+    Failing,
+    /// They are fresh.
+    Fresh,
+    /// Fetching them has failed since the start.
+    NoKeys,
+    /// They have expired and still serve.
+    Stale,
+    /// They have expired and serve no longer.
+    TooOld,
+    /// The first fetch is under way.
+    Waiting,
 }
 
 /// Where a provider's keys are fetched from.
@@ -92,7 +112,7 @@ impl ConfigurationStatus {
             digest: heartbeat.configuration,
             resource: heartbeat.resource,
             name: heartbeat.name,
-            mode: if heartbeat.is_report { "report" } else { "enforce" },
+            mode: if heartbeat.is_report { Mode::Report } else { Mode::Enforce },
             seen: heartbeat.seen,
             providers: providers
                 .map(|provider| ProviderStatus::new(provider, board, now))
@@ -112,8 +132,8 @@ impl ProviderStatus {
             KeySummary::Configured { count, first } => {
                 return Self {
                     name,
-                    level: Level::Good,
-                    state: "configured",
+                    level: KeyState::Configured.level(),
+                    state: KeyState::Configured,
                     summary: match count {
                         1 => "1 key is in the configuration.".to_owned(),
                         count => format!("{count} keys stand in the configuration."),
@@ -135,7 +155,7 @@ impl ProviderStatus {
         let [state, key_set] =
             values.map(|names| names.map(|name| board.read(&name).0)).unwrap_or_default();
         let status = KeyStatus::read(&source, state.as_deref(), key_set.as_deref(), now);
-        let (level, state, summary) = describe(&status, now);
+        let (state, summary) = describe(&status, now);
         let KeyStatus { is_fetching, discovery, set, mut keys, next_fetch, fetch_failures } =
             status;
         let key_count = keys.len();
@@ -145,7 +165,7 @@ impl ProviderStatus {
         }
         Self {
             name,
-            level,
+            level: state.level(),
             state,
             summary,
             advice: fetch_failures.as_ref().map(|failures| failures.code.fix()),
@@ -171,8 +191,38 @@ impl ProviderStatus {
     }
 }
 
-/// The state of fetched keys: its level, a word for it, and sentences.
-fn describe(status: &KeyStatus, now: UnixTime) -> (Level, &'static str, String) {
+impl KeyState {
+    /// The word on the page and in `status.json`.
+    #[must_use]
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Failing => "failing",
+            Self::Fresh => "fresh",
+            Self::NoKeys => "no keys",
+            Self::Stale => "stale",
+            Self::TooOld => "too old",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    fn level(self) -> Level {
+        match self {
+            Self::Configured | Self::Fresh => Level::Good,
+            Self::Failing | Self::Stale | Self::Waiting => Level::Warning,
+            Self::NoKeys | Self::TooOld => Level::Bad,
+        }
+    }
+}
+
+impl Serialize for KeyState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The state of fetched keys, and sentences for it.
+fn describe(status: &KeyStatus, now: UnixTime) -> (KeyState, String) {
     let failing = status
         .fetch_failures
         .as_ref()
@@ -180,11 +230,10 @@ fn describe(status: &KeyStatus, now: UnixTime) -> (Level, &'static str, String) 
     let Some(set) = &status.set else {
         return match failing {
             Some(failing) => (
-                Level::Bad,
-                "no keys",
+                KeyState::NoKeys,
                 format!("{failing} There are no keys yet: tokens get 503 keys_unavailable."),
             ),
-            None => (Level::Warning, "waiting", "The first fetch of keys is under way.".to_owned()),
+            None => (KeyState::Waiting, "The first fetch of keys is under way.".to_owned()),
         };
     };
     let keys =
@@ -199,28 +248,24 @@ fn describe(status: &KeyStatus, now: UnixTime) -> (Level, &'static str, String) 
         (Phase::Unavailable, failing) => {
             let failing = failing.map(|failing| failing + " ").unwrap_or_default();
             let refused = "are too old to serve: tokens get 503 keys_unavailable.";
-            (Level::Bad, "too old", format!("{failing}{keys}, {refused}"))
+            (KeyState::TooOld, format!("{failing}{keys}, {refused}"))
         }
-        (Phase::Stale, Some(failing)) => (
-            Level::Warning,
-            "stale",
-            format!("{failing} {keys}, have expired and {serve}; {newer}"),
-        ),
+        (Phase::Stale, Some(failing)) => {
+            (KeyState::Stale, format!("{failing} {keys}, have expired and {serve}; {newer}"))
+        }
         (Phase::Fresh | Phase::Due, Some(failing)) => {
-            (Level::Warning, "failing", format!("{failing} {keys}, {serve}; {newer}"))
+            (KeyState::Failing, format!("{failing} {keys}, {serve}; {newer}"))
         }
-        (Phase::Stale, None) => (
-            Level::Warning,
-            "stale",
-            format!("{keys}, have expired. They are about to be fetched again."),
-        ),
+        (Phase::Stale, None) => {
+            (KeyState::Stale, format!("{keys}, have expired. They are about to be fetched again."))
+        }
         (Phase::Fresh | Phase::Due, None) => {
             let next = match (status.is_fetching, status.next_fetch > now) {
                 (true, _) => "being fetched again now".to_owned(),
                 (false, true) => format!("next fetch {}", distance(status.next_fetch, now)),
                 (false, false) => "next fetch due now".to_owned(),
             };
-            (Level::Good, "fresh", format!("{keys}; {next}."))
+            (KeyState::Fresh, format!("{keys}; {next}."))
         }
     }
 }

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::Status;
 use super::configuration_status::{ConfigurationStatus, Level, ProviderStatus};
 use super::html::Html;
-use super::reason_status::{ReasonStatus, RefusalStatus};
+use super::reason_status::{ReasonStatus, RefusalOutcome, RefusalStatus};
 use super::report::RequestCount;
 use super::words::{distance, plural};
 use crate::refusal::Reason;
+use crate::resource::Mode;
 use crate::time::UnixTime;
 
 /// The only style that the page's security policy allows, by its digest.
@@ -50,12 +51,12 @@ pub(super) fn html(status: &Status) -> String {
 fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
     page.raw("<section>\n<h2>").text(configuration.name.as_deref().unwrap_or("MCP server"));
     page.raw("</h2>\n<p class=\"meta\">").code(&configuration.resource).raw(" · mode <code>");
-    page.text(configuration.mode).raw("</code> · configuration <code>");
+    page.text(configuration.mode.as_str()).raw("</code> · configuration <code>");
     page.text(configuration.digest.get(..12).unwrap_or(&configuration.digest));
     page.raw("</code> · in use at ");
     moment(page, configuration.seen);
     page.raw("</p>\n");
-    if configuration.mode == "report" {
+    if configuration.mode == Mode::Report {
         page.raw("<p class=\"note\">Mode <code>report</code>: no request is refused.</p>\n");
     }
     let mut providers: Vec<_> = configuration.providers.iter().collect();
@@ -73,7 +74,7 @@ fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
 fn provider_section(page: &mut Html, provider: &ProviderStatus) {
     page.raw("<article class=\"").raw(class(provider.level)).raw("\">\n<h3>").text(&provider.name);
     page.raw(" <span class=\"state\">")
-        .text(provider.state)
+        .text(provider.state.as_str())
         .raw("</span></h3>\n<p>")
         .text(&provider.summary);
     page.raw("</p>\n");
@@ -183,7 +184,7 @@ fn refusal_record(page: &mut Html, reason: Reason, refusal: &RefusalStatus, now:
     }
     page.raw(" · configuration <code>");
     page.text(refusal.configuration.get(..12).unwrap_or(&refusal.configuration)).raw("</code>");
-    if refusal.outcome == "reported" {
+    if refusal.outcome == RefusalOutcome::Reported {
         page.raw(" · allowed (report mode)");
     }
     page.raw("</p>\n");

@@ -44,14 +44,24 @@ pub(crate) struct RefusalStatus {
     pub configuration: String,
     /// `None` if the request picked no provider.
     pub provider: Option<String>,
-    /// `refused`, or `reported` in report mode.
-    pub outcome: &'static str,
+    /// What became of the requests.
+    pub outcome: RefusalOutcome,
     /// The found and expected values.
     pub details: Map<String, Value>,
     /// For an unknown `kid`: the names of the provider's keys at the time of the report.
     pub keys_now: Option<Vec<String>>,
     /// A likely cause that the details suggest.
     pub hint: Option<String>,
+}
+
+/// What became of requests that a check refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RefusalOutcome {
+    /// They were refused.
+    Refused,
+    /// They were forwarded, in report mode.
+    Reported,
 }
 
 impl ReasonStatus {
@@ -107,7 +117,7 @@ impl RefusalStatus {
         let hint = hint(reason, &record.details, provider, providers);
         let RefusalRecord { first, last, times, configuration, provider, is_report, details } =
             record;
-        let outcome = if is_report { "reported" } else { "refused" };
+        let outcome = if is_report { RefusalOutcome::Reported } else { RefusalOutcome::Refused };
         Self { first, last, times, configuration, provider, outcome, details, keys_now, hint }
     }
 }

@@ -207,7 +207,7 @@ fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
         let board = board_with(&config, &state_value, &[key("a"), key("b")], at(seconds));
         let status = Status::gather(&board, at(seconds));
         let provider = &status.configurations[0].providers[0];
-        assert_eq!((provider.level, provider.state), (level, word));
+        assert_eq!((provider.level, provider.state.as_str()), (level, word));
         assert_eq!(provider.summary, summary);
         assert_eq!(status.level, level);
         let is_failing = !state_value["failure"].is_null();

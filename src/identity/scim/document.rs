@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::identity::user::clipped;
 use crate::json::{self, JsonFault};
-use crate::refusal::DirectoryFault;
+use crate::refusal::{DirectoryFault, clipped};
 
 /// Parses a document. Duplicate attributes, ignoring case, are refused, since parsers differ in which
 /// one they use.

@@ -7,9 +7,8 @@ use super::document::{self, attribute};
 use super::not_found::{Nearness, NotFound, OtherUsers};
 use super::{Attribute, ScimSettings, UserKey};
 use crate::callout::{CalloutRequest, CalloutResponse};
-use crate::identity::user::clipped;
 use crate::identity::{Difference, User};
-use crate::refusal::{AccountStatus, DirectoryFault};
+use crate::refusal::{AccountStatus, DirectoryFault, clipped};
 
 const MEDIA_TYPE: &str = "application/scim+json";
 

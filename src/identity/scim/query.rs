@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Attribute, NotFound, Provisioning, ScimSettings, document};
-use crate::identity::user::{User, UserSelector, clipped};
+use crate::identity::user::{User, UserSelector};
 use crate::json::Json;
+use crate::refusal::clipped;
 
 /// Identifies a user by the value of one field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
