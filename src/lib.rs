@@ -41,7 +41,7 @@ pub use config::{Config, ConfigError, Fault, StatusConfig};
 pub use engine::{BodyAction, Engine, HeadAction, StatusPageFilter};
 pub use printable::escaped_line;
 pub use refusal::Check;
-pub use request::{Field, RequestHead, decode_fields};
+pub use request::{Field, RequestHead};
 pub use time::UnixTime;
 
 /// What a proxy has to offer to an [`Engine`], and what the engine hands to it.

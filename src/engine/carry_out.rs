@@ -85,9 +85,8 @@ impl<H: Host> Engine<H> {
 
     /// Ends a stream with a bare status.
     pub(super) fn end(&mut self, stream: StreamId, status: u16) -> BodyAction {
-        let response = Response { status, headers: vec![], body: vec![] };
         // If even that fails, the stream stays stopped.
-        let _ = self.host.respond(stream, &response);
+        let _ = self.host.respond(stream, &Response::bare(status));
         BodyAction::Stop
     }
 

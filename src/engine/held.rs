@@ -10,7 +10,6 @@ use crate::engine::authenticator::{Body, Decision, HeldRequest};
 use crate::keys::NoKeys;
 use crate::refusal::{DirectoryFault, Refusal};
 use crate::time::UnixTime;
-use crate::token::ReplayStore;
 
 impl<H: Host> Engine<H> {
     /// More of a body arrived; without a `size`, its length is unchanged.
@@ -114,8 +113,8 @@ impl<H: Host> Engine<H> {
                 Level::Warn,
                 format_args!(
                     "Envoy does not hand over a request body while its head is held back, so heads \
-                     reach the server before access rules have read their messages: set \
-                     allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
+                     reach the server before access rules have read their messages: {}",
+                    self.host.withheld_bodies_fix()
                 ),
             );
         }
@@ -149,9 +148,10 @@ impl<H: Host> Engine<H> {
                 request.take_edits();
             }
             Head::Held { .. } if goes_first => {
-                let has_fleet = matches!(self.replay_store, ReplayStore::Fleet(_));
-                if has_fleet && request.single_use_token().is_some() && !request.is_looked_up() {
-                    return self.ask_fleet(stream, Claimant::Held(request), now);
+                let token = request.single_use_token().filter(|_| !request.is_looked_up());
+                if let (Some(store), Some(token)) = (self.fleet_store.clone(), token) {
+                    let callout = store.look_up_request(token);
+                    return self.ask_fleet(stream, Claimant::Held(request), &store, &callout, now);
                 }
                 if !self.forward_head(stream, &mut request) {
                     return self.abort(stream);
@@ -177,8 +177,8 @@ impl<H: Host> Engine<H> {
         request: &HeldRequest,
         now: UnixTime,
     ) -> Option<Refusal> {
-        if let (ReplayStore::Local, Some(single_use_token)) =
-            (&self.replay_store, request.single_use_token())
+        if self.fleet_store.is_none()
+            && let Some(single_use_token) = request.single_use_token()
             && let Err(not_spent) = self.look_up_locally(single_use_token, now)
         {
             return Some(not_spent.into());

@@ -129,4 +129,10 @@ pub trait Host {
     /// Reports a refusal with its data, for hosts that explain it. Called before [`Self::respond`]
     /// or, in report mode, before the request is forwarded.
     fn note_refusal(&mut self, _stream: StreamId, _refused: &Refused) {}
+
+    /// What an operator changes so that the proxy hands over bodies while their heads are held back:
+    /// the end of a sentence in the log.
+    fn withheld_bodies_fix(&self) -> &'static str {
+        "see docs/access.md#withheld-bodies"
+    }
 }

@@ -28,6 +28,7 @@ mod users;
 pub(crate) mod verdicts;
 mod waiting;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use self::callouts::{Callouts, Purpose};
@@ -55,7 +56,7 @@ use crate::provider::{ProviderId, ProviderMap};
 use crate::request::RequestHead;
 use crate::status::HeartbeatWriter;
 use crate::time::UnixTime;
-use crate::token::{ReplayStore, VerificationBudget};
+use crate::token::{FleetStore, ReplayStore, VerificationBudget};
 
 /// One worker: its state, the waiting streams, and the host through which it acts.
 pub struct Engine<H> {
@@ -68,7 +69,8 @@ pub struct Engine<H> {
     /// `None` unless users are looked up in a directory.
     users: Option<ScimLookups>,
     user_log: RateLimit,
-    replay_store: ReplayStore,
+    /// None if spent tokens are remembered in shared data.
+    fleet_store: Option<Rc<FleetStore>>,
     streams: Streams,
     callouts: Callouts,
     delivery: BodyDelivery,
@@ -139,12 +141,15 @@ impl<H: Host> Engine<H> {
         }
         let heartbeat_writer = HeartbeatWriter::new(&config);
         let verdicts = VerdictCache::new(config.token_cache);
-        let replay_store = config.replay_store.clone();
+        let fleet_store = match &config.replay_store {
+            ReplayStore::Fleet(store) => Some(Rc::new(store.clone())),
+            ReplayStore::Local => None,
+        };
         let max_token_size = config.max_token_size;
         let authenticator = Authenticator::new(config);
         let users = authenticator.user_lookups();
         let fetched = keys.entries().filter(|(_, keys)| keys.remote().is_some());
-        let has_fleet = matches!(replay_store, ReplayStore::Fleet(_));
+        let has_fleet = fleet_store.is_some();
         let awaited = fetched
             .map(|(provider, _)| Awaited::Keys(provider))
             .chain(users.as_ref().map(|_| Awaited::User))
@@ -163,7 +168,7 @@ impl<H: Host> Engine<H> {
             provider_names,
             users,
             user_log: RateLimit::new(Self::MAX_USER_LINES, Duration::from_secs(60)),
-            replay_store,
+            fleet_store,
             streams: Streams::new(places),
             callouts: Callouts::default(),
             delivery: BodyDelivery::default(),

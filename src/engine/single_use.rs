@@ -5,10 +5,10 @@ use super::host::{CalloutId, Host, StreamId};
 use super::places::Awaited;
 use super::stream::{Claimant, SingleUse, State};
 use super::{BodyAction, Engine};
-use crate::callout::CalloutResponse;
+use crate::callout::{CalloutRequest, CalloutResponse};
 use crate::engine::authenticator::{Decision, SpendingRequest};
 use crate::time::UnixTime;
-use crate::token::{FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep};
+use crate::token::{FleetStore, NotSpent, SingleUseToken, SpendAttempt, SpendStep};
 
 impl<H: Host> Engine<H> {
     /// Spends the token of a request.
@@ -18,9 +18,12 @@ impl<H: Host> Engine<H> {
         request: SpendingRequest,
         now: UnixTime,
     ) -> BodyAction {
-        match self.replay_store {
-            ReplayStore::Fleet(_) => self.ask_fleet(stream, Claimant::Spending(request), now),
-            ReplayStore::Local => {
+        match self.fleet_store.clone() {
+            Some(store) => {
+                let callout = store.request(request.single_use_token(), now);
+                self.ask_fleet(stream, Claimant::Spending(request), &store, &callout, now)
+            }
+            None => {
                 let result = self.spend_locally(request.single_use_token(), now);
                 let decision = self.authenticator.conclude(request, result);
                 self.carry_out(stream, decision, now)
@@ -46,43 +49,33 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Calls the store of a fleet for the token of a request, which waits for the response.
+    /// Calls the store of a fleet, by `request`, for the token of a request, which waits for the
+    /// response.
     pub(super) fn ask_fleet(
         &mut self,
         stream: StreamId,
         claimant: Claimant,
+        store: &FleetStore,
+        request: &CalloutRequest,
         now: UnixTime,
     ) -> BodyAction {
-        let has_room = self.streams.has_room(Awaited::SingleUse);
-        let asked = match &self.replay_store {
-            ReplayStore::Fleet(_) if !has_room => Err((claimant, FleetStore::crowded())),
-            ReplayStore::Fleet(store) => {
-                let request = match &claimant {
-                    Claimant::Held(held) => {
-                        held.single_use_token().map(|value| store.look_up_request(value))
-                    }
-                    Claimant::Spending(request) => {
-                        Some(store.request(request.single_use_token(), now))
-                    }
-                };
-                match request.and_then(|request| self.host.call(&request, store.timeout)) {
-                    Some(callout) => Ok((claimant, callout, now + store.max_wait())),
-                    None => Err((claimant, store.not_dispatched())),
-                }
-            }
-            ReplayStore::Local => Err((claimant, FleetStore::crowded())),
+        let asked = if self.streams.has_room(Awaited::SingleUse) {
+            self.host.call(request, store.timeout).ok_or_else(|| store.not_dispatched())
+        } else {
+            Err(FleetStore::crowded())
         };
         match asked {
-            Ok((claimant, callout, deadline)) => {
+            Ok(callout) => {
                 let purpose = Purpose::SingleUse(stream);
                 let max_body = FleetStore::RESPONSE_LIMIT.bytes;
                 self.callouts.insert(callout, Callout { purpose, max_body });
+                let deadline = now + store.max_wait();
                 let single_use = SingleUse { claimant, callout, deadline };
                 self.streams.set(stream, State::SingleUse(Box::new(single_use)));
                 self.set_pace(now);
                 BodyAction::Stop
             }
-            Err((claimant, not_spent)) => {
+            Err(not_spent) => {
                 self.set_pace(now);
                 let decision = self.conclude(claimant, Err(not_spent));
                 self.carry_out(stream, decision, now)

@@ -31,7 +31,7 @@ impl<H: Host> StatusPageFilter<H> {
     pub fn on_request_head(&mut self, stream: StreamId, head: Option<RequestHead<'_>>) {
         let response = match (self.host.now(), head) {
             (Some(now), Some(head)) => self.page.response(head, &HostBoard(&self.host), now),
-            _ => Response { status: 500, headers: vec![], body: vec![] },
+            _ => Response::bare(500),
         };
         // If even that fails, the stream stays stopped.
         let _ = self.host.respond(stream, &response);

@@ -23,6 +23,12 @@ pub struct Response {
 }
 
 impl Response {
+    /// A status without header fields and body.
+    #[must_use]
+    pub fn bare(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
     /// The response to a CORS preflight request for a public document.
     #[must_use]
     fn preflight() -> Self {

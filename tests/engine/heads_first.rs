@@ -41,8 +41,7 @@ fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
     assert_forwarded(&vm.outcome(held[0]));
     assert_refused(&vm.outcome(held[1]), 403, "access_denied");
     assert!(goes_first(&vm, &key));
-    let warnings =
-        log().into_iter().filter(|line| line.contains("allow_on_headers_stop_iteration"));
+    let warnings = log().into_iter().filter(|line| line.contains("withheld-bodies"));
     assert_eq!(warnings.count(), 1);
     // The message is judged as before.
     for (body, passes) in [(ALLOWED, true), (FORBIDDEN, false)] {
@@ -163,7 +162,7 @@ fn bytes_that_are_not_handed_over_once_the_head_has_gone_show_nothing() {
     vm.tick();
     assert_paused(&vm.outcome(id));
     assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
-    assert!(!log().iter().any(|line| line.contains("allow_on_headers_stop_iteration")));
+    assert!(!log().iter().any(|line| line.contains("withheld-bodies")));
 }
 
 #[test]

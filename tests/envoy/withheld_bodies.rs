@@ -172,6 +172,7 @@ async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_
     assert!(stack.server.requests().iter().all(|request| request.body != ADD));
     let log = stack.envoy.log();
     assert_eq!(log.matches("does not hand over a request body").count(), 1, "{log}");
+    assert!(log.contains(": set allow_on_headers_stop_iteration, or see docs/"), "{log}");
     assert_vm_lives(&stack).await;
 }
 

@@ -23,8 +23,8 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-/// The header fields of the current request, encoded as [`mcp_federated_auth::decode_fields`]
-/// expects. `None` if the host has none.
+/// The header fields of the current request, for
+/// [`decode_fields`](crate::header_pairs::decode_fields). `None` if the host has none.
 pub(super) fn request_header_pairs() -> Option<Vec<u8>> {
     pairs(REQUEST_HEADERS)
 }

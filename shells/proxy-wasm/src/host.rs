@@ -7,14 +7,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
 
 use log::Level;
+use mcp_federated_auth::UnixTime;
 use mcp_federated_auth::host::{
     CalloutId, CalloutRequest, CalloutResponse, Host, HostRefused, MetricId, RequestEdits,
     Response, SharedValue, StreamId,
 };
-use mcp_federated_auth::{UnixTime, decode_fields};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 
+use crate::header_pairs::decode_fields;
 use crate::root::Engine;
 use crate::{abi, log_lines};
 
@@ -230,6 +231,10 @@ impl Host for EnvoyHost {
         if self.enter_stream(stream).is_ok() {
             let _ = hostcalls::resume_http_request();
         }
+    }
+
+    fn withheld_bodies_fix(&self) -> &'static str {
+        "set allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
     }
 }
 

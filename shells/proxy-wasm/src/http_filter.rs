@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mcp_federated_auth::{BodyAction, RequestHead, decode_fields};
+use mcp_federated_auth::{BodyAction, RequestHead};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::head_status::to_sdk;
+use crate::header_pairs::decode_fields;
 use crate::host::{self, stream_id};
 use crate::root::Engine;
 

@@ -10,6 +10,7 @@ mod abi;
 mod allocator;
 mod crypto;
 mod head_status;
+mod header_pairs;
 mod host;
 mod http_filter;
 mod log_lines;

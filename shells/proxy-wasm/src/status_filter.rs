@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mcp_federated_auth::{RequestHead, StatusPageFilter, decode_fields};
+use mcp_federated_auth::{RequestHead, StatusPageFilter};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
+use crate::header_pairs::decode_fields;
 use crate::host::{self, EnvoyHost, stream_id};
 
 /// A request for the status page. It is stopped and gets a response.
