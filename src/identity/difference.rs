@@ -17,6 +17,15 @@ pub(crate) enum Difference {
 }
 
 impl Difference {
+    /// Whether the values are the same to a server that ignores case and white space.
+    #[must_use]
+    pub(super) fn is_in_other_letters(self) -> bool {
+        match self {
+            Self::Case | Self::WhiteSpace => true,
+            Self::Domain => false,
+        }
+    }
+
     /// `None` if the values are equal, or differ in more than one way.
     #[must_use]
     pub(super) fn between(value: &str, other: &str) -> Option<Self> {

@@ -263,7 +263,7 @@ impl Users {
         not_found: Option<&'a NotFound>,
     ) -> UserLookup<'a> {
         let may_pass = self.unknown == UnknownUser::Allow
-            && !not_found.is_some_and(NotFound::is_final)
+            && !not_found.is_some_and(|why| why.is_final() || why.is_barred())
             && !self.has_user_name(selector.value)
             && !self.is_barred_in_other_letters(selector);
         if may_pass {
@@ -295,7 +295,7 @@ impl Users {
             let near = self.by_field.get(field).map(|index| index.near(selector.value));
             let mut near = near.into_iter().flatten();
             near.any(|(other, difference)| {
-                matches!(difference, Difference::Case | Difference::WhiteSpace)
+                difference.is_in_other_letters()
                     && self
                         .records_with(field, other)
                         .any(|record| record.user.account_status != AccountStatus::Active)

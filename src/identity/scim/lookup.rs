@@ -147,7 +147,7 @@ impl ScimLookup {
     fn on_name_search(&mut self, response: &CalloutResponse) -> Result<LookupStep, DirectoryFault> {
         Ok(LookupStep::not_found(match protocol::found(response, &self.query.key.as_name())? {
             SearchResult::User(_) => Some(NotFound::NameOfUser),
-            SearchResult::NotFound(Some(why)) if why.is_final() => Some(why),
+            SearchResult::NotFound(Some(why)) if why.is_final() || why.is_barred() => Some(why),
             SearchResult::NotFound(_) => self.remark.take(),
         }))
     }

@@ -40,6 +40,9 @@ pub(crate) struct OtherUsers {
     pub nearest: String,
     /// How near that value is.
     pub nearness: Nearness,
+    /// Whether one of them is inactive or locked, or cannot be read, and differs only by case or
+    /// white space.
+    pub is_barred: bool,
 }
 
 /// How near another user's value is to the one searched for.
@@ -53,11 +56,26 @@ pub(crate) enum Nearness {
     Missing,
 }
 
+impl Nearness {
+    /// Whether the values differ only by case or white space.
+    #[must_use]
+    pub(super) fn is_in_other_letters(self) -> bool {
+        matches!(self, Self::Differs(difference) if difference.is_in_other_letters())
+    }
+}
+
 impl NotFound {
     /// Whether the user may neither be created nor pass as an unknown user.
     #[must_use]
     pub(crate) fn is_final(&self) -> bool {
         !matches!(self, Self::Others(_))
+    }
+
+    /// Whether this is an inactive or locked user in other letters. A server that ignores these would
+    /// let that user in.
+    #[must_use]
+    pub(crate) fn is_barred(&self) -> bool {
+        matches!(self, Self::Others(others) if others.is_barred)
     }
 
     /// Approximate heap size in bytes.
@@ -106,7 +124,7 @@ impl fmt::Display for NotFound {
 
 impl fmt::Display for OtherUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, attribute, nearest, nearness } = self;
+        let Self { count, attribute, nearest, nearness, .. } = self;
         let nearest = match nearest.as_str() {
             "" => "a user".to_owned(),
             name => format!("{name:?}"),

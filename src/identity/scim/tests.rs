@@ -196,6 +196,7 @@ fn only_a_user_with_exactly_this_value_is_found() {
         attribute: "userName".to_owned(),
         nearest: "Ada".to_owned(),
         nearness: Nearness::Differs(Difference::Case),
+        is_barred: false,
     }));
     for (name, users, total, expected) in [
         ("nobody", vec![], 0, ScimResult::NotFound(None)),
@@ -466,7 +467,8 @@ fn no_user_is_tolerated_under_the_name_of_another_user() {
             response(200, &json!({"totalResults": 1, "Resources": []})),
             ScimResult::NotFound(Some(&NotFound::Hidden { counted: 1 })),
         ),
-        (named("Root"), ScimResult::NotFound(None)),
+        // Names are compared exactly, so this is another user; but see below.
+        (list(&[json!({"userName": "Root"})]), ScimResult::NotFound(None)),
         (list(&[]), ScimResult::NotFound(None)),
     ] {
         let mut worker = Worker::new(tolerant());
@@ -693,6 +695,43 @@ fn only_a_user_unknown_everywhere_is_tolerated() {
         let (finding, _) = directory.find(selector, Some(&lookups), now());
         assert_eq!(matches!(finding, UserLookup::Tolerated), is_tolerated, "{finding:?}");
     }
+}
+
+/// A server that ignores case or white space would let in a user who may not pass.
+#[test]
+fn nobody_is_tolerated_as_a_locked_user_in_other_letters() {
+    let claims = Object::default();
+    let directory =
+        Users::allow_all().with_scim(Some(ScimSettings { tolerates_unknown: true, ..directory() }));
+    let found = |field, responses: &[&Value]| {
+        let (value, is_service) = ("root", false);
+        let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
+        let mut lookups = directory.lookups().unwrap();
+        let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
+            panic!("nobody was asked")
+        };
+        lookups.want(query);
+        for response in responses {
+            let (id, _) = lookups.next_callout().unwrap();
+            let users = response.as_array().unwrap();
+            lookups.on_response(id, Ok(Some(list(users))), now());
+        }
+        matches!(directory.find(selector, Some(&lookups), now()).0, UserLookup::Tolerated)
+    };
+    let none = json!([]);
+    for (user, is_tolerated) in [
+        (json!({"userName": "Root"}), true),
+        (json!({"userName": "Root", "active": false}), false),
+        (json!({"userName": " root", "locked": true}), false),
+        (json!({"userName": "ROOT", "active": "no"}), false),
+        (json!({"userName": "CORP\\root", "active": false}), true),
+        (json!({"userName": "ruth", "active": false}), true),
+    ] {
+        assert_eq!(found("user_name", &[&json!([user])]), is_tolerated, "{user}");
+        assert_eq!(found("email", &[&none, &json!([user])]), is_tolerated, "{user}");
+    }
+    let mail = json!([{"userName": "a", "active": false, "emails": [{"value": "Root"}]}]);
+    assert!(!found("email", &[&mail, &none]));
 }
 
 #[test]
