@@ -94,17 +94,10 @@ impl ListClaim {
         let Some(value) = self.path().find(claims) else { return Ok(None) };
         match (self, value) {
             (_, Json::Null) => Ok(None),
-            (Self::Strings(_), Json::String(_)) | (Self::MemberNames(_), Json::Object(_)) => {
-                Ok(Some(value))
+            (Self::Strings(_), value) => {
+                UnreadList::in_place_of_strings(value).map_or(Ok(Some(value)), Err)
             }
-            (Self::Strings(_), Json::Array(elements)) => {
-                let mut elements = elements.iter().peekable();
-                let is_read =
-                    elements.peek().is_none() || elements.any(|element| element.as_str().is_some());
-                if is_read { Ok(Some(value)) } else { Err(UnreadList::WithoutStrings) }
-            }
-            (Self::Strings(_), Json::Object(_)) => Err(UnreadList::ObjectForList),
-            (Self::Strings(_), Json::Bool(_) | Json::Number(_)) => Err(UnreadList::Scalar),
+            (Self::MemberNames(_), Json::Object(_)) => Ok(Some(value)),
             (Self::MemberNames(_), Json::Array(_)) => Err(UnreadList::ListForObject),
             (Self::MemberNames(_), Json::String(_) | Json::Bool(_) | Json::Number(_)) => {
                 Err(UnreadList::NotAnObject)
@@ -126,6 +119,24 @@ pub(crate) enum UnreadList {
     ObjectForList,
     /// A number or a boolean where strings were expected.
     Scalar,
+}
+
+impl UnreadList {
+    /// None if a string or a list of strings can be read, or there is null.
+    #[must_use]
+    pub(crate) fn in_place_of_strings(value: Json<'_>) -> Option<Self> {
+        match value {
+            Json::Null | Json::String(_) => None,
+            Json::Array(elements) => {
+                let mut elements = elements.iter().peekable();
+                let is_read =
+                    elements.peek().is_none() || elements.any(|element| element.as_str().is_some());
+                (!is_read).then_some(Self::WithoutStrings)
+            }
+            Json::Object(_) => Some(Self::ObjectForList),
+            Json::Bool(_) | Json::Number(_) => Some(Self::Scalar),
+        }
+    }
 }
 
 impl fmt::Display for UnreadList {

@@ -372,6 +372,9 @@ impl AccessPolicy {
         if missing.is_empty() {
             return Ok(());
         }
+        if let Some(misread) = identity.misread("scopes") {
+            return denied(misread.denial(&rule.name));
+        }
         Err(Refusal::InsufficientScope {
             rule: rule.name.clone(),
             scopes: self.scopes_to_ask_for(rule, &granted, identity),

@@ -66,10 +66,10 @@ pub(crate) struct VerifiedIdentity {
     single_use: Option<SingleUseToken>,
 }
 
-/// A claim of roles or groups whose value cannot be read.
+/// A claim of scopes, roles or groups whose value cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misread {
-    /// `roles` or `groups`.
+    /// `scopes`, `roles` or `groups`.
     holds: &'static str,
     claim: String,
     found: UnreadList,
@@ -247,7 +247,7 @@ impl VerifiedIdentity {
         self.overage.as_ref().is_some_and(|overage| overage.lacking.contains(&names))
     }
 
-    /// The claim of `roles` or `groups` that could not be read, if there is one.
+    /// The claim of `scopes`, `roles` or `groups` that could not be read, if there is one.
     #[must_use]
     pub(crate) fn misread(&self, holds: &str) -> Option<&Misread> {
         self.misread.iter().find(|misread| misread.holds == holds)
@@ -304,7 +304,11 @@ impl Misread {
             let found = claim.misread(claims)?;
             Some(Self { holds, claim: claim.path().to_string(), found })
         });
-        misread.collect()
+        let scopes = scope_claims(claims, rules).filter_map(|(claim, value)| {
+            let found = UnreadList::in_place_of_strings(value)?;
+            Some(Self { holds: "scopes", claim: claim.to_string(), found })
+        });
+        misread.chain(scopes).collect()
     }
 
     /// The denial by the rule of this name, which requires what this claim should hold.
@@ -415,25 +419,39 @@ impl ServiceSign {
     }
 }
 
-/// The token's scopes, limited to `auth_scopes`; a token without scopes gets all of `auth_scopes`.
+/// The token's scopes, limited to `auth_scopes`; a token without scopes gets all of `auth_scopes`. One
+/// whose scopes cannot be read is not without: it gets none.
 fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
-    let scope_claim = rules.scope_claims.iter().find_map(|path| path.find(claims));
-    let permissions = rules.permission_claims.iter().map(|path| path.find(claims));
-    let scopes = StringList::union([scope_claim].into_iter().chain(permissions).flat_map(words));
+    let values = scope_claims(claims, rules).map(|(_, value)| value);
+    let scopes = StringList::union(values.clone().flat_map(words));
     match &rules.auth_scopes {
         None => scopes,
-        Some(allowed) if scopes.is_empty() => StringList::new(allowed.iter().map(String::as_str)),
+        Some(allowed) if scopes.is_empty() => {
+            let is_unread = |value| UnreadList::in_place_of_strings(value).is_some();
+            let allowed = if values.clone().any(is_unread) { &[][..] } else { allowed.as_slice() };
+            StringList::new(allowed.iter().map(String::as_str))
+        }
         Some(allowed) => StringList::new(
             scopes.iter().filter(|scope| allowed.iter().any(|allowed| allowed == scope)),
         ),
     }
 }
 
+/// The claims that hold the token's scopes: the first of `scope_claims`, and all permissions.
+fn scope_claims<'a>(
+    claims: &'a Object,
+    rules: &'a IdentityRules,
+) -> impl Iterator<Item = (&'a ClaimPath, Json<'a>)> + Clone {
+    let find = |path: &'a ClaimPath| Some((path, path.find(claims)?));
+    let scope_claim = rules.scope_claims.iter().find_map(find);
+    scope_claim.into_iter().chain(rules.permission_claims.iter().filter_map(find))
+}
+
 /// Splits a space-separated string (RFC 8693 §4.2), or lists the strings of an array.
-fn words(claim: Option<Json<'_>>) -> impl Iterator<Item = &str> + Clone {
+fn words(claim: Json<'_>) -> impl Iterator<Item = &str> + Clone {
     let (line, listed) = match claim {
-        Some(Json::String(line)) => (line, None),
-        claim => ("", claim),
+        Json::String(line) => (line, None),
+        claim => ("", Some(claim)),
     };
     line.split(' ').filter(|word| !word.is_empty()).chain(strings(listed))
 }
@@ -546,6 +564,13 @@ mod tests {
             (json!({"scope": ""}), None, vec![]),
             (json!({}), Some(vec!["b", "a"]), vec!["b", "a"]),
             (json!({"scope": [""]}), Some(vec!["b"]), vec![]),
+            (json!({"scope": null}), Some(vec!["b"]), vec!["b"]),
+            // What cannot be read is not nothing.
+            (json!({"scope": {"a": {}}}), Some(vec!["b"]), vec![]),
+            (json!({"scope": true}), Some(vec!["b"]), vec![]),
+            (json!({"scope": [1]}), Some(vec!["b"]), vec![]),
+            (json!({"permissions": {"b": {}}}), Some(vec!["b"]), vec![]),
+            (json!({"scope": {}, "permissions": ["b", "c"]}), Some(vec!["b"]), vec!["b"]),
         ] {
             let auth_scopes = allowed.map(|scopes| scopes.into_iter().map(str::to_owned).collect());
             let scopes = scopes(&claims(&given), &IdentityRules { auth_scopes, ..rules() });

@@ -1,5 +1,5 @@
 //! Roles and groups that are the names of an object's members, as Zitadel writes them, and what is said
-//! where that is not configured.
+//! where that is not configured. The same of scopes.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, Stack};
@@ -94,4 +94,44 @@ async fn roles_that_cannot_be_read_are_said_where_a_rule_asks_for_them() {
     assert_refusal(&answer, "access_denied");
     assert_eq!(answer.body["details"]["claim"], "org.groups", "{answer:?}");
     assert_eq!(answer.body["details"]["found"], "an object, not a list", "{answer:?}");
+}
+
+/// To ask for more scopes would not help, so there is no challenge; nor is a token without scopes one
+/// whose scopes cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_that_cannot_be_read_are_none_and_said_where_a_rule_asks_for_them() {
+    let key = SigningKey::generate(Algorithm::Es256, "k");
+    let plain = static_provider("plain", &[&key], json!({}));
+    let limited = static_provider("limited", &[&key], json!({"auth_scopes": ["mcp.tools"]}));
+    let stack = Stack::builder()
+        .alone()
+        .configure(move |configuration| {
+            add_providers(configuration, [plain, limited]);
+            configuration["errors"] = json!({"details": "full"});
+            configuration["access"] =
+                json!({"rules": [{"name": "of-scopes", "require": {"scopes": ["mcp.tools"]}}]});
+        })
+        .start()
+        .await;
+    let token = |provider: &str, scope| key.token(&with(&claims_of(provider), "scope", scope));
+    for provider in ["plain", "limited"] {
+        for scope in [json!("mcp.tools"), json!(["mcp.tools"])] {
+            assert_eq!(stack.call(&token(provider, scope)).await.status, 200, "{provider}");
+        }
+        for (scope, found) in [
+            (json!({"mcp.tools": {}}), "an object, not a list"),
+            (json!([1]), "a list without strings"),
+            (json!(true), "neither a list nor a string"),
+        ] {
+            let answer = stack.call_refused(&token(provider, scope.clone())).await;
+            assert_refusal(&answer, "access_denied");
+            let details = &answer.body["details"];
+            assert_eq!(details["requires"], "scopes", "{answer:?}");
+            assert_eq!(details["claim"], "scope", "{answer:?}");
+            assert_eq!(details["found"], found, "{provider} {scope}: {answer:?}");
+        }
+    }
+    let answer = stack.call_refused(&token("plain", json!(null))).await;
+    assert_refusal(&answer, "insufficient_scope");
+    assert_eq!(stack.call(&token("limited", json!(null))).await.status, 200);
 }

@@ -114,8 +114,10 @@ fn no_rule(case: &Case<'_>) -> Remedy {
 
 /// A claim with a list that cannot be read.
 fn misread(case: &Case<'_>, rule: &str, line: &str, claim: &str, found: UnreadList) -> Remedy {
-    let field = case.at(&format!("{line}_claim"));
-    let names = if found == UnreadList::ObjectForList {
+    let holds_scopes = line == "scopes";
+    let field = if holds_scopes { "scope_claim".to_owned() } else { format!("{line}_claim") };
+    let field = case.at(&field);
+    let names = if found == UnreadList::ObjectForList && !holds_scopes {
         format!(
             " If its members have the {line} as their names, as Zitadel writes them, put its \
              name, or path, under `keys_of`: `{field}: {{keys_of: {}}}`.",
