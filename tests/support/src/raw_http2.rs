@@ -14,22 +14,33 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Sends a request over a new HTTP/2 connection, fields, body and trailers as they are given (an
-/// empty body as an empty frame), and returns once it is answered: for what HTTP libraries refuse to write.
+/// Sends a request over a new HTTP/2 connection, everything as it is given (an empty body as an empty
+/// frame), and returns once it is answered: for what HTTP libraries refuse to write.
 ///
 /// # Panics
 ///
 /// When it is not answered within ten seconds.
 pub async fn raw_http2_exchange(
     address: SocketAddr,
-    fields: &[(&str, &str)],
+    [method, path, authorization]: [&str; 3],
     body: &[u8],
     trailers: &[(&str, &str)],
 ) {
+    let mut fields = vec![
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "mcp.example.com"),
+        (":path", path),
+        ("accept", "application/json, text/event-stream"),
+        ("authorization", authorization),
+    ];
+    if !body.is_empty() {
+        fields.push(("content-type", "application/json"));
+    }
     let mut stream = TcpStream::connect(address).await.expect("the server accepts connections");
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
-    bytes.extend(frame(HEADERS, END_HEADERS, 1, &field_block(fields)));
+    bytes.extend(frame(HEADERS, END_HEADERS, 1, &field_block(&fields)));
     if trailers.is_empty() {
         bytes.extend(frame(DATA, END_STREAM, 1, body));
     } else {
