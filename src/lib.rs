@@ -33,6 +33,7 @@ mod refusal;
 mod request;
 mod resource;
 mod response;
+mod shared_data;
 mod status;
 mod time;
 mod token;

@@ -8,6 +8,7 @@ use log::Level;
 use crate::callout::CalloutRequest;
 use crate::engine::authenticator::{Refused, RequestEdits};
 use crate::response::Response;
+pub use crate::shared_data::SharedValue;
 use crate::time::UnixTime;
 
 /// Identifies a stream: one request and its response. A later stream has a greater id.
@@ -25,9 +26,6 @@ pub struct MetricId(pub u32);
 /// The proxy refused an operation. The engine forwards no request after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostRefused;
-
-/// A shared value and its CAS value; both are `None` while there is no such value.
-pub type SharedValue = (Option<Vec<u8>>, Option<u32>);
 
 /// The proxy, as one worker reaches it. No operation blocks.
 ///

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::host::{Host, MetricId};
+use super::host::{Host, MetricId, SharedValue};
 use crate::identity::LookupReport;
 use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::status::{Board, Counter};
@@ -184,12 +184,12 @@ impl Metrics {
 pub(super) struct HostBoard<'a, H>(pub(super) &'a H);
 
 impl<H: Host> Board for HostBoard<'_, H> {
-    fn read(&self, name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    fn read(&self, name: &str) -> SharedValue {
         self.0.shared_value(name)
     }
 
-    fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool {
-        self.0.replace_shared_value(name, bytes, number)
+    fn replace(&self, name: &str, bytes: &[u8], version: Option<u32>) -> bool {
+        self.0.replace_shared_value(name, bytes, version)
     }
 
     fn count(&self, Counter(provider, outcome, reason): &Counter) -> Option<u64> {

@@ -77,10 +77,10 @@ impl HeartbeatWriter {
         counters: impl IntoIterator<Item = Counter>,
         now: UnixTime,
     ) {
-        let Some((place, present, number)) = self.own_place(board).or_else(|| {
+        let Some((place, present, version)) = self.own_place(board).or_else(|| {
             let free = self.free_place(board, now)?;
-            let (_, number) = board.read(&Heartbeat::name_of_place(free));
-            Some((free, None, number))
+            let (_, version) = board.read(&Heartbeat::name_of_place(free));
+            Some((free, None, version))
         }) else {
             return;
         };
@@ -88,7 +88,7 @@ impl HeartbeatWriter {
         if let Some(renewed) = self.heartbeat.renewed(present.as_ref(), counters, now) {
             // If another worker was faster, it wrote the same or took the place: the next heartbeat
             // finds out.
-            board.replace(&Heartbeat::name_of_place(place), &renewed.encode(), number);
+            board.replace(&Heartbeat::name_of_place(place), &renewed.encode(), version);
         }
     }
 
@@ -96,10 +96,10 @@ impl HeartbeatWriter {
     fn own_place(&self, board: &dyn Board) -> Option<(usize, Option<Heartbeat>, Option<u32>)> {
         let known = self.place.into_iter();
         known.chain(0..Heartbeat::PLACES).find_map(|place| {
-            let (bytes, number) = board.read(&Heartbeat::name_of_place(place));
+            let (bytes, version) = board.read(&Heartbeat::name_of_place(place));
             let present = bytes.as_deref().and_then(Heartbeat::decode)?;
             let is_own = present.configuration == self.heartbeat.configuration;
-            is_own.then_some((place, Some(present), number))
+            is_own.then_some((place, Some(present), version))
         })
     }
 
@@ -117,12 +117,12 @@ impl HeartbeatWriter {
     fn publish(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
             let name = RefusalHistory::name(*reason);
-            let (bytes, number) = board.read(&name);
+            let (bytes, version) = board.read(&name);
             let mut history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
             for record in refused.records() {
                 history.add(record.clone());
             }
-            !board.replace(&name, &history.encode(), number)
+            !board.replace(&name, &history.encode(), version)
         });
     }
 }

@@ -25,13 +25,15 @@ pub(crate) use refusals::{RefusalHistory, RefusalRecord};
 pub(crate) use report::Status;
 pub(crate) use response::StatusPage;
 
+use crate::shared_data::SharedValue;
+
 /// The shared data and metrics of the process, as the status page needs them.
 pub(crate) trait Board {
-    /// A shared value and its CAS number.
-    fn read(&self, name: &str) -> (Option<Vec<u8>>, Option<u32>);
-    /// Writes a shared value whose CAS number is still this one; with `None`, one that has no value
+    /// Reads a shared value.
+    fn read(&self, name: &str) -> SharedValue;
+    /// Writes a shared value whose version is still this one; with `None`, one that has no value
     /// yet. False if another worker was faster.
-    fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool;
+    fn replace(&self, name: &str, bytes: &[u8], version: Option<u32>) -> bool;
     /// The value of a counter.
     fn count(&self, counter: &Counter) -> Option<u64>;
 }

@@ -24,15 +24,15 @@ struct TestBoard {
 }
 
 impl Board for TestBoard {
-    fn read(&self, name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    fn read(&self, name: &str) -> SharedValue {
         self.values.borrow().get(name).cloned().unzip()
     }
 
-    fn replace(&self, name: &str, bytes: &[u8], number: Option<u32>) -> bool {
+    fn replace(&self, name: &str, bytes: &[u8], version: Option<u32>) -> bool {
         let mut values = self.values.borrow_mut();
-        let present = values.get(name).map(|(_, number)| *number);
-        // As in the host, the CAS value is ignored while there is no value.
-        if present.is_some() && present != number {
+        let present = values.get(name).map(|(_, version)| *version);
+        // As in the host, the version is ignored while there is no value.
+        if present.is_some() && present != version {
             return false;
         }
         values.insert(name.to_owned(), (bytes.to_vec(), present.unwrap_or(0) + 1));

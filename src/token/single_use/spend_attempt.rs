@@ -21,8 +21,8 @@ pub(crate) struct SpendAttempt {
 pub(crate) enum SpendStep {
     /// Read the value, and pass it to [`SpendAttempt::on_read`].
     Read,
-    /// Replace the value with this CAS value, or create it if there is still none; and pass the
-    /// success to [`SpendAttempt::on_replaced`].
+    /// Replace the value with this version, or create it if there is still none; and pass the success
+    /// to [`SpendAttempt::on_replaced`].
     Replace(Vec<u8>, Option<u32>),
     /// Nothing more; this is the result.
     Done(Result<(), NotSpent>),
@@ -49,10 +49,10 @@ impl SpendAttempt {
         Shard::name(self.single_use_token.digest.shard())
     }
 
-    /// Takes the value and its CAS value; both are `None` if there is no value.
+    /// Takes the value and its version; both are `None` if there is no value.
     #[must_use]
-    pub(crate) fn on_read(&self, bytes: Option<&[u8]>, number: Option<u32>) -> SpendStep {
-        let shard = match (bytes, number) {
+    pub(crate) fn on_read(&self, bytes: Option<&[u8]>, version: Option<u32>) -> SpendStep {
+        let shard = match (bytes, version) {
             (None, None) => Some(Shard::default()),
             // An empty value is not ours either.
             (bytes, _) => {
@@ -64,12 +64,12 @@ impl SpendAttempt {
             return Self::failed(StoreFault::Unreadable, Self::LONG_PAUSE);
         };
         match shard.spend(self.single_use_token, self.now) {
-            Ok(()) => SpendStep::Replace(shard.encode(), number),
+            Ok(()) => SpendStep::Replace(shard.encode(), version),
             Err(not_spent) => SpendStep::Done(Err(not_spent)),
         }
     }
 
-    /// Takes whether the value was replaced; if not, its CAS value had changed.
+    /// Takes whether the value was replaced; if not, its version had changed.
     #[must_use]
     pub(crate) fn on_replaced(&mut self, is_done: bool) -> SpendStep {
         if is_done {
