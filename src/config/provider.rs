@@ -421,7 +421,10 @@ impl RawProvider {
             reader.fault("user_field", "must not be empty");
         }
         let scope_claim = reader.optional("scope_claim", &mut self.scope_claim);
-        let roles_claim = reader.optional("roles_claim", &mut self.roles_claim);
+        let roles_claims = match reader.optional("roles_claim", &mut self.roles_claim) {
+            Some(claim) => vec![claim],
+            None => template.roles_of(audiences.unwrap_or_default()),
+        };
         let groups_claim = reader.optional("groups_claim", &mut self.groups_claim);
         let auth_scopes = auth_scopes(&mut self.auth_scopes, reader);
 
@@ -433,18 +436,6 @@ impl RawProvider {
         let (scope_claims, permission_claims) = match scope_claim {
             Some(claim) => (vec![claim], vec![]),
             None => (template.scope_claims, template.permission_claims),
-        };
-        let roles_claims = match roles_claim {
-            Some(claim) => vec![claim],
-            None => {
-                let of_audiences = template.audience_roles_claim.into_iter().flat_map(|claim| {
-                    let path =
-                        move |audience: &String| ClaimPath::from_names([claim, audience, "roles"]);
-                    audiences.unwrap_or_default().iter().map(path)
-                });
-                let all = template.roles_claims.into_iter().chain(of_audiences);
-                all.map(ListClaim::Strings).collect()
-            }
         };
         IdentityRules {
             provider: provider.unwrap_or_default().into(),
@@ -460,6 +451,17 @@ impl RawProvider {
             auth_scopes,
             service_signs: template.service_signs,
         }
+    }
+}
+
+impl Template {
+    /// The claims of roles in tokens for these audiences.
+    fn roles_of(&self, audiences: &[String]) -> Vec<ListClaim> {
+        let of_audiences = self.audience_roles_claim.into_iter().flat_map(|claim| {
+            audiences.iter().map(move |audience| ClaimPath::from_names([claim, audience, "roles"]))
+        });
+        let all = self.roles_claims.iter().cloned().chain(of_audiences);
+        all.map(ListClaim::Strings).collect()
     }
 }
 
