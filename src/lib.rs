@@ -48,8 +48,13 @@ pub use time::UnixTime;
 /// What a proxy has to offer to an [`Engine`], and what the engine hands to it.
 pub mod host {
     pub use crate::callout::{CalloutRequest, CalloutResponse};
+    pub use crate::engine::JudgedHead;
+    pub use crate::engine::METRIC_FAMILIES;
     pub use crate::engine::authenticator::{Refused, RequestEdits};
-    pub use crate::engine::host::{CalloutId, Host, HostRefused, MetricId, SharedValue, StreamId};
+    pub use crate::engine::host::{
+        CalloutId, Host, HostRefused, KeyDemand, Metric, MetricFamily, MetricId, Part, SharedValue,
+        StreamId,
+    };
     pub use crate::identity::IdentityFields;
     pub use crate::jose::{HashFunction, HostCrypto, HostCryptoError};
     pub use crate::response::Response;

@@ -2,7 +2,7 @@
 
 use super::BodyAction;
 use super::Engine;
-use super::host::{Host, HostRefused, StreamId};
+use super::host::{Host, HostRefused, Part, StreamId};
 use super::metrics::Outcome;
 use crate::engine::authenticator::{Decision, Refused, RequestEdits};
 use crate::identity::IdentityFields;
@@ -52,6 +52,10 @@ impl<H: Host> Engine<H> {
                 };
             }
         };
+        if self.host.part() == Part::Requests {
+            // Perhaps no tick follows.
+            self.write_status(now);
+        }
         done.unwrap_or_else(|HostRefused| self.abort(stream))
     }
 
@@ -147,6 +151,9 @@ impl<H: Host> Engine<H> {
                 now,
             );
             self.heartbeat_writer.note(reason, record);
+            if self.host.part() == Part::Requests {
+                self.heartbeat_writer.hasten();
+            }
         }
         self.host.note_refusal(stream, refused);
     }

@@ -7,6 +7,8 @@ use log::Level;
 
 use crate::callout::CalloutRequest;
 use crate::engine::authenticator::{Refused, RequestEdits};
+use crate::keys::Demand;
+use crate::provider::ProviderId;
 use crate::response::Response;
 pub use crate::shared_data::SharedValue;
 use crate::time::UnixTime;
@@ -22,6 +24,48 @@ pub struct CalloutId(pub u64);
 /// Identifies a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricId(pub u32);
+
+/// A metric: its name, and the names and values of its labels.
+///
+/// Displayed as one name that ends in pairs of a label and its value, for hosts without labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// Names and values of its labels.
+    pub labels: &'a [(&'static str, &'a str)],
+}
+
+/// All metrics of one name.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricFamily {
+    /// Their name.
+    pub name: &'static str,
+    /// The names of their labels, in the order of [`Metric::labels`].
+    pub labels: &'static [&'static str],
+    /// Whether they are counters; otherwise gauges.
+    pub is_counter: bool,
+}
+
+/// The part of a worker's work that an engine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything: it decides on requests, and fetches keys whenever no other worker does. It is
+    /// ticked all the time.
+    All,
+    /// It decides on requests. Another engine of the process, with the same configuration, fetches
+    /// keys. It need not be ticked while no stream waits.
+    Requests,
+}
+
+/// The keys of a provider that requests wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyDemand {
+    /// The provider, in engines with the same configuration.
+    pub(crate) provider: ProviderId,
+    /// Why they should be fetched.
+    pub(crate) demand: Demand,
+}
 
 /// The proxy refused an operation. The engine forwards no request after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +97,47 @@ pub trait Host {
     /// value. Returns whether it was replaced.
     fn replace_shared_value(&self, name: &str, value: &[u8], version: Option<u32>) -> bool;
 
-    /// Starts a callout that outlives the stream it is made for. Its response goes to
-    /// `Engine::on_callout_response`. `None` if the proxy refuses; no response will arrive then.
-    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId>;
+    /// Starts a callout that outlives the stream it is made for. Its response, with at most
+    /// `max_body` bytes of its body, goes to `Engine::on_callout_response`. `None` if the proxy
+    /// refuses; no response will arrive then.
+    fn call(
+        &mut self,
+        request: &CalloutRequest,
+        timeout: Duration,
+        max_body: usize,
+    ) -> Option<CalloutId>;
 
-    /// The counter with this name.
-    fn counter(&self, _name: &str) -> MetricId {
+    /// The part of a worker's work that the engine does.
+    fn part(&self) -> Part {
+        Part::All
+    }
+
+    /// Hands on what requests wait for, from an engine of [`Part::Requests`] to `Engine::fetch_keys`
+    /// of the one that fetches.
+    fn demand_keys(&mut self, _demand: KeyDemand) {}
+
+    /// What the workers share about keys has changed: `Engine::on_tick` should be called in those
+    /// whose streams wait.
+    fn announce_keys(&self) {}
+
+    /// How many times [`Self::announce_keys`] was called in the process. None if the host does not
+    /// know: then shared data is read for each request.
+    fn key_announcements(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the proxy certainly hands over a body while its head is held back.
+    fn hands_over_held_bodies(&self) -> bool {
+        false
+    }
+
+    /// This counter.
+    fn counter(&self, _metric: Metric<'_>) -> MetricId {
         MetricId(0)
     }
 
-    /// The gauge with this name.
-    fn gauge(&self, _name: &str) -> MetricId {
+    /// This gauge.
+    fn gauge(&self, _metric: Metric<'_>) -> MetricId {
         MetricId(0)
     }
 
@@ -132,5 +206,12 @@ pub trait Host {
     /// the end of a sentence in the log.
     fn withheld_bodies_fix(&self) -> &'static str {
         "see docs/access.md#withheld-bodies"
+    }
+}
+
+impl fmt::Display for Metric<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.labels.iter().try_for_each(|(label, value)| write!(f, ".{label}.{value}"))
     }
 }

@@ -1,25 +1,70 @@
 //! The keys of providers: carries out the effects of [`RemoteKeys`].
 
+use std::time::Duration;
+
 use log::Level;
 
 use super::Engine;
 use super::callouts::{Callout, Callouts, Purpose};
-use super::host::Host;
+use super::host::{Host, KeyDemand, Part};
 use super::metrics::Metrics;
 use crate::keys::{Demand, Effect, Event, RemoteKeys};
 use crate::provider::ProviderId;
 use crate::time::UnixTime;
 
 impl<H: Host> Engine<H> {
+    /// Most time between two times that the same demand is handed on.
+    const DEMAND_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Fetches keys that requests of another engine of the process wait for.
+    pub fn fetch_keys(&mut self, KeyDemand { provider, demand }: KeyDemand) {
+        let Some(now) = self.host.now() else { return };
+        if let Some(keys) = self.keys[provider].remote_mut() {
+            keys.want(demand);
+        }
+        self.run_keys(provider, Event::Tick, now);
+        self.set_pace(now);
+    }
+
     /// Reads the shared state of a provider's keys.
     pub(super) fn sync_keys(&mut self, provider: ProviderId, now: UnixTime) {
-        self.run_keys(provider, Event::Request, now);
+        let announcements = self.host.key_announcements();
+        if announcements.is_none() || self.key_views[provider].announcements != announcements {
+            self.run_keys(provider, Event::Request, now);
+            self.key_views[provider].announcements = announcements;
+        }
+    }
+
+    /// Does what is due for a provider's keys.
+    pub(super) fn tick_keys(&mut self, provider: ProviderId, now: UnixTime) {
+        match self.host.part() {
+            Part::All => {
+                self.run_keys(provider, Event::Tick, now);
+                self.gauge_keys(provider, now);
+            }
+            Part::Requests => self.sync_keys(provider, now),
+        }
     }
 
     /// Records that a request waits for keys of this provider.
-    pub(super) fn want_keys(&mut self, provider: ProviderId, demand: Demand) {
-        if let Some(keys) = self.keys[provider].remote_mut() {
-            keys.want(demand);
+    pub(super) fn want_keys(&mut self, provider: ProviderId, demand: Demand, now: UnixTime) {
+        match self.host.part() {
+            Part::All => {
+                if let Some(keys) = self.keys[provider].remote_mut() {
+                    keys.want(demand);
+                }
+            }
+            Part::Requests => {
+                let handed_on = HandedOn { demand, announcements: self.host.key_announcements() };
+                let view = &mut self.key_views[provider];
+                let is_known = view.handed_on.is_some_and(|(known, at)| {
+                    known == handed_on && now >= at && now < at + Self::DEMAND_INTERVAL
+                });
+                if !is_known {
+                    view.handed_on = Some((handed_on, now));
+                    self.host.demand_keys(KeyDemand { provider, demand });
+                }
+            }
         }
     }
 
@@ -51,6 +96,22 @@ impl<H: Host> Engine<H> {
     }
 }
 
+/// What an engine knows of announcements of a provider's keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeyView {
+    /// How many there were when shared data was last read.
+    announcements: Option<u64>,
+    /// What was last handed on to the engine that fetches, and when.
+    handed_on: Option<(HandedOn, UnixTime)>,
+}
+
+/// A demand, and how many announcements there were when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HandedOn {
+    demand: Demand,
+    announcements: Option<u64>,
+}
+
 /// The state that the effects of one provider's keys change.
 struct Effects<'a, H> {
     host: &'a mut H,
@@ -69,9 +130,13 @@ impl<H: Host> Effects<'_, H> {
                 let (bytes, version) = self.host.shared_value(&names.state);
                 Some(Event::StateRead(bytes, version))
             }
-            Effect::ReplaceState(bytes, version) => Some(Event::StateReplaced(
-                self.host.replace_shared_value(&names.state, &bytes, version),
-            )),
+            Effect::ReplaceState(bytes, version) => {
+                let is_done = self.host.replace_shared_value(&names.state, &bytes, version);
+                if is_done {
+                    self.host.announce_keys();
+                }
+                Some(Event::StateReplaced(is_done))
+            }
             Effect::ReadKeySet => {
                 let (bytes, version) = self.host.shared_value(&names.key_set);
                 Some(Event::KeySetRead(bytes, version))
@@ -82,7 +147,7 @@ impl<H: Host> Effects<'_, H> {
             Effect::Callout(endpoint, deadline) => {
                 let max_body = keys.source().settings.max_body;
                 let request = endpoint.request("GET", RemoteKeys::ACCEPT);
-                let callout = self.host.call(&request, deadline.since(now));
+                let callout = self.host.call(&request, deadline.since(now), max_body);
                 if let Some(id) = callout {
                     let purpose = Purpose::Keys(self.provider);
                     self.callouts.insert(id, Callout { purpose, max_body });

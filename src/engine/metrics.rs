@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::host::{Host, MetricId, SharedValue};
+use super::host::{Host, Metric, MetricFamily, MetricId, SharedValue};
 use crate::identity::LookupReport;
 use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::status::{Board, Counter};
@@ -77,7 +77,7 @@ impl Metrics {
     pub(super) fn count_allowed(&mut self, provider: ProviderId, host: &impl Host) {
         let (name, id) = &mut self.allowed[provider];
         let id = id.get_or_insert_with(|| {
-            host.counter(&requests_name(name, Outcome::Allowed.as_str(), "none"))
+            host.counter(requests(&request_labels(name, Outcome::Allowed.as_str(), "none")))
         });
         host.increment(*id);
     }
@@ -98,7 +98,8 @@ impl Metrics {
         let id = match known {
             Some(known) => known.id,
             None => {
-                let id = host.counter(&requests_name(provider, outcome.as_str(), reason));
+                let labels = request_labels(provider, outcome.as_str(), reason);
+                let id = host.counter(requests(&labels));
                 self.requests.push(Requests { outcome, reason, provider: provider.to_owned(), id });
                 id
             }
@@ -127,17 +128,20 @@ impl Metrics {
     /// Counts a completed fetch of keys.
     pub(super) fn count_fetch(&mut self, provider: &str, is_success: bool, host: &impl Host) {
         let result = if is_success { "success" } else { "failure" };
-        self.count(format!("mcp_auth_key_fetches.provider.{provider}.result.{result}"), host);
+        let labels = [("provider", provider), ("result", result)];
+        self.count(Metric { name: KEY_FETCHES.name, labels: &labels }, host);
     }
 
     /// Counts a lookup in the token cache.
     pub(super) fn count_token_cache(&mut self, is_hit: bool, host: &impl Host) {
-        let (known, name) = if is_hit {
-            (&mut self.token_cache_hits, "mcp_auth_token_cache.result.hit")
+        let (known, result) = if is_hit {
+            (&mut self.token_cache_hits, "hit")
         } else {
-            (&mut self.token_cache_misses, "mcp_auth_token_cache.result.miss")
+            (&mut self.token_cache_misses, "miss")
         };
-        host.increment(*known.get_or_insert_with(|| host.counter(name)));
+        host.increment(*known.get_or_insert_with(|| {
+            host.counter(Metric { name: TOKEN_CACHE.name, labels: &[("result", result)] })
+        }));
     }
 
     /// Counts a completed user look-up.
@@ -148,7 +152,7 @@ impl Metrics {
             LookupReport::Created { .. } => "created",
             LookupReport::Failed(_) => "failure",
         };
-        self.count(format!("mcp_auth_user_lookups.result.{result}"), host);
+        self.count(Metric { name: USER_LOOKUPS.name, labels: &[("result", result)] }, host);
     }
 
     /// Sets the number of a provider's keys, and of elements of its key set that are not keys.
@@ -160,22 +164,24 @@ impl Metrics {
         host: &impl Host,
     ) {
         let gauge = |count| u64::try_from(count).unwrap_or(u64::MAX);
-        self.set(format!("mcp_auth_keys.provider.{provider}"), gauge(keys), host);
-        self.set(format!("mcp_auth_keys_dropped.provider.{provider}"), gauge(dropped), host);
+        let labels = [("provider", provider)];
+        self.set(Metric { name: KEYS.name, labels: &labels }, gauge(keys), host);
+        self.set(Metric { name: KEYS_DROPPED.name, labels: &labels }, gauge(dropped), host);
     }
 
     /// Sets the age of a provider's keys in seconds.
     pub(super) fn set_age(&mut self, provider: &str, seconds: u64, host: &impl Host) {
-        self.set(format!("mcp_auth_keys_age_seconds.provider.{provider}"), seconds, host);
+        let labels = [("provider", provider)];
+        self.set(Metric { name: KEYS_AGE.name, labels: &labels }, seconds, host);
     }
 
-    fn count(&mut self, name: String, host: &impl Host) {
-        let id = self.others.entry(name).or_insert_with_key(|name| host.counter(name));
+    fn count(&mut self, metric: Metric<'_>, host: &impl Host) {
+        let id = self.others.entry(metric.to_string()).or_insert_with(|| host.counter(metric));
         host.increment(*id);
     }
 
-    fn set(&mut self, name: String, value: u64, host: &impl Host) {
-        let id = self.others.entry(name).or_insert_with_key(|name| host.gauge(name));
+    fn set(&mut self, metric: Metric<'_>, value: u64, host: &impl Host) {
+        let id = self.others.entry(metric.to_string()).or_insert_with(|| host.gauge(metric));
         host.set_gauge(*id, value);
     }
 }
@@ -193,10 +199,38 @@ impl<H: Host> Board for HostBoard<'_, H> {
     }
 
     fn count(&self, Counter(provider, outcome, reason): &Counter) -> Option<u64> {
-        self.0.metric_value(self.0.counter(&requests_name(provider, outcome, reason)))
+        self.0.metric_value(self.0.counter(requests(&request_labels(provider, outcome, reason))))
     }
 }
 
-fn requests_name(provider: &str, outcome: &str, reason: &str) -> String {
-    format!("mcp_auth_requests.provider.{provider}.outcome.{outcome}.reason.{reason}")
+fn requests<'a>(labels: &'a [(&'static str, &'a str)]) -> Metric<'a> {
+    Metric { name: REQUESTS.name, labels }
+}
+
+fn request_labels<'a>(
+    provider: &'a str,
+    outcome: &'a str,
+    reason: &'a str,
+) -> [(&'static str, &'a str); 3] {
+    [("provider", provider), ("outcome", outcome), ("reason", reason)]
+}
+
+/// All families of metrics that the engine counts or sets.
+pub const METRIC_FAMILIES: [MetricFamily; 7] =
+    [REQUESTS, KEY_FETCHES, TOKEN_CACHE, USER_LOOKUPS, KEYS, KEYS_DROPPED, KEYS_AGE];
+
+const REQUESTS: MetricFamily = counter("mcp_auth_requests", &["provider", "outcome", "reason"]);
+const KEY_FETCHES: MetricFamily = counter("mcp_auth_key_fetches", &["provider", "result"]);
+const TOKEN_CACHE: MetricFamily = counter("mcp_auth_token_cache", &["result"]);
+const USER_LOOKUPS: MetricFamily = counter("mcp_auth_user_lookups", &["result"]);
+const KEYS: MetricFamily = gauge("mcp_auth_keys", &["provider"]);
+const KEYS_DROPPED: MetricFamily = gauge("mcp_auth_keys_dropped", &["provider"]);
+const KEYS_AGE: MetricFamily = gauge("mcp_auth_keys_age_seconds", &["provider"]);
+
+const fn counter(name: &'static str, labels: &'static [&'static str]) -> MetricFamily {
+    MetricFamily { name, labels, is_counter: true }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str]) -> MetricFamily {
+    MetricFamily { name, labels, is_counter: false }
 }

@@ -33,6 +33,8 @@ use std::time::Duration;
 
 use self::callouts::{Callouts, Purpose};
 use self::host::{CalloutId, Host, StreamId};
+use self::keys::KeyView;
+pub use self::metrics::METRIC_FAMILIES;
 use self::metrics::{HostBoard, Metrics};
 use self::overage_log::OverageLog;
 use self::places::{Awaited, Places};
@@ -65,6 +67,7 @@ pub struct Engine<H> {
     verifier: Box<dyn SignatureVerifier>,
     budget: VerificationBudget,
     keys: ProviderMap<ProviderKeys>,
+    key_views: ProviderMap<KeyView>,
     provider_names: ProviderMap<String>,
     /// `None` unless users are looked up in a directory.
     users: Option<ScimLookups>,
@@ -83,6 +86,12 @@ pub struct Engine<H> {
     refusal_log: RefusalLog,
     metrics: Metrics,
     heartbeat_writer: HeartbeatWriter,
+}
+
+/// What was decided on the head of a request, and when.
+pub struct JudgedHead {
+    decision: Decision,
+    now: UnixTime,
 }
 
 /// What the proxy does next with the head of a request.
@@ -119,6 +128,13 @@ impl<H: Host> Engine<H> {
     /// Signatures are verified by `crypto` if it passes its self-test, and in Rust otherwise.
     pub fn new(config: Config, host: H, crypto: impl HostCrypto + 'static) -> Self {
         let verifier = signature_verifier(crypto, &host);
+        Self::with_parts(config, host, verifier, VerificationBudget::new())
+    }
+
+    /// The same; signatures are verified by aws-lc, in this process.
+    #[cfg(feature = "native-signatures")]
+    pub fn with_native_signatures(config: Config, host: H) -> Self {
+        let verifier = Box::new(crate::jose::NativeSignatures::default());
         Self::with_parts(config, host, verifier, VerificationBudget::new())
     }
 
@@ -159,19 +175,25 @@ impl<H: Host> Engine<H> {
             Self::MAX_BYTES_IN_TURN / max_token_size,
             awaited,
         );
+        let delivery = match host.hands_over_held_bodies() {
+            true => BodyDelivery::WithHeldHead,
+            false => BodyDelivery::Unknown,
+        };
+        let key_views = keys.map(|_| KeyView::default());
         let mut engine = Self {
             host,
             authenticator,
             verifier,
             budget,
             keys,
+            key_views,
             provider_names,
             users,
             user_log: RateLimit::new(Self::MAX_USER_LINES, Duration::from_secs(60)),
             fleet_store,
             streams: Streams::new(places),
             callouts: Callouts::default(),
-            delivery: BodyDelivery::default(),
+            delivery,
             ended: Vec::new(),
             verdicts,
             tick_period: None,
@@ -201,10 +223,14 @@ impl<H: Host> Engine<H> {
 
     /// The head of a request arrived. `has_body` says whether a body follows.
     pub fn on_request_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> HeadAction {
-        let Some(now) = self.host.now() else {
-            self.abort(stream);
-            return HeadAction::Stop;
-        };
+        let judged = self.judge_head(stream, head);
+        self.carry_out_head(stream, judged)
+    }
+
+    /// The first half of [`Self::on_request_head`]: reads the head, and changes nothing of the
+    /// stream. None if the proxy has no clock.
+    pub fn judge_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> Option<JudgedHead> {
+        let now = self.host.now()?;
         let decision = match self.authenticator.examine(head) {
             Examined::Decided(decision) => *decision,
             Examined::Bearer(request) => self.judge_token(request, now),
@@ -219,6 +245,15 @@ impl<H: Host> Engine<H> {
         if reads_body {
             self.streams.follow_body(stream, || RequestBody::new(now, head.size()));
         }
+        Some(JudgedHead { decision, now })
+    }
+
+    /// The second half: does to the stream what was decided.
+    pub fn carry_out_head(&mut self, stream: StreamId, judged: Option<JudgedHead>) -> HeadAction {
+        let Some(JudgedHead { decision, now }) = judged else {
+            self.abort(stream);
+            return HeadAction::Stop;
+        };
         match self.carry_out(stream, decision, now) {
             BodyAction::Continue => HeadAction::Continue,
             BodyAction::Stop => match self.streams.get(stream) {
@@ -283,18 +318,22 @@ impl<H: Host> Engine<H> {
         let Some(now) = self.host.now() else { return };
         let providers: Vec<ProviderId> = self.keys.entries().map(|(id, _)| id).collect();
         for provider in providers {
-            self.run_keys(provider, Event::Tick, now);
-            self.gauge_keys(provider, now);
+            self.tick_keys(provider, now);
         }
         self.run_users(now);
-        let metrics = &self.metrics;
-        let counters = || metrics.request_counters();
-        let board = HostBoard(&self.host);
-        self.heartbeat_writer.run(&board, metrics.request_counter_count(), counters, now);
+        self.write_status(now);
         self.give_up_single_use(now);
         self.serve_ended(now);
         self.look_after_held_heads(now);
         self.serve_waiting(now);
+    }
+
+    /// Writes what the status page shows, if there is something new.
+    pub(super) fn write_status(&mut self, now: UnixTime) {
+        let metrics = &self.metrics;
+        let counters = || metrics.request_counters();
+        let board = HostBoard(&self.host);
+        self.heartbeat_writer.run(&board, metrics.request_counter_count(), counters, now);
     }
 
     /// A stream ended.

@@ -20,7 +20,7 @@ impl<H: Host> Engine<H> {
         let Some(users) = &mut self.users else { return };
         let (timeout, max_body) = (users.directory().timeout, users.directory().max_body.bytes);
         while let Some((lookup, request)) = users.next_callout() {
-            match self.host.call(&request, timeout) {
+            match self.host.call(&request, timeout, max_body) {
                 Some(id) => {
                     self.callouts.insert(id, Callout { purpose: Purpose::User(lookup), max_body });
                 }

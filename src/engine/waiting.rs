@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use super::host::{Host, StreamId};
+use super::host::{Host, Part, StreamId};
 use super::places::Awaited;
 use super::request_body::BodyDelivery;
 use super::stream::{State, Waiting, WaitsFor};
@@ -37,7 +37,7 @@ impl<H: Host> Engine<H> {
             return Some(self.authenticator.give_up(request, need, self.view(), now));
         }
         let deadline = now + self.max_wait(&request, &need);
-        self.let_wait(stream, request, need, deadline);
+        self.let_wait(stream, request, need, deadline, now);
         self.set_pace(now);
         None
     }
@@ -92,9 +92,21 @@ impl<H: Host> Engine<H> {
             (false, true) => Self::IDLE,
             (false, false) => Self::BUSY,
         };
-        let remote = self.keys.values().filter_map(ProviderKeys::remote);
-        let due = remote.map(|keys| keys.next_tick(now).since(now)).min();
+        let due = match self.host.part() {
+            Part::All => {
+                let remote = self.keys.values().filter_map(ProviderKeys::remote);
+                remote.map(|keys| keys.next_tick(now).since(now)).min()
+            }
+            Part::Requests => None,
+        };
         self.tick_every(due.map_or(longest, |due| due.clamp(Self::AT_ONCE, longest)));
+    }
+
+    /// Whether a tick may find something to do for a stream, or a callout to make.
+    pub fn needs_ticks(&self) -> bool {
+        self.streams.any_waits()
+            || !self.ended.is_empty()
+            || self.users.as_ref().is_some_and(ScimLookups::has_callouts)
     }
 
     pub(super) fn tick_every(&mut self, period: Duration) {
@@ -110,10 +122,11 @@ impl<H: Host> Engine<H> {
         request: PlausibleRequest,
         need: Need,
         deadline: UnixTime,
+        now: UnixTime,
     ) {
         let need = match need {
             Need::Keys(demand) => {
-                self.want_keys(request.provider(), demand);
+                self.want_keys(request.provider(), demand, now);
                 WaitsFor::Keys
             }
             Need::User(query) => {
@@ -142,7 +155,7 @@ impl<H: Host> Engine<H> {
             WaitsFor::Keys => {
                 let provider = waiting.request.provider();
                 let demand = waiting.request.still_awaits(&self.keys[provider], now);
-                demand.map(|demand| self.want_keys(provider, demand)).is_some()
+                demand.map(|demand| self.want_keys(provider, demand, now)).is_some()
             }
             WaitsFor::User(user) => self.is_looked_up(user),
             WaitsFor::Turn => self.budget.is_closed(),
@@ -161,7 +174,7 @@ impl<H: Host> Engine<H> {
                 _ => deadline,
             };
             if now < deadline && self.streams.has_room(awaited(&request, &need)) {
-                return self.let_wait(stream, request, need, deadline);
+                return self.let_wait(stream, request, need, deadline, now);
             }
             decision = self.authenticator.give_up(request, need, self.view(), now);
         }

@@ -237,7 +237,12 @@ impl Host for OfflineHost<'_> {
         is_current
     }
 
-    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
+    fn call(
+        &mut self,
+        request: &CalloutRequest,
+        timeout: Duration,
+        _max_body: usize,
+    ) -> Option<CalloutId> {
         let field = |wanted: &str| {
             let fields = request.fields.iter();
             let mut values = fields.filter(|(name, _)| *name == wanted).map(|(_, value)| value);

@@ -10,6 +10,8 @@ mod key_encoding;
 mod known_answers;
 mod known_headers;
 mod malformed_token;
+#[cfg(any(feature = "native-signatures", test))]
+mod native;
 mod protected_header;
 mod public_key;
 mod verifier;
@@ -28,6 +30,8 @@ pub(crate) use jws::CompactJws;
 pub use jws::fuzz_jws;
 pub(crate) use known_headers::KnownHeaders;
 pub(crate) use malformed_token::{MalformedToken, Segment};
+#[cfg(feature = "native-signatures")]
+pub(crate) use native::NativeSignatures;
 pub(crate) use protected_header::{ProtectedHeader, TokenType};
 pub(crate) use public_key::{PublicKey, UnusableKey};
 pub(crate) use verifier::{PureRust, SignatureVerifier};

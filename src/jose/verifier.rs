@@ -98,12 +98,17 @@ pub(super) mod tests {
 
     use super::*;
     use crate::jose::host_crypto::tests::AwsLc;
+    use crate::jose::native::NativeSignatures;
     use crate::jose::{HostBacked, Jwk};
 
-    /// Both implementations, with their names.
-    pub(in crate::jose) fn verifiers() -> [(&'static str, Box<dyn SignatureVerifier>); 2] {
+    /// All implementations, with their names.
+    pub(in crate::jose) fn verifiers() -> [(&'static str, Box<dyn SignatureVerifier>); 3] {
         let host_backed = HostBacked::new(AwsLc).unwrap();
-        [("pure Rust", Box::new(PureRust)), ("host", Box::new(host_backed))]
+        [
+            ("pure Rust", Box::new(PureRust)),
+            ("host", Box::new(host_backed)),
+            ("native", Box::new(NativeSignatures::default())),
+        ]
     }
 
     pub(in crate::jose) fn public_key(signer: &SigningKey, algorithm: Algorithm) -> PublicKey {
@@ -113,7 +118,7 @@ pub(super) mod tests {
 
     #[test]
     fn only_rs_and_es256_by_the_host_are_cheap() {
-        let [(_, pure_rust), (_, host_backed)] = verifiers();
+        let [(_, pure_rust), (_, host_backed), _] = verifiers();
         for algorithm in testkit::Algorithm::ALL {
             let ours = Algorithm::from_name(algorithm.name()).unwrap();
             let key = public_key(&SigningKey::generate(algorithm, "signer"), ours);

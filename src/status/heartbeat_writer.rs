@@ -50,6 +50,11 @@ impl HeartbeatWriter {
         self.refused.entry(reason).or_default().add(record);
     }
 
+    /// Lets [`Self::run`] write the refusals the next time, however soon.
+    pub(crate) fn hasten(&mut self) {
+        self.next_publish = UnixTime::default();
+    }
+
     /// Runs on each tick. `counters` gives the `counter_count` counters that the worker has
     /// incremented; it is called only if they are written.
     pub(crate) fn run<C: IntoIterator<Item = Counter>>(

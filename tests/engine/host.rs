@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mcp_federated_auth::host::{
     CalloutId, CalloutRequest, CalloutResponse, HashFunction, Host, HostCrypto, HostCryptoError,
-    HostRefused, MetricId, RequestEdits, Response, SharedValue, StreamId,
+    HostRefused, KeyDemand, Metric, MetricId, Part, RequestEdits, Response, SharedValue, StreamId,
 };
 use mcp_federated_auth::{
     BodyAction, Config, Engine, HeadAction, RequestHead, StatusConfig, StatusPageFilter, UnixTime,
@@ -30,6 +30,8 @@ pub struct SharedData(Arc<Mutex<SharedValues>>);
 struct SharedValues {
     values: HashMap<String, (Vec<u8>, u32)>,
     last_version: u32,
+    key_announcements: u64,
+    reads: usize,
 }
 
 impl SharedData {
@@ -48,12 +50,20 @@ impl SharedData {
         self.0.lock().unwrap().values[name].0.clone()
     }
 
+    /// How many values were read.
+    pub fn reads(&self) -> usize {
+        self.0.lock().unwrap().reads
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().values.keys().cloned().collect()
     }
 
     fn read(&self, name: &str) -> SharedValue {
-        let value = self.0.lock().unwrap().values.get(name).cloned();
+        let mut shared = self.0.lock().unwrap();
+        shared.reads += 1;
+        let value = shared.values.get(name).cloned();
+        drop(shared);
         // Lets other workers come in between a reading and what is written after it.
         std::thread::yield_now();
         value.unzip()
@@ -122,6 +132,9 @@ struct Proxy {
     max_body_seen: usize,
     body_reads: usize,
     tick_period: Option<Duration>,
+    part: Part,
+    /// What requests wait for that another engine is to fetch.
+    demands: Vec<KeyDemand>,
     /// Names and values; the id of a metric is its place.
     metrics: Vec<(String, u64)>,
 }
@@ -174,8 +187,13 @@ pub struct Vm {
 impl Vm {
     /// Starts a worker; none if the configuration is refused. Clears what [`log`] returns.
     pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
+        Self::start_part(configuration, shared, Part::All)
+    }
+
+    /// The same, of a worker that does this part of the work.
+    pub fn start_part(configuration: &[u8], shared: &SharedData, part: Part) -> Option<Self> {
         let config = Config::from_bytes(configuration).ok()?;
-        let (proxy, crypto_calls) = (proxy(shared), Rc::new(Cell::new(0)));
+        let (proxy, crypto_calls) = (proxy(shared, part), Rc::new(Cell::new(0)));
         let crypto = Crypto(crypto_calls.clone());
         let engine = Engine::new(config, ScriptedHost(proxy.clone()), crypto);
         let filter = RefCell::new(Filter::Engine(Box::new(engine)));
@@ -185,7 +203,7 @@ impl Vm {
     /// Starts a worker that serves the status page.
     pub fn start_status_page(configuration: &[u8], shared: &SharedData) -> Option<Self> {
         let config = StatusConfig::from_bytes(configuration).ok()?;
-        let proxy = proxy(shared);
+        let proxy = proxy(shared, Part::All);
         let page = StatusPageFilter::new(config, ScriptedHost(proxy.clone()));
         let filter = RefCell::new(Filter::StatusPage(page));
         Some(Self { proxy, filter, crypto_calls: Rc::default() })
@@ -251,6 +269,16 @@ impl Vm {
     /// All metrics that were ever used, with their values.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         self.with_proxy(|proxy| proxy.metrics.iter().cloned().collect())
+    }
+
+    /// What requests wait for that another engine is to fetch, since this was last asked.
+    pub fn take_demands(&self) -> Vec<KeyDemand> {
+        self.with_proxy(|proxy| std::mem::take(&mut proxy.demands))
+    }
+
+    /// Fetches keys that requests of another engine wait for.
+    pub fn fetch_keys(&self, demand: KeyDemand) {
+        self.with_engine(|engine| engine.fetch_keys(demand));
     }
 
     pub fn tick_period(&self) -> Option<Duration> {
@@ -439,7 +467,7 @@ impl Vm {
     }
 }
 
-fn proxy(shared: &SharedData) -> Rc<RefCell<Proxy>> {
+fn proxy(shared: &SharedData, part: Part) -> Rc<RefCell<Proxy>> {
     LOG.with_borrow_mut(Vec::clear);
     Rc::new(RefCell::new(Proxy {
         now: Duration::from_secs(testkit::now()),
@@ -453,6 +481,8 @@ fn proxy(shared: &SharedData) -> Rc<RefCell<Proxy>> {
         max_body_seen: usize::MAX,
         body_reads: 0,
         tick_period: None,
+        part,
+        demands: Vec::new(),
         metrics: Vec::new(),
     }))
 }
@@ -519,7 +549,12 @@ impl Host for ScriptedHost {
         self.0.borrow().shared.replace(name, value, version)
     }
 
-    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
+    fn call(
+        &mut self,
+        request: &CalloutRequest,
+        timeout: Duration,
+        _max_body: usize,
+    ) -> Option<CalloutId> {
         let mut proxy = self.0.borrow_mut();
         if proxy.refuse_calls || timeout < Duration::from_millis(1) {
             return None;
@@ -536,12 +571,30 @@ impl Host for ScriptedHost {
         Some(CalloutId(id.into()))
     }
 
-    fn counter(&self, name: &str) -> MetricId {
-        self.metric(name)
+    fn part(&self) -> Part {
+        self.0.borrow().part
     }
 
-    fn gauge(&self, name: &str) -> MetricId {
-        self.metric(name)
+    fn demand_keys(&mut self, demand: KeyDemand) {
+        self.0.borrow_mut().demands.push(demand);
+    }
+
+    fn announce_keys(&self) {
+        self.0.borrow().shared.0.lock().unwrap().key_announcements += 1;
+    }
+
+    fn key_announcements(&self) -> Option<u64> {
+        let proxy = self.0.borrow();
+        let announcements = proxy.shared.0.lock().unwrap().key_announcements;
+        (proxy.part == Part::Requests).then_some(announcements)
+    }
+
+    fn counter(&self, metric: Metric<'_>) -> MetricId {
+        self.metric(&metric.to_string())
+    }
+
+    fn gauge(&self, metric: Metric<'_>) -> MetricId {
+        self.metric(&metric.to_string())
     }
 
     fn increment(&self, MetricId(id): MetricId) {

@@ -10,6 +10,7 @@
 
 mod bodies;
 mod calls_that_fail;
+mod divided_work;
 mod exchange;
 mod filter_state;
 mod heads_first;

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use log::Level;
 use mcp_federated_auth::UnixTime;
 use mcp_federated_auth::host::{
-    CalloutId, CalloutRequest, CalloutResponse, Host, HostRefused, MetricId, RequestEdits,
+    CalloutId, CalloutRequest, CalloutResponse, Host, HostRefused, Metric, MetricId, RequestEdits,
     Response, SharedValue, StreamId,
 };
 use proxy_wasm::hostcalls;
@@ -116,7 +116,12 @@ impl Host for EnvoyHost {
 
     /// On behalf of the root context: Envoy drops the callouts of a request that ends, and the SDK
     /// would keep their ids forever.
-    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
+    fn call(
+        &mut self,
+        request: &CalloutRequest,
+        timeout: Duration,
+        _max_body: usize,
+    ) -> Option<CalloutId> {
         // Envoy treats a zero timeout as no timeout.
         if timeout < Duration::from_millis(1) {
             return None;
@@ -136,12 +141,12 @@ impl Host for EnvoyHost {
 
     /// The SDK panics when Envoy refuses, which happens only if the plugin's capabilities exclude
     /// this host call. That shows as soon as the plugin is configured.
-    fn counter(&self, name: &str) -> MetricId {
-        MetricId(hostcalls::define_metric(MetricType::Counter, name).unwrap_or_default())
+    fn counter(&self, metric: Metric<'_>) -> MetricId {
+        define(MetricType::Counter, metric)
     }
 
-    fn gauge(&self, name: &str) -> MetricId {
-        MetricId(hostcalls::define_metric(MetricType::Gauge, name).unwrap_or_default())
+    fn gauge(&self, metric: Metric<'_>) -> MetricId {
+        define(MetricType::Gauge, metric)
     }
 
     // A host without metrics is no reason to refuse requests.
@@ -236,6 +241,11 @@ impl Host for EnvoyHost {
     fn withheld_bodies_fix(&self) -> &'static str {
         "set allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
     }
+}
+
+/// The metric of this name, which `stats_tags` of Envoy's configuration turn into a name and labels.
+fn define(kind: MetricType, metric: Metric<'_>) -> MetricId {
+    MetricId(hostcalls::define_metric(kind, &metric.to_string()).unwrap_or_default())
 }
 
 /// The response that the host reports now, with at most `max_body` bytes of its body; `None` if the

@@ -1,0 +1,114 @@
+//! One engine of the process fetches keys for all others.
+
+use std::time::Duration;
+
+use mcp_federated_auth::host::Part;
+
+use crate::host::{SharedData, Vm};
+use crate::provider::{
+    answer_discovery, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
+    assert_refused, configuration, fetch, key, request, start, token,
+};
+
+/// An engine that fetches, and one that serves requests.
+fn start_both() -> (SharedData, Vm, Vm) {
+    let shared = SharedData::default();
+    let fetcher = start(&configuration(), &shared);
+    let configuration = configuration().to_string();
+    let worker = Vm::start_part(configuration.as_bytes(), &shared, Part::Requests).unwrap();
+    (shared, fetcher, worker)
+}
+
+/// Hands on what requests wait for, as a host does.
+fn hand_on(worker: &Vm, fetcher: &Vm) -> usize {
+    let demands = worker.take_demands();
+    demands.iter().for_each(|demand| fetcher.fetch_keys(*demand));
+    demands.len()
+}
+
+#[test]
+fn requests_wait_for_keys_that_the_other_engine_fetches() {
+    let (_, fetcher, worker) = start_both();
+    let key = key("one");
+    let (id, outcome) = request(&worker, &token(&key));
+    assert_paused(&outcome);
+    worker.tick();
+    assert!(worker.calls().is_empty());
+    hand_on(&worker, &fetcher);
+    answer_discovery(&fetcher, &fetcher.call());
+    answer_key_set(&fetcher, &fetcher.call(), &[&key]);
+    worker.tick();
+    assert_forwarded(&worker.outcome(id));
+    assert_accepted(&worker, &token(&key));
+}
+
+#[test]
+fn an_unknown_key_is_fetched_by_the_other_engine_once_for_all_requests_that_wait() {
+    let (_, fetcher, worker) = start_both();
+    let (old, new) = (key("old"), key("new"));
+    fetch(&fetcher, &[&old]);
+    let waiting: Vec<u32> = (0..20).map(|_| request(&worker, &token(&new)).0).collect();
+    for _ in 0..10 {
+        worker.tick();
+    }
+    assert_eq!(hand_on(&worker, &fetcher), 1);
+    answer_key_set(&fetcher, &fetcher.call(), &[&old, &new]);
+    worker.tick();
+    for id in waiting {
+        assert_forwarded(&worker.outcome(id));
+    }
+    let (_, outcome) = request(&worker, &token(&key("none")));
+    assert_refused(&outcome, 401, "unknown_kid");
+    assert!(worker.calls().is_empty() && worker.take_demands().is_empty());
+}
+
+#[test]
+fn a_demand_that_came_to_nothing_is_handed_on_again_after_a_second() {
+    let (_, fetcher, worker) = start_both();
+    let (id, outcome) = request(&worker, &token(&key("one")));
+    assert_paused(&outcome);
+    assert_eq!(worker.take_demands().len(), 1);
+    worker.advance(Duration::from_millis(999));
+    worker.tick();
+    assert_eq!(worker.take_demands().len(), 0);
+    worker.advance(Duration::from_millis(1));
+    worker.tick();
+    assert_eq!(hand_on(&worker, &fetcher), 1);
+    assert_eq!(fetcher.calls().len(), 1);
+    assert_paused(&worker.outcome(id));
+}
+
+#[test]
+fn shared_data_is_read_only_after_an_announcement() {
+    let (shared, fetcher, worker) = start_both();
+    let (old, new) = (key("old"), key("new"));
+    fetch(&fetcher, &[&old]);
+    let old_token = token(&old);
+    assert_accepted(&worker, &old_token);
+    worker.tick();
+    let reads = shared.reads();
+    for _ in 0..100 {
+        assert_accepted(&worker, &old_token);
+    }
+    assert_eq!(shared.reads(), reads);
+
+    fetcher.advance(Duration::from_secs(600));
+    fetcher.tick();
+    answer_key_set(&fetcher, &fetcher.call(), &[&new]);
+    // The key is gone, and one more fetch may bring it back.
+    assert_paused(&request(&worker, &old_token).1);
+    assert_accepted(&worker, &token(&new));
+}
+
+#[test]
+fn refusals_are_on_the_status_page_without_a_tick() {
+    let (shared, fetcher, worker) = start_both();
+    fetch(&fetcher, &[&key("one")]);
+    for _ in 0..2 {
+        let (_, outcome) = request(&worker, "no-token");
+        assert_refused(&outcome, 401, "malformed_token");
+    }
+    let history = shared.value("mcp-federated-auth/1/status/refusals/malformed_token");
+    let history: serde_json::Value = serde_json::from_slice(&history).unwrap();
+    assert_eq!(history[0]["times"], 2, "{history}");
+}
