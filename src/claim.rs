@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_members_are_values_where_that_is_asked_for() {
+    fn member_names_are_values_if_configured() {
         let claims = claims(&json!({
             "list": ["a", "b"], "object": {"admin": {"1": "x"}, "b": null, "": {}}, "text": "a",
         }));

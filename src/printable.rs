@@ -144,7 +144,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_text_is_plain_if_each_character_is(
+        fn a_string_is_plain_if_each_character_is(
             text in "[ -~]{0,20}", other in any::<char>(), at in any::<prop::sample::Index>(),
         ) {
             prop_assert!(is_plain(&text));

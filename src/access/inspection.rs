@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_in_utf_8_can_be_looked_into() {
+    fn only_json_in_utf_8_can_be_inspected() {
         for (media_type, is_accepted) in [
             ("application/json", true),
             ("Application/JSON ; charset=UTF-8", true),

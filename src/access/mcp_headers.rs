@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_comes_once_in_all_spellings_together() {
+    fn a_field_occurs_once_counting_all_spellings() {
         for header in [VERSION, METHOD, NAME] {
             let [folded, dotted] = ["_", "."].map(|sign| header.replace('-', sign));
             for fields in [

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_numbers_are_sent_back_to_the_digit() {
+    fn strings_and_numbers_are_sent_back_exactly() {
         for id in [
             "0",
             "1",

@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_is_asked_for_only_once_a_rule_depends_on_it() {
+    fn the_message_is_needed_only_once_a_rule_depends_on_it() {
         let policy = policy(vec![
             condition("/open", &[], &[]),
             condition("/mcp", &["tools/call"], &["a*"]),
@@ -627,7 +627,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_can_reach_the_rules_about_messages_and_the_first_other_one() {
+    fn a_message_can_reach_the_message_rules_and_the_first_other_one() {
         let policy = policy(vec![
             condition("/mcp", &["tools/call"], &["a"]),
             condition("/else", &["tools/call"], &[]),
@@ -647,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_rule_names_for_a_server_that_reads_the_uri_in_another_way_is_ambiguous() {
+    fn a_uri_that_servers_may_read_as_one_of_another_rule_is_ambiguous() {
         let policy = policy(vec![
             condition(
                 "/mcp",
@@ -674,7 +674,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_rule_would_be_about_in_another_case_is_ambiguous() {
+    fn a_path_that_matches_another_rule_in_another_case_is_ambiguous() {
         let policy = policy(vec![
             condition("/mcp", &["tools/call"], &["secret", "note://secret/*"]),
             condition("", &[], &[]),
@@ -695,7 +695,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_on_names_cannot_see_does_not_pass_it() {
+    fn a_message_whose_name_cannot_be_read_does_not_pass_a_rule_on_names() {
         let names = policy(vec![condition("/mcp", &[], &["secret"]), condition("", &[], &[])]);
         let methods = policy(vec![condition("/mcp", &["tools/*"], &[]), condition("", &[], &[])]);
         let shout = call("TOOLS/CALL", None);

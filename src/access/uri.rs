@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_that_some_server_takes_for_others_are_not_normal() {
+    fn uris_that_some_server_interprets_as_others_are_not_normal() {
         for uri in [
             "",
             "payroll",

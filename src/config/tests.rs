@@ -113,7 +113,7 @@ fn missing_fields_are_named() {
 }
 
 #[test]
-fn so_many_tokens_are_remembered_as_the_configuration_says() {
+fn as_many_tokens_are_cached_as_configured() {
     let entries = |token_cache: Value| {
         let document = edited(|document| document["token_cache"] = token_cache);
         Config::from_bytes(document.to_string().as_bytes()).unwrap().token_cache
@@ -587,7 +587,7 @@ fn static_keys_are_checked_when_they_are_configured() {
 }
 
 #[test]
-fn the_cap_of_a_key_sets_life_is_the_providers_own_or_that_of_all() {
+fn the_cap_of_a_key_sets_lifetime_is_the_providers_or_the_general_one() {
     let caps = |all: Value, value: Value| {
         let document = edited(|document| {
             document["keys"] = all;
@@ -614,7 +614,7 @@ fn the_cap_of_a_key_sets_life_is_the_providers_own_or_that_of_all() {
 }
 
 #[test]
-fn a_json_text_may_begin_with_a_byte_order_mark() {
+fn json_may_begin_with_a_byte_order_mark() {
     let plain = valid().to_string();
     let marked = format!("\u{feff}{plain}");
     let digest = |text: &str| Config::from_bytes(text.as_bytes()).map(|config| config.digest).ok();
@@ -718,7 +718,7 @@ fn as_value(value: &Value) -> prost_types::Value {
 }
 
 #[test]
-fn access_rules_are_read_with_all_their_lines() {
+fn access_rules_are_read_with_all_their_fields() {
     let access = json!({
         "default": "deny",
         "rules": [

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_fills_its_places_leaves_the_others_theirs() {
+    fn one_that_fills_its_places_leaves_the_others_theirs() {
         for slow in ALL {
             let places = Places::new(32, 4, ALL);
             let mut waiting = Waiting::default();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_place_for_each_even_where_there_are_more_than_places() {
+    fn each_has_a_place_even_if_there_are_more_than_places() {
         let providers: Vec<Awaited> = (0..10).map(keys).collect();
         let places = Places::new(4, 0, providers.clone());
         let mut waiting = Waiting::default();
@@ -144,7 +144,7 @@ mod tests {
         })]
 
         #[test]
-        fn never_do_more_wait_than_there_are_places_and_no_share_is_lost(
+        fn no_more_requests_wait_than_there_are_places_and_no_share_is_lost(
             max in 4..40_usize,
             steps in vec((0..60_u32, 0..5_usize), 0..300),
         ) {

@@ -52,13 +52,13 @@ fn the_seeds_keep_what_the_parsers_promise_and_are_accepted() {
 }
 
 #[test]
-fn some_configurations_among_the_seeds_are_whole() {
+fn some_seed_configurations_are_complete() {
     let is_whole = |seed: &&Vec<u8>| Config::without_secrets(seed).is_ok();
     assert!(all()["configuration"].iter().filter(is_whole).count() > 2);
 }
 
 #[test]
-fn requests_among_the_seeds_reach_the_end() {
+fn some_seed_requests_pass_every_check() {
     let all = all();
     let [strict, gullible] = [false, true].map(|accepts_all| Harness::new(accepts_all).unwrap());
     for claims in &all["claims"] {

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_people_take_for_one_differ_in_one_way() {
+    fn near_matches_differ_in_exactly_one_way() {
         for (value, other, difference) in [
             ("ada", "ada", None),
             ("Ada", "ada", Some(Difference::Case)),

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_come_out_as_they_went_in() {
+    fn strings_come_out_as_they_went_in() {
         let strings = StringList::new(["Zoë", "", "b c", "Zoë"].into_iter());
         assert_eq!(all(&strings), ["Zoë", "", "b c", "Zoë"]);
         assert!(strings.contains("") && strings.contains("b c") && !strings.contains("Zoëb"));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_union_has_each_item_once_however_many_there_are() {
+    fn a_union_has_each_item_once() {
         let items: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
         for count in [0, 1, 2, 15, 16, 17, 18, 100] {

@@ -503,13 +503,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_user_can_be_tolerated() {
+    fn an_unknown_user_can_be_allowed() {
         let directory = Users::allow_all();
         assert!(matches!(found(&directory, "user_name", "ada"), UserLookup::Tolerated));
     }
 
     #[test]
-    fn no_user_is_tolerated_under_the_name_of_a_record() {
+    fn no_unknown_user_is_allowed_under_the_name_of_a_record() {
         let records = vec![
             record("ada", &[("email", "ada@x")]),
             only_for(record("root", &[("email", "root@x")]), &["other"]),

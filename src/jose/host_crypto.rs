@@ -277,7 +277,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_host_is_asked_for_rs_and_es_once_and_for_nothing_else() {
+    fn the_host_verifies_rs_and_es_once_and_nothing_else() {
         let asked = 2 * KNOWN_ANSWERS.len();
         let verifier = HostBacked::new(Turning::new(usize::MAX, Err(failed()))).unwrap();
         for algorithm in Algorithm::ALL {
@@ -293,7 +293,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_host_sees_no_signature_of_ecdsa_that_has_not_its_length_or_range() {
+    fn the_host_sees_no_ecdsa_signature_of_wrong_length_or_range() {
         for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Es512] {
             let signer = SigningKey::generate(for_signing(algorithm), "signer");
             let key = public_key(&signer, algorithm);

@@ -260,7 +260,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_has_as_many_segments_as_its_text_has(parts in prop::collection::vec(
+        fn a_token_has_as_many_segments_as_its_string(parts in prop::collection::vec(
             prop::sample::select(vec![
                 &b"."[..], b".", b".", b"eyJhbGciOiJFUzI1NiJ9", b"e30", b"c2ln", b"=", b"!",
                 "\u{fc}".as_bytes(), b"\xff",
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_must_be_understood_and_is_not_is_found() {
+    fn unsupported_critical_extensions_are_found() {
         for (members, critical) in [
             (r#""crit":["exp"]"#, Some("exp")),
             (r#""crit":["b64"],"b64":true"#, Some("b64")),

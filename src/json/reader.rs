@@ -383,7 +383,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn a_text_is_read_as_by_serde_json_unless_a_member_is_repeated(said in said()) {
+        fn json_is_read_as_by_serde_json_unless_a_member_is_repeated(said in said()) {
             let (text, repeated) = (said.text(), said.repeated(""));
             let expected = serde_json::from_str::<Value>(&text).ok();
             let strict = Document::read_strict(text.clone().into());

@@ -33,7 +33,7 @@ proptest! {
     })]
 
     #[test]
-    fn in_whatever_order_workers_step_the_rules_of_the_life_of_keys_hold(
+    fn the_key_lifecycle_rules_hold_in_any_order_of_worker_steps(
         workers in 1..5_usize,
         deeds in vec(op(), 0..300),
     ) {
@@ -123,7 +123,7 @@ fn a_source_down_at_the_start_is_used_within_five_seconds_of_its_return() {
 }
 
 #[test]
-fn a_new_key_is_there_for_all_workers_as_soon_as_one_request_has_asked_for_it() {
+fn a_new_key_is_available_to_all_workers_once_one_request_has_caused_its_fetch() {
     let mut world = World::new(4, SETTINGS);
     // Right after a refresh, and again after the cooldown.
     for _ in 0..3 {
@@ -138,7 +138,7 @@ fn a_new_key_is_there_for_all_workers_as_soon_as_one_request_has_asked_for_it() 
 }
 
 #[test]
-fn who_waits_for_keys_that_another_worker_fetches_has_them_20_ms_later() {
+fn a_request_gets_keys_that_another_worker_fetches_within_20_ms() {
     let mut world = World::new(4, SETTINGS);
     let newest = world.source.newest();
     let mut published_at = None;

@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_a_short_life_lives_at_least_half_of_it() {
+    fn a_short_lived_set_is_used_for_at_least_half_of_its_lifetime() {
         let state = fetched(2, 0);
         assert!(!state.may_fetch(Demand::Due, &SETTINGS, at(0)));
         assert!(state.may_fetch(Demand::Due, &SETTINGS, at(1)));
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_appears_right_after_a_refresh_is_fetched_at_once() {
+    fn a_key_that_appears_right_after_a_refresh_is_fetched_immediately() {
         let state = fetched(600, 0);
         let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(590)).unwrap();
         let (state, _) = published(&claimed, None, None, 0, at(591));
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn the_life_of_a_set_whose_source_states_none_is_for_each_configuration_to_decide() {
+    fn each_configuration_sets_the_lifetime_of_a_set_whose_source_states_none() {
         let claimed = KeyState::default().claimed(Demand::Due, ME, &SETTINGS, at(0)).unwrap();
         let (_, set) = published(&claimed, None, None, 0, at(0));
         let shorter = KeySettings { max_age: Duration::from_secs(100), ..SETTINGS };
@@ -599,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_grow_even_if_the_clock_goes_back() {
+    fn versions_grow_even_if_the_clock_is_set_back() {
         let state = fetched(600, 0);
         let claimed = state.claimed(unknown_key(&state), ME, &SETTINGS, at(0)).unwrap();
         let (_, set) = published(&claimed, None, None, 0, UnixTime::from_secs(1));

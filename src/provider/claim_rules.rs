@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn one_audience_must_be_ours_to_the_letter() {
+    fn one_audience_must_equal_ours_exactly() {
         for (audience, result) in [
             (json!("api://mcp"), Ok(())),
             (json!(["other", "mcp"]), Ok(())),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_audience_passes_by_its_client_where_that_is_asked_for() {
+    fn a_token_without_audience_passes_by_its_client_if_configured() {
         let by_client = ClaimRules { audience_claim: AudienceClaim::ClientId, ..rules() };
         let aud = |aud: Value, client_id: &str| json!({"aud": aud, "client_id": client_id});
         for (members, result) in [

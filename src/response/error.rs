@@ -240,7 +240,7 @@ mod tests {
 
     // Requirement: error-code-range
     #[test]
-    fn own_codes_are_outside_the_range_that_json_rpc_reserves() {
+    fn our_codes_are_outside_the_range_that_json_rpc_reserves() {
         let responses = responses(Format::JsonRpc, Details::None);
         for (refusal, status) in
             [(Refusal::MissingToken, 401), (Refusal::BoundToken, 401), (Refusal::OriginDenied, 403)]
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_and_the_details_say_the_same_of_when_to_try_again() {
+    fn the_header_and_the_details_agree_on_when_to_retry() {
         let responses = responses(Format::OAuth, Details::Full);
         for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (3400, 4), (4000, 4)] {
             let retry_after = std::time::Duration::from_millis(millis);

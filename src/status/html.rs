@@ -97,7 +97,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_text_whatever_ends_what_encloses_it(given in any::<String>()) {
+        fn no_string_ends_what_encloses_it(given in any::<String>()) {
             let written = text(&given);
             prop_assert!(!written.contains(['<', '>', '"', '\'']));
             prop_assert!(!written.chars().any(char::is_control));

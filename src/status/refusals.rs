@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_five_that_differ_stay() {
+    fn the_latest_five_distinct_refusals_are_kept() {
         let mut history = RefusalHistory::default();
         for (second, kid) in ["a", "b", "c", "a", "d", "e", "f", "a"].into_iter().enumerate() {
             history.add(record(json!({"kid": kid}), u64::try_from(second).unwrap()));

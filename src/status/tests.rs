@@ -227,7 +227,7 @@ fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
 }
 
 #[test]
-fn a_configuration_is_there_as_long_as_a_worker_says_so() {
+fn a_configuration_is_shown_as_long_as_a_worker_reports_it() {
     let config = example();
     let board = TestBoard::default();
     let mut heartbeat_writer = HeartbeatWriter::new(&config);
@@ -259,7 +259,7 @@ fn workers_of_one_configuration_write_as_often_as_one_of_them() {
 }
 
 #[test]
-fn there_is_a_fixed_number_of_places_and_who_is_gone_makes_room() {
+fn there_is_a_fixed_number_of_places_and_requests_that_end_free_theirs() {
     let board = TestBoard::default();
     let configs: Vec<Config> =
         (0..20).map(|index| configuration(&format!("https://mcp.example.com/{index}"))).collect();
@@ -450,7 +450,7 @@ fn ask(method: &str, path: &str, authority: &str) -> crate::response::Response {
 }
 
 #[test]
-fn there_are_two_paths_to_be_read() {
+fn there_are_two_possible_paths() {
     for (method, path, status) in [
         ("GET", "/", 200),
         ("HEAD", "/", 200),

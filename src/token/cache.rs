@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_unless_it_was_asked_for() {
+    fn the_oldest_is_evicted_first_unless_it_was_used() {
         let mut cache = TokenCache::new(3, PLENTY);
         for token in [b"1", b"2", b"3"] {
             cache.insert(hashed(token), (), 0);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_new_tokens_does_not_drive_out_one_that_is_in_use() {
+    fn a_flood_of_new_tokens_does_not_evict_one_in_use() {
         let mut cache = TokenCache::new(10, PLENTY);
         cache.insert(hashed(b"hot"), (), 0);
         for number in 0..1000 {

@@ -94,7 +94,7 @@ mod tests {
         })]
 
         #[test]
-        fn however_often_a_token_is_judged_each_key_of_a_version_is_tried_once_at_the_most(
+        fn each_key_of_a_version_is_tried_at_most_once_for_a_token(
             versions in versions(),
             allowances in vec(0..4_usize, 1..40),
         ) {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_version_is_tried_from_the_start_whatever_the_one_before_said() {
+    fn a_new_version_is_tried_from_the_start_whatever_the_result_of_the_previous_one() {
         for before in [Some(true), Some(false), None] {
             let mut trial = KeyTrial::default();
             trial.run(1, 3, |_| before);

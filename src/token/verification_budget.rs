@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_pay_closes_the_door_behind_it() {
+    fn a_token_that_cannot_pay_makes_later_ones_wait() {
         let budget = VerificationBudget::new();
         assert!(budget.pay(500, start()));
         assert!(!budget.pay(32, start()));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_closes_nothing_for_good() {
+    fn a_clock_that_is_set_back_closes_nothing_permanently() {
         let budget = VerificationBudget::new();
         assert!(budget.pay(512, start()));
         let earlier = start() - Duration::from_secs(3600);

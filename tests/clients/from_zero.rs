@@ -43,21 +43,21 @@ async fn assert_every_client_can_call(server: OfficialSdk) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_comes_from_zero_to_a_tool_of_a_typescript_v1_server() {
+async fn every_client_gets_from_the_url_to_a_tool_of_a_typescript_v1_server() {
     assert_every_client_can_call(OfficialSdk::TypeScriptV1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_comes_from_zero_to_a_tool_of_a_typescript_v2_server() {
+async fn every_client_gets_from_the_url_to_a_tool_of_a_typescript_v2_server() {
     assert_every_client_can_call(OfficialSdk::TypeScriptV2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_comes_from_zero_to_a_tool_of_a_python_v1_server() {
+async fn every_client_gets_from_the_url_to_a_tool_of_a_python_v1_server() {
     assert_every_client_can_call(OfficialSdk::PythonV1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_comes_from_zero_to_a_tool_of_a_python_v2_server() {
+async fn every_client_gets_from_the_url_to_a_tool_of_a_python_v2_server() {
     assert_every_client_can_call(OfficialSdk::PythonV2).await;
 }

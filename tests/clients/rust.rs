@@ -6,7 +6,7 @@ use testbed::{OfficialSdk, ReadChallenge, log_in_by_rust_sdk};
 use crate::support::{READ, Scene, WRITE};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_comes_from_zero_to_a_tool_call() {
+async fn it_gets_from_the_url_to_a_tool_call() {
     let scene = Scene::before(OfficialSdk::TypeScriptV1).await;
     let token = log_in_by_rust_sdk(&scene.url(), "ada").await;
     let session = scene.stack.session(&token).await.unwrap();
@@ -21,7 +21,7 @@ async fn it_comes_from_zero_to_a_tool_call() {
 // Requirement: metadata-by-header
 // Requirement: step-up-challenge
 #[tokio::test(flavor = "multi_thread")]
-async fn it_reads_in_each_challenge_what_is_meant() {
+async fn the_client_parses_each_challenge_as_intended() {
     let scene = Scene::before(OfficialSdk::TypeScriptV1).await;
     let (stack, url) = (&scene.stack, scene.url());
     let token = log_in_by_rust_sdk(&url, "ada").await;

@@ -70,7 +70,7 @@ async fn a_refresh_token_does_not_keep_clients_from_asking_but_for_typescript_v1
 /// RFC 7591, section 2, lets a provider hold clients to the scopes that they registered with. Each
 /// client registers with those of the first challenge, and none registers again.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_client_gets_on_where_the_provider_binds_it_to_the_scopes_of_its_registration() {
+async fn no_client_gets_scopes_beyond_its_registration() {
     for (client, report) in reports(json!({"registered_scopes": true})).await {
         let error = report.step("create_incident")["error"].as_str().unwrap_or_default();
         let expected = "invalid_scope: requested scope is not allowed";

@@ -39,7 +39,7 @@ async fn visit(is_allowed: bool) -> (Stack, OpenIdProvider, ClientReport) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_origin_comes_from_zero_to_a_tool_call() {
+async fn a_page_of_another_origin_gets_from_the_url_to_a_tool_call() {
     let (stack, login, report) = visit(true).await;
     assert_eq!(report.events("blocked"), Vec::<&Value>::new(), "{report:?}");
     let exchanges = report.exchanges();

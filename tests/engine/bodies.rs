@@ -60,7 +60,7 @@ fn assert_broken_off(vm: &Vm, id: u32) {
 }
 
 #[test]
-fn nothing_of_a_body_goes_on_before_it_was_judged_whole() {
+fn nothing_of_a_body_is_forwarded_before_all_of_it_was_judged() {
     let key = key("one");
     let vm = guarded(&key);
     for (number, trailers) in [false, true].into_iter().enumerate() {
@@ -120,7 +120,7 @@ fn a_body_that_no_rule_needs_is_forwarded_as_it_arrives() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_refused_at_once_and_not_looked_at() {
+fn a_body_that_is_too_large_is_refused_immediately_and_not_read() {
     let key = key("one");
     let vm = guarded(&key);
     let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
@@ -133,7 +133,7 @@ fn a_body_that_is_too_large_is_refused_at_once_and_not_looked_at() {
 }
 
 #[test]
-fn of_a_body_that_the_host_does_not_show_whole_nothing_goes_on() {
+fn nothing_is_forwarded_of_a_body_that_the_host_shows_only_in_part() {
     let key = key("one");
     for most in [0, 1, ALLOWED.len() - 1] {
         let vm = guarded(&key);
@@ -146,7 +146,7 @@ fn of_a_body_that_the_host_does_not_show_whole_nothing_goes_on() {
 }
 
 #[test]
-fn a_client_that_hangs_up_amid_its_body_spends_nothing() {
+fn a_client_that_hangs_up_during_its_body_spends_nothing() {
     let key = key("one");
     let vm = guarded(&key);
     let token = token_with(&key, ISSUER, "1");
@@ -180,7 +180,7 @@ fn a_spent_token_is_refused_at_the_head_and_a_head_spends_no_token() {
 }
 
 #[test]
-fn a_head_is_refused_at_once_unless_some_message_could_pass() {
+fn a_head_is_refused_immediately_unless_some_message_could_pass() {
     let key = key("one");
     let rule = |methods: &[&str], role: &str| {
         json!({
@@ -280,7 +280,7 @@ fn content_of_a_type_that_is_not_read_is_refused_with_its_first_byte() {
 }
 
 #[test]
-fn a_token_that_expires_amid_the_body_does_not_pass_and_is_not_spent_again() {
+fn a_token_that_expires_during_the_body_does_not_pass_and_is_not_spent_again() {
     let key = key("one");
     let vm = guarded(&key);
     let token = token_with(&key, ISSUER, "1");
@@ -293,7 +293,7 @@ fn a_token_that_expires_amid_the_body_does_not_pass_and_is_not_spent_again() {
 }
 
 #[test]
-fn a_request_that_waited_for_keys_is_held_when_its_body_comes() {
+fn a_request_that_waited_for_keys_is_held_when_its_body_arrives() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
     let key = key("one");
     let (id, outcome) = open(&vm, "/mcp", &key.token(&claims(ISSUER, AUDIENCE)));
@@ -305,7 +305,7 @@ fn a_request_that_waited_for_keys_is_held_when_its_body_comes() {
 }
 
 #[test]
-fn a_body_that_comes_while_its_request_waits_for_keys_waits_with_it() {
+fn a_body_that_arrives_while_its_request_waits_for_keys_waits_too() {
     for (path, body, passes) in
         [("/mcp", FORBIDDEN, false), ("/mcp", ALLOWED, true), ("/upload", FORBIDDEN, true)]
     {
@@ -357,7 +357,7 @@ fn a_body_waits_while_a_fleet_spends_the_token() {
 }
 
 #[test]
-fn fields_that_say_something_else_get_the_answer_that_clients_know() {
+fn fields_that_contradict_the_body_get_the_error_that_clients_know() {
     let key = key("one");
     for format in ["oauth", "json_rpc", "servicenow"] {
         let mut configuration = with_rules(single_use(&key));

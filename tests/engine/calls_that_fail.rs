@@ -23,7 +23,7 @@ fn waiting() -> (Vm, u32) {
 }
 
 #[test]
-fn a_call_without_an_answer_ends_the_wait() {
+fn a_callout_without_a_response_ends_the_wait() {
     let (vm, id) = waiting();
     vm.fail(&vm.call());
     assert_refused(&vm.outcome(id), 503, "keys_unavailable");
@@ -31,7 +31,7 @@ fn a_call_without_an_answer_ends_the_wait() {
 }
 
 #[test]
-fn a_call_that_the_host_refuses_ends_the_wait_and_frees_the_lease() {
+fn a_callout_that_the_host_refuses_ends_the_wait_and_frees_the_lease() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     let (id, _) = request(&vm, &token(&key));
@@ -47,7 +47,7 @@ fn a_call_that_the_host_refuses_ends_the_wait_and_frees_the_lease() {
 }
 
 #[test]
-fn an_answer_that_is_not_the_document_fails_and_says_why() {
+fn a_response_that_is_not_the_document_fails_with_the_cause() {
     let other_issuer =
         json!({"issuer": format!("{ISSUER}/"), "jwks_uri": format!("{ISSUER}/jwks")});
     let plain_http = json!({"issuer": ISSUER, "jwks_uri": "http://id.example.com/jwks"});
@@ -94,7 +94,7 @@ fn a_response_that_is_not_a_key_set_fails_and_says_why() {
 }
 
 #[test]
-fn header_fields_of_an_answer_that_fails_say_why() {
+fn the_header_fields_of_a_failed_response_explain_the_failure() {
     let location = "https://id.example.com/\u{202e}?a=\"";
     let longest = "l".repeat(300);
     for (status, fields, body, cause) in [
@@ -204,7 +204,7 @@ fn after_a_failure_the_key_sets_url_is_discovered_again() {
 }
 
 #[test]
-fn a_key_set_whose_metadata_cannot_be_read_any_more_is_fetched_from_where_it_was() {
+fn a_key_set_whose_metadata_became_unreadable_is_fetched_from_the_known_url() {
     type Failure = fn(&Vm, &Call);
     let failures: [Failure; 2] = [Vm::fail, |vm, call| vm.answer(call, "503", &[], b"")];
     for fail in failures {
@@ -222,7 +222,7 @@ fn a_key_set_whose_metadata_cannot_be_read_any_more_is_fetched_from_where_it_was
 }
 
 #[test]
-fn metadata_that_say_something_else_than_before_are_not_passed_over() {
+fn changed_metadata_is_not_ignored() {
     let vm = about_to_rediscover(&key("old"));
     vm.answer(&vm.call(), "200", &[], br#"{"issuer": "https://x.example", "jwks_uri": "x"}"#);
     assert!(vm.calls().is_empty());

@@ -23,7 +23,7 @@ fn goes_first(vm: &Vm, key: &SigningKey) -> bool {
 }
 
 #[test]
-fn a_body_that_is_not_handed_over_lets_its_head_go_first_and_those_after_it() {
+fn after_a_body_is_not_delivered_its_head_and_later_heads_are_forwarded_first() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -71,7 +71,7 @@ fn a_body_withheld_while_its_request_waits_for_keys_counts_too() {
 }
 
 #[test]
-fn a_client_that_withholds_its_body_gets_no_head_on_and_changes_nothing_for_others() {
+fn a_withheld_body_gets_no_head_forwarded_and_changes_nothing_for_others() {
     let key = key("one");
     for knows in [false, true] {
         let vm = {
@@ -106,7 +106,7 @@ fn a_client_that_withholds_its_body_gets_no_head_on_and_changes_nothing_for_othe
 
 /// A chunked POST without chunks: no byte of a body is ever received.
 #[test]
-fn a_request_without_a_byte_is_served_in_the_end_if_one_without_a_body_is_allowed() {
+fn a_request_whose_body_never_begins_is_judged_as_one_without_a_body() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -166,7 +166,7 @@ fn bytes_that_are_not_handed_over_once_the_head_has_gone_show_nothing() {
 }
 
 #[test]
-fn a_head_that_shows_nothing_leaves_it_to_the_next_one() {
+fn a_head_that_proves_nothing_leaves_the_question_to_the_next_one() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -184,7 +184,7 @@ fn a_head_that_shows_nothing_leaves_it_to_the_next_one() {
 }
 
 #[test]
-fn bytes_that_had_come_before_the_head_did_are_counted_too() {
+fn bytes_that_arrived_before_the_head_are_counted_too() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -197,7 +197,7 @@ fn bytes_that_had_come_before_the_head_did_are_counted_too() {
 }
 
 #[test]
-fn a_host_that_does_not_say_what_it_received_is_not_waited_for_for_long() {
+fn a_host_that_does_not_report_what_it_received_is_not_waited_for_long() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -214,7 +214,7 @@ fn a_host_that_does_not_say_what_it_received_is_not_waited_for_for_long() {
 
 /// What the head of a spent token got would be got again and again.
 #[test]
-fn a_head_that_goes_first_is_looked_up_in_the_store_of_the_fleet() {
+fn the_token_of_a_head_that_goes_first_is_looked_up_in_the_fleet_store() {
     let key = key("one");
     let mut configuration = with_rules(single_use(&key));
     configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});

@@ -40,7 +40,7 @@ fn hold(vm: &Vm, key: &SigningKey, user: &Value) -> u32 {
 }
 
 #[test]
-fn a_user_whose_answer_grows_old_amid_the_body_is_looked_up_again() {
+fn a_user_whose_result_expires_during_the_body_is_looked_up_again() {
     let key = key("one");
     let active = json!({"userName": "ada"});
     let inactive = json!({"userName": "ada", "active": false});
@@ -67,7 +67,7 @@ fn a_user_whose_answer_grows_old_amid_the_body_is_looked_up_again() {
 }
 
 #[test]
-fn a_user_whose_answer_is_still_good_is_not_looked_up_again() {
+fn a_user_whose_result_is_still_valid_is_not_looked_up_again() {
     let key = key("one");
     let vm = looking_up(&key);
     let id = hold(&vm, &key, &json!({"userName": "ada"}));
@@ -104,7 +104,7 @@ fn the_forwarded_identity_still_holds_when_the_body_arrives_or_the_request_ends(
 }
 
 #[test]
-fn a_key_that_is_withdrawn_amid_the_body_lets_nothing_pass() {
+fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
     let (old, new) = (key("old"), key("new"));
     fetch(&vm, &[&old]);
@@ -129,7 +129,7 @@ fn a_key_that_is_withdrawn_amid_the_body_lets_nothing_pass() {
 }
 
 #[test]
-fn a_token_that_expires_amid_the_body_does_not_pass() {
+fn a_token_that_expires_during_the_body_does_not_pass() {
     let key = key("one");
     let vm = start(&with_rules(configuration()), &SharedData::default());
     fetch(&vm, &[&key]);

@@ -161,7 +161,7 @@ fn trying_eight_keys_in_the_sandbox_draws_on_the_budget() {
 }
 
 #[test]
-fn who_comes_later_is_not_served_before_who_waits_for_its_turn() {
+fn later_requests_are_not_judged_before_those_that_wait_for_their_turn() {
     let keys = keys(DEAR, "key", TRIED);
     let vm = start(&with_keys(&keys), &SharedData::default());
     let forger = SigningKey::generate(DEAR, "forger");
@@ -202,7 +202,7 @@ fn a_token_that_waited_for_its_turn_is_remembered() {
 }
 
 #[test]
-fn a_request_that_misses_its_turn_is_asked_to_retry() {
+fn a_request_that_misses_its_turn_gets_503_with_retry_after() {
     let keys = keys(DEAR, "key", 2);
     let mut document = with_keys(&keys);
     // There is one place for those that wait for their turn.

@@ -10,7 +10,7 @@ use crate::provider::{
 };
 
 #[test]
-fn a_request_waits_for_the_first_keys_and_goes_on_when_they_come() {
+fn a_request_waits_for_the_first_keys_and_continues_when_they_arrive() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     let (first, outcome) = request(&vm, &token(&key));
@@ -27,7 +27,7 @@ fn a_request_waits_for_the_first_keys_and_goes_on_when_they_come() {
 }
 
 #[test]
-fn a_waiting_request_whose_token_is_bad_is_refused_when_the_keys_come() {
+fn a_waiting_request_whose_token_is_bad_is_refused_when_the_keys_arrive() {
     let vm = start(&configuration(), &SharedData::default());
     let (other, published) = (key("one"), key("one"));
     let (id, outcome) = request(&vm, &token(&other));
@@ -37,7 +37,7 @@ fn a_waiting_request_whose_token_is_bad_is_refused_when_the_keys_come() {
 }
 
 #[test]
-fn a_token_that_fails_without_a_key_neither_waits_nor_makes_a_call() {
+fn a_token_that_fails_without_a_key_neither_waits_nor_causes_a_callout() {
     let vm = start(&configuration(), &SharedData::default());
     fetch(&vm, &[&key("one")]);
     let mut claims = claims("https://elsewhere.example.com", "mcp");
@@ -52,7 +52,7 @@ fn a_token_that_fails_without_a_key_neither_waits_nor_makes_a_call() {
 }
 
 #[test]
-fn a_request_waits_no_longer_than_the_timeout_and_two_seconds() {
+fn a_request_waits_at_most_the_timeout_plus_two_seconds() {
     let vm = start(&configuration(), &SharedData::default());
     let (id, _) = request(&vm, &token(&key("one")));
     vm.tick();

@@ -63,7 +63,7 @@ fn the_line_of_credentials_that_are_not_one_bearer_token_says_what_is_wrong_with
 }
 
 #[test]
-fn a_flood_of_refusals_is_summed_up() {
+fn a_flood_of_refusals_is_summarised() {
     let vm = start(&configuration(), &SharedData::default());
     for _ in 0..1000 {
         request(&vm, "no token");

@@ -53,7 +53,7 @@ pub fn names(shared: &SharedData) -> Vec<String> {
 }
 
 #[test]
-fn of_many_workers_that_spend_a_token_at_once_exactly_one_passes() {
+fn of_many_workers_that_spend_a_token_simultaneously_exactly_one_passes() {
     const WORKERS: usize = 8;
     let key = key("one");
     let configuration = single_use(&key);
@@ -88,7 +88,7 @@ fn of_many_workers_that_spend_a_token_at_once_exactly_one_passes() {
 }
 
 #[test]
-fn workers_that_spend_different_tokens_at_once_forget_none() {
+fn workers_that_spend_different_tokens_simultaneously_forget_none() {
     let key = key("one");
     let configuration = single_use(&key);
     let shared = SharedData::default();
@@ -107,7 +107,7 @@ fn workers_that_spend_different_tokens_at_once_forget_none() {
 }
 
 #[test]
-fn a_worker_that_starts_later_knows_what_was_spent_also_under_another_configuration() {
+fn a_later_worker_knows_the_spent_tokens_even_under_another_configuration() {
     let key = key("one");
     let shared = SharedData::default();
     let token = token_with(&key, ISSUER, "1");
@@ -154,7 +154,7 @@ fn an_id_can_be_used_again_after_its_token_expired_with_tolerance() {
 }
 
 #[test]
-fn a_greatest_age_ends_the_time_for_which_a_token_is_remembered() {
+fn a_maximum_age_limits_how_long_a_token_is_remembered() {
     let key = key("one");
     let shared = SharedData::default();
     let mut configuration = single_use(&key);
@@ -190,7 +190,7 @@ fn a_token_that_is_refused_is_not_spent() {
 }
 
 #[test]
-fn a_token_that_waited_for_keys_is_spent_when_it_goes_on() {
+fn a_token_that_waited_for_keys_is_spent_when_its_request_continues() {
     let shared = SharedData::default();
     let key = key("one");
     let mut configuration = configuration();

@@ -53,7 +53,7 @@ fn command(call: &Call) -> &str {
 }
 
 #[test]
-fn a_request_goes_on_when_the_store_says_that_its_token_is_spent_now() {
+fn a_request_continues_when_the_store_reports_that_it_spent_the_token() {
     let key = key("one");
     let shared = SharedData::default();
     let vm = start(&fleet(&key), &shared);
@@ -88,7 +88,7 @@ fn a_token_that_the_store_knows_does_not_pass() {
 }
 
 #[test]
-fn whatever_else_the_store_says_the_token_does_not_pass() {
+fn no_other_response_of_the_store_lets_the_token_pass() {
     let key = key("one");
     let vm = start_fleet(&key);
     let long = [b' '; 2000];
@@ -111,7 +111,7 @@ fn whatever_else_the_store_says_the_token_does_not_pass() {
 }
 
 #[test]
-fn a_call_that_the_host_refuses_lets_no_token_pass() {
+fn no_token_passes_when_the_host_refuses_the_callout() {
     let key = key("one");
     let vm = start_fleet(&key);
     let token = token_with(&key, ISSUER, "1");
@@ -126,7 +126,7 @@ fn a_call_that_the_host_refuses_lets_no_token_pass() {
 }
 
 #[test]
-fn a_request_waits_no_longer_than_the_timeout_and_two_seconds_whatever_comes_later() {
+fn a_request_waits_at_most_the_timeout_plus_two_seconds_whatever_arrives_later() {
     let key = key("one");
     let vm = start_fleet(&key);
     let id = wait_with_new_token(&vm, &key);
@@ -227,7 +227,7 @@ fn a_token_that_waited_for_keys_waits_for_the_store_too() {
 }
 
 #[test]
-fn a_report_lets_on_what_the_store_would_stop() {
+fn report_mode_forwards_what_the_store_would_stop() {
     let key = key("one");
     let mut configuration = fleet(&key);
     configuration["mode"] = json!("report");
@@ -245,7 +245,7 @@ fn a_report_lets_on_what_the_store_would_stop() {
 
 /// The SDK drops the response to a callout that was made during a callback of a stream that is gone.
 #[test]
-fn the_callout_of_a_request_that_is_gone_or_refused_is_forgotten() {
+fn the_callout_of_a_request_that_ended_or_was_refused_is_forgotten() {
     let key = key("one");
     let vm = start_fleet(&key);
     let gone = wait_with_new_token(&vm, &key);

@@ -11,7 +11,7 @@ use crate::provider::{
 };
 
 #[test]
-fn of_many_workers_that_want_keys_at_once_exactly_one_fetches() {
+fn of_many_workers_that_need_keys_simultaneously_exactly_one_fetches() {
     const WORKERS: usize = 8;
     for _ in 0..20 {
         let shared = SharedData::default();
@@ -49,7 +49,7 @@ fn keys_fetched_by_another_worker_are_used_without_a_fetch_or_a_tick() {
 }
 
 #[test]
-fn a_request_that_waits_goes_on_when_another_worker_published() {
+fn a_waiting_request_continues_when_another_worker_publishes() {
     let shared = SharedData::default();
     let key = key("one");
     let vm = start(&configuration(), &shared);
@@ -94,7 +94,7 @@ fn a_worker_that_died_while_it_fetched_does_not_block_the_others() {
 }
 
 #[test]
-fn an_answer_that_comes_after_the_lease_went_to_another_worker_is_not_published() {
+fn a_response_that_arrives_after_the_lease_was_lost_is_not_published() {
     let shared = SharedData::default();
     let (old, new) = (key("old"), key("new"));
     let late = start(&configuration(), &shared);
@@ -215,7 +215,7 @@ fn an_unreadable_newer_set_is_fetched_again() {
 }
 
 #[test]
-fn a_worker_looks_for_what_others_publish_every_20_ms_while_requests_wait() {
+fn a_worker_checks_for_published_keys_every_20_ms_while_requests_wait() {
     let shared = SharedData::default();
     in_another_worker(|| start(&configuration(), &shared).tick());
     let vm = start(&configuration(), &shared);
@@ -243,7 +243,7 @@ fn an_idle_worker_ticks_when_a_fetch_is_due_and_at_least_once_a_second() {
 }
 
 #[test]
-fn a_call_whose_end_is_never_reported_does_not_stop_the_worker_from_calling_again() {
+fn a_callout_whose_end_is_never_reported_does_not_stop_further_callouts() {
     let vm = start(&configuration(), &SharedData::default());
     vm.tick();
     let lost = vm.call();

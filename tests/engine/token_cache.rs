@@ -36,7 +36,7 @@ fn count(vm: &Vm, result: &str) -> u64 {
 }
 
 #[test]
-fn a_token_that_comes_again_is_verified_once_and_each_token_by_itself() {
+fn a_repeated_token_is_verified_once_and_each_token_separately() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
     let (first, second) = (token(&key), token(&key));
@@ -55,7 +55,7 @@ fn a_token_that_comes_again_is_verified_once_and_each_token_by_itself() {
 }
 
 #[test]
-fn a_token_that_waited_for_keys_is_verified_once_however_many_requests_waited_with_it() {
+fn a_token_is_verified_once_for_all_requests_that_waited_with_it() {
     let (published, forger) = (key("one"), key("one"));
     for is_forged in [false, true] {
         let vm = start(&configuration(), &SharedData::default());
@@ -76,7 +76,7 @@ fn a_token_that_waited_for_keys_is_verified_once_however_many_requests_waited_wi
 }
 
 #[test]
-fn a_token_that_waited_expires_as_any_other() {
+fn a_token_that_waited_expires_like_any_other() {
     let key = key("one");
     let vm = start(&configuration(), &SharedData::default());
     let mut claims = claims(ISSUER, AUDIENCE);
@@ -120,7 +120,7 @@ fn a_token_that_expires_is_refused_from_then_on() {
 }
 
 #[test]
-fn a_token_that_becomes_too_old_is_refused_from_then_on() {
+fn a_token_that_becomes_too_old_is_refused() {
     let key = key("one");
     let mut configuration = configuration();
     configuration["providers"][0]["max_token_age"] = json!("60s");
@@ -137,7 +137,7 @@ fn a_token_that_becomes_too_old_is_refused_from_then_on() {
 }
 
 #[test]
-fn a_token_of_a_key_that_is_withdrawn_is_refused_at_once_in_all_workers() {
+fn a_token_of_a_withdrawn_key_is_refused_immediately_in_all_workers() {
     let (old, new) = (key("old"), key("new"));
     let shared = SharedData::default();
     let vm = start(&configuration(), &shared);
@@ -162,7 +162,7 @@ fn a_token_of_a_key_that_is_withdrawn_is_refused_at_once_in_all_workers() {
 }
 
 #[test]
-fn a_token_whose_keys_have_become_too_stale_is_not_served_from_memory() {
+fn a_cached_token_is_refused_once_its_keys_are_too_stale() {
     let key = key("one");
     let mut configuration = configuration();
     configuration["keys"] = json!({"max_age": "60s", "max_stale": "60s"});
@@ -177,7 +177,7 @@ fn a_token_whose_keys_have_become_too_stale_is_not_served_from_memory() {
 }
 
 #[test]
-fn a_forged_token_that_comes_again_is_verified_once_and_not_forever() {
+fn a_repeated_forged_token_is_verified_once_for_each_key_set() {
     let (published, forger) = (key("one"), key("one"));
     let vm = with_key(&configuration(), &published);
     let token = token(&forger);
@@ -196,7 +196,7 @@ fn a_forged_token_that_comes_again_is_verified_once_and_not_forever() {
 }
 
 #[test]
-fn a_flood_of_forged_tokens_drives_out_no_good_one() {
+fn a_flood_of_forged_tokens_evicts_no_good_one() {
     let (published, forger) = (key("one"), key("one"));
     let mut configuration = configuration();
     configuration["token_cache"] = json!({"entries": 10});
@@ -243,7 +243,7 @@ fn a_cached_single_use_token_is_accepted_once_too() {
 }
 
 #[test]
-fn access_rules_are_asked_for_each_request_with_the_claims_they_are_about() {
+fn access_rules_are_evaluated_for_each_request_with_the_claims_they_name() {
     let key = key("one");
     let mut configuration = configuration();
     configuration["access"] = json!({"rules": [

@@ -66,7 +66,7 @@ fn requests_of_one_user_wait_for_one_call_and_later_ones_for_none() {
 }
 
 #[test]
-fn each_user_is_asked_for_apart() {
+fn each_user_is_looked_up_separately() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let (ada, _) = request(&vm, &token(&key));
@@ -82,7 +82,7 @@ fn each_user_is_asked_for_apart() {
 }
 
 #[test]
-fn a_request_waits_for_a_user_no_longer_than_the_timeout_and_two_seconds() {
+fn a_request_waits_for_a_user_at_most_the_timeout_plus_two_seconds() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let (id, _) = request(&vm, &token(&key));
@@ -96,7 +96,7 @@ fn a_request_waits_for_a_user_no_longer_than_the_timeout_and_two_seconds() {
 }
 
 #[test]
-fn who_waited_for_keys_may_wait_as_long_for_a_user() {
+fn a_request_that_waited_for_keys_may_wait_as_long_for_a_user() {
     let vm = start(&with_directory(), &SharedData::default());
     let key = key("one");
     let (id, _) = request(&vm, &token(&key));
@@ -130,7 +130,7 @@ fn a_token_that_expires_while_its_user_is_looked_up_does_not_pass() {
 }
 
 #[test]
-fn a_key_that_is_withdrawn_while_a_user_is_looked_up_verifies_no_more() {
+fn a_key_that_is_withdrawn_during_a_lookup_no_longer_verifies() {
     let vm = start(&with_directory(), &SharedData::default());
     let (old, new) = (key("old"), key("new"));
     fetch(&vm, &[&old]);

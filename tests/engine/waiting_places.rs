@@ -73,7 +73,7 @@ fn a_provider_that_hangs_takes_no_place_of_another() {
 }
 
 #[test]
-fn a_provider_that_hangs_takes_no_place_of_those_that_wait_for_users_or_spendings() {
+fn a_provider_that_hangs_takes_no_place_of_user_lookups_or_spendings() {
     let key = key("one");
     let mut quick = fetched("quick");
     quick.as_object_mut().unwrap().retain(|name, _| name != "jwks_url" && name != "cluster");

@@ -54,7 +54,7 @@ async fn assert_outcomes(stack: &Stack, cases: &[(Value, Option<&str>)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_line_of_a_rule_must_hold() {
+async fn each_field_of_a_rule_must_hold() {
     const DENIED: Option<&str> = Some("access_denied");
     const SCOPE: Option<&str> = Some("insufficient_scope");
     let lines = [
@@ -133,7 +133,7 @@ async fn each_line_of_a_rule_must_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_may_ask_for_the_provider() {
+async fn a_rule_can_require_the_provider() {
     let key = SigningKey::generate(Algorithm::Es256, "other");
     let other = static_provider("other", &[&key], json!({}));
     let stack = Stack::builder()
@@ -155,7 +155,7 @@ async fn a_rule_may_ask_for_the_provider() {
 // Requirement: step-up-consistency
 // Requirement: scope-hierarchy
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_named_with_the_smallest_set_that_is_enough() {
+async fn missing_scopes_are_named_as_the_smallest_sufficient_set() {
     let configure = |configuration: &mut Value| {
         configuration["resource"]["scopes_supported"] =
             json!(["mcp.tools", "incident.read", "openid"]);
@@ -246,7 +246,7 @@ async fn the_first_rule_that_matches_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_rule_names_a_path_all_ways_to_write_one_are_the_same() {
+async fn all_spellings_of_a_path_are_equal_where_no_rule_names_one() {
     let stack = start(json!({
         "rules": [{"match": {"methods": ["DELETE"]}, "require": {"roles": ["admin"]}}, {}],
     }))
@@ -263,7 +263,7 @@ async fn where_no_rule_names_a_path_all_ways_to_write_one_are_the_same() {
 
 /// Every way to write a path that some server would take for one that a rule is about.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_way_to_write_a_path_slips_past_a_rule() {
+async fn no_spelling_of_a_path_bypasses_a_rule() {
     const WAYS: [&str; 26] = [
         "/secret",
         "/secret/",

@@ -173,7 +173,7 @@ async fn invalid_utf_8_in_other_headers_passes_with_a_valid_token() {
 
 // Requirement: header-size
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_envoy_takes_is_refused_by_envoy() {
+async fn what_exceeds_envoys_limit_is_refused_by_envoy() {
     let stack = start().await;
     let good = bearer(stack.token().as_bytes());
     let many: Vec<Vec<u8>> = (0..5000).map(|index| format!("x-{index}: a").into()).collect();
@@ -197,7 +197,7 @@ async fn more_than_envoy_takes_is_refused_by_envoy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_a_mebibyte_is_refused_where_envoy_takes_it() {
+async fn a_token_of_a_mebibyte_is_refused_where_envoy_accepts_it() {
     let stack = Stack::builder()
         .workers(2)
         .edit(|bootstrap| {

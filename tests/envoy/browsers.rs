@@ -56,7 +56,7 @@ fn assert_readable(answer: &Answer, origin: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn preflights_are_answered_without_a_token() {
+async fn preflights_need_no_token() {
     let stack = stack().start().await;
     for path in ["/mcp", "/.well-known/oauth-protected-resource/mcp"] {
         for method in ["GET", "POST", "DELETE"] {

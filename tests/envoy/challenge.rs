@@ -48,7 +48,7 @@ async fn without_credentials_it_names_no_error() {
 // Requirement: token-error-handling
 // Requirement: challenge-once
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_bad_token_it_names_the_error_first() {
+async fn the_challenge_to_a_bad_token_names_the_error_first() {
     let stack = Stack::builder().start().await;
     let answer = stack.call_refused("a.b.c").await;
     assert_refusal(&answer, "malformed_token");
@@ -235,7 +235,7 @@ async fn the_log_names_the_reason_and_neither_breaks_lines_nor_holds_the_token()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_learns_when_to_try_again_while_keys_are_missing() {
+async fn a_client_learns_when_to_retry_while_keys_are_missing() {
     let mut provider = testbed::IdentityProvider::start().await;
     provider.stop().await;
     let stack = Stack::builder().provider(provider).start().await;

@@ -35,7 +35,7 @@ fn claims(provider: &str, client: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_without_audience_passes_by_its_client_where_the_operator_asks_for_it() {
+async fn a_token_without_audience_passes_by_its_client_if_the_operator_configured_it() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key).await;
     let valid = claims("pool", "agent");

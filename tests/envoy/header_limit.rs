@@ -37,7 +37,7 @@ async fn decisions(stack: &Stack) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_beyond_it_gets_431_of_envoy_and_never_reaches_the_plugin() {
+async fn a_longer_token_gets_431_from_envoy_and_never_reaches_the_plugin() {
     let stack = start(|_| ()).await;
     assert_eq!(stack.call(&token(&stack, LIMIT - 2048)).await.status, 200);
     let before = decisions(&stack).await;
@@ -49,7 +49,7 @@ async fn a_token_beyond_it_gets_431_of_envoy_and_never_reaches_the_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_it_is_raised_the_token_passes() {
+async fn the_token_passes_where_the_limit_is_raised() {
     let stack =
         start(|bootstrap| bootstrap.connection_manager()["max_request_headers_kb"] = json!(96))
             .await;

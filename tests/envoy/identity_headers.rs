@@ -481,7 +481,7 @@ async fn copies_never_reach_the_server_on_requests_that_waited_for_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_that_the_connection_names_is_set_all_the_same() {
+async fn a_header_that_the_connection_names_is_set_nevertheless() {
     let stack = Stack::builder().start().await;
     let request = format!(
         "GET /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\

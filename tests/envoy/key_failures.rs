@@ -95,7 +95,7 @@ fn configuration(case: &Case) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
+async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers() {
     with_one_worker_and_with_four(|workers| async move {
         /// Of each provider.
         const CALLS: usize = 4;
@@ -181,7 +181,7 @@ async fn a_source_that_fails_in_any_way_is_answered_for_in_time_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_is_not_there_or_has_no_host_is_named_in_the_log() {
+async fn a_missing_cluster_and_one_without_hosts_are_named_in_the_log() {
     with_one_worker_and_with_four(|workers| async move {
         let names = ["nowhere", "empty"];
         let providers = [IdentityProvider::start().await, IdentityProvider::start().await];
@@ -257,7 +257,7 @@ async fn a_key_set_that_moved_is_discovered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_that_fail_do_not_matter_while_the_known_key_set_answers() {
+async fn failing_metadata_does_not_matter_while_the_known_key_set_can_be_fetched() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"timeout": "1s", "max_age": "1s"})).start().await;
         let known = stack.token();
@@ -344,7 +344,7 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn header_and_body_say_the_same_of_when_to_try_again() {
+async fn header_and_body_agree_on_when_to_retry() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Status(500));
     let stack = Stack::builder()

@@ -190,7 +190,7 @@ async fn an_unreadable_key_is_logged_with_the_member_and_the_character() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_in_the_configuration_that_cannot_be_read_is_refused_with_the_same_words() {
+async fn an_unreadable_key_in_the_configuration_is_refused_with_the_same_words() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let mut builder = Stack::builder();
     for (name, form, _) in broken() {

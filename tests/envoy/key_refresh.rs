@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_come_before_the_keys_wait_for_one_fetch() {
+async fn requests_that_arrive_before_the_keys_wait_for_one_fetch() {
     with_one_worker_and_with_four(|workers| async move {
         const REQUESTS: usize = 100;
         let provider = IdentityProvider::start().await;
@@ -57,7 +57,7 @@ async fn the_body_of_a_request_that_waited_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_is_fetched_again_before_its_time_is_over() {
+async fn a_set_is_fetched_again_before_it_expires() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"max_age": "2s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
@@ -74,7 +74,7 @@ async fn a_set_is_fetched_again_before_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn known_keys_are_used_at_once_while_a_fetch_hangs() {
+async fn known_keys_are_used_without_waiting_while_a_fetch_hangs() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"max_age": "1s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);

@@ -88,7 +88,7 @@ async fn keys_in_the_configuration_need_no_provider_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_in_certificates_answer_to_their_thumbprints() {
+async fn keys_in_certificates_are_found_by_their_thumbprints() {
     let keys = [
         Algorithm::Rs256,
         Algorithm::Ps512,

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_a_withdrawn_key_was_refused_no_worker_accepts_it() {
+async fn once_one_worker_refuses_a_withdrawn_key_no_worker_accepts_it() {
     with_one_worker_and_with_four(|workers| async move {
         let builder = with_direct_answers(with_keys(workers, json!({"max_age": "2s"})));
         let stack = builder.start().await;
@@ -48,7 +48,7 @@ async fn once_a_withdrawn_key_was_refused_no_worker_accepts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_that_one_worker_fetched_counts_in_all_at_once() {
+async fn a_set_that_one_worker_fetched_applies_in_all_immediately() {
     with_one_worker_and_with_four(|workers| async move {
         let builder = with_direct_answers(with_keys(workers, json!({"refresh_cooldown": "1s"})));
         let stack = builder.start().await;
@@ -73,7 +73,7 @@ async fn a_set_that_one_worker_fetched_counts_in_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_key_under_the_old_kid_is_taken_over_by_all_workers() {
+async fn all_workers_adopt_another_key_under_the_old_kid() {
     with_one_worker_and_with_four(|workers| async move {
         let builder = with_direct_answers(with_keys(workers, json!({"max_age": "1s"})));
         let stack = builder.start().await;

@@ -26,7 +26,7 @@ async fn details(stack: &Stack, reason: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_client_writes_is_obeyed_and_json_stays_json() {
+async fn nothing_that_a_client_writes_is_interpreted_and_json_stays_json() {
     let stack = Stack::builder().alone().start().await;
     let key = stack.provider.key();
     let stranger = SigningKey::generate(Algorithm::Es256, HOSTILE);
@@ -44,7 +44,7 @@ async fn nothing_that_a_client_writes_is_obeyed_and_json_stays_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_provider_writes_begins_a_line() {
+async fn nothing_that_a_provider_writes_starts_a_line() {
     let provider = IdentityProvider::start().await;
     let other = format!("{}\nforged {HOSTILE}", provider.issuer());
     let document = json!({"issuer": other, "jwks_uri": "http://127.0.0.1:1/jwks"});

@@ -86,7 +86,7 @@ const ORDINARY: [&str; 9] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_uri_that_servers_take_for_another_does_not_pass_a_rule_on_names() {
+async fn a_uri_that_servers_may_interpret_as_another_does_not_pass_a_rule_on_names() {
     let stack = start(all_but(json!(SECRETS)), json!({"details": "full"})).await;
     let mut faults = Vec::new();
     for uri in FOLDED {
@@ -110,7 +110,7 @@ async fn a_uri_that_servers_take_for_another_does_not_pass_a_rule_on_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nor_does_it_in_a_header_field_that_is_believed() {
+async fn it_does_not_pass_in_a_trusted_header_field_either() {
     let mut access = all_but(json!(SECRETS));
     access["mcp"] = json!({"inspect": "headers", "upstream_validates_headers": true});
     let stack = start(access, json!({})).await;
@@ -130,7 +130,7 @@ async fn nor_does_it_in_a_header_field_that_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_rule_names_any_uris_are_not_looked_at() {
+async fn uris_are_not_checked_where_no_rule_names_any() {
     let access = json!({"default": "allow", "rules": [{
         "match": {"mcp_methods": ["tools/call"]},
         "require": {"roles": ["admin"]},
@@ -248,7 +248,7 @@ async fn an_error_has_no_id_if_it_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_id_is_known_of_a_call_whose_token_was_spent() {
+async fn the_id_of_a_call_whose_token_was_spent_is_known() {
     let stack = Stack::builder()
         .alone()
         .configure(|configuration| {

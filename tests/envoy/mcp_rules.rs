@@ -259,7 +259,7 @@ fn attacks() -> Vec<(Wire, u16)> {
 // Requirement: header-faults-of-intermediaries
 // Requirement: header-values-untrusted
 #[tokio::test(flavor = "multi_thread")]
-async fn no_way_to_write_a_call_runs_a_forbidden_tool() {
+async fn no_spelling_of_a_call_runs_a_forbidden_tool() {
     let mut faults = Vec::new();
     for policy in policies() {
         let stack = stack(policy).start().await;
@@ -298,7 +298,7 @@ async fn older_servers_run_the_tool_in_the_body_despite_forged_headers() {
 
 /// MCP has its messages in POSTs alone: the head decides, and the server makes nothing of the body.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_in_the_body_of_another_method_runs_no_tool() {
+async fn a_tool_call_in_the_body_of_another_method_runs_no_tool() {
     let [allowing, denying] = policies();
     for (policy, passes) in [(allowing, true), (denying, false)] {
         let stack = stack(policy).start().await;
@@ -387,7 +387,7 @@ async fn refusals_say_what_is_wrong() {
 // Requirement: standard-headers
 // Requirement: header-mismatch-answer
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_2026_07_28_demands_are_missed_from_then_on() {
+async fn headers_that_2026_07_28_requires_must_be_present() {
     let [policy, _] = policies();
     let stack = stack(policy).start().await;
     let token = stack.token();
@@ -429,7 +429,7 @@ async fn fields_that_mirror_arguments_are_forwarded_as_they_are() {
 
 // Requirement: step-up-challenge
 #[tokio::test(flavor = "multi_thread")]
-async fn lacking_scopes_are_asked_for_as_by_any_other_rule() {
+async fn missing_scopes_are_requested_as_by_any_other_rule() {
     let access = json!({"default": "allow", "rules": [{
         "name": "add",
         "match": {"mcp_methods": ["tools/call"], "mcp_names": ["add"]},
@@ -449,7 +449,7 @@ async fn lacking_scopes_are_asked_for_as_by_any_other_rule() {
 // Requirement: access-per-primitive
 // Requirement: header-values-verified
 #[tokio::test(flavor = "multi_thread")]
-async fn resources_and_prompts_go_by_uri_and_name() {
+async fn resources_are_matched_by_uri_and_prompts_by_name() {
     let access = json!({"default": "deny", "rules": [
         {"match": {"mcp_methods": ["resources/read"], "mcp_names": ["note://open/*"]}},
         {"match": {"mcp_methods": ["prompts/get"], "mcp_names": ["greet"]}},
@@ -487,7 +487,7 @@ async fn send_in_chunks(stack: &Stack, wire: &Wire, token: &str, trailers: &str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_in_chunks_is_judged_whole_and_forwarded_to_the_byte() {
+async fn a_body_in_chunks_is_judged_whole_and_forwarded_byte_for_byte() {
     let [policy, _] = policies();
     let stack = stack(policy)
         .edit(|bootstrap| {
@@ -522,7 +522,7 @@ async fn a_body_in_chunks_is_judged_whole_and_forwarded_to_the_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_too_large_is_refused_before_it_has_come() {
+async fn a_body_that_is_too_large_is_refused_before_it_has_arrived() {
     let [mut policy, _] = policies();
     policy["mcp"] = json!({"max_body": "64KiB"});
     let stack = stack(policy).start().await;
@@ -545,7 +545,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_has_come() {
 
 /// Envoy holds no more than its own limit for a connection, whatever the plugin is content with.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_limit_of_envoy_goes_before_that_of_the_plugin() {
+async fn the_limit_of_envoy_overrides_that_of_the_plugin() {
     for (limit, status) in [(None, 413), (Some(4 << 20), 200)] {
         let [mut policy, _] = policies();
         policy["mcp"] = json!({"max_body": "4MiB"});
@@ -640,7 +640,7 @@ async fn the_official_client_of_2026_07_28_works_under_rules_by_body_and_by_head
 // Requirement: header-faults-of-intermediaries
 // Requirement: header-policy-version
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_are_believed_under_all_conditions_only() {
+async fn headers_are_trusted_only_under_all_conditions() {
     let mut faults = Vec::new();
     for mut policy in policies() {
         policy["mcp"] = json!({"inspect": "headers", "upstream_validates_headers": true});
@@ -690,7 +690,7 @@ async fn headers_are_believed_under_all_conditions_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_mode_lets_through_what_a_message_would_be_refused_for() {
+async fn report_mode_allows_messages_that_would_be_refused() {
     let [policy, _] = policies();
     let stack = stack(policy)
         .configure(|configuration| configuration["mode"] = json!("report"))

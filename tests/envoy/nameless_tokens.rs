@@ -105,7 +105,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_them_waits_for_its_turn_while_others_are_served() {
+async fn a_flood_of_them_waits_for_its_turn_while_other_requests_proceed() {
     let keys = keys();
     let provider = static_provider("keyed", &keys.iter().collect::<Vec<_>>(), json!({}));
     let builder = Stack::builder()

@@ -39,7 +39,7 @@ async fn faults(stack: &Stack, origin: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_of_an_authorization_server_is_not_found_without_a_token() {
+async fn authorization_server_metadata_is_not_found_without_a_token() {
     let (reporting, ruled) = (Port::free(), Port::free());
     let numbers = [reporting.number(), ruled.number()];
     let stack = Stack::builder()
@@ -97,7 +97,7 @@ async fn a_web_page_of_any_origin_sees_the_404() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_server_has_one_a_rule_or_exempt_says_so() {
+async fn a_rule_or_exempt_opens_the_metadata_of_a_server_that_has_it() {
     let (exempting, by_path, by_prefix) = (Port::free(), Port::free(), Port::free());
     let numbers = [exempting.number(), by_path.number(), by_prefix.number()];
     let stack = Stack::builder()

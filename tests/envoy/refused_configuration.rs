@@ -314,7 +314,7 @@ async fn duplicate_members_in_json_are_refused_with_their_paths() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_text_is_judged_like_a_struct() {
+async fn json_is_judged_like_a_struct() {
     let log = Stack::builder()
         .form(ConfigurationForm::StringValue)
         .configure(|configuration| {

@@ -52,7 +52,7 @@ async fn a_token_passes_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_50_uses_of_a_token_at_once_exactly_one_reaches_the_server() {
+async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
     const USES: usize = 50;
     const ROUNDS: usize = 20;
     with_one_worker_and_with_four(|workers| async move {
@@ -125,7 +125,7 @@ async fn a_token_that_is_refused_for_another_reason_is_not_spent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_lets_a_spent_token_through_without_its_identity() {
+async fn report_mode_forwards_a_spent_token_without_its_identity() {
     let stack = single_use(1)
         .configure(|configuration| configuration["mode"] = json!("report"))
         .alone()

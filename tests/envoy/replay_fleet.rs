@@ -59,7 +59,7 @@ fn faults_unless_one_passed(name: &str, answers: &[Answer]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_50_uses_of_a_token_at_once_exactly_one_reaches_the_server() {
+async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
     const ROUNDS: usize = 10;
     with_one_worker_and_with_four(|workers| async move {
         let store = FleetStore::start().await;
@@ -103,7 +103,7 @@ async fn of_50_uses_of_a_token_at_two_envoys_exactly_one_reaches_a_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envoy_that_starts_later_knows_what_was_spent() {
+async fn an_envoy_that_starts_later_knows_the_spent_tokens() {
     let store = FleetStore::start().await;
     let key = key();
     let start = || member(1, store.webdis.address(), &key).alone().start();
@@ -209,7 +209,7 @@ async fn the_store_holds_a_digest_for_as_long_as_the_token_could_be_used_and_lit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_store_is_down_no_token_passes_and_afterwards_they_do() {
+async fn no_token_passes_while_the_store_is_down_and_they_do_afterwards() {
     with_one_worker_and_with_four(|workers| async move {
         let mut store = FleetStore::start().await;
         let key = key();
@@ -263,7 +263,7 @@ async fn a_redis_that_cannot_write_lets_no_token_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fault_on_the_way_lets_no_token_pass() {
+async fn no_fault_on_the_way_to_the_store_lets_a_token_pass() {
     let store = FleetStore::start().await;
     let key = key();
     let stack = member(1, store.gateway.address(), &key)
@@ -334,7 +334,7 @@ async fn a_client_that_hangs_up_while_its_token_is_being_spent_has_spent_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_envoy_itself_refuses_let_no_token_pass_and_leave_the_plugin_alive() {
+async fn callouts_that_envoy_refuses_admit_no_token_and_do_not_crash_the_plugin() {
     let narrow = |bootstrap: &mut Bootstrap| {
         let clusters = bootstrap.tree()["static_resources"]["clusters"].as_array_mut().unwrap();
         let webdis = clusters.iter_mut().find(|cluster| cluster["name"] == "webdis").unwrap();
@@ -386,7 +386,7 @@ async fn without_a_healthy_host_or_a_cluster_no_token_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_lets_a_spent_token_through_without_its_identity() {
+async fn report_mode_forwards_a_spent_token_without_its_identity() {
     let mut store = FleetStore::start().await;
     let key = key();
     let stack = member(1, store.webdis.address(), &key)

@@ -90,7 +90,7 @@ async fn it_is_served_without_a_token_on_both_paths() {
 
 // Requirement: metadata
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_while_no_key_can_be_fetched() {
+async fn it_is_served_even_if_no_key_can_be_fetched() {
     let mut provider = IdentityProvider::start().await;
     provider.stop().await;
     let stack = Stack::builder().provider(provider).start().await;
@@ -127,7 +127,7 @@ async fn it_is_served_to_web_pages_of_any_origin_and_with_any_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_preflight_of_a_browser_is_answered() {
+async fn a_preflight_of_a_browser_gets_a_response() {
     let stack = Stack::builder().start().await;
     let url = stack.envoy.url("/.well-known/oauth-protected-resource/mcp");
     let request = stack
@@ -196,7 +196,7 @@ async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is
 // Requirement: metadata-authorization-servers
 // Requirement: metadata-empty-members
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_issuer_is_a_url_it_names_no_authorization_server() {
+async fn it_names_no_authorization_server_if_no_issuer_is_a_url() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = Stack::builder()
         .configure(move |configuration| {
@@ -227,7 +227,7 @@ fn metadata_url(refused: &Answer) -> &str {
 
 // Requirement: metadata-resource
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_url_of_the_challenge_it_names_the_resource_to_the_letter() {
+async fn the_document_at_the_challenges_url_names_the_resource_exactly() {
     const RESOURCES: [&str; 6] = [
         "https://mcp.example.com",
         "https://mcp.example.com/",

@@ -36,7 +36,7 @@ fn claims(provider: &str, roles: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_names_of_an_objects_members_are_roles_where_that_is_asked_for() {
+async fn the_member_names_of_an_object_are_roles_if_configured() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key).await;
     let granted = json!({"admin": {"178204": "acme.example"}, "a,b": {}, "read er": null});
@@ -61,7 +61,7 @@ async fn the_names_of_an_objects_members_are_roles_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_that_cannot_be_read_are_said_where_a_rule_asks_for_them() {
+async fn unreadable_roles_are_reported_where_a_rule_requires_roles() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key).await;
     let listed = key.token(&claims("other", json!(["admin"])));

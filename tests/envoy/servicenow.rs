@@ -225,7 +225,7 @@ async fn the_clock_skew_is_300_seconds_by_default() {
 
 /// Enforce token restrictions, REST API access policy.
 #[tokio::test(flavor = "multi_thread")]
-async fn enforce_token_restrictions_asks_for_a_rest_api_access_policy_that_names_the_record() {
+async fn enforce_token_restrictions_requires_a_rest_api_access_policy_that_names_the_record() {
     let key = key();
     let records = [("enforced", true), ("not-enforced", false)].map(|(name, is_enforced)| {
         static_provider(name, &[&key], json!({"restrict_to_policies": is_enforced}))
@@ -288,7 +288,7 @@ async fn auth_scopes_bound_what_a_client_may_do_and_useraccount_does_not() {
 
 /// Service accounts: Web service access only, roles and groups.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_account_has_web_service_access_only_and_roles_and_groups_of_its_own() {
+async fn a_service_account_has_web_service_access_only_and_its_own_roles_and_groups() {
     let key = key();
     let record = json!({"client_type": "service", "user_claim": "client_id"});
     let records = [static_provider("robots", &[&key], record)];
@@ -320,7 +320,7 @@ async fn a_service_account_has_web_service_access_only_and_roles_and_groups_of_i
 
 /// Automatic user provisioning: data source, transform map, roles of provisioned users.
 #[tokio::test(flavor = "multi_thread")]
-async fn automatic_user_provisioning_creates_the_record_at_first_sight_by_the_transform_map() {
+async fn automatic_user_provisioning_creates_the_record_at_first_login_by_the_transform_map() {
     let directory = ScimDirectory::start().await;
     let users = json!({"unknown": "provision", "provision": {
         "roles": ["snc_external"],

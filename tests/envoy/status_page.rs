@@ -253,7 +253,7 @@ async fn a_document_other_than_keys_is_shown_with_its_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_rotated_away_is_shown_beside_its_successor() {
+async fn a_rotated_key_is_shown_beside_its_successor() {
     let example = Example::start(|builder| {
         builder.workers(4).configure(|configuration| {
             configuration["keys"] = json!({"refresh_cooldown": "1s"});
@@ -334,7 +334,7 @@ async fn configurations_are_shown_separately() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_passes_by_way_of_the_status_page() {
+async fn nothing_passes_through_the_status_page() {
     let example = Example::start(|builder| {
         builder.edit(|bootstrap| {
             // An operator's mistake: a route to the server.

@@ -70,7 +70,7 @@ fn head(stack: &Stack, path: &str, length: &str) -> String {
 
 /// Each side says something only after it has heard the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_rule_reads_messages_both_sides_hear_each_other_at_once() {
+async fn both_sides_stream_immediately_where_no_rule_reads_messages() {
     let by_path = json!({"rules": [{"match": {"paths": ["/mcp"], "methods": ["POST"]}}]});
     for access in [json!({}), by_path, reading("/other")] {
         let upstream = listen().await;
@@ -89,7 +89,7 @@ async fn where_no_rule_reads_messages_both_sides_hear_each_other_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_stays_a_stream_where_messages_are_read() {
+async fn a_response_stays_a_stream_where_rules_read_messages() {
     let upstream = listen().await;
     let stack = stack(reading("/mcp"), &upstream).start().await;
     let mut client = TcpStream::connect(stack.envoy.address()).await.unwrap();
@@ -174,7 +174,7 @@ async fn await_upload(stack: &Stack, received: &AtomicUsize, is_held: bool, leng
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_rule_reads_messages_a_large_upload_is_not_held() {
+async fn a_large_upload_is_not_held_where_no_rule_reads_messages() {
     for access in [json!({}), reading("/other")] {
         let (grown, received) = grown_by_upload(access, false).await;
         assert!(grown < 2 << 20, "grown by {grown} bytes");
@@ -184,7 +184,7 @@ async fn where_no_rule_reads_messages_a_large_upload_is_not_held() {
 
 /// What the measure is worth: it shows what is held.
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_rule_reads_messages_a_large_upload_is_held() {
+async fn a_large_upload_is_held_where_a_rule_reads_messages() {
     let mut access = reading("/mcp");
     access["mcp"] = json!({"max_body": "16MiB"});
     let (grown, received) = grown_by_upload(access, true).await;

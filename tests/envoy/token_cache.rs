@@ -20,7 +20,7 @@ async fn connect(stack: &Stack) -> KeptConnection {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_comes_again_is_remembered_and_another_one_is_not_taken_for_it() {
+async fn a_repeated_token_is_recognised_and_no_other_is_mistaken_for_it() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
         let stack = with_direct_answers(Stack::builder().alone().workers(1)).start().await;
         stack.provider.rotate(algorithm);

@@ -49,7 +49,7 @@ async fn assert_unknown_user(stack: &Stack, token: &str, cause: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_user_is_tolerated_under_the_name_of_an_unmatched_record() {
+async fn no_unknown_user_is_allowed_under_the_name_of_an_unmatched_record() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let agents = json!({"user_claim": "client_id"});
     let agents = static_provider("agents", &[&key], agents);
@@ -92,7 +92,7 @@ async fn no_user_is_tolerated_under_the_name_of_an_unmatched_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
+async fn a_user_of_the_directory_cannot_have_the_name_of_a_record() {
     let directory = ScimDirectory::start().await;
     for (name, email) in
         [("root", "other@example.com"), ("bob", "bob@example.com"), ("keeper", "k@example.com")]

@@ -123,7 +123,7 @@ async fn users_are_found_by_the_attribute_that_user_field_maps_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_asks_once_for_a_user_however_many_requests_there_are() {
+async fn a_worker_looks_a_user_up_once_for_any_number_of_requests() {
     with_one_worker_and_with_four(|workers| async move {
         let directory = ScimDirectory::start().await;
         directory.add_user(json!({"userName": "ada"})).await;
@@ -139,7 +139,7 @@ async fn a_worker_asks_once_for_a_user_however_many_requests_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_user_is_asked_for_once_too_and_passes_when_it_becomes_known() {
+async fn an_unknown_user_is_looked_up_once_too_and_passes_once_it_is_known() {
     let directory = ScimDirectory::start().await;
     let stack = looking_up(&directory, json!({"scim": {"cache_ttl": "2s"}})).start().await;
     for _ in 0..3 {
@@ -180,7 +180,7 @@ async fn services_need_an_account_of_their_own_in_the_directory_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_any_shape_are_found_and_none_changes_the_question() {
+async fn names_of_any_form_are_found_and_none_changes_the_query() {
     let directory = ScimDirectory::start().await;
     let names = [
         "o\"brien",
@@ -267,7 +267,7 @@ async fn a_directory_without_usable_responses_admits_no_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_does_not_take_the_secret_is_named_in_the_log_and_the_secret_is_not() {
+async fn a_directory_that_rejects_the_secret_is_logged_and_the_secret_is_not() {
     let directory = ScimDirectory::start().await;
     directory.add_user(json!({"userName": "ada"})).await;
     let stack = looking_up(&directory, json!({}))
@@ -286,7 +286,7 @@ async fn a_directory_that_does_not_take_the_secret_is_named_in_the_log_and_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_not_there_is_refused_with_the_configuration() {
+async fn a_missing_secret_is_refused_with_the_configuration() {
     let directory = ScimDirectory::start().await;
     let log = looking_up(&directory, json!({}))
         .edit(|bootstrap| bootstrap.plugin()["vm_config"]["environment_variables"] = json!({}))
@@ -454,7 +454,7 @@ async fn a_token_is_not_spent_on_a_user_who_does_not_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn look_ups_are_counted() {
+async fn lookups_are_counted() {
     let directory = ScimDirectory::start().await;
     directory.add_user(json!({"userName": "ada"})).await;
     let stack = looking_up(&directory, creating()).alone().start().await;

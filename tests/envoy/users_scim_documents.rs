@@ -26,7 +26,7 @@ fn one(attributes: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_read_in_whatever_letters_and_null_is_nothing() {
+async fn users_are_read_in_any_case_and_null_is_absent() {
     let directory = ScimDirectory::start().await;
     let stack = start(&directory).await;
     let cases = [
@@ -67,7 +67,7 @@ async fn users_are_read_in_whatever_letters_and_null_is_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_the_directory_does_not_show_is_unknown_and_the_log_says_what_it_answered() {
+async fn a_user_whom_the_directory_hides_is_unknown_and_its_response_is_logged() {
     let directory = ScimDirectory::start().await;
     let stack = start(&directory).await;
     let mut faults = Vec::new();

@@ -70,7 +70,7 @@ async fn post(stack: &Stack, token: &str, body: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_is_refused_where_no_message_could_let_it_pass() {
+async fn a_head_that_no_message_could_make_acceptable_is_refused() {
     for has_option in [true, false] {
         let stack = stack(scope_rules()).edit(move |bootstrap| {
             if !has_option {
@@ -98,7 +98,7 @@ async fn a_head_is_refused_where_no_message_could_let_it_pass() {
 
 /// MCP has its messages in POSTs alone, so a rule about messages must not open what another method does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_in_the_body_of_another_method_lets_nothing_pass() {
+async fn a_message_in_the_body_of_another_method_admits_nothing() {
     for inspect in ["body", "headers"] {
         let mut access = ping_rules();
         access["mcp"] = json!({"inspect": inspect, "upstream_validates_headers": true});
@@ -178,7 +178,7 @@ async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_
 
 /// A filter before the plugin that takes its time lets the body come in before the plugin sees the head.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_option_a_filter_before_the_plugin_may_take_its_time() {
+async fn without_the_option_a_filter_before_the_plugin_may_be_slow() {
     const FAULT: &str = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
     let delay = json!({"fixed_delay": "0.1s", "percentage": {"numerator": 100}});
     let filter = json!({
@@ -197,7 +197,7 @@ async fn without_the_option_a_filter_before_the_plugin_may_take_its_time() {
 
 /// What was judged is what the server gets.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_with_trailers_arrives_whole_whenever_its_head_goes_on() {
+async fn a_message_with_trailers_arrives_whole_whenever_its_head_is_forwarded() {
     for has_option in [false, true] {
         let stack = stack(ping_rules())
             .edit(move |bootstrap| {
@@ -357,7 +357,7 @@ async fn a_spent_token_is_refused_at_the_head() {
 
 /// The provider hangs while the body comes: it waits with its request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_comes_while_its_request_waits_for_keys_waits_with_it() {
+async fn a_body_that_arrives_while_its_request_waits_for_keys_waits_too() {
     for access in [json!({}), ping_rules()] {
         for has_option in [true, false] {
             let provider = IdentityProvider::start().await;
@@ -392,7 +392,7 @@ async fn a_body_that_comes_while_its_request_waits_for_keys_waits_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_withdrawn_amid_the_body_lets_nothing_pass() {
+async fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
     let stack = stack(ping_rules())
         .configure(|configuration| {
             configuration["keys"] = json!({"refresh_cooldown": "1s"});
@@ -429,7 +429,7 @@ async fn withhold_another(stack: &Stack, token: &str) -> OpenRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_is_deactivated_amid_the_body_does_not_pass() {
+async fn a_user_who_is_deactivated_during_the_body_does_not_pass() {
     let directory = ScimDirectory::start().await;
     let user = directory.add_user(json!({"userName": "ada@example.com"})).await;
     let users = json!({"scim": {"cache_ttl": "1s"}});

@@ -135,7 +135,7 @@ async fn the_program_and_the_plugin_say_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn they_say_the_same_of_keys_that_cannot_be_had() {
+async fn they_agree_on_keys_that_cannot_be_fetched() {
     let path = file(".json", "");
     let written = path.clone();
     let provider = IdentityProvider::start().await;

@@ -912,7 +912,7 @@ fn a_token_accepted_only_by_its_client_is_noted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_keys_that_cannot_be_had() {
+async fn of_keys_that_cannot_be_fetched() {
     let mut stopped = IdentityProvider::start().await;
     let rotated = Sound::for_provider(&stopped);
     stopped.stop().await;

@@ -131,7 +131,7 @@ fn a_cluster_that_envoy_lacks_is_a_fault() {
 }
 
 #[test]
-fn a_cluster_that_checks_no_certificate_is_worth_a_warning() {
+fn a_cluster_that_validates_no_certificate_causes_a_warning() {
     let tls = |context: Value| json!({"typed_config": {"sni": "a", "common_tls_context": context}});
     let trusted = json!({"trusted_ca": {"filename": "f"}});
     let matching = |matchers: Value| json!({"trusted_ca": {"filename": "f"}, "match_typed_subject_alt_names": matchers});

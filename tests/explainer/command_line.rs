@@ -23,7 +23,7 @@ fn assert_accepted(run: &Run) {
 }
 
 #[test]
-fn the_token_comes_from_standard_input_in_any_form_in_which_people_have_it() {
+fn the_token_is_read_from_standard_input_in_any_common_form() {
     let (config, token, ..) = good();
     let answer = json!({"access_token": token, "token_type": "Bearer"}).to_string();
     for input in [
@@ -46,7 +46,7 @@ fn the_token_comes_from_standard_input_in_any_form_in_which_people_have_it() {
 }
 
 #[test]
-fn a_token_in_the_command_line_is_judged_with_a_warning() {
+fn a_token_on_the_command_line_is_judged_with_a_warning() {
     let (config, token, ..) = good();
     let run = mcp_auth(&["explain", &config, "--token", &token], "");
     assert_accepted(&run);
@@ -98,7 +98,7 @@ fn the_exit_status_gives_the_verdict() {
 }
 
 #[test]
-fn a_token_is_judged_as_of_any_time() {
+fn a_token_can_be_judged_as_of_any_time() {
     let (config, _, claims, key) = good();
     let old = with(&claims, json!({"iat": 1_700_000_000, "nbf": null, "exp": 1_700_003_600}));
     let token = key.token(&old);
@@ -183,7 +183,7 @@ fn programs_get_json_of_a_fixed_shape() {
 }
 
 #[test]
-fn access_rules_are_judged_for_the_method_and_path_that_are_given() {
+fn access_rules_are_evaluated_for_the_given_method_and_path() {
     let (config, token, ..) = good();
     let mut document: Value =
         serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
@@ -228,7 +228,7 @@ fn further_observations_are_noted() {
 }
 
 #[test]
-fn nothing_that_a_token_says_is_obeyed_by_the_terminal() {
+fn nothing_in_a_token_is_interpreted_by_the_terminal() {
     let (config, _, claims, key) = good();
     let token = key.token(&with(&claims, json!({"name": "\u{1b}[31m \u{9b}31m", "aud": "\u{9b}"})));
     let run = mcp_auth(&["explain", &config], &token);
@@ -254,7 +254,7 @@ fn a_configuration_from_another_place_does_not_need_its_secrets() {
 }
 
 #[test]
-fn where_a_rule_asks_for_the_message_the_verdict_stays_open() {
+fn the_verdict_is_undecided_where_a_rule_depends_on_the_message() {
     let (config, token, ..) = good();
     let mut document: Value =
         serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();

@@ -73,7 +73,7 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_keys_gets_cause_and_cure_and_the_others_their_keys() {
+async fn a_provider_without_keys_gets_cause_and_fix_and_the_others_their_keys() {
     let mut provider = IdentityProvider::start().await;
     let config = {
         let key = SigningKey::generate(Algorithm::Es256, "k1");
@@ -117,7 +117,7 @@ async fn a_cluster_that_envoy_lacks_is_not_called() {
 }
 
 #[test]
-fn an_authority_that_is_given_is_trusted() {
+fn a_given_authority_is_trusted() {
     let (tls, certificate) = self_signed();
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let keys = key_set(&[&key]).to_string();

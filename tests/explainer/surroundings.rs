@@ -70,7 +70,7 @@ fn extension_policy(fields: Value, access: Value) -> Value {
 }
 
 #[test]
-fn a_plugin_that_fails_open_is_worth_a_warning() {
+fn a_plugin_that_fails_open_causes_a_warning() {
     let fails_open = |setting: &str| {
         format!("`{setting}` lets requests pass without authentication while the plugin cannot run")
     };
@@ -111,7 +111,7 @@ fn a_plugin_that_fails_open_is_worth_a_warning() {
 }
 
 #[test]
-fn where_paths_are_named_envoy_must_normalise_them() {
+fn envoy_must_normalise_paths_where_rules_name_them() {
     let by_rule = || example(json!({"rules": [{"match": {"paths": ["/mcp"]}}]}));
     let by_prefix = || example(json!({"rules": [{"match": {"path_prefixes": ["/mcp"]}}]}));
     let by_exemption = || {
@@ -176,7 +176,7 @@ fn header_names_with_underscores_must_not_pass() {
 }
 
 #[test]
-fn where_rules_read_messages_heads_must_be_held_back() {
+fn heads_must_be_held_back_where_rules_read_messages() {
     let missing = "`allow_on_headers_stop_iteration: true` is missing";
     let by_headers = json!({
         "rules": [{"match": {"mcp_names": ["whoami"]}}],
@@ -222,7 +222,7 @@ fn where_rules_read_messages_heads_must_be_held_back() {
 }
 
 #[test]
-fn where_no_field_holds_heads_back_the_buffer_filter_is_recommended() {
+fn the_buffer_filter_is_recommended_where_no_field_holds_heads_back() {
     let nothing = || json!({});
     // Kubernetes prunes what is not in the schema.
     let unknown = || json!({"allowOnHeadersStopIteration": true});
@@ -268,7 +268,7 @@ fn where_no_field_holds_heads_back_the_buffer_filter_is_recommended() {
 }
 
 #[test]
-fn a_token_size_beyond_what_envoy_takes_is_worth_a_warning() {
+fn a_token_size_that_exceeds_envoys_limit_causes_a_warning() {
     for (size, kilobytes, warning) in [
         ("8KiB", Value::Null, None),
         ("60KiB", Value::Null, None),

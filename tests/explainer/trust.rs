@@ -29,7 +29,7 @@ fn two() -> [Value; 2] {
 }
 
 #[test]
-fn a_record_that_several_providers_reach_is_worth_a_warning() {
+fn a_record_that_several_providers_reach_causes_a_warning() {
     let ada = json!({"user_name": "ada", "email": "ada@example.com"});
     let bob = json!({"user_name": "bob", "provider": "staff"});
     let records = |records: Value| json!({"users": {"records": records}});
@@ -60,7 +60,7 @@ fn ada_of(name: &str) -> Value {
 }
 
 #[test]
-fn a_rule_that_asks_for_roles_of_any_provider_is_worth_a_warning() {
+fn a_rule_that_requires_roles_of_any_provider_causes_a_warning() {
     let rules = |require: Value| json!({"access": {"rules": [{"require": {"scopes": ["s"]}}, {"require": require}]}});
     for (require, words) in [
         (

@@ -147,7 +147,7 @@ fn the_dashboard_is_written_in_the_language_of_prometheus() {
 }
 
 #[test]
-fn alerts_and_dashboard_ask_for_what_there_is() {
+fn alerts_and_dashboard_query_metrics_that_exist() {
     let documented = documented();
     assert!(documented.len() > OF_ENVOY.len() + 6);
     let reasons = documented_reasons();

@@ -32,7 +32,7 @@ fn open(vm: &Vm, token: &str) -> (u32, Outcome) {
 }
 
 #[test]
-fn a_head_waits_with_a_body_that_is_read_and_goes_on_with_it() {
+fn a_head_waits_for_a_body_that_rules_read_and_is_forwarded_with_it() {
     let vm = start(&reading(), &SharedData::default());
     let key = key("one");
     fetch(&vm, &[&key]);
@@ -58,7 +58,7 @@ fn an_unread_body_is_held_back_at_the_client_while_its_request_waits() {
 }
 
 #[test]
-fn received_bytes_of_a_withheld_body_let_its_head_go_first() {
+fn bytes_received_from_a_withheld_body_make_its_head_go_first() {
     let vm = start(&reading(), &SharedData::default());
     vm.hand_over_late();
     let key = key("one");

@@ -2,7 +2,7 @@ use crate::host::SharedData;
 use crate::provider::{configuration, fetch, key, request, start, token};
 
 #[test]
-fn access_logs_can_print_whom_a_request_comes_from_and_why_it_is_refused() {
+fn access_logs_can_print_the_caller_and_the_reason_of_a_refusal() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     fetch(&vm, &[&key]);

@@ -116,7 +116,7 @@ fn a_host_that_accepts_forged_signatures_is_not_trusted() {
 }
 
 #[test]
-fn a_host_that_fails_later_lets_nothing_pass_and_nothing_down() {
+fn when_a_host_starts_to_fail_nothing_passes_and_nothing_crashes() {
     let (document, keys) = keys();
     let vm = start(HostCrypto::Works, &document);
     for crypto in [

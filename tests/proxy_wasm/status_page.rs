@@ -3,7 +3,7 @@ use crate::host::{HostCrypto, Outcome, SharedData, Vm};
 const ROOT_ID: &str = "mcp_auth_status";
 
 #[test]
-fn nothing_of_a_request_for_the_page_goes_on() {
+fn nothing_of_a_request_for_the_page_is_forwarded() {
     let page = Vm::start_as(ROOT_ID, HostCrypto::Works, b"{}", &SharedData::default()).unwrap();
     let (id, _) =
         page.open(&[(":method", b"POST"), (":path", b"/mcp"), (":authority", b"localhost")]);

@@ -304,7 +304,7 @@ proptest! {
     }
 
     #[test]
-    fn a_member_that_is_there_in_a_second_spelling_is_always_refused(
+    fn a_member_in_two_spellings_is_always_refused(
         level in 0..3_usize,
         upper in vec(any::<bool>(), 8),
         others in members(),

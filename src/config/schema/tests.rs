@@ -626,7 +626,7 @@ fn values_that_are_never_accepted_are_not_offered() {
 }
 
 #[test]
-fn the_fields_that_are_offered_are_those_that_are_read() {
+fn the_offered_fields_are_those_that_are_read() {
     let files = fs::read_dir(repository_root().join("src/config")).unwrap();
     let files = files.map(|file| file.unwrap().path()).filter(|path| path.is_file());
     // The status page has a configuration of its own.

@@ -203,7 +203,7 @@ fn inputs_are_read_strictly() {
 }
 
 #[test]
-fn a_given_field_goes_before_the_template() {
+fn a_field_that_is_set_overrides_the_template() {
     let okta = |fields: Value| {
         let mut all = json!({"template": "okta", "domain": "d.okta.com"});
         for (name, value) in fields.as_object().unwrap() {
@@ -282,7 +282,7 @@ fn both_spellings_of_an_audience_select_among_providers_with_one_issuer() {
 }
 
 #[test]
-fn required_claims_of_a_template_join_those_that_are_given() {
+fn required_claims_of_a_template_are_added_to_those_configured() {
     let names = |fields: &Value| -> Vec<(String, Vec<Value>)> {
         let claims = read(fields).unwrap().required_claims.into_iter();
         claims.map(|claim| (claim.name, claim.accepted)).collect()
@@ -319,7 +319,7 @@ fn roles_in_keycloak_are_those_of_the_realm_and_of_the_audiences() {
 }
 
 #[test]
-fn the_generic_template_is_the_default_and_fills_nothing_in() {
+fn the_generic_template_is_the_default_and_sets_nothing() {
     for fields in [json!({}), json!({"template": "generic"})] {
         assert_eq!(
             faults(&fields),

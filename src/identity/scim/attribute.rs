@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_no_case_and_null_is_nothing() {
+    fn names_are_case_insensitive_and_null_is_absent() {
         let urn = "URN:ietf:params:scim:schemas:extension:ENTERPRISE:2.0:user";
         let resource = json!({
             "UserName": "ada", "EMAILS": [null, {"Value": null}, {"VALUE": "ada@x"}],

@@ -159,7 +159,7 @@ fn a_user_is_looked_up_once_while_the_result_is_cached() {
 }
 
 #[test]
-fn that_a_user_is_unknown_is_forgotten_sooner_and_a_failure_soonest() {
+fn an_unknown_user_is_forgotten_sooner_than_a_known_one_and_a_failure_soonest() {
     let mut worker = Worker::new(directory());
     worker.look_up("user_name", "eve", vec![list(&[])]);
     assert_eq!(worker.find("user_name", "eve", after(29)), ScimResult::NotFound(None));
@@ -228,7 +228,7 @@ fn only_a_user_with_exactly_this_value_is_found() {
 }
 
 #[test]
-fn a_value_that_is_too_long_for_a_filter_is_nobodys() {
+fn a_value_that_is_too_long_for_a_filter_belongs_to_no_user() {
     let worker = Worker::new(directory());
     let value = "a".repeat(1025);
     let found = worker.find("user_name", &value, now());
@@ -333,7 +333,7 @@ fn text(body: &str) -> CalloutResponse {
 }
 
 #[test]
-fn names_of_attributes_have_no_case_and_null_is_nothing() {
+fn attribute_names_are_case_insensitive_and_null_is_absent() {
     let known = user("ada", &["itil"]);
     for (body, expected) in [
         (r#"{"totalResults": 0, "Resources": null}"#, ScimResult::NotFound(None)),
@@ -377,7 +377,7 @@ fn names_of_attributes_have_no_case_and_null_is_nothing() {
 }
 
 #[test]
-fn an_attribute_that_is_there_twice_makes_an_answer_of_no_use() {
+fn a_duplicate_attribute_makes_a_response_unusable() {
     for (name, body) in [
         ("TotalResults", r#"{"totalResults": 0, "TotalResults": 1, "Resources": []}"#),
         (
@@ -454,7 +454,7 @@ fn a_different_user_in_the_response_is_reported() {
 }
 
 #[test]
-fn no_user_is_tolerated_under_the_name_of_another_user() {
+fn no_unknown_user_is_allowed_under_the_name_of_another_user() {
     let tolerant = || ScimSettings { tolerates_unknown: true, ..directory() };
     let named = |name: &str| list(&[json!({"userName": name, "active": false})]);
     for (second, expected) in [
@@ -635,7 +635,7 @@ fn calls_that_are_refused_or_fail_are_failures() {
 }
 
 #[test]
-fn so_many_look_ups_are_under_way_at_the_same_time_and_no_more() {
+fn the_number_of_simultaneous_lookups_is_bounded() {
     let mut worker = Worker::new(directory());
     for number in 0..1024 {
         assert_eq!(worker.find("user_name", &number.to_string(), now()), ScimResult::Await);
@@ -666,7 +666,7 @@ fn the_cache_is_bounded_and_evicts_the_oldest_first() {
 }
 
 #[test]
-fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
+fn a_repeated_lookup_of_a_user_takes_no_more_room() {
     let mut worker = Worker::new(directory());
     worker.look_up("user_name", "ada", vec![list(&[])]);
     let once = worker.lookups.remembered_bytes();
@@ -677,7 +677,7 @@ fn a_user_who_is_asked_for_again_takes_up_no_more_room() {
 }
 
 #[test]
-fn only_a_user_unknown_everywhere_is_tolerated() {
+fn only_a_user_unknown_everywhere_is_allowed() {
     let claims = Object::default();
     let (field, value, is_service) = ("user_name", "ada", false);
     let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
@@ -735,7 +735,7 @@ fn nobody_is_tolerated_as_a_locked_user_in_other_letters() {
 }
 
 #[test]
-fn a_user_of_the_directory_does_not_go_by_the_name_of_a_record() {
+fn a_user_of_the_directory_cannot_have_the_name_of_a_record() {
     let record = |user_name: &str, email: &str| UserRecord {
         user: User { account_status: AccountStatus::Locked, ..user(user_name, &[]) },
         fields: [("user_name", user_name), ("email", email)]

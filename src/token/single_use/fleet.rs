@@ -249,7 +249,7 @@ mod tests {
         }
 
         #[test]
-        fn no_answer_but_one_lets_a_token_pass(
+        fn only_one_response_lets_a_token_pass(
             status in prop_oneof![3 => Just(200), 1 => any::<u16>()],
             body in prop_oneof![".*", r#"\{"SET":(null|\[?(true|false)(,"(OK|ok)")?\]?)\}"#],
         ) {

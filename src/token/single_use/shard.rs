@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_shard_takes_no_token_and_forgets_none_until_one_expires() {
+    fn a_full_shard_accepts_no_token_and_forgets_none_until_one_expires() {
         let mut shard = full();
         let before = shard.clone();
         assert_eq!(shard.encode().len(), Shard::MAX_LENGTH);

@@ -59,7 +59,7 @@ proptest! {
 }
 
 #[test]
-fn of_workers_that_read_before_any_of_them_writes_one_passes() {
+fn exactly_one_passes_of_workers_that_all_read_before_one_writes() {
     let mut world = World::new(Shard::MAX_ENTRIES);
     for worker in 0..WORKERS {
         world.begin(worker, (1, 100), world.now());

@@ -77,7 +77,7 @@ async fn requests_pass_only_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_a_right_certificate_is_not_believed() {
+async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
     let site = Site::new().await;
     let delivery = Delivery::new(&site);
     let entra = site.entra().await;
@@ -88,7 +88,7 @@ async fn a_provider_without_a_right_certificate_is_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_listener_is_closed_until_the_source_has_answered() {
+async fn the_listener_is_closed_until_the_source_has_responded() {
     let site = Site::new().await;
     let entra = site.entra().await;
     let token = entra.token(&employee(&entra));
@@ -248,7 +248,7 @@ async fn a_configuration_with_faults_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_is_new_comes_with_its_cluster() {
+async fn a_new_provider_is_delivered_with_its_cluster() {
     let site = Site::new().await;
     let mut delivery = Delivery::new(&site);
     let (_entra, gate) = start(&site, &delivery).await;

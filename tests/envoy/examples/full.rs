@@ -132,7 +132,7 @@ async fn machine_tokens_are_single_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_ask_first_and_probes_need_no_token() {
+async fn preflights_and_probes_need_no_token() {
     let world = World::new().await;
     let gate = world.start().await;
     let preflight = gate
@@ -209,7 +209,7 @@ async fn metrics_have_labels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_a_right_certificate_is_not_believed() {
+async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
     let world = World::new().await;
     let World { site, entra, partners, machines, .. } = &world;
     let hosts = [
@@ -232,7 +232,7 @@ async fn a_provider_without_a_right_certificate_is_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_directory_nor_server_are_believed_without_right_certificates() {
+async fn neither_directory_nor_server_is_trusted_without_a_valid_certificate() {
     let world = World::new().await;
     let World { site, directory, .. } = &world;
     let token = world.entra.token(&world.employee());

@@ -42,7 +42,7 @@ async fn the_resources_fit_the_schemas_of_istio() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schemas_notice_slips_of_the_pen() {
+async fn the_schemas_detect_typos() {
     let mut resources = all_resources();
     let plugin = &mut resources[0]["spec"];
     plugin["failStratgy"] = json!("FAIL_OPEN");

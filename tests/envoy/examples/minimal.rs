@@ -18,7 +18,7 @@ async fn requests_pass_only_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_a_right_certificate_is_not_believed() {
+async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
     let site = Site::new().await;
     let entra = site.entra().await;
     let token = entra.token(&employee(&entra));

@@ -123,7 +123,7 @@ async fn tokens_of_each_provider_pass_under_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_a_right_certificate_is_not_believed() {
+async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
     let site = Site::new().await;
     let all = all(&site).await;
     let of_keys = all.iter().map(|running| (running, running.key_host));

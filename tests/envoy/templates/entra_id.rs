@@ -310,7 +310,7 @@ async fn an_application_is_the_same_under_its_id_and_its_uri_but_not_under_a_nam
 /// <https://learn.microsoft.com/en-us/entra/identity-platform/scopes-oidc>: clients ask for a scope
 /// with the Application ID URI before it, and tokens say it without.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_scope_is_named_as_clients_must_ask_for_it() {
+async fn a_missing_scope_is_named_as_clients_must_request_it() {
     let stack = Stack::builder()
         .provider(provider().await)
         .configure(|configuration| {
@@ -336,7 +336,7 @@ async fn a_missing_scope_is_named_as_clients_must_ask_for_it() {
 /// <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>: more
 /// than 200 groups are not listed.
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_that_are_listed_elsewhere_are_missed_in_the_log_and_not_silently() {
+async fn groups_that_are_listed_elsewhere_are_reported_as_missing_in_the_log() {
     let stack = builder_with(json!({})).await.alone().start().await;
     let key = stack.provider.key();
     let mut distributed = without(&user_v2(), "groups");

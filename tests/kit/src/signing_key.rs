@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn living_keys_and_fresh_successors_differ() {
+    fn live_keys_and_fresh_successors_differ() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 thread::spawn(|| {

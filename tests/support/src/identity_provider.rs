@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn edits_and_rotation_show_in_the_next_answer() {
+    async fn edits_and_rotation_show_in_the_next_response() {
         let provider = IdentityProvider::start().await;
         provider.edit(Document::KeySet, |keys| keys["keys"][0]["use"] = json!("enc"));
         let new = provider.rotate(Algorithm::EdDsa);
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_an_answer_may_be_all_for_long() {
+    async fn a_response_may_stop_halfway_for_long() {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, Fault::HalfThenHang);
         let url = provider.jwks_url();

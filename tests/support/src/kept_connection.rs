@@ -73,7 +73,7 @@ mod tests {
     use crate::identity_provider::IdentityProvider;
 
     #[test]
-    fn an_answer_ends_where_its_head_says() {
+    fn a_response_ends_where_its_head_says() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
         for length in 0..answer.len() - 3 {
             assert_eq!(end_of_answer(&answer.as_bytes()[..length]).unwrap(), None);

@@ -172,7 +172,7 @@ async fn calls_pass_through_the_parts() {
 }
 
 #[tokio::test]
-async fn the_parts_are_where_envoy_looks_for_them() {
+async fn the_files_are_where_envoy_looks_for_them() {
     let mut bootstrap = Bootstrap::example();
     let clusters = bootstrap.tree()["static_resources"]["clusters"].clone();
     for (cluster, service) in [("mcp_server", "server"), ("identity_provider", "provider")] {

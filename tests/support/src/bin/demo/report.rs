@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn surprises_are_marked() {
+    fn unexpected_findings_are_marked() {
         let mut report = Report::default();
         let expired = Outcome::refused(401, "expired");
         report.add("fine", expired.clone(), expired.clone());
