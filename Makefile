@@ -51,7 +51,7 @@ build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: test
 test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
-	$(say) 'Building and running the tests (about twenty-five minutes the first time, fifteen later)'
+	$(say) 'Building and running the tests (about eighteen minutes the first time, eleven later)'
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: check
