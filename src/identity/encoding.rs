@@ -60,31 +60,13 @@ impl Escaping {
 
     /// Whether the string needs no encoding.
     fn is_plain(&self, text: &str) -> bool {
-        let (eights, rest) = text.as_bytes().as_chunks();
-        eights.iter().all(|bytes| self.are_plain(*bytes))
-            && rest.iter().all(|byte| self.is_plain_byte(*byte))
+        text.bytes().all(|byte| self.is_plain_byte(byte))
             && !text.starts_with(' ')
             && !text.ends_with(' ')
     }
 
     fn is_plain_byte(&self, byte: u8) -> bool {
         matches!(byte, b' '..=b'~') && byte != b'%' && byte != self.separator
-    }
-
-    /// [`Self::is_plain_byte`] for eight bytes at once. The high bit of an ASCII byte is free. Once
-    /// set, it survives the subtraction of anything not greater than the byte, so no subtraction
-    /// borrows from the next byte.
-    fn are_plain(&self, bytes: [u8; 8]) -> bool {
-        const HIGH_BITS: u64 = each(0x80);
-        let bytes = u64::from_ne_bytes(bytes);
-        let are_at_least =
-            |min, ascii: u64| ((ascii | HIGH_BITS) - each(min)) & HIGH_BITS == HIGH_BITS;
-        let are_never = |byte| are_at_least(1, bytes ^ each(byte));
-        bytes & HIGH_BITS == 0
-            && are_at_least(b' ', bytes)
-            && are_never(0x7f)
-            && are_never(b'%')
-            && are_never(self.separator)
     }
 
     /// Encodes leading and trailing spaces too, since header values are trimmed.
@@ -96,11 +78,6 @@ impl Escaping {
         to.extend(utf8_percent_encode(inner, self.encoded));
         to.extend(repeat_n("%20", trailing));
     }
-}
-
-/// Repeats a byte eight times.
-const fn each(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
 }
 
 /// Values of header fields are visible, and lists can be taken apart again.

@@ -21,8 +21,6 @@ pub(crate) struct IdentityHeaders {
     claims: Vec<ClaimPath>,
     /// All names in lower case, with `-` for `_`.
     reserved: Vec<String>,
-    /// Bit n is set when some name is n bytes long; bit 63 also stands for longer ones.
-    reserved_lengths: u64,
 }
 
 /// The identity headers of one identity.
@@ -69,9 +67,7 @@ impl IdentityHeaders {
         let names: Rc<[String]> = standard.into_iter().chain(of_claims).collect();
         let reserved: Vec<_> =
             names.iter().map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
-        let reserved_lengths =
-            reserved.iter().fold(0, |bits, name| bits | length_bit(name.as_bytes()));
-        Self { names, claims, reserved, reserved_lengths }
+        Self { names, claims, reserved }
     }
 
     /// The names of a request's fields that are reserved for this plugin. CGI and WSGI servers treat
@@ -91,8 +87,7 @@ impl IdentityHeaders {
     /// True when the field name is reserved for this plugin.
     #[must_use]
     pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
-        self.reserved_lengths & length_bit(name) != 0
-            && self.reserved.iter().any(|reserved| is_spelling(name, reserved))
+        self.reserved.iter().any(|reserved| is_spelling(name, reserved))
     }
 
     /// The headers of `identity`.
@@ -155,10 +150,6 @@ impl IdentityFields {
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.values.heap_size()
     }
-}
-
-fn length_bit(name: &[u8]) -> u64 {
-    1 << name.len().min(63)
 }
 
 fn write_claim(claim: Json<'_>, to: &mut String) {

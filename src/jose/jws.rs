@@ -1,14 +1,12 @@
 //! The compact serialisation of a JWS (RFC 7515 §7.1): split, decoded and parsed strictly; the
 //! signature is not verified here.
 
-use std::rc::Rc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::{memchr, memrchr};
 
 use super::malformed_token::Segment;
-use super::{KnownHeaders, MalformedToken, ProtectedHeader};
+use super::{MalformedToken, ProtectedHeader};
 use crate::json::{JsonFault, Object};
 
 /// A well-formed JWS whose payload is a JSON object. Its signature has not been verified.
@@ -17,8 +15,7 @@ pub(crate) struct CompactJws {
     token: Vec<u8>,
     header_length: usize,
     signing_input_length: usize,
-    header: Rc<ProtectedHeader>,
-    header_was_known: bool,
+    header: ProtectedHeader,
     signature: Vec<u8>,
 }
 
@@ -42,33 +39,25 @@ impl CompactJws {
     /// It is not three segments of base64url (without padding, without stray bits), the header or
     /// the payload is not a JSON object with unique member names, or a required header member has a
     /// wrong type.
-    pub(crate) fn parse(
-        token: &[u8],
-        known: &KnownHeaders,
-    ) -> Result<(Self, Object), MalformedToken> {
+    pub(crate) fn parse(token: &[u8]) -> Result<(Self, Object), MalformedToken> {
         // Any input that decodes has exactly three segments; count them only to pick the error.
-        Self::read(token, known).map_err(|fault| match has_three_segments(token) {
+        Self::read(token).map_err(|fault| match has_three_segments(token) {
             true => fault,
             false => MalformedToken::Segments,
         })
     }
 
-    fn read(token: &[u8], known: &KnownHeaders) -> Result<(Self, Object), MalformedToken> {
+    fn read(token: &[u8]) -> Result<(Self, Object), MalformedToken> {
         let (signing_input, signature) = memrchr(DOT, token)
             .and_then(|dot| around(token, dot))
             .ok_or(MalformedToken::Segments)?;
         let (header, payload) = memchr(DOT, signing_input)
             .and_then(|dot| around(signing_input, dot))
             .ok_or(MalformedToken::Segments)?;
-        let known_header = known.find(header);
         let jws = Self {
             header_length: header.len(),
             signing_input_length: signing_input.len(),
-            header_was_known: known_header.is_some(),
-            header: match known_header {
-                Some(header) => header,
-                None => Rc::new(ProtectedHeader::from_members(&object(Segment::Header, header)?)?),
-            },
+            header: ProtectedHeader::from_members(&object(Segment::Header, header)?)?,
             signature: decode(Segment::Signature, signature)?,
             token: token.to_owned(),
         };
@@ -83,15 +72,6 @@ impl CompactJws {
     pub(crate) fn payload(&self) -> Result<Object, MalformedToken> {
         let (_, payload) = around(self.signing_input(), self.header_length).unwrap_or_default();
         object(Segment::Payload, payload)
-    }
-
-    /// Caches the protected header, so that other tokens with the same header are cheaper to parse.
-    /// Only for tokens whose signature was verified.
-    pub(crate) fn remember_header(&self, known: &KnownHeaders) {
-        if !self.header_was_known {
-            let (segment, _) = around(self.signing_input(), self.header_length).unwrap_or_default();
-            known.enter(segment, &self.header);
-        }
     }
 
     /// The input of the signature (RFC 7515 §5.1).
@@ -158,8 +138,7 @@ fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
 /// Whether a token can be read. It can be written in no other way then.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_jws(token: &[u8]) -> bool {
-    let parsed = CompactJws::parse(token, &KnownHeaders::default());
-    let Ok((jws, claims)) = parsed else { return false };
+    let Ok((jws, claims)) = CompactJws::parse(token) else { return false };
     let signature = URL_SAFE_NO_PAD.encode(jws.signature());
     assert_eq!([jws.signing_input(), b".", signature.as_bytes()].concat(), token);
     assert_eq!(jws.payload().as_ref(), Ok(&claims));
@@ -178,7 +157,7 @@ mod tests {
     }
 
     fn parse(token: &[u8]) -> Result<(CompactJws, Object), MalformedToken> {
-        CompactJws::parse(token, &KnownHeaders::default())
+        CompactJws::parse(token)
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod jwk;
 mod jws;
 mod key_encoding;
 mod known_answers;
-mod known_headers;
 mod malformed_token;
 #[cfg(any(feature = "native-signatures", test))]
 mod native;
@@ -28,7 +27,6 @@ pub(crate) use jwk::{Jwk, KeyMismatch};
 pub(crate) use jws::CompactJws;
 #[cfg(any(fuzzing, test))]
 pub use jws::fuzz_jws;
-pub(crate) use known_headers::KnownHeaders;
 pub(crate) use malformed_token::{MalformedToken, Segment};
 #[cfg(feature = "native-signatures")]
 pub(crate) use native::NativeSignatures;

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::JsonFault;
-use super::object::{Json, Mark, Member, Node, Span};
+use super::object::{Json, Member, Node, Span};
 
 /// A value of any kind, and the text that its spans point into.
 pub(super) struct Document {
@@ -179,10 +179,9 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
         while let Some(name) = members.next_key_seed(Name)? {
             let place = Place::Member(&self.place, &name);
             let value = members.next_value_seed(Reader { place, reading: self.reading })?;
-            let mark = Mark::new(&name);
             let is_new = if object.len() < Reading::FEW {
-                let mut same_mark = object.iter().filter(|member| member.mark == mark);
-                same_mark.all(|member| self.reading.string_at(member.name) != name)
+                let mut same_length = object.iter().filter(|own| own.name.length == name.len());
+                same_length.all(|member| self.reading.string_at(member.name) != name)
             } else {
                 if many.is_empty() {
                     let names = object.iter().map(|member| self.reading.string_at(member.name));
@@ -194,7 +193,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
                 self.reading.repeated.add(place)?;
             }
             let name = self.reading.span(name);
-            object.push(Member { mark, name, value });
+            object.push(Member { name, value });
         }
         Ok(Node::Object(object))
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::callout::{CalloutResponse, Clusters};
-use crate::jose::{Algorithm, CompactJws, KnownHeaders};
+use crate::jose::{Algorithm, CompactJws};
 use crate::time::UnixTime;
 
 const SETTINGS: KeySettings = KeySettings {
@@ -430,7 +430,7 @@ impl World {
     fn availability(&self, worker: usize, kid: u32) -> Availability {
         let header = json!({"alg": "ES256", "kid": kid.to_string()}).to_string();
         let token = format!("{}.e30.", URL_SAFE_NO_PAD.encode(header));
-        let (jws, _) = CompactJws::parse(token.as_bytes(), &KnownHeaders::default()).unwrap();
+        let (jws, _) = CompactJws::parse(token.as_bytes()).unwrap();
         match self.workers[worker].keys.find(jws.header(), Algorithm::Es256, self.now) {
             KeyLookup::Candidates(..) => Availability::Found,
             KeyLookup::Await(demand) => Availability::ToWait(demand),

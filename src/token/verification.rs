@@ -7,9 +7,7 @@ use super::key_trial::{KeyTrial, TrialEnd};
 use super::single_use::SingleUseToken;
 use super::verification_budget::VerificationBudget;
 use crate::claim::{any_of, carries_one_of, is_elsewhere};
-use crate::jose::{
-    Algorithm, CompactJws, KnownHeaders, MalformedToken, ProtectedHeader, SignatureVerifier,
-};
+use crate::jose::{Algorithm, CompactJws, MalformedToken, ProtectedHeader, SignatureVerifier};
 use crate::json::{Json, Object};
 use crate::keys::{Candidates, KeyVersion};
 use crate::provider::{Provider, ProviderId, Providers};
@@ -52,12 +50,11 @@ impl PlausibleToken {
         token: &[u8],
         max_size: usize,
         providers: &'a Providers,
-        known: &KnownHeaders,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
         // A list of tokens never parses as a JWS, so test for one only after parsing fails.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
-        let (jws, claims, algorithm) = signed_jws(token, max_size, known).map_err(fault)?;
+        let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(fault)?;
         let Some((id, provider)) = providers.for_token(&claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Json::as_str).map(str::to_owned),
@@ -186,11 +183,6 @@ impl PlausibleToken {
 pub(crate) struct SignedToken(PlausibleToken);
 
 impl SignedToken {
-    /// Caches the protected header, so that tokens with the same one parse faster.
-    pub(crate) fn remember_header(&self, known: &KnownHeaders) {
-        self.0.jws.remember_header(known);
-    }
-
     /// Checks the claims that matter only for signed tokens. Also returns the token without its
     /// claims, since it may have to wait.
     ///
@@ -270,15 +262,11 @@ impl VerifiedToken {
 }
 
 /// The checks that do not depend on the provider.
-fn signed_jws(
-    token: &[u8],
-    max_size: usize,
-    known: &KnownHeaders,
-) -> Result<(CompactJws, Object, Algorithm), Refusal> {
+fn signed_jws(token: &[u8], max_size: usize) -> Result<(CompactJws, Object, Algorithm), Refusal> {
     if token.len() > max_size {
         return Err(MalformedToken::TooLong { limit: max_size }.into());
     }
-    let (jws, claims) = CompactJws::parse(token, known)?;
+    let (jws, claims) = CompactJws::parse(token)?;
     let header = jws.header();
     let algorithm = Algorithm::from_name(header.algorithm())
         .ok_or_else(|| unsupported(header, Check::Header))?;

@@ -22,7 +22,6 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{ClaimedIdentity, KnownBy, ScimLookups, Unconfirmed};
-use crate::jose::KnownHeaders;
 use crate::keys::{KeyLookup, KeyVersion, KeysUnavailable};
 use crate::provider::Provider;
 use crate::refusal::{Refusal, Strings};
@@ -48,7 +47,6 @@ pub(crate) struct Authenticator {
     responses: RefusalResponses,
     /// Names of the claims that are needed once the identity is known.
     kept_claims: Vec<String>,
-    known_headers: KnownHeaders,
 }
 
 /// Why a token was not verified.
@@ -74,7 +72,6 @@ impl Authenticator {
             no_login: NoAuthorizationServer::new(&config.resource),
             responses: RefusalResponses::new(&config.resource, config.errors),
             kept_claims: config.resource.access.claims_of_use(),
-            known_headers: KnownHeaders::default(),
             config,
         }
     }
@@ -145,7 +142,7 @@ impl Authenticator {
     ) -> Result<PlausibleRequest, Box<Decision>> {
         let BearerRequest { token, edits, target } = request;
         let Config { max_token_size, providers, .. } = &self.config;
-        match PlausibleToken::read(token, *max_token_size, providers, &self.known_headers, now) {
+        match PlausibleToken::read(token, *max_token_size, providers, now) {
             Ok(token) => Ok(PlausibleRequest { token, edits, target }),
             Err((refusal, provider)) => Err(Box::new(self.refuse(refusal, provider, edits))),
         }
@@ -252,10 +249,7 @@ impl Authenticator {
         };
         let WorkerView { verifier, budget, .. } = view;
         match token.verify_signature(&candidates, version, verifier, budget, now) {
-            Ok(token) => {
-                token.remember_header(&self.known_headers);
-                Ok((token, version))
-            }
+            Ok(token) => Ok((token, version)),
             Err(Unverified::ForNow(token)) => Err(NotVerified::Await(token, Need::Turn)),
             Err(Unverified::ByAny(token)) => match keys.newer_keys(now) {
                 // Its key may be one that has not been fetched yet.
