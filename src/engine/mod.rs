@@ -313,6 +313,19 @@ impl<H: Host> Engine<H> {
         self.serve_waiting(now);
     }
 
+    /// The proxy refused to start a callout after [`Host::call`] had returned: there is no response.
+    pub fn on_callout_refused(&mut self, callout: CalloutId) {
+        let (Some(now), Some(refused)) = (self.host.now(), self.callouts.remove(callout)) else {
+            return;
+        };
+        match refused.purpose {
+            Purpose::SingleUse(stream) => return self.on_single_use_refused(stream, now),
+            Purpose::Keys(provider) => self.run_keys(provider, Event::CalloutStarted(false), now),
+            Purpose::User(lookup) => self.on_user_refused(lookup, now),
+        }
+        self.serve_waiting(now);
+    }
+
     /// A period of [`Host::tick_every`] has passed.
     pub fn on_tick(&mut self) {
         let Some(now) = self.host.now() else { return };

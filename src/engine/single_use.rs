@@ -105,6 +105,14 @@ impl<H: Host> Engine<H> {
         self.settle_single_use(stream, result, now);
     }
 
+    /// The callout for this stream could not be made.
+    pub(super) fn on_single_use_refused(&mut self, stream: StreamId, now: UnixTime) {
+        if let Some(store) = &self.fleet_store {
+            let not_spent = store.not_dispatched();
+            self.settle_single_use(stream, Err(not_spent), now);
+        }
+    }
+
     /// Refuses the requests whose single-use tokens got no response in time.
     pub(super) fn give_up_single_use(&mut self, now: UnixTime) {
         for stream in self.streams.late(now) {

@@ -62,4 +62,13 @@ impl<H: Host> Engine<H> {
         }
         self.run_users(now);
     }
+
+    /// The callout of this look-up could not be made.
+    pub(super) fn on_user_refused(&mut self, lookup: LookupId, now: UnixTime) {
+        if let Some(users) = &mut self.users {
+            let cluster = users.directory().base.cluster().to_owned();
+            users.on_response(lookup, Err(CalloutFault::Dispatch { cluster }), now);
+        }
+        self.run_users(now);
+    }
 }
