@@ -1,0 +1,272 @@
+//! What the module exports: the callbacks that Envoy calls, each of which hands over to
+//! [`hooks`](crate::hooks).
+
+use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Buffer, ConfigHandle, Handle, LentResponse, RawField, Stream, shared};
+use crate::configuration::Configuration;
+use crate::hooks;
+use crate::setup::Setup;
+
+/// Lets the head, the body or the trailers go on.
+const CONTINUE: u32 = 0;
+/// Holds a head or trailers back.
+const STOP: u32 = 1;
+/// Holds a body back and drops it.
+const STOP_WITHOUT_BUFFER: u32 = 3;
+
+/// Ends a panic: what Envoy gets then is `fallback`.
+fn guard<T>(fallback: T, hook: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(hook)).unwrap_or(fallback)
+}
+
+/// Another reference to a stream of this module; none if Envoy has none.
+///
+/// # Safety
+///
+/// The pointer is null, or `http_filter_new` gave it in this thread and it is not destroyed yet.
+unsafe fn stream(own: *const Stream) -> Option<Rc<Stream>> {
+    if own.is_null() {
+        return None;
+    }
+    // SAFETY: the caller promises it.
+    unsafe {
+        Rc::increment_strong_count(own);
+        Some(Rc::from_raw(own))
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
+    guard(ptr::null(), || {
+        hooks::program_init();
+        super::config::abi_version().as_ptr()
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
+    handle: Handle,
+    name: Buffer,
+    bytes: Buffer,
+) -> *const Configuration {
+    guard(ptr::null(), || {
+        // SAFETY: Envoy calls this on the main thread, with what is there until it returns.
+        let (handle, name, bytes) =
+            unsafe { (ConfigHandle::new(handle), name.lend(), bytes.lend()) };
+        hooks::config_new(handle, name, bytes).map_or(ptr::null(), Arc::into_raw)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(own: *const Configuration) {
+    if own.is_null() {
+        return;
+    }
+    guard((), || {
+        // SAFETY: Envoy gives back once what `config_new` gave.
+        hooks::config_destroy(&*unsafe { Arc::from_raw(own) });
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
+    handle: Handle,
+    own: *const Configuration,
+    _event: u64,
+) {
+    guard((), || {
+        // SAFETY: as for `config_new`; `own` is what that gave.
+        let (handle, own) = unsafe { (ConfigHandle::new(handle), shared(own)) };
+        if let Some(own) = own {
+            hooks::config_scheduled(handle, &own);
+        }
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
+    handle: Handle,
+    own: *const Configuration,
+    callout: u64,
+    result: u32,
+    fields: *const RawField,
+    field_count: usize,
+    chunks: *const Buffer,
+    chunk_count: usize,
+) {
+    guard((), || {
+        // SAFETY: as for `config_new`; so many fields and chunks are there until this returns.
+        let (handle, own, fields, chunks) = unsafe {
+            (
+                ConfigHandle::new(handle),
+                shared(own),
+                slice(fields, field_count),
+                slice(chunks, chunk_count),
+            )
+        };
+        // SAFETY: the same.
+        let response = unsafe { LentResponse::new(fields, chunks) };
+        if let Some(own) = own {
+            hooks::config_callout_done(handle, &own, callout, (result == 0).then_some(response));
+        }
+    });
+}
+
+/// # Safety
+///
+/// The pointer is null, or there are so many values that nobody changes for this lifetime.
+unsafe fn slice<'a, T>(data: *const T, count: usize) -> &'a [T] {
+    match data.is_null() {
+        true => &[],
+        // SAFETY: the caller promises it.
+        false => unsafe { std::slice::from_raw_parts(data, count) },
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
+    name: Buffer,
+    bytes: Buffer,
+) -> *const Setup {
+    guard(ptr::null(), || {
+        // SAFETY: both are there until this returns.
+        let (name, bytes) = unsafe { (name.lend(), bytes.lend()) };
+        hooks::route_config_new(name, bytes).map_or(ptr::null(), Arc::into_raw)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(
+    own: *const Setup,
+) {
+    if own.is_null() {
+        return;
+    }
+    guard((), || {
+        // SAFETY: Envoy gives back once what `per_route_config_new` gave.
+        hooks::route_config_destroy(&*unsafe { Arc::from_raw(own) });
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
+    own: *const Configuration,
+    handle: Handle,
+) -> *const Stream {
+    guard(ptr::null(), || {
+        // SAFETY: `own` is null or what `config_new` gave.
+        let Some(own) = (unsafe { shared(own) }) else { return ptr::null() };
+        // SAFETY: Envoy destroys the stream in this thread, and says so before.
+        let stream = Rc::new(unsafe { Stream::new(handle) });
+        hooks::stream_new(&own, &stream);
+        Rc::into_raw(stream)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(own: *const Stream) {
+    if own.is_null() {
+        return;
+    }
+    guard((), || {
+        // SAFETY: Envoy gives back once, in the same thread, what `http_filter_new` gave.
+        let stream = unsafe { Rc::from_raw(own) };
+        stream.close();
+        hooks::stream_destroyed(&stream);
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
+    handle: Handle,
+    own: *const Stream,
+    is_end: bool,
+) -> u32 {
+    guard(STOP, || {
+        // SAFETY: `own` is null or what `http_filter_new` gave.
+        match unsafe { stream(own) } {
+            Some(stream) => hooks::request_headers(&stream, is_end),
+            // Envoy 1.38 and 1.39 call this although `http_filter_new` has refused.
+            None => {
+                // SAFETY: the stream is there until this returns, and the object is gone by then.
+                hooks::fail(&unsafe { Stream::new(handle) });
+                STOP
+            }
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
+    _handle: Handle,
+    own: *const Stream,
+    is_end: bool,
+) -> u32 {
+    guard(STOP_WITHOUT_BUFFER, || {
+        // SAFETY: as for `request_headers`.
+        let stream = unsafe { stream(own) };
+        stream.map_or(STOP_WITHOUT_BUFFER, |stream| hooks::request_body(&stream, is_end))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
+    _handle: Handle,
+    own: *const Stream,
+) -> u32 {
+    guard(STOP, || {
+        // SAFETY: as for `request_headers`.
+        unsafe { stream(own) }.map_or(STOP, |stream| hooks::request_trailers(&stream))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
+    _handle: Handle,
+    own: *const Stream,
+    _event: u64,
+) {
+    guard((), || {
+        // SAFETY: as for `request_headers`.
+        if let Some(stream) = unsafe { stream(own) } {
+            hooks::scheduled(&stream);
+        }
+    });
+}
+
+/// Exports callbacks that the module has no use for, but that Envoy wants to find.
+macro_rules! export_unused {
+    ($($name:ident($($argument:ty),*) $(-> $status:ty)?;)*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($(_: $argument),*) $(-> $status)? {
+            $({
+                const STATUS: $status = CONTINUE;
+                STATUS
+            })?
+        }
+    )*};
+}
+
+type Own = *const c_void;
+
+export_unused! {
+    envoy_dynamic_module_on_http_filter_response_headers(Handle, Own, bool) -> u32;
+    envoy_dynamic_module_on_http_filter_response_body(Handle, Own, bool) -> u32;
+    envoy_dynamic_module_on_http_filter_response_trailers(Handle, Own) -> u32;
+    envoy_dynamic_module_on_http_filter_stream_complete(Handle, Own);
+    envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(Handle, Own);
+    envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(Handle, Own);
+    envoy_dynamic_module_on_http_filter_http_callout_done(
+        Handle, Own, u64, u32, Own, usize, Own, usize
+    );
+    envoy_dynamic_module_on_http_filter_http_stream_headers(Handle, Own, u64, Own, usize, bool);
+    envoy_dynamic_module_on_http_filter_http_stream_data(Handle, Own, u64, Own, usize, bool);
+    envoy_dynamic_module_on_http_filter_http_stream_trailers(Handle, Own, u64, Own, usize);
+    envoy_dynamic_module_on_http_filter_http_stream_complete(Handle, Own, u64);
+    envoy_dynamic_module_on_http_filter_http_stream_reset(Handle, Own, u64, u32);
+}

@@ -1,0 +1,107 @@
+//! Envoy's C interface for HTTP filters, as Envoy 1.38 has it. All unsafe code of the module is in
+//! this folder.
+//!
+//! - A [`Stream`] stays in one thread. Its handle is forgotten when Envoy destroys the filter, so
+//!   operations on a stream that is gone fail.
+//! - What is read is lent to a closure. Operations that change the stream, and so may free what was
+//!   lent, are refused meanwhile.
+//! - A [`ConfigHandle`] lives as long as a callback of its configuration on the main thread.
+//! - No panic leaves a callback.
+#![allow(unsafe_code)]
+
+mod config;
+mod entry;
+mod envoy;
+mod scheduler;
+mod stream;
+
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+pub(crate) use config::{ConfigHandle, CurrentConfig, LentResponse};
+pub(crate) use scheduler::{ConfigScheduler, StreamScheduler};
+pub(crate) use stream::{Map, Stream};
+
+/// Something of Envoy's.
+type Handle = NonNull<c_void>;
+
+/// Bytes that Envoy or the module owns; null if there are none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Buffer {
+    data: *const u8,
+    length: usize,
+}
+
+/// Name and value of a header field.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawField {
+    name: Buffer,
+    value: Buffer,
+}
+
+/// Envoy refused, or the stream is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+impl Buffer {
+    const NONE: Self = Self { data: ptr::null(), length: 0 };
+
+    /// Valid as long as the bytes are borrowed by whoever calls.
+    fn new(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), length: bytes.len() }
+    }
+
+    /// # Safety
+    ///
+    /// The bytes are there, and nobody changes them, for this lifetime.
+    unsafe fn lend<'a>(self) -> &'a [u8] {
+        match self.data.is_null() {
+            true => &[],
+            // SAFETY: the caller promises it; the pointer is not null.
+            false => unsafe { std::slice::from_raw_parts(self.data, self.length) },
+        }
+    }
+}
+
+impl RawField {
+    const NONE: Self = Self { name: Buffer::NONE, value: Buffer::NONE };
+
+    fn new(name: &str, value: &str) -> Self {
+        Self { name: Buffer::new(name.as_bytes()), value: Buffer::new(value.as_bytes()) }
+    }
+}
+
+/// Whether Envoy writes lines of this level: 0 is trace, 5 critical.
+pub(crate) fn is_logged(level: u32) -> bool {
+    // SAFETY: takes a number only.
+    unsafe { envoy::envoy_dynamic_module_callback_log_enabled(level) }
+}
+
+/// Writes a log line.
+pub(crate) fn log(level: u32, line: &str) {
+    // SAFETY: Envoy copies the line before it returns.
+    unsafe { envoy::envoy_dynamic_module_callback_log(level, Buffer::new(line.as_bytes())) }
+}
+
+fn buffers(values: &[String]) -> Vec<Buffer> {
+    values.iter().map(|value| Buffer::new(value.as_bytes())).collect()
+}
+
+/// Another reference to what this module handed to Envoy; none for null.
+///
+/// # Safety
+///
+/// The pointer is null or comes from `Arc::into_raw`, and that reference was not given back yet.
+unsafe fn shared<T>(pointer: *const T) -> Option<Arc<T>> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: the caller promises it.
+    unsafe {
+        Arc::increment_strong_count(pointer);
+        Some(Arc::from_raw(pointer))
+    }
+}

@@ -1,0 +1,266 @@
+//! Streams: what is read of them, and what is done to them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mcp_federated_auth::Field;
+
+use super::scheduler::{Scheduler, StreamScheduler};
+use super::{Buffer, Handle, RawField, Refused, buffers, envoy, shared};
+use crate::setup::Setup;
+use crate::worker::{Phase, Worker};
+
+/// Which header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Map {
+    Request,
+    Trailers,
+}
+
+impl Map {
+    fn number(self) -> u32 {
+        match self {
+            Self::Request => 0,
+            Self::Trailers => 1,
+        }
+    }
+}
+
+/// The part of a body that was just received, and the part that was held back before.
+const RECEIVED: u32 = 0;
+const BUFFERED: u32 = 1;
+
+/// A stream, as Envoy has it.
+pub(crate) struct Stream {
+    /// None once Envoy has destroyed the filter. Not `Send`.
+    handle: Cell<Option<Handle>>,
+    /// Whether something of it is lent.
+    is_lent: Cell<bool>,
+    /// Tells it from other streams of its thread; 0 before its head.
+    pub(crate) number: Cell<u64>,
+    /// Who decides on it; none once it is gone.
+    pub(crate) worker: RefCell<Option<Rc<Worker>>>,
+    pub(crate) phase: Cell<Phase>,
+}
+
+impl Stream {
+    /// # Safety
+    ///
+    /// The stream is there until [`Self::close`], and all that happens in its thread.
+    pub(super) unsafe fn new(handle: Handle) -> Self {
+        Self {
+            handle: Cell::new(Some(handle)),
+            is_lent: Cell::new(false),
+            number: Cell::new(0),
+            worker: RefCell::new(None),
+            phase: Cell::new(Phase::New),
+        }
+    }
+
+    /// Envoy is about to destroy it.
+    pub(super) fn close(&self) {
+        self.handle.set(None);
+    }
+
+    fn handle(&self) -> Result<Handle, Refused> {
+        self.handle.get().ok_or(Refused)
+    }
+
+    /// For what may free what is lent.
+    fn handle_to_change(&self) -> Result<Handle, Refused> {
+        if self.is_lent.get() { Err(Refused) } else { self.handle() }
+    }
+
+    /// Whether Envoy still has it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.handle.get().is_some()
+    }
+
+    /// Lends its header fields to `read`.
+    pub(crate) fn with_fields<T>(
+        &self,
+        map: Map,
+        read: impl FnOnce(&[Field<'_>]) -> T,
+    ) -> Result<T, Refused> {
+        let handle = self.handle()?;
+        let map = map.number();
+        // SAFETY: the handle is one of a stream that is there.
+        let count =
+            unsafe { envoy::envoy_dynamic_module_callback_http_get_headers_size(handle, map) };
+        let mut raw = vec![RawField::NONE; count];
+        // SAFETY: there is room for so many fields, since nothing has changed their number.
+        let is_read = unsafe {
+            envoy::envoy_dynamic_module_callback_http_get_headers(handle, map, raw.as_mut_ptr())
+        };
+        if !is_read && count > 0 {
+            return Err(Refused);
+        }
+        // SAFETY: valid until the stream is changed, which is refused until `read` has returned.
+        let lend = |field: &RawField| unsafe { (field.name.lend(), field.value.lend()) };
+        let fields: Vec<Field<'_>> = raw.iter().map(lend).collect();
+        Ok(self.lending(|| read(&fields)))
+    }
+
+    /// Adds a header field to the request.
+    pub(crate) fn add_field(&self, map: Map, name: &str, value: &str) -> Result<(), Refused> {
+        let handle = self.handle_to_change()?;
+        let (name, value) = (Buffer::new(name.as_bytes()), Buffer::new(value.as_bytes()));
+        // SAFETY: the stream is there, and Envoy copies name and value.
+        let is_added = unsafe {
+            envoy::envoy_dynamic_module_callback_http_add_header(handle, map.number(), name, value)
+        };
+        if is_added { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Removes all header fields of this name.
+    pub(crate) fn remove_field(&self, map: Map, name: &[u8]) -> Result<(), Refused> {
+        let handle = self.handle_to_change()?;
+        let (map, name) = (map.number(), Buffer::new(name));
+        // SAFETY: as for `add_field`; a null value removes.
+        let is_removed = unsafe {
+            envoy::envoy_dynamic_module_callback_http_set_header(handle, map, name, Buffer::NONE)
+        };
+        if is_removed { Ok(()) } else { Err(Refused) }
+    }
+
+    /// How many bytes of its body have come and are held back or were just received.
+    pub(crate) fn body_size(&self) -> usize {
+        let Ok(handle) = self.handle() else { return 0 };
+        // SAFETY: the stream is there.
+        let size =
+            |part| unsafe { envoy::envoy_dynamic_module_callback_http_get_body_size(handle, part) };
+        self.body_parts(handle).iter().map(|part| size(*part)).fold(0, usize::saturating_add)
+    }
+
+    /// The first bytes of that, at most so many.
+    pub(crate) fn body(&self, max: usize) -> Result<Vec<u8>, Refused> {
+        let handle = self.handle()?;
+        let mut body = Vec::new();
+        for part in self.body_parts(handle) {
+            // SAFETY: the stream is there.
+            let count = unsafe {
+                envoy::envoy_dynamic_module_callback_http_get_body_chunks_size(handle, *part)
+            };
+            let mut chunks = vec![Buffer::NONE; count];
+            // SAFETY: there is room for so many chunks.
+            let is_read = unsafe {
+                envoy::envoy_dynamic_module_callback_http_get_body_chunks(
+                    handle,
+                    *part,
+                    chunks.as_mut_ptr(),
+                )
+            };
+            for chunk in chunks.iter().filter(|_| is_read) {
+                // SAFETY: valid until the stream is changed, and copied before.
+                let bytes = unsafe { chunk.lend() };
+                let room = max.saturating_sub(body.len());
+                body.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            }
+        }
+        Ok(body)
+    }
+
+    /// The parts that make up the body without saying anything twice.
+    fn body_parts(&self, handle: Handle) -> &'static [u32] {
+        // SAFETY: the stream is there.
+        let is_same = unsafe {
+            envoy::envoy_dynamic_module_callback_http_received_buffered_request_body(handle)
+        };
+        if is_same { &[BUFFERED] } else { &[BUFFERED, RECEIVED] }
+    }
+
+    /// Sets filter state.
+    pub(crate) fn set_filter_state(&self, key: &str, value: &str) {
+        if let Ok(handle) = self.handle_to_change() {
+            let (key, value) = (Buffer::new(key.as_bytes()), Buffer::new(value.as_bytes()));
+            // SAFETY: as for `add_field`. Where Envoy refuses, access logs lack it.
+            unsafe {
+                envoy::envoy_dynamic_module_callback_http_set_filter_state_bytes(handle, key, value)
+            };
+        }
+    }
+
+    /// Responds in place of the upstream. Envoy may call this stream's hooks before it returns.
+    pub(crate) fn respond(
+        &self,
+        status: u16,
+        fields: &[(&str, &str)],
+        body: &[u8],
+        details: &str,
+    ) -> Result<(), Refused> {
+        let handle = self.handle_to_change()?;
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| RawField::new(name, value)).collect();
+        let (body, details) = (Buffer::new(body), Buffer::new(details.as_bytes()));
+        // SAFETY: as for `add_field`.
+        unsafe {
+            envoy::envoy_dynamic_module_callback_http_send_response(
+                handle,
+                status.into(),
+                fields.as_ptr(),
+                fields.len(),
+                body,
+                details,
+            );
+        }
+        Ok(())
+    }
+
+    /// Lets the request go on. Envoy may call hooks before it returns.
+    pub(crate) fn resume(&self) {
+        if let Ok(handle) = self.handle_to_change() {
+            // SAFETY: the stream is there.
+            unsafe { envoy::envoy_dynamic_module_callback_http_filter_continue_decoding(handle) }
+        }
+    }
+
+    /// Adds to a counter, or sets a gauge.
+    pub(crate) fn record(&self, is_counter: bool, id: usize, values: &[String], amount: u64) {
+        let Ok(handle) = self.handle() else { return };
+        let record = match is_counter {
+            true => envoy::envoy_dynamic_module_callback_http_filter_increment_counter,
+            false => envoy::envoy_dynamic_module_callback_http_filter_set_gauge,
+        };
+        let values = buffers(values);
+        // SAFETY: as for `add_field`. A metric is no reason to refuse a request.
+        unsafe { record(handle, id, values.as_ptr(), values.len(), amount) };
+    }
+
+    /// A scheduler of the stream.
+    pub(crate) fn scheduler(&self) -> Option<StreamScheduler> {
+        let handle = self.handle().ok()?;
+        // SAFETY: the stream is there.
+        let handle =
+            unsafe { envoy::envoy_dynamic_module_callback_http_filter_scheduler_new(handle) }?;
+        Some(StreamScheduler(Scheduler {
+            handle,
+            commit: envoy::envoy_dynamic_module_callback_http_filter_scheduler_commit,
+            delete: envoy::envoy_dynamic_module_callback_http_filter_scheduler_delete,
+        }))
+    }
+
+    /// The configuration of its own that its route has.
+    pub(crate) fn route_setup(&self) -> Option<Arc<Setup>> {
+        let handle = self.handle().ok()?;
+        // SAFETY: the stream is there.
+        let setup =
+            unsafe { envoy::envoy_dynamic_module_callback_get_most_specific_route_config(handle) };
+        // SAFETY: what this module's `per_route_config_new` gave, and the route is there meanwhile.
+        unsafe { shared(setup.cast()) }
+    }
+
+    fn lending<T>(&self, read: impl FnOnce() -> T) -> T {
+        /// Ends the loan, even by a panic.
+        struct Loan<'a>(&'a Cell<bool>, bool);
+
+        impl Drop for Loan<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+
+        let _loan = Loan(&self.is_lent, self.is_lent.replace(true));
+        read()
+    }
+}

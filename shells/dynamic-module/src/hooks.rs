@@ -1,0 +1,165 @@
+//! The callbacks of Envoy, and what becomes of their panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::abi::{ConfigHandle, LentResponse, Stream};
+use crate::configuration::Configuration;
+use crate::fetcher::{self, Fetcher};
+use crate::log_lines;
+use crate::setup::{self, Read, Setup};
+pub(crate) use crate::worker::fail;
+use crate::worker::{self, DROP, Phase, STOP, Worker};
+use crate::{injected, timer};
+
+pub(crate) fn program_init() {
+    log_lines::install();
+}
+
+/// A filter is configured, on the main thread. None if its configuration is refused.
+pub(crate) fn config_new(
+    handle: ConfigHandle<'_>,
+    filter_name: &[u8],
+    bytes: &[u8],
+) -> Option<Arc<Configuration>> {
+    injected::panic_once("config_new");
+    let (setup, read) = Setup::new(filter_name, bytes)?;
+    let configuration = Configuration::new(setup, handle)?;
+    timer::begin();
+    let config = match read {
+        Read::Filter(config) => Some(*config),
+        Read::StatusPage(_) => None,
+    };
+    fetcher::start(&configuration, config);
+    Some(configuration)
+}
+
+/// Envoy has removed a configuration: its streams and callouts are gone.
+pub(crate) fn config_destroy(configuration: &Configuration) {
+    configuration.close();
+    timer::end();
+    injected::panic_once("config_destroy");
+    fetcher::sweep();
+    worker::sweep();
+}
+
+/// A configuration was woken, on the main thread.
+pub(crate) fn config_scheduled(handle: ConfigHandle<'_>, configuration: &Arc<Configuration>) {
+    on_main(configuration, |fetcher| {
+        injected::panic_once("config_scheduled");
+        fetcher.on_scheduled(handle);
+    });
+}
+
+/// A callout is over, on the main thread; without a response if it failed.
+pub(crate) fn config_callout_done(
+    handle: ConfigHandle<'_>,
+    configuration: &Arc<Configuration>,
+    callout: u64,
+    response: Option<LentResponse<'_>>,
+) {
+    on_main(configuration, |fetcher| {
+        injected::panic_once("config_callout_done");
+        fetcher.on_callout_done(handle, callout, response.as_ref());
+    });
+}
+
+/// A route is configured, on the main thread. None if its configuration is refused.
+pub(crate) fn route_config_new(filter_name: &[u8], bytes: &[u8]) -> Option<Arc<Setup>> {
+    injected::panic_once("route_config_new");
+    Setup::for_route(filter_name, bytes)
+}
+
+/// Envoy has removed the configuration of a route.
+pub(crate) fn route_config_destroy(setup: &Setup) {
+    setup.remove_from_route();
+    injected::panic_once("route_config_destroy");
+    fetcher::sweep();
+    worker::sweep();
+}
+
+/// A request is about to come.
+pub(crate) fn stream_new(configuration: &Arc<Configuration>, stream: &Stream) {
+    injected::panic_once("stream_new");
+    stream.worker.replace(Some(worker::find(configuration, &configuration.setup)));
+}
+
+/// The head of a request came.
+pub(crate) fn request_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
+    if setup::any_of_routes()
+        && let Some(own) = stream.route_setup()
+    {
+        let worker = stream.worker.take();
+        let worker = worker.map(|worker| worker::find(worker.configuration(), &own));
+        stream.worker.replace(worker);
+    }
+    on_worker(stream, "request_headers", STOP, |worker| worker.on_request_head(stream, is_end))
+}
+
+/// More of the body of a request came.
+pub(crate) fn request_body(stream: &Rc<Stream>, is_end: bool) -> u32 {
+    on_worker(stream, "request_body", DROP, |worker| worker.on_request_body(stream, is_end))
+}
+
+/// The trailers of a request came.
+pub(crate) fn request_trailers(stream: &Rc<Stream>) -> u32 {
+    on_worker(stream, "request_trailers", STOP, |worker| worker.on_request_trailers(stream))
+}
+
+/// The worker of a stream was woken.
+pub(crate) fn scheduled(stream: &Rc<Stream>) {
+    on_worker(stream, "scheduled", (), |worker| worker.on_scheduled(stream));
+}
+
+/// A stream is gone.
+pub(crate) fn stream_destroyed(stream: &Rc<Stream>) {
+    let worker = stream.worker.take();
+    if let Some(worker) = worker {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            worker.on_stream_end(stream);
+            injected::panic_for("stream_destroyed", stream);
+        }));
+        if ended.is_err() {
+            recover(&worker, None);
+        }
+    }
+}
+
+fn on_worker<T>(
+    stream: &Rc<Stream>,
+    name: &str,
+    stop: T,
+    callback: impl FnOnce(&Worker) -> T,
+) -> T {
+    let worker = stream.worker.borrow().clone();
+    let Some(worker) = worker else {
+        fail(stream);
+        return stop;
+    };
+    let hand_over = || {
+        injected::panic_for(name, stream);
+        callback(&worker)
+    };
+    catch_unwind(AssertUnwindSafe(hand_over)).unwrap_or_else(|_| {
+        recover(&worker, Some(stream));
+        stop
+    })
+}
+
+/// After a panic: the request of the callback and all that wait get 500.
+fn recover(worker: &Worker, stream: Option<&Stream>) {
+    worker.configuration().families.count_panic(stream);
+    worker.break_down();
+    if let Some(stream) = stream.filter(|stream| stream.phase.get() != Phase::Ended) {
+        fail(stream);
+    }
+}
+
+fn on_main(configuration: &Arc<Configuration>, callback: impl FnOnce(&Fetcher)) {
+    let Some(fetcher) = fetcher::find(configuration) else { return };
+    if catch_unwind(AssertUnwindSafe(|| callback(&fetcher))).is_err() {
+        configuration.families.count_panic(None);
+        fetcher.break_down();
+    }
+}

@@ -1,0 +1,49 @@
+//! What came of the callouts of one worker, which the main thread made.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use mcp_federated_auth::host::{CalloutId, CalloutResponse};
+
+use crate::lock::lock;
+use crate::waker::Waker;
+
+/// What the worker has not seen yet: no more than it has callouts under way.
+pub(crate) struct Mailbox {
+    mail: Mutex<Vec<(CalloutId, Mail)>>,
+    is_full: AtomicBool,
+    waker: Arc<Waker>,
+}
+
+/// What came of a callout.
+pub(crate) enum Mail {
+    /// It failed.
+    Failed,
+    /// Envoy did not start it.
+    Refused,
+    Response(CalloutResponse),
+}
+
+impl Mailbox {
+    /// An empty one. Mail wakes the worker.
+    pub(crate) fn new(waker: Arc<Waker>) -> Arc<Self> {
+        Arc::new(Self { mail: Mutex::default(), is_full: AtomicBool::new(false), waker })
+    }
+
+    /// Adds what came of a callout.
+    pub(crate) fn deliver(&self, callout: CalloutId, mail: Mail) {
+        lock(&self.mail).push((callout, mail));
+        self.is_full.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Takes all mail.
+    pub(crate) fn take(&self) -> Vec<(CalloutId, Mail)> {
+        if !self.is_full.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut mail = lock(&self.mail);
+        self.is_full.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *mail)
+    }
+}

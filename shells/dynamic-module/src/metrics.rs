@@ -1,0 +1,181 @@
+//! Metrics: Envoy's, and beside each its value, which Envoy does not tell.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use mcp_federated_auth::host::{METRIC_FAMILIES, Metric, MetricId};
+
+use crate::abi::{ConfigHandle, Stream};
+use crate::lock::lock;
+
+/// Values by name and labels, of the whole process: as in Envoy, configurations add up.
+static VALUES: LazyLock<Mutex<HashMap<String, Arc<AtomicU64>>>> = LazyLock::new(Mutex::default);
+
+/// Most metrics that have a value. Their labels come from configurations.
+const MAX_VALUES: usize = 16 * 1024;
+
+/// The metrics that a configuration has defined. Envoy takes no definition later.
+pub(crate) struct Families {
+    ids: Vec<(&'static str, Option<usize>)>,
+    panics: Option<usize>,
+    /// What the main thread could not record, by the number and labels of the metric. Of Envoy 1.38
+    /// alone: it records nothing without a stream.
+    left: Mutex<BTreeMap<(usize, Vec<String>), Left>>,
+    has_left: AtomicBool,
+}
+
+struct Left {
+    is_counter: bool,
+    amount: u64,
+}
+
+impl Families {
+    /// Defines all of them.
+    pub(crate) fn define(handle: ConfigHandle<'_>) -> Self {
+        let define = |family: &mcp_federated_auth::host::MetricFamily| {
+            (family.name, handle.define(family.is_counter, family.name, family.labels))
+        };
+        Self {
+            ids: METRIC_FAMILIES.iter().map(define).collect(),
+            panics: handle.define(true, "mcp_auth_panics", &[]),
+            left: Mutex::default(),
+            has_left: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a panic.
+    pub(crate) fn count_panic(&self, stream: Option<&Stream>) {
+        match (self.panics, stream.filter(|stream| stream.is_open())) {
+            (Some(id), Some(stream)) => stream.record(true, id, &[], 1),
+            (Some(id), None) => self.leave(id, &[], true, 1),
+            (None, _) => {}
+        }
+    }
+
+    /// Records what the main thread has left, now that there is a stream.
+    pub(crate) fn record_left(&self, stream: &Stream) {
+        if !self.has_left.load(Ordering::Relaxed) || !self.has_left.swap(false, Ordering::Acquire) {
+            return;
+        }
+        for ((id, labels), left) in std::mem::take(&mut *lock(&self.left)) {
+            stream.record(left.is_counter, id, &labels, left.amount);
+        }
+    }
+
+    /// The same in a callback on the main thread, if this Envoy can.
+    pub(crate) fn record_left_on_main(&self, handle: ConfigHandle<'_>) {
+        if !self.has_left.load(Ordering::Relaxed) {
+            return;
+        }
+        lock(&self.left)
+            .retain(|(id, labels), left| !handle.record(left.is_counter, *id, labels, left.amount));
+    }
+
+    fn leave(&self, id: usize, labels: &[String], is_counter: bool, amount: u64) {
+        let mut all = lock(&self.left);
+        let left = all.entry((id, labels.to_vec())).or_insert(Left { is_counter, amount: 0 });
+        left.amount = if is_counter { left.amount.saturating_add(amount) } else { amount };
+        self.has_left.store(true, Ordering::Release);
+    }
+
+    fn id(&self, name: &str) -> Option<usize> {
+        self.ids.iter().find(|(known, _)| *known == name).and_then(|(_, id)| *id)
+    }
+}
+
+/// The metrics that one engine has used.
+#[derive(Default)]
+pub(crate) struct Table {
+    used: RefCell<Vec<Series>>,
+    by_name: RefCell<HashMap<String, MetricId>>,
+}
+
+struct Series {
+    /// None if Envoy did not take the definition.
+    id: Option<usize>,
+    is_counter: bool,
+    labels: Vec<String>,
+    value: Arc<AtomicU64>,
+}
+
+impl Table {
+    /// The id of a metric.
+    pub(crate) fn metric(
+        &self,
+        families: &Families,
+        metric: Metric<'_>,
+        is_counter: bool,
+    ) -> MetricId {
+        let name = metric.to_string();
+        if let Some(id) = self.by_name.borrow().get(&name) {
+            return *id;
+        }
+        let mut used = self.used.borrow_mut();
+        let id = MetricId(u32::try_from(used.len()).unwrap_or(u32::MAX));
+        if used.len() < MAX_VALUES {
+            used.push(Series {
+                id: families.id(metric.name),
+                is_counter,
+                labels: metric.labels.iter().map(|(_, value)| (*value).to_owned()).collect(),
+                value: value(&name),
+            });
+            self.by_name.borrow_mut().insert(name, id);
+        }
+        id
+    }
+
+    /// Adds to a counter or sets a gauge, by a stream.
+    pub(crate) fn record(&self, metric: MetricId, amount: u64, stream: Option<&Stream>) {
+        self.with(metric, |series| {
+            series.note(amount);
+            if let (Some(id), Some(stream)) = (series.id, stream) {
+                stream.record(series.is_counter, id, &series.labels, amount);
+            }
+        });
+    }
+
+    /// The same on the main thread.
+    pub(crate) fn record_on_main(&self, families: &Families, metric: MetricId, amount: u64) {
+        self.with(metric, |series| {
+            series.note(amount);
+            if let Some(id) = series.id {
+                families.leave(id, &series.labels, series.is_counter, amount);
+            }
+        });
+    }
+
+    /// The value of a metric.
+    pub(crate) fn value(&self, metric: MetricId) -> Option<u64> {
+        self.with(metric, |series| series.value.load(Ordering::Relaxed))
+    }
+
+    fn with<T>(&self, MetricId(id): MetricId, read: impl FnOnce(&Series) -> T) -> Option<T> {
+        usize::try_from(id).ok().and_then(|id| self.used.borrow().get(id).map(read))
+    }
+}
+
+impl Series {
+    fn note(&self, amount: u64) {
+        if self.is_counter {
+            self.value.fetch_add(amount, Ordering::Relaxed);
+        } else {
+            self.value.store(amount, Ordering::Relaxed);
+        }
+    }
+}
+
+fn value(name: &str) -> Arc<AtomicU64> {
+    let mut values = lock(&VALUES);
+    match values.get(name) {
+        Some(value) => value.clone(),
+        None => {
+            let value = Arc::<AtomicU64>::default();
+            if values.len() < MAX_VALUES {
+                values.insert(name.to_owned(), value.clone());
+            }
+            value
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What was configured: for a filter, or for a route.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use log::Level;
+use mcp_federated_auth::{Config, ConfigError, StatusConfig};
+
+use crate::log_lines;
+
+/// A configuration as it was written. Each thread reads it anew, since what is read of it belongs to
+/// one thread.
+pub(crate) struct Setup {
+    pub(crate) id: u64,
+    is_status_page: bool,
+    bytes: Vec<u8>,
+    is_removed: AtomicBool,
+}
+
+/// A configuration as it was read.
+pub(crate) enum Read {
+    Filter(Box<Config>),
+    StatusPage(StatusConfig),
+}
+
+/// How many were removed so far. Whoever keeps something for a setup looks for removed ones when
+/// this has changed.
+static REMOVALS: AtomicU64 = AtomicU64::new(0);
+/// How many belong to routes.
+static OF_ROUTES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many setups were removed so far.
+pub(crate) fn removals() -> u64 {
+    REMOVALS.load(Ordering::Acquire)
+}
+
+/// Whether any route has a configuration of its own.
+pub(crate) fn any_of_routes() -> bool {
+    OF_ROUTES.load(Ordering::Relaxed) > 0
+}
+
+impl Setup {
+    /// The `filter_name` of the status page.
+    const STATUS_PAGE: &'static [u8] = b"mcp_auth_status";
+
+    /// Reads a configuration. None if it is refused, with all faults in the log.
+    pub(crate) fn new(filter_name: &[u8], bytes: &[u8]) -> Option<(Arc<Self>, Read)> {
+        static LAST_ID: AtomicU64 = AtomicU64::new(0);
+        let setup = Self {
+            id: LAST_ID.fetch_add(1, Ordering::Relaxed),
+            is_status_page: filter_name == Self::STATUS_PAGE,
+            bytes: bytes.to_vec(),
+            is_removed: AtomicBool::new(false),
+        };
+        match setup.read() {
+            Ok(read) => Some((Arc::new(setup), read)),
+            Err(refused) => {
+                for fault in refused.faults() {
+                    log_lines::write(Level::Error, format_args!("configuration refused: {fault}"));
+                }
+                None
+            }
+        }
+    }
+
+    /// The same for a route.
+    pub(crate) fn for_route(filter_name: &[u8], bytes: &[u8]) -> Option<Arc<Self>> {
+        let (setup, _) = Self::new(filter_name, bytes)?;
+        OF_ROUTES.fetch_add(1, Ordering::Relaxed);
+        Some(setup)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, which can only be the first time.
+    pub(crate) fn read(&self) -> Result<Read, ConfigError> {
+        if self.is_status_page {
+            StatusConfig::from_bytes(&self.bytes).map(Read::StatusPage)
+        } else {
+            Config::from_bytes(&self.bytes).map(|config| Read::Filter(Box::new(config)))
+        }
+    }
+
+    /// Nobody may keep anything for it from now on.
+    pub(crate) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+        // Whoever sees this sees the other.
+        REMOVALS.fetch_add(1, Ordering::Release);
+    }
+
+    /// The same for one of a route.
+    pub(crate) fn remove_from_route(&self) {
+        OF_ROUTES.fetch_sub(1, Ordering::Relaxed);
+        self.remove();
+    }
+
+    /// Whether it was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
+    }
+}

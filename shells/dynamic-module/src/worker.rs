@@ -1,0 +1,355 @@
+//! A worker: one thread's engine for one configuration, and its streams.
+
+mod context;
+mod host;
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::Level;
+use mcp_federated_auth::host::{Response, StreamId};
+use mcp_federated_auth::{BodyAction, Engine, HeadAction, RequestHead, StatusPageFilter};
+
+use self::context::{Action, Context};
+use self::host::WorkerHost;
+use crate::abi::{Map, Stream};
+use crate::configuration::{Configuration, Wish};
+use crate::mailbox::Mail;
+use crate::setup::{self, Read, Setup};
+use crate::{injected, log_lines};
+
+thread_local! {
+    static WORKERS: RefCell<Vec<Rc<Worker>>> = const { RefCell::new(Vec::new()) };
+    /// How many setups had been removed when this thread last looked for workers of removed ones.
+    static REMOVALS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its head did not come yet.
+    New,
+    /// It went on at once: the engine does not know it.
+    Passed,
+    /// It is held back.
+    Stopped,
+    /// It was held back, and went on.
+    Resumed,
+    /// It was responded to.
+    Ended,
+}
+
+/// What to do with a head, as Envoy counts it.
+pub(crate) const CONTINUE: u32 = 0;
+/// The same of what is held back; its body is handed over meanwhile.
+pub(crate) const STOP: u32 = 1;
+/// Holds back a body that is to be judged.
+const BUFFER: u32 = 1;
+/// Holds back a body of which nothing is kept.
+pub(crate) const DROP: u32 = 3;
+/// Holds back a head, and leaves its body with the client.
+const STOP_WITH_BODY: u32 = 4;
+
+/// One thread's engine for one configuration.
+pub(crate) struct Worker {
+    context: Rc<Context>,
+    /// None before the first request, and after a panic.
+    filter: RefCell<Option<Filter>>,
+}
+
+enum Filter {
+    Engine(Box<Engine<WorkerHost>>),
+    StatusPage(Box<StatusPageFilter<WorkerHost>>),
+}
+
+/// The worker of this thread for a configuration, or for a route with one of its own.
+pub(crate) fn find(configuration: &Arc<Configuration>, setup: &Arc<Setup>) -> Rc<Worker> {
+    sweep();
+    WORKERS.with_borrow_mut(|workers| {
+        let known = workers.iter().find(|worker| worker.is_for(configuration, setup));
+        known.cloned().unwrap_or_else(|| {
+            let worker = Rc::new(Worker::new(configuration, setup));
+            workers.push(worker.clone());
+            worker
+        })
+    })
+}
+
+/// Drops the workers of this thread whose configurations were removed.
+pub(crate) fn sweep() {
+    let removals = setup::removals();
+    // The thread may be ending.
+    let _ = REMOVALS.try_with(|known| {
+        if known.replace(removals) != removals {
+            let removed = WORKERS.try_with(|workers| {
+                let mut workers = workers.try_borrow_mut().ok()?;
+                Some(workers.extract_if(.., |worker| worker.is_removed()).collect::<Vec<_>>())
+            });
+            drop(removed);
+        }
+    });
+}
+
+impl Worker {
+    fn new(configuration: &Arc<Configuration>, setup: &Arc<Setup>) -> Self {
+        if setup.id != configuration.setup.id {
+            configuration.wish(Wish::Adopt(setup.clone()));
+        }
+        Self { context: Context::new(configuration, setup), filter: RefCell::new(None) }
+    }
+
+    fn is_for(&self, configuration: &Configuration, setup: &Setup) -> bool {
+        self.context.setup.id == setup.id
+            && self.context.configuration.setup.id == configuration.setup.id
+    }
+
+    fn is_removed(&self) -> bool {
+        self.context.setup.is_removed() || self.context.configuration.setup.is_removed()
+    }
+
+    /// The configuration of the filter.
+    pub(crate) fn configuration(&self) -> &Arc<Configuration> {
+        &self.context.configuration
+    }
+
+    /// The head of a request came.
+    pub(crate) fn on_request_head(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
+        let id = self.context.number(stream);
+        let action = self.run(stream, |filter| match filter {
+            Filter::Engine(engine) => {
+                let judged = stream.with_fields(Map::Request, |fields| {
+                    engine.judge_head(id, RequestHead::new(fields, !is_end))
+                });
+                engine.carry_out_head(id, judged.ok().flatten())
+            }
+            Filter::StatusPage(page) => {
+                let read = stream.with_fields(Map::Request, |fields| {
+                    page.on_request_head(id, Some(RequestHead::new(fields, false)));
+                });
+                if read.is_err() {
+                    page.on_request_head(id, None);
+                }
+                HeadAction::Stop
+            }
+        });
+        match action {
+            None => {
+                fail(stream);
+                STOP
+            }
+            Some(HeadAction::Continue) => {
+                stream.phase.set(Phase::Passed);
+                self.finish(stream);
+                CONTINUE
+            }
+            Some(stop) => {
+                self.hold(stream);
+                match stop {
+                    HeadAction::StopWithBody => STOP_WITH_BODY,
+                    _ => STOP,
+                }
+            }
+        }
+    }
+
+    /// More of the body of a request came.
+    pub(crate) fn on_request_body(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
+        let id = self.context.number(stream);
+        let action = self.run(stream, |filter| match filter {
+            Filter::Engine(engine) => engine.on_request_body(id, stream.body_size(), is_end),
+            Filter::StatusPage(_) => BodyAction::Stop,
+        });
+        match (stream.phase.get(), action) {
+            (Phase::Ended, _) | (_, None) => DROP,
+            (_, Some(action)) => self.follow(stream, action, BUFFER, DROP),
+        }
+    }
+
+    /// The trailers of a request came.
+    pub(crate) fn on_request_trailers(&self, stream: &Rc<Stream>) -> u32 {
+        let id = self.context.number(stream);
+        let action = self.run(stream, |filter| match filter {
+            Filter::Engine(engine) => engine.on_request_trailers(id),
+            Filter::StatusPage(_) => BodyAction::Stop,
+        });
+        match (stream.phase.get(), action) {
+            (Phase::Ended, _) | (_, None) => STOP,
+            (_, Some(action)) => self.follow(stream, action, STOP, STOP),
+        }
+    }
+
+    /// The worker was woken by this stream.
+    pub(crate) fn on_scheduled(&self, stream: &Rc<Stream>) {
+        self.context.waker.clear();
+        self.run(stream, |filter| {
+            if let Filter::Engine(engine) = filter {
+                engine.on_tick();
+            }
+        });
+        self.finish(stream);
+    }
+
+    /// A stream is gone.
+    pub(crate) fn on_stream_end(&self, stream: &Rc<Stream>) {
+        self.context.release(stream);
+        if matches!(stream.phase.get(), Phase::New | Phase::Passed) {
+            return;
+        }
+        self.context.ended.borrow_mut().push(self.context.number(stream));
+        self.serve_ended();
+    }
+
+    /// A callback has panicked: the engine may be broken, and with it whatever waits in it.
+    pub(crate) fn break_down(&self) {
+        let broken = self.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+        // What is broken may panic again.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+        self.context.leave();
+        self.context.actions.borrow_mut().clear();
+        self.context.ended.borrow_mut().clear();
+        let stopped: Vec<_> = self.context.stopped.borrow().values().cloned().collect();
+        for stream in stopped {
+            self.context.release(&stream);
+            fail(&stream);
+        }
+    }
+
+    /// Hands a callback of a stream to the engine. None if there is none.
+    fn run<T>(&self, stream: &Rc<Stream>, callback: impl FnOnce(&mut Filter) -> T) -> Option<T> {
+        let mut filter = self.filter.try_borrow_mut().ok()?;
+        if filter.is_none() {
+            *filter = self.start();
+        }
+        let filter = filter.as_mut()?;
+        self.context.enter(stream);
+        self.context.configuration.families.record_left(stream);
+        if let Filter::Engine(engine) = filter {
+            for stream in self.context.ended.take() {
+                engine.on_stream_end(stream);
+            }
+            for (callout, mail) in self.context.mailbox.take() {
+                match mail {
+                    Mail::Failed => engine.on_callout_response(callout, None),
+                    Mail::Refused => engine.on_callout_refused(callout),
+                    Mail::Response(response) => {
+                        engine.on_callout_response(callout, Some(response));
+                    }
+                }
+            }
+        }
+        injected::panic_for("engine", stream);
+        let result = callback(filter);
+        if let Filter::Engine(engine) = filter {
+            self.context.needs_ticks.set(engine.needs_ticks());
+        }
+        self.context.leave();
+        Some(result)
+    }
+
+    fn start(&self) -> Option<Filter> {
+        let host = WorkerHost::new(self.context.clone());
+        match self.context.setup.read() {
+            Ok(Read::Filter(config)) => {
+                Some(Filter::Engine(Box::new(Engine::with_native_signatures(*config, host))))
+            }
+            Ok(Read::StatusPage(config)) => {
+                Some(Filter::StatusPage(Box::new(StatusPageFilter::new(config, host))))
+            }
+            Err(refused) => {
+                log_lines::write(Level::Error, format_args!("no worker: {refused}"));
+                None
+            }
+        }
+    }
+
+    /// A head is held back, or was responded to.
+    fn hold(&self, stream: &Rc<Stream>) {
+        stream.phase.set(Phase::Stopped);
+        self.context.keep(stream);
+        self.finish(stream);
+    }
+
+    /// What Envoy is to do with a body or with trailers: `held` if they are held back, `ended` if the
+    /// request was responded to.
+    fn follow(&self, stream: &Rc<Stream>, action: BodyAction, held: u32, ended: u32) -> u32 {
+        match action {
+            BodyAction::Continue => {
+                if stream.phase.get() == Phase::Stopped {
+                    stream.phase.set(Phase::Resumed);
+                    self.context.release(stream);
+                }
+                self.finish(stream);
+                CONTINUE
+            }
+            BodyAction::Stop => {
+                self.hold(stream);
+                match stream.phase.get() {
+                    Phase::Ended => ended,
+                    _ => held,
+                }
+            }
+        }
+    }
+
+    /// After a callback: does what the engine wants of Envoy, which may call back, and sees to it
+    /// that the engine is ticked.
+    fn finish(&self, stream: &Rc<Stream>) {
+        let mut next = self.context.next_action();
+        while let Some((stream, action)) = next {
+            self.context.release(&stream);
+            match action {
+                Action::Respond(response, details) => respond(&stream, &response, &details),
+                Action::Resume if stream.phase.get() == Phase::Stopped => {
+                    stream.phase.set(Phase::Resumed);
+                    stream.resume();
+                }
+                Action::Resume => {}
+            }
+            next = self.context.next_action();
+        }
+        self.serve_ended();
+        if self.context.needs_ticks.get() {
+            self.context.await_tick(stream);
+        }
+    }
+
+    fn serve_ended(&self) {
+        if let Ok(mut filter) = self.filter.try_borrow_mut() {
+            for stream in self.context.ended.take() {
+                if let Some(Filter::Engine(engine)) = filter.as_mut() {
+                    engine.on_stream_end(stream);
+                }
+            }
+        }
+    }
+}
+
+/// Responds with a bare 500.
+pub(crate) fn fail(stream: &Stream) {
+    stream.phase.set(Phase::Ended);
+    // Stopped for good if even that fails.
+    let _ = stream.respond(500, &[], &[], "mcp_auth_failed");
+}
+
+fn respond(stream: &Stream, response: &Response, details: &str) {
+    stream.phase.set(Phase::Ended);
+    let fields: Vec<_> = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
+    let _ = stream.respond(response.status, &fields, &response.body, details);
+}
+
+/// Shortest time between two ticks that do not follow a callback of a request.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// When the next tick is due.
+fn after(period: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(period.max(SHORTEST)).unwrap_or(now)
+}
+
+/// The number of a stream.
+fn stream_id(number: u64) -> StreamId {
+    StreamId(number)
+}

@@ -1,0 +1,23 @@
+//! The native module against a scripted Envoy: its C interface is implemented in this program, and its
+//! callbacks are called as Envoy calls them, in one thread that is both main and worker.
+//!
+//! It is stricter than Envoy: what was lent is overwritten as soon as Envoy may free it.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod bodies;
+mod callouts;
+mod configuration;
+mod envoy;
+mod provider;
+mod requests;
+mod routes;
+mod waiting;

@@ -1,0 +1,82 @@
+use crate::envoy::{Envoy, schedulers};
+use crate::provider::{Provider, assert_identity, open, start};
+
+fn start_without_keys(provider: &Provider) -> (Envoy, usize) {
+    let envoy = Envoy::start();
+    let configuration = provider.configuration().to_string();
+    let config = envoy.configure("mcp-federated-auth", &configuration).unwrap();
+    (envoy, config)
+}
+
+#[test]
+fn requests_wait_for_keys_and_are_woken_when_they_come() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let streams: Vec<usize> =
+        (0..3).map(|_| open(&envoy, config, &provider.token(), true)).collect();
+    for stream in &streams {
+        assert_eq!(envoy.status(*stream), 4);
+    }
+    assert_eq!(schedulers(), 4);
+    provider.serve_keys(&envoy);
+    envoy.run_until("all go on", |envoy| streams.iter().all(|stream| envoy.is_resumed(*stream)));
+    for stream in streams {
+        assert_identity(&envoy, stream);
+    }
+    assert_eq!(schedulers(), 1, "only the configuration's");
+    assert!(envoy.callouts().is_empty());
+}
+
+#[test]
+fn a_stream_that_was_woken_and_is_gone_hands_on_to_the_next() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let [first, second] = [(); 2].map(|()| open(&envoy, config, &provider.token(), true));
+    // Wakes the first one.
+    provider.serve_keys(&envoy);
+    envoy.close(first);
+    envoy.run_until("the second goes on", |envoy| envoy.is_resumed(second));
+}
+
+#[test]
+fn a_key_that_is_not_known_is_fetched_and_waited_for() {
+    let mut provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    open(&envoy, config, &provider.token(), true);
+    provider.key = testkit::SigningKey::generate(testkit::Algorithm::Es256, "two");
+    let stream = open(&envoy, config, &provider.token(), true);
+    assert_eq!(envoy.status(stream), 4);
+    provider.serve_keys(&envoy);
+    envoy.run_until("it goes on", |envoy| envoy.is_resumed(stream));
+    assert_identity(&envoy, stream);
+}
+
+#[test]
+fn a_fetch_that_fails_refuses_who_waits() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let stream = open(&envoy, config, &provider.token(), true);
+    envoy.end_with_response(stream);
+    let callout = envoy.await_callout("/jwks");
+    envoy.answer(&callout, None);
+    envoy.run_until("it is over", |_| schedulers() == 1);
+    let refused = open(&envoy, config, &provider.token(), true);
+    let response = envoy.response(refused).unwrap();
+    assert_eq!((response.status, response.reason().as_str()), (503, "keys_unavailable"));
+}
+
+#[test]
+fn a_configuration_can_be_removed_while_requests_wait_and_callouts_are_under_way() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let stream = open(&envoy, config, &provider.token(), true);
+    let callout = envoy.await_callout("/jwks");
+    envoy.close(stream);
+    envoy.remove(config);
+    assert_eq!(schedulers(), 0);
+    envoy.answer(&callout, Some(("200", b"{}")));
+    envoy.run();
+    // The lease of the fetch is left to whoever comes next.
+    let next = envoy.configure("mcp-federated-auth", &provider.configuration().to_string());
+    assert!(next.is_some());
+}
