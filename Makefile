@@ -8,14 +8,17 @@ SHELL := /bin/bash
 
 wasm_target := wasm32-wasip1
 shell := mcp-federated-auth-proxy-wasm
+native_shell := mcp-federated-auth-dynamic-module
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 built_module := $(target_dir)/$(wasm_target)/release/mcp_federated_auth_proxy_wasm.wasm
 module := dist/mcp-federated-auth.wasm
+native_module := dist/libmcp_federated_auth.so
 envoy := .venv/bin/envoy
 scim_server := .venv/bin/scim2-server
 node := .venv/bin/node
 node_packages := tests/clients/node/node_modules
 python_sdks := .venv/mcp-v1 .venv/mcp-v2
+native_envoys := .venv/envoy-1.38 .venv/envoy-1.39
 demo := $(target_dir)/debug/demo
 # A build for a test of the demo has the same features of all crates as `make test`, and shares its
 # work; `cargo build` would compile half of them once more.
@@ -28,15 +31,18 @@ say := @printf '\n==> %s\n'
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# With NATIVE=1 the demo is that of the native module.
+demo_module := $(if $(NATIVE),native,build)
+
 .PHONY: demo
-demo: build $(envoy) ## Run the plugin in real Envoy and show what it allows and refuses
+demo: $(demo_module) $(envoy) ## Run the plugin in real Envoy and show what it allows and refuses (NATIVE=1: the native module)
 	$(say) 'Building the demo (about two minutes the first time)'
 	$(build_demo)
 	$(say) 'Running the demo'
 	$(demo) demo
 
 .PHONY: up
-up: build $(envoy) ## Start the demo and leave it running
+up: $(demo_module) $(envoy) ## Start the demo and leave it running
 	$(say) 'Building the demo (about two minutes the first time)'
 	$(build_demo)
 	$(demo) up
@@ -49,8 +55,11 @@ down: ## Stop what `make up` left running
 .PHONY: build
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
+.PHONY: native
+native: $(native_module) ## Build the native module: dist/libmcp_federated_auth.so (NATIVE_ARCH=aarch64 for the other one)
+
 .PHONY: test
-test: build $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
+test: build native-tests $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
 	$(say) 'Building and running the tests (about eighteen minutes the first time, eleven later)'
 	cargo test --locked --workspace --no-fail-fast
 
@@ -139,6 +148,46 @@ $(module): toolchain
 	@mkdir -p dist
 	cargo run --quiet --locked --package xtask --no-default-features -- trim-exports $(built_module) $@.new
 	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
+
+# The module is linked by Zig, which knows the glibc of every age: Envoy's images have an old one.
+native_arch := $(or $(NATIVE_ARCH),$(shell uname -m))
+native_target := $(native_arch)-unknown-linux-gnu
+zig_target := $(native_arch)-linux-gnu.2.28
+zig := $(CURDIR)/.venv/zig/bin/zig
+link := $(CURDIR)/shells/dynamic-module/link
+built_native := $(target_dir)/$(native_target)/release/libmcp_federated_auth_dynamic_module.so
+
+.PHONY: $(native_module)
+$(native_module): toolchain $(zig)
+	$(say) 'Building the native module (about three minutes the first time)'
+	@rustup target list --installed | grep --quiet --line-regexp $(native_target) || rustup target add $(native_target)
+	ZIG=$(zig) ZIG_TARGET=$(zig_target) CC_$(subst -,_,$(native_target))=$(link)/zig-cc \
+		CFLAGS_$(subst -,_,$(native_target))=-fno-sanitize=all \
+		cargo rustc --locked --release --package $(native_shell) --lib --crate-type cdylib --target $(native_target) \
+		-- -C linker=$(link)/zig-cc -C strip=symbols
+	@mkdir -p dist
+	@cmp --silent $(built_native) $@ || install -m 644 $(built_native) $@
+
+# Panics on request, for the tests; only a debug build can.
+panicking := $(target_dir)/debug/libmcp_federated_auth_dynamic_module.so
+
+.PHONY: native-tests
+native-tests: native $(native_envoys)
+	cargo rustc --locked --package $(native_shell) --lib --crate-type cdylib --features injected-panics
+
+$(zig): shells/dynamic-module/link/requirements.txt $(envoy)
+	$(say) 'Installing Zig into .venv, as linker of the native module'
+	python3 -m venv --clear .venv/zig
+	.venv/zig/bin/pip install --quiet --requirement $<
+	cd .venv/zig/bin && ln -sf ../lib/python3*/site-packages/ziglang/zig .
+	@touch $@
+
+# Each version that the native module is made for, besides the one above.
+$(native_envoys): .venv/envoy-%: envoy/requirements-%.txt $(envoy)
+	$(say) 'Installing Envoy $* into .venv'
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --requirement $<
+	@touch $@
 
 $(envoy): envoy/requirements.txt | python
 	$(say) 'Installing Envoy into .venv'

@@ -20,7 +20,7 @@ pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
 pub use fuzz_seeds::fuzz_seeds;
 pub use reason_codes::documented_reasons;
-pub use repository::{module_path, repository_root, yaml_files};
+pub use repository::{module_path, native_module_path, repository_root, yaml_files};
 pub use signing_key::{Algorithm, SigningKey};
 pub use verify_signature::{answer_verify_signature, verify_signature, verify_signature_arguments};
 pub use yaml::{plugin_configurations, yaml, yaml_documents};

@@ -16,6 +16,17 @@ pub fn repository_root() -> PathBuf {
         .to_owned()
 }
 
+/// The native module under test: `dist/libmcp_federated_auth.so`, or what
+/// `MCP_FEDERATED_AUTH_NATIVE` names.
+pub fn native_module_path() -> PathBuf {
+    let path = match env::var_os("MCP_FEDERATED_AUTH_NATIVE") {
+        Some(path) => path.into(),
+        None => repository_root().join("dist/libmcp_federated_auth.so"),
+    };
+    assert!(path.is_file(), "{} is not there: run `make native`", path.display());
+    path
+}
+
 /// The module under test: `dist/mcp-federated-auth.wasm`, or what `MCP_FEDERATED_AUTH_WASM` names.
 pub fn module_path() -> PathBuf {
     let path = match env::var_os("MCP_FEDERATED_AUTH_WASM") {

@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use testkit::{repository_root, yaml};
 
+use crate::native::replace_plugin;
+
 /// Envoy's configuration as a tree that can be edited before Envoy starts.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
@@ -82,6 +84,12 @@ impl Bootstrap {
     /// The module that Envoy loads.
     pub fn set_module(&mut self, path: &Path) {
         self.plugin()["vm_config"]["code"] = json!({"local": {"filename": path}});
+    }
+
+    /// Replaces each filter by the native module at this path, with the same configuration. Comes last.
+    /// Returns the environment variables that the plugin has of its own.
+    pub fn replace_plugin(&mut self, module: &Path) -> Vec<(String, String)> {
+        replace_plugin(&mut self.tree, module)
     }
 
     /// The port that clients connect to.

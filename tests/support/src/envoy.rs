@@ -19,7 +19,7 @@ pub(crate) const START_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// What Envoy's components log at first.
-pub(crate) const COMPONENT_LOG_LEVEL: &str = "wasm:info";
+pub(crate) const COMPONENT_LOG_LEVEL: &str = "wasm:info,dynamic_modules:info";
 
 /// A running Envoy, gone when dropped: a process of its own, or a part of one that tests share.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ impl Envoy {
             component_log_level: log_level.unwrap_or_else(|_| COMPONENT_LOG_LEVEL.to_owned()),
             environment: Vec::new(),
             is_updatable: false,
+            native: None,
+            binary: binary(),
         }
     }
 
@@ -271,6 +273,9 @@ pub struct EnvoyBuilder {
     component_log_level: String,
     environment: Vec<(String, String)>,
     is_updatable: bool,
+    /// The native module that is used in place of the plugin.
+    native: Option<PathBuf>,
+    binary: PathBuf,
 }
 
 impl EnvoyBuilder {
@@ -323,6 +328,22 @@ impl EnvoyBuilder {
         self
     }
 
+    /// Uses this native module in place of the plugin, whose configuration is edited as ever.
+    pub fn native(mut self, module: PathBuf) -> Self {
+        self.native = Some(module);
+        self
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        self.native.is_some()
+    }
+
+    /// Runs this Envoy.
+    pub fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = binary;
+        self
+    }
+
     /// Lets the listeners be replaced while it runs, by [`update`](Envoy::update).
     pub fn updatable(mut self) -> Self {
         self.is_updatable = true;
@@ -366,6 +387,8 @@ impl EnvoyBuilder {
 
     fn can_be_shared(&self) -> bool {
         !self.is_updatable
+            && self.native.is_none()
+            && self.binary == binary()
             && self.admin_port == 0
             && self.component_log_level == COMPONENT_LOG_LEVEL
             && self.environment.is_empty()
@@ -433,8 +456,12 @@ impl EnvoyBuilder {
             bootstrap: self.bootstrap.clone(),
             form: self.form,
             version: 1,
+            native: self.native.clone(),
         });
         self.bootstrap.set_configuration_form(self.form);
+        if let Some(module) = &self.native {
+            self.environment.extend(self.bootstrap.replace_plugin(module));
+        }
         if let Some(listeners) = &listeners {
             let file = listeners.write(directory.path());
             self.bootstrap.move_listeners(&file, listeners.version);
@@ -443,7 +470,7 @@ impl EnvoyBuilder {
         fs::write(&configuration, self.bootstrap.tree().to_string())
             .expect("the directory is ours");
         let log = File::create(directory.path().join("envoy.log")).expect("the directory is ours");
-        let binary = binary();
+        let binary = self.binary;
         let child = Command::new(&binary)
             .arg("--config-path")
             .arg(configuration)
@@ -481,6 +508,7 @@ struct Listeners {
     bootstrap: Bootstrap,
     form: ConfigurationForm,
     version: u64,
+    native: Option<PathBuf>,
 }
 
 impl Listeners {
@@ -490,6 +518,9 @@ impl Listeners {
         let next = directory.join("listeners.json.next");
         let mut bootstrap = self.bootstrap.clone();
         bootstrap.set_configuration_form(self.form);
+        if let Some(module) = &self.native {
+            bootstrap.replace_plugin(module);
+        }
         let content = bootstrap.move_listeners(&file, self.version).to_string();
         fs::write(&next, content).expect("the directory is ours");
         fs::rename(&next, &file).expect("the directory is ours");

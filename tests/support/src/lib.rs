@@ -32,6 +32,7 @@ mod kubernetes;
 mod load;
 mod mcp_server;
 mod mcp_session;
+mod native;
 mod official_sdk;
 mod open_id_provider;
 mod port;
@@ -76,8 +77,8 @@ pub use scim_directory::ScimDirectory;
 pub use stack::{Stack, StackBuilder};
 pub use testkit::{
     Algorithm, SigningKey, answer_verify_signature, claims, code_blocks, documented_reasons,
-    module_path, now, plugin_configurations, random_id, repository_root, verify_signature,
-    verify_signature_arguments, yaml, yaml_documents, yaml_files,
+    module_path, native_module_path, now, plugin_configurations, random_id, repository_root,
+    verify_signature, verify_signature_arguments, yaml, yaml_documents, yaml_files,
 };
 pub use tls::{CertificateAuthority, TlsEntrance, TlsTunnel};
 pub use webdis::Webdis;

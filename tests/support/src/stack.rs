@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -185,6 +186,21 @@ impl StackBuilder {
         self.envoy(|envoy| envoy.bootstrap(bootstrap))
     }
 
+    /// Uses this native module in place of the plugin; see [`EnvoyBuilder::native`].
+    pub fn native(self, module: PathBuf) -> Self {
+        self.envoy(|envoy| envoy.native(module))
+    }
+
+    /// Runs this Envoy.
+    pub fn binary(self, binary: PathBuf) -> Self {
+        self.envoy(|envoy| envoy.binary(binary))
+    }
+
+    /// Adds a variable to the environment of Envoy.
+    pub fn environment(self, name: &str, value: &str) -> Self {
+        self.envoy(|envoy| envoy.environment(name, value))
+    }
+
     /// Lets Envoy listen on this port.
     pub fn port(self, port: Port) -> Self {
         self.envoy(|envoy| envoy.port(port))
@@ -251,8 +267,11 @@ impl StackBuilder {
             None => McpServer::start().await,
         };
         let resource = format!("http://127.0.0.1:{}/mcp", self.envoy.listener_port());
+        let is_native = self.envoy.is_native();
         let envoy = self.envoy.edit(|bootstrap| {
-            bootstrap.set_module(&module_path());
+            if !is_native {
+                bootstrap.set_module(&module_path());
+            }
             bootstrap.set_cluster("mcp_server", server.address());
             bootstrap.set_cluster("identity_provider", provider.address());
             let configuration = bootstrap.plugin_configuration();

@@ -77,7 +77,7 @@ pub(crate) async fn serve() -> ExitCode {
     let admin_port = Port::fixed(9901).map_or(0, |port| port.number());
     let status_port = port(9902);
     let number = status_port.number();
-    let stack = Stack::builder()
+    let stack = crate::builder()
         .alone()
         .bootstrap(Bootstrap::status_example())
         .edit(move |bootstrap| bootstrap.set_status_port(number))

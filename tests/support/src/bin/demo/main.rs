@@ -8,6 +8,16 @@ mod story;
 use std::env;
 use std::process::ExitCode;
 
+use testbed::{Stack, StackBuilder, native_module_path};
+
+/// The parts of the demo: with the native module if the environment says `NATIVE`.
+fn builder() -> StackBuilder {
+    match env::var_os("NATIVE") {
+        Some(_) => Stack::builder().native(native_module_path()),
+        None => Stack::builder(),
+    }
+}
+
 const USAGE: &str = "\
 usage: demo [demo | up | down | provider [PORT] | server [PORT]]
   demo  start the parts, show a table of calls, stop the parts (the default)

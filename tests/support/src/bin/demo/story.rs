@@ -29,7 +29,7 @@ pub(crate) async fn tell() -> ExitCode {
     eprintln!("  MCP server         {}", server.url());
 
     eprintln!("Starting Envoy with the plugin, as envoy/envoy.yaml says, on free ports ...");
-    let stack = Stack::builder()
+    let stack = crate::builder()
         .alone()
         .workers(2)
         .provider(provider)

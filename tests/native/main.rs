@@ -1,0 +1,16 @@
+//! The native module in real Envoy: what differs from the plugin, and that Envoy outlives its faults.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod module;
+mod panics;
+mod reloads;
+mod routes;
+mod serving;
+mod support;

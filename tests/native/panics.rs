@@ -1,0 +1,140 @@
+//! A panic ends one request, and never Envoy.
+
+use serde_json::json;
+use testbed::{Answer, RawAnswer, Stack, StackBuilder, raw_exchange};
+
+use crate::support::{SOON, envoys, panicking_module};
+
+/// The example with a module that panics on request, with rules that read messages.
+fn builder() -> StackBuilder {
+    Stack::builder().native(panicking_module()).alone().configure(|configuration| {
+        configuration["access"] = json!({"default": "allow", "rules": [{
+            "name": "read",
+            "match": {"mcp_methods": ["tools/call"], "mcp_names": ["nobody_has_it"]},
+            "require": {"roles": ["nobody"]},
+        }]});
+    })
+}
+
+async fn panics(stack: &Stack) -> u64 {
+    let stats = stack.envoy.stats().await;
+    let counted = stats.into_iter().filter(|(name, _)| name.ends_with("mcp_auth_panics"));
+    counted.map(|(_, count)| count).sum()
+}
+
+/// A call whose callback of this name panics.
+async fn call_with_panic(stack: &Stack, callback: &str) -> Answer {
+    stack.send(stack.request().bearer_auth(stack.token()).header("x-panic-in", callback)).await
+}
+
+async fn assert_serves(stack: &Stack, after: &str) {
+    let answer = stack.call(&stack.token()).await;
+    assert_eq!(answer.status, 200, "{after}: {answer:?}");
+    assert!(stack.envoy.is_running(), "{after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_callback_of_a_request_gives_500_and_is_counted() {
+    for (version, envoy) in envoys() {
+        let stack = builder().binary(envoy).start().await;
+        assert_serves(&stack, version).await;
+        for (count, callback) in (1..).zip(["request_headers", "engine", "request_body"]) {
+            let answer = call_with_panic(&stack, callback).await;
+            assert_eq!(answer.status, 500, "{version}, {callback}: {answer:?}");
+            assert_eq!(panics(&stack).await, count, "{version}, {callback}");
+            assert_serves(&stack, callback).await;
+        }
+        let answer = call_with_panic(&stack, "stream_destroyed").await;
+        assert_eq!(answer.status, 200, "{version}: {answer:?}");
+        assert_serves(&stack, "stream_destroyed").await;
+        assert_eq!(panics(&stack).await, 4, "{version}");
+        assert!(stack.envoy.log().contains("injected in request_body"), "{version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_at_the_trailers_gives_500() {
+    let allow_trailers = |bootstrap: &mut testbed::Bootstrap| {
+        bootstrap.connection_manager()["http_protocol_options"] = json!({"enable_trailers": true});
+    };
+    let stack = builder().edit(allow_trailers).start().await;
+    let token = stack.token();
+    let answer: RawAnswer = raw_exchange(
+        stack.envoy.address(),
+        format!(
+            "POST /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\nconnection: close\r\nx-panic-in: request_trailers\r\n\
+             transfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n2\r\n{{}}\r\n0\r\nx-end: 1\r\n\r\n"
+        )
+        .as_bytes(),
+    )
+    .await;
+    assert_eq!(answer.status(), 500, "{answer:?}");
+    assert_serves(&stack, "request_trailers").await;
+    assert_eq!(panics(&stack).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_gives_500_to_all_requests_that_wait_in_the_same_worker() {
+    let provider = testbed::IdentityProvider::start().await;
+    provider.fail(testbed::Document::Discovery, testbed::Fault::Hang);
+    let stack = builder().provider(provider).start().await;
+    let token = stack.token();
+    let panic = async {
+        while stack.envoy.active_requests().await != Some(2) {
+            tokio::task::yield_now().await;
+        }
+        call_with_panic(&stack, "request_headers").await
+    };
+    let (first, second, panicked) = tokio::join!(stack.call(&token), stack.call(&token), panic);
+    for answer in [first, second, panicked] {
+        assert_eq!(answer.status, 500, "{answer:?}");
+    }
+    assert_eq!(panics(&stack).await, 1);
+    stack.provider.heal(testbed::Document::Discovery);
+    assert_serves(&stack, "request_headers").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_when_a_worker_is_woken_gives_500() {
+    let provider = testbed::IdentityProvider::start().await;
+    provider.fail(testbed::Document::Discovery, testbed::Fault::Hang);
+    let stack = builder().provider(provider).start().await;
+    let answer = call_with_panic(&stack, "scheduled").await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert_eq!(panics(&stack).await, 1);
+    stack.provider.heal(testbed::Document::Discovery);
+    assert_serves(&stack, "scheduled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_on_the_main_thread_delays_the_keys() {
+    for callback in ["config_scheduled", "config_callout_done"] {
+        let stack = builder().environment("MCP_AUTH_PANIC_IN", callback).start().await;
+        stack.envoy.await_log(&format!("injected in {callback}"), SOON).await;
+        let mut answer = stack.call(&stack.token()).await;
+        let deadline = tokio::time::Instant::now() + 2 * SOON;
+        while answer.status != 200 {
+            assert_eq!(answer.reason(), "keys_unavailable", "{callback}: {answer:?}");
+            assert!(tokio::time::Instant::now() < deadline, "{callback}");
+            answer = stack.call(&stack.token()).await;
+        }
+        assert_eq!(panics(&stack).await, 1, "{callback}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_a_filter_is_made_gives_500_in_every_envoy() {
+    for (version, envoy) in envoys() {
+        let stack =
+            builder().binary(envoy).environment("MCP_AUTH_PANIC_IN", "stream_new").start().await;
+        assert_eq!(stack.call(&stack.token()).await.status, 500, "{version}");
+        assert_serves(&stack, version).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_a_configuration_is_read_refuses_it() {
+    let log = builder().environment("MCP_AUTH_PANIC_IN", "config_new").expect_refusal().await;
+    assert!(log.contains("injected in config_new"), "{log}");
+}

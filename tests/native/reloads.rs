@@ -1,0 +1,57 @@
+//! Configurations come and go under load.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use testbed::{Load, LoadPlan};
+
+use crate::support::stack;
+
+/// How many threads of the module's timer there are.
+fn timers(pid: u32) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "mcp_auth_timer").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_reloads_under_load_neither_fail_a_request_nor_leak() {
+    const DIRECT: &str = "/direct";
+    let mut stack = stack()
+        .workers(2)
+        .updatable()
+        .edit(|bootstrap| bootstrap.answer_directly(DIRECT))
+        .start()
+        .await;
+    let token: Arc<str> = stack.token().into();
+    let plan = LoadPlan {
+        address: stack.envoy.address(),
+        path: DIRECT.to_owned(),
+        connections: 8,
+        rate: 100,
+        reconnects: true,
+    };
+    let load = Load::start(&plan, move |_| token.clone());
+    let mut memory = 0;
+    for number in 0..200 {
+        stack
+            .reconfigure(|configuration| {
+                // Some have the keys of the one before, and some must fetch them anew.
+                configuration["resource"]["name"] = json!(format!("number {number}"));
+                configuration["providers"][0]["keys"] =
+                    json!({"max_body": format!("{}KiB", 64 + number / 10)});
+            })
+            .await;
+        if number == 99 {
+            memory = stack.envoy.memory();
+        }
+    }
+    let report = load.stop().await;
+    assert!(report.answered() > 100, "{report:?}");
+    assert_eq!(report.failed(), 0, "{report:?}");
+    assert_eq!(timers(stack.envoy.pid()), 1);
+    let grown = stack.envoy.memory().saturating_sub(memory);
+    assert!(grown < 16 << 20, "{grown} bytes for 100 reloads");
+    assert_eq!(stack.call(&stack.token()).await.status, 200);
+}

@@ -1,0 +1,39 @@
+//! Envoys and modules.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use testbed::{Stack, StackBuilder, native_module_path, repository_root};
+
+/// The deadline of everything that should happen soon.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// The module under test.
+pub fn module() -> PathBuf {
+    native_module_path()
+}
+
+/// A module that panics on request.
+pub fn panicking_module() -> PathBuf {
+    existing("target/debug/libmcp_federated_auth_dynamic_module.so")
+}
+
+fn existing(path: &str) -> PathBuf {
+    let path = repository_root().join(path);
+    assert!(path.is_file(), "{} is not there: run `make native-tests`", path.display());
+    path
+}
+
+/// The Envoys that the module is made for, by their versions.
+pub fn envoys() -> [(&'static str, PathBuf); 3] {
+    [
+        ("1.38", existing(".venv/envoy-1.38/bin/envoy")),
+        ("1.39", existing(".venv/envoy-1.39/bin/envoy")),
+        ("1.40", existing(".venv/bin/envoy")),
+    ]
+}
+
+/// The example with the native module, in an Envoy of its own.
+pub fn stack() -> StackBuilder {
+    Stack::builder().native(module()).alone()
+}
