@@ -94,17 +94,23 @@ pub(crate) fn request_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
         let worker = worker.map(|worker| worker::find(worker.configuration(), &own));
         stream.worker.replace(worker);
     }
-    on_worker(stream, "request_headers", STOP, |worker| worker.on_request_head(stream, is_end))
+    in_callback(stream, || {
+        on_worker(stream, "request_headers", STOP, |worker| worker.on_request_head(stream, is_end))
+    })
 }
 
 /// More of the body of a request came.
 pub(crate) fn request_body(stream: &Rc<Stream>, is_end: bool) -> u32 {
-    on_worker(stream, "request_body", DROP, |worker| worker.on_request_body(stream, is_end))
+    in_callback(stream, || {
+        on_worker(stream, "request_body", DROP, |worker| worker.on_request_body(stream, is_end))
+    })
 }
 
 /// The trailers of a request came.
 pub(crate) fn request_trailers(stream: &Rc<Stream>) -> u32 {
-    on_worker(stream, "request_trailers", STOP, |worker| worker.on_request_trailers(stream))
+    in_callback(stream, || {
+        on_worker(stream, "request_trailers", STOP, |worker| worker.on_request_trailers(stream))
+    })
 }
 
 /// The worker of a stream was woken.
@@ -124,6 +130,14 @@ pub(crate) fn stream_destroyed(stream: &Rc<Stream>) {
             recover(&worker, None);
         }
     }
+}
+
+/// Marks the stream as one whose callback is under way.
+fn in_callback(stream: &Stream, callback: impl FnOnce() -> u32) -> u32 {
+    let outer = stream.is_in_callback.replace(true);
+    let status = callback();
+    stream.is_in_callback.set(outer);
+    status
 }
 
 fn on_worker<T>(

@@ -138,6 +138,7 @@ impl Worker {
         match action {
             None => {
                 fail(stream);
+                self.finish(stream);
                 STOP
             }
             Some(HeadAction::Continue) => {
@@ -147,8 +148,9 @@ impl Worker {
             }
             Some(stop) => {
                 self.hold(stream);
-                match stop {
-                    HeadAction::StopWithBody => STOP_WITH_BODY,
+                match (stream.phase.get(), stop) {
+                    (Phase::Resumed, _) => CONTINUE,
+                    (_, HeadAction::StopWithBody) => STOP_WITH_BODY,
                     _ => STOP,
                 }
             }
@@ -163,7 +165,10 @@ impl Worker {
             Filter::StatusPage(_) => BodyAction::Stop,
         });
         match (stream.phase.get(), action) {
-            (Phase::Ended, _) | (_, None) => DROP,
+            (Phase::Ended, _) | (_, None) => {
+                self.finish(stream);
+                DROP
+            }
             (_, Some(action)) => self.follow(stream, action, BUFFER, DROP),
         }
     }
@@ -176,7 +181,10 @@ impl Worker {
             Filter::StatusPage(_) => BodyAction::Stop,
         });
         match (stream.phase.get(), action) {
-            (Phase::Ended, _) | (_, None) => STOP,
+            (Phase::Ended, _) | (_, None) => {
+                self.finish(stream);
+                STOP
+            }
             (_, Some(action)) => self.follow(stream, action, STOP, STOP),
         }
     }
@@ -288,6 +296,7 @@ impl Worker {
                 self.hold(stream);
                 match stream.phase.get() {
                     Phase::Ended => ended,
+                    Phase::Resumed => CONTINUE,
                     _ => held,
                 }
             }
@@ -304,7 +313,10 @@ impl Worker {
                 Action::Respond(response, details) => respond(&stream, &response, &details),
                 Action::Resume if stream.phase.get() == Phase::Stopped => {
                     stream.phase.set(Phase::Resumed);
-                    stream.resume();
+                    // Envoy would ignore it before the callback has said that it stops.
+                    if !stream.is_in_callback.get() {
+                        stream.resume();
+                    }
                 }
                 Action::Resume => {}
             }

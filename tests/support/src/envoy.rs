@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use tempfile::TempDir;
-use testkit::repository_root;
+use testkit::{native_module_path, repository_root};
 use tokio::time::sleep;
 
 use crate::bootstrap::{Bootstrap, ConfigurationForm};
@@ -32,7 +32,8 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Envoy with the example's configuration on a free port.
+    /// Envoy with the example's configuration on a free port, and with the native module in place of the
+    /// plugin where `MCP_FEDERATED_AUTH_NATIVE` names one.
     pub fn builder() -> EnvoyBuilder {
         let log_level = env::var("ENVOY_COMPONENT_LOG_LEVEL");
         EnvoyBuilder {
@@ -44,7 +45,7 @@ impl Envoy {
             component_log_level: log_level.unwrap_or_else(|_| COMPONENT_LOG_LEVEL.to_owned()),
             environment: Vec::new(),
             is_updatable: false,
-            native: None,
+            native: env::var_os("MCP_FEDERATED_AUTH_NATIVE").map(|_| native_module_path()),
             binary: binary(),
         }
     }

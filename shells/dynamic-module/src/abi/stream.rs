@@ -42,6 +42,9 @@ pub(crate) struct Stream {
     /// Who decides on it; none once it is gone.
     pub(crate) worker: RefCell<Option<Rc<Worker>>>,
     pub(crate) phase: Cell<Phase>,
+    /// Whether a callback for its head, body or trailers has not returned yet: what that returns lets it
+    /// go on then.
+    pub(crate) is_in_callback: Cell<bool>,
 }
 
 impl Stream {
@@ -55,6 +58,7 @@ impl Stream {
             number: Cell::new(0),
             worker: RefCell::new(None),
             phase: Cell::new(Phase::New),
+            is_in_callback: Cell::new(false),
         }
     }
 
