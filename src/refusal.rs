@@ -163,6 +163,13 @@ pub(crate) enum Refusal {
         /// The `kid` values that the provider publishes.
         published: Strings,
     },
+    /// The request belongs to none of several resources.
+    UnknownResource {
+        /// Its authority.
+        authority: Option<String>,
+        /// Whether its path can be read in several ways.
+        is_ambiguous: bool,
+    },
     /// `alg` is not allowed here.
     UnsupportedAlgorithm {
         /// The value of `alg`.
@@ -275,6 +282,7 @@ impl Refusal {
             Self::TokenTooOld { .. } => Reason::TokenTooOld,
             Self::UnknownIssuer { .. } => Reason::UnknownIssuer,
             Self::UnknownKid { .. } => Reason::UnknownKid,
+            Self::UnknownResource { .. } => Reason::UnknownResource,
             Self::UnsupportedAlgorithm { .. } => Reason::UnsupportedAlgorithm,
             Self::UnsupportedCriticalHeader { .. } => Reason::UnsupportedCriticalHeader,
             Self::UserInactive { .. } => Reason::UserInactive,
@@ -288,6 +296,7 @@ impl Refusal {
     #[must_use]
     pub(crate) fn check(&self) -> Check {
         match self {
+            Self::UnknownResource { .. } => Check::Resource,
             Self::OriginDenied => Check::Origin,
             Self::MalformedAuthorization(_) | Self::MissingToken => Check::Credentials,
             Self::MalformedToken(MalformedToken::Unsigned)
@@ -357,6 +366,7 @@ impl Refusal {
             | Self::TokenTooOld { .. }
             | Self::UnknownIssuer { .. }
             | Self::UnknownKid { .. }
+            | Self::UnknownResource { .. }
             | Self::UnsupportedAlgorithm { .. }
             | Self::UnsupportedCriticalHeader { .. }
             | Self::UserInactive { .. }
@@ -384,6 +394,9 @@ impl fmt::Display for Refusal {
                 | Denial::Restricted { .. }
                 | Denial::Rule { .. } => meaning,
             }),
+            Self::UnknownResource { is_ambiguous: true, .. } => {
+                f.write_str("the path is ambiguous; send it in normalised form")
+            }
             Self::AudienceMismatch { claim: AudienceClaim::ClientId, .. } => {
                 f.write_str("the token was issued to another client")
             }
@@ -416,6 +429,7 @@ impl fmt::Display for Refusal {
             | Self::TokenTooOld { .. }
             | Self::UnknownIssuer { .. }
             | Self::UnknownKid { .. }
+            | Self::UnknownResource { is_ambiguous: false, .. }
             | Self::UnsupportedAlgorithm { .. }
             | Self::UnsupportedCriticalHeader { .. }
             | Self::UserInactive { .. }

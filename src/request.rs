@@ -1,5 +1,7 @@
 //! The head of a request as the host provides it: unchecked bytes.
 
+use std::cmp::Ordering;
+
 /// The header fields of a request, including pseudo-headers, with names in lower case.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
@@ -102,6 +104,15 @@ pub(crate) fn is_spelling(sent: &[u8], name: &str) -> bool {
             || sent.to_ascii_lowercase() == expected
     };
     sent.len() == name.len() && sent.iter().copied().zip(name.bytes()).all(is_same)
+}
+
+/// Orders a name, which must be lower-case letters, digits and `-`, before or after the name that
+/// `sent` is a [spelling](is_spelling) of; equal if it is a spelling of this one.
+pub(crate) fn compare_spelling(name: &str, sent: &[u8]) -> Ordering {
+    let plain = |byte: u8| {
+        if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+    };
+    name.bytes().cmp(sent.iter().copied().map(plain))
 }
 
 #[cfg(test)]

@@ -82,7 +82,10 @@ pub(crate) struct Explain {
     /// The method of the request, for access rules.
     #[arg(long, default_value = "POST")]
     pub(crate) method: String,
-    /// The path of the request, for access rules [default: that of resource.url].
+    /// The URL of the request: which of several servers is called [default: that of the only one].
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The path of the request, for access rules [default: that of the URL].
     #[arg(long)]
     pub(crate) path: Option<String>,
     /// Judge as of this time, in seconds since 1970, and not of now.

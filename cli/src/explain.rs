@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
     let question = Question {
         token: &given.token,
         method: &arguments.method,
+        url: arguments.url.as_deref(),
         path: arguments.path.as_deref(),
         key_set: key_set.as_deref(),
     };
@@ -61,8 +62,10 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
 }
 
 fn print(explanation: &Explanation, printer: Printer) {
-    let by = explanation.provider.as_ref().map(|name| format!(" (provider {name})"));
-    let by = by.unwrap_or_default();
+    let provider = explanation.provider.as_ref().map(|name| format!("provider {name}"));
+    let resource = explanation.resource.as_ref().map(|id| format!("resource {id}"));
+    let by: Vec<String> = resource.into_iter().chain(provider).collect();
+    let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
     match (explanation.verdict, explanation.reason) {
         (Verdict::Accepted, _) => printer.line(GOOD, "accepted", by),
         (Verdict::Undecided, _) => printer.line(WARNING, "undecided", by),

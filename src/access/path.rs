@@ -40,9 +40,24 @@ impl CanonicalPath {
         path.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
+    /// The segments; none for `/`.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        let path = self.0.strip_prefix(b"/").unwrap_or(&self.0);
+        path.split(|byte| *byte == b'/').filter(move |_| !path.is_empty())
+    }
+
+    /// The path below this prefix, which ends at the end of a segment; `/` if there is none.
+    #[must_use]
+    pub(crate) fn below(&self, prefix: &str) -> Option<Self> {
+        match self.0.strip_prefix(prefix.as_bytes())? {
+            [] => Some(Self(b"/".to_vec())),
+            rest => rest.starts_with(b"/").then(|| Self(rest.to_vec())),
+        }
+    }
+
     /// True for `/`.
     #[must_use]
-    pub(super) fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         self.0 == b"/"
     }
 

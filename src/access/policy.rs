@@ -154,12 +154,13 @@ impl AccessPolicy {
         }
     }
 
-    /// Reads the parts of a request head that rules match.
+    /// Reads the parts of a request head that rules match. `path` is its path, which is none if it is
+    /// ambiguous.
     #[must_use]
-    pub(crate) fn target(&self, head: RequestHead<'_>) -> Target {
+    pub(crate) fn target(&self, head: RequestHead<'_>, path: Option<CanonicalPath>) -> Target {
         Target {
             method: head.method().to_vec(),
-            path: CanonicalPath::parse(head.path()),
+            path,
             hints: (self.reads_messages && head.method() == Match::MESSAGE_METHOD)
                 .then(|| MessageHints::from_head(head))
                 .flatten()
@@ -536,7 +537,7 @@ mod tests {
     fn target(policy: &AccessPolicy, method: &str, path: &str) -> Target {
         let fields = [(":method", method), (":path", path)];
         let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        policy.target(RequestHead::new(&fields, true))
+        policy.target(RequestHead::new(&fields, true), CanonicalPath::parse(path.as_bytes()))
     }
 
     fn find_by(
@@ -708,7 +709,8 @@ mod tests {
         assert_eq!(found(&methods, &prompt), Ok(RuleMatch::Rule(1)));
         assert_eq!(found(&methods, &uri), Ok(RuleMatch::Rule(1)));
         let fields = [(b":path".as_slice(), b"/mcp".as_slice())];
-        let target = names.target(RequestHead::new(&fields, true));
+        let path = CanonicalPath::parse(b"/mcp");
+        let target = names.target(RequestHead::new(&fields, true), path);
         let refused = names.find(&target, MessageView::McpCall(&uri));
         assert!(matches!(refused, Err(Refusal::McpBodyInvalid(BodyFault::Uri { .. }))));
     }

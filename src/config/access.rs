@@ -135,39 +135,61 @@ pub(super) struct RawRequire {
     pub(super) unknown: UnknownFields,
 }
 
-/// The policy. `supported` are the scopes of the resource.
-pub(super) fn policy(
+/// What `access` says, before the scopes of a resource are known.
+#[derive(Clone)]
+pub(super) struct Access {
+    rules: Vec<Rule>,
+    default: DefaultAccess,
+    hierarchy: ScopeHierarchy,
+    inspection: Inspection,
+}
+
+impl Access {
+    /// The policy of a resource with these scopes.
+    pub(super) fn into_policy(self, supported: &[String]) -> AccessPolicy {
+        AccessPolicy::new(self.rules, self.default, self.hierarchy, self.inspection, supported)
+    }
+}
+
+/// Reads the object at this path.
+pub(super) fn access(
     raw: RawAccess,
+    at: &str,
     providers: &Providers,
-    supported: &[String],
     faults: &mut Faults,
-) -> AccessPolicy {
-    refuse_unknown("access.", &raw.unknown, faults);
-    let mcp = raw.mcp.optional("access.mcp", faults).unwrap_or_default();
-    let inspection = inspection(mcp, faults);
+) -> Access {
+    refuse_unknown(&format!("{at}."), &raw.unknown, faults);
+    let member = |name: &str| format!("{at}.{name}");
+    let mcp = raw.mcp.optional(&member("mcp"), faults).unwrap_or_default();
+    let inspection = inspection(mcp, &member("mcp"), faults);
     let mut rules = Vec::new();
-    for (index, raw) in raw.rules.optional("access.rules", faults).into_iter().flatten().enumerate()
-    {
-        let path = format!("access.rules[{index}]");
+    let raw_rules = raw.rules.optional(&member("rules"), faults);
+    for (index, raw) in raw_rules.into_iter().flatten().enumerate() {
+        let name = format!("rules[{index}]");
+        let path = member(&name);
         if let Some(raw) = raw.optional(&path, faults) {
-            rules.push(rule(raw, &path, providers, faults));
+            rules.push(rule(raw, name, &path, providers, faults));
         }
     }
-    let default = match raw.default.optional("access.default", faults) {
+    let default = match raw.default.optional(&member("default"), faults) {
         Some(RawDefaultAccess::Allow) => DefaultAccess::Allow,
         Some(RawDefaultAccess::Deny) => DefaultAccess::Deny,
         None if rules.is_empty() => DefaultAccess::Allow,
         None => DefaultAccess::Deny,
     };
-    let hierarchy = scope_hierarchy(raw.scope_hierarchy, faults);
-    AccessPolicy::new(rules, default, hierarchy, inspection, supported)
+    let hierarchy = scope_hierarchy(raw.scope_hierarchy, &member("scope_hierarchy"), faults);
+    Access { rules, default, hierarchy, inspection }
 }
 
-/// The paths that need no token.
-pub(super) fn exempt(raw: Field<Vec<Field<RawExempt>>>, faults: &mut Faults) -> Vec<CanonicalPath> {
+/// The paths that need no token, from the list at this path.
+pub(super) fn exempt(
+    raw: Vec<Field<RawExempt>>,
+    at: &str,
+    faults: &mut Faults,
+) -> Vec<CanonicalPath> {
     let mut paths = Vec::new();
-    for (index, raw) in raw.optional("exempt", faults).into_iter().flatten().enumerate() {
-        let at = format!("exempt[{index}]");
+    for (index, raw) in raw.into_iter().enumerate() {
+        let at = format!("{at}[{index}]");
         let Some(raw) = raw.optional(&at, faults) else { continue };
         refuse_unknown(&format!("{at}."), &raw.unknown, faults);
         let at = format!("{at}.path");
@@ -178,13 +200,19 @@ pub(super) fn exempt(raw: Field<Vec<Field<RawExempt>>>, faults: &mut Faults) -> 
     paths
 }
 
-fn rule(raw: RawRule, path: &str, providers: &Providers, faults: &mut Faults) -> Rule {
+fn rule(
+    raw: RawRule,
+    default_name: String,
+    path: &str,
+    providers: &Providers,
+    faults: &mut Faults,
+) -> Rule {
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let name = raw.name.optional(&format!("{path}.name"), faults);
     let condition = raw.condition.optional(&format!("{path}.match"), faults).unwrap_or_default();
     let require = raw.require.optional(&format!("{path}.require"), faults).unwrap_or_default();
     Rule {
-        name: name.unwrap_or_else(|| path.trim_start_matches("access.").to_owned()),
+        name: name.unwrap_or(default_name),
         condition: conditions(condition, &format!("{path}.match"), faults),
         requirement: requirement(require, &format!("{path}.require"), providers, faults),
     }
@@ -252,16 +280,16 @@ fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
     }
 }
 
-fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
-    refuse_unknown("access.mcp.", &raw.unknown, faults);
-    let max_body = ACCESS_MCP_MAX_BODY.read(raw.max_body, ACCESS_MCP_MAX_BODY.field, faults);
-    let versions = raw.protocol_versions.optional(PROTOCOL_VERSIONS.field, faults);
+fn inspection(raw: RawMcp, at: &str, faults: &mut Faults) -> Inspection {
+    refuse_unknown(&format!("{at}."), &raw.unknown, faults);
+    let at = |name: &str| format!("{at}.{name}");
+    let max_body = ACCESS_MCP_MAX_BODY.read(raw.max_body, &at("max_body"), faults);
+    let versions = raw.protocol_versions.optional(&at("protocol_versions"), faults);
     let versions = versions.unwrap_or_else(|| PROTOCOL_VERSIONS.value.map(str::to_owned).to_vec());
     for (index, version) in versions.iter().enumerate() {
         if !is_version_with_headers(version) {
-            let at = format!("{}[{index}]", PROTOCOL_VERSIONS.field);
             faults.add(
-                &at,
+                &at(&format!("protocol_versions[{index}]")),
                 format!(
                     "must be a revision of MCP from {HEADERS_SINCE} on: older ones have no headers"
                 ),
@@ -270,21 +298,21 @@ fn inspection(raw: RawMcp, faults: &mut Faults) -> Inspection {
     }
     let validates = UPSTREAM_VALIDATES_HEADERS.read(
         raw.upstream_validates_headers,
-        UPSTREAM_VALIDATES_HEADERS.field,
+        &at("upstream_validates_headers"),
         faults,
     );
-    match raw.inspect.optional("access.mcp.inspect", faults).unwrap_or_default() {
+    match raw.inspect.optional(&at("inspect"), faults).unwrap_or_default() {
         RawInspect::Body => Inspection::Body { max_body },
         RawInspect::Headers => {
             if !validates {
                 faults.add(
-                    UPSTREAM_VALIDATES_HEADERS.field,
+                    &at("upstream_validates_headers"),
                     "must be true with inspect: headers, else headers may say what the body does \
                      not",
                 );
             }
             if versions.is_empty() {
-                faults.add(PROTOCOL_VERSIONS.field, "must hold at least one revision");
+                faults.add(&at("protocol_versions"), "must hold at least one revision");
             }
             Inspection::Headers { versions }
         }
@@ -340,20 +368,24 @@ fn requirement(
 
 fn scope_hierarchy(
     raw: Field<BTreeMap<String, Vec<String>>>,
+    at: &str,
     faults: &mut Faults,
 ) -> ScopeHierarchy {
-    const PATH: &str = "access.scope_hierarchy";
-    let implied = raw.optional(PATH, faults).unwrap_or_default();
+    let implied = raw.optional(at, faults).unwrap_or_default();
     for (broad, narrow) in &implied {
-        check_scope(broad, &format!("{PATH}.{broad}"), faults);
+        check_scope(broad, &format!("{at}.{broad}"), faults);
         for (index, scope) in narrow.iter().enumerate() {
-            check_scope(scope, &format!("{PATH}.{broad}[{index}]"), faults);
+            check_scope(scope, &format!("{at}.{broad}[{index}]"), faults);
         }
     }
     ScopeHierarchy::new(implied)
 }
 
-fn canonical_path(value: &str, path: &str, faults: &mut Faults) -> Option<CanonicalPath> {
+pub(super) fn canonical_path(
+    value: &str,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<CanonicalPath> {
     let canonical = Some(value)
         .filter(|value| !value.contains(['?', '#', '*']))
         .and_then(|value| CanonicalPath::parse(value.as_bytes()));

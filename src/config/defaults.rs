@@ -45,6 +45,10 @@ pub(super) const WEB_SERVICE_ACCESS_ONLY: FieldDefault<bool> =
 /// What a field is when it is not there.
 pub(super) struct FieldDefault<T> {
     /// The field, in the notation of the schema.
+    #[cfg_attr(
+        not(feature = "schema"),
+        expect(dead_code, reason = "the schema alone needs the field")
+    )]
     pub(super) field: &'static str,
     pub(super) value: T,
 }

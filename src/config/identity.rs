@@ -6,7 +6,8 @@ use super::Faults;
 use super::defaults::{FORWARD_TOKEN, HEADER_PREFIX};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use crate::claim::ClaimPath;
-use crate::identity::{ClaimHeader, IdentityHeaders};
+use crate::identity::{ClaimHeader, IdentityHeaders, ReservedNames};
+use crate::resource::ResourceLabel;
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -35,18 +36,35 @@ pub(super) struct RawClaimHeader {
     pub(super) unknown: UnknownFields,
 }
 
-/// The identity headers, and whether the upstream gets the token.
-pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (IdentityHeaders, bool) {
-    refuse_unknown("identity.", &raw.unknown, faults);
-    let prefix = HEADER_PREFIX.read(raw.header_prefix, HEADER_PREFIX.field, faults);
+/// How a server learns who is calling.
+#[derive(Clone)]
+pub(super) struct Identity {
+    /// What the names of the identity headers start with.
+    pub(super) prefix: String,
+    pub(super) headers: IdentityHeaders,
+    pub(super) forward_token: bool,
+}
+
+/// Reads the object at this path. `names_resource`: a header field names the resource.
+pub(super) fn identity(
+    raw: RawIdentity,
+    at: &str,
+    names_resource: bool,
+    faults: &mut Faults,
+) -> Identity {
+    refuse_unknown(&format!("{at}."), &raw.unknown, faults);
+    let at = |name: &str| format!("{at}.{name}");
+    let prefix = HEADER_PREFIX.read(raw.header_prefix, &at("header_prefix"), faults);
     if !is_header_name(&prefix) {
-        faults.add(HEADER_PREFIX.field, HEADER_NAME_EXPECTED);
+        faults.add(&at("header_prefix"), HEADER_NAME_EXPECTED);
     }
-    let own_names = IdentityHeaders::new(&prefix, Vec::new());
-    let raw_claims = raw.claims_to_headers.optional("identity.claims_to_headers", faults);
+    let own_headers = IdentityHeaders::new(&prefix, Vec::new());
+    let resource_header = names_resource.then(|| ResourceLabel::header_name(&prefix));
+    let own_names = ReservedNames::new(own_headers.names().chain(resource_header.as_deref()));
+    let raw_claims = raw.claims_to_headers.optional(&at("claims_to_headers"), faults);
     let mut claims: Vec<ClaimHeader> = Vec::new();
     for (index, raw) in raw_claims.unwrap_or_default().into_iter().enumerate() {
-        let path = format!("identity.claims_to_headers[{index}]");
+        let path = at(&format!("claims_to_headers[{index}]"));
         let Some(raw) = raw.optional(&path, faults) else { continue };
         let Some(claim) = claim_header(raw, &path, faults) else { continue };
         if own_names.is_reserved(claim.header.as_bytes()) {
@@ -57,8 +75,8 @@ pub(super) fn identity_headers(raw: RawIdentity, faults: &mut Faults) -> (Identi
         }
         claims.push(claim);
     }
-    let forward_token = FORWARD_TOKEN.read(raw.forward_token, FORWARD_TOKEN.field, faults);
-    (IdentityHeaders::new(&prefix, claims), forward_token)
+    let forward_token = FORWARD_TOKEN.read(raw.forward_token, &at("forward_token"), faults);
+    Identity { headers: IdentityHeaders::new(&prefix, claims), prefix, forward_token }
 }
 
 fn claim_header(raw: RawClaimHeader, path: &str, faults: &mut Faults) -> Option<ClaimHeader> {

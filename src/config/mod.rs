@@ -17,6 +17,7 @@ mod raw;
 mod reference;
 mod replay_store;
 mod resource;
+mod resources;
 #[cfg(feature = "schema")]
 mod schema;
 mod scim;
@@ -37,9 +38,9 @@ pub use reference::config_reference;
 pub use schema::config_schema;
 pub use status::StatusConfig;
 
-use crate::identity::{IdentityHeaders, Users};
-use crate::provider::Providers;
-use crate::resource::ProtectedResource;
+use crate::identity::Users;
+use crate::provider::{ProviderId, Providers};
+use crate::resource::{ResourceId, Resources};
 use crate::response::ErrorStyle;
 use crate::token::ReplayStore;
 
@@ -49,16 +50,12 @@ pub struct Config {
     /// Identifies the configuration: a digest (SHA-256, hex) of its content, independent of its
     /// form.
     pub(crate) digest: String,
-    /// The protected MCP server.
-    pub(crate) resource: ProtectedResource,
+    /// The protected MCP servers; at least one.
+    pub(crate) resources: Resources,
     /// The trusted identity providers; at least one.
     pub(crate) providers: Providers,
     /// The known users.
     pub(crate) users: Users,
-    /// The header fields that identify the caller to the upstream.
-    pub(crate) identity_headers: IdentityHeaders,
-    /// Whether the upstream gets the token.
-    pub(crate) forward_token: bool,
     /// Maximum number of tokens whose verdict is cached.
     pub(crate) token_cache: usize,
     /// Maximum size of a token in bytes.
@@ -91,6 +88,37 @@ impl Config {
     /// All faults, as for [`from_bytes`](Self::from_bytes).
     pub fn without_secrets(bytes: &[u8]) -> Result<Self, ConfigError> {
         Self::read(bytes, &|_| Some("unknown".to_owned()))
+    }
+
+    /// The issuers whose tokens are accepted at a resource; at any, if none is given.
+    #[must_use]
+    pub(crate) fn issuers(&self, resource: Option<ResourceId>) -> Vec<String> {
+        let issuers: Vec<&str> = match resource {
+            Some(id) => self.resources[id].providers.issuers(&self.providers).collect(),
+            None => {
+                self.providers.iter().flat_map(|own| &own.issuers).map(String::as_str).collect()
+            }
+        };
+        issuers.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The accepted values of `aud` of a provider at a resource; at any, if none is given.
+    #[must_use]
+    pub(crate) fn audiences(
+        &self,
+        resource: Option<ResourceId>,
+        provider: ProviderId,
+    ) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let resources = self.resources.entries();
+        let resources = resources.filter(|(id, _)| resource.is_none_or(|wanted| *id == wanted));
+        let tokens = resources.filter_map(|(_, resource)| resource.providers.get(provider));
+        for audience in tokens.flat_map(|tokens| &tokens.audiences) {
+            if !all.contains(audience) {
+                all.push(audience.clone());
+            }
+        }
+        all
     }
 
     /// Reads a configuration with this lookup of environment variables.

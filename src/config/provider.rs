@@ -20,8 +20,8 @@ use crate::claim::{AudienceClaim, ClaimPath, ListClaim, RequiredClaim};
 use crate::jose::Algorithm;
 use crate::keys::KeySettings;
 use crate::provider::{
-    ClaimRules, ClientType, ClientTypeRule, IdentityRules, Provider, Providers, TokenIdRule,
-    TokenTypes,
+    AcceptedTokens, ClaimRules, ClientType, ClientTypeRule, IdentityRules, Provider, ProviderMap,
+    Providers, TokenIdRule, TokenTypes,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,7 +46,8 @@ pub(super) struct RawProvider {
     /// Input of template `okta`: the id of a custom authorization server. Default: `default`.
     pub(super) authorization_server: Field<String>,
     /// Accepted values of `aud`, or of the claim that `audience_claim` selects. Active providers
-    /// with the same issuer must not share one, because `aud` distinguishes them.
+    /// with the same issuer must not share one, because `aud` distinguishes them. Required, unless
+    /// every resource that accepts the provider's tokens has `audiences` for it. Default: none.
     pub(super) client_ids: Field<Vec<String>>,
     /// The claim that `client_ids` are compared with.
     pub(super) audience_claim: Field<RawAudienceClaim>,
@@ -164,15 +165,51 @@ pub(super) enum RawClientType {
     Service,
 }
 
+/// The active providers, and what the configuration says of their audiences.
+pub(super) struct ReadProviders {
+    pub(super) providers: Providers,
+    pub(super) clients: ProviderMap<Clients>,
+}
+
+/// The audiences of a provider.
+#[derive(Clone, Default)]
+pub(super) struct Clients {
+    /// The provider's place among those that are written.
+    pub(super) position: usize,
+    /// `client_ids`; none if it is missing.
+    pub(super) ids: Option<Vec<String>>,
+    /// A GUID among audiences is accepted with and without this prefix.
+    prefix: Option<&'static str>,
+    /// The claim that has roles by audience, if it is read.
+    roles_claim: Option<&'static str>,
+}
+
+impl Clients {
+    /// The tokens that are accepted with these audiences.
+    pub(super) fn tokens(&self, audiences: &[String]) -> AcceptedTokens {
+        let roles = self.roles_claim.into_iter().flat_map(|claim| {
+            let path = move |audience: &String| ClaimPath::from_names([claim, audience, "roles"]);
+            audiences.iter().map(path)
+        });
+        AcceptedTokens {
+            audience_roles: roles.map(ListClaim::Strings).collect(),
+            audiences: with_other_spellings(audiences, self.prefix),
+        }
+    }
+}
+
+/// Reads the providers. `needs_client_ids`: every provider must have `client_ids`, since nothing else
+/// can say which audiences are accepted.
 pub(super) fn providers(
     raw: Field<Vec<Field<RawProvider>>>,
+    needs_client_ids: bool,
     defaults: &KeySettings,
     faults: &mut Faults,
-) -> Providers {
+) -> ReadProviders {
     let raw = raw.required("providers", faults);
     let is_empty = raw.as_ref().is_some_and(Vec::is_empty);
     let mut names: Vec<String> = Vec::new();
-    let mut active: Vec<(usize, Provider)> = Vec::new();
+    let mut active: Vec<(Provider, Clients)> = Vec::new();
     let mut any_fault = false;
     for (index, raw) in raw.unwrap_or_default().into_iter().enumerate() {
         let path = format!("providers[{index}]");
@@ -181,7 +218,8 @@ pub(super) fn providers(
             continue;
         };
         let is_active = raw.active.clone().optional(&format!("{path}.active"), faults);
-        let Some(provider) = raw.parse(&path, defaults, faults) else {
+        let parsed = raw.parse(index, needs_client_ids, defaults, faults);
+        let Some((provider, clients)) = parsed else {
             any_fault = true;
             continue;
         };
@@ -190,8 +228,7 @@ pub(super) fn providers(
         }
         names.push(provider.name.clone());
         if is_active.unwrap_or(PROVIDER_ACTIVE.value) {
-            refuse_ambiguous(&active, &provider, &path, faults);
-            active.push((index, provider));
+            active.push((provider, clients));
         }
     }
     if is_empty {
@@ -199,41 +236,23 @@ pub(super) fn providers(
     } else if !names.is_empty() && active.is_empty() && !any_fault {
         faults.add("providers", "must hold at least one active provider");
     }
-    Providers::new(active.into_iter().map(|(_, provider)| provider).collect())
-}
-
-/// The audience distinguishes providers with the same issuer, so no two may share one.
-fn refuse_ambiguous(
-    others: &[(usize, Provider)],
-    provider: &Provider,
-    path: &str,
-    faults: &mut Faults,
-) {
-    for (index, other) in others {
-        if !provider.issuers.iter().any(|issuer| other.issuers.contains(issuer)) {
-            continue;
-        }
-        let audiences = &provider.claim_rules.audiences;
-        for audience in
-            audiences.iter().filter(|audience| other.claim_rules.audiences.contains(audience))
-        {
-            faults.add(
-                &format!("{path}.client_ids"),
-                format!(
-                    "{audience:?} is also one of providers[{index}], which has the same issuer"
-                ),
-            );
-        }
-    }
+    let (active, clients): (Vec<_>, Vec<_>) = active.into_iter().unzip();
+    let providers = Providers::new(active);
+    let mut clients = clients.into_iter();
+    // One for each: the default is for none.
+    let clients = providers.map(|_| clients.next().unwrap_or_default());
+    ReadProviders { providers, clients }
 }
 
 impl RawProvider {
     fn parse(
         mut self,
-        path: &str,
+        position: usize,
+        needs_client_ids: bool,
         defaults: &KeySettings,
         faults: &mut Faults,
-    ) -> Option<Provider> {
+    ) -> Option<(Provider, Clients)> {
+        let path = &*format!("providers[{position}]");
         refuse_unknown(&format!("{path}."), &self.unknown, faults);
         let mut reader = Reader::new(path, faults);
         let template = self.template(&mut reader);
@@ -242,7 +261,7 @@ impl RawProvider {
         let is_template_faulty = template.is_none();
         let mut template = template.unwrap_or_default();
         let name = self.name(&mut reader);
-        let audiences = self.audiences(&mut reader);
+        let client_ids = self.client_ids(needs_client_ids, &mut reader);
         let issuers = self.issuers(&mut template, is_template_faulty, &mut reader);
         let issuer = issuers.as_ref().and_then(|issuers| issuers.first());
         let settings = reader.optional("keys", &mut self.keys).unwrap_or_default();
@@ -255,20 +274,27 @@ impl RawProvider {
         };
         let algorithms = algorithms(&mut self.algorithms, &mut reader);
         let algorithms = algorithms.unwrap_or_else(|| std::mem::take(&mut template.algorithms));
-        let claim_rules = self.claim_rules(audiences.as_deref(), &template, &mut reader);
+        let claim_rules = self.claim_rules(&mut reader);
         let required_claims = self.required_claims(&mut reader);
         let required_any_claim = reader
             .optional("required_any_claim", &mut self.required_any_claim)
             .unwrap_or_else(|| std::mem::take(&mut template.required_any_claim));
         let token_id_rule = self.token_id_rule(&mut reader);
         let needed = RequiredClaims::new(required_claims, &mut template);
-        let identity_rules =
-            self.identity_rules(name.as_deref(), audiences.as_deref(), template, &mut reader);
+        let clients = Clients {
+            position,
+            prefix: template.audience_prefix,
+            roles_claim: template
+                .audience_roles_claim
+                .filter(|_| matches!(self.roles_claim, Field::Absent)),
+            ids: client_ids.as_ref().ok().cloned().flatten(),
+        };
+        let identity_rules = self.identity_rules(name.as_deref(), template, &mut reader);
         let restrict_to_policies = reader
             .optional("restrict_to_policies", &mut self.restrict_to_policies)
             .unwrap_or(RESTRICT_TO_POLICIES.value);
-        audiences?;
-        Some(Provider {
+        client_ids.ok()?;
+        let provider = Provider {
             name: name?,
             issuers: issuers?,
             algorithms,
@@ -279,7 +305,8 @@ impl RawProvider {
             identity_rules,
             restrict_to_policies,
             key_source: key_source?,
-        })
+        };
+        Some((provider, clients))
     }
 
     fn template(&mut self, reader: &mut Reader<'_>) -> Option<Template> {
@@ -306,15 +333,17 @@ impl RawProvider {
         Some(name)
     }
 
-    fn audiences(&mut self, reader: &mut Reader<'_>) -> Option<Vec<String>> {
-        let audiences = reader.required("client_ids", &mut self.client_ids)?;
-        if audiences.is_empty() {
-            reader.fault("client_ids", "must hold at least one audience");
+    fn client_ids(
+        &mut self,
+        is_needed: bool,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<Vec<String>>, Faulty> {
+        if !is_needed && matches!(self.client_ids, Field::Absent) {
+            return Ok(None);
         }
-        if audiences.iter().any(String::is_empty) {
-            reader.fault("client_ids", "must not hold an empty audience");
-        }
-        Some(audiences)
+        let client_ids = reader.required("client_ids", &mut self.client_ids).ok_or(Faulty)?;
+        refuse_bad_audiences(&client_ids, &reader.at("client_ids"), reader.faults);
+        Ok(Some(client_ids))
     }
 
     /// The accepted values of `iss`, the provider's own issuer first.
@@ -360,12 +389,7 @@ impl RawProvider {
         }
     }
 
-    fn claim_rules(
-        &mut self,
-        audiences: Option<&[String]>,
-        template: &Template,
-        reader: &mut Reader<'_>,
-    ) -> ClaimRules {
+    fn claim_rules(&mut self, reader: &mut Reader<'_>) -> ClaimRules {
         let audience_claim = reader.optional("audience_claim", &mut self.audience_claim);
         let audience_claim = match audience_claim.unwrap_or_default() {
             RawAudienceClaim::Aud => AudienceClaim::Audience,
@@ -374,10 +398,6 @@ impl RawProvider {
         let clock_skew = std::mem::take(&mut self.clock_skew);
         let clock_skew = CLOCK_SKEW.read(clock_skew, &reader.at("clock_skew"), reader.faults);
         ClaimRules {
-            audiences: with_other_spellings(
-                audiences.unwrap_or_default(),
-                template.audience_prefix,
-            ),
             audience_claim,
             clock_skew,
             max_token_age: reader
@@ -403,7 +423,6 @@ impl RawProvider {
     fn identity_rules(
         &mut self,
         provider: Option<&str>,
-        audiences: Option<&[String]>,
         template: Template,
         reader: &mut Reader<'_>,
     ) -> IdentityRules {
@@ -423,7 +442,7 @@ impl RawProvider {
         let scope_claim = reader.optional("scope_claim", &mut self.scope_claim);
         let roles_claims = match reader.optional("roles_claim", &mut self.roles_claim) {
             Some(claim) => vec![claim],
-            None => template.roles_of(audiences.unwrap_or_default()),
+            None => template.roles_claims.iter().cloned().map(ListClaim::Strings).collect(),
         };
         let groups_claim = reader.optional("groups_claim", &mut self.groups_claim);
         let auth_scopes = auth_scopes(&mut self.auth_scopes, reader);
@@ -451,17 +470,6 @@ impl RawProvider {
             auth_scopes,
             service_signs: template.service_signs,
         }
-    }
-}
-
-impl Template {
-    /// The claims of roles in tokens for these audiences.
-    fn roles_of(&self, audiences: &[String]) -> Vec<ListClaim> {
-        let of_audiences = self.audience_roles_claim.into_iter().flat_map(|claim| {
-            audiences.iter().map(move |audience| ClaimPath::from_names([claim, audience, "roles"]))
-        });
-        let all = self.roles_claims.iter().cloned().chain(of_audiences);
-        all.map(ListClaim::Strings).collect()
     }
 }
 
@@ -494,6 +502,19 @@ impl RequiredClaims {
             }
         }
         required
+    }
+}
+
+/// The field is there and cannot be read, or is missing.
+struct Faulty;
+
+/// Refuses a list of audiences that is empty or holds an empty one.
+pub(super) fn refuse_bad_audiences(audiences: &[String], path: &str, faults: &mut Faults) {
+    if audiences.is_empty() {
+        faults.add(path, "must hold at least one audience");
+    }
+    if audiences.iter().any(String::is_empty) {
+        faults.add(path, "must not hold an empty audience");
     }
 }
 

@@ -12,6 +12,7 @@ use super::keys::RawKeys;
 use super::provider::RawProvider;
 use super::replay_store::RawReplayStore;
 use super::resource::{RawExempt, RawMode, RawResource};
+use super::resources::RawProtectedResource;
 use super::tokens::RawTokenCache;
 use super::units::SizeString;
 use super::users::RawUsers;
@@ -20,8 +21,12 @@ use super::users::RawUsers;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawConfig {
-    /// The protected MCP server, as clients know it (RFC 9728).
+    /// The protected MCP server, as clients know it (RFC 9728). Every request belongs to it. Either
+    /// this or `resources` is required. Default: none.
     pub(super) resource: Field<RawResource>,
+    /// Several protected MCP servers, instead of `resource`. A request belongs to the one with its
+    /// host and the longest path that begins its path; 404 if there is none. Default: none.
+    pub(super) resources: Field<Vec<Field<RawProtectedResource>>>,
     /// The trusted identity providers; at least one must be active. The `iss` of a token selects
     /// its provider; among several with the same issuer, `aud` does.
     pub(super) providers: Field<Vec<Field<RawProvider>>>,

@@ -1,4 +1,4 @@
-//! `resource`, `exempt`, `allowed_origins` and `mode`: the protected resource.
+//! `resource`, `allowed_origins` and `mode`: the protected resource.
 
 use serde::Deserialize;
 
@@ -47,7 +47,7 @@ pub(super) enum RawMode {
     Report,
 }
 
-/// The content of `resource`.
+/// What clients are told of a resource.
 pub(super) struct Described {
     pub(super) url: ResourceUrl,
     pub(super) name: Option<String>,
@@ -55,36 +55,53 @@ pub(super) struct Described {
     pub(super) scopes_supported: Vec<String>,
 }
 
-pub(super) fn resource(raw: RawResource, faults: &mut Faults) -> Option<Described> {
-    refuse_unknown("resource.", &raw.unknown, faults);
-    let url = raw.url.required("resource.url", faults);
-    let url = url.filter(|url| secure_url(url, "resource.url", faults));
-    let documentation = raw.documentation.optional("resource.documentation", faults);
-    let documentation =
-        documentation.filter(|url| secure_url(url, "resource.documentation", faults));
-    let name = raw.name.optional("resource.name", faults);
-    let scopes_supported =
-        raw.scopes_supported.optional("resource.scopes_supported", faults).unwrap_or_default();
-    for (index, scope) in scopes_supported.iter().enumerate() {
-        let path = format!("resource.scopes_supported[{index}]");
-        if !is_scope(scope) {
-            faults.add(&path, SCOPE_EXPECTED);
-        } else if scope == "offline_access" {
-            faults.add(&path, "must not be offline_access, which is not for resources to ask for");
-        }
-    }
-    // A URL that is not secure has been reported already.
-    let url = url?.try_into().ok()?;
-    Some(Described { url, name, documentation, scopes_supported })
+/// The fields of a resource that describe it.
+pub(super) struct RawDescription {
+    pub(super) url: Field<String>,
+    pub(super) name: Field<String>,
+    pub(super) documentation: Field<String>,
+    pub(super) scopes_supported: Field<Vec<String>>,
 }
 
-/// The origins of web pages that may send requests.
-pub(super) fn allowed_origins(raw: Field<Vec<String>>, faults: &mut Faults) -> Vec<String> {
-    let origins = raw.optional("allowed_origins", faults).unwrap_or_default();
+pub(super) fn resource(raw: RawResource, faults: &mut Faults) -> Option<Described> {
+    refuse_unknown("resource.", &raw.unknown, faults);
+    let RawResource { url, name, documentation, scopes_supported, unknown: _ } = raw;
+    RawDescription { url, name, documentation, scopes_supported }.parse("resource", faults)
+}
+
+impl RawDescription {
+    /// Reads the fields of the object at this path.
+    pub(super) fn parse(self, at: &str, faults: &mut Faults) -> Option<Described> {
+        let at = |name: &str| format!("{at}.{name}");
+        let url = self.url.required(&at("url"), faults);
+        let url = url.filter(|url| secure_url(url, &at("url"), faults));
+        let documentation = self.documentation.optional(&at("documentation"), faults);
+        let documentation =
+            documentation.filter(|url| secure_url(url, &at("documentation"), faults));
+        let name = self.name.optional(&at("name"), faults);
+        let scopes_supported =
+            self.scopes_supported.optional(&at("scopes_supported"), faults).unwrap_or_default();
+        for (index, scope) in scopes_supported.iter().enumerate() {
+            let path = at(&format!("scopes_supported[{index}]"));
+            if !is_scope(scope) {
+                faults.add(&path, SCOPE_EXPECTED);
+            } else if scope == "offline_access" {
+                let problem = "must not be offline_access, which is not for resources to ask for";
+                faults.add(&path, problem);
+            }
+        }
+        // A URL that is not secure has its fault already.
+        let url = url?.try_into().ok()?;
+        Some(Described { url, name, documentation, scopes_supported })
+    }
+}
+
+/// The origins of web pages that may send requests, from the list at this path.
+pub(super) fn allowed_origins(origins: Vec<String>, at: &str, faults: &mut Faults) -> Vec<String> {
     for (index, origin) in origins.iter().enumerate() {
         if !is_origin(origin) {
             faults.add(
-                &format!("allowed_origins[{index}]"),
+                &format!("{at}[{index}]"),
                 "must be an origin such as https://app.example.com",
             );
         }
@@ -92,11 +109,12 @@ pub(super) fn allowed_origins(raw: Field<Vec<String>>, faults: &mut Faults) -> V
     origins
 }
 
-/// Whether refusals are enforced.
-pub(super) fn mode(raw: Field<RawMode>, faults: &mut Faults) -> Mode {
-    match raw.optional("mode", faults).unwrap_or_default() {
-        RawMode::Enforce => Mode::Enforce,
-        RawMode::Report => Mode::Report,
+impl From<RawMode> for Mode {
+    fn from(raw: RawMode) -> Self {
+        match raw {
+            RawMode::Enforce => Self::Enforce,
+            RawMode::Report => Self::Report,
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use super::provider::{RawAudienceClaim, RawClientType, RawTokenIdRule};
 use super::raw::RawConfig;
 use super::replay_store::RawReplayStore;
 use super::resource::RawMode;
+use super::resources::RawAudiences;
 use super::templates::TemplateName;
 use super::units::{DurationString, Names, SizeString};
 use super::users::RawUnknownUser;
@@ -48,26 +49,48 @@ pub fn config_schema() -> Value {
         .with_transform(RecursiveTransform(join_lines));
     let mut schema = settings.into_generator().into_root_schema_for::<RawConfig>().to_value();
     for (path, value) in NOT_ACCEPTED {
-        remove_value(&mut schema, path, value);
+        for path in places(path) {
+            remove_value(&mut schema, &path, value);
+        }
     }
     for path in REQUIRED {
-        require(&mut schema, path);
+        for path in places(path) {
+            require(&mut schema, &path);
+        }
     }
     for (path, members) in constraints() {
-        extend(&mut schema, path, members);
+        for path in places(path) {
+            extend(&mut schema, &path, members.clone());
+        }
     }
     for limit in limits() {
-        set_bounds(&mut schema, limit.field, &limit);
+        for path in places(limit.field) {
+            set_bounds(&mut schema, &path, &limit);
+            set_default(&mut schema, &path, &limit.default);
+        }
         if limit.field.starts_with("keys.") {
             set_bounds(&mut schema, &format!("providers[].{}", limit.field), &limit);
         }
-        set_default(&mut schema, limit.field, &limit.default);
     }
     for (path, default) in defaults() {
-        set_default(&mut schema, path, &default);
+        // A resource without `mode` has that of all.
+        for path in places(path).into_iter().filter(|path| path != "resources[].mode") {
+            set_default(&mut schema, &path, &default);
+        }
     }
     extend(&mut schema, "", json!({"title": "Configuration of mcp-federated-auth"}));
     schema
+}
+
+/// The fields that each of `resources` may have for itself.
+pub(super) const OF_EACH_RESOURCE: [&str; 5] =
+    ["access", "exempt", "allowed_origins", "identity", "mode"];
+
+/// Where a field is: some may be in each of `resources` too.
+fn places(path: &str) -> Vec<String> {
+    let (first, _) = path.split_once(['.', '[', '{']).unwrap_or((path, ""));
+    let own = OF_EACH_RESOURCE.contains(&first).then(|| format!("resources[].{path}"));
+    [path.to_owned()].into_iter().chain(own).collect()
 }
 
 /// Values that can be read but are rejected at this path.
@@ -75,11 +98,11 @@ const NOT_ACCEPTED: [(&str, &str); 1] = [("access.rules[].require.client_types[]
 
 /// Fields that are required.
 const REQUIRED: [&str; 12] = [
-    "resource",
     "resource.url",
+    "resources[].id",
+    "resources[].url",
     "providers",
     "providers[].name",
-    "providers[].client_ids",
     "users.records[].user_name",
     "users.scim.url",
     "users.scim.cluster",
@@ -350,6 +373,34 @@ impl JsonSchema for Names {
                     "type": "array",
                     "minItems": 1,
                     "items": {"type": "string"},
+                },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for RawAudiences {
+    fn schema_name() -> Cow<'static, str> {
+        "Audiences".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let audiences = json!({
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "minLength": 1},
+        });
+        let mut for_all = audiences.clone();
+        for_all["description"] = json!("Audiences for all providers.");
+        json_schema!({
+            "title": "list of audiences, or a map of lists by provider",
+            "anyOf": [
+                for_all,
+                {
+                    "description": "Audiences for each provider, by its name.",
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": audiences,
                 },
             ],
         })

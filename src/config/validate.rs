@@ -3,16 +3,18 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::access::{access, exempt};
 use super::errors::errors;
-use super::field::{in_words_of_json, refuse_unknown};
-use super::identity::identity_headers;
+use super::field::{Field, in_words_of_json, refuse_unknown};
+use super::identity::identity;
 use super::provider::providers;
 use super::raw::RawConfig;
 use super::replay_store::replay_store;
-use super::resource::{Described, allowed_origins, mode, resource};
+use super::resource::{Described, RawResource, allowed_origins};
+use super::resources::{Defaults, RawProtectedResource};
 use super::tokens::{max_token_size, token_cache};
-use super::{Config, Environment, Faults, access, users};
-use crate::resource::ProtectedResource;
+use super::{Config, Environment, Faults, users};
+use crate::resource::Mode;
 
 /// Validates a whole configuration. The result may be used only if there are no faults.
 pub(super) fn config(
@@ -30,46 +32,79 @@ pub(super) fn config(
     };
     refuse_unknown("", &raw.unknown, faults);
 
-    let resource = raw.resource.required("resource", faults).and_then(|raw| resource(raw, faults));
     let keys = raw.keys.optional("keys", faults).unwrap_or_default();
     let settings = keys.parse("keys", faults);
     let provider_names = users::provider_names(&raw.providers);
-    let providers = providers(raw.providers, &settings, faults);
-    let users = users::users(raw.users, &providers, &provider_names, environment, faults);
-    let identity = raw.identity.optional("identity", faults).unwrap_or_default();
-    let (identity_headers, forward_token) = identity_headers(identity, faults);
-    let allowed_origins = allowed_origins(raw.allowed_origins, faults);
+    let protected = protected(raw.resource, raw.resources, faults);
+    let needs_client_ids = matches!(protected, Protected::One(_));
+    let read = providers(raw.providers, needs_client_ids, &settings, faults);
+    let providers = &read.providers;
+    let users = users::users(raw.users, providers, &provider_names, environment, faults);
     let max_token_size = max_token_size(raw.max_token_size, faults);
     let token_cache = token_cache(raw.token_cache, faults);
     let errors = errors(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
-    let access = raw.access.optional("access", faults).unwrap_or_default();
-    let supported = resource.as_ref().map(|resource| resource.scopes_supported.as_slice());
-    let access = access::policy(access, &providers, supported.unwrap_or_default(), faults);
-    let exempt = access::exempt(raw.exempt, faults);
     let replay_store = replay_store(raw.replay_store, faults);
-    let mode = mode(raw.mode, faults);
-    let Described { url, name, documentation, scopes_supported } = resource?;
+    let names_resource = matches!(protected, Protected::Several(_));
+    let defaults = Defaults {
+        access: access(
+            raw.access.optional("access", faults).unwrap_or_default(),
+            "access",
+            providers,
+            faults,
+        ),
+        exempt: exempt(raw.exempt.optional("exempt", faults).unwrap_or_default(), "exempt", faults),
+        allowed_origins: allowed_origins(
+            raw.allowed_origins.optional("allowed_origins", faults).unwrap_or_default(),
+            "allowed_origins",
+            faults,
+        ),
+        identity: identity(
+            raw.identity.optional("identity", faults).unwrap_or_default(),
+            "identity",
+            names_resource,
+            faults,
+        ),
+        mode: raw.mode.optional("mode", faults).map_or(Mode::Enforce, Mode::from),
+    };
+    let resources = match protected {
+        Protected::One(described) => defaults.only_resource(described, &read, faults)?,
+        Protected::Several(raw) => defaults.resources(raw, &read, &provider_names, faults),
+    };
     Some(Config {
         digest,
-        resource: ProtectedResource {
-            url,
-            name,
-            documentation,
-            scopes_supported,
-            access,
-            exempt,
-            allowed_origins,
-            mode,
-        },
-        providers,
+        resources,
+        providers: read.providers,
         users,
         replay_store,
-        identity_headers,
-        forward_token,
         token_cache,
         max_token_size,
         errors,
     })
+}
+
+/// What the configuration protects.
+enum Protected {
+    /// What `resource` describes; none if it does not.
+    One(Option<Described>),
+    /// `resources`.
+    Several(Vec<Field<RawProtectedResource>>),
+}
+
+fn protected(
+    resource: Field<RawResource>,
+    resources: Field<Vec<Field<RawProtectedResource>>>,
+    faults: &mut Faults,
+) -> Protected {
+    let has_one = !matches!(resource, Field::Absent);
+    let is_empty = matches!(&resources, Field::Present(resources) if resources.is_empty());
+    if matches!(resources, Field::Absent) || is_empty {
+        let described = resource.required("resource", faults);
+        return Protected::One(described.and_then(|raw| super::resource::resource(raw, faults)));
+    }
+    if has_one {
+        faults.add("resources", "must not be given together with resource");
+    }
+    Protected::Several(resources.optional("resources", faults).unwrap_or_default())
 }
 
 /// Equal for equal fields, in whatever order and format they were written.

@@ -3,9 +3,10 @@
 use super::BodyAction;
 use super::Engine;
 use super::host::{Host, HostRefused, Part, StreamId};
-use super::metrics::Outcome;
+use super::metrics::{Outcome, RequestLabels};
 use crate::engine::authenticator::{Decision, Refused, RequestEdits};
 use crate::identity::IdentityFields;
+use crate::resource::ResourceLabel;
 use crate::response::Response;
 use crate::status::RefusalRecord;
 use crate::time::UnixTime;
@@ -19,12 +20,15 @@ impl<H: Host> Engine<H> {
         now: UnixTime,
     ) -> BodyAction {
         let done = match decision {
-            Decision::Forward(edits, attribution) => {
-                match &attribution {
-                    Some(attribution) => {
-                        self.metrics.count_allowed(attribution.provider, &self.host)
+            Decision::Forward(edits, resource, attribution) => {
+                match (resource, &attribution) {
+                    (Some(resource), Some(attribution)) => {
+                        self.metrics.count_allowed(resource, attribution.provider, &self.host);
                     }
-                    None => self.metrics.count_request(None, Outcome::Exempt, None, &self.host),
+                    _ => {
+                        let labels = RequestLabels::new(resource, Outcome::Exempt);
+                        self.metrics.count_request(labels, &self.host);
+                    }
                 }
                 if let Some(overage) = attribution.and_then(|attribution| attribution.overage) {
                     self.overage_log.write(&overage, &self.host, now);
@@ -39,8 +43,9 @@ impl<H: Host> Engine<H> {
                 self.note(stream, &refused, Outcome::Refused, now);
                 self.respond(stream, &self.authenticator.response(&refused))
             }
-            Decision::Respond(response) => {
-                self.metrics.count_request(None, Outcome::Metadata, None, &self.host);
+            Decision::Respond(response, resource) => {
+                let labels = RequestLabels::new(resource, Outcome::Metadata);
+                self.metrics.count_request(labels, &self.host);
                 self.respond(stream, &response)
             }
             Decision::Spend(request) => return self.spend(stream, request, now),
@@ -131,7 +136,12 @@ impl<H: Host> Engine<H> {
     fn note(&mut self, stream: StreamId, refused: &Refused, outcome: Outcome, now: UnixTime) {
         let reason = refused.refusal.reason();
         let provider = refused.provider.as_deref();
-        self.metrics.count_request(provider, outcome, Some(reason.code()), &self.host);
+        let labels = RequestLabels {
+            provider,
+            reason: Some(reason.code()),
+            ..RequestLabels::new(refused.resource, outcome)
+        };
+        self.metrics.count_request(labels, &self.host);
         self.host.set_filter_state(stream, "mcp_auth.reason", reason.code());
         match (&refused.identity, provider) {
             (Some(identity), _) => self.note_identity(stream, identity),
@@ -142,9 +152,13 @@ impl<H: Host> Engine<H> {
             Outcome::Reported => "allowed (report mode), would be refused",
             _ => "refused",
         };
-        if let Some(details) = self.refusal_log.write(action, refused, &self.host, now) {
+        let label = refused.resource.and_then(|resource| self.authenticator.label(resource));
+        let resource = label.map(ResourceLabel::id);
+        let details = self.refusal_log.write(action, refused, resource, &self.host, now);
+        if let Some(details) = details {
             let record = RefusalRecord::new(
                 self.heartbeat_writer.configuration(),
+                resource,
                 provider,
                 outcome == Outcome::Reported,
                 details,

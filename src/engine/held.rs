@@ -125,7 +125,8 @@ impl<H: Host> Engine<H> {
         let known = self.streams.get(stream);
         let held = known.and_then(|known| Some((known.held()?, known.body.as_ref()?)));
         held.is_some_and(|(request, body)| {
-            request.is_decided_by(body.size, body.is_whole, self.authenticator.max_body())
+            let max_body = self.authenticator.max_body(request.resource());
+            request.is_decided_by(body.size, body.is_whole, max_body)
         })
     }
 
@@ -230,11 +231,10 @@ impl<H: Host> Engine<H> {
             return BodyAction::Stop;
         };
         let Some(request) = self.streams.take_held(stream) else { return BodyAction::Stop };
+        let max_body = self.authenticator.max_body(request.resource());
         let decision = match size {
             0 => self.authenticator.judge_body(*request, Body::Whole(b"")),
-            size if size > self.authenticator.max_body() => {
-                self.authenticator.judge_body(*request, Body::TooLarge)
-            }
+            size if size > max_body => self.authenticator.judge_body(*request, Body::TooLarge),
             size => match self.host.request_body(stream, size) {
                 // Bytes other than those that are judged must not be forwarded.
                 Ok(bytes) if bytes.len() == size => {

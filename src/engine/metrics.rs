@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::host::{Host, Metric, MetricFamily, MetricId, SharedValue};
 use crate::identity::LookupReport;
 use crate::provider::{ProviderId, ProviderMap, Providers};
+use crate::resource::{ResourceId, ResourceLabel, ResourceMap, Resources};
 use crate::status::{Board, Counter};
 
 /// How a request ended.
@@ -35,17 +36,47 @@ impl Outcome {
     }
 }
 
-/// The metrics used so far, with the host's ids. Their number is bounded: providers come from the
-/// configuration, and all other label values from this crate.
+/// The labels of a counter of requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestLabels<'a> {
+    /// None for requests that belong to no resource.
+    pub resource: Option<ResourceId>,
+    /// None for requests that pick no provider.
+    pub provider: Option<&'a str>,
+    pub outcome: Outcome,
+    /// The reason of a refusal.
+    pub reason: Option<&'static str>,
+}
+
+impl RequestLabels<'_> {
+    /// Labels of a request without a provider that is not refused.
+    pub(super) fn new(resource: Option<ResourceId>, outcome: Outcome) -> Self {
+        Self { resource, provider: None, outcome, reason: None }
+    }
+}
+
+/// The metrics used so far, with the host's ids. Their number is bounded: providers and resources come
+/// from the configuration, and all other label values from this crate.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    /// Requests forwarded with an identity: the provider's name and its counter.
-    allowed: ProviderMap<(String, Option<MetricId>)>,
-    /// All other requests. A linear search: they are few, and comparing costs less than hashing.
-    requests: Vec<Requests>,
+    provider_names: ProviderMap<String>,
+    resources: ResourceMap<ResourceMetrics>,
+    /// Requests that belong to no resource.
+    outside: ResourceMetrics,
     others: HashMap<String, MetricId>,
     token_cache_hits: Option<MetricId>,
     token_cache_misses: Option<MetricId>,
+}
+
+/// The counters of requests of one resource.
+#[derive(Debug)]
+struct ResourceMetrics {
+    /// The value of the label `resource`; none if there is no such label.
+    label: Option<String>,
+    /// Requests forwarded with an identity.
+    allowed: ProviderMap<Option<MetricId>>,
+    /// All other requests. A linear search: they are few, and comparing costs less than hashing.
+    others: Vec<Requests>,
 }
 
 /// The counter of requests with the same result.
@@ -58,11 +89,18 @@ struct Requests {
 }
 
 impl Metrics {
-    /// The metrics for these providers.
-    pub(super) fn new(providers: &Providers, host: &impl Host) -> Self {
+    /// The metrics for these providers and resources.
+    pub(super) fn new(providers: &Providers, resources: &Resources, host: &impl Host) -> Self {
+        let resource_metrics = |label: Option<&str>| ResourceMetrics {
+            label: label.map(str::to_owned),
+            allowed: providers.map(|_| None),
+            others: Vec::new(),
+        };
         let mut metrics = Self {
-            allowed: providers.map(|provider| (provider.name.clone(), None)),
-            requests: Vec::new(),
+            provider_names: providers.map(|provider| provider.name.clone()),
+            resources: resources
+                .map(|resource| resource_metrics(resource.label.as_ref().map(ResourceLabel::id))),
+            outside: resource_metrics(Some("none")),
             others: HashMap::new(),
             token_cache_hits: None,
             token_cache_misses: None,
@@ -74,33 +112,38 @@ impl Metrics {
     }
 
     /// Counts a request that is forwarded with an identity from this provider.
-    pub(super) fn count_allowed(&mut self, provider: ProviderId, host: &impl Host) {
-        let (name, id) = &mut self.allowed[provider];
-        let id = id.get_or_insert_with(|| {
-            host.counter(requests(&request_labels(name, Outcome::Allowed.as_str(), "none")))
+    pub(super) fn count_allowed(
+        &mut self,
+        resource: ResourceId,
+        provider: ProviderId,
+        host: &impl Host,
+    ) {
+        let ResourceMetrics { label, allowed, .. } = &mut self.resources[resource];
+        let name = &self.provider_names[provider];
+        let id = allowed[provider].get_or_insert_with(|| {
+            request_counter(label.as_deref(), name, Outcome::Allowed.as_str(), "none", host)
         });
         host.increment(*id);
     }
 
-    /// Counts any other request. `reason` is that of its refusal.
-    pub(super) fn count_request(
-        &mut self,
-        provider: Option<&str>,
-        outcome: Outcome,
-        reason: Option<&'static str>,
-        host: &impl Host,
-    ) {
+    /// Counts any other request.
+    pub(super) fn count_request(&mut self, labels: RequestLabels<'_>, host: &impl Host) {
+        let RequestLabels { resource, provider, outcome, reason } = labels;
         let provider = provider.unwrap_or("none");
         let reason = reason.unwrap_or("none");
-        let known = self.requests.iter().find(|known| {
+        let ResourceMetrics { label, others, .. } = match resource {
+            Some(resource) => &mut self.resources[resource],
+            None => &mut self.outside,
+        };
+        let known = others.iter().find(|known| {
             known.outcome == outcome && known.reason == reason && known.provider == provider
         });
         let id = match known {
             Some(known) => known.id,
             None => {
-                let labels = request_labels(provider, outcome.as_str(), reason);
-                let id = host.counter(requests(&labels));
-                self.requests.push(Requests { outcome, reason, provider: provider.to_owned(), id });
+                let label = label.as_deref();
+                let id = request_counter(label, provider, outcome.as_str(), reason, host);
+                others.push(Requests { outcome, reason, provider: provider.to_owned(), id });
                 id
             }
         };
@@ -109,20 +152,16 @@ impl Metrics {
 
     /// The number of request counters used so far.
     pub(super) fn request_counter_count(&self) -> usize {
-        let allowed = self.allowed.values().filter(|(_, id)| id.is_some()).count();
-        allowed + self.requests.len()
+        self.by_resource().map(ResourceMetrics::count).sum()
     }
 
     /// The request counters used so far.
     pub(super) fn request_counters(&self) -> impl Iterator<Item = Counter> {
-        let counter = |provider: &str, outcome: Outcome, reason: &str| {
-            Counter(provider.to_owned(), outcome.as_str().to_owned(), reason.to_owned())
-        };
-        let allowed = self.allowed.values().filter(|(_, id)| id.is_some());
-        let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
-        let others = self.requests.iter();
-        allowed
-            .chain(others.map(move |value| counter(&value.provider, value.outcome, value.reason)))
+        self.by_resource().flat_map(|resource| resource.counters(&self.provider_names))
+    }
+
+    fn by_resource(&self) -> impl Iterator<Item = &ResourceMetrics> {
+        self.resources.values().chain([&self.outside])
     }
 
     /// Counts a completed fetch of keys.
@@ -186,6 +225,25 @@ impl Metrics {
     }
 }
 
+impl ResourceMetrics {
+    fn count(&self) -> usize {
+        self.allowed.values().flatten().count() + self.others.len()
+    }
+
+    fn counters(&self, names: &ProviderMap<String>) -> impl Iterator<Item = Counter> {
+        let counter = |provider: &str, outcome: Outcome, reason: &str| Counter {
+            resource: self.label.clone(),
+            provider: provider.to_owned(),
+            outcome: outcome.as_str().to_owned(),
+            reason: reason.to_owned(),
+        };
+        let allowed = names.values().zip(self.allowed.values()).filter(|(_, id)| id.is_some());
+        let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
+        let others = self.others.iter();
+        allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
+    }
+}
+
 /// The shared data of the process, as the status page needs it.
 pub(super) struct HostBoard<'a, H>(pub(super) &'a H);
 
@@ -198,28 +256,48 @@ impl<H: Host> Board for HostBoard<'_, H> {
         self.0.replace_shared_value(name, bytes, version)
     }
 
-    fn count(&self, Counter(provider, outcome, reason): &Counter) -> Option<u64> {
-        self.0.metric_value(self.0.counter(requests(&request_labels(provider, outcome, reason))))
+    fn count(&self, counter: &Counter) -> Option<u64> {
+        let Counter { resource, provider, outcome, reason } = counter;
+        let resource = resource.as_deref();
+        self.0.metric_value(request_counter(resource, provider, outcome, reason, self.0))
     }
 }
 
-fn requests<'a>(labels: &'a [(&'static str, &'a str)]) -> Metric<'a> {
-    Metric { name: REQUESTS.name, labels }
+/// The counter with these labels. It has the label `resource` only if there are several resources.
+fn request_counter(
+    resource: Option<&str>,
+    provider: &str,
+    outcome: &str,
+    reason: &str,
+    host: &impl Host,
+) -> MetricId {
+    let labels = [
+        ("provider", provider),
+        ("outcome", outcome),
+        ("reason", reason),
+        ("resource", resource.unwrap_or_default()),
+    ];
+    let (of_one, _) = labels.split_at(labels.len() - 1);
+    let labels = if resource.is_some() { &labels } else { of_one };
+    host.counter(Metric { name: REQUESTS.name, labels })
 }
 
-fn request_labels<'a>(
-    provider: &'a str,
-    outcome: &'a str,
-    reason: &'a str,
-) -> [(&'static str, &'a str); 3] {
-    [("provider", provider), ("outcome", outcome), ("reason", reason)]
-}
-
-/// All families of metrics that the engine counts or sets.
-pub const METRIC_FAMILIES: [MetricFamily; 7] =
-    [REQUESTS, KEY_FETCHES, TOKEN_CACHE, USER_LOOKUPS, KEYS, KEYS_DROPPED, KEYS_AGE];
+/// All families of metrics that the engine counts or sets. Of two of the same name, the labels of a
+/// metric tell which it belongs to.
+pub const METRIC_FAMILIES: [MetricFamily; 8] = [
+    REQUESTS,
+    REQUESTS_BY_RESOURCE,
+    KEY_FETCHES,
+    TOKEN_CACHE,
+    USER_LOOKUPS,
+    KEYS,
+    KEYS_DROPPED,
+    KEYS_AGE,
+];
 
 const REQUESTS: MetricFamily = counter("mcp_auth_requests", &["provider", "outcome", "reason"]);
+const REQUESTS_BY_RESOURCE: MetricFamily =
+    counter("mcp_auth_requests", &["provider", "outcome", "reason", "resource"]);
 const KEY_FETCHES: MetricFamily = counter("mcp_auth_key_fetches", &["provider", "result"]);
 const TOKEN_CACHE: MetricFamily = counter("mcp_auth_token_cache", &["result"]);
 const USER_LOOKUPS: MetricFamily = counter("mcp_auth_user_lookups", &["result"]);

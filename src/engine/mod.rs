@@ -56,6 +56,7 @@ use crate::jose::{HostCrypto, SignatureVerifier};
 use crate::keys::{Event, ProviderKeys};
 use crate::provider::{ProviderId, ProviderMap};
 use crate::request::RequestHead;
+use crate::resource::ResourceId;
 use crate::status::HeartbeatWriter;
 use crate::time::UnixTime;
 use crate::token::{FleetStore, ReplayStore, VerificationBudget};
@@ -91,6 +92,7 @@ pub struct Engine<H> {
 /// What was decided on the head of a request, and when.
 pub struct JudgedHead {
     decision: Decision,
+    resource: Option<ResourceId>,
     now: UnixTime,
 }
 
@@ -149,14 +151,15 @@ impl<H: Host> Engine<H> {
         let keys =
             providers.map(|provider| ProviderKeys::new(provider.key_source.clone(), host.random()));
         let provider_names = providers.map(|provider| provider.name.clone());
-        let mut metrics = Metrics::new(providers, &host);
+        let mut metrics = Metrics::new(providers, &config.resources, &host);
         for (name, keys) in provider_names.values().zip(keys.values()) {
             if let ProviderKeys::Static(set) = keys {
                 metrics.set_keys(name, set.kids().count(), 0, &host);
             }
         }
         let heartbeat_writer = HeartbeatWriter::new(&config);
-        let verdicts = VerdictCache::new(config.token_cache);
+        let has_several_resources = config.resources.outside().is_some();
+        let verdicts = VerdictCache::new(config.token_cache, has_several_resources);
         let fleet_store = match &config.replay_store {
             ReplayStore::Fleet(store) => Some(Rc::new(store.clone())),
             ReplayStore::Local => None,
@@ -231,7 +234,8 @@ impl<H: Host> Engine<H> {
     /// stream. None if the proxy has no clock.
     pub fn judge_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> Option<JudgedHead> {
         let now = self.host.now()?;
-        let decision = match self.authenticator.examine(head) {
+        let (resource, examined) = self.authenticator.examine(head);
+        let decision = match examined {
             Examined::Decided(decision) => *decision,
             Examined::Bearer(request) => self.judge_token(request, now),
         };
@@ -245,15 +249,18 @@ impl<H: Host> Engine<H> {
         if reads_body {
             self.streams.follow_body(stream, || RequestBody::new(now, head.size()));
         }
-        Some(JudgedHead { decision, now })
+        Some(JudgedHead { decision, resource, now })
     }
 
     /// The second half: does to the stream what was decided.
     pub fn carry_out_head(&mut self, stream: StreamId, judged: Option<JudgedHead>) -> HeadAction {
-        let Some(JudgedHead { decision, now }) = judged else {
+        let Some(JudgedHead { decision, resource, now }) = judged else {
             self.abort(stream);
             return HeadAction::Stop;
         };
+        if let Some(label) = resource.and_then(|resource| self.authenticator.label(resource)) {
+            self.host.set_filter_state(stream, "mcp_auth.resource", label.id());
+        }
         match self.carry_out(stream, decision, now) {
             BodyAction::Continue => HeadAction::Continue,
             BodyAction::Stop => match self.streams.get(stream) {
@@ -365,7 +372,8 @@ impl<H: Host> Engine<H> {
     /// Decides on a request by its token, or by the cached verdict on it.
     fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
         let token = self.verdicts.hash(request.token());
-        if let Some(verdict) = self.verdicts.find(token) {
+        let (verdict, proof) = self.verdicts.find(token, request.resource());
+        if let Some(verdict) = verdict {
             self.sync_keys(verdict.provider, now);
             if self.authenticator.holds(&verdict, self.view(), now) {
                 self.metrics.count_token_cache(true, &self.host);
@@ -373,7 +381,7 @@ impl<H: Host> Engine<H> {
             }
         }
         self.metrics.count_token_cache(false, &self.host);
-        let request = match self.authenticator.read(request, now) {
+        let request = match self.authenticator.read(request, proof, now) {
             Ok(request) => request,
             Err(decision) => return *decision,
         };

@@ -18,12 +18,13 @@ pub(super) struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// Writes a line that begins with `action`. Returns its details; none if the rate limit
+    /// Writes a line that begins with `action`. `resource` is named if there are several. Returns its details; none if the rate limit
     /// suppressed the line.
     pub(super) fn write(
         &mut self,
         action: &str,
         refused: &Refused,
+        resource: Option<&str>,
         host: &impl Host,
         now: UnixTime,
     ) -> Option<Map<String, Value>> {
@@ -43,9 +44,15 @@ impl RefusalLog {
         let reason = refused.refusal.reason().code();
         let provider = refused.provider.as_deref().unwrap_or("-");
         let details = Value::Object(refused.refusal.log_details());
+        let (label, resource) = match resource {
+            Some(resource) => (" resource=", resource),
+            None => ("", ""),
+        };
         host.log(
             level,
-            format_args!("{action}: reason={reason} provider={provider} details={details}"),
+            format_args!(
+                "{action}: reason={reason}{label}{resource} provider={provider} details={details}"
+            ),
         );
         match details {
             Value::Object(details) => Some(details),

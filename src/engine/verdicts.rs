@@ -8,12 +8,15 @@ use crate::identity::{IdentityFields, KnownBy, ScimLookups, VerifiedIdentity};
 use crate::keys::KeyVersion;
 use crate::provider::ProviderId;
 use crate::refusal::Refusal;
+use crate::resource::ResourceId;
 use crate::time::UnixTime;
-use crate::token::{HashedToken, TokenCache, TokenHasher};
+use crate::token::{HashedToken, SignatureProof, TokenCache, TokenHasher};
 
 /// The result of verifying a token.
 #[derive(Debug)]
 pub(crate) struct TokenVerdict {
+    /// The resource that the token was judged for.
+    pub resource: ResourceId,
     /// The provider whose keys it was verified with.
     pub provider: ProviderId,
     /// The version of those keys.
@@ -42,12 +45,22 @@ pub(crate) struct Requester {
     pub fields: Rc<IdentityFields>,
 }
 
+/// The verdicts on a token: one for each resource that it was judged for.
+#[derive(Clone, Debug)]
+struct TokenVerdicts {
+    latest: Rc<TokenVerdict>,
+    /// For other resources, the latest first.
+    earlier: Vec<Rc<TokenVerdict>>,
+}
+
 /// Verdicts by token. Forged tokens have a small cache of their own, so they evict no valid ones.
 #[derive(Debug)]
 pub(crate) struct VerdictCache {
     hasher: TokenHasher,
-    verified: TokenCache<Rc<TokenVerdict>>,
-    forged: TokenCache<Rc<TokenVerdict>>,
+    verified: TokenCache<TokenVerdicts>,
+    forged: TokenCache<TokenVerdicts>,
+    /// Whether a token may be judged for more than one resource.
+    has_several_resources: bool,
 }
 
 impl TokenVerdict {
@@ -67,6 +80,12 @@ impl TokenVerdict {
         keys == Some(self.keys) && self.usable.contains(&now) && is_known
     }
 
+    /// That the signature of the token was verified; none if it was not.
+    fn proof(&self) -> Option<SignatureProof> {
+        let proof = SignatureProof { provider: self.provider, keys: self.keys };
+        matches!(self.outcome, TokenOutcome::Verified(..)).then_some(proof)
+    }
+
     /// Its approximate size in bytes.
     fn size(&self) -> usize {
         let outcome = match &self.outcome {
@@ -79,20 +98,54 @@ impl TokenVerdict {
     }
 }
 
+impl TokenVerdicts {
+    /// Most verdicts on a token. Judging it for a further resource costs no signature, so little is
+    /// lost by forgetting one.
+    const MAX: usize = 16;
+
+    /// The verdict for this resource.
+    fn of(&self, resource: ResourceId) -> Option<&Rc<TokenVerdict>> {
+        let mut all = [&self.latest].into_iter().chain(&self.earlier);
+        all.find(|verdict| verdict.resource == resource)
+    }
+
+    /// These verdicts with a new one.
+    fn with(self, verdict: Rc<TokenVerdict>) -> Self {
+        let resource = verdict.resource;
+        let mut earlier = self.earlier;
+        earlier.insert(0, self.latest);
+        earlier.retain(|earlier| earlier.resource != resource);
+        earlier.truncate(Self::MAX - 1);
+        Self { latest: verdict, earlier }
+    }
+
+    fn size(&self) -> usize {
+        let all = [&self.latest].into_iter().chain(&self.earlier);
+        all.map(|verdict| verdict.size()).sum::<usize>() + size_of::<Self>()
+    }
+}
+
+impl From<Rc<TokenVerdict>> for TokenVerdicts {
+    fn from(latest: Rc<TokenVerdict>) -> Self {
+        Self { latest, earlier: Vec::new() }
+    }
+}
+
 impl VerdictCache {
     /// Memory for each cached token in bytes: a thousand ordinary ones fit into six MiB.
     const BYTES_PER_TOKEN: usize = 6 * 1024;
     /// Maximum number of forged tokens. A client that repeats one causes no verification each time.
     const MAX_FORGED: usize = 64;
 
-    /// A cache for at most `max` tokens.
+    /// A cache for at most `max` tokens. `has_several_resources`: a token may be judged for several.
     #[must_use]
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, has_several_resources: bool) -> Self {
         let cache = |max: usize| TokenCache::new(max, max.saturating_mul(Self::BYTES_PER_TOKEN));
         Self {
             hasher: TokenHasher::default(),
             verified: cache(max),
             forged: cache(Self::MAX_FORGED.min(max)),
+            has_several_resources,
         }
     }
 
@@ -102,20 +155,34 @@ impl VerdictCache {
         self.hasher.hash(token)
     }
 
-    /// The verdict on a token.
-    pub(crate) fn find(&mut self, token: HashedToken<'_>) -> Option<Rc<TokenVerdict>> {
-        self.verified.find(token).or_else(|| self.forged.find(token)).cloned()
+    /// The verdict on a token for this resource, and the proof that its signature was verified for
+    /// another one.
+    pub(crate) fn find(
+        &mut self,
+        token: HashedToken<'_>,
+        resource: ResourceId,
+    ) -> (Option<Rc<TokenVerdict>>, Option<SignatureProof>) {
+        let verdicts = self.verified.find(token).or_else(|| self.forged.find(token));
+        match verdicts.map(|verdicts| (verdicts, verdicts.of(resource))) {
+            Some((_, Some(verdict))) => (Some(verdict.clone()), None),
+            Some((verdicts, None)) => (None, verdicts.latest.proof()),
+            None => (None, None),
+        }
     }
 
     /// Caches the verdict on a token.
     pub(crate) fn remember(&mut self, token: HashedToken<'_>, verdict: Rc<TokenVerdict>) {
-        let size = verdict.size();
-        match verdict.outcome {
-            TokenOutcome::Forged(_) => self.forged.insert(token, verdict, size),
-            TokenOutcome::Verified(..) => {
-                self.forged.remove(token);
-                self.verified.insert(token, verdict, size);
-            }
+        let is_forged = matches!(verdict.outcome, TokenOutcome::Forged(_));
+        if !is_forged {
+            self.forged.remove(token);
         }
+        let cache = if is_forged { &mut self.forged } else { &mut self.verified };
+        let known = if self.has_several_resources { cache.find(token).cloned() } else { None };
+        let verdicts = match known {
+            Some(known) => known.with(verdict),
+            None => verdict.into(),
+        };
+        let size = verdicts.size();
+        cache.insert(token, verdicts, size);
     }
 }

@@ -186,11 +186,13 @@ impl<H: Host> Engine<H> {
     fn judge_waiting(&mut self, request: PlausibleRequest, now: UnixTime) -> Decision {
         let bytes = request.token().to_vec();
         let token = self.verdicts.hash(&bytes);
-        if let Some(verdict) = self.verdicts.find(token)
+        let (verdict, proof) = self.verdicts.find(token, request.resource());
+        if let Some(verdict) = verdict
             && self.authenticator.holds(&verdict, self.view(), now)
         {
             return self.authenticator.apply(request.as_it_came(&bytes), &verdict);
         }
+        let request = request.with_proof(proof);
         let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);
         if let Some(verdict) = verdict {
             self.verdicts.remember(token, verdict);

@@ -15,6 +15,7 @@ use super::step::{Known, Step, StepStatus, steps};
 use crate::engine::authenticator::Refused;
 use crate::keys::{FetchFault, KeySet, KeySetFault, ProviderKeys, RemoteKeys};
 use crate::refusal::{Check, Refusal};
+use crate::request::{Field, RequestHead};
 use crate::time::UnixTime;
 
 /// The decision on a token.
@@ -28,6 +29,9 @@ pub struct Explanation {
     pub description: Option<String>,
     /// The found and expected values, as in the log line.
     pub details: Map<String, Value>,
+    /// The `id` of the resource that the request belongs to, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// The name of the provider that the token selects.
     pub provider: Option<String>,
     /// The token's header, as far as it can be read.
@@ -83,7 +87,7 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// The given document is not a key set.
+    /// The given document is not a key set, or the question does not say which resource is meant.
     pub fn explain(
         &self,
         question: &Question<'_>,
@@ -92,12 +96,19 @@ impl Setup {
         let given = question.key_set.map(KeySet::from_json).transpose();
         let given = given.map_err(|fault: KeySetFault| fault.to_string())?;
         let [header, claims] = shown(question.token);
-        let providers = &self.config.providers;
-        let found = claims.as_ref().and_then(|claims| providers.for_token(&claims.into()));
-        let (id, provider) = found.unzip();
+        let (authority, path) = self.address(question)?;
+        let fields: [Field<'_>; 2] =
+            [(b":authority", authority.as_bytes()), (b":path", path.as_bytes())];
+        let resources = &self.config.resources;
+        let resource = resources.owner(&resources.address(RequestHead::new(&fields, false)));
+        let found = claims.as_ref().zip(resource).and_then(|(claims, resource)| {
+            let accepted = &resources[resource].providers;
+            accepted.for_token(&self.config.providers, &claims.into())
+        });
+        let (id, provider) = found.map(|(id, provider, _)| (id, provider)).unzip();
         let now = now(outside);
         let mut offline = Offline::new(self, provider, given.as_ref(), outside);
-        let end = offline.decide(question, question.path.unwrap_or(self.resource_path()));
+        let end = offline.decide(question, &authority, &path);
         if let End::Refused(refused, _) = &end
             && matches!(refused.refusal, Refusal::Expired { .. } | Refusal::NotYetValid { .. })
         {
@@ -112,6 +123,8 @@ impl Setup {
             question,
             known: Known {
                 config: &self.config,
+                address: (&authority, &path),
+                resource,
                 provider,
                 header: header.as_ref().unwrap_or(&nothing),
                 claims: claims.as_ref().unwrap_or(&nothing),
@@ -165,6 +178,7 @@ impl Judged<'_> {
             reason: None,
             description: None,
             details: Map::new(),
+            resource: known.label().map(|label| label.id().to_owned()),
             provider: known.provider.map(|provider| provider.name.clone()),
             header: None,
             claims: None,
@@ -181,8 +195,7 @@ impl Judged<'_> {
                 ..explanation
             },
             End::Accepted { edits, .. } => {
-                let fields = edits.identity.iter().flat_map(|identity| identity.headers());
-                let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let fields = edits.added().map(|(name, value)| (name.to_owned(), value.to_owned()));
                 Explanation {
                     identity: fields.collect(),
                     notes: notes::on_accepted(known, self.keys),
@@ -227,6 +240,7 @@ impl Judged<'_> {
         let remedy = remedy::remedy(&Case {
             refusal,
             setup: self.setup,
+            resource: known.resource,
             provider: known.provider.filter(|_| refused.provider.is_some()),
             token: question.token,
             header: known.header,

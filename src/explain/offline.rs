@@ -104,10 +104,11 @@ impl<'a> Offline<'a> {
         Self { engine: Engine::with_parts(config, host, Box::new(PureRust), budget) }
     }
 
-    /// Decides on a request.
-    pub(super) fn decide(&mut self, question: &Question<'_>, path: &str) -> End {
+    /// Decides on a request with this host and path.
+    pub(super) fn decide(&mut self, question: &Question<'_>, authority: &str, path: &str) -> End {
         let authorization = [b"Bearer ", question.token].concat();
-        let fields: [Field<'_>; 4] = [
+        let fields: [Field<'_>; 5] = [
+            (b":authority", authority.as_bytes()),
             (b":method", question.method.as_bytes()),
             (b":path", path.as_bytes()),
             (b"authorization", &authorization),

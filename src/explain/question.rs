@@ -7,7 +7,9 @@ pub struct Question<'a> {
     pub token: &'a [u8],
     /// The method of the request.
     pub method: &'a str,
-    /// The path of the request; `None` means that of `resource.url`.
+    /// The URL of the request; `None` means that of the only resource.
+    pub url: Option<&'a str>,
+    /// The path of the request; `None` means that of the URL.
     pub path: Option<&'a str>,
     /// A key set document that replaces the keys of the token's provider.
     pub key_set: Option<&'a [u8]>,

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::question::Question;
+use super::words::listed;
 use crate::callout::Clusters;
 use crate::config::{Config, ConfigError};
 use crate::json::without_byte_order_mark;
 use crate::keys::{KeySource, Start};
 use crate::provider::Provider;
+use crate::resource::ResourceId;
 use crate::token::ReplayStore;
 
 /// A configuration to examine: the validated form, and the JSON it was read from.
@@ -69,16 +72,21 @@ impl Setup {
         self.config.max_token_size
     }
 
-    /// True if an access rule or `exempt` names paths.
+    /// True if an access rule or `exempt` names paths, or paths select the resource.
     #[must_use]
     pub fn names_paths(&self) -> bool {
-        !self.config.resource.exempt.is_empty() || self.config.resource.access.names_paths()
+        self.config.resources.outside().is_some()
+            || self
+                .config
+                .resources
+                .iter()
+                .any(|resource| !resource.exempt.is_empty() || resource.access.names_paths())
     }
 
     /// True if an access rule may need the message in a request's body.
     #[must_use]
     pub fn reads_bodies(&self) -> bool {
-        self.config.resource.access.reads_bodies()
+        self.config.resources.iter().any(|resource| resource.access.reads_bodies())
     }
 
     /// The names of the active providers.
@@ -123,8 +131,13 @@ impl Setup {
         all.find(|written| written.text("name") == Some(&provider.name))
     }
 
-    /// The inactive provider that these claims would select if it were active, as written.
-    pub(super) fn switched_off(&self, claims: &Map<String, Value>) -> Option<Written<'_>> {
+    /// The inactive provider that these claims would select at this resource if it were active, as
+    /// written.
+    pub(super) fn switched_off(
+        &self,
+        resource: ResourceId,
+        claims: &Map<String, Value>,
+    ) -> Option<Written<'_>> {
         let mut document = self.document.clone();
         for provider in document.get_mut("providers").and_then(Value::as_array_mut)? {
             if let Some(fields) = provider.as_object_mut() {
@@ -132,7 +145,9 @@ impl Setup {
             }
         }
         let all = Config::without_secrets(document.to_string().as_bytes()).ok()?;
-        let (_, provider) = all.providers.for_token(&claims.into())?;
+        // Resources are in the same order.
+        let (_, resource) = all.resources.entries().find(|(id, _)| *id == resource)?;
+        let (_, provider, _) = resource.providers.for_token(&all.providers, &claims.into())?;
         self.written(provider)
     }
 
@@ -142,9 +157,63 @@ impl Setup {
         records.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The path of `resource.url`.
-    pub(super) fn resource_path(&self) -> &str {
-        self.config.resource.url.path()
+    /// The path of the access rules of a resource.
+    pub(super) fn access_path(&self, resource: ResourceId) -> String {
+        match self.written_resource(resource) {
+            Some((position, written)) if written.get("access").is_some() => {
+                format!("resources[{position}].access")
+            }
+            _ => "access".to_owned(),
+        }
+    }
+
+    /// One of several resources as it was written, and its place.
+    pub(super) fn written_resource(&self, resource: ResourceId) -> Option<(usize, &Value)> {
+        let position = self.config.resources.entries().position(|(id, _)| id == resource)?;
+        Some((position, self.document.get("resources")?.get(position)?))
+    }
+
+    /// The field that holds the accepted audiences of this provider at this resource.
+    pub(super) fn audience_field(&self, resource: ResourceId, provider: &Provider) -> String {
+        let of_provider = || {
+            let written = self.written(provider);
+            written.map_or_else(String::new, |written| written.path("client_ids"))
+        };
+        let Some((position, written)) = self.written_resource(resource) else {
+            return of_provider();
+        };
+        let at = format!("resources[{position}].audiences");
+        match written.get("audiences") {
+            Some(Value::Array(_)) => at,
+            Some(map) if map.get(&provider.name).is_some() => format!("{at}.{}", provider.name),
+            _ => of_provider(),
+        }
+    }
+
+    /// Host and path of the request that is asked about.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none, or is missing and there are several resources.
+    pub(super) fn address(&self, question: &Question<'_>) -> Result<(String, String), String> {
+        let mut resources = self.config.resources.iter();
+        let url = match (question.url, resources.next(), resources.next()) {
+            (Some(url), ..) => url,
+            (None, Some(only), None) => only.url.as_str(),
+            _ => {
+                let urls = self.config.resources.iter().map(|resource| resource.url.as_str());
+                let urls = listed(&urls.collect::<Vec<_>>(), "or");
+                return Err(format!("say by --url which server is called: {urls}"));
+            }
+        };
+        let (_, rest) = url.split_once("://").ok_or_else(|| format!("{url}: is no URL"))?;
+        // Not parsed any further: odd spellings of a host are worth asking about.
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let path = path.split('#').next().unwrap_or_default();
+        let path = question.path.unwrap_or(path);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok((authority.to_owned(), format!("{slash}{path}")))
     }
 }
 

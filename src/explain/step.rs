@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::json::Object;
 use crate::provider::{Provider, TokenIdRule, TokenTypes};
 use crate::refusal::Check;
+use crate::resource::{ResourceId, ResourceLabel};
 use crate::time::UnixTime;
 
 /// A check and its outcome.
@@ -39,6 +40,10 @@ pub enum StepStatus {
 /// What is known when the steps are listed.
 pub(super) struct Known<'a> {
     pub(super) config: &'a Config,
+    /// Host and path of the request.
+    pub(super) address: (&'a str, &'a str),
+    /// The resource that it belongs to.
+    pub(super) resource: Option<ResourceId>,
     pub(super) provider: Option<&'a Provider>,
     pub(super) header: &'a Map<String, Value>,
     pub(super) claims: &'a Map<String, Value>,
@@ -51,7 +56,12 @@ pub(super) struct Known<'a> {
 /// All steps, given the check at which the decision was made, if any.
 pub(super) fn steps(end: Option<(Check, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
     // A question has no `Origin`.
-    let all = Check::ALL.into_iter().filter(|check| *check != Check::Origin);
+    let is_told = |check: &Check| match check {
+        Check::Origin => false,
+        Check::Resource => known.config.resources.outside().is_some(),
+        _ => true,
+    };
+    let all = Check::ALL.into_iter().filter(is_told);
     all.map(|check| Step {
         step: check,
         status: match end {
@@ -65,6 +75,11 @@ pub(super) fn steps(end: Option<(Check, StepStatus)>, known: &Known<'_>) -> Vec<
 }
 
 impl Known<'_> {
+    /// The name of the resource, if there are several.
+    pub(super) fn label(&self) -> Option<&ResourceLabel> {
+        self.resource.and_then(|resource| self.config.resources[resource].label.as_ref())
+    }
+
     fn finding(&self, check: Check) -> String {
         if check > Check::Form && self.header.is_empty() && self.claims.is_empty() {
             return String::new();
@@ -72,6 +87,14 @@ impl Known<'_> {
         let claim = |name: &str| format!("{name} {}", value(self.claims.get(name)));
         let member = |name: &str| format!("{name} {}", value(self.header.get(name)));
         let of_token = match check {
+            Check::Resource => {
+                let (authority, path) = self.address;
+                let resource = match self.label() {
+                    Some(label) => format!("resource {:?}", label.id()),
+                    None => "no resource".to_owned(),
+                };
+                format!("host {authority:?}, path {path:?}; {resource}")
+            }
             Check::Credentials => "one bearer token in Authorization".to_owned(),
             Check::Form => {
                 let max = number(u64::try_from(self.config.max_token_size).unwrap_or(u64::MAX));
@@ -110,8 +133,7 @@ impl Known<'_> {
         let of_configuration = match self.provider {
             Some(provider) => self.expectation(check, provider),
             None if check == Check::Provider => {
-                let issuers: Vec<String> =
-                    self.config.providers.issuers().map(str::to_owned).collect();
+                let issuers = self.config.issuers(self.resource);
                 format!("trusted: {}", either(&issuers))
             }
             None => String::new(),
@@ -141,7 +163,7 @@ impl Known<'_> {
                     Some(age) => format!("{skew}, max_token_age {}", seconds(age.as_secs())),
                 }
             }
-            Check::Audience => format!("accepted: {}", either(&rules.audiences)),
+            Check::Audience => format!("accepted: {}", either(&self.audiences(provider))),
             Check::Key => match &self.kids {
                 None => String::new(),
                 Some(kids) => format!("published: {}", either(kids)),
@@ -168,10 +190,18 @@ impl Known<'_> {
             | Check::Credentials
             | Check::Form
             | Check::Header
+            | Check::Resource
             | Check::Origin
             | Check::Replay
             | Check::Signature => String::new(),
         }
+    }
+
+    fn audiences(&self, provider: &Provider) -> Vec<String> {
+        self.config
+            .providers
+            .id(&provider.name)
+            .map_or_else(Vec::new, |id| self.config.audiences(self.resource, id))
     }
 
     fn required(&self, provider: &Provider) -> String {

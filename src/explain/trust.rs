@@ -1,15 +1,21 @@
-//! Places where tokens of several providers are interchangeable: one user, or one role.
+//! Places where tokens of several providers are interchangeable (one user, or one role), and where one
+//! token is accepted by several servers.
+
+use std::collections::BTreeMap;
 
 use super::setup::Setup;
-use super::words::listed;
+use super::words::{either, listed};
 use crate::access::{Requirement, Rule};
 use crate::provider::Provider;
+use crate::resource::ResourceLabel;
 
 impl Setup {
-    /// A warning for each place where several providers are trusted alike.
+    /// A warning for each place where several providers are trusted alike, or several servers accept
+    /// the same tokens.
     #[must_use]
     pub fn trust_warnings(&self) -> Vec<String> {
-        self.shared_records().into_iter().chain(self.shared_roles()).collect()
+        let records = self.shared_records().into_iter();
+        records.chain(self.shared_roles()).chain(self.shared_audiences()).collect()
     }
 
     /// Records that tokens of several providers find. A record that names providers is deliberate.
@@ -38,30 +44,75 @@ impl Setup {
 
     /// Rules that require roles or groups without naming a provider.
     fn shared_roles(&self) -> Vec<String> {
-        let providers = self.config.providers.iter();
-        let givers: Vec<&Provider> =
-            providers.filter(|provider| !provider.restrict_to_policies).collect();
-        if givers.len() < 2 {
-            return vec![];
+        let mut warnings = Vec::new();
+        for (id, resource) in self.config.resources.entries() {
+            let accepted = resource.providers.ids().map(|id| &self.config.providers[id]);
+            let givers: Vec<&Provider> =
+                accepted.filter(|provider| !provider.restrict_to_policies).collect();
+            if givers.len() < 2 {
+                continue;
+            }
+            let at = self.access_path(id);
+            let rules = resource.access.rules().iter().enumerate();
+            let found = rules.filter_map(|(position, rule)| {
+                shared_roles_of(&format!("{at}.rules[{position}]"), rule, &givers)
+            });
+            for warning in found {
+                // Several resources may have the same rules.
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
         }
-        let rules = self.config.resource.access.rules().iter().enumerate();
-        let warning = |(position, rule): (usize, &Rule)| {
-            let Requirement { roles, groups, providers, .. } = &rule.requirement;
-            let lines = [("roles", roles), ("groups", groups)];
-            let lines = lines.into_iter().filter(|(_, accepted)| !accepted.is_empty());
-            let lines: Vec<&str> = lines.map(|(line, _)| line).collect();
-            (!lines.is_empty() && providers.is_empty()).then(|| {
-                format!(
-                    "access.rules[{position}].require: tokens of {} can have these {}, whatever \
-                     each provider means by their names. List the providers that count in \
-                     `require.providers`",
-                    names_of(&givers),
-                    listed(&lines, "and")
-                )
-            })
-        };
-        rules.filter_map(warning).collect()
+        warnings
     }
+
+    /// Audiences of one provider that several resources accept: a token for one of them is accepted
+    /// at the others.
+    fn shared_audiences(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (id, provider) in self.config.providers.entries() {
+            let mut by_resources: BTreeMap<Vec<&str>, Vec<String>> = BTreeMap::new();
+            for audience in self.config.audiences(None, id) {
+                let resources = self.config.resources.iter().filter(|resource| {
+                    let tokens = resource.providers.get(id);
+                    tokens.is_some_and(|tokens| tokens.audiences.contains(&audience))
+                });
+                let labels = resources.filter_map(|resource| resource.label.as_ref());
+                let resources: Vec<&str> = labels.map(ResourceLabel::id).collect();
+                if resources.len() > 1 {
+                    by_resources.entry(resources).or_default().push(audience);
+                }
+            }
+            warnings.extend(by_resources.into_iter().map(|(resources, audiences)| {
+                format!(
+                    "resources {} accept tokens of {} with the same audience, {}: a token for one of \
+                     these servers is accepted at the others. Register each server at the provider, \
+                     and set its `audiences`: see docs/audiences.md",
+                    listed(&resources, "and"),
+                    provider.name,
+                    either(&audiences)
+                )
+            }));
+        }
+        warnings
+    }
+}
+
+/// The warning about a rule, if it asks for roles or groups, whoever gives them.
+fn shared_roles_of(at: &str, rule: &Rule, givers: &[&Provider]) -> Option<String> {
+    let Requirement { roles, groups, providers, .. } = &rule.requirement;
+    let lines = [("roles", roles), ("groups", groups)];
+    let lines = lines.into_iter().filter(|(_, accepted)| !accepted.is_empty());
+    let lines: Vec<&str> = lines.map(|(line, _)| line).collect();
+    (!lines.is_empty() && providers.is_empty()).then(|| {
+        format!(
+            "{at}.require: tokens of {} can have these {}, whatever each provider means by their \
+             names. List the providers that count in `require.providers`",
+            names_of(givers),
+            listed(&lines, "and")
+        )
+    })
 }
 
 fn names_of(providers: &[&Provider]) -> String {

@@ -11,7 +11,7 @@ use super::string_list::StringList;
 use super::{ConfirmedIdentity, encoding};
 use crate::claim::ClaimPath;
 use crate::json::Json;
-use crate::request::{RequestHead, is_spelling};
+use crate::request::{RequestHead, compare_spelling};
 
 /// The names of the identity headers, and what they hold.
 #[derive(Clone, Debug)]
@@ -19,8 +19,15 @@ pub(crate) struct IdentityHeaders {
     /// The standard names, then those of `claims`.
     names: Rc<[String]>,
     claims: Vec<ClaimPath>,
-    /// All names in lower case, with `-` for `_`.
-    reserved: Vec<String>,
+}
+
+/// The names of header fields that only this plugin may set.
+#[derive(Clone, Debug)]
+pub(crate) struct ReservedNames {
+    /// The names by length, those of 63 and more bytes together. Each list is sorted.
+    by_length: Box<[Vec<String>; 64]>,
+    /// Bit n is set when list n is not empty.
+    lengths: u64,
 }
 
 /// The identity headers of one identity.
@@ -64,30 +71,12 @@ impl IdentityHeaders {
         let standard = Self::SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
         let (claims, of_claims): (Vec<_>, Vec<_>) =
             claims.into_iter().map(|claim| (claim.claim, claim.header)).unzip();
-        let names: Rc<[String]> = standard.into_iter().chain(of_claims).collect();
-        let reserved: Vec<_> =
-            names.iter().map(|name| name.to_ascii_lowercase().replace('_', "-")).collect();
-        Self { names, claims, reserved }
+        Self { names: standard.into_iter().chain(of_claims).collect(), claims }
     }
 
-    /// The names of a request's fields that are reserved for this plugin. CGI and WSGI servers treat
-    /// `_` like `-`, so both spellings count.
-    #[must_use]
-    pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<Cow<'static, str>> {
-        let mut forged: Vec<Cow<'static, str>> = Vec::new();
-        for name in head.names() {
-            if self.is_reserved(name) && !forged.iter().any(|known| known.as_bytes() == name) {
-                // Reserved names are ASCII, so the conversion is lossless.
-                forged.push(Cow::Owned(String::from_utf8_lossy(name).into_owned()));
-            }
-        }
-        forged
-    }
-
-    /// True when the field name is reserved for this plugin.
-    #[must_use]
-    pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
-        self.reserved.iter().any(|reserved| is_spelling(name, reserved))
+    /// The names of all headers.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
     }
 
     /// The headers of `identity`.
@@ -126,6 +115,51 @@ impl IdentityHeaders {
     }
 }
 
+impl ReservedNames {
+    /// These names, in any [spelling](compare_spelling).
+    #[must_use]
+    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut by_length = Box::new([const { Vec::new() }; 64]);
+        let mut lengths = 0;
+        for name in names {
+            let name = name.to_ascii_lowercase().replace('_', "-");
+            if let Some(names) = by_length.get_mut(length_index(name.as_bytes())) {
+                lengths |= length_bit(name.as_bytes());
+                names.push(name);
+            }
+        }
+        for names in by_length.iter_mut() {
+            names.sort_unstable();
+            names.dedup();
+        }
+        Self { by_length, lengths }
+    }
+
+    /// The names of a request's fields that are reserved for this plugin. CGI and WSGI servers treat
+    /// `_` like `-`, so both spellings count.
+    #[must_use]
+    pub(crate) fn forged(&self, head: RequestHead<'_>) -> Vec<Cow<'static, str>> {
+        let mut forged: Vec<Cow<'static, str>> = Vec::new();
+        for name in head.names() {
+            if self.is_reserved(name) && !forged.iter().any(|known| known.as_bytes() == name) {
+                // Reserved names are ASCII, so the conversion is lossless.
+                forged.push(Cow::Owned(String::from_utf8_lossy(name).into_owned()));
+            }
+        }
+        forged
+    }
+
+    /// True when the field name is reserved for this plugin.
+    #[must_use]
+    pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
+        if self.lengths & length_bit(name) == 0 {
+            return false;
+        }
+        let names = self.by_length.get(length_index(name)).map(Vec::as_slice).unwrap_or_default();
+        names.binary_search_by(|reserved| compare_spelling(reserved, name)).is_ok()
+    }
+}
+
 impl IdentityFields {
     /// Names and values of the headers that are sent.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -150,6 +184,14 @@ impl IdentityFields {
     pub(crate) fn size(&self) -> usize {
         size_of::<Self>() + self.values.heap_size()
     }
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << length_index(name)
+}
+
+fn length_index(name: &[u8]) -> usize {
+    name.len().min(63)
 }
 
 fn write_claim(claim: Json<'_>, to: &mut String) {

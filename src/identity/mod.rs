@@ -13,7 +13,7 @@ pub(crate) use difference::Difference;
 #[cfg(any(fuzzing, test))]
 pub use encoding::fuzz_header_values;
 pub use headers::IdentityFields;
-pub(crate) use headers::{ClaimHeader, IdentityHeaders};
+pub(crate) use headers::{ClaimHeader, IdentityHeaders, ReservedNames};
 pub(crate) use scim::{
     Attribute, LookupId, LookupReport, Provisioning, ScimLookups, ScimSettings, Secret, UserKey,
     UserQuery,

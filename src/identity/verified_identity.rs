@@ -34,6 +34,7 @@ pub(crate) struct ClaimedIdentity<'a> {
     token: &'a VerifiedToken,
     standard: StandardClaims<'a>,
     rules: &'a IdentityRules,
+    audience_roles: &'a [ListClaim],
     client_type: ClientType,
     user: Cow<'a, str>,
 }
@@ -45,6 +46,7 @@ pub(crate) struct ConfirmedIdentity<'a> {
     pub(super) token: &'a VerifiedToken,
     pub(super) standard: StandardClaims<'a>,
     pub(super) rules: &'a IdentityRules,
+    audience_roles: &'a [ListClaim],
     pub(super) client_type: ClientType,
     pub(super) user: Cow<'a, str>,
     pub(super) scopes: StringList,
@@ -99,7 +101,7 @@ impl From<Refusal> for Unconfirmed {
 }
 
 impl<'a> ClaimedIdentity<'a> {
-    /// Reads the claimed identity from a token.
+    /// Reads the claimed identity from a token. `audience_roles` hold roles besides those of `rules`.
     ///
     /// # Errors
     ///
@@ -108,6 +110,7 @@ impl<'a> ClaimedIdentity<'a> {
     pub(crate) fn from_token(
         token: &'a VerifiedToken,
         rules: &'a IdentityRules,
+        audience_roles: &'a [ListClaim],
     ) -> Result<Self, Refusal> {
         let standard = StandardClaims::from_claims(token.claims());
         let client_type = match rules.client_type {
@@ -126,7 +129,7 @@ impl<'a> ClaimedIdentity<'a> {
                 return Err(Refusal::MissingUserClaim { claim });
             }
         };
-        Ok(Self { token, standard, rules, client_type, user })
+        Ok(Self { token, standard, rules, audience_roles, client_type, user })
     }
 
     /// The criteria for looking up the user.
@@ -169,14 +172,16 @@ impl<'a> ClaimedIdentity<'a> {
         if let Some(user) = known {
             self.may_be(user)?;
         }
-        let Self { token, standard, rules, client_type, user } = self;
+        let Self { token, standard, rules, audience_roles, client_type, user } = self;
         let claims = token.claims();
-        let roles = rules.roles_claims.iter().flat_map(|claim| claim.values(claims));
+        let roles = rules.roles_claims.iter().chain(audience_roles);
+        let roles = roles.flat_map(|claim| claim.values(claims));
         let groups = rules.groups_claim.values(claims);
         Ok(ConfirmedIdentity {
             token,
             standard,
             rules,
+            audience_roles,
             client_type,
             user: known.map_or(user, |known| Cow::Borrowed(&known.user_name)),
             scopes: scopes(claims, rules),
@@ -213,7 +218,7 @@ impl ConfirmedIdentity<'_> {
             names => self.token.claims().retain(|name| names.iter().any(|kept| kept == name)),
         };
         let overage = Overage::from_identity(&self).map(Rc::new);
-        let misread = Misread::all(self.token.claims(), self.rules);
+        let misread = Misread::all(self.token.claims(), self.rules, self.audience_roles);
         VerifiedIdentity {
             provider: self.rules.provider.clone(),
             client_type: self.client_type,
@@ -297,8 +302,8 @@ impl VerifiedIdentity {
 }
 
 impl Misread {
-    fn all(claims: &Object, rules: &IdentityRules) -> Box<[Self]> {
-        let roles = rules.roles_claims.iter().map(|claim| ("roles", claim));
+    fn all(claims: &Object, rules: &IdentityRules, audience_roles: &[ListClaim]) -> Box<[Self]> {
+        let roles = rules.roles_claims.iter().chain(audience_roles).map(|claim| ("roles", claim));
         let all = roles.chain([("groups", &rules.groups_claim)]);
         let misread = all.filter_map(|(holds, claim)| {
             let found = claim.misread(claims)?;
@@ -330,7 +335,8 @@ impl Overage {
             return None;
         }
         let is_elsewhere = |path: &ClaimPath| is_elsewhere(claims, path.top_level());
-        let roles = rules.roles_claims.iter().map(ListClaim::path).any(is_elsewhere);
+        let mut roles = rules.roles_claims.iter().chain(identity.audience_roles);
+        let roles = roles.any(|claim| is_elsewhere(claim.path()));
         let roles = roles.then_some("roles");
         let groups = is_elsewhere(rules.groups_claim.path()).then_some("groups");
         let lacking: Vec<_> = roles.into_iter().chain(groups).collect();

@@ -13,9 +13,7 @@ use crate::time::UnixTime;
 /// The required type, audience and time of a provider's tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimRules {
-    /// Accepted values of `aud`, or of the client.
-    pub audiences: Vec<String>,
-    /// The claim that they are compared with.
+    /// The claim that audiences are compared with.
     pub audience_claim: AudienceClaim,
     /// Tolerance for `exp`, `nbf` and `iat`.
     pub clock_skew: Duration,
@@ -35,7 +33,7 @@ pub(crate) enum TokenTypes {
 }
 
 impl ClaimRules {
-    /// Checks type, time and audience, in this order.
+    /// Checks type, time and audience, in this order. `audiences` are the accepted ones.
     ///
     /// # Errors
     ///
@@ -44,52 +42,31 @@ impl ClaimRules {
         &self,
         token_type: &TokenType,
         claims: &Object,
+        audiences: &[String],
         now: UnixTime,
     ) -> Result<UnixTime, Refusal> {
         self.token_types.check(token_type)?;
         let expires = self.check_time(claims, now)?;
-        if !self.names_audience(claims) {
-            return Err(self.audience_mismatch(claims));
+        if !self.names_audience(claims, audiences) {
+            return Err(self.audience_mismatch(claims, audiences));
         }
         Ok(expires)
     }
 
-    /// True if the token is for an accepted audience.
-    pub(crate) fn names_audience(&self, claims: &Object) -> bool {
+    /// True if the token is for one of these audiences.
+    pub(crate) fn names_audience(&self, claims: &Object, audiences: &[String]) -> bool {
         match self.audience_claim {
-            AudienceClaim::Audience => self.aud_is_accepted(claims),
+            AudienceClaim::Audience => aud_is_accepted(claims, audiences),
             AudienceClaim::ClientId => {
-                self.client_is_accepted(claims)
-                    && (!claims.contains_key("aud") || self.aud_is_accepted(claims))
+                client_is_accepted(claims, audiences)
+                    && (!claims.contains_key("aud") || aud_is_accepted(claims, audiences))
             }
         }
     }
 
-    /// True if `aud` is or contains an accepted value (RFC 7519 §4.1.3).
-    fn aud_is_accepted(&self, claims: &Object) -> bool {
-        match claims.get("aud") {
-            Some(Json::Array(values)) => values.iter().any(|value| self.accepts(value)),
-            Some(value) => self.accepts(value),
-            None => false,
-        }
-    }
-
-    /// True if the client is an accepted one. Several claims that name the client must agree,
-    /// because it is unknown which of them is right.
-    fn client_is_accepted(&self, claims: &Object) -> bool {
-        let mut named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name));
-        named.next().is_some_and(|first| {
-            self.accepts(first) && named.all(|other| other.as_str() == first.as_str())
-        })
-    }
-
-    fn accepts(&self, value: Json<'_>) -> bool {
-        value.as_str().is_some_and(|value| self.audiences.iter().any(|audience| audience == value))
-    }
-
-    fn audience_mismatch(&self, claims: &Object) -> Refusal {
-        let is_about_client =
-            self.audience_claim == AudienceClaim::ClientId && !self.client_is_accepted(claims);
+    fn audience_mismatch(&self, claims: &Object, audiences: &[String]) -> Refusal {
+        let is_about_client = self.audience_claim == AudienceClaim::ClientId
+            && !client_is_accepted(claims, audiences);
         let found = if is_about_client {
             let named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name)?.as_str());
             Strings::new(named)
@@ -99,7 +76,7 @@ impl ClaimRules {
         Refusal::AudienceMismatch {
             claim: if is_about_client { AudienceClaim::ClientId } else { AudienceClaim::Audience },
             found,
-            configured: Strings::new(&self.audiences),
+            configured: Strings::new(audiences),
         }
     }
 
@@ -195,6 +172,28 @@ impl TokenTypes {
     }
 }
 
+/// True if `aud` is or contains an accepted value (RFC 7519 §4.1.3).
+fn aud_is_accepted(claims: &Object, audiences: &[String]) -> bool {
+    match claims.get("aud") {
+        Some(Json::Array(values)) => values.iter().any(|value| is_one_of(value, audiences)),
+        Some(value) => is_one_of(value, audiences),
+        None => false,
+    }
+}
+
+/// True if the client is an accepted one. Several claims that name the client must agree, because it
+/// is unknown which of them is right.
+fn client_is_accepted(claims: &Object, audiences: &[String]) -> bool {
+    let mut named = CLIENT_ID_CLAIMS.iter().filter_map(|name| claims.get(name));
+    named.next().is_some_and(|first| {
+        is_one_of(first, audiences) && named.all(|other| other.as_str() == first.as_str())
+    })
+}
+
+fn is_one_of(value: Json<'_>, audiences: &[String]) -> bool {
+    value.as_str().is_some_and(|value| audiences.iter().any(|audience| audience == value))
+}
+
 /// A NumericDate (RFC 7519 §2), possibly with a fraction.
 fn numeric_date(value: Json<'_>) -> Option<UnixTime> {
     let Json::Number(number) = value else { return None };
@@ -225,14 +224,17 @@ mod tests {
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let now = UnixTime::from_secs(NOW);
         rules
-            .check(&TokenType::Absent, &claims.as_object().unwrap().into(), now)
+            .check(&TokenType::Absent, &claims.as_object().unwrap().into(), &audiences(), now)
             .map(drop)
             .map_err(|refusal| refusal.reason().code())
     }
 
+    fn audiences() -> [String; 2] {
+        ["mcp", "api://mcp"].map(str::to_owned)
+    }
+
     fn rules() -> ClaimRules {
         ClaimRules {
-            audiences: vec!["mcp".to_owned(), "api://mcp".to_owned()],
             audience_claim: AudienceClaim::Audience,
             clock_skew: Duration::from_secs(300),
             max_token_age: None,
@@ -295,7 +297,7 @@ mod tests {
             let mut claims = claims.as_object().unwrap().clone();
             claims.retain(|_, value| !value.is_null());
             let claims = Object::from(&claims);
-            let check = |now| rules.check(&TokenType::Absent, &claims, now);
+            let check = |now| rules.check(&TokenType::Absent, &claims, &audiences(), now);
             let expires = check(UnixTime::from_secs(NOW)).unwrap();
             assert_eq!(rules.last_use(&claims, expires), UnixTime::from_secs(last_use));
             assert!(check(UnixTime::from_secs(last_use - 1)).is_ok());
@@ -370,7 +372,8 @@ mod tests {
                 json!({"aud": ["c"], "configured": ["mcp", "api://mcp"]}),
             ),
         ] {
-            let refusal = by_client.audience_mismatch(&claims.as_object().unwrap().into());
+            let refusal =
+                by_client.audience_mismatch(&claims.as_object().unwrap().into(), &audiences());
             assert_eq!(Value::Object(refusal.details()), details);
         }
     }

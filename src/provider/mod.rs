@@ -1,5 +1,6 @@
 //! The trusted identity providers.
 
+mod accepted;
 mod claim_rules;
 mod identity_rules;
 mod map;
@@ -7,6 +8,7 @@ mod token_id_rule;
 
 use std::ops::Index;
 
+pub(crate) use accepted::{AcceptedProviders, AcceptedTokens};
 pub(crate) use claim_rules::{ClaimRules, TokenTypes};
 pub(crate) use identity_rules::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
 pub(crate) use map::{ProviderId, ProviderMap};
@@ -14,7 +16,6 @@ pub(crate) use token_id_rule::TokenIdRule;
 
 use crate::claim::{ClaimPath, RequiredClaim};
 use crate::jose::Algorithm;
-use crate::json::{Json, Object};
 use crate::keys::KeySource;
 
 /// An identity provider.
@@ -60,39 +61,16 @@ impl Providers {
         self.0.entries()
     }
 
+    /// The provider of this name.
+    #[must_use]
+    pub(crate) fn id(&self, name: &str) -> Option<ProviderId> {
+        self.entries().find(|(_, provider)| provider.name == name).map(|(id, _)| id)
+    }
+
     /// A table with one value for each provider.
     #[must_use]
     pub(crate) fn map<T>(&self, value: impl FnMut(&Provider) -> T) -> ProviderMap<T> {
         self.0.map(value)
-    }
-
-    /// The provider that these claims select: by `iss`, compared exactly, and among several with
-    /// the same issuer by `aud`, or by the client where that is compared instead.
-    #[must_use]
-    pub(crate) fn for_token(&self, claims: &Object) -> Option<(ProviderId, &Provider)> {
-        let issuer = claims.get("iss").and_then(Json::as_str)?;
-        let mut of_issuer = self
-            .0
-            .entries()
-            .filter(|(_, provider)| provider.issuers.iter().any(|accepted| accepted == issuer));
-        let first = of_issuer.clone().next();
-        of_issuer.find(|(_, provider)| provider.claim_rules.names_audience(claims)).or(first)
-    }
-
-    /// All accepted issuers.
-    pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
-        self.iter().flat_map(|provider| &provider.issuers).map(String::as_str)
-    }
-
-    /// The issuers of all providers, without duplicates.
-    pub(crate) fn authorization_servers(&self) -> impl Iterator<Item = &str> {
-        let first_issuer = |provider: &Provider| provider.issuers.first().cloned();
-        self.iter().enumerate().filter_map(move |(index, provider)| {
-            let issuer = provider.issuers.first()?;
-            let is_first =
-                !self.iter().take(index).any(|other| first_issuer(other).as_ref() == Some(issuer));
-            is_first.then_some(issuer.as_str())
-        })
     }
 }
 

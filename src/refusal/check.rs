@@ -6,6 +6,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
+    /// Host and path are those of a resource, where there are several.
+    Resource,
     /// `Origin` is allowed.
     Origin,
     /// One bearer token is the only credential.
@@ -46,7 +48,8 @@ pub enum Check {
 
 impl Check {
     /// All checks, in their order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
+        Self::Resource,
         Self::Origin,
         Self::Credentials,
         Self::Form,
@@ -71,6 +74,7 @@ impl Check {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Resource => "resource",
             Self::Origin => "origin",
             Self::Credentials => "credentials",
             Self::Form => "form",

@@ -48,6 +48,10 @@ impl Refusal {
             Self::UnknownKid { kid, published } => {
                 json!({"kid": kid.as_deref().map(clipped), "published": published.0})
             }
+            Self::UnknownResource { authority, is_ambiguous } => {
+                let authority = authority.as_deref().map(clipped);
+                json!({"authority": authority, "ambiguous_path": is_ambiguous})
+            }
             Self::UnsupportedAlgorithm { found, .. } => json!({"alg": clipped(found)}),
             Self::UnsupportedCriticalHeader { name } => json!({"crit": clipped(name)}),
             Self::UserUnknown { claim, field, .. } => json!({"claim": claim, "field": field}),
@@ -123,6 +127,7 @@ impl Refusal {
             | Self::TokenTooOld { .. }
             | Self::UnknownIssuer { .. }
             | Self::UnknownKid { .. }
+            | Self::UnknownResource { .. }
             | Self::UnsupportedAlgorithm { .. }
             | Self::UnsupportedCriticalHeader { .. }
             | Self::UserUnknown { cause: None, .. }

@@ -237,6 +237,12 @@ reasons! {
          token is from another environment or tenant with the same issuer, or `metadata_url` or \
          `jwks_url` is.",
     }
+    UnknownResource {
+        "unknown_resource", 404, None, Client, [Resource],
+        "no protected server has this host and path",
+        "Compare host and path of the request with `url` and `hosts` of `resources`, and these with \
+         the routes of Envoy. docs/several-servers.md says which spellings count.",
+    }
     UnsupportedAlgorithm {
         "unsupported_algorithm", 401, INVALID_TOKEN, Client, [Header, Algorithm],
         "the signature algorithm of the token is not allowed here",

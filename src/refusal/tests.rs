@@ -75,6 +75,8 @@ fn examples() -> Vec<Refusal> {
         Refusal::TokenTooOld { seconds: Some(1) },
         Refusal::UnknownIssuer { found: Some(text()), configured: list() },
         Refusal::UnknownKid { kid: Some(text()), published: list() },
+        Refusal::UnknownResource { authority: Some(text()), is_ambiguous: false },
+        Refusal::UnknownResource { authority: None, is_ambiguous: true },
         Refusal::UnsupportedAlgorithm { found: text(), check: Check::Header },
         Refusal::UnsupportedAlgorithm { found: text(), check: Check::Algorithm },
         Refusal::UnsupportedCriticalHeader { name: text() },

@@ -1,19 +1,31 @@
-//! The protected resource: the MCP server that tokens are for, and who may do what there.
+//! The protected resources: the MCP servers that tokens are for, which of them a request belongs to,
+//! and who may do what there.
 
+mod authority;
+mod resources;
+mod router;
 mod url;
+
+use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-pub(crate) use url::ResourceUrl;
 
+pub(crate) use self::authority::Authority;
+pub(crate) use self::resources::{Address, Outside, ResourceId, ResourceMap, Resources};
+pub(crate) use self::router::Addresses;
+pub(crate) use self::url::ResourceUrl;
 use crate::access::{AccessPolicy, CanonicalPath};
 use crate::callout::is_secure_url;
-use crate::provider::Providers;
+use crate::identity::IdentityHeaders;
+use crate::provider::{AcceptedProviders, Providers};
 use crate::request::RequestHead;
 
-/// The MCP server that is protected.
+/// An MCP server that is protected.
 #[derive(Clone, Debug)]
 pub(crate) struct ProtectedResource {
+    /// Its name in logs, metrics and headers; none if it is the only one, and configured as such.
+    pub label: Option<ResourceLabel>,
     /// Its public URL.
     pub url: ResourceUrl,
     /// Its name, for people.
@@ -22,14 +34,53 @@ pub(crate) struct ProtectedResource {
     pub documentation: Option<String>,
     /// Scopes that its clients may ask for.
     pub scopes_supported: Vec<String>,
+    /// Whose tokens it accepts.
+    pub providers: AcceptedProviders,
     /// Who may do what.
     pub access: AccessPolicy,
     /// Paths that need no token.
     pub exempt: Vec<CanonicalPath>,
     /// Origins of web pages that may send requests; empty: all.
     pub allowed_origins: Vec<String>,
+    /// The header fields by which it learns who is calling.
+    pub identity_headers: IdentityHeaders,
+    /// Whether it gets the token.
+    pub forward_token: bool,
     /// Whether refusals are carried out.
     pub mode: Mode,
+}
+
+/// The name of a resource among several, and the header field that carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResourceLabel {
+    id: Rc<str>,
+    header: Rc<str>,
+}
+
+impl ResourceLabel {
+    /// The label with this id, for a server whose identity headers have this prefix.
+    #[must_use]
+    pub(crate) fn new(id: &str, header_prefix: &str) -> Self {
+        Self { id: id.into(), header: Self::header_name(header_prefix).into() }
+    }
+
+    /// The name of the header field with this prefix.
+    #[must_use]
+    pub(crate) fn header_name(prefix: &str) -> String {
+        format!("{prefix}resource")
+    }
+
+    /// The resource's `id`.
+    #[must_use]
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Name of the header field.
+    #[must_use]
+    pub(crate) fn header(&self) -> &str {
+        &self.header
+    }
 }
 
 /// Whether refusals are carried out.
@@ -62,8 +113,8 @@ impl ProtectedResource {
         // RFC 9728 §3.2: members without a value are left out.
         //
         // Clients parse issuers as URLs, and some refuse the whole document if one is not a URL.
-        let issuers: Vec<&str> =
-            providers.authorization_servers().filter(|issuer| is_secure_url(issuer)).collect();
+        let servers = self.providers.authorization_servers(providers);
+        let issuers: Vec<&str> = servers.filter(|issuer| is_secure_url(issuer)).collect();
         if !issuers.is_empty() {
             document.insert("authorization_servers".to_owned(), issuers.into());
         }
@@ -83,10 +134,14 @@ impl ProtectedResource {
     /// True unless the request comes from a web page whose origin is not listed.
     #[must_use]
     pub(crate) fn allows_origin(&self, head: RequestHead<'_>) -> bool {
-        let allowed = &self.allowed_origins;
-        allowed.is_empty()
-            || head
-                .values("origin")
-                .all(|origin| allowed.iter().any(|allowed| allowed.as_bytes() == origin))
+        allows_origin(&self.allowed_origins, head)
     }
+}
+
+/// True unless the request comes from a web page whose origin is not among `allowed`, if any are.
+pub(crate) fn allows_origin(allowed: &[String], head: RequestHead<'_>) -> bool {
+    allowed.is_empty()
+        || head
+            .values("origin")
+            .all(|origin| allowed.iter().any(|allowed| allowed.as_bytes() == origin))
 }

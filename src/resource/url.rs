@@ -41,6 +41,20 @@ impl ResourceUrl {
         format!("{}{}", Self::WELL_KNOWN, self.path_without_slash())
     }
 
+    /// Host and port, as they were configured.
+    #[must_use]
+    pub(crate) fn authority(&self) -> &str {
+        self.uri.authority().map_or("", |authority| authority.as_str())
+    }
+
+    /// The port of its scheme.
+    #[must_use]
+    pub(crate) fn default_port(&self) -> u16 {
+        let is_plain =
+            self.uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+        if is_plain { 80 } else { 443 }
+    }
+
     /// Its path.
     #[must_use]
     pub(crate) fn path(&self) -> &str {

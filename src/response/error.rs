@@ -62,6 +62,12 @@ impl RefusalResponses {
         }
     }
 
+    /// Responses to requests that belong to no resource, none of which has a challenge.
+    #[must_use]
+    pub(crate) fn without_resource(style: ErrorStyle) -> Self {
+        Self { style, metadata_url: String::new(), scope: String::new() }
+    }
+
     /// Whether the response to this refusal has the `id` of the message.
     #[must_use]
     pub(crate) fn carries_id(&self, refusal: &Refusal) -> bool {
@@ -235,7 +241,8 @@ mod tests {
             }],
         });
         let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
-        RefusalResponses::new(&config.resource, ErrorStyle { format, details })
+        let resource = config.resources.iter().next().unwrap();
+        RefusalResponses::new(resource, ErrorStyle { format, details })
     }
 
     // Requirement: error-code-range

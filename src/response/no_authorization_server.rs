@@ -17,7 +17,7 @@ pub(crate) struct NoAuthorizationServer {
 
 impl NoAuthorizationServer {
     /// RFC 8414 §3.1 and §5.
-    const WELL_KNOWN: [&str; 2] =
+    pub(crate) const WELL_KNOWN: [&str; 2] =
         ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
     /// The response for this resource.
@@ -27,21 +27,29 @@ impl NoAuthorizationServer {
             "this is not an authorization server; the one that issues tokens for it is named in {}",
             resource.url.metadata_url()
         );
-        let body = serde_json::json!({"error": "not_found", "error_description": description});
-        Self {
-            appended: Self::WELL_KNOWN
-                .map(|well_known| format!("{}{well_known}", resource.url.path_without_slash())),
-            body: body.to_string().into_bytes(),
-        }
+        let appended = Self::WELL_KNOWN
+            .map(|well_known| format!("{}{well_known}", resource.url.path_without_slash()));
+        Self { appended, body: body(&description) }
+    }
+
+    /// The answer of a host with several resources, none of which is meant more than the others.
+    #[must_use]
+    pub(crate) fn of_several() -> Self {
+        let description = "this is no authorization server; the one that issues tokens for a server \
+                           is named in the metadata of that server";
+        Self { appended: Default::default(), body: body(description) }
     }
 
     /// The response, if the request asks for the metadata of an authorization server. No token is
     /// needed.
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
-        if !self.is_looked_for(without_slash(head.path())) {
-            return None;
-        }
+        self.is_looked_for(without_slash(head.path())).then(|| self.answer(head)).flatten()
+    }
+
+    /// The answer to a request at one of the paths, if its method is one that looks for the metadata.
+    #[must_use]
+    pub(crate) fn answer(&self, head: RequestHead<'_>) -> Option<Response> {
         match head.method() {
             // A preflight must succeed, or the web page never sees the 404.
             b"OPTIONS" if head.values("access-control-request-method").next().is_some() => {
@@ -71,6 +79,11 @@ impl NoAuthorizationServer {
     }
 }
 
+fn body(description: &str) -> Vec<u8> {
+    let body = serde_json::json!({"error": "not_found", "error_description": description});
+    body.to_string().into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +98,7 @@ mod tests {
             }],
         });
         let config = Config::from_bytes(configuration.to_string().as_bytes()).unwrap();
-        let responses = NoAuthorizationServer::new(&config.resource);
+        let responses = NoAuthorizationServer::new(config.resources.iter().next().unwrap());
         let fields = [(":method", method), (":path", path)];
         let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         responses.response(RequestHead::new(&fields, false)).map(|response| response.status)

@@ -3,13 +3,12 @@
 
 use super::Response;
 use crate::provider::Providers;
-use crate::request::{RequestHead, without_slash};
-use crate::resource::{ProtectedResource, ResourceUrl};
+use crate::request::RequestHead;
+use crate::resource::ProtectedResource;
 
-/// The document and its path.
+/// The document of a resource.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceMetadata {
-    paths: [String; 2],
     document: Vec<u8>,
 }
 
@@ -17,19 +16,13 @@ impl ResourceMetadata {
     /// The document for this resource.
     #[must_use]
     pub(crate) fn new(resource: &ProtectedResource, providers: &Providers) -> Self {
-        Self {
-            paths: [resource.url.metadata_path(), ResourceUrl::WELL_KNOWN.to_owned()],
-            document: resource.metadata(providers).to_string().into_bytes(),
-        }
+        Self { document: resource.metadata(providers).to_string().into_bytes() }
     }
 
-    /// The response, if the request asks for the document. No token is needed.
+    /// The response to a request at the path of the document, if its method asks for it. No token is
+    /// needed.
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
-        let path = without_slash(head.path());
-        if !self.paths.iter().any(|known| known.as_bytes() == path) {
-            return None;
-        }
         match head.method() {
             b"GET" | b"HEAD" => Some(Response {
                 status: 200,

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::heartbeat::{KeySummary, ProviderSummary};
+use super::heartbeat::{KeySummary, ProviderSummary, ResourceSummary};
 use super::words::{clipped, clock, distance, plural, span};
 use super::{Board, Heartbeat};
 use crate::keys::{Discovery, FetchFailures, KeyAccount, KeyStatus, Phase, SetStatus};
@@ -14,12 +14,18 @@ use crate::time::{UnixTime, as_rfc3339};
 pub(crate) struct ConfigurationStatus {
     /// SHA-256 of the configuration, in hexadecimal.
     pub digest: String,
-    /// The URL of the protected MCP server.
-    pub resource: String,
+    /// The URL of the protected MCP server; none if there are `resources`.
+    pub resource: Option<String>,
     /// The resource's `name`.
     pub name: Option<String>,
-    /// Whether refusals are carried out.
-    pub mode: Mode,
+    /// Whether refusals are carried out; `None` if resources differ.
+    pub mode: Option<Mode>,
+    /// The first of several resources, as many as the heartbeat holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceStatus>,
+    /// The number of resources that are left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_resources: usize,
     /// When a worker last reported that it uses this configuration.
     #[serde(serialize_with = "as_rfc3339")]
     pub seen: UnixTime,
@@ -27,6 +33,21 @@ pub(crate) struct ConfigurationStatus {
     pub providers: Vec<ProviderStatus>,
     /// The number of providers that are left out.
     pub more_providers: usize,
+}
+
+/// One of several resources.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ResourceStatus {
+    /// Its `id`.
+    pub id: String,
+    /// The URL of the MCP server.
+    pub url: String,
+    /// Its `name`.
+    pub name: Option<String>,
+    /// Whether refusals are carried out there.
+    pub mode: Mode,
+    /// The names of the first providers whose tokens it accepts.
+    pub providers: Vec<String>,
 }
 
 /// A provider and the state of its keys.
@@ -108,17 +129,35 @@ pub(crate) enum Level {
 impl ConfigurationStatus {
     pub(super) fn new(heartbeat: Heartbeat, board: &dyn Board, now: UnixTime) -> Self {
         let providers = heartbeat.providers.into_iter();
+        let (several, only): (Vec<_>, Vec<_>) =
+            heartbeat.resources.into_iter().partition(|resource| resource.id.is_some());
+        let mut modes = several.iter().chain(&only).map(|resource| resource.is_report);
+        let first = modes.next().unwrap_or_default();
+        let mode = modes.all(|other| other == first).then(|| mode(first));
+        let (resource, name) = match only.into_iter().next() {
+            Some(only) => (Some(only.url), only.name),
+            None => (None, None),
+        };
         Self {
             digest: heartbeat.configuration,
-            resource: heartbeat.resource,
-            name: heartbeat.name,
-            mode: if heartbeat.is_report { Mode::Report } else { Mode::Enforce },
+            resource,
+            name,
+            mode,
+            resources: several.into_iter().map(ResourceStatus::from).collect(),
+            more_resources: heartbeat.more_resources,
             seen: heartbeat.seen,
             providers: providers
                 .map(|provider| ProviderStatus::new(provider, board, now))
                 .collect(),
             more_providers: heartbeat.more_providers,
         }
+    }
+}
+
+impl From<ResourceSummary> for ResourceStatus {
+    fn from(summary: ResourceSummary) -> Self {
+        let ResourceSummary { id, url, name, is_report, providers } = summary;
+        Self { id: id.unwrap_or_default(), url, name, mode: mode(is_report), providers }
     }
 }
 
@@ -189,6 +228,15 @@ impl ProviderStatus {
     pub(super) fn has_key(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
     }
+}
+
+fn mode(is_report: bool) -> Mode {
+    if is_report { Mode::Report } else { Mode::Enforce }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl KeyState {

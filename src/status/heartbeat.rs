@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::words::clipped;
 use crate::config::Config;
 use crate::keys::{KeyAccount, KeySource, WatchedSource};
-use crate::provider::Provider;
-use crate::resource::Mode;
+use crate::provider::{Provider, ProviderId};
+use crate::resource::{Mode, ProtectedResource};
 use crate::time::UnixTime;
 
 /// A configuration in use. Holds nothing that a client sent.
@@ -20,18 +20,32 @@ pub(crate) struct Heartbeat {
     pub seen: UnixTime,
     /// SHA-256 of the configuration, in hexadecimal.
     pub configuration: String,
-    /// The URL of the protected MCP server.
-    pub resource: String,
-    /// The resource's `name`.
-    pub name: Option<String>,
-    /// Whether the mode is `report`.
-    pub is_report: bool,
+    /// The first resources.
+    pub resources: Vec<ResourceSummary>,
+    /// The number of resources that are left out.
+    pub more_resources: usize,
     /// The first providers.
     pub providers: Vec<ProviderSummary>,
     /// The number of providers that are left out.
     pub more_providers: usize,
     /// The request counters that its workers have incremented.
     pub counters: BTreeSet<Counter>,
+}
+
+/// A resource of the configuration. Strings are clipped and lists cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResourceSummary {
+    /// Its `id`; none if it is the only one, and configured as such.
+    pub id: Option<String>,
+    /// The URL of the MCP server.
+    pub url: String,
+    /// Its `name`.
+    pub name: Option<String>,
+    /// Whether the mode is `report`.
+    pub is_report: bool,
+    /// The names of the providers whose tokens it accepts.
+    pub providers: Vec<String>,
 }
 
 /// A provider of the configuration. Strings are clipped and lists cut.
@@ -42,7 +56,7 @@ pub(crate) struct ProviderSummary {
     pub name: String,
     /// Accepted values of `iss`.
     pub issuers: Vec<String>,
-    /// Accepted values of `aud`.
+    /// Accepted values of `aud`, at any resource.
     pub audiences: Vec<String>,
     /// Where its keys are.
     pub keys: KeySummary,
@@ -65,14 +79,17 @@ pub(crate) enum KeySummary {
 
 /// The labels of a request counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Counter(
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counter {
+    /// `resource`: an id, or `none`; absent if the metrics have no such label.
+    pub resource: Option<String>,
     /// `provider`: a name, or `none`.
-    pub String,
+    pub provider: String,
     /// `outcome`.
-    pub String,
+    pub outcome: String,
     /// `reason`: a reason code, or `none`.
-    pub String,
-);
+    pub reason: String,
+}
 
 impl Heartbeat {
     /// The number of configurations that can have a heartbeat at the same time.
@@ -83,6 +100,7 @@ impl Heartbeat {
     const LIFETIME: Duration = Duration::from_secs(20);
     const MAX_BYTES: usize = 128 * 1024;
     const MAX_PROVIDERS: usize = 50;
+    const MAX_RESOURCES: usize = 50;
     const MAX_VALUES: usize = 10;
     const MAX_KEYS: usize = 20;
     const MAX_COUNTERS: usize = 500;
@@ -90,14 +108,16 @@ impl Heartbeat {
     /// The heartbeat of a configuration, without time and counters.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
-        let providers = config.providers.iter().take(Self::MAX_PROVIDERS);
+        let providers = config.providers.entries().take(Self::MAX_PROVIDERS);
+        let resources = config.resources.iter().take(Self::MAX_RESOURCES);
         Self {
             seen: UnixTime::default(),
             configuration: config.digest.clone(),
-            resource: clipped(config.resource.url.as_str()),
-            name: config.resource.name.as_deref().map(clipped),
-            is_report: config.resource.mode == Mode::Report,
-            providers: providers.map(ProviderSummary::new).collect(),
+            resources: resources.map(|resource| ResourceSummary::new(resource, config)).collect(),
+            more_resources: config.resources.iter().skip(Self::MAX_RESOURCES).count(),
+            providers: providers
+                .map(|(id, provider)| ProviderSummary::new(id, provider, config))
+                .collect(),
             more_providers: config.providers.iter().skip(Self::MAX_PROVIDERS).count(),
             counters: BTreeSet::new(),
         }
@@ -136,17 +156,23 @@ impl Heartbeat {
         now.since(self.seen) < Self::LIFETIME && self.seen.since(now) < Self::LIFETIME
     }
 
-    /// Encodes it; drops the last providers until it fits [`Self::MAX_BYTES`].
+    /// Encodes it; drops the last resources and providers until it fits [`Self::MAX_BYTES`].
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut heartbeat = self.clone();
         loop {
             // Nothing here can fail to serialise.
             let bytes = serde_json::to_vec(&heartbeat).unwrap_or_default();
-            if bytes.len() <= Self::MAX_BYTES || heartbeat.providers.pop().is_none() {
+            if bytes.len() <= Self::MAX_BYTES {
                 return bytes;
             }
-            heartbeat.more_providers = heartbeat.more_providers.saturating_add(1);
+            if heartbeat.resources.len() > 1 && heartbeat.resources.pop().is_some() {
+                heartbeat.more_resources = heartbeat.more_resources.saturating_add(1);
+            } else if heartbeat.providers.pop().is_some() {
+                heartbeat.more_providers = heartbeat.more_providers.saturating_add(1);
+            } else {
+                return bytes;
+            }
         }
     }
 
@@ -164,15 +190,28 @@ impl Heartbeat {
     }
 }
 
+impl ResourceSummary {
+    fn new(resource: &ProtectedResource, config: &Config) -> Self {
+        let providers = resource.providers.ids().take(Heartbeat::MAX_VALUES);
+        Self {
+            id: resource.label.as_ref().map(|label| clipped(label.id())),
+            url: clipped(resource.url.as_str()),
+            name: resource.name.as_deref().map(clipped),
+            is_report: resource.mode == Mode::Report,
+            providers: providers.map(|id| clipped(&config.providers[id].name)).collect(),
+        }
+    }
+}
+
 impl ProviderSummary {
-    fn new(provider: &Provider) -> Self {
+    fn new(id: ProviderId, provider: &Provider, config: &Config) -> Self {
         let first = |values: &[String]| {
             values.iter().take(Heartbeat::MAX_VALUES).map(|value| clipped(value)).collect()
         };
         Self {
             name: clipped(&provider.name),
             issuers: first(&provider.issuers),
-            audiences: first(&provider.claim_rules.audiences),
+            audiences: first(&config.audiences(None, id)),
             keys: match &provider.key_source {
                 KeySource::Remote(source) => KeySummary::Fetched(WatchedSource::new(source)),
                 KeySource::Static(set) => KeySummary::Configured {
@@ -198,6 +237,7 @@ impl Counter {
             };
             (1..=200).contains(&label.len()) && label.bytes().all(allowed)
         };
-        [&self.0, &self.1, &self.2].into_iter().all(is_plain)
+        let Self { resource, provider, outcome, reason } = self;
+        [provider, outcome, reason].into_iter().chain(resource).all(is_plain)
     }
 }

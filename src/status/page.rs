@@ -49,16 +49,27 @@ pub(super) fn html(status: &Status) -> String {
 }
 
 fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
-    page.raw("<section>\n<h2>").text(configuration.name.as_deref().unwrap_or("MCP server"));
-    page.raw("</h2>\n<p class=\"meta\">").code(&configuration.resource).raw(" · mode <code>");
-    page.text(configuration.mode.as_str()).raw("</code> · configuration <code>");
+    let name = match (&configuration.name, configuration.resources.is_empty()) {
+        (Some(name), _) => name,
+        (None, true) => "MCP server",
+        (None, false) => "MCP servers",
+    };
+    page.raw("<section>\n<h2>").text(name);
+    page.raw("</h2>\n<p class=\"meta\">");
+    if let Some(resource) = &configuration.resource {
+        page.code(resource).raw(" · ");
+    }
+    page.raw("mode <code>");
+    page.text(configuration.mode.map_or("mixed", Mode::as_str))
+        .raw("</code> · configuration <code>");
     page.text(configuration.digest.get(..12).unwrap_or(&configuration.digest));
     page.raw("</code> · in use at ");
     moment(page, configuration.seen);
     page.raw("</p>\n");
-    if configuration.mode == Mode::Report {
+    if configuration.mode == Some(Mode::Report) {
         page.raw("<p class=\"note\">Mode <code>report</code>: no request is refused.</p>\n");
     }
+    resource_table(page, configuration);
     let mut providers: Vec<_> = configuration.providers.iter().collect();
     providers.sort_by_key(|provider| Reverse(provider.level));
     for provider in providers {
@@ -69,6 +80,27 @@ fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
         page.raw(" more, not shown.</p>\n");
     }
     page.raw("</section>\n");
+}
+
+fn resource_table(page: &mut Html, configuration: &ConfigurationStatus) {
+    if configuration.resources.is_empty() {
+        return;
+    }
+    page.raw(
+        "<div class=\"wide\"><table>\n<thead><tr><th>Resource</th><th>URL</th><th>Name</th>\
+         <th>Mode</th><th>Providers</th></tr></thead>\n<tbody>\n",
+    );
+    for resource in &configuration.resources {
+        page.raw("<tr><td>").code(&resource.id).raw("</td><td>").code(&resource.url);
+        page.raw("</td><td>").text(resource.name.as_deref().unwrap_or("–")).raw("</td><td>");
+        page.text(resource.mode.as_str()).raw("</td><td>");
+        page.text(&resource.providers.join(", ")).raw("</td></tr>\n");
+    }
+    page.raw("</tbody></table></div>\n");
+    if configuration.more_resources > 0 {
+        page.raw("<p class=\"note\">And ").text(&plural(configuration.more_resources, "resource"));
+        page.raw(" more, not shown.</p>\n");
+    }
 }
 
 fn provider_section(page: &mut Html, provider: &ProviderStatus) {
@@ -179,6 +211,9 @@ fn refusal_record(page: &mut Html, reason: Reason, refusal: &RefusalStatus, now:
         page.raw(", ").text(&refusal.times.to_string()).raw(" times since ");
         moment(page, refusal.first);
     }
+    if let Some(resource) = &refusal.resource {
+        page.raw(" · resource ").code(resource);
+    }
     if let Some(provider) = &refusal.provider {
         page.raw(" · provider ").code(provider);
     }
@@ -222,6 +257,7 @@ fn label(reason: Reason, name: &str) -> &str {
         (Reason::AudienceMismatch, "configured") => "client_ids here",
         (_, "cause") => "Cause",
         (_, "user") => "User",
+        (_, "authority") => "Host",
         (_, "claim") => "Claim",
         (_, "rule") => "Rule",
         (_, other) => other,
@@ -243,12 +279,19 @@ fn request_section(page: &mut Html, requests: &[RequestCount]) {
         page.raw("<p class=\"note\">None so far.</p>\n</section>\n");
         return;
     }
+    let has_resources = requests.iter().any(|request| request.resource.is_some());
+    page.raw("<div class=\"wide\"><table>\n<thead><tr>");
+    page.raw(if has_resources { "<th>Resource</th>" } else { "" });
     page.raw(
-        "<div class=\"wide\"><table>\n<thead><tr><th>Provider</th><th>Outcome</th><th>Reason</th>\
-         <th class=\"number\">Requests</th></tr></thead>\n<tbody>\n",
+        "<th>Provider</th><th>Outcome</th><th>Reason</th><th class=\"number\">Requests</th></tr>\
+         </thead>\n<tbody>\n",
     );
     for request in requests {
-        page.raw("<tr><td>").text(request.provider.as_deref().unwrap_or("–")).raw("</td><td>");
+        page.raw("<tr>");
+        if has_resources {
+            page.raw("<td>").text(request.resource.as_deref().unwrap_or("–")).raw("</td>");
+        }
+        page.raw("<td>").text(request.provider.as_deref().unwrap_or("–")).raw("</td><td>");
         page.text(&request.outcome).raw("</td><td>");
         match &request.reason {
             Some(reason) => page.code(reason),

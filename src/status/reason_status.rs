@@ -42,6 +42,9 @@ pub(crate) struct RefusalStatus {
     pub times: u64,
     /// The digest of the configuration.
     pub configuration: String,
+    /// The resource's `id`, if there are several and the request belongs to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// `None` if the request picked no provider.
     pub provider: Option<String>,
     /// What became of the requests.
@@ -115,10 +118,20 @@ impl RefusalStatus {
             keys.map(|key| key.kid.clone().unwrap_or_else(|| "(no kid)".to_owned())).collect()
         });
         let hint = hint(reason, &record.details, provider, providers);
-        let RefusalRecord { first, last, times, configuration, provider, is_report, details } =
-            record;
-        let outcome = if is_report { RefusalOutcome::Reported } else { RefusalOutcome::Refused };
-        Self { first, last, times, configuration, provider, outcome, details, keys_now, hint }
+        let outcome =
+            if record.is_report { RefusalOutcome::Reported } else { RefusalOutcome::Refused };
+        Self {
+            first: record.first,
+            last: record.last,
+            times: record.times,
+            configuration: record.configuration,
+            resource: record.resource,
+            provider: record.provider,
+            outcome,
+            details: record.details,
+            keys_now,
+            hint,
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct RefusalRecord {
     pub times: u64,
     /// The digest of the configuration.
     pub configuration: String,
+    /// The resource's `id`; `None` if the request belonged to none, or there is only one.
+    pub resource: Option<String>,
     /// `None` if the request picked no provider.
     pub provider: Option<String>,
     /// Whether report mode allowed the requests.
@@ -43,6 +45,7 @@ impl RefusalRecord {
     #[must_use]
     pub(crate) fn new(
         configuration: &str,
+        resource: Option<&str>,
         provider: Option<&str>,
         is_report: bool,
         details: Map<String, Value>,
@@ -53,6 +56,7 @@ impl RefusalRecord {
             last: now,
             times: 1,
             configuration: configuration.to_owned(),
+            resource: resource.map(clipped),
             provider: provider.map(clipped),
             is_report,
             details: bounded(details),
@@ -60,8 +64,11 @@ impl RefusalRecord {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        (&self.configuration, &self.provider, self.is_report, &self.details)
-            == (&other.configuration, &other.provider, other.is_report, &other.details)
+        self.configuration == other.configuration
+            && self.resource == other.resource
+            && self.provider == other.provider
+            && self.is_report == other.is_report
+            && self.details == other.details
     }
 }
 
@@ -156,7 +163,14 @@ mod tests {
 
     fn record(details: Value, seconds: u64) -> RefusalRecord {
         let Value::Object(details) = details else { panic!("no object") };
-        RefusalRecord::new("c0ffee", Some("demo"), false, details, UnixTime::from_secs(seconds))
+        RefusalRecord::new(
+            "c0ffee",
+            None,
+            Some("demo"),
+            false,
+            details,
+            UnixTime::from_secs(seconds),
+        )
     }
 
     fn kids(history: &RefusalHistory) -> Vec<(&str, u64)> {

@@ -31,9 +31,12 @@ pub(crate) struct Status {
     pub requests: Vec<RequestCount>,
 }
 
-/// The number of requests with the same provider, outcome and reason.
+/// The number of requests with the same labels.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RequestCount {
+    /// The `resource` label of the metric, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// `None` if the request picked no provider.
     pub provider: Option<String>,
     /// The `outcome` label of the metric.
@@ -80,11 +83,15 @@ impl Status {
 
 impl RequestCount {
     fn new(counter: &Counter, board: &dyn Board) -> Option<Self> {
-        let Counter(provider, outcome, reason) = counter;
         let named = |label: &String| (label != "none").then(|| label.clone());
         let count = board.count(counter).filter(|count| *count > 0)?;
-        let (provider, reason) = (named(provider), named(reason));
-        Some(Self { provider, outcome: outcome.clone(), reason, count })
+        Some(Self {
+            resource: counter.resource.clone(),
+            provider: named(&counter.provider),
+            outcome: counter.outcome.clone(),
+            reason: named(&counter.reason),
+            count,
+        })
     }
 }
 
@@ -96,7 +103,8 @@ fn heartbeats(board: &dyn Board, now: UnixTime) -> Vec<Heartbeat> {
         .filter(|heartbeat| heartbeat.is_alive(now))
         .collect();
     all.sort_by_cached_key(|heartbeat| {
-        (heartbeat.resource.clone(), heartbeat.configuration.clone())
+        let first = heartbeat.resources.first().map(|resource| resource.url.clone());
+        (first, heartbeat.configuration.clone())
     });
     // Two workers that start at the same time may take two places for one configuration.
     all.dedup_by(|one, other| one.configuration == other.configuration);

@@ -105,7 +105,12 @@ fn run(
 }
 
 fn counter(provider: &str, outcome: &str, reason: &str) -> Counter {
-    Counter(provider.to_owned(), outcome.to_owned(), reason.to_owned())
+    Counter {
+        resource: None,
+        provider: provider.to_owned(),
+        outcome: outcome.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn record(
@@ -115,7 +120,7 @@ fn record(
     now: UnixTime,
 ) -> RefusalRecord {
     let Value::Object(details) = details else { panic!("no object") };
-    RefusalRecord::new(heartbeat_writer.configuration(), provider, false, details, now)
+    RefusalRecord::new(heartbeat_writer.configuration(), None, provider, false, details, now)
 }
 
 fn published() -> Value {

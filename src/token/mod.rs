@@ -17,5 +17,7 @@ pub use single_use::fuzz_spent_tokens;
 pub(crate) use single_use::{
     FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep,
 };
-pub(crate) use verification::{PlausibleToken, SignedToken, Unverified, VerifiedToken};
+pub(crate) use verification::{
+    PlausibleToken, SignatureProof, SignedToken, Unverified, VerifiedToken,
+};
 pub(crate) use verification_budget::VerificationBudget;

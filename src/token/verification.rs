@@ -10,7 +10,7 @@ use crate::claim::{any_of, carries_one_of, is_elsewhere};
 use crate::jose::{Algorithm, CompactJws, MalformedToken, ProtectedHeader, SignatureVerifier};
 use crate::json::{Json, Object};
 use crate::keys::{Candidates, KeyVersion};
-use crate::provider::{Provider, ProviderId, Providers};
+use crate::provider::{AcceptedProviders, Provider, ProviderId, Providers};
 use crate::refusal::{Check, Refusal, Strings};
 use crate::time::UnixTime;
 
@@ -40,8 +40,8 @@ pub(crate) enum Unverified {
 }
 
 impl PlausibleToken {
-    /// Parses a token, selects its provider by `iss` (and by `aud` among several of one issuer), and
-    /// makes all checks that need no key.
+    /// Parses a token, selects its provider among the accepted ones by `iss` (and by `aud` among
+    /// several of one issuer), and makes all checks that need no key.
     ///
     /// # Errors
     ///
@@ -50,15 +50,16 @@ impl PlausibleToken {
         token: &[u8],
         max_size: usize,
         providers: &'a Providers,
+        accepted: &'a AcceptedProviders,
         now: UnixTime,
     ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
         // A list of tokens never parses as a JWS, so test for one only after parsing fails.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
         let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(fault)?;
-        let Some((id, provider)) = providers.for_token(&claims) else {
+        let Some((id, provider, tokens)) = accepted.for_token(providers, &claims) else {
             let refusal = Refusal::UnknownIssuer {
                 found: claims.get("iss").and_then(Json::as_str).map(str::to_owned),
-                configured: Strings::new(providers.issuers()),
+                configured: Strings::new(accepted.issuers(providers)),
             };
             return Err((refusal, None));
         };
@@ -67,7 +68,8 @@ impl PlausibleToken {
             return Err(blame(unsupported(jws.header(), Check::Algorithm)));
         }
         let token_type = jws.header().token_type();
-        let expires = provider.claim_rules.check(token_type, &claims, now).map_err(blame)?;
+        let rules = &provider.claim_rules;
+        let expires = rules.check(token_type, &claims, &tokens.audiences, now).map_err(blame)?;
         let trial = KeyTrial::default();
         Ok(Self { algorithm, provider: id, expires, trial, claims: Some(claims), jws })
     }
@@ -139,6 +141,24 @@ impl PlausibleToken {
         }
     }
 
+    /// The token as one with a verified signature, if this proves it.
+    ///
+    /// # Errors
+    ///
+    /// The signature has to be verified: it was not, or by the keys of another provider, or by
+    /// another version of the keys. Returns the token.
+    pub(crate) fn verified_before(
+        self,
+        proof: SignatureProof,
+        version: KeyVersion,
+    ) -> Result<SignedToken, Box<Self>> {
+        if proof == (SignatureProof { provider: self.provider, keys: version }) {
+            Ok(SignedToken(self))
+        } else {
+            Err(Box::new(self))
+        }
+    }
+
     /// Notes that this version has no key for the token.
     #[must_use]
     pub(crate) fn without_key_in(mut self, version: Option<KeyVersion>) -> Self {
@@ -178,7 +198,17 @@ impl PlausibleToken {
     }
 }
 
-/// A token with a verified signature. Only [`PlausibleToken::verify_signature`] creates it.
+/// The record that a token's signature was verified. It is valid for the very same bytes alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SignatureProof {
+    /// The provider whose keys verified it.
+    pub provider: ProviderId,
+    /// The version of those keys.
+    pub keys: KeyVersion,
+}
+
+/// A token with a verified signature. Only [`PlausibleToken::verify_signature`] and
+/// [`PlausibleToken::verified_before`] create it.
 #[derive(Debug)]
 pub(crate) struct SignedToken(PlausibleToken);
 

@@ -625,8 +625,7 @@ impl Host for ScriptedHost {
                 fields.retain(|(name, _)| name != "connection");
                 fields.push(("connection".to_owned(), connection.into()));
             }
-            let identity = edits.identity.iter().flat_map(|identity| identity.headers());
-            fields.extend(identity.map(|(name, value)| (name.to_owned(), value.into())));
+            fields.extend(edits.added().map(|(name, value)| (name.to_owned(), value.into())));
             Ok(())
         })
     }

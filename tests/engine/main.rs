@@ -23,6 +23,7 @@ mod provider;
 mod refusal_log;
 mod replay;
 mod replay_fleet;
+mod resources;
 mod shared_data;
 mod status_page;
 mod token_cache;

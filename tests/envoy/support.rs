@@ -15,7 +15,7 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of answers: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 30] = [
+const ANSWERS: [(&str, u16, Option<&str>); 31] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
@@ -38,6 +38,7 @@ const ANSWERS: [(&str, u16, Option<&str>); 30] = [
     ("token_too_old", 401, Some("invalid_token")),
     ("unknown_issuer", 401, Some("invalid_token")),
     ("unknown_kid", 401, Some("invalid_token")),
+    ("unknown_resource", 404, None),
     ("unsupported_algorithm", 401, Some("invalid_token")),
     ("unsupported_critical_header", 401, Some("invalid_token")),
     ("user_inactive", 403, None),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use mcp_federated_auth::host::{METRIC_FAMILIES, Metric, MetricId};
+use mcp_federated_auth::host::{METRIC_FAMILIES, Metric, MetricFamily, MetricId};
 
 use crate::abi::{ConfigHandle, Stream};
 use crate::lock::lock;
@@ -18,7 +18,8 @@ const MAX_VALUES: usize = 16 * 1024;
 
 /// The metrics that a configuration has defined. Envoy takes no definition later.
 pub(crate) struct Families {
-    ids: Vec<(&'static str, Option<usize>)>,
+    /// Two families have the same name, and other labels.
+    ids: Vec<(MetricFamily, Option<usize>)>,
     panics: Option<usize>,
     /// What the main thread could not record, by the number and labels of the metric. Of Envoy 1.38
     /// alone: it records nothing without a stream.
@@ -34,8 +35,8 @@ struct Left {
 impl Families {
     /// Defines all of them.
     pub(crate) fn define(handle: ConfigHandle<'_>) -> Self {
-        let define = |family: &mcp_federated_auth::host::MetricFamily| {
-            (family.name, handle.define(family.is_counter, family.name, family.labels))
+        let define = |family: &MetricFamily| {
+            (*family, handle.define(family.is_counter, family.name, family.labels))
         };
         Self {
             ids: METRIC_FAMILIES.iter().map(define).collect(),
@@ -80,8 +81,12 @@ impl Families {
         self.has_left.store(true, Ordering::Release);
     }
 
-    fn id(&self, name: &str) -> Option<usize> {
-        self.ids.iter().find(|(known, _)| *known == name).and_then(|(_, id)| *id)
+    fn id(&self, metric: &Metric<'_>) -> Option<usize> {
+        let is_its = |family: &MetricFamily| {
+            let labels = metric.labels.iter().map(|(label, _)| label);
+            family.name == metric.name && labels.eq(family.labels)
+        };
+        self.ids.iter().find(|(family, _)| is_its(family)).and_then(|(_, id)| *id)
     }
 }
 
@@ -116,7 +121,7 @@ impl Table {
         let id = MetricId(u32::try_from(used.len()).unwrap_or(u32::MAX));
         if used.len() < MAX_VALUES {
             used.push(Series {
-                id: families.id(metric.name),
+                id: families.id(&metric),
                 is_counter,
                 labels: metric.labels.iter().map(|(_, value)| (*value).to_owned()).collect(),
                 value: value(&name),

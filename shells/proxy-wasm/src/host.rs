@@ -183,8 +183,7 @@ impl Host for EnvoyHost {
             remove("connection")?;
             add("connection", connection)?;
         }
-        let identity = edits.identity.iter().flat_map(|identity| identity.headers());
-        for (name, value) in identity {
+        for (name, value) in edits.added() {
             add(name, value)?;
         }
         Ok(())

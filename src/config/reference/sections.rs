@@ -17,8 +17,8 @@ pub(super) struct Group {
 pub(super) type Entry = (&'static str, &'static str);
 
 /// All fields in the order in which they are explained. `providers[].keys` has the fields of `keys`
-/// and is left out.
-pub(super) const SECTIONS: [Section; 16] = [
+/// and is left out, and so is what a resource may have in place of what holds for all.
+pub(super) const SECTIONS: [Section; 17] = [
     Section {
         path: "",
         introduction: "",
@@ -26,6 +26,7 @@ pub(super) const SECTIONS: [Section; 16] = [
             heading: "",
             fields: &[
                 ("resource", ""),
+                ("resources", "[Several servers](several-servers.md)"),
                 ("providers", "[Pages of providers](providers/README.md)"),
                 ("users", "[Users](users.md)"),
                 ("access", "[Access rules](access.md)"),
@@ -54,6 +55,37 @@ minutes](mcp-server.md).",
             heading: "",
             fields: &[("url", ""), ("name", ""), ("documentation", ""), ("scopes_supported", "")],
         }],
+    },
+    Section {
+        path: "resources[]",
+        introduction: "\
+How a request finds its server, and what else to set in Envoy, is in
+[several-servers.md](several-servers.md).",
+        groups: &[
+            Group {
+                heading: "",
+                fields: &[
+                    ("id", ""),
+                    ("url", ""),
+                    ("hosts", "[Hosts](several-servers.md#hosts-and-paths)"),
+                    ("name", ""),
+                    ("documentation", ""),
+                    ("scopes_supported", ""),
+                    ("providers", ""),
+                    ("audiences", "[Audiences](audiences.md)"),
+                ],
+            },
+            Group {
+                heading: "Instead of what holds for all servers",
+                fields: &[
+                    ("access", ""),
+                    ("exempt", ""),
+                    ("allowed_origins", ""),
+                    ("identity", ""),
+                    ("mode", ""),
+                ],
+            },
+        ],
     },
     Section {
         path: "providers[]",

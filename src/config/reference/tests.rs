@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::json;
 use testkit::{repository_root, yaml};
 
-use super::super::schema::tests::{FULL, changed, faults, fields, instance, validated};
+use super::super::schema::OF_EACH_RESOURCE;
+use super::super::schema::tests::{changed, faults, fields, full, instance, validated};
 use super::*;
 use crate::jose::Algorithm;
 
@@ -46,15 +47,23 @@ fn the_example_has_each_field() {
     }
     let mut found = BTreeSet::new();
     add(&yaml(EXAMPLE), "", &mut found);
+    add(&yaml(SEVERAL), "", &mut found);
     let missing: Vec<_> =
         all_fields().into_iter().filter(|path| !found.contains(&shown_path(path))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// All fields of the schema except those of a provider's keys.
+/// All fields of the schema except those of a provider's keys, and those that a resource may have in
+/// place of what holds for all.
 fn all_fields() -> BTreeSet<String> {
     let all = fields().into_iter().map(|(path, _)| path);
-    all.filter(|path| !path.starts_with("providers[].keys.")).collect()
+    all.filter(|path| !path.starts_with("providers[].keys."))
+        .filter(|path| {
+            let own =
+                path.strip_prefix("resources[].").and_then(|path| path.split_once(['.', '[']));
+            own.is_none_or(|(first, _)| !OF_EACH_RESOURCE.contains(&first))
+        })
+        .collect()
 }
 
 #[test]
@@ -71,11 +80,16 @@ fn missing_required_fields_are_refused() {
     let required: Vec<_> = rows.iter().filter(|row| row.default == "required").collect();
     assert!(required.len() > 10);
     for row in &rows {
-        let absent = changed(&FULL, &instance(&row.path), None).unwrap();
+        let absent = changed(full(&row.path), &instance(&row.path), None).unwrap();
         let is_missed = faults(&absent).contains(": is required");
         let by_template = ["issuer", "tenant", "domain", "host", "realm"]
             .map(|input| format!("providers[].{input}"))
             .contains(&row.path);
+        // With several resources, these are not.
+        let is_of_one = ["resource", "resources", "providers[].client_ids"].contains(&&*row.path);
+        if is_of_one {
+            continue;
+        }
         let is_required = row.default == "required" && row.path != "providers[].jwks.keys";
         assert_eq!(is_missed && !by_template, is_required, "{row:?}: {}", faults(&absent));
     }
@@ -87,7 +101,7 @@ fn a_default_of_the_page_is_what_a_missing_field_means() {
     for row in rows(&config_reference()) {
         let Some(default) = row.value() else { continue };
         let at = instance(&row.path);
-        let absent = changed(&FULL, &at, None).unwrap();
+        let absent = changed(full(&row.path), &at, None).unwrap();
         let given = changed(&absent, &at, Some(&default)).unwrap();
         assert_eq!(faults(&given), faults(&absent), "{row:?}");
         if faults(&given).is_empty() {
@@ -117,7 +131,7 @@ impl Row {
         match in_code {
             Some((value, "" | ", or the template's")) => Some(yaml(value)),
             Some(_) => None,
-            None if self.kind.contains("at least") => None,
+            None if self.kind.contains("at least") || self.default.starts_with("what ") => None,
             None if self.kind.starts_with("list") => Some(json!([])),
             None if self.kind.starts_with("map") && self.path != "providers[].clusters" => {
                 Some(json!({}))

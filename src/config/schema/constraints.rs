@@ -11,7 +11,7 @@ type Constraint = (&'static str, Value);
 
 /// What else must hold of each field.
 pub(super) fn constraints() -> Vec<Constraint> {
-    [resource(), providers(), key_sources(), users(), access(), others()].concat()
+    [resource(), resources(), providers(), key_sources(), users(), access(), others()].concat()
 }
 
 fn resource() -> Vec<Constraint> {
@@ -20,6 +20,31 @@ fn resource() -> Vec<Constraint> {
         ("resource.documentation", url("https://mcp.example.com/docs")),
         ("resource.scopes_supported[]", scope()),
         ("resource.scopes_supported[]", json!({"not": {"const": "offline_access"}})),
+    ]
+}
+
+fn resources() -> Vec<Constraint> {
+    let has = |field: &str| json!({"required": [field]});
+    let has_client_ids = json!({"properties": {"providers": {"items": has("client_ids")}}});
+    let has_some = json!({
+        "properties": {"resources": {"minItems": 1}},
+        "required": ["resources"],
+    });
+    let rules = json!([
+        {"anyOf": [has("resource"), has_some]},
+        {"not": {"allOf": [has("resource"), has_some]}},
+        {"anyOf": [has_client_ids, has_some]},
+    ]);
+    let host = r"^(\*|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*[A-Za-z0-9_-])(:[1-9][0-9]*)?)$";
+    vec![
+        ("", json!({"allOf": rules})),
+        ("resources[].id", json!({"pattern": "^[a-z0-9_-]+$", "not": {"const": "none"}})),
+        ("resources[].url", url("https://gateway.example.com/incidents/mcp")),
+        ("resources[].documentation", url("https://gateway.example.com/docs")),
+        ("resources[].scopes_supported[]", scope()),
+        ("resources[].scopes_supported[]", json!({"not": {"const": "offline_access"}})),
+        ("resources[].providers", json!({"minItems": 1})),
+        ("resources[].hosts[]", with_example(host, "gateway.internal:8443")),
     ]
 }
 

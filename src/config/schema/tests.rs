@@ -199,15 +199,49 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
     })
 });
 
-/// The same in parts, which take less time: all fields with one provider, and each other provider
-/// in a small configuration.
+/// A configuration in which every field of a resource is given, each that holds for all too.
+pub(in crate::config) static SEVERAL: LazyLock<Value> = LazyLock::new(|| {
+    let mut document = FULL.clone();
+    let mut first = json!({
+        "id": "incidents",
+        "url": "https://gateway.example.com/incidents/mcp",
+        "name": "Incident tools",
+        "documentation": "https://gateway.example.com/docs",
+        "scopes_supported": ["mcp.tools"],
+        "providers": ["one", "two"],
+        "audiences": ["api://incidents"],
+        "hosts": ["gateway.internal:8443", "*"],
+    });
+    for own in OF_EACH_RESOURCE {
+        first[own] = document[own].clone();
+    }
+    let second = json!({
+        "id": "reports",
+        "url": "https://gateway.example.com/reports/mcp",
+        "audiences": {"one": ["api://reports"]},
+    });
+    let members = document.as_object_mut().unwrap();
+    members.remove("resource");
+    members.insert("resources".to_owned(), json!([first, second]));
+    document
+});
+
+/// The configuration that has this field.
+pub(in crate::config) fn full(path: &str) -> &'static Value {
+    if path.starts_with("resources") { &SEVERAL } else { &FULL }
+}
+
+/// The same in parts, which take less time: all fields with one provider, each other provider in a
+/// small configuration, and all of resources with two providers.
 static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let providers = FULL["providers"].as_array().unwrap();
     let with = |document: &Value, provider| {
         changed(document, "/providers", Some(&json!([provider]))).unwrap()
     };
     let others = providers[1..].iter().map(|provider| with(&small(), provider));
-    [with(&FULL, &providers[0])].into_iter().chain(others).collect()
+    let mut several = SEVERAL.clone();
+    several["providers"] = json!(providers[..2]);
+    [with(&FULL, &providers[0]), several].into_iter().chain(others).collect()
 });
 
 /// Texts to put in the place of others.
@@ -376,7 +410,7 @@ fn the_schema_is_one() {
 
 #[test]
 fn every_configuration_of_the_repository_fits() {
-    let mut whole = vec![FULL.clone()];
+    let mut whole = vec![FULL.clone(), SEVERAL.clone()];
     for file in yaml_files("envoy") {
         let documents = yaml_documents(&fs::read_to_string(file).unwrap());
         whole.extend(documents.iter().flat_map(plugin_configurations));
@@ -388,7 +422,9 @@ fn every_configuration_of_the_repository_fits() {
             // Lists and these belong to Envoy's configuration, and Prometheus has one of its own.
             const OTHERS: [&str; 3] = ["config", "http_filters", "scrape_configs"];
             let document = yaml(&block);
-            if document.get("resource").is_some() {
+            if ["resource", "resources"].iter().any(|member| document.get(member).is_some())
+                && document.get("providers").is_some()
+            {
                 whole.push(document);
             } else if document.is_object()
                 && OTHERS.iter().all(|member| document.get(member).is_none())
@@ -440,7 +476,21 @@ fn completed(part: &Value) -> Value {
         Value::Array(names) => names.clone(),
         name => vec![name.clone()],
     });
-    for name in names.filter(Value::is_string) {
+    let resources = document.get("resources").and_then(Value::as_array).cloned();
+    let accepted: Vec<Value> = resources
+        .iter()
+        .flatten()
+        .flat_map(|resource| resource["providers"].as_array().cloned().unwrap_or_default())
+        .collect();
+    if resources.is_some() {
+        document.as_object_mut().unwrap().remove("resource");
+    }
+    let mut added: Vec<Value> = Vec::new();
+    for name in names.chain(accepted).filter(Value::is_string) {
+        if added.contains(&name) {
+            continue;
+        }
+        added.push(name.clone());
         let mut provider = document["providers"][0].clone();
         provider["issuer"] = json!(format!("https://{}.example.com", name.as_str().unwrap()));
         provider["name"] = name;
@@ -601,6 +651,37 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
         ("/errors/details", json!(true)),
         ("/mode", json!("off")),
     ];
+    let of_resources = [
+        ("/resources", json!([])),
+        ("/resources/0/id", json!("Incidents")),
+        ("/resources/0/id", json!("none")),
+        ("/resources/0/url", json!("gateway.example.com")),
+        ("/resources/0/scopes_supported/0", json!("offline_access")),
+        ("/resources/0/providers", json!([])),
+        ("/resources/0/providers", json!("one")),
+        ("/resources/0/audiences", json!([])),
+        ("/resources/0/audiences", json!([""])),
+        ("/resources/0/audiences", json!("api://incidents")),
+        ("/resources/0/audiences", json!({})),
+        ("/resources/1/audiences/one", json!([])),
+        ("/resources/0/hosts", json!("*")),
+        ("/resources/0/hosts/0", json!("a.example.")),
+        ("/resources/0/hosts/0", json!("a.example:0443")),
+        ("/resources/0/hosts/0", json!("https://a.example")),
+        ("/resources/0/access/default", json!("maybe")),
+        ("/resources/0/access/mcp/max_body", json!(1024)),
+        ("/resources/0/exempt/0/path", json!("healthz")),
+        ("/resources/0/allowed_origins/0", json!("app.example.com")),
+        ("/resources/0/identity/header_prefix", json!("X-")),
+        ("/resources/0/identity/claims_to_headers/0/header", json!(null)),
+        ("/resources/0/mode", json!("off")),
+        ("/resource", json!({"url": "https://mcp.example.com/mcp"})),
+    ];
+    for (at, value) in of_resources {
+        let document = changed(&SEVERAL, at, Some(&value)).unwrap();
+        assert_ne!(faults(&document), "", "{at}: {value}");
+        assert_ne!(schema_faults(&document), "", "{at}: {value}");
+    }
     let faulty = unknown
         .map(|at| (format!("{at}/colour"), Some(json!("red"))))
         .into_iter()
@@ -643,7 +724,7 @@ fn the_offered_fields_are_those_that_are_read() {
     let offered: BTreeSet<&str> = offered.iter().map(|(path, _)| split(path).1).collect();
     assert_eq!(offered, read.collect());
     for (path, _) in fields() {
-        let document = changed(&FULL, &instance(&path), Some(&json!(null))).unwrap();
+        let document = changed(full(&path), &instance(&path), Some(&json!(null))).unwrap();
         assert!(!faults(&document).contains("unknown field"), "{path}");
     }
 }
@@ -820,7 +901,7 @@ pub(in crate::config) fn instance(path: &str) -> String {
     let first = format!("/{}", path.replace("<1>", "").replace("[]", ".0").replace('.', "/"));
     let each_provider = (0..FULL["providers"].as_array().unwrap().len())
         .map(|index| first.replacen("/providers/0", &format!("/providers/{index}"), 1));
-    let mut there = each_provider.filter(|at| FULL.pointer(at).is_some());
+    let mut there = each_provider.filter(|at| full(path).pointer(at).is_some());
     there.next().unwrap_or_else(|| panic!("the full configuration lacks {path}"))
 }
 

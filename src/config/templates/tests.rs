@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::super::Config;
+use super::super::{Config, ConfigError};
 use crate::claim::{ClaimPath, ListClaim};
 use crate::jose::Algorithm;
 use crate::keys::{KeySource, Start};
-use crate::provider::{Provider, ServiceSign};
+use crate::provider::{AcceptedTokens, Provider, ServiceSign};
 
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
 const API: &str = "6a7f0000-0000-4000-8000-000000000000";
 
-fn read(fields: &Value) -> Result<Provider, Vec<String>> {
+fn config(fields: &Value) -> Result<Config, ConfigError> {
     let mut provider = json!({"name": "p", "client_ids": ["mcp"], "cluster": "id"});
     for (name, value) in fields.as_object().unwrap() {
         provider[name] = value.clone();
@@ -22,8 +22,19 @@ fn read(fields: &Value) -> Result<Provider, Vec<String>> {
         "providers": [provider],
     });
     Config::from_bytes(document.to_string().as_bytes())
+}
+
+fn read(fields: &Value) -> Result<Provider, Vec<String>> {
+    config(fields)
         .map(|config| config.providers.iter().next().unwrap().clone())
         .map_err(|error| error.faults().map(ToString::to_string).collect())
+}
+
+/// What the resource accepts of the provider.
+fn accepted(fields: &Value) -> AcceptedTokens {
+    let config = config(fields).unwrap();
+    let (id, _) = config.providers.entries().next().unwrap();
+    config.resources.iter().next().unwrap().providers.get(id).unwrap().clone()
 }
 
 fn faults(fields: &Value) -> Vec<String> {
@@ -253,7 +264,7 @@ fn a_field_that_is_set_overrides_the_template() {
 
 #[test]
 fn only_entra_id_has_two_spellings_of_a_guid_audience() {
-    let audiences = |fields: Value| read(&fields).unwrap().claim_rules.audiences;
+    let audiences = |fields: Value| accepted(&fields).audiences;
     let entra = |ids: Value| {
         audiences(json!({"template": "entra_id", "tenant": TENANT, "client_ids": ids}))
     };
@@ -306,14 +317,13 @@ fn roles_in_keycloak_are_those_of_the_realm_and_of_the_audiences() {
     let keycloak =
         json!({"template": "keycloak", "host": "h", "realm": "r", "client_ids": ["a", "b"]});
     let rules = read(&keycloak).unwrap().identity_rules;
+    let of_realm = ClaimPath::from_names(["realm_access", "roles"]);
+    assert_eq!(rules.roles_claims, [ListClaim::Strings(of_realm)]);
     assert_eq!(
-        rules.roles_claims,
-        [
-            ClaimPath::from_names(["realm_access", "roles"]),
-            ClaimPath::from_names(["resource_access", "a", "roles"]),
-            ClaimPath::from_names(["resource_access", "b", "roles"]),
-        ]
-        .map(ListClaim::Strings)
+        accepted(&keycloak).audience_roles,
+        [["resource_access", "a", "roles"], ["resource_access", "b", "roles"]]
+            .map(ClaimPath::from_names)
+            .map(ListClaim::Strings)
     );
     assert!(matches!(rules.service_signs[..], [ServiceSign::NamedAfterClient { .. }]));
 }

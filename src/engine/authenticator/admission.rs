@@ -10,11 +10,11 @@ use super::request::{Body, HeldRequest, Judged, PlausibleRequest, SpendingReques
 use crate::access::{MessageId, Permission, Target};
 use crate::callout::CalloutFault;
 use crate::engine::verdicts::Requester;
-use crate::identity::{IdentityFields, VerifiedIdentity};
+use crate::identity::IdentityFields;
 use crate::keys::{KeysUnavailable, NoKeys};
-use crate::provider::{Provider, ProviderId};
+use crate::provider::Provider;
 use crate::refusal::{BodyFault, DirectoryFault, Refusal};
-use crate::resource::Mode;
+use crate::resource::{Mode, ResourceId};
 use crate::response::Response;
 use crate::time::UnixTime;
 use crate::token::NotSpent;
@@ -32,14 +32,13 @@ impl Authenticator {
         target: Target,
         token: impl FnOnce() -> Vec<u8>,
     ) -> Decision {
-        let Judged { requester, provider, verdict } = judged;
+        let Judged { resource, requester, provider, verdict } = judged;
         let Requester { identity, fields } = requester;
         let is_restricted = self.config.providers[provider].restrict_to_policies;
-        match self.config.resource.access.check(&target, identity, is_restricted) {
-            Ok(Permission::Granted) => {
-                Self::admit_or_spend(edits, Some(fields.clone()), identity, provider)
-            }
+        match self.config.resources[resource].access.check(&target, identity, is_restricted) {
+            Ok(Permission::Granted) => Self::admit_or_spend(judged, edits, Some(fields.clone())),
             Ok(Permission::DependsOnBody) => Decision::AwaitBody(Box::new(HeldRequest {
+                resource,
                 token: token(),
                 target,
                 edits: Some(edits),
@@ -50,7 +49,7 @@ impl Authenticator {
             })),
             Err(refusal) => {
                 let provider = Some(&self.config.providers[provider]);
-                self.refuse_known(refusal, provider, Some(fields.clone()), edits)
+                self.refuse_known(refusal, resource, provider, Some(fields.clone()), edits)
             }
         }
     }
@@ -60,23 +59,26 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn judge_body(&self, request: HeldRequest, body: Body<'_>) -> Decision {
         let permitted = match body {
-            Body::TooLarge => Err(BodyFault::TooLarge { limit: self.max_body() }.into()),
+            Body::TooLarge => {
+                Err(BodyFault::TooLarge { limit: self.max_body(request.resource) }.into())
+            }
             Body::Whole(body) => self.check_body(&request, body),
         };
-        let HeldRequest { edits, requester, provider, .. } = request;
-        let Requester { identity, fields } = requester;
-        let identity_fields = edits.is_some().then_some(fields);
+        let HeldRequest { resource, edits, requester, provider, .. } = request;
+        let identity_fields = edits.is_some().then(|| requester.fields.clone());
         let edits = edits.unwrap_or_default();
+        let judged = Judged { resource, requester: &requester, provider, verdict: None };
         let decision = match permitted {
-            Ok(()) => Self::admit_or_spend(edits, identity_fields, &identity, provider),
+            Ok(()) => Self::admit_or_spend(judged, edits, identity_fields),
             Err(refusal) => self.refuse_known(
                 refusal,
+                resource,
                 Some(&self.config.providers[provider]),
                 identity_fields,
                 edits,
             ),
         };
-        self.about_message(decision, || match body {
+        self.about_message(decision, resource, || match body {
             Body::TooLarge => None,
             Body::Whole(body) => MessageId::from_body(body),
         })
@@ -90,13 +92,17 @@ impl Authenticator {
         request: SpendingRequest,
         spent: Result<(), NotSpent>,
     ) -> Decision {
-        let SpendingRequest { edits, identity, attribution, message_id, .. } = request;
+        let SpendingRequest { resource, edits, identity, attribution, message_id, .. } = request;
         match spent {
-            Ok(()) => Decision::Forward(RequestEdits { identity, ..edits }, Some(attribution)),
+            Ok(()) => {
+                let edits = RequestEdits { identity, ..edits };
+                Decision::Forward(edits, Some(resource), Some(attribution))
+            }
             Err(not_spent) => {
                 let provider = Some(&self.config.providers[attribution.provider]);
-                let decision = self.refuse_known(not_spent.into(), provider, identity, edits);
-                self.about_message(decision, || message_id)
+                let decision =
+                    self.refuse_known(not_spent.into(), resource, provider, identity, edits);
+                self.about_message(decision, resource, || message_id)
             }
         }
     }
@@ -104,10 +110,10 @@ impl Authenticator {
     /// Refuses a held request.
     #[must_use]
     pub(crate) fn refuse_held(&self, request: HeldRequest, refusal: Refusal) -> Decision {
-        let HeldRequest { edits, requester, provider, .. } = request;
+        let HeldRequest { resource, edits, requester, provider, .. } = request;
         let identity_fields = edits.is_some().then_some(requester.fields);
         let provider = Some(&self.config.providers[provider]);
-        self.refuse_known(refusal, provider, identity_fields, edits.unwrap_or_default())
+        self.refuse_known(refusal, resource, provider, identity_fields, edits.unwrap_or_default())
     }
 
     /// The refusal of a request that found no room.
@@ -137,19 +143,24 @@ impl Authenticator {
             Need::Turn => self.crowded(NoKeys::TooManyTrials),
         };
         let provider = Some(&self.config.providers[request.provider()]);
-        self.refuse(refusal, provider, request.edits)
+        self.refuse(refusal, request.resource, provider, request.edits)
     }
 
     /// The response to a refused request.
     #[must_use]
     pub(crate) fn response(&self, refused: &Refused) -> Response {
-        self.responses.response(&refused.refusal, refused.message_id.as_ref())
+        let responses = match refused.resource {
+            Some(resource) => &self.sites[resource].responses,
+            None => &self.outside_responses,
+        };
+        responses.response(&refused.refusal, refused.message_id.as_ref())
     }
 
     fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {
-        let HeldRequest { target, requester, provider, .. } = request;
+        let HeldRequest { resource, target, requester, provider, .. } = request;
         let is_restricted = self.config.providers[*provider].restrict_to_policies;
-        self.config.resource.access.check_body(target, body, &requester.identity, is_restricted)
+        let access = &self.config.resources[*resource].access;
+        access.check_body(target, body, &requester.identity, is_restricted)
     }
 
     /// The same decision once the message was read: the response has its `id`, which is read only
@@ -157,13 +168,15 @@ impl Authenticator {
     fn about_message(
         &self,
         decision: Decision,
+        resource: ResourceId,
         id: impl FnOnce() -> Option<MessageId>,
     ) -> Decision {
+        let responses = &self.sites[resource].responses;
         match decision {
-            Decision::Refuse(refused) if self.responses.carries_id(&refused.refusal) => {
+            Decision::Refuse(refused) if responses.carries_id(&refused.refusal) => {
                 Decision::Refuse(Refused { message_id: id(), ..refused })
             }
-            Decision::Spend(request) if self.responses.carries_id(&Refusal::TokenReplayed) => {
+            Decision::Spend(request) if responses.carries_id(&Refusal::TokenReplayed) => {
                 Decision::Spend(SpendingRequest { message_id: id(), ..request })
             }
             decision => decision,
@@ -173,55 +186,67 @@ impl Authenticator {
     /// The only way to forward a complete request with an identity: no single-use token passes
     /// unspent.
     fn admit_or_spend(
+        judged: Judged<'_>,
         edits: RequestEdits,
         identity_fields: Option<Rc<IdentityFields>>,
-        identity: &VerifiedIdentity,
-        provider: ProviderId,
     ) -> Decision {
+        let Judged { resource, requester, provider, .. } = judged;
+        let identity = &requester.identity;
         let attribution = Attribution { provider, overage: identity.overage() };
         match identity.single_use() {
-            None => Decision::Forward(
-                RequestEdits { identity: identity_fields, ..edits },
-                Some(attribution),
-            ),
-            Some(single_use_token) => {
-                let message_id = None;
-                let request = SpendingRequest {
-                    single_use_token,
-                    edits,
-                    identity: identity_fields,
-                    attribution,
-                    message_id,
-                };
-                Decision::Spend(request)
+            None => {
+                let edits = RequestEdits { identity: identity_fields, ..edits };
+                Decision::Forward(edits, Some(resource), Some(attribution))
             }
+            Some(single_use_token) => Decision::Spend(SpendingRequest {
+                resource,
+                single_use_token,
+                edits,
+                identity: identity_fields,
+                attribution,
+                message_id: None,
+            }),
         }
     }
 
     pub(super) fn refuse(
         &self,
         refusal: Refusal,
+        resource: ResourceId,
         provider: Option<&Provider>,
         edits: RequestEdits,
     ) -> Decision {
-        self.refuse_known(refusal, provider, None, edits)
+        self.refuse_known(refusal, resource, provider, None, edits)
     }
 
     /// Refuses a request whose identity may be known.
     fn refuse_known(
         &self,
         refusal: Refusal,
+        resource: ResourceId,
         provider: Option<&Provider>,
         identity: Option<Rc<IdentityFields>>,
         edits: RequestEdits,
     ) -> Decision {
         let refused = Refused {
+            resource: Some(resource),
             provider: provider.map(|provider| provider.name.clone()),
             identity,
             message_id: None,
             refusal,
         };
-        match self.config.resource.mode {
+        Self::refuse_in_mode(self.config.resources[resource].mode, refused, edits)
+    }
+
+    /// Refuses a request that belongs to no resource.
+    pub(super) fn refuse_outside(refusal: Refusal, mode: Mode, edits: RequestEdits) -> Decision {
+        let refused =
+            Refused { resource: None, provider: None, identity: None, message_id: None, refusal };
+        Self::refuse_in_mode(mode, refused, edits)
+    }
+
+    fn refuse_in_mode(mode: Mode, refused: Refused, edits: RequestEdits) -> Decision {
+        match mode {
             Mode::Enforce => Decision::Refuse(refused),
             Mode::Report => Decision::LetThrough(refused, edits),
         }

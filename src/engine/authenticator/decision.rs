@@ -11,6 +11,7 @@ use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, ProviderKeys};
 use crate::provider::ProviderMap;
 use crate::refusal::Refusal;
+use crate::resource::ResourceId;
 use crate::response::Response;
 use crate::token::VerificationBudget;
 
@@ -33,16 +34,22 @@ pub(crate) enum Decision {
     /// its head where the proxy delivers the body before.
     AwaitBody(Box<HeldRequest>),
     /// It is forwarded with these edits. Without an attribution, its path requires no token.
-    Forward(RequestEdits, Option<Attribution>),
+    Forward(RequestEdits, Option<ResourceId>, Option<Attribution>),
     /// It gets an error response.
     Refuse(Refused),
     /// It would be refused, but is forwarded without an identity (report mode).
     LetThrough(Refused, RequestEdits),
     /// It asks for a document that the plugin serves itself.
-    Respond(Response),
+    Respond(Response, Option<ResourceId>),
     /// Its token must be spent; then [`Authenticator::conclude`](super::Authenticator::conclude)
     /// decides.
     Spend(SpendingRequest),
+}
+
+impl From<Decision> for Examined<'_> {
+    fn from(decision: Decision) -> Self {
+        Self::Decided(Box::new(decision))
+    }
 }
 
 /// The decision on a request, and the verdict on its token.
@@ -88,6 +95,8 @@ pub(crate) struct WorkerView<'a> {
 pub struct Refused {
     /// The reason and its data.
     pub(crate) refusal: Refusal,
+    /// The resource that the request belongs to, if any.
+    pub(crate) resource: Option<ResourceId>,
     /// Name of the provider that the token selects, if any.
     pub(crate) provider: Option<String>,
     /// The identity, if it is verified and was not sent to the upstream yet.

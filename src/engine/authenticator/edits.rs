@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::identity::{IdentityFields, Overage};
 use crate::provider::ProviderId;
+use crate::resource::ResourceLabel;
 
 /// Edits of a forwarded request's head: first fields are removed, then added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +14,18 @@ pub struct RequestEdits {
     pub remove: Vec<Cow<'static, str>>,
     /// The new value of `Connection`, if it changes.
     pub connection: Option<&'static str>,
+    /// The resource to name, if there are several.
+    pub(crate) resource: Option<ResourceLabel>,
     /// The identity to add.
-    pub identity: Option<Rc<IdentityFields>>,
+    pub(crate) identity: Option<Rc<IdentityFields>>,
+}
+
+impl RequestEdits {
+    /// Names and values of the fields to add.
+    pub fn added(&self) -> impl Iterator<Item = (&str, &str)> {
+        let resource = self.resource.iter().map(|label| (label.header(), label.id()));
+        resource.chain(self.identity.iter().flat_map(|identity| identity.headers()))
+    }
 }
 
 /// The provider of an identity.

@@ -1,9 +1,10 @@
 //! The order of checks, and the decision on a request.
 //!
-//! 1. [`Authenticator::examine`]: metadata, exempt paths, origin, credentials.
+//! 1. [`Authenticator::examine`]: metadata, the resource, exempt paths, origin, credentials.
 //! 2. [`Authenticator::read`]: what can be said of the token without a key.
 //! 3. [`Authenticator::judge`]: key, signature, claims, identity; or [`Authenticator::apply`], if
-//!    the token was judged before.
+//!    the token was judged before at this resource. A signature that was verified for another
+//!    resource is not verified again.
 //! 4. `admit`: what the identity may do. Where that depends on the MCP message,
 //!    [`Authenticator::judge_body`] decides once the body has come.
 //! 5. [`Authenticator::conclude`]: the token is spent, if it is a single-use token. No check comes
@@ -19,16 +20,22 @@ mod request;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::access::CanonicalPath;
 use crate::config::Config;
 use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
-use crate::identity::{ClaimedIdentity, KnownBy, ScimLookups, Unconfirmed};
+use crate::identity::{ClaimedIdentity, KnownBy, ReservedNames, ScimLookups, Unconfirmed};
 use crate::keys::{KeyLookup, KeyVersion, KeysUnavailable};
-use crate::provider::Provider;
+use crate::provider::ProviderId;
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
-use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata};
+use crate::resource::{
+    Address, Mode, ProtectedResource, ResourceId, ResourceLabel, ResourceMap, allows_origin,
+};
+use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
-use crate::token::{PlausibleToken, SignedToken, Unverified, VerifiedToken, bearer_token};
+use crate::token::{
+    PlausibleToken, SignatureProof, SignedToken, Unverified, VerifiedToken, bearer_token,
+};
 
 pub use self::decision::Refused;
 pub(crate) use self::decision::{Decision, Examined, Judgement, Need, WorkerView};
@@ -42,6 +49,18 @@ pub(crate) use self::request::{
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticator {
     config: Config,
+    sites: ResourceMap<Site>,
+    /// Responses to requests that belong to no resource.
+    outside_responses: RefusalResponses,
+    /// What a host with several resources says to clients that look for an authorization server.
+    no_login_of_several: NoAuthorizationServer,
+    /// The names of the header fields that only this plugin may set, of all resources.
+    reserved: ReservedNames,
+}
+
+/// What is prepared for a resource.
+#[derive(Clone, Debug)]
+struct Site {
     metadata: ResourceMetadata,
     no_login: NoAuthorizationServer,
     responses: RefusalResponses,
@@ -67,13 +86,29 @@ impl Authenticator {
     /// Prepares everything that does not depend on requests.
     #[must_use]
     pub(crate) fn new(config: Config) -> Self {
+        let site = |resource: &ProtectedResource| Site {
+            metadata: ResourceMetadata::new(resource, &config.providers),
+            no_login: NoAuthorizationServer::new(resource),
+            responses: RefusalResponses::new(resource, config.errors),
+            kept_claims: resource.access.claims_of_use(),
+        };
+        let names = config.resources.iter().flat_map(|resource| {
+            let label = resource.label.as_ref().map(ResourceLabel::header);
+            resource.identity_headers.names().chain(label)
+        });
         Self {
-            metadata: ResourceMetadata::new(&config.resource, &config.providers),
-            no_login: NoAuthorizationServer::new(&config.resource),
-            responses: RefusalResponses::new(&config.resource, config.errors),
-            kept_claims: config.resource.access.claims_of_use(),
+            sites: config.resources.map(site),
+            outside_responses: RefusalResponses::without_resource(config.errors),
+            no_login_of_several: NoAuthorizationServer::of_several(),
+            reserved: ReservedNames::new(names),
             config,
         }
+    }
+
+    /// The name of a resource, if there are several.
+    #[must_use]
+    pub(crate) fn label(&self, resource: ResourceId) -> Option<&ResourceLabel> {
+        self.config.resources[resource].label.as_ref()
     }
 
     /// User look-ups, if a directory is configured.
@@ -82,16 +117,16 @@ impl Authenticator {
         self.config.users.lookups()
     }
 
-    /// Limit of a body that is read, in bytes.
+    /// Limit of a body that is read at this resource, in bytes.
     #[must_use]
-    pub(crate) fn max_body(&self) -> usize {
-        self.config.resource.access.max_body()
+    pub(crate) fn max_body(&self, resource: ResourceId) -> usize {
+        self.config.resources[resource].access.max_body()
     }
 
     /// Whether a request has to wait for its message once its token was verified.
     #[must_use]
     pub(crate) fn depends_on_message(&self, request: &PlausibleRequest) -> bool {
-        self.config.resource.access.depends_on_message(&request.target)
+        self.config.resources[request.resource].access.depends_on_message(&request.target)
     }
 
     /// True for names of trailers that are removed from every request: names that only this plugin
@@ -99,38 +134,95 @@ impl Authenticator {
     /// in trailers are never checked (RFC 9110 §6.5.1 forbids them there).
     #[must_use]
     pub(crate) fn removes_trailer(&self, name: &[u8]) -> bool {
-        self.config.identity_headers.is_reserved(name)
-            || name.eq_ignore_ascii_case(b"authorization")
+        self.reserved.is_reserved(name) || name.eq_ignore_ascii_case(b"authorization")
     }
 
-    /// Makes the checks that do not depend on the token.
+    /// Finds the resource of a request, and makes the checks that do not depend on the token.
     #[must_use]
-    pub(crate) fn examine<'a>(&self, head: RequestHead<'a>) -> Examined<'a> {
-        let decided = |decision| Examined::Decided(Box::new(decision));
-        if let Some(response) = self.metadata.response(head) {
-            return decided(Decision::Respond(response));
-        }
-        let edits = self.edits_of_any_request(head);
-        let target = self.config.resource.access.target(head);
-        if let Some(response) = self.no_login.response(head)
-            && !target.is_one_of(&self.config.resource.exempt)
-            && !self.config.resource.access.has_rule_for_path(&target)
+    pub(crate) fn examine<'a>(&self, head: RequestHead<'a>) -> (Option<ResourceId>, Examined<'a>) {
+        let resources = &self.config.resources;
+        let address = resources.address(head);
+        if let Some(id) = resources.described_at(head, &address)
+            && let Some(response) = self.sites[id].metadata.response(head)
         {
-            return decided(Decision::Respond(response));
+            return (Some(id), Decision::Respond(response, Some(id)).into());
         }
-        if !self.config.resource.allows_origin(head) {
-            return decided(self.refuse(Refusal::OriginDenied, None, edits));
+        match resources.owner(&address) {
+            Some(id) => (Some(id), self.examine_at(id, head, address.path)),
+            None => (None, self.decide_outside(head, &address).into()),
         }
-        if target.is_one_of(&self.config.resource.exempt) {
-            return decided(Decision::Forward(edits, None));
+    }
+
+    fn examine_at<'a>(
+        &self,
+        id: ResourceId,
+        head: RequestHead<'a>,
+        path: Option<CanonicalPath>,
+    ) -> Examined<'a> {
+        let resource = &self.config.resources[id];
+        let edits = RequestEdits {
+            resource: resource.label.clone(),
+            ..self.edits_of_any_request(head, resource.forward_token)
+        };
+        let target = resource.access.target(head, path);
+        if let Some(response) = self.sites[id].no_login.response(head)
+            && !target.is_one_of(&resource.exempt)
+            && !resource.access.has_rule_for_path(&target)
+        {
+            return Decision::Respond(response, Some(id)).into();
+        }
+        if !resource.allows_origin(head) {
+            return self.refuse(Refusal::OriginDenied, id, None, edits).into();
+        }
+        if target.is_one_of(&resource.exempt) {
+            return Decision::Forward(edits, Some(id), None).into();
         }
         match bearer_token(head) {
-            Ok(token) => Examined::Bearer(BearerRequest { token, edits, target }),
-            Err(refusal) => decided(self.refuse(refusal, None, edits)),
+            Ok(token) => Examined::Bearer(BearerRequest { resource: id, token, edits, target }),
+            Err(refusal) => self.refuse(refusal, id, None, edits).into(),
         }
     }
 
-    /// Makes the checks of the token that need no key.
+    /// Decides on a request that belongs to no resource.
+    fn decide_outside(&self, head: RequestHead<'_>, address: &Address) -> Decision {
+        let refusal = |is_ambiguous| Refusal::UnknownResource {
+            authority: head
+                .values(":authority")
+                .next()
+                .map(|authority| String::from_utf8_lossy(authority).into_owned()),
+            is_ambiguous,
+        };
+        let (Some(path), Some(outside)) = (&address.path, self.config.resources.outside()) else {
+            // Nobody can tell which resource serves it, so no mode lets it through.
+            return Self::refuse_outside(refusal(true), Mode::Enforce, RequestEdits::default());
+        };
+        let edits = self.edits_of_any_request(head, outside.forward_token);
+        if outside.exempt.contains(path) {
+            return if allows_origin(&outside.allowed_origins, head) {
+                Decision::Forward(edits, None, None)
+            } else {
+                Self::refuse_outside(Refusal::OriginDenied, outside.mode, edits)
+            };
+        }
+        if let Some(response) = self.no_login_outside(head, address) {
+            return Decision::Respond(response, None);
+        }
+        Self::refuse_outside(refusal(false), outside.mode, edits)
+    }
+
+    /// The response to a client that looks for an authorization server at a well-known path of a host
+    /// that has resources.
+    fn no_login_outside(&self, head: RequestHead<'_>, address: &Address) -> Option<Response> {
+        let path = address.path.as_ref()?;
+        let mut inserted = NoAuthorizationServer::WELL_KNOWN.iter();
+        let inserted = inserted.find_map(|well_known| path.below(well_known))?;
+        match self.config.resources.meant_by(address, &inserted)? {
+            Some(id) => self.sites[id].no_login.answer(head),
+            None => self.no_login_of_several.answer(head),
+        }
+    }
+
+    /// Makes the checks of the token that need no key. `proof`: its signature was verified before.
     ///
     /// # Errors
     ///
@@ -138,13 +230,17 @@ impl Authenticator {
     pub(crate) fn read(
         &self,
         request: BearerRequest<'_>,
+        proof: Option<SignatureProof>,
         now: UnixTime,
     ) -> Result<PlausibleRequest, Box<Decision>> {
-        let BearerRequest { token, edits, target } = request;
-        let Config { max_token_size, providers, .. } = &self.config;
-        match PlausibleToken::read(token, *max_token_size, providers, now) {
-            Ok(token) => Ok(PlausibleRequest { token, edits, target }),
-            Err((refusal, provider)) => Err(Box::new(self.refuse(refusal, provider, edits))),
+        let BearerRequest { resource, token, edits, target } = request;
+        let Config { max_token_size, providers, resources, .. } = &self.config;
+        let accepted = &resources[resource].providers;
+        match PlausibleToken::read(token, *max_token_size, providers, accepted, now) {
+            Ok(token) => Ok(PlausibleRequest { resource, token, proof, edits, target }),
+            Err((refusal, provider)) => {
+                Err(Box::new(self.refuse(refusal, resource, provider, edits)))
+            }
         }
     }
 
@@ -157,14 +253,15 @@ impl Authenticator {
         view: WorkerView<'_>,
         now: UnixTime,
     ) -> Judgement {
-        let PlausibleRequest { token, edits, target } = request;
+        let PlausibleRequest { resource, token, proof, edits, target } = request;
         let id = token.provider();
         let provider = &self.config.providers[id];
-        let refuse = |refusal, edits| self.refuse(refusal, Some(provider), edits).into();
-        let (token, keys) = match self.verify(token, view, now) {
+        let refuse = |refusal, edits| self.refuse(refusal, resource, Some(provider), edits).into();
+        let (token, keys) = match self.verify(token, resource, proof, view, now) {
             Ok(verified) => verified,
             Err(NotVerified::Await(token, need)) => {
-                let request = PlausibleRequest { token: token.without_claims(), edits, target };
+                let token = token.without_claims();
+                let request = PlausibleRequest { resource, token, proof, edits, target };
                 return Decision::Await(request, need).into();
             }
             Err(NotVerified::Refused(refusal, verdict)) => {
@@ -176,34 +273,37 @@ impl Authenticator {
             Err(refusal) => return refuse(refusal, edits),
         };
         let usable = provider.claim_rules.usable(token.claims(), token.expires());
-        let (requester, known_by) = match self.requester(&token, provider, view, now) {
+        let (requester, known_by) = match self.requester(&token, resource, id, view, now) {
             Ok(known) => known,
             Err(Unconfirmed::Refused(refusal)) => return refuse(refusal, edits),
             Err(Unconfirmed::Await(query)) => {
-                let request = PlausibleRequest { token: without_claims, edits, target };
+                let token = without_claims;
+                let request = PlausibleRequest { resource, token, proof, edits, target };
                 return Decision::Await(request, Need::User(Box::new(query))).into();
             }
         };
         let verdict = known_by.map(|known_by| {
             let outcome = TokenOutcome::Verified(requester.clone(), known_by);
-            Rc::new(TokenVerdict { provider: id, keys, usable, outcome })
+            Rc::new(TokenVerdict { resource, provider: id, keys, usable, outcome })
         });
-        let judged = Judged { requester: &requester, provider: id, verdict: verdict.as_ref() };
+        let verdict_ref = verdict.as_ref();
+        let judged = Judged { resource, requester: &requester, provider: id, verdict: verdict_ref };
         let decision = self.admit(judged, edits, target, || without_claims.into_bytes());
         Judgement { decision, verdict }
     }
 
-    /// Decides on a request by an earlier verdict on its token, which must still hold.
+    /// Decides on a request by an earlier verdict on its token at the same resource, which must still
+    /// hold.
     #[must_use]
     pub(crate) fn apply(&self, request: BearerRequest<'_>, verdict: &Rc<TokenVerdict>) -> Decision {
         let id = verdict.provider;
-        let BearerRequest { token, edits, target } = request;
+        let BearerRequest { resource, token, edits, target } = request;
         match &verdict.outcome {
             TokenOutcome::Forged(refusal) => {
-                self.refuse(refusal.clone(), Some(&self.config.providers[id]), edits)
+                self.refuse(refusal.clone(), resource, Some(&self.config.providers[id]), edits)
             }
             TokenOutcome::Verified(requester, _) => {
-                let judged = Judged { requester, provider: id, verdict: Some(verdict) };
+                let judged = Judged { resource, requester, provider: id, verdict: Some(verdict) };
                 self.admit(judged, edits, target, || token.to_vec())
             }
         }
@@ -226,6 +326,8 @@ impl Authenticator {
     fn verify(
         &self,
         token: PlausibleToken,
+        resource: ResourceId,
+        proof: Option<SignatureProof>,
         view: WorkerView<'_>,
         now: UnixTime,
     ) -> Result<(SignedToken, KeyVersion), NotVerified> {
@@ -247,6 +349,13 @@ impl Authenticator {
                 return Err(Refusal::UnknownKid { kid, published }.into());
             }
         };
+        let token = match proof {
+            None => token,
+            Some(proof) => match token.verified_before(proof, version) {
+                Ok(token) => return Ok((token, version)),
+                Err(token) => *token,
+            },
+        };
         let WorkerView { verifier, budget, .. } = view;
         match token.verify_signature(&candidates, version, verifier, budget, now) {
             Ok(token) => Ok((token, version)),
@@ -263,7 +372,8 @@ impl Authenticator {
                     let is_final = candidates.are_named || keys.remote().is_none();
                     let usable = token.usable(&self.config.providers[id]);
                     let verdict = is_final.then(|| {
-                        Rc::new(TokenVerdict { provider: id, keys: version, usable, outcome })
+                        let keys = version;
+                        Rc::new(TokenVerdict { resource, provider: id, keys, usable, outcome })
                     });
                     Err(NotVerified::Refused(refusal, verdict))
                 }
@@ -275,25 +385,32 @@ impl Authenticator {
     fn requester(
         &self,
         token: &VerifiedToken,
-        provider: &Provider,
+        resource: ResourceId,
+        provider: ProviderId,
         view: WorkerView<'_>,
         now: UnixTime,
     ) -> Result<(Requester, Option<KnownBy>), Unconfirmed> {
-        let claimed = ClaimedIdentity::from_token(token, &provider.identity_rules)?;
-        let (finding, basis) = self.config.users.find(claimed.selector(), view.users, now);
+        let Config { providers, resources, users, .. } = &self.config;
+        let rules = &providers[provider].identity_rules;
+        let resource_rules = &resources[resource];
+        let accepted = resource_rules.providers.get(provider);
+        let roles = accepted.map(|tokens| tokens.audience_roles.as_slice()).unwrap_or_default();
+        let claimed = ClaimedIdentity::from_token(token, rules, roles)?;
+        let (finding, basis) = users.find(claimed.selector(), view.users, now);
         let identity = claimed.confirmed_by(finding)?;
-        let fields = Rc::new(self.config.identity_headers.fields(&identity));
-        let identity = Rc::new(identity.retain_claims(&self.kept_claims));
+        let fields = Rc::new(resource_rules.identity_headers.fields(&identity));
+        let identity = Rc::new(identity.retain_claims(&self.sites[resource].kept_claims));
         Ok((Requester { identity, fields }, basis))
     }
 
     /// Edits of every request: removes the token, and header fields that only this plugin may set.
-    fn edits_of_any_request(&self, head: RequestHead<'_>) -> RequestEdits {
-        let mut remove = self.config.identity_headers.forged(head);
-        if !self.config.forward_token && head.values("authorization").next().is_some() {
+    fn edits_of_any_request(&self, head: RequestHead<'_>, forward_token: bool) -> RequestEdits {
+        let mut remove = self.reserved.forged(head);
+        if !forward_token && head.values("authorization").next().is_some() {
             remove.push(Cow::Borrowed("authorization"));
         }
-        RequestEdits { remove, connection: head.connection_to_forward(), identity: None }
+        let connection = head.connection_to_forward();
+        RequestEdits { remove, connection, ..RequestEdits::default() }
     }
 }
 

@@ -8,12 +8,14 @@ use crate::engine::verdicts::{Requester, TokenVerdict};
 use crate::identity::IdentityFields;
 use crate::keys::{Demand, ProviderKeys};
 use crate::provider::ProviderId;
+use crate::resource::ResourceId;
 use crate::time::UnixTime;
-use crate::token::{PlausibleToken, SingleUseToken};
+use crate::token::{PlausibleToken, SignatureProof, SingleUseToken};
 
 /// A request with credentials that may be a token.
 #[derive(Debug)]
 pub(crate) struct BearerRequest<'a> {
+    pub(super) resource: ResourceId,
     pub(super) token: &'a [u8],
     /// Edits applied whenever the request is forwarded, whatever the decision.
     pub(super) edits: RequestEdits,
@@ -23,7 +25,10 @@ pub(crate) struct BearerRequest<'a> {
 /// A request whose token has passed all checks that need no key.
 #[derive(Debug)]
 pub(crate) struct PlausibleRequest {
+    pub(super) resource: ResourceId,
     pub(super) token: PlausibleToken,
+    /// That its signature was verified before.
+    pub(super) proof: Option<SignatureProof>,
     /// Edits applied whenever the request is forwarded, whatever the decision.
     pub(super) edits: RequestEdits,
     pub(super) target: Target,
@@ -33,6 +38,7 @@ pub(crate) struct PlausibleRequest {
 /// Keeps the verdict and the token, so that it can be judged again when the body arrives.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
+    pub(super) resource: ResourceId,
     pub(super) token: Vec<u8>,
     pub(super) target: Target,
     /// Edits of its head; `None` once the head has been forwarded with them.
@@ -56,6 +62,7 @@ pub(crate) enum Body<'a> {
 /// A request that passed every check; its single-use token must still be spent.
 #[derive(Debug)]
 pub(crate) struct SpendingRequest {
+    pub(super) resource: ResourceId,
     pub(super) single_use_token: SingleUseToken,
     pub(super) edits: RequestEdits,
     /// The identity to add once the token is spent; `None` if the head has been forwarded with it.
@@ -67,12 +74,19 @@ pub(crate) struct SpendingRequest {
 
 /// A requester with the verdict on its token.
 pub(super) struct Judged<'a> {
+    pub resource: ResourceId,
     pub requester: &'a Requester,
     pub provider: ProviderId,
     pub verdict: Option<&'a Rc<TokenVerdict>>,
 }
 
 impl<'a> BearerRequest<'a> {
+    /// The resource that it belongs to.
+    #[must_use]
+    pub(crate) fn resource(&self) -> ResourceId {
+        self.resource
+    }
+
     /// The credentials.
     #[must_use]
     pub(crate) fn token(&self) -> &'a [u8] {
@@ -87,6 +101,18 @@ impl PlausibleRequest {
         self.token.provider()
     }
 
+    /// The resource that it belongs to.
+    #[must_use]
+    pub(crate) fn resource(&self) -> ResourceId {
+        self.resource
+    }
+
+    /// The same request, whose signature was verified meanwhile if there is a proof of it.
+    #[must_use]
+    pub(crate) fn with_proof(self, proof: Option<SignatureProof>) -> Self {
+        Self { proof: proof.or(self.proof), ..self }
+    }
+
     /// The credentials.
     #[must_use]
     pub(crate) fn token(&self) -> &[u8] {
@@ -96,7 +122,8 @@ impl PlausibleRequest {
     /// The request before its token was read; `token` is its token.
     #[must_use]
     pub(crate) fn as_it_came(self, token: &[u8]) -> BearerRequest<'_> {
-        BearerRequest { token, edits: self.edits, target: self.target }
+        let Self { resource, edits, target, .. } = self;
+        BearerRequest { resource, token, edits, target }
     }
 
     /// The keys that the request still waits for; `None` if it should be judged again, because
@@ -109,6 +136,12 @@ impl PlausibleRequest {
 }
 
 impl HeldRequest {
+    /// The resource that it belongs to.
+    #[must_use]
+    pub(crate) fn resource(&self) -> ResourceId {
+        self.resource
+    }
+
     /// The provider whose keys verified its token.
     #[must_use]
     pub(crate) fn provider(&self) -> ProviderId {
@@ -173,6 +206,7 @@ impl HeldRequest {
     #[must_use]
     pub(crate) fn as_it_came(&self) -> BearerRequest<'_> {
         BearerRequest {
+            resource: self.resource,
             token: &self.token,
             edits: self.edits.clone().unwrap_or_default(),
             target: self.target.clone(),

@@ -32,10 +32,11 @@ fn held() -> (Authenticator, HeldRequest) {
         (b"authorization", authorization.as_bytes()),
     ];
     let now = UnixTime::from_secs(testkit::now());
-    let Examined::Bearer(request) = authenticator.examine(RequestHead::new(&fields, true)) else {
+    let (_, examined) = authenticator.examine(RequestHead::new(&fields, true));
+    let Examined::Bearer(request) = examined else {
         panic!("it has a token");
     };
-    let request = authenticator.read(request, now).unwrap();
+    let request = authenticator.read(request, None, now).unwrap();
     let budget = &VerificationBudget::new();
     let view = WorkerView { keys: &keys, users: None, verifier: &PureRust, budget };
     let decision = authenticator.judge(request, view, now).decision;

@@ -53,7 +53,7 @@ fn missing(case: &Case<'_>) -> Remedy {
                  Cognito, Clerk and WorkOS do not), set `{}: client_id` and add {client:?} to `{}`; \
                  but then a token that this client got for any other API passes here, too.",
                 case.at("audience_claim"),
-                case.at("client_ids")
+                case.audiences().1
             ),
         ),
     }
@@ -61,8 +61,7 @@ fn missing(case: &Case<'_>) -> Remedy {
 
 /// Audiences that are this server's for people, though not for the plugin.
 fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
-    let field = case.at("client_ids");
-    let configured = configured(case);
+    let (configured, field) = case.audiences();
     let accepted = either(&configured);
     let is_twin = |plain: fn(&str) -> String| {
         found.iter().find(|found| configured.iter().any(|audience| plain(audience) == plain(found)))
@@ -85,7 +84,8 @@ fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
             format!("Write {twin:?} in `{field}`."),
         ));
     }
-    let resource = without_case_and_slash(case.setup.config.resource.url.as_str());
+    let resource = &case.setup.config.resources[case.resource?];
+    let resource = without_case_and_slash(resource.url.as_str());
     let twin = found.iter().find(|found| without_case_and_slash(found) == resource)?;
     Some(Remedy::new(
         format!(
@@ -106,11 +106,11 @@ fn without_case_and_slash(audience: &str) -> String {
 
 /// Tokens for another server, as far as can be seen.
 fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
-    let field = case.at("client_ids");
+    let (configured, field) = case.audiences();
     let seen = value(case.claims.get("aud"));
     let cause = format!(
         "The token is for somebody else: `aud` is {seen}, accepted are {}.",
-        either(&configured(case))
+        either(&configured)
     );
     let fix = match case.template() {
         "keycloak" if found.iter().all(|found| *found == "account") => format!(
@@ -144,14 +144,14 @@ fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
 
 /// A token that was issued to another client, where `client_ids` are compared with the client.
 pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
-    let field = case.at("client_ids");
+    let (configured, field) = case.audiences();
     let named = CLIENT_ID_CLAIMS.iter().filter(|name| case.claims.contains_key(**name));
     let named: Vec<String> =
         named.map(|name| format!("`{name}` {}", value(case.claims.get(*name)))).collect();
     let compared = format!(
         "`{}: client_id` lets `{field}` be compared with the client: accepted are {}.",
         case.at("audience_claim"),
-        either(&configured(case))
+        either(&configured)
     );
     match named.as_slice() {
         [] => Remedy::new(
@@ -185,11 +185,6 @@ pub(in super::super) fn is_id_token(claims: &Map<String, Value>) -> bool {
     ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name))
         || claims.get("typ").is_some_and(|typ| typ == "ID")
         || claims.get("token_use").is_some_and(|single_use_token| single_use_token == "id")
-}
-
-/// The audiences that the token's provider accepts.
-fn configured(case: &Case<'_>) -> Vec<String> {
-    case.provider.map(|provider| provider.claim_rules.audiences.clone()).unwrap_or_default()
 }
 
 fn audiences(claims: &Map<String, Value>) -> Vec<&str> {

@@ -20,13 +20,18 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
              for itself, such as client assertions, are something else.",
         );
     };
-    if let Some(written) = case.setup.switched_off(case.claims) {
+    let switched_off =
+        case.resource.and_then(|resource| case.setup.switched_off(resource, case.claims));
+    if let Some(written) = switched_off {
         return Remedy::new(
             format!(
                 "The provider of this token is configured and switched off: its issuer is {found:?}."
             ),
             format!("Remove `{}`, or set it to true.", written.path("active")),
         );
+    }
+    if let Some(remedy) = accepted_elsewhere(case, found) {
+        return remedy;
     }
     let Some(provider) = nearest(case, found) else { return unknown_issuer(case, found) };
     let written = case.setup.written(provider);
@@ -265,9 +270,30 @@ impl Difference<'_> {
     }
 }
 
+/// A token of a provider that other resources accept.
+fn accepted_elsewhere(case: &Case<'_>, found: &str) -> Option<Remedy> {
+    let config = &case.setup.config;
+    let mut providers = config.providers.iter();
+    let provider = providers.find(|own| own.issuers.iter().any(|issuer| issuer == found))?;
+    let resource = case.resource?;
+    let (position, _) = case.setup.written_resource(resource)?;
+    let label = config.resources[resource].label.as_ref()?;
+    Some(Remedy::new(
+        format!(
+            "The token is of the provider {:?}, whose tokens are not accepted at the resource {:?}.",
+            provider.name,
+            label.id()
+        ),
+        format!(
+            "If they are meant to be, add {:?} to `resources[{position}].providers`. If not, let the \
+             client log in as the metadata of this server says.",
+            provider.name
+        ),
+    ))
+}
+
 fn unknown_issuer(case: &Case<'_>, found: &str) -> Remedy {
-    let configured: Vec<String> =
-        case.setup.config.providers.issuers().map(str::to_owned).collect();
+    let configured = case.setup.config.issuers(case.resource);
     Remedy::new(
         format!(
             "The token was issued by {found:?}, which is not among the configured issuers, {}. They \

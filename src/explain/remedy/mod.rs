@@ -24,6 +24,7 @@ use crate::claim::AudienceClaim;
 use crate::keys::FetchFault;
 use crate::provider::Provider;
 use crate::refusal::{Refusal, sentence};
+use crate::resource::ResourceId;
 
 /// The cause of a refusal, and its fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,8 @@ pub struct Remedy {
 pub(super) struct Case<'a> {
     pub(super) refusal: &'a Refusal,
     pub(super) setup: &'a Setup,
+    /// The resource that the request belongs to.
+    pub(super) resource: Option<ResourceId>,
     /// The provider that the token selects.
     pub(super) provider: Option<&'a Provider>,
     pub(super) token: &'a [u8],
@@ -66,6 +69,18 @@ impl Case<'_> {
     fn at(&self, field: &str) -> String {
         let written = self.provider.and_then(|provider| self.setup.written(provider));
         written.map_or_else(|| format!("providers[].{field}"), |written| written.path(field))
+    }
+
+    /// The accepted audiences of the token's provider, and the field that holds them.
+    fn audiences(&self) -> (Vec<String>, String) {
+        let config = &self.setup.config;
+        let id = self.provider.and_then(|provider| config.providers.id(&provider.name));
+        let audiences = id.map(|id| config.audiences(self.resource, id)).unwrap_or_default();
+        let field = match (self.resource, self.provider) {
+            (Some(resource), Some(provider)) => self.setup.audience_field(resource, provider),
+            _ => self.at("client_ids"),
+        };
+        (audiences, field)
     }
 
     /// Whether a field of the token's provider is given.
@@ -149,6 +164,7 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         | Refusal::McpHeaderMismatch(_)
         | Refusal::MissingToken
         | Refusal::OriginDenied
-        | Refusal::TokenReplayed => Remedy::of_reason(case.refusal),
+        | Refusal::TokenReplayed
+        | Refusal::UnknownResource { .. } => Remedy::of_reason(case.refusal),
     }
 }

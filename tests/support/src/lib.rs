@@ -69,7 +69,7 @@ pub use official_sdk::{ClientReport, OfficialSdk, SdkServer};
 pub use open_id_provider::{OpenIdProvider, OpenIdProviderBuilder};
 pub use port::Port;
 pub use raw_exchange::{OpenRequest, RawAnswer, raw_exchange};
-pub use raw_http2::raw_http2_exchange;
+pub use raw_http2::{raw_http2_exchange, raw_http2_fields};
 pub use raw_server::{RawRequest, RawServer};
 pub use redis::Redis;
 pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};

@@ -37,10 +37,24 @@ pub async fn raw_http2_exchange(
     if !body.is_empty() {
         fields.push(("content-type", "application/json"));
     }
+    raw_http2_fields(address, &fields, body, trailers).await;
+}
+
+/// The same with these header fields alone.
+///
+/// # Panics
+///
+/// When it is not answered within ten seconds.
+pub async fn raw_http2_fields(
+    address: SocketAddr,
+    fields: &[(&str, &str)],
+    body: &[u8],
+    trailers: &[(&str, &str)],
+) {
     let mut stream = TcpStream::connect(address).await.expect("the server accepts connections");
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
-    bytes.extend(frame(HEADERS, END_HEADERS, 1, &field_block(&fields)));
+    bytes.extend(frame(HEADERS, END_HEADERS, 1, &field_block(fields)));
     if trailers.is_empty() {
         bytes.extend(frame(DATA, END_STREAM, 1, body));
     } else {

@@ -123,8 +123,7 @@ impl Host for WorkerHost {
             stream.remove_field(Map::Request, b"connection")?;
             stream.add_field(Map::Request, "connection", connection)?;
         }
-        let identity = edits.identity.iter().flat_map(|identity| identity.headers());
-        for (name, value) in identity {
+        for (name, value) in edits.added() {
             stream.add_field(Map::Request, name, value)?;
         }
         Ok(())

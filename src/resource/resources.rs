@@ -1,0 +1,217 @@
+//! All protected resources of a configuration.
+
+use std::ops::{Index, IndexMut};
+use std::rc::Rc;
+
+use super::router::{Addresses, Conflict, Router};
+use super::{Authority, Mode, ProtectedResource, ResourceUrl};
+use crate::access::CanonicalPath;
+use crate::request::{RequestHead, without_slash};
+
+/// One of the resources of a configuration. Made together with a [`ResourceMap`], never from a number,
+/// so every table of that configuration has its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResourceId(usize);
+
+/// One value for each resource of a configuration, in the order of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct ResourceMap<T>(Vec<T>);
+
+/// The resources, and which of them a request belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Resources {
+    all: ResourceMap<ProtectedResource>,
+    routing: Routing,
+}
+
+/// The address of a request.
+#[derive(Debug)]
+pub(crate) struct Address {
+    /// None in a spelling that belongs to no resource, and where every request belongs to one.
+    authority: Option<Authority>,
+    /// None for a path that servers may read in several ways.
+    pub path: Option<CanonicalPath>,
+}
+
+/// How requests are assigned to resources.
+#[derive(Clone, Debug)]
+enum Routing {
+    /// By authority and path.
+    ByAddress(Rc<Router>, Outside),
+    /// All belong to the only one, whose metadata is at this path too.
+    ToTheOnlyOne(String),
+}
+
+/// What holds for requests that belong to no resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    /// Paths that need no token.
+    pub exempt: Vec<CanonicalPath>,
+    /// Origins of web pages that may send requests to them; empty: all.
+    pub allowed_origins: Vec<String>,
+    /// Whether the upstream gets the token.
+    pub forward_token: bool,
+    /// Whether those on other paths are refused. Ambiguous paths always are.
+    pub mode: Mode,
+}
+
+impl Address {
+    /// The address of a request.
+    #[must_use]
+    pub(crate) fn from_head(head: RequestHead<'_>) -> Self {
+        let mut authorities = head.values(":authority");
+        let authority = authorities.next().filter(|_| authorities.next().is_none());
+        Self { authority: authority.and_then(Authority::parse), ..Self::without_authority(head) }
+    }
+
+    fn without_authority(head: RequestHead<'_>) -> Self {
+        Self { authority: None, path: CanonicalPath::parse(head.path()) }
+    }
+}
+
+impl Resources {
+    /// The only resource: every request belongs to it.
+    #[must_use]
+    pub(crate) fn only(resource: ProtectedResource) -> Self {
+        let routing = Routing::ToTheOnlyOne(resource.url.metadata_path());
+        Self { all: ResourceMap(vec![resource]), routing }
+    }
+
+    /// Resources to which requests belong by authority and path. Also returns each resource that has
+    /// an address of one before it.
+    #[must_use]
+    pub(crate) fn by_address(
+        resources: Vec<(ProtectedResource, Addresses)>,
+        outside: Outside,
+    ) -> (Self, Vec<(ResourceId, Conflict)>) {
+        let mut router = Router::default();
+        let mut conflicts = Vec::new();
+        for (index, (_, addresses)) in resources.iter().enumerate() {
+            let id = ResourceId(index);
+            let found = router.insert(id, addresses);
+            conflicts.extend(found.into_iter().map(|conflict| (id, conflict)));
+        }
+        let all = resources.into_iter().map(|(resource, _)| resource).collect();
+        let routing = Routing::ByAddress(Rc::new(router), outside);
+        (Self { all: ResourceMap(all), routing }, conflicts)
+    }
+
+    /// The address of a request, as far as it matters.
+    #[must_use]
+    pub(crate) fn address(&self, head: RequestHead<'_>) -> Address {
+        match self.routing {
+            Routing::ByAddress(..) => Address::from_head(head),
+            Routing::ToTheOnlyOne(_) => Address::without_authority(head),
+        }
+    }
+
+    /// The resource that a request belongs to.
+    #[must_use]
+    pub(crate) fn owner(&self, address: &Address) -> Option<ResourceId> {
+        match &self.routing {
+            Routing::ByAddress(router, _) => {
+                router.find(address.authority.as_ref()?, address.path.as_ref()?)
+            }
+            Routing::ToTheOnlyOne(_) => Some(ResourceId(0)),
+        }
+    }
+
+    /// The resource whose metadata is at the path of a request (RFC 9728 §3.1).
+    #[must_use]
+    pub(crate) fn described_at(
+        &self,
+        head: RequestHead<'_>,
+        address: &Address,
+    ) -> Option<ResourceId> {
+        match &self.routing {
+            Routing::ByAddress(router, _) => {
+                let authority = address.authority.as_ref()?;
+                let path = address.path.as_ref()?.below(ResourceUrl::WELL_KNOWN)?;
+                let found = router.find_exact(authority, &path);
+                found.or_else(|| router.only_one(authority).filter(|_| path.is_root()))
+            }
+            Routing::ToTheOnlyOne(metadata_path) => {
+                let path = without_slash(head.path());
+                let is_it =
+                    path == metadata_path.as_bytes() || path == ResourceUrl::WELL_KNOWN.as_bytes();
+                is_it.then_some(ResourceId(0))
+            }
+        }
+    }
+
+    /// The resource of this authority that a client means which looks for an authorization server at
+    /// a well-known path with this path inserted. The outer none: no resource has this authority.
+    #[must_use]
+    pub(crate) fn meant_by(
+        &self,
+        address: &Address,
+        inserted: &CanonicalPath,
+    ) -> Option<Option<ResourceId>> {
+        let Routing::ByAddress(router, _) = &self.routing else { return None };
+        let authority = address.authority.as_ref().filter(|authority| router.knows(authority))?;
+        Some(router.find(authority, inserted).or_else(|| router.only_one(authority)))
+    }
+
+    /// What holds for requests that belong to no resource; none if there are no such requests.
+    #[must_use]
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        match &self.routing {
+            Routing::ByAddress(_, outside) => Some(outside),
+            Routing::ToTheOnlyOne(_) => None,
+        }
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ProtectedResource> + Clone {
+        self.all.0.iter()
+    }
+
+    /// All of them with their ids.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (ResourceId, &ProtectedResource)> + Clone {
+        self.all.entries()
+    }
+
+    /// A table with one value for each of them.
+    #[must_use]
+    pub(crate) fn map<T>(&self, value: impl FnMut(&ProtectedResource) -> T) -> ResourceMap<T> {
+        ResourceMap(self.all.0.iter().map(value).collect())
+    }
+}
+
+impl<T> ResourceMap<T> {
+    /// All entries with their ids.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (ResourceId, &T)> + Clone {
+        self.0.iter().enumerate().map(|(index, value)| (ResourceId(index), value))
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> + Clone {
+        self.0.iter()
+    }
+}
+
+impl Index<ResourceId> for Resources {
+    type Output = ProtectedResource;
+
+    fn index(&self, id: ResourceId) -> &ProtectedResource {
+        &self.all[id]
+    }
+}
+
+// The only two places that index by a number. An id of another configuration would be a fault of
+// this crate; it ends the VM rather than stand for another resource or for none.
+#[expect(clippy::indexing_slicing, reason = "ids and tables are made together")]
+impl<T> Index<ResourceId> for ResourceMap<T> {
+    type Output = T;
+
+    fn index(&self, id: ResourceId) -> &T {
+        &self.0[id.0]
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "ids and tables are made together")]
+impl<T> IndexMut<ResourceId> for ResourceMap<T> {
+    fn index_mut(&mut self, id: ResourceId) -> &mut T {
+        &mut self.0[id.0]
+    }
+}

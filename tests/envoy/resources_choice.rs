@@ -1,0 +1,310 @@
+//! Which resource a request belongs to, where two real servers stand behind the routes: no spelling of
+//! host or path reaches a server by another server's rules, and beside each trick its harmless twin
+//! passes.
+
+use serde_json::json;
+use testbed::{McpServer, Stack, raw_http2_fields};
+
+use crate::support::{assert_none, assert_refusal, faults_of_refusal, named};
+use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
+
+/// Which server a resource's requests go to.
+fn server_of(id: &str) -> usize {
+    usize::from(id == TWO.id)
+}
+
+/// What is wrong with whatever reached the servers with a token for this resource alone.
+fn misled(servers: &TwoServers, place: Place) -> Vec<String> {
+    let reached = servers.reached();
+    let is_right = |(server, told): &&(usize, Vec<String>)| {
+        *server == server_of(place.id) && *told == [place.id]
+    };
+    let wrong: Vec<_> = reached.iter().filter(|reached| !is_right(reached)).collect();
+    if wrong.is_empty() { vec![] } else { vec![format!("reached {wrong:?}")] }
+}
+
+/// Sends each host and path with a token for each resource. None of them may reach a server that
+/// is not that of the token. `belongs_to` says where the request belongs.
+async fn try_all(
+    servers: &TwoServers,
+    cases: impl IntoIterator<Item = (String, String, Option<Place>)>,
+) -> Vec<String> {
+    let tokens = PLACES.map(|place| (place, servers.token(place.audience)));
+    let mut faults = Vec::new();
+    for (host, path, belongs_to) in cases {
+        for (place, token) in &tokens {
+            servers.clear();
+            let answer = servers.call(&host, &path, token).await;
+            let name = format!("{host} {path} with a token for {}", place.id);
+            faults.extend(named(&name, misled(servers, *place)));
+            let expected = match belongs_to {
+                Some(owner) if owner == *place => 200,
+                Some(_) => 401,
+                None => 404,
+            };
+            // Envoy itself refuses some spellings with 400.
+            if answer.status != expected && !(belongs_to.is_none() && answer.status == 400) {
+                faults.push(format!("{name}: {} {}", answer.status, answer.text));
+            }
+            if belongs_to.is_none() && answer.status == 404 {
+                faults.extend(named(&name, faults_of_refusal(&answer, "unknown_resource")));
+            }
+        }
+    }
+    faults
+}
+
+fn owned(host: &str, path: &str, owner: Place) -> (String, String, Option<Place>) {
+    (host.to_owned(), path.to_owned(), Some(owner))
+}
+
+fn nobodys(host: &str, path: &str) -> (String, String, Option<Place>) {
+    (host.to_owned(), path.to_owned(), None)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_belongs_to_the_resource_of_its_host_and_path() {
+    let servers = TwoServers::start(Stack::builder(), |_| {}).await;
+    let cases = [
+        owned(ALONE.host, ALONE.path, ALONE),
+        owned("Alone.EXAMPLE", "/mcp/", ALONE),
+        owned("alone.example:443", "/mcp?a=/two/mcp", ALONE),
+        owned(ONE.host, "/one/mcp", ONE),
+        owned("GATEWAY.example:443", "/one/m%63p", ONE),
+        owned(TWO.host, "/two/mcp", TWO),
+        owned(TWO.host, "/one/../two/mcp", TWO),
+        owned(TWO.host, "//two//mcp", TWO),
+        owned(TWO.host, "/./two/mcp", TWO),
+        nobodys(ONE.host, "/mcp"),
+        nobodys(ONE.host, "/one"),
+        nobodys(ONE.host, "/one/mcpx"),
+        nobodys(ONE.host, "/One/mcp"),
+        nobodys(ONE.host, "/"),
+        nobodys(ALONE.host, "/one/mcp"),
+        nobodys("other.example", "/mcp"),
+        nobodys("127.0.0.1", "/mcp"),
+    ];
+    assert_none(&try_all(&servers, cases).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_host_reaches_another_resource() {
+    let servers = TwoServers::start(Stack::builder(), |_| {}).await;
+    let hosts = [
+        "alone.example.",
+        "alone.example.:443",
+        "alone.example:",
+        "alone.example:0443",
+        "alone.example:80",
+        "alone.example:8443",
+        "user@alone.example",
+        "user:password@alone.example",
+        "gateway.example@alone.example",
+        "alone.example@gateway.example",
+        "%61lone.example",
+        "alone%2eexample",
+        "alone.example%00",
+        "alone.example%2fmcp",
+        "alone.example/",
+        "alone.example?",
+        "alone.example#",
+        "alone.example,gateway.example",
+        "alone.example gateway.example",
+        "[alone.example]",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[0:0:0:0:0:0:0:1]",
+        "127.1",
+        "0x7f000001",
+        "\u{ff41}lone.example",
+        "",
+    ];
+    let cases = hosts.into_iter().map(|host| nobodys(host, ALONE.path));
+    assert_none(&try_all(&servers, cases).await);
+    // The twin.
+    let cases = PLACES.map(|place| owned(place.host, place.path, place));
+    assert_none(&try_all(&servers, cases).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_absolute_form_has_the_host_that_counts() {
+    let servers = TwoServers::start(Stack::builder(), |_| {}).await;
+    let cases = [
+        // Envoy takes the host of the request line (RFC 9112 §3.2.2).
+        owned("gateway.example", "http://alone.example/mcp", ALONE),
+        owned("alone.example", "http://gateway.example/two/mcp", TWO),
+        owned("", "http://gateway.example/one/mcp", ONE),
+        // It strips user info there.
+        owned("gateway.example", "http://user@alone.example/mcp", ALONE),
+        nobodys("alone.example", "http://alone.example./mcp"),
+        nobodys("alone.example", "http://other.example/mcp"),
+        nobodys("alone.example", "http://gateway.example/mcp"),
+    ];
+    assert_none(&try_all(&servers, cases).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_path_reaches_another_resource_even_if_envoy_normalises_none() {
+    let servers = TwoServers::start(
+        Stack::builder().edit(|bootstrap| {
+            let manager = bootstrap.connection_manager();
+            manager["normalize_path"] = json!(false);
+            manager["merge_slashes"] = json!(false);
+            manager["path_with_escaped_slashes_action"] = json!("KEEP_UNCHANGED");
+        }),
+        |_| {},
+    )
+    .await;
+    let paths = [
+        "/one/mcp/../../two/mcp",
+        "/two/mcp/../../one/mcp",
+        "/one/mcp/..",
+        "/one/mcp/.",
+        "/one/./mcp",
+        "/one/mcp/%2e%2e/%2e%2e/two/mcp",
+        "/one/mcp/.%2E/two/mcp",
+        "/one/mcp%2f..%2f..%2ftwo/mcp",
+        "/two%2fmcp",
+        "/two%5cmcp",
+        "/two\\mcp",
+        "/one/mcp\\..\\..\\two\\mcp",
+        "//two/mcp",
+        "/two//mcp",
+        "/two/mcp//",
+        "/two/mcp;/../../one/mcp",
+        "/two/mcp;x=1",
+        "/two/mcp%3bx",
+        "/two/mcp%3f",
+        "/two/mcp%23",
+        "/two/mcp%252f",
+        "/two/mcp%25",
+        "/two/mcp%00",
+        "/two/mcp%",
+        "/two/mcp%zz",
+        "/%2574wo/mcp",
+        "two/mcp",
+        "*",
+    ];
+    // `%25` alone is a plain character: another path, which is nobody's all the same.
+    let cases = paths.into_iter().map(|path| nobodys(TWO.host, path));
+    assert_none(&try_all(&servers, cases).await);
+    let cases = [
+        owned(ONE.host, "/one/mcp/..a", ONE),
+        owned(ONE.host, "/one/mcp/x", ONE),
+        owned(TWO.host, "/two/mcp/", TWO),
+        owned(TWO.host, "/two/mcp?/../../one/mcp", TWO),
+    ];
+    assert_none(&unrouted_faults(&servers, cases).await);
+}
+
+/// The same for paths that the MCP server answers with 404 itself: what counts is who got them.
+async fn unrouted_faults(
+    servers: &TwoServers,
+    cases: impl IntoIterator<Item = (String, String, Option<Place>)>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (host, path, owner) in cases {
+        for place in PLACES {
+            servers.clear();
+            servers.call(&host, &path, &servers.token(place.audience)).await;
+            faults.extend(named(&format!("{host} {path}"), misled(servers, place)));
+            let is_there = !servers.reached().is_empty();
+            if is_there != (owner == Some(place)) {
+                faults.push(format!("{host} {path}: {is_there} for {}", place.id));
+            }
+        }
+    }
+    faults
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_the_authority_counts_and_not_a_host_field_beside_it() {
+    let servers = TwoServers::start(Stack::builder(), |_| {}).await;
+    for (authority, host, place) in [
+        ("alone.example", "gateway.example", ALONE),
+        ("gateway.example", "alone.example", TWO),
+        ("alone.example", "alone.example", ALONE),
+    ] {
+        let tokens = PLACES.map(|place| (place, servers.token(place.audience)));
+        for (owner, token) in tokens {
+            servers.clear();
+            let authorization = format!("Bearer {token}");
+            let fields = [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":authority", authority),
+                (":path", place.path),
+                ("host", host),
+                ("content-type", "application/json"),
+                ("accept", "application/json, text/event-stream"),
+                ("authorization", authorization.as_str()),
+            ];
+            raw_http2_fields(servers.stack.envoy.address(), &fields, b"{}", &[]).await;
+            assert_none(&misled(&servers, owner));
+            assert_eq!(servers.reached().is_empty(), owner != place, "{authority} {host}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_further_ways_to_a_resource_and_a_star_stands_for_any_other() {
+    let servers = TwoServers::start(Stack::builder(), |configuration| {
+        configuration["resources"][1]["hosts"] = json!(["alone.example:8443", "gateway.internal"]);
+        configuration["resources"][2]["hosts"] = json!(["*"]);
+    })
+    .await;
+    // In this Envoy all other hosts reach the other server.
+    for (host, path, audience, status) in [
+        ("alone.example:8443", "/one/mcp", ONE.audience, 200),
+        ("gateway.internal", "/one/mcp", ONE.audience, 200),
+        ("gateway.internal", "/one/mcp", TWO.audience, 401),
+        ("other.example", "/two/mcp", TWO.audience, 200),
+        ("other.example:8443", "/two/mcp", TWO.audience, 200),
+        ("alone.example", "/two/mcp", TWO.audience, 200),
+        ("alone.example", "/mcp", TWO.audience, 401),
+        ("other.example", "/one/mcp", ONE.audience, 404),
+        ("other.example.", "/two/mcp", TWO.audience, 404),
+        ("user@other.example", "/two/mcp", TWO.audience, 404),
+        ("other.example:", "/two/mcp", TWO.audience, 404),
+    ] {
+        let answer = servers.call(host, path, &servers.token(audience)).await;
+        // Behind these hosts nothing rewrites the path for the server, which then knows it not.
+        let is_passed = answer.reason().is_empty();
+        assert_eq!(is_passed, status == 200, "{host} {path}: {answer:?}");
+        if !is_passed {
+            assert_eq!(answer.status, status, "{host} {path}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_resource_every_request_belongs_to_it() {
+    let stack = Stack::builder().start().await;
+    for host in ["other.example", "a.example.", "user@a.example"] {
+        stack.server.clear();
+        let request = stack.request().bearer_auth(stack.token()).header("host", host);
+        let answer = stack.send(request.header("x-mcp-resource", "as it was")).await;
+        assert_eq!(answer.status, 200, "{host}: {answer:?}");
+        let requests = stack.server.requests();
+        assert_eq!(requests[0].header("x-mcp-resource"), [b"as it was"], "{host}");
+    }
+    // As before, an ambiguous path is for access rules to refuse.
+    let request = stack.client().get(stack.envoy.url("/a;b"));
+    assert_refusal(&stack.send_refused(request).await, "missing_token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_nobody_is_refused_alike_with_a_token_or_without() {
+    let servers = TwoServers::start(Stack::builder(), |configuration| {
+        configuration["errors"] = json!({"details": "full"});
+    })
+    .await;
+    let server: &McpServer = &servers.stack.server;
+    for lines in ["", "authorization: Basic YTpi\r\n", "origin: https://evil.example\r\n"] {
+        let answer = servers.send("other.example", "/mcp", lines).await;
+        assert_refusal(&answer, "unknown_resource");
+        let details = json!({"authority": "other.example", "ambiguous_path": false});
+        assert_eq!(answer.body["details"], details, "{answer:?}");
+    }
+    assert_eq!(server.count() + servers.other.count(), 0);
+}

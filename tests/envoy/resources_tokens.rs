@@ -1,0 +1,120 @@
+//! A token that is remembered at one resource is judged at another by that one's audiences, providers
+//! and rules: in each order, with one worker and with four, with single use too.
+
+use serde_json::json;
+use testbed::{Algorithm, Answer, Document, SigningKey, Stack};
+
+use crate::support::{add_providers, assert_refusal, issuer_of, static_provider, with};
+use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
+
+/// Calls so often that each of four workers has seen it.
+const TIMES: usize = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_passes_at_its_own_server_in_any_order() {
+    for workers in [1, 4] {
+        let servers = TwoServers::start(Stack::builder().workers(workers), |_| {}).await;
+        for first in PLACES {
+            let token = servers.token(first.audience);
+            for _ in 0..TIMES {
+                for place in [first].into_iter().chain(PLACES) {
+                    let answer = servers.call_at(place, &token).await;
+                    assert_place(&answer, place, place == first);
+                }
+            }
+        }
+        // Whatever the number of resources and workers, the keys are fetched once.
+        assert_eq!(servers.stack.provider.count(Document::KeySet), 1, "{workers}");
+    }
+}
+
+/// The response of a server that was told of this resource, or a refusal for the audience.
+fn assert_place(answer: &Answer, place: Place, passes: bool) {
+    if passes {
+        assert_eq!(answer.status, 200, "{}: {answer:?}", place.id);
+        assert_eq!(answer.whoami()["x-mcp-resource"], place.id, "{answer:?}");
+    } else {
+        assert_refusal(answer, "audience_mismatch");
+        let document =
+            format!("https://{}/.well-known/oauth-protected-resource{}", place.host, place.path);
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.contains(&format!("resource_metadata=\"{document}\"")), "{challenge}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_several_servers_passes_at_each_by_its_rules() {
+    for workers in [1, 4] {
+        let servers = TwoServers::start(Stack::builder().workers(workers), |configuration| {
+            configuration["resources"][2]["access"] =
+                json!({"rules": [{"name": "all", "require": {"scopes": ["two.read"]}}]});
+        })
+        .await;
+        let mut claims = servers.stack.claims();
+        claims["aud"] = json!([ONE.audience, TWO.audience]);
+        let narrow = servers.stack.provider.token(&with(&claims, "scope", "mcp.tools"));
+        let broad = servers.stack.provider.token(&with(&claims, "scope", "two.read"));
+        for _ in 0..TIMES {
+            assert_eq!(servers.call_at(ONE, &narrow).await.status, 200);
+            assert_refusal(&servers.call_at(TWO, &narrow).await, "insufficient_scope");
+            assert_eq!(servers.call_at(TWO, &broad).await.status, 200);
+            assert_eq!(servers.call_at(ONE, &broad).await.status, 200);
+            assert_refusal(&servers.call_at(ALONE, &broad).await, "audience_mismatch");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_use_token_is_spent_at_all_servers() {
+    for workers in [1, 4] {
+        let servers = TwoServers::start(Stack::builder().workers(workers), |configuration| {
+            configuration["providers"][0]["jti"] = json!("single_use");
+        })
+        .await;
+        for places in [[ONE, TWO], [TWO, ONE]] {
+            for round in 0..TIMES {
+                let mut claims = servers.stack.claims();
+                claims["aud"] = json!([ONE.audience, TWO.audience]);
+                claims["jti"] = json!(format!("{}-{round}", places[0].id));
+                let token = servers.stack.provider.token(&claims);
+                // A refusal for the audience spends nothing.
+                assert_refusal(&servers.call_at(ALONE, &token).await, "audience_mismatch");
+                assert_eq!(servers.call_at(places[0], &token).await.status, 200);
+                for place in places {
+                    assert_refusal(&servers.call_at(place, &token).await, "jti_replayed");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_a_server_does_not_accept_is_unknown_there() {
+    let key = SigningKey::generate(Algorithm::Es256, "partner");
+    let partner = static_provider("partner", &[&key], json!({"client_ids": ["for-partner"]}));
+    for workers in [1, 4] {
+        let partner = partner.clone();
+        let servers = TwoServers::start(Stack::builder().workers(workers), |configuration| {
+            add_providers(configuration, [partner]);
+            configuration["resources"][0]["providers"] = json!(["demo"]);
+            for index in [1, 2] {
+                let resource = &mut configuration["resources"][index];
+                let own = resource["audiences"].take();
+                resource["audiences"] = json!({"demo": own});
+            }
+            configuration["resources"][2]["providers"] = json!(["partner", "demo"]);
+        })
+        .await;
+        let token = key.token(&testbed::claims(&issuer_of("partner"), "for-partner"));
+        for places in [PLACES, [TWO, ONE, ALONE]] {
+            for place in places.into_iter().chain(places) {
+                let answer = servers.call_at(place, &token).await;
+                if place == ALONE {
+                    assert_refusal(&answer, "unknown_issuer");
+                } else {
+                    assert_eq!(answer.whoami()["x-mcp-provider"], "partner", "{answer:?}");
+                }
+            }
+        }
+    }
+}
