@@ -1,5 +1,5 @@
-//! Sends requests one after the other on a few connections, and reads as little of the answers as
-//! it can: it shares the machine with Envoy.
+//! Sends requests one after the other on a few connections, and reads as little of the responses as
+//! possible, because it shares the machine with Envoy.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use crate::requests::Requests;
 
 const CONNECTIONS: usize = 4;
 
-/// Connections that stay open, so that no request pays for those of others.
+/// Connections that stay open, so that no request pays for connecting.
 pub struct Client {
     connections: Vec<TcpStream>,
     _port: Port,
 }
 
-/// What came back.
+/// The results of some requests.
 pub struct Answers {
-    /// The statuses that came, each once.
+    /// The distinct statuses.
     pub statuses: Vec<u16>,
-    /// From each request to its answer, sorted.
+    /// The response times, sorted.
     pub latencies: Vec<Duration>,
-    /// From the first request to the last answer.
+    /// Time from the first request to the last response.
     pub elapsed: Duration,
 }
 
@@ -39,12 +39,12 @@ impl Client {
         Self { connections, _port: port }
     }
 
-    /// Sends one request, and returns the whole answer.
+    /// Sends one request, and returns the whole response.
     pub async fn send_one(&mut self, request: &[u8]) -> String {
         answer(&mut self.connections[0], request).await
     }
 
-    /// Sends each request, as fast as the answers come.
+    /// Sends each request as soon as the previous response has arrived.
     pub async fn send(&mut self, requests: &Arc<Requests>) -> Answers {
         let started = Instant::now();
         let mut tasks = JoinSet::new();
@@ -82,7 +82,7 @@ pub async fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The status of the answer to a request, which was read to its end.
+/// Sends a request, reads the response to its end, and returns its status.
 pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> u16 {
     answer(stream, request).await[9..12].parse().unwrap()
 }

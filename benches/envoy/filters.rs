@@ -11,7 +11,7 @@ use testbed::{Bootstrap, IdentityProvider, Stack, module_path};
 
 use crate::requests::CLAIMS;
 
-/// Whether the least of all Wasm filters sets filter state, as the plugin does for access logs.
+/// Whether the minimal Wasm filter sets filter state, as the plugin does for access logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum LeastWasm {
     WithFilterState,
@@ -38,8 +38,8 @@ impl Modules {
         self.filter("empty", "empty")
     }
 
-    /// Asks of the host what every filter must that does the plugin's work. Filters of different
-    /// names have nothing in common.
+    /// Makes the host calls that every filter needs for the plugin's work. Filters with different
+    /// names share nothing.
     pub fn least(&self, name: &str, configuration: &[u8]) -> Value {
         let mut filter = self.filter("least", name);
         filter["typed_config"]["config"]["configuration"] = json!({
@@ -64,7 +64,7 @@ impl Modules {
     }
 }
 
-/// The plugin as in the example, with `provider` for the only one.
+/// The plugin as in the example, with `provider` as the only one.
 pub fn plugin(provider: &IdentityProvider) -> Value {
     plugin_with(|configuration| {
         configuration["providers"][0]["issuer"] = json!(provider.issuer());
@@ -80,8 +80,8 @@ pub fn plugin_with(edit: impl FnOnce(&mut Value)) -> Value {
     bootstrap.http_filters()[0].clone()
 }
 
-/// Lets requests go on once their bodies are whole. Envoy would answer by itself before, and close
-/// the connection.
+/// Forwards requests only once their bodies are complete. Otherwise Envoy itself would respond
+/// earlier, and close the connection.
 pub fn buffer() -> Value {
     json!({
         "name": "envoy.filters.http.buffer",

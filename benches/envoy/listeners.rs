@@ -12,11 +12,11 @@ pub struct Listeners {
     pub clients: Vec<Client>,
 }
 
-/// The path that Envoy itself answers, so that no server is measured along.
+/// A path that Envoy responds to itself, so that no server is measured.
 pub const PATH: &str = "/mcp";
 
 impl Listeners {
-    /// A listener for each of `filters`, which stand before the router.
+    /// A listener for each of `filters`, which precede the router.
     pub async fn start(filters: &[Vec<Value>], edit: impl FnOnce(&mut Bootstrap)) -> Self {
         let ports: Vec<Port> = filters.iter().map(|_| Port::free()).collect();
         let envoy = builder()
@@ -43,7 +43,7 @@ impl Listeners {
     }
 }
 
-/// Envoy, which says no more than it must.
+/// Envoy with minimal logging.
 pub fn builder() -> EnvoyBuilder {
     Envoy::builder().component_log_level("wasm:warning").edit(|bootstrap| {
         bootstrap.connection_manager().as_object_mut().unwrap().remove("access_log");

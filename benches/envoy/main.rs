@@ -1,8 +1,9 @@
-//! The plugin beside Envoy's own `jwt_authn`, beside itself with more to hold, and beside no filter.
+//! Compares the plugin with Envoy's own `jwt_authn`, with larger configurations, and with no
+//! filter.
 //!
 //! `make bench` runs all parts, prints tables and keeps all samples in `target/bench/*.json`;
-//! `cargo bench --bench envoy -- scale 50` runs 50 rounds of one of them. `docs/performance.md` says
-//! how to read them.
+//! `cargo bench --bench envoy -- scale 50` runs 50 rounds of one of them. `docs/performance.md`
+//! says how to read them.
 #![allow(
     missing_docs,
     unreachable_pub,

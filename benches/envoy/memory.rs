@@ -1,4 +1,4 @@
-//! What each further worker costs in memory.
+//! The memory of each further worker.
 
 use std::fmt;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::statistics::Spread;
 
 const ROUNDS: usize = 5;
 const WORKERS: [usize; 3] = [1, 2, 4];
-/// As many as the plugin remembers.
+/// As many as the plugin caches.
 const TOKENS: usize = 1000;
 
 pub async fn run(options: &Options) {
@@ -46,7 +46,7 @@ pub async fn run(options: &Options) {
             let [hits, misses] = cache_counts(&envoy).await;
             let connections = send_all(connections, &requests).await;
             if filter == Filter::Plugin {
-                // Each worker remembers all tokens.
+                // Each worker caches all tokens.
                 let found = hits + (workers * TOKENS) as u64;
                 assert_eq!(cache_counts(&envoy).await, [found, misses]);
             }
@@ -109,7 +109,7 @@ async fn connect_to_each(envoy: &Envoy, workers: usize, request: &[u8]) -> Vec<T
     let mut connections = Vec::new();
     for _ in 0..workers {
         let mut stream = connect(envoy.address()).await;
-        // Once it answers, Envoy has given the connection to a worker.
+        // Once it responds, Envoy has assigned the connection to a worker.
         assert_eq!(exchange(&mut stream, request).await, 200, "{}", envoy.log());
         connections.push(stream);
     }
@@ -132,7 +132,7 @@ async fn send_all(connections: Vec<TcpStream>, requests: &Arc<Vec<Vec<u8>>>) -> 
     tasks.join_all().await
 }
 
-/// How many tokens all workers together have found in their caches, and how many not.
+/// The cache hits and misses of all workers together.
 async fn cache_counts(envoy: &Envoy) -> [u64; 2] {
     let stats = envoy.stats().await;
     ["hit", "miss"].map(|result| {

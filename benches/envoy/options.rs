@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The command-line options.
 
 use std::process::exit;
 
@@ -12,7 +12,7 @@ builds compares the modules in OTHER_MODULES (paths separated by colons) with th
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The plugin beside `jwt_authn`.
+    /// The plugin compared with `jwt_authn`.
     Load,
     /// Many keys, providers and access rules.
     Scale,
@@ -20,7 +20,7 @@ pub enum Part {
     Memory,
     /// The time to start, and the size of the module.
     Start,
-    /// Other builds of the plugin beside this one, if any are named.
+    /// Other builds of the plugin compared with this one, if any are named.
     Builds,
 }
 
@@ -38,10 +38,10 @@ impl Part {
     }
 }
 
-/// What is to run.
+/// The parts and rounds to run.
 pub struct Options {
     pub parts: Vec<Part>,
-    /// None: as many as each part thinks right.
+    /// `None` for each part's default.
     pub rounds: Option<usize>,
     pub least_wasm: LeastWasm,
 }

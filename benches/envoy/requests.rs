@@ -10,7 +10,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// `count` of them, from the first one again after the last.
+    /// The next `count` of them, in a cycle.
     pub fn new(distinct: Vec<Vec<u8>>, count: usize) -> Self {
         Self { distinct, count }
     }
@@ -20,7 +20,7 @@ impl Requests {
     }
 }
 
-/// What an MCP client sends, but without a body, so that nothing but heads is measured.
+/// The request of an MCP client, but without a body, so that only heads are measured.
 pub fn get(path: &str, token: Option<&str>) -> Vec<u8> {
     let fields = fields(token);
     format!("GET {path} HTTP/1.1\r\n{fields}mcp-protocol-version: 2025-11-25\r\n\r\n").into_bytes()
@@ -55,12 +55,12 @@ fn fields(token: Option<&str>) -> String {
     )
 }
 
-/// A token that no other call returns, by the key that mints.
+/// A token that no other call returns, signed by the current key.
 pub fn token(provider: &IdentityProvider) -> String {
     provider.token(&claims(provider))
 }
 
-/// As many claims as the plugin makes header fields of, each a text or a number.
+/// As many claims as the plugin copies into header fields, each a string or a number.
 fn claims(provider: &IdentityProvider) -> Value {
     let mut claims = provider.claims(Stack::AUDIENCE);
     for (name, value) in CLAIMS {
@@ -73,7 +73,8 @@ fn claims(provider: &IdentityProvider) -> Value {
     claims
 }
 
-/// Those that `jwt_authn` writes into header fields: twelve, as the plugin has with roles and groups.
+/// The claims that `jwt_authn` copies into header fields: twelve, as the plugin with roles and
+/// groups.
 pub const CLAIMS: [(&str, &str); 12] = [
     ("email", "ada@example.com"),
     ("sub", "ada"),

@@ -18,12 +18,12 @@ pub struct Sample {
     pub per_second: f64,
     /// In microseconds.
     pub median: f64,
-    /// The same: 1 of 100 answers took longer.
+    /// The 99th percentile, in microseconds.
     pub slow: f64,
 }
 
 impl Sample {
-    /// Sends all of these, each of which is answered with this status.
+    /// Sends all of these; each must get this status.
     pub async fn take(
         envoy: &Envoy,
         client: &mut Client,

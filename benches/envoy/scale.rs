@@ -1,4 +1,4 @@
-//! What it costs to hold many keys, providers and access rules.
+//! The cost of many keys, providers and access rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub async fn run(options: &Options) {
     save(&results);
 }
 
-/// What a listener's plugin has to hold.
+/// The size of a listener's plugin configuration.
 struct Case {
     name: &'static str,
     keys: usize,
@@ -57,7 +57,7 @@ struct Case {
     kind: Rules,
 }
 
-/// What the access rules are about.
+/// What the access rules match.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rules {
     /// The path.
@@ -79,7 +79,7 @@ impl Case {
         Self { name, keys, providers, rules, kind }
     }
 
-    /// The first one of the same kind, which has one of each.
+    /// The baseline of the same kind, which has one of each.
     fn base(&self) -> usize {
         CASES.iter().position(|case| case.kind == self.kind).unwrap()
     }
@@ -87,7 +87,7 @@ impl Case {
 
 const CASES: [Case; 18] = [
     Case::new("1 of each", 1, 1, 1, Rules::Paths),
-    // Shows how far the method can be trusted.
+    // Shows the precision of the method.
     Case::new("the same again", 1, 1, 1, Rules::Paths),
     Case::new("10 keys", 10, 1, 1, Rules::Paths),
     Case::new("100 keys", 100, 1, 1, Rules::Paths),
@@ -116,10 +116,10 @@ impl Rules {
         }
     }
 
-    /// The tool that the last rule is about.
+    /// The tool that the last rule matches.
     const TOOL: &str = "list_incidents";
 
-    /// All but the last are about something else.
+    /// All but the last match something else.
     fn access(self, count: usize) -> Value {
         let rules: Vec<Value> = (1..=count)
             .map(|number| {
@@ -177,7 +177,7 @@ impl Load {
         }
     }
 
-    /// How many tokens, and how many requests, in each round.
+    /// The numbers of tokens and of requests in each round.
     fn counts(self) -> (usize, usize) {
         match self {
             Self::Hot => (1, 250),
@@ -268,7 +268,7 @@ fn provider_list(index: usize, case: &Case, provider: &IdentityProvider) -> Valu
     (1..=case.providers).map(one).collect()
 }
 
-/// As long for each of them, since it becomes a header field.
+/// The same length for all, because it becomes a header field.
 fn provider_name(case: usize, number: usize) -> String {
     format!("provider-{case:02}-{number:03}")
 }
@@ -277,7 +277,7 @@ fn cluster(keys: usize) -> String {
     format!("identity_provider_{keys}")
 }
 
-/// The plugins hold what they should.
+/// Checks that the plugins have the expected keys.
 async fn check_keys(envoy: &Envoy) {
     let stats: BTreeMap<_, _> = envoy.stats().await.into_iter().collect();
     for (index, case) in CASES.iter().enumerate() {

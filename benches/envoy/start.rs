@@ -79,12 +79,12 @@ impl fmt::Display for Filter {
     }
 }
 
-/// In milliseconds from the start of the process.
+/// Times in milliseconds from the start of the process.
 #[derive(Clone, Copy)]
 struct Sample {
-    /// To `/ready` of the admin interface.
+    /// Until `/ready` of the admin interface responds.
     ready: f64,
-    /// To the answer to the first request, whose token is good.
+    /// Until the response to the first request, whose token is valid.
     answered: f64,
     /// Processor time until then.
     processor: f64,
@@ -103,15 +103,15 @@ impl Sample {
     }
 }
 
-/// Of all threads, also those that have ended.
+/// Processor time of all threads, including ended ones.
 fn processor_millis(envoy: &Envoy) -> f64 {
     /// The kernel's unit for programs (`getconf CLK_TCK`).
     const MILLIS_PER_TICK: f64 = 10.0;
     let stat = fs::read_to_string(format!("/proc/{}/stat", envoy.pid())).unwrap();
-    // The name of the program, which may hold anything, ends at the last parenthesis.
+    // The program's name may contain anything; it ends at the last parenthesis.
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let ticks = |field: usize| fields[field].parse::<f64>().unwrap();
-    // `utime` and `stime`, the 14th and 15th of all.
+    // `utime` and `stime`, fields 14 and 15.
     (ticks(11) + ticks(12)) * MILLIS_PER_TICK
 }
 

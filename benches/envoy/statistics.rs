@@ -23,8 +23,8 @@ impl Spread {
         }
     }
 
-    /// Of one value by the other of the same round. The machine was in about the same mood for both,
-    /// whatever it was in other rounds.
+    /// Of the ratio of both values of a round. Within a round, the machine disturbs both about
+    /// equally.
     pub fn from_ratios(values: &[f64], others: &[f64]) -> Self {
         Self::from_pairs(values, others, |value, other| value / other)
     }

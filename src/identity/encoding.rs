@@ -80,7 +80,7 @@ impl Escaping {
     }
 }
 
-/// Values of header fields are visible, and lists can be taken apart again.
+/// Header values are visible ASCII, and lists can be split again.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_header_values(text: &str) {
     let items: Vec<&str> = text.split('\n').collect();

@@ -96,12 +96,12 @@ enum RecordNote<'a> {
 pub(crate) enum KnownBy {
     /// The configuration, which never changes.
     Configuration,
-    /// A look-up in the SCIM directory.
+    /// A lookup in the SCIM directory.
     Lookup(UserKey, LookupId),
 }
 
 impl KnownBy {
-    /// Whether the source still says the same.
+    /// Whether the source has not changed since.
     #[must_use]
     pub(crate) fn still_holds(&self, lookups: Option<&ScimLookups>, now: UnixTime) -> bool {
         match (self, lookups) {
@@ -198,7 +198,7 @@ impl Users {
         Self { scim, ..self }
     }
 
-    /// Creates a worker's look-ups in the SCIM directory, if one is configured.
+    /// Creates a worker's lookups in the SCIM directory, if one is configured.
     #[must_use]
     pub(crate) fn lookups(&self) -> Option<ScimLookups> {
         self.scim.clone().map(ScimLookups::new)
@@ -288,8 +288,8 @@ impl Users {
         .map(|(record, difference)| RecordNote::Similar(&record.user.user_name, difference))
     }
 
-    /// Whether an inactive or locked record has this value but for case or white space. A server that
-    /// ignores these would let its user in.
+    /// Whether an inactive or locked record has this value except for case or white space. A server
+    /// that ignores these would let its user in.
     fn is_barred_in_other_letters(&self, selector: UserSelector<'_>) -> bool {
         [User::NAME_FIELD, selector.field].into_iter().any(|field| {
             let near = self.by_field.get(field).map(|index| index.near(selector.value));

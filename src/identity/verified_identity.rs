@@ -105,8 +105,8 @@ impl<'a> ClaimedIdentity<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::MissingUserClaim`] when the user claim is missing, empty, or neither a string nor an
-    /// integer.
+    /// [`Refusal::MissingUserClaim`] when the user claim is missing, empty, or neither a string nor
+    /// an integer.
     pub(crate) fn from_token(
         token: &'a VerifiedToken,
         rules: &'a IdentityRules,
@@ -316,7 +316,7 @@ impl Misread {
         misread.chain(scopes).collect()
     }
 
-    /// The denial by the rule of this name, which requires what this claim should hold.
+    /// The denial by the rule of this name, which requires values of this claim.
     #[must_use]
     pub(crate) fn denial(&self, rule: &str) -> Denial {
         Denial::Misread {
@@ -425,8 +425,8 @@ impl ServiceSign {
     }
 }
 
-/// The token's scopes, limited to `auth_scopes`; a token without scopes gets all of `auth_scopes`. One
-/// whose scopes cannot be read is not without: it gets none.
+/// The token's scopes, limited to `auth_scopes`. A token without a scope claim gets all of
+/// `auth_scopes`; one whose scope claim cannot be read gets none.
 fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
     let values = scope_claims(claims, rules).map(|(_, value)| value);
     let scopes = StringList::union(values.clone().flat_map(words));
@@ -547,7 +547,7 @@ mod tests {
             (json!({"client_id": "c", "sub": "s"}), false),
             (json!({"client_id": "c", "upn": "u"}), false),
             (json!({"client_id": "c", "account": {"name": "u"}}), false),
-            // What is there is not missing.
+            // An unreadable claim is not a missing one.
             (json!({"client_id": "c", "sub": ""}), false),
             (json!({"client_id": "c", "sub": null}), false),
             (json!({"client_id": "c", "upn": []}), false),
@@ -571,7 +571,7 @@ mod tests {
             (json!({}), Some(vec!["b", "a"]), vec!["b", "a"]),
             (json!({"scope": [""]}), Some(vec!["b"]), vec![]),
             (json!({"scope": null}), Some(vec!["b"]), vec!["b"]),
-            // What cannot be read is not nothing.
+            // An unreadable claim does not count as absent.
             (json!({"scope": {"a": {}}}), Some(vec!["b"]), vec![]),
             (json!({"scope": true}), Some(vec!["b"]), vec![]),
             (json!({"scope": [1]}), Some(vec!["b"]), vec![]),

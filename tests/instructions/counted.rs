@@ -5,12 +5,12 @@ use walrus::ir::{
 };
 use walrus::{ConstExpr, GlobalId, LocalFunction, Module, ValType};
 
-/// Name of the global that holds the number.
+/// Name of the global that holds the count.
 pub const COUNTER: &str = "instructions";
 
-/// The same module, which counts in a global of its own. An instruction that only names a value
-/// (a local, a constant) does not count: a compiler makes operands of them. One that copies or fills
-/// memory counts once, however long that is.
+/// Adds a global to the module that counts its executed instructions. An instruction that only
+/// names a value (a local, a constant) does not count: compilers turn it into an operand. One that
+/// copies or fills memory counts once, whatever the length.
 pub fn counted(module: &[u8]) -> Vec<u8> {
     let mut module = Module::from_buffer(module).expect("the module is well formed");
     let zero = ConstExpr::Value(Value::I64(0));
@@ -23,7 +23,7 @@ pub fn counted(module: &[u8]) -> Vec<u8> {
     module.emit_wasm()
 }
 
-/// Adds to the counter wherever the straight way ends or forks.
+/// Adds to the counter at the end of each basic block.
 fn count(function: &mut LocalFunction, sequence: InstrSeqId, counter: GlobalId) {
     let instructions = std::mem::take(&mut function.block_mut(sequence).instrs);
     let mut counting = Vec::with_capacity(instructions.len() * 2);

@@ -1,5 +1,5 @@
-//! How many instructions of the module a request takes. These do not depend on the machine, so they
-//! have budgets; what a host takes for its part, and for how long, `make bench` measures.
+//! How many instructions of the module a request takes. The count does not depend on the machine,
+//! so it has budgets. `make bench` measures the host's share, and times.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -22,7 +22,7 @@ use crate::module::{Module, Outcome};
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "mcp";
 
-/// One of each kind that the host verifies.
+/// One algorithm of each kind that the host verifies.
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
 
 fn configuration() -> Value {
@@ -60,7 +60,7 @@ fn token(key: &SigningKey) -> String {
     }))
 }
 
-/// What an MCP client sends.
+/// The header fields of an MCP client's request.
 fn fields(authorization: Option<String>) -> Vec<(String, String)> {
     let fields = [
         (":authority", "mcp.example.com"),
@@ -84,14 +84,14 @@ fn send(module: &mut Module, token: &str) -> (Outcome, u64) {
     module.request(fields(Some(format!("Bearer {token}"))))
 }
 
-/// The same with another signature of the same length.
+/// The token with another signature of the same length.
 fn forged(token: &str) -> String {
     let (input, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };
     format!("{input}.{other}{}", &signature[1..])
 }
 
-/// Sends what is to be counted a few times before, so that everything that grows has grown.
+/// Sends the request a few times before counting, so that all buffers have reached their size.
 #[track_caller]
 fn assert_within(
     budget: u64,
@@ -150,7 +150,7 @@ fn a_refusal_stays_within_its_budget() {
         let refused = Outcome::Refused(401);
         let again = forged(&token(&key));
         assert_eq!(send(&mut module, &token(&key)).0, Outcome::Forwarded);
-        // Each of the first is a line in the log and on the status page.
+        // Each of the first refusals is logged and shown on the status page.
         for (flood, [new, known, missing]) in
             [("", [39_500, 12_300, 8_000]), (", in a flood", [35_500, 8_400, 6_200])]
         {
@@ -203,7 +203,7 @@ fn many_keys_providers_and_rules_stay_within_their_budget() {
 
 #[test]
 fn a_thousand_tokens_take_less_memory_than_a_worker_may() {
-    /// So much for each further worker, without what V8 takes for itself.
+    /// Memory of each further worker, without V8's own.
     const MAX_BYTES: usize = 8 * 1024 * 1024;
     let key = SigningKey::generate(Algorithm::Rs256, "one");
     let mut module = start(&configuration(), &[&key]);

@@ -1,5 +1,5 @@
-//! The shipped module in an interpreter that counts what it executes, with a host that answers at
-//! once and costs nothing.
+//! The shipped module in an interpreter that counts what it executes, with a host that responds
+//! immediately and costs nothing.
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,27 +25,27 @@ const ROOT: u32 = 1;
 
 type Fields = Vec<(String, String)>;
 
-/// What the host knows.
+/// The state of the host.
 #[derive(Default)]
 struct Host {
     /// Seconds since 1970. Constant, so that each run counts the same.
     now: u64,
     configuration: Vec<u8>,
-    /// Values and their numbers.
+    /// Values and their CAS numbers.
     shared: HashMap<Vec<u8>, (Vec<u8>, u32)>,
     metrics: u32,
     /// The header fields of the current request.
     request: Fields,
-    /// The status of the answer to it.
+    /// The status of the response to it.
     status: Option<u32>,
-    /// Paths that were called, by the number of the call.
+    /// Paths that were called, by callout number.
     calls: Vec<(u32, String)>,
     last_call: u32,
-    /// What the call that is being reported brought.
+    /// The body of the callout response that is being reported.
     call_body: Vec<u8>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Forwarded,
@@ -60,7 +60,7 @@ pub struct Module {
 }
 
 impl Module {
-    /// Starts a VM, whose plugin accepts this configuration.
+    /// Starts a VM with this configuration, which the plugin must accept.
     pub fn start(configuration: &Value) -> Self {
         let engine = Engine::default();
         let module = wasmi::Module::new(&engine, code()).expect("it is well formed");
@@ -95,7 +95,7 @@ impl Module {
         started
     }
 
-    /// Lets the plugin fetch what it wants: the documents at these paths.
+    /// Responds to the plugin's fetches with the documents at these paths.
     pub fn fetch(&mut self, documents: &HashMap<String, String>) {
         self.call::<u32, ()>("proxy_on_tick", ROOT);
         while let Some((number, path)) = self.store.data_mut().calls.pop() {
@@ -106,7 +106,7 @@ impl Module {
         }
     }
 
-    /// Sends a request. Returns what became of it, and how many instructions that took.
+    /// Sends a request. Returns its outcome and the number of instructions executed.
     pub fn request(&mut self, fields: Fields) -> (Outcome, u64) {
         let before = self.executed();
         let count = u32::try_from(fields.len()).unwrap();
@@ -126,18 +126,18 @@ impl Module {
         (outcome, self.executed() - before)
     }
 
-    /// The header fields of the last request, as they go on.
+    /// The header fields of the last request, as forwarded.
     pub fn forwarded(&self) -> &Fields {
         &self.store.data().request
     }
 
-    /// Bytes of memory that the module holds.
+    /// Size of the module's memory in bytes.
     pub fn memory(&self) -> usize {
         let memory = self.instance.get_memory(&self.store, "memory").expect("it is exported");
         memory.data_size(&self.store)
     }
 
-    /// How many instructions were executed so far.
+    /// The number of instructions executed so far.
     fn executed(&self) -> u64 {
         let counter = self.instance.get_global(&self.store, COUNTER).expect("it was added");
         match counter.get(&self.store) {
@@ -153,13 +153,13 @@ impl Module {
     }
 }
 
-/// The shipped module, made to count.
+/// The shipped module, instrumented.
 fn code() -> &'static [u8] {
     static CODE: OnceLock<Vec<u8>> = OnceLock::new();
     CODE.get_or_init(|| counted(&fs::read(testkit::module_path()).expect("the module is built")))
 }
 
-/// What the host answers to a call of this function.
+/// Performs a host function and returns its status.
 fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
     match (function, given) {
         ("proxy_log", &[_, text, size]) => eprintln!("{}", guest.text(text, size)),
@@ -180,7 +180,7 @@ fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
             let bytes = encoded(&guest.host().request);
             guest.hand_over(&bytes, data, size);
         }
-        // Only answers to calls are read in this way.
+        // The plugin reads only callout responses in this way.
         ("proxy_get_header_map_value", &[_, name, name_size, data, size]) => {
             if guest.text(name, name_size) != ":status" {
                 return NOT_FOUND;
@@ -244,7 +244,7 @@ fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
             guest.write_number(count, 0);
             guest.write_number(size, 0);
         }
-        // Not random at all, so that each run counts the same.
+        // Constant, so that each run counts the same.
         ("random_get", &[data, size]) => guest.write(data, &vec![7; place(size)]),
         (
             "environ_get"
@@ -288,7 +288,7 @@ impl Guest<'_, '_> {
         self.write(start, &number.to_le_bytes());
     }
 
-    /// Writes bytes into memory that the module allocates, and where these are and how many.
+    /// Writes bytes into memory that the module allocates, and their address and length.
     fn hand_over(&mut self, bytes: &[u8], data: u32, size: u32) {
         let allocate = self.0.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
         let allocate = allocate.expect("it is exported").typed::<u32, u32>(&*self.0);
@@ -304,7 +304,7 @@ impl Guest<'_, '_> {
 fn number(value: &Val) -> u32 {
     match value {
         Val::I32(value) => value.cast_unsigned(),
-        // What a metric changes by.
+        // The amount by which a metric changes.
         _ => 0,
     }
 }

@@ -1,19 +1,19 @@
-//! What an expression of PromQL names.
+//! The names in a PromQL expression.
 
-/// Words of PromQL itself that are in use.
+/// Keywords and functions of PromQL that are in use.
 const OF_THE_LANGUAGE: [&str; 9] =
     ["and", "increase", "max", "min", "offset", "or", "rate", "sum", "unless"];
 
-/// An expression, taken apart as far as names go.
+/// The names in an expression.
 #[derive(Debug, Default)]
 pub(crate) struct Expression {
-    /// What it reads.
+    /// The metrics that it reads.
     pub(crate) selectors: Vec<Selector>,
     /// The labels that it groups by, or without.
     pub(crate) groupings: Vec<String>,
 }
 
-/// A metric, and the labels and values that are asked of it.
+/// A metric, with the labels and values that it is filtered by.
 #[derive(Debug)]
 pub(crate) struct Selector {
     pub(crate) metric: String,
@@ -21,7 +21,7 @@ pub(crate) struct Selector {
 }
 
 impl Expression {
-    /// Takes an expression apart. promtool judges whether it is one.
+    /// Parses an expression. promtool checks its validity.
     pub(crate) fn read(text: &str) -> Self {
         let mut expression = Self::default();
         let mut rest = text;
@@ -42,7 +42,7 @@ impl Expression {
         expression
     }
 
-    /// Takes a word, with what belongs to it; returns what follows.
+    /// Reads a word and what belongs to it; returns the rest.
     fn take<'a>(&mut self, word: &str, after: &'a str) -> &'a str {
         if OF_THE_LANGUAGE.contains(&word) {
             return after;

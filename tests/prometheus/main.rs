@@ -1,4 +1,4 @@
-//! The alerts and the dashboard: they ask for metrics that are there, and fire when they should.
+//! The alerts and the dashboard query metrics that exist, and the alerts fire when they should.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -21,20 +21,20 @@ use testbed::{
     Bootstrap, Envoy, code_blocks, documented_reasons, raw_exchange, repository_root, yaml,
 };
 
-/// Envoy's own metrics that are asked for. `mcp_federated_auth` is the filter's `config.name`.
+/// Envoy's own metrics that are queried. `mcp_federated_auth` is the filter's `config.name`.
 const OF_ENVOY: [&str; 3] = [
     "envoy_wasm_mcp_federated_auth_vm_reload_backoff",
     "envoy_wasm_mcp_federated_auth_vm_reload_failure",
     "envoy_wasm_mcp_federated_auth_vm_reload_success",
 ];
 
-/// What Prometheus adds to each metric of a target.
+/// Labels that Prometheus adds to each metric of a target.
 const OF_THE_TARGET: [&str; 2] = ["job", "instance"];
 
-/// A metric as the README has it.
+/// A metric as the README documents it.
 struct Documented {
     labels: Vec<String>,
-    /// Words in the sentence about it: values of its labels among them.
+    /// Words of its description, including label values.
     words: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ fn file(path: &str) -> String {
     fs::read_to_string(repository_root().join(path)).unwrap()
 }
 
-/// The table of the README, and what is Envoy's own.
+/// The metrics of the README's table, and Envoy's own.
 fn documented() -> HashMap<String, Documented> {
     let readme = file("README.md");
     let (_, section) = readme.split_once("\n## Metrics\n").unwrap();
@@ -90,7 +90,7 @@ fn targets() -> Vec<(String, String, Vec<String>)> {
     panels.iter().flat_map(of_panel).collect()
 }
 
-/// Runs promtool, which has to be content.
+/// Runs promtool, which must succeed.
 fn promtool(command: [&str; 2], path: &Path) {
     let run = Command::new("promtool").args(command).arg(path).output();
     let run = run.expect("promtool is there: `make test` installs it");
@@ -152,7 +152,7 @@ fn alerts_and_dashboard_query_metrics_that_exist() {
     assert!(documented.len() > OF_ENVOY.len() + 6);
     let reasons = documented_reasons();
     let is_value = |metric: &Documented, label: &str, value: &str| {
-        // The names of providers and targets are the operator's.
+        // The operator chooses the names of providers and targets.
         ["provider", "instance"].contains(&label)
             || metric.words.iter().any(|word| word == value)
             || label == "reason" && reasons.iter().any(|(_, reason)| reason == value)
@@ -191,8 +191,8 @@ fn the_dashboard_shows_every_metric() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Envoy counts a start after a crash as success, and a request that finds the plugin crashed again too
-/// soon as backoff.
+/// Envoy counts a restart after a crash as success, and a request that comes too soon after the
+/// next crash as backoff.
 #[tokio::test]
 async fn a_crash_of_the_plugin_is_counted_where_alerts_look() {
     const DEADLINE: Duration = Duration::from_secs(60);

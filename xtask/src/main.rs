@@ -1,4 +1,4 @@
-//! Build steps that cargo does not know.
+//! Build steps that cargo does not cover.
 
 mod trim_exports;
 

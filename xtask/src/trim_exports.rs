@@ -48,7 +48,7 @@ pub(crate) fn trim_exports(input: &str, output: &str) -> Result<(), Box<dyn Erro
     for export in unused {
         module.exports.delete(export);
     }
-    // The type of the SDK's callback for a request's head knows one way to stop, the host two.
+    // The SDK's callback for a request's head can express one way to pause, the host two.
     module.exports.remove(OWN_CALLBACK_AS).map_err(|fault| format!("{input}: {fault:#}"))?;
     let export = module.exports.iter_mut().find(|export| export.name == OWN_CALLBACK);
     let export = export.ok_or_else(|| format!("{input}: does not export {OWN_CALLBACK}"))?;

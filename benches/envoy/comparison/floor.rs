@@ -1,4 +1,4 @@
-//! The least of all Wasm filters is only a measure if it really does what it seems to.
+//! The minimal Wasm filter is a valid baseline only if it really does what it claims.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::filters::LeastWasm;
 use crate::listeners::Listeners;
 use crate::requests::{get, token};
 
-/// Not one that Envoy answers itself.
+/// A path that Envoy does not respond to itself.
 const PATH: &str = "/seen-by-the-server";
 
 const FIELDS: [(&str, &str); 12] = [
@@ -29,10 +29,11 @@ const FIELDS: [(&str, &str); 12] = [
     ("x-mcp-token-expires", "1800000000"),
 ];
 
-/// What the filter does for each request of such a load, whatever it is: it thinks nothing.
+/// The filter's fixed actions for each request of such a load; it computes nothing.
 ///
-/// A byte for whether it sets filter state, a byte for whether it refuses, and if tokens of this load
-/// cannot be remembered, what it asks the host's `verify_signature`: one token for all of them.
+/// A byte for whether it sets filter state, a byte for whether it refuses, and if tokens of this
+/// load cannot be remembered, what it asks the host's `verify_signature`: one token for all of
+/// them.
 pub fn configuration(load: Load, provider: &IdentityProvider, kind: LeastWasm) -> Vec<u8> {
     let sets_filter_state = kind == LeastWasm::WithFilterState;
     let refuses = load.expected_status() == 401;
@@ -40,8 +41,8 @@ pub fn configuration(load: Load, provider: &IdentityProvider, kind: LeastWasm) -
     [vec![sets_filter_state.into(), refuses.into()], question].concat()
 }
 
-/// What the plugin asks for a new token. The signature is good: of a forged one, the filter spoils the
-/// text once the host has found it so.
+/// What the plugin asks for a new token. The signature is good: of a forged one, the filter spoils
+/// the text once the host has found it so.
 fn question(provider: &IdentityProvider) -> Vec<u8> {
     let token = token(provider);
     let (text, signature) = token.rsplit_once('.').unwrap();
@@ -77,8 +78,8 @@ pub fn show_filter_state(bootstrap: &mut Bootstrap) {
 ///
 /// # Panics
 ///
-/// When the server sees something else than the filter is to send, or the client is refused in other
-/// words than by the plugin.
+/// If the server sees anything but what the filter should send, or the refusal differs from the
+/// plugin's.
 pub async fn check(
     listeners: &mut Listeners,
     provider: &IdentityProvider,
@@ -123,13 +124,13 @@ fn assert_forwarded(seen: &RecordedRequest, kind: LeastWasm) {
     let is_set = kind == LeastWasm::WithFilterState;
     for (name, value) in [("state-user", "ada@example.com"), ("state-provider", "demo")] {
         let expected = if is_set { vec![value.as_bytes()] } else { vec![] };
-        // Envoy writes a hyphen for what is not there.
+        // Envoy writes a hyphen for a missing value.
         let found: Vec<_> = seen.header(name).into_iter().filter(|value| *value != b"-").collect();
         assert_eq!(found, expected, "{name}");
     }
 }
 
-/// The plugin's answer shows its filter state too.
+/// The plugin's response shows its filter state too.
 fn assert_refused(answer: &str, plugin: &str, kind: LeastWasm) {
     let lines = |answer: &str| {
         let is_compared = |line: &&str| {

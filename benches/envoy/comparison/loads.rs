@@ -1,4 +1,4 @@
-//! What is sent: the same requests to all listeners.
+//! The requests, which are the same for all listeners.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::requests::{Requests, get, token};
 /// A kind of load.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Load {
-    /// One token again and again.
+    /// The same token each time.
     Hot,
     /// 500 tokens in turn.
     InTurn,
@@ -27,7 +27,8 @@ pub enum Load {
 impl Load {
     pub const ALL: [Self; 5] = [Self::Hot, Self::InTurn, Self::New, Self::Forged, Self::Missing];
 
-    /// The requests of a round: few, so that all listeners have theirs within a fraction of a second.
+    /// The requests of a round: few, so that all listeners have theirs within a fraction of a
+    /// second.
     pub fn requests(self, provider: &IdentityProvider) -> Requests {
         let (distinct, count) = match self {
             Self::Hot | Self::Missing => (1, 250),
@@ -38,7 +39,7 @@ impl Load {
         Requests::new(requests.collect(), count)
     }
 
-    /// One more token, if requests have any.
+    /// One more token, if the requests have tokens.
     pub fn token(self, provider: &IdentityProvider) -> Option<String> {
         match self {
             Self::Hot | Self::InTurn | Self::New => Some(token(provider)),
@@ -52,7 +53,7 @@ impl Load {
         matches!(self, Self::New | Self::Forged)
     }
 
-    /// What filters say that check tokens.
+    /// The status from filters that check tokens.
     pub fn expected_status(self) -> u16 {
         match self {
             Self::Hot | Self::InTurn | Self::New => 200,
@@ -73,11 +74,11 @@ impl fmt::Display for Load {
     }
 }
 
-/// The same with another signature of the same length.
+/// The token with another signature of the same length.
 fn forged(token: &str) -> String {
     let (input, signature) = token.rsplit_once('.').unwrap();
     let mut signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
-    // Not the first byte: an RSA signature that is greater than the modulus is refused at once.
+    // Not the first byte: an RSA signature that exceeds the modulus is refused immediately.
     let middle = signature.len() / 2;
     signature[middle] ^= 1;
     format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))

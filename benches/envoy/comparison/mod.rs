@@ -84,7 +84,7 @@ pub enum Filter {
     Bare,
     /// A Wasm filter that does nothing.
     EmptyWasm,
-    /// A Wasm filter that only asks of the host what every filter must that does this work.
+    /// A Wasm filter that makes only the host calls that every such filter needs.
     LeastWasm,
     /// `jwt_authn` with its defaults.
     JwtAuthn,

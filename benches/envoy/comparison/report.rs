@@ -15,7 +15,7 @@ use crate::statistics::Spread;
 #[derive(Default)]
 pub struct Report(BTreeMap<(&'static str, Load, Filter), Samples>);
 
-/// The commoner one first.
+/// The more common one first.
 const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
 
 /// What is put in relation.
@@ -28,7 +28,7 @@ struct Question {
     value: fn(&Sample) -> f64,
 }
 
-/// Processor time, and the time between two answers.
+/// Processor time, and the time between two responses.
 const QUESTIONS: [Question; 6] = [
     Question {
         what: "plugin, against jwt_authn + cache: CPU",
@@ -117,7 +117,7 @@ impl Report {
         }
     }
 
-    /// What is left of the plugin's cost when the host's part is taken away.
+    /// The plugin's cost minus the host's share.
     fn print_own_cost(&self) {
         println!(
             "\nWhat is added, CPU µs/request: median (quartiles) of the differences of each round"

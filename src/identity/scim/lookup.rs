@@ -1,4 +1,4 @@
-//! One look-up: a search, then for an unknown user the creation, if it is configured. A second
+//! One lookup: a search, then for an unknown user the creation, if it is configured. A second
 //! search finds a user that another client has created meanwhile. Where unknown users pass under
 //! their claim's value, the last search makes sure that it is not the name of another user.
 
@@ -8,7 +8,7 @@ use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::identity::User;
 use crate::refusal::DirectoryFault;
 
-/// A look-up in progress.
+/// A lookup in progress.
 #[derive(Debug)]
 pub(super) struct ScimLookup {
     query: UserQuery,
@@ -25,18 +25,18 @@ enum LookupStage {
     NameSearch,
 }
 
-/// The next step of a look-up.
+/// The next step of a lookup.
 pub(super) enum LookupStep {
     /// Send this request.
     Callout(CalloutRequest),
-    /// The look-up is over.
+    /// The lookup is over.
     Done(Result<LookupResult, DirectoryFault>),
 }
 
-/// The result of a look-up.
+/// The result of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LookupResult {
-    /// The user exists; `is_new` if the look-up created it.
+    /// The user exists; `is_new` if the lookup created it.
     Known { user: User, is_new: bool },
     /// There is no such user.
     NotFound(Option<NotFound>),
@@ -54,7 +54,7 @@ impl ScimLookup {
         &self.query.key
     }
 
-    /// Takes the response to the last request, or why it could not be sent.
+    /// Processes the response to the last request, or the fault that prevented it.
     pub(super) fn on_response(
         &mut self,
         response: Result<Option<CalloutResponse>, CalloutFault>,
@@ -119,7 +119,7 @@ impl ScimLookup {
         response: &CalloutResponse,
         directory: &ScimSettings,
     ) -> Result<LookupStep, DirectoryFault> {
-        // The user exists already (RFC 7644 §3.3): under another value, or created meanwhile.
+        // The user already exists (RFC 7644 §3.3): under another value, or created meanwhile.
         if response.status == Some(409) {
             return Ok(self.second_search(directory));
         }

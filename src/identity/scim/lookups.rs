@@ -1,4 +1,4 @@
-//! A worker's cache of a directory's users, and its look-ups in progress.
+//! A worker's cache of a directory's users, and its lookups in progress.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::identity::User;
 use crate::refusal::{DirectoryFault, Refusal};
 use crate::time::UnixTime;
 
-/// Cached users and running look-ups. Each user has at most one look-up at a time.
+/// Cached users and running lookups. Each user has at most one lookup at a time.
 pub(crate) struct ScimLookups {
     directory: ScimSettings,
     known: HashMap<UserKey, UserEntry>,
@@ -26,7 +26,7 @@ pub(crate) struct ScimLookups {
     last_id: LookupId,
 }
 
-/// Identifies a look-up. Later ones have greater numbers.
+/// Identifies a lookup. Later ones have greater numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LookupId(u64);
 
@@ -68,22 +68,22 @@ pub(crate) enum LookupReport {
         /// Roles of `users.provision` that the directory did not store.
         lacking: Vec<String>,
     },
-    /// A look-up failed.
+    /// A lookup failed.
     Failed(DirectoryFault),
-    /// A look-up succeeded; true if the user exists.
+    /// A lookup succeeded; true if the user exists.
     Answered(bool),
 }
 
 impl ScimLookups {
-    /// Longest time that an unknown user is cached.
+    /// Maximum time that an unknown user is cached.
     const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
-    /// Time until a failed look-up may be repeated.
+    /// Time until a failed lookup may be repeated.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
-    /// Largest size of the cache in bytes.
+    /// Maximum size of the cache in bytes.
     const MAX_BYTES: usize = 8 * 1024 * 1024;
-    /// Most look-ups that run at the same time.
+    /// Maximum number of simultaneous lookups.
     const MAX_RUNNING: usize = 1024;
-    /// Longest value that is looked up, in bytes.
+    /// Maximum length of a value to look up, in bytes.
     const MAX_VALUE_LENGTH: usize = 1024;
 
     /// An empty cache.
@@ -107,7 +107,7 @@ impl ScimLookups {
         &self.directory
     }
 
-    /// What is known about this user.
+    /// What this worker knows about the user.
     #[must_use]
     pub(crate) fn find(&self, key: &UserKey, now: UnixTime) -> ScimResult<'_> {
         if key.value.len() > Self::MAX_VALUE_LENGTH {
@@ -125,7 +125,7 @@ impl ScimLookups {
         }
     }
 
-    /// The look-up whose result is current for this user; `None` without one. While it stays the
+    /// The lookup whose result is current for this user; `None` without one. While it stays the
     /// same, so does the result.
     #[must_use]
     pub(crate) fn current_lookup(&self, key: &UserKey, now: UnixTime) -> Option<LookupId> {
@@ -138,13 +138,13 @@ impl ScimLookups {
         }
     }
 
-    /// Whether a look-up for this user is running.
+    /// Whether a lookup for this user is running.
     #[must_use]
     pub(crate) fn is_under_way(&self, key: &UserKey) -> bool {
         self.known.get(key).is_some_and(|known| matches!(known.state, State::UnderWay))
     }
 
-    /// Starts a look-up, unless one is running.
+    /// Starts a lookup, unless one is running.
     pub(crate) fn want(&mut self, query: UserQuery) {
         if self.is_under_way(&query.key) {
             return;
@@ -173,7 +173,7 @@ impl ScimLookups {
         self.reports.pop_front()
     }
 
-    /// Takes the response to a request, or why it could not be sent.
+    /// Processes the response to a request, or the fault that prevented it.
     pub(crate) fn on_response(
         &mut self,
         id: LookupId,
@@ -237,7 +237,7 @@ impl ScimLookups {
         }
     }
 
-    /// Evicts the oldest results until the cache fits. Running look-ups have a bound of their own.
+    /// Evicts the oldest results until the cache fits. Running lookups have their own bound.
     fn forget_oldest(&mut self) {
         while self.size > Self::MAX_BYTES
             && let Some((_, key)) = self.ages.pop_first()
@@ -272,7 +272,7 @@ impl Refusal {
     }
 }
 
-/// For log lines.
+/// The event as a log line.
 impl fmt::Display for LookupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
 //! Users in a SCIM directory (RFC 7644): looked up, created where configured, and cached.
 //!
-//! [`ScimLookups`] is a worker's cache of users. Each look-up in progress is a
+//! [`ScimLookups`] is a worker's cache of users. Each lookup in progress is a
 //! [`lookup::ScimLookup`]: it takes responses and returns callouts.
 
 mod attribute;

@@ -1,11 +1,11 @@
-//! Why a look-up found no user.
+//! Why a lookup found no user.
 
 use std::fmt;
 
 use crate::claim::ClaimPath;
 use crate::identity::Difference;
 
-/// Why a look-up found no user, where more is known than that.
+/// Why a lookup found no user, if the cause is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotFound {
     /// Several users have this value.
@@ -71,8 +71,8 @@ impl NotFound {
         !matches!(self, Self::Others(_))
     }
 
-    /// Whether this is an inactive or locked user in other letters. A server that ignores these would
-    /// let that user in.
+    /// Whether this is an inactive or locked user in another spelling. A server that ignores case
+    /// or white space would admit that user.
     #[must_use]
     pub(crate) fn is_barred(&self) -> bool {
         matches!(self, Self::Others(others) if others.is_barred)
@@ -90,7 +90,7 @@ impl NotFound {
     }
 }
 
-/// For log lines.
+/// The cause in log lines.
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -18,7 +18,7 @@ pub(crate) struct ScimSettings {
     pub cache_ttl: Duration,
     /// Time limit of one callout.
     pub timeout: Duration,
-    /// Longest response accepted.
+    /// Maximum size of a response in bytes.
     pub max_body: BodyLimit,
     /// How unknown users are created; `None` if they are not.
     pub provisioning: Option<Provisioning>,
@@ -41,7 +41,7 @@ pub(crate) struct Provisioning {
 pub(crate) struct Secret(String);
 
 impl ScimSettings {
-    /// Longest time that a request waits for a user.
+    /// Maximum time that a request waits for a user.
     #[must_use]
     pub(crate) fn max_wait(&self) -> Duration {
         self.timeout + Duration::from_secs(2)

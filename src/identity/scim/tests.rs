@@ -1,4 +1,4 @@
-//! Look-ups, answer by answer.
+//! Lookups, response by response.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn creating() -> ScimSettings {
     ScimSettings { provisioning: Some(Provisioning { roles, fields }), ..directory() }
 }
 
-/// A worker's look-ups, and the question that a token with these claims raises.
+/// A worker's lookups, and the query for a token with these claims.
 struct Worker {
     lookups: ScimLookups,
     directory: ScimSettings,
@@ -80,7 +80,7 @@ impl Worker {
         self.lookups.want(query);
     }
 
-    /// Asks for the user and answers the calls that come of it; returns how these were.
+    /// Looks the user up and responds to the callouts; returns these callouts.
     fn look_up(
         &mut self,
         field: &str,
@@ -99,7 +99,7 @@ impl Worker {
     }
 }
 
-/// Method, path and body of a call.
+/// Method, path and body of a callout.
 fn line(call: &CalloutRequest) -> String {
     let field =
         |selector| call.fields.iter().find(|(name, _)| *name == selector).unwrap().1.as_str();
@@ -327,7 +327,7 @@ fn a_response_that_is_not_a_list_says_nothing_about_the_user() {
     }
 }
 
-/// An answer with these bytes.
+/// A response with these bytes.
 fn text(body: &str) -> CalloutResponse {
     CalloutResponse { body: body.into(), body_length: body.len(), ..response(200, &Value::Null) }
 }
@@ -479,7 +479,7 @@ fn no_unknown_user_is_allowed_under_the_name_of_another_user() {
     let mut worker = Worker::new(tolerant());
     worker.look_up("email", "root", vec![list(&[]), response(500, &Value::Null)]);
     assert!(matches!(worker.find("email", "root", now()), ScimResult::Unavailable(_)));
-    // Names were searched already, and unknown users are not allowed.
+    // Names were already searched, and unknown users are not allowed.
     assert_eq!(Worker::new(tolerant()).look_up("UserName", "root", vec![list(&[])]).len(), 1);
     assert_eq!(Worker::new(directory()).look_up("email", "root", vec![list(&[])]).len(), 1);
 }
@@ -511,7 +511,7 @@ fn a_result_holds_only_while_it_is_cached() {
     assert!(lookups.has_callouts());
 }
 
-/// The user who is created for the claims of [`Worker`], found by this field and value.
+/// The user created for the claims of [`Worker`], found by this field and value.
 fn created(by: &str, value: &str) -> Value {
     let user = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
@@ -628,7 +628,7 @@ fn calls_that_are_refused_or_fail_are_failures() {
         let (id, _) = worker.lookups.next_callout().unwrap();
         worker.lookups.on_response(id, response, now());
         assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Unavailable(_)));
-        // An answer that comes after all changes nothing.
+        // A late response changes nothing.
         worker.lookups.on_response(id, Ok(Some(list(&[ada()]))), now());
         assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Unavailable(_)));
     }
@@ -697,7 +697,7 @@ fn only_a_user_unknown_everywhere_is_allowed() {
     }
 }
 
-/// A server that ignores case or white space would let in a user who may not pass.
+/// A server that ignores case or white space would admit an inactive or locked user.
 #[test]
 fn nobody_is_tolerated_as_a_locked_user_in_other_letters() {
     let claims = Object::default();

@@ -1,4 +1,4 @@
-/// The code blocks of this language in a text of Markdown.
+/// The code blocks of this language in a Markdown text.
 pub fn code_blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let blocks = text.split(&fence).skip(1);

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// The seeds of each fuzz target. A unit test holds them against the code under fuzz.
+/// The seeds of each fuzz target. A unit test checks them against the fuzzed code.
 pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let key = SigningKey::generate(Algorithm::Es256, "1");
     let claims = claims("https://id.example.com", "mcp");
@@ -26,11 +26,11 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
              mcp-name: a\nauthorization: Bearer {token}\n\n{call}"
         )
     };
-    // Right in all but its signature: the gate trusts another key of this name.
+    // Valid except for its signature: the harness trusts another key of this name.
     let forged = key.token(&claims_of_2027());
     let (unsigned, _) = forged.rsplit_once('.').unwrap();
     let tokens = [&forged, &token, &format!("{unsigned}.")].map(|token| request(token));
-    // Without a message, only the signature is at fault.
+    // Without a message, only the signature is wrong.
     let short = format!(":path: /\nauthorization: Bearer {unsigned}.AAAA");
     let key_sets = key_sets();
     vec![
@@ -55,7 +55,7 @@ fn bytes<T: AsRef<[u8]>>(seeds: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
     seeds.into_iter().map(|seed| seed.as_ref().to_vec()).collect()
 }
 
-/// Claims that are good at the time at which the gate judges.
+/// Claims that are valid at the harness's time.
 fn claims_of_2027() -> Value {
     let mut claims = claims("https://id.example.com", "mcp");
     claims["iat"] = json!(1_799_999_990);

@@ -2,7 +2,7 @@ use std::fs;
 
 use crate::repository_root;
 
-/// The reason codes of the README's table of answers, each with its status, in their order.
+/// The reason codes of the README's table of responses, each with its status, in order.
 pub fn documented_reasons() -> Vec<(u16, String)> {
     let readme = fs::read_to_string(repository_root().join("README.md")).expect("there it is");
     let (_, section) = readme.split_once("## What the client sees").expect("there it is");

@@ -27,7 +27,8 @@ pub fn native_module_path() -> PathBuf {
     path
 }
 
-/// The module under test: `dist/mcp-federated-auth.wasm`, or what `MCP_FEDERATED_AUTH_WASM` names.
+/// The module under test: `dist/mcp-federated-auth.wasm`, or the file `MCP_FEDERATED_AUTH_WASM`
+/// names.
 pub fn module_path() -> PathBuf {
     let path = match env::var_os("MCP_FEDERATED_AUTH_WASM") {
         Some(path) => path.into(),

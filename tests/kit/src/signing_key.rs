@@ -19,8 +19,8 @@ use crate::claims::now;
 
 /// A private key of an identity provider, which mints tokens.
 ///
-/// Clones are cheap and are the same key. Two keys that were generated and still live never share
-/// their material, whatever their `kid`.
+/// Clones are cheap and are the same key. Two generated keys never share their material while both
+/// live, whatever their `kid`.
 #[derive(Clone)]
 pub struct SigningKey {
     algorithm: Algorithm,
@@ -50,7 +50,7 @@ impl SigningKey {
     ///
     /// # Panics
     ///
-    /// For another size, or when the algorithm is not of RSA.
+    /// For any other size, or if the algorithm is not an RSA one.
     pub fn generate_rsa(algorithm: Algorithm, kid: impl Into<String>, bits: usize) -> Self {
         assert!(matches!(algorithm.family(), Family::Rsa(_)), "{algorithm} is not of RSA");
         let material = match bits {
@@ -73,7 +73,7 @@ impl SigningKey {
     ///
     /// # Panics
     ///
-    /// When the key cannot be used with that algorithm.
+    /// If the key cannot be used with that algorithm.
     pub fn with_algorithm(&self, algorithm: Algorithm) -> Self {
         let fits = match (&*self.material, algorithm.family()) {
             (Material::Rsa(_) | Material::SmallRsa(_), Family::Rsa(_))
@@ -123,7 +123,7 @@ impl SigningKey {
         json!({"typ": "at+jwt", "alg": self.algorithm.name(), "kid": self.kid})
     }
 
-    /// A token with exactly this header, signed by this key's algorithm whatever `alg` says.
+    /// A token with exactly this header, signed with this key's algorithm whatever `alg` is.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         self.sign_raw(&header.to_string(), claims.to_string().as_bytes())
     }
@@ -135,7 +135,7 @@ impl SigningKey {
         format!("{input}.{signature}")
     }
 
-    /// The signature over any bytes, in the form that JWS wants.
+    /// The signature over any bytes, in the form that JWS requires.
     pub fn sign_parts(&self, signing_input: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match (&*self.material, self.algorithm.family()) {
@@ -327,7 +327,7 @@ impl Algorithm {
         }
     }
 
-    /// jsonwebtoken knows neither ES512 nor the name Ed25519.
+    /// jsonwebtoken supports neither ES512 nor the name Ed25519.
     fn in_jsonwebtoken(self) -> Option<jsonwebtoken::Algorithm> {
         match self {
             Self::Ed25519 | Self::Es512 => None,
@@ -362,9 +362,9 @@ enum Material {
 
 /// An RSA key on loan.
 ///
-/// A 2048-bit key takes up to 300 ms to make, too long for each test of hundreds, so keys that
-/// are no longer needed are used again. Not at once: a test may drop a key and then rely on the
-/// next one being another.
+/// Generating a 2048-bit key takes up to 300 ms, too long for each of hundreds of tests, so keys
+/// that are no longer needed are reused. Not immediately: a test may drop a key and then rely on
+/// the next one being different.
 struct RsaLease(Option<rsa::KeyPair>);
 
 impl RsaLease {
@@ -415,7 +415,7 @@ impl Drop for RsaLease {
 /// Oldest first.
 static RETURNED_RSA: Mutex<VecDeque<rsa::KeyPair>> = Mutex::new(VecDeque::new());
 
-/// RSA below what aws-lc agrees to sign with, by the book (RFC 8017, 8.2.1).
+/// RSA with keys too small for aws-lc to sign with, implemented by RFC 8017 §8.2.1.
 struct SmallRsa {
     n: String,
     e: String,
@@ -543,7 +543,7 @@ mod tests {
         }
     }
 
-    /// Verifies by aws-lc alone, from what the JWK says.
+    /// Verifies with aws-lc alone, from the JWK.
     fn verifies(token: &str, key: &SigningKey) -> bool {
         let (input, signature) = token.rsplit_once('.').expect("it has three parts");
         let signature = BASE64URL.decode(signature).expect("it is base64url");

@@ -1,8 +1,8 @@
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use prost::Message;
 
-/// What Envoy's foreign function of this name answers, by aws-lc: whether `signature` is one of
-/// `text` by RSASSA-PKCS1-v1_5 or ECDSA, as the key says. `None` when the key, a
+/// Verifies like Envoy's foreign function of this name, with aws-lc: whether `signature` is a valid
+/// RSASSA-PKCS1-v1_5 or ECDSA signature of `text`, depending on the key. `None` if the key, a
 /// `SubjectPublicKeyInfo` in DER, is not RSA, P-256, P-384 or P-521.
 pub fn verify_signature(
     hash: &str,
@@ -10,7 +10,7 @@ pub fn verify_signature(
     signature: &[u8],
     text: &[u8],
 ) -> Option<bool> {
-    /// What a `SubjectPublicKeyInfo` begins with, and a bare point does not.
+    /// The first byte of a `SubjectPublicKeyInfo`; a bare point starts with another.
     const SEQUENCE: u8 = 0x30;
     let algorithms: [&'static dyn VerificationAlgorithm; 4] = match hash {
         "sha256" => [
@@ -42,7 +42,7 @@ pub fn verify_signature(
     keys.map(|key| key.verify_sig(text, signature).is_ok()).reduce(|any, value| any || value)
 }
 
-/// The bytes that Envoy's foreign function `verify_signature` is called with; those of the text come
+/// The arguments of Envoy's foreign function `verify_signature`, encoded; the signed text comes
 /// last.
 pub fn verify_signature_arguments(
     hash: &str,
@@ -54,8 +54,8 @@ pub fn verify_signature_arguments(
     VerifySignatureArguments { hash_function, public_key, signature, text }.encode_to_vec()
 }
 
-/// What Envoy's foreign function `verify_signature` answers to these bytes; `None` when it takes them
-/// for no call of it.
+/// The result of Envoy's foreign function `verify_signature` for these arguments; `None` if it
+/// rejects them.
 pub fn answer_verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
     let arguments = VerifySignatureArguments::decode(arguments).ok()?;
     let result = verify_signature(

@@ -1,10 +1,10 @@
 use serde_json::Value;
 
-/// Parses a document of YAML.
+/// Parses a YAML document.
 ///
 /// # Panics
 ///
-/// When it is not YAML.
+/// If it is not YAML.
 pub fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("not YAML: {error}\n{text}"))
 }
@@ -13,7 +13,7 @@ pub fn yaml(text: &str) -> Value {
 ///
 /// # Panics
 ///
-/// When it is not YAML.
+/// If it is not YAML.
 pub fn yaml_documents(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("not YAML: {error}\n{text}"))
 }

@@ -2,16 +2,16 @@ use http::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-/// What a caller got, read to its end.
+/// A response, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body as JSON; null when it is something else.
+    /// The body as JSON; null if it is not JSON.
     pub body: Value,
-    /// The body as it came.
+    /// The body as received.
     pub text: String,
 }
 
@@ -34,17 +34,17 @@ impl Answer {
         Self { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
     }
 
-    /// A header's text; empty when it is not there.
+    /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The reason code of a refusal; empty when there is none.
+    /// The reason code of a refusal; empty if there is none.
     pub fn reason(&self) -> &str {
         self.body["reason"].as_str().unwrap_or_default()
     }
 
-    /// The identity headers that `whoami` reports; null when the call did not reach the tool.
+    /// The identity headers that `whoami` reports; null if the call did not reach the tool.
     pub fn whoami(&self) -> &Value {
         &self.body["result"]["structuredContent"]["identity"]
     }

@@ -48,7 +48,7 @@ impl Bootstrap {
             .expect("the connection manager has filters")
     }
 
-    /// What Envoy calls the plugin's `config`: its name, VM, module and configuration.
+    /// The filter's `config`: the plugin's name, VM, module and configuration.
     pub fn plugin(&mut self) -> &mut Value {
         let filter = self
             .http_filters()
@@ -63,9 +63,10 @@ impl Bootstrap {
         &mut self.plugin()["configuration"]["value"]
     }
 
-    /// Hands the plugin its configuration in this form.
+    /// Passes the configuration to the plugin in this form.
     ///
-    /// Comes last: afterwards [`plugin_configuration`](Self::plugin_configuration) may be text.
+    /// Call it last: afterwards [`plugin_configuration`](Self::plugin_configuration) may be a
+    /// string.
     pub fn set_configuration_form(&mut self, form: ConfigurationForm) {
         if form == ConfigurationForm::StringValue {
             let text = self.plugin_configuration().to_string();
@@ -73,7 +74,7 @@ impl Bootstrap {
         }
     }
 
-    /// Hands the plugin any text as its configuration, JSON or not, in a `StringValue`.
+    /// Passes any string to the plugin as its configuration, JSON or not, in a `StringValue`.
     pub fn set_configuration_text(&mut self, text: impl Into<String>) {
         self.plugin()["configuration"] = json!({
             "@type": "type.googleapis.com/google.protobuf.StringValue",
@@ -98,7 +99,7 @@ impl Bootstrap {
         listener["address"]["socket_address"]["port_value"] = json!(port);
     }
 
-    /// The port of the admin interface; 0 takes a free one.
+    /// The port of the admin interface; 0 selects a free one.
     pub fn set_admin_port(&mut self, port: u16) {
         self.tree["admin"]["address"]["socket_address"]["port_value"] = json!(port);
     }
@@ -109,8 +110,8 @@ impl Bootstrap {
             [0]["typed_config"]["config"]
     }
 
-    /// Lets operators reach the status page of `envoy/status.yaml` on this port. Comes after
-    /// [`set_module`](Self::set_module): the page is of the same VM as the plugin.
+    /// Serves the status page of `envoy/status.yaml` on this port. Call it after
+    /// [`set_module`](Self::set_module): the page runs in the same VM as the plugin.
     pub fn set_status_port(&mut self, port: u16) {
         self.status_listener()["address"]["socket_address"]["port_value"] = json!(port);
         let vm_config = self.plugin()["vm_config"].clone();
@@ -122,7 +123,7 @@ impl Bootstrap {
         &mut self.tree["static_resources"]["listeners"][1]
     }
 
-    /// Lets Envoy itself answer this path with 200, once the filters let a request pass.
+    /// Makes Envoy itself respond to this path with 200 once the filters let a request pass.
     pub fn answer_directly(&mut self, path: &str) {
         let route = json!({
             "match": {"path": path},
@@ -132,10 +133,10 @@ impl Bootstrap {
         host["routes"].as_array_mut().expect("the host has routes").insert(0, route);
     }
 
-    /// Lets Envoy read its listeners from this file, and follow it when it is replaced. Returns
-    /// what belongs into the file, under this version.
+    /// Makes Envoy read its listeners from this file, and watch it for replacement. Returns the
+    /// content of the file, under this version.
     pub fn move_listeners(&mut self, file: &Path, version: u64) -> Value {
-        // Envoy asks for a name as soon as it is not on its own.
+        // With dynamic resources, Envoy requires a node name.
         self.tree["node"] = json!({"id": "test", "cluster": "test"});
         self.tree["dynamic_resources"]["lds_config"] =
             json!({"path_config_source": {"path": file}});
@@ -146,7 +147,7 @@ impl Bootstrap {
         json!({"version_info": version.to_string(), "resources": listeners})
     }
 
-    /// Lets Envoy read clusters and listeners from these files, and has none of its own.
+    /// Makes Envoy read all clusters and listeners from these files.
     pub(crate) fn move_all(&mut self, clusters: &Path, listeners: &Path) {
         self.tree["node"] = json!({"id": "test", "cluster": "test"});
         self.tree["dynamic_resources"] = json!({
@@ -168,14 +169,14 @@ impl Bootstrap {
         rest(self) == rest(&Self::example())
     }
 
-    /// Adds a cluster in which there is no host.
+    /// Adds a cluster without hosts.
     pub fn add_empty_cluster(&mut self, name: &str) {
         let cluster = json!({"name": name, "type": "STATIC", "connect_timeout": "1s"});
         let clusters = self.tree["static_resources"]["clusters"].as_array_mut();
         clusters.expect("the configuration has clusters").push(cluster);
     }
 
-    /// Points a cluster at an address; one that is not there is added.
+    /// Points a cluster at an address; adds the cluster if it is missing.
     pub fn set_cluster(&mut self, name: &str, address: SocketAddr) {
         let endpoints = json!({
             "cluster_name": name,
@@ -199,10 +200,10 @@ impl Bootstrap {
     }
 }
 
-/// How the plugin is handed its configuration.
+/// The form in which the plugin receives its configuration.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ConfigurationForm {
-    /// `google.protobuf.StringValue` with JSON text, what Istio makes of `pluginConfig`.
+    /// `google.protobuf.StringValue` with JSON, as Istio passes `pluginConfig`.
     StringValue,
     /// `google.protobuf.Struct`, plain YAML in Envoy's own file.
     #[default]

@@ -7,21 +7,21 @@ use crate::official_sdk::ClientReport;
 use crate::port::Port;
 use crate::program::Program;
 
-/// Has a person open a web page in Chromium, which is an MCP client that knows nothing but this URL,
-/// log in where the page sends them, and wait until it has called the tool `whoami`. The browser is
-/// the one of the machine, or what `CHROMIUM` names.
+/// Opens a web page in Chromium that is an MCP client and knows only this URL, logs in where the
+/// page redirects to, and waits until the page has called the tool `whoami`. The browser is the
+/// machine's, or the one that `CHROMIUM` names.
 ///
 /// # Panics
 ///
-/// When the browser cannot be started, or the page comes to nothing; what goes wrong in the page
-/// is in the report.
+/// If the browser cannot be started, or the page does not finish; faults within the page are in the
+/// report.
 pub async fn visit_mcp_page(url: &str, page: &Port, person: &str) -> ClientReport {
     let options =
         json!({"url": url, "port": page.number(), "person": person, "chromium": chromium()});
     ClientReport::new(Program::node("browser.mjs", &options)).await
 }
 
-/// What a person sees of a web page, and what the browser has to say of it.
+/// A web page as a person sees it, and what the browser reports about it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SeenPage {
     /// Its title.
@@ -30,9 +30,9 @@ pub struct SeenPage {
     pub text: String,
     /// The colours of the page.
     pub body: Colours,
-    /// Whether it has to be moved sideways to be read.
+    /// Whether it must be scrolled sideways to be read.
     pub is_wider_than_window: bool,
-    /// The URLs that the browser asked for, the page's own first.
+    /// The URLs that the browser requested, the page's own first.
     pub requests: Vec<String>,
     /// Errors, warnings, and requests that failed.
     pub complaints: Vec<String>,
@@ -41,17 +41,17 @@ pub struct SeenPage {
 /// Colours as CSS writes them.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Colours {
-    /// Of the ground.
+    /// The background.
     pub ground: String,
-    /// Of the text.
+    /// The text.
     pub text: String,
 }
 
-/// Has a person who prefers `light` or `dark` look at a web page in a window of this width.
+/// Renders a web page with the preference `light` or `dark` in a window of this width.
 ///
 /// # Panics
 ///
-/// When the browser cannot be started, or the page does not come.
+/// If the browser cannot be started, or the page does not load.
 pub async fn look_at_page(url: &str, scheme: &str, width: u32) -> SeenPage {
     let options = json!({"url": url, "scheme": scheme, "width": width, "chromium": chromium()});
     let line = Program::node("look_at_page.mjs", &options).line().await;

@@ -13,7 +13,7 @@ impl KilledChild {
         Self::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
     }
 
-    /// Starts a program whose output is read.
+    /// Starts a program and reads its output.
     pub(crate) fn start_with_output(command: &mut Command) -> (Self, ChildStdout, ChildStderr) {
         let mut child = Self::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let output = child.0.stdout.take().expect("it has a pipe");
@@ -21,12 +21,12 @@ impl KilledChild {
         (child, output, errors)
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has exited.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Returns once it has ended by itself.
+    /// Waits until it has exited.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.0.wait().expect("it is our child")
     }
@@ -42,17 +42,17 @@ impl KilledChild {
 
 impl Drop for KilledChild {
     fn drop(&mut self) {
-        // Errors mean that it has ended already.
+        // An error means that it has already exited.
         let _ended = self.0.kill();
         let _ended = self.0.wait();
     }
 }
 
-/// Returns as soon as this holds.
+/// Waits until this condition holds.
 ///
 /// # Panics
 ///
-/// When it does not within 30 s.
+/// If it does not hold within 30 s.
 pub(crate) async fn await_that<F>(what: &str, mut holds: impl FnMut() -> F)
 where
     F: Future<Output = bool>,

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::port::Port;
 use crate::program::Program;
 
-/// An MCP server with everything that the official conformance suite requires, made with the official
-/// SDK for TypeScript; killed when dropped.
+/// An MCP server with everything that the official conformance suite requires, made with the
+/// official SDK for TypeScript; killed when dropped.
 #[derive(Debug)]
 pub struct ConformanceServer {
     port: Port,
@@ -19,7 +19,7 @@ impl ConformanceServer {
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start() -> Self {
         let port = Port::free();
         let options = json!({"port": port.number()});
@@ -34,7 +34,7 @@ impl ConformanceServer {
     }
 }
 
-/// What a check of the suite came to.
+/// The result of a check of the suite.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ConformanceCheck {
     /// The scenario that it belongs to.
@@ -43,7 +43,7 @@ pub struct ConformanceCheck {
     pub check: String,
     /// `SUCCESS`, `FAILURE`, `WARNING`, `SKIPPED` or `INFO`.
     pub status: String,
-    /// What was wrong.
+    /// What was wrong; empty if nothing was.
     pub error: Option<String>,
 }
 
@@ -51,16 +51,16 @@ pub struct ConformanceCheck {
 ///
 /// # Panics
 ///
-/// When the suite cannot be run.
+/// If the suite cannot be run.
 pub async fn conformance_checks(url: &str, revision: &str) -> Vec<ConformanceCheck> {
     run(&json!({"url": url, "revision": revision})).await
 }
 
-/// The same for one scenario, which may be that of an extension of MCP.
+/// Runs one scenario, which may belong to an extension of MCP.
 ///
 /// # Panics
 ///
-/// When the suite cannot be run.
+/// If the suite cannot be run.
 pub async fn conformance_checks_of(
     url: &str,
     revision: &str,

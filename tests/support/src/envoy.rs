@@ -18,10 +18,10 @@ use crate::shared_envoy::Tenancy;
 pub(crate) const START_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
-/// What Envoy's components log at first.
+/// The default log levels of Envoy's components.
 pub(crate) const COMPONENT_LOG_LEVEL: &str = "wasm:info,dynamic_modules:info";
 
-/// A running Envoy, gone when dropped: a process of its own, or a part of one that tests share.
+/// A running Envoy, stopped when dropped: a process of its own, or part of one that tests share.
 #[derive(Debug)]
 pub struct Envoy {
     port: Port,
@@ -51,12 +51,12 @@ impl Envoy {
     }
 
     /// Replaces the listeners by edited ones, as a control plane does, and returns once all workers
-    /// use them. At least one listener must change. Open connections stay with what they have.
+    /// use them. At least one listener must change. Open connections keep their old configuration.
     ///
     /// # Panics
     ///
-    /// When it was not started as [`updatable`](EnvoyBuilder::updatable), when Envoy refuses the
-    /// listeners, or when they are not in use within 30 s.
+    /// If it was not started as [`updatable`](EnvoyBuilder::updatable), if Envoy refuses the
+    /// listeners, or if they are not in use within 30 s.
     pub async fn update(&mut self, edit: impl FnOnce(&mut Bootstrap)) {
         const TAKEN: &str = "listener_manager.listener_create_success";
         const REFUSED: &str = "listener_manager.lds.update_rejected";
@@ -76,18 +76,18 @@ impl Envoy {
         }
     }
 
-    /// Whether it calls itself ready: all its listeners have their configuration.
+    /// Whether it reports readiness: all its listeners have their configuration.
     pub async fn is_ready(&self) -> bool {
         self.assert_alone();
         let url = format!("http://{}/ready", self.admin);
         self.client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Returns once it is ready.
+    /// Waits until it is ready.
     ///
     /// # Panics
     ///
-    /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
+    /// If Envoy exits, or is not ready within 30 s; the message ends with its log.
     pub async fn await_ready(&self) {
         let asked = Instant::now();
         while !self.is_ready().await {
@@ -106,7 +106,7 @@ impl Envoy {
         self.port.address()
     }
 
-    /// The address of a path, for clients.
+    /// The URL of a path, for clients.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
@@ -117,7 +117,7 @@ impl Envoy {
         self.admin
     }
 
-    /// What the admin interface says at this path (GET).
+    /// The response of the admin interface to a GET of this path.
     pub async fn admin(&self, path: &str) -> String {
         self.assert_alone();
         self.ask_admin(path).await
@@ -136,7 +136,7 @@ impl Envoy {
         self.stats_of_all().await
     }
 
-    /// The same, of all stacks that this Envoy serves.
+    /// The counters and gauges of all stacks in this Envoy.
     pub async fn stats_of_all(&self) -> Vec<(String, u64)> {
         self.ask_admin("/stats")
             .await
@@ -146,14 +146,14 @@ impl Envoy {
             .collect()
     }
 
-    /// A counter or gauge by its whole name; `None` when Envoy does not know it.
+    /// A counter or gauge by its full name; `None` if Envoy does not have it.
     pub async fn stat(&self, name: &str) -> Option<u64> {
         let stats = self.stats().await;
         let (_, value) = stats.into_iter().find(|(stat, _)| stat == name)?;
         Some(value)
     }
 
-    /// How many requests are under way in the example's listener; `None` before the first one.
+    /// The requests in flight in the example's listener; `None` before the first one.
     pub async fn active_requests(&self) -> Option<u64> {
         let suffix = match &self.home {
             Home::Own(..) => String::new(),
@@ -178,7 +178,7 @@ impl Envoy {
                 Some((worker.parse().ok()?, value))
             })
             .collect();
-        // By number, since worker 10 comes before worker 2 in Envoy's list.
+        // Sorted by number: Envoy lists worker 10 before worker 2.
         workers.sort_unstable();
         workers.into_iter().map(|(_, value)| value).collect()
     }
@@ -189,7 +189,7 @@ impl Envoy {
         self.log_of_all()
     }
 
-    /// The same, of all stacks that this Envoy serves.
+    /// The log of all stacks in this Envoy.
     pub fn log_of_all(&self) -> String {
         match &self.home {
             Home::Own(process, _) => process.log(),
@@ -201,11 +201,11 @@ impl Envoy {
         last_lines(&self.log_of_all())
     }
 
-    /// Returns as soon as the log holds this text.
+    /// Waits until the log contains this string.
     ///
     /// # Panics
     ///
-    /// When the deadline passes first.
+    /// If the deadline passes first.
     pub async fn await_log(&self, text: &str, deadline: Duration) {
         let asked = Instant::now();
         while !self.log().contains(text) {
@@ -234,12 +234,12 @@ impl Envoy {
         }
     }
 
-    /// What is asked of it concerns the whole process.
+    /// Panics in a shared process: its state concerns other tests too.
     fn assert_alone(&self) {
         assert!(matches!(self.home, Home::Own(..)), "{NOT_ALONE}");
     }
 
-    /// The memory that the process holds (RSS), in bytes.
+    /// The resident memory of the process (RSS), in bytes.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the process lives");
@@ -257,13 +257,13 @@ const NOT_ALONE: &str = "this Envoy serves other tests too: start the stack with
 /// Where an [`Envoy`] runs.
 #[derive(Debug)]
 enum Home {
-    /// A process of its own, and its listeners when they can be replaced.
+    /// A process of its own, with its listeners if they can be replaced.
     Own(Process, Option<Listeners>),
     /// A process that other stacks share.
     Shared(Tenancy),
 }
 
-/// What an [`Envoy`] is started with.
+/// The settings of an [`Envoy`] to start.
 #[derive(Debug)]
 pub struct EnvoyBuilder {
     bootstrap: Bootstrap,
@@ -280,7 +280,7 @@ pub struct EnvoyBuilder {
 }
 
 impl EnvoyBuilder {
-    /// Uses another configuration than the example's; ports and module are still filled in.
+    /// Uses a configuration other than the example's; ports and module are still filled in.
     pub fn bootstrap(mut self, bootstrap: Bootstrap) -> Self {
         self.bootstrap = bootstrap;
         self
@@ -292,7 +292,7 @@ impl EnvoyBuilder {
         self
     }
 
-    /// Hands the plugin its configuration in this form.
+    /// Passes the configuration to the plugin in this form.
     pub fn form(mut self, form: ConfigurationForm) -> Self {
         self.form = form;
         self
@@ -310,14 +310,14 @@ impl EnvoyBuilder {
         self
     }
 
-    /// Runs so many worker threads; one at first.
+    /// Sets the number of worker threads; 1 by default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// What Envoy's components log, such as `wasm:debug,http:trace`; `wasm:info` at first, or what
-    /// `ENVOY_COMPONENT_LOG_LEVEL` says.
+    /// Sets the log levels of Envoy's components, such as `wasm:debug,http:trace`; by default
+    /// `wasm:info`, or the value of `ENVOY_COMPONENT_LOG_LEVEL`.
     pub fn component_log_level(mut self, level: impl Into<String>) -> Self {
         self.component_log_level = level.into();
         self
@@ -329,7 +329,7 @@ impl EnvoyBuilder {
         self
     }
 
-    /// Uses this native module in place of the plugin, whose configuration is edited as ever.
+    /// Uses this native module instead of the plugin; the configuration is edited in the same way.
     pub fn native(mut self, module: PathBuf) -> Self {
         self.native = Some(module);
         self
@@ -339,13 +339,13 @@ impl EnvoyBuilder {
         self.native.is_some()
     }
 
-    /// Runs this Envoy.
+    /// Uses this Envoy binary.
     pub fn binary(mut self, binary: PathBuf) -> Self {
         self.binary = binary;
         self
     }
 
-    /// Lets the listeners be replaced while it runs, by [`update`](Envoy::update).
+    /// Allows replacing the listeners while it runs, by [`update`](Envoy::update).
     pub fn updatable(mut self) -> Self {
         self.is_updatable = true;
         self
@@ -356,23 +356,23 @@ impl EnvoyBuilder {
         self.port.number()
     }
 
-    /// Starts Envoy and returns once it is ready.
+    /// Starts Envoy and waits until it is ready.
     ///
     /// # Panics
     ///
-    /// When Envoy exits, or is not ready within 30 s; the message ends with its log.
+    /// If Envoy exits, or is not ready within 30 s; the message ends with its log.
     pub async fn start(self) -> Envoy {
         let envoy = self.start_unready().await;
         envoy.await_ready().await;
         envoy
     }
 
-    /// Adds this configuration to the Envoy that tests share, and returns once it can be used. What
-    /// needs a process of its own is started as by [`start`](Self::start).
+    /// Adds this configuration to the Envoy that tests share, and waits until it is in use. One
+    /// that needs a process of its own is started as by [`start`](Self::start).
     ///
     /// # Panics
     ///
-    /// When Envoy refuses the configuration, or it is not in use within 30 s; the message ends with
+    /// If Envoy refuses the configuration, or it is not in use within 30 s; the message ends with
     /// the log.
     pub async fn start_shared(mut self) -> Envoy {
         if !self.can_be_shared() {
@@ -396,12 +396,12 @@ impl EnvoyBuilder {
             && self.bootstrap.is_like_the_example()
     }
 
-    /// Starts Envoy and returns once its admin interface answers: its listeners may still wait for
+    /// Starts Envoy and waits until its admin interface responds: its listeners may still wait for
     /// their configuration.
     ///
     /// # Panics
     ///
-    /// When Envoy exits, or its admin interface does not answer within 30 s; the message ends with
+    /// If Envoy exits, or its admin interface does not respond within 30 s; the message ends with
     /// its log.
     pub async fn start_unready(self) -> Envoy {
         let workers = self.workers;
@@ -430,18 +430,18 @@ impl EnvoyBuilder {
     ///
     /// # Panics
     ///
-    /// When Envoy does not exit within 30 s, or says that all was well.
+    /// If Envoy does not exit within 30 s, or exits with status 0.
     pub async fn expect_refusal(self) -> String {
         let (process, _port, _) = self.launch(&[]);
         assert!(!process.await_exit().await.success(), "Envoy ended with success");
         process.log()
     }
 
-    /// Lets Envoy check its configuration, and the plugin its own, without calling anybody.
+    /// Has Envoy validate its configuration, and the plugin its own, without any callout.
     ///
     /// # Panics
     ///
-    /// When Envoy refuses it; the message ends with its log.
+    /// If Envoy refuses it; the message ends with its log.
     pub async fn validate(self) {
         let (process, _port, _) = self.launch(&["--mode", "validate"]);
         let status = process.await_exit().await;
@@ -480,10 +480,10 @@ impl EnvoyBuilder {
             .args(["--concurrency", &self.workers.to_string()])
             .args(["--log-level", "warning"])
             .args(["--component-log-level", &self.component_log_level])
-            // Hot restart shares memory by a number that would have to be unique, and leaves it
-            // behind when killed.
+            // Hot restart shares memory under a number that must be unique, and leaks that memory
+            // when killed.
             .arg("--disable-hot-restart")
-            // Access logs too are written at once.
+            // Access logs too are flushed immediately.
             .args(["--file-flush-interval-msec", "10"])
             .args(mode)
             .envs(self.environment)
@@ -505,7 +505,7 @@ impl EnvoyBuilder {
 /// The listeners of an Envoy that reads them from a file.
 #[derive(Debug)]
 struct Listeners {
-    /// As it was before its listeners were moved.
+    /// The configuration before its listeners were moved to the file.
     bootstrap: Bootstrap,
     form: ConfigurationForm,
     version: u64,
@@ -513,7 +513,7 @@ struct Listeners {
 }
 
 impl Listeners {
-    /// Replaces the file in one step, which is what Envoy waits for, and returns its path.
+    /// Replaces the file atomically, which is what Envoy watches for, and returns its path.
     fn write(&self, directory: &Path) -> PathBuf {
         let file = directory.join("listeners.json");
         let next = directory.join("listeners.json.next");
@@ -573,20 +573,20 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Ok(child) = self.child.get_mut() {
-            // Errors mean that it has ended already.
+            // An error means that it has already exited.
             let _ended = child.kill();
             let _ended = child.wait();
         }
     }
 }
 
-/// The end of a log, for the message of a failure.
+/// The end of a log, for failure messages.
 pub(crate) fn last_lines(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-/// The admin address, once Envoy has written it and answers there.
+/// The admin address, once Envoy has written it and responds there.
 async fn admin_address(process: &Process, client: &Client) -> Option<SocketAddr> {
     let text = fs::read_to_string(process.directory.path().join("admin")).ok()?;
     let address: SocketAddr = text.trim().parse().ok()?;

@@ -11,34 +11,34 @@ use tokio::time::sleep;
 
 pub(crate) const JSON: &str = "application/json";
 
-/// How a server fails to answer.
+/// A fault of a server.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Status 200 with these bytes.
     Body(Vec<u8>),
-    /// The right answer, but so much later.
+    /// The correct response, but delayed by this much.
     Delay(Duration),
     /// Status 200 with these bytes, and this `Content-Encoding`.
     Encoded(&'static str, Vec<u8>),
-    /// Announces the whole answer, sends half of it and closes.
+    /// Announces the whole response, sends half of it and closes.
     HalfAnswer,
-    /// Announces the whole answer, sends half of it and then nothing until the fault is taken away.
+    /// Announces the whole response, sends half of it, then nothing until the fault is removed.
     HalfThenHang,
-    /// No answer at all until the fault is taken away.
+    /// No response at all until the fault is removed.
     Hang,
-    /// The right answer, blown up to this many bytes; still JSON.
+    /// The correct response, padded to this many bytes; still JSON.
     Oversize(usize),
-    /// The right answer, but with this status.
+    /// The correct response, but with this status.
     RightBody(u16),
     /// Status 302 to this location.
     Redirect(String),
-    /// The connection is reset (RST) instead of an answer.
+    /// A reset of the connection (RST) instead of a response.
     Reset,
-    /// This status, with a body that says so.
+    /// This status, with a body that names it.
     Status(u16),
 }
 
-/// Answers one request on each connection.
+/// Serves one request on each connection.
 pub(crate) async fn serve<F>(listener: TcpListener, answer_one: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
@@ -48,7 +48,7 @@ where
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                // The other side may hang up whenever it likes: the result does not matter.
+                // The other side may hang up at any time, so the result does not matter.
                 connections.spawn(answer_one(stream));
             }
             Some(_) = connections.join_next() => {}
@@ -56,8 +56,8 @@ where
     }
 }
 
-/// Answers a request rightly, or as the fault says that there is just now; looks for it again when
-/// something changes.
+/// Responds to a request correctly, or with the current fault; checks the fault again whenever it
+/// changes.
 pub(crate) async fn send_or_fail(
     mut stream: TcpStream,
     mut changes: watch::Receiver<()>,
@@ -107,7 +107,7 @@ pub(crate) async fn send_or_fail(
     }
 }
 
-/// What a server says to a request, and closes the connection then.
+/// A response, after which the server closes the connection.
 #[derive(Clone)]
 pub(crate) struct ServedAnswer {
     pub(crate) status: u16,
@@ -124,7 +124,7 @@ impl ServedAnswer {
         Self::new(status, "text/plain", format!("status {status}\n").into_bytes())
     }
 
-    /// White space before the end keeps JSON what it is.
+    /// Pads before the end: JSON allows white space there.
     fn padded(mut self, bytes: usize) -> Self {
         if let Some(end) = self.body.pop() {
             self.body.resize(bytes.saturating_sub(1), b' ');
@@ -155,7 +155,7 @@ impl ServedAnswer {
     }
 }
 
-/// Returns when the other side closes: a request that was given up is no longer in flight.
+/// Waits until the other side closes: an abandoned request is no longer in flight.
 async fn hung_up(stream: &mut TcpStream) {
     let mut rest = [0; 64];
     while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}

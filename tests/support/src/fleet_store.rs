@@ -5,11 +5,11 @@ use crate::webdis::Webdis;
 /// A store of spent tokens for several Envoys: Redis and webdis, and a [`Gateway`] before them.
 #[derive(Debug)]
 pub struct FleetStore {
-    /// What remembers.
+    /// The store.
     pub redis: Redis,
-    /// What answers the gateway.
+    /// The HTTP server that the gateway forwards to.
     pub webdis: Webdis,
-    /// What Envoy may call.
+    /// The address that Envoy calls.
     pub gateway: Gateway,
 }
 

@@ -13,8 +13,8 @@ use crate::child::await_that;
 use crate::fault::{Fault, ServedAnswer, send_or_fail, serve};
 use crate::port::Port;
 
-/// A proxy between Envoy and a real server: passes requests on, records them, and spoils the answers
-/// when a test says so.
+/// A proxy between Envoy and a real server: forwards requests, records them, and injects faults
+/// into responses when a test asks for them.
 #[derive(Debug)]
 pub struct Gateway {
     port: Port,
@@ -22,7 +22,7 @@ pub struct Gateway {
     server: JoinHandle<()>,
 }
 
-/// A request that was answered through a [`Gateway`].
+/// A request that got a response through a [`Gateway`].
 #[derive(Clone, Debug)]
 pub struct GatewayRequest {
     /// The method.
@@ -36,7 +36,7 @@ pub struct GatewayRequest {
 }
 
 impl GatewayRequest {
-    /// The value of a header; empty when there is none.
+    /// The value of a header; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(header, _)| header == name);
         found.map_or("", |(_, value)| value)
@@ -44,7 +44,7 @@ impl GatewayRequest {
 }
 
 impl Gateway {
-    /// Starts before this server.
+    /// Starts in front of this server.
     pub async fn before(server: SocketAddr) -> Self {
         let port = Port::free();
         let shared = Arc::new(Shared {
@@ -66,17 +66,17 @@ impl Gateway {
         self.port.address()
     }
 
-    /// Spoils the answers until [`heal`](Self::heal). The server gets the requests all the same.
+    /// Injects a fault until [`heal`](Self::heal). The server still gets the requests.
     pub fn fail(&self, fault: Fault) {
         self.set_faults(vec![(None, fault)]);
     }
 
-    /// The same for requests of these methods alone, each with a fault of its own.
+    /// Injects faults for requests of these methods only, one for each method.
     pub fn fail_methods(&self, faults: impl IntoIterator<Item = (&'static str, Fault)>) {
         self.set_faults(faults.into_iter().map(|(method, fault)| (Some(method), fault)).collect());
     }
 
-    /// Lets answers be; requests that hang are answered now.
+    /// Removes all faults; hanging requests get their responses now.
     pub fn heal(&self) {
         self.set_faults(Vec::new());
     }
@@ -86,7 +86,7 @@ impl Gateway {
         self.shared.changes.send_replace(());
     }
 
-    /// The requests that the server has answered so far.
+    /// The requests that the server has responded to so far.
     pub fn requests(&self) -> Vec<GatewayRequest> {
         self.shared.state().requests.clone()
     }
@@ -96,11 +96,11 @@ impl Gateway {
         self.requests().iter().filter(|request| request.method == method).count()
     }
 
-    /// Returns once the server has answered so many requests.
+    /// Waits until the server has responded to this many requests.
     ///
     /// # Panics
     ///
-    /// When that does not happen soon.
+    /// If that takes too long.
     pub async fn await_requests(&self, count: usize) {
         await_that("requests reach the server", || ready(self.requests().len() >= count)).await;
     }
@@ -122,7 +122,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each for one method, or for all.
+    /// One for each method, or one for all.
     faults: Vec<(Option<&'static str>, Fault)>,
     requests: Vec<GatewayRequest>,
 }

@@ -17,9 +17,9 @@ use crate::port::Port;
 
 /// An OpenID provider that tests control while it runs.
 ///
-/// It serves its discovery document and its key set, on any host name, and at `/token` an access token as plain
-/// text for people with `curl`. Each answer closes its connection, so that a fault of one request
-/// never touches another.
+/// It serves its discovery document and its key set, on any host name, and at `/token` an access
+/// token as plain text for people with `curl`. Each response closes its connection, so that a fault
+/// of one request never touches another.
 #[derive(Debug)]
 pub struct IdentityProvider {
     port: Port,
@@ -42,7 +42,7 @@ impl IdentityProvider {
         provider
     }
 
-    /// Listens again on the same port; does nothing when it already listens.
+    /// Listens again on the same port; does nothing if it already listens.
     pub fn start_again(&mut self) {
         if self.server.is_none() {
             let listener = self.port.listen().expect("the port is ours");
@@ -52,11 +52,11 @@ impl IdentityProvider {
         }
     }
 
-    /// Cuts all connections and stops to listen: from now on connects are refused.
+    /// Cuts all connections and stops listening: from now on connections are refused.
     pub async fn stop(&mut self) {
         if let Some(server) = self.server.take() {
             server.abort();
-            // The listener is closed once the task is gone, not before.
+            // The listener is closed only once the task has ended.
             let _cancelled = server.await;
         }
     }
@@ -66,12 +66,12 @@ impl IdentityProvider {
         self.state().keys = keys.into_iter().collect();
     }
 
-    /// Publishes one key more, which mints from now on.
+    /// Publishes one more key, which mints from now on.
     pub fn add_key(&self, key: SigningKey) {
         self.state().keys.push(key);
     }
 
-    /// Publishes the keys of this name no longer.
+    /// Stops publishing the keys of this name.
     pub fn remove_key(&self, kid: &str) {
         self.state().keys.retain(|key| key.kid() != kid);
     }
@@ -83,7 +83,7 @@ impl IdentityProvider {
             state.rotations += 1;
             format!("key-{}", state.rotations)
         };
-        // Outside of the lock: making a key takes a while.
+        // Outside the lock: generating a key takes a while.
         let key = SigningKey::generate(algorithm, kid);
         self.set_keys([key.clone()]);
         key
@@ -94,22 +94,22 @@ impl IdentityProvider {
         self.state().issuer = issuer.into();
     }
 
-    /// Sends this `Cache-Control` with the key set; none at first.
+    /// Sends this `Cache-Control` with the key set; none by default.
     pub fn set_cache_control(&self, value: impl Into<String>) {
         self.state().cache_control = Some(value.into());
     }
 
-    /// Sends this document with this `Content-Type`, or with none; `application/json` at first.
+    /// Sends this document with this `Content-Type`, or none; `application/json` by default.
     pub fn set_content_type(&self, document: Document, value: Option<&str>) {
         self.state().control(document).content_type = value.map(str::to_owned);
     }
 
-    /// Serves this document at another path, and no longer where it was.
+    /// Serves this document only at another path.
     pub fn serve_at(&self, document: Document, path: impl Into<String>) {
         self.state().control(document).path = Some(path.into());
     }
 
-    /// From now on changes each answer of this document before it is sent.
+    /// From now on edits each response with this document before it is sent.
     pub fn edit(&self, document: Document, edit: impl Fn(&mut Value) + Send + Sync + 'static) {
         let mut state = self.state();
         state.control(document).edits.push(Arc::new(edit));
@@ -120,13 +120,13 @@ impl IdentityProvider {
         self.state().control(document).edits.clear();
     }
 
-    /// Answers requests of this document with a fault until [`heal`](Self::heal).
+    /// Responds to requests for this document with a fault until [`heal`](Self::heal).
     pub fn fail(&self, document: Document, fault: Fault) {
         self.state().control(document).fault = Some(fault);
         self.shared.touch();
     }
 
-    /// Answers well again; requests that hang are answered now.
+    /// Removes all faults; hanging requests get their responses now.
     pub fn heal(&self, document: Document) {
         self.state().control(document).fault = None;
         self.shared.touch();
@@ -151,17 +151,17 @@ impl IdentityProvider {
         self.state().issuer.clone()
     }
 
-    /// The address of its discovery document.
+    /// The URL of its discovery document.
     pub fn metadata_url(&self) -> String {
         self.url(&self.state().path(Document::Discovery))
     }
 
-    /// The address of its key set.
+    /// The URL of its key set.
     pub fn jwks_url(&self) -> String {
         self.url(&self.state().path(Document::KeySet))
     }
 
-    /// The address of any path of it.
+    /// The URL of any of its paths.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
@@ -175,7 +175,7 @@ impl IdentityProvider {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn key(&self) -> SigningKey {
         self.state().minting_key()
     }
@@ -190,22 +190,22 @@ impl IdentityProvider {
         claims(&self.issuer(), audience)
     }
 
-    /// Answers `/token` with tokens for this audience, valid one hour.
+    /// Issues tokens for this audience at `/token`, valid for one hour.
     pub fn offer_tokens(&self, audience: impl Into<String>) {
         self.state().offered_audience = Some(audience.into());
     }
 
-    /// The requests so far, whatever was answered, in the order of their arrival.
+    /// The requests so far, whatever their responses, in the order of their arrival.
     pub fn requests(&self) -> Vec<ProviderRequest> {
         self.state().requests.clone()
     }
 
-    /// How many requests of this document have arrived.
+    /// The number of requests for this document that have arrived.
     pub fn count(&self, document: Document) -> usize {
         self.state().count(document)
     }
 
-    /// The time between each two requests of this document, in their order.
+    /// The times between consecutive requests for this document.
     pub fn gaps(&self, document: Document) -> Vec<Duration> {
         let requests = self.requests().into_iter();
         let times: Vec<Instant> = requests
@@ -215,16 +215,16 @@ impl IdentityProvider {
         times.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 
-    /// The greatest number of requests of this document that were under way at once.
+    /// The greatest number of simultaneous requests for this document.
     pub fn max_in_flight(&self, document: Document) -> usize {
         self.state().control(document).max_in_flight
     }
 
-    /// Returns as soon as at least `count` requests of this document have arrived.
+    /// Waits until at least `count` requests for this document have arrived.
     ///
     /// # Panics
     ///
-    /// When the deadline passes first.
+    /// If the deadline passes first.
     pub async fn await_count(&self, document: Document, count: usize, deadline: Duration) {
         let mut changes = self.shared.changes.subscribe();
         let arrived = changes.wait_for(|_| self.count(document) >= count);
@@ -236,11 +236,11 @@ impl IdentityProvider {
         }
     }
 
-    /// Returns as soon as no request of this document is under way.
+    /// Waits until no request for this document is in flight.
     ///
     /// # Panics
     ///
-    /// When the deadline passes first.
+    /// If the deadline passes first.
     pub async fn await_idle(&self, document: Document, deadline: Duration) {
         let mut changes = self.shared.changes.subscribe();
         let idle = changes.wait_for(|()| self.state().control(document).in_flight == 0);
@@ -262,7 +262,7 @@ impl Drop for IdentityProvider {
     }
 }
 
-/// What an [`IdentityProvider`] serves to the plugin.
+/// A document that an [`IdentityProvider`] serves to the plugin.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Document {
     /// `/.well-known/openid-configuration`, unless it is served elsewhere.
@@ -287,7 +287,7 @@ impl Document {
 pub struct ProviderRequest {
     /// When its head was read.
     pub at: Instant,
-    /// What it asked for, if the provider has that.
+    /// The requested document; `None` for other paths.
     pub document: Option<Document>,
     /// The method.
     pub method: String,
@@ -300,7 +300,7 @@ pub struct ProviderRequest {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Wakes who waits for a request or for the end of a fault.
+    /// Wakes tasks that wait for a request or for the end of a fault.
     changes: watch::Sender<()>,
 }
 
@@ -438,7 +438,7 @@ impl std::fmt::Debug for Control {
     }
 }
 
-/// Counts a request as under way for as long as it lives, even when its task is aborted.
+/// Counts a request as in flight while this value lives, even if its task is aborted.
 struct InFlight {
     shared: Arc<Shared>,
     document: Document,
@@ -485,7 +485,7 @@ async fn answer_one(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()
     send_or_fail(stream, shared.changes.subscribe(), fault, right).await
 }
 
-/// Reads one request without a body; `None` when the connection was closed before its end.
+/// Reads one request without a body; `None` if the connection was closed before its end.
 async fn read_request(
     stream: &mut TcpStream,
     shared: &Shared,

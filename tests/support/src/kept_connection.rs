@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 
 use crate::raw_exchange::RawAnswer;
 
-/// An HTTP/1.1 connection that stays open from request to request. Envoy serves all of them by the
-/// worker that accepted the connection.
+/// An HTTP/1.1 connection that stays open between requests. The worker that accepted it handles all
+/// of its requests.
 #[derive(Debug)]
 pub struct KeptConnection {
     address: SocketAddr,
@@ -23,12 +23,12 @@ impl KeptConnection {
         Ok(Self { address, stream, is_open: true })
     }
 
-    /// Gets a path with a bearer token. The answer must say its `Content-Length`.
+    /// Gets a path with a bearer token. The response must have a `Content-Length`.
     pub async fn get(&mut self, path: &str, token: &str) -> Result<RawAnswer> {
         let host = self.address;
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
-        // Whatever goes wrong from here on, the connection is not used again.
+        // If anything fails from here on, the connection is not used again.
         self.is_open = false;
         self.stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::with_capacity(1024);
@@ -46,13 +46,13 @@ impl KeptConnection {
         Ok(answer)
     }
 
-    /// False when the other side said that it would close the connection, or did so.
+    /// False if the other side announced that it closes the connection, or did so.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
 }
 
-/// How long the whole answer is, once its head is there.
+/// The length of the whole response, once its head has arrived.
 fn end_of_answer(bytes: &[u8]) -> Result<Option<usize>> {
     const BLANK_LINE: &[u8] = b"\r\n\r\n";
     let Some(head) = bytes.windows(BLANK_LINE.len()).position(|bytes| bytes == BLANK_LINE) else {
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_the_server_closes_is_not_open() {
-        // It closes after each answer, and says so.
+        // It closes after each response, and announces it.
         let provider = IdentityProvider::start().await;
         let mut connection = KeptConnection::open(provider.address()).await.unwrap();
         assert!(connection.is_open());

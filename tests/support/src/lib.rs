@@ -1,21 +1,20 @@
 //! The test bed: real Envoy with the plugin, an identity provider that tests control,
 //! and a real MCP server. One harness for `make demo`, `make up` and the tests.
 //!
-//! [`Stack`] is the way in:
+//! [`Stack`] is the entry point:
 //!
 //! ```no_run
 //! # use testbed::Stack;
 //! # async fn example() {
 //! let stack = Stack::builder().start().await;
 //! let token = stack.provider.token(&stack.claims());
-//! let answer = stack.call(&token).await;
-//! assert_eq!(answer.status, 200);
-//! assert_eq!(answer.whoami()["x-mcp-provider"], "demo");
+//! let response = stack.call(&token).await;
+//! assert_eq!(response.status, 200);
+//! assert_eq!(response.whoami()["x-mcp-provider"], "demo");
 //! # }
 //! ```
 //!
-//! Everything runs in the tokio runtime of the caller and on free loopback ports, and ends when it
-//! is dropped.
+//! Everything runs in the caller's tokio runtime and on free loopback ports, and ends when dropped.
 
 mod answer;
 mod bootstrap;

@@ -10,39 +10,39 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::kept_connection::KeptConnection;
 
-/// How long requests that are late may still be sent after the end.
+/// How long late requests may still be sent after the end.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Requests with tokens at a steady rate.
 ///
-/// Each request has its time, and is sent as soon after it as its connection is free: one slow
-/// answer delays later requests, but drops none of them. The load ends when it is dropped.
+/// Each request has its time, and is sent as soon after it as its connection is free: a slow
+/// response delays later requests, but drops none of them. The load ends when it is dropped.
 #[derive(Debug)]
 pub struct Load {
     connections: JoinSet<LoadReport>,
-    /// How many answers each connection got.
+    /// The number of responses on each connection.
     answered: Arc<[AtomicU64]>,
     end: watch::Sender<Option<Instant>>,
 }
 
-/// What requests to send.
+/// Which requests to send.
 #[derive(Clone, Debug)]
 pub struct LoadPlan {
     /// Where to connect.
     pub address: SocketAddr,
-    /// What to get. The answer must say its `Content-Length`.
+    /// The path to get. The response must have a `Content-Length`.
     pub path: String,
-    /// How many connections.
+    /// Number of connections.
     pub connections: u32,
-    /// How many requests in a second, on all connections together.
+    /// Requests per second, on all connections together.
     pub rate: u32,
-    /// Makes a new connection for each request; otherwise they stay open.
+    /// Whether each request gets a new connection; otherwise connections stay open.
     pub reconnects: bool,
 }
 
 impl Load {
-    /// Begins. `token` is asked for the token of each request just before it is sent, by the
-    /// request's number.
+    /// Starts. `token` returns the token of a request by the request's number, just before it is
+    /// sent.
     pub fn start<T>(plan: &LoadPlan, token: T) -> Self
     where
         T: Fn(u64) -> Arc<str> + Send + Sync + 'static,
@@ -59,11 +59,11 @@ impl Load {
         Self { connections, answered, end }
     }
 
-    /// Returns as soon as all requests whose tokens were chosen before this call are answered.
+    /// Waits until all requests whose tokens were chosen before this call have responses.
     ///
     /// # Panics
     ///
-    /// When that takes longer than the deadline.
+    /// If that takes longer than the deadline.
     pub async fn settle(&self, deadline: Duration) {
         let asked = Instant::now();
         let count = |answered: &AtomicU64| answered.load(Ordering::SeqCst);
@@ -74,7 +74,7 @@ impl Load {
         }
     }
 
-    /// Ends once the requests sent so far got responses, and reports these.
+    /// Ends once all requests sent so far have responses, and reports them.
     pub async fn stop(mut self) -> LoadReport {
         self.end.send_replace(Some(Instant::now()));
         let mut report = LoadReport::default();
@@ -85,28 +85,28 @@ impl Load {
     }
 }
 
-/// What came of a [`Load`].
+/// The result of a [`Load`].
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
-    /// Requests whose time came.
+    /// Requests that were due.
     pub planned: u64,
-    /// Requests that were answered, by status.
+    /// Responses by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests that got no answer.
+    /// Requests without a response.
     pub unanswered: u64,
-    /// The first answers other than 200, and errors of connections.
+    /// The first responses other than 200, and connection errors.
     pub faults: Vec<String>,
-    /// The longest time between a request and its answer.
+    /// The longest time between a request and its response.
     pub longest: Duration,
 }
 
 impl LoadReport {
-    /// Requests that were answered.
+    /// Requests with a response.
     pub fn answered(&self) -> u64 {
         self.statuses.values().sum()
     }
 
-    /// Requests that were not answered with 200.
+    /// Requests without a response of status 200.
     pub fn failed(&self) -> u64 {
         self.answered() - self.statuses.get(&200).copied().unwrap_or_default() + self.unanswered
     }
@@ -128,7 +128,7 @@ impl LoadReport {
     }
 }
 
-/// One of the connections.
+/// A connection of the load.
 struct One {
     plan: LoadPlan,
     number: u64,
@@ -165,7 +165,7 @@ impl One {
             answered[index].fetch_add(1, Ordering::SeqCst);
             request += u64::from(self.plan.connections);
         }
-        // What there was no time for.
+        // Requests that there was no time for.
         let end = *self.end.borrow();
         while end.is_some_and(|end| self.due(request) < end) {
             report.planned += 1;
@@ -178,7 +178,7 @@ impl One {
         self.started + Duration::from_nanos(request * 1_000_000_000 / u64::from(self.plan.rate))
     }
 
-    /// Returns when the time of a request has come; false when that is after the end.
+    /// Waits until a request is due; false if that is after the end.
     async fn awaits_its_time(&mut self, request: u64) -> bool {
         let due = self.due(request);
         loop {
@@ -236,7 +236,7 @@ mod tests {
         assert!(report.planned >= 100, "{report:?}");
         assert_eq!(report.failed(), 0);
         assert_eq!(usize::try_from(report.answered()), Ok(provider.count(Document::KeySet)));
-        // Each had its own number.
+        // Each request had its own number.
         let tokens: std::collections::BTreeSet<_> = provider
             .requests()
             .into_iter()

@@ -26,7 +26,7 @@ use crate::port::Port;
 
 /// A real MCP server over Streamable HTTP, made with the official SDK, at `/mcp`.
 ///
-/// Its tool `whoami` returns the identity headers that reached it. It keeps no sessions, unless it is to,
+/// Its tool `whoami` returns the identity headers that reached it. By default it keeps no sessions,
 /// so that one POST of `tools/call` is enough. It records each request before the SDK sees it, and
 /// each tool that runs.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl McpServer {
         Self::serve_on(port, false)
     }
 
-    /// Starts on a free port, and keeps sessions for clients of revisions that have them.
+    /// Starts on a free port, with sessions for clients whose revision has them.
     pub async fn start_with_sessions() -> Self {
         Self::serve_on(Port::free(), true)
     }
@@ -76,7 +76,7 @@ impl McpServer {
         self.record.lock().expect("no holder panics").clone()
     }
 
-    /// How many requests reached the server.
+    /// The number of requests that reached the server.
     pub fn count(&self) -> usize {
         self.record.lock().expect("no holder panics").len()
     }
@@ -122,8 +122,8 @@ impl RecordedRequest {
             .collect()
     }
 
-    /// The identity headers: all that begin with `x-mcp-`. One that came more than once shows all
-    /// its values, with ` and ` between them.
+    /// The identity headers: all that begin with `x-mcp-`. A repeated one shows all its values,
+    /// joined by ` and `.
     pub fn identity(&self) -> BTreeMap<String, String> {
         let mut identity: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in &self.headers {
@@ -151,7 +151,7 @@ fn service(runs: Runs, keeps_sessions: bool) -> Service {
         StreamableHttpServerConfig::default()
             .with_legacy_session_mode(keeps_sessions)
             .with_json_response(!keeps_sessions)
-            // Envoy passes on whatever Host the client wrote.
+            // Envoy forwards the client's Host unchanged.
             .disable_allowed_hosts(),
     )
 }
@@ -170,7 +170,7 @@ async fn serve(listener: TcpListener, service: Service, record: Record) {
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
                 connections.spawn(async move {
-                    // The other side may hang up whenever it likes.
+                    // The other side may hang up at any time.
                     let _hung_up = connection.await;
                 });
             }
@@ -247,7 +247,7 @@ struct Summands {
     b: i64,
 }
 
-/// A header that came more than once shows as a list.
+/// A repeated header is shown as a list.
 fn identity(headers: &HeaderMap) -> Value {
     headers
         .keys()

@@ -12,12 +12,12 @@ pub struct McpSession {
 }
 
 impl McpSession {
-    /// Connects and initializes, or says why it could not.
+    /// Connects and initializes, or returns the error.
     pub async fn open(url: &str, token: Option<&str>) -> Result<Self, String> {
         Self::open_as(ClientLifecycleMode::Initialize, url, token).await
     }
 
-    /// The same by MCP 2026-07-28, which knows no sessions: each request is complete.
+    /// Connects by MCP 2026-07-28, which has no sessions: each request is complete.
     pub async fn open_stateless(url: &str, token: Option<&str>) -> Result<Self, String> {
         let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
         Self::open_as(ClientLifecycleMode::Discover { preferred_versions }, url, token).await
@@ -67,7 +67,7 @@ impl McpSession {
 
     /// Ends the session.
     pub async fn close(self) {
-        // Nothing is lost when the connection has gone already.
+        // It does not matter if the connection is already closed.
         let _ended = self.client.cancel().await;
     }
 }

@@ -24,11 +24,11 @@ impl OfficialSdk {
     pub const ALL: [Self; 4] =
         [Self::TypeScriptV1, Self::TypeScriptV2, Self::PythonV1, Self::PythonV2];
 
-    /// Starts an MCP server made with it, at `/mcp` of a free port, and returns once it listens.
+    /// Starts an MCP server made with it, at `/mcp` on a free port, and waits until it listens.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start_server(self) -> SdkServer {
         let port = Port::free();
         let options = json!({"sdk": self.version(), "port": port.number()});
@@ -37,17 +37,18 @@ impl OfficialSdk {
         SdkServer { port, _program: program }
     }
 
-    /// Runs a client made with it, with the options that the program `mcp_client` lists, to its end.
+    /// Runs a client made with it, with the options that the program `mcp_client` lists, to its
+    /// end.
     ///
     /// # Panics
     ///
-    /// When the program fails; what the SDK refuses to do is in the report.
+    /// If the program fails; refusals of the SDK are in the report.
     pub async fn run_client(self, mut options: Value) -> ClientReport {
         options["sdk"] = json!(self.version());
         ClientReport::new(self.program("mcp_client", &options)).await
     }
 
-    /// Whether it is for TypeScript, and not for Python.
+    /// Whether it is for TypeScript; otherwise for Python.
     pub fn is_typescript(self) -> bool {
         matches!(self, Self::TypeScriptV1 | Self::TypeScriptV2)
     }
@@ -67,8 +68,8 @@ impl OfficialSdk {
     }
 }
 
-/// An MCP server made with an [`OfficialSdk`], killed when dropped. Its tool `whoami` returns which
-/// identity headers reached it.
+/// An MCP server made with an [`OfficialSdk`], killed when dropped. Its tool `whoami` returns the
+/// identity headers that reached it.
 #[derive(Debug)]
 pub struct SdkServer {
     port: Port,
@@ -82,23 +83,23 @@ impl SdkServer {
     }
 }
 
-/// What a client made with an [`OfficialSdk`] did, in its order.
+/// The actions of a client made with an [`OfficialSdk`], in order.
 #[derive(Clone)]
 pub struct ClientReport {
     lines: Vec<Value>,
 }
 
 impl ClientReport {
-    /// What this program reports until it ends.
+    /// The reports of this program until it ends.
     pub(crate) async fn new(program: Program) -> Self {
         Self { lines: program.lines().await }
     }
 
-    /// What it did after this step.
+    /// Its actions after this step.
     ///
     /// # Panics
     ///
-    /// When it never took the step.
+    /// If it never took the step.
     pub fn after(&self, step: &str) -> Self {
         let end = self.lines.iter().position(|line| line["step"] == step);
         let end = end.unwrap_or_else(|| panic!("{step}: {self:?}"));
@@ -123,7 +124,7 @@ impl ClientReport {
         told.collect()
     }
 
-    /// How often it had the person authorize it, and for which scopes.
+    /// Its authorization requests, each with the requested scopes.
     pub fn authorizations(&self) -> Vec<&str> {
         let asked = self.events("authorization").into_iter();
         asked.map(|line| line["scope"].as_str().unwrap_or_default()).collect()
@@ -133,18 +134,18 @@ impl ClientReport {
     ///
     /// # Panics
     ///
-    /// When it was never taken, or more than once.
+    /// If it was never taken, or more than once.
     pub fn step(&self, name: &str) -> &Value {
         let ends: Vec<_> = self.lines.iter().filter(|line| line["step"] == name).collect();
         assert_eq!(ends.len(), 1, "{name}: {self:?}");
         ends[0]
     }
 
-    /// The text that a tool answered.
+    /// The text that a tool returned.
     ///
     /// # Panics
     ///
-    /// When the call failed, or there was none, or several.
+    /// If the call failed, or there was none, or several.
     pub fn answer(&self, tool: &str) -> &str {
         let step = self.step(tool);
         assert_eq!(step["event"], "done", "{self:?}");
@@ -155,7 +156,7 @@ impl ClientReport {
     ///
     /// # Panics
     ///
-    /// When the call failed, or the server was sent the token.
+    /// If the call failed, or the token reached the server.
     pub fn identity(&self) -> Value {
         let mut answer: Value = serde_json::from_str(self.answer("whoami"))
             .unwrap_or_else(|_| panic!("`whoami` answers JSON: {self:?}"));

@@ -29,7 +29,7 @@ impl OpenIdProvider {
         }))
     }
 
-    /// Its name in tokens and metadata.
+    /// Its issuer in tokens and metadata.
     pub fn issuer(&self) -> String {
         format!("http://{}", self.address())
     }
@@ -52,13 +52,13 @@ impl OpenIdProvider {
         })
     }
 
-    /// What it issued and refused since this was last asked.
+    /// What it has issued and refused since the last call.
     pub fn events(&mut self) -> Vec<Value> {
         self.program.lines_so_far()
     }
 }
 
-/// What an [`OpenIdProvider`] is started with.
+/// The settings of an [`OpenIdProvider`] to start.
 #[derive(Debug)]
 pub struct OpenIdProviderBuilder(Value);
 
@@ -69,11 +69,11 @@ impl OpenIdProviderBuilder {
         self
     }
 
-    /// Starts it on a free port, and returns once it listens.
+    /// Starts it on a free port, and waits until it listens.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start(self) -> OpenIdProvider {
         let port = Port::free();
         let options = self.option("port", port.number()).0;

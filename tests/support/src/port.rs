@@ -20,9 +20,9 @@ impl Port {
         Self::bind(0).expect("the machine has a free port")
     }
 
-    /// Reserves this port, or says that it is taken.
+    /// Reserves this port; an error if it is taken.
     pub fn fixed(number: u16) -> io::Result<Self> {
-        // A listener of our own user that shares its port would let us in: look without sharing.
+        // A listener of our own user may share its port with us, so probe without sharing.
         let probe = new_socket()?;
         probe.set_reuse_address(true)?;
         probe.bind(&loopback(number).into())?;
@@ -35,12 +35,12 @@ impl Port {
         self.address
     }
 
-    /// The bare number.
+    /// The port number.
     pub fn number(&self) -> u16 {
         self.address.port()
     }
 
-    /// Starts to listen; connections are refused again once the listener is dropped.
+    /// Starts listening; connections are refused again once the listener is dropped.
     pub(crate) fn listen(&self) -> io::Result<TcpListener> {
         let socket = shared_socket(self.number())?;
         socket.listen(1024)?;

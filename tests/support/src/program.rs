@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use crate::child::KilledChild;
 
-/// A program of `tests/clients`, killed when dropped. It is started with one argument, JSON, and
-/// prints lines of JSON.
+/// A program of `tests/clients`, killed when dropped. It takes one argument, JSON, and prints lines
+/// of JSON.
 #[derive(Debug)]
 pub(crate) struct Program {
     name: String,
@@ -25,14 +25,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts a script of `tests/clients/node` by the Node in `.venv`, or by what `NODE` names.
+    /// Starts a script of `tests/clients/node` with the Node in `.venv`, or the one `NODE` names.
     pub(crate) fn node(script: &str, options: &Value) -> Self {
         let node = interpreter("NODE", ".venv/bin/node");
         Self::start(node, &format!("tests/clients/node/{script}"), options)
     }
 
-    /// Starts a script of `tests/clients/python` by the Python in `.venv/mcp-v1` or `-v2`, or by
-    /// what `PYTHON_MCP_V1` or `PYTHON_MCP_V2` names.
+    /// Starts a script of `tests/clients/python` with the Python in `.venv/mcp-v1` or `-v2`, or the
+    /// one that `PYTHON_MCP_V1` or `PYTHON_MCP_V2` names.
     pub(crate) fn python(version: &str, script: &str, options: &Value) -> Self {
         let variable = format!("PYTHON_MCP_{}", version.to_uppercase());
         let python = interpreter(&variable, &format!(".venv/mcp-{version}/bin/python"));
@@ -43,7 +43,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When it ends, or says nothing for 60 s; the message has all its output.
+    /// If it ends, or prints nothing for 60 s; the message has all its output.
     pub(crate) async fn line(&mut self) -> Value {
         match self.next().await {
             Some(line) => line,
@@ -51,11 +51,11 @@ impl Program {
         }
     }
 
-    /// All lines until it ends by itself.
+    /// All lines until it exits.
     ///
     /// # Panics
     ///
-    /// When it fails, or says nothing for 60 s; the message has all its output.
+    /// If it fails, or prints nothing for 60 s; the message has all its output.
     pub(crate) async fn lines(mut self) -> Vec<Value> {
         let mut lines = Vec::new();
         while let Some(line) = self.next().await {
@@ -66,7 +66,7 @@ impl Program {
         lines
     }
 
-    /// The lines that are there and were not read yet.
+    /// The lines that have arrived and were not read yet.
     pub(crate) fn lines_so_far(&mut self) -> Vec<Value> {
         let mut lines = Vec::new();
         while let Ok(line) = self.lines.try_recv() {
@@ -109,7 +109,7 @@ impl Program {
             .unwrap_or_else(|_| panic!("{} said {line:?}:\n{}", self.name, self.output()))
     }
 
-    /// The lines that were read, and the error output.
+    /// The lines read so far, and the error output.
     fn output(&self) -> String {
         format!("{}{}", self.said, self.errors.lock().expect("no holder panics"))
     }

@@ -8,13 +8,13 @@ use tokio::time::timeout;
 /// Sends bytes over a new connection and reads until the other side closes it, for requests that
 /// HTTP libraries refuse to write.
 ///
-/// The request should say `Connection: close`; a server that keeps the connection open is
-/// listened to until it has been silent for a deadline of ten seconds, which panics.
+/// The request should have `Connection: close`: if the server keeps the connection open, this
+/// panics after ten seconds of silence.
 pub async fn raw_exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
     OpenRequest::open(address, request).await.response().await
 }
 
-/// A request that is sent piece by piece over a connection of its own.
+/// A request that is sent in pieces over its own connection.
 #[derive(Debug)]
 pub struct OpenRequest {
     stream: TcpStream,
@@ -31,7 +31,7 @@ impl OpenRequest {
 
     /// Sends more.
     pub async fn send(&mut self, bytes: &[u8]) {
-        // A server may refuse and close before it has read everything: what it said still counts.
+        // A server may refuse and close before it has read everything: its response still counts.
         let _refused = self.stream.write_all(bytes).await;
     }
 
@@ -45,7 +45,7 @@ impl OpenRequest {
     ///
     /// # Panics
     ///
-    /// When it has been silent for ten seconds.
+    /// If it has been silent for ten seconds.
     pub async fn response(mut self) -> RawAnswer {
         let mut bytes = Vec::new();
         loop {
@@ -63,15 +63,15 @@ impl OpenRequest {
     }
 }
 
-/// The bytes that came back.
+/// The bytes received.
 #[derive(Clone, Debug)]
 pub struct RawAnswer {
-    /// All of them; empty when the connection was closed without an answer.
+    /// All of them; empty if the connection was closed without a response.
     pub bytes: Vec<u8>,
 }
 
 impl RawAnswer {
-    /// The status of the first response, 0 without one.
+    /// The status of the first response; 0 without one.
     pub fn status(&self) -> u16 {
         self.head().split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
     }
@@ -87,7 +87,7 @@ impl RawAnswer {
             .collect()
     }
 
-    /// What follows the head; chunks are not joined.
+    /// Everything after the head; chunks are not joined.
     pub fn body(&self) -> String {
         self.text().split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
     }

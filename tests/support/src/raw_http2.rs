@@ -14,12 +14,12 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Sends a request over a new HTTP/2 connection, everything as it is given (an empty body as an empty
-/// frame), and returns once it is answered: for what HTTP libraries refuse to write.
+/// Sends a request over a new HTTP/2 connection exactly as given (an empty body as an empty frame),
+/// and waits for the response. For requests that HTTP libraries refuse to write.
 ///
 /// # Panics
 ///
-/// When it is not answered within ten seconds.
+/// If there is no response within ten seconds.
 pub async fn raw_http2_exchange(
     address: SocketAddr,
     [method, path, authorization]: [&str; 3],
@@ -67,7 +67,7 @@ pub async fn raw_http2_fields(
     assert!(answered.is_ok(), "no answer to {fields:?}");
 }
 
-/// Returns at the end of the answer, or of the stream or connection.
+/// Waits for the end of the response, or of the stream or connection.
 async fn await_answer(stream: &mut TcpStream) {
     loop {
         let mut head = [0; 9];
@@ -102,7 +102,7 @@ fn field_block(fields: &[(&str, &str)]) -> Vec<u8> {
     literals.collect::<Vec<_>>().concat()
 }
 
-/// A string without Huffman coding (RFC 7541 §5.2), its length in front (§5.1).
+/// A string without Huffman coding (RFC 7541 §5.2), after its length (§5.1).
 fn string(text: &[u8]) -> Vec<u8> {
     const PREFIX: usize = 127;
     let mut bytes = vec![u8::try_from(text.len().min(PREFIX)).expect("so it is")];

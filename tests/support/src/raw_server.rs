@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 use crate::fault::serve;
 use crate::port::Port;
 
-/// An HTTP/1.1 server that keeps requests as they arrived, for what HTTP libraries hide: fields
-/// about the connection, and trailers. It switches protocols if it is asked to, answers 200 to all
-/// else, and closes the connection.
+/// An HTTP/1.1 server that keeps requests as they arrived, for what HTTP libraries hide: connection
+/// fields, and trailers. It switches protocols if requested, responds to everything else with 200,
+/// and closes the connection.
 #[derive(Debug)]
 pub struct RawServer {
     port: Port,
@@ -47,7 +47,7 @@ impl RawServer {
         self.port.address()
     }
 
-    /// Hands over the requests since the last call.
+    /// Returns the requests since the last call.
     pub fn take_requests(&self) -> Vec<RawRequest> {
         std::mem::take(&mut *self.requests.lock().expect("no holder panics"))
     }
@@ -64,7 +64,7 @@ impl Drop for RawServer {
 pub struct RawRequest {
     /// All fields of the head in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// What followed the last chunk of its body.
+    /// The trailers: everything after the last chunk of the body.
     pub trailers: Vec<(String, String)>,
 }
 
@@ -76,7 +76,7 @@ impl RawRequest {
     }
 }
 
-/// A whole request; none when the connection was closed before its end.
+/// A whole request; `None` if the connection was closed before its end.
 async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<RawRequest>> {
     let mut bytes = Vec::new();
     loop {

@@ -5,8 +5,8 @@ use tempfile::TempDir;
 
 use crate::child::{KilledChild, await_that};
 
-/// A running Redis, killed when dropped. It listens on a socket in a directory of its own, and keeps
-/// what it holds in memory alone.
+/// A running Redis, killed when dropped. It listens on a socket in its own directory, and keeps its
+/// data in memory only.
 #[derive(Debug)]
 pub struct Redis {
     process: Option<KilledChild>,
@@ -14,7 +14,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts Redis and returns once it answers.
+    /// Starts Redis and waits until it responds.
     pub async fn start() -> Self {
         let directory = TempDir::with_prefix("mcp-federated-auth-redis-")
             .expect("the temporary directory is writable");
@@ -23,12 +23,12 @@ impl Redis {
         redis
     }
 
-    /// Kills it: what it held is lost.
+    /// Kills it: its data is lost.
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Starts it after a [`stop`](Self::stop), and returns once it answers.
+    /// Starts it after a [`stop`](Self::stop), and waits until it responds.
     pub async fn start_again(&mut self) {
         self.process = Some(KilledChild::start(
             Command::new("redis-server")
@@ -45,7 +45,7 @@ impl Redis {
         self.directory.path().join("redis.sock")
     }
 
-    /// The lines that it answers to a command.
+    /// The lines of its reply to a command.
     pub fn command(&self, words: &[&str]) -> Vec<String> {
         let cli = Command::new("redis-cli").arg("-s").arg(self.socket()).args(words).output();
         let output = cli.expect("redis-cli comes with Redis").stdout;
@@ -58,17 +58,17 @@ impl Redis {
         keys.into_iter().filter(|key| !key.is_empty()).collect()
     }
 
-    /// For how many milliseconds a key will still be there.
+    /// The time to live of a key in milliseconds.
     ///
     /// # Panics
     ///
-    /// When there is no such key, or no end to it.
+    /// If there is no such key, or it does not expire.
     pub fn milliseconds_left(&self, key: &str) -> u64 {
         let answer = self.command(&["PTTL", key]);
         answer[0].parse().unwrap_or_else(|_| panic!("{key}: {answer:?}"))
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub(crate) fn connections(&self) -> usize {
         self.command(&["CLIENT", "LIST"]).iter().filter(|line| !line.is_empty()).count()
     }

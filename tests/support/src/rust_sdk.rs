@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::program::Program;
 
-/// Comes from nothing but a URL to an access token by the official SDK for Rust: it finds the
+/// Gets an access token from nothing but a URL, with the official SDK for Rust: it finds the
 /// provider, registers, and has this person log in there.
 ///
 /// # Panics
 ///
-/// When the SDK finds no way, or only one that it made up.
+/// If the SDK does not find the provider, or guesses its endpoints.
 pub async fn log_in_by_rust_sdk(url: &str, person: &str) -> String {
     const REDIRECT_URL: &str = "http://127.0.0.1:33418/callback";
     let refused = reqwest::Client::new().post(url).send().await.expect("the server answers");
@@ -35,23 +35,23 @@ pub async fn log_in_by_rust_sdk(url: &str, person: &str) -> String {
     session.auth_manager.get_access_token().await.expect("there is a token")
 }
 
-/// What the SDK for Rust reads in a challenge.
+/// A challenge as the SDK for Rust parses it.
 #[derive(Debug, Eq, PartialEq)]
 pub struct ReadChallenge {
-    /// Where the metadata are.
+    /// The URL of the metadata.
     pub resource_metadata: Option<String>,
-    /// The scopes to ask for.
+    /// The scopes to request.
     pub scope: Option<String>,
     /// The error code.
     pub error: Option<String>,
 }
 
 impl ReadChallenge {
-    /// Has the SDK read a challenge of the server at this URL.
+    /// Has the SDK parse a challenge from the server at this URL.
     ///
     /// # Panics
     ///
-    /// When that is no URL.
+    /// If it is not a URL.
     pub fn new(challenge: &str, url: &str) -> Self {
         let read = WWWAuthenticateParams::parse(challenge, &url.parse().expect("it is a URL"));
         Self {

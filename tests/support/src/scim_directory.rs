@@ -14,17 +14,17 @@ use crate::gateway::Gateway;
 use crate::port::Port;
 
 /// A directory of users: the real SCIM server `scim2-server`, which keeps them in memory, and a
-/// [`Gateway`] before it.
+/// [`Gateway`] in front of it.
 #[derive(Debug)]
 pub struct ScimDirectory {
-    /// What Envoy may call.
+    /// The address that Envoy calls.
     pub gateway: Gateway,
     server: Server,
     client: Client,
 }
 
 impl ScimDirectory {
-    /// What the directory wants to be shown.
+    /// The bearer token that the directory requires.
     pub const BEARER_TOKEN: &str = "directory-s3cret";
 
     /// An extension of the schema: users may have `webServiceAccessOnly` and `locked`.
@@ -91,7 +91,7 @@ impl ScimDirectory {
         serde_json::from_value(list["Resources"].take()).expect("it is a list")
     }
 
-    /// Past the gateway.
+    /// Sends a request past the gateway.
     async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
         let url = format!("http://{}{path}", self.server.address);
         let mut request = self.client.request(method, url).bearer_auth(Self::BEARER_TOKEN);
@@ -118,8 +118,8 @@ struct Server {
 }
 
 impl Server {
-    /// It does not share its port, so somebody else may be faster: then it ends, and another port
-    /// is tried.
+    /// It does not share its port, so another process may take it first: then it exits, and another
+    /// port is tried.
     async fn start(files: Option<Files>) -> Self {
         let client = Client::builder().no_proxy().build().expect("nothing is wrong with that");
         loop {
@@ -153,7 +153,7 @@ impl Server {
     }
 }
 
-/// What the server reads when it starts.
+/// The server's initial configuration.
 #[derive(Debug)]
 struct Files(TempDir);
 
@@ -174,7 +174,7 @@ impl Files {
     }
 }
 
-/// `scim2-server` in `.venv`, or what `SCIM2_SERVER` names.
+/// `scim2-server` in `.venv`, or the program that `SCIM2_SERVER` names.
 fn program() -> PathBuf {
     match env::var_os("SCIM2_SERVER") {
         Some(path) => Path::new(&path).to_owned(),

@@ -19,9 +19,9 @@ use crate::port::Port;
 
 /// One Envoy for the stacks of many tests, as long as the test program runs.
 ///
-/// Each stack has listeners, clusters and a VM of its own (`vm_id`), so it shares no state of the
-/// plugin with another. Metrics and the log are those of the process. Envoy compiles the module
-/// once, which takes more time than most tests.
+/// Each stack has its own listeners, clusters and VM (`vm_id`), so it shares no plugin state with
+/// another. Metrics and the log are those of the process. Envoy compiles the module once, which
+/// takes more time than most tests.
 #[derive(Debug)]
 pub(crate) struct SharedEnvoy {
     directory: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) struct SharedEnvoy {
 }
 
 impl SharedEnvoy {
-    /// That of this test program with so many workers.
+    /// The one of this test program with this number of workers.
     async fn running(workers: usize) -> Arc<Self> {
         type Started = Arc<OnceCell<Arc<SharedEnvoy>>>;
         static RUNNING: Mutex<BTreeMap<usize, Started>> = Mutex::new(BTreeMap::new());
@@ -58,8 +58,8 @@ impl SharedEnvoy {
         let configuration = directory.join("envoy.json");
         fs::write(&configuration, bootstrap.tree().to_string()).expect("the directory is ours");
         let log = File::create(directory.join("envoy.log")).expect("the directory is ours");
-        // Ends Envoy and removes the directory when this program ends, in whatever way: that
-        // closes the pipe.
+        // Ends Envoy and removes the directory however this program ends, because that closes the
+        // pipe.
         let watchdog = Command::new("sh")
             .args(["-c", r#""$@" & read -r _; kill -KILL $!; wait; rm -r -- "$0""#])
             .arg(&directory)
@@ -99,7 +99,7 @@ impl SharedEnvoy {
         fs::read_to_string(self.directory.join("admin")).ok()?.trim().parse().ok()
     }
 
-    /// What the admin interface says at this path; empty when it does not answer yet.
+    /// The response of the admin interface at this path; empty if it does not respond yet.
     async fn admin(&self, client: &Client, path: &str) -> String {
         let Some(address) = self.admin_address() else { return String::new() };
         match client.get(format!("http://{address}{path}")).send().await {
@@ -117,11 +117,11 @@ pub(crate) struct Tenancy {
 }
 
 impl Tenancy {
-    /// Adds what a stack needs, and returns once it can be used.
+    /// Adds what a stack needs, and waits until it can be used.
     ///
     /// # Panics
     ///
-    /// When Envoy refuses a listener, or 30 s have passed; the message ends with its log.
+    /// If Envoy refuses a listener, or 30 s have passed; the message ends with its log.
     pub(crate) async fn begin(
         bootstrap: Bootstrap,
         form: ConfigurationForm,
@@ -152,7 +152,7 @@ impl Tenancy {
         this
     }
 
-    /// What the names of its listeners, clusters and `stat_prefix`es end with.
+    /// The suffix of its listeners, clusters and `stat_prefix`es.
     pub(crate) fn suffix(&self) -> String {
         suffix(self.id)
     }
@@ -167,7 +167,7 @@ impl Tenancy {
         self.envoy.admin_address().expect("a stack is started once it answers")
     }
 
-    /// Returns once the admin interface names all of these, each at the beginning of a line.
+    /// Waits until the admin interface names all of these, each at the beginning of a line.
     async fn await_names(&self, client: &Client, path: &str, names: &[String]) {
         let asked = Instant::now();
         loop {
@@ -209,7 +209,7 @@ impl Drop for Tenancy {
     }
 }
 
-/// What of a [`Tenant`] Envoy is given.
+/// The part of a [`Tenant`] that Envoy gets.
 struct Parts {
     listeners: Vec<Value>,
     clusters: Vec<Value>,
@@ -247,13 +247,13 @@ impl Tenant {
     }
 }
 
-/// A stack that neither gets nor sends requests.
+/// A stack that neither receives nor sends requests.
 fn keeper() -> Tenant {
     let mut bootstrap = Bootstrap::example();
     bootstrap.set_module(&module_path());
     let port = Port::free();
     bootstrap.set_listener_port(port.number());
-    // Envoy has the port for as long as it runs.
+    // Envoy holds the port as long as it runs.
     std::mem::forget(port);
     let key = SigningKey::generate(Algorithm::Es256, "keeper");
     bootstrap.plugin_configuration()["providers"] = json!([{
@@ -265,7 +265,7 @@ fn keeper() -> Tenant {
     Tenant { bootstrap, form: ConfigurationForm::Struct }
 }
 
-/// Makes the clusters, VMs and metrics that a listener names those of its own stack.
+/// Renames the clusters, VMs and metrics of a listener to those of its own stack.
 fn separate(value: &mut Value, suffix: &str) {
     match value {
         Value::Array(elements) => {
@@ -305,7 +305,7 @@ fn names(resources: &[Value]) -> Vec<String> {
     resources.iter().filter_map(|resource| resource["name"].as_str()).map(str::to_owned).collect()
 }
 
-/// What all stacks have together.
+/// The part that all stacks share.
 #[derive(Debug, Default)]
 struct Tenants {
     last_id: u64,
@@ -320,7 +320,7 @@ impl Tenants {
         self.last_id
     }
 
-    /// Replaces the file in one step, which is what Envoy waits for.
+    /// Replaces the file atomically, which is what Envoy watches for.
     fn write(&self, directory: &Path, resource: Resource) {
         let resources = match resource {
             Resource::Clusters => &self.clusters,

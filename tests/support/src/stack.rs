@@ -15,15 +15,14 @@ use crate::mcp_server::McpServer;
 use crate::mcp_session::McpSession;
 use crate::port::Port;
 
-/// The example, running: Envoy with the plugin between callers and an MCP server, and an identity
-/// provider.
+/// The running example: Envoy with the plugin in front of an MCP server, and an identity provider.
 #[derive(Debug)]
 pub struct Stack {
     /// Envoy with the plugin.
     pub envoy: Envoy,
     /// The only provider of the example's configuration, `demo`.
     pub provider: IdentityProvider,
-    /// What the plugin protects.
+    /// The server that the plugin protects.
     pub server: McpServer,
     client: Client,
 }
@@ -75,14 +74,14 @@ impl Stack {
         self.send(self.request().bearer_auth(token)).await
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the response to its end.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.expect("Envoy answers");
         Answer::read(response).await
     }
 
-    /// Hands the plugin another configuration, made from its present one, and returns once all
-    /// workers use it for new connections.
+    /// Replaces the plugin's configuration by an edited copy, and waits until all workers use it
+    /// for new connections.
     ///
     /// # Panics
     ///
@@ -91,12 +90,12 @@ impl Stack {
         self.envoy.update(|bootstrap| edit(bootstrap.plugin_configuration())).await;
     }
 
-    /// Begins a session of the official MCP client, or says why it could not.
+    /// Begins a session of the official MCP client, or returns the error.
     pub async fn session(&self, token: &str) -> Result<McpSession, String> {
         McpSession::open(&self.url(), Some(token)).await
     }
 
-    /// The same by MCP 2026-07-28, without a session.
+    /// Connects by MCP 2026-07-28, without a session.
     pub async fn stateless_session(&self, token: &str) -> Result<McpSession, String> {
         McpSession::open_stateless(&self.url(), Some(token)).await
     }
@@ -105,7 +104,7 @@ impl Stack {
     ///
     /// # Panics
     ///
-    /// When anything reached the MCP server meanwhile.
+    /// If anything reached the MCP server meanwhile.
     pub async fn call_refused(&self, token: &str) -> Answer {
         self.send_refused(self.request().bearer_auth(token)).await
     }
@@ -114,7 +113,7 @@ impl Stack {
     ///
     /// # Panics
     ///
-    /// When anything reached the MCP server meanwhile.
+    /// If anything reached the MCP server meanwhile.
     pub async fn send_refused(&self, request: RequestBuilder) -> Answer {
         let before = self.server.count();
         let answer = self.send(request).await;
@@ -123,7 +122,7 @@ impl Stack {
     }
 }
 
-/// What a [`Stack`] is started with.
+/// The settings of a [`Stack`] to start.
 pub struct StackBuilder {
     envoy: EnvoyBuilder,
     provider: Option<IdentityProvider>,
@@ -136,12 +135,12 @@ pub struct StackBuilder {
 type Edit<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 impl StackBuilder {
-    /// Runs so many worker threads; one at first.
+    /// Sets the number of worker threads; 1 by default.
     pub fn workers(self, workers: usize) -> Self {
         self.envoy(|envoy| envoy.workers(workers))
     }
 
-    /// Lets the plugin be reconfigured while Envoy runs; see [`Stack::reconfigure`].
+    /// Allows reconfiguring the plugin while Envoy runs; see [`Stack::reconfigure`].
     pub fn updatable(self) -> Self {
         self.envoy(EnvoyBuilder::updatable)
     }
@@ -153,7 +152,7 @@ impl StackBuilder {
         self
     }
 
-    /// Edits the plugin's configuration, which holds the real addresses by then.
+    /// Edits the plugin's configuration, in which the real addresses are already filled in.
     pub fn configure(mut self, configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
         self.configure.push(Box::new(configure));
         self
@@ -165,33 +164,33 @@ impl StackBuilder {
         self
     }
 
-    /// Hands the plugin its configuration in this form.
+    /// Passes the configuration to the plugin in this form.
     pub fn form(self, form: ConfigurationForm) -> Self {
         self.envoy(|envoy| envoy.form(form))
     }
 
-    /// Adds a cluster, or points one of the example's somewhere else.
+    /// Adds a cluster, or points one of the example's to another address.
     pub fn cluster(self, name: &str, address: SocketAddr) -> Self {
         let name = name.to_owned();
         self.edit(move |bootstrap| bootstrap.set_cluster(&name, address))
     }
 
-    /// What Envoy's components log; see [`EnvoyBuilder::component_log_level`].
+    /// Sets the log levels of Envoy's components; see [`EnvoyBuilder::component_log_level`].
     pub fn component_log_level(self, level: &str) -> Self {
         self.envoy(|envoy| envoy.component_log_level(level))
     }
 
-    /// Starts from another configuration than `envoy/envoy.yaml`.
+    /// Starts from a configuration other than `envoy/envoy.yaml`.
     pub fn bootstrap(self, bootstrap: Bootstrap) -> Self {
         self.envoy(|envoy| envoy.bootstrap(bootstrap))
     }
 
-    /// Uses this native module in place of the plugin; see [`EnvoyBuilder::native`].
+    /// Uses this native module instead of the plugin; see [`EnvoyBuilder::native`].
     pub fn native(self, module: PathBuf) -> Self {
         self.envoy(|envoy| envoy.native(module))
     }
 
-    /// Runs this Envoy.
+    /// Uses this Envoy binary.
     pub fn binary(self, binary: PathBuf) -> Self {
         self.envoy(|envoy| envoy.binary(binary))
     }
@@ -201,33 +200,33 @@ impl StackBuilder {
         self.envoy(|envoy| envoy.environment(name, value))
     }
 
-    /// Lets Envoy listen on this port.
+    /// Sets the port that Envoy listens on.
     pub fn port(self, port: Port) -> Self {
         self.envoy(|envoy| envoy.port(port))
     }
 
-    /// The port of Envoy's admin interface.
+    /// Sets the port of Envoy's admin interface.
     pub fn admin_port(self, port: u16) -> Self {
         self.envoy(|envoy| envoy.admin_port(port))
     }
 
-    /// Uses a provider that runs already.
+    /// Uses a provider that is already running.
     pub fn provider(mut self, provider: IdentityProvider) -> Self {
         self.provider = Some(provider);
         self
     }
 
-    /// Uses an MCP server that runs already.
+    /// Uses an MCP server that is already running.
     pub fn server(mut self, server: McpServer) -> Self {
         self.server = Some(server);
         self
     }
 
-    /// Starts all parts, and returns once Envoy is ready.
+    /// Starts all parts, and waits until Envoy is ready.
     ///
     /// # Panics
     ///
-    /// When Envoy does not start; the message ends with its log.
+    /// If Envoy does not start; the message ends with its log.
     pub async fn start(self) -> Stack {
         let is_alone = self.is_alone;
         let (envoy, provider, server) = self.prepare().await;
@@ -246,7 +245,7 @@ impl StackBuilder {
     ///
     /// # Panics
     ///
-    /// When Envoy starts.
+    /// If Envoy starts.
     pub async fn expect_refusal(self) -> String {
         let (envoy, _provider, _server) = self.prepare().await;
         envoy.expect_refusal().await

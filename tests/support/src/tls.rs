@@ -1,4 +1,4 @@
-//! TLS around servers and clients that speak plain text.
+//! TLS for servers and clients that speak plain HTTP.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,7 +18,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use crate::port::Port;
 
-/// A certificate authority that only those trust who were given its certificate.
+/// A certificate authority trusted only by those that were given its certificate.
 #[derive(Debug)]
 pub struct CertificateAuthority {
     pem: String,
@@ -57,8 +57,8 @@ impl Default for CertificateAuthority {
     }
 }
 
-/// A TLS server for many hosts: selects one by the name that the client requests (SNI),
-/// and passes on what it decrypted.
+/// A TLS server for many hosts: selects one by the name that the client requests (SNI), and
+/// forwards the decrypted bytes.
 #[derive(Debug)]
 pub struct TlsEntrance {
     port: Port,
@@ -73,8 +73,8 @@ struct Host {
 }
 
 impl TlsEntrance {
-    /// One that knows no host yet: it breaks off handshakes for others than
-    /// [`serve`](Self::serve) names.
+    /// A server without hosts: it aborts handshakes for hosts that were not added by
+    /// [`serve`](Self::serve).
     pub async fn start() -> Self {
         let port = Port::free();
         let listener = port.listen().expect("the port is ours");
@@ -94,12 +94,13 @@ impl TlsEntrance {
         self.port.address()
     }
 
-    /// Leads to this server who asks for this host, with a right certificate of this authority.
+    /// Forwards connections for this host to this server, with a valid certificate of this
+    /// authority.
     pub fn serve(&self, host: &str, authority: &CertificateAuthority, server: SocketAddr) {
         self.serve_with(host, authority.certify(host), server);
     }
 
-    /// The same with any certificate and its private key, both in PEM.
+    /// Like `serve`, with any certificate and its private key, both in PEM.
     pub fn serve_with(&self, host: &str, certificate: (String, String), server: SocketAddr) {
         let certificate = Arc::new(certified_key(&certificate));
         let mut hosts = self.hosts.lock().expect("no holder panics");
@@ -131,7 +132,7 @@ async fn enter(stream: TcpStream, hosts: Arc<Mutex<BTreeMap<String, Host>>>) -> 
     Ok(())
 }
 
-/// A way for clients without TLS to a server that wants it.
+/// A tunnel for clients without TLS to a server that requires it.
 #[derive(Debug)]
 pub struct TlsTunnel {
     port: Port,
@@ -139,7 +140,7 @@ pub struct TlsTunnel {
 }
 
 impl TlsTunnel {
-    /// One to this server, which must show a certificate of this authority for this host.
+    /// A tunnel to this server, which must have a certificate of this authority for this host.
     pub async fn start(server: SocketAddr, host: &str, authority: &CertificateAuthority) -> Self {
         let port = Port::free();
         let listener = port.listen().expect("the port is ours");
@@ -163,14 +164,14 @@ impl TlsTunnel {
         };
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A client whose tunnel breaks sees its connection end.
+                // If its tunnel fails, the client sees its connection end.
                 let _task: JoinHandle<io::Result<()>> = tokio::spawn(pass_on(stream));
             }
         });
         Self { port, server }
     }
 
-    /// Where it is entered.
+    /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
     }
@@ -182,7 +183,7 @@ impl Drop for TlsTunnel {
     }
 }
 
-/// Shows one certificate to everybody.
+/// Presents the same certificate to every client.
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
 

@@ -11,8 +11,8 @@ use crate::child::{KilledChild, await_that};
 use crate::port::Port;
 use crate::redis::Redis;
 
-/// A running webdis before a [`Redis`], killed when dropped, with the configuration that the
-/// documentation shows.
+/// A running webdis in front of a [`Redis`], killed when dropped, with the documented
+/// configuration.
 #[derive(Debug)]
 pub struct Webdis {
     port: Port,
@@ -24,7 +24,7 @@ impl Webdis {
     const THREADS: usize = 2;
     const CONNECTIONS_PER_THREAD: usize = 2;
 
-    /// Starts webdis on a free port and returns once it is connected with Redis.
+    /// Starts webdis on a free port and waits until it is connected to Redis.
     pub async fn start(redis: &Redis) -> Self {
         let directory = TempDir::with_prefix("mcp-federated-auth-webdis-")
             .expect("the temporary directory is writable");
@@ -45,12 +45,12 @@ impl Webdis {
         webdis
     }
 
-    /// Kills it: from now on connects are refused.
+    /// Kills it: from now on connections are refused.
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Starts it after a [`stop`](Self::stop), and returns once it is connected with Redis.
+    /// Starts it after a [`stop`](Self::stop), and waits until it is connected to Redis.
     pub async fn start_again(&mut self, redis: &Redis) {
         let mut command = Command::new("webdis");
         let configuration = self.directory.path().join("webdis.json");
@@ -58,15 +58,15 @@ impl Webdis {
         self.await_redis(redis).await;
     }
 
-    /// Returns once it is connected with Redis, also when that was started again.
+    /// Waits until it is connected to Redis, also after a restart of Redis.
     pub async fn await_redis(&self, redis: &Redis) {
-        // One connection is that by which Redis is asked.
+        // One of the connections is the one that counts them.
         let expected = Self::THREADS * Self::CONNECTIONS_PER_THREAD + 1;
         let is_connected = || async { redis.connections() >= expected };
         await_that("webdis is connected with Redis", is_connected).await;
         let client = Client::builder().no_proxy().build().expect("nothing is wrong with that");
         let url = format!("http://{}/", self.address());
-        // Sets nothing, for it says no value.
+        // Sets nothing, because there is no value.
         let answers = || async {
             let answer = client.post(&url).body("SET/x").send().await;
             answer.is_ok_and(|answer| answer.status().is_success())

@@ -4,7 +4,7 @@ use std::any::Any;
 ///
 /// # Panics
 ///
-/// If one of the two does; the message says which.
+/// If either of the two panics; the message names the number of workers.
 pub async fn with_one_worker_and_with_four<F>(test: impl Fn(usize) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

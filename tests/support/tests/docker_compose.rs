@@ -1,5 +1,5 @@
-//! `envoy/docker-compose.yaml`, without an engine of Docker: everything that the file names exists,
-//! and its very commands, run as processes, let calls through.
+//! `envoy/docker-compose.yaml`, without a Docker engine: everything that the file names exists, and
+//! its exact commands, run as processes, let calls through.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -35,7 +35,7 @@ fn everything_that_the_file_names_exists() {
     let root = repository_root();
     let compose = compose();
     for (name, service) in compose["services"].as_object().unwrap() {
-        // envoy.yaml has all parts on the loopback of one machine.
+        // In envoy.yaml all parts are on the loopback interface of one machine.
         assert_eq!(service["network_mode"], "host", "{name}");
         for volume in service["volumes"].as_array().into_iter().flatten() {
             let (here, there) = volume.as_str().unwrap().split_once(':').unwrap();
@@ -78,7 +78,7 @@ fn the_image_of_the_module_has_one_layer_with_one_file() {
     let instructions: Vec<_> =
         text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     assert_eq!(instructions, ["FROM scratch", "COPY mcp-federated-auth.wasm /plugin.wasm"]);
-    // In the folder that is its context.
+    // Its context is this folder.
     assert!(text.contains("docker build --file envoy/Dockerfile ") && text.contains(" dist\n"));
     assert_eq!(module_path().file_name().unwrap(), "mcp-federated-auth.wasm");
 }
@@ -108,13 +108,13 @@ struct Part {
 }
 
 impl Part {
-    /// By the command of its service, but on a free port.
+    /// Runs the command of its service, but on a free port.
     async fn start(service: &str) -> Self {
         let compose = compose();
         let command = words(&compose["services"][service]["command"]);
         let client = Client::builder().no_proxy().build().unwrap();
         loop {
-            // Freed at once: the process takes it, or somebody else does, and then it ends.
+            // Freed immediately: the process takes it; if another does first, the process exits.
             let port = Port::free().number();
             let process = Command::new(env!("CARGO_BIN_EXE_demo"))
                 .args(&command)
@@ -141,7 +141,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Errors mean that it has ended already.
+        // An error means that it has already exited.
         let _ended = self.process.kill();
         let _ended = self.process.wait();
     }
@@ -185,9 +185,9 @@ async fn the_files_are_where_envoy_looks_for_them() {
         let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
             ["socket_address"];
         assert_eq!(address["address"], "127.0.0.1");
-        // The service is given no port: it has that of the file, and says so if it cannot have it.
+        // The service gets no port argument: it uses that of the file, and fails if it is taken.
         let port = u16::try_from(address["port_value"].as_u64().unwrap()).unwrap();
-        // If somebody has it already, that serves as well.
+        // If another process already has it, that is enough.
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         let compose = compose();
         let command = words(&compose["services"][service]["command"]);

@@ -15,12 +15,12 @@ use testbed::{Bootstrap, IdentityProvider, McpServer, Port, Stack, now, reposito
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::interval;
 
-/// The word by which `up` runs this program in the background.
+/// The argument with which `up` runs this program in the background.
 pub(crate) const SERVE: &str = "serve";
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Starts the parts in a process of its own and returns once they run.
+/// Starts the parts in a separate process and waits until they run.
 pub(crate) fn up() -> ExitCode {
     if let Some(state) = State::read() {
         if state.is_running() {
@@ -67,7 +67,7 @@ pub(crate) fn down() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the parts until stopped: what `up` leaves in the background.
+/// Runs the parts until stopped: the background process of `up`.
 pub(crate) async fn serve() -> ExitCode {
     let mut terminated = signal(SignalKind::terminate()).expect("signals can be awaited");
     let mut interrupted = signal(SignalKind::interrupt()).expect("signals can be awaited");
@@ -120,7 +120,7 @@ fn start() -> Result<State, String> {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(log_too)
-        // Ctrl-C in the terminal that ran `up` is not meant for it.
+        // Ctrl-C in the terminal that ran `up` must not stop it.
         .process_group(0)
         .spawn()
         .map_err(|error| error.to_string())?;
@@ -132,7 +132,7 @@ fn start() -> Result<State, String> {
         let ended = process.try_wait().map_err(|error| error.to_string())?;
         let late = started.elapsed() > Duration::from_secs(60);
         if ended.is_some() || late {
-            // When it has ended there is nothing to kill.
+            // If it has ended, there is nothing to kill.
             let _ended = process.kill();
             let log = fs::read_to_string(log_path()).unwrap_or_default();
             return Err(format!("It did not start:\n{log}"));
@@ -141,7 +141,7 @@ fn start() -> Result<State, String> {
     }
 }
 
-/// What is known of the process in the background, in a file between `up` and `down`.
+/// The state of the background process, kept in a file between `up` and `down`.
 #[derive(Debug, Deserialize, Serialize)]
 struct State {
     pid: u32,
@@ -177,7 +177,7 @@ impl State {
         serde_json::from_slice(&fs::read(state_path()).ok()?).ok()
     }
 
-    /// Whole or not at all, since `up` waits for it.
+    /// Written atomically, because `up` waits for the file.
     fn write(&self) -> io::Result<()> {
         let draft = folder().join("state.draft");
         fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
@@ -188,13 +188,14 @@ impl State {
         command_line(self.pid).is_some_and(|words| words.last().is_some_and(|word| word == SERVE))
     }
 
-    /// For when the process is gone, whatever became of it: an Envoy that it left behind goes too.
+    /// Cleans up after the process has ended, however it did: also ends an Envoy that it left
+    /// behind.
     fn clean_up(&self) {
         let is_ours = |word: &String| word.contains("mcp-federated-auth-envoy-");
         if command_line(self.envoy_pid).is_some_and(|words| words.iter().any(is_ours)) {
             terminate(self.envoy_pid, Signal::KILL);
         }
-        // When it is gone already, all is well.
+        // It may already have ended.
         let _gone = fs::remove_file(state_path());
     }
 }
@@ -246,7 +247,7 @@ fn terminate(pid: u32, signal: Signal) {
     }
 }
 
-/// The words by which a process was started; `None` when there is no such process.
+/// The arguments with which a process was started; `None` if there is no such process.
 fn command_line(pid: u32) -> Option<Vec<String>> {
     let bytes = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
     let text = String::from_utf8_lossy(&bytes);

@@ -1,4 +1,4 @@
-//! The demo: shows what the plugin does, or leaves the parts running for a person to play with.
+//! The demo: shows what the plugin does, or leaves the parts running for experiments.
 
 mod background;
 mod parts;

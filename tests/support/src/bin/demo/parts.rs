@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use testbed::{IdentityProvider, McpServer, Port, Stack};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs one part until stopped: in a container of its own, or by hand.
+/// Runs one part until stopped: in its own container, or by hand.
 pub(crate) async fn run(part: &str, port: Option<u16>) -> ExitCode {
     // As envoy/envoy.yaml has them.
     let usual = if part == "provider" { 9001 } else { 9000 };
@@ -25,7 +25,7 @@ pub(crate) async fn run(part: &str, port: Option<u16>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says why nothing is run.
+/// The reason why nothing is run.
 pub(crate) fn refuse(problem: &str) -> ExitCode {
     eprintln!("{problem}");
     ExitCode::FAILURE

@@ -2,12 +2,12 @@ use std::array;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outcome {
-    /// The HTTP status, or a word when it was more than one request.
+    /// The HTTP status, or a word if the call was more than one request.
     pub(crate) status: String,
-    /// The reason code; empty for a call that was allowed.
+    /// The reason code; empty for an allowed call.
     pub(crate) reason: String,
     /// What the MCP server recorded.
     pub(crate) seen: Seen,
@@ -39,10 +39,10 @@ impl Outcome {
     }
 }
 
-/// What the MCP server recorded while a call was made.
+/// What the MCP server recorded during a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
-    /// Requests that all carried the same identity headers; of these, the ones that are shown.
+    /// Requests that all carried the same identity headers; the ones to show.
     Identity(BTreeMap<String, String>),
     /// No request.
     Nothing,

@@ -17,7 +17,7 @@ const SERVICE_ACCOUNT: &str = "incident-robot";
 const CLIENT: &str = "robot-client";
 const ROBOTS: &str = "robots";
 
-/// Starts the parts, makes the calls, prints the table; fails when a call went another way.
+/// Starts the parts, makes the calls and prints the table; fails if a result is unexpected.
 pub(crate) async fn tell() -> ExitCode {
     eprintln!("Starting an identity provider and an MCP server ...");
     let provider = IdentityProvider::start().await;
@@ -121,7 +121,7 @@ impl Teller {
         self.call("a token of a user without a record", &rs256.token(&claims), expected).await;
     }
 
-    /// Returns the answer to the call without a token.
+    /// Returns the response to the call without a token.
     async fn refused(&mut self, rs256: &SigningKey) -> Answer {
         let none = self.stack.request();
         let expected = Outcome::refused(401, "missing_token");
@@ -160,7 +160,8 @@ impl Teller {
         let token = new.token(&claims);
         self.call("a token of the provider's new key", &token, Outcome::allowed(USER, "demo"))
             .await;
-        // Not before: an unknown key makes the plugin look for new ones, but not again at once.
+        // Last, because an unknown key makes the plugin fetch keys, but not again within the
+        // cooldown.
         let stranger = SigningKey::generate(Algorithm::Rs256, "unpublished-key");
         let expected = Outcome::refused(401, "unknown_kid");
         self.call("a token of an unpublished key", &stranger.token(&claims), expected).await;
@@ -211,7 +212,7 @@ impl Teller {
         answer
     }
 
-    /// From the MCP server's own record: what arrived, not what the answer suggests.
+    /// From the MCP server's own record: what arrived, not what the response suggests.
     fn seen(&self) -> Seen {
         let requests = self.stack.server.requests();
         if requests.iter().any(|request| !request.header("authorization").is_empty()) {
