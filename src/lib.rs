@@ -1,7 +1,7 @@
 //! An Envoy filter that gives any MCP server federated authentication.
 //!
 //! This crate is the filter without a proxy. [`Engine`] is one worker of it: a shell hands it the
-//! callbacks of a proxy, and offers it the proxy as a [`host::Host`]. The rooms below the engine do no
+//! callbacks of a proxy, and offers it the proxy as a [`host::Host`]. The modules below it do no
 //! I/O: time, bytes and responses from outside are arguments.
 //!
 //! The way of a request is in `authenticator`: `request` → `token` (bearer token, compact JWS, cheap

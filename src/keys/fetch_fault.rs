@@ -65,10 +65,10 @@ macro_rules! fetch_fault_codes {
 }
 
 fetch_fault_codes! {
-    /// A proxy, firewall or the provider asks for credentials: status 401, 403 or 407.
+    /// A proxy, firewall or the provider requires credentials: status 401, 403 or 407.
     AccessRefused
-        "Something on the way, such as a proxy or a firewall, asks for credentials: have \
-         Envoy fetch the document without any."
+        "Something on the network path, such as a proxy or a firewall, requires credentials: \
+         let Envoy fetch the document without any."
 
     /// Envoy does not know the cluster, or none of its hosts is healthy.
     ClusterUnavailable
@@ -78,7 +78,7 @@ fetch_fault_codes! {
     /// The document is compressed.
     Compressed
         "Have the provider, or the proxy before it, send the document as it is: the plugin \
-         does not ask for compression."
+         does not request compression."
 
     /// Envoy reports that it could not connect.
     ConnectionFailed
@@ -103,7 +103,7 @@ fetch_fault_codes! {
 
     /// No response in time, or the connection broke.
     NoResponse
-        "Open the way from Envoy to that host (a firewall that drops packets looks like \
+        "Allow traffic from Envoy to that host (a firewall that drops packets looks like \
          this), or raise `keys.timeout`."
 
     /// The provider publishes an empty object: it has no signing key.
@@ -132,8 +132,8 @@ fetch_fault_codes! {
 
     /// The provider, or a proxy in front of it, fails: status 5xx.
     ServerError
-        "The provider itself fails, or a proxy before it: look at its status. Keys that were \
-         fetched before stay in use."
+        "The provider itself fails, or a proxy before it: check its status. Keys already \
+         fetched stay in use."
 
     /// Envoy reports that the TLS handshake failed.
     TlsFailed
@@ -147,7 +147,7 @@ fetch_fault_codes! {
 
     /// Something other than metadata or a key set.
     WrongDocument
-        "Something else answered, such as a login page or a proxy: open the URL in a \
+        "Something else responded, such as a login page or a proxy: open the URL in a \
          browser, and correct it."
 }
 

@@ -125,7 +125,7 @@ reasons! {
         "directory_unavailable", 503, None, Provider, [User],
         "the user directory is temporarily unavailable",
         "See the cause in the log line; check the service at `users.scim.url`, its cluster and the \
-         network on the way there.",
+         network path to it.",
     }
     Expired {
         "expired", 401, INVALID_TOKEN, Client, [Time],

@@ -231,7 +231,7 @@ async fn a_document_other_than_keys_is_shown_with_its_fix() {
         (
             Some(gzip),
             "it is compressed (content-encoding \"gzip\")",
-            "does not ask for compression",
+            "does not request compression",
         ),
         (Some(Fault::Redirect(moved.to_owned())), moved, "configure the address that it leads to"),
         (

@@ -298,7 +298,11 @@ fn of_entra_id() {
             "ID token instead of access token",
             none.clone(),
             entra.token(json!({"aud": "c11e0000-0000-4000-8000-000000000000", "nonce": "n"})),
-            ["audience_mismatch", "This is an ID token", "`access_token` in the provider's answer"],
+            [
+                "audience_mismatch",
+                "This is an ID token",
+                "`access_token` in the provider's response",
+            ],
         ),
         entra.broken(
             "no upn",
@@ -963,7 +967,7 @@ async fn of_keys_that_cannot_be_fetched() {
         rotated.unreachable(
             "rotated key with blocked endpoint",
             none(),
-            ["cannot be reached (Connection refused", "Open the way from Envoy to that host"],
+            ["cannot be reached (Connection refused", "Allow traffic from Envoy to that host"],
         ),
         untrusted.unreachable(
             "TLS failure at the provider",
@@ -1041,13 +1045,13 @@ async fn of_something_else_where_keys_should_be() {
             "compressed keys",
             Document::KeySet,
             Fault::Encoded("gzip", vec![0x1f, 0x8b]),
-            ["(content-encoding \"gzip\")", "does not ask for compression"],
+            ["(content-encoding \"gzip\")", "does not request compression"],
         ),
         (
             "compressed metadata",
             Document::Discovery,
             Fault::Encoded("zstd", vec![0x28, 0xb5]),
-            ["(content-encoding \"zstd\")", "does not ask for compression"],
+            ["(content-encoding \"zstd\")", "does not request compression"],
         ),
         ("list", Document::KeySet, body(json!([key.public_jwk()])), ["it is a list", browser]),
         (

@@ -21,12 +21,12 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
     if is_id_token(case.claims) {
         return Remedy::new(
             format!(
-                "This is an ID token, not an access token: it is for the client that asked for it \
-                 (`aud` {}), and tells that client who logged in.",
+                "This is an ID token, not an access token: it is for the client that requested it \
+                 (`aud` {}), and identifies the user to that client.",
                 value(case.claims.get("aud"))
             ),
-            "Have the client send its access token (`access_token` in the provider's answer, not \
-             `id_token`), and ask for a scope of this API so that it gets one for it.",
+            "Have the client send its access token (`access_token` in the provider's response, not \
+             `id_token`), and request a scope of this API so that the token is for it.",
         );
     }
     spelling(case, &found).unwrap_or_else(|| foreign(case, &found))

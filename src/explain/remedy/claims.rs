@@ -125,8 +125,8 @@ pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> 
         return Remedy::new(
             format!("This is an ID token, not an access token: it carries nothing in {claims}."),
             format!(
-                "Have the client send its access token (`access_token` in the provider's answer, not \
-                 `id_token`), and ask for a scope of this API. {otherwise}"
+                "Have the client send its access token (`access_token` in the provider's response, \
+                 not `id_token`), and request a scope of this API. {otherwise}"
             ),
         );
     }

@@ -99,16 +99,16 @@ impl KeyFault<'_> {
             CalloutError::Unreachable(why) => Remedy::new(
                 cause(&format!("{url} cannot be reached ({why})")),
                 format!(
-                    "Open the way from Envoy to that host (firewall, egress policy, the address in \
-                     cluster {cluster:?}), or correct `{}`. Until then no token by a new key can be \
-                     judged: keys that were fetched before stay in use for `keys.max_stale`.",
+                    "Allow traffic from Envoy to that host (firewall, egress policy, the address in \
+                     cluster {cluster:?}), or correct `{}`. Until then no token with a new key can \
+                     be verified: keys already fetched stay in use for `keys.max_stale`.",
                     self.start_field()
                 ),
             ),
             CalloutError::TimedOut => Remedy::new(
                 cause(&format!("{url} does not respond in time")),
                 format!(
-                    "Open the way from Envoy to that host (a firewall that drops packets looks like \
+                    "Allow traffic from Envoy to that host (a firewall that drops packets looks like \
                      this), or raise `keys.timeout`. The cluster is {cluster:?}."
                 ),
             ),
