@@ -1,5 +1,5 @@
-//! Files in which the plugin is configured: its own configuration, Envoy's, Istio's, or that of Envoy
-//! Gateway.
+//! Files in which the plugin or the native module is configured: its own configuration, Envoy's,
+//! Istio's, or that of Envoy Gateway.
 
 use std::fs;
 use std::path::Path;
@@ -61,8 +61,8 @@ impl PluginFile {
         let Some(first) = plugins.first_mut() else {
             return Err(format!(
                 "{shown}: holds no configuration of the plugin: neither `resource` and `providers`, \
-                 nor a Wasm filter of Envoy, a WasmPlugin of Istio or an EnvoyExtensionPolicy of Envoy \
-                 Gateway with them"
+                 nor a Wasm filter or dynamic module of Envoy, a WasmPlugin of Istio or an \
+                 EnvoyExtensionPolicy of Envoy Gateway with them"
             ));
         };
         first.duplicates.extend(elsewhere);
@@ -168,9 +168,8 @@ fn find<'a>(
             for (name, inner) in members {
                 let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
                 let json = match name.as_str() {
-                    "configuration" | "pluginConfig" | "plugin_config" => {
-                        handed_over(inner, is_ours(value))
-                    }
+                    "configuration" | "pluginConfig" | "plugin_config" | "filter_config"
+                    | "filterConfig" => handed_over(inner, is_ours(value)),
                     "config" if location.is_in_extension_policy() => {
                         handed_over_as_json(inner, is_ours(value))
                     }
@@ -214,11 +213,13 @@ fn handed_over_as_json(configuration: &Value, is_named: bool) -> Option<Vec<u8>>
     (is_named || is_configuration(configuration)).then(|| configuration.to_string().into_bytes())
 }
 
-/// Whether the plugin that is configured here is named after this one, and is not its status page.
+/// Whether the plugin or module that is configured here is named after this one, and is not its
+/// status page.
 fn is_ours(plugin: &Value) -> bool {
     let says = |member: &str, value| plugin.get(member).and_then(Value::as_str) == Some(value);
-    let is_page = ["root_id", "rootID"].iter().any(|member| says(member, "mcp_auth_status"));
-    says("name", "mcp-federated-auth") && !is_page
+    let any = |members: &[&str], value| members.iter().any(|member| says(member, value));
+    let is_page = any(&["root_id", "rootID", "filter_name", "filterName"], "mcp_auth_status");
+    any(&["name", "filter_name", "filterName"], "mcp-federated-auth") && !is_page
 }
 
 fn is_configuration(value: &Value) -> bool {

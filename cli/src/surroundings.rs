@@ -37,10 +37,14 @@ enum Runner {
     Unknown,
     /// A Wasm filter of Envoy.
     Envoy,
+    /// A dynamic module of Envoy.
+    DynamicModule,
     /// A WasmPlugin of Istio.
     Istio,
-    /// An EnvoyExtensionPolicy of Envoy Gateway.
+    /// An EnvoyExtensionPolicy of Envoy Gateway with a Wasm plugin.
     EnvoyGateway,
+    /// The same with a dynamic module.
+    EnvoyGatewayModule,
 }
 
 /// How Envoy's HTTP connection manager reads requests.
@@ -90,6 +94,8 @@ impl Surroundings {
     ) -> Self {
         let runner = match configuration {
             "configuration" => Runner::Envoy,
+            "filter_config" | "filterConfig" => Runner::DynamicModule,
+            "config" if member(plugin, "filter_name").is_some() => Runner::EnvoyGatewayModule,
             "config" => Runner::EnvoyGateway,
             _ => Runner::Istio,
         };
@@ -108,7 +114,12 @@ impl Surroundings {
             runner,
             open_failure: open_failure(runner, plugin),
             holds_heads: is_buffered
-                || (runner == Runner::Envoy && is_on(plugin, "allow_on_headers_stop_iteration")),
+                || match runner {
+                    // A dynamic module always holds the head back.
+                    Runner::DynamicModule | Runner::EnvoyGatewayModule => true,
+                    Runner::Envoy => is_on(plugin, "allow_on_headers_stop_iteration"),
+                    Runner::Unknown | Runner::Istio | Runner::EnvoyGateway => false,
+                },
             manager: manager.map(Manager::new),
         }
     }
@@ -134,8 +145,11 @@ impl Surroundings {
         let example = match self.runner {
             Runner::Unknown => return None,
             Runner::Envoy => "as envoy/envoy.yaml has it",
+            Runner::DynamicModule => "as envoy/native.yaml has it",
             Runner::Istio => "by an EnvoyFilter, as envoy/istio/envoyfilter.yaml has it",
-            Runner::EnvoyGateway => "by a ClientTrafficPolicy (`path`, `headers`)",
+            Runner::EnvoyGateway | Runner::EnvoyGatewayModule => {
+                "by a ClientTrafficPolicy (`path`, `headers`)"
+            }
         };
         self.manager.is_none().then(|| {
             format!(
@@ -148,8 +162,14 @@ impl Surroundings {
     fn fails_open(&self, setting: &str) -> String {
         let fix = match self.runner {
             Runner::Istio => "use FAIL_RELOAD",
-            Runner::EnvoyGateway => "remove it",
+            Runner::EnvoyGateway | Runner::EnvoyGatewayModule => "remove it",
             Runner::Envoy | Runner::Unknown => "use `failure_policy: FAIL_RELOAD`",
+            Runner::DynamicModule => {
+                return format!(
+                    "`{setting}` lets requests pass without authentication while the module cannot \
+                     be fetched: use a local file"
+                );
+            }
         };
         format!(
             "`{setting}` lets requests pass without authentication while the plugin cannot run, after \
@@ -160,7 +180,7 @@ impl Surroundings {
     /// Whether the head of a request is forwarded before its body is judged.
     fn early_heads(&self) -> Option<String> {
         let (option, fix) = match self.runner {
-            Runner::Unknown => return None,
+            Runner::Unknown | Runner::DynamicModule | Runner::EnvoyGatewayModule => return None,
             Runner::Envoy => (
                 "`allow_on_headers_stop_iteration: true` is missing beside `configuration`",
                 "set it (Envoy 1.35 and later), or put Envoy's buffer filter directly behind the \
@@ -252,7 +272,10 @@ impl Manager {
 /// The setting by which requests pass while this plugin cannot run.
 fn open_failure(runner: Runner, plugin: &Value) -> Option<&'static str> {
     match runner {
-        Runner::Unknown => None,
+        Runner::Unknown | Runner::EnvoyGatewayModule => None,
+        Runner::DynamicModule => member(plugin, "dynamic_module_config")
+            .and_then(|module| member(member(module, "module")?, "remote"))
+            .map(|_| "module.remote"),
         Runner::Envoy if is_on(plugin, "fail_open") => Some("fail_open: true"),
         Runner::Envoy => is_one_of(member(plugin, "failure_policy"), &[("FAIL_OPEN", 3)])
             .then_some("failure_policy: FAIL_OPEN"),

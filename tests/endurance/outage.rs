@@ -1,6 +1,6 @@
 //! Sources that fail for minutes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use testbed::{Document, Fault, IdentityProvider, with_one_worker_and_with_four};
@@ -53,9 +53,7 @@ async fn known_keys_stay_in_use_through_an_outage_while_retries_slow_down() {
     .await;
 }
 
-/// A try may ask for both documents, one after the other.
+/// Each try begins with the key set; it may ask for the discovery document after it.
 fn pauses_between_tries(provider: &IdentityProvider) -> Vec<Duration> {
-    let times: Vec<Instant> = provider.requests().iter().map(|request| request.at).collect();
-    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-    gaps.filter(|gap| *gap > Duration::from_millis(300)).collect()
+    provider.gaps(Document::KeySet)
 }

@@ -282,3 +282,37 @@ fn a_token_size_that_exceeds_envoys_limit_causes_a_warning() {
         assert_warns(bootstrap.tree(), warning.as_slice());
     }
 }
+
+#[test]
+fn a_native_module_from_a_remote_place_causes_a_warning() {
+    let module = |source: Value, access: Value| {
+        let mut bootstrap = example(access);
+        let _environment = bootstrap.replace_plugin("dist/libmcp_federated_auth.so".as_ref());
+        let mut tree = bootstrap.tree().clone();
+        let filters = &mut tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"];
+        let filters = filters[0]["typed_config"]["http_filters"].as_array_mut().unwrap();
+        let module =
+            filters.iter_mut().find(|filter| filter["typed_config"]["filter_config"].is_object());
+        module.unwrap()["typed_config"]["dynamic_module_config"] = source;
+        tree
+    };
+    let local = json!({"module": {"local": {"filename": "dist/libmcp_federated_auth.so"}}});
+    let remote = json!({"module": {"remote": {"http_uri": {"uri": "https://example.com/m.so"}}}});
+    // A native module always holds heads back.
+    assert_warns(&module(local, message_rules()), &[]);
+    assert_warns(&module(json!({"name": "mcp_federated_auth"}), Value::Null), &[]);
+    assert_warns(&module(remote, Value::Null), &["`module.remote` lets requests pass"]);
+}
+
+#[test]
+fn a_native_module_of_envoy_gateway_holds_heads_back() {
+    let plugin = with(&remote(), json!({"access": message_rules()}));
+    let module = json!({
+        "name": "mcp-federated-auth", "filterName": "mcp-federated-auth", "config": plugin,
+    });
+    let policy = json!({
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyExtensionPolicy",
+        "spec": {"dynamicModule": [module]},
+    });
+    assert_warns(&policy, &[]);
+}
