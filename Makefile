@@ -29,7 +29,7 @@ say := @printf '\n==> %s\n'
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # With NATIVE=1 the demo is that of the native module.
 demo_module := $(if $(NATIVE),native,build)
@@ -60,8 +60,20 @@ native: $(native_module) ## Build the native module: dist/libmcp_federated_auth.
 
 .PHONY: test
 test: build native-tests $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
-	$(say) 'Building and running the tests (about eighteen minutes the first time, eleven later)'
-	cargo test --locked --workspace --no-fail-fast
+	$(say) 'Building and running the tests (about twenty-five minutes the first time, eighteen later)'
+	cargo test --locked --workspace --no-fail-fast && plugin=passed; \
+		printf '\n==> %s\n' 'Running the tests in Envoy once more, with the native module'; \
+		$(test_native) && [ "$$plugin" = passed ]
+
+# The tests in real Envoy with the native module, but for those that are about the plugin alone.
+plugin_only := tests/envoy/plugin_only.txt
+test_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)' \
+	cargo test --locked --workspace --test envoy --no-fail-fast -- --exact \
+	$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only))
+
+.PHONY: test-native
+test-native: native $(envoy) $(scim_server) redis promtool ## Run the tests in real Envoy with the native module
+	$(test_native)
 
 .PHONY: check
 check: style ## Check format and lints, and test library, engine and shell (two minutes once built)

@@ -147,7 +147,10 @@ impl Defaults {
         }
         let lets_through = self.mode == Mode::Report
             && read.iter().all(|(resource, _)| resource.mode == Mode::Report);
+        let names = self.identity.headers.names().map(str::to_owned);
+        let header = ResourceLabel::header_name(&self.identity.prefix);
         let outside = Outside {
+            identity_names: names.chain([header]).collect(),
             exempt: self.exempt,
             allowed_origins: self.allowed_origins,
             forward_token: self.identity.forward_token,

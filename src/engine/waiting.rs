@@ -190,7 +190,7 @@ impl<H: Host> Engine<H> {
         if let Some(verdict) = verdict
             && self.authenticator.holds(&verdict, self.view(), now)
         {
-            return self.authenticator.apply(request.as_it_came(&bytes), &verdict);
+            return self.authenticator.apply(request.into_bearer(&bytes), &verdict);
         }
         let request = request.with_proof(proof);
         let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);

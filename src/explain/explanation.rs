@@ -100,7 +100,8 @@ impl Setup {
         let fields: [Field<'_>; 2] =
             [(b":authority", authority.as_bytes()), (b":path", path.as_bytes())];
         let resources = &self.config.resources;
-        let resource = resources.owner(&resources.address(RequestHead::new(&fields, false)));
+        let head = RequestHead::new(&fields, false);
+        let resource = resources.owner(head, &resources.address(head)).ok().flatten();
         let found = claims.as_ref().zip(resource).and_then(|(claims, resource)| {
             let accepted = &resources[resource].providers;
             accepted.for_token(&self.config.providers, &claims.into())

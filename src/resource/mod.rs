@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use self::authority::Authority;
-pub(crate) use self::resources::{Address, Outside, ResourceId, ResourceMap, Resources};
+pub(crate) use self::resources::{
+    Address, AmbiguousPath, Outside, ResourceId, ResourceMap, Resources,
+};
 pub(crate) use self::router::Addresses;
 pub(crate) use self::url::ResourceUrl;
 use crate::access::{AccessPolicy, CanonicalPath};

@@ -33,6 +33,10 @@ pub(crate) struct Address {
     pub path: Option<CanonicalPath>,
 }
 
+/// A path names a resource in a spelling that Envoy's routes may read differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AmbiguousPath;
+
 /// How requests are assigned to resources.
 #[derive(Clone, Debug)]
 enum Routing {
@@ -45,6 +49,8 @@ enum Routing {
 /// What holds for requests that belong to no resource.
 #[derive(Clone, Debug)]
 pub(crate) struct Outside {
+    /// Names of the identity headers by default: servers may trust them wherever they are.
+    pub identity_names: Vec<String>,
     /// Paths that need no token.
     pub exempt: Vec<CanonicalPath>,
     /// Origins of web pages that may send requests to them; empty: all.
@@ -105,14 +111,28 @@ impl Resources {
         }
     }
 
-    /// The resource that a request belongs to.
-    #[must_use]
-    pub(crate) fn owner(&self, address: &Address) -> Option<ResourceId> {
+    /// The resource that a request belongs to; none if it belongs to none.
+    ///
+    /// # Errors
+    ///
+    /// The path is spelled so that Envoy's routes, which compare bytes, may lead to another server.
+    pub(crate) fn owner(
+        &self,
+        head: RequestHead<'_>,
+        address: &Address,
+    ) -> Result<Option<ResourceId>, AmbiguousPath> {
         match &self.routing {
             Routing::ByAddress(router, _) => {
-                router.find(address.authority.as_ref()?, address.path.as_ref()?)
+                let (Some(authority), Some(path)) = (&address.authority, &address.path) else {
+                    return Ok(None);
+                };
+                let Some(id) = router.find(authority, path) else { return Ok(None) };
+                match self.all[id].url.begins_as_written(head.path()) {
+                    true => Ok(Some(id)),
+                    false => Err(AmbiguousPath),
+                }
             }
-            Routing::ToTheOnlyOne(_) => Some(ResourceId(0)),
+            Routing::ToTheOnlyOne(_) => Ok(Some(ResourceId(0))),
         }
     }
 
@@ -150,6 +170,15 @@ impl Resources {
         let Routing::ByAddress(router, _) = &self.routing else { return None };
         let authority = address.authority.as_ref().filter(|authority| router.knows(authority))?;
         Some(router.find(authority, inserted).or_else(|| router.only_one(authority)))
+    }
+
+    /// The resource of this host that a client means which looks for an authorization server at this
+    /// path; none if it means no certain one.
+    #[must_use]
+    pub(crate) fn meant_at(&self, address: &Address, well_known: &[&str]) -> Option<ResourceId> {
+        let path = address.path.as_ref()?;
+        let inserted = well_known.iter().find_map(|well_known| path.below(well_known))?;
+        self.meant_by(address, &inserted)?
     }
 
     /// What holds for requests that belong to no resource; none if there are no such requests.

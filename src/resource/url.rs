@@ -61,6 +61,16 @@ impl ResourceUrl {
         self.uri.path()
     }
 
+    /// Whether a path that lies at or below this URL's once it is decoded begins as the URL is
+    /// written: where a segment of the URL is percent-encoded, in the very same way.
+    #[must_use]
+    pub(crate) fn begins_as_written(&self, path: &[u8]) -> bool {
+        let own = self.path_without_slash().as_bytes().split(|byte| *byte == b'/').skip(1);
+        let sent = path.split(|byte| *byte == b'/').skip(1);
+        !path.contains(&b'%')
+            || own.zip(sent).all(|(own, sent)| own == sent || !sent.contains(&b'%'))
+    }
+
     /// Its path without a slash at the end.
     #[must_use]
     pub(crate) fn path_without_slash(&self) -> &str {

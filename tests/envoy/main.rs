@@ -38,6 +38,7 @@ mod nameless_tokens;
 mod no_authorization_server;
 mod no_way_through;
 mod origins;
+mod plugin_only;
 mod refused_configuration;
 mod refused_tokens;
 mod replay;

@@ -2,7 +2,7 @@
 //! host or path reaches a server by another server's rules, and beside each trick its harmless twin
 //! passes.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{McpServer, Stack, raw_http2_fields};
 
 use crate::support::{assert_none, assert_refusal, faults_of_refusal, named};
@@ -307,4 +307,77 @@ async fn a_request_of_nobody_is_refused_alike_with_a_token_or_without() {
         assert_eq!(answer.body["details"], details, "{answer:?}");
     }
     assert_eq!(server.count() + servers.other.count(), 0);
+}
+
+/// A resource at the root of a host, and one below it on another server, which reports only.
+fn nested(configuration: &mut Value) {
+    configuration["resources"] = json!([
+        {"id": "alone", "url": "https://gateway.example/", "audiences": ["for-alone"]},
+        {
+            "id": "two", "url": "https://gateway.example/two/m:c,p", "audiences": ["for-two"],
+            "mode": "report",
+        },
+    ]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encoded_spelling_of_a_nested_resource_gets_neither_its_rules_nor_a_server() {
+    for normalises in [true, false] {
+        let builder = Stack::builder().edit(move |bootstrap| {
+            bootstrap.connection_manager()["normalize_path"] = json!(normalises);
+            let route = |prefix: &str, cluster: &str| {
+                json!({
+                    "match": {"path_separated_prefix": prefix},
+                    "route": {"cluster": cluster, "prefix_rewrite": "/mcp"},
+                })
+            };
+            bootstrap.connection_manager()["route_config"]["virtual_hosts"] = json!([{
+                "name": "gateway",
+                "domains": ["*"],
+                "routes": [
+                    route("/two/m:c,p", "other_server"),
+                    {"match": {"prefix": "/"}, "route": {"cluster": "mcp_server"}},
+                ],
+            }]);
+        });
+        let servers = TwoServers::start(builder, nested).await;
+        for path in ["/two/m%3ac,p", "/two/m:c%2cp", "/two/m%3Ac%2Cp/"] {
+            let answer = servers.send("gateway.example", path, "").await;
+            assert_eq!(answer.status, 404, "{path}: {answer:?}");
+            assert_eq!(answer.reason(), "unknown_resource", "{path}");
+        }
+        if !normalises {
+            for path in ["/%74wo/m:c,p", "/two/%6d:c,p"] {
+                let answer = servers.send("gateway.example", path, "").await;
+                assert_eq!(answer.status, 404, "{path}: {answer:?}");
+            }
+        }
+        assert_eq!(servers.reached(), []);
+        // As it is written, it is the nested one, and everything else is the other's.
+        servers.send("gateway.example", "/two/m:c,p", "").await;
+        assert_eq!(servers.reached(), [(1, vec!["two".to_owned()])]);
+        assert_eq!(servers.send("gateway.example", "/elsewhere%3a", "").await.status, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn default_identity_headers_are_stripped_even_if_each_resource_has_its_own_prefix() {
+    let servers = TwoServers::start(Stack::builder(), |configuration| {
+        for (index, resource) in
+            configuration["resources"].as_array_mut().unwrap().iter_mut().enumerate()
+        {
+            resource["identity"] = json!({"header_prefix": format!("x-{index}-")});
+        }
+        configuration["exempt"] = json!([{"path": "/healthz"}]);
+    })
+    .await;
+    let forged =
+        "x-mcp-user: root\r\nx-mcp-resource: two\r\nx_mcp.resource: one\r\nx-other: kept\r\n";
+    servers.send("nobodys.example", "/healthz", forged).await;
+    let requests = servers.other.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header("x-other"), [b"kept"]);
+    for name in ["x-mcp-user", "x-mcp-resource", "x_mcp.resource"] {
+        assert!(requests[0].header(name).is_empty(), "{name}");
+    }
 }

@@ -20,7 +20,6 @@ mod request;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::access::CanonicalPath;
 use crate::config::Config;
 use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{ClaimedIdentity, KnownBy, ReservedNames, ScimLookups, Unconfirmed};
@@ -29,7 +28,8 @@ use crate::provider::ProviderId;
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::resource::{
-    Address, Mode, ProtectedResource, ResourceId, ResourceLabel, ResourceMap, allows_origin,
+    Address, AmbiguousPath, Mode, ProtectedResource, ResourceId, ResourceLabel, ResourceMap,
+    allows_origin,
 };
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
@@ -96,6 +96,9 @@ impl Authenticator {
             let label = resource.label.as_ref().map(ResourceLabel::header);
             resource.identity_headers.names().chain(label)
         });
+        let outside = config.resources.outside().into_iter();
+        let by_default = outside.flat_map(|outside| &outside.identity_names).map(String::as_str);
+        let names = names.chain(by_default);
         Self {
             sites: config.resources.map(site),
             outside_responses: RefusalResponses::without_resource(config.errors),
@@ -147,9 +150,10 @@ impl Authenticator {
         {
             return (Some(id), Decision::Respond(response, Some(id)).into());
         }
-        match resources.owner(&address) {
-            Some(id) => (Some(id), self.examine_at(id, head, address.path)),
-            None => (None, self.decide_outside(head, &address).into()),
+        match resources.owner(head, &address) {
+            Ok(Some(id)) => (Some(id), self.examine_at(id, head, address)),
+            Ok(None) => (None, self.decide_outside(head, &address).into()),
+            Err(AmbiguousPath) => (None, Self::refuse_ambiguous(head).into()),
         }
     }
 
@@ -157,15 +161,16 @@ impl Authenticator {
         &self,
         id: ResourceId,
         head: RequestHead<'a>,
-        path: Option<CanonicalPath>,
+        address: Address,
     ) -> Examined<'a> {
         let resource = &self.config.resources[id];
         let edits = RequestEdits {
             resource: resource.label.clone(),
             ..self.edits_of_any_request(head, resource.forward_token)
         };
-        let target = resource.access.target(head, path);
-        if let Some(response) = self.sites[id].no_login.response(head)
+        let meant = self.config.resources.meant_at(&address, &NoAuthorizationServer::WELL_KNOWN);
+        let target = resource.access.target(head, address.path);
+        if let Some(response) = self.sites[meant.unwrap_or(id)].no_login.response(head)
             && !target.is_one_of(&resource.exempt)
             && !resource.access.has_rule_for_path(&target)
         {
@@ -185,16 +190,8 @@ impl Authenticator {
 
     /// Decides on a request that belongs to no resource.
     fn decide_outside(&self, head: RequestHead<'_>, address: &Address) -> Decision {
-        let refusal = |is_ambiguous| Refusal::UnknownResource {
-            authority: head
-                .values(":authority")
-                .next()
-                .map(|authority| String::from_utf8_lossy(authority).into_owned()),
-            is_ambiguous,
-        };
         let (Some(path), Some(outside)) = (&address.path, self.config.resources.outside()) else {
-            // Nobody can tell which resource serves it, so no mode lets it through.
-            return Self::refuse_outside(refusal(true), Mode::Enforce, RequestEdits::default());
+            return Self::refuse_ambiguous(head);
         };
         let edits = self.edits_of_any_request(head, outside.forward_token);
         if outside.exempt.contains(path) {
@@ -207,7 +204,19 @@ impl Authenticator {
         if let Some(response) = self.no_login_outside(head, address) {
             return Decision::Respond(response, None);
         }
-        Self::refuse_outside(refusal(false), outside.mode, edits)
+        Self::refuse_outside(Self::unknown_resource(head, false), outside.mode, edits)
+    }
+
+    /// Refuses a request whose path several servers may serve: no mode lets it through.
+    fn refuse_ambiguous(head: RequestHead<'_>) -> Decision {
+        let refusal = Self::unknown_resource(head, true);
+        Self::refuse_outside(refusal, Mode::Enforce, RequestEdits::default())
+    }
+
+    fn unknown_resource(head: RequestHead<'_>, is_ambiguous: bool) -> Refusal {
+        let authority = head.values(":authority").next();
+        let authority = authority.map(|authority| String::from_utf8_lossy(authority).into_owned());
+        Refusal::UnknownResource { authority, is_ambiguous }
     }
 
     /// The response to a client that looks for an authorization server at a well-known path of a host

@@ -121,7 +121,7 @@ impl PlausibleRequest {
 
     /// The request before its token was read; `token` is its token.
     #[must_use]
-    pub(crate) fn as_it_came(self, token: &[u8]) -> BearerRequest<'_> {
+    pub(crate) fn into_bearer(self, token: &[u8]) -> BearerRequest<'_> {
         let Self { resource, edits, target, .. } = self;
         BearerRequest { resource, token, edits, target }
     }
