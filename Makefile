@@ -88,7 +88,7 @@ schema: toolchain ## Generate docs/configuration.md and the JSON Schema from the
 	mv $(reference).new $(reference)
 
 .PHONY: bench
-bench: build $(envoy) ## Compare the plugin with Envoy's jwt_authn (about ten minutes with the build)
+bench: build native $(envoy) ## Compare the plugin and the native module with Envoy's jwt_authn (about fifteen minutes with the builds)
 	cargo bench --locked --bench envoy
 
 # If today's nightly breaks a target, select another one, for example NIGHTLY=nightly-2026-05-16.

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Bootstrap, IdentityProvider, Stack, module_path};
+use testbed::{Bootstrap, IdentityProvider, Stack, module_path, native_module_path};
 
 use crate::requests::CLAIMS;
 
@@ -30,12 +31,31 @@ impl Modules {
         ] {
             fs::write(modules.path(name), wat::parse_str(text).unwrap()).unwrap();
         }
+        let source = modules.0.path().join("empty.rs");
+        fs::write(&source, include_str!("empty_filter.rs")).unwrap();
+        let status = Command::new("rustc")
+            .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "opt-level=3", "-o"])
+            .arg(modules.empty_native_path())
+            .arg(source)
+            .status();
+        assert!(status.expect("rustc comes with Cargo").success());
         modules
     }
 
     /// Does nothing.
     pub fn empty(&self) -> Value {
         self.filter("empty", "empty")
+    }
+
+    /// Does nothing, natively.
+    pub fn empty_native(&self) -> Value {
+        let mut bootstrap = Bootstrap::example();
+        bootstrap.replace_plugin(&self.empty_native_path());
+        bootstrap.http_filters()[0].clone()
+    }
+
+    fn empty_native_path(&self) -> PathBuf {
+        self.0.path().join("libempty.so")
     }
 
     /// Makes the host calls that every filter needs for the plugin's work. Filters with different
@@ -66,10 +86,20 @@ impl Modules {
 
 /// The plugin as in the example, with `provider` as the only one.
 pub fn plugin(provider: &IdentityProvider) -> Value {
-    plugin_with(|configuration| {
-        configuration["providers"][0]["issuer"] = json!(provider.issuer());
-        configuration["providers"][0]["metadata_url"] = json!(provider.metadata_url());
-    })
+    plugin_with(|configuration| set_provider(configuration, provider))
+}
+
+/// The native module with the same configuration.
+pub fn native(provider: &IdentityProvider) -> Value {
+    let mut bootstrap = Bootstrap::example();
+    set_provider(bootstrap.plugin_configuration(), provider);
+    bootstrap.replace_plugin(&native_module_path());
+    bootstrap.http_filters()[0].clone()
+}
+
+fn set_provider(configuration: &mut Value, provider: &IdentityProvider) {
+    configuration["providers"][0]["issuer"] = json!(provider.issuer());
+    configuration["providers"][0]["metadata_url"] = json!(provider.metadata_url());
 }
 
 /// The plugin with an edited configuration.

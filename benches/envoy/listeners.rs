@@ -45,7 +45,7 @@ impl Listeners {
 
 /// Envoy with minimal logging.
 pub fn builder() -> EnvoyBuilder {
-    Envoy::builder().component_log_level("wasm:warning").edit(|bootstrap| {
+    Envoy::builder().component_log_level("wasm:warning,dynamic_modules:warning").edit(|bootstrap| {
         bootstrap.connection_manager().as_object_mut().unwrap().remove("access_log");
         bootstrap.answer_directly(PATH);
     })

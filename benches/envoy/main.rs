@@ -1,5 +1,5 @@
-//! Compares the plugin with Envoy's own `jwt_authn`, with larger configurations, and with no
-//! filter.
+//! Compares the plugin and the native module with Envoy's own `jwt_authn`, with larger
+//! configurations, and with no filter.
 //!
 //! `make bench` runs all parts, prints tables and keeps all samples in `target/bench/*.json`;
 //! `cargo bench --bench envoy -- scale 50` runs 50 rounds of one of them. `docs/performance.md`

@@ -45,7 +45,7 @@ pub async fn run(options: &Options) {
             let connections = send_all(connections, &requests).await;
             let [hits, misses] = cache_counts(&envoy).await;
             let connections = send_all(connections, &requests).await;
-            if filter == Filter::Plugin {
+            if filter.caches_tokens() {
                 // Each worker caches all tokens.
                 let found = hits + (workers * TOKENS) as u64;
                 assert_eq!(cache_counts(&envoy).await, [found, misses]);
@@ -65,17 +65,23 @@ enum Filter {
     Bare,
     EmptyWasm,
     Plugin,
+    Native,
 }
 
 impl Filter {
-    const ALL: [Self; 3] = [Self::Bare, Self::EmptyWasm, Self::Plugin];
+    const ALL: [Self; 4] = [Self::Bare, Self::EmptyWasm, Self::Plugin, Self::Native];
 
     fn filters(self, provider: &IdentityProvider, modules: &Modules) -> Vec<Value> {
         match self {
             Self::Bare => vec![],
             Self::EmptyWasm => vec![modules.empty()],
             Self::Plugin => vec![filters::plugin(provider)],
+            Self::Native => vec![filters::native(provider)],
         }
+    }
+
+    fn caches_tokens(self) -> bool {
+        matches!(self, Self::Plugin | Self::Native)
     }
 }
 
@@ -85,6 +91,7 @@ impl fmt::Display for Filter {
             Self::Bare => "no filter",
             Self::EmptyWasm => "empty Wasm",
             Self::Plugin => "plugin",
+            Self::Native => "native",
         })
     }
 }
@@ -136,8 +143,9 @@ async fn send_all(connections: Vec<TcpStream>, requests: &Arc<Vec<Vec<u8>>>) -> 
 async fn cache_counts(envoy: &Envoy) -> [u64; 2] {
     let stats = envoy.stats().await;
     ["hit", "miss"].map(|result| {
-        let name = format!("wasmcustom.mcp_auth_token_cache.result.{result}");
-        stats.iter().find(|(stat, _)| *stat == name).map_or(0, |(_, count)| *count)
+        // Behind `wasmcustom.` or `dynamicmodulescustom.`.
+        let name = format!(".mcp_auth_token_cache.result.{result}");
+        stats.iter().find(|(stat, _)| stat.ends_with(&name)).map_or(0, |(_, count)| *count)
     })
 }
 
@@ -214,9 +222,11 @@ impl Report {
             ("no filter", Filter::Bare, None),
             ("empty Wasm", Filter::EmptyWasm, None),
             ("plugin", Filter::Plugin, None),
+            ("native", Filter::Native, None),
             ("empty Wasm, beyond no filter (V8's instance)", Filter::EmptyWasm, Some(Filter::Bare)),
             ("plugin, beyond no filter", Filter::Plugin, Some(Filter::Bare)),
             ("plugin, beyond empty Wasm", Filter::Plugin, Some(Filter::EmptyWasm)),
+            ("native, beyond no filter", Filter::Native, Some(Filter::Bare)),
         ] {
             let [first, second, more] = self.added(one, other);
             println!("{what:44} {first:22.1} {second:22.1} {more:22.1}");

@@ -1,12 +1,13 @@
-//! How long Envoy takes to start, and how large the module is.
+//! How long Envoy takes to start, and how large the modules are.
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use testbed::{Envoy, EnvoyBuilder, IdentityProvider, module_path};
+use testbed::{Envoy, EnvoyBuilder, IdentityProvider, module_path, native_module_path};
 
 use crate::client::{connect, exchange};
 use crate::filters::{self, Modules};
@@ -36,9 +37,10 @@ pub async fn run(options: &Options) {
             }
         }
     }
-    let size = ModuleSize::read();
-    print(&samples, &size);
-    save(&samples, &size);
+    let sizes = [("plugin", module_path()), ("native", native_module_path())]
+        .map(|(name, path)| (name, ModuleSize::read(&path)));
+    print(&samples, &sizes);
+    save(&samples, &sizes);
 }
 
 /// The filter before the router.
@@ -48,10 +50,19 @@ enum Filter {
     EmptyWasm,
     JwtAuthn,
     Plugin,
+    EmptyNative,
+    Native,
 }
 
 impl Filter {
-    const ALL: [Self; 4] = [Self::Bare, Self::EmptyWasm, Self::JwtAuthn, Self::Plugin];
+    const ALL: [Self; 6] = [
+        Self::Bare,
+        Self::EmptyWasm,
+        Self::JwtAuthn,
+        Self::Plugin,
+        Self::EmptyNative,
+        Self::Native,
+    ];
 
     fn builder(self, provider: &IdentityProvider, modules: &Modules) -> EnvoyBuilder {
         let filter = match self {
@@ -59,6 +70,8 @@ impl Filter {
             Self::EmptyWasm => Some(modules.empty()),
             Self::JwtAuthn => Some(filters::jwt_authn(provider, &json!({}))),
             Self::Plugin => Some(filters::plugin(provider)),
+            Self::EmptyNative => Some(modules.empty_native()),
+            Self::Native => Some(filters::native(provider)),
         };
         listeners::builder().edit(|bootstrap| {
             let router = bootstrap.http_filters().pop();
@@ -75,6 +88,8 @@ impl fmt::Display for Filter {
             Self::EmptyWasm => "empty Wasm",
             Self::JwtAuthn => "jwt_authn",
             Self::Plugin => "plugin",
+            Self::EmptyNative => "empty native",
+            Self::Native => "native",
         })
     }
 }
@@ -122,11 +137,10 @@ struct ModuleSize {
 }
 
 impl ModuleSize {
-    fn read() -> Self {
-        let path = module_path();
+    fn read(path: &Path) -> Self {
         let compressed = Command::new("gzip")
             .args(["--best", "--no-name", "--stdout"])
-            .arg(&path)
+            .arg(path)
             .stdin(Stdio::null())
             .output()
             .expect("gzip is part of every system");
@@ -139,7 +153,7 @@ fn values(samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
     samples.iter().map(value).collect()
 }
 
-fn print(samples: &[Vec<Sample>], size: &ModuleSize) {
+fn print(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
     println!("\nStart of Envoy with one worker, milliseconds: median (quartiles)");
     println!(
         "{:12} {:>22} {:>22} {:>22}",
@@ -166,10 +180,13 @@ fn print(samples: &[Vec<Sample>], size: &ModuleSize) {
             of(|sample| sample.processor),
         );
     }
-    println!("\nThe module has {} bytes, {} compressed by gzip", size.raw, size.compressed);
+    println!();
+    for (name, ModuleSize { raw, compressed }) in sizes {
+        println!("{name:12} {raw} bytes, {compressed} compressed by gzip");
+    }
 }
 
-fn save(samples: &[Vec<Sample>], size: &ModuleSize) {
+fn save(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
     let starts: Vec<Value> = Filter::ALL
         .into_iter()
         .zip(samples)
@@ -182,6 +199,9 @@ fn save(samples: &[Vec<Sample>], size: &ModuleSize) {
             })
         })
         .collect();
-    let module = json!({"bytes": size.raw, "gzip_bytes": size.compressed});
-    results::save("start", &json!({"starts": starts, "module": module}));
+    let modules = sizes.iter().map(
+        |(name, size)| json!({"module": name, "bytes": size.raw, "gzip_bytes": size.compressed}),
+    );
+    let modules: Vec<Value> = modules.collect();
+    results::save("start", &json!({"starts": starts, "modules": modules}));
 }

@@ -1,5 +1,5 @@
-//! The plugin beside Envoy's own `jwt_authn`: the same requests to each listener in turn, so that a
-//! noisy machine disturbs all alike.
+//! The plugin and the native module beside Envoy's own `jwt_authn`: the same requests to each
+//! listener in turn, so that a noisy machine disturbs all alike.
 
 mod floor;
 mod loads;
@@ -65,7 +65,7 @@ struct Listener {
 }
 
 /// The least Wasm filter does the same whatever comes, so there is one for each thing to do.
-const LISTENERS: [Listener; 9] = [
+const LISTENERS: [Listener; 11] = [
     Listener { filter: Filter::Bare, loads: &[Load::Hot] },
     Listener { filter: Filter::EmptyWasm, loads: &[Load::Hot] },
     Listener { filter: Filter::LeastWasm, loads: &[Load::Hot, Load::InTurn] },
@@ -75,6 +75,8 @@ const LISTENERS: [Listener; 9] = [
     Listener { filter: Filter::JwtAuthn, loads: &Load::ALL },
     Listener { filter: Filter::JwtAuthnCache, loads: &Load::ALL },
     Listener { filter: Filter::Plugin, loads: &Load::ALL },
+    Listener { filter: Filter::EmptyNative, loads: &[Load::Hot] },
+    Listener { filter: Filter::Native, loads: &Load::ALL },
 ];
 
 /// The filter before the router.
@@ -92,6 +94,10 @@ pub enum Filter {
     JwtAuthnCache,
     /// The plugin.
     Plugin,
+    /// A native filter that does nothing.
+    EmptyNative,
+    /// The native module.
+    Native,
 }
 
 impl Filter {
@@ -105,7 +111,7 @@ impl Filter {
 
     /// Whether it forwards requests that it should refuse.
     fn lets_all_pass(self) -> bool {
-        matches!(self, Self::Bare | Self::EmptyWasm)
+        matches!(self, Self::Bare | Self::EmptyWasm | Self::EmptyNative)
     }
 
     /// As Envoy's configuration has it, to stand under these loads.
@@ -130,6 +136,8 @@ impl Filter {
                 Some(filters::jwt_authn(provider, &cache))
             }
             Self::Plugin => Some(filters::plugin(provider)),
+            Self::EmptyNative => Some(modules.empty_native()),
+            Self::Native => Some(filters::native(provider)),
         }
     }
 }
@@ -143,6 +151,8 @@ impl fmt::Display for Filter {
             Self::JwtAuthn => "jwt_authn",
             Self::JwtAuthnCache => "jwt_authn + cache",
             Self::Plugin => "plugin",
+            Self::EmptyNative => "empty native",
+            Self::Native => "native",
         })
     }
 }

@@ -29,7 +29,7 @@ struct Question {
 }
 
 /// Processor time, and the time between two responses.
-const QUESTIONS: [Question; 6] = [
+const QUESTIONS: [Question; 11] = [
     Question {
         what: "plugin, against jwt_authn + cache: CPU",
         over: Filter::JwtAuthnCache,
@@ -64,6 +64,36 @@ const QUESTIONS: [Question; 6] = [
         what: "minimal Wasm, against jwt_authn: CPU",
         over: Filter::JwtAuthn,
         under: Filter::LeastWasm,
+        value: |sample| sample.processor,
+    },
+    Question {
+        what: "native, against jwt_authn + cache: CPU",
+        over: Filter::JwtAuthnCache,
+        under: Filter::Native,
+        value: |sample| sample.processor,
+    },
+    Question {
+        what: "native, against jwt_authn: CPU",
+        over: Filter::JwtAuthn,
+        under: Filter::Native,
+        value: |sample| sample.processor,
+    },
+    Question {
+        what: "native, against no filter: CPU",
+        over: Filter::Bare,
+        under: Filter::Native,
+        value: |sample| sample.processor,
+    },
+    Question {
+        what: "native, against plugin: CPU",
+        over: Filter::Plugin,
+        under: Filter::Native,
+        value: |sample| sample.processor,
+    },
+    Question {
+        what: "empty native, against no filter: CPU",
+        over: Filter::Bare,
+        under: Filter::EmptyNative,
         value: |sample| sample.processor,
     },
 ];
@@ -117,7 +147,7 @@ impl Report {
         }
     }
 
-    /// The plugin's cost minus the host's share.
+    /// The cost minus the host's share.
     fn print_own_cost(&self) {
         println!(
             "\nWhat is added, CPU µs/request: median (quartiles) of the differences of each round"
@@ -128,6 +158,9 @@ impl Report {
             (Filter::Plugin, Filter::LeastWasm),
             (Filter::JwtAuthnCache, Filter::Bare),
             (Filter::Plugin, Filter::Bare),
+            (Filter::EmptyNative, Filter::Bare),
+            (Filter::Native, Filter::EmptyNative),
+            (Filter::Native, Filter::Bare),
         ];
         for algorithm in ALGORITHMS {
             for load in Load::ALL {
