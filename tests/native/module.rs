@@ -47,7 +47,7 @@ fn readelf(options: &[&str], file: &Path) -> String {
 }
 
 /// Names of dynamic symbols: of those that are defined in the file, or not.
-fn symbols(file: &Path, are_defined: bool) -> BTreeSet<String> {
+pub fn symbols(file: &Path, are_defined: bool) -> BTreeSet<String> {
     let table = readelf(&["--dyn-syms"], file);
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let rows =

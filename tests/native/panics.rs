@@ -1,9 +1,51 @@
 //! A panic ends one request, and never Envoy.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{Answer, RawAnswer, Stack, StackBuilder, raw_exchange};
 
-use crate::support::{SOON, envoys, panicking_module};
+use crate::module::symbols;
+use crate::routes::add_route;
+use crate::support::{SOON, envoys, module, panicking_module};
+
+/// Hooks that run code: a test below lets each of them panic.
+const TESTED: [&str; 13] = [
+    "http_filter_config_destroy",
+    "http_filter_config_http_callout_done",
+    "http_filter_config_new",
+    "http_filter_config_scheduled",
+    "http_filter_destroy",
+    "http_filter_new",
+    "http_filter_per_route_config_destroy",
+    "http_filter_per_route_config_new",
+    "http_filter_request_body",
+    "http_filter_request_headers",
+    "http_filter_request_trailers",
+    "http_filter_scheduled",
+    "program_init",
+];
+
+/// Hooks that return a constant, and cannot panic.
+const CONSTANT: [&str; 12] = [
+    "http_filter_downstream_above_write_buffer_high_watermark",
+    "http_filter_downstream_below_write_buffer_low_watermark",
+    "http_filter_http_callout_done",
+    "http_filter_http_stream_complete",
+    "http_filter_http_stream_data",
+    "http_filter_http_stream_headers",
+    "http_filter_http_stream_reset",
+    "http_filter_http_stream_trailers",
+    "http_filter_response_body",
+    "http_filter_response_headers",
+    "http_filter_response_trailers",
+    "http_filter_stream_complete",
+];
+
+#[test]
+fn each_exported_hook_is_tested_or_constant() {
+    let known = TESTED.iter().chain(&CONSTANT);
+    let known = known.map(|hook| format!("envoy_dynamic_module_on_{hook}")).collect();
+    assert_eq!(symbols(&module(), true), known);
+}
 
 /// The example with a module that panics on request, with rules that read messages.
 fn builder() -> StackBuilder {
@@ -129,12 +171,70 @@ async fn a_panic_while_a_filter_is_made_gives_500_in_every_envoy() {
         let stack =
             builder().binary(envoy).environment("MCP_AUTH_PANIC_IN", "stream_new").start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 500, "{version}");
+        assert_eq!(panics(&stack).await, 1, "{version}");
         assert_serves(&stack, version).await;
     }
 }
 
+/// Of a route.
+fn other_configuration() -> Value {
+    json!({
+        "resource": {"url": "http://127.0.0.1:10000/other"},
+        "providers": [{
+            "name": "other",
+            "issuer": "https://other.example.com",
+            "client_ids": ["other"],
+            "jwks_url": "https://other.example.com/jwks",
+            "cluster": "identity_provider",
+        }],
+    })
+}
+
+/// The example with routes that have these configurations, the last one first.
+fn builder_with_routes(configurations: Vec<Value>) -> StackBuilder {
+    let path = panicking_module();
+    builder()
+        .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", path.parent().unwrap().to_str().unwrap())
+        .edit(move |bootstrap| {
+            for configuration in &configurations {
+                add_route(bootstrap, "mcp_federated_auth_dynamic_module", configuration);
+            }
+        })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_a_configuration_is_read_refuses_it() {
-    let log = builder().environment("MCP_AUTH_PANIC_IN", "config_new").expect_refusal().await;
-    assert!(log.contains("injected in config_new"), "{log}");
+async fn a_panic_while_the_configuration_of_a_route_is_found_gives_500() {
+    let stack = builder_with_routes(vec![other_configuration()]).start().await;
+    let request = stack.client().get(stack.envoy.url("/other"));
+    let answer = stack.send(request.header("x-panic-in", "route")).await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert_eq!(panics(&stack).await, 1);
+    assert_serves(&stack, "route").await;
+    let without_token = stack.send(stack.client().get(stack.envoy.url("/other"))).await;
+    assert_eq!(without_token.status, 401, "{without_token:?}");
+}
+
+/// Envoy removes what it has read of a configuration when a later part of it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_a_configuration_is_removed_does_not_abort_envoy() {
+    let filter = builder().edit(|bootstrap| {
+        let mut filter = bootstrap.http_filters()[0].clone();
+        filter["typed_config"]["config"]["configuration"]["value"] = json!({"typo": 1});
+        bootstrap.http_filters().insert(1, filter);
+    });
+    let route = builder_with_routes(vec![json!({"typo": 1}), other_configuration()]);
+    for (callback, builder) in [("config_destroy", filter), ("route_config_destroy", route)] {
+        let log = builder.environment("MCP_AUTH_PANIC_IN", callback).expect_refusal().await;
+        assert!(log.contains(&format!("injected in {callback}")), "{log}");
+        assert!(!log.contains("Caught Aborted"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_the_module_is_loaded_or_a_configuration_is_read_refuses_it() {
+    for callback in ["program_init", "config_new", "route_config_new"] {
+        let builder = builder_with_routes(vec![other_configuration()]);
+        let log = builder.environment("MCP_AUTH_PANIC_IN", callback).expect_refusal().await;
+        assert!(log.contains(&format!("injected in {callback}")), "{log}");
+    }
 }

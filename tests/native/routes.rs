@@ -7,15 +7,17 @@ use crate::support::{envoys, stack};
 
 const PER_ROUTE: &str = "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute";
 
-/// Gives the route `/other` this configuration.
-fn add_route(bootstrap: &mut Bootstrap, configuration: &Value) {
+const MODULE: &str = "mcp_federated_auth";
+
+/// Gives the route `/other` this configuration, for the module of this name.
+pub fn add_route(bootstrap: &mut Bootstrap, module: &str, configuration: &Value) {
     let routes = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0]["routes"];
     let route = json!({
         "match": {"path": "/other"},
         "direct_response": {"status": 200, "body": {"inline_string": "other"}},
         "typed_per_filter_config": {"mcp-federated-auth": {
             "@type": PER_ROUTE,
-            "dynamic_module_config": {"name": "mcp_federated_auth"},
+            "dynamic_module_config": {"name": module},
             "per_route_config_name": "mcp-federated-auth",
             "filter_config": {
                 "@type": "type.googleapis.com/google.protobuf.Struct",
@@ -44,7 +46,7 @@ async fn start(envoy: std::path::PathBuf) -> (Stack, IdentityProvider) {
         .binary(envoy)
         .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", modules.to_str().unwrap())
         .cluster("other", other.address())
-        .edit(move |bootstrap| add_route(bootstrap, &configuration))
+        .edit(move |bootstrap| add_route(bootstrap, MODULE, &configuration))
         .start()
         .await;
     (stack, other)
@@ -76,7 +78,7 @@ async fn a_configuration_of_a_route_that_is_wrong_is_refused() {
     let modules = testbed::repository_root().join("dist");
     let log = stack()
         .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", modules.to_str().unwrap())
-        .edit(|bootstrap| add_route(bootstrap, &json!({"typo": 1})))
+        .edit(|bootstrap| add_route(bootstrap, MODULE, &json!({"typo": 1})))
         .expect_refusal()
         .await;
     assert!(log.contains("configuration refused: typo: "), "{log}");

@@ -14,6 +14,7 @@ use crate::worker::{self, DROP, Phase, STOP, Worker};
 use crate::{injected, timer};
 
 pub(crate) fn program_init() {
+    injected::panic_once("program_init");
     log_lines::install();
 }
 
@@ -79,20 +80,27 @@ pub(crate) fn route_config_destroy(setup: &Setup) {
     worker::sweep();
 }
 
-/// A request is about to come.
+/// A request is about to come. After a panic its head gets 500.
 pub(crate) fn stream_new(configuration: &Arc<Configuration>, stream: &Stream) {
-    injected::panic_once("stream_new");
-    stream.worker.replace(Some(worker::find(configuration, &configuration.setup)));
+    let worker = counting(configuration, stream, || {
+        injected::panic_once("stream_new");
+        worker::find(configuration, &configuration.setup)
+    });
+    stream.worker.replace(worker);
 }
 
 /// The head of a request came.
 pub(crate) fn request_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
     if setup::any_of_routes()
-        && let Some(own) = stream.route_setup()
+        && let Some(worker) = stream.worker.take()
     {
-        let worker = stream.worker.take();
-        let worker = worker.map(|worker| worker::find(worker.configuration(), &own));
-        stream.worker.replace(worker);
+        let of_route = counting(worker.configuration(), stream, || {
+            injected::panic_for("route", stream);
+            let own = stream.route_setup();
+            own.map(|own| worker::find(worker.configuration(), &own))
+        });
+        // Nobody decides after a panic: the worker of the filter may not decide for a route.
+        stream.worker.replace(of_route.map(|found| found.unwrap_or(worker)));
     }
     in_callback(stream, || {
         on_worker(stream, "request_headers", STOP, |worker| worker.on_request_head(stream, is_end))
@@ -159,6 +167,16 @@ fn on_worker<T>(
         recover(&worker, Some(stream));
         stop
     })
+}
+
+/// Counts a panic outside of any worker. None after it.
+fn counting<T>(
+    configuration: &Configuration,
+    stream: &Stream,
+    callback: impl FnOnce() -> T,
+) -> Option<T> {
+    let ended = catch_unwind(AssertUnwindSafe(callback));
+    ended.inspect_err(|_| configuration.families.count_panic(Some(stream))).ok()
 }
 
 /// After a panic: the request of the callback and all that wait get 500.
