@@ -36,6 +36,37 @@ fn a_request_on_such_a_route_waits_for_its_keys() {
 }
 
 #[test]
+fn a_configuration_of_a_route_that_is_not_this_modules_is_never_read_and_gives_500() {
+    const FOREIGN: usize = 8;
+    let provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    let token = provider.token();
+    let fails = |route: usize| {
+        let stream = open_on(&envoy, config, &token, false, route);
+        assert_eq!(envoy.status(stream), 1);
+        let response = envoy.response(stream).unwrap();
+        assert_eq!((response.status, response.body.as_slice()), (500, &b""[..]));
+        assert_eq!(envoy.send_body(stream, b"{}", true), 3);
+        envoy.close(stream);
+    };
+    // Whether or not the module has configurations of routes itself, and one of its own that is gone.
+    fails(FOREIGN);
+    let route = envoy.configure_route(&provider.configuration().to_string()).unwrap();
+    fails(FOREIGN);
+    fails(route + 1);
+    let stream = open_on(&envoy, config, &token, true, route);
+    assert_eq!(envoy.status(stream), 0);
+    envoy.close(stream);
+    envoy.remove_route(route);
+    fails(route);
+    let stream = open_on(&envoy, config, &token, true, 0);
+    assert_eq!(envoy.status(stream), 0);
+    let log = envoy.log();
+    let lines = log.iter().filter(|line| line.contains("belongs to another module file"));
+    assert_eq!(lines.count(), 1, "{log:?}");
+}
+
+#[test]
 fn a_route_can_do_without_fetched_keys() {
     let (provider, other) = (Provider::new(), Provider::new());
     let (envoy, config) = start(&provider);

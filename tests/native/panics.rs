@@ -1,11 +1,11 @@
 //! A panic ends one request, and never Envoy.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::{Answer, RawAnswer, Stack, StackBuilder, raw_exchange};
 
 use crate::module::symbols;
-use crate::routes::add_route;
-use crate::support::{SOON, envoys, module, panicking_module};
+use crate::routes::add_route_of;
+use crate::support::{SOON, envoys, module, panicking_module, timers};
 
 /// Hooks that run code: a test below lets each of them panic.
 const TESTED: [&str; 13] = [
@@ -80,7 +80,7 @@ async fn a_panic_in_a_callback_of_a_request_gives_500_and_is_counted() {
     for (version, envoy) in envoys() {
         let stack = builder().binary(envoy).start().await;
         assert_serves(&stack, version).await;
-        for (count, callback) in (1..).zip(["request_headers", "engine", "request_body"]) {
+        for (count, callback) in (1..).zip(["route", "request_headers", "engine", "request_body"]) {
             let answer = call_with_panic(&stack, callback).await;
             assert_eq!(answer.status, 500, "{version}, {callback}: {answer:?}");
             assert_eq!(panics(&stack).await, count, "{version}, {callback}");
@@ -89,7 +89,7 @@ async fn a_panic_in_a_callback_of_a_request_gives_500_and_is_counted() {
         let answer = call_with_panic(&stack, "stream_destroyed").await;
         assert_eq!(answer.status, 200, "{version}: {answer:?}");
         assert_serves(&stack, "stream_destroyed").await;
-        assert_eq!(panics(&stack).await, 4, "{version}");
+        assert_eq!(panics(&stack).await, 5, "{version}");
         assert!(stack.envoy.log().contains("injected in request_body"), "{version}");
     }
 }
@@ -176,65 +176,38 @@ async fn a_panic_while_a_filter_is_made_gives_500_in_every_envoy() {
     }
 }
 
-/// Of a route.
-fn other_configuration() -> Value {
-    json!({
-        "resource": {"url": "http://127.0.0.1:10000/other"},
-        "providers": [{
-            "name": "other",
-            "issuer": "https://other.example.com",
-            "client_ids": ["other"],
-            "jwks_url": "https://other.example.com/jwks",
-            "cluster": "identity_provider",
-        }],
-    })
-}
-
-/// The example with routes that have these configurations, the last one first.
-fn builder_with_routes(configurations: Vec<Value>) -> StackBuilder {
-    let path = panicking_module();
-    builder()
-        .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", path.parent().unwrap().to_str().unwrap())
-        .edit(move |bootstrap| {
-            for configuration in &configurations {
-                add_route(bootstrap, "mcp_federated_auth_dynamic_module", configuration);
-            }
-        })
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_the_configuration_of_a_route_is_found_gives_500() {
-    let stack = builder_with_routes(vec![other_configuration()]).start().await;
-    let request = stack.client().get(stack.envoy.url("/other"));
-    let answer = stack.send(request.header("x-panic-in", "route")).await;
-    assert_eq!(answer.status, 500, "{answer:?}");
-    assert_eq!(panics(&stack).await, 1);
-    assert_serves(&stack, "route").await;
-    let without_token = stack.send(stack.client().get(stack.envoy.url("/other"))).await;
-    assert_eq!(without_token.status, 401, "{without_token:?}");
-}
-
-/// Envoy removes what it has read of a configuration when a later part of it is refused.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_a_configuration_is_removed_does_not_abort_envoy() {
-    let filter = builder().edit(|bootstrap| {
-        let mut filter = bootstrap.http_filters()[0].clone();
-        filter["typed_config"]["config"]["configuration"]["value"] = json!({"typo": 1});
-        bootstrap.http_filters().insert(1, filter);
-    });
-    let route = builder_with_routes(vec![json!({"typo": 1}), other_configuration()]);
-    for (callback, builder) in [("config_destroy", filter), ("route_config_destroy", route)] {
-        let log = builder.environment("MCP_AUTH_PANIC_IN", callback).expect_refusal().await;
+async fn a_panic_while_a_configuration_is_read_refuses_it() {
+    for callback in ["program_init", "config_new", "config_start"] {
+        let log = builder().environment("MCP_AUTH_PANIC_IN", callback).expect_refusal().await;
         assert!(log.contains(&format!("injected in {callback}")), "{log}");
-        assert!(!log.contains("Caught Aborted"), "{log}");
     }
 }
 
+/// The same with a route that has this configuration of its own.
+fn builder_with_route() -> StackBuilder {
+    let module = json!({"module": {"local": {"filename": panicking_module()}}});
+    builder().edit(move |bootstrap| {
+        let configuration = bootstrap.plugin_configuration().clone();
+        add_route_of(bootstrap, "/other", &module, &configuration);
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_the_module_is_loaded_or_a_configuration_is_read_refuses_it() {
-    for callback in ["program_init", "config_new", "route_config_new"] {
-        let builder = builder_with_routes(vec![other_configuration()]);
-        let log = builder.environment("MCP_AUTH_PANIC_IN", callback).expect_refusal().await;
-        assert!(log.contains(&format!("injected in {callback}")), "{log}");
+async fn a_panic_while_a_configuration_of_a_route_is_read_refuses_it() {
+    let stack = builder_with_route().environment("MCP_AUTH_PANIC_IN", "route_config_new");
+    let log = stack.expect_refusal().await;
+    assert!(log.contains("injected in route_config_new"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_a_configuration_is_removed_harms_no_other() {
+    for callback in ["config_destroy", "route_config_destroy"] {
+        let builder = builder_with_route().environment("MCP_AUTH_PANIC_IN", callback);
+        let mut stack = builder.updatable().drain_at_once().start().await;
+        stack.reconfigure(|configuration| configuration["resource"]["name"] = json!("new")).await;
+        stack.envoy.await_log(&format!("injected in {callback}"), SOON).await;
+        assert_serves(&stack, callback).await;
+        assert_eq!(timers(stack.envoy.pid()), 1, "{callback}");
     }
 }

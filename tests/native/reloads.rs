@@ -5,15 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use testbed::{Load, LoadPlan};
 
-use crate::support::stack;
-
-/// How many threads of the module's timer there are.
-fn timers(pid: u32) -> usize {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let names =
-        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|name| name.trim() == "mcp_auth_timer").count()
-}
+use crate::support::{stack, timers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_reloads_under_load_neither_fail_a_request_nor_leak() {

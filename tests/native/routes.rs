@@ -1,23 +1,28 @@
 //! A route may have a whole configuration of its own.
 
-use serde_json::{Value, json};
-use testbed::{Bootstrap, IdentityProvider, Stack};
+use std::path::{Path, PathBuf};
 
-use crate::support::{envoys, stack};
+use serde_json::{Value, json};
+use testbed::{Bootstrap, IdentityProvider, Stack, StackBuilder};
+
+use crate::support::{envoys, module, stack};
 
 const PER_ROUTE: &str = "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute";
 
-const MODULE: &str = "mcp_federated_auth";
+/// Adds a route with this configuration of its own, from the module file that the search path has.
+fn add_route(bootstrap: &mut Bootstrap, configuration: &Value) {
+    add_route_of(bootstrap, "/other", &json!({"name": "mcp_federated_auth"}), configuration);
+}
 
-/// Gives the route `/other` this configuration, for the module of this name.
-pub fn add_route(bootstrap: &mut Bootstrap, module: &str, configuration: &Value) {
+/// The same at this path, from this module file.
+pub fn add_route_of(bootstrap: &mut Bootstrap, path: &str, module: &Value, configuration: &Value) {
     let routes = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0]["routes"];
     let route = json!({
-        "match": {"path": "/other"},
+        "match": {"path": path},
         "direct_response": {"status": 200, "body": {"inline_string": "other"}},
         "typed_per_filter_config": {"mcp-federated-auth": {
             "@type": PER_ROUTE,
-            "dynamic_module_config": {"name": module},
+            "dynamic_module_config": module,
             "per_route_config_name": "mcp-federated-auth",
             "filter_config": {
                 "@type": "type.googleapis.com/google.protobuf.Struct",
@@ -29,7 +34,7 @@ pub fn add_route(bootstrap: &mut Bootstrap, module: &str, configuration: &Value)
 }
 
 /// The example, and a route that trusts another provider.
-async fn start(envoy: std::path::PathBuf) -> (Stack, IdentityProvider) {
+async fn start(envoy: PathBuf) -> (Stack, IdentityProvider) {
     let other = IdentityProvider::start().await;
     let configuration = json!({
         "resource": {"url": "http://127.0.0.1:10000/other"},
@@ -46,7 +51,7 @@ async fn start(envoy: std::path::PathBuf) -> (Stack, IdentityProvider) {
         .binary(envoy)
         .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", modules.to_str().unwrap())
         .cluster("other", other.address())
-        .edit(move |bootstrap| add_route(bootstrap, MODULE, &configuration))
+        .edit(move |bootstrap| add_route(bootstrap, &configuration))
         .start()
         .await;
     (stack, other)
@@ -78,8 +83,55 @@ async fn a_configuration_of_a_route_that_is_wrong_is_refused() {
     let modules = testbed::repository_root().join("dist");
     let log = stack()
         .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", modules.to_str().unwrap())
-        .edit(|bootstrap| add_route(bootstrap, MODULE, &json!({"typo": 1})))
+        .edit(|bootstrap| add_route(bootstrap, &json!({"typo": 1})))
         .expect_refusal()
         .await;
     assert!(log.contains("configuration refused: typo: "), "{log}");
+}
+
+/// Lets the filter only report, and a route enforce. The filter's module file is this one.
+fn strict_route(envoy: PathBuf, module: &Path, route_module: &Value) -> StackBuilder {
+    let search_path = testbed::repository_root().join("dist");
+    let route_module = route_module.clone();
+    Stack::builder()
+        .native(module.to_owned())
+        .alone()
+        .binary(envoy)
+        .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", search_path.to_str().unwrap())
+        .edit(move |bootstrap| {
+            let mut strict = bootstrap.plugin_configuration().clone();
+            strict["mode"] = json!("enforce");
+            bootstrap.plugin_configuration()["mode"] = json!("report");
+            add_route(bootstrap, &strict);
+            add_route_of(bootstrap, "/third", &route_module, &strict);
+        })
+}
+
+/// The status of a request without a token.
+async fn status(stack: &Stack, path: &str) -> u16 {
+    stack.send(stack.client().get(stack.envoy.url(path))).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_whose_configuration_another_copy_of_the_module_has_gets_500() {
+    // What the MCP server says to a GET.
+    const FROM_SERVER: u16 = 405;
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("libmcp_federated_auth.so");
+    std::fs::copy(module(), &copy).unwrap();
+    let by_name = json!({"name": "mcp_federated_auth"});
+    for (version, envoy) in envoys() {
+        let same = strict_route(envoy.clone(), &module(), &by_name).start().await;
+        assert_eq!(status(&same, "/other").await, 401, "{version}");
+        assert_eq!(status(&same, "/mcp").await, FROM_SERVER, "{version}");
+        // Both copies have configurations of routes where this Envoy can find the filter's copy.
+        let of_filter = json!({"module": {"local": {"filename": copy}}});
+        let third = if version == "1.40" { (&of_filter, 401) } else { (&by_name, 500) };
+        let stack = strict_route(envoy, &copy, third.0).start().await;
+        assert_eq!(status(&stack, "/other").await, 500, "{version}");
+        assert_eq!(status(&stack, "/third").await, third.1, "{version}");
+        assert_eq!(status(&stack, "/mcp").await, FROM_SERVER, "{version}");
+        let log = stack.envoy.log();
+        assert_eq!(log.matches("belongs to another module file").count(), 1, "{version}: {log}");
+    }
 }

@@ -2,13 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use log::Level;
 
 use crate::abi::{ConfigHandle, LentResponse, Stream};
 use crate::configuration::Configuration;
 use crate::fetcher::{self, Fetcher};
+use crate::lock::lock;
 use crate::log_lines;
-use crate::setup::{self, Read, Setup};
+use crate::setup::{Read, Setup};
 pub(crate) use crate::worker::fail;
 use crate::worker::{self, DROP, Phase, STOP, Worker};
 use crate::{injected, timer};
@@ -27,13 +31,39 @@ pub(crate) fn config_new(
     injected::panic_once("config_new");
     let (setup, read) = Setup::new(filter_name, bytes)?;
     let configuration = Configuration::new(setup, handle)?;
-    timer::begin();
+    let running = Running::begin(&configuration);
+    injected::panic_once("config_start");
     let config = match read {
         Read::Filter(config) => Some(*config),
         Read::StatusPage(_) => None,
     };
     fetcher::start(&configuration, config);
+    running.keep();
     Some(configuration)
+}
+
+/// Closes a configuration that panics before Envoy has it.
+struct Running<'a>(Option<&'a Configuration>);
+
+impl<'a> Running<'a> {
+    fn begin(configuration: &'a Configuration) -> Self {
+        timer::begin();
+        Self(Some(configuration))
+    }
+
+    /// Envoy has it, and removes it.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(configuration) = self.0 {
+            configuration.close();
+            timer::end();
+        }
+    }
 }
 
 /// Envoy has removed a configuration: its streams and callouts are gone.
@@ -73,8 +103,8 @@ pub(crate) fn route_config_new(filter_name: &[u8], bytes: &[u8]) -> Option<Arc<S
 }
 
 /// Envoy has removed the configuration of a route.
-pub(crate) fn route_config_destroy(setup: &Setup) {
-    setup.remove_from_route();
+pub(crate) fn route_config_destroy(address: usize) {
+    Setup::remove_of_route(address);
     injected::panic_once("route_config_destroy");
     fetcher::sweep();
     worker::sweep();
@@ -91,20 +121,48 @@ pub(crate) fn stream_new(configuration: &Arc<Configuration>, stream: &Stream) {
 
 /// The head of a request came.
 pub(crate) fn request_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
-    if setup::any_of_routes()
-        && let Some(worker) = stream.worker.take()
-    {
-        let of_route = counting(worker.configuration(), stream, || {
-            injected::panic_for("route", stream);
-            let own = stream.route_setup();
-            own.map(|own| worker::find(worker.configuration(), &own))
-        });
-        // Nobody decides after a panic: the worker of the filter may not decide for a route.
-        stream.worker.replace(of_route.map(|found| found.unwrap_or(worker)));
-    }
     in_callback(stream, || {
+        if !on_worker(stream, "route", false, |worker| take_route_worker(stream, worker)) {
+            return STOP;
+        }
         on_worker(stream, "request_headers", STOP, |worker| worker.on_request_head(stream, is_end))
     })
+}
+
+/// Gives a stream to the worker of its route, if that has a configuration of its own. Returns false
+/// if the stream was responded to.
+fn take_route_worker(stream: &Stream, worker: &Worker) -> bool {
+    match stream.route_setup() {
+        Ok(None) => true,
+        Ok(Some(own)) => {
+            stream.worker.replace(Some(worker::find(worker.configuration(), &own)));
+            true
+        }
+        Err(_) => {
+            log_foreign_route();
+            fail(stream);
+            false
+        }
+    }
+}
+
+/// Reports a route whose configuration another module file has, at most once in a minute: any client
+/// may request it.
+fn log_foreign_route() {
+    const PERIOD: Duration = Duration::from_mins(1);
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = lock(&LAST);
+    if last.is_none_or(|last| last.elapsed() >= PERIOD) {
+        *last = Some(Instant::now());
+        drop(last);
+        log_lines::write(
+            Level::Error,
+            format_args!(
+                "a route's configuration belongs to another module file than its filter's, so its \
+                 requests get 500: give both the same file"
+            ),
+        );
+    }
 }
 
 /// More of the body of a request came.

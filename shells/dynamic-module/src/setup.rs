@@ -1,7 +1,8 @@
 //! What was configured: for a filter, or for a route.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use log::Level;
 use mcp_federated_auth::{Config, ConfigError, StatusConfig};
@@ -26,17 +27,14 @@ pub(crate) enum Read {
 /// How many were removed so far. Whoever keeps something for a setup looks for removed ones when
 /// this has changed.
 static REMOVALS: AtomicU64 = AtomicU64::new(0);
-/// How many belong to routes.
-static OF_ROUTES: AtomicUsize = AtomicUsize::new(0);
+/// Setups of routes that Envoy has from this copy of the module, by their addresses. A process may
+/// have loaded other copies; the addresses of theirs are never here, since memory in use is not
+/// allocated twice.
+static OF_ROUTES: RwLock<BTreeMap<usize, Arc<Setup>>> = RwLock::new(BTreeMap::new());
 
 /// How many setups were removed so far.
 pub(crate) fn removals() -> u64 {
     REMOVALS.load(Ordering::Acquire)
-}
-
-/// Whether any route has a configuration of its own.
-pub(crate) fn any_of_routes() -> bool {
-    OF_ROUTES.load(Ordering::Relaxed) > 0
 }
 
 impl Setup {
@@ -63,11 +61,29 @@ impl Setup {
         }
     }
 
-    /// The same for a route.
+    /// The same for a route, which [`Self::of_route`] finds by its address.
     pub(crate) fn for_route(filter_name: &[u8], bytes: &[u8]) -> Option<Arc<Self>> {
         let (setup, _) = Self::new(filter_name, bytes)?;
-        OF_ROUTES.fetch_add(1, Ordering::Relaxed);
+        let address = Arc::as_ptr(&setup).addr();
+        let mut known = OF_ROUTES.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(address, setup.clone());
         Some(setup)
+    }
+
+    /// The setup of a route at this address. None if this copy of the module has none there.
+    pub(crate) fn of_route(address: usize) -> Option<Arc<Self>> {
+        let known = OF_ROUTES.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&address).cloned()
+    }
+
+    /// Removes the setup of a route.
+    pub(crate) fn remove_of_route(address: usize) {
+        let mut known = OF_ROUTES.write().unwrap_or_else(PoisonError::into_inner);
+        let setup = known.remove(&address);
+        drop(known);
+        if let Some(setup) = setup {
+            setup.remove();
+        }
     }
 
     /// Reads it.
@@ -88,12 +104,6 @@ impl Setup {
         self.is_removed.store(true, Ordering::Relaxed);
         // Whoever sees this sees the other.
         REMOVALS.fetch_add(1, Ordering::Release);
-    }
-
-    /// The same for one of a route.
-    pub(crate) fn remove_from_route(&self) {
-        OF_ROUTES.fetch_sub(1, Ordering::Relaxed);
-        self.remove();
     }
 
     /// Whether it was removed.

@@ -200,6 +200,11 @@ impl StackBuilder {
         self.envoy(|envoy| envoy.environment(name, value))
     }
 
+    /// Removes replaced listeners soon; see [`EnvoyBuilder::drain_at_once`].
+    pub fn drain_at_once(self) -> Self {
+        self.envoy(EnvoyBuilder::drain_at_once)
+    }
+
     /// Sets the port that Envoy listens on.
     pub fn port(self, port: Port) -> Self {
         self.envoy(|envoy| envoy.port(port))

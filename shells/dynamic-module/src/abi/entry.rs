@@ -136,7 +136,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
     guard(ptr::null(), || {
         // SAFETY: both are there until this returns.
         let (name, bytes) = unsafe { (name.lend(), bytes.lend()) };
-        hooks::route_config_new(name, bytes).map_or(ptr::null(), Arc::into_raw)
+        hooks::route_config_new(name, bytes).map_or(ptr::null(), |setup| Arc::as_ptr(&setup))
     })
 }
 
@@ -147,10 +147,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destro
     if own.is_null() {
         return;
     }
-    guard((), || {
-        // SAFETY: Envoy gives back once what `per_route_config_new` gave.
-        hooks::route_config_destroy(&*unsafe { Arc::from_raw(own) });
-    });
+    guard((), || hooks::route_config_destroy(own.addr()));
 }
 
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mcp_federated_auth::Field;
 
 use super::scheduler::{Scheduler, StreamScheduler};
-use super::{Buffer, Handle, RawField, Refused, buffers, envoy, shared};
+use super::{Buffer, Handle, RawField, Refused, buffers, envoy};
 use crate::setup::Setup;
 use crate::worker::{Phase, Worker};
 
@@ -245,13 +245,19 @@ impl Stream {
     }
 
     /// The configuration of its own that its route has.
-    pub(crate) fn route_setup(&self) -> Option<Arc<Setup>> {
-        let handle = self.handle().ok()?;
+    ///
+    /// # Errors
+    ///
+    /// It has one, but not from this copy of the module: nothing is known of what is there.
+    pub(crate) fn route_setup(&self) -> Result<Option<Arc<Setup>>, Refused> {
+        let handle = self.handle()?;
         // SAFETY: the stream is there.
         let setup =
             unsafe { envoy::envoy_dynamic_module_callback_get_most_specific_route_config(handle) };
-        // SAFETY: what this module's `per_route_config_new` gave, and the route is there meanwhile.
-        unsafe { shared(setup.cast()) }
+        if setup.is_null() {
+            return Ok(None);
+        }
+        Setup::of_route(setup.addr()).map(Some).ok_or(Refused)
     }
 
     fn lending<T>(&self, read: impl FnOnce() -> T) -> T {
