@@ -109,10 +109,12 @@ pub(crate) fn is_spelling(sent: &[u8], name: &str) -> bool {
 /// Orders a name, which must be lower-case letters, digits and `-`, before or after the name that
 /// `sent` is a [spelling](is_spelling) of; equal if it is a spelling of this one.
 pub(crate) fn compare_spelling(name: &str, sent: &[u8]) -> Ordering {
-    let plain = |byte: u8| {
-        if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
-    };
-    name.bytes().cmp(sent.iter().copied().map(plain))
+    name.bytes().cmp(sent.iter().copied().map(plain_byte))
+}
+
+/// A byte of a field name in the spelling in which names are compared.
+pub(crate) fn plain_byte(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 #[cfg(test)]

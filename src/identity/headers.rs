@@ -11,7 +11,7 @@ use super::string_list::StringList;
 use super::{ConfirmedIdentity, encoding};
 use crate::claim::ClaimPath;
 use crate::json::Json;
-use crate::request::{RequestHead, compare_spelling};
+use crate::request::{RequestHead, compare_spelling, plain_byte};
 
 /// The names of the identity headers, and what they hold.
 #[derive(Clone, Debug)]
@@ -24,10 +24,18 @@ pub(crate) struct IdentityHeaders {
 /// The names of header fields that only this plugin may set.
 #[derive(Clone, Debug)]
 pub(crate) struct ReservedNames {
-    /// The names by length, those of 63 and more bytes together. Each list is sorted.
-    by_length: Box<[Vec<String>; 64]>,
-    /// Bit n is set when list n is not empty.
-    lengths: u64,
+    /// The names by length, those of 63 and more bytes together.
+    by_length: Box<[NamesOfLength; 64]>,
+}
+
+/// Reserved names of one length.
+#[derive(Clone, Debug, Default)]
+struct NamesOfLength {
+    /// Bit n is set when a name ends with a byte whose lower six bits are n. Most fields of a request
+    /// end differently.
+    ends: u64,
+    /// Sorted.
+    names: Vec<String>,
 }
 
 /// The identity headers of one identity.
@@ -119,20 +127,19 @@ impl ReservedNames {
     /// These names, in any [spelling](compare_spelling).
     #[must_use]
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut by_length = Box::new([const { Vec::new() }; 64]);
-        let mut lengths = 0;
+        let mut by_length = Box::new([const { NamesOfLength { ends: 0, names: Vec::new() } }; 64]);
         for name in names {
             let name = name.to_ascii_lowercase().replace('_', "-");
-            if let Some(names) = by_length.get_mut(length_index(name.as_bytes())) {
-                lengths |= length_bit(name.as_bytes());
-                names.push(name);
+            if let Some(same) = by_length.get_mut(length_index(name.as_bytes())) {
+                same.ends |= end_bit(name.as_bytes());
+                same.names.push(name);
             }
         }
-        for names in by_length.iter_mut() {
-            names.sort_unstable();
-            names.dedup();
+        for same in by_length.iter_mut() {
+            same.names.sort_unstable();
+            same.names.dedup();
         }
-        Self { by_length, lengths }
+        Self { by_length }
     }
 
     /// The names of a request's fields that are reserved for this plugin. CGI and WSGI servers treat
@@ -152,11 +159,9 @@ impl ReservedNames {
     /// True when the field name is reserved for this plugin.
     #[must_use]
     pub(crate) fn is_reserved(&self, name: &[u8]) -> bool {
-        if self.lengths & length_bit(name) == 0 {
-            return false;
-        }
-        let names = self.by_length.get(length_index(name)).map(Vec::as_slice).unwrap_or_default();
-        names.binary_search_by(|reserved| compare_spelling(reserved, name)).is_ok()
+        let Some(same) = self.by_length.get(length_index(name)) else { return false };
+        same.ends & end_bit(name) != 0
+            && same.names.binary_search_by(|reserved| compare_spelling(reserved, name)).is_ok()
     }
 }
 
@@ -186,8 +191,9 @@ impl IdentityFields {
     }
 }
 
-fn length_bit(name: &[u8]) -> u64 {
-    1 << length_index(name)
+/// The bit for the last byte of a name, the same for all its spellings.
+fn end_bit(name: &[u8]) -> u64 {
+    name.last().map_or(0, |byte| 1 << (plain_byte(*byte) & 63))
 }
 
 fn length_index(name: &[u8]) -> usize {
@@ -209,6 +215,35 @@ fn plain(claim: Json<'_>) -> Option<Cow<'_, str>> {
         Json::String(value) => Some(value.into()),
         Json::Array(_) | Json::Object(_) => {
             Some(URL_SAFE_NO_PAD.encode(Value::from(claim).to_string()).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::request::is_spelling;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_name_is_reserved_if_it_is_a_spelling_of_a_reserved_one(
+            names in prop::collection::vec("[a-z0-9-]{1,3}|x-[a-c]{1,2}-(user|roles)|[a-b-]{62,65}", 0..12),
+            sent in "[a-zA-Z0-9_.~-]{0,3}|[xX].[a-cA-C]{1,2}.(user|ROLES)|[abAB_-]{62,65}",
+            chosen in any::<prop::sample::Index>(),
+            is_chosen: bool,
+        ) {
+            let reserved = ReservedNames::new(names.iter().map(String::as_str));
+            // One that is certainly reserved, in another spelling.
+            let sent = match names.get(chosen.index(names.len().max(1))) {
+                Some(name) if is_chosen => name.to_ascii_uppercase().replace('-', "."),
+                _ => sent,
+            };
+            let expected = names.iter().any(|name| is_spelling(sent.as_bytes(), name));
+            prop_assert_eq!(reserved.is_reserved(sent.as_bytes()), expected);
         }
     }
 }

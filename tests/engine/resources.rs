@@ -195,6 +195,75 @@ fn a_signature_that_was_verified_proves_nothing_for_other_keys() {
 }
 
 #[test]
+fn a_signature_that_was_verified_proves_nothing_for_another_key_of_the_same_name() {
+    let [old, successor] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
+    let vm = start(&two_servers(), &SharedData::default());
+    fetch(&vm, &[&old]);
+    let for_both = token(&old, json!(["for-a", "for-b"]));
+    assert_forwarded(&at(&vm, "/a/mcp", &for_both).1);
+    let new = SigningKey::generate(Algorithm::Rs256, "new");
+    assert_paused(&at(&vm, "/a/mcp", &token(&new, "for-a")).1);
+    vm.tick();
+    answer_key_set(&vm, &vm.call(), &[&new, &successor]);
+    for path in ["/b/mcp", "/a/mcp"] {
+        assert_refused(&at(&vm, path, &for_both).1, 401, "bad_signature");
+    }
+}
+
+#[test]
+fn a_signature_that_was_verified_proves_nothing_for_another_provider() {
+    let [first, second] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
+    let provider = |name: &str, key: &SigningKey| json!({"name": name, "issuer": ISSUER, "jwks": {"keys": [key.public_jwk()]}});
+    let mut configuration = two_servers();
+    configuration["providers"] = json!([provider("one", &first), provider("two", &second)]);
+    configuration["resources"][0]["audiences"] = json!({"one": ["shared"], "two": ["other"]});
+    configuration["resources"][1]["audiences"] = json!({"one": ["other"], "two": ["shared"]});
+    let vm = start(&configuration, &SharedData::default());
+    let token = token(&first, "shared");
+    for _ in 0..2 {
+        assert_forwarded(&at(&vm, "/a/mcp", &token).1);
+        assert_refused(&at(&vm, "/b/mcp", &token).1, 401, "bad_signature");
+    }
+}
+
+#[test]
+fn an_ambiguous_path_is_refused_in_report_mode_too() {
+    let mut configuration = two_servers();
+    configuration["mode"] = json!("report");
+    let vm = start(&configuration, &SharedData::default());
+    for path in ["/a/mcp;x", "/a/mcp/../../b/mcp", "/a%2fmcp"] {
+        let (_, outcome) = at(&vm, path, "a.b");
+        assert_eq!(code(&outcome).as_deref(), Some("unknown_resource"), "{path}");
+    }
+    assert_eq!(code(&at(&vm, "/c", "a.b").1), None);
+    // One server that enforces could be what a request of nobody reaches.
+    configuration["resources"][1]["mode"] = json!("enforce");
+    let vm = start(&configuration, &SharedData::default());
+    assert_eq!(code(&at(&vm, "/c", "a.b").1).as_deref(), Some("unknown_resource"));
+    assert_eq!(code(&at(&vm, "/a/mcp", "a.b").1), None);
+}
+
+#[test]
+fn no_request_brings_the_header_names_of_another_server() {
+    let mut configuration = two_servers();
+    configuration["resources"][1]["identity"] = json!({"header_prefix": "x-b-"});
+    configuration["exempt"] = json!([{"path": "/a/mcp"}]);
+    let vm = start(&configuration, &SharedData::default());
+    let (_, outcome) = vm.request(&[
+        (":method", b"GET"),
+        (":path", b"/a/mcp"),
+        (":authority", b"gateway.example.com"),
+        ("x-b-user", b"root"),
+        ("x-b-resource", b"b"),
+        ("x_b.roles", b"admin"),
+    ]);
+    for name in ["x-b-user", "x-b-resource", "x_b.roles"] {
+        assert!(values(&outcome, name).is_empty(), "{name}");
+    }
+    assert_eq!(values(&outcome, "x-mcp-resource"), ["a"]);
+}
+
+#[test]
 fn a_forged_token_is_forged_at_each_resource() {
     let key = key();
     let vm = start(&two_servers(), &SharedData::default());
@@ -236,22 +305,24 @@ fn a_single_use_token_is_spent_for_all_resources() {
 #[test]
 fn a_held_request_is_judged_by_the_rules_of_its_resource() {
     let key = key();
-    let mut configuration = two_servers();
-    let mut with_rules = crate::bodies::with_rules(json!({}));
-    with_rules["access"]["rules"][0]["match"]["paths"] = json!(["/a/mcp"]);
-    configuration["resources"][0]["access"] = with_rules["access"].take();
-    configuration["resources"][1]["access"] = json!({"default": "allow"});
-    let vm = start(&configuration, &SharedData::default());
-    fetch(&vm, &[&key]);
-    let for_both = token(&key, json!(["for-a", "for-b"]));
-    for body in [ALLOWED, FORBIDDEN] {
-        let (held, outcome) = open_at(&vm, "/a/mcp", &for_both);
-        assert_paused(&outcome);
-        let (_, outcome) = at(&vm, "/b/mcp", &for_both);
-        assert_forwarded(&outcome);
-        vm.send_body(held, body, true);
-        let expected = (body == FORBIDDEN).then(|| "access_denied".to_owned());
-        assert_eq!(code(&vm.outcome(held)), expected);
+    for (guarded, path, other) in [(0, "/a/mcp", "/b/mcp"), (1, "/b/mcp", "/a/mcp")] {
+        let mut configuration = two_servers();
+        let mut with_rules = crate::bodies::with_rules(json!({}));
+        with_rules["access"]["rules"][0]["match"]["paths"] = json!([path]);
+        configuration["resources"][guarded]["access"] = with_rules["access"].take();
+        configuration["resources"][1 - guarded]["access"] = json!({"default": "allow"});
+        let vm = start(&configuration, &SharedData::default());
+        fetch(&vm, &[&key]);
+        let for_both = token(&key, json!(["for-a", "for-b"]));
+        for body in [ALLOWED, FORBIDDEN] {
+            let (held, outcome) = open_at(&vm, path, &for_both);
+            assert_paused(&outcome);
+            let (_, outcome) = at(&vm, other, &for_both);
+            assert_forwarded(&outcome);
+            vm.send_body(held, body, true);
+            let expected = (body == FORBIDDEN).then(|| "access_denied".to_owned());
+            assert_eq!(code(&vm.outcome(held)), expected);
+        }
     }
 }
 

@@ -201,6 +201,57 @@ fn many_keys_providers_and_rules_stay_within_their_budget() {
     assert_within(50_000, what, Outcome::Forwarded, || send(&mut module, &token(&key)));
 }
 
+/// So many servers on as many paths of one host, each with its own audience and header names.
+fn with_resources(count: usize) -> Value {
+    let mut configuration = configuration();
+    let members = configuration.as_object_mut().unwrap();
+    members.remove("resource");
+    let resources: Vec<_> = (0..count)
+        .map(|number| {
+            let (path, audience) = match number {
+                0 => ("mcp".to_owned(), AUDIENCE.to_owned()),
+                _ => (format!("r{number}/mcp"), format!("for-r{number}")),
+            };
+            json!({
+                "id": format!("r{number}"),
+                "url": format!("https://mcp.example.com/{path}"),
+                "audiences": [audience],
+                "identity": {"header_prefix": format!("x-r{number:03}-")},
+            })
+        })
+        .collect();
+    members.insert("resources".to_owned(), json!(resources));
+    configuration
+}
+
+#[test]
+fn a_hundred_resources_cost_no_more_than_one() {
+    /// What the lists of reserved header names take more to search.
+    const TOLERANCE: u64 = 300;
+    let key = SigningKey::generate(Algorithm::Es256, "one");
+    let [one, hundred] = [1, 100].map(|count| {
+        let mut module = start(&with_resources(count), &[&key]);
+        let hot = token(&key);
+        let mut least = |next: &mut dyn FnMut(&mut Module) -> (Outcome, u64)| {
+            let counts = (0..8).map(|_| {
+                let (outcome, instructions) = next(&mut module);
+                assert_eq!(outcome, Outcome::Forwarded);
+                instructions
+            });
+            counts.min().unwrap()
+        };
+        let new = least(&mut |module| send(module, &token(&key)));
+        let hot = least(&mut |module| send(module, &hot));
+        (hot, new)
+    });
+    println!("hot and new: {one:?} instructions with one resource, {hundred:?} with a hundred");
+    assert!(
+        hundred.0 <= one.0 + TOLERANCE && hundred.1 <= one.1 + TOLERANCE,
+        "{one:?} {hundred:?}"
+    );
+    assert!(one.0 < 9_000, "{one:?}");
+}
+
 #[test]
 fn a_thousand_tokens_take_less_memory_than_a_worker_may() {
     /// Memory of each further worker, without V8's own.
