@@ -385,13 +385,14 @@ impl JsonSchema for RawAudiences {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let audiences = json!({
+        let items = json!({"type": "string", "minLength": 1});
+        let audiences = json!({"type": "array", "minItems": 1, "items": items});
+        let for_all = json!({
+            "description": "Audiences for all providers.",
             "type": "array",
             "minItems": 1,
-            "items": {"type": "string", "minLength": 1},
+            "items": items,
         });
-        let mut for_all = audiences.clone();
-        for_all["description"] = json!("Audiences for all providers.");
         json_schema!({
             "title": "list of audiences, or a map of lists by provider",
             "anyOf": [

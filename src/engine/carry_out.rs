@@ -51,7 +51,7 @@ impl<H: Host> Engine<H> {
             Decision::Spend(request) => return self.spend(stream, request, now),
             Decision::AwaitBody(request) => return self.hold(stream, request, now),
             Decision::Await(request, need) => {
-                return match self.wait_for(stream, request, need, now) {
+                return match self.wait_for(stream, *request, need, now) {
                     None => BodyAction::Stop,
                     Some(given_up) => self.carry_out(stream, given_up, now),
                 };

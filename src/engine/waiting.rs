@@ -174,9 +174,9 @@ impl<H: Host> Engine<H> {
                 _ => deadline,
             };
             if now < deadline && self.streams.has_room(awaited(&request, &need)) {
-                return self.let_wait(stream, request, need, deadline, now);
+                return self.let_wait(stream, *request, need, deadline, now);
             }
-            decision = self.authenticator.give_up(request, need, self.view(), now);
+            decision = self.authenticator.give_up(*request, need, self.view(), now);
         }
         self.settle(stream, decision, now);
     }

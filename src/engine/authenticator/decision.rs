@@ -28,7 +28,7 @@ pub(crate) enum Examined<'a> {
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// It waits for this.
-    Await(PlausibleRequest, Need),
+    Await(Box<PlausibleRequest>, Need),
     /// It depends on its message. No part of its body may be forwarded until
     /// [`Authenticator::judge_body`](super::Authenticator::judge_body) has decided, and neither may
     /// its head where the proxy delivers the body before.

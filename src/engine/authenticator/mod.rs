@@ -271,7 +271,7 @@ impl Authenticator {
             Err(NotVerified::Await(token, need)) => {
                 let token = token.without_claims();
                 let request = PlausibleRequest { resource, token, proof, edits, target };
-                return Decision::Await(request, need).into();
+                return Decision::Await(Box::new(request), need).into();
             }
             Err(NotVerified::Refused(refusal, verdict)) => {
                 return Judgement { verdict, ..refuse(refusal, edits) };
@@ -288,7 +288,7 @@ impl Authenticator {
             Err(Unconfirmed::Await(query)) => {
                 let token = without_claims;
                 let request = PlausibleRequest { resource, token, proof, edits, target };
-                return Decision::Await(request, Need::User(Box::new(query))).into();
+                return Decision::Await(Box::new(request), Need::User(Box::new(query))).into();
             }
         };
         let verdict = known_by.map(|known_by| {
