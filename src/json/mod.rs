@@ -1,15 +1,19 @@
 //! Strict JSON: like `serde_json`, but rejects duplicate members at every depth (RFC 7515 §4,
 //! RFC 7519 §4).
 
+mod fault;
 mod object;
 mod reader;
+mod value;
 
 use serde::Deserializer;
 use serde_json::Value;
 
 use self::reader::Document;
 
-pub(crate) use object::{Elements, Json, Members, Object};
+pub(crate) use self::fault::JsonFault;
+pub(crate) use self::object::Object;
+pub(crate) use self::value::{Elements, Json, Members};
 
 /// Parses JSON and rejects duplicate members at every depth.
 ///
@@ -51,17 +55,6 @@ pub fn read_reporting<'de, D: Deserializer<'de>>(
 #[must_use]
 pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
-}
-
-/// Why a text is not accepted as strict JSON.
-#[derive(Debug)]
-pub(crate) enum JsonFault {
-    /// It is JSON, but not an object.
-    NotAnObject,
-    /// It has a duplicate member, with this path.
-    Repeated(String),
-    /// It is not JSON.
-    Syntax,
 }
 
 #[cfg(test)]

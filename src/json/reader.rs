@@ -8,8 +8,8 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-use super::JsonFault;
-use super::object::{Json, Member, Node, Span};
+use super::fault::JsonFault;
+use super::value::{Json, Member, Node, Span};
 
 /// A value of any kind, and the text that its spans point into.
 pub(super) struct Document {

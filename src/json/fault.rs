@@ -1,0 +1,12 @@
+//! Why a text is refused.
+
+/// Why a text is not accepted as strict JSON.
+#[derive(Debug)]
+pub(crate) enum JsonFault {
+    /// It is JSON, but not an object.
+    NotAnObject,
+    /// It has a duplicate member, with this path.
+    Repeated(String),
+    /// It is not JSON.
+    Syntax,
+}
