@@ -1,5 +1,5 @@
 //! What the module exports: the callbacks that Envoy calls, each of which hands over to
-//! [`hooks`](crate::hooks).
+//! `hooks`.
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
