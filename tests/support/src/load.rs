@@ -12,6 +12,8 @@ use crate::kept_connection::KeptConnection;
 
 /// How long late requests may still be sent after the end.
 const GRACE: Duration = Duration::from_secs(3);
+/// How many faults a report keeps.
+const MAX_FAULTS: usize = 5;
 
 /// Requests with tokens at a steady rate.
 ///
@@ -94,8 +96,8 @@ pub struct LoadReport {
     pub statuses: BTreeMap<u16, u64>,
     /// Requests without a response.
     pub unanswered: u64,
-    /// The first responses other than 200, and connection errors.
-    pub faults: Vec<String>,
+    /// The first responses other than 200, and connection errors, by the request's number.
+    pub faults: BTreeMap<u64, String>,
     /// The longest time between a request and its response.
     pub longest: Duration,
 }
@@ -118,12 +120,13 @@ impl LoadReport {
         }
         self.unanswered += part.unanswered;
         self.longest = self.longest.max(part.longest);
-        part.faults.into_iter().for_each(|fault| self.fault(fault));
+        part.faults.into_iter().for_each(|(request, fault)| self.fault(request, fault));
     }
 
-    fn fault(&mut self, fault: String) {
-        if self.faults.len() < 5 {
-            self.faults.push(fault);
+    fn fault(&mut self, request: u64, fault: String) {
+        self.faults.insert(request, fault);
+        if self.faults.len() > MAX_FAULTS {
+            self.faults.pop_last();
         }
     }
 }
@@ -153,12 +156,12 @@ impl One {
                 Ok((status, body)) => {
                     *report.statuses.entry(status).or_default() += 1;
                     if status != 200 {
-                        report.fault(format!("request {request}: {status} {body}"));
+                        report.fault(request, format!("{status} {body}"));
                     }
                 }
                 Err(error) => {
                     report.unanswered += 1;
-                    report.fault(format!("request {request}: {error}"));
+                    report.fault(request, error.to_string());
                 }
             }
             report.longest = report.longest.max(sent.elapsed());
@@ -283,12 +286,12 @@ mod tests {
         let mut provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, Fault::Status(503));
         let load = Load::start(&plan(&provider, 100), |_| "".into());
-        provider.await_count(Document::KeySet, 5, Duration::from_secs(10)).await;
+        load.settle(Duration::from_secs(10)).await;
         provider.stop().await;
-        sleep(Duration::from_millis(100)).await;
+        load.settle(Duration::from_secs(10)).await;
         let report = load.stop().await;
         assert!(report.statuses[&503] > 0 && report.unanswered > 0, "{report:?}");
         assert_eq!(report.failed(), report.statuses[&503] + report.unanswered);
-        assert!(report.faults.iter().any(|fault| fault.contains("503 status 503")), "{report:?}");
+        assert!(report.faults[&0].contains("503 status 503"), "{report:?}");
     }
 }
