@@ -12,6 +12,7 @@
 
 mod expired;
 mod from_zero;
+mod gateway;
 mod rust;
 mod service;
 mod step_up;

@@ -24,6 +24,28 @@ impl Bootstrap {
         Self::from_file(&repository_root().join("envoy/status.yaml"))
     }
 
+    /// The example of several servers, `envoy/gateway.yaml`, for clients of this port. The issuers
+    /// are those of its providers, `staff` and `partners`.
+    ///
+    /// # Panics
+    ///
+    /// If the file has other issuers or another port than this function knows.
+    pub fn gateway_example(port: u16, [staff, partners]: [&str; 2]) -> Self {
+        let example = Self::from_file(&repository_root().join("envoy/gateway.yaml"));
+        let mut text = example.tree.to_string();
+        for (own, count, replacement) in [
+            // In `url`, `audiences` and `domains`, and the port of the listener.
+            (":10000", 9, format!(":{port}").as_str()),
+            // In `issuer` and `metadata_url`.
+            ("http://127.0.0.1:9001", 2, staff),
+            ("http://127.0.0.1:9002", 2, partners),
+        ] {
+            assert_eq!(text.matches(own).count(), count, "{own} in envoy/gateway.yaml");
+            text = text.replace(own, replacement);
+        }
+        Self { tree: serde_json::from_str(&text).expect("it is still JSON") }
+    }
+
     /// Another file of the same kind.
     pub fn from_file(path: &Path) -> Self {
         let text = fs::read_to_string(path)
