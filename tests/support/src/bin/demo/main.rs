@@ -8,13 +8,25 @@ mod story;
 use std::env;
 use std::process::ExitCode;
 
-use testbed::{Stack, StackBuilder, native_module_path};
+use testbed::{
+    Bootstrap, Envoy, EnvoyBuilder, Stack, StackBuilder, module_path, native_module_path,
+};
 
 /// The parts of the demo: with the native module if the environment says `NATIVE`.
 fn builder() -> StackBuilder {
     match env::var_os("NATIVE") {
         Some(_) => Stack::builder().native(native_module_path()),
         None => Stack::builder(),
+    }
+}
+
+/// Envoy by this file, with the same module.
+fn with_module(mut bootstrap: Bootstrap) -> EnvoyBuilder {
+    bootstrap.set_module(&module_path());
+    let envoy = Envoy::builder().bootstrap(bootstrap);
+    match env::var_os("NATIVE") {
+        Some(_) => envoy.native(native_module_path()),
+        None => envoy,
     }
 }
 

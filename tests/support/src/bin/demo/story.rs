@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use testbed::{Algorithm, Answer, IdentityProvider, McpServer, SigningKey, Stack, now};
+use testbed::{
+    Algorithm, Answer, Bootstrap, IdentityProvider, McpServer, Port, SigningKey, Stack, now,
+};
 
 use crate::report::{Outcome, Report, Seen};
 
@@ -47,6 +49,8 @@ pub(crate) async fn tell() -> ExitCode {
     teller.rotation().await;
     eprintln!("Holding a session with the official MCP client ...");
     teller.session().await;
+    eprintln!("Starting another Envoy, as envoy/gateway.yaml says: three MCP servers ...");
+    teller.servers().await;
     show_identity(&allowed);
     show_refusal(&refused);
     let colourful = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
@@ -193,6 +197,42 @@ impl Teller {
             true => Ok(()),
             false => Err(format!("whoami says {identity}")),
         }
+    }
+
+    /// A token for one of several servers, there and at another one.
+    async fn servers(&mut self) {
+        let partners = IdentityProvider::start().await;
+        let staff = &self.stack.provider;
+        let port = Port::free();
+        let number = port.number();
+        let issuers = [staff.issuer(), partners.issuer()];
+        let issuers = issuers.each_ref().map(String::as_str);
+        let mut bootstrap = Bootstrap::gateway_example(number, issuers);
+        bootstrap.set_cluster("staff", staff.address());
+        bootstrap.set_cluster("partners", partners.address());
+        for server in ["incidents", "reports", "payroll"] {
+            bootstrap.set_cluster(server, self.stack.server.address());
+        }
+        let envoy = crate::with_module(bootstrap).port(port).start().await;
+
+        let url = |path: &str| format!("http://localhost:{number}{path}");
+        let token = partners.token(&partners.claims(&url("/reports/mcp")));
+        for (what, path, expected) in [
+            (
+                "a token for the server `reports`, there",
+                "/reports/mcp",
+                Outcome::allowed(USER, "partners"),
+            ),
+            (
+                "the same token at the server `incidents`",
+                "/incidents/mcp",
+                Outcome::refused(401, "audience_mismatch"),
+            ),
+        ] {
+            let request = Answer::mcp_call(self.stack.client(), &url(path)).bearer_auth(&token);
+            self.send(what, request, expected).await;
+        }
+        drop(envoy);
     }
 
     async fn call(&mut self, what: &str, token: &str, expected: Outcome) -> Answer {
