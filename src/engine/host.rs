@@ -121,7 +121,8 @@ pub trait Host {
     fn announce_keys(&self) {}
 
     /// How many times [`Self::announce_keys`] was called in the process. None if the host does not
-    /// know: then shared data is read for each request.
+    /// know: then shared data is read for each request, and again every few milliseconds while one
+    /// waits.
     fn key_announcements(&self) -> Option<u64> {
         None
     }

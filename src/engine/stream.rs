@@ -1,6 +1,7 @@
 //! The streams that are undecided or have a body: one map with the state of each.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::host::{CalloutId, StreamId};
 use super::places::{Awaited, Places};
@@ -88,6 +89,8 @@ pub(super) struct Streams {
     places: Places,
     /// The number of streams by what they wait for.
     taken: BTreeMap<Awaited, usize>,
+    /// The number of streams by when they are refused if what they wait for does not come.
+    deadlines: BTreeMap<UnixTime, usize>,
     /// Total size of the tokens of held requests in bytes.
     held_bytes: usize,
 }
@@ -155,6 +158,14 @@ impl State {
         }
     }
 
+    fn deadline(&self) -> Option<UnixTime> {
+        match self {
+            Self::Waiting(waiting) => Some(waiting.deadline),
+            Self::SingleUse(single_use) => Some(single_use.deadline),
+            Self::Held(_) | Self::Decided => None,
+        }
+    }
+
     fn held_bytes(&self) -> usize {
         match self {
             Self::Held(request) => request.token_length(),
@@ -169,20 +180,18 @@ impl Streams {
 
     /// No streams. `places` limits how many may wait.
     pub(super) fn new(places: Places) -> Self {
-        Self { by_id: BTreeMap::new(), places, taken: BTreeMap::new(), held_bytes: 0 }
+        Self {
+            by_id: BTreeMap::new(),
+            places,
+            taken: BTreeMap::new(),
+            deadlines: BTreeMap::new(),
+            held_bytes: 0,
+        }
     }
 
     /// The stream with this id.
     pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
         self.by_id.get(&id)
-    }
-
-    /// What a stream waits for before it is judged.
-    pub(super) fn waiting_mut(&mut self, id: StreamId) -> Option<&mut Waiting> {
-        match &mut self.by_id.get_mut(&id)?.state {
-            State::Waiting(waiting) => Some(waiting),
-            _ => None,
-        }
     }
 
     /// The body of a stream, if something depends on it.
@@ -205,6 +214,9 @@ impl Streams {
         self.take(id);
         if let Some(awaited) = state.awaited() {
             *self.taken.entry(awaited).or_default() += 1;
+        }
+        if let Some(deadline) = state.deadline() {
+            *self.deadlines.entry(deadline).or_default() += 1;
         }
         self.held_bytes = self.held_bytes.saturating_add(state.held_bytes());
         match self.by_id.get_mut(&id) {
@@ -273,6 +285,11 @@ impl Streams {
         self.taken.values().any(|count| *count > 0)
     }
 
+    /// When the first of the streams that wait is refused.
+    pub(super) fn first_deadline(&self) -> Option<UnixTime> {
+        self.deadlines.keys().next().copied()
+    }
+
     /// The streams that wait to be judged, in order of arrival.
     pub(super) fn waiting(&self) -> Vec<StreamId> {
         if !self.any_waits() {
@@ -310,6 +327,14 @@ impl Streams {
     fn release(&mut self, state: &State) {
         if let Some(taken) = state.awaited().and_then(|awaited| self.taken.get_mut(&awaited)) {
             *taken = taken.saturating_sub(1);
+        }
+        if let Some(Entry::Occupied(mut deadline)) =
+            state.deadline().map(|deadline| self.deadlines.entry(deadline))
+        {
+            *deadline.get_mut() = deadline.get().saturating_sub(1);
+            if *deadline.get() == 0 {
+                deadline.remove();
+            }
         }
         self.held_bytes = self.held_bytes.saturating_sub(state.held_bytes());
     }

@@ -15,7 +15,7 @@ use crate::time::UnixTime;
 impl<H: Host> Engine<H> {
     /// Tick period while no request waits for keys.
     const IDLE: Duration = Duration::from_secs(1);
-    /// Tick period while one does: another worker may publish them.
+    /// Tick period while one does and the host announces no keys: another worker may publish them.
     const BUSY: Duration = Duration::from_millis(20);
     /// Shortest tick period: there is work that only a tick can do.
     pub(super) const AT_ONCE: Duration = Duration::from_millis(1);
@@ -71,9 +71,13 @@ impl<H: Host> Engine<H> {
 
     /// Decides on a waiting request as if its time had passed.
     pub(crate) fn expire(&mut self, stream: StreamId) {
-        let now = self.host.now();
-        if let (Some(now), Some(waiting)) = (now, self.streams.waiting_mut(stream)) {
+        let Some(now) = self.host.now() else { return };
+        if self.streams.get(stream).is_none_or(|stream| stream.waiting().is_none()) {
+            return;
+        }
+        if let Some(State::Waiting(mut waiting)) = self.streams.take(stream) {
             waiting.deadline = now;
+            self.streams.set(stream, State::Waiting(waiting));
             self.serve(stream, now);
         }
     }
@@ -81,16 +85,19 @@ impl<H: Host> Engine<H> {
     /// Sets the tick period by the work that remains.
     pub(super) fn set_pace(&mut self, now: UnixTime) {
         let has_callouts = self.users.as_ref().is_some_and(ScimLookups::has_callouts);
-        let is_idle = !self.streams.any_waits()
-            && match self.delivery {
-                BodyDelivery::Unknown => !self.streams.has_held_head(),
-                BodyDelivery::OnTrial(_) => false,
-                BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => true,
-            };
-        let longest = match (has_callouts, is_idle) {
-            (true, _) => Self::AT_ONCE,
-            (false, true) => Self::IDLE,
-            (false, false) => Self::BUSY,
+        let looks_after_heads = match self.delivery {
+            BodyDelivery::Unknown => self.streams.has_held_head(),
+            BodyDelivery::OnTrial(_) => true,
+            BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => false,
+        };
+        let longest = if has_callouts {
+            Self::AT_ONCE
+        } else if looks_after_heads {
+            Self::BUSY
+        } else if self.streams.any_waits() {
+            self.waiting_period(now)
+        } else {
+            Self::IDLE
         };
         let due = match self.host.part() {
             Part::All => {
@@ -107,6 +114,17 @@ impl<H: Host> Engine<H> {
         self.streams.any_waits()
             || !self.ended.is_empty()
             || self.users.as_ref().is_some_and(ScimLookups::has_callouts)
+    }
+
+    /// Tick period while requests wait. A host that announces keys calls the engine whenever something
+    /// changes for them; then only deadlines need ticks, and demands that were lost. A turn comes with
+    /// time.
+    fn waiting_period(&self, now: UnixTime) -> Duration {
+        if self.host.key_announcements().is_none() || self.streams.taken(Awaited::Turn) > 0 {
+            return Self::BUSY;
+        }
+        let first = self.streams.first_deadline();
+        first.map_or(Self::IDLE, |first| first.since(now).clamp(Self::AT_ONCE, Self::IDLE))
     }
 
     pub(super) fn tick_every(&mut self, period: Duration) {

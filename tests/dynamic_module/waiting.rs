@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use crate::envoy::{Envoy, schedulers};
 use crate::provider::{Provider, assert_identity, open, start};
 
@@ -25,6 +27,39 @@ fn requests_wait_for_keys_and_are_woken_when_they_come() {
     }
     assert_eq!(schedulers(), 1, "only the configuration's");
     assert!(envoy.callouts().is_empty());
+}
+
+#[test]
+fn keys_that_come_before_a_stream_has_a_scheduler_wake_it() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let (fetch, key_set) = (envoy.await_callout("/jwks"), provider.key_set());
+    envoy.before_next_scheduler(move |envoy| {
+        envoy.answer(&fetch, Some(("200", key_set.as_bytes())));
+    });
+    let stream = open(&envoy, config, &provider.token(), true);
+    assert_eq!(envoy.status(stream), 4);
+    // Without the timer.
+    envoy.run();
+    assert!(envoy.is_resumed(stream));
+    assert_identity(&envoy, stream);
+}
+
+#[test]
+fn streams_that_wait_are_judged_as_soon_as_they_are_woken_and_hardly_ticked_meanwhile() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let fetch = envoy.await_callout("/jwks");
+    let opened = Instant::now();
+    let streams: Vec<usize> =
+        (0..3).map(|_| open(&envoy, config, &provider.token(), true)).collect();
+    // The first that the timer wakes is at least a second later, to ask for the keys again.
+    envoy.run_until("the timer wakes one", |envoy| envoy.scheduled() > 0);
+    assert!(opened.elapsed() >= Duration::from_secs(1), "{:?}", opened.elapsed());
+    envoy.answer(&fetch, Some(("200", provider.key_set().as_bytes())));
+    envoy.run();
+    assert!(streams.iter().all(|stream| envoy.is_resumed(*stream)));
+    assert_eq!(envoy.scheduled(), 2);
 }
 
 #[test]

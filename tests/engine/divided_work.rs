@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcp_federated_auth::host::Part;
 
-use crate::host::{SharedData, Vm};
+use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
     answer_discovery, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
     assert_refused, configuration, fetch, key, request, start, token,
@@ -40,6 +40,25 @@ fn requests_wait_for_keys_that_the_other_engine_fetches() {
     worker.tick();
     assert_forwarded(&worker.outcome(id));
     assert_accepted(&worker, &token(&key));
+}
+
+#[test]
+fn a_request_that_waits_needs_no_tick_before_its_deadline_but_one_a_second() {
+    let (_, _, worker) = start_both();
+    let (id, outcome) = request(&worker, &token(&key("one")));
+    assert_paused(&outcome);
+    let mut ticks = 0;
+    let mut outcome = worker.outcome(id);
+    while matches!(outcome, Outcome::Paused) {
+        let period = worker.tick_period().unwrap();
+        assert!(period >= Duration::from_millis(500), "{period:?}");
+        worker.advance(period);
+        worker.tick();
+        ticks += 1;
+        outcome = worker.outcome(id);
+    }
+    assert_refused(&outcome, 503, "keys_unavailable");
+    assert!(ticks <= 10, "{ticks}");
 }
 
 #[test]

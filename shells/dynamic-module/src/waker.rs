@@ -21,6 +21,9 @@ struct State {
     schedulers: BTreeMap<u64, StreamScheduler>,
     /// The stream that was woken, until its callback came. If it is gone before, its event is lost.
     woken: Option<u64>,
+    /// Whether it was to be woken while there was no stream: the next one is woken at once, which may
+    /// wait for what came before its scheduler was there.
+    was_missed: bool,
 }
 
 impl Waker {
@@ -32,15 +35,17 @@ impl Waker {
         })
     }
 
-    /// Calls `hooks::scheduled` soon, if there is a stream. Once only until that has happened.
+    /// Calls `hooks::scheduled` soon, or as soon as there is a stream. Once only until that has
+    /// happened.
     pub(crate) fn wake(&self) {
         let mut state = lock(&self.state);
         if state.woken.is_none() {
             state.wake_first();
+            state.was_missed = state.woken.is_none();
         }
     }
 
-    /// Does so at this time.
+    /// Calls it at this time, if there is a stream then.
     pub(crate) fn wake_at(&self, at: Instant) {
         timer::set(self.alarm, at, self.own.clone());
     }
@@ -57,7 +62,11 @@ impl Waker {
 
     /// It can be woken by this stream, too.
     pub(crate) fn add(&self, stream: u64, scheduler: StreamScheduler) {
-        lock(&self.state).schedulers.insert(stream, scheduler);
+        let mut state = lock(&self.state);
+        state.schedulers.insert(stream, scheduler);
+        if std::mem::take(&mut state.was_missed) {
+            state.wake_first();
+        }
     }
 
     /// It can no longer be woken by this stream.
@@ -66,13 +75,17 @@ impl Waker {
         state.schedulers.remove(&stream);
         if state.woken == Some(stream) {
             state.wake_first();
+            state.was_missed = state.woken.is_none();
         }
     }
 }
 
 impl Alarm for Waker {
     fn ring(&self) {
-        self.wake();
+        let mut state = lock(&self.state);
+        if state.woken.is_none() {
+            state.wake_first();
+        }
     }
 }
 

@@ -1,12 +1,18 @@
 //! A scripted Envoy.
 
+mod callbacks;
+mod hooks;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{c_char, c_void};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
+
+use self::hooks::*;
 
 // The module's callbacks have no other reference.
 extern crate mcp_federated_auth_dynamic_module as _;
@@ -25,60 +31,6 @@ pub struct Buffer {
 pub struct RawField {
     name: Buffer,
     value: Buffer,
-}
-
-unsafe extern "C" {
-    fn envoy_dynamic_module_on_program_init() -> *const c_char;
-    fn envoy_dynamic_module_on_http_filter_config_new(
-        config: *mut c_void,
-        name: Buffer,
-        bytes: Buffer,
-    ) -> *const c_void;
-    fn envoy_dynamic_module_on_http_filter_config_destroy(own: *const c_void);
-    fn envoy_dynamic_module_on_http_filter_config_scheduled(
-        config: *mut c_void,
-        own: *const c_void,
-        event: u64,
-    );
-    fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
-        config: *mut c_void,
-        own: *const c_void,
-        callout: u64,
-        result: u32,
-        fields: *const RawField,
-        field_count: usize,
-        chunks: *const Buffer,
-        chunk_count: usize,
-    );
-    fn envoy_dynamic_module_on_http_filter_per_route_config_new(
-        name: Buffer,
-        bytes: Buffer,
-    ) -> *const c_void;
-    fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(own: *const c_void);
-    fn envoy_dynamic_module_on_http_filter_new(
-        own: *const c_void,
-        stream: *mut c_void,
-    ) -> *const c_void;
-    fn envoy_dynamic_module_on_http_filter_destroy(own: *const c_void);
-    fn envoy_dynamic_module_on_http_filter_request_headers(
-        stream: *mut c_void,
-        own: *const c_void,
-        is_end: bool,
-    ) -> u32;
-    fn envoy_dynamic_module_on_http_filter_request_body(
-        stream: *mut c_void,
-        own: *const c_void,
-        is_end: bool,
-    ) -> u32;
-    fn envoy_dynamic_module_on_http_filter_request_trailers(
-        stream: *mut c_void,
-        own: *const c_void,
-    ) -> u32;
-    fn envoy_dynamic_module_on_http_filter_scheduled(
-        stream: *mut c_void,
-        own: *const c_void,
-        event: u64,
-    );
 }
 
 /// A local response.
@@ -111,6 +63,8 @@ struct EnvoyStream {
     filter_state: BTreeMap<String, String>,
     /// What the callback for the head returned.
     status: u32,
+    /// Whether a callback for its head, body or trailers has not returned yet.
+    is_in_callback: bool,
     resumed: usize,
     route: usize,
     /// Whether Envoy destroys the filter as soon as it is responded to.
@@ -141,24 +95,48 @@ struct Proxy {
     configs: BTreeMap<usize, usize>,
     callouts: Vec<Callout>,
     refuses_callouts: bool,
-    last_handle: usize,
-    metrics: Vec<(String, Vec<String>)>,
     values: BTreeMap<String, u64>,
     log: Vec<(u32, String)>,
     is_freezing: bool,
+    /// How many times a stream's callback for its scheduler was called.
+    scheduled: usize,
+    /// What happens before the next stream has a scheduler, and while the next one goes on.
+    before_scheduler: Option<Happening>,
+    at_resumption: Option<Happening>,
 }
+
+/// What happens elsewhere in Envoy during a callback.
+type Happening = Box<dyn FnOnce(&Envoy)>;
 
 thread_local! {
     static PROXY: RefCell<Proxy> = RefCell::default();
 }
 
-/// What was committed: whether to a configuration, and its handle.
-static EVENTS: Mutex<VecDeque<(bool, usize)>> = Mutex::new(VecDeque::new());
+type Events = HashMap<ThreadId, VecDeque<(bool, usize)>>;
+
+/// What was committed, by the threads that deliver it: whether to a configuration, and its handle.
+static EVENTS: LazyLock<Mutex<Events>> = LazyLock::new(Mutex::default);
+/// Metrics that were defined, with their labels.
+static METRICS: Mutex<Vec<(String, Vec<String>)>> = Mutex::new(Vec::new());
+/// The last handle of a configuration or stream.
+static LAST_HANDLE: AtomicUsize = AtomicUsize::new(0);
 /// Schedulers that were not deleted.
 static SCHEDULERS: AtomicUsize = AtomicUsize::new(0);
 
+/// The next event of this thread, of a configuration or of a stream if only those are wanted.
+fn take_event(of_configs: Option<bool>) -> Option<(bool, usize)> {
+    let mut all = EVENTS.lock().unwrap();
+    let events = all.get_mut(&thread::current().id())?;
+    let at = events.iter().position(|(is_config, _)| of_configs.is_none_or(|of| of == *is_config));
+    events.remove(at?)
+}
+
 fn with<T>(action: impl FnOnce(&mut Proxy) -> T) -> T {
     PROXY.with_borrow_mut(action)
+}
+
+fn new_handle() -> usize {
+    LAST_HANDLE.fetch_add(1, Ordering::SeqCst) + 1
 }
 
 fn handle(number: usize) -> *mut c_void {
@@ -166,11 +144,6 @@ fn handle(number: usize) -> *mut c_void {
 }
 
 impl Proxy {
-    fn new_handle(&mut self) -> usize {
-        self.last_handle += 1;
-        self.last_handle
-    }
-
     fn stream(&mut self, stream: *mut c_void) -> &mut EnvoyStream {
         self.streams.get_mut(&stream.addr()).expect("the stream is gone")
     }
@@ -220,7 +193,8 @@ fn fields(fields: *const RawField, count: usize) -> Vec<(String, String)> {
 
 /// One Envoy for each test: the tests of one program would share the module's threads and statics.
 pub struct Envoy {
-    _alone: MutexGuard<'static, ()>,
+    /// None in a callback, and for a worker thread.
+    alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Envoy {
@@ -229,17 +203,27 @@ impl Envoy {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         PROXY.set(Proxy::default());
         EVENTS.lock().unwrap().clear();
+        METRICS.lock().unwrap().clear();
         let version = unsafe { envoy_dynamic_module_on_program_init() };
         assert!(!version.is_null());
         // The module's hook would put a failed test's message into this Envoy's log.
         drop(std::panic::take_hook());
         assert_eq!(SCHEDULERS.load(Ordering::SeqCst), 0, "an earlier test left schedulers");
-        Self { _alone: alone }
+        Self { alone: Some(alone) }
+    }
+
+    /// Lets another thread be a worker of this Envoy, with its configurations.
+    pub fn worker(&self) -> impl FnOnce() -> Self + Send + 'static {
+        let configs = with(|proxy| proxy.configs.clone());
+        move || {
+            PROXY.set(Proxy { configs, ..Proxy::default() });
+            Self { alone: None }
+        }
     }
 
     /// Configures a filter; none if the module refuses.
     pub fn configure(&self, filter_name: &str, configuration: &str) -> Option<usize> {
-        let config = with(Proxy::new_handle);
+        let config = new_handle();
         with(|proxy| proxy.is_freezing = false);
         let own = unsafe {
             envoy_dynamic_module_on_http_filter_config_new(
@@ -297,7 +281,7 @@ impl Envoy {
         route: usize,
     ) -> usize {
         let stream = with(|proxy| {
-            let stream = proxy.new_handle();
+            let stream = new_handle();
             let request =
                 fields.iter().map(|(name, value)| (name.as_bytes().into(), (*value).into()));
             let request = request.collect();
@@ -312,9 +296,9 @@ impl Envoy {
             )
         };
         with(|proxy| proxy.stream(handle(stream)).own = own.expose_provenance());
-        let status = unsafe {
+        let status = in_callback(stream, || unsafe {
             envoy_dynamic_module_on_http_filter_request_headers(handle(stream), own, is_end)
-        };
+        });
         with(|proxy| {
             if let Some(known) = proxy.streams.get_mut(&stream) {
                 known.status = status;
@@ -328,9 +312,9 @@ impl Envoy {
     pub fn send_body(&self, stream: usize, part: &[u8], is_end: bool) -> u32 {
         let own = self.own(stream);
         with(|proxy| proxy.stream(handle(stream)).received = part.to_vec());
-        let status = unsafe {
+        let status = in_callback(stream, || unsafe {
             envoy_dynamic_module_on_http_filter_request_body(handle(stream), own, is_end)
-        };
+        });
         with(|proxy| {
             let Some(stream) = proxy.streams.get_mut(&stream) else { return };
             let received = std::mem::take(&mut stream.received);
@@ -351,7 +335,9 @@ impl Envoy {
                 .map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()));
             proxy.stream(handle(stream)).trailers = trailers.collect();
         });
-        unsafe { envoy_dynamic_module_on_http_filter_request_trailers(handle(stream), own) }
+        in_callback(stream, || unsafe {
+            envoy_dynamic_module_on_http_filter_request_trailers(handle(stream), own)
+        })
     }
 
     fn own(&self, stream: usize) -> *const c_void {
@@ -368,15 +354,41 @@ impl Envoy {
         with(|proxy| proxy.stream(handle(stream)).ends_with_response = true);
     }
 
+    /// Lets this happen as soon as a stream wants a scheduler, and before it has one.
+    pub fn before_next_scheduler(&self, happens: impl FnOnce(&Self) + 'static) {
+        with(|proxy| proxy.before_scheduler = Some(Box::new(happens)));
+    }
+
+    /// Lets this happen while the next stream goes on that was stopped.
+    pub fn at_next_resumption(&self, happens: impl FnOnce(&Self) + 'static) {
+        with(|proxy| proxy.at_resumption = Some(Box::new(happens)));
+    }
+
+    /// How many times streams were woken by their schedulers.
+    pub fn scheduled(&self) -> usize {
+        with(|proxy| proxy.scheduled)
+    }
+
     /// Runs events until there are none.
     pub fn run(&self) {
         while self.run_one() {}
     }
 
+    /// Runs the events of the main thread until there are none.
+    pub fn run_main(&self) {
+        while let Some(number) = take_event(Some(true)).map(|(_, number)| number) {
+            self.deliver(true, number);
+        }
+    }
+
     fn run_one(&self) -> bool {
-        let Some((is_config, number)) = EVENTS.lock().unwrap().pop_front() else { return false };
+        let event = take_event(None);
+        event.inspect(|(is_config, number)| self.deliver(*is_config, *number)).is_some()
+    }
+
+    fn deliver(&self, is_config: bool, number: usize) {
         if is_config {
-            let Some(own) = with(|proxy| proxy.configs.get(&number).copied()) else { return true };
+            let Some(own) = with(|proxy| proxy.configs.get(&number).copied()) else { return };
             unsafe {
                 envoy_dynamic_module_on_http_filter_config_scheduled(
                     handle(number),
@@ -386,10 +398,10 @@ impl Envoy {
             }
         } else if with(|proxy| proxy.streams.contains_key(&number)) {
             let own = self.own(number);
+            with(|proxy| proxy.scheduled += 1);
             unsafe { envoy_dynamic_module_on_http_filter_scheduled(handle(number), own, 0) };
             with(|proxy| proxy.streams.get_mut(&number).map(EnvoyStream::spoil));
         }
-        true
     }
 
     /// Runs events until this holds.
@@ -509,11 +521,35 @@ impl Drop for Envoy {
     fn drop(&mut self) {
         let streams: Vec<usize> = with(|proxy| proxy.streams.keys().copied().collect());
         streams.into_iter().for_each(destroy);
+        if self.alone.is_none() {
+            return;
+        }
         let configs: Vec<usize> = with(|proxy| proxy.configs.keys().copied().collect());
         configs.into_iter().for_each(|config| self.remove(config));
         if !thread::panicking() {
             assert_eq!(SCHEDULERS.load(Ordering::SeqCst), 0, "schedulers are left");
         }
+    }
+}
+
+/// Marks the stream as one whose callback is under way.
+fn in_callback(stream: usize, callback: impl FnOnce() -> u32) -> u32 {
+    let mark = |is_in_callback| {
+        with(|proxy| {
+            let known = proxy.streams.get_mut(&stream);
+            known.map(|known| std::mem::replace(&mut known.is_in_callback, is_in_callback))
+        })
+    };
+    let outer = mark(true).unwrap_or_default();
+    let status = callback();
+    mark(outer);
+    status
+}
+
+fn let_happen(happening: Option<Happening>) {
+    if let Some(happening) = happening {
+        // Ends nothing when it is dropped.
+        happening(&ManuallyDrop::new(Envoy { alone: None }));
     }
 }
 
@@ -532,338 +568,4 @@ fn destroy(stream: usize) {
         }
     }
     with(|proxy| proxy.streams.remove(&stream));
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_log(level: u32, line: Buffer) {
-    let line = text(line);
-    with(|proxy| proxy.log.push((level, line)));
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_log_enabled(level: u32) -> bool {
-    level >= 2
-}
-
-fn define(name: Buffer, labels: *const Buffer, count: usize, id: *mut usize) -> u32 {
-    let labels = unsafe { std::slice::from_raw_parts(labels, count) };
-    let labels = labels.iter().map(|label| text(*label)).collect();
-    with(|proxy| {
-        if proxy.is_freezing {
-            return 3;
-        }
-        proxy.metrics.push((text(name), labels));
-        unsafe { *id = proxy.metrics.len() - 1 };
-        0
-    })
-}
-
-fn record(id: usize, values: *const Buffer, count: usize, change: impl Fn(u64) -> u64) -> u32 {
-    let values = unsafe { std::slice::from_raw_parts(values, count) };
-    with(|proxy| {
-        let (name, labels) = &proxy.metrics[id];
-        assert_eq!(labels.len(), values.len(), "{name}");
-        let labels = labels.iter().zip(values);
-        let labels: Vec<_> =
-            labels.map(|(label, value)| format!("{label}={}", text(*value))).collect();
-        let value = proxy.values.entry(format!("{name}{{{}}}", labels.join(","))).or_default();
-        *value = change(*value);
-    });
-    0
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_config_define_counter(
-    _config: *mut c_void,
-    name: Buffer,
-    labels: *const Buffer,
-    count: usize,
-    id: *mut usize,
-) -> u32 {
-    define(name, labels, count, id)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_config_define_gauge(
-    _config: *mut c_void,
-    name: Buffer,
-    labels: *const Buffer,
-    count: usize,
-    id: *mut usize,
-) -> u32 {
-    define(name, labels, count, id)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_increment_counter(
-    stream: *mut c_void,
-    id: usize,
-    values: *const Buffer,
-    count: usize,
-    amount: u64,
-) -> u32 {
-    with(|proxy| proxy.stream(stream).status);
-    record(id, values, count, |value| value + amount)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_set_gauge(
-    stream: *mut c_void,
-    id: usize,
-    values: *const Buffer,
-    count: usize,
-    amount: u64,
-) -> u32 {
-    with(|proxy| proxy.stream(stream).status);
-    record(id, values, count, |_| amount)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_config_http_callout(
-    config: *mut c_void,
-    id: *mut u64,
-    cluster: Buffer,
-    raw: *const RawField,
-    count: usize,
-    _body: Buffer,
-    milliseconds: u64,
-) -> u32 {
-    static LAST: AtomicUsize = AtomicUsize::new(0);
-    let callout = Callout {
-        id: LAST.fetch_add(1, Ordering::SeqCst) as u64,
-        config: config.addr(),
-        cluster: text(cluster),
-        fields: fields(raw, count),
-        milliseconds,
-    };
-    unsafe { *id = callout.id };
-    with(|proxy| {
-        if proxy.refuses_callouts {
-            return 4;
-        }
-        proxy.callouts.push(callout);
-        0
-    })
-}
-
-fn new_scheduler(number: usize) -> *mut c_void {
-    SCHEDULERS.fetch_add(1, Ordering::SeqCst);
-    Box::into_raw(Box::new(number)).cast()
-}
-
-fn commit(scheduler: *mut c_void, is_config: bool) {
-    let number = unsafe { *scheduler.cast::<usize>() };
-    EVENTS.lock().unwrap().push_back((is_config, number));
-}
-
-fn delete(scheduler: *mut c_void) {
-    SCHEDULERS.fetch_sub(1, Ordering::SeqCst);
-    drop(unsafe { Box::from_raw(scheduler.cast::<usize>()) });
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_config_scheduler_new(
-    config: *mut c_void,
-) -> *mut c_void {
-    new_scheduler(config.addr())
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_config_scheduler_commit(
-    scheduler: *mut c_void,
-    _event: u64,
-) {
-    commit(scheduler, true);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_config_scheduler_delete(
-    scheduler: *mut c_void,
-) {
-    delete(scheduler);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_scheduler_new(
-    stream: *mut c_void,
-) -> *mut c_void {
-    with(|proxy| proxy.stream(stream).status);
-    new_scheduler(stream.addr())
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_scheduler_commit(
-    scheduler: *mut c_void,
-    _event: u64,
-) {
-    commit(scheduler, false);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_scheduler_delete(scheduler: *mut c_void) {
-    delete(scheduler);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_get_headers_size(
-    stream: *mut c_void,
-    map: u32,
-) -> usize {
-    with(|proxy| proxy.stream(stream).map(map).len())
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_get_headers(
-    stream: *mut c_void,
-    map: u32,
-    out: *mut RawField,
-) -> bool {
-    with(|proxy| {
-        let stream = proxy.stream(stream);
-        for (index, (name, value)) in stream.map(map).clone().iter().enumerate() {
-            let field = RawField { name: stream.lend(name), value: stream.lend(value) };
-            unsafe { out.add(index).write(field) };
-        }
-    });
-    true
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_set_header(
-    stream: *mut c_void,
-    map: u32,
-    name: Buffer,
-    value: Buffer,
-) -> bool {
-    let name = bytes(name).to_vec();
-    with(|proxy| {
-        let stream = proxy.stream(stream);
-        stream.map(map).retain(|(known, _)| *known != name);
-        if !value.data.is_null() {
-            stream.map(map).push((name, bytes(value).to_vec()));
-        }
-        stream.spoil();
-    });
-    true
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_add_header(
-    stream: *mut c_void,
-    map: u32,
-    name: Buffer,
-    value: Buffer,
-) -> bool {
-    let field = (bytes(name).to_vec(), bytes(value).to_vec());
-    with(|proxy| {
-        let stream = proxy.stream(stream);
-        stream.map(map).push(field);
-        stream.spoil();
-    });
-    true
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_send_response(
-    stream: *mut c_void,
-    status: u32,
-    raw: *const RawField,
-    count: usize,
-    body: Buffer,
-    details: Buffer,
-) {
-    let fields = if count == 0 { vec![] } else { fields(raw, count) };
-    let response =
-        LocalResponse { status, fields, body: bytes(body).to_vec(), details: text(details) };
-    let ends = with(|proxy| {
-        let stream = proxy.stream(stream);
-        stream.spoil();
-        assert!(stream.response.is_none(), "responded twice");
-        stream.response = Some(response);
-        stream.ends_with_response
-    });
-    if ends {
-        destroy(stream.addr());
-    }
-}
-
-fn part(stream: &EnvoyStream, part: u32) -> Vec<u8> {
-    match part {
-        0 => stream.received.clone(),
-        1 => stream.buffered.clone(),
-        other => panic!("no part {other}"),
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_get_body_size(
-    stream: *mut c_void,
-    number: u32,
-) -> usize {
-    with(|proxy| part(proxy.stream(stream), number).len())
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_get_body_chunks_size(
-    stream: *mut c_void,
-    number: u32,
-) -> usize {
-    with(|proxy| if part(proxy.stream(stream), number).is_empty() { 0 } else { 2 })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_get_body_chunks(
-    stream: *mut c_void,
-    number: u32,
-    out: *mut Buffer,
-) -> bool {
-    with(|proxy| {
-        let stream = proxy.stream(stream);
-        let body = part(stream, number);
-        if body.is_empty() {
-            return false;
-        }
-        let (first, second) = body.split_at(body.len() / 2);
-        for (index, half) in [first, second].into_iter().enumerate() {
-            let lent = stream.lend(half);
-            unsafe { out.add(index).write(lent) };
-        }
-        true
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_received_buffered_request_body(
-    _stream: *mut c_void,
-) -> bool {
-    false
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
-    stream: *mut c_void,
-    key: Buffer,
-    value: Buffer,
-) -> bool {
-    let (key, value) = (text(key), text(value));
-    with(|proxy| proxy.stream(stream).filter_state.insert(key, value));
-    true
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_http_filter_continue_decoding(stream: *mut c_void) {
-    with(|proxy| {
-        let stream = proxy.stream(stream);
-        assert!(stream.response.is_none(), "responded to and resumed");
-        stream.resumed += 1;
-        stream.spoil();
-    });
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_callback_get_most_specific_route_config(
-    stream: *mut c_void,
-) -> *const c_void {
-    let route = with(|proxy| proxy.stream(stream).route);
-    if route == 0 { std::ptr::null() } else { std::ptr::with_exposed_provenance(route) }
 }
