@@ -1,5 +1,5 @@
 //! The native module against a scripted Envoy: its C interface is implemented in this program, and its
-//! callbacks are called as Envoy calls them, in one thread that is both main and worker.
+//! callbacks are called as Envoy calls them, in one thread that is both main and worker, or in several.
 //!
 //! It is stricter than Envoy: what was lent is overwritten as soon as Envoy may free it.
 #![allow(
@@ -20,4 +20,6 @@ mod envoy;
 mod provider;
 mod requests;
 mod routes;
+mod spending;
+mod threads;
 mod waiting;

@@ -1,0 +1,81 @@
+//! Single-use tokens whose store the main thread calls for the workers.
+
+use serde_json::json;
+use testkit::{claims, random_id};
+
+use crate::envoy::{Callout, Envoy};
+use crate::provider::{Provider, assert_identity, open, start_with};
+
+const SPENT_NOW: &[u8] = br#"{"SET":[true,"OK"]}"#;
+
+fn start(provider: &Provider) -> (Envoy, usize) {
+    let mut configuration = provider.configuration();
+    configuration["providers"][0]["jti"] = json!("single_use");
+    configuration["replay_store"] = json!({"redis": {"cluster": "webdis"}});
+    start_with(provider, &configuration)
+}
+
+/// A token that was not sent before.
+fn token(provider: &Provider) -> String {
+    let mut claims = claims(&provider.issuer, "mcp");
+    claims["jti"] = json!(random_id());
+    provider.key.token(&claims)
+}
+
+/// The callout to the store that the main thread makes next.
+fn next_callout(envoy: &Envoy) -> Callout {
+    envoy.run_main();
+    envoy.callouts().pop().unwrap()
+}
+
+fn answer_next(envoy: &Envoy) {
+    let callout = next_callout(envoy);
+    assert_eq!(callout.cluster, "webdis");
+    envoy.answer(&callout, Some(("200", SPENT_NOW)));
+}
+
+#[test]
+fn a_request_goes_on_when_its_token_was_spent() {
+    let provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    let stream = open(&envoy, config, &token(&provider), true);
+    assert_eq!(envoy.status(stream), 4);
+    answer_next(&envoy);
+    envoy.run();
+    assert!(envoy.is_resumed(stream));
+    assert_identity(&envoy, stream);
+}
+
+#[test]
+fn a_response_that_comes_before_a_stream_has_a_scheduler_wakes_it() {
+    let provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    envoy.before_next_scheduler(answer_next);
+    let stream = open(&envoy, config, &token(&provider), true);
+    assert_eq!(envoy.status(stream), 4);
+    // Without the timer.
+    envoy.run();
+    assert!(envoy.is_resumed(stream));
+    assert_identity(&envoy, stream);
+}
+
+#[test]
+fn a_request_that_is_decided_while_its_callback_resumes_another_goes_on() {
+    let provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    let first = open(&envoy, config, &token(&provider), true);
+    answer_next(&envoy);
+    // The callback of the second lets the first go on. Meanwhile the second one's response arrives, and
+    // Envoy calls back for a third, which sees it.
+    envoy.at_next_resumption(move |envoy| {
+        answer_next(envoy);
+        let third = open(envoy, config, "no-token", true);
+        assert_eq!(envoy.response(third).unwrap().status, 401);
+    });
+    let second = open(&envoy, config, &token(&provider), true);
+    assert_eq!(envoy.status(second), 0);
+    assert!(envoy.is_resumed(first));
+    for stream in [first, second] {
+        assert_identity(&envoy, stream);
+    }
+}
