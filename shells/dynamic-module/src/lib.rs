@@ -27,3 +27,7 @@ mod store;
 mod timer;
 mod waker;
 mod worker;
+
+// The callbacks of the tests take them too: both sides must have the same type, else a call between
+// them is undefined.
+pub use abi::{Buffer, RawField};

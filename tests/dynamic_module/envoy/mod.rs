@@ -12,26 +12,11 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use mcp_federated_auth_dynamic_module::{Buffer, RawField};
+
 use self::hooks::*;
 
-// The module's callbacks have no other reference.
-extern crate mcp_federated_auth_dynamic_module as _;
-
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Buffer {
-    data: *const u8,
-    length: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct RawField {
-    name: Buffer,
-    value: Buffer,
-}
 
 /// A local response.
 #[derive(Clone, Debug)]

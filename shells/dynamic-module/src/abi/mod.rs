@@ -28,18 +28,22 @@ type Handle = NonNull<c_void>;
 
 /// Bytes that Envoy or the module owns; null if there are none.
 #[repr(C)]
-#[derive(Clone, Copy)]
-struct Buffer {
-    data: *const u8,
-    length: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct Buffer {
+    /// The first of them.
+    pub data: *const u8,
+    /// How many there are.
+    pub length: usize,
 }
 
 /// Name and value of a header field.
 #[repr(C)]
-#[derive(Clone, Copy)]
-struct RawField {
-    name: Buffer,
-    value: Buffer,
+#[derive(Clone, Copy, Debug)]
+pub struct RawField {
+    /// Its name.
+    pub name: Buffer,
+    /// Its value.
+    pub value: Buffer,
 }
 
 /// Envoy refused, or the stream is gone.
