@@ -226,8 +226,9 @@ fn with_resources(count: usize) -> Value {
 
 #[test]
 fn a_hundred_resources_cost_no_more_than_one() {
-    /// What the lists of reserved header names take more to search.
-    const TOLERANCE: u64 = 300;
+    /// Longer lists of reserved header names take longer to search. Hash tables add some noise, since
+    /// tokens are random.
+    const TOLERANCE: u64 = 400;
     let key = SigningKey::generate(Algorithm::Es256, "one");
     let [one, hundred] = [1, 100].map(|count| {
         let mut module = start(&with_resources(count), &[&key]);
