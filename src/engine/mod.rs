@@ -372,7 +372,7 @@ impl<H: Host> Engine<H> {
     /// Decides on a request by its token, or by the cached verdict on it.
     fn judge_token(&mut self, request: BearerRequest<'_>, now: UnixTime) -> Decision {
         let token = self.verdicts.hash(request.token());
-        let (verdict, proof) = self.verdicts.find(token, request.resource());
+        let (verdict, known) = self.verdicts.find(token, request.resource());
         if let Some(verdict) = verdict {
             self.sync_keys(verdict.provider, now);
             if self.authenticator.holds(&verdict, self.view(), now) {
@@ -381,7 +381,7 @@ impl<H: Host> Engine<H> {
             }
         }
         self.metrics.count_token_cache(false, &self.host);
-        let request = match self.authenticator.read(request, proof, now) {
+        let request = match self.authenticator.read(request, known, now) {
             Ok(request) => request,
             Err(decision) => return *decision,
         };

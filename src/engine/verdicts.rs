@@ -10,7 +10,7 @@ use crate::provider::ProviderId;
 use crate::refusal::Refusal;
 use crate::resource::ResourceId;
 use crate::time::UnixTime;
-use crate::token::{HashedToken, SignatureProof, TokenCache, TokenHasher};
+use crate::token::{HashedToken, KnownSignature, TokenCache, TokenHasher};
 
 /// The result of verifying a token.
 #[derive(Debug)]
@@ -80,10 +80,10 @@ impl TokenVerdict {
         keys == Some(self.keys) && self.usable.contains(&now) && is_known
     }
 
-    /// That the signature of the token was verified; none if it was not.
-    fn proof(&self) -> Option<SignatureProof> {
-        let proof = SignatureProof { provider: self.provider, keys: self.keys };
-        matches!(self.outcome, TokenOutcome::Verified(..)).then_some(proof)
+    /// The result of verifying the signature of the token.
+    fn signature(&self) -> KnownSignature {
+        let is_valid = matches!(self.outcome, TokenOutcome::Verified(..));
+        KnownSignature { provider: self.provider, keys: self.keys, is_valid }
     }
 
     /// Its approximate size in bytes.
@@ -109,14 +109,16 @@ impl TokenVerdicts {
         all.find(|verdict| verdict.resource == resource)
     }
 
-    /// These verdicts with a new one.
-    fn with(self, verdict: Rc<TokenVerdict>) -> Self {
+    /// These verdicts with a new one, without the earliest ones that do not fit into `max_bytes`.
+    fn with(self, verdict: Rc<TokenVerdict>, max_bytes: usize) -> Self {
         let resource = verdict.resource;
         let mut earlier = self.earlier;
         earlier.insert(0, self.latest);
         earlier.retain(|earlier| earlier.resource != resource);
         earlier.truncate(Self::MAX - 1);
-        Self { latest: verdict, earlier }
+        let mut all = Self { latest: verdict, earlier };
+        while all.size() > max_bytes && all.earlier.pop().is_some() {}
+        all
     }
 
     fn size(&self) -> usize {
@@ -155,17 +157,17 @@ impl VerdictCache {
         self.hasher.hash(token)
     }
 
-    /// The verdict on a token for this resource, and the proof that its signature was verified for
+    /// The verdict on a token for this resource, or the result of verifying its signature for
     /// another one.
     pub(crate) fn find(
         &mut self,
         token: HashedToken<'_>,
         resource: ResourceId,
-    ) -> (Option<Rc<TokenVerdict>>, Option<SignatureProof>) {
+    ) -> (Option<Rc<TokenVerdict>>, Option<KnownSignature>) {
         let verdicts = self.verified.find(token).or_else(|| self.forged.find(token));
         match verdicts.map(|verdicts| (verdicts, verdicts.of(resource))) {
             Some((_, Some(verdict))) => (Some(verdict.clone()), None),
-            Some((verdicts, None)) => (None, verdicts.latest.proof()),
+            Some((verdicts, None)) => (None, Some(verdicts.latest.signature())),
             None => (None, None),
         }
     }
@@ -179,7 +181,7 @@ impl VerdictCache {
         let cache = if is_forged { &mut self.forged } else { &mut self.verified };
         let known = if self.has_several_resources { cache.find(token).cloned() } else { None };
         let verdicts = match known {
-            Some(known) => known.with(verdict),
+            Some(known) => known.with(verdict, cache.max_value(token)),
             None => verdict.into(),
         };
         let size = verdicts.size();

@@ -204,13 +204,13 @@ impl<H: Host> Engine<H> {
     fn judge_waiting(&mut self, request: PlausibleRequest, now: UnixTime) -> Decision {
         let bytes = request.token().to_vec();
         let token = self.verdicts.hash(&bytes);
-        let (verdict, proof) = self.verdicts.find(token, request.resource());
+        let (verdict, known) = self.verdicts.find(token, request.resource());
         if let Some(verdict) = verdict
             && self.authenticator.holds(&verdict, self.view(), now)
         {
             return self.authenticator.apply(request.into_bearer(&bytes), &verdict);
         }
-        let request = request.with_proof(proof);
+        let request = request.with_known(known);
         let Judgement { decision, verdict } = self.authenticator.judge(request, self.view(), now);
         if let Some(verdict) = verdict {
             self.verdicts.remember(token, verdict);

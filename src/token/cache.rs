@@ -17,6 +17,8 @@ pub(crate) struct TokenCache<T> {
     bytes: usize,
     max_entries: usize,
     max_bytes: usize,
+    /// Larger entries are not stored.
+    max_entry: usize,
 }
 
 /// Hashes tokens with a random key.
@@ -52,7 +54,8 @@ struct CacheEntry<T> {
 }
 
 impl<T> TokenCache<T> {
-    /// An empty cache. It stays empty if either limit is 0.
+    /// An empty cache. It stays empty if either limit is 0. An entry may take its share of the bytes,
+    /// or an eighth of them if that is more.
     #[must_use]
     pub(crate) fn new(max_entries: usize, max_bytes: usize) -> Self {
         Self {
@@ -62,6 +65,7 @@ impl<T> TokenCache<T> {
             bytes: 0,
             max_entries,
             max_bytes,
+            max_entry: max_bytes.checked_div(max_entries.min(8)).unwrap_or_default(),
         }
     }
 
@@ -72,13 +76,19 @@ impl<T> TokenCache<T> {
         Some(&entry.value)
     }
 
-    /// Adds the value of a token, of approximately `bytes` bytes. Entries larger than an eighth of
-    /// the cache are not stored.
+    /// Maximum size in bytes of a value that is stored for this token.
+    #[must_use]
+    pub(crate) fn max_value(&self, HashedToken { token, .. }: HashedToken<'_>) -> usize {
+        self.max_entry.saturating_sub(token.len()).saturating_sub(Self::OVERHEAD)
+    }
+
+    /// Adds the value of a token, of approximately `bytes` bytes, if it is not larger than
+    /// [`Self::max_value`].
     pub(crate) fn insert(&mut self, hashed: HashedToken<'_>, value: T, bytes: usize) {
         self.remove(hashed);
         let HashedToken { token, hash } = hashed;
         let bytes = bytes.saturating_add(token.len()).saturating_add(Self::OVERHEAD);
-        if bytes > self.max_bytes / 8 || self.max_entries == 0 {
+        if bytes > self.max_entry {
             return;
         }
         while self.entries.len() >= self.max_entries
@@ -233,6 +243,10 @@ mod tests {
         assert!(cache.find(hashed(b"large")).is_none());
         cache.insert(hashed(b"small"), (), 1000);
         assert!(cache.find(hashed(b"small")).is_some());
+        // The only entry may take all bytes.
+        let mut one = TokenCache::new(1, 4000);
+        one.insert(hashed(b"large"), (), 3000);
+        assert!(one.find(hashed(b"large")).is_some());
         let mut none = TokenCache::new(0, PLENTY);
         none.insert(hashed(b"a"), (), 0);
         assert!(none.find(hashed(b"a")).is_none());

@@ -18,6 +18,6 @@ pub(crate) use single_use::{
     FleetStore, NotSpent, ReplayStore, SingleUseToken, SpendAttempt, SpendStep,
 };
 pub(crate) use verification::{
-    PlausibleToken, SignatureProof, SignedToken, Unverified, VerifiedToken,
+    KnownSignature, PlausibleToken, SignedToken, Unverified, VerifiedToken,
 };
 pub(crate) use verification_budget::VerificationBudget;

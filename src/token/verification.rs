@@ -26,6 +26,8 @@ pub(crate) struct PlausibleToken {
     algorithm: Algorithm,
     provider: ProviderId,
     expires: UnixTime,
+    /// The result of verifying the signature of the same token before.
+    known: Option<KnownSignature>,
     /// The keys of the provider tried so far.
     trial: KeyTrial<KeyVersion>,
 }
@@ -70,8 +72,14 @@ impl PlausibleToken {
         let token_type = jws.header().token_type();
         let rules = &provider.claim_rules;
         let expires = rules.check(token_type, &claims, &tokens.audiences, now).map_err(blame)?;
-        let trial = KeyTrial::default();
-        Ok(Self { algorithm, provider: id, expires, trial, claims: Some(claims), jws })
+        let (claims, known, trial) = (Some(claims), None, KeyTrial::default());
+        Ok(Self { jws, claims, algorithm, provider: id, expires, known, trial })
+    }
+
+    /// The same token, with the result of verifying its signature before, if there is one.
+    #[must_use]
+    pub(crate) fn with_known(self, known: Option<KnownSignature>) -> Self {
+        Self { known: known.or(self.known), ..self }
     }
 
     /// Drops the parsed claims while the token waits: they take many times the memory of the text.
@@ -109,7 +117,7 @@ impl PlausibleToken {
     }
 
     /// Tries the candidates of this version until one verifies the signature, skipping those that
-    /// were tried before.
+    /// were tried before. Tries none if the result is known.
     ///
     /// # Errors
     ///
@@ -122,6 +130,14 @@ impl PlausibleToken {
         budget: &VerificationBudget,
         now: UnixTime,
     ) -> Result<SignedToken, Unverified> {
+        if let Some(known) = self.known
+            && (known.provider, known.keys) == (self.provider, version)
+        {
+            return match known.is_valid {
+                true => Ok(SignedToken(self)),
+                false => Err(Unverified::ByAny(Box::new(self))),
+            };
+        }
         let (algorithm, jws) = (self.algorithm, &self.jws);
         let end = self.trial.run(version, candidates.keys.len(), |place| {
             let Some(key) = candidates.keys.get(place) else { return Some(false) };
@@ -138,24 +154,6 @@ impl PlausibleToken {
             TrialEnd::Verified => Ok(SignedToken(self)),
             TrialEnd::Exhausted => Err(Unverified::ByAny(Box::new(self))),
             TrialEnd::Suspended => Err(Unverified::ForNow(Box::new(self))),
-        }
-    }
-
-    /// The token as one with a verified signature, if this proves it.
-    ///
-    /// # Errors
-    ///
-    /// The signature has to be verified: it was not, or by the keys of another provider, or by
-    /// another version of the keys. Returns the token.
-    pub(crate) fn verified_before(
-        self,
-        proof: SignatureProof,
-        version: KeyVersion,
-    ) -> Result<SignedToken, Box<Self>> {
-        if proof == (SignatureProof { provider: self.provider, keys: version }) {
-            Ok(SignedToken(self))
-        } else {
-            Err(Box::new(self))
         }
     }
 
@@ -198,17 +196,18 @@ impl PlausibleToken {
     }
 }
 
-/// The record that a token's signature was verified. It is valid for the very same bytes alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SignatureProof {
-    /// The provider whose keys verified it.
+/// The result of verifying a token's signature. It holds for the very same bytes alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownSignature {
+    /// The provider whose keys were tried.
     pub provider: ProviderId,
     /// The version of those keys.
     pub keys: KeyVersion,
+    /// Whether one of them verified it.
+    pub is_valid: bool,
 }
 
-/// A token with a verified signature. Only [`PlausibleToken::verify_signature`] and
-/// [`PlausibleToken::verified_before`] create it.
+/// A token with a verified signature. Only [`PlausibleToken::verify_signature`] creates it.
 #[derive(Debug)]
 pub(crate) struct SignedToken(PlausibleToken);
 

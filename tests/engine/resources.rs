@@ -35,6 +35,17 @@ fn two_servers() -> Value {
     configuration
 }
 
+/// The same, and two providers of one issuer: a token for `shared` is of the first provider at the
+/// first server, and of the second provider at the second.
+fn two_providers(first: &SigningKey, second: &SigningKey) -> Value {
+    let provider = |name: &str, key: &SigningKey| json!({"name": name, "issuer": ISSUER, "jwks": {"keys": [key.public_jwk()]}});
+    let mut configuration = two_servers();
+    configuration["providers"] = json!([provider("one", first), provider("two", second)]);
+    configuration["resources"][0]["audiences"] = json!({"one": ["shared"], "two": ["other"]});
+    configuration["resources"][1]["audiences"] = json!({"one": ["other"], "two": ["shared"]});
+    configuration
+}
+
 /// A key whose signatures the host verifies, so that it can be seen how often it does.
 fn key() -> SigningKey {
     SigningKey::generate(Algorithm::Rs256, "one")
@@ -159,12 +170,7 @@ fn a_provider_that_a_resource_does_not_accept_is_unknown_there() {
 fn the_audience_at_the_resource_picks_among_providers_of_one_issuer() {
     let [first, second] =
         ["first", "second"].map(|kid| SigningKey::generate(Algorithm::Es256, kid));
-    let provider = |name: &str, key: &SigningKey| json!({"name": name, "issuer": ISSUER, "jwks": {"keys": [key.public_jwk()]}});
-    let mut configuration = two_servers();
-    configuration["providers"] = json!([provider("one", &first), provider("two", &second)]);
-    configuration["resources"][0]["audiences"] = json!({"one": ["shared"], "two": ["other"]});
-    configuration["resources"][1]["audiences"] = json!({"one": ["other"], "two": ["shared"]});
-    let vm = start(&configuration, &SharedData::default());
+    let vm = start(&two_providers(&first, &second), &SharedData::default());
     let tokens = [&first, &second].map(|key| token(key, "shared"));
     for _ in 0..2 {
         for (path, passing, provider) in [("/a/mcp", 0, "one"), ("/b/mcp", 1, "two")] {
@@ -201,24 +207,23 @@ fn a_signature_that_was_verified_proves_nothing_for_another_key_of_the_same_name
     fetch(&vm, &[&old]);
     let for_both = token(&old, json!(["for-a", "for-b"]));
     assert_forwarded(&at(&vm, "/a/mcp", &for_both).1);
+    // Nor does one that was found to be forged.
+    let by_successor = token(&successor, json!(["for-a", "for-b"]));
+    assert_refused(&at(&vm, "/a/mcp", &by_successor).1, 401, "bad_signature");
     let new = SigningKey::generate(Algorithm::Rs256, "new");
     assert_paused(&at(&vm, "/a/mcp", &token(&new, "for-a")).1);
     vm.tick();
     answer_key_set(&vm, &vm.call(), &[&new, &successor]);
     for path in ["/b/mcp", "/a/mcp"] {
         assert_refused(&at(&vm, path, &for_both).1, 401, "bad_signature");
+        assert_forwarded(&at(&vm, path, &by_successor).1);
     }
 }
 
 #[test]
 fn a_signature_that_was_verified_proves_nothing_for_another_provider() {
     let [first, second] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
-    let provider = |name: &str, key: &SigningKey| json!({"name": name, "issuer": ISSUER, "jwks": {"keys": [key.public_jwk()]}});
-    let mut configuration = two_servers();
-    configuration["providers"] = json!([provider("one", &first), provider("two", &second)]);
-    configuration["resources"][0]["audiences"] = json!({"one": ["shared"], "two": ["other"]});
-    configuration["resources"][1]["audiences"] = json!({"one": ["other"], "two": ["shared"]});
-    let vm = start(&configuration, &SharedData::default());
+    let vm = start(&two_providers(&first, &second), &SharedData::default());
     let token = token(&first, "shared");
     for _ in 0..2 {
         assert_forwarded(&at(&vm, "/a/mcp", &token).1);
@@ -264,15 +269,28 @@ fn no_request_brings_the_header_names_of_another_server() {
 }
 
 #[test]
-fn a_forged_token_is_forged_at_each_resource() {
+fn a_forged_token_is_refused_at_each_resource_and_verified_once() {
     let key = key();
     let vm = start(&two_servers(), &SharedData::default());
     fetch(&vm, &[&key]);
     let forger = SigningKey::generate(Algorithm::Rs256, key.kid());
     let forged = token(&forger, json!(["for-a", "for-b"]));
+    let before = vm.crypto_calls();
     for path in ["/a/mcp", "/b/mcp", "/a/mcp", "/b/mcp"] {
         let (_, outcome) = at(&vm, path, &forged);
         assert_refused(&outcome, 401, "bad_signature");
+    }
+    assert_eq!(vm.crypto_calls() - before, 1);
+}
+
+#[test]
+fn a_token_that_one_resource_took_for_forged_may_be_good_at_another() {
+    let [first, second] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
+    let vm = start(&two_providers(&first, &second), &SharedData::default());
+    let token = token(&second, "shared");
+    for _ in 0..2 {
+        assert_refused(&at(&vm, "/a/mcp", &token).1, 401, "bad_signature");
+        assert_forwarded(&at(&vm, "/b/mcp", &token).1);
     }
 }
 
@@ -377,11 +395,10 @@ fn roles_that_keycloak_gives_for_another_server_do_not_count() {
     }
 }
 
-#[test]
-fn a_token_at_more_resources_than_are_remembered_is_judged_right_at_each() {
-    let key = key();
+/// So many servers on one host, each with one of four audiences.
+fn many_servers(count: usize) -> Value {
     let mut configuration = two_servers();
-    configuration["resources"] = (0..40)
+    configuration["resources"] = (0..count)
         .map(|index| {
             json!({
                 "id": format!("r{index}"),
@@ -390,7 +407,13 @@ fn a_token_at_more_resources_than_are_remembered_is_judged_right_at_each() {
             })
         })
         .collect();
-    let vm = start(&configuration, &SharedData::default());
+    configuration
+}
+
+#[test]
+fn a_token_at_more_resources_than_are_remembered_is_judged_right_at_each() {
+    let key = key();
+    let vm = start(&many_servers(40), &SharedData::default());
     fetch(&vm, &[&key]);
     let token = token(&key, json!(["for-r0", "for-r1"]));
     let before = vm.crypto_calls();
@@ -402,6 +425,28 @@ fn a_token_at_more_resources_than_are_remembered_is_judged_right_at_each() {
         }
     }
     assert_eq!(vm.crypto_calls() - before, 1);
+}
+
+#[test]
+fn a_small_cache_remembers_its_tokens_at_many_resources() {
+    let key = key();
+    let audiences = json!(["for-r0", "for-r1", "for-r2", "for-r3"]);
+    for entries in [1, 2, 5] {
+        let mut configuration = many_servers(16);
+        configuration["token_cache"] = json!({"entries": entries});
+        let vm = start(&configuration, &SharedData::default());
+        fetch(&vm, &[&key]);
+        let tokens: Vec<_> = (0..entries).map(|_| token(&key, audiences.clone())).collect();
+        let before = vm.crypto_calls();
+        for _ in 0..3 {
+            for path in (0..16).map(|index| format!("/r{index}")) {
+                for token in &tokens {
+                    assert_forwarded(&at(&vm, &path, token).1);
+                }
+            }
+        }
+        assert_eq!(vm.crypto_calls() - before, entries, "{entries}");
+    }
 }
 
 #[test]

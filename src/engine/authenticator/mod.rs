@@ -4,7 +4,7 @@
 //! 2. [`Authenticator::read`]: what can be said of the token without a key.
 //! 3. [`Authenticator::judge`]: key, signature, claims, identity; or [`Authenticator::apply`], if
 //!    the token was judged before at this resource. A signature that was verified for another
-//!    resource is not verified again.
+//!    resource, or found to be forged, is not verified again.
 //! 4. `admit`: what the identity may do. Where that depends on the MCP message,
 //!    [`Authenticator::judge_body`] decides once the body has come.
 //! 5. [`Authenticator::conclude`]: the token is spent, if it is a single-use token. No check comes
@@ -34,7 +34,7 @@ use crate::resource::{
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
 use crate::token::{
-    PlausibleToken, SignatureProof, SignedToken, Unverified, VerifiedToken, bearer_token,
+    KnownSignature, PlausibleToken, SignedToken, Unverified, VerifiedToken, bearer_token,
 };
 
 pub use self::decision::Refused;
@@ -231,7 +231,8 @@ impl Authenticator {
         }
     }
 
-    /// Makes the checks of the token that need no key. `proof`: its signature was verified before.
+    /// Makes the checks of the token that need no key. `known`: the result of verifying its signature
+    /// before.
     ///
     /// # Errors
     ///
@@ -239,14 +240,17 @@ impl Authenticator {
     pub(crate) fn read(
         &self,
         request: BearerRequest<'_>,
-        proof: Option<SignatureProof>,
+        known: Option<KnownSignature>,
         now: UnixTime,
     ) -> Result<PlausibleRequest, Box<Decision>> {
         let BearerRequest { resource, token, edits, target } = request;
         let Config { max_token_size, providers, resources, .. } = &self.config;
         let accepted = &resources[resource].providers;
         match PlausibleToken::read(token, *max_token_size, providers, accepted, now) {
-            Ok(token) => Ok(PlausibleRequest { resource, token, proof, edits, target }),
+            Ok(token) => {
+                let token = token.with_known(known);
+                Ok(PlausibleRequest { resource, token, edits, target })
+            }
             Err((refusal, provider)) => {
                 Err(Box::new(self.refuse(refusal, resource, provider, edits)))
             }
@@ -262,15 +266,15 @@ impl Authenticator {
         view: WorkerView<'_>,
         now: UnixTime,
     ) -> Judgement {
-        let PlausibleRequest { resource, token, proof, edits, target } = request;
+        let PlausibleRequest { resource, token, edits, target } = request;
         let id = token.provider();
         let provider = &self.config.providers[id];
         let refuse = |refusal, edits| self.refuse(refusal, resource, Some(provider), edits).into();
-        let (token, keys) = match self.verify(token, resource, proof, view, now) {
+        let (token, keys) = match self.verify(token, resource, view, now) {
             Ok(verified) => verified,
             Err(NotVerified::Await(token, need)) => {
                 let token = token.without_claims();
-                let request = PlausibleRequest { resource, token, proof, edits, target };
+                let request = PlausibleRequest { resource, token, edits, target };
                 return Decision::Await(Box::new(request), need).into();
             }
             Err(NotVerified::Refused(refusal, verdict)) => {
@@ -287,7 +291,7 @@ impl Authenticator {
             Err(Unconfirmed::Refused(refusal)) => return refuse(refusal, edits),
             Err(Unconfirmed::Await(query)) => {
                 let token = without_claims;
-                let request = PlausibleRequest { resource, token, proof, edits, target };
+                let request = PlausibleRequest { resource, token, edits, target };
                 return Decision::Await(Box::new(request), Need::User(Box::new(query))).into();
             }
         };
@@ -336,7 +340,6 @@ impl Authenticator {
         &self,
         token: PlausibleToken,
         resource: ResourceId,
-        proof: Option<SignatureProof>,
         view: WorkerView<'_>,
         now: UnixTime,
     ) -> Result<(SignedToken, KeyVersion), NotVerified> {
@@ -357,13 +360,6 @@ impl Authenticator {
                 let published = Strings::new(set.kids());
                 return Err(Refusal::UnknownKid { kid, published }.into());
             }
-        };
-        let token = match proof {
-            None => token,
-            Some(proof) => match token.verified_before(proof, version) {
-                Ok(token) => return Ok((token, version)),
-                Err(token) => *token,
-            },
         };
         let WorkerView { verifier, budget, .. } = view;
         match token.verify_signature(&candidates, version, verifier, budget, now) {

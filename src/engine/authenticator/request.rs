@@ -10,7 +10,7 @@ use crate::keys::{Demand, ProviderKeys};
 use crate::provider::ProviderId;
 use crate::resource::ResourceId;
 use crate::time::UnixTime;
-use crate::token::{PlausibleToken, SignatureProof, SingleUseToken};
+use crate::token::{KnownSignature, PlausibleToken, SingleUseToken};
 
 /// A request with credentials that may be a token.
 #[derive(Debug)]
@@ -27,8 +27,6 @@ pub(crate) struct BearerRequest<'a> {
 pub(crate) struct PlausibleRequest {
     pub(super) resource: ResourceId,
     pub(super) token: PlausibleToken,
-    /// That its signature was verified before.
-    pub(super) proof: Option<SignatureProof>,
     /// Edits applied whenever the request is forwarded, whatever the decision.
     pub(super) edits: RequestEdits,
     pub(super) target: Target,
@@ -107,10 +105,10 @@ impl PlausibleRequest {
         self.resource
     }
 
-    /// The same request, whose signature was verified meanwhile if there is a proof of it.
+    /// The same request, with the result of verifying the signature of its token meanwhile.
     #[must_use]
-    pub(crate) fn with_proof(self, proof: Option<SignatureProof>) -> Self {
-        Self { proof: proof.or(self.proof), ..self }
+    pub(crate) fn with_known(self, known: Option<KnownSignature>) -> Self {
+        Self { token: self.token.with_known(known), ..self }
     }
 
     /// The credentials.
