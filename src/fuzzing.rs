@@ -168,7 +168,7 @@ impl Host for Recorder {
         true
     }
 
-    fn call(&mut self, _: &CalloutRequest, _: Duration, _: usize) -> Option<CalloutId> {
+    fn call(&mut self, _: &CalloutRequest, _: Duration) -> Option<CalloutId> {
         None
     }
 

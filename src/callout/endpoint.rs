@@ -38,6 +38,8 @@ pub struct CalloutRequest {
     pub fields: Vec<(&'static str, String)>,
     /// `None` for a request without body.
     pub body: Option<Vec<u8>>,
+    /// Limit on the body of the response in bytes.
+    pub max_body: usize,
 }
 
 impl Clusters {
@@ -81,9 +83,9 @@ impl Endpoint {
         Self { path, ..self.clone() }
     }
 
-    /// A request for a document of one of these media types.
+    /// A request for a document of one of these media types and of at most `max_body` bytes.
     #[must_use]
-    pub(crate) fn request(&self, method: &str, accept: &str) -> CalloutRequest {
+    pub(crate) fn request(&self, method: &str, accept: &str, max_body: usize) -> CalloutRequest {
         let fields = [
             (":method", method),
             (":scheme", &self.scheme),
@@ -96,6 +98,7 @@ impl Endpoint {
             cluster: self.cluster.clone(),
             fields: fields.map(|(name, value)| (name, value.to_owned())).into(),
             body: None,
+            max_body,
         }
     }
 }

@@ -98,14 +98,9 @@ pub trait Host {
     fn replace_shared_value(&self, name: &str, value: &[u8], version: Option<u32>) -> bool;
 
     /// Starts a callout that outlives the stream it is made for. Its response, with at most
-    /// `max_body` bytes of its body, goes to `Engine::on_callout_response`. `None` if the proxy
-    /// refuses; no response will arrive then.
-    fn call(
-        &mut self,
-        request: &CalloutRequest,
-        timeout: Duration,
-        max_body: usize,
-    ) -> Option<CalloutId>;
+    /// `request.max_body` bytes of its body, goes to `Engine::on_callout_response`. `None` if the
+    /// proxy refuses; no response will arrive then.
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId>;
 
     /// The part of a worker's work that the engine does.
     fn part(&self) -> Part {

@@ -146,8 +146,8 @@ impl<H: Host> Effects<'_, H> {
             )),
             Effect::Callout(endpoint, deadline) => {
                 let max_body = keys.source().settings.max_body;
-                let request = endpoint.request("GET", RemoteKeys::ACCEPT);
-                let callout = self.host.call(&request, deadline.since(now), max_body);
+                let request = endpoint.request("GET", RemoteKeys::ACCEPT, max_body);
+                let callout = self.host.call(&request, deadline.since(now));
                 if let Some(id) = callout {
                     let purpose = Purpose::Keys(self.provider);
                     self.callouts.insert(id, Callout { purpose, max_body });

@@ -59,15 +59,14 @@ impl<H: Host> Engine<H> {
         request: &CalloutRequest,
         now: UnixTime,
     ) -> BodyAction {
-        let max_body = FleetStore::RESPONSE_LIMIT.bytes;
         let asked = if self.streams.has_room(Awaited::SingleUse) {
-            self.host.call(request, store.timeout, max_body).ok_or_else(|| store.not_dispatched())
+            self.host.call(request, store.timeout).ok_or_else(|| store.not_dispatched())
         } else {
             Err(FleetStore::crowded())
         };
         match asked {
             Ok(callout) => {
-                let purpose = Purpose::SingleUse(stream);
+                let (purpose, max_body) = (Purpose::SingleUse(stream), request.max_body);
                 self.callouts.insert(callout, Callout { purpose, max_body });
                 let deadline = now + store.max_wait();
                 let single_use = SingleUse { claimant, callout, deadline };

@@ -18,11 +18,12 @@ impl<H: Host> Engine<H> {
     /// Makes all pending callouts, and reports the results of earlier ones.
     pub(super) fn run_users(&mut self, now: UnixTime) {
         let Some(users) = &mut self.users else { return };
-        let (timeout, max_body) = (users.directory().timeout, users.directory().max_body.bytes);
+        let timeout = users.directory().timeout;
         while let Some((lookup, request)) = users.next_callout() {
-            match self.host.call(&request, timeout, max_body) {
+            match self.host.call(&request, timeout) {
                 Some(id) => {
-                    self.callouts.insert(id, Callout { purpose: Purpose::User(lookup), max_body });
+                    let (purpose, max_body) = (Purpose::User(lookup), request.max_body);
+                    self.callouts.insert(id, Callout { purpose, max_body });
                 }
                 None => {
                     let fault = CalloutFault::Dispatch { cluster: request.cluster };

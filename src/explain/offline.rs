@@ -52,7 +52,6 @@ pub(super) struct CompletedCallout {
 /// The host of one request.
 struct OfflineHost<'a> {
     outside: &'a mut dyn Outside,
-    max_body: usize,
     shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     callouts: Vec<CompletedCallout>,
     /// How many of their responses the engine has received.
@@ -87,13 +86,8 @@ impl<'a> Offline<'a> {
             .map(|provider| Provider { key_source: key_source(provider), ..provider.clone() });
         config.providers = Providers::new(providers.collect());
         config.replay_store = ReplayStore::Local;
-        let max_body = match provider.map(|provider| &provider.key_source) {
-            Some(KeySource::Remote(source)) => source.settings.max_body,
-            _ => 0,
-        };
         let host = OfflineHost {
             outside,
-            max_body,
             shared: RefCell::default(),
             callouts: Vec::new(),
             reported: 0,
@@ -238,12 +232,7 @@ impl Host for OfflineHost<'_> {
         is_current
     }
 
-    fn call(
-        &mut self,
-        request: &CalloutRequest,
-        timeout: Duration,
-        _max_body: usize,
-    ) -> Option<CalloutId> {
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         let field = |wanted: &str| {
             let fields = request.fields.iter();
             let mut values = fields.filter(|(name, _)| *name == wanted).map(|(_, value)| value);
@@ -255,7 +244,7 @@ impl Host for OfflineHost<'_> {
             cluster: request.cluster.clone(),
             fields: fields.cloned().collect(),
             timeout,
-            max_body: self.max_body,
+            max_body: request.max_body,
         };
         let at = now(self.outside);
         let outcome = self.outside.call(&callout);

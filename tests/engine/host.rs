@@ -549,12 +549,7 @@ impl Host for ScriptedHost {
         self.0.borrow().shared.replace(name, value, version)
     }
 
-    fn call(
-        &mut self,
-        request: &CalloutRequest,
-        timeout: Duration,
-        _max_body: usize,
-    ) -> Option<CalloutId> {
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         let mut proxy = self.0.borrow_mut();
         if proxy.refuse_calls || timeout < Duration::from_millis(1) {
             return None;

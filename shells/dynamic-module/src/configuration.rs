@@ -39,8 +39,6 @@ pub(crate) struct Callout {
     pub(crate) id: CalloutId,
     pub(crate) request: CalloutRequest,
     pub(crate) timeout: Duration,
-    /// Most bytes of the response's body that are read.
-    pub(crate) max_body: usize,
     pub(crate) mailbox: Arc<Mailbox>,
 }
 

@@ -190,10 +190,10 @@ impl Fetcher {
         }
     }
 
-    fn call(&self, Callout { id, request, timeout, max_body, mailbox }: Callout) {
+    fn call(&self, Callout { id, request, timeout, mailbox }: Callout) {
         match self.context.call(&request, timeout) {
             Some(number) => {
-                let caller = Caller::Worker { id, max_body, mailbox };
+                let caller = Caller::Worker { id, max_body: request.max_body, mailbox };
                 self.context.callouts.borrow_mut().insert(number, caller);
             }
             None => mailbox.deliver(id, Mail::Refused),

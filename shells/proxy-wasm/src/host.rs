@@ -116,12 +116,7 @@ impl Host for EnvoyHost {
 
     /// On behalf of the root context: Envoy drops the callouts of a request that ends, and the SDK
     /// would keep their ids forever.
-    fn call(
-        &mut self,
-        request: &CalloutRequest,
-        timeout: Duration,
-        _max_body: usize,
-    ) -> Option<CalloutId> {
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         // Envoy treats a zero timeout as no timeout.
         if timeout < Duration::from_millis(1) {
             return None;

@@ -46,7 +46,8 @@ pub(super) fn creation(directory: &ScimSettings, resource: &Map<String, Value>) 
 
 fn request(directory: &ScimSettings, method: &str, end: &str) -> CalloutRequest {
     let accepted = "application/scim+json, application/json";
-    let mut request = directory.base.followed_by(end).request(method, accepted);
+    let max_body = directory.max_body.bytes;
+    let mut request = directory.base.followed_by(end).request(method, accepted, max_body);
     if let Some(token) = &directory.bearer_token {
         request.fields.push(("authorization", format!("Bearer {}", token.reveal())));
     }

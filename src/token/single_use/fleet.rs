@@ -79,6 +79,7 @@ impl FleetStore {
             cluster: self.cluster.clone(),
             fields: fields.map(|(name, value)| (name, value.to_owned())).into(),
             body: Some(command.into_bytes()),
+            max_body: Self::RESPONSE_LIMIT.bytes,
         }
     }
 

@@ -82,12 +82,7 @@ impl Host for FetcherHost {
         store::replace(name, value, version)
     }
 
-    fn call(
-        &mut self,
-        request: &CalloutRequest,
-        timeout: Duration,
-        _max_body: usize,
-    ) -> Option<CalloutId> {
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         let number = self.context.call(request, timeout)?;
         self.context.callouts.borrow_mut().insert(number, Caller::Engine(self.setup));
         Some(CalloutId(number))

@@ -60,15 +60,10 @@ impl Host for WorkerHost {
     }
 
     /// The main thread makes it, and answers for it if Envoy refuses.
-    fn call(
-        &mut self,
-        request: &CalloutRequest,
-        timeout: Duration,
-        max_body: usize,
-    ) -> Option<CalloutId> {
+    fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         let id = self.context.next_callout();
         let (request, mailbox) = (request.clone(), self.context.mailbox.clone());
-        let callout = Callout { id, request, timeout, max_body, mailbox };
+        let callout = Callout { id, request, timeout, mailbox };
         self.context.configuration.wish(Wish::Call(Box::new(callout)));
         Some(id)
     }
