@@ -135,26 +135,28 @@ impl<H: Host> Engine<H> {
     /// Counts a refusal, and logs it.
     fn note(&mut self, stream: StreamId, refused: &Refused, outcome: Outcome, now: UnixTime) {
         let reason = refused.refusal.reason();
-        let provider = refused.provider.as_deref();
         let labels = RequestLabels {
-            provider,
+            provider: refused.provider,
             reason: Some(reason.code()),
             ..RequestLabels::new(refused.resource, outcome)
         };
         self.metrics.count_request(labels, &self.host);
         self.host.set_filter_state(stream, "mcp_auth.reason", reason.code());
-        match (&refused.identity, provider) {
+        match (&refused.identity, refused.provider) {
             (Some(identity), _) => self.note_identity(stream, identity),
-            (None, Some(provider)) => self.note_provider(stream, provider),
+            (None, Some(provider)) => {
+                Self::note_provider(&mut self.host, stream, &self.provider_names[provider]);
+            }
             (None, None) => {}
         }
+        let provider = refused.provider.map(|provider| self.provider_names[provider].as_str());
         let action = match outcome {
             Outcome::Reported => "allowed (report mode), would be refused",
             _ => "refused",
         };
         let label = refused.resource.and_then(|resource| self.authenticator.label(resource));
         let resource = label.map(ResourceLabel::id);
-        let details = self.refusal_log.write(action, refused, resource, &self.host, now);
+        let details = self.refusal_log.write(action, refused, resource, provider, &self.host, now);
         if let Some(details) = details {
             let record = RefusalRecord::new(
                 self.heartbeat_writer.configuration(),
@@ -174,10 +176,10 @@ impl<H: Host> Engine<H> {
 
     fn note_identity(&mut self, stream: StreamId, identity: &IdentityFields) {
         self.host.set_filter_state(stream, "mcp_auth.user", identity.user());
-        self.note_provider(stream, identity.provider());
+        Self::note_provider(&mut self.host, stream, identity.provider());
     }
 
-    fn note_provider(&mut self, stream: StreamId, name: &str) {
-        self.host.set_filter_state(stream, "mcp_auth.provider", name);
+    fn note_provider(host: &mut H, stream: StreamId, name: &str) {
+        host.set_filter_state(stream, "mcp_auth.provider", name);
     }
 }

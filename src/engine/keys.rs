@@ -89,9 +89,8 @@ impl<H: Host> Engine<H> {
     /// Reports the number and the age of a provider's keys.
     pub(super) fn gauge_keys(&mut self, provider: ProviderId, now: UnixTime) {
         if let Some((set, age)) = self.keys[provider].remote().and_then(|keys| keys.held(now)) {
-            let name = &self.provider_names[provider];
-            self.metrics.set_keys(name, set.kids().count(), set.dropped(), &self.host);
-            self.metrics.set_age(name, age.as_secs(), &self.host);
+            self.metrics.set_keys(provider, set.keys().len(), set.dropped(), &self.host);
+            self.metrics.set_age(provider, age.as_secs(), &self.host);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::host::{Host, Metric, MetricFamily, MetricId, SharedValue};
 use crate::identity::LookupReport;
-use crate::provider::{ProviderId, ProviderMap, Providers};
+use crate::provider::{Provider, ProviderId, ProviderMap, Providers};
 use crate::resource::{ResourceId, ResourceLabel, ResourceMap, Resources};
 use crate::status::{Board, Counter};
 
@@ -38,17 +38,17 @@ impl Outcome {
 
 /// The labels of a counter of requests.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RequestLabels<'a> {
+pub(super) struct RequestLabels {
     /// None for requests that belong to no resource.
     pub resource: Option<ResourceId>,
-    /// None for requests that pick no provider.
-    pub provider: Option<&'a str>,
+    /// None for requests that select no provider.
+    pub provider: Option<ProviderId>,
     pub outcome: Outcome,
     /// The reason of a refusal.
     pub reason: Option<&'static str>,
 }
 
-impl RequestLabels<'_> {
+impl RequestLabels {
     /// Labels of a request without a provider that is not refused.
     pub(super) fn new(resource: Option<ResourceId>, outcome: Outcome) -> Self {
         Self { resource, provider: None, outcome, reason: None }
@@ -60,12 +60,22 @@ impl RequestLabels<'_> {
 #[derive(Debug)]
 pub(super) struct Metrics {
     provider_names: ProviderMap<String>,
+    gauges: ProviderMap<KeyGauges>,
     resources: ResourceMap<ResourceMetrics>,
     /// Requests that belong to no resource.
     outside: ResourceMetrics,
     others: HashMap<String, MetricId>,
     token_cache_hits: Option<MetricId>,
     token_cache_misses: Option<MetricId>,
+}
+
+/// The gauges of one provider's keys.
+#[derive(Clone, Copy, Debug)]
+struct KeyGauges {
+    keys: MetricId,
+    dropped: MetricId,
+    /// None until there are fetched keys.
+    age: Option<MetricId>,
 }
 
 /// The counters of requests of one resource.
@@ -84,7 +94,7 @@ struct ResourceMetrics {
 struct Requests {
     outcome: Outcome,
     reason: &'static str,
-    provider: String,
+    provider: Option<ProviderId>,
     id: MetricId,
 }
 
@@ -96,19 +106,25 @@ impl Metrics {
             allowed: providers.map(|_| None),
             others: Vec::new(),
         };
-        let mut metrics = Self {
+        let gauges = |provider: &Provider| {
+            let labels = [("provider", provider.name.as_str())];
+            let gauge = |family: MetricFamily| {
+                let gauge = host.gauge(Metric { name: family.name, labels: &labels });
+                host.set_gauge(gauge, 0);
+                gauge
+            };
+            KeyGauges { keys: gauge(KEYS), dropped: gauge(KEYS_DROPPED), age: None }
+        };
+        Self {
             provider_names: providers.map(|provider| provider.name.clone()),
+            gauges: providers.map(gauges),
             resources: resources
                 .map(|resource| resource_metrics(resource.label.as_ref().map(ResourceLabel::id))),
             outside: resource_metrics(Some("none")),
             others: HashMap::new(),
             token_cache_hits: None,
             token_cache_misses: None,
-        };
-        for provider in providers.iter() {
-            metrics.set_keys(&provider.name, 0, 0, host);
         }
-        metrics
     }
 
     /// Counts a request that is forwarded with an identity from this provider.
@@ -127,9 +143,8 @@ impl Metrics {
     }
 
     /// Counts any other request.
-    pub(super) fn count_request(&mut self, labels: RequestLabels<'_>, host: &impl Host) {
+    pub(super) fn count_request(&mut self, labels: RequestLabels, host: &impl Host) {
         let RequestLabels { resource, provider, outcome, reason } = labels;
-        let provider = provider.unwrap_or("none");
         let reason = reason.unwrap_or("none");
         let ResourceMetrics { label, others, .. } = match resource {
             Some(resource) => &mut self.resources[resource],
@@ -142,8 +157,9 @@ impl Metrics {
             Some(known) => known.id,
             None => {
                 let label = label.as_deref();
-                let id = request_counter(label, provider, outcome.as_str(), reason, host);
-                others.push(Requests { outcome, reason, provider: provider.to_owned(), id });
+                let name = provider_label(&self.provider_names, provider);
+                let id = request_counter(label, name, outcome.as_str(), reason, host);
+                others.push(Requests { outcome, reason, provider, id });
                 id
             }
         };
@@ -196,32 +212,30 @@ impl Metrics {
 
     /// Sets the number of a provider's keys, and of elements of its key set that are not keys.
     pub(super) fn set_keys(
-        &mut self,
-        provider: &str,
+        &self,
+        provider: ProviderId,
         keys: usize,
         dropped: usize,
         host: &impl Host,
     ) {
-        let gauge = |count| u64::try_from(count).unwrap_or(u64::MAX);
-        let labels = [("provider", provider)];
-        self.set(Metric { name: KEYS.name, labels: &labels }, gauge(keys), host);
-        self.set(Metric { name: KEYS_DROPPED.name, labels: &labels }, gauge(dropped), host);
+        let KeyGauges { keys: keys_gauge, dropped: dropped_gauge, .. } = self.gauges[provider];
+        let value = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        host.set_gauge(keys_gauge, value(keys));
+        host.set_gauge(dropped_gauge, value(dropped));
     }
 
-    /// Sets the age of a provider's keys in seconds.
-    pub(super) fn set_age(&mut self, provider: &str, seconds: u64, host: &impl Host) {
-        let labels = [("provider", provider)];
-        self.set(Metric { name: KEYS_AGE.name, labels: &labels }, seconds, host);
+    /// Sets the age of a provider's fetched keys in seconds.
+    pub(super) fn set_age(&mut self, provider: ProviderId, seconds: u64, host: &impl Host) {
+        let labels = [("provider", self.provider_names[provider].as_str())];
+        let age = self.gauges[provider].age.get_or_insert_with(|| {
+            host.gauge(Metric { name: KEYS_AGE.name, labels: &labels })
+        });
+        host.set_gauge(*age, seconds);
     }
 
     fn count(&mut self, metric: Metric<'_>, host: &impl Host) {
         let id = self.others.entry(metric.to_string()).or_insert_with(|| host.counter(metric));
         host.increment(*id);
-    }
-
-    fn set(&mut self, metric: Metric<'_>, value: u64, host: &impl Host) {
-        let id = self.others.entry(metric.to_string()).or_insert_with(|| host.gauge(metric));
-        host.set_gauge(*id, value);
     }
 }
 
@@ -240,8 +254,16 @@ impl ResourceMetrics {
         let allowed = names.values().zip(self.allowed.values()).filter(|(_, id)| id.is_some());
         let allowed = allowed.map(move |(name, _)| counter(name, Outcome::Allowed, "none"));
         let others = self.others.iter();
-        allowed.chain(others.map(move |own| counter(&own.provider, own.outcome, own.reason)))
+        allowed.chain(others.map(move |requests| {
+            let provider = provider_label(names, requests.provider);
+            counter(provider, requests.outcome, requests.reason)
+        }))
     }
+}
+
+/// The value of the label `provider`.
+fn provider_label(names: &ProviderMap<String>, provider: Option<ProviderId>) -> &str {
+    provider.map_or("none", |provider| &names[provider])
 }
 
 /// The shared data of the process, as the status page needs it.

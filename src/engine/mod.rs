@@ -151,10 +151,10 @@ impl<H: Host> Engine<H> {
         let keys =
             providers.map(|provider| ProviderKeys::new(provider.key_source.clone(), host.random()));
         let provider_names = providers.map(|provider| provider.name.clone());
-        let mut metrics = Metrics::new(providers, &config.resources, &host);
-        for (name, keys) in provider_names.values().zip(keys.values()) {
+        let metrics = Metrics::new(providers, &config.resources, &host);
+        for (provider, keys) in keys.entries() {
             if let ProviderKeys::Static(set) = keys {
-                metrics.set_keys(name, set.kids().count(), 0, &host);
+                metrics.set_keys(provider, set.keys().len(), 0, &host);
             }
         }
         let heartbeat_writer = HeartbeatWriter::new(&config);

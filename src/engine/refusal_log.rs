@@ -18,13 +18,15 @@ pub(super) struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// Writes a line that begins with `action`. `resource` is named if there are several. Returns its details; none if the rate limit
-    /// suppressed the line.
+    /// Writes a line that begins with `action`. `resource` is the id of the resource, if there are
+    /// several, and `provider` the name of the provider, if the token selects one. Returns the
+    /// details of the refusal; none if the rate limit suppressed the line.
     pub(super) fn write(
         &mut self,
         action: &str,
         refused: &Refused,
         resource: Option<&str>,
+        provider: Option<&str>,
         host: &impl Host,
         now: UnixTime,
     ) -> Option<Map<String, Value>> {
@@ -42,7 +44,7 @@ impl RefusalLog {
             Party::Operator | Party::Provider => Level::Warn,
         };
         let reason = refused.refusal.reason().code();
-        let provider = refused.provider.as_deref().unwrap_or("-");
+        let provider = provider.unwrap_or("-");
         let details = Value::Object(refused.refusal.log_details());
         let (label, resource) = match resource {
             Some(resource) => (" resource=", resource),

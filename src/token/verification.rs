@@ -48,13 +48,13 @@ impl PlausibleToken {
     /// # Errors
     ///
     /// The refusal of the first check that failed, and the provider if one was selected.
-    pub(crate) fn read<'a>(
+    pub(crate) fn read(
         token: &[u8],
         max_size: usize,
-        providers: &'a Providers,
-        accepted: &'a AcceptedProviders,
+        providers: &Providers,
+        accepted: &AcceptedProviders,
         now: UnixTime,
-    ) -> Result<Self, (Refusal, Option<&'a Provider>)> {
+    ) -> Result<Self, (Refusal, Option<ProviderId>)> {
         // A list of tokens never parses as a JWS, so test for one only after parsing fails.
         let fault = |refusal| (check_single(token).err().unwrap_or(refusal), None);
         let (jws, claims, algorithm) = signed_jws(token, max_size).map_err(fault)?;
@@ -65,7 +65,7 @@ impl PlausibleToken {
             };
             return Err((refusal, None));
         };
-        let blame = |refusal| (refusal, Some(provider));
+        let blame = |refusal| (refusal, Some(id));
         if !provider.algorithms.contains(&algorithm) {
             return Err(blame(unsupported(jws.header(), Check::Algorithm)));
         }

@@ -12,7 +12,7 @@ use crate::callout::CalloutFault;
 use crate::engine::verdicts::Requester;
 use crate::identity::IdentityFields;
 use crate::keys::{KeysUnavailable, NoKeys};
-use crate::provider::Provider;
+use crate::provider::ProviderId;
 use crate::refusal::{BodyFault, DirectoryFault, Refusal};
 use crate::resource::{Mode, ResourceId};
 use crate::response::Response;
@@ -48,8 +48,7 @@ impl Authenticator {
                 is_looked_up: false,
             })),
             Err(refusal) => {
-                let provider = Some(&self.config.providers[provider]);
-                self.refuse_known(refusal, resource, provider, Some(fields.clone()), edits)
+                self.refuse_known(refusal, resource, Some(provider), Some(fields.clone()), edits)
             }
         }
     }
@@ -70,13 +69,9 @@ impl Authenticator {
         let judged = Judged { resource, requester: &requester, provider, verdict: None };
         let decision = match permitted {
             Ok(()) => Self::admit_or_spend(judged, edits, identity_fields),
-            Err(refusal) => self.refuse_known(
-                refusal,
-                resource,
-                Some(&self.config.providers[provider]),
-                identity_fields,
-                edits,
-            ),
+            Err(refusal) => {
+                self.refuse_known(refusal, resource, Some(provider), identity_fields, edits)
+            }
         };
         self.about_message(decision, resource, || match body {
             Body::TooLarge => None,
@@ -99,7 +94,7 @@ impl Authenticator {
                 Decision::Forward(edits, Some(resource), Some(attribution))
             }
             Err(not_spent) => {
-                let provider = Some(&self.config.providers[attribution.provider]);
+                let provider = Some(attribution.provider);
                 let decision =
                     self.refuse_known(not_spent.into(), resource, provider, identity, edits);
                 self.about_message(decision, resource, || message_id)
@@ -112,8 +107,8 @@ impl Authenticator {
     pub(crate) fn refuse_held(&self, request: HeldRequest, refusal: Refusal) -> Decision {
         let HeldRequest { resource, edits, requester, provider, .. } = request;
         let identity_fields = edits.is_some().then_some(requester.fields);
-        let provider = Some(&self.config.providers[provider]);
-        self.refuse_known(refusal, resource, provider, identity_fields, edits.unwrap_or_default())
+        let edits = edits.unwrap_or_default();
+        self.refuse_known(refusal, resource, Some(provider), identity_fields, edits)
     }
 
     /// The refusal of a request that found no room.
@@ -142,8 +137,7 @@ impl Authenticator {
             }
             Need::Turn => self.crowded(NoKeys::TooManyTrials),
         };
-        let provider = Some(&self.config.providers[request.provider()]);
-        self.refuse(refusal, request.resource, provider, request.edits)
+        self.refuse(refusal, request.resource, Some(request.provider()), request.edits)
     }
 
     /// The response to a refused request.
@@ -213,7 +207,7 @@ impl Authenticator {
         &self,
         refusal: Refusal,
         resource: ResourceId,
-        provider: Option<&Provider>,
+        provider: Option<ProviderId>,
         edits: RequestEdits,
     ) -> Decision {
         self.refuse_known(refusal, resource, provider, None, edits)
@@ -224,13 +218,13 @@ impl Authenticator {
         &self,
         refusal: Refusal,
         resource: ResourceId,
-        provider: Option<&Provider>,
+        provider: Option<ProviderId>,
         identity: Option<Rc<IdentityFields>>,
         edits: RequestEdits,
     ) -> Decision {
         let refused = Refused {
             resource: Some(resource),
-            provider: provider.map(|provider| provider.name.clone()),
+            provider,
             identity,
             message_id: None,
             refusal,

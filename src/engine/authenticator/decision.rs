@@ -9,7 +9,7 @@ use crate::engine::verdicts::TokenVerdict;
 use crate::identity::{IdentityFields, ScimLookups, UserQuery};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, ProviderKeys};
-use crate::provider::ProviderMap;
+use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::resource::ResourceId;
 use crate::response::Response;
@@ -97,8 +97,8 @@ pub struct Refused {
     pub(crate) refusal: Refusal,
     /// The resource that the request belongs to, if any.
     pub(crate) resource: Option<ResourceId>,
-    /// Name of the provider that the token selects, if any.
-    pub(crate) provider: Option<String>,
+    /// The provider that the token selects, if any.
+    pub(crate) provider: Option<ProviderId>,
     /// The identity, if it is verified and was not sent to the upstream yet.
     pub(crate) identity: Option<Rc<IdentityFields>>,
     /// The `id` of its message, if it was read and the response carries it.

@@ -269,7 +269,7 @@ impl Authenticator {
         let PlausibleRequest { resource, token, edits, target } = request;
         let id = token.provider();
         let provider = &self.config.providers[id];
-        let refuse = |refusal, edits| self.refuse(refusal, resource, Some(provider), edits).into();
+        let refuse = |refusal, edits| self.refuse(refusal, resource, Some(id), edits).into();
         let (token, keys) = match self.verify(token, resource, view, now) {
             Ok(verified) => verified,
             Err(NotVerified::Await(token, need)) => {
@@ -313,7 +313,7 @@ impl Authenticator {
         let BearerRequest { resource, token, edits, target } = request;
         match &verdict.outcome {
             TokenOutcome::Forged(refusal) => {
-                self.refuse(refusal.clone(), resource, Some(&self.config.providers[id]), edits)
+                self.refuse(refusal.clone(), resource, Some(id), edits)
             }
             TokenOutcome::Verified(requester, _) => {
                 let judged = Judged { resource, requester, provider: id, verdict: Some(verdict) };
