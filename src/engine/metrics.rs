@@ -227,9 +227,9 @@ impl Metrics {
     /// Sets the age of a provider's fetched keys in seconds.
     pub(super) fn set_age(&mut self, provider: ProviderId, seconds: u64, host: &impl Host) {
         let labels = [("provider", self.provider_names[provider].as_str())];
-        let age = self.gauges[provider].age.get_or_insert_with(|| {
-            host.gauge(Metric { name: KEYS_AGE.name, labels: &labels })
-        });
+        let age = self.gauges[provider]
+            .age
+            .get_or_insert_with(|| host.gauge(Metric { name: KEYS_AGE.name, labels: &labels }));
         host.set_gauge(*age, seconds);
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::authority::Authority;
 pub(crate) use self::resources::{
-    Address, AmbiguousPath, Outside, ResourceId, ResourceMap, Resources,
+    Address, AmbiguousPath, Outside, ResourceId, ResourceMap, Resources, Sought,
 };
 pub(crate) use self::router::Addresses;
 pub(crate) use self::url::ResourceUrl;

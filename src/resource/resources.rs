@@ -37,6 +37,18 @@ pub(crate) struct Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AmbiguousPath;
 
+/// The resource for which a client looks for an authorization server at a well-known path. The path
+/// of the resource may be inserted there (RFC 8414 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// Any of the several resources of the host.
+    AnyOfHost,
+    /// The host has no resource.
+    NoneOfHost,
+    /// This one.
+    Resource(ResourceId),
+}
+
 /// How requests are assigned to resources.
 #[derive(Clone, Debug)]
 enum Routing {
@@ -159,26 +171,21 @@ impl Resources {
         }
     }
 
-    /// The resource of this authority that a client means which looks for an authorization server at
-    /// a well-known path with this path inserted. The outer none: no resource has this authority.
+    /// For which resource a client looks for an authorization server; none if the path is not one of
+    /// these, or all requests belong to one resource.
     #[must_use]
-    pub(crate) fn meant_by(
-        &self,
-        address: &Address,
-        inserted: &CanonicalPath,
-    ) -> Option<Option<ResourceId>> {
+    pub(crate) fn sought_at(&self, address: &Address, well_known: &[&str]) -> Option<Sought> {
         let Routing::ByAddress(router, _) = &self.routing else { return None };
-        let authority = address.authority.as_ref().filter(|authority| router.knows(authority))?;
-        Some(router.find(authority, inserted).or_else(|| router.only_one(authority)))
-    }
-
-    /// The resource of this host that a client means which looks for an authorization server at this
-    /// path; none if it means no certain one.
-    #[must_use]
-    pub(crate) fn meant_at(&self, address: &Address, well_known: &[&str]) -> Option<ResourceId> {
         let path = address.path.as_ref()?;
         let inserted = well_known.iter().find_map(|well_known| path.below(well_known))?;
-        self.meant_by(address, &inserted)?
+        let authority = address.authority.as_ref().filter(|authority| router.knows(authority));
+        Some(match authority {
+            None => Sought::NoneOfHost,
+            Some(authority) => router
+                .find(authority, &inserted)
+                .or_else(|| router.only_one(authority))
+                .map_or(Sought::AnyOfHost, Sought::Resource),
+        })
     }
 
     /// What holds for requests that belong to no resource; none if there are no such requests.

@@ -32,24 +32,18 @@ impl NoAuthorizationServer {
         Self { appended, body: body(&description) }
     }
 
-    /// The answer of a host with several resources, none of which is meant more than the others.
+    /// The response of a host with several resources, if the client looks for no certain one.
     #[must_use]
     pub(crate) fn of_several() -> Self {
-        let description = "this is no authorization server; the one that issues tokens for a server \
+        let description = "this is not an authorization server; the one that issues tokens for a server \
                            is named in the metadata of that server";
         Self { appended: Default::default(), body: body(description) }
     }
 
-    /// The response, if the request asks for the metadata of an authorization server. No token is
-    /// needed.
+    /// The response to a request at one of the paths, which needs no token; none unless its method is
+    /// one that looks for the metadata.
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
-        self.is_looked_for(without_slash(head.path())).then(|| self.answer(head)).flatten()
-    }
-
-    /// The answer to a request at one of the paths, if its method is one that looks for the metadata.
-    #[must_use]
-    pub(crate) fn answer(&self, head: RequestHead<'_>) -> Option<Response> {
         match head.method() {
             // A preflight must succeed, or the web page never sees the 404.
             b"OPTIONS" if head.values("access-control-request-method").next().is_some() => {
@@ -68,8 +62,10 @@ impl NoAuthorizationServer {
         }
     }
 
-    /// Whether this is one of the paths, or one with an inserted path (RFC 8414 §3.1).
-    fn is_looked_for(&self, path: &[u8]) -> bool {
+    /// Whether the request is at one of the paths, or one with an inserted path (RFC 8414 §3.1).
+    #[must_use]
+    pub(crate) fn is_looked_for(&self, head: RequestHead<'_>) -> bool {
+        let path = without_slash(head.path());
         let is_well_known = |well_known: &&str| {
             let rest = path.strip_prefix(well_known.as_bytes());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -101,7 +97,9 @@ mod tests {
         let responses = NoAuthorizationServer::new(config.resources.iter().next().unwrap());
         let fields = [(":method", method), (":path", path)];
         let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        responses.response(RequestHead::new(&fields, false)).map(|response| response.status)
+        let head = RequestHead::new(&fields, false);
+        let response = responses.is_looked_for(head).then(|| responses.response(head))?;
+        response.map(|response| response.status)
     }
 
     #[test]

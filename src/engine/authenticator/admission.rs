@@ -222,13 +222,8 @@ impl Authenticator {
         identity: Option<Rc<IdentityFields>>,
         edits: RequestEdits,
     ) -> Decision {
-        let refused = Refused {
-            resource: Some(resource),
-            provider,
-            identity,
-            message_id: None,
-            refusal,
-        };
+        let refused =
+            Refused { resource: Some(resource), provider, identity, message_id: None, refusal };
         Self::refuse_in_mode(self.config.resources[resource].mode, refused, edits)
     }
 

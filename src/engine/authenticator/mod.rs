@@ -29,7 +29,7 @@ use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::resource::{
     Address, AmbiguousPath, Mode, ProtectedResource, ResourceId, ResourceLabel, ResourceMap,
-    allows_origin,
+    Sought, allows_origin,
 };
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
 use crate::time::UnixTime;
@@ -168,9 +168,9 @@ impl Authenticator {
             resource: resource.label.clone(),
             ..self.edits_of_any_request(head, resource.forward_token)
         };
-        let meant = self.config.resources.meant_at(&address, &NoAuthorizationServer::WELL_KNOWN);
+        let no_login = self.no_login_at(id, head, &address);
         let target = resource.access.target(head, address.path);
-        if let Some(response) = self.sites[meant.unwrap_or(id)].no_login.response(head)
+        if let Some(response) = no_login
             && !target.is_one_of(&resource.exempt)
             && !resource.access.has_rule_for_path(&target)
         {
@@ -219,16 +219,34 @@ impl Authenticator {
         Refusal::UnknownResource { authority, is_ambiguous }
     }
 
-    /// The response to a client that looks for an authorization server at a well-known path of a host
-    /// that has resources.
-    fn no_login_outside(&self, head: RequestHead<'_>, address: &Address) -> Option<Response> {
-        let path = address.path.as_ref()?;
-        let mut inserted = NoAuthorizationServer::WELL_KNOWN.iter();
-        let inserted = inserted.find_map(|well_known| path.below(well_known))?;
-        match self.config.resources.meant_by(address, &inserted)? {
-            Some(id) => self.sites[id].no_login.answer(head),
-            None => self.no_login_of_several.answer(head),
+    /// The response to a client that looks for an authorization server at a path of this resource.
+    fn no_login_at(
+        &self,
+        id: ResourceId,
+        head: RequestHead<'_>,
+        address: &Address,
+    ) -> Option<Response> {
+        if !self.sites[id].no_login.is_looked_for(head) {
+            return None;
         }
+        let id = match self.sought(address) {
+            Some(Sought::Resource(sought)) => sought,
+            Some(Sought::AnyOfHost | Sought::NoneOfHost) | None => id,
+        };
+        self.sites[id].no_login.response(head)
+    }
+
+    /// The same at a path that belongs to no resource, of a host that has resources.
+    fn no_login_outside(&self, head: RequestHead<'_>, address: &Address) -> Option<Response> {
+        match self.sought(address)? {
+            Sought::AnyOfHost => self.no_login_of_several.response(head),
+            Sought::NoneOfHost => None,
+            Sought::Resource(id) => self.sites[id].no_login.response(head),
+        }
+    }
+
+    fn sought(&self, address: &Address) -> Option<Sought> {
+        self.config.resources.sought_at(address, &NoAuthorizationServer::WELL_KNOWN)
     }
 
     /// Makes the checks of the token that need no key. `known`: the result of verifying its signature
