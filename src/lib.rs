@@ -27,12 +27,14 @@ mod identity;
 mod jose;
 mod json;
 mod keys;
+mod lists;
 mod printable;
 mod provider;
 mod refusal;
 mod request;
 mod resource;
 mod response;
+mod response_head;
 mod shared_data;
 mod status;
 mod time;
@@ -43,18 +45,19 @@ pub use engine::{BodyAction, Engine, HeadAction, StatusPageFilter};
 pub use printable::escaped_line;
 pub use refusal::Check;
 pub use request::{Field, RequestHead};
+pub use response_head::ResponseHead;
 pub use time::UnixTime;
 
 /// What a proxy has to offer to an [`Engine`], and what the engine hands to it.
 pub mod host {
     pub use crate::callout::{CalloutRequest, CalloutResponse};
-    pub use crate::engine::JudgedHead;
     pub use crate::engine::METRIC_FAMILIES;
     pub use crate::engine::authenticator::{Refused, RequestEdits};
     pub use crate::engine::host::{
         CalloutId, Host, HostRefused, KeyDemand, Metric, MetricFamily, MetricId, Part, SharedValue,
         StreamId,
     };
+    pub use crate::engine::{JudgedHead, ResponsePlan};
     pub use crate::identity::IdentityFields;
     pub use crate::jose::{HashFunction, HostCrypto, HostCryptoError};
     pub use crate::response::Response;

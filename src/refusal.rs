@@ -103,6 +103,8 @@ pub(crate) enum Refusal {
     McpBodyInvalid(BodyFault),
     /// The MCP header fields contradict the body, or are malformed.
     McpHeaderMismatch(HeaderFault),
+    /// The list in a response cannot be read.
+    McpListInvalid,
     /// All of the claims of which one is required are missing or empty.
     MissingAnyClaim {
         /// The names of the claims.
@@ -270,6 +272,7 @@ impl Refusal {
             Self::MalformedToken(_) => Reason::MalformedToken,
             Self::McpBodyInvalid(_) => Reason::McpBodyInvalid,
             Self::McpHeaderMismatch(_) => Reason::McpHeaderMismatch,
+            Self::McpListInvalid => Reason::McpListInvalid,
             Self::MissingAnyClaim { .. }
             | Self::MissingClaim { .. }
             | Self::MissingUserClaim { .. } => Reason::MissingClaim,
@@ -328,7 +331,8 @@ impl Refusal {
             Self::AccessDenied { .. }
             | Self::InsufficientScope { .. }
             | Self::McpBodyInvalid(_)
-            | Self::McpHeaderMismatch(_) => Check::Access,
+            | Self::McpHeaderMismatch(_)
+            | Self::McpListInvalid => Check::Access,
             Self::ReplayStoreUnavailable { .. } | Self::TokenReplayed => Check::Replay,
         }
     }
@@ -355,6 +359,7 @@ impl Refusal {
             | Self::MalformedToken(_)
             | Self::McpBodyInvalid(_)
             | Self::McpHeaderMismatch(_)
+            | Self::McpListInvalid
             | Self::MissingAnyClaim { .. }
             | Self::MissingClaim { .. }
             | Self::MissingToken
@@ -417,6 +422,7 @@ impl fmt::Display for Refusal {
             | Self::InsufficientScope { .. }
             | Self::KeyMismatch(_)
             | Self::KeysUnavailable { .. }
+            | Self::McpListInvalid
             | Self::MissingAnyClaim { .. }
             | Self::MissingClaim { .. }
             | Self::MissingToken

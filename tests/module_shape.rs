@@ -107,6 +107,9 @@ fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
         "proxy_on_request_body",
         "proxy_on_request_headers",
         "proxy_on_request_trailers",
+        "proxy_on_response_body",
+        "proxy_on_response_headers",
+        "proxy_on_response_trailers",
         "proxy_on_tick",
         "proxy_on_vm_start",
     ];

@@ -2,6 +2,6 @@
 
 /// Equal for all spellings that some server treats as one name. Upper-cased first, because that
 /// maps the long s and the Kelvin sign to the letters that Go's JSON takes them for.
-pub(super) fn case_folded(name: &str) -> String {
+pub(crate) fn case_folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }

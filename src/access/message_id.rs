@@ -30,7 +30,9 @@ impl MessageId {
         }
     }
 
-    fn from_value(id: &RawValue) -> Option<Self> {
+    /// This value of a member `id`; `None` if it is neither a string nor a number, or is too long.
+    #[must_use]
+    pub(crate) fn from_value(id: &RawValue) -> Option<Self> {
         let is_short = |text: &str| text.len() <= Self::MAX_LENGTH;
         match id.get().bytes().next()? {
             // Serialised again, so that it is one line of complete characters.
@@ -42,6 +44,15 @@ impl MessageId {
             b'-' | b'0'..=b'9' => is_short(id.get()).then(|| Self(id.to_owned())),
             _ => None,
         }
+    }
+}
+
+impl Eq for MessageId {}
+
+/// Numbers are equal if they are written alike.
+impl PartialEq for MessageId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
     }
 }
 

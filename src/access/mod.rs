@@ -13,6 +13,7 @@ mod rule;
 mod scopes;
 mod uri;
 
+pub(crate) use case::case_folded;
 pub(crate) use inspection::Inspection;
 pub(crate) use mcp_call::HEADERS_SINCE;
 #[cfg(any(fuzzing, test))]
@@ -22,7 +23,7 @@ pub(crate) use path::CanonicalPath;
 #[cfg(any(fuzzing, test))]
 pub use path::fuzz_path;
 pub(crate) use pattern::Pattern;
-pub(crate) use policy::{AccessPolicy, DefaultAccess, Permission, Target};
+pub(crate) use policy::{AccessPolicy, DefaultAccess, ListRules, Permission, Target};
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
 pub(crate) use uri::is_normal as is_normal_uri;

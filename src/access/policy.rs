@@ -20,10 +20,10 @@ pub(crate) struct Target {
 }
 
 /// What the head of a request decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// The request is allowed.
-    Granted,
+    /// The request is allowed. The head may say what its message calls.
+    Granted(Option<McpCall>),
     /// The decision depends on the message in the body.
     DependsOnBody,
 }
@@ -47,6 +47,18 @@ pub(crate) struct AccessPolicy {
     known_scopes: BTreeSet<String>,
     /// The spelling in which clients request a scope, where tokens spell it differently.
     asked_as: BTreeMap<String, String>,
+    lists: ListRules,
+}
+
+/// What the lists in responses show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListRules {
+    /// Whether they show only what the caller may use, where rules name items of lists.
+    pub are_filtered: bool,
+    /// Whether they also show what the caller may use with more scopes.
+    pub show_if_scopes_missing: bool,
+    /// Longest message of a response that is read, in bytes.
+    pub max_body: usize,
 }
 
 /// The decision on requests that no rule matches.
@@ -93,6 +105,12 @@ impl Target {
         self.hints.as_ref().is_some_and(|hints| hints.announces_content())
     }
 
+    /// Whether the response may hold lists: it answers a message, or is a stream of messages.
+    #[must_use]
+    pub(crate) fn may_get_lists(&self) -> bool {
+        self.method == Match::MESSAGE_METHOD || self.method == b"GET"
+    }
+
     /// True when any body that is not empty would be refused.
     #[must_use]
     pub(crate) fn accepts_no_content(&self) -> bool {
@@ -112,6 +130,7 @@ impl AccessPolicy {
         default: DefaultAccess,
         hierarchy: ScopeHierarchy,
         inspection: Inspection,
+        lists: ListRules,
         supported: &[String],
     ) -> Self {
         let of_rules = rules
@@ -151,6 +170,7 @@ impl AccessPolicy {
             inspection,
             known_scopes,
             asked_as,
+            lists,
         }
     }
 
@@ -214,12 +234,45 @@ impl AccessPolicy {
     #[must_use]
     pub(crate) fn depends_on_message(&self, target: &Target) -> bool {
         target.hints.is_some()
-            && self.reachable(target).next().is_some_and(|found| match found {
-                RuleMatch::Rule(index) => {
-                    self.rules.get(index).is_some_and(|rule| rule.condition.concerns_messages())
+            && self.reachable(target.path.as_ref(), &target.method).next().is_some_and(|found| {
+                match found {
+                    RuleMatch::Rule(index) => {
+                        self.rules.get(index).is_some_and(|rule| rule.condition.concerns_messages())
+                    }
+                    RuleMatch::DependsOnMessage | RuleMatch::NoRule => false,
                 }
-                RuleMatch::DependsOnMessage | RuleMatch::NoRule => false,
             })
+    }
+
+    /// Longest message of a response that is read, in bytes; `None` if the lists in responses to
+    /// messages on this path are not filtered.
+    #[must_use]
+    pub(crate) fn filters_lists(&self, target: &Target) -> Option<usize> {
+        let ListRules { are_filtered, max_body, .. } = self.lists;
+        let mut rules = self.reachable(target.path.as_ref(), Match::MESSAGE_METHOD);
+        let is_filtered =
+            are_filtered && self.reads_messages && rules.any(|found| self.is_about_names(found));
+        is_filtered.then_some(max_body)
+    }
+
+    /// Whether a list shows the item that this call is for. `target` is that of the request for
+    /// the list.
+    #[must_use]
+    pub(crate) fn shows(
+        &self,
+        target: &Target,
+        call: McpCall,
+        identity: &VerifiedIdentity,
+        is_restricted: bool,
+    ) -> bool {
+        let method = Match::MESSAGE_METHOD.to_vec();
+        let target = Target { method, path: target.path.clone(), hints: None };
+        let message = Message { call: Some(call), is_request: true, version: None };
+        match self.check_message(&target, Some(&message), identity, is_restricted) {
+            Ok(()) => true,
+            Err(Refusal::InsufficientScope { .. }) => self.lists.show_if_scopes_missing,
+            Err(_) => false,
+        }
     }
 
     /// Decides by the head of the request, if that is enough. `is_restricted`: the identity's
@@ -246,6 +299,7 @@ impl AccessPolicy {
                 match hints.message(&self.inspection)? {
                     AnnouncedMessage::Message(message) => {
                         self.check_message(target, Some(&message), identity, is_restricted)?;
+                        return Ok(Permission::Granted(message.call));
                     }
                     AnnouncedMessage::InBody => {
                         self.check_any_message(target, identity, is_restricted)?;
@@ -260,10 +314,11 @@ impl AccessPolicy {
             }
             _ => self.check_found(found, None, identity, is_restricted)?,
         }
-        Ok(Permission::Granted)
+        Ok(Permission::Granted(None))
     }
 
     /// Decides by the body, after [`check`](Self::check) returned [`Permission::DependsOnBody`].
+    /// Returns what its message calls.
     ///
     /// # Errors
     ///
@@ -274,12 +329,13 @@ impl AccessPolicy {
         body: &[u8],
         identity: &VerifiedIdentity,
         is_restricted: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<McpCall>, Refusal> {
         let message = match &target.hints {
             Some(hints) => hints.message_in(body)?,
             None => None,
         };
-        self.check_message(target, message.as_ref(), identity, is_restricted)
+        self.check_message(target, message.as_ref(), identity, is_restricted)?;
+        Ok(message.and_then(|message| message.call))
     }
 
     /// Checks that some message could let this identity pass. Each reachable rule is tried by
@@ -296,7 +352,7 @@ impl AccessPolicy {
         is_restricted: bool,
     ) -> Result<(), Refusal> {
         let (mut first, mut lacks_scopes) = (None, None);
-        for found in self.reachable(target) {
+        for found in self.reachable(target.path.as_ref(), &target.method) {
             match self.check_found(found, None, identity, is_restricted) {
                 Ok(()) => return Ok(()),
                 Err(refusal @ Refusal::InsufficientScope { .. }) => {
@@ -312,10 +368,13 @@ impl AccessPolicy {
 
     /// The rules that may decide on a request, depending on its message: those on messages up to and
     /// including the first one that is not, or else the default.
-    fn reachable(&self, target: &Target) -> impl Iterator<Item = RuleMatch> {
+    fn reachable(
+        &self,
+        path: Option<&CanonicalPath>,
+        method: &[u8],
+    ) -> impl Iterator<Item = RuleMatch> {
         let rules = self.rules.iter().enumerate();
-        let covering = rules
-            .filter(|(_, rule)| rule.condition.covers_head(target.path.as_ref(), &target.method));
+        let covering = rules.filter(move |(_, rule)| rule.condition.covers_head(path, method));
         let found = covering
             .map(|(index, rule)| (RuleMatch::Rule(index), rule.condition.concerns_messages()));
         let mut is_undecided = true;
@@ -511,7 +570,8 @@ mod tests {
         let rules = conditions.into_iter().map(rule).collect();
         let hierarchy = ScopeHierarchy::default();
         let inspection = Inspection::Body { max_body: 100 };
-        AccessPolicy::new(rules, DefaultAccess::Deny, hierarchy, inspection, &[])
+        let lists = ListRules { are_filtered: true, show_if_scopes_missing: false, max_body: 100 };
+        AccessPolicy::new(rules, DefaultAccess::Deny, hierarchy, inspection, lists, &[])
     }
 
     fn condition(path: &str, mcp_methods: &[&str], mcp_names: &[&str]) -> Match {
@@ -637,7 +697,8 @@ mod tests {
             condition("", &["*"], &[]),
         ]);
         let reachable = |method, path| -> Vec<RuleMatch> {
-            policy.reachable(&target(&policy, method, path)).collect()
+            let target = target(&policy, method, path);
+            policy.reachable(target.path.as_ref(), &target.method).collect()
         };
         let rules = |indices: &[usize]| -> Vec<RuleMatch> {
             indices.iter().map(|index| RuleMatch::Rule(*index)).collect()

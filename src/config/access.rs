@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::Faults;
 use super::claims::required_claims;
-use super::defaults::{PROTOCOL_VERSIONS, UPSTREAM_VALIDATES_HEADERS};
+use super::defaults::{
+    FILTER_LISTS, PROTOCOL_VERSIONS, SHOW_IF_SCOPES_MISSING, UPSTREAM_VALIDATES_HEADERS,
+};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use super::limits::ACCESS_MCP_MAX_BODY;
 use super::provider::RawClientType;
@@ -15,8 +17,8 @@ use super::resource::RawExempt;
 use super::scopes::{check_scope, scopes};
 use super::units::SizeString;
 use crate::access::{
-    AccessPolicy, CanonicalPath, DefaultAccess, HEADERS_SINCE, Inspection, Match, Pattern,
-    Requirement, Rule, ScopeHierarchy, is_normal_uri,
+    AccessPolicy, CanonicalPath, DefaultAccess, HEADERS_SINCE, Inspection, ListRules, Match,
+    Pattern, Requirement, Rule, ScopeHierarchy, is_normal_uri,
 };
 use crate::provider::{ClientType, Providers};
 
@@ -51,10 +53,15 @@ pub(super) enum RawDefaultAccess {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawMcp {
+    /// Whether lists of tools, prompts and resources show only what the caller may use, on paths
+    /// where rules have `mcp_names`.
+    pub(super) filter_lists: Field<bool>,
+    /// Whether these lists also show what the caller may use once its token has more scopes.
+    pub(super) show_if_scopes_missing: Field<bool>,
     /// Where the MCP message is read. `headers` needs `upstream_validates_headers`.
     pub(super) inspect: Field<RawInspect>,
-    /// Longest body that is read; longer bodies are refused. Envoy's own limit
-    /// (`per_connection_buffer_limit_bytes`) must be at least as high.
+    /// Longest body that is read; longer bodies are refused, and so are longer lists in responses.
+    /// Envoy's own limit (`per_connection_buffer_limit_bytes`) must be at least as high.
     pub(super) max_body: Field<SizeString>,
     /// With `inspect: headers`, the MCP revisions whose headers are trusted, 2026-07-28 or later.
     /// Requests of other revisions are refused.
@@ -142,12 +149,14 @@ pub(super) struct Access {
     default: DefaultAccess,
     hierarchy: ScopeHierarchy,
     inspection: Inspection,
+    lists: ListRules,
 }
 
 impl Access {
     /// The policy of a resource with these scopes.
     pub(super) fn into_policy(self, supported: &[String]) -> AccessPolicy {
-        AccessPolicy::new(self.rules, self.default, self.hierarchy, self.inspection, supported)
+        let Self { rules, default, hierarchy, inspection, lists } = self;
+        AccessPolicy::new(rules, default, hierarchy, inspection, lists, supported)
     }
 }
 
@@ -161,7 +170,7 @@ pub(super) fn access(
     refuse_unknown(&format!("{at}."), &raw.unknown, faults);
     let member = |name: &str| format!("{at}.{name}");
     let mcp = raw.mcp.optional(&member("mcp"), faults).unwrap_or_default();
-    let inspection = inspection(mcp, &member("mcp"), faults);
+    let (inspection, lists) = mcp_rules(mcp, &member("mcp"), faults);
     let mut rules = Vec::new();
     let raw_rules = raw.rules.optional(&member("rules"), faults);
     for (index, raw) in raw_rules.into_iter().flatten().enumerate() {
@@ -178,7 +187,7 @@ pub(super) fn access(
         None => DefaultAccess::Deny,
     };
     let hierarchy = scope_hierarchy(raw.scope_hierarchy, &member("scope_hierarchy"), faults);
-    Access { rules, default, hierarchy, inspection }
+    Access { rules, default, hierarchy, inspection, lists }
 }
 
 /// The paths that need no token, from the list at this path.
@@ -280,10 +289,20 @@ fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
     }
 }
 
-fn inspection(raw: RawMcp, at: &str, faults: &mut Faults) -> Inspection {
+/// Where messages are read, and what lists show.
+fn mcp_rules(raw: RawMcp, at: &str, faults: &mut Faults) -> (Inspection, ListRules) {
     refuse_unknown(&format!("{at}."), &raw.unknown, faults);
     let at = |name: &str| format!("{at}.{name}");
     let max_body = ACCESS_MCP_MAX_BODY.read(raw.max_body, &at("max_body"), faults);
+    let lists = ListRules {
+        are_filtered: FILTER_LISTS.read(raw.filter_lists, &at("filter_lists"), faults),
+        show_if_scopes_missing: SHOW_IF_SCOPES_MISSING.read(
+            raw.show_if_scopes_missing,
+            &at("show_if_scopes_missing"),
+            faults,
+        ),
+        max_body,
+    };
     let versions = raw.protocol_versions.optional(&at("protocol_versions"), faults);
     let versions = versions.unwrap_or_else(|| PROTOCOL_VERSIONS.value.map(str::to_owned).to_vec());
     for (index, version) in versions.iter().enumerate() {
@@ -301,7 +320,7 @@ fn inspection(raw: RawMcp, at: &str, faults: &mut Faults) -> Inspection {
         &at("upstream_validates_headers"),
         faults,
     );
-    match raw.inspect.optional(&at("inspect"), faults).unwrap_or_default() {
+    let inspection = match raw.inspect.optional(&at("inspect"), faults).unwrap_or_default() {
         RawInspect::Body => Inspection::Body { max_body },
         RawInspect::Headers => {
             if !validates {
@@ -316,7 +335,8 @@ fn inspection(raw: RawMcp, at: &str, faults: &mut Faults) -> Inspection {
             }
             Inspection::Headers { versions }
         }
-    }
+    };
+    (inspection, lists)
 }
 
 /// True for a date, the form of every MCP revision, that is not too early.

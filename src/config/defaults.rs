@@ -6,6 +6,9 @@ use super::field::Field;
 use crate::access::HEADERS_SINCE;
 use crate::identity::User;
 
+pub(super) const FILTER_LISTS: FieldDefault<bool> =
+    FieldDefault { field: "access.mcp.filter_lists", value: true };
+
 pub(super) const FORWARD_TOKEN: FieldDefault<bool> =
     FieldDefault { field: "identity.forward_token", value: false };
 
@@ -32,6 +35,9 @@ pub(super) const REDIS_PATH_PREFIX: FieldDefault<&str> =
 
 pub(super) const RESTRICT_TO_POLICIES: FieldDefault<bool> =
     FieldDefault { field: "providers[].restrict_to_policies", value: false };
+
+pub(super) const SHOW_IF_SCOPES_MISSING: FieldDefault<bool> =
+    FieldDefault { field: "access.mcp.show_if_scopes_missing", value: false };
 
 pub(super) const UPSTREAM_VALIDATES_HEADERS: FieldDefault<bool> =
     FieldDefault { field: "access.mcp.upstream_validates_headers", value: false };

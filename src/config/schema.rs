@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 use self::constraints::constraints;
 use super::access::RawInspect;
 use super::defaults::{
-    FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, PROTOCOL_VERSIONS, PROVIDER_ACTIVE, RECORD_ACTIVE,
-    RECORD_LOCKED, REDIS_AUTHORITY, REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES,
-    UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
+    FILTER_LISTS, FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, PROTOCOL_VERSIONS, PROVIDER_ACTIVE,
+    RECORD_ACTIVE, RECORD_LOCKED, REDIS_AUTHORITY, REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES,
+    SHOW_IF_SCOPES_MISSING, UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
 };
 use super::errors::{RawDetails, RawFormat};
 use super::field::Field;
@@ -162,6 +162,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
     [
         words(),
         vec![
+            FILTER_LISTS.described(),
             FORWARD_TOKEN.described(),
             HEADER_PREFIX.described(),
             PROTOCOL_VERSIONS.described(),
@@ -171,6 +172,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
             REDIS_AUTHORITY.described(),
             REDIS_PATH_PREFIX.described(),
             RESTRICT_TO_POLICIES.described(),
+            SHOW_IF_SCOPES_MISSING.described(),
             UPSTREAM_VALIDATES_HEADERS.described(),
             USER_FIELD.described(),
             WEB_SERVICE_ACCESS_ONLY.described(),

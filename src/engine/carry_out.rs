@@ -4,7 +4,7 @@ use super::BodyAction;
 use super::Engine;
 use super::host::{Host, HostRefused, Part, StreamId};
 use super::metrics::{Outcome, RequestLabels};
-use crate::engine::authenticator::{Decision, Refused, RequestEdits};
+use crate::engine::authenticator::{Attribution, Decision, Refused, RequestEdits};
 use crate::identity::IdentityFields;
 use crate::resource::ResourceLabel;
 use crate::response::Response;
@@ -30,8 +30,13 @@ impl<H: Host> Engine<H> {
                         self.metrics.count_request(labels, &self.host);
                     }
                 }
-                if let Some(overage) = attribution.and_then(|attribution| attribution.overage) {
-                    self.overage_log.write(&overage, &self.host, now);
+                if let Some(Attribution { overage, lists, .. }) = attribution {
+                    if let Some(overage) = overage {
+                        self.overage_log.write(&overage, &self.host, now);
+                    }
+                    if let Some(view) = lists {
+                        self.responses.expect(stream, view);
+                    }
                 }
                 self.forward(stream, &edits)
             }
@@ -133,7 +138,13 @@ impl<H: Host> Engine<H> {
     }
 
     /// Counts a refusal, and logs it.
-    fn note(&mut self, stream: StreamId, refused: &Refused, outcome: Outcome, now: UnixTime) {
+    pub(super) fn note(
+        &mut self,
+        stream: StreamId,
+        refused: &Refused,
+        outcome: Outcome,
+        now: UnixTime,
+    ) {
         let reason = refused.refusal.reason();
         let labels = RequestLabels {
             provider: refused.provider,

@@ -74,8 +74,8 @@ pub struct HostRefused;
 /// The proxy, as one worker reaches it. No operation blocks.
 ///
 /// An engine is called from one thread. Operations on a stream that has ended fail or do nothing.
-/// Methods with a default body only serve observability; a host without log, metrics or filter
-/// state keeps the defaults.
+/// Methods with a default body serve observability, or responses; a host without log, metrics or
+/// filter state, or one that does not call the engine for responses, keeps the defaults.
 pub trait Host {
     /// The current time; `None` if the proxy has no clock.
     fn now(&self) -> Option<UnixTime>;
@@ -184,7 +184,40 @@ pub trait Host {
     /// Sets filter state for access logs. If the proxy refuses, logs lack it.
     fn set_filter_state(&mut self, _stream: StreamId, _name: &str, _value: &str) {}
 
-    /// Responds to the request in place of the upstream.
+    /// The first `size` bytes of what is held back of the response's body, or of the part of it that
+    /// has just arrived.
+    ///
+    /// # Errors
+    ///
+    /// The proxy does not return them.
+    fn response_body(&mut self, _stream: StreamId, _size: usize) -> Result<Vec<u8>, HostRefused> {
+        Err(HostRefused)
+    }
+
+    /// Replaces what is held back of the response's body, or the part of it that has just arrived.
+    ///
+    /// # Errors
+    ///
+    /// It was not replaced.
+    fn replace_response_body(
+        &mut self,
+        _stream: StreamId,
+        _body: &[u8],
+    ) -> Result<(), HostRefused> {
+        Err(HostRefused)
+    }
+
+    /// Removes a field of the response's head, which has not been forwarded yet.
+    ///
+    /// # Errors
+    ///
+    /// It was not removed.
+    fn remove_response_field(&mut self, _stream: StreamId, _name: &str) -> Result<(), HostRefused> {
+        Err(HostRefused)
+    }
+
+    /// Responds to the request in place of the upstream, whose response may have arrived as long as
+    /// its head was not forwarded.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@
 //! - [`Authenticator`] decides on a request from the current state: the order of checks.
 //! - [`Streams`] has the state of each stream.
 //! - [`Callouts`] has the purpose of each callout.
+//! - [`Responses`] has what is to be done with the responses of upstreams.
 //! - [`VerdictCache`] caches verdicts on tokens.
 
 pub(crate) mod authenticator;
@@ -14,6 +15,7 @@ mod carry_out;
 mod held;
 pub(crate) mod host;
 mod keys;
+mod lists;
 mod metrics;
 mod overage_log;
 mod places;
@@ -34,6 +36,8 @@ use std::time::Duration;
 use self::callouts::{Callouts, Purpose};
 use self::host::{CalloutId, Host, StreamId};
 use self::keys::KeyView;
+pub use self::lists::ResponsePlan;
+use self::lists::Responses;
 pub use self::metrics::METRIC_FAMILIES;
 use self::metrics::{HostBoard, Metrics};
 use self::overage_log::OverageLog;
@@ -76,6 +80,7 @@ pub struct Engine<H> {
     /// None if spent tokens are remembered in shared data.
     fleet_store: Option<Rc<FleetStore>>,
     streams: Streams,
+    responses: Responses,
     callouts: Callouts,
     delivery: BodyDelivery,
     /// Streams whose trailers arrived while their heads were resumed. The next tick decides on
@@ -195,6 +200,7 @@ impl<H: Host> Engine<H> {
             user_log: RateLimit::new(Self::MAX_USER_LINES, Duration::from_secs(60)),
             fleet_store,
             streams: Streams::new(places),
+            responses: Responses::default(),
             callouts: Callouts::default(),
             delivery,
             ended: Vec::new(),
@@ -359,6 +365,7 @@ impl<H: Host> Engine<H> {
     /// A stream ended.
     pub fn on_stream_end(&mut self, stream: StreamId) {
         self.forget(stream);
+        self.responses.remove(stream);
     }
 
     /// Forgets a stream, and the callout that was made for it: its response is not needed, and a

@@ -59,6 +59,7 @@ impl Refusal {
             Self::BoundToken
             | Self::GraphToken { .. }
             | Self::MalformedAuthorization(_)
+            | Self::McpListInvalid
             | Self::MissingToken
             | Self::OriginDenied
             | Self::TokenIdMissing
@@ -116,6 +117,7 @@ impl Refusal {
             | Self::InsufficientScope { .. }
             | Self::KeyMismatch(_)
             | Self::MalformedToken(_)
+            | Self::McpListInvalid
             | Self::MissingAnyClaim { .. }
             | Self::MissingClaim { .. }
             | Self::MissingToken

@@ -191,6 +191,12 @@ reasons! {
         "Have the client send `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name` as in its message, \
          and proxies leave them as they are; or set `access.mcp.inspect: body`.",
     }
+    McpListInvalid {
+        "mcp_list_invalid", 502, None, Operator, [Access],
+        "the list from the server cannot be read, so it cannot be filtered",
+        "Have the server send lists as JSON or as an event stream, not compressed, within \
+         `access.mcp.max_body`; or set `access.mcp.filter_lists: false`. Calls are checked either way.",
+    }
     MissingClaim {
         "missing_claim", 401, INVALID_TOKEN, Client, [RequiredClaims, UserClaim],
         "the token lacks a required claim",

@@ -61,6 +61,7 @@ fn examples() -> Vec<Refusal> {
         Refusal::MalformedToken(MalformedToken::Unsigned),
         Refusal::McpBodyInvalid(BodyFault::Repeated { member: text() }),
         Refusal::McpHeaderMismatch(differs),
+        Refusal::McpListInvalid,
         Refusal::MissingAnyClaim { claims: text(), is_elsewhere: false },
         Refusal::MissingAnyClaim { claims: text(), is_elsewhere: true },
         Refusal::MissingClaim { claim: text(), is_elsewhere: false },

@@ -96,6 +96,16 @@ impl RefusalResponses {
         Response { status, headers, body: self.body(refusal, id, &description) }
     }
 
+    /// The message in place of one that cannot be filtered, in an event stream or after the
+    /// head of its response.
+    #[must_use]
+    pub(crate) fn list_error(&self, id: Option<&MessageId>) -> Vec<u8> {
+        let refusal = Refusal::McpListInvalid;
+        let row = refusal.reason().row();
+        let description = self.description(&refusal, row.error);
+        json_rpc_error(id, row.status.into(), &description, self.cause(&refusal))
+    }
+
     /// The challenge: one line without any client input, in the order that all known MCP clients
     /// parse.
     fn challenge(&self, error: Option<OAuthError>, description: &str, scope: &str) -> String {

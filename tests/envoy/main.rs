@@ -29,6 +29,7 @@ mod key_sources;
 mod key_unknown;
 mod key_updates;
 mod key_withdrawn;
+mod lists;
 mod log_lines;
 mod mcp_messages;
 mod mcp_rules;

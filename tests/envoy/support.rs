@@ -326,6 +326,12 @@ pub fn close_at_once(bootstrap: &mut Bootstrap) {
     bootstrap.connection_manager()["delayed_close_timeout"] = json!("0.010s");
 }
 
+/// Envoy without the option by which it hands over bodies while heads are held back.
+pub fn without_held_heads(bootstrap: &mut Bootstrap) {
+    let plugin = bootstrap.plugin().as_object_mut().expect("it is an object");
+    assert_eq!(plugin.remove("allow_on_headers_stop_iteration"), Some(json!(true)));
+}
+
 /// Calls with this token until the answer is `status`, and returns that answer.
 ///
 /// # Panics

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Bootstrap, Document, Fault, IdentityProvider, McpServer, OpenRequest, ScimDirectory,
+    Algorithm, Document, Fault, IdentityProvider, McpServer, OpenRequest, ScimDirectory,
     SigningKey, Stack, StackBuilder, code_blocks, raw_exchange, raw_http2_exchange,
     repository_root, yaml,
 };
 
 use crate::support::{
     SOON, assert_refusal, assert_vm_lives, await_active_requests, close_at_once, parsed, with,
-    with_directory,
+    with_directory, without_held_heads,
 };
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
@@ -20,12 +20,6 @@ const ADD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"na
 
 fn stack(access: Value) -> StackBuilder {
     Stack::builder().configure(|configuration| configuration["access"] = access).edit(close_at_once)
-}
-
-/// Envoy without the option by which it hands over bodies while heads are held back.
-fn without_option(bootstrap: &mut Bootstrap) {
-    let plugin = bootstrap.plugin().as_object_mut().unwrap();
-    assert_eq!(plugin.remove("allow_on_headers_stop_iteration"), Some(json!(true)));
 }
 
 /// Everybody may ping; all else needs a role or a scope.
@@ -74,7 +68,7 @@ async fn a_head_that_no_message_could_make_acceptable_is_refused() {
     for has_option in [true, false] {
         let stack = stack(scope_rules()).edit(move |bootstrap| {
             if !has_option {
-                without_option(bootstrap);
+                without_held_heads(bootstrap);
             }
         });
         let stack = stack.start().await;
@@ -156,7 +150,7 @@ async fn a_head_whose_body_is_withheld_does_not_reach_the_server() {
 /// Istio and Envoy Gateway have no field for the option.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_server() {
-    let stack = stack(ping_rules()).edit(without_option).alone().start().await;
+    let stack = stack(ping_rules()).edit(without_held_heads).alone().start().await;
     let user = stack.token();
     for _ in 0..2 {
         for (body, status) in [(PING, 200), (ADD, 403)] {
@@ -185,7 +179,7 @@ async fn without_the_option_a_filter_before_the_plugin_may_be_slow() {
         "name": "envoy.filters.http.fault", "typed_config": {"@type": FAULT, "delay": delay},
     });
     let stack = stack(ping_rules())
-        .edit(without_option)
+        .edit(without_held_heads)
         .edit(move |bootstrap| bootstrap.http_filters().insert(0, filter))
         .start()
         .await;
@@ -204,7 +198,7 @@ async fn a_message_with_trailers_arrives_whole_whenever_its_head_is_forwarded() 
                 let manager = bootstrap.connection_manager();
                 manager["http_protocol_options"] = json!({"enable_trailers": true});
                 if !has_option {
-                    without_option(bootstrap);
+                    without_held_heads(bootstrap);
                 }
             })
             .start()
@@ -239,7 +233,7 @@ async fn without_the_option_the_buffer_filter_of_the_page_holds_heads_back() {
         blocks.iter().map(|block| yaml(block)).find(|block| block.get("http_filters").is_some());
     let filter = filters.expect("the page has the filter")["http_filters"][0].clone();
     let stack = stack(ping_rules())
-        .edit(without_option)
+        .edit(without_held_heads)
         .edit(move |bootstrap| bootstrap.http_filters().insert(1, filter))
         .start()
         .await;
@@ -265,7 +259,7 @@ async fn a_request_without_content_is_judged_by_the_rules_for_it() {
         access["rules"].as_array_mut().unwrap().push(json!({"match": {"methods": ["POST"]}}));
         let stack = stack(access).edit(move |bootstrap| {
             if !has_option {
-                without_option(bootstrap);
+                without_held_heads(bootstrap);
             }
         });
         let stack = stack.start().await;
@@ -337,7 +331,7 @@ async fn a_spent_token_is_refused_at_the_head() {
             .configure(|configuration| configuration["providers"][0]["jti"] = json!("single_use"))
             .edit(move |bootstrap| {
                 if !has_option {
-                    without_option(bootstrap);
+                    without_held_heads(bootstrap);
                 }
             })
             .start()
@@ -366,7 +360,7 @@ async fn a_body_that_arrives_while_its_request_waits_for_keys_waits_too() {
                 .provider(provider)
                 .edit(move |bootstrap| {
                     if !has_option {
-                        without_option(bootstrap);
+                        without_held_heads(bootstrap);
                     }
                 })
                 .start()

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::{envoys, module};
 
 /// Envoy's callbacks, without their prefix: each is exported by Envoy 1.38.
-const CALLBACKS: [&str; 25] = [
+const CALLBACKS: [&str; 28] = [
     "get_most_specific_route_config",
     "http_add_header",
     "http_filter_config_define_counter",
@@ -22,12 +22,15 @@ const CALLBACKS: [&str; 25] = [
     "http_filter_scheduler_delete",
     "http_filter_scheduler_new",
     "http_filter_set_gauge",
+    "http_append_body",
+    "http_drain_body",
     "http_get_body_chunks",
     "http_get_body_chunks_size",
     "http_get_body_size",
     "http_get_headers",
     "http_get_headers_size",
     "http_received_buffered_request_body",
+    "http_received_buffered_response_body",
     "http_send_response",
     "http_set_filter_state_bytes",
     "http_set_header",

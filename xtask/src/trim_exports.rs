@@ -11,7 +11,7 @@ const OWN_CALLBACK: &str = "mcp_auth_on_request_headers";
 const OWN_CALLBACK_AS: &str = "proxy_on_request_headers";
 
 /// The callbacks that do something.
-const CALLBACKS: [&str; 9] = [
+const CALLBACKS: [&str; 12] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
@@ -19,6 +19,9 @@ const CALLBACKS: [&str; 9] = [
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_request_trailers",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
+    "proxy_on_response_trailers",
     "proxy_on_tick",
     "proxy_on_vm_start",
 ];

@@ -14,7 +14,7 @@ use crate::lock::lock;
 use crate::log_lines;
 use crate::setup::{Read, Setup};
 pub(crate) use crate::worker::fail;
-use crate::worker::{self, DROP, Phase, STOP, Worker};
+use crate::worker::{self, CONTINUE, DROP, Phase, STOP, Worker};
 use crate::{injected, timer};
 
 pub(crate) fn program_init() {
@@ -177,6 +177,30 @@ pub(crate) fn request_trailers(stream: &Rc<Stream>) -> u32 {
     in_callback(stream, || {
         on_worker(stream, "request_trailers", STOP, |worker| worker.on_request_trailers(stream))
     })
+}
+
+/// The head of a response came.
+pub(crate) fn response_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
+    on_response(stream, "response_headers", |worker| worker.on_response_head(stream, is_end))
+}
+
+/// More of the body of a response came.
+pub(crate) fn response_body(stream: &Rc<Stream>, is_end: bool) -> u32 {
+    on_response(stream, "response_body", |worker| worker.on_response_body(stream, is_end))
+}
+
+/// The trailers of a response came.
+pub(crate) fn response_trailers(stream: &Rc<Stream>) -> u32 {
+    on_response(stream, "response_trailers", |worker| worker.on_response_trailers(stream))
+}
+
+/// Hands over a part of a response if it is filtered.
+fn on_response(stream: &Rc<Stream>, name: &str, callback: impl FnOnce(&Worker) -> u32) -> u32 {
+    let is_filtered = |worker: &Rc<Worker>| worker.filters_response(stream);
+    if !stream.worker.borrow().as_ref().is_some_and(is_filtered) {
+        return CONTINUE;
+    }
+    in_callback(stream, || on_worker(stream, name, STOP, callback))
 }
 
 /// The worker of a stream was woken.

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 use mcp_federated_auth::host::{Response, StreamId};
-use mcp_federated_auth::{BodyAction, Engine, HeadAction, RequestHead, StatusPageFilter};
+use mcp_federated_auth::{
+    BodyAction, Engine, HeadAction, RequestHead, ResponseHead, StatusPageFilter,
+};
 
 use self::context::{Action, Context};
 use self::host::WorkerHost;
-use crate::abi::{Map, Stream};
+use crate::abi::{Body, Map, Stream};
 use crate::configuration::{Configuration, Wish};
 use crate::mailbox::Mail;
 use crate::setup::{self, Read, Setup};
@@ -161,7 +163,9 @@ impl Worker {
     pub(crate) fn on_request_body(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
         let id = self.context.number(stream);
         let action = self.run(stream, |filter| match filter {
-            Filter::Engine(engine) => engine.on_request_body(id, stream.body_size(), is_end),
+            Filter::Engine(engine) => {
+                engine.on_request_body(id, stream.body_size(Body::Request), is_end)
+            }
             Filter::StatusPage(_) => BodyAction::Stop,
         });
         match (stream.phase.get(), action) {
@@ -189,6 +193,65 @@ impl Worker {
         }
     }
 
+    /// Whether the response to a request is filtered.
+    pub(crate) fn filters_response(&self, stream: &Rc<Stream>) -> bool {
+        match self.filter.try_borrow().as_deref() {
+            Ok(Some(Filter::Engine(engine))) => {
+                engine.filters_response(StreamId(stream.number.get()))
+            }
+            Ok(_) => false,
+            // What is not known is filtered.
+            Err(_) => true,
+        }
+    }
+
+    /// The head of a response came, which is filtered.
+    pub(crate) fn on_response_head(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
+        self.on_response(stream, STOP, |engine, id| {
+            let plan = stream.with_fields(Map::Response, |fields| {
+                engine.plan_response(id, ResponseHead::new(fields), !is_end)
+            });
+            match engine.carry_out_response(id, plan.ok()) {
+                HeadAction::Continue => BodyAction::Continue,
+                HeadAction::Stop | HeadAction::StopWithBody => BodyAction::Stop,
+            }
+        })
+    }
+
+    /// More of the body of a response came, which is filtered.
+    pub(crate) fn on_response_body(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
+        self.on_response(stream, BUFFER, |engine, id| {
+            engine.on_response_body(id, stream.body_size(Body::Response), is_end)
+        })
+    }
+
+    /// The trailers of a response came, which is filtered.
+    pub(crate) fn on_response_trailers(&self, stream: &Rc<Stream>) -> u32 {
+        self.on_response(stream, STOP, |engine, id| engine.on_response_trailers(id))
+    }
+
+    fn on_response(
+        &self,
+        stream: &Rc<Stream>,
+        held: u32,
+        callback: impl FnOnce(&mut Engine<WorkerHost>, StreamId) -> BodyAction,
+    ) -> u32 {
+        let id = StreamId(stream.number.get());
+        let action = self.run(stream, |filter| match filter {
+            Filter::Engine(engine) => callback(engine, id),
+            Filter::StatusPage(_) => BodyAction::Continue,
+        });
+        if action.is_none() {
+            fail(stream);
+        }
+        self.finish(stream);
+        match action {
+            Some(BodyAction::Continue) => CONTINUE,
+            _ if stream.phase.get() == Phase::Ended => STOP,
+            _ => held,
+        }
+    }
+
     /// The worker was woken by this stream.
     pub(crate) fn on_scheduled(&self, stream: &Rc<Stream>) {
         self.context.waker.clear();
@@ -203,7 +266,8 @@ impl Worker {
     /// A stream is gone.
     pub(crate) fn on_stream_end(&self, stream: &Rc<Stream>) {
         self.context.release(stream);
-        if matches!(stream.phase.get(), Phase::New | Phase::Passed) {
+        let is_known = !matches!(stream.phase.get(), Phase::New | Phase::Passed);
+        if !is_known && !self.filters_response(stream) {
             return;
         }
         self.context.ended.borrow_mut().push(self.context.number(stream));

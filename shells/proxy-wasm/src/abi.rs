@@ -9,6 +9,8 @@ use std::ptr;
 const REQUEST_HEADERS: u32 = 0;
 /// `HttpRequestTrailers` in the ABI.
 const REQUEST_TRAILERS: u32 = 1;
+/// `HttpResponseHeaders` in the ABI.
+const RESPONSE_HEADERS: u32 = 2;
 /// `Ok` in the ABI.
 const OK: u32 = 0;
 
@@ -32,6 +34,11 @@ pub(super) fn request_header_pairs() -> Option<Vec<u8>> {
 /// The trailers of the current request, in the same form.
 pub(super) fn request_trailer_pairs() -> Option<Vec<u8>> {
     pairs(REQUEST_TRAILERS)
+}
+
+/// The header fields of the current request's response, in the same form.
+pub(super) fn response_header_pairs() -> Option<Vec<u8>> {
+    pairs(RESPONSE_HEADERS)
 }
 
 fn pairs(map: u32) -> Option<Vec<u8>> {

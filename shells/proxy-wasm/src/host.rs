@@ -36,6 +36,11 @@ pub(crate) fn request_fields() -> Option<Vec<u8>> {
     abi::request_header_pairs()
 }
 
+/// The header fields of the current context's response, for [`decode_fields`].
+pub(crate) fn response_fields() -> Option<Vec<u8>> {
+    abi::response_header_pairs()
+}
+
 /// The `root_id` of the filter that is being configured.
 pub(crate) fn root_id() -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten()
@@ -210,6 +215,24 @@ impl Host for EnvoyHost {
         self.enter_stream(stream).ok()?;
         let bytes = hostcalls::get_property(vec!["request", "total_size"]).ok().flatten()?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    fn response_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused> {
+        self.enter_stream(stream)?;
+        let body = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size);
+        Ok(body.map_err(|_| HostRefused)?.unwrap_or_default())
+    }
+
+    fn replace_response_body(&mut self, stream: StreamId, body: &[u8]) -> Result<(), HostRefused> {
+        self.enter_stream(stream)?;
+        // Of the whole buffer, however long it is.
+        hostcalls::set_buffer(BufferType::HttpResponseBody, 0, usize::MAX, body)
+            .map_err(|_| HostRefused)
+    }
+
+    fn remove_response_field(&mut self, stream: StreamId, name: &str) -> Result<(), HostRefused> {
+        self.enter_stream(stream)?;
+        hostcalls::remove_map_value(MapType::HttpResponseHeaders, name).map_err(|_| HostRefused)
     }
 
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mcp_federated_auth::{BodyAction, RequestHead};
+use mcp_federated_auth::{BodyAction, RequestHead, ResponseHead};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -77,6 +77,28 @@ impl HttpContext for HttpFilter {
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
         self.call_engine(|engine| engine.on_request_trailers(stream_id(self.context_id)))
+    }
+
+    fn on_http_response_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
+        let stream = stream_id(self.context_id);
+        let Some(engine) = &self.engine else { return Action::Continue };
+        let mut engine = engine.borrow_mut();
+        if !engine.filters_response(stream) {
+            return Action::Continue;
+        }
+        engine.host().entered(self.context_id);
+        let bytes = host::response_fields();
+        let Some(fields) = bytes.as_deref().and_then(decode_fields) else { return end(500) };
+        to_sdk(engine.on_response_head(stream, ResponseHead::new(&fields), !end_of_stream))
+    }
+
+    fn on_http_response_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        let stream = stream_id(self.context_id);
+        self.call_engine(|engine| engine.on_response_body(stream, body_size, end_of_stream))
+    }
+
+    fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
+        self.call_engine(|engine| engine.on_response_trailers(stream_id(self.context_id)))
     }
 }
 

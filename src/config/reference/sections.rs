@@ -261,6 +261,8 @@ A name, `client_ids`, and a template with its inputs are usually enough.
             fields: &[
                 ("inspect", "[By the body](access.md#by-the-body)"),
                 ("max_body", ""),
+                ("filter_lists", "[Lists](access.md#lists)"),
+                ("show_if_scopes_missing", "[Lists](access.md#lists)"),
                 ("protocol_versions", "[By headers](access.md#by-headers)"),
                 ("upstream_validates_headers", "[By headers](access.md#by-headers)"),
             ],

@@ -174,6 +174,8 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
             "mcp": {
                 "inspect": "body",
                 "max_body": "1MiB",
+                "filter_lists": true,
+                "show_if_scopes_missing": false,
                 "protocol_versions": ["2026-07-28"],
                 "upstream_validates_headers": false,
             },

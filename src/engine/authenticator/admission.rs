@@ -6,14 +6,16 @@ use std::time::Duration;
 use super::Authenticator;
 use super::decision::{Decision, Need, Refused, WorkerView};
 use super::edits::{Attribution, RequestEdits};
+use super::lists::ListView;
 use super::request::{Body, HeldRequest, Judged, PlausibleRequest, SpendingRequest};
 use crate::access::{MessageId, Permission, Target};
 use crate::callout::CalloutFault;
 use crate::engine::verdicts::Requester;
 use crate::identity::IdentityFields;
 use crate::keys::{KeysUnavailable, NoKeys};
+use crate::lists::Asked;
 use crate::provider::ProviderId;
-use crate::refusal::{BodyFault, DirectoryFault, Refusal};
+use crate::refusal::{BodyFault, DirectoryFault, McpCall, Refusal};
 use crate::resource::{Mode, ResourceId};
 use crate::response::Response;
 use crate::time::UnixTime;
@@ -34,10 +36,17 @@ impl Authenticator {
     ) -> Decision {
         let Judged { resource, requester, provider, verdict } = judged;
         let Requester { identity, fields } = requester;
+        let mut edits = edits;
         let is_restricted = self.config.providers[provider].restrict_to_policies;
-        match self.config.resources[resource].access.check(&target, identity, is_restricted) {
-            Ok(Permission::Granted) => Self::admit_or_spend(judged, edits, Some(fields.clone())),
+        let access = &self.config.resources[resource].access;
+        match access.check(&target, identity, is_restricted) {
+            Ok(Permission::Granted(call)) => {
+                let asked = || Asked::new(call.as_ref(), None);
+                let lists = self.list_view(&judged, &target, asked, Some(&mut edits));
+                Self::admit_or_spend(judged, edits, Some(fields.clone()), lists)
+            }
             Ok(Permission::DependsOnBody) => Decision::AwaitBody(Box::new(HeldRequest {
+                filters_lists: access.filters_lists(&target).is_some(),
                 resource,
                 token: token(),
                 target,
@@ -63,12 +72,19 @@ impl Authenticator {
             }
             Body::Whole(body) => self.check_body(&request, body),
         };
-        let HeldRequest { resource, edits, requester, provider, .. } = request;
+        let HeldRequest { resource, mut edits, requester, provider, target, .. } = request;
         let identity_fields = edits.is_some().then(|| requester.fields.clone());
-        let edits = edits.unwrap_or_default();
         let judged = Judged { resource, requester: &requester, provider, verdict: None };
+        let lists = match (&permitted, body) {
+            (Ok(call), Body::Whole(body)) => {
+                let asked = || Asked::new(call.as_ref(), MessageId::from_body(body));
+                self.list_view(&judged, &target, asked, edits.as_mut())
+            }
+            _ => None,
+        };
+        let edits = edits.unwrap_or_default();
         let decision = match permitted {
-            Ok(()) => Self::admit_or_spend(judged, edits, identity_fields),
+            Ok(_) => Self::admit_or_spend(judged, edits, identity_fields, lists),
             Err(refusal) => {
                 self.refuse_known(refusal, resource, Some(provider), identity_fields, edits)
             }
@@ -150,7 +166,7 @@ impl Authenticator {
         responses.response(&refused.refusal, refused.message_id.as_ref())
     }
 
-    fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<(), Refusal> {
+    fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<Option<McpCall>, Refusal> {
         let HeldRequest { resource, target, requester, provider, .. } = request;
         let is_restricted = self.config.providers[*provider].restrict_to_policies;
         let access = &self.config.resources[*resource].access;
@@ -183,10 +199,11 @@ impl Authenticator {
         judged: Judged<'_>,
         edits: RequestEdits,
         identity_fields: Option<Rc<IdentityFields>>,
+        lists: Option<Box<ListView>>,
     ) -> Decision {
         let Judged { resource, requester, provider, .. } = judged;
         let identity = &requester.identity;
-        let attribution = Attribution { provider, overage: identity.overage() };
+        let attribution = Attribution { provider, overage: identity.overage(), lists };
         match identity.single_use() {
             None => {
                 let edits = RequestEdits { identity: identity_fields, ..edits };

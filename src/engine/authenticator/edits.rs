@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::lists::ListView;
 use crate::identity::{IdentityFields, Overage};
 use crate::provider::ProviderId;
 use crate::resource::ResourceLabel;
@@ -35,4 +36,6 @@ pub(crate) struct Attribution {
     pub provider: ProviderId,
     /// The claims that the token refers to elsewhere.
     pub overage: Option<Rc<Overage>>,
+    /// What decides on the lists in the response, if they are filtered.
+    pub lists: Option<Box<ListView>>,
 }

@@ -15,6 +15,7 @@
 mod admission;
 mod decision;
 mod edits;
+mod lists;
 mod request;
 
 use std::borrow::Cow;
@@ -39,7 +40,9 @@ use crate::token::{
 
 pub use self::decision::Refused;
 pub(crate) use self::decision::{Decision, Examined, Judgement, Need, WorkerView};
+pub(crate) use self::edits::Attribution;
 pub use self::edits::RequestEdits;
+pub(crate) use self::lists::ListView;
 use self::request::Judged;
 pub(crate) use self::request::{
     BearerRequest, Body, HeldRequest, PlausibleRequest, SpendingRequest,

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::edits::{Attribution, RequestEdits};
+use super::lists::ACCEPT_ENCODING;
 use crate::access::{MessageId, Target};
 use crate::engine::verdicts::{Requester, TokenVerdict};
 use crate::identity::IdentityFields;
@@ -46,6 +47,8 @@ pub(crate) struct HeldRequest {
     pub(super) verdict: Option<Rc<TokenVerdict>>,
     /// Whether its token was looked up in the shared store and is unspent.
     pub(super) is_looked_up: bool,
+    /// Whether the lists in its response are filtered.
+    pub(super) filters_lists: bool,
 }
 
 /// The body of a request.
@@ -197,7 +200,12 @@ impl HeldRequest {
     /// `None` if it was forwarded already.
     pub(crate) fn take_edits(&mut self) -> Option<RequestEdits> {
         let identity = Some(self.requester.fields.clone());
-        self.edits.take().map(|edits| RequestEdits { identity, ..edits })
+        let mut edits = RequestEdits { identity, ..self.edits.take()? };
+        if self.filters_lists {
+            // It may ask for a list.
+            edits.remove.push(ACCEPT_ENCODING.into());
+        }
+        Some(edits)
     }
 
     /// The original request, before its token was judged.

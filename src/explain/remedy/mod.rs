@@ -162,6 +162,7 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         Refusal::GraphToken { .. }
         | Refusal::McpBodyInvalid(_)
         | Refusal::McpHeaderMismatch(_)
+        | Refusal::McpListInvalid
         | Refusal::MissingToken
         | Refusal::OriginDenied
         | Refusal::TokenReplayed

@@ -309,6 +309,32 @@ extern "C" fn envoy_dynamic_module_callback_http_received_buffered_request_body(
     false
 }
 
+/// This Envoy has no responses.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_received_buffered_response_body(
+    _stream: *mut c_void,
+) -> bool {
+    false
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_drain_body(
+    _stream: *mut c_void,
+    _part: u32,
+    _bytes: usize,
+) -> bool {
+    false
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_append_body(
+    _stream: *mut c_void,
+    _part: u32,
+    _bytes: Buffer,
+) -> bool {
+    false
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
     stream: *mut c_void,

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::fault::serve;
@@ -15,7 +16,31 @@ use crate::port::Port;
 pub struct RawServer {
     port: Port,
     requests: Arc<Mutex<Vec<RawRequest>>>,
+    script: Script,
     server: JoinHandle<()>,
+}
+
+/// What a server answers from now on, if not as by default.
+#[derive(Clone, Debug, Default)]
+struct Script {
+    /// The parts of the response.
+    parts: Arc<Mutex<Option<Vec<Vec<u8>>>>>,
+    /// A permit for each part that may be sent after the first.
+    permits: Arc<Notify>,
+}
+
+impl Script {
+    async fn play(&self, stream: &mut TcpStream) -> std::io::Result<bool> {
+        let parts = self.parts.lock().expect("no holder panics").clone();
+        let Some(parts) = parts else { return Ok(false) };
+        for (number, part) in parts.iter().enumerate() {
+            if number > 0 {
+                self.permits.notified().await;
+            }
+            stream.write_all(part).await?;
+        }
+        Ok(true)
+    }
 }
 
 impl RawServer {
@@ -25,8 +50,10 @@ impl RawServer {
         let listener = port.listen().expect("the port is ours");
         let requests: Arc<Mutex<Vec<RawRequest>>> = Arc::default();
         let record = requests.clone();
+        let script = Script::default();
+        let played = script.clone();
         let answer_one = move |mut stream: TcpStream| {
-            let record = record.clone();
+            let (record, script) = (record.clone(), played.clone());
             async move {
                 let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
                 let answer: &[u8] = if request.header("upgrade").is_empty() {
@@ -36,10 +63,25 @@ impl RawServer {
                       upgrade: websocket\r\n\r\n"
                 };
                 record.lock().expect("no holder panics").push(request);
+                if script.play(&mut stream).await? {
+                    return Ok(());
+                }
                 stream.write_all(answer).await
             }
         };
-        Self { port, requests, server: tokio::spawn(serve(listener, answer_one)) }
+        Self { port, requests, script, server: tokio::spawn(serve(listener, answer_one)) }
+    }
+
+    /// Responds from now on with these bytes, and closes the connection after them. Each part after
+    /// the first waits for [`Self::go_on`].
+    pub fn respond_with(&self, parts: &[&[u8]]) {
+        let parts = parts.iter().map(|part| part.to_vec()).collect();
+        *self.script.parts.lock().expect("no holder panics") = Some(parts);
+    }
+
+    /// Sends the next part of the response that is under way.
+    pub fn go_on(&self) {
+        self.script.permits.notify_one();
     }
 
     /// Where it listens.

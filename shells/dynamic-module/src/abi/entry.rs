@@ -223,6 +223,43 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
+    _handle: Handle,
+    own: *const Stream,
+    is_end: bool,
+) -> u32 {
+    guard(STOP, || {
+        // SAFETY: as for `request_headers`. Without a stream, the response is the one to its failure.
+        let stream = unsafe { stream(own) };
+        stream.map_or(CONTINUE, |stream| hooks::response_headers(&stream, is_end))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
+    _handle: Handle,
+    own: *const Stream,
+    is_end: bool,
+) -> u32 {
+    guard(STOP_WITHOUT_BUFFER, || {
+        // SAFETY: as for `request_headers`.
+        let stream = unsafe { stream(own) };
+        stream.map_or(CONTINUE, |stream| hooks::response_body(&stream, is_end))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
+    _handle: Handle,
+    own: *const Stream,
+) -> u32 {
+    guard(STOP, || {
+        // SAFETY: as for `request_headers`.
+        unsafe { stream(own) }.map_or(CONTINUE, |stream| hooks::response_trailers(&stream))
+    })
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
     _handle: Handle,
     own: *const Stream,
@@ -252,9 +289,6 @@ macro_rules! export_unused {
 type Own = *const c_void;
 
 export_unused! {
-    envoy_dynamic_module_on_http_filter_response_headers(Handle, Own, bool) -> u32;
-    envoy_dynamic_module_on_http_filter_response_body(Handle, Own, bool) -> u32;
-    envoy_dynamic_module_on_http_filter_response_trailers(Handle, Own) -> u32;
     envoy_dynamic_module_on_http_filter_stream_complete(Handle, Own);
     envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(Handle, Own);
     envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(Handle, Own);

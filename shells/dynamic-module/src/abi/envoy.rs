@@ -109,6 +109,19 @@ unsafe extern "C" {
     pub(super) fn envoy_dynamic_module_callback_http_received_buffered_request_body(
         stream: Handle,
     ) -> bool;
+    pub(super) fn envoy_dynamic_module_callback_http_received_buffered_response_body(
+        stream: Handle,
+    ) -> bool;
+    pub(super) fn envoy_dynamic_module_callback_http_drain_body(
+        stream: Handle,
+        part: u32,
+        bytes: usize,
+    ) -> bool;
+    pub(super) fn envoy_dynamic_module_callback_http_append_body(
+        stream: Handle,
+        part: u32,
+        bytes: Buffer,
+    ) -> bool;
     pub(super) fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
         stream: Handle,
         key: Buffer,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub(crate) use config::{ConfigHandle, CurrentConfig, LentResponse};
 pub(crate) use scheduler::{ConfigScheduler, StreamScheduler};
-pub(crate) use stream::{Map, Stream};
+pub(crate) use stream::{Body, Map, Stream};
 
 /// Something of Envoy's.
 type Handle = NonNull<c_void>;

@@ -16,6 +16,7 @@ use crate::worker::{Phase, Worker};
 pub(crate) enum Map {
     Request,
     Trailers,
+    Response,
 }
 
 impl Map {
@@ -23,13 +24,35 @@ impl Map {
         match self {
             Self::Request => 0,
             Self::Trailers => 1,
+            Self::Response => 2,
         }
     }
 }
 
-/// The part of a body that was just received, and the part that was held back before.
-const RECEIVED: u32 = 0;
-const BUFFERED: u32 = 1;
+/// Whose body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Request,
+    Response,
+}
+
+impl Body {
+    /// The part that was just received.
+    fn received(self) -> u32 {
+        match self {
+            Self::Request => 0,
+            Self::Response => 2,
+        }
+    }
+
+    /// The part that was held back before.
+    fn buffered(self) -> u32 {
+        match self {
+            Self::Request => 1,
+            Self::Response => 3,
+        }
+    }
+}
 
 /// A stream, as Envoy has it.
 pub(crate) struct Stream {
@@ -128,30 +151,28 @@ impl Stream {
         if is_removed { Ok(()) } else { Err(Refused) }
     }
 
-    /// How many bytes of its body have come and are held back or were just received.
-    pub(crate) fn body_size(&self) -> usize {
+    /// How many bytes of a body have come and are held back or were just received.
+    pub(crate) fn body_size(&self, of: Body) -> usize {
         let Ok(handle) = self.handle() else { return 0 };
-        // SAFETY: the stream is there.
-        let size =
-            |part| unsafe { envoy::envoy_dynamic_module_callback_http_get_body_size(handle, part) };
-        self.body_parts(handle).iter().map(|part| size(*part)).fold(0, usize::saturating_add)
+        let sizes = Self::body_parts(handle, of).map(|part| Self::part_size(handle, part));
+        sizes.fold(0, usize::saturating_add)
     }
 
     /// The first bytes of that, at most so many.
-    pub(crate) fn body(&self, max: usize) -> Result<Vec<u8>, Refused> {
+    pub(crate) fn body(&self, of: Body, max: usize) -> Result<Vec<u8>, Refused> {
         let handle = self.handle()?;
         let mut body = Vec::new();
-        for part in self.body_parts(handle) {
+        for part in Self::body_parts(handle, of) {
             // SAFETY: the stream is there.
             let count = unsafe {
-                envoy::envoy_dynamic_module_callback_http_get_body_chunks_size(handle, *part)
+                envoy::envoy_dynamic_module_callback_http_get_body_chunks_size(handle, part)
             };
             let mut chunks = vec![Buffer::NONE; count];
             // SAFETY: there is room for so many chunks.
             let is_read = unsafe {
                 envoy::envoy_dynamic_module_callback_http_get_body_chunks(
                     handle,
-                    *part,
+                    part,
                     chunks.as_mut_ptr(),
                 )
             };
@@ -165,13 +186,57 @@ impl Stream {
         Ok(body)
     }
 
-    /// The parts that make up the body without saying anything twice.
-    fn body_parts(&self, handle: Handle) -> &'static [u32] {
+    /// Puts other bytes in place of that.
+    pub(crate) fn replace_body(&self, of: Body, bytes: &[u8]) -> Result<(), Refused> {
+        let handle = self.handle_to_change()?;
+        let mut last = of.buffered();
+        for part in Self::body_parts(handle, of) {
+            let size = Self::part_size(handle, part);
+            // SAFETY: the stream is there, and nothing of its body is lent.
+            let is_empty = size == 0
+                || unsafe {
+                    envoy::envoy_dynamic_module_callback_http_drain_body(handle, part, size)
+                };
+            if !is_empty {
+                return Err(Refused);
+            }
+            last = part;
+        }
+        let bytes = Buffer::new(bytes);
+        // SAFETY: the same; Envoy copies the bytes. It has no part that was just received while it
+        // hands over trailers.
+        let is_added = unsafe {
+            envoy::envoy_dynamic_module_callback_http_append_body(handle, last, bytes)
+                || envoy::envoy_dynamic_module_callback_http_append_body(
+                    handle,
+                    of.buffered(),
+                    bytes,
+                )
+        };
+        if is_added { Ok(()) } else { Err(Refused) }
+    }
+
+    fn part_size(handle: Handle, part: u32) -> usize {
+        // SAFETY: the caller has the handle of a stream that is there.
+        unsafe { envoy::envoy_dynamic_module_callback_http_get_body_size(handle, part) }
+    }
+
+    /// The parts that make up a body without saying anything twice.
+    fn body_parts(handle: Handle, of: Body) -> impl Iterator<Item = u32> {
         // SAFETY: the stream is there.
         let is_same = unsafe {
-            envoy::envoy_dynamic_module_callback_http_received_buffered_request_body(handle)
+            match of {
+                Body::Request => {
+                    envoy::envoy_dynamic_module_callback_http_received_buffered_request_body(handle)
+                }
+                Body::Response => {
+                    envoy::envoy_dynamic_module_callback_http_received_buffered_response_body(
+                        handle,
+                    )
+                }
+            }
         };
-        if is_same { &[BUFFERED] } else { &[BUFFERED, RECEIVED] }
+        [of.buffered()].into_iter().chain((!is_same).then(|| of.received()))
     }
 
     /// Sets filter state.

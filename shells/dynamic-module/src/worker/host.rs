@@ -12,7 +12,7 @@ use mcp_federated_auth::host::{
 };
 
 use super::context::{Action, Context};
-use crate::abi::{Map, Refused};
+use crate::abi::{Body, Map, Refused};
 use crate::configuration::{Callout, Wish};
 use crate::{host, store};
 
@@ -141,11 +141,23 @@ impl Host for WorkerHost {
     }
 
     fn request_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused> {
-        Ok(self.context.stream(stream)?.body(size.saturating_add(1))?)
+        Ok(self.context.stream(stream)?.body(Body::Request, size.saturating_add(1))?)
     }
 
     fn received_bytes(&mut self, _: StreamId) -> Option<u64> {
         None
+    }
+
+    fn response_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused> {
+        Ok(self.context.stream(stream)?.body(Body::Response, size)?)
+    }
+
+    fn replace_response_body(&mut self, stream: StreamId, body: &[u8]) -> Result<(), HostRefused> {
+        Ok(self.context.stream(stream)?.replace_body(Body::Response, body)?)
+    }
+
+    fn remove_response_field(&mut self, stream: StreamId, name: &str) -> Result<(), HostRefused> {
+        Ok(self.context.stream(stream)?.remove_field(Map::Response, name.as_bytes())?)
     }
 
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {

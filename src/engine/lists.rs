@@ -1,0 +1,305 @@
+//! Responses of upstreams whose lists are filtered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log::Level;
+
+use super::host::{Host, HostRefused, StreamId};
+use super::metrics::Outcome;
+use super::rate_limit::RateLimit;
+use super::request_body::BodyDelivery;
+use super::{BodyAction, Engine, HeadAction};
+use crate::access::MessageId;
+use crate::engine::authenticator::ListView;
+use crate::lists::{BodyPlan, Filtered, HeadPlan, ListFilter};
+use crate::refusal::McpCall;
+use crate::response_head::ResponseHead;
+
+/// The responses that are or will be filtered.
+#[derive(Debug)]
+pub(super) struct Responses {
+    by_stream: BTreeMap<StreamId, Filtering>,
+    log: RateLimit,
+}
+
+/// A response that is filtered.
+#[derive(Debug)]
+struct Filtering {
+    view: Box<ListView>,
+    progress: Progress,
+}
+
+/// What to do with a response.
+#[derive(Debug)]
+pub struct ResponsePlan(HeadPlan);
+
+/// How far a response has come.
+#[derive(Debug)]
+enum Progress {
+    /// Its head has not arrived.
+    Expected,
+    /// Its body is held back until it is complete, its head too if the proxy delivers the body
+    /// meanwhile.
+    Message { filter: ListFilter, is_head_held: bool, size: usize },
+    /// Its events are filtered one by one.
+    Events { filter: ListFilter, is_refused: bool },
+    /// Nothing of it passes any more.
+    Dropped,
+}
+
+impl Responses {
+    /// Maximum number of log lines per minute about items that would be hidden.
+    const MAX_LINES: u32 = 10;
+
+    /// The response to this request will be filtered.
+    pub(super) fn expect(&mut self, stream: StreamId, view: Box<ListView>) {
+        self.by_stream.insert(stream, Filtering { view, progress: Progress::Expected });
+    }
+
+    pub(super) fn remove(&mut self, stream: StreamId) {
+        self.by_stream.remove(&stream);
+    }
+}
+
+impl Default for Responses {
+    fn default() -> Self {
+        let log = RateLimit::new(Self::MAX_LINES, Duration::from_secs(60));
+        Self { by_stream: BTreeMap::new(), log }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Whether the response to a request is filtered; otherwise the proxy need not pass it on.
+    #[must_use]
+    pub fn filters_response(&self, stream: StreamId) -> bool {
+        self.responses.by_stream.contains_key(&stream)
+    }
+
+    /// The head of the response to a request arrived. `has_body` says whether a body follows.
+    pub fn on_response_head(
+        &mut self,
+        stream: StreamId,
+        head: ResponseHead<'_>,
+        has_body: bool,
+    ) -> HeadAction {
+        let plan = self.plan_response(stream, head, has_body);
+        self.carry_out_response(stream, Some(plan))
+    }
+
+    /// The first half of [`Self::on_response_head`]: reads the head, and changes nothing.
+    #[must_use]
+    pub fn plan_response(
+        &self,
+        stream: StreamId,
+        head: ResponseHead<'_>,
+        has_body: bool,
+    ) -> ResponsePlan {
+        ResponsePlan(match self.responses.by_stream.get(&stream) {
+            Some(Filtering { view, .. }) if has_body => {
+                ListFilter::on_head(view.asked().clone(), head, view.max_body())
+            }
+            _ => HeadPlan::Pass,
+        })
+    }
+
+    /// The second half: does to the response what was planned. `None` if its head cannot be read.
+    pub fn carry_out_response(
+        &mut self,
+        stream: StreamId,
+        plan: Option<ResponsePlan>,
+    ) -> HeadAction {
+        let Some(Filtering { view, .. }) = self.responses.by_stream.remove(&stream) else {
+            return HeadAction::Continue;
+        };
+        let Some(ResponsePlan(plan)) = plan else {
+            self.abort(stream);
+            return HeadAction::Stop;
+        };
+        let (progress, action) = match plan {
+            HeadPlan::Pass => return HeadAction::Continue,
+            HeadPlan::Refuse if !self.authenticator.enforces(&view) => return HeadAction::Continue,
+            HeadPlan::Refuse => {
+                self.refuse_response(stream, &view, None);
+                return HeadAction::Stop;
+            }
+            HeadPlan::Stream(filter) => {
+                (Progress::Events { filter, is_refused: false }, HeadAction::Continue)
+            }
+            // A proxy that delivers no body meanwhile would wait forever.
+            HeadPlan::Hold(filter) if self.delivery == BodyDelivery::WithHeldHead => {
+                (Progress::Message { filter, is_head_held: true, size: 0 }, HeadAction::Stop)
+            }
+            HeadPlan::Hold(filter) => {
+                (Progress::Message { filter, is_head_held: false, size: 0 }, HeadAction::Continue)
+            }
+        };
+        let is_held = action == HeadAction::Stop;
+        self.responses.by_stream.insert(stream, Filtering { view, progress });
+        if is_held || self.host.remove_response_field(stream, CONTENT_LENGTH).is_ok() {
+            return action;
+        }
+        self.abort(stream);
+        HeadAction::Stop
+    }
+
+    /// More of the body of a response arrived: the size of what is held back, or of the part that
+    /// has just arrived, and whether nothing follows.
+    pub fn on_response_body(&mut self, stream: StreamId, size: usize, is_last: bool) -> BodyAction {
+        let Some(filtering) = self.responses.by_stream.remove(&stream) else {
+            return BodyAction::Continue;
+        };
+        let Filtering { view, progress } = filtering;
+        let done = match progress {
+            Progress::Expected => Ok((BodyAction::Continue, None)),
+            Progress::Message { filter, is_head_held, .. } => {
+                self.filter_message(stream, &view, filter, is_head_held, size, is_last)
+            }
+            Progress::Events { filter, is_refused } => {
+                self.filter_events(stream, &view, filter, is_refused, size, is_last)
+            }
+            Progress::Dropped => {
+                let dropped = self.host.replace_response_body(stream, b"");
+                dropped.map(|()| (BodyAction::Continue, Some(Progress::Dropped)))
+            }
+        };
+        match done {
+            Ok((action, progress)) => {
+                if let Some(progress) = progress.filter(|_| !is_last) {
+                    self.responses.by_stream.insert(stream, Filtering { view, progress });
+                }
+                action
+            }
+            Err(HostRefused) => {
+                self.responses
+                    .by_stream
+                    .insert(stream, Filtering { view, progress: Progress::Dropped });
+                self.abort(stream)
+            }
+        }
+    }
+
+    /// The trailers of a response arrived, and with them the end of its body.
+    pub fn on_response_trailers(&mut self, stream: StreamId) -> BodyAction {
+        match self.responses.by_stream.get(&stream).map(|filtering| &filtering.progress) {
+            Some(Progress::Message { size, .. }) => self.on_response_body(stream, *size, true),
+            // An event that is not complete is none (WHATWG HTML §9.2.6).
+            _ => BodyAction::Continue,
+        }
+    }
+
+    fn filter_message(
+        &mut self,
+        stream: StreamId,
+        view: &ListView,
+        mut filter: ListFilter,
+        is_head_held: bool,
+        size: usize,
+        is_last: bool,
+    ) -> Result<(BodyAction, Option<Progress>), HostRefused> {
+        if !filter.reads(size, is_last) {
+            return Ok((BodyAction::Stop, Some(Progress::Message { filter, is_head_held, size })));
+        }
+        let body = match size.min(filter.max_body().saturating_add(1)) {
+            0 => Vec::new(),
+            size => self.host.response_body(stream, size)?,
+        };
+        let authenticator = &self.authenticator;
+        let shows = |call: McpCall| authenticator.shows(view, call);
+        let plan = filter.on_message(&body, is_last, &shows);
+        if plan == BodyPlan::Wait {
+            return Ok((BodyAction::Stop, Some(Progress::Message { filter, is_head_held, size })));
+        }
+        if !self.authenticator.enforces(view) {
+            if let BodyPlan::Replace { hidden, .. } = plan {
+                self.log_hidden(view, hidden);
+            }
+            return Ok((BodyAction::Continue, None));
+        }
+        match plan {
+            BodyPlan::Wait | BodyPlan::Pass => Ok((BodyAction::Continue, None)),
+            BodyPlan::Replace { body, .. } => {
+                if is_head_held {
+                    self.host.remove_response_field(stream, CONTENT_LENGTH)?;
+                }
+                self.host.replace_response_body(stream, &body)?;
+                Ok((BodyAction::Continue, None))
+            }
+            BodyPlan::Refuse(id) if is_head_held => {
+                self.refuse_response(stream, view, id);
+                Ok((BodyAction::Stop, Some(Progress::Dropped)))
+            }
+            BodyPlan::Refuse(id) => {
+                let error = self.authenticator.list_error(view, id.as_ref());
+                self.note_unreadable(stream, view, id);
+                self.host.replace_response_body(stream, &error)?;
+                Ok((BodyAction::Continue, Some(Progress::Dropped)))
+            }
+        }
+    }
+
+    fn filter_events(
+        &mut self,
+        stream: StreamId,
+        view: &ListView,
+        mut filter: ListFilter,
+        mut is_refused: bool,
+        size: usize,
+        is_last: bool,
+    ) -> Result<(BodyAction, Option<Progress>), HostRefused> {
+        let chunk = match size {
+            0 => Vec::new(),
+            size => self.host.response_body(stream, size)?,
+        };
+        let authenticator = &self.authenticator;
+        let shows = |call: McpCall| authenticator.shows(view, call);
+        let error = |id: Option<&MessageId>| authenticator.list_error(view, id);
+        let Filtered { bytes, hidden, refused } = filter.on_events(&chunk, is_last, &shows, &error);
+        if self.authenticator.enforces(view) {
+            if refused > 0 && !std::mem::replace(&mut is_refused, true) {
+                self.note_unreadable(stream, view, None);
+            }
+            if bytes != chunk {
+                self.host.replace_response_body(stream, &bytes)?;
+            }
+        } else if hidden > 0 {
+            self.log_hidden(view, hidden);
+        }
+        Ok((BodyAction::Continue, Some(Progress::Events { filter, is_refused })))
+    }
+
+    /// Responds in place of the upstream, whose list cannot be read.
+    fn refuse_response(&mut self, stream: StreamId, view: &ListView, id: Option<MessageId>) {
+        let refused = self.authenticator.list_refused(view, id);
+        if let Some(now) = self.host.now() {
+            self.note(stream, &refused, Outcome::Refused, now);
+        }
+        if self.host.respond(stream, &self.authenticator.response(&refused)).is_err() {
+            self.abort(stream);
+        }
+    }
+
+    fn note_unreadable(&mut self, stream: StreamId, view: &ListView, id: Option<MessageId>) {
+        let refused = self.authenticator.list_refused(view, id);
+        if let Some(now) = self.host.now() {
+            self.note(stream, &refused, Outcome::Refused, now);
+        }
+    }
+
+    fn log_hidden(&mut self, view: &ListView, hidden: usize) {
+        let Some(now) = self.host.now() else { return };
+        let host = &self.host;
+        let sum_up = |suppressed| {
+            host.log(Level::Info, format_args!("{suppressed} more lists with hidden items"));
+        };
+        if self.responses.log.admits(now, sum_up) {
+            let url = self.authenticator.url(view);
+            host.log(
+                Level::Info,
+                format_args!("report mode: {hidden} items of a list of {url} would be hidden"),
+            );
+        }
+    }
+}
+
+const CONTENT_LENGTH: &str = "content-length";

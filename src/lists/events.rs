@@ -1,0 +1,295 @@
+//! Event streams (WHATWG HTML §9.2): split into events as they arrive, and read.
+//!
+//! Lines end in CRLF, LF or CR; an empty line ends an event. Every byte of the stream is in exactly
+//! one part, so a reader that forwards all parts forwards the stream.
+
+/// Splits an event stream into events, in whatever chunks it arrives.
+#[derive(Debug)]
+pub(super) struct EventReader {
+    /// The beginning of an event that is not complete.
+    buffer: Vec<u8>,
+    /// Whether the beginning of the event was handed out, since it is too long.
+    is_overlong: bool,
+    /// Whether the line that is being read is empty so far.
+    is_empty_line: bool,
+    /// Whether the last byte was a CR, which an LF may follow.
+    after_cr: bool,
+    max_event: usize,
+}
+
+/// A part of an event stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// A complete event, with the empty line that ends it if there is one.
+    Event(&'a [u8]),
+    /// The beginning of an event that is longer than the limit.
+    Overlong(&'a [u8]),
+    /// More of an overlong event.
+    More(&'a [u8]),
+    /// The end of an overlong event, with the empty line.
+    End(&'a [u8]),
+    /// The LF of a CRLF whose CR ended an event.
+    LineFeed,
+}
+
+impl EventReader {
+    /// `max_event`: the longest event that is handed out whole, in bytes.
+    pub(super) fn new(max_event: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            is_overlong: false,
+            is_empty_line: true,
+            after_cr: false,
+            max_event,
+        }
+    }
+
+    /// Reads a chunk, and hands out the parts that it completes.
+    pub(super) fn read(&mut self, chunk: &[u8], mut part: impl FnMut(Part<'_>)) {
+        let mut rest = chunk;
+        if let [b'\n', after @ ..] = rest
+            && self.after_cr
+        {
+            self.after_cr = false;
+            rest = after;
+            if self.buffer.is_empty() && !self.is_overlong {
+                part(Part::LineFeed);
+            } else {
+                self.buffer.push(b'\n');
+            }
+        }
+        while let Some((line, after)) = self.split_line(rest) {
+            self.buffer.extend_from_slice(line);
+            rest = after;
+            if std::mem::replace(&mut self.is_empty_line, true) && is_line_end(line) {
+                self.finish(&mut part);
+            }
+        }
+        if !rest.is_empty() {
+            self.after_cr = false;
+            self.is_empty_line = false;
+            self.buffer.extend_from_slice(rest);
+        }
+        self.limit(&mut part);
+    }
+
+    /// The stream has ended: hands out what has no empty line after it.
+    pub(super) fn end(&mut self, mut part: impl FnMut(Part<'_>)) {
+        if !self.buffer.is_empty() || self.is_overlong {
+            self.finish(&mut part);
+        }
+    }
+
+    /// The first line with its end, and the rest; `None` without an end of line.
+    fn split_line<'a>(&mut self, text: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
+        let is_cr = text.get(end) == Some(&b'\r');
+        let is_crlf = is_cr && text.get(end.saturating_add(1)) == Some(&b'\n');
+        let end = end.saturating_add(if is_crlf { 2 } else { 1 });
+        self.after_cr = is_cr && !is_crlf && end == text.len();
+        text.split_at_checked(end)
+    }
+
+    fn finish(&mut self, part: &mut impl FnMut(Part<'_>)) {
+        let event = std::mem::take(&mut self.buffer);
+        let is_overlong = std::mem::take(&mut self.is_overlong);
+        if is_overlong {
+            part(Part::End(&event));
+        } else if event.len() > self.max_event {
+            part(Part::Overlong(&event));
+            part(Part::End(&[]));
+        } else {
+            part(Part::Event(&event));
+        }
+        self.is_empty_line = true;
+    }
+
+    /// Hands out the beginning of an event that has become too long.
+    fn limit(&mut self, part: &mut impl FnMut(Part<'_>)) {
+        if self.is_overlong && !self.buffer.is_empty() {
+            part(Part::More(&std::mem::take(&mut self.buffer)));
+        } else if self.buffer.len() > self.max_event {
+            self.is_overlong = true;
+            part(Part::Overlong(&std::mem::take(&mut self.buffer)));
+        }
+    }
+}
+
+/// The data of an event: its `data` lines, joined by LF. `None` if it has none.
+pub(super) fn data(event: &[u8]) -> Option<Vec<u8>> {
+    let mut lines = lines(event).filter_map(|(line, _)| data_line(line));
+    let mut data = lines.next()?.to_vec();
+    for line in lines {
+        data.push(b'\n');
+        data.extend_from_slice(line);
+    }
+    Some(data)
+}
+
+/// The event with other data, in one line. `data` holds no end of line.
+pub(super) fn with_data(event: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(event.len().saturating_add(data.len()));
+    let mut is_written = false;
+    for (line, end) in lines(event) {
+        if data_line(line).is_none() {
+            changed.extend_from_slice(line);
+            changed.extend_from_slice(end);
+        } else if !std::mem::replace(&mut is_written, true) {
+            let mark = byte_order_mark(line);
+            changed.extend([mark, b"data: ", data, end].concat());
+        }
+    }
+    changed
+}
+
+/// The value of a line with the field `data`, whose name may have a byte order mark before it.
+fn data_line(line: &[u8]) -> Option<&[u8]> {
+    let line = line.get(byte_order_mark(line).len()..)?;
+    match line.strip_prefix(b"data")? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
+}
+
+/// The byte order mark at the beginning. Only the first line of a stream may have one; elsewhere it
+/// makes the name of the field unknown to clients, and reading it as data does no harm.
+fn byte_order_mark(line: &[u8]) -> &[u8] {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if line.starts_with(MARK) { MARK } else { &[] }
+}
+
+/// The lines, each with its end.
+fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let length = rest.iter().position(is_end).unwrap_or(rest.len());
+        let (line, after) = rest.split_at_checked(length)?;
+        let end = match after {
+            [b'\r', b'\n', ..] => 2,
+            [] => 0,
+            _ => 1,
+        };
+        let (end, after) = after.split_at_checked(end)?;
+        rest = after;
+        Some((line, end))
+    })
+}
+
+fn is_line_end(line: &[u8]) -> bool {
+    matches!(line, b"\n" | b"\r" | b"\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The parts of a stream that arrives in these chunks.
+    fn parts<'a>(
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+        max_event: usize,
+    ) -> Vec<(&'static str, Vec<u8>)> {
+        let mut reader = EventReader::new(max_event);
+        let mut parts = Vec::new();
+        let mut add = |part: Part<'_>| {
+            parts.push(match part {
+                Part::Event(bytes) => ("event", bytes.to_vec()),
+                Part::Overlong(bytes) => ("overlong", bytes.to_vec()),
+                Part::More(bytes) => ("more", bytes.to_vec()),
+                Part::End(bytes) => ("end", bytes.to_vec()),
+                Part::LineFeed => ("line feed", b"\n".to_vec()),
+            });
+        };
+        for chunk in chunks {
+            reader.read(chunk, &mut add);
+        }
+        reader.end(&mut add);
+        parts
+    }
+
+    fn events(stream: &[u8]) -> Vec<Option<String>> {
+        let parts = parts([stream], 1000);
+        let events = parts.iter().filter(|(kind, _)| *kind == "event");
+        events.map(|(_, event)| data(event).map(|data| String::from_utf8(data).unwrap())).collect()
+    }
+
+    #[test]
+    fn events_end_at_an_empty_line_whatever_ends_a_line() {
+        for stream in
+            ["data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r"]
+        {
+            let expected = [Some("a".to_owned()), Some("b".to_owned())];
+            assert_eq!(events(stream.as_bytes()), expected, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_data_are_joined() {
+        for (event, expected) in [
+            ("data: a\ndata:b\ndata\ndata:  c\n\n", Some("a\nb\n\n c")),
+            ("event: message\nid: 1\ndata: a\nretry: 5\n\n", Some("a")),
+            (": comment\n\n", None),
+            ("datax: a\nDATA: b\n data: c\n\n", None),
+            ("\u{feff}data: a\n\n", Some("a")),
+            ("data: a", Some("a")),
+        ] {
+            assert_eq!(events(event.as_bytes()), [expected.map(str::to_owned)], "{event:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_gets_other_data_in_one_line_and_keeps_the_rest() {
+        let event = b"\xef\xbb\xbfdata: a\r\n: c\r\nid: 7\r\ndata: b\r\nevent: message\r\n\r\n";
+        let changed = b"\xef\xbb\xbfdata: x\r\n: c\r\nid: 7\r\nevent: message\r\n\r\n";
+        assert_eq!(with_data(event, b"x"), changed);
+        assert_eq!(with_data(b"data: a", b"x"), b"data: x");
+    }
+
+    #[test]
+    fn a_long_event_is_handed_out_in_parts() {
+        let chunks: [&[u8]; 4] = [b"data: 12345", b"6789", b"\n", b"\ndata: a\n\n"];
+        let expected = [
+            ("overlong", &b"data: 12345"[..]),
+            ("more", b"6789"),
+            ("more", b"\n"),
+            ("end", b"\n"),
+            ("event", b"data: a\n\n"),
+        ];
+        let expected = expected.map(|(kind, bytes)| (kind, bytes.to_vec()));
+        assert_eq!(parts(chunks, 9), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn every_split_gives_the_same_events_and_all_bytes(
+            lines in prop::collection::vec(
+                ("(data: ?[a-z]{0,3}|: c|id:1|)", prop_oneof!["\n", "\r", "\r\n"]), 0..20),
+            cuts in prop::collection::vec(0_usize..100, 0..6),
+            max_event in prop_oneof![Just(1000_usize), 1_usize..20],
+        ) {
+            let stream: String = lines.iter().flat_map(|(line, end)| [&**line, &**end]).collect();
+            let stream = stream.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort_unstable();
+            let chunks = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]);
+            let split = parts(chunks, max_event);
+            let bytes: Vec<u8> = split.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+            prop_assert_eq!(&bytes, stream);
+            if max_event == 1000 {
+                // A CRLF that is cut leaves its LF as a part of its own.
+                let data = |parts: &[(&str, Vec<u8>)]| -> Vec<Option<Vec<u8>>> {
+                    let events = parts.iter().filter(|(kind, _)| *kind == "event");
+                    events.map(|(_, event)| data(event)).collect()
+                };
+                prop_assert_eq!(data(&split), data(&parts([stream], max_event)));
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Filters one response, as it arrives.
+
+use super::asked::Asked;
+use super::events::{self, EventReader, Part};
+use super::message::{Beginning, Screened, beginning, screen};
+use crate::access::MessageId;
+use crate::refusal::McpCall;
+use crate::response_head::{Media, ResponseHead};
+
+/// Filters the lists in one response.
+#[derive(Debug)]
+pub(crate) struct ListFilter {
+    asked: Asked,
+    /// Longest message that is read, in bytes.
+    max_body: usize,
+    form: Form,
+}
+
+/// How a response carries its messages.
+#[derive(Debug)]
+enum Form {
+    /// One message, read once it is complete. The first part of it may say that it is no list.
+    Message { is_begun: bool },
+    /// An event stream, read event by event.
+    Events { reader: EventReader, overlong: Overlong },
+}
+
+/// What happens to the rest of an event that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overlong {
+    Passes,
+    IsDropped,
+}
+
+/// What to do with a response whose head has arrived.
+#[derive(Debug)]
+pub(crate) enum HeadPlan {
+    /// It holds no list, or none that is filtered.
+    Pass,
+    /// It cannot be read.
+    Refuse,
+    /// Its head is held back until the message in its body has been filtered.
+    Hold(ListFilter),
+    /// Its head goes on, without a length; its events are filtered.
+    Stream(ListFilter),
+}
+
+/// What to do with a body that is held back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BodyPlan {
+    /// Hold it back until more of it has arrived.
+    Wait,
+    /// Forward what was held back, as it is, and what follows.
+    Pass,
+    /// Forward this instead. So many items were taken out.
+    Replace { body: Vec<u8>, hidden: usize },
+    /// It cannot be read; its message has this id if that is known.
+    Refuse(Option<MessageId>),
+}
+
+/// What of a chunk of events goes on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filtered {
+    /// The events that are forwarded now.
+    pub bytes: Vec<u8>,
+    /// How many items were taken out of them.
+    pub hidden: usize,
+    /// How many messages were replaced with an error, since they cannot be read.
+    pub refused: usize,
+}
+
+impl ListFilter {
+    /// Decides by the head of the response to a request. `max_body`: the longest message that is
+    /// read, in bytes.
+    pub(crate) fn on_head(asked: Asked, head: ResponseHead<'_>, max_body: usize) -> HeadPlan {
+        if !(200..300).contains(&head.status()) {
+            return HeadPlan::Pass;
+        }
+        if head.is_encoded() {
+            // A call may be answered compressed: its answer is no list.
+            return if asked.is_call() { HeadPlan::Pass } else { HeadPlan::Refuse };
+        }
+        match head.media() {
+            Media::Ambiguous => HeadPlan::Refuse,
+            Media::Other if asked.list().is_some() && head.is_longer_than(max_body) => {
+                HeadPlan::Refuse
+            }
+            Media::Events => {
+                let reader = EventReader::new(max_body);
+                let form = Form::Events { reader, overlong: Overlong::Passes };
+                HeadPlan::Stream(Self { asked, max_body, form })
+            }
+            Media::Other => {
+                HeadPlan::Hold(Self { asked, max_body, form: Form::Message { is_begun: false } })
+            }
+        }
+    }
+
+    /// Whether so much of the body decides, or may.
+    pub(crate) fn reads(&self, size: usize, is_whole: bool) -> bool {
+        let may_be_answer = self.asked.list().is_none() && size > 0;
+        let is_first = matches!(self.form, Form::Message { is_begun: false });
+        is_whole || size > self.max_body || (is_first && may_be_answer)
+    }
+
+    /// How much of the body must be read to decide, in bytes.
+    pub(crate) fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    /// Decides on the body that is held back: all of it if `is_whole`, else its beginning, of which
+    /// no more than one byte over [`Self::max_body`] is needed.
+    pub(crate) fn on_message(
+        &mut self,
+        body: &[u8],
+        is_whole: bool,
+        shows: &dyn Fn(McpCall) -> bool,
+    ) -> BodyPlan {
+        let is_long = body.len() > self.max_body;
+        if is_long || !is_whole {
+            self.form = Form::Message { is_begun: true };
+            return match overlong_message(body, &self.asked) {
+                Overlong::Passes => BodyPlan::Pass,
+                Overlong::IsDropped if is_long => BodyPlan::Refuse(self.asked.id().cloned()),
+                Overlong::IsDropped => BodyPlan::Wait,
+            };
+        }
+        if body.trim_ascii().is_empty() {
+            return BodyPlan::Pass;
+        }
+        match screen(body, &self.asked, shows) {
+            Screened::Unchanged => BodyPlan::Pass,
+            Screened::NotJson if self.asked.list().is_none() => BodyPlan::Pass,
+            Screened::NotJson => BodyPlan::Refuse(self.asked.id().cloned()),
+            Screened::Filtered { message, hidden } => {
+                BodyPlan::Replace { body: message.into_bytes(), hidden }
+            }
+            Screened::Unreadable(id) => BodyPlan::Refuse(id.or_else(|| self.asked.id().cloned())),
+        }
+    }
+
+    /// Filters a chunk of an event stream; `is_last`: nothing follows. `error` makes the message
+    /// in place of one that cannot be read, in one line.
+    pub(crate) fn on_events(
+        &mut self,
+        chunk: &[u8],
+        is_last: bool,
+        shows: &dyn Fn(McpCall) -> bool,
+        error: &dyn Fn(Option<&MessageId>) -> Vec<u8>,
+    ) -> Filtered {
+        let mut filtered = Filtered::default();
+        let Self { asked, form, .. } = self;
+        let Form::Events { reader, overlong } = form else {
+            return filtered;
+        };
+        let mut parts = |part: Part<'_>| match part {
+            Part::Event(event) => filtered.add_event(event, asked, shows, error),
+            Part::Overlong(event) => {
+                *overlong = overlong_event(event, asked);
+                match overlong {
+                    Overlong::Passes => filtered.bytes.extend_from_slice(event),
+                    Overlong::IsDropped => {
+                        filtered.refused = filtered.refused.saturating_add(1);
+                        let message = error(asked.id());
+                        let event = [b"data: ", &*message, b"\n\n"].concat();
+                        filtered.bytes.extend(event);
+                    }
+                }
+            }
+            Part::More(bytes) | Part::End(bytes) => {
+                if *overlong == Overlong::Passes {
+                    filtered.bytes.extend_from_slice(bytes);
+                }
+            }
+            Part::LineFeed => filtered.bytes.push(b'\n'),
+        };
+        reader.read(chunk, &mut parts);
+        if is_last {
+            reader.end(&mut parts);
+        }
+        filtered
+    }
+}
+
+impl Filtered {
+    fn add_event(
+        &mut self,
+        event: &[u8],
+        asked: &Asked,
+        shows: &dyn Fn(McpCall) -> bool,
+        error: &dyn Fn(Option<&MessageId>) -> Vec<u8>,
+    ) {
+        let message = events::data(event).unwrap_or_default();
+        let replacement = if message.trim_ascii().is_empty() {
+            None
+        } else {
+            match screen(&message, asked, shows) {
+                Screened::Unchanged => None,
+                Screened::NotJson if asked.list().is_none() => None,
+                Screened::NotJson => {
+                    self.refused = self.refused.saturating_add(1);
+                    Some(error(asked.id()))
+                }
+                Screened::Filtered { message, hidden } => {
+                    self.hidden = self.hidden.saturating_add(hidden);
+                    Some(message.into_bytes())
+                }
+                Screened::Unreadable(id) => {
+                    self.refused = self.refused.saturating_add(1);
+                    Some(error(id.as_ref()))
+                }
+            }
+        };
+        match replacement {
+            None => self.bytes.extend_from_slice(event),
+            Some(message) => self.bytes.extend(events::with_data(event, &message)),
+        }
+    }
+}
+
+fn overlong_event(beginning_of_event: &[u8], asked: &Asked) -> Overlong {
+    match events::data(beginning_of_event) {
+        Some(message) => overlong_message(&message, asked),
+        // Comments, so far. Data may follow.
+        None => Overlong::IsDropped,
+    }
+}
+
+fn overlong_message(beginning_of_message: &[u8], asked: &Asked) -> Overlong {
+    if asked.list().is_some() {
+        return Overlong::IsDropped;
+    }
+    match beginning(beginning_of_message, asked) {
+        Beginning::Answer | Beginning::NotJson => Overlong::Passes,
+        Beginning::Unknown => Overlong::IsDropped,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+use super::*;
+
+fn asked(id: &str, list: Option<ListKind>) -> Asked {
+    let id = MessageId::from_value(&RawValue::from_string(id.to_owned()).unwrap());
+    match list {
+        Some(kind) => Asked::List(kind, id),
+        None => Asked::Call(id),
+    }
+}
+
+/// Shows what does not begin with "hidden".
+fn shows(call: McpCall) -> bool {
+    !call.name.as_deref().unwrap_or_default().contains("hidden")
+}
+
+fn screened(text: &str, asked: &Asked) -> Screened {
+    screen(text.as_bytes(), asked, &shows)
+}
+
+#[track_caller]
+fn assert_filtered(text: &str, asked: &Asked, expected: &str) {
+    match screened(text, asked) {
+        Screened::Filtered { message, .. } => assert_eq!(message, expected),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_unchanged(text: &str, asked: &Asked) {
+    let screened = screened(text, asked);
+    assert!(matches!(screened, Screened::Unchanged), "{text}: {screened:?}");
+}
+
+#[track_caller]
+fn assert_unreadable(text: &str, asked: &Asked) {
+    let screened = screened(text, asked);
+    assert!(matches!(screened, Screened::Unreadable(_)), "{text}: {screened:?}");
+}
+
+fn tools() -> Asked {
+    asked("1", Some(ListKind::Tools))
+}
+
+fn call() -> Asked {
+    asked("1", None)
+}
+
+#[test]
+fn items_are_taken_out_and_the_rest_stays() {
+    assert_filtered(
+        r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"c","tools":[{"name":"a","x":1.50},
+           {"name":"hidden"},{"name":"b","inputSchema":{"a":1,"a":2}}],"n":123456789012345678901}}"#,
+        &tools(),
+        r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"c","tools":[{"name":"a","x":1.50},{"name":"b","inputSchema":{"a":1,"a":2}}],"n":123456789012345678901}}"#,
+    );
+    assert_filtered(
+        r#"{"id":1,"result":{"tools":[{"name":"hidden"}]}}"#,
+        &tools(),
+        r#"{"id":1,"result":{"tools":[]}}"#,
+    );
+}
+
+#[test]
+fn a_list_of_which_nothing_is_hidden_stays_to_the_byte() {
+    assert_unchanged(r#" { "id" : 1, "result": {"tools": [ {"name": "a"} ]} } "#, &tools());
+    assert_unchanged(r#"{"id":1,"result":{"tools":[]}}"#, &tools());
+}
+
+#[test]
+fn each_kind_of_list_is_filtered_by_its_own_key() {
+    for (kind, member, item) in [
+        (ListKind::Tools, "tools", r#"{"name":"hidden"}"#),
+        (ListKind::Prompts, "prompts", r#"{"name":"hidden"}"#),
+        (ListKind::Resources, "resources", r#"{"name":"a","uri":"file:///hidden"}"#),
+        (
+            ListKind::Templates,
+            "resourceTemplates",
+            r#"{"name":"a","uriTemplate":"file:///hidden/{id}"}"#,
+        ),
+    ] {
+        let text = format!(r#"{{"id":1,"result":{{"{member}":[{item}]}}}}"#);
+        let expected = format!(r#"{{"id":1,"result":{{"{member}":[]}}}}"#);
+        assert_filtered(&text, &asked("1", Some(kind)), &expected);
+        // By its form, where it answers another request.
+        assert_filtered(&text, &asked("2", None), &expected);
+        assert_filtered(&text, &Asked::Nothing, &expected);
+    }
+}
+
+#[test]
+fn a_template_is_judged_by_its_literal_beginning() {
+    let text = r#"{"id":1,"result":{"resourceTemplates":[{"uriTemplate":"file:///{hidden}"}]}}"#;
+    assert_unchanged(text, &asked("1", Some(ListKind::Templates)));
+}
+
+#[test]
+fn the_answer_to_a_call_is_no_list() {
+    let text = r#"{"id":1,"result":{"tools":[{"name":"hidden"}]}}"#;
+    assert_unchanged(text, &call());
+    assert_filtered(text, &asked("2", None), r#"{"id":1,"result":{"tools":[]}}"#);
+    assert_filtered(text, &asked("\"1\"", None), r#"{"id":1,"result":{"tools":[]}}"#);
+}
+
+#[test]
+fn messages_that_are_no_list_stay() {
+    for text in [
+        r#"{"method":"notifications/progress","params":{"tools":[{"name":"hidden"}]}}"#,
+        r#"{"id":1,"error":{"code":-32601,"message":"tools"}}"#,
+        r#"{"id":2,"result":{"content":[]}}"#,
+        r#"{"id":2,"result":{"tools":{"name":"hidden"}}}"#,
+        r#"{"id":2,"result":"tools"}"#,
+        r#"{"id":1,"result":{}}"#,
+        "5",
+    ] {
+        assert_unchanged(text, &tools());
+    }
+}
+
+#[test]
+fn a_result_inside_a_request_is_a_result_to_some_client() {
+    assert_filtered(
+        r#"{"id":1,"method":"a","result":{"tools":[{"name":"hidden"}]}}"#,
+        &tools(),
+        r#"{"id":1,"method":"a","result":{"tools":[]}}"#,
+    );
+}
+
+#[test]
+fn items_without_a_name_are_hidden() {
+    for item in ["{}", r#"{"name":1}"#, r#"{"name":null}"#, "5", "[]", r#""hidden""#] {
+        let text = format!(r#"{{"id":1,"result":{{"tools":[{item},{{"name":"a"}}]}}}}"#);
+        assert_filtered(&text, &tools(), r#"{"id":1,"result":{"tools":[{"name":"a"}]}}"#);
+    }
+}
+
+#[test]
+fn a_list_that_clients_could_read_in_several_ways_is_unreadable() {
+    for text in [
+        r#"{"id":1,"result":{"tools":[]},"result":{"tools":[{"name":"hidden"}]}}"#,
+        r#"{"id":1,"Result":{"tools":[{"name":"hidden"}]}}"#,
+        r#"{"id":1,"id":2,"result":{"tools":[]}}"#,
+        r#"{"id":1,"x":1,"x":2,"result":{"tools":[]}}"#,
+        r#"{"id":1,"result":{"tools":[],"tools":[{"name":"hidden"}]}}"#,
+        r#"{"id":1,"result":{"Tools":[{"name":"hidden"}]}}"#,
+        r#"{"id":1,"result":{"tools":[],"x":1,"x":2}}"#,
+        r#"{"id":1,"result":{"tools":[{"name":"a","name":"hidden"}]}}"#,
+        r#"{"id":1,"result":{"tools":[{"name":"a","Name":"hidden"}]}}"#,
+        r#"{"id":1,"result":{"tools":[{"name":"\ud800"}]}}"#,
+        r#"{"id":1,"result":{"tools":{"0":{"name":"hidden"}}}}"#,
+        r#"{"id":1,"result":[{"name":"hidden"}]}"#,
+        r#"{"id":1,"\ud800":1,"result":{"tools":[{"name":"hidden"}]}}"#,
+        r#"{"id":1,"result":{"tools":[{"name":"hidden"}]"#,
+        r#"{'id':1,'result':{'tools':[{'name':'hidden'}]}}"#,
+    ] {
+        assert_unreadable(text, &tools());
+    }
+}
+
+#[test]
+fn a_batch_passes_unless_it_holds_a_list() {
+    assert_unchanged(r#"[{"id":1,"result":{}},{"method":"a"}]"#, &call());
+    assert_unreadable(r#"[{"id":2,"result":{"tools":[{"name":"a"}]}}]"#, &call());
+    assert_unreadable(r#"[[{"id":2,"result":{"tools":[]}}]]"#, &call());
+}
+
+#[test]
+fn text_that_is_no_json_is_told_apart() {
+    for text in ["hello", "{not json", "[not json", ""] {
+        let screened = screened(text, &call());
+        assert!(matches!(screened, Screened::NotJson), "{text}: {screened:?}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_kept() {
+    assert_filtered(
+        "\u{feff}{\"id\":1,\"result\":{\"tools\":[{\"name\":\"hidden\"}]}}",
+        &tools(),
+        "\u{feff}{\"id\":1,\"result\":{\"tools\":[]}}",
+    );
+}
+
+#[test]
+fn a_filtered_result_is_cached_for_its_caller_alone() {
+    assert_filtered(
+        r#"{"id":1,"result":{"tools":[],"cacheScope":"public","ttlMs":5}}"#,
+        &tools(),
+        r#"{"id":1,"result":{"tools":[],"cacheScope":"private","ttlMs":5}}"#,
+    );
+    assert_unchanged(r#"{"id":1,"result":{"tools":[],"cacheScope":"private"}}"#, &tools());
+}
+
+#[test]
+fn what_is_not_utf_8_passes_only_if_it_shows_no_list() {
+    let list = b"{\"id\":2,\"result\":{\"tools\":[{\"name\":\"a\",\"title\":\"\xff\"}]}}";
+    assert!(matches!(screen(list, &call(), &shows), Screened::Unreadable(_)));
+    let other = b"{\"id\":2,\"result\":{\"content\":\"\xff\"}}";
+    assert!(matches!(screen(other, &call(), &shows), Screened::Unchanged));
+    assert!(matches!(screen(other, &tools(), &shows), Screened::Unreadable(_)));
+}
+
+#[test]
+fn the_beginning_of_an_answer_to_a_call_says_so() {
+    for (text, expected) in [
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"con"#, Beginning::Answer),
+        (r#"{"id":1,"#, Beginning::Answer),
+        (r#"{"id":1"#, Beginning::Unknown),
+        (r#"{"id":12,"#, Beginning::Unknown),
+        (r#"{"ID":1,"id":1,"#, Beginning::Unknown),
+        (r#"{"result":{"content":["#, Beginning::Unknown),
+        (r#"[{"id":1,"#, Beginning::Unknown),
+        ("  ", Beginning::Unknown),
+        ("<html>", Beginning::NotJson),
+    ] {
+        assert_eq!(beginning(text.as_bytes(), &call()), expected, "{text}");
+    }
+    let cut = "{\"id\":1,\"result\":\"ü".as_bytes();
+    assert_eq!(beginning(&cut[..cut.len() - 1], &call()), Beginning::Answer);
+    assert_eq!(beginning(b"{\"id\":1,\"result\":", &Asked::Nothing), Beginning::Unknown);
+}

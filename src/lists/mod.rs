@@ -1,0 +1,13 @@
+//! Lists in responses: which of their items a caller sees.
+//!
+//! An item stays if the access policy allows the call to it: the rules are asked for
+//! each name, as for the call itself. What cannot be read does not pass.
+
+mod asked;
+mod events;
+mod filter;
+mod kind;
+mod message;
+
+pub(crate) use self::asked::Asked;
+pub(crate) use self::filter::{BodyPlan, Filtered, HeadPlan, ListFilter};

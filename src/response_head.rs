@@ -1,0 +1,105 @@
+//! The head of the upstream's response as the host provides it: unchecked bytes.
+
+use crate::request::Field;
+
+/// The header fields of a response, including pseudo-headers, with names in lower case.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    fields: &'a [Field<'a>],
+}
+
+/// The media type of a response, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// An event stream.
+    Events,
+    /// Anything else, or none.
+    Other,
+    /// An event stream to some clients, but not to others.
+    Ambiguous,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// The head with these fields.
+    #[must_use]
+    pub fn new(fields: &'a [Field<'a>]) -> Self {
+        Self { fields }
+    }
+
+    /// The status code; 0 if it cannot be read.
+    pub(crate) fn status(self) -> u16 {
+        let status = self.items(":status").next().unwrap_or_default();
+        std::str::from_utf8(status).ok().and_then(|status| status.parse().ok()).unwrap_or_default()
+    }
+
+    /// Whether the body is encoded, such as compressed. `identity` is no encoding (RFC 9110 §8.4).
+    pub(crate) fn is_encoded(self) -> bool {
+        self.items("content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+    }
+
+    /// Whether the head says that the body is longer than this, in bytes.
+    pub(crate) fn is_longer_than(self, max: usize) -> bool {
+        let length = self.items("content-length").next().unwrap_or_default();
+        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+        length.is_some_and(|length: u64| u64::try_from(max).is_ok_and(|max| length > max))
+    }
+
+    /// The media type, without its parameters.
+    pub(crate) fn media(self) -> Media {
+        let mut types = self.items("content-type").map(|media_type| {
+            let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+            essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        });
+        let first = types.next().unwrap_or_default();
+        match (first, types.all(|is_event_stream| is_event_stream == first)) {
+            (_, false) => Media::Ambiguous,
+            (true, true) => Media::Events,
+            (false, true) => Media::Other,
+        }
+    }
+
+    /// The items of a field's values that are not empty (RFC 9110 §5.6.1).
+    fn items(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let values = self.fields.iter().filter(move |(field, _)| *field == name.as_bytes());
+        let items = values.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        items.map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_type_is_read_without_case_and_parameters() {
+        for (values, media) in [
+            (&["text/event-stream"][..], Media::Events),
+            (&["Text/Event-Stream ; charset=utf-8"], Media::Events),
+            (&["application/json"], Media::Other),
+            (&["text/event-streams"], Media::Other),
+            (&[""], Media::Other),
+            (&[], Media::Other),
+            (&["text/event-stream", "text/event-stream;a=b"], Media::Events),
+            (&["application/json, text/event-stream"], Media::Ambiguous),
+            (&["text/event-stream", "application/json"], Media::Ambiguous),
+        ] {
+            let fields: Vec<Field<'_>> =
+                values.iter().map(|value| (&b"content-type"[..], value.as_bytes())).collect();
+            assert_eq!(ResponseHead::new(&fields).media(), media, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn only_identity_is_no_encoding() {
+        for (value, is_encoded) in [
+            ("", false),
+            ("identity", false),
+            ("Identity, ", false),
+            ("gzip", true),
+            ("identity, br", true),
+        ] {
+            let fields = [(&b"content-encoding"[..], value.as_bytes())];
+            assert_eq!(ResponseHead::new(&fields).is_encoded(), is_encoded, "{value}");
+        }
+    }
+}
