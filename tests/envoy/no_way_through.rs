@@ -425,13 +425,14 @@ async fn a_request_whose_user_cannot_be_looked_up_does_not_reach_the_server() {
 fn every_reason_of_the_readme_is_among_them() {
     let documented: BTreeSet<String> =
         documented_reasons().into_iter().map(|(_, reason)| reason).collect();
-    // These have tests of their own, those of MCP in mcp_rules.rs, that of resources in
+    // These have tests of their own, those of MCP in mcp_rules.rs and lists.rs, that of resources in
     // resources_choice.rs.
     let trusted = [
         "directory_unavailable",
         "jti_replayed",
         "mcp_body_invalid",
         "mcp_header_mismatch",
+        "mcp_list_invalid",
         "replay_store_unavailable",
         "unknown_resource",
     ];
