@@ -35,7 +35,7 @@ impl CanonicalPath {
 
     /// True when `path` equals this one or lies below it; prefixes end at segment boundaries.
     #[must_use]
-    pub(super) fn is_prefix_of(&self, path: &Self) -> bool {
+    pub(crate) fn is_prefix_of(&self, path: &Self) -> bool {
         let prefix = self.0.strip_suffix(b"/").unwrap_or(&self.0);
         path.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }

@@ -149,9 +149,16 @@ impl Defaults {
             && read.iter().all(|(resource, _)| resource.mode == Mode::Report);
         let names = self.identity.headers.names().map(str::to_owned);
         let header = ResourceLabel::header_name(&self.identity.prefix);
+        // Envoy may send any host to a resource's server, so what a resource keeps closed is closed
+        // under all hosts.
+        let is_kept_closed = |path: &CanonicalPath| {
+            read.iter().any(|(resource, Addresses { path: own, .. })| {
+                own.is_prefix_of(path) && !resource.exempt.contains(path)
+            })
+        };
         let outside = Outside {
             identity_names: names.chain([header]).collect(),
-            exempt: self.exempt,
+            exempt: self.exempt.into_iter().filter(|path| !is_kept_closed(path)).collect(),
             allowed_origins: self.allowed_origins,
             forward_token: self.identity.forward_token,
             // A request that belongs to nobody could reach any of them.

@@ -67,6 +67,32 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_resource_keeps_closed_is_not_open_under_hosts_of_no_resource() {
+    let servers = TwoServers::start(Stack::builder(), |configuration| {
+        configuration["exempt"] = json!([
+            {"path": "/healthz"}, {"path": "/two/mcp"}, {"path": "/two/mcp/open"},
+            {"path": "/two/mcp/both"}, {"path": "/one/mcp/open"}, {"path": "/two/mcpx"},
+        ]);
+        configuration["resources"][2]["exempt"] = json!([{"path": "/two/mcp/both"}]);
+    })
+    .await;
+    // Envoy sends all these hosts to the server of `two`.
+    for host in ["other.example", "gateway.example.", "gateway.example:8443"] {
+        for path in ["/two/mcp", "/two/mcp/", "/two/mcp/open", "/two/mcp/%6fpen"] {
+            assert_refusal(&servers.send(host, path, "").await, "unknown_resource");
+        }
+        assert_eq!(servers.reached(), [], "{host}");
+        for path in ["/healthz", "/two/mcp/both", "/one/mcp/open", "/two/mcpx"] {
+            servers.send(host, path, "").await;
+            assert_eq!(servers.reached(), [(1, vec![])], "{host} {path}");
+            servers.clear();
+        }
+    }
+    assert_refusal(&servers.send(TWO.host, "/two/mcp/open", "").await, "missing_token");
+    assert_eq!(servers.send(TWO.host, "/two/mcp/both", "").await.reason(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn origins_are_those_of_the_resource() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["allowed_origins"] = json!(["https://all.example"]);
