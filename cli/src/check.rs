@@ -8,6 +8,7 @@ use crate::arguments::Check;
 use crate::clusters::{ClusterFault, EnvoyClusters};
 use crate::plugin_file::{FoundPlugin, PluginFile};
 use crate::print::{BAD, FAINT, GOOD, HEADING, Printer, WARNING};
+use crate::routes::{self, Findings};
 
 /// What was found.
 #[derive(Serialize)]
@@ -80,7 +81,25 @@ impl PluginReport {
             }
         }
         report.notes.extend(plugin.surroundings.unseen());
+        report.compare_routes(&setup, plugin);
         report
+    }
+
+    /// Compares the routes with the servers, if there are several.
+    fn compare_routes(&mut self, setup: &Setup, plugin: &FoundPlugin) {
+        let Some(table) = plugin.surroundings.routes() else {
+            if !setup.servers().is_empty() {
+                self.notes.push(
+                    "`resources` was not compared with Envoy's routes, which this file does not show:                      see docs/several-servers.md"
+                        .to_owned(),
+                );
+            }
+            return;
+        };
+        let Findings { faults, warnings, notes } = routes::compare(setup, table);
+        self.faults.extend(faults);
+        self.warnings.extend(warnings);
+        self.notes.extend(notes);
     }
 
     fn print(&self, printer: Printer) {

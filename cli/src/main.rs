@@ -10,6 +10,7 @@ mod fetcher;
 mod keys;
 mod plugin_file;
 mod print;
+mod routes;
 mod surroundings;
 mod token;
 

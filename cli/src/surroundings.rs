@@ -3,6 +3,8 @@
 use mcp_federated_auth::explain::Setup;
 use serde_json::Value;
 
+use crate::routes::{RouteTable, Routes};
+
 const BUFFER: &str = "envoy.extensions.filters.http.buffer.v3.Buffer";
 const CONNECTION_MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
@@ -54,6 +56,7 @@ struct Manager {
     handles_escaped_slashes: bool,
     handles_underscores: bool,
     header_limit: usize,
+    routes: Routes,
 }
 
 impl<'a> Location<'a> {
@@ -159,6 +162,14 @@ impl Surroundings {
         })
     }
 
+    /// The routes, if the file shows them.
+    pub(crate) fn routes(&self) -> Option<&RouteTable> {
+        match self.manager.as_ref().map(|manager| &manager.routes) {
+            Some(Routes::Shown(table)) => Some(table),
+            Some(Routes::Elsewhere) | None => None,
+        }
+    }
+
     fn fails_open(&self, setting: &str) -> String {
         let fix = match self.runner {
             Runner::Istio => "use FAIL_RELOAD",
@@ -224,6 +235,7 @@ impl Manager {
             header_limit: kilobytes
                 .and_then(|kilobytes| usize::try_from(kilobytes).ok()?.checked_mul(1024))
                 .unwrap_or(Setup::HEADER_LIMIT),
+            routes: Routes::new(manager),
         }
     }
 
@@ -286,7 +298,7 @@ fn open_failure(runner: Runner, plugin: &Value) -> Option<&'static str> {
 }
 
 /// A field by its name in Envoy's API, or by the same in camel case, which Envoy and Kubernetes take.
-fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     let camel = words.fold(first, |name, word| {
@@ -297,8 +309,13 @@ fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 /// Envoy takes a switch in quotes, too.
-fn is_on(object: &Value, name: &str) -> bool {
+pub(crate) fn is_on(object: &Value, name: &str) -> bool {
     member(object, name).is_some_and(|value| *value == Value::Bool(true) || *value == "true")
+}
+
+/// The same for a switch that is on by default.
+pub(crate) fn is_off(object: &Value, name: &str) -> bool {
+    member(object, name).is_some_and(|value| *value == Value::Bool(false) || *value == "false")
 }
 
 /// Envoy takes the number of a constant as well as its name.

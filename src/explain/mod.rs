@@ -11,6 +11,7 @@ mod offline;
 mod outside;
 mod question;
 mod remedy;
+mod servers;
 mod setup;
 mod step;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use key_report::{KeyReport, ReportedKey};
 pub use outside::{Callout, CalloutError, CalloutReply, Outside};
 pub use question::Question;
 pub use remedy::Remedy;
+pub use servers::{ExemptPath, Server};
 pub use setup::{ClusterUse, Setup};
 pub use step::{Step, StepStatus};
 pub use utf16::is_utf16;

@@ -18,7 +18,7 @@ use crate::token::ReplayStore;
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub(super) config: Config,
-    document: Value,
+    pub(super) document: Value,
     /// Envoy's limit on the header fields of a request, in bytes.
     pub(super) header_limit: usize,
 }

@@ -16,6 +16,7 @@ mod duplicates;
 mod extension_policy;
 mod keys;
 mod page;
+mod routes;
 mod support;
 mod surroundings;
 mod token_files;

@@ -1,0 +1,312 @@
+//! Compares routes with servers: for requests of all kinds that may make a difference, whose rules
+//! judge them, and which cluster gets them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mcp_federated_auth::explain::{ExemptPath, Server, Setup};
+
+use super::{Route, RouteTable, Target, VirtualHost, Way};
+
+/// What differs.
+#[derive(Default)]
+pub(crate) struct Findings {
+    /// A server gets requests that are judged by another one's rules.
+    pub(crate) faults: Vec<String>,
+    /// What is unsafe or does not work.
+    pub(crate) warnings: Vec<String>,
+    /// What is fine in some setups.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Compares the routes with the servers of a configuration.
+pub(crate) fn compare(setup: &Setup, table: &RouteTable) -> Findings {
+    let servers = setup.servers();
+    if servers.is_empty() {
+        return Findings::default();
+    }
+    let own = servers.iter().map(|server| own_clusters(server, table)).collect();
+    let comparison = Comparison { setup, table, servers, own };
+    let mut findings = Findings::default();
+    findings.warnings.extend(comparison.settings());
+    for server in &comparison.servers {
+        findings.warnings.extend(comparison.way_to(server));
+    }
+    comparison.shared_clusters(&mut findings);
+    findings.faults = comparison.crossings();
+    findings.warnings.extend(comparison.default_ports());
+    findings.warnings.extend(comparison.exempt_paths());
+    findings
+}
+
+struct Comparison<'a> {
+    setup: &'a Setup,
+    table: &'a RouteTable,
+    servers: Vec<Server>,
+    /// For each server, the clusters that get requests for its `url`.
+    own: Vec<BTreeSet<&'a str>>,
+}
+
+/// A port that no configuration is likely to name.
+const OTHER_PORT: u16 = 65_535;
+
+fn own_clusters<'a>(server: &Server, table: &'a RouteTable) -> BTreeSet<&'a str> {
+    let way = main_host(server).and_then(|host| table.way(host, &server.path));
+    way.into_iter().flat_map(|way| clusters(&way)).collect()
+}
+
+fn clusters<'a>(way: &Way<'a>) -> Vec<&'a str> {
+    way.routes.iter().flat_map(|route| route.clusters()).map(String::as_str).collect()
+}
+
+impl<'a> Comparison<'a> {
+    /// Settings by which Envoy selects routes by something else than the plugin selects servers.
+    fn settings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.table.ignores_ports {
+            warnings.push(
+                "`ignore_port_in_host_matching` in the routes: Envoy sends `host:8443` where it sends \
+                 `host`, but for the plugin these are two hosts. Remove it"
+                    .to_owned(),
+            );
+        }
+        if self.table.has_host_header {
+            warnings.push(
+                "`vhost_header` in the routes: Envoy selects the virtual host by a header field, and \
+                 the plugin the server by the host. Remove it"
+                    .to_owned(),
+            );
+        }
+        for route in self.table.hosts.iter().flat_map(|host| &host.routes) {
+            if route.path.ignores_case() {
+                warnings.push(format!(
+                    "`case_sensitive: false` in {}: the plugin distinguishes `/MCP` and `/mcp`. Remove \
+                     it",
+                    route.place
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// Whether requests for a server's own addresses belong to it, and reach anything.
+    fn way_to(&self, server: &Server) -> Vec<String> {
+        let Server { path, field, id, .. } = server;
+        let mut warnings = Vec::new();
+        for host in server.hosts.iter().filter_map(|spellings| spellings.first()) {
+            let problem = match self.table.way(host, path) {
+                _ if self.owner(host, path) != Some(server) => {
+                    "Envoy takes the port off before the plugin sees the host (`strip_any_host_port`), \
+                     so they do not belong to it: name the host without port in `hosts`"
+                        .to_owned()
+                }
+                None => "no virtual host of Envoy has this host among its `domains`".to_owned(),
+                Some(Way { host, routes }) if routes.is_empty() => {
+                    format!("the virtual host {:?} has no route for this path", host.name)
+                }
+                Some(Way { routes, .. })
+                    if routes.iter().all(|route| matches!(route.target, Target::Response)) =>
+                {
+                    let route = routes.first().map_or("a route", |route| route.place.as_str());
+                    format!("{route} responds to them itself, and sends them to no cluster")
+                }
+                Some(way) if way.routes.len() > 1 && different_clusters(&way) => format!(
+                    "which cluster gets them depends on more than host and path, because {} matches \
+                     other parts of a request, but the plugin judges all alike",
+                    way.routes.first().map_or("a route", |route| route.place.as_str())
+                ),
+                Some(_) => continue,
+            };
+            warnings.push(format!("{field} ({id}): requests for {host}{path}: {problem}"));
+        }
+        warnings
+    }
+
+    /// Servers whose requests go to the same cluster.
+    fn shared_clusters(&self, findings: &mut Findings) {
+        for (index, first) in self.servers.iter().enumerate() {
+            for second in self.servers.iter().skip(index.saturating_add(1)) {
+                let (Some(one), Some(other)) = (self.main_way(first), self.main_way(second)) else {
+                    continue;
+                };
+                let mut shared = one.clusters().filter(|(cluster, _)| {
+                    other.clusters().any(|(candidate, _)| candidate == *cluster)
+                });
+                let Some((cluster, route)) = shared.next() else { continue };
+                let both = format!("{} and {}", named(first), named(second));
+                let second_route = other.clusters().find(|(candidate, _)| *candidate == cluster);
+                let Some((_, second_route)) = second_route else { continue };
+                if std::ptr::eq(route, second_route) {
+                    findings.warnings.push(format!(
+                        "{both} share {}, to the cluster {cluster:?}: give each a route of its own, \
+                         with its path as `path_separated_prefix`",
+                        route.place
+                    ));
+                } else if same_path(route, first, second_route, second) {
+                    findings.warnings.push(format!(
+                        "requests for {both} reach the same path of the cluster {cluster:?}, by {} and \
+                         {}: whoever is allowed at one of them is served by the other",
+                        route.place, second_route.place
+                    ));
+                } else {
+                    findings.notes.push(format!(
+                        "{both} are both in the cluster {cluster:?}: its servers must not read a path \
+                         of one as a path of the other"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Requests that belong to one server, and that Envoy sends to the cluster of another.
+    fn crossings(&self) -> Vec<String> {
+        let mut faults: BTreeMap<(usize, usize), String> = BTreeMap::new();
+        for host in self.hosts() {
+            let Some(found) = self.table.host(&host) else { continue };
+            for path in self.paths(&host, found) {
+                let Some(owner) = self.setup.server_at(self.table.seen(&host).0, &path) else {
+                    continue;
+                };
+                let Some(way) = self.table.way(&host, &path) else { continue };
+                for (cluster, route) in way.clusters() {
+                    let is_of = |index: &usize| {
+                        self.own.get(*index).is_some_and(|own| own.contains(cluster))
+                    };
+                    let mut others = (0..self.servers.len()).filter(is_of);
+                    let other = others.next().filter(|_| !is_of(&owner));
+                    let Some(other) = other else { continue };
+                    let (Some(server), Some(other_server)) =
+                        (self.servers.get(owner), self.servers.get(other))
+                    else {
+                        continue;
+                    };
+                    faults.entry((owner, other)).or_insert_with(|| {
+                        format!(
+                            "a request for {host}{path} belongs to {}, but Envoy sends it to the \
+                             cluster {cluster:?} of {}, by {}",
+                            named(server),
+                            named(other_server),
+                            route.place
+                        )
+                    });
+                }
+            }
+        }
+        faults.into_values().collect()
+    }
+
+    /// Spellings of a host with the default port that Envoy sends to another cluster than the one
+    /// without it.
+    fn default_ports(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for server in &self.servers {
+            let spellings = server.hosts.iter().filter_map(|hosts| hosts.first_chunk::<2>());
+            for [bare, with_port] in spellings {
+                let way = |host: &String| self.table.way(host, &server.path);
+                let (Some(bare_way), Some(way)) = (way(bare), way(with_port)) else { continue };
+                let own = clusters(&bare_way);
+                let elsewhere = clusters(&way).into_iter().find(|name| !own.contains(name));
+                if let Some(cluster) = elsewhere {
+                    warnings.push(format!(
+                        "{}: requests for {with_port} go to the virtual host {:?} (cluster {cluster:?}), \
+                         those for {bare} do not: add {with_port:?} to the `domains` beside {bare:?}",
+                        named(server),
+                        way.host.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
+    /// Paths below a server that need no token at other hosts, or only seem to need none.
+    fn exempt_paths(&self) -> Vec<String> {
+        let paths = self.setup.exempt_paths_of_servers();
+        paths.iter().filter_map(|path| self.exempt_path(path)).collect()
+    }
+
+    fn exempt_path(&self, exempt: &ExemptPath) -> Option<String> {
+        let ExemptPath { field, path, .. } = exempt;
+        let server = self.servers.get(exempt.server)?;
+        if !exempt.is_exempt_there {
+            return Some(format!(
+                "{field}: {path} lies below {}, whose own `exempt` does not list it: it needs a token \
+                 there, and is refused under hosts of no server",
+                named(server)
+            ));
+        }
+        if !exempt.is_exempt_elsewhere || server.path == "/" {
+            return None;
+        }
+        let own = self.own.get(exempt.server)?;
+        let host = self.hosts().into_iter().find(|host| {
+            let way = self.table.way(host, path);
+            self.setup.server_at(self.table.seen(host).0, path).is_none()
+                && way.is_some_and(|way| clusters(&way).iter().any(|name| own.contains(name)))
+        })?;
+        Some(format!(
+            "{field}: {path} lies below {}, and Envoy sends it there under hosts of no server too, such \
+             as {host}, where `allowed_origins` and `identity` of that server do not count: limit the \
+             `domains` of its virtual host",
+            named(server)
+        ))
+    }
+
+    /// Hosts for which routes or servers may differ.
+    fn hosts(&self) -> BTreeSet<String> {
+        let named = self.servers.iter().flat_map(|server| &server.hosts).flatten();
+        let domains = self.table.hosts.iter().flat_map(|host| &host.domains);
+        let mut hosts: BTreeSet<String> = named.cloned().collect();
+        hosts.extend(domains.map(super::Domain::sample));
+        let others = hosts.iter().map(|host| format!("{}:{OTHER_PORT}", super::without_port(host)));
+        let others: Vec<String> = others.collect();
+        hosts.extend(others);
+        hosts
+    }
+
+    /// Paths for which the routes of this virtual host or the servers of this host may differ.
+    fn paths(&self, host: &str, virtual_host: &VirtualHost) -> BTreeSet<String> {
+        let is_named =
+            |server: &&Server| server.hosts.iter().flatten().any(|candidate| candidate == host);
+        let servers = self.servers.iter().filter(|server| server.has_any_host || is_named(server));
+        let of_servers = servers.map(|server| server.path.as_str());
+        let of_routes = virtual_host.routes.iter().filter_map(|route| route.path.literal());
+        let mut paths = BTreeSet::from(["/".to_owned(), "/unlisted".to_owned()]);
+        for path in of_servers.chain(of_routes) {
+            let path = path.trim_end_matches('/');
+            let upper = path.to_ascii_uppercase();
+            let all =
+                [path, &upper, &format!("{path}/"), &format!("{path}/x"), &format!("{path}x")];
+            paths.extend(all.into_iter().filter(|path| path.starts_with('/')).map(str::to_owned));
+        }
+        paths
+    }
+
+    fn owner(&self, host: &str, path: &str) -> Option<&Server> {
+        self.servers.get(self.setup.server_at(self.table.seen(host).0, path)?)
+    }
+
+    /// Where requests for the URL of a server go.
+    fn main_way(&self, server: &Server) -> Option<Way<'a>> {
+        self.table.way(main_host(server)?, &server.path)
+    }
+}
+
+/// The host of a server's `url`, without the default port.
+fn main_host(server: &Server) -> Option<&str> {
+    Some(server.hosts.first()?.first()?)
+}
+
+fn named(server: &Server) -> String {
+    format!("{} ({})", server.field, server.id)
+}
+
+fn different_clusters(way: &Way<'_>) -> bool {
+    let mut all = way.routes.iter().map(|route| route.clusters());
+    let first = all.next();
+    all.any(|clusters| Some(clusters) != first)
+}
+
+fn same_path(route: &Route, server: &Server, other: &Route, other_server: &Server) -> bool {
+    let paths = (route.forwarded(&server.path), other.forwarded(&other_server.path));
+    matches!(paths, (Some(one), Some(other)) if one == other)
+}

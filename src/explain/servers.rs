@@ -1,0 +1,105 @@
+//! The servers of a configuration with `resources`, for a comparison with Envoy's routes.
+
+use serde_json::Value;
+
+use super::setup::Setup;
+use crate::access::CanonicalPath;
+use crate::request::RequestHead;
+use crate::resource::{Authority, ProtectedResource, ResourceId};
+
+/// One of several servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The element that describes it: `resources[0]`.
+    pub field: String,
+    /// Its `id`.
+    pub id: String,
+    /// The path of its `url`.
+    pub path: String,
+    /// The hosts that the configuration names: that of `url`, then `hosts`. Each in its accepted
+    /// spellings, of which the one without the default port comes first.
+    pub hosts: Vec<Vec<String>>,
+    /// Whether it serves all other hosts too (`*`).
+    pub has_any_host: bool,
+}
+
+/// A path of the top-level `exempt` that lies at or below that of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExemptPath {
+    /// The field: `exempt[0].path`.
+    pub field: String,
+    /// The path.
+    pub path: String,
+    /// The server's place in [`Setup::servers`].
+    pub server: usize,
+    /// Whether that server exempts it.
+    pub is_exempt_there: bool,
+    /// Whether it needs no token under hosts of no server.
+    pub is_exempt_elsewhere: bool,
+}
+
+impl Setup {
+    /// The servers, in the order of the configuration; none if all requests belong to the only one.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Server> {
+        let resources = &self.config.resources;
+        if resources.outside().is_none() {
+            return vec![];
+        }
+        resources.entries().filter_map(|(id, resource)| self.server(id, resource)).collect()
+    }
+
+    /// The place in [`servers`](Self::servers) of the server that a request with this host and path
+    /// belongs to.
+    #[must_use]
+    pub fn server_at(&self, host: &str, path: &str) -> Option<usize> {
+        let fields: [(&[u8], &[u8]); 2] =
+            [(b":authority", host.as_bytes()), (b":path", path.as_bytes())];
+        let head = RequestHead::new(&fields, false);
+        let resources = &self.config.resources;
+        let owner = resources.owner(head, &resources.address(head)).ok()??;
+        resources.entries().position(|(id, _)| id == owner)
+    }
+
+    /// The paths of the top-level `exempt`, once for each server that they lie below.
+    #[must_use]
+    pub fn exempt_paths_of_servers(&self) -> Vec<ExemptPath> {
+        let resources = &self.config.resources;
+        let Some(outside) = resources.outside() else { return vec![] };
+        let written = self.document.get("exempt").and_then(Value::as_array);
+        let mut found = Vec::new();
+        for (index, element) in written.into_iter().flatten().enumerate() {
+            let Some(text) = element.get("path").and_then(Value::as_str) else { continue };
+            let Some(path) = CanonicalPath::parse(text.as_bytes()) else { continue };
+            for (server, resource) in resources.iter().enumerate() {
+                let own = CanonicalPath::parse(resource.url.path().as_bytes());
+                if own.is_some_and(|own| own.is_prefix_of(&path)) {
+                    found.push(ExemptPath {
+                        field: format!("exempt[{index}].path"),
+                        path: text.to_owned(),
+                        server,
+                        is_exempt_there: resource.exempt.contains(&path),
+                        is_exempt_elsewhere: outside.exempt.contains(&path),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn server(&self, id: ResourceId, resource: &ProtectedResource) -> Option<Server> {
+        let (position, written) = self.written_resource(id)?;
+        let further = written.get("hosts").and_then(Value::as_array);
+        let further: Vec<&str> = further.into_iter().flatten().filter_map(Value::as_str).collect();
+        let named = [resource.url.authority()].into_iter().chain(further.iter().copied());
+        let authorities = named.filter_map(|host| Authority::parse(host.as_bytes()));
+        let default_port = resource.url.default_port();
+        Some(Server {
+            field: format!("resources[{position}]"),
+            id: resource.label.as_ref()?.id().to_owned(),
+            path: resource.url.path().to_owned(),
+            hosts: authorities.map(|host| host.spellings(default_port).collect()).collect(),
+            has_any_host: further.contains(&"*"),
+        })
+    }
+}

@@ -1,0 +1,384 @@
+//! `mcp-auth check`: compares several servers with the routes of Envoy's file, and names what differs.
+
+use serde_json::{Value, json};
+use testbed::Bootstrap;
+
+use crate::support::{file, mcp_auth};
+
+const SERVERS: [(&str, &str); 3] = [
+    ("alone", "https://alone.example/mcp"),
+    ("one", "https://gateway.example/one/mcp"),
+    ("two", "https://gateway.example/two/mcp"),
+];
+
+fn route(prefix: &str, cluster: &str) -> Value {
+    json!({"match": {"path_separated_prefix": prefix}, "route": {"cluster": cluster}})
+}
+
+fn prefix(prefix: &str, cluster: &str) -> Value {
+    json!({"match": {"prefix": prefix}, "route": {"cluster": cluster}})
+}
+
+fn host(name: &str, domains: &[&str], routes: Value) -> Value {
+    json!({"name": name, "domains": domains, "routes": routes})
+}
+
+/// Three servers, and routes that agree with them.
+fn agreeing() -> Bootstrap {
+    let mut bootstrap = Bootstrap::example();
+    let configuration = bootstrap.plugin_configuration();
+    configuration.as_object_mut().unwrap().remove("resource");
+    let servers = SERVERS.map(|(id, url)| json!({"id": id, "url": url, "audiences": [id]}));
+    configuration["resources"] = json!(servers);
+    configuration["providers"][0].as_object_mut().unwrap().remove("client_ids");
+    bootstrap.connection_manager()["route_config"] = json!({"virtual_hosts": [
+        host("alone", &["alone.example", "alone.example:443"], json!([route("/mcp", "alone")])),
+        host(
+            "gateway",
+            &["gateway.example", "gateway.example:443"],
+            json!([route("/one/mcp", "one"), route("/two/mcp", "two")]),
+        ),
+    ]});
+    bootstrap
+}
+
+/// The faults, warnings and notes about these edits of the plugin's configuration and of the HTTP
+/// connection manager.
+fn findings(edit: impl FnOnce(&mut Value, &mut Value)) -> [Vec<String>; 3] {
+    let mut bootstrap = agreeing();
+    let mut configuration = bootstrap.plugin_configuration().clone();
+    edit(&mut configuration, bootstrap.connection_manager());
+    *bootstrap.plugin_configuration() = configuration;
+    let run = mcp_auth(&["check", &file(".json", &bootstrap.tree().to_string()), "--json"], "");
+    let report = run.json();
+    let all = |kind: &str| -> Vec<String> {
+        let texts = report["plugins"][0][kind].as_array().unwrap().iter();
+        texts.map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let found = ["faults", "warnings", "notes"].map(all);
+    assert_eq!(run.code, Some(i32::from(!found[0].is_empty())), "{run:?}");
+    found
+}
+
+fn hosts(manager: &mut Value) -> &mut Vec<Value> {
+    manager["route_config"]["virtual_hosts"].as_array_mut().unwrap()
+}
+
+/// The routes of one of the virtual hosts.
+fn routes(manager: &mut Value, index: usize) -> &mut Vec<Value> {
+    hosts(manager)[index]["routes"].as_array_mut().unwrap()
+}
+
+const NOTHING: [Vec<String>; 3] = [const { Vec::new() }; 3];
+
+type Edit = fn(&mut Value, &mut Value);
+
+#[test]
+fn routes_that_agree_with_the_servers_are_good() {
+    let cases: [(&str, Edit); 10] = [
+        ("as they are", |_, _| {}),
+        ("a wildcard domain", |_, manager| {
+            hosts(manager)[0]["domains"] = json!(["*.example"]);
+        }),
+        ("a domain that begins alike, for any port", |_, manager| {
+            hosts(manager)[1]["domains"] = json!(["gateway.*"]);
+        }),
+        ("another server for all other hosts", |_, manager| {
+            hosts(manager).push(host("rest", &["*"], json!([prefix("/", "rest")])));
+        }),
+        ("a path below a server that another cluster serves", |_, manager| {
+            routes(manager, 1).insert(0, route("/one/mcp/files", "files"));
+        }),
+        ("a regular expression", |_, manager| {
+            routes(manager, 1)[1]["match"] = json!({"safe_regex": {"regex": "/two/mcp(/.*)?"}});
+        }),
+        ("a prefix that takes more, which belongs to no server", |_, manager| {
+            routes(manager, 1)[0]["match"] = json!({"prefix": "/one"});
+        }),
+        ("weighted clusters of one server", |_, manager| {
+            routes(manager, 0)[0]["route"] = json!({"weighted_clusters": {"clusters": [
+                {"name": "alone", "weight": 90}, {"name": "alone-next", "weight": 10},
+            ]}});
+        }),
+        ("header fields that change the timeout alone", |_, manager| {
+            let mut slow = route("/mcp", "alone");
+            slow["match"]["headers"] = json!([{"name": "x-slow", "present_match": true}]);
+            routes(manager, 0).insert(0, slow);
+        }),
+        ("a server for any host", |configuration, manager| {
+            configuration["resources"][0]["hosts"] = json!(["*"]);
+            hosts(manager)[0]["domains"] = json!(["*"]);
+        }),
+    ];
+    for (name, edit) in cases {
+        assert_eq!(findings(edit), NOTHING, "{name}");
+    }
+}
+
+/// What differs, the edits, and a part of the fault.
+const CROSSINGS: [(&str, Edit, &str); 7] = [
+    (
+        "a default port that only `*` takes, where a server of any host is",
+        |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/mcp");
+            configuration["resources"][2]["hosts"] = json!(["*"]);
+            routes(manager, 1)[1] = route("/mcp", "two");
+            hosts(manager)[0]["domains"] = json!(["alone.example"]);
+            hosts(manager).push(host("rest", &["*"], json!([route("/mcp", "two")])));
+        },
+        "a request for alone.example:443/mcp belongs to resources[0] (alone), but Envoy sends it to the \
+         cluster \"two\" of resources[2] (two), by routes[0] of the virtual host \"rest\"",
+    ),
+    (
+        "ports that Envoy ignores",
+        |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/mcp");
+            configuration["resources"][2]["hosts"] = json!(["*"]);
+            routes(manager, 1)[1] = route("/mcp", "two");
+            manager["route_config"]["ignore_port_in_host_matching"] = json!(true);
+        },
+        "a request for alone.example:65535/mcp belongs to resources[2] (two), but Envoy sends it to the \
+         cluster \"alone\" of resources[0] (alone), by routes[0] of the virtual host \"alone\"",
+    ),
+    (
+        "another port that is another server",
+        |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/mcp");
+            configuration["resources"][2]["hosts"] = json!(["alone.example:8443"]);
+            routes(manager, 1)[1] = route("/mcp", "two");
+            hosts(manager)[0]["domains"] = json!(["alone.*"]);
+        },
+        "a request for alone.example:8443/mcp belongs to resources[2] (two), but Envoy sends it to the \
+         cluster \"alone\" of resources[0] (alone)",
+    ),
+    (
+        "case that Envoy ignores, under a server that has the whole host",
+        |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/");
+            routes(manager, 1)[0]["match"]["case_sensitive"] = json!(false);
+            routes(manager, 1)[1] = prefix("/", "two");
+        },
+        "a request for gateway.example/ONE/MCP belongs to resources[2] (two), but Envoy sends it to the \
+         cluster \"one\" of resources[1] (one)",
+    ),
+    (
+        "a prefix that takes more, under a server that has the whole host",
+        |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/");
+            routes(manager, 1)[0]["match"] = json!({"prefix": "/one/mcp"});
+            routes(manager, 1)[1] = prefix("/", "two");
+        },
+        "a request for gateway.example/one/mcpx belongs to resources[2] (two)",
+    ),
+    (
+        "a path that Envoy takes alone, without what is below it",
+        |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/");
+            routes(manager, 1)[0]["match"] = json!({"path": "/one/mcp"});
+            routes(manager, 1)[1] = prefix("/", "two");
+        },
+        "a request for gateway.example/one/mcp/ belongs to resources[1] (one), but Envoy sends it to \
+         the cluster \"two\" of resources[2] (two)",
+    ),
+    (
+        "a regular expression that takes a path of another server",
+        |_, manager| {
+            let all = json!({"safe_regex": {"regex": "/(one|two)/mcp/.+"}});
+            routes(manager, 1).insert(0, json!({"match": all, "route": {"cluster": "one"}}));
+        },
+        "a request for gateway.example/two/mcp/x belongs to resources[2] (two), but Envoy sends it to \
+         the cluster \"one\" of resources[1] (one), by routes[0] of the virtual host \"gateway\"",
+    ),
+];
+
+#[test]
+fn a_request_that_reaches_a_server_by_the_rules_of_another_is_a_fault() {
+    for (name, edit, expected) in CROSSINGS {
+        let [faults, ..] = findings(edit);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{name}: {faults:#?}");
+    }
+}
+
+/// What differs, the edits, and a part of the only warning.
+const WARNINGS: [(&str, Edit, &str); 16] = [
+    (
+        "no virtual host",
+        |_, manager| drop(hosts(manager).remove(0)),
+        "resources[0] (alone): requests for alone.example/mcp: no virtual host of Envoy has this host \
+         among its `domains`",
+    ),
+    (
+        "a virtual host for the default port alone",
+        |_, manager| hosts(manager)[0]["domains"] = json!(["alone.example:443"]),
+        "resources[0] (alone): requests for alone.example/mcp: no virtual host",
+    ),
+    (
+        "one of `hosts` without a virtual host",
+        |configuration, _| configuration["resources"][0]["hosts"] = json!(["alone.internal:8443"]),
+        "resources[0] (alone): requests for alone.internal:8443/mcp: no virtual host",
+    ),
+    (
+        "no route",
+        |_, manager| drop(routes(manager, 1).remove(0)),
+        "resources[1] (one): requests for gateway.example/one/mcp: the virtual host \"gateway\" has no \
+         route for this path",
+    ),
+    (
+        "a route in other letters",
+        |_, manager| routes(manager, 1)[0] = route("/One/mcp", "one"),
+        "the virtual host \"gateway\" has no route for this path",
+    ),
+    (
+        "a route that responds",
+        |_, manager| {
+            routes(manager, 0)[0] =
+                json!({"match": {"prefix": "/"}, "redirect": {"https_redirect": true}});
+        },
+        "routes[0] of the virtual host \"alone\" responds to them itself",
+    ),
+    (
+        "header fields that select the cluster",
+        |_, manager| {
+            let mut canary = route("/mcp", "canary");
+            canary["match"]["headers"] = json!([{"name": "x-canary", "present_match": true}]);
+            routes(manager, 0).insert(0, canary);
+        },
+        "depends on more than host and path, because routes[0] of the virtual host \"alone\" matches \
+         other parts of a request",
+    ),
+    (
+        "one route for two servers",
+        |_, manager| {
+            routes(manager, 1).clear();
+            routes(manager, 1).push(prefix("/", "both"));
+        },
+        "resources[1] (one) and resources[2] (two) share routes[0] of the virtual host \"gateway\", to \
+         the cluster \"both\"",
+    ),
+    (
+        "two routes to one path of one cluster",
+        |_, manager| {
+            for index in [0, 1] {
+                routes(manager, 1)[index]["route"] =
+                    json!({"cluster": "both", "prefix_rewrite": "/mcp"});
+            }
+        },
+        "requests for resources[1] (one) and resources[2] (two) reach the same path of the cluster \
+         \"both\"",
+    ),
+    (
+        "a default port that only `*` takes",
+        |_, manager| {
+            hosts(manager)[0]["domains"] = json!(["alone.example"]);
+            hosts(manager).push(host("rest", &["*"], json!([prefix("/", "rest")])));
+        },
+        "resources[0] (alone): requests for alone.example:443 go to the virtual host \"rest\" (cluster \
+         \"rest\"), those for alone.example do not: add \"alone.example:443\" to the `domains`",
+    ),
+    (
+        "ports that Envoy ignores",
+        |_, manager| manager["route_config"]["ignore_port_in_host_matching"] = json!(true),
+        "`ignore_port_in_host_matching` in the routes",
+    ),
+    (
+        "a header field that selects the virtual host",
+        |_, manager| manager["route_config"]["vhost_header"] = json!("x-host"),
+        "`vhost_header` in the routes",
+    ),
+    (
+        "case that Envoy ignores",
+        |_, manager| routes(manager, 1)[1]["match"]["case_sensitive"] = json!(false),
+        "`case_sensitive: false` in routes[1] of the virtual host \"gateway\"",
+    ),
+    (
+        "a port that Envoy takes off",
+        |configuration, manager| {
+            configuration["resources"][0]["url"] = json!("https://alone.example:8443/mcp");
+            manager["strip_any_host_port"] = json!(true);
+        },
+        "resources[0] (alone): requests for alone.example:8443/mcp: Envoy takes the port off",
+    ),
+    (
+        "an exempt path that is open under any host",
+        |configuration, manager| {
+            configuration["exempt"] = json!([{"path": "/healthz"}, {"path": "/one/mcp/open"}]);
+            let all = json!([route("/one/mcp", "one"), route("/healthz", "one")]);
+            hosts(manager).push(host("rest", &["*"], all));
+        },
+        "exempt[1].path: /one/mcp/open lies below resources[1] (one), and Envoy sends it there under \
+         hosts of no server too, such as ",
+    ),
+    (
+        "an exempt path that its server does not exempt",
+        |configuration, _| {
+            configuration["exempt"] = json!([{"path": "/one/mcp/open"}]);
+            configuration["resources"][1]["exempt"] = json!([]);
+        },
+        "exempt[0].path: /one/mcp/open lies below resources[1] (one), whose own `exempt` does not list \
+         it",
+    ),
+];
+
+#[test]
+fn what_else_differs_causes_a_warning() {
+    for (name, edit, expected) in WARNINGS {
+        let [faults, warnings, _] = findings(edit);
+        assert_eq!(faults, [""; 0], "{name}");
+        let [warning] = warnings.as_slice() else { panic!("{name}: {warnings:#?}") };
+        assert!(warning.contains(expected), "{name}: {warning}");
+    }
+}
+
+#[test]
+fn two_paths_of_one_cluster_are_noted() {
+    let [faults, warnings, notes] = findings(|_, manager| {
+        routes(manager, 1)[1]["route"]["cluster"] = json!("one");
+    });
+    assert_eq!((faults, warnings), (vec![], vec![]));
+    let expected = "resources[1] (one) and resources[2] (two) are both in the cluster \"one\": its \
+                    servers must not read a path of one as a path of the other";
+    assert_eq!(notes, [expected]);
+}
+
+#[test]
+fn routes_that_the_file_does_not_show_are_noted() {
+    let unseen: [Edit; 2] = [
+        |_, manager| {
+            manager.as_object_mut().unwrap().remove("route_config");
+            manager["rds"] = json!({"route_config_name": "mcp", "config_source": {"ads": {}}});
+        },
+        |_, manager| manager["route_config"]["vhds"] = json!({"config_source": {"ads": {}}}),
+    ];
+    for edit in unseen {
+        let [faults, warnings, notes] = findings(edit);
+        assert_eq!((faults, warnings), (vec![], vec![]));
+        assert!(
+            notes[0].starts_with("`resources` was not compared with Envoy's routes"),
+            "{notes:?}"
+        );
+    }
+    // With one server there is nothing to compare.
+    let mut bootstrap = Bootstrap::example();
+    bootstrap.connection_manager().as_object_mut().unwrap().remove("route_config");
+    let path = file(".json", &bootstrap.tree().to_string());
+    let report = mcp_auth(&["check", &path, "--json"], "").json();
+    assert_eq!(report["plugins"][0]["notes"], json!([]), "{report}");
+}
+
+#[test]
+fn a_hundred_servers_are_compared_quickly() {
+    let started = std::time::Instant::now();
+    let found = findings(|configuration, manager| {
+        let paths: Vec<String> = (0..100).map(|index| format!("/s{index}/mcp")).collect();
+        let server = |(index, path): (usize, &String)| {
+            let url = format!("https://gateway.example{path}");
+            json!({"id": format!("s{index}"), "url": url, "audiences": [url]})
+        };
+        configuration["resources"] = paths.iter().enumerate().map(server).collect();
+        hosts(manager).remove(0);
+        *routes(manager, 0) = paths.iter().map(|path| route(path, path)).collect();
+    });
+    assert_eq!(found, NOTHING);
+    // In a debug build, on a busy machine.
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
