@@ -100,6 +100,23 @@ fn a_flood_of_refusals_is_one_history_and_only_after_a_tick() {
 }
 
 #[test]
+fn of_many_servers_the_first_fifty_are_listed() {
+    let shared = SharedData::default();
+    let mut configuration = configuration();
+    configuration.as_object_mut().unwrap().remove("resource");
+    let server = |index: usize| serde_json::json!({"id": format!("s{index}"), "url": format!("https://a.example/{index}")});
+    configuration["resources"] = (0..60).map(server).collect();
+    start(&configuration, &shared).tick();
+    let listed = &status(&shared)["configurations"][0];
+    assert_eq!(listed["resources"].as_array().unwrap().len(), 50);
+    assert_eq!(listed["resources"][49]["id"], "s49");
+    assert_eq!(listed["more_resources"], 10);
+    let page = start_page("", &shared).unwrap();
+    let text = String::from_utf8(get(&page, "/", "localhost").body).unwrap();
+    assert!(text.contains("And 10 resources more, not shown."), "{text}");
+}
+
+#[test]
 fn the_page_has_a_configuration_of_its_own() {
     let shared = SharedData::default();
     for refused in ["{\"host\": 1}", &configuration().to_string(), "x"] {

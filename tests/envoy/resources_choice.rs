@@ -127,6 +127,42 @@ async fn no_spelling_of_a_host_reaches_another_resource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_ip_address_is_a_host_in_its_usual_form() {
+    const USUAL: [&str; 3] = ["[2001:db8::1]", "[::1]:8443", "127.0.0.1:8443"];
+    // In this Envoy they reach the other server.
+    let servers = TwoServers::start(Stack::builder(), |configuration| {
+        configuration["resources"][2]["hosts"] = json!(USUAL);
+    })
+    .await;
+    let cases = USUAL.map(|host| owned(host, TWO.path, TWO));
+    assert_none(&unrouted_faults(&servers, cases).await);
+    let others = [
+        "[2001:db8:0::1]",
+        "[2001:0db8::1]",
+        "[2001:db8::0.0.0.1]",
+        "[2001:db8::1%25eth0]",
+        "[2001:db8::1].",
+        "[2001:db8::1]:",
+        "[2001:db8::1]:8443",
+        "[2001:db8::1]:0443",
+        "2001:db8::1",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]:8443",
+        "[::ffff:127.0.0.1]:8443",
+        "[::ffff:7f00:1]:8443",
+        "127.0.0.1",
+        "127.0.0.1.:8443",
+        "127.0.0.01:8443",
+        "127.1:8443",
+        "2130706433:8443",
+        "0x7f.0.0.1:8443",
+        "user@127.0.0.1:8443",
+    ];
+    let cases = others.map(|host| nobodys(host, TWO.path));
+    assert_none(&try_all(&servers, cases).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_absolute_form_has_the_host_that_counts() {
     let servers = TwoServers::start(Stack::builder(), |_| {}).await;
     let cases = [
@@ -182,6 +218,16 @@ async fn no_spelling_of_a_path_reaches_another_resource_even_if_envoy_normalises
         "/two/mcp%",
         "/two/mcp%zz",
         "/%2574wo/mcp",
+        "/%74wo/mcp",
+        "/two/%6Dcp",
+        "/TWO/mcp",
+        "/%54WO/mcp",
+        "/two/mcp%2f",
+        "/two/mcp%2fx",
+        "/two/mcp%252fx",
+        "/two/mcp/../mcp",
+        "/one/mcp/%2E./%2e%2E/two/mcp",
+        "/one/mcp/..%5c..%5ctwo/mcp",
         "two/mcp",
         "*",
     ];

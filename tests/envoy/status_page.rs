@@ -334,6 +334,63 @@ async fn configurations_are_shown_separately() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_servers_are_listed_and_their_requests_counted() {
+    let example = Example::start(|builder| {
+        builder.configure(|configuration| {
+            configuration.as_object_mut().unwrap().remove("resource");
+            configuration["resources"] = json!([
+                {
+                    "id": "incidents", "url": "https://gateway.example/incidents/mcp",
+                    "name": "Incident tools", "mode": "report",
+                },
+                {"id": "reports", "url": "https://gateway.example/reports/mcp", "providers": ["demo"]},
+            ]);
+        })
+    })
+    .await;
+    for path in ["/incidents/mcp", "/reports/mcp", "/elsewhere"] {
+        let request = example.stack.client().get(example.stack.envoy.url(path));
+        example.stack.send(request.header("host", "gateway.example")).await;
+    }
+    let is_counted = |status: &Value| status["requests"].as_array().map(Vec::len) == Some(3);
+    let status = example.status_with("three requests", is_counted).await;
+    let configuration = &status["configurations"][0];
+    assert_eq!(
+        configuration["resources"],
+        json!([
+            {
+                "id": "incidents", "url": "https://gateway.example/incidents/mcp",
+                "name": "Incident tools", "mode": "report", "providers": ["demo"],
+            },
+            {
+                "id": "reports", "url": "https://gateway.example/reports/mcp", "name": null,
+                "mode": "enforce", "providers": ["demo"],
+            },
+        ])
+    );
+    // They differ, and neither is the only one.
+    assert_eq!((&configuration["mode"], &configuration["resource"]), (&Value::Null, &Value::Null));
+    let requests = status["requests"].as_array().unwrap().iter();
+    let mut counted: Vec<_> = requests
+        .map(|row| (row["resource"].as_str().unwrap(), row["reason"].as_str().unwrap()))
+        .collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            ("incidents", "missing_token"),
+            ("none", "unknown_resource"),
+            ("reports", "missing_token"),
+        ]
+    );
+    let seen = look_at_page(&example.url("/"), "light", 1000).await;
+    for text in ["incidents", "https://gateway.example/reports/mcp", "Incident tools"] {
+        assert!(seen.text.contains(text), "{text}: {}", seen.text);
+    }
+    assert_eq!((seen.complaints, seen.is_wider_than_window), (vec![], false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_through_the_status_page() {
     let example = Example::start(|builder| {
         builder.edit(|bootstrap| {

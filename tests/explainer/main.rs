@@ -17,6 +17,7 @@ mod extension_policy;
 mod keys;
 mod page;
 mod routes;
+mod servers;
 mod support;
 mod surroundings;
 mod token_files;

@@ -1,0 +1,186 @@
+//! Several MCP servers: `explain --url` judges a token at one of them, and `check` warns where they
+//! accept the same tokens.
+
+use serde_json::{Value, json};
+use testbed::{Algorithm, SigningKey, claims};
+
+use crate::support::{Run, file, key_set, mcp_auth, with};
+
+const INCIDENTS: &str = "https://gateway.example/incidents/mcp";
+const REPORTS: &str = "https://gateway.example/reports/mcp";
+const STAFF: &str = "https://staff.example";
+const PARTNERS: &str = "https://partners.example";
+
+/// Two servers and two providers. `staff` is accepted at both servers, `partners` at `reports`.
+fn configuration(keys: [&SigningKey; 2]) -> Value {
+    let provider = |name: &str, issuer: &str, key| json!({"name": name, "issuer": issuer, "jwks": key_set(&[key])});
+    json!({
+        "resources": [
+            {"id": "incidents", "url": INCIDENTS, "audiences": ["for-incidents"], "providers": ["staff"]},
+            {
+                "id": "reports", "url": REPORTS, "audiences": ["for-reports"],
+                "access": {"rules": [{"name": "all", "require": {"scopes": ["report.read"]}}]},
+            },
+        ],
+        "providers": [
+            provider("staff", STAFF, keys[0]),
+            provider("partners", PARTNERS, keys[1]),
+        ],
+    })
+}
+
+fn keys() -> [SigningKey; 2] {
+    ["staff", "partners"].map(|name| SigningKey::generate(Algorithm::Es256, name))
+}
+
+fn explain(config: &str, url: &[&str], token: &str) -> (Run, Value) {
+    let arguments = [&["explain", config, "--json"], url].concat();
+    let run = mcp_auth(&arguments, token);
+    let json = run.json();
+    (run, json)
+}
+
+#[test]
+fn a_token_is_judged_at_the_server_of_the_url() {
+    let keys = keys();
+    let config = file(".json", &configuration(keys.each_ref()).to_string());
+    let staff = |audience: Value| {
+        keys[0].token(&with(&claims(STAFF, "x"), json!({"aud": audience, "scope": "report.read"})))
+    };
+    let one = staff(json!("for-incidents"));
+    let both = staff(json!(["for-incidents", "for-reports"]));
+    let narrow = keys[0].token(&claims(STAFF, "for-reports"));
+    let partner = keys[1].token(&claims(PARTNERS, "for-incidents"));
+    let nobody = "https://gateway.example/elsewhere";
+    for (url, token, resource, reason) in [
+        (INCIDENTS, &one, json!("incidents"), Value::Null),
+        (REPORTS, &one, json!("reports"), json!("audience_mismatch")),
+        (INCIDENTS, &both, json!("incidents"), Value::Null),
+        (REPORTS, &both, json!("reports"), Value::Null),
+        (REPORTS, &narrow, json!("reports"), json!("insufficient_scope")),
+        (INCIDENTS, &partner, json!("incidents"), json!("unknown_issuer")),
+        (REPORTS, &partner, json!("reports"), json!("audience_mismatch")),
+        ("https://GATEWAY.example:443/incidents/mcp/x?y", &one, json!("incidents"), Value::Null),
+        (nobody, &one, Value::Null, json!("unknown_resource")),
+        ("https://gateway.example./incidents/mcp", &one, Value::Null, json!("unknown_resource")),
+        ("https://gateway.example/incidents/mcp;x", &one, Value::Null, json!("unknown_resource")),
+    ] {
+        let (run, json) = explain(&config, &["--url", url], token);
+        let found = (&json["resource"], &json["reason"]);
+        assert_eq!(found, (&resource, &reason), "{url}: {json}");
+        assert_eq!(run.code, Some(i32::from(!reason.is_null())), "{url}");
+    }
+    // People read it, too.
+    let run = mcp_auth(&["explain", &config, "--url", INCIDENTS], &one);
+    assert!(run.stdout.starts_with("accepted (resource incidents, provider staff)\n"), "{run:?}");
+    assert!(run.stdout.contains("x-mcp-resource: incidents\n"), "{run:?}");
+}
+
+#[test]
+fn the_url_is_asked_for_where_there_are_several() {
+    let keys = keys();
+    let config = file(".json", &configuration(keys.each_ref()).to_string());
+    let token = keys[0].token(&claims(STAFF, "for-incidents"));
+    for (url, expected) in [
+        (&[][..], format!("say by --url which server is called: {INCIDENTS} or {REPORTS}")),
+        (&["--url", "gateway.example"], "gateway.example: is no URL".to_owned()),
+    ] {
+        let run = mcp_auth(&[&["explain", &config], url].concat(), &token);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains(&expected), "{run:?}");
+    }
+}
+
+#[test]
+fn a_token_of_a_provider_that_another_server_accepts_is_explained() {
+    let keys = keys();
+    let config = file(".json", &configuration(keys.each_ref()).to_string());
+    let partner = keys[1].token(&claims(PARTNERS, "for-incidents"));
+    let (_, json) = explain(&config, &["--url", INCIDENTS], &partner);
+    let (cause, fix) = (json["cause"].as_str(), json["fix"].as_str());
+    assert_eq!(
+        cause,
+        Some(
+            "The token is of the provider \"partners\", whose tokens are not accepted at the resource \
+             \"incidents\"."
+        ),
+        "{json}"
+    );
+    assert!(fix.unwrap().contains("add \"partners\" to `resources[0].providers`"), "{json}");
+    // The twin: of an issuer that no server accepts.
+    let stranger = keys[1].token(&claims("https://stranger.example", "for-incidents"));
+    let (_, json) = explain(&config, &["--url", INCIDENTS], &stranger);
+    let cause = json["cause"].as_str().unwrap();
+    assert!(cause.starts_with("The token was issued by \"https://stranger.example\""), "{json}");
+}
+
+/// What is done, the edit, and the audience that is warned of.
+type Case = (&'static str, fn(&mut Value), Option<&'static str>);
+
+#[test]
+fn servers_that_accept_the_same_audience_cause_a_warning() {
+    let keys = keys();
+    let good = configuration(keys.each_ref());
+    let warnings = |edit: fn(&mut Value)| -> Vec<String> {
+        let mut configuration = good.clone();
+        edit(&mut configuration);
+        let run = mcp_auth(&["check", &file(".json", &configuration.to_string()), "--json"], "");
+        let report = run.json();
+        assert_eq!(report["verdict"], "good", "{report}");
+        let warnings = report["plugins"][0]["warnings"].as_array().unwrap();
+        warnings.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect()
+    };
+    let shared = "resources incidents and reports accept tokens of staff with the same audience, ";
+    let cases: [Case; 6] = [
+        ("as it is", |_| {}, None),
+        (
+            "one audience of two",
+            |c| c["resources"][1]["audiences"] = json!(["for-reports", "for-incidents"]),
+            Some("\"for-incidents\""),
+        ),
+        (
+            "by provider",
+            |c| {
+                c["resources"][1]["audiences"] =
+                    json!({"staff": ["for-incidents"], "partners": ["p"]})
+            },
+            Some("\"for-incidents\""),
+        ),
+        (
+            "the same audience of different providers",
+            |c| {
+                c["resources"][1]["providers"] = json!(["partners"]);
+                c["resources"][1]["audiences"] = json!(["for-incidents"]);
+            },
+            None,
+        ),
+        (
+            "client_ids for both",
+            |c| {
+                for resource in c["resources"].as_array_mut().unwrap() {
+                    resource.as_object_mut().unwrap().remove("audiences");
+                }
+                for index in [0, 1] {
+                    c["providers"][index]["client_ids"] = json!(["mcp"]);
+                }
+            },
+            Some("\"mcp\""),
+        ),
+        (
+            "audiences apart in case",
+            |c| c["resources"][1]["audiences"] = json!(["For-Incidents"]),
+            None,
+        ),
+    ];
+    for (name, edit, expected) in cases {
+        let found = warnings(edit);
+        match expected {
+            None => assert_eq!(found, [""; 0], "{name}"),
+            Some(audience) => {
+                assert_eq!(found.len(), 1, "{name}: {found:?}");
+                let starts = found[0].starts_with(&format!("{shared}{audience}: a token for one"));
+                assert!(starts, "{name}: {found:?}");
+            }
+        }
+    }
+}
