@@ -19,6 +19,7 @@ pub use crate::identity::fuzz_header_values;
 use crate::jose::{Algorithm, PublicKey, PureRust, SignatureVerifier};
 pub use crate::jose::{fuzz_certificate, fuzz_jws};
 pub use crate::keys::{fuzz_key_set, fuzz_metadata, fuzz_shared_keys};
+pub use crate::lists::fuzz_lists;
 use crate::request::{Field, RequestHead};
 use crate::response::Response;
 use crate::time::UnixTime;

@@ -131,6 +131,8 @@ pub(super) fn with_data(event: &[u8], data: &[u8]) -> Vec<u8> {
     let mut changed = Vec::with_capacity(event.len().saturating_add(data.len()));
     let mut is_written = false;
     for (line, end) in lines(event) {
+        // The LF of an empty line must not become the end of this line once those between are gone.
+        let end = if end == b"\r" && !line.is_empty() { b"\r\n" } else { end };
         if data_line(line).is_none() {
             changed.extend_from_slice(line);
             changed.extend_from_slice(end);
@@ -249,6 +251,7 @@ mod tests {
         let changed = b"\xef\xbb\xbfdata: x\r\n: c\r\nid: 7\r\nevent: message\r\n\r\n";
         assert_eq!(with_data(event, b"x"), changed);
         assert_eq!(with_data(b"data: a", b"x"), b"data: x");
+        assert_eq!(with_data(b"data: a\r: c\rdata: b\n\n", b"x"), b"data: x\r\n: c\r\n\n");
     }
 
     #[test]
@@ -266,6 +269,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn every_split_gives_the_same_events_and_all_bytes(
             lines in prop::collection::vec(

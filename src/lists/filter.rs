@@ -236,5 +236,38 @@ fn overlong_message(beginning_of_message: &[u8], asked: &Asked) -> Overlong {
     }
 }
 
+/// Filters an event stream, of which nothing is shown. However it is split, the same goes on, and of
+/// that nothing is hidden any more. The first byte says what was asked for, the second where the
+/// stream is split. Returns whether it holds an event that was filtered.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_lists(input: &[u8]) -> bool {
+    let [choice, split, stream @ ..] = input else { return false };
+    let id = || MessageId::from_body(br#"{"id":1}"#);
+    let asked = match choice % 3 {
+        0 => Asked::List(super::kind::ListKind::Tools, id()),
+        1 => Asked::Call(id()),
+        _ => Asked::Nothing,
+    };
+    let filtered = |stream: &[u8], split: usize| {
+        let fields: [crate::request::Field<'_>; 2] =
+            [(b":status", b"200"), (b"content-type", b"text/event-stream")];
+        let plan = ListFilter::on_head(asked.clone(), ResponseHead::new(&fields), 1 << 20);
+        let HeadPlan::Stream(mut filter) = plan else { return Filtered::default() };
+        let (first, second) = stream.split_at_checked(split).unwrap_or((stream, &[]));
+        let error = |_: Option<&MessageId>| b"null".to_vec();
+        let mut all = filter.on_events(first, false, &|_| false, &error);
+        let rest = filter.on_events(second, true, &|_| false, &error);
+        all.bytes.extend(rest.bytes);
+        all.hidden = all.hidden.saturating_add(rest.hidden);
+        all.refused = all.refused.saturating_add(rest.refused);
+        all
+    };
+    let whole = filtered(stream, 0);
+    assert_eq!(filtered(stream, usize::from(*split)), whole);
+    let again = filtered(&whole.bytes, 0);
+    assert_eq!((&again.bytes, again.hidden), (&whole.bytes, 0));
+    whole.hidden > 0
+}
+
 #[cfg(test)]
 mod tests;

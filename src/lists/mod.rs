@@ -10,4 +10,6 @@ mod kind;
 mod message;
 
 pub(crate) use self::asked::Asked;
+#[cfg(any(fuzzing, test))]
+pub use self::filter::fuzz_lists;
 pub(crate) use self::filter::{BodyPlan, Filtered, HeadPlan, ListFilter};

@@ -174,6 +174,11 @@ fn a_long_event_of_a_call_passes_and_another_becomes_an_error() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn every_split_of_a_stream_gives_the_same(
         ends in prop::sample::select(vec!["\n", "\r", "\r\n"]),
@@ -188,5 +193,25 @@ proptest! {
         cuts.sort_unstable();
         let chunks = cuts.windows(2).map(|cut| &stream.as_bytes()[cut[0]..cut[1]]);
         prop_assert_eq!(streamed(call(), chunks), whole);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_filtered_stream_stays_as_it_is(
+        lines in prop::collection::vec(
+            r#"(data:|data: |: |id: |\x{feff}data: |event: )?(\{"id":1,|"result":|\{"tools":\[|\{"name":"a"\}|\]\}\}|\[|[a-z]|,)?(\n|\r|\r\n)?"#,
+            0..30,
+        ),
+        choice in 0_u8..3,
+        split in any::<u8>(),
+    ) {
+        let stream = lines.concat();
+        fuzz_lists(&[&[choice, split], stream.as_bytes()].concat());
     }
 }

@@ -19,6 +19,10 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "a", "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
     });
+    let list = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "a"}]}});
+    let lists = ["\0\u{9}", "\u{2}\u{28}"].map(|choice| {
+        format!("{choice}id: 1\r\ndata:\r\n\r\nevent: message\ndata: {list}\n\n: end\r\r")
+    });
     let paths = ["/mcp", "/files/a%20b", "/a%2Fb", "/a/../b", "/a%252e", "/a;b", "/é/"];
     let request = |token: &str| {
         format!(
@@ -41,6 +45,7 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         }),
         ("discovery", bytes([metadata.to_string()])),
         ("configuration", bytes(configurations())),
+        ("lists", bytes(lists)),
         ("mcp_message", bytes([call.to_string()])),
         ("paths", bytes(paths)),
         ("header_values", bytes(["ada\nops, incident\n100 %\né\n"])),
