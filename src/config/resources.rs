@@ -457,3 +457,6 @@ fn shared_client_id([first, second]: [usize; 2], audience: &str) -> (String, Str
         format!("{audience:?} is also one of providers[{first}], which has the same issuer"),
     )
 }
+
+#[cfg(test)]
+mod tests;
