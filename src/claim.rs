@@ -70,23 +70,20 @@ impl ListClaim {
     }
 
     /// The values of the claim.
+    ///
+    /// # Errors
+    ///
+    /// Why the claim, which is present, has no readable values.
     pub(crate) fn values<'a>(
         &self,
         claims: &'a Object,
-    ) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        let (listed, members) = match self.read(claims) {
-            Ok(Some(Json::Object(members))) => (None, Some(members)),
-            Ok(listed) => (listed, None),
-            Err(_) => (None, None),
+    ) -> Result<impl Iterator<Item = &'a str> + Clone + use<'a>, UnreadList> {
+        let (listed, members) = match self.read(claims)? {
+            Some(Json::Object(members)) => (None, Some(members)),
+            listed => (listed, None),
         };
         let names = members.into_iter().flat_map(Members::iter).map(|(name, _)| name);
-        strings(listed).chain(names)
-    }
-
-    /// Why a claim that is present has no readable values; `None` if it can be read or is absent.
-    #[must_use]
-    pub(crate) fn misread(&self, claims: &Object) -> Option<UnreadList> {
-        self.read(claims).err()
+        Ok(strings(listed).chain(names))
     }
 
     /// The value of the claim, if its type is the expected one; null counts as absent.
@@ -340,11 +337,12 @@ mod tests {
             (json!(1), Some("neither a list nor a string"), Some("not an object")),
         ] {
             let claims = claims(&json!({"realm": {"roles": value}}));
-            let misread = |claim: ListClaim| claim.misread(&claims).map(|found| found.to_string());
+            let misread =
+                |claim: ListClaim| claim.values(&claims).err().map(|found| found.to_string());
             assert_eq!(misread(ListClaim::Strings(path())).as_deref(), of_strings, "{value}");
             assert_eq!(misread(ListClaim::MemberNames(path())).as_deref(), of_names, "{value}");
         }
-        assert_eq!(ListClaim::MemberNames(path()).misread(&claims(&json!({"realm": 1}))), None);
+        assert!(ListClaim::MemberNames(path()).values(&claims(&json!({"realm": 1}))).is_ok());
     }
 
     #[test]
@@ -359,7 +357,8 @@ mod tests {
             ("missing", vec![], vec![]),
         ] {
             let path = ClaimPath::name(name);
-            let found = |claim: ListClaim| claim.values(&claims).collect::<Vec<_>>();
+            let found =
+                |claim: ListClaim| claim.values(&claims).into_iter().flatten().collect::<Vec<_>>();
             assert_eq!(found(ListClaim::Strings(path.clone())), of_strings, "{name}");
             assert_eq!(found(ListClaim::MemberNames(path)), of_names, "{name}");
         }

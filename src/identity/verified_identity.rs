@@ -52,6 +52,7 @@ pub(crate) struct ConfirmedIdentity<'a> {
     pub(super) scopes: StringList,
     pub(super) roles: StringList,
     pub(super) groups: StringList,
+    misread: Vec<Misread>,
 }
 
 /// The parts of an identity that access decisions need after its headers have been written.
@@ -154,29 +155,24 @@ impl<'a> ClaimedIdentity<'a> {
         self,
         finding: UserLookup<'a>,
     ) -> Result<ConfirmedIdentity<'a>, Unconfirmed> {
-        let known = match finding {
-            UserLookup::Await(query) => return Err(Unconfirmed::Await(query)),
-            UserLookup::Known(user) => Some(user),
-            UserLookup::Tolerated => None,
-            UserLookup::Unavailable(fault) => {
-                return Err(Refusal::directory_unavailable(fault.clone()).into());
-            }
-            UserLookup::Unknown(why) => {
-                return Err(Unconfirmed::Refused(Refusal::UserUnknown {
-                    claim: any_of(self.rules.user_claims_of(self.client_type)),
-                    field: self.rules.user_field.clone(),
-                    cause: why.cause(),
-                }));
-            }
-        };
-        if let Some(user) = known {
-            self.may_be(user)?;
-        }
+        let known = self.known_user(finding)?;
         let Self { token, standard, rules, audience_roles, client_type, user } = self;
         let claims = token.claims();
-        let roles = rules.roles_claims.iter().chain(audience_roles);
-        let roles = roles.flat_map(|claim| claim.values(claims));
-        let groups = rules.groups_claim.values(claims);
+        let mut misread = Vec::new();
+        let mut values = |holds, claim: &ListClaim| {
+            let misread_as = |found| misread.push(Misread::new(holds, claim.path(), found));
+            claim.values(claims).map_err(misread_as).ok()
+        };
+        // Each claim is looked up once, since the lists are gone through twice.
+        let roles_claims = rules.roles_claims.iter().chain(audience_roles);
+        let roles: Vec<_> = roles_claims.filter_map(|claim| values("roles", claim)).collect();
+        let roles = roles.iter().cloned().flatten();
+        let groups = values("groups", &rules.groups_claim).into_iter().flatten();
+        let scope_claims: Vec<_> = scope_claims(claims, rules).collect();
+        misread.extend(scope_claims.iter().filter_map(|(claim, value)| {
+            let found = UnreadList::in_place_of_strings(*value)?;
+            Some(Misread::new("scopes", claim, found))
+        }));
         Ok(ConfirmedIdentity {
             token,
             standard,
@@ -184,13 +180,34 @@ impl<'a> ClaimedIdentity<'a> {
             audience_roles,
             client_type,
             user: known.map_or(user, |known| Cow::Borrowed(&known.user_name)),
-            scopes: scopes(claims, rules),
+            scopes: scopes(&scope_claims, rules),
             roles: StringList::union(known.into_iter().flat_map(User::roles).chain(roles)),
             groups: match known {
                 Some(known) => StringList::union(known.groups().chain(groups)),
                 None => StringList::new(groups),
             },
+            misread,
         })
+    }
+
+    /// The user that was found; none if an unknown one is tolerated.
+    fn known_user<'b>(&self, finding: UserLookup<'b>) -> Result<Option<&'b User>, Unconfirmed> {
+        match finding {
+            UserLookup::Await(query) => Err(Unconfirmed::Await(query)),
+            UserLookup::Known(user) => {
+                self.may_be(user)?;
+                Ok(Some(user))
+            }
+            UserLookup::Tolerated => Ok(None),
+            UserLookup::Unavailable(fault) => {
+                Err(Refusal::directory_unavailable(fault.clone()).into())
+            }
+            UserLookup::Unknown(why) => Err(Unconfirmed::Refused(Refusal::UserUnknown {
+                claim: any_of(self.rules.user_claims_of(self.client_type)),
+                field: self.rules.user_field.clone(),
+                cause: why.cause(),
+            })),
+        }
     }
 
     fn may_be(&self, known: &User) -> Result<(), Refusal> {
@@ -218,13 +235,12 @@ impl ConfirmedIdentity<'_> {
             names => self.token.claims().retain(|name| names.iter().any(|kept| kept == name)),
         };
         let overage = Overage::from_identity(&self).map(Rc::new);
-        let misread = Misread::all(self.token.claims(), self.rules, self.audience_roles);
         VerifiedIdentity {
             provider: self.rules.provider.clone(),
             client_type: self.client_type,
             claims,
             overage,
-            misread,
+            misread: self.misread.into(),
             single_use: self.token.single_use(),
             scopes: self.scopes,
             roles: self.roles,
@@ -302,18 +318,8 @@ impl VerifiedIdentity {
 }
 
 impl Misread {
-    fn all(claims: &Object, rules: &IdentityRules, audience_roles: &[ListClaim]) -> Box<[Self]> {
-        let roles = rules.roles_claims.iter().chain(audience_roles).map(|claim| ("roles", claim));
-        let all = roles.chain([("groups", &rules.groups_claim)]);
-        let misread = all.filter_map(|(holds, claim)| {
-            let found = claim.misread(claims)?;
-            Some(Self { holds, claim: claim.path().to_string(), found })
-        });
-        let scopes = scope_claims(claims, rules).filter_map(|(claim, value)| {
-            let found = UnreadList::in_place_of_strings(value)?;
-            Some(Self { holds: "scopes", claim: claim.to_string(), found })
-        });
-        misread.chain(scopes).collect()
+    fn new(holds: &'static str, claim: &ClaimPath, found: UnreadList) -> Self {
+        Self { holds, claim: claim.to_string(), found }
     }
 
     /// The denial by the rule of this name, which requires values of this claim.
@@ -427,8 +433,8 @@ impl ServiceSign {
 
 /// The token's scopes, limited to `auth_scopes`. A token without a scope claim gets all of
 /// `auth_scopes`; one whose scope claim cannot be read gets none.
-fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
-    let values = scope_claims(claims, rules).map(|(_, value)| value);
+fn scopes(claims: &[(&ClaimPath, Json<'_>)], rules: &IdentityRules) -> StringList {
+    let values = claims.iter().map(|(_, value)| *value);
     let scopes = StringList::union(values.clone().flat_map(words));
     match &rules.auth_scopes {
         None => scopes,
@@ -447,7 +453,7 @@ fn scopes(claims: &Object, rules: &IdentityRules) -> StringList {
 fn scope_claims<'a>(
     claims: &'a Object,
     rules: &'a IdentityRules,
-) -> impl Iterator<Item = (&'a ClaimPath, Json<'a>)> + Clone {
+) -> impl Iterator<Item = (&'a ClaimPath, Json<'a>)> {
     let find = |path: &'a ClaimPath| Some((path, path.find(claims)?));
     let scope_claim = rules.scope_claims.iter().find_map(find);
     scope_claim.into_iter().chain(rules.permission_claims.iter().filter_map(find))
@@ -579,7 +585,10 @@ mod tests {
             (json!({"scope": {}, "permissions": ["b", "c"]}), Some(vec!["b"]), vec!["b"]),
         ] {
             let auth_scopes = allowed.map(|scopes| scopes.into_iter().map(str::to_owned).collect());
-            let scopes = scopes(&claims(&given), &IdentityRules { auth_scopes, ..rules() });
+            let rules = IdentityRules { auth_scopes, ..rules() };
+            let claims = claims(&given);
+            let scope_claims: Vec<_> = scope_claims(&claims, &rules).collect();
+            let scopes = scopes(&scope_claims, &rules);
             assert_eq!(scopes.iter().collect::<Vec<_>>(), expected, "{given}");
         }
     }

@@ -103,9 +103,20 @@ impl<'de> Reading<'de> {
     }
 
     fn string_at(&self, span: Span) -> &str {
+        let (span, text) = self.place(span);
+        span.slice(text)
+    }
+
+    fn is_at(&self, span: Span, string: &str) -> bool {
+        let (span, text) = self.place(span);
+        span.is(string, text)
+    }
+
+    /// The position of a string in the text, or in the unescaped strings.
+    fn place(&self, span: Span) -> (Span, &str) {
         match span.start.checked_sub(self.text.len()) {
-            Some(start) => Span { start, ..span }.slice(&self.unescaped),
-            None => span.slice(self.text),
+            Some(start) => (Span { start, ..span }, &self.unescaped),
+            None => (span, self.text),
         }
     }
 }
@@ -180,8 +191,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
             let place = Place::Member(&self.place, &name);
             let value = members.next_value_seed(Reader { place, reading: self.reading })?;
             let is_new = if object.len() < Reading::FEW {
-                let mut same_length = object.iter().filter(|own| own.name.length == name.len());
-                same_length.all(|member| self.reading.string_at(member.name) != name)
+                !object.iter().any(|member| self.reading.is_at(member.name, &name))
             } else {
                 if many.is_empty() {
                     let names = object.iter().map(|member| self.reading.string_at(member.name));

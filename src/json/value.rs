@@ -133,11 +133,7 @@ impl<'a> Members<'a> {
     /// The value of a member.
     #[must_use]
     pub(crate) fn get(self, name: &str) -> Option<Json<'a>> {
-        // Comparing lengths first saves most of the slicing.
-        let is_it = |member: &&Member| {
-            member.name.length == name.len() && member.name.slice(self.text) == name
-        };
-        let member = self.members.iter().find(is_it)?;
+        let member = self.members.iter().find(|member| member.name.is(name, self.text))?;
         Some(Json::new(&member.value, self.text))
     }
 
@@ -230,6 +226,14 @@ impl Span {
         let start = text.len();
         text.push_str(part);
         Self { start, length: part.len() }
+    }
+
+    /// Whether this slice of `text` is `other`. Most names differ in length or in the first byte,
+    /// which takes no call to tell.
+    pub(super) fn is(self, other: &str, text: &str) -> bool {
+        self.length == other.len()
+            && (text.as_bytes().get(self.start) == other.as_bytes().first() || other.is_empty())
+            && self.slice(text) == other
     }
 
     pub(super) fn slice(self, text: &str) -> &str {

@@ -7,7 +7,7 @@ use crate::json::{Json, Object};
 /// The providers whose tokens a resource accepts.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedProviders {
-    /// In the order in which clients are told of them.
+    /// In the order in which the metadata document lists their issuers.
     order: Vec<ProviderId>,
     /// None for a provider whose tokens are not accepted.
     tokens: ProviderMap<Option<AcceptedTokens>>,
@@ -64,13 +64,14 @@ impl AcceptedProviders {
             Some((id, provider, self.get(id).filter(|_| is_its)?))
         });
         let first = of_issuer.next()?;
+        let mut others = of_issuer.peekable();
         let names_audience = |(_, provider, tokens): &(_, &Provider, &AcceptedTokens)| {
             provider.claim_rules.names_audience(claims, &tokens.audiences)
         };
-        if names_audience(&first) {
+        if others.peek().is_none() || names_audience(&first) {
             return Some(first);
         }
-        of_issuer.find(names_audience).or(Some(first))
+        others.find(names_audience).or(Some(first))
     }
 
     /// All issuers whose tokens are accepted.

@@ -126,8 +126,10 @@ impl ClaimRules {
     /// The last moment at which a token with these claims, which expires at `expires`, passes
     /// [`check`](Self::check).
     pub(crate) fn last_use(&self, claims: &Object, expires: UnixTime) -> UnixTime {
-        let issued = claims.get("iat").and_then(numeric_date);
-        let too_old = self.max_token_age.zip(issued).map(|(max_age, issued)| issued + max_age);
+        let too_old = self.max_token_age.and_then(|max_age| {
+            let issued = claims.get("iat").and_then(numeric_date)?;
+            Some(issued + max_age)
+        });
         too_old.map_or(expires, |too_old| expires.min(too_old)) + self.clock_skew
     }
 }
