@@ -83,7 +83,7 @@ pub enum Outcome {
     As(Vec<(String, String)>),
 }
 
-/// An engine whose keys are in its configuration. Nobody has the private half of them.
+/// An engine whose keys are in its configuration. Their private halves do not exist any more.
 pub struct Harness {
     engine: RefCell<Engine<Recorder>>,
 }

@@ -37,7 +37,7 @@ pub(crate) enum Refusal {
         /// The call in the message, if it was inspected.
         call: Option<Box<McpCall>>,
     },
-    /// `aud` holds none of the provider's client ids (RFC 7519 §4.1.3), or the client is none of them.
+    /// `aud` has none of the provider's client ids (RFC 7519 §4.1.3), or the client is not one of them.
     AudienceMismatch {
         /// The claim that was compared.
         claim: AudienceClaim,

@@ -14,7 +14,7 @@ fn reading(inspect: &str) -> Value {
         "default": "allow",
         "rules": [{
             "match": {"mcp_methods": ["tools/call"], "mcp_names": ["forbidden"]},
-            "require": {"roles": ["nobody"]},
+            "require": {"roles": ["missing"]},
         }],
         "mcp": {"inspect": inspect, "upstream_validates_headers": true},
     })

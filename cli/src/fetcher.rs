@@ -156,7 +156,7 @@ fn callout_error(error: ureq::Error, url: &str) -> CalloutError {
     }
 }
 
-/// What the system says of an unknown host is for people alone, so it is asked again.
+/// Resolves the host again, because the system reports an unknown one only as prose.
 fn is_known_host(url: &str) -> bool {
     let uri: Option<http::Uri> = url.parse().ok();
     let host = uri.as_ref().and_then(http::Uri::host);

@@ -154,7 +154,7 @@ fn within<'a>(path: &'a str, place: &str) -> Option<&'a str> {
     Some(path.strip_prefix("value.").unwrap_or(path))
 }
 
-/// Looks for configurations of the plugin in whatever Envoy, Istio or Envoy Gateway write around them.
+/// Finds configurations of the plugin at any depth of an Envoy, Istio or Envoy Gateway document.
 fn find<'a>(
     value: &'a Value,
     place: &str,
@@ -208,7 +208,7 @@ fn handed_over(configuration: &Value, is_named: bool) -> Option<Vec<u8>> {
     }
 }
 
-/// What the plugin is handed by Envoy Gateway, which makes JSON of whatever is there.
+/// The configuration as Envoy Gateway passes it to the plugin: as JSON, whatever its type.
 fn handed_over_as_json(configuration: &Value, is_named: bool) -> Option<Vec<u8>> {
     (is_named || is_configuration(configuration)).then(|| configuration.to_string().into_bytes())
 }

@@ -53,7 +53,7 @@ impl GivenToken {
     }
 }
 
-/// The token without the header's name and scheme, or out of the whole answer of a token endpoint.
+/// The token without the header's name and scheme, or from the whole response of a token endpoint.
 fn bare(text: &str) -> String {
     let text = text.trim();
     if let Ok(answer) = serde_json::from_str::<Value>(text)

@@ -174,8 +174,8 @@ impl AccessPolicy {
         }
     }
 
-    /// Reads the parts of a request head that rules match. `path` is its path, which is none if it is
-    /// ambiguous.
+    /// Reads the parts of a request head that rules match. `path` is its path; none for an
+    /// ambiguous one.
     #[must_use]
     pub(crate) fn target(&self, head: RequestHead<'_>, path: Option<CanonicalPath>) -> Target {
         Target {

@@ -47,7 +47,7 @@ pub(super) enum RawMode {
     Report,
 }
 
-/// What clients are told of a resource.
+/// The fields of a resource that its metadata document shows.
 pub(super) struct Described {
     pub(super) url: ResourceUrl,
     pub(super) name: Option<String>,

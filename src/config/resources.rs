@@ -161,7 +161,7 @@ impl Defaults {
             exempt: self.exempt.into_iter().filter(|path| !is_kept_closed(path)).collect(),
             allowed_origins: self.allowed_origins,
             forward_token: self.identity.forward_token,
-            // A request that belongs to nobody could reach any of them.
+            // A request that belongs to no resource could reach any of them.
             mode: if lets_through { Mode::Report } else { Mode::Enforce },
         };
         let (resources, conflicts) = Resources::by_address(read, outside);

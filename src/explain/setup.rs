@@ -190,11 +190,11 @@ impl Setup {
         }
     }
 
-    /// Host and path of the request that is asked about.
+    /// Host and path of the request in question.
     ///
     /// # Errors
     ///
-    /// The URL is none, or is missing and there are several resources.
+    /// The URL is not a URL, or is missing although there are several resources.
     pub(super) fn address(&self, question: &Question<'_>) -> Result<(String, String), String> {
         let mut resources = self.config.resources.iter();
         let url = match (question.url, resources.next(), resources.next()) {

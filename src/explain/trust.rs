@@ -10,8 +10,8 @@ use crate::provider::Provider;
 use crate::resource::ResourceLabel;
 
 impl Setup {
-    /// A warning for each place where several providers are trusted alike, or several servers accept
-    /// the same tokens.
+    /// A warning for each place that trusts several providers equally, or where several servers accept the
+    /// same tokens.
     #[must_use]
     pub fn trust_warnings(&self) -> Vec<String> {
         let records = self.shared_records().into_iter();
@@ -99,7 +99,7 @@ impl Setup {
     }
 }
 
-/// The warning about a rule, if it asks for roles or groups, whoever gives them.
+/// The warning about a rule that requires roles or groups and names no provider of them.
 fn shared_roles_of(at: &str, rule: &Rule, givers: &[&Provider]) -> Option<String> {
     let Requirement { roles, groups, providers, .. } = &rule.requirement;
     let lines = [("roles", roles), ("groups", groups)];

@@ -30,7 +30,7 @@ pub(crate) struct ProtectedResource {
     pub label: Option<ResourceLabel>,
     /// Its public URL.
     pub url: ResourceUrl,
-    /// Its name, for people.
+    /// Its name in the metadata document.
     pub name: Option<String>,
     /// The URL of its documentation.
     pub documentation: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct ProtectedResource {
     pub identity_headers: IdentityHeaders,
     /// Whether it gets the token.
     pub forward_token: bool,
-    /// Whether refusals are carried out.
+    /// Whether refused requests get an error response.
     pub mode: Mode,
 }
 

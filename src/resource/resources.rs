@@ -27,9 +27,9 @@ pub(crate) struct Resources {
 /// The address of a request.
 #[derive(Debug)]
 pub(crate) struct Address {
-    /// None in a spelling that belongs to no resource, and where every request belongs to one.
+    /// None if no resource has this spelling, or if every request belongs to the only resource.
     authority: Option<Authority>,
-    /// None for a path that servers may read in several ways.
+    /// None for a path that servers may interpret differently.
     pub path: Option<CanonicalPath>,
 }
 
@@ -235,7 +235,7 @@ impl Index<ResourceId> for Resources {
 }
 
 // The only two places that index by a number. An id of another configuration would be a fault of
-// this crate; it ends the VM rather than stand for another resource or for none.
+// this crate; it ends the VM rather than select another resource.
 #[expect(clippy::indexing_slicing, reason = "ids and tables are made together")]
 impl<T> Index<ResourceId> for ResourceMap<T> {
     type Output = T;

@@ -66,8 +66,8 @@ impl Router {
         conflicts
     }
 
-    /// The resource whose path is the longest that is the path of the request, or begins it at a
-    /// `/`. Of two of the same length, the one that names the authority.
+    /// The resource with the longest path that equals the path of the request, or is a prefix of it
+    /// that ends before a `/`. Of two of the same length, the one that names the authority.
     #[must_use]
     pub(super) fn find(&self, authority: &Authority, path: &CanonicalPath) -> Option<ResourceId> {
         let named = self.named(authority).and_then(|tree| tree.find(path));
@@ -91,8 +91,8 @@ impl Router {
         named.or_else(|| self.any.find_exact(path))
     }
 
-    /// The resource of this authority, if it has one alone. One that is served under any authority
-    /// is the only one of authorities that are not named if there is no other at all.
+    /// The only resource of this authority; none if it has several. Under an authority that is not
+    /// named, a resource of any authority is the only one if there is no other resource at all.
     #[must_use]
     pub(super) fn only_one(&self, authority: &Authority) -> Option<ResourceId> {
         let any = &self.any.resources;

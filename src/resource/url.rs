@@ -61,8 +61,8 @@ impl ResourceUrl {
         self.uri.path()
     }
 
-    /// Whether a path that lies at or below this URL's once it is decoded begins as the URL is
-    /// written: where a segment of the URL is percent-encoded, in the very same way.
+    /// Whether a path, which once decoded is at or below the path of this URL, begins with the same
+    /// bytes: its segments are percent-encoded as in the URL.
     #[must_use]
     pub(crate) fn begins_as_written(&self, path: &[u8]) -> bool {
         let own = self.path_without_slash().as_bytes().split(|byte| *byte == b'/').skip(1);

@@ -1,6 +1,6 @@
-//! Tells clients that the protected server is not an authorization server. Some look for one on its
-//! host (MCP 2025-03-26, and the fallback in later revisions), and take a 401 for one that requires
-//! a login.
+//! The response that says that the protected server is not an authorization server. Some clients
+//! look for one on its host (MCP 2025-03-26, and the fallback in later revisions), and take a 401
+//! for one that requires a login.
 
 use super::Response;
 use crate::request::{RequestHead, without_slash};

@@ -89,7 +89,7 @@ pub(crate) struct ProviderStatus {
 pub(crate) enum KeyState {
     /// They are part of the configuration.
     Configured,
-    /// They are fresh, but fetching them anew fails.
+    /// They are fresh, but the next fetch of them fails.
     Failing,
     /// They are fresh.
     Fresh,

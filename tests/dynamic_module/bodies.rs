@@ -9,7 +9,7 @@ fn start(provider: &Provider) -> (Envoy, usize) {
     configuration["access"] = json!({"default": "allow", "rules": [{
         "name": "denied",
         "match": {"mcp_methods": ["tools/call"], "mcp_names": ["denied"]},
-        "require": {"roles": ["nobody"]},
+        "require": {"roles": ["missing"]},
     }]});
     start_with(provider, &configuration)
 }

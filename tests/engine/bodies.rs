@@ -225,7 +225,7 @@ fn the_body_of_another_method_admits_no_request() {
     let mut configuration = single_use(&key);
     configuration["access"] = json!({"rules": [
         {"match": {"mcp_methods": ["ping"]}},
-        {"match": {"methods": ["GET"]}, "require": {"roles": ["nobody"]}},
+        {"match": {"methods": ["GET"]}, "require": {"roles": ["missing"]}},
         {"match": {"methods": ["PUT"]}},
     ]});
     for inspect in ["body", "headers"] {

@@ -127,13 +127,13 @@ fn a_new_kid_causes_one_fetch_in_a_cooldown_and_the_request_waits_for_it() {
     answer_key_set(&vm, &vm.call(), &[&old, &new]);
     assert_forwarded(&vm.outcome(id));
 
-    let (_, outcome) = request(&vm, &token(&key("nobody's")));
+    let (_, outcome) = request(&vm, &token(&key("unpublished")));
     assert_refused(&outcome, 401, "unknown_kid");
     vm.tick();
     assert!(vm.calls().is_empty());
 
     vm.advance(Duration::from_secs(30));
-    let (_, outcome) = request(&vm, &token(&key("nobody's")));
+    let (_, outcome) = request(&vm, &token(&key("unpublished")));
     assert_paused(&outcome);
     vm.tick();
     assert_eq!(vm.calls().len(), 1);

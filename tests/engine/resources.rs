@@ -241,7 +241,7 @@ fn an_ambiguous_path_is_refused_in_report_mode_too() {
         assert_eq!(code(&outcome).as_deref(), Some("unknown_resource"), "{path}");
     }
     assert_eq!(code(&at(&vm, "/c", "a.b").1), None);
-    // One server that enforces could be what a request of nobody reaches.
+    // A request that belongs to no resource could reach the one that enforces.
     configuration["resources"][1]["mode"] = json!("enforce");
     let vm = start(&configuration, &SharedData::default());
     assert_eq!(code(&at(&vm, "/c", "a.b").1).as_deref(), Some("unknown_resource"));

@@ -16,7 +16,7 @@ async fn line(stack: &Stack, path: &str) -> Value {
 }
 
 /// What it says of the answer to this path.
-async fn told(stack: &Stack, path: &str) -> Value {
+async fn logged(stack: &Stack, path: &str) -> Value {
     let line = line(stack, path).await;
     json!(["status", "user", "provider", "reason"].map(|name| line[name].clone()))
 }
@@ -30,7 +30,7 @@ async fn a_line_has_user_provider_and_reason() {
                 "default": "allow",
                 "rules": [{
                     "match": {"paths": ["/denied"]},
-                    "require": {"roles": ["nobody has it"]},
+                    "require": {"roles": ["missing role"]},
                 }],
             });
         })
@@ -59,7 +59,7 @@ async fn a_line_has_user_provider_and_reason() {
             None => request,
         };
         stack.send(request).await;
-        assert_eq!(told(&stack, path).await, expected, "{path}");
+        assert_eq!(logged(&stack, path).await, expected, "{path}");
     }
 }
 
@@ -88,7 +88,7 @@ async fn no_name_of_a_user_passes_for_another_field_or_line() {
         assert!(user.is_ascii());
         let members = line(&stack, &path).await.as_object().unwrap().len();
         assert_eq!(members, 7, "{name}");
-        assert_eq!(told(&stack, &path).await, json!([200, user, "demo", null]), "{name}");
+        assert_eq!(logged(&stack, &path).await, json!([200, user, "demo", null]), "{name}");
     }
     assert!(!stack.envoy.log().lines().any(|line| line.starts_with("{\"path\":\"/forged")));
 }
@@ -100,7 +100,7 @@ async fn a_token_in_the_query_is_not_in_the_access_log() {
     let url = stack.envoy.url(&format!("/query?access_token={token}"));
     stack.send(stack.client().get(url)).await;
     let expected = json!([400, null, null, "malformed_authorization"]);
-    assert_eq!(told(&stack, "/query").await, expected);
+    assert_eq!(logged(&stack, "/query").await, expected);
     assert!(!stack.envoy.log().contains(&token));
 }
 
@@ -120,5 +120,5 @@ async fn a_plugin_that_may_not_set_filter_state_still_works() {
     assert_eq!(stack.call("a.b.c").await.status, 401);
     let good = stack.client().get(stack.envoy.url("/good")).bearer_auth(stack.token());
     assert_eq!(good.send().await.unwrap().status(), 200);
-    assert_eq!(told(&stack, "/good").await, json!([200, null, null, null]));
+    assert_eq!(logged(&stack, "/good").await, json!([200, null, null, null]));
 }

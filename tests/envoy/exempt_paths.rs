@@ -68,7 +68,7 @@ async fn one_slash_at_the_end_is_the_same_path_and_two_are_not() {
         .configure(|configuration| {
             configuration["exempt"] = json!([{"path": "/healthz"}, {"path": "/a.b/"}]);
             configuration["access"] = json!({"default": "allow", "rules": [
-                {"match": {"paths": ["/mcp"]}, "require": {"roles": ["nobody"]}},
+                {"match": {"paths": ["/mcp"]}, "require": {"roles": ["missing"]}},
             ]});
         })
         .edit(|bootstrap| bootstrap.connection_manager()["merge_slashes"] = json!(false))

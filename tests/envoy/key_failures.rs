@@ -355,7 +355,7 @@ async fn header_and_body_agree_on_when_to_retry() {
     // Pauses of one, two and four seconds, of which jitter takes a part.
     while stack.provider.count(Document::Discovery) < 4 {
         let answer = stack.call_refused(&stack.token()).await;
-        let told = &answer.body["details"]["retry_after"];
-        assert_eq!(answer.header("retry-after"), told.to_string(), "{answer:?}");
+        let retry_after = &answer.body["details"]["retry_after"];
+        assert_eq!(answer.header("retry-after"), retry_after.to_string(), "{answer:?}");
     }
 }

@@ -133,15 +133,15 @@ async fn assert_logged(
     }
     let stack = builder.start().await;
     let mut faults = Vec::new();
-    for (name, provider, told) in &cases {
+    for (name, provider, expected) in &cases {
         let answer = stack.call_refused(&token_of(provider)).await;
         faults.extend(named(name, faults_of_refusal(&answer, "keys_unavailable")));
         let log = stack.envoy.log();
         let start = format!("provider {name}: fetching keys from ");
         let line = log.lines().find(|line| line.contains("[warning]") && line.contains(&start));
         let line = line.unwrap_or_default();
-        if !line.contains(told) {
-            faults.push(format!("{name}: {line:?} does not say {told:?}"));
+        if !line.contains(expected) {
+            faults.push(format!("{name}: {line:?} does not say {expected:?}"));
         }
     }
     assert_none(&faults);
@@ -180,11 +180,11 @@ fn broken() -> [(&'static str, Form, &'static str); 7] {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_key_is_logged_with_the_member_and_the_character() {
     let mut cases = Vec::new();
-    for (name, form, told) in broken() {
+    for (name, form, expected) in broken() {
         let provider = IdentityProvider::start().await;
         provider.set_keys([SigningKey::generate(Algorithm::Es256, "k1")]);
         provider.edit(Document::KeySet, move |document| form(&mut document["keys"][0]));
-        cases.push((name, provider, told));
+        cases.push((name, provider, expected));
     }
     assert_logged(cases, configured).await;
 }
@@ -199,8 +199,8 @@ async fn an_unreadable_key_in_the_configuration_is_refused_with_the_same_words()
         builder = builder.configure(|configuration| add_providers(configuration, [provider]));
     }
     let log = builder.expect_refusal().await;
-    for (name, _, told) in broken() {
-        assert!(log.contains(told), "{name}: {told:?} is not in {log}");
+    for (name, _, expected) in broken() {
+        assert!(log.contains(expected), "{name}: {expected:?} is not in {log}");
     }
 }
 
@@ -227,10 +227,10 @@ async fn a_document_other_than_a_key_set_is_named() {
         ),
     ];
     let mut cases = Vec::new();
-    for (name, fault, told) in faults {
+    for (name, fault, expected) in faults {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, fault);
-        cases.push((name, provider, told));
+        cases.push((name, provider, expected));
     }
     assert_logged(cases, configured).await;
 }
@@ -254,18 +254,18 @@ async fn a_document_other_than_metadata_is_named() {
         ),
     ];
     let mut cases = Vec::new();
-    for (name, fault, told) in faults {
+    for (name, fault, expected) in faults {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::Discovery, fault);
-        cases.push((name, provider, told));
+        cases.push((name, provider, expected));
     }
     let provider = IdentityProvider::start().await;
     provider.edit(Document::Discovery, |document| {
         document["jwks_uri"] = json!("https://keys.example.com/jwks");
     });
-    let told =
+    let expected =
         "the jwks_uri that discovery found: no cluster is configured for its host keys.example.com";
-    cases.push(("host-without-cluster", provider, told));
+    cases.push(("host-without-cluster", provider, expected));
     assert_logged(cases, |name, provider| {
         json!({
             "name": name, "issuer": provider.issuer(), "client_ids": [Stack::AUDIENCE],

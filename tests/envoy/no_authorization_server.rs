@@ -53,7 +53,7 @@ async fn authorization_server_metadata_is_not_found_without_a_token() {
             add_listener(bootstrap, numbers[1], |configuration| {
                 configuration["access"] = json!({"default": "deny", "rules": [
                     {"match": {"paths": ["/mcp"]}},
-                    {"match": {"path_prefixes": ["/"]}, "require": {"roles": ["nobody"]}},
+                    {"match": {"path_prefixes": ["/"]}, "require": {"roles": ["missing"]}},
                 ]});
             });
         })

@@ -108,7 +108,7 @@ async fn a_token_that_is_refused_for_another_reason_is_not_spent() {
             ("another tenant", token("tenant", json!("other")), "claim_mismatch"),
             ("bound", token("cnf", json!({"jkt": "x"})), "bound_token"),
             ("another scope", token("scope", json!("other")), "insufficient_scope"),
-            ("nobody", provider.token(&without(&claims, "email")), "missing_claim"),
+            ("no user claim", provider.token(&without(&claims, "email")), "missing_claim"),
         ];
         assert_tokens_refused(&stack, cases).await;
         let good = provider.token(&claims);

@@ -145,7 +145,7 @@ async fn a_token_that_is_refused_for_another_reason_is_not_spent() {
         ("another tenant", signed("tenant", json!("other")), "claim_mismatch"),
         ("bound", signed("cnf", json!({"jkt": "x"})), "bound_token"),
         ("another scope", signed("scope", json!("other")), "insufficient_scope"),
-        ("nobody", key.token(&without(&claims, "sub")), "missing_claim"),
+        ("no subject", key.token(&without(&claims, "sub")), "missing_claim"),
         ("a stranger", signed("sub", json!("mallory")), "user_unknown"),
         ("who left", signed("sub", json!("bob")), "user_inactive"),
         ("without jti", key.token(&without(&claims, "jti")), "jti_missing"),

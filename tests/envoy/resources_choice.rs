@@ -16,8 +16,8 @@ fn server_of(id: &str) -> usize {
 /// What is wrong with whatever reached the servers with a token for this resource alone.
 fn misled(servers: &TwoServers, place: Place) -> Vec<String> {
     let reached = servers.reached();
-    let is_right = |(server, told): &&(usize, Vec<String>)| {
-        *server == server_of(place.id) && *told == [place.id]
+    let is_right = |(server, ids): &&(usize, Vec<String>)| {
+        *server == server_of(place.id) && *ids == [place.id]
     };
     let wrong: Vec<_> = reached.iter().filter(|reached| !is_right(reached)).collect();
     if wrong.is_empty() { vec![] } else { vec![format!("reached {wrong:?}")] }
@@ -58,7 +58,7 @@ fn owned(host: &str, path: &str, owner: Place) -> (String, String, Option<Place>
     (host.to_owned(), path.to_owned(), Some(owner))
 }
 
-fn nobodys(host: &str, path: &str) -> (String, String, Option<Place>) {
+fn of_no_server(host: &str, path: &str) -> (String, String, Option<Place>) {
     (host.to_owned(), path.to_owned(), None)
 }
 
@@ -75,14 +75,14 @@ async fn a_request_belongs_to_the_resource_of_its_host_and_path() {
         owned(TWO.host, "/one/../two/mcp", TWO),
         owned(TWO.host, "//two//mcp", TWO),
         owned(TWO.host, "/./two/mcp", TWO),
-        nobodys(ONE.host, "/mcp"),
-        nobodys(ONE.host, "/one"),
-        nobodys(ONE.host, "/one/mcpx"),
-        nobodys(ONE.host, "/One/mcp"),
-        nobodys(ONE.host, "/"),
-        nobodys(ALONE.host, "/one/mcp"),
-        nobodys("other.example", "/mcp"),
-        nobodys("127.0.0.1", "/mcp"),
+        of_no_server(ONE.host, "/mcp"),
+        of_no_server(ONE.host, "/one"),
+        of_no_server(ONE.host, "/one/mcpx"),
+        of_no_server(ONE.host, "/One/mcp"),
+        of_no_server(ONE.host, "/"),
+        of_no_server(ALONE.host, "/one/mcp"),
+        of_no_server("other.example", "/mcp"),
+        of_no_server("127.0.0.1", "/mcp"),
     ];
     assert_none(&try_all(&servers, cases).await);
 }
@@ -119,7 +119,7 @@ async fn no_spelling_of_a_host_reaches_another_resource() {
         "\u{ff41}lone.example",
         "",
     ];
-    let cases = hosts.into_iter().map(|host| nobodys(host, ALONE.path));
+    let cases = hosts.into_iter().map(|host| of_no_server(host, ALONE.path));
     assert_none(&try_all(&servers, cases).await);
     // The twin.
     let cases = PLACES.map(|place| owned(place.host, place.path, place));
@@ -158,7 +158,7 @@ async fn an_ip_address_is_a_host_in_its_usual_form() {
         "0x7f.0.0.1:8443",
         "user@127.0.0.1:8443",
     ];
-    let cases = others.map(|host| nobodys(host, TWO.path));
+    let cases = others.map(|host| of_no_server(host, TWO.path));
     assert_none(&try_all(&servers, cases).await);
 }
 
@@ -172,9 +172,9 @@ async fn the_absolute_form_has_the_host_that_counts() {
         owned("", "http://gateway.example/one/mcp", ONE),
         // It strips user info there.
         owned("gateway.example", "http://user@alone.example/mcp", ALONE),
-        nobodys("alone.example", "http://alone.example./mcp"),
-        nobodys("alone.example", "http://other.example/mcp"),
-        nobodys("alone.example", "http://gateway.example/mcp"),
+        of_no_server("alone.example", "http://alone.example./mcp"),
+        of_no_server("alone.example", "http://other.example/mcp"),
+        of_no_server("alone.example", "http://gateway.example/mcp"),
     ];
     assert_none(&try_all(&servers, cases).await);
 }
@@ -231,8 +231,8 @@ async fn no_spelling_of_a_path_reaches_another_resource_even_if_envoy_normalises
         "two/mcp",
         "*",
     ];
-    // `%25` alone is a plain character: another path, which is nobody's all the same.
-    let cases = paths.into_iter().map(|path| nobodys(TWO.host, path));
+    // `%25` alone is a plain character: another path, which belongs to no server either.
+    let cases = paths.into_iter().map(|path| of_no_server(TWO.host, path));
     assert_none(&try_all(&servers, cases).await);
     let cases = [
         owned(ONE.host, "/one/mcp/..a", ONE),
@@ -340,7 +340,7 @@ async fn with_one_resource_every_request_belongs_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_of_nobody_is_refused_alike_with_a_token_or_without() {
+async fn a_request_of_no_resource_is_refused_alike_with_a_token_or_without() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["errors"] = json!({"details": "full"});
     })
@@ -419,7 +419,7 @@ async fn default_identity_headers_are_stripped_even_if_each_resource_has_its_own
     .await;
     let forged =
         "x-mcp-user: root\r\nx-mcp-resource: two\r\nx.mcp.resource: one\r\nx-other: kept\r\n";
-    servers.send("nobodys.example", "/healthz", forged).await;
+    servers.send("of_no_server.example", "/healthz", forged).await;
     let requests = servers.other.requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].header("x-other"), [b"kept"]);

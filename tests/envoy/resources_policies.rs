@@ -11,7 +11,7 @@ use crate::two_servers::{ALONE, ONE, TWO, TwoServers};
 async fn a_resource_has_its_own_rules_or_those_of_all() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["access"] =
-            json!({"rules": [{"name": "all", "require": {"scopes": ["nobody.has.it"]}}]});
+            json!({"rules": [{"name": "all", "require": {"scopes": ["missing.scope"]}}]});
         configuration["resources"][1]["access"] =
             json!({"rules": [{"match": {"mcp_names": ["add"]}, "require": {"roles": ["x"]}},
                              {"match": {"path_prefixes": ["/one"]}}]});
@@ -35,10 +35,10 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
         configuration["resources"][2]["hosts"] = json!(["two.example"]);
     })
     .await;
-    for (host, path, told) in [
+    for (host, path, ids) in [
         (ALONE.host, "/mcp", Some("alone")),
         (ONE.host, "/one/mcp/open", Some("one")),
-        // It belongs to nobody, under any host.
+        // It belongs to no server, under any host.
         (ONE.host, "/healthz", None),
         ("other.example", "/healthz", None),
         ("other.example.", "/healthz", None),
@@ -48,8 +48,8 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
         let answer = servers.send(host, path, lines).await;
         assert!(answer.reason().is_empty(), "{host} {path}: {answer:?}");
         let reached = servers.reached();
-        let told: Vec<String> = told.into_iter().map(str::to_owned).collect();
-        assert_eq!(reached.iter().map(|(_, told)| told).collect::<Vec<_>>(), [&told], "{host}");
+        let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
+        assert_eq!(reached.iter().map(|(_, ids)| ids).collect::<Vec<_>>(), [&ids], "{host}");
         let requests = [servers.stack.server.requests(), servers.other.requests()].concat();
         assert!(requests[0].header("x-mcp-user").is_empty(), "{host} {path}");
         assert!(requests[0].header("authorization").is_empty(), "{host} {path}");
@@ -207,7 +207,7 @@ async fn a_mode_is_that_of_the_resource() {
     assert_refusal(&servers.send(ALONE.host, ALONE.path, "").await, "missing_token");
     let answer = servers.send(ONE.host, ONE.path, "x-mcp-resource: two\r\n").await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    // Where it is sent and not who sends it: the server is told in report mode too.
+    // Where it is sent and not who sends it: the server learns it in report mode too.
     assert_eq!(servers.reached(), [(0, vec!["one".to_owned()])]);
     let line = "allowed (report mode), would be refused: reason=missing_token resource=one ";
     servers.stack.envoy.await_log(line, SOON).await;
@@ -245,7 +245,7 @@ async fn in_report_mode_everything_passes_but_an_ambiguous_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_resource_that_enforces_keeps_requests_of_nobody_out_in_report_mode() {
+async fn one_resource_that_enforces_keeps_requests_of_no_resource_out_in_report_mode() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["mode"] = json!("report");
         configuration["resources"][2]["mode"] = json!("enforce");

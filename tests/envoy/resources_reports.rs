@@ -16,7 +16,7 @@ async fn requests(servers: &TwoServers) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_have_the_label_resource_and_none_for_requests_of_nobody() {
+async fn metrics_have_the_label_resource_and_none_for_requests_of_no_resource() {
     let servers = TwoServers::start(Stack::builder().alone().workers(2), |configuration| {
         configuration["exempt"] = json!([{"path": "/healthz"}]);
         configuration["resources"][2]["id"] = json!("two_-2");
@@ -70,11 +70,11 @@ async fn access_logs_and_the_log_name_the_resource() {
     )
     .await;
     servers.send(ONE.host, "/one/mcp/refused", "").await;
-    servers.send("other.example", "/of-nobody", "").await;
+    servers.send("other.example", "/of-no-server", "").await;
     servers.call(TWO.host, "/two/mcp/passes", &servers.token(TWO.audience)).await;
     for (path, resource, reason) in [
         ("/one/mcp/refused", json!("one"), json!("missing_token")),
-        ("/of-nobody", Value::Null, json!("unknown_resource")),
+        ("/of-no-server", Value::Null, json!("unknown_resource")),
         ("/two/mcp/passes", json!("two"), Value::Null),
     ] {
         let member = format!("\"path\":\"{path}\"");

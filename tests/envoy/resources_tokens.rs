@@ -28,7 +28,7 @@ async fn a_token_passes_at_its_own_server_in_any_order() {
     }
 }
 
-/// The response of a server that was told of this resource, or a refusal for the audience.
+/// The response of a server that got the id of this resource, or a refusal for the audience.
 fn assert_place(answer: &Answer, place: Place, passes: bool) {
     if passes {
         assert_eq!(answer.status, 200, "{}: {answer:?}", place.id);

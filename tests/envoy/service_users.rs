@@ -59,13 +59,13 @@ async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
         assert_eq!(seen["x-mcp-user"], user, "{name}: {answer:?}");
         assert_eq!(seen["x-mcp-client-type"], client_type, "{name}: {answer:?}");
     }
-    let nobody = without(&person("duende"), "upn");
+    let unnamed = without(&person("duende"), "upn");
     let refused = [
         // As newer Keycloaks issue it to people.
         ("a person without sub and user, elsewhere", machine("people")),
-        ("a person without user", nobody.clone()),
-        ("a person whose sub is null", with(&nobody, "sub", Value::Null)),
-        ("a person whose sub is empty", with(&nobody, "sub", "")),
+        ("a person without user", unnamed.clone()),
+        ("a person whose sub is null", with(&unnamed, "sub", Value::Null)),
+        ("a person whose sub is empty", with(&unnamed, "sub", "")),
         ("a person whose user is null", with(&machine("duende"), "upn", Value::Null)),
         ("a machine where all are people", machine("fixed")),
         ("a machine without client", without(&machine("duende"), "client_id")),

@@ -174,7 +174,7 @@ async fn the_user_claim_is_matched_with_the_user_field_of_a_user() {
     assert_eq!(user["x-mcp-user"], "ada@example.com");
     assert_eq!(user["x-mcp-user-field"], "employee_number");
     let cases = [
-        ("nobody's", token(json!(1817)), "user_unknown"),
+        ("a number of no user", token(json!(1817)), "user_unknown"),
         ("the value of another field", token(json!("1816")), "user_unknown"),
         ("no user claim", key.token(&claims_of("staff")), "missing_claim"),
     ];

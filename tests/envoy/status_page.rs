@@ -328,9 +328,12 @@ async fn configurations_are_shown_separately() {
     let digests = [one, other].map(|value| value["digest"].as_str().unwrap());
     assert_ne!(digests[0], digests[1]);
     assert!(digests.iter().all(|digest| digest.len() == 64));
-    let mut told = [one, other].map(|value| (value["name"].as_str(), value["mode"].as_str()));
-    told.sort_unstable();
-    assert_eq!(told, [(Some("Another"), Some("report")), (Some("Demo tools"), Some("enforce"))]);
+    let mut reported = [one, other].map(|value| (value["name"].as_str(), value["mode"].as_str()));
+    reported.sort_unstable();
+    assert_eq!(
+        reported,
+        [(Some("Another"), Some("report")), (Some("Demo tools"), Some("enforce"))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

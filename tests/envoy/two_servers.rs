@@ -140,14 +140,14 @@ impl TwoServers {
         parsed(&raw_exchange(self.stack.envoy.address(), request.as_bytes()).await)
     }
 
-    /// For each request that reached a server: which of the two, and which resource it was told of.
+    /// For each request that reached a server: which of the two, and which resource it named.
     pub fn reached(&self) -> Vec<(usize, Vec<String>)> {
         let servers = [&self.stack.server, &self.other];
         let each = servers.into_iter().enumerate().flat_map(|(index, server)| {
             server.requests().into_iter().map(move |request| {
-                let told = request.header("x-mcp-resource").into_iter();
-                let told = told.map(|value| String::from_utf8(value.to_vec()).unwrap());
-                (index, told.collect())
+                let ids = request.header("x-mcp-resource").into_iter();
+                let ids = ids.map(|value| String::from_utf8(value.to_vec()).unwrap());
+                (index, ids.collect())
             })
         });
         each.collect()

@@ -377,8 +377,8 @@ async fn a_failed_creation_admits_no_user() {
         ("reset", Fault::Reset),
     ] {
         // There is no user yet.
-        let nobody = json!({"totalResults": 0, "Resources": []}).to_string().into_bytes();
-        directory.gateway.fail_methods([("GET", Fault::Body(nobody)), ("POST", fault)]);
+        let no_users = json!({"totalResults": 0, "Resources": []}).to_string().into_bytes();
+        directory.gateway.fail_methods([("GET", Fault::Body(no_users)), ("POST", fault)]);
         let answer = call_until(&stack, &token, 503, SOON).await;
         faults.extend(named(name, faults_of_refusal(&answer, "directory_unavailable")));
     }

@@ -62,7 +62,7 @@ fn tokens(stack: &Stack, known: &SigningKey) -> Vec<(&'static str, String)> {
         ("bound", token(json!({"cnf": {"jkt": "t"}}))),
         ("jti is missing", token(json!({"jti": null}))),
         ("user claim is missing", token(json!({"email": null}))),
-        ("unknown user", token(json!({"email": "nobody@example.com"}))),
+        ("unknown user", token(json!({"email": "unknown@example.com"}))),
         ("locked user", token(json!({"email": "locked@example.com"}))),
         ("service on a person's record", token(json!({"sub": "c", "client_id": "c"}))),
         ("scope is lacking", token(json!({"scope": "other"}))),
@@ -106,24 +106,26 @@ async fn the_program_and_the_plugin_say_the_same() {
     for (name, token) in tokens(&stack, &known) {
         let answer = stack.call(&token).await;
         let run = mcp_auth(&["explain", &path, "--json"], &token);
-        let told = run.json();
+        let explanation = run.json();
         let reason = answer.body["reason"].as_str();
-        if told["reason"].as_str() != reason || (run.code == Some(0)) != (answer.status == 200) {
-            faults.push(format!("{name}: {} {reason:?}, but {told}", answer.status));
+        if explanation["reason"].as_str() != reason
+            || (run.code == Some(0)) != (answer.status == 200)
+        {
+            faults.push(format!("{name}: {} {reason:?}, but {explanation}", answer.status));
         }
         if answer.status == 200 {
             let seen = answer.whoami().as_object().unwrap();
-            let identity = told["identity"].as_array().unwrap();
+            let identity = explanation["identity"].as_array().unwrap();
             let same = identity.iter().all(|field| seen[field[0].as_str().unwrap()] == field[1]);
             if !same || identity.len() != seen.len() {
                 faults.push(format!("{name}: {seen:?}, but {identity:?}"));
             }
         } else {
             let failed = |step: &&Value| step["status"] == "failed";
-            let count = told["steps"].as_array().unwrap().iter().filter(failed).count();
-            let has_remedy = told["cause"].is_string() && told["fix"].is_string();
+            let count = explanation["steps"].as_array().unwrap().iter().filter(failed).count();
+            let has_remedy = explanation["cause"].is_string() && explanation["fix"].is_string();
             if count != 1 || !has_remedy {
-                faults.push(format!("{name}: {told}"));
+                faults.push(format!("{name}: {explanation}"));
             }
         }
         reasons.extend(reason.map(str::to_owned));
@@ -148,8 +150,8 @@ async fn they_agree_on_keys_that_cannot_be_fetched() {
         .await;
     let answer = stack.call(&stack.token()).await;
     assert_eq!((answer.status, answer.reason()), (503, "keys_unavailable"));
-    let told = mcp_auth(&["explain", &path, "--json"], &stack.token()).json();
-    assert_eq!(told["reason"], "keys_unavailable");
-    let cause = told["details"]["cause"].as_str().unwrap();
+    let explanation = mcp_auth(&["explain", &path, "--json"], &stack.token()).json();
+    assert_eq!(explanation["reason"], "keys_unavailable");
+    let cause = explanation["details"]["cause"].as_str().unwrap();
     assert!(stack.envoy.log().contains(cause), "{cause}");
 }

@@ -1090,10 +1090,10 @@ async fn of_something_else_where_keys_should_be() {
     ];
     let mut broken = Vec::new();
     let mut providers = Vec::new();
-    for (name, document, fault, told) in faults {
+    for (name, document, fault, cause) in faults {
         let provider = IdentityProvider::start().await;
         provider.fail(document, fault);
-        broken.push(Sound::for_provider(&provider).unreachable(name, json!({}), told));
+        broken.push(Sound::for_provider(&provider).unreachable(name, json!({}), cause));
         providers.push(provider);
     }
     assert_explained(broken);

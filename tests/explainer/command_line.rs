@@ -259,7 +259,7 @@ fn the_verdict_is_undecided_where_a_rule_depends_on_the_message() {
     let mut document: Value =
         serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
     document["access"] = json!({"rules": [
-        {"match": {"mcp_methods": ["tools/call"]}, "require": {"roles": ["nobody"]}},
+        {"match": {"mcp_methods": ["tools/call"]}, "require": {"roles": ["missing"]}},
         {"match": {"mcp_methods": ["ping"]}},
         {"match": {"methods": ["GET"]}},
     ]});

@@ -40,19 +40,29 @@ fn the_record_that_was_almost_found_is_named() {
         ("allow", "ada", Some("the value is the user_name of the record of \"ada\"")),
         ("reject", "ada@example.org", None),
     ] {
-        let told = explained(&json!({"unknown": unknown, "records": records}), user);
-        assert_eq!(told["reason"], "user_unknown", "{told}");
-        assert!(told["cause"].as_str().unwrap().contains("no user here has its sub"), "{told}");
+        let explanation = explained(&json!({"unknown": unknown, "records": records}), user);
+        assert_eq!(explanation["reason"], "user_unknown", "{explanation}");
+        assert!(
+            explanation["cause"].as_str().unwrap().contains("no user here has its sub"),
+            "{explanation}"
+        );
         match cause {
             Some(cause) => {
-                assert!(told["cause"].as_str().unwrap().contains(cause), "{told}");
-                assert!(told["details"]["cause"].as_str().unwrap().contains(cause), "{told}");
-                assert!(told["fix"].as_str().unwrap().contains("record's `provider`"), "{told}");
+                assert!(explanation["cause"].as_str().unwrap().contains(cause), "{explanation}");
+                assert!(
+                    explanation["details"]["cause"].as_str().unwrap().contains(cause),
+                    "{explanation}"
+                );
+                assert!(
+                    explanation["fix"].as_str().unwrap().contains("record's `provider`"),
+                    "{explanation}"
+                );
             }
-            None => assert!(told["details"].get("cause").is_none(), "{told}"),
+            None => assert!(explanation["details"].get("cause").is_none(), "{explanation}"),
         }
     }
     // No similar record is needed where all users are allowed.
-    let told = explained(&json!({"unknown": "allow", "records": records}), "Ada@example.com");
-    assert_eq!(told["verdict"], "accepted", "{told}");
+    let explanation =
+        explained(&json!({"unknown": "allow", "records": records}), "Ada@example.com");
+    assert_eq!(explanation["verdict"], "accepted", "{explanation}");
 }

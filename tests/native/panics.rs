@@ -52,8 +52,8 @@ fn builder() -> StackBuilder {
     Stack::builder().native(panicking_module()).alone().configure(|configuration| {
         configuration["access"] = json!({"default": "allow", "rules": [{
             "name": "read",
-            "match": {"mcp_methods": ["tools/call"], "mcp_names": ["nobody_has_it"]},
-            "require": {"roles": ["nobody"]},
+            "match": {"mcp_methods": ["tools/call"], "mcp_names": ["missing_tool"]},
+            "require": {"roles": ["missing"]},
         }]});
     })
 }

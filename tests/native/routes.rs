@@ -58,7 +58,7 @@ async fn start(envoy: PathBuf) -> (Stack, IdentityProvider) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_trusts_whom_its_own_configuration_names_and_nobody_else() {
+async fn a_route_trusts_only_whom_its_own_configuration_names() {
     for (version, envoy) in envoys() {
         let (stack, other) = start(envoy).await;
         let token = other.token(&other.claims("other"));

@@ -66,7 +66,7 @@ async fn a_message_is_judged_before_its_head_goes_on() {
             configuration["access"] = json!({"default": "allow", "rules": [{
                 "name": "denied",
                 "match": {"mcp_methods": ["tools/call"], "mcp_names": ["whoami"]},
-                "require": {"roles": ["nobody"]},
+                "require": {"roles": ["missing"]},
             }]});
         };
         let stack = stack().binary(envoy).configure(deny).start().await;

@@ -155,7 +155,7 @@ mod tests {
     impl Drop for Strict {
         fn drop(&mut self) {
             for (place, layout) in self.0.get_mut() {
-                // SAFETY: it was given out so, and nobody uses it any more.
+                // SAFETY: it was given out with this layout, and is no longer in use.
                 unsafe { System.dealloc(ptr::with_exposed_provenance_mut(*place), *layout) }
             }
         }

@@ -150,7 +150,7 @@ impl Difference<'_> {
             return Remedy::new(
                 format!(
                     "The token is of Okta's org authorization server ({found:?}), whose access tokens \
-                     nobody but Okta may verify. Configured is a custom one, {configured}."
+                     only Okta may verify. Configured is a custom one, {configured}."
                 ),
                 "Have the client use the custom authorization server: its token endpoint is the \
                  configured issuer and `/v1/token`.",

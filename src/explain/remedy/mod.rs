@@ -1,5 +1,5 @@
 //! Cause and fix of a refusal in words: by its reason, by what was found, and by the template of
-//! the provider. Each file is a table of common faults of one kind, and ends with a general answer.
+//! the provider. Each file is a table of common faults of one kind, and ends with a general one.
 
 mod audience;
 mod claims;

@@ -199,7 +199,7 @@ fn only_a_user_with_exactly_this_value_is_found() {
         is_barred: false,
     }));
     for (name, users, total, expected) in [
-        ("nobody", vec![], 0, ScimResult::NotFound(None)),
+        ("no user", vec![], 0, ScimResult::NotFound(None)),
         ("other letters", vec![other.clone()], 1, ScimResult::NotFound(Some(&others))),
         ("one of two", vec![other, ada()], 2, ScimResult::Known(&user("ada", &["itil"]))),
         ("two", vec![ada(), ada()], 2, ScimResult::NotFound(Some(&NotFound::Ambiguous))),
@@ -699,7 +699,7 @@ fn only_a_user_unknown_everywhere_is_allowed() {
 
 /// A server that ignores case or white space would admit an inactive or locked user.
 #[test]
-fn nobody_is_tolerated_as_a_locked_user_in_other_letters() {
+fn no_user_is_tolerated_as_a_locked_user_in_other_letters() {
     let claims = Object::default();
     let directory =
         Users::allow_all().with_scim(Some(ScimSettings { tolerates_unknown: true, ..directory() }));
@@ -708,7 +708,7 @@ fn nobody_is_tolerated_as_a_locked_user_in_other_letters() {
         let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
         let mut lookups = directory.lookups().unwrap();
         let (UserLookup::Await(query), _) = directory.find(selector, Some(&lookups), now()) else {
-            panic!("nobody was asked")
+            panic!("the directory was not asked")
         };
         lookups.want(query);
         for response in responses {

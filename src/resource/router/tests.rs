@@ -106,7 +106,7 @@ fn the_default_port_is_that_of_the_urls_scheme() {
 }
 
 #[test]
-fn another_spelling_of_a_host_belongs_to_nobody_not_even_to_any_host() {
+fn another_spelling_of_a_host_belongs_to_no_resource_not_even_to_one_of_any_host() {
     const ALL: &[(&str, &[&str])] =
         &[("https://a.example/mcp", &[]), ("https://b.example/mcp", &["*"])];
     assert_eq!(is_owned(ALL, "c.example", "/mcp"), Some(1));
@@ -128,7 +128,7 @@ fn another_spelling_of_a_host_belongs_to_nobody_not_even_to_any_host() {
 }
 
 #[test]
-fn an_ambiguous_path_belongs_to_nobody() {
+fn an_ambiguous_path_belongs_to_no_resource() {
     const ALL: &[(&str, &[&str])] =
         &[("https://a.example/", &[]), ("https://a.example/mcp", &["*"])];
     for path in
@@ -207,7 +207,7 @@ proptest! {
         // Two slashes at the end would be ambiguous.
         let end = if text == "/" { end.trim_start_matches('/') } else { end };
         let text = spelled(text, &choices, true) + end;
-        // Where an encoded segment belongs to the resource's own path, it is nobody's.
+        // Where an encoded segment belongs to the resource's own path, it belongs to none.
         let expected = expected.filter(|index| {
             let own = written[*index].url.split('/').skip(3).filter(|own| !own.is_empty()).count();
             text.split(['/', '?']).skip(1).take(own).all(|segment| !segment.contains('%'))

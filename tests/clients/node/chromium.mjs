@@ -1,4 +1,4 @@
-// Headless Chromium that calls nobody by itself.
+// Headless Chromium that makes no request of its own.
 import { chromium } from 'playwright-core';
 
 /// Starts the browser of this program.

@@ -8,7 +8,7 @@
 //   access_token_seconds  how long these live
 //   refresh_tokens        'offline_access': issued to who asks for that scope; 'always'; 'never'
 //   services              [{client_id, client_secret}]: clients that get tokens for themselves
-//   registered_scopes     false: registrations may name scopes, but bind nobody to them
+//   registered_scopes     false: registrations may name scopes, but do not limit what the client gets
 //
 // It prints a line of JSON when it listens, and one for each token that it issues or refuses.
 import { generateKeyPairSync } from 'node:crypto';

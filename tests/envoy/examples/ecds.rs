@@ -101,9 +101,9 @@ async fn the_listener_is_closed_until_the_source_has_responded() {
         "api_type": "GRPC", "transport_api_version": "V3",
         "grpc_services": [{"envoy_grpc": {"cluster_name": "management_server"}}],
     });
-    let nobody = Port::free();
+    let unused = Port::free();
     bootstrap.tree()["static_resources"]["clusters"] = json!([]);
-    bootstrap.set_cluster("management_server", nobody.address());
+    bootstrap.set_cluster("management_server", unused.address());
     bootstrap.tree()["static_resources"]["clusters"][0]["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -260,16 +260,16 @@ async fn tokens_of_other_tenants_versions_and_apis_are_refused_although_the_keys
     let personal = "9188040d-6c67-4c5b-b112-36a304b66dad";
     let id_of_other_api = "6a7f0000-0000-4000-8000-00000000000f";
     let stranger = SigningKey::generate(Algorithm::Rs256, key.kid());
-    let nobody = without(&user_v2(), "preferred_username");
+    let unnamed = without(&user_v2(), "preferred_username");
     let cases = [
         ("another tenant", of(&with(&user_v2(), "iss", issuer(OTHER_TENANT))), "unknown_issuer"),
         ("personal account", of(&with(&user_v2(), "iss", issuer(personal))), "unknown_issuer"),
         ("version 1, not configured", jwt_v1(&key, &user_v1()), "unknown_issuer"),
         ("another API", of(&with(&user_v2(), "aud", id_of_other_api)), "audience_mismatch"),
-        ("no user name", of(&nobody), "missing_claim"),
+        ("no user name", of(&unnamed), "missing_claim"),
         (
             "an e-mail address is not a user name",
-            of(&with(&nobody, "email", "a@b.c")),
+            of(&with(&unnamed, "email", "a@b.c")),
             "missing_claim",
         ),
         ("a stranger's key of this kid", jwt(&stranger, &user_v2()), "bad_signature"),

@@ -114,14 +114,14 @@ impl ClientReport {
     /// Its HTTP exchanges, as `POST /mcp 200`. Those with a token endpoint begin with the grant
     /// type instead of the method.
     pub fn exchanges(&self) -> Vec<String> {
-        let told = self.events("exchange").into_iter().map(|line| {
+        let exchanges = self.events("exchange").into_iter().map(|line| {
             let text = |name: &str| line[name].as_str().unwrap_or_default();
             let path = text("url").splitn(4, '/').nth(3).unwrap_or_default();
             let path = path.split('?').next().unwrap_or_default();
             let method = line["grant_type"].as_str().unwrap_or(text("method"));
             format!("{method} /{path} {}", line["status"])
         });
-        told.collect()
+        exchanges.collect()
     }
 
     /// Its authorization requests, each with the requested scopes.
