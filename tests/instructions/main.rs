@@ -228,7 +228,7 @@ fn with_resources(count: usize) -> Value {
 fn a_hundred_resources_cost_no_more_than_one() {
     /// Longer lists of reserved header names take longer to search. Hash tables add some noise, since
     /// tokens are random.
-    const TOLERANCE: u64 = 400;
+    const TOLERANCE: u64 = 700;
     let key = SigningKey::generate(Algorithm::Es256, "one");
     let [one, hundred] = [1, 100].map(|count| {
         let mut module = start(&with_resources(count), &[&key]);
