@@ -1,12 +1,12 @@
-//! Builds of the plugin compared with each other: that of this tree, and those that
-//! `OTHER_MODULES` names.
+//! Builds of the plugin, or of the native module, compared with each other: that of this tree, and
+//! those that `OTHER_MODULES` names.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, IdentityProvider, module_path};
+use testbed::{Algorithm, IdentityProvider, module_path, native_module_path};
 
 use crate::comparison::Load;
 use crate::filters;
@@ -19,8 +19,9 @@ use crate::statistics::Spread;
 
 const ROUNDS: usize = 100;
 
-const LOADS: [(Algorithm, Load); 5] = [
+const LOADS: [(Algorithm, Load); 6] = [
     (Algorithm::Rs256, Load::Hot),
+    (Algorithm::Rs256, Load::InTurn),
     (Algorithm::Rs256, Load::New),
     (Algorithm::Es256, Load::New),
     (Algorithm::Rs256, Load::Forged),
@@ -61,7 +62,7 @@ pub async fn run(options: &Options) {
     results::save("builds", &json!(results));
 }
 
-/// A build of the plugin.
+/// A build of the plugin, or of the native module.
 struct Build {
     name: String,
     module: PathBuf,
@@ -72,21 +73,31 @@ impl Build {
     const OF_THIS_TREE: usize = 2;
 
     fn all() -> Vec<Self> {
-        let this = |name: &str| Self { name: name.to_owned(), module: module_path() };
         let others = env::var_os("OTHER_MODULES").unwrap_or_default();
         let others = env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
-        let others = others.map(|path| Self { name: path.display().to_string(), module: path });
+        let others: Vec<_> =
+            others.map(|path| Self { name: path.display().to_string(), module: path }).collect();
+        let are_native = others.iter().any(|other| is_native(&other.module));
+        let module = if are_native { native_module_path() } else { module_path() };
+        let this = |name: &str| Self { name: name.to_owned(), module: module.clone() };
         [this("this tree"), this("the same again")].into_iter().chain(others).collect()
     }
 
-    /// As Envoy's configuration has it, in a VM of its own.
+    /// As Envoy's configuration has it; a plugin is in a VM of its own.
     fn filter(&self, provider: &IdentityProvider) -> Value {
+        if is_native(&self.module) {
+            return filters::native(provider, &self.module);
+        }
         let mut filter = filters::plugin(provider);
         let plugin = &mut filter["typed_config"]["config"];
         plugin["vm_config"]["vm_id"] = json!(self.name);
         plugin["vm_config"]["code"] = json!({"local": {"filename": self.module}});
         filter
     }
+}
+
+fn is_native(module: &Path) -> bool {
+    module.extension().is_some_and(|extension| extension == "so")
 }
 
 async fn start(builds: &[Build], provider: &IdentityProvider) -> Listeners {

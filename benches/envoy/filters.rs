@@ -1,14 +1,14 @@
 //! Filters, as Envoy's configuration has them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Bootstrap, IdentityProvider, Stack, module_path, native_module_path};
+use testbed::{Bootstrap, IdentityProvider, Stack, module_path};
 
 use crate::requests::CLAIMS;
 
@@ -89,11 +89,11 @@ pub fn plugin(provider: &IdentityProvider) -> Value {
     plugin_with(|configuration| set_provider(configuration, provider))
 }
 
-/// The native module with the same configuration.
-pub fn native(provider: &IdentityProvider) -> Value {
+/// The native module in this file with the same configuration.
+pub fn native(provider: &IdentityProvider, module: &Path) -> Value {
     let mut bootstrap = Bootstrap::example();
     set_provider(bootstrap.plugin_configuration(), provider);
-    bootstrap.replace_plugin(&native_module_path());
+    bootstrap.replace_plugin(module);
     bootstrap.http_filters()[0].clone()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Envoy, IdentityProvider};
+use testbed::{Envoy, IdentityProvider, native_module_path};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -76,7 +76,7 @@ impl Filter {
             Self::Bare => vec![],
             Self::EmptyWasm => vec![modules.empty()],
             Self::Plugin => vec![filters::plugin(provider)],
-            Self::Native => vec![filters::native(provider)],
+            Self::Native => vec![filters::native(provider, &native_module_path())],
         }
     }
 

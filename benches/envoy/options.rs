@@ -7,7 +7,8 @@ use crate::filters::LeastWasm;
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
 PART is one of load, scale, memory, start, builds; without one, all run.
-builds compares the modules in OTHER_MODULES (paths separated by colons) with this tree's";
+builds compares the modules in OTHER_MODULES (paths separated by colons) with this tree's: plugins,
+or native modules, which end in .so";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -71,7 +71,7 @@ impl Filter {
             Self::JwtAuthn => Some(filters::jwt_authn(provider, &json!({}))),
             Self::Plugin => Some(filters::plugin(provider)),
             Self::EmptyNative => Some(modules.empty_native()),
-            Self::Native => Some(filters::native(provider)),
+            Self::Native => Some(filters::native(provider, &native_module_path())),
         };
         listeners::builder().edit(|bootstrap| {
             let router = bootstrap.http_filters().pop();

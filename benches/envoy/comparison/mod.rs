@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, IdentityProvider, McpServer};
+use testbed::{Algorithm, IdentityProvider, McpServer, native_module_path};
 
 pub use self::loads::Load;
 use self::report::Report;
@@ -137,7 +137,7 @@ impl Filter {
             }
             Self::Plugin => Some(filters::plugin(provider)),
             Self::EmptyNative => Some(modules.empty_native()),
-            Self::Native => Some(filters::native(provider)),
+            Self::Native => Some(filters::native(provider, &native_module_path())),
         }
     }
 }
