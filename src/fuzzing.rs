@@ -198,7 +198,7 @@ impl Host for Recorder {
         Some(0)
     }
 
-    fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, _: StreamId, _: Response) -> Result<(), HostRefused> {
         self.is_refused = true;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{Envoy, IdentityProvider, native_module_path};
@@ -43,12 +43,14 @@ pub async fn run(options: &Options) {
             let envoy = start(filter.filters(&provider, &modules), workers, &provider).await;
             let connections = connect_to_each(&envoy, workers, &requests[0]).await;
             let connections = send_all(connections, &requests).await;
-            let [hits, misses] = cache_counts(&envoy).await;
+            // Each worker has sent one more, to connect.
+            let sent = if filter.caches_tokens() { workers * (TOKENS + 1) } else { 0 };
+            let [hits, misses] = cache_counts(&envoy, sent).await;
             let connections = send_all(connections, &requests).await;
             if filter.caches_tokens() {
                 // Each worker caches all tokens.
-                let found = hits + (workers * TOKENS) as u64;
-                assert_eq!(cache_counts(&envoy).await, [found, misses]);
+                let (again, found) = (workers * TOKENS, hits + (workers * TOKENS) as u64);
+                assert_eq!(cache_counts(&envoy, sent + again).await, [found, misses]);
             }
             samples[index].push(Memory::read(&envoy).await);
             drop(connections);
@@ -139,14 +141,23 @@ async fn send_all(connections: Vec<TcpStream>, requests: &Arc<Vec<Vec<u8>>>) -> 
     tasks.join_all().await
 }
 
-/// The cache hits and misses of all workers together.
-async fn cache_counts(envoy: &Envoy) -> [u64; 2] {
-    let stats = envoy.stats().await;
-    ["hit", "miss"].map(|result| {
-        // Behind `wasmcustom.` or `dynamicmodulescustom.`.
-        let name = format!(".mcp_auth_token_cache.result.{result}");
-        stats.iter().find(|(stat, _)| stat.ends_with(&name)).map_or(0, |(_, count)| *count)
-    })
+/// The cache hits and misses of all workers together, once they are for so many requests: the native
+/// module tells Envoy of those of many requests later.
+async fn cache_counts(envoy: &Envoy, requests: usize) -> [u64; 2] {
+    let started = Instant::now();
+    loop {
+        let stats = envoy.stats().await;
+        let counts = ["hit", "miss"].map(|result| {
+            // Behind `wasmcustom.` or `dynamicmodulescustom.`.
+            let name = format!(".mcp_auth_token_cache.result.{result}");
+            stats.iter().find(|(stat, _)| stat.ends_with(&name)).map_or(0, |(_, count)| *count)
+        });
+        if counts.iter().sum::<u64>() >= requests as u64 {
+            return counts;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{counts:?} of {requests}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Of the whole process, in MiB.

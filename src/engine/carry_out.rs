@@ -46,12 +46,12 @@ impl<H: Host> Engine<H> {
             }
             Decision::Refuse(refused) => {
                 self.note(stream, &refused, Outcome::Refused, now);
-                self.respond(stream, &self.authenticator.response(&refused))
+                self.respond(stream, self.authenticator.response(&refused))
             }
             Decision::Respond(response, resource) => {
                 let labels = RequestLabels::new(resource, Outcome::Metadata);
                 self.metrics.count_request(labels, &self.host);
-                self.respond(stream, &response)
+                self.respond(stream, response)
             }
             Decision::Spend(request) => return self.spend(stream, request, now),
             Decision::AwaitBody(request) => return self.hold(stream, request, now),
@@ -100,7 +100,7 @@ impl<H: Host> Engine<H> {
     /// Ends a stream with a bare status.
     pub(super) fn end(&mut self, stream: StreamId, status: u16) -> BodyAction {
         // If even that fails, the stream stays stopped.
-        let _ = self.host.respond(stream, &Response::bare(status));
+        let _ = self.host.respond(stream, Response::bare(status));
         BodyAction::Stop
     }
 
@@ -127,11 +127,7 @@ impl<H: Host> Engine<H> {
         Ok(BodyAction::Continue)
     }
 
-    fn respond(
-        &mut self,
-        stream: StreamId,
-        response: &Response,
-    ) -> Result<BodyAction, HostRefused> {
+    fn respond(&mut self, stream: StreamId, response: Response) -> Result<BodyAction, HostRefused> {
         self.streams.decide(stream, false);
         self.host.respond(stream, response)?;
         Ok(BodyAction::Stop)

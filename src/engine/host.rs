@@ -222,7 +222,7 @@ pub trait Host {
     /// # Errors
     ///
     /// No response was sent.
-    fn respond(&mut self, stream: StreamId, response: &Response) -> Result<(), HostRefused>;
+    fn respond(&mut self, stream: StreamId, response: Response) -> Result<(), HostRefused>;
 
     /// Forwards a request that a callback has stopped.
     fn resume(&mut self, stream: StreamId);

@@ -274,7 +274,7 @@ impl<H: Host> Engine<H> {
         if let Some(now) = self.host.now() {
             self.note(stream, &refused, Outcome::Refused, now);
         }
-        if self.host.respond(stream, &self.authenticator.response(&refused)).is_err() {
+        if self.host.respond(stream, self.authenticator.response(&refused)).is_err() {
             self.abort(stream);
         }
     }

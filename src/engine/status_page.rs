@@ -34,6 +34,6 @@ impl<H: Host> StatusPageFilter<H> {
             _ => Response::bare(500),
         };
         // If even that fails, the stream stays stopped.
-        let _ = self.host.respond(stream, &response);
+        let _ = self.host.respond(stream, response);
     }
 }

@@ -281,7 +281,7 @@ impl Host for OfflineHost<'_> {
         Some(0)
     }
 
-    fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, _: StreamId, _: Response) -> Result<(), HostRefused> {
         Ok(())
     }
 

@@ -17,6 +17,9 @@ pub(crate) struct RefusalResponses {
     /// The URL of the resource metadata, a parameter of every challenge.
     metadata_url: String,
     scope: String,
+    /// The response to a request without a token: the most frequent one, and always the same. None
+    /// where there is no resource.
+    missing_token: Option<Response>,
 }
 
 /// The format and detail of refusals.
@@ -55,17 +58,17 @@ impl RefusalResponses {
     /// Responses for this resource.
     #[must_use]
     pub(crate) fn new(resource: &ProtectedResource, style: ErrorStyle) -> Self {
-        Self {
-            style,
-            metadata_url: resource.url.metadata_url(),
-            scope: resource.scopes_supported.join(" "),
-        }
+        let metadata_url = resource.url.metadata_url();
+        let scope = resource.scopes_supported.join(" ");
+        let responses = Self { style, metadata_url, scope, missing_token: None };
+        let missing_token = Some(responses.build(&Refusal::MissingToken, None));
+        Self { missing_token, ..responses }
     }
 
     /// Responses to requests that belong to no resource, none of which has a challenge.
     #[must_use]
     pub(crate) fn without_resource(style: ErrorStyle) -> Self {
-        Self { style, metadata_url: String::new(), scope: String::new() }
+        Self { style, metadata_url: String::new(), scope: String::new(), missing_token: None }
     }
 
     /// Whether the response to this refusal has the `id` of the message.
@@ -77,6 +80,13 @@ impl RefusalResponses {
     /// The response to a refused request, whose message has this `id` if it is known.
     #[must_use]
     pub(crate) fn response(&self, refusal: &Refusal, id: Option<&MessageId>) -> Response {
+        match (refusal, id, &self.missing_token) {
+            (Refusal::MissingToken, None, Some(response)) => response.clone(),
+            _ => self.build(refusal, id),
+        }
+    }
+
+    fn build(&self, refusal: &Refusal, id: Option<&MessageId>) -> Response {
         let Row { status, error, .. } = *refusal.reason().row();
         let description = self.description(refusal, error);
         let mut headers: Vec<(_, Cow<'_, _>)> = Vec::with_capacity(4);

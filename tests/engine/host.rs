@@ -663,7 +663,7 @@ impl Host for ScriptedHost {
         });
     }
 
-    fn respond(&mut self, stream: StreamId, response: &Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, stream: StreamId, response: Response) -> Result<(), HostRefused> {
         let field = |(name, value): &(&'static str, std::borrow::Cow<'static, str>)| {
             ((*name).to_owned(), value.as_bytes().to_vec())
         };

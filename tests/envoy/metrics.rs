@@ -1,9 +1,13 @@
 //! What Prometheus sees.
 
-use serde_json::json;
-use testbed::{SigningKey, Stack};
+use std::time::{Duration, Instant};
 
-use crate::support::{add_providers, static_provider, with};
+use serde_json::json;
+use testbed::{KeptConnection, SigningKey, Stack};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::support::{add_providers, call_on, static_provider, with, with_direct_answers};
 
 /// The lines of the plugin's metrics, without those that say 0, sorted.
 async fn scrape(stack: &Stack) -> Vec<String> {
@@ -48,4 +52,40 @@ async fn metrics_have_labels_by_the_tags_of_the_example() {
         .filter(|line| !line.starts_with("mcp_auth_keys_age_seconds"))
         .collect();
     assert_eq!(found, expected);
+}
+
+/// The native module tells Envoy of the requests of a load together, soon after them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_of_a_load_is_lost_or_counted_twice() {
+    const CONNECTIONS: usize = 4;
+    const REQUESTS: usize = 500;
+    let stack = with_direct_answers(Stack::builder().alone().workers(2)).start().await;
+    let token = stack.token();
+    assert_eq!(stack.call(&token).await.status, 200);
+    let mut clients = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (token, address) = (token.clone(), stack.envoy.address());
+        clients.spawn(async move {
+            let mut connection = KeptConnection::open(address).await.unwrap();
+            for _ in 0..REQUESTS {
+                assert_eq!(call_on(&mut connection, &token).await.status, 200);
+            }
+        });
+    }
+    clients.join_all().await;
+    let ended = Instant::now();
+    let expected = CONNECTIONS * REQUESTS + 1;
+    while allowed(&stack).await < expected {
+        assert!(ended.elapsed() < Duration::from_secs(5), "{}", allowed(&stack).await);
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(stack.call(&token).await.status, 200);
+    assert_eq!(allowed(&stack).await, expected + 1);
+}
+
+async fn allowed(stack: &Stack) -> usize {
+    const NAME: &str = "mcp_auth_requests{provider=\"demo\",outcome=\"allowed\",reason=\"none\"} ";
+    let lines = scrape(stack).await;
+    let value = lines.iter().find_map(|line| line.strip_prefix(NAME));
+    value.map_or(0, |value| value.parse().unwrap())
 }

@@ -10,6 +10,7 @@ use crate::lock::lock;
 use crate::mailbox::Mailbox;
 use crate::metrics::Families;
 use crate::setup::Setup;
+use crate::tally::Pace;
 use crate::timer::{self, Alarm, AlarmId};
 
 /// A configuration of a filter. Envoy has a reference to it until it calls `config_destroy`.
@@ -58,6 +59,7 @@ impl Configuration {
     /// Envoy removes the configuration.
     pub(crate) fn close(&self) {
         self.setup.remove();
+        self.families.close();
         lock(&self.scheduler).take();
         lock(&self.wishes).clear();
     }
@@ -75,6 +77,12 @@ impl Configuration {
         lock(&self.wishes).push(wish);
         let now = Instant::now();
         self.wake_at(now.checked_add(time).unwrap_or(now));
+    }
+
+    /// Lets the main thread hand to Envoy what was counted.
+    pub(crate) fn hand_over_counts(&self) {
+        let now = Instant::now();
+        self.wake_at(now.checked_add(Pace::PERIOD).unwrap_or(now));
     }
 
     /// Takes all wishes.

@@ -24,6 +24,7 @@ mod mailbox;
 mod metrics;
 mod setup;
 mod store;
+mod tally;
 mod timer;
 mod waker;
 mod worker;

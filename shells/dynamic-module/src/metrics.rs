@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use mcp_federated_auth::UnixTime;
 use mcp_federated_auth::host::{METRIC_FAMILIES, Metric, MetricFamily, MetricId};
 
 use crate::abi::{ConfigHandle, Stream};
 use crate::lock::lock;
+use crate::tally::{Pace, Tallies, Tally};
 
 /// Values by name and labels, of the whole process: as in Envoy, configurations add up.
 static VALUES: LazyLock<Mutex<HashMap<String, Arc<AtomicU64>>>> = LazyLock::new(Mutex::default);
@@ -21,6 +23,8 @@ pub(crate) struct Families {
     /// Two families have the same name, and other labels.
     ids: Vec<(MetricFamily, Option<usize>)>,
     panics: Option<usize>,
+    /// What the workers have counted. None in Envoy 1.38, which records nothing without a stream.
+    tallies: Option<Tallies>,
     /// What the main thread could not record, by the number and labels of the metric. Of Envoy 1.38
     /// alone: it records nothing without a stream.
     left: Mutex<BTreeMap<(usize, Vec<String>), Left>>,
@@ -41,6 +45,7 @@ impl Families {
         Self {
             ids: METRIC_FAMILIES.iter().map(define).collect(),
             panics: handle.define(true, "mcp_auth_panics", &[]),
+            tallies: ConfigHandle::can_record().then(Tallies::default),
             left: Mutex::default(),
             has_left: AtomicBool::new(false),
         }
@@ -65,13 +70,28 @@ impl Families {
         }
     }
 
-    /// The same in a callback on the main thread, if this Envoy can.
+    /// The same in a callback on the main thread, if this Envoy can; and what the workers have
+    /// counted.
     pub(crate) fn record_left_on_main(&self, handle: ConfigHandle<'_>) {
+        if let Some(tallies) = &self.tallies {
+            tallies.take(|(family, labels), amount| {
+                if let Some((_, Some(id))) = self.ids.get(*family) {
+                    handle.record(true, *id, labels, amount);
+                }
+            });
+        }
         if !self.has_left.load(Ordering::Relaxed) {
             return;
         }
         lock(&self.left)
             .retain(|(id, labels), left| !handle.record(left.is_counter, *id, labels, left.amount));
+    }
+
+    /// The configuration is removed.
+    pub(crate) fn close(&self) {
+        if let Some(tallies) = &self.tallies {
+            tallies.close();
+        }
     }
 
     fn leave(&self, id: usize, labels: &[String], is_counter: bool, amount: u64) {
@@ -81,12 +101,14 @@ impl Families {
         self.has_left.store(true, Ordering::Release);
     }
 
-    fn id(&self, metric: &Metric<'_>) -> Option<usize> {
+    /// The number of a metric's family, with Envoy's id.
+    fn family(&self, metric: &Metric<'_>) -> Option<(usize, usize)> {
         let is_its = |family: &MetricFamily| {
             let labels = metric.labels.iter().map(|(label, _)| label);
             family.name == metric.name && labels.eq(family.labels)
         };
-        self.ids.iter().find(|(family, _)| is_its(family)).and_then(|(_, id)| *id)
+        let number = self.ids.iter().position(|(family, _)| is_its(family))?;
+        self.ids.get(number).and_then(|(_, id)| Some((number, (*id)?)))
     }
 }
 
@@ -95,6 +117,7 @@ impl Families {
 pub(crate) struct Table {
     used: RefCell<Vec<Series>>,
     by_name: RefCell<HashMap<String, MetricId>>,
+    pace: Pace,
 }
 
 struct Series {
@@ -103,6 +126,8 @@ struct Series {
     is_counter: bool,
     labels: Vec<String>,
     value: Arc<AtomicU64>,
+    /// What Envoy does not know yet; none if it is told at once.
+    tally: Option<Arc<Tally>>,
 }
 
 impl Table {
@@ -120,28 +145,54 @@ impl Table {
         let mut used = self.used.borrow_mut();
         let id = MetricId(u32::try_from(used.len()).unwrap_or(u32::MAX));
         if used.len() < MAX_VALUES {
+            let family = families.family(&metric);
+            let labels: Vec<_> =
+                metric.labels.iter().map(|(_, value)| (*value).to_owned()).collect();
+            let tallies = families.tallies.as_ref().filter(|_| is_counter);
+            let tally = family.zip(tallies);
             used.push(Series {
-                id: families.id(&metric),
+                id: family.map(|(_, id)| id),
                 is_counter,
-                labels: metric.labels.iter().map(|(_, value)| (*value).to_owned()).collect(),
                 value: value(&name),
+                tally: tally.map(|((number, _), tallies)| tallies.tally((number, labels.clone()))),
+                labels,
             });
             self.by_name.borrow_mut().insert(name, id);
         }
         id
     }
 
-    /// Adds to a counter or sets a gauge, by a stream.
+    /// Adds one to a counter: by a stream, or in a tally. Returns whether the main thread must be told
+    /// to take that.
+    pub(crate) fn count(
+        &self,
+        families: &Families,
+        counter: MetricId,
+        stream: Option<&Stream>,
+        now: UnixTime,
+    ) -> bool {
+        let count = |series: &Series| {
+            series.note(1);
+            match (&series.tally, &families.tallies, stream.filter(|_| self.pace.admits(now))) {
+                (Some(tally), Some(tallies), None) => tallies.add(tally),
+                (_, _, stream) => {
+                    series.record(1, stream);
+                    false
+                }
+            }
+        };
+        self.with(counter, count).unwrap_or_default()
+    }
+
+    /// Sets a gauge, by a stream.
     pub(crate) fn record(&self, metric: MetricId, amount: u64, stream: Option<&Stream>) {
         self.with(metric, |series| {
             series.note(amount);
-            if let (Some(id), Some(stream)) = (series.id, stream) {
-                stream.record(series.is_counter, id, &series.labels, amount);
-            }
+            series.record(amount, stream);
         });
     }
 
-    /// The same on the main thread.
+    /// Adds to a counter or sets a gauge, on the main thread.
     pub(crate) fn record_on_main(&self, families: &Families, metric: MetricId, amount: u64) {
         self.with(metric, |series| {
             series.note(amount);
@@ -167,6 +218,12 @@ impl Series {
             self.value.fetch_add(amount, Ordering::Relaxed);
         } else {
             self.value.store(amount, Ordering::Relaxed);
+        }
+    }
+
+    fn record(&self, amount: u64, stream: Option<&Stream>) {
+        if let (Some(id), Some(stream)) = (self.id, stream) {
+            stream.record(self.is_counter, id, &self.labels, amount);
         }
     }
 }

@@ -265,11 +265,11 @@ impl Worker {
 
     /// A stream is gone.
     pub(crate) fn on_stream_end(&self, stream: &Rc<Stream>) {
-        self.context.release(stream);
         let is_known = !matches!(stream.phase.get(), Phase::New | Phase::Passed);
         if !is_known && !self.filters_response(stream) {
             return;
         }
+        self.context.release(stream);
         self.context.ended.borrow_mut().push(self.context.number(stream));
         self.serve_ended();
     }
@@ -412,8 +412,7 @@ pub(crate) fn fail(stream: &Stream) {
 
 fn respond(stream: &Stream, response: &Response, details: &str) {
     stream.phase.set(Phase::Ended);
-    let fields: Vec<_> = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
-    let _ = stream.respond(response.status, &fields, &response.body, details);
+    let _ = stream.respond(response.status, &response.headers, &response.body, details);
 }
 
 /// Shortest time between two ticks that do not follow a callback of a request.

@@ -241,7 +241,7 @@ impl Host for EnvoyHost {
         }
     }
 
-    fn respond(&mut self, stream: StreamId, response: &Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, stream: StreamId, response: Response) -> Result<(), HostRefused> {
         self.enter_stream(stream)?;
         let headers = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let body = (!response.body.is_empty()).then_some(response.body.as_slice());

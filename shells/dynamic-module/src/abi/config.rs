@@ -40,6 +40,11 @@ impl ConfigHandle<'_> {
         (status == 0).then_some(id)
     }
 
+    /// Whether this Envoy has metrics without a stream.
+    pub(crate) fn can_record() -> bool {
+        ConfigMetrics::find().is_some()
+    }
+
     /// Adds to a counter, or sets a gauge. False if this Envoy cannot do so without a stream.
     pub(crate) fn record(
         self,

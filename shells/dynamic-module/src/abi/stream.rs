@@ -1,5 +1,6 @@
 //! Streams: what is read of them, and what is done to them.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -71,6 +72,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Fields that are read without allocating.
+    const FEW: usize = 32;
+
     /// # Safety
     ///
     /// The stream is there until [`Self::close`], and all that happens in its thread.
@@ -115,7 +119,16 @@ impl Stream {
         // SAFETY: the handle is one of a stream that is there.
         let count =
             unsafe { envoy::envoy_dynamic_module_callback_http_get_headers_size(handle, map) };
-        let mut raw = vec![RawField::NONE; count];
+        // On the stack, as long as there are as few as most requests have.
+        let mut few = [RawField::NONE; Self::FEW];
+        let mut many = Vec::new();
+        let raw = match few.get_mut(..count) {
+            Some(few) => few,
+            None => {
+                many.resize(count, RawField::NONE);
+                many.as_mut_slice()
+            }
+        };
         // SAFETY: there is room for so many fields, since nothing has changed their number.
         let is_read = unsafe {
             envoy::envoy_dynamic_module_callback_http_get_headers(handle, map, raw.as_mut_ptr())
@@ -125,6 +138,11 @@ impl Stream {
         }
         // SAFETY: valid until the stream is changed, which is refused until `read` has returned.
         let lend = |field: &RawField| unsafe { (field.name.lend(), field.value.lend()) };
+        let mut few: [Field<'_>; Self::FEW] = [(&[], &[]); Self::FEW];
+        if let Some(few) = few.get_mut(..count) {
+            few.iter_mut().zip(&*raw).for_each(|(field, raw)| *field = lend(raw));
+            return Ok(self.lending(|| read(few)));
+        }
         let fields: Vec<Field<'_>> = raw.iter().map(lend).collect();
         Ok(self.lending(|| read(&fields)))
     }
@@ -254,7 +272,7 @@ impl Stream {
     pub(crate) fn respond(
         &self,
         status: u16,
-        fields: &[(&str, &str)],
+        fields: &[(&str, Cow<'_, str>)],
         body: &[u8],
         details: &str,
     ) -> Result<(), Refused> {

@@ -136,7 +136,7 @@ impl Host for FetcherHost {
         None
     }
 
-    fn respond(&mut self, _: StreamId, _: &Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, _: StreamId, _: Response) -> Result<(), HostRefused> {
         Err(HostRefused)
     }
 

@@ -1,11 +1,13 @@
 //! What a worker and the host of its engine share.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_federated_auth::UnixTime;
 use mcp_federated_auth::host::{CalloutId, HostRefused, Response, StreamId};
 
 use super::{Phase, after, stream_id};
@@ -35,14 +37,16 @@ pub(super) struct Context {
     pub(super) needs_ticks: Cell<bool>,
     pub(super) period: Cell<Duration>,
     last_callout: Cell<u64>,
-    /// The reason of the refusal that comes next.
+    /// When the engine last asked for the time.
+    pub(super) now: Cell<UnixTime>,
+    /// The details for access logs of the refusal that comes next.
     pub(super) reason: RefCell<Option<(StreamId, String)>>,
 }
 
 /// What is done to a stream after the engine has returned.
 pub(super) enum Action {
     /// With details for access logs.
-    Respond(Response, String),
+    Respond(Response, Cow<'static, str>),
     Resume,
 }
 
@@ -67,6 +71,7 @@ impl Context {
             needs_ticks: Cell::new(false),
             period: Cell::new(Duration::from_secs(1)),
             last_callout: Cell::new(0),
+            now: Cell::default(),
             reason: RefCell::new(None),
         })
     }

@@ -35,7 +35,9 @@ impl From<Refused> for HostRefused {
 
 impl Host for WorkerHost {
     fn now(&self) -> Option<UnixTime> {
-        host::now()
+        let now = host::now()?;
+        self.context.now.set(now);
+        Some(now)
     }
 
     fn random(&self) -> u64 {
@@ -94,7 +96,13 @@ impl Host for WorkerHost {
     }
 
     fn increment(&self, counter: MetricId) {
-        self.context.with_current(|stream| self.context.metrics.record(counter, 1, stream));
+        let Context { configuration, metrics, now, .. } = &*self.context;
+        let must_tell = self.context.with_current(|stream| {
+            metrics.count(&configuration.families, counter, stream, now.get())
+        });
+        if must_tell {
+            configuration.hand_over_counts();
+        }
     }
 
     fn set_gauge(&self, gauge: MetricId, value: u64) {
@@ -162,25 +170,21 @@ impl Host for WorkerHost {
 
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {
         if name == "mcp_auth.reason" {
-            self.context.reason.replace(Some((stream, value.to_owned())));
+            let details = ["mcp_auth_", value].concat();
+            self.context.reason.replace(Some((stream, details)));
         }
         if let Ok(stream) = self.context.stream(stream) {
             stream.set_filter_state(name, value);
         }
     }
 
-    fn respond(&mut self, stream: StreamId, response: &Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, stream: StreamId, response: Response) -> Result<(), HostRefused> {
         let reason = self.context.reason.take().filter(|(of, _)| *of == stream);
         let details = match reason {
-            Some((_, reason)) => format!("mcp_auth_{reason}"),
-            None => "mcp_auth".to_owned(),
+            Some((_, details)) => details.into(),
+            None => "mcp_auth".into(),
         };
         let stream = self.context.stream(stream)?;
-        let response = Response {
-            status: response.status,
-            headers: response.headers.clone(),
-            body: response.body.clone(),
-        };
         self.context.actions.borrow_mut().push_back((stream, Action::Respond(response, details)));
         Ok(())
     }
