@@ -151,6 +151,8 @@ async fn metrics_have_the_names_and_labels_of_the_plugin() {
             "mcp_auth_requests{provider=\"none\",outcome=\"refused\",reason=\"missing_token\"} 1",
             "mcp_auth_key_fetches{provider=\"demo\",result=\"success\"} 1",
             "mcp_auth_keys{provider=\"demo\"} ",
+            // From the start, so that an alert sees the first one.
+            "mcp_auth_panics{} 0",
         ] {
             assert!(metrics.lines().any(|line| line.starts_with(metric)), "{version}: {metric}");
         }
