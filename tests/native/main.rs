@@ -14,3 +14,4 @@ mod reloads;
 mod routes;
 mod serving;
 mod support;
+mod unloading;
