@@ -1,7 +1,7 @@
 //! Envoy Gateway's EnvoyExtensionPolicy is checked as Istio's WasmPlugin is.
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, SigningKey, claims};
+use testbed::{Algorithm, SigningKey, claims, repository_root};
 
 use crate::support::{configuration, file, key_set, mcp_auth};
 
@@ -50,6 +50,15 @@ fn the_plugin_is_found_in_it() {
     let says = |index: usize, text: &str| notes[index].as_str().unwrap().contains(text);
     assert!(says(0, "which this file does not show: identity-provider"), "{report}");
     assert!(says(1, "by a ClientTrafficPolicy"), "{report}");
+}
+
+#[test]
+fn the_example_with_the_native_module_is_good() {
+    let path = repository_root().join("envoy/gateway/extensionpolicy.yaml");
+    let report = mcp_auth(&["check", path.to_str().unwrap(), "--json"], "").json();
+    assert_eq!(report["verdict"], "good", "{report}");
+    assert_eq!(report["plugins"][0]["place"], "spec.dynamicModule[0].config");
+    assert_eq!(report["plugins"][0]["warnings"], json!([]));
 }
 
 #[test]

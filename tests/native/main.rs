@@ -8,6 +8,7 @@
     clippy::unwrap_used
 )]
 
+mod gateway;
 mod module;
 mod panics;
 mod reloads;
