@@ -29,7 +29,7 @@ say := @printf '\n==> %s\n'
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # With NATIVE=1 the demo is that of the native module.
 demo_module := $(if $(NATIVE),native,build)
@@ -95,18 +95,52 @@ bench: build native $(envoy) ## Compare the plugin and the native module with En
 NIGHTLY ?= nightly
 FUZZ_SECONDS ?= 30
 fuzz_targets := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+# The module keeps what its process shares, so each run of its target would look for leaks, which takes
+# nearly all of the time.
+without_leaks := -detect_leaks=0
 cargo_fuzz := PATH="$(CURDIR)/.tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo +$(NIGHTLY) fuzz
 
 .PHONY: fuzz
-fuzz: toolchain .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request path (FUZZ_SECONDS=30 each)
-	rustup toolchain list | grep --quiet '^$(NIGHTLY)' || rustup toolchain install --profile minimal $(NIGHTLY)
+fuzz: nightly .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request path (FUZZ_SECONDS=30 each)
 	$(say) 'Building the targets (some minutes the first time)'
 	cargo run --quiet --locked --package xtask -- fuzz-seeds
 	$(cargo_fuzz) build
 	$(say) '$(words $(fuzz_targets)) targets, $(FUZZ_SECONDS) s each'
 	for target in $(fuzz_targets); do \
-		$(cargo_fuzz) run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
+		$(cargo_fuzz) run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 \
+			$$([ $$target != hooks ] || echo $(without_leaks)) || exit 1; \
 	done
+
+# Sanitizers need the nightly compiler. Each compiles all crates anew, in a target directory of its own.
+# ThreadSanitizer needs a standard library that was built for it. Miri knows no C, so no signatures.
+host_target := $(shell uname -m)-unknown-linux-gnu
+sanitize := cargo +$(NIGHTLY) test --locked --target $(host_target)
+native_tests := --package $(native_shell) --test dynamic_module --test hook_sequences
+
+.PHONY: nightly
+nightly: toolchain
+	rustup toolchain list | grep --quiet '^$(NIGHTLY)' || rustup toolchain install --profile minimal $(NIGHTLY)
+
+.PHONY: sanitize
+sanitize: sanitize-address sanitize-thread sanitize-miri ## Test engine and native module under AddressSanitizer, ThreadSanitizer and Miri
+
+.PHONY: sanitize-address
+sanitize-address: nightly ## AddressSanitizer alone
+	CARGO_TARGET_DIR=$(target_dir)/sanitize-address RUSTFLAGS=-Zsanitizer=address \
+		$(sanitize) --package mcp-federated-auth --test engine $(native_tests)
+
+.PHONY: sanitize-thread
+sanitize-thread: nightly ## ThreadSanitizer alone
+	rustup component add --toolchain $(NIGHTLY) rust-src
+	CARGO_TARGET_DIR=$(target_dir)/sanitize-thread RUSTFLAGS=-Zsanitizer=thread \
+		$(sanitize) -Zbuild-std $(native_tests)
+
+.PHONY: sanitize-miri
+sanitize-miri: nightly ## Miri alone, over what verifies no signature
+	rustup component add --toolchain $(NIGHTLY) rust-src miri
+	CARGO_TARGET_DIR=$(target_dir)/sanitize-miri MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-permissive-provenance' \
+		cargo +$(NIGHTLY) miri test --locked $(native_tests) -- \
+		configuration::a_configuration_that_is_refused sequences_without_signatures
 
 .tools/bin/cargo-fuzz: | toolchain
 	cargo install --locked --root .tools --version 0.13.1 cargo-fuzz

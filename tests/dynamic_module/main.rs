@@ -16,10 +16,14 @@
 mod bodies;
 mod callouts;
 mod configuration;
+#[allow(dead_code)]
 mod envoy;
+#[allow(dead_code)]
 mod provider;
 mod requests;
 mod routes;
+#[allow(dead_code)]
+mod sequences;
 mod spending;
 mod threads;
 mod waiting;

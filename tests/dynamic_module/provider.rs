@@ -1,11 +1,13 @@
 //! A provider whose responses the tests write, and configurations that trust it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims};
 
 use crate::envoy::Envoy;
+use crate::sequences::World;
 
 /// One provider for each test: what is shared is shared by the whole process.
 pub struct Provider {
@@ -15,12 +17,12 @@ pub struct Provider {
 
 impl Provider {
     pub fn new() -> Self {
-        static LAST: AtomicUsize = AtomicUsize::new(0);
-        let number = LAST.fetch_add(1, Ordering::SeqCst);
-        Self {
-            issuer: format!("https://id{number}.example.com"),
-            key: SigningKey::generate(Algorithm::Es256, "one"),
-        }
+        Self { issuer: new_issuer(), key: SigningKey::generate(Algorithm::Es256, "one") }
+    }
+
+    /// Another provider with the same key.
+    pub fn with_new_issuer(&self) -> Self {
+        Self { issuer: new_issuer(), key: self.key.clone() }
     }
 
     pub fn configuration(&self) -> Value {
@@ -44,11 +46,35 @@ impl Provider {
         json!({"keys": [self.key.public_jwk()]}).to_string()
     }
 
+    /// What a sequence of callbacks may use.
+    pub fn world(&self) -> World {
+        let forger = SigningKey::generate(Algorithm::Es256, self.key.kid());
+        let unknown = SigningKey::generate(Algorithm::Es256, "unknown");
+        let claims = claims(&self.issuer, "mcp");
+        World {
+            configuration: self.configuration(),
+            key_set: self.key_set(),
+            valid_tokens: vec![self.token(), self.token()],
+            forged_tokens: vec![
+                forger.token(&claims),
+                unknown.token(&claims),
+                "no-token".to_owned(),
+                String::new(),
+            ],
+            patience: Duration::from_millis(3),
+        }
+    }
+
     /// Answers the fetch that is under way or soon will be.
     pub fn serve_keys(&self, envoy: &Envoy) {
         let callout = envoy.await_callout("/jwks");
         envoy.answer(&callout, Some(("200", self.key_set().as_bytes())));
     }
+}
+
+fn new_issuer() -> String {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    format!("https://id{}.example.com", LAST.fetch_add(1, Ordering::SeqCst))
 }
 
 /// An Envoy with a filter that has its keys.

@@ -83,6 +83,7 @@ struct Proxy {
     values: BTreeMap<String, u64>,
     log: Vec<(u32, String)>,
     is_freezing: bool,
+    ends_next_with_response: bool,
     /// How many times a stream's callback for its scheduler was called.
     scheduled: usize,
     /// What happens before the next stream has a scheduler, and while the next one goes on.
@@ -270,7 +271,10 @@ impl Envoy {
             let request =
                 fields.iter().map(|(name, value)| (name.as_bytes().into(), (*value).into()));
             let request = request.collect();
-            proxy.streams.insert(stream, EnvoyStream { request, route, ..EnvoyStream::default() });
+            let ends_with_response = std::mem::take(&mut proxy.ends_next_with_response);
+            let known =
+                EnvoyStream { request, route, ends_with_response, ..EnvoyStream::default() };
+            proxy.streams.insert(stream, known);
             stream
         });
         let own_config = with(|proxy| proxy.configs[&config]);
@@ -359,6 +363,50 @@ impl Envoy {
         while self.run_one() {}
     }
 
+    /// From now on Envoy destroys the filter of the next stream as soon as it responds.
+    pub fn end_next_with_response(&self) {
+        with(|proxy| proxy.ends_next_with_response = true);
+    }
+
+    /// Whether a stream is there.
+    pub fn is_there(&self, stream: usize) -> bool {
+        with(|proxy| proxy.streams.contains_key(&stream))
+    }
+
+    /// Whether a configuration is there.
+    pub fn has(&self, config: usize) -> bool {
+        with(|proxy| proxy.configs.contains_key(&config))
+    }
+
+    /// Whether a head went on, at once or later.
+    pub fn has_passed(&self, stream: usize) -> bool {
+        with(|proxy| {
+            let known = proxy.stream(handle(stream));
+            known.status == 0 || known.resumed > 0
+        })
+    }
+
+    /// Calls all callbacks of a stream as Envoy 1.38 does after the module has refused to make a
+    /// filter, and those of a configuration that it has refused.
+    pub fn call_with_null(&self) {
+        let stream = new_handle();
+        with(|proxy| proxy.streams.insert(stream, EnvoyStream::default()));
+        let (raw, null) = (handle(stream), std::ptr::null());
+        unsafe {
+            assert!(envoy_dynamic_module_on_http_filter_new(null, raw).is_null());
+            assert_eq!(envoy_dynamic_module_on_http_filter_request_headers(raw, null, false), 1);
+            assert_eq!(self.response(stream).unwrap().status, 500);
+            assert_eq!(envoy_dynamic_module_on_http_filter_request_body(raw, null, true), 3);
+            assert_eq!(envoy_dynamic_module_on_http_filter_request_trailers(raw, null), 1);
+            envoy_dynamic_module_on_http_filter_scheduled(raw, null, 0);
+            envoy_dynamic_module_on_http_filter_destroy(null);
+            envoy_dynamic_module_on_http_filter_config_scheduled(raw, null, 0);
+            envoy_dynamic_module_on_http_filter_config_destroy(null);
+            envoy_dynamic_module_on_http_filter_per_route_config_destroy(null);
+        }
+        with(|proxy| proxy.streams.remove(&stream));
+    }
+
     /// Runs the events of the main thread until there are none.
     pub fn run_main(&self) {
         while let Some(number) = take_event(Some(true)).map(|(_, number)| number) {
@@ -387,6 +435,15 @@ impl Envoy {
             unsafe { envoy_dynamic_module_on_http_filter_scheduled(handle(number), own, 0) };
             with(|proxy| proxy.streams.get_mut(&number).map(EnvoyStream::spoil));
         }
+    }
+
+    /// The same, once there is one or this time has passed: the timer's come in a thread of its own.
+    pub fn run_soon(&self, patience: Duration) {
+        let started = Instant::now();
+        while !self.run_one() && started.elapsed() < patience {
+            thread::yield_now();
+        }
+        self.run();
     }
 
     /// Runs events until this holds.

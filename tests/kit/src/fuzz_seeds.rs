@@ -53,7 +53,33 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("bearer_token", bytes([request("a.b.c"), request("a, Bearer b")])),
         ("shared_state", vec![state(), published(&key_sets[0]), spent_tokens()]),
         ("key_set", bytes(key_sets)),
+        ("hooks", callbacks()),
     ]
+}
+
+/// Sequences of callbacks of the native module, as `tests/dynamic_module/sequences.rs` reads them: a
+/// configuration first.
+fn callbacks() -> Vec<Vec<u8>> {
+    const RUN: u8 = 9;
+    const MAIN: u8 = 10;
+    const OPEN: u8 = 2;
+    const ANSWER: u8 = 11;
+    // What follows a selection: an answer of the key set, and the heads of requests that have a valid
+    // token, or a forged one.
+    const KEYS: [u8; 4] = [ANSWER, 0, 4, 1];
+    const VALID: [u8; 7] = [OPEN, 0, 0, 0, 0, 1, 0];
+    const FORGED: [u8; 7] = [OPEN, 0, 2, 0, 0, 1, 0];
+    [
+        // Keys come first; then a valid token and a forged one.
+        [&[0, 0, RUN][..], &KEYS, &VALID, &FORGED].concat(),
+        // A request waits for its keys.
+        [&[0, 0][..], &VALID, &[MAIN], &KEYS, &[RUN]].concat(),
+        // One waits for the directory.
+        [&[3, 0, RUN][..], &KEYS, &VALID, &[RUN, ANSWER, 0, 3, 1, RUN]].concat(),
+        // One waits for the store, and a message for its body.
+        [&[4, 1, RUN][..], &KEYS, &VALID, &[RUN, ANSWER, 0, 2, 1, RUN, 6, 0, 0, 0]].concat(),
+    ]
+    .to_vec()
 }
 
 fn bytes<T: AsRef<[u8]>>(seeds: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
