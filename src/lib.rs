@@ -23,11 +23,13 @@ pub mod explain;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod html;
 mod identity;
 mod jose;
 mod json;
 mod keys;
 mod lists;
+mod login;
 mod printable;
 mod provider;
 mod refusal;
@@ -35,6 +37,7 @@ mod request;
 mod resource;
 mod response;
 mod response_head;
+mod seal;
 mod shared_data;
 mod status;
 mod time;

@@ -14,7 +14,7 @@ pub struct UnixTime(u64);
 impl UnixTime {
     /// `seconds` after the epoch.
     #[must_use]
-    pub fn from_secs(seconds: u64) -> Self {
+    pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 

@@ -32,7 +32,8 @@ pub(crate) enum Command {
     /// Find the faults of a configuration before Envoy runs it.
     ///
     /// Fields, types, contradictions; and in Envoy's file, that each host has a cluster, that the
-    /// cluster checks the host's certificate, and that Envoy runs the plugin safely. Nothing is called.
+    /// cluster checks the host's certificate, and that Envoy runs the plugin safely. Where people log
+    /// in, the providers' metadata are fetched, and what to register there is named.
     Check(Check),
     /// Judge a token as the plugin would, step by step, with cause and fix.
     Explain(Explain),
@@ -66,6 +67,11 @@ pub(crate) struct Check {
     /// The plugin's configuration (JSON or YAML), an Envoy file, an Istio WasmPlugin, or an
     /// EnvoyExtensionPolicy of Envoy Gateway.
     pub(crate) config: PathBuf,
+    /// Do not fetch the metadata of providers at which people log in.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) callouts: CalloutOptions,
 }
 
 #[derive(Args, Debug)]

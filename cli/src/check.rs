@@ -1,11 +1,12 @@
 //! `mcp-auth check`.
 
-use mcp_federated_auth::explain::Setup;
+use mcp_federated_auth::explain::{LoginReport, Setup};
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::arguments::Check;
 use crate::clusters::{ClusterFault, EnvoyClusters};
+use crate::fetcher::Fetcher;
 use crate::plugin_file::{FoundPlugin, PluginFile};
 use crate::print::{BAD, FAINT, GOOD, HEADING, Printer, WARNING};
 use crate::routes::{self, Findings};
@@ -28,8 +29,14 @@ struct PluginReport {
 /// Checks all configurations of a file.
 pub(crate) fn run(arguments: &Check, printer: Printer) -> Result<Outcome, String> {
     let file = PluginFile::read(&arguments.config)?;
-    let check = |plugin: &FoundPlugin| PluginReport::new(plugin, file.clusters.as_ref());
-    let plugins: Vec<PluginReport> = file.plugins.iter().map(check).collect();
+    let mut fetcher = match arguments.offline {
+        true => None,
+        false => Some(Fetcher::new(&arguments.callouts, file.clusters.clone())?),
+    };
+    let plugins = file.plugins.iter();
+    let plugins: Vec<PluginReport> = plugins
+        .map(|plugin| PluginReport::new(plugin, file.clusters.as_ref(), fetcher.as_mut()))
+        .collect();
     let is_good = plugins.iter().all(|plugin| plugin.faults.is_empty());
     for plugin in &plugins {
         plugin.print(printer);
@@ -42,7 +49,11 @@ pub(crate) fn run(arguments: &Check, printer: Printer) -> Result<Outcome, String
 }
 
 impl PluginReport {
-    fn new(plugin: &FoundPlugin, clusters: Option<&EnvoyClusters>) -> Self {
+    fn new(
+        plugin: &FoundPlugin,
+        clusters: Option<&EnvoyClusters>,
+        fetcher: Option<&mut Fetcher>,
+    ) -> Self {
         let faults = plugin.duplicates.clone();
         let mut report = Self { place: plugin.place.clone(), faults, ..Self::default() };
         let setup = match Setup::new(&plugin.json) {
@@ -82,6 +93,12 @@ impl PluginReport {
         }
         report.notes.extend(plugin.surroundings.unseen());
         report.compare_routes(&setup, plugin);
+        if let Some(fetcher) = fetcher.filter(|_| setup.has_login()) {
+            let LoginReport { faults, warnings, notes } = setup.login_report(fetcher);
+            report.faults.extend(faults);
+            report.warnings.extend(warnings);
+            report.notes.extend(notes);
+        }
         report
     }
 

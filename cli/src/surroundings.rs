@@ -28,6 +28,8 @@ pub(crate) struct Surroundings {
     open_failure: Option<&'static str>,
     /// Whether nothing of a request reaches the server before its body was judged.
     holds_heads: bool,
+    /// Whether the plugin gets the body of a request while its head is held back.
+    holds_bodies: bool,
     manager: Option<Manager>,
 }
 
@@ -111,18 +113,19 @@ impl Surroundings {
             // The additions of an EnvoyFilter are elsewhere.
             None => anywhere(&is_buffer).is_some(),
         };
+        let holds_bodies = match runner {
+            // A dynamic module always holds the head back.
+            Runner::DynamicModule | Runner::EnvoyGatewayModule => true,
+            Runner::Envoy => is_on(plugin, "allow_on_headers_stop_iteration"),
+            Runner::Unknown | Runner::Istio | Runner::EnvoyGateway => false,
+        };
         let manager =
             location.manager.or_else(|| anywhere(&|value| is_of_type(value, CONNECTION_MANAGER)));
         Self {
             runner,
             open_failure: open_failure(runner, plugin),
-            holds_heads: is_buffered
-                || match runner {
-                    // A dynamic module always holds the head back.
-                    Runner::DynamicModule | Runner::EnvoyGatewayModule => true,
-                    Runner::Envoy => is_on(plugin, "allow_on_headers_stop_iteration"),
-                    Runner::Unknown | Runner::Istio | Runner::EnvoyGateway => false,
-                },
+            holds_heads: is_buffered || holds_bodies,
+            holds_bodies,
             manager: manager.map(Manager::new),
         }
     }
@@ -138,6 +141,9 @@ impl Surroundings {
         warnings.extend(self.open_failure.map(|setting| self.fails_open(setting)));
         if setup.reads_bodies() && !self.holds_heads {
             warnings.extend(self.early_heads());
+        }
+        if setup.has_login() && !self.holds_bodies {
+            warnings.extend(self.withheld_forms());
         }
         warnings.extend(self.manager.iter().flat_map(|manager| manager.warnings(setup)));
         warnings
@@ -186,6 +192,27 @@ impl Surroundings {
             "`{setting}` lets requests pass without authentication while the plugin cannot run, after \
              a crash for instance: {fix}"
         )
+    }
+
+    /// Whether the forms of a login cannot be read.
+    fn withheld_forms(&self) -> Option<String> {
+        let option = match self.runner {
+            Runner::Unknown | Runner::DynamicModule | Runner::EnvoyGatewayModule => return None,
+            Runner::Envoy => {
+                "`allow_on_headers_stop_iteration: true` is missing beside `configuration`"
+            }
+            Runner::Istio => {
+                "Istio's WasmPlugin has no field for `allow_on_headers_stop_iteration`"
+            }
+            Runner::EnvoyGateway => {
+                "Envoy Gateway's EnvoyExtensionPolicy has no field for \
+                 `allow_on_headers_stop_iteration`"
+            }
+        };
+        Some(format!(
+            "{option}, so the forms of `login` cannot be read and its endpoints answer 500: see \
+             docs/login.md"
+        ))
     }
 
     /// Whether the head of a request is forwarded before its body is judged.

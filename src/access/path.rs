@@ -61,6 +61,12 @@ impl CanonicalPath {
         self.0 == b"/"
     }
 
+    /// The decoded path.
+    #[must_use]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The path as a case-insensitive server would read it.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {

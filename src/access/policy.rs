@@ -203,6 +203,12 @@ impl AccessPolicy {
         once.into_iter().map(str::to_owned).collect()
     }
 
+    /// Scopes that this server knows: announced ones, and those of rules and of the hierarchy.
+    #[must_use]
+    pub(crate) fn known_scopes(&self) -> &BTreeSet<String> {
+        &self.known_scopes
+    }
+
     /// The rules in order.
     #[must_use]
     pub(crate) fn rules(&self) -> &[Rule] {

@@ -15,6 +15,12 @@ pub(super) const FORWARD_TOKEN: FieldDefault<bool> =
 pub(super) const HEADER_PREFIX: FieldDefault<&str> =
     FieldDefault { field: "identity.header_prefix", value: "x-mcp-" };
 
+pub(super) const LOGIN_PATH: FieldDefault<&str> =
+    FieldDefault { field: "login.path", value: "/oauth" };
+
+pub(super) const LOGIN_REGISTRATION: FieldDefault<bool> =
+    FieldDefault { field: "login.registration", value: true };
+
 pub(super) const PROTOCOL_VERSIONS: FieldDefault<[&str; 1]> =
     FieldDefault { field: "access.mcp.protocol_versions", value: [HEADERS_SINCE] };
 

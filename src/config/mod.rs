@@ -11,7 +11,9 @@ mod identity;
 mod key_source;
 mod keys;
 mod limits;
+mod login;
 mod provider;
+mod provider_login;
 mod raw;
 #[cfg(feature = "schema")]
 mod reference;
@@ -22,6 +24,7 @@ mod resources;
 mod schema;
 mod scim;
 mod scopes;
+mod secret;
 mod status;
 mod templates;
 mod tokens;
@@ -31,6 +34,7 @@ mod users;
 mod validate;
 
 use std::fmt;
+use std::rc::Rc;
 
 #[cfg(feature = "schema")]
 pub use reference::config_reference;
@@ -39,6 +43,7 @@ pub use schema::config_schema;
 pub use status::StatusConfig;
 
 use crate::identity::Users;
+use crate::login::Login;
 use crate::provider::{ProviderId, Providers};
 use crate::resource::{ResourceId, Resources};
 use crate::response::ErrorStyle;
@@ -64,6 +69,8 @@ pub struct Config {
     pub(crate) errors: ErrorStyle,
     /// Where spent tokens are recorded.
     pub(crate) replay_store: ReplayStore,
+    /// How people log in through the gateway; none where they do not.
+    pub(crate) login: Option<Rc<Login>>,
 }
 
 /// Looks up environment variables by name.
@@ -77,7 +84,25 @@ impl Config {
     ///
     /// All faults that were found, each with the path of its field.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        Self::read(bytes, &|name| std::env::var(name).ok())
+        Self::with_environment(bytes, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads a configuration with this look-up of environment variables.
+    ///
+    /// # Errors
+    ///
+    /// All faults, as for [`from_bytes`](Self::from_bytes).
+    pub fn with_environment(
+        bytes: &[u8],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut faults = Faults::default();
+        let config = document::read(bytes, &mut faults)
+            .and_then(|document| validate::config(document, environment, &mut faults));
+        match config {
+            Some(config) if faults.0.is_empty() => Ok(config),
+            _ => Err(ConfigError { faults: faults.0 }),
+        }
     }
 
     /// Reads a configuration where secrets are not available: every environment variable that it
@@ -87,7 +112,9 @@ impl Config {
     ///
     /// All faults, as for [`from_bytes`](Self::from_bytes).
     pub fn without_secrets(bytes: &[u8]) -> Result<Self, ConfigError> {
-        Self::read(bytes, &|_| Some("unknown".to_owned()))
+        /// Base64 of 33 bytes, so that it may stand for a secret too.
+        const STAND_IN: &str = "unknownunknownunknownunknownunknownunknownun";
+        Self::with_environment(bytes, &|_| Some(STAND_IN.to_owned()))
     }
 
     /// The issuers whose tokens are accepted at a resource; at any, if none is given.
@@ -119,17 +146,6 @@ impl Config {
             }
         }
         all
-    }
-
-    /// Reads a configuration with this lookup of environment variables.
-    fn read(bytes: &[u8], environment: Environment<'_>) -> Result<Self, ConfigError> {
-        let mut faults = Faults::default();
-        let config = document::read(bytes, &mut faults)
-            .and_then(|document| validate::config(document, environment, &mut faults));
-        match config {
-            Some(config) if faults.0.is_empty() => Ok(config),
-            _ => Err(ConfigError { faults: faults.0 }),
-        }
     }
 }
 

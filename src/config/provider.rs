@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Faults;
 use super::claims::required_claims;
 use super::defaults::{PROVIDER_ACTIVE, RESTRICT_TO_POLICIES, USER_FIELD};
 use super::field::{Field, Reader, UnknownFields, refuse_unknown};
 use super::key_source::{RawSource, key_source};
 use super::keys::RawKeys;
 use super::limits::CLOCK_SKEW;
+use super::provider_login::{OfProvider, RawProviderLogin, provider_login};
 use super::scopes::scopes;
-use super::templates::{Template, TemplateName, is_guid};
+use super::templates::{LoginTemplate, Template, TemplateName, is_guid};
 use super::units::DurationString;
 use super::url::secure_url;
+use super::{Environment, Faults};
 use crate::claim::{AudienceClaim, ClaimPath, ListClaim, RequiredClaim};
 use crate::jose::Algorithm;
 use crate::keys::KeySettings;
+use crate::login::LoginProvider;
 use crate::provider::{
     AcceptedTokens, ClaimRules, ClientType, ClientTypeRule, IdentityRules, Provider, ProviderMap,
     Providers, TokenIdRule, TokenTypes,
@@ -121,6 +123,9 @@ pub(super) struct RawProvider {
     pub(super) restrict_to_policies: Field<bool>,
     /// Whether its tokens are accepted.
     pub(super) active: Field<bool>,
+    /// How people log in here through the gateway. Required for at least one provider if there is
+    /// a top-level `login`. Default: they do not.
+    pub(super) login: Field<RawProviderLogin>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
@@ -169,6 +174,15 @@ pub(super) enum RawClientType {
 pub(super) struct ReadProviders {
     pub(super) providers: Providers,
     pub(super) clients: ProviderMap<Clients>,
+    /// None where people do not log in through the gateway.
+    pub(super) logins: ProviderMap<Option<LoginProvider>>,
+}
+
+/// A provider as it is read.
+struct Read {
+    provider: Provider,
+    clients: Clients,
+    login: Option<LoginProvider>,
 }
 
 /// The audiences of a provider.
@@ -204,12 +218,13 @@ pub(super) fn providers(
     raw: Field<Vec<Field<RawProvider>>>,
     needs_client_ids: bool,
     defaults: &KeySettings,
+    environment: Environment<'_>,
     faults: &mut Faults,
 ) -> ReadProviders {
     let raw = raw.required("providers", faults);
     let is_empty = raw.as_ref().is_some_and(Vec::is_empty);
     let mut names: Vec<String> = Vec::new();
-    let mut active: Vec<(Provider, Clients)> = Vec::new();
+    let mut active: Vec<Read> = Vec::new();
     let mut any_fault = false;
     for (index, raw) in raw.unwrap_or_default().into_iter().enumerate() {
         let path = format!("providers[{index}]");
@@ -218,17 +233,18 @@ pub(super) fn providers(
             continue;
         };
         let is_active = raw.active.clone().optional(&format!("{path}.active"), faults);
-        let parsed = raw.parse(index, needs_client_ids, defaults, faults);
-        let Some((provider, clients)) = parsed else {
+        let parsed = raw.parse(index, needs_client_ids, defaults, environment, faults);
+        let Some(read) = parsed else {
             any_fault = true;
             continue;
         };
-        if names.contains(&provider.name) {
-            faults.add(&format!("{path}.name"), format!("{:?} is duplicated", provider.name));
+        let name = &read.provider.name;
+        if names.contains(name) {
+            faults.add(&format!("{path}.name"), format!("{name:?} is duplicated"));
         }
-        names.push(provider.name.clone());
+        names.push(name.clone());
         if is_active.unwrap_or(PROVIDER_ACTIVE.value) {
-            active.push((provider, clients));
+            active.push(read);
         }
     }
     if is_empty {
@@ -236,12 +252,12 @@ pub(super) fn providers(
     } else if !names.is_empty() && active.is_empty() && !any_fault {
         faults.add("providers", "must hold at least one active provider");
     }
-    let (active, clients): (Vec<_>, Vec<_>) = active.into_iter().unzip();
-    let providers = Providers::new(active);
-    let mut clients = clients.into_iter();
-    // One for each: the default is for none.
-    let clients = providers.map(|_| clients.next().unwrap_or_default());
-    ReadProviders { providers, clients }
+    let active = ProviderMap::new(active);
+    ReadProviders {
+        providers: Providers::new(active.values().map(|read| read.provider.clone()).collect()),
+        clients: active.map(|read| read.clients.clone()),
+        logins: active.map(|read| read.login.clone()),
+    }
 }
 
 impl RawProvider {
@@ -250,11 +266,16 @@ impl RawProvider {
         position: usize,
         needs_client_ids: bool,
         defaults: &KeySettings,
+        environment: Environment<'_>,
         faults: &mut Faults,
-    ) -> Option<(Provider, Clients)> {
+    ) -> Option<Read> {
         let path = &*format!("providers[{position}]");
         refuse_unknown(&format!("{path}."), &self.unknown, faults);
         let mut reader = Reader::new(path, faults);
+        let template_name = match &self.template {
+            Field::Present(name) => *name,
+            Field::Absent | Field::Malformed(_) => TemplateName::default(),
+        };
         let template = self.template(&mut reader);
         // If the template itself is faulty, fields that it would have filled in are not reported as
         // missing.
@@ -272,6 +293,19 @@ impl RawProvider {
         } else {
             key_source(source, issuer.map(String::as_str), settings, path, reader.faults)
         };
+        let login = self.login(
+            OfProvider {
+                name: name.as_deref(),
+                issuer: issuer.map(String::as_str),
+                key_source: key_source.as_ref(),
+                template: LoginTemplate::new(
+                    template_name,
+                    client_ids.as_ref().ok().and_then(Option::as_deref).unwrap_or_default(),
+                ),
+            },
+            environment,
+            &mut reader,
+        );
         let algorithms = algorithms(&mut self.algorithms, &mut reader);
         let algorithms = algorithms.unwrap_or_else(|| std::mem::take(&mut template.algorithms));
         let claim_rules = self.claim_rules(&mut reader);
@@ -306,7 +340,17 @@ impl RawProvider {
             restrict_to_policies,
             key_source: key_source?,
         };
-        Some((provider, clients))
+        Some(Read { provider, clients, login })
+    }
+
+    fn login(
+        &mut self,
+        provider: OfProvider<'_>,
+        environment: Environment<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Option<LoginProvider> {
+        let raw = reader.optional("login", &mut self.login)?;
+        provider_login(raw, provider, &reader.at("login"), environment, reader.faults)
     }
 
     fn template(&mut self, reader: &mut Reader<'_>) -> Option<Template> {

@@ -9,10 +9,12 @@ use super::errors::RawErrors;
 use super::field::{Field, UnknownFields};
 use super::identity::RawIdentity;
 use super::keys::RawKeys;
+use super::login::RawLogin;
 use super::provider::RawProvider;
 use super::replay_store::RawReplayStore;
 use super::resource::{RawExempt, RawMode, RawResource};
 use super::resources::RawProtectedResource;
+use super::secret::RawSecret;
 use super::tokens::RawTokenCache;
 use super::units::SizeString;
 use super::users::RawUsers;
@@ -52,6 +54,11 @@ pub(super) struct RawConfig {
     /// Where spent tokens of providers with `jti: single_use` are recorded: in the memory of this
     /// Envoy, or in a store that several Envoys share.
     pub(super) replay_store: Field<RawReplayStore>,
+    /// What the gateway seals with. Required for `login`. Default: none.
+    pub(super) secret: Field<RawSecret>,
+    /// The gateway as the authorization server that clients see. Default: clients log in at the
+    /// providers themselves.
+    pub(super) login: Field<RawLogin>,
     /// The format and detail of refusals. Default: the defaults of its fields.
     pub(super) errors: Field<RawErrors>,
     /// Whether refusals are enforced.

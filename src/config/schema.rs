@@ -14,9 +14,10 @@ use serde_json::{Map, Value, json};
 use self::constraints::constraints;
 use super::access::RawInspect;
 use super::defaults::{
-    FILTER_LISTS, FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, PROTOCOL_VERSIONS, PROVIDER_ACTIVE,
-    RECORD_ACTIVE, RECORD_LOCKED, REDIS_AUTHORITY, REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES,
-    SHOW_IF_SCOPES_MISSING, UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
+    FILTER_LISTS, FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, LOGIN_PATH, LOGIN_REGISTRATION,
+    PROTOCOL_VERSIONS, PROVIDER_ACTIVE, RECORD_ACTIVE, RECORD_LOCKED, REDIS_AUTHORITY,
+    REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES, SHOW_IF_SCOPES_MISSING, UPSTREAM_VALIDATES_HEADERS,
+    USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
 };
 use super::errors::{RawDetails, RawFormat};
 use super::field::Field;
@@ -25,7 +26,9 @@ use super::limits::{
     KEYS_REFRESH_AHEAD, KEYS_REFRESH_COOLDOWN, KEYS_TIMEOUT, Limit, MAX_TOKEN_SIZE, Quantity,
     REDIS_TIMEOUT, SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT, TOKEN_CACHE_ENTRIES,
 };
+use super::login::RawConsent;
 use super::provider::{RawAudienceClaim, RawClientType, RawTokenIdRule};
+use super::provider_login::RawScopeNames;
 use super::raw::RawConfig;
 use super::replay_store::RawReplayStore;
 use super::resource::RawMode;
@@ -97,7 +100,7 @@ fn places(path: &str) -> Vec<String> {
 const NOT_ACCEPTED: [(&str, &str); 1] = [("access.rules[].require.client_types[]", "auto")];
 
 /// Fields that are required.
-const REQUIRED: [&str; 12] = [
+const REQUIRED: [&str; 16] = [
     "resource.url",
     "resources[].id",
     "resources[].url",
@@ -110,6 +113,10 @@ const REQUIRED: [&str; 12] = [
     "identity.claims_to_headers[].claim",
     "identity.claims_to_headers[].header",
     "exempt[].path",
+    "secret.env",
+    "login.clients[].client_id",
+    "login.clients[].redirect_uris",
+    "providers[].login.client_id",
 ];
 
 /// The default and the bounds of a field as they appear in the schema.
@@ -165,6 +172,8 @@ fn defaults() -> Vec<(&'static str, Value)> {
             FILTER_LISTS.described(),
             FORWARD_TOKEN.described(),
             HEADER_PREFIX.described(),
+            LOGIN_PATH.described(),
+            LOGIN_REGISTRATION.described(),
             PROTOCOL_VERSIONS.described(),
             PROVIDER_ACTIVE.described(),
             RECORD_ACTIVE.described(),
@@ -190,6 +199,7 @@ fn words() -> Vec<(&'static str, Value)> {
         ("providers[].client_type", json!(RawClientType::default())),
         ("users.unknown", json!(RawUnknownUser::default())),
         ("access.mcp.inspect", json!(RawInspect::default())),
+        ("login.consent", json!(RawConsent::default())),
         ("replay_store", json!(RawReplayStore::default())),
         ("errors.format", json!(RawFormat::default())),
         ("errors.details", json!(RawDetails::default())),
@@ -404,6 +414,36 @@ impl JsonSchema for RawAudiences {
                     "type": "object",
                     "minProperties": 1,
                     "additionalProperties": audiences,
+                },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for RawScopeNames {
+    fn schema_name() -> Cow<'static, str> {
+        "ScopeNames".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let scope = constraints::scope();
+        let mut name = json!({"type": "string"});
+        if let (Some(name), Value::Object(scope)) = (name.as_object_mut(), &scope) {
+            name.extend(scope.clone());
+        }
+        json_schema!({
+            "title": "map to scopes, or list of scopes",
+            "anyOf": [
+                {
+                    "description": "Names here, with those at the provider.",
+                    "type": "object",
+                    "propertyNames": scope,
+                    "additionalProperties": name,
+                },
+                {
+                    "description": "Names that are the same at the provider.",
+                    "type": "array",
+                    "items": name,
                 },
             ],
         })

@@ -1,6 +1,8 @@
 //! Templates of identity providers: what is known about each, so that two or three inputs make a
 //! complete provider. Everything specific to one of them is here, as data.
 
+mod login;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
 
+pub(super) use self::login::LoginTemplate;
 use super::Faults;
 use super::field::Field;
 use crate::claim::{ClaimPath, RequiredClaim};

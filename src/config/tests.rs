@@ -231,7 +231,7 @@ fn user_faults(user_field: &str, users: Value) -> Vec<String> {
         "SPACES" => Some("s3 cret".to_owned()),
         _ => None,
     };
-    match Config::read(document.to_string().as_bytes(), &environment) {
+    match Config::with_environment(document.to_string().as_bytes(), &environment) {
         Ok(_) => Vec::new(),
         Err(error) => error.faults().map(ToString::to_string).collect(),
     }

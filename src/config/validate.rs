@@ -1,5 +1,7 @@
 //! Validates the whole configuration: from its raw form to one that cannot be wrong.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -7,11 +9,13 @@ use super::access::{access, exempt};
 use super::errors::errors;
 use super::field::{Field, in_words_of_json, refuse_unknown};
 use super::identity::identity;
+use super::login::{Surroundings, login};
 use super::provider::providers;
 use super::raw::RawConfig;
 use super::replay_store::replay_store;
 use super::resource::{Described, RawResource, allowed_origins};
 use super::resources::{Defaults, RawProtectedResource};
+use super::secret::sealer;
 use super::tokens::{max_token_size, token_cache};
 use super::{Config, Environment, Faults, users};
 use crate::resource::Mode;
@@ -37,7 +41,7 @@ pub(super) fn config(
     let provider_names = users::provider_names(&raw.providers);
     let protected = protected(raw.resource, raw.resources, faults);
     let needs_client_ids = matches!(protected, Protected::One(_));
-    let read = providers(raw.providers, needs_client_ids, &settings, faults);
+    let read = providers(raw.providers, needs_client_ids, &settings, environment, faults);
     let providers = &read.providers;
     let users = users::users(raw.users, providers, &provider_names, environment, faults);
     let max_token_size = max_token_size(raw.max_token_size, faults);
@@ -70,6 +74,13 @@ pub(super) fn config(
         Protected::One(described) => defaults.only_resource(described, &read, faults)?,
         Protected::Several(raw) => defaults.resources(raw, &read, &provider_names, faults),
     };
+    let surroundings = Surroundings {
+        sealer: sealer(raw.secret, environment, faults),
+        logins: read.logins,
+        resources: &resources,
+        configuration: &digest,
+    };
+    let login = login(raw.login, surroundings, faults).map(Rc::new);
     Some(Config {
         digest,
         resources,
@@ -79,6 +90,7 @@ pub(super) fn config(
         token_cache,
         max_token_size,
         errors,
+        login,
     })
 }
 

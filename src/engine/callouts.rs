@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::host::{CalloutId, StreamId};
 use crate::identity::LookupId;
+use crate::login::DocumentUrl;
 use crate::provider::ProviderId;
 
 /// The purpose of a callout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The keys of a provider.
     Keys(ProviderId),
@@ -15,18 +16,32 @@ pub(super) enum Purpose {
     User(LookupId),
     /// Spending or looking up the single-use token of this stream.
     SingleUse(StreamId),
+    /// For logins.
+    Login(LoginPurpose),
+}
+
+/// The purpose of a callout for logins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LoginPurpose {
+    /// The metadata document of a client.
+    Client(DocumentUrl),
+    /// The endpoints of a provider.
+    Endpoints(ProviderId),
+    /// The exchange of a code or refresh token for this stream.
+    Exchange(ProviderId, StreamId),
 }
 
 /// A callout in progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Callout {
     pub purpose: Purpose,
     /// Limit on the response body in bytes.
     pub max_body: usize,
 }
 
-/// All callouts whose responses are needed. Those for a stream are removed with it, so their number
-/// is bounded by the places of streams, providers and look-ups.
+/// All callouts whose responses are needed. Their number is bounded by the places of streams,
+/// providers and look-ups, and by the limits of logins. Those for a single-use token are removed with
+/// its stream; exchanges are not, since their number is limited as long as they are under way.
 #[derive(Debug, Default)]
 pub(super) struct Callouts {
     by_id: BTreeMap<CalloutId, Callout>,
@@ -43,8 +58,8 @@ impl Callouts {
     }
 
     /// The callout with this id.
-    pub(super) fn get(&self, id: CalloutId) -> Option<Callout> {
-        self.by_id.get(&id).copied()
+    pub(super) fn get(&self, id: CalloutId) -> Option<&Callout> {
+        self.by_id.get(&id)
     }
 
     /// Removes the callout with this id.

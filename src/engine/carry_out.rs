@@ -53,6 +53,7 @@ impl<H: Host> Engine<H> {
                 self.metrics.count_request(labels, &self.host);
                 self.respond(stream, response)
             }
+            Decision::Login(step) => return self.run_login(stream, *step, now),
             Decision::Spend(request) => return self.spend(stream, request, now),
             Decision::AwaitBody(request) => return self.hold(stream, request, now),
             Decision::Await(request, need) => {

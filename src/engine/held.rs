@@ -34,6 +34,12 @@ impl<H: Host> Engine<H> {
         }
         let is_forwarded = matches!(body.head, Head::Forwarded(_));
         self.learn_delivery(stream, is_forwarded);
+        if self.streams.login(stream).is_some() {
+            return match self.host.now() {
+                Some(now) => self.on_login_body(stream, now),
+                None => self.abort(stream),
+            };
+        }
         if !self.is_decidable(stream) {
             return BodyAction::Stop;
         }

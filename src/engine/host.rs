@@ -83,6 +83,12 @@ pub trait Host {
     /// A number that differs between workers and that clients cannot guess.
     fn random(&self) -> u64;
 
+    /// Fresh bytes of a cryptographic random number generator; `None` if the proxy has none, and then
+    /// nobody can log in.
+    fn random_bytes(&self) -> Option<[u8; 32]> {
+        None
+    }
+
     /// Requests a call of `Engine::on_tick` once per period from now on. Returns false if the proxy
     /// refuses.
     fn tick_every(&mut self, period: Duration) -> bool;

@@ -210,6 +210,19 @@ impl Metrics {
         self.count(Metric { name: USER_LOOKUPS.name, labels: &[("result", result)] }, host);
     }
 
+    /// Counts a step of a login.
+    pub(super) fn count_login(
+        &mut self,
+        provider: Option<&str>,
+        step: &'static str,
+        result: &'static str,
+        host: &impl Host,
+    ) {
+        let provider = provider.unwrap_or("none");
+        let labels = [("provider", provider), ("step", step), ("result", result)];
+        self.count(Metric { name: LOGINS.name, labels: &labels }, host);
+    }
+
     /// Sets the number of a provider's keys, and of elements of its key set that are not keys.
     pub(super) fn set_keys(
         &self,
@@ -304,14 +317,15 @@ fn request_counter(
     host.counter(Metric { name: REQUESTS.name, labels })
 }
 
-/// All families of metrics that the engine counts or sets. Two have the same name, and differ in
-/// their labels.
-pub const METRIC_FAMILIES: [MetricFamily; 8] = [
+/// All families of metrics that the engine counts or sets. Of two of the same name, the labels of a
+/// metric tell which it belongs to.
+pub const METRIC_FAMILIES: [MetricFamily; 9] = [
     REQUESTS,
     REQUESTS_BY_RESOURCE,
     KEY_FETCHES,
     TOKEN_CACHE,
     USER_LOOKUPS,
+    LOGINS,
     KEYS,
     KEYS_DROPPED,
     KEYS_AGE,
@@ -323,6 +337,7 @@ const REQUESTS_BY_RESOURCE: MetricFamily =
 const KEY_FETCHES: MetricFamily = counter("mcp_auth_key_fetches", &["provider", "result"]);
 const TOKEN_CACHE: MetricFamily = counter("mcp_auth_token_cache", &["result"]);
 const USER_LOOKUPS: MetricFamily = counter("mcp_auth_user_lookups", &["result"]);
+const LOGINS: MetricFamily = counter("mcp_auth_logins", &["provider", "step", "result"]);
 const KEYS: MetricFamily = gauge("mcp_auth_keys", &["provider"]);
 const KEYS_DROPPED: MetricFamily = gauge("mcp_auth_keys_dropped", &["provider"]);
 const KEYS_AGE: MetricFamily = gauge("mcp_auth_keys_age_seconds", &["provider"]);

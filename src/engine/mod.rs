@@ -16,6 +16,7 @@ mod held;
 pub(crate) mod host;
 mod keys;
 mod lists;
+mod login;
 mod metrics;
 mod overage_log;
 mod places;
@@ -38,6 +39,7 @@ use self::host::{CalloutId, Host, StreamId};
 use self::keys::KeyView;
 pub use self::lists::ResponsePlan;
 use self::lists::Responses;
+use self::login::Logins;
 pub use self::metrics::METRIC_FAMILIES;
 use self::metrics::{HostBoard, Metrics};
 use self::overage_log::OverageLog;
@@ -50,7 +52,7 @@ pub use self::status_page::StatusPageFilter;
 pub(crate) use self::stream::Awaits;
 use self::stream::{State, Streams};
 use self::verdicts::VerdictCache;
-use crate::callout::CalloutResponse;
+use crate::callout::{CalloutFault, CalloutResponse};
 use crate::config::Config;
 use crate::engine::authenticator::{
     Authenticator, BearerRequest, Decision, Examined, Judgement, WorkerView,
@@ -58,6 +60,7 @@ use crate::engine::authenticator::{
 use crate::identity::ScimLookups;
 use crate::jose::{HostCrypto, SignatureVerifier};
 use crate::keys::{Event, ProviderKeys};
+use crate::login::Step;
 use crate::provider::{ProviderId, ProviderMap};
 use crate::request::RequestHead;
 use crate::resource::ResourceId;
@@ -82,6 +85,8 @@ pub struct Engine<H> {
     streams: Streams,
     responses: Responses,
     callouts: Callouts,
+    /// None where people do not log in through the gateway.
+    logins: Option<Logins>,
     delivery: BodyDelivery,
     /// Streams whose trailers arrived while their heads were resumed. The next tick decides on
     /// them.
@@ -170,6 +175,7 @@ impl<H: Host> Engine<H> {
             ReplayStore::Local => None,
         };
         let max_token_size = config.max_token_size;
+        let logins = config.login.clone().map(|login| Logins::new(login, &config.providers));
         let authenticator = Authenticator::new(config);
         let users = authenticator.user_lookups();
         let fetched = keys.entries().filter(|(_, keys)| keys.remote().is_some());
@@ -202,6 +208,7 @@ impl<H: Host> Engine<H> {
             streams: Streams::new(places),
             responses: Responses::default(),
             callouts: Callouts::default(),
+            logins,
             delivery,
             ended: Vec::new(),
             verdicts,
@@ -240,16 +247,19 @@ impl<H: Host> Engine<H> {
     /// stream. None if the proxy has no clock.
     pub fn judge_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> Option<JudgedHead> {
         let now = self.host.now()?;
-        let (resource, examined) = self.authenticator.examine(head);
-        let decision = match examined {
-            Examined::Decided(decision) => *decision,
-            Examined::Bearer(request) => self.judge_token(request, now),
+        let (resource, decision) = match self.begin_login(head, now) {
+            Some(decision) => (None, decision),
+            None => match self.authenticator.examine(head) {
+                (resource, Examined::Decided(decision)) => (resource, *decision),
+                (resource, Examined::Bearer(request)) => (resource, self.judge_token(request, now)),
+            },
         };
         let reads_body = match &decision {
             Decision::Await(request, _) => {
                 head.has_body() && self.authenticator.depends_on_message(request)
             }
             Decision::AwaitBody(_) => true,
+            Decision::Login(step) => head.has_body() && matches!(**step, Step::ReadBody(_)),
             _ => false,
         };
         if reads_body {
@@ -322,6 +332,10 @@ impl<H: Host> Engine<H> {
                 self.gauge_keys(provider, now);
             }
             Purpose::User(lookup) => self.on_user_response(lookup, response, now),
+            Purpose::Login(purpose) => {
+                let response = response.ok_or(CalloutFault::NoResponse);
+                self.on_login_response(callout, purpose, response, now);
+            }
         }
         self.serve_waiting(now);
     }
@@ -335,6 +349,7 @@ impl<H: Host> Engine<H> {
             Purpose::SingleUse(stream) => return self.on_single_use_refused(stream, now),
             Purpose::Keys(provider) => self.run_keys(provider, Event::CalloutStarted(false), now),
             Purpose::User(lookup) => self.on_user_refused(lookup, now),
+            Purpose::Login(purpose) => self.on_login_refused(callout, purpose, now),
         }
         self.serve_waiting(now);
     }
@@ -351,6 +366,7 @@ impl<H: Host> Engine<H> {
         self.give_up_single_use(now);
         self.serve_ended(now);
         self.look_after_held_heads(now);
+        self.look_after_logins(now);
         self.serve_waiting(now);
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::host::{CalloutId, StreamId};
+use super::login::{AwaitedByLogin, JudgedToken, WaitingLogin};
 use super::places::{Awaited, Places};
 use super::request_body::{Head, RequestBody};
 use crate::engine::authenticator::{HeldRequest, PlausibleRequest, SpendingRequest};
@@ -27,6 +28,8 @@ pub(super) enum State {
     SingleUse(Box<SingleUse>),
     /// Its message must be read.
     Held(Box<HeldRequest>),
+    /// It is a login that waits.
+    Login(Box<WaitingLogin>),
     /// Decided. No part of its body is forwarded automatically.
     Decided,
 }
@@ -35,6 +38,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub request: PlausibleRequest,
+    /// The token to hand on once it is judged, if this is a login.
+    pub issued: Option<Box<JudgedToken>>,
     pub need: WaitsFor,
     /// The request is refused at this time.
     pub deadline: UnixTime,
@@ -93,6 +98,8 @@ pub(super) struct Streams {
     deadlines: BTreeMap<UnixTime, usize>,
     /// Total size of the tokens of held requests in bytes.
     held_bytes: usize,
+    /// The number of logins that wait.
+    logins: usize,
 }
 
 impl Stream {
@@ -124,7 +131,7 @@ impl Stream {
             }),
             State::SingleUse(_) => Some(Awaits::SingleUse),
             State::Held(_) => Some(Awaits::Message),
-            State::Decided => None,
+            State::Login(_) | State::Decided => None,
         }
     }
 
@@ -154,7 +161,7 @@ impl State {
                 WaitsFor::Turn => Awaited::Turn,
             }),
             Self::SingleUse(_) => Some(Awaited::SingleUse),
-            Self::Held(_) | Self::Decided => None,
+            Self::Held(_) | Self::Login(_) | Self::Decided => None,
         }
     }
 
@@ -162,6 +169,7 @@ impl State {
         match self {
             Self::Waiting(waiting) => Some(waiting.deadline),
             Self::SingleUse(single_use) => Some(single_use.deadline),
+            Self::Login(login) => Some(login.deadline),
             Self::Held(_) | Self::Decided => None,
         }
     }
@@ -186,6 +194,7 @@ impl Streams {
             taken: BTreeMap::new(),
             deadlines: BTreeMap::new(),
             held_bytes: 0,
+            logins: 0,
         }
     }
 
@@ -219,6 +228,7 @@ impl Streams {
             *self.deadlines.entry(deadline).or_default() += 1;
         }
         self.held_bytes = self.held_bytes.saturating_add(state.held_bytes());
+        self.logins = self.logins.saturating_add(usize::from(matches!(state, State::Login(_))));
         match self.by_id.get_mut(&id) {
             Some(stream) => stream.state = state,
             None => {
@@ -242,6 +252,39 @@ impl Streams {
             State::Held(request) => Some(request),
             _ => None,
         }
+    }
+
+    /// The login of a stream, if it waits.
+    pub(super) fn login(&self, id: StreamId) -> Option<&WaitingLogin> {
+        match &self.by_id.get(&id)?.state {
+            State::Login(login) => Some(login),
+            _ => None,
+        }
+    }
+
+    /// Removes what the login of a stream waits for.
+    pub(super) fn take_login(&mut self, id: StreamId) -> Option<AwaitedByLogin> {
+        self.login(id)?;
+        match self.take(id)? {
+            State::Login(login) => Some(login.awaited),
+            _ => None,
+        }
+    }
+
+    /// The streams of logins that wait for something of this kind.
+    pub(super) fn logins(&self, is_wanted: impl Fn(&AwaitedByLogin) -> bool) -> Vec<StreamId> {
+        if !self.has_logins() {
+            return Vec::new();
+        }
+        self.select(|stream| match &stream.state {
+            State::Login(login) => is_wanted(&login.awaited),
+            _ => false,
+        })
+    }
+
+    /// Whether any login waits.
+    pub(super) fn has_logins(&self) -> bool {
+        self.logins > 0
     }
 
     /// Marks a stream as decided: it is kept only while its body must be held back or refused.
@@ -337,5 +380,6 @@ impl Streams {
             }
         }
         self.held_bytes = self.held_bytes.saturating_sub(state.held_bytes());
+        self.logins = self.logins.saturating_sub(usize::from(matches!(state, State::Login(_))));
     }
 }

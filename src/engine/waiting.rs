@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::host::{Host, Part, StreamId};
+use super::login::JudgedToken;
 use super::places::Awaited;
 use super::request_body::BodyDelivery;
 use super::stream::{State, Waiting, WaitsFor};
@@ -37,7 +38,7 @@ impl<H: Host> Engine<H> {
             return Some(self.authenticator.give_up(request, need, self.view(), now));
         }
         let deadline = now + self.max_wait(&request, &need);
-        self.let_wait(stream, request, need, deadline, now);
+        self.let_wait(stream, request, need, None, deadline, now);
         self.set_pace(now);
         None
     }
@@ -86,7 +87,7 @@ impl<H: Host> Engine<H> {
     pub(super) fn set_pace(&mut self, now: UnixTime) {
         let has_callouts = self.users.as_ref().is_some_and(ScimLookups::has_callouts);
         let looks_after_heads = match self.delivery {
-            BodyDelivery::Unknown => self.streams.has_held_head(),
+            BodyDelivery::Unknown => self.streams.has_held_head() || self.streams.has_logins(),
             BodyDelivery::OnTrial(_) => true,
             BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => false,
         };
@@ -112,6 +113,7 @@ impl<H: Host> Engine<H> {
     /// Whether a tick may find something to do for a stream, or a callout to make.
     pub fn needs_ticks(&self) -> bool {
         self.streams.any_waits()
+            || self.streams.has_logins()
             || !self.ended.is_empty()
             || self.users.as_ref().is_some_and(ScimLookups::has_callouts)
     }
@@ -134,11 +136,12 @@ impl<H: Host> Engine<H> {
     }
 
     /// Lets a request wait, and requests what it needs.
-    fn let_wait(
+    pub(super) fn let_wait(
         &mut self,
         stream: StreamId,
         request: PlausibleRequest,
         need: Need,
+        issued: Option<Box<JudgedToken>>,
         deadline: UnixTime,
         now: UnixTime,
     ) {
@@ -156,7 +159,7 @@ impl<H: Host> Engine<H> {
             }
             Need::Turn => WaitsFor::Turn,
         };
-        let waiting = Waiting { request, need, deadline };
+        let waiting = Waiting { request, issued, need, deadline };
         self.streams.set(stream, State::Waiting(Box::new(waiting)));
     }
 
@@ -183,7 +186,11 @@ impl<H: Host> Engine<H> {
     /// Decides again on a waiting request.
     fn serve(&mut self, stream: StreamId, now: UnixTime) {
         let Some(State::Waiting(waiting)) = self.streams.take(stream) else { return };
-        let Waiting { request, need, deadline } = *waiting;
+        let Waiting { request, issued, need, deadline } = *waiting;
+        if let Some(issued) = issued {
+            let had_keys = matches!(need, WaitsFor::User(_));
+            return self.serve_issued(stream, request, issued, (deadline, had_keys), now);
+        }
         let had_keys = matches!(need, WaitsFor::User(_));
         let mut decision = self.judge_waiting(request, now);
         if let Decision::Await(request, need) = decision {
@@ -192,7 +199,7 @@ impl<H: Host> Engine<H> {
                 _ => deadline,
             };
             if now < deadline && self.streams.has_room(awaited(&request, &need)) {
-                return self.let_wait(stream, *request, need, deadline, now);
+                return self.let_wait(stream, *request, need, None, deadline, now);
             }
             decision = self.authenticator.give_up(*request, need, self.view(), now);
         }
@@ -218,8 +225,13 @@ impl<H: Host> Engine<H> {
         decision
     }
 
+    /// Whether another request may wait for this.
+    pub(super) fn has_room_for(&self, request: &PlausibleRequest, need: &Need) -> bool {
+        self.streams.has_room(awaited(request, need))
+    }
+
     /// The longest time that a request waits.
-    fn max_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
+    pub(super) fn max_wait(&self, request: &PlausibleRequest, need: &Need) -> Duration {
         let for_keys = || self.keys[request.provider()].max_wait();
         match need {
             Need::Keys(_) => for_keys(),

@@ -6,6 +6,7 @@
 
 mod explanation;
 mod key_report;
+mod login_report;
 mod notes;
 mod offline;
 mod outside;
@@ -22,6 +23,7 @@ mod words;
 
 pub use explanation::{Explanation, FetchedFrom, Verdict};
 pub use key_report::{KeyReport, ReportedKey};
+pub use login_report::LoginReport;
 pub use outside::{Callout, CalloutError, CalloutReply, Outside};
 pub use question::Question;
 pub use remedy::Remedy;

@@ -86,6 +86,7 @@ impl<'a> Offline<'a> {
             .map(|provider| Provider { key_source: key_source(provider), ..provider.clone() });
         config.providers = Providers::new(providers.collect());
         config.replay_store = ReplayStore::Local;
+        config.login = None;
         let host = OfflineHost {
             outside,
             shared: RefCell::default(),

@@ -120,7 +120,12 @@ impl Setup {
                 is_https: false,
             }),
         };
-        of_providers.chain(scim).chain(store).collect()
+        let login = self.config.login.iter().filter_map(|login| login.client_documents.as_ref());
+        let documents = login.flat_map(|clusters| match clusters {
+            Clusters::Any(_) => Vec::new(),
+            Clusters::ByHost(hosts) => hosts.iter().map(client_metadata).collect(),
+        });
+        of_providers.chain(scim).chain(store).chain(documents).collect()
     }
 
     /// The provider as written.
@@ -263,6 +268,15 @@ fn cluster_uses(provider: &Provider, path: &str) -> Vec<ClusterUse> {
             is_https,
         }],
         Clusters::ByHost(map) => by_host(map),
+    }
+}
+
+fn client_metadata((host, cluster): (&String, &String)) -> ClusterUse {
+    ClusterUse {
+        path: format!("login.client_metadata[{host:?}]"),
+        cluster: cluster.clone(),
+        host: Some(host.clone()),
+        is_https: true,
     }
 }
 

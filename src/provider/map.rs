@@ -22,7 +22,7 @@ pub(crate) struct ProviderMap<T>(Vec<T>);
 
 impl<T> ProviderMap<T> {
     /// The first table of a configuration.
-    pub(super) fn new(values: Vec<T>) -> Self {
+    pub(crate) fn new(values: Vec<T>) -> Self {
         Self(values)
     }
 

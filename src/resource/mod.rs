@@ -107,16 +107,20 @@ impl Mode {
 }
 
 impl ProtectedResource {
-    /// Its metadata (RFC 9728 §2), which names the issuers of accepted tokens.
+    /// Its metadata (RFC 9728 §2), which names the issuers of accepted tokens, or the gateway's where
+    /// people log in through it.
     #[must_use]
-    pub(crate) fn metadata(&self, providers: &Providers) -> Value {
+    pub(crate) fn metadata(&self, providers: &Providers, gateway: Option<&str>) -> Value {
         let mut document = Map::new();
         document.insert("resource".to_owned(), self.url.as_str().into());
         // RFC 9728 §3.2: members without a value are left out.
         //
         // Clients parse issuers as URLs, and some refuse the whole document if one is not a URL.
         let servers = self.providers.authorization_servers(providers);
-        let issuers: Vec<&str> = servers.filter(|issuer| is_secure_url(issuer)).collect();
+        let issuers: Vec<&str> = match gateway {
+            Some(issuer) => vec![issuer],
+            None => servers.filter(|issuer| is_secure_url(issuer)).collect(),
+        };
         if !issuers.is_empty() {
             document.insert("authorization_servers".to_owned(), issuers.into());
         }

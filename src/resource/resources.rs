@@ -197,6 +197,12 @@ impl Resources {
         }
     }
 
+    /// The resource with this URL.
+    #[must_use]
+    pub(crate) fn with_url(&self, url: &str) -> Option<ResourceId> {
+        self.entries().find(|(_, resource)| resource.url.as_str() == url).map(|(id, _)| id)
+    }
+
     /// All of them, in the order of the configuration.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ProtectedResource> + Clone {
         self.all.0.iter()

@@ -2,6 +2,7 @@
 //! servers to use.
 
 use super::Response;
+use crate::login::Login;
 use crate::provider::Providers;
 use crate::request::RequestHead;
 use crate::resource::ProtectedResource;
@@ -15,8 +16,13 @@ pub(crate) struct ResourceMetadata {
 impl ResourceMetadata {
     /// The document for this resource.
     #[must_use]
-    pub(crate) fn new(resource: &ProtectedResource, providers: &Providers) -> Self {
-        Self { document: resource.metadata(providers).to_string().into_bytes() }
+    pub(crate) fn new(
+        resource: &ProtectedResource,
+        providers: &Providers,
+        login: Option<&Login>,
+    ) -> Self {
+        let issuer = login.and_then(|login| login.issuer_for(resource.url.as_str()));
+        Self { document: resource.metadata(providers, issuer).to_string().into_bytes() }
     }
 
     /// The response to a request at the path of the document, if its method asks for it. No token is

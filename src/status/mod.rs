@@ -11,7 +11,6 @@
 mod configuration_status;
 mod heartbeat;
 mod heartbeat_writer;
-mod html;
 mod page;
 mod reason_status;
 mod refusals;

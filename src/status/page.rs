@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::Status;
 use super::configuration_status::{ConfigurationStatus, Level, ProviderStatus};
-use super::html::Html;
 use super::reason_status::{ReasonStatus, RefusalOutcome, RefusalStatus};
 use super::report::RequestCount;
 use super::words::{distance, plural};
+use crate::html::Html;
 use crate::refusal::Reason;
 use crate::resource::Mode;
 use crate::time::UnixTime;

@@ -192,7 +192,7 @@ impl Vm {
 
     /// The same, of a worker that does this part of the work.
     pub fn start_part(configuration: &[u8], shared: &SharedData, part: Part) -> Option<Self> {
-        let config = Config::from_bytes(configuration).ok()?;
+        let config = Config::with_environment(configuration, &environment).ok()?;
         let (proxy, crypto_calls) = (proxy(shared, part), Rc::new(Cell::new(0)));
         let crypto = Crypto(crypto_calls.clone());
         let engine = Engine::new(config, ScriptedHost(proxy.clone()), crypto);
@@ -467,6 +467,11 @@ impl Vm {
     }
 }
 
+/// The environment variables of the proxy: `SECRET`, `OTHER_SECRET` and so on are secrets.
+fn environment(name: &str) -> Option<String> {
+    name.ends_with("SECRET").then(|| format!("{name}-").repeat(44))
+}
+
 fn proxy(shared: &SharedData, part: Part) -> Rc<RefCell<Proxy>> {
     LOG.with_borrow_mut(Vec::clear);
     Rc::new(RefCell::new(Proxy {
@@ -529,6 +534,14 @@ impl Host for ScriptedHost {
         use std::hash::{BuildHasher, RandomState};
 
         RandomState::new().hash_one(())
+    }
+
+    fn random_bytes(&self) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.random().to_le_bytes());
+        }
+        Some(bytes)
     }
 
     fn tick_every(&mut self, period: Duration) -> bool {

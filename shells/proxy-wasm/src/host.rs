@@ -99,6 +99,11 @@ impl Host for EnvoyHost {
         RandomState::new().hash_one(())
     }
 
+    fn random_bytes(&self) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).ok().map(|()| bytes)
+    }
+
     fn tick_every(&mut self, period: Duration) -> bool {
         hostcalls::set_tick_period(period).is_ok()
     }

@@ -18,7 +18,7 @@ pub(super) type Entry = (&'static str, &'static str);
 
 /// All fields in the order in which they are explained. `providers[].keys` has the fields of `keys`
 /// and is left out, and so is what a resource may have in place of what holds for all.
-pub(super) const SECTIONS: [Section; 17] = [
+pub(super) const SECTIONS: [Section; 21] = [
     Section {
         path: "",
         introduction: "",
@@ -39,6 +39,8 @@ pub(super) const SECTIONS: [Section; 17] = [
                 ("token_cache", ""),
                 ("token_cache.entries", "[Speed](performance.md)"),
                 ("replay_store", "[Single-use tokens](replay.md)"),
+                ("secret", "[Secrets](login.md#secrets)"),
+                ("login", "[Login](login.md)"),
                 ("errors", "[What the client sees](../README.md#what-the-client-sees)"),
                 ("errors.format", ""),
                 ("errors.details", "[Reasons](troubleshooting.md)"),
@@ -120,6 +122,10 @@ A name, `client_ids`, and a template with its inputs are usually enough.
                 ],
             },
             Group {
+                heading: "Login through the gateway",
+                fields: &[("login", "[Login](login.md)")],
+            },
+            Group {
                 heading: "Which tokens are accepted",
                 fields: &[
                     ("issuer", ""),
@@ -153,6 +159,23 @@ A name, `client_ids`, and a template with its inputs are usually enough.
                 ],
             },
         ],
+    },
+    Section {
+        path: "providers[].login",
+        introduction: "\
+How people log in at this provider through the gateway. [login.md](login.md) explains it, the
+[page of each template](providers/README.md) what to register there.",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("client_id", ""),
+                ("client_secret_env", ""),
+                ("scopes", "[Scopes](login.md#scopes)"),
+                ("always", ""),
+                ("token", "[Tokens](login.md#tokens)"),
+                ("parameters", ""),
+            ],
+        }],
     },
     Section {
         path: "users",
@@ -311,6 +334,35 @@ mean for a request.",
                 ("redis.path_prefix", ""),
                 ("redis.timeout", ""),
             ],
+        }],
+    },
+    Section {
+        path: "secret",
+        introduction: "",
+        groups: &[Group { heading: "", fields: &[("env", ""), ("previous_env", "")] }],
+    },
+    Section {
+        path: "login",
+        introduction: "Needs `secret`, and `login` of one provider at least.",
+        groups: &[Group {
+            heading: "",
+            fields: &[
+                ("issuer", ""),
+                ("path", ""),
+                ("registration", "[Which clients](login.md#which-clients)"),
+                ("redirect_uris", ""),
+                ("clients", ""),
+                ("client_metadata", ""),
+                ("consent", "[The page](login.md#the-page)"),
+            ],
+        }],
+    },
+    Section {
+        path: "login.clients[]",
+        introduction: "",
+        groups: &[Group {
+            heading: "",
+            fields: &[("client_id", ""), ("redirect_uris", ""), ("name", "")],
         }],
     },
 ];

@@ -11,7 +11,8 @@ type Constraint = (&'static str, Value);
 
 /// What else must hold of each field.
 pub(super) fn constraints() -> Vec<Constraint> {
-    [resource(), resources(), providers(), key_sources(), users(), access(), others()].concat()
+    [resource(), resources(), providers(), key_sources(), users(), access(), login(), others()]
+        .concat()
 }
 
 fn resource() -> Vec<Constraint> {
@@ -151,6 +152,26 @@ fn access() -> Vec<Constraint> {
     ]
 }
 
+fn login() -> Vec<Constraint> {
+    let host = "^[a-z0-9.-]+$";
+    vec![
+        (
+            "login.issuer",
+            titled(
+                "origin",
+                with_example(r"^https?://[^A-Z\s/?#@]+$", "https://login.example.com"),
+            ),
+        ),
+        ("login.path", titled("path", with_example("^(/[A-Za-z0-9._~-]+)+$", "/oauth"))),
+        ("login.clients[].client_id", json!({"minLength": 1, "maxLength": 512})),
+        ("login.clients[].redirect_uris", json!({"minItems": 1})),
+        ("login.client_metadata", json!({"propertyNames": pattern(host)})),
+        ("login.client_metadata{}", filled()),
+        ("providers[].login.client_id", filled()),
+        ("providers[].login.always[]", scope()),
+    ]
+}
+
 fn others() -> Vec<Constraint> {
     vec![
         ("identity.header_prefix", pattern("^[a-z0-9-]+$")),
@@ -198,7 +219,7 @@ fn path(example: &str) -> Value {
 }
 
 /// A scope-token of RFC 6749 §3.3.
-fn scope() -> Value {
+pub(super) fn scope() -> Value {
     titled("scope", pattern(r"^[!#-\[\]-~]+$"))
 }
 

@@ -28,7 +28,7 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
         "max_age": "10m", "refresh_ahead": "30s", "refresh_cooldown": "30s", "timeout": "5s",
         "max_age_cap": "24h", "max_stale": "24h", "max_body": "256KiB",
     });
-    json!({
+    let mut document = json!({
         "resource": {
             "url": "https://mcp.example.com/mcp",
             "name": "Incident tools",
@@ -198,7 +198,30 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
         }},
         "errors": {"format": "oauth", "details": "reason"},
         "mode": "enforce",
-    })
+    });
+    document["secret"] = json!({"env": "SECRET", "previous_env": "PREVIOUS"});
+    document["login"] = json!({
+        "issuer": "https://login.example.com",
+        "path": "/oauth",
+        "registration": true,
+        "redirect_uris": ["loopback"],
+        "clients": [{
+            "client_id": "reports",
+            "redirect_uris": ["https://reports.example.com/cb"],
+            "name": "Reports",
+        }],
+        "client_metadata": {"claude.ai": "claude"},
+        "consent": "always",
+    });
+    document["providers"][0]["login"] = json!({
+        "client_id": "gateway",
+        "client_secret_env": "SECRET",
+        "scopes": {"mcp.tools": "tools"},
+        "always": ["openid"],
+        "token": "access_token",
+        "parameters": {"prompt": "login"},
+    });
+    document
 });
 
 /// A configuration in which every field of a resource is given, each that holds for all too.
@@ -764,9 +787,13 @@ fn a_default_is_what_a_missing_field_means() {
 
 /// The words of the validated form, sorted, since sets have no order.
 pub(in crate::config) fn validated(document: &Value) -> Vec<String> {
-    let mut config = Config::read(document.to_string().as_bytes(), &environment).unwrap();
+    let mut config =
+        Config::with_environment(document.to_string().as_bytes(), &environment).unwrap();
     // It is of what was written.
     config.digest.clear();
+    if let Some(login) = &mut config.login {
+        std::rc::Rc::make_mut(login).configuration.clear();
+    }
     let text = format!("{config:?}");
     let mut words: Vec<String> = text.split([' ', ',', '{', '}']).map(str::to_owned).collect();
     words.sort();
@@ -907,13 +934,13 @@ pub(in crate::config) fn instance(path: &str) -> String {
     there.next().unwrap_or_else(|| panic!("the full configuration lacks {path}"))
 }
 
-/// Each variable holds a token.
+/// Each variable holds a secret.
 fn environment(_: &str) -> Option<String> {
-    Some("s3cret".to_owned())
+    Some("s3cret".repeat(8))
 }
 
 pub(in crate::config) fn faults(document: &Value) -> String {
-    match Config::read(document.to_string().as_bytes(), &environment) {
+    match Config::with_environment(document.to_string().as_bytes(), &environment) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     }

@@ -9,6 +9,7 @@ use crate::engine::verdicts::TokenVerdict;
 use crate::identity::{IdentityFields, ScimLookups, UserQuery};
 use crate::jose::SignatureVerifier;
 use crate::keys::{Demand, ProviderKeys};
+use crate::login::{Step, TokenJudgement};
 use crate::provider::{ProviderId, ProviderMap};
 use crate::refusal::Refusal;
 use crate::resource::ResourceId;
@@ -41,6 +42,8 @@ pub(crate) enum Decision {
     LetThrough(Refused, RequestEdits),
     /// It asks for a document that the plugin serves itself.
     Respond(Response, Option<ResourceId>),
+    /// It is for the login, and this is its first step.
+    Login(Box<Step>),
     /// Its token must be spent; then [`Authenticator::conclude`](super::Authenticator::conclude)
     /// decides.
     Spend(SpendingRequest),
@@ -64,6 +67,14 @@ impl From<Decision> for Judgement {
     fn from(decision: Decision) -> Self {
         Self { decision, verdict: None }
     }
+}
+
+/// The judgement on a token that a provider issued at a login.
+pub(crate) enum IssuedJudgement {
+    /// It waits for this.
+    Await(Box<PlausibleRequest>, Need),
+    /// It is judged. The verdict is `None` if it must not be cached.
+    Judged(TokenJudgement, Option<Rc<TokenVerdict>>),
 }
 
 /// What a request needs before it can be decided on.

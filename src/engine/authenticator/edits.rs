@@ -15,6 +15,8 @@ pub struct RequestEdits {
     pub remove: Vec<Cow<'static, str>>,
     /// The new value of `Connection`, if it changes.
     pub connection: Option<&'static str>,
+    /// The cookies that stay, if others are removed; empty if none stay.
+    pub(crate) cookie: Option<String>,
     /// The resource to name, if there are several.
     pub(crate) resource: Option<ResourceLabel>,
     /// The identity to add.
@@ -24,8 +26,10 @@ pub struct RequestEdits {
 impl RequestEdits {
     /// Names and values of the fields to add.
     pub fn added(&self) -> impl Iterator<Item = (&str, &str)> {
+        let cookie = self.cookie.iter().filter(|cookie| !cookie.is_empty());
+        let cookie = cookie.map(|cookie| ("cookie", cookie.as_str()));
         let resource = self.resource.iter().map(|label| (label.header(), label.id()));
-        resource.chain(self.identity.iter().flat_map(|identity| identity.headers()))
+        cookie.chain(resource).chain(self.identity.iter().flat_map(|identity| identity.headers()))
     }
 }
 

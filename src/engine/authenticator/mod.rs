@@ -15,6 +15,7 @@
 mod admission;
 mod decision;
 mod edits;
+mod issued;
 mod lists;
 mod request;
 
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{ClaimedIdentity, KnownBy, ReservedNames, ScimLookups, Unconfirmed};
 use crate::keys::{KeyLookup, KeyVersion, KeysUnavailable};
+use crate::login::Cookie;
 use crate::provider::ProviderId;
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
@@ -39,9 +41,10 @@ use crate::token::{
 };
 
 pub use self::decision::Refused;
-pub(crate) use self::decision::{Decision, Examined, Judgement, Need, WorkerView};
+pub(crate) use self::decision::{Decision, Examined, IssuedJudgement, Judgement, Need, WorkerView};
 pub(crate) use self::edits::Attribution;
 pub use self::edits::RequestEdits;
+pub(crate) use self::issued::judgement_by;
 pub(crate) use self::lists::ListView;
 use self::request::Judged;
 pub(crate) use self::request::{
@@ -79,6 +82,17 @@ enum NotVerified {
     Refused(Refusal, Option<Rc<TokenVerdict>>),
 }
 
+/// A token that passed all checks except those on what its identity may do.
+struct Identified {
+    requester: Requester,
+    /// None if it must not be cached.
+    verdict: Option<Rc<TokenVerdict>>,
+    /// `exp`.
+    expires: UnixTime,
+    /// Without its claims.
+    token: PlausibleToken,
+}
+
 impl From<Refusal> for NotVerified {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal, None)
@@ -90,7 +104,7 @@ impl Authenticator {
     #[must_use]
     pub(crate) fn new(config: Config) -> Self {
         let site = |resource: &ProtectedResource| Site {
-            metadata: ResourceMetadata::new(resource, &config.providers),
+            metadata: ResourceMetadata::new(resource, &config.providers, config.login.as_deref()),
             no_login: NoAuthorizationServer::new(resource),
             responses: RefusalResponses::new(resource, config.errors),
             kept_claims: resource.access.claims_of_use(),
@@ -289,41 +303,53 @@ impl Authenticator {
     ) -> Judgement {
         let PlausibleRequest { resource, token, edits, target } = request;
         let id = token.provider();
+        let Identified { requester, verdict, token, .. } =
+            match self.identify(token, resource, view, now) {
+                Ok(identified) => identified,
+                Err(NotVerified::Await(token, need)) => {
+                    let token = token.without_claims();
+                    let request = PlausibleRequest { resource, token, edits, target };
+                    return Decision::Await(Box::new(request), need).into();
+                }
+                Err(NotVerified::Refused(refusal, verdict)) => {
+                    let decision = self.refuse(refusal, resource, Some(id), edits);
+                    return Judgement { decision, verdict };
+                }
+            };
+        let verdict_ref = verdict.as_ref();
+        let judged = Judged { resource, requester: &requester, provider: id, verdict: verdict_ref };
+        let decision = self.admit(judged, edits, target, || token.into_bytes());
+        Judgement { decision, verdict }
+    }
+
+    /// Makes all checks of a token except those on what its identity may do.
+    #[inline]
+    fn identify(
+        &self,
+        token: PlausibleToken,
+        resource: ResourceId,
+        view: WorkerView<'_>,
+        now: UnixTime,
+    ) -> Result<Identified, NotVerified> {
+        let id = token.provider();
         let provider = &self.config.providers[id];
-        let refuse = |refusal, edits| self.refuse(refusal, resource, Some(id), edits).into();
-        let (token, keys) = match self.verify(token, resource, view, now) {
-            Ok(verified) => verified,
-            Err(NotVerified::Await(token, need)) => {
-                let token = token.without_claims();
-                let request = PlausibleRequest { resource, token, edits, target };
-                return Decision::Await(Box::new(request), need).into();
-            }
-            Err(NotVerified::Refused(refusal, verdict)) => {
-                return Judgement { verdict, ..refuse(refusal, edits) };
-            }
-        };
-        let (token, without_claims) = match token.check_claims(provider, now) {
-            Ok(checked) => checked,
-            Err(refusal) => return refuse(refusal, edits),
-        };
-        let usable = provider.claim_rules.usable(token.claims(), token.expires());
+        let (token, keys) = self.verify(token, resource, view, now)?;
+        let (token, without_claims) = token.check_claims(provider, now)?;
+        let expires = token.expires();
+        let usable = provider.claim_rules.usable(token.claims(), expires);
         let (requester, known_by) = match self.requester(&token, resource, id, view, now) {
             Ok(known) => known,
-            Err(Unconfirmed::Refused(refusal)) => return refuse(refusal, edits),
+            Err(Unconfirmed::Refused(refusal)) => return Err(refusal.into()),
             Err(Unconfirmed::Await(query)) => {
-                let token = without_claims;
-                let request = PlausibleRequest { resource, token, edits, target };
-                return Decision::Await(Box::new(request), Need::User(Box::new(query))).into();
+                let need = Need::User(Box::new(query));
+                return Err(NotVerified::Await(Box::new(without_claims), need));
             }
         };
         let verdict = known_by.map(|known_by| {
             let outcome = TokenOutcome::Verified(requester.clone(), known_by);
             Rc::new(TokenVerdict { resource, provider: id, keys, usable, outcome })
         });
-        let verdict_ref = verdict.as_ref();
-        let judged = Judged { resource, requester: &requester, provider: id, verdict: verdict_ref };
-        let decision = self.admit(judged, edits, target, || without_claims.into_bytes());
-        Judgement { decision, verdict }
+        Ok(Identified { requester, verdict, expires, token: without_claims })
     }
 
     /// Decides on a request by an earlier verdict on its token at the same resource, which must still
@@ -436,7 +462,11 @@ impl Authenticator {
             remove.push(Cow::Borrowed("authorization"));
         }
         let connection = head.connection_to_forward();
-        RequestEdits { remove, connection, ..RequestEdits::default() }
+        let cookie = self.config.login.as_ref().and_then(|_| Cookie::removed_from_head(head));
+        if cookie.is_some() {
+            remove.push(Cow::Borrowed("cookie"));
+        }
+        RequestEdits { remove, connection, cookie, ..RequestEdits::default() }
     }
 }
 

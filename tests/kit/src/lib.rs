@@ -10,6 +10,7 @@
 mod claims;
 mod code_blocks;
 mod fuzz_seeds;
+mod oauth;
 mod reason_codes;
 mod repository;
 mod signing_key;
@@ -19,6 +20,7 @@ mod yaml;
 pub use claims::{claims, now, random_id};
 pub use code_blocks::code_blocks;
 pub use fuzz_seeds::fuzz_seeds;
+pub use oauth::{base64, form, form_of, s256};
 pub use reason_codes::documented_reasons;
 pub use repository::{module_path, native_module_path, repository_root, yaml_files};
 pub use signing_key::{Algorithm, SigningKey};

@@ -29,6 +29,7 @@ mod identity_provider;
 mod kept_connection;
 mod kubernetes;
 mod load;
+mod login_provider;
 mod mcp_server;
 mod mcp_session;
 mod native;
@@ -62,6 +63,7 @@ pub use identity_provider::{Document, IdentityProvider, ProviderRequest};
 pub use kept_connection::KeptConnection;
 pub use kubernetes::faults_of_kubernetes_resources;
 pub use load::{Load, LoadPlan, LoadReport};
+pub use login_provider::{LoginProvider, LoginRequest};
 pub use mcp_server::{McpServer, RecordedRequest};
 pub use mcp_session::McpSession;
 pub use official_sdk::{ClientReport, OfficialSdk, SdkServer};
@@ -75,9 +77,10 @@ pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};
 pub use scim_directory::ScimDirectory;
 pub use stack::{Stack, StackBuilder};
 pub use testkit::{
-    Algorithm, SigningKey, answer_verify_signature, claims, code_blocks, documented_reasons,
-    module_path, native_module_path, now, plugin_configurations, random_id, repository_root,
-    verify_signature, verify_signature_arguments, yaml, yaml_documents, yaml_files,
+    Algorithm, SigningKey, answer_verify_signature, claims, code_blocks, documented_reasons, form,
+    form_of, module_path, native_module_path, now, plugin_configurations, random_id,
+    repository_root, s256, verify_signature, verify_signature_arguments, yaml, yaml_documents,
+    yaml_files,
 };
 pub use tls::{CertificateAuthority, TlsEntrance, TlsTunnel};
 pub use webdis::Webdis;

@@ -44,6 +44,11 @@ impl Host for WorkerHost {
         host::random()
     }
 
+    fn random_bytes(&self) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).ok().map(|()| bytes)
+    }
+
     fn tick_every(&mut self, period: Duration) -> bool {
         self.context.period.set(period);
         true

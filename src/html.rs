@@ -7,12 +7,12 @@ use crate::printable::is_invisible;
 /// An HTML document in progress. Its methods are not inlined: module size matters more here than
 /// speed.
 #[derive(Debug, Default)]
-pub(super) struct Html(String);
+pub(crate) struct Html(String);
 
 impl Html {
     /// Appends markup.
     #[inline(never)]
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub(crate) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
@@ -20,7 +20,7 @@ impl Html {
     /// Appends untrusted text, escaped. Control, bidirectional and other invisible characters
     /// become visible escapes such as `\u{202e}`.
     #[inline(never)]
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         for character in text.chars() {
             match character {
                 '&' => self.0.push_str("&amp;"),
@@ -38,7 +38,7 @@ impl Html {
 
     /// Appends escaped text in which back quotes enclose code.
     #[inline(never)]
-    pub(super) fn prose(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn prose(&mut self, text: &str) -> &mut Self {
         for (index, part) in text.split('`').enumerate() {
             match index % 2 {
                 0 => self.text(part),
@@ -50,12 +50,12 @@ impl Html {
 
     /// Appends escaped text as code.
     #[inline(never)]
-    pub(super) fn code(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn code(&mut self, text: &str) -> &mut Self {
         self.raw("<code>").text(text).raw("</code>")
     }
 
     /// Returns the document.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0
     }
 }

@@ -1,0 +1,173 @@
+//! `login` of a provider: how people log in there through the gateway.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::field::{Field, Reader, UnknownFields, refuse_unknown};
+use super::scopes::check_scope;
+use super::templates::LoginTemplate;
+use super::{Environment, Faults};
+use crate::keys::{KeySource, Start};
+use crate::login::{ClientSecret, LoginProvider, ScopeNames, TokenKind};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawProviderLogin {
+    /// The gateway's client id at the provider. Its redirect URI there is the login's issuer and
+    /// path, followed by /callback/ and the provider's name.
+    pub(super) client_id: Field<String>,
+    /// The environment variable that holds the gateway's secret there. Default: none, a public
+    /// client; PKCE is used either way.
+    pub(super) client_secret_env: Field<String>,
+    /// The scopes of this server: an object whose members are their names here, with their names at
+    /// the provider; or a list of those that have the same name there. Default: the template's;
+    /// `generic` asks for each under its own name.
+    pub(super) scopes: Field<RawScopeNames>,
+    /// Scopes that are asked of the provider each time. Default: the template's, for most
+    /// `[openid, profile, offline_access]`.
+    pub(super) always: Field<Vec<String>>,
+    /// Which of the provider's tokens the client gets. Default: `access_token`; `id_token` for
+    /// `google`.
+    pub(super) token: Field<RawTokenKind>,
+    /// Further parameters for the provider's authorization endpoint, beside those of the template;
+    /// one that is given here takes precedence. Default: the template's.
+    pub(super) parameters: Field<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected an object of strings, or a list of strings")]
+pub(super) enum RawScopeNames {
+    /// Names here, with those at the provider.
+    Mapped(BTreeMap<String, String>),
+    /// Names that are the same at the provider.
+    Same(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawTokenKind {
+    /// The access token.
+    AccessToken,
+    /// The ID token, for providers whose access tokens are not JWTs.
+    IdToken,
+}
+
+/// Parameters that the gateway sets itself.
+const OWN_PARAMETERS: [&str; 8] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "nonce",
+    "scope",
+    "resource",
+];
+/// What names of such parameters begin with.
+const OWN_PREFIXES: [&str; 2] = ["code_challenge", "request"];
+
+/// What a provider's login takes from the rest of the provider.
+pub(super) struct OfProvider<'a> {
+    /// None if it is at fault, and so for the next two.
+    pub(super) name: Option<&'a str>,
+    pub(super) issuer: Option<&'a str>,
+    pub(super) key_source: Option<&'a KeySource>,
+    pub(super) template: LoginTemplate,
+}
+
+/// How people log in at a provider.
+pub(super) fn provider_login(
+    mut raw: RawProviderLogin,
+    provider: OfProvider<'_>,
+    path: &str,
+    environment: Environment<'_>,
+    faults: &mut Faults,
+) -> Option<LoginProvider> {
+    refuse_unknown(&format!("{path}."), &raw.unknown, faults);
+    let mut reader = Reader::new(path, faults);
+    let source = match provider.key_source {
+        Some(KeySource::Remote(source)) => match &source.start {
+            Start::Metadata(metadata) => Some((metadata.clone(), source.clusters.clone())),
+            Start::KeySet(_) => None,
+        },
+        Some(KeySource::Static(_)) | None => None,
+    };
+    if source.is_none() && provider.key_source.is_some() {
+        reader.faults.add(path, "needs metadata_url, which names the provider's endpoints");
+    }
+    let client_id = reader.required("client_id", &mut raw.client_id);
+    if client_id.as_ref().is_some_and(String::is_empty) {
+        reader.fault("client_id", "must not be empty");
+    }
+    let client_secret = reader.optional("client_secret_env", &mut raw.client_secret_env);
+    let client_secret = client_secret.and_then(|name| match environment(&name) {
+        Some(secret) if !secret.trim_end().is_empty() => {
+            Some(ClientSecret::new(secret.trim_end().to_owned()))
+        }
+        Some(_) => {
+            reader
+                .fault("client_secret_env", format!("the environment variable {name:?} is empty"));
+            None
+        }
+        None => {
+            let problem = format!("the environment variable {name:?} is not set");
+            reader.fault("client_secret_env", problem);
+            None
+        }
+    });
+    let scopes = match reader.optional("scopes", &mut raw.scopes) {
+        None => provider.template.scopes,
+        Some(RawScopeNames::Same(names)) => {
+            ScopeNames::Mapped(names.into_iter().map(|name| (name.clone(), name)).collect())
+        }
+        Some(RawScopeNames::Mapped(names)) => ScopeNames::Mapped(names),
+    };
+    if let ScopeNames::Mapped(names) = &scopes {
+        for (here, there) in names {
+            check_scope(here, &reader.at("scopes"), reader.faults);
+            check_scope(there, &reader.at(&format!("scopes.{here}")), reader.faults);
+        }
+    }
+    let always = reader.optional("always", &mut raw.always).unwrap_or(provider.template.always);
+    for (index, scope) in always.iter().enumerate() {
+        check_scope(scope, &reader.at(&format!("always[{index}]")), reader.faults);
+    }
+    let token = match reader.optional("token", &mut raw.token) {
+        None => provider.template.token,
+        Some(RawTokenKind::AccessToken) => TokenKind::AccessToken,
+        Some(RawTokenKind::IdToken) => TokenKind::IdToken,
+    };
+    if token == TokenKind::IdToken && !always.iter().any(|scope| scope == "openid") {
+        reader.fault("always", "must hold openid, without which there is no ID token");
+    }
+    let given = reader.optional("parameters", &mut raw.parameters).unwrap_or_default();
+    for name in given.keys() {
+        let is_own = OWN_PARAMETERS.contains(&name.as_str())
+            || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if is_own {
+            reader.fault(&format!("parameters.{name}"), "is set by the gateway itself");
+        }
+    }
+    let mut parameters = provider.template.parameters;
+    parameters.extend(given);
+    let (metadata, clusters) = source?;
+    let name = provider.name?;
+    Some(LoginProvider {
+        name: name.to_owned(),
+        label: provider.template.label.unwrap_or(name).to_owned(),
+        issuer: provider.issuer?.to_owned(),
+        metadata,
+        clusters,
+        client_id: client_id?,
+        client_secret,
+        scopes,
+        always,
+        token,
+        parameters,
+    })
+}

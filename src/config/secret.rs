@@ -1,0 +1,44 @@
+//! `secret`: what is sealed with.
+
+use serde::Deserialize;
+
+use super::field::{Field, UnknownFields, refuse_unknown};
+use super::{Environment, Faults};
+use crate::seal::{Sealer, Secret};
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, expecting = "an object")]
+pub(super) struct RawSecret {
+    /// The environment variable that holds the secret: at least 32 random bytes in base64, the same
+    /// in every replica. With the Wasm plugin it must be among `vm_config.environment_variables`.
+    pub(super) env: Field<String>,
+    /// The environment variable that holds the secret used before: what was sealed with it is still
+    /// accepted. Default: none.
+    pub(super) previous_env: Field<String>,
+    #[serde(flatten)]
+    pub(super) unknown: UnknownFields,
+}
+
+/// What seals with the secret; none if there is no secret, or it is at fault.
+pub(super) fn sealer(
+    raw: Field<RawSecret>,
+    environment: Environment<'_>,
+    faults: &mut Faults,
+) -> Option<Sealer> {
+    let raw = raw.optional("secret", faults)?;
+    refuse_unknown("secret.", &raw.unknown, faults);
+    let current = raw.env.required("secret.env", faults);
+    let previous = raw.previous_env.optional("secret.previous_env", faults);
+    let mut secret = |name: &str, path: &str| {
+        let Some(value) = environment(name) else {
+            faults.add(path, format!("the environment variable {name:?} is not set"));
+            return None;
+        };
+        let secret = Secret::parse(&value);
+        secret.map_err(|fault| faults.add(path, format!("the value of {name:?} {fault}"))).ok()
+    };
+    let previous = previous.and_then(|name| secret(&name, "secret.previous_env"));
+    let current = secret(&current?, "secret.env")?;
+    Some(Sealer::new(current, previous))
+}

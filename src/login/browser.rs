@@ -1,0 +1,261 @@
+//! The browser in which a person logs in: it is recognised by a sealed cookie, and checked by what
+//! it says about its requests (Fetch Metadata).
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::issuer::Issuer;
+use crate::request::RequestHead;
+use crate::seal::{Randomness, SealFault, Sealed, Sealer};
+use crate::time::UnixTime;
+
+/// Recognises a browser between the page and the callback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BrowserId(String);
+
+impl Sealed for BrowserId {
+    const PURPOSE: &'static str = "login browser";
+    const MAX_LENGTH: usize = 256;
+    /// A page and the visit at the provider last ten minutes each.
+    const LIFE: Option<Duration> = Some(Duration::from_secs(1800));
+}
+
+impl BrowserId {
+    #[must_use]
+    pub(crate) fn new(random: &mut Randomness) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(random.bytes::<16>()))
+    }
+}
+
+/// A cookie of the gateway. Servers never see any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cookie {
+    /// Holds a [`BrowserId`].
+    Browser,
+    /// Holds remembered consents.
+    Consent,
+}
+
+impl Cookie {
+    /// What the names of all cookies of the gateway begin with, after the prefix of browsers.
+    const NAME_PREFIX: &'static str = "mcp-auth-";
+    /// Browsers take a cookie with this prefix only from the host itself, over https (RFC 6265bis
+    /// §4.1.3.2).
+    const HOST_PREFIX: &'static str = "__Host-";
+
+    fn name(self, issuer: &Issuer) -> String {
+        let prefix = if issuer.is_https() { Self::HOST_PREFIX } else { "" };
+        let name = match self {
+            Self::Browser => "login",
+            Self::Consent => "consent",
+        };
+        format!("{prefix}{}{name}", Self::NAME_PREFIX)
+    }
+
+    /// The field `Set-Cookie` for this value.
+    #[must_use]
+    pub(crate) fn set(self, value: &str, issuer: &Issuer) -> String {
+        let name = self.name(issuer);
+        let secure = if issuer.is_https() { "; Secure" } else { "" };
+        let max_age = match self {
+            Self::Browser => 1800,
+            Self::Consent => 90 * 24 * 3600,
+        };
+        format!("{name}={value}; Path=/; Max-Age={max_age}{secure}; HttpOnly; SameSite=Lax")
+    }
+
+    /// Its value in a request; none if there are several, of which one may be somebody else's.
+    #[must_use]
+    pub(crate) fn value<'a>(self, head: RequestHead<'a>, issuer: &Issuer) -> Option<&'a str> {
+        let name = self.name(issuer);
+        let mut values = cookies(head).filter_map(|(own, value)| (own == name).then_some(value));
+        let value = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// All cookies of a request but those of the gateway; none if it has none of these. A field that
+    /// is not UTF-8 is left out then.
+    #[must_use]
+    pub(crate) fn removed_from_head(head: RequestHead<'_>) -> Option<String> {
+        let is_own = |field: &&[u8]| {
+            let name = Self::NAME_PREFIX.as_bytes();
+            field.windows(name.len()).any(|window| window == name)
+        };
+        head.values("cookie").find(is_own)?;
+        let fields = head.values("cookie").filter_map(|field| std::str::from_utf8(field).ok());
+        let fields =
+            fields.map(|field| Self::removed_from(field).unwrap_or_else(|| field.to_owned()));
+        Some(fields.filter(|field| !field.is_empty()).collect::<Vec<_>>().join("; "))
+    }
+
+    /// The field `Cookie` without cookies of the gateway; none if it holds none of them.
+    fn removed_from(field: &str) -> Option<String> {
+        let is_foreign = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or_default().trim();
+            let name = name.strip_prefix(Self::HOST_PREFIX).unwrap_or(name);
+            !name.starts_with(Self::NAME_PREFIX)
+        };
+        let foreign: Vec<&str> = field.split(';').map(str::trim).filter(is_foreign).collect();
+        (foreign.len() != field.split(';').count()).then(|| foreign.join("; "))
+    }
+}
+
+fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&str, &str)> {
+    let fields = head.values("cookie").filter_map(|field| std::str::from_utf8(field).ok());
+    fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// What a browser says about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Browser {
+    /// None if it has no valid cookie yet.
+    pub id: Option<BrowserId>,
+    /// Whether it is no part of another page, as far as the browser says.
+    pub is_navigation: bool,
+    /// Whether it certainly comes from a page of the gateway.
+    pub is_from_own_page: bool,
+    /// Whether it certainly does not come from a foreign page.
+    pub is_own_initiative: bool,
+}
+
+impl Browser {
+    #[must_use]
+    pub(crate) fn from_head(
+        head: RequestHead<'_>,
+        issuer: &Issuer,
+        sealer: &Sealer,
+        now: UnixTime,
+    ) -> Self {
+        let id = Cookie::Browser.value(head, issuer);
+        let id = id.map(|sealed| sealer.open(sealed, now));
+        let value = |name| {
+            let mut values = head.values(name);
+            let value = values.next();
+            // Two of them are neither's.
+            if values.next().is_some() { Some(b"".as_slice()) } else { value }
+        };
+        let is = |name, expected: &str| {
+            value(name).is_none_or(|value: &[u8]| value == expected.as_bytes())
+        };
+        let site = value("sec-fetch-site");
+        let is_same_origin = site == Some(b"same-origin");
+        Self {
+            id: id.and_then(Result::<BrowserId, SealFault>::ok),
+            is_navigation: is("sec-fetch-dest", "document") && is("sec-fetch-mode", "navigate"),
+            is_from_own_page: match value("origin") {
+                Some(b"null") | None => is_same_origin,
+                Some(origin) => {
+                    origin == issuer.origin().as_bytes() && (site.is_none() || is_same_origin)
+                }
+            },
+            is_own_initiative: matches!(site, Some(b"none" | b"same-origin" | b"same-site")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Field;
+    use crate::seal::Secret;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn browser(fields: &[(&str, &str)]) -> Browser {
+        let fields: Vec<Field<'_>> =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let sealer = Sealer::new(Secret::parse(&"A".repeat(43)).unwrap(), None);
+        Browser::from_head(RequestHead::new(&fields, false), &issuer(), &sealer, NOW)
+    }
+
+    fn issuer() -> Issuer {
+        Issuer::parse("https://login.example.com").unwrap()
+    }
+
+    #[test]
+    fn a_page_inside_another_one_is_no_navigation() {
+        for (fields, is_navigation) in [
+            (&[][..], true),
+            (&[("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate")], true),
+            (&[("sec-fetch-dest", "iframe"), ("sec-fetch-mode", "navigate")], false),
+            (&[("sec-fetch-dest", "empty"), ("sec-fetch-mode", "cors")], false),
+            (&[("sec-fetch-mode", "no-cors")], false),
+            (&[("sec-fetch-dest", "document"), ("sec-fetch-dest", "document")], false),
+        ] {
+            assert_eq!(browser(fields).is_navigation, is_navigation, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_approval_comes_from_a_page_of_the_gateway_for_certain() {
+        let origin = "https://login.example.com";
+        for (fields, is_own) in [
+            (&[][..], false),
+            (&[("origin", origin)], true),
+            (&[("origin", origin), ("sec-fetch-site", "same-origin")], true),
+            (&[("origin", "null"), ("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("origin", origin), ("sec-fetch-site", "cross-site")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "https://evil.example")], false),
+            (&[("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")], false),
+            (&[("origin", "https://login.example.com.evil.example")], false),
+            (&[("origin", "http://login.example.com")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("origin", origin), ("origin", origin)], false),
+        ] {
+            assert_eq!(browser(fields).is_from_own_page, is_own, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_is_recognised_by_its_own_sealed_cookie_alone() {
+        let sealer = Sealer::new(Secret::parse(&"A".repeat(43)).unwrap(), None);
+        let random = &mut Randomness::from_seed([1; 32]);
+        let id = BrowserId::new(random);
+        let sealed = sealer.seal(&id, NOW, random).unwrap();
+        let own = format!("a=b; __Host-mcp-auth-login={sealed}");
+        let twice = format!("{own}; __Host-mcp-auth-login=x");
+        for (cookie, found) in [
+            (own.as_str(), Some(id)),
+            (&own.replace("__Host-", ""), None),
+            (&own.replace('=', "=x"), None),
+            (&twice, None),
+            ("", None),
+        ] {
+            assert_eq!(browser(&[("cookie", cookie)]).id, found, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_the_gateway_are_host_bound_and_no_script_reads_them() {
+        let cookie = Cookie::Browser.set("x", &issuer());
+        assert_eq!(
+            cookie,
+            "__Host-mcp-auth-login=x; Path=/; Max-Age=1800; Secure; HttpOnly; SameSite=Lax"
+        );
+        let loopback = Issuer::parse("http://localhost:8080").unwrap();
+        assert_eq!(
+            Cookie::Consent.set("x", &loopback),
+            "mcp-auth-consent=x; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn cookies_of_the_gateway_are_taken_out_and_others_stay() {
+        for (field, left) in [
+            ("a=b", None),
+            ("", None),
+            ("a=b; __Host-mcp-auth-login=x; c=d", Some("a=b; c=d")),
+            ("mcp-auth-consent=x", Some("")),
+            ("mcp-auth-login =x;a=b", Some("a=b")),
+            ("__Host-mcp-auth-anything", Some("")),
+        ] {
+            assert_eq!(Cookie::removed_from(field).as_deref(), left, "{field}");
+        }
+    }
+}

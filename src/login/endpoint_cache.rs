@@ -1,0 +1,124 @@
+//! The endpoints of one provider, fetched when a login needs them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::discovery::{DiscoveryFault, ProviderEndpoints};
+use crate::time::UnixTime;
+
+/// What is known of a provider's endpoints. At most one fetch is under way.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointCache {
+    endpoints: Option<(Rc<ProviderEndpoints>, UnixTime)>,
+    failure: Option<(DiscoveryFault, UnixTime)>,
+    is_fetching: bool,
+}
+
+/// What a login does about a provider's endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointLookup {
+    Known(Rc<ProviderEndpoints>),
+    /// They have to be fetched. [`EndpointCache::on_fetched`] must follow.
+    Fetch,
+    /// A fetch is under way.
+    Await,
+    /// A fetch failed a moment ago.
+    Failed(DiscoveryFault),
+}
+
+impl EndpointCache {
+    /// How long they are used without a look at the document.
+    const MAX_AGE: Duration = Duration::from_secs(600);
+    /// How long they are used while the document cannot be fetched.
+    const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+    /// Pause after a fetch that failed.
+    const COOLDOWN: Duration = Duration::from_secs(10);
+
+    /// Looks the endpoints up.
+    pub(crate) fn look_up(&mut self, now: UnixTime) -> EndpointLookup {
+        let known = self.endpoints.as_ref();
+        let usable = |limit| known.filter(|(_, fetched)| now < *fetched + limit);
+        if let Some((endpoints, _)) = usable(Self::MAX_AGE) {
+            return EndpointLookup::Known(endpoints.clone());
+        }
+        if self.is_fetching {
+            return EndpointLookup::Await;
+        }
+        match &self.failure {
+            Some((fault, failed)) if now < *failed + Self::COOLDOWN => {
+                match usable(Self::MAX_STALE) {
+                    Some((endpoints, _)) => EndpointLookup::Known(endpoints.clone()),
+                    None => EndpointLookup::Failed(fault.clone()),
+                }
+            }
+            _ => {
+                self.is_fetching = true;
+                EndpointLookup::Fetch
+            }
+        }
+    }
+
+    /// A fetch is over.
+    pub(crate) fn on_fetched(
+        &mut self,
+        result: Result<ProviderEndpoints, DiscoveryFault>,
+        now: UnixTime,
+    ) {
+        self.is_fetching = false;
+        match result {
+            Ok(endpoints) => {
+                self.endpoints = Some((Rc::new(endpoints), now));
+                self.failure = None;
+            }
+            Err(fault) => self.failure = Some((fault, now)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::visit::tests::{NOW, endpoints};
+    use super::*;
+    use crate::callout::CalloutFault;
+
+    fn after(seconds: u64) -> UnixTime {
+        NOW + Duration::from_secs(seconds)
+    }
+
+    fn fault() -> DiscoveryFault {
+        DiscoveryFault::Callout(CalloutFault::NoResponse)
+    }
+
+    #[test]
+    fn one_fetch_serves_all_logins_of_ten_minutes() {
+        let mut cache = EndpointCache::default();
+        assert_eq!(cache.look_up(NOW), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(NOW), EndpointLookup::Await);
+        cache.on_fetched(Ok(endpoints()), NOW);
+        let known = EndpointLookup::Known(Rc::new(endpoints()));
+        assert_eq!(cache.look_up(after(599)), known);
+        assert_eq!(cache.look_up(after(600)), EndpointLookup::Fetch);
+    }
+
+    #[test]
+    fn a_failure_is_not_followed_by_a_fetch_for_each_login() {
+        let mut cache = EndpointCache::default();
+        assert_eq!(cache.look_up(NOW), EndpointLookup::Fetch);
+        cache.on_fetched(Err(fault()), NOW);
+        assert_eq!(cache.look_up(after(9)), EndpointLookup::Failed(fault()));
+        assert_eq!(cache.look_up(after(10)), EndpointLookup::Fetch);
+    }
+
+    #[test]
+    fn known_endpoints_serve_for_a_day_while_the_provider_is_down() {
+        let mut cache = EndpointCache::default();
+        cache.look_up(NOW);
+        cache.on_fetched(Ok(endpoints()), NOW);
+        for (seconds, is_known) in [(3600, true), (24 * 3600, false)] {
+            assert_eq!(cache.look_up(after(seconds)), EndpointLookup::Fetch);
+            cache.on_fetched(Err(fault()), after(seconds));
+            let found = cache.look_up(after(seconds));
+            assert_eq!(matches!(found, EndpointLookup::Known(_)), is_known, "{seconds}");
+        }
+    }
+}

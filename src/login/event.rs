@@ -1,0 +1,62 @@
+//! What a login reports to operators: a metric for each, a log line for most.
+
+use crate::provider::ProviderId;
+
+/// Something that happened at a login. Its line holds no code, token, verifier or secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoginEvent {
+    /// None while no provider is chosen.
+    pub provider: Option<ProviderId>,
+    pub stage: LoginStage,
+    pub result: LoginResult,
+    /// None where there is nothing to say that the metric does not.
+    pub line: Option<String>,
+}
+
+/// How far a login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LoginStage {
+    Register,
+    Authorize,
+    Approve,
+    Callback,
+    Token,
+    Refresh,
+}
+
+/// How a stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LoginResult {
+    Ok,
+    /// The client or the person is to blame, or the person cancelled.
+    Refused,
+    /// The provider or the operator is to blame.
+    Failed,
+}
+
+impl LoginStage {
+    /// Value of the metric's label `step`.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Authorize => "authorize",
+            Self::Approve => "approve",
+            Self::Callback => "callback",
+            Self::Token => "token",
+            Self::Refresh => "refresh",
+        }
+    }
+}
+
+impl LoginResult {
+    /// Value of the metric's label `result`.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}

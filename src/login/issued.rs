@@ -1,0 +1,459 @@
+//! What a provider answered to an exchange: a token for the client, or an error.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error_code::ErrorCode;
+use super::provider::{ClientSecret, LoginProvider};
+use super::response::{OAuthError, json_response, unavailable};
+use super::token_request::{ClientRefreshToken, Exchange, Grant};
+use crate::callout::{BodyLimit, CalloutFault, CalloutResponse};
+use crate::response::Response;
+use crate::seal::{Randomness, Sealer};
+use crate::time::UnixTime;
+
+/// A token that a provider issued. The client gets it once it was judged as a request's would be.
+pub(crate) struct IssuedToken {
+    token: String,
+    /// URL of the resource that it is for.
+    resource: String,
+    /// None if there is none to hand on.
+    refresh_token: Option<ClientRefreshToken>,
+    /// Names of scopes at this server, as the provider granted them; none if it did not say.
+    scopes: Option<Vec<String>>,
+}
+
+/// Why no token can be handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ExchangeFault {
+    /// The provider no longer accepts the code or refresh token: the person has to log in again.
+    Grant { error: String },
+    /// The provider does not accept the gateway. The operator has to mend that.
+    Gateway { error: String },
+    /// There was no usable response.
+    Callout(CalloutFault),
+    /// The response is not a token response, or lacks the token.
+    NoToken { member: &'static str },
+    /// The ID token does not repeat the nonce of the authorization request.
+    Nonce,
+}
+
+/// The members of a token response that matter (RFC 6749 §5.1).
+#[derive(Deserialize)]
+struct TokenResponse {
+    access_token: Option<String>,
+    id_token: Option<String>,
+    refresh_token: Option<String>,
+    scope: Option<String>,
+}
+
+impl IssuedToken {
+    /// Longest response of a token endpoint that is read.
+    pub(crate) const LIMIT: BodyLimit = BodyLimit { bytes: 64 * 1024, setting: "64KiB" };
+
+    /// Reads the provider's response to an exchange.
+    ///
+    /// # Errors
+    ///
+    /// There is no token to hand on.
+    pub(crate) fn from_response(
+        response: Result<CalloutResponse, CalloutFault>,
+        exchange: Exchange,
+        provider: &LoginProvider,
+    ) -> Result<Self, ExchangeFault> {
+        let response = response.map_err(ExchangeFault::Callout)?;
+        if matches!(response.status, Some(400..=499)) {
+            return Err(fault_of_error(&response, &exchange, provider));
+        }
+        let response = CalloutResponse::checked(Some(response), &[200], Self::LIMIT)
+            .map_err(|fault| ExchangeFault::Callout(without_secrets(fault)))?;
+        let member = provider.token.member();
+        let response: TokenResponse = serde_json::from_slice(&response.body)
+            .map_err(|_| ExchangeFault::NoToken { member })?;
+        let Exchange { provider: name, client, resource, grant } = exchange;
+        if let (Grant::Code { nonce, .. }, Some(id_token)) = (&grant, &response.id_token)
+            && !nonce.is_repeated_by(claim(id_token, "nonce").as_deref())
+        {
+            return Err(ExchangeFault::Nonce);
+        }
+        let token = match provider.token {
+            super::provider::TokenKind::AccessToken => response.access_token,
+            super::provider::TokenKind::IdToken => response.id_token,
+        };
+        let token = token.ok_or(ExchangeFault::NoToken { member })?;
+        let earlier = match grant {
+            Grant::Refresh { token } => Some(token),
+            Grant::Code { .. } => None,
+        };
+        // A provider that does not rotate gives none, and the old one goes on serving.
+        let refresh_token = response.refresh_token.or(earlier).map(|token| ClientRefreshToken {
+            client,
+            provider: name,
+            resource: resource.clone(),
+            token,
+        });
+        let scopes = response.scope.map(|scope| {
+            let names = scope.split(' ').filter_map(|scope| provider.scopes.here(scope));
+            names.map(str::to_owned).collect()
+        });
+        Ok(Self { token, resource, refresh_token, scopes })
+    }
+
+    /// The token to judge.
+    #[must_use]
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// URL of the resource that it is for.
+    #[must_use]
+    pub(crate) fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// The response to the client, once the token was found to serve until `expires`.
+    #[must_use]
+    pub(crate) fn response(
+        self,
+        expires: UnixTime,
+        sealer: &Sealer,
+        now: UnixTime,
+        random: &mut Randomness,
+    ) -> Response {
+        let mut body = serde_json::Map::new();
+        body.insert("access_token".to_owned(), Value::from(self.token));
+        body.insert("token_type".to_owned(), Value::from("Bearer"));
+        body.insert("expires_in".to_owned(), Value::from(expires.since(now).as_secs()));
+        if let Some(scopes) = self.scopes {
+            body.insert("scope".to_owned(), Value::from(scopes.join(" ")));
+        }
+        // One that is too long to be sealed is left out: the client then asks for a new login.
+        let sealed = self.refresh_token.and_then(|token| sealer.seal(&token, now, random).ok());
+        if let Some(sealed) = sealed {
+            body.insert("refresh_token".to_owned(), Value::from(sealed));
+        }
+        json_response(200, &body)
+    }
+}
+
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IssuedToken(_)")
+    }
+}
+
+impl ExchangeFault {
+    /// Pause before a client should try again.
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    /// The response to the client (RFC 6749 §5.2). A fault of the gateway is never `invalid_client`:
+    /// the client would throw its registration away.
+    #[must_use]
+    pub(crate) fn response(&self) -> Response {
+        match self {
+            Self::Grant { .. } => {
+                let problem = "the identity provider no longer accepts this; log in again";
+                OAuthError::new(ErrorCode::InvalidGrant, problem).response(400)
+            }
+            Self::Nonce => {
+                let problem = "the identity provider's ID token belongs to another login";
+                OAuthError::new(ErrorCode::InvalidGrant, problem).response(400)
+            }
+            Self::Gateway { .. } => unavailable(
+                "the identity provider does not accept this gateway; its operator finds the cause \
+                 in the log",
+                Self::PAUSE,
+            ),
+            Self::Callout(_) | Self::NoToken { .. } => {
+                unavailable("the identity provider gave no token; try again", Self::PAUSE)
+            }
+        }
+    }
+
+    /// Whether the operator has to do something about it.
+    #[must_use]
+    pub(crate) fn is_of_operator(&self) -> bool {
+        !matches!(self, Self::Grant { .. })
+    }
+}
+
+/// What an error response of a token endpoint means (RFC 6749 §5.2).
+fn fault_of_error(
+    response: &CalloutResponse,
+    exchange: &Exchange,
+    provider: &LoginProvider,
+) -> ExchangeFault {
+    /// Codes after which a new login helps; the last three are OpenID Connect's, which Entra ID uses
+    /// here too.
+    const GRANT_ERRORS: [&str; 4] =
+        ["invalid_grant", "interaction_required", "login_required", "consent_required"];
+    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+    let string = |name: &str| body.as_ref().and_then(|body| body.get(name)?.as_str());
+    let code = string("error").unwrap_or("no error code");
+    let is_of_grant = GRANT_ERRORS.contains(&code);
+    let error = match string("error_description") {
+        Some(description) => format!("{code}: {description}"),
+        None => format!("{code} (status {})", response.status.unwrap_or_default()),
+    };
+    let secret = provider.client_secret.as_ref().map(ClientSecret::expose);
+    let secrets: Vec<&str> = exchange.grant.secrets().into_iter().chain(secret).collect();
+    let error = redacted(&error, &secrets);
+    match is_of_grant {
+        true => ExchangeFault::Grant { error },
+        false => ExchangeFault::Gateway { error },
+    }
+}
+
+/// What a provider wrote for developers, clipped, without the secrets that it got: some providers
+/// quote the code or the token that they refuse.
+fn redacted(string: &str, secrets: &[&str]) -> String {
+    const MAX_LENGTH: usize = 240;
+    /// Longer than a GUID, with which providers name applications and requests.
+    const MAX_WORD: usize = 40;
+    let named = secrets.iter().filter(|secret| !secret.is_empty());
+    let string = named.fold(string.to_owned(), |string, secret| string.replace(secret, "[…]"));
+    let is_separator = |character: char| character.is_whitespace() || "'\"(),;".contains(character);
+    let words = string
+        .split_inclusive(is_separator)
+        .map(|word| if word.chars().count() > MAX_WORD { "[…] " } else { word });
+    words.flat_map(str::chars).take(MAX_LENGTH).collect()
+}
+
+/// A fault of a token endpoint without what its response says, which may hold tokens. Envoy's own
+/// reports of failed connections stay.
+fn without_secrets(fault: CalloutFault) -> CalloutFault {
+    match fault {
+        CalloutFault::Status { status, body } if matches!(status, Some(502..=504)) => {
+            CalloutFault::Status { status, body: redacted(&body, &[]) }
+        }
+        CalloutFault::Status { status, .. } => CalloutFault::Status { status, body: String::new() },
+        CalloutFault::Redirect { status, .. } => {
+            CalloutFault::Redirect { status, location: String::new() }
+        }
+        CalloutFault::Dispatch { .. } | CalloutFault::NoResponse | CalloutFault::TooLong(_) => {
+            fault
+        }
+    }
+}
+
+/// A string claim of a token that came directly from its issuer, over TLS (OpenID Connect Core
+/// §3.1.3.7, item 6).
+fn claim(token: &str, name: &str) -> Option<String> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    Some(claims.get(name)?.as_str()?.to_owned())
+}
+
+impl fmt::Display for ExchangeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grant { error } => write!(f, "the provider refused the grant: {error}"),
+            Self::Gateway { error } => write!(
+                f,
+                "the provider refused the gateway's request: {error}; check client_id, \
+                 client_secret_env and the redirect URI"
+            ),
+            Self::Callout(fault) => fault.fmt(f),
+            Self::NoToken { member } => {
+                write!(f, "the token endpoint's response has no usable {member}")
+            }
+            Self::Nonce => f.write_str("the ID token does not repeat the nonce of the login"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::client::ClientDigest;
+    use super::super::discovery::tests::provider;
+    use super::super::pkce::CodeVerifier;
+    use super::super::provider::TokenKind;
+    use super::super::visit::tests::{NOW, sealer};
+    use super::*;
+
+    fn exchange(grant: Grant) -> Exchange {
+        Exchange {
+            provider: "example".to_owned(),
+            client: ClientDigest::new("client"),
+            resource: "https://mcp.example.com/mcp".to_owned(),
+            grant,
+        }
+    }
+
+    fn code() -> Grant {
+        Grant::Code {
+            code: "code".to_owned(),
+            verifier: CodeVerifier::new(&mut Randomness::from_seed([1; 32])),
+            nonce: serde_json::from_value(json!("n-1")).unwrap(),
+        }
+    }
+
+    fn refresh() -> Grant {
+        Grant::Refresh { token: "old".to_owned() }
+    }
+
+    fn id_token(claims: &Value) -> String {
+        format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn read_as(
+        provider: &LoginProvider,
+        grant: Grant,
+        status: u16,
+        body: &Value,
+    ) -> Result<IssuedToken, ExchangeFault> {
+        let body = body.to_string().into_bytes();
+        let response = CalloutResponse {
+            status: Some(status),
+            body_length: body.len(),
+            body,
+            ..CalloutResponse::default()
+        };
+        IssuedToken::from_response(Ok(response), exchange(grant), provider)
+    }
+
+    fn read(grant: Grant, status: u16, body: &Value) -> Result<IssuedToken, ExchangeFault> {
+        read_as(&provider(), grant, status, body)
+    }
+
+    fn handed_on(issued: IssuedToken) -> Value {
+        let expires = NOW + Duration::from_secs(3000);
+        let response =
+            issued.response(expires, &sealer(), NOW, &mut Randomness::from_seed([1; 32]));
+        assert_eq!(response.status, 200);
+        assert!(response.headers.contains(&("cache-control", "no-store".into())));
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    fn refresh_token(body: &Value) -> Option<String> {
+        let sealed = body.get("refresh_token")?.as_str()?;
+        Some(sealer().open::<ClientRefreshToken>(sealed, NOW).unwrap().token)
+    }
+
+    #[test]
+    fn the_client_gets_the_providers_token_with_its_own_lifetime_and_a_sealed_refresh_token() {
+        let issued = read(
+            code(),
+            200,
+            &json!({
+                "access_token": "a.b.c", "token_type": "Bearer", "expires_in": 9999,
+                "refresh_token": "new", "scope": "openid api://mcp/read",
+            }),
+        );
+        let body = handed_on(issued.unwrap());
+        assert_eq!(body["access_token"], "a.b.c");
+        assert_eq!(body["token_type"], "Bearer");
+        assert_eq!(body["expires_in"], 3000);
+        assert_eq!(body["scope"], "read");
+        assert_eq!(refresh_token(&body).as_deref(), Some("new"));
+        assert!(!body.to_string().contains("new"), "it is sealed");
+    }
+
+    #[test]
+    fn the_old_refresh_token_goes_on_serving_where_no_new_one_comes() {
+        for (grant, given, kept) in [
+            (refresh(), None, Some("old")),
+            (refresh(), Some("new"), Some("new")),
+            (code(), None, None),
+        ] {
+            let mut response = json!({"access_token": "a.b.c"});
+            if let Some(given) = given {
+                response["refresh_token"] = json!(given);
+            }
+            let body = handed_on(read(grant, 200, &response).unwrap());
+            assert_eq!(refresh_token(&body).as_deref(), kept);
+        }
+    }
+
+    #[test]
+    fn the_other_kind_of_token_is_never_handed_on_instead() {
+        let of = |token| LoginProvider { token, ..provider() };
+        let id_token = id_token(&json!({"nonce": "n-1"}));
+        for (kind, body, has_token) in [
+            (TokenKind::AccessToken, json!({"id_token": id_token}), false),
+            (TokenKind::IdToken, json!({"access_token": "opaque"}), false),
+            (TokenKind::IdToken, json!({"access_token": "opaque", "id_token": id_token}), true),
+        ] {
+            let issued = read_as(&of(kind), code(), 200, &body);
+            assert_eq!(issued.is_ok(), has_token, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_id_token_repeats_the_nonce_of_its_login() {
+        for (grant, claims, is_taken) in [
+            (code(), json!({"nonce": "n-1"}), true),
+            (code(), json!({"nonce": "n-2"}), false),
+            (code(), json!({}), false),
+            (refresh(), json!({}), true),
+        ] {
+            let body = json!({"access_token": "a.b.c", "id_token": id_token(&claims)});
+            let issued = read(grant, 200, &body);
+            assert_eq!(issued.is_ok(), is_taken, "{claims}");
+        }
+        let body = json!({"access_token": "a.b.c", "id_token": "no token"});
+        assert_eq!(read(code(), 200, &body).err(), Some(ExchangeFault::Nonce));
+    }
+
+    #[test]
+    fn no_secret_that_a_provider_repeats_is_logged() {
+        let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{}.x", "a".repeat(60));
+        for (grant, status, body) in [
+            (code(), 400, json!({"error": "invalid_grant", "error_description": "no 'code'"})),
+            (refresh(), 400, json!({"error": "invalid_grant", "error_description": "no old"})),
+            (code(), 401, json!({"error": "invalid_client", "error_description": "bad s3cret:+"})),
+            (code(), 400, json!({"error": format!("bad {jwt}")})),
+            (code(), 201, json!({"access_token": "opaque"})),
+            (code(), 500, json!({"error": "code"})),
+            (code(), 503, json!({"error": jwt})),
+        ] {
+            let line = read(grant, status, &body).err().unwrap().to_string();
+            let line = line.replace("error code", "");
+            for secret in ["'code'", "old", "s3cret:+", "opaque", "aaaaaaa", "\"code"] {
+                assert!(!line.contains(secret), "{line}");
+            }
+        }
+        let helpful = json!({"error": "invalid_client", "error_description": "AADSTS7000215: no"});
+        let line = read(code(), 401, &helpful).err().unwrap().to_string();
+        assert!(line.contains("AADSTS7000215: no"), "{line}");
+    }
+
+    #[test]
+    fn each_error_of_a_provider_blames_the_right_party() {
+        for (status, body, status_here, error) in [
+            (
+                400,
+                json!({"error": "invalid_grant", "error_description": "AADSTS54005"}),
+                400,
+                "invalid_grant",
+            ),
+            (400, json!({"error": "interaction_required"}), 400, "invalid_grant"),
+            (401, json!({"error": "invalid_client"}), 503, "temporarily_unavailable"),
+            (400, json!({"error": "invalid_scope"}), 503, "temporarily_unavailable"),
+            (404, json!("x"), 503, "temporarily_unavailable"),
+            (500, json!({"error": "invalid_grant"}), 503, "temporarily_unavailable"),
+            (200, json!({"token_type": "Bearer"}), 503, "temporarily_unavailable"),
+            (200, json!([]), 503, "temporarily_unavailable"),
+        ] {
+            let fault = read(code(), status, &body).err().unwrap();
+            let response = fault.response();
+            let answer: Value = serde_json::from_slice(&response.body).unwrap();
+            assert_eq!((response.status, &answer["error"]), (status_here, &json!(error)), "{body}");
+            let has_pause = response.headers.iter().any(|(name, _)| *name == "retry-after");
+            assert_eq!(has_pause, status_here == 503, "{body}");
+        }
+        let silent = IssuedToken::from_response(
+            Err(CalloutFault::NoResponse),
+            exchange(code()),
+            &provider(),
+        );
+        assert_eq!(silent.err().unwrap().response().status, 503);
+    }
+}

@@ -1,0 +1,117 @@
+//! The issuer that clients see: an origin.
+
+use std::fmt;
+
+use url::Url;
+
+/// The gateway's identifier as an authorization server: an https origin without path (RFC 8414 §2),
+/// or http on a loopback host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Issuer {
+    origin: String,
+    /// Its host, with the port unless it is the default one.
+    authority: String,
+}
+
+/// A string is not an issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotAnIssuer;
+
+impl Issuer {
+    /// Parses an origin in its normal form.
+    ///
+    /// # Errors
+    ///
+    /// It is not one: it has a path, or a default port, or an upper-case letter.
+    pub(crate) fn parse(string: &str) -> Result<Self, NotAnIssuer> {
+        if !crate::callout::is_secure_url(string) {
+            return Err(NotAnIssuer);
+        }
+        let url = Url::parse(string).map_err(|_| NotAnIssuer)?;
+        if url.origin().ascii_serialization() != string {
+            return Err(NotAnIssuer);
+        }
+        let (_, authority) = string.split_once("://").ok_or(NotAnIssuer)?;
+        Ok(Self { origin: string.to_owned(), authority: authority.to_owned() })
+    }
+
+    /// The origin of a URL.
+    ///
+    /// # Errors
+    ///
+    /// The URL has none that could be an issuer.
+    pub(crate) fn from_url(url: &str) -> Result<Self, NotAnIssuer> {
+        let url = Url::parse(url).map_err(|_| NotAnIssuer)?;
+        Self::parse(&url.origin().ascii_serialization())
+    }
+
+    /// The origin, which is the issuer.
+    #[must_use]
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether a request's authority is this one. Letter case and the default port make no
+    /// difference.
+    #[must_use]
+    pub(crate) fn is_at(&self, authority: &[u8]) -> bool {
+        let default_port = if self.is_https() { b":443".as_slice() } else { b":80" };
+        let bare = authority.strip_suffix(default_port).unwrap_or(authority);
+        bare.eq_ignore_ascii_case(self.authority.as_bytes())
+    }
+
+    /// Whether it is https.
+    #[must_use]
+    pub(crate) fn is_https(&self) -> bool {
+        self.origin.starts_with("https://")
+    }
+}
+
+impl fmt::Display for NotAnIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "must be an origin such as https://login.example.com, in lower case, without path and \
+             default port",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_an_origin_in_its_normal_form() {
+        for string in [
+            "https://login.example.com",
+            "https://login.example.com:8443",
+            "http://127.0.0.1:10000",
+        ] {
+            assert_eq!(Issuer::parse(string).unwrap().origin(), string);
+        }
+        for string in [
+            "",
+            "https://login.example.com/",
+            "https://login.example.com/x",
+            "https://LOGIN.example.com",
+            "https://login.example.com:443",
+            "http://login.example.com",
+            "https://user@login.example.com",
+            "https://login.example.com?x",
+            "null",
+        ] {
+            assert_eq!(Issuer::parse(string), Err(NotAnIssuer), "{string}");
+        }
+    }
+
+    #[test]
+    fn the_default_issuer_is_the_origin_of_the_resource() {
+        for (url, origin) in [
+            ("https://mcp.example.com/mcp", "https://mcp.example.com"),
+            ("https://MCP.example.com:443/", "https://mcp.example.com"),
+            ("http://localhost:8080/mcp", "http://localhost:8080"),
+        ] {
+            assert_eq!(Issuer::from_url(url).unwrap().origin(), origin);
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Whole logins, with everybody's part played by the test.
+
+use serde_json::{Value, json};
+
+use super::discovery::tests::{document, provider};
+use super::visit::tests::{NOW, sealer};
+use super::*;
+use crate::callout::CalloutResponse;
+use crate::request::Field;
+use crate::response::Response;
+
+const RESOURCE: &str = "https://mcp.example.com/mcp";
+const REDIRECT_URI: &str = "http://localhost:7/cb";
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+fn login() -> Login {
+    let providers = ProviderMap::new(vec![Some(provider())]);
+    let ids: Vec<ProviderId> = providers.entries().map(|(id, _)| id).collect();
+    Login {
+        issuer: Issuer::parse("https://mcp.example.com").unwrap(),
+        has_any_authority: false,
+        path: "/oauth".to_owned(),
+        registers: true,
+        redirect_policy: RedirectPolicy { allows_loopback: true, uris: vec![] },
+        clients: vec![],
+        client_documents: None,
+        consent: ConsentMode::Always,
+        sealer: sealer(),
+        providers,
+        resources: vec![LoginResource {
+            url: RESOURCE.to_owned(),
+            name: Some("Incidents".to_owned()),
+            providers: ids,
+            scopes_supported: vec!["read".to_owned()],
+            known_scopes: ["read".to_owned(), "write".to_owned()].into(),
+            shares_tokens_with: vec![],
+        }],
+        configuration: "v1".to_owned(),
+    }
+}
+
+/// A browser, or a client's HTTP library.
+struct Visitor<'a> {
+    login: &'a Login,
+    cookie: Option<String>,
+    seed: u8,
+}
+
+impl<'a> Visitor<'a> {
+    fn new(login: &'a Login, seed: u8) -> Self {
+        Self { login, cookie: None, seed }
+    }
+
+    fn random(&mut self) -> Randomness {
+        self.seed = self.seed.wrapping_add(16);
+        Randomness::from_seed([self.seed; 32])
+    }
+
+    fn head(&mut self, method: &str, path: &str, more: &[(&str, &str)]) -> Step {
+        let mut fields = vec![(":method", method), (":path", path)];
+        fields.extend(more);
+        let cookie = self.cookie.clone().unwrap_or_default();
+        fields.push(("cookie", &cookie));
+        let fields: Vec<Field<'_>> =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let head = RequestHead::new(&fields, method == "POST");
+        let path = CanonicalPath::parse(head.path()).unwrap();
+        let endpoint = self.login.endpoint(b"mcp.example.com", &path).unwrap();
+        let random = &mut self.random();
+        self.login.on_head(endpoint, head, NOW, random)
+    }
+
+    fn body(&mut self, step: Step, pairs: &[(&str, &str)]) -> Step {
+        let Step::ReadBody(form) = step else { panic!("no body is read") };
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let random = &mut self.random();
+        self.login.on_body(form, Some(body.as_bytes()), NOW, random)
+    }
+
+    /// Takes the response, and its cookies.
+    fn response(&mut self, step: Step) -> Response {
+        let Step::Respond(response, _) = step else { panic!("there is no response yet") };
+        if let Some(cookie) = field(&response, "set-cookie") {
+            self.cookie = cookie.split(';').next().map(str::to_owned);
+        }
+        response
+    }
+
+    fn discovered(&mut self, step: Step) -> Step {
+        let Step::Discover(id, awaiting) = step else { panic!("no endpoints are needed") };
+        let provider = self.login.providers[id].as_ref().unwrap();
+        let response = json_response(200, &document());
+        let endpoints = ProviderEndpoints::from_response(Some(response), provider).unwrap();
+        let random = &mut self.random();
+        self.login.on_endpoints(id, *awaiting, Ok(&endpoints), NOW, random)
+    }
+
+    /// Opens the page. Returns what its form holds.
+    fn page(&mut self, client_id: &str) -> String {
+        let path = authorize_path(client_id, &[]);
+        let step = self.head("GET", &path, &[]);
+        let response = self.response(step);
+        let page = String::from_utf8(response.body).unwrap();
+        assert_eq!(response.status, 200, "{page}");
+        between(&page, "name=\"request\" value=\"", "\"").to_owned()
+    }
+
+    /// Approves. Returns the `state` that the provider gets.
+    fn approve(&mut self, pending: &str) -> Option<String> {
+        let own = [("origin", "https://mcp.example.com"), ("sec-fetch-site", "same-origin")];
+        let step = self.head("POST", "/oauth/authorize", &own);
+        let step = self.body(step, &[("request", pending), ("provider", "example")]);
+        let Step::Discover(..) = &step else { return None };
+        let step = self.discovered(step);
+        let response = self.response(step);
+        assert_eq!(response.status, 303);
+        parameter(field(&response, "location").unwrap(), "state")
+    }
+
+    /// Comes back from the provider.
+    fn callback(&mut self, state: &str) -> Response {
+        let path = format!("/oauth/callback/example?code=provider-code&state={state}");
+        let step = self.head("GET", &path, &[]);
+        self.response(step)
+    }
+
+    fn token(&mut self, client_id: &str, pairs: &[(&str, &str)]) -> Step {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let step = self.head("POST", "/oauth/token", &form);
+        let mut all = vec![("client_id", client_id)];
+        all.extend(pairs);
+        self.body(step, &all)
+    }
+}
+
+fn authorize_path(client_id: &str, more: &[(&str, &str)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+            ("state", "client-state"),
+            ("scope", "read write"),
+            ("resource", RESOURCE),
+        ])
+        .extend_pairs(more)
+        .finish();
+    format!("/oauth/authorize?{query}")
+}
+
+fn registered(visitor: &mut Visitor<'_>) -> String {
+    let step = visitor.head("POST", "/oauth/register", &[]);
+    let Step::ReadBody(form) = step else { panic!("no body is read") };
+    let body = json!({"redirect_uris": [REDIRECT_URI], "client_name": "Client"}).to_string();
+    let random = &mut visitor.random();
+    let step = visitor.login.on_body(form, Some(body.as_bytes()), NOW, random);
+    let response = visitor.response(step);
+    let body: Value = serde_json::from_slice(&response.body).unwrap();
+    body["client_id"].as_str().unwrap().to_owned()
+}
+
+fn json_response(status: u16, body: &Value) -> CalloutResponse {
+    let body = body.to_string().into_bytes();
+    CalloutResponse {
+        status: Some(status),
+        body_length: body.len(),
+        body,
+        ..CalloutResponse::default()
+    }
+}
+
+fn field<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    let mut fields = response.headers.iter();
+    fields.find(|(own, _)| *own == name).map(|(_, value)| &**value)
+}
+
+fn parameter(url: &str, name: &str) -> Option<String> {
+    let (_, query) = url.split_once('?').unwrap();
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(own, _)| own == name).map(|(_, value)| value.into_owned())
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    text.split_once(before).unwrap().1.split_once(after).unwrap().0
+}
+
+#[test]
+fn a_client_logs_in_and_refreshes() {
+    let login = login();
+    let mut client = Visitor::new(&login, 1);
+    let mut browser = Visitor::new(&login, 2);
+    let client_id = registered(&mut client);
+    let pending = browser.page(&client_id);
+    let state = browser.approve(&pending).unwrap();
+    let response = browser.callback(&state);
+    let location = field(&response, "location").unwrap();
+    assert!(location.starts_with("http://localhost:7/cb?code="), "{location}");
+    assert_eq!(parameter(location, "state").as_deref(), Some("client-state"));
+    assert_eq!(parameter(location, "iss").as_deref(), Some("https://mcp.example.com"));
+    let code = parameter(location, "code").unwrap();
+    let step = client.token(
+        &client_id,
+        &[
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", VERIFIER),
+            ("resource", RESOURCE),
+        ],
+    );
+    let body = handed_on(&mut client, step, "authorization_code", Some("r-1"));
+    let refresh_token = body["refresh_token"].as_str().unwrap();
+    assert_eq!(body["access_token"], "a.b.c");
+    let step = client
+        .token(&client_id, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
+    let body = handed_on(&mut client, step, "refresh_token", None);
+    assert!(body["refresh_token"].is_string(), "the old one goes on serving");
+}
+
+/// Plays the provider's token endpoint and the judgement. Returns what the client gets.
+fn handed_on(client: &mut Visitor<'_>, step: Step, grant: &str, refresh: Option<&str>) -> Value {
+    let step = client.discovered(step);
+    let Step::Exchange(id, request, exchange) = step else { panic!("the provider is not asked") };
+    let form: Vec<(String, String)> =
+        form_urlencoded::parse(request.body.as_deref().unwrap()).into_owned().collect();
+    assert_eq!(form.first().unwrap().1, grant);
+    let mut answer = json!({"access_token": "a.b.c", "token_type": "Bearer"});
+    if let Some(refresh) = refresh {
+        answer["refresh_token"] = json!(refresh);
+    }
+    let response = Ok(json_response(200, &answer));
+    let Step::Judge(id, issued, stage) = client.login.on_exchanged(id, *exchange, response) else {
+        panic!("the token is not judged")
+    };
+    assert_eq!(issued.token(), "a.b.c");
+    let accepted = TokenJudgement::Accepted { expires: UnixTime::from_secs(1_800_003_600) };
+    let random = &mut client.random();
+    let step = client.login.on_judged(id, stage, *issued, accepted, NOW, random);
+    let response = client.response(step);
+    assert_eq!(response.status, 200);
+    serde_json::from_slice(&response.body).unwrap()
+}
+
+#[test]
+fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
+    let login = login();
+    let mut client = Visitor::new(&login, 1);
+    let client_id = registered(&mut client);
+    let mut browser = Visitor::new(&login, 2);
+    let pending = browser.page(&client_id);
+    let state = browser.approve(&pending).unwrap();
+    let response = browser.callback(&state);
+    let code = parameter(field(&response, "location").unwrap(), "code").unwrap();
+    let step = client.token(
+        &client_id,
+        &[
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", VERIFIER),
+        ],
+    );
+    let Step::Exchange(id, _, exchange) = client.discovered(step) else { panic!() };
+    let answer = json_response(200, &json!({"access_token": "a.b.c"}));
+    let Step::Judge(id, issued, stage) = login.on_exchanged(id, *exchange, Ok(answer)) else {
+        panic!()
+    };
+    let refused = TokenJudgement::Refused {
+        reason: "audience_mismatch",
+        cause: "aud is \"x\"".to_owned(),
+        fix: "Add it to client_ids.",
+        details: "{}".to_owned(),
+    };
+    let step =
+        login.on_judged(id, stage, *issued, refused, NOW, &mut Randomness::from_seed([1; 32]));
+    let response = client.response(step);
+    let body: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!((response.status, &body["error"]), (400, &json!("invalid_grant")));
+    let description = body["error_description"].as_str().unwrap();
+    assert!(description.contains("audience_mismatch"), "{description}");
+    assert!(!body.to_string().contains("a.b.c"));
+}
+
+#[test]
+fn a_consent_in_one_browser_serves_in_no_other() {
+    let login = login();
+    let client_id = registered(&mut Visitor::new(&login, 1));
+    let mut attacker = Visitor::new(&login, 2);
+    let mut victim = Visitor::new(&login, 3);
+    let pending = attacker.page(&client_id);
+    victim.page(&client_id);
+    assert_eq!(victim.approve(&pending), None, "the page was made for the attacker's browser");
+    let state = attacker.approve(&pending).unwrap();
+    assert_eq!(victim.callback(&state).status, 400);
+    assert_eq!(attacker.callback(&state).status, 303, "its harmless twin");
+}
+
+#[test]
+fn an_approval_without_the_page_of_this_gateway_is_refused() {
+    let login = login();
+    let client_id = registered(&mut Visitor::new(&login, 1));
+    let mut browser = Visitor::new(&login, 2);
+    browser.page(&client_id);
+    for more in [
+        &[][..],
+        &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")],
+        &[("origin", "https://mcp.example.com"), ("sec-fetch-dest", "iframe")],
+    ] {
+        let step = browser.head("POST", "/oauth/authorize", more);
+        assert_eq!(browser.response(step).status, 400, "{more:?}");
+    }
+}
+
+#[test]
+fn who_cancels_is_sent_back_with_access_denied() {
+    let login = login();
+    let client_id = registered(&mut Visitor::new(&login, 1));
+    let mut browser = Visitor::new(&login, 2);
+    let pending = browser.page(&client_id);
+    let own = [("origin", "https://mcp.example.com")];
+    let step = browser.head("POST", "/oauth/authorize", &own);
+    let step = browser.body(step, &[("request", &pending), ("cancel", "1")]);
+    let response = browser.response(step);
+    let location = field(&response, "location").unwrap();
+    assert_eq!(parameter(location, "error").as_deref(), Some("access_denied"));
+    assert_eq!(parameter(location, "iss").as_deref(), Some("https://mcp.example.com"));
+}
+
+#[test]
+fn a_remembered_consent_skips_the_page_on_the_persons_own_initiative_alone() {
+    let login = Login { consent: ConsentMode::Remember, ..login() };
+    let client_id = registered(&mut Visitor::new(&login, 1));
+    let mut browser = Visitor::new(&login, 2);
+    let pending = browser.page(&client_id);
+    let own = [("origin", "https://mcp.example.com")];
+    let step = browser.head("POST", "/oauth/authorize", &own);
+    let step = browser.body(step, &[("request", &pending), ("provider", "example")]);
+    let step = browser.discovered(step);
+    let response = browser.response(step);
+    let cookies = response.headers.iter().filter(|(name, _)| *name == "set-cookie");
+    let cookies: Vec<&str> = cookies.map(|(_, value)| value.split(';').next().unwrap()).collect();
+    browser.cookie = Some(cookies.join("; "));
+    for (site, hint, skips) in [
+        (Some("none"), None, true),
+        (Some("same-origin"), None, true),
+        (Some("cross-site"), None, false),
+        (None, None, false),
+        (Some("none"), Some(("login_hint", "ada@example.com")), false),
+    ] {
+        let path = authorize_path(&client_id, hint.as_slice());
+        let fields: Vec<_> = site.iter().map(|site| ("sec-fetch-site", *site)).collect();
+        let step = browser.head("GET", &path, &fields);
+        assert_eq!(matches!(step, Step::Discover(..)), skips, "{site:?} {hint:?}");
+    }
+}
+
+#[test]
+fn an_unknown_client_is_told_to_register_anew() {
+    let login = login();
+    let mut client = Visitor::new(&login, 1);
+    let step = client.token("forged", &[("grant_type", "refresh_token")]);
+    let response = client.response(step);
+    let body: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!((response.status, &body["error"]), (401, &json!("invalid_client")));
+    let step = client.head("GET", &authorize_path("forged", &[]), &[]);
+    let response = client.response(step);
+    assert_eq!((response.status, field(&response, "location")), (400, None));
+}
+
+#[test]
+fn the_metadata_name_what_clients_need() {
+    let login = login();
+    let mut client = Visitor::new(&login, 1);
+    for path in Login::METADATA_PATHS {
+        let step = client.head("GET", path, &[]);
+        let response = client.response(step);
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "issuer": "https://mcp.example.com",
+                "authorization_endpoint": "https://mcp.example.com/oauth/authorize",
+                "token_endpoint": "https://mcp.example.com/oauth/token",
+                "registration_endpoint": "https://mcp.example.com/oauth/register",
+                "response_types_supported": ["code"],
+                "response_modes_supported": ["query"],
+                "grant_types_supported": ["authorization_code", "refresh_token"],
+                "code_challenge_methods_supported": ["S256"],
+                "token_endpoint_auth_methods_supported": ["none"],
+                "scopes_supported": ["read", "offline_access"],
+                "authorization_response_iss_parameter_supported": true,
+            })
+        );
+        assert_eq!(field(&response, "access-control-allow-origin"), Some("*"));
+    }
+}
+
+#[test]
+fn only_the_endpoints_of_the_login_are_its_own() {
+    let login = login();
+    let endpoint = |authority: &str, path: &str| {
+        let path = CanonicalPath::parse(path.as_bytes()).unwrap();
+        login.endpoint(authority.as_bytes(), &path)
+    };
+    assert_eq!(endpoint("mcp.example.com", "/oauth/token"), Some(LoginEndpoint::Token));
+    assert_eq!(endpoint("MCP.example.com:443", "/oauth/token/"), Some(LoginEndpoint::Token));
+    for path in ["/oauth/tokens", "/oauth/callback/other", "/oauth/callback/example/x"] {
+        assert_eq!(endpoint("mcp.example.com", path), Some(LoginEndpoint::Missing), "{path}");
+    }
+    for (authority, path) in [
+        ("mcp.example.com", "/oauth"),
+        ("mcp.example.com", "/oauthx/token"),
+        ("mcp.example.com", "/mcp"),
+        ("other.example.com", "/oauth/token"),
+        ("mcp.example.com:8443", "/oauth/token"),
+    ] {
+        assert_eq!(endpoint(authority, path), None, "{authority}{path}");
+    }
+}

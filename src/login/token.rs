@@ -1,0 +1,280 @@
+//! From the client's token request to its token response, and registrations.
+
+use super::authorize::FoundClient;
+use super::discovery::{DiscoveryFault, ProviderEndpoints};
+use super::error_code::ErrorCode;
+use super::event::{LoginEvent, LoginResult, LoginStage};
+use super::issued::IssuedToken;
+use super::page::PageFault;
+use super::parameters::Parameters;
+use super::registration::register;
+use super::response::{OAuthError, unavailable};
+use super::step::{AwaitingEndpoints, Form, Step, TokenJudgement};
+use super::token_request::{Exchange, Grant};
+use super::{Login, LoginProvider};
+use crate::callout::{CalloutFault, CalloutResponse};
+use crate::provider::ProviderId;
+use crate::request::RequestHead;
+use crate::response::Response;
+use crate::seal::Randomness;
+use crate::time::UnixTime;
+
+impl Login {
+    /// Pause before a client should try again while a provider cannot be reached.
+    const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+    /// The head of a token request.
+    pub(super) fn token_head(head: RequestHead<'_>) -> Step {
+        let mut media_types = head.values("content-type");
+        let is_form = media_types.next().is_some_and(|media_type| {
+            let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+            essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        });
+        if is_form {
+            return Step::ReadBody(Form::Token);
+        }
+        let problem = "content-type must be application/x-www-form-urlencoded";
+        let error = OAuthError::new(ErrorCode::InvalidRequest, problem);
+        refused(error.response(400), LoginStage::Token, None, &error)
+    }
+
+    /// The body of a request has come; none if it is too large.
+    pub(crate) fn on_body(
+        &self,
+        form: Form,
+        body: Option<&[u8]>,
+        now: UnixTime,
+        random: &mut Randomness,
+    ) -> Step {
+        let Some(body) = body else {
+            let problem = "the body is longer than 64 KiB";
+            let error = OAuthError::new(ErrorCode::InvalidRequest, problem);
+            return match form {
+                Form::Approval(_) => Step::refuse(PageFault::TooLarge, LoginStage::Approve, None),
+                Form::Token => refused(error.response(413), LoginStage::Token, None, &error),
+                Form::Registration => {
+                    refused(error.response(413), LoginStage::Register, None, &error)
+                }
+            };
+        };
+        match form {
+            Form::Approval(approval) => self.approve(*approval, body, now),
+            Form::Token => self.token(body, now),
+            Form::Registration => {
+                let response = register(body, &self.redirect_policy, &self.sealer, now, random);
+                let result =
+                    if response.status == 201 { LoginResult::Ok } else { LoginResult::Refused };
+                let stage = LoginStage::Register;
+                let event = LoginEvent { provider: None, stage, result, line: None };
+                Step::Respond(response, Some(event))
+            }
+        }
+    }
+
+    /// The endpoints of a provider were read, or not.
+    pub(crate) fn on_endpoints(
+        &self,
+        id: ProviderId,
+        awaiting: AwaitingEndpoints,
+        endpoints: Result<&ProviderEndpoints, &DiscoveryFault>,
+        now: UnixTime,
+        random: &mut Randomness,
+    ) -> Step {
+        match awaiting {
+            AwaitingEndpoints::Visit { login, consents } => {
+                self.send_to_provider(id, login, consents, endpoints, now, random)
+            }
+            AwaitingEndpoints::Exchange(exchange) => self.exchange(id, exchange, endpoints),
+        }
+    }
+
+    /// The provider's token endpoint has responded, or not.
+    pub(crate) fn on_exchanged(
+        &self,
+        id: ProviderId,
+        exchange: Exchange,
+        response: Result<CalloutResponse, CalloutFault>,
+    ) -> Step {
+        let stage = exchange.stage();
+        let Some(provider) = &self.providers[id] else { return Self::gone(stage) };
+        match IssuedToken::from_response(response, exchange, provider) {
+            Ok(issued) => Step::Judge(id, Box::new(issued), stage),
+            Err(fault) => {
+                let result = match fault.is_of_operator() {
+                    true => LoginResult::Failed,
+                    false => LoginResult::Refused,
+                };
+                let line = Some(fault.to_string());
+                let event = LoginEvent { provider: Some(id), stage, result, line };
+                Step::Respond(fault.response(), Some(event))
+            }
+        }
+    }
+
+    /// The token that the provider issued was judged.
+    pub(crate) fn on_judged(
+        &self,
+        id: ProviderId,
+        stage: LoginStage,
+        issued: IssuedToken,
+        judgement: TokenJudgement,
+        now: UnixTime,
+        random: &mut Randomness,
+    ) -> Step {
+        let event = |result, line| Some(LoginEvent { provider: Some(id), stage, result, line });
+        match judgement {
+            TokenJudgement::Accepted { expires } => {
+                let response = issued.response(expires, &self.sealer, now, random);
+                Step::Respond(response, event(LoginResult::Ok, None))
+            }
+            TokenJudgement::Refused { reason, cause, fix, details } => {
+                let problem = format!(
+                    "the token that the identity provider issued would be refused here \
+                     ({reason}): {cause}. {fix}"
+                );
+                let error = OAuthError::new(ErrorCode::InvalidGrant, &problem);
+                let line = format!("{problem} details={details}");
+                Step::Respond(error.response(400), event(LoginResult::Failed, Some(line)))
+            }
+            TokenJudgement::Unavailable { retry_after } => {
+                let problem = "the token cannot be verified at the moment";
+                let response = unavailable(problem, retry_after);
+                Step::Respond(response, event(LoginResult::Failed, Some(problem.to_owned())))
+            }
+        }
+    }
+
+    /// Too many logins wait at this moment.
+    pub(crate) fn busy(provider: Option<ProviderId>, stage: LoginStage) -> Step {
+        let problem = "too many logins at this moment";
+        let response = match stage {
+            LoginStage::Authorize | LoginStage::Approve | LoginStage::Callback => {
+                PageFault::Busy.response()
+            }
+            LoginStage::Register | LoginStage::Token | LoginStage::Refresh => {
+                unavailable(problem, Self::PAUSE)
+            }
+        };
+        let line = Some(problem.to_owned());
+        let event = LoginEvent { provider, stage, result: LoginResult::Failed, line };
+        Step::Respond(response, Some(event))
+    }
+
+    /// The proxy does not hand over the body of a request while its head is held back. `fix` says
+    /// what the operator changes.
+    pub(crate) fn withheld(form: &Form, fix: &str) -> Step {
+        let stage = form.stage();
+        let response = match form {
+            Form::Approval(_) => PageFault::Withheld.response(),
+            Form::Token | Form::Registration => {
+                let problem = "this server cannot read requests; its operator finds the cause in \
+                               the log";
+                OAuthError::new(ErrorCode::ServerError, problem).response(500)
+            }
+        };
+        let line = format!(
+            "Envoy does not hand over a request body while its head is held back, so no login \
+             works: {fix}"
+        );
+        let event =
+            LoginEvent { provider: None, stage, result: LoginResult::Failed, line: Some(line) };
+        Step::Respond(response, Some(event))
+    }
+
+    fn token(&self, body: &[u8], now: UnixTime) -> Step {
+        let refuse = |status, error: &OAuthError| {
+            refused(error.response(status), LoginStage::Token, None, error)
+        };
+        let Ok(form) = Parameters::parse(body) else {
+            let problem = "the body is not a form in UTF-8";
+            return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
+        };
+        let client_id = match form.get("client_id") {
+            Ok(client_id) => client_id.unwrap_or_default(),
+            Err(_) => {
+                let problem = "client_id is repeated";
+                return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
+            }
+        };
+        if !self.knows_client(client_id, now) {
+            let problem = "client_id is missing or not known here; register again";
+            return refuse(401, &OAuthError::new(ErrorCode::InvalidClient, problem));
+        }
+        let exchange = match Exchange::read(&form, client_id, &self.sealer, now) {
+            Ok(exchange) => exchange,
+            Err(error) => return refuse(400, &error),
+        };
+        let provider = self.provider_named(&exchange.provider);
+        let resource = self.resources.iter().find(|own| own.url == exchange.resource);
+        match (provider, resource) {
+            (Some((id, _)), Some(resource)) if resource.providers.contains(&id) => {
+                Step::Discover(id, Box::new(AwaitingEndpoints::Exchange(exchange)))
+            }
+            _ => {
+                let problem = "its provider or its resource is no longer configured; log in again";
+                refuse(400, &OAuthError::new(ErrorCode::InvalidGrant, problem))
+            }
+        }
+    }
+
+    /// A metadata document is read at the authorization endpoint alone: what was sealed there names
+    /// its client.
+    fn knows_client(&self, client_id: &str, now: UnixTime) -> bool {
+        matches!(
+            self.client(client_id, now),
+            Some(FoundClient::Known(_) | FoundClient::Document(_))
+        )
+    }
+
+    fn exchange(
+        &self,
+        id: ProviderId,
+        exchange: Exchange,
+        endpoints: Result<&ProviderEndpoints, &DiscoveryFault>,
+    ) -> Step {
+        let stage = exchange.stage();
+        let provider: Option<&LoginProvider> = self.providers[id].as_ref();
+        match (provider, endpoints) {
+            (Some(provider), Ok(endpoints)) => {
+                let request = exchange.request(provider, endpoints, &self.redirect_uri(provider));
+                Step::Exchange(id, request, Box::new(exchange))
+            }
+            (Some(_), Err(fault)) => {
+                let line = Some(fault.to_string());
+                let result = LoginResult::Failed;
+                let event = LoginEvent { provider: Some(id), stage, result, line };
+                let problem = "the identity provider cannot be reached";
+                Step::Respond(unavailable(problem, Self::PAUSE), Some(event))
+            }
+            (None, _) => Self::gone(stage),
+        }
+    }
+
+    fn gone(stage: LoginStage) -> Step {
+        let problem = "its provider is no longer configured; log in again";
+        let error = OAuthError::new(ErrorCode::InvalidGrant, problem);
+        refused(error.response(400), stage, None, &error)
+    }
+}
+
+impl Exchange {
+    /// The stage of the login.
+    #[must_use]
+    pub(crate) fn stage(&self) -> LoginStage {
+        match self.grant {
+            Grant::Code { .. } => LoginStage::Token,
+            Grant::Refresh { .. } => LoginStage::Refresh,
+        }
+    }
+}
+
+fn refused(
+    response: Response,
+    stage: LoginStage,
+    provider: Option<ProviderId>,
+    error: &OAuthError,
+) -> Step {
+    let line = Some(format!("{}: {}", error.code.as_str(), error.description()));
+    let event = LoginEvent { provider, stage, result: LoginResult::Refused, line };
+    Step::Respond(response, Some(event))
+}

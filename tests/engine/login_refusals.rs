@@ -1,0 +1,392 @@
+//! Logins that must not go on, each beside one that does, and what a slow or broken provider, proxy
+//! or client costs.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::claims;
+
+use crate::host::{Outcome, log};
+use crate::login_support::{
+    Browser, FORM, Gateway, JSON, Location, REDIRECT_URI, answer_endpoints, authorize,
+    code_request, endpoints, logged, refresh_request, responded, text, token_call, with_login,
+};
+use crate::provider::{AUDIENCE, ISSUER};
+
+/// A code of this gateway for the client.
+fn with_code() -> (Gateway, String, String) {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    (gateway, client_id, code)
+}
+
+#[track_caller]
+fn assert_error(response: &crate::host::LocalResponse, status: u32, error: &str) {
+    assert_eq!((response.status, response.json()["error"].as_str()), (status, Some(error)));
+    assert_eq!(response.header("retry-after").is_some(), status == 503);
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn an_approval_needs_the_browser_that_opened_the_page() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let mut victim = Browser::default();
+    let page = victim.open(&gateway, &authorize(&client_id, &[]));
+    let attacker = Browser::default();
+    let provider = ("provider", "example");
+    for (browser, fields) in [
+        (&attacker, &[][..]),
+        (&victim, &[("origin", "https://evil.example")]),
+        (&victim, &[("sec-fetch-site", "cross-site")]),
+        (&victim, &[("origin", ""), ("sec-fetch-site", "")]),
+    ] {
+        let id = browser.submit(&gateway, &page, provider, fields);
+        assert_eq!(responded(&gateway.vm.outcome(id)).status, 400, "{fields:?}");
+        assert!(gateway.vm.calls().is_empty());
+    }
+    victim.approve(&gateway, &page);
+}
+
+#[test]
+fn a_callback_needs_the_browser_that_approved() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let mut attacker = Browser::default();
+    let page = attacker.open(&gateway, &authorize(&client_id, &[]));
+    let to_provider = attacker.approve(&gateway, &page);
+    let mut victim = Browser::default();
+    victim.open(&gateway, &authorize(&client_id, &[]));
+    for browser in [&victim, &Browser::default()] {
+        let response = browser.come_back(&gateway, &to_provider, &[("code", "victims")]);
+        assert_eq!(response.status, 400);
+        assert!(response.header("location").is_none());
+    }
+    attacker.return_from_provider(&gateway, &to_provider, &[("code", "own")]);
+}
+
+#[test]
+fn a_callback_of_another_issuer_is_refused() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let mut browser = Browser::default();
+    let page = browser.open(&gateway, &authorize(&client_id, &[]));
+    let to_provider = browser.approve(&gateway, &page);
+    let pairs = [("code", "c"), ("iss", "https://evil.example")];
+    assert_eq!(browser.come_back(&gateway, &to_provider, &pairs).status, 400);
+    let pairs = [("code", "c"), ("iss", ISSUER)];
+    browser.return_from_provider(&gateway, &to_provider, &pairs);
+}
+
+#[test]
+fn an_error_of_the_provider_goes_on_to_the_client() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let mut browser = Browser::default();
+    let page = browser.open(&gateway, &authorize(&client_id, &[]));
+    let to_provider = browser.approve(&gateway, &page);
+    let pairs = [("error", "access_denied"), ("error_description", "<b>secret</b>")];
+    let Location { parameters, .. } = browser.return_from_provider(&gateway, &to_provider, &pairs);
+    assert_eq!(parameters["error"], "access_denied");
+    assert!(!parameters["error_description"].contains("secret"));
+    assert!(!logged("secret"));
+}
+
+#[test]
+fn a_person_can_cancel() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let mut browser = Browser::default();
+    let page = browser.open(&gateway, &authorize(&client_id, &[]));
+    let id = browser.submit(&gateway, &page, ("cancel", "1"), &[]);
+    let back = Location::of(&responded(&gateway.vm.outcome(id)));
+    assert_eq!(
+        (back.url.as_str(), back.parameters["error"].as_str()),
+        (REDIRECT_URI, "access_denied")
+    );
+    assert!(gateway.vm.calls().is_empty(), "the provider is not asked");
+}
+
+#[test]
+fn nobody_is_sent_to_a_place_that_the_client_did_not_register() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    for changes in [
+        &[("redirect_uri", "https://evil.example/cb")][..],
+        &[("redirect_uri", "http://localhost@evil.example/callback")],
+        &[("redirect_uri", "")],
+        &[("client_id", "unknown")],
+    ] {
+        let response = gateway.get(&authorize(&client_id, changes));
+        assert_eq!(response.status, 400, "{changes:?}");
+        assert!(response.header("location").is_none());
+    }
+    for (changes, error) in [
+        (&[("response_type", "token")][..], "unsupported_response_type"),
+        (&[("code_challenge_method", "plain")], "invalid_request"),
+        (&[("code_challenge", "")], "invalid_request"),
+        (&[("resource", "https://other.example/mcp")], "invalid_target"),
+        (&[("request", "x")], "request_not_supported"),
+    ] {
+        let back = Location::of(&gateway.get(&authorize(&client_id, changes)));
+        assert_eq!(back.parameters["error"], error, "{changes:?}");
+        assert_eq!(back.parameters["iss"], "https://mcp.example.com");
+        assert_eq!(back.parameters["state"], "client-state");
+    }
+    assert_eq!(gateway.get(&authorize(&client_id, &[])).status, 200);
+}
+
+#[test]
+fn whatever_does_not_fit_its_code_leaves_the_provider_unasked() {
+    let (gateway, client_id, code) = with_code();
+    let other = gateway.register();
+    let good = code_request(&client_id, &code);
+    for (name, value, error) in [
+        ("client_id", other.as_str(), "invalid_grant"),
+        ("code", "forged", "invalid_grant"),
+        ("redirect_uri", "http://localhost:7777/other", "invalid_grant"),
+        ("code_verifier", "aBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "invalid_grant"),
+        ("grant_type", "client_credentials", "unsupported_grant_type"),
+    ] {
+        let mut pairs = good.to_vec();
+        pairs.retain(|(own, _)| *own != name);
+        pairs.push((name, value));
+        let response = gateway.token_request(&pairs);
+        assert_error(&response, 400, error);
+    }
+    let mut pairs = good.to_vec();
+    pairs.retain(|(own, _)| *own != "client_id");
+    pairs.push(("client_id", "unknown"));
+    assert_error(&gateway.token_request(&pairs), 401, "invalid_client");
+    assert!(gateway.vm.calls().is_empty());
+    gateway.vm.advance(Duration::from_secs(60));
+    assert_error(&gateway.token_request(&good), 400, "invalid_grant");
+}
+
+#[test]
+fn ten_thousand_forged_codes_cost_no_callout() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    for index in 0..10_000 {
+        let forged = format!("forged-{index}");
+        gateway.token_request(&code_request(&client_id, &forged));
+    }
+    assert!(gateway.vm.calls().is_empty());
+}
+
+#[test]
+fn a_token_that_would_be_refused_is_not_handed_on() {
+    let for_others = |gateway: &Gateway| {
+        let mut claims = claims(ISSUER, AUDIENCE);
+        claims["aud"] = json!("other");
+        gateway.key.token(&claims)
+    };
+    let expired = |gateway: &Gateway| {
+        let mut claims = claims(ISSUER, AUDIENCE);
+        claims["exp"] = json!(1_000_000_000);
+        gateway.key.token(&claims)
+    };
+    let opaque = |_: &Gateway| "0123456789".to_owned();
+    let cases: [(&dyn Fn(&Gateway) -> String, &str); 3] =
+        [(&for_others, "audience_mismatch"), (&expired, "expired"), (&opaque, "malformed_token")];
+    for (token, reason) in cases {
+        let (gateway, client_id, code) = with_code();
+        let token = token(&gateway);
+        let tokens = json!({"access_token": token});
+        let response = gateway.exchange(&client_id, &code, &tokens);
+        assert_error(&response, 400, "invalid_grant");
+        let description = response.json()["error_description"].as_str().unwrap().to_owned();
+        assert!(description.contains(reason), "{description}");
+        assert!(logged(reason) && !logged(&token), "{:?}", log());
+    }
+}
+
+#[test]
+fn rules_and_scopes_do_not_apply_to_the_login() {
+    let mut configuration = with_login();
+    configuration["access"] = json!({"rules": [{"require": {"scopes": ["admin"]}}]});
+    let gateway = Gateway::start_with(&configuration);
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    let tokens = json!({"access_token": gateway.token()});
+    assert_eq!(gateway.exchange(&client_id, &code, &tokens).status, 200);
+}
+
+#[test]
+fn an_unknown_user_learns_it_at_the_login() {
+    let mut configuration = with_login();
+    configuration["users"] = json!({"records": [{"user_name": "grace"}]});
+    let gateway = Gateway::start_with(&configuration);
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    let response = gateway.exchange(&client_id, &code, &json!({"access_token": gateway.token()}));
+    assert_error(&response, 400, "invalid_grant");
+    assert!(text(&response).contains("user_unknown"));
+}
+
+#[test]
+fn a_single_use_token_is_not_spent_at_the_login() {
+    let mut configuration = with_login();
+    configuration["providers"][0]["jti"] = json!("single_use");
+    let gateway = Gateway::start_with(&configuration);
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    let mut claims = claims(ISSUER, AUDIENCE);
+    claims["jti"] = json!("once");
+    let token = gateway.key.token(&claims);
+    let response = gateway.exchange(&client_id, &code, &json!({"access_token": token}));
+    assert_eq!(response.status, 200, "{response:?}");
+    crate::provider::assert_accepted(&gateway.vm, &token);
+}
+
+#[test]
+fn a_token_by_a_new_key_waits_for_the_key() {
+    let (gateway, client_id, code) = with_code();
+    let new = crate::provider::key("two");
+    let token = crate::provider::token(&new);
+    let id = gateway.open_token(&code_request(&client_id, &code));
+    gateway.vm.advance(Duration::from_secs(31));
+    let tokens = json!({"access_token": token});
+    crate::login_support::answer_tokens(&gateway.vm, &tokens);
+    assert!(matches!(gateway.vm.outcome(id), Outcome::Paused));
+    gateway.vm.tick();
+    let call = gateway.vm.call();
+    crate::provider::answer_key_set(&gateway.vm, &call, &[&gateway.key, &new]);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+}
+
+#[test]
+fn faults_of_the_provider_and_of_the_gateway_are_503_and_never_invalid_client() {
+    for (status, body) in [
+        ("401", json!({"error": "invalid_client", "error_description": "p-code"})),
+        ("400", json!({"error": "invalid_scope"})),
+        ("500", json!({"error": "server_error"})),
+        ("200", json!({"token_type": "Bearer"})),
+        ("302", json!({})),
+    ] {
+        let (gateway, client_id, code) = with_code();
+        let id = gateway.open_token(&code_request(&client_id, &code));
+        let call = token_call(&gateway.vm);
+        gateway.vm.answer(&call, status, &[], body.to_string().as_bytes());
+        let response = responded(&gateway.vm.outcome(id));
+        assert_error(&response, 503, "temporarily_unavailable");
+        assert!(logged("login failed: step=token") && !logged("p-code"), "{:?}", log());
+    }
+    let (gateway, client_id, code) = with_code();
+    let id = gateway.open_token(&code_request(&client_id, &code));
+    gateway.vm.answer(&token_call(&gateway.vm), "400", &[], br#"{"error":"invalid_grant"}"#);
+    assert_error(&responded(&gateway.vm.outcome(id)), 400, "invalid_grant");
+}
+
+#[test]
+fn a_provider_that_does_not_respond_is_given_up() {
+    let (gateway, client_id, code) = with_code();
+    let id = gateway.open_token(&code_request(&client_id, &code));
+    gateway.vm.fail(&token_call(&gateway.vm));
+    assert_error(&responded(&gateway.vm.outcome(id)), 503, "temporarily_unavailable");
+
+    let id = gateway.open_token(&code_request(&client_id, &code));
+    let call = token_call(&gateway.vm);
+    gateway.vm.advance(Duration::from_secs(8));
+    gateway.vm.tick();
+    assert_error(&responded(&gateway.vm.outcome(id)), 503, "temporarily_unavailable");
+    gateway.vm.answer(&call, "200", &[], b"{}");
+}
+
+#[test]
+fn at_most_32_exchanges_are_under_way() {
+    let (gateway, client_id, code) = with_code();
+    let request = code_request(&client_id, &code);
+    let streams: Vec<u32> = (0..33).map(|_| gateway.open_token(&request)).collect();
+    answer_endpoints(&gateway.vm);
+    assert_eq!(gateway.vm.calls().len(), 32);
+    assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
+    // Clients that hang up leave the calls of the proxy under way.
+    streams[..32].iter().for_each(|id| gateway.vm.close(*id));
+    assert_error(&gateway.token_request(&request), 503, "temporarily_unavailable");
+    let calls = gateway.vm.calls();
+    gateway.vm.fail(&calls[0]);
+    let id = gateway.open_token(&request);
+    assert!(matches!(gateway.vm.outcome(id), Outcome::Paused));
+}
+
+#[test]
+fn a_metadata_document_of_another_issuer_is_not_used() {
+    let (gateway, client_id, _) = with_code();
+    let mut browser = Browser::default();
+    let fresh = Gateway::start();
+    let page = browser.open(&fresh, &authorize(&client_id, &[]));
+    let id = browser.submit(&fresh, &page, ("provider", "example"), &[]);
+    let mut document: Value = endpoints();
+    document["issuer"] = json!("https://evil.example");
+    fresh.vm.answer(&fresh.vm.call(), "200", &[], document.to_string().as_bytes());
+    assert_eq!(responded(&fresh.vm.outcome(id)).status, 503);
+    drop(gateway);
+}
+
+#[test]
+fn a_body_is_read_up_to_64_kib() {
+    let gateway = Gateway::start();
+    let long = vec![b'x'; 64 * 1024 + 1];
+    for path in ["/oauth/token", "/oauth/register"] {
+        let response = gateway.post(path, FORM, &long);
+        assert_eq!(response.status, 413, "{path}");
+    }
+    let response = gateway.post("/oauth/register", JSON, &long[..64 * 1024]);
+    assert_eq!(response.status, 400);
+}
+
+#[test]
+fn a_client_that_never_sends_its_form_is_ended() {
+    let gateway = Gateway::start();
+    let (id, outcome) = gateway.vm.open(&[
+        (":method", b"POST"),
+        (":path", b"/oauth/register"),
+        (":authority", b"mcp.example.com"),
+    ]);
+    assert!(matches!(outcome, Outcome::Paused));
+    gateway.vm.send_body(id, b"{", false);
+    gateway.vm.advance(Duration::from_secs(30));
+    gateway.vm.tick();
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 408);
+}
+
+#[test]
+fn a_proxy_that_withholds_forms_gets_500_and_the_log_names_the_option() {
+    let gateway = Gateway::start();
+    gateway.vm.hand_over_late();
+    for (path, content_type) in [("/oauth/register", JSON), ("/oauth/token", FORM)] {
+        let id = gateway.open_post(path, content_type, b"{}");
+        gateway.vm.advance(Duration::from_millis(600));
+        gateway.vm.tick();
+        assert_eq!(responded(&gateway.vm.outcome(id)).status, 500, "{path}");
+        assert!(logged("does not hand over a request body while its head is held back"));
+    }
+}
+
+#[test]
+fn refresh_tokens_belong_to_their_client() {
+    let (gateway, client_id, code) = with_code();
+    let tokens = json!({"access_token": gateway.token(), "refresh_token": "p"});
+    let body = gateway.exchange(&client_id, &code, &tokens).json();
+    let token = body["refresh_token"].as_str().unwrap();
+    let other = gateway.register();
+    assert_error(&gateway.token_request(&refresh_request(&other, token)), 400, "invalid_grant");
+    gateway.open_token(&refresh_request(&client_id, token));
+    token_call(&gateway.vm);
+}
+
+#[test]
+fn another_secret_means_a_new_registration() {
+    let client_id = Gateway::start().register();
+    let mut configuration = with_login();
+    configuration["secret"] = json!({"env": "OTHER_SECRET"});
+    let gateway = Gateway::start_with(&configuration);
+    assert_eq!(gateway.get(&authorize(&client_id, &[])).status, 400);
+    let request = code_request(&client_id, "x");
+    assert_error(&gateway.token_request(&request), 401, "invalid_client");
+    configuration["secret"]["previous_env"] = json!("SECRET");
+    let gateway = Gateway::start_with(&configuration);
+    assert_eq!(gateway.get(&authorize(&client_id, &[])).status, 200);
+}
