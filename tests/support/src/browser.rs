@@ -58,6 +58,66 @@ pub async fn look_at_page(url: &str, scheme: &str, width: u32) -> SeenPage {
     serde_json::from_value(line).expect("the program says what was seen")
 }
 
+/// A login by the page of the gateway, and what the page was like.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LoginByPage {
+    /// Its title.
+    pub title: String,
+    /// All of its visible text.
+    pub text: String,
+    /// The colours of the page.
+    pub body: Colours,
+    /// Whether it must be scrolled sideways to be read.
+    pub is_wider_than_window: bool,
+    /// The language that it says it is in.
+    pub language: String,
+    /// Its headings.
+    pub headings: Vec<String>,
+    /// How many main parts it has.
+    pub landmarks: usize,
+    /// Its buttons.
+    pub buttons: Vec<String>,
+    /// The height of the smallest one, in pixels.
+    pub smallest_button: f64,
+    /// What the first press of the tabulator key leads to.
+    pub focused: String,
+    /// The URLs that the browser requested for it.
+    pub requests: Vec<String>,
+    /// Errors and warnings, up to the end of the login.
+    pub complaints: Vec<String>,
+    /// The URL with which the person came back to the client.
+    pub callback: String,
+}
+
+/// Logs this person in by the page at an authorization URL in Chromium, with the keyboard, with the
+/// preference `light` or `dark` in a window of this width. If `MCP_FEDERATED_AUTH_SCREENSHOTS` names
+/// a folder, a picture of the page is put there.
+///
+/// # Panics
+///
+/// If the browser cannot be started, or does not come back to the client.
+pub async fn log_in_by_page(
+    url: &str,
+    redirect_url: &str,
+    person: &str,
+    scheme: &str,
+    width: u32,
+) -> LoginByPage {
+    let screenshot = env::var("MCP_FEDERATED_AUTH_SCREENSHOTS").ok();
+    let screenshot = screenshot.map(|folder| format!("{folder}/login-{scheme}-{width}.png"));
+    let options = json!({
+        "url": url,
+        "redirect_url": redirect_url,
+        "person": person,
+        "scheme": scheme,
+        "width": width,
+        "screenshot": screenshot,
+        "chromium": chromium(),
+    });
+    let line = Program::node("log_in_by_page.mjs", &options).line().await;
+    serde_json::from_value(line).expect("the program says what was seen")
+}
+
 fn chromium() -> String {
     env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned())
 }

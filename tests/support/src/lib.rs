@@ -29,7 +29,10 @@ mod identity_provider;
 mod kept_connection;
 mod kubernetes;
 mod load;
+mod login_browser;
+mod login_client;
 mod login_provider;
+mod login_shape;
 mod mcp_server;
 mod mcp_session;
 mod native;
@@ -51,7 +54,7 @@ mod worker_counts;
 
 pub use answer::Answer;
 pub use bootstrap::{Bootstrap, ConfigurationForm};
-pub use browser::{Colours, SeenPage, look_at_page, visit_mcp_page};
+pub use browser::{Colours, LoginByPage, SeenPage, log_in_by_page, look_at_page, visit_mcp_page};
 pub use conformance::{
     ConformanceCheck, ConformanceServer, conformance_checks, conformance_checks_of,
 };
@@ -63,7 +66,10 @@ pub use identity_provider::{Document, IdentityProvider, ProviderRequest};
 pub use kept_connection::KeptConnection;
 pub use kubernetes::faults_of_kubernetes_resources;
 pub use load::{Load, LoadPlan, LoadReport};
+pub use login_browser::{LoginBrowser, SeenLogin};
+pub use login_client::LoginClient;
 pub use login_provider::{LoginProvider, LoginRequest};
+pub use login_shape::{AccessToken, LoginPaths, LoginShape, Refresh, ScopeClaim};
 pub use mcp_server::{McpServer, RecordedRequest};
 pub use mcp_session::McpSession;
 pub use official_sdk::{ClientReport, OfficialSdk, SdkServer};

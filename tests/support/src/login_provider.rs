@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::fault::{JSON, ServedAnswer, serve};
+use crate::login_shape::{AccessToken, LoginShape, Refresh, ScopeClaim};
 use crate::port::Port;
 
 /// An identity provider at which a person logs in without doing anything, in the shape that a test
@@ -37,9 +38,12 @@ pub struct LoginRequest {
 type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
 struct State {
-    address: SocketAddr,
+    shape: LoginShape,
+    /// What its URLs begin with.
+    origin: String,
+    /// The gateway's id.
+    client_id: String,
     key: SigningKey,
-    audience: String,
     metadata: Vec<Edit>,
     tokens: Vec<Edit>,
     access_claims: Vec<Edit>,
@@ -49,32 +53,47 @@ struct State {
     token_fault: Option<(u16, Value)>,
     /// The error with which the authorization endpoint ends.
     authorization_error: Option<String>,
-    codes: BTreeMap<String, BTreeMap<String, String>>,
-    refresh_tokens: Vec<String>,
+    codes: BTreeMap<String, Asked>,
+    refresh_tokens: BTreeMap<String, Asked>,
+    /// All codes and tokens so far.
+    issued: Vec<String>,
     requests: Vec<LoginRequest>,
 }
+
+/// Scopes of OpenID Connect, which no API knows.
+const OPEN_ID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// The parameters of an authorization request.
+type Asked = BTreeMap<String, String>;
 
 impl LoginProvider {
     /// The gateway's id and secret at each of them.
     pub const CLIENT: [&str; 2] = ["gateway", "s3cret of the gateway"];
 
     /// Starts on a free port. Its access tokens are for this audience.
-    pub async fn start(audience: &str) -> Self {
+    pub async fn start(audience: &'static str) -> Self {
+        Self::start_as(LoginShape::plain(audience)).await
+    }
+
+    /// Starts on a free port, in this shape.
+    pub async fn start_as(shape: LoginShape) -> Self {
         let port = Port::free();
         let listener = port.listen().expect("the port is ours");
         let shared = Arc::new(Mutex::new(State {
-            address: port.address(),
+            names_iss: shape.names_iss,
+            shape,
+            origin: format!("http://{}", port.address()),
+            client_id: Self::CLIENT[0].to_owned(),
             key: SigningKey::generate(Algorithm::Rs256, "login-key"),
-            audience: audience.to_owned(),
             metadata: Vec::new(),
             tokens: Vec::new(),
             access_claims: Vec::new(),
             id_claims: Vec::new(),
-            names_iss: false,
             token_fault: None,
             authorization_error: None,
             codes: BTreeMap::new(),
-            refresh_tokens: Vec::new(),
+            refresh_tokens: BTreeMap::new(),
+            issued: Vec::new(),
             requests: Vec::new(),
         }));
         let state = shared.clone();
@@ -87,22 +106,42 @@ impl LoginProvider {
         self.port.address()
     }
 
-    /// Its name in tokens and metadata.
+    /// Its name in metadata and ID tokens.
     pub fn issuer(&self) -> String {
-        format!("http://{}", self.address())
+        self.state().issuer()
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> LoginShape {
+        self.state().shape.clone()
+    }
+
+    /// Writes this origin into its URLs from now on; it still listens where it did.
+    pub fn set_origin(&self, origin: &str) {
+        origin.clone_into(&mut self.state().origin);
+    }
+
+    /// Knows the gateway under this id from now on.
+    pub fn set_client_id(&self, client_id: &str) {
+        client_id.clone_into(&mut self.state().client_id);
     }
 
     /// The plugin's configuration of this provider under this name, with a cluster of that name.
     pub fn configuration(&self, name: &str) -> Value {
-        let audience = self.state().audience.clone();
-        json!({
+        let state = self.state();
+        let mut configuration = json!({
             "name": name,
-            "issuer": self.issuer(),
-            "client_ids": [audience],
-            "metadata_url": format!("{}/.well-known/openid-configuration", self.issuer()),
+            "issuer": state.issuer(),
+            "client_ids": [state.shape.audience],
+            "metadata_url": state.metadata_url(),
             "cluster": name,
             "login": {"client_id": Self::CLIENT[0], "client_secret_env": "LOGIN_SECRET"},
-        })
+        });
+        if state.shape.template != "generic" {
+            configuration["template"] = json!(state.shape.template);
+        }
+        merge(&mut configuration, &state.shape.fields);
+        configuration
     }
 
     /// Changes its metadata document from now on.
@@ -140,9 +179,11 @@ impl LoginProvider {
         self.state().token_fault = Some((status, body));
     }
 
-    /// Gives tokens again.
+    /// Logs people in and gives tokens again.
     pub fn heal(&self) {
-        self.state().token_fault = None;
+        let mut state = self.state();
+        state.token_fault = None;
+        state.authorization_error = None;
     }
 
     /// The requests so far at this path.
@@ -151,12 +192,23 @@ impl LoginProvider {
         state.requests.iter().filter(|request| request.path == path).cloned().collect()
     }
 
+    /// The authorization requests so far.
+    pub fn authorization_requests(&self) -> Vec<LoginRequest> {
+        let path = self.state().shape.paths.authorize;
+        self.requests(path)
+    }
+
+    /// The token requests so far.
+    pub fn token_requests(&self) -> Vec<LoginRequest> {
+        let path = self.state().shape.paths.token;
+        self.requests(path)
+    }
+
     /// All values that must stay with the gateway and this provider: its codes and refresh tokens,
     /// and the secret.
     pub fn secrets(&self) -> Vec<String> {
-        let state = self.state();
-        let codes = state.codes.keys().cloned();
-        codes.chain(state.refresh_tokens.clone()).chain([Self::CLIENT[1].to_owned()]).collect()
+        let issued = self.state().issued.clone();
+        issued.into_iter().chain([Self::CLIENT[1].to_owned()]).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -172,38 +224,49 @@ impl Drop for LoginProvider {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "State({}, {} requests)", self.address, self.requests.len())
+        write!(f, "State({}, {} requests)", self.origin, self.requests.len())
     }
 }
 
 impl State {
     fn issuer(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}{}", self.origin, self.shape.issuer)
+    }
+
+    fn metadata_url(&self) -> String {
+        format!("{}/.well-known/openid-configuration", self.issuer().trim_end_matches('/'))
     }
 
     fn answer(&mut self, request: &LoginRequest) -> ServedAnswer {
-        match request.path.as_str() {
-            "/.well-known/openid-configuration" => self.metadata(),
-            "/jwks" => json_answer(200, &json!({"keys": [self.key.public_jwk()]})),
-            "/authorize" => self.authorize(&request.parameters),
-            "/token" => match self.token_fault.clone() {
+        let paths = self.shape.paths;
+        let path = request.path.as_str();
+        if self.metadata_url() == format!("{}{path}", self.origin) {
+            self.metadata()
+        } else if path == paths.keys {
+            json_answer(200, &json!({"keys": [self.key.public_jwk()]}))
+        } else if path == paths.authorize {
+            self.authorize(&request.parameters)
+        } else if path == paths.token {
+            match self.token_fault.clone() {
                 Some((status, body)) => json_answer(status, &body),
                 None => self.token(request),
-            },
-            _ => ServedAnswer::status(404),
+            }
+        } else {
+            ServedAnswer::status(404)
         }
     }
 
     fn metadata(&self) -> ServedAnswer {
-        let issuer = self.issuer();
+        let paths = self.shape.paths;
+        let url = |path: &str| format!("{}{path}", self.origin);
         let mut document = json!({
-            "issuer": issuer,
-            "jwks_uri": format!("{issuer}/jwks"),
-            "authorization_endpoint": format!("{issuer}/authorize"),
-            "token_endpoint": format!("{issuer}/token"),
+            "issuer": self.issuer(),
+            "jwks_uri": url(paths.keys),
+            "authorization_endpoint": url(paths.authorize),
+            "token_endpoint": url(paths.token),
             "response_types_supported": ["code"],
-            "code_challenge_methods_supported": ["S256"],
         });
+        merge(&mut document, &self.shape.metadata);
         if self.names_iss {
             document["authorization_response_iss_parameter_supported"] = json!(true);
         }
@@ -214,13 +277,19 @@ impl State {
     }
 
     /// The person is logged in already.
-    fn authorize(&mut self, parameters: &BTreeMap<String, String>) -> ServedAnswer {
+    fn authorize(&mut self, parameters: &Asked) -> ServedAnswer {
         let get = |name: &str| parameters.get(name).cloned().unwrap_or_default();
+        if let Some(fault) = self.fault_of_request(parameters) {
+            return page(400, fault);
+        }
         let mut response = vec![("state", get("state"))];
         match &self.authorization_error {
             Some(error) => response.push(("error", error.clone())),
+            None if !self.knows_all_scopes(parameters) => {
+                response.push(("error", "invalid_scope".to_owned()));
+            }
             None => {
-                let code = format!("provider-code-{}", random_id());
+                let code = self.issue("provider-code-");
                 response.push(("code", code.clone()));
                 self.codes.insert(code, parameters.clone());
             }
@@ -236,14 +305,41 @@ impl State {
         answer
     }
 
+    /// What a person sees instead of being sent back.
+    fn fault_of_request(&self, parameters: &Asked) -> Option<&'static str> {
+        let is = |name: &str, value: &str| parameters.get(name).is_some_and(|own| own == value);
+        if self.shape.refuses_resource && parameters.contains_key("resource") {
+            return Some("AADSTS9010010: The resource parameter does not match the scopes.");
+        }
+        let is_right = is("client_id", &self.client_id)
+            && is("response_type", "code")
+            && is("code_challenge_method", "S256")
+            && parameters.get("code_challenge").is_some_and(|challenge| challenge.len() == 43);
+        (!is_right).then_some("This request is refused.")
+    }
+
+    fn knows_all_scopes(&self, parameters: &Asked) -> bool {
+        let prefix = self.shape.scope_prefix;
+        let known = ["mcp.tools", "mcp.admin"].map(|scope| format!("{prefix}{scope}"));
+        let is_google = self.shape.access_token == AccessToken::Opaque;
+        scopes(parameters).all(|scope| {
+            OPEN_ID.contains(&scope) && !(is_google && scope == "offline_access")
+                || !is_google && known.iter().any(|known| known == scope)
+        })
+    }
+
     fn token(&mut self, request: &LoginRequest) -> ServedAnswer {
         let get = |name: &str| request.parameters.get(name).cloned().unwrap_or_default();
         let refuse = |error: &str| json_answer(400, &json!({"error": error}));
-        if !is_authenticated(request) {
+        if !self.is_authenticated(request) {
             return json_answer(401, &json!({"error": "invalid_client"}));
         }
-        let mut id_claims = claims(&self.issuer(), Self::client_id());
-        match get("grant_type").as_str() {
+        if self.shape.refuses_resource && request.parameters.contains_key("resource") {
+            let problem = "AADSTS9010010: The resource parameter does not match the scopes.";
+            let body = json!({"error": "invalid_target", "error_description": problem});
+            return json_answer(400, &body);
+        }
+        let (asked, is_refresh) = match get("grant_type").as_str() {
             "authorization_code" => {
                 // A code serves once.
                 let Some(asked) = self.codes.remove(&get("code")) else {
@@ -255,50 +351,125 @@ impl State {
                 if !is_bound {
                     return refuse("invalid_grant");
                 }
-                id_claims["nonce"] = json!(asked.get("nonce"));
+                (asked, false)
             }
-            "refresh_token" => {
-                if !self.refresh_tokens.contains(&get("refresh_token")) {
-                    return refuse("invalid_grant");
-                }
-            }
+            "refresh_token" => match self.refresh_tokens.get(&get("refresh_token")) {
+                Some(asked) => (asked.clone(), true),
+                None => return refuse("invalid_grant"),
+            },
             _ => return refuse("unsupported_grant_type"),
-        }
-        let mut access_claims = claims(&self.issuer(), &self.audience);
-        for edit in &self.access_claims {
-            edit(&mut access_claims);
-        }
-        for edit in &self.id_claims {
-            edit(&mut id_claims);
-        }
-        let refresh_token = format!("provider-refresh-{}", random_id());
-        self.refresh_tokens.push(refresh_token.clone());
+        };
         let mut tokens = json!({
-            "access_token": self.key.token(&access_claims),
-            "id_token": self.key.token(&id_claims),
+            "access_token": self.access_token(&asked),
+            "id_token": self.id_token(&asked, is_refresh),
             "token_type": "Bearer",
             "expires_in": 3600,
-            "refresh_token": refresh_token,
+            "scope": asked.get("scope"),
         });
+        if let Some(refresh_token) = self.refresh_token(&asked, is_refresh) {
+            tokens["refresh_token"] = json!(refresh_token);
+        }
         for edit in &self.tokens {
             edit(&mut tokens);
         }
         json_answer(200, &tokens)
     }
 
-    fn client_id() -> &'static str {
-        LoginProvider::CLIENT[0]
+    fn access_token(&mut self, asked: &Asked) -> String {
+        let is_jwt = match self.shape.access_token {
+            AccessToken::Jwt => true,
+            AccessToken::JwtForAudience => {
+                asked.get("audience").map(String::as_str) == Some(self.shape.audience)
+            }
+            AccessToken::Opaque => false,
+        };
+        if !is_jwt {
+            return self.issue("opaque-access-");
+        }
+        let issuer = self.shape.access_issuer.map_or_else(|| self.issuer(), str::to_owned);
+        let mut access = claims(&issuer, self.shape.audience);
+        let prefix = self.shape.scope_prefix;
+        let of_api = scopes(asked).filter(|scope| !OPEN_ID.contains(scope));
+        let granted: Vec<&str> = of_api.filter_map(|scope| scope.strip_prefix(prefix)).collect();
+        if let Some(access) = access.as_object_mut() {
+            access.remove("scope");
+        }
+        match self.shape.scope_claim {
+            ScopeClaim::Scope => access["scope"] = json!(granted.join(" ")),
+            ScopeClaim::Scp => access["scp"] = json!(granted.join(" ")),
+            ScopeClaim::ScpArray => access["scp"] = json!(granted),
+        }
+        merge(&mut access, &self.shape.access_claims);
+        for edit in &self.access_claims {
+            edit(&mut access);
+        }
+        self.key.token(&access)
+    }
+
+    fn id_token(&self, asked: &Asked, is_refresh: bool) -> String {
+        let mut id = claims(&self.issuer(), &self.client_id);
+        if let Some(id) = id.as_object_mut() {
+            id.remove("scope");
+            id.remove("client_id");
+        }
+        if !is_refresh {
+            id["nonce"] = json!(asked.get("nonce"));
+        }
+        merge(&mut id, &self.shape.id_claims);
+        for edit in &self.id_claims {
+            edit(&mut id);
+        }
+        let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.key.kid()});
+        self.key.sign(&header, &id)
+    }
+
+    fn refresh_token(&mut self, asked: &Asked, is_refresh: bool) -> Option<String> {
+        let is_offline = scopes(asked).any(|scope| scope == "offline_access");
+        let is_issued = match self.shape.refresh {
+            Refresh::Always => true,
+            Refresh::OfflineAccess => is_offline,
+            Refresh::OfflineAccessOnce => is_offline && !is_refresh,
+            Refresh::AccessType => {
+                asked.get("access_type").is_some_and(|own| own == "offline") && !is_refresh
+            }
+        };
+        is_issued.then(|| {
+            let token = self.issue("provider-refresh-");
+            self.refresh_tokens.insert(token.clone(), asked.clone());
+            token
+        })
+    }
+
+    /// Whether the gateway's secret came in one of the two ways of RFC 6749 §2.3.1.
+    fn is_authenticated(&self, request: &LoginRequest) -> bool {
+        let (id, secret) = (self.client_id.as_str(), LoginProvider::CLIENT[1]);
+        let encoded = |string: &str| testkit::form_of(&[("", string)])[1..].to_owned();
+        let basic = testkit::base64(format!("{}:{}", encoded(id), encoded(secret)));
+        let form = |name: &str| request.parameters.get(name).map(String::as_str);
+        request.authorization == format!("Basic {basic}")
+            || (form("client_id") == Some(id) && form("client_secret") == Some(secret))
+    }
+
+    fn issue(&mut self, prefix: &str) -> String {
+        let value = format!("{prefix}{}", random_id());
+        self.issued.push(value.clone());
+        value
     }
 }
 
-/// Whether the gateway's secret came in one of the two ways of RFC 6749 §2.3.1.
-fn is_authenticated(request: &LoginRequest) -> bool {
-    let [id, secret] = LoginProvider::CLIENT;
-    let encoded = |string: &str| string.replace(' ', "+");
-    let basic = testkit::base64(format!("{}:{}", encoded(id), encoded(secret)));
-    let form = |name: &str| request.parameters.get(name).map(String::as_str);
-    request.authorization == format!("Basic {basic}")
-        || (form("client_id") == Some(id) && form("client_secret") == Some(secret))
+fn scopes(asked: &Asked) -> impl Iterator<Item = &str> {
+    asked.get("scope").into_iter().flat_map(|scope| scope.split(' '))
+}
+
+/// Sets these members.
+fn merge(object: &mut Value, members: &Value) {
+    for (name, value) in members.as_object().into_iter().flatten() {
+        object[name] = value.clone();
+    }
+}
+
+fn page(status: u16, text: &str) -> ServedAnswer {
+    ServedAnswer::new(status, "text/html", text.as_bytes().to_vec())
 }
 
 fn json_answer(status: u16, body: &Value) -> ServedAnswer {

@@ -275,7 +275,7 @@ fn separate(value: &mut Value, suffix: &str) {
             for (name, member) in members {
                 match name.as_str() {
                     "cluster" | "stat_prefix" => append(member, suffix),
-                    "clusters" => {
+                    "client_metadata" | "clusters" => {
                         let clusters = member.as_object_mut().into_iter().flatten();
                         clusters.for_each(|(_, cluster)| append(cluster, suffix));
                     }
