@@ -1,0 +1,381 @@
+//! What an attacker does to a login, with a browser and a client of their own beside the victim's. Each
+//! attack has its harmless twin: the same steps, by whom they belong to.
+
+use serde_json::json;
+use testbed::{LoginShape, form, form_of};
+
+use crate::login_support::{
+    HOST, ORIGIN, RESOURCE, Scene, approve, assert_dead_end, log_in, member,
+};
+
+const EVIL: &str = "https://evil.example";
+
+/// The victim has a session at the provider, so a login needs nothing but a click on a link. The page
+/// of the gateway stands between.
+// Requirement: login-redirect-open
+// Requirement: login-consent-each-client
+// Requirement: login-consent-names
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_of_the_attackers_client_ends_at_a_page_that_names_it() {
+    let scene = Scene::plain().await;
+    let mut attacker = scene.client().await;
+    attacker.redirect_uri = "https://claude.ai/api/mcp/auth_callback".to_owned();
+    attacker.register().await;
+    let link = attacker.authorization_url("mcp.tools");
+    let mut victim = scene.browser();
+    for from in [None, Some(EVIL)] {
+        let seen = match from {
+            None => victim.open(&link).await,
+            Some(from) => victim.follow(&link, from).await,
+        };
+        assert!(seen.asks_for_consent(), "{seen:?}");
+        assert_eq!(seen.way.len(), 1, "nobody was asked: {seen:?}");
+        assert!(seen.text.contains("claude.ai"), "{seen:?}");
+    }
+    assert!(scene.only().authorization_requests().is_empty());
+    // Its harmless twin: a person who presses the button gets there.
+    let page = victim.open(&link).await;
+    let response = victim.press(&page, "provider", "generic").await;
+    attacker.code(&response);
+}
+
+/// The attacker approves, and has the victim log in at the provider for it.
+// Requirement: login-page-csrf
+// Requirement: login-consent-state
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_was_approved_in_one_browser_ends_in_no_other() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let mut attacker = scene.browser_without_providers();
+    let sent = approve(&mut attacker, &client, "generic").await;
+    assert_eq!(sent.status, None, "the attacker stops at the provider");
+    for has_own_page in [false, true] {
+        let mut victim = scene.browser();
+        if has_own_page {
+            victim.open(&client.authorization_url("mcp.tools")).await;
+        }
+        let seen = victim.follow(&sent.url, EVIL).await;
+        assert_dead_end(&seen, 400);
+        assert!(seen.way.iter().all(|url| !url.starts_with(&client.redirect_uri)), "{seen:?}");
+    }
+    assert!(scene.has_asked_nobody());
+    // Its harmless twin: the browser in which it was approved finishes it.
+    let mut own = scene.browser();
+    let response = approve(&mut own, &client, "generic").await;
+    client.code(&response);
+}
+
+/// The attacker opens the page, and has the victim's browser send its form.
+// Requirement: login-page-csrf
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_one_browser_opened_is_approved_in_no_other() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let url = client.authorization_url("mcp.tools");
+    let (mut attacker, mut victim) = (scene.browser(), scene.browser());
+    let page = attacker.open(&url).await;
+    let own_page = victim.open(&url).await;
+    let approval = form_of(&[("request", &page.sealed_request()), ("provider", "generic")]);
+    for from in [EVIL, ORIGIN] {
+        assert_dead_end(&victim.submit(&own_page, &approval, from).await, 400);
+    }
+    assert!(scene.only().authorization_requests().is_empty());
+    client.code(&attacker.press(&page, "provider", "generic").await);
+}
+
+/// The attacker's page sends the form that the victim's browser opened itself.
+// Requirement: login-page-csrf
+// Requirement: login-consent-csrf
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_from_a_foreign_page_is_refused() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    for is_old in [false, true] {
+        let mut victim = scene.browser();
+        if is_old {
+            victim = victim.without_fetch_metadata();
+        }
+        let page = victim.open(&client.authorization_url("mcp.tools")).await;
+        let approval = form_of(&[("request", &page.sealed_request()), ("provider", "generic")]);
+        for from in [EVIL, "null", "http://mcp.example.com", "https://mcp.example.com.evil.example"]
+        {
+            assert_dead_end(&victim.submit(&page, &approval, from).await, 400);
+        }
+        assert!(scene.only().authorization_requests().len() == usize::from(is_old));
+        client.code(&victim.press(&page, "provider", "generic").await);
+    }
+}
+
+/// Another site shows the page inside its own, and has the victim press a button without seeing it.
+// Requirement: login-page-clickjacking
+// Requirement: login-page-referrer
+// Requirement: login-consent-csrf
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_cannot_be_shown_inside_another_one() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let url = client.authorization_url("mcp.tools");
+    let page = scene.browser().open(&url).await;
+    let policy = page.header("content-security-policy");
+    for directive in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(directive), "{policy}");
+    }
+    assert!(!policy.contains("form-action"), "{policy}");
+    for foreign in ["<script", "src=", "http-equiv", "href=\"http", "@import", "url("] {
+        assert!(!page.text.contains(foreign), "{foreign}: {page:?}");
+    }
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("referrer-policy", "same-origin"),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(page.header(name), value, "{name}");
+    }
+    let path = url.strip_prefix(ORIGIN).unwrap();
+    let url = scene.stack.envoy.url(path);
+    for (dest, mode, status) in [
+        ("document", "navigate", 200),
+        ("iframe", "navigate", 400),
+        ("empty", "cors", 400),
+        ("image", "no-cors", 400),
+    ] {
+        let request = scene.stack.client().get(&url).header("host", HOST);
+        let request = request.header("sec-fetch-dest", dest).header("sec-fetch-mode", mode);
+        assert_eq!(scene.stack.send(request).await.status, status, "{dest}");
+    }
+}
+
+/// A malicious MCP server is its own authorization server, and that one redirects the person into
+/// this login, for a client that this gateway knows.
+// Requirement: login-consent-each-client
+// Requirement: login-consent-cookie
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_consent_serves_no_other_web_site() {
+    let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
+        plugin["login"] = json!({"consent": "remember"});
+    });
+    let scene = scene.await;
+    let client = scene.client().await;
+    let url = client.authorization_url("mcp.tools");
+    let mut victim = scene.browser();
+    client.code(&approve(&mut victim, &client, "generic").await);
+    // Its harmless twin: an app on the machine opens the same URL.
+    client.code(&victim.open(&url).await);
+    let seen = victim.follow(&url, EVIL).await;
+    assert!(seen.asks_for_consent(), "{seen:?}");
+    let seen = victim.clone().without_fetch_metadata().open(&url).await;
+    assert!(seen.asks_for_consent(), "who does not say where it comes from is asked: {seen:?}");
+    for changes in [
+        &[("login_hint", "eve@example.com")][..],
+        &[("scope", "mcp.admin")],
+        &[("redirect_uri", "http://127.0.0.1:9/callback")],
+    ] {
+        let seen = victim.open(&client.authorization_url_with(changes)).await;
+        let is_port = changes[0].0 == "redirect_uri";
+        assert!(seen.asks_for_consent() || is_port, "{changes:?}: {seen:?}");
+    }
+    let other = scene.client().await;
+    let seen = victim.open(&other.authorization_url("mcp.tools")).await;
+    assert!(seen.asks_for_consent(), "{seen:?}");
+}
+
+/// With 307, a browser would send the form of the approval on to the provider.
+// Requirement: login-redirect-303
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_sent_on_by_303_and_keep_nothing() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let mut browser = scene.browser_without_providers();
+    let page = browser.open(&client.authorization_url("mcp.tools")).await;
+    let form = form_of(&[("request", &page.sealed_request()), ("provider", "generic")]);
+    let cookies = browser.cookies(HOST);
+    let (name, value) = cookies.iter().next().unwrap();
+    let send = async |method: &str, path: &str, form: &str| {
+        let url = scene.stack.envoy.url(path);
+        let request = scene.stack.client().request(method.parse().unwrap(), url);
+        let request = request
+            .header("host", HOST)
+            .header("origin", ORIGIN)
+            .header("cookie", format!("{name}={value}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.to_owned());
+        scene.stack.send(request).await
+    };
+    let approved = send("POST", "/oauth/authorize", &form).await;
+    let asked = testbed::form(approved.header("location").split_once('?').unwrap().1);
+    let query = form_of(&[("code", "c"), ("state", &asked["state"])]);
+    let returned = send("GET", &format!("/oauth/callback/generic?{query}"), "").await;
+    assert!(returned.header("location").starts_with(&client.redirect_uri), "{returned:?}");
+    let cancel = form_of(&[("request", &page.sealed_request()), ("cancel", "1")]);
+    let cancelled = send("POST", "/oauth/authorize", &cancel).await;
+    for answer in [approved, returned, cancelled] {
+        assert_eq!(answer.status, 303, "{answer:?}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{answer:?}");
+    }
+}
+
+// Requirement: login-consent-each-client
+#[tokio::test(flavor = "multi_thread")]
+async fn who_always_asks_remembers_nothing() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let mut browser = scene.browser();
+    client.code(&approve(&mut browser, &client, "generic").await);
+    let seen = browser.open(&client.authorization_url("mcp.tools")).await;
+    assert!(seen.asks_for_consent(), "{seen:?}");
+}
+
+/// A provider that belongs to the attacker gets the response of another one, or the other way round.
+// Requirement: login-mix-up
+// Requirement: login-consent-state
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_of_one_provider_is_taken_by_no_other() {
+    let scene = Scene::of([LoginShape::okta(), LoginShape::auth0()]).await;
+    let client = scene.client().await;
+    for (chosen, other) in [("okta", "auth0"), ("auth0", "okta")] {
+        let mut browser = scene.browser_without_providers();
+        let sent = approve(&mut browser, &client, chosen).await;
+        let asked = form(sent.url.split_once('?').unwrap().1);
+        let query = form_of(&[("code", "c"), ("state", &asked["state"])]);
+        let at = |name: &str| format!("{ORIGIN}/oauth/callback/{name}?{query}");
+        assert_dead_end(&browser.follow(&at(other), EVIL).await, 400);
+        assert_eq!(browser.follow(&at("unknown"), EVIL).await.status, Some(404));
+        // Its harmless twin.
+        let response = browser.follow(&at(chosen), EVIL).await;
+        assert_eq!(response.status, None, "{response:?}");
+    }
+}
+
+// Requirement: login-mix-up
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_whose_metadata_speak_for_another_issuer_is_not_gone_to() {
+    let scene = Scene::of([LoginShape::okta(), LoginShape::keycloak()]).await;
+    let client = scene.client().await;
+    let issuer = scene.provider("okta").issuer();
+    scene.provider("keycloak").edit_metadata(move |document| document["issuer"] = json!(issuer));
+    let mut browser = scene.browser();
+    let page = browser.open(&client.authorization_url("mcp.tools")).await;
+    assert_dead_end(&browser.press(&page, "provider", "keycloak").await, 503);
+    client.code(&browser.press(&page, "provider", "okta").await);
+}
+
+// Requirement: login-page-impersonation
+// Requirement: login-register-self-asserted
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_calls_itself_changes_nothing_on_the_page() {
+    let scene = Scene::plain().await;
+    let mut client = scene.client().await;
+    for name in [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "Claude\u{202e}\u{200b}\r\nevil",
+        &"long ".repeat(100),
+    ] {
+        let metadata =
+            json!({"client_name": name, "redirect_uris": ["http://127.0.0.1:33418/callback"]});
+        let answer = client.register_with(metadata).await;
+        member(&answer, "client_id").clone_into(&mut client.client_id);
+        let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
+        assert!(page.asks_for_consent(), "{name}: {page:?}");
+        for forbidden in ["<script", "<img", "\u{202e}", "\u{200b}", "\u{d}", &"long ".repeat(14)] {
+            assert!(!page.text.contains(forbidden), "{forbidden:?}: {}", page.text);
+        }
+        assert!(page.text.contains("calls itself"), "it is its own claim: {}", page.text);
+    }
+}
+
+// Requirement: login-iss-sent
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_says_reaches_the_client_as_a_code_alone() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    for (error, code) in [
+        ("access_denied", "access_denied"),
+        ("login_required", "login_required"),
+        ("temporarily_unavailable", "temporarily_unavailable"),
+        ("<script>alert(1)</script>", "server_error"),
+        ("invalid_client", "server_error"),
+    ] {
+        scene.only().refuse_logins(error);
+        let response = approve(&mut scene.browser(), &client, "generic").await;
+        assert_eq!(client.error(&response), code, "{response:?}");
+        assert!(!response.url.contains("alert"), "{response:?}");
+    }
+    assert!(scene.has_asked_nobody());
+}
+
+// Requirement: login-iss-sent
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cancels_goes_back_with_access_denied_and_no_provider_hears_of_it() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let mut browser = scene.browser();
+    let page = browser.open(&client.authorization_url("mcp.tools")).await;
+    let response = browser.press(&page, "cancel", "1").await;
+    assert_eq!(client.error(&response), "access_denied");
+    assert!(scene.only().authorization_requests().is_empty());
+}
+
+/// What the gateway puts into a browser is none of a server's business, not even on the same host.
+// Requirement: login-consent-cookie
+#[tokio::test(flavor = "multi_thread")]
+async fn no_server_ever_sees_a_cookie_of_the_gateway() {
+    let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
+        plugin["login"] = json!({"consent": "remember"});
+        plugin["exempt"] = json!([{"path": "/open"}]);
+    });
+    let scene = scene.await;
+    let client = scene.client().await;
+    let mut browser = scene.browser();
+    let issued = log_in(&mut browser, &client, "generic").await;
+    let cookies = browser.cookies(HOST);
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    assert!(cookies.keys().all(|name| name.starts_with("__Host-")), "{cookies:?}");
+    let mut pairs: Vec<String> =
+        cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.insert(1, "theirs=1".to_owned());
+    let request = scene.stack.request().header("host", HOST).header("cookie", pairs.join("; "));
+    let answer = scene.stack.send(request.bearer_auth(member(&issued, "access_token"))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let open = scene.stack.client().get(scene.stack.envoy.url("/open")).header("host", HOST);
+    scene.stack.send(open.header("cookie", pairs.join("; "))).await;
+    let requests = scene.stack.server.requests();
+    let seen: Vec<&str> = requests
+        .iter()
+        .flat_map(|request| &request.headers)
+        .filter(|(name, _)| name == "cookie")
+        .map(|(_, value)| std::str::from_utf8(value).unwrap_or_default())
+        .collect();
+    assert!(seen.len() >= 2, "{requests:?}");
+    assert!(seen.iter().all(|cookie| *cookie == "theirs=1"), "{seen:?}");
+}
+
+/// Cookies that somebody else has planted, or that were copied from another browser.
+// Requirement: login-consent-cookie
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_was_not_made_here_is_nobodys() {
+    let scene = Scene::plain().await;
+    let client = scene.client().await;
+    let mut attacker = scene.browser_without_providers();
+    let sent = approve(&mut attacker, &client, "generic").await;
+    let asked = form(sent.url.split_once('?').unwrap().1);
+    let query = form_of(&[("code", "c"), ("state", &asked["state"])]);
+    let callback = format!("{ORIGIN}/oauth/callback/generic?{query}");
+    let own = attacker.cookies(HOST);
+    let (name, value) = own.iter().next().unwrap();
+    for (name, value) in [
+        (name.clone(), "forged".to_owned()),
+        (name.clone(), value[1..].to_owned()),
+        (name.trim_start_matches("__Host-").to_owned(), value.clone()),
+        (format!("__Secure-{}", name.trim_start_matches("__Host-")), value.clone()),
+    ] {
+        let mut victim = scene.browser_without_providers();
+        victim.set_cookie(HOST, &name, &value);
+        assert_dead_end(&victim.follow(&callback, EVIL).await, 400);
+    }
+    let response = attacker.follow(&callback, EVIL).await;
+    assert_eq!(response.status, None, "its harmless twin: {response:?}");
+}

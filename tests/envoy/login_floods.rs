@@ -1,0 +1,98 @@
+//! What strangers send costs the gateway nothing that lasts, and the provider nothing at all.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use testbed::{LoginClient, LoginShape, Stack, form_of};
+
+use crate::login_support::{RESOURCE, SECRET, Scene, log_in, member, replica, start_providers};
+
+const COUNT: usize = 10_000;
+/// As many connections at the same time.
+const STREAMS: usize = 16;
+
+/// Sends so many requests of this kind, and counts the responses with this status.
+async fn flood<F>(count: usize, status: u16, send: impl Fn(usize) -> F + Send + Sync + 'static)
+where
+    F: Future<Output = u16> + Send,
+{
+    let send = Arc::new(send);
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|stream| {
+            let send = send.clone();
+            tokio::spawn(async move {
+                for index in (stream..count).step_by(STREAMS) {
+                    assert_eq!(send(index).await, status, "request {index}");
+                }
+            })
+        })
+        .collect();
+    for stream in streams {
+        stream.await.expect("the stream ends");
+    }
+}
+
+/// Asserts that many leave no more memory in use than a few: a cache may fill, and nothing may grow.
+async fn assert_leaves_nothing<F: Future<Output = ()>>(stack: &Stack, round: impl Fn(usize) -> F) {
+    /// 40 bytes for each request.
+    const MARGIN: u64 = 800 * 1024;
+    round(COUNT / 5).await;
+    let before = stack.envoy.memory();
+    round(COUNT).await;
+    let after = stack.envoy.memory();
+    println!("{before} bytes before, {after} after");
+    assert!(after < before + MARGIN, "{before} bytes became {after}");
+}
+
+// Requirement: login-register-load
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_registrations_and_forged_codes_leave_memory_as_it_was_and_nobody_asked() {
+    let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
+    let stack = replica(&providers, SECRET).alone().start().await;
+    let scene = Scene { stack, providers };
+    let client = scene.client().await;
+    let issued = log_in(&mut scene.browser(), &client, "generic").await;
+    let asked = scene.only().token_requests().len();
+    let kept = client.with_kept_connections();
+    assert_leaves_nothing(&scene.stack, |count| {
+        let client = kept.clone();
+        async move {
+            let registering = client.clone();
+            flood(count, 201, move |index| {
+                let client = registering.clone();
+                async move { register(&client, index).await }
+            })
+            .await;
+            flood(count, 400, move |index| {
+                let client = client.clone();
+                async move { forge(&client, index).await }
+            })
+            .await;
+        }
+    })
+    .await;
+    assert_eq!(scene.only().token_requests().len(), asked, "the provider was asked");
+    assert!(scene.stack.envoy.is_running());
+    assert_eq!(client.refresh(member(&issued, "refresh_token")).await.status, 200);
+}
+
+async fn register(client: &LoginClient, index: usize) -> u16 {
+    let metadata = json!({
+        "client_name": format!("client {index}"),
+        "redirect_uris": [format!("http://127.0.0.1:{}/callback/{index}", 1024 + index % 60_000)],
+    });
+    client.register_with(metadata).await.status
+}
+
+/// A code that looks like one, of a length that one may have.
+async fn forge(client: &LoginClient, index: usize) -> u16 {
+    let code = format!("{index:06}{}", "Ab3_-".repeat(60 + index % 40));
+    let form = form_of(&[
+        ("grant_type", "authorization_code"),
+        ("client_id", &client.client_id),
+        ("code", &code),
+        ("redirect_uri", &client.redirect_uri),
+        ("code_verifier", client.verifier()),
+    ]);
+    client.post_form("token_endpoint", &form).await.status
+}

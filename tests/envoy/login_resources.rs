@@ -1,0 +1,115 @@
+//! Several servers behind one login: which of them a token is for is decided at the page, and nothing
+//! that comes later changes it.
+
+use serde_json::json;
+use testbed::{LoginClient, LoginShape};
+
+use crate::login_support::{
+    ORIGIN, SECRET, Scene, assert_error, log_in, member, replica, start_providers,
+};
+
+const INCIDENTS: &str = "https://mcp.example.com/incidents/mcp";
+const REPORTS: &str = "https://mcp.example.com/reports/mcp";
+const SHARED: &str = "https://mcp.example.com/archive/mcp";
+
+/// Incidents at `okta`, and reports at `generic`, whose tokens serve at the archive too.
+async fn scene() -> Scene {
+    let providers = start_providers([LoginShape::okta(), LoginShape::plain("api://reports")]).await;
+    let stack = replica(&providers, SECRET).configure(|plugin| {
+        plugin.as_object_mut().unwrap().remove("resource");
+        plugin["resources"] = json!([
+            {
+                "id": "incidents", "url": INCIDENTS, "name": "Incidents", "providers": ["okta"],
+                "scopes_supported": ["mcp.tools"],
+            },
+            {
+                "id": "reports", "url": REPORTS, "name": "Reports", "providers": ["generic"],
+                "scopes_supported": ["mcp.tools", "mcp.admin"],
+            },
+            {"id": "archive", "url": SHARED, "name": "Archive", "providers": ["generic"]},
+        ]);
+    });
+    Scene { stack: stack.start().await, providers }
+}
+
+async fn client(scene: &Scene, url: &str) -> LoginClient {
+    let mut client = LoginClient::discover(url, scene.stack.envoy.address()).await;
+    client.register().await;
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_leads_to_the_same_login_and_to_its_own_providers() {
+    let scene = scene().await;
+    for (url, own, others, scope) in [
+        (INCIDENTS, "okta", "generic", "openid profile offline_access mcp.tools"),
+        (REPORTS, "generic", "okta", "openid profile offline_access mcp.tools mcp.admin"),
+    ] {
+        let client = client(&scene, url).await;
+        assert_eq!(client.metadata["issuer"], ORIGIN);
+        let mut browser = scene.browser();
+        let page = browser.open(&client.authorization_url("")).await;
+        assert!(page.text.contains(url), "{page:?}");
+        assert!(page.text.contains(&format!("value=\"{own}\"")), "{page:?}");
+        assert!(!page.text.contains(&format!("value=\"{others}\"")), "{page:?}");
+        let response = browser.press(&page, "provider", own).await;
+        let issued = client.redeem(&client.code(&response)).await;
+        let called = client.call(member(&issued, "access_token")).await;
+        assert_eq!(called.status, 200, "{called:?}");
+        // Who names no scope is asked for all that the server announces.
+        let asked = scene.provider(own).authorization_requests().pop().unwrap();
+        assert_eq!(asked.parameters["scope"], scope);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_of_another_server_cannot_be_chosen() {
+    let scene = scene().await;
+    let client = client(&scene, INCIDENTS).await;
+    let mut browser = scene.browser();
+    let page = browser.open(&client.authorization_url("mcp.tools")).await;
+    let form = testbed::form_of(&[("request", &page.sealed_request()), ("provider", "generic")]);
+    assert_eq!(browser.submit(&page, &form, ORIGIN).await.status, Some(400));
+    assert!(scene.provider("generic").authorization_requests().is_empty());
+    client.code(&browser.press(&page, "provider", "okta").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_no_server_or_an_unknown_one_is_refused() {
+    let scene = scene().await;
+    let client = client(&scene, INCIDENTS).await;
+    for resource in ["", "https://mcp.example.com/other/mcp", "https://mcp.example.com"] {
+        let url = client.authorization_url_with(&[("resource", resource)]);
+        let seen = scene.browser().open(&url).await;
+        assert_eq!(client.error(&seen), "invalid_target", "{resource:?}");
+    }
+    let url = client.authorization_url_with(&[("resource", REPORTS)]);
+    assert!(scene.browser().open(&url).await.asks_for_consent());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_and_refresh_tokens_stay_with_the_server_that_the_page_named() {
+    let scene = scene().await;
+    let client = client(&scene, REPORTS).await;
+    let issued = log_in(&mut scene.browser(), &client, "generic").await;
+    let refresh_token = member(&issued, "refresh_token");
+    let elsewhere = [("resource", INCIDENTS)];
+    assert_error(&client.refresh_with(refresh_token, &elsewhere).await, 400, "invalid_target");
+    let unnamed = client.refresh_with(refresh_token, &[("resource", "")]).await;
+    assert_eq!(unnamed.status, 200, "{unnamed:?}");
+    // Nor does the token serve at a server of another provider.
+    let other = LoginClient::discover(INCIDENTS, scene.stack.envoy.address()).await;
+    let refused = other.call(member(&issued, "access_token")).await;
+    assert_eq!(refused.status, 401, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_names_all_that_a_token_will_open() {
+    let scene = scene().await;
+    let client = client(&scene, REPORTS).await;
+    let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
+    assert!(page.text.contains(SHARED), "they share an audience: {page:?}");
+    let client = self::client(&scene, INCIDENTS).await;
+    let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
+    assert!(!page.text.contains(SHARED) && !page.text.contains(REPORTS), "{page:?}");
+}

@@ -1,0 +1,170 @@
+//! A server that people log in to through the gateway.
+
+use serde_json::{Value, json};
+use testbed::{
+    Answer, LoginBrowser, LoginClient, LoginProvider, LoginShape, SeenLogin, Stack, StackBuilder,
+};
+
+/// The URL that clients know, and its origin, which is the issuer too.
+pub const RESOURCE: &str = "https://mcp.example.com/mcp";
+pub const ORIGIN: &str = "https://mcp.example.com";
+pub const HOST: &str = "mcp.example.com";
+
+/// The secrets of the replicas: 32 bytes each.
+pub const SECRET: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
+pub const OTHER_SECRET: &str = "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+
+/// Envoy with the login, and the providers at which people log in. Each has the name of its template.
+pub struct Scene {
+    pub stack: Stack,
+    pub providers: Vec<LoginProvider>,
+}
+
+impl Scene {
+    /// With one provider that does what the specifications say, `generic`.
+    pub async fn plain() -> Self {
+        Self::of([LoginShape::plain(RESOURCE)]).await
+    }
+
+    /// With providers of these shapes.
+    pub async fn of(shapes: impl IntoIterator<Item = LoginShape>) -> Self {
+        Self::configured(shapes, |_| ()).await
+    }
+
+    /// The same, with an edited configuration of the plugin.
+    pub async fn configured(
+        shapes: impl IntoIterator<Item = LoginShape>,
+        configure: impl FnOnce(&mut Value) + Send + 'static,
+    ) -> Self {
+        let providers = start_providers(shapes).await;
+        let stack = replica(&providers, SECRET).configure(configure).start().await;
+        Self { stack, providers }
+    }
+
+    /// In an Envoy of its own, whose log and metrics are the login's.
+    pub async fn alone(shapes: impl IntoIterator<Item = LoginShape>) -> Self {
+        let providers = start_providers(shapes).await;
+        let stack = replica(&providers, SECRET).alone().start().await;
+        Self { stack, providers }
+    }
+
+    /// The provider of this template.
+    pub fn provider(&self, template: &str) -> &LoginProvider {
+        let found = self.providers.iter().find(|own| own.shape().template == template);
+        found.unwrap_or_else(|| panic!("no {template}"))
+    }
+
+    /// The only provider.
+    pub fn only(&self) -> &LoginProvider {
+        assert_eq!(self.providers.len(), 1);
+        &self.providers[0]
+    }
+
+    /// A client that knows the URL of the server, and has registered.
+    pub async fn client(&self) -> LoginClient {
+        let mut client = LoginClient::discover(RESOURCE, self.stack.envoy.address()).await;
+        client.register().await;
+        client
+    }
+
+    /// A browser that reaches the gateway and the providers.
+    pub fn browser(&self) -> LoginBrowser {
+        let providers = self.providers.iter();
+        let sites = providers.map(|own| (format!("http://{}", own.address()), own.address()));
+        LoginBrowser::new(sites.chain([self.gateway()]))
+    }
+
+    /// A browser that stops where the gateway sends it.
+    pub fn browser_without_providers(&self) -> LoginBrowser {
+        LoginBrowser::new([self.gateway()])
+    }
+
+    /// Whether no provider's token endpoint was asked for anything.
+    pub fn has_asked_nobody(&self) -> bool {
+        self.providers.iter().all(|provider| provider.token_requests().is_empty())
+    }
+
+    fn gateway(&self) -> (String, std::net::SocketAddr) {
+        (ORIGIN.to_owned(), self.stack.envoy.address())
+    }
+}
+
+/// Opens the page, chooses this provider, and follows until the client has its response.
+pub async fn approve(
+    browser: &mut LoginBrowser,
+    client: &LoginClient,
+    provider: &str,
+) -> SeenLogin {
+    let page = browser.open(&client.authorization_url("mcp.tools")).await;
+    assert!(page.asks_for_consent(), "{page:?}");
+    browser.press(&page, "provider", provider).await
+}
+
+/// Logs in at this provider. Returns what the token endpoint says.
+pub async fn log_in(browser: &mut LoginBrowser, client: &LoginClient, provider: &str) -> Answer {
+    let response = approve(browser, client, provider).await;
+    let answer = client.redeem(&client.code(&response)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+/// A member of a token response.
+pub fn member<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer:?}"))
+}
+
+/// Asserts that an endpoint that programs call refused, without any token.
+pub fn assert_error(answer: &Answer, status: u16, error: &str) {
+    assert_eq!((answer.status, &answer.body["error"]), (status, &json!(error)), "{answer:?}");
+    assert!(answer.body["error_description"].is_string(), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/json", "{answer:?}");
+    for member in ["access_token", "refresh_token", "id_token"] {
+        assert!(answer.body[member].is_null(), "{answer:?}");
+    }
+}
+
+/// Asserts that the person sees a page that leads nowhere.
+pub fn assert_dead_end(seen: &SeenLogin, status: u16) {
+    assert_eq!((seen.status, seen.header("location")), (Some(status), ""), "{seen:?}");
+    assert!(seen.url.starts_with(ORIGIN), "{seen:?}");
+    assert!(seen.sealed_request().is_empty(), "{seen:?}");
+}
+
+pub async fn start_providers(shapes: impl IntoIterator<Item = LoginShape>) -> Vec<LoginProvider> {
+    let mut providers = Vec::new();
+    for shape in shapes {
+        providers.push(LoginProvider::start_as(shape).await);
+    }
+    providers
+}
+
+/// An Envoy with the login before these providers, which seals with this secret.
+pub fn replica(providers: &[LoginProvider], secret: &str) -> StackBuilder {
+    let configured: Vec<Value> =
+        providers.iter().map(|own| own.configuration(own.shape().template)).collect();
+    let variables = json!({"key_values": {
+        "MCP_AUTH_SECRET": secret,
+        "LOGIN_SECRET": LoginProvider::CLIENT[1],
+    }});
+    let mut builder = Stack::builder()
+        .configure(move |configuration| {
+            *configuration = json!({
+                "resource": {
+                    "url": RESOURCE,
+                    "name": "Incident tools",
+                    "scopes_supported": [LoginShape::SCOPE],
+                },
+                "providers": configured,
+                "secret": {"env": "MCP_AUTH_SECRET"},
+                "login": {},
+            });
+        })
+        .edit(move |bootstrap| {
+            bootstrap.plugin()["vm_config"]["environment_variables"] = variables;
+        });
+    for provider in providers {
+        builder = builder.cluster(provider.shape().template, provider.address());
+    }
+    builder
+}
