@@ -231,6 +231,7 @@ mod tests {
         }
     }
 
+    // Requirement: login-consent-cookie
     #[test]
     fn cookies_of_the_gateway_are_host_bound_and_no_script_reads_them() {
         let cookie = Cookie::Browser.set("x", &issuer());

@@ -205,6 +205,7 @@ mod tests {
         assert_eq!(read_at(&query, &unknown, NOW).unwrap_err(), CallbackFault::OtherBrowser);
     }
 
+    // Requirement: login-consent-state
     #[test]
     fn a_state_serves_its_provider_for_ten_minutes() {
         let state = state(false);

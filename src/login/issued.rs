@@ -337,6 +337,7 @@ mod tests {
         Some(sealer().open::<ClientRefreshToken>(sealed, NOW).unwrap().token)
     }
 
+    // Requirement: login-token-no-store
     #[test]
     fn the_client_gets_the_providers_token_with_its_own_lifetime_and_a_sealed_refresh_token() {
         let issued = read(

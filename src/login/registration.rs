@@ -108,6 +108,8 @@ mod tests {
         (response.status, serde_json::from_slice(&response.body).unwrap())
     }
 
+    // Requirement: login-register-unknown-metadata
+    // Requirement: login-register-response
     #[test]
     fn a_client_gets_its_own_metadata_back_and_an_id_that_holds_what_is_allowed() {
         let uris = ["http://localhost:1/cb", "https://elsewhere.example/cb", "javascript:x"];
@@ -132,6 +134,7 @@ mod tests {
         assert!(sealer().open::<RegisteredClient>(client_id, later).is_ok());
     }
 
+    // Requirement: login-register-redirect-uris
     #[test]
     fn a_client_without_an_allowed_redirect_uri_is_refused() {
         for body in [

@@ -300,6 +300,7 @@ pub(super) mod tests {
         assert!(with_code(&[("resource", "https://mcp.example.com/mcp")]).is_ok());
     }
 
+    // Requirement: login-code-short
     #[test]
     fn whoever_has_nothing_but_the_code_gets_nothing() {
         for (changes, error) in [
@@ -330,6 +331,7 @@ pub(super) mod tests {
         assert_eq!(read_at(&pairs, "client", late).unwrap_err(), "invalid_grant");
     }
 
+    // Requirement: login-refresh-expiry
     #[test]
     fn a_refresh_token_belongs_to_its_client_for_90_days() {
         let token = refresh_token();

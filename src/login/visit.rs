@@ -203,6 +203,7 @@ pub(super) mod tests {
         (base.to_owned(), query)
     }
 
+    // Requirement: login-pkce-of-own
     #[test]
     fn the_provider_is_asked_with_pkce_state_and_nonce_of_the_gateway_and_never_for_a_resource() {
         let (base, query) = visit(Some("ada@example.com"));

@@ -1,5 +1,5 @@
-//! The requirements of MCP's authorization and the tests agree: each requirement that concerns a
-//! gateway names the tests that hold the plugin to it, and each of these tests names it.
+//! The requirements of MCP's authorization and of OAuth agree with the tests: each requirement that
+//! concerns a gateway names the tests that hold the plugin to it, and each of these tests names it.
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod sources;
@@ -32,10 +32,16 @@ struct Requirement {
     not_ours: Option<String>,
 }
 
+/// Both lists as one.
 fn document() -> Document {
-    let path = repository_root().join("tests/requirements/mcp_authorization.yaml");
-    let text = fs::read_to_string(path).expect("the list is there");
-    serde_json::from_value(testkit::yaml(&text)).expect("the list has this form")
+    let [mut all, login] = ["mcp_authorization.yaml", "login.yaml"].map(|name| {
+        let path = repository_root().join("tests/requirements").join(name);
+        let text = fs::read_to_string(path).expect("the list is there");
+        serde_json::from_value::<Document>(testkit::yaml(&text)).expect("the list has this form")
+    });
+    all.sources.extend(login.sources);
+    all.requirements.extend(login.requirements);
+    all
 }
 
 /// Requirement and test, as the list has them.

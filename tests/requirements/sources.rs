@@ -82,7 +82,10 @@ fn read_functions(text: &str, scope: &Scope) -> Vec<TestFunction> {
     let mut inner_module = None;
     let (mut requirements, mut is_test, mut is_ignored) = (Vec::new(), false, false);
     for line in text.lines() {
-        if let Some(module) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {")) {
+        let declaration =
+            ["pub(crate) ", "pub(super) "].iter().find_map(|own| line.strip_prefix(own));
+        let module = declaration.unwrap_or(line).strip_prefix("mod ");
+        if let Some(module) = module.and_then(|rest| rest.strip_suffix(" {")) {
             inner_module = Some(module.to_owned());
         }
         let line = line.trim_start();
