@@ -6,6 +6,7 @@ mod docker_compose;
 mod ecds;
 mod full;
 mod istio;
+mod login;
 mod minimal;
 mod providers;
 

@@ -1,0 +1,141 @@
+//! `envoy/login.yaml`: people log in at Entra ID and at Google through the gateway.
+
+use serde_json::json;
+use testbed::{Envoy, LoginBrowser, LoginClient, LoginProvider, LoginShape};
+
+use super::{ENTRA, ENTRA_CLIENT_ID, HOST, Site, TlsEnvoy};
+use crate::login_support::{SECRET, assert_error, log_in, member};
+
+const FILE: &str = "login.yaml";
+const RESOURCE: &str = "https://mcp.example.com/mcp";
+const LOGIN: &str = "https://login.example.com";
+const GOOGLE: &str = "accounts.google.com";
+const GOOGLE_CLIENT_ID: &str = "1234567890-abc.apps.googleusercontent.com";
+
+/// The example, and the two providers at their own addresses.
+struct Scene {
+    site: Site,
+    gate: TlsEnvoy,
+    entra: LoginProvider,
+    google: LoginProvider,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let site = Site::new().await;
+        let entra = LoginProvider::start_as(LoginShape::entra_id()).await;
+        entra.set_origin(&format!("https://{ENTRA}"));
+        entra.set_client_id(ENTRA_CLIENT_ID);
+        let google = LoginProvider::start_as(LoginShape::google()).await;
+        google.set_origin(&format!("https://{GOOGLE}"));
+        google.set_client_id(GOOGLE_CLIENT_ID);
+        google.edit_metadata(|document| {
+            document["token_endpoint"] = json!("https://oauth2.googleapis.com/token");
+            document["jwks_uri"] = json!("https://www.googleapis.com/oauth2/v3/certs");
+        });
+        site.entrance.serve(ENTRA, &site.public, entra.address());
+        for host in [GOOGLE, "oauth2.googleapis.com", "www.googleapis.com"] {
+            site.entrance.serve(host, &site.public, google.address());
+        }
+        let envoy = Envoy::builder()
+            .bootstrap(site.example(FILE))
+            .environment("MCP_AUTH_SECRET", SECRET)
+            .environment("ENTRA_SECRET", LoginProvider::CLIENT[1])
+            .environment("GOOGLE_SECRET", LoginProvider::CLIENT[1]);
+        let gate = TlsEnvoy::before(envoy.start().await, &site.company).await;
+        Self { site, gate, entra, google }
+    }
+
+    async fn client(&self) -> LoginClient {
+        let mut client = LoginClient::discover(RESOURCE, self.gate.tunnel.address()).await;
+        client.register().await;
+        client
+    }
+
+    fn browser(&self) -> LoginBrowser {
+        LoginBrowser::new([
+            (LOGIN.to_owned(), self.gate.tunnel.address()),
+            (format!("https://{ENTRA}"), self.entra.address()),
+            (format!("https://{GOOGLE}"), self.google.address()),
+        ])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_nobody_knows_gets_from_the_url_to_a_tool_call_at_both() {
+    let scene = Scene::start().await;
+    scene.gate.assert_is_closed(&scene.site.server).await;
+    let client = scene.client().await;
+    assert_eq!(client.metadata["issuer"], LOGIN);
+    for provider in ["entra", "google"] {
+        let issued = log_in(&mut scene.browser(), &client, provider).await;
+        let refreshed = client.refresh(member(&issued, "refresh_token")).await;
+        assert_eq!(refreshed.status, 200, "{refreshed:?}");
+        for answer in [&issued, &refreshed] {
+            let token = member(answer, "access_token");
+            scene.gate.assert_passes(token, "ada@example.com", provider).await;
+        }
+    }
+    let redirect_uris = [&scene.entra, &scene.google]
+        .map(|provider| provider.authorization_requests()[0].parameters["redirect_uri"].clone());
+    // As the comment at the top of the file says.
+    assert_eq!(
+        redirect_uris,
+        ["entra", "google"].map(|name| format!("{LOGIN}/oauth/callback/{name}"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_another_company_gets_no_token() {
+    let scene = Scene::start().await;
+    let client = scene.client().await;
+    log_in(&mut scene.browser(), &client, "google").await;
+    scene.google.edit_id_claims(|claims| claims["hd"] = json!("other.example"));
+    let client = client.for_new_login();
+    let response = crate::login_support::approve(&mut scene.browser(), &client, "google").await;
+    let answer = client.redeem(&client.code(&response)).await;
+    assert_error(&answer, 400, "invalid_grant");
+    let description = member(&answer, "error_description");
+    assert!(description.contains("claim_mismatch"), "{answer:?}");
+    assert!(description.contains("required_claims"), "{answer:?}");
+}
+
+// Requirement: login-register-load
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_registrations_or_logins_is_limited_and_nothing_else_is() {
+    let scene = Scene::start().await;
+    let client = scene.client().await;
+    let url = client.authorization_url("mcp.tools");
+    let mut registered = Vec::new();
+    for _ in 0..70 {
+        let metadata = json!({"redirect_uris": [client.redirect_uri]});
+        registered.push(client.register_with(metadata).await.status);
+    }
+    assert_eq!(registered.last(), Some(&429), "{registered:?}");
+    assert!(registered.iter().filter(|status| **status == 201).count() >= 50, "{registered:?}");
+    let mut opened = Vec::new();
+    for _ in 0..70 {
+        opened.push(scene.browser().open(&url).await.status);
+    }
+    assert_eq!(opened.last(), Some(&Some(429)), "{opened:?}");
+    assert!(opened.contains(&Some(200)), "{opened:?}");
+    let host = scene.gate.request();
+    assert_eq!(scene.gate.send(host).await.status, 401, "requests have no such limit");
+    assert_error(&client.redeem("forged").await, 400, "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_of_the_login_serves_nothing_else() {
+    let scene = Scene::start().await;
+    for (host, path, status) in [
+        ("login.example.com", "/.well-known/oauth-authorization-server", 200),
+        ("login.example.com", "/", 401),
+        ("login.example.com", "/mcp", 401),
+        (HOST, "/.well-known/oauth-protected-resource/mcp", 200),
+    ] {
+        let request = scene.gate.client.get(scene.gate.url(path)).header("host", host);
+        let answer = scene.gate.send(request).await;
+        assert_eq!(answer.status, status, "{host}{path}: {answer:?}");
+    }
+    assert_eq!(scene.site.server.count(), 0);
+}
