@@ -13,10 +13,12 @@
 mod expired;
 mod from_zero;
 mod gateway;
+mod login_page;
 mod rust;
 mod service;
 mod step_up;
 mod streams;
 mod support;
+mod through_gateway;
 mod two_providers;
 mod web_page;

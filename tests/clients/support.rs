@@ -12,6 +12,9 @@ pub const READ: &str = "incident.read";
 /// The scope that the tool `create_incident` needs.
 pub const WRITE: &str = "incident.write";
 
+/// The gateway's id and secret at its provider.
+const GATEWAY: [&str; 2] = ["gateway", "a secret of the gateway: +/="];
+
 /// Envoy with the plugin between official clients, OpenID providers and an official server.
 pub struct Scene {
     pub stack: Stack,
@@ -80,6 +83,40 @@ impl SceneBuilder {
         }
         self.providers.push((name, builder));
         self
+    }
+
+    /// Has people log in through the gateway, which is the provider's only client: it takes no
+    /// strangers, and refuses the parameter `resource`.
+    pub fn login_through_gateway(self, options: Value) -> Self {
+        let origin = self.resource.strip_suffix("/mcp").expect("it ends like this");
+        let mut of_provider = json!({
+            "refresh_tokens": "always",
+            "refuses_resource": true,
+            "gateways": [{
+                "client_id": GATEWAY[0],
+                "client_secret": GATEWAY[1],
+                "redirect_uris": [format!("{origin}/oauth/callback/login")],
+            }],
+        });
+        for (name, value) in options.as_object().expect("they are an object") {
+            of_provider[name] = value.clone();
+        }
+        let mut this = self.provider("login", of_provider).configure(|configuration| {
+            configuration["secret"] = json!({"env": "MCP_AUTH_SECRET"});
+            configuration["login"] = json!({});
+            configuration["providers"][0]["login"] = json!({
+                "client_id": GATEWAY[0],
+                "client_secret_env": "LOGIN_SECRET",
+                "always": ["openid"],
+            });
+        });
+        this.stack = this.stack.edit(|bootstrap| {
+            bootstrap.plugin()["vm_config"]["environment_variables"] = json!({"key_values": {
+                "MCP_AUTH_SECRET": testbed::random_id() + &testbed::random_id(),
+                "LOGIN_SECRET": GATEWAY[1],
+            }});
+        });
+        this
     }
 
     /// Edits the plugin's configuration.

@@ -9,6 +9,10 @@
 //   refresh_tokens        'offline_access': issued to who asks for that scope; 'always'; 'never'
 //   services              [{client_id, client_secret}]: clients that get tokens for themselves
 //   registered_scopes     false: registrations may name scopes, but do not limit what the client gets
+//   gateways              [{client_id, client_secret, redirect_uris}]: clients that are known by hand.
+//                         With any, strangers cannot register
+//   refuses_resource      true: a request for a resource (RFC 8707) is refused; tokens are for the
+//                         first one
 //
 // It prints a line of JSON when it listens, and one for each token that it issues or refuses.
 import { generateKeyPairSync } from 'node:crypto';
@@ -21,6 +25,8 @@ const options = {
   refresh_tokens: 'offline_access',
   services: [],
   registered_scopes: true,
+  gateways: [],
+  refuses_resource: false,
   ...JSON.parse(process.argv[2]),
 };
 const issuer = `http://127.0.0.1:${options.port}`;
@@ -45,21 +51,31 @@ const provider = new Provider(issuer, {
   jwks: { keys: [...new Set(['RS256', options.algorithm])].map(signingKey) },
   cookies: { keys: ['any text will do'] },
   scopes: ['openid', 'offline_access', ...options.scopes],
-  clients: options.services.map((service) => ({
-    ...service,
-    grant_types: ['client_credentials'],
-    response_types: [],
-    redirect_uris: [],
-  })),
+  clients: [
+    ...options.services.map((service) => ({
+      ...service,
+      grant_types: ['client_credentials'],
+      response_types: [],
+      redirect_uris: [],
+    })),
+    ...options.gateways.map((gateway) => ({
+      ...gateway,
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+    })),
+  ],
   async findAccount(_context, id) {
     return { accountId: id, claims: () => ({ sub: id }) };
   },
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
-    registration: { enabled: true },
+    registration: { enabled: options.gateways.length === 0 },
     resourceIndicators: {
       enabled: true,
+      defaultResource: (_context, _client, oneOf) =>
+        oneOf ?? (options.refuses_resource ? options.resources[0] : undefined),
+      useGrantedResource: () => options.refuses_resource,
       async getResourceServerInfo(_context, resource) {
         if (!options.resources.includes(resource)) {
           throw new errors.InvalidTarget();
@@ -116,6 +132,16 @@ provider.use(async (context, next) => {
     context.req.body = metadata;
   }
   await next();
+});
+
+provider.use(async (context, next) => {
+  if (options.refuses_resource && context.path === '/auth' && context.query.resource) {
+    tell({ event: 'authorization.error', error: 'resource', description: context.query.resource });
+    context.status = 400;
+    context.body = 'AADSTS9010010: The resource does not match the requested scopes.';
+    return undefined;
+  }
+  return next();
 });
 
 // The pages of a login: one form asks who it is, the other for consent.

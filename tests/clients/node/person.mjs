@@ -1,5 +1,6 @@
-// What a person with a browser does: follows an authorization URL, logs in, consents, and ends
-// where the client is told the code.
+// What a person with a browser does: follows an authorization URL, agrees to what the pages ask, logs
+// in, and ends where the client is told the code.
+import { request } from 'node:http';
 
 /// A browser, which keeps its cookies, and the name of who sits before it.
 export class Person {
@@ -15,35 +16,60 @@ export class Person {
     let url = new URL(authorizationUrl);
     let form;
     for (let steps = 0; steps < 20; steps += 1) {
-      const response = await this.#open(url, form);
-      const location = response.headers.get('location');
-      const text = await response.text();
+      const { status, location, text } = await this.#open(url, form);
       if (location) {
         url = new URL(location, url);
         form = undefined;
         if (url.href.startsWith(redirectUrl)) {
           return url;
         }
-      } else if (response.ok) {
-        form = text.includes('name="login"') ? { login: this.#name } : {};
+      } else if (status === 200) {
+        form = this.#fill(text);
+        const action = /<form[^>]* action="([^"]*)"/.exec(text);
+        url = action ? new URL(action[1], url) : url;
       } else {
-        throw new Error(`${url}: ${response.status} ${text}`);
+        throw new Error(`${url}: ${status} ${text}`);
       }
     }
     throw new Error(`no way from ${authorizationUrl} to ${redirectUrl}`);
   }
 
+  /// What is sent when the first button of a page is pressed.
+  #fill(text) {
+    const fields = [...text.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)];
+    const button = /<button name="([^"]*)" value="([^"]*)"/.exec(text);
+    const form = Object.fromEntries([...fields, ...(button ? [button] : [])].map(([, ...own]) => own));
+    return text.includes('name="login"') ? { ...form, login: this.#name } : form;
+  }
+
+  /// As a browser does; `fetch` would say that it is none.
   async #open(url, form) {
-    const response = await fetch(url, {
-      method: form ? 'POST' : 'GET',
-      body: form && new URLSearchParams(form),
-      headers: { cookie: [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
-      redirect: 'manual',
+    const body = form && new URLSearchParams(form).toString();
+    const headers = {
+      cookie: [...(this.#cookies.get(url.host) ?? [])].map(([name, value]) => `${name}=${value}`).join('; '),
+      'sec-fetch-dest': 'document',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-site': form ? 'same-origin' : 'none',
+      ...(form && {
+        'content-type': 'application/x-www-form-urlencoded',
+        'content-length': body.length,
+        origin: url.origin,
+      }),
+    };
+    const response = await new Promise((resolve, reject) => {
+      const sent = request(url, { method: form ? 'POST' : 'GET', headers, agent: false }, resolve);
+      sent.on('error', reject);
+      sent.end(body);
     });
-    for (const cookie of response.headers.getSetCookie()) {
+    const chunks = await Array.fromAsync(response);
+    for (const cookie of response.headers['set-cookie'] ?? []) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
-      this.#cookies.set(name, value);
+      this.#cookies.set(url.host, (this.#cookies.get(url.host) ?? new Map()).set(name, value));
     }
-    return response;
+    return {
+      status: response.statusCode,
+      location: response.headers.location,
+      text: Buffer.concat(chunks).toString(),
+    };
   }
 }

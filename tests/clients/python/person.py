@@ -1,6 +1,7 @@
-"""What a person with a browser does: follows an authorization URL, logs in, consents, and ends where
-the client gets the code."""
+"""What a person with a browser does: follows an authorization URL, agrees to what the pages ask, logs
+in, and ends where the client gets the code."""
 
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -28,15 +29,30 @@ class Person:
                 if url.startswith(redirect_url):
                     return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
             elif response.status == 200:
-                form = {"login": self._name} if 'name="login"' in text else {}
+                form = self._fill(text)
+                action = re.search(r'<form[^>]* action="([^"]*)"', text)
+                url = urllib.parse.urljoin(url, action[1]) if action else url
             else:
                 raise RuntimeError(f"{url}: {response.status} {text}")
         raise RuntimeError(f"no way from {authorization_url} to {redirect_url}")
 
+    def _fill(self, text):
+        """What is sent when the first button of a page is pressed."""
+        form = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', text))
+        form.update(re.findall(r'<button name="([^"]*)" value="([^"]*)"', text)[:1])
+        return {**form, "login": self._name} if 'name="login"' in text else form
+
     def _open(self, url, form):
         body = None if form is None else urllib.parse.urlencode(form).encode()
+        headers = {
+            "Sec-Fetch-Dest": "document",
+            "Sec-Fetch-Mode": "navigate",
+            "Sec-Fetch-Site": "none" if form is None else "same-origin",
+        }
+        if form is not None:
+            headers["Origin"] = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
         try:
-            return self._browser.open(urllib.request.Request(url, data=body))
+            return self._browser.open(urllib.request.Request(url, data=body, headers=headers))
         except urllib.error.HTTPError as answer:
             return answer
 
