@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Bootstrap, IdentityProvider, McpServer, Port, SigningKey, Stack, now,
+    Algorithm, Answer, Bootstrap, IdentityProvider, LoginBrowser, LoginClient, LoginProvider,
+    LoginShape, McpServer, Port, SigningKey, Stack, now, random_id,
 };
 
 use crate::report::{Outcome, Report, Seen};
@@ -18,6 +19,9 @@ const SERVICE_ACCOUNT: &str = "incident-robot";
 /// The client that calls on its own behalf, and the audience that distinguishes its tokens.
 const CLIENT: &str = "robot-client";
 const ROBOTS: &str = "robots";
+/// The provider at which people log in through the gateway, and the audience of its tokens.
+const LOGIN: &str = "login";
+const LOGIN_AUDIENCE: &str = "people";
 
 /// Starts the parts, makes the calls and prints the table; fails if a result is unexpected.
 pub(crate) async fn tell() -> ExitCode {
@@ -27,6 +31,8 @@ pub(crate) async fn tell() -> ExitCode {
     let es256 = SigningKey::generate(Algorithm::Es256, "key-of-es256");
     provider.add_key(es256.clone());
     let server = McpServer::start().await;
+    let login = LoginProvider::start_as(LoginShape::plain(LOGIN_AUDIENCE)).await;
+    let configured = login.configuration(LOGIN);
     eprintln!("  identity provider  {}", provider.issuer());
     eprintln!("  MCP server         {}", server.url());
 
@@ -36,19 +42,24 @@ pub(crate) async fn tell() -> ExitCode {
         .workers(2)
         .provider(provider)
         .server(server)
+        .cluster(LOGIN, login.address())
         .configure(add_users)
+        .configure(|configuration| add_login(configuration, configured))
+        .edit(add_secrets)
         .start()
         .await;
     eprintln!("  protected          {}", stack.url());
 
     eprintln!("Calling the MCP server's tool `whoami` through Envoy ...");
-    let mut teller = Teller { stack, report: Report::default() };
+    let mut teller = Teller { stack, login, report: Report::default() };
     let allowed = teller.allowed(&rs256, &es256).await;
     teller.users(&rs256).await;
     let refused = teller.refused(&rs256).await;
     teller.rotation().await;
     eprintln!("Holding a session with the official MCP client ...");
     teller.session().await;
+    eprintln!("Logging in as a client that nobody has registered ...");
+    teller.login().await;
     eprintln!("Starting another Envoy, as envoy/gateway.yaml says: three MCP servers ...");
     teller.servers().await;
     show_identity(&allowed);
@@ -80,8 +91,25 @@ fn add_users(configuration: &mut Value) {
     }
 }
 
+/// The gateway as the authorization server that clients see.
+fn add_login(configuration: &mut Value, provider: Value) {
+    configuration["secret"] = json!({"env": "MCP_AUTH_SECRET"});
+    configuration["login"] = json!({});
+    if let Some(providers) = configuration["providers"].as_array_mut() {
+        providers.push(provider);
+    }
+}
+
+fn add_secrets(bootstrap: &mut Bootstrap) {
+    bootstrap.plugin()["vm_config"]["environment_variables"] = json!({"key_values": {
+        "MCP_AUTH_SECRET": random_id() + &random_id(),
+        "LOGIN_SECRET": LoginProvider::CLIENT[1],
+    }});
+}
+
 struct Teller {
     stack: Stack,
+    login: LoginProvider,
     report: Report,
 }
 
@@ -197,6 +225,31 @@ impl Teller {
             true => Ok(()),
             false => Err(format!("whoami says {identity}")),
         }
+    }
+
+    /// From the URL of the server alone: the client registers, a person approves it on the page and
+    /// logs in, and the client calls with the token.
+    async fn login(&mut self) {
+        self.stack.server.clear();
+        let address = self.stack.envoy.address();
+        let mut client = LoginClient::discover(&self.stack.url(), address).await;
+        client.register().await;
+        let mut browser = LoginBrowser::new([
+            (self.stack.envoy.url(""), address),
+            (self.login.issuer(), self.login.address()),
+        ]);
+        let page = browser.open(&client.authorization_url("mcp.tools")).await;
+        let response = browser.press(&page, "provider", LOGIN).await;
+        let issued = client.redeem(&client.code(&response)).await;
+        let token = issued.body["access_token"].as_str().unwrap_or_default();
+        let answer = client.call(token).await;
+        let actual = Outcome {
+            status: answer.status.to_string(),
+            reason: answer.reason().to_owned(),
+            seen: self.seen(),
+        };
+        let call = "register, sign in by the page, call";
+        self.report.add(call, Outcome::allowed(USER, LOGIN), actual);
     }
 
     /// A token for one of several servers, there and at another one.
