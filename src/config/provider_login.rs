@@ -25,7 +25,7 @@ pub(super) struct RawProviderLogin {
     /// the provider; or a list of those that have the same name there. Default: the template's;
     /// `generic` asks for each under its own name.
     pub(super) scopes: Field<RawScopeNames>,
-    /// Scopes that are asked of the provider each time. Default: the template's, for most
+    /// Scopes that are asked of the provider each time. Default: what the template says, for most
     /// `[openid, profile, offline_access]`.
     pub(super) always: Field<Vec<String>>,
     /// Which of the provider's tokens the client gets. Default: `access_token`; `id_token` for

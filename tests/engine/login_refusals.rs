@@ -188,7 +188,8 @@ fn a_token_that_would_be_refused_is_not_handed_on() {
         gateway.key.token(&claims)
     };
     let opaque = |_: &Gateway| "0123456789".to_owned();
-    let cases: [(&dyn Fn(&Gateway) -> String, &str); 3] =
+    type Sealed<'a> = &'a dyn Fn(&Gateway) -> String;
+    let cases: [(Sealed<'_>, &str); 3] =
         [(&for_others, "audience_mismatch"), (&expired, "expired"), (&opaque, "malformed_token")];
     for (token, reason) in cases {
         let (gateway, client_id, code) = with_code();
