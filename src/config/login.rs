@@ -29,7 +29,7 @@ pub(super) struct RawLogin {
     /// Whether clients that are not known may register (RFC 7591).
     pub(super) registration: Field<bool>,
     /// Where clients that register may be sent back to: URIs, compared exactly, and `loopback` for
-    /// any port and path of localhost, 127.0.0.1 and [::1]. Default: `loopback`, and the published
+    /// any port and path of localhost, 127.0.0.1 and `[::1]`. Default: `loopback`, and the published
     /// URIs of Claude, VS Code and Cursor.
     pub(super) redirect_uris: Field<Vec<String>>,
     /// Clients that are known by hand. Default: none.

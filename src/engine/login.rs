@@ -1,4 +1,4 @@
-//! Logins: carries out the steps of [`Login`](crate::login::Login).
+//! Logins: carries out the steps of [`Login`].
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
