@@ -41,7 +41,7 @@ pub(crate) enum TokenKind {
 /// How the scopes of this server are called at the provider.
 #[derive(Clone, Debug)]
 pub(crate) enum ScopeNames {
-    /// As here, with this ahead of each.
+    /// As here, with this in front of each that does not begin with it.
     Prefixed(String),
     /// By name; others are not asked for.
     Mapped(BTreeMap<String, String>),
@@ -56,6 +56,7 @@ impl ScopeNames {
     #[must_use]
     pub(crate) fn at_provider(&self, scope: &str) -> Option<String> {
         match self {
+            Self::Prefixed(prefix) if scope.starts_with(prefix) => Some(scope.to_owned()),
             Self::Prefixed(prefix) => Some(format!("{prefix}{scope}")),
             Self::Mapped(names) => names.get(scope).cloned(),
         }
@@ -100,5 +101,20 @@ impl TokenKind {
             Self::AccessToken => "access_token",
             Self::IdToken => "id_token",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_gets_its_prefix_once() {
+        let names = ScopeNames::Prefixed("api://mcp/".to_owned());
+        for scope in ["mcp.tools", "api://mcp/mcp.tools"] {
+            assert_eq!(names.at_provider(scope).as_deref(), Some("api://mcp/mcp.tools"));
+        }
+        let bare = ScopeNames::Prefixed(String::new());
+        assert_eq!(bare.at_provider("mcp.tools").as_deref(), Some("mcp.tools"));
     }
 }
