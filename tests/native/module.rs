@@ -10,6 +10,8 @@ use crate::support::{envoys, module};
 const CALLBACKS: [&str; 28] = [
     "get_most_specific_route_config",
     "http_add_header",
+    "http_append_body",
+    "http_drain_body",
     "http_filter_config_define_counter",
     "http_filter_config_define_gauge",
     "http_filter_config_http_callout",
@@ -22,8 +24,6 @@ const CALLBACKS: [&str; 28] = [
     "http_filter_scheduler_delete",
     "http_filter_scheduler_new",
     "http_filter_set_gauge",
-    "http_append_body",
-    "http_drain_body",
     "http_get_body_chunks",
     "http_get_body_chunks_size",
     "http_get_body_size",

@@ -1,14 +1,14 @@
 //! A panic ends one request, and never Envoy.
 
 use serde_json::json;
-use testbed::{Answer, RawAnswer, Stack, StackBuilder, raw_exchange};
+use testbed::{Answer, Bootstrap, RawAnswer, RawServer, Stack, StackBuilder, raw_exchange};
 
 use crate::module::symbols;
 use crate::routes::add_route_of;
 use crate::support::{SOON, envoys, module, panicking_module, timers};
 
 /// Hooks that run code: a test below lets each of them panic.
-const TESTED: [&str; 13] = [
+const TESTED: [&str; 16] = [
     "http_filter_config_destroy",
     "http_filter_config_http_callout_done",
     "http_filter_config_new",
@@ -20,12 +20,15 @@ const TESTED: [&str; 13] = [
     "http_filter_request_body",
     "http_filter_request_headers",
     "http_filter_request_trailers",
+    "http_filter_response_body",
+    "http_filter_response_headers",
+    "http_filter_response_trailers",
     "http_filter_scheduled",
     "program_init",
 ];
 
 /// Hooks that return a constant, and cannot panic.
-const CONSTANT: [&str; 12] = [
+const CONSTANT: [&str; 9] = [
     "http_filter_downstream_above_write_buffer_high_watermark",
     "http_filter_downstream_below_write_buffer_low_watermark",
     "http_filter_http_callout_done",
@@ -34,9 +37,6 @@ const CONSTANT: [&str; 12] = [
     "http_filter_http_stream_headers",
     "http_filter_http_stream_reset",
     "http_filter_http_stream_trailers",
-    "http_filter_response_body",
-    "http_filter_response_headers",
-    "http_filter_response_trailers",
     "http_filter_stream_complete",
 ];
 
@@ -96,7 +96,7 @@ async fn a_panic_in_a_callback_of_a_request_gives_500_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_at_the_trailers_gives_500() {
-    let allow_trailers = |bootstrap: &mut testbed::Bootstrap| {
+    let allow_trailers = |bootstrap: &mut Bootstrap| {
         bootstrap.connection_manager()["http_protocol_options"] = json!({"enable_trailers": true});
     };
     let stack = builder().edit(allow_trailers).start().await;
@@ -114,6 +114,35 @@ async fn a_panic_at_the_trailers_gives_500() {
     assert_eq!(answer.status(), 500, "{answer:?}");
     assert_serves(&stack, "request_trailers").await;
     assert_eq!(panics(&stack).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_callback_of_a_response_gives_500() {
+    for (version, envoy) in envoys() {
+        let server = RawServer::start().await;
+        // Its `id` comes last, so that it is held back to its end.
+        server.respond_with(&[
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\
+              transfer-encoding: chunked\r\n\r\n16\r\n{\"result\":{},\"id\":100}\r\n0\r\n\
+              x-end: 1\r\n\r\n",
+        ]);
+        let upstream = server.address();
+        let behind = move |bootstrap: &mut Bootstrap| {
+            bootstrap.set_cluster("mcp_server", upstream);
+            let clusters = bootstrap.tree()["static_resources"]["clusters"].as_array_mut().unwrap();
+            let server = clusters.iter_mut().find(|cluster| cluster["name"] == "mcp_server");
+            server.unwrap()["http_protocol_options"] = json!({"enable_trailers": true});
+        };
+        let stack = builder().binary(envoy).edit(behind).start().await;
+        assert_serves(&stack, version).await;
+        let callbacks = ["response_headers", "response_body", "response_trailers"];
+        for (count, callback) in (1..).zip(callbacks) {
+            let answer = call_with_panic(&stack, callback).await;
+            assert_eq!(answer.status, 500, "{version}, {callback}: {answer:?}");
+            assert_eq!(panics(&stack).await, count, "{version}, {callback}");
+            assert_serves(&stack, callback).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
