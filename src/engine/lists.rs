@@ -11,7 +11,7 @@ use super::rate_limit::RateLimit;
 use super::request_body::BodyDelivery;
 use super::{BodyAction, Engine, HeadAction};
 use crate::access::MessageId;
-use crate::engine::authenticator::ListView;
+use crate::engine::authenticator::{ListView, Refused};
 use crate::lists::{BodyPlan, Filtered, HeadPlan, ListFilter};
 use crate::refusal::McpCall;
 use crate::response_head::ResponseHead;
@@ -270,20 +270,24 @@ impl<H: Host> Engine<H> {
 
     /// Responds in place of the upstream, whose list cannot be read.
     fn refuse_response(&mut self, stream: StreamId, view: &ListView, id: Option<MessageId>) {
-        let refused = self.authenticator.list_refused(view, id);
-        if let Some(now) = self.host.now() {
-            self.note(stream, &refused, Outcome::Refused, now);
-        }
+        let refused = self.note_unreadable(stream, view, id);
         if self.host.respond(stream, self.authenticator.response(&refused)).is_err() {
             self.abort(stream);
         }
     }
 
-    fn note_unreadable(&mut self, stream: StreamId, view: &ListView, id: Option<MessageId>) {
+    /// Counts and logs a list that cannot be read. Returns its refusal.
+    fn note_unreadable(
+        &mut self,
+        stream: StreamId,
+        view: &ListView,
+        id: Option<MessageId>,
+    ) -> Refused {
         let refused = self.authenticator.list_refused(view, id);
         if let Some(now) = self.host.now() {
             self.note(stream, &refused, Outcome::Refused, now);
         }
+        refused
     }
 
     fn log_hidden(&mut self, view: &ListView, hidden: usize) {
