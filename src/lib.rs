@@ -37,6 +37,7 @@ mod request;
 mod resource;
 mod response;
 mod response_head;
+mod response_messages;
 mod seal;
 mod shared_data;
 mod status;

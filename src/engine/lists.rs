@@ -72,7 +72,7 @@ impl Default for Responses {
 impl<H: Host> Engine<H> {
     /// Whether the response to a request is filtered; otherwise the proxy need not pass it on.
     #[must_use]
-    pub fn filters_response(&self, stream: StreamId) -> bool {
+    pub fn reads_response(&self, stream: StreamId) -> bool {
         self.responses.by_stream.contains_key(&stream)
     }
 

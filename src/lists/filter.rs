@@ -1,11 +1,11 @@
 //! Filters one response, as it arrives.
 
 use super::asked::Asked;
-use super::events::{self, EventReader, Part};
 use super::message::{Beginning, Screened, beginning, screen};
 use crate::access::MessageId;
 use crate::refusal::McpCall;
 use crate::response_head::{Media, ResponseHead};
+use crate::response_messages::{EventReader, Part, data, with_data};
 
 /// Filters the lists in one response.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ impl Filtered {
         shows: &dyn Fn(McpCall) -> bool,
         error: &dyn Fn(Option<&MessageId>) -> Vec<u8>,
     ) {
-        let message = events::data(event).unwrap_or_default();
+        let message = data(event).unwrap_or_default();
         let replacement = if message.trim_ascii().is_empty() {
             None
         } else {
@@ -213,13 +213,13 @@ impl Filtered {
         };
         match replacement {
             None => self.bytes.extend_from_slice(event),
-            Some(message) => self.bytes.extend(events::with_data(event, &message)),
+            Some(message) => self.bytes.extend(with_data(event, &message)),
         }
     }
 }
 
 fn overlong_event(beginning_of_event: &[u8], asked: &Asked) -> Overlong {
-    match events::data(beginning_of_event) {
+    match data(beginning_of_event) {
         Some(message) => overlong_message(&message, asked),
         // Comments, so far. Data may follow.
         None => Overlong::IsDropped,

@@ -3,10 +3,9 @@
 //! A message that clients could read in several ways is no list that can be filtered: a member that
 //! repeats, or one in other letters. Values are copied as they were written.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::asked::Asked;
@@ -14,6 +13,7 @@ use super::kind::ListKind;
 use crate::access::{MessageId, case_folded};
 use crate::json::without_byte_order_mark;
 use crate::refusal::McpCall;
+use crate::response_messages::Members;
 
 /// What a message is, and what of it goes on.
 #[derive(Debug)]
@@ -126,10 +126,7 @@ fn not_an_object(json: &str) -> Screened {
     }
 }
 
-/// The members of an object in order, their values unread.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
+impl Members<'_> {
     /// The members of a message that are read.
     const READ: [&'static str; 2] = ["id", "result"];
 
@@ -229,50 +226,16 @@ impl<'a> Members<'a> {
     /// The object with some values replaced, in one line.
     fn with<'b>(&self, replaced: impl Fn(&str) -> Option<&'b str>) -> String {
         let mut text = String::from("{");
-        for (index, (name, value)) in self.0.iter().enumerate() {
+        for (index, (name, value)) in self.iter().enumerate() {
             if index > 0 {
                 text.push(',');
             }
-            text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            text.push_str(&serde_json::Value::from(name).to_string());
             text.push(':');
             push_in_one_line(replaced(name).unwrap_or(value.get()), &mut text);
         }
         text.push('}');
         text
-    }
-
-    fn id(&self) -> Option<MessageId> {
-        self.only("id").filter(|_| self.is_clear(&["id"])).and_then(MessageId::from_value)
-    }
-
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
-        self.0.iter().filter(move |(member, _)| member == name).map(|(_, value)| *value)
-    }
-
-    /// The value of a member that does not repeat.
-    fn only(&self, name: &str) -> Option<&'a RawValue> {
-        let mut values = self.all(name);
-        values.next().filter(|_| values.next().is_none())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(member, _)| case_folded(member) == case_folded(name))
-    }
-
-    fn has_in_other_letters(&self, name: &str) -> bool {
-        let folded = case_folded(name);
-        self.0.iter().any(|(member, _)| member != name && case_folded(member) == folded)
-    }
-
-    /// Whether all clients find the same values for these names.
-    fn is_clear(&self, names: &[&str]) -> bool {
-        names.iter().all(|name| !self.has_in_other_letters(name) && self.all(name).count() < 2)
-    }
-
-    /// Whether any member repeats.
-    fn repeats(&self) -> bool {
-        let mut seen = BTreeSet::new();
-        !self.0.iter().all(|(name, _)| seen.insert(name))
     }
 }
 
@@ -307,30 +270,6 @@ fn is_shown(
 /// White space between the parts of a value may hold ends of lines, strings cannot.
 fn push_in_one_line(value: &str, text: &mut String) {
     text.extend(value.chars().filter(|character| !matches!(character, '\n' | '\r')));
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        reader.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
-        let mut read = Vec::new();
-        while let Some(member) = members.next_entry::<String, &RawValue>()? {
-            read.push(member);
-        }
-        Ok(Members(read))
-    }
 }
 
 /// Reads members up to the first `id`.

@@ -4,7 +4,6 @@
 //! each name, as for the call itself. What cannot be read does not pass.
 
 mod asked;
-mod events;
 mod filter;
 mod kind;
 mod message;

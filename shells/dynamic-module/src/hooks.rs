@@ -196,7 +196,7 @@ pub(crate) fn response_trailers(stream: &Rc<Stream>) -> u32 {
 
 /// Hands over a part of a response if it is filtered.
 fn on_response(stream: &Rc<Stream>, name: &str, callback: impl FnOnce(&Worker) -> u32) -> u32 {
-    let is_filtered = |worker: &Rc<Worker>| worker.filters_response(stream);
+    let is_filtered = |worker: &Rc<Worker>| worker.reads_response(stream);
     if !stream.worker.borrow().as_ref().is_some_and(is_filtered) {
         return CONTINUE;
     }

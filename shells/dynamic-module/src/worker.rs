@@ -194,10 +194,10 @@ impl Worker {
     }
 
     /// Whether the response to a request is filtered.
-    pub(crate) fn filters_response(&self, stream: &Rc<Stream>) -> bool {
+    pub(crate) fn reads_response(&self, stream: &Rc<Stream>) -> bool {
         match self.filter.try_borrow().as_deref() {
             Ok(Some(Filter::Engine(engine))) => {
-                engine.filters_response(StreamId(stream.number.get()))
+                engine.reads_response(StreamId(stream.number.get()))
             }
             Ok(_) => false,
             // What is not known is filtered.
@@ -266,7 +266,7 @@ impl Worker {
     /// A stream is gone.
     pub(crate) fn on_stream_end(&self, stream: &Rc<Stream>) {
         let is_known = !matches!(stream.phase.get(), Phase::New | Phase::Passed);
-        if !is_known && !self.filters_response(stream) {
+        if !is_known && !self.reads_response(stream) {
             return;
         }
         self.context.release(stream);

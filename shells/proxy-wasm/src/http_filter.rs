@@ -83,7 +83,7 @@ impl HttpContext for HttpFilter {
         let stream = stream_id(self.context_id);
         let Some(engine) = &self.engine else { return Action::Continue };
         let mut engine = engine.borrow_mut();
-        if !engine.filters_response(stream) {
+        if !engine.reads_response(stream) {
             return Action::Continue;
         }
         engine.host().entered(self.context_id);

@@ -5,7 +5,7 @@
 
 /// Splits an event stream into events, in whatever chunks it arrives.
 #[derive(Debug)]
-pub(super) struct EventReader {
+pub(crate) struct EventReader {
     /// The beginning of an event that is not complete.
     buffer: Vec<u8>,
     /// Whether the beginning of the event was handed out, since it is too long.
@@ -19,7 +19,7 @@ pub(super) struct EventReader {
 
 /// A part of an event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub(crate) enum Part<'a> {
     /// A complete event, with the empty line that ends it if there is one.
     Event(&'a [u8]),
     /// The beginning of an event that is longer than the limit.
@@ -34,7 +34,7 @@ pub(super) enum Part<'a> {
 
 impl EventReader {
     /// `max_event`: the longest event that is handed out whole, in bytes.
-    pub(super) fn new(max_event: usize) -> Self {
+    pub(crate) fn new(max_event: usize) -> Self {
         Self {
             buffer: Vec::new(),
             is_overlong: false,
@@ -45,7 +45,7 @@ impl EventReader {
     }
 
     /// Reads a chunk, and hands out the parts that it completes.
-    pub(super) fn read(&mut self, chunk: &[u8], mut part: impl FnMut(Part<'_>)) {
+    pub(crate) fn read(&mut self, chunk: &[u8], mut part: impl FnMut(Part<'_>)) {
         let mut rest = chunk;
         if let [b'\n', after @ ..] = rest
             && self.after_cr
@@ -74,7 +74,7 @@ impl EventReader {
     }
 
     /// The stream has ended: hands out what has no empty line after it.
-    pub(super) fn end(&mut self, mut part: impl FnMut(Part<'_>)) {
+    pub(crate) fn end(&mut self, mut part: impl FnMut(Part<'_>)) {
         if !self.buffer.is_empty() || self.is_overlong {
             self.finish(&mut part);
         }
@@ -116,7 +116,7 @@ impl EventReader {
 }
 
 /// The data of an event: its `data` lines, joined by LF. `None` if it has none.
-pub(super) fn data(event: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn data(event: &[u8]) -> Option<Vec<u8>> {
     let mut lines = lines(event).filter_map(|(line, _)| data_line(line));
     let mut data = lines.next()?.to_vec();
     for line in lines {
@@ -127,7 +127,7 @@ pub(super) fn data(event: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The event with other data, in one line. `data` holds no end of line.
-pub(super) fn with_data(event: &[u8], data: &[u8]) -> Vec<u8> {
+pub(crate) fn with_data(event: &[u8], data: &[u8]) -> Vec<u8> {
     let mut changed = Vec::with_capacity(event.len().saturating_add(data.len()));
     let mut is_written = false;
     for (line, end) in lines(event) {

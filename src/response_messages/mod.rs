@@ -1,0 +1,7 @@
+//! The messages in the responses of servers: split from the bytes as they arrive, and read.
+
+mod events;
+mod members;
+
+pub(crate) use self::events::{EventReader, Part, data, with_data};
+pub(crate) use self::members::Members;
