@@ -34,6 +34,8 @@ mod waiting;
 use std::rc::Rc;
 use std::time::Duration;
 
+use log::Level;
+
 use self::callouts::{Callouts, Purpose};
 use self::host::{CalloutId, Host, StreamId};
 use self::keys::KeyView;
@@ -64,7 +66,7 @@ use crate::login::Step;
 use crate::provider::{ProviderId, ProviderMap};
 use crate::request::RequestHead;
 use crate::resource::ResourceId;
-use crate::status::HeartbeatWriter;
+use crate::status::{HeartbeatWriter, VERSION};
 use crate::time::UnixTime;
 use crate::token::{FleetStore, ReplayStore, VerificationBudget};
 
@@ -370,12 +372,20 @@ impl<H: Host> Engine<H> {
         self.serve_waiting(now);
     }
 
-    /// Writes what the status page shows, if there is something new.
+    /// Writes what the status page shows, if there is something new. The first worker that does so
+    /// for a configuration logs the version and the configuration's digest.
     pub(super) fn write_status(&mut self, now: UnixTime) {
         let metrics = &self.metrics;
         let counters = || metrics.request_counters();
         let board = HostBoard(&self.host);
-        self.heartbeat_writer.run(&board, metrics.request_counter_count(), counters, now);
+        let writer = &mut self.heartbeat_writer;
+        if writer.run(&board, metrics.request_counter_count(), counters, now) {
+            let digest = writer.configuration();
+            self.host.log(
+                Level::Info,
+                format_args!("mcp-federated-auth {VERSION} started, configuration {digest}"),
+            );
+        }
     }
 
     /// A stream ended.

@@ -14,6 +14,8 @@ use crate::time::{UnixTime, as_rfc3339};
 pub(crate) struct ConfigurationStatus {
     /// SHA-256 of the configuration, in hexadecimal.
     pub digest: String,
+    /// The version of the filter that runs it.
+    pub version: String,
     /// The URL of the protected MCP server; none if there are `resources`.
     pub resource: Option<String>,
     /// The resource's `name`.
@@ -140,6 +142,7 @@ impl ConfigurationStatus {
         };
         Self {
             digest: heartbeat.configuration,
+            version: heartbeat.version,
             resource,
             name,
             mode,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::VERSION;
 use super::words::clipped;
 use crate::config::Config;
 use crate::keys::{KeyAccount, KeySource, WatchedSource};
@@ -20,6 +21,8 @@ pub(crate) struct Heartbeat {
     pub seen: UnixTime,
     /// SHA-256 of the configuration, in hexadecimal.
     pub configuration: String,
+    /// The version of the filter that runs it.
+    pub version: String,
     /// The first resources.
     pub resources: Vec<ResourceSummary>,
     /// The number of resources that are left out.
@@ -113,6 +116,7 @@ impl Heartbeat {
         Self {
             seen: UnixTime::default(),
             configuration: config.digest.clone(),
+            version: VERSION.to_owned(),
             resources: resources.map(|resource| ResourceSummary::new(resource, config)).collect(),
             more_resources: config.resources.iter().skip(Self::MAX_RESOURCES).count(),
             providers: providers
@@ -150,6 +154,12 @@ impl Heartbeat {
         (!is_recent).then(|| Self { seen: now, counters: all, ..self.clone() })
     }
 
+    /// Whether both are of the same configuration, run by the same version of the filter.
+    #[must_use]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.configuration == other.configuration && self.version == other.version
+    }
+
     /// Whether a worker still uses the configuration.
     #[must_use]
     pub(crate) fn is_alive(&self, now: UnixTime) -> bool {
@@ -184,6 +194,7 @@ impl Heartbeat {
         }
         let heartbeat: Self = serde_json::from_slice(bytes).ok()?;
         let is_bounded = heartbeat.configuration.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && is_version(&heartbeat.version)
             && heartbeat.counters.len() <= Self::MAX_COUNTERS
             && heartbeat.counters.iter().all(Counter::is_plain);
         is_bounded.then_some(heartbeat)
@@ -240,4 +251,10 @@ impl Counter {
         let Self { resource, provider, outcome, reason } = self;
         [provider, outcome, reason].into_iter().chain(resource).all(is_plain)
     }
+}
+
+/// Whether this can be a version: digits, letters, `.`, `-` and `+`, at most 40.
+fn is_version(version: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
+    (1..=40).contains(&version.len()) && version.bytes().all(is_plain)
 }

@@ -23,6 +23,15 @@ pub(crate) struct HeartbeatWriter {
     next_publish: UnixTime,
 }
 
+/// A place for a heartbeat in shared data.
+struct Place {
+    number: usize,
+    /// The heartbeat of this configuration that it holds.
+    present: Option<Heartbeat>,
+    /// The CAS version of what it holds.
+    version: Option<u32>,
+}
+
 impl HeartbeatWriter {
     /// The shortest time between two writes of refusals.
     const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
@@ -57,16 +66,20 @@ impl HeartbeatWriter {
 
     /// Runs on each tick. `counters` gives the `counter_count` counters that the worker has
     /// incremented; it is called only if they are written.
+    ///
+    /// Returns whether this is the first heartbeat of the configuration: true in one worker of the
+    /// process, and again after no worker has used the configuration for a while.
     pub(crate) fn run<C: IntoIterator<Item = Counter>>(
         &mut self,
         board: &dyn Board,
         counter_count: usize,
         counters: impl FnOnce() -> C,
         now: UnixTime,
-    ) {
+    ) -> bool {
         let is_set_back = self.next_heartbeat > now + Heartbeat::INTERVAL;
+        let mut is_first = false;
         if now >= self.next_heartbeat || is_set_back || counter_count != self.reported_counters {
-            self.write_heartbeat(board, counters(), now);
+            is_first = self.write_heartbeat(board, counters(), now);
             self.reported_counters = counter_count;
             self.next_heartbeat = now + Heartbeat::INTERVAL;
         }
@@ -74,47 +87,57 @@ impl HeartbeatWriter {
             self.publish(board);
             self.next_publish = now + Self::PUBLISH_INTERVAL;
         }
+        is_first
     }
 
+    /// Returns whether it is the first one of the configuration.
     fn write_heartbeat(
         &mut self,
         board: &dyn Board,
         counters: impl IntoIterator<Item = Counter>,
         now: UnixTime,
-    ) {
-        let Some((place, present, version)) = self.own_place(board).or_else(|| {
-            let free = self.free_place(board, now)?;
-            let (_, version) = board.read(&Heartbeat::name_of_place(free));
-            Some((free, None, version))
-        }) else {
-            return;
+    ) -> bool {
+        let known = self.place.and_then(|place| self.own_place(board, place));
+        let Some(Place { number, present, version }) =
+            known.or_else(|| self.find_place(board, now))
+        else {
+            return false;
         };
-        self.place = Some(place);
-        if let Some(renewed) = self.heartbeat.renewed(present.as_ref(), counters, now) {
-            // If another worker was faster, it wrote the same or took the place: the next heartbeat
-            // finds out.
-            board.replace(&Heartbeat::name_of_place(place), &renewed.encode(), version);
+        self.place = Some(number);
+        let Some(renewed) = self.heartbeat.renewed(present.as_ref(), counters, now) else {
+            return false;
+        };
+        // If another worker was faster, it wrote the same or took the place: the next heartbeat
+        // finds out.
+        let is_written =
+            board.replace(&Heartbeat::name_of_place(number), &renewed.encode(), version);
+        is_written && present.is_none_or(|present| !present.is_alive(now))
+    }
+
+    /// The place with this number, if it holds the heartbeat of this configuration.
+    fn own_place(&self, board: &dyn Board, number: usize) -> Option<Place> {
+        let (bytes, version) = board.read(&Heartbeat::name_of_place(number));
+        let present = bytes.as_deref().and_then(Heartbeat::decode)?;
+        let is_own = present.is_same(&self.heartbeat);
+        is_own.then_some(Place { number, present: Some(present), version })
+    }
+
+    /// The place that holds the heartbeat of this configuration, or else the first without one that
+    /// is alive. Each place is read once, so that of workers that start together only one can write
+    /// to a free place.
+    fn find_place(&self, board: &dyn Board, now: UnixTime) -> Option<Place> {
+        let mut free = None;
+        for number in 0..Heartbeat::PLACES {
+            let (bytes, version) = board.read(&Heartbeat::name_of_place(number));
+            match bytes.as_deref().and_then(Heartbeat::decode) {
+                Some(present) if present.is_same(&self.heartbeat) => {
+                    return Some(Place { number, present: Some(present), version });
+                }
+                Some(present) if present.is_alive(now) => {}
+                _ => free = free.or(Some(Place { number, present: None, version })),
+            }
         }
-    }
-
-    /// The place that holds a heartbeat of this configuration.
-    fn own_place(&self, board: &dyn Board) -> Option<(usize, Option<Heartbeat>, Option<u32>)> {
-        let known = self.place.into_iter();
-        known.chain(0..Heartbeat::PLACES).find_map(|place| {
-            let (bytes, version) = board.read(&Heartbeat::name_of_place(place));
-            let present = bytes.as_deref().and_then(Heartbeat::decode)?;
-            let is_own = present.configuration == self.heartbeat.configuration;
-            is_own.then_some((place, Some(present), version))
-        })
-    }
-
-    /// The first place without a heartbeat that is alive.
-    fn free_place(&self, board: &dyn Board, now: UnixTime) -> Option<usize> {
-        (0..Heartbeat::PLACES).find(|place| {
-            let (bytes, _) = board.read(&Heartbeat::name_of_place(*place));
-            let present = bytes.as_deref().and_then(Heartbeat::decode);
-            present.is_none_or(|present| !present.is_alive(now))
-        })
+        free
     }
 
     /// Adds the refusals to those in shared data. A write that loses against another worker is

@@ -26,6 +26,9 @@ pub(crate) use response::StatusPage;
 
 use crate::shared_data::SharedValue;
 
+/// The version of the filter.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The shared data and metrics of the process, as the status page needs them.
 pub(crate) trait Board {
     /// Reads a shared value.

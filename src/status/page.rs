@@ -63,7 +63,7 @@ fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
     page.text(configuration.mode.map_or("mixed", Mode::as_str))
         .raw("</code> · configuration <code>");
     page.text(configuration.digest.get(..12).unwrap_or(&configuration.digest));
-    page.raw("</code> · in use at ");
+    page.raw("</code> · version ").text(&configuration.version).raw(" · in use at ");
     moment(page, configuration.seen);
     page.raw("</p>\n");
     if configuration.mode == Some(Mode::Report) {

@@ -104,10 +104,10 @@ fn heartbeats(board: &dyn Board, now: UnixTime) -> Vec<Heartbeat> {
         .collect();
     all.sort_by_cached_key(|heartbeat| {
         let first = heartbeat.resources.first().map(|resource| resource.url.clone());
-        (first, heartbeat.configuration.clone())
+        (first, heartbeat.configuration.clone(), heartbeat.version.clone())
     });
     // Two workers that start at the same time may take two places for one configuration.
-    all.dedup_by(|one, other| one.configuration == other.configuration);
+    all.dedup_by(|one, other| one.is_same(other));
     all
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey};
 
 use super::configuration_status::Level;
-use super::*;
+use super::{VERSION as VERSION_OF_FILTER, *};
 use crate::config::{Config, StatusConfig};
 use crate::keys::{KeySource, SharedNames};
 use crate::refusal::Reason;
@@ -100,8 +100,8 @@ fn run(
     board: &TestBoard,
     counters: &[Counter],
     now: UnixTime,
-) {
-    heartbeat_writer.run(board, counters.len(), || counters.to_vec(), now);
+) -> bool {
+    heartbeat_writer.run(board, counters.len(), || counters.to_vec(), now)
 }
 
 fn counter(provider: &str, outcome: &str, reason: &str) -> Counter {
@@ -261,6 +261,39 @@ fn workers_of_one_configuration_write_as_often_as_one_of_them() {
     }
     // Every five seconds in a minute.
     assert_eq!((*board.writes.borrow(), board.values.borrow().len()), (12, 1));
+}
+
+#[test]
+fn one_worker_of_a_configuration_writes_its_first_heartbeat() {
+    let board = TestBoard::default();
+    let (config, changed) = (example(), configuration("https://mcp.example.com/changed"));
+    let firsts = |config: &Config, second: u64| -> usize {
+        let workers = (0..8).map(|_| HeartbeatWriter::new(config));
+        workers.map(|mut worker| usize::from(run(&mut worker, &board, &[], at(second)))).sum()
+    };
+    assert_eq!((firsts(&config, 0), firsts(&config, 1)), (1, 0));
+    assert_eq!((firsts(&changed, 2), firsts(&config, 3)), (1, 0));
+    // No worker has used it for a while.
+    assert_eq!(firsts(&config, 60), 1);
+}
+
+#[test]
+fn two_versions_of_the_filter_with_one_configuration_are_shown_apart() {
+    let board = TestBoard::default();
+    let config = example();
+    let mut older = serde_json::to_value(Heartbeat::new(&config)).unwrap();
+    older["version"] = json!("0.0.9");
+    older["seen"] = json!(millis(0));
+    board.set(Heartbeat::name_of_place(0), older.to_string().into_bytes());
+    assert!(run(&mut HeartbeatWriter::new(&config), &board, &[], at(1)));
+    let status = Status::gather(&board, at(1));
+    let versions: Vec<&str> =
+        status.configurations.iter().map(|configuration| configuration.version.as_str()).collect();
+    assert_eq!(versions, ["0.0.9", VERSION_OF_FILTER]);
+    let page = page::html(&status);
+    for version in versions {
+        assert!(page.contains(&format!("</code> · version {version} · in use at ")), "{version}");
+    }
 }
 
 #[test]
@@ -539,6 +572,7 @@ proptest! {
         }
         let mut foreign = serde_json::to_value(Heartbeat::new(&example())).unwrap();
         foreign["seen"] = seen.into();
+        foreign["version"] = strings[2].clone().into();
         foreign["resource"] = strings[0].clone().into();
         foreign["providers"][0]["name"] = strings[1].clone().into();
         foreign["providers"][0]["issuers"] = json!(strings);

@@ -28,6 +28,7 @@ mod replay;
 mod replay_fleet;
 mod resources;
 mod shared_data;
+mod start_line;
 mod status_page;
 mod token_cache;
 mod user_lookups;

@@ -65,6 +65,7 @@ mod service_users;
 mod servicenow;
 mod sessions;
 mod several_configurations;
+mod start_line;
 mod status_page;
 mod streaming;
 mod support;

@@ -46,6 +46,13 @@ fn the_token_is_read_from_standard_input_in_any_common_form() {
 }
 
 #[test]
+fn the_version_is_that_of_the_filter() {
+    let run = mcp_auth(&["--version"], "");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!((run.code, run.stdout), (Some(0), format!("mcp-auth {version}\n")));
+}
+
+#[test]
 fn a_token_on_the_command_line_is_judged_with_a_warning() {
     let (config, token, ..) = good();
     let run = mcp_auth(&["explain", &config, "--token", &token], "");
