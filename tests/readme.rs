@@ -36,7 +36,7 @@ fn pages() -> BTreeMap<PathBuf, String> {
         }
     }
     let mut pages = BTreeMap::new();
-    for name in ["README.md", "CHANGELOG.md"] {
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "RELEASE.md", "SECURITY.md"] {
         let text = fs::read_to_string(repository_root().join(name)).unwrap();
         pages.insert(name.into(), text);
     }
