@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 /// The results of some requests.
-pub struct Answers {
+pub struct Responses {
     /// The distinct statuses.
     pub statuses: Vec<u16>,
     /// The response times, sorted.
@@ -41,30 +41,30 @@ impl Client {
 
     /// Sends one request, and returns the whole response.
     pub async fn send_one(&mut self, request: &[u8]) -> String {
-        answer(&mut self.connections[0], request).await
+        response_to(&mut self.connections[0], request).await
     }
 
     /// Sends each request as soon as the previous response has arrived.
-    pub async fn send(&mut self, requests: &Arc<Requests>) -> Answers {
+    pub async fn send(&mut self, requests: &Arc<Requests>) -> Responses {
         let started = Instant::now();
         let mut tasks = JoinSet::new();
         for (first, mut stream) in self.connections.drain(..).enumerate() {
             let requests = requests.clone();
             tasks.spawn(async move {
-                let mut answers = Vec::new();
+                let mut responses = Vec::new();
                 for request in requests.iter().skip(first).step_by(CONNECTIONS) {
                     let sent = Instant::now();
-                    answers.push((exchange(&mut stream, request).await, sent.elapsed()));
+                    responses.push((exchange(&mut stream, request).await, sent.elapsed()));
                 }
-                (stream, answers)
+                (stream, responses)
             });
         }
-        let answers = tasks.join_all().await;
+        let responses = tasks.join_all().await;
         let elapsed = started.elapsed();
         let (mut statuses, mut latencies) = (Vec::new(), Vec::new());
-        for (stream, answers) in answers {
+        for (stream, responses) in responses {
             self.connections.push(stream);
-            for (status, latency) in answers {
+            for (status, latency) in responses {
                 statuses.push(status);
                 latencies.push(latency);
             }
@@ -72,7 +72,7 @@ impl Client {
         statuses.sort_unstable();
         statuses.dedup();
         latencies.sort_unstable();
-        Answers { statuses, latencies, elapsed }
+        Responses { statuses, latencies, elapsed }
     }
 }
 
@@ -84,10 +84,10 @@ pub async fn connect(address: SocketAddr) -> TcpStream {
 
 /// Sends a request, reads the response to its end, and returns its status.
 pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> u16 {
-    answer(stream, request).await[9..12].parse().unwrap()
+    response_to(stream, request).await[9..12].parse().unwrap()
 }
 
-async fn answer(stream: &mut TcpStream, request: &[u8]) -> String {
+async fn response_to(stream: &mut TcpStream, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut bytes = Vec::with_capacity(2048);
     loop {

@@ -47,6 +47,6 @@ impl Listeners {
 pub fn builder() -> EnvoyBuilder {
     Envoy::builder().component_log_level("wasm:warning,dynamic_modules:warning").edit(|bootstrap| {
         bootstrap.connection_manager().as_object_mut().unwrap().remove("access_log");
-        bootstrap.answer_directly(PATH);
+        bootstrap.respond_directly(PATH);
     })
 }

@@ -142,7 +142,7 @@ async fn send_all(connections: Vec<TcpStream>, requests: &Arc<Vec<Vec<u8>>>) -> 
 }
 
 /// The cache hits and misses of all workers together, once they are for so many requests: the native
-/// module tells Envoy of those of many requests later.
+/// module reports those of many requests later.
 async fn cache_counts(envoy: &Envoy, requests: usize) -> [u64; 2] {
     let started = Instant::now();
     loop {

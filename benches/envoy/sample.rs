@@ -31,15 +31,15 @@ impl Sample {
         expected_status: u16,
     ) -> Self {
         let before = ProcessorTime::read(envoy.pid());
-        let answers = client.send(requests).await;
+        let responses = client.send(requests).await;
         let used = ProcessorTime::read(envoy.pid()).since(&before);
-        assert_eq!(answers.statuses, [expected_status], "{}", envoy.log());
-        let count = answers.latencies.len();
+        assert_eq!(responses.statuses, [expected_status], "{}", envoy.log());
+        let count = responses.latencies.len();
         let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
-        let at = |percent: usize| micros(answers.latencies[count * percent / 100]);
+        let at = |percent: usize| micros(responses.latencies[count * percent / 100]);
         Self {
             processor: micros(used) / count as f64,
-            per_second: count as f64 / answers.elapsed.as_secs_f64(),
+            per_second: count as f64 / responses.elapsed.as_secs_f64(),
             median: at(50),
             slow: at(99),
         }

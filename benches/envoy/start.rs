@@ -157,7 +157,7 @@ fn print(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
     println!("\nStart of Envoy with one worker, milliseconds: median (quartiles)");
     println!(
         "{:12} {:>22} {:>22} {:>22}",
-        "", "until ready", "until first answer", "CPU until then"
+        "", "until ready", "until first response", "CPU until then"
     );
     for (filter, filter_samples) in Filter::ALL.into_iter().zip(samples) {
         let of = |value| Spread::new(values(filter_samples, value));
@@ -194,7 +194,7 @@ fn save(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
             json!({
                 "filter": filter.to_string(),
                 "ready_milliseconds": values(value, |value| value.ready),
-                "first_answer_milliseconds": values(value, |value| value.answered),
+                "first_response_milliseconds": values(value, |value| value.answered),
                 "processor_milliseconds": values(value, |value| value.processor),
             })
         })

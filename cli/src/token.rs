@@ -56,8 +56,8 @@ impl GivenToken {
 /// The token without the header's name and scheme, or from the whole response of a token endpoint.
 fn bare(text: &str) -> String {
     let text = text.trim();
-    if let Ok(answer) = serde_json::from_str::<Value>(text)
-        && let Some(token) = answer.get("access_token").and_then(Value::as_str)
+    if let Ok(response) = serde_json::from_str::<Value>(text)
+        && let Some(token) = response.get("access_token").and_then(Value::as_str)
     {
         return token.to_owned();
     }

@@ -429,8 +429,8 @@ fn a_record_can_be_limited_to_some_providers() {
             vec!["users.records[1].user_name: is also that of users.records[0]"],
         ),
         (
-            json!([ada(json!(["example", "nobody"]))]),
-            vec!["users.records[0].provider: there is no provider \"nobody\""],
+            json!([ada(json!(["example", "absent"]))]),
+            vec!["users.records[0].provider: there is no provider \"absent\""],
         ),
         (
             json!([ada(json!(["off", "off"]))]),

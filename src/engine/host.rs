@@ -84,7 +84,7 @@ pub trait Host {
     fn random(&self) -> u64;
 
     /// Fresh bytes of a cryptographic random number generator; `None` if the proxy has none, and then
-    /// nobody can log in.
+    /// no login is possible.
     fn random_bytes(&self) -> Option<[u8; 32]> {
         None
     }

@@ -317,8 +317,8 @@ fn request_counter(
     host.counter(Metric { name: REQUESTS.name, labels })
 }
 
-/// All families of metrics that the engine counts or sets. Of two of the same name, the labels of a
-/// metric tell which it belongs to.
+/// All families of metrics that the engine counts or sets. Families of the same name
+/// differ in their labels.
 pub const METRIC_FAMILIES: [MetricFamily; 9] = [
     REQUESTS,
     REQUESTS_BY_RESOURCE,

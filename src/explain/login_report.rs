@@ -9,10 +9,10 @@ use crate::keys::KeySource;
 use crate::login::{DiscoveryFault, Login, LoginProvider, ProviderEndpoints, ScopeNames};
 use crate::provider::Provider;
 
-/// What is to be said about the login of a configuration.
+/// Faults and warnings about the login of a configuration.
 #[derive(Debug, Default)]
 pub struct LoginReport {
-    /// Why nobody could log in at a provider.
+    /// What prevents all logins at a provider.
     pub faults: Vec<String>,
     /// What may go wrong.
     pub warnings: Vec<String>,

@@ -69,7 +69,7 @@ impl std::fmt::Display for CalloutError {
             Self::UnknownHost => f.write_str("the name of the host is not known"),
             Self::Unreachable(why) => write!(f, "no connection: {why}"),
             Self::Tls(why) => write!(f, "TLS failed: {why}"),
-            Self::TimedOut => f.write_str("no answer in time"),
+            Self::TimedOut => f.write_str("no response in time"),
         }
     }
 }

@@ -228,8 +228,8 @@ impl Span {
         Self { start, length: part.len() }
     }
 
-    /// Whether this slice of `text` is `other`. Most names differ in length or in the first byte,
-    /// which takes no call to tell.
+    /// Whether this slice of `text` is `other`. Most names differ in length or in the first byte:
+    /// comparing these takes no call.
     pub(super) fn is(self, other: &str, text: &str) -> bool {
         self.length == other.len()
             && (text.as_bytes().get(self.start) == other.as_bytes().first() || other.is_empty())

@@ -32,7 +32,7 @@ impl Asked {
         matches!(self, Self::Call(_))
     }
 
-    /// The `id` that its answer carries.
+    /// The `id` that its response carries.
     pub(super) fn id(&self) -> Option<&MessageId> {
         match self {
             Self::List(_, id) | Self::Call(id) => id.as_ref(),

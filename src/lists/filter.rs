@@ -77,7 +77,7 @@ impl ListFilter {
             return HeadPlan::Pass;
         }
         if head.is_encoded() {
-            // A call may be answered compressed: its answer is no list.
+            // A call may be answered compressed: its response is no list.
             return if asked.is_call() { HeadPlan::Pass } else { HeadPlan::Refuse };
         }
         match head.media() {
@@ -98,9 +98,9 @@ impl ListFilter {
 
     /// Whether so much of the body decides, or may.
     pub(crate) fn reads(&self, size: usize, is_whole: bool) -> bool {
-        let may_be_answer = self.asked.list().is_none() && size > 0;
+        let may_be_response = self.asked.list().is_none() && size > 0;
         let is_first = matches!(self.form, Form::Message { is_begun: false });
-        is_whole || size > self.max_body || (is_first && may_be_answer)
+        is_whole || size > self.max_body || (is_first && may_be_response)
     }
 
     /// How much of the body must be read to decide, in bytes.
@@ -231,7 +231,7 @@ fn overlong_message(beginning_of_message: &[u8], asked: &Asked) -> Overlong {
         return Overlong::IsDropped;
     }
     match beginning(beginning_of_message, asked) {
-        Beginning::Answer | Beginning::NotJson => Overlong::Passes,
+        Beginning::Response | Beginning::NotJson => Overlong::Passes,
         Beginning::Unknown => Overlong::IsDropped,
     }
 }

@@ -34,7 +34,7 @@ pub(super) enum Beginning {
     /// It is not JSON.
     NotJson,
     /// It has the `id` of the request.
-    Answer,
+    Response,
     /// Neither is known.
     Unknown,
 }
@@ -74,7 +74,7 @@ pub(super) fn beginning(text: &[u8], asked: &Asked) -> Beginning {
     // Reading ends with an error, since the text ends too early.
     let _ = Deserializer::deserialize_map(&mut reader, first_id);
     match (id, asked.id()) {
-        (Some(found), Some(asked)) if found == *asked => Beginning::Answer,
+        (Some(found), Some(asked)) if found == *asked => Beginning::Response,
         _ => Beginning::Unknown,
     }
 }
@@ -140,14 +140,14 @@ impl Members<'_> {
         else {
             return Screened::Unreadable(id);
         };
-        let is_answer = id.is_some() && id.as_ref() == asked.id();
-        if is_answer && asked.list().is_none() {
+        let is_response = id.is_some() && id.as_ref() == asked.id();
+        if is_response && asked.list().is_none() {
             return Screened::Unchanged;
         }
-        let expected = asked.list().filter(|_| is_answer);
+        let expected = asked.list().filter(|_| is_response);
         let Ok(members) = serde_json::from_str::<Members<'_>>(result.get()) else {
             // Values of other types hold no list.
-            // Other types hold no list, but are no answer to a request for one.
+            // Other types hold no list, but are no response to a request for one.
             let is_object = result.get().starts_with('{');
             return match expected {
                 None if !is_object => Screened::Unchanged,

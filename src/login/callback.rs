@@ -47,7 +47,7 @@ pub(crate) enum Callback {
     Error { request: ClientRequest, code: ErrorCode },
 }
 
-/// Why a callback leads nowhere. The person sees it; no client is told anything.
+/// Why a callback leads nowhere. It is shown to the person, not reported to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallbackFault {
     /// The query cannot be read, repeats a parameter, or has neither code nor error.

@@ -8,7 +8,7 @@ use super::client::{Client, ClientIdentity, ClientName, DocumentUrl};
 use super::redirect_uri::RedirectUri;
 use crate::callout::{BodyLimit, CalloutFault, CalloutResponse};
 
-/// Why a document tells nothing about its client.
+/// Why a document does not describe its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentFault {
     Callout(CalloutFault),

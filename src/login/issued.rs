@@ -445,8 +445,12 @@ mod tests {
         ] {
             let fault = read(code(), status, &body).err().unwrap();
             let response = fault.response();
-            let answer: Value = serde_json::from_slice(&response.body).unwrap();
-            assert_eq!((response.status, &answer["error"]), (status_here, &json!(error)), "{body}");
+            let passed_on: Value = serde_json::from_slice(&response.body).unwrap();
+            assert_eq!(
+                (response.status, &passed_on["error"]),
+                (status_here, &json!(error)),
+                "{body}"
+            );
             let has_pause = response.headers.iter().any(|(name, _)| *name == "retry-after");
             assert_eq!(has_pause, status_here == 503, "{body}");
         }

@@ -87,7 +87,7 @@ pub(crate) enum TokenJudgement {
         /// What was found and expected, for the log.
         details: String,
     },
-    /// Nobody can tell for now: keys or directory are not available.
+    /// Cannot be decided for now: keys or directory are not available.
     Unavailable { retry_after: Duration },
 }
 
@@ -131,7 +131,7 @@ impl Form {
 }
 
 impl Step {
-    /// Ends with a response that nobody has to know of.
+    /// Ends with a response that is no event of a login.
     pub(super) fn respond(response: Response) -> Self {
         Self::Respond(response, None)
     }

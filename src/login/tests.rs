@@ -227,11 +227,11 @@ fn handed_on(client: &mut Visitor<'_>, step: Step, grant: &str, refresh: Option<
     let form: Vec<(String, String)> =
         form_urlencoded::parse(request.body.as_deref().unwrap()).into_owned().collect();
     assert_eq!(form.first().unwrap().1, grant);
-    let mut answer = json!({"access_token": "a.b.c", "token_type": "Bearer"});
+    let mut tokens = json!({"access_token": "a.b.c", "token_type": "Bearer"});
     if let Some(refresh) = refresh {
-        answer["refresh_token"] = json!(refresh);
+        tokens["refresh_token"] = json!(refresh);
     }
-    let response = Ok(json_response(200, &answer));
+    let response = Ok(json_response(200, &tokens));
     let Step::Judge(id, issued, stage) = client.login.on_exchanged(id, *exchange, response) else {
         panic!("the token is not judged")
     };
@@ -264,8 +264,8 @@ fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
         ],
     );
     let Step::Exchange(id, _, exchange) = client.discovered(step) else { panic!() };
-    let answer = json_response(200, &json!({"access_token": "a.b.c"}));
-    let Step::Judge(id, issued, stage) = login.on_exchanged(id, *exchange, Ok(answer)) else {
+    let response = json_response(200, &json!({"access_token": "a.b.c"}));
+    let Step::Judge(id, issued, stage) = login.on_exchanged(id, *exchange, Ok(response)) else {
         panic!()
     };
     let refused = TokenJudgement::Refused {

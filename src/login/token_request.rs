@@ -185,7 +185,7 @@ impl Exchange {
 }
 
 impl Grant {
-    /// What the provider gets of it that nobody else may learn.
+    /// What only the provider may learn of it.
     #[must_use]
     pub(super) fn secrets(&self) -> Vec<&str> {
         match self {

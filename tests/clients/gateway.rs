@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::Client;
 use serde_json::json;
 use testbed::{
-    Answer, Bootstrap, Envoy, McpServer, McpSession, OfficialSdk, OpenIdProvider, Port,
+    Bootstrap, Envoy, McpServer, McpSession, OfficialSdk, OpenIdProvider, Port, Response,
     log_in_by_rust_sdk, module_path,
 };
 
@@ -94,7 +94,7 @@ impl Running {
         names
     }
 
-    /// Calls a tool with this token, and asserts that the server is told who called which server.
+    /// Calls a tool with this token, and asserts that the server learns who called which server.
     async fn assert_passes(&self, place: Place, token: &str) {
         let session = McpSession::open(&self.url(place), Some(token)).await;
         let session = session.unwrap_or_else(|error| {
@@ -171,16 +171,16 @@ async fn a_token_for_one_server_is_refused_at_the_others() {
         for (owner, token) in &tokens {
             running.assert_passes(*owner, token).await;
             for place in PLACES.into_iter().filter(|place| place != owner) {
-                let request = Answer::mcp_call(&client, &running.url(place)).bearer_auth(token);
-                let answer = Answer::read(request.send().await.unwrap()).await;
+                let request = Response::mcp_call(&client, &running.url(place)).bearer_auth(token);
+                let response = Response::read(request.send().await.unwrap()).await;
                 let expected = match (owner.provider, place) {
                     ("partners", PAYROLL) => "unknown_issuer",
                     _ => "audience_mismatch",
                 };
-                let found = (answer.status, answer.reason());
-                assert_eq!(found, (401, expected), "{owner:?} at {place:?}: {answer:?}");
+                let found = (response.status, response.reason());
+                assert_eq!(found, (401, expected), "{owner:?} at {place:?}: {response:?}");
                 let document = format!("/.well-known/oauth-protected-resource{}\"", place.path);
-                assert!(answer.header("www-authenticate").contains(&document), "{answer:?}");
+                assert!(response.header("www-authenticate").contains(&document), "{response:?}");
                 assert_eq!(running.reached(), [""; 0], "{owner:?} at {place:?}");
             }
         }

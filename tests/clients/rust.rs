@@ -10,11 +10,11 @@ async fn it_gets_from_the_url_to_a_tool_call() {
     let scene = Scene::before(OfficialSdk::TypeScriptV1).await;
     let token = log_in_by_rust_sdk(&scene.url(), "ada").await;
     let session = scene.stack.session(&token).await.unwrap();
-    let answer = session.call("whoami", serde_json::json!({})).await.unwrap();
-    let answer: serde_json::Value = serde_json::from_str(answer.as_str().unwrap()).unwrap();
-    assert_eq!(answer["identity"]["x-mcp-user"], "ada", "{answer}");
-    assert_eq!(answer["identity"]["x-mcp-scopes"], READ, "{answer}");
-    assert_eq!(answer["authorization_header_arrived"], false, "{answer}");
+    let result = session.call("whoami", serde_json::json!({})).await.unwrap();
+    let result: serde_json::Value = serde_json::from_str(result.as_str().unwrap()).unwrap();
+    assert_eq!(result["identity"]["x-mcp-user"], "ada", "{result}");
+    assert_eq!(result["identity"]["x-mcp-scopes"], READ, "{result}");
+    assert_eq!(result["authorization_header_arrived"], false, "{result}");
     session.close().await;
 }
 
@@ -40,13 +40,13 @@ async fn the_client_parses_each_challenge_as_intended() {
             Some("insufficient_scope"),
         ),
     ] {
-        let answer = stack.send(request).await;
+        let response = stack.send(request).await;
         let expected = ReadChallenge {
             resource_metadata: Some(stack.envoy.url("/.well-known/oauth-protected-resource/mcp")),
             scope: Some(scope.to_owned()),
             error: error.map(str::to_owned),
         };
-        let challenge = answer.header("www-authenticate");
+        let challenge = response.header("www-authenticate");
         assert_eq!(ReadChallenge::new(challenge, &url), expected, "{challenge}");
     }
 }

@@ -18,7 +18,7 @@ fn assert_is_service(client: OfficialSdk, report: &ClientReport, scopes: &str) {
     assert_eq!(identity["x-mcp-user"], robot, "{client:?}: {report:?}");
     assert_eq!(identity["x-mcp-client-id"], robot, "{client:?}: {report:?}");
     assert_eq!(identity["x-mcp-scopes"], scopes, "{client:?}: {report:?}");
-    assert_eq!(report.answer("create_incident"), "created", "{client:?}");
+    assert_eq!(report.result("create_incident"), "created", "{client:?}");
     assert!(report.authorizations().is_empty(), "{client:?}: {report:?}");
 }
 

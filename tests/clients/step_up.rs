@@ -25,7 +25,7 @@ fn sorted(scope: &str) -> Vec<&str> {
 }
 
 fn assert_stepped_up(client: OfficialSdk, report: &ClientReport) {
-    assert_eq!(report.answer("create_incident"), "created", "{client:?}");
+    assert_eq!(report.result("create_incident"), "created", "{client:?}");
     assert_eq!(authorizations(report), [vec![READ], vec![READ, WRITE]], "{client:?}: {report:?}");
     assert_eq!(refusals(report), 1, "{client:?}: {report:?}");
     let scopes = report.identity()["x-mcp-scopes"].clone();

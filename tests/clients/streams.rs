@@ -21,8 +21,8 @@ async fn report(sdk: OfficialSdk) -> ClientReport {
         {"tool": "announce", "arguments": {"to": EVENTS}},
     ]);
     let report = scene.run(sdk, json!({"protocol": "auto", "steps": steps})).await;
-    assert_eq!(report.answer("announce"), format!("announced {EVENTS}"));
-    assert_eq!(report.answer("count"), format!("counted to {EVENTS}"));
+    assert_eq!(report.result("announce"), format!("announced {EVENTS}"));
+    assert_eq!(report.result("count"), format!("counted to {EVENTS}"));
     let expected: Vec<Value> = (1..=EVENTS).map(|number| json!(number)).collect();
     for kind in ["announcement", "progress"] {
         let numbers: Vec<_> =

@@ -71,7 +71,7 @@ async fn every_client_steps_up_to_a_scope_that_a_tool_needs() {
     let scene = scene(json!({"refresh_tokens": "never"})).await;
     let steps = json!([{"tool": "whoami"}, {"tool": "create_incident"}]);
     for (client, report) in scene.run_every_client(json!({"steps": steps})).await {
-        assert_eq!(report.answer("create_incident"), "created", "{client:?}: {report:?}");
+        assert_eq!(report.result("create_incident"), "created", "{client:?}: {report:?}");
         let asked = report.authorizations();
         assert_eq!(asked.len(), 2, "{client:?}: {report:?}");
         assert!(asked[1].contains(WRITE), "{client:?}: {report:?}");
@@ -83,8 +83,8 @@ async fn the_rust_client_gets_from_the_url_to_a_tool() {
     let scene = scene(json!({})).await;
     let token = log_in_by_rust_sdk(&scene.url(), "ada").await;
     let session = scene.stack.session(&token).await.unwrap();
-    let answer = session.call("whoami", json!({})).await.unwrap();
-    let answer: Value = serde_json::from_str(answer.as_str().unwrap()).unwrap();
-    assert_eq!(answer["identity"]["x-mcp-user"], "ada", "{answer}");
+    let result = session.call("whoami", json!({})).await.unwrap();
+    let result: Value = serde_json::from_str(result.as_str().unwrap()).unwrap();
+    assert_eq!(result["identity"]["x-mcp-user"], "ada", "{result}");
     session.close().await;
 }

@@ -35,7 +35,7 @@ fn the_main_thread_looks_users_up_for_the_workers() {
     let callout = envoy.await_callout("/scim/v2/Users");
     assert_eq!(callout.cluster, "directory");
     assert!(callout.milliseconds > 0);
-    envoy.answer(&callout, Some(("200", users().as_bytes())));
+    envoy.respond(&callout, Some(("200", users().as_bytes())));
     envoy.run_until("it goes on", |envoy| envoy.is_resumed(stream));
     assert_identity(&envoy, stream);
     assert_eq!(schedulers(), 1, "only the configuration's");
@@ -48,7 +48,7 @@ fn a_response_for_a_stream_that_is_gone_serves_the_next_request() {
     let stream = open(&envoy, config, &provider.token(), true);
     let callout = envoy.await_callout("/scim/v2/Users");
     envoy.close(stream);
-    envoy.answer(&callout, Some(("200", users().as_bytes())));
+    envoy.respond(&callout, Some(("200", users().as_bytes())));
     envoy.run();
     let next = open(&envoy, config, &provider.token(), true);
     assert_eq!(envoy.status(next), 0);
@@ -75,7 +75,7 @@ fn a_configuration_that_is_removed_meanwhile_gets_no_response() {
     let callout = envoy.await_callout("/scim/v2/Users");
     envoy.close(stream);
     envoy.remove(config);
-    envoy.answer(&callout, Some(("200", users().as_bytes())));
+    envoy.respond(&callout, Some(("200", users().as_bytes())));
     envoy.run();
     assert_eq!(schedulers(), 0);
 }

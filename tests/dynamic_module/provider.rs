@@ -65,10 +65,10 @@ impl Provider {
         }
     }
 
-    /// Answers the fetch that is under way or soon will be.
+    /// Responds to the fetch that is under way or soon will be.
     pub fn serve_keys(&self, envoy: &Envoy) {
         let callout = envoy.await_callout("/jwks");
-        envoy.answer(&callout, Some(("200", self.key_set().as_bytes())));
+        envoy.respond(&callout, Some(("200", self.key_set().as_bytes())));
     }
 }
 

@@ -118,7 +118,7 @@ impl Sequence<'_> {
             8 => self.close(),
             9 => self.envoy.run_soon(self.world.patience),
             10 => self.envoy.run_main(),
-            11 => self.answer(),
+            11 => self.respond(),
             12 => self.configure_route(),
             13 => self.remove_route(),
             14 => self.let_something_happen(),
@@ -242,12 +242,12 @@ impl Sequence<'_> {
         }
     }
 
-    fn answer(&mut self) {
+    fn respond(&mut self) {
         let callouts = self.envoy.callouts();
         let index = self.input.below(callouts.len());
         let Some(callout) = callouts.get(index) else { return };
         let body = match self.input.below(6) {
-            0 => return self.envoy.answer(callout, None),
+            0 => return self.envoy.respond(callout, None),
             1 => self.input.bytes().to_vec(),
             2 => br#"{"SET":[true,"OK"]}"#.to_vec(),
             3 => json!({
@@ -263,7 +263,7 @@ impl Sequence<'_> {
             0 => String::from_utf8_lossy(self.input.bytes()).into_owned(),
             _ => "200".to_owned(),
         };
-        self.envoy.answer(callout, Some((&status, &body)));
+        self.envoy.respond(callout, Some((&status, &body)));
     }
 
     fn configure_route(&mut self) {
@@ -287,20 +287,20 @@ impl Sequence<'_> {
     /// Something happens while a later callback has not returned.
     fn let_something_happen(&mut self) {
         let key_set = self.world.key_set.clone();
-        let answer_all = move |envoy: &Envoy| {
+        let respond_to_all = move |envoy: &Envoy| {
             envoy.run_main();
             for callout in envoy.callouts() {
-                envoy.answer(&callout, Some(("200", key_set.as_bytes())));
+                envoy.respond(&callout, Some(("200", key_set.as_bytes())));
             }
         };
         if self.input.below(2) == 0 {
-            return self.envoy.before_next_scheduler(answer_all);
+            return self.envoy.before_next_scheduler(respond_to_all);
         }
         let streams: Vec<usize> = self.streams.iter().map(|stream| stream.id).collect();
         let closed = self.input.select(&streams);
         let config = self.input.select(&self.configs);
         self.envoy.at_next_resumption(move |envoy| {
-            answer_all(envoy);
+            respond_to_all(envoy);
             if let Some(closed) = closed {
                 envoy.close(closed);
             }
@@ -348,7 +348,7 @@ fn configuration_with_rules(configuration: &mut Value, has_rules: bool) {
         configuration["access"] = json!({"default": "allow", "rules": [{
             "name": "denied",
             "match": {"mcp_methods": ["tools/call"], "mcp_names": ["denied"]},
-            "require": {"roles": ["nobody"]},
+            "require": {"roles": ["absent"]},
         }]});
     }
 }

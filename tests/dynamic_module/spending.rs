@@ -28,10 +28,10 @@ fn next_callout(envoy: &Envoy) -> Callout {
     envoy.callouts().pop().unwrap()
 }
 
-fn answer_next(envoy: &Envoy) {
+fn respond_to_next(envoy: &Envoy) {
     let callout = next_callout(envoy);
     assert_eq!(callout.cluster, "webdis");
-    envoy.answer(&callout, Some(("200", SPENT_NOW)));
+    envoy.respond(&callout, Some(("200", SPENT_NOW)));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_request_goes_on_when_its_token_was_spent() {
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &token(&provider), true);
     assert_eq!(envoy.status(stream), 4);
-    answer_next(&envoy);
+    respond_to_next(&envoy);
     envoy.run();
     assert!(envoy.is_resumed(stream));
     assert_identity(&envoy, stream);
@@ -50,7 +50,7 @@ fn a_request_goes_on_when_its_token_was_spent() {
 fn a_response_that_comes_before_a_stream_has_a_scheduler_wakes_it() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
-    envoy.before_next_scheduler(answer_next);
+    envoy.before_next_scheduler(respond_to_next);
     let stream = open(&envoy, config, &token(&provider), true);
     assert_eq!(envoy.status(stream), 4);
     // Without the timer.
@@ -64,11 +64,11 @@ fn a_request_that_is_decided_while_its_callback_resumes_another_goes_on() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let first = open(&envoy, config, &token(&provider), true);
-    answer_next(&envoy);
+    respond_to_next(&envoy);
     // The callback of the second lets the first go on. Meanwhile the second one's response arrives, and
     // Envoy calls back for a third, which sees it.
     envoy.at_next_resumption(move |envoy| {
-        answer_next(envoy);
+        respond_to_next(envoy);
         let third = open(envoy, config, "no-token", true);
         assert_eq!(envoy.response(third).unwrap().status, 401);
     });

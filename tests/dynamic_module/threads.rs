@@ -65,7 +65,7 @@ fn workers_wait_for_keys_that_the_main_thread_fetches_for_all() {
                 // Some workers are waiting, others are just about to.
                 if opened.load(Ordering::SeqCst) > round % WORKERS {
                     for callout in envoy.callouts() {
-                        envoy.answer(&callout, Some(("200", provider.key_set().as_bytes())));
+                        envoy.respond(&callout, Some(("200", provider.key_set().as_bytes())));
                         answered.fetch_add(1, Ordering::SeqCst);
                     }
                 }
@@ -137,7 +137,7 @@ fn workers_serve_while_configurations_come_and_go_and_keys_change() {
         },
         |envoy| {
             for callout in envoy.callouts() {
-                envoy.answer(&callout, Some(("200", key_set.as_bytes())));
+                envoy.respond(&callout, Some(("200", key_set.as_bytes())));
             }
             let other = envoy.configure("mcp-federated-auth", &configuration).unwrap();
             envoy.run();

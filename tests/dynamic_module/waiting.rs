@@ -35,7 +35,7 @@ fn keys_that_come_before_a_stream_has_a_scheduler_wake_it() {
     let (envoy, config) = start_without_keys(&provider);
     let (fetch, key_set) = (envoy.await_callout("/jwks"), provider.key_set());
     envoy.before_next_scheduler(move |envoy| {
-        envoy.answer(&fetch, Some(("200", key_set.as_bytes())));
+        envoy.respond(&fetch, Some(("200", key_set.as_bytes())));
     });
     let stream = open(&envoy, config, &provider.token(), true);
     assert_eq!(envoy.status(stream), 4);
@@ -56,7 +56,7 @@ fn streams_that_wait_are_judged_as_soon_as_they_are_woken_and_hardly_ticked_mean
     // The first that the timer wakes is at least a second later, to ask for the keys again.
     envoy.run_until("the timer wakes one", |envoy| envoy.scheduled() > 0);
     assert!(opened.elapsed() >= Duration::from_secs(1), "{:?}", opened.elapsed());
-    envoy.answer(&fetch, Some(("200", provider.key_set().as_bytes())));
+    envoy.respond(&fetch, Some(("200", provider.key_set().as_bytes())));
     envoy.run();
     assert!(streams.iter().all(|stream| envoy.is_resumed(*stream)));
     assert_eq!(envoy.scheduled(), 2);
@@ -93,7 +93,7 @@ fn a_fetch_that_fails_refuses_who_waits() {
     let stream = open(&envoy, config, &provider.token(), true);
     envoy.end_with_response(stream);
     let callout = envoy.await_callout("/jwks");
-    envoy.answer(&callout, None);
+    envoy.respond(&callout, None);
     envoy.run_until("it is over", |_| schedulers() == 1);
     let refused = open(&envoy, config, &provider.token(), true);
     let response = envoy.response(refused).unwrap();
@@ -109,7 +109,7 @@ fn a_configuration_can_be_removed_while_requests_wait_and_callouts_are_under_way
     envoy.close(stream);
     envoy.remove(config);
     assert_eq!(schedulers(), 0);
-    envoy.answer(&callout, Some(("200", b"{}")));
+    envoy.respond(&callout, Some(("200", b"{}")));
     envoy.run();
     // The lease of the fetch is left to whoever comes next.
     let next = envoy.configure("mcp-federated-auth", &provider.configuration().to_string());

@@ -17,7 +17,7 @@ pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
         .alone()
         .workers(workers)
         .configure(move |configuration| configuration["keys"] = keys)
-        .edit(|bootstrap| bootstrap.answer_directly(DIRECT))
+        .edit(|bootstrap| bootstrap.respond_directly(DIRECT))
 }
 
 /// Adds a provider under this name.

@@ -339,14 +339,15 @@ fn a_body_waits_while_a_fleet_spends_the_token() {
     configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});
     let vm = start(&configuration, &SharedData::default());
     let token = token_with(&key, ISSUER, "1");
-    for (answer, reason) in [(r#"{"SET":[true,"OK"]}"#, ""), (r#"{"SET":null}"#, "jti_replayed")] {
+    for (response, reason) in [(r#"{"SET":[true,"OK"]}"#, ""), (r#"{"SET":null}"#, "jti_replayed")]
+    {
         let id = open_held(&vm, &token);
         assert_eq!(vm.send_body(id, FORBIDDEN, false), b"");
         assert!(vm.calls().is_empty());
         vm.close(id);
         let id = open_held(&vm, &token);
         assert_eq!(vm.send_body(id, ALLOWED, true), b"");
-        vm.answer(&vm.call(), "200", &[], answer.as_bytes());
+        vm.respond(&vm.call(), "200", &[], response.as_bytes());
         if reason.is_empty() {
             assert_eq!(vm.passed(id), ALLOWED);
             assert_forwarded(&vm.outcome(id));

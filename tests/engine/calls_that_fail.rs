@@ -5,8 +5,8 @@ use testkit::SigningKey;
 
 use crate::host::{Call, SharedData, Vm, log};
 use crate::provider::{
-    ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_refused, configuration,
-    fetch, key, request, start, token,
+    ISSUER, assert_accepted, assert_refused, configuration, fetch, key, request,
+    respond_with_discovery, respond_with_key_set, start, token,
 };
 
 #[track_caller]
@@ -66,7 +66,7 @@ fn a_response_that_is_not_the_document_fails_with_the_cause() {
         ("200", &oversize, "longer than keys.max_body"),
     ] {
         let (vm, id) = waiting();
-        vm.answer(&vm.call(), status, &[], body.as_bytes());
+        vm.respond(&vm.call(), status, &[], body.as_bytes());
         assert_refused(&vm.outcome(id), 503, "keys_unavailable");
         assert_logged(cause);
         assert!(vm.calls().is_empty());
@@ -86,8 +86,8 @@ fn a_response_that_is_not_a_key_set_fails_and_says_why() {
         (&many, "more than 1000"),
     ] {
         let (vm, id) = waiting();
-        answer_discovery(&vm, &vm.call());
-        vm.answer(&vm.call(), "200", &[], body.as_bytes());
+        respond_with_discovery(&vm, &vm.call());
+        vm.respond(&vm.call(), "200", &[], body.as_bytes());
         assert_refused(&vm.outcome(id), 503, "keys_unavailable");
         assert_logged(cause);
     }
@@ -117,7 +117,7 @@ fn the_header_fields_of_a_failed_response_explain_the_failure() {
         ("200", [("x", "y")], "\u{1f}", "begins with \"\\u{1f}\""),
     ] {
         let (vm, id) = waiting();
-        vm.answer(&vm.call(), status, &fields, body.as_bytes());
+        vm.respond(&vm.call(), status, &fields, body.as_bytes());
         assert_refused(&vm.outcome(id), 503, "keys_unavailable");
         assert_logged(cause);
     }
@@ -140,7 +140,7 @@ fn a_host_that_discovery_names_is_called_only_on_a_configured_cluster() {
         let vm = start(&document, &SharedData::default());
         vm.tick();
         let metadata = json!({"issuer": ISSUER, "jwks_uri": jwks_uri}).to_string();
-        vm.answer(&vm.call(), "200", &[], metadata.as_bytes());
+        vm.respond(&vm.call(), "200", &[], metadata.as_bytes());
         let clusters: Vec<String> = vm.calls().into_iter().map(|call| call.cluster).collect();
         assert_eq!(clusters, cluster.into_iter().collect::<Vec<_>>(), "{jwks_uri}");
     }
@@ -188,7 +188,7 @@ fn about_to_rediscover(key: &SigningKey) -> Vm {
     fetch(&vm, &[key]);
     vm.advance(Duration::from_secs(2));
     vm.tick();
-    vm.answer(&vm.call(), "500", &[], b"");
+    vm.respond(&vm.call(), "500", &[], b"");
     vm.advance(Duration::from_secs(1));
     vm.tick();
     vm
@@ -198,15 +198,15 @@ fn about_to_rediscover(key: &SigningKey) -> Vm {
 fn after_a_failure_the_key_sets_url_is_discovered_again() {
     let key = key("one");
     let vm = about_to_rediscover(&key);
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_accepted(&vm, &token(&key));
 }
 
 #[test]
 fn a_key_set_whose_metadata_became_unreadable_is_fetched_from_the_known_url() {
     type Failure = fn(&Vm, &Call);
-    let failures: [Failure; 2] = [Vm::fail, |vm, call| vm.answer(call, "503", &[], b"")];
+    let failures: [Failure; 2] = [Vm::fail, |vm, call| vm.respond(call, "503", &[], b"")];
     for fail in failures {
         let (old, new) = (key("old"), key("new"));
         let vm = about_to_rediscover(&old);
@@ -215,7 +215,7 @@ fn a_key_set_whose_metadata_became_unreadable_is_fetched_from_the_known_url() {
         // If it hangs, there is time left for the key set.
         assert_eq!(metadata.timeout, Duration::from_millis(2500));
         fail(&vm, &metadata);
-        answer_key_set(&vm, &vm.call(), &[&new]);
+        respond_with_key_set(&vm, &vm.call(), &[&new]);
         assert_logged("discovery failed, using the last known jwks_uri");
         assert_accepted(&vm, &token(&new));
     }
@@ -224,7 +224,7 @@ fn a_key_set_whose_metadata_became_unreadable_is_fetched_from_the_known_url() {
 #[test]
 fn changed_metadata_is_not_ignored() {
     let vm = about_to_rediscover(&key("old"));
-    vm.answer(&vm.call(), "200", &[], br#"{"issuer": "https://x.example", "jwks_uri": "x"}"#);
+    vm.respond(&vm.call(), "200", &[], br#"{"issuer": "https://x.example", "jwks_uri": "x"}"#);
     assert!(vm.calls().is_empty());
     assert_logged("https://x.example");
 }

@@ -6,8 +6,8 @@ use mcp_federated_auth::host::Part;
 
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
-    answer_discovery, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
-    assert_refused, configuration, fetch, key, request, start, token,
+    assert_accepted, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
+    request, respond_with_discovery, respond_with_key_set, start, token,
 };
 
 /// An engine that fetches, and one that serves requests.
@@ -35,8 +35,8 @@ fn requests_wait_for_keys_that_the_other_engine_fetches() {
     worker.tick();
     assert!(worker.calls().is_empty());
     hand_on(&worker, &fetcher);
-    answer_discovery(&fetcher, &fetcher.call());
-    answer_key_set(&fetcher, &fetcher.call(), &[&key]);
+    respond_with_discovery(&fetcher, &fetcher.call());
+    respond_with_key_set(&fetcher, &fetcher.call(), &[&key]);
     worker.tick();
     assert_forwarded(&worker.outcome(id));
     assert_accepted(&worker, &token(&key));
@@ -71,7 +71,7 @@ fn an_unknown_key_is_fetched_by_the_other_engine_once_for_all_requests_that_wait
         worker.tick();
     }
     assert_eq!(hand_on(&worker, &fetcher), 1);
-    answer_key_set(&fetcher, &fetcher.call(), &[&old, &new]);
+    respond_with_key_set(&fetcher, &fetcher.call(), &[&old, &new]);
     worker.tick();
     for id in waiting {
         assert_forwarded(&worker.outcome(id));
@@ -113,7 +113,7 @@ fn shared_data_is_read_only_after_an_announcement() {
 
     fetcher.advance(Duration::from_secs(600));
     fetcher.tick();
-    answer_key_set(&fetcher, &fetcher.call(), &[&new]);
+    respond_with_key_set(&fetcher, &fetcher.call(), &[&new]);
     // The key is gone, and one more fetch may bring it back.
     assert_paused(&request(&worker, &old_token).1);
     assert_accepted(&worker, &token(&new));

@@ -3,7 +3,7 @@
 use crate::bodies::{ALLOWED, FORBIDDEN, guarded, open_held};
 use crate::host::SharedData;
 use crate::provider::{
-    ISSUER, answer_discovery, answer_key_set, configuration, key, request, start, token,
+    ISSUER, configuration, key, request, respond_with_discovery, respond_with_key_set, start, token,
 };
 use crate::replay::{single_use, token_with};
 
@@ -15,8 +15,8 @@ fn a_request_that_waited_for_keys_is_logged_like_any_other() {
     let (forged, _) = request(&vm, &token(&key("other").with_kid("one")));
     assert!(vm.filter_state(good).is_empty());
     vm.tick();
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key_of_provider]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key_of_provider]);
     assert_eq!(vm.filter_state(good), ["mcp_auth.provider=example", "mcp_auth.user=ada"]);
     assert_eq!(
         vm.filter_state(forged),

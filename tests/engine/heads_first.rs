@@ -220,28 +220,28 @@ fn the_token_of_a_head_that_goes_first_is_looked_up_in_the_fleet_store() {
     configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});
     let vm = start(&configuration, &SharedData::default());
     vm.hand_over_late();
-    let looked_up = |answer: &str| {
+    let looked_up = |response: &str| {
         let call = vm.call();
         let command = String::from_utf8(call.body.clone()).unwrap();
         assert!(command.starts_with("EXISTS/mcp-auth:jti:"), "{command}");
-        vm.answer(&call, "200", &[], answer.as_bytes());
+        vm.respond(&call, "200", &[], response.as_bytes());
     };
     let first = open_held(&vm, &token_with(&key, ISSUER, "first"));
     vm.send_body(first, ALLOWED, true);
     vm.tick();
     looked_up(r#"{"EXISTS":0}"#);
-    vm.answer(&vm.call(), "200", &[], br#"{"SET":[true,"OK"]}"#);
+    vm.respond(&vm.call(), "200", &[], br#"{"SET":[true,"OK"]}"#);
     assert_eq!(vm.passed(first), ALLOWED);
-    for (answer, refusal) in [
+    for (response, refusal) in [
         (r#"{"EXISTS":0}"#, None),
         (r#"{"EXISTS":1}"#, Some((401, "jti_replayed"))),
         (r#"{"EXISTS":"0"}"#, Some((503, "replay_store_unavailable"))),
         (r#"{"SET":[true,"OK"]}"#, Some((503, "replay_store_unavailable"))),
         ("", Some((503, "replay_store_unavailable"))),
     ] {
-        let id = open_held(&vm, &token_with(&key, ISSUER, answer));
+        let id = open_held(&vm, &token_with(&key, ISSUER, response));
         assert_paused(&vm.outcome(id));
-        looked_up(answer);
+        looked_up(response);
         match refusal {
             Some((status, reason)) => assert_refused(&vm.outcome(id), status, reason),
             None => {
@@ -252,7 +252,7 @@ fn the_token_of_a_head_that_goes_first_is_looked_up_in_the_fleet_store() {
             }
         }
     }
-    // No answer at all.
+    // No response at all.
     let id = open_held(&vm, &token_with(&key, ISSUER, "late"));
     vm.advance(Duration::from_secs(5));
     vm.tick();

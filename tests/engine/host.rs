@@ -416,7 +416,7 @@ impl Vm {
         calls[0].clone()
     }
 
-    pub fn answer(&self, call: &Call, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+    pub fn respond(&self, call: &Call, status: &str, headers: &[(&str, &str)], body: &[u8]) {
         let field = |name: &str| match name {
             ":status" => Some(status.to_owned()),
             _ => headers

@@ -8,8 +8,8 @@ use testkit::{SigningKey, claims};
 use crate::bodies::{ALLOWED, FORBIDDEN, open, open_held, with_rules};
 use crate::host::{SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, answer_key_set, assert_forwarded, assert_paused, assert_refused,
-    configuration, fetch, key, start, token,
+    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
+    respond_with_key_set, start, token,
 };
 use crate::replay::single_use;
 
@@ -25,17 +25,17 @@ fn looking_up(key: &SigningKey) -> Vm {
 }
 
 /// The directory is asked for Ada, and answers with this.
-fn answer(vm: &Vm, user: &Value) {
+fn respond_with(vm: &Vm, user: &Value) {
     vm.tick();
     let list = json!({"totalResults": 1, "Resources": [user]});
-    vm.answer(&vm.call(), "200", &[], list.to_string().as_bytes());
+    vm.respond(&vm.call(), "200", &[], list.to_string().as_bytes());
 }
 
 /// Holds a request of Ada, who is looked up for it.
 fn hold(vm: &Vm, key: &SigningKey, user: &Value) -> u32 {
     let (id, outcome) = open(vm, "/mcp", &token(key));
     assert_paused(&outcome);
-    answer(vm, user);
+    respond_with(vm, user);
     id
 }
 
@@ -55,7 +55,7 @@ fn a_user_whose_result_expires_during_the_body_is_looked_up_again() {
         vm.advance(CACHE_TTL);
         assert_eq!(vm.send_body(id, body, true), b"");
         assert_paused(&vm.outcome(id));
-        answer(&vm, user);
+        respond_with(&vm, user);
         match reason {
             None => {
                 assert_eq!(vm.passed(id), body);
@@ -92,7 +92,7 @@ fn the_forwarded_identity_still_holds_when_the_body_arrives_or_the_request_ends(
         assert_forwarded(&outcome);
         vm.advance(CACHE_TTL);
         assert_eq!(vm.send_body(id, ALLOWED, true), b"");
-        answer(&vm, &after);
+        respond_with(&vm, &after);
         if is_same {
             assert_eq!(vm.passed(id), ALLOWED);
             assert_forwarded(&vm.outcome(id));
@@ -114,7 +114,7 @@ fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
     let (other, outcome) = open(&vm, "/mcp", &token(&new));
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new]);
+    respond_with_key_set(&vm, &vm.call(), &[&new]);
     assert_eq!(vm.send_body(withdrawn, ALLOWED, true), b"");
     assert_refused(&vm.outcome(withdrawn), 401, "unknown_kid");
     assert_eq!(vm.send_body(other, ALLOWED, true), ALLOWED);
@@ -123,7 +123,7 @@ fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
     assert_eq!(vm.send_body(stays, ALLOWED, true), b"");
     assert_paused(&vm.outcome(stays));
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new, &old]);
+    respond_with_key_set(&vm, &vm.call(), &[&new, &old]);
     assert_eq!(vm.passed(stays), ALLOWED);
     assert_forwarded(&vm.outcome(stays));
 }

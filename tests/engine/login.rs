@@ -6,8 +6,8 @@ use testkit::form;
 
 use crate::host::{Outcome, SharedData};
 use crate::login_support::{
-    Browser, Gateway, HOST, Location, ORIGIN, REDIRECT_URI, RESOURCE, answer_tokens, authorize,
-    code_request, logged, refresh_request, responded, text, token_call, with_login,
+    Browser, Gateway, HOST, Location, ORIGIN, REDIRECT_URI, RESOURCE, authorize, code_request,
+    logged, refresh_request, respond_with_tokens, responded, text, token_call, with_login,
 };
 use crate::provider::{ISSUER, assert_accepted, start};
 
@@ -98,7 +98,7 @@ fn a_refresh_token_brings_a_new_token_and_a_new_refresh_token() {
         if let Some(given) = given {
             tokens["refresh_token"] = json!(given);
         }
-        answer_tokens(&gateway.vm, &tokens);
+        respond_with_tokens(&gateway.vm, &tokens);
         let second = responded(&gateway.vm.outcome(id)).json();
         let second = second["refresh_token"].as_str().unwrap();
         assert_ne!(second, first);
@@ -106,7 +106,7 @@ fn a_refresh_token_brings_a_new_token_and_a_new_refresh_token() {
         let form = token_call(&gateway.vm);
         let form = testkit::form(std::str::from_utf8(&form.body).unwrap());
         assert_eq!(form["refresh_token"], given.unwrap_or("p-1"));
-        answer_tokens(&gateway.vm, &tokens);
+        respond_with_tokens(&gateway.vm, &tokens);
     }
 }
 
@@ -157,7 +157,7 @@ fn a_client_id_metadata_document_is_fetched_once_for_several_logins() {
     let document = json!({
         "client_id": url, "client_name": "Known by its host", "redirect_uris": [REDIRECT_URI],
     });
-    gateway.vm.answer(&call, "200", &[], document.to_string().as_bytes());
+    gateway.vm.respond(&call, "200", &[], document.to_string().as_bytes());
     for id in streams {
         let page = responded(&gateway.vm.outcome(id));
         assert_eq!(page.status, 200);

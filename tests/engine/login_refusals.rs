@@ -8,8 +8,8 @@ use testkit::claims;
 
 use crate::host::{Outcome, log};
 use crate::login_support::{
-    Browser, FORM, Gateway, JSON, Location, REDIRECT_URI, answer_endpoints, authorize,
-    code_request, endpoints, logged, refresh_request, responded, text, token_call, with_login,
+    Browser, FORM, Gateway, JSON, Location, REDIRECT_URI, authorize, code_request, endpoints,
+    logged, refresh_request, respond_with_endpoints, responded, text, token_call, with_login,
 };
 use crate::provider::{AUDIENCE, ISSUER};
 
@@ -249,11 +249,11 @@ fn a_token_by_a_new_key_waits_for_the_key() {
     let id = gateway.open_token(&code_request(&client_id, &code));
     gateway.vm.advance(Duration::from_secs(31));
     let tokens = json!({"access_token": token});
-    crate::login_support::answer_tokens(&gateway.vm, &tokens);
+    crate::login_support::respond_with_tokens(&gateway.vm, &tokens);
     assert!(matches!(gateway.vm.outcome(id), Outcome::Paused));
     gateway.vm.tick();
     let call = gateway.vm.call();
-    crate::provider::answer_key_set(&gateway.vm, &call, &[&gateway.key, &new]);
+    crate::provider::respond_with_key_set(&gateway.vm, &call, &[&gateway.key, &new]);
     assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
 }
 
@@ -269,14 +269,14 @@ fn faults_of_the_provider_and_of_the_gateway_are_503_and_never_invalid_client() 
         let (gateway, client_id, code) = with_code();
         let id = gateway.open_token(&code_request(&client_id, &code));
         let call = token_call(&gateway.vm);
-        gateway.vm.answer(&call, status, &[], body.to_string().as_bytes());
+        gateway.vm.respond(&call, status, &[], body.to_string().as_bytes());
         let response = responded(&gateway.vm.outcome(id));
         assert_error(&response, 503, "temporarily_unavailable");
         assert!(logged("login failed: step=token") && !logged("p-code"), "{:?}", log());
     }
     let (gateway, client_id, code) = with_code();
     let id = gateway.open_token(&code_request(&client_id, &code));
-    gateway.vm.answer(&token_call(&gateway.vm), "400", &[], br#"{"error":"invalid_grant"}"#);
+    gateway.vm.respond(&token_call(&gateway.vm), "400", &[], br#"{"error":"invalid_grant"}"#);
     assert_error(&responded(&gateway.vm.outcome(id)), 400, "invalid_grant");
 }
 
@@ -292,7 +292,7 @@ fn a_provider_that_does_not_respond_is_given_up() {
     gateway.vm.advance(Duration::from_secs(8));
     gateway.vm.tick();
     assert_error(&responded(&gateway.vm.outcome(id)), 503, "temporarily_unavailable");
-    gateway.vm.answer(&call, "200", &[], b"{}");
+    gateway.vm.respond(&call, "200", &[], b"{}");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn at_most_32_exchanges_are_under_way() {
     let (gateway, client_id, code) = with_code();
     let request = code_request(&client_id, &code);
     let streams: Vec<u32> = (0..33).map(|_| gateway.open_token(&request)).collect();
-    answer_endpoints(&gateway.vm);
+    respond_with_endpoints(&gateway.vm);
     assert_eq!(gateway.vm.calls().len(), 32);
     assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
     // Clients that hang up leave the calls of the proxy under way.
@@ -321,7 +321,7 @@ fn a_metadata_document_of_another_issuer_is_not_used() {
     let id = browser.submit(&fresh, &page, ("provider", "example"), &[]);
     let mut document: Value = endpoints();
     document["issuer"] = json!("https://evil.example");
-    fresh.vm.answer(&fresh.vm.call(), "200", &[], document.to_string().as_bytes());
+    fresh.vm.respond(&fresh.vm.call(), "200", &[], document.to_string().as_bytes());
     assert_eq!(responded(&fresh.vm.outcome(id)).status, 503);
     drop(gateway);
 }

@@ -103,7 +103,7 @@ impl Gateway {
     /// Exchanges a code; the provider gives these tokens.
     pub fn exchange(&self, client_id: &str, code: &str, tokens: &Value) -> LocalResponse {
         let id = self.open_token(&code_request(client_id, code));
-        answer_tokens(&self.vm, tokens);
+        respond_with_tokens(&self.vm, tokens);
         responded(&self.vm.outcome(id))
     }
 }
@@ -246,7 +246,7 @@ impl Browser {
     #[track_caller]
     pub fn approve(&mut self, gateway: &Gateway, page: &LocalResponse) -> Location {
         let id = self.submit(gateway, page, ("provider", "example"), &[]);
-        answer_endpoints(&gateway.vm);
+        respond_with_endpoints(&gateway.vm);
         let response = responded(&gateway.vm.outcome(id));
         self.keep(&response);
         Location::of(&response)
@@ -310,11 +310,11 @@ pub fn endpoints() -> Value {
     })
 }
 
-/// Answers the request for the provider's metadata, if there is one.
-pub fn answer_endpoints(vm: &Vm) {
+/// Responds to the request for the provider's metadata, if there is one.
+pub fn respond_with_endpoints(vm: &Vm) {
     for call in vm.calls() {
         if call.path() == "/.well-known/openid-configuration" {
-            vm.answer(&call, "200", &[], endpoints().to_string().as_bytes());
+            vm.respond(&call, "200", &[], endpoints().to_string().as_bytes());
         }
     }
 }
@@ -322,15 +322,15 @@ pub fn answer_endpoints(vm: &Vm) {
 /// The request to the provider's token endpoint, once its metadata were read.
 #[track_caller]
 pub fn token_call(vm: &Vm) -> Call {
-    answer_endpoints(vm);
+    respond_with_endpoints(vm);
     let call = vm.call();
     assert_eq!(call.path(), "/token");
     call
 }
 
 /// Lets the provider's token endpoint give these tokens.
-pub fn answer_tokens(vm: &Vm, tokens: &Value) {
-    vm.answer(&token_call(vm), "200", &[], tokens.to_string().as_bytes());
+pub fn respond_with_tokens(vm: &Vm, tokens: &Value) {
+    vm.respond(&token_call(vm), "200", &[], tokens.to_string().as_bytes());
 }
 
 /// Whether somebody in the log named this.

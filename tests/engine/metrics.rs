@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::host::{SharedData, Vm};
 use crate::provider::{
-    answer_key_set, assert_accepted, configuration, fetch, key, request, start, token,
+    assert_accepted, configuration, fetch, key, request, respond_with_key_set, start, token,
 };
 
 /// Metrics whose value is not 0.
@@ -77,12 +77,12 @@ fn elements_of_a_key_set_that_are_not_keys_are_counted() {
     vm.advance(Duration::from_secs(580));
     vm.tick();
     let keys = json!({"keys": [1, {}, key("new").public_jwk()]}).to_string();
-    vm.answer(&vm.call(), "200", &[], keys.as_bytes());
+    vm.respond(&vm.call(), "200", &[], keys.as_bytes());
     assert_eq!(vm.metrics()["mcp_auth_keys.provider.example"], 1);
     assert_eq!(vm.metrics()["mcp_auth_keys_dropped.provider.example"], 2);
     // They are no reason to fetch again, nor does another good set keep the count.
     vm.advance(Duration::from_secs(580));
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&key("newer")]);
+    respond_with_key_set(&vm, &vm.call(), &[&key("newer")]);
     assert_eq!(vm.metrics()["mcp_auth_keys_dropped.provider.example"], 0);
 }

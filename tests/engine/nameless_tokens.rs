@@ -7,8 +7,8 @@ use testkit::{Algorithm, SigningKey, claims};
 
 use crate::host::{SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
-    assert_refused, configuration, fetch, request, start, token,
+    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    configuration, fetch, request, respond_with_key_set, start, token,
 };
 
 /// How often a worker looks at the requests that wait.
@@ -73,7 +73,7 @@ fn no_token_is_verified_again_during_a_slow_fetch() {
     assert_accepted(&vm, &token(&old[0]));
 
     let before = vm.crypto_calls();
-    answer_key_set(&vm, &vm.call(), &new.iter().collect::<Vec<_>>());
+    respond_with_key_set(&vm, &vm.call(), &new.iter().collect::<Vec<_>>());
     while vm.tick_period() == Some(Duration::from_millis(1)) {
         vm.tick();
     }
@@ -91,7 +91,7 @@ fn new_keys_are_tried_in_portions_however_many_tokens_wait() {
     vm.tick();
     let (call, new) = (vm.call(), keys(Algorithm::Es256, "new", TRIED));
     let mut before = vm.crypto_calls();
-    answer_key_set(&vm, &call, &new.iter().collect::<Vec<_>>());
+    respond_with_key_set(&vm, &call, &new.iter().collect::<Vec<_>>());
     let mut portions = 0;
     loop {
         let cost = vm.crypto_calls() - before;

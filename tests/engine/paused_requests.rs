@@ -5,8 +5,9 @@ use testkit::{SigningKey, claims};
 
 use crate::host::SharedData;
 use crate::provider::{
-    AUDIENCE, ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_forwarded,
-    assert_paused, assert_refused, configuration, fetch, key, key_set, request, start, token,
+    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    configuration, fetch, key, key_set, request, respond_with_discovery, respond_with_key_set,
+    start, token,
 };
 
 #[test]
@@ -18,10 +19,10 @@ fn a_request_waits_for_the_first_keys_and_continues_when_they_arrive() {
     assert_eq!(vm.tick_period(), Some(Duration::from_millis(1)));
 
     vm.tick();
-    answer_discovery(&vm, &vm.call());
+    respond_with_discovery(&vm, &vm.call());
     let (second, outcome) = request(&vm, &token(&key));
     assert_paused(&outcome);
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_forwarded(&vm.outcome(first));
     assert_forwarded(&vm.outcome(second));
 }
@@ -97,7 +98,7 @@ fn both_calls_of_a_fetch_share_one_timeout() {
     let vm = start(&configuration(), &SharedData::default());
     vm.tick();
     vm.advance(Duration::from_secs(2));
-    answer_discovery(&vm, &vm.call());
+    respond_with_discovery(&vm, &vm.call());
     assert_eq!(vm.call().timeout, Duration::from_secs(3));
 }
 
@@ -109,8 +110,8 @@ fn a_client_that_disconnects_while_it_waits_disturbs_no_other() {
     let (stays, _) = request(&vm, &token(&key));
     vm.tick();
     vm.close(gone);
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_forwarded(&vm.outcome(stays));
 }
 
@@ -124,7 +125,7 @@ fn a_new_kid_causes_one_fetch_in_a_cooldown_and_the_request_waits_for_it() {
     assert_paused(&outcome);
     vm.tick();
     // What discovery found is still believed.
-    answer_key_set(&vm, &vm.call(), &[&old, &new]);
+    respond_with_key_set(&vm, &vm.call(), &[&old, &new]);
     assert_forwarded(&vm.outcome(id));
 
     let (_, outcome) = request(&vm, &token(&key("unpublished")));
@@ -154,7 +155,7 @@ fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_a_cooldown() {
     let (id, outcome) = request(&vm, &nameless(&new));
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new]);
+    respond_with_key_set(&vm, &vm.call(), &[&new]);
     assert_forwarded(&vm.outcome(id));
 
     let (_, outcome) = request(&vm, &nameless(&old));
@@ -173,16 +174,16 @@ fn keys_are_fetched_again_before_they_expire_without_any_request() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     vm.tick();
-    answer_discovery(&vm, &vm.call());
+    respond_with_discovery(&vm, &vm.call());
     let body = key_set(&[&key]);
-    vm.answer(&vm.call(), "200", &[("cache-control", "max-age=120")], body.as_bytes());
+    vm.respond(&vm.call(), "200", &[("cache-control", "max-age=120")], body.as_bytes());
 
     vm.advance(Duration::from_secs(89));
     vm.tick();
     assert!(vm.calls().is_empty());
     vm.advance(Duration::from_secs(9));
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn a_token_that_expires_while_it_waits_for_keys_does_not_pass() {
     assert_paused(&outcome);
     vm.tick();
     vm.advance(Duration::from_secs(2));
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_refused(&vm.outcome(id), 401, "expired");
 }

@@ -1,4 +1,4 @@
-//! A provider whose answers the tests write themselves, and a configuration that trusts it.
+//! A provider whose responses the tests write themselves, and a configuration that trusts it.
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims};
@@ -45,15 +45,15 @@ pub fn request(vm: &Vm, token: &str) -> (u32, Outcome) {
     ])
 }
 
-pub fn answer_discovery(vm: &Vm, call: &Call) {
+pub fn respond_with_discovery(vm: &Vm, call: &Call) {
     assert_eq!(call.path(), "/.well-known/openid-configuration");
     let document = json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks")});
-    vm.answer(call, "200", &[], document.to_string().as_bytes());
+    vm.respond(call, "200", &[], document.to_string().as_bytes());
 }
 
-pub fn answer_key_set(vm: &Vm, call: &Call, keys: &[&SigningKey]) {
+pub fn respond_with_key_set(vm: &Vm, call: &Call, keys: &[&SigningKey]) {
     assert_eq!(call.path(), "/jwks");
-    vm.answer(call, "200", &[], key_set(keys).as_bytes());
+    vm.respond(call, "200", &[], key_set(keys).as_bytes());
 }
 
 pub fn key_set(keys: &[&SigningKey]) -> String {
@@ -64,8 +64,8 @@ pub fn key_set(keys: &[&SigningKey]) -> String {
 /// Lets the plugin fetch this set.
 pub fn fetch(vm: &Vm, keys: &[&SigningKey]) {
     vm.tick();
-    answer_discovery(vm, &vm.call());
-    answer_key_set(vm, &vm.call(), keys);
+    respond_with_discovery(vm, &vm.call());
+    respond_with_key_set(vm, &vm.call(), keys);
 }
 
 #[track_caller]

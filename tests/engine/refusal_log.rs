@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::host::{SharedData, log};
 use crate::provider::{
-    answer_key_set, assert_refused, configuration, fetch, key, request, start, token,
+    assert_refused, configuration, fetch, key, request, respond_with_key_set, start, token,
 };
 
 fn refusals() -> Vec<String> {
@@ -17,7 +17,7 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
     let token = token(&key("one").with_kid("one\"\n]"));
     request(&vm, &token);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&key("one")]);
+    respond_with_key_set(&vm, &vm.call(), &[&key("one")]);
     vm.advance(Duration::from_secs(30));
     request(&vm, &token);
     vm.tick();

@@ -6,8 +6,8 @@ use testkit::{SigningKey, random_id};
 
 use crate::host::{Call, Outcome, SharedData, Vm, log_of};
 use crate::provider::{
-    ISSUER, answer_discovery, answer_key_set, assert_forwarded, assert_paused, assert_refused,
-    configuration, key, request, start,
+    ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, key, request,
+    respond_with_discovery, respond_with_key_set, start,
 };
 use crate::replay::{names, single_use, token_with};
 
@@ -63,7 +63,7 @@ fn a_request_continues_when_the_store_reports_that_it_spent_the_token() {
     assert_eq!(call.timeout, Duration::from_secs(3));
     assert!(command(&call).starts_with("SET/mcp-auth:jti:"), "{call:?}");
     assert_paused(&vm.outcome(id));
-    vm.answer(&call, "200", &[], SPENT_NOW);
+    vm.respond(&call, "200", &[], SPENT_NOW);
     assert_forwarded(&vm.outcome(id));
     // The other store is left alone, and nothing is left to do.
     assert_eq!(names(&shared), [""; 0]);
@@ -81,8 +81,8 @@ fn a_token_that_the_store_knows_does_not_pass() {
     let calls = vm.calls();
     assert_eq!(command(&calls[0]), command(&calls[1]));
     // In whatever order they are answered.
-    vm.answer(&calls[1], "200", &[], SPENT_NOW);
-    vm.answer(&calls[0], "200", &[], SPENT_BEFORE);
+    vm.respond(&calls[1], "200", &[], SPENT_NOW);
+    vm.respond(&calls[0], "200", &[], SPENT_BEFORE);
     assert_forwarded(&vm.outcome(ids[1]));
     assert_refused(&vm.outcome(ids[0]), 401, "jti_replayed");
 }
@@ -102,7 +102,7 @@ fn no_other_response_of_the_store_lets_the_token_pass() {
         ("x", SPENT_NOW, "no status"),
     ] {
         let id = wait_with_new_token(&vm, &key);
-        vm.answer(&vm.call(), status, &[], body);
+        vm.respond(&vm.call(), status, &[], body);
         assert_unavailable(&vm.outcome(id), cause);
     }
     let id = wait_with_new_token(&vm, &key);
@@ -121,7 +121,7 @@ fn no_token_passes_when_the_host_refuses_the_callout() {
     // It was not spent.
     vm.refuse_calls(false);
     let id = wait(&vm, &token);
-    vm.answer(&vm.call(), "200", &[], SPENT_NOW);
+    vm.respond(&vm.call(), "200", &[], SPENT_NOW);
     assert_forwarded(&vm.outcome(id));
 }
 
@@ -137,7 +137,7 @@ fn a_request_waits_at_most_the_timeout_plus_two_seconds_whatever_arrives_later()
     vm.advance(Duration::from_millis(1));
     vm.tick();
     assert_unavailable(&vm.outcome(id), "no response");
-    vm.answer(&call, "200", &[], SPENT_NOW);
+    vm.respond(&call, "200", &[], SPENT_NOW);
     assert_unavailable(&vm.outcome(id), "no response");
 }
 
@@ -150,9 +150,9 @@ fn a_client_that_disconnects_disturbs_no_other() {
     vm.close(gone);
     // Its callout continues: the token may be spent by then.
     assert_eq!(vm.calls().len(), 2);
-    vm.answer(&calls[0], "200", &[], SPENT_NOW);
+    vm.respond(&calls[0], "200", &[], SPENT_NOW);
     assert_paused(&vm.outcome(stays));
-    vm.answer(&calls[1], "200", &[], SPENT_NOW);
+    vm.respond(&calls[1], "200", &[], SPENT_NOW);
     assert_forwarded(&vm.outcome(stays));
     // Nothing is left of it.
     vm.tick();
@@ -175,7 +175,7 @@ fn a_flood_of_requests_that_wait_is_bounded() {
         crowded();
         // There is room for one when another is forwarded, or its client disconnects.
         let calls = vm.calls();
-        vm.answer(&calls[0], "200", &[], SPENT_NOW);
+        vm.respond(&calls[0], "200", &[], SPENT_NOW);
         assert_forwarded(&vm.outcome(waiting[0]));
         wait(&vm, &token);
         crowded();
@@ -219,10 +219,10 @@ fn a_token_that_waited_for_keys_waits_for_the_store_too() {
     let vm = start(&configuration, &SharedData::default());
     let ids = [(); 2].map(|()| wait_with_new_token(&vm, &key));
     vm.tick();
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     ids.iter().for_each(|id| assert_paused(&vm.outcome(*id)));
-    vm.calls().iter().for_each(|call| vm.answer(call, "200", &[], SPENT_NOW));
+    vm.calls().iter().for_each(|call| vm.respond(call, "200", &[], SPENT_NOW));
     ids.iter().for_each(|id| assert_forwarded(&vm.outcome(*id)));
 }
 
@@ -232,11 +232,11 @@ fn report_mode_forwards_what_the_store_would_stop() {
     let mut configuration = fleet(&key);
     configuration["mode"] = json!("report");
     let vm = start(&configuration, &SharedData::default());
-    let answers: [&dyn Fn(&Call); 2] =
-        [&|call| vm.answer(call, "200", &[], SPENT_BEFORE), &|call| vm.fail(call)];
-    for answer in answers {
+    let responses: [&dyn Fn(&Call); 2] =
+        [&|call| vm.respond(call, "200", &[], SPENT_BEFORE), &|call| vm.fail(call)];
+    for response in responses {
         let id = wait_with_new_token(&vm, &key);
-        answer(&vm.call());
+        response(&vm.call());
         let outcome = vm.outcome(id);
         let Outcome::Forwarded(fields) = outcome else { panic!("not forwarded: {outcome:?}") };
         assert!(fields.iter().all(|(name, _)| !name.starts_with("x-mcp-")), "{fields:?}");

@@ -7,8 +7,8 @@ use testkit::{Algorithm, SigningKey, claims};
 use crate::bodies::{ALLOWED, FORBIDDEN};
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
-    ISSUER, answer_discovery, answer_key_set, assert_forwarded, assert_paused, assert_refused,
-    configuration, fetch, start,
+    ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch,
+    respond_with_discovery, respond_with_key_set, start,
 };
 
 /// Two servers on one host; the provider's tokens are for one by its audience.
@@ -193,7 +193,7 @@ fn a_signature_that_was_verified_proves_nothing_for_other_keys() {
     let (_, outcome) = at(&vm, "/a/mcp", &token(&new, "for-a"));
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new]);
+    respond_with_key_set(&vm, &vm.call(), &[&new]);
     for path in ["/b/mcp", "/a/mcp"] {
         let (_, outcome) = at(&vm, path, &for_both);
         assert_refused(&outcome, 401, "unknown_kid");
@@ -213,7 +213,7 @@ fn a_signature_that_was_verified_proves_nothing_for_another_key_of_the_same_name
     let new = SigningKey::generate(Algorithm::Rs256, "new");
     assert_paused(&at(&vm, "/a/mcp", &token(&new, "for-a")).1);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new, &successor]);
+    respond_with_key_set(&vm, &vm.call(), &[&new, &successor]);
     for path in ["/b/mcp", "/a/mcp"] {
         assert_refused(&at(&vm, path, &for_both).1, 401, "bad_signature");
         assert_forwarded(&at(&vm, path, &by_successor).1);
@@ -453,8 +453,8 @@ fn a_small_cache_remembers_its_tokens_at_many_resources() {
 fn discovery_is_asked_for_once_whatever_the_number_of_resources() {
     let vm = start(&two_servers(), &SharedData::default());
     vm.tick();
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key()]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key()]);
     vm.tick();
     assert!(vm.calls().is_empty());
 }

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::host::{Outcome, SharedData};
 use crate::provider::{
-    answer_discovery, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
-    assert_refused, configuration, fetch, key, key_set, request, start, token,
+    assert_accepted, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
+    key_set, request, respond_with_discovery, respond_with_key_set, start, token,
 };
 
 #[test]
@@ -72,7 +72,7 @@ fn a_key_that_was_removed_stops_working_in_every_worker() {
         let (_, outcome) = request(&other, &token(&new));
         assert_paused(&outcome);
         other.tick();
-        answer_key_set(&other, &other.call(), &[&new]);
+        respond_with_key_set(&other, &other.call(), &[&new]);
     });
     // At once, without any tick.
     let (_, outcome) = request(&vm, &token(&old));
@@ -99,13 +99,13 @@ fn a_response_that_arrives_after_the_lease_was_lost_is_not_published() {
     let (old, new) = (key("old"), key("new"));
     let late = start(&configuration(), &shared);
     late.tick();
-    answer_discovery(&late, &late.call());
+    respond_with_discovery(&late, &late.call());
     in_another_worker(|| {
         let other = start(&configuration(), &shared);
         other.advance(Duration::from_secs(8));
         fetch(&other, &[&new]);
     });
-    answer_key_set(&late, &late.call(), &[&old]);
+    respond_with_key_set(&late, &late.call(), &[&old]);
     assert_accepted(&late, &token(&new));
 }
 
@@ -143,7 +143,7 @@ fn an_overwritten_key_set_is_fetched_again_and_not_used() {
     let (id, outcome) = request(&vm, &token(&planted));
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&genuine]);
+    respond_with_key_set(&vm, &vm.call(), &[&genuine]);
     assert!(!matches!(vm.outcome(id), Outcome::Forwarded(_)));
     assert_accepted(&vm, &token(&genuine));
 }
@@ -199,7 +199,7 @@ fn an_unreadable_newer_set_is_fetched_again() {
         let other = start(&configuration(), &shared);
         other.advance(Duration::from_secs(590));
         other.tick();
-        answer_key_set(&other, &other.call(), &[&new]);
+        respond_with_key_set(&other, &other.call(), &[&new]);
     });
     vm.advance(Duration::from_secs(590));
     shared.overwrite("/key-set", b"");
@@ -209,7 +209,7 @@ fn an_unreadable_newer_set_is_fetched_again() {
     let (id, outcome) = request(&vm, &token(&new));
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new]);
+    respond_with_key_set(&vm, &vm.call(), &[&new]);
     assert_forwarded(&vm.outcome(id));
     assert_refused(&vm.outcome(waiting), 401, "unknown_kid");
 }
@@ -251,8 +251,8 @@ fn a_callout_whose_end_is_never_reported_does_not_stop_further_callouts() {
     vm.tick();
     let (key, calls) = (key("one"), vm.calls());
     assert_eq!(calls.len(), 2);
-    answer_discovery(&vm, &calls[1]);
+    respond_with_discovery(&vm, &calls[1]);
     vm.fail(&lost);
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_accepted(&vm, &token(&key));
 }

@@ -8,8 +8,8 @@ use testkit::{Algorithm, SigningKey, claims};
 
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, answer_key_set, assert_accepted, assert_forwarded, assert_paused,
-    assert_refused, configuration, fetch, request, start, token,
+    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    configuration, fetch, request, respond_with_key_set, start, token,
 };
 
 /// A key whose signatures the host verifies, so that it can be seen how often it does.
@@ -150,14 +150,14 @@ fn a_token_of_a_withdrawn_key_is_refused_immediately_in_all_workers() {
             let other = start(&configuration(), &shared);
             other.advance(Duration::from_secs(580));
             other.tick();
-            answer_key_set(&other, &other.call(), &[&new]);
+            respond_with_key_set(&other, &other.call(), &[&new]);
         });
     });
     vm.advance(Duration::from_secs(580));
     let (id, outcome) = request(&vm, &token);
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&new]);
+    respond_with_key_set(&vm, &vm.call(), &[&new]);
     assert_refused(&vm.outcome(id), 401, "unknown_kid");
 }
 
@@ -191,7 +191,7 @@ fn a_repeated_forged_token_is_verified_once_for_each_key_set() {
     // With the keys, the verdict goes.
     vm.advance(Duration::from_secs(580));
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&forger]);
+    respond_with_key_set(&vm, &vm.call(), &[&forger]);
     assert_accepted(&vm, &token);
 }
 
@@ -284,7 +284,7 @@ fn a_user_is_looked_up_again_when_the_result_has_expired() {
         let list = json!({
             "totalResults": 1, "Resources": [{"userName": "ada", "active": active}],
         });
-        vm.answer(&call, "200", &[], list.to_string().as_bytes());
+        vm.respond(&call, "200", &[], list.to_string().as_bytes());
         vm.outcome(id)
     };
     assert_forwarded(&look_up(true));
@@ -308,7 +308,7 @@ fn a_token_without_kid_that_no_key_verified_may_have_keys_fetched_again_after_th
     let (id, outcome) = request(&vm, &token);
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&old]);
+    respond_with_key_set(&vm, &vm.call(), &[&old]);
     assert_refused(&vm.outcome(id), 401, "bad_signature");
     for _ in 0..2 {
         let (_, outcome) = request(&vm, &token);
@@ -318,6 +318,6 @@ fn a_token_without_kid_that_no_key_verified_may_have_keys_fetched_again_after_th
     let (id, outcome) = request(&vm, &token);
     assert_paused(&outcome);
     vm.tick();
-    answer_key_set(&vm, &vm.call(), &[&old, &new]);
+    respond_with_key_set(&vm, &vm.call(), &[&old, &new]);
     assert_forwarded(&vm.outcome(id));
 }

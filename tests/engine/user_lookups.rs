@@ -7,8 +7,8 @@ use testkit::{SigningKey, claims};
 
 use crate::host::{Call, Outcome, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, answer_discovery, answer_key_set, assert_accepted, assert_forwarded,
-    assert_paused, assert_refused, configuration, fetch, key, request, start, token,
+    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    configuration, fetch, key, request, respond_with_discovery, respond_with_key_set, start, token,
 };
 
 /// The provider's keys stand in the configuration, and users are looked up.
@@ -27,11 +27,11 @@ fn with_directory() -> Value {
     configuration
 }
 
-fn answer_ada(vm: &Vm, call: &Call) {
+fn respond_with_ada(vm: &Vm, call: &Call) {
     assert_eq!(call.cluster, "directory");
     assert_eq!(call.path(), "/scim/v2/Users?filter=userName%20eq%20%22ada%22");
     let list = json!({"totalResults": 1, "Resources": [{"userName": "ada"}]});
-    vm.answer(call, "200", &[], list.to_string().as_bytes());
+    vm.respond(call, "200", &[], list.to_string().as_bytes());
 }
 
 /// A token of this user.
@@ -51,7 +51,7 @@ fn requests_of_one_user_wait_for_one_call_and_later_ones_for_none() {
     vm.tick();
     let call = vm.call();
     assert_eq!(call.timeout, Duration::from_secs(5));
-    answer_ada(&vm, &call);
+    respond_with_ada(&vm, &call);
     waiting.iter().for_each(|(id, _)| assert_forwarded(&vm.outcome(*id)));
     assert_accepted(&vm, &token(&key));
     vm.tick();
@@ -62,7 +62,7 @@ fn requests_of_one_user_wait_for_one_call_and_later_ones_for_none() {
     let (_, outcome) = request(&vm, &token(&key));
     assert_paused(&outcome);
     vm.tick();
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn each_user_is_looked_up_separately() {
     vm.tick();
     let calls = vm.calls();
     assert_eq!(calls.len(), 2);
-    vm.answer(&calls[1], "200", &[], br#"{"totalResults": 0, "Resources": []}"#);
+    vm.respond(&calls[1], "200", &[], br#"{"totalResults": 0, "Resources": []}"#);
     assert_refused(&vm.outcome(bob), 403, "user_unknown");
     assert_paused(&vm.outcome(ada));
-    answer_ada(&vm, &calls[0]);
+    respond_with_ada(&vm, &calls[0]);
     assert_forwarded(&vm.outcome(ada));
 }
 
@@ -102,14 +102,14 @@ fn a_request_that_waited_for_keys_may_wait_as_long_for_a_user() {
     let (id, _) = request(&vm, &token(&key));
     vm.tick();
     vm.advance(Duration::from_secs(4));
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_paused(&vm.outcome(id));
     vm.tick();
     vm.advance(Duration::from_secs(4));
     vm.tick();
     assert_paused(&vm.outcome(id));
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
     assert_forwarded(&vm.outcome(id));
 }
 
@@ -125,7 +125,7 @@ fn a_token_that_expires_while_its_user_is_looked_up_does_not_pass() {
     assert_paused(&outcome);
     vm.tick();
     vm.advance(Duration::from_secs(5));
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
     assert_refused(&vm.outcome(id), 401, "expired");
 }
 
@@ -142,8 +142,8 @@ fn a_key_that_is_withdrawn_during_a_lookup_no_longer_verifies() {
     assert_paused(&outcome);
     vm.tick();
     let key_set = vm.calls().into_iter().find(|call| call.cluster == "provider").unwrap();
-    answer_key_set(&vm, &key_set, &[&new]);
-    answer_ada(&vm, &lookup);
+    respond_with_key_set(&vm, &key_set, &[&new]);
+    respond_with_ada(&vm, &lookup);
     assert_refused(&vm.outcome(id), 401, "unknown_kid");
 }
 
@@ -155,7 +155,7 @@ fn a_client_that_disconnects_during_a_look_up_disturbs_no_other() {
     let (stays, _) = request(&vm, &token(&key));
     vm.tick();
     vm.close(gone);
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
     assert_forwarded(&vm.outcome(stays));
 }
 
@@ -175,7 +175,7 @@ fn a_directory_that_cannot_be_called_is_unavailable_for_a_second() {
     let (id, outcome) = request(&vm, &token(&key));
     assert_paused(&outcome);
     vm.tick();
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
     assert_forwarded(&vm.outcome(id));
 }
 
@@ -199,7 +199,7 @@ fn a_flood_of_requests_that_wait_for_users_is_bounded() {
     let (_, outcome) = request(&vm, &token(&key));
     assert_refused(&outcome, 503, "directory_unavailable");
     vm.tick();
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
     waiting.iter().for_each(|id| assert_forwarded(&vm.outcome(*id)));
 }
 
@@ -214,7 +214,7 @@ fn requests_that_wait_for_a_user_cost_no_second_signature() {
         vm.tick();
     }
     assert_eq!(vm.crypto_calls() - before, 1);
-    answer_ada(&vm, &vm.call());
+    respond_with_ada(&vm, &vm.call());
     assert_forwarded(&vm.outcome(id));
     assert_eq!(vm.crypto_calls() - before, 1);
 }

@@ -65,7 +65,7 @@ fn a_provider_that_hangs_takes_no_place_of_another() {
     let (waiting, outcome) = request(&vm, &token_of("quick", &key));
     assert_paused(&outcome);
     vm.tick();
-    vm.answer(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
+    vm.respond(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
     assert_forwarded(&vm.outcome(waiting));
     // Who has keys needs no place, and the other one still has none.
     assert_forwarded(&request(&vm, &token_of("quick", &key)).1);
@@ -91,9 +91,9 @@ fn a_provider_that_hangs_takes_no_place_of_user_lookups_or_spendings() {
     assert_paused(&outcome);
     vm.tick();
     let ada = json!({"totalResults": 1, "Resources": [{"userName": "ada"}]}).to_string();
-    vm.answer(&call_on(&vm, "directory"), "200", &[], ada.as_bytes());
+    vm.respond(&call_on(&vm, "directory"), "200", &[], ada.as_bytes());
     assert_paused(&vm.outcome(id));
-    vm.answer(&call_on(&vm, "webdis"), "200", &[], br#"{"SET":[true,"OK"]}"#);
+    vm.respond(&call_on(&vm, "webdis"), "200", &[], br#"{"SET":[true,"OK"]}"#);
     assert_forwarded(&vm.outcome(id));
 }
 
@@ -113,7 +113,7 @@ fn a_store_that_hangs_takes_no_place_of_those_that_wait_for_keys() {
     let (id, outcome) = request(&vm, &token_of("quick", &key));
     assert_paused(&outcome);
     vm.tick();
-    vm.answer(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
+    vm.respond(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
     assert_forwarded(&vm.outcome(id));
 }
 
@@ -133,7 +133,7 @@ fn a_directory_that_hangs_takes_no_place_of_those_that_wait_for_keys() {
     let (id, outcome) = request(&vm, &token_of("quick", &key));
     assert_paused(&outcome);
     vm.tick();
-    vm.answer(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
+    vm.respond(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
     // Its keys are there, and now there is no place to wait for its user.
     assert_refused(&vm.outcome(id), 503, "directory_unavailable");
 }

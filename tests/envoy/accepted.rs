@@ -60,9 +60,9 @@ async fn assert_all_pass(stack: &Stack, keys: &[SigningKey]) {
             "x-mcp-token-id": claims["jti"],
             "x-mcp-token-expires": claims["exp"].to_string(),
         });
-        let answer = stack.call(&key.token(&claims)).await;
-        if answer.status != 200 || *answer.whoami() != identity {
-            faults.push(format!("{key:?}: {answer:?}"));
+        let response = stack.call(&key.token(&claims)).await;
+        if response.status != 200 || *response.whoami() != identity {
+            faults.push(format!("{key:?}: {response:?}"));
         }
     }
     assert_none(&faults);
@@ -150,8 +150,8 @@ async fn the_configuration_means_the_same_as_struct_and_as_json_text() {
         claims["flag"] = json!(true);
         claims["tenant"] = json!("Zoë");
         claims["address"] = json!({"country": "UK"});
-        let answer = stack.call(&stack.provider.token(&claims)).await;
-        assert_eq!(answer.status, 200, "{form:?}: {answer:?}");
+        let response = stack.call(&stack.provider.token(&claims)).await;
+        assert_eq!(response.status, 200, "{form:?}: {response:?}");
         assert_eq!(stack.server.requests()[0].header("x-country"), [b"UK"], "{form:?}");
         let cases = [
             ("level 5", with(&claims, "level", 5)),
@@ -183,8 +183,8 @@ async fn the_scheme_is_bearer_in_any_case_and_with_any_number_of_spaces() {
     let stack = Stack::builder().start().await;
     for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR    "] {
         let value = format!("{scheme}{}", stack.token());
-        let answer = stack.send(stack.request().header("authorization", value)).await;
-        assert_eq!(answer.status, 200, "{scheme}: {answer:?}");
+        let response = stack.send(stack.request().header("authorization", value)).await;
+        assert_eq!(response.status, 200, "{scheme}: {response:?}");
     }
 }
 

@@ -15,7 +15,7 @@ async fn line(stack: &Stack, path: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// What it says of the answer to this path.
+/// What it says of the response to this path.
 async fn logged(stack: &Stack, path: &str) -> Value {
     let line = line(stack, path).await;
     json!(["status", "user", "provider", "reason"].map(|name| line[name].clone()))

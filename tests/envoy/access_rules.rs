@@ -1,7 +1,7 @@
 //! What an identity may do: the first rule that matches decides.
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, RawAnswer, SigningKey, Stack, raw_exchange};
+use testbed::{Algorithm, RawResponse, SigningKey, Stack, raw_exchange};
 
 use crate::support::{
     add_providers, assert_none, assert_refusal, claims_of, close_at_once, faults_of_refusal, named,
@@ -18,7 +18,7 @@ fn for_all(require: Value) -> Value {
 }
 
 /// Sends a request with exactly this request line, and a token.
-async fn send_raw(stack: &Stack, line: &str, token: &str) -> RawAnswer {
+async fn send_raw(stack: &Stack, line: &str, token: &str) -> RawResponse {
     let request = format!(
         "{line} HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {token}\r\n\
          connection: close\r\ncontent-length: 0\r\n\r\n"
@@ -37,12 +37,12 @@ async fn assert_outcomes(stack: &Stack, cases: &[(Value, Option<&str>)]) {
                 if value.is_null() { without(&all, name) } else { with(&all, name, value.clone()) };
         }
         let before = stack.server.count();
-        let answer = stack.call(&stack.provider.token(&all)).await;
+        let response = stack.call(&stack.provider.token(&all)).await;
         match reason {
-            None if answer.status == 200 => {}
-            None => faults.push(format!("{claims}: {} {}", answer.status, answer.text)),
+            None if response.status == 200 => {}
+            None => faults.push(format!("{claims}: {} {}", response.status, response.text)),
             Some(reason) => {
-                let case_faults = faults_of_refusal(&answer, reason);
+                let case_faults = faults_of_refusal(&response, reason);
                 faults.extend(named(&claims.to_string(), case_faults));
                 if stack.server.count() != before {
                     faults.push(format!("{claims}: reached the MCP server"));
@@ -144,8 +144,8 @@ async fn a_rule_can_require_the_provider() {
         .start()
         .await;
     assert_eq!(stack.call(&stack.token()).await.status, 200);
-    let answer = stack.call_refused(&key.token(&claims_of("other"))).await;
-    assert_refusal(&answer, "access_denied");
+    let response = stack.call_refused(&key.token(&claims_of("other"))).await;
+    assert_refusal(&response, "access_denied");
 }
 
 // Requirement: scope-consistency
@@ -188,13 +188,13 @@ async fn missing_scopes_are_named_as_the_smallest_sufficient_set() {
         ("", "incident.write audit.read", json!(["incident.write", "audit.read", "audit.all"])),
     ] {
         let token = stack.provider.token(&with(&stack.claims(), "scope", granted));
-        let answer = stack.call_refused(&token).await;
-        assert_refusal(&answer, "insufficient_scope");
-        let challenge = answer.header("www-authenticate");
+        let response = stack.call_refused(&token).await;
+        assert_refusal(&response, "insufficient_scope");
+        let challenge = response.header("www-authenticate");
         assert!(challenge.ends_with(&format!(", scope=\"{asked}\"")), "{granted}: {challenge}");
         assert!(challenge.contains("resource_metadata=\""), "{challenge}");
         assert_eq!(
-            answer.body["details"],
+            response.body["details"],
             json!({"rule": "write", "missing": missing}),
             "{granted}"
         );
@@ -233,8 +233,8 @@ async fn the_first_rule_that_matches_decides() {
         ("GET /filesx", 403),
     ] {
         let before = stack.server.count();
-        let answer = send_raw(&stack, line, &token).await;
-        assert_eq!(answer.status() == 403, status == 403, "{line}: {}", answer.body());
+        let response = send_raw(&stack, line, &token).await;
+        assert_eq!(response.status() == 403, status == 403, "{line}: {}", response.body());
         assert_eq!(stack.server.count() - before, usize::from(status != 403), "{line}");
     }
     let ops = stack.provider.token(&with(&stack.claims(), "groups", json!(["ops"])));
@@ -313,12 +313,12 @@ async fn no_spelling_of_a_path_bypasses_a_rule() {
             .await;
         let token = stack.token();
         for way in WAYS {
-            let answer = send_raw(&stack, &format!("GET {way}"), &token).await;
+            let response = send_raw(&stack, &format!("GET {way}"), &token).await;
             assert!(
-                matches!(answer.status(), 400 | 403),
+                matches!(response.status(), 400 | 403),
                 "{way}: {} {}",
-                answer.status(),
-                answer.body()
+                response.status(),
+                response.body()
             );
             assert_eq!(stack.server.count(), 0, "{way} (normalises: {normalises})");
         }
@@ -353,9 +353,9 @@ async fn a_restricted_provider_passes_only_where_a_rule_names_it() {
     assert_eq!(stack.call(&stack.token()).await.status, 200);
     for path in ["/open", "/elsewhere"] {
         let before = stack.server.count();
-        let answer = send_raw(&stack, &format!("GET {path}"), &robot).await;
-        assert_eq!(answer.status(), 403, "{path}");
-        assert!(answer.body().contains("\"access_denied\""), "{}", answer.body());
+        let response = send_raw(&stack, &format!("GET {path}"), &robot).await;
+        assert_eq!(response.status(), 403, "{path}");
+        assert!(response.body().contains("\"access_denied\""), "{}", response.body());
         assert_eq!(stack.server.count(), before, "{path}");
         send_raw(&stack, &format!("GET {path}"), &stack.token()).await;
         assert_eq!(stack.server.count(), before + 1, "{path}");

@@ -1,7 +1,7 @@
 //! Requests that no client means well with. Each gets a clear 4xx, and the next good token passes.
 
 use serde_json::json;
-use testbed::{Answer, Document, Fault, IdentityProvider, SigningKey, Stack, raw_exchange};
+use testbed::{Document, Fault, IdentityProvider, Response, SigningKey, Stack, raw_exchange};
 
 use crate::support::{
     SOON, assert_none, assert_refusal, assert_vm_lives, await_active_requests, base64url,
@@ -42,11 +42,11 @@ fn bearer(token: &[u8]) -> Vec<u8> {
     [b"Authorization: Bearer ", token].concat()
 }
 
-async fn send_refused(stack: &Stack, request: &[u8]) -> Answer {
+async fn send_refused(stack: &Stack, request: &[u8]) -> Response {
     let before = stack.server.count();
-    let answer = parsed(&raw_exchange(stack.envoy.address(), request).await);
-    assert_eq!(stack.server.count(), before, "the MCP server was reached: {answer:?}");
-    answer
+    let response = parsed(&raw_exchange(stack.envoy.address(), request).await);
+    assert_eq!(stack.server.count(), before, "the MCP server was reached: {response:?}");
+    response
 }
 
 /// Asserts that a good token passes on each worker, by a connection to each.
@@ -109,8 +109,8 @@ async fn invalid_utf_8_gets_a_clear_response() {
     ];
     let mut faults = Vec::new();
     for (name, line, reason) in of_plugin {
-        let answer = send_refused(&stack, &request(&[&line])).await;
-        faults.extend(named(name, faults_of_refusal(&answer, reason)));
+        let response = send_refused(&stack, &request(&[&line])).await;
+        faults.extend(named(name, faults_of_refusal(&response, reason)));
     }
     // Envoy itself refuses these, or the plugin does.
     let host = b"Host: localhost\r\nConnection: close\r\n";
@@ -135,9 +135,9 @@ async fn invalid_utf_8_gets_a_clear_response() {
         ("0xFF in the method", [b"G\xffT / HTTP/1.1\r\n", &host[..], b"\r\n"].concat()),
         ("no HTTP at all", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(50)),
     ] {
-        let answer = send_refused(&stack, &bytes).await;
-        if !(400..500).contains(&answer.status) {
-            faults.push(format!("{name}: {answer:?}"));
+        let response = send_refused(&stack, &bytes).await;
+        if !(400..500).contains(&response.status) {
+            faults.push(format!("{name}: {response:?}"));
         }
     }
     assert_none(&faults);
@@ -164,8 +164,8 @@ async fn invalid_utf_8_in_other_headers_passes_with_a_valid_token() {
         assert_eq!(arrived.header("x-mcp-user"), [b"ada@example.com"], "{arrived:?}");
         assert!(arrived.header("x-mcp-roles").is_empty(), "{arrived:?}");
         // And without one it is refused like any other.
-        let answer = send_refused(&stack, &request(&[line])).await;
-        assert_refusal(&answer, "missing_token");
+        let response = send_refused(&stack, &request(&[line])).await;
+        assert_refusal(&response, "missing_token");
     }
     assert_good_tokens_pass(&stack).await;
     assert_vm_lives(&stack).await;
@@ -187,11 +187,11 @@ async fn what_exceeds_envoys_limit_is_refused_by_envoy() {
         ),
         ("5000 headers", request(&many)),
     ] {
-        let answer = send_refused(&stack, &bytes).await;
-        assert!((400..500).contains(&answer.status), "{name}: {answer:?}");
+        let response = send_refused(&stack, &bytes).await;
+        assert!((400..500).contains(&response.status), "{name}: {response:?}");
     }
-    let answer = send_refused(&stack, &request(&[&bearer(&vec![b'a'; 50_000])])).await;
-    assert_refusal(&answer, "malformed_token");
+    let response = send_refused(&stack, &request(&[&bearer(&vec![b'a'; 50_000])])).await;
+    assert_refusal(&response, "malformed_token");
     assert_good_tokens_pass(&stack).await;
     assert_vm_lives(&stack).await;
 }
@@ -209,8 +209,8 @@ async fn a_token_of_a_mebibyte_is_refused_where_envoy_accepts_it() {
     for token in
         [vec![b'a'; 1 << 20], b".".repeat(1 << 20), b"a.".repeat(1 << 19), vec![0xff; 1 << 20]]
     {
-        let answer = send_refused(&stack, &request(&[&bearer(&token)])).await;
-        assert_refusal(&answer, "malformed_token");
+        let response = send_refused(&stack, &request(&[&bearer(&token)])).await;
+        assert_refusal(&response, "malformed_token");
     }
     let commas = send_refused(&stack, &request(&[&bearer(&b", ".repeat(1 << 19))])).await;
     assert_refusal(&commas, "malformed_authorization");
@@ -252,9 +252,9 @@ async fn assert_bombs_refused(stack: &Stack, size: usize) {
             [("header", &bomb, &stack.claims().to_string()), ("payload", &header, &bomb)]
         {
             let token = signed(&key, &base64url(header), &base64url(payload));
-            let answer = send_refused(stack, &request(&[&bearer(token.as_bytes())])).await;
+            let response = send_refused(stack, &request(&[&bearer(token.as_bytes())])).await;
             let name = format!("{name} as {place} of {} bytes", token.len());
-            faults.extend(named(&name, faults_of_refusal(&answer, "malformed_token")));
+            faults.extend(named(&name, faults_of_refusal(&response, "malformed_token")));
         }
     }
     assert_none(&faults);
@@ -287,14 +287,14 @@ async fn many_members_and_headers_are_read_in_time() {
     let token = bearer(key.token(&claims).as_bytes());
     lines.push(&token);
     let asked = std::time::Instant::now();
-    let answer = raw_exchange(stack.envoy.address(), &request(&[&token])).await;
-    assert_ne!(answer.status(), 401, "{answer:?}");
+    let response = raw_exchange(stack.envoy.address(), &request(&[&token])).await;
+    assert_ne!(response.status(), 401, "{response:?}");
     assert_eq!(stack.server.count(), 1);
     let mut lines_without: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
     let bad = bearer(b"a.b.c");
     lines_without.push(&bad);
-    let answer = send_refused(&stack, &request(&lines_without)).await;
-    assert_refusal(&answer, "malformed_token");
+    let response = send_refused(&stack, &request(&lines_without)).await;
+    assert_refusal(&response, "malformed_token");
     assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
     assert_good_tokens_pass(&stack).await;
     assert_vm_lives(&stack).await;
@@ -334,9 +334,9 @@ async fn keys_of_a_thousand_kinds_do_not_stop_the_plugin() {
         let signer = SigningKey::generate(algorithm, "");
         for kid in "abcdefghijkl".chars() {
             let token = signer.with_kid(kid).token(&claims);
-            let answer = stack.call_refused(&token).await;
-            assert_eq!(answer.status, 401, "{kid} {algorithm}: {answer:?}");
-            let reason = answer.reason();
+            let response = stack.call_refused(&token).await;
+            assert_eq!(response.status, 401, "{kid} {algorithm}: {response:?}");
+            let reason = response.reason();
             assert!(
                 ["key_mismatch", "bad_signature"].contains(&reason),
                 "{kid} {algorithm}: {reason}"

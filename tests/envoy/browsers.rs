@@ -1,7 +1,7 @@
 //! Pages in browsers, by `envoy/browser.yaml`: Envoy's cors filter is before the plugin.
 
 use serde_json::json;
-use testbed::{Answer, Bootstrap, McpServer, Stack, StackBuilder, repository_root};
+use testbed::{Bootstrap, McpServer, Response, Stack, StackBuilder, repository_root};
 
 use crate::support::{assert_refusal, with};
 
@@ -25,7 +25,7 @@ fn stack() -> StackBuilder {
 }
 
 /// What a browser asks before it sends a request of this method.
-async fn preflight(stack: &Stack, path: &str, method: &str, origin: &str) -> Answer {
+async fn preflight(stack: &Stack, path: &str, method: &str, origin: &str) -> Response {
     let request = stack
         .client()
         .request("OPTIONS".parse().unwrap(), stack.envoy.url(path))
@@ -36,22 +36,22 @@ async fn preflight(stack: &Stack, path: &str, method: &str, origin: &str) -> Ans
 }
 
 /// All values of a field.
-fn values(answer: &Answer, name: &str) -> Vec<String> {
-    let values = answer.headers.get_all(name).iter();
+fn values(response: &Response, name: &str) -> Vec<String> {
+    let values = response.headers.get_all(name).iter();
     values.map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
 /// The items of a list that comes in one line.
-fn items(answer: &Answer, name: &str) -> Vec<String> {
-    let lines = values(answer, name);
-    assert_eq!(lines.len(), 1, "{name}: {answer:?}");
+fn items(response: &Response, name: &str) -> Vec<String> {
+    let lines = values(response, name);
+    assert_eq!(lines.len(), 1, "{name}: {response:?}");
     lines[0].split(',').map(|item| item.trim().to_ascii_lowercase()).collect()
 }
 
-/// Asserts that a page of this origin can read the answer, and its fields that matter to it.
-fn assert_readable(answer: &Answer, origin: &str) {
-    assert_eq!(values(answer, "access-control-allow-origin"), [origin], "{answer:?}");
-    let exposed = items(answer, "access-control-expose-headers");
+/// Asserts that a page of this origin can read the response, and its fields that matter to it.
+fn assert_readable(response: &Response, origin: &str) {
+    assert_eq!(values(response, "access-control-allow-origin"), [origin], "{response:?}");
+    let exposed = items(response, "access-control-expose-headers");
     assert_eq!(exposed, ["www-authenticate", "mcp-session-id", "mcp-protocol-version"]);
 }
 
@@ -60,19 +60,19 @@ async fn preflights_need_no_token() {
     let stack = stack().start().await;
     for path in ["/mcp", "/.well-known/oauth-protected-resource/mcp"] {
         for method in ["GET", "POST", "DELETE"] {
-            let answer = preflight(&stack, path, method, APP).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
-            assert_eq!(values(&answer, "access-control-allow-origin"), [APP]);
-            let methods = items(&answer, "access-control-allow-methods");
-            assert!(methods.contains(&method.to_ascii_lowercase()), "{answer:?}");
-            let allowed = items(&answer, "access-control-allow-headers");
+            let response = preflight(&stack, path, method, APP).await;
+            assert_eq!(response.status, 200, "{response:?}");
+            assert_eq!(values(&response, "access-control-allow-origin"), [APP]);
+            let methods = items(&response, "access-control-allow-methods");
+            assert!(methods.contains(&method.to_ascii_lowercase()), "{response:?}");
+            let allowed = items(&response, "access-control-allow-headers");
             for name in SENT.split(", ") {
                 // By the Fetch standard, the star does not stand for Authorization.
                 let by_star = name != "authorization" && allowed.contains(&"*".to_owned());
                 assert!(by_star || allowed.contains(&name.to_owned()), "{name}: {allowed:?}");
             }
             // The star matches anything only in responses that allow no credentials.
-            assert!(!answer.headers.contains_key("access-control-allow-credentials"));
+            assert!(!response.headers.contains_key("access-control-allow-credentials"));
         }
     }
 }
@@ -85,8 +85,9 @@ async fn pages_can_read_why_they_are_refused() {
     ]});
     let stack =
         stack().configure(move |configuration| configuration["access"] = access).start().await;
-    let page =
-        |path: &str| Answer::mcp_call(stack.client(), &stack.envoy.url(path)).header("origin", APP);
+    let page = |path: &str| {
+        Response::mcp_call(stack.client(), &stack.envoy.url(path)).header("origin", APP)
+    };
     let narrow = stack.provider.token(&with(&stack.claims(), "scope", "other"));
     for (request, reason) in [
         (page("/mcp"), "missing_token"),
@@ -95,13 +96,13 @@ async fn pages_can_read_why_they_are_refused() {
         (page("/admin").bearer_auth(stack.token()), "access_denied"),
         (page("/mcp").header("authorization", "Basic YTpi"), "malformed_authorization"),
     ] {
-        let answer = stack.send_refused(request).await;
-        assert_refusal(&answer, reason);
-        assert_readable(&answer, APP);
+        let response = stack.send_refused(request).await;
+        assert_refusal(&response, reason);
+        assert_readable(&response, APP);
     }
-    let answer = stack.send(page("/mcp").bearer_auth(stack.token())).await;
-    assert_eq!(answer.whoami()["x-mcp-user"], "ada@example.com");
-    assert_readable(&answer, APP);
+    let response = stack.send(page("/mcp").bearer_auth(stack.token())).await;
+    assert_eq!(response.whoami()["x-mcp-user"], "ada@example.com");
+    assert_readable(&response, APP);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,22 +133,22 @@ async fn pages_of_foreign_origins_get_nothing() {
     for origin in FOREIGN {
         let page = || stack.request().header("origin", origin);
         for request in [page(), page().bearer_auth(stack.token())] {
-            let answer = stack.send_refused(request).await;
-            assert_refusal(&answer, "origin_denied");
-            assert_without_cors(&answer);
+            let response = stack.send_refused(request).await;
+            assert_refusal(&response, "origin_denied");
+            assert_without_cors(&response);
         }
         for method in ["GET", "POST", "DELETE"] {
-            let answer = preflight(&stack, "/mcp", method, origin).await;
-            assert_refusal(&answer, "origin_denied");
-            assert_without_cors(&answer);
+            let response = preflight(&stack, "/mcp", method, origin).await;
+            assert_refusal(&response, "origin_denied");
+            assert_without_cors(&response);
         }
     }
 }
 
-fn assert_without_cors(answer: &Answer) {
+fn assert_without_cors(response: &Response) {
     let is_of_cors = |name: &&http::HeaderName| name.as_str().starts_with("access-control-");
-    let found: Vec<_> = answer.headers.keys().filter(is_of_cors).collect();
-    assert!(found.is_empty(), "{answer:?}");
+    let found: Vec<_> = response.headers.keys().filter(is_of_cors).collect();
+    assert!(found.is_empty(), "{response:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,13 +159,13 @@ async fn pages_of_any_origin_can_read_the_metadata() {
     {
         for origin in FOREIGN.into_iter().chain([APP]) {
             let request = stack.client().get(stack.envoy.url(path)).header("origin", origin);
-            let answer = stack.send_refused(request).await;
-            assert_eq!(answer.body["resource"], stack.url(), "{answer:?}");
+            let response = stack.send_refused(request).await;
+            assert_eq!(response.body["resource"], stack.url(), "{response:?}");
             let expected = if origin == APP { APP } else { "*" };
-            assert_eq!(values(&answer, "access-control-allow-origin"), [expected]);
-            let answer = preflight(&stack, path, "GET", origin).await;
-            assert!(answer.status < 300, "{answer:?}");
-            assert_eq!(values(&answer, "access-control-allow-origin"), [expected]);
+            assert_eq!(values(&response, "access-control-allow-origin"), [expected]);
+            let response = preflight(&stack, path, "GET", origin).await;
+            assert!(response.status < 300, "{response:?}");
+            assert_eq!(values(&response, "access-control-allow-origin"), [expected]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The response to a refused client: challenge, header fields and body.
 
 use serde_json::{Value, json};
-use testbed::{Answer, Port, SigningKey, Stack};
+use testbed::{Port, Response, SigningKey, Stack};
 
 use crate::support::{add_listener, assert_none, assert_refusal, base64url, with};
 
@@ -21,9 +21,9 @@ fn parameters(challenge: &str) -> Vec<(String, String)> {
     parameters
 }
 
-fn challenge_of(answer: &Answer) -> &str {
-    assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 1, "{answer:?}");
-    answer.header("www-authenticate")
+fn challenge_of(response: &Response) -> &str {
+    assert_eq!(response.headers.get_all("www-authenticate").iter().count(), 1, "{response:?}");
+    response.header("www-authenticate")
 }
 
 fn metadata_url(stack: &Stack) -> String {
@@ -36,10 +36,10 @@ fn metadata_url(stack: &Stack) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_credentials_it_names_no_error() {
     let stack = Stack::builder().start().await;
-    let answer = stack.send_refused(stack.request()).await;
-    assert_refusal(&answer, "missing_token");
+    let response = stack.send_refused(stack.request()).await;
+    assert_refusal(&response, "missing_token");
     assert_eq!(
-        challenge_of(&answer),
+        challenge_of(&response),
         format!("Bearer resource_metadata=\"{}\", scope=\"mcp.tools\"", metadata_url(&stack))
     );
 }
@@ -50,11 +50,11 @@ async fn without_credentials_it_names_no_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_challenge_to_a_bad_token_names_the_error_first() {
     let stack = Stack::builder().start().await;
-    let answer = stack.call_refused("a.b.c").await;
-    assert_refusal(&answer, "malformed_token");
-    let description = answer.body["error_description"].as_str().unwrap();
+    let response = stack.call_refused("a.b.c").await;
+    assert_refusal(&response, "malformed_token");
+    let description = response.body["error_description"].as_str().unwrap();
     assert_eq!(
-        parameters(challenge_of(&answer)),
+        parameters(challenge_of(&response)),
         [
             ("error", "invalid_token"),
             ("error_description", description),
@@ -70,9 +70,9 @@ async fn the_challenge_to_a_bad_token_names_the_error_first() {
 async fn a_malformed_request_gets_no_challenge() {
     let stack = Stack::builder().start().await;
     let request = stack.request().header("authorization", "Basic YTpi");
-    let answer = stack.send_refused(request).await;
-    assert_refusal(&answer, "malformed_authorization");
-    assert!(!answer.headers.contains_key("www-authenticate"));
+    let response = stack.send_refused(request).await;
+    assert_refusal(&response, "malformed_authorization");
+    assert!(!response.headers.contains_key("www-authenticate"));
 }
 
 /// A resource and scopes, and what the challenge makes of them.
@@ -146,12 +146,12 @@ async fn it_points_to_the_metadata_of_the_resource_and_lists_its_scopes() {
         .await;
     let mut faults = Vec::new();
     for (port, (url, _, metadata_url, scope)) in ports.iter().zip(RESOURCES) {
-        let request = Answer::mcp_call(stack.client(), &format!("http://{}/mcp", port.address()));
-        let answer = stack.send_refused(request).await;
+        let request = Response::mcp_call(stack.client(), &format!("http://{}/mcp", port.address()));
+        let response = stack.send_refused(request).await;
         let scope = scope.map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
         let expected = format!("Bearer resource_metadata=\"{metadata_url}\"{scope}");
-        if challenge_of(&answer) != expected {
-            faults.push(format!("{url}: {}", challenge_of(&answer)));
+        if challenge_of(&response) != expected {
+            faults.push(format!("{url}: {}", challenge_of(&response)));
         }
     }
     assert_none(&faults);
@@ -192,14 +192,14 @@ async fn nothing_that_the_client_chose_gets_into_it() {
             (claim("aud"), "audience_mismatch"),
             (format!("{}.{}.x", base64url(hostile), base64url(hostile)), "malformed_token"),
         ] {
-            let answer = stack.call_refused(&token).await;
-            assert_refusal(&answer, reason);
+            let response = stack.call_refused(&token).await;
+            assert_refusal(&response, reason);
             let names: Vec<_> =
-                parameters(challenge_of(&answer)).into_iter().map(|(name, _)| name).collect();
+                parameters(challenge_of(&response)).into_iter().map(|(name, _)| name).collect();
             assert_eq!(names, ["error", "error_description", "resource_metadata", "scope"]);
-            assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
+            assert!(!response.headers.contains_key("set-cookie"), "{response:?}");
             // The scope is what the server supports, whatever the token holds.
-            assert!(challenge_of(&answer).ends_with("scope=\"mcp.tools\""), "{answer:?}");
+            assert!(challenge_of(&response).ends_with("scope=\"mcp.tools\""), "{response:?}");
         }
     }
 }
@@ -240,10 +240,10 @@ async fn a_client_learns_when_to_retry_while_keys_are_missing() {
     provider.stop().await;
     let stack = Stack::builder().provider(provider).start().await;
     for _ in 0..3 {
-        let answer = stack.call_refused(&stack.token()).await;
-        assert_refusal(&answer, "keys_unavailable");
-        let seconds: u64 = answer.header("retry-after").parse().unwrap();
-        assert!((1..=5).contains(&seconds), "{answer:?}");
+        let response = stack.call_refused(&stack.token()).await;
+        assert_refusal(&response, "keys_unavailable");
+        let seconds: u64 = response.header("retry-after").parse().unwrap();
+        assert!((1..=5).contains(&seconds), "{response:?}");
     }
 }
 
@@ -276,33 +276,33 @@ async fn responses_have_the_configured_detail() {
         let mut all = Vec::new();
         for (reason, token) in &tokens {
             let url = format!("http://{}/mcp", port.address());
-            let request = Answer::mcp_call(stack.client(), &url).bearer_auth(token);
-            let answer = stack.send_refused(request).await;
-            assert_eq!(answer.status, 401, "{answer:?}");
-            assert_eq!(answer.body["error"], "invalid_token", "{answer:?}");
+            let request = Response::mcp_call(stack.client(), &url).bearer_auth(token);
+            let response = stack.send_refused(request).await;
+            assert_eq!(response.status, 401, "{response:?}");
+            assert_eq!(response.body["error"], "invalid_token", "{response:?}");
             for secret in ["ada", token] {
-                assert!(!answer.text.contains(secret), "{secret} in {answer:?}");
+                assert!(!response.text.contains(secret), "{secret} in {response:?}");
             }
             if *details != "none" {
-                assert_refusal(&answer, reason);
+                assert_refusal(&response, reason);
             }
-            all.push(answer);
+            all.push(response);
         }
-        let members = |answer: &Answer| -> Vec<String> {
-            answer.body.as_object().unwrap().keys().cloned().collect()
+        let members = |response: &Response| -> Vec<String> {
+            response.body.as_object().unwrap().keys().cloned().collect()
         };
         match *details {
             "none" => {
                 // Nothing distinguishes the causes.
-                for answer in &all {
-                    assert_eq!(members(answer), ["error", "error_description"]);
-                    assert_eq!(answer.text, all[0].text);
-                    assert_eq!(challenge_of(answer), challenge_of(&all[0]));
+                for response in &all {
+                    assert_eq!(members(response), ["error", "error_description"]);
+                    assert_eq!(response.text, all[0].text);
+                    assert_eq!(challenge_of(response), challenge_of(&all[0]));
                 }
             }
             "reason" => {
-                for answer in &all {
-                    assert_eq!(members(answer), ["error", "error_description", "reason"]);
+                for response in &all {
+                    assert_eq!(members(response), ["error", "error_description", "reason"]);
                 }
             }
             _ => {

@@ -50,8 +50,8 @@ async fn a_token_without_audience_passes_by_its_client_if_the_operator_configure
     ]
     .map(|(name, claims)| (name, key.token(&claims)));
     assert_tokens_accepted(&stack, accepted).await;
-    let answer = stack.call(&key.token(&valid)).await;
-    assert_eq!(answer.whoami()["x-mcp-client-id"], "agent", "{answer:?}");
+    let response = stack.call(&key.token(&valid)).await;
+    assert_eq!(response.whoami()["x-mcp-client-id"], "agent", "{response:?}");
 
     let refused = [
         ("another client", claims("pool", "other")),
@@ -73,11 +73,11 @@ async fn a_token_without_audience_passes_by_its_client_if_the_operator_configure
     let without_audience = without(&with(&stack.claims(), "client_id", Stack::AUDIENCE), "aud");
     let token = stack.provider.token(&without_audience);
     assert_tokens_refused(&stack, [("by default", token, "audience_mismatch")]).await;
-    let answer = stack.call(&key.token(&claims("pool", "other"))).await;
+    let response = stack.call(&key.token(&claims("pool", "other"))).await;
     assert_eq!(
-        answer.body["details"],
+        response.body["details"],
         json!({"client_id": ["other"], "configured": ["agent"]}),
-        "{answer:?}"
+        "{response:?}"
     );
 }
 
@@ -93,8 +93,8 @@ async fn of_two_providers_of_one_issuer_the_audience_or_the_client_picks() {
     ] {
         // The second is remembered.
         for _ in 0..2 {
-            let answer = stack.call(&key.token(&claims)).await;
-            assert_eq!(answer.whoami()["x-mcp-provider"], provider, "{name}: {answer:?}");
+            let response = stack.call(&key.token(&claims)).await;
+            assert_eq!(response.whoami()["x-mcp-provider"], provider, "{name}: {response:?}");
         }
     }
     let refused = [

@@ -80,11 +80,11 @@ async fn each_format_says_the_same_in_its_own_way() {
                 .zip(bodies)
                 .map(|((token, status), body)| (token, status, body))
         {
-            let answer = stack.call_refused(&token).await;
-            assert_eq!(answer.status, status);
-            assert_eq!(answer.header("content-type"), "application/json");
-            assert!(answer.header("www-authenticate").starts_with("Bearer error=\""));
-            let mut body = answer.body.clone();
+            let response = stack.call_refused(&token).await;
+            assert_eq!(response.status, status);
+            assert_eq!(response.header("content-type"), "application/json");
+            assert!(response.header("www-authenticate").starts_with("Bearer error=\""));
+            let mut body = response.body.clone();
             // How long ago is not for the test to say.
             for body in [&mut body, &mut expected] {
                 if let Some(seconds) = body.pointer_mut("/error/data/details/seconds_ago") {

@@ -42,9 +42,9 @@ async fn a_longer_token_gets_431_from_envoy_and_never_reaches_the_plugin() {
     assert_eq!(stack.call(&token(&stack, LIMIT - 2048)).await.status, 200);
     let before = decisions(&stack).await;
     assert_eq!(before, 1);
-    let answer = stack.call_refused(&token(&stack, LIMIT + 4)).await;
-    assert_eq!((answer.status, answer.body["reason"].as_str()), (431, None), "{answer:?}");
-    assert!(answer.header("www-authenticate").is_empty(), "{answer:?}");
+    let response = stack.call_refused(&token(&stack, LIMIT + 4)).await;
+    assert_eq!((response.status, response.body["reason"].as_str()), (431, None), "{response:?}");
+    assert!(response.header("www-authenticate").is_empty(), "{response:?}");
     assert_eq!(decisions(&stack).await, before);
 }
 

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Document, Fault, IdentityProvider, Port, RecordedRequest, SigningKey, Stack,
-    raw_exchange,
+    Algorithm, Document, Fault, IdentityProvider, Port, RecordedRequest, Response, SigningKey,
+    Stack, raw_exchange,
 };
 
 use crate::support::{
@@ -32,8 +32,8 @@ const NAMES: [&str; 12] = [
 
 /// Sends the token, and returns the request as the MCP server got it.
 async fn passed(stack: &Stack, token: &str) -> RecordedRequest {
-    let answer = stack.call(token).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = stack.call(token).await;
+    assert_eq!(response.status, 200, "{response:?}");
     stack.server.requests().pop().expect("it reached the server")
 }
 
@@ -370,8 +370,8 @@ async fn copies_that_a_client_sends_never_reach_the_server() {
     let token = key.token(&bare);
     for path in ["/mcp", "/", "/healthz", "/.well-known/other"] {
         let request = forged(path, &token, &spellings(&NAMES));
-        let answer = raw_exchange(stack.envoy.address(), &request).await;
-        assert_ne!(answer.status(), 401, "{answer:?}");
+        let response = raw_exchange(stack.envoy.address(), &request).await;
+        assert_ne!(response.status(), 401, "{response:?}");
         let request = stack.server.requests().pop().expect("it reached the server");
         assert_eq!(forgeries(&request), Vec::<String>::new(), "{path}");
         assert_eq!(request.path, path);
@@ -454,8 +454,8 @@ async fn copies_with_other_signs_never_reach_the_server() {
 async fn the_example_refuses_header_names_with_underscores() {
     let stack = Stack::builder().start().await;
     let request = forged("/mcp", &stack.token(), &["x_mcp_user".to_owned()]);
-    let answer = raw_exchange(stack.envoy.address(), &request).await;
-    assert_eq!(answer.status(), 400, "{answer:?}");
+    let response = raw_exchange(stack.envoy.address(), &request).await;
+    assert_eq!(response.status(), 400, "{response:?}");
     assert_eq!(stack.server.count(), 0);
 }
 
@@ -471,8 +471,8 @@ async fn copies_never_reach_the_server_on_requests_that_waited_for_keys() {
     });
     await_active_requests(&stack, 1).await;
     stack.provider.heal(Document::Discovery);
-    let answer = waiting.await.unwrap();
-    assert_ne!(answer.status(), 401, "{answer:?}");
+    let response = waiting.await.unwrap();
+    assert_ne!(response.status(), 401, "{response:?}");
     let request = stack.server.requests().pop().expect("it reached the server");
     assert_eq!(forgeries(&request), Vec::<String>::new());
     assert_eq!(request.header("x-mcp-user"), [b"ada@example.com"]);
@@ -515,10 +515,10 @@ async fn requests_of_one_connection_keep_their_own_identities() {
              Authorization: Bearer {token}\r\n\r\n"
         );
     }
-    let answer = raw_exchange(stack.envoy.address(), text.as_bytes()).await;
-    let answers = String::from_utf8_lossy(&answer.bytes).into_owned();
-    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
-    assert_eq!(answers.matches("HTTP/1.1 401").count(), 1, "{answers}");
+    let response = raw_exchange(stack.envoy.address(), text.as_bytes()).await;
+    let responses = String::from_utf8_lossy(&response.bytes).into_owned();
+    assert_eq!(responses.matches("HTTP/1.1 200").count(), 2, "{responses}");
+    assert_eq!(responses.matches("HTTP/1.1 401").count(), 1, "{responses}");
     let [ada, bob] = <[_; 2]>::try_from(stack.server.requests()).expect("two reached the server");
     assert_eq!((ada.path.as_str(), bob.path.as_str()), ("/0", "/1"));
     assert_eq!(ada.header("x-mcp-user"), [b"ada@example.com"]);
@@ -618,8 +618,8 @@ async fn the_prefix_of_the_headers_and_the_token_itself_are_as_configured() {
     assert!(request.header("authorization").is_empty());
 
     let url = format!("http://{}/mcp", forwarding.address());
-    let call =
-        Answer::mcp_call(stack.client(), &url).header("authorization", format!("bearer  {token}"));
+    let call = Response::mcp_call(stack.client(), &url)
+        .header("authorization", format!("bearer  {token}"));
     assert_eq!(stack.send(call).await.status, 200);
     let request = stack.server.requests().pop().expect("it reached the server");
     assert_eq!(request.header("authorization"), [format!("bearer  {token}").as_bytes()]);

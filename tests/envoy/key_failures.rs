@@ -32,7 +32,7 @@ async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
         ("metadata-redirects", Discovery, Fault::Redirect(stranger.metadata_url()), "status 302"),
         ("metadata-hangs", Discovery, Fault::Hang, "timeout"),
         ("metadata-resets", Discovery, Fault::Reset, "reset"),
-        ("metadata-half", Discovery, Fault::HalfAnswer, ""),
+        ("metadata-half", Discovery, Fault::HalfResponse, ""),
         ("metadata-half-and-hangs", Discovery, Fault::HalfThenHang, "timeout"),
         ("metadata-203", Discovery, Fault::RightBody(203), "status 203"),
         ("metadata-too-long", Discovery, Fault::Oversize(too_long), "keys.max_body"),
@@ -43,7 +43,7 @@ async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
         ("keys-redirect", KeySet, Fault::Redirect(elsewhere), "status 302"),
         ("keys-hang", KeySet, Fault::Hang, "timeout"),
         ("keys-reset", KeySet, Fault::Reset, "reset"),
-        ("keys-half", KeySet, Fault::HalfAnswer, ""),
+        ("keys-half", KeySet, Fault::HalfResponse, ""),
         ("keys-half-and-hang", KeySet, Fault::HalfThenHang, "timeout"),
         ("keys-203", KeySet, Fault::RightBody(203), "status 203"),
         ("keys-too-long", KeySet, Fault::Oversize(too_long), "keys.max_body"),
@@ -122,21 +122,21 @@ async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers(
                 let request = stack.request().bearer_auth(token);
                 let call = tokio::spawn(async move {
                     let asked = Instant::now();
-                    let answer =
-                        testbed::Answer::read(request.send().await.expect("Envoy answers")).await;
-                    (answer, asked.elapsed())
+                    let response =
+                        testbed::Response::read(request.send().await.expect("Envoy answers")).await;
+                    (response, asked.elapsed())
                 });
                 (case, call)
             });
         let calls: Vec<_> = calls.collect();
         let mut faults = Vec::new();
         for (case, call) in calls {
-            let (answer, waited) = call.await.unwrap();
-            faults.extend(named(case.name, faults_of_refusal(&answer, "keys_unavailable")));
+            let (response, waited) = call.await.unwrap();
+            faults.extend(named(case.name, faults_of_refusal(&response, "keys_unavailable")));
             if waited > MAX_WAIT {
                 faults.push(format!("{}: answered after {waited:?}", case.name));
             }
-            let seconds: u64 = answer.header("retry-after").parse().unwrap_or_default();
+            let seconds: u64 = response.header("retry-after").parse().unwrap_or_default();
             if !(1..=5).contains(&seconds) {
                 faults.push(format!("{}: Retry-After {seconds}", case.name));
             }
@@ -169,8 +169,8 @@ async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers(
             case.provider.start_again();
         }
         for (case, token) in cases.iter().zip(&tokens) {
-            let answer = call_until(&stack, token, 200, SOON).await;
-            assert_eq!(answer.whoami()["x-mcp-provider"], case.name);
+            let response = call_until(&stack, token, 200, SOON).await;
+            assert_eq!(response.whoami()["x-mcp-provider"], case.name);
             for document in [Document::Discovery, Document::KeySet] {
                 assert!(case.provider.max_in_flight(document) <= 1, "{}", case.name);
             }
@@ -205,8 +205,8 @@ async fn a_missing_cluster_and_one_without_hosts_are_named_in_the_log() {
             .await;
         for (name, provider) in names.iter().zip(&providers) {
             let asked = Instant::now();
-            for answer in call_together(&stack, vec![token_of(provider); 20]).await {
-                assert_refusal(&answer, "keys_unavailable");
+            for response in call_together(&stack, vec![token_of(provider); 20]).await {
+                assert_refusal(&response, "keys_unavailable");
             }
             assert!(asked.elapsed() < MAX_WAIT, "{name}: {:?}", asked.elapsed());
             let log = stack.envoy.log();
@@ -248,8 +248,8 @@ async fn a_key_set_that_moved_is_discovered_again() {
         let url = moved.jwks_url();
         stack.provider.edit(Document::Discovery, move |document| document["jwks_uri"] = json!(url));
         stack.provider.fail(Document::KeySet, Fault::Status(404));
-        let answer = call_until(&stack, &token, 200, SOON).await;
-        assert_eq!(answer.whoami()["x-mcp-provider"], "demo");
+        let response = call_until(&stack, &token, 200, SOON).await;
+        assert_eq!(response.whoami()["x-mcp-provider"], "demo");
         // What is published there counts, and what was published here does not.
         assert_refusal(&stack.call_refused(&old).await, "unknown_kid");
     })
@@ -274,8 +274,8 @@ async fn failing_metadata_does_not_matter_while_the_known_key_set_can_be_fetched
         while stack.call(&known).await.status == 200 {
             assert!(asked.elapsed() < SOON, "the key set is not asked for again");
         }
-        let answer = stack.call(&new.token(&stack.claims())).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = stack.call(&new.token(&stack.claims())).await;
+        assert_eq!(response.status, 200, "{response:?}");
         assert_refusal(&stack.call_refused(&known).await, "unknown_kid");
     })
     .await;
@@ -301,8 +301,8 @@ async fn a_source_that_fails_is_not_hammered() {
         provider.fail(Document::Discovery, Fault::Status(500));
         let stack = Stack::builder().workers(workers).provider(provider).start().await;
         while stack.provider.count(Document::Discovery) < 4 {
-            let answers = call_together(&stack, vec![stack.token(); 10]).await;
-            answers.iter().for_each(|answer| assert_refusal(answer, "keys_unavailable"));
+            let responses = call_together(&stack, vec![stack.token(); 10]).await;
+            responses.iter().for_each(|response| assert_refusal(response, "keys_unavailable"));
         }
         // Each pause is at most a quarter shorter.
         let gaps = stack.provider.gaps(Document::Discovery);
@@ -329,14 +329,14 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
         let failed = "cluster.identity_provider.upstream_cx_connect_fail";
         while stack.envoy.stat(failed).await < Some(4) {
             assert!(asked.elapsed() < SOON, "it is not tried again");
-            let answer = stack.call_refused(&stack.token()).await;
-            assert_refusal(&answer, "keys_unavailable");
+            let response = stack.call_refused(&stack.token()).await;
+            assert_refusal(&response, "keys_unavailable");
         }
         // Without any request.
         stack.provider.start_again();
         stack.provider.await_count(Document::KeySet, 1, MAX_PAUSE).await;
-        for answer in call_together(&stack, vec![stack.token(); 20]).await {
-            assert_eq!(answer.status, 200, "{answer:?}");
+        for response in call_together(&stack, vec![stack.token(); 20]).await {
+            assert_eq!(response.status, 200, "{response:?}");
         }
         assert_eq!(counts(&stack.provider), [1, 1]);
     })
@@ -354,8 +354,8 @@ async fn header_and_body_agree_on_when_to_retry() {
         .await;
     // Pauses of one, two and four seconds, of which jitter takes a part.
     while stack.provider.count(Document::Discovery) < 4 {
-        let answer = stack.call_refused(&stack.token()).await;
-        let retry_after = &answer.body["details"]["retry_after"];
-        assert_eq!(answer.header("retry-after"), retry_after.to_string(), "{answer:?}");
+        let response = stack.call_refused(&stack.token()).await;
+        let retry_after = &response.body["details"]["retry_after"];
+        assert_eq!(response.header("retry-after"), retry_after.to_string(), "{response:?}");
     }
 }

@@ -134,8 +134,8 @@ async fn assert_logged(
     let stack = builder.start().await;
     let mut faults = Vec::new();
     for (name, provider, expected) in &cases {
-        let answer = stack.call_refused(&token_of(provider)).await;
-        faults.extend(named(name, faults_of_refusal(&answer, "keys_unavailable")));
+        let response = stack.call_refused(&token_of(provider)).await;
+        faults.extend(named(name, faults_of_refusal(&response, "keys_unavailable")));
         let log = stack.envoy.log();
         let start = format!("provider {name}: fetching keys from ");
         let line = log.lines().find(|line| line.contains("[warning]") && line.contains(&start));

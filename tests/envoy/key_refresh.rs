@@ -21,15 +21,15 @@ async fn requests_that_arrive_before_the_keys_wait_for_one_fetch() {
         let builder = with_keys(workers, json!({"timeout": "30s"}));
         let stack = builder.provider(provider).start().await;
         let tokens: Vec<_> = (0..REQUESTS).map(|_| stack.token()).collect();
-        let (answers, ()) = tokio::join!(call_together(&stack, tokens), async {
+        let (responses, ()) = tokio::join!(call_together(&stack, tokens), async {
             await_active_requests(&stack, u64::try_from(REQUESTS).unwrap()).await;
             let served = stack.envoy.connections_per_worker().await;
             assert!(served.iter().all(|&connections| connections > 0), "{served:?}");
             assert_eq!(stack.server.count(), 0);
             stack.provider.heal(Document::Discovery);
         });
-        for answer in answers {
-            assert_eq!(answer.status, 200, "{answer:?}");
+        for response in responses {
+            assert_eq!(response.status, 200, "{response:?}");
         }
         assert_eq!(stack.server.count(), REQUESTS);
         assert_eq!(counts(&stack.provider), [1, 1]);
@@ -47,11 +47,11 @@ async fn the_body_of_a_request_that_waited_arrives_whole() {
     let body: Vec<u8> = (0..750_000_u32).flat_map(u32::to_be_bytes).collect();
     let request = stack.client().post(stack.envoy.url("/upload")).bearer_auth(stack.token());
     let request = request.body(body.clone());
-    let (answer, ()) = tokio::join!(stack.send(request), async {
+    let (response, ()) = tokio::join!(stack.send(request), async {
         await_active_requests(&stack, 1).await;
         stack.provider.heal(Document::Discovery);
     });
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
     let request = stack.server.requests().pop().expect("it reached the server");
     assert!(request.body == body, "{} bytes arrived", request.body.len());
 }
@@ -134,18 +134,18 @@ async fn a_key_set_stays_in_use_while_its_source_fails_for_as_long_as_allowed() 
         let failed_at = Instant::now();
         while failed_at.elapsed() < Duration::from_millis(3500) {
             for (name, provider) in names.iter().zip(&providers) {
-                let answer = stack.call(&token_of(provider)).await;
+                let response = stack.call(&token_of(provider)).await;
                 assert_eq!(
-                    answer.status,
+                    response.status,
                     200,
-                    "{name} after {:?}: {answer:?}",
+                    "{name} after {:?}: {response:?}",
                     failed_at.elapsed()
                 );
             }
         }
         for provider in &providers {
-            let answer = call_until(&stack, &token_of(provider), 503, SOON).await;
-            assert_refusal(&answer, "keys_unavailable");
+            let response = call_until(&stack, &token_of(provider), 503, SOON).await;
+            assert_refusal(&response, "keys_unavailable");
         }
         assert!(failed_at.elapsed() < Duration::from_secs(8), "{:?}", failed_at.elapsed());
         let before = stack.server.count();
@@ -172,16 +172,16 @@ async fn a_source_is_tried_every_few_seconds_once_its_last_set_is_too_old() {
         let stack = with_keys(workers, json!({"max_age": "1s", "max_stale": "1s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
         stack.provider.fail(Document::KeySet, Fault::Status(500));
-        let answer = call_until(&stack, &stack.token(), 503, SOON).await;
-        assert_refusal(&answer, "keys_unavailable");
+        let response = call_until(&stack, &stack.token(), 503, SOON).await;
+        assert_refusal(&response, "keys_unavailable");
         stack.provider.clear_log();
         // The delays have doubled up to five seconds by then, and stay there: no set is held.
         stack.provider.await_count(Document::KeySet, 3, Duration::from_secs(30)).await;
         let gaps = stack.provider.gaps(Document::KeySet);
         assert!(gaps.iter().all(|gap| *gap < Duration::from_millis(5700)), "{gaps:?}");
-        let answer = stack.call_refused(&stack.token()).await;
-        let seconds: u64 = answer.header("retry-after").parse().unwrap();
-        assert!((1..=5).contains(&seconds), "{answer:?}");
+        let response = stack.call_refused(&stack.token()).await;
+        let seconds: u64 = response.header("retry-after").parse().unwrap();
+        assert!((1..=5).contains(&seconds), "{response:?}");
     })
     .await;
 }

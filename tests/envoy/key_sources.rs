@@ -56,8 +56,8 @@ async fn keys_come_from_metadata_or_a_key_set_by_the_cluster_of_their_host() {
     }
     let stack = builder.cluster("nowhere", ([127, 0, 0, 1], 1).into()).start().await;
     for (name, provider) in &providers {
-        let answer = stack.call(&provider.token(&provider.claims(Stack::AUDIENCE))).await;
-        assert_eq!(answer.whoami()["x-mcp-provider"], *name, "{answer:?}");
+        let response = stack.call(&provider.token(&provider.claims(Stack::AUDIENCE))).await;
+        assert_eq!(response.whoami()["x-mcp-provider"], *name, "{response:?}");
         let discoveries = usize::from(!name.starts_with("jwks"));
         assert_eq!(provider.count(Document::Discovery), discoveries, "{name}");
         assert_eq!(provider.count(Document::KeySet), 1, "{name}");
@@ -310,9 +310,9 @@ async fn the_audience_picks_among_providers_of_one_issuer() {
         (&second, json!("c"), "second", "ada@example.com"),
         (&second, json!(["x", "c"]), "second", "ada@example.com"),
     ] {
-        let answer = stack.call(&key.token(&claims(audience.clone()))).await;
-        assert_eq!(answer.whoami()["x-mcp-provider"], provider, "{audience}: {answer:?}");
-        assert_eq!(answer.whoami()["x-mcp-user"], user, "{audience}: {answer:?}");
+        let response = stack.call(&key.token(&claims(audience.clone()))).await;
+        assert_eq!(response.whoami()["x-mcp-provider"], provider, "{audience}: {response:?}");
+        assert_eq!(response.whoami()["x-mcp-user"], user, "{audience}: {response:?}");
     }
     let cases = [
         ("for the other", first.token(&claims(json!("c"))), "bad_signature"),
@@ -332,9 +332,9 @@ async fn a_provider_may_have_several_issuers() {
         .start()
         .await;
     for issuer in [issuer_of("own").as_str(), more] {
-        let answer = stack.call(&key.token(&with(&claims_of("own"), "iss", issuer))).await;
-        assert_eq!(answer.whoami()["x-mcp-issuer"], issuer, "{answer:?}");
-        assert_eq!(answer.whoami()["x-mcp-provider"], "own");
+        let response = stack.call(&key.token(&with(&claims_of("own"), "iss", issuer))).await;
+        assert_eq!(response.whoami()["x-mcp-issuer"], issuer, "{response:?}");
+        assert_eq!(response.whoami()["x-mcp-provider"], "own");
     }
     let other = key.token(&with(&claims_of("own"), "iss", "https://sts.example/tenant"));
     assert_tokens_refused(&stack, [("without its slash", other, "unknown_issuer")]).await;

@@ -12,7 +12,7 @@ use testbed::{
 use crate::support::{
     DIRECT, SOON, assert_none, assert_one_at_a_time, assert_refusal, assert_tokens_accepted,
     assert_tokens_refused, await_active_requests, base64url, call_together, call_until, counts,
-    faults_of_refusal, with, with_direct_answers, with_keys, without,
+    faults_of_refusal, with, with_direct_responses, with_keys, without,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,14 +26,14 @@ async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_that() {
         stack.provider.add_key(SigningKey::generate(Algorithm::Es256, "new"));
         stack.provider.fail(Document::KeySet, Fault::Hang);
         let tokens = (0..40).map(|_| stack.token()).collect();
-        let (answers, ()) = tokio::join!(call_together(&stack, tokens), async {
+        let (responses, ()) = tokio::join!(call_together(&stack, tokens), async {
             await_active_requests(&stack, 40).await;
             let served = stack.envoy.connections_per_worker().await;
             assert!(served.iter().all(|&connections| connections > 0), "{served:?}");
             stack.provider.await_count(Document::KeySet, 2, SOON).await;
             stack.provider.heal(Document::KeySet);
         });
-        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
         assert_eq!(counts(&stack.provider), [1, 2]);
         assert_one_at_a_time(&stack.provider);
         // The old key is still published, and good.
@@ -50,7 +50,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
         /// Of a name, to detect a cache of names.
         const LENGTH: usize = 5000;
         let builder = with_keys(workers, json!({"refresh_cooldown": "2s"}));
-        let stack = with_direct_answers(builder).alone().start().await;
+        let stack = with_direct_responses(builder).alone().start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
         let key = stack.provider.key();
         let one = key.with_kid(random_id()).token(&stack.claims());
@@ -109,16 +109,16 @@ async fn an_unknown_kid_is_not_the_tokens_fault_while_the_source_is_down() {
         let new = stack.provider.rotate(Algorithm::Es256);
         for _ in 0..3 {
             let asked = Instant::now();
-            let answer = stack.call_refused(&new.token(&stack.claims())).await;
-            assert_refusal(&answer, "keys_unavailable");
+            let response = stack.call_refused(&new.token(&stack.claims())).await;
+            assert_refusal(&response, "keys_unavailable");
             assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
             assert_eq!(stack.call(&known).await.status, 200);
         }
         stack.provider.start_again();
         let token = new.token(&stack.claims());
         call_until(&stack, &token, 200, SOON).await;
-        let answer = call_until(&stack, &known, 401, SOON).await;
-        assert_refusal(&answer, "unknown_kid");
+        let response = call_until(&stack, &known, 401, SOON).await;
+        assert_refusal(&response, "unknown_kid");
     })
     .await;
 }
@@ -177,8 +177,8 @@ async fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_each_coold
         // A new key: the tokens wait for it.
         let new = SigningKey::generate(Algorithm::Rs256, "new");
         stack.provider.add_key(new.clone());
-        let answers = call_together(&stack, vec![nameless(&new); 10]).await;
-        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        let responses = call_together(&stack, vec![nameless(&new); 10]).await;
+        assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
         assert_eq!(counts(&stack.provider), [1, 2]);
 
         // No key of the provider: refused, at no cost but one fetch in each cool-down.
@@ -189,7 +189,7 @@ async fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_each_coold
             let faults: Vec<_> = call_together(&stack, vec![stranger.clone(); 10])
                 .await
                 .iter()
-                .flat_map(|answer| faults_of_refusal(answer, "bad_signature"))
+                .flat_map(|response| faults_of_refusal(response, "bad_signature"))
                 .collect();
             assert_none(&faults);
             assert_eq!(stack.call(&nameless(&known)).await.status, 200);

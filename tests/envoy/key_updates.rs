@@ -11,11 +11,11 @@ use testbed::{
 
 use crate::support::{
     DIRECT, add_providers, assert_refusal, call_together, counts, static_provider, with,
-    with_direct_answers,
+    with_direct_responses,
 };
 
 async fn start(workers: usize) -> Stack {
-    with_direct_answers(Stack::builder().workers(workers)).updatable().start().await
+    with_direct_responses(Stack::builder().workers(workers)).updatable().start().await
 }
 
 /// Clients that keep their connections, and clients that make one for each request.
@@ -42,7 +42,7 @@ async fn a_new_listener_or_configuration_keeps_the_keys_that_are_still_right() {
     type Update = (&'static str, fn(&mut Bootstrap));
     with_one_worker_and_with_four(|workers| async move {
         let updates: [Update; 5] = [
-            ("a route more", |bootstrap| bootstrap.answer_directly("/more")),
+            ("a route more", |bootstrap| bootstrap.respond_directly("/more")),
             ("another audience more", |bootstrap| {
                 let provider = &mut bootstrap.plugin_configuration()["providers"][0];
                 provider["client_ids"] = json!([Stack::AUDIENCE, "more"]);
@@ -67,9 +67,9 @@ async fn a_new_listener_or_configuration_keeps_the_keys_that_are_still_right() {
         let clients = clients(&stack);
         for (name, update) in updates {
             stack.envoy.update(update).await;
-            let answers = call_together(&stack, vec![stack.token(); 20]).await;
-            let all_passed = answers.iter().all(|answer| answer.status == 200);
-            assert!(all_passed, "{name}: {answers:?}");
+            let responses = call_together(&stack, vec![stack.token(); 20]).await;
+            let all_passed = responses.iter().all(|response| response.status == 200);
+            assert!(all_passed, "{name}: {responses:?}");
             assert_eq!(counts(&stack.provider), [1, 1], "{name}");
         }
         for load in clients {
@@ -77,8 +77,9 @@ async fn a_new_listener_or_configuration_keeps_the_keys_that_are_still_right() {
             assert_eq!(report.failed(), 0, "{report:?}");
         }
         // It was the new configuration that answered.
-        let answer = stack.call(&stack.provider.token(&with(&stack.claims(), "aud", "more"))).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response =
+            stack.call(&stack.provider.token(&with(&stack.claims(), "aud", "more"))).await;
+        assert_eq!(response.status, 200, "{response:?}");
     })
     .await;
 }
@@ -102,11 +103,11 @@ async fn keys_from_another_source_are_fetched_from_it() {
             })
             .await;
         let after = other.key().token(&stack.claims());
-        for answer in call_together(&stack, vec![after; 20]).await {
-            assert_eq!(answer.status, 200, "{answer:?}");
+        for response in call_together(&stack, vec![after; 20]).await {
+            assert_eq!(response.status, 200, "{response:?}");
         }
-        for answer in call_together(&stack, vec![before; 20]).await {
-            assert_refusal(&answer, "bad_signature");
+        for response in call_together(&stack, vec![before; 20]).await {
+            assert_refusal(&response, "bad_signature");
         }
         assert_eq!(counts(&stack.provider), [1, 1]);
         assert_eq!(counts(&other), [0, 1]);

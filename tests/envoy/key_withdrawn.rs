@@ -7,21 +7,21 @@ use serde_json::json;
 use testbed::{Algorithm, SigningKey, Stack, with_one_worker_and_with_four};
 
 use crate::support::{
-    SOON, assert_refusal, call_on, connections_to_all_workers, counts, with_direct_answers,
+    SOON, assert_refusal, call_on, connections_to_all_workers, counts, with_direct_responses,
     with_keys,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn once_one_worker_refuses_a_withdrawn_key_no_worker_accepts_it() {
     with_one_worker_and_with_four(|workers| async move {
-        let builder = with_direct_answers(with_keys(workers, json!({"max_age": "2s"})));
+        let builder = with_direct_responses(with_keys(workers, json!({"max_age": "2s"})));
         let stack = builder.start().await;
         let mut connections = connections_to_all_workers(&stack, workers).await;
         for round in 0..3 {
             let withdrawn = stack.token();
             for connection in &mut connections {
-                let answer = call_on(connection, &withdrawn).await;
-                assert_eq!(answer.status, 200, "round {round}: {answer:?}");
+                let response = call_on(connection, &withdrawn).await;
+                assert_eq!(response.status, 200, "round {round}: {response:?}");
             }
             let new = stack.provider.rotate(Algorithm::Rs256).token(&stack.claims());
             let asked = Instant::now();
@@ -30,11 +30,11 @@ async fn once_one_worker_refuses_a_withdrawn_key_no_worker_accepts_it() {
             while refused < 3 * connections.len() {
                 assert!(asked.elapsed() < SOON, "the withdrawn key still serves");
                 for (number, connection) in connections.iter_mut().enumerate() {
-                    let answer = call_on(connection, &withdrawn).await;
-                    if answer.status == 200 {
+                    let response = call_on(connection, &withdrawn).await;
+                    if response.status == 200 {
                         assert_eq!(refused, 0, "round {round}, connection {number}: passed again");
                     } else {
-                        assert_refusal(&answer, "unknown_kid");
+                        assert_refusal(&response, "unknown_kid");
                         refused += 1;
                     }
                 }
@@ -50,7 +50,7 @@ async fn once_one_worker_refuses_a_withdrawn_key_no_worker_accepts_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_that_one_worker_fetched_applies_in_all_immediately() {
     with_one_worker_and_with_four(|workers| async move {
-        let builder = with_direct_answers(with_keys(workers, json!({"refresh_cooldown": "1s"})));
+        let builder = with_direct_responses(with_keys(workers, json!({"refresh_cooldown": "1s"})));
         let stack = builder.start().await;
         let mut connections = connections_to_all_workers(&stack, workers).await;
         for connection in &mut connections {
@@ -63,10 +63,10 @@ async fn a_set_that_one_worker_fetched_applies_in_all_immediately() {
         let kept = kept.token(&stack.claims());
         assert_eq!(call_on(&mut connections[0], &kept).await.status, 200);
         for connection in &mut connections {
-            let answer = call_on(connection, &withdrawn).await;
-            assert_refusal(&answer, "unknown_kid");
-            let answer = call_on(connection, &kept).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
+            let response = call_on(connection, &withdrawn).await;
+            assert_refusal(&response, "unknown_kid");
+            let response = call_on(connection, &kept).await;
+            assert_eq!(response.status, 200, "{response:?}");
         }
     })
     .await;
@@ -75,7 +75,7 @@ async fn a_set_that_one_worker_fetched_applies_in_all_immediately() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_workers_adopt_another_key_under_the_old_kid() {
     with_one_worker_and_with_four(|workers| async move {
-        let builder = with_direct_answers(with_keys(workers, json!({"max_age": "1s"})));
+        let builder = with_direct_responses(with_keys(workers, json!({"max_age": "1s"})));
         let stack = builder.start().await;
         let mut connections = connections_to_all_workers(&stack, workers).await;
         let old = stack.provider.key();
@@ -90,8 +90,8 @@ async fn all_workers_adopt_another_key_under_the_old_kid() {
             assert!(asked.elapsed() < SOON, "the new key is not taken over");
         }
         for connection in &mut connections {
-            let answer = call_on(connection, &old_token).await;
-            assert_refusal(&answer, "bad_signature");
+            let response = call_on(connection, &old_token).await;
+            assert_refusal(&response, "bad_signature");
             assert_eq!(call_on(connection, &new_token).await.status, 200);
         }
     })
@@ -101,7 +101,7 @@ async fn all_workers_adopt_another_key_under_the_old_kid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_there_are_not_fetched_again() {
     with_one_worker_and_with_four(|workers| async move {
-        let builder = with_direct_answers(Stack::builder().workers(workers));
+        let builder = with_direct_responses(Stack::builder().workers(workers));
         let stack = builder.start().await;
         let mut connections = connections_to_all_workers(&stack, workers).await;
         for _ in 0..5 {

@@ -1,7 +1,7 @@
 //! Lists of tools, prompts and resources show only what their callers may use.
 
 use serde_json::{Value, json};
-use testbed::{Answer, Bootstrap, RawServer, Stack};
+use testbed::{Bootstrap, RawServer, Response, Stack};
 
 use crate::support::{close_at_once, without_held_heads};
 
@@ -55,12 +55,12 @@ impl Setup {
         Self { stack, server }
     }
 
-    async fn ask(&self, method: &str) -> Answer {
+    async fn ask(&self, method: &str) -> Response {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {}});
         self.stack.send(self.stack.request().bearer_auth(self.stack.token()).json(&body)).await
     }
 
-    async fn call(&self, name: &str) -> Answer {
+    async fn call(&self, name: &str) -> Response {
         let params = json!({"name": name});
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         self.stack.send(self.stack.request().bearer_auth(self.stack.token()).json(&body)).await
@@ -89,8 +89,8 @@ const SHOWN: &str =
 async fn a_list_shows_only_what_its_caller_may_call() {
     let setup = Setup::start(rules()).await;
     setup.respond_json(LIST);
-    let answer = setup.ask("tools/list").await;
-    assert_eq!((answer.status, answer.text.as_str()), (200, SHOWN));
+    let response = setup.ask("tools/list").await;
+    assert_eq!((response.status, response.text.as_str()), (200, SHOWN));
     // What is hidden is refused, and what is shown is served.
     assert_eq!(setup.call("closed").await.status, 403);
     assert_eq!(setup.call("write").await.status, 403);
@@ -116,9 +116,9 @@ async fn a_list_is_filtered_whatever_its_dress() {
     assert_eq!(setup.call("open1").await.text, SHOWN.replace("\"id\":1", "\"id\":7"));
     let length = LIST.len();
     setup.respond(&format!("content-length: {length}\r\n"), LIST.as_bytes());
-    let answer = setup.ask("tools/list").await;
-    assert_eq!(answer.text, SHOWN);
-    let length = answer.headers.get("content-length").map(|value| value.to_str().unwrap());
+    let response = setup.ask("tools/list").await;
+    assert_eq!(response.text, SHOWN);
+    let length = response.headers.get("content-length").map(|value| value.to_str().unwrap());
     assert!(length.is_none_or(|length| length == SHOWN.len().to_string()), "{length:?}");
 }
 
@@ -161,17 +161,17 @@ async fn a_list_that_cannot_be_read_is_not_shown() {
         ("content-type: application/json, text/event-stream\r\n", LIST),
     ] {
         setup.respond(fields, body.as_bytes());
-        let answer = setup.ask("tools/list").await;
-        assert_eq!((answer.status, &answer.body["reason"]), (502, &json!("mcp_list_invalid")));
-        assert!(!answer.text.contains("closed"), "{answer:?}");
+        let response = setup.ask("tools/list").await;
+        assert_eq!((response.status, &response.body["reason"]), (502, &json!("mcp_list_invalid")));
+        assert!(!response.text.contains("closed"), "{response:?}");
     }
     setup.respond(&format!("content-length: {}\r\n", long.len()), long.as_bytes());
     assert_eq!(setup.ask("tools/list").await.status, 502);
     // Without a length, Envoy's own limit may come first.
     setup.respond_json(&long);
-    let answer = setup.ask("tools/list").await;
-    assert!([500, 502].contains(&answer.status), "{}", answer.status);
-    assert!(!answer.text.contains("closed"));
+    let response = setup.ask("tools/list").await;
+    assert!([500, 502].contains(&response.status), "{}", response.status);
+    assert!(!response.text.contains("closed"));
     // A status that is no success carries no list.
     setup.server.respond_with(&[
         b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nno list",
@@ -204,7 +204,7 @@ async fn messages_other_than_lists_arrive_to_the_byte() {
     let events = ": ping\n\nid: 7\nretry: 5\ndata: no JSON\ndata: at all\n\ndata: {\"id\": 1}\n\n";
     setup.respond_events(events);
     assert_eq!(setup.call("open1").await.text, events);
-    // However long, if it is known to be the answer to the call.
+    // However long, if it is known to be the response to the call.
     let long = format!(r#"{{"id":1,"result":{{"content":"{}"}}}}"#, "a".repeat(3_000_000));
     setup.respond_json(&long);
     assert!(setup.call("open1").await.text == long);
@@ -336,9 +336,9 @@ async fn without_the_option_lists_are_filtered_and_no_response_hangs() {
     setup.respond(&format!("content-length: {length}\r\n"), LIST.as_bytes());
     assert_eq!(setup.ask("tools/list").await.text, SHOWN);
     setup.respond_json("tools: dismantle");
-    let answer = setup.ask("tools/list").await;
-    let reason = &answer.body["error"]["data"]["reason"];
-    assert_eq!((answer.status, reason), (200, &json!("mcp_list_invalid")), "{answer:?}");
+    let response = setup.ask("tools/list").await;
+    let reason = &response.body["error"]["data"]["reason"];
+    assert_eq!((response.status, reason), (200, &json!("mcp_list_invalid")), "{response:?}");
     setup.respond("content-encoding: gzip\r\n", LIST.as_bytes());
     assert_eq!(setup.ask("tools/list").await.status, 502);
 }

@@ -29,7 +29,7 @@ async fn a_link_of_the_attackers_client_ends_at_a_page_that_names_it() {
             Some(from) => victim.follow(&link, from).await,
         };
         assert!(seen.asks_for_consent(), "{seen:?}");
-        assert_eq!(seen.way.len(), 1, "nobody was asked: {seen:?}");
+        assert_eq!(seen.way.len(), 1, "no provider was asked: {seen:?}");
         assert!(seen.text.contains("claude.ai"), "{seen:?}");
     }
     assert!(scene.only().authorization_requests().is_empty());
@@ -210,10 +210,10 @@ async fn browsers_are_sent_on_by_303_and_keep_nothing() {
     assert!(returned.header("location").starts_with(&client.redirect_uri), "{returned:?}");
     let cancel = form_of(&[("request", &page.sealed_request()), ("cancel", "1")]);
     let cancelled = send("POST", "/oauth/authorize", &cancel).await;
-    for answer in [approved, returned, cancelled] {
-        assert_eq!(answer.status, 303, "{answer:?}");
-        assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{answer:?}");
+    for response in [approved, returned, cancelled] {
+        assert_eq!(response.status, 303, "{response:?}");
+        assert_eq!(response.header("cache-control"), "no-store", "{response:?}");
+        assert_eq!(response.header("referrer-policy"), "no-referrer", "{response:?}");
     }
 }
 
@@ -276,8 +276,8 @@ async fn what_a_client_calls_itself_changes_nothing_on_the_page() {
     ] {
         let metadata =
             json!({"client_name": name, "redirect_uris": ["http://127.0.0.1:33418/callback"]});
-        let answer = client.register_with(metadata).await;
-        member(&answer, "client_id").clone_into(&mut client.client_id);
+        let response = client.register_with(metadata).await;
+        member(&response, "client_id").clone_into(&mut client.client_id);
         let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
         assert!(page.asks_for_consent(), "{name}: {page:?}");
         for forbidden in ["<script", "<img", "\u{202e}", "\u{200b}", "\u{d}", &"long ".repeat(14)] {
@@ -338,8 +338,8 @@ async fn no_server_ever_sees_a_cookie_of_the_gateway() {
         cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.insert(1, "theirs=1".to_owned());
     let request = scene.stack.request().header("host", HOST).header("cookie", pairs.join("; "));
-    let answer = scene.stack.send(request.bearer_auth(member(&issued, "access_token"))).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = scene.stack.send(request.bearer_auth(member(&issued, "access_token"))).await;
+    assert_eq!(response.status, 200, "{response:?}");
     let open = scene.stack.client().get(scene.stack.envoy.url("/open")).header("host", HOST);
     scene.stack.send(open.header("cookie", pairs.join("; "))).await;
     let requests = scene.stack.server.requests();

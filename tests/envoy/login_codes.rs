@@ -43,8 +43,8 @@ async fn a_code_goes_nowhere_but_to_a_redirect_uri_that_is_allowed_and_the_clien
         "/callback",
         "",
     ] {
-        let answer = client.register_with(json!({"redirect_uris": [evil]})).await;
-        assert_error(&answer, 400, "invalid_redirect_uri");
+        let response = client.register_with(json!({"redirect_uris": [evil]})).await;
+        assert_error(&response, 400, "invalid_redirect_uri");
         // Nor can a client that is known use it.
         let mut browser = scene.browser();
         let url = client.authorization_url_with(&[("redirect_uri", evil)]);
@@ -64,11 +64,11 @@ async fn a_code_goes_nowhere_but_to_a_redirect_uri_that_is_allowed_and_the_clien
         "https://claude.ai/api/mcp/auth_callback",
         "cursor://anysphere.cursor-mcp/oauth/callback",
     ] {
-        let answer = client.register_with(json!({"redirect_uris": [good, EVIL]})).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        assert_eq!(answer.body["redirect_uris"], json!([good, EVIL]), "{answer:?}");
+        let response = client.register_with(json!({"redirect_uris": [good, EVIL]})).await;
+        assert_eq!(response.status, 201, "{response:?}");
+        assert_eq!(response.body["redirect_uris"], json!([good, EVIL]), "{response:?}");
         let mut own = client.clone();
-        member(&answer, "client_id").clone_into(&mut own.client_id);
+        member(&response, "client_id").clone_into(&mut own.client_id);
         own.redirect_uri = good.to_owned();
         own.code(&approve(&mut scene.browser(), &own, "generic").await);
         // What was refused silently is refused loudly where it counts.
@@ -146,8 +146,8 @@ async fn the_gateways_secret_serves_no_grant_but_codes_and_refresh_tokens_of_its
             ("username", "ada"),
             ("password", "x"),
         ]);
-        let answer = client.post_form("token_endpoint", &form).await;
-        assert_error(&answer, status, error);
+        let response = client.post_form("token_endpoint", &form).await;
+        assert_error(&response, status, error);
     }
     assert!(scene.has_asked_nobody());
     log_in(&mut scene.browser(), &client, "generic").await;

@@ -135,10 +135,10 @@ async fn the_previous_secret_is_accepted_and_the_new_one_seals() {
     assert_error(&new.refresh(member(&refreshed, "refresh_token")).await, 401, "invalid_client");
     new.register().await;
     // Sealed with the new secret, and bound to the client of the previous one.
-    let answer = new.refresh(member(&refreshed, "refresh_token")).await;
-    assert_error(&answer, 400, "invalid_grant");
+    let response = new.refresh(member(&refreshed, "refresh_token")).await;
+    assert_error(&response, 400, "invalid_grant");
     assert!(
-        member(&answer, "error_description").contains("another client"),
-        "it can be read: {answer:?}"
+        member(&response, "error_description").contains("another client"),
+        "it can be read: {response:?}"
     );
 }

@@ -93,9 +93,9 @@ async fn neither_side_sees_what_belongs_to_the_other() {
     let issued = client.redeem(&client.code(&response)).await;
     client.refresh(member(&issued, "refresh_token")).await;
     let provider = scene.only();
-    let told = format!("{:?}", (provider.authorization_requests(), provider.token_requests()));
+    let received = format!("{:?}", (provider.authorization_requests(), provider.token_requests()));
     for own in [client.client_id.as_str(), &client.redirect_uri, client.verifier(), "33418"] {
-        assert!(!told.contains(own), "{own}: {told}");
+        assert!(!received.contains(own), "{own}: {received}");
     }
     // On the way, the provider's code is in the URL of the gateway's callback, as it must be.
     let seen = format!("{} {issued:?}", response.url);

@@ -20,8 +20,8 @@ async fn each_of_them_gets_people_from_the_url_to_a_tool_call_and_a_refresh() {
         assert!(issued.body["expires_in"].as_u64().is_some_and(|left| left > 200), "{issued:?}");
         let refreshed = client.refresh(member(&issued, "refresh_token")).await;
         assert_eq!(refreshed.status, 200, "{template}: {refreshed:?}");
-        for answer in [&issued, &refreshed] {
-            let called = client.call(member(answer, "access_token")).await;
+        for response in [&issued, &refreshed] {
+            let called = client.call(member(response, "access_token")).await;
             let who = called.whoami();
             assert_eq!(
                 (called.status, &who["x-mcp-user"], &who["x-mcp-provider"]),
@@ -217,10 +217,10 @@ async fn an_id_token_is_never_handed_on_in_place_of_an_access_token() {
             tokens.as_object_mut().unwrap().remove(missing);
         });
         let client = client.for_new_login();
-        let response = approve(&mut browser, &client, template).await;
-        let answer = client.redeem(&client.code(&response)).await;
-        assert_eq!(answer.status, 503, "{template}: {answer:?}");
-        assert_eq!(answer.body["access_token"], Value::Null, "{template}: {answer:?}");
+        let approved = approve(&mut browser, &client, template).await;
+        let response = client.redeem(&client.code(&approved)).await;
+        assert_eq!(response.status, 503, "{template}: {response:?}");
+        assert_eq!(response.body["access_token"], Value::Null, "{template}: {response:?}");
     }
 }
 
@@ -234,12 +234,12 @@ async fn an_id_token_of_another_login_is_refused() {
         log_in(&mut browser, &client, template).await;
         scene.provider(template).edit_id_claims(|claims| claims["nonce"] = json!("another"));
         let client = client.for_new_login();
-        let response = approve(&mut browser, &client, template).await;
-        let answer = client.redeem(&client.code(&response)).await;
+        let approved = approve(&mut browser, &client, template).await;
+        let response = client.redeem(&client.code(&approved)).await;
         assert_eq!(
-            (answer.status, &answer.body["error"]),
+            (response.status, &response.body["error"]),
             (400, &json!("invalid_grant")),
-            "{template}: {answer:?}"
+            "{template}: {response:?}"
         );
     }
 }

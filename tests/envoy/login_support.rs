@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testbed::{
-    Answer, LoginBrowser, LoginClient, LoginProvider, LoginShape, SeenLogin, Stack, StackBuilder,
+    LoginBrowser, LoginClient, LoginProvider, LoginShape, Response, SeenLogin, Stack, StackBuilder,
 };
 
 /// The URL that clients know, and its origin, which is the issuer too.
@@ -101,26 +101,26 @@ pub async fn approve(
 }
 
 /// Logs in at this provider. Returns what the token endpoint says.
-pub async fn log_in(browser: &mut LoginBrowser, client: &LoginClient, provider: &str) -> Answer {
-    let response = approve(browser, client, provider).await;
-    let answer = client.redeem(&client.code(&response)).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer
+pub async fn log_in(browser: &mut LoginBrowser, client: &LoginClient, provider: &str) -> Response {
+    let approved = approve(browser, client, provider).await;
+    let response = client.redeem(&client.code(&approved)).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    response
 }
 
 /// A member of a token response.
-pub fn member<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer:?}"))
+pub fn member<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {response:?}"))
 }
 
 /// Asserts that an endpoint that programs call refused, without any token.
-pub fn assert_error(answer: &Answer, status: u16, error: &str) {
-    assert_eq!((answer.status, &answer.body["error"]), (status, &json!(error)), "{answer:?}");
-    assert!(answer.body["error_description"].is_string(), "{answer:?}");
-    assert_eq!(answer.header("cache-control"), "no-store", "{answer:?}");
-    assert_eq!(answer.header("content-type"), "application/json", "{answer:?}");
+pub fn assert_error(response: &Response, status: u16, error: &str) {
+    assert_eq!((response.status, &response.body["error"]), (status, &json!(error)), "{response:?}");
+    assert!(response.body["error_description"].is_string(), "{response:?}");
+    assert_eq!(response.header("cache-control"), "no-store", "{response:?}");
+    assert_eq!(response.header("content-type"), "application/json", "{response:?}");
     for member in ["access_token", "refresh_token", "id_token"] {
-        assert!(answer.body[member].is_null(), "{answer:?}");
+        assert!(response.body[member].is_null(), "{response:?}");
     }
 }
 

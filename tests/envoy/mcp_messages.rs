@@ -1,7 +1,7 @@
 //! What a message says that servers read in their own ways: URIs, methods and ids.
 
 use serde_json::{Value, json};
-use testbed::{Answer, OpenRequest, Stack};
+use testbed::{OpenRequest, Response, Stack};
 
 use crate::support::{
     assert_none, assert_refusal, await_active_requests, close_at_once, faults_of_refusal, named,
@@ -26,11 +26,11 @@ async fn start(access: Value, errors: Value) -> Stack {
 }
 
 /// Posts this body with these header fields.
-async fn post(stack: &Stack, body: &str, fields: &[(&str, &str)]) -> Answer {
+async fn post(stack: &Stack, body: &str, fields: &[(&str, &str)]) -> Response {
     post_as(stack, &stack.token(), body, fields).await
 }
 
-async fn post_as(stack: &Stack, token: &str, body: &str, fields: &[(&str, &str)]) -> Answer {
+async fn post_as(stack: &Stack, token: &str, body: &str, fields: &[(&str, &str)]) -> Response {
     let request = stack.request().bearer_auth(token).body(body.to_owned());
     let request =
         fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -90,22 +90,22 @@ async fn a_uri_that_servers_may_interpret_as_another_does_not_pass_a_rule_on_nam
     let stack = start(all_but(json!(SECRETS)), json!({"details": "full"})).await;
     let mut faults = Vec::new();
     for uri in FOLDED {
-        let answer = post(&stack, &read(uri), &[]).await;
-        faults.extend(named(uri, faults_of_refusal(&answer, "mcp_body_invalid")));
-        if answer.body["details"] != json!({"member": "uri", "found": uri}) {
-            faults.push(format!("{uri}: {}", answer.text));
+        let response = post(&stack, &read(uri), &[]).await;
+        faults.extend(named(uri, faults_of_refusal(&response, "mcp_body_invalid")));
+        if response.body["details"] != json!({"member": "uri", "found": uri}) {
+            faults.push(format!("{uri}: {}", response.text));
         }
     }
     for uri in SECRETS {
-        let answer = post(&stack, &read(uri), &[]).await;
-        faults.extend(named(uri, faults_of_refusal(&answer, "access_denied")));
+        let response = post(&stack, &read(uri), &[]).await;
+        faults.extend(named(uri, faults_of_refusal(&response, "access_denied")));
     }
     assert_none(&faults);
     assert_eq!(stack.server.count(), 0);
     for uri in ORDINARY {
         stack.server.clear();
-        let answer = post(&stack, &read(uri), &[]).await;
-        assert_eq!(stack.server.count(), 1, "{uri}: {}", answer.text);
+        let response = post(&stack, &read(uri), &[]).await;
+        assert_eq!(stack.server.count(), 1, "{uri}: {}", response.text);
     }
 }
 
@@ -119,8 +119,8 @@ async fn it_does_not_pass_in_a_trusted_header_field_either() {
         ("file:/etc/passwd", "file:/etc/passwd"),
         ("https://example.com:443/secret", "https://example.com:443/secret"),
     ] {
-        let answer = post(&stack, &read(uri), &fields_of("resources/read", field)).await;
-        assert_refusal(&answer, "mcp_body_invalid");
+        let response = post(&stack, &read(uri), &fields_of("resources/read", field)).await;
+        assert_refusal(&response, "mcp_body_invalid");
     }
     assert_eq!(stack.server.count(), 0);
     for uri in ["greeting://alice", "file:///srv/a.txt"] {
@@ -137,8 +137,8 @@ async fn uris_are_not_checked_where_no_rule_names_any() {
     }]});
     let stack = start(access, json!({})).await;
     for (count, uri) in FOLDED.into_iter().enumerate() {
-        let answer = post(&stack, &read(uri), &[]).await;
-        assert_eq!(stack.server.count(), count + 1, "{uri}: {}", answer.text);
+        let response = post(&stack, &read(uri), &[]).await;
+        assert_eq!(stack.server.count(), count + 1, "{uri}: {}", response.text);
     }
 }
 
@@ -153,15 +153,15 @@ async fn a_method_in_another_case_does_not_pass_a_rule_on_names() {
             json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
         };
         for method in ["TOOLS/CALL", "Tools/Call", "tools/calL"] {
-            let answer = post(&stack, &call(method), &fields_of(method, "add")).await;
-            assert_refusal(&answer, "access_denied");
-            assert_eq!(answer.body["details"]["name"], "ambiguous", "{}", answer.text);
+            let response = post(&stack, &call(method), &fields_of(method, "add")).await;
+            assert_refusal(&response, "access_denied");
+            assert_eq!(response.body["details"]["name"], "ambiguous", "{}", response.text);
         }
         assert_eq!(stack.server.count(), 0);
         // No server takes these for a call of a tool.
         for (count, method) in ["tools/call2", "x/y", "TOOLS/LIST"].into_iter().enumerate() {
-            let answer = post(&stack, &call(method), &fields_of(method, "add")).await;
-            assert_eq!(stack.server.count(), count + 1, "{method}: {}", answer.text);
+            let response = post(&stack, &call(method), &fields_of(method, "add")).await;
+            assert_eq!(stack.server.count(), count + 1, "{method}: {}", response.text);
         }
     }
 }
@@ -174,12 +174,12 @@ fn call_of_add(id: &str) -> String {
 
 /// An error with this `id`, and nothing else before its code.
 #[track_caller]
-fn assert_id(answer: &Answer, id: &str, code: i32) {
+fn assert_id(response: &Response, id: &str, code: i32) {
     let beginning = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"#);
-    assert!(answer.text.starts_with(&beginning), "{beginning} {}", answer.text);
+    assert!(response.text.starts_with(&beginning), "{beginning} {}", response.text);
 }
 
-// Requirement: header-mismatch-answer
+// Requirement: header-mismatch-response
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_json_rpc_carries_the_id_of_the_request() {
     let long = format!("\"{}\"", "x".repeat(1025));
@@ -223,10 +223,10 @@ async fn an_error_has_no_id_if_it_is_unknown() {
     assert_id(&post(&stack, &body, &twice).await, "null", -32020);
     // What is no JSON-RPC has none.
     for id in ["{}", "[7]", "true", "{\"a\":7}"] {
-        let answer = post(&stack, &call_of_add(id), &[]).await;
-        assert_id(&answer, "null", 400);
-        assert_eq!(answer.body["error"]["data"]["reason"], "mcp_body_invalid", "{id}");
-        let message = answer.body["error"]["message"].as_str().unwrap();
+        let response = post(&stack, &call_of_add(id), &[]).await;
+        assert_id(&response, "null", 400);
+        assert_eq!(response.body["error"]["data"]["reason"], "mcp_body_invalid", "{id}");
+        let message = response.body["error"]["message"].as_str().unwrap();
         assert!(message.ends_with("the member id has the wrong type"), "{message}");
     }
     for (body, id) in [
@@ -275,12 +275,12 @@ async fn the_id_of_a_call_whose_token_was_spent_is_known() {
     await_active_requests(&stack, 1).await;
     assert_eq!(post_as(&stack, &token, &call, &[]).await.status, 200);
     late.send(call.as_bytes()).await;
-    let answer = parsed(&late.response().await);
-    assert_eq!(answer.body["error"]["data"]["reason"], "jti_replayed", "{}", answer.text);
-    assert_id(&answer, "\"once\"", 401);
+    let response = parsed(&late.response().await);
+    assert_eq!(response.body["error"]["data"]["reason"], "jti_replayed", "{}", response.text);
+    assert_id(&response, "\"once\"", 401);
     // Of a head that is refused, no body is awaited for its id.
-    let answer = post_as(&stack, &token, &call, &[]).await;
-    assert_id(&answer, "null", 401);
+    let response = post_as(&stack, &token, &call, &[]).await;
+    assert_id(&response, "null", 401);
     assert_eq!(stack.server.tool_runs(), ["whoami"]);
 }
 
@@ -302,11 +302,11 @@ async fn a_refused_body_gets_the_member_or_the_limit() {
         (r#"{"method":"tools/call"}"#, "needs params.name", json!({"member": "name"})),
         (&odd, "member ??b???? is duplicated", json!({"member": "\"<b>\n\u{202e}\u{e9}"})),
     ] {
-        let answer = post(&stack, body, &[]).await;
-        assert_refusal(&answer, "mcp_body_invalid");
-        let description = answer.body["error_description"].as_str().unwrap();
+        let response = post(&stack, body, &[]).await;
+        assert_refusal(&response, "mcp_body_invalid");
+        let description = response.body["error_description"].as_str().unwrap();
         assert!(description.contains(words), "{description}");
-        assert_eq!(answer.body["details"], details, "{body:.80}");
+        assert_eq!(response.body["details"], details, "{body:.80}");
     }
     assert_eq!(stack.server.count(), 0);
     post(&stack, r#"{"jsonrpc":"2.0","method":"x","id":1,"a":1,"b":1,"params":{}}"#, &[]).await;

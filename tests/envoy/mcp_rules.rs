@@ -1,7 +1,7 @@
 //! Access rules over what MCP messages call, with a real server of both revisions behind.
 
 use serde_json::{Value, json};
-use testbed::{McpServer, RawAnswer, Stack, StackBuilder, raw_exchange};
+use testbed::{McpServer, RawResponse, Stack, StackBuilder, raw_exchange};
 
 use crate::support::{
     SOON, assert_none, assert_refusal, assert_vm_lives, await_request, close_at_once,
@@ -85,7 +85,7 @@ impl Wire {
         [self.head(token).as_bytes(), length.as_bytes(), &self.body].concat()
     }
 
-    async fn send(&self, stack: &Stack, token: &str) -> RawAnswer {
+    async fn send(&self, stack: &Stack, token: &str) -> RawResponse {
         raw_exchange(stack.envoy.address(), &self.bytes(token)).await
     }
 }
@@ -265,9 +265,9 @@ async fn no_spelling_of_a_call_runs_a_forbidden_tool() {
         let stack = stack(policy).start().await;
         let token = stack.token();
         for (attack, status) in attacks() {
-            let answer = attack.send(&stack, &token).await;
-            if answer.status() != status {
-                faults.push(format!("{}: {} {}", attack.name, answer.status(), answer.body()));
+            let response = attack.send(&stack, &token).await;
+            if response.status() != status {
+                faults.push(format!("{}: {} {}", attack.name, response.status(), response.body()));
             }
             if !stack.server.tool_runs().is_empty() || stack.server.count() != 0 {
                 faults.push(format!("{}: reached the MCP server", attack.name));
@@ -333,8 +333,8 @@ async fn allowed_tools_run_for_clients_of_both_revisions() {
                 Wire::new("new, encoded", new).announcing("2026-07-28", "tools/call", encoded),
             ] {
                 stack.server.clear();
-                let answer = wire.send(&stack, token).await;
-                assert_eq!(answer.status(), 200, "{} {tool}: {}", wire.name, answer.body());
+                let response = wire.send(&stack, token).await;
+                assert_eq!(response.status(), 200, "{} {tool}: {}", wire.name, response.body());
                 assert_eq!(stack.server.tool_runs(), [tool], "{}", wire.name);
                 let requests = stack.server.requests();
                 assert_eq!(requests[0].identity()["x-mcp-user"], "ada@example.com");
@@ -344,36 +344,36 @@ async fn allowed_tools_run_for_clients_of_both_revisions() {
     }
 }
 
-// Requirement: header-mismatch-answer
+// Requirement: header-mismatch-response
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_is_wrong() {
     let [policy, _] = policies();
     let stack = stack(policy).alone().start().await;
     let token = stack.token();
     let post = |body: String| Wire::new("", body);
-    let answer = parsed(&post(old_call("add")).send(&stack, &token).await);
-    assert_refusal(&answer, "access_denied");
+    let response = parsed(&post(old_call("add")).send(&stack, &token).await);
+    assert_refusal(&response, "access_denied");
     assert_eq!(
-        answer.body["details"],
+        response.body["details"],
         json!({
             "rule": "adders", "requires": "roles", "mcp_method": "tools/call", "mcp_name": "add",
         })
     );
-    let answer = parsed(&post("[]".to_owned()).send(&stack, &token).await);
-    assert_refusal(&answer, "mcp_body_invalid");
+    let response = parsed(&post("[]".to_owned()).send(&stack, &token).await);
+    assert_refusal(&response, "mcp_body_invalid");
     let twice = r#"{"method":"a","id":1,"id":2}"#.to_owned();
-    let answer = parsed(&post(twice).send(&stack, &token).await);
-    assert_refusal(&answer, "mcp_body_invalid");
-    assert_eq!(answer.body["details"], json!({"member": "id"}));
+    let response = parsed(&post(twice).send(&stack, &token).await);
+    assert_refusal(&response, "mcp_body_invalid");
+    assert_eq!(response.body["details"], json!({"member": "id"}));
     // A client must know that it was understood, or it would try an older revision.
     let forged = post(new_call("add")).announcing("2026-07-28", "tools/call", "whoami");
-    let answer = parsed(&forged.send(&stack, &token).await);
-    assert_eq!(answer.status, 400);
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert!(answer.headers.get("www-authenticate").is_none());
+    let response = parsed(&forged.send(&stack, &token).await);
+    assert_eq!(response.status, 400);
+    assert_eq!(response.header("content-type"), "application/json");
+    assert!(response.headers.get("www-authenticate").is_none());
     let details = json!({"header": "mcp-name", "found": "whoami", "body": "add"});
     assert_eq!(
-        answer.body,
+        response.body,
         json!({"jsonrpc": "2.0", "id": 1, "error": {
             "code": -32020,
             "message": "the header mcp-name does not match the body",
@@ -385,7 +385,7 @@ async fn refusals_say_what_is_wrong() {
 }
 
 // Requirement: standard-headers
-// Requirement: header-mismatch-answer
+// Requirement: header-mismatch-response
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_2026_07_28_requires_must_be_present() {
     let [policy, _] = policies();
@@ -394,9 +394,9 @@ async fn headers_that_2026_07_28_requires_must_be_present() {
     let call = || Wire::new("", new_call("whoami")).with("mcp-protocol-version", "2026-07-28");
     for wire in [call(), call().with("mcp-method", "tools/call"), call().with("mcp-name", "whoami")]
     {
-        let answer = wire.send(&stack, &token).await;
-        assert_eq!(answer.status(), 400);
-        assert!(answer.body().contains("-32020"), "{}", answer.body());
+        let response = wire.send(&stack, &token).await;
+        assert_eq!(response.status(), 400);
+        assert!(response.body().contains("-32020"), "{}", response.body());
     }
     assert_eq!(stack.server.count(), 0);
 }
@@ -436,9 +436,9 @@ async fn missing_scopes_are_requested_as_by_any_other_rule() {
         "require": {"scopes": ["tools.add"]},
     }]});
     let stack = stack(access).start().await;
-    let answer = parsed(&Wire::new("", old_call("add")).send(&stack, &stack.token()).await);
-    assert_refusal(&answer, "insufficient_scope");
-    let challenge = answer.header("www-authenticate");
+    let response = parsed(&Wire::new("", old_call("add")).send(&stack, &stack.token()).await);
+    assert_refusal(&response, "insufficient_scope");
+    let challenge = response.header("www-authenticate");
     assert!(challenge.ends_with(", scope=\"tools.add mcp.tools\""), "{challenge}");
     assert_eq!(stack.server.tool_runs(), [""; 0]);
     let token = stack.provider.token(&with(&stack.claims(), "scope", "tools.add"));
@@ -469,14 +469,14 @@ async fn resources_are_matched_by_uri_and_prompts_by_name() {
     ] {
         stack.server.clear();
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let answer = Wire::new("", body.to_string()).send(&stack, &token).await;
-        assert_eq!(![400, 403].contains(&answer.status()), passes, "{body}: {}", answer.body());
+        let response = Wire::new("", body.to_string()).send(&stack, &token).await;
+        assert_eq!(![400, 403].contains(&response.status()), passes, "{body}: {}", response.body());
         assert_eq!(stack.server.count(), usize::from(passes), "{body}");
     }
 }
 
 /// Sends the body one byte at a time, and trailers after it or none.
-async fn send_in_chunks(stack: &Stack, wire: &Wire, token: &str, trailers: &str) -> RawAnswer {
+async fn send_in_chunks(stack: &Stack, wire: &Wire, token: &str, trailers: &str) -> RawResponse {
     let mut bytes = wire.head(token).into_bytes();
     bytes.extend(b"transfer-encoding: chunked\r\n\r\n");
     for byte in &wire.body {
@@ -503,21 +503,21 @@ async fn a_body_in_chunks_is_judged_whole_and_forwarded_byte_for_byte() {
     for trailers in ["", "x-last: 1\r\n"] {
         stack.server.clear();
         let wire = Wire::new("odd", odd);
-        let answer = send_in_chunks(&stack, &wire, &token, trailers).await;
+        let response = send_in_chunks(&stack, &wire, &token, trailers).await;
         // What the server makes of such an id is its own affair.
-        assert_ne!(answer.status(), 403, "{}", answer.body());
+        assert_ne!(response.status(), 403, "{}", response.body());
         let requests = stack.server.requests();
-        assert_eq!(requests.len(), 1, "{}", answer.body());
+        assert_eq!(requests.len(), 1, "{}", response.body());
         assert_eq!(requests[0].body, odd);
         stack.server.clear();
         let call = Wire::new("call", old_call("add"));
-        let answer = send_in_chunks(&stack, &call, &token, trailers).await;
-        assert_eq!(answer.status(), 403, "{}", answer.body());
+        let response = send_in_chunks(&stack, &call, &token, trailers).await;
+        assert_eq!(response.status(), 403, "{}", response.body());
         assert_eq!(stack.server.count(), 0);
         // No byte at all: no message, of which no rule is about.
-        let answer = send_in_chunks(&stack, &Wire::new("empty", ""), &token, trailers).await;
-        assert!(answer.status() >= 400, "{}", answer.body());
-        assert_eq!(stack.server.count(), 1, "{}", answer.body());
+        let response = send_in_chunks(&stack, &Wire::new("empty", ""), &token, trailers).await;
+        assert!(response.status() >= 400, "{}", response.body());
+        assert_eq!(stack.server.count(), 1, "{}", response.body());
     }
 }
 
@@ -535,8 +535,8 @@ async fn a_body_that_is_too_large_is_refused_before_it_has_arrived() {
         " ".repeat(80_000),
     );
     for request in [announced, endless] {
-        let answer = raw_exchange(stack.envoy.address(), request.as_bytes()).await;
-        assert_refusal(&parsed(&answer), "mcp_body_invalid");
+        let response = raw_exchange(stack.envoy.address(), request.as_bytes()).await;
+        assert_refusal(&parsed(&response), "mcp_body_invalid");
     }
     assert_eq!(stack.server.count(), 0);
     let fits = Wire::new("", format!("{}{}", " ".repeat(60 * 1024), old_call("whoami")));
@@ -559,8 +559,8 @@ async fn the_limit_of_envoy_overrides_that_of_the_plugin() {
             .start()
             .await;
         let body = format!("{}{}", " ".repeat(2 << 20), old_call("whoami"));
-        let answer = Wire::new("", body).send(&stack, &stack.token()).await;
-        assert_eq!(answer.status(), status, "{}", answer.body());
+        let response = Wire::new("", body).send(&stack, &stack.token()).await;
+        assert_eq!(response.status(), status, "{}", response.body());
         assert_eq!(stack.server.count(), usize::from(status == 200));
     }
 }
@@ -677,9 +677,9 @@ async fn headers_are_trusted_only_under_all_conditions() {
             ("in base64", call().announcing("2026-07-28", "tools/call", "=?base64?YWRk?="), 403),
         ];
         for (name, wire, status) in cases {
-            let answer = wire.send(&stack, &token).await;
-            if answer.status() != status || stack.server.count() != 0 {
-                faults.push(format!("{name}: {} {}", answer.status(), answer.body()));
+            let response = wire.send(&stack, &token).await;
+            if response.status() != status || stack.server.count() != 0 {
+                faults.push(format!("{name}: {} {}", response.status(), response.body()));
                 stack.server.clear();
             }
         }
@@ -699,8 +699,8 @@ async fn report_mode_allows_messages_that_would_be_refused() {
         .alone()
         .start()
         .await;
-    let answer = Wire::new("", old_call("add")).send(&stack, &stack.token()).await;
-    assert_eq!(answer.status(), 200, "{}", answer.body());
+    let response = Wire::new("", old_call("add")).send(&stack, &stack.token()).await;
+    assert_eq!(response.status(), 200, "{}", response.body());
     assert_eq!(stack.server.tool_runs(), ["add"]);
     let line = "allowed (report mode), would be refused: reason=access_denied ";
     stack.envoy.await_log(line, SOON).await;
@@ -716,10 +716,10 @@ async fn a_single_use_token_is_spent_only_by_an_allowed_call() {
         .await;
     let token = stack.token();
     for (tool, reason) in [("add", "access_denied"), ("whoami", ""), ("whoami", "jti_replayed")] {
-        let answer = parsed(&Wire::new("", old_call(tool)).send(&stack, &token).await);
+        let response = parsed(&Wire::new("", old_call(tool)).send(&stack, &token).await);
         let faults = match reason {
             "" => vec![],
-            reason => named(tool, faults_of_refusal(&answer, reason)).collect(),
+            reason => named(tool, faults_of_refusal(&response, reason)).collect(),
         };
         assert_none(&faults);
     }

@@ -7,7 +7,7 @@ use testbed::{KeptConnection, SigningKey, Stack};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::{add_providers, call_on, static_provider, with, with_direct_answers};
+use crate::support::{add_providers, call_on, static_provider, with, with_direct_responses};
 
 /// The lines of the plugin's metrics, without those that say 0, sorted.
 async fn scrape(stack: &Stack) -> Vec<String> {
@@ -54,12 +54,12 @@ async fn metrics_have_labels_by_the_tags_of_the_example() {
     assert_eq!(found, expected);
 }
 
-/// The native module tells Envoy of the requests of a load together, soon after them.
+/// The native module reports the requests of a load to Envoy together, soon after them.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_of_a_load_is_lost_or_counted_twice() {
     const CONNECTIONS: usize = 4;
     const REQUESTS: usize = 500;
-    let stack = with_direct_answers(Stack::builder().alone().workers(2)).start().await;
+    let stack = with_direct_responses(Stack::builder().alone().workers(2)).start().await;
     let token = stack.token();
     assert_eq!(stack.call(&token).await.status, 200);
     let mut clients = JoinSet::new();

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Document, Fault, IdentityProvider, Load, LoadPlan, SigningKey, Stack,
+    Algorithm, Document, Fault, IdentityProvider, Load, LoadPlan, Response, SigningKey, Stack,
     random_id,
 };
 use tokio::task::JoinHandle;
 
 use crate::support::{
     DIRECT, SOON, add_providers, assert_none, assert_refusal, await_active_requests, claims_of,
-    faults_of_refusal, static_provider, with, with_direct_answers, with_keys, without,
+    faults_of_refusal, static_provider, with, with_direct_responses, with_keys, without,
 };
 
 /// Most keys that are tried for a token.
@@ -30,20 +30,20 @@ fn nameless(key: &SigningKey, claims: &Value) -> String {
 }
 
 /// Calls with each of these tokens, all at once.
-fn begin(stack: &Stack, tokens: Vec<String>) -> Vec<JoinHandle<Answer>> {
+fn begin(stack: &Stack, tokens: Vec<String>) -> Vec<JoinHandle<Response>> {
     let begin = |token| {
         let request = stack.request().bearer_auth(token);
-        tokio::spawn(async { Answer::read(request.send().await.expect("Envoy answers")).await })
+        tokio::spawn(async { Response::read(request.send().await.expect("Envoy answers")).await })
     };
     tokens.into_iter().map(begin).collect()
 }
 
-async fn end(calls: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
-    let mut answers = Vec::new();
+async fn end(calls: Vec<JoinHandle<Response>>) -> Vec<Response> {
+    let mut responses = Vec::new();
     for call in calls {
-        answers.push(call.await.expect("the call ends"));
+        responses.push(call.await.expect("the call ends"));
     }
-    answers
+    responses
 }
 
 /// How long Envoy's threads have run on processors.
@@ -59,7 +59,7 @@ fn processor_time(stack: &Stack) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version_of_its_keys() {
     const FLOOD: usize = 100;
-    /// The provider gives no answer for so long.
+    /// The provider gives no response for so long.
     const SLOW: Duration = Duration::from_secs(3);
     let provider = IdentityProvider::start().await;
     let old = keys();
@@ -97,8 +97,8 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
     let published = old.into_iter().skip(1).chain([new]);
     stack.provider.set_keys(published);
     stack.provider.heal(Document::KeySet);
-    let answers = end(calls).await;
-    let faults = answers.iter().flat_map(|answer| faults_of_refusal(answer, "bad_signature"));
+    let responses = end(calls).await;
+    let faults = responses.iter().flat_map(|response| faults_of_refusal(response, "bad_signature"));
     assert_none(&faults.collect::<Vec<_>>());
     let good = end(good).await;
     assert_eq!(good[0].status, 200, "{good:?}");
@@ -111,7 +111,7 @@ async fn a_flood_of_them_waits_for_its_turn_while_other_requests_proceed() {
     let builder = Stack::builder()
         .alone()
         .configure(|configuration| add_providers(configuration, [provider]));
-    let stack = with_direct_answers(builder).start().await;
+    let stack = with_direct_responses(builder).start().await;
     let claims = claims_of("keyed");
     let forger = SigningKey::generate(ALGORITHM, keys[0].kid());
     let forged = nameless(&forger, &claims);

@@ -1,7 +1,7 @@
 //! What clients find that look for an authorization server on the host of the MCP server.
 
 use serde_json::json;
-use testbed::{Answer, Port, Stack};
+use testbed::{Port, Response, Stack};
 
 use crate::support::{add_listener, assert_none, assert_refusal};
 
@@ -18,7 +18,7 @@ const PATHS: [&str; 9] = [
     "/mcp/.well-known/openid-configuration",
 ];
 
-async fn ask(stack: &Stack, method: &str, url: &str) -> Answer {
+async fn ask(stack: &Stack, method: &str, url: &str) -> Response {
     stack.send(stack.client().request(method.parse().unwrap(), url)).await
 }
 
@@ -27,11 +27,11 @@ async fn faults(stack: &Stack, origin: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for path in PATHS {
         for method in ["GET", "HEAD", "OPTIONS"] {
-            let answer = ask(stack, method, &format!("{origin}{path}")).await;
-            let is_open = answer.header("access-control-allow-origin") == "*";
-            let challenges = answer.headers.contains_key("www-authenticate");
-            if answer.status != 404 || !is_open || challenges {
-                faults.push(format!("{method} {path}: {answer:?}"));
+            let response = ask(stack, method, &format!("{origin}{path}")).await;
+            let is_open = response.header("access-control-allow-origin") == "*";
+            let challenges = response.headers.contains_key("www-authenticate");
+            if response.status != 404 || !is_open || challenges {
+                faults.push(format!("{method} {path}: {response:?}"));
             }
         }
     }
@@ -88,10 +88,10 @@ async fn a_web_page_of_any_origin_sees_the_404() {
         .header("origin", "https://inspector.example")
         .header("access-control-request-method", "GET")
         .header("access-control-request-headers", "mcp-protocol-version");
-    let answer = stack.send_refused(preflight).await;
-    assert_eq!(answer.status, 204, "{answer:?}");
-    assert_eq!(answer.header("access-control-allow-origin"), "*");
-    assert_eq!(answer.header("access-control-allow-headers"), "MCP-Protocol-Version");
+    let response = stack.send_refused(preflight).await;
+    assert_eq!(response.status, 204, "{response:?}");
+    assert_eq!(response.header("access-control-allow-origin"), "*");
+    assert_eq!(response.header("access-control-allow-headers"), "MCP-Protocol-Version");
     let request = stack.client().get(&url).header("origin", "https://inspector.example");
     assert_eq!(stack.send_refused(request).await.status, 404);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use testbed::{
-    Algorithm, Answer, KeptConnection, ScimDirectory, SigningKey, Stack, StackBuilder,
+    Algorithm, KeptConnection, Response, ScimDirectory, SigningKey, Stack, StackBuilder,
     documented_reasons, now,
 };
 
@@ -75,9 +75,9 @@ impl Attempt {
         self.key.sign(&self.header, &self.claims)
     }
 
-    async fn send(&self, stack: &Stack) -> Answer {
+    async fn send(&self, stack: &Stack) -> Response {
         let url = stack.envoy.url(self.path);
-        let mut request = Answer::mcp_call(stack.client(), &url).header("origin", self.origin);
+        let mut request = Response::mcp_call(stack.client(), &url).header("origin", self.origin);
         if let Some(scheme) = self.scheme {
             request = request.header("authorization", format!("{scheme} {}", self.token()));
         }
@@ -352,16 +352,16 @@ async fn a_request_that_fails_a_single_check_does_not_reach_the_server() {
     let mut faults = Vec::new();
     for Case { name, reason, good, fault } in cases(&keys) {
         let before = stack.server.count();
-        let answer = fault(good.clone()).send(&stack).await;
-        faults.extend(named(name, faults_of_refusal(&answer, reason)));
+        let response = fault(good.clone()).send(&stack).await;
+        faults.extend(named(name, faults_of_refusal(&response, reason)));
         if stack.server.count() != before {
             faults.push(format!("{name}: reached the MCP server"));
         }
         // The same without the fault: not even spent.
         let before = stack.server.count();
-        let answer = good.send(&stack).await;
+        let response = good.send(&stack).await;
         if stack.server.count() != before + 1 {
-            faults.push(format!("{name}: does not pass without the fault: {answer:?}"));
+            faults.push(format!("{name}: does not pass without the fault: {response:?}"));
         }
     }
     assert_none(&faults);
@@ -382,7 +382,7 @@ async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_
     /// So many tokens fit into one of the 256 parts of the store.
     const MAX_IDS: usize = 512;
     let keys = Keys::generate();
-    let stack = keys.builder().edit(|bootstrap| bootstrap.answer_directly("/open")).start().await;
+    let stack = keys.builder().edit(|bootstrap| bootstrap.respond_directly("/open")).start().await;
     let issuer = issuer_of("annex");
     // The first byte of the digest picks the part.
     let part = |id: &str| Sha256::digest(format!("{}:{issuer}{id}", issuer.len()))[0];
@@ -392,8 +392,8 @@ async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_
     let mut ids_of_part = ids(0);
     let mut connection = KeptConnection::open(stack.envoy.address()).await.unwrap();
     for id in ids_of_part.by_ref().take(MAX_IDS) {
-        let answer = connection.get("/open", &attempt(id).token()).await.unwrap();
-        assert_eq!(answer.status(), 200, "{}", answer.body());
+        let response = connection.get("/open", &attempt(id).token()).await.unwrap();
+        assert_eq!(response.status(), 200, "{}", response.body());
     }
     let one_more = attempt(ids_of_part.next().unwrap());
     assert_refusal(&one_more.send(&stack).await, "replay_store_unavailable");

@@ -25,8 +25,8 @@ async fn a_listed_origin_and_none_at_all_pass() {
     }
     assert_eq!(stack.call(&stack.token()).await.status, 200);
     // An origin is no credential.
-    let answer = stack.send_refused(stack.request().header("origin", APP)).await;
-    assert_refusal(&answer, "missing_token");
+    let response = stack.send_refused(stack.request().header("origin", APP)).await;
+    assert_refusal(&response, "missing_token");
 }
 
 // Requirement: origin
@@ -60,8 +60,8 @@ async fn other_origins_are_refused_whatever_the_token() {
         for (name, request) in forms {
             let request =
                 origins.iter().fold(request, |request, origin| request.header("origin", *origin));
-            let answer = stack.send_refused(request).await;
-            let faults_of_case = faults_of_refusal(&answer, "origin_denied");
+            let response = stack.send_refused(request).await;
+            let faults_of_case = faults_of_refusal(&response, "origin_denied");
             faults.extend(named(&format!("{origins:?} with {name}"), faults_of_case));
         }
     }
@@ -78,10 +78,10 @@ async fn a_preflight_is_a_request_like_any_other() {
             .header("origin", origin)
             .header("access-control-request-method", "POST")
     };
-    let answer = stack.send_refused(preflight(APP)).await;
-    assert_refusal(&answer, "missing_token");
-    let answer = stack.send_refused(preflight("https://evil.example")).await;
-    assert_refusal(&answer, "origin_denied");
+    let response = stack.send_refused(preflight(APP)).await;
+    assert_refusal(&response, "missing_token");
+    let response = stack.send_refused(preflight("https://evil.example")).await;
+    assert_refusal(&response, "origin_denied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn any_origin_passes_where_none_is_listed() {
     let stack = Stack::builder().start().await;
     for origin in ["https://anything.example", "null"] {
         let request = stack.request().bearer_auth(stack.token()).header("origin", origin);
-        let answer = stack.send(request).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = stack.send(request).await;
+        assert_eq!(response.status, 200, "{response:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens and credentials that do not pass: the contract's table of answers. Each case fails one
+//! Tokens and credentials that do not pass: the contract's table of responses. Each case fails one
 //! check alone; the same token without the fault passes.
 
 use base64::Engine as _;
@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 use p256::ecdsa::Signature;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use testbed::{Algorithm, Answer, Document, IdentityProvider, SigningKey, Stack, now, random_id};
+use testbed::{Algorithm, Document, IdentityProvider, Response, SigningKey, Stack, now, random_id};
 
 use crate::support::{
     add_providers, assert_none, assert_tokens_accepted, assert_tokens_refused, base64url,
@@ -27,7 +27,7 @@ async fn credentials_other_than_one_bearer_token_are_refused() {
     };
     let query = |query: &str| {
         let url = format!("{}?{query}", stack.url());
-        Answer::mcp_call(stack.client(), &url)
+        Response::mcp_call(stack.client(), &url)
     };
     let cases = [
         ("none", authorization(&[]), "missing_token"),
@@ -63,14 +63,14 @@ async fn credentials_other_than_one_bearer_token_are_refused() {
     ];
     let mut faults = Vec::new();
     for (name, request, reason) in cases {
-        let answer = stack.send_refused(request).await;
-        faults.extend(named(name, faults_of_refusal(&answer, reason)));
+        let response = stack.send_refused(request).await;
+        faults.extend(named(name, faults_of_refusal(&response, reason)));
     }
     assert_none(&faults);
 
     for like in ["my_access_token=a", "a=access_token", "access_tokens=a", ""] {
-        let answer = stack.send(query(like).bearer_auth(&good)).await;
-        assert_eq!(answer.status, 200, "{like}: {answer:?}");
+        let response = stack.send(query(like).bearer_auth(&good)).await;
+        assert_eq!(response.status, 200, "{like}: {response:?}");
     }
 }
 
@@ -101,15 +101,15 @@ async fn every_path_and_method_needs_a_token() {
         ] {
             let url = stack.envoy.url(path);
             let request = stack.client().request(method.parse().unwrap(), url);
-            let mut answer = stack.send_refused(request).await;
+            let mut response = stack.send_refused(request).await;
             if method == "HEAD" {
                 // Has no body, as it must not have one.
-                assert_eq!(answer.text, "");
-                answer.body = json!({
+                assert_eq!(response.text, "");
+                response.body = json!({
                     "error": "missing_token", "reason": "missing_token", "error_description": "-",
                 });
             }
-            let fault = faults_of_refusal(&answer, "missing_token");
+            let fault = faults_of_refusal(&response, "missing_token");
             faults.extend(named(&format!("{method} {path}"), fault));
         }
     }
@@ -731,8 +731,8 @@ async fn an_end_that_is_out_of_all_bounds_does_not_stop_the_plugin() {
             "-0.0",
         ] {
             let claims = changed_end(&claims, &format!(r#","{name}":{value}}}"#));
-            let answer = stack.call(&key.sign_raw(&header, &claims)).await;
-            assert!([200, 401].contains(&answer.status), "{name} {value}: {answer:?}");
+            let response = stack.call(&key.sign_raw(&header, &claims)).await;
+            assert!([200, 401].contains(&response.status), "{name} {value}: {response:?}");
         }
     }
     assert_tokens_accepted(&stack, [("good", stack.token())]).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Port, SigningKey, Stack, StackBuilder, random_id,
+    Algorithm, Port, Response, SigningKey, Stack, StackBuilder, random_id,
     with_one_worker_and_with_four,
 };
 
@@ -21,8 +21,8 @@ fn single_use(workers: usize) -> StackBuilder {
 
 /// Sends a token so often that each worker sees it.
 async fn assert_replayed(stack: &Stack, token: &str) {
-    for answer in call_together(stack, vec![token.to_owned(); 20]).await {
-        assert_refusal(&answer, "jti_replayed");
+    for response in call_together(stack, vec![token.to_owned(); 20]).await {
+        assert_refusal(&response, "jti_replayed");
     }
 }
 
@@ -34,16 +34,16 @@ async fn a_token_passes_once() {
         for _ in 0..20 {
             let claims = stack.claims();
             let token = stack.provider.token(&claims);
-            let answer = stack.call(&token).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
-            assert_eq!(answer.whoami()["x-mcp-token-id"], claims["jti"]);
+            let response = stack.call(&token).await;
+            assert_eq!(response.status, 200, "{response:?}");
+            assert_eq!(response.whoami()["x-mcp-token-id"], claims["jti"]);
             // The same `jti` in another token of the issuer is no better.
             tokens.push(token);
             tokens.push(stack.provider.token(&with(&claims, "sub", "bob")));
         }
         for token in &tokens {
-            let answer = stack.call(token).await;
-            assert_refusal(&answer, "jti_replayed");
+            let response = stack.call(token).await;
+            assert_refusal(&response, "jti_replayed");
         }
         assert_eq!(stack.server.count(), 20);
         assert_vm_lives(&stack).await;
@@ -59,15 +59,15 @@ async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
         let stack = single_use(workers).start().await;
         let mut faults = Vec::new();
         for round in 1..=ROUNDS {
-            let answers = call_together(&stack, vec![stack.token(); USES]).await;
+            let responses = call_together(&stack, vec![stack.token(); USES]).await;
             let (passed, refused): (Vec<_>, Vec<_>) =
-                answers.iter().partition(|answer| answer.status == 200);
+                responses.iter().partition(|response| response.status == 200);
             if passed.len() != 1 || stack.server.count() != round {
                 faults.push(format!("round {round}: {} passed", passed.len()));
             }
-            for answer in refused {
-                let answer_faults = faults_of_refusal(answer, "jti_replayed");
-                faults.extend(named(&format!("round {round}"), answer_faults));
+            for response in refused {
+                let response_faults = faults_of_refusal(response, "jti_replayed");
+                faults.extend(named(&format!("round {round}"), response_faults));
             }
         }
         assert_none(&faults);
@@ -197,7 +197,7 @@ async fn a_new_listener_or_configuration_forgets_nothing() {
             assert_tokens_accepted(&stack, [("new", token.clone())]).await;
             spent.push(token);
             match update {
-                0 => stack.envoy.update(|bootstrap| bootstrap.answer_directly("/more")).await,
+                0 => stack.envoy.update(|bootstrap| bootstrap.respond_directly("/more")).await,
                 1 => {
                     let other = SigningKey::generate(Algorithm::Es256, "own");
                     let provider = static_provider("own", &[&other], json!({}));
@@ -239,7 +239,7 @@ async fn a_token_that_was_spent_at_one_listener_is_spent_at_all() {
     let token = stack.token();
     assert_tokens_accepted(&stack, [("here", token.clone())]).await;
     let there = format!("http://127.0.0.1:{number}/mcp");
-    let request = |token: &str| Answer::mcp_call(stack.client(), &there).bearer_auth(token);
+    let request = |token: &str| Response::mcp_call(stack.client(), &there).bearer_auth(token);
     assert_refusal(&stack.send_refused(request(&token)).await, "jti_replayed");
     let other = stack.provider.token(&with(&stack.claims(), "jti", random_id()));
     assert_eq!(stack.send(request(&other)).await.status, 200);

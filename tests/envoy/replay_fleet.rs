@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Bootstrap, Fault, FleetStore, Port, SigningKey, Stack, StackBuilder,
+    Algorithm, Bootstrap, Fault, FleetStore, Port, Response, SigningKey, Stack, StackBuilder,
     with_one_worker_and_with_four,
 };
 
@@ -45,12 +45,12 @@ async fn assert_unavailable(stack: &Stack, token: &str, cause: &str) {
     stack.envoy.await_log(&line, SOON).await;
 }
 
-/// Asserts that of these answers one is that of the MCP server, and all others say that the token
+/// Asserts that of these responses one is that of the MCP server, and all others say that the token
 /// was used before.
-fn faults_unless_one_passed(name: &str, answers: &[Answer]) -> Vec<String> {
+fn faults_unless_one_passed(name: &str, responses: &[Response]) -> Vec<String> {
     let (passed, refused): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.status == 200);
-    let refused = refused.iter().flat_map(|answer| faults_of_refusal(answer, "jti_replayed"));
+        responses.iter().partition(|response| response.status == 200);
+    let refused = refused.iter().flat_map(|response| faults_of_refusal(response, "jti_replayed"));
     let mut faults: Vec<_> = named(name, refused.collect()).collect();
     if passed.len() != 1 {
         faults.push(format!("{name}: {} passed", passed.len()));
@@ -67,8 +67,8 @@ async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
         let stack = member(workers, store.webdis.address(), &key).start().await;
         let mut faults = Vec::new();
         for round in 1..=ROUNDS {
-            let answers = call_together(&stack, vec![token(&key); 50]).await;
-            faults.extend(faults_unless_one_passed(&format!("round {round}"), &answers));
+            let responses = call_together(&stack, vec![token(&key); 50]).await;
+            faults.extend(faults_unless_one_passed(&format!("round {round}"), &responses));
         }
         assert_none(&faults);
         assert_eq!(stack.server.count(), ROUNDS);
@@ -89,10 +89,10 @@ async fn of_50_uses_of_a_token_at_two_envoys_exactly_one_reaches_a_server() {
     for round in 1..=ROUNDS {
         let token = token(&key);
         let half = || vec![token.clone(); 25];
-        let (mut answers, others) =
+        let (mut responses, others) =
             tokio::join!(call_together(&one, half()), call_together(&other, half()));
-        answers.extend(others);
-        faults.extend(faults_unless_one_passed(&format!("round {round}"), &answers));
+        responses.extend(others);
+        faults.extend(faults_unless_one_passed(&format!("round {round}"), &responses));
     }
     assert_none(&faults);
     assert_eq!(one.server.count() + other.server.count(), ROUNDS);
@@ -285,7 +285,7 @@ async fn no_fault_on_the_way_to_the_store_lets_a_token_pass() {
     for (fault, cause) in [
         (Fault::Hang, "the response has status 504"),
         (Fault::HalfThenHang, "no response"),
-        (Fault::HalfAnswer, "no response"),
+        (Fault::HalfResponse, "no response"),
         (Fault::Reset, "the response has status 503"),
         (Fault::Status(500), "the response has status 500"),
         (Fault::Status(429), "the response has status 429"),
@@ -346,11 +346,11 @@ async fn callouts_that_envoy_refuses_admit_no_token_and_do_not_crash_the_plugin(
     let tokens: Vec<String> = (0..200).map(|_| token(&key)).collect();
     let mut passed = 0;
     let mut faults = Vec::new();
-    for answer in call_together(&stack, tokens).await {
-        if answer.status == 200 {
+    for response in call_together(&stack, tokens).await {
+        if response.status == 200 {
             passed += 1;
         } else {
-            faults.extend(faults_of_refusal(&answer, "replay_store_unavailable"));
+            faults.extend(faults_of_refusal(&response, "replay_store_unavailable"));
         }
     }
     assert_none(&faults);

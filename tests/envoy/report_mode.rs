@@ -40,8 +40,8 @@ async fn a_request_that_would_be_refused_passes_without_identity_and_token() {
     ];
     for (reason, request) in cases {
         stack.server.clear();
-        let answer = stack.send(request).await;
-        assert_eq!(answer.status, 200, "{reason}: {answer:?}");
+        let response = stack.send(request).await;
+        assert_eq!(response.status, 200, "{reason}: {response:?}");
         let requests = stack.server.requests();
         assert_eq!(requests.len(), 1, "{reason}");
         assert!(requests[0].identity().is_empty(), "{reason}: {requests:?}");

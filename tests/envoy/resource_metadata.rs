@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Document, IdentityProvider, Port, SigningKey, Stack, raw_exchange,
+    Algorithm, Document, IdentityProvider, Port, Response, SigningKey, Stack, raw_exchange,
 };
 
 use crate::support::{
@@ -24,7 +24,7 @@ const PATHS: [&str; 9] = [
     "/x/../.well-known/./oauth-protected-resource/mcp",
 ];
 
-async fn ask(stack: &Stack, method: &str, path: &str) -> Answer {
+async fn ask(stack: &Stack, method: &str, path: &str) -> Response {
     let request = stack.client().request(method.parse().unwrap(), stack.envoy.url(path));
     stack.send_refused(request).await
 }
@@ -39,7 +39,7 @@ fn document(stack: &Stack) -> Value {
     })
 }
 
-/// What is wrong with the answers to GET, HEAD and OPTIONS on all spellings of both paths.
+/// What is wrong with the responses to GET, HEAD and OPTIONS on all spellings of both paths.
 async fn faults(stack: &Stack) -> Vec<String> {
     let mut faults = Vec::new();
     for path in PATHS {
@@ -51,8 +51,8 @@ async fn faults(stack: &Stack) -> Vec<String> {
         if head.status != 200 || !head.text.is_empty() {
             faults.push(format!("HEAD {path}: {head:?}"));
         }
-        for answer in [&get, &head] {
-            let types: Vec<_> = answer.headers.get_all("content-type").iter().collect();
+        for response in [&get, &head] {
+            let types: Vec<_> = response.headers.get_all("content-type").iter().collect();
             if types != ["application/json"] {
                 faults.push(format!("{path}: content types {types:?}"));
             }
@@ -68,11 +68,11 @@ async fn faults(stack: &Stack) -> Vec<String> {
         {
             faults.push(format!("OPTIONS {path}: {options:?}"));
         }
-        for answer in [get, head, options] {
+        for response in [get, head, options] {
             let origins: Vec<_> =
-                answer.headers.get_all("access-control-allow-origin").iter().collect();
-            if origins != ["*"] || answer.headers.contains_key("www-authenticate") {
-                faults.push(format!("{path}: {answer:?}"));
+                response.headers.get_all("access-control-allow-origin").iter().collect();
+            if origins != ["*"] || response.headers.contains_key("www-authenticate") {
+                faults.push(format!("{path}: {response:?}"));
             }
         }
     }
@@ -119,9 +119,9 @@ async fn it_is_served_to_web_pages_of_any_origin_and_with_any_credentials() {
         for method in ["GET", "OPTIONS"] {
             let url = stack.envoy.url("/.well-known/oauth-protected-resource/mcp");
             let request = stack.client().request(method.parse().unwrap(), url).header(name, value);
-            let answer = stack.send_refused(request).await;
-            assert!([200, 204].contains(&answer.status), "{method} {name} {value}: {answer:?}");
-            assert_eq!(answer.header("access-control-allow-origin"), "*");
+            let response = stack.send_refused(request).await;
+            assert!([200, 204].contains(&response.status), "{method} {name} {value}: {response:?}");
+            assert_eq!(response.header("access-control-allow-origin"), "*");
         }
     }
 }
@@ -136,9 +136,9 @@ async fn a_preflight_of_a_browser_gets_a_response() {
         .header("origin", "https://inspector.example")
         .header("access-control-request-method", "GET")
         .header("access-control-request-headers", "mcp-protocol-version");
-    let answer = stack.send_refused(request).await;
-    assert!((200..300).contains(&answer.status), "{answer:?}");
-    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let response = stack.send_refused(request).await;
+    assert!((200..300).contains(&response.status), "{response:?}");
+    assert_eq!(response.header("access-control-allow-origin"), "*");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,8 +146,8 @@ async fn other_methods_need_a_token() {
     let stack = Stack::builder().start().await;
     for path in [WELL_KNOWN, "/.well-known/oauth-protected-resource/mcp"] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
-            let answer = ask(&stack, method, path).await;
-            assert_refusal(&answer, "missing_token");
+            let response = ask(&stack, method, path).await;
+            assert_refusal(&response, "missing_token");
         }
         // Then they are requests like any other.
         let request = stack.client().post(stack.envoy.url(path)).bearer_auth(stack.token());
@@ -179,9 +179,9 @@ async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is
         })
         .start()
         .await;
-    let answer = ask(&stack, "GET", "/.well-known/oauth-protected-resource/mcp").await;
+    let response = ask(&stack, "GET", "/.well-known/oauth-protected-resource/mcp").await;
     assert_eq!(
-        answer.body,
+        response.body,
         json!({
             "resource": "https://mcp.example.com/mcp",
             "authorization_servers":
@@ -205,13 +205,13 @@ async fn it_names_no_authorization_server_if_no_issuer_is_a_url() {
         })
         .start()
         .await;
-    let answer = ask(&stack, "GET", "/.well-known/oauth-protected-resource/mcp").await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.body.get("authorization_servers"), None, "{answer:?}");
+    let response = ask(&stack, "GET", "/.well-known/oauth-protected-resource/mcp").await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body.get("authorization_servers"), None, "{response:?}");
 }
 
 /// What the challenge of this listener points to, whatever host that is.
-async fn document_of_challenge(stack: &Stack, port: &Port) -> Answer {
+async fn document_of_challenge(stack: &Stack, port: &Port) -> Response {
     let url = format!("http://{}", port.address());
     let refused = stack.send_refused(stack.client().get(format!("{url}/mcp"))).await;
     let metadata: http::Uri = metadata_url(&refused).parse().unwrap();
@@ -219,7 +219,7 @@ async fn document_of_challenge(stack: &Stack, port: &Port) -> Answer {
     stack.send_refused(stack.client().get(format!("{url}{path}"))).await
 }
 
-fn metadata_url(refused: &Answer) -> &str {
+fn metadata_url(refused: &Response) -> &str {
     let challenge = refused.header("www-authenticate");
     let (_, rest) = challenge.split_once("resource_metadata=\"").unwrap();
     rest.split('"').next().unwrap()
@@ -249,8 +249,8 @@ async fn the_document_at_the_challenges_url_names_the_resource_exactly() {
         .start()
         .await;
     for (port, url) in ports.iter().zip(RESOURCES) {
-        let answer = document_of_challenge(&stack, port).await;
-        assert_eq!(answer.body["resource"], url, "{answer:?}");
+        let response = document_of_challenge(&stack, port).await;
+        assert_eq!(response.body["resource"], url, "{response:?}");
     }
 }
 
@@ -270,10 +270,10 @@ async fn scheme_and_host_may_be_in_upper_case() {
         );
         parsed(&raw_exchange(stack.envoy.address(), request.as_bytes()).await)
     };
-    let answer = send("POST HTTP://MCP.EXAMPLE.COM/mcp", "").await;
-    assert_refusal(&answer, "missing_token");
+    let response = send("POST HTTP://MCP.EXAMPLE.COM/mcp", "").await;
+    assert_refusal(&response, "missing_token");
     assert_eq!(
-        metadata_url(&answer).to_ascii_lowercase(),
+        metadata_url(&response).to_ascii_lowercase(),
         "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"
     );
     let document = send("GET HTTP://MCP.EXAMPLE.COM/.well-known/oauth-protected-resource/mcp", "");
@@ -289,9 +289,9 @@ async fn scheme_and_host_may_be_in_upper_case() {
 async fn the_challenge_leads_to_it() {
     let stack = Stack::builder().start().await;
     let refused = stack.send_refused(stack.request()).await;
-    let answer = stack.send_refused(stack.client().get(metadata_url(&refused))).await;
-    assert_eq!(answer.body, document(&stack));
-    assert_eq!(answer.body["resource"], stack.url());
+    let response = stack.send_refused(stack.client().get(metadata_url(&refused))).await;
+    assert_eq!(response.body, document(&stack));
+    assert_eq!(response.body["resource"], stack.url());
     assert_eq!(stack.provider.requests().iter().filter(|r| r.document.is_none()).count(), 0);
     assert!(stack.provider.count(Document::Discovery) <= 1);
 }

@@ -34,7 +34,7 @@ async fn try_all(
     for (host, path, belongs_to) in cases {
         for (place, token) in &tokens {
             servers.clear();
-            let answer = servers.call(&host, &path, token).await;
+            let response = servers.call(&host, &path, token).await;
             let name = format!("{host} {path} with a token for {}", place.id);
             faults.extend(named(&name, misled(servers, *place)));
             let expected = match belongs_to {
@@ -43,11 +43,11 @@ async fn try_all(
                 None => 404,
             };
             // Envoy itself refuses some spellings with 400.
-            if answer.status != expected && !(belongs_to.is_none() && answer.status == 400) {
-                faults.push(format!("{name}: {} {}", answer.status, answer.text));
+            if response.status != expected && !(belongs_to.is_none() && response.status == 400) {
+                faults.push(format!("{name}: {} {}", response.status, response.text));
             }
-            if belongs_to.is_none() && answer.status == 404 {
-                faults.extend(named(&name, faults_of_refusal(&answer, "unknown_resource")));
+            if belongs_to.is_none() && response.status == 404 {
+                faults.extend(named(&name, faults_of_refusal(&response, "unknown_resource")));
             }
         }
     }
@@ -313,12 +313,12 @@ async fn hosts_are_further_ways_to_a_resource_and_a_star_stands_for_any_other() 
         ("user@other.example", "/two/mcp", TWO.audience, 404),
         ("other.example:", "/two/mcp", TWO.audience, 404),
     ] {
-        let answer = servers.call(host, path, &servers.token(audience)).await;
+        let response = servers.call(host, path, &servers.token(audience)).await;
         // Behind these hosts nothing rewrites the path for the server, which then knows it not.
-        let is_passed = answer.reason().is_empty();
-        assert_eq!(is_passed, status == 200, "{host} {path}: {answer:?}");
+        let is_passed = response.reason().is_empty();
+        assert_eq!(is_passed, status == 200, "{host} {path}: {response:?}");
         if !is_passed {
-            assert_eq!(answer.status, status, "{host} {path}: {answer:?}");
+            assert_eq!(response.status, status, "{host} {path}: {response:?}");
         }
     }
 }
@@ -329,8 +329,8 @@ async fn with_one_resource_every_request_belongs_to_it() {
     for host in ["other.example", "a.example.", "user@a.example"] {
         stack.server.clear();
         let request = stack.request().bearer_auth(stack.token()).header("host", host);
-        let answer = stack.send(request.header("x-mcp-resource", "as it was")).await;
-        assert_eq!(answer.status, 200, "{host}: {answer:?}");
+        let response = stack.send(request.header("x-mcp-resource", "as it was")).await;
+        assert_eq!(response.status, 200, "{host}: {response:?}");
         let requests = stack.server.requests();
         assert_eq!(requests[0].header("x-mcp-resource"), [b"as it was"], "{host}");
     }
@@ -347,10 +347,10 @@ async fn a_request_of_no_resource_is_refused_alike_with_a_token_or_without() {
     .await;
     let server: &McpServer = &servers.stack.server;
     for lines in ["", "authorization: Basic YTpi\r\n", "origin: https://evil.example\r\n"] {
-        let answer = servers.send("other.example", "/mcp", lines).await;
-        assert_refusal(&answer, "unknown_resource");
+        let response = servers.send("other.example", "/mcp", lines).await;
+        assert_refusal(&response, "unknown_resource");
         let details = json!({"authority": "other.example", "ambiguous_path": false});
-        assert_eq!(answer.body["details"], details, "{answer:?}");
+        assert_eq!(response.body["details"], details, "{response:?}");
     }
     assert_eq!(server.count() + servers.other.count(), 0);
 }
@@ -388,14 +388,14 @@ async fn an_encoded_spelling_of_a_nested_resource_gets_neither_its_rules_nor_a_s
         });
         let servers = TwoServers::start(builder, nested).await;
         for path in ["/two/m%3ac,p", "/two/m:c%2cp", "/two/m%3Ac%2Cp/"] {
-            let answer = servers.send("gateway.example", path, "").await;
-            assert_eq!(answer.status, 404, "{path}: {answer:?}");
-            assert_eq!(answer.reason(), "unknown_resource", "{path}");
+            let response = servers.send("gateway.example", path, "").await;
+            assert_eq!(response.status, 404, "{path}: {response:?}");
+            assert_eq!(response.reason(), "unknown_resource", "{path}");
         }
         if !normalises {
             for path in ["/%74wo/m:c,p", "/two/%6d:c,p"] {
-                let answer = servers.send("gateway.example", path, "").await;
-                assert_eq!(answer.status, 404, "{path}: {answer:?}");
+                let response = servers.send("gateway.example", path, "").await;
+                assert_eq!(response.status, 404, "{path}: {response:?}");
             }
         }
         assert_eq!(servers.reached(), []);

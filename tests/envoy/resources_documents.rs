@@ -55,15 +55,15 @@ async fn each_resource_has_its_document_on_each_of_its_hosts() {
         ("gateway.example.", "/one/mcp", None),
         ("user@gateway.example", "/one/mcp", None),
     ] {
-        let answer = servers.get(host, &format!("{WELL_KNOWN}{path}")).await;
+        let response = servers.get(host, &format!("{WELL_KNOWN}{path}")).await;
         match expected {
             Some(document) => {
-                assert_eq!((answer.status, &answer.body), (200, document), "{host} {path}");
-                assert_eq!(answer.header("access-control-allow-origin"), "*");
+                assert_eq!((response.status, &response.body), (200, document), "{host} {path}");
+                assert_eq!(response.header("access-control-allow-origin"), "*");
             }
             None => {
-                assert!([400, 404].contains(&answer.status), "{host} {path}: {answer:?}");
-                assert_eq!(answer.header("www-authenticate"), "");
+                assert!([400, 404].contains(&response.status), "{host} {path}: {response:?}");
+                assert_eq!(response.header("www-authenticate"), "");
             }
         }
     }
@@ -113,8 +113,8 @@ async fn a_resource_without_path_has_the_root_form_as_its_own() {
         ("b.example", "", "https://b.example/"),
         ("c.example", "", "https://b.example/"),
     ] {
-        let answer = servers.get(host, &format!("{WELL_KNOWN}{path}")).await;
-        assert_eq!(answer.body["resource"], resource, "{host} {path}: {answer:?}");
+        let response = servers.get(host, &format!("{WELL_KNOWN}{path}")).await;
+        assert_eq!(response.body["resource"], resource, "{host} {path}: {response:?}");
     }
 }
 
@@ -129,13 +129,13 @@ async fn a_challenge_points_to_the_document_of_the_requests_resource() {
     })
     .await;
     for (place, scope) in PLACES.into_iter().zip(["a", "b", "c"]) {
-        let answer = servers.send(place.host, place.path, "").await;
-        assert_refusal(&answer, "missing_token");
+        let response = servers.send(place.host, place.path, "").await;
+        assert_refusal(&response, "missing_token");
         let expected = format!(
             "Bearer resource_metadata=\"https://{}{WELL_KNOWN}{}\", scope=\"{scope}\"",
             place.host, place.path
         );
-        assert_eq!(answer.header("www-authenticate"), expected);
+        assert_eq!(response.header("www-authenticate"), expected);
         // Where it points to, there is the document.
         let document = servers.get(place.host, &format!("{WELL_KNOWN}{}", place.path)).await;
         assert_eq!(document.body["resource"], place.url());
@@ -152,12 +152,12 @@ async fn clients_that_look_for_an_authorization_server_are_told_that_there_is_no
             ("gateway.example", format!("/two/mcp/.well-known/{name}")),
             ("alone.example", format!("/.well-known/{name}")),
         ] {
-            let answer = servers.get(host, &path).await;
-            assert_eq!(answer.status, 404, "{host} {path}: {answer:?}");
-            assert_eq!(answer.body["error"], "not_found", "{host} {path}: {answer:?}");
-            assert_eq!(answer.header("access-control-allow-origin"), "*");
+            let response = servers.get(host, &path).await;
+            assert_eq!(response.status, 404, "{host} {path}: {response:?}");
+            assert_eq!(response.body["error"], "not_found", "{host} {path}: {response:?}");
+            assert_eq!(response.header("access-control-allow-origin"), "*");
         }
-        let answer = servers.get("other.example", &format!("/.well-known/{name}")).await;
-        assert_refusal(&answer, "unknown_resource");
+        let response = servers.get("other.example", &format!("/.well-known/{name}")).await;
+        assert_refusal(&response, "unknown_resource");
     }
 }

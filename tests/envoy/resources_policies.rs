@@ -45,8 +45,8 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
     ] {
         servers.clear();
         let lines = "x-mcp-user: root\r\nx-mcp-resource: two\r\nauthorization: Bearer a.b\r\n";
-        let answer = servers.send(host, path, lines).await;
-        assert!(answer.reason().is_empty(), "{host} {path}: {answer:?}");
+        let response = servers.send(host, path, lines).await;
+        assert!(response.reason().is_empty(), "{host} {path}: {response:?}");
         let reached = servers.reached();
         let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
         assert_eq!(reached.iter().map(|(_, ids)| ids).collect::<Vec<_>>(), [&ids], "{host}");
@@ -110,9 +110,9 @@ async fn origins_are_those_of_the_resource() {
         ("other.example", "/healthz", "https://all.example", true),
         ("other.example", "/healthz", "https://one.example", false),
     ] {
-        let answer = servers.send(host, path, &format!("origin: {origin}\r\n")).await;
-        let is_denied = answer.reason() == "origin_denied";
-        assert_eq!(is_denied, !is_allowed, "{host} {path} {origin}: {answer:?}");
+        let response = servers.send(host, path, &format!("origin: {origin}\r\n")).await;
+        let is_denied = response.reason() == "origin_denied";
+        assert_eq!(is_denied, !is_allowed, "{host} {path} {origin}: {response:?}");
     }
 }
 
@@ -205,8 +205,8 @@ async fn a_mode_is_that_of_the_resource() {
     })
     .await;
     assert_refusal(&servers.send(ALONE.host, ALONE.path, "").await, "missing_token");
-    let answer = servers.send(ONE.host, ONE.path, "x-mcp-resource: two\r\n").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = servers.send(ONE.host, ONE.path, "x-mcp-resource: two\r\n").await;
+    assert_eq!(response.status, 200, "{response:?}");
     // Where it is sent and not who sends it: the server learns it in report mode too.
     assert_eq!(servers.reached(), [(0, vec!["one".to_owned()])]);
     let line = "allowed (report mode), would be refused: reason=missing_token resource=one ";
@@ -218,8 +218,8 @@ async fn a_mode_is_that_of_the_resource() {
         (ONE.host, "/two/mcp;x"),
         (ONE.host, "/one/mcp;x"),
     ] {
-        let answer = servers.send(host, path, "").await;
-        assert_refusal(&answer, "unknown_resource");
+        let response = servers.send(host, path, "").await;
+        assert_refusal(&response, "unknown_resource");
     }
 }
 
@@ -253,6 +253,6 @@ async fn one_resource_that_enforces_keeps_requests_of_no_resource_out_in_report_
     .await;
     assert_eq!(servers.send(ONE.host, ONE.path, "").await.status, 200);
     assert_refusal(&servers.send(TWO.host, TWO.path, "").await, "missing_token");
-    let answer = servers.send("gateway.example.", TWO.path, "").await;
-    assert_refusal(&answer, "unknown_resource");
+    let response = servers.send("gateway.example.", TWO.path, "").await;
+    assert_refusal(&response, "unknown_resource");
 }

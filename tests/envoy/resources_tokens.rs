@@ -2,7 +2,7 @@
 //! and rules: in each order, with one worker and with four, with single use too.
 
 use serde_json::json;
-use testbed::{Algorithm, Answer, Document, SigningKey, Stack};
+use testbed::{Algorithm, Document, Response, SigningKey, Stack};
 
 use crate::support::{add_providers, assert_refusal, issuer_of, static_provider, with};
 use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
@@ -18,8 +18,8 @@ async fn a_token_passes_at_its_own_server_in_any_order() {
             let token = servers.token(first.audience);
             for _ in 0..TIMES {
                 for place in [first].into_iter().chain(PLACES) {
-                    let answer = servers.call_at(place, &token).await;
-                    assert_place(&answer, place, place == first);
+                    let response = servers.call_at(place, &token).await;
+                    assert_place(&response, place, place == first);
                 }
             }
         }
@@ -29,15 +29,15 @@ async fn a_token_passes_at_its_own_server_in_any_order() {
 }
 
 /// The response of a server that got the id of this resource, or a refusal for the audience.
-fn assert_place(answer: &Answer, place: Place, passes: bool) {
+fn assert_place(response: &Response, place: Place, passes: bool) {
     if passes {
-        assert_eq!(answer.status, 200, "{}: {answer:?}", place.id);
-        assert_eq!(answer.whoami()["x-mcp-resource"], place.id, "{answer:?}");
+        assert_eq!(response.status, 200, "{}: {response:?}", place.id);
+        assert_eq!(response.whoami()["x-mcp-resource"], place.id, "{response:?}");
     } else {
-        assert_refusal(answer, "audience_mismatch");
+        assert_refusal(response, "audience_mismatch");
         let document =
             format!("https://{}/.well-known/oauth-protected-resource{}", place.host, place.path);
-        let challenge = answer.header("www-authenticate");
+        let challenge = response.header("www-authenticate");
         assert!(challenge.contains(&format!("resource_metadata=\"{document}\"")), "{challenge}");
     }
 }
@@ -108,11 +108,11 @@ async fn a_provider_that_a_server_does_not_accept_is_unknown_there() {
         let token = key.token(&testbed::claims(&issuer_of("partner"), "for-partner"));
         for places in [PLACES, [TWO, ONE, ALONE]] {
             for place in places.into_iter().chain(places) {
-                let answer = servers.call_at(place, &token).await;
+                let response = servers.call_at(place, &token).await;
                 if place == ALONE {
-                    assert_refusal(&answer, "unknown_issuer");
+                    assert_refusal(&response, "unknown_issuer");
                 } else {
-                    assert_eq!(answer.whoami()["x-mcp-provider"], "partner", "{answer:?}");
+                    assert_eq!(response.whoami()["x-mcp-provider"], "partner", "{response:?}");
                 }
             }
         }

@@ -42,9 +42,9 @@ async fn the_member_names_of_an_object_are_roles_if_configured() {
     let granted = json!({"admin": {"178204": "acme.example"}, "a,b": {}, "read er": null});
     let groups = json!({"groups": {"ops": {}, "dev": {}}});
     let token = key.token(&with(&claims("zitadel", granted), "org", groups));
-    let answer = stack.call(&token).await;
-    assert_eq!(answer.whoami()["x-mcp-roles"], "a%2Cb,admin,read er", "{answer:?}");
-    assert_eq!(answer.whoami()["x-mcp-groups"], "dev,ops", "{answer:?}");
+    let response = stack.call(&token).await;
+    assert_eq!(response.whoami()["x-mcp-roles"], "a%2Cb,admin,read er", "{response:?}");
+    assert_eq!(response.whoami()["x-mcp-groups"], "dev,ops", "{response:?}");
 
     for (roles, found) in [
         (json!({"reader": {"admin": "admin"}}), Value::Null),
@@ -54,9 +54,9 @@ async fn the_member_names_of_an_object_are_roles_if_configured() {
         (json!(["admin"]), json!("a list, not an object")),
         (json!("admin"), json!("not an object")),
     ] {
-        let answer = stack.call_refused(&key.token(&claims("zitadel", roles.clone()))).await;
-        assert_refusal(&answer, "access_denied");
-        assert_eq!(answer.body["details"]["found"], found, "{roles}: {answer:?}");
+        let response = stack.call_refused(&key.token(&claims("zitadel", roles.clone()))).await;
+        assert_refusal(&response, "access_denied");
+        assert_eq!(response.body["details"]["found"], found, "{roles}: {response:?}");
     }
 }
 
@@ -75,13 +75,13 @@ async fn unreadable_roles_are_reported_where_a_rule_requires_roles() {
         (json!([]), Value::Null),
         (json!(null), Value::Null),
     ] {
-        let answer = stack.call_refused(&key.token(&claims("other", roles.clone()))).await;
-        assert_refusal(&answer, "access_denied");
-        let details = &answer.body["details"];
-        assert_eq!(details["requires"], "roles", "{answer:?}");
-        assert_eq!(details["found"], found, "{roles}: {answer:?}");
+        let response = stack.call_refused(&key.token(&claims("other", roles.clone()))).await;
+        assert_refusal(&response, "access_denied");
+        let details = &response.body["details"];
+        assert_eq!(details["requires"], "roles", "{response:?}");
+        assert_eq!(details["found"], found, "{roles}: {response:?}");
         let claim = if found.is_null() { Value::Null } else { json!(ZITADEL) };
-        assert_eq!(details["claim"], claim, "{roles}: {answer:?}");
+        assert_eq!(details["claim"], claim, "{roles}: {response:?}");
     }
     stack.envoy.await_log("\"found\":\"an object, not a list\"", SOON).await;
 
@@ -90,10 +90,10 @@ async fn unreadable_roles_are_reported_where_a_rule_requires_roles() {
     let token = key.token(&with(&claims("other", json!(["admin"])), "org", groups));
     assert_eq!(stack.call(&token).await.status, 200);
     let url = stack.url().replace("/mcp", "/groups");
-    let answer = stack.send_refused(stack.client().post(url).bearer_auth(token)).await;
-    assert_refusal(&answer, "access_denied");
-    assert_eq!(answer.body["details"]["claim"], "org.groups", "{answer:?}");
-    assert_eq!(answer.body["details"]["found"], "an object, not a list", "{answer:?}");
+    let response = stack.send_refused(stack.client().post(url).bearer_auth(token)).await;
+    assert_refusal(&response, "access_denied");
+    assert_eq!(response.body["details"]["claim"], "org.groups", "{response:?}");
+    assert_eq!(response.body["details"]["found"], "an object, not a list", "{response:?}");
 }
 
 /// To ask for more scopes would not help, so there is no challenge; nor is a token without scopes one
@@ -123,15 +123,15 @@ async fn scopes_that_cannot_be_read_are_none_and_said_where_a_rule_asks_for_them
             (json!([1]), "a list without strings"),
             (json!(true), "neither a list nor a string"),
         ] {
-            let answer = stack.call_refused(&token(provider, scope.clone())).await;
-            assert_refusal(&answer, "access_denied");
-            let details = &answer.body["details"];
-            assert_eq!(details["requires"], "scopes", "{answer:?}");
-            assert_eq!(details["claim"], "scope", "{answer:?}");
-            assert_eq!(details["found"], found, "{provider} {scope}: {answer:?}");
+            let response = stack.call_refused(&token(provider, scope.clone())).await;
+            assert_refusal(&response, "access_denied");
+            let details = &response.body["details"];
+            assert_eq!(details["requires"], "scopes", "{response:?}");
+            assert_eq!(details["claim"], "scope", "{response:?}");
+            assert_eq!(details["found"], found, "{provider} {scope}: {response:?}");
         }
     }
-    let answer = stack.call_refused(&token("plain", json!(null))).await;
-    assert_refusal(&answer, "insufficient_scope");
+    let response = stack.call_refused(&token("plain", json!(null))).await;
+    assert_refusal(&response, "insufficient_scope");
     assert_eq!(stack.call(&token("limited", json!(null))).await.status, 200);
 }

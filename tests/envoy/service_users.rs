@@ -54,10 +54,10 @@ async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
         ("services alone", with(&person("services"), "sub", "x"), "desk", "service"),
         ("people alone", person("fixed"), "ada", "user"),
     ] {
-        let answer = stack.call(&key.token(&claims)).await;
-        let seen = answer.whoami();
-        assert_eq!(seen["x-mcp-user"], user, "{name}: {answer:?}");
-        assert_eq!(seen["x-mcp-client-type"], client_type, "{name}: {answer:?}");
+        let response = stack.call(&key.token(&claims)).await;
+        let seen = response.whoami();
+        assert_eq!(seen["x-mcp-user"], user, "{name}: {response:?}");
+        assert_eq!(seen["x-mcp-client-type"], client_type, "{name}: {response:?}");
     }
     let unnamed = without(&person("duende"), "upn");
     let refused = [
@@ -83,8 +83,8 @@ async fn such_a_service_may_use_only_service_accounts() {
         {"user_name": "desk"},
     ]});
     let stack = start(&key, users).await;
-    let answer = stack.call(&key.token(&machine("duende"))).await;
-    assert_eq!(answer.whoami()["x-mcp-user"], "nightly", "{answer:?}");
+    let response = stack.call(&key.token(&machine("duende"))).await;
+    assert_eq!(response.whoami()["x-mcp-user"], "nightly", "{response:?}");
     let desk = key.token(&with(&machine("duende"), "client_id", "desk"));
     assert_refusal(&stack.call(&desk).await, "user_not_service_account");
     let other = key.token(&with(&machine("duende"), "client_id", "other"));

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Document, Fault, IdentityProvider, ScimDirectory, SigningKey, Stack, now,
+    Algorithm, Document, Fault, IdentityProvider, Response, ScimDirectory, SigningKey, Stack, now,
 };
 
 use crate::support::{
@@ -30,15 +30,15 @@ fn key() -> SigningKey {
 
 /// Sends a token that passes, and returns the identity headers that the server gets.
 async fn passed(stack: &Stack, token: &str) -> Value {
-    let answer = stack.call(token).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.whoami().clone()
+    let response = stack.call(token).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    response.whoami().clone()
 }
 
 /// Calls another API behind the same Envoy than `/mcp`, and returns whether it was reached.
 async fn reaches(stack: &Stack, path: &str, token: &str) -> bool {
     let before = stack.server.count();
-    let request = Answer::mcp_call(stack.client(), &stack.envoy.url(path));
+    let request = Response::mcp_call(stack.client(), &stack.envoy.url(path));
     stack.send(request.bearer_auth(token)).await;
     stack.server.count() > before
 }
@@ -367,11 +367,11 @@ async fn the_opaque_401_user_not_authenticated_keeps_its_shape_and_says_what_is_
     for (reason, token) in cases {
         let request =
             token.iter().fold(stack.request(), |request, value| request.bearer_auth(value));
-        let answer = stack.send_refused(request).await;
-        assert_eq!(answer.status, 401);
-        let mut body = answer.body.clone();
+        let response = stack.send_refused(request).await;
+        assert_eq!(response.status, 401);
+        let mut body = response.body.clone();
         let detail = body["error"]["detail"].take();
-        assert!(detail.as_str().is_some_and(|detail| !detail.is_empty()), "{answer:?}");
+        assert!(detail.as_str().is_some_and(|detail| !detail.is_empty()), "{response:?}");
         let error = json!({"message": "User Not Authenticated", "detail": null});
         assert_eq!(body, json!({"error": error, "status": "failure", "reason": reason}));
     }
@@ -400,9 +400,9 @@ async fn key_id_not_found_in_jwks_is_not_caused_by_rotation_and_names_its_cause(
     assert_tokens_accepted(&stack, [("held", stack.token())]).await;
     let new = stack.provider.rotate(Algorithm::Rs256);
     assert_tokens_accepted(&stack, [("rotated", stack.token())]).await;
-    let answer = stack.call_refused(&old.token(&stack.claims())).await;
-    assert_refusal(&answer, "unknown_kid");
-    assert_eq!(answer.body["details"], json!({"kid": old.kid(), "published": [new.kid()]}));
+    let response = stack.call_refused(&old.token(&stack.claims())).await;
+    assert_refusal(&response, "unknown_kid");
+    assert_eq!(response.body["details"], json!({"kid": old.kid(), "published": [new.kid()]}));
     // The published keys are unknown, which is not the token's fault.
     let token = token_of(&unreachable);
     assert_tokens_refused(&stack, [("unreachable", token, "keys_unavailable")]).await;

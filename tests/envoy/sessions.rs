@@ -37,8 +37,8 @@ async fn a_session_is_not_a_credential_for_any_method() {
             if !token.is_empty() {
                 request = request.bearer_auth(token);
             }
-            let answer = stack.send_refused(request).await;
-            faults.extend(named(method, faults_of_refusal(&answer, reason)));
+            let response = stack.send_refused(request).await;
+            faults.extend(named(method, faults_of_refusal(&response, reason)));
         }
     }
     assert_none(&faults);

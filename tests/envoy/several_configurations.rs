@@ -2,7 +2,7 @@
 //! thread, and shared data.
 
 use serde_json::{Value, json};
-use testbed::{Answer, Document, Port, Stack};
+use testbed::{Document, Port, Response, Stack};
 
 /// Two listeners: the first takes the audience of the demo, the second another one.
 async fn start_two(vm_id: Option<&str>) -> (Stack, Port) {
@@ -31,9 +31,10 @@ async fn start_two(vm_id: Option<&str>) -> (Stack, Port) {
     (stack, second_port)
 }
 
-async fn call(stack: &Stack, port: u16, claims: &Value) -> Answer {
+async fn call(stack: &Stack, port: u16, claims: &Value) -> Response {
     let url = format!("http://127.0.0.1:{port}/mcp");
-    let request = Answer::mcp_call(stack.client(), &url).bearer_auth(stack.provider.token(claims));
+    let request =
+        Response::mcp_call(stack.client(), &url).bearer_auth(stack.provider.token(claims));
     stack.send(request).await
 }
 
@@ -48,10 +49,10 @@ async fn configurations_that_share_a_vm_do_not_mix() {
         for _ in 0..8 {
             assert_eq!(call(&stack, first, &for_first).await.status, 200);
             assert_eq!(call(&stack, second, &for_second).await.status, 200);
-            let answer = call(&stack, first, &for_second).await;
-            assert_eq!((answer.status, answer.reason()), (401, "audience_mismatch"));
-            let answer = call(&stack, second, &for_first).await;
-            assert_eq!((answer.status, answer.reason()), (401, "audience_mismatch"));
+            let response = call(&stack, first, &for_second).await;
+            assert_eq!((response.status, response.reason()), (401, "audience_mismatch"));
+            let response = call(&stack, second, &for_first).await;
+            assert_eq!((response.status, response.reason()), (401, "audience_mismatch"));
         }
         assert_eq!(stack.server.count(), 16);
         // Both get their keys from the same source in the same way, so they may share them.

@@ -31,9 +31,9 @@ impl Example {
     }
 
     async fn text(&self, path: &str) -> String {
-        let answer = self.stack.send(self.stack.client().get(self.url(path))).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.text
+        let response = self.stack.send(self.stack.client().get(self.url(path))).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.text
     }
 
     async fn status(&self) -> Value {
@@ -420,9 +420,9 @@ async fn nothing_passes_through_the_status_page() {
         for body in ["", &body, &"x".repeat(1_000_000)] {
             let request = stack.client().request(method.clone(), example.url(path));
             let request = request.bearer_auth(&good).body(body.to_owned());
-            let answer = stack.send_refused(request).await;
-            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-            assert_eq!(answer.header("cache-control"), "no-store");
+            let response = stack.send_refused(request).await;
+            assert_eq!(response.status, status, "{method} {path}: {response:?}");
+            assert_eq!(response.header("cache-control"), "no-store");
         }
     }
     let named = stack.client().get(example.url("/")).header("host", "attacker.example");

@@ -82,8 +82,8 @@ async fn both_sides_stream_immediately_where_no_rule_reads_messages() {
         for turn in 0..3 {
             send(&mut client, &format!("question {turn}")).await;
             read_until(&mut server_reads, &format!("question {turn}")).await;
-            send(&mut server_writes, &format!("data: answer {turn}\n\n")).await;
-            read_until(&mut client, &format!("answer {turn}")).await;
+            send(&mut server_writes, &format!("data: response {turn}\n\n")).await;
+            read_until(&mut client, &format!("response {turn}")).await;
         }
     }
 }

@@ -7,14 +7,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use testbed::{
-    Answer, Bootstrap, Document, IdentityProvider, KeptConnection, RawAnswer, ScimDirectory,
+    Bootstrap, Document, IdentityProvider, KeptConnection, RawResponse, Response, ScimDirectory,
     SigningKey, Stack, StackBuilder,
 };
 
 /// The deadline of everything that should happen soon.
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// The contract's table of answers: reason code, status and `error`.
+/// The contract's table of responses: reason code, status and `error`.
 const ANSWERS: [(&str, u16, Option<&str>); 31] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
@@ -49,10 +49,10 @@ const ANSWERS: [(&str, u16, Option<&str>); 31] = [
     ("insufficient_scope", 403, Some("insufficient_scope")),
 ];
 
-/// Asserts everything that the contract says of the answer to a request refused for this reason.
-pub fn assert_refusal(answer: &Answer, reason: &str) {
-    let faults = faults_of_refusal(answer, reason);
-    assert!(faults.is_empty(), "{}: {answer:?}", faults.join("; "));
+/// Asserts everything that the contract says of the response to a request refused for this reason.
+pub fn assert_refusal(response: &Response, reason: &str) {
+    let faults = faults_of_refusal(response, reason);
+    assert!(faults.is_empty(), "{}: {response:?}", faults.join("; "));
 }
 
 /// Sends a token of each case (a name, the token, the reason for its refusal), and asserts for all
@@ -64,8 +64,8 @@ pub async fn assert_tokens_refused<N: AsRef<str>>(
     let mut faults = Vec::new();
     for (name, token, reason) in cases {
         let before = stack.server.count();
-        let answer = stack.call(&token).await;
-        faults.extend(named(name.as_ref(), faults_of_refusal(&answer, reason)));
+        let response = stack.call(&token).await;
+        faults.extend(named(name.as_ref(), faults_of_refusal(&response, reason)));
         if stack.server.count() != before {
             faults.push(format!("{}: reached the MCP server", name.as_ref()));
         }
@@ -80,9 +80,9 @@ pub async fn assert_tokens_accepted<N: AsRef<str>>(
 ) {
     let mut faults = Vec::new();
     for (name, token) in cases {
-        let answer = stack.call(&token).await;
-        if answer.status != 200 || answer.whoami().is_null() {
-            faults.push(format!("{}: {} {}", name.as_ref(), answer.status, answer.text));
+        let response = stack.call(&token).await;
+        if response.status != 200 || response.whoami().is_null() {
+            faults.push(format!("{}: {} {}", name.as_ref(), response.status, response.text));
         }
     }
     assert_none(&faults);
@@ -93,8 +93,8 @@ pub fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// What is wrong with the answer to a request that should have been refused for this reason.
-pub fn faults_of_refusal(answer: &Answer, reason: &str) -> Vec<String> {
+/// What is wrong with the response to a request that should have been refused for this reason.
+pub fn faults_of_refusal(response: &Response, reason: &str) -> Vec<String> {
     let (_, status, error) = ANSWERS
         .into_iter()
         .find(|(candidate, ..)| *candidate == reason)
@@ -105,22 +105,22 @@ pub fn faults_of_refusal(answer: &Answer, reason: &str) -> Vec<String> {
             faults.push(format!("{what} is {found} and not {expected}"));
         }
     };
-    expect("status", answer.status.to_string(), status.to_string());
-    expect("reason", answer.body["reason"].to_string(), json!(reason).to_string());
-    expect("error", answer.body["error"].to_string(), json!(error.unwrap_or(reason)).to_string());
-    expect("content-type", all(answer, "content-type"), one("application/json"));
-    expect("cache-control", all(answer, "cache-control"), one("no-store"));
+    expect("status", response.status.to_string(), status.to_string());
+    expect("reason", response.body["reason"].to_string(), json!(reason).to_string());
+    expect("error", response.body["error"].to_string(), json!(error.unwrap_or(reason)).to_string());
+    expect("content-type", all(response, "content-type"), one("application/json"));
+    expect("cache-control", all(response, "cache-control"), one("no-store"));
     let challenges = usize::from(status == 401 || reason == "insufficient_scope");
-    let lines = answer.headers.get_all("www-authenticate").iter().count();
+    let lines = response.headers.get_all("www-authenticate").iter().count();
     expect("number of challenges", lines.to_string(), challenges.to_string());
     if challenges == 1 {
-        let said = answer.header("www-authenticate").split_once("error=\"");
+        let said = response.header("www-authenticate").split_once("error=\"");
         let said = said.and_then(|(_, rest)| rest.split('"').next());
         expect("error of the challenge", format!("{said:?}"), format!("{error:?}"));
     }
-    let retries = answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0);
+    let retries = response.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0);
     expect("Retry-After", retries.to_string(), (status == 503).to_string());
-    if answer.body["error_description"].as_str().is_none_or(str::is_empty) {
+    if response.body["error_description"].as_str().is_none_or(str::is_empty) {
         faults.push("there is no error_description".to_owned());
     }
     faults
@@ -132,16 +132,16 @@ pub fn named(name: &str, faults: Vec<String>) -> impl Iterator<Item = String> {
 }
 
 /// All values of a header.
-fn all(answer: &Answer, name: &str) -> String {
-    format!("{:?}", answer.headers.get_all(name).iter().collect::<Vec<_>>())
+fn all(response: &Response, name: &str) -> String {
+    format!("{:?}", response.headers.get_all(name).iter().collect::<Vec<_>>())
 }
 
 fn one(value: &str) -> String {
     format!("[{value:?}]")
 }
 
-/// A raw answer in the form of all others.
-pub fn parsed(raw: &RawAnswer) -> Answer {
+/// A raw response in the form of all others.
+pub fn parsed(raw: &RawResponse) -> Response {
     let text = String::from_utf8_lossy(&raw.bytes);
     let mut headers = HeaderMap::new();
     let head = text.split("\r\n\r\n").next().unwrap_or_default();
@@ -154,7 +154,7 @@ pub fn parsed(raw: &RawAnswer) -> Answer {
     }
     let text = raw.body();
     let body = serde_json::from_str(&text).unwrap_or_default();
-    Answer { status: raw.status(), headers, body, text }
+    Response { status: raw.status(), headers, body, text }
 }
 
 /// The object with this member.
@@ -231,12 +231,12 @@ pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
     Stack::builder().workers(workers).configure(move |configuration| configuration["keys"] = keys)
 }
 
-/// The path that [`with_direct_answers`] lets Envoy answer itself.
+/// The path that [`with_direct_responses`] lets Envoy answer itself.
 pub const DIRECT: &str = "/direct";
 
 /// Adds a path for many requests, behind the plugin but with no MCP server.
-pub fn with_direct_answers(builder: StackBuilder) -> StackBuilder {
-    builder.edit(|bootstrap| bootstrap.answer_directly(DIRECT))
+pub fn with_direct_responses(builder: StackBuilder) -> StackBuilder {
+    builder.edit(|bootstrap| bootstrap.respond_directly(DIRECT))
 }
 
 /// Opens connections until each worker has at least two.
@@ -256,26 +256,28 @@ pub async fn connections_to_all_workers(stack: &Stack, workers: usize) -> Vec<Ke
 }
 
 /// Calls [`DIRECT`] with this token on a connection that stays open.
-pub async fn call_on(connection: &mut KeptConnection, token: &str) -> Answer {
-    let answer = connection.get(DIRECT, token).await.expect("Envoy answers");
-    assert!(connection.is_open(), "{answer:?}");
-    parsed(&answer)
+pub async fn call_on(connection: &mut KeptConnection, token: &str) -> Response {
+    let response = connection.get(DIRECT, token).await.expect("Envoy answers");
+    assert!(connection.is_open(), "{response:?}");
+    parsed(&response)
 }
 
 /// Sends all tokens at once.
-pub async fn call_together(stack: &Stack, tokens: Vec<String>) -> Vec<Answer> {
+pub async fn call_together(stack: &Stack, tokens: Vec<String>) -> Vec<Response> {
     let calls: Vec<_> = tokens
         .into_iter()
         .map(|token| {
             let request = stack.request().bearer_auth(token);
-            tokio::spawn(async { Answer::read(request.send().await.expect("Envoy answers")).await })
+            tokio::spawn(async {
+                Response::read(request.send().await.expect("Envoy answers")).await
+            })
         })
         .collect();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for call in calls {
-        answers.push(call.await.expect("the call ends"));
+        responses.push(call.await.expect("the call ends"));
     }
-    answers
+    responses
 }
 
 /// How often the discovery document and the key set were asked for.
@@ -332,21 +334,21 @@ pub fn without_held_heads(bootstrap: &mut Bootstrap) {
     assert_eq!(plugin.remove("allow_on_headers_stop_iteration"), Some(json!(true)));
 }
 
-/// Calls with this token until the answer is `status`, and returns that answer.
+/// Calls with this token until the response is `status`, and returns that response.
 ///
 /// # Panics
 ///
 /// When the deadline passes first.
-pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Duration) -> Answer {
+pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Duration) -> Response {
     let asked = Instant::now();
     loop {
-        let answer = stack.call(token).await;
-        if answer.status == status {
-            return answer;
+        let response = stack.call(token).await;
+        if response.status == status {
+            return response;
         }
         assert!(
             asked.elapsed() < deadline,
-            "no {status} after {deadline:?} but {answer:?}\n{}",
+            "no {status} after {deadline:?} but {response:?}\n{}",
             stack.envoy.log_of_all()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testbed::{Algorithm, KeptConnection, Stack};
 
-use crate::support::{assert_refusal, call_on, with_direct_answers};
+use crate::support::{assert_refusal, call_on, with_direct_responses};
 
 async fn count(stack: &Stack, result: &str) -> u64 {
     let text = stack.envoy.admin("/stats/prometheus").await;
@@ -22,7 +22,7 @@ async fn connect(stack: &Stack) -> KeptConnection {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_token_is_recognised_and_no_other_is_mistaken_for_it() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
-        let stack = with_direct_answers(Stack::builder().alone().workers(1)).start().await;
+        let stack = with_direct_responses(Stack::builder().alone().workers(1)).start().await;
         stack.provider.rotate(algorithm);
         let mut connection = connect(&stack).await;
         let token = stack.token();
@@ -50,7 +50,7 @@ async fn a_single_use_token_is_spent_by_its_first_request_cached_or_not() {
     let builder = Stack::builder().workers(1).configure(|configuration| {
         configuration["providers"][0]["jti"] = json!("single_use");
     });
-    let stack = with_direct_answers(builder).alone().start().await;
+    let stack = with_direct_responses(builder).alone().start().await;
     let mut connection = connect(&stack).await;
     let token = stack.token();
     assert_eq!(call_on(&mut connection, &token).await.status, 200);

@@ -1,7 +1,7 @@
 //! Two MCP servers behind one plugin: what the tests about resources start.
 
 use serde_json::{Value, json};
-use testbed::{Answer, McpServer, Stack, StackBuilder, raw_exchange};
+use testbed::{McpServer, Response, Stack, StackBuilder, raw_exchange};
 
 use crate::support::{close_at_once, parsed};
 
@@ -107,7 +107,7 @@ impl TwoServers {
     }
 
     /// Calls `whoami` under this host and path, whatever they are, with these header lines besides.
-    pub async fn send(&self, host: &str, path: &str, lines: &str) -> Answer {
+    pub async fn send(&self, host: &str, path: &str, lines: &str) -> Response {
         let body = json!({
             "jsonrpc": "2.0",
             "id": 1,
@@ -125,17 +125,17 @@ impl TwoServers {
     }
 
     /// The same with this token.
-    pub async fn call(&self, host: &str, path: &str, token: &str) -> Answer {
+    pub async fn call(&self, host: &str, path: &str, token: &str) -> Response {
         self.send(host, path, &format!("authorization: Bearer {token}\r\n")).await
     }
 
     /// The same at the plain address of a resource.
-    pub async fn call_at(&self, place: Place, token: &str) -> Answer {
+    pub async fn call_at(&self, place: Place, token: &str) -> Response {
         self.call(place.host, place.path, token).await
     }
 
     /// GETs a path under this host.
-    pub async fn get(&self, host: &str, path: &str) -> Answer {
+    pub async fn get(&self, host: &str, path: &str) -> Response {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         parsed(&raw_exchange(self.stack.envoy.address(), request.as_bytes()).await)
     }

@@ -31,8 +31,8 @@ async fn upgrades_never_drop_an_identity() {
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              authorization: {token}\r\n\r\n"
         );
-        let answer = raw_exchange(address, request.as_bytes()).await;
-        assert_eq!(answer.status(), 101, "{connection}: {answer:?}");
+        let response = raw_exchange(address, request.as_bytes()).await;
+        assert_eq!(response.status(), 101, "{connection}: {response:?}");
         server.take_requests().pop().expect("it reached the server")
     };
     let (removing, other) = (stack.envoy.address(), forwarding.address());

@@ -24,8 +24,8 @@ fn email(stack: &Stack, email: &str) -> String {
 async fn user(stack: &Stack, token: &str) -> String {
     let mut users = Vec::new();
     for _ in 0..2 {
-        let answer = stack.call(token).await;
-        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log_of_all());
+        let response = stack.call(token).await;
+        assert_eq!(response.status, 200, "{response:?}\n{}", stack.envoy.log_of_all());
         let identity = json!(stack.server.requests().pop().unwrap().identity());
         users.push(identity["x-mcp-user"].as_str().unwrap().to_owned());
     }
@@ -39,11 +39,11 @@ async fn assert_unknown_user(stack: &Stack, token: &str, cause: &str) {
     let before = stack.server.count();
     for _ in 0..2 {
         let logged = stack.envoy.log().len();
-        let answer = stack.call(token).await;
-        assert_refusal(&answer, "user_unknown");
+        let response = stack.call(token).await;
+        assert_refusal(&response, "user_unknown");
         let log = stack.envoy.log().split_off(logged);
         assert!(log.contains(cause), "{cause}: {log}");
-        assert!(!answer.text.contains("cause"), "{answer:?}");
+        assert!(!response.text.contains("cause"), "{response:?}");
     }
     assert_eq!(stack.server.count(), before);
 }

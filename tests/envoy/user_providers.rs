@@ -9,8 +9,8 @@ use crate::support::{add_providers, assert_refusal, claims_of, static_provider, 
 async fn seen(stack: &Stack, token: &str) -> (Value, Value) {
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let answer = stack.call(token).await;
-        assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log_of_all());
+        let response = stack.call(token).await;
+        assert_eq!(response.status, 200, "{response:?}\n{}", stack.envoy.log_of_all());
         let identity = json!(stack.server.requests().pop().unwrap().identity());
         seen.push((identity["x-mcp-user"].clone(), identity["x-mcp-roles"].clone()));
     }
@@ -59,7 +59,7 @@ async fn a_record_that_two_could_match_and_a_provider_that_is_not_there_are_refu
             configuration["users"] = json!({"records": [
                 {"user_name": "ada", "provider": "demo"},
                 {"user_name": "ada"},
-                {"user_name": "bob", "provider": ["demo", "nobody"]},
+                {"user_name": "bob", "provider": ["demo", "absent"]},
                 {"user_name": "eve", "provider": true},
             ]});
         })
@@ -67,7 +67,7 @@ async fn a_record_that_two_could_match_and_a_provider_that_is_not_there_are_refu
         .await;
     for fault in [
         "users.records[1].user_name: is also that of users.records[0]",
-        "users.records[2].provider: there is no provider \"nobody\"",
+        "users.records[2].provider: there is no provider \"absent\"",
         "users.records[3].provider: expected a name, or a list of names",
     ] {
         assert!(log.contains(fault), "{fault}: {log}");

@@ -52,8 +52,8 @@ fn users(unknown: &str) -> Value {
 
 /// Sends the token, and returns the identity headers that the MCP server got.
 async fn identity(stack: &Stack, token: &str) -> Value {
-    let answer = stack.call(token).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = stack.call(token).await;
+    assert_eq!(response.status, 200, "{response:?}");
     json!(stack.server.requests().pop().unwrap().identity())
 }
 
@@ -114,10 +114,10 @@ async fn the_user_is_checked_after_the_claims_and_before_the_access_rules() {
 async fn a_user_without_a_record_is_refused_and_case_matters() {
     let (stack, _) = start(users("reject")).await;
     for value in ["Ada@example.com", "ADA@EXAMPLE.COM", "ada@example.com ", "ada", "ada@example"] {
-        let answer = stack.call_refused(&email(&stack, value)).await;
-        assert_refusal(&answer, "user_unknown");
-        assert_eq!(answer.body["details"], json!({"claim": "email", "field": "email"}));
-        assert!(!answer.text.contains(value.trim()) || value == "ada", "{}", answer.text);
+        let response = stack.call_refused(&email(&stack, value)).await;
+        assert_refusal(&response, "user_unknown");
+        assert_eq!(response.body["details"], json!({"claim": "email", "field": "email"}));
+        assert!(!response.text.contains(value.trim()) || value == "ada", "{}", response.text);
     }
     let log = stack.envoy.log();
     assert!(log.contains(r#"reason=user_unknown provider=demo details={"claim":"email""#), "{log}");
@@ -132,9 +132,9 @@ async fn an_inactive_and_a_locked_user_are_refused() {
             ("bob@example.com", r#"{"standing":"inactive","user":"bob"}"#),
             ("eve@example.com", r#"{"standing":"locked","user":"eve"}"#),
         ] {
-            let answer = stack.call_refused(&email(&stack, value)).await;
-            assert_refusal(&answer, "user_inactive");
-            assert!(answer.body["details"].is_null(), "{answer:?}");
+            let response = stack.call_refused(&email(&stack, value)).await;
+            assert_refusal(&response, "user_inactive");
+            assert!(response.body["details"].is_null(), "{response:?}");
             let line = format!("reason=user_inactive provider=demo details={details}");
             assert!(stack.envoy.log().contains(&line), "{}", stack.envoy.log());
         }

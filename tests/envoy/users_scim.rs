@@ -44,8 +44,8 @@ async fn identity_of(stack: &Stack, user: &str) -> Value {
 }
 
 async fn identity(stack: &Stack, token: &str) -> Value {
-    let answer = stack.call(token).await;
-    assert_eq!(answer.status, 200, "{answer:?}\n{}", stack.envoy.log_of_all());
+    let response = stack.call(token).await;
+    assert_eq!(response.status, 200, "{response:?}\n{}", stack.envoy.log_of_all());
     json!(stack.server.requests().pop().unwrap().identity())
 }
 
@@ -117,8 +117,8 @@ async fn users_are_found_by_the_attribute_that_user_field_maps_to() {
         let seen = identity(&stack, &key.token(&with(&claims, "who", right))).await;
         assert_eq!(seen["x-mcp-user"], "ada", "{field}");
         assert_eq!(seen["x-mcp-user-field"], field);
-        let answer = stack.call_refused(&key.token(&with(&claims, "who", wrong))).await;
-        assert_refusal(&answer, "user_unknown");
+        let response = stack.call_refused(&key.token(&with(&claims, "who", wrong))).await;
+        assert_refusal(&response, "user_unknown");
     }
 }
 
@@ -129,8 +129,8 @@ async fn a_worker_looks_a_user_up_once_for_any_number_of_requests() {
         directory.add_user(json!({"userName": "ada"})).await;
         let stack = looking_up(&directory, json!({})).workers(workers).start().await;
         for _ in 0..2 {
-            let answers = call_together(&stack, vec![stack.token(); 50]).await;
-            assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+            let responses = call_together(&stack, vec![stack.token(); 50]).await;
+            assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
             let asked = directory.gateway.requests().len();
             assert!((1..=workers).contains(&asked), "{workers} workers, {asked} calls");
         }
@@ -157,8 +157,8 @@ async fn a_deactivated_user_is_refused_once_the_cached_result_expires() {
     let stack = looking_up(&directory, json!({"scim": {"cache_ttl": "1s"}})).start().await;
     assert_eq!(stack.call(&stack.token()).await.status, 200);
     directory.set(&ada, "active", json!(false)).await;
-    let answer = call_until(&stack, &stack.token(), 403, SOON).await;
-    assert_refusal(&answer, "user_inactive");
+    let response = call_until(&stack, &stack.token(), 403, SOON).await;
+    assert_refusal(&response, "user_inactive");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,8 +174,8 @@ async fn services_need_an_account_of_their_own_in_the_directory_too() {
         (&seen["x-mcp-user"], &seen["x-mcp-client-type"]),
         (&json!("robot"), &json!("service"))
     );
-    let answer = stack.call_refused(&service_token(&stack, "ada")).await;
-    assert_refusal(&answer, "user_not_service_account");
+    let response = stack.call_refused(&service_token(&stack, "ada")).await;
+    assert_refusal(&response, "user_not_service_account");
     assert_refusal(&stack.call_refused(&token_of(&stack, "eve")).await, "user_inactive");
 }
 
@@ -200,8 +200,8 @@ async fn names_of_any_form_are_found_and_none_changes_the_query() {
     }
     for stranger in ["\" or userName pr or \"\" eq \"", "*", "o\\\"brien", "JÜRGEN", "a", "\u{0}"]
     {
-        let answer = stack.call_refused(&token_of(&stack, stranger)).await;
-        assert_refusal(&answer, "user_unknown");
+        let response = stack.call_refused(&token_of(&stack, stranger)).await;
+        assert_refusal(&response, "user_unknown");
     }
     assert_vm_lives(&stack).await;
 }
@@ -212,12 +212,12 @@ async fn values_that_only_the_directory_considers_equal_do_not_match() {
     directory.add_user(json!({"userName": "Ada"})).await;
     let stack = looking_up(&directory, creating()).alone().start().await;
     let claims = with(&stack.claims(), "preferred_username", "ada");
-    let answer = stack.call_refused(&stack.provider.token(&claims)).await;
-    assert_refusal(&answer, "user_unknown");
+    let response = stack.call_refused(&stack.provider.token(&claims)).await;
+    assert_refusal(&response, "user_unknown");
     // Nor can another user of that name be created.
     assert_eq!(directory.users().await.len(), 1);
     assert!(stack.envoy.log().contains("another one has its name"), "{}", stack.envoy.log());
-    assert!(!answer.text.contains("another one"), "{answer:?}");
+    assert!(!response.text.contains("another one"), "{response:?}");
     assert_eq!(identity_of(&stack, "Ada").await["x-mcp-user"], "Ada");
 }
 
@@ -234,7 +234,7 @@ async fn a_directory_without_usable_responses_admits_no_user() {
     for (name, fault, cause) in [
         ("hangs", Fault::Hang, "timeout"),
         ("late", Fault::Delay(Duration::from_secs(2)), "timeout"),
-        ("half", Fault::HalfAnswer, "no response"),
+        ("half", Fault::HalfResponse, "no response"),
         ("half, then nothing", Fault::HalfThenHang, "timeout"),
         ("reset", Fault::Reset, "status 503"),
         ("500", Fault::Status(500), "status 500"),
@@ -253,11 +253,11 @@ async fn a_directory_without_usable_responses_admits_no_user() {
     ] {
         directory.gateway.fail(fault);
         let logged = stack.envoy.log().len();
-        let answer = call_until(&stack, &stack.token(), 503, SOON).await;
-        faults.extend(named(name, faults_of_refusal(&answer, "directory_unavailable")));
+        let response = call_until(&stack, &stack.token(), 503, SOON).await;
+        faults.extend(named(name, faults_of_refusal(&response, "directory_unavailable")));
         let log = stack.envoy.log().split_off(logged);
-        if answer.text.contains("cause") || !log.contains(cause) {
-            faults.push(format!("{name}: {cause} is not the cause, or in the answer: {log}"));
+        if response.text.contains("cause") || !log.contains(cause) {
+            faults.push(format!("{name}: {cause} is not the cause, or in the response: {log}"));
         }
         directory.gateway.heal();
         call_until(&stack, &stack.token(), 200, SOON).await;
@@ -276,8 +276,8 @@ async fn a_directory_that_rejects_the_secret_is_logged_and_the_secret_is_not() {
         .alone()
         .start()
         .await;
-    let answer = stack.call_refused(&stack.token()).await;
-    assert_refusal(&answer, "directory_unavailable");
+    let response = stack.call_refused(&stack.token()).await;
+    assert_refusal(&response, "directory_unavailable");
     let log = stack.envoy.log();
     assert!(log.contains("a user could not be looked up: the response has status 401"), "{log}");
     assert!(log.contains("reason=directory_unavailable provider=demo"), "{log}");
@@ -339,8 +339,8 @@ async fn workers_that_race_create_one_user() {
     let claims = with(&stack.claims(), "preferred_username", "ada");
     // Each worker finds no user before the first of them creates it.
     directory.gateway.fail_methods([("GET", Fault::Delay(Duration::from_millis(500)))]);
-    let answers = call_together(&stack, vec![stack.provider.token(&claims); 50]).await;
-    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+    let responses = call_together(&stack, vec![stack.provider.token(&claims); 50]).await;
+    let refused: Vec<_> = responses.iter().filter(|response| response.status != 200).collect();
     assert!(refused.is_empty(), "{refused:?}\n{}", stack.envoy.log_of_all());
     assert!(directory.gateway.count("POST") > 1, "the workers did not race");
     let users = directory.users().await;
@@ -354,8 +354,8 @@ async fn a_taken_name_never_leads_to_another_users_account() {
     directory.add_user(root).await;
     let stack = looking_up(&directory, creating()).configure(found_by_email).alone().start().await;
     let claims = with(&stack.claims(), "preferred_username", "root");
-    let answer = stack.call_refused(&stack.provider.token(&claims)).await;
-    assert_refusal(&answer, "user_unknown");
+    let response = stack.call_refused(&stack.provider.token(&claims)).await;
+    assert_refusal(&response, "user_unknown");
     let nameless = with(&without(&claims, "preferred_username"), "email", "x@example.com");
     assert_refusal(&stack.call_refused(&stack.provider.token(&nameless)).await, "user_unknown");
     let log = stack.envoy.log();
@@ -379,8 +379,8 @@ async fn a_failed_creation_admits_no_user() {
         // There is no user yet.
         let no_users = json!({"totalResults": 0, "Resources": []}).to_string().into_bytes();
         directory.gateway.fail_methods([("GET", Fault::Body(no_users)), ("POST", fault)]);
-        let answer = call_until(&stack, &token, 503, SOON).await;
-        faults.extend(named(name, faults_of_refusal(&answer, "directory_unavailable")));
+        let response = call_until(&stack, &token, 503, SOON).await;
+        faults.extend(named(name, faults_of_refusal(&response, "directory_unavailable")));
     }
     assert_none(&faults);
     assert_eq!(stack.server.count(), 0);
@@ -394,8 +394,8 @@ async fn a_failed_creation_admits_no_user() {
 async fn services_are_not_created() {
     let directory = ScimDirectory::start().await;
     let stack = looking_up(&directory, creating()).start().await;
-    let answer = stack.call_refused(&service_token(&stack, "robot")).await;
-    assert_refusal(&answer, "user_unknown");
+    let response = stack.call_refused(&service_token(&stack, "robot")).await;
+    assert_refusal(&response, "user_unknown");
     assert_eq!(directory.gateway.count("POST"), 0);
     assert!(directory.users().await.is_empty());
 }
@@ -444,8 +444,8 @@ async fn a_token_is_not_spent_on_a_user_who_does_not_pass() {
     let token = stack.token();
     assert_refusal(&stack.call_refused(&token).await, "user_unknown");
     directory.gateway.fail(Fault::Status(500));
-    let answer = call_until(&stack, &token, 503, SOON).await;
-    assert_refusal(&answer, "directory_unavailable");
+    let response = call_until(&stack, &token, 503, SOON).await;
+    assert_refusal(&response, "directory_unavailable");
     directory.gateway.heal();
     directory.add_user(json!({"userName": "ada"})).await;
     call_until(&stack, &token, 200, SOON).await;

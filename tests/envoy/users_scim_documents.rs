@@ -1,4 +1,4 @@
-//! Answers of SCIM directories as they come: names in other letters, `null` for nothing, users who are
+//! Responses of SCIM directories as they come: names in other letters, `null` for nothing, users who are
 //! counted and not shown. Unreadable responses admit no user, and the log says why.
 
 use serde_json::{Value, json};
@@ -57,8 +57,8 @@ async fn users_are_read_in_any_case_and_null_is_absent() {
         let user = format!("user-{index}");
         let body = body.replace("USER", &user);
         directory.gateway.fail(Fault::Body(body.clone().into_bytes()));
-        let answer = stack.call(&token(&stack, &user)).await;
-        assert_eq!(answer.status, 200, "{body}: {answer:?}\n{}", stack.envoy.log_of_all());
+        let response = stack.call(&token(&stack, &user)).await;
+        assert_eq!(response.status, 200, "{body}: {response:?}\n{}", stack.envoy.log_of_all());
         let seen = json!(stack.server.requests().pop().unwrap().identity());
         assert_eq!(seen["x-mcp-user"], user, "{body}");
         assert_eq!(seen["x-mcp-roles"].as_str().unwrap_or_default(), roles, "{body}");
@@ -175,14 +175,14 @@ async fn a_user_whom_the_directory_hides_is_unknown_and_its_response_is_logged()
         let body = body.replace("USER", &user).replace("CAPITALS", &user.to_uppercase());
         directory.gateway.fail(Fault::Body(body.clone().into_bytes()));
         let logged = stack.envoy.log().len();
-        let answer = stack.call(&token(&stack, &user)).await;
-        faults.extend(named(&body, faults_of_refusal(&answer, reason)));
+        let response = stack.call(&token(&stack, &user)).await;
+        faults.extend(named(&body, faults_of_refusal(&response, reason)));
         let log = stack.envoy.log().split_off(logged);
         if !log.contains(cause) || (cause.is_empty() && log.contains("cause")) {
             faults.push(format!("{body}: {cause:?} is not the cause: {log}"));
         }
-        if answer.text.contains("cause") || answer.text.contains("User-X") {
-            faults.push(format!("{body}: the client learns it: {}", answer.text));
+        if response.text.contains("cause") || response.text.contains("User-X") {
+            faults.push(format!("{body}: the client learns it: {}", response.text));
         }
     }
     assert_none(&faults);

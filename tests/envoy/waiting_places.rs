@@ -37,8 +37,8 @@ async fn requests_that_wait_for_a_provider_that_hangs_leave_places_for_another()
     let flood: Vec<_> = (0..40).map(|_| call(&stack.token())).collect();
     // Those that find no place are refused at once, the others wait.
     stack.envoy.await_log("reason=keys_unavailable provider=demo", SOON).await;
-    let answer = stack.call(&stack.token()).await;
-    assert_refusal(&answer, "keys_unavailable");
+    let response = stack.call(&stack.token()).await;
+    assert_refusal(&response, "keys_unavailable");
     let waiting = flood.iter().filter(|call| !call.is_finished()).count();
     assert!((1..32).contains(&waiting), "{waiting}");
     let served = call(&token_of(&other));

@@ -104,17 +104,17 @@ async fn the_program_and_the_plugin_say_the_same() {
     let mut faults = Vec::new();
     let mut reasons = Vec::new();
     for (name, token) in tokens(&stack, &known) {
-        let answer = stack.call(&token).await;
+        let response = stack.call(&token).await;
         let run = mcp_auth(&["explain", &path, "--json"], &token);
         let explanation = run.json();
-        let reason = answer.body["reason"].as_str();
+        let reason = response.body["reason"].as_str();
         if explanation["reason"].as_str() != reason
-            || (run.code == Some(0)) != (answer.status == 200)
+            || (run.code == Some(0)) != (response.status == 200)
         {
-            faults.push(format!("{name}: {} {reason:?}, but {explanation}", answer.status));
+            faults.push(format!("{name}: {} {reason:?}, but {explanation}", response.status));
         }
-        if answer.status == 200 {
-            let seen = answer.whoami().as_object().unwrap();
+        if response.status == 200 {
+            let seen = response.whoami().as_object().unwrap();
             let identity = explanation["identity"].as_array().unwrap();
             let same = identity.iter().all(|field| seen[field[0].as_str().unwrap()] == field[1]);
             if !same || identity.len() != seen.len() {
@@ -148,8 +148,8 @@ async fn they_agree_on_keys_that_cannot_be_fetched() {
         .edit(move |bootstrap| fs::write(written, bootstrap.tree().to_string()).unwrap())
         .start()
         .await;
-    let answer = stack.call(&stack.token()).await;
-    assert_eq!((answer.status, answer.reason()), (503, "keys_unavailable"));
+    let response = stack.call(&stack.token()).await;
+    assert_eq!((response.status, response.reason()), (503, "keys_unavailable"));
     let explanation = mcp_auth(&["explain", &path, "--json"], &stack.token()).json();
     assert_eq!(explanation["reason"], "keys_unavailable");
     let cause = explanation["details"]["cause"].as_str().unwrap();

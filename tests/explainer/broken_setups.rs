@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use testbed::{Algorithm, Document, Fault, IdentityProvider, Port, SigningKey, now};
 
-use crate::support::{answer, configuration, file, key_set, mcp_auth, self_signed, serve, with};
+use crate::support::{configuration, file, key_set, mcp_auth, response, self_signed, serve, with};
 
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
 const OTHER_TENANT: &str = "1b7e0000-0000-4000-8000-00000000000f";
@@ -945,7 +945,7 @@ async fn of_keys_that_cannot_be_fetched() {
     long.fail(Document::KeySet, Fault::Oversize(300 * 1024));
 
     let (tls, _) = self_signed();
-    let untrusted = serve(Some(tls), |_, _| answer("200 OK", "", "{}"));
+    let untrusted = serve(Some(tls), |_, _| response("200 OK", "", "{}"));
     let untrusted = Sound::fetched(&format!("https://localhost:{}", untrusted.port()));
     let nowhere = Sound::fetched("https://id.invalid");
     let entra = IdentityProvider::start().await;
@@ -1105,7 +1105,7 @@ fn of_clocks_that_differ() {
         let address = serve(None, move |_, _| {
             let seconds = now().checked_add_signed(seconds_ahead).unwrap();
             let date = UNIX_EPOCH + Duration::from_secs(seconds);
-            answer("200 OK", &format!("date: {}\r\n", httpdate::fmt_http_date(date)), "{}")
+            response("200 OK", &format!("date: {}\r\n", httpdate::fmt_http_date(date)), "{}")
         });
         Sound::fetched(&format!("http://{address}"))
     };

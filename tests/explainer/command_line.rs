@@ -25,7 +25,7 @@ fn assert_accepted(run: &Run) {
 #[test]
 fn the_token_is_read_from_standard_input_in_any_common_form() {
     let (config, token, ..) = good();
-    let answer = json!({"access_token": token, "token_type": "Bearer"}).to_string();
+    let response = json!({"access_token": token, "token_type": "Bearer"}).to_string();
     for input in [
         token.clone(),
         format!("{token}\n"),
@@ -33,7 +33,7 @@ fn the_token_is_read_from_standard_input_in_any_common_form() {
         format!("Bearer {token}"),
         format!("Authorization: Bearer {token}\n"),
         format!("authorization: bearer  {token}"),
-        answer,
+        response,
     ] {
         assert_accepted(&mcp_auth(&["explain", &config], &input));
         let run = mcp_auth(&["explain", &config, "--token", "-"], &input);

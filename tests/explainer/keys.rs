@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testbed::{Algorithm, Bootstrap, Document, Fault, IdentityProvider, SigningKey};
 
-use crate::support::{answer, configuration, file, key_set, mcp_auth, self_signed, serve, with};
+use crate::support::{configuration, file, key_set, mcp_auth, response, self_signed, serve, with};
 
 fn configured(provider: &IdentityProvider) -> String {
     let provider = json!({
@@ -123,7 +123,7 @@ fn a_given_authority_is_trusted() {
     let keys = key_set(&[&key]).to_string();
     let address = serve(Some(tls), move |path, _| {
         assert_eq!(path, "/jwks");
-        answer("200 OK", "", &keys)
+        response("200 OK", "", &keys)
     });
     let provider = json!({
         "name": "own", "issuer": "https://id.example.com", "client_ids": ["mcp"], "cluster": "own",

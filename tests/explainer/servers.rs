@@ -51,7 +51,7 @@ fn a_token_is_judged_at_the_server_of_the_url() {
     let both = staff(json!(["for-incidents", "for-reports"]));
     let narrow = keys[0].token(&claims(STAFF, "for-reports"));
     let partner = keys[1].token(&claims(PARTNERS, "for-incidents"));
-    let nobody = "https://gateway.example/elsewhere";
+    let elsewhere = "https://gateway.example/elsewhere";
     for (url, token, resource, reason) in [
         (INCIDENTS, &one, json!("incidents"), Value::Null),
         (REPORTS, &one, json!("reports"), json!("audience_mismatch")),
@@ -61,7 +61,7 @@ fn a_token_is_judged_at_the_server_of_the_url() {
         (INCIDENTS, &partner, json!("incidents"), json!("unknown_issuer")),
         (REPORTS, &partner, json!("reports"), json!("audience_mismatch")),
         ("https://GATEWAY.example:443/incidents/mcp/x?y", &one, json!("incidents"), Value::Null),
-        (nobody, &one, Value::Null, json!("unknown_resource")),
+        (elsewhere, &one, Value::Null, json!("unknown_resource")),
         ("https://gateway.example./incidents/mcp", &one, Value::Null, json!("unknown_resource")),
         ("https://gateway.example/incidents/mcp;x", &one, Value::Null, json!("unknown_resource")),
     ] {

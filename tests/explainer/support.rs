@@ -80,8 +80,8 @@ pub fn with(object: &Value, members: Value) -> Value {
     object
 }
 
-/// An answer of a [`serve`]r.
-pub fn answer(status: &str, fields: &str, body: &str) -> String {
+/// A response of a [`serve`]r.
+pub fn response(status: &str, fields: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{fields}\r\n{body}"
@@ -91,17 +91,19 @@ pub fn answer(status: &str, fields: &str, body: &str) -> String {
 /// A server that lives as long as the tests do. It answers each path as configured.
 pub fn serve(
     tls: Option<Arc<ServerConfig>>,
-    answer_to: impl Fn(&str, SocketAddr) -> String + Send + 'static,
+    response_to: impl Fn(&str, SocketAddr) -> String + Send + 'static,
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             match &tls {
-                None => exchange(stream, |path| answer_to(path, address)),
+                None => exchange(stream, |path| response_to(path, address)),
                 Some(tls) => {
                     let connection = ServerConnection::new(tls.clone()).unwrap();
-                    exchange(StreamOwned::new(connection, stream), |path| answer_to(path, address));
+                    exchange(StreamOwned::new(connection, stream), |path| {
+                        response_to(path, address)
+                    });
                 }
             }
         }
@@ -110,7 +112,7 @@ pub fn serve(
 }
 
 /// Reads one request and answers it; who breaks off gets nothing.
-fn exchange(stream: impl Read + Write, answer_to: impl Fn(&str) -> String) {
+fn exchange(stream: impl Read + Write, response_to: impl Fn(&str) -> String) {
     let mut stream = BufReader::new(stream);
     let mut first = String::new();
     if stream.read_line(&mut first).is_err() {
@@ -125,7 +127,7 @@ fn exchange(stream: impl Read + Write, answer_to: impl Fn(&str) -> String) {
     }
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut stream = stream.into_inner();
-    let _ = stream.write_all(answer_to(&path).as_bytes());
+    let _ = stream.write_all(response_to(&path).as_bytes());
     let _ = stream.flush();
 }
 

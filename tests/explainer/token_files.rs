@@ -30,13 +30,13 @@ fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
 #[test]
 fn a_byte_order_mark_at_the_beginning_is_left_out() {
     let (config, token) = good();
-    let answer = json!({"access_token": token, "token_type": "Bearer"}).to_string();
+    let response = json!({"access_token": token, "token_type": "Bearer"}).to_string();
     for text in [
         token.clone(),
         format!("{token}\r\n"),
         format!("Bearer {token}"),
         format!("Authorization: Bearer {token}\n"),
-        answer,
+        response,
     ] {
         let (run, json) = explain(&config, format!("\u{feff}{text}").as_bytes());
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{text}: {run:?}");

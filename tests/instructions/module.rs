@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use testkit::answer_verify_signature;
+use testkit::verify_signature_result;
 use wasmi::{
     AsContextMut, Caller, Engine, Extern, ExternType, Instance, Linker, Store, TypedFunc, Val,
 };
@@ -76,7 +76,7 @@ impl Module {
             let name = import.name().to_owned();
             let function = move |mut caller: Caller<'_, Host>, given: &[Val], back: &mut [Val]| {
                 let given: Vec<u32> = given.iter().map(number).collect();
-                let status = answer(&name, &mut Guest(&mut caller), &given);
+                let status = host_call(&name, &mut Guest(&mut caller), &given);
                 // All implemented host calls return a status.
                 back[0] = Val::I32(status);
                 Ok(())
@@ -100,9 +100,9 @@ impl Module {
         self.call::<u32, ()>("proxy_on_tick", ROOT);
         while let Some((number, path)) = self.store.data_mut().calls.pop() {
             let body = documents[&path].clone().into_bytes();
-            let answer = (ROOT, number, 1, length(&body), 0);
+            let arguments = (ROOT, number, 1, length(&body), 0);
             self.store.data_mut().call_body = body;
-            self.call::<(u32, u32, u32, u32, u32), ()>("proxy_on_http_call_response", answer);
+            self.call::<(u32, u32, u32, u32, u32), ()>("proxy_on_http_call_response", arguments);
         }
     }
 
@@ -160,7 +160,7 @@ fn code() -> &'static [u8] {
 }
 
 /// Performs a host function and returns its status.
-fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
+fn host_call(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
     match (function, given) {
         ("proxy_log", &[_, text, size]) => eprintln!("{}", guest.text(text, size)),
         ("proxy_get_current_time_nanoseconds", &[time]) => {
@@ -235,7 +235,7 @@ fn answer(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
             if guest.text(name, name_size) != "verify_signature" {
                 return NOT_FOUND;
             }
-            let Some(verdict) = answer_verify_signature(&guest.read(call, call_size)) else {
+            let Some(verdict) = verify_signature_result(&guest.read(call, call_size)) else {
                 return BAD_ARGUMENT;
             };
             guest.hand_over(&verdict, data, size);

@@ -108,15 +108,15 @@ async fn the_filter_that_envoy_gateway_makes_of_it_decides_on_its_routes_alone()
                 bootstrap.http_filters()[0]["disabled"] = json!(true);
                 let routes = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"]
                     [0]["routes"];
-                let answer = json!({"status": 200, "body": {"inline_string": "here"}});
+                let response = json!({"status": 200, "body": {"inline_string": "here"}});
                 let enabled = json!({"mcp-federated-auth": {
                     "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
                     "config": {},
                 }});
                 *routes = json!([
-                    {"match": {"prefix": "/mcp"}, "direct_response": answer,
+                    {"match": {"prefix": "/mcp"}, "direct_response": response,
                      "typed_per_filter_config": enabled},
-                    {"match": {"prefix": "/"}, "direct_response": answer},
+                    {"match": {"prefix": "/"}, "direct_response": response},
                 ]);
             })
             .start()

@@ -1,7 +1,7 @@
 //! A panic ends one request, and never Envoy.
 
 use serde_json::json;
-use testbed::{Answer, Bootstrap, RawAnswer, RawServer, Stack, StackBuilder, raw_exchange};
+use testbed::{Bootstrap, RawResponse, RawServer, Response, Stack, StackBuilder, raw_exchange};
 
 use crate::module::symbols;
 use crate::routes::add_route_of;
@@ -65,13 +65,13 @@ async fn panics(stack: &Stack) -> u64 {
 }
 
 /// A call whose callback of this name panics.
-async fn call_with_panic(stack: &Stack, callback: &str) -> Answer {
+async fn call_with_panic(stack: &Stack, callback: &str) -> Response {
     stack.send(stack.request().bearer_auth(stack.token()).header("x-panic-in", callback)).await
 }
 
 async fn assert_serves(stack: &Stack, after: &str) {
-    let answer = stack.call(&stack.token()).await;
-    assert_eq!(answer.status, 200, "{after}: {answer:?}");
+    let response = stack.call(&stack.token()).await;
+    assert_eq!(response.status, 200, "{after}: {response:?}");
     assert!(stack.envoy.is_running(), "{after}");
 }
 
@@ -81,13 +81,13 @@ async fn a_panic_in_a_callback_of_a_request_gives_500_and_is_counted() {
         let stack = builder().binary(envoy).start().await;
         assert_serves(&stack, version).await;
         for (count, callback) in (1..).zip(["route", "request_headers", "engine", "request_body"]) {
-            let answer = call_with_panic(&stack, callback).await;
-            assert_eq!(answer.status, 500, "{version}, {callback}: {answer:?}");
+            let response = call_with_panic(&stack, callback).await;
+            assert_eq!(response.status, 500, "{version}, {callback}: {response:?}");
             assert_eq!(panics(&stack).await, count, "{version}, {callback}");
             assert_serves(&stack, callback).await;
         }
-        let answer = call_with_panic(&stack, "stream_destroyed").await;
-        assert_eq!(answer.status, 200, "{version}: {answer:?}");
+        let response = call_with_panic(&stack, "stream_destroyed").await;
+        assert_eq!(response.status, 200, "{version}: {response:?}");
         assert_serves(&stack, "stream_destroyed").await;
         assert_eq!(panics(&stack).await, 5, "{version}");
         assert!(stack.envoy.log().contains("injected in request_body"), "{version}");
@@ -101,7 +101,7 @@ async fn a_panic_at_the_trailers_gives_500() {
     };
     let stack = builder().edit(allow_trailers).start().await;
     let token = stack.token();
-    let answer: RawAnswer = raw_exchange(
+    let response: RawResponse = raw_exchange(
         stack.envoy.address(),
         format!(
             "POST /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nauthorization: Bearer {token}\r\n\
@@ -111,7 +111,7 @@ async fn a_panic_at_the_trailers_gives_500() {
         .as_bytes(),
     )
     .await;
-    assert_eq!(answer.status(), 500, "{answer:?}");
+    assert_eq!(response.status(), 500, "{response:?}");
     assert_serves(&stack, "request_trailers").await;
     assert_eq!(panics(&stack).await, 1);
 }
@@ -137,8 +137,8 @@ async fn a_panic_in_a_callback_of_a_response_gives_500() {
         assert_serves(&stack, version).await;
         let callbacks = ["response_headers", "response_body", "response_trailers"];
         for (count, callback) in (1..).zip(callbacks) {
-            let answer = call_with_panic(&stack, callback).await;
-            assert_eq!(answer.status, 500, "{version}, {callback}: {answer:?}");
+            let response = call_with_panic(&stack, callback).await;
+            assert_eq!(response.status, 500, "{version}, {callback}: {response:?}");
             assert_eq!(panics(&stack).await, count, "{version}, {callback}");
             assert_serves(&stack, callback).await;
         }
@@ -158,8 +158,8 @@ async fn a_panic_gives_500_to_all_requests_that_wait_in_the_same_worker() {
         call_with_panic(&stack, "request_headers").await
     };
     let (first, second, panicked) = tokio::join!(stack.call(&token), stack.call(&token), panic);
-    for answer in [first, second, panicked] {
-        assert_eq!(answer.status, 500, "{answer:?}");
+    for response in [first, second, panicked] {
+        assert_eq!(response.status, 500, "{response:?}");
     }
     assert_eq!(panics(&stack).await, 1);
     stack.provider.heal(testbed::Document::Discovery);
@@ -171,8 +171,8 @@ async fn a_panic_when_a_worker_is_woken_gives_500() {
     let provider = testbed::IdentityProvider::start().await;
     provider.fail(testbed::Document::Discovery, testbed::Fault::Hang);
     let stack = builder().provider(provider).start().await;
-    let answer = call_with_panic(&stack, "scheduled").await;
-    assert_eq!(answer.status, 500, "{answer:?}");
+    let response = call_with_panic(&stack, "scheduled").await;
+    assert_eq!(response.status, 500, "{response:?}");
     assert_eq!(panics(&stack).await, 1);
     stack.provider.heal(testbed::Document::Discovery);
     assert_serves(&stack, "scheduled").await;
@@ -183,12 +183,12 @@ async fn a_panic_on_the_main_thread_delays_the_keys() {
     for callback in ["config_scheduled", "config_callout_done"] {
         let stack = builder().environment("MCP_AUTH_PANIC_IN", callback).start().await;
         stack.envoy.await_log(&format!("injected in {callback}"), SOON).await;
-        let mut answer = stack.call(&stack.token()).await;
+        let mut response = stack.call(&stack.token()).await;
         let deadline = tokio::time::Instant::now() + 2 * SOON;
-        while answer.status != 200 {
-            assert_eq!(answer.reason(), "keys_unavailable", "{callback}: {answer:?}");
+        while response.status != 200 {
+            assert_eq!(response.reason(), "keys_unavailable", "{callback}: {response:?}");
             assert!(tokio::time::Instant::now() < deadline, "{callback}");
-            answer = stack.call(&stack.token()).await;
+            response = stack.call(&stack.token()).await;
         }
         assert_eq!(panics(&stack).await, 1, "{callback}");
     }

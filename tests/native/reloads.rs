@@ -13,7 +13,7 @@ async fn two_hundred_reloads_under_load_neither_fail_a_request_nor_leak() {
     let mut stack = stack()
         .workers(2)
         .updatable()
-        .edit(|bootstrap| bootstrap.answer_directly(DIRECT))
+        .edit(|bootstrap| bootstrap.respond_directly(DIRECT))
         .start()
         .await;
     let token: Arc<str> = stack.token().into();

@@ -64,8 +64,8 @@ async fn a_route_trusts_only_whom_its_own_configuration_names() {
         let token = other.token(&other.claims("other"));
         let call = async |path: &str, token: &str| {
             let request = stack.client().get(stack.envoy.url(path)).bearer_auth(token);
-            let answer = stack.send(request).await;
-            (answer.status, answer.reason().to_owned())
+            let response = stack.send(request).await;
+            (response.status, response.reason().to_owned())
         };
         let unknown = (401, "unknown_issuer".to_owned());
         assert_eq!(call("/other", &token).await, (200, String::new()), "{version}");

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::json;
 use testbed::{
-    Algorithm, Answer, Bootstrap, ConfigurationForm, Document, Envoy, Fault, IdentityProvider,
+    Algorithm, Bootstrap, ConfigurationForm, Document, Envoy, Fault, IdentityProvider, Response,
     SigningKey, repository_root,
 };
 
@@ -39,7 +39,7 @@ async fn the_example_is_that_of_the_plugin_with_another_filter_and_runs() {
     let example = Bootstrap::from_file(&file);
     let envoy = Envoy::builder().bootstrap(example).edit(use_module).start().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let refused = Answer::read(client.get(envoy.url("/mcp")).send().await.unwrap()).await;
+    let refused = Response::read(client.get(envoy.url("/mcp")).send().await.unwrap()).await;
     assert_eq!((refused.status, refused.reason()), (401, "missing_token"));
     let metrics = envoy.admin("/stats/prometheus").await;
     let counted =
@@ -55,8 +55,8 @@ async fn a_key_that_is_new_is_fetched_while_the_request_waits() {
     assert_eq!(stack.call(&stack.token()).await.status, 200);
     assert_eq!(stack.provider.count(Document::KeySet), 2);
     let stranger = SigningKey::generate(Algorithm::Es256, "stranger");
-    let answer = stack.call_refused(&stranger.token(&stack.claims())).await;
-    assert_eq!(answer.reason(), "unknown_kid");
+    let response = stack.call_refused(&stranger.token(&stack.claims())).await;
+    assert_eq!(response.reason(), "unknown_kid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,8 +79,8 @@ async fn a_message_is_judged_before_its_head_goes_on() {
         let padding = "x".repeat(300_000);
         let large = json!({"jsonrpc": "2.0", "id": padding, "method": "tools/list"});
         let request = stack.request().bearer_auth(stack.token()).json(&large);
-        let answer = stack.send(request).await;
-        assert_eq!(stack.server.count(), 2, "{version}: {answer:?}");
+        let response = stack.send(request).await;
+        assert_eq!(stack.server.count(), 2, "{version}: {response:?}");
     }
 }
 
@@ -108,8 +108,8 @@ async fn requests_that_come_before_the_keys_wait_for_them() {
     };
     let calls = async { tokio::join!(stack.call(&token), stack.call(&token), stack.call(&token)) };
     let ((first, second, third), ()) = tokio::join!(calls, release);
-    for answer in [first, second, third] {
-        assert_eq!(answer.status, 200, "{answer:?}");
+    for response in [first, second, third] {
+        assert_eq!(response.status, 200, "{response:?}");
     }
     assert_eq!(stack.provider.count(Document::KeySet), 1);
 }

@@ -205,11 +205,11 @@ async fn a_crash_of_the_plugin_is_counted_where_alerts_look() {
         .await;
     let start = Instant::now();
     loop {
-        let answer = raw_exchange(
+        let response = raw_exchange(
             envoy.address(),
             b"GET /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nconnection: close\r\n\r\n",
         );
-        assert_eq!(answer.await.status(), 503);
+        assert_eq!(response.await.status(), 503);
         let metrics = envoy.admin("/stats/prometheus").await;
         let value = |name: &str| -> u64 {
             let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name}{{}} ")));

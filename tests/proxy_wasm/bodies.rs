@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
-    answer_discovery, answer_key_set, assert_forwarded, assert_paused, configuration, fetch, key,
-    start, token,
+    assert_forwarded, assert_paused, configuration, fetch, key, respond_with_discovery,
+    respond_with_key_set, start, token,
 };
 
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
@@ -52,8 +52,8 @@ fn an_unread_body_is_held_back_at_the_client_while_its_request_waits() {
     assert_paused(&outcome);
     assert!(vm.stops_with_body(id));
     vm.tick();
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     assert_forwarded_once(&vm, id);
 }
 

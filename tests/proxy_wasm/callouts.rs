@@ -1,7 +1,7 @@
 use crate::host::{Call, SharedData, Vm, log};
 use crate::provider::{
-    answer_discovery, answer_key_set, assert_accepted, assert_refused, configuration, key, request,
-    start, token,
+    assert_accepted, assert_refused, configuration, key, request, respond_with_discovery,
+    respond_with_key_set, start, token,
 };
 
 /// A worker in which one request waits for the response to the first callout.
@@ -21,8 +21,8 @@ fn the_response_to_a_callout_is_read_in_the_root_context() {
     let Call { cluster, body, timeout, .. } = vm.call();
     assert_eq!((cluster.as_str(), body.as_slice()), ("provider", &b""[..]));
     assert!((1..=5).contains(&timeout.as_secs()), "{timeout:?}");
-    answer_discovery(&vm, &vm.call());
-    answer_key_set(&vm, &vm.call(), &[&key]);
+    respond_with_discovery(&vm, &vm.call());
+    respond_with_key_set(&vm, &vm.call(), &[&key]);
     crate::provider::assert_forwarded(&vm.outcome(id));
     assert_accepted(&vm, &token(&key));
 }
@@ -53,7 +53,7 @@ fn header_fields_of_a_response_are_read_where_they_say_why_it_is_not_usable() {
         ("\u{fffd}", [("x", "y")], "{}", "no status"),
     ] {
         let (vm, id) = waiting();
-        vm.answer(&vm.call(), status, &fields, body.as_bytes());
+        vm.respond(&vm.call(), status, &fields, body.as_bytes());
         assert_refused(&vm.outcome(id), 503, "keys_unavailable");
         assert_logged(cause);
     }

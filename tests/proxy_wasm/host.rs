@@ -40,8 +40,8 @@ struct SharedValues {
 /// What becomes of calls of the function `verify_signature`.
 #[derive(Clone, Copy, Debug)]
 pub enum HostCrypto {
-    /// It answers in this way, whatever it is asked.
-    Answers(&'static [u8]),
+    /// It returns this, whatever its arguments.
+    Returns(&'static [u8]),
     /// It ends with this status.
     Fails(u32),
     /// It does what Envoy does.
@@ -49,8 +49,8 @@ pub enum HostCrypto {
 }
 
 impl HostCrypto {
-    pub const ALWAYS_TRUE: Self = Self::Answers(&[8, 1]);
-    pub const ALWAYS_FALSE: Self = Self::Answers(&[8, 0]);
+    pub const ALWAYS_TRUE: Self = Self::Returns(&[8, 1]);
+    pub const ALWAYS_FALSE: Self = Self::Returns(&[8, 0]);
 }
 
 #[derive(Default)]
@@ -354,7 +354,7 @@ impl Vm {
         calls[0].clone()
     }
 
-    pub fn answer(&self, call: &Call, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+    pub fn respond(&self, call: &Call, status: &str, headers: &[(&str, &str)], body: &[u8]) {
         let mut fields: Fields = vec![(":status".to_owned(), status.as_bytes().to_vec())];
         fields.extend(
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
@@ -904,15 +904,15 @@ unsafe extern "C" fn proxy_call_foreign_function(
         host.crypto_calls += 1;
         host.crypto
     });
-    let answer = match crypto {
-        HostCrypto::Answers(answer) => Ok(answer.to_vec()),
+    let result = match crypto {
+        HostCrypto::Returns(result) => Ok(result.to_vec()),
         HostCrypto::Fails(status) => Err(status),
-        HostCrypto::Works => testkit::answer_verify_signature(&arguments).ok_or(BAD_ARGUMENT),
+        HostCrypto::Works => testkit::verify_signature_result(&arguments).ok_or(BAD_ARGUMENT),
     };
-    match answer {
+    match result {
         // SAFETY: see above.
-        Ok(answer) => unsafe {
-            hand_over(&answer, data, size);
+        Ok(result) => unsafe {
+            hand_over(&result, data, size);
             OK
         },
         Err(status) => status,

@@ -87,12 +87,12 @@ fn a_host_that_accepts_forged_signatures_is_not_trusted() {
     for (crypto, reason) in [
         (HostCrypto::ALWAYS_TRUE, "it accepts a forged signature of RS256"),
         (HostCrypto::ALWAYS_FALSE, "it refuses a valid signature of RS256"),
-        (HostCrypto::Answers(b""), "it refuses a valid signature of RS256"),
-        (HostCrypto::Answers(b"\x12\x01!"), "it refuses a valid signature of RS256"),
-        (HostCrypto::Answers(b"\x08"), "no result for RS256: "),
-        (HostCrypto::Answers(b"\x0a\x01\x01"), "no result for RS256: "),
-        (HostCrypto::Answers(b"\xff\xff\xff"), "no result for RS256: "),
-        (HostCrypto::Answers(b"true"), "no result for RS256: "),
+        (HostCrypto::Returns(b""), "it refuses a valid signature of RS256"),
+        (HostCrypto::Returns(b"\x12\x01!"), "it refuses a valid signature of RS256"),
+        (HostCrypto::Returns(b"\x08"), "no result for RS256: "),
+        (HostCrypto::Returns(b"\x0a\x01\x01"), "no result for RS256: "),
+        (HostCrypto::Returns(b"\xff\xff\xff"), "no result for RS256: "),
+        (HostCrypto::Returns(b"true"), "no result for RS256: "),
         (HostCrypto::Fails(BAD_ARGUMENT), "no result for RS256: status BadArgument"),
         (
             HostCrypto::Fails(SERIALIZATION_FAILURE),
@@ -124,8 +124,8 @@ fn when_a_host_starts_to_fail_nothing_passes_and_nothing_crashes() {
         HostCrypto::Fails(BAD_ARGUMENT),
         HostCrypto::Fails(SERIALIZATION_FAILURE),
         HostCrypto::Fails(INTERNAL_FAILURE),
-        HostCrypto::Answers(b"\xff\xff\xff"),
-        HostCrypto::Answers(b"true"),
+        HostCrypto::Returns(b"\xff\xff\xff"),
+        HostCrypto::Returns(b"true"),
         HostCrypto::Works,
     ] {
         vm.set_crypto(crypto);

@@ -90,17 +90,17 @@ pub async fn check(
         let token = load.token(provider);
         let request = get(PATH, token.as_deref());
         let before = counters(listeners).await;
-        let answer = listeners.clients[Filter::LeastWasm.place(load)].send_one(&request).await;
+        let response = listeners.clients[Filter::LeastWasm.place(load)].send_one(&request).await;
         let [requests, tokens] = before;
         let expected = [requests + 1, tokens + u64::from(token.is_some())];
         assert_eq!(counters(listeners).await, expected, "{load}");
         if load.expected_status() == 401 {
             let plugin = listeners.clients[Filter::Plugin.place(load)].send_one(&request).await;
-            assert_refused(&answer, &plugin, kind);
+            assert_refused(&response, &plugin, kind);
             assert_eq!(server.count(), 0, "forwarded: {load}");
         } else {
             let seen = server.requests().pop();
-            let seen = seen.unwrap_or_else(|| panic!("{answer}\n{}", listeners.envoy.log()));
+            let seen = seen.unwrap_or_else(|| panic!("{response}\n{}", listeners.envoy.log()));
             assert_forwarded(&seen, kind);
         }
         server.clear();
@@ -131,14 +131,14 @@ fn assert_forwarded(seen: &RecordedRequest, kind: LeastWasm) {
 }
 
 /// The plugin's response shows its filter state too.
-fn assert_refused(answer: &str, plugin: &str, kind: LeastWasm) {
-    let lines = |answer: &str| {
+fn assert_refused(response: &str, plugin: &str, kind: LeastWasm) {
+    let lines = |response: &str| {
         let is_compared = |line: &&str| {
             !line.starts_with("date: ")
                 && (kind == LeastWasm::WithFilterState || !line.starts_with("state-"))
         };
-        answer.lines().filter(is_compared).map(str::to_owned).collect::<Vec<_>>()
+        response.lines().filter(is_compared).map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(plugin.starts_with("HTTP/1.1 401 ") && plugin.contains("state-reason: "), "{plugin}");
-    assert_eq!(lines(answer), lines(plugin));
+    assert_eq!(lines(response), lines(plugin));
 }

@@ -176,7 +176,7 @@ impl Route {
         }
     }
 
-    /// The path that its clusters get for this one; none if it cannot be told.
+    /// The path that its clusters get for this one; none if it is unknown.
     fn forwarded(&self, path: &str) -> Option<String> {
         match &self.target {
             Target::Clusters { rewrite: Rewrite::None, .. } => Some(path.to_owned()),

@@ -23,7 +23,7 @@ enum Kind {
     Regex(Regex),
     /// At segment boundaries.
     SegmentPrefix(String),
-    /// It cannot be told what it takes.
+    /// Unknown what it takes.
     Unknown,
 }
 

@@ -64,7 +64,7 @@ impl Configuration {
         lock(&self.wishes).clear();
     }
 
-    /// Tells the main thread. Callouts under way bound how many wishes there can be.
+    /// Notifies the main thread. Callouts under way bound how many wishes there can be.
     pub(crate) fn wish(&self, wish: Wish) {
         if !self.setup.is_removed() {
             lock(&self.wishes).push(wish);
@@ -72,7 +72,7 @@ impl Configuration {
         }
     }
 
-    /// Tells the main thread after this time, or when it is woken before.
+    /// Notifies the main thread after this time, or when it is woken before.
     pub(crate) fn wish_later(&self, wish: Wish, time: Duration) {
         lock(&self.wishes).push(wish);
         let now = Instant::now();

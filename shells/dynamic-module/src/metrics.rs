@@ -1,4 +1,4 @@
-//! Metrics: Envoy's, and beside each its value, which Envoy does not tell.
+//! Metrics: Envoy's, and beside each its value, which cannot be read from Envoy.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -126,7 +126,7 @@ struct Series {
     is_counter: bool,
     labels: Vec<String>,
     value: Arc<AtomicU64>,
-    /// What Envoy does not know yet; none if it is told at once.
+    /// What was not handed to Envoy yet; none if it is handed over at once.
     tally: Option<Arc<Tally>>,
 }
 
@@ -162,8 +162,8 @@ impl Table {
         id
     }
 
-    /// Adds one to a counter: by a stream, or in a tally. Returns whether the main thread must be told
-    /// to take that.
+    /// Adds one to a counter: by a stream, or in a tally. Returns whether the main thread must be
+    /// notified.
     pub(crate) fn count(
         &self,
         families: &Families,

@@ -99,7 +99,7 @@ impl Setup {
         }
     }
 
-    /// Nobody may keep anything for it from now on.
+    /// Nothing may be kept for it from now on.
     pub(crate) fn remove(&self) {
         self.is_removed.store(true, Ordering::Relaxed);
         // Whoever sees this sees the other.

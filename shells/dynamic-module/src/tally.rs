@@ -22,7 +22,7 @@ pub(crate) struct Tally(AtomicU64);
 #[derive(Default)]
 pub(crate) struct Tallies {
     all: Mutex<Vec<(Key, Arc<Tally>)>>,
-    /// Whether the main thread was told to take them, and has not begun to.
+    /// Whether the main thread was notified to take them, and has not begun to.
     is_announced: AtomicBool,
 }
 
@@ -45,8 +45,8 @@ impl Tallies {
         tally
     }
 
-    /// Adds one. Returns whether the main thread must be told to take it: it was not told since it
-    /// did so the last time.
+    /// Adds one. Returns whether the main thread must be notified: it was not since it last took
+    /// the counts.
     pub(crate) fn add(&self, tally: &Tally) -> bool {
         tally.0.fetch_add(1, Ordering::SeqCst);
         // In the one order of these four operations, either this load comes after the store of
@@ -74,7 +74,7 @@ impl Tallies {
 
     fn take_own(&self, mut record: impl FnMut(&Key, u64)) {
         lock(&self.all).retain_mut(|(key, tally)| {
-            // Then nobody adds to it any more.
+            // Then no thread adds to it any more.
             let is_last = Arc::get_mut(tally).is_some();
             let amount = tally.0.swap(0, Ordering::SeqCst);
             if amount > 0 {
@@ -138,7 +138,7 @@ mod tests {
                 }
             };
             let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(count)).collect();
-            // Takes only when it is told to.
+            // Takes only when it is notified.
             while total < THREADS * COUNTS {
                 if announced.swap(0, Ordering::SeqCst) > 0 {
                     total += taken(&tallies).values().sum::<u64>();

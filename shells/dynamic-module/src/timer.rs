@@ -1,4 +1,4 @@
-//! Keeps the time for all configurations: one thread, which sleeps while nobody waits and ends with
+//! Keeps the time for all configurations: one thread, which sleeps while nothing waits and ends with
 //! the last configuration.
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +40,7 @@ struct Schedule {
     due: BTreeMap<(Instant, AlarmId), Weak<dyn Alarm>>,
     times: HashMap<AlarmId, Instant>,
     thread: Option<JoinHandle<()>>,
-    /// How many threads were told to end. A thread ends when it is not the latest.
+    /// How many threads were asked to end. A thread ends when it is not the latest.
     generation: u64,
     /// How many configurations there are.
     users: usize,

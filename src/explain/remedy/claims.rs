@@ -13,7 +13,7 @@ pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
             format!(
                 "This is not an access token of Keycloak: its claim `typ` is {found}, not \"Bearer\"."
             ),
-            "Have the client send its access token (`access_token` in Keycloak's answer, not \
+            "Have the client send its access token (`access_token` in Keycloak's response, not \
              `id_token` or `refresh_token`).",
         );
     }

@@ -97,7 +97,7 @@ fn unreadable(case: &Case<'_>, fault: &MalformedToken) -> Option<Remedy> {
     if text.starts_with("ya29.") {
         return Some(Remedy::new(
             "This is an access token of Google, which is not a JWT: only Google can read it.",
-            "Have the client send Google's ID token (`id_token` in the same answer) instead.",
+            "Have the client send Google's ID token (`id_token` in the same response) instead.",
         ));
     }
     if dots == 4 && case.header.contains_key("enc") {

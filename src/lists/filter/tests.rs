@@ -119,7 +119,7 @@ fn a_long_message_passes_only_if_it_answers_a_call() {
 }
 
 #[test]
-fn the_answer_to_a_call_passes_as_soon_as_it_is_known_to_be_one() {
+fn the_response_to_a_call_passes_as_soon_as_it_is_known_to_be_one() {
     for (beginning, plan) in [
         (r#"{"id":1,"result":"#, BodyPlan::Pass),
         ("<html>", BodyPlan::Pass),

@@ -94,7 +94,7 @@ fn a_template_is_judged_by_its_literal_beginning() {
 }
 
 #[test]
-fn the_answer_to_a_call_is_no_list() {
+fn the_response_to_a_call_is_no_list() {
     let text = r#"{"id":1,"result":{"tools":[{"name":"hidden"}]}}"#;
     assert_unchanged(text, &call());
     assert_filtered(text, &asked("2", None), r#"{"id":1,"result":{"tools":[]}}"#);
@@ -200,10 +200,10 @@ fn what_is_not_utf_8_passes_only_if_it_shows_no_list() {
 }
 
 #[test]
-fn the_beginning_of_an_answer_to_a_call_says_so() {
+fn the_beginning_of_a_response_to_a_call_says_so() {
     for (text, expected) in [
-        (r#"{"jsonrpc":"2.0","id":1,"result":{"con"#, Beginning::Answer),
-        (r#"{"id":1,"#, Beginning::Answer),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"con"#, Beginning::Response),
+        (r#"{"id":1,"#, Beginning::Response),
         (r#"{"id":1"#, Beginning::Unknown),
         (r#"{"id":12,"#, Beginning::Unknown),
         (r#"{"ID":1,"id":1,"#, Beginning::Unknown),
@@ -215,6 +215,6 @@ fn the_beginning_of_an_answer_to_a_call_says_so() {
         assert_eq!(beginning(text.as_bytes(), &call()), expected, "{text}");
     }
     let cut = "{\"id\":1,\"result\":\"ü".as_bytes();
-    assert_eq!(beginning(&cut[..cut.len() - 1], &call()), Beginning::Answer);
+    assert_eq!(beginning(&cut[..cut.len() - 1], &call()), Beginning::Response);
     assert_eq!(beginning(b"{\"id\":1,\"result\":", &Asked::Nothing), Beginning::Unknown);
 }

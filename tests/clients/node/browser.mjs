@@ -14,7 +14,7 @@ import { launch } from './chromium.mjs';
 
 const options = JSON.parse(process.argv[2]);
 
-function tell(event) {
+function report(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
@@ -46,7 +46,7 @@ try {
   page.on('console', (message) => console.error(message.text()));
   page.on('pageerror', (error) => console.error(error));
   page.on('response', (response) =>
-    tell({
+    report({
       event: 'exchange',
       method: response.request().method(),
       url: response.url(),
@@ -57,13 +57,13 @@ try {
   page.on('requestfailed', (request) => {
     // Answers that the page does not read to their end are aborted; others the browser kept from it.
     if (request.failure().errorText !== 'net::ERR_ABORTED') {
-      tell({ event: 'blocked', method: request.method(), url: request.url() });
+      report({ event: 'blocked', method: request.method(), url: request.url() });
     }
   });
   await page.goto(`http://localhost:${options.port}/?url=${encodeURIComponent(options.url)}`);
   const outcome = page.waitForFunction(() => globalThis.outcome);
   await Promise.race([outcome, logIn(page)]);
-  tell({ step: 'whoami', ...(await (await outcome).jsonValue()) });
+  report({ step: 'whoami', ...(await (await outcome).jsonValue()) });
 } finally {
   await browser.close();
   server.close();

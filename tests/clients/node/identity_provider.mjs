@@ -34,7 +34,7 @@ const issuer = `http://127.0.0.1:${options.port}`;
 // Standard output is for the lines of JSON.
 console.info = console.error;
 
-function tell(event) {
+function report(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
@@ -102,11 +102,11 @@ const provider = new Provider(issuer, {
 });
 
 provider.on('grant.success', ({ oidc }) => {
-  tell({ event: 'token', grant_type: oidc.params.grant_type, resource: oidc.params.resource });
+  report({ event: 'token', grant_type: oidc.params.grant_type, resource: oidc.params.resource });
 });
 for (const name of ['grant.error', 'authorization.error', 'registration_create.error', 'server_error']) {
   provider.on(name, (_context, error) => {
-    tell({ event: name, error: error.error ?? error.message, description: error.error_description });
+    report({ event: name, error: error.error ?? error.message, description: error.error_description });
   });
 }
 
@@ -136,7 +136,7 @@ provider.use(async (context, next) => {
 
 provider.use(async (context, next) => {
   if (options.refuses_resource && context.path === '/auth' && context.query.resource) {
-    tell({ event: 'authorization.error', error: 'resource', description: context.query.resource });
+    report({ event: 'authorization.error', error: 'resource', description: context.query.resource });
     context.status = 400;
     context.body = 'AADSTS9010010: The resource does not match the requested scopes.';
     return undefined;
@@ -204,5 +204,5 @@ async function read(request) {
 const server = createServer(provider.callback());
 // The test holds the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true }, () => {
-  tell({ event: 'listening', issuer });
+  report({ event: 'listening', issuer });
 });

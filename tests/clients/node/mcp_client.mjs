@@ -24,7 +24,7 @@ const options = {
   ...JSON.parse(process.argv[2]),
 };
 
-function tell(event) {
+function report(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
@@ -119,7 +119,7 @@ class UserAtTheBrowser {
 
   async redirectToAuthorization(url) {
     const asked = Object.fromEntries(url.searchParams);
-    tell({ event: 'authorization', scope: asked.scope, resource: asked.resource });
+    report({ event: 'authorization', scope: asked.scope, resource: asked.resource });
     this.callback = await this.#person.authorize(url, this.redirectUrl);
     const { searchParams } = this.callback;
     if (searchParams.has('error')) {
@@ -143,7 +143,7 @@ function authProvider() {
 
 async function observedFetch(url, init) {
   const response = await fetch(url, init);
-  tell({
+  report({
     event: 'exchange',
     method: init?.method ?? 'GET',
     url: String(url),
@@ -177,9 +177,9 @@ async function connect() {
   return { protocol: transport.protocolVersion ?? client.getNegotiatedProtocolVersion?.() };
 }
 
-/// Tells the server that this event is here, which lets it make the next one.
+/// Reports to the server that this event is here, which lets it make the next one.
 async function saw(kind, number) {
-  tell({ event: kind, number });
+  report({ event: kind, number });
   await sdk.call(client, { name: 'seen', arguments: { kind, number } });
 }
 
@@ -210,7 +210,7 @@ async function take(step) {
 async function attempt(name, act) {
   for (let attempts = 1; ; attempts += 1) {
     try {
-      tell({ event: 'done', step: name, attempts, result: await act() });
+      report({ event: 'done', step: name, attempts, result: await act() });
       return true;
     } catch (error) {
       const { callback } = provider;
@@ -218,7 +218,7 @@ async function attempt(name, act) {
         provider.callback = undefined;
         await transport.finishAuth(sdk.callback(callback));
       } else {
-        tell({ event: 'failed', step: name, attempts, error: `${error.name}: ${error.message}` });
+        report({ event: 'failed', step: name, attempts, error: `${error.name}: ${error.message}` });
         return false;
       }
     }

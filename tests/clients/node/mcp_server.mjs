@@ -9,7 +9,7 @@ import { z } from 'zod';
 
 const options = JSON.parse(process.argv[2]);
 
-function tell(event) {
+function report(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
@@ -36,7 +36,7 @@ async function makeEvents(kind, to, make) {
 const text = (value) => ({ content: [{ type: 'text', text: value }] });
 
 function addTools(server, headersOf, { progress, announce }) {
-  server.registerTool('whoami', { description: 'Tells who you are' }, (extra) => {
+  server.registerTool('whoami', { description: 'Reports who you are' }, (extra) => {
     const headers = headersOf(extra);
     const identity = Object.fromEntries(
       Object.entries(headers).filter(([name]) => name.startsWith('x-mcp-')),
@@ -144,5 +144,5 @@ const server = createServer((request, response) => {
 });
 // The test holds the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true }, () => {
-  tell({ event: 'listening' });
+  report({ event: 'listening' });
 });

@@ -1,5 +1,5 @@
 // What a person with a browser does: follows an authorization URL, agrees to what the pages ask, logs
-// in, and ends where the client is told the code.
+// in, and ends where the client receives the code.
 import { request } from 'node:http';
 
 /// A browser, which keeps its cookies, and the name of who sits before it.

@@ -44,7 +44,7 @@ else:
     import httpx2 as httpx
 
 
-def tell(event, **details):
+def report(event, **details):
     print(json.dumps({"event": event, **details}), flush=True)
 
 
@@ -79,7 +79,7 @@ class UserAtTheBrowser:
 
     async def redirect(self, url):
         asked = dict(parse_qsl(urlsplit(url).query))
-        tell("authorization", scope=asked.get("scope"), resource=asked.get("resource"))
+        report("authorization", scope=asked.get("scope"), resource=asked.get("resource"))
         self._callback = await anyio.to_thread.run_sync(self._person.authorize, url, REDIRECT_URL)
         if "error" in self._callback:
             raise RuntimeError("{error}: {error_description}".format(**self._callback))
@@ -146,7 +146,7 @@ class Client:
                 )
                 self._client = await stack.enter_async_context(client)
                 protocol = client.session.protocol_version
-            tell("done", step="connect", attempts=1, result={"protocol": protocol})
+            report("done", step="connect", attempts=1, result={"protocol": protocol})
             yield
             self._tasks.cancel_scope.cancel()
 
@@ -181,14 +181,14 @@ class Client:
 
     def _saw(self, kind, number):
         """Reports that this event arrived, so that the server makes the next one."""
-        tell(kind, number=number)
+        report(kind, number=number)
         self._tasks.start_soon(self._client.call_tool, "seen", {"kind": kind, "number": number})
 
     async def _observe(self, response):
         request = response.request
         form = request.headers.get("content-type") == "application/x-www-form-urlencoded"
         body = dict(parse_qsl(request.content.decode())) if form else {}
-        tell(
+        report(
             "exchange",
             method=request.method,
             url=str(request.url),
@@ -202,7 +202,7 @@ class Client:
 def failed(step, error):
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    tell("failed", step=step, attempts=1, error=f"{type(error).__name__}: {error}")
+    report("failed", step=step, attempts=1, error=f"{type(error).__name__}: {error}")
 
 
 async def main():
@@ -217,7 +217,7 @@ async def main():
                 except Exception as error:
                     failed(step, error)
                 else:
-                    tell("done", step=step, attempts=1, result=result)
+                    report("done", step=step, attempts=1, result=result)
             step = "end"
     except Exception as error:
         failed(step, error)

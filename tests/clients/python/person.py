@@ -53,8 +53,8 @@ class Person:
             headers["Origin"] = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
         try:
             return self._browser.open(urllib.request.Request(url, data=body, headers=headers))
-        except urllib.error.HTTPError as answer:
-            return answer
+        except urllib.error.HTTPError as response:
+            return response
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -481,8 +481,8 @@ impl Envoy {
         with(|proxy| proxy.refuses_callouts = true);
     }
 
-    /// Answers a callout; its body comes in two parts. None: it fails.
-    pub fn answer(&self, callout: &Callout, response: Option<(&str, &[u8])>) {
+    /// Responds to a callout; its body comes in two parts. None: it fails.
+    pub fn respond(&self, callout: &Callout, response: Option<(&str, &[u8])>) {
         let own = with(|proxy| {
             proxy.callouts.retain(|known| known.id != callout.id);
             proxy.configs.get(&callout.config).copied()

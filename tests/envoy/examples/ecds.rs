@@ -163,9 +163,9 @@ async fn a_change_takes_effect_and_leaves_no_request_unprotected() {
         async move {
             let mut others = Vec::new();
             while !stop.load(Ordering::Relaxed) {
-                let answer = request.try_clone().unwrap().send().await.unwrap();
-                if answer.status() != 401 {
-                    others.push(answer.status());
+                let response = request.try_clone().unwrap().send().await.unwrap();
+                if response.status() != 401 {
+                    others.push(response.status());
                 }
                 tries.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,7 +1,7 @@
 //! `envoy/full.yaml`: everything that a large installation may need.
 
 use serde_json::{Value, json};
-use testbed::{Answer, Bootstrap, FleetStore, IdentityProvider, ScimDirectory};
+use testbed::{Bootstrap, FleetStore, IdentityProvider, Response, ScimDirectory};
 
 use super::{
     ENTRA, HOST, KeyHost, Site, TlsEnvoy, Vendor, assert_certificates_matter, employee, lead_to,
@@ -100,8 +100,8 @@ async fn each_kind_of_caller_may_do_what_the_rules_say() {
     gate.assert_passes(&partner, "bob@partner.example", "partners").await;
     let before = world.site.server.count();
     for (token, reason) in [(&employee, "access_denied"), (&partner, "access_denied")] {
-        let answer = gate.send(call_of(&gate, "create_incident", token)).await;
-        assert_refusal(&answer, reason);
+        let response = gate.send(call_of(&gate, "create_incident", token)).await;
+        assert_refusal(&response, reason);
     }
     // What no rule is about.
     assert_refusal(&gate.send(call_of(&gate, "drop_all", &employee)).await, "access_denied");
@@ -141,16 +141,16 @@ async fn preflights_and_probes_need_no_token() {
         .header("host", HOST)
         .header("origin", PAGE)
         .header("access-control-request-method", "POST");
-    let answer = gate.send(preflight).await;
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, PAGE));
-    let answer = gate.send(gate.request().header("origin", PAGE)).await;
-    assert_refusal(&answer, "missing_token");
-    assert_eq!(answer.header("access-control-allow-origin"), PAGE);
+    let response = gate.send(preflight).await;
+    assert_eq!((response.status, response.header("access-control-allow-origin")), (200, PAGE));
+    let response = gate.send(gate.request().header("origin", PAGE)).await;
+    assert_refusal(&response, "missing_token");
+    assert_eq!(response.header("access-control-allow-origin"), PAGE);
     let foreign = gate.request().header("origin", "https://evil.example");
     assert_refusal(&gate.send(foreign).await, "origin_denied");
     assert_eq!(world.site.server.count(), 0);
     let probe = gate.client.get(gate.url("/healthz")).header("host", HOST);
-    Answer::read(probe.send().await.unwrap()).await;
+    Response::read(probe.send().await.unwrap()).await;
     assert_eq!(world.site.server.requests().pop().unwrap().path, "/healthz");
 }
 
@@ -184,7 +184,7 @@ async fn the_access_log_has_user_provider_and_reason() {
     assert_eq!(who(refused), [Value::Null, json!("entra"), json!("expired")], "{refused}");
 
     let query = gate.url(&format!("/mcp?access_token={expired}"));
-    gate.send(Answer::mcp_call(&gate.client, &query).header("host", HOST)).await;
+    gate.send(Response::mcp_call(&gate.client, &query).header("host", HOST)).await;
     let refused = &lines(&gate, 400, "\"malformed_authorization\"").await[0];
     assert_eq!(refused["path"], "/mcp", "{refused}");
     for token in [token, expired] {

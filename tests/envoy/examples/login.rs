@@ -71,8 +71,8 @@ async fn a_client_that_nobody_knows_gets_from_the_url_to_a_tool_call_at_both() {
         let issued = log_in(&mut scene.browser(), &client, provider).await;
         let refreshed = client.refresh(member(&issued, "refresh_token")).await;
         assert_eq!(refreshed.status, 200, "{refreshed:?}");
-        for answer in [&issued, &refreshed] {
-            let token = member(answer, "access_token");
+        for response in [&issued, &refreshed] {
+            let token = member(response, "access_token");
             scene.gate.assert_passes(token, "ada@example.com", provider).await;
         }
     }
@@ -92,12 +92,12 @@ async fn an_account_of_another_company_gets_no_token() {
     log_in(&mut scene.browser(), &client, "google").await;
     scene.google.edit_id_claims(|claims| claims["hd"] = json!("other.example"));
     let client = client.for_new_login();
-    let response = crate::login_support::approve(&mut scene.browser(), &client, "google").await;
-    let answer = client.redeem(&client.code(&response)).await;
-    assert_error(&answer, 400, "invalid_grant");
-    let description = member(&answer, "error_description");
-    assert!(description.contains("claim_mismatch"), "{answer:?}");
-    assert!(description.contains("required_claims"), "{answer:?}");
+    let approved = crate::login_support::approve(&mut scene.browser(), &client, "google").await;
+    let response = client.redeem(&client.code(&approved)).await;
+    assert_error(&response, 400, "invalid_grant");
+    let description = member(&response, "error_description");
+    assert!(description.contains("claim_mismatch"), "{response:?}");
+    assert!(description.contains("required_claims"), "{response:?}");
 }
 
 // Requirement: login-register-load
@@ -134,8 +134,8 @@ async fn the_host_of_the_login_serves_nothing_else() {
         (HOST, "/.well-known/oauth-protected-resource/mcp", 200),
     ] {
         let request = scene.gate.client.get(scene.gate.url(path)).header("host", host);
-        let answer = scene.gate.send(request).await;
-        assert_eq!(answer.status, status, "{host}{path}: {answer:?}");
+        let response = scene.gate.send(request).await;
+        assert_eq!(response.status, status, "{host}{path}: {response:?}");
     }
     assert_eq!(scene.site.server.count(), 0);
 }

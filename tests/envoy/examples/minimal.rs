@@ -33,8 +33,8 @@ async fn header_names_and_paths_that_can_be_misread_are_refused() {
     let gate = site.start(site.example(FILE)).await;
     let token = entra.token(&employee(&entra));
     let request = gate.request().bearer_auth(&token);
-    let answer = gate.send(request.header("x_mcp_user", "root")).await;
-    assert_eq!(answer.status, 400, "{answer:?}");
+    let response = gate.send(request.header("x_mcp_user", "root")).await;
+    assert_eq!(response.status, 400, "{response:?}");
     let escaped = gate.client.get(gate.url("/mcp%2Fadmin")).bearer_auth(&token);
     assert_eq!(gate.send(escaped).await.status, 400);
     assert_eq!(site.server.count(), 0);

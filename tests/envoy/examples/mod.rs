@@ -19,7 +19,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
-    Answer, Bootstrap, CertificateAuthority, Document, Envoy, IdentityProvider, McpServer,
+    Bootstrap, CertificateAuthority, Document, Envoy, IdentityProvider, McpServer, Response,
     ScimDirectory, TlsEntrance, TlsTunnel, module_path, plugin_configurations, repository_root,
     yaml, yaml_documents, yaml_files,
 };
@@ -190,25 +190,25 @@ impl TlsEnvoy {
 
     /// A call of `whoami`, without a token.
     fn request(&self) -> RequestBuilder {
-        Answer::mcp_call(&self.client, &self.url("/mcp")).header("host", HOST)
+        Response::mcp_call(&self.client, &self.url("/mcp")).header("host", HOST)
     }
 
-    async fn send(&self, request: RequestBuilder) -> Answer {
-        Answer::read(request.send().await.expect("Envoy answers")).await
+    async fn send(&self, request: RequestBuilder) -> Response {
+        Response::read(request.send().await.expect("Envoy answers")).await
     }
 
-    async fn call(&self, token: &str) -> Answer {
+    async fn call(&self, token: &str) -> Response {
         self.send(self.request().bearer_auth(token)).await
     }
 
     /// Asserts that this token passes, and that the server sees this user and provider.
     async fn assert_passes(&self, token: &str, user: &str, provider: &str) {
-        let answer = self.call(token).await;
-        let who = answer.whoami();
+        let response = self.call(token).await;
+        let who = response.whoami();
         assert_eq!(
-            (answer.status, &who["x-mcp-user"], &who["x-mcp-provider"]),
+            (response.status, &who["x-mcp-user"], &who["x-mcp-provider"]),
             (200, &json!(user), &json!(provider)),
-            "{answer:?}\n{}",
+            "{response:?}\n{}",
             self.envoy.log()
         );
     }
@@ -216,10 +216,10 @@ impl TlsEnvoy {
     /// Asserts that no request passes without a token, and that no identity can be forged.
     async fn assert_is_closed(&self, server: &McpServer) {
         let before = server.count();
-        let answer = self.send(self.request().header("x-mcp-user", "root")).await;
-        assert_refusal(&answer, "missing_token");
+        let response = self.send(self.request().header("x-mcp-user", "root")).await;
+        assert_refusal(&response, "missing_token");
         let metadata = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
-        assert!(answer.header("www-authenticate").contains(metadata), "{answer:?}");
+        assert!(response.header("www-authenticate").contains(metadata), "{response:?}");
         assert_eq!(server.count(), before);
     }
 }

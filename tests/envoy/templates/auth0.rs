@@ -150,10 +150,10 @@ async fn users_and_machines_pass_with_tokens_of_both_profiles() {
 #[tokio::test(flavor = "multi_thread")]
 async fn permissions_count_as_scopes_unless_a_scope_claim_is_given() {
     let stack = start_with(json!({"scope_claim": "scope"})).await;
-    let answer = stack.call(&jwt(&stack.provider.key(), &user())).await;
-    assert_eq!(answer.whoami()["x-mcp-scopes"], "openid profile email read:incidents");
+    let response = stack.call(&jwt(&stack.provider.key(), &user())).await;
+    assert_eq!(response.whoami()["x-mcp-scopes"], "openid profile email read:incidents");
     // The other way round.
     let stack = start_with(json!({"scope_claim": "permissions"})).await;
-    let answer = stack.call(&jwt(&stack.provider.key(), &user())).await;
-    assert_eq!(answer.whoami()["x-mcp-scopes"], "read:incidents write:incidents");
+    let response = stack.call(&jwt(&stack.provider.key(), &user())).await;
+    assert_eq!(response.whoami()["x-mcp-scopes"], "read:incidents write:incidents");
 }

@@ -301,8 +301,8 @@ async fn an_application_is_the_same_under_its_id_and_its_uri_but_not_under_a_nam
     let stack = start_with(json!({"client_ids": ["api://incident-tools"]})).await;
     let key = stack.provider.key();
     let by_name = with(&user_v1(), "aud", "api://incident-tools");
-    let answer = stack.call(&jwt_v1(&key, &by_name)).await;
-    assert_eq!(answer.whoami()["x-mcp-user"], "ada@contoso.com", "{answer:?}");
+    let response = stack.call(&jwt_v1(&key, &by_name)).await;
+    assert_eq!(response.whoami()["x-mcp-user"], "ada@contoso.com", "{response:?}");
     let cases = [("its id is not known", jwt(&key, &user_v2()), "audience_mismatch")];
     assert_tokens_refused(&stack, cases).await;
 }
@@ -325,10 +325,10 @@ async fn a_missing_scope_is_named_as_clients_must_request_it() {
         .await;
     let key = stack.provider.key();
     let token = |scopes: &str| jwt(&key, &with(&user_v2(), "scp", scopes));
-    let answer = stack.call_refused(&token("mcp.tools User.Read")).await;
-    assert_eq!(answer.reason(), "insufficient_scope", "{answer:?}");
+    let response = stack.call_refused(&token("mcp.tools User.Read")).await;
+    assert_eq!(response.reason(), "insufficient_scope", "{response:?}");
     let asked = format!(r#"scope="api://{API}/incident.write api://{API}/mcp.tools""#);
-    let challenge = answer.header("www-authenticate");
+    let challenge = response.header("www-authenticate");
     assert!(challenge.ends_with(&asked), "{challenge}");
     assert_eq!(stack.call(&token("mcp.tools incident.write")).await.status, 200);
 }
@@ -381,14 +381,14 @@ async fn groups_that_are_listed_elsewhere_are_reported_as_missing_in_the_log() {
         .start()
         .await;
     let key = stack.provider.key();
-    let answer = stack.call_refused(&jwt(&key, &distributed)).await;
-    assert_eq!(answer.reason(), "missing_claim", "{answer:?}");
-    assert!(answer.text.contains("elsewhere (_claim_names)"), "{answer:?}");
-    let answer = stack.call_refused(&jwt(&key, &without(&user_v2(), "groups"))).await;
-    assert_eq!(answer.reason(), "missing_claim", "{answer:?}");
-    assert!(!answer.text.contains("elsewhere"), "{answer:?}");
-    let answer = stack.call(&jwt(&key, &user_v2())).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = stack.call_refused(&jwt(&key, &distributed)).await;
+    assert_eq!(response.reason(), "missing_claim", "{response:?}");
+    assert!(response.text.contains("elsewhere (_claim_names)"), "{response:?}");
+    let response = stack.call_refused(&jwt(&key, &without(&user_v2(), "groups"))).await;
+    assert_eq!(response.reason(), "missing_claim", "{response:?}");
+    assert!(!response.text.contains("elsewhere"), "{response:?}");
+    let response = stack.call(&jwt(&key, &user_v2())).await;
+    assert_eq!(response.status, 200, "{response:?}");
 
     let stack = Stack::builder()
         .alone()
@@ -405,10 +405,10 @@ async fn groups_that_are_listed_elsewhere_are_reported_as_missing_in_the_log() {
     for (claims, listed) in
         [(&distributed, json!("elsewhere (_claim_names)")), (&without_groups, Value::Null)]
     {
-        let answer = stack.call_refused(&jwt(&key, claims)).await;
-        assert_eq!(answer.reason(), "access_denied", "{answer:?}");
-        assert_eq!(answer.body["details"]["requires"], "groups");
-        assert_eq!(answer.body["details"]["listed"], listed);
+        let response = stack.call_refused(&jwt(&key, claims)).await;
+        assert_eq!(response.reason(), "access_denied", "{response:?}");
+        assert_eq!(response.body["details"]["requires"], "groups");
+        assert_eq!(response.body["details"]["listed"], listed);
     }
     assert_eq!(stack.call(&jwt(&key, &user_v2())).await.status, 200);
 }

@@ -22,11 +22,11 @@ async fn a_generic_provider_is_what_its_configuration_says() {
     claims["permissions"] = json!(["write"]);
     claims["preferred_username"] = json!("service-account-demo-agent");
     claims["scp"] = json!("other");
-    let answer = stack.call(&stack.provider.token(&claims)).await;
-    let seen = answer.whoami();
-    assert_eq!(seen["x-mcp-user"], "ada", "{answer:?}");
-    assert_eq!(seen["x-mcp-client-type"], "user", "{answer:?}");
-    assert_eq!(seen["x-mcp-scopes"], "mcp.tools", "{answer:?}");
+    let response = stack.call(&stack.provider.token(&claims)).await;
+    let seen = response.whoami();
+    assert_eq!(seen["x-mcp-user"], "ada", "{response:?}");
+    assert_eq!(seen["x-mcp-client-type"], "user", "{response:?}");
+    assert_eq!(seen["x-mcp-scopes"], "mcp.tools", "{response:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,14 +76,14 @@ async fn assert_identities<N: AsRef<str>>(
         expected["x-mcp-issuer"] = json!(issuer.replace('%', "%25"));
         expected["x-mcp-token-expires"] = json!(claims["exp"].to_string());
         expected["x-mcp-user-field"] = json!("user_name");
-        let answer = stack.call(&token).await;
-        if answer.status != 200 || *answer.whoami() != expected {
+        let response = stack.call(&token).await;
+        if response.status != 200 || *response.whoami() != expected {
             faults.push(format!(
                 "{}: {} {}\nexpected {expected}\nfound    {}",
                 name.as_ref(),
-                answer.status,
-                answer.text,
-                answer.whoami()
+                response.status,
+                response.text,
+                response.whoami()
             ));
         }
     }

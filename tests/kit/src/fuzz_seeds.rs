@@ -64,7 +64,7 @@ fn callbacks() -> Vec<Vec<u8>> {
     const MAIN: u8 = 10;
     const OPEN: u8 = 2;
     const ANSWER: u8 = 11;
-    // What follows a selection: an answer of the key set, and the heads of requests that have a valid
+    // What follows a selection: a response of the key set, and the heads of requests that have a valid
     // token, or a forged one.
     const KEYS: [u8; 4] = [ANSWER, 0, 4, 1];
     const VALID: [u8; 7] = [OPEN, 0, 0, 0, 0, 1, 0];
@@ -122,7 +122,7 @@ fn state() -> Vec<u8> {
     let state = json!({
         "lease": {"holder": 1, "taken": 1_800_000_000_000_u64, "timeout": 5000},
         "failure": {"count": 1, "since": 1, "at": 1, "retry_at": 2,
-            "why": {"code": "no_response", "cause": "no answer"}},
+            "why": {"code": "no_response", "cause": "no response"}},
         "unknown_key_fetch": 1,
         "discovered": {"key_set_url": "https://id.example.com/keys", "at": 1, "is_doubtful": true},
         "published": {"version": 1, "at": 1, "stated_lifetime": 3600, "jitter": 7},

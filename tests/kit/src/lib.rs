@@ -24,5 +24,5 @@ pub use oauth::{base64, form, form_of, s256};
 pub use reason_codes::documented_reasons;
 pub use repository::{module_path, native_module_path, repository_root, yaml_files};
 pub use signing_key::{Algorithm, SigningKey};
-pub use verify_signature::{answer_verify_signature, verify_signature, verify_signature_arguments};
+pub use verify_signature::{verify_signature, verify_signature_arguments, verify_signature_result};
 pub use yaml::{plugin_configurations, yaml, yaml_documents};

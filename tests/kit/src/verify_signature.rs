@@ -56,7 +56,7 @@ pub fn verify_signature_arguments(
 
 /// The result of Envoy's foreign function `verify_signature` for these arguments; `None` if it
 /// rejects them.
-pub fn answer_verify_signature(arguments: &[u8]) -> Option<Vec<u8>> {
+pub fn verify_signature_result(arguments: &[u8]) -> Option<Vec<u8>> {
     let arguments = VerifySignatureArguments::decode(arguments).ok()?;
     let result = verify_signature(
         &arguments.hash_function,
@@ -101,10 +101,10 @@ mod tests {
         let (info, signature) = (key.public_key_info(), key.sign_parts(b"message"));
         let mut arguments =
             verify_signature_arguments("sha256", info, signature, b"message".to_vec());
-        assert_eq!(answer_verify_signature(&arguments), Some(vec![0x08, 0x01]));
+        assert_eq!(verify_signature_result(&arguments), Some(vec![0x08, 0x01]));
         let last = arguments.last_mut().expect("the text comes last");
         *last = b'!';
-        let answer = answer_verify_signature(&arguments).expect("it is still a call");
-        assert_eq!(answer.first(), Some(&0x12));
+        let result = verify_signature_result(&arguments).expect("it is still a call");
+        assert_eq!(result.first(), Some(&0x12));
     }
 }

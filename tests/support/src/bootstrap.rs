@@ -146,7 +146,7 @@ impl Bootstrap {
     }
 
     /// Makes Envoy itself respond to this path with 200 once the filters let a request pass.
-    pub fn answer_directly(&mut self, path: &str) {
+    pub fn respond_directly(&mut self, path: &str) {
         let route = json!({
             "match": {"path": path},
             "direct_response": {"status": 200, "body": {"inline_string": "passed"}},

@@ -81,7 +81,7 @@ impl Envoy {
     pub async fn is_ready(&self) -> bool {
         self.assert_alone();
         let url = format!("http://{}/ready", self.admin);
-        self.client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+        self.client.get(url).send().await.is_ok_and(|response| response.status().is_success())
     }
 
     /// Waits until it is ready.
@@ -128,7 +128,7 @@ impl Envoy {
         let url = format!("http://{}{path}", self.admin);
         let response = self.client.get(url).send().await;
         let response = response.expect("the admin interface answers");
-        response.text().await.expect("its answers are text")
+        response.text().await.expect("its responses are text")
     }
 
     /// All counters and gauges.

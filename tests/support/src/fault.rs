@@ -21,7 +21,7 @@ pub enum Fault {
     /// Status 200 with these bytes, and this `Content-Encoding`.
     Encoded(&'static str, Vec<u8>),
     /// Announces the whole response, sends half of it and closes.
-    HalfAnswer,
+    HalfResponse,
     /// Announces the whole response, sends half of it, then nothing until the fault is removed.
     HalfThenHang,
     /// No response at all until the fault is removed.
@@ -39,7 +39,7 @@ pub enum Fault {
 }
 
 /// Serves one request on each connection.
-pub(crate) async fn serve<F>(listener: TcpListener, answer_one: impl Fn(TcpStream) -> F)
+pub(crate) async fn serve<F>(listener: TcpListener, serve_one: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
@@ -49,7 +49,7 @@ where
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
                 // The other side may hang up at any time, so the result does not matter.
-                connections.spawn(answer_one(stream));
+                connections.spawn(serve_one(stream));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -62,22 +62,22 @@ pub(crate) async fn send_or_fail(
     mut stream: TcpStream,
     mut changes: watch::Receiver<()>,
     fault: impl Fn() -> Option<Fault>,
-    right: impl Fn() -> ServedAnswer,
+    right: impl Fn() -> ServedResponse,
 ) -> io::Result<()> {
     loop {
-        let answer = match fault() {
+        let response = match fault() {
             None => right(),
-            Some(Fault::Body(body)) => ServedAnswer::new(200, JSON, body),
+            Some(Fault::Body(body)) => ServedResponse::new(200, JSON, body),
             Some(Fault::Delay(duration)) => tokio::select! {
                 () = sleep(duration) => right(),
                 () = hung_up(&mut stream) => return Ok(()),
             },
             Some(Fault::Encoded(coding, body)) => {
-                let mut answer = ServedAnswer::new(200, JSON, body);
-                answer.headers.push(("content-encoding", coding.to_owned()));
-                answer
+                let mut response = ServedResponse::new(200, JSON, body);
+                response.headers.push(("content-encoding", coding.to_owned()));
+                response
             }
-            Some(Fault::HalfAnswer) => return right().write_half(&mut stream).await,
+            Some(Fault::HalfResponse) => return right().write_half(&mut stream).await,
             Some(Fault::HalfThenHang) => {
                 right().write_half(&mut stream).await?;
                 tokio::select! {
@@ -91,31 +91,31 @@ pub(crate) async fn send_or_fail(
                 () = hung_up(&mut stream) => return Ok(()),
             },
             Some(Fault::Oversize(bytes)) => right().padded(bytes),
-            Some(Fault::RightBody(status)) => ServedAnswer { status, ..right() },
+            Some(Fault::RightBody(status)) => ServedResponse { status, ..right() },
             Some(Fault::Redirect(location)) => {
-                let mut answer = ServedAnswer::status(302);
-                answer.headers.push(("location", location));
-                answer
+                let mut response = ServedResponse::status(302);
+                response.headers.push(("location", location));
+                response
             }
             Some(Fault::Reset) => {
                 // Closing with linger 0 discards the connection by RST.
                 return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             }
-            Some(Fault::Status(status)) => ServedAnswer::status(status),
+            Some(Fault::Status(status)) => ServedResponse::status(status),
         };
-        return answer.send(stream).await;
+        return response.send(stream).await;
     }
 }
 
 /// A response, after which the server closes the connection.
 #[derive(Clone)]
-pub(crate) struct ServedAnswer {
+pub(crate) struct ServedResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl ServedAnswer {
+impl ServedResponse {
     pub(crate) fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
         Self { status, headers: vec![("content-type", content_type.to_owned())], body }
     }

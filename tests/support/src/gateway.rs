@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::child::await_that;
-use crate::fault::{Fault, ServedAnswer, send_or_fail, serve};
+use crate::fault::{Fault, ServedResponse, send_or_fail, serve};
 use crate::port::Port;
 
 /// A proxy between Envoy and a real server: forwards requests, records them, and injects faults
@@ -138,7 +138,7 @@ impl Shared {
         fault.map(|(_, fault)| fault.clone())
     }
 
-    async fn ask_server(&self, request: &GatewayRequest) -> reqwest::Result<ServedAnswer> {
+    async fn ask_server(&self, request: &GatewayRequest) -> reqwest::Result<ServedResponse> {
         let url = format!("http://{}{}", self.server, request.path);
         let method = request.method.parse().expect("it is a method");
         let mut question = self.client.request(method, url).body(request.body.clone());
@@ -147,18 +147,18 @@ impl Shared {
                 question = question.header(name, value);
             }
         }
-        let answer = question.send().await?;
-        let status = answer.status().as_u16();
-        let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        let response = question.send().await?;
+        let status = response.status().as_u16();
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         let kind = kind.unwrap_or_default().to_owned();
-        Ok(ServedAnswer::new(status, &kind, answer.bytes().await?.to_vec()))
+        Ok(ServedResponse::new(status, &kind, response.bytes().await?.to_vec()))
     }
 }
 
 async fn pass_on(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
     let right = shared.ask_server(&request).await;
-    let right = right.unwrap_or_else(|_| ServedAnswer::status(502));
+    let right = right.unwrap_or_else(|_| ServedResponse::status(502));
     let method = request.method.clone();
     shared.state().requests.push(request);
     let fault = || shared.fault(&method);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::fault::{Fault, JSON, ServedAnswer, send_or_fail, serve};
+use crate::fault::{Fault, JSON, ServedResponse, send_or_fail, serve};
 use crate::port::Port;
 
 /// An OpenID provider that tests control while it runs.
@@ -47,8 +47,8 @@ impl IdentityProvider {
         if self.server.is_none() {
             let listener = self.port.listen().expect("the port is ours");
             let shared = self.shared.clone();
-            let answer_one = move |stream| answer_one(stream, shared.clone());
-            self.server = Some(tokio::spawn(serve(listener, answer_one)));
+            let serve_one = move |stream| serve_one(stream, shared.clone());
+            self.server = Some(tokio::spawn(serve(listener, serve_one)));
         }
     }
 
@@ -362,7 +362,7 @@ impl State {
         self.keys.last().expect("the provider has a key").clone()
     }
 
-    fn answer(&mut self, document: Document, address: SocketAddr) -> ServedAnswer {
+    fn respond(&mut self, document: Document, address: SocketAddr) -> ServedResponse {
         let mut content = match document {
             Document::Discovery => json!({
                 "issuer": self.issuer,
@@ -383,27 +383,27 @@ impl State {
         for edit in &self.control(document).edits {
             edit(&mut content);
         }
-        let mut answer = ServedAnswer::new(200, JSON, content.to_string().into_bytes());
-        answer.headers = match &self.control(document).content_type {
+        let mut response = ServedResponse::new(200, JSON, content.to_string().into_bytes());
+        response.headers = match &self.control(document).content_type {
             Some(value) => vec![("content-type", value.clone())],
             None => Vec::new(),
         };
         if document == Document::KeySet
             && let Some(value) = &self.cache_control
         {
-            answer.headers.push(("cache-control", value.clone()));
+            response.headers.push(("cache-control", value.clone()));
         }
-        answer
+        response
     }
 
-    fn token_answer(&self) -> ServedAnswer {
+    fn token_response(&self) -> ServedResponse {
         match (&self.offered_audience, self.keys.last()) {
             (Some(audience), Some(key)) => {
                 let mut claims = claims(&self.issuer, audience);
                 claims["exp"] = json!(now() + 3600);
-                ServedAnswer::new(200, "text/plain", key.token(&claims).into_bytes())
+                ServedResponse::new(200, "text/plain", key.token(&claims).into_bytes())
             }
-            _ => ServedAnswer::status(404),
+            _ => ServedResponse::status(404),
         }
     }
 }
@@ -462,7 +462,7 @@ impl Drop for InFlight {
     }
 }
 
-async fn answer_one(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn serve_one(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let Some(request) = read_request(&mut stream, &shared).await? else {
         return Ok(());
     };
@@ -473,15 +473,15 @@ async fn answer_one(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()
     shared.touch();
 
     let Some(document) = document else {
-        let answer = match path.as_str() {
-            "/token" => shared.state().token_answer(),
-            _ => ServedAnswer::status(404),
+        let response = match path.as_str() {
+            "/token" => shared.state().token_response(),
+            _ => ServedResponse::status(404),
         };
-        return answer.send(stream).await;
+        return response.send(stream).await;
     };
     let address = stream.local_addr()?;
     let fault = || shared.state().control(document).fault.clone();
-    let right = || shared.state().answer(document, address);
+    let right = || shared.state().respond(document, address);
     send_or_fail(stream, shared.changes.subscribe(), fault, right).await
 }
 
@@ -531,9 +531,9 @@ mod tests {
         let discovery: Value = get(&provider.metadata_url()).await.json().await.unwrap();
         assert_eq!(discovery["issuer"], provider.issuer());
         let url = discovery["jwks_uri"].as_str().unwrap();
-        let answer = get(url).await;
-        assert_eq!(answer.headers()["cache-control"], "max-age=60");
-        let keys: Value = answer.json().await.unwrap();
+        let response = get(url).await;
+        assert_eq!(response.headers()["cache-control"], "max-age=60");
+        let keys: Value = response.json().await.unwrap();
         assert_eq!(keys["keys"][0]["kid"], "key-1");
         assert_eq!(keys["keys"][1], provider.key().public_jwk());
 
@@ -574,10 +574,10 @@ mod tests {
         let keys: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(keys["keys"][0], provider.key().public_jwk());
         fail(Fault::RightBody(203));
-        let answer = get(&url).await;
-        assert_eq!(answer.status(), 203);
-        assert_eq!(answer.json::<Value>().await.unwrap()["keys"], keys["keys"]);
-        fail(Fault::HalfAnswer);
+        let response = get(&url).await;
+        assert_eq!(response.status(), 203);
+        assert_eq!(response.json::<Value>().await.unwrap()["keys"], keys["keys"]);
+        fail(Fault::HalfResponse);
         assert!(get(&url).await.bytes().await.is_err());
         fail(Fault::Reset);
         let error = client().get(&url).send().await.unwrap_err();
@@ -594,8 +594,8 @@ mod tests {
         let provider = IdentityProvider::start().await;
         provider.set_content_type(Document::Discovery, None);
         provider.set_content_type(Document::KeySet, Some("text/plain"));
-        let answer = get(&provider.metadata_url()).await;
-        assert!(!answer.headers().contains_key("content-type"), "{answer:?}");
+        let response = get(&provider.metadata_url()).await;
+        assert!(!response.headers().contains_key("content-type"), "{response:?}");
         assert_eq!(get(&provider.jwks_url()).await.headers()["content-type"], "text/plain");
     }
 

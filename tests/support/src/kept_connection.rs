@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::raw_exchange::RawAnswer;
+use crate::raw_exchange::RawResponse;
 
 /// An HTTP/1.1 connection that stays open between requests. The worker that accepted it handles all
 /// of its requests.
@@ -24,7 +24,7 @@ impl KeptConnection {
     }
 
     /// Gets a path with a bearer token. The response must have a `Content-Length`.
-    pub async fn get(&mut self, path: &str, token: &str) -> Result<RawAnswer> {
+    pub async fn get(&mut self, path: &str, token: &str) -> Result<RawResponse> {
         let host = self.address;
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
@@ -38,12 +38,12 @@ impl KeptConnection {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             if end.is_none() {
-                end = end_of_answer(&bytes)?;
+                end = end_of_response(&bytes)?;
             }
         }
-        let answer = RawAnswer { bytes };
-        self.is_open = !answer.header("connection").iter().any(|value| value == "close");
-        Ok(answer)
+        let response = RawResponse { bytes };
+        self.is_open = !response.header("connection").iter().any(|value| value == "close");
+        Ok(response)
     }
 
     /// False if the other side announced that it closes the connection, or did so.
@@ -53,7 +53,7 @@ impl KeptConnection {
 }
 
 /// The length of the whole response, once its head has arrived.
-fn end_of_answer(bytes: &[u8]) -> Result<Option<usize>> {
+fn end_of_response(bytes: &[u8]) -> Result<Option<usize>> {
     const BLANK_LINE: &[u8] = b"\r\n\r\n";
     let Some(head) = bytes.windows(BLANK_LINE.len()).position(|bytes| bytes == BLANK_LINE) else {
         return Ok(None);
@@ -63,7 +63,7 @@ fn end_of_answer(bytes: &[u8]) -> Result<Option<usize>> {
         .filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse::<usize>().ok())
-        .ok_or_else(|| Error::new(ErrorKind::InvalidData, "an answer without Content-Length"))?;
+        .ok_or_else(|| Error::new(ErrorKind::InvalidData, "a response without Content-Length"))?;
     Ok(Some(head + BLANK_LINE.len() + length))
 }
 
@@ -74,12 +74,12 @@ mod tests {
 
     #[test]
     fn a_response_ends_where_its_head_says() {
-        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
-        for length in 0..answer.len() - 3 {
-            assert_eq!(end_of_answer(&answer.as_bytes()[..length]).unwrap(), None);
+        let response = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        for length in 0..response.len() - 3 {
+            assert_eq!(end_of_response(&response.as_bytes()[..length]).unwrap(), None);
         }
-        assert_eq!(end_of_answer(answer.as_bytes()).unwrap(), Some(answer.len()));
-        assert!(end_of_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert_eq!(end_of_response(response.as_bytes()).unwrap(), Some(response.len()));
+        assert!(end_of_response(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
     #[tokio::test]
@@ -88,9 +88,9 @@ mod tests {
         let provider = IdentityProvider::start().await;
         let mut connection = KeptConnection::open(provider.address()).await.unwrap();
         assert!(connection.is_open());
-        let answer = connection.get("/jwks", "").await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert!(answer.body().ends_with("}]}"), "{answer:?}");
+        let response = connection.get("/jwks", "").await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.body().ends_with("}]}"), "{response:?}");
         assert!(!connection.is_open());
         assert!(connection.get("/jwks", "").await.is_err());
         assert!(!connection.is_open());

@@ -16,7 +16,6 @@
 //!
 //! Everything runs in the caller's tokio runtime and on free loopback ports, and ends when dropped.
 
-mod answer;
 mod bootstrap;
 mod browser;
 mod child;
@@ -44,6 +43,7 @@ mod raw_exchange;
 mod raw_http2;
 mod raw_server;
 mod redis;
+mod response;
 mod rust_sdk;
 mod scim_directory;
 mod shared_envoy;
@@ -52,7 +52,6 @@ mod tls;
 mod webdis;
 mod worker_counts;
 
-pub use answer::Answer;
 pub use bootstrap::{Bootstrap, ConfigurationForm};
 pub use browser::{Colours, LoginByPage, SeenPage, log_in_by_page, look_at_page, visit_mcp_page};
 pub use conformance::{
@@ -75,17 +74,18 @@ pub use mcp_session::McpSession;
 pub use official_sdk::{ClientReport, OfficialSdk, SdkServer};
 pub use open_id_provider::{OpenIdProvider, OpenIdProviderBuilder};
 pub use port::Port;
-pub use raw_exchange::{OpenRequest, RawAnswer, raw_exchange};
+pub use raw_exchange::{OpenRequest, RawResponse, raw_exchange};
 pub use raw_http2::{raw_http2_exchange, raw_http2_fields};
 pub use raw_server::{RawRequest, RawServer};
 pub use redis::Redis;
+pub use response::Response;
 pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};
 pub use scim_directory::ScimDirectory;
 pub use stack::{Stack, StackBuilder};
 pub use testkit::{
-    Algorithm, SigningKey, answer_verify_signature, claims, code_blocks, documented_reasons, form,
-    form_of, module_path, native_module_path, now, plugin_configurations, random_id,
-    repository_root, s256, verify_signature, verify_signature_arguments, yaml, yaml_documents,
+    Algorithm, SigningKey, claims, code_blocks, documented_reasons, form, form_of, module_path,
+    native_module_path, now, plugin_configurations, random_id, repository_root, s256,
+    verify_signature, verify_signature_arguments, verify_signature_result, yaml, yaml_documents,
     yaml_files,
 };
 pub use tls::{CertificateAuthority, TlsEntrance, TlsTunnel};

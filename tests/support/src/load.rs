@@ -71,7 +71,7 @@ impl Load {
         let count = |answered: &AtomicU64| answered.load(Ordering::SeqCst);
         let before: Vec<u64> = self.answered.iter().map(count).collect();
         while self.answered.iter().zip(&before).any(|(now, before)| count(now) == *before) {
-            assert!(asked.elapsed() < deadline, "requests without an answer after {deadline:?}");
+            assert!(asked.elapsed() < deadline, "requests without a response after {deadline:?}");
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -206,10 +206,10 @@ impl One {
             Some(open) => open,
             None => KeptConnection::open(self.plan.address).await?,
         };
-        let answer = open.get(&self.plan.path, token).await?;
+        let response = open.get(&self.plan.path, token).await?;
         *connection = (open.is_open() && !self.plan.reconnects).then_some(open);
-        let status = answer.status();
-        Ok((status, if status == 200 { String::new() } else { answer.body() }))
+        let status = response.status();
+        Ok((status, if status == 200 { String::new() } else { response.body() }))
     }
 }
 

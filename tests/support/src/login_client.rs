@@ -6,8 +6,8 @@ use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use testkit::random_id;
 
-use crate::answer::Answer;
 use crate::login_browser::{SeenLogin, host_of, origin_of, parameter};
+use crate::response::Response;
 
 /// An MCP client that knows nothing but the URL of a server, and is as strict as one may be: PKCE,
 /// `state`, and the issuer of each response (RFC 9207).
@@ -76,20 +76,20 @@ impl LoginClient {
     /// If the server refuses.
     pub async fn register(&mut self) {
         let redirect_uri = self.redirect_uri.clone();
-        let answer = self.register_with(json!({
+        let response = self.register_with(json!({
             "client_name": "A client of the tests",
             "redirect_uris": [redirect_uri],
             "grant_types": ["authorization_code", "refresh_token"],
             "token_endpoint_auth_method": "none",
         }));
-        let answer = answer.await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        let client_id = answer.body["client_id"].as_str().expect("there is an id");
+        let response = response.await;
+        assert_eq!(response.status, 201, "{response:?}");
+        let client_id = response.body["client_id"].as_str().expect("there is an id");
         client_id.clone_into(&mut self.client_id);
     }
 
     /// Sends a registration request.
-    pub async fn register_with(&self, metadata: Value) -> Answer {
+    pub async fn register_with(&self, metadata: Value) -> Response {
         let url = self.endpoint("registration_endpoint");
         self.send(self.http.post(self.reached(&url)).json(&metadata), &url).await
     }
@@ -149,12 +149,12 @@ impl LoginClient {
     }
 
     /// Exchanges a code.
-    pub async fn redeem(&self, code: &str) -> Answer {
+    pub async fn redeem(&self, code: &str) -> Response {
         self.redeem_with(code, &[]).await
     }
 
     /// Exchanges a code with these parameters instead of its own, or beside them.
-    pub async fn redeem_with(&self, code: &str, changes: &[(&str, &str)]) -> Answer {
+    pub async fn redeem_with(&self, code: &str, changes: &[(&str, &str)]) -> Response {
         let pairs = [
             ("grant_type", "authorization_code"),
             ("client_id", &self.client_id),
@@ -167,12 +167,12 @@ impl LoginClient {
     }
 
     /// Exchanges a refresh token.
-    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+    pub async fn refresh(&self, refresh_token: &str) -> Response {
         self.refresh_with(refresh_token, &[]).await
     }
 
     /// The same with these parameters instead of its own, or beside them.
-    pub async fn refresh_with(&self, refresh_token: &str, changes: &[(&str, &str)]) -> Answer {
+    pub async fn refresh_with(&self, refresh_token: &str, changes: &[(&str, &str)]) -> Response {
         let pairs = [
             ("grant_type", "refresh_token"),
             ("client_id", &self.client_id),
@@ -183,8 +183,8 @@ impl LoginClient {
     }
 
     /// Calls the tool `whoami` with this token; without one if it is empty.
-    pub async fn call(&self, token: &str) -> Answer {
-        let request = Answer::mcp_call(&self.http, &self.reached(&self.url));
+    pub async fn call(&self, token: &str) -> Response {
+        let request = Response::mcp_call(&self.http, &self.reached(&self.url));
         let request = if token.is_empty() { request } else { request.bearer_auth(token) };
         self.send(request, &self.url).await
     }
@@ -220,7 +220,7 @@ impl LoginClient {
         url.unwrap_or_else(|| panic!("no {name}: {}", self.metadata)).to_owned()
     }
 
-    async fn token(&self, own: &[(&str, &str)], changes: &[(&str, &str)]) -> Answer {
+    async fn token(&self, own: &[(&str, &str)], changes: &[(&str, &str)]) -> Response {
         let mut pairs = own.to_vec();
         for (name, value) in changes {
             pairs.retain(|(own, _)| own != name);
@@ -232,7 +232,7 @@ impl LoginClient {
     }
 
     /// Sends any form to an endpoint.
-    pub async fn post_form(&self, endpoint: &str, form: &str) -> Answer {
+    pub async fn post_form(&self, endpoint: &str, form: &str) -> Response {
         let url = self.endpoint(endpoint);
         let request = self
             .http
@@ -243,23 +243,23 @@ impl LoginClient {
     }
 
     async fn server_metadata(&self, issuer: &str) -> Value {
-        let answer = self.get(&format!("{issuer}/.well-known/oauth-authorization-server")).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = self.get(&format!("{issuer}/.well-known/oauth-authorization-server")).await;
+        assert_eq!(response.status, 200, "{response:?}");
         // RFC 8414 §3.3, and MCP for S256.
-        assert_eq!(answer.body["issuer"], issuer, "{answer:?}");
-        let methods = &answer.body["code_challenge_methods_supported"];
-        assert_eq!(methods, &json!(["S256"]), "{answer:?}");
-        answer.body
+        assert_eq!(response.body["issuer"], issuer, "{response:?}");
+        let methods = &response.body["code_challenge_methods_supported"];
+        assert_eq!(methods, &json!(["S256"]), "{response:?}");
+        response.body
     }
 
-    async fn get(&self, url: &str) -> Answer {
+    async fn get(&self, url: &str) -> Response {
         self.send(self.http.get(self.reached(url)), url).await
     }
 
     /// Sends a request for this URL.
-    async fn send(&self, request: reqwest::RequestBuilder, url: &str) -> Answer {
+    async fn send(&self, request: reqwest::RequestBuilder, url: &str) -> Response {
         let host = host_of(url);
-        Answer::read(request.header("host", host).send().await.expect("Envoy answers")).await
+        Response::read(request.header("host", host).send().await.expect("Envoy answers")).await
     }
 
     /// Where a URL of the gateway is.

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::fault::{JSON, ServedAnswer, serve};
+use crate::fault::{JSON, ServedResponse, serve};
 use crate::login_shape::{AccessToken, LoginShape, Refresh, ScopeClaim};
 use crate::port::Port;
 
@@ -97,8 +97,8 @@ impl LoginProvider {
             requests: Vec::new(),
         }));
         let state = shared.clone();
-        let answer_one = move |stream| answer_one(stream, state.clone());
-        Self { port, shared, server: tokio::spawn(serve(listener, answer_one)) }
+        let serve_one = move |stream| serve_one(stream, state.clone());
+        Self { port, shared, server: tokio::spawn(serve(listener, serve_one)) }
     }
 
     /// Where it listens.
@@ -237,26 +237,26 @@ impl State {
         format!("{}/.well-known/openid-configuration", self.issuer().trim_end_matches('/'))
     }
 
-    fn answer(&mut self, request: &LoginRequest) -> ServedAnswer {
+    fn respond(&mut self, request: &LoginRequest) -> ServedResponse {
         let paths = self.shape.paths;
         let path = request.path.as_str();
         if self.metadata_url() == format!("{}{path}", self.origin) {
             self.metadata()
         } else if path == paths.keys {
-            json_answer(200, &json!({"keys": [self.key.public_jwk()]}))
+            json_response(200, &json!({"keys": [self.key.public_jwk()]}))
         } else if path == paths.authorize {
             self.authorize(&request.parameters)
         } else if path == paths.token {
             match self.token_fault.clone() {
-                Some((status, body)) => json_answer(status, &body),
+                Some((status, body)) => json_response(status, &body),
                 None => self.token(request),
             }
         } else {
-            ServedAnswer::status(404)
+            ServedResponse::status(404)
         }
     }
 
-    fn metadata(&self) -> ServedAnswer {
+    fn metadata(&self) -> ServedResponse {
         let paths = self.shape.paths;
         let url = |path: &str| format!("{}{path}", self.origin);
         let mut document = json!({
@@ -273,11 +273,11 @@ impl State {
         for edit in &self.metadata {
             edit(&mut document);
         }
-        json_answer(200, &document)
+        json_response(200, &document)
     }
 
     /// The person is logged in already.
-    fn authorize(&mut self, parameters: &Asked) -> ServedAnswer {
+    fn authorize(&mut self, parameters: &Asked) -> ServedResponse {
         let get = |name: &str| parameters.get(name).cloned().unwrap_or_default();
         if let Some(fault) = self.fault_of_request(parameters) {
             return page(400, fault);
@@ -300,9 +300,9 @@ impl State {
         let response: Vec<(&str, &str)> =
             response.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let query = testkit::form_of(&response);
-        let mut answer = ServedAnswer::status(302);
-        answer.headers.push(("location", format!("{}?{query}", get("redirect_uri"))));
-        answer
+        let mut response = ServedResponse::status(302);
+        response.headers.push(("location", format!("{}?{query}", get("redirect_uri"))));
+        response
     }
 
     /// What a person sees instead of being sent back.
@@ -328,16 +328,16 @@ impl State {
         })
     }
 
-    fn token(&mut self, request: &LoginRequest) -> ServedAnswer {
+    fn token(&mut self, request: &LoginRequest) -> ServedResponse {
         let get = |name: &str| request.parameters.get(name).cloned().unwrap_or_default();
-        let refuse = |error: &str| json_answer(400, &json!({"error": error}));
+        let refuse = |error: &str| json_response(400, &json!({"error": error}));
         if !self.is_authenticated(request) {
-            return json_answer(401, &json!({"error": "invalid_client"}));
+            return json_response(401, &json!({"error": "invalid_client"}));
         }
         if self.shape.refuses_resource && request.parameters.contains_key("resource") {
             let problem = "AADSTS9010010: The resource parameter does not match the scopes.";
             let body = json!({"error": "invalid_target", "error_description": problem});
-            return json_answer(400, &body);
+            return json_response(400, &body);
         }
         let (asked, is_refresh) = match get("grant_type").as_str() {
             "authorization_code" => {
@@ -372,7 +372,7 @@ impl State {
         for edit in &self.tokens {
             edit(&mut tokens);
         }
-        json_answer(200, &tokens)
+        json_response(200, &tokens)
     }
 
     fn access_token(&mut self, asked: &Asked) -> String {
@@ -468,22 +468,22 @@ fn merge(object: &mut Value, members: &Value) {
     }
 }
 
-fn page(status: u16, text: &str) -> ServedAnswer {
-    ServedAnswer::new(status, "text/html", text.as_bytes().to_vec())
+fn page(status: u16, text: &str) -> ServedResponse {
+    ServedResponse::new(status, "text/html", text.as_bytes().to_vec())
 }
 
-fn json_answer(status: u16, body: &Value) -> ServedAnswer {
-    ServedAnswer::new(status, JSON, body.to_string().into_bytes())
+fn json_response(status: u16, body: &Value) -> ServedResponse {
+    ServedResponse::new(status, JSON, body.to_string().into_bytes())
 }
 
-async fn answer_one(mut stream: TcpStream, shared: Arc<Mutex<State>>) -> io::Result<()> {
+async fn serve_one(mut stream: TcpStream, shared: Arc<Mutex<State>>) -> io::Result<()> {
     let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
-    let answer = {
+    let response = {
         let mut state = shared.lock().expect("no holder of the lock panics");
         state.requests.push(request.clone());
-        state.answer(&request)
+        state.respond(&request)
     };
-    answer.send(stream).await
+    response.send(stream).await
 }
 
 /// A whole request; none when the connection was closed before its end.

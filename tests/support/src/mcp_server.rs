@@ -164,11 +164,11 @@ async fn serve(listener: TcpListener, service: Service, record: Record) {
             Ok((stream, _)) = listener.accept() => {
                 let service = service.clone();
                 let record = record.clone();
-                let answer = service_fn(move |request| {
-                    answer(request, service.clone(), record.clone())
+                let respond = service_fn(move |request| {
+                    respond(request, service.clone(), record.clone())
                 });
                 let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), respond);
                 connections.spawn(async move {
                     // The other side may hang up at any time.
                     let _hung_up = connection.await;
@@ -179,7 +179,7 @@ async fn serve(listener: TcpListener, service: Service, record: Record) {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     service: Service,
     record: Record,
@@ -270,12 +270,12 @@ fn identity(headers: &HeaderMap) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::Answer;
+    use crate::response::Response;
 
     #[tokio::test]
     async fn one_post_identifies_the_caller() {
         let server = McpServer::start().await;
-        let response = Answer::mcp_call(&reqwest::Client::new(), &server.url())
+        let response = Response::mcp_call(&reqwest::Client::new(), &server.url())
             .header("x-mcp-user", "ada")
             .header("x-mcp-roles", "a")
             .header("x-mcp-roles", "b")
@@ -284,9 +284,9 @@ mod tests {
             .send()
             .await
             .unwrap();
-        let answer = Answer::read(response).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(answer.whoami(), &json!({"x-mcp-user": "ada", "x-mcp-roles": ["a", "b"]}));
+        let response = Response::read(response).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.whoami(), &json!({"x-mcp-user": "ada", "x-mcp-roles": ["a", "b"]}));
         let requests = server.requests();
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].path, "/mcp");

@@ -146,7 +146,7 @@ impl ClientReport {
     /// # Panics
     ///
     /// If the call failed, or there was none, or several.
-    pub fn answer(&self, tool: &str) -> &str {
+    pub fn result(&self, tool: &str) -> &str {
         let step = self.step(tool);
         assert_eq!(step["event"], "done", "{self:?}");
         step["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{self:?}"))
@@ -158,10 +158,10 @@ impl ClientReport {
     ///
     /// If the call failed, or the token reached the server.
     pub fn identity(&self) -> Value {
-        let mut answer: Value = serde_json::from_str(self.answer("whoami"))
+        let mut result: Value = serde_json::from_str(self.result("whoami"))
             .unwrap_or_else(|_| panic!("`whoami` answers JSON: {self:?}"));
-        assert_eq!(answer["authorization_header_arrived"], false, "{self:?}");
-        answer["identity"].take()
+        assert_eq!(result["authorization_header_arrived"], false, "{self:?}");
+        result["identity"].take()
     }
 }
 

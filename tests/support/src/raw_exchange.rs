@@ -10,7 +10,7 @@ use tokio::time::timeout;
 ///
 /// The request should have `Connection: close`: if the server keeps the connection open, this
 /// panics after ten seconds of silence.
-pub async fn raw_exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
+pub async fn raw_exchange(address: SocketAddr, request: &[u8]) -> RawResponse {
     OpenRequest::open(address, request).await.response().await
 }
 
@@ -46,11 +46,11 @@ impl OpenRequest {
     /// # Panics
     ///
     /// If it has been silent for ten seconds.
-    pub async fn response(mut self) -> RawAnswer {
+    pub async fn response(mut self) -> RawResponse {
         let mut bytes = Vec::new();
         loop {
             match timeout(Duration::from_secs(10), self.stream.read_buf(&mut bytes)).await {
-                Ok(Ok(0) | Err(_)) => return RawAnswer { bytes },
+                Ok(Ok(0) | Err(_)) => return RawResponse { bytes },
                 Ok(Ok(_)) => {}
                 Err(_) => {
                     panic!(
@@ -65,12 +65,12 @@ impl OpenRequest {
 
 /// The bytes received.
 #[derive(Clone, Debug)]
-pub struct RawAnswer {
+pub struct RawResponse {
     /// All of them; empty if the connection was closed without a response.
     pub bytes: Vec<u8>,
 }
 
-impl RawAnswer {
+impl RawResponse {
     /// The status of the first response; 0 without one.
     pub fn status(&self) -> u16 {
         self.head().split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()

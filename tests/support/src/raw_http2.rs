@@ -63,12 +63,12 @@ pub async fn raw_http2_fields(
     }
     // A server may refuse and close before it has read everything.
     let _refused = stream.write_all(&bytes).await;
-    let answered = timeout(Duration::from_secs(10), await_answer(&mut stream)).await;
-    assert!(answered.is_ok(), "no answer to {fields:?}");
+    let answered = timeout(Duration::from_secs(10), await_response(&mut stream)).await;
+    assert!(answered.is_ok(), "no response to {fields:?}");
 }
 
 /// Waits for the end of the response, or of the stream or connection.
-async fn await_answer(stream: &mut TcpStream) {
+async fn await_response(stream: &mut TcpStream) {
     loop {
         let mut head = [0; 9];
         if stream.read_exact(&mut head).await.is_err() {

@@ -52,11 +52,11 @@ impl RawServer {
         let record = requests.clone();
         let script = Script::default();
         let played = script.clone();
-        let answer_one = move |mut stream: TcpStream| {
+        let serve_one = move |mut stream: TcpStream| {
             let (record, script) = (record.clone(), played.clone());
             async move {
                 let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
-                let answer: &[u8] = if request.header("upgrade").is_empty() {
+                let response: &[u8] = if request.header("upgrade").is_empty() {
                     b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 } else {
                     b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
@@ -66,10 +66,10 @@ impl RawServer {
                 if script.play(&mut stream).await? {
                     return Ok(());
                 }
-                stream.write_all(answer).await
+                stream.write_all(response).await
             }
         };
-        Self { port, requests, script, server: tokio::spawn(serve(listener, answer_one)) }
+        Self { port, requests, script, server: tokio::spawn(serve(listener, serve_one)) }
     }
 
     /// Responds from now on with these bytes, and closes the connection after them. Each part after

@@ -64,8 +64,8 @@ impl Redis {
     ///
     /// If there is no such key, or it does not expire.
     pub fn milliseconds_left(&self, key: &str) -> u64 {
-        let answer = self.command(&["PTTL", key]);
-        answer[0].parse().unwrap_or_else(|_| panic!("{key}: {answer:?}"))
+        let reply = self.command(&["PTTL", key]);
+        reply[0].parse().unwrap_or_else(|_| panic!("{key}: {reply:?}"))
     }
 
     /// The number of connections.

@@ -99,14 +99,14 @@ impl ScimDirectory {
             let request_body = body.to_string();
             request = request.header("content-type", "application/scim+json").body(request_body);
         }
-        let answer = request.send().await.expect("the directory answers");
-        let status = answer.status();
-        let text = answer.text().await.expect("its answers are text");
+        let response = request.send().await.expect("the directory answers");
+        let status = response.status();
+        let text = response.text().await.expect("its responses are text");
         assert!(status.is_success(), "{path}: {status} {text}");
         if text.is_empty() {
             return Value::Null;
         }
-        serde_json::from_str(&text).expect("its answers are JSON")
+        serde_json::from_str(&text).expect("its responses are JSON")
     }
 }
 
@@ -130,8 +130,8 @@ impl Server {
                 let request = client.get(&url).bearer_auth(ScimDirectory::BEARER_TOKEN);
                 let has_ended = process.has_ended();
                 async move {
-                    let answer = request.send().await;
-                    has_ended || answer.is_ok_and(|answer| answer.status().is_success())
+                    let response = request.send().await;
+                    has_ended || response.is_ok_and(|response| response.status().is_success())
                 }
             })
             .await;

@@ -7,13 +7,13 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use testkit::module_path;
 
-use crate::answer::Answer;
 use crate::bootstrap::{Bootstrap, ConfigurationForm};
 use crate::envoy::{Envoy, EnvoyBuilder};
 use crate::identity_provider::IdentityProvider;
 use crate::mcp_server::McpServer;
 use crate::mcp_session::McpSession;
 use crate::port::Port;
+use crate::response::Response;
 
 /// The running example: Envoy with the plugin in front of an MCP server, and an identity provider.
 #[derive(Debug)]
@@ -66,18 +66,18 @@ impl Stack {
     /// A call of the tool `whoami` without a token, to be completed and given to
     /// [`send`](Self::send).
     pub fn request(&self) -> RequestBuilder {
-        Answer::mcp_call(&self.client, &self.url())
+        Response::mcp_call(&self.client, &self.url())
     }
 
     /// Calls the tool `whoami` with a token.
-    pub async fn call(&self, token: &str) -> Answer {
+    pub async fn call(&self, token: &str) -> Response {
         self.send(self.request().bearer_auth(token)).await
     }
 
     /// Sends a request and reads the response to its end.
-    pub async fn send(&self, request: RequestBuilder) -> Answer {
+    pub async fn send(&self, request: RequestBuilder) -> Response {
         let response = request.send().await.expect("Envoy answers");
-        Answer::read(response).await
+        Response::read(response).await
     }
 
     /// Replaces the plugin's configuration by an edited copy, and waits until all workers use it
@@ -105,7 +105,7 @@ impl Stack {
     /// # Panics
     ///
     /// If anything reached the MCP server meanwhile.
-    pub async fn call_refused(&self, token: &str) -> Answer {
+    pub async fn call_refused(&self, token: &str) -> Response {
         self.send_refused(self.request().bearer_auth(token)).await
     }
 
@@ -114,11 +114,11 @@ impl Stack {
     /// # Panics
     ///
     /// If anything reached the MCP server meanwhile.
-    pub async fn send_refused(&self, request: RequestBuilder) -> Answer {
+    pub async fn send_refused(&self, request: RequestBuilder) -> Response {
         let before = self.server.count();
-        let answer = self.send(request).await;
-        assert_eq!(self.server.count(), before, "the MCP server was reached: {answer:?}");
-        answer
+        let response = self.send(request).await;
+        assert_eq!(self.server.count(), before, "the MCP server was reached: {response:?}");
+        response
     }
 }
 

@@ -211,8 +211,8 @@ mod tests {
 
     async fn status(tunnel: &TlsTunnel) -> Option<u16> {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = client.get(format!("http://{}/jwks", tunnel.address())).send().await;
-        answer.ok().map(|answer| answer.status().as_u16())
+        let response = client.get(format!("http://{}/jwks", tunnel.address())).send().await;
+        response.ok().map(|response| response.status().as_u16())
     }
 
     #[tokio::test]

@@ -67,11 +67,11 @@ impl Webdis {
         let client = Client::builder().no_proxy().build().expect("nothing is wrong with that");
         let url = format!("http://{}/", self.address());
         // Sets nothing, because there is no value.
-        let answers = || async {
-            let answer = client.post(&url).body("SET/x").send().await;
-            answer.is_ok_and(|answer| answer.status().is_success())
+        let responds = || async {
+            let response = client.post(&url).body("SET/x").send().await;
+            response.is_ok_and(|response| response.status().is_success())
         };
-        await_that("webdis answers", answers).await;
+        await_that("webdis answers", responds).await;
     }
 
     /// Where it listens.

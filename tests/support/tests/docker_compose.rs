@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use testbed::{Answer, Bootstrap, Envoy, Port, module_path, repository_root, yaml};
+use testbed::{Bootstrap, Envoy, Port, Response, module_path, repository_root, yaml};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -164,11 +164,11 @@ async fn calls_pass_through_the_parts() {
         .await;
     let client = Client::builder().no_proxy().timeout(SOON).build().unwrap();
     let token = client.get(provider.url("/token")).send().await.unwrap().text().await.unwrap();
-    let call = || Answer::mcp_call(&client, &envoy.url("/mcp"));
-    let answer = Answer::read(call().bearer_auth(token).send().await.unwrap()).await;
-    assert_eq!(answer.whoami()["x-mcp-user"], "ada@example.com", "{answer:?}");
-    let answer = Answer::read(call().send().await.unwrap()).await;
-    assert_eq!((answer.status, answer.reason()), (401, "missing_token"));
+    let call = || Response::mcp_call(&client, &envoy.url("/mcp"));
+    let response = Response::read(call().bearer_auth(token).send().await.unwrap()).await;
+    assert_eq!(response.whoami()["x-mcp-user"], "ada@example.com", "{response:?}");
+    let response = Response::read(call().send().await.unwrap()).await;
+    assert_eq!((response.status, response.reason()), (401, "missing_token"));
 }
 
 #[tokio::test]

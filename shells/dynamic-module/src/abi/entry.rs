@@ -119,7 +119,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_don
 
 /// # Safety
 ///
-/// The pointer is null, or there are so many values that nobody changes for this lifetime.
+/// The pointer is null, or there are so many values that nothing changes for this lifetime.
 unsafe fn slice<'a, T>(data: *const T, count: usize) -> &'a [T] {
     match data.is_null() {
         true => &[],

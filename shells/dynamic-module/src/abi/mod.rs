@@ -60,7 +60,7 @@ impl Buffer {
 
     /// # Safety
     ///
-    /// The bytes are there, and nobody changes them, for this lifetime.
+    /// The bytes are there, and nothing changes them, for this lifetime.
     unsafe fn lend<'a>(self) -> &'a [u8] {
         match self.data.is_null() {
             true => &[],

@@ -23,7 +23,7 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        // SAFETY: it is deleted once, and nobody else has it.
+        // SAFETY: it is deleted once, and nothing else has it.
         unsafe { (self.delete)(self.handle) }
     }
 }

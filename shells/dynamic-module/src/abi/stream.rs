@@ -61,7 +61,7 @@ pub(crate) struct Stream {
     handle: Cell<Option<Handle>>,
     /// Whether something of it is lent.
     is_lent: Cell<bool>,
-    /// Tells it from other streams of its thread; 0 before its head.
+    /// Its number among the streams of its thread; 0 before its head.
     pub(crate) number: Cell<u64>,
     /// Who decides on it; none once it is gone.
     pub(crate) worker: RefCell<Option<Rc<Worker>>>,

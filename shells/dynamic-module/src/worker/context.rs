@@ -32,7 +32,7 @@ pub(super) struct Context {
     pub(super) stopped: RefCell<BTreeMap<StreamId, Rc<Stream>>>,
     /// What to do once the engine has returned: Envoy may call back meanwhile.
     pub(super) actions: RefCell<VecDeque<(Rc<Stream>, Action)>>,
-    /// Streams that are gone, of which the engine was not told yet.
+    /// Streams that are gone, which were not reported to the engine yet.
     pub(super) ended: RefCell<Vec<StreamId>>,
     pub(super) needs_ticks: Cell<bool>,
     pub(super) period: Cell<Duration>,

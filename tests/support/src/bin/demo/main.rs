@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        [] | ["demo"] => story::tell().await,
+        [] | ["demo"] => story::run().await,
         ["up"] => background::up(),
         ["down"] => background::down(),
         [background::SERVE] => background::serve().await,

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Answer, Bootstrap, IdentityProvider, LoginBrowser, LoginClient, LoginProvider,
-    LoginShape, McpServer, Port, SigningKey, Stack, now, random_id,
+    Algorithm, Bootstrap, IdentityProvider, LoginBrowser, LoginClient, LoginProvider, LoginShape,
+    McpServer, Port, Response, SigningKey, Stack, now, random_id,
 };
 
 use crate::report::{Outcome, Report, Seen};
@@ -24,7 +24,7 @@ const LOGIN: &str = "login";
 const LOGIN_AUDIENCE: &str = "people";
 
 /// Starts the parts, makes the calls and prints the table; fails if a result is unexpected.
-pub(crate) async fn tell() -> ExitCode {
+pub(crate) async fn run() -> ExitCode {
     eprintln!("Starting an identity provider and an MCP server ...");
     let provider = IdentityProvider::start().await;
     let rs256 = provider.key();
@@ -58,7 +58,7 @@ pub(crate) async fn tell() -> ExitCode {
     teller.rotation().await;
     eprintln!("Holding a session with the official MCP client ...");
     teller.session().await;
-    eprintln!("Logging in as a client that nobody has registered ...");
+    eprintln!("Logging in as a client that no one has registered ...");
     teller.login().await;
     eprintln!("Starting another Envoy, as envoy/gateway.yaml says: three MCP servers ...");
     teller.servers().await;
@@ -154,10 +154,10 @@ impl Teller {
     }
 
     /// Returns the response to the call without a token.
-    async fn refused(&mut self, rs256: &SigningKey) -> Answer {
+    async fn refused(&mut self, rs256: &SigningKey) -> Response {
         let none = self.stack.request();
         let expected = Outcome::refused(401, "missing_token");
-        let answer = self.send("no token", none, expected).await;
+        let response = self.send("no token", none, expected).await;
 
         let expected = Outcome::refused(401, "malformed_token");
         self.call("something that is not a token", "garbage", expected).await;
@@ -181,7 +181,7 @@ impl Teller {
         let token = forger.token(&self.stack.claims());
         let expected = Outcome::refused(401, "bad_signature");
         self.call("a token signed by a forger's key", &token, expected).await;
-        answer
+        response
     }
 
     /// A new key is accepted without a restart, an unpublished key is not.
@@ -239,13 +239,13 @@ impl Teller {
             (self.login.issuer(), self.login.address()),
         ]);
         let page = browser.open(&client.authorization_url("mcp.tools")).await;
-        let response = browser.press(&page, "provider", LOGIN).await;
-        let issued = client.redeem(&client.code(&response)).await;
+        let approved = browser.press(&page, "provider", LOGIN).await;
+        let issued = client.redeem(&client.code(&approved)).await;
         let token = issued.body["access_token"].as_str().unwrap_or_default();
-        let answer = client.call(token).await;
+        let response = client.call(token).await;
         let actual = Outcome {
-            status: answer.status.to_string(),
-            reason: answer.reason().to_owned(),
+            status: response.status.to_string(),
+            reason: response.reason().to_owned(),
             seen: self.seen(),
         };
         let call = "register, sign in by the page, call";
@@ -282,27 +282,27 @@ impl Teller {
                 Outcome::refused(401, "audience_mismatch"),
             ),
         ] {
-            let request = Answer::mcp_call(self.stack.client(), &url(path)).bearer_auth(&token);
+            let request = Response::mcp_call(self.stack.client(), &url(path)).bearer_auth(&token);
             self.send(what, request, expected).await;
         }
         drop(envoy);
     }
 
-    async fn call(&mut self, what: &str, token: &str, expected: Outcome) -> Answer {
+    async fn call(&mut self, what: &str, token: &str, expected: Outcome) -> Response {
         let request = self.stack.request().bearer_auth(token);
         self.send(what, request, expected).await
     }
 
-    async fn send(&mut self, what: &str, request: RequestBuilder, expected: Outcome) -> Answer {
+    async fn send(&mut self, what: &str, request: RequestBuilder, expected: Outcome) -> Response {
         self.stack.server.clear();
-        let answer = self.stack.send(request).await;
+        let response = self.stack.send(request).await;
         let actual = Outcome {
-            status: answer.status.to_string(),
-            reason: answer.reason().to_owned(),
+            status: response.status.to_string(),
+            reason: response.reason().to_owned(),
             seen: self.seen(),
         };
         self.report.add(what, expected, actual);
-        answer
+        response
     }
 
     /// From the MCP server's own record: what arrived, not what the response suggests.
@@ -338,10 +338,10 @@ fn show_identity(identity: &BTreeMap<String, String>) {
     }
 }
 
-fn show_refusal(answer: &Answer) {
+fn show_refusal(response: &Response) {
     println!();
     println!("The response to the caller without a token:");
-    println!("  HTTP status {}", answer.status);
-    println!("  www-authenticate: {}", answer.header("www-authenticate"));
-    println!("  {}", answer.text.trim_end());
+    println!("  HTTP status {}", response.status);
+    println!("  www-authenticate: {}", response.header("www-authenticate"));
+    println!("  {}", response.text.trim_end());
 }

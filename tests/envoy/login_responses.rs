@@ -2,14 +2,14 @@
 //! party.
 
 use serde_json::{Value, json};
-use testbed::{Answer, Document, Fault, IdentityProvider, LoginClient, LoginShape, form_of};
+use testbed::{Document, Fault, IdentityProvider, LoginClient, LoginShape, Response, form_of};
 
 use crate::login_support::{
     HOST, ORIGIN, RESOURCE, Scene, approve, assert_dead_end, assert_error, log_in, member,
 };
 use crate::support::SOON;
 
-async fn send(scene: &Scene, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+async fn send(scene: &Scene, method: &str, path: &str, fields: &[(&str, &str)]) -> Response {
     let url = scene.stack.envoy.url(path);
     let mut request = scene.stack.client().request(method.parse().unwrap(), url);
     request = request.header("host", HOST);
@@ -33,9 +33,9 @@ async fn metadata_and_resource_name_one_server_that_does_all_that_clients_need()
     let resource = send(&scene, "GET", path, &[]).await;
     assert_eq!(resource.body["authorization_servers"], json!([ORIGIN]), "{resource:?}");
     for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
-        let answer = send(&scene, "GET", path, &[("origin", "https://evil.example")]).await;
+        let response = send(&scene, "GET", path, &[("origin", "https://evil.example")]).await;
         assert_eq!(
-            answer.body,
+            response.body,
             json!({
                 "issuer": ORIGIN,
                 "authorization_endpoint": "https://mcp.example.com/oauth/authorize",
@@ -49,10 +49,10 @@ async fn metadata_and_resource_name_one_server_that_does_all_that_clients_need()
                 "scopes_supported": ["mcp.tools", "offline_access"],
                 "authorization_response_iss_parameter_supported": true,
             }),
-            "{answer:?}"
+            "{response:?}"
         );
-        assert_eq!(answer.header("access-control-allow-origin"), "*");
-        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(response.header("access-control-allow-origin"), "*");
+        assert_eq!(response.header("content-type"), "application/json");
     }
 }
 
@@ -72,13 +72,13 @@ async fn web_pages_may_read_what_programs_read_and_never_the_page() {
             ("access-control-request-method", method),
             ("access-control-request-headers", "content-type,mcp-protocol-version"),
         ];
-        let answer = send(&scene, "OPTIONS", path, &fields).await;
-        assert_eq!(answer.status, 204, "{path}: {answer:?}");
-        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
-        assert!(answer.header("access-control-allow-methods").contains(method), "{path}");
-        let allowed = answer.header("access-control-allow-headers").to_ascii_lowercase();
+        let response = send(&scene, "OPTIONS", path, &fields).await;
+        assert_eq!(response.status, 204, "{path}: {response:?}");
+        assert_eq!(response.header("access-control-allow-origin"), "*", "{path}");
+        assert!(response.header("access-control-allow-methods").contains(method), "{path}");
+        let allowed = response.header("access-control-allow-headers").to_ascii_lowercase();
         assert!(allowed.contains("content-type"), "{path}: {allowed}");
-        assert_eq!(answer.header("access-control-allow-credentials"), "", "{path}");
+        assert_eq!(response.header("access-control-allow-credentials"), "", "{path}");
     }
     let errors = client.post_form("token_endpoint", "grant_type=x").await;
     assert_eq!(errors.header("access-control-allow-origin"), "*", "errors too");
@@ -107,9 +107,9 @@ async fn each_endpoint_has_its_methods_and_no_others() {
         ("PUT", authorize, 405),
         ("POST", "/oauth/callback/generic", 405),
     ] {
-        let answer = send(&scene, method, path, &[("content-length", "0")]).await;
-        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-        assert_eq!(answer.header("allow").is_empty(), status != 405, "{method} {path}");
+        let response = send(&scene, method, path, &[("content-length", "0")]).await;
+        assert_eq!(response.status, status, "{method} {path}: {response:?}");
+        assert_eq!(response.header("allow").is_empty(), status != 405, "{method} {path}");
     }
     assert_eq!(scene.stack.server.count(), 0, "none of them reaches the server");
 }
@@ -148,8 +148,8 @@ async fn a_login_on_a_host_of_its_own_answers_there_alone() {
         let request = scene.stack.client().get(&url).header("host", host);
         scene.stack.send(request).await
     };
-    let answer = at("login.example.com").await;
-    assert_eq!(answer.body["token_endpoint"], "https://login.example.com/sign-in/token");
+    let response = at("login.example.com").await;
+    assert_eq!(response.body["token_endpoint"], "https://login.example.com/sign-in/token");
     assert_ne!(at(HOST).await.status, 200);
     let url = scene.stack.envoy.url("/sign-in/token");
     let request = scene.stack.client().post(url).header("host", HOST);
@@ -206,10 +206,10 @@ async fn a_token_that_would_be_refused_is_explained_and_not_handed_on() {
     log_in(&mut browser, &client, "okta").await;
     scene.only().edit_access_claims(|claims| claims["aud"] = json!("api://another"));
     let client = client.for_new_login();
-    let response = approve(&mut browser, &client, "okta").await;
-    let answer = client.redeem(&client.code(&response)).await;
-    assert_error(&answer, 400, "invalid_grant");
-    let description = member(&answer, "error_description");
+    let approved = approve(&mut browser, &client, "okta").await;
+    let response = client.redeem(&client.code(&approved)).await;
+    assert_error(&response, 400, "invalid_grant");
+    let description = member(&response, "error_description");
     for words in ["audience_mismatch", "another audience", "client_ids"] {
         assert!(description.contains(words), "{words}: {description}");
     }
@@ -234,9 +234,9 @@ async fn a_fault_of_the_operator_is_never_the_clients() {
         (400, json!({"error": "invalid_grant"}), 400, "invalid_grant"),
     ] {
         scene.only().fail_token(status, body.clone());
-        let answer = client.refresh(refresh_token).await;
-        assert_error(&answer, status_here, error);
-        assert_eq!(answer.header("retry-after").is_empty(), status_here != 503, "{body}");
+        let response = client.refresh(refresh_token).await;
+        assert_error(&response, status_here, error);
+        assert_eq!(response.header("retry-after").is_empty(), status_here != 503, "{body}");
         scene.only().heal();
     }
     scene.stack.envoy.await_log("invalid_client", SOON).await;
@@ -246,7 +246,7 @@ async fn a_fault_of_the_operator_is_never_the_clients() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_cannot_be_reached_ends_the_login_with_words() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE), LoginShape::okta()], |plugin| {
-        plugin["providers"][0]["cluster"] = json!("nobody");
+        plugin["providers"][0]["cluster"] = json!("absent");
     });
     let scene = scene.await;
     let client = scene.client().await;
@@ -276,14 +276,14 @@ async fn bodies_of_any_size_and_kind_are_answered() {
         let url = scene.stack.envoy.url(path);
         let request = scene.stack.client().post(url).header("host", HOST);
         let request = request.header("content-type", content_type).body(body.to_owned());
-        let answer = scene.stack.send(request).await;
-        assert_eq!(answer.status, status, "{path} {content_type}: {answer:?}");
-        assert!(answer.body["error"].is_string(), "{path}: {answer:?}");
+        let response = scene.stack.send(request).await;
+        assert_eq!(response.status, status, "{path} {content_type}: {response:?}");
+        assert!(response.body["error"].is_string(), "{path}: {response:?}");
     }
     let many: Vec<String> =
         (0..100).map(|index| format!("http://localhost/{index}/{}", "x".repeat(40))).collect();
-    let answer = client.register_with(json!({"redirect_uris": many})).await;
-    assert_error(&answer, 400, "invalid_client_metadata");
+    let response = client.register_with(json!({"redirect_uris": many})).await;
+    assert_error(&response, 400, "invalid_client_metadata");
     assert_eq!(scene.stack.server.count(), 0);
 }
 
@@ -328,7 +328,7 @@ async fn a_client_may_be_its_metadata_document_if_its_host_is_configured() {
         let mut browser = scene.browser();
         let page = browser.open(&client.authorization_url("mcp.tools")).await;
         assert_eq!(page.asks_for_consent(), is_taken, "{document}: {page:?}");
-        // Nobody else's documents are fetched.
+        // No other host's documents are fetched.
         let foreign = [("client_id", "https://evil.example/oauth/mcp.json")];
         let foreign = browser.open(&client.authorization_url_with(&foreign)).await;
         assert_dead_end(&foreign, 400);
@@ -366,8 +366,8 @@ async fn clients_that_are_configured_need_no_registration() {
     "https://reports.example.com/cb".clone_into(&mut client.redirect_uri);
     let issued = log_in(&mut scene.browser(), &client, "generic").await;
     assert_eq!(client.call(member(&issued, "access_token")).await.status, 200);
-    let answer = send(&scene, "POST", "/oauth/register", &[("content-length", "0")]).await;
-    assert_ne!(answer.status, 201, "{answer:?}");
+    let response = send(&scene, "POST", "/oauth/register", &[("content-length", "0")]).await;
+    assert_ne!(response.status, 201, "{response:?}");
 }
 
 /// Then Envoy would send the head on, ahead of the response.
@@ -384,8 +384,8 @@ async fn without_the_option_that_holds_heads_back_forms_get_500_and_the_log_says
         .await;
     let scene = Scene { stack, providers };
     let client = LoginClient::discover(RESOURCE, scene.stack.envoy.address()).await;
-    let answer = client.register_with(json!({"redirect_uris": [client.redirect_uri]})).await;
-    assert_eq!(answer.status, 500, "{answer:?}");
+    let response = client.register_with(json!({"redirect_uris": [client.redirect_uri]})).await;
+    assert_eq!(response.status, 500, "{response:?}");
     assert_eq!(client.redeem("code").await.status, 500);
     assert_eq!(scene.stack.server.count(), 0, "nothing reaches the server");
     scene.stack.envoy.await_log("allow_on_headers_stop_iteration", SOON).await;

@@ -1,10 +1,10 @@
 use http::HeaderMap;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 /// A response, read to its end.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -15,7 +15,7 @@ pub struct Answer {
     pub text: String,
 }
 
-impl Answer {
+impl Response {
     /// A POST of `tools/call whoami`, to be completed and sent.
     pub fn mcp_call(client: &Client, url: &str) -> RequestBuilder {
         client.post(url).header("accept", "application/json, text/event-stream").json(&json!({
@@ -27,7 +27,7 @@ impl Answer {
     }
 
     /// Reads a response to its end.
-    pub async fn read(response: Response) -> Self {
+    pub async fn read(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let text = response.text().await.expect("the body arrives whole");
