@@ -137,6 +137,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn uris_that_some_server_interprets_as_others_are_not_normal() {
         for uri in [
             "",

@@ -169,7 +169,7 @@ pub(super) fn access(
 ) -> Access {
     refuse_unknown(&format!("{at}."), &raw.unknown, faults);
     let member = |name: &str| format!("{at}.{name}");
-    let mcp = raw.mcp.optional(&member("mcp"), faults).unwrap_or_default();
+    let mcp = raw.mcp.or_default(&member("mcp"), faults);
     let (inspection, lists) = mcp_rules(mcp, &member("mcp"), faults);
     let mut rules = Vec::new();
     let raw_rules = raw.rules.optional(&member("rules"), faults);
@@ -218,8 +218,8 @@ fn rule(
 ) -> Rule {
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let name = raw.name.optional(&format!("{path}.name"), faults);
-    let condition = raw.condition.optional(&format!("{path}.match"), faults).unwrap_or_default();
-    let require = raw.require.optional(&format!("{path}.require"), faults).unwrap_or_default();
+    let condition = raw.condition.or_default(&format!("{path}.match"), faults);
+    let require = raw.require.or_default(&format!("{path}.require"), faults);
     Rule {
         name: name.unwrap_or(default_name),
         condition: conditions(condition, &format!("{path}.match"), faults),
@@ -231,13 +231,13 @@ fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let mut paths = |raw: Field<Vec<String>>, name: &str| -> Vec<CanonicalPath> {
         let at = format!("{path}.{name}");
-        let values = raw.optional(&at, faults).unwrap_or_default();
+        let values = raw.or_default(&at, faults);
         let each = values.iter().enumerate();
         each.filter_map(|(index, value)| canonical_path(value, &format!("{at}[{index}]"), faults))
             .collect()
     };
     let (exact, prefixes) = (paths(raw.paths, "paths"), paths(raw.path_prefixes, "path_prefixes"));
-    let methods = raw.methods.optional(&format!("{path}.methods"), faults).unwrap_or_default();
+    let methods = raw.methods.or_default(&format!("{path}.methods"), faults);
     for (index, method) in methods.iter().enumerate() {
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
             let at = format!("{path}.methods[{index}]");
@@ -320,7 +320,7 @@ fn mcp_rules(raw: RawMcp, at: &str, faults: &mut Faults) -> (Inspection, ListRul
         &at("upstream_validates_headers"),
         faults,
     );
-    let inspection = match raw.inspect.optional(&at("inspect"), faults).unwrap_or_default() {
+    let inspection = match raw.inspect.or_default(&at("inspect"), faults) {
         RawInspect::Body => Inspection::Body { max_body },
         RawInspect::Headers => {
             if !validates {
@@ -358,9 +358,8 @@ fn requirement(
     refuse_unknown(&format!("{path}."), &raw.unknown, faults);
     let scopes = scopes(raw.scopes, &format!("{path}.scopes"), faults);
     let any_scope = super::scopes::scopes(raw.any_scope, &format!("{path}.any_scope"), faults);
-    let mut names = |raw: Field<Vec<String>>, name: &str| {
-        raw.optional(&format!("{path}.{name}"), faults).unwrap_or_default()
-    };
+    let mut names =
+        |raw: Field<Vec<String>>, name: &str| raw.or_default(&format!("{path}.{name}"), faults);
     let (roles, groups) = (names(raw.roles, "roles"), names(raw.groups, "groups"));
     let named = names(raw.providers, "providers");
     for (index, name) in named.iter().enumerate() {
@@ -369,8 +368,7 @@ fn requirement(
             faults.add(&at, format!("there is no active provider {name:?}"));
         }
     }
-    let client_types =
-        raw.client_types.optional(&format!("{path}.client_types"), faults).unwrap_or_default();
+    let client_types = raw.client_types.or_default(&format!("{path}.client_types"), faults);
     let client_types =
         client_types.into_iter().enumerate().filter_map(|(index, client_type)| match client_type {
             RawClientType::User => Some(ClientType::User),
@@ -391,7 +389,7 @@ fn scope_hierarchy(
     at: &str,
     faults: &mut Faults,
 ) -> ScopeHierarchy {
-    let implied = raw.optional(at, faults).unwrap_or_default();
+    let implied = raw.or_default(at, faults);
     for (broad, narrow) in &implied {
         check_scope(broad, &format!("{at}.{broad}"), faults);
         for (index, scope) in narrow.iter().enumerate() {

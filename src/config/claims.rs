@@ -14,7 +14,7 @@ pub(super) fn required_claims(
     faults: &mut Faults,
 ) -> Vec<RequiredClaim> {
     let mut claims = Vec::new();
-    for (name, accepted) in raw.optional(path, faults).unwrap_or_default() {
+    for (name, accepted) in raw.or_default(path, faults) {
         let accepted = match accepted {
             Value::Array(values) => values,
             value => vec![value],

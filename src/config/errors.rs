@@ -46,12 +46,12 @@ pub(super) enum RawDetails {
 
 pub(super) fn errors(raw: RawErrors, faults: &mut Faults) -> ErrorStyle {
     refuse_unknown("errors.", &raw.unknown, faults);
-    let format = match raw.format.optional("errors.format", faults).unwrap_or_default() {
+    let format = match raw.format.or_default("errors.format", faults) {
         RawFormat::JsonRpc => Format::JsonRpc,
         RawFormat::Oauth => Format::OAuth,
         RawFormat::Servicenow => Format::ServiceNow,
     };
-    let details = match raw.details.optional("errors.details", faults).unwrap_or_default() {
+    let details = match raw.details.or_default("errors.details", faults) {
         RawDetails::None => Details::None,
         RawDetails::Reason => Details::Reason,
         RawDetails::Full => Details::Full,

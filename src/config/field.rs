@@ -40,6 +40,14 @@ impl<T> Field<T> {
         }
     }
 
+    /// The value, or its default if it is absent or unreadable.
+    pub(super) fn or_default(self, path: &str, faults: &mut Faults) -> T
+    where
+        T: Default,
+    {
+        self.optional(path, faults).unwrap_or_default()
+    }
+
     /// The value; a missing one is a fault.
     pub(super) fn required(self, path: &str, faults: &mut Faults) -> Option<T> {
         if matches!(self, Self::Absent) {

@@ -121,7 +121,7 @@ pub(super) fn login(
     if registers && redirect_policy.is_empty() {
         faults.add("login.redirect_uris", "must not be empty while registration is true");
     }
-    let consent = match raw.consent.optional("login.consent", faults).unwrap_or_default() {
+    let consent = match raw.consent.or_default("login.consent", faults) {
         RawConsent::Always => ConsentMode::Always,
         RawConsent::Remember => ConsentMode::Remember,
     };
@@ -264,9 +264,7 @@ fn redirect_policy(raw: Field<Vec<String>>, faults: &mut Faults) -> RedirectPoli
 
 fn clients(raw: Field<Vec<Field<RawClient>>>, faults: &mut Faults) -> Vec<ConfiguredClient> {
     let mut clients: Vec<ConfiguredClient> = Vec::new();
-    for (index, raw) in
-        raw.optional("login.clients", faults).unwrap_or_default().into_iter().enumerate()
-    {
+    for (index, raw) in raw.or_default("login.clients", faults).into_iter().enumerate() {
         let path = format!("login.clients[{index}]");
         let Some(client) = raw.optional(&path, faults).and_then(|raw| client(raw, &path, faults))
         else {
@@ -304,7 +302,7 @@ fn client(raw: RawClient, path: &str, faults: &mut Faults) -> Option<ConfiguredC
 }
 
 fn client_documents(raw: Field<BTreeMap<String, String>>, faults: &mut Faults) -> Option<Clusters> {
-    let hosts = raw.optional("login.client_metadata", faults).unwrap_or_default();
+    let hosts = raw.or_default("login.client_metadata", faults);
     for (host, cluster) in &hosts {
         let path = format!("login.client_metadata.{host}");
         let is_host = !host.is_empty()

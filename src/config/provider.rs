@@ -272,10 +272,7 @@ impl RawProvider {
         let path = &*format!("providers[{position}]");
         refuse_unknown(&format!("{path}."), &self.unknown, faults);
         let mut reader = Reader::new(path, faults);
-        let template_name = match &self.template {
-            Field::Present(name) => *name,
-            Field::Absent | Field::Malformed(_) => TemplateName::default(),
-        };
+        let template_name = self.template_name();
         let template = self.template(&mut reader);
         // If the template itself is faulty, fields that it would have filled in are not reported as
         // missing.
@@ -293,26 +290,19 @@ impl RawProvider {
         } else {
             key_source(source, issuer.map(String::as_str), settings, path, reader.faults)
         };
-        let login = self.login(
-            OfProvider {
-                name: name.as_deref(),
-                issuer: issuer.map(String::as_str),
-                key_source: key_source.as_ref(),
-                template: LoginTemplate::new(
-                    template_name,
-                    client_ids.as_ref().ok().and_then(Option::as_deref).unwrap_or_default(),
-                ),
-            },
-            environment,
-            &mut reader,
-        );
+        let known_ids = client_ids.as_ref().ok().cloned().flatten();
+        let of_login = OfProvider {
+            name: name.as_deref(),
+            issuer: issuer.map(String::as_str),
+            key_source: key_source.as_ref(),
+            template: LoginTemplate::new(template_name, known_ids.as_deref().unwrap_or_default()),
+        };
+        let login = self.login(of_login, environment, &mut reader);
         let algorithms = algorithms(&mut self.algorithms, &mut reader);
         let algorithms = algorithms.unwrap_or_else(|| std::mem::take(&mut template.algorithms));
         let claim_rules = self.claim_rules(&mut reader);
         let required_claims = self.required_claims(&mut reader);
-        let required_any_claim = reader
-            .optional("required_any_claim", &mut self.required_any_claim)
-            .unwrap_or_else(|| std::mem::take(&mut template.required_any_claim));
+        let required_any_claim = self.required_any_claim(&mut template, &mut reader);
         let token_id_rule = self.token_id_rule(&mut reader);
         let needed = RequiredClaims::new(required_claims, &mut template);
         let clients = Clients {
@@ -321,7 +311,7 @@ impl RawProvider {
             roles_claim: template
                 .audience_roles_claim
                 .filter(|_| matches!(self.roles_claim, Field::Absent)),
-            ids: client_ids.as_ref().ok().cloned().flatten(),
+            ids: known_ids,
         };
         let identity_rules = self.identity_rules(name.as_deref(), template, &mut reader);
         let restrict_to_policies = reader
@@ -341,6 +331,24 @@ impl RawProvider {
             key_source: key_source?,
         };
         Some(Read { provider, clients, login })
+    }
+
+    /// The template's name; the default's if it is absent or unreadable.
+    fn template_name(&self) -> TemplateName {
+        match &self.template {
+            Field::Present(name) => *name,
+            Field::Absent | Field::Malformed(_) => TemplateName::default(),
+        }
+    }
+
+    fn required_any_claim(
+        &mut self,
+        template: &mut Template,
+        reader: &mut Reader<'_>,
+    ) -> Vec<ClaimPath> {
+        reader
+            .optional("required_any_claim", &mut self.required_any_claim)
+            .unwrap_or_else(|| std::mem::take(&mut template.required_any_claim))
     }
 
     fn login(

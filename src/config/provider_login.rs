@@ -104,22 +104,7 @@ pub(super) fn provider_login(
     if client_id.as_ref().is_some_and(String::is_empty) {
         reader.fault("client_id", "must not be empty");
     }
-    let client_secret = reader.optional("client_secret_env", &mut raw.client_secret_env);
-    let client_secret = client_secret.and_then(|name| match environment(&name) {
-        Some(secret) if !secret.trim_end().is_empty() => {
-            Some(ClientSecret::new(secret.trim_end().to_owned()))
-        }
-        Some(_) => {
-            reader
-                .fault("client_secret_env", format!("the environment variable {name:?} is empty"));
-            None
-        }
-        None => {
-            let problem = format!("the environment variable {name:?} is not set");
-            reader.fault("client_secret_env", problem);
-            None
-        }
-    });
+    let client_secret = client_secret(&mut raw.client_secret_env, environment, &mut reader);
     let scopes = match reader.optional("scopes", &mut raw.scopes) {
         None => provider.template.scopes,
         Some(RawScopeNames::Same(names)) => {
@@ -145,16 +130,8 @@ pub(super) fn provider_login(
     if token == TokenKind::IdToken && !always.iter().any(|scope| scope == "openid") {
         reader.fault("always", "must hold openid, without which there is no ID token");
     }
-    let given = reader.optional("parameters", &mut raw.parameters).unwrap_or_default();
-    for name in given.keys() {
-        let is_own = OWN_PARAMETERS.contains(&name.as_str())
-            || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        if is_own {
-            reader.fault(&format!("parameters.{name}"), "is set by the gateway itself");
-        }
-    }
     let mut parameters = provider.template.parameters;
-    parameters.extend(given);
+    parameters.extend(given_parameters(&mut raw.parameters, &mut reader));
     let (metadata, clusters) = source?;
     let name = provider.name?;
     Some(LoginProvider {
@@ -170,4 +147,37 @@ pub(super) fn provider_login(
         token,
         parameters,
     })
+}
+
+fn client_secret(
+    raw: &mut Field<String>,
+    environment: Environment<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<ClientSecret> {
+    let name = reader.optional("client_secret_env", raw)?;
+    let problem = match environment(&name) {
+        Some(secret) if !secret.trim_end().is_empty() => {
+            return Some(ClientSecret::new(secret.trim_end().to_owned()));
+        }
+        Some(_) => "is empty",
+        None => "is not set",
+    };
+    reader.fault("client_secret_env", format!("the environment variable {name:?} {problem}"));
+    None
+}
+
+/// Parameters of the authorization request that the gateway does not set itself.
+fn given_parameters(
+    raw: &mut Field<BTreeMap<String, String>>,
+    reader: &mut Reader<'_>,
+) -> BTreeMap<String, String> {
+    let given = reader.optional("parameters", raw).unwrap_or_default();
+    for name in given.keys() {
+        let is_own = OWN_PARAMETERS.contains(&name.as_str())
+            || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if is_own {
+            reader.fault(&format!("parameters.{name}"), "is set by the gateway itself");
+        }
+    }
+    given
 }

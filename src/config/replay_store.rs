@@ -40,7 +40,7 @@ pub(super) struct RawRedis {
 }
 
 pub(super) fn replay_store(raw: Field<RawReplayStore>, faults: &mut Faults) -> ReplayStore {
-    match raw.optional("replay_store", faults).unwrap_or_default() {
+    match raw.or_default("replay_store", faults) {
         RawReplayStore::Local => ReplayStore::Local,
         RawReplayStore::Redis(raw) => {
             let raw = raw.optional("replay_store.redis", faults);

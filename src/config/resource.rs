@@ -79,8 +79,7 @@ impl RawDescription {
         let documentation =
             documentation.filter(|url| secure_url(url, &at("documentation"), faults));
         let name = self.name.optional(&at("name"), faults);
-        let scopes_supported =
-            self.scopes_supported.optional(&at("scopes_supported"), faults).unwrap_or_default();
+        let scopes_supported = self.scopes_supported.or_default(&at("scopes_supported"), faults);
         for (index, scope) in scopes_supported.iter().enumerate() {
             let path = at(&format!("scopes_supported[{index}]"));
             if !is_scope(scope) {

@@ -279,7 +279,7 @@ impl ResourceReader<'_> {
         }
         let mut authorities: Vec<Authority> = own.into_iter().collect();
         let mut has_any_authority = false;
-        let hosts = hosts.optional(&self.member("hosts"), faults).unwrap_or_default();
+        let hosts = hosts.or_default(&self.member("hosts"), faults);
         for (index, host) in hosts.iter().enumerate() {
             let at = self.member(&format!("hosts[{index}]"));
             if hosts.iter().take(index).any(|other| other == host) {

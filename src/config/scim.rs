@@ -109,10 +109,10 @@ pub(super) fn provisioning(
     providers: &Providers,
     faults: &mut Faults,
 ) -> Option<Provisioning> {
-    let raw = raw.optional("users.provision", faults).unwrap_or_default();
+    let raw = raw.or_default("users.provision", faults);
     refuse_unknown("users.provision.", &raw.unknown, faults);
-    let roles = raw.roles.optional("users.provision.roles", faults).unwrap_or_default();
-    let fields = raw.fields.optional("users.provision.fields", faults).unwrap_or_default();
+    let roles = raw.roles.or_default("users.provision.roles", faults);
+    let fields = raw.fields.or_default("users.provision.fields", faults);
     if !is_wanted {
         return None;
     }

@@ -6,7 +6,7 @@ use super::field::Field;
 pub(super) const SCOPE_EXPECTED: &str = "must be a scope: visible ASCII without space, \" and \\";
 
 pub(super) fn scopes(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<String> {
-    let scopes = raw.optional(path, faults).unwrap_or_default();
+    let scopes = raw.or_default(path, faults);
     for (index, scope) in scopes.iter().enumerate() {
         check_scope(scope, &format!("{path}[{index}]"), faults);
     }

@@ -46,7 +46,7 @@ impl StatusConfig {
             }
         };
         refuse_unknown("", &raw.unknown, faults);
-        let hosts = raw.hosts.optional("hosts", faults).unwrap_or_default();
+        let hosts = raw.hosts.or_default("hosts", faults);
         for (index, host) in hosts.iter().enumerate() {
             let is_name = !host.is_empty()
                 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));

@@ -266,6 +266,7 @@ fn a_scim_directory_is_read_with_and_without_records_and_provisioning() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_a_scim_directory_are_named_with_their_paths() {
     let smallest = json!({"url": "https://directory.example.com", "cluster": "directory"});
     for (user_field, users, expected) in [
@@ -755,6 +756,7 @@ fn access_rules_are_read_with_all_their_fields() {
 
 // Requirement: header-values-sole-basis
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_access_rules_are_named_with_their_paths() {
     let document = edited(|document| {
         document["access"] = json!({

@@ -25,7 +25,7 @@ pub(super) fn max_token_size(raw: Field<SizeString>, faults: &mut Faults) -> usi
 
 /// The maximum number of cached tokens.
 pub(super) fn token_cache(raw: Field<RawTokenCache>, faults: &mut Faults) -> usize {
-    let raw = raw.optional("token_cache", faults).unwrap_or_default();
+    let raw = raw.or_default("token_cache", faults);
     refuse_unknown("token_cache.", &raw.unknown, faults);
     let entries = TOKEN_CACHE_ENTRIES.read(raw.entries, TOKEN_CACHE_ENTRIES.field, faults);
     usize::try_from(entries).unwrap_or(usize::MAX)

@@ -93,7 +93,7 @@ pub(super) fn users(
 ) -> Users {
     let Some(raw) = raw.optional("users", faults) else { return Users::allow_all() };
     refuse_unknown("users.", &raw.unknown_fields, faults);
-    let unknown = raw.unknown.optional("users.unknown", faults).unwrap_or_default();
+    let unknown = raw.unknown.or_default("users.unknown", faults);
     let provisions = matches!(unknown, RawUnknownUser::Provision);
     let unknown = match unknown {
         RawUnknownUser::Allow => UnknownUser::Allow,
@@ -127,7 +127,7 @@ fn records(
     has_scim: bool,
     faults: &mut Faults,
 ) -> Users {
-    let raw = raw.optional("users.records", faults).unwrap_or_default();
+    let raw = raw.or_default("users.records", faults);
     if raw.len() > MAX_USER_RECORDS {
         faults.add("users.records", format!("must hold at most {MAX_USER_RECORDS} records"));
         return Users::allow_all();
@@ -200,8 +200,8 @@ fn record(
 ) -> Option<UserRecord> {
     let at = |field: &str| format!("{path}.{field}");
     let user_name = raw.user_name.required(&at(User::NAME_FIELD), faults);
-    let roles = raw.roles.optional(&at("roles"), faults).unwrap_or_default();
-    let groups = raw.groups.optional(&at("groups"), faults).unwrap_or_default();
+    let roles = raw.roles.or_default(&at("roles"), faults);
+    let groups = raw.groups.or_default(&at("groups"), faults);
     let is_active = RECORD_ACTIVE.read(raw.active, &at("active"), faults);
     let is_locked = RECORD_LOCKED.read(raw.locked, &at("locked"), faults);
     let path = at("web_service_access_only");

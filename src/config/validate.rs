@@ -36,7 +36,7 @@ pub(super) fn config(
     };
     refuse_unknown("", &raw.unknown, faults);
 
-    let keys = raw.keys.optional("keys", faults).unwrap_or_default();
+    let keys = raw.keys.or_default("keys", faults);
     let settings = keys.parse("keys", faults);
     let provider_names = users::provider_names(&raw.providers);
     let protected = protected(raw.resource, raw.resources, faults);
@@ -46,24 +46,19 @@ pub(super) fn config(
     let users = users::users(raw.users, providers, &provider_names, environment, faults);
     let max_token_size = max_token_size(raw.max_token_size, faults);
     let token_cache = token_cache(raw.token_cache, faults);
-    let errors = errors(raw.errors.optional("errors", faults).unwrap_or_default(), faults);
+    let errors = errors(raw.errors.or_default("errors", faults), faults);
     let replay_store = replay_store(raw.replay_store, faults);
     let names_resource = matches!(protected, Protected::Several(_));
     let defaults = Defaults {
-        access: access(
-            raw.access.optional("access", faults).unwrap_or_default(),
-            "access",
-            providers,
-            faults,
-        ),
-        exempt: exempt(raw.exempt.optional("exempt", faults).unwrap_or_default(), "exempt", faults),
+        access: access(raw.access.or_default("access", faults), "access", providers, faults),
+        exempt: exempt(raw.exempt.or_default("exempt", faults), "exempt", faults),
         allowed_origins: allowed_origins(
-            raw.allowed_origins.optional("allowed_origins", faults).unwrap_or_default(),
+            raw.allowed_origins.or_default("allowed_origins", faults),
             "allowed_origins",
             faults,
         ),
         identity: identity(
-            raw.identity.optional("identity", faults).unwrap_or_default(),
+            raw.identity.or_default("identity", faults),
             "identity",
             names_resource,
             faults,
@@ -116,7 +111,7 @@ fn protected(
     if has_one {
         faults.add("resources", "must not be given together with resource");
     }
-    Protected::Several(resources.optional("resources", faults).unwrap_or_default())
+    Protected::Several(resources.or_default("resources", faults))
 }
 
 /// Equal for equal fields, in whatever order and format they were written.

@@ -181,16 +181,11 @@ impl<H: Host> Engine<H> {
         let authenticator = Authenticator::new(config);
         let users = authenticator.user_lookups();
         let fetched = keys.entries().filter(|(_, keys)| keys.remote().is_some());
-        let has_fleet = fleet_store.is_some();
         let awaited = fetched
             .map(|(provider, _)| Awaited::Keys(provider))
             .chain(users.as_ref().map(|_| Awaited::User))
-            .chain(has_fleet.then_some(Awaited::SingleUse));
-        let places = Places::new(
-            Self::MAX_WAITING_BYTES / max_token_size,
-            Self::MAX_BYTES_IN_TURN / max_token_size,
-            awaited,
-        );
+            .chain(fleet_store.as_ref().map(|_| Awaited::SingleUse));
+        let places = Self::places(max_token_size, awaited);
         let delivery = match host.hands_over_held_bodies() {
             true => BodyDelivery::WithHeldHead,
             false => BodyDelivery::Unknown,
@@ -222,6 +217,15 @@ impl<H: Host> Engine<H> {
         };
         engine.tick_every(Self::AT_ONCE);
         engine
+    }
+
+    /// Places for as many tokens of this size as may wait.
+    fn places(max_token_size: usize, awaited: impl Iterator<Item = Awaited>) -> Places {
+        Places::new(
+            Self::MAX_WAITING_BYTES / max_token_size,
+            Self::MAX_BYTES_IN_TURN / max_token_size,
+            awaited,
+        )
     }
 
     /// The host of this engine.

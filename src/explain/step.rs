@@ -84,17 +84,10 @@ impl Known<'_> {
         if check > Check::Form && self.header.is_empty() && self.claims.is_empty() {
             return String::new();
         }
-        let claim = |name: &str| format!("{name} {}", value(self.claims.get(name)));
+        let claim = |name: &str| self.claim(name);
         let member = |name: &str| format!("{name} {}", value(self.header.get(name)));
         let of_token = match check {
-            Check::Resource => {
-                let (authority, path) = self.address;
-                let resource = match self.label() {
-                    Some(label) => format!("resource {:?}", label.id()),
-                    None => "no resource".to_owned(),
-                };
-                format!("host {authority:?}, path {path:?}; {resource}")
-            }
+            Check::Resource => self.resource_found(),
             Check::Credentials => "one bearer token in Authorization".to_owned(),
             Check::Form => {
                 let max = number(u64::try_from(self.config.max_token_size).unwrap_or(u64::MAX));
@@ -108,16 +101,7 @@ impl Known<'_> {
             Check::Provider => claim("iss"),
             Check::Type => member("typ"),
             Check::Time => self.times(),
-            Check::Audience if self.is_known_by_client() => {
-                let named = CLIENT_ID_CLAIMS.iter().filter(|name| self.claims.contains_key(**name));
-                let named: Vec<String> = named.map(|name| claim(name)).collect();
-                if named.is_empty() {
-                    format!("no client, {}", claim("aud"))
-                } else {
-                    format!("{}, {}", named.join(", "), claim("aud"))
-                }
-            }
-            Check::Audience => claim("aud"),
+            Check::Audience => self.audience_found(),
             Check::Key => member("kid"),
             Check::Binding if self.claims.contains_key("cnf") => claim("cnf"),
             Check::Binding => "to no key".to_owned(),
@@ -140,6 +124,32 @@ impl Known<'_> {
         };
         let parts = [of_token, of_configuration].into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("; ")
+    }
+
+    fn claim(&self, name: &str) -> String {
+        format!("{name} {}", value(self.claims.get(name)))
+    }
+
+    fn resource_found(&self) -> String {
+        let (authority, path) = self.address;
+        let resource = match self.label() {
+            Some(label) => format!("resource {:?}", label.id()),
+            None => "no resource".to_owned(),
+        };
+        format!("host {authority:?}, path {path:?}; {resource}")
+    }
+
+    fn audience_found(&self) -> String {
+        let audience = self.claim("aud");
+        if !self.is_known_by_client() {
+            return audience;
+        }
+        let named = CLIENT_ID_CLAIMS.iter().filter(|name| self.claims.contains_key(**name));
+        let named: Vec<String> = named.map(|name| self.claim(name)).collect();
+        match named.join(", ") {
+            none if none.is_empty() => format!("no client, {audience}"),
+            clients => format!("{clients}, {audience}"),
+        }
     }
 
     /// What the provider's configuration expects.

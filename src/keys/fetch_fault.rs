@@ -254,6 +254,7 @@ mod tests {
     use crate::keys::KeySet;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn each_fault_has_the_code_of_its_fix() {
         use FetchFaultCode as Code;
         let status = |status, body: &str| {

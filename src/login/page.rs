@@ -141,6 +141,7 @@ impl PageFault {
         self.words().1
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each page")]
     fn words(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Request(UntrustedFault::Malformed) => {

@@ -7,6 +7,7 @@ use super::*;
 const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 
 /// Refusals with every reason and all members of their details.
+#[expect(clippy::too_many_lines, reason = "one row for each refusal")]
 fn examples() -> Vec<Refusal> {
     let text = || "text".to_owned();
     let list = || Strings::new(["one"]);

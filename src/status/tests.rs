@@ -154,6 +154,7 @@ fn key(kid: &str) -> SigningKey {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
     let config = example();
     let no_set = Value::Null;

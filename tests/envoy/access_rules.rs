@@ -54,6 +54,7 @@ async fn assert_outcomes(stack: &Stack, cases: &[(Value, Option<&str>)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn each_field_of_a_rule_must_hold() {
     const DENIED: Option<&str> = Some("access_denied");
     const SCOPE: Option<&str> = Some("insufficient_scope");
@@ -263,6 +264,7 @@ async fn all_spellings_of_a_path_are_equal_where_no_rule_names_one() {
 
 /// Every way to write a path that some server would take for one that a rule is about.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn no_spelling_of_a_path_bypasses_a_rule() {
     const WAYS: [&str; 26] = [
         "/secret",

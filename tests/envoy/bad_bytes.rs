@@ -64,6 +64,7 @@ async fn assert_good_tokens_pass(stack: &Stack) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn invalid_utf_8_gets_a_clear_response() {
     let stack = start().await;
     let good = stack.token();

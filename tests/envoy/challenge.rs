@@ -248,6 +248,7 @@ async fn a_client_learns_when_to_retry_while_keys_are_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one flow from start to end")]
 async fn responses_have_the_configured_detail() {
     let ports = ["none", "reason", "full"].map(|details| (details, Port::free()));
     let numbers = ports.each_ref().map(|(details, port)| (*details, port.number()));

@@ -18,6 +18,7 @@ async fn start(errors: Value) -> Stack {
 
 // Requirement: error-code-range
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn each_format_says_the_same_in_its_own_way() {
     let expired = "the token has expired";
     let scopes = "the token lacks required scopes";

@@ -226,6 +226,7 @@ async fn clients_are_distinguished_from_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn values_are_encoded_so_that_nothing_breaks_out_of_its_header() {
     let (stack, key) = start(json!({})).await;
     let text_cases = [

@@ -95,6 +95,7 @@ fn configuration(case: &Case) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one flow from start to end")]
 async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers() {
     with_one_worker_and_with_four(|workers| async move {
         /// Of each provider.

@@ -7,6 +7,7 @@ use crate::login_support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one flow from start to end")]
 async fn no_code_token_verifier_or_secret_is_in_a_log_a_metric_or_a_page() {
     let providers =
         crate::login_support::start_providers([LoginShape::plain(RESOURCE), LoginShape::google()])

@@ -114,6 +114,7 @@ fn call(tool: &str, meta: &Value) -> String {
 }
 
 /// Ways to call `add` as somebody who may not, and the status by which each is refused.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn attacks() -> Vec<(Wire, u16)> {
     const ARGUMENTS: &str = r#""arguments":{"a":1,"b":2}"#;
     let (old, new) = (old_call("add"), new_call("add"));

@@ -77,6 +77,7 @@ async fn the_base_configuration_of_the_other_tests_is_valid() {
 
 // Requirement: no-offline-access
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn all_faults_of_a_configuration_are_named_at_once() {
     let configure = |configuration: &mut Value| {
         *configuration = json!({

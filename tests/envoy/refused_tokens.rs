@@ -492,6 +492,7 @@ async fn a_token_of_another_issuer_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_key_that_does_not_fit_the_token_is_refused() {
     let rsa = SigningKey::generate(Algorithm::Rs256, "rsa");
     let p256 = SigningKey::generate(Algorithm::Es256, "p256");

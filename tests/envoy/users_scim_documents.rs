@@ -67,6 +67,7 @@ async fn users_are_read_in_any_case_and_null_is_absent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_user_whom_the_directory_hides_is_unknown_and_its_response_is_logged() {
     let directory = ScimDirectory::start().await;
     let stack = start(&directory).await;

@@ -70,6 +70,7 @@ fn tokens(stack: &Stack, known: &SigningKey) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one flow from start to end")]
 async fn the_program_and_the_plugin_say_the_same() {
     let path = file(".json", "");
     let known = SigningKey::generate(Algorithm::Es256, "pasted");

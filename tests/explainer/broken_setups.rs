@@ -233,6 +233,7 @@ fn issued_by(issuer: &str) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_entra_id() {
     let entra = Sound::entra();
     let none = json!({});
@@ -365,6 +366,7 @@ fn of_entra_id() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_keycloak_okta_auth0_and_google() {
     let (kc, okta, auth0, google) =
         (Sound::keycloak(), Sound::okta(), Sound::auth0(), Sound::google());
@@ -458,6 +460,7 @@ fn of_keycloak_okta_auth0_and_google() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_any_provider() {
     let sound = Sound::generic();
     let none = || json!({});
@@ -625,6 +628,7 @@ fn of_any_provider() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_the_form_of_a_token() {
     let sound = Sound::generic();
     let none = || json!({});
@@ -719,6 +723,7 @@ fn of_the_form_of_a_token() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn of_claims_that_are_there_and_cannot_be_used() {
     let sound = Sound::generic();
     let none = || json!({});
@@ -916,6 +921,7 @@ fn a_token_accepted_only_by_its_client_is_noted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn of_keys_that_cannot_be_fetched() {
     let mut stopped = IdentityProvider::start().await;
     let rotated = Sound::for_provider(&stopped);
@@ -1026,6 +1032,7 @@ async fn of_keys_that_cannot_be_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn of_something_else_where_keys_should_be() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let html = || Fault::Body(b"<html>Sign in</html>".to_vec());

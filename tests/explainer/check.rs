@@ -132,6 +132,7 @@ fn a_cluster_that_envoy_lacks_is_a_fault() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_cluster_that_validates_no_certificate_causes_a_warning() {
     let tls = |context: Value| json!({"typed_config": {"sni": "a", "common_tls_context": context}});
     let trusted = json!({"trusted_ca": {"filename": "f"}});

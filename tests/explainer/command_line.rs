@@ -119,6 +119,7 @@ fn a_token_can_be_judged_as_of_any_time() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn programs_get_json_of_a_fixed_shape() {
     let (config, token, claims, key) = good();
     let run = mcp_auth(&["explain", &config, "--json"], &token);

@@ -118,6 +118,7 @@ fn a_token_of_a_provider_that_another_server_accepts_is_explained() {
 type Case = (&'static str, fn(&mut Value), Option<&'static str>);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn servers_that_accept_the_same_audience_cause_a_warning() {
     let keys = keys();
     let good = configuration(keys.each_ref());

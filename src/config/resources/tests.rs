@@ -66,6 +66,7 @@ fn servers_that_can_be_told_apart_are_accepted() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn others_are_refused_with_the_field() {
     let host = "must have a host such as gateway.example.com or gateway.example.com:8443: no user, no \
                 dot at its end, IP addresses in their usual form";

@@ -538,6 +538,7 @@ fn small() -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
     let unknown = [
         "",

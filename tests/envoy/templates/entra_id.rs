@@ -336,6 +336,7 @@ async fn a_missing_scope_is_named_as_clients_must_request_it() {
 /// <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>: more
 /// than 200 groups are not listed.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn groups_that_are_listed_elsewhere_are_reported_as_missing_in_the_log() {
     let stack = builder_with(json!({})).await.alone().start().await;
     let key = stack.provider.key();

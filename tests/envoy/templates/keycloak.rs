@@ -97,6 +97,7 @@ fn service() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn users_and_service_accounts_pass_with_the_roles_of_realm_and_server() {
     let configured = json!([{
         "name": "keycloak",

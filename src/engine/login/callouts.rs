@@ -1,0 +1,246 @@
+//! Callouts of logins: documents of clients, endpoints of providers, and exchanges of codes.
+
+use std::time::Duration;
+
+use super::{AwaitedByLogin, no_randomness};
+use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
+use crate::engine::Engine;
+use crate::engine::callouts::{Callout, LoginPurpose, Purpose};
+use crate::engine::host::{CalloutId, Host, StreamId};
+use crate::login::{
+    AwaitingClient, AwaitingEndpoints, Client, DOCUMENT_LIMIT, DiscoveryFault, DocumentFault,
+    DocumentLookup, DocumentUrl, EndpointLookup, Exchange, Login, LoginStage, ProviderEndpoints,
+    Step,
+};
+use crate::provider::ProviderId;
+use crate::time::UnixTime;
+
+/// Most exchanges under way at a provider.
+const MAX_EXCHANGES: usize = 32;
+/// Longest time for the metadata document of a client.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much later than its callout a login is given up.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl<H: Host> Engine<H> {
+    /// A callout for logins is over.
+    pub(in crate::engine) fn on_login_response(
+        &mut self,
+        callout: CalloutId,
+        purpose: LoginPurpose,
+        response: Result<CalloutResponse, CalloutFault>,
+        now: UnixTime,
+    ) {
+        let Some(logins) = &mut self.logins else { return };
+        match purpose {
+            LoginPurpose::Client(url) => {
+                let client = response.map_err(DocumentFault::Callout);
+                let client =
+                    client.and_then(|response| Client::from_document(Some(response), &url));
+                logins.documents.on_fetched(url.clone(), client, now);
+                let waiting = self.streams.logins(
+                    |awaited| matches!(awaited, AwaitedByLogin::Client(own, _) if *own == url),
+                );
+                self.resume_logins(&waiting, now);
+            }
+            LoginPurpose::Endpoints(id) => {
+                if let Some(provider) = &logins.login.providers[id] {
+                    let endpoints =
+                        response.map_err(DiscoveryFault::Callout).and_then(|response| {
+                            ProviderEndpoints::from_response(Some(response), provider)
+                        });
+                    logins.endpoints[id].on_fetched(endpoints, now);
+                }
+                let waiting = self.streams.logins(
+                    |awaited| matches!(awaited, AwaitedByLogin::Endpoints(own, _) if *own == id),
+                );
+                self.resume_logins(&waiting, now);
+            }
+            LoginPurpose::Exchange(id, stream) => {
+                logins.exchanges[id].remove(&callout);
+                self.on_exchanged(stream, callout, response, now);
+            }
+        }
+    }
+
+    /// A callout for logins could not be made.
+    pub(in crate::engine) fn on_login_refused(
+        &mut self,
+        callout: CalloutId,
+        purpose: LoginPurpose,
+        now: UnixTime,
+    ) {
+        let cluster = match &purpose {
+            LoginPurpose::Client(url) => self.cluster_of_client(url),
+            LoginPurpose::Endpoints(id) | LoginPurpose::Exchange(id, _) => {
+                let logins = self.logins.as_ref();
+                let provider = logins.and_then(|logins| logins.login.providers[*id].as_ref());
+                provider.map(|provider| provider.metadata.cluster().to_owned())
+            }
+        };
+        let fault = CalloutFault::Dispatch { cluster: cluster.unwrap_or_default() };
+        self.on_login_response(callout, purpose, Err(fault), now);
+    }
+
+    pub(super) fn await_client(
+        &mut self,
+        stream: StreamId,
+        url: DocumentUrl,
+        request: Box<AwaitingClient>,
+        now: UnixTime,
+    ) -> Option<Step> {
+        let logins = self.logins.as_mut()?;
+        let client = match logins.documents.look_up(&url, now) {
+            DocumentLookup::Known(client) => Ok(client),
+            DocumentLookup::Failed(fault) => Err(fault),
+            DocumentLookup::Busy => return Some(Login::busy(None, LoginStage::Authorize)),
+            lookup @ (DocumentLookup::Fetch | DocumentLookup::Await) => {
+                if lookup == DocumentLookup::Fetch
+                    && let Err(fault) = self.fetch_client(&url)
+                {
+                    let fault = DocumentFault::Callout(fault);
+                    let logins = self.logins.as_mut()?;
+                    logins.documents.on_fetched(url, Err(fault.clone()), now);
+                    return self.on_client(*request, Err(&fault), now);
+                }
+                if self.is_crowded() {
+                    return Some(Login::busy(None, LoginStage::Authorize));
+                }
+                let awaited = AwaitedByLogin::Client(url, request);
+                self.let_login_wait(stream, awaited, DOCUMENT_TIMEOUT + GRACE, now);
+                return None;
+            }
+        };
+        self.on_client(*request, client.as_deref(), now)
+    }
+
+    pub(super) fn on_client(
+        &self,
+        request: AwaitingClient,
+        client: Result<&Client, &DocumentFault>,
+        now: UnixTime,
+    ) -> Option<Step> {
+        let step = self.with_login(|login, random| login.on_client(request, client, now, random));
+        Some(step.unwrap_or_else(no_randomness))
+    }
+
+    pub(super) fn await_endpoints(
+        &mut self,
+        stream: StreamId,
+        id: ProviderId,
+        awaiting: Box<AwaitingEndpoints>,
+        now: UnixTime,
+    ) -> Option<Step> {
+        let logins = self.logins.as_mut()?;
+        let endpoints = match logins.endpoints[id].look_up(now) {
+            EndpointLookup::Known(endpoints) => Ok(endpoints),
+            EndpointLookup::Failed(fault) => Err(fault),
+            lookup @ (EndpointLookup::Fetch | EndpointLookup::Await) => {
+                let timeout = logins.timeouts[id];
+                if lookup == EndpointLookup::Fetch
+                    && let Err(fault) = self.fetch_endpoints(id, timeout)
+                {
+                    let fault = DiscoveryFault::Callout(fault);
+                    let logins = self.logins.as_mut()?;
+                    logins.endpoints[id].on_fetched(Err(fault), now);
+                    return self.await_endpoints(stream, id, awaiting, now);
+                }
+                if self.is_crowded() {
+                    return Some(Login::busy(Some(id), awaiting.stage()));
+                }
+                let awaited = AwaitedByLogin::Endpoints(id, awaiting);
+                self.let_login_wait(stream, awaited, timeout + GRACE, now);
+                return None;
+            }
+        };
+        let step = self.with_login(|login, random| {
+            login.on_endpoints(id, *awaiting, endpoints.as_deref(), now, random)
+        });
+        Some(step.unwrap_or_else(no_randomness))
+    }
+
+    pub(super) fn exchange(
+        &mut self,
+        stream: StreamId,
+        id: ProviderId,
+        request: &CalloutRequest,
+        exchange: Box<Exchange>,
+        now: UnixTime,
+    ) -> Option<Step> {
+        let logins = self.logins.as_mut()?;
+        let timeout = logins.timeouts[id];
+        let under_way = &mut logins.exchanges[id];
+        under_way.retain(|_, deadline| now < *deadline);
+        if under_way.len() >= MAX_EXCHANGES {
+            return Some(Login::busy(Some(id), exchange.stage()));
+        }
+        let Some(callout) = self.host.call(request, timeout) else {
+            let fault = CalloutFault::Dispatch { cluster: request.cluster.clone() };
+            return Some(logins.login.on_exchanged(id, *exchange, Err(fault)));
+        };
+        let deadline = now + timeout + GRACE;
+        under_way.insert(callout, deadline);
+        let purpose = Purpose::Login(LoginPurpose::Exchange(id, stream));
+        self.callouts.insert(callout, Callout { purpose, max_body: request.max_body });
+        let awaited = AwaitedByLogin::Exchange(callout, id, exchange);
+        self.let_login_wait(stream, awaited, timeout + GRACE, now);
+        None
+    }
+
+    /// Ends the exchange of this stream, if it is the one of this callout.
+    fn on_exchanged(
+        &mut self,
+        stream: StreamId,
+        callout: CalloutId,
+        response: Result<CalloutResponse, CalloutFault>,
+        now: UnixTime,
+    ) {
+        let is_its = self.streams.login(stream).is_some_and(
+            |login| matches!(login.awaited, AwaitedByLogin::Exchange(own, ..) if own == callout),
+        );
+        if !is_its || !self.host.is_open(stream) {
+            return;
+        }
+        let Some(logins) = &self.logins else { return };
+        if let Some(AwaitedByLogin::Exchange(_, id, exchange)) = self.streams.take_login(stream) {
+            let step = logins.login.on_exchanged(id, *exchange, response);
+            self.run_login(stream, step, now);
+        }
+    }
+
+    fn fetch_client(&mut self, url: &DocumentUrl) -> Result<(), CalloutFault> {
+        let Some(logins) = &self.logins else { return Err(CalloutFault::NoResponse) };
+        let clusters = logins.login.client_documents.as_ref();
+        let endpoint = clusters.and_then(|clusters| clusters.endpoint(url.as_str()).ok());
+        let endpoint = endpoint.ok_or(CalloutFault::NoResponse)?;
+        let request = endpoint.request("GET", "application/json", DOCUMENT_LIMIT.bytes);
+        let purpose = LoginPurpose::Client(url.clone());
+        self.call_for_logins(&request, purpose, DOCUMENT_TIMEOUT)
+    }
+
+    fn cluster_of_client(&self, url: &DocumentUrl) -> Option<String> {
+        let clusters = self.logins.as_ref()?.login.client_documents.as_ref()?;
+        Some(clusters.endpoint(url.as_str()).ok()?.cluster().to_owned())
+    }
+
+    fn fetch_endpoints(&mut self, id: ProviderId, timeout: Duration) -> Result<(), CalloutFault> {
+        let Some(logins) = &self.logins else { return Err(CalloutFault::NoResponse) };
+        let provider = logins.login.providers[id].as_ref().ok_or(CalloutFault::NoResponse)?;
+        let request = ProviderEndpoints::request(provider);
+        self.call_for_logins(&request, LoginPurpose::Endpoints(id), timeout)
+    }
+
+    fn call_for_logins(
+        &mut self,
+        request: &CalloutRequest,
+        purpose: LoginPurpose,
+        timeout: Duration,
+    ) -> Result<(), CalloutFault> {
+        let callout = self.host.call(request, timeout);
+        let fault = || CalloutFault::Dispatch { cluster: request.cluster.clone() };
+        let callout = callout.ok_or_else(fault)?;
+        let purpose = Purpose::Login(purpose);
+        self.callouts.insert(callout, Callout { purpose, max_body: request.max_body });
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! Logins: carries out the steps of [`Login`].
+
+mod callouts;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::Level;
+
+pub(super) use self::waiting::{AwaitedByLogin, WaitingLogin};
+use super::host::{CalloutId, Host, StreamId};
+use super::rate_limit::RateLimit;
+use super::{BodyAction, Engine};
+use crate::engine::authenticator::{
+    Decision, IssuedJudgement, Need, PlausibleRequest, judgement_by,
+};
+use crate::keys::KeySource;
+use crate::login::{
+    DocumentCache, EndpointCache, Form, IssuedToken, Login, LoginEvent, LoginResult, LoginStage,
+    Step, TokenJudgement,
+};
+use crate::provider::{ProviderId, ProviderMap, Providers};
+use crate::request::RequestHead;
+use crate::response::Response;
+use crate::seal::Randomness;
+use crate::time::UnixTime;
+
+/// What a worker keeps for logins: nothing of a person or a client, except published documents.
+#[derive(Debug)]
+pub(super) struct Logins {
+    login: Rc<Login>,
+    documents: DocumentCache,
+    endpoints: ProviderMap<EndpointCache>,
+    /// The exchanges under way, with the times when they are given up.
+    exchanges: ProviderMap<BTreeMap<CalloutId, UnixTime>>,
+    /// Longest time for a response of each provider.
+    timeouts: ProviderMap<Duration>,
+    /// Of what clients and people are to blame for.
+    refusal_log: RateLimit,
+    /// Of what providers and the operator are to blame for.
+    failure_log: RateLimit,
+}
+
+/// A token that a provider issued, while it is judged.
+#[derive(Debug)]
+pub(super) struct JudgedToken {
+    provider: ProviderId,
+    issued: Box<IssuedToken>,
+    stage: LoginStage,
+}
+
+impl Logins {
+    /// Most log lines a minute of each kind.
+    const MAX_LINES: u32 = 60;
+
+    pub(super) fn new(login: Rc<Login>, providers: &Providers) -> Self {
+        let log = || RateLimit::new(Self::MAX_LINES, Duration::from_secs(60));
+        let timeout = |source: &KeySource| match source {
+            KeySource::Remote(source) => source.settings.timeout,
+            // People log in only where there is a metadata document.
+            KeySource::Static(_) => Duration::ZERO,
+        };
+        Self {
+            login,
+            documents: DocumentCache::default(),
+            endpoints: providers.map(|_| EndpointCache::default()),
+            exchanges: providers.map(|_| BTreeMap::new()),
+            timeouts: providers.map(|provider| timeout(&provider.key_source)),
+            refusal_log: log(),
+            failure_log: log(),
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// The first step of a login; none if the request is for something else.
+    pub(super) fn begin_login(&mut self, head: RequestHead<'_>, now: UnixTime) -> Option<Decision> {
+        let login = self.logins.as_ref()?.login.clone();
+        let endpoint = login.endpoint_of(head)?;
+        let step = match self.randomness() {
+            Some(mut random) => login.on_head(endpoint, head, now, &mut random),
+            None => Step::Respond(Response::bare(500), None),
+        };
+        Some(Decision::Login(Box::new(step)))
+    }
+
+    /// Carries out the steps of a login until it is over or has to wait.
+    pub(super) fn run_login(
+        &mut self,
+        stream: StreamId,
+        mut step: Step,
+        now: UnixTime,
+    ) -> BodyAction {
+        loop {
+            step = match step {
+                Step::Respond(response, event) => {
+                    return self.end_login(stream, response, event, now);
+                }
+                next => match self.login_step(stream, next, now) {
+                    Some(next) => next,
+                    None => return BodyAction::Stop,
+                },
+            };
+        }
+    }
+
+    /// More of the body of a login's request has come.
+    pub(super) fn on_login_body(&mut self, stream: StreamId, now: UnixTime) -> BodyAction {
+        let Some(body) = self.streams.body_mut(stream) else { return BodyAction::Stop };
+        let (size, is_whole) = (body.size, body.is_whole);
+        let is_too_large = size > Form::MAX_LENGTH;
+        if !is_whole && !is_too_large {
+            return BodyAction::Stop;
+        }
+        let Some(AwaitedByLogin::Body(form)) = self.streams.take_login(stream) else {
+            return BodyAction::Stop;
+        };
+        let bytes = match size {
+            _ if is_too_large => None,
+            0 => Some(Vec::new()),
+            size => match self.host.request_body(stream, size) {
+                Ok(bytes) if bytes.len() == size => Some(bytes),
+                _ => return self.abort(stream),
+            },
+        };
+        match self.with_login(|login, random| login.on_body(form, bytes.as_deref(), now, random)) {
+            Some(step) => self.run_login(stream, step, now),
+            None => self.abort(stream),
+        }
+    }
+
+    /// Judges a token that waited: when it is given up, and whether it waited for its user.
+    pub(super) fn serve_issued(
+        &mut self,
+        stream: StreamId,
+        request: PlausibleRequest,
+        token: Box<JudgedToken>,
+        waited: (UnixTime, bool),
+        now: UnixTime,
+    ) {
+        if !self.host.is_open(stream) {
+            self.streams.remove(stream);
+            return;
+        }
+        if let Some(step) = self.judge_issued(stream, request, token, Some(waited), now) {
+            self.run_login(stream, step, now);
+        }
+    }
+
+    /// What a login that waits needs before it goes on; none if it waits.
+    fn login_step(&mut self, stream: StreamId, step: Step, now: UnixTime) -> Option<Step> {
+        match step {
+            Step::Respond(..) => Some(step),
+            Step::ReadBody(form) => self.await_body(stream, form, now),
+            Step::FetchClient(url, request) => self.await_client(stream, url, request, now),
+            Step::Discover(id, awaiting) => self.await_endpoints(stream, id, awaiting, now),
+            Step::Exchange(id, request, exchange) => {
+                self.exchange(stream, id, &request, exchange, now)
+            }
+            Step::Judge(provider, issued, stage) => {
+                let read = self.authenticator.read_issued(issued.token(), issued.resource(), now);
+                let token = Box::new(JudgedToken { provider, issued, stage });
+                match read {
+                    Ok(request) => {
+                        self.sync_keys(request.provider(), now);
+                        self.judge_issued(stream, request, token, None, now)
+                    }
+                    Err(judgement) => self.on_judged(*token, judgement, now),
+                }
+            }
+        }
+    }
+
+    /// Judges a token, or lets it wait. `waited`: when it is given up, and whether it waited for its
+    /// user; none if it did not wait before.
+    fn judge_issued(
+        &mut self,
+        stream: StreamId,
+        request: PlausibleRequest,
+        token: Box<JudgedToken>,
+        waited: Option<(UnixTime, bool)>,
+        now: UnixTime,
+    ) -> Option<Step> {
+        let judgement = match self.authenticator.judge_issued(request, self.view(), now) {
+            IssuedJudgement::Judged(judgement, verdict) => {
+                if let Some(verdict) = verdict {
+                    let hashed = self.verdicts.hash(token.issued.token().as_bytes());
+                    self.verdicts.remember(hashed, verdict);
+                }
+                judgement
+            }
+            IssuedJudgement::Await(request, need) => {
+                let deadline = match (&need, waited) {
+                    (Need::User(_), Some((_, false))) | (_, None) => {
+                        now + self.max_wait(&request, &need)
+                    }
+                    (_, Some((deadline, _))) => deadline,
+                };
+                if now < deadline && self.has_room_for(&request, &need) {
+                    self.let_wait(stream, *request, need, Some(token), deadline, now);
+                    self.set_pace(now);
+                    return None;
+                }
+                let given_up = self.authenticator.give_up(*request, need, self.view(), now);
+                judgement_by(given_up)
+            }
+        };
+        self.on_judged(*token, judgement, now)
+    }
+
+    fn on_judged(
+        &self,
+        token: JudgedToken,
+        judgement: TokenJudgement,
+        now: UnixTime,
+    ) -> Option<Step> {
+        let JudgedToken { provider, issued, stage } = token;
+        let step = self.with_login(|login, random| {
+            login.on_judged(provider, stage, *issued, judgement, now, random)
+        });
+        Some(step.unwrap_or_else(no_randomness))
+    }
+
+    fn end_login(
+        &mut self,
+        stream: StreamId,
+        response: Response,
+        event: Option<LoginEvent>,
+        now: UnixTime,
+    ) -> BodyAction {
+        self.streams.decide(stream, false);
+        if let Some(event) = event {
+            self.report_login(stream, &event, now);
+        }
+        match self.host.respond(stream, response) {
+            Ok(()) => BodyAction::Stop,
+            Err(_) => self.abort(stream),
+        }
+    }
+
+    fn report_login(&mut self, stream: StreamId, event: &LoginEvent, now: UnixTime) {
+        let LoginEvent { provider, stage, result, line } = event;
+        let provider = provider.map(|provider| self.provider_names[provider].as_str());
+        let (step, result_name) = (stage.as_str(), result.as_str());
+        self.metrics.count_login(provider, step, result_name, &self.host);
+        if let Some(provider) = provider {
+            self.host.set_filter_state(stream, "mcp_auth.provider", provider);
+        }
+        let (Some(line), Some(logins)) = (line, &mut self.logins) else { return };
+        let (level, log) = match result {
+            LoginResult::Failed => (Level::Warn, &mut logins.failure_log),
+            LoginResult::Ok | LoginResult::Refused => (Level::Info, &mut logins.refusal_log),
+        };
+        let host = &self.host;
+        let sum_up = |suppressed| {
+            host.log(level, format_args!("login: {suppressed} more lines (log rate limit)"));
+        };
+        if log.admits(now, sum_up) {
+            let provider = provider.unwrap_or("-");
+            host.log(
+                level,
+                format_args!("login {result_name}: step={step} provider={provider}: {line}"),
+            );
+        }
+    }
+
+    /// The result of a step that may need random bytes; none if there are none.
+    fn with_login(&self, step: impl FnOnce(&Login, &mut Randomness) -> Step) -> Option<Step> {
+        let login = &self.logins.as_ref()?.login;
+        Some(step(login, &mut self.randomness()?))
+    }
+
+    fn randomness(&self) -> Option<Randomness> {
+        self.host.random_bytes().map(Randomness::from_seed)
+    }
+}
+
+/// The end of a login at a proxy without random numbers.
+fn no_randomness() -> Step {
+    Step::Respond(Response::bare(500), None)
+}
