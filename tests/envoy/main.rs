@@ -22,6 +22,7 @@ mod exempt_paths;
 mod header_limit;
 mod host_crypto;
 mod identity_headers;
+mod identity_routes;
 mod key_failures;
 mod key_forms;
 mod key_refresh;

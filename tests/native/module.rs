@@ -7,10 +7,11 @@ use std::process::Command;
 use crate::support::{envoys, module};
 
 /// Envoy's callbacks, without their prefix: each is exported by Envoy 1.38.
-const CALLBACKS: [&str; 28] = [
+const CALLBACKS: [&str; 29] = [
     "get_most_specific_route_config",
     "http_add_header",
     "http_append_body",
+    "http_clear_route_cache",
     "http_drain_body",
     "http_filter_config_define_counter",
     "http_filter_config_define_gauge",

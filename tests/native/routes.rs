@@ -135,3 +135,50 @@ async fn a_route_whose_configuration_another_copy_of_the_module_has_gets_500() {
         assert_eq!(log.matches("belongs to another module file").count(), 1, "{version}: {log}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_identity_header_moves_a_request_to_a_route_with_another_configuration() {
+    for (version, envoy) in envoys() {
+        let search_path = testbed::repository_root().join("dist");
+        let stack = stack()
+            .binary(envoy)
+            .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", search_path.to_str().unwrap())
+            .edit(|bootstrap| {
+                // Its own route only reports, for those who have the role `admin`.
+                let mut lenient = bootstrap.plugin_configuration().clone();
+                lenient["mode"] = json!("report");
+                add_route(bootstrap, &lenient);
+                let routes = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"]
+                    [0]["routes"];
+                routes[0]["match"] = json!({
+                    "prefix": "/",
+                    "headers": [{"name": "x-mcp-roles", "string_match": {"exact": "admin"}}],
+                });
+            })
+            .start()
+            .await;
+        let call = async |token: Option<&str>, is_forged: bool| {
+            let mut request = stack.request();
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            if is_forged {
+                request = request.header("x-mcp-roles", "admin");
+            }
+            stack.send(request).await.status
+        };
+        let mut claims = stack.claims();
+        claims["roles"] = json!(["admin"]);
+        let admin = stack.provider.token(&claims);
+        assert_eq!(call(Some(&stack.token()), false).await, 200, "{version}");
+        assert_eq!(call(None, false).await, 401, "{version}");
+        // Judged by the lenient configuration, these would reach the route of the strict one.
+        assert_eq!(call(None, true).await, 500, "{version}");
+        assert_eq!(call(Some(&stack.token()), true).await, 500, "{version}");
+        // Judged by the strict one, this would reach the route of the lenient one.
+        assert_eq!(call(Some(&admin), false).await, 500, "{version}");
+        let log = stack.envoy.log();
+        let line = "leads it to a route with another configuration";
+        assert_eq!(log.matches(line).count(), 1, "{version}: {log}");
+    }
+}

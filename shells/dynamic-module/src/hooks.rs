@@ -2,20 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use log::Level;
+use std::sync::Arc;
 
 use crate::abi::{ConfigHandle, LentResponse, Stream};
 use crate::configuration::Configuration;
 use crate::fetcher::{self, Fetcher};
-use crate::lock::lock;
-use crate::log_lines;
+use crate::log_lines::{self, RareError};
 use crate::setup::{Read, Setup};
 pub(crate) use crate::worker::fail;
 use crate::worker::{self, CONTINUE, DROP, Phase, STOP, Worker};
 use crate::{injected, timer};
+
+static FOREIGN: RareError = RareError::new();
 
 pub(crate) fn program_init() {
     injected::panic_once("program_init");
@@ -139,29 +137,13 @@ fn take_route_worker(stream: &Stream, worker: &Worker) -> bool {
             true
         }
         Err(_) => {
-            log_foreign_route();
+            FOREIGN.write(format_args!(
+                "a route's configuration belongs to another module file than its filter's, so its \
+                 requests get 500: give both the same file"
+            ));
             fail(stream);
             false
         }
-    }
-}
-
-/// Reports a route whose configuration another module file has, at most once in a minute: any client
-/// may request it.
-fn log_foreign_route() {
-    const PERIOD: Duration = Duration::from_mins(1);
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = lock(&LAST);
-    if last.is_none_or(|last| last.elapsed() >= PERIOD) {
-        *last = Some(Instant::now());
-        drop(last);
-        log_lines::write(
-            Level::Error,
-            format_args!(
-                "a route's configuration belongs to another module file than its filter's, so its \
-                 requests get 500: give both the same file"
-            ),
-        );
     }
 }
 

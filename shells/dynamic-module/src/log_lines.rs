@@ -1,11 +1,14 @@
 //! Sends log lines to Envoy, escaped.
 
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use std::{fmt, panic};
 
 use log::Level;
 use mcp_federated_auth::escaped_line;
 
 use crate::abi;
+use crate::lock::lock;
 
 const CRITICAL: u32 = 5;
 
@@ -25,5 +28,25 @@ pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
     };
     if abi::is_logged(number) {
         abi::log(number, &escaped_line(&line.to_string()));
+    }
+}
+
+/// An error that any client may cause: it is logged at most once in a minute.
+pub(crate) struct RareError(Mutex<Option<Instant>>);
+
+impl RareError {
+    const PERIOD: Duration = Duration::from_mins(1);
+
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(crate) fn write(&self, line: fmt::Arguments<'_>) {
+        let mut last = lock(&self.0);
+        if last.is_none_or(|last| last.elapsed() >= Self::PERIOD) {
+            *last = Some(Instant::now());
+            drop(last);
+            write(Level::Error, line);
+        }
     }
 }

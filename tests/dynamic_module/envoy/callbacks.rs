@@ -234,6 +234,11 @@ extern "C" fn envoy_dynamic_module_callback_http_add_header(
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_clear_route_cache(stream: *mut c_void) {
+    with(|proxy| proxy.stream(stream).spoil());
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_callback_http_send_response(
     stream: *mut c_void,
     status: u32,

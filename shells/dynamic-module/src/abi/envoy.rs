@@ -85,6 +85,7 @@ unsafe extern "C" {
         name: Buffer,
         value: Buffer,
     ) -> bool;
+    pub(super) fn envoy_dynamic_module_callback_http_clear_route_cache(stream: Handle);
     pub(super) fn envoy_dynamic_module_callback_http_send_response(
         stream: Handle,
         status: u32,

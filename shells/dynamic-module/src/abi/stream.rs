@@ -169,6 +169,14 @@ impl Stream {
         if is_removed { Ok(()) } else { Err(Refused) }
     }
 
+    /// Has Envoy choose the route anew: it may depend on header fields that were changed.
+    pub(crate) fn clear_route_cache(&self) {
+        if let Ok(handle) = self.handle_to_change() {
+            // SAFETY: the stream is there, and nothing of it is lent.
+            unsafe { envoy::envoy_dynamic_module_callback_http_clear_route_cache(handle) }
+        }
+    }
+
     /// How many bytes of a body have come and are held back or were just received.
     pub(crate) fn body_size(&self, of: Body) -> usize {
         let Ok(handle) = self.handle() else { return 0 };

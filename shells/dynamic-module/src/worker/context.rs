@@ -13,6 +13,7 @@ use mcp_federated_auth::host::{CalloutId, HostRefused, Response, StreamId};
 use super::{Phase, after, stream_id};
 use crate::abi::Stream;
 use crate::configuration::Configuration;
+use crate::log_lines::RareError;
 use crate::mailbox::Mailbox;
 use crate::metrics::Table;
 use crate::setup::Setup;
@@ -49,6 +50,8 @@ pub(super) enum Action {
     Respond(Response, Cow<'static, str>),
     Resume,
 }
+
+static MOVED: RareError = RareError::new();
 
 thread_local! {
     static LAST_STREAM: Cell<u64> = const { Cell::new(0) };
@@ -107,6 +110,20 @@ impl Context {
             None => self.stopped.borrow().get(&id).cloned(),
         };
         stream.filter(|stream| stream.is_open()).ok_or(HostRefused)
+    }
+
+    /// Checks that the configuration by which a stream was judged is that of its route.
+    pub(super) fn check_route(&self, stream: &Stream) -> Result<(), HostRefused> {
+        let own = stream.route_setup()?;
+        let setup = own.as_ref().unwrap_or(&self.configuration.setup);
+        if setup.id == self.setup.id {
+            return Ok(());
+        }
+        MOVED.write(format_args!(
+            "a request's identity leads it to a route with another configuration than it was \
+             judged by, so it gets 500: match no such route by identity headers"
+        ));
+        Err(HostRefused)
     }
 
     /// Keeps a stream that is held back.

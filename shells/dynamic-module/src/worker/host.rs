@@ -134,7 +134,10 @@ impl Host for WorkerHost {
         for (name, value) in edits.added() {
             stream.add_field(Map::Request, name, value)?;
         }
-        Ok(())
+        // Envoy has chosen the route by the fields that the client sent. For a Wasm plugin it does
+        // this unasked.
+        stream.clear_route_cache();
+        self.context.check_route(&stream)
     }
 
     fn remove_trailers(
