@@ -40,7 +40,8 @@ pub(super) struct RawProtectedResource {
     /// `client_ids` of the token's provider.
     pub(super) audiences: Field<RawAudiences>,
     /// Further hosts, with a port unless it is that of the URL's scheme, under which requests for it
-    /// arrive; `*` means any host that no other resource names. Default: that of `url` alone.
+    /// arrive; `*` means any host. The longest path wins, and of equally long ones a named host.
+    /// Default: that of `url` alone.
     pub(super) hosts: Field<Vec<String>>,
     /// Who may do what here. Default: what `access` says for all.
     pub(super) access: Field<RawAccess>,
@@ -130,13 +131,14 @@ impl Defaults {
     ) -> Resources {
         let mut read = Vec::new();
         let mut positions = Vec::new();
+        let mut identities = vec![("identity".to_owned(), self.identity.clone())];
         let mut ids = BTreeSet::new();
         let mut ambiguous = BTreeSet::new();
         for (position, raw) in raw.into_iter().enumerate() {
             let at = format!("resources[{position}]");
             let Some(raw) = raw.optional(&at, faults) else { continue };
             let reader = ResourceReader { at, defaults: &self, providers, provider_names };
-            let parsed = reader.read(raw, &mut ambiguous, faults);
+            let parsed = reader.read(raw, &mut identities, &mut ambiguous, faults);
             let Some((resource, addresses)) = parsed else { continue };
             let id = resource.label.as_ref().map(ResourceLabel::id).unwrap_or_default();
             if !ids.insert(id.to_owned()) {
@@ -145,6 +147,7 @@ impl Defaults {
             positions.push(position);
             read.push((resource, addresses));
         }
+        refuse_foreign_names(&identities, faults);
         let lets_through = self.mode == Mode::Report
             && read.iter().all(|(resource, _)| resource.mode == Mode::Report);
         let names = self.identity.headers.names().map(str::to_owned);
@@ -196,6 +199,7 @@ impl ResourceReader<'_> {
     fn read(
         &self,
         raw: RawProtectedResource,
+        identities: &mut Vec<(String, Identity)>,
         ambiguous: &mut BTreeSet<String>,
         faults: &mut Faults,
     ) -> Option<(ProtectedResource, Addresses)> {
@@ -218,6 +222,7 @@ impl ResourceReader<'_> {
             identity(raw, at, true, faults)
         });
         let mode = raw.mode.optional(&self.member("mode"), faults).map(Mode::from);
+        identities.extend(identity.iter().map(|own| (self.member("identity"), own.clone())));
         let identity = identity.unwrap_or_else(|| defaults.identity.clone());
         let access = access.unwrap_or_else(|| defaults.access.clone());
         let Described { url, name, documentation, scopes_supported } = described?;
@@ -273,6 +278,9 @@ impl ResourceReader<'_> {
         faults: &mut Faults,
     ) -> Option<Addresses> {
         let path = canonical_path(url.path(), &self.member("url"), faults);
+        if path.is_some() && !url.is_normalised() {
+            faults.add(&self.member("url"), PATH_EXPECTED);
+        }
         let own = Authority::parse(url.authority().as_bytes());
         if own.is_none() {
             faults.add(&self.member("url"), AUTHORITY_EXPECTED);
@@ -414,8 +422,31 @@ impl ResourceReader<'_> {
     }
 }
 
+/// Refuses claims in headers by which another server, or one without an identity of its own, learns who
+/// is calling or where: if a server trusts such a name, no other's configuration may fill it.
+fn refuse_foreign_names(identities: &[(String, Identity)], faults: &mut Faults) {
+    for (at, identity) in identities {
+        for (index, name) in identity.headers.claim_names().enumerate() {
+            let mut others = identities.iter().filter(|(other, _)| other != at);
+            let owner = others.find(|(_, other)| {
+                ResourceLabel::header_name(&other.prefix) == name
+                    || other.headers.standard_names().any(|own| own == name)
+            });
+            if let Some((owner, _)) = owner {
+                faults.add(
+                    &format!("{at}.claims_to_headers[{index}].header"),
+                    format!("{name:?} is one of the identity headers of {owner}"),
+                );
+            }
+        }
+    }
+}
+
 const AUTHORITY_EXPECTED: &str = "must have a host such as gateway.example.com or \
      gateway.example.com:8443: no user, no dot at its end, IP addresses in their usual form";
+
+const PATH_EXPECTED: &str = "must have its path as Envoy forwards it: letters, digits, -, ., _ and ~ \
+     plain, and other characters than !$&'()+,=:@ percent-encoded";
 
 /// An audience that two providers of one issuer have in common.
 struct SharedAudience {

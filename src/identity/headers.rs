@@ -82,6 +82,16 @@ impl IdentityHeaders {
         Self { names: standard.into_iter().chain(of_claims).collect(), claims }
     }
 
+    /// The names that every configuration has.
+    pub(crate) fn standard_names(&self) -> impl Iterator<Item = &str> {
+        self.names().take(Self::SUFFIXES.len())
+    }
+
+    /// The names of the headers of claims.
+    pub(crate) fn claim_names(&self) -> impl Iterator<Item = &str> {
+        self.names().skip(Self::SUFFIXES.len())
+    }
+
     /// The names of all headers.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)

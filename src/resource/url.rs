@@ -9,6 +9,8 @@ pub(crate) struct ResourceUrl {
     /// Exactly as it was configured (RFC 9728 §3.3).
     text: String,
     uri: Uri,
+    /// Whether its path has percent-encoded bytes.
+    is_encoded: bool,
 }
 
 impl ResourceUrl {
@@ -67,8 +69,22 @@ impl ResourceUrl {
     pub(crate) fn begins_as_written(&self, path: &[u8]) -> bool {
         let own = self.path_without_slash().as_bytes().split(|byte| *byte == b'/').skip(1);
         let sent = path.split(|byte| *byte == b'/').skip(1);
-        !path.contains(&b'%')
-            || own.zip(sent).all(|(own, sent)| own == sent || !sent.contains(&b'%'))
+        let is_written_alike = !self.is_encoded && !path.contains(&b'%');
+        is_written_alike || own.zip(sent).all(|(own, sent)| own == sent)
+    }
+
+    /// Whether its path is as Envoy forwards it if it normalises paths: characters that never need
+    /// encoding (RFC 3986 §2.3) are plain, and those that a path cannot have (§3.3) are encoded.
+    #[must_use]
+    pub(crate) fn is_normalised(&self) -> bool {
+        let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let bytes = self.uri.path().as_bytes();
+        bytes.iter().enumerate().all(|(at, byte)| match byte {
+            b'%' => percent_encoding::percent_decode(bytes.get(at..at + 3).unwrap_or_default())
+                .next()
+                .is_some_and(|decoded| !is_unreserved(decoded)),
+            byte => is_unreserved(*byte) || b"!$&'()*+,;=:@/".contains(byte),
+        })
     }
 
     /// Its path without a slash at the end.
@@ -83,7 +99,8 @@ impl TryFrom<String> for ResourceUrl {
     type Error = InvalidUri;
 
     fn try_from(text: String) -> Result<Self, InvalidUri> {
-        let uri = text.parse()?;
-        Ok(Self { text, uri })
+        let uri: Uri = text.parse()?;
+        let is_encoded = uri.path().contains('%');
+        Ok(Self { text, uri, is_encoded })
     }
 }

@@ -274,11 +274,15 @@ fn a_resource_is_named_as_its_url_is_written() {
         ("https://a.example", &[]),
         ("https://a.example/rep-orts:1/m", &[]),
         ("https://a.example/caf%C3%A9", &[]),
+        ("https://a.example/%7Bid%7D", &[]),
+        ("https://a.example/%40acme/mcp", &[]),
     ];
     for (path, owner) in [
         ("/rep-orts:1/m", Some(1)),
         ("/rep-orts:1/m/x%3ay", Some(1)),
         ("/caf%C3%A9", Some(2)),
+        ("/%7Bid%7D/x", Some(3)),
+        ("/%40acme/mcp/@x", Some(4)),
         ("/other%3a", Some(0)),
         // Envoy's routes compare bytes: these lead to the server of the root.
         ("/rep-orts%3a1/m", None),
@@ -286,6 +290,13 @@ fn a_resource_is_named_as_its_url_is_written() {
         ("/%72ep-orts:1/m", None),
         ("/rep-orts:1/%6d/", None),
         ("/caf%c3%a9", None),
+        ("/caf\u{e9}", None),
+        ("/{id}", None),
+        ("/%7bid%7d", None),
+        ("/%7Bid}/x", None),
+        ("/@acme/mcp", None),
+        ("/@acme/mcp/x", None),
+        ("/%40acme/%6Dcp", None),
     ] {
         assert_eq!(is_owned(written, "a.example", path), owner, "{path}");
     }
