@@ -58,8 +58,21 @@ build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 .PHONY: native
 native: $(native_module) ## Build the native module: dist/libmcp_federated_auth.so (NATIVE_ARCH=aarch64 for the other one)
 
+# The folder of an image layout is replaced as a whole; `digests` is written last.
+images := dist/images/digests
+
+.PHONY: images
+images: $(images) ## Write the plugin as OCI images into dist/images, and print their digests
+	@cat $<
+
+$(images): $(module)
+	$(say) 'Writing the OCI images'
+	@mkdir -p $(@D)
+	cargo run --quiet --locked --package xtask --no-default-features --features images -- images $(module) $(@D) > $@.new
+	mv $@.new $@
+
 .PHONY: test
-test: build native-tests $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium ## Run all tests, including those in real Envoy
+test: build images native-tests $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium registry ## Run all tests, including those in real Envoy
 	$(say) 'Building and running the tests (about twenty-five minutes the first time, eighteen later)'
 	cargo test --locked --workspace --no-fail-fast && plugin=passed; \
 		printf '\n==> %s\n' 'Running the tests in Envoy once more, with the native module'; \
@@ -254,17 +267,64 @@ else
 	$(cargo_deny) check --disable-fetch advisories
 endif
 
+release := dist/release
+# The target of the command-line tool: this machine's.
+command_target = $(shell rustc --version --verbose 2>/dev/null | sed -n 's/^host: //p')
+
+.PHONY: release-modules
+release-modules: build images sbom ## Put plugin, native modules, images and SBOM into dist/release
+	$(MAKE) --no-print-directory native NATIVE_ARCH=x86_64 native_module=$(release)/libmcp_federated_auth-x86_64.so
+	$(MAKE) --no-print-directory native NATIVE_ARCH=aarch64 native_module=$(release)/libmcp_federated_auth-aarch64.so
+	cp $(module) $(images) $(release)
+	for layout in image artifact; do \
+		tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --directory dist/images/$$layout \
+			--file $(release)/mcp-federated-auth-$$layout.oci.tar . || exit 1; \
+	done
+
+.PHONY: release-command
+release-command: ## Put mcp-auth for this machine into dist/release
+	cargo build --locked --release --package mcp-auth --target $(command_target)
+	@mkdir -p $(release)
+	tar -czf $(release)/mcp-auth-$(command_target).tar.gz -C $(target_dir)/$(command_target)/release mcp-auth -C $(CURDIR) LICENSE
+
+.PHONY: sbom
+sbom: toolchain .tools/bin/cargo-cyclonedx ## List the crates of the plugin: dist/release/mcp-federated-auth.cdx.json
+	@mkdir -p $(release)
+	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo cyclonedx --manifest-path shells/proxy-wasm/Cargo.toml --format json \
+		--target $(wasm_target) --override-filename mcp-federated-auth.cdx
+	mv shells/proxy-wasm/mcp-federated-auth.cdx.json $(release)/
+
+.tools/bin/cargo-cyclonedx: | toolchain
+	cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
+
+# Two clones of the same commit, in folders of different names and with other paths to the crates.
+.PHONY: reproducible
+reproducible: toolchain ## Build the plugin twice, in two folders, and compare (five minutes)
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && mkdir "$$folder/home" && \
+	ln -s $(cargo_home)/* "$$folder/home" && \
+	for place in one another/folder; do \
+		git clone --quiet . "$$folder/$$place" && \
+		$(MAKE) --no-print-directory --directory "$$folder/$$place" build \
+			CARGO_TARGET_DIR="$$folder/$$place/target" \
+			$$([ $$place = one ] || echo "CARGO_HOME=$$folder/home") || exit 1; \
+	done && sha256sum "$$folder"/{one,another/folder}/$(module) && cmp "$$folder"/{one,another/folder}/$(module)
+
 .PHONY: clean
 clean: ## Remove everything built or installed in this clone
 	cargo clean
 	rm -rf dist .venv .tools .demo $(node_packages) fuzz/target fuzz/corpus fuzz/artifacts
+
+# Panics name the files of crates: with this, the same on every machine.
+cargo_home := $(or $(CARGO_HOME),$(HOME)/.cargo)
+same_paths := --remap-path-prefix=$(cargo_home)/registry/src=/registry
 
 # Cargo decides whether to rebuild; the copy changes only if its content does. Building only the
 # cdylib allows link-time optimisation across crates.
 .PHONY: $(module)
 $(module): toolchain
 	$(say) 'Building the plugin (about two minutes the first time)'
-	cargo rustc --locked --release --package $(shell) --lib --crate-type cdylib --target $(wasm_target)
+	CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS='$(same_paths)' \
+		cargo rustc --locked --release --package $(shell) --lib --crate-type cdylib --target $(wasm_target)
 	@mkdir -p dist
 	cargo run --quiet --locked --package xtask --no-default-features -- trim-exports $(built_module) $@.new
 	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
@@ -352,6 +412,13 @@ promtool:
 	@command -v promtool >/dev/null || { \
 		$(call debian_package,prometheus); \
 		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now prometheus; }
+
+# A registry for the test of the images, and the program that pushes to it.
+.PHONY: registry
+registry:
+	@command -v docker-registry >/dev/null && command -v skopeo >/dev/null || { \
+		$(call debian_package,docker-registry skopeo); \
+		[ ! -d /run/systemd/system ] || $$as_root systemctl disable --quiet --now docker-registry; }
 
 .PHONY: chromium
 chromium:

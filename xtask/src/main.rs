@@ -1,6 +1,8 @@
 //! Build steps that cargo does not cover.
 
 mod diagrams;
+#[cfg(feature = "images")]
+mod images;
 mod trim_exports;
 
 use std::env;
@@ -13,6 +15,7 @@ const USAGE: &str = "\
 usage: xtask COMMAND
 
   diagrams FOLDER      draw the diagrams of the texts in a folder
+  images WASM FOLDER   write the plugin as OCI images
   trim-exports IN OUT  trim the exports of the plugin's module
   schema               print the JSON Schema of the configuration
   reference            print the reference of the configuration
@@ -39,6 +42,8 @@ fn run(arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
     match arguments {
         ["diagrams", folder] => Some(diagrams::diagrams(folder.as_ref())),
         ["trim-exports", input, output] => Some(trim_exports::trim_exports(input, output)),
+        #[cfg(feature = "images")]
+        ["images", module, output] => Some(images::images(module, output)),
         #[cfg(feature = "generate")]
         ["schema"] => {
             println!("{:#}", mcp_federated_auth::config_schema());

@@ -1,0 +1,151 @@
+//! The OCI images of the plugin, pushed to a real registry and pulled as Istio and Envoy Gateway pull
+//! them: which of the two layouts each is taken for, and that the module arrives as it was built.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use reqwest::Client;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use testbed::{Registry, module_path, repository_root};
+
+/// What a client of a registry accepts as a manifest, Istio's among them.
+const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json";
+const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
+
+fn layout(name: &str) -> PathBuf {
+    let path = repository_root().join("dist/images").join(name);
+    assert!(path.is_dir(), "{} is not there: run `make images`", path.display());
+    path
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// An image as a client gets it from a registry.
+struct Pulled {
+    digest: String,
+    manifest: Value,
+    /// Media types and contents of its layers.
+    layers: Vec<(String, Vec<u8>)>,
+}
+
+impl Pulled {
+    /// Pushes a layout and pulls it. Every digest on the way is checked.
+    async fn new(name: &str) -> Self {
+        let registry = Registry::start().await;
+        registry.push(&layout(name), "mcp-federated-auth:test");
+        let client = Client::new();
+        let get = async |path: &str| {
+            let request = client.get(registry.url(&format!("mcp-federated-auth/{path}")));
+            let response = request.header("accept", MANIFESTS).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{path}");
+            let header = |name: &str| {
+                let value = response.headers().get(name);
+                value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+            };
+            let headers = (header("content-type"), header("docker-content-digest"));
+            (headers, response.bytes().await.unwrap())
+        };
+        let ((content_type, digest), bytes) = get("manifests/test").await;
+        assert_eq!(sha256(&bytes), digest);
+        let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(manifest["mediaType"], content_type.as_str());
+        let mut layers = Vec::new();
+        for descriptor in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]])
+        {
+            let digest = descriptor["digest"].as_str().unwrap();
+            let (_, blob) = get(&format!("blobs/{digest}")).await;
+            assert_eq!(sha256(&blob), digest);
+            assert_eq!(descriptor["size"], blob.len());
+            layers.push((descriptor["mediaType"].as_str().unwrap().to_owned(), blob.to_vec()));
+        }
+        layers.pop();
+        Self { digest, manifest, layers }
+    }
+
+    /// The module, if it is taken for an image: the last layer is an archive with `plugin.wasm`.
+    fn as_image(&self) -> Option<Vec<u8>> {
+        let (media_type, layer) = self.layers.last()?;
+        (media_type == IMAGE_LAYER).then(|| unpacked(layer, "plugin.wasm"))
+    }
+
+    /// The module, if it is taken for an artifact: one of two layers is the module.
+    fn as_artifact(&self) -> Option<Vec<u8>> {
+        let [one, other] = &self.layers[..] else { return None };
+        let layer = [one, other].into_iter().find(|(media_type, _)| media_type == WASM_LAYER);
+        layer.map(|(_, bytes)| bytes.clone())
+    }
+}
+
+/// A file of a compressed archive.
+fn unpacked(archive: &[u8], file: &str) -> Vec<u8> {
+    let mut tar = Command::new("tar")
+        .args(["--extract", "--gzip", "--to-stdout", file])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = tar.stdin.take().unwrap();
+    let archive = archive.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&archive).unwrap());
+    let output = tar.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[tokio::test]
+async fn the_image_is_pulled_as_one_layer_with_the_module() {
+    let pulled = Pulled::new("image").await;
+    assert_eq!(pulled.manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(pulled.layers.len(), 1);
+    let module = fs::read(module_path()).unwrap();
+    assert!(pulled.as_image() == Some(module), "another module");
+    assert!(pulled.as_artifact().is_none());
+}
+
+#[tokio::test]
+async fn the_artifact_is_pulled_as_two_layers_one_of_them_the_module() {
+    let pulled = Pulled::new("artifact").await;
+    assert_eq!(pulled.layers.len(), 2);
+    let module = fs::read(module_path()).unwrap();
+    assert!(pulled.as_artifact() == Some(module), "another module");
+    assert!(pulled.as_image().is_none());
+}
+
+#[tokio::test]
+async fn the_digest_that_is_printed_is_that_of_the_pulled_image() {
+    let printed = fs::read_to_string(repository_root().join("dist/images/digests")).unwrap();
+    for name in ["image", "artifact"] {
+        let pulled = Pulled::new(name).await;
+        let line = format!("{name:<9} {}", pulled.digest);
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in {printed}");
+    }
+}
+
+/// So that the same module gives the same digest.
+#[test]
+fn nothing_in_an_image_has_a_time() {
+    for name in ["image", "artifact"] {
+        for file in fs::read_dir(layout(name).join("blobs/sha256")).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains("\"created\""), "{name}");
+        }
+    }
+}
