@@ -1,20 +1,21 @@
-// Prints the faults of Kubernetes resources of Istio, by the schemas of its CRDs: what the validators
-// find, and fields that the types do not have, which validators let pass.
-import * as extensions from '@kubernetes-models/istio/extensions.istio.io/v1alpha1';
-import * as v1 from '@kubernetes-models/istio/networking.istio.io/v1';
-import * as v1alpha3 from '@kubernetes-models/istio/networking.istio.io/v1alpha3';
+// Prints the faults of Kubernetes resources of Istio and of the Gateway API, by the schemas of their
+// CRDs: what the validators find, and fields that the types do not have, which validators let pass.
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-const GROUPS = {
-  'extensions.istio.io/v1alpha1': extensions,
-  'networking.istio.io/v1': v1,
-  'networking.istio.io/v1alpha3': v1alpha3,
+const PACKAGES = {
+  'extensions.istio.io/v1alpha1': 'istio',
+  'gateway.networking.k8s.io/v1': 'gateway-api',
+  'networking.istio.io/v1': 'istio',
+  'networking.istio.io/v1alpha3': 'istio',
+  'security.istio.io/v1': 'istio',
 };
 
-function faultsOf(resource) {
+async function faultsOf(resource) {
   const { apiVersion, kind } = resource;
-  const Model = GROUPS[apiVersion]?.[kind];
+  const library = PACKAGES[apiVersion];
+  const models = library && (await import(`@kubernetes-models/${library}/${apiVersion}`));
+  const Model = models?.[kind];
   if (!Model) return [`there is no ${kind} in ${apiVersion}`];
   try {
     new Model(resource).validate();
@@ -27,7 +28,8 @@ function faultsOf(resource) {
 // An object literal may have no more fields than its type.
 function faultsOfTypes({ apiVersion, kind, ...rest }) {
   const name = fileURLToPath(new URL('resource.ts', import.meta.url));
-  const text = `import type { I${kind} } from '@kubernetes-models/istio/${apiVersion}/${kind}';
+  const library = PACKAGES[apiVersion];
+  const text = `import type { I${kind} } from '@kubernetes-models/${library}/${apiVersion}/${kind}';
     const resource: I${kind} = ${JSON.stringify({ apiVersion, kind, ...rest }, null, 1)};
     export default resource;`;
   const options = {
@@ -50,7 +52,7 @@ function faultsOfTypes({ apiVersion, kind, ...rest }) {
 }
 
 for (const resource of JSON.parse(process.argv[2])) {
-  for (const fault of faultsOf(resource)) {
+  for (const fault of await faultsOf(resource)) {
     console.log(JSON.stringify(`${resource.kind} ${resource.metadata?.name}: ${fault}`));
   }
 }

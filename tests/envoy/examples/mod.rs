@@ -5,10 +5,12 @@
 mod docker_compose;
 mod ecds;
 mod full;
+mod gateway_api;
 mod istio;
 mod login;
 mod minimal;
 mod providers;
+mod waypoint;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -35,9 +37,11 @@ const ENTRA_CLIENT_ID: &str = "6a7f0000-0000-4000-8000-000000000000";
 
 #[test]
 fn no_example_lets_requests_pass_when_the_plugin_fails() {
-    /// What runs the plugin: a Wasm VM that is restarted, or a library in Envoy's own process.
-    const CLOSED: [&str; 2] = ["\"FAIL_RELOAD\"", "\"filter_config\""];
-    const OPEN: [&str; 4] = ["FAIL_OPEN", "fail_open", "default_config", "\"remote\""];
+    /// What runs the plugin: a Wasm VM that is restarted, one that Envoy Gateway never bypasses, or a
+    /// library in Envoy's own process.
+    const CLOSED: [&str; 3] = ["\"FAIL_RELOAD\"", "\"failOpen\":false", "\"filter_config\""];
+    const OPEN: [&str; 5] =
+        ["FAIL_OPEN", "fail_open", "\"failOpen\":true", "default_config", "\"remote\""];
     for path in yaml_files("envoy") {
         let documents = yaml_documents(&fs::read_to_string(&path).unwrap());
         if documents.iter().any(|document| !plugin_configurations(document).is_empty()) {
