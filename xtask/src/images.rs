@@ -24,6 +24,9 @@ const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
 const WASM_CONTENT: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Writes one kind of image into a layout, and returns its manifest.
+type Writer = fn(&Layout<'_>, &[u8]) -> Result<Descriptor>;
+
 /// Writes an OCI image layout of each kind below the folder `output`, which is emptied, and prints
 /// their digests:
 ///
@@ -32,9 +35,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn images(module: &str, output: &str) -> Result<()> {
     let module = fs::read(module)?;
     let output = Path::new(output);
-    for (name, write) in
-        [("image", image as fn(&Layout, &[u8]) -> Result<_>), ("artifact", artifact)]
-    {
+    let writers: [(&str, Writer); 2] = [("image", image), ("artifact", artifact)];
+    for (name, write) in writers {
         let folder = output.join(name);
         let layout = Layout::create(&folder)?;
         let manifest = write(&layout, &module)?;
@@ -45,7 +47,7 @@ pub(crate) fn images(module: &str, output: &str) -> Result<()> {
 }
 
 /// The image, as `docker build` makes it from envoy/Dockerfile.
-fn image(layout: &Layout, module: &[u8]) -> Result<Descriptor> {
+fn image(layout: &Layout<'_>, module: &[u8]) -> Result<Descriptor> {
     let archive = archive(module)?;
     let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
     compressed.write_all(&archive)?;
@@ -67,7 +69,7 @@ fn image(layout: &Layout, module: &[u8]) -> Result<Descriptor> {
 
 /// The artifact, as `oras push` makes it. Istio expects two layers; the first one holds metadata, of
 /// which there are none.
-fn artifact(layout: &Layout, module: &[u8]) -> Result<Descriptor> {
+fn artifact(layout: &Layout<'_>, module: &[u8]) -> Result<Descriptor> {
     let of_wasm = |media_type: &str| MediaType::Other(media_type.to_owned());
     let configuration = layout.add(MediaType::EmptyJSON, b"{}")?;
     let metadata = layout.add(of_wasm(WASM_CONFIG), b"{}")?;
