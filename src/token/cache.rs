@@ -22,8 +22,8 @@ pub(crate) struct TokenCache<T> {
 }
 
 /// Hashes tokens with a random key.
-#[derive(Debug, Default)]
-pub(crate) struct TokenHasher(RandomState);
+#[derive(Debug)]
+pub(crate) struct TokenHasher([u64; 2]);
 
 /// A token with its hash.
 #[derive(Clone, Copy, Debug)]
@@ -32,14 +32,30 @@ pub(crate) struct HashedToken<'a> {
     hash: u64,
 }
 
+impl Default for TokenHasher {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self([0, 1].map(|number: u64| random.hash_one(number)))
+    }
+}
+
 impl TokenHasher {
     /// Hashes only the end of a token, which is part of its signature. Tokens with the same end
     /// collide, which costs one comparison per entry at most.
     #[must_use]
     pub(crate) fn hash<'a>(&self, token: &'a [u8]) -> HashedToken<'a> {
-        const END: usize = 32;
-        let start = token.len().saturating_sub(END);
-        HashedToken { token, hash: self.0.hash_one(token.get(start..).unwrap_or_default()) }
+        let Self([last_key, key]) = self;
+        let mut rest = token;
+        let mut last_word = || {
+            let (before, word) = rest.split_last_chunk().unwrap_or((&[], &[0; 8]));
+            rest = before;
+            u64::from_ne_bytes(*word)
+        };
+        let product = u128::from(last_word() ^ last_key) * u128::from(last_word() ^ key);
+        let product = product.to_ne_bytes();
+        let (halves, _) = product.as_chunks();
+        let hash = halves.iter().fold(0, |all, half| all ^ u64::from_ne_bytes(*half));
+        HashedToken { token, hash }
     }
 }
 
@@ -146,9 +162,13 @@ impl<T> TokenCache<T> {
     }
 }
 
-/// Compares 32 bytes at a time, since `memcmp` of the Wasm C library, which slice equality uses,
-/// compares single bytes. The last chunk may overlap the one before.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
+    // Slice equality uses `memcmp`, that of the Wasm C library compares single bytes.
+    if cfg!(target_family = "wasm") { is_same_in_chunks(one, other) } else { one == other }
+}
+
+/// Compares 32 bytes at a time. The last chunk may overlap the one before.
+fn is_same_in_chunks(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
@@ -168,7 +188,7 @@ fn is_same_chunk(one: &[u8; 32], other: &[u8; 32]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     use proptest::prelude::*;
 
@@ -197,18 +217,35 @@ mod tests {
 
     #[test]
     fn tokens_that_differ_in_one_byte_or_in_length_are_not_the_same() {
-        for length in 0..100 {
-            let token = vec![1; length];
-            assert!(is_same(&token, &token.clone()));
-            assert!(!is_same(&token, &[token.as_slice(), &[1]].concat()));
-            for at in 0..length {
-                for bit in 0..8 {
-                    let mut other = token.clone();
-                    other[at] ^= 1 << bit;
-                    assert!(!is_same(&token, &other), "{length}, {at}, {bit}");
+        for is_same in [is_same, is_same_in_chunks] {
+            for length in 0..100 {
+                let token = vec![1; length];
+                assert!(is_same(&token, &token.clone()));
+                assert!(!is_same(&token, &[token.as_slice(), &[1]].concat()));
+                for at in 0..length {
+                    for bit in 0..8 {
+                        let mut other = token.clone();
+                        other[at] ^= 1 << bit;
+                        assert!(!is_same(&token, &other), "{length}, {at}, {bit}");
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn tokens_with_different_ends_have_different_hashes() {
+        let (hasher, other) = (TokenHasher::default(), TokenHasher::default());
+        let tokens: Vec<String> =
+            (0..1000).map(|number| format!("{number:03}.token.of-{number:06}-sixteen")).collect();
+        let hashes: HashSet<u64> =
+            tokens.iter().map(|token| hasher.hash(token.as_bytes()).hash).collect();
+        assert_eq!(hashes.len(), tokens.len());
+        // Also in the bits by which a small table finds its entries.
+        let low: HashSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
+        let high: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+        assert!(low.len() > 800 && high.len() > 100, "{} {}", low.len(), high.len());
+        assert_ne!(hasher.hash(b"a.b.c").hash, other.hash(b"a.b.c").hash, "the key is random");
     }
 
     #[test]
