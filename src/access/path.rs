@@ -67,6 +67,12 @@ impl CanonicalPath {
         &self.0
     }
 
+    /// Whether a case-insensitive server reads the same path.
+    #[must_use]
+    pub(super) fn is_lower_case(&self) -> bool {
+        !self.0.iter().any(u8::is_ascii_uppercase)
+    }
+
     /// The path as a case-insensitive server would read it.
     #[must_use]
     pub(super) fn in_lower_case(&self) -> Self {

@@ -1,5 +1,6 @@
 //! Decides whether an identity may make a request.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inspection::{AnnouncedMessage, Inspection, MessageHints};
@@ -12,7 +13,7 @@ use crate::request::RequestHead;
 /// The parts of a request that rules match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    method: Vec<u8>,
+    method: Cow<'static, [u8]>,
     /// `None` when servers differ in how they read the path.
     path: Option<CanonicalPath>,
     /// `None` when there is no message, or no rule matches on messages.
@@ -108,7 +109,8 @@ impl Target {
     /// Whether the response may hold lists: it answers a message, or is a stream of messages.
     #[must_use]
     pub(crate) fn may_get_lists(&self) -> bool {
-        self.method == Match::MESSAGE_METHOD || self.method == b"GET"
+        let method = &*self.method;
+        method == Match::MESSAGE_METHOD || method == b"GET"
     }
 
     /// True when any body that is not empty would be refused.
@@ -179,7 +181,11 @@ impl AccessPolicy {
     #[must_use]
     pub(crate) fn target(&self, head: RequestHead<'_>, path: Option<CanonicalPath>) -> Target {
         Target {
-            method: head.method().to_vec(),
+            method: match head.method() {
+                b"GET" => Cow::Borrowed(b"GET"),
+                Match::MESSAGE_METHOD => Cow::Borrowed(Match::MESSAGE_METHOD),
+                other => Cow::Owned(other.to_vec()),
+            },
             path,
             hints: (self.reads_messages && head.method() == Match::MESSAGE_METHOD)
                 .then(|| MessageHints::from_head(head))
@@ -271,7 +277,7 @@ impl AccessPolicy {
         identity: &VerifiedIdentity,
         is_restricted: bool,
     ) -> bool {
-        let method = Match::MESSAGE_METHOD.to_vec();
+        let method = Cow::Borrowed(Match::MESSAGE_METHOD);
         let target = Target { method, path: target.path.clone(), hints: None };
         let message = Message { call: Some(call), is_request: true, version: None };
         match self.check_message(&target, Some(&message), identity, is_restricted) {
@@ -488,6 +494,12 @@ impl AccessPolicy {
             return ambiguous(Denial::AmbiguousName);
         }
         // A case-insensitive server must not serve what another rule matches.
+        let is_lower_case = self.is_lower_case
+            && call.is_none()
+            && target.path.as_ref().is_none_or(CanonicalPath::is_lower_case);
+        if is_lower_case {
+            return Ok(found);
+        }
         let path = target.path.as_ref().map(CanonicalPath::in_lower_case);
         let lowered = call.map(McpCall::in_lower_case);
         let content = lowered.as_ref().map_or(content, MessageView::McpCall);
