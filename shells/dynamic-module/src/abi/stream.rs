@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -138,9 +139,14 @@ impl Stream {
         }
         // SAFETY: valid until the stream is changed, which is refused until `read` has returned.
         let lend = |field: &RawField| unsafe { (field.name.lend(), field.value.lend()) };
-        let mut few: [Field<'_>; Self::FEW] = [(&[], &[]); Self::FEW];
+        // Not filled in advance: that would take more code than all the rest of this.
+        let mut few = [const { MaybeUninit::<Field<'_>>::uninit() }; Self::FEW];
         if let Some(few) = few.get_mut(..count) {
-            few.iter_mut().zip(&*raw).for_each(|(field, raw)| *field = lend(raw));
+            for (field, raw) in few.iter_mut().zip(&*raw) {
+                field.write(lend(raw));
+            }
+            // SAFETY: both have `count` elements, so each was written.
+            let few = unsafe { few.assume_init_ref() };
             return Ok(self.lending(|| read(few)));
         }
         let fields: Vec<Field<'_>> = raw.iter().map(lend).collect();
