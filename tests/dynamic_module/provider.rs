@@ -1,5 +1,6 @@
 //! A provider whose responses the tests write, and configurations that trust it.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use testkit::{Algorithm, SigningKey, claims};
 use crate::envoy::Envoy;
 use crate::sequences::World;
 
+const KID: &str = "one";
+
 /// One provider for each test: what is shared is shared by the whole process.
 pub struct Provider {
     pub issuer: String,
@@ -17,7 +20,7 @@ pub struct Provider {
 
 impl Provider {
     pub fn new() -> Self {
-        Self { issuer: new_issuer(), key: SigningKey::generate(Algorithm::Es256, "one") }
+        Self { issuer: new_issuer(), key: SigningKey::generate(Algorithm::Es256, KID) }
     }
 
     /// Another provider with the same key.
@@ -48,20 +51,22 @@ impl Provider {
 
     /// What a sequence of callbacks may use.
     pub fn world(&self) -> World {
-        let forger = SigningKey::generate(Algorithm::Es256, self.key.kid());
-        let unknown = SigningKey::generate(Algorithm::Es256, "unknown");
+        static UNKNOWN: LazyLock<SigningKey> =
+            LazyLock::new(|| SigningKey::generate(Algorithm::Es256, "unknown"));
+        static FORGER: LazyLock<SigningKey> =
+            LazyLock::new(|| SigningKey::generate(Algorithm::Es256, KID));
         let claims = claims(&self.issuer, "mcp");
         World {
             configuration: self.configuration(),
             key_set: self.key_set(),
             valid_tokens: vec![self.token(), self.token()],
             forged_tokens: vec![
-                forger.token(&claims),
-                unknown.token(&claims),
+                FORGER.token(&claims),
+                UNKNOWN.token(&claims),
                 "no-token".to_owned(),
                 String::new(),
             ],
-            patience: Duration::from_millis(3),
+            patience: Duration::from_millis(10),
         }
     }
 

@@ -67,26 +67,6 @@ fn metrics_have_labels_and_those_of_the_main_thread_come_with_the_next_request()
 }
 
 #[test]
-fn the_status_page_shows_what_all_configurations_have_counted() {
-    let provider = Provider::new();
-    let (envoy, config) = start(&provider);
-    open(&envoy, config, "no-token", true);
-    let page = envoy.configure("mcp_auth_status", "{}").unwrap();
-    let fields: [(&str, &[u8]); 4] = [
-        (":method", b"GET"),
-        (":path", b"/status.json"),
-        (":authority", b"localhost"),
-        ("host", b"localhost"),
-    ];
-    let stream = envoy.open(page, &fields, true, 0);
-    let response = envoy.response(stream).unwrap();
-    assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
-    let body = String::from_utf8(response.body).unwrap();
-    assert!(body.contains(&provider.issuer), "{body}");
-    assert!(body.contains("malformed_token"), "{body}");
-}
-
-#[test]
 fn a_stream_that_is_gone_before_its_head_leaves_nothing() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);

@@ -1,7 +1,7 @@
 //! Sequences of callbacks in any order that Envoy could choose, and a bit beyond: each byte of an
 //! input selects what happens next. For the fuzz target `hooks`, the test below, and Miri.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub struct World {
     /// Each is sent at most twice.
     pub valid_tokens: Vec<String>,
     pub forged_tokens: Vec<String>,
-    /// How long a sequence waits for the timer, where it does.
+    /// How long a sequence waits for the timer, in all.
     pub patience: Duration,
 }
 
@@ -69,6 +69,8 @@ struct Sequence<'a> {
     configs: Vec<Config>,
     streams: Vec<OpenStream>,
     routes: Vec<usize>,
+    /// What is left of the patience.
+    patience: Duration,
     outcome: Outcome,
 }
 
@@ -97,6 +99,7 @@ pub fn run(world: &World, input: &[u8]) -> Outcome {
         configs: Vec::new(),
         streams: Vec::new(),
         routes: Vec::new(),
+        patience: world.patience,
         outcome: Outcome::default(),
     };
     sequence.configure();
@@ -116,7 +119,7 @@ impl Sequence<'_> {
             6 => self.send_body(),
             7 => self.send_trailers(),
             8 => self.close(),
-            9 => self.envoy.run_soon(self.world.patience),
+            9 => self.await_timer(),
             10 => self.envoy.run_main(),
             11 => self.respond(),
             12 => self.configure_route(),
@@ -125,6 +128,12 @@ impl Sequence<'_> {
             _ => self.envoy.call_with_null(),
         }
         true
+    }
+
+    fn await_timer(&mut self) {
+        let started = Instant::now();
+        self.envoy.run_soon(self.patience);
+        self.patience = self.patience.saturating_sub(started.elapsed());
     }
 
     fn configure(&mut self) {

@@ -1,13 +1,14 @@
 //! Several worker threads beside the main one: what they share, for ThreadSanitizer too.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 use serde_json::json;
 use testkit::{Algorithm, SigningKey, claims, random_id};
 
 use crate::envoy::{Envoy, schedulers};
-use crate::provider::{Provider, assert_identity, open, start_with};
+use crate::provider::{Provider, assert_identity, open, start, start_with};
 
 const WORKERS: usize = 4;
 
@@ -146,4 +147,27 @@ fn workers_serve_while_configurations_come_and_go_and_keys_change() {
     );
     let stream = open(&envoy, config, &new, true);
     assert_eq!(envoy.status(stream), 0);
+}
+
+#[test]
+fn a_configuration_that_is_removed_keeps_no_scheduler_though_a_worker_still_has_it() {
+    let provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    let token = provider.token();
+    let ((serve, served), (remove, removed)) = (mpsc::channel(), mpsc::channel::<()>());
+    thread::scope(|scope| {
+        let become_worker = envoy.worker();
+        scope.spawn(move || {
+            let envoy = become_worker();
+            let stream = open(&envoy, config, &token, true);
+            envoy.close(stream);
+            serve.send(()).unwrap();
+            // Until the other end is gone.
+            let _ = removed.recv();
+        });
+        served.recv().unwrap();
+        envoy.remove(config);
+        assert_eq!(schedulers(), 0);
+        drop(remove);
+    });
 }

@@ -115,3 +115,14 @@ fn a_configuration_can_be_removed_while_requests_wait_and_callouts_are_under_way
     let next = envoy.configure("mcp-federated-auth", &provider.configuration().to_string());
     assert!(next.is_some());
 }
+
+#[test]
+fn a_stream_that_ends_while_another_goes_on_is_left_alone() {
+    let provider = Provider::new();
+    let (envoy, config) = start_without_keys(&provider);
+    let [first, second] = [(); 2].map(|()| open(&envoy, config, &provider.token(), true));
+    envoy.at_next_resumption(move |envoy| envoy.close(second));
+    provider.serve_keys(&envoy);
+    envoy.run_until("the first goes on", |envoy| envoy.is_resumed(first));
+    assert!(!envoy.is_there(second));
+}

@@ -47,3 +47,33 @@ impl Mailbox {
         std::mem::take(&mut *mail)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn all_mail_of_several_threads_is_taken_once() {
+        const MAIL: u64 = if cfg!(miri) { 3 } else { 10_000 };
+        let mailbox = Mailbox::new(Waker::new());
+        let mut taken = Vec::new();
+        thread::scope(|scope| {
+            let senders = [0, MAIL].map(|first| {
+                let mailbox = &mailbox;
+                scope.spawn(move || {
+                    (first..first + MAIL)
+                        .for_each(|id| mailbox.deliver(CalloutId(id), Mail::Failed));
+                })
+            });
+            while !senders.iter().all(|sender| sender.is_finished()) {
+                taken.extend(mailbox.take().into_iter().map(|(id, _)| id));
+                thread::yield_now();
+            }
+        });
+        taken.extend(mailbox.take().into_iter().map(|(id, _)| id));
+        taken.sort_unstable();
+        assert_eq!(taken, (0..2 * MAIL).map(CalloutId).collect::<Vec<_>>());
+    }
+}

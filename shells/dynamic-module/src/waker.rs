@@ -98,3 +98,82 @@ impl State {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const ROUNDS: usize = if cfg!(miri) { 3 } else { 2000 };
+
+    fn counter() -> Arc<AtomicUsize> {
+        Arc::default()
+    }
+
+    fn commits(of: &AtomicUsize) -> usize {
+        of.load(Ordering::SeqCst)
+    }
+
+    /// As `announce_keys` and a worker do: what is waited for is published before the wake-up, and
+    /// looked at before there is a scheduler.
+    #[test]
+    fn whoever_did_not_see_what_was_published_is_woken() {
+        for _ in 0..ROUNDS {
+            let (waker, published, woken) = (Waker::new(), AtomicU64::new(0), counter());
+            let has_seen = thread::scope(|scope| {
+                scope.spawn(|| {
+                    published.fetch_add(1, Ordering::Release);
+                    waker.wake();
+                });
+                let worker = scope.spawn(|| {
+                    let has_seen = published.load(Ordering::Acquire) == 1;
+                    waker.add(1, StreamScheduler::counting(&woken));
+                    has_seen
+                });
+                worker.join().unwrap()
+            });
+            assert!(has_seen || commits(&woken) == 1);
+            waker.clear();
+            assert_eq!(published.load(Ordering::Acquire), 1);
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_stream_that_was_woken_wakes_another() {
+        for _ in 0..ROUNDS {
+            let (waker, first, second) = (Waker::new(), counter(), counter());
+            waker.add(1, StreamScheduler::counting(&first));
+            waker.add(2, StreamScheduler::counting(&second));
+            thread::scope(|scope| {
+                scope.spawn(|| waker.wake());
+                scope.spawn(|| waker.remove(1));
+            });
+            assert_eq!(commits(&second), 1, "the first was woken {} times", commits(&first));
+            waker.remove(2);
+            // Nobody is left to be woken, so the next one is.
+            let third = counter();
+            waker.add(3, StreamScheduler::counting(&third));
+            assert_eq!(commits(&third), 1);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_woken_once_until_its_callback_has_come() {
+        let (waker, woken) = (Waker::new(), counter());
+        waker.add(1, StreamScheduler::counting(&woken));
+        assert!(waker.has(1) && !waker.has(2));
+        let wake_from_two_threads = || {
+            thread::scope(|scope| {
+                scope.spawn(|| waker.wake());
+                scope.spawn(|| waker.ring());
+            });
+        };
+        wake_from_two_threads();
+        assert_eq!(commits(&woken), 1);
+        waker.clear();
+        wake_from_two_threads();
+        assert_eq!(commits(&woken), 2);
+    }
+}

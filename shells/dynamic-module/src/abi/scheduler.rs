@@ -1,5 +1,12 @@
 //! Schedulers: events from any thread to one of Envoy's.
 
+#[cfg(test)]
+use std::{
+    ptr::NonNull,
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
 use super::Handle;
 
 /// Wakes something on one thread of Envoy, from any thread.
@@ -43,5 +50,24 @@ pub(crate) struct StreamScheduler(pub(super) Scheduler);
 impl StreamScheduler {
     pub(crate) fn commit(&self) {
         self.0.commit();
+    }
+}
+
+#[cfg(test)]
+impl StreamScheduler {
+    /// One that counts its commits.
+    pub(crate) fn counting(commits: &Arc<AtomicUsize>) -> Self {
+        unsafe extern "C" fn commit(handle: Handle, _event: u64) {
+            // SAFETY: the handle is that below, and not deleted yet.
+            unsafe { handle.cast::<AtomicUsize>().as_ref() }.fetch_add(1, Ordering::SeqCst);
+        }
+        unsafe extern "C" fn delete(handle: Handle) {
+            // SAFETY: the same, and it is deleted once.
+            drop(unsafe { Arc::from_raw(handle.cast::<AtomicUsize>().as_ptr()) });
+        }
+
+        let handle = Arc::into_raw(commits.clone()).cast_mut();
+        let handle = NonNull::new(handle).map(NonNull::cast).expect("an Arc is never null");
+        Self(Scheduler { handle, commit, delete })
     }
 }
