@@ -31,14 +31,18 @@ impl Modules {
         ] {
             fs::write(modules.path(name), wat::parse_str(text).unwrap()).unwrap();
         }
-        let source = modules.0.path().join("empty.rs");
-        fs::write(&source, include_str!("empty_filter.rs")).unwrap();
-        let status = Command::new("rustc")
-            .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "opt-level=3", "-o"])
-            .arg(modules.empty_native_path())
-            .arg(source)
-            .status();
-        assert!(status.expect("rustc comes with Cargo").success());
+        let source = modules.0.path().join("native.rs");
+        fs::write(&source, include_str!("native_filter.rs")).unwrap();
+        for (name, options) in [("empty", &[][..]), ("minimal", &["--cfg", "minimal"])] {
+            let status = Command::new("rustc")
+                .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "opt-level=3"])
+                .args(options)
+                .arg("-o")
+                .arg(modules.native_path(name))
+                .arg(&source)
+                .status();
+            assert!(status.expect("rustc comes with Cargo").success());
+        }
         modules
     }
 
@@ -49,13 +53,22 @@ impl Modules {
 
     /// Does nothing, natively.
     pub fn empty_native(&self) -> Value {
+        self.native("empty")
+    }
+
+    /// Makes the calls that every native filter needs for the module's work on a remembered token.
+    pub fn minimal_native(&self) -> Value {
+        self.native("minimal")
+    }
+
+    fn native(&self, name: &str) -> Value {
         let mut bootstrap = Bootstrap::example();
-        bootstrap.replace_plugin(&self.empty_native_path());
+        bootstrap.replace_plugin(&self.native_path(name));
         bootstrap.http_filters()[0].clone()
     }
 
-    fn empty_native_path(&self) -> PathBuf {
-        self.0.path().join("libempty.so")
+    fn native_path(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("lib{name}.so"))
     }
 
     /// Makes the host calls that every filter needs for the plugin's work. Filters with different

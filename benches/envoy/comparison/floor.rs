@@ -1,4 +1,4 @@
-//! The minimal Wasm filter is a valid baseline only if it really does what it claims.
+//! The minimal filters are valid baselines only if they really do what they claim.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -105,6 +105,12 @@ pub async fn check(
         }
         server.clear();
     }
+    let token = Load::Hot.token(provider);
+    let minimal = &mut listeners.clients[Filter::MinimalNative.place(Load::Hot)];
+    let response = minimal.send_one(&get(PATH, token.as_deref())).await;
+    let seen = server.requests().pop().unwrap_or_else(|| panic!("{response}"));
+    assert_fields(&seen);
+    server.clear();
 }
 
 /// Of all requests, and of those with a token.
@@ -116,11 +122,15 @@ async fn counters(listeners: &Listeners) -> [u64; 2] {
     [count("requests").await, count("tokens").await]
 }
 
-fn assert_forwarded(seen: &RecordedRequest, kind: LeastWasm) {
+fn assert_fields(seen: &RecordedRequest) {
     for (name, value) in FIELDS {
         assert_eq!(seen.header(name), [value.as_bytes()], "{name}");
     }
     assert!(seen.header("authorization").is_empty());
+}
+
+fn assert_forwarded(seen: &RecordedRequest, kind: LeastWasm) {
+    assert_fields(seen);
     let is_set = kind == LeastWasm::WithFilterState;
     for (name, value) in [("state-user", "ada@example.com"), ("state-provider", "demo")] {
         let expected = if is_set { vec![value.as_bytes()] } else { vec![] };

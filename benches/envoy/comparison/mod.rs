@@ -65,7 +65,7 @@ struct Listener {
 }
 
 /// The least Wasm filter does the same whatever comes, so there is one for each thing to do.
-const LISTENERS: [Listener; 11] = [
+const LISTENERS: [Listener; 12] = [
     Listener { filter: Filter::Bare, loads: &[Load::Hot] },
     Listener { filter: Filter::EmptyWasm, loads: &[Load::Hot] },
     Listener { filter: Filter::LeastWasm, loads: &[Load::Hot, Load::InTurn] },
@@ -76,6 +76,7 @@ const LISTENERS: [Listener; 11] = [
     Listener { filter: Filter::JwtAuthnCache, loads: &Load::ALL },
     Listener { filter: Filter::Plugin, loads: &Load::ALL },
     Listener { filter: Filter::EmptyNative, loads: &[Load::Hot] },
+    Listener { filter: Filter::MinimalNative, loads: &[Load::Hot] },
     Listener { filter: Filter::Native, loads: &Load::ALL },
 ];
 
@@ -96,6 +97,8 @@ pub enum Filter {
     Plugin,
     /// A native filter that does nothing.
     EmptyNative,
+    /// A native filter that makes only the calls that every such filter needs.
+    MinimalNative,
     /// The native module.
     Native,
 }
@@ -111,7 +114,7 @@ impl Filter {
 
     /// Whether it forwards requests that it should refuse.
     fn lets_all_pass(self) -> bool {
-        matches!(self, Self::Bare | Self::EmptyWasm | Self::EmptyNative)
+        matches!(self, Self::Bare | Self::EmptyWasm | Self::EmptyNative | Self::MinimalNative)
     }
 
     /// As Envoy's configuration has it, to stand under these loads.
@@ -137,6 +140,7 @@ impl Filter {
             }
             Self::Plugin => Some(filters::plugin(provider)),
             Self::EmptyNative => Some(modules.empty_native()),
+            Self::MinimalNative => Some(modules.minimal_native()),
             Self::Native => Some(filters::native(provider, &native_module_path())),
         }
     }
@@ -152,6 +156,7 @@ impl fmt::Display for Filter {
             Self::JwtAuthnCache => "jwt_authn + cache",
             Self::Plugin => "plugin",
             Self::EmptyNative => "empty native",
+            Self::MinimalNative => "minimal native",
             Self::Native => "native",
         })
     }

@@ -29,7 +29,7 @@ struct Question {
 }
 
 /// Processor time, and the time between two responses.
-const QUESTIONS: [Question; 11] = [
+const QUESTIONS: [Question; 13] = [
     Question {
         what: "plugin, against jwt_authn + cache: CPU",
         over: Filter::JwtAuthnCache,
@@ -91,6 +91,18 @@ const QUESTIONS: [Question; 11] = [
         value: |sample| sample.processor,
     },
     Question {
+        what: "native, against minimal native: CPU",
+        over: Filter::MinimalNative,
+        under: Filter::Native,
+        value: |sample| sample.processor,
+    },
+    Question {
+        what: "minimal native, against jwt_authn + cache: CPU",
+        over: Filter::JwtAuthnCache,
+        under: Filter::MinimalNative,
+        value: |sample| sample.processor,
+    },
+    Question {
         what: "empty native, against no filter: CPU",
         over: Filter::Bare,
         under: Filter::EmptyNative,
@@ -135,11 +147,11 @@ impl Report {
             "\nSpeed as a multiple of the other's (more is better): median (quartiles) of the"
         );
         println!("ratios of each round, and the ratio of the medians of all rounds");
-        println!("{:6} {:19} {:42} {:>19} {:>7}", "", "", "", "by rounds", "medians");
+        println!("{:6} {:19} {:46} {:>19} {:>7}", "", "", "", "by rounds", "medians");
         for (algorithm, load, question) in self.answered() {
             let [over, under] = self.values(algorithm, load, question);
             println!(
-                "{algorithm:6} {load:19} {:42} {:19.2} {:>7.2}",
+                "{algorithm:6} {load:19} {:46} {:19.2} {:>7.2}",
                 question.what,
                 Spread::from_ratios(&over, &under),
                 Spread::new(over).median / Spread::new(under).median,
@@ -159,6 +171,8 @@ impl Report {
             (Filter::JwtAuthnCache, Filter::Bare),
             (Filter::Plugin, Filter::Bare),
             (Filter::EmptyNative, Filter::Bare),
+            (Filter::MinimalNative, Filter::EmptyNative),
+            (Filter::Native, Filter::MinimalNative),
             (Filter::Native, Filter::EmptyNative),
             (Filter::Native, Filter::Bare),
         ];
