@@ -39,6 +39,7 @@ mod response;
 mod response_head;
 mod response_messages;
 mod seal;
+mod sessions;
 mod shared_data;
 mod status;
 mod time;

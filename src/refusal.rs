@@ -142,6 +142,8 @@ pub(crate) enum Refusal {
         /// For the operator only.
         fault: StoreFault,
     },
+    /// The session was not given to the sender of the request, or not sealed here.
+    SessionMismatch,
     /// `jti` is missing or not a string.
     TokenIdMissing,
     /// The token is single-use (RFC 7519 §4.1.7) and was used before.
@@ -280,6 +282,7 @@ impl Refusal {
             Self::NotYetValid { .. } => Reason::NotYetValid,
             Self::OriginDenied => Reason::OriginDenied,
             Self::ReplayStoreUnavailable { .. } => Reason::ReplayStoreUnavailable,
+            Self::SessionMismatch => Reason::SessionMismatch,
             Self::TokenIdMissing => Reason::TokenIdMissing,
             Self::TokenReplayed => Reason::TokenReplayed,
             Self::TokenTooOld { .. } => Reason::TokenTooOld,
@@ -328,6 +331,7 @@ impl Refusal {
             | Self::UserInactive { .. }
             | Self::UserNotServiceAccount { .. }
             | Self::UserUnknown { .. } => Check::User,
+            Self::SessionMismatch => Check::Session,
             Self::AccessDenied { .. }
             | Self::InsufficientScope { .. }
             | Self::McpBodyInvalid(_)
@@ -366,6 +370,7 @@ impl Refusal {
             | Self::MissingUserClaim { .. }
             | Self::NotYetValid { .. }
             | Self::OriginDenied
+            | Self::SessionMismatch
             | Self::TokenIdMissing
             | Self::TokenReplayed
             | Self::TokenTooOld { .. }
@@ -430,6 +435,7 @@ impl fmt::Display for Refusal {
             | Self::NotYetValid { .. }
             | Self::OriginDenied
             | Self::ReplayStoreUnavailable { .. }
+            | Self::SessionMismatch
             | Self::TokenIdMissing
             | Self::TokenReplayed
             | Self::TokenTooOld { .. }

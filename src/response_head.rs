@@ -58,10 +58,15 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
+    /// All values of a field.
+    pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let fields = self.fields.iter().filter(move |(field, _)| *field == name.as_bytes());
+        fields.map(|(_, value)| *value)
+    }
+
     /// The items of a field's values that are not empty (RFC 9110 §5.6.1).
     fn items(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let values = self.fields.iter().filter(move |(field, _)| *field == name.as_bytes());
-        let items = values.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        let items = self.values(name).flat_map(|value| value.split(|byte| *byte == b','));
         items.map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
     }
 }

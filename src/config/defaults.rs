@@ -42,6 +42,9 @@ pub(super) const REDIS_PATH_PREFIX: FieldDefault<&str> =
 pub(super) const RESTRICT_TO_POLICIES: FieldDefault<bool> =
     FieldDefault { field: "providers[].restrict_to_policies", value: false };
 
+pub(super) const SESSIONS_BIND: FieldDefault<bool> =
+    FieldDefault { field: "sessions.bind", value: false };
+
 pub(super) const SHOW_IF_SCOPES_MISSING: FieldDefault<bool> =
     FieldDefault { field: "access.mcp.show_if_scopes_missing", value: false };
 

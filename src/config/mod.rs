@@ -25,6 +25,7 @@ mod schema;
 mod scim;
 mod scopes;
 mod secret;
+mod sessions;
 mod status;
 mod templates;
 mod tokens;
@@ -47,6 +48,7 @@ use crate::login::Login;
 use crate::provider::{ProviderId, Providers};
 use crate::resource::{ResourceId, Resources};
 use crate::response::ErrorStyle;
+use crate::sessions::SessionSealer;
 use crate::token::ReplayStore;
 
 /// A validated configuration.
@@ -71,6 +73,8 @@ pub struct Config {
     pub(crate) replay_store: ReplayStore,
     /// How people log in through the gateway; none where they do not.
     pub(crate) login: Option<Rc<Login>>,
+    /// What seals sessions; none where they are not bound.
+    pub(crate) sessions: Option<Rc<SessionSealer>>,
 }
 
 /// Looks up environment variables by name.

@@ -15,6 +15,7 @@ use super::replay_store::RawReplayStore;
 use super::resource::{RawExempt, RawMode, RawResource};
 use super::resources::RawProtectedResource;
 use super::secret::RawSecret;
+use super::sessions::RawSessions;
 use super::tokens::RawTokenCache;
 use super::units::SizeString;
 use super::users::RawUsers;
@@ -54,11 +55,13 @@ pub(super) struct RawConfig {
     /// Where spent tokens of providers with `jti: single_use` are recorded: in the memory of this
     /// Envoy, or in a store that several Envoys share.
     pub(super) replay_store: Field<RawReplayStore>,
-    /// What the gateway seals with. Required for `login`. Default: none.
+    /// What the gateway seals with. Required for `login` and `sessions`. Default: none.
     pub(super) secret: Field<RawSecret>,
     /// The gateway as the authorization server that clients see. Default: clients log in at the
     /// providers themselves.
     pub(super) login: Field<RawLogin>,
+    /// Whom sessions serve. Default: the defaults of its fields.
+    pub(super) sessions: Field<RawSessions>,
     /// The format and detail of refusals. Default: the defaults of its fields.
     pub(super) errors: Field<RawErrors>,
     /// Whether refusals are enforced.

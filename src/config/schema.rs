@@ -16,8 +16,8 @@ use super::access::RawInspect;
 use super::defaults::{
     FILTER_LISTS, FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, LOGIN_PATH, LOGIN_REGISTRATION,
     PROTOCOL_VERSIONS, PROVIDER_ACTIVE, RECORD_ACTIVE, RECORD_LOCKED, REDIS_AUTHORITY,
-    REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES, SHOW_IF_SCOPES_MISSING, UPSTREAM_VALIDATES_HEADERS,
-    USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
+    REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES, SESSIONS_BIND, SHOW_IF_SCOPES_MISSING,
+    UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
 };
 use super::errors::{RawDetails, RawFormat};
 use super::field::Field;
@@ -181,6 +181,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
             REDIS_AUTHORITY.described(),
             REDIS_PATH_PREFIX.described(),
             RESTRICT_TO_POLICIES.described(),
+            SESSIONS_BIND.described(),
             SHOW_IF_SCOPES_MISSING.described(),
             UPSTREAM_VALIDATES_HEADERS.described(),
             USER_FIELD.described(),

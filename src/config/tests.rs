@@ -926,3 +926,40 @@ fn a_rule_names_resources_by_uris_that_requests_may_have() {
         .collect();
     assert_eq!(with_names(json!(other)), expected);
 }
+
+#[test]
+fn sessions_are_bound_with_a_secret_alone() {
+    let of = |sessions: Value, secret: Value| {
+        let document = edited(|document| {
+            let fields = [("sessions", sessions), ("secret", secret)].into_iter();
+            let given = fields.filter(|(_, value)| !value.is_null());
+            given.for_each(|(name, value)| document[name] = value);
+        });
+        let environment = |name: &str| (name == "SECRET").then(|| "s3cret".repeat(8));
+        let bytes = document.to_string();
+        match Config::with_environment(bytes.as_bytes(), &environment) {
+            Ok(config) => Ok(config.sessions.is_some()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let secret = json!({"env": "SECRET"});
+    assert_eq!(of(json!({"bind": true}), secret.clone()), Ok(true));
+    for sessions in [json!({"bind": false}), json!({}), Value::Null] {
+        assert_eq!(of(sessions.clone(), secret.clone()), Ok(false), "{sessions}");
+        assert_eq!(of(sessions.clone(), Value::Null), Ok(false), "{sessions}");
+    }
+    let lacks_secret = "sessions.bind: needs secret, with which sessions are sealed";
+    assert_eq!(of(json!({"bind": true}), Value::Null), Err(lacks_secret.to_owned()));
+    let is_unset = "secret.env: the environment variable \"UNSET\" is not set";
+    let both = format!("{is_unset}\n{lacks_secret}");
+    assert_eq!(of(json!({"bind": true}), json!({"env": "UNSET"})), Err(both));
+    let faults = [
+        (json!({"bound": true}), "sessions.bound: unknown field"),
+        (json!({"bind": "yes"}), "sessions.bind: "),
+        (json!(true), "sessions: "),
+    ];
+    for (sessions, fault) in faults {
+        let found = of(sessions, secret.clone()).unwrap_err();
+        assert!(found.starts_with(fault), "{found}");
+    }
+}

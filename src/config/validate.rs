@@ -16,6 +16,7 @@ use super::replay_store::replay_store;
 use super::resource::{Described, RawResource, allowed_origins};
 use super::resources::{Defaults, RawProtectedResource};
 use super::secret::sealer;
+use super::sessions::sessions;
 use super::tokens::{max_token_size, token_cache};
 use super::{Config, Environment, Faults, users};
 use crate::resource::Mode;
@@ -69,12 +70,10 @@ pub(super) fn config(
         Protected::One(described) => defaults.only_resource(described, &read, faults)?,
         Protected::Several(raw) => defaults.resources(raw, &read, &provider_names, faults),
     };
-    let surroundings = Surroundings {
-        sealer: sealer(raw.secret, environment, faults),
-        logins: read.logins,
-        resources: &resources,
-        configuration: &digest,
-    };
+    let sealer = sealer(raw.secret, environment, faults);
+    let sessions = sessions(raw.sessions, sealer.as_ref(), faults).map(Rc::new);
+    let surroundings =
+        Surroundings { sealer, logins: read.logins, resources: &resources, configuration: &digest };
     let login = login(raw.login, surroundings, faults).map(Rc::new);
     Some(Config {
         digest,
@@ -86,6 +85,7 @@ pub(super) fn config(
         max_token_size,
         errors,
         login,
+        sessions,
     })
 }
 

@@ -4,6 +4,7 @@ use super::BodyAction;
 use super::Engine;
 use super::host::{Host, HostRefused, Part, StreamId};
 use super::metrics::{Outcome, RequestLabels};
+use super::sessions::AwaitedSession;
 use crate::engine::authenticator::{Attribution, Decision, Refused, RequestEdits};
 use crate::identity::IdentityFields;
 use crate::resource::ResourceLabel;
@@ -112,6 +113,9 @@ impl<H: Host> Engine<H> {
         edits: &RequestEdits,
     ) -> Result<(), HostRefused> {
         self.host.edit_request(stream, edits)?;
+        if let Some(session) = AwaitedSession::new(edits) {
+            self.responses.expect_session(stream, session);
+        }
         if let Some(identity) = &edits.identity {
             self.note_identity(stream, identity);
         }

@@ -222,6 +222,20 @@ pub trait Host {
         Err(HostRefused)
     }
 
+    /// Adds a field to the response's head, which has not been forwarded yet.
+    ///
+    /// # Errors
+    ///
+    /// It was not added.
+    fn add_response_field(
+        &mut self,
+        _stream: StreamId,
+        _name: &str,
+        _value: &str,
+    ) -> Result<(), HostRefused> {
+        Err(HostRefused)
+    }
+
     /// Responds to the request in place of the upstream, whose response may have arrived as long as
     /// its head was not forwarded.
     ///

@@ -9,6 +9,7 @@ use super::host::{Host, HostRefused, StreamId};
 use super::metrics::Outcome;
 use super::rate_limit::RateLimit;
 use super::request_body::BodyDelivery;
+use super::sessions::{AwaitedSession, SessionPlan};
 use super::{BodyAction, Engine, HeadAction};
 use crate::access::MessageId;
 use crate::engine::authenticator::{ListView, Refused};
@@ -20,7 +21,10 @@ use crate::response_head::ResponseHead;
 #[derive(Debug)]
 pub(super) struct Responses {
     by_stream: BTreeMap<StreamId, Filtering>,
+    /// Those whose heads may give a session its id.
+    sessions: BTreeMap<StreamId, AwaitedSession>,
     log: RateLimit,
+    pub(super) session_log: RateLimit,
 }
 
 /// A response that is filtered.
@@ -32,7 +36,10 @@ struct Filtering {
 
 /// What to do with a response.
 #[derive(Debug)]
-pub struct ResponsePlan(HeadPlan);
+pub struct ResponsePlan {
+    session: SessionPlan,
+    lists: HeadPlan,
+}
 
 /// How far a response has come.
 #[derive(Debug)]
@@ -49,7 +56,7 @@ enum Progress {
 }
 
 impl Responses {
-    /// Maximum number of log lines per minute about items that would be hidden.
+    /// Maximum number of log lines per minute about items that would be hidden, and about sessions.
     const MAX_LINES: u32 = 10;
 
     /// The response to this request will be filtered.
@@ -57,23 +64,35 @@ impl Responses {
         self.by_stream.insert(stream, Filtering { view, progress: Progress::Expected });
     }
 
+    /// The response to this request may give a session its id.
+    pub(super) fn expect_session(&mut self, stream: StreamId, session: AwaitedSession) {
+        self.sessions.insert(stream, session);
+    }
+
     pub(super) fn remove(&mut self, stream: StreamId) {
         self.by_stream.remove(&stream);
+        self.sessions.remove(&stream);
     }
 }
 
 impl Default for Responses {
     fn default() -> Self {
-        let log = RateLimit::new(Self::MAX_LINES, Duration::from_secs(60));
-        Self { by_stream: BTreeMap::new(), log }
+        let log = || RateLimit::new(Self::MAX_LINES, Duration::from_secs(60));
+        Self {
+            by_stream: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            log: log(),
+            session_log: log(),
+        }
     }
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether the response to a request is filtered; otherwise the proxy need not pass it on.
+    /// Whether the response to a request is changed; otherwise the proxy need not pass it on.
     #[must_use]
     pub fn reads_response(&self, stream: StreamId) -> bool {
-        self.responses.by_stream.contains_key(&stream)
+        let Responses { by_stream, sessions, .. } = &self.responses;
+        by_stream.contains_key(&stream) || sessions.contains_key(&stream)
     }
 
     /// The head of the response to a request arrived. `has_body` says whether a body follows.
@@ -95,12 +114,17 @@ impl<H: Host> Engine<H> {
         head: ResponseHead<'_>,
         has_body: bool,
     ) -> ResponsePlan {
-        ResponsePlan(match self.responses.by_stream.get(&stream) {
+        let session = match self.responses.sessions.get(&stream) {
+            Some(awaited) => self.plan_session(awaited, head),
+            None => SessionPlan::Pass,
+        };
+        let lists = match self.responses.by_stream.get(&stream) {
             Some(Filtering { view, .. }) if has_body => {
                 ListFilter::on_head(view.asked().clone(), head, view.max_body())
             }
             _ => HeadPlan::Pass,
-        })
+        };
+        ResponsePlan { session, lists }
     }
 
     /// The second half: does to the response what was planned. `None` if its head cannot be read.
@@ -109,13 +133,34 @@ impl<H: Host> Engine<H> {
         stream: StreamId,
         plan: Option<ResponsePlan>,
     ) -> HeadAction {
-        let Some(Filtering { view, .. }) = self.responses.by_stream.remove(&stream) else {
+        let awaited = self.responses.sessions.remove(&stream);
+        let filtering = self.responses.by_stream.remove(&stream);
+        if awaited.is_none() && filtering.is_none() {
             return HeadAction::Continue;
-        };
-        let Some(ResponsePlan(plan)) = plan else {
+        }
+        let Some(ResponsePlan { session, lists }) = plan else {
             self.abort(stream);
             return HeadAction::Stop;
         };
+        if let Some(awaited) = awaited
+            && self.carry_out_session(stream, &awaited, session).is_err()
+        {
+            self.abort(stream);
+            return HeadAction::Stop;
+        }
+        match filtering {
+            Some(Filtering { view, .. }) => self.carry_out_lists(stream, view, lists),
+            None => HeadAction::Continue,
+        }
+    }
+
+    /// Does to a response whose lists are filtered what was planned.
+    fn carry_out_lists(
+        &mut self,
+        stream: StreamId,
+        view: Box<ListView>,
+        plan: HeadPlan,
+    ) -> HeadAction {
         let (progress, action) = match plan {
             HeadPlan::Pass => return HeadAction::Continue,
             HeadPlan::Refuse if !self.authenticator.enforces(&view) => return HeadAction::Continue,

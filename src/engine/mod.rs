@@ -23,6 +23,7 @@ mod places;
 mod rate_limit;
 mod refusal_log;
 mod request_body;
+mod sessions;
 mod signatures;
 mod single_use;
 mod status_page;

@@ -55,9 +55,9 @@ pub(super) struct Known<'a> {
 
 /// All steps, given the check at which the decision was made, if any.
 pub(super) fn steps(end: Option<(Check, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
-    // A question has no `Origin`.
+    // A question has neither `Origin` nor a session.
     let is_told = |check: &Check| match check {
-        Check::Origin => false,
+        Check::Origin | Check::Session => false,
         Check::Resource => known.config.resources.outside().is_some(),
         _ => true,
     };
@@ -111,6 +111,7 @@ impl Known<'_> {
             | Check::RequiredClaims
             | Check::UserClaim
             | Check::User
+            | Check::Session
             | Check::Access
             | Check::Replay => String::new(),
         };
@@ -203,6 +204,7 @@ impl Known<'_> {
             | Check::Resource
             | Check::Origin
             | Check::Replay
+            | Check::Session
             | Check::Signature => String::new(),
         }
     }

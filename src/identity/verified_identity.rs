@@ -10,6 +10,7 @@ use crate::claim::{ClaimPath, ListClaim, UnreadList, any_of, is_elsewhere, strin
 use crate::json::{Json, Object};
 use crate::provider::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
 use crate::refusal::{AccountStatus, Denial, Refusal};
+use crate::sessions::{SessionHolder, Subject};
 use crate::token::{SingleUseToken, VerifiedToken};
 
 /// Claims with the same name at every provider, as far as they are strings.
@@ -67,6 +68,8 @@ pub(crate) struct VerifiedIdentity {
     overage: Option<Rc<Overage>>,
     misread: Box<[Misread]>,
     single_use: Option<SingleUseToken>,
+    /// `None` where sessions are not bound.
+    session_holder: Option<Rc<SessionHolder>>,
 }
 
 /// A claim of scopes, roles or groups whose value cannot be read.
@@ -142,6 +145,21 @@ impl<'a> ClaimedIdentity<'a> {
             provider: &self.rules.provider,
             is_service: self.client_type == ClientType::Service,
             claims: self.token.claims(),
+        }
+    }
+
+    /// `iss`; empty if it is missing.
+    #[must_use]
+    pub(crate) fn issuer(&self) -> &str {
+        self.standard.issuer.unwrap_or_default()
+    }
+
+    /// Whom sessions are bound to: `sub`, or the user where there is none.
+    #[must_use]
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        match self.standard.subject {
+            Some(subject) if !subject.is_empty() => Subject::Sub(subject),
+            _ => Subject::User(&self.user),
         }
     }
 
@@ -227,9 +245,14 @@ impl<'a> ClaimedIdentity<'a> {
 }
 
 impl ConfirmedIdentity<'_> {
-    /// Drops the token except for the claims with these names.
+    /// Drops the token except for the claims with these names. `session_holder`: whom its sessions are
+    /// bound to, if they are.
     #[must_use]
-    pub(crate) fn retain_claims(self, names: &[String]) -> VerifiedIdentity {
+    pub(crate) fn retain_claims(
+        self,
+        names: &[String],
+        session_holder: Option<Rc<SessionHolder>>,
+    ) -> VerifiedIdentity {
         let claims = match names {
             [] => Object::default(),
             names => self.token.claims().retain(|name| names.iter().any(|kept| kept == name)),
@@ -242,6 +265,7 @@ impl ConfirmedIdentity<'_> {
             overage,
             misread: self.misread.into(),
             single_use: self.token.single_use(),
+            session_holder,
             scopes: self.scopes,
             roles: self.roles,
             groups: self.groups,
@@ -254,6 +278,12 @@ impl VerifiedIdentity {
     #[must_use]
     pub(crate) fn single_use(&self) -> Option<SingleUseToken> {
         self.single_use
+    }
+
+    /// Whom its sessions are bound to; `None` where sessions are not bound.
+    #[must_use]
+    pub(crate) fn session_holder(&self) -> Option<&Rc<SessionHolder>> {
+        self.session_holder.as_ref()
     }
 
     /// The lists that the token does not carry; `None` if it carries all.
@@ -313,7 +343,9 @@ impl VerifiedIdentity {
         let overage = self.overage.as_ref().map_or(0, |overage| overage.size());
         let misread = self.misread.iter().map(|misread| size_of_val(misread) + misread.claim.len());
         let misread = misread.sum::<usize>();
-        size_of::<Self>() + lists.iter().sum::<usize>() + overage + misread + self.claims.size()
+        let holder = self.session_holder.as_ref().map_or(0, |holder| size_of_val(&**holder));
+        let lists = lists.iter().sum::<usize>();
+        size_of::<Self>() + lists + overage + misread + holder + self.claims.size()
     }
 }
 

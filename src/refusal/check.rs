@@ -40,6 +40,8 @@ pub enum Check {
     UserClaim,
     /// The user is known and active.
     User,
+    /// Its session was given to this user.
+    Session,
     /// The access rules allow the request.
     Access,
     /// A single-use token was not used before.
@@ -48,7 +50,7 @@ pub enum Check {
 
 impl Check {
     /// All checks, in their order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Resource,
         Self::Origin,
         Self::Credentials,
@@ -66,6 +68,7 @@ impl Check {
         Self::TokenId,
         Self::UserClaim,
         Self::User,
+        Self::Session,
         Self::Access,
         Self::Replay,
     ];
@@ -91,6 +94,7 @@ impl Check {
             Self::TokenId => "token id",
             Self::UserClaim => "user claim",
             Self::User => "user",
+            Self::Session => "session",
             Self::Access => "access",
             Self::Replay => "replay",
         }

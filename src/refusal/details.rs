@@ -10,6 +10,7 @@ const ELSEWHERE: &str = "elsewhere (_claim_names)";
 impl Refusal {
     /// Found and expected values that are safe to show to clients. No claim of a user is included.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm for each refusal")]
     pub(crate) fn details(&self) -> Map<String, Value> {
         let details = match self {
             Self::AccessDenied { denial, call } => with_call(denial.details(), call.as_deref()),
@@ -62,6 +63,7 @@ impl Refusal {
             | Self::McpListInvalid
             | Self::MissingToken
             | Self::OriginDenied
+            | Self::SessionMismatch
             | Self::TokenIdMissing
             | Self::TokenReplayed
             | Self::UserInactive { .. }
@@ -75,6 +77,7 @@ impl Refusal {
 
     /// [`Self::details`], the data for the operator only, and what clients get only in words.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm for each refusal")]
     pub(crate) fn log_details(&self) -> Map<String, Value> {
         let mut details = self.details();
         let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
@@ -124,6 +127,7 @@ impl Refusal {
             | Self::MissingUserClaim { .. }
             | Self::NotYetValid { .. }
             | Self::OriginDenied
+            | Self::SessionMismatch
             | Self::TokenIdMissing
             | Self::TokenReplayed
             | Self::TokenTooOld { .. }

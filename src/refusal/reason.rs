@@ -225,6 +225,12 @@ reasons! {
         "See the cause in the log line; check the replay store and its cluster. docs/replay.md says how \
          many tokens fit.",
     }
+    SessionMismatch {
+        "session_mismatch", 404, None, Client, [Session],
+        "this session was not given to the sender of the request",
+        "A few are normal after `sessions.bind` was turned on or `secret` was changed: clients start a new \
+         session after a 404. If there are many, compare `secret` in all replicas.",
+    }
     TokenTooOld {
         "token_too_old", 401, INVALID_TOKEN, Client, [Time],
         "the token is too old",

@@ -72,6 +72,7 @@ fn examples() -> Vec<Refusal> {
         Refusal::NotYetValid { claim: "nbf", seconds_left: Some(1) },
         Refusal::OriginDenied,
         Refusal::ReplayStoreUnavailable { retry_after, fault: StoreFault::Full },
+        Refusal::SessionMismatch,
         Refusal::TokenIdMissing,
         Refusal::TokenReplayed,
         Refusal::TokenTooOld { seconds: Some(1) },

@@ -60,6 +60,17 @@ impl Sealer {
         Self { current, previous }
     }
 
+    /// The keys for a purpose that no [`Sealed`] value has: of the current secret, and of the previous
+    /// one if there is one.
+    #[must_use]
+    pub(crate) fn keys<const LENGTH: usize>(
+        &self,
+        purpose: &str,
+    ) -> ([u8; LENGTH], Option<[u8; LENGTH]>) {
+        let previous = self.previous.as_ref().map(|secret| secret.derive(purpose));
+        (self.current.derive(purpose), previous)
+    }
+
     /// Seals a value.
     ///
     /// # Errors

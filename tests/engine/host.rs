@@ -17,7 +17,8 @@ use mcp_federated_auth::host::{
     HostRefused, KeyDemand, Metric, MetricId, Part, RequestEdits, Response, SharedValue, StreamId,
 };
 use mcp_federated_auth::{
-    BodyAction, Config, Engine, HeadAction, RequestHead, StatusConfig, StatusPageFilter, UnixTime,
+    BodyAction, Config, Engine, HeadAction, RequestHead, ResponseHead, StatusConfig,
+    StatusPageFilter, UnixTime,
 };
 
 pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
@@ -107,6 +108,10 @@ struct Stream {
     unseen_end: bool,
     /// Whether its head was stopped together with its body.
     stops_with_body: bool,
+    /// The head of the upstream's response.
+    response_head: Fields,
+    /// Whether that cannot be changed.
+    keeps_response_head: bool,
 }
 
 impl Stream {
@@ -383,6 +388,32 @@ impl Vm {
             None if stream.is_released => Outcome::Forwarded(stream.request.clone()),
             None => Outcome::Paused,
         })
+    }
+
+    /// The upstream responds with these fields. Returns what the client gets.
+    pub fn respond_from_upstream(&self, id: u32, fields: &[(&str, &[u8])]) -> Outcome {
+        let head = fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
+        self.with_stream(id, |stream| stream.response_head = head.collect());
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
+        let id_of_stream = StreamId(id.into());
+        if self.with_engine(|engine| engine.reads_response(id_of_stream)) {
+            let head = ResponseHead::new(&fields);
+            self.with_engine(|engine| engine.on_response_head(id_of_stream, head, false));
+        }
+        self.with_stream(id, |stream| match &stream.response {
+            Some(response) => Outcome::Refused(response.clone()),
+            None => Outcome::Forwarded(stream.response_head.clone()),
+        })
+    }
+
+    /// Whether the engine reads the response to a request.
+    pub fn reads_response(&self, id: u32) -> bool {
+        self.with_engine(|engine| engine.reads_response(StreamId(id.into())))
+    }
+
+    /// Lets the head of the upstream's response be one that the proxy does not change.
+    pub fn keep_response_head(&self, id: u32) {
+        self.with_stream(id, |stream| stream.keeps_response_head = true);
     }
 
     /// What access logs can print of a request: `name=value`.
@@ -674,6 +705,28 @@ impl Host for ScriptedHost {
             stream.filter_state.insert(name.to_owned(), value.to_owned());
             Ok(())
         });
+    }
+
+    fn remove_response_field(&mut self, stream: StreamId, name: &str) -> Result<(), HostRefused> {
+        self.with_stream(stream, |stream| {
+            if stream.keeps_response_head {
+                return Err(HostRefused);
+            }
+            stream.response_head.retain(|(known, _)| known != name);
+            Ok(())
+        })
+    }
+
+    fn add_response_field(
+        &mut self,
+        stream: StreamId,
+        name: &str,
+        value: &str,
+    ) -> Result<(), HostRefused> {
+        self.with_stream(stream, |stream| {
+            stream.response_head.push((name.to_owned(), value.into()));
+            Ok(())
+        })
     }
 
     fn respond(&mut self, stream: StreamId, response: Response) -> Result<(), HostRefused> {

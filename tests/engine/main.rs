@@ -27,6 +27,7 @@ mod refusal_log;
 mod replay;
 mod replay_fleet;
 mod resources;
+mod sessions;
 mod shared_data;
 mod start_line;
 mod status_page;

@@ -427,7 +427,7 @@ fn every_reason_of_the_readme_is_among_them() {
     let documented: BTreeSet<String> =
         documented_reasons().into_iter().map(|(_, reason)| reason).collect();
     // These have tests of their own, those of MCP in mcp_rules.rs and lists.rs, that of resources in
-    // resources_choice.rs.
+    // resources_choice.rs, that of sessions in bound_sessions.rs.
     let trusted = [
         "directory_unavailable",
         "jti_replayed",
@@ -435,6 +435,7 @@ fn every_reason_of_the_readme_is_among_them() {
         "mcp_header_mismatch",
         "mcp_list_invalid",
         "replay_store_unavailable",
+        "session_mismatch",
         "unknown_resource",
     ];
     let tested: BTreeSet<String> = cases(&Keys::generate())

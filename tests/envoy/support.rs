@@ -15,7 +15,7 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of responses: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 31] = [
+const ANSWERS: [(&str, u16, Option<&str>); 32] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
@@ -35,6 +35,7 @@ const ANSWERS: [(&str, u16, Option<&str>); 31] = [
     ("not_yet_valid", 401, Some("invalid_token")),
     ("origin_denied", 403, None),
     ("replay_store_unavailable", 503, None),
+    ("session_mismatch", 404, None),
     ("token_too_old", 401, Some("invalid_token")),
     ("unknown_issuer", 401, Some("invalid_token")),
     ("unknown_kid", 401, Some("invalid_token")),

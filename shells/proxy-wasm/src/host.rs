@@ -240,6 +240,16 @@ impl Host for EnvoyHost {
         hostcalls::remove_map_value(MapType::HttpResponseHeaders, name).map_err(|_| HostRefused)
     }
 
+    fn add_response_field(
+        &mut self,
+        stream: StreamId,
+        name: &str,
+        value: &str,
+    ) -> Result<(), HostRefused> {
+        self.enter_stream(stream)?;
+        hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value).map_err(|_| HostRefused)
+    }
+
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {
         if self.enter_stream(stream).is_ok() {
             abi::set_filter_state(name, value);

@@ -18,7 +18,7 @@ pub(super) type Entry = (&'static str, &'static str);
 
 /// All fields in the order in which they are explained. `providers[].keys` has the fields of `keys`
 /// and is left out, and so is what a resource may have in place of what holds for all.
-pub(super) const SECTIONS: [Section; 21] = [
+pub(super) const SECTIONS: [Section; 22] = [
     Section {
         path: "",
         introduction: "",
@@ -41,6 +41,7 @@ pub(super) const SECTIONS: [Section; 21] = [
                 ("replay_store", "[Single-use tokens](replay.md)"),
                 ("secret", "[Secrets](login.md#secrets)"),
                 ("login", "[Login](login.md)"),
+                ("sessions", "[Sessions](sessions.md)"),
                 ("errors", "[What the client sees](../README.md#what-the-client-sees)"),
                 ("errors.format", ""),
                 ("errors.details", "[Reasons](troubleshooting.md)"),
@@ -340,6 +341,11 @@ mean for a request.",
         path: "secret",
         introduction: "",
         groups: &[Group { heading: "", fields: &[("env", ""), ("previous_env", "")] }],
+    },
+    Section {
+        path: "sessions",
+        introduction: "",
+        groups: &[Group { heading: "", fields: &[("bind", "")] }],
     },
     Section {
         path: "login",

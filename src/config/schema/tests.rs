@@ -200,6 +200,7 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
         "mode": "enforce",
     });
     document["secret"] = json!({"env": "SECRET", "previous_env": "PREVIOUS"});
+    document["sessions"] = json!({"bind": true});
     document["login"] = json!({
         "issuer": "https://login.example.com",
         "path": "/oauth",

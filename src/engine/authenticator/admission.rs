@@ -37,6 +37,10 @@ impl Authenticator {
         let Judged { resource, requester, provider, verdict } = judged;
         let Requester { identity, fields } = requester;
         let mut edits = edits;
+        if let Err(refusal) = self.bind_session(&mut edits, identity) {
+            let identity = Some(fields.clone());
+            return self.refuse_known(refusal, resource, Some(provider), identity, edits);
+        }
         let is_restricted = self.config.providers[provider].restrict_to_policies;
         let access = &self.config.resources[resource].access;
         match access.check(&target, identity, is_restricted) {

@@ -7,6 +7,7 @@ use super::lists::ListView;
 use crate::identity::{IdentityFields, Overage};
 use crate::provider::ProviderId;
 use crate::resource::ResourceLabel;
+use crate::sessions::RequestSession;
 
 /// Edits of a forwarded request's head: first fields are removed, then added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,21 +16,22 @@ pub struct RequestEdits {
     pub remove: Vec<Cow<'static, str>>,
     /// The new value of `Connection`, if it changes.
     pub connection: Option<&'static str>,
-    /// The cookies that stay, if others are removed; empty if none stay.
-    pub(crate) cookie: Option<String>,
+    /// Further fields to add.
+    pub(crate) add: Vec<(&'static str, String)>,
     /// The resource to name, if there are several.
     pub(crate) resource: Option<ResourceLabel>,
     /// The identity to add.
     pub(crate) identity: Option<Rc<IdentityFields>>,
+    /// The session, if sessions are bound.
+    pub(crate) session: Option<Box<RequestSession>>,
 }
 
 impl RequestEdits {
     /// Names and values of the fields to add.
     pub fn added(&self) -> impl Iterator<Item = (&str, &str)> {
-        let cookie = self.cookie.iter().filter(|cookie| !cookie.is_empty());
-        let cookie = cookie.map(|cookie| ("cookie", cookie.as_str()));
+        let further = self.add.iter().map(|(name, value)| (*name, value.as_str()));
         let resource = self.resource.iter().map(|label| (label.header(), label.id()));
-        cookie.chain(resource).chain(self.identity.iter().flat_map(|identity| identity.headers()))
+        further.chain(resource).chain(self.identity.iter().flat_map(|identity| identity.headers()))
     }
 }
 

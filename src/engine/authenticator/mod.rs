@@ -18,6 +18,7 @@ mod edits;
 mod issued;
 mod lists;
 mod request;
+mod session;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ use crate::resource::{
     Sought, allows_origin,
 };
 use crate::response::{NoAuthorizationServer, RefusalResponses, ResourceMetadata, Response};
+use crate::sessions::{RequestSession, SESSION_ID, SessionHolder};
 use crate::time::UnixTime;
 use crate::token::{
     KnownSignature, PlausibleToken, SignedToken, Unverified, VerifiedToken, bearer_token,
@@ -115,7 +117,8 @@ impl Authenticator {
         });
         let outside = config.resources.outside().into_iter();
         let by_default = outside.flat_map(|outside| &outside.identity_names).map(String::as_str);
-        let names = names.chain(by_default);
+        let session_id = config.sessions.as_ref().map(|_| SESSION_ID);
+        let names = names.chain(by_default).chain(session_id);
         Self {
             sites: config.resources.map(site),
             outside_responses: RefusalResponses::without_resource(config.errors),
@@ -448,10 +451,14 @@ impl Authenticator {
         let accepted = resource_rules.providers.get(provider);
         let roles = accepted.map(|tokens| tokens.audience_roles.as_slice()).unwrap_or_default();
         let claimed = ClaimedIdentity::from_token(token, rules, roles)?;
+        let holder = self.config.sessions.as_ref().map(|_| {
+            let url = resource_rules.url.as_str();
+            Rc::new(SessionHolder::new(claimed.issuer(), claimed.subject(), url))
+        });
         let (finding, basis) = users.find(claimed.selector(), view.users, now);
         let identity = claimed.confirmed_by(finding)?;
         let fields = Rc::new(resource_rules.identity_headers.fields(&identity));
-        let identity = Rc::new(identity.retain_claims(&self.sites[resource].kept_claims));
+        let identity = Rc::new(identity.retain_claims(&self.sites[resource].kept_claims, holder));
         Ok((Requester { identity, fields }, basis))
     }
 
@@ -462,11 +469,17 @@ impl Authenticator {
             remove.push(Cow::Borrowed("authorization"));
         }
         let connection = head.connection_to_forward();
+        let mut add = Vec::new();
         let cookie = self.config.login.as_ref().and_then(|_| Cookie::removed_from_head(head));
-        if cookie.is_some() {
+        if let Some(cookie) = cookie {
             remove.push(Cow::Borrowed("cookie"));
+            if !cookie.is_empty() {
+                add.push(("cookie", cookie));
+            }
         }
-        RequestEdits { remove, connection, cookie, ..RequestEdits::default() }
+        let sessions = self.config.sessions.as_ref();
+        let session = sessions.map(|_| Box::new(RequestSession::from_head(head)));
+        RequestEdits { remove, connection, add, session, ..RequestEdits::default() }
     }
 }
 

@@ -165,6 +165,7 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         | Refusal::McpListInvalid
         | Refusal::MissingToken
         | Refusal::OriginDenied
+        | Refusal::SessionMismatch
         | Refusal::TokenReplayed
         | Refusal::UnknownResource { .. } => Remedy::of_reason(case.refusal),
     }

@@ -251,3 +251,20 @@ async fn neither_directory_nor_server_is_trusted_without_a_valid_certificate() {
         assert_eq!(site.server.count(), 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_serves_only_whom_it_was_given_to() {
+    let world = World::new().await;
+    let gate = world.start().await;
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let send = async |token: &str, session: &str| {
+        let request = gate.request().bearer_auth(token).json(&message);
+        gate.send(request.header("mcp-session-id", session)).await
+    };
+    let ada = world.entra.token(&world.employee());
+    // Nothing that was not sealed here reaches the server.
+    let before = world.site.server.count();
+    assert_refusal(&send(&ada, "3f0c1f5d").await, "session_mismatch");
+    assert_eq!(world.site.server.count(), before);
+    assert_eq!(gate.send(gate.request().bearer_auth(&ada).json(&message)).await.status, 200);
+}

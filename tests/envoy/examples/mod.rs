@@ -26,6 +26,7 @@ use testbed::{
     yaml, yaml_documents, yaml_files,
 };
 
+use crate::login_support::SECRET;
 use crate::support::assert_refusal;
 
 /// The host that the examples protect.
@@ -131,7 +132,9 @@ impl Site {
     /// Envoy by this configuration, and a client of it.
     async fn start(&self, bootstrap: Bootstrap) -> TlsEnvoy {
         let envoy = Envoy::builder().bootstrap(bootstrap);
-        let envoy = envoy.environment("SCIM_TOKEN", ScimDirectory::BEARER_TOKEN);
+        let envoy = envoy
+            .environment("SCIM_TOKEN", ScimDirectory::BEARER_TOKEN)
+            .environment("MCP_AUTH_SECRET", SECRET);
         TlsEnvoy::before(envoy.start().await, &self.company).await
     }
 

@@ -153,7 +153,7 @@ impl Stream {
         Ok(self.lending(|| read(&fields)))
     }
 
-    /// Adds a header field to the request.
+    /// Adds a header field.
     pub(crate) fn add_field(&self, map: Map, name: &str, value: &str) -> Result<(), Refused> {
         let handle = self.handle_to_change()?;
         let (name, value) = (Buffer::new(name.as_bytes()), Buffer::new(value.as_bytes()));

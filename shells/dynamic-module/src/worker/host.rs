@@ -176,6 +176,15 @@ impl Host for WorkerHost {
         Ok(self.context.stream(stream)?.remove_field(Map::Response, name.as_bytes())?)
     }
 
+    fn add_response_field(
+        &mut self,
+        stream: StreamId,
+        name: &str,
+        value: &str,
+    ) -> Result<(), HostRefused> {
+        Ok(self.context.stream(stream)?.add_field(Map::Response, name, value)?)
+    }
+
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {
         if name == "mcp_auth.reason" {
             let details = ["mcp_auth_", value].concat();
