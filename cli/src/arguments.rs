@@ -9,6 +9,7 @@ Examples:
   mcp-auth check my-envoy.yaml
   mcp-auth keys my-envoy.yaml
   mcp-auth explain my-envoy.yaml < token.txt
+  mcp-auth tools my-envoy.yaml --list tools.json < token.txt
 
 CONFIG is Envoy's file, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy, or the plugin's part
 alone.";
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     Keys(Keys),
     /// Print the JSON Schema of the plugin's configuration.
     Schema,
+    /// Show which tools, prompts and resources the holder of a token sees and may call, and why not
+    /// the others.
+    Tools(Tools),
 }
 
 /// Where the configuration is.
@@ -108,6 +112,31 @@ pub(crate) struct Keys {
     /// The one provider that is meant.
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
+    #[command(flatten)]
+    pub(crate) callouts: CalloutOptions,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Tools {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The token; `-`, which is also meant without this, reads it from standard input. In the
+    /// command line it stays in the shell's history.
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+    pub(crate) token: Option<String>,
+    /// What the server responds to `tools/list`, `prompts/list`, `resources/list` or
+    /// `resources/templates/list`: the JSON-RPC response, its result, or an array of tools.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) list: PathBuf,
+    /// A key set document to judge by, instead of fetching it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// The URL of the requests: which of several servers is called [default: that of the only one].
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Judge as of this time, in seconds since 1970, and not of now.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) at: Option<u64>,
     #[command(flatten)]
     pub(crate) callouts: CalloutOptions,
 }

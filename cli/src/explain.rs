@@ -1,6 +1,7 @@
 //! `mcp-auth explain`.
 
 use std::fs;
+use std::path::Path;
 
 use mcp_federated_auth::explain::{Explanation, FetchedFrom, Question, StepStatus, Verdict};
 use serde_json::{Map, Value};
@@ -16,22 +17,14 @@ use crate::token::GivenToken;
 pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, String> {
     let (setup, clusters) = PluginFile::setup(&arguments.source)?;
     let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
-    let key_set = match &arguments.keys {
-        None => None,
-        Some(path) => Some(fs::read(path).map_err(|why| format!("{}: {why}", path.display()))?),
-    };
-    let given = GivenToken::read(arguments.token.as_deref())?;
-    if given.is_argument {
-        printer.warn(
-            "a token in the command line stays in the shell's history, and other users of this \
-             machine may see it; pipe it into `--token -` instead",
-        );
-    }
+    let key_set = arguments.keys.as_deref().map(file).transpose()?;
+    let given = GivenToken::read(arguments.token.as_deref(), printer)?;
     let question = Question {
         token: &given.token,
         method: &arguments.method,
         url: arguments.url.as_deref(),
         path: arguments.path.as_deref(),
+        message: None,
         key_set: key_set.as_deref(),
     };
     if let Some(seconds) = arguments.at {
@@ -61,7 +54,8 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
     })
 }
 
-fn print(explanation: &Explanation, printer: Printer) {
+/// Prints the decision on a token.
+pub(crate) fn print(explanation: &Explanation, printer: Printer) {
     let provider = explanation.provider.as_ref().map(|name| format!("provider {name}"));
     let resource = explanation.resource.as_ref().map(|id| format!("resource {id}"));
     let by: Vec<String> = resource.into_iter().chain(provider).collect();
@@ -105,6 +99,11 @@ fn print(explanation: &Explanation, printer: Printer) {
         printer.line(PLAIN, "", "");
         fetches(&explanation.fetches, printer);
     }
+}
+
+/// The content of a file.
+pub(crate) fn file(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// Prints what was fetched.

@@ -13,6 +13,7 @@ mod print;
 mod routes;
 mod surroundings;
 mod token;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Check(command) => check::run(command, printer),
         Command::Explain(command) => explain::run(command, printer),
         Command::Keys(command) => keys::run(command, printer),
+        Command::Tools(command) => tools::run(command, printer),
         Command::Schema => {
             printer.json(&mcp_federated_auth::config_schema());
             Ok(Outcome::Good)

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _, Read as _};
 use mcp_federated_auth::explain::{is_utf16, without_byte_order_mark};
 use serde_json::Value;
 
+use crate::print::Printer;
+
 /// Longest input that is read: no Envoy takes a longer token.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -12,17 +14,19 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct GivenToken {
     /// The token.
     pub(crate) token: Vec<u8>,
-    /// Whether it is on the command line.
-    pub(crate) is_argument: bool,
     /// Whether a byte order mark came before it.
     pub(crate) is_marked: bool,
 }
 
 impl GivenToken {
-    /// The argument, or what standard input has.
-    pub(crate) fn read(argument: Option<&str>) -> Result<Self, String> {
+    /// The argument, with a warning, or what standard input has.
+    pub(crate) fn read(argument: Option<&str>, printer: Printer) -> Result<Self, String> {
         if let Some(token) = argument.filter(|token| *token != "-") {
-            return Ok(Self::bare(token.as_bytes(), true));
+            printer.warn(
+                "a token in the command line stays in the shell's history, and other users of this \
+                 machine may see it; pipe it into `--token -` instead",
+            );
+            return Ok(Self::bare(token.as_bytes()));
         }
         let input = io::stdin();
         if input.is_terminal() && argument.is_none() {
@@ -33,7 +37,7 @@ impl GivenToken {
         let mut bytes = Vec::new();
         let read = input.lock().take(MAX_BYTES).read_to_end(&mut bytes);
         read.map_err(|why| format!("standard input: {why}"))?;
-        let given = Self::bare(&bytes, false);
+        let given = Self::bare(&bytes);
         if given.token.is_empty() {
             return Err("standard input holds no token".to_owned());
         }
@@ -41,15 +45,15 @@ impl GivenToken {
     }
 
     /// The token without what people copy along.
-    fn bare(input: &[u8], is_argument: bool) -> Self {
+    fn bare(input: &[u8]) -> Self {
         if is_utf16(input) {
             // As it is, so that it can be named.
-            return Self { token: input.to_vec(), is_argument, is_marked: false };
+            return Self { token: input.to_vec(), is_marked: false };
         }
         let unmarked = without_byte_order_mark(input);
         let is_marked = unmarked.len() < input.len();
         let token = bare(&String::from_utf8_lossy(unmarked)).into_bytes();
-        Self { token, is_argument, is_marked }
+        Self { token, is_marked }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::inspection::{AnnouncedMessage, Inspection, MessageHints};
 use super::message::Message;
-use super::{CanonicalPath, Match, Rule, ScopeHierarchy};
+use super::{CanonicalPath, HEADERS_SINCE, Match, Rule, ScopeHierarchy};
 use crate::identity::VerifiedIdentity;
 use crate::refusal::{Denial, McpCall, Refusal, Strings};
 use crate::request::RequestHead;
@@ -239,6 +239,18 @@ impl AccessPolicy {
         match self.inspection {
             Inspection::Body { max_body } => max_body,
             Inspection::Headers { .. } => 0,
+        }
+    }
+
+    /// A revision of MCP whose clients repeat their messages in header fields, and whose header fields
+    /// are accepted.
+    #[must_use]
+    pub(crate) fn revision(&self) -> &str {
+        match &self.inspection {
+            Inspection::Headers { versions } => {
+                versions.first().map_or(HEADERS_SINCE, String::as_str)
+            }
+            Inspection::Body { .. } => HEADERS_SINCE,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::engine::authenticator::Refused;
 use crate::keys::{FetchFault, KeySet, KeySetFault, ProviderKeys, RemoteKeys};
 use crate::refusal::{Check, Refusal};
 use crate::request::{Field, RequestHead};
+use crate::resource::ResourceId;
 use crate::time::UnixTime;
 
 /// The decision on a token.
@@ -93,17 +94,31 @@ impl Setup {
         question: &Question<'_>,
         outside: &mut dyn Outside,
     ) -> Result<Explanation, String> {
+        Ok(self.explain_with_keys(question, outside)?.0)
+    }
+
+    /// The resource that a request with this host and path belongs to.
+    pub(super) fn resource_at(&self, authority: &str, path: &str) -> Option<ResourceId> {
+        let fields: [Field<'_>; 2] =
+            [(b":authority", authority.as_bytes()), (b":path", path.as_bytes())];
+        let head = RequestHead::new(&fields, false);
+        let resources = &self.config.resources;
+        resources.owner(head, &resources.address(head)).ok().flatten()
+    }
+
+    /// The same as [`explain`](Self::explain), and the keys of the token's provider.
+    pub(super) fn explain_with_keys(
+        &self,
+        question: &Question<'_>,
+        outside: &mut dyn Outside,
+    ) -> Result<(Explanation, Option<KeySet>), String> {
         let given = question.key_set.map(KeySet::from_json).transpose();
         let given = given.map_err(|fault: KeySetFault| fault.to_string())?;
         let [header, claims] = shown(question.token);
         let (authority, path) = self.address(question)?;
-        let fields: [Field<'_>; 2] =
-            [(b":authority", authority.as_bytes()), (b":path", path.as_bytes())];
-        let resources = &self.config.resources;
-        let head = RequestHead::new(&fields, false);
-        let resource = resources.owner(head, &resources.address(head)).ok().flatten();
+        let resource = self.resource_at(&authority, &path);
         let found = claims.as_ref().zip(resource).and_then(|(claims, resource)| {
-            let accepted = &resources[resource].providers;
+            let accepted = &self.config.resources[resource].providers;
             accepted.for_token(&self.config.providers, &claims.into())
         });
         let (id, provider) = found.map(|(id, provider, _)| (id, provider)).unzip();
@@ -137,11 +152,12 @@ impl Setup {
             fetch_fault: keys.and_then(ProviderKeys::remote).and_then(RemoteKeys::fault),
             callouts: &callouts,
         };
-        Ok(Explanation {
+        let explanation = Explanation {
             header: header.clone(),
             claims: claims.clone(),
             ..judged.explanation(end)
-        })
+        };
+        Ok((explanation, keys.and_then(|keys| current(keys, now)).cloned()))
     }
 }
 
@@ -265,11 +281,14 @@ impl Judged<'_> {
 }
 
 fn kids(keys: &ProviderKeys, now: UnixTime) -> Option<Vec<String>> {
-    let set = match keys {
-        ProviderKeys::Static(set) => set,
-        ProviderKeys::Remote(keys) => keys.held(now)?.0,
-    };
-    Some(set.kids().take(20).map(str::to_owned).collect())
+    Some(current(keys, now)?.kids().take(20).map(str::to_owned).collect())
+}
+
+fn current(keys: &ProviderKeys, now: UnixTime) -> Option<&KeySet> {
+    match keys {
+        ProviderKeys::Static(set) => Some(set),
+        ProviderKeys::Remote(keys) => keys.held(now).map(|(set, _)| set),
+    }
 }
 
 /// Header and claims in readable form. They may be shown even if the engine rejects their format.

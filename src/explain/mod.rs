@@ -17,6 +17,7 @@ mod setup;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod trust;
 mod utf16;
 mod words;
@@ -25,11 +26,12 @@ pub use explanation::{Explanation, FetchedFrom, Verdict};
 pub use key_report::{KeyReport, ReportedKey};
 pub use login_report::LoginReport;
 pub use outside::{Callout, CalloutError, CalloutReply, Outside};
-pub use question::Question;
+pub use question::{Message, Question};
 pub use remedy::Remedy;
 pub use servers::{ExemptPath, Server};
 pub use setup::{ClusterUse, Setup};
 pub use step::{Step, StepStatus};
+pub use tools::{ItemRefusal, JudgedItem, JudgedList, ListReport};
 pub use utf16::is_utf16;
 
 pub use crate::json::{read_reporting, without_byte_order_mark};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::outside::{Callout, CalloutError, CalloutReply, Outside};
-use super::question::Question;
+use super::question::{Message, Question};
 use super::setup::Setup;
 use crate::callout::{CalloutRequest, CalloutResponse};
 use crate::engine::authenticator::{Refused, RequestEdits};
@@ -13,15 +13,18 @@ use crate::engine::host::{CalloutId, Host, HostRefused, SharedValue, StreamId};
 use crate::engine::{Awaits, Engine};
 use crate::jose::PureRust;
 use crate::keys::{KeySet, KeySource, ProviderKeys};
-use crate::provider::{Provider, ProviderId, Providers};
+use crate::provider::{Provider, ProviderId, Providers, TokenIdRule};
 use crate::request::{Field, RequestHead};
 use crate::response::Response;
+use crate::response_head::ResponseHead;
 use crate::time::UnixTime;
 use crate::token::{ReplayStore, VerificationBudget};
 
 /// An engine without a proxy.
 pub(super) struct Offline<'a> {
     engine: Engine<OfflineHost<'a>>,
+    /// The latest request.
+    stream: StreamId,
 }
 
 /// The result of a request.
@@ -58,11 +61,13 @@ struct OfflineHost<'a> {
     reported: usize,
     refused: Option<Refused>,
     edits: Option<RequestEdits>,
+    /// Of the latest request.
+    request_body: Vec<u8>,
+    /// Of the response to it, as the client gets it.
+    response_body: Vec<u8>,
 }
 
 impl<'a> Offline<'a> {
-    /// The only request.
-    const STREAM: StreamId = StreamId(1);
     /// Limit on decisions per request: it waits for discovery and an unknown key, and nothing else.
     const MAX_ROUNDS: usize = 8;
 
@@ -82,8 +87,15 @@ impl<'a> Offline<'a> {
         };
         let mut config = setup.config.clone();
         let providers = config.providers.iter();
-        let providers = providers
-            .map(|provider| Provider { key_source: key_source(provider), ..provider.clone() });
+        let providers = providers.map(|provider| Provider {
+            key_source: key_source(provider),
+            token_id_rule: match provider.token_id_rule {
+                // Several decisions on one token spend it never.
+                TokenIdRule::SingleUse => TokenIdRule::Require,
+                rule => rule,
+            },
+            ..provider.clone()
+        });
         config.providers = Providers::new(providers.collect());
         config.replay_store = ReplayStore::Local;
         config.login = None;
@@ -94,14 +106,19 @@ impl<'a> Offline<'a> {
             reported: 0,
             refused: None,
             edits: None,
+            request_body: Vec::new(),
+            response_body: Vec::new(),
         };
         let budget = VerificationBudget::unlimited();
-        Self { engine: Engine::with_parts(config, host, Box::new(PureRust), budget) }
+        let engine = Engine::with_parts(config, host, Box::new(PureRust), budget);
+        Self { engine, stream: StreamId(0) }
     }
 
     /// Decides on a request with this host and path.
     pub(super) fn decide(&mut self, question: &Question<'_>, authority: &str, path: &str) -> End {
         let authorization = [b"Bearer ", question.token].concat();
+        let message = question.message.as_ref();
+        let of_message = message.map(Message::fields).unwrap_or_default();
         let fields: [Field<'_>; 5] = [
             (b":authority", authority.as_bytes()),
             (b":method", question.method.as_bytes()),
@@ -110,20 +127,48 @@ impl<'a> Offline<'a> {
             // An MCP client sends a message with every POST.
             (b"content-type", b"application/json"),
         ];
+        let of_message = of_message.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let fields: Vec<Field<'_>> = fields.into_iter().chain(of_message).collect();
         let head = RequestHead::new(&fields, question.method == "POST");
-        self.engine.on_request_head(Self::STREAM, head);
+        self.begin(message.map(Message::body).unwrap_or_default());
+        self.engine.on_request_head(self.stream, head);
         let mut rounds = 0;
         loop {
-            match self.engine.awaits(Self::STREAM) {
+            match self.engine.awaits(self.stream) {
                 Some(Awaits::User(user)) => return End::Directory(user.value.clone()),
-                Some(Awaits::Message) => return End::Message,
+                Some(Awaits::Message) if message.is_none() => return End::Message,
+                Some(Awaits::Message) => {
+                    let size = self.engine.host().request_body.len();
+                    self.engine.on_request_body(self.stream, size, true);
+                    break;
+                }
                 Some(Awaits::Verification) if rounds < Self::MAX_ROUNDS => self.fetch_keys(),
                 Some(Awaits::Verification | Awaits::SingleUse) | None => break,
             }
             rounds += 1;
         }
-        self.engine.expire(Self::STREAM);
+        self.engine.expire(self.stream);
         self.end()
+    }
+
+    /// What the client gets of this body of a response to the latest request, which was forwarded:
+    /// JSON.
+    pub(super) fn respond(&mut self, body: Vec<u8>) -> Vec<u8> {
+        let fields: [Field<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
+        let size = body.len();
+        self.engine.host().response_body = body;
+        self.engine.on_response_head(self.stream, ResponseHead::new(&fields), true);
+        self.engine.on_response_body(self.stream, size, true);
+        std::mem::take(&mut self.engine.host().response_body)
+    }
+
+    /// Begins another request, with this body.
+    fn begin(&mut self, body: Vec<u8>) {
+        self.engine.on_stream_end(self.stream);
+        self.stream = StreamId(self.stream.0.saturating_add(1));
+        let host = self.engine.host();
+        host.request_body = body;
+        (host.refused, host.edits) = (None, None);
     }
 
     /// Fetches the provider's keys, if a fetch is due.
@@ -275,14 +320,28 @@ impl Host for OfflineHost<'_> {
     }
 
     fn request_body(&mut self, _: StreamId, _: usize) -> Result<Vec<u8>, HostRefused> {
-        Err(HostRefused)
+        Ok(self.request_body.clone())
+    }
+
+    fn response_body(&mut self, _: StreamId, _: usize) -> Result<Vec<u8>, HostRefused> {
+        Ok(self.response_body.clone())
+    }
+
+    fn replace_response_body(&mut self, _: StreamId, body: &[u8]) -> Result<(), HostRefused> {
+        self.response_body = body.to_vec();
+        Ok(())
+    }
+
+    fn remove_response_field(&mut self, _: StreamId, _: &str) -> Result<(), HostRefused> {
+        Ok(())
     }
 
     fn received_bytes(&mut self, _: StreamId) -> Option<u64> {
         Some(0)
     }
 
-    fn respond(&mut self, _: StreamId, _: Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, _: StreamId, response: Response) -> Result<(), HostRefused> {
+        self.response_body = response.body;
         Ok(())
     }
 

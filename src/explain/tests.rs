@@ -23,8 +23,14 @@ impl Outside for Nowhere {
 }
 
 fn explained(setup: &Setup, token: &str) -> Explanation {
-    let question =
-        Question { token: token.as_bytes(), method: "POST", url: None, path: None, key_set: None };
+    let question = Question {
+        token: token.as_bytes(),
+        method: "POST",
+        url: None,
+        path: None,
+        message: None,
+        key_set: None,
+    };
     setup.explain(&question, &mut Nowhere).unwrap()
 }
 

@@ -16,22 +16,26 @@ pub(crate) enum ListKind {
 }
 
 impl ListKind {
-    pub(super) const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
     /// The list that a method of MCP returns.
     pub(crate) fn of_method(method: &str) -> Option<Self> {
-        match method {
-            "tools/list" => Some(Self::Tools),
-            "prompts/list" => Some(Self::Prompts),
-            "resources/list" => Some(Self::Resources),
-            "resources/templates/list" => Some(Self::Templates),
-            _ => None,
+        Self::ALL.into_iter().find(|kind| kind.method() == method)
+    }
+
+    /// The method that returns it.
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "tools/list",
+            Self::Prompts => "prompts/list",
+            Self::Resources => "resources/list",
+            Self::Templates => "resources/templates/list",
         }
     }
 
     /// The member of a result that holds the items.
-    pub(super) fn member(self) -> &'static str {
+    pub(crate) fn member(self) -> &'static str {
         match self {
             Self::Tools => "tools",
             Self::Prompts => "prompts",
@@ -41,7 +45,7 @@ impl ListKind {
     }
 
     /// The member of an item by which it is called.
-    pub(super) fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Tools | Self::Prompts => "name",
             Self::Resources => "uri",
@@ -50,7 +54,7 @@ impl ListKind {
     }
 
     /// The call to the item with this key. A template is called by its literal beginning.
-    pub(super) fn call(self, key: &str) -> McpCall {
+    pub(crate) fn call(self, key: &str) -> McpCall {
         let (method, name) = match self {
             Self::Tools => ("tools/call", key),
             Self::Prompts => ("prompts/get", key),

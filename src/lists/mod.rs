@@ -12,3 +12,4 @@ pub(crate) use self::asked::Asked;
 #[cfg(any(fuzzing, test))]
 pub use self::filter::fuzz_lists;
 pub(crate) use self::filter::{BodyPlan, Filtered, HeadPlan, ListFilter};
+pub(crate) use self::kind::ListKind;

@@ -21,5 +21,6 @@ mod servers;
 mod support;
 mod surroundings;
 mod token_files;
+mod tools;
 mod trust;
 mod unknown_users;

@@ -1,0 +1,72 @@
+//! `mcp-auth tools`.
+
+use mcp_federated_auth::explain::{ItemRefusal, JudgedItem, JudgedList, Question, Verdict};
+
+use crate::Outcome;
+use crate::arguments::Tools;
+use crate::explain::{self, file};
+use crate::fetcher::Fetcher;
+use crate::plugin_file::PluginFile;
+use crate::print::{BAD, GOOD, HEADING, PLAIN, Printer, WARNING};
+use crate::token::GivenToken;
+
+/// Judges the items of lists.
+pub(crate) fn run(arguments: &Tools, printer: Printer) -> Result<Outcome, String> {
+    let (setup, clusters) = PluginFile::setup(&arguments.source)?;
+    let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
+    let key_set = arguments.keys.as_deref().map(file).transpose()?;
+    let list = file(&arguments.list)?;
+    let given = GivenToken::read(arguments.token.as_deref(), printer)?;
+    if let Some(seconds) = arguments.at {
+        fetcher = fetcher.at(seconds);
+    }
+    let question = Question {
+        token: &given.token,
+        method: "POST",
+        url: arguments.url.as_deref(),
+        path: None,
+        message: None,
+        key_set: key_set.as_deref(),
+    };
+    let report = setup.judge_lists(&question, &list, &mut fetcher)?;
+    if printer.json {
+        printer.json(&report);
+    } else if report.lists.is_empty() {
+        explain::print(&report.token, printer);
+    } else {
+        report.lists.iter().for_each(|list| print(list, printer));
+    }
+    Ok(match report.verdict {
+        Verdict::Accepted => Outcome::Good,
+        Verdict::Refused => Outcome::Bad,
+        Verdict::Undecided => Outcome::Undecided,
+    })
+}
+
+fn print(list: &JudgedList, printer: Printer) {
+    let shown = list.items.iter().filter(|item| item.is_shown).count();
+    let counts = format!(": {shown} of {} are shown", list.items.len());
+    printer.line(HEADING, list.method, counts);
+    if let Some(refusal) = &list.refusal {
+        let forwarded = if refusal.is_forwarded { ", but forwarded (mode: report)" } else { "" };
+        printer.line(BAD, "  the list itself is refused", format!("{forwarded}: {}", why(refusal)));
+    }
+    let width = list.items.iter().map(|item| item.name.chars().count()).max().unwrap_or_default();
+    for item in &list.items {
+        let (style, word) = match (item.is_shown, item.is_allowed) {
+            (true, true) => (GOOD, "shown, allowed "),
+            (true, false) => (WARNING, "shown, refused "),
+            (false, true) => (WARNING, "hidden, allowed"),
+            (false, false) => (BAD, "hidden, refused"),
+        };
+        let JudgedItem { name, refusal, .. } = item;
+        let why = refusal.as_ref().map(why).unwrap_or_default();
+        let text = format!("  {name:width$}  {why}");
+        printer.line(style, &format!("  {word}"), text.trim_end());
+    }
+    printer.line(PLAIN, "", "");
+}
+
+fn why(refusal: &ItemRefusal) -> String {
+    format!("{}: {}", refusal.reason, refusal.remedy.cause)
+}
