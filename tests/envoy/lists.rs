@@ -6,7 +6,7 @@ use testbed::{Bootstrap, RawServer, Response, Stack};
 use crate::support::{close_at_once, without_held_heads};
 
 /// The rules of these tests: `open*` is for all, everything else for administrators.
-fn rules() -> Value {
+pub fn rules() -> Value {
     json!({"default": "allow", "rules": [
         {"name": "open", "match": {"mcp_names": ["open*", "file:///open/*"]}},
         {
@@ -23,21 +23,21 @@ fn rules() -> Value {
 }
 
 /// Envoy in front of a server whose responses a test writes byte by byte.
-struct Setup {
-    stack: Stack,
-    server: RawServer,
+pub struct Setup {
+    pub stack: Stack,
+    pub server: RawServer,
 }
 
 impl Setup {
-    async fn start(access: Value) -> Self {
+    pub async fn start(access: Value) -> Self {
         Self::start_with(move |configuration| configuration["access"] = access).await
     }
 
-    async fn start_with(configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
+    pub async fn start_with(configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
         Self::start_in(configure, |_| {}).await
     }
 
-    async fn start_in(
+    pub async fn start_in(
         configure: impl FnOnce(&mut Value) + Send + 'static,
         edit: impl FnOnce(&mut Bootstrap) + Send + 'static,
     ) -> Self {
@@ -55,34 +55,34 @@ impl Setup {
         Self { stack, server }
     }
 
-    async fn ask(&self, method: &str) -> Response {
+    pub async fn ask(&self, method: &str) -> Response {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {}});
         self.stack.send(self.stack.request().bearer_auth(self.stack.token()).json(&body)).await
     }
 
-    async fn call(&self, name: &str) -> Response {
+    pub async fn call(&self, name: &str) -> Response {
         let params = json!({"name": name});
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         self.stack.send(self.stack.request().bearer_auth(self.stack.token()).json(&body)).await
     }
 
     /// Lets the server respond so from now on.
-    fn respond(&self, fields: &str, body: &[u8]) {
+    pub fn respond(&self, fields: &str, body: &[u8]) {
         let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n");
         self.server.respond_with(&[&[head.as_bytes(), body].concat()]);
     }
 
-    fn respond_json(&self, body: &str) {
+    pub fn respond_json(&self, body: &str) {
         self.respond("content-type: application/json\r\n", body.as_bytes());
     }
 
-    fn respond_events(&self, body: &str) {
+    pub fn respond_events(&self, body: &str) {
         self.respond("content-type: text/event-stream\r\n", body.as_bytes());
     }
 }
 
-const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"open1"},{"name":"write"},{"name":"closed"}],"nextCursor":"c"}}"#;
-const SHOWN: &str =
+pub const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"open1"},{"name":"write"},{"name":"closed"}],"nextCursor":"c"}}"#;
+pub const SHOWN: &str =
     r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"open1"}],"nextCursor":"c"}}"#;
 
 #[tokio::test]

@@ -31,6 +31,8 @@ mod key_sources;
 mod key_unknown;
 mod key_updates;
 mod key_withdrawn;
+mod list_bypasses;
+mod list_sizes;
 mod lists;
 mod log_lines;
 mod login_attacks;
