@@ -13,6 +13,7 @@
 mod expired;
 mod from_zero;
 mod gateway;
+mod lists;
 mod login_page;
 mod rust;
 mod service;

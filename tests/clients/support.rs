@@ -119,6 +119,19 @@ impl SceneBuilder {
         this
     }
 
+    /// Binds sessions to whom they are given to.
+    pub fn bind_sessions(mut self) -> Self {
+        self.stack = self.stack.edit(|bootstrap| {
+            bootstrap.plugin()["vm_config"]["environment_variables"] = json!({"key_values": {
+                "MCP_AUTH_SECRET": testbed::random_id() + &testbed::random_id(),
+            }});
+        });
+        self.configure(|configuration| {
+            configuration["secret"] = json!({"env": "MCP_AUTH_SECRET"});
+            configuration["sessions"] = json!({"bind": true});
+        })
+    }
+
     /// Edits the plugin's configuration.
     pub fn configure(mut self, configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
         self.configure.push(Box::new(configure));

@@ -4,8 +4,8 @@
 //   sdk                   'v1' or 'v2'
 //   url                   the MCP endpoint
 //   steps                 what it does once it is connected: {tool, arguments}; {listen: true}, which
-//                         has the server's own stream opened; or {until_expired: true}, which waits
-//                         until its access token has expired
+//                         has the server's own stream opened; {list: true}, which lists the tools; or
+//                         {until_expired: true}, which waits until its access token has expired
 //   person                who logs in
 //   grant_types           what it registers for
 //   authorization_server  the issuer to log in at, where the user chose it; else the SDK chooses
@@ -197,6 +197,10 @@ async function take(step) {
       ? client.listen({ toolsListChanged: true })
       : streamIsOpen.promise);
     return {};
+  }
+  if (step.list) {
+    const { tools } = await client.listTools();
+    return tools.map(({ name }) => name);
   }
   return sdk.call(
     client,

@@ -4,8 +4,8 @@ It is started with one argument, JSON:
   sdk                   'v1' or 'v2'
   url                   the MCP endpoint
   steps                 what it does once it is connected: {tool, arguments}; {listen: true}, which
-                        has the server's own stream opened; or {until_expired: true}, which waits
-                        until its access token has expired
+                        has the server's own stream opened; {list: true}, which lists the tools; or
+                        {until_expired: true}, which waits until its access token has expired
   person                who logs in
   grant_types           what it registers for
   service               {client_id, client_secret, issuer, scope}: it logs in for itself
@@ -161,6 +161,9 @@ class Client:
             else:
                 await self._tasks.start(self._listen)
             return {}
+        if "list" in step:
+            result = await self._client.list_tools()
+            return [tool.name for tool in result.tools]
         result = await self._client.call_tool(
             step["tool"], step.get("arguments", {}), progress_callback=self._on_progress
         )
