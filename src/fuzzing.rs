@@ -20,6 +20,7 @@ use crate::jose::{Algorithm, PublicKey, PureRust, SignatureVerifier};
 pub use crate::jose::{fuzz_certificate, fuzz_jws};
 pub use crate::keys::{fuzz_key_set, fuzz_metadata, fuzz_shared_keys};
 pub use crate::lists::fuzz_lists;
+pub use crate::outcome::fuzz_outcomes;
 use crate::request::{Field, RequestHead};
 use crate::response::Response;
 use crate::time::UnixTime;

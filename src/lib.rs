@@ -30,6 +30,7 @@ mod json;
 mod keys;
 mod lists;
 mod login;
+mod outcome;
 mod printable;
 mod provider;
 mod refusal;

@@ -298,6 +298,33 @@ impl Refusal {
         }
     }
 
+    /// What the message calls, if the access policy read it.
+    #[must_use]
+    pub(crate) fn call(&self) -> Option<&McpCall> {
+        match self {
+            Self::AccessDenied { call, .. } | Self::InsufficientScope { call, .. } => {
+                call.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// The name of the access rule that refused.
+    #[must_use]
+    pub(crate) fn rule(&self) -> Option<&str> {
+        match self {
+            Self::AccessDenied {
+                denial:
+                    Denial::Misread { rule, .. }
+                    | Denial::Restricted { rule }
+                    | Denial::Rule { rule, .. },
+                ..
+            }
+            | Self::InsufficientScope { rule, .. } => Some(rule),
+            _ => None,
+        }
+    }
+
     /// The check that refused.
     #[must_use]
     pub(crate) fn check(&self) -> Check {

@@ -17,6 +17,12 @@ impl McpCall {
         Ok(Self { method, name })
     }
 
+    /// Whether its method is that of a notification, to which nobody responds.
+    #[must_use]
+    pub(super) fn is_notification(&self) -> bool {
+        self.method.starts_with("notifications/")
+    }
+
     /// The call as a case-insensitive server would read it.
     pub(super) fn in_lower_case(&self) -> Self {
         Self { method: case_folded(&self.method), name: self.name.as_deref().map(case_folded) }

@@ -87,7 +87,8 @@ impl McpHeaders {
             None if !may_lack_name => Err(HeaderFault::Missing { header: NAME }),
             name => Ok(name),
         })?;
-        Ok(Message { call: Some(call), is_request: true, version: Some(version) })
+        let is_request = !call.is_notification();
+        Ok(Message { call: Some(call), is_request, version: Some(version) })
     }
 }
 

@@ -28,6 +28,12 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// Whether the server responds to it: it is neither a notification nor a response.
+    #[must_use]
+    pub(crate) fn is_request(&self) -> bool {
+        self.is_request
+    }
+
     /// Reads a message.
     ///
     /// # Errors

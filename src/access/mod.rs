@@ -18,12 +18,15 @@ pub(crate) use inspection::Inspection;
 pub(crate) use mcp_call::HEADERS_SINCE;
 #[cfg(any(fuzzing, test))]
 pub use message::fuzz_message;
+
 pub(crate) use message_id::MessageId;
 pub(crate) use path::CanonicalPath;
 #[cfg(any(fuzzing, test))]
 pub use path::fuzz_path;
 pub(crate) use pattern::Pattern;
-pub(crate) use policy::{AccessPolicy, DefaultAccess, ListRules, Permission, Target};
+pub(crate) use policy::{
+    AccessPolicy, DefaultAccess, Grant, ListRules, Permission, RuleIndex, Target,
+};
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
 pub(crate) use uri::is_normal as is_normal_uri;

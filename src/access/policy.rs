@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inspection::{AnnouncedMessage, Inspection, MessageHints};
 use super::message::Message;
 use super::{CanonicalPath, HEADERS_SINCE, Match, Rule, ScopeHierarchy};
-use crate::identity::VerifiedIdentity;
+use crate::identity::{VerifiedIdentity, logged_name};
 use crate::refusal::{Denial, McpCall, Refusal, Strings};
 use crate::request::RequestHead;
 
@@ -23,16 +23,31 @@ pub(crate) struct Target {
 /// What the head of a request decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// The request is allowed. The head may say what its message calls.
-    Granted(Option<McpCall>),
+    /// The request is allowed. The head may reveal the message.
+    Granted(Grant),
     /// The decision depends on the message in the body.
     DependsOnBody,
 }
+
+/// Why a request is allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The rule that matched; `None` if none did.
+    pub rule: Option<RuleIndex>,
+    /// The message, if it was read.
+    pub message: Option<Box<Message>>,
+}
+
+/// The place of a rule in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RuleIndex(usize);
 
 /// The access rules. The first rule that matches a request decides.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessPolicy {
     rules: Vec<Rule>,
+    /// The names of `rules` as access logs have them.
+    logged_names: Vec<String>,
     /// The conditions of `rules` in lower case.
     in_lower_case: Vec<Match>,
     /// Whether the conditions of `rules` are in lower case already.
@@ -93,6 +108,23 @@ enum RuleMatch {
     Rule(usize),
 }
 
+impl Grant {
+    /// What the message calls.
+    #[must_use]
+    pub(crate) fn call(&self) -> Option<&McpCall> {
+        self.message.as_ref()?.call.as_ref()
+    }
+}
+
+impl RuleMatch {
+    fn rule(self) -> Option<RuleIndex> {
+        match self {
+            Self::Rule(index) => Some(RuleIndex(index)),
+            Self::DependsOnMessage | Self::NoRule => None,
+        }
+    }
+}
+
 impl Target {
     /// True when the path is among `paths`.
     #[must_use]
@@ -109,8 +141,13 @@ impl Target {
     /// Whether the response may hold lists: it answers a message, or is a stream of messages.
     #[must_use]
     pub(crate) fn may_get_lists(&self) -> bool {
-        let method = &*self.method;
-        method == Match::MESSAGE_METHOD || method == b"GET"
+        self.may_carry_message() || *self.method == *b"GET"
+    }
+
+    /// Whether the request has the HTTP method of messages.
+    #[must_use]
+    pub(crate) fn may_carry_message(&self) -> bool {
+        *self.method == *Match::MESSAGE_METHOD
     }
 
     /// True when any body that is not empty would be refused.
@@ -145,6 +182,7 @@ impl AccessPolicy {
             .filter(|scope| !Self::LOGIN_SCOPES.contains(scope))
             .map(str::to_owned)
             .collect();
+        let logged_names = rules.iter().map(|rule| logged_name(&rule.name)).collect();
         let in_lower_case: Vec<Match> =
             rules.iter().map(|rule| rule.condition.in_lower_case()).collect();
         let is_lower_case = rules.iter().map(|rule| &rule.condition).eq(&in_lower_case);
@@ -163,6 +201,7 @@ impl AccessPolicy {
         });
         Self {
             rules,
+            logged_names,
             in_lower_case,
             is_lower_case,
             reads_messages,
@@ -279,6 +318,18 @@ impl AccessPolicy {
         is_filtered.then_some(max_body)
     }
 
+    /// Longest message of a response that is read, in bytes.
+    #[must_use]
+    pub(crate) fn max_response_message(&self) -> usize {
+        self.lists.max_body
+    }
+
+    /// The name of a rule as access logs have it.
+    #[must_use]
+    pub(crate) fn logged_name(&self, RuleIndex(index): RuleIndex) -> &str {
+        self.logged_names.get(index).map(String::as_str).unwrap_or_default()
+    }
+
     /// Whether a list shows the item that this call is for. `target` is that of the request for
     /// the list.
     #[must_use]
@@ -293,7 +344,7 @@ impl AccessPolicy {
         let target = Target { method, path: target.path.clone(), hints: None };
         let message = Message { call: Some(call), is_request: true, version: None };
         match self.check_message(&target, Some(&message), identity, is_restricted) {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(Refusal::InsufficientScope { .. }) => self.lists.show_if_scopes_missing,
             Err(_) => false,
         }
@@ -322,8 +373,14 @@ impl AccessPolicy {
             Some(hints) if found == RuleMatch::DependsOnMessage => {
                 match hints.message(&self.inspection)? {
                     AnnouncedMessage::Message(message) => {
-                        self.check_message(target, Some(&message), identity, is_restricted)?;
-                        return Ok(Permission::Granted(message.call));
+                        let message = Some(Box::new(message));
+                        let rule = self.check_message(
+                            target,
+                            message.as_deref(),
+                            identity,
+                            is_restricted,
+                        )?;
+                        return Ok(Permission::Granted(Grant { rule, message }));
                     }
                     AnnouncedMessage::InBody => {
                         self.check_any_message(target, identity, is_restricted)?;
@@ -338,11 +395,10 @@ impl AccessPolicy {
             }
             _ => self.check_found(found, None, identity, is_restricted)?,
         }
-        Ok(Permission::Granted(None))
+        Ok(Permission::Granted(Grant { rule: found.rule(), message: None }))
     }
 
     /// Decides by the body, after [`check`](Self::check) returned [`Permission::DependsOnBody`].
-    /// Returns what its message calls.
     ///
     /// # Errors
     ///
@@ -353,13 +409,13 @@ impl AccessPolicy {
         body: &[u8],
         identity: &VerifiedIdentity,
         is_restricted: bool,
-    ) -> Result<Option<McpCall>, Refusal> {
+    ) -> Result<Grant, Refusal> {
         let message = match &target.hints {
-            Some(hints) => hints.message_in(body)?,
+            Some(hints) => hints.message_in(body)?.map(Box::new),
             None => None,
         };
-        self.check_message(target, message.as_ref(), identity, is_restricted)?;
-        Ok(message.and_then(|message| message.call))
+        let rule = self.check_message(target, message.as_deref(), identity, is_restricted)?;
+        Ok(Grant { rule, message })
     }
 
     /// Checks that some message could let this identity pass. Each reachable rule is tried by
@@ -408,16 +464,18 @@ impl AccessPolicy {
             .map(|(found, _)| found)
     }
 
+    /// Returns the rule that matched.
     fn check_message(
         &self,
         target: &Target,
         message: Option<&Message>,
         identity: &VerifiedIdentity,
         is_restricted: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<RuleIndex>, Refusal> {
         let call = message.and_then(|message| message.call.as_ref());
         let found = self.find(target, call.map_or(MessageView::NotACall, MessageView::McpCall))?;
-        self.check_found(found, call, identity, is_restricted)
+        self.check_found(found, call, identity, is_restricted)?;
+        Ok(found.rule())
     }
 
     fn check_found(

@@ -6,6 +6,9 @@ use super::field::Field;
 use crate::access::HEADERS_SINCE;
 use crate::identity::User;
 
+pub(super) const AUDIT_OUTCOMES: FieldDefault<bool> =
+    FieldDefault { field: "audit.outcomes", value: false };
+
 pub(super) const FILTER_LISTS: FieldDefault<bool> =
     FieldDefault { field: "access.mcp.filter_lists", value: true };
 

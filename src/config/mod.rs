@@ -2,6 +2,7 @@
 //! the crate uses, which cannot be wrong.
 
 mod access;
+mod audit;
 mod claims;
 mod defaults;
 mod document;
@@ -69,6 +70,8 @@ pub struct Config {
     pub(crate) max_token_size: usize,
     /// The format and detail of refusals.
     pub(crate) errors: ErrorStyle,
+    /// Whether it is read what becomes of calls.
+    pub(crate) follows_calls: bool,
     /// Where spent tokens are recorded.
     pub(crate) replay_store: ReplayStore,
     /// How people log in through the gateway; none where they do not.

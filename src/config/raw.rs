@@ -5,6 +5,7 @@
 use serde::Deserialize;
 
 use super::access::RawAccess;
+use super::audit::RawAudit;
 use super::errors::RawErrors;
 use super::field::{Field, UnknownFields};
 use super::identity::RawIdentity;
@@ -62,6 +63,8 @@ pub(super) struct RawConfig {
     pub(super) login: Field<RawLogin>,
     /// Whom sessions serve. Default: the defaults of its fields.
     pub(super) sessions: Field<RawSessions>,
+    /// What is read of calls for an audit. Default: the defaults of its fields.
+    pub(super) audit: Field<RawAudit>,
     /// The format and detail of refusals. Default: the defaults of its fields.
     pub(super) errors: Field<RawErrors>,
     /// Whether refusals are enforced.

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use self::constraints::constraints;
 use super::access::RawInspect;
 use super::defaults::{
-    FILTER_LISTS, FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, LOGIN_PATH, LOGIN_REGISTRATION,
-    PROTOCOL_VERSIONS, PROVIDER_ACTIVE, RECORD_ACTIVE, RECORD_LOCKED, REDIS_AUTHORITY,
-    REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES, SESSIONS_BIND, SHOW_IF_SCOPES_MISSING,
-    UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
+    AUDIT_OUTCOMES, FILTER_LISTS, FORWARD_TOKEN, FieldDefault, HEADER_PREFIX, LOGIN_PATH,
+    LOGIN_REGISTRATION, PROTOCOL_VERSIONS, PROVIDER_ACTIVE, RECORD_ACTIVE, RECORD_LOCKED,
+    REDIS_AUTHORITY, REDIS_PATH_PREFIX, RESTRICT_TO_POLICIES, SESSIONS_BIND,
+    SHOW_IF_SCOPES_MISSING, UPSTREAM_VALIDATES_HEADERS, USER_FIELD, WEB_SERVICE_ACCESS_ONLY,
 };
 use super::errors::{RawDetails, RawFormat};
 use super::field::Field;
@@ -169,6 +169,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
     [
         words(),
         vec![
+            AUDIT_OUTCOMES.described(),
             FILTER_LISTS.described(),
             FORWARD_TOKEN.described(),
             HEADER_PREFIX.described(),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::access::{access, exempt};
+use super::audit::follows_calls;
 use super::errors::errors;
 use super::field::{Field, in_words_of_json, refuse_unknown};
 use super::identity::identity;
@@ -49,7 +50,6 @@ pub(super) fn config(
     let token_cache = token_cache(raw.token_cache, faults);
     let errors = errors(raw.errors.or_default("errors", faults), faults);
     let replay_store = replay_store(raw.replay_store, faults);
-    let names_resource = matches!(protected, Protected::Several(_));
     let defaults = Defaults {
         access: access(raw.access.or_default("access", faults), "access", providers, faults),
         exempt: exempt(raw.exempt.or_default("exempt", faults), "exempt", faults),
@@ -61,7 +61,7 @@ pub(super) fn config(
         identity: identity(
             raw.identity.or_default("identity", faults),
             "identity",
-            names_resource,
+            matches!(protected, Protected::Several(_)),
             faults,
         ),
         mode: raw.mode.optional("mode", faults).map_or(Mode::Enforce, Mode::from),
@@ -84,6 +84,7 @@ pub(super) fn config(
         token_cache,
         max_token_size,
         errors,
+        follows_calls: follows_calls(raw.audit, faults),
         login,
         sessions,
     })

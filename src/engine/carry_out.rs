@@ -5,9 +5,11 @@ use super::Engine;
 use super::host::{Host, HostRefused, Part, StreamId};
 use super::metrics::{Outcome, RequestLabels};
 use super::sessions::AwaitedSession;
-use crate::engine::authenticator::{Attribution, Decision, Refused, RequestEdits};
-use crate::identity::IdentityFields;
-use crate::resource::ResourceLabel;
+use crate::access::RuleIndex;
+use crate::engine::authenticator::{Attribution, Decision, Refused, RequestEdits, method_label};
+use crate::identity::{IdentityFields, logged_name};
+use crate::refusal::McpCall;
+use crate::resource::{ResourceId, ResourceLabel};
 use crate::response::Response;
 use crate::status::RefusalRecord;
 use crate::time::UnixTime;
@@ -31,12 +33,19 @@ impl<H: Host> Engine<H> {
                         self.metrics.count_request(labels, &self.host);
                     }
                 }
-                if let Some(Attribution { overage, lists, .. }) = attribution {
+                if let Some(Attribution { overage, grant, lists, followed, .. }) = attribution {
                     if let Some(overage) = overage {
                         self.overage_log.write(&overage, &self.host, now);
                     }
                     if let Some(view) = lists {
                         self.responses.expect(stream, view);
+                    }
+                    self.note_call(stream, grant.call());
+                    if let (Some(rule), Some(resource)) = (grant.rule, resource) {
+                        self.note_rule(stream, resource, rule);
+                    }
+                    if let Some(call) = followed {
+                        self.outcomes.expect(stream, call);
                     }
                 }
                 self.forward(stream, &edits)
@@ -161,6 +170,7 @@ impl<H: Host> Engine<H> {
             }
             (None, None) => {}
         }
+        self.note_refused_call(stream, refused, outcome);
         let provider = refused.provider.map(|provider| self.provider_names[provider].as_str());
         let action = match outcome {
             Outcome::Reported => "allowed (report mode), would be refused",
@@ -169,7 +179,10 @@ impl<H: Host> Engine<H> {
         let label = refused.resource.and_then(|resource| self.authenticator.label(resource));
         let resource = label.map(ResourceLabel::id);
         let details = self.refusal_log.write(action, refused, resource, provider, &self.host, now);
-        if let Some(details) = details {
+        if let Some(mut details) = details {
+            if let (None, Some(call)) = (refused.refusal.call(), refused.call()) {
+                call.describe(&mut details);
+            }
             let record = RefusalRecord::new(
                 self.heartbeat_writer.configuration(),
                 resource,
@@ -186,8 +199,45 @@ impl<H: Host> Engine<H> {
         self.host.note_refusal(stream, refused);
     }
 
+    /// Reports what a refused request called, and counts it where calls are counted.
+    fn note_refused_call(&mut self, stream: StreamId, refused: &Refused, outcome: Outcome) {
+        self.note_call(stream, refused.call());
+        match (refused.refusal.rule(), refused.rule_of_grant(), refused.resource) {
+            (Some(rule), ..) => {
+                self.host.set_filter_state(stream, "mcp_auth.rule", &logged_name(rule));
+            }
+            (None, Some(rule), Some(resource)) => self.note_rule(stream, resource, rule),
+            _ => {}
+        }
+        if outcome == Outcome::Refused && self.authenticator.follows_calls() {
+            let reason = refused.refusal.reason().code();
+            self.host.set_filter_state(stream, "mcp_auth.error_type", reason);
+            let followed = self.outcomes.remove(stream);
+            let method = followed.unwrap_or_else(|| method_label(refused.call()));
+            let outcome = Outcome::Refused.as_str();
+            self.metrics.count_call(refused.resource, method, outcome, &self.host);
+        }
+    }
+
+    fn note_call(&mut self, stream: StreamId, call: Option<&McpCall>) {
+        let Some(McpCall { method, name }) = call else { return };
+        self.host.set_filter_state(stream, "mcp_auth.method", &logged_name(method));
+        if let Some(name) = name {
+            self.host.set_filter_state(stream, "mcp_auth.name", &logged_name(name));
+        }
+    }
+
+    fn note_rule(&mut self, stream: StreamId, resource: ResourceId, rule: RuleIndex) {
+        let name = self.authenticator.logged_rule(resource, rule);
+        self.host.set_filter_state(stream, "mcp_auth.rule", name);
+    }
+
     fn note_identity(&mut self, stream: StreamId, identity: &IdentityFields) {
         self.host.set_filter_state(stream, "mcp_auth.user", identity.user());
+        let client = identity.client_id();
+        if !client.is_empty() {
+            self.host.set_filter_state(stream, "mcp_auth.client", client);
+        }
         Self::note_provider(&mut self.host, stream, identity.provider());
     }
 

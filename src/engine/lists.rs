@@ -14,6 +14,7 @@ use super::{BodyAction, Engine, HeadAction};
 use crate::access::MessageId;
 use crate::engine::authenticator::{ListView, Refused};
 use crate::lists::{BodyPlan, Filtered, HeadPlan, ListFilter};
+use crate::outcome::OutcomeReader;
 use crate::refusal::McpCall;
 use crate::response_head::ResponseHead;
 
@@ -39,6 +40,7 @@ struct Filtering {
 pub struct ResponsePlan {
     session: SessionPlan,
     lists: HeadPlan,
+    outcome: Option<OutcomeReader>,
 }
 
 /// How far a response has come.
@@ -88,11 +90,14 @@ impl Default for Responses {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether the response to a request is changed; otherwise the proxy need not pass it on.
+    /// Whether the response to a request is read or changed; otherwise the proxy need not pass it
+    /// on.
     #[must_use]
     pub fn reads_response(&self, stream: StreamId) -> bool {
         let Responses { by_stream, sessions, .. } = &self.responses;
-        by_stream.contains_key(&stream) || sessions.contains_key(&stream)
+        by_stream.contains_key(&stream)
+            || sessions.contains_key(&stream)
+            || self.outcomes.contains(stream)
     }
 
     /// The head of the response to a request arrived. `has_body` says whether a body follows.
@@ -124,7 +129,7 @@ impl<H: Host> Engine<H> {
             }
             _ => HeadPlan::Pass,
         };
-        ResponsePlan { session, lists }
+        ResponsePlan { session, lists, outcome: self.outcome_reader(stream, head, has_body) }
     }
 
     /// The second half: does to the response what was planned. `None` if its head cannot be read.
@@ -135,10 +140,10 @@ impl<H: Host> Engine<H> {
     ) -> HeadAction {
         let awaited = self.responses.sessions.remove(&stream);
         let filtering = self.responses.by_stream.remove(&stream);
-        if awaited.is_none() && filtering.is_none() {
+        if awaited.is_none() && filtering.is_none() && !self.outcomes.contains(stream) {
             return HeadAction::Continue;
         }
-        let Some(ResponsePlan { session, lists }) = plan else {
+        let Some(ResponsePlan { session, lists, outcome }) = plan else {
             self.abort(stream);
             return HeadAction::Stop;
         };
@@ -148,9 +153,13 @@ impl<H: Host> Engine<H> {
             self.abort(stream);
             return HeadAction::Stop;
         }
+        self.begin_outcome(stream, outcome);
         match filtering {
             Some(Filtering { view, .. }) => self.carry_out_lists(stream, view, lists),
-            None => HeadAction::Continue,
+            None => {
+                self.report_outcome(stream);
+                HeadAction::Continue
+            }
         }
     }
 
@@ -161,14 +170,22 @@ impl<H: Host> Engine<H> {
         view: Box<ListView>,
         plan: HeadPlan,
     ) -> HeadAction {
+        let is_passed = match plan {
+            HeadPlan::Pass => true,
+            HeadPlan::Refuse => !self.authenticator.enforces(&view),
+            HeadPlan::Hold(_) | HeadPlan::Stream(_) => false,
+        };
+        if is_passed {
+            self.report_outcome(stream);
+            return HeadAction::Continue;
+        }
         let (progress, action) = match plan {
-            HeadPlan::Pass => return HeadAction::Continue,
-            HeadPlan::Refuse if !self.authenticator.enforces(&view) => return HeadAction::Continue,
-            HeadPlan::Refuse => {
+            HeadPlan::Pass | HeadPlan::Refuse => {
                 self.refuse_response(stream, &view, None);
                 return HeadAction::Stop;
             }
             HeadPlan::Stream(filter) => {
+                self.report_outcome(stream);
                 (Progress::Events { filter, is_refused: false }, HeadAction::Continue)
             }
             // A proxy that delivers no body meanwhile would wait forever.
@@ -192,6 +209,7 @@ impl<H: Host> Engine<H> {
     /// has just arrived, and whether nothing follows.
     pub fn on_response_body(&mut self, stream: StreamId, size: usize, is_last: bool) -> BodyAction {
         let Some(filtering) = self.responses.by_stream.remove(&stream) else {
+            self.watch_outcome(stream, size, is_last);
             return BodyAction::Continue;
         };
         let Filtering { view, progress } = filtering;
@@ -219,6 +237,7 @@ impl<H: Host> Engine<H> {
                 self.responses
                     .by_stream
                     .insert(stream, Filtering { view, progress: Progress::Dropped });
+                self.lose_outcome(stream);
                 self.abort(stream)
             }
         }
@@ -229,7 +248,10 @@ impl<H: Host> Engine<H> {
         match self.responses.by_stream.get(&stream).map(|filtering| &filtering.progress) {
             Some(Progress::Message { size, .. }) => self.on_response_body(stream, *size, true),
             // An event that is not complete is none (WHATWG HTML §9.2.6).
-            _ => BodyAction::Continue,
+            _ => {
+                self.read_outcome(stream, b"", true);
+                BodyAction::Continue
+            }
         }
     }
 
@@ -255,7 +277,11 @@ impl<H: Host> Engine<H> {
         if plan == BodyPlan::Wait {
             return Ok((BodyAction::Stop, Some(Progress::Message { filter, is_head_held, size })));
         }
-        if !self.authenticator.enforces(view) {
+        let enforces = self.authenticator.enforces(view);
+        if !(enforces && matches!(plan, BodyPlan::Refuse(_))) {
+            self.read_outcome(stream, &body, is_last);
+        }
+        if !enforces {
             if let BodyPlan::Replace { hidden, .. } = plan {
                 self.log_hidden(view, hidden);
             }
@@ -310,6 +336,7 @@ impl<H: Host> Engine<H> {
         } else if hidden > 0 {
             self.log_hidden(view, hidden);
         }
+        self.read_outcome(stream, &chunk, is_last);
         Ok((BodyAction::Continue, Some(Progress::Events { filter, is_refused })))
     }
 

@@ -1,7 +1,7 @@
 //! Counters and gauges. Their names end in pairs of a label and its value, which the `stats_tags`
 //! of `envoy/envoy.yaml` convert to labels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::host::{Host, Metric, MetricFamily, MetricId, SharedValue};
 use crate::identity::LookupReport;
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
             Self::Exempt => "exempt",
@@ -64,6 +64,8 @@ pub(super) struct Metrics {
     resources: ResourceMap<ResourceMetrics>,
     /// Requests that belong to no resource.
     outside: ResourceMetrics,
+    /// By resource, method and outcome.
+    calls: BTreeMap<(Option<ResourceId>, &'static str, &'static str), MetricId>,
     others: HashMap<String, MetricId>,
     token_cache_hits: Option<MetricId>,
     token_cache_misses: Option<MetricId>,
@@ -121,6 +123,7 @@ impl Metrics {
             resources: resources
                 .map(|resource| resource_metrics(resource.label.as_ref().map(ResourceLabel::id))),
             outside: resource_metrics(Some("none")),
+            calls: BTreeMap::new(),
             others: HashMap::new(),
             token_cache_hits: None,
             token_cache_misses: None,
@@ -208,6 +211,32 @@ impl Metrics {
             LookupReport::Failed(_) => "failure",
         };
         self.count(Metric { name: USER_LOOKUPS.name, labels: &[("result", result)] }, host);
+    }
+
+    /// Counts a call. `method` and `outcome` are among few.
+    pub(super) fn count_call(
+        &mut self,
+        resource: Option<ResourceId>,
+        method: &'static str,
+        outcome: &'static str,
+        host: &impl Host,
+    ) {
+        let Self { resources, outside, calls, .. } = self;
+        let label = match resource {
+            Some(resource) => &resources[resource].label,
+            None => &outside.label,
+        };
+        let id = calls.entry((resource, method, outcome)).or_insert_with(|| {
+            let labels = [
+                ("method", method),
+                ("outcome", outcome),
+                ("resource", label.as_deref().unwrap_or_default()),
+            ];
+            let (of_one, _) = labels.split_at(labels.len() - 1);
+            let labels = if label.is_some() { &labels } else { of_one };
+            host.counter(Metric { name: CALLS.name, labels })
+        });
+        host.increment(*id);
     }
 
     /// Counts a step of a login.
@@ -319,9 +348,11 @@ fn request_counter(
 
 /// All families of metrics that the engine counts or sets. Families of the same name
 /// differ in their labels.
-pub const METRIC_FAMILIES: [MetricFamily; 9] = [
+pub const METRIC_FAMILIES: [MetricFamily; 11] = [
     REQUESTS,
     REQUESTS_BY_RESOURCE,
+    CALLS,
+    CALLS_BY_RESOURCE,
     KEY_FETCHES,
     TOKEN_CACHE,
     USER_LOOKUPS,
@@ -334,6 +365,9 @@ pub const METRIC_FAMILIES: [MetricFamily; 9] = [
 const REQUESTS: MetricFamily = counter("mcp_auth_requests", &["provider", "outcome", "reason"]);
 const REQUESTS_BY_RESOURCE: MetricFamily =
     counter("mcp_auth_requests", &["provider", "outcome", "reason", "resource"]);
+const CALLS: MetricFamily = counter("mcp_auth_calls", &["method", "outcome"]);
+const CALLS_BY_RESOURCE: MetricFamily =
+    counter("mcp_auth_calls", &["method", "outcome", "resource"]);
 const KEY_FETCHES: MetricFamily = counter("mcp_auth_key_fetches", &["provider", "result"]);
 const TOKEN_CACHE: MetricFamily = counter("mcp_auth_token_cache", &["result"]);
 const USER_LOOKUPS: MetricFamily = counter("mcp_auth_user_lookups", &["result"]);

@@ -7,6 +7,7 @@
 //! - [`Streams`] has the state of each stream.
 //! - [`Callouts`] has the purpose of each callout.
 //! - [`Responses`] has what is to be done with the responses of upstreams.
+//! - [`Outcomes`] has the calls whose responses are read for what became of them.
 //! - [`VerdictCache`] caches verdicts on tokens.
 
 pub(crate) mod authenticator;
@@ -18,6 +19,7 @@ mod keys;
 mod lists;
 mod login;
 mod metrics;
+mod outcomes;
 mod overage_log;
 mod places;
 mod rate_limit;
@@ -45,6 +47,7 @@ use self::lists::Responses;
 use self::login::Logins;
 pub use self::metrics::METRIC_FAMILIES;
 use self::metrics::{HostBoard, Metrics};
+use self::outcomes::Outcomes;
 use self::overage_log::OverageLog;
 use self::places::{Awaited, Places};
 use self::rate_limit::RateLimit;
@@ -87,6 +90,7 @@ pub struct Engine<H> {
     fleet_store: Option<Rc<FleetStore>>,
     streams: Streams,
     responses: Responses,
+    outcomes: Outcomes,
     callouts: Callouts,
     /// None where people do not log in through the gateway.
     logins: Option<Logins>,
@@ -205,6 +209,7 @@ impl<H: Host> Engine<H> {
             fleet_store,
             streams: Streams::new(places),
             responses: Responses::default(),
+            outcomes: Outcomes::default(),
             callouts: Callouts::default(),
             logins,
             delivery,
@@ -397,6 +402,7 @@ impl<H: Host> Engine<H> {
     pub fn on_stream_end(&mut self, stream: StreamId) {
         self.forget(stream);
         self.responses.remove(stream);
+        self.finish_outcome(stream);
     }
 
     /// Forgets a stream, and the callout that was made for it: its response is not needed, and a

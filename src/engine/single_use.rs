@@ -21,7 +21,7 @@ impl<H: Host> Engine<H> {
         match self.fleet_store.clone() {
             Some(store) => {
                 let callout = store.request(request.single_use_token(), now);
-                self.ask_fleet(stream, Claimant::Spending(request), &store, &callout, now)
+                self.ask_fleet(stream, Claimant::Spending(Box::new(request)), &store, &callout, now)
             }
             None => {
                 let result = self.spend_locally(request.single_use_token(), now);
@@ -130,7 +130,7 @@ impl<H: Host> Engine<H> {
     /// The decision on a request after its token was spent or looked up.
     fn conclude(&self, claimant: Claimant, result: Result<(), NotSpent>) -> Decision {
         match (claimant, result) {
-            (Claimant::Spending(request), result) => self.authenticator.conclude(request, result),
+            (Claimant::Spending(request), result) => self.authenticator.conclude(*request, result),
             (Claimant::Held(request), Err(not_spent)) => {
                 self.authenticator.refuse_held(*request, not_spent.into())
             }

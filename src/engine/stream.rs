@@ -71,7 +71,7 @@ pub(super) enum Claimant {
     /// The token is only looked up; next, the head is forwarded and the body judged.
     Held(Box<HeldRequest>),
     /// The token is spent.
-    Spending(SpendingRequest),
+    Spending(Box<SpendingRequest>),
 }
 
 /// What a stream waits for, for hosts that explain it.

@@ -40,6 +40,7 @@ fn the_seeds_keep_what_the_parsers_promise_and_are_accepted() {
             "key_set" => fuzz_key_set(seed),
             "lists" => fuzz_lists(seed),
             "mcp_message" => fuzz_message(seed),
+            "outcomes" => fuzz_outcomes(seed),
             // Some paths are such as are refused.
             "paths" => fuzz_path(seed) == matches!(&*text, "/mcp" | "/files/a%20b" | "/é/"),
             "shared_state" => fuzz_shared_keys(seed) || fuzz_spent_tokens(seed),

@@ -23,6 +23,20 @@ pub(super) fn write_value(text: &str, to: &mut String) {
     VALUE.write(text, to);
 }
 
+/// A name that a client chose, for access logs: its first 256 bytes, encoded like a header value, and
+/// `"` and `\` too, so that it cannot leave its place in a line of plain text.
+pub(crate) fn logged_name(name: &str) -> String {
+    const MAX_LENGTH: usize = 256;
+    const LOGGED: Escaping = Escaping { separator: b'"', encoded: &PERCENT.add(b'"').add(b'\\') };
+    let name = name.get(..name.floor_char_boundary(MAX_LENGTH)).unwrap_or_default();
+    let mut logged = String::new();
+    match name.contains('\\') {
+        true => LOGGED.write_encoded(name, &mut logged),
+        false => LOGGED.write(name, &mut logged),
+    }
+    logged
+}
+
 /// Writes a comma-separated list without empty items.
 pub(super) fn write_list(items: impl Iterator<Item = impl AsRef<str>>, to: &mut String) {
     write_joined(items, &LIST_ITEM, ',', to);
@@ -129,6 +143,27 @@ mod tests {
         ] {
             assert_eq!(written(|to| write_value(text, to)), header, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_logged_name_is_short_and_stays_in_its_place() {
+        let long = "a".repeat(300);
+        for (name, logged) in [
+            ("create_incident", "create_incident"),
+            ("file:///a b?c=d&e", "file:///a b?c=d&e"),
+            ("a\",\"user\":\"root", "a%22,%22user%22:%22root"),
+            ("a\\", "a%5C"),
+            ("a\n{}\u{85}", "a%0A{}%C2%85"),
+            (" - ", "%20-%20"),
+            ("100%", "100%25"),
+            (&long, &long[..256]),
+            // No part of a character remains.
+            (&format!("{}é", &long[..255]), &long[..255]),
+            ("", ""),
+        ] {
+            assert_eq!(logged_name(name), logged, "{name:?}");
+        }
+        assert_eq!(logged_name(&"\u{1}".repeat(300)).len(), 3 * 256);
     }
 
     #[test]

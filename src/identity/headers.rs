@@ -73,6 +73,9 @@ impl IdentityHeaders {
         "token-expires",
     ];
 
+    /// The place of `client-id`.
+    const CLIENT_ID: usize = 5;
+
     /// The standard headers under `prefix`, followed by those of `claims`.
     #[must_use]
     pub(crate) fn new(prefix: &str, claims: Vec<ClaimHeader>) -> Self {
@@ -186,6 +189,12 @@ impl IdentityFields {
     #[must_use]
     pub fn user(&self) -> &str {
         self.values.iter().next().unwrap_or_default()
+    }
+
+    /// The client id, for access logs; empty if the token names none.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        self.values.iter().nth(IdentityHeaders::CLIENT_ID).unwrap_or_default()
     }
 
     /// The provider's name, for access logs.

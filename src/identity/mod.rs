@@ -12,6 +12,7 @@ mod verified_identity;
 pub(crate) use difference::Difference;
 #[cfg(any(fuzzing, test))]
 pub use encoding::fuzz_header_values;
+pub(crate) use encoding::logged_name;
 pub use headers::IdentityFields;
 pub(crate) use headers::{ClaimHeader, IdentityHeaders, ReservedNames};
 pub(crate) use scim::{

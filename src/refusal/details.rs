@@ -164,13 +164,20 @@ impl Denial {
     }
 }
 
-/// Adds the call of the message to these details.
-fn with_call(mut details: Value, call: Option<&McpCall>) -> Value {
-    if let (Some(details), Some(McpCall { method, name })) = (details.as_object_mut(), call) {
-        details.insert("mcp_method".to_owned(), clipped(method).into());
-        if let Some(name) = name {
+impl McpCall {
+    /// Adds the call to the details of a refusal.
+    pub(crate) fn describe(&self, details: &mut Map<String, Value>) {
+        details.insert("mcp_method".to_owned(), clipped(&self.method).into());
+        if let Some(name) = &self.name {
             details.insert("mcp_name".to_owned(), clipped(name).into());
         }
+    }
+}
+
+/// Adds the call of the message to these details.
+fn with_call(mut details: Value, call: Option<&McpCall>) -> Value {
+    if let (Some(details), Some(call)) = (details.as_object_mut(), call) {
+        call.describe(details);
     }
     details
 }

@@ -17,6 +17,26 @@ impl<'a> Members<'a> {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
+    /// The values of these members, in the order of `names`; `None` if clients may find different
+    /// ones. One look at each member: a server may send very many.
+    pub(crate) fn read_alike<const N: usize>(
+        &self,
+        names: [&str; N],
+    ) -> Option<[Option<&'a RawValue>; N]> {
+        let folded = names.map(case_folded);
+        let mut values = [None; N];
+        for (member, value) in self.iter() {
+            let member_folded = case_folded(member);
+            let Some(index) = folded.iter().position(|name| *name == member_folded) else {
+                continue;
+            };
+            let is_spelt_so = names.get(index) == Some(&member);
+            let known = values.get_mut(index).filter(|known| known.is_none() && is_spelt_so)?;
+            *known = Some(value);
+        }
+        Some(values)
+    }
+
     /// The value of `id`, if all clients read the same one.
     pub(crate) fn id(&self) -> Option<MessageId> {
         self.only("id").filter(|_| self.is_clear(&["id"])).and_then(MessageId::from_value)

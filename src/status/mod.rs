@@ -14,6 +14,7 @@ mod heartbeat_writer;
 mod page;
 mod reason_status;
 mod refusals;
+mod refused_call;
 mod report;
 mod response;
 mod words;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Status;
 use super::configuration_status::{ConfigurationStatus, Level, ProviderStatus};
 use super::reason_status::{ReasonStatus, RefusalOutcome, RefusalStatus};
+use super::refused_call::RefusedCall;
 use super::report::RequestCount;
 use super::words::{distance, plural};
 use crate::html::Html;
@@ -38,6 +39,7 @@ pub(super) fn html(status: &Status) -> String {
     for configuration in &status.configurations {
         configuration_section(&mut page, configuration);
     }
+    refused_call_section(&mut page, &status.refused_calls, status.at);
     refusal_section(&mut page, &status.refusals, status.at);
     request_section(&mut page, &status.requests);
     page.raw("</main>\n<footer><p>").text(status.plugin);
@@ -178,6 +180,36 @@ fn key_table(page: &mut Html, provider: &ProviderStatus) {
     if more > 0 {
         page.raw("<p class=\"note\">And ").text(&plural(more, "key")).raw(" more.</p>\n");
     }
+}
+
+fn refused_call_section(page: &mut Html, calls: &[RefusedCall], now: UnixTime) {
+    if calls.is_empty() {
+        return;
+    }
+    let has_resources = calls.iter().any(|call| call.resource.is_some());
+    page.raw("<section>\n<h2>Last refused calls</h2>\n<div class=\"wide\"><table>\n<thead><tr>");
+    page.raw("<th>Last</th>").raw(if has_resources { "<th>Resource</th>" } else { "" });
+    page.raw(
+        "<th>Method</th><th>Name</th><th>Rule</th><th>Reason</th><th class=\"number\">Times</th>\
+         </tr></thead>\n<tbody>\n",
+    );
+    for call in calls {
+        page.raw("<tr><td>").text(&distance(call.last, now)).raw("</td>");
+        if has_resources {
+            page.raw("<td>").text(call.resource.as_deref().unwrap_or("–")).raw("</td>");
+        }
+        page.raw("<td>").code(&call.method).raw("</td>");
+        for value in [&call.name, &call.rule] {
+            match value {
+                Some(value) => page.raw("<td>").code(value).raw("</td>"),
+                None => page.raw("<td>–</td>"),
+            };
+        }
+        page.raw("<td>").code(call.reason.code());
+        page.raw(if call.outcome == RefusalOutcome::Reported { " (allowed)" } else { "" });
+        page.raw("</td><td class=\"number\">").text(&call.times.to_string()).raw("</td></tr>\n");
+    }
+    page.raw("</tbody></table></div>\n</section>\n");
 }
 
 fn refusal_section(page: &mut Html, reasons: &[ReasonStatus], now: UnixTime) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::configuration_status::{ConfigurationStatus, Level};
 use super::reason_status::ReasonStatus;
+use super::refused_call::RefusedCall;
 use super::{Board, Counter, Heartbeat};
 use crate::refusal::Reason;
 use crate::time::{UnixTime, as_rfc3339};
@@ -27,6 +28,8 @@ pub(crate) struct Status {
     pub configurations: Vec<ConfigurationStatus>,
     /// Refusals by reason, latest first.
     pub refusals: Vec<ReasonStatus>,
+    /// The last refused calls whose messages were read, latest first.
+    pub refused_calls: Vec<RefusedCall>,
     /// Requests since Envoy started.
     pub requests: Vec<RequestCount>,
 }
@@ -68,6 +71,7 @@ impl Status {
             })
             .collect();
         refusals.sort_by_key(|refusal| (Reverse(refusal.latest()), refusal.reason));
+        let refused_calls = RefusedCall::last_of(&refusals);
         let (level, summary) = overall(&configurations);
         Self {
             plugin: concat!("mcp-federated-auth ", env!("CARGO_PKG_VERSION")),
@@ -76,6 +80,7 @@ impl Status {
             summary,
             configurations,
             refusals,
+            refused_calls,
             requests,
         }
     }

@@ -481,6 +481,62 @@ fn client_input_is_shown_harmlessly() {
     assert!(serde_json::to_string_pretty(&status).unwrap().chars().all(is_plain));
 }
 
+#[test]
+fn the_last_refused_calls_are_shown_with_their_tools() {
+    let hostile = "<b>\"&'\u{202e}";
+    let config = example();
+    let board = TestBoard::default();
+    let mut writer = HeartbeatWriter::new(&config);
+    let details = |name: &str| json!({"rule": "r", "mcp_method": "tools/call", "mcp_name": name});
+    for (second, reason, details) in [
+        (0, Reason::AccessDenied, details("first")),
+        (1, Reason::InsufficientScope, details(hostile)),
+        (2, Reason::AccessDenied, details("first")),
+        (3, Reason::AccessDenied, json!({"rule": null, "mcp_method": "ping"})),
+        (4, Reason::AccessDenied, json!({"rule": "r"})),
+        (5, Reason::Expired, json!({"seconds_ago": 1})),
+    ] {
+        writer.note(reason, record(&writer, Some("demo"), details, at(second)));
+    }
+    run(&mut writer, &board, &[], at(5));
+    let status = Status::gather(&board, at(5));
+    let json: Value = serde_json::to_value(&status.refused_calls).unwrap();
+    let shown = json.as_array().unwrap().iter().map(|call| {
+        (
+            call["method"].clone(),
+            call["name"].clone(),
+            call["reason"].clone(),
+            call["times"].clone(),
+        )
+    });
+    let expected = [
+        (json!("ping"), Value::Null, json!("access_denied"), json!(1)),
+        (json!("tools/call"), json!("first"), json!("access_denied"), json!(2)),
+        (json!("tools/call"), json!(hostile), json!("insufficient_scope"), json!(1)),
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    let page = page::html(&status);
+    assert!(page.contains("<td><code>&lt;b&gt;&quot;&amp;&#39;\\u{202e}</code></td>"), "{page}");
+}
+
+#[test]
+fn of_many_refused_calls_the_last_ten_are_shown() {
+    let config = example();
+    let board = TestBoard::default();
+    let mut writer = HeartbeatWriter::new(&config);
+    let reasons = [Reason::AccessDenied, Reason::InsufficientScope, Reason::TokenReplayed];
+    for second in 0..30 {
+        let details = json!({"mcp_method": "tools/call", "mcp_name": second.to_string()});
+        let reason = reasons[usize::try_from(second % 3).unwrap()];
+        writer.note(reason, record(&writer, None, details, at(second)));
+    }
+    run(&mut writer, &board, &[], at(30));
+    let calls = Status::gather(&board, at(30)).refused_calls;
+    let names: Vec<_> = calls.into_iter().filter_map(|call| call.name).collect();
+    let expected: Vec<_> = (20..30).rev().map(|number| number.to_string()).collect();
+    assert_eq!(names, expected);
+}
+
 fn ask(method: &str, path: &str, authority: &str) -> crate::response::Response {
     let page = StatusPage::new(StatusConfig { hosts: vec!["status.internal".to_owned()] });
     let fields = [(":method", method), (":path", path), (":authority", authority)]

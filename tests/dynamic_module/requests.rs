@@ -14,6 +14,7 @@ fn a_request_with_a_right_token_goes_on_at_once_with_its_identity() {
         let state = envoy.filter_state(stream);
         assert_eq!(state["mcp_auth.user"], "ada");
         assert_eq!(state["mcp_auth.provider"], "example");
+        assert_eq!(state["mcp_auth.client"], "demo-agent");
         assert!(!envoy.is_resumed(stream));
         envoy.close(stream);
     }

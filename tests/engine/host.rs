@@ -112,6 +112,10 @@ struct Stream {
     response_head: Fields,
     /// Whether that cannot be changed.
     keeps_response_head: bool,
+    /// Of the body of the upstream's response, what is held back or has just arrived.
+    arriving: Vec<u8>,
+    /// Of the same body, what has gone on.
+    responded: Vec<u8>,
 }
 
 impl Stream {
@@ -344,6 +348,42 @@ impl Vm {
     /// What of the body of a request has gone on by now.
     pub fn passed(&self, id: u32) -> Vec<u8> {
         self.with_stream(id, |stream| stream.passed.clone())
+    }
+
+    /// The head of the upstream's response arrives. Returns whether it goes on.
+    pub fn send_response_head(&self, id: u32, fields: &[(&str, &str)], has_body: bool) -> bool {
+        let fields: Vec<(&[u8], &[u8])> =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let stream = StreamId(id.into());
+        let action = self.with_engine(|engine| {
+            if !engine.reads_response(stream) {
+                return HeadAction::Continue;
+            }
+            engine.on_response_head(stream, ResponseHead::new(&fields), has_body)
+        });
+        action == HeadAction::Continue
+    }
+
+    /// A part of the body of the upstream's response arrives. Returns what of it has gone on by
+    /// now.
+    pub fn send_response_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
+        let size = self.with_stream(id, |stream| {
+            stream.arriving.extend_from_slice(part);
+            stream.arriving.len()
+        });
+        let action =
+            self.with_engine(|engine| engine.on_response_body(StreamId(id.into()), size, is_last));
+        self.with_stream(id, |stream| {
+            if action == BodyAction::Continue {
+                stream.responded.append(&mut stream.arriving);
+            }
+            stream.responded.clone()
+        })
+    }
+
+    /// The trailers of the upstream's response arrive.
+    pub fn send_response_trailers(&self, id: u32) {
+        self.with_engine(|engine| engine.on_response_trailers(StreamId(id.into())));
     }
 
     fn continue_body(&self, id: u32, action: BodyAction) -> Vec<u8> {
@@ -705,6 +745,19 @@ impl Host for ScriptedHost {
             stream.filter_state.insert(name.to_owned(), value.to_owned());
             Ok(())
         });
+    }
+
+    fn response_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused> {
+        self.with_stream(stream, |stream| {
+            Ok(stream.arriving.get(..size).unwrap_or(&stream.arriving).to_vec())
+        })
+    }
+
+    fn replace_response_body(&mut self, stream: StreamId, body: &[u8]) -> Result<(), HostRefused> {
+        self.with_stream(stream, |stream| {
+            stream.arriving = body.to_vec();
+            Ok(())
+        })
     }
 
     fn remove_response_field(&mut self, stream: StreamId, name: &str) -> Result<(), HostRefused> {

@@ -21,6 +21,7 @@ mod login_refusals;
 mod login_support;
 mod metrics;
 mod nameless_tokens;
+mod outcomes;
 mod paused_requests;
 mod provider;
 mod refusal_log;

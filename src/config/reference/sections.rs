@@ -42,6 +42,8 @@ pub(super) const SECTIONS: [Section; 22] = [
                 ("secret", "[Secrets](login.md#secrets)"),
                 ("login", "[Login](login.md)"),
                 ("sessions", "[Sessions](sessions.md)"),
+                ("audit", "[Audit](audit.md)"),
+                ("audit.outcomes", "[Outcomes](audit.md#outcomes)"),
                 ("errors", "[What the client sees](../README.md#what-the-client-sees)"),
                 ("errors.format", ""),
                 ("errors.details", "[Reasons](troubleshooting.md)"),

@@ -190,6 +190,7 @@ pub(in crate::config) static FULL: LazyLock<Value> = LazyLock::new(|| {
         "keys": keys,
         "max_token_size": "8KiB",
         "token_cache": {"entries": 1000},
+        "audit": {"outcomes": true},
         "replay_store": {"redis": {
             "cluster": "webdis",
             "authority": "webdis",
@@ -561,6 +562,7 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
         "/errors",
         "/replay_store/redis",
         "/token_cache",
+        "/audit",
     ];
     let missing = [
         "/resource",
@@ -668,6 +670,7 @@ fn the_schema_and_the_plugin_refuse_the_same_faults_of_shape() {
         ("/max_token_size", json!(8192)),
         ("/token_cache/entries", json!(100_001)),
         ("/token_cache/entries", json!("1000")),
+        ("/audit/outcomes", json!("yes")),
         ("/replay_store", json!("elsewhere")),
         ("/replay_store", json!({"redis": {}})),
         ("/replay_store/redis/cluster", json!("")),

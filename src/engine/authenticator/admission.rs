@@ -4,22 +4,30 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Authenticator;
+use super::calls::FollowedCall;
 use super::decision::{Decision, Need, Refused, WorkerView};
 use super::edits::{Attribution, RequestEdits};
 use super::lists::ListView;
 use super::request::{Body, HeldRequest, Judged, PlausibleRequest, SpendingRequest};
-use crate::access::{MessageId, Permission, Target};
+use crate::access::{Grant, MessageId, Permission, Target};
 use crate::callout::CalloutFault;
 use crate::engine::verdicts::Requester;
 use crate::identity::IdentityFields;
 use crate::keys::{KeysUnavailable, NoKeys};
 use crate::lists::Asked;
 use crate::provider::ProviderId;
-use crate::refusal::{BodyFault, DirectoryFault, McpCall, Refusal};
+use crate::refusal::{BodyFault, DirectoryFault, Refusal};
 use crate::resource::{Mode, ResourceId};
 use crate::response::Response;
 use crate::time::UnixTime;
 use crate::token::NotSpent;
+
+/// What allowed a request, and what is done with its response.
+struct Granted {
+    grant: Grant,
+    lists: Option<Box<ListView>>,
+    followed: Option<Box<FollowedCall>>,
+}
 
 impl Authenticator {
     /// Retry pause for a client whose request found no room.
@@ -44,13 +52,18 @@ impl Authenticator {
         let is_restricted = self.config.providers[provider].restrict_to_policies;
         let access = &self.config.resources[resource].access;
         match access.check(&target, identity, is_restricted) {
-            Ok(Permission::Granted(call)) => {
-                let asked = || Asked::new(call.as_ref(), None);
+            Ok(Permission::Granted(grant)) => {
+                let asked = || Asked::new(grant.call(), None);
                 let lists = self.list_view(&judged, &target, asked, Some(&mut edits));
-                Self::admit_or_spend(judged, edits, Some(fields.clone()), lists)
+                let followed = self.follow(resource, &target, &grant, || None);
+                if followed.as_ref().is_some_and(|call| call.needs_plain_response()) {
+                    edits.ask_for_plain_response();
+                }
+                let granted = Granted { grant, lists, followed };
+                Self::admit_or_spend(judged, edits, Some(fields.clone()), granted)
             }
             Ok(Permission::DependsOnBody) => Decision::AwaitBody(Box::new(HeldRequest {
-                filters_lists: access.filters_lists(&target).is_some(),
+                reads_response: access.filters_lists(&target).is_some() || self.follows_calls(),
                 resource,
                 token: token(),
                 target,
@@ -79,17 +92,24 @@ impl Authenticator {
         let HeldRequest { resource, mut edits, requester, provider, target, .. } = request;
         let identity_fields = edits.is_some().then(|| requester.fields.clone());
         let judged = Judged { resource, requester: &requester, provider, verdict: None };
-        let lists = match (&permitted, body) {
-            (Ok(call), Body::Whole(body)) => {
-                let asked = || Asked::new(call.as_ref(), MessageId::from_body(body));
-                self.list_view(&judged, &target, asked, edits.as_mut())
-            }
-            _ => None,
+        let body_bytes = match body {
+            Body::Whole(body) => body,
+            Body::TooLarge => b"",
         };
-        let edits = edits.unwrap_or_default();
         let decision = match permitted {
-            Ok(_) => Self::admit_or_spend(judged, edits, identity_fields, lists),
+            Ok(grant) => {
+                let id = || MessageId::from_body(body_bytes);
+                let asked = || Asked::new(grant.call(), id());
+                let lists = self.list_view(&judged, &target, asked, edits.as_mut());
+                let followed = self.follow(resource, &target, &grant, id);
+                if let (Some(edits), Some(_)) = (&mut edits, &followed) {
+                    edits.ask_for_plain_response();
+                }
+                let granted = Granted { grant, lists, followed };
+                Self::admit_or_spend(judged, edits.unwrap_or_default(), identity_fields, granted)
+            }
             Err(refusal) => {
+                let edits = edits.unwrap_or_default();
                 self.refuse_known(refusal, resource, Some(provider), identity_fields, edits)
             }
         };
@@ -117,7 +137,8 @@ impl Authenticator {
                 let provider = Some(attribution.provider);
                 let decision =
                     self.refuse_known(not_spent.into(), resource, provider, identity, edits);
-                self.about_message(decision, resource, || message_id)
+                let decision = self.about_message(decision, resource, || message_id);
+                decision.with_grant(attribution.grant)
             }
         }
     }
@@ -170,7 +191,7 @@ impl Authenticator {
         responses.response(&refused.refusal, refused.message_id.as_ref())
     }
 
-    fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<Option<McpCall>, Refusal> {
+    fn check_body(&self, request: &HeldRequest, body: &[u8]) -> Result<Grant, Refusal> {
         let HeldRequest { resource, target, requester, provider, .. } = request;
         let is_restricted = self.config.providers[*provider].restrict_to_policies;
         let access = &self.config.resources[*resource].access;
@@ -203,11 +224,13 @@ impl Authenticator {
         judged: Judged<'_>,
         edits: RequestEdits,
         identity_fields: Option<Rc<IdentityFields>>,
-        lists: Option<Box<ListView>>,
+        granted: Granted,
     ) -> Decision {
         let Judged { resource, requester, provider, .. } = judged;
         let identity = &requester.identity;
-        let attribution = Attribution { provider, overage: identity.overage(), lists };
+        let overage = identity.overage();
+        let Granted { grant, lists, followed } = granted;
+        let attribution = Attribution { provider, overage, grant, lists, followed };
         match identity.single_use() {
             None => {
                 let edits = RequestEdits { identity: identity_fields, ..edits };
@@ -243,15 +266,27 @@ impl Authenticator {
         identity: Option<Rc<IdentityFields>>,
         edits: RequestEdits,
     ) -> Decision {
-        let refused =
-            Refused { resource: Some(resource), provider, identity, message_id: None, refusal };
+        let refused = Refused {
+            resource: Some(resource),
+            provider,
+            identity,
+            message_id: None,
+            grant: None,
+            refusal,
+        };
         Self::refuse_in_mode(self.config.resources[resource].mode, refused, edits)
     }
 
     /// Refuses a request that belongs to no resource.
     pub(super) fn refuse_outside(refusal: Refusal, mode: Mode, edits: RequestEdits) -> Decision {
-        let refused =
-            Refused { resource: None, provider: None, identity: None, message_id: None, refusal };
+        let refused = Refused {
+            resource: None,
+            provider: None,
+            identity: None,
+            message_id: None,
+            grant: None,
+            refusal,
+        };
         Self::refuse_in_mode(mode, refused, edits)
     }
 

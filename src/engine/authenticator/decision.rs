@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::edits::{Attribution, RequestEdits};
 use super::request::{BearerRequest, HeldRequest, PlausibleRequest, SpendingRequest};
-use crate::access::MessageId;
+use crate::access::{Grant, MessageId};
 use crate::engine::verdicts::TokenVerdict;
 use crate::identity::{IdentityFields, ScimLookups, UserQuery};
 use crate::jose::SignatureVerifier;
@@ -114,4 +114,6 @@ pub struct Refused {
     pub(crate) identity: Option<Rc<IdentityFields>>,
     /// The `id` of its message, if it was read and the response carries it.
     pub(super) message_id: Option<MessageId>,
+    /// What allowed it before a later check refused it.
+    pub(super) grant: Option<Box<Grant>>,
 }

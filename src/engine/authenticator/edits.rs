@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::calls::FollowedCall;
 use super::lists::ListView;
+use crate::access::Grant;
 use crate::identity::{IdentityFields, Overage};
 use crate::provider::ProviderId;
 use crate::resource::ResourceLabel;
@@ -27,6 +29,13 @@ pub struct RequestEdits {
 }
 
 impl RequestEdits {
+    /// Keeps the server from compressing its response, which is to be read.
+    pub(super) fn ask_for_plain_response(&mut self) {
+        if !self.remove.iter().any(|name| name == ACCEPT_ENCODING) {
+            self.remove.push(ACCEPT_ENCODING.into());
+        }
+    }
+
     /// Names and values of the fields to add.
     pub fn added(&self) -> impl Iterator<Item = (&str, &str)> {
         let further = self.add.iter().map(|(name, value)| (*name, value.as_str()));
@@ -35,13 +44,20 @@ impl RequestEdits {
     }
 }
 
-/// The provider of an identity.
+/// The request field that lets a server compress its response.
+const ACCEPT_ENCODING: &str = "accept-encoding";
+
+/// Where an allowed request comes from, and what allowed it.
 #[derive(Debug)]
 pub(crate) struct Attribution {
     /// The provider of the token.
     pub provider: ProviderId,
     /// The claims that the token refers to elsewhere.
     pub overage: Option<Rc<Overage>>,
+    /// The rule that allowed the request, and its message if it was read.
+    pub grant: Grant,
     /// What decides on the lists in the response, if they are filtered.
     pub lists: Option<Box<ListView>>,
+    /// How to read what becomes of the call, if that is wanted.
+    pub followed: Option<Box<FollowedCall>>,
 }

@@ -1,6 +1,5 @@
 //! What a caller sees of the lists in a response.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Authenticator;
@@ -42,7 +41,7 @@ impl Authenticator {
         let max_body = access.filters_lists(target).filter(|_| target.may_get_lists())?;
         let asked = asked();
         if let Some(edits) = edits.filter(|_| !asked.is_call()) {
-            edits.remove.push(Cow::Borrowed(ACCEPT_ENCODING));
+            edits.ask_for_plain_response();
         }
         let identity = requester.identity.clone();
         let target = target.clone();
@@ -79,6 +78,7 @@ impl Authenticator {
             provider: Some(view.provider),
             identity: None,
             message_id: id.filter(|_| carries_id),
+            grant: None,
             refusal,
         }
     }
@@ -100,6 +100,3 @@ impl ListView {
         self.max_body
     }
 }
-
-/// The request field that lets a server compress its response.
-pub(super) const ACCEPT_ENCODING: &str = "accept-encoding";

@@ -13,6 +13,7 @@
 //! [`Check`](crate::refusal::Check) names the single checks in their order.
 
 mod admission;
+mod calls;
 mod decision;
 mod edits;
 mod issued;
@@ -42,6 +43,7 @@ use crate::token::{
     KnownSignature, PlausibleToken, SignedToken, Unverified, VerifiedToken, bearer_token,
 };
 
+pub(crate) use self::calls::{FollowedCall, method_label};
 pub use self::decision::Refused;
 pub(crate) use self::decision::{Decision, Examined, IssuedJudgement, Judgement, Need, WorkerView};
 pub(crate) use self::edits::Attribution;

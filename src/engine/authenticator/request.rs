@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use super::edits::{Attribution, RequestEdits};
-use super::lists::ACCEPT_ENCODING;
 use crate::access::{MessageId, Target};
 use crate::engine::verdicts::{Requester, TokenVerdict};
 use crate::identity::IdentityFields;
@@ -47,8 +46,8 @@ pub(crate) struct HeldRequest {
     pub(super) verdict: Option<Rc<TokenVerdict>>,
     /// Whether its token was looked up in the shared store and is unspent.
     pub(super) is_looked_up: bool,
-    /// Whether the lists in its response are filtered.
-    pub(super) filters_lists: bool,
+    /// Whether its response is read: it may ask for a list, or be followed.
+    pub(super) reads_response: bool,
 }
 
 /// The body of a request.
@@ -201,9 +200,8 @@ impl HeldRequest {
     pub(crate) fn take_edits(&mut self) -> Option<RequestEdits> {
         let identity = Some(self.requester.fields.clone());
         let mut edits = RequestEdits { identity, ..self.edits.take()? };
-        if self.filters_lists {
-            // It may ask for a list.
-            edits.remove.push(ACCEPT_ENCODING.into());
+        if self.reads_response {
+            edits.ask_for_plain_response();
         }
         Some(edits)
     }

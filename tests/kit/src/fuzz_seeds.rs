@@ -23,6 +23,11 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let lists = ["\0\u{9}", "\u{2}\u{28}"].map(|choice| {
         format!("{choice}id: 1\r\ndata:\r\n\r\nevent: message\ndata: {list}\n\n: end\r\r")
     });
+    let outcomes = [
+        format!("\0\0{list}"),
+        format!("\u{1}\u{28}: hi\r\n\r\nid: 7\r\ndata: {list}\r\n\r\n"),
+        "\u{2}\0{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602}}".to_owned(),
+    ];
     let paths = ["/mcp", "/files/a%20b", "/a%2Fb", "/a/../b", "/a%252e", "/a;b", "/é/"];
     let request = |token: &str| {
         format!(
@@ -46,6 +51,7 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("discovery", bytes([metadata.to_string()])),
         ("configuration", bytes(configurations())),
         ("lists", bytes(lists)),
+        ("outcomes", bytes(outcomes)),
         ("mcp_message", bytes([call.to_string()])),
         ("paths", bytes(paths)),
         ("header_values", bytes(["ada\nops, incident\n100 %\né\n"])),

@@ -1,0 +1,133 @@
+//! What access logs and metrics have of a call.
+
+use super::Authenticator;
+use super::decision::{Decision, Refused};
+use crate::access::{Grant, MessageId, RuleIndex, Target};
+use crate::outcome::Sent;
+use crate::refusal::McpCall;
+use crate::resource::ResourceId;
+
+/// A call whose outcome is read.
+#[derive(Debug)]
+pub(crate) struct FollowedCall {
+    /// The resource that it belongs to.
+    pub resource: ResourceId,
+    /// Its method in metrics.
+    pub method: &'static str,
+    /// What the request carries.
+    pub sent: Sent,
+    /// Longest message of the response that is read, in bytes.
+    pub max_body: usize,
+}
+
+impl Authenticator {
+    /// Whether it is read what becomes of calls.
+    #[must_use]
+    pub(crate) fn follows_calls(&self) -> bool {
+        self.config.follows_calls
+    }
+
+    /// How to read what becomes of a call; `None` if nobody wants to know. `id` reads that of its
+    /// message.
+    pub(super) fn follow(
+        &self,
+        resource: ResourceId,
+        target: &Target,
+        grant: &Grant,
+        id: impl FnOnce() -> Option<MessageId>,
+    ) -> Option<Box<FollowedCall>> {
+        if !self.follows_calls() {
+            return None;
+        }
+        let sent = match &grant.message {
+            _ if !target.may_carry_message() => Sent::Nothing,
+            None => Sent::Unread,
+            Some(message) if message.is_request() => Sent::Request(id()),
+            Some(_) => Sent::Notification,
+        };
+        Some(Box::new(FollowedCall {
+            resource,
+            method: method_label(grant.call()),
+            sent,
+            max_body: self.config.resources[resource].access.max_response_message(),
+        }))
+    }
+
+    /// The name of a rule as access logs have it.
+    #[must_use]
+    pub(crate) fn logged_rule(&self, resource: ResourceId, rule: RuleIndex) -> &str {
+        self.config.resources[resource].access.logged_name(rule)
+    }
+}
+
+impl FollowedCall {
+    /// Whether the response is of use only if it is not compressed.
+    pub(super) fn needs_plain_response(&self) -> bool {
+        !matches!(self.sent, Sent::Nothing)
+    }
+}
+
+impl Refused {
+    /// What its message calls, if it was read.
+    #[must_use]
+    pub(crate) fn call(&self) -> Option<&McpCall> {
+        self.refusal.call().or_else(|| self.grant.as_ref()?.call())
+    }
+
+    /// The rule that allowed it before a later check refused it.
+    #[must_use]
+    pub(crate) fn rule_of_grant(&self) -> Option<RuleIndex> {
+        self.grant.as_ref()?.rule
+    }
+}
+
+impl Decision {
+    /// The same decision; a refusal knows what allowed the request before.
+    pub(super) fn with_grant(self, grant: Grant) -> Self {
+        let grant = Some(Box::new(grant));
+        match self {
+            Self::Refuse(refused) => Self::Refuse(Refused { grant, ..refused }),
+            Self::LetThrough(refused, edits) => {
+                Self::LetThrough(Refused { grant, ..refused }, edits)
+            }
+            other => other,
+        }
+    }
+}
+
+/// The method of a call in metrics: one that MCP defines for messages of clients, or `other`; `none`
+/// where no message was read, or it is no call.
+pub(crate) fn method_label(call: Option<&McpCall>) -> &'static str {
+    /// Those of all revisions up to 2026-07-28.
+    const METHODS: [&str; 25] = [
+        "completion/complete",
+        "initialize",
+        "logging/setLevel",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+        "notifications/tasks/status",
+        "ping",
+        "prompts/get",
+        "prompts/list",
+        "resources/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/templates/list",
+        "resources/unsubscribe",
+        "server/discover",
+        "subscriptions/listen",
+        "tasks/cancel",
+        "tasks/get",
+        "tasks/list",
+        "tasks/result",
+        "tasks/update",
+        "tools/call",
+        "tools/list",
+    ];
+    match call {
+        None => "none",
+        Some(call) => METHODS.into_iter().find(|method| *method == call.method).unwrap_or("other"),
+    }
+}

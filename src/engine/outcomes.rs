@@ -1,0 +1,127 @@
+//! What becomes of the calls that were allowed: read from their responses as those pass, and
+//! reported to access logs and metrics.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use super::host::{Host, HostRefused, StreamId};
+use crate::engine::authenticator::FollowedCall;
+use crate::outcome::{CallOutcome, OutcomeReader};
+use crate::response_head::ResponseHead;
+
+/// The calls that are followed.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    by_stream: BTreeMap<StreamId, Following>,
+}
+
+#[derive(Debug)]
+struct Following {
+    call: Box<FollowedCall>,
+    /// `None` until the head of the response arrives.
+    reader: Option<OutcomeReader>,
+    /// The outcome in the filter state.
+    reported: Option<CallOutcome>,
+}
+
+impl Outcomes {
+    /// The response to this request will be read.
+    pub(super) fn expect(&mut self, stream: StreamId, call: Box<FollowedCall>) {
+        self.by_stream.insert(stream, Following { call, reader: None, reported: None });
+    }
+
+    pub(super) fn contains(&self, stream: StreamId) -> bool {
+        self.by_stream.contains_key(&stream)
+    }
+
+    /// Stops following a call. Returns its method in metrics.
+    pub(super) fn remove(&mut self, stream: StreamId) -> Option<&'static str> {
+        self.by_stream.remove(&stream).map(|following| following.call.method)
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// The reader of a response, from its head. Changes nothing.
+    pub(super) fn outcome_reader(
+        &self,
+        stream: StreamId,
+        head: ResponseHead<'_>,
+        has_body: bool,
+    ) -> Option<OutcomeReader> {
+        let FollowedCall { sent, max_body, .. } = &*self.outcomes.by_stream.get(&stream)?.call;
+        Some(OutcomeReader::new(sent.clone(), head, has_body, *max_body))
+    }
+
+    /// Begins to read a response. Nothing is reported yet: it may still be refused.
+    pub(super) fn begin_outcome(&mut self, stream: StreamId, reader: Option<OutcomeReader>) {
+        if let Some(following) = self.outcomes.by_stream.get_mut(&stream) {
+            following.reader = reader;
+        }
+    }
+
+    /// A part of a response cannot be read: it might matter.
+    pub(super) fn lose_outcome(&mut self, stream: StreamId) {
+        self.begin_outcome(stream, None);
+        self.report_outcome(stream);
+    }
+
+    /// Whether the body of a response is still to be read.
+    pub(super) fn reads_outcome(&self, stream: StreamId) -> bool {
+        let following = self.outcomes.by_stream.get(&stream);
+        let reader = following.and_then(|following| following.reader.as_ref());
+        reader.is_some_and(OutcomeReader::reads)
+    }
+
+    /// More of a response passes, and perhaps its end.
+    pub(super) fn read_outcome(&mut self, stream: StreamId, chunk: &[u8], is_last: bool) {
+        let following = self.outcomes.by_stream.get_mut(&stream);
+        let Some(reader) = following.and_then(|following| following.reader.as_mut()) else {
+            return;
+        };
+        reader.read(chunk);
+        if is_last {
+            reader.end();
+        }
+        self.report_outcome(stream);
+    }
+
+    /// A part of a response that nobody else reads has arrived.
+    pub(super) fn watch_outcome(&mut self, stream: StreamId, size: usize, is_last: bool) {
+        if !self.reads_outcome(stream) {
+            return;
+        }
+        let chunk = match size {
+            0 => Vec::new(),
+            size => match self.host.response_body(stream, size) {
+                Ok(chunk) => chunk,
+                Err(HostRefused) => return self.lose_outcome(stream),
+            },
+        };
+        self.read_outcome(stream, &chunk, is_last);
+    }
+
+    /// Counts the call of a stream that has ended.
+    pub(super) fn finish_outcome(&mut self, stream: StreamId) {
+        if let Some(Following { call, reported, .. }) = self.outcomes.by_stream.remove(&stream) {
+            let outcome = reported.unwrap_or(CallOutcome::Unknown).as_str();
+            self.metrics.count_call(Some(call.resource), call.method, outcome, &self.host);
+        }
+    }
+
+    /// Reports what is known by now. What is cut off later keeps it.
+    pub(super) fn report_outcome(&mut self, stream: StreamId) {
+        let Some(following) = self.outcomes.by_stream.get_mut(&stream) else { return };
+        let reader = following.reader.as_ref();
+        let outcome = reader.map_or(CallOutcome::Unknown, OutcomeReader::outcome);
+        if following.reported.replace(outcome) == Some(outcome) {
+            return;
+        }
+        self.host.set_filter_state(stream, "mcp_auth.outcome", outcome.as_str());
+        if let CallOutcome::RpcError(code) = outcome {
+            self.host.set_filter_state(stream, "mcp_auth.rpc_code", &code.to_string());
+        }
+        if let Some(error_type) = outcome.error_type() {
+            self.host.set_filter_state(stream, "mcp_auth.error_type", &error_type);
+        }
+    }
+}
