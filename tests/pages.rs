@@ -146,8 +146,8 @@ fn each_block_of_yaml_and_json_is_of_a_kind_that_tests_load() {
             "docs/replay.md" => 1,
             "docs/editors.md" => 2,
             "docs/mcp-server.md" => 5,
-            // By the test of Envoy's access log.
-            "docs/operations.md" => 1,
+            // By the tests of Envoy's access log.
+            "docs/audit.md" | "docs/operations.md" => 1,
             _ => 0,
         };
         assert_eq!(code_blocks(&text, "json").len(), count, "{path:?}");

@@ -12,6 +12,7 @@
 mod accepted;
 mod access_log;
 mod access_rules;
+mod audit;
 mod bad_bytes;
 mod bound_sessions;
 mod browsers;

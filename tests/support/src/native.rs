@@ -11,6 +11,7 @@ pub(crate) fn replace_plugin(tree: &mut Value, module: &Path) -> Vec<(String, St
     replace_filters(tree, module, &mut environment);
     // Envoy puts `wasm.` before filter state of plugins alone.
     replace_text(tree, "FILTER_STATE(wasm.mcp_auth", "FILTER_STATE(mcp_auth");
+    replace_text(tree, "filter_state['wasm.mcp_auth", "filter_state['mcp_auth");
     // Its metrics have labels, and with this their names are those of the plugin's.
     if let Some(bootstrap) = tree.as_object_mut() {
         bootstrap.remove("stats_config");
