@@ -1,5 +1,7 @@
 //! What a login reports to operators: a metric for each, a log line for most.
 
+use serde::{Deserialize, Serialize};
+
 use crate::provider::ProviderId;
 
 /// Something that happened at a login. Its line holds no code, token, verifier or secret.
@@ -25,7 +27,8 @@ pub(crate) enum LoginStage {
 }
 
 /// How a stage ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum LoginResult {
     Ok,
     /// The client or the person is to blame, or the person cancelled.
@@ -35,6 +38,15 @@ pub(crate) enum LoginResult {
 }
 
 impl LoginStage {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Register,
+        Self::Authorize,
+        Self::Approve,
+        Self::Callback,
+        Self::Token,
+        Self::Refresh,
+    ];
+
     /// Value of the metric's label `step`.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {

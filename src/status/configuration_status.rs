@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::heartbeat::{KeySummary, ProviderSummary, ResourceSummary};
+use super::login_status::LoginStatus;
 use super::words::{clipped, clock, distance, plural, span};
 use super::{Board, Heartbeat};
 use crate::keys::{Discovery, FetchFailures, KeyAccount, KeyStatus, Phase, SetStatus};
@@ -35,6 +36,9 @@ pub(crate) struct ConfigurationStatus {
     pub providers: Vec<ProviderStatus>,
     /// The number of providers that are left out.
     pub more_providers: usize,
+    /// How people log in; none if they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginStatus>,
 }
 
 /// One of several resources.
@@ -130,6 +134,7 @@ pub(crate) enum Level {
 
 impl ConfigurationStatus {
     pub(super) fn new(heartbeat: Heartbeat, board: &dyn Board, now: UnixTime) -> Self {
+        let login = LoginStatus::new(&heartbeat, board);
         let providers = heartbeat.providers.into_iter();
         let (several, only): (Vec<_>, Vec<_>) =
             heartbeat.resources.into_iter().partition(|resource| resource.id.is_some());
@@ -153,6 +158,7 @@ impl ConfigurationStatus {
                 .map(|provider| ProviderStatus::new(provider, board, now))
                 .collect(),
             more_providers: heartbeat.more_providers,
+            login,
         }
     }
 }
@@ -168,7 +174,7 @@ impl ProviderStatus {
     const MAX_KEYS: usize = 50;
 
     fn new(provider: ProviderSummary, board: &dyn Board, now: UnixTime) -> Self {
-        let ProviderSummary { name, issuers, audiences, keys } = provider;
+        let ProviderSummary { name, issuers, audiences, keys, redirect_uri: _ } = provider;
         let source = match keys {
             KeySummary::Fetched(source) => source,
             KeySummary::Configured { count, first } => {

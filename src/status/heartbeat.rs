@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::VERSION;
-use super::words::clipped;
+use super::words::{clipped, clipped_url};
 use crate::config::Config;
 use crate::keys::{KeyAccount, KeySource, WatchedSource};
 use crate::provider::{Provider, ProviderId};
@@ -31,6 +31,8 @@ pub(crate) struct Heartbeat {
     pub providers: Vec<ProviderSummary>,
     /// The number of providers that are left out.
     pub more_providers: usize,
+    /// The issuer of the login; none if there is no login.
+    pub login_issuer: Option<String>,
     /// The request counters that its workers have incremented.
     pub counters: BTreeSet<Counter>,
 }
@@ -63,6 +65,8 @@ pub(crate) struct ProviderSummary {
     pub audiences: Vec<String>,
     /// Where its keys are.
     pub keys: KeySummary,
+    /// The redirect URI of the login there; none if people cannot log in there.
+    pub redirect_uri: Option<String>,
 }
 
 /// Where the keys of a provider are.
@@ -123,6 +127,7 @@ impl Heartbeat {
                 .map(|(id, provider)| ProviderSummary::new(id, provider, config))
                 .collect(),
             more_providers: config.providers.iter().skip(Self::MAX_PROVIDERS).count(),
+            login_issuer: config.login.as_ref().map(|login| clipped_url(login.issuer.origin())),
             counters: BTreeSet::new(),
         }
     }
@@ -221,6 +226,10 @@ impl ProviderSummary {
         };
         Self {
             name: clipped(&provider.name),
+            redirect_uri: config.login.as_ref().and_then(|login| {
+                let provider = login.providers[id].as_ref()?;
+                Some(clipped_url(&login.redirect_uri(provider)))
+            }),
             issuers: first(&provider.issuers),
             audiences: first(&config.audiences(None, id)),
             keys: match &provider.key_source {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Board, Counter, Heartbeat, RefusalHistory, RefusalRecord};
+use super::{Board, Counter, Heartbeat, LoginHistory, LoginRecord, RefusalHistory, RefusalRecord};
 use crate::config::Config;
+use crate::login::LoginStage;
 use crate::refusal::Reason;
 use crate::time::UnixTime;
 
-/// Writes to shared data only on ticks: no request waits for it, and a flood of refusals costs no
-/// more than a few.
+/// Writes to shared data only on ticks: no request waits for it, and a flood of refusals or logins
+/// costs no more than a few.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWriter {
     heartbeat: Heartbeat,
@@ -20,6 +21,8 @@ pub(crate) struct HeartbeatWriter {
     reported_counters: usize,
     /// Refusals that are not in shared data yet.
     refused: BTreeMap<Reason, RefusalHistory>,
+    /// Results of logins that are not in shared data yet.
+    logins: BTreeMap<LoginStage, LoginHistory>,
     next_publish: UnixTime,
 }
 
@@ -33,7 +36,7 @@ struct Place {
 }
 
 impl HeartbeatWriter {
-    /// The shortest time between two writes of refusals.
+    /// The shortest time between two writes of refusals and results of logins.
     const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
     #[must_use]
@@ -44,6 +47,7 @@ impl HeartbeatWriter {
             next_heartbeat: UnixTime::default(),
             reported_counters: 0,
             refused: BTreeMap::new(),
+            logins: BTreeMap::new(),
             next_publish: UnixTime::default(),
         }
     }
@@ -59,7 +63,12 @@ impl HeartbeatWriter {
         self.refused.entry(reason).or_default().add(record);
     }
 
-    /// Lets [`Self::run`] write the refusals the next time, however soon.
+    /// Records how a step of a login ended, to be written on a later tick.
+    pub(crate) fn note_login(&mut self, stage: LoginStage, record: LoginRecord) {
+        self.logins.entry(stage).or_default().add(record);
+    }
+
+    /// Lets [`Self::run`] write refusals and results of logins the next time, however soon.
     pub(crate) fn hasten(&mut self) {
         self.next_publish = UnixTime::default();
     }
@@ -140,7 +149,7 @@ impl HeartbeatWriter {
         free
     }
 
-    /// Adds the refusals to those in shared data. A write that loses against another worker is
+    /// Adds refusals and results of logins to those in shared data. A write that loses against another worker is
     /// repeated later.
     fn publish(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
@@ -148,6 +157,15 @@ impl HeartbeatWriter {
             let (bytes, version) = board.read(&name);
             let mut history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
             for record in refused.records() {
+                history.add(record.clone());
+            }
+            !board.replace(&name, &history.encode(), version)
+        });
+        self.logins.retain(|stage, results| {
+            let name = LoginHistory::name(*stage);
+            let (bytes, version) = board.read(&name);
+            let mut history = bytes.as_deref().and_then(LoginHistory::decode).unwrap_or_default();
+            for record in results.records() {
                 history.add(record.clone());
             }
             !board.replace(&name, &history.encode(), version)

@@ -1,9 +1,10 @@
 //! The status page: the configurations in use, the state of their keys, and the last refusals.
 //!
 //! A listener of its own serves the page, on any worker. So the workers share a [`Board`]: they
-//! write a [`Heartbeat`] for each configuration and a [`RefusalHistory`] for each reason. A request
-//! to the page gathers both, and the shared state of the keys, into one report, the [`Status`]. It
-//! is serialised as `status.json` and rendered as the page. An allowed request writes nothing.
+//! write a [`Heartbeat`] for each configuration, a [`RefusalHistory`] for each reason, and a
+//! [`LoginHistory`] for each step of a login. A request to the page gathers them, and the shared
+//! state of the keys, into one report, the [`Status`]. It is serialised as `status.json` and rendered
+//! as the page. An allowed request writes nothing.
 //!
 //! Shared data cannot be deleted and does not expire. So the number of names is fixed, each value
 //! is bounded, and values are parsed strictly: anything unrecognised is ignored.
@@ -11,6 +12,8 @@
 mod configuration_status;
 mod heartbeat;
 mod heartbeat_writer;
+mod login_status;
+mod logins;
 mod page;
 mod reason_status;
 mod refusals;
@@ -21,6 +24,7 @@ mod words;
 
 pub(crate) use heartbeat::{Counter, Heartbeat};
 pub(crate) use heartbeat_writer::HeartbeatWriter;
+pub(crate) use logins::{LoginHistory, LoginRecord};
 pub(crate) use refusals::{RefusalHistory, RefusalRecord};
 pub(crate) use report::Status;
 pub(crate) use response::StatusPage;

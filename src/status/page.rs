@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Status;
 use super::configuration_status::{ConfigurationStatus, Level, ProviderStatus};
+use super::login_status::{LoginFaultStatus, LoginStatus};
 use super::reason_status::{ReasonStatus, RefusalOutcome, RefusalStatus};
 use super::refused_call::RefusedCall;
 use super::report::RequestCount;
@@ -81,7 +82,57 @@ fn configuration_section(page: &mut Html, configuration: &ConfigurationStatus) {
         page.raw("<p class=\"note\">And ").text(&plural(configuration.more_providers, "provider"));
         page.raw(" more, not shown.</p>\n");
     }
+    if let Some(login) = &configuration.login {
+        login_section(page, login);
+    }
     page.raw("</section>\n");
+}
+
+fn login_section(page: &mut Html, login: &LoginStatus) {
+    page.raw("<article>\n<h3>Login</h3>\n<dl>\n");
+    entry(page, "Issuer", |page| page.code(&login.issuer));
+    page.raw(
+        "</dl>\n<div class=\"wide\"><table>\n<thead><tr><th>Provider</th><th>Redirect URI to \
+         register there</th></tr></thead>\n<tbody>\n",
+    );
+    for provider in &login.providers {
+        page.raw("<tr><td>").text(&provider.name).raw("</td><td>").code(&provider.redirect_uri);
+        page.raw("</td></tr>\n");
+    }
+    page.raw("</tbody></table></div>\n");
+    if login.steps.is_empty() {
+        page.raw("<p class=\"note\">No client has registered or logged in yet.</p>\n</article>\n");
+        return;
+    }
+    page.raw(
+        "<div class=\"wide\"><table>\n<thead><tr><th>Step</th><th>Provider</th><th>Last \
+         success</th><th>Last failure</th><th>Last refusal</th></tr></thead>\n<tbody>\n",
+    );
+    for step in &login.steps {
+        page.raw("<tr><td>").text(step.step).raw("</td><td>");
+        page.text(step.provider.as_deref().unwrap_or("–")).raw("</td><td>");
+        match step.ok {
+            Some(time) => moment(page, time),
+            None => page.raw("–"),
+        };
+        for fault in [&step.failed, &step.refused] {
+            page.raw("</td><td>");
+            login_fault(page, fault.as_ref());
+        }
+        page.raw("</td></tr>\n");
+    }
+    page.raw("</tbody></table></div>\n</article>\n");
+}
+
+fn login_fault(page: &mut Html, fault: Option<&LoginFaultStatus>) {
+    let Some(LoginFaultStatus { at, fault }) = fault else {
+        page.raw("–");
+        return;
+    };
+    moment(page, *at);
+    if let Some(fault) = fault {
+        page.raw("<br>").text(fault);
+    }
 }
 
 fn resource_table(page: &mut Html, configuration: &ConfigurationStatus) {

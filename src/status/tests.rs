@@ -11,6 +11,7 @@ use super::configuration_status::Level;
 use super::{VERSION as VERSION_OF_FILTER, *};
 use crate::config::{Config, StatusConfig};
 use crate::keys::{KeySource, SharedNames};
+use crate::login::{LoginResult, LoginStage};
 use crate::refusal::Reason;
 use crate::request::RequestHead;
 use crate::time::UnixTime;
@@ -537,6 +538,78 @@ fn of_many_refused_calls_the_last_ten_are_shown() {
     assert_eq!(names, expected);
 }
 
+/// A configuration at whose first provider people log in.
+fn with_login() -> Config {
+    let document = json!({
+        "resource": {"url": "https://mcp.example.com/mcp"},
+        "secret": {"env": "SECRET"},
+        "login": {},
+        "providers": [{
+            "name": "demo", "issuer": "https://id.example.com", "client_ids": ["mcp"],
+            "metadata_url": "https://id.example.com/.well-known/openid-configuration",
+            "cluster": "id", "login": {"client_id": "gateway"},
+        }],
+    });
+    Config::without_secrets(document.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn a_login_is_shown_with_its_redirect_uris_and_the_last_fault_of_each_step() {
+    let config = with_login();
+    let board = TestBoard::default();
+    let mut heartbeat_writer = HeartbeatWriter::new(&config);
+    run(&mut heartbeat_writer, &board, &[], at(0));
+    let page = page::html(&Status::gather(&board, at(0)));
+    for shown in [
+        "<dt>Issuer</dt><dd><code>https://mcp.example.com</code></dd>",
+        "<td>demo</td><td><code>https://mcp.example.com/oauth/callback/demo</code></td>",
+        "No client has registered or logged in yet.",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let hostile = "<script>alert(1)</script>\u{1b}";
+    let digest = heartbeat_writer.configuration().to_owned();
+    for (configuration, result, fault, second) in [
+        (digest.as_str(), LoginResult::Ok, None, 1),
+        (&digest, LoginResult::Failed, Some(hostile), 2),
+        ("another", LoginResult::Refused, Some("not of this configuration"), 3),
+    ] {
+        let record = LoginRecord::new(configuration, Some("demo"), result, fault, at(second));
+        heartbeat_writer.note_login(LoginStage::Token, record);
+    }
+    run(&mut heartbeat_writer, &board, &[], at(4));
+    let status = Status::gather(&board, at(4));
+    let steps = &status.configurations[0].login.as_ref().unwrap().steps;
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    assert_eq!((steps[0].step, steps[0].ok), ("token", Some(at(1))));
+    assert_eq!(steps[0].failed.as_ref().map(|failed| failed.at), Some(at(2)));
+    assert!(steps[0].refused.is_none());
+    let page = page::html(&status);
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;\\u{1b}"), "{page}");
+    assert!(!page.contains("<script") && !page.contains("not of this configuration"));
+    let plain =
+        page::html(&Status::gather(&board_with(&example(), &Value::Null, &[], at(0)), at(0)));
+    assert!(!plain.contains("Login"), "{plain}");
+}
+
+#[test]
+fn results_of_logins_written_meanwhile_by_another_worker_are_kept() {
+    let config = with_login();
+    let board = TestBoard::default();
+    let mut writers = [HeartbeatWriter::new(&config), HeartbeatWriter::new(&config)];
+    for (index, result) in [LoginResult::Failed, LoginResult::Ok].into_iter().enumerate() {
+        let writer = &mut writers[index];
+        let record = LoginRecord::new(writer.configuration(), Some("demo"), result, None, at(1));
+        writer.note_login(LoginStage::Approve, record);
+    }
+    for writer in &mut writers {
+        run(writer, &board, &[], at(2));
+    }
+    let status = Status::gather(&board, at(2));
+    let steps = &status.configurations[0].login.as_ref().unwrap().steps;
+    assert!(steps[0].ok.is_some() && steps[0].failed.is_some(), "{steps:?}");
+}
+
 fn ask(method: &str, path: &str, authority: &str) -> crate::response::Response {
     let page = StatusPage::new(StatusConfig { hosts: vec!["status.internal".to_owned()] });
     let fields = [(":method", method), (":path", path), (":authority", authority)]
@@ -615,7 +688,7 @@ proptest! {
 
     #[test]
     fn arbitrary_shared_data_is_shown_or_ignored(
-        values in vec(any::<Vec<u8>>(), 18),
+        values in vec(any::<Vec<u8>>(), 20),
         strings in vec(any::<String>(), 6),
         now in any::<u64>(),
         seen in any::<u64>(),
@@ -627,7 +700,12 @@ proptest! {
         for (reason, bytes) in Reason::ALL.iter().zip(values.iter().skip(16)) {
             board.set(RefusalHistory::name(*reason), bytes.clone());
         }
-        let mut foreign = serde_json::to_value(Heartbeat::new(&example())).unwrap();
+        for (stage, bytes) in LoginStage::ALL.iter().zip(values.iter().skip(18)) {
+            board.set(LoginHistory::name(*stage), bytes.clone());
+        }
+        let mut foreign = serde_json::to_value(Heartbeat::new(&with_login())).unwrap();
+        foreign["login_issuer"] = strings[2].clone().into();
+        foreign["providers"][0]["redirect_uri"] = strings[3].clone().into();
         foreign["seen"] = seen.into();
         foreign["version"] = strings[2].clone().into();
         foreign["resource"] = strings[0].clone().into();

@@ -9,6 +9,11 @@ pub(super) fn clipped(text: &str) -> String {
     crate::printable::clipped(text, 200)
 }
 
+/// A URL that operators copy: at most 500 characters.
+pub(super) fn clipped_url(url: &str) -> String {
+    crate::printable::clipped(url, 500)
+}
+
 /// The time of day in UTC, after the date unless that is the date of `now`.
 pub(super) fn clock(time: UnixTime, now: UnixTime) -> String {
     let string = time.to_string();

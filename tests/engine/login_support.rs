@@ -37,8 +37,12 @@ impl Gateway {
     }
 
     pub fn start_with(configuration: &Value) -> Self {
+        Self::start_sharing(configuration, &SharedData::default())
+    }
+
+    pub fn start_sharing(configuration: &Value, shared: &SharedData) -> Self {
         let key = key("one");
-        let vm = start(configuration, &SharedData::default());
+        let vm = start(configuration, shared);
         fetch(&vm, &[&key]);
         Self { vm, key }
     }

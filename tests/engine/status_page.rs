@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::host::{LocalResponse, Outcome, SharedData, Vm};
+use crate::login_support::{Gateway, code_request, with_login};
 use crate::provider::{assert_accepted, configuration, fetch, key, request, start, token};
 
 fn start_page(configuration: &str, shared: &SharedData) -> Option<Vm> {
@@ -127,4 +128,73 @@ fn the_page_has_a_configuration_of_its_own() {
     assert_eq!(get(&page, "/", "elsewhere.internal").status, 403);
     // And without its root id it is a filter that authenticates, for which there are no defaults.
     assert!(Vm::start(b"", &shared).is_none());
+}
+
+#[test]
+fn each_step_of_a_login_is_shown_with_its_last_results() {
+    let shared = SharedData::default();
+    let gateway = Gateway::start_sharing(&with_login(), &shared);
+    gateway.vm.tick();
+    let login = |shared| status(shared)["configurations"][0]["login"].clone();
+    assert_eq!(
+        login(&shared),
+        json!({
+            "issuer": "https://mcp.example.com",
+            "providers": [{
+                "name": "example",
+                "redirect_uri": "https://mcp.example.com/oauth/callback/example",
+            }],
+            "steps": [],
+        })
+    );
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    gateway.exchange(&client_id, &code, &json!({"access_token": gateway.token()}));
+    gateway.exchange(&client_id, &code, &json!({"token_type": "Bearer"}));
+    gateway.token_request(&code_request(&client_id, "forged"));
+    gateway.vm.advance(Duration::from_secs(1));
+    gateway.vm.tick();
+    let shown = login(&shared);
+    let steps: Vec<Value> = shown["steps"].as_array().unwrap().clone();
+    let outcomes: Vec<Value> = steps
+        .iter()
+        .map(|step| {
+            let has = |kind: &str| !step[kind].is_null();
+            json!([step["step"], step["provider"], has("ok"), has("refused"), has("failed")])
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            json!(["register", null, true, false, false]),
+            json!(["authorize", null, true, false, false]),
+            json!(["approve", "example", true, false, false]),
+            json!(["callback", "example", true, false, false]),
+            json!(["token", null, false, true, false]),
+            json!(["token", "example", true, false, true]),
+        ]
+    );
+    let fault = |index: usize, kind: &str| steps[index][kind]["fault"].as_str().unwrap().to_owned();
+    assert!(fault(4, "refused").starts_with("invalid_grant: "), "{shown:#}");
+    assert!(fault(5, "failed").contains("access_token"), "{shown:#}");
+    for secret in [client_id.as_str(), &code, "p-code", "forged", "client-state"] {
+        assert!(!shown.to_string().contains(secret), "{secret}: {shown:#}");
+    }
+}
+
+#[test]
+fn a_flood_of_registrations_is_one_small_record() {
+    let shared = SharedData::default();
+    let gateway = Gateway::start_sharing(&with_login(), &shared);
+    gateway.vm.tick();
+    gateway.vm.advance(Duration::from_secs(1));
+    for _ in 0..1000 {
+        gateway.register();
+    }
+    let is_of_logins = |name: &String| name.contains("/logins/");
+    assert_eq!(shared.names().iter().filter(|name| is_of_logins(name)).count(), 0, "no tick yet");
+    gateway.vm.tick();
+    let names: Vec<String> = shared.names().into_iter().filter(is_of_logins).collect();
+    assert_eq!(names, ["mcp-federated-auth/1/status/logins/register"]);
+    assert!(shared.value(&names[0]).len() < 300);
 }

@@ -1,6 +1,6 @@
 //! What must stay secret in a login appears nowhere but where it belongs.
 
-use testbed::{LoginShape, SeenLogin, form};
+use testbed::{Bootstrap, LoginShape, Port, SeenLogin, form};
 
 use crate::login_support::{
     ORIGIN, RESOURCE, SECRET, Scene, approve, assert_dead_end, log_in, member,
@@ -13,8 +13,12 @@ async fn no_code_token_verifier_or_secret_is_in_a_log_a_metric_or_a_page() {
         crate::login_support::start_providers([LoginShape::plain(RESOURCE), LoginShape::google()])
             .await;
     // All that the plugin ever says.
+    let port = Port::free();
+    let number = port.number();
     let stack = crate::login_support::replica(&providers, SECRET)
         .alone()
+        .bootstrap(Bootstrap::status_example())
+        .edit(move |bootstrap| bootstrap.set_status_port(number))
         .component_log_level("wasm:trace,dynamic_modules:trace")
         .start()
         .await;
@@ -72,10 +76,17 @@ async fn no_code_token_verifier_or_secret_is_in_a_log_a_metric_or_a_page() {
     let stats = scene.stack.envoy.admin("/stats").await;
     let dump = scene.stack.envoy.admin("/config_dump").await;
     assert!(!dump.is_empty());
+    let mut status = String::new();
+    for path in ["/", "/status.json"] {
+        let url = format!("http://{}{path}", port.address());
+        status += &scene.stack.send(scene.stack.client().get(url)).await.text;
+    }
+    assert!(status.contains("/oauth/callback/google"), "the login is shown: {status}");
     for secret in &secrets {
         assert!(secret.len() >= 10, "{secret} could be there by chance");
         assert!(!log.contains(secret.as_str()), "in the log: {secret}\n{log}");
         assert!(!stats.contains(secret.as_str()), "in a metric: {secret}");
+        assert!(!status.contains(secret.as_str()), "on the status page: {secret}");
         for page in &pages {
             assert!(!page.text.contains(secret.as_str()), "on a page: {secret}\n{page:?}");
         }

@@ -44,6 +44,7 @@ mod login_resources;
 mod login_responses;
 mod login_secrets;
 mod login_shapes;
+mod login_status;
 mod login_support;
 mod mcp_messages;
 mod mcp_rules;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::Level;
 
 pub(super) use self::waiting::{AwaitedByLogin, WaitingLogin};
-use super::host::{CalloutId, Host, StreamId};
+use super::host::{CalloutId, Host, Part, StreamId};
 use super::rate_limit::RateLimit;
 use super::{BodyAction, Engine};
 use crate::engine::authenticator::{
@@ -25,6 +25,7 @@ use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::request::RequestHead;
 use crate::response::Response;
 use crate::seal::Randomness;
+use crate::status::LoginRecord;
 use crate::time::UnixTime;
 
 /// What a worker keeps for logins: nothing of a person or a client, except published documents.
@@ -234,6 +235,10 @@ impl<H: Host> Engine<H> {
         if let Some(event) = event {
             self.report_login(stream, &event, now);
         }
+        if self.host.part() == Part::Requests {
+            // Perhaps no tick follows.
+            self.write_status(now);
+        }
         match self.host.respond(stream, response) {
             Ok(()) => BodyAction::Stop,
             Err(_) => self.abort(stream),
@@ -243,13 +248,25 @@ impl<H: Host> Engine<H> {
     fn report_login(&mut self, stream: StreamId, event: &LoginEvent, now: UnixTime) {
         let LoginEvent { provider, stage, result, line } = event;
         let provider = provider.map(|provider| self.provider_names[provider].as_str());
-        let (step, result_name) = (stage.as_str(), result.as_str());
-        self.metrics.count_login(provider, step, result_name, &self.host);
+        self.metrics.count_login(provider, stage.as_str(), result.as_str(), &self.host);
         if let Some(provider) = provider {
             self.host.set_filter_state(stream, "mcp_auth.provider", provider);
         }
-        let (Some(line), Some(logins)) = (line, &mut self.logins) else { return };
-        let (level, log) = match result {
+        let configuration = self.heartbeat_writer.configuration();
+        let record = LoginRecord::new(configuration, provider, *result, line.as_deref(), now);
+        self.heartbeat_writer.note_login(*stage, record);
+        // What strangers can do as often as they like is written twice a second.
+        let is_bounded = self.log_login(event, now)
+            || (*result == LoginResult::Ok && *stage > LoginStage::Authorize);
+        if is_bounded && self.host.part() == Part::Requests {
+            self.heartbeat_writer.hasten();
+        }
+    }
+
+    /// Whether there is a line, and the log takes it.
+    fn log_login(&mut self, event: &LoginEvent, now: UnixTime) -> bool {
+        let (Some(line), Some(logins)) = (&event.line, &mut self.logins) else { return false };
+        let (level, log) = match event.result {
             LoginResult::Failed => (Level::Warn, &mut logins.failure_log),
             LoginResult::Ok | LoginResult::Refused => (Level::Info, &mut logins.refusal_log),
         };
@@ -257,13 +274,14 @@ impl<H: Host> Engine<H> {
         let sum_up = |suppressed| {
             host.log(level, format_args!("login: {suppressed} more lines (log rate limit)"));
         };
-        if log.admits(now, sum_up) {
+        let is_admitted = log.admits(now, sum_up);
+        if is_admitted {
+            let provider = event.provider.map(|provider| self.provider_names[provider].as_str());
+            let (step, result) = (event.stage.as_str(), event.result.as_str());
             let provider = provider.unwrap_or("-");
-            host.log(
-                level,
-                format_args!("login {result_name}: step={step} provider={provider}: {line}"),
-            );
+            host.log(level, format_args!("login {result}: step={step} provider={provider}: {line}"));
         }
+        is_admitted
     }
 
     /// The result of a step that may need random bytes; none if there are none.
