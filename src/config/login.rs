@@ -73,8 +73,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) sealer: Option<Sealer>,
     pub(super) logins: ProviderMap<Option<LoginProvider>>,
     pub(super) resources: &'a Resources,
-    /// Identifies the configuration.
-    pub(super) configuration: &'a str,
 }
 
 /// Redirect URIs that clients publish, and that are allowed by default.
@@ -138,7 +136,6 @@ pub(super) fn login(
         sealer: surroundings.sealer?,
         resources: login_resources(surroundings.resources, &surroundings.logins),
         providers: surroundings.logins,
-        configuration: surroundings.configuration.to_owned(),
     })
 }
 
@@ -318,3 +315,6 @@ fn client_documents(raw: Field<BTreeMap<String, String>>, faults: &mut Faults) -
     }
     (!hosts.is_empty()).then_some(Clusters::ByHost(hosts))
 }
+
+#[cfg(test)]
+mod tests;

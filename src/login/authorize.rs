@@ -102,6 +102,8 @@ impl Login {
         }
         let resource = self.resource(&pending.request.resource);
         let chosen = get("provider").and_then(|name| self.provider_named(name));
+        let chosen =
+            chosen.zip(resource).filter(|((id, _), resource)| resource.providers.contains(id));
         match (get("cancel"), chosen) {
             (Some(_), _) => {
                 let event = LoginEvent {
@@ -117,11 +119,10 @@ impl Login {
                 );
                 Step::Respond(response, Some(event))
             }
-            (None, Some((id, provider)))
-                if resource.is_some_and(|resource| resource.providers.contains(&id)) =>
-            {
+            (None, Some(((id, provider), resource))) => {
                 let consents = (self.consent == ConsentMode::Remember).then(|| {
-                    consents.add(&pending.request, &provider.name, &self.configuration, now);
+                    let basis = self.consent_basis(&pending.request, resource, provider);
+                    consents.add(&pending.request, &basis, now);
                     consents
                 });
                 let login = ApprovedLogin { pending };
@@ -283,7 +284,7 @@ impl Login {
             return None;
         }
         let mut covered = self.providers_of(resource).filter(|(_, provider)| {
-            consents.cover(request, &provider.name, &self.configuration, now)
+            consents.cover(request, &self.consent_basis(request, resource, provider), now)
         });
         let (id, _) = covered.next()?;
         covered.next().is_none().then_some(id)

@@ -88,8 +88,6 @@ pub(crate) struct Login {
     pub providers: ProviderMap<Option<LoginProvider>>,
     /// Those for which people can log in.
     pub resources: Vec<LoginResource>,
-    /// Digest of the configuration: a remembered consent holds for this one alone.
-    pub configuration: String,
 }
 
 /// An endpoint of the login.

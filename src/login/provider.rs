@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::callout::{Clusters, Endpoint};
 
 /// A provider at which people can log in.
@@ -39,7 +41,7 @@ pub(crate) enum TokenKind {
 }
 
 /// How the scopes of this server are called at the provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) enum ScopeNames {
     /// As here, with this in front of each that does not begin with it.
     Prefixed(String),

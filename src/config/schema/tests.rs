@@ -796,9 +796,6 @@ pub(in crate::config) fn validated(document: &Value) -> Vec<String> {
         Config::with_environment(document.to_string().as_bytes(), &environment).unwrap();
     // It is of what was written.
     config.digest.clear();
-    if let Some(login) = &mut config.login {
-        std::rc::Rc::make_mut(login).configuration.clear();
-    }
     let text = format!("{config:?}");
     let mut words: Vec<String> = text.split([' ', ',', '{', '}']).map(str::to_owned).collect();
     words.sort();
