@@ -84,12 +84,12 @@ impl ConsentPage<'_> {
             ClientIdentity::Document { host } => &|page| {
                 page.code(host);
                 if let Some(name) = name {
-                    page.raw(", which calls itself ").text(name);
+                    page.raw(", which calls itself ").text(&quoted(name));
                 }
             },
             ClientIdentity::Registered => &|page| {
                 match name {
-                    Some(name) => page.raw("An app that calls itself ").text(name),
+                    Some(name) => page.raw("An app that calls itself ").text(&quoted(name)),
                     None => page.raw("An app that gives no name"),
                 };
             },
@@ -231,6 +231,12 @@ fn begun(title: &str) -> Html {
     );
     page.text(title).raw("</title>\n<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n<main>\n");
     page
+}
+
+/// The name in quotation marks, without any of its own: what follows it is not part of it.
+fn quoted(name: &str) -> String {
+    let is_mark = |character: char| "\"“”„‟«»".contains(character);
+    format!("“{}”", name.replace(is_mark, "'"))
 }
 
 fn entry(page: &mut Html, name: &'static str, value: &dyn Fn(&mut Html)) {

@@ -82,6 +82,8 @@ pub(crate) enum TokenJudgement {
         reason: &'static str,
         /// The cause in words.
         cause: String,
+        /// The values that were found and expected, as far as clients may see them; perhaps empty.
+        values: String,
         /// What to change.
         fix: &'static str,
         /// What was found and expected, for the log.

@@ -36,7 +36,6 @@ fn login() -> Login {
             known_scopes: ["read".to_owned(), "write".to_owned()].into(),
             shares_tokens_with: vec![],
         }],
-        configuration: "v1".to_owned(),
     }
 }
 
@@ -270,7 +269,8 @@ fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
     };
     let refused = TokenJudgement::Refused {
         reason: "audience_mismatch",
-        cause: "aud is \"x\"".to_owned(),
+        cause: "the token is for another audience".to_owned(),
+        values: "aud: x; configured: y".to_owned(),
         fix: "Add it to client_ids.",
         details: "{}".to_owned(),
     };
@@ -280,7 +280,11 @@ fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
     let body: Value = serde_json::from_slice(&response.body).unwrap();
     assert_eq!((response.status, &body["error"]), (400, &json!("invalid_grant")));
     let description = body["error_description"].as_str().unwrap();
-    assert!(description.contains("audience_mismatch"), "{description}");
+    assert_eq!(
+        description,
+        "the token that the identity provider issued would be refused here (audience_mismatch): \
+         the token is for another audience (aud: x; configured: y). Add it to client_ids."
+    );
     assert!(!body.to_string().contains("a.b.c"));
 }
 

@@ -13,6 +13,7 @@ use super::step::{AwaitingEndpoints, Form, Step, TokenJudgement};
 use super::token_request::{Exchange, Grant};
 use super::{Login, LoginProvider};
 use crate::callout::{CalloutFault, CalloutResponse};
+use crate::printable::clipped;
 use crate::provider::ProviderId;
 use crate::request::RequestHead;
 use crate::response::Response;
@@ -121,19 +122,27 @@ impl Login {
         now: UnixTime,
         random: &mut Randomness,
     ) -> Step {
+        /// Most characters of the values that a description names.
+        const MAX_VALUES: usize = 200;
         let event = |result, line| Some(LoginEvent { provider: Some(id), stage, result, line });
         match judgement {
             TokenJudgement::Accepted { expires } => {
                 let response = issued.response(expires, &self.sealer, now, random);
                 Step::Respond(response, event(LoginResult::Ok, None))
             }
-            TokenJudgement::Refused { reason, cause, fix, details } => {
-                let problem = format!(
-                    "the token that the identity provider issued would be refused here \
-                     ({reason}): {cause}. {fix}"
-                );
-                let error = OAuthError::new(ErrorCode::InvalidGrant, &problem);
-                let line = format!("{problem} details={details}");
+            TokenJudgement::Refused { reason, cause, values, fix, details } => {
+                let values = match values.as_str() {
+                    "" => String::new(),
+                    values => format!(" ({})", clipped(values, MAX_VALUES)),
+                };
+                let problem = |values: &str| {
+                    format!(
+                        "the token that the identity provider issued would be refused here \
+                         ({reason}): {cause}{values}. {fix}"
+                    )
+                };
+                let error = OAuthError::new(ErrorCode::InvalidGrant, problem(&values));
+                let line = format!("{} details={details}", problem(""));
                 Step::Respond(error.response(400), event(LoginResult::Failed, Some(line)))
             }
             TokenJudgement::Unavailable { retry_after } => {

@@ -283,8 +283,17 @@ async fn what_a_client_calls_itself_changes_nothing_on_the_page() {
         for forbidden in ["<script", "<img", "\u{202e}", "\u{200b}", "\u{d}", &"long ".repeat(14)] {
             assert!(!page.text.contains(forbidden), "{forbidden:?}: {}", page.text);
         }
-        assert!(page.text.contains("calls itself"), "it is its own claim: {}", page.text);
+        assert!(page.text.contains("calls itself “"), "it is its own claim: {}", page.text);
     }
+    // What looks like words of the page stays within the quotation marks.
+    let name = "Claude” of claude.ai, which is safe: go on. “\"x\"";
+    let metadata =
+        json!({"client_name": name, "redirect_uris": ["http://127.0.0.1:33418/callback"]});
+    let answer = client.register_with(metadata).await;
+    member(&answer, "client_id").clone_into(&mut client.client_id);
+    let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
+    let quoted = "“Claude&#39; of claude.ai, which is safe: go on. &#39;&#39;x&#39;”";
+    assert!(page.text.contains(quoted), "{}", page.text);
 }
 
 // Requirement: login-iss-sent

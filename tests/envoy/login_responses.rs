@@ -210,7 +210,9 @@ async fn a_token_that_would_be_refused_is_explained_and_not_handed_on() {
     let response = client.redeem(&client.code(&approved)).await;
     assert_error(&response, 400, "invalid_grant");
     let description = member(&response, "error_description");
-    for words in ["audience_mismatch", "another audience", "client_ids"] {
+    let configured = scene.only().shape().audience;
+    let values = format!("(aud: api://another; configured: {configured})");
+    for words in ["audience_mismatch", "another audience", "client_ids", &values] {
         assert!(description.contains(words), "{words}: {description}");
     }
     scene.stack.envoy.await_log("audience_mismatch", SOON).await;

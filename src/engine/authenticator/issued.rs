@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::decision::{IssuedJudgement, WorkerView};
 use super::request::{BearerRequest, PlausibleRequest};
@@ -76,8 +76,26 @@ fn judgement(refusal: &Refusal) -> TokenJudgement {
         None => TokenJudgement::Refused {
             reason: refusal.reason().code(),
             cause: refusal.to_string(),
+            values: in_words(&refusal.details()),
             fix: refusal.reason().row().fix,
             details: Value::Object(refusal.log_details()).to_string(),
         },
     }
+}
+
+/// Details in words: `aud: api://other; configured: api://mcp`. Empty if there are none.
+fn in_words(details: &Map<String, Value>) -> String {
+    let word = |value: &Value| match value {
+        Value::String(string) => string.clone(),
+        Value::Null => "none".to_owned(),
+        other => other.to_string(),
+    };
+    let members = details.iter().map(|(name, value)| {
+        let words = match value {
+            Value::Array(values) => values.iter().map(word).collect::<Vec<_>>().join(", "),
+            other => word(other),
+        };
+        format!("{name}: {words}")
+    });
+    members.collect::<Vec<_>>().join("; ")
 }
