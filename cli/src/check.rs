@@ -1,6 +1,6 @@
 //! `mcp-auth check`.
 
-use mcp_federated_auth::explain::{LoginReport, Setup};
+use mcp_federated_auth::explain::{LoginReport, Outside, Setup};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -93,12 +93,11 @@ impl PluginReport {
         }
         report.notes.extend(plugin.surroundings.unseen());
         report.compare_routes(&setup, plugin);
-        if let Some(fetcher) = fetcher.filter(|_| setup.has_login()) {
-            let LoginReport { faults, warnings, notes } = setup.login_report(fetcher);
-            report.faults.extend(faults);
-            report.warnings.extend(warnings);
-            report.notes.extend(notes);
-        }
+        let outside = fetcher.map(|fetcher| -> &mut dyn Outside { fetcher });
+        let LoginReport { faults, warnings, notes } = setup.login_report(outside);
+        report.faults.extend(faults);
+        report.warnings.extend(warnings);
+        report.notes.extend(notes);
         report
     }
 

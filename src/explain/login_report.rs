@@ -27,8 +27,9 @@ impl Setup {
         self.config.login.is_some()
     }
 
-    /// Reads the metadata of the providers at which people log in, and says what would go wrong.
-    pub fn login_report(&self, outside: &mut dyn Outside) -> LoginReport {
+    /// What to register at the providers at which people log in, and what would go wrong. Their
+    /// metadata are read if there is an outside.
+    pub fn login_report(&self, mut outside: Option<&mut (dyn Outside + '_)>) -> LoginReport {
         let mut report = LoginReport::default();
         let Some(login) = &self.config.login else { return report };
         for (provider, entry) in self.config.providers.iter().zip(login.providers.values()) {
@@ -37,6 +38,7 @@ impl Setup {
             let at = written.map_or_else(String::new, |written| written.path("login"));
             report.notes.push(registration(&at, login, entry));
             report.warnings.extend(scope_warnings(&at, entry, written));
+            let Some(outside) = outside.as_deref_mut() else { continue };
             let Some(document) = report.discover(&at, provider, entry, outside) else { continue };
             report.faults.extend(missing_pkce(&at, &document));
             report.warnings.extend(missing_refresh(&at, &document, entry));

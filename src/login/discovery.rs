@@ -82,7 +82,11 @@ impl ProviderEndpoints {
         Ok(Self {
             authorization: url("authorization_endpoint")?.to_owned(),
             token: provider.clusters.endpoint(token).map_err(DiscoveryFault::TokenEndpoint)?,
-            authentication: authentication(&document)?,
+            authentication: match provider.client_secret {
+                Some(_) => authentication(&document)?,
+                // A public client sends its id alone.
+                None => ClientAuthentication::Post,
+            },
             announces_iss: document.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
         })
@@ -160,6 +164,13 @@ pub(super) mod tests {
     }
 
     fn read(document: &Value) -> Result<ProviderEndpoints, DiscoveryFault> {
+        read_for(document, &provider())
+    }
+
+    fn read_for(
+        document: &Value,
+        provider: &LoginProvider,
+    ) -> Result<ProviderEndpoints, DiscoveryFault> {
         let body = document.to_string().into_bytes();
         let response = CalloutResponse {
             status: Some(200),
@@ -167,7 +178,7 @@ pub(super) mod tests {
             body,
             ..CalloutResponse::default()
         };
-        ProviderEndpoints::from_response(Some(response), &provider())
+        ProviderEndpoints::from_response(Some(response), provider)
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -196,6 +207,9 @@ pub(super) mod tests {
             let read = read(&with(name, methods)).map(|endpoints| endpoints.authentication);
             assert_eq!(read, found);
         }
+        // A public client authenticates by none of them.
+        let public = LoginProvider { client_secret: None, ..provider() };
+        assert!(read_for(&with(name, json!(["private_key_jwt", "none"])), &public).is_ok());
     }
 
     #[test]

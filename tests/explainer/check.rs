@@ -67,6 +67,28 @@ fn the_configurations_of_the_repository_are_good() {
     assert!(count >= 9, "{count}");
 }
 
+/// A block that has nothing but a part of a provider, for the provider of the page's first block.
+#[test]
+fn the_parts_of_a_provider_on_its_page_fit_the_configuration_there() {
+    let mut count = 0;
+    for path in markdown().iter().filter(|path| path.parent().unwrap().ends_with("providers")) {
+        let blocks = code_blocks(&fs::read_to_string(path).unwrap(), "yaml");
+        let whole = blocks.first().map(|block| yaml(block)).unwrap_or_default();
+        for part in blocks.iter().map(|block| yaml(block)) {
+            let [part] = part["providers"].as_array().map(Vec::as_slice).unwrap_or_default() else {
+                continue;
+            };
+            let mut merged = whole.clone();
+            let provider = merged["providers"][0].as_object_mut().unwrap();
+            provider.extend(part.as_object().unwrap().clone());
+            let report = check(&file(".json", &merged.to_string()));
+            assert_eq!(report["verdict"], "good", "{}: {part}: {report}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 11, "{count}");
+}
+
 #[test]
 fn the_clusters_of_the_pages_check_certificates() {
     for path in markdown() {

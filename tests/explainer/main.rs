@@ -15,6 +15,7 @@ mod command_line;
 mod duplicates;
 mod extension_policy;
 mod keys;
+mod login;
 mod page;
 mod routes;
 mod servers;

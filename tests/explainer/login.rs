@@ -1,0 +1,244 @@
+//! `mcp-auth check` of a configuration with `login`: what to register, and what would fail.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use testbed::{Bootstrap, Port};
+
+use crate::support::{answer, file, mcp_auth, self_signed, serve, with};
+
+/// Where a provider's metadata are.
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// What a provider publishes that does all that a login needs.
+fn metadata(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/keys"),
+        "code_challenge_methods_supported": ["S256"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "scopes_supported": ["openid", "profile", "offline_access"],
+    })
+}
+
+/// A gateway with the login at this issuer.
+fn gateway(issuer: &str) -> Value {
+    json!({
+        "resource": {"url": "https://mcp.example.com/mcp", "scopes_supported": ["mcp.tools"]},
+        "secret": {"env": "MCP_AUTH_SECRET"},
+        "login": {},
+        "providers": [{
+            "name": "own", "issuer": issuer, "client_ids": ["mcp"],
+            "metadata_url": format!("{issuer}{DISCOVERY}"), "cluster": "own",
+            "login": {"client_id": "gateway", "client_secret_env": "OWN_SECRET"},
+        }],
+    })
+}
+
+fn check(configuration: &Value, arguments: &[&str]) -> Value {
+    let path = file(".json", &configuration.to_string());
+    mcp_auth(&[&["check", &path, "--json"], arguments].concat(), "").json()
+}
+
+/// The report on a gateway whose provider responds with this to the request for its metadata.
+fn check_against(document: impl Fn(&str) -> String + Send + 'static) -> Value {
+    let address = serve(None, move |path, address| {
+        assert_eq!(path, DISCOVERY);
+        document(&format!("http://{address}"))
+    });
+    check(&gateway(&format!("http://{address}")), &[])
+}
+
+/// The same, with these members in its metadata; null removes one.
+fn check_with(members: Value) -> Value {
+    check_against(move |issuer| ok(&with(&metadata(issuer), members.clone())))
+}
+
+fn ok(document: &Value) -> String {
+    answer("200 OK", "content-type: application/json\r\n", &document.to_string())
+}
+
+fn all(report: &Value, kind: &str) -> Vec<String> {
+    let texts = report["plugins"][0][kind].as_array().unwrap_or_else(|| panic!("{report}"));
+    texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// Asserts that this is the only finding.
+#[track_caller]
+fn assert_found(report: &Value, kind: &str, parts: &[&str]) {
+    let verdict = if kind == "faults" { "faulty" } else { "good" };
+    assert_eq!(report["verdict"], verdict, "{report:#}");
+    let found = [all(report, "faults"), all(report, "warnings")].concat();
+    assert_eq!(found.len(), 1, "{parts:?}: {report:#}");
+    assert_eq!(all(report, kind).len(), 1, "{report:#}");
+    for part in [&["providers[0].login"], parts].concat() {
+        assert!(found[0].contains(part), "{part}: {}", found[0]);
+    }
+}
+
+#[test]
+fn the_redirect_uri_to_register_is_named_and_a_good_provider_causes_no_warning() {
+    let report = check_with(json!({}));
+    assert_eq!(report["verdict"], "good", "{report:#}");
+    assert_eq!((all(&report, "faults"), all(&report, "warnings")), (vec![], vec![]));
+    let notes = all(&report, "notes");
+    let registration = notes.iter().find(|note| note.contains("redirect URI")).unwrap();
+    for part in ["\"gateway\"", "with a secret", "https://mcp.example.com/oauth/callback/own"] {
+        assert!(registration.ends_with(part) || registration.contains(part), "{registration}");
+    }
+    // People read it, too.
+    let path = file(".json", &gateway("http://127.0.0.1:1").to_string());
+    let run = mcp_auth(&["check", &path], "");
+    assert!(run.stdout.contains("https://mcp.example.com/oauth/callback/own"), "{run:?}");
+}
+
+#[test]
+fn the_redirect_uri_follows_issuer_path_and_name() {
+    let mut configuration = gateway("http://127.0.0.1:1");
+    configuration["login"] = json!({"issuer": "https://login.example.com", "path": "/sign-in"});
+    configuration["providers"][0]["name"] = json!("staff");
+    configuration["providers"][0]["login"].as_object_mut().unwrap().remove("client_secret_env");
+    let notes = all(&check(&configuration, &["--offline"]), "notes").join("\n");
+    assert!(notes.contains("as a public client with PKCE"), "{notes}");
+    assert!(notes.contains("https://login.example.com/sign-in/callback/staff"), "{notes}");
+}
+
+#[test]
+fn metadata_that_no_login_works_with_are_faults() {
+    for (members, parts) in [
+        (json!({"issuer": "https://other.example"}), &["names another issuer"][..]),
+        (json!({"issuer": null}), &["names another issuer"]),
+        (json!({"authorization_endpoint": null}), &["authorization_endpoint"]),
+        (
+            json!({"authorization_endpoint": "http://id.example.com/authorize"}),
+            &["authorization_endpoint", "https"],
+        ),
+        (json!({"token_endpoint": null}), &["token_endpoint"]),
+        (
+            json!({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}),
+            &["client_secret_basic", "client_secret_post"],
+        ),
+        (
+            json!({"code_challenge_methods_supported": ["plain"]}),
+            &["no S256", "code_challenge_methods_supported"],
+        ),
+        (json!({"code_challenge_methods_supported": []}), &["no S256"]),
+    ] {
+        assert_found(&check_with(members), "faults", parts);
+    }
+    assert_found(&check_against(|_| answer("200 OK", "", "<html>")), "faults", &["not JSON"]);
+    // Entra ID does not list it, and supports it.
+    let report = check_with(json!({"code_challenge_methods_supported": null}));
+    assert_eq!(report["verdict"], "good", "{report:#}");
+}
+
+#[test]
+fn a_provider_that_would_give_no_refresh_tokens_causes_a_warning() {
+    for (members, part) in [
+        (json!({"grant_types_supported": ["authorization_code"]}), "grant_types_supported"),
+        (json!({"scopes_supported": ["openid"]}), "no offline_access in scopes_supported"),
+    ] {
+        assert_found(&check_with(members), "warnings", &[part, "log in again"]);
+    }
+    let address = serve(None, |_, address| ok(&metadata(&format!("http://{address}"))));
+    let mut configuration = gateway(&format!("http://{address}"));
+    configuration["providers"][0]["login"]["always"] = json!(["openid"]);
+    let report = check(&configuration, &[]);
+    assert_found(&report, "warnings", &["offline_access is not in `always`", "log in again"]);
+    // Google gives one for a parameter.
+    configuration["providers"][0]["login"]["parameters"] = json!({"access_type": "offline"});
+    assert_eq!(all(&check(&configuration, &[]), "warnings"), [""; 0]);
+}
+
+#[test]
+fn metadata_that_cannot_be_read_from_here_cause_a_warning_with_the_cause() {
+    for (status, part) in [("404 Not Found", "status 404"), ("500 Oh", "status 500")] {
+        let report = check_against(move |_| answer(status, "", "{}"));
+        assert_found(&report, "warnings", &[part, DISCOVERY]);
+    }
+    let report = check_against(|_| answer("302 Found", "location: https://x.example/\r\n", ""));
+    assert_found(&report, "warnings", &["https://x.example/", DISCOVERY]);
+    let nobody = Port::free();
+    let report = check(&gateway(&format!("http://{}", nobody.address())), &[]);
+    assert_found(&report, "warnings", &["could not be read from here", "no connection"]);
+    let report = check(&gateway("https://nobody.invalid"), &[]);
+    assert_found(&report, "warnings", &["could not be read from here"]);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_causes_a_warning_until_it_is() {
+    let (tls, pem): (Arc<ServerConfig>, String) = self_signed();
+    let issuer = |address: SocketAddr| format!("https://localhost:{}", address.port());
+    let address = serve(Some(tls), move |_, address| ok(&metadata(&issuer(address))));
+    let configuration = gateway(&issuer(address));
+    let report = check(&configuration, &[]);
+    assert_found(&report, "warnings", &["could not be read from here", "TLS failed"]);
+    let ca = file(".pem", &pem);
+    assert_eq!(all(&check(&configuration, &["--ca", &ca]), "warnings"), [""; 0]);
+}
+
+#[test]
+fn offline_nobody_is_asked() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let address = serve(None, move |_, address| {
+        count.fetch_add(1, Ordering::SeqCst);
+        ok(&metadata(&format!("http://{address}")))
+    });
+    let configuration = gateway(&format!("http://{address}"));
+    check(&configuration, &["--offline"]);
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    check(&configuration, &[]);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn scopes_that_the_provider_takes_for_those_of_another_api_cause_a_warning() {
+    let mut configuration = gateway("http://127.0.0.1:1");
+    configuration["providers"][0] = json!({
+        "name": "entra", "template": "entra_id",
+        "tenant": "11111111-2222-3333-4444-555555555555", "client_ids": ["mcp"],
+        "clusters": {"login.microsoftonline.com": "entra"},
+        "login": {"client_id": "mcp", "scopes": {"mcp.tools": "mcp.tools"}},
+    });
+    let of_scopes = |configuration| all(&check(configuration, &["--offline"]), "warnings");
+    let warnings = of_scopes(&configuration);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("providers[0].login.scopes.mcp.tools: "), "{warnings:?}");
+    assert!(warnings[0].contains("no resource in front"), "{warnings:?}");
+    for (scopes, count) in [
+        (json!({"mcp.tools": "api://mcp/mcp.tools"}), 0),
+        (json!({"mcp.tools": "api://mcp/.default"}), 1),
+    ] {
+        configuration["providers"][0]["login"]["scopes"] = scopes;
+        let warnings = of_scopes(&configuration);
+        assert_eq!(warnings.len(), count, "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("/.default")), "{warnings:?}");
+    }
+}
+
+#[test]
+fn an_envoy_file_without_the_cluster_or_the_option_is_found_wanting() {
+    let address = serve(None, |_, address| ok(&metadata(&format!("http://{address}"))));
+    let mut bootstrap = Bootstrap::example();
+    *bootstrap.plugin_configuration() = gateway(&format!("http://{address}"));
+    bootstrap.plugin().as_object_mut().unwrap().remove("allow_on_headers_stop_iteration");
+    let report = check(bootstrap.tree(), &[]);
+    let faults = all(&report, "faults");
+    assert!(faults.iter().any(|fault| fault.contains("own")), "no such cluster: {report:#}");
+    let warnings = all(&report, "warnings").join("\n");
+    let option = "allow_on_headers_stop_iteration: true` is missing";
+    assert!(warnings.contains(option) && warnings.contains("answer 500"), "{warnings}");
+
+    bootstrap.plugin()["allow_on_headers_stop_iteration"] = json!(true);
+    let provider = &mut bootstrap.plugin_configuration()["providers"][0];
+    provider["cluster"] = json!("identity_provider");
+    let report = check(bootstrap.tree(), &[]);
+    assert_eq!(report["verdict"], "good", "{report:#}");
+    assert!(!all(&report, "warnings").join("\n").contains(option), "{report:#}");
+}
