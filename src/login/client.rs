@@ -221,14 +221,19 @@ mod tests {
         let uri = |string| RedirectUri::parse(string).unwrap();
         let policy =
             RedirectPolicy { allows_loopback: true, uris: vec![uri("https://a.example/cb")] };
-        let uris = ["http://localhost:1/cb", "https://a.example/cb", "https://doc.example/cb"];
+        let uris = [
+            "http://localhost:1/cb",
+            "https://a.example/cb",
+            "https://doc.example/cb",
+            "https://elsewhere.example/cb",
+        ];
         let client =
             |identity| Client { identity, name: None, redirect_uris: uris.map(uri).to_vec() };
         let document = ClientIdentity::Document { host: "doc.example".to_owned() };
         for (identity, usable) in [
-            (ClientIdentity::Configured, [true, true, true]),
-            (document, [true, true, true]),
-            (ClientIdentity::Registered, [true, true, false]),
+            (ClientIdentity::Configured, [true, true, true, true]),
+            (document, [true, true, true, false]),
+            (ClientIdentity::Registered, [true, true, false, false]),
         ] {
             let client = client(identity);
             assert_eq!(

@@ -240,7 +240,9 @@ fn handed_on(client: &mut Visitor<'_>, step: Step, grant: &str, refresh: Option<
     let step = client.login.on_judged(id, stage, *issued, accepted, NOW, random);
     let response = client.response(step);
     assert_eq!(response.status, 200);
-    serde_json::from_slice(&response.body).unwrap()
+    let body: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(body["expires_in"], 3600, "the time until its own end");
+    body
 }
 
 #[test]

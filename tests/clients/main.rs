@@ -10,6 +10,7 @@
     clippy::unwrap_used
 )]
 
+mod authorization_server;
 mod expired;
 mod from_zero;
 mod gateway;

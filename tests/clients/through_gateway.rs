@@ -2,7 +2,7 @@
 //! `resource`: through the gateway, which is its only client.
 
 use serde_json::{Value, json};
-use testbed::{OfficialSdk, log_in_by_rust_sdk};
+use testbed::{OfficialSdk, log_in_by_rust_sdk, refresh_by_rust_sdk};
 
 use crate::support::{READ, Scene, WRITE};
 
@@ -87,4 +87,15 @@ async fn the_rust_client_gets_from_the_url_to_a_tool() {
     let result: Value = serde_json::from_str(result.as_str().unwrap()).unwrap();
     assert_eq!(result["identity"]["x-mcp-user"], "ada", "{result}");
     session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_refreshes_without_the_person() {
+    let scene = scene(json!({})).await;
+    let [first, second] = refresh_by_rust_sdk(&scene.url(), "ada").await;
+    assert_ne!(first, second);
+    for token in [first, second] {
+        let session = scene.stack.session(&token).await.unwrap();
+        session.close().await;
+    }
 }

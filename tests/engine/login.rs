@@ -6,10 +6,11 @@ use testkit::form;
 
 use crate::host::{Outcome, SharedData};
 use crate::login_support::{
-    Browser, Gateway, HOST, Location, ORIGIN, REDIRECT_URI, RESOURCE, authorize, code_request,
-    logged, refresh_request, respond_with_tokens, responded, text, token_call, with_login,
+    Browser, Gateway, HOST, JSON, Location, ORIGIN, REDIRECT_URI, RESOURCE, authorize,
+    code_request, logged, refresh_request, respond_with_tokens, responded, text, token_call,
+    with_login,
 };
-use crate::provider::{ISSUER, assert_accepted, start};
+use crate::provider::{ISSUER, assert_accepted, key, start};
 
 #[test]
 fn a_client_gets_the_providers_token_and_calls_the_server_with_it() {
@@ -246,4 +247,76 @@ fn the_page_names_client_destination_server_and_scopes() {
     assert_eq!(page.header("cross-origin-opener-policy"), Some("same-origin"));
     assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     assert_eq!(page.header("cache-control"), Some("no-store"));
+}
+
+/// Three servers of the login: two whose tokens are the same, and one of another provider.
+fn several() -> Gateway {
+    let mut configuration = with_login();
+    configuration.as_object_mut().unwrap().remove("resource");
+    let server = |id: &str, provider: &str| {
+        json!({
+            "id": id, "url": format!("{ORIGIN}/{id}/mcp"), "audiences": [format!("of-{provider}")],
+            "providers": [provider],
+        })
+    };
+    configuration["resources"] =
+        json!([server("a", "example"), server("b", "example"), server("c", "other")]);
+    configuration["providers"][0].as_object_mut().unwrap().remove("client_ids");
+    let other = json!({
+        "name": "other", "issuer": "https://other.example", "cluster": "provider",
+        "metadata_url": "https://other.example/.well-known/openid-configuration",
+        "login": {"client_id": "gateway"},
+    });
+    configuration["providers"].as_array_mut().unwrap().push(other);
+    Gateway { vm: start(&configuration, &SharedData::default()), key: key("one") }
+}
+
+#[test]
+fn the_page_names_all_servers_that_the_token_opens_and_offers_their_providers_alone() {
+    let gateway = several();
+    let client_id = gateway.register();
+    let mut browser = Browser::default();
+    let resource = format!("{ORIGIN}/a/mcp");
+    let page = browser.open(&gateway, &authorize(&client_id, &[("resource", &resource)]));
+    let body = text(&page);
+    for (part, is_there) in [
+        ("https://mcp.example.com/a/mcp", true),
+        ("https://mcp.example.com/b/mcp", true),
+        ("https://mcp.example.com/c/mcp", false),
+        ("value=\"example\"", true),
+        ("value=\"other\"", false),
+    ] {
+        assert_eq!(body.contains(part), is_there, "{part}: {body}");
+    }
+    let calls = gateway.vm.calls().len();
+    let id = browser.submit(&gateway, &page, ("provider", "other"), &[]);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 400);
+    assert_eq!(gateway.vm.calls().len(), calls, "the provider of another server is not asked");
+}
+
+#[test]
+fn where_clients_may_not_register_an_earlier_registration_is_void() {
+    let client_id = Gateway::start().register();
+    let mut configuration = with_login();
+    configuration["login"] = json!({
+        "registration": false,
+        "clients": [{"client_id": "known", "redirect_uris": [REDIRECT_URI]}],
+    });
+    let gateway = Gateway::start_with(&configuration);
+    for (client_id, status) in [(client_id.as_str(), 400), ("known", 200)] {
+        let page = Browser::default().open(&gateway, &authorize(client_id, &[]));
+        assert_eq!(page.status, status, "{client_id}: {}", text(&page));
+    }
+}
+
+#[test]
+fn the_name_of_a_client_ends_with_its_quotation_mark() {
+    let gateway = Gateway::start();
+    let name = "Claude” of claude.ai: go on “\"x\"";
+    let metadata = json!({"redirect_uris": [REDIRECT_URI], "client_name": name});
+    let response = gateway.post("/oauth/register", JSON, metadata.to_string().as_bytes());
+    let client_id = response.json()["client_id"].as_str().unwrap().to_owned();
+    let page = Browser::default().open(&gateway, &authorize(&client_id, &[]));
+    let quoted = "“Claude&#39; of claude.ai: go on &#39;&#39;x&#39;”";
+    assert!(text(&page).contains(quoted), "{}", text(&page));
 }

@@ -391,3 +391,57 @@ fn another_secret_means_a_new_registration() {
     let gateway = Gateway::start_with(&configuration);
     assert_eq!(gateway.get(&authorize(&client_id, &[])).status, 200);
 }
+
+#[test]
+fn pages_visits_and_codes_serve_for_their_time_and_no_longer() {
+    let seconds = Duration::from_secs;
+    for (age, is_alive) in [(seconds(599), true), (seconds(600), false)] {
+        let gateway = Gateway::start();
+        let client_id = gateway.register();
+        let mut browser = Browser::default();
+        let page = browser.open(&gateway, &authorize(&client_id, &[]));
+        gateway.vm.advance(age);
+        let id = browser.submit(&gateway, &page, ("provider", "example"), &[]);
+        respond_with_endpoints(&gateway.vm);
+        let status = if is_alive { 303 } else { 400 };
+        assert_eq!(responded(&gateway.vm.outcome(id)).status, status, "page after {age:?}");
+
+        let page = browser.open(&gateway, &authorize(&client_id, &[]));
+        let to_provider = browser.approve(&gateway, &page);
+        gateway.vm.advance(age);
+        let response = browser.come_back(&gateway, &to_provider, &[("code", "c")]);
+        assert_eq!(response.status, status, "visit after {age:?}");
+        assert_eq!(response.header("location").is_some(), is_alive);
+    }
+    for (age, is_alive) in [(seconds(59), true), (seconds(60), false)] {
+        let (gateway, client_id, code) = with_code();
+        gateway.vm.advance(age);
+        let id = gateway.open_token(&code_request(&client_id, &code));
+        assert_eq!(matches!(gateway.vm.outcome(id), Outcome::Paused), is_alive, "{age:?}");
+        assert_eq!(gateway.vm.calls().is_empty(), !is_alive, "the provider is asked: {age:?}");
+    }
+}
+
+#[test]
+fn a_page_inside_another_one_is_refused() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let path = authorize(&client_id, &[]);
+    for (dest, mode, status) in [
+        ("document", "navigate", 200),
+        ("iframe", "navigate", 400),
+        ("frame", "navigate", 400),
+        ("empty", "cors", 400),
+    ] {
+        let fields = [
+            (":method", "GET"),
+            (":path", &path),
+            (":authority", crate::login_support::HOST),
+            ("sec-fetch-dest", dest),
+            ("sec-fetch-mode", mode),
+        ];
+        let fields = fields.map(|(name, value)| (name, value.as_bytes()));
+        let response = responded(&gateway.vm.request(&fields).1);
+        assert_eq!(response.status, status, "{dest} {mode}");
+    }
+}

@@ -18,7 +18,7 @@ fn get(vm: &Vm, path: &str, authority: &str) -> LocalResponse {
     ]);
     match outcome {
         Outcome::Refused(response) => response,
-        other => panic!("not answered: {other:?}"),
+        other => panic!("no response: {other:?}"),
     }
 }
 

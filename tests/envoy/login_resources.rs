@@ -113,3 +113,36 @@ async fn the_page_names_all_that_a_token_will_open() {
     let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
     assert!(!page.text.contains(SHARED) && !page.text.contains(REPORTS), "{page:?}");
 }
+
+/// A server whose providers have no `login` serves tokens that come from elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_providers_have_no_login_names_them_and_cannot_be_logged_in_to_here() {
+    let providers = start_providers([LoginShape::okta(), LoginShape::plain("api://reports")]).await;
+    let stack = replica(&providers, SECRET).configure(|plugin| {
+        plugin.as_object_mut().unwrap().remove("resource");
+        plugin["providers"][1].as_object_mut().unwrap().remove("login");
+        plugin["resources"] = json!([
+            {"id": "incidents", "url": INCIDENTS, "scopes_supported": ["mcp.tools"]},
+            {"id": "reports", "url": REPORTS, "providers": ["generic"]},
+        ]);
+    });
+    let scene = Scene { stack: stack.start().await, providers };
+    let documented = async |path: &str| {
+        let url = scene.stack.envoy.url(&format!("/.well-known/oauth-protected-resource{path}"));
+        let request = scene.stack.client().get(url).header("host", "mcp.example.com");
+        scene.stack.send(request).await.body["authorization_servers"].clone()
+    };
+    // Of two providers, the one with a login; the other one gets no button.
+    assert_eq!(documented("/incidents/mcp").await, json!([ORIGIN]));
+    let generic = scene.provider("generic");
+    assert_eq!(documented("/reports/mcp").await, json!([generic.issuer()]));
+    let client = client(&scene, INCIDENTS).await;
+    let mut browser = scene.browser();
+    let seen = browser.open(&client.authorization_url_with(&[("resource", REPORTS)])).await;
+    assert_eq!(client.error(&seen), "invalid_target");
+    let page = browser.open(&client.authorization_url("mcp.tools")).await;
+    assert!(page.text.contains("value=\"okta\""), "{page:?}");
+    assert!(!page.text.contains("value=\"generic\""), "{page:?}");
+    client.code(&browser.press(&page, "provider", "okta").await);
+    assert!(generic.authorization_requests().is_empty());
+}

@@ -97,11 +97,8 @@ async fn the_page_shows_redirect_uris_and_the_last_results_of_each_step_and_no_s
     assert!(step_of(&login, "token", Some("okta")).is_null(), "nobody logged in there: {login:#}");
 
     let page = watched.text("/").await;
-    for shown in [
-        &format!("<code>{ORIGIN}/oauth/callback/okta</code>"),
-        "<td>refresh</td>",
-        "invalid_client",
-    ] {
+    let redirect_uri = format!("<code>{ORIGIN}/oauth/callback/okta</code>");
+    for shown in ["<td>refresh</td>", "invalid_client", &redirect_uri] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let everything = page + &watched.text("/status.json").await;

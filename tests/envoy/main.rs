@@ -39,6 +39,7 @@ mod log_lines;
 mod login_attacks;
 mod login_codes;
 mod login_floods;
+mod login_outages;
 mod login_replicas;
 mod login_resources;
 mod login_responses;

@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 use testbed::{Bootstrap, Port};
 
-use crate::support::{answer, file, mcp_auth, self_signed, serve, with};
+use crate::support::{file, mcp_auth, response, self_signed, serve, with};
 
 /// Where a provider's metadata are.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -60,7 +60,7 @@ fn check_with(members: Value) -> Value {
 }
 
 fn ok(document: &Value) -> String {
-    answer("200 OK", "content-type: application/json\r\n", &document.to_string())
+    response("200 OK", "content-type: application/json\r\n", &document.to_string())
 }
 
 fn all(report: &Value, kind: &str) -> Vec<String> {
@@ -131,7 +131,7 @@ fn metadata_that_no_login_works_with_are_faults() {
     ] {
         assert_found(&check_with(members), "faults", parts);
     }
-    assert_found(&check_against(|_| answer("200 OK", "", "<html>")), "faults", &["not JSON"]);
+    assert_found(&check_against(|_| response("200 OK", "", "<html>")), "faults", &["not JSON"]);
     // Entra ID does not list it, and supports it.
     let report = check_with(json!({"code_challenge_methods_supported": null}));
     assert_eq!(report["verdict"], "good", "{report:#}");
@@ -158,10 +158,10 @@ fn a_provider_that_would_give_no_refresh_tokens_causes_a_warning() {
 #[test]
 fn metadata_that_cannot_be_read_from_here_cause_a_warning_with_the_cause() {
     for (status, part) in [("404 Not Found", "status 404"), ("500 Oh", "status 500")] {
-        let report = check_against(move |_| answer(status, "", "{}"));
+        let report = check_against(move |_| response(status, "", "{}"));
         assert_found(&report, "warnings", &[part, DISCOVERY]);
     }
-    let report = check_against(|_| answer("302 Found", "location: https://x.example/\r\n", ""));
+    let report = check_against(|_| response("302 Found", "location: https://x.example/\r\n", ""));
     assert_found(&report, "warnings", &["https://x.example/", DISCOVERY]);
     let nobody = Port::free();
     let report = check(&gateway(&format!("http://{}", nobody.address())), &[]);

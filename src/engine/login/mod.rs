@@ -279,7 +279,10 @@ impl<H: Host> Engine<H> {
             let provider = event.provider.map(|provider| self.provider_names[provider].as_str());
             let (step, result) = (event.stage.as_str(), event.result.as_str());
             let provider = provider.unwrap_or("-");
-            host.log(level, format_args!("login {result}: step={step} provider={provider}: {line}"));
+            host.log(
+                level,
+                format_args!("login {result}: step={step} provider={provider}: {line}"),
+            );
         }
         is_admitted
     }

@@ -69,6 +69,25 @@ pub async fn conformance_checks_of(
     run(&json!({"url": url, "revision": revision, "scenario": scenario})).await
 }
 
+/// Runs all scenarios that the suite has for authorization servers of a revision of MCP, with a
+/// client that has the redirect URI `http://127.0.0.1:<port>/callback`. Ada logs in.
+///
+/// # Panics
+///
+/// If the suite cannot be run.
+pub async fn conformance_checks_of_login(
+    issuer: &str,
+    revision: &str,
+    client_id: &str,
+    port: &Port,
+    resource: &str,
+) -> Vec<ConformanceCheck> {
+    let login = json!({
+        "person": "ada", "client_id": client_id, "port": port.number(), "resource": resource,
+    });
+    run(&json!({"url": issuer, "revision": revision, "login": login})).await
+}
+
 async fn run(options: &Value) -> Vec<ConformanceCheck> {
     let lines = Program::node("conformance_suite.mjs", options).lines().await;
     let checks = lines.into_iter().map(serde_json::from_value);

@@ -57,6 +57,7 @@ pub use bootstrap::{Bootstrap, ConfigurationForm};
 pub use browser::{Colours, LoginByPage, SeenPage, log_in_by_page, look_at_page, visit_mcp_page};
 pub use conformance::{
     ConformanceCheck, ConformanceServer, conformance_checks, conformance_checks_of,
+    conformance_checks_of_login,
 };
 pub use envoy::{Envoy, EnvoyBuilder};
 pub use fault::Fault;
@@ -81,7 +82,7 @@ pub use raw_server::{RawRequest, RawServer};
 pub use redis::Redis;
 pub use registry::Registry;
 pub use response::Response;
-pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk};
+pub use rust_sdk::{ReadChallenge, log_in_by_rust_sdk, refresh_by_rust_sdk};
 pub use scim_directory::ScimDirectory;
 pub use stack::{Stack, StackBuilder};
 pub use testkit::{

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims, random_id};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::fault::{JSON, ServedResponse, serve};
@@ -20,6 +21,8 @@ use crate::port::Port;
 pub struct LoginProvider {
     port: Port,
     shared: Arc<Mutex<State>>,
+    /// Whether token requests get no response for now.
+    holds_tokens: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
 
@@ -51,6 +54,8 @@ struct State {
     names_iss: bool,
     /// What the token endpoint says instead of giving tokens.
     token_fault: Option<(u16, Value)>,
+    /// Whether there are no keys.
+    lacks_keys: bool,
     /// The error with which the authorization endpoint ends.
     authorization_error: Option<String>,
     codes: BTreeMap<String, Asked>,
@@ -90,6 +95,7 @@ impl LoginProvider {
             access_claims: Vec::new(),
             id_claims: Vec::new(),
             token_fault: None,
+            lacks_keys: false,
             authorization_error: None,
             codes: BTreeMap::new(),
             refresh_tokens: BTreeMap::new(),
@@ -97,8 +103,9 @@ impl LoginProvider {
             requests: Vec::new(),
         }));
         let state = shared.clone();
-        let serve_one = move |stream| serve_one(stream, state.clone());
-        Self { port, shared, server: tokio::spawn(serve(listener, serve_one)) }
+        let (holds_tokens, held) = watch::channel(false);
+        let serve_one = move |stream| serve_one(stream, state.clone(), held.clone());
+        Self { port, shared, holds_tokens, server: tokio::spawn(serve(listener, serve_one)) }
     }
 
     /// Where it listens.
@@ -179,10 +186,27 @@ impl LoginProvider {
         self.state().token_fault = Some((status, body));
     }
 
-    /// Logs people in and gives tokens again.
+    /// Gives no response to token requests until it is [healed](Self::heal).
+    pub fn hold_tokens(&self) {
+        self.holds_tokens.send_replace(true);
+    }
+
+    /// Publishes no keys from now on.
+    pub fn withhold_keys(&self) {
+        self.state().lacks_keys = true;
+    }
+
+    /// Signs with another key from now on, which it publishes.
+    pub fn rotate_key(&self) {
+        self.state().key = SigningKey::generate(Algorithm::Rs256, "next-login-key");
+    }
+
+    /// Publishes keys, logs people in and gives tokens again.
     pub fn heal(&self) {
+        self.holds_tokens.send_replace(false);
         let mut state = self.state();
         state.token_fault = None;
+        state.lacks_keys = false;
         state.authorization_error = None;
     }
 
@@ -242,6 +266,8 @@ impl State {
         let path = request.path.as_str();
         if self.metadata_url() == format!("{}{path}", self.origin) {
             self.metadata()
+        } else if path == paths.keys && self.lacks_keys {
+            ServedResponse::status(503)
         } else if path == paths.keys {
             json_response(200, &json!({"keys": [self.key.public_jwk()]}))
         } else if path == paths.authorize {
@@ -476,13 +502,22 @@ fn json_response(status: u16, body: &Value) -> ServedResponse {
     ServedResponse::new(status, JSON, body.to_string().into_bytes())
 }
 
-async fn serve_one(mut stream: TcpStream, shared: Arc<Mutex<State>>) -> io::Result<()> {
+async fn serve_one(
+    mut stream: TcpStream,
+    shared: Arc<Mutex<State>>,
+    mut held: watch::Receiver<bool>,
+) -> io::Result<()> {
     let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
-    let response = {
-        let mut state = shared.lock().expect("no holder of the lock panics");
+    let state = || shared.lock().expect("no holder of the lock panics");
+    let is_for_tokens = {
+        let mut state = state();
         state.requests.push(request.clone());
-        state.respond(&request)
+        request.path == state.shape.paths.token
     };
+    if is_for_tokens && held.wait_for(|is_held| !is_held).await.is_err() {
+        return Ok(());
+    }
+    let response = state().respond(&request);
     response.send(stream).await
 }
 

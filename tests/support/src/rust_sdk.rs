@@ -14,6 +14,23 @@ use crate::program::Program;
 ///
 /// If the SDK does not find the provider, or guesses its endpoints.
 pub async fn log_in_by_rust_sdk(url: &str, person: &str) -> String {
+    let manager = logged_in(url, person).await;
+    manager.get_access_token().await.expect("there is a token")
+}
+
+/// The same, and refreshes the token at once. Returns the first token and the second.
+///
+/// # Panics
+///
+/// As the other does, or if the token is not refreshed.
+pub async fn refresh_by_rust_sdk(url: &str, person: &str) -> [String; 2] {
+    let manager = logged_in(url, person).await;
+    let first = manager.get_access_token().await.expect("there is a token");
+    manager.refresh_token().await.expect("the refresh token is good");
+    [first, manager.get_access_token().await.expect("there is a token")]
+}
+
+async fn logged_in(url: &str, person: &str) -> AuthorizationManager {
     const REDIRECT_URL: &str = "http://127.0.0.1:33418/callback";
     let refused = reqwest::Client::new().post(url).send().await.expect("the server answers");
     let challenge = refused.headers().get(WWW_AUTHENTICATE).and_then(|line| line.to_str().ok());
@@ -32,7 +49,7 @@ pub async fn log_in_by_rust_sdk(url: &str, person: &str) -> String {
     let callback = Program::node("log_in.mjs", &options).line().await;
     let callback = callback["callback"].as_str().expect("the browser is sent back");
     session.handle_callback_url(callback).await.expect("the code is good");
-    session.auth_manager.get_access_token().await.expect("there is a token")
+    session.auth_manager
 }
 
 /// A challenge as the SDK for Rust parses it.
