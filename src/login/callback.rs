@@ -9,7 +9,7 @@ use super::browser::Browser;
 use super::error_code::ErrorCode;
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
-use super::provider::LoginProvider;
+use super::provider::{LoginProvider, ProviderDigest};
 use super::visit::{Nonce, VisitState};
 use crate::seal::{SealFault, Sealed, Sealer};
 use crate::time::UnixTime;
@@ -20,9 +20,8 @@ use crate::time::UnixTime;
 pub(crate) struct ClientCode {
     #[serde(rename = "q")]
     pub request: ClientRequest,
-    /// Name of the provider.
     #[serde(rename = "p")]
-    pub provider: String,
+    pub provider: ProviderDigest,
     /// The provider's code.
     #[serde(rename = "k")]
     pub code: String,
@@ -87,7 +86,7 @@ impl Callback {
             SealFault::NotOurs => CallbackFault::State,
             SealFault::Expired => CallbackFault::Expired,
         })?;
-        if state.provider != provider.name {
+        if state.provider != provider.digest() {
             return Err(CallbackFault::State);
         }
         if browser.id.as_ref() != Some(&state.browser) {
@@ -172,7 +171,7 @@ mod tests {
         let state = state(true);
         let callback = read(&[("code", "abc"), ("state", &state), ("iss", ISSUER)]).unwrap();
         let Callback::Code(code) = callback else { panic!("{callback:?}") };
-        assert_eq!((code.code.as_str(), code.provider.as_str()), ("abc", "example"));
+        assert_eq!((code.code.as_str(), &code.provider), ("abc", &provider().digest()));
         assert_eq!(code.request, client_request());
         assert!(sealer().seal(&*code, NOW, &mut Randomness::from_seed([1; 32])).is_ok());
     }
@@ -212,10 +211,16 @@ mod tests {
         let query = [("code", "abc"), ("state", state.as_str())];
         let late = NOW + Duration::from_secs(600);
         assert_eq!(read_at(&query, &browser(1), late).unwrap_err(), CallbackFault::Expired);
-        let other = LoginProvider { name: "other".to_owned(), ..provider() };
         let query = format!("code=abc&state={state}");
-        let callback = Callback::read(query.as_bytes(), &other, &browser(1), &sealer(), NOW);
-        assert_eq!(callback.unwrap_err(), CallbackFault::State);
+        for other in [
+            LoginProvider { name: "other".to_owned(), ..provider() },
+            // Another provider has taken over the name.
+            LoginProvider { issuer: "https://other.example".to_owned(), ..provider() },
+            LoginProvider { client_id: "other".to_owned(), ..provider() },
+        ] {
+            let callback = Callback::read(query.as_bytes(), &other, &browser(1), &sealer(), NOW);
+            assert_eq!(callback.unwrap_err(), CallbackFault::State, "{other:?}");
+        }
         for state in ["", "x", "AAAA"] {
             assert_eq!(read(&[("code", "a"), ("state", state)]).unwrap_err(), CallbackFault::State);
         }

@@ -24,8 +24,9 @@ pub(crate) struct IssuedToken {
     resource: String,
     /// None if there is none to hand on.
     refresh_token: Option<ClientRefreshToken>,
-    /// Names of scopes at this server, as the provider granted them; none if it did not say.
-    scopes: Option<Vec<String>>,
+    /// Names of scopes at this server, as the provider granted them, or as they were asked for if it
+    /// did not say (RFC 6749 §5.1); empty if neither is known.
+    scopes: Vec<String>,
 }
 
 /// Why no token can be handed on.
@@ -86,9 +87,9 @@ impl IssuedToken {
             super::provider::TokenKind::IdToken => response.id_token,
         };
         let token = token.ok_or(ExchangeFault::NoToken { member })?;
-        let earlier = match grant {
-            Grant::Refresh { token } => Some(token),
-            Grant::Code { .. } => None,
+        let (earlier, asked) = match grant {
+            Grant::Refresh { token } => (Some(token), Vec::new()),
+            Grant::Code { scopes, .. } => (None, scopes),
         };
         // A provider that does not rotate gives none, and the old one goes on serving.
         let refresh_token = response.refresh_token.or(earlier).map(|token| ClientRefreshToken {
@@ -97,7 +98,7 @@ impl IssuedToken {
             resource: resource.clone(),
             token,
         });
-        let scopes = response.scope.map(|scope| {
+        let scopes = response.scope.map_or(asked, |scope| {
             let names = scope.split(' ').filter_map(|scope| provider.scopes.here(scope));
             names.map(str::to_owned).collect()
         });
@@ -129,8 +130,9 @@ impl IssuedToken {
         body.insert("access_token".to_owned(), Value::from(self.token));
         body.insert("token_type".to_owned(), Value::from("Bearer"));
         body.insert("expires_in".to_owned(), Value::from(expires.since(now).as_secs()));
-        if let Some(scopes) = self.scopes {
-            body.insert("scope".to_owned(), Value::from(scopes.join(" ")));
+        // An empty value is no scope (RFC 6749 §3.3).
+        if !self.scopes.is_empty() {
+            body.insert("scope".to_owned(), Value::from(self.scopes.join(" ")));
         }
         // One that is too long to be sealed is left out: the client then asks for a new login.
         let sealed = self.refresh_token.and_then(|token| sealer.seal(&token, now, random).ok());
@@ -280,7 +282,7 @@ mod tests {
 
     fn exchange(grant: Grant) -> Exchange {
         Exchange {
-            provider: "example".to_owned(),
+            provider: provider().digest(),
             client: ClientDigest::new("client"),
             resource: "https://mcp.example.com/mcp".to_owned(),
             grant,
@@ -292,6 +294,7 @@ mod tests {
             code: "code".to_owned(),
             verifier: CodeVerifier::new(&mut Randomness::from_seed([1; 32])),
             nonce: serde_json::from_value(json!("n-1")).unwrap(),
+            scopes: vec!["read".to_owned()],
         }
     }
 
@@ -355,6 +358,23 @@ mod tests {
         assert_eq!(body["scope"], "read");
         assert_eq!(refresh_token(&body).as_deref(), Some("new"));
         assert!(!body.to_string().contains("new"), "it is sealed");
+    }
+
+    #[test]
+    fn the_scope_of_a_token_is_what_was_granted_or_else_what_was_asked_for() {
+        for (grant, scope, named) in [
+            (code(), Some("openid api://mcp/write"), Some("write")),
+            (code(), Some("openid"), None),
+            (code(), None, Some("read")),
+            (refresh(), None, None),
+        ] {
+            let mut response = json!({"access_token": "a.b.c"});
+            if let Some(scope) = scope {
+                response["scope"] = json!(scope);
+            }
+            let body = handed_on(read(grant, 200, &response).unwrap());
+            assert_eq!(body.get("scope").and_then(Value::as_str), named, "{scope:?}");
+        }
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub(crate) use self::event::{LoginEvent, LoginResult, LoginStage};
 pub(crate) use self::issued::IssuedToken;
 pub(crate) use self::issuer::Issuer;
 use self::metadata::ServerMetadata;
+use self::provider::ProviderDigest;
 pub(crate) use self::provider::{ClientSecret, LoginProvider, ScopeNames, TokenKind};
 pub(crate) use self::redirect_uri::{RedirectPolicy, RedirectUri};
 pub(crate) use self::resource::LoginResource;
@@ -112,19 +113,24 @@ impl Login {
     pub(crate) fn endpoint_of(&self, head: RequestHead<'_>) -> Option<LoginEndpoint> {
         let mut authorities = head.values(":authority");
         let authority = authorities.next().filter(|_| authorities.next().is_none());
-        let path = CanonicalPath::parse(head.path())?;
-        self.endpoint(authority.unwrap_or_default(), &path)
+        self.endpoint(authority.unwrap_or_default(), head.path())
     }
 
-    fn endpoint(&self, authority: &[u8], path: &CanonicalPath) -> Option<LoginEndpoint> {
+    fn endpoint(&self, authority: &[u8], path: &[u8]) -> Option<LoginEndpoint> {
         if !self.has_any_authority && !self.issuer.is_at(authority) {
             return None;
         }
-        let path = std::str::from_utf8(path.as_bytes()).ok()?;
-        if Self::METADATA_PATHS.contains(&path) {
+        let canonical = CanonicalPath::parse(path)?;
+        let canonical = std::str::from_utf8(canonical.as_bytes()).ok()?;
+        if Self::METADATA_PATHS.contains(&canonical) {
             return Some(LoginEndpoint::Metadata);
         }
-        Some(match path.strip_prefix(&self.path)?.strip_prefix('/')? {
+        let own = canonical.strip_prefix(&self.path)?.strip_prefix('/')?;
+        // No spelling but the announced one: Envoy's routes limit how often it is called.
+        if path != canonical.as_bytes() {
+            return Some(LoginEndpoint::Missing);
+        }
+        Some(match own {
             "authorize" => LoginEndpoint::Authorize,
             "token" => LoginEndpoint::Token,
             "register" if self.registers => LoginEndpoint::Register,
@@ -199,6 +205,14 @@ impl Login {
             .entries()
             .filter_map(|(id, provider)| Some((id, provider.as_ref()?)))
             .find(|(_, provider)| provider.name == name)
+    }
+
+    /// The provider of a sealed value, if it is still configured as it was then.
+    fn provider_of(&self, digest: &ProviderDigest) -> Option<(ProviderId, &LoginProvider)> {
+        self.providers
+            .entries()
+            .filter_map(|(id, provider)| Some((id, provider.as_ref()?)))
+            .find(|(_, provider)| provider.digest() == *digest)
     }
 
     fn url(&self, endpoint: &str) -> String {

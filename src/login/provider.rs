@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::callout::{Clusters, Endpoint};
 
@@ -33,6 +36,11 @@ pub(crate) struct LoginProvider {
     pub parameters: BTreeMap<String, String>,
 }
 
+/// Identifies a provider in sealed values: a digest of its name, its issuer and the gateway's client
+/// id there. What one provider gave is never sent to another that has taken over its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProviderDigest(String);
+
 /// Which of a provider's tokens the client gets; never the other one instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
@@ -52,6 +60,20 @@ pub(crate) enum ScopeNames {
 /// The gateway's secret at a provider. It is never written anywhere but to the token endpoint.
 #[derive(Clone)]
 pub(crate) struct ClientSecret(String);
+
+impl LoginProvider {
+    /// What identifies it in sealed values.
+    #[must_use]
+    pub(crate) fn digest(&self) -> ProviderDigest {
+        let mut digest = Sha256::new();
+        for part in [&self.name, &self.issuer, &self.client_id] {
+            digest.update(part.len().to_string());
+            digest.update(":");
+            digest.update(part);
+        }
+        ProviderDigest(URL_SAFE_NO_PAD.encode(digest.finalize()))
+    }
+}
 
 impl ScopeNames {
     /// The name of a scope at the provider; none if it is not asked for there.

@@ -21,22 +21,20 @@ pub(crate) struct LoginResource {
 }
 
 impl LoginResource {
-    /// Whether `resource` of a request names it. Some clients add a slash to a URL without a path.
+    /// Whether `resource` of a request names it.
     #[must_use]
     pub(crate) fn is_named(&self, resource: &str) -> bool {
-        let without_slash = |url: &str| url.strip_suffix('/').unwrap_or(url).to_owned();
-        without_slash(&self.url) == without_slash(resource)
+        is_same_resource(&self.url, resource)
     }
 
     /// The scopes that are asked for: of those that the client names, the ones that this resource
-    /// knows; all that are announced if it names none.
+    /// knows; all that are announced if it names none of them. Clients that know no scopes ask for
+    /// `openid email profile`, and a login without a scope of the server ends in a token for
+    /// something else (RFC 6749 §3.3 allows a default).
     #[must_use]
     pub(crate) fn scopes(&self, asked: Option<&str>) -> Vec<String> {
         let asked = asked.unwrap_or_default().split(' ').filter(|scope| !scope.is_empty());
         let asked: Vec<&str> = asked.collect();
-        if asked.is_empty() {
-            return self.scopes_supported.clone();
-        }
         let mut scopes: Vec<String> = Vec::new();
         for scope in asked {
             let is_new = !scopes.iter().any(|earlier| earlier == scope);
@@ -44,8 +42,25 @@ impl LoginResource {
                 scopes.push(scope.to_owned());
             }
         }
-        scopes
+        if scopes.is_empty() { self.scopes_supported.clone() } else { scopes }
     }
+}
+
+/// Whether two URLs name the same resource: scheme and authority without case, the default port and
+/// no port alike, one slash at the end ignored, which some clients add (RFC 8707 §2, RFC 3986 §6.2).
+pub(super) fn is_same_resource(one: &str, other: &str) -> bool {
+    normal(one) == normal(other)
+}
+
+fn normal(url: &str) -> String {
+    let url = url.strip_suffix('/').unwrap_or(url);
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (scheme, authority) = (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase());
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+    format!("{scheme}://{authority}{path}")
 }
 
 #[cfg(test)]
@@ -71,18 +86,26 @@ mod tests {
             (Some(""), &["read"]),
             (Some("write"), &["write"]),
             (Some("write read write"), &["write", "read"]),
-            (Some("openid offline_access api://x/.default"), &[]),
+            (Some("openid write"), &["write"]),
+            (Some("openid email profile"), &["read"]),
+            (Some("api://x/.default"), &["read"]),
         ] {
             assert_eq!(resource().scopes(asked), scopes, "{asked:?}");
         }
     }
 
     #[test]
-    fn a_slash_at_the_end_makes_no_difference() {
+    fn case_of_the_host_default_port_and_a_slash_at_the_end_make_no_difference() {
         for (named, is_it) in [
             ("https://mcp.example.com", true),
             ("https://mcp.example.com/", true),
+            ("HTTPS://MCP.Example.com", true),
+            ("https://mcp.example.com:443/", true),
+            ("https://mcp.example.com:80", false),
+            ("http://mcp.example.com", false),
             ("https://mcp.example.com//", false),
+            ("https://mcp.example.com/?x", false),
+            ("https://mcp.example.com@evil.example", false),
             ("https://mcp.example.com/mcp", false),
             ("https://evil.example", false),
         ] {

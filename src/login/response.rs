@@ -28,7 +28,12 @@ impl OAuthError {
     #[must_use]
     pub(crate) fn response(&self, status: u16) -> Response {
         let body = json!({"error": self.code.as_str(), "error_description": self.description});
-        json_response(status, &body)
+        let mut response = json_response(status, &body);
+        if status == 401 {
+            // Of a scheme that the client may have used (RFC 6749 §5.2, RFC 9110 §15.5.2).
+            response.headers.push(("www-authenticate", "Basic realm=\"login\"".into()));
+        }
+        response
     }
 
     /// What went wrong, in the characters that a description may have.

@@ -64,8 +64,7 @@ impl<'a> Visitor<'a> {
         let fields: Vec<Field<'_>> =
             fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let head = RequestHead::new(&fields, method == "POST");
-        let path = CanonicalPath::parse(head.path()).unwrap();
-        let endpoint = self.login.endpoint(b"mcp.example.com", &path).unwrap();
+        let endpoint = self.login.endpoint(b"mcp.example.com", head.path()).unwrap();
         let random = &mut self.random();
         self.login.on_head(endpoint, head, NOW, random)
     }
@@ -407,13 +406,18 @@ fn the_metadata_name_what_clients_need() {
 #[test]
 fn only_the_endpoints_of_the_login_are_its_own() {
     let login = login();
-    let endpoint = |authority: &str, path: &str| {
-        let path = CanonicalPath::parse(path.as_bytes()).unwrap();
-        login.endpoint(authority.as_bytes(), &path)
-    };
+    let endpoint =
+        |authority: &str, path: &str| login.endpoint(authority.as_bytes(), path.as_bytes());
     assert_eq!(endpoint("mcp.example.com", "/oauth/token"), Some(LoginEndpoint::Token));
-    assert_eq!(endpoint("MCP.example.com:443", "/oauth/token/"), Some(LoginEndpoint::Token));
-    for path in ["/oauth/tokens", "/oauth/callback/other", "/oauth/callback/example/x"] {
+    assert_eq!(endpoint("MCP.example.com:443", "/oauth/token"), Some(LoginEndpoint::Token));
+    for path in [
+        "/oauth/tokens",
+        "/oauth/callback/other",
+        "/oauth/callback/example/x",
+        // A route that limits `/oauth/token` knows none of these.
+        "/oauth/token/",
+        "/oauth/%74oken",
+    ] {
         assert_eq!(endpoint("mcp.example.com", path), Some(LoginEndpoint::Missing), "{path}");
     }
     for (authority, path) in [

@@ -198,13 +198,12 @@ impl Login {
             let problem = "the body is not a form in UTF-8";
             return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
         };
-        let client_id = match form.get("client_id") {
-            Ok(client_id) => client_id.unwrap_or_default(),
-            Err(_) => {
-                let problem = "client_id is repeated";
-                return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
-            }
-        };
+        // Unknown parameters too (RFC 6749 §3.2).
+        if form.repeats_any() {
+            let problem = "a parameter is repeated";
+            return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
+        }
+        let client_id = form.get("client_id").ok().flatten().unwrap_or_default();
         if !self.knows_client(client_id, now) {
             let problem = "client_id is missing or not known here; register again";
             return refuse(401, &OAuthError::new(ErrorCode::InvalidClient, problem));
@@ -213,7 +212,7 @@ impl Login {
             Ok(exchange) => exchange,
             Err(error) => return refuse(400, &error),
         };
-        let provider = self.provider_named(&exchange.provider);
+        let provider = self.provider_of(&exchange.provider);
         let resource = self.resources.iter().find(|own| own.url == exchange.resource);
         match (provider, resource) {
             (Some((id, _)), Some(resource)) if resource.providers.contains(&id) => {

@@ -14,8 +14,9 @@ use super::error_code::ErrorCode;
 use super::issued::IssuedToken;
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
-use super::provider::LoginProvider;
+use super::provider::{LoginProvider, ProviderDigest};
 use super::redirect_uri::RedirectUri;
+use super::resource::is_same_resource;
 use super::response::OAuthError;
 use super::visit::Nonce;
 use crate::callout::CalloutRequest;
@@ -27,9 +28,8 @@ use crate::time::UnixTime;
 pub(crate) struct ClientRefreshToken {
     #[serde(rename = "c")]
     pub client: ClientDigest,
-    /// Name of the provider.
     #[serde(rename = "p")]
-    pub provider: String,
+    pub provider: ProviderDigest,
     /// URL of the resource.
     #[serde(rename = "r")]
     pub resource: String,
@@ -47,8 +47,7 @@ impl Sealed for ClientRefreshToken {
 /// A token request that the provider is asked about.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// Name of the provider.
-    pub provider: String,
+    pub provider: ProviderDigest,
     pub client: ClientDigest,
     /// URL of the resource.
     pub resource: String,
@@ -58,8 +57,16 @@ pub(crate) struct Exchange {
 /// What the client presents.
 #[derive(Clone)]
 pub(crate) enum Grant {
-    Code { code: String, verifier: CodeVerifier, nonce: Nonce },
-    Refresh { token: String },
+    Code {
+        code: String,
+        verifier: CodeVerifier,
+        nonce: Nonce,
+        /// Names of scopes at this server that were asked for.
+        scopes: Vec<String>,
+    },
+    Refresh {
+        token: String,
+    },
 }
 
 impl Exchange {
@@ -84,9 +91,8 @@ impl Exchange {
             }
             None => return Err(missing("grant_type")),
         };
-        let without_slash = |url: &str| url.strip_suffix('/').unwrap_or(url).to_owned();
         match get(form, "resource")? {
-            Some(named) if without_slash(named) != without_slash(&exchange.resource) => {
+            Some(named) if !is_same_resource(named, &exchange.resource) => {
                 let problem = "resource differs from that of the authorization request";
                 Err(OAuthError::new(ErrorCode::InvalidTarget, problem))
             }
@@ -123,7 +129,7 @@ impl Exchange {
             return invalid("code_verifier does not fit the code_challenge");
         }
         let ClientCode { request, provider, code, verifier, nonce } = code;
-        let grant = Grant::Code { code, verifier, nonce };
+        let grant = Grant::Code { code, verifier, nonce, scopes: request.scopes };
         Ok(Self { provider, client, resource: request.resource, grant })
     }
 
@@ -249,7 +255,7 @@ pub(super) mod tests {
         let random = &mut Randomness::from_seed([9; 32]);
         let code = ClientCode {
             request: client_request(),
-            provider: "example".to_owned(),
+            provider: provider().digest(),
             code: "provider's code".to_owned(),
             verifier: CodeVerifier::new(random),
             nonce: nonce(),
@@ -260,7 +266,7 @@ pub(super) mod tests {
     fn refresh_token() -> String {
         let token = ClientRefreshToken {
             client: ClientDigest::new("client"),
-            provider: "example".to_owned(),
+            provider: provider().digest(),
             resource: client_request().resource,
             token: "provider's token".to_owned(),
         };
@@ -295,7 +301,7 @@ pub(super) mod tests {
     #[test]
     fn a_code_is_exchanged_by_its_client_with_its_verifier() {
         let exchange = with_code(&[]).unwrap();
-        assert_eq!(exchange.provider, "example");
+        assert_eq!(exchange.provider, provider().digest());
         assert_eq!(exchange.resource, "https://mcp.example.com/mcp");
         assert!(with_code(&[("resource", "https://mcp.example.com/mcp")]).is_ok());
     }

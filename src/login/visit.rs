@@ -10,7 +10,7 @@ use super::authorization_request::ClientRequest;
 use super::browser::BrowserId;
 use super::discovery::ProviderEndpoints;
 use super::pkce::CodeVerifier;
-use super::provider::LoginProvider;
+use super::provider::{LoginProvider, ProviderDigest};
 use crate::seal::{Randomness, Sealed, Sealer, TooLarge};
 use crate::time::UnixTime;
 
@@ -39,9 +39,8 @@ pub(crate) struct VisitState {
     pub request: ClientRequest,
     #[serde(rename = "b")]
     pub browser: BrowserId,
-    /// Name of the provider.
     #[serde(rename = "p")]
-    pub provider: String,
+    pub provider: ProviderDigest,
     #[serde(rename = "v")]
     pub verifier: CodeVerifier,
     #[serde(rename = "n")]
@@ -103,7 +102,7 @@ impl ApprovedLogin {
         let state = VisitState {
             request,
             browser,
-            provider: provider.name.clone(),
+            provider: provider.digest(),
             verifier,
             nonce: nonce.clone(),
             requires_iss: endpoints.announces_iss,
