@@ -194,6 +194,7 @@ without_libfuzzer := CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a
 style: toolchain
 	rustup component add rustfmt clippy
 	cargo fmt --all --check
+	cargo run --quiet --locked --package xtask --no-default-features -- sizes
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --package $(shell) --lib --target $(wasm_target) -- --deny warnings
 

@@ -3,6 +3,7 @@
 mod diagrams;
 #[cfg(feature = "images")]
 mod images;
+mod sizes;
 mod trim_exports;
 
 use std::env;
@@ -16,6 +17,7 @@ usage: xtask COMMAND
 
   diagrams FOLDER      draw the diagrams of the texts in a folder
   images WASM FOLDER   write the plugin as OCI images
+  sizes                check that no file of Rust is too long
   trim-exports IN OUT  trim the exports of the plugin's module
   schema               print the JSON Schema of the configuration
   reference            print the reference of the configuration
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
     match arguments {
         ["diagrams", folder] => Some(diagrams::diagrams(folder.as_ref())),
+        ["sizes"] => Some(sizes::check_sizes()),
         ["trim-exports", input, output] => Some(trim_exports::trim_exports(input, output)),
         #[cfg(feature = "images")]
         ["images", module, output] => Some(images::images(module, output)),
