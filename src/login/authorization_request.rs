@@ -212,6 +212,13 @@ mod tests {
             }
         }
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        read_query(&query, resources)
+    }
+
+    fn read_query(
+        query: &str,
+        resources: &[&str],
+    ) -> Result<(ClientRequest, Option<String>), ClientFault> {
         let parameters = Parameters::parse(query.as_bytes()).unwrap();
         let client = Client {
             identity: ClientIdentity::Configured,
@@ -301,15 +308,7 @@ mod tests {
             "response_type=code&redirect_uri=http://localhost/cb&code_challenge={CHALLENGE}\
              &code_challenge_method=S256&x=1&x=1"
         );
-        let parameters = Parameters::parse(query.as_bytes()).unwrap();
-        let client = Client {
-            identity: ClientIdentity::Configured,
-            name: None,
-            redirect_uris: vec![RedirectUri::parse("http://localhost/cb").unwrap()],
-        };
-        let policy = RedirectPolicy { allows_loopback: false, uris: vec![] };
-        let request = TrustedRequest::new(&parameters, "client", &client, &policy).unwrap();
-        let fault = request.read(&[resource(ONE[0])]).unwrap_err();
+        let fault = read_query(&query, ONE).unwrap_err();
         assert_eq!(fault.code, ErrorCode::InvalidRequest);
     }
 

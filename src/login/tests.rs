@@ -123,6 +123,17 @@ impl<'a> Visitor<'a> {
         self.response(step)
     }
 
+    fn redeem(&mut self, client_id: &str, code: &str, more: &[(&str, &str)]) -> Step {
+        let mut pairs = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", VERIFIER),
+        ];
+        pairs.extend(more);
+        self.token(client_id, &pairs)
+    }
+
     fn token(&mut self, client_id: &str, pairs: &[(&str, &str)]) -> Step {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let step = self.head("POST", "/oauth/token", &form);
@@ -199,16 +210,7 @@ fn a_client_logs_in_and_refreshes() {
     assert_eq!(parameter(location, "state").as_deref(), Some("client-state"));
     assert_eq!(parameter(location, "iss").as_deref(), Some("https://mcp.example.com"));
     let code = parameter(location, "code").unwrap();
-    let step = client.token(
-        &client_id,
-        &[
-            ("grant_type", "authorization_code"),
-            ("code", &code),
-            ("redirect_uri", REDIRECT_URI),
-            ("code_verifier", VERIFIER),
-            ("resource", RESOURCE),
-        ],
-    );
+    let step = client.redeem(&client_id, &code, &[("resource", RESOURCE)]);
     let body = handed_on(&mut client, step, "authorization_code", Some("r-1"));
     let refresh_token = body["refresh_token"].as_str().unwrap();
     assert_eq!(body["access_token"], "a.b.c");
@@ -254,15 +256,7 @@ fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
     let state = browser.approve(&pending).unwrap();
     let response = browser.callback(&state);
     let code = parameter(field(&response, "location").unwrap(), "code").unwrap();
-    let step = client.token(
-        &client_id,
-        &[
-            ("grant_type", "authorization_code"),
-            ("code", &code),
-            ("redirect_uri", REDIRECT_URI),
-            ("code_verifier", VERIFIER),
-        ],
-    );
+    let step = client.redeem(&client_id, &code, &[]);
     let Step::Exchange(id, _, exchange) = client.discovered(step) else { panic!() };
     let response = json_response(200, &json!({"access_token": "a.b.c"}));
     let Step::Judge(id, issued, stage) = login.on_exchanged(id, *exchange, Ok(response)) else {
@@ -373,34 +367,6 @@ fn an_unknown_client_is_told_to_register_anew() {
     let step = client.head("GET", &authorize_path("forged", &[]), &[]);
     let response = client.response(step);
     assert_eq!((response.status, field(&response, "location")), (400, None));
-}
-
-#[test]
-fn the_metadata_name_what_clients_need() {
-    let login = login();
-    let mut client = Visitor::new(&login, 1);
-    for path in Login::METADATA_PATHS {
-        let step = client.head("GET", path, &[]);
-        let response = client.response(step);
-        let body: Value = serde_json::from_slice(&response.body).unwrap();
-        assert_eq!(
-            body,
-            json!({
-                "issuer": "https://mcp.example.com",
-                "authorization_endpoint": "https://mcp.example.com/oauth/authorize",
-                "token_endpoint": "https://mcp.example.com/oauth/token",
-                "registration_endpoint": "https://mcp.example.com/oauth/register",
-                "response_types_supported": ["code"],
-                "response_modes_supported": ["query"],
-                "grant_types_supported": ["authorization_code", "refresh_token"],
-                "code_challenge_methods_supported": ["S256"],
-                "token_endpoint_auth_methods_supported": ["none"],
-                "scopes_supported": ["read", "offline_access"],
-                "authorization_response_iss_parameter_supported": true,
-            })
-        );
-        assert_eq!(field(&response, "access-control-allow-origin"), Some("*"));
-    }
 }
 
 #[test]

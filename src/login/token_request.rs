@@ -82,14 +82,13 @@ impl Exchange {
         now: UnixTime,
     ) -> Result<Self, OAuthError> {
         let client = ClientDigest::new(client_id);
-        let exchange = match get(form, "grant_type")? {
-            Some("authorization_code") => Self::from_code(form, client, sealer, now)?,
-            Some("refresh_token") => Self::from_refresh_token(form, client, sealer, now)?,
-            Some(_) => {
+        let exchange = match required(form, "grant_type")? {
+            "authorization_code" => Self::from_code(form, client, sealer, now)?,
+            "refresh_token" => Self::from_refresh_token(form, client, sealer, now)?,
+            _ => {
                 let problem = "grant_type must be authorization_code or refresh_token";
                 return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, problem));
             }
-            None => return Err(missing("grant_type")),
         };
         match get(form, "resource")? {
             Some(named) if !is_same_resource(named, &exchange.resource) => {
@@ -106,13 +105,13 @@ impl Exchange {
         sealer: &Sealer,
         now: UnixTime,
     ) -> Result<Self, OAuthError> {
-        let code = get(form, "code")?.ok_or_else(|| missing("code"))?;
+        let code = required(form, "code")?;
         let code: ClientCode = open(sealer, code, now)?;
         let invalid = |problem: &str| Err(OAuthError::new(ErrorCode::InvalidGrant, problem));
         if code.request.client != client {
             return invalid("the code was given to another client");
         }
-        let redirect_uri = get(form, "redirect_uri")?.ok_or_else(|| missing("redirect_uri"))?;
+        let redirect_uri = required(form, "redirect_uri")?;
         let redirect_uri = RedirectUri::parse(redirect_uri).ok();
         // The very one of the authorization request, port included (RFC 6749 §4.1.3).
         let is_same = |uri: &RedirectUri| {
@@ -124,7 +123,7 @@ impl Exchange {
         if !redirect_uri.as_ref().is_some_and(is_same) {
             return invalid("redirect_uri differs from that of the authorization request");
         }
-        let verifier = get(form, "code_verifier")?.ok_or_else(|| missing("code_verifier"))?;
+        let verifier = required(form, "code_verifier")?;
         if !code.request.code_challenge.is_of(verifier) {
             return invalid("code_verifier does not fit the code_challenge");
         }
@@ -139,7 +138,7 @@ impl Exchange {
         sealer: &Sealer,
         now: UnixTime,
     ) -> Result<Self, OAuthError> {
-        let token = get(form, "refresh_token")?.ok_or_else(|| missing("refresh_token"))?;
+        let token = required(form, "refresh_token")?;
         let token: ClientRefreshToken = open(sealer, token, now)?;
         if token.client != client {
             let problem = "the refresh token was given to another client";
@@ -223,8 +222,9 @@ fn get<'a>(form: &'a Parameters, name: &'static str) -> Result<Option<&'a str>, 
         .map_err(|_| OAuthError::new(ErrorCode::InvalidRequest, format!("{name} is repeated")))
 }
 
-fn missing(name: &str) -> OAuthError {
-    OAuthError::new(ErrorCode::InvalidRequest, format!("{name} is missing"))
+fn required<'a>(form: &'a Parameters, name: &'static str) -> Result<&'a str, OAuthError> {
+    let missing = || OAuthError::new(ErrorCode::InvalidRequest, format!("{name} is missing"));
+    get(form, name)?.ok_or_else(missing)
 }
 
 impl std::fmt::Debug for Grant {

@@ -61,6 +61,34 @@ impl Scene {
         let (a, b, c, d) = tokio::join!(a, b, c, d);
         OfficialSdk::ALL.into_iter().zip([a, b, c, d]).collect()
     }
+
+    /// Asserts that every client gets from nothing but the URL to the tool `whoami` as Ada: first by
+    /// these exchanges, then without a refusal.
+    pub async fn assert_every_client_gets_to_a_tool(&self, first: &[&str]) {
+        let options = json!({"protocol": "auto", "steps": [{"tool": "whoami"}]});
+        for (client, report) in self.run_every_client(options).await {
+            let identity = report.identity();
+            let expected = [
+                ("x-mcp-user", "ada"),
+                ("x-mcp-subject", "ada"),
+                ("x-mcp-provider", "login"),
+                ("x-mcp-issuer", &self.providers[0].issuer()),
+                ("x-mcp-client-type", "user"),
+                ("x-mcp-scopes", READ),
+            ];
+            for (header, value) in expected {
+                assert_eq!(identity[header], value, "{client:?}: {report:?}");
+            }
+            let exchanges = report.exchanges();
+            let (found, rest) = exchanges.split_at(first.len());
+            assert_eq!(found, first, "{client:?}: {report:?}");
+            let refused = rest.iter().find(|line| line.ends_with(" 401") || line.ends_with(" 403"));
+            assert_eq!(refused, None, "{client:?}: {report:?}");
+            let asked = report.events("authorization");
+            assert_eq!(asked.len(), 1, "{client:?}: {report:?}");
+            assert_eq!(asked[0]["resource"], self.url(), "{client:?}: {report:?}");
+        }
+    }
 }
 
 pub struct SceneBuilder {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testbed::Stack;
 
-use crate::host_crypto::capabilities;
+use crate::host_crypto::forbid;
 use crate::support::{SOON, with};
 
 /// The line about the request to this path, which the caller made the only one on it.
@@ -106,13 +106,8 @@ async fn a_token_in_the_query_is_not_in_the_access_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_may_not_set_filter_state_still_works() {
-    let mut capabilities = capabilities();
-    assert!(capabilities.remove("proxy_set_property").is_some());
     let stack = Stack::builder()
-        .edit(move |bootstrap| {
-            bootstrap.plugin()["capability_restriction_config"] =
-                json!({ "allowed_capabilities": capabilities });
-        })
+        .edit(|bootstrap| forbid(bootstrap, "proxy_set_property"))
         .alone()
         .start()
         .await;

@@ -1,7 +1,7 @@
 //! Signatures that Envoy verifies for the plugin, by its function `verify_signature`.
 
 use serde_json::{Map, Value, json};
-use testbed::{Algorithm, SigningKey, Stack, StackBuilder};
+use testbed::{Algorithm, Bootstrap, SigningKey, Stack, StackBuilder};
 use wasmparser::{Parser, Payload};
 
 use crate::support::{
@@ -75,8 +75,16 @@ fn forged(keys: &[SigningKey]) -> Vec<(String, String, &'static str)> {
     cases
 }
 
+/// Lets the plugin use all that it imports or exports but this.
+pub(crate) fn forbid(bootstrap: &mut Bootstrap, capability: &str) {
+    let mut capabilities = capabilities();
+    assert!(capabilities.remove(capability).is_some());
+    bootstrap.plugin()["capability_restriction_config"] =
+        json!({ "allowed_capabilities": capabilities });
+}
+
 /// Everything that the module imports or exports, as Envoy wants it listed.
-pub(crate) fn capabilities() -> Map<String, Value> {
+fn capabilities() -> Map<String, Value> {
     let module = std::fs::read(testbed::module_path()).unwrap();
     let mut names = Map::new();
     for payload in Parser::new(0).parse_all(&module) {
@@ -141,13 +149,8 @@ async fn envoy_is_called_once_for_each_signature_that_it_can_verify() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_may_not_call_foreign_functions_verifies_in_the_sandbox() {
     let (builder, keys) = keyed();
-    let mut capabilities = capabilities();
-    assert!(capabilities.remove("proxy_call_foreign_function").is_some());
     let stack = builder
-        .edit(move |bootstrap| {
-            bootstrap.plugin()["capability_restriction_config"] =
-                json!({ "allowed_capabilities": capabilities });
-        })
+        .edit(|bootstrap| forbid(bootstrap, "proxy_call_foreign_function"))
         .alone()
         .start()
         .await;

@@ -18,97 +18,67 @@ pub struct Report(BTreeMap<(&'static str, Load, Filter), Samples>);
 /// The more common one first.
 const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
 
-/// What is put in relation.
+/// What is put in relation: the value of one filter, divided by that of another.
 struct Question {
+    dividend: Filter,
+    divisor: Filter,
     what: &'static str,
-    /// Whose value is divided.
-    over: Filter,
-    /// By whose.
-    under: Filter,
     value: fn(&Sample) -> f64,
 }
 
-/// Processor time, and the time between two responses.
+/// The questions, by their processor time or the time between two responses.
 const QUESTIONS: [Question; 13] = [
+    Question::processor(
+        "plugin, against jwt_authn + cache: CPU",
+        Filter::JwtAuthnCache,
+        Filter::Plugin,
+    ),
+    Question::processor("plugin, against jwt_authn: CPU", Filter::JwtAuthn, Filter::Plugin),
     Question {
-        what: "plugin, against jwt_authn + cache: CPU",
-        over: Filter::JwtAuthnCache,
-        under: Filter::Plugin,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "plugin, against jwt_authn: CPU",
-        over: Filter::JwtAuthn,
-        under: Filter::Plugin,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "plugin, against jwt_authn: requests/s",
-        over: Filter::JwtAuthn,
-        under: Filter::Plugin,
         value: |sample| 1.0 / sample.per_second,
+        ..Question::processor(
+            "plugin, against jwt_authn: requests/s",
+            Filter::JwtAuthn,
+            Filter::Plugin,
+        )
     },
-    Question {
-        what: "plugin, against minimal Wasm: CPU",
-        over: Filter::LeastWasm,
-        under: Filter::Plugin,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "minimal Wasm, against jwt_authn + cache: CPU",
-        over: Filter::JwtAuthnCache,
-        under: Filter::LeastWasm,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "minimal Wasm, against jwt_authn: CPU",
-        over: Filter::JwtAuthn,
-        under: Filter::LeastWasm,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "native, against jwt_authn + cache: CPU",
-        over: Filter::JwtAuthnCache,
-        under: Filter::Native,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "native, against jwt_authn: CPU",
-        over: Filter::JwtAuthn,
-        under: Filter::Native,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "native, against no filter: CPU",
-        over: Filter::Bare,
-        under: Filter::Native,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "native, against plugin: CPU",
-        over: Filter::Plugin,
-        under: Filter::Native,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "native, against minimal native: CPU",
-        over: Filter::MinimalNative,
-        under: Filter::Native,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "minimal native, against jwt_authn + cache: CPU",
-        over: Filter::JwtAuthnCache,
-        under: Filter::MinimalNative,
-        value: |sample| sample.processor,
-    },
-    Question {
-        what: "empty native, against no filter: CPU",
-        over: Filter::Bare,
-        under: Filter::EmptyNative,
-        value: |sample| sample.processor,
-    },
+    Question::processor("plugin, against minimal Wasm: CPU", Filter::LeastWasm, Filter::Plugin),
+    Question::processor(
+        "minimal Wasm, against jwt_authn + cache: CPU",
+        Filter::JwtAuthnCache,
+        Filter::LeastWasm,
+    ),
+    Question::processor(
+        "minimal Wasm, against jwt_authn: CPU",
+        Filter::JwtAuthn,
+        Filter::LeastWasm,
+    ),
+    Question::processor(
+        "native, against jwt_authn + cache: CPU",
+        Filter::JwtAuthnCache,
+        Filter::Native,
+    ),
+    Question::processor("native, against jwt_authn: CPU", Filter::JwtAuthn, Filter::Native),
+    Question::processor("native, against no filter: CPU", Filter::Bare, Filter::Native),
+    Question::processor("native, against plugin: CPU", Filter::Plugin, Filter::Native),
+    Question::processor(
+        "native, against minimal native: CPU",
+        Filter::MinimalNative,
+        Filter::Native,
+    ),
+    Question::processor(
+        "minimal native, against jwt_authn + cache: CPU",
+        Filter::JwtAuthnCache,
+        Filter::MinimalNative,
+    ),
+    Question::processor("empty native, against no filter: CPU", Filter::Bare, Filter::EmptyNative),
 ];
+
+impl Question {
+    const fn processor(what: &'static str, dividend: Filter, divisor: Filter) -> Self {
+        Self { what, dividend, divisor, value: |sample| sample.processor }
+    }
+}
 
 impl Report {
     pub fn add(&mut self, algorithm: &'static str, load: Load, filter: Filter, sample: Sample) {
@@ -149,13 +119,9 @@ impl Report {
         println!("ratios of each round, and the ratio of the medians of all rounds");
         println!("{:6} {:19} {:46} {:>19} {:>7}", "", "", "", "by rounds", "medians");
         for (algorithm, load, question) in self.answered() {
-            let [over, under] = self.values(algorithm, load, question);
-            println!(
-                "{algorithm:6} {load:19} {:46} {:19.2} {:>7.2}",
-                question.what,
-                Spread::from_ratios(&over, &under),
-                Spread::new(over).median / Spread::new(under).median,
-            );
+            let Ratio { of_rounds, of_medians } = self.ratio(algorithm, load, question);
+            let what = question.what;
+            println!("{algorithm:6} {load:19} {what:46} {of_rounds:19.2} {of_medians:>7.2}");
         }
     }
 
@@ -199,15 +165,19 @@ impl Report {
             })
         });
         cases.filter(|(algorithm, load, question)| {
-            [question.over, question.under]
+            [question.dividend, question.divisor]
                 .iter()
                 .all(|filter| self.0.contains_key(&(*algorithm, *load, *filter)))
         })
     }
 
-    fn values(&self, algorithm: &'static str, load: Load, question: &Question) -> [Vec<f64>; 2] {
-        [question.over, question.under]
-            .map(|filter| sample::values(&self.0[&(algorithm, load, filter)], question.value))
+    fn ratio(&self, algorithm: &'static str, load: Load, question: &Question) -> Ratio {
+        let [dividend, divisor] = [question.dividend, question.divisor]
+            .map(|filter| sample::values(&self.0[&(algorithm, load, filter)], question.value));
+        Ratio {
+            of_rounds: Spread::from_ratios(&dividend, &divisor),
+            of_medians: Spread::new(dividend).median / Spread::new(divisor).median,
+        }
     }
 
     pub fn save(&self, least_wasm: LeastWasm) {
@@ -226,13 +196,13 @@ impl Report {
         let ratios: Vec<Value> = self
             .answered()
             .map(|(algorithm, load, question)| {
-                let [over, under] = self.values(algorithm, load, question);
+                let Ratio { of_rounds, of_medians } = self.ratio(algorithm, load, question);
                 json!({
                     "algorithm": algorithm,
                     "load": load.to_string(),
                     "ratio": question.what,
-                    "of_rounds": Spread::from_ratios(&over, &under).to_json(),
-                    "of_medians": Spread::new(over).median / Spread::new(under).median,
+                    "of_rounds": of_rounds.to_json(),
+                    "of_medians": of_medians,
                 })
             })
             .collect();
@@ -246,4 +216,9 @@ impl Report {
             }),
         );
     }
+}
+
+struct Ratio {
+    of_rounds: Spread,
+    of_medians: f64,
 }

@@ -83,11 +83,7 @@ async fn copies_with_underscores_never_reach_the_server() {
             ]});
             add_providers(configuration, [provider]);
         })
-        .edit(|bootstrap| {
-            bootstrap.connection_manager()["common_http_protocol_options"] =
-                json!({"headers_with_underscores_action": "ALLOW"});
-            close_at_once(bootstrap);
-        })
+        .edit(allow_underscores)
         .start()
         .await;
     let claims = json!({
@@ -116,14 +112,7 @@ async fn copies_with_underscores_never_reach_the_server() {
 // Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_with_other_signs_never_reach_the_server() {
-    let stack = Stack::builder()
-        .edit(|bootstrap| {
-            bootstrap.connection_manager()["common_http_protocol_options"] =
-                json!({"headers_with_underscores_action": "ALLOW"});
-            close_at_once(bootstrap);
-        })
-        .start()
-        .await;
+    let stack = Stack::builder().edit(allow_underscores).start().await;
     let dotted = NAMES.map(|name| name.replace('-', "."));
     let mixed = NAMES.map(|name| name.replacen('-', ".", 1).replacen('-', "_", 1));
     let signs = "!#$%&'*+.^_`|~".chars().map(|sign| format!("X{sign}Mcp-user"));
@@ -184,4 +173,11 @@ async fn a_header_that_the_connection_names_is_set_nevertheless() {
     assert_eq!(request.header("x-mcp-user"), [b"ada@example.com"]);
     let connection = request.header("connection").concat();
     assert!(!connection.windows(5).any(|part| part == b"x-mcp"), "{request:?}");
+}
+
+/// Lets header names with underscores through, and closes each connection after its response.
+fn allow_underscores(bootstrap: &mut Bootstrap) {
+    bootstrap.connection_manager()["common_http_protocol_options"] =
+        json!({"headers_with_underscores_action": "ALLOW"});
+    close_at_once(bootstrap);
 }

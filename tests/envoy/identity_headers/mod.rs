@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use testbed::{
-    Algorithm, Document, Fault, IdentityProvider, Port, RecordedRequest, Response, SigningKey,
-    Stack, raw_exchange,
+    Algorithm, Bootstrap, Document, Fault, IdentityProvider, Port, RecordedRequest, Response,
+    SigningKey, Stack, raw_exchange,
 };
 
 use self::copies::{forged, forgeries, spellings};

@@ -56,6 +56,23 @@ where
     }
 }
 
+/// What all bytes so far are, once they are a whole request; `None` if the connection was closed
+/// before its end.
+pub(crate) async fn read_whole<T>(
+    stream: &mut TcpStream,
+    parsed: impl Fn(&str) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(request) = parsed(&String::from_utf8_lossy(&bytes)) {
+            return Ok(Some(request));
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
 /// Responds to a request correctly, or with the current fault; checks the fault again whenever it
 /// changes.
 pub(crate) async fn send_or_fail(

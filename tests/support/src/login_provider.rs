@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims, random_id};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::fault::{JSON, ServedResponse, serve};
+use crate::fault::{JSON, ServedResponse, read_whole, serve};
 use crate::login_shape::{AccessToken, LoginShape, Refresh, ScopeClaim};
 use crate::port::Port;
 
@@ -507,7 +506,7 @@ async fn serve_one(
     shared: Arc<Mutex<State>>,
     mut held: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+    let Some(request) = read_whole(&mut stream, parsed).await? else { return Ok(()) };
     let state = || shared.lock().expect("no holder of the lock panics");
     let is_for_tokens = {
         let mut state = state();
@@ -519,19 +518,6 @@ async fn serve_one(
     }
     let response = state().respond(&request);
     response.send(stream).await
-}
-
-/// A whole request; none when the connection was closed before its end.
-async fn read_request(stream: &mut TcpStream) -> io::Result<Option<LoginRequest>> {
-    let mut bytes = Vec::new();
-    loop {
-        if let Some(request) = parsed(&String::from_utf8_lossy(&bytes)) {
-            return Ok(Some(request));
-        }
-        if stream.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    }
 }
 
 fn parsed(text: &str) -> Option<LoginRequest> {

@@ -1,12 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::fault::serve;
+use crate::fault::{read_whole, serve};
 use crate::port::Port;
 
 /// An HTTP/1.1 server that keeps requests as they arrived, for what HTTP libraries hide: connection
@@ -55,7 +55,7 @@ impl RawServer {
         let serve_one = move |mut stream: TcpStream| {
             let (record, script) = (record.clone(), played.clone());
             async move {
-                let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
+                let Some(request) = read_whole(&mut stream, parsed).await? else { return Ok(()) };
                 let response: &[u8] = if request.header("upgrade").is_empty() {
                     b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 } else {
@@ -115,19 +115,6 @@ impl RawRequest {
     pub fn header(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(header, _)| header == name);
         named.map(|(_, value)| value.as_str()).collect()
-    }
-}
-
-/// A whole request; `None` if the connection was closed before its end.
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<RawRequest>> {
-    let mut bytes = Vec::new();
-    loop {
-        if let Some(request) = parsed(&String::from_utf8_lossy(&bytes)) {
-            return Ok(Some(request));
-        }
-        if stream.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
     }
 }
 
