@@ -139,7 +139,7 @@ pub(super) fn login(
     })
 }
 
-/// The issuer, and whether the login answers under any authority.
+/// The issuer, and whether the login responds under any authority.
 fn issuer(
     raw: Field<String>,
     resources: &Resources,

@@ -26,7 +26,7 @@ impl CompactJws {
         &self.token
     }
 
-    /// The token as it came.
+    /// The token as received.
     #[must_use]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.token

@@ -41,7 +41,7 @@ pub(crate) enum HeadPlan {
     Refuse,
     /// Its head is held back until the message in its body has been filtered.
     Hold(ListFilter),
-    /// Its head goes on, without a length; its events are filtered.
+    /// Its head is forwarded, without a length; its events are filtered.
     Stream(ListFilter),
 }
 
@@ -52,13 +52,13 @@ pub(crate) enum BodyPlan {
     Wait,
     /// Forward what was held back, as it is, and what follows.
     Pass,
-    /// Forward this instead. So many items were taken out.
+    /// Forward this instead, from which this number of items was taken out.
     Replace { body: Vec<u8>, hidden: usize },
     /// It cannot be read; its message has this id if that is known.
     Refuse(Option<MessageId>),
 }
 
-/// What of a chunk of events goes on.
+/// What of a chunk of events is forwarded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filtered {
     /// The events that are forwarded now.
@@ -96,7 +96,7 @@ impl ListFilter {
         }
     }
 
-    /// Whether so much of the body decides, or may.
+    /// Whether this many bytes of the body decide, or may.
     pub(crate) fn reads(&self, size: usize, is_whole: bool) -> bool {
         let may_be_response = self.asked.list().is_none() && size > 0;
         let is_first = matches!(self.form, Form::Message { is_begun: false });
@@ -236,8 +236,8 @@ fn overlong_message(beginning_of_message: &[u8], asked: &Asked) -> Overlong {
     }
 }
 
-/// Filters an event stream, of which nothing is shown. However it is split, the same goes on, and of
-/// that nothing is hidden any more. The first byte says what was asked for, the second where the
+/// Filters an event stream so that it shows no item. However it is split, the same is forwarded, and
+/// filtering that hides nothing more. The first byte says what was asked for, the second where the
 /// stream is split. Returns whether it holds an event that was filtered.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_lists(input: &[u8]) -> bool {

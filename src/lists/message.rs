@@ -15,14 +15,14 @@ use crate::json::without_byte_order_mark;
 use crate::refusal::McpCall;
 use crate::response_messages::Members;
 
-/// What a message is, and what of it goes on.
+/// What a message is, and what of it is forwarded.
 #[derive(Debug)]
 pub(super) enum Screened {
     /// It is not JSON.
     NotJson,
-    /// It holds no list, or one without an item that is hidden: it goes on as it is.
+    /// It holds no list, or one without an item that is hidden: it is forwarded unchanged.
     Unchanged,
-    /// It goes on as this, in one line; so many items are hidden.
+    /// It is forwarded as this, in one line; this number of items is hidden.
     Filtered { message: String, hidden: usize },
     /// It may hold a list, but cannot be read. It has this `id`, if that can be read.
     Unreadable(Option<MessageId>),

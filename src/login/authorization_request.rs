@@ -51,7 +51,7 @@ pub(crate) enum UntrustedFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientFault {
     pub redirect_uri: RedirectUri,
-    /// As it came; none if it was missing, repeated or too long.
+    /// As received; `None` if it was missing, repeated or too long.
     pub state: Option<String>,
     pub code: ErrorCode,
     pub description: &'static str,

@@ -67,7 +67,7 @@ impl Cookie {
         format!("{name}={value}; Path=/; Max-Age={max_age}{secure}; HttpOnly; SameSite=Lax")
     }
 
-    /// Its value in a request; none if there are several, of which one may be somebody else's.
+    /// Its value in a request; `None` if there are several, since one may be another site's.
     #[must_use]
     pub(crate) fn value<'a>(self, head: RequestHead<'a>, issuer: &Issuer) -> Option<&'a str> {
         let name = self.name(issuer);

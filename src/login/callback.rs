@@ -15,7 +15,7 @@ use crate::seal::{SealFault, Sealed, Sealer};
 use crate::time::UnixTime;
 
 /// The authorization code that a client gets: it seals the provider's, which is exchanged only when
-/// the client comes with this one. So this one serves once, since the provider's does.
+/// the client comes with this one. So this one is single-use, as the provider's is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ClientCode {
     #[serde(rename = "q")]

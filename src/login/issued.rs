@@ -1,4 +1,4 @@
-//! What a provider answered to an exchange: a token for the client, or an error.
+//! The provider's response to an exchange: a token for the client, or an error.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) struct IssuedToken {
 pub(crate) enum ExchangeFault {
     /// The provider no longer accepts the code or refresh token: the person has to log in again.
     Grant { error: String },
-    /// The provider does not accept the gateway. The operator has to mend that.
+    /// The provider does not accept the gateway. The operator has to fix that.
     Gateway { error: String },
     /// There was no usable response.
     Callout(CalloutFault),
@@ -91,7 +91,7 @@ impl IssuedToken {
             Grant::Refresh { token } => (Some(token), Vec::new()),
             Grant::Code { scopes, .. } => (None, scopes),
         };
-        // A provider that does not rotate gives none, and the old one goes on serving.
+        // A provider that does not rotate gives none, and the old one stays valid.
         let refresh_token = response.refresh_token.or(earlier).map(|token| ClientRefreshToken {
             client,
             provider: name,
@@ -117,7 +117,7 @@ impl IssuedToken {
         &self.resource
     }
 
-    /// The response to the client, once the token was found to serve until `expires`.
+    /// The response to the client, once the token was found valid until `expires`.
     #[must_use]
     pub(crate) fn response(
         self,

@@ -4,7 +4,7 @@
 //!
 //! No I/O: each step takes what came, and returns a [`Step`] that says what is needed next.
 //!
-//! 1. [`Login::on_head`]: metadata and callbacks are answered at once; a form has a body to read; a
+//! 1. [`Login::on_head`]: metadata and callbacks get their responses at once; a form has a body to read; a
 //!    client may have a metadata document to fetch.
 //! 2. The page ([`page`]), sealed as [`visit::PendingLogin`]; its approval leads to the provider with
 //!    a sealed [`visit::VisitState`].
@@ -72,9 +72,9 @@ use crate::time::UnixTime;
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     pub issuer: Issuer,
-    /// Whether it answers under any authority: there is one resource, whose origin is the issuer.
+    /// Whether it responds under any authority: there is one resource, whose origin is the issuer.
     pub has_any_authority: bool,
-    /// Ahead of its endpoints, without a slash at the end.
+    /// Path prefix of its endpoints, without a slash at the end.
     pub path: String,
     /// Whether unknown clients may register.
     pub registers: bool,

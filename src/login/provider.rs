@@ -48,7 +48,7 @@ pub(crate) enum TokenKind {
     IdToken,
 }
 
-/// How the scopes of this server are called at the provider.
+/// What the scopes of this server are called at the provider.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) enum ScopeNames {
     /// As here, with this in front of each that does not begin with it.

@@ -73,7 +73,7 @@ impl RedirectUri {
             || self.loopback_target().is_some_and(|own| requested.loopback_target() == Some(own))
     }
 
-    /// The URI as it came.
+    /// The URI as received.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -25,7 +25,7 @@ struct RegistrationResponse<'a> {
     client_id_issued_at: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_name: Option<&'a str>,
-    /// The client's own, as they came: some clients compare them.
+    /// The client's own, as received: some clients compare them.
     redirect_uris: &'a [String],
     token_endpoint_auth_method: &'static str,
     grant_types: [&'static str; 2],

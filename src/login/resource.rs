@@ -16,7 +16,7 @@ pub(crate) struct LoginResource {
     pub scopes_supported: Vec<String>,
     /// What clients may ask for.
     pub known_scopes: BTreeSet<String>,
-    /// URLs of the other resources at which its tokens serve too.
+    /// URLs of the other resources that accept its tokens.
     pub shares_tokens_with: Vec<String>,
 }
 

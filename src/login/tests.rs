@@ -217,7 +217,7 @@ fn a_client_logs_in_and_refreshes() {
     let step = client
         .token(&client_id, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
     let body = handed_on(&mut client, step, "refresh_token", None);
-    assert!(body["refresh_token"].is_string(), "the old one goes on serving");
+    assert!(body["refresh_token"].is_string(), "the old one stays valid");
 }
 
 /// Plays the provider's token endpoint and the judgement. Returns what the client gets.

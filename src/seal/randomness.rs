@@ -11,7 +11,7 @@ pub(crate) struct Randomness {
 }
 
 impl Randomness {
-    /// `seed` must come from a cryptographic random number generator and serve once.
+    /// `seed` must come from a cryptographic random number generator, and be used once.
     #[must_use]
     pub(crate) fn from_seed(seed: [u8; 32]) -> Self {
         Self { seed, taken: 0 }

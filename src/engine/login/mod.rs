@@ -38,9 +38,9 @@ pub(super) struct Logins {
     exchanges: ProviderMap<BTreeMap<CalloutId, UnixTime>>,
     /// Longest time for a response of each provider.
     timeouts: ProviderMap<Duration>,
-    /// Of what clients and people are to blame for.
+    /// For faults of clients and people.
     refusal_log: RateLimit,
-    /// Of what providers and the operator are to blame for.
+    /// For faults of providers and the operator.
     failure_log: RateLimit,
 }
 
@@ -132,7 +132,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Judges a token that waited: when it is given up, and whether it waited for its user.
+    /// Judges a token that waited. `waited`: when it is given up, and whether it waited for its user.
     pub(super) fn serve_issued(
         &mut self,
         stream: StreamId,
