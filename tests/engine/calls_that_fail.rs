@@ -3,24 +3,11 @@ use std::time::Duration;
 use serde_json::json;
 use testkit::SigningKey;
 
-use crate::host::{Call, SharedData, Vm, log};
+use crate::host::{Call, SharedData, Vm};
 use crate::provider::{
-    ISSUER, assert_accepted, assert_refused, configuration, fetch, key, request,
-    respond_with_discovery, respond_with_key_set, start, token,
+    ISSUER, assert_accepted, assert_logged, assert_refused, configuration, fetch, key, request,
+    respond_with_discovery, respond_with_key_set, start, token, waiting,
 };
-
-#[track_caller]
-fn assert_logged(text: &str) {
-    assert!(log().iter().any(|line| line.contains(text)), "no {text:?} in {:#?}", log());
-}
-
-/// A VM in which one request waits for the first call to be answered.
-fn waiting() -> (Vm, u32) {
-    let vm = start(&configuration(), &SharedData::default());
-    let (id, _) = request(&vm, &token(&key("one")));
-    vm.tick();
-    (vm, id)
-}
 
 #[test]
 fn a_callout_without_a_response_ends_the_wait() {

@@ -1,5 +1,6 @@
-//! What tests see of a host: callouts, responses, and what became of a request.
+//! What both hosts of the tests have: callouts, responses, requests, and what became of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub type Fields = Vec<(String, Vec<u8>)>;
@@ -46,4 +47,32 @@ pub enum Outcome {
     Forwarded(Fields),
     Paused,
     Refused(LocalResponse),
+}
+
+/// A request, as the host holds it.
+#[derive(Default)]
+pub struct Stream {
+    pub request: Fields,
+    pub trailers: Fields,
+    pub response: Option<LocalResponse>,
+    /// What access logs can print.
+    pub filter_state: BTreeMap<String, String>,
+    pub is_released: bool,
+    /// Of the body, what has come and is held.
+    pub held: Vec<u8>,
+    /// Of the body, what has gone on.
+    pub passed: Vec<u8>,
+    /// Of the body, what was received while the head was stopped and is not handed over before; and
+    /// whether that is its end.
+    pub unseen: Vec<u8>,
+    pub unseen_end: bool,
+    /// Whether its head was stopped together with its body.
+    pub stops_with_body: bool,
+}
+
+impl Stream {
+    pub fn release(&mut self) {
+        self.is_released = true;
+        self.passed.append(&mut self.held);
+    }
 }

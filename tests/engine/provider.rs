@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims};
 
-use crate::host::{Call, Outcome, SharedData, Vm};
+use crate::host::{Call, Outcome, SharedData, Vm, log};
 
 pub const ISSUER: &str = "https://id.example.com";
 pub const AUDIENCE: &str = "mcp";
@@ -94,4 +94,17 @@ pub fn assert_refused(outcome: &Outcome, status: u32, reason: &str) {
 #[track_caller]
 pub fn assert_paused(outcome: &Outcome) {
     assert!(matches!(outcome, Outcome::Paused), "not paused: {outcome:?}");
+}
+
+/// A worker in which one request waits for the response to the first callout.
+pub fn waiting() -> (Vm, u32) {
+    let vm = start(&configuration(), &SharedData::default());
+    let (id, _) = request(&vm, &token(&key("one")));
+    vm.tick();
+    (vm, id)
+}
+
+#[track_caller]
+pub fn assert_logged(text: &str) {
+    assert!(log().iter().any(|line| line.contains(text)), "no {text:?} in {:#?}", log());
 }

@@ -1,16 +1,8 @@
-use crate::host::{Call, SharedData, Vm, log};
+use crate::host::{Call, SharedData};
 use crate::provider::{
-    assert_accepted, assert_refused, configuration, key, request, respond_with_discovery,
-    respond_with_key_set, start, token,
+    assert_accepted, assert_forwarded, assert_logged, assert_refused, configuration, key, request,
+    respond_with_discovery, respond_with_key_set, start, token, waiting,
 };
-
-/// A worker in which one request waits for the response to the first callout.
-fn waiting() -> (Vm, u32) {
-    let vm = start(&configuration(), &SharedData::default());
-    let (id, _) = request(&vm, &token(&key("one")));
-    vm.tick();
-    (vm, id)
-}
 
 #[test]
 fn the_response_to_a_callout_is_read_in_the_root_context() {
@@ -23,7 +15,7 @@ fn the_response_to_a_callout_is_read_in_the_root_context() {
     assert!((1..=5).contains(&timeout.as_secs()), "{timeout:?}");
     respond_with_discovery(&vm, &vm.call());
     respond_with_key_set(&vm, &vm.call(), &[&key]);
-    crate::provider::assert_forwarded(&vm.outcome(id));
+    assert_forwarded(&vm.outcome(id));
     assert_accepted(&vm, &token(&key));
 }
 
@@ -57,9 +49,4 @@ fn header_fields_of_a_response_are_read_where_they_say_why_it_is_not_usable() {
         assert_refused(&vm.outcome(id), 503, "keys_unavailable");
         assert_logged(cause);
     }
-}
-
-#[track_caller]
-fn assert_logged(part: &str) {
-    assert!(log().iter().any(|line| line.contains(part)), "no {part:?} in {:#?}", log());
 }

@@ -8,8 +8,9 @@
 mod scripted;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use mcp_federated_auth::{
     StatusPageFilter, UnixTime,
 };
 
+use crate::exchange::Stream;
 pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
 
 /// Shared data of one process.
@@ -91,46 +93,40 @@ impl SharedValues {
     }
 }
 
+/// A stream, and the response of its upstream.
 #[derive(Default)]
-struct Stream {
-    request: Fields,
-    trailers: Fields,
-    hides_trailers: bool,
-    response: Option<LocalResponse>,
-    /// What access logs can print.
-    filter_state: BTreeMap<String, String>,
-    is_released: bool,
-    /// Of the body, what has come and is held.
-    held: Vec<u8>,
-    /// Of the body, what has gone on.
-    passed: Vec<u8>,
-    /// Of the body, what was received while the head was stopped and is not handed over before; and
-    /// whether that is its end.
-    unseen: Vec<u8>,
-    unseen_end: bool,
-    /// Whether its head was stopped together with its body.
-    stops_with_body: bool,
-    /// The head of the upstream's response.
+struct ServedStream {
+    stream: Stream,
+    /// The head of the response.
     response_head: Fields,
     /// Whether that cannot be changed.
     keeps_response_head: bool,
-    /// Of the body of the upstream's response, what is held back or has just arrived.
+    /// Of the body of the response, what is held back or has just arrived.
     arriving: Vec<u8>,
     /// Of the same body, what has gone on.
     responded: Vec<u8>,
 }
 
-impl Stream {
-    fn release(&mut self) {
-        self.is_released = true;
-        self.passed.append(&mut self.held);
+impl Deref for ServedStream {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl DerefMut for ServedStream {
+    fn deref_mut(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 }
 
 struct Proxy {
     now: Duration,
     shared: SharedData,
-    streams: BTreeMap<u32, Stream>,
+    streams: BTreeMap<u32, ServedStream>,
+    /// Streams whose trailers cannot be changed.
+    fixed_trailers: BTreeSet<u32>,
     calls: Vec<Call>,
     refuse_calls: bool,
     /// Whether bodies are handed over while heads are stopped.
@@ -231,7 +227,7 @@ impl Vm {
         action(&mut self.proxy.borrow_mut())
     }
 
-    fn with_stream<T>(&self, id: u32, action: impl FnOnce(&mut Stream) -> T) -> T {
+    fn with_stream<T>(&self, id: u32, action: impl FnOnce(&mut ServedStream) -> T) -> T {
         self.with_proxy(|proxy| action(proxy.streams.get_mut(&id).unwrap()))
     }
 
@@ -344,7 +340,7 @@ impl Vm {
 
     /// Lets the proxy fail whenever it is asked for them.
     pub fn hide_trailers(&self, id: u32) {
-        self.with_stream(id, |stream| stream.hides_trailers = true);
+        self.with_proxy(|proxy| proxy.fixed_trailers.insert(id));
     }
 
     /// What of the body of a request has gone on by now.
@@ -403,7 +399,8 @@ impl Vm {
         let request: Fields =
             fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         self.with_proxy(|proxy| {
-            proxy.streams.insert(id, Stream { request, ..Stream::default() });
+            let stream = Stream { request, ..Stream::default() };
+            proxy.streams.insert(id, ServedStream { stream, ..ServedStream::default() });
         });
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
         let head = RequestHead::new(&fields, !is_whole);
@@ -551,6 +548,7 @@ fn proxy(shared: &SharedData, part: Part) -> Rc<RefCell<Proxy>> {
         now: Duration::from_secs(testkit::now()),
         shared: shared.clone(),
         streams: BTreeMap::new(),
+        fixed_trailers: BTreeSet::new(),
         calls: Vec::new(),
         refuse_calls: false,
         hands_over_early: true,

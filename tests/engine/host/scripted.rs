@@ -13,7 +13,7 @@ impl ScriptedHost {
     fn with_stream<T>(
         &self,
         id: StreamId,
-        action: impl FnOnce(&mut Stream) -> Result<T, HostRefused>,
+        action: impl FnOnce(&mut ServedStream) -> Result<T, HostRefused>,
     ) -> Result<T, HostRefused> {
         self.0.borrow_mut().streams.get_mut(&number(id)).ok_or(HostRefused).and_then(action)
     }
@@ -137,10 +137,10 @@ impl Host for ScriptedHost {
         stream: StreamId,
         is_removed: impl Fn(&[u8]) -> bool,
     ) -> Result<(), HostRefused> {
+        if self.0.borrow().fixed_trailers.contains(&number(stream)) {
+            return Err(HostRefused);
+        }
         self.with_stream(stream, |stream| {
-            if stream.hides_trailers {
-                return Err(HostRefused);
-            }
             stream.trailers.retain(|(name, _)| !is_removed(name.as_bytes()));
             Ok(())
         })

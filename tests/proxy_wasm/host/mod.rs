@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::exchange::Stream;
 pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
 
 const OK: u32 = 0;
@@ -64,33 +65,6 @@ pub enum HostCrypto {
 impl HostCrypto {
     pub const ALWAYS_TRUE: Self = Self::Returns(&[8, 1]);
     pub const ALWAYS_FALSE: Self = Self::Returns(&[8, 0]);
-}
-
-#[derive(Default)]
-struct Stream {
-    request: Fields,
-    trailers: Fields,
-    response: Option<LocalResponse>,
-    /// What access logs can print.
-    filter_state: BTreeMap<String, String>,
-    is_released: bool,
-    /// Of the body, what has come and is held.
-    held: Vec<u8>,
-    /// Of the body, what has gone on.
-    passed: Vec<u8>,
-    /// Of the body, what was received while the head was paused and is not handed over before; and
-    /// whether that is its end.
-    unseen: Vec<u8>,
-    unseen_end: bool,
-    /// Whether its head was stopped together with its body.
-    stops_with_body: bool,
-}
-
-impl Stream {
-    fn release(&mut self) {
-        self.is_released = true;
-        self.passed.append(&mut self.held);
-    }
 }
 
 struct Host {
