@@ -4,7 +4,7 @@ use super::*;
 
 /// Ways to call `add` as somebody who may not, and the status by which each is refused.
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-pub(super) fn attacks() -> Vec<(Wire, u16)> {
+fn attacks() -> Vec<(Wire, u16)> {
     const ARGUMENTS: &str = r#""arguments":{"a":1,"b":2}"#;
     let (old, new) = (old_call("add"), new_call("add"));
     let wire = |name, body: &str| Wire::new(name, body);

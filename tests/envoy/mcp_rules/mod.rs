@@ -5,7 +5,6 @@ mod attacks;
 use serde_json::{Value, json};
 use testbed::{McpServer, RawResponse, Stack, StackBuilder, raw_exchange};
 
-use self::attacks::attacks;
 use crate::support::{
     SOON, assert_none, assert_refusal, assert_vm_lives, await_request, close_at_once,
     faults_of_refusal, named, parsed, with,
