@@ -1,9 +1,8 @@
 //! From nothing but the URL to a tool call.
 
-use serde_json::json;
 use testbed::OfficialSdk;
 
-use crate::support::{READ, Scene};
+use crate::support::Scene;
 
 /// What each client does before the first request that passes: RFC 9728 finds the provider, RFC
 /// 8414 its endpoints, RFC 7591 registers.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use testbed::{OfficialSdk, log_in_by_rust_sdk, refresh_by_rust_sdk};
 
-use crate::support::{READ, Scene, WRITE};
+use crate::support::{Scene, WRITE};
 
 /// What each client does before the first request that passes. All of it is at the gateway.
 const DANCE: [&str; 5] = [
