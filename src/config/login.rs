@@ -224,6 +224,10 @@ fn login_resources(
                 own.iter().any(|audience| others.contains(audience))
             })
         };
+        let audiences = |id: &ProviderId| {
+            let tokens = resource.providers.get(*id)?;
+            Some((*id, tokens.audiences.clone()))
+        };
         LoginResource {
             url: resource.url.as_str().to_owned(),
             name: resource.name.clone(),
@@ -233,6 +237,7 @@ fn login_resources(
                 .filter(|(_, other)| shares_tokens(other))
                 .map(|(_, other)| other.url.as_str().to_owned())
                 .collect(),
+            audiences: providers.iter().filter_map(audiences).collect(),
             providers,
         }
     };

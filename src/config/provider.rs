@@ -290,12 +290,11 @@ impl RawProvider {
         } else {
             key_source(source, issuer.map(String::as_str), settings, path, reader.faults)
         };
-        let known_ids = client_ids.as_ref().ok().cloned().flatten();
         let of_login = OfProvider {
             name: name.as_deref(),
             issuer: issuer.map(String::as_str),
             key_source: key_source.as_ref(),
-            template: LoginTemplate::new(template_name, known_ids.as_deref().unwrap_or_default()),
+            template: LoginTemplate::new(template_name),
         };
         let login = self.login(of_login, environment, &mut reader);
         let algorithms = algorithms(&mut self.algorithms, &mut reader);
@@ -311,7 +310,7 @@ impl RawProvider {
             roles_claim: template
                 .audience_roles_claim
                 .filter(|_| matches!(self.roles_claim, Field::Absent)),
-            ids: known_ids,
+            ids: client_ids.as_ref().ok().cloned().flatten(),
         };
         let identity_rules = self.identity_rules(name.as_deref(), template, &mut reader);
         let restrict_to_policies = reader

@@ -105,13 +105,9 @@ pub(super) fn provider_login(
         reader.fault("client_id", "must not be empty");
     }
     let client_secret = client_secret(&mut raw.client_secret_env, environment, &mut reader);
-    let scopes = match reader.optional("scopes", &mut raw.scopes) {
-        None => provider.template.scopes,
-        Some(RawScopeNames::Same(names)) => {
-            ScopeNames::Mapped(names.into_iter().map(|name| (name.clone(), name)).collect())
-        }
-        Some(RawScopeNames::Mapped(names)) => ScopeNames::Mapped(names),
-    };
+    let given_scopes = reader.optional("scopes", &mut raw.scopes);
+    let has_scopes = given_scopes.is_some();
+    let scopes = given_scopes.map_or(provider.template.scopes, ScopeNames::from);
     if let ScopeNames::Mapped(names) = &scopes {
         for (here, there) in names {
             check_scope(here, &reader.at("scopes"), reader.faults);
@@ -130,8 +126,11 @@ pub(super) fn provider_login(
     if token == TokenKind::IdToken && !always.iter().any(|scope| scope == "openid") {
         reader.fault("always", "must hold openid, without which there is no ID token");
     }
+    let given = given_parameters(&mut raw.parameters, &mut reader);
+    let named_audience = provider.template.named_audience;
+    let named_audience = named_audience.unless_given(has_scopes, given.contains_key("audience"));
     let mut parameters = provider.template.parameters;
-    parameters.extend(given_parameters(&mut raw.parameters, &mut reader));
+    parameters.extend(given);
     let (metadata, clusters) = source?;
     let name = provider.name?;
     Some(LoginProvider {
@@ -143,10 +142,22 @@ pub(super) fn provider_login(
         client_id: client_id?,
         client_secret,
         scopes,
+        named_audience,
         always,
         token,
         parameters,
     })
+}
+
+impl From<RawScopeNames> for ScopeNames {
+    fn from(raw: RawScopeNames) -> Self {
+        Self::Mapped(match raw {
+            RawScopeNames::Same(names) => {
+                names.into_iter().map(|name| (name.clone(), name)).collect()
+            }
+            RawScopeNames::Mapped(names) => names,
+        })
+    }
 }
 
 fn client_secret(

@@ -178,6 +178,8 @@ impl<'a> TrustedRequest<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::client::ClientIdentity;
     use super::*;
 
@@ -188,6 +190,7 @@ mod tests {
             url: url.to_owned(),
             name: None,
             providers: vec![],
+            audiences: BTreeMap::new(),
             scopes_supported: vec!["read".to_owned()],
             known_scopes: ["read".to_owned()].into(),
             shares_tokens_with: vec![],

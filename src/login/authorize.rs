@@ -148,7 +148,9 @@ impl Login {
             result,
             line,
         };
-        let Some(provider) = &self.providers[id] else {
+        let resource = self.resource(&login.pending.request.resource);
+        let provider = resource.and_then(|resource| self.provider_for(id, resource));
+        let Some(provider) = provider else {
             return Step::refuse(PageFault::Approval, LoginStage::Approve, None);
         };
         let endpoints = match endpoints {
@@ -159,9 +161,9 @@ impl Login {
             }
         };
         let browser = login.pending.browser.clone();
-        let redirect_uri = self.redirect_uri(provider);
+        let redirect_uri = self.redirect_uri(&provider);
         let url =
-            login.authorization_url(provider, endpoints, &redirect_uri, &self.sealer, now, random);
+            login.authorization_url(&provider, endpoints, &redirect_uri, &self.sealer, now, random);
         let Ok(url) = url else {
             return Step::refuse(PageFault::TooLarge, LoginStage::Approve, Some(id));
         };
@@ -293,10 +295,6 @@ impl Login {
     fn consents(&self, head: RequestHead<'_>, now: UnixTime) -> Consents {
         let sealed = Cookie::Consent.value(head, &self.issuer);
         sealed.and_then(|sealed| self.sealer.open(sealed, now).ok()).unwrap_or_default()
-    }
-
-    fn resource(&self, url: &str) -> Option<&LoginResource> {
-        self.resources.iter().find(|resource| resource.url == url)
     }
 
     fn providers_of<'a>(

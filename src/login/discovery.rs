@@ -130,7 +130,7 @@ pub(super) mod tests {
 
     use serde_json::json;
 
-    use super::super::provider::{ClientSecret, ScopeNames, TokenKind};
+    use super::super::provider::{ClientSecret, NamedAudience, ScopeNames, TokenKind};
     use super::*;
     use crate::callout::Clusters;
 
@@ -149,6 +149,7 @@ pub(super) mod tests {
             client_id: "gateway".to_owned(),
             client_secret: Some(ClientSecret::new("s3cret:+".to_owned())),
             scopes: ScopeNames::Prefixed("api://mcp/".to_owned()),
+            named_audience: NamedAudience::Nowhere,
             always: vec!["openid".to_owned(), "offline_access".to_owned()],
             token: TokenKind::AccessToken,
             parameters: BTreeMap::new(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::error_code::ErrorCode;
 use super::provider::{ClientSecret, LoginProvider};
+use super::resource::LoginResource;
 use super::response::{OAuthError, json_response, unavailable};
 use super::token_request::{ClientRefreshToken, Exchange, Grant};
 use crate::callout::{BodyLimit, CalloutFault, CalloutResponse};
@@ -57,7 +58,7 @@ impl IssuedToken {
     /// Longest response of a token endpoint that is read.
     pub(crate) const LIMIT: BodyLimit = BodyLimit { bytes: 64 * 1024, setting: "64KiB" };
 
-    /// Reads the provider's response to an exchange.
+    /// Reads the provider's response to an exchange for this resource.
     ///
     /// # Errors
     ///
@@ -66,6 +67,7 @@ impl IssuedToken {
         response: Result<CalloutResponse, CalloutFault>,
         exchange: Exchange,
         provider: &LoginProvider,
+        asked_for: &LoginResource,
     ) -> Result<Self, ExchangeFault> {
         let response = response.map_err(ExchangeFault::Callout)?;
         if matches!(response.status, Some(400..=499)) {
@@ -99,8 +101,8 @@ impl IssuedToken {
             token,
         });
         let scopes = response.scope.map_or(asked, |scope| {
-            let names = scope.split(' ').filter_map(|scope| provider.scopes.here(scope));
-            names.map(str::to_owned).collect()
+            let here = |scope| provider.scopes.here(scope, asked_for.scope_names());
+            scope.split(' ').filter_map(here).map(str::to_owned).collect()
         });
         Ok(Self { token, resource, refresh_token, scopes })
     }
@@ -277,6 +279,7 @@ mod tests {
     use super::super::discovery::tests::provider;
     use super::super::pkce::CodeVerifier;
     use super::super::provider::TokenKind;
+    use super::super::resource::tests::resource;
     use super::super::visit::tests::{NOW, sealer};
     use super::*;
 
@@ -319,7 +322,7 @@ mod tests {
             body,
             ..CalloutResponse::default()
         };
-        IssuedToken::from_response(Ok(response), exchange(grant), provider)
+        IssuedToken::from_response(Ok(response), exchange(grant), provider, &resource())
     }
 
     fn read(grant: Grant, status: u16, body: &Value) -> Result<IssuedToken, ExchangeFault> {
@@ -478,6 +481,7 @@ mod tests {
             Err(CalloutFault::NoResponse),
             exchange(code()),
             &provider(),
+            &resource(),
         );
         assert_eq!(silent.err().unwrap().response().status, 503);
     }

@@ -54,7 +54,9 @@ pub(crate) use self::issued::IssuedToken;
 pub(crate) use self::issuer::Issuer;
 use self::metadata::ServerMetadata;
 use self::provider::ProviderDigest;
-pub(crate) use self::provider::{ClientSecret, LoginProvider, ScopeNames, TokenKind};
+pub(crate) use self::provider::{
+    ClientSecret, LoginProvider, NamedAudience, ScopeNames, TokenKind,
+};
 pub(crate) use self::redirect_uri::{RedirectPolicy, RedirectUri};
 pub(crate) use self::resource::LoginResource;
 use self::response::{OAuthError, json_response, method_not_allowed, preflight};
@@ -183,6 +185,17 @@ impl Login {
     #[must_use]
     pub(crate) fn issuer_for(&self, resource: &str) -> Option<&str> {
         self.resources.iter().any(|own| own.url == resource).then(|| self.issuer.origin())
+    }
+
+    /// The resource with this URL.
+    fn resource(&self, url: &str) -> Option<&LoginResource> {
+        self.resources.iter().find(|resource| resource.url == url)
+    }
+
+    /// A provider as it is asked for a resource; none if people cannot log in there.
+    fn provider_for(&self, id: ProviderId, resource: &LoginResource) -> Option<LoginProvider> {
+        let audiences = resource.audiences.get(&id)?;
+        Some(self.providers[id].as_ref()?.for_audiences(audiences))
     }
 
     fn missing() -> Response {

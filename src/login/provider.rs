@@ -28,6 +28,8 @@ pub(crate) struct LoginProvider {
     /// The gateway's secret there; none for a public client.
     pub client_secret: Option<ClientSecret>,
     pub scopes: ScopeNames,
+    /// Where an audience of the resource is named.
+    pub named_audience: NamedAudience,
     /// Scopes asked of it each time.
     pub always: Vec<String>,
     /// Which of its tokens the client gets.
@@ -55,6 +57,20 @@ pub(crate) enum ScopeNames {
     Prefixed(String),
     /// By name; others are not asked for.
     Mapped(BTreeMap<String, String>),
+}
+
+/// Where a provider learns for which audience it issues a token. All name the first audience that
+/// the resource accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedAudience {
+    /// Nowhere: its own configuration or the scopes decide.
+    Nowhere,
+    /// Ahead of each scope.
+    Scopes,
+    /// Ahead of each scope, as a URI (Entra ID): the first audience that is one.
+    ScopesAsUri,
+    /// In the parameter `audience`.
+    Parameter,
 }
 
 /// The gateway's secret at a provider. It is never written anywhere but to the token endpoint.
@@ -86,15 +102,56 @@ impl ScopeNames {
         }
     }
 
-    /// The name here of a scope of the provider.
+    /// The name here of a scope of the provider: the first of these names that it may have, or what
+    /// is left without the prefix.
     #[must_use]
-    pub(crate) fn here<'a>(&'a self, scope: &'a str) -> Option<&'a str> {
-        match self {
+    pub(crate) fn here<'a>(
+        &'a self,
+        scope: &'a str,
+        mut names: impl Iterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        let known = names.find(|name| self.at_provider(name).as_deref() == Some(scope));
+        known.or_else(|| match self {
             Self::Prefixed(prefix) => scope.strip_prefix(prefix.as_str()),
             Self::Mapped(names) => {
                 names.iter().find(|(_, there)| *there == scope).map(|(here, _)| here.as_str())
             }
+        })
+    }
+}
+
+impl NamedAudience {
+    /// Where it is named if the configuration itself gives names of scopes, or the parameter.
+    #[must_use]
+    pub(crate) fn unless_given(self, has_scopes: bool, has_parameter: bool) -> Self {
+        let is_given = match self {
+            Self::Nowhere => true,
+            Self::Scopes | Self::ScopesAsUri => has_scopes,
+            Self::Parameter => has_parameter,
+        };
+        if is_given { Self::Nowhere } else { self }
+    }
+}
+
+impl LoginProvider {
+    /// The provider as it is asked for a resource that accepts these audiences.
+    #[must_use]
+    pub(crate) fn for_audiences(&self, audiences: &[String]) -> Self {
+        let mut asked = self.clone();
+        let first = audiences.first().map(String::as_str).unwrap_or_default();
+        match self.named_audience {
+            NamedAudience::Nowhere => {}
+            NamedAudience::Scopes => asked.scopes = ScopeNames::Prefixed(format!("{first}/")),
+            NamedAudience::ScopesAsUri => {
+                let uri = audiences.iter().find(|audience| audience.contains("://"));
+                let uri = uri.cloned().unwrap_or_else(|| format!("api://{first}"));
+                asked.scopes = ScopeNames::Prefixed(format!("{uri}/"));
+            }
+            NamedAudience::Parameter => {
+                asked.parameters.insert("audience".to_owned(), first.to_owned());
+            }
         }
+        asked
     }
 }
 
@@ -130,6 +187,7 @@ impl TokenKind {
 
 #[cfg(test)]
 mod tests {
+    use super::super::discovery::tests::provider;
     use super::*;
 
     #[test]
@@ -140,5 +198,56 @@ mod tests {
         }
         let bare = ScopeNames::Prefixed(String::new());
         assert_eq!(bare.at_provider("mcp.tools").as_deref(), Some("mcp.tools"));
+    }
+
+    #[test]
+    fn a_scope_has_the_name_here_that_the_resource_gives_it() {
+        let names = ScopeNames::Prefixed("api://mcp/".to_owned());
+        for (known, expected) in [
+            (&["read"][..], "read"),
+            (&["api://mcp/read", "read"], "api://mcp/read"),
+            (&["read", "api://mcp/read"], "read"),
+            (&["api://other/read"], "read"),
+            (&[], "read"),
+        ] {
+            let here = names.here("api://mcp/read", known.iter().copied());
+            assert_eq!(here, Some(expected), "{known:?}");
+        }
+        assert_eq!(names.here("openid", ["openid"].into_iter()), None);
+        let mapped = ScopeNames::Mapped([("read".to_owned(), "api://mcp/read".to_owned())].into());
+        assert_eq!(mapped.here("api://mcp/read", ["read"].into_iter()), Some("read"));
+        assert_eq!(mapped.here("api://mcp/write", ["read"].into_iter()), None);
+    }
+
+    #[test]
+    fn a_provider_is_asked_for_the_audience_of_the_resource() {
+        const GUID: &str = "6a7f0000-0000-4000-8000-000000000000";
+        let audiences = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect::<Vec<_>>();
+        let scope = |named_audience, all: &[&str]| {
+            let provider = LoginProvider { named_audience, ..provider() };
+            let asked = provider.for_audiences(&audiences(all));
+            assert!(asked.parameters.is_empty());
+            asked.scopes.at_provider("read").unwrap()
+        };
+        for (named, all, expected) in [
+            (NamedAudience::Nowhere, &["api://a"][..], "api://mcp/read".to_owned()),
+            (
+                NamedAudience::Scopes,
+                &["https://a.example", "b"],
+                "https://a.example/read".to_owned(),
+            ),
+            (
+                NamedAudience::ScopesAsUri,
+                &[GUID, "https://a.example"],
+                "https://a.example/read".to_owned(),
+            ),
+            (NamedAudience::ScopesAsUri, &[GUID, "b"], format!("api://{GUID}/read")),
+        ] {
+            assert_eq!(scope(named, all), expected, "{named:?} {all:?}");
+        }
+        let auth0 = LoginProvider { named_audience: NamedAudience::Parameter, ..provider() };
+        let asked = auth0.for_audiences(&audiences(&["https://a.example/mcp", "b"]));
+        assert_eq!(asked.parameters["audience"], "https://a.example/mcp");
+        assert_eq!(asked.scopes.at_provider("read").as_deref(), Some("api://mcp/read"));
     }
 }

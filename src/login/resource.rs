@@ -1,6 +1,6 @@
 //! What the login knows about a protected resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::ProviderId;
 
@@ -12,6 +12,8 @@ pub(crate) struct LoginResource {
     pub name: Option<String>,
     /// Those at which people can log in for it, in the order of their buttons.
     pub providers: Vec<ProviderId>,
+    /// The audiences that it accepts of each of them.
+    pub audiences: BTreeMap<ProviderId, Vec<String>>,
     /// What is asked for if the client asks for nothing.
     pub scopes_supported: Vec<String>,
     /// What clients may ask for.
@@ -25,6 +27,11 @@ impl LoginResource {
     #[must_use]
     pub(crate) fn is_named(&self, resource: &str) -> bool {
         is_same_resource(&self.url, resource)
+    }
+
+    /// Names of its scopes: those that are announced come first.
+    pub(super) fn scope_names(&self) -> impl Iterator<Item = &str> {
+        self.scopes_supported.iter().chain(&self.known_scopes).map(String::as_str)
     }
 
     /// The scopes that are asked for: of those that the client names, the ones that this resource
@@ -64,15 +71,16 @@ fn normal(url: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn resource() -> LoginResource {
+    pub(crate) fn resource() -> LoginResource {
         let strings = |all: &[&str]| all.iter().map(|&scope| scope.to_owned()).collect::<Vec<_>>();
         LoginResource {
             url: "https://mcp.example.com".to_owned(),
             name: None,
             providers: vec![],
+            audiences: BTreeMap::new(),
             scopes_supported: strings(&["read"]),
             known_scopes: strings(&["read", "write"]).into_iter().collect(),
             shares_tokens_with: vec![],

@@ -31,6 +31,7 @@ fn login() -> Login {
         resources: vec![LoginResource {
             url: RESOURCE.to_owned(),
             name: Some("Incidents".to_owned()),
+            audiences: ids.iter().map(|id| (*id, vec!["mcp".to_owned()])).collect(),
             providers: ids,
             scopes_supported: vec!["read".to_owned()],
             known_scopes: ["read".to_owned(), "write".to_owned()].into(),

@@ -97,8 +97,10 @@ impl Login {
         response: Result<CalloutResponse, CalloutFault>,
     ) -> Step {
         let stage = exchange.stage();
-        let Some(provider) = &self.providers[id] else { return Self::gone(stage) };
-        match IssuedToken::from_response(response, exchange, provider) {
+        let resource = self.resource(&exchange.resource);
+        let asked = resource.and_then(|own| Some((own, self.provider_for(id, own)?)));
+        let Some((resource, provider)) = asked else { return Self::gone(stage) };
+        match IssuedToken::from_response(response, exchange, &provider, resource) {
             Ok(issued) => Step::Judge(id, Box::new(issued), stage),
             Err(fault) => {
                 let result = match fault.is_of_operator() {
@@ -213,7 +215,7 @@ impl Login {
             Err(error) => return refuse(400, &error),
         };
         let provider = self.provider_of(&exchange.provider);
-        let resource = self.resources.iter().find(|own| own.url == exchange.resource);
+        let resource = self.resource(&exchange.resource);
         match (provider, resource) {
             (Some((id, _)), Some(resource)) if resource.providers.contains(&id) => {
                 Step::Discover(id, Box::new(AwaitingEndpoints::Exchange(exchange)))

@@ -146,3 +146,67 @@ async fn a_server_whose_providers_have_no_login_names_them_and_cannot_be_logged_
     client.code(&browser.press(&page, "provider", "okta").await);
     assert!(generic.authorization_requests().is_empty());
 }
+
+/// Two servers with audiences of their own at providers that learn the audience from the login. No
+/// provider has `client_ids`.
+async fn of_own_audiences() -> Scene {
+    let shapes = [LoginShape::entra_id(), LoginShape::auth0(), LoginShape::adfs()];
+    let own = shapes.clone().map(|shape| (shape.template, shape.audience));
+    let providers = start_providers(shapes).await;
+    let stack = replica(&providers, SECRET).configure(move |plugin| {
+        plugin.as_object_mut().unwrap().remove("resource");
+        for provider in plugin["providers"].as_array_mut().unwrap() {
+            provider.as_object_mut().unwrap().remove("client_ids");
+        }
+        let audiences: serde_json::Map<_, _> =
+            own.iter().map(|(name, audience)| ((*name).to_owned(), json!([audience]))).collect();
+        plugin["resources"] = json!([
+            {
+                "id": "incidents", "url": INCIDENTS, "audiences": ["https://incidents.example"],
+                "scopes_supported": ["mcp.tools"],
+            },
+            {
+                "id": "reports", "url": REPORTS, "audiences": audiences,
+                "scopes_supported": ["api://6a7f0000-0000-4000-8000-000000000000/mcp.tools"],
+            },
+        ]);
+        plugin["resources"][1]["access"] =
+            json!({"rules": [{"require": {"scopes": ["mcp.tools"]}}]});
+    });
+    Scene { stack: stack.start().await, providers }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_asked_for_the_audience_of_the_server() {
+    let scene = of_own_audiences().await;
+    for (template, scope, audience) in [
+        ("entra_id", "https://incidents.example/mcp.tools", None),
+        ("adfs", "https://incidents.example/mcp.tools", None),
+        ("auth0", "mcp.tools", Some("https://incidents.example")),
+    ] {
+        let client = client(&scene, INCIDENTS).await;
+        let mut browser = scene.browser();
+        let page = browser.open(&client.authorization_url("mcp.tools")).await;
+        browser.press(&page, "provider", template).await;
+        let asked = scene.provider(template).authorization_requests().pop().unwrap().parameters;
+        assert!(asked["scope"].split(' ').any(|own| own == scope), "{template}: {asked:?}");
+        assert_eq!(asked.get("audience").map(String::as_str), audience, "{template}: {asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_comes_back_under_the_name_that_the_server_announces() {
+    let scene = of_own_audiences().await;
+    // The prefix is in the name that it announces, and its rule has the name of the claim.
+    const ANNOUNCED: &str = "api://6a7f0000-0000-4000-8000-000000000000/mcp.tools";
+    let client = client(&scene, REPORTS).await;
+    let mut browser = scene.browser();
+    let page = browser.open(&client.authorization_url(ANNOUNCED)).await;
+    let response = browser.press(&page, "provider", "entra_id").await;
+    let issued = client.redeem(&client.code(&response)).await;
+    assert_eq!(member(&issued, "scope"), ANNOUNCED);
+    let asked = scene.provider("entra_id").authorization_requests().pop().unwrap();
+    assert!(asked.parameters["scope"].ends_with(&format!(" {ANNOUNCED}")), "{asked:?}");
+    let called = client.call(member(&issued, "access_token")).await;
+    assert_eq!(called.status, 200, "{called:?}");
+}
