@@ -66,6 +66,8 @@ mod resources_choice;
 mod resources_documents;
 mod resources_policies;
 mod resources_reports;
+mod resources_spellings;
+mod resources_step_up;
 mod resources_tokens;
 mod roles_in_objects;
 mod service_users;

@@ -243,7 +243,7 @@ async fn no_spelling_of_a_path_reaches_another_resource_even_if_envoy_normalises
     assert_none(&unrouted_faults(&servers, cases).await);
 }
 
-/// The same for paths that the MCP server answers with 404 itself: what counts is who got them.
+/// The same for paths that the MCP server does not know: what counts is who got them.
 async fn unrouted_faults(
     servers: &TwoServers,
     cases: impl IntoIterator<Item = (String, String, Option<Place>)>,
@@ -404,6 +404,74 @@ async fn an_encoded_spelling_of_a_nested_resource_gets_neither_its_rules_nor_a_s
         assert_eq!(servers.reached(), [(1, vec!["two".to_owned()])]);
         assert_eq!(servers.send("gateway.example", "/elsewhere%3a", "").await.status, 401);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_spelling_of_an_encoded_url_gets_neither_its_rules_nor_a_server() {
+    for (path, others) in [
+        ("/two/%40acme", ["/two/@acme", "/two/@acme/x"]),
+        ("/%27two/mcp", ["/'two/mcp", "/'two/mcp/"]),
+        ("/two/a%3Ab", ["/two/a:b", "/two/a%3ab"]),
+    ] {
+        for normalises in [true, false] {
+            let servers = start_encoded(path, normalises).await;
+            // Envoy sends these to the server of the root, and the nested one only reports.
+            for other in others {
+                let response = servers.send("gateway.example", other, "").await;
+                assert_eq!(response.status, 404, "{other}: {response:?}");
+                let fields = [
+                    (":method", "POST"),
+                    (":scheme", "http"),
+                    (":authority", "gateway.example"),
+                    (":path", other),
+                    ("content-type", "application/json"),
+                ];
+                raw_http2_fields(servers.stack.envoy.address(), &fields, b"{}", &[]).await;
+                assert_eq!(servers.reached(), [], "{other} ({normalises})");
+            }
+            servers.send("gateway.example", path, "").await;
+            assert_eq!(servers.reached(), [(1, vec!["two".to_owned()])], "{path} ({normalises})");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_bytes_do_not_stand_for_encoded_ones_over_http2() {
+    let servers = start_encoded("/caf%C3%A9", false).await;
+    for path in ["/caf\u{e9}", "/caf%c3%a9", "/caf\u{e9}/x"] {
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "gateway.example"),
+            (":path", path),
+        ];
+        raw_http2_fields(servers.stack.envoy.address(), &fields, b"{}", &[]).await;
+        assert_eq!(servers.reached(), [], "{path}");
+    }
+    servers.send("gateway.example", "/caf%C3%A9", "").await;
+    assert_eq!(servers.reached(), [(1, vec!["two".to_owned()])]);
+}
+
+/// A resource at the root of a host, and one at this path on another server, which reports only.
+async fn start_encoded(path: &'static str, normalises: bool) -> TwoServers {
+    let builder = Stack::builder().edit(move |bootstrap| {
+        let manager = bootstrap.connection_manager();
+        manager["normalize_path"] = json!(normalises);
+        let nested = json!({"path_separated_prefix": path});
+        manager["route_config"]["virtual_hosts"] = json!([{
+            "name": "gateway",
+            "domains": ["*"],
+            "routes": [
+                {"match": nested, "route": {"cluster": "other_server"}},
+                {"match": {"prefix": "/"}, "route": {"cluster": "mcp_server"}},
+            ],
+        }]);
+    });
+    TwoServers::start(builder, move |configuration| {
+        nested(configuration);
+        configuration["resources"][1]["url"] = json!(format!("https://gateway.example{path}"));
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ async fn each_resource_has_its_document_on_each_of_its_hosts() {
         configuration["resources"][0]["providers"] = json!(["demo"]);
         configuration["resources"][1]["providers"] = json!(["partner", "demo"]);
         configuration["resources"][1]["name"] = json!("The one");
+        configuration["resources"][1]["documentation"] = json!("https://docs.example/one");
         configuration["resources"][1]["scopes_supported"] = json!(["one.read"]);
         configuration["resources"][1]["hosts"] = json!(["one.internal:8443"]);
         configuration["resources"][2]["providers"] = json!(["partner"]);
@@ -33,6 +34,7 @@ async fn each_resource_has_its_document_on_each_of_its_hosts() {
     };
     let mut one = document(ONE.url(), json!([partner, demo]));
     one["resource_name"] = json!("The one");
+    one["resource_documentation"] = json!("https://docs.example/one");
     one["scopes_supported"] = json!(["one.read"]);
     let alone = document(ALONE.url(), json!([demo]));
     let two = document(TWO.url(), json!([partner]));
@@ -103,6 +105,7 @@ async fn a_resource_without_path_has_the_root_form_as_its_own() {
             {"id": "root", "url": "https://a.example"},
             {"id": "below", "url": "https://a.example/mcp"},
             {"id": "any", "url": "https://b.example/", "hosts": ["*"]},
+            {"id": "odd", "url": "https://A.Example:443/Odd/mcp/"},
         ]);
         configuration["providers"][0]["client_ids"] = json!([Stack::AUDIENCE]);
     })
@@ -112,6 +115,9 @@ async fn a_resource_without_path_has_the_root_form_as_its_own() {
         ("a.example", "/mcp", "https://a.example/mcp"),
         ("b.example", "", "https://b.example/"),
         ("c.example", "", "https://b.example/"),
+        // As it is configured, to the letter.
+        ("a.example", "/Odd/mcp", "https://A.Example:443/Odd/mcp/"),
+        ("A.EXAMPLE:443", "/Odd/mcp/", "https://A.Example:443/Odd/mcp/"),
     ] {
         let response = servers.get(host, &format!("{WELL_KNOWN}{path}")).await;
         assert_eq!(response.body["resource"], resource, "{host} {path}: {response:?}");

@@ -176,6 +176,36 @@ async fn each_server_is_told_in_its_own_names_and_no_request_brings_those_of_any
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_resource_says_of_identity_replaces_all_that_is_said_for_all() {
+    let servers = TwoServers::start(Stack::builder(), |configuration| {
+        configuration["identity"] = json!({
+            "header_prefix": "x-top-",
+            "claims_to_headers": [{"claim": "email", "header": "x-address"}],
+            "forward_token": true,
+        });
+        configuration["resources"][1]["identity"] = json!({"header_prefix": "x-one-"});
+    })
+    .await;
+    let token = servers.token(json!([ONE.audience, TWO.audience]));
+    let lines = format!("authorization: Bearer {token}\r\nx-address: forged\r\n");
+    for (place, own, others, is_of_all) in
+        [(ONE, "x-one-", "x-top-", false), (TWO, "x-top-", "x-one-", true)]
+    {
+        servers.clear();
+        servers.send(place.host, place.path, &lines).await;
+        let requests = [servers.stack.server.requests(), servers.other.requests()].concat();
+        let [request] = requests.as_slice() else { panic!("{}: {requests:?}", place.id) };
+        assert_eq!(request.header(&format!("{own}user")).len(), 1, "{request:?}");
+        assert_eq!(request.header(&format!("{own}resource")), [place.id.as_bytes()]);
+        assert!(request.headers.iter().all(|(name, _)| !name.starts_with(others)), "{request:?}");
+        let addresses = request.header("x-address");
+        assert_eq!(addresses.len(), usize::from(is_of_all), "{request:?}");
+        assert!(addresses.iter().all(|address| *address != b"forged"), "{request:?}");
+        assert_eq!(request.header("authorization").len(), usize::from(is_of_all), "{request:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trailers_bring_the_names_of_no_resource() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["resources"][1]["identity"] = json!({"header_prefix": "x-one-"});

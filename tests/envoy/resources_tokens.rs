@@ -118,3 +118,24 @@ async fn a_provider_that_a_server_does_not_accept_is_unknown_there() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_fetched_once_for_a_provider_whatever_the_number_of_resources() {
+    for (workers, further) in [(1, 0), (1, 20), (4, 20)] {
+        let servers = TwoServers::start(Stack::builder().workers(workers), move |configuration| {
+            let resources = configuration["resources"].as_array_mut().unwrap();
+            for number in 0..further {
+                let url = format!("https://gateway.example/further/{number}");
+                resources.push(json!({"id": format!("r{number}"), "url": url, "audiences": [url]}));
+            }
+        })
+        .await;
+        for place in PLACES.into_iter().cycle().take(TIMES) {
+            let response = servers.call_at(place, &servers.token(place.audience)).await;
+            assert_place(&response, place, true);
+        }
+        let fetched =
+            [Document::Discovery, Document::KeySet].map(|what| servers.stack.provider.count(what));
+        assert_eq!(fetched, [1, 1], "{workers} workers, {further} further resources");
+    }
+}
