@@ -208,13 +208,15 @@ mod tests {
         }
     }
 
+    type Change = Box<dyn FnOnce(&mut Configured)>;
+
     #[test]
     fn a_consent_is_void_when_client_resource_or_provider_are_configured_in_another_way() {
         let mut consents = Consents::default();
         let (request, configured) = (client_request(), Configured::new());
         consents.add(&request, &configured.basis(), NOW);
         let string = |string: &str| string.to_owned();
-        let changes: [(&str, Box<dyn FnOnce(&mut Configured)>); 15] = [
+        let changes: [(&str, Change); 15] = [
             ("client removed", Box::new(|own| own.client = None)),
             (
                 "client.name",

@@ -28,6 +28,7 @@ mod refusal_log;
 mod replay;
 mod replay_fleet;
 mod resources;
+mod resources_own;
 mod sessions;
 mod shared_data;
 mod start_line;

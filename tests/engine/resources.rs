@@ -12,7 +12,7 @@ use crate::provider::{
 };
 
 /// Two servers on one host; the provider's tokens are for one by its audience.
-fn two_servers() -> Value {
+pub fn two_servers() -> Value {
     let mut configuration = configuration();
     let members = configuration.as_object_mut().unwrap();
     members.remove("resource");
@@ -47,11 +47,11 @@ fn two_providers(first: &SigningKey, second: &SigningKey) -> Value {
 }
 
 /// A key whose signatures the host verifies, so that it can be seen how often it does.
-fn key() -> SigningKey {
+pub fn key() -> SigningKey {
     SigningKey::generate(Algorithm::Rs256, "one")
 }
 
-fn token(key: &SigningKey, audience: impl Into<Value>) -> String {
+pub fn token(key: &SigningKey, audience: impl Into<Value>) -> String {
     let mut claims = claims(ISSUER, "none");
     claims["aud"] = audience.into();
     key.token(&claims)
@@ -82,13 +82,13 @@ fn open_at(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
 }
 
 /// The values of a field that the server gets.
-fn values(outcome: &Outcome, name: &str) -> Vec<String> {
+pub fn values(outcome: &Outcome, name: &str) -> Vec<String> {
     let Outcome::Forwarded(fields) = outcome else { panic!("not forwarded: {outcome:?}") };
     let values = fields.iter().filter(|(field, _)| field == name);
     values.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).collect()
 }
 
-fn code(outcome: &Outcome) -> Option<String> {
+pub fn code(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Forwarded(_) => None,
         Outcome::Refused(response) => Some(response.json()["reason"].as_str().unwrap().to_owned()),

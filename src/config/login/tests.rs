@@ -143,6 +143,7 @@ fn a_login_needs_a_secret_a_provider_and_a_client() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_field_of_login_has_its_form() {
     let client = |members: Value| {
         let mut client = json!({"client_id": "a", "redirect_uris": ["https://app.example/cb"]});

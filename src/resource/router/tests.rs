@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::request::{Field, RequestHead};
-use crate::resource::Resources;
+use crate::resource::{Resources, Sought};
 
 /// A resource as it is configured.
 #[derive(Clone, Debug)]
@@ -299,5 +299,96 @@ fn a_resource_is_named_as_its_url_is_written() {
         ("/%40acme/%6Dcp", None),
     ] {
         assert_eq!(is_owned(written, "a.example", path), owner, "{path}");
+    }
+}
+
+/// The position of the resource whose document is at this path below the well-known one.
+fn described(written: &[(&str, &[&str])], authority: &str, path: &str) -> Option<usize> {
+    let written = written.iter().map(|(url, hosts)| Written {
+        url: (*url).to_owned(),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+    });
+    let resources = resources(&written.collect::<Vec<_>>()).unwrap();
+    let path = format!("/.well-known/oauth-protected-resource{path}");
+    let fields: [Field<'_>; 2] =
+        [(b":authority", authority.as_bytes()), (b":path", path.as_bytes())];
+    let head = RequestHead::new(&fields, false);
+    let found = resources.described_at(head, &resources.address(head))?;
+    resources[found].label.as_ref().unwrap().id().parse().ok()
+}
+
+#[test]
+fn a_document_is_at_the_path_of_its_resource_and_at_the_root_of_a_host_with_one() {
+    const SEVERAL: &[(&str, &[&str])] = &[
+        ("https://a.example", &[]),
+        ("https://a.example/mcp", &[]),
+        ("https://b.example/mcp", &[]),
+        ("https://c.example/x", &["*"]),
+    ];
+    const ONE: &[(&str, &[&str])] = &[("https://a.example/mcp", &[])];
+    const ONE_FOR_ALL: &[(&str, &[&str])] = &[("https://a.example/mcp", &["*"])];
+    for (written, authority, path, expected) in [
+        (SEVERAL, "a.example", "", Some(0)),
+        (SEVERAL, "a.example", "/mcp", Some(1)),
+        (SEVERAL, "a.example", "/mcp/", Some(1)),
+        (SEVERAL, "a.example", "/mcp/x", None),
+        (SEVERAL, "b.example", "/mcp", Some(2)),
+        (SEVERAL, "b.example", "/x", Some(3)),
+        // That of any host is a second one here.
+        (SEVERAL, "b.example", "", None),
+        (SEVERAL, "other.example", "/x", Some(3)),
+        (SEVERAL, "other.example", "/mcp", None),
+        (SEVERAL, "other.example", "", None),
+        (SEVERAL, "a.example.", "/mcp", None),
+        (ONE, "a.example", "", Some(0)),
+        (ONE, "b.example", "", None),
+        (ONE, "b.example", "/mcp", None),
+        (ONE_FOR_ALL, "a.example", "", Some(0)),
+        (ONE_FOR_ALL, "b.example", "", Some(0)),
+    ] {
+        assert_eq!(described(written, authority, path), expected, "{authority} {path}");
+    }
+}
+
+#[test]
+fn a_request_with_two_authorities_belongs_to_no_resource() {
+    let written = Written { url: "https://a.example/mcp".to_owned(), hosts: vec!["*".to_owned()] };
+    let resources = resources(&[written]).unwrap();
+    let owner = |authorities: &[&str]| {
+        let mut fields: Vec<Field<'_>> = vec![(b":path", b"/mcp")];
+        fields.extend(authorities.iter().map(|own| (&b":authority"[..], own.as_bytes())));
+        let head = RequestHead::new(&fields, false);
+        resources.owner(head, &resources.address(head)).unwrap()
+    };
+    assert!(owner(&["a.example"]).is_some());
+    for authorities in [&["a.example", "b.example"][..], &["a.example", "a.example"], &[]] {
+        assert!(owner(authorities).is_none(), "{authorities:?}");
+    }
+}
+
+#[test]
+fn who_looks_for_a_login_finds_the_resource_of_the_inserted_path() {
+    const WELL_KNOWN: [&str; 1] = ["/.well-known/openid-configuration"];
+    let written = ["https://a.example/one", "https://a.example/two", "https://b.example/mcp"];
+    let written = written.map(|url| Written { url: url.to_owned(), hosts: vec![] });
+    let resources = resources(&written).unwrap();
+    for (authority, path, expected) in [
+        ("a.example", "", "any"),
+        ("a.example", "/two", "1"),
+        ("a.example", "/three", "any"),
+        ("b.example", "", "2"),
+        ("c.example", "", "none"),
+        ("c.example", "/two", "none"),
+    ] {
+        let path = format!("{}{path}", WELL_KNOWN[0]);
+        let fields: [Field<'_>; 2] =
+            [(b":authority", authority.as_bytes()), (b":path", path.as_bytes())];
+        let address = resources.address(RequestHead::new(&fields, false));
+        let found = match resources.sought_at(&address, &WELL_KNOWN).unwrap() {
+            Sought::AnyOfHost => "any",
+            Sought::NoneOfHost => "none",
+            Sought::Resource(id) => resources[id].label.as_ref().unwrap().id(),
+        };
+        assert_eq!(found, expected, "{authority} {path}");
     }
 }
