@@ -64,6 +64,7 @@ impl PluginReport {
             }
         };
         report.warnings.extend(setup.trust_warnings());
+        report.warnings.extend(setup.idle_parts());
         report.warnings.extend(plugin.surroundings.warnings(&setup));
         let uses = setup.cluster_uses();
         match clusters {
@@ -106,7 +107,8 @@ impl PluginReport {
         let Some(table) = plugin.surroundings.routes() else {
             if !setup.servers().is_empty() {
                 self.notes.push(
-                    "`resources` was not compared with Envoy's routes, which this file does not show:                      see docs/several-servers.md"
+                    "`resources` was not compared with Envoy's routes, which this file does not show: \
+                     see docs/several-servers.md"
                         .to_owned(),
                 );
             }

@@ -42,6 +42,13 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
                 .to_owned(),
         );
     }
+    if explanation.reason == Some("unknown_resource") && arguments.url.is_some() {
+        explanation.notes.push(
+            "the plugin sees hosts and paths after Envoy has normalised them (`normalize_path`, \
+             `merge_slashes`, `strip_any_host_port`): give the URL in the form that Envoy forwards"
+                .to_owned(),
+        );
+    }
     if printer.json {
         printer.json(&explanation);
     } else {

@@ -7,6 +7,7 @@ mod clusters;
 mod document;
 mod explain;
 mod fetcher;
+mod filter_chain;
 mod keys;
 mod plugin_file;
 mod print;

@@ -3,6 +3,7 @@
 use mcp_federated_auth::explain::Setup;
 use serde_json::Value;
 
+use crate::filter_chain::FilterChain;
 use crate::routes::{RouteTable, Routes};
 
 const BUFFER: &str = "envoy.extensions.filters.http.buffer.v3.Buffer";
@@ -14,7 +15,9 @@ const CONNECTION_MANAGER: &str =
 pub(crate) struct Location<'a> {
     /// Envoy's HTTP connection manager around it.
     manager: Option<&'a Value>,
-    /// The HTTP filter behind the one that it belongs to.
+    /// The HTTP filter that it belongs to.
+    filter: Option<&'a Value>,
+    /// The HTTP filter behind that one.
     next_filter: Option<&'a Value>,
     /// Whether an EnvoyExtensionPolicy of Envoy Gateway is around it.
     is_in_extension_policy: bool,
@@ -58,6 +61,7 @@ struct Manager {
     handles_escaped_slashes: bool,
     handles_underscores: bool,
     header_limit: usize,
+    filters: FilterChain,
     routes: Routes,
 }
 
@@ -76,9 +80,11 @@ impl<'a> Location<'a> {
     pub(crate) fn element(self, array: &'a Value, index: usize) -> Self {
         let filters = self.manager.and_then(|manager| member(manager, "http_filters"));
         match filters {
-            Some(filters) if std::ptr::eq(filters, array) => {
-                Self { next_filter: filters.get(index.saturating_add(1)), ..self }
-            }
+            Some(filters) if std::ptr::eq(filters, array) => Self {
+                filter: filters.get(index),
+                next_filter: filters.get(index.saturating_add(1)),
+                ..self
+            },
             _ => self,
         }
     }
@@ -126,7 +132,7 @@ impl Surroundings {
             open_failure: open_failure(runner, plugin),
             holds_heads: is_buffered || holds_bodies,
             holds_bodies,
-            manager: manager.map(Manager::new),
+            manager: manager.map(|manager| Manager::new(manager, location.filter)),
         }
     }
 
@@ -242,7 +248,8 @@ impl Surroundings {
 }
 
 impl Manager {
-    fn new(manager: &Value) -> Self {
+    /// `filter`: the HTTP filter that is the plugin, if it is among those of this manager.
+    fn new(manager: &Value, filter: Option<&Value>) -> Self {
         let protocol = member(manager, "common_http_protocol_options");
         let underscores =
             protocol.and_then(|protocol| member(protocol, "headers_with_underscores_action"));
@@ -262,7 +269,8 @@ impl Manager {
             header_limit: kilobytes
                 .and_then(|kilobytes| usize::try_from(kilobytes).ok()?.checked_mul(1024))
                 .unwrap_or(Setup::HEADER_LIMIT),
-            routes: Routes::new(manager),
+            filters: FilterChain::new(manager, filter),
+            routes: Routes::new(manager, filter),
         }
     }
 
@@ -270,8 +278,8 @@ impl Manager {
         let path = |is_there: bool, setting: &str, example: &str| {
             (setup.names_paths() && !is_there).then(|| {
                 format!(
-                    "`{setting}` is missing in the HTTP connection manager, and access rules or \
-                     `exempt` name paths: the server could read {example} as another path than the \
+                    "`{setting}` is missing in the HTTP connection manager, and access rules, \
+                     `exempt` or `resources` name paths: the server could read {example} as another path than the \
                      plugin does"
                 )
             })
@@ -291,6 +299,7 @@ impl Manager {
                 setup.max_token_size()
             )
         });
+        let filters = self.filters.warnings(setup);
         [
             path(self.normalizes_path, "normalize_path: true", "`/a/../b`"),
             path(self.merges_slashes, "merge_slashes: true", "`//a`"),
@@ -304,6 +313,7 @@ impl Manager {
         ]
         .into_iter()
         .flatten()
+        .chain(filters)
         .collect()
     }
 }
@@ -353,8 +363,13 @@ fn is_one_of(value: Option<&Value>, constants: &[(&str, u64)]) -> bool {
 }
 
 fn is_of_type(value: &Value, name: &str) -> bool {
-    let url = value.get("@type").and_then(Value::as_str);
-    url.and_then(|url| url.rsplit('/').next()) == Some(name)
+    type_name(value) == Some(name)
+}
+
+/// The name of the message that an `Any` holds.
+pub(crate) fn type_name(value: &Value) -> Option<&str> {
+    let url = value.get("@type").and_then(Value::as_str)?;
+    url.rsplit('/').next()
 }
 
 /// The first value in a document of which this is true.

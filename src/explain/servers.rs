@@ -87,6 +87,46 @@ impl Setup {
         found
     }
 
+    /// A warning for each part of a server's configuration that concerns no request for it.
+    #[must_use]
+    pub fn idle_parts(&self) -> Vec<String> {
+        let resources = &self.config.resources;
+        if resources.outside().is_none() {
+            return vec![];
+        }
+        let parts = resources.entries().flat_map(|(id, resource)| {
+            let Some((position, written)) = self.written_resource(id) else { return vec![] };
+            let at = format!("resources[{position}]");
+            let mut warnings = idle_paths(&at, resource, written);
+            warnings.extend(self.idle_providers(&at, resource, written));
+            warnings
+        });
+        parts.collect()
+    }
+
+    /// Providers that rules require, and whose tokens the server does not accept.
+    fn idle_providers(
+        &self,
+        at: &str,
+        resource: &ProtectedResource,
+        written: &Value,
+    ) -> Vec<String> {
+        let accepted: Vec<&str> =
+            resource.providers.ids().map(|id| self.config.providers[id].name.as_str()).collect();
+        let mut warnings = Vec::new();
+        for (rule, required) in elements(written.pointer("/access/rules")).enumerate() {
+            for (index, name) in elements(required.pointer("/require/providers")).enumerate() {
+                if let Some(name) = name.as_str().filter(|name| !accepted.contains(name)) {
+                    warnings.push(format!(
+                        "{at}.access.rules[{rule}].require.providers[{index}]: tokens of {name:?} are not \
+                         accepted here, see {at}.providers"
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     fn server(&self, id: ResourceId, resource: &ProtectedResource) -> Option<Server> {
         let (position, written) = self.written_resource(id)?;
         let further = written.get("hosts").and_then(Value::as_array);
@@ -102,4 +142,38 @@ impl Setup {
             has_any_host: further.contains(&"*"),
         })
     }
+}
+
+/// Paths in `exempt` and in rules that no request for the server has.
+fn idle_paths(at: &str, resource: &ProtectedResource, written: &Value) -> Vec<String> {
+    let Some(own) = CanonicalPath::parse(resource.url.path().as_bytes()) else { return vec![] };
+    let mut named = Vec::new();
+    for (index, exempt) in elements(written.get("exempt")).enumerate() {
+        named.push((format!("{at}.exempt[{index}].path"), exempt.get("path"), false));
+    }
+    for (rule, written) in elements(written.pointer("/access/rules")).enumerate() {
+        let at = format!("{at}.access.rules[{rule}].match");
+        for (name, is_prefix) in [("paths", false), ("path_prefixes", true)] {
+            let paths = written.get("match").and_then(|conditions| conditions.get(name));
+            for (index, path) in elements(paths).enumerate() {
+                named.push((format!("{at}.{name}[{index}]"), Some(path), is_prefix));
+            }
+        }
+    }
+    let idle = named.into_iter().filter_map(|(field, path, is_prefix)| {
+        let text = path.and_then(Value::as_str)?;
+        let path = CanonicalPath::parse(text.as_bytes())?;
+        let concerns_it = own.is_prefix_of(&path) || (is_prefix && path.is_prefix_of(&own));
+        (!concerns_it).then(|| {
+            format!(
+                "{field}: {text} is not at or below the path of `url`, so no request for this server has \
+                 it"
+            )
+        })
+    });
+    idle.collect()
+}
+
+fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
 }

@@ -1,13 +1,13 @@
 //! Places where tokens of several providers are interchangeable (one user, or one role), and where one
 //! token is accepted by several servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::setup::Setup;
 use super::words::{either, listed};
 use crate::access::{Requirement, Rule};
-use crate::provider::Provider;
-use crate::resource::ResourceLabel;
+use crate::provider::{Provider, ProviderId};
+use crate::resource::{ProtectedResource, ResourceLabel};
 
 impl Setup {
     /// A warning for each place that trusts several providers equally, or where several servers accept the
@@ -67,35 +67,54 @@ impl Setup {
         warnings
     }
 
-    /// Audiences of one provider that several resources accept: a token for one of them is accepted
-    /// at the others.
+    /// Audiences that several resources accept of one issuer: a token for one of them is accepted at
+    /// the others, by whichever of the issuer's providers.
     fn shared_audiences(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (id, provider) in self.config.providers.entries() {
+        for group in self.providers_by_issuer() {
             let mut by_resources: BTreeMap<Vec<&str>, Vec<String>> = BTreeMap::new();
-            for audience in self.config.audiences(None, id) {
-                let resources = self.config.resources.iter().filter(|resource| {
-                    let tokens = resource.providers.get(id);
-                    tokens.is_some_and(|tokens| tokens.audiences.contains(&audience))
-                });
+            let all = group.iter().flat_map(|(id, _)| self.config.audiences(None, *id));
+            for audience in all.collect::<BTreeSet<_>>() {
+                let accepts = |resource: &&ProtectedResource| {
+                    let mut tokens = group.iter().filter_map(|(id, _)| resource.providers.get(*id));
+                    tokens.any(|tokens| tokens.audiences.contains(&audience))
+                };
+                let resources = self.config.resources.iter().filter(accepts);
                 let labels = resources.filter_map(|resource| resource.label.as_ref());
                 let resources: Vec<&str> = labels.map(ResourceLabel::id).collect();
                 if resources.len() > 1 {
                     by_resources.entry(resources).or_default().push(audience);
                 }
             }
+            let names: Vec<&str> = group.iter().map(|(_, own)| own.name.as_str()).collect();
             warnings.extend(by_resources.into_iter().map(|(resources, audiences)| {
                 format!(
                     "resources {} accept tokens of {} with the same audience, {}: a token for one of \
                      these servers is accepted at the others. Register each server at the provider, \
                      and set its `audiences`: see docs/audiences.md",
                     listed(&resources, "and"),
-                    provider.name,
+                    listed(&names, "and"),
                     either(&audiences)
                 )
             }));
         }
         warnings
+    }
+
+    /// The providers, those with an issuer in common together.
+    fn providers_by_issuer(&self) -> Vec<Vec<(ProviderId, &Provider)>> {
+        let mut groups: Vec<Vec<(ProviderId, &Provider)>> = Vec::new();
+        for (id, provider) in self.config.providers.entries() {
+            let shares = |group: &&mut Vec<(ProviderId, &Provider)>| {
+                let mut issuers = group.iter().flat_map(|(_, own)| &own.issuers);
+                issuers.any(|issuer| provider.issuers.contains(issuer))
+            };
+            match groups.iter_mut().find(shares) {
+                Some(group) => group.push((id, provider)),
+                None => groups.push(vec![(id, provider)]),
+            }
+        }
+        groups
     }
 }
 

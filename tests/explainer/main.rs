@@ -18,6 +18,7 @@ mod keys;
 mod login;
 mod page;
 mod routes;
+mod routes_unseen;
 mod servers;
 mod support;
 mod surroundings;

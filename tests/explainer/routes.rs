@@ -11,15 +11,15 @@ const SERVERS: [(&str, &str); 3] = [
     ("two", "https://gateway.example/two/mcp"),
 ];
 
-fn route(prefix: &str, cluster: &str) -> Value {
+pub fn route(prefix: &str, cluster: &str) -> Value {
     json!({"match": {"path_separated_prefix": prefix}, "route": {"cluster": cluster}})
 }
 
-fn prefix(prefix: &str, cluster: &str) -> Value {
+pub fn prefix(prefix: &str, cluster: &str) -> Value {
     json!({"match": {"prefix": prefix}, "route": {"cluster": cluster}})
 }
 
-fn host(name: &str, domains: &[&str], routes: Value) -> Value {
+pub fn host(name: &str, domains: &[&str], routes: Value) -> Value {
     json!({"name": name, "domains": domains, "routes": routes})
 }
 
@@ -44,7 +44,7 @@ fn agreeing() -> Bootstrap {
 
 /// The faults, warnings and notes about these edits of the plugin's configuration and of the HTTP
 /// connection manager.
-fn findings(edit: impl FnOnce(&mut Value, &mut Value)) -> [Vec<String>; 3] {
+pub fn findings(edit: impl FnOnce(&mut Value, &mut Value)) -> [Vec<String>; 3] {
     let mut bootstrap = agreeing();
     let mut configuration = bootstrap.plugin_configuration().clone();
     edit(&mut configuration, bootstrap.connection_manager());
@@ -60,18 +60,18 @@ fn findings(edit: impl FnOnce(&mut Value, &mut Value)) -> [Vec<String>; 3] {
     found
 }
 
-fn hosts(manager: &mut Value) -> &mut Vec<Value> {
+pub fn hosts(manager: &mut Value) -> &mut Vec<Value> {
     manager["route_config"]["virtual_hosts"].as_array_mut().unwrap()
 }
 
 /// The routes of one of the virtual hosts.
-fn routes(manager: &mut Value, index: usize) -> &mut Vec<Value> {
+pub fn routes(manager: &mut Value, index: usize) -> &mut Vec<Value> {
     hosts(manager)[index]["routes"].as_array_mut().unwrap()
 }
 
-const NOTHING: [Vec<String>; 3] = [const { Vec::new() }; 3];
+pub const NOTHING: [Vec<String>; 3] = [const { Vec::new() }; 3];
 
-type Edit = fn(&mut Value, &mut Value);
+pub type Edit = fn(&mut Value, &mut Value);
 
 #[test]
 fn routes_that_agree_with_the_servers_are_good() {

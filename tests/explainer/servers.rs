@@ -69,6 +69,10 @@ fn a_token_is_judged_at_the_server_of_the_url() {
         let found = (&json["resource"], &json["reason"]);
         assert_eq!(found, (&resource, &reason), "{url}: {json}");
         assert_eq!(run.code, Some(i32::from(!reason.is_null())), "{url}");
+        // What Envoy would have done before is not known here.
+        let notes = json["notes"].to_string();
+        let is_noted = notes.contains("give the URL in the form that Envoy forwards");
+        assert_eq!(is_noted, reason == json!("unknown_resource"), "{url}: {json}");
     }
     // People read it, too.
     let run = mcp_auth(&["explain", &config, "--url", INCIDENTS], &one);
@@ -132,7 +136,7 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
         warnings.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect()
     };
     let shared = "resources incidents and reports accept tokens of staff with the same audience, ";
-    let cases: [Case; 6] = [
+    let cases: [Case; 8] = [
         ("as it is", |_| {}, None),
         (
             "one audience of two",
@@ -154,6 +158,27 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
                 c["resources"][1]["audiences"] = json!(["for-incidents"]);
             },
             None,
+        ),
+        (
+            "two spellings of one application of Entra ID",
+            |c| {
+                c["providers"][0]["template"] = json!("entra_id");
+                c["providers"][0]["algorithms"] = json!(["ES256"]);
+                c["providers"][0]["tenant"] = json!("8d5c1f2e-0000-4000-8000-000000000000");
+                c["resources"][0]["audiences"] = json!(["6a7f0000-0000-4000-8000-000000000000"]);
+                c["resources"][1]["audiences"] =
+                    json!(["api://6a7f0000-0000-4000-8000-000000000000"]);
+            },
+            Some("\"6a7f0000-0000-4000-8000-000000000000\""),
+        ),
+        (
+            "by different providers of one issuer",
+            |c| {
+                c["providers"][1]["issuer"] = json!(STAFF);
+                c["resources"][1]["providers"] = json!(["partners"]);
+                c["resources"][1]["audiences"] = json!(["for-incidents"]);
+            },
+            Some("\"for-incidents\""),
         ),
         (
             "client_ids for both",
@@ -179,9 +204,47 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
             None => assert_eq!(found, [""; 0], "{name}"),
             Some(audience) => {
                 assert_eq!(found.len(), 1, "{name}: {found:?}");
+                if name.ends_with("of one issuer") {
+                    let both = "accept tokens of staff and partners with the same audience, ";
+                    assert!(found[0].contains(both), "{found:?}");
+                    continue;
+                }
                 let starts = found[0].starts_with(&format!("{shared}{audience}: a token for one"));
                 assert!(starts, "{name}: {found:?}");
             }
         }
     }
+}
+
+#[test]
+fn parts_that_concern_no_request_of_a_server_cause_a_warning() {
+    let keys = keys();
+    let mut configuration = configuration(keys.each_ref());
+    configuration["resources"][0]["exempt"] = json!([
+        {"path": "/incidents/mcp/open"}, {"path": "/incidents/mcp/"}, {"path": "/healthz"},
+    ]);
+    configuration["resources"][0]["access"] = json!({"rules": [
+        {"match": {"paths": ["/incidents/mcp", "/reports/mcp"]}},
+        {"match": {"path_prefixes": ["/", "/incidents", "/incidents/mcp/x", "/incidents/mcpx"]}},
+        {"require": {"providers": ["staff", "partners"]}},
+    ]});
+    let run = mcp_auth(&["check", &file(".json", &configuration.to_string()), "--json"], "");
+    let report = run.json();
+    let elsewhere = |field: &str, path: &str| {
+        format!(
+            "resources[0].{field}: {path} is not at or below the path of `url`, so no request for this \
+             server has it"
+        )
+    };
+    assert_eq!(
+        report["plugins"][0]["warnings"],
+        json!([
+            elsewhere("exempt[2].path", "/healthz"),
+            elsewhere("access.rules[0].match.paths[1]", "/reports/mcp"),
+            elsewhere("access.rules[1].match.path_prefixes[3]", "/incidents/mcpx"),
+            "resources[0].access.rules[2].require.providers[1]: tokens of \"partners\" are not accepted here, \
+             see resources[0].providers",
+        ]),
+        "{report}"
+    );
 }

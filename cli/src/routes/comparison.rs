@@ -35,13 +35,14 @@ pub(crate) fn compare(setup: &Setup, table: &RouteTable) -> Findings {
     findings.faults = comparison.crossings();
     findings.warnings.extend(comparison.default_ports());
     findings.warnings.extend(comparison.exempt_paths());
+    findings.warnings.extend(comparison.unseen());
     findings
 }
 
-struct Comparison<'a> {
+pub(super) struct Comparison<'a> {
     setup: &'a Setup,
     table: &'a RouteTable,
-    servers: Vec<Server>,
+    pub(super) servers: Vec<Server>,
     /// For each server, the clusters that get requests for its `url`.
     own: Vec<BTreeSet<&'a str>>,
 }
@@ -49,9 +50,23 @@ struct Comparison<'a> {
 /// A port that no configuration is likely to name.
 const OTHER_PORT: u16 = 65_535;
 
+/// The clusters that get requests for a server, under each of its hosts, and for paths below its own.
 fn own_clusters<'a>(server: &Server, table: &'a RouteTable) -> BTreeSet<&'a str> {
-    let way = main_host(server).and_then(|host| table.way(host, &server.path));
-    way.into_iter().flat_map(|way| clusters(&way)).collect()
+    let ways = ways_of(server, table);
+    ways.flat_map(|way| way.main_clusters().map(|(cluster, _)| cluster).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Where requests for a server go, under each of its hosts.
+fn ways_of<'a>(server: &Server, table: &'a RouteTable) -> impl Iterator<Item = Way<'a>> {
+    let below = format!("{}/x", server.path.trim_end_matches('/'));
+    let hosts = server.hosts.iter().filter_map(|spellings| spellings.first());
+    hosts.flat_map(move |host| {
+        [server.path.as_str(), &below]
+            .into_iter()
+            .filter_map(|path| table.way(host, path))
+            .collect::<Vec<_>>()
+    })
 }
 
 fn clusters<'a>(way: &Way<'a>) -> Vec<&'a str> {
@@ -66,6 +81,16 @@ impl<'a> Comparison<'a> {
             warnings.push(
                 "`ignore_port_in_host_matching` in the routes: Envoy sends `host:8443` where it sends \
                  `host`, but for the plugin these are two hosts. Remove it"
+                    .to_owned(),
+            );
+        }
+        let names_port =
+            |server: &Server| server.hosts.iter().any(|spellings| spellings.len() == 1);
+        if self.table.strips_own_port && self.servers.iter().any(names_port) {
+            warnings.push(
+                "`strip_matching_host_port`: Envoy takes the port of its listener off a host before \
+                 the plugin sees it, which was not compared: name the hosts of `resources` without \
+                 that port"
                     .to_owned(),
             );
         }
@@ -100,7 +125,8 @@ impl<'a> Comparison<'a> {
                         .to_owned()
                 }
                 None => "no virtual host of Envoy has this host among its `domains`".to_owned(),
-                Some(Way { host, routes }) if routes.is_empty() => {
+                Some(Way { host, .. }) if host.has_matcher => continue,
+                Some(Way { host, routes, .. }) if routes.is_empty() => {
                     format!("the virtual host {:?} has no route for this path", host.name)
                 }
                 Some(Way { routes, .. })
@@ -121,42 +147,6 @@ impl<'a> Comparison<'a> {
         warnings
     }
 
-    /// Servers whose requests go to the same cluster.
-    fn shared_clusters(&self, findings: &mut Findings) {
-        for (index, first) in self.servers.iter().enumerate() {
-            for second in self.servers.iter().skip(index.saturating_add(1)) {
-                let (Some(one), Some(other)) = (self.main_way(first), self.main_way(second)) else {
-                    continue;
-                };
-                let mut shared = one.clusters().filter(|(cluster, _)| {
-                    other.clusters().any(|(candidate, _)| candidate == *cluster)
-                });
-                let Some((cluster, route)) = shared.next() else { continue };
-                let both = format!("{} and {}", named(first), named(second));
-                let second_route = other.clusters().find(|(candidate, _)| *candidate == cluster);
-                let Some((_, second_route)) = second_route else { continue };
-                if std::ptr::eq(route, second_route) {
-                    findings.warnings.push(format!(
-                        "{both} share {}, to the cluster {cluster:?}: give each a route of its own, \
-                         with its path as `path_separated_prefix`",
-                        route.place
-                    ));
-                } else if same_path(route, first, second_route, second) {
-                    findings.warnings.push(format!(
-                        "requests for {both} reach the same path of the cluster {cluster:?}, by {} and \
-                         {}: whoever is allowed at one of them is served by the other",
-                        route.place, second_route.place
-                    ));
-                } else {
-                    findings.notes.push(format!(
-                        "{both} are both in the cluster {cluster:?}: its servers must not read a path \
-                         of one as a path of the other"
-                    ));
-                }
-            }
-        }
-    }
-
     /// Requests that belong to one server, and that Envoy sends to the cluster of another.
     fn crossings(&self) -> Vec<String> {
         let mut faults: BTreeMap<(usize, usize), String> = BTreeMap::new();
@@ -167,13 +157,10 @@ impl<'a> Comparison<'a> {
                     continue;
                 };
                 let Some(way) = self.table.way(&host, &path) else { continue };
-                for (cluster, route) in way.clusters() {
-                    let is_of = |index: &usize| {
-                        self.own.get(*index).is_some_and(|own| own.contains(cluster))
-                    };
-                    let mut others = (0..self.servers.len()).filter(is_of);
-                    let other = others.next().filter(|_| !is_of(&owner));
-                    let Some(other) = other else { continue };
+                // A route of which it is not known what it takes is named for that.
+                let known = |(_, route): &(&str, &Route)| !route.path.is_unknown();
+                for (cluster, route) in way.clusters().chain(way.mirrors()).filter(known) {
+                    let Some(other) = self.other_owner(cluster, owner) else { continue };
                     let (Some(server), Some(other_server)) =
                         (self.servers.get(owner), self.servers.get(other))
                     else {
@@ -192,6 +179,19 @@ impl<'a> Comparison<'a> {
             }
         }
         faults.into_values().collect()
+    }
+
+    /// The server, other than this one, whose cluster this is. One of several clusters of a server
+    /// (`weighted_clusters`) is not its own if another server has that one alone.
+    fn other_owner(&self, cluster: &str, owner: usize) -> Option<usize> {
+        let is_of = |index: &usize| self.own.get(*index).is_some_and(|own| own.contains(cluster));
+        let has_it_alone =
+            |index: &usize| is_of(index) && self.own.get(*index).is_some_and(|own| own.len() == 1);
+        let mut others = (0..self.servers.len()).filter(|index| *index != owner);
+        if is_of(&owner) {
+            return others.find(has_it_alone).filter(|_| !has_it_alone(&owner));
+        }
+        others.find(is_of)
     }
 
     /// Spellings of a host with the default port that Envoy sends to another cluster than the one
@@ -251,6 +251,57 @@ impl<'a> Comparison<'a> {
         ))
     }
 
+    /// Routes that may lead requests elsewhere than it seems.
+    fn unseen(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (host, owners) in self.table.hosts.iter().zip(self.owners()) {
+            if owners.is_empty() {
+                continue;
+            }
+            if host.has_matcher {
+                warnings.push(format!(
+                    "the virtual host {:?} was not compared: its `matcher` selects routes",
+                    host.name
+                ));
+            }
+            for route in &host.routes {
+                let path = route.path.unseen().filter(|_| self.may_cross(route, &owners));
+                let reason = route.unseen.first().copied().or(path);
+                warnings.extend(reason.map(|reason| {
+                    format!("{} was not compared for all requests: {reason}", route.place)
+                }));
+            }
+        }
+        warnings
+    }
+
+    /// For each virtual host, the servers that requests which reach it may belong to.
+    fn owners(&self) -> Vec<BTreeSet<usize>> {
+        let mut owners = vec![BTreeSet::new(); self.table.hosts.len()];
+        for host in self.hosts() {
+            let Some(found) = self.table.host(&host) else { continue };
+            let mut all = self.table.hosts.iter().zip(&mut owners);
+            let Some((_, owners)) = all.find(|(own, _)| std::ptr::eq(*own, found)) else {
+                continue;
+            };
+            let seen = self.table.seen(&host).0;
+            let servers = self.servers.iter();
+            owners.extend(servers.filter_map(|server| self.setup.server_at(seen, &server.path)));
+        }
+        owners
+    }
+
+    /// Whether a route leads to a server that is not the only one of its virtual host.
+    fn may_cross(&self, route: &Route, owners: &BTreeSet<usize>) -> bool {
+        let has = |index: &usize, cluster: &String| {
+            self.own.get(*index).is_some_and(|own| own.contains(cluster.as_str()))
+        };
+        route.clusters().iter().chain(&route.mirrors).any(|cluster| {
+            (0..self.servers.len()).any(|server| has(&server, cluster))
+                && owners.iter().any(|owner| !has(owner, cluster))
+        })
+    }
+
     /// Hosts for which routes or servers may differ.
     fn hosts(&self) -> BTreeSet<String> {
         let named = self.servers.iter().flat_map(|server| &server.hosts).flatten();
@@ -281,32 +332,33 @@ impl<'a> Comparison<'a> {
         paths
     }
 
-    fn owner(&self, host: &str, path: &str) -> Option<&Server> {
+    pub(super) fn table(&self) -> &'a RouteTable {
+        self.table
+    }
+
+    pub(super) fn owner(&self, host: &str, path: &str) -> Option<&Server> {
         self.servers.get(self.setup.server_at(self.table.seen(host).0, path)?)
     }
 
     /// Where requests for the URL of a server go.
-    fn main_way(&self, server: &Server) -> Option<Way<'a>> {
-        self.table.way(main_host(server)?, &server.path)
+    pub(super) fn main_way(&self, server: &Server) -> Option<Way<'a>> {
+        ways_of(server, self.table).find(|way| !way.routes.is_empty())
     }
 }
 
 /// The host of a server's `url`, without the default port.
-fn main_host(server: &Server) -> Option<&str> {
+pub(super) fn main_host(server: &Server) -> Option<&str> {
     Some(server.hosts.first()?.first()?)
 }
 
-fn named(server: &Server) -> String {
+pub(super) fn named(server: &Server) -> String {
     format!("{} ({})", server.field, server.id)
 }
 
 fn different_clusters(way: &Way<'_>) -> bool {
-    let mut all = way.routes.iter().map(|route| route.clusters());
+    // A route of which it is not known what it takes is named for that.
+    let known = way.routes.iter().filter(|route| !route.path.is_unknown());
+    let mut all = known.map(|route| route.clusters());
     let first = all.next();
     all.any(|clusters| Some(clusters) != first)
-}
-
-fn same_path(route: &Route, server: &Server, other: &Route, other_server: &Server) -> bool {
-    let paths = (route.forwarded(&server.path), other.forwarded(&other_server.path));
-    matches!(paths, (Some(one), Some(other)) if one == other)
 }

@@ -4,6 +4,7 @@
 mod comparison;
 mod domain;
 mod path_match;
+mod sharing;
 
 use serde_json::Value;
 
@@ -27,6 +28,8 @@ pub(crate) struct RouteTable {
     strips_ports: bool,
     /// Whether domains are compared with hosts without their ports.
     ignores_ports: bool,
+    /// Whether the listener's own port is taken off, which depends on the connection.
+    strips_own_port: bool,
     /// Whether a header field selects the virtual host.
     has_host_header: bool,
 }
@@ -35,6 +38,8 @@ struct VirtualHost {
     name: String,
     domains: Vec<Domain>,
     routes: Vec<Route>,
+    /// Whether a tree of matchers is in the place of routes.
+    has_matcher: bool,
 }
 
 struct Route {
@@ -44,6 +49,10 @@ struct Route {
     /// Whether it depends on more than host and path.
     is_conditional: bool,
     target: Target,
+    /// Clusters that get copies of its requests.
+    mirrors: Vec<String>,
+    /// Why it cannot be told where all of its requests go, or by whose rules they are judged.
+    unseen: Vec<&'static str>,
 }
 
 /// Where a route leads.
@@ -66,31 +75,34 @@ enum Rewrite {
     Unknown,
 }
 
-/// Where Envoy sends a request: the virtual host, and the routes that may take it. Only the last one
-/// takes it for certain.
+/// Where Envoy sends a request: the virtual host, and the routes that may take it.
 struct Way<'a> {
     host: &'a VirtualHost,
     routes: Vec<&'a Route>,
+    /// The last of them, if it takes what none before it takes.
+    certain: Option<&'a Route>,
 }
 
 impl Routes {
-    /// The routes of a connection manager.
-    pub(crate) fn new(manager: &Value) -> Self {
+    /// The routes of a connection manager. `plugin` is the HTTP filter that is the plugin, if it is
+    /// among those of this manager.
+    pub(crate) fn new(manager: &Value, plugin: Option<&Value>) -> Self {
+        let filter = plugin.and_then(|plugin| text(plugin, "name")).unwrap_or_default();
         let table = member(manager, "route_config");
         match table.filter(|table| member(table, "vhds").is_none()) {
-            Some(table) => {
-                Self::Shown(RouteTable::new(table, is_on(manager, "strip_any_host_port")))
-            }
+            Some(table) => Self::Shown(RouteTable::new(table, manager, filter)),
             None => Self::Elsewhere,
         }
     }
 }
 
 impl RouteTable {
-    fn new(table: &Value, strips_ports: bool) -> Self {
+    fn new(table: &Value, manager: &Value, filter: &str) -> Self {
+        let host = |host| VirtualHost::new(host, mirrors(table), filter);
         Self {
-            hosts: list(table, "virtual_hosts").map(VirtualHost::new).collect(),
-            strips_ports,
+            hosts: list(table, "virtual_hosts").map(host).collect(),
+            strips_ports: is_on(manager, "strip_any_host_port"),
+            strips_own_port: is_on(manager, "strip_matching_host_port"),
             ignores_ports: is_on(table, "ignore_port_in_host_matching"),
             has_host_header: member(table, "vhost_header").is_some(),
         }
@@ -113,27 +125,41 @@ impl RouteTable {
     fn way(&self, host: &str, path: &str) -> Option<Way<'_>> {
         let host = self.host(host)?;
         let mut routes = Vec::new();
+        let mut certain = None;
         for route in &host.routes {
             match route.takes(path) {
                 Taken::No => {}
                 Taken::Perhaps => routes.push(route),
                 Taken::Yes => {
                     routes.push(route);
+                    certain = Some(route);
                     break;
                 }
             }
         }
-        Some(Way { host, routes })
+        Some(Way { host, routes, certain })
     }
 }
 
 impl VirtualHost {
-    fn new(host: &Value) -> Self {
+    /// `inherited`: the clusters of mirrors where neither it nor a route names any.
+    fn new(host: &Value, inherited: Vec<String>, filter: &str) -> Self {
         let name = text(host, "name").unwrap_or("?").to_owned();
         let domains = list(host, "domains").filter_map(Value::as_str).map(Domain::new).collect();
-        let routes = list(host, "routes").enumerate();
-        let routes = routes.map(|(index, route)| Route::new(route, &name, index)).collect();
-        Self { name, domains, routes }
+        let mirrors = non_empty(mirrors(host)).unwrap_or(inherited);
+        let has_unknown_mirror = is_selected_by_request(host);
+        let has_own_plugin = has_configuration_for(host, filter);
+        let routes = list(host, "routes").enumerate().map(|(index, written)| {
+            let mut route = Route::new(written, &name, index, filter);
+            if route.mirrors.is_empty() {
+                route.mirrors.clone_from(&mirrors);
+            }
+            route.unseen.extend(has_own_plugin.then_some(OWN_PLUGIN));
+            route.unseen.extend(has_unknown_mirror.then_some(SELECTED_BY_REQUEST));
+            route
+        });
+        let routes = routes.collect();
+        Self { name, domains, routes, has_matcher: member(host, "matcher").is_some() }
     }
 
     fn fit(&self, host: &str) -> Option<Fit> {
@@ -142,23 +168,41 @@ impl VirtualHost {
 }
 
 impl Route {
-    fn new(route: &Value, host: &str, index: usize) -> Self {
-        const CONDITIONS: [&str; 8] = [
-            "headers",
-            "query_parameters",
-            "cookies",
-            "grpc",
-            "tls_context",
-            "dynamic_metadata",
-            "filter_state",
-            "runtime_fraction",
+    fn new(route: &Value, host: &str, index: usize, filter: &str) -> Self {
+        /// The fields of a match that concern the path alone. Any other is a condition.
+        const OF_PATH: [&str; 11] = [
+            "path",
+            "prefix",
+            "path_separated_prefix",
+            "pathSeparatedPrefix",
+            "safe_regex",
+            "safeRegex",
+            "connect_matcher",
+            "connectMatcher",
+            "path_match_policy",
+            "pathMatchPolicy",
+            "case_sensitive",
         ];
         let route_match = member(route, "match").unwrap_or(&Value::Null);
+        let mut fields = route_match.as_object().into_iter().flat_map(|fields| fields.keys());
+        let action = member(route, "route").unwrap_or(&Value::Null);
+        let path = PathMatch::parse(route_match);
+        let target = member(route, "route").map_or(Target::Response, Target::new);
+        let mut unseen = Vec::new();
+        if is_selected_by_request(action) || matches!(target, Target::Unknown) {
+            unseen.push(SELECTED_BY_REQUEST);
+        }
+        if has_configuration_for(route, filter) || has_configuration_for(action, filter) {
+            unseen.push(OWN_PLUGIN);
+        }
         Self {
             place: format!("routes[{index}] of the virtual host {host:?}"),
-            path: PathMatch::parse(route_match),
-            is_conditional: CONDITIONS.iter().any(|name| member(route_match, name).is_some()),
-            target: member(route, "route").map_or(Target::Response, Target::new),
+            path,
+            is_conditional: fields
+                .any(|name| !OF_PATH.contains(&name.as_str()) && name.as_str() != "caseSensitive"),
+            target,
+            mirrors: mirrors(action),
+            unseen,
         }
     }
 
@@ -214,13 +258,69 @@ impl Target {
     }
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
     /// Each cluster that may get the request, with the route that leads there.
-    fn clusters(&self) -> impl Iterator<Item = (&str, &Route)> {
+    fn clusters(&self) -> impl Iterator<Item = (&'a str, &'a Route)> {
         self.routes.iter().flat_map(|route| {
             route.clusters().iter().map(move |cluster| (cluster.as_str(), *route))
         })
     }
+
+    /// Each cluster that may get a copy of the request, with the route that has it sent.
+    fn mirrors(&self) -> impl Iterator<Item = (&'a str, &'a Route)> {
+        self.routes
+            .iter()
+            .flat_map(|route| route.mirrors.iter().map(move |cluster| (cluster.as_str(), *route)))
+    }
+
+    /// The clusters of the route that takes the request for certain, or else of all that may, with the
+    /// routes that lead there.
+    fn main_clusters(&self) -> impl Iterator<Item = (&'a str, &'a Route)> {
+        let certain = self.certain;
+        self.clusters()
+            .filter(move |(_, route)| certain.is_none_or(|certain| std::ptr::eq(certain, *route)))
+    }
+}
+
+/// Why a route with a configuration of its own for the plugin's filter is not compared.
+const OWN_PLUGIN: &str = "the plugin has another configuration there";
+/// Why a route whose clusters the file does not name is not compared.
+const SELECTED_BY_REQUEST: &str = "the request or an extension selects its cluster";
+
+/// The clusters that get copies of requests.
+fn mirrors(object: &Value) -> Vec<String> {
+    let policies = list(object, "request_mirror_policies");
+    policies.filter_map(|policy| text(policy, "cluster")).map(str::to_owned).collect()
+}
+
+fn non_empty(names: Vec<String>) -> Option<Vec<String>> {
+    (!names.is_empty()).then_some(names)
+}
+
+/// Whether something else than the file selects a cluster of a route's action, or of its mirrors.
+fn is_selected_by_request(action: &Value) -> bool {
+    let by_header = |object: &Value| member(object, "cluster_header").is_some();
+    let is_nameless = |cluster: &Value| text(cluster, "name").is_none_or(str::is_empty);
+    let weighted = member(action, "weighted_clusters");
+    let mut weighted = weighted.into_iter().flat_map(|weighted| list(weighted, "clusters"));
+    let mut mirrors = list(action, "request_mirror_policies");
+    by_header(action)
+        || member(action, "cluster_specifier_plugin").is_some()
+        || member(action, "inline_cluster_specifier_plugin").is_some()
+        || weighted.any(is_nameless)
+        || mirrors.any(by_header)
+}
+
+/// Whether this has another configuration for a filter, or one of its clusters has.
+fn has_configuration_for(object: &Value, filter: &str) -> bool {
+    let own = |object: &Value| {
+        let all = member(object, "typed_per_filter_config");
+        let own = all.and_then(|all| all.get(filter));
+        own.is_some_and(|own| !is_on(own, "disabled"))
+    };
+    let weighted = member(object, "weighted_clusters");
+    let mut weighted = weighted.into_iter().flat_map(|weighted| list(weighted, "clusters"));
+    own(object) || weighted.any(own)
 }
 
 fn without_port(host: &str) -> &str {

@@ -47,13 +47,16 @@ impl PathMatch {
             Kind::Exact(path.to_owned())
         } else if let Some(regex) = member(route_match, "safe_regex") {
             let pattern = member(regex, "regex").and_then(Value::as_str);
-            pattern.and_then(whole).map_or(Kind::Unknown, Kind::Regex)
+            pattern.and_then(Kind::from_regex).unwrap_or(Kind::Unknown)
         } else if member(route_match, "connect_matcher").is_some() {
             Kind::Connect
         } else {
             Kind::Unknown
         };
-        Self { kind, is_case_sensitive: !is_off(route_match, "case_sensitive") }
+        // In a regular expression case counts whatever `case_sensitive` says.
+        let is_regex = member(route_match, "safe_regex").is_some();
+        let is_case_sensitive = is_regex || !is_off(route_match, "case_sensitive");
+        Self { kind, is_case_sensitive }
     }
 
     /// Whether it takes this path, which has no query.
@@ -67,7 +70,6 @@ impl PathMatch {
             Kind::Connect => false,
             Kind::Exact(own) => folded(own) == folded_path,
             Kind::Prefix(own) => folded_path.starts_with(&folded(own)),
-            // Case counts in it whatever `case_sensitive` says.
             Kind::Regex(regex) => regex.is_match(path),
             Kind::SegmentPrefix(own) => folded_path
                 .strip_prefix(&folded(own))
@@ -85,6 +87,16 @@ impl PathMatch {
         }
     }
 
+    /// Why it cannot be told for every path whether this takes it.
+    pub(super) fn unseen(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Exact(_) | Kind::Prefix(_) | Kind::SegmentPrefix(_) => None,
+            Kind::Regex(_) => Some("its regular expression was tried with a few paths only"),
+            Kind::Connect => Some("it takes CONNECT requests, whatever their path"),
+            Kind::Unknown => Some("which paths its `match` takes is not known"),
+        }
+    }
+
     /// What is left of a path once the part that this names is taken off, for `prefix_rewrite`.
     pub(super) fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
         match &self.kind {
@@ -94,9 +106,35 @@ impl PathMatch {
         }
     }
 
+    /// Whether it cannot be told of any path whether it takes it.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.kind, Kind::Unknown)
+    }
+
     /// Whether it ignores case.
     pub(super) fn ignores_case(&self) -> bool {
         !self.is_case_sensitive && self.literal().is_some()
+    }
+}
+
+impl Kind {
+    /// What a regular expression takes. None for one that cannot be parsed.
+    fn from_regex(pattern: &str) -> Option<Self> {
+        let is_plain = |text: &&str| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-~".contains(&byte);
+            text.bytes().all(is_plain)
+        };
+        let ends: [(&str, fn(String) -> Self); 4] = [
+            ("(/.*)?", Self::SegmentPrefix),
+            ("(?:/.*)?", Self::SegmentPrefix),
+            (".*", Self::Prefix),
+            ("", Self::Exact),
+        ];
+        let mut simple = ends.into_iter().filter_map(|(end, kind)| {
+            let text = pattern.strip_suffix(end).filter(is_plain)?;
+            Some(kind(text.to_owned()))
+        });
+        simple.next().or_else(|| whole(pattern).map(Self::Regex))
     }
 }
 
@@ -129,6 +167,13 @@ mod tests {
             (json!({"path": "/one"}), "/one/", No),
             (json!({"safe_regex": {"regex": "/o.e(/.*)?"}}), "/one/x", Yes),
             (json!({"safe_regex": {"regex": "/o.e"}}), "/one/x", No),
+            (json!({"safe_regex": {"regex": "/one"}}), "/one", Yes),
+            (json!({"safe_regex": {"regex": "/one"}}), "/one/", No),
+            (json!({"safe_regex": {"regex": "/one.*"}}), "/onex", Yes),
+            (json!({"safe_regex": {"regex": "/one(/.*)?"}}), "/one/x", Yes),
+            (json!({"safe_regex": {"regex": "/one(?:/.*)?"}}), "/one", Yes),
+            (json!({"safe_regex": {"regex": "/one(?:/.*)?"}}), "/onex", No),
+            (json!({"safe_regex": {"regex": "/a.c(/.*)?"}}), "/abc/x", Yes),
             (json!({"safe_regex": {"regex": "/a|/one"}}), "/one", Yes),
             (json!({"safe_regex": {"regex": "/a|/one"}}), "/a/b", No),
             (json!({"safe_regex": {"regex": "/one", "google_re2": {}}}), "/one", Yes),
