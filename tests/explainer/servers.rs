@@ -169,7 +169,10 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
                 c["resources"][1]["audiences"] =
                     json!(["api://6a7f0000-0000-4000-8000-000000000000"]);
             },
-            Some("\"6a7f0000-0000-4000-8000-000000000000\""),
+            Some(
+                "\"6a7f0000-0000-4000-8000-000000000000\" or \
+                 \"api://6a7f0000-0000-4000-8000-000000000000\"",
+            ),
         ),
         (
             "by different providers of one issuer",
