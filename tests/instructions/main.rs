@@ -226,9 +226,9 @@ fn with_resources(count: usize) -> Value {
 
 #[test]
 fn a_hundred_resources_cost_no_more_than_one() {
-    /// Longer lists of reserved header names take longer to search. Hash tables add some noise, since
-    /// tokens are random.
-    const TOLERANCE: u64 = 700;
+    /// For hot and for new tokens: 185 and 283 to 296 in all runs so far. A hundred header prefixes are
+    /// as many reserved names of each length, in which binary searches take more steps.
+    const TOLERANCE: [u64; 2] = [220, 340];
     let key = SigningKey::generate(Algorithm::Es256, "one");
     let [one, hundred] = [1, 100].map(|count| {
         let mut module = start(&with_resources(count), &[&key]);
@@ -247,7 +247,7 @@ fn a_hundred_resources_cost_no_more_than_one() {
     });
     println!("hot and new: {one:?} instructions with one resource, {hundred:?} with a hundred");
     assert!(
-        hundred.0 <= one.0 + TOLERANCE && hundred.1 <= one.1 + TOLERANCE,
+        hundred.0 <= one.0 + TOLERANCE[0] && hundred.1 <= one.1 + TOLERANCE[1],
         "{one:?} {hundred:?}"
     );
     assert!(one.0 < 9_000, "{one:?}");
