@@ -90,8 +90,7 @@ impl Default for Responses {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether the response to a request is read or changed; otherwise the proxy need not pass it
-    /// on.
+    /// Whether the response to a request is read; otherwise the proxy need not pass it on.
     #[must_use]
     pub fn reads_response(&self, stream: StreamId) -> bool {
         let Responses { by_stream, sessions, .. } = &self.responses;
@@ -129,7 +128,8 @@ impl<H: Host> Engine<H> {
             }
             _ => HeadPlan::Pass,
         };
-        ResponsePlan { session, lists, outcome: self.outcome_reader(stream, head, has_body) }
+        let outcome = self.outcome_reader(stream, head, has_body);
+        ResponsePlan { session, lists, outcome }
     }
 
     /// The second half: does to the response what was planned. `None` if its head cannot be read.
@@ -138,21 +138,23 @@ impl<H: Host> Engine<H> {
         stream: StreamId,
         plan: Option<ResponsePlan>,
     ) -> HeadAction {
-        let awaited = self.responses.sessions.remove(&stream);
-        let filtering = self.responses.by_stream.remove(&stream);
-        if awaited.is_none() && filtering.is_none() && !self.outcomes.contains(stream) {
+        if !self.reads_response(stream) {
             return HeadAction::Continue;
         }
+        let awaited = self.responses.sessions.remove(&stream);
         let Some(ResponsePlan { session, lists, outcome }) = plan else {
+            self.responses.by_stream.remove(&stream);
             self.abort(stream);
             return HeadAction::Stop;
         };
         if let Some(awaited) = awaited
             && self.carry_out_session(stream, &awaited, session).is_err()
         {
+            self.responses.by_stream.remove(&stream);
             self.abort(stream);
             return HeadAction::Stop;
         }
+        let filtering = self.responses.by_stream.remove(&stream);
         self.begin_outcome(stream, outcome);
         match filtering {
             Some(Filtering { view, .. }) => self.carry_out_lists(stream, view, lists),

@@ -109,11 +109,13 @@ impl ConsentBasis<'_> {
             url,
             name,
             providers: _,
+            audiences,
             scopes_supported,
             known_scopes,
             shares_tokens_with,
         } = self.resource;
-        let resource = (url, name, scopes_supported, known_scopes, shares_tokens_with);
+        let audiences: Vec<_> = audiences.values().collect();
+        let resource = (url, name, audiences, scopes_supported, known_scopes, shares_tokens_with);
         let LoginProvider { client_id, scopes: names, always, token, parameters, .. } =
             self.provider;
         let LoginProvider { name, issuer, .. } = self.provider;
@@ -157,6 +159,7 @@ mod tests {
                 url: "https://mcp.example.com/mcp".to_owned(),
                 name: None,
                 providers: vec![],
+                audiences: BTreeMap::new(),
                 scopes_supported: vec!["read".to_owned()],
                 known_scopes: ["read".to_owned()].into(),
                 shares_tokens_with: vec![],
@@ -215,8 +218,7 @@ mod tests {
         let mut consents = Consents::default();
         let (request, configured) = (client_request(), Configured::new());
         consents.add(&request, &configured.basis(), NOW);
-        let string = |string: &str| string.to_owned();
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
             ("client removed", Box::new(|own| own.client = None)),
             (
                 "client.name",
@@ -228,26 +230,43 @@ mod tests {
                     own.client.as_mut().unwrap().redirect_uris.push(uri("https://x.example/"))
                 }),
             ),
-            ("resource.url", Box::new(|own| own.resource.url = string("https://x.example"))),
-            ("resource.name", Box::new(|own| own.resource.name = Some(string("x")))),
-            ("scopes_supported", Box::new(|own| own.resource.scopes_supported.push(string("x")))),
+            ("resource.url", Box::new(|own| own.resource.url = String::from("https://x.example"))),
+            ("resource.name", Box::new(|own| own.resource.name = Some(String::from("x")))),
+            (
+                "resource.audiences",
+                Box::new(|own| {
+                    let provider = crate::provider::ProviderId::from_index(0);
+                    own.resource.audiences.insert(provider, vec!["x".to_owned()]);
+                }),
+            ),
+            (
+                "scopes_supported",
+                Box::new(|own| own.resource.scopes_supported.push(String::from("x"))),
+            ),
             ("known_scopes", Box::new(|own| own.resource.known_scopes = ["x".to_owned()].into())),
             (
                 "shared audience",
-                Box::new(|own| own.resource.shares_tokens_with.push(string("https://x.example"))),
+                Box::new(|own| {
+                    own.resource.shares_tokens_with.push(String::from("https://x.example"))
+                }),
             ),
-            ("provider.name", Box::new(|own| own.provider.name = string("x"))),
-            ("provider.issuer", Box::new(|own| own.provider.issuer = string("https://x.example"))),
-            ("provider.client_id", Box::new(|own| own.provider.client_id = string("x"))),
+            ("provider.name", Box::new(|own| own.provider.name = String::from("x"))),
+            (
+                "provider.issuer",
+                Box::new(|own| own.provider.issuer = String::from("https://x.example")),
+            ),
+            ("provider.client_id", Box::new(|own| own.provider.client_id = String::from("x"))),
             (
                 "provider.scopes",
                 Box::new(|own| own.provider.scopes = ScopeNames::Mapped(BTreeMap::new())),
             ),
-            ("provider.always", Box::new(|own| own.provider.always.push(string("x")))),
+            ("provider.always", Box::new(|own| own.provider.always.push(String::from("x")))),
             ("provider.token", Box::new(|own| own.provider.token = TokenKind::IdToken)),
             (
                 "provider.parameters",
-                Box::new(|own| own.provider.parameters = [(string("x"), string("y"))].into()),
+                Box::new(|own| {
+                    own.provider.parameters = [(String::from("x"), String::from("y"))].into()
+                }),
             ),
         ];
         for (what, change) in changes {

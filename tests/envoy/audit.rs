@@ -1,6 +1,7 @@
 //! `envoy/audit.yaml`: what the access log says of calls, and the limit for each user.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -22,6 +23,23 @@ const JSON: &str = "content-type: application/json\r\n";
 const EVENTS: &str = "content-type: text/event-stream\r\n";
 
 impl Setup {
+    /// Returns once the counters of calls are as `holds` wants them. A call is counted when its
+    /// stream ends, which may be after its client has the response.
+    async fn await_calls(&self, holds: impl Fn(&[String]) -> bool) {
+        let asked = Instant::now();
+        loop {
+            let text = self.stack.envoy.admin("/stats/prometheus").await;
+            let calls = text.lines().filter(|line| line.starts_with("mcp_auth_calls{"));
+            let mut calls: Vec<String> = calls.map(str::to_owned).collect();
+            calls.sort_unstable();
+            if holds(&calls) {
+                return;
+            }
+            assert!(asked.elapsed() < SOON, "{calls:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -422,21 +440,15 @@ async fn calls_are_counted_by_method_and_outcome() {
     }
     setup.post(&call("admin_reset")).await;
     setup.line_of("GET", |request| request).await;
-    let text = setup.stack.envoy.admin("/stats/prometheus").await;
-    let mut lines: Vec<&str> =
-        text.lines().filter(|line| line.starts_with("mcp_auth_calls{")).collect();
-    lines.sort_unstable();
-    assert_eq!(
-        lines,
-        [
-            r#"mcp_auth_calls{method="none",outcome="unknown"} 1"#,
-            r#"mcp_auth_calls{method="other",outcome="ok"} 2"#,
-            r#"mcp_auth_calls{method="tools/call",outcome="ok"} 2"#,
-            r#"mcp_auth_calls{method="tools/call",outcome="refused"} 1"#,
-            r#"mcp_auth_calls{method="tools/call",outcome="tool_error"} 1"#,
-            r#"mcp_auth_calls{method="tools/list",outcome="rpc_error"} 1"#,
-        ]
-    );
+    let expected = [
+        r#"mcp_auth_calls{method="none",outcome="unknown"} 1"#,
+        r#"mcp_auth_calls{method="other",outcome="ok"} 2"#,
+        r#"mcp_auth_calls{method="tools/call",outcome="ok"} 2"#,
+        r#"mcp_auth_calls{method="tools/call",outcome="refused"} 1"#,
+        r#"mcp_auth_calls{method="tools/call",outcome="tool_error"} 1"#,
+        r#"mcp_auth_calls{method="tools/list",outcome="rpc_error"} 1"#,
+    ];
+    setup.await_calls(|calls| calls == expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -456,8 +468,8 @@ async fn outcomes_are_read_only_where_they_are_asked_for() {
         // A server must not be asked to compress what is to be read.
         let requests = setup.server.take_requests();
         assert_eq!(requests.last().unwrap().header("accept-encoding").is_empty(), is_asked);
-        let counts = setup.stack.envoy.admin("/stats/prometheus").await;
-        assert_eq!(counts.contains("mcp_auth_calls{"), is_asked);
+        let one = r#"mcp_auth_calls{method="tools/call",outcome="tool_error"} 1"#;
+        setup.await_calls(|calls| calls.iter().any(|call| call == one) == is_asked).await;
     }
 }
 
@@ -488,6 +500,6 @@ async fn a_filtered_list_has_an_outcome_and_one_that_is_refused_has_a_reason() {
     let line =
         setup.line_of("POST", |request| request.json(&message("tools/list", json!({})))).await;
     assert_ne!(line["mcp_auth.outcome"], "ok", "{line}");
-    let text = setup.stack.envoy.admin("/stats/prometheus").await;
-    assert!(text.contains(r#"mcp_auth_calls{method="tools/list",outcome="refused"} 1"#), "{text}");
+    let refused = r#"mcp_auth_calls{method="tools/list",outcome="refused"} 1"#;
+    setup.await_calls(|calls| calls.iter().any(|call| call == refused)).await;
 }

@@ -155,6 +155,7 @@ async fn the_page_cannot_be_shown_inside_another_one() {
 async fn a_remembered_consent_serves_no_other_web_site() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
         plugin["login"] = json!({"consent": "remember"});
+        plugin["resource"]["scopes_supported"] = json!(["mcp.tools", "mcp.admin"]);
     });
     let scene = scene.await;
     let client = scene.client().await;

@@ -206,7 +206,7 @@ fn scopes_that_the_provider_takes_for_those_of_another_api_cause_a_warning() {
         "clusters": {"login.microsoftonline.com": "entra"},
         "login": {"client_id": "mcp", "scopes": {"mcp.tools": "mcp.tools"}},
     });
-    let of_scopes = |configuration: &serde_json::Value| all(&check(configuration, &["--offline"]), "warnings");
+    let of_scopes = |configuration: &Value| all(&check(configuration, &["--offline"]), "warnings");
     let warnings = of_scopes(&configuration);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("providers[0].login.scopes.mcp.tools: "), "{warnings:?}");

@@ -124,7 +124,8 @@ impl Kind {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-~".contains(&byte);
             text.bytes().all(is_plain)
         };
-        let ends: [(&str, fn(String) -> Self); 4] = [
+        type Make = fn(String) -> Kind;
+        let ends: [(&str, Make); 4] = [
             ("(/.*)?", Self::SegmentPrefix),
             ("(?:/.*)?", Self::SegmentPrefix),
             (".*", Self::Prefix),

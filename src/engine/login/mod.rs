@@ -42,6 +42,8 @@ pub(super) struct Logins {
     refusal_log: RateLimit,
     /// For faults of providers and the operator.
     failure_log: RateLimit,
+    /// Of results without a line that are shown at once; others are with the next one.
+    status_limit: RateLimit,
 }
 
 /// A token that a provider issued, while it is judged.
@@ -71,6 +73,7 @@ impl Logins {
             timeouts: providers.map(|provider| timeout(&provider.key_source)),
             refusal_log: log(),
             failure_log: log(),
+            status_limit: log(),
         }
     }
 }
@@ -255,10 +258,10 @@ impl<H: Host> Engine<H> {
         let configuration = self.heartbeat_writer.configuration();
         let record = LoginRecord::new(configuration, provider, *result, line.as_deref(), now);
         self.heartbeat_writer.note_login(*stage, record);
-        // What strangers can do as often as they like is written twice a second.
-        let is_bounded = self.log_login(event, now)
-            || (*result == LoginResult::Ok && *stage > LoginStage::Authorize);
-        if is_bounded && self.host.part() == Part::Requests {
+        let is_logged = self.log_login(event, now);
+        let is_admitted = is_logged
+            || self.logins.as_mut().is_some_and(|logins| logins.status_limit.admits(now, |_| ()));
+        if is_admitted && self.host.part() == Part::Requests {
             self.heartbeat_writer.hasten();
         }
     }
