@@ -51,6 +51,19 @@ fn call(method: &str, name: Option<&str>) -> McpCall {
 }
 
 #[test]
+fn lists_are_filtered_where_any_rule_names_items() {
+    let policy = policy(vec![
+        condition("/mcp", &["ping"], &[]),
+        condition("/mcp", &["tools/call"], &["a*"]),
+        condition("/open", &["tools/call"], &[]),
+    ]);
+    for (path, is_filtered) in [("/mcp", true), ("/open", false), ("/elsewhere", false)] {
+        let target = target(&policy, "POST", path);
+        assert_eq!(policy.filters_lists(&target).is_some(), is_filtered, "{path}");
+    }
+}
+
+#[test]
 fn the_message_is_needed_only_once_a_rule_depends_on_it() {
     let policy = policy(vec![
         condition("/open", &[], &[]),

@@ -154,6 +154,11 @@ fn a_list_that_clients_could_read_in_several_ways_is_unreadable() {
     ] {
         assert_unreadable(text, &tools());
     }
+    // Where the request does not say what it gets, such as on a stream that a GET opens.
+    let list = r#"{"id":9,"result":{"Tools":[{"name":"hidden"}]}}"#;
+    assert_unreadable(list, &Asked::Nothing);
+    assert_unreadable(list, &call());
+    assert_unchanged(&list.replace("Tools", "content"), &Asked::Nothing);
 }
 
 #[test]
