@@ -172,19 +172,14 @@ impl<H: Host> Engine<H> {
         view: Box<ListView>,
         plan: HeadPlan,
     ) -> HeadAction {
-        let is_passed = match plan {
-            HeadPlan::Pass => true,
-            HeadPlan::Refuse => !self.authenticator.enforces(&view),
-            HeadPlan::Hold(_) | HeadPlan::Stream(_) => false,
-        };
-        if is_passed {
-            self.report_outcome(stream);
-            return HeadAction::Continue;
-        }
         let (progress, action) = match plan {
-            HeadPlan::Pass | HeadPlan::Refuse => {
+            HeadPlan::Refuse if self.authenticator.enforces(&view) => {
                 self.refuse_response(stream, &view, None);
                 return HeadAction::Stop;
+            }
+            HeadPlan::Pass | HeadPlan::Refuse => {
+                self.report_outcome(stream);
+                return HeadAction::Continue;
             }
             HeadPlan::Stream(filter) => {
                 self.report_outcome(stream);

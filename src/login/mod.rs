@@ -214,18 +214,21 @@ impl Login {
     }
 
     fn provider_named(&self, name: &str) -> Option<(ProviderId, &LoginProvider)> {
-        self.providers
-            .entries()
-            .filter_map(|(id, provider)| Some((id, provider.as_ref()?)))
-            .find(|(_, provider)| provider.name == name)
+        self.find_provider(|provider| provider.name == name)
     }
 
     /// The provider of a sealed value, if it is still configured as it was then.
     fn provider_of(&self, digest: &ProviderDigest) -> Option<(ProviderId, &LoginProvider)> {
-        self.providers
-            .entries()
-            .filter_map(|(id, provider)| Some((id, provider.as_ref()?)))
-            .find(|(_, provider)| provider.digest() == *digest)
+        self.find_provider(|provider| provider.digest() == *digest)
+    }
+
+    fn find_provider(
+        &self,
+        is_it: impl Fn(&LoginProvider) -> bool,
+    ) -> Option<(ProviderId, &LoginProvider)> {
+        let providers = self.providers.entries();
+        let mut providers = providers.filter_map(|(id, provider)| Some((id, provider.as_ref()?)));
+        providers.find(|(_, provider)| is_it(provider))
     }
 
     fn url(&self, endpoint: &str) -> String {
