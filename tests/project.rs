@@ -72,6 +72,17 @@ fn the_changelog_begins_with_the_version_and_has_four_kinds_of_changes() {
 }
 
 #[test]
+fn each_change_is_listed_once() {
+    let changelog = text("CHANGELOG.md");
+    let mut listed = BTreeSet::new();
+    for change in changelog.split("\n- ").skip(1) {
+        let change = change.split("\n#").next().unwrap().trim_end();
+        assert!(listed.insert(change), "{change}");
+    }
+    assert!(listed.len() > 100, "{}", listed.len());
+}
+
+#[test]
 fn examples_and_pages_name_this_version() {
     let version = version();
     let image = format!(":{version}");
