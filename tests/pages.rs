@@ -85,14 +85,41 @@ fn prose_has_one_column_width() {
 fn prose_has_the_words_of_the_field() {
     for (path, text) in pages() {
         for (number, line) in prose(&text) {
-            let line: String = line.to_lowercase().split('`').step_by(2).collect();
-            let words: Vec<&str> = line.split(|letter: char| !letter.is_alphanumeric()).collect();
-            let spaced = format!(" {} ", words.join(" "));
-            for (word, better) in WORDS {
-                let is_there = spaced.contains(&format!(" {word} "));
-                assert!(!is_there, "{path:?}:{number}: write {better:?} for {word:?}: {line}");
+            assert_words(&path, number, line);
+        }
+    }
+}
+
+#[test]
+fn the_comments_of_examples_have_the_width_and_words_of_the_pages() {
+    let mut folders = vec![repository_root().join("envoy")];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                let example = fs::read_to_string(&path).unwrap();
+                for (index, line) in example.lines().enumerate() {
+                    if let Some(comment) = line.trim_start().strip_prefix('#') {
+                        assert!(line.chars().count() <= 100, "{path:?}:{}: {line}", index + 1);
+                        assert_words(&path, index + 1, comment);
+                        count += 1;
+                    }
+                }
             }
         }
+    }
+    assert!(count > 200, "{count}");
+}
+
+fn assert_words(path: &Path, number: usize, line: &str) {
+    let line: String = line.to_lowercase().split('`').step_by(2).collect();
+    let words: Vec<&str> = line.split(|letter: char| !letter.is_alphanumeric()).collect();
+    let spaced = format!(" {} ", words.join(" "));
+    for (word, better) in WORDS {
+        let is_there = spaced.contains(&format!(" {word} "));
+        assert!(!is_there, "{path:?}:{number}: write {better:?} for {word:?}: {line}");
     }
 }
 
