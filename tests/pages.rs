@@ -41,8 +41,10 @@ fn made(text: &str) -> Vec<String> {
 }
 
 /// Words and idioms that the pages do without, and what they say instead.
-const WORDS: [(&str, &str); 25] = [
+const WORDS: [(&str, &str); 28] = [
     ("anew", "again"),
+    ("answered", "responded"),
+    ("answers", "responds"),
     ("as it comes", "unchanged"),
     ("at hand", "available"),
     ("at the most", "at most"),
@@ -52,6 +54,7 @@ const WORDS: [(&str, &str); 25] = [
     ("cures", "fixes"),
     ("goes before", "overrides"),
     ("goes on", "is forwarded"),
+    ("hangs up", "disconnects"),
     ("in hand", "current"),
     ("lest", "so that ... not"),
     ("nobody", "no one; or name who may"),
