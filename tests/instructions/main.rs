@@ -13,6 +13,7 @@ mod counted;
 mod module;
 
 use std::collections::HashMap;
+use std::fs;
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, random_id};
@@ -106,6 +107,29 @@ fn assert_within(
     println!("{what:40} {instructions:>8} instructions, of at most {budget}");
     assert_eq!(found, outcome, "{what}");
     assert!(instructions <= budget, "{what}: {instructions} instructions, more than {budget}");
+    if let Some(documented) = documented(what) {
+        let is_near = instructions.abs_diff(documented) <= documented / 10;
+        assert!(
+            is_near,
+            "docs/performance.md has {documented} for {what}, which is {instructions}"
+        );
+    }
+}
+
+/// The count in docs/performance.md, which has those of four loads.
+fn documented(what: &str) -> Option<u64> {
+    let load = match what {
+        "RS256, one hot token" => "one hot token",
+        "RS256, always new tokens" => "always new tokens",
+        "RS256, forged signatures, in a flood" => "forged signatures",
+        "RS256, no token, in a flood" => "no token",
+        _ => return None,
+    };
+    let page = fs::read_to_string(testkit::repository_root().join("docs/performance.md")).unwrap();
+    let (_, table) = page.split_once("| RS256 | before | now |").unwrap();
+    let start = format!("| {load} | ");
+    let row = table.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+    Some(row.split(" | ").nth(1).unwrap().replace(',', "").parse().unwrap())
 }
 
 #[test]
