@@ -119,7 +119,7 @@ pub(crate) enum UnreadList {
 }
 
 impl UnreadList {
-    /// None if a string or a list of strings can be read, or there is null.
+    /// `None` if a string or a list of strings can be read, or the value is null.
     #[must_use]
     pub(crate) fn in_place_of_strings(value: Json<'_>) -> Option<Self> {
         match value {

@@ -1,7 +1,8 @@
-//! For the targets in fuzz/, and compiled only with them. What a single parser promises is asserted
-//! beside it, in the functions listed here; the harness hands whole requests to an engine.
+//! For the targets in fuzz/, and compiled only with them. The functions listed here assert the
+//! properties of single parsers, and are beside them; the harness passes whole requests to an
+//! engine.
 //!
-//! The functions that return whether their input was accepted do so for the seeds, which are.
+//! Functions return whether their input was accepted, so that a test can check that seeds are.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl<'a> Request<'a> {
         Self { fields: fields.into(), body: &[] }
     }
 
-    /// Hands over its head.
+    /// Passes its head to `read`.
     pub fn with_head<T>(&self, read: impl FnOnce(RequestHead<'_>) -> T) -> T {
         let fields: Vec<Field<'_>> =
             self.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
@@ -73,10 +74,10 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was answered here, or would wait.
+    /// It got a response from the engine, or would wait.
     None,
     /// No token was needed.
     WithoutToken,
@@ -84,7 +85,7 @@ pub enum Outcome {
     As(Vec<(String, String)>),
 }
 
-/// An engine whose keys are in its configuration. Their private halves do not exist any more.
+/// An engine whose keys are in its configuration. Their private halves no longer exist.
 pub struct Harness {
     engine: RefCell<Engine<Recorder>>,
 }
@@ -105,7 +106,7 @@ impl SignatureVerifier for AcceptAll {
 impl Harness {
     const CONFIGURATION: &[u8] = include_bytes!("fuzzing/configuration.json");
 
-    /// `accepts_all`: signatures do not count. None if the configuration is refused.
+    /// `accepts_all`: signatures are not verified. `None` if the configuration is refused.
     #[must_use]
     pub fn new(accepts_all: bool) -> Option<Self> {
         let config = Config::from_bytes(Self::CONFIGURATION).ok()?;
@@ -141,7 +142,7 @@ impl Harness {
     }
 }
 
-/// A host that records what becomes of one request. No token was spent before.
+/// A host that records how one request ends. No token was spent before.
 #[derive(Default)]
 struct Recorder {
     body: Vec<u8>,

@@ -4,15 +4,15 @@
 //! callbacks of a proxy, and offers it the proxy as a [`host::Host`]. The modules below it do no
 //! I/O: time, bytes and responses from outside are arguments.
 //!
-//! The way of a request is in `authenticator`: `request` → `token` (bearer token, compact JWS, cheap
-//! claim checks) → `keys` (the key by `kid`) → `jose` (signature) → `token` (claims) → `identity` (who
-//! it is, and the header fields that carry the identity) → `access` (what it may do) → `token` once
-//! more (single-use tokens are spent). Where an access rule depends on the MCP message, the last two
-//! wait for the body. A check that fails ends in a `refusal`, which `response` turns into what the
-//! client gets.
+//! The path of a request is in `authenticator`: `request` → `token` (bearer token, compact JWS,
+//! cheap claim checks) → `keys` (the key by `kid`) → `jose` (signature) → `token` (claims) →
+//! `identity` (the user, and the header fields that carry the identity) → `access` (what it may do)
+//! → `token` once more (single-use tokens are spent). Where an access rule depends on the MCP
+//! message, the last two wait for the body. A check that fails ends in a `refusal`, which
+//! `response` turns into the response to the client.
 //!
-//! The way of a key is in `keys`. The status page is in `status`. `explain` runs the same code without
-//! a proxy, for the program `mcp-auth`.
+//! The path of a key is in `keys`. The status page is in `status`. `explain` runs the same code
+//! without a proxy, for the program `mcp-auth`.
 
 mod access;
 mod callout;

@@ -527,7 +527,7 @@ impl Strings {
     }
 }
 
-/// A text that somebody else chose, short enough for a log line: at most 120 characters.
+/// A string that the plugin did not choose, cut to 120 characters for a log line.
 pub(crate) fn clipped(text: &str) -> String {
     crate::printable::clipped(text, 120)
 }

@@ -32,7 +32,8 @@ impl<'a> ResponseHead<'a> {
         std::str::from_utf8(status).ok().and_then(|status| status.parse().ok()).unwrap_or_default()
     }
 
-    /// Whether the body is encoded, such as compressed. `identity` is no encoding (RFC 9110 §8.4).
+    /// Whether the body is encoded, such as compressed. `identity` is not an encoding (RFC 9110
+    /// §8.4).
     pub(crate) fn is_encoded(self) -> bool {
         self.items("content-encoding").any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
     }

@@ -17,7 +17,7 @@ impl McpCall {
         Ok(Self { method, name })
     }
 
-    /// Whether its method is that of a notification, to which nobody responds.
+    /// Whether its method is that of a notification, which gets no response.
     #[must_use]
     pub(super) fn is_notification(&self) -> bool {
         self.method.starts_with("notifications/")

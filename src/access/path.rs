@@ -114,7 +114,7 @@ fn has_odd_segments(path: &[u8]) -> bool {
     })
 }
 
-/// Whether a path can be read in one way only. It is the same path then however it is written.
+/// Whether a path can be read in only one way. If so, its other spellings yield the same path.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_path(path: &[u8]) -> bool {
     let Some(canonical) = CanonicalPath::parse(path) else { return false };

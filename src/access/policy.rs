@@ -48,7 +48,7 @@ pub(crate) struct RuleIndex(usize);
 #[derive(Clone, Debug)]
 pub(crate) struct AccessPolicy {
     rules: Vec<Rule>,
-    /// The names of `rules` as access logs have them.
+    /// The names of `rules` in access logs.
     logged_names: Vec<String>,
     /// The conditions of `rules` in lower case.
     in_lower_case: Vec<Match>,
@@ -217,7 +217,7 @@ impl AccessPolicy {
         }
     }
 
-    /// Reads the parts of a request head that rules match. `path` is its path; none for an
+    /// Reads the parts of a request head that rules match. `path` is its path; `None` for an
     /// ambiguous one.
     #[must_use]
     pub(crate) fn target(&self, head: RequestHead<'_>, path: Option<CanonicalPath>) -> Target {
@@ -244,7 +244,7 @@ impl AccessPolicy {
 
     /// Names of the claims that some rule requires, which must be kept with the identity.
     #[must_use]
-    pub(crate) fn claims_of_use(&self) -> Vec<String> {
+    pub(crate) fn required_claims(&self) -> Vec<String> {
         let all = self.rules.iter().flat_map(|rule| &rule.requirement.claims);
         let once: BTreeSet<&str> = all.map(|claim| claim.name.as_str()).collect();
         once.into_iter().map(str::to_owned).collect()
@@ -309,7 +309,7 @@ impl AccessPolicy {
             })
     }
 
-    /// The name of a rule as access logs have it.
+    /// The name of a rule in access logs.
     #[must_use]
     pub(crate) fn logged_name(&self, RuleIndex(index): RuleIndex) -> &str {
         self.logged_names.get(index).map(String::as_str).unwrap_or_default()

@@ -9,7 +9,7 @@ use url::Url;
 /// characters that URIs allow (RFC 3986 §2), no empty or dot segments, no empty query or fragment,
 /// and no needless or harmful percent-encoding (§6.2.2).
 pub(crate) fn is_normal(uri: &str) -> bool {
-    uri.bytes().all(is_of_uris)
+    uri.bytes().all(is_uri_byte)
         && !has_odd_segment(uri)
         && !has_empty_end(uri)
         && uri.split('%').skip(1).all(is_needed_encoding)
@@ -40,7 +40,7 @@ pub(super) fn other_readings(uri: &str) -> Vec<String> {
 }
 
 /// The unreserved and the reserved characters, and the percent sign.
-fn is_of_uris(byte: u8) -> bool {
+fn is_uri_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 

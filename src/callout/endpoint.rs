@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::Uri;
 use serde::Serialize;
 
-/// Clusters for the hosts of a provider. A host without a cluster is never called, whatever a
-/// discovery document says.
+/// Clusters for the hosts of a provider. A host without a cluster is never called, even if a
+/// metadata document names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Clusters {
     /// One cluster for all hosts.

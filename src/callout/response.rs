@@ -79,7 +79,7 @@ pub(crate) fn beginning(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..MAX_BYTES).unwrap_or(bytes)).into_owned()
 }
 
-/// Why a callout brought no usable response.
+/// Why a callout got no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CalloutFault {
     /// Envoy did not send the request: it has no such cluster, or no healthy host in it.

@@ -1,4 +1,4 @@
-//! The access policy: from its raw form to rules that cannot be wrong.
+//! `access` and `exempt`: who may do what, and which paths need no token.
 
 use std::collections::BTreeMap;
 
@@ -142,7 +142,7 @@ pub(super) struct RawRequire {
     pub(super) unknown: UnknownFields,
 }
 
-/// What `access` says, before the scopes of a resource are known.
+/// The validated `access`, before it is combined with the scopes of a resource.
 #[derive(Clone)]
 pub(super) struct Access {
     rules: Vec<Rule>,
@@ -246,13 +246,13 @@ fn conditions(raw: RawMatch, path: &str, faults: &mut Faults) -> Match {
     }
     let mcp_methods = patterns(raw.mcp_methods, &format!("{path}.mcp_methods"), faults);
     let mcp_names = patterns(raw.mcp_names, &format!("{path}.mcp_names"), faults);
-    refuse_vain_uris(&mcp_names, &format!("{path}.mcp_names"), faults);
+    refuse_unmatchable_uris(&mcp_names, &format!("{path}.mcp_names"), faults);
     let condition =
         Match { paths: exact, path_prefixes: prefixes, methods, mcp_methods, mcp_names };
     if condition.never_matches() {
         faults.add(
             &format!("{path}.methods"),
-            "must hold POST beside mcp_methods or mcp_names: only a POST carries a message",
+            "must include POST with mcp_methods or mcp_names: only a POST carries a message",
         );
     }
     condition
@@ -265,7 +265,7 @@ fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pat
             Some(pattern) => patterns.push(pattern),
             None => faults.add(
                 &format!("{path}[{index}]"),
-                "must be a string with `*` at its end or nowhere, such as update_*",
+                "must be a string with `*` at most once, at its end, such as update_*",
             ),
         }
     }
@@ -274,7 +274,7 @@ fn patterns(raw: Field<Vec<String>>, path: &str, faults: &mut Faults) -> Vec<Pat
 
 /// A URI that no canonical request can name would make a rule that never matches and so protects
 /// nothing. Names of tools, prompts and tasks are unlikely to contain `:/`.
-fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
+fn refuse_unmatchable_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
     for (index, name) in names.iter().enumerate() {
         if let Pattern::Exact(uri) = name
             && uri.contains(":/")
@@ -283,7 +283,7 @@ fn refuse_vain_uris(names: &[Pattern], path: &str, faults: &mut Faults) {
             faults.add(
                 &format!("{path}[{index}]"),
                 "must be a URI in its normal form (https://example.com/ and not \
-                 HTTPS://example.com:443): any other is refused in requests",
+                 HTTPS://example.com:443): requests with another form are refused",
             );
         }
     }
@@ -310,7 +310,7 @@ fn mcp_rules(raw: RawMcp, at: &str, faults: &mut Faults) -> (Inspection, ListRul
             faults.add(
                 &at(&format!("protocol_versions[{index}]")),
                 format!(
-                    "must be a revision of MCP from {HEADERS_SINCE} on: older ones have no headers"
+                    "must be an MCP revision from {HEADERS_SINCE} on: older ones have no headers"
                 ),
             );
         }
@@ -326,8 +326,7 @@ fn mcp_rules(raw: RawMcp, at: &str, faults: &mut Faults) -> (Inspection, ListRul
             if !validates {
                 faults.add(
                     &at("upstream_validates_headers"),
-                    "must be true with inspect: headers, else headers may say what the body does \
-                     not",
+                    "must be true with inspect: headers, or the headers may differ from the body",
                 );
             }
             if versions.is_empty() {
@@ -339,7 +338,7 @@ fn mcp_rules(raw: RawMcp, at: &str, faults: &mut Faults) -> (Inspection, ListRul
     (inspection, lists)
 }
 
-/// True for a date, the form of every MCP revision, that is not too early.
+/// True for a date, the form of every MCP revision, from [`HEADERS_SINCE`] on.
 fn is_version_with_headers(version: &str) -> bool {
     let is_date = version.len() == HEADERS_SINCE.len()
         && version.bytes().zip(HEADERS_SINCE.bytes()).all(|(byte, sample)| match sample {

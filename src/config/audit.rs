@@ -10,14 +10,15 @@ use super::field::{Field, UnknownFields, refuse_unknown};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawAudit {
-    /// Whether responses are read for what became of each call, for the access log and the metric
+    /// Whether the outcome of each call is read from its response, for the access log and the
+    /// metric
     /// `mcp_auth_calls`.
     pub(super) outcomes: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
 
-/// Whether it is read what becomes of calls.
+/// Whether the outcomes of calls are read from responses.
 pub(super) fn follows_calls(raw: Field<RawAudit>, faults: &mut Faults) -> bool {
     let raw = raw.or_default("audit", faults);
     refuse_unknown("audit.", &raw.unknown, faults);

@@ -1,5 +1,5 @@
-//! The default of each field that is a string, or true or false. Validation, schema and reference
-//! read them here. Where a field takes one of several words, its enum has the default.
+//! The defaults of fields that are strings or booleans. Validation, schema and reference read them
+//! here. The default of an enum is in its type.
 
 use super::Faults;
 use super::field::Field;
@@ -60,7 +60,7 @@ pub(super) const USER_FIELD: FieldDefault<&str> =
 pub(super) const WEB_SERVICE_ACCESS_ONLY: FieldDefault<bool> =
     FieldDefault { field: "users.records[].web_service_access_only", value: false };
 
-/// What a field is when it is not there.
+/// The value of a field that is absent.
 pub(super) struct FieldDefault<T> {
     /// The field, in the notation of the schema.
     #[cfg_attr(

@@ -36,10 +36,10 @@ pub(super) struct RawClaimHeader {
     pub(super) unknown: UnknownFields,
 }
 
-/// How a server learns who is calling.
+/// The validated `identity`.
 #[derive(Clone)]
 pub(super) struct Identity {
-    /// What the names of the identity headers start with.
+    /// The prefix of the identity headers.
     pub(super) prefix: String,
     pub(super) headers: IdentityHeaders,
     pub(super) forward_token: bool,

@@ -24,20 +24,20 @@ pub(super) struct RawLogin {
     /// The issuer that clients see: an origin that reaches this listener. A host of its own keeps
     /// the page apart from what MCP servers serve. Default: the origin of the resource's `url`.
     pub(super) issuer: Field<String>,
-    /// The path below which the endpoints are.
+    /// The path prefix of the endpoints.
     pub(super) path: Field<String>,
-    /// Whether clients that are not known may register (RFC 7591).
+    /// Whether clients may register themselves (RFC 7591).
     pub(super) registration: Field<bool>,
-    /// Where clients that register may be sent back to: URIs, compared exactly, and `loopback` for
+    /// Redirect URIs that registering clients may use: URIs, compared exactly, and `loopback` for
     /// any port and path of localhost, 127.0.0.1 and `[::1]`. Default: `loopback`, and the published
     /// URIs of Claude, VS Code and Cursor.
     pub(super) redirect_uris: Field<Vec<String>>,
-    /// Clients that are known by hand. Default: none.
+    /// Clients that need not register. Default: none.
     pub(super) clients: Field<Vec<Field<RawClient>>>,
-    /// Hosts whose client id metadata documents are accepted as `client_id`, each with the Envoy
-    /// cluster on which it is called. Default: none.
+    /// Hosts whose client ID metadata documents are accepted, each with the Envoy cluster on which
+    /// it is called. Default: none.
     pub(super) client_metadata: Field<BTreeMap<String, String>>,
-    /// Whether people are asked each time.
+    /// How often people are asked for consent.
     pub(super) consent: Field<RawConsent>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -49,7 +49,7 @@ pub(super) struct RawLogin {
 pub(super) struct RawClient {
     /// Its `client_id`.
     pub(super) client_id: Field<String>,
-    /// Where it may be sent back to, compared exactly; loopback URIs with any port.
+    /// Its redirect URIs, compared exactly; loopback URIs match with any port.
     pub(super) redirect_uris: Field<Vec<String>>,
     /// Its name on the page. Default: none.
     pub(super) name: Field<String>,
@@ -68,7 +68,7 @@ pub(super) enum RawConsent {
     Remember,
 }
 
-/// What the login takes from the rest of the configuration.
+/// The parts of the configuration that the login depends on.
 pub(super) struct Surroundings<'a> {
     pub(super) sealer: Option<Sealer>,
     pub(super) logins: ProviderMap<Option<LoginProvider>>,
@@ -83,7 +83,7 @@ const PUBLISHED_REDIRECT_URIS: [&str; 5] = [
     "https://insiders.vscode.dev/redirect",
     "cursor://anysphere.cursor-mcp/oauth/callback",
 ];
-/// Stands for all redirect URIs on loopback hosts.
+/// Means all redirect URIs on loopback hosts.
 const LOOPBACK: &str = "loopback";
 
 /// The login, if it is configured.
@@ -95,14 +95,14 @@ pub(super) fn login(
     let has_provider = surroundings.logins.values().any(Option::is_some);
     if matches!(raw, Field::Absent) {
         if has_provider {
-            faults.add("login", "is required, since a provider has login");
+            faults.add("login", "is required because a provider has login");
         }
         return None;
     }
     let raw = raw.optional("login", faults)?;
     refuse_unknown("login.", &raw.unknown, faults);
     if surroundings.sealer.is_none() {
-        faults.add("login", "needs secret, with which everything that comes back is sealed");
+        faults.add("login", "needs secret, which seals what clients and browsers send back");
     }
     if !has_provider {
         faults.add("login", "needs at least one provider that has login");
@@ -114,7 +114,11 @@ pub(super) fn login(
     let clients = clients(raw.clients, faults);
     let client_documents = client_documents(raw.client_metadata, faults);
     if !registers && clients.is_empty() && client_documents.is_none() {
-        faults.add("login", "knows no client without registration, clients and client_metadata");
+        faults.add(
+            "login",
+            "needs registration, clients or client_metadata: no client could log \
+                             in",
+        );
     }
     if registers && redirect_policy.is_empty() {
         faults.add("login.redirect_uris", "must not be empty while registration is true");
@@ -161,11 +165,11 @@ fn issuer(
             }
         },
         None if is_one => {
-            // A resource without a usable URL has its fault already.
+            // A resource without a usable URL has already been reported.
             first?.ok().map(|issuer| (issuer, has_any_authority))
         }
         None => {
-            faults.add("login.issuer", "is required, since the resources have several origins");
+            faults.add("login.issuer", "is required because the resources have several origins");
             None
         }
     }
@@ -196,17 +200,17 @@ fn path(raw: Field<String>, resources: &Resources, faults: &mut Faults) -> Optio
         .iter()
         .filter_map(|resource| CanonicalPath::parse(resource.url.path().as_bytes()));
     if of_resources.any(|path| canonical.is_prefix_of(&path)) {
-        faults.add("login.path", "must not be the path of a resource or above it");
+        faults.add("login.path", "must not be the path of a resource or a prefix of it");
     }
     let outside = resources.outside().into_iter().flat_map(|outside| &outside.exempt);
     let mut exempt = resources.iter().flat_map(|resource| &resource.exempt).chain(outside);
     if exempt.any(|path| canonical.is_prefix_of(path)) {
-        faults.add("login.path", "must not be an exempt path or above one");
+        faults.add("login.path", "must not be an exempt path or a prefix of one");
     }
     Some(path)
 }
 
-/// What the login knows about the resources.
+/// The resources as the login sees them.
 fn login_resources(
     resources: &Resources,
     logins: &ProviderMap<Option<LoginProvider>>,
@@ -256,7 +260,7 @@ fn redirect_policy(raw: Field<Vec<String>>, faults: &mut Faults) -> RedirectPoli
         match RedirectUri::parse(uri) {
             Ok(uri) => policy.uris.push(uri),
             Err(fault) => {
-                let problem = format!("{fault}; or the word {LOOPBACK}");
+                let problem = format!("{fault}; or be the string {LOOPBACK}");
                 faults.add(&format!("login.redirect_uris[{index}]"), problem);
             }
         }
@@ -312,7 +316,7 @@ fn client_documents(raw: Field<BTreeMap<String, String>>, faults: &mut Faults) -
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')
             });
         if !is_host {
-            faults.add(&path, "must be the name of a host in lower case, without port");
+            faults.add(&path, "must be a host name in lower case, without a port");
         }
         if cluster.is_empty() {
             faults.add(&path, "must name a cluster");

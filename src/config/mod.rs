@@ -70,13 +70,13 @@ pub struct Config {
     pub(crate) max_token_size: usize,
     /// The format and detail of refusals.
     pub(crate) errors: ErrorStyle,
-    /// Whether it is read what becomes of calls.
+    /// Whether the outcomes of calls are read from responses.
     pub(crate) follows_calls: bool,
     /// Where spent tokens are recorded.
     pub(crate) replay_store: ReplayStore,
-    /// How people log in through the gateway; none where they do not.
+    /// The login through the gateway, if it is configured.
     pub(crate) login: Option<Rc<Login>>,
-    /// What seals sessions; none where they are not bound.
+    /// Seals session ids, if sessions are bound.
     pub(crate) sessions: Option<Rc<SessionSealer>>,
 }
 
@@ -119,7 +119,7 @@ impl Config {
     ///
     /// All faults, as for [`from_bytes`](Self::from_bytes).
     pub fn without_secrets(bytes: &[u8]) -> Result<Self, ConfigError> {
-        /// Base64 of 33 bytes, so that it may stand for a secret too.
+        /// Base64 of 33 bytes, so that it is also accepted as a `secret`.
         const STAND_IN: &str = "unknownunknownunknownunknownunknownunknownun";
         Self::with_environment(bytes, &|_| Some(STAND_IN.to_owned()))
     }

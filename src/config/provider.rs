@@ -123,8 +123,8 @@ pub(super) struct RawProvider {
     pub(super) restrict_to_policies: Field<bool>,
     /// Whether its tokens are accepted.
     pub(super) active: Field<bool>,
-    /// How people log in here through the gateway. Required for at least one provider if there is
-    /// a top-level `login`. Default: they do not.
+    /// How people log in at this provider through the gateway. Required for at least one provider
+    /// if there is a top-level `login`. Default: no login.
     pub(super) login: Field<RawProviderLogin>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -170,15 +170,15 @@ pub(super) enum RawClientType {
     Service,
 }
 
-/// The active providers, and what the configuration says of their audiences.
+/// The active providers, and their configured audiences.
 pub(super) struct ReadProviders {
     pub(super) providers: Providers,
     pub(super) clients: ProviderMap<Clients>,
-    /// None where people do not log in through the gateway.
+    /// `None` for a provider without `login`.
     pub(super) logins: ProviderMap<Option<LoginProvider>>,
 }
 
-/// A provider as it is read.
+/// What one element of `providers` yields.
 struct Read {
     provider: Provider,
     clients: Clients,
@@ -188,13 +188,13 @@ struct Read {
 /// The audiences of a provider.
 #[derive(Clone, Default)]
 pub(super) struct Clients {
-    /// The provider's place among those that are written.
+    /// The index of the provider in `providers`.
     pub(super) position: usize,
-    /// `client_ids`; none if it is missing.
+    /// `client_ids`; `None` if it is missing.
     pub(super) ids: Option<Vec<String>>,
     /// A GUID among audiences is accepted with and without this prefix.
     prefix: Option<&'static str>,
-    /// The claim that has roles by audience, if it is read.
+    /// The claim that holds roles by audience, unless `roles_claim` replaces it.
     roles_claim: Option<&'static str>,
 }
 
@@ -528,7 +528,7 @@ impl RawProvider {
 struct RequiredClaims {
     configured: Vec<RequiredClaim>,
     of_template: Vec<RequiredClaim>,
-    /// Required if this claim identifies the user.
+    /// The second is required if the first identifies the user.
     for_user_claim: Option<(ClaimPath, RequiredClaim)>,
 }
 
@@ -556,7 +556,7 @@ impl RequiredClaims {
     }
 }
 
-/// The field is there and cannot be read, or is missing.
+/// The field is missing or cannot be read, which has been reported.
 struct Faulty;
 
 /// Refuses a list of audiences that is empty or holds an empty one.

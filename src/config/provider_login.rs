@@ -21,18 +21,18 @@ pub(super) struct RawProviderLogin {
     /// The environment variable that holds the gateway's secret there. Default: none, a public
     /// client; PKCE is used either way.
     pub(super) client_secret_env: Field<String>,
-    /// The scopes of this server: an object whose members are their names here, with their names at
-    /// the provider; or a list of those that have the same name there. Default: the template's;
-    /// `generic` asks for each under its own name.
+    /// The scopes of this server: an object that maps each scope to its name at the provider, or a
+    /// list of scopes that have the same name there. Default: the template's; `generic` asks for
+    /// each under its own name.
     pub(super) scopes: Field<RawScopeNames>,
-    /// Scopes that are asked of the provider each time. Default: what the template says, for most
-    /// `[openid, profile, offline_access]`.
+    /// Scopes that every login requests from the provider. Default: what the template has, for
+    /// most `[openid, profile, offline_access]`.
     pub(super) always: Field<Vec<String>>,
     /// Which of the provider's tokens the client gets. Default: `access_token`; `id_token` for
     /// `google`.
     pub(super) token: Field<RawTokenKind>,
-    /// Further parameters for the provider's authorization endpoint, beside those of the template;
-    /// one that is given here takes precedence. Default: the template's.
+    /// Further parameters for the provider's authorization endpoint, in addition to those of the
+    /// template; one that is given here takes precedence. Default: the template's.
     pub(super) parameters: Field<BTreeMap<String, String>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -41,7 +41,7 @@ pub(super) struct RawProviderLogin {
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected an object of strings, or a list of strings")]
 pub(super) enum RawScopeNames {
-    /// Names here, with those at the provider.
+    /// For each name here, the name at the provider.
     Mapped(BTreeMap<String, String>),
     /// Names that are the same at the provider.
     Same(Vec<String>),
@@ -68,12 +68,12 @@ const OWN_PARAMETERS: [&str; 8] = [
     "scope",
     "resource",
 ];
-/// What names of such parameters begin with.
+/// Prefixes of the names of such parameters.
 const OWN_PREFIXES: [&str; 2] = ["code_challenge", "request"];
 
-/// What a provider's login takes from the rest of the provider.
+/// The other settings of a provider that its login depends on.
 pub(super) struct OfProvider<'a> {
-    /// None if it is at fault, and so for the next two.
+    /// `None` if the field is faulty; the same applies to the next two.
     pub(super) name: Option<&'a str>,
     pub(super) issuer: Option<&'a str>,
     pub(super) key_source: Option<&'a KeySource>,
@@ -124,7 +124,7 @@ pub(super) fn provider_login(
         Some(RawTokenKind::IdToken) => TokenKind::IdToken,
     };
     if token == TokenKind::IdToken && !always.iter().any(|scope| scope == "openid") {
-        reader.fault("always", "must hold openid, without which there is no ID token");
+        reader.fault("always", "must include openid: without it there is no ID token");
     }
     let given = given_parameters(&mut raw.parameters, &mut reader);
     let named_audience = provider.template.named_audience;

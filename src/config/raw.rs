@@ -1,6 +1,6 @@
-//! Version 1 of the configuration as written. Every field is optional here and no value is judged;
-//! validation does that. The doc comments of fields and values become the descriptions in the
-//! schema and in docs/configuration.md.
+//! Version 1 of the configuration as written. Every field is optional here, and validation checks
+//! the values later. The doc comments of fields and values become the descriptions in the schema
+//! and in docs/configuration.md.
 
 use serde::Deserialize;
 
@@ -56,14 +56,15 @@ pub(super) struct RawConfig {
     /// Where spent tokens of providers with `jti: single_use` are recorded: in the memory of this
     /// Envoy, or in a store that several Envoys share.
     pub(super) replay_store: Field<RawReplayStore>,
-    /// What the gateway seals with. Required for `login` and `sessions`. Default: none.
+    /// The secret that the gateway seals values with. Required for `login` and `sessions`.
+    /// Default: none.
     pub(super) secret: Field<RawSecret>,
     /// The gateway as the authorization server that clients see. Default: clients log in at the
     /// providers themselves.
     pub(super) login: Field<RawLogin>,
-    /// Whom sessions serve. Default: the defaults of its fields.
+    /// Whether sessions are bound to users. Default: the defaults of its fields.
     pub(super) sessions: Field<RawSessions>,
-    /// What is read of calls for an audit. Default: the defaults of its fields.
+    /// What is recorded about calls. Default: the defaults of its fields.
     pub(super) audit: Field<RawAudit>,
     /// The format and detail of refusals. Default: the defaults of its fields.
     pub(super) errors: Field<RawErrors>,

@@ -26,7 +26,7 @@ pub fn config_reference() -> String {
 /// A configuration that uses every field of one server.
 const EXAMPLE: &str = include_str!("reference/example.yaml");
 
-/// `resources` with every field somewhere.
+/// A `resources` that uses every field of a resource.
 const SEVERAL: &str = include_str!("reference/resources.yaml");
 
 const INTRODUCTION: &str = "\
@@ -49,7 +49,7 @@ You will not need all of this. Fields without a comment are explained below.
 ";
 
 const INSTEAD: &str = "
-In front of [several MCP servers](several-servers.md), `resources` takes the place of `resource`:
+In front of [several MCP servers](several-servers.md), `resources` replaces `resource`:
 
 ";
 

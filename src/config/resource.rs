@@ -15,12 +15,12 @@ pub(super) struct RawResource {
     /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
     /// loopback host.
     pub(super) url: Field<String>,
-    /// A name for people. Default: none.
+    /// The name that people see. Default: none.
     pub(super) name: Field<String>,
     /// The URL of its documentation: https, or http for a loopback host. Default: none.
     pub(super) documentation: Field<String>,
-    /// Scopes that clients are asked to request, most of them at the first login; never
-    /// `offline_access`. Default: none.
+    /// Scopes that clients are asked to request; most clients request all of them at the first
+    /// login. Never `offline_access`. Default: none.
     pub(super) scopes_supported: Field<Vec<String>>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -85,11 +85,11 @@ impl RawDescription {
             if !is_scope(scope) {
                 faults.add(&path, SCOPE_EXPECTED);
             } else if scope == "offline_access" {
-                let problem = "must not be offline_access, which is not for resources to ask for";
+                let problem = "must not be offline_access, which is for the client to request";
                 faults.add(&path, problem);
             }
         }
-        // A URL that is not secure has its fault already.
+        // A URL that is not secure has already been reported.
         let url = url?.try_into().ok()?;
         Some(Described { url, name, documentation, scopes_supported })
     }

@@ -26,15 +26,15 @@ pub(super) struct RawProtectedResource {
     /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
     /// loopback host. Requests belong to it by host and path.
     pub(super) url: Field<String>,
-    /// Its name, for people. Default: none.
+    /// The name that people see. Default: none.
     pub(super) name: Field<String>,
     /// The URL of its documentation: https, or http for a loopback host. Default: none.
     pub(super) documentation: Field<String>,
-    /// Scopes that clients request, most of them all at the first login; never `offline_access`.
-    /// Default: none.
+    /// Scopes that clients are asked to request; most clients request all of them at the first
+    /// login. Never `offline_access`. Default: none.
     pub(super) scopes_supported: Field<Vec<String>>,
-    /// Names of the providers whose tokens are accepted here, in the order in which clients learn
-    /// of them. Default: all.
+    /// Names of the providers whose tokens are accepted here, in the order in which clients see
+    /// them. Default: all.
     pub(super) providers: Field<Vec<String>>,
     /// Accepted values of `aud` here, for all providers or for each by its name. Default:
     /// `client_ids` of the token's provider.
@@ -43,15 +43,16 @@ pub(super) struct RawProtectedResource {
     /// arrive; `*` means any host. The longest path wins, and of equally long ones a named host.
     /// Default: that of `url` alone.
     pub(super) hosts: Field<Vec<String>>,
-    /// Who may do what here. Default: what `access` says for all.
+    /// Who may do what here. Default: what the top-level `access` says.
     pub(super) access: Field<RawAccess>,
-    /// Paths that need no token here. Default: what `exempt` says for all.
+    /// Paths that need no token here. Default: what the top-level `exempt` says.
     pub(super) exempt: Field<Vec<Field<RawExempt>>>,
-    /// Origins of web pages that may call here. Default: what `allowed_origins` says for all.
+    /// Origins of web pages that may send requests here. Default: what the top-level
+    /// `allowed_origins` says.
     pub(super) allowed_origins: Field<Vec<String>>,
-    /// How this server learns who is calling. Default: what `identity` says for all.
+    /// How this server learns who is calling. Default: what the top-level `identity` says.
     pub(super) identity: Field<RawIdentity>,
-    /// Whether refusals are carried out here. Default: what `mode` says for all.
+    /// Whether refusals are enforced here. Default: what the top-level `mode` says.
     pub(super) mode: Field<RawMode>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -78,7 +79,7 @@ impl<'de> Deserialize<'de> for RawAudiences {
     }
 }
 
-/// What holds for each resource that says nothing else.
+/// The top-level settings that a resource may override.
 pub(super) struct Defaults {
     pub(super) access: Access,
     pub(super) exempt: Vec<CanonicalPath>,
@@ -88,7 +89,7 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    /// The only resource, of which `resource` says this.
+    /// The only resource, with this `resource`.
     pub(super) fn only_resource(
         self,
         described: Option<Described>,
@@ -121,7 +122,7 @@ impl Defaults {
         }))
     }
 
-    /// Several resources. `provider_names` are those of inactive providers, too.
+    /// Several resources. `provider_names` includes those of inactive providers.
     pub(super) fn resources(
         self,
         raw: Vec<Field<RawProtectedResource>>,
@@ -243,7 +244,7 @@ impl ResourceReader<'_> {
         Some((resource, addresses?))
     }
 
-    /// What the resource says itself, if it does.
+    /// The resource's own setting, if it has one.
     fn own<R, T>(
         &self,
         raw: Field<R>,
@@ -265,7 +266,7 @@ impl ResourceReader<'_> {
         } else if id == "none" {
             faults.add(
                 &self.member("id"),
-                "must not be none, which metrics have for requests that belong to no resource",
+                "must not be none, the label in metrics for requests that belong to no resource",
             );
         }
         Some(id)
@@ -304,8 +305,8 @@ impl ResourceReader<'_> {
         Some(Addresses { authorities: spellings.collect(), has_any_authority, path: path? })
     }
 
-    /// The accepted tokens. Faults that other resources may have too are added once, and noted in
-    /// `noted`.
+    /// The accepted tokens. A fault that several resources may share is added once: `noted` has
+    /// those that have been added.
     fn accepted(
         &self,
         names: Field<Vec<String>>,
@@ -343,7 +344,7 @@ impl ResourceReader<'_> {
                 if !audiences_are_faulty && noted.insert(at.clone()) {
                     faults.add(
                         &at,
-                        format!("is required, since {} has no audiences for it", self.at),
+                        format!("is required because {} has no audiences for it", self.at),
                     );
                 }
                 return clients.tokens(&[]);
@@ -396,7 +397,7 @@ impl ResourceReader<'_> {
         }
     }
 
-    /// Among providers of one issuer the audience picks: so no two may have it in common.
+    /// The audience distinguishes providers with the same issuer, so no two may share one.
     fn refuse_ambiguous(
         &self,
         accepted: &AcceptedProviders,
@@ -422,8 +423,8 @@ impl ResourceReader<'_> {
     }
 }
 
-/// Refuses claims in headers by which another server, or one without an identity of its own, learns who
-/// is calling or where: if a server trusts such a name, no other's configuration may fill it.
+/// Refuses `claims_to_headers` that fill an identity header of another resource, or of the
+/// top-level `identity`: a server trusts these headers.
 fn refuse_foreign_names(identities: &[(String, Identity)], faults: &mut Faults) {
     for (at, identity) in identities {
         for (index, name) in identity.headers.claim_names().enumerate() {
@@ -443,14 +444,14 @@ fn refuse_foreign_names(identities: &[(String, Identity)], faults: &mut Faults) 
 }
 
 const AUTHORITY_EXPECTED: &str = "must have a host such as gateway.example.com or \
-     gateway.example.com:8443: no user, no dot at its end, IP addresses in their usual form";
+     gateway.example.com:8443: no user, no final dot, IP addresses in canonical form";
 
 const PATH_EXPECTED: &str = "must have its path as Envoy forwards it: letters, digits, -, ., _ and ~ \
      plain, and other characters than !$&'()+,=:@ percent-encoded";
 
-/// An audience that two providers of one issuer have in common.
+/// An audience that two providers with the same issuer share.
 struct SharedAudience {
-    /// The places of the two, the first one first.
+    /// The indices of the two in `providers`, in ascending order.
     positions: [usize; 2],
     audience: String,
 }

@@ -76,7 +76,7 @@ pub fn config_schema() -> Value {
         }
     }
     for (path, default) in defaults() {
-        // A resource without `mode` has that of all.
+        // A resource without `mode` has the top-level one, not the default.
         for path in places(path).into_iter().filter(|path| path != "resources[].mode") {
             set_default(&mut schema, &path, &default);
         }
@@ -85,11 +85,11 @@ pub fn config_schema() -> Value {
     schema
 }
 
-/// The fields that each of `resources` may have for itself.
+/// The top-level fields that each of `resources` may override.
 pub(super) const OF_EACH_RESOURCE: [&str; 5] =
     ["access", "exempt", "allowed_origins", "identity", "mode"];
 
-/// Where a field is: some may be in each of `resources` too.
+/// The paths of a field: some top-level fields may also be in each of `resources`.
 fn places(path: &str) -> Vec<String> {
     let (first, _) = path.split_once(['.', '[', '{']).unwrap_or((path, ""));
     let own = OF_EACH_RESOURCE.contains(&first).then(|| format!("resources[].{path}"));
@@ -164,7 +164,7 @@ fn limits() -> Vec<DescribedLimit> {
     ]
 }
 
-/// The values of fields that are missing, where they depend on nothing else.
+/// The defaults that do not depend on other fields.
 fn defaults() -> Vec<(&'static str, Value)> {
     [
         words(),
@@ -192,7 +192,7 @@ fn defaults() -> Vec<(&'static str, Value)> {
     .concat()
 }
 
-/// The defaults of fields that take one of several words.
+/// The defaults of fields that are enums.
 fn words() -> Vec<(&'static str, Value)> {
     vec![
         ("providers[].template", json!(TemplateName::default())),
@@ -362,7 +362,7 @@ impl JsonSchema for ListClaim {
         let path = ClaimPath::json_schema(generator).to_value();
         let paths = path.get("anyOf").and_then(Value::as_array).cloned().unwrap_or_default();
         let of_names = json!({
-            "description": "An object whose members have the values as their names.",
+            "description": "An object whose member names are the values.",
             "type": "object",
             "properties": {"keys_of": path},
             "required": ["keys_of"],
@@ -437,7 +437,7 @@ impl JsonSchema for RawScopeNames {
             "title": "map to scopes, or list of scopes",
             "anyOf": [
                 {
-                    "description": "Names here, with those at the provider.",
+                    "description": "For each name here, the name at the provider.",
                     "type": "object",
                     "propertyNames": scope,
                     "additionalProperties": name,

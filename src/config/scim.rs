@@ -132,7 +132,7 @@ fn refuse_nameless(providers: &Providers, faults: &mut Faults) {
             faults.add(
                 "users.provision.fields",
                 format!(
-                    "must say which claim is user_name, since provider {name:?} finds its users \
+                    "must name the claim for user_name, because provider {name:?} finds its users \
                      by {field:?}"
                 ),
             );
@@ -151,7 +151,7 @@ fn attributes(
         if !attribute.is_sound() {
             faults.add(&path, ATTRIBUTE_EXPECTED);
         } else if attributes.iter().any(|(other, _)| *other == attribute) {
-            faults.add(&path, format!("is {attribute}, which another field is too"));
+            faults.add(&path, format!("sets {attribute}, which another field sets too"));
         }
         attributes.push((attribute, claim));
     }

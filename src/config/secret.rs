@@ -1,4 +1,4 @@
-//! `secret`: what is sealed with.
+//! `secret`: the secret that the gateway seals values with.
 
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ pub(super) struct RawSecret {
     pub(super) unknown: UnknownFields,
 }
 
-/// What seals with the secret; none if there is no secret, or it is at fault.
+/// The sealer for the secret; `None` if there is no secret, or it is faulty.
 pub(super) fn sealer(
     raw: Field<RawSecret>,
     environment: Environment<'_>,

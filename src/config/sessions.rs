@@ -1,4 +1,4 @@
-//! `sessions`: whether a session serves only whom it was given to.
+//! `sessions`: whether a session is bound to the user who opened it.
 
 use serde::Deserialize;
 
@@ -12,14 +12,14 @@ use crate::sessions::SessionSealer;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, expecting = "an object")]
 pub(super) struct RawSessions {
-    /// Whether the `Mcp-Session-Id` that a server gives is sealed, and serves only the user that it
-    /// was given to, at the same resource. Needs `secret`.
+    /// Whether each `Mcp-Session-Id` from the server is sealed, and accepted only from the user
+    /// that it was given to, at the same resource. Needs `secret`.
     pub(super) bind: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
 }
 
-/// What seals sessions, if they are bound. `secrets`: none if there is no secret, or it is at fault.
+/// The sealer, if sessions are bound. `secrets`: `None` if there is no secret, or it is faulty.
 pub(super) fn sessions(
     raw: Field<RawSessions>,
     secrets: Option<&Sealer>,
@@ -31,7 +31,7 @@ pub(super) fn sessions(
         return None;
     }
     if secrets.is_none() {
-        faults.add("sessions.bind", "needs secret, with which sessions are sealed");
+        faults.add("sessions.bind", "needs secret, which seals the session ids");
     }
     secrets.map(SessionSealer::new)
 }

@@ -52,7 +52,7 @@ impl StatusConfig {
                 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
             if !is_name {
                 let path = format!("hosts[{index}]");
-                faults.add(&path, "must be the name of a host, without port");
+                faults.add(&path, "must be a host name, without a port");
             }
         }
         Some(Self { hosts })
@@ -72,8 +72,8 @@ mod tests {
             (r#"{"host": "a"}"#, Err("host: unknown field")),
             (
                 r#"{"hosts": ["a:80", ""]}"#,
-                Err("hosts[0]: must be the name of a host, without port\n\
-                     hosts[1]: must be the name of a host, without port"),
+                Err("hosts[0]: must be a host name, without a port\n\
+                     hosts[1]: must be a host name, without a port"),
             ),
             (r#"{"hosts": "a"}"#, Err("hosts: invalid type: string \"a\", expected a list")),
             ("[]", Err("configuration: invalid type: list, expected an object")),

@@ -241,7 +241,7 @@ impl Template {
     }
 }
 
-/// The template `generic`: what holds for any provider.
+/// The template `generic`, for any provider.
 impl Default for Template {
     fn default() -> Self {
         Self {
@@ -338,8 +338,8 @@ fn tenant(text: &str) -> Result<Tenant, String> {
     let lower = text.to_ascii_lowercase();
     if ["common", "organizations", "consumers"].contains(&lower.as_str()) {
         return Err(format!(
-            "must be one tenant: {lower} stands for many, and anyone with an account in any of \
-             them would pass"
+            "must be one tenant: {lower} means many tenants, and anyone with an account in any of \
+             them would be accepted"
         ));
     }
     if is_guid(&lower) {
@@ -349,16 +349,17 @@ fn tenant(text: &str) -> Result<Tenant, String> {
         return Ok(Tenant::Domain(lower));
     }
     Err("must be the id of a tenant, such as 8d5c1f2e-0000-4000-8000-000000000000, or one of its \
-         domain names, such as contoso.onmicrosoft.com, and no URL"
+         domain names, such as contoso.onmicrosoft.com, not a URL"
         .to_owned())
 }
 
 /// A host name with or without a port, in lower case.
 fn host_name(text: &str) -> Result<String, String> {
     if text.contains('/') {
-        return Err("must be a host name such as login.example.com alone, without https:// and \
-                    without path"
-            .to_owned());
+        return Err(
+            "must be a host name alone, such as login.example.com, without https:// and path"
+                .to_owned(),
+        );
     }
     let lower = text.to_ascii_lowercase();
     let (name, port) = match lower.split_once(':') {
@@ -379,7 +380,7 @@ fn authorization_server(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if text.is_empty() || !text.bytes().all(is_plain) {
         return Err("must be the id of a custom authorization server, such as default or \
-                    aus9o8wvmhQ8pcRo90h7, and no URL"
+                    aus9o8wvmhQ8pcRo90h7, not a URL"
             .to_owned());
     }
     Ok(text.to_owned())
@@ -390,7 +391,7 @@ fn realm(text: &str) -> Result<String, String> {
     const OTHER_THAN_UNRESERVED: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     if text.contains('/') {
-        return Err("must be the name of a realm alone, and no URL or path".to_owned());
+        return Err("must be the name of a realm alone, not a URL or path".to_owned());
     }
     if text.is_empty() || text.bytes().all(|byte| byte == b'.') {
         return Err("must be the name of a realm".to_owned());

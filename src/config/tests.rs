@@ -1,4 +1,4 @@
-//! What is accepted, and how what is not is refused.
+//! Which configurations are accepted, and which faults the others have.
 
 mod access;
 mod protobuf;
@@ -472,7 +472,7 @@ fn sessions_are_bound_with_a_secret_alone() {
         assert_eq!(of(sessions.clone(), secret.clone()), Ok(false), "{sessions}");
         assert_eq!(of(sessions.clone(), Value::Null), Ok(false), "{sessions}");
     }
-    let lacks_secret = "sessions.bind: needs secret, with which sessions are sealed";
+    let lacks_secret = "sessions.bind: needs secret, which seals the session ids";
     assert_eq!(of(json!({"bind": true}), Value::Null), Err(lacks_secret.to_owned()));
     let is_unset = "secret.env: the environment variable \"UNSET\" is not set";
     let both = format!("{is_unset}\n{lacks_secret}");

@@ -186,7 +186,10 @@ fn refuse_unused_fields(users: &Users, providers: &Providers, faults: &mut Fault
         if users.has_records_for(name) && !users.has_field(field, name) {
             faults.add(
                 "users.records",
-                format!("none has the field {field:?}, which is user_field of provider {name:?}"),
+                format!(
+                    "no record has the field {field:?}, which is user_field of provider \
+                         {name:?}"
+                ),
             );
         }
     }

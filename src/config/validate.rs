@@ -91,7 +91,7 @@ pub(super) fn config(
 
 /// What the configuration protects.
 enum Protected {
-    /// What `resource` describes; none if it does not.
+    /// `resource`; `None` if it is faulty.
     One(Option<Described>),
     /// `resources`.
     Several(Vec<Field<RawProtectedResource>>),
@@ -114,7 +114,7 @@ fn protected(
     Protected::Several(resources.or_default("resources", faults))
 }
 
-/// Equal for equal fields, in whatever order and format they were written.
+/// Equal documents have the same digest, whatever the order of their members and their format.
 fn digest(document: &Value) -> String {
     // Serialising a JSON value, whose members are sorted, cannot fail.
     let digest = Sha256::digest(serde_json::to_vec(document).unwrap_or_default());

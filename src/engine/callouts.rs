@@ -41,7 +41,7 @@ pub(super) struct Callout {
 
 /// All callouts whose responses are needed. Their number is bounded by the places of streams,
 /// providers and look-ups, and by the limits of logins. Those for a single-use token are removed with
-/// its stream; exchanges are not, since their number is limited as long as they are under way.
+/// its stream. Exchanges are not: they count towards their limit until they end.
 #[derive(Debug, Default)]
 pub(super) struct Callouts {
     by_id: BTreeMap<CalloutId, Callout>,

@@ -74,7 +74,7 @@ impl<H: Host> Engine<H> {
             }
         };
         if self.host.part() == Part::Requests {
-            // Perhaps no tick follows.
+            // There may be no further tick.
             self.write_status(now);
         }
         done.unwrap_or_else(|HostRefused| self.abort(stream))

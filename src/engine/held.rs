@@ -118,7 +118,7 @@ impl<H: Host> Engine<H> {
             self.host.log(
                 Level::Warn,
                 format_args!(
-                    "Envoy does not hand over a request body while its head is held back, so heads \
+                    "Envoy does not deliver a request body while its head is held back, so heads \
                      reach the server before access rules have read their messages: {}",
                     self.host.withheld_bodies_fix()
                 ),

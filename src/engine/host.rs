@@ -113,22 +113,22 @@ pub trait Host {
         Part::All
     }
 
-    /// Hands on what requests wait for, from an engine of [`Part::Requests`] to `Engine::fetch_keys`
-    /// of the one that fetches.
+    /// Passes what requests wait for from an engine of [`Part::Requests`] to `Engine::fetch_keys`
+    /// of the engine that fetches.
     fn demand_keys(&mut self, _demand: KeyDemand) {}
 
     /// What the workers share about keys has changed: `Engine::on_tick` should be called in those
     /// whose streams wait.
     fn announce_keys(&self) {}
 
-    /// How many times [`Self::announce_keys`] was called in the process. None if the host does not
-    /// know: then shared data is read for each request, and again every few milliseconds while one
-    /// waits.
+    /// How many times [`Self::announce_keys`] was called in the process. `None` if the host does
+    /// not count: then shared data is read for each request, and again every few milliseconds while
+    /// one waits.
     fn key_announcements(&self) -> Option<u64> {
         None
     }
 
-    /// Whether the proxy certainly hands over a body while its head is held back.
+    /// Whether the proxy certainly delivers a body while its head is held back.
     fn hands_over_held_bodies(&self) -> bool {
         false
     }
@@ -236,8 +236,8 @@ pub trait Host {
         Err(HostRefused)
     }
 
-    /// Responds to the request in place of the upstream, whose response may have arrived as long as
-    /// its head was not forwarded.
+    /// Responds to the request in place of the upstream. The upstream's response may have arrived,
+    /// but its head must not have been forwarded.
     ///
     /// # Errors
     ///
@@ -251,8 +251,8 @@ pub trait Host {
     /// or, in report mode, before the request is forwarded.
     fn note_refusal(&mut self, _stream: StreamId, _refused: &Refused) {}
 
-    /// What an operator changes so that the proxy hands over bodies while their heads are held back:
-    /// the end of a sentence in the log.
+    /// How an operator makes the proxy deliver bodies while their heads are held back: the end of a
+    /// log line.
     fn withheld_bodies_fix(&self) -> &'static str {
         "see docs/access.md#withheld-bodies"
     }

@@ -13,7 +13,7 @@ use crate::provider::ProviderId;
 use crate::time::UnixTime;
 
 impl<H: Host> Engine<H> {
-    /// Most time between two times that the same demand is handed on.
+    /// How often an unmet demand is passed on again.
     const DEMAND_INTERVAL: Duration = Duration::from_secs(1);
 
     /// Fetches keys that requests of another engine of the process wait for.
@@ -95,16 +95,16 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// What an engine knows of announcements of a provider's keys.
+/// The announcements of a provider's keys, as one engine has seen them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeyView {
-    /// How many there were when shared data was last read.
+    /// How many there had been when shared data was last read.
     announcements: Option<u64>,
-    /// What was last handed on to the engine that fetches, and when.
+    /// The demand that was last passed on to the engine that fetches, and when.
     handed_on: Option<(HandedOn, UnixTime)>,
 }
 
-/// A demand, and how many announcements there were when it was made.
+/// A demand, and how many announcements there had been when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct HandedOn {
     demand: Demand,

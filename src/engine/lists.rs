@@ -53,12 +53,12 @@ enum Progress {
     Message { filter: ListFilter, is_head_held: bool, size: usize },
     /// Its events are filtered one by one.
     Events { filter: ListFilter, is_refused: bool },
-    /// Nothing of it passes any more.
+    /// Nothing more of it is forwarded.
     Dropped,
 }
 
 impl Responses {
-    /// Maximum number of log lines per minute about items that would be hidden, and about sessions.
+    /// Maximum number of log lines per minute, of each kind.
     const MAX_LINES: u32 = 10;
 
     /// The response to this request will be filtered.
@@ -90,7 +90,7 @@ impl Default for Responses {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether the response to a request is read; otherwise the proxy need not pass it on.
+    /// Whether the response to a request is read; otherwise the host need not report it.
     #[must_use]
     pub fn reads_response(&self, stream: StreamId) -> bool {
         let Responses { by_stream, sessions, .. } = &self.responses;
@@ -132,7 +132,7 @@ impl<H: Host> Engine<H> {
         ResponsePlan { session, lists, outcome }
     }
 
-    /// The second half: does to the response what was planned. `None` if its head cannot be read.
+    /// The second half: carries out the plan; `None` if the head could not be read.
     pub fn carry_out_response(
         &mut self,
         stream: StreamId,
@@ -165,7 +165,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Does to a response whose lists are filtered what was planned.
+    /// Carries out the plan for a response whose lists are filtered.
     fn carry_out_lists(
         &mut self,
         stream: StreamId,
@@ -244,7 +244,7 @@ impl<H: Host> Engine<H> {
     pub fn on_response_trailers(&mut self, stream: StreamId) -> BodyAction {
         match self.responses.by_stream.get(&stream).map(|filtering| &filtering.progress) {
             Some(Progress::Message { size, .. }) => self.on_response_body(stream, *size, true),
-            // An event that is not complete is none (WHATWG HTML §9.2.6).
+            // An incomplete event is discarded (WHATWG HTML §9.2.6).
             _ => {
                 self.read_outcome(stream, b"", true);
                 BodyAction::Continue
@@ -363,13 +363,19 @@ impl<H: Host> Engine<H> {
         let Some(now) = self.host.now() else { return };
         let host = &self.host;
         let sum_up = |suppressed| {
-            host.log(Level::Info, format_args!("{suppressed} more lists with hidden items"));
+            host.log(
+                Level::Info,
+                format_args!(
+                    "report mode: {suppressed} more lists (log rate \
+                                                limit)"
+                ),
+            );
         };
         if self.responses.log.admits(now, sum_up) {
             let url = self.authenticator.url(view);
             host.log(
                 Level::Info,
-                format_args!("report mode: {hidden} items of a list of {url} would be hidden"),
+                format_args!("report mode: {hidden} items in a list from {url} would be hidden"),
             );
         }
     }

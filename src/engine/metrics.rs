@@ -39,9 +39,9 @@ impl Outcome {
 /// The labels of a counter of requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLabels {
-    /// None for requests that belong to no resource.
+    /// `None` for requests that belong to no resource.
     pub resource: Option<ResourceId>,
-    /// None for requests that select no provider.
+    /// `None` for requests that select no provider.
     pub provider: Option<ProviderId>,
     pub outcome: Outcome,
     /// The reason of a refusal.
@@ -76,14 +76,14 @@ pub(super) struct Metrics {
 struct KeyGauges {
     keys: MetricId,
     dropped: MetricId,
-    /// None until there are fetched keys.
+    /// `None` until there are fetched keys.
     age: Option<MetricId>,
 }
 
 /// The counters of requests of one resource.
 #[derive(Debug)]
 struct ResourceMetrics {
-    /// The value of the label `resource`; none if there is no such label.
+    /// The value of the label `resource`; `None` if there is no such label.
     label: Option<String>,
     /// Requests forwarded with an identity.
     allowed: ProviderMap<Option<MetricId>>,
@@ -205,15 +205,15 @@ impl Metrics {
     /// Counts a completed user look-up.
     pub(super) fn count_lookup(&mut self, report: &LookupReport, host: &impl Host) {
         let result = match report {
-            LookupReport::Answered(true) => "known",
-            LookupReport::Answered(false) => "unknown",
+            LookupReport::Completed(true) => "known",
+            LookupReport::Completed(false) => "unknown",
             LookupReport::Created { .. } => "created",
             LookupReport::Failed(_) => "failure",
         };
         self.count(Metric { name: USER_LOOKUPS.name, labels: &[("result", result)] }, host);
     }
 
-    /// Counts a call. `method` and `outcome` are among few.
+    /// Counts a call. `method` and `outcome` must be from a bounded set.
     pub(super) fn count_call(
         &mut self,
         resource: Option<ResourceId>,

@@ -6,8 +6,8 @@
 //! - [`Authenticator`] decides on a request from the current state: the order of checks.
 //! - [`Streams`] has the state of each stream.
 //! - [`Callouts`] has the purpose of each callout.
-//! - [`Responses`] has what is to be done with the responses of upstreams.
-//! - [`Outcomes`] has the calls whose responses are read for what became of them.
+//! - [`Responses`] has the responses of upstreams that are filtered.
+//! - [`Outcomes`] has the calls whose outcomes are read from their responses.
 //! - [`VerdictCache`] caches verdicts on tokens.
 
 pub(crate) mod authenticator;
@@ -86,13 +86,13 @@ pub struct Engine<H> {
     /// `None` unless users are looked up in a directory.
     users: Option<ScimLookups>,
     user_log: RateLimit,
-    /// None if spent tokens are remembered in shared data.
+    /// `None` if spent tokens are recorded in shared data.
     fleet_store: Option<Rc<FleetStore>>,
     streams: Streams,
     responses: Responses,
     outcomes: Outcomes,
     callouts: Callouts,
-    /// None where people do not log in through the gateway.
+    /// `None` if no login is configured.
     logins: Option<Logins>,
     delivery: BodyDelivery,
     /// Streams whose trailers arrived while their heads were resumed. The next tick decides on
@@ -256,7 +256,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The first half of [`Self::on_request_head`]: reads the head, and changes nothing of the
-    /// stream. None if the proxy has no clock.
+    /// stream. `None` if the proxy has no clock.
     pub fn judge_head(&mut self, stream: StreamId, head: RequestHead<'_>) -> Option<JudgedHead> {
         let now = self.host.now()?;
         let (resource, decision) = match self.begin_login(head, now) {
@@ -280,7 +280,7 @@ impl<H: Host> Engine<H> {
         Some(JudgedHead { decision, resource, now })
     }
 
-    /// The second half: does to the stream what was decided.
+    /// The second half: carries out the decision.
     pub fn carry_out_head(&mut self, stream: StreamId, judged: Option<JudgedHead>) -> HeadAction {
         let Some(JudgedHead { decision, resource, now }) = judged else {
             self.abort(stream);
@@ -382,7 +382,7 @@ impl<H: Host> Engine<H> {
         self.serve_waiting(now);
     }
 
-    /// Writes what the status page shows, if there is something new. The first worker that does so
+    /// Writes what the status page shows, if anything has changed. The first worker that does so
     /// for a configuration logs the version and the configuration's digest.
     pub(super) fn write_status(&mut self, now: UnixTime) {
         let metrics = &self.metrics;

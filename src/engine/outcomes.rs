@@ -1,5 +1,5 @@
-//! What becomes of the calls that were allowed: read from their responses as those pass, and
-//! reported to access logs and metrics.
+//! The outcomes of allowed calls: read from their responses while these are forwarded, and reported
+//! to access logs and metrics.
 
 use std::collections::BTreeMap;
 
@@ -59,20 +59,20 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// A part of a response cannot be read: it might matter.
+    /// A part of a response cannot be read, so the outcome is unknown.
     pub(super) fn lose_outcome(&mut self, stream: StreamId) {
         self.begin_outcome(stream, None);
         self.report_outcome(stream);
     }
 
-    /// Whether the body of a response is still to be read.
+    /// Whether the body of a response must still be read.
     pub(super) fn reads_outcome(&self, stream: StreamId) -> bool {
         let following = self.outcomes.by_stream.get(&stream);
         let reader = following.and_then(|following| following.reader.as_ref());
         reader.is_some_and(OutcomeReader::reads)
     }
 
-    /// More of a response passes, and perhaps its end.
+    /// Reads a further part of a response, which may be its last.
     pub(super) fn read_outcome(&mut self, stream: StreamId, chunk: &[u8], is_last: bool) {
         let following = self.outcomes.by_stream.get_mut(&stream);
         let Some(reader) = following.and_then(|following| following.reader.as_mut()) else {
@@ -85,7 +85,7 @@ impl<H: Host> Engine<H> {
         self.report_outcome(stream);
     }
 
-    /// A part of a response that nobody else reads has arrived.
+    /// A part of a response that is read only for its outcome has arrived.
     pub(super) fn watch_outcome(&mut self, stream: StreamId, size: usize, is_last: bool) {
         if !self.reads_outcome(stream) {
             return;
@@ -108,7 +108,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Reports what is known by now. What is cut off later keeps it.
+    /// Reports the outcome as known so far. A response that is cut off later keeps it.
     pub(super) fn report_outcome(&mut self, stream: StreamId) {
         let Some(following) = self.outcomes.by_stream.get_mut(&stream) else { return };
         let reader = following.reader.as_ref();

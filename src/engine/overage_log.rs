@@ -1,5 +1,5 @@
-//! A log line when a token refers elsewhere for its roles or groups: the user lacks them here, and
-//! nothing else would say why.
+//! A log line for a token that lists its roles or groups elsewhere: the user lacks them here, and
+//! nothing else would report why.
 
 use std::time::Duration;
 

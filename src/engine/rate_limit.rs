@@ -1,4 +1,4 @@
-//! Bounds log lines that any client can cause.
+//! Limits the log lines that clients can cause.
 
 use std::time::Duration;
 

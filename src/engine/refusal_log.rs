@@ -20,7 +20,7 @@ pub(super) struct RefusalLog {
 impl RefusalLog {
     /// Writes a line that begins with `action`. `resource` is the id of the resource, if there are
     /// several, and `provider` the name of the provider, if the token selects one. Returns the
-    /// details of the refusal; none if the rate limit suppressed the line.
+    /// details of the refusal; `None` if the rate limit suppressed the line.
     pub(super) fn write(
         &mut self,
         action: &str,

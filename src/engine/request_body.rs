@@ -23,7 +23,7 @@ pub(super) enum BodyDelivery {
     /// If they are not delivered at once, a filter before the plugin holds them, and they prove
     /// nothing.
     OnTrial(StreamId),
-    /// It does, as observed. No head is forwarded before its body is judged.
+    /// It was observed to do so. No head is forwarded before its body is judged.
     WithHeldHead,
     /// It does not: a body arrived only after its head was forwarded. Heads must go first.
     AfterHead,
@@ -45,7 +45,7 @@ pub(super) struct RequestBody {
     pub was_resumed: bool,
 }
 
-/// Where the head of a request is whose body may not be forwarded yet.
+/// Where the head is of a request whose body may not be forwarded yet.
 #[derive(Debug)]
 pub(super) enum Head {
     /// Held back.

@@ -1,4 +1,4 @@
-//! Sessions in responses: the client gets the id that a server gives with a seal, or not at all.
+//! Sessions in responses: the client gets the server's session id sealed, or not at all.
 
 use std::rc::Rc;
 
@@ -11,19 +11,19 @@ use crate::resource::ResourceLabel;
 use crate::response_head::ResponseHead;
 use crate::sessions::{SESSION_ID, SessionHolder};
 
-/// A response that may give a session its id.
+/// A response that may contain a new session id.
 #[derive(Debug)]
 pub(super) struct AwaitedSession {
-    /// For whom the id is sealed; none if the client gets none.
+    /// Whom the id is sealed for; `None` if the client gets no id.
     holder: Option<Rc<SessionHolder>>,
     /// The resource, if there are several.
     resource: Option<ResourceLabel>,
 }
 
-/// What becomes of the id of a session in a response.
+/// What to do with the session id in a response.
 #[derive(Debug)]
 pub(super) enum SessionPlan {
-    /// There is none.
+    /// There is no session id.
     Pass,
     /// The client does not get it; `is_fault`: because it cannot be sealed.
     Remove { is_fault: bool },
@@ -32,7 +32,7 @@ pub(super) enum SessionPlan {
 }
 
 impl AwaitedSession {
-    /// What the response to a request with these edits may give; `None` where sessions are not bound.
+    /// For the response to a request with these edits; `None` if sessions are not bound.
     pub(super) fn new(edits: &RequestEdits) -> Option<Self> {
         let holder = edits.session.as_ref()?.holder().cloned();
         Some(Self { holder, resource: edits.resource.clone() })
@@ -40,7 +40,7 @@ impl AwaitedSession {
 }
 
 impl<H: Host> Engine<H> {
-    /// What becomes of the id in the head of a response.
+    /// What to do with the session id in the head of a response.
     pub(super) fn plan_session(
         &self,
         awaited: &AwaitedSession,
@@ -59,7 +59,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Does to the head of a response what was planned.
+    /// Carries out the plan on the head of a response.
     pub(super) fn carry_out_session(
         &mut self,
         stream: StreamId,
@@ -85,7 +85,13 @@ impl<H: Host> Engine<H> {
         let Some(now) = self.host.now() else { return };
         let host = &self.host;
         let sum_up = |suppressed| {
-            host.log(Level::Warn, format_args!("{suppressed} more session ids that are unusable"));
+            host.log(
+                Level::Warn,
+                format_args!(
+                    "{suppressed} more session ids removed (log rate \
+                                                limit)"
+                ),
+            );
         };
         if self.responses.session_log.admits(now, sum_up) {
             let resource = awaited.resource.as_ref().map_or("", |label| label.id());
@@ -93,8 +99,9 @@ impl<H: Host> Engine<H> {
             host.log(
                 Level::Warn,
                 format_args!(
-                    "a session id from the server{of_resource}{resource} is removed: it is not one \
-                     value of visible ASCII, or too long to be sealed"
+                    "removed a session id from the server{of_resource}{resource}: it is not a \
+                    single \
+                    value of visible ASCII, or too long to be sealed"
                 ),
             );
         }

@@ -7,7 +7,7 @@ use crate::jose::{
     Algorithm, HostBacked, HostCrypto, HostCryptoError, PureRust, SelfTestFault, SignatureVerifier,
 };
 
-/// The host's cryptography if it passes its self-test, else pure Rust. The log says which.
+/// The host's cryptography if it passes its self-test, else pure Rust. The log reports which.
 pub(super) fn signature_verifier<C: HostCrypto + 'static>(
     crypto: C,
     host: &impl Host,

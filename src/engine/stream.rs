@@ -38,7 +38,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub request: PlausibleRequest,
-    /// The token to hand on once it is judged, if this is a login.
+    /// The token to issue once it is judged, if this is a login.
     pub issued: Option<Box<JudgedToken>>,
     pub need: WaitsFor,
     /// The request is refused at this time.
@@ -94,7 +94,7 @@ pub(super) struct Streams {
     places: Places,
     /// The number of streams by what they wait for.
     taken: BTreeMap<Awaited, usize>,
-    /// The number of streams by when they are refused if what they wait for does not come.
+    /// The number of streams by deadline.
     deadlines: BTreeMap<UnixTime, usize>,
     /// Total size of the tokens of held requests in bytes.
     held_bytes: usize,

@@ -37,11 +37,11 @@ impl<H: Host> Engine<H> {
             let sum_up = |suppressed| {
                 host.log(
                     Level::Warn,
-                    format_args!("users: {suppressed} more look-ups failed, or created a user"),
+                    format_args!("users: {suppressed} more lines (log rate limit)"),
                 );
             };
             match report {
-                LookupReport::Answered(_) => {}
+                LookupReport::Completed(_) => {}
                 _ if !self.user_log.admits(now, sum_up) => {}
                 LookupReport::Created { ref lacking, .. } if lacking.is_empty() => {
                     host.log(Level::Info, format_args!("users: {report}"));

@@ -99,12 +99,12 @@ impl TokenVerdict {
 }
 
 impl TokenVerdicts {
-    /// Most verdicts on a token. Judging it for a further resource costs no signature, so little is
-    /// lost by forgetting one.
+    /// Maximum number of verdicts on a token. Judging it for a further resource verifies no
+    /// signature, so a forgotten verdict costs little.
     const MAX: usize = 16;
 
     /// The verdict for this resource.
-    fn of(&self, resource: ResourceId) -> Option<&Rc<TokenVerdict>> {
+    fn for_resource(&self, resource: ResourceId) -> Option<&Rc<TokenVerdict>> {
         let mut all = [&self.latest].into_iter().chain(&self.earlier);
         all.find(|verdict| verdict.resource == resource)
     }
@@ -136,7 +136,8 @@ impl From<Rc<TokenVerdict>> for TokenVerdicts {
 impl VerdictCache {
     /// Memory for each cached token in bytes: a thousand ordinary ones fit into six MiB.
     const BYTES_PER_TOKEN: usize = 6 * 1024;
-    /// Maximum number of forged tokens. A client that repeats one causes no verification each time.
+    /// Maximum number of forged tokens. A client that repeats one does not cause a verification
+    /// each time.
     const MAX_FORGED: usize = 64;
 
     /// A cache for at most `max` tokens. `has_several_resources`: a token may be judged for several.
@@ -165,7 +166,7 @@ impl VerdictCache {
         resource: ResourceId,
     ) -> (Option<Rc<TokenVerdict>>, Option<KnownSignature>) {
         let verdicts = self.verified.find(token).or_else(|| self.forged.find(token));
-        match verdicts.map(|verdicts| (verdicts, verdicts.of(resource))) {
+        match verdicts.map(|verdicts| (verdicts, verdicts.for_resource(resource))) {
             Some((_, Some(verdict))) => (Some(verdict.clone()), None),
             Some((verdicts, None)) => (None, Some(verdicts.latest.signature())),
             None => (None, None),

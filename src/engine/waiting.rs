@@ -118,9 +118,9 @@ impl<H: Host> Engine<H> {
             || self.users.as_ref().is_some_and(ScimLookups::has_callouts)
     }
 
-    /// Tick period while requests wait. A host that announces keys calls the engine whenever something
-    /// changes for them; then only deadlines need ticks, and demands that were lost. A turn comes with
-    /// time.
+    /// Tick period while requests wait. A host that announces keys calls the engine whenever
+    /// something changes for them; then ticks are needed only for deadlines, for demands that were
+    /// lost, and for turns, which come with time.
     fn waiting_period(&self, now: UnixTime) -> Duration {
         if self.host.key_announcements().is_none() || self.streams.taken(Awaited::Turn) > 0 {
             return Self::BUSY;
@@ -206,7 +206,7 @@ impl<H: Host> Engine<H> {
         self.settle(stream, decision, now);
     }
 
-    /// Decides on a request by what is known now about its token, or by the token itself. Others may
+    /// Decides on a request by the cached verdict on its token, or by the token itself. Others may
     /// have waited with the same token: it is verified once.
     fn judge_waiting(&mut self, request: PlausibleRequest, now: UnixTime) -> Decision {
         let bytes = request.token().to_vec();

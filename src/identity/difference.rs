@@ -19,7 +19,7 @@ pub(crate) enum Difference {
 impl Difference {
     /// Whether the values are the same to a server that ignores case and white space.
     #[must_use]
-    pub(super) fn is_in_other_letters(self) -> bool {
+    pub(super) fn is_spelling(self) -> bool {
         match self {
             Self::Case | Self::WhiteSpace => true,
             Self::Domain => false,

@@ -265,7 +265,7 @@ impl Users {
         let may_pass = self.unknown == UnknownUser::Allow
             && !not_found.is_some_and(|why| why.is_final() || why.is_barred())
             && !self.has_user_name(selector.value)
-            && !self.is_barred_in_other_letters(selector);
+            && !self.is_barred_in_other_spelling(selector);
         if may_pass {
             return UserLookup::Tolerated;
         }
@@ -290,12 +290,12 @@ impl Users {
 
     /// Whether an inactive or locked record has this value except for case or white space. A server
     /// that ignores these would let its user in.
-    fn is_barred_in_other_letters(&self, selector: UserSelector<'_>) -> bool {
+    fn is_barred_in_other_spelling(&self, selector: UserSelector<'_>) -> bool {
         [User::NAME_FIELD, selector.field].into_iter().any(|field| {
             let near = self.by_field.get(field).map(|index| index.near(selector.value));
             let mut near = near.into_iter().flatten();
             near.any(|(other, difference)| {
-                difference.is_in_other_letters()
+                difference.is_spelling()
                     && self
                         .records_with(field, other)
                         .any(|record| record.user.account_status != AccountStatus::Active)

@@ -105,7 +105,9 @@ impl From<Refusal> for Unconfirmed {
 }
 
 impl<'a> ClaimedIdentity<'a> {
-    /// Reads the claimed identity from a token. `audience_roles` hold roles besides those of `rules`.
+    /// Reads the claimed identity from a token. `audience_roles` are role claims in addition to
+    /// those of
+    /// `rules`.
     ///
     /// # Errors
     ///
@@ -181,7 +183,7 @@ impl<'a> ClaimedIdentity<'a> {
             let misread_as = |found| misread.push(Misread::new(holds, claim.path(), found));
             claim.values(claims).map_err(misread_as).ok()
         };
-        // Each claim is looked up once, since the lists are gone through twice.
+        // The claims are looked up once, because the lists are iterated twice.
         let roles_claims = rules.roles_claims.iter().chain(audience_roles);
         let roles: Vec<_> = roles_claims.filter_map(|claim| values("roles", claim)).collect();
         let roles = roles.iter().cloned().flatten();
@@ -208,7 +210,7 @@ impl<'a> ClaimedIdentity<'a> {
         })
     }
 
-    /// The user that was found; none if an unknown one is tolerated.
+    /// The user that was found; `None` for an unknown user who is allowed.
     fn known_user<'b>(&self, finding: UserLookup<'b>) -> Result<Option<&'b User>, Unconfirmed> {
         match finding {
             UserLookup::Await(query) => Err(Unconfirmed::Await(query)),

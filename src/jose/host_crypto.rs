@@ -179,7 +179,7 @@ impl fmt::Display for SelfTestFault {
             }
             Self::NoResult { algorithm, why } => write!(f, "no result for {algorithm}: {why}"),
             Self::RefusesValid(algorithm) => {
-                write!(f, "it refuses a valid signature of {algorithm}")
+                write!(f, "it rejects a valid signature of {algorithm}")
             }
         }
     }

@@ -87,7 +87,7 @@ impl Jwk {
 
     /// True if this key is also tried for a token that names an unknown key: its publisher gave it
     /// no name, or none that the issuer of the token could know.
-    pub(crate) fn answers_to_any_name(&self) -> bool {
+    pub(crate) fn is_tried_for_any_name(&self) -> bool {
         self.from_certificate || self.identifiers.kids.is_empty()
     }
 

@@ -135,7 +135,7 @@ fn object(segment: Segment, text: &[u8]) -> Result<Object, MalformedToken> {
     })
 }
 
-/// Whether a token can be read. It can be written in no other way then.
+/// Whether a token can be read. If so, encoding it again yields the same bytes.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_jws(token: &[u8]) -> bool {
     let Ok((jws, claims)) = CompactJws::parse(token) else { return false };

@@ -57,7 +57,7 @@ impl fmt::Display for MalformedToken {
             Self::PlainBase64(segment) => {
                 write!(f, "its {segment} is plain base64 (+ or /), and must be base64url")
             }
-            Self::Repeated(segment, _) => write!(f, "its {segment} names a member twice"),
+            Self::Repeated(segment, _) => write!(f, "its {segment} has a duplicate member"),
             Self::Segments => f.write_str("it is not a JWS in compact form"),
             Self::Unsigned => f.write_str("its signature is empty"),
             Self::TooLong { limit } => write!(f, "it is longer than {limit} bytes"),

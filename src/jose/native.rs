@@ -1,4 +1,4 @@
-//! Verification by aws-lc, for a module that is no sandbox: several times faster than in Rust.
+//! Verification by aws-lc, for the native module: several times faster than in Rust.
 
 use std::cell::RefCell;
 
@@ -20,7 +20,7 @@ struct ParsedKey {
 }
 
 impl NativeSignatures {
-    /// Most keys that are kept. They come from key sets, never from clients.
+    /// Maximum number of parsed keys. They come from key sets, never from clients.
     const MAX_KEYS: usize = 128;
 }
 

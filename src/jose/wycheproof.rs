@@ -75,7 +75,7 @@ fn check(back_end: &str, set: &str, id: usize, is_valid: bool, either: bool, is_
         Some((.., reason)) => {
             assert_ne!(
                 is_verified, is_valid,
-                "{back_end}: {set} {id} is an exception no more: {reason}"
+                "{back_end}: {set} {id} is no longer an exception: {reason}"
             );
         }
     }

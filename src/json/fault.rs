@@ -1,4 +1,4 @@
-//! Why a text is refused.
+//! Why a text is not accepted as JSON.
 
 /// Why a text is not accepted as strict JSON.
 #[derive(Debug)]

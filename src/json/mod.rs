@@ -24,7 +24,8 @@ pub(crate) fn parse_strict(text: &[u8]) -> Result<Value, JsonFault> {
     Ok(Document::read_strict(text.to_vec())?.value().into())
 }
 
-/// Parses JSON and also returns the paths of all duplicate members. The value has the last of each.
+/// Parses JSON and also returns the paths of all duplicate members. The value has the last one of
+/// each.
 ///
 /// # Errors
 ///

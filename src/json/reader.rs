@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    /// A text and what it says, in the order of the text.
+    /// A text and its meaning, in the order of the text.
     #[derive(Clone, Debug)]
     enum Said {
         Scalar(&'static str),

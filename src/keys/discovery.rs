@@ -8,7 +8,7 @@ use crate::printable::clipped;
 
 /// Maximum size of a key set's URL in bytes: it is kept in shared data.
 const MAX_URL_LENGTH: usize = 2048;
-/// Most of another issuer that is kept for the log.
+/// Maximum number of characters of another issuer that the log shows.
 const MAX_ISSUER_CHARACTERS: usize = 200;
 
 /// Extracts the key set's URL from a metadata document.

@@ -100,7 +100,7 @@ impl Fetch {
                     let followed = self.follow_metadata(&response.body, source, now);
                     followed.map_err(|fault| fault.explained_by(&response))
                 }
-                Err(fault) => self.go_on_without_metadata(fault, source, now),
+                Err(fault) => self.continue_without_metadata(fault, source, now),
             },
             FetchStage::KeySet => response.and_then(|response| {
                 let key_set = KeySet::from_json(&response.body)
@@ -131,7 +131,7 @@ impl Fetch {
         let cluster = endpoint.cluster().to_owned();
         let fault = FetchFault::Callout(CalloutFault::Dispatch { cluster });
         let next = match self.stage {
-            FetchStage::Metadata => self.go_on_without_metadata(fault, source, now),
+            FetchStage::Metadata => self.continue_without_metadata(fault, source, now),
             FetchStage::KeySet => Err(fault),
         };
         next.unwrap_or_else(Progress::Failed)
@@ -158,7 +158,7 @@ impl Fetch {
 
     /// Unreadable metadata does not stop a fetch whose key set URL is known; metadata with
     /// unexpected content does.
-    fn go_on_without_metadata(
+    fn continue_without_metadata(
         &mut self,
         fault: FetchFault,
         source: &RemoteSource,
@@ -184,7 +184,7 @@ impl Fetch {
 
     fn call(&mut self, endpoint: Endpoint, now: UnixTime) -> Result<Progress, FetchFault> {
         let left = self.time_left(now);
-        // Metadata that hang must leave time for the key set, if its URL is known.
+        // A metadata request that hangs must leave time for the key set, if its URL is known.
         let can_do_without = self.stage == FetchStage::Metadata && self.known_url.is_some();
         let deadline = if can_do_without { now + left / 2 } else { self.deadline };
         if deadline <= now {

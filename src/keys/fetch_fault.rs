@@ -67,23 +67,24 @@ macro_rules! fetch_fault_codes {
 fetch_fault_codes! {
     /// A proxy, firewall or the provider requires credentials: status 401, 403 or 407.
     AccessRefused
-        "Something on the network path, such as a proxy or a firewall, requires credentials: \
-         let Envoy fetch the document without any."
+        "Something on the network path, such as a proxy or a firewall, requires credentials: let \
+         Envoy fetch the document without credentials."
 
     /// Envoy does not know the cluster, or none of its hosts is healthy.
     ClusterUnavailable
         "Add that cluster to Envoy's configuration, or correct its name in `cluster` or \
-         `clusters`. If it is there, none of its hosts is healthy: look at its name in DNS."
+         `clusters`. If it is there, none of its hosts is healthy: check that its name resolves \
+         in DNS."
 
     /// The document is compressed.
     Compressed
-        "Have the provider, or the proxy before it, send the document as it is: the plugin \
-         does not request compression."
+        "Have the provider, or the proxy in front of it, send the document uncompressed: the \
+         plugin does not request compression."
 
     /// Envoy reports that it could not connect.
     ConnectionFailed
-        "Envoy cannot connect: the address in the cluster, DNS, a firewall or egress rule, \
-         the provider is down, or its certificate is not trusted (`trusted_ca`, `sni`, \
+        "Envoy cannot connect. Check the address in the cluster, DNS, firewall and egress rules, \
+         whether the provider is up, and whether its certificate is trusted (`trusted_ca`, `sni`, \
          `match_typed_subject_alt_names`). `mcp-auth keys`, run on Envoy's machine, shows \
          which."
 
@@ -132,7 +133,7 @@ fetch_fault_codes! {
 
     /// The provider, or a proxy in front of it, fails: status 5xx.
     ServerError
-        "The provider itself fails, or a proxy before it: check its status. Keys already \
+        "The provider fails, or a proxy in front of it: check their status. Keys already \
          fetched stay in use."
 
     /// Envoy reports that the TLS handshake failed.
@@ -192,7 +193,7 @@ impl fmt::Display for FetchFault {
         match self {
             Self::Callout(why) => why.fmt(f),
             Self::KeySet(why) => write!(f, "the key set is not usable: {why}"),
-            Self::KeySetUrl(why) => write!(f, "the jwks_uri that discovery found: {why}"),
+            Self::KeySetUrl(why) => write!(f, "the jwks_uri from the metadata document: {why}"),
             Self::Metadata(name, why) => {
                 write!(f, "the metadata document is not JSON with a string member {name}: {why}")
             }

@@ -38,7 +38,7 @@ impl KeyAccount {
             .map(ToString::to_string);
         let foreign = mismatches().find_map(|mismatch| match mismatch {
             KeyMismatch::Algorithm { key_algorithm, .. } => {
-                Some(format!("its alg {} does not go with it", Printable::line(key_algorithm)))
+                Some(format!("its alg {} does not fit its type", Printable::line(key_algorithm)))
             }
             _ => None,
         });

@@ -50,7 +50,7 @@ impl fmt::Display for NoKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FetchFailed(failure) => &failure.cause,
-            Self::NotFetchedYet => "the fetch of keys has not ended yet",
+            Self::NotFetchedYet => "the first fetch of keys has not completed yet",
             Self::NotFetched => "keys of this provider are not fetched",
             Self::TooManyBodies => "too many requests wait for their bodies",
             Self::TooManyTrials => "too many tokens that name no key are being verified",

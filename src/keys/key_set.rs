@@ -70,7 +70,7 @@ impl KeySet {
         let keys: Vec<_> = self
             .keys
             .iter()
-            .filter(|key| !header.names_a_key() || key.answers_to_any_name())
+            .filter(|key| !header.names_a_key() || key.is_tried_for_any_name())
             .filter_map(|key| key.for_algorithm(algorithm).ok())
             .take(Self::MAX_CANDIDATES)
             .collect();

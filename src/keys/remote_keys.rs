@@ -516,7 +516,7 @@ impl FetchReport {
         }
     }
 
-    /// True if an operator should look into it.
+    /// True if an operator should investigate it.
     #[must_use]
     pub(crate) fn is_fault(&self) -> bool {
         !matches!(self, Self::Fetched { .. })

@@ -67,8 +67,8 @@ pub(super) fn key_set_document(version: u64, bytes: &[u8], max_body: usize) -> O
     is_whole.then_some(document)
 }
 
-/// Whether these bytes are a state or a key set. A state is written again as it was, and nothing that
-/// it says is too much to reckon with.
+/// Whether these bytes are a state or a key set. A state encodes to the same bytes again, and none
+/// of its values overflows.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_shared_keys(bytes: &[u8]) -> bool {
     let is_key_set = decode_key_set(1, bytes, 1 << 16).is_some();

@@ -1,10 +1,10 @@
-//! What a request asks for, as far as it says how to read its response.
+//! What a request asks for, as far as it decides how to read its response.
 
 use super::kind::ListKind;
 use crate::access::MessageId;
 use crate::refusal::McpCall;
 
-/// What is known of the request that a response answers.
+/// What is known about the request that a response belongs to.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
     /// It asks for a list. Its `id` is known if its message was read.
@@ -19,14 +19,14 @@ impl Asked {
     /// What a message with this call and this `id` asks for.
     #[must_use]
     pub(crate) fn new(call: Option<&McpCall>, id: Option<MessageId>) -> Self {
-        match call.map(|call| ListKind::of_method(&call.method)) {
+        match call.map(|call| ListKind::from_method(&call.method)) {
             Some(Some(kind)) => Self::List(kind, id),
             Some(None) => Self::Call(id),
             None => Self::Nothing,
         }
     }
 
-    /// Whether the response to it is no list.
+    /// Whether its response is not a list.
     #[must_use]
     pub(crate) fn is_call(&self) -> bool {
         matches!(self, Self::Call(_))

@@ -77,7 +77,7 @@ impl ListFilter {
             return HeadPlan::Pass;
         }
         if head.is_encoded() {
-            // A call may be answered compressed: its response is no list.
+            // The response to a call is not a list, so it may be compressed.
             return if asked.is_call() { HeadPlan::Pass } else { HeadPlan::Refuse };
         }
         match head.media() {
@@ -96,7 +96,7 @@ impl ListFilter {
         }
     }
 
-    /// Whether this many bytes of the body decide, or may.
+    /// Whether this many bytes of the body may be enough to decide.
     pub(crate) fn reads(&self, size: usize, is_whole: bool) -> bool {
         let may_be_response = self.asked.list().is_none() && size > 0;
         let is_first = matches!(self.form, Form::Message { is_begun: false });
@@ -221,7 +221,7 @@ impl Filtered {
 fn overlong_event(beginning_of_event: &[u8], asked: &Asked) -> Overlong {
     match data(beginning_of_event) {
         Some(message) => overlong_message(&message, asked),
-        // Comments, so far. Data may follow.
+        // Only comments so far. Data may follow.
         None => Overlong::IsDropped,
     }
 }
@@ -236,9 +236,9 @@ fn overlong_message(beginning_of_message: &[u8], asked: &Asked) -> Overlong {
     }
 }
 
-/// Filters an event stream so that it shows no item. However it is split, the same is forwarded, and
-/// filtering that hides nothing more. The first byte says what was asked for, the second where the
-/// stream is split. Returns whether it holds an event that was filtered.
+/// Filters an event stream so that it shows no item. The result does not depend on how the stream
+/// is split, and filtering it again hides nothing more. The first byte selects what was asked for,
+/// the second where the stream is split. Returns whether an event was filtered.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_lists(input: &[u8]) -> bool {
     let [choice, split, stream @ ..] = input else { return false };

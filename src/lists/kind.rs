@@ -20,7 +20,7 @@ impl ListKind {
         [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
     /// The list that a method of MCP returns.
-    pub(crate) fn of_method(method: &str) -> Option<Self> {
+    pub(crate) fn from_method(method: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.method() == method)
     }
 

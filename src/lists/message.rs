@@ -1,7 +1,7 @@
 //! Finds the lists in a message, and takes out the items that the caller may not use.
 //!
-//! A message that clients could read in several ways is no list that can be filtered: a member that
-//! repeats, or one in other letters. Values are copied as they were written.
+//! A message that clients could read in several ways cannot be filtered: one with a duplicate
+//! member, or with a member in another case. Values are copied as they were written.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ pub(super) enum Beginning {
     NotJson,
     /// It has the `id` of the request.
     Response,
-    /// Neither is known.
+    /// Neither is known yet.
     Unknown,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn screen(text: &[u8], asked: &Asked, shows: &dyn Fn(McpCall) -> bool
     }
 }
 
-/// What the beginning of a message that has not come as a whole says about it.
+/// What the beginning of an incomplete message shows.
 pub(super) fn beginning(text: &[u8], asked: &Asked) -> Beginning {
     let text = match std::str::from_utf8(without_byte_order_mark(text)) {
         Ok(text) => text,
@@ -112,8 +112,8 @@ fn screen_batch(json: &str, asked: &Asked) -> Screened {
     if messages.iter().any(holds_list) { Screened::Unreadable(None) } else { Screened::Unchanged }
 }
 
-/// What is no JSON object may still be one for a lenient client, such as text with half a surrogate
-/// pair: then it must not name a list.
+/// Text that is not a JSON object may be one to a lenient client, such as text with half a
+/// surrogate pair. It must not name a list.
 fn not_an_object(json: &str) -> Screened {
     let is_json = serde_json::from_str::<&RawValue>(json).is_ok();
     let folded = case_folded(json);
@@ -147,7 +147,7 @@ impl Members<'_> {
         let expected = asked.list().filter(|_| is_response);
         let Ok(members) = serde_json::from_str::<Members<'_>>(result.get()) else {
             // Values of other types hold no list.
-            // Other types hold no list, but are no response to a request for one.
+            // Other types hold no list, but neither are they a response to a request for one.
             let is_object = result.get().starts_with('{');
             return match expected {
                 None if !is_object => Screened::Unchanged,
@@ -178,7 +178,7 @@ impl Members<'_> {
                     let mut values = self.all(kind.member());
                     values.any(|value| value.get().starts_with('['))
                 };
-                let other_letters = |kind: &ListKind| self.has_in_other_letters(kind.member());
+                let other_letters = |kind: &ListKind| self.has_in_other_case(kind.member());
                 let kinds = ListKind::ALL.into_iter();
                 kinds.filter(|kind| is_array(kind) || other_letters(kind)).collect()
             }
@@ -241,7 +241,7 @@ impl Members<'_> {
 
 /// The member of a result that says who may share a cached copy.
 const CACHE_SCOPE: &str = "cacheScope";
-/// What depends on the caller's permissions is for the caller alone.
+/// A list that depends on the caller's permissions must not be cached for others.
 const PRIVATE: &str = "\"private\"";
 
 /// A list that clients could read in several ways.
@@ -267,7 +267,7 @@ fn is_shown(
     Ok(shows(kind.call(&key)))
 }
 
-/// White space between the parts of a value may hold ends of lines, strings cannot.
+/// White space between the parts of a value may contain line ends; strings cannot.
 fn push_in_one_line(value: &str, text: &mut String) {
     text.extend(value.chars().filter(|character| !matches!(character, '\n' | '\r')));
 }
@@ -275,7 +275,7 @@ fn push_in_one_line(value: &str, text: &mut String) {
 /// Reads members up to the first `id`.
 struct FirstId<'a> {
     id: &'a mut Option<MessageId>,
-    /// The end of the text: a number that ends here may go on.
+    /// The end of the text: a number that ends here may be incomplete.
     end: *const u8,
 }
 

@@ -1,7 +1,7 @@
 //! Lists in responses: which of their items a caller sees.
 //!
-//! An item stays if the access policy allows the call to it: the rules are asked for
-//! each name, as for the call itself. What cannot be read does not pass.
+//! An item stays if the access policy allows the call to it: the rules are applied to each name, as
+//! to the call itself. A list that cannot be read is not forwarded.
 
 mod asked;
 mod filter;

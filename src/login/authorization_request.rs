@@ -9,7 +9,8 @@ use super::pkce::CodeChallenge;
 use super::redirect_uri::{RedirectPolicy, RedirectUri};
 use super::resource::LoginResource;
 
-/// What a client asked for. It is sealed into everything that comes back, and ends in the code.
+/// What a client asked for. It is sealed into each value that comes back, and finally into the
+/// code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClientRequest {
     #[serde(rename = "c")]
@@ -36,14 +37,14 @@ pub(crate) struct TrustedRequest<'a> {
     redirect_uri: RedirectUri,
 }
 
-/// A fault that the person at the browser sees, since nothing says where to send them.
+/// A fault that the person at the browser sees, because no redirect URI can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UntrustedFault {
     /// The query cannot be read.
     Malformed,
     /// `client_id` is missing, repeated, or not known here.
     UnknownClient,
-    /// `redirect_uri` is missing, repeated, or none of the client's.
+    /// `redirect_uri` is missing, repeated, or not one of the client's.
     RedirectUri,
 }
 
@@ -58,11 +59,11 @@ pub(crate) struct ClientFault {
 }
 
 impl<'a> TrustedRequest<'a> {
-    /// Most bytes of `state`.
+    /// Maximum length of `state` in bytes.
     const MAX_STATE: usize = 1024;
-    /// Most bytes of `scope`.
+    /// Maximum length of `scope` in bytes.
     const MAX_SCOPE: usize = 2048;
-    /// Most bytes of `login_hint`.
+    /// Maximum length of `login_hint` in bytes.
     const MAX_LOGIN_HINT: usize = 320;
 
     /// Checks that the redirect URI belongs to the client.

@@ -26,7 +26,7 @@ use crate::time::UnixTime;
 /// A client by its `client_id`.
 pub(super) enum FoundClient {
     Known(Client),
-    /// Its metadata document says who it is.
+    /// It is described by its metadata document.
     Document(DocumentUrl),
 }
 
@@ -56,7 +56,7 @@ impl Login {
         }
     }
 
-    /// The metadata document of a client was read, or not.
+    /// Continues with the metadata document of a client, or the fault that prevented reading it.
     pub(crate) fn on_client(
         &self,
         request: AwaitingClient,
@@ -132,7 +132,8 @@ impl Login {
         }
     }
 
-    /// The endpoints of the provider at which a person logs in were read, or not.
+    /// Continues with the endpoints of the provider at which a person logs in, or the fault that
+    /// prevented reading them.
     pub(super) fn send_to_provider(
         &self,
         id: ProviderId,
@@ -175,7 +176,7 @@ impl Login {
         Step::Respond(response, Some(event(LoginResult::Ok, None)))
     }
 
-    /// The provider's response, which a browser brings.
+    /// The provider's response, which the browser delivers.
     pub(super) fn callback(
         &self,
         id: ProviderId,
@@ -209,7 +210,7 @@ impl Login {
         }
     }
 
-    /// The client with this `client_id`; none if it is not known here.
+    /// The client with this `client_id`; `None` if it is not known here.
     pub(super) fn client(&self, client_id: &str, now: UnixTime) -> Option<FoundClient> {
         if let Some(client) = self.clients.iter().find(|client| client.client_id == client_id) {
             return Some(FoundClient::Known(client.into()));
@@ -223,7 +224,7 @@ impl Login {
         Some(FoundClient::Known(client.into()))
     }
 
-    /// Shows the page, or goes on where the browser remembers the consent.
+    /// Shows the page, or skips it if the browser remembers the consent.
     fn show_page(
         &self,
         request: AwaitingClient,
@@ -273,7 +274,7 @@ impl Login {
         Step::Respond(response, Some(event))
     }
 
-    /// The provider for which the browser remembers a consent to this request; none if there are
+    /// The provider for which the browser remembers a consent to this request; `None` if there are
     /// several, among which the person has to choose.
     fn remembered(
         &self,
@@ -350,7 +351,7 @@ impl Login {
     }
 }
 
-/// 303: whatever the method was, the browser goes on with GET (RFC 9700 §4.12).
+/// 303: the browser continues with GET, whatever the method was (RFC 9700 §4.12).
 fn redirect(url: String) -> Response {
     let headers = vec![
         ("location", url.into()),

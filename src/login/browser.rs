@@ -40,7 +40,7 @@ pub(crate) enum Cookie {
 }
 
 impl Cookie {
-    /// What the names of all cookies of the gateway begin with, after the prefix of browsers.
+    /// The prefix of the gateway's cookies, after the prefix that browsers define.
     const NAME_PREFIX: &'static str = "mcp-auth-";
     /// Browsers take a cookie with this prefix only from the host itself, over https (RFC 6265bis
     /// §4.1.3.2).
@@ -67,7 +67,7 @@ impl Cookie {
         format!("{name}={value}; Path=/; Max-Age={max_age}{secure}; HttpOnly; SameSite=Lax")
     }
 
-    /// Its value in a request; `None` if there are several, since one may be another site's.
+    /// Its value in a request; `None` if there are several, because another site may have set one.
     #[must_use]
     pub(crate) fn value<'a>(self, head: RequestHead<'a>, issuer: &Issuer) -> Option<&'a str> {
         let name = self.name(issuer);
@@ -76,8 +76,8 @@ impl Cookie {
         values.next().is_none().then_some(value)
     }
 
-    /// All cookies of a request but those of the gateway; none if it has none of these. A field that
-    /// is not UTF-8 is left out then.
+    /// All cookies of a request except the gateway's, without fields that are not UTF-8; `None` if
+    /// none of its cookies is the gateway's.
     #[must_use]
     pub(crate) fn removed_from_head(head: RequestHead<'_>) -> Option<String> {
         let is_own = |field: &&[u8]| {
@@ -91,7 +91,7 @@ impl Cookie {
         Some(fields.filter(|field| !field.is_empty()).collect::<Vec<_>>().join("; "))
     }
 
-    /// The field `Cookie` without cookies of the gateway; none if it holds none of them.
+    /// The field `Cookie` without cookies of the gateway; `None` if it holds none of them.
     fn removed_from(field: &str) -> Option<String> {
         let is_foreign = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or_default().trim();
@@ -111,9 +111,9 @@ fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&str, &str)> {
 /// What a browser says about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Browser {
-    /// None if it has no valid cookie yet.
+    /// `None` if it has no valid cookie yet.
     pub id: Option<BrowserId>,
-    /// Whether it is no part of another page, as far as the browser says.
+    /// Whether it is not part of another page, as far as the browser says.
     pub is_navigation: bool,
     /// Whether it certainly comes from a page of the gateway.
     pub is_from_own_page: bool,
@@ -134,7 +134,7 @@ impl Browser {
         let value = |name| {
             let mut values = head.values(name);
             let value = values.next();
-            // Two of them are neither's.
+            // A repeated field has no valid value.
             if values.next().is_some() { Some(b"".as_slice()) } else { value }
         };
         let is = |name, expected: &str| {

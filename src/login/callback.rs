@@ -15,7 +15,7 @@ use crate::seal::{SealFault, Sealed, Sealer};
 use crate::time::UnixTime;
 
 /// The authorization code that a client gets: it seals the provider's, which is exchanged only when
-/// the client comes with this one. So this one is single-use, as the provider's is.
+/// the client redeems this one. So this one is single-use, as the provider's is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ClientCode {
     #[serde(rename = "q")]
@@ -46,7 +46,7 @@ pub(crate) enum Callback {
     Error { request: ClientRequest, code: ErrorCode },
 }
 
-/// Why a callback leads nowhere. It is shown to the person, not reported to a client.
+/// Why a callback cannot be returned to a client. It is shown to the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallbackFault {
     /// The query cannot be read, repeats a parameter, or has neither code nor error.
@@ -59,12 +59,12 @@ pub(crate) enum CallbackFault {
     OtherBrowser,
     /// `iss` is missing though announced, or names another issuer (RFC 9207 §2.4).
     Issuer,
-    /// The provider's code is longer than what can be handed on.
+    /// The provider's code is too long to be sealed.
     CodeTooLong,
 }
 
 impl Callback {
-    /// Most bytes of a provider's code.
+    /// Maximum length of a provider's code in bytes.
     const MAX_CODE: usize = 6 * 1024;
 
     /// Reads a callback of this provider.

@@ -12,10 +12,10 @@ use super::redirect_uri::{RedirectPolicy, RedirectUri};
 use crate::printable::is_invisible;
 use crate::seal::Sealed;
 
-/// A client that was registered: its `client_id` is this, sealed, so that nothing is kept.
+/// A client that was registered: its `client_id` is this, sealed, so that nothing is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RegisteredClient {
-    /// Those that were allowed when it was registered.
+    /// The redirect URIs that were allowed when it was registered.
     #[serde(rename = "u")]
     pub redirect_uris: Vec<RedirectUri>,
     #[serde(rename = "n", skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ impl From<&ConfiguredClient> for Client {
 }
 
 impl DocumentUrl {
-    /// Most bytes.
+    /// Maximum length in bytes.
     const MAX_LENGTH: usize = 512;
 
     /// Parses an https URL with a path, without query, fragment, user information, port and dot
@@ -134,7 +134,7 @@ impl DocumentUrl {
 }
 
 impl ClientName {
-    /// Most characters.
+    /// Maximum length in characters.
     const MAX_LENGTH: usize = 64;
 
     /// The name as it is shown.
@@ -143,7 +143,7 @@ impl ClientName {
         &self.0
     }
 
-    /// A name; none if nothing of it is visible.
+    /// A name; `None` if nothing of it is visible.
     #[must_use]
     pub(crate) fn new(name: &str) -> Option<Self> {
         let name = Self::from(name.to_owned());
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_clipped_and_loses_what_nobody_sees() {
+    fn a_name_is_clipped_and_loses_invisible_characters() {
         for (given, shown) in [
             ("Claude", Some("Claude")),
             ("  Claude\u{202e}\r\n ", Some("Claude")),

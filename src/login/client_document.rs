@@ -1,4 +1,4 @@
-//! Client id metadata documents: a client publishes what others register.
+//! Client ID metadata documents: a client publishes what others register.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub(crate) enum DocumentFault {
 pub(crate) const DOCUMENT_LIMIT: BodyLimit = BodyLimit { bytes: 16 * 1024, setting: "16KiB" };
 
 impl Client {
-    /// Most redirect URIs of a document that are kept.
+    /// Maximum number of redirect URIs that are read from a document.
     const MAX_REDIRECT_URIS: usize = 32;
 
     /// Reads the response to a request for the document at `url`. Redirects are not followed.

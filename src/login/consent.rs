@@ -15,7 +15,7 @@ use super::resource::LoginResource;
 use crate::seal::Sealed;
 use crate::time::UnixTime;
 
-/// Whether people are asked each time.
+/// How often people are asked for consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConsentMode {
     Always,
@@ -46,7 +46,7 @@ impl Consent {
 }
 
 impl Consents {
-    /// Most consents of one browser; the oldest is forgotten for a new one.
+    /// Maximum number of consents of one browser; a new one evicts the oldest.
     const MAX_COUNT: usize = 16;
 
     /// Whether this request was approved on this basis. Other scopes need a new consent.
@@ -78,17 +78,17 @@ impl Consent {
     }
 }
 
-/// What a consent is given on: how client, resource and provider are configured. A consent is void
-/// once one of them is configured in another way.
+/// The configuration of client, resource and provider for which a consent was given. The consent is
+/// void once one of them changes.
 pub(super) struct ConsentBasis<'a> {
-    /// None if the client is not configured.
+    /// `None` if the client is not configured.
     client: Option<&'a ConfiguredClient>,
     resource: &'a LoginResource,
     provider: &'a LoginProvider,
 }
 
 impl Login {
-    /// What a consent to this request is given on.
+    /// The basis of a consent to this request.
     pub(super) fn consent_basis<'a>(
         &'a self,
         request: &ClientRequest,

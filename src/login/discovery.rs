@@ -1,5 +1,5 @@
-//! What a provider's metadata document says about its login (OpenID Connect Discovery 1.0 §3,
-//! RFC 8414 §2).
+//! The login endpoints in a provider's metadata document (OpenID Connect Discovery 1.0 §3, RFC 8414
+//! §2).
 
 use std::fmt;
 
@@ -32,10 +32,10 @@ pub(crate) enum ClientAuthentication {
 /// Why a provider's login cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DiscoveryFault {
-    /// No document came.
+    /// The document could not be fetched.
     Callout(CalloutFault),
     NotJson,
-    /// It speaks for another issuer (OpenID Connect Discovery §4.3).
+    /// It belongs to another issuer (OpenID Connect Discovery §4.3).
     OtherIssuer,
     /// It has no usable URL under this name.
     NoEndpoint(&'static str),
@@ -48,7 +48,7 @@ pub(crate) enum DiscoveryFault {
 impl ProviderEndpoints {
     /// Longest metadata document that is read.
     pub(crate) const LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024, setting: "256KiB" };
-    /// Most bytes of an endpoint's URL.
+    /// Maximum length of an endpoint's URL in bytes.
     const MAX_URL_LENGTH: usize = 2048;
 
     /// The request for the document.
@@ -208,7 +208,7 @@ pub(super) mod tests {
             let read = read(&with(name, methods)).map(|endpoints| endpoints.authentication);
             assert_eq!(read, found);
         }
-        // A public client authenticates by none of them.
+        // A public client uses none of them.
         let public = LoginProvider { client_secret: None, ..provider() };
         assert!(read_for(&with(name, json!(["private_key_jwt", "none"])), &public).is_ok());
     }

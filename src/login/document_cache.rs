@@ -1,4 +1,4 @@
-//! Client id metadata documents that were fetched.
+//! The cache of client ID metadata documents.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -8,8 +8,8 @@ use super::client::{Client, DocumentUrl};
 use super::client_document::DocumentFault;
 use crate::time::UnixTime;
 
-/// The documents of a few minutes. Whoever asks for other documents all the time causes a bounded
-/// number of fetches, and replaces a bounded number of documents.
+/// Documents that were fetched in the last minutes. A sender of ever new URLs causes a bounded
+/// number of fetches, and evicts a bounded number of documents.
 #[derive(Debug, Default)]
 pub(crate) struct DocumentCache {
     documents: BTreeMap<DocumentUrl, Document>,
@@ -23,13 +23,13 @@ enum Document {
     Fetched(Result<Rc<Client>, DocumentFault>, UnixTime),
 }
 
-/// What a login does about a document.
+/// The result of looking up a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DocumentLookup {
     Known(Rc<Client>),
-    /// It has to be fetched. [`DocumentCache::on_fetched`] must follow.
+    /// It must be fetched; then [`DocumentCache::on_fetched`] must be called.
     Fetch,
-    /// A fetch is under way.
+    /// A fetch is in progress.
     Await,
     /// A fetch failed a moment ago.
     Failed(DocumentFault),
@@ -38,9 +38,9 @@ pub(crate) enum DocumentLookup {
 }
 
 impl DocumentCache {
-    /// Most documents.
+    /// Maximum number of documents.
     const MAX_COUNT: usize = 64;
-    /// Most fetches a minute.
+    /// Maximum number of fetches per minute.
     const MAX_FETCHES: usize = 60;
     const MINUTE: Duration = Duration::from_secs(60);
     /// How long a document is used.
@@ -71,7 +71,7 @@ impl DocumentCache {
         DocumentLookup::Fetch
     }
 
-    /// A fetch is over.
+    /// A fetch has ended.
     pub(crate) fn on_fetched(
         &mut self,
         url: DocumentUrl,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::discovery::{DiscoveryFault, ProviderEndpoints};
 use crate::time::UnixTime;
 
-/// What is known of a provider's endpoints. At most one fetch is under way.
+/// What is known about a provider's endpoints. At most one fetch is in progress.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointCache {
     endpoints: Option<(Rc<ProviderEndpoints>, UnixTime)>,
@@ -14,20 +14,20 @@ pub(crate) struct EndpointCache {
     is_fetching: bool,
 }
 
-/// What a login does about a provider's endpoints.
+/// The result of looking up a provider's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EndpointLookup {
     Known(Rc<ProviderEndpoints>),
-    /// They have to be fetched. [`EndpointCache::on_fetched`] must follow.
+    /// They must be fetched; then [`EndpointCache::on_fetched`] must be called.
     Fetch,
-    /// A fetch is under way.
+    /// A fetch is in progress.
     Await,
     /// A fetch failed a moment ago.
     Failed(DiscoveryFault),
 }
 
 impl EndpointCache {
-    /// How long they are used without a look at the document.
+    /// How long they are used before the document is fetched again.
     const MAX_AGE: Duration = Duration::from_secs(600);
     /// How long they are used while the document cannot be fetched.
     const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
@@ -58,7 +58,7 @@ impl EndpointCache {
         }
     }
 
-    /// A fetch is over.
+    /// A fetch has ended.
     pub(crate) fn on_fetched(
         &mut self,
         result: Result<ProviderEndpoints, DiscoveryFault>,

@@ -24,7 +24,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// Codes with which a provider may end an authorization request, and which are handed on.
+    /// Codes with which a provider may end an authorization request, and which the client gets too.
     const FROM_PROVIDER: [Self; 10] = [
         Self::AccessDenied,
         Self::AccountSelectionRequired,
@@ -63,8 +63,8 @@ impl ErrorCode {
         }
     }
 
-    /// The code that a client gets for an error of the provider's authorization endpoint. What is no
-    /// code of these specifications becomes `server_error`.
+    /// The code that a client gets for an error of the provider's authorization endpoint. A code
+    /// that is not in these specifications becomes `server_error`.
     #[must_use]
     pub(crate) fn from_provider(code: &str) -> Self {
         let known = Self::FROM_PROVIDER.into_iter().find(|known| known.as_str() == code);

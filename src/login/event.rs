@@ -7,11 +7,11 @@ use crate::provider::ProviderId;
 /// Something that happened at a login. Its line holds no code, token, verifier or secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoginEvent {
-    /// None while no provider is chosen.
+    /// `None` while no provider is chosen.
     pub provider: Option<ProviderId>,
     pub stage: LoginStage,
     pub result: LoginResult,
-    /// None where there is nothing to say that the metric does not.
+    /// `None` if it would only repeat the metric.
     pub line: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub(crate) enum LoginStage {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LoginResult {
     Ok,
-    /// The client or the person is to blame, or the person cancelled.
+    /// A fault of the client or the person, or the person cancelled.
     Refused,
-    /// The provider or the operator is to blame.
+    /// A fault of the provider or the operator.
     Failed,
 }
 

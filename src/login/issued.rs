@@ -18,19 +18,20 @@ use crate::response::Response;
 use crate::seal::{Randomness, Sealer};
 use crate::time::UnixTime;
 
-/// A token that a provider issued. The client gets it once it was judged as a request's would be.
+/// A token that a provider issued. The client gets it once it has been judged like that of a
+/// request.
 pub(crate) struct IssuedToken {
     token: String,
     /// URL of the resource that it is for.
     resource: String,
-    /// None if there is none to hand on.
+    /// `None` if the client gets none.
     refresh_token: Option<ClientRefreshToken>,
-    /// Names of scopes at this server, as the provider granted them, or as they were asked for if it
-    /// did not say (RFC 6749 §5.1); empty if neither is known.
+    /// Names of scopes at this server: those that the provider granted, or those that were
+    /// requested if it named none (RFC 6749 §5.1); empty if neither is known.
     scopes: Vec<String>,
 }
 
-/// Why no token can be handed on.
+/// Why the client gets no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExchangeFault {
     /// The provider no longer accepts the code or refresh token: the person has to log in again.
@@ -62,7 +63,7 @@ impl IssuedToken {
     ///
     /// # Errors
     ///
-    /// There is no token to hand on.
+    /// There is no token for the client.
     pub(crate) fn from_response(
         response: Result<CalloutResponse, CalloutFault>,
         exchange: Exchange,
@@ -93,7 +94,7 @@ impl IssuedToken {
             Grant::Refresh { token } => (Some(token), Vec::new()),
             Grant::Code { scopes, .. } => (None, scopes),
         };
-        // A provider that does not rotate gives none, and the old one stays valid.
+        // A provider that does not rotate refresh tokens returns none, and the old one stays valid.
         let refresh_token = response.refresh_token.or(earlier).map(|token| ClientRefreshToken {
             client,
             provider: name,
@@ -156,12 +157,13 @@ impl ExchangeFault {
     const PAUSE: Duration = Duration::from_secs(5);
 
     /// The response to the client (RFC 6749 §5.2). A fault of the gateway is never `invalid_client`:
-    /// the client would throw its registration away.
+    /// the client would discard its registration.
     #[must_use]
     pub(crate) fn response(&self) -> Response {
         match self {
             Self::Grant { .. } => {
-                let problem = "the identity provider no longer accepts this; log in again";
+                let problem = "the identity provider no longer accepts this code or refresh \
+                               token; log in again";
                 OAuthError::new(ErrorCode::InvalidGrant, problem).response(400)
             }
             Self::Nonce => {
@@ -169,17 +171,17 @@ impl ExchangeFault {
                 OAuthError::new(ErrorCode::InvalidGrant, problem).response(400)
             }
             Self::Gateway { .. } => unavailable(
-                "the identity provider does not accept this gateway; its operator finds the cause \
-                 in the log",
+                "the identity provider does not accept this gateway; the gateway's operator finds \
+                 the cause in the log",
                 Self::PAUSE,
             ),
             Self::Callout(_) | Self::NoToken { .. } => {
-                unavailable("the identity provider gave no token; try again", Self::PAUSE)
+                unavailable("the identity provider returned no token; try again", Self::PAUSE)
             }
         }
     }
 
-    /// Whether the operator has to do something about it.
+    /// Whether the operator must fix it.
     #[must_use]
     pub(crate) fn is_of_operator(&self) -> bool {
         !matches!(self, Self::Grant { .. })
@@ -213,7 +215,7 @@ fn fault_of_error(
     }
 }
 
-/// What a provider wrote for developers, clipped, without the secrets that it got: some providers
+/// A provider's message for developers, clipped, without the secrets that it got: some providers
 /// quote the code or the token that they refuse.
 fn redacted(string: &str, secrets: &[&str]) -> String {
     const MAX_LENGTH: usize = 240;

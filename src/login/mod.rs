@@ -82,14 +82,14 @@ pub(crate) struct Login {
     pub registers: bool,
     pub redirect_policy: RedirectPolicy,
     pub clients: Vec<ConfiguredClient>,
-    /// Hosts whose client id metadata documents are accepted, with their clusters; none if there are
-    /// no such hosts.
+    /// Hosts whose client ID metadata documents are accepted, with their clusters; `None` if there
+    /// are no such hosts.
     pub client_documents: Option<Clusters>,
     pub consent: ConsentMode,
     pub sealer: Sealer,
-    /// How people log in at each provider; none where they do not.
+    /// How people log in at each provider; `None` where they do not.
     pub providers: ProviderMap<Option<LoginProvider>>,
-    /// Those for which people can log in.
+    /// The resources for which people can log in.
     pub resources: Vec<LoginResource>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum LoginEndpoint {
     Callback(ProviderId),
     Token,
     Register,
-    /// Nothing: the path is below that of the login.
+    /// No endpoint, although the path is below that of the login.
     Missing,
 }
 
@@ -110,7 +110,7 @@ impl Login {
     const METADATA_PATHS: [&str; 2] =
         ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
-    /// The endpoint that a request is for; none if it is for something else.
+    /// The endpoint that a request is for; `None` if it does not belong to the login.
     #[must_use]
     pub(crate) fn endpoint_of(&self, head: RequestHead<'_>) -> Option<LoginEndpoint> {
         let mut authorities = head.values(":authority");
@@ -128,7 +128,7 @@ impl Login {
             return Some(LoginEndpoint::Metadata);
         }
         let own = canonical.strip_prefix(&self.path)?.strip_prefix('/')?;
-        // No spelling but the announced one: Envoy's routes limit how often it is called.
+        // Only the announced spelling: Envoy's routes limit how often it is called.
         if path != canonical.as_bytes() {
             return Some(LoginEndpoint::Missing);
         }
@@ -192,7 +192,7 @@ impl Login {
         self.resources.iter().find(|resource| resource.url == url)
     }
 
-    /// A provider as it is asked for a resource; none if people cannot log in there.
+    /// The provider's settings for logins at this resource; `None` if people cannot log in there.
     fn provider_for(&self, id: ProviderId, resource: &LoginResource) -> Option<LoginProvider> {
         let audiences = resource.audiences.get(&id)?;
         Some(self.providers[id].as_ref()?.for_audiences(audiences))

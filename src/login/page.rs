@@ -28,7 +28,7 @@ pub(super) struct ConsentPage<'a> {
     pub is_remembered: bool,
 }
 
-/// Why a person sees a page that leads nowhere.
+/// Why a person sees an error page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageFault {
     Request(UntrustedFault),
@@ -37,15 +37,15 @@ pub(super) enum PageFault {
     ClientDocument,
     /// The page was shown inside another one.
     Framed,
-    /// The approval does not come from a page of this browser, or came too late.
+    /// The approval does not come from a page of this browser, or arrived too late.
     Approval,
     /// The provider's login cannot be reached.
     Provider,
     /// The browser sent more than can be handled.
     TooLarge,
-    /// Too many people log in at this moment.
+    /// Too many people log in at the moment.
     Busy,
-    /// The proxy does not hand over the approval.
+    /// The proxy does not deliver the body of the approval.
     Withheld,
 }
 
@@ -58,7 +58,7 @@ impl ConsentPage<'_> {
         self.describe_client(&mut page);
         self.describe_resource(&mut page);
         page.raw(
-            "</dl>\n<p class=\"warning\">Go on only if you have just started this yourself in ",
+            "</dl>\n<p class=\"warning\">Continue only if you have just started this yourself in ",
         );
         page.raw("an app that you know.</p>\n");
         if self.is_remembered {
@@ -125,7 +125,7 @@ impl ConsentPage<'_> {
 }
 
 impl PageFault {
-    /// The page that says what happened and how to go on.
+    /// The page that says what happened and what to do.
     pub(super) fn response(self) -> Response {
         let (status, title, what) = self.words();
         let mut page = begun(title);
@@ -150,14 +150,15 @@ impl PageFault {
             Self::Request(UntrustedFault::UnknownClient) => (
                 400,
                 "This app is not known here",
-                "The app is not registered at this server, or its registration no longer holds. \
-                 Remove the server from the app and add it again: the app then registers anew.",
+                "The app is not registered at this server, or its registration is no longer \
+                 valid. Remove the server from the app and add it again: the app then registers \
+                 again.",
             ),
             Self::Request(UntrustedFault::RedirectUri) => (
                 400,
                 "This app may not receive a login",
-                "The address that the app wants to send you back to is none of its own, or this \
-                 server does not allow it. The operator lists allowed ones in \
+                "The address that the app wants to send you back to does not belong to the app, \
+                 or this server does not allow it. The operator can allow it in \
                  `login.redirect_uris`.",
             ),
             Self::Callback(CallbackFault::Malformed | CallbackFault::CodeTooLong) => (
@@ -168,7 +169,7 @@ impl PageFault {
             Self::Callback(CallbackFault::State) => (
                 400,
                 "This login was not started here",
-                "The identity provider's response belongs to no login of this server.",
+                "The identity provider's response does not belong to a login of this server.",
             ),
             Self::Callback(CallbackFault::Expired) => {
                 (400, "This login took too long", "A login has to be finished within ten minutes.")
@@ -187,7 +188,8 @@ impl PageFault {
             Self::ClientDocument => (
                 400,
                 "This app cannot be identified",
-                "The document that describes the app could not be fetched or does not fit it.",
+                "The document that describes the app could not be fetched, or does not match the \
+                 app.",
             ),
             Self::Framed => (
                 400,
@@ -203,18 +205,18 @@ impl PageFault {
             Self::Provider => (
                 503,
                 "The identity provider cannot be reached",
-                "The login of your identity provider is not available at the moment. The operator \
+                "The login at your identity provider is not available at the moment. The operator \
                  finds the cause in the log.",
             ),
             Self::TooLarge => {
                 (400, "This request is too large", "The app sent more than this server can handle.")
             }
             Self::Busy => {
-                (503, "Too many logins at this moment", "Wait a few seconds before you try again.")
+                (503, "Too many logins at the moment", "Wait a few seconds before you try again.")
             }
             Self::Withheld => (
                 500,
-                "This server cannot read your answer",
+                "This server cannot read your approval",
                 "The operator finds the cause in the log.",
             ),
         }
@@ -233,7 +235,7 @@ fn begun(title: &str) -> Html {
     page
 }
 
-/// The name in quotation marks, without any of its own: what follows it is not part of it.
+/// The name in quotation marks, with its own removed, so that it cannot imitate what follows it.
 fn quoted(name: &str) -> String {
     let is_mark = |character: char| "\"“”„‟«»".contains(character);
     format!("“{}”", name.replace(is_mark, "'"))

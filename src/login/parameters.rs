@@ -27,7 +27,7 @@ pub(crate) struct NotAForm;
 pub(crate) struct Repeated(pub &'static str);
 
 impl Parameters {
-    /// Most parameters of a request.
+    /// Maximum number of parameters in a request.
     const MAX_COUNT: usize = 64;
 
     /// Parses a query without its question mark, or a form.

@@ -15,7 +15,7 @@ use crate::callout::{Clusters, Endpoint};
 pub(crate) struct LoginProvider {
     /// Its name, which the redirect URI ends with.
     pub name: String,
-    /// What its button says.
+    /// The label of its button.
     pub label: String,
     /// Its issuer, which its metadata document and its responses name.
     pub issuer: String,
@@ -25,12 +25,12 @@ pub(crate) struct LoginProvider {
     pub clusters: Clusters,
     /// The gateway's client id there.
     pub client_id: String,
-    /// The gateway's secret there; none for a public client.
+    /// The gateway's secret there; `None` for a public client.
     pub client_secret: Option<ClientSecret>,
     pub scopes: ScopeNames,
     /// Where an audience of the resource is named.
     pub named_audience: NamedAudience,
-    /// Scopes asked of it each time.
+    /// Scopes that every login requests from it.
     pub always: Vec<String>,
     /// Which of its tokens the client gets.
     pub token: TokenKind,
@@ -50,7 +50,7 @@ pub(crate) enum TokenKind {
     IdToken,
 }
 
-/// What the scopes of this server are called at the provider.
+/// The names of this server's scopes at the provider.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) enum ScopeNames {
     /// As here, with this in front of each that does not begin with it.
@@ -65,20 +65,21 @@ pub(crate) enum ScopeNames {
 pub(crate) enum NamedAudience {
     /// Nowhere: its own configuration or the scopes decide.
     Nowhere,
-    /// Ahead of each scope.
+    /// In front of each scope.
     Scopes,
-    /// Ahead of each scope, as a URI (Entra ID): the first audience that is one.
+    /// In front of each scope, as a URI (Entra ID): the first audience that is one.
     ScopesAsUri,
     /// In the parameter `audience`.
     Parameter,
 }
 
-/// The gateway's secret at a provider. It is never written anywhere but to the token endpoint.
+/// The gateway's secret at a provider. It is sent to the token endpoint, and never written
+/// elsewhere.
 #[derive(Clone)]
 pub(crate) struct ClientSecret(String);
 
 impl LoginProvider {
-    /// What identifies it in sealed values.
+    /// Its identifier in sealed values.
     #[must_use]
     pub(crate) fn digest(&self) -> ProviderDigest {
         let mut digest = Sha256::new();
@@ -92,7 +93,7 @@ impl LoginProvider {
 }
 
 impl ScopeNames {
-    /// The name of a scope at the provider; none if it is not asked for there.
+    /// The name of a scope at the provider; `None` if it is not requested there.
     #[must_use]
     pub(crate) fn at_provider(&self, scope: &str) -> Option<String> {
         match self {
@@ -121,7 +122,8 @@ impl ScopeNames {
 }
 
 impl NamedAudience {
-    /// Where it is named if the configuration itself gives names of scopes, or the parameter.
+    /// Where the audience is named if the configuration gives the names of scopes, or the
+    /// parameter.
     #[must_use]
     pub(crate) fn unless_given(self, has_scopes: bool, has_parameter: bool) -> Self {
         let is_given = match self {
@@ -134,7 +136,7 @@ impl NamedAudience {
 }
 
 impl LoginProvider {
-    /// The provider as it is asked for a resource that accepts these audiences.
+    /// The provider's settings for a resource that accepts these audiences.
     #[must_use]
     pub(crate) fn for_audiences(&self, audiences: &[String]) -> Self {
         let mut asked = self.clone();

@@ -25,7 +25,7 @@ pub(crate) struct RedirectPolicy {
 }
 
 impl RedirectUri {
-    /// Most bytes.
+    /// Maximum length in bytes.
     pub(crate) const MAX_LENGTH: usize = 1024;
     /// Hosts that only reach the computer itself.
     const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -103,8 +103,8 @@ impl RedirectUri {
         rest.is_some_and(|rest| rest.split(['/', '?']).next() == Some(host))
     }
 
-    /// The URI with the parameters of an authorization response. Parameters of the same names that it
-    /// has itself are dropped, so that each is there once.
+    /// The URI with the parameters of an authorization response. Its own parameters of the same
+    /// names are dropped, so that each occurs once.
     #[must_use]
     pub(crate) fn with_response(&self, parameters: &[(&str, &str)]) -> String {
         let (base, query) = self.0.split_once('?').unwrap_or((&self.0, ""));

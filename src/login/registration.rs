@@ -1,4 +1,4 @@
-//! Dynamic client registration (RFC 7591). Nothing is kept: the `client_id` is the sealed client.
+//! Dynamic client registration (RFC 7591). Nothing is stored: the `client_id` is the sealed client.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::response::Response;
 use crate::seal::{Randomness, Sealer};
 use crate::time::UnixTime;
 
-/// What is read of a registration request. Other members are ignored (RFC 7591 §2).
+/// The members of a registration request that are read. Others are ignored (RFC 7591 §2).
 #[derive(Debug, Deserialize)]
 struct RegistrationRequest {
     redirect_uris: Option<Vec<String>>,
@@ -61,8 +61,8 @@ fn registered(
     let parsed = redirect_uris.iter().filter_map(|uri| RedirectUri::parse(uri).ok());
     let allowed: Vec<RedirectUri> = parsed.filter(|uri| policy.allows(uri)).collect();
     if allowed.is_empty() {
-        let problem = "none of redirect_uris is allowed here; the operator of this server lists \
-                       allowed ones in login.redirect_uris";
+        let problem = "none of redirect_uris is allowed here; the operator of this server can \
+                       allow them in login.redirect_uris";
         return Err(OAuthError::new(ErrorCode::InvalidRedirectUri, problem));
     }
     let name = request.client_name.as_ref().and_then(Value::as_str).and_then(ClientName::new);

@@ -1,22 +1,22 @@
-//! What the login knows about a protected resource.
+//! A protected resource as the login sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::ProviderId;
 
-/// A protected server for which people can log in at one provider at least.
+/// A protected server for which people can log in at one or more providers.
 #[derive(Clone, Debug)]
 pub(crate) struct LoginResource {
     /// Its URL, which clients name in `resource` (RFC 8707).
     pub url: String,
     pub name: Option<String>,
-    /// Those at which people can log in for it, in the order of their buttons.
+    /// The providers at which people can log in for it, in the order of their buttons.
     pub providers: Vec<ProviderId>,
-    /// The audiences that it accepts of each of them.
+    /// The audiences that it accepts from each of them.
     pub audiences: BTreeMap<ProviderId, Vec<String>>,
-    /// What is asked for if the client asks for nothing.
+    /// The scopes that are requested if the client requests none.
     pub scopes_supported: Vec<String>,
-    /// What clients may ask for.
+    /// The scopes that clients may request.
     pub known_scopes: BTreeSet<String>,
     /// URLs of the other resources that accept its tokens.
     pub shares_tokens_with: Vec<String>,
@@ -34,10 +34,10 @@ impl LoginResource {
         self.scopes_supported.iter().chain(&self.known_scopes).map(String::as_str)
     }
 
-    /// The scopes that are asked for: of those that the client names, the ones that this resource
-    /// knows; all that are announced if it names none of them. Clients that know no scopes ask for
-    /// `openid email profile`, and a login without a scope of the server ends in a token for
-    /// something else (RFC 6749 §3.3 allows a default).
+    /// The scopes that are requested: those named by the client that this resource knows, or all
+    /// announced ones if there are none. Clients that know no scopes ask for `openid email
+    /// profile`, and a login without a scope of the server ends in a token for something else (RFC
+    /// 6749 §3.3 allows a default).
     #[must_use]
     pub(crate) fn scopes(&self, asked: Option<&str>) -> Vec<String> {
         let asked = asked.unwrap_or_default().split(' ').filter(|scope| !scope.is_empty());

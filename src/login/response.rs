@@ -30,7 +30,7 @@ impl OAuthError {
         let body = json!({"error": self.code.as_str(), "error_description": self.description});
         let mut response = json_response(status, &body);
         if status == 401 {
-            // Of a scheme that the client may have used (RFC 6749 §5.2, RFC 9110 §15.5.2).
+            // It names a scheme that the client may have used (RFC 6749 §5.2, RFC 9110 §15.5.2).
             response.headers.push(("www-authenticate", "Basic realm=\"login\"".into()));
         }
         response
@@ -56,7 +56,7 @@ pub(crate) fn json_response(status: u16, body: &impl Serialize) -> Response {
     Response { status, headers, body: serde_json::to_vec(body).unwrap_or_default() }
 }
 
-/// The login cannot go on for now: 503 with `Retry-After`.
+/// The login cannot continue for now: 503 with `Retry-After`.
 #[must_use]
 pub(crate) fn unavailable(description: &str, retry_after: Duration) -> Response {
     let mut response =
@@ -69,7 +69,7 @@ pub(crate) fn unavailable(description: &str, retry_after: Duration) -> Response 
 #[must_use]
 pub(crate) fn method_not_allowed(allowed: &'static str) -> Response {
     let mut response =
-        OAuthError::new(ErrorCode::InvalidRequest, "this endpoint has no such method")
+        OAuthError::new(ErrorCode::InvalidRequest, "this endpoint does not support this method")
             .response(405);
     response.headers.push(("allow", allowed.into()));
     response

@@ -64,17 +64,17 @@ pub(crate) enum AwaitingEndpoints {
     /// To send the browser there.
     Visit {
         login: ApprovedLogin,
-        /// The consents to remember; none where none are.
+        /// The consents to remember; `None` if consents are not remembered.
         consents: Option<Consents>,
     },
     /// To exchange a code or a refresh token.
     Exchange(Exchange),
 }
 
-/// What a request with an issued token would meet at its resource, rules and scopes aside.
+/// How a request with an issued token would be decided at its resource, without rules and scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TokenJudgement {
-    /// It would be served until then.
+    /// It would be accepted until then.
     Accepted { expires: UnixTime },
     /// It would be refused.
     Refused {
@@ -82,7 +82,7 @@ pub(crate) enum TokenJudgement {
         reason: &'static str,
         /// The cause in words.
         cause: String,
-        /// The values that were found and expected, as far as clients may see them; perhaps empty.
+        /// The values that were found and expected, as far as clients may see them; may be empty.
         values: String,
         /// What to change.
         fix: &'static str,
@@ -118,10 +118,10 @@ impl AwaitingEndpoints {
 }
 
 impl Form {
-    /// Most bytes of a body.
+    /// Maximum size of a body in bytes.
     pub(crate) const MAX_LENGTH: usize = 64 * 1024;
 
-    /// The stage of a login that it begins.
+    /// The stage of the login that it begins.
     #[must_use]
     pub(crate) fn stage(&self) -> LoginStage {
         match self {
@@ -133,12 +133,12 @@ impl Form {
 }
 
 impl Step {
-    /// Ends with a response that is no event of a login.
+    /// Ends with a response that is not reported as an event.
     pub(super) fn respond(response: Response) -> Self {
         Self::Respond(response, None)
     }
 
-    /// Ends with a page that says why the login does not go on.
+    /// Ends with a page that says why the login failed.
     pub(super) fn refuse(
         fault: PageFault,
         stage: LoginStage,

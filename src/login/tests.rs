@@ -1,4 +1,4 @@
-//! Whole logins, with everybody's part played by the test.
+//! Whole logins, in which the test plays every part.
 
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ impl<'a> Visitor<'a> {
         between(&page, "name=\"request\" value=\"", "\"").to_owned()
     }
 
-    /// Approves. Returns the `state` that the provider gets.
+    /// Approves the login. Returns the `state` that the provider gets.
     fn approve(&mut self, pending: &str) -> Option<String> {
         let own = [("origin", "https://mcp.example.com"), ("sec-fetch-site", "same-origin")];
         let step = self.head("POST", "/oauth/authorize", &own);

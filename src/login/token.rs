@@ -39,7 +39,7 @@ impl Login {
         refused(error.response(400), LoginStage::Token, None, &error)
     }
 
-    /// The body of a request has come; none if it is too large.
+    /// Continues with the body of a request; `None` if it is too large.
     pub(crate) fn on_body(
         &self,
         form: Form,
@@ -72,7 +72,7 @@ impl Login {
         }
     }
 
-    /// The endpoints of a provider were read, or not.
+    /// Continues with the endpoints of a provider, or the fault that prevented reading them.
     pub(crate) fn on_endpoints(
         &self,
         id: ProviderId,
@@ -89,7 +89,7 @@ impl Login {
         }
     }
 
-    /// The provider's token endpoint has responded, or not.
+    /// Continues with the response of the provider's token endpoint, or its absence.
     pub(crate) fn on_exchanged(
         &self,
         id: ProviderId,
@@ -114,7 +114,7 @@ impl Login {
         }
     }
 
-    /// The token that the provider issued was judged.
+    /// Continues with the judgement on the token that the provider issued.
     pub(crate) fn on_judged(
         &self,
         id: ProviderId,
@@ -124,7 +124,7 @@ impl Login {
         now: UnixTime,
         random: &mut Randomness,
     ) -> Step {
-        /// Most characters of the values that a description names.
+        /// Maximum length of the values in a description, in characters.
         const MAX_VALUES: usize = 200;
         let event = |result, line| Some(LoginEvent { provider: Some(id), stage, result, line });
         match judgement {
@@ -155,9 +155,9 @@ impl Login {
         }
     }
 
-    /// Too many logins wait at this moment.
+    /// Too many logins are waiting.
     pub(crate) fn busy(provider: Option<ProviderId>, stage: LoginStage) -> Step {
-        let problem = "too many logins at this moment";
+        let problem = "too many logins at the moment";
         let response = match stage {
             LoginStage::Authorize | LoginStage::Approve | LoginStage::Callback => {
                 PageFault::Busy.response()
@@ -171,20 +171,20 @@ impl Login {
         Step::Respond(response, Some(event))
     }
 
-    /// The proxy does not hand over the body of a request while its head is held back. `fix` says
-    /// what the operator changes.
+    /// The proxy does not deliver the body of a request while its head is held back. `fix` says
+    /// what the operator must change.
     pub(crate) fn withheld(form: &Form, fix: &str) -> Step {
         let stage = form.stage();
         let response = match form {
             Form::Approval(_) => PageFault::Withheld.response(),
             Form::Token | Form::Registration => {
-                let problem = "this server cannot read requests; its operator finds the cause in \
-                               the log";
+                let problem = "this server cannot read request bodies; its operator finds the \
+                               cause in the log";
                 OAuthError::new(ErrorCode::ServerError, problem).response(500)
             }
         };
         let line = format!(
-            "Envoy does not hand over a request body while its head is held back, so no login \
+            "Envoy does not deliver a request body while its head is held back, so no login \
              works: {fix}"
         );
         let event =
@@ -200,7 +200,7 @@ impl Login {
             let problem = "the body is not a form in UTF-8";
             return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
         };
-        // Unknown parameters too (RFC 6749 §3.2).
+        // This applies to unknown parameters too (RFC 6749 §3.2).
         if form.repeats_any() {
             let problem = "a parameter is repeated";
             return refuse(400, &OAuthError::new(ErrorCode::InvalidRequest, problem));
@@ -221,7 +221,8 @@ impl Login {
                 Step::Discover(id, Box::new(AwaitingEndpoints::Exchange(exchange)))
             }
             _ => {
-                let problem = "its provider or its resource is no longer configured; log in again";
+                let problem = "the provider or resource of this login is no longer configured; \
+                               log in again";
                 refuse(400, &OAuthError::new(ErrorCode::InvalidGrant, problem))
             }
         }
@@ -261,7 +262,7 @@ impl Login {
     }
 
     fn gone(stage: LoginStage) -> Step {
-        let problem = "its provider is no longer configured; log in again";
+        let problem = "the provider of this login is no longer configured; log in again";
         let error = OAuthError::new(ErrorCode::InvalidGrant, problem);
         refused(error.response(400), stage, None, &error)
     }

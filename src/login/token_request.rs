@@ -44,7 +44,7 @@ impl Sealed for ClientRefreshToken {
     const LIFE: Option<Duration> = Some(Duration::from_secs(90 * 24 * 3600));
 }
 
-/// A token request that the provider is asked about.
+/// A token request that becomes a request to the provider.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub provider: ProviderDigest,
@@ -109,11 +109,11 @@ impl Exchange {
         let code: ClientCode = open(sealer, code, now)?;
         let invalid = |problem: &str| Err(OAuthError::new(ErrorCode::InvalidGrant, problem));
         if code.request.client != client {
-            return invalid("the code was given to another client");
+            return invalid("the code was issued to another client");
         }
         let redirect_uri = required(form, "redirect_uri")?;
         let redirect_uri = RedirectUri::parse(redirect_uri).ok();
-        // The very one of the authorization request, port included (RFC 6749 §4.1.3).
+        // Identical to that of the authorization request, port included (RFC 6749 §4.1.3).
         let is_same = |uri: &RedirectUri| {
             let root = |uri: &str| uri.trim_end_matches('/').to_owned();
             *uri == code.request.redirect_uri
@@ -125,7 +125,7 @@ impl Exchange {
         }
         let verifier = required(form, "code_verifier")?;
         if !code.request.code_challenge.is_of(verifier) {
-            return invalid("code_verifier does not fit the code_challenge");
+            return invalid("code_verifier does not match code_challenge");
         }
         let ClientCode { request, provider, code, verifier, nonce } = code;
         let grant = Grant::Code { code, verifier, nonce, scopes: request.scopes };
@@ -141,7 +141,7 @@ impl Exchange {
         let token = required(form, "refresh_token")?;
         let token: ClientRefreshToken = open(sealer, token, now)?;
         if token.client != client {
-            let problem = "the refresh token was given to another client";
+            let problem = "the refresh token was issued to another client";
             return Err(OAuthError::new(ErrorCode::InvalidGrant, problem));
         }
         let ClientRefreshToken { provider, resource, token, .. } = token;
@@ -190,7 +190,7 @@ impl Exchange {
 }
 
 impl Grant {
-    /// What only the provider may learn of it.
+    /// The parts that only the provider may see.
     #[must_use]
     pub(super) fn secrets(&self) -> Vec<&str> {
         match self {
@@ -210,8 +210,11 @@ fn basic(id: &str, secret: &str) -> String {
 fn open<T: Sealed>(sealer: &Sealer, sealed: &str, now: UnixTime) -> Result<T, OAuthError> {
     sealer.open(sealed, now).map_err(|fault| {
         let problem = match fault {
-            SealFault::NotOurs => "this was not issued here, or the server's secret has changed",
-            SealFault::Expired => "this has expired",
+            SealFault::NotOurs => {
+                "the code or token was not issued by this server, or its secret \
+                                   has changed"
+            }
+            SealFault::Expired => "the code or token has expired",
         };
         OAuthError::new(ErrorCode::InvalidGrant, problem)
     })
@@ -308,7 +311,7 @@ pub(super) mod tests {
 
     // Requirement: login-code-short
     #[test]
-    fn whoever_has_nothing_but_the_code_gets_nothing() {
+    fn the_code_alone_is_worth_nothing() {
         for (changes, error) in [
             (&[("code_verifier", "")][..], "invalid_request"),
             (&[("code_verifier", &"a".repeat(43))], "invalid_grant"),

@@ -56,7 +56,7 @@ impl Sealed for VisitState {
     const LIFE: Option<Duration> = Some(Duration::from_secs(600));
 }
 
-/// The `nonce` of an authorization request: the ID token that comes of it repeats it (OpenID Connect
+/// The `nonce` of an authorization request, which the resulting ID token repeats (OpenID Connect
 /// Core §3.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Nonce(String);
@@ -127,7 +127,8 @@ impl ApprovedLogin {
     }
 }
 
-/// The scopes asked of a provider: those for each login, and the client's under their names there.
+/// The scopes to request from a provider: those of every login, and the client's under their names
+/// there.
 fn scope(provider: &LoginProvider, scopes: &[String]) -> String {
     let asked = scopes.iter().filter_map(|scope| provider.scopes.at_provider(scope));
     let mut all: Vec<String> = Vec::new();

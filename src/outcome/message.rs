@@ -12,7 +12,7 @@ use crate::response_messages::Members;
 pub(super) enum ServerMessage {
     /// A response, with its `id` unless that is null or missing.
     Response(Option<MessageId>, CallOutcome),
-    /// No response: a request or notification of the server, or no message at all.
+    /// Not a response: a request or notification of the server, or not a message at all.
     Other,
     /// Clients may read it in several ways, or it is a batch. It may hold a response.
     Unreadable,
@@ -22,7 +22,7 @@ pub(super) enum ServerMessage {
 const READ: [&str; 5] = ["error", "id", "jsonrpc", "method", "result"];
 
 impl ServerMessage {
-    /// Reads a message. `needs_version`: only a message that says that it is JSON-RPC 2.0 is one.
+    /// Reads a message. `needs_version`: the outcome of a response without `jsonrpc` is unknown.
     pub(super) fn read(text: &[u8], needs_version: bool) -> Self {
         let text = without_byte_order_mark(text).trim_ascii();
         if !text.starts_with(b"{") {
@@ -50,15 +50,15 @@ impl ServerMessage {
         };
         let outcome = match (error, result) {
             _ if !is_json_rpc => CallOutcome::Unknown,
-            (Some(error), None) => of_error(error),
-            (None, Some(result)) => of_result(result),
+            (Some(error), None) => error_outcome(error),
+            (None, Some(result)) => result_outcome(result),
             _ => CallOutcome::Unknown,
         };
         Self::Response(id, outcome)
     }
 }
 
-fn of_error(error: &str) -> CallOutcome {
+fn error_outcome(error: &str) -> CallOutcome {
     let code = serde_json::from_str::<Members<'_>>(error)
         .ok()
         .and_then(|error| error.read_alike(["code"]))
@@ -66,7 +66,7 @@ fn of_error(error: &str) -> CallOutcome {
     code.map_or(CallOutcome::Unknown, CallOutcome::RpcError)
 }
 
-fn of_result(result: &str) -> CallOutcome {
+fn result_outcome(result: &str) -> CallOutcome {
     let Ok(result) = serde_json::from_str::<Members<'_>>(result) else {
         return CallOutcome::Unknown;
     };

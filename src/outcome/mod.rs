@@ -1,6 +1,6 @@
-//! What became of a call, read from its response as that passes.
+//! The outcome of a call, read from its response while that is forwarded.
 //!
-//! Nothing is guessed: an outcome other than `unknown` comes from the status, or from a whole
+//! Nothing is guessed: an outcome other than `unknown` comes from the status, or from a complete
 //! message that all clients read alike.
 
 mod message;
@@ -10,7 +10,7 @@ pub(crate) use self::reader::OutcomeReader;
 
 use crate::access::MessageId;
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     /// Its result arrived.
@@ -19,7 +19,7 @@ pub(crate) enum CallOutcome {
     ToolError,
     /// It got a JSON-RPC error with this code.
     RpcError(i64),
-    /// The status, this, is no success.
+    /// The response has this status, which is not a success.
     HttpError(u16),
     /// None of these is certain.
     Unknown,
@@ -51,8 +51,8 @@ impl CallOutcome {
         }
     }
 
-    /// The class of the error, as OpenTelemetry's conventions for MCP have it; `None` if there is
-    /// none, or it is not known.
+    /// The class of the error, as defined by OpenTelemetry's conventions for MCP; `None` if there
+    /// is no error, or it is unknown.
     #[must_use]
     pub(crate) fn error_type(self) -> Option<String> {
         match self {
@@ -64,8 +64,8 @@ impl CallOutcome {
     }
 }
 
-/// Reads the response to a request with `id` 1, and the same bytes split in two. What is read does
-/// not depend on the split. Returns whether the outcome is known. The first byte of the input says
+/// Reads the response to a request with `id` 1, and the same bytes split in two. The outcome does
+/// not depend on the split. Returns whether it is known. The first byte of the input selects
 /// whether it is an event stream, and the second where it is split.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_outcomes(input: &[u8]) -> bool {

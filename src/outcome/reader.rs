@@ -1,4 +1,4 @@
-//! Reads one response, as it passes.
+//! Reads the outcome from one response while it is forwarded.
 
 use super::message::ServerMessage;
 use super::{CallOutcome, Sent};
@@ -15,7 +15,7 @@ pub(crate) struct OutcomeReader {
 /// How a response carries its messages.
 #[derive(Debug)]
 enum Form {
-    /// Nothing of the body matters, or no more of it.
+    /// The body does not matter, or the rest of it does not.
     Unread,
     /// One message, of which this has arrived.
     Message { begun: Vec<u8>, max_body: usize },
@@ -33,7 +33,7 @@ struct KnownOutcome {
     found: Found,
 }
 
-/// What the messages so far say.
+/// What the messages so far have shown.
 #[derive(Clone, Copy, Debug)]
 enum Found {
     /// Nothing.
@@ -42,7 +42,7 @@ enum Found {
     Response(CallOutcome),
     /// This, in a response that may be to the request.
     One(CallOutcome),
-    /// Several things, or something that cannot be read.
+    /// Several outcomes, or one that cannot be read.
     Unclear,
 }
 
@@ -69,7 +69,7 @@ impl OutcomeReader {
         Self { form, known }
     }
 
-    /// Whether more of the body may say more.
+    /// Whether more of the body must be read.
     pub(crate) fn reads(&self) -> bool {
         !matches!(self.form, Form::Unread)
     }
@@ -93,7 +93,7 @@ impl OutcomeReader {
         }
     }
 
-    /// The body has ended properly.
+    /// The body is complete.
     pub(crate) fn end(&mut self) {
         let known = &mut self.known;
         match std::mem::replace(&mut self.form, Form::Unread) {
@@ -103,8 +103,8 @@ impl OutcomeReader {
         }
     }
 
-    /// The outcome if nothing followed. What may be contradicted by what follows does not count
-    /// before [`Self::end`].
+    /// The outcome if nothing followed. Before [`Self::end`], only what the rest of the body cannot
+    /// contradict counts.
     pub(crate) fn outcome(&self) -> CallOutcome {
         let KnownOutcome { by_status, found, .. } = &self.known;
         match found {
@@ -142,7 +142,7 @@ impl KnownOutcome {
                         self.found = Found::Response(outcome);
                     }
                     (Sent::Request(None) | Sent::Unread, Some(_)) => self.add(Some(outcome)),
-                    // A server that could not read the `id` sends an error without.
+                    // A server that could not read the `id` sends an error without one.
                     (_, None) | (Sent::Notification | Sent::Nothing, Some(_)) if is_error => {
                         self.add(Some(outcome));
                     }

@@ -9,7 +9,7 @@ use crate::json::{Json, Object};
 pub(crate) struct AcceptedProviders {
     /// In the order in which the metadata document lists their issuers.
     order: Vec<ProviderId>,
-    /// None for a provider whose tokens are not accepted.
+    /// `None` for a provider whose tokens are not accepted.
     tokens: ProviderMap<Option<AcceptedTokens>>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct AcceptedTokens {
 }
 
 impl AcceptedProviders {
-    /// The providers in `order`, each with what `tokens` says of it.
+    /// The providers in `order`, each with its entry in `tokens`.
     #[must_use]
     pub(crate) fn new(
         providers: &Providers,
@@ -38,7 +38,7 @@ impl AcceptedProviders {
         Self { order, tokens }
     }
 
-    /// What is accepted of this provider; none if nothing is.
+    /// The tokens of this provider that are accepted, if any.
     #[must_use]
     pub(crate) fn get(&self, id: ProviderId) -> Option<&AcceptedTokens> {
         self.tokens[id].as_ref()
@@ -49,8 +49,8 @@ impl AcceptedProviders {
         self.order.iter().copied()
     }
 
-    /// The provider that a token with these claims says it comes from: by `iss`, compared exactly,
-    /// and among several of one issuer by `aud`, or by the client where that is compared instead.
+    /// The provider that a token with these claims selects: by `iss`, compared exactly, and among
+    /// several with the same issuer by `aud`, or by the client where that is compared instead.
     #[must_use]
     pub(crate) fn for_token<'a>(
         &'a self,

@@ -75,7 +75,8 @@ impl Refusal {
         }
     }
 
-    /// [`Self::details`], the data for the operator only, and what clients get only in words.
+    /// [`Self::details`], the data for the operator only, and the data that clients get only as
+    /// prose.
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "one arm for each refusal")]
     pub(crate) fn log_details(&self) -> Map<String, Value> {

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::Check;
 
-/// What holds for every refusal with this reason.
+/// The properties of every refusal with this reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     /// Stable identifier for programs.
@@ -245,9 +245,9 @@ reasons! {
     UnknownKid {
         "unknown_kid", 401, INVALID_TOKEN, Client, [Key],
         "no key with this kid is published by the identity provider",
-        "Have the client get a new token: its key may have been withdrawn. If that is refused too, the \
-         token is from another environment or tenant with the same issuer, or `metadata_url` or \
-         `jwks_url` is.",
+        "Have the client get a new token: its key may have been withdrawn. If that is refused \
+         too, either the token or the configured `metadata_url` or `jwks_url` belongs to another \
+         environment or tenant with the same issuer.",
     }
     UnknownResource {
         "unknown_resource", 404, None, Client, [Resource],

@@ -17,7 +17,7 @@ pub(crate) enum StoreFault {
     Crowded,
     /// There is no room for another token.
     Full,
-    /// The shared store's response says neither that the token is spent now nor that it was before.
+    /// The shared store's response says neither that the token is now spent nor that it was before.
     Unclear {
         /// The beginning of the response.
         response: String,
@@ -34,8 +34,8 @@ impl fmt::Display for StoreFault {
             Self::ClockSetBack => {
                 "the clock was set back, and the token may be one that was forgotten before"
             }
-            Self::Contended => "other workers wrote each time in between",
-            Self::Crowded => "too many requests wait already",
+            Self::Contended => "other workers changed the value at each attempt",
+            Self::Crowded => "too many requests are already waiting",
             Self::Full => "there is no room for another token until older ones expire",
             Self::Unclear { response } => return write!(f, "the store says {response:?}"),
             Self::Unreadable => {

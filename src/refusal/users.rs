@@ -64,10 +64,10 @@ impl fmt::Display for DirectoryFault {
         match self {
             Self::Callout(fault) => fault.fmt(f),
             Self::CreatedAnother => {
-                f.write_str("the directory created a user that the user claim does not find")
+                f.write_str("the directory created a user that does not match the user claim")
             }
             Self::Changed => {
-                f.write_str("the user changed after the request's head had gone to the server")
+                f.write_str("the user changed after the request's head had been forwarded")
             }
             Self::Crowded => f.write_str("too many users are being looked up at the same time"),
             Self::NotAList => f.write_str("the response is not a SCIM list of users"),

@@ -16,7 +16,7 @@ impl Authority {
     /// Longest authority in bytes: a DNS name, a colon and a port.
     const MAX_LENGTH: usize = 253 + 6;
 
-    /// Parses an authority. None for any other spelling: user info, a host that is encoded or not
+    /// Parses an authority. `None` for any other spelling: user info, a host that is encoded or not
     /// ASCII, an empty port, a dot at the end.
     #[must_use]
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {

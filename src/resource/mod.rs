@@ -26,7 +26,7 @@ use crate::request::RequestHead;
 /// An MCP server that is protected.
 #[derive(Clone, Debug)]
 pub(crate) struct ProtectedResource {
-    /// Its name in logs, metrics and headers; none if it is the only one, and configured as such.
+    /// Its name in logs, metrics and headers; `None` for a single `resource`.
     pub label: Option<ResourceLabel>,
     /// Its public URL.
     pub url: ResourceUrl,
@@ -36,7 +36,7 @@ pub(crate) struct ProtectedResource {
     pub documentation: Option<String>,
     /// Scopes that its clients may ask for.
     pub scopes_supported: Vec<String>,
-    /// Whose tokens it accepts.
+    /// The providers whose tokens it accepts.
     pub providers: AcceptedProviders,
     /// Who may do what.
     pub access: AccessPolicy,
@@ -85,7 +85,7 @@ impl ResourceLabel {
     }
 }
 
-/// Whether refusals are carried out.
+/// Whether refusals are enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {

@@ -27,9 +27,9 @@ pub(crate) struct Resources {
 /// The address of a request.
 #[derive(Debug)]
 pub(crate) struct Address {
-    /// None if no resource has this spelling, or if every request belongs to the only resource.
+    /// `None` if no resource has this spelling, or if every request belongs to the only resource.
     authority: Option<Authority>,
-    /// None for a path that servers may interpret differently.
+    /// `None` for a path that servers may interpret differently.
     pub path: Option<CanonicalPath>,
 }
 
@@ -58,10 +58,10 @@ enum Routing {
     ToTheOnlyOne(String),
 }
 
-/// What holds for requests that belong to no resource.
+/// The settings for requests that belong to no resource.
 #[derive(Clone, Debug)]
 pub(crate) struct Outside {
-    /// Names of the identity headers by default: servers may trust them wherever they are.
+    /// Names of the default identity headers: a server of any path may trust them.
     pub identity_names: Vec<String>,
     /// Paths that need no token.
     pub exempt: Vec<CanonicalPath>,
@@ -69,7 +69,7 @@ pub(crate) struct Outside {
     pub allowed_origins: Vec<String>,
     /// Whether the upstream gets the token.
     pub forward_token: bool,
-    /// Whether those on other paths are refused. Ambiguous paths always are.
+    /// Whether requests on other paths are refused. Ambiguous paths are always refused.
     pub mode: Mode,
 }
 
@@ -123,7 +123,7 @@ impl Resources {
         }
     }
 
-    /// The resource that a request belongs to; none if it belongs to none.
+    /// The resource that a request belongs to, if any.
     ///
     /// # Errors
     ///
@@ -171,8 +171,8 @@ impl Resources {
         }
     }
 
-    /// For which resource a client looks for an authorization server; none if the path is not one of
-    /// these, or all requests belong to one resource.
+    /// The resource for which a client looks for an authorization server; `None` if the path is not
+    /// one of these, or all requests belong to one resource.
     #[must_use]
     pub(crate) fn sought_at(&self, address: &Address, well_known: &[&str]) -> Option<Sought> {
         let Routing::ByAddress(router, _) = &self.routing else { return None };
@@ -188,7 +188,7 @@ impl Resources {
         })
     }
 
-    /// What holds for requests that belong to no resource; none if there are no such requests.
+    /// The settings for requests that belong to no resource; `None` if there are no such requests.
     #[must_use]
     pub(crate) fn outside(&self) -> Option<&Outside> {
         match &self.routing {
@@ -240,8 +240,8 @@ impl Index<ResourceId> for Resources {
     }
 }
 
-// The only two places that index by a number. An id of another configuration would be a fault of
-// this crate; it ends the VM rather than select another resource.
+// The only two places that index by number. An id of another configuration would be a bug in this
+// crate; it ends the VM rather than select a wrong resource.
 #[expect(clippy::indexing_slicing, reason = "ids and tables are made together")]
 impl<T> Index<ResourceId> for ResourceMap<T> {
     type Output = T;

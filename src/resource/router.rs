@@ -91,8 +91,8 @@ impl Router {
         named.or_else(|| self.any.find_exact(path))
     }
 
-    /// The only resource of this authority; none if it has several. Under an authority that is not
-    /// named, a resource of any authority is the only one if there is no other resource at all.
+    /// The only resource of this authority; `None` if it has several. Under an authority that is
+    /// not named, a resource of any authority is the only one if there is no other resource at all.
     #[must_use]
     pub(super) fn only_one(&self, authority: &Authority) -> Option<ResourceId> {
         let any = &self.any.resources;

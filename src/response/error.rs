@@ -17,8 +17,8 @@ pub(crate) struct RefusalResponses {
     /// The URL of the resource metadata, a parameter of every challenge.
     metadata_url: String,
     scope: String,
-    /// The response to a request without a token: the most frequent one, and always the same. None
-    /// where there is no resource.
+    /// The response to a request without a token: the most frequent one, and always the same.
+    /// `None` where there is no resource.
     missing_token: Option<Response>,
 }
 

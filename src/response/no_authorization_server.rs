@@ -1,6 +1,6 @@
-//! The response that says that the protected server is not an authorization server. Some clients
-//! look for one on its host (MCP 2025-03-26, and the fallback in later revisions), and take a 401
-//! for one that requires a login.
+//! The response that the protected server is not an authorization server. Some clients look for one
+//! on its host (MCP 2025-03-26, and the fallback in later revisions), and take a 401 there for an
+//! authorization server that requires a login.
 
 use super::Response;
 use crate::request::{RequestHead, without_slash};
@@ -32,16 +32,16 @@ impl NoAuthorizationServer {
         Self { appended, body: body(&description) }
     }
 
-    /// The response of a host with several resources, if the client looks for no certain one.
+    /// The response of a host with several resources, if the client does not ask for one of them.
     #[must_use]
-    pub(crate) fn of_several() -> Self {
+    pub(crate) fn for_several_resources() -> Self {
         let description = "this is not an authorization server; the one that issues tokens for a server \
                            is named in the metadata of that server";
         Self { appended: Default::default(), body: body(description) }
     }
 
-    /// The response to a request at one of the paths, which needs no token; none unless its method is
-    /// one that looks for the metadata.
+    /// The response to a request at one of the paths, which needs no token; `None` unless its
+    /// method asks for the metadata.
     #[must_use]
     pub(crate) fn response(&self, head: RequestHead<'_>) -> Option<Response> {
         match head.method() {

@@ -8,7 +8,7 @@
 pub(crate) struct EventReader {
     /// The beginning of an event that is not complete.
     buffer: Vec<u8>,
-    /// Whether the beginning of the event was handed out, since it is too long.
+    /// Whether the beginning of the event was emitted because the event is too long.
     is_overlong: bool,
     /// Whether the line that is being read is empty so far.
     is_empty_line: bool,
@@ -33,7 +33,7 @@ pub(crate) enum Part<'a> {
 }
 
 impl EventReader {
-    /// `max_event`: the longest event that is handed out whole, in bytes.
+    /// `max_event`: the longest event that is emitted whole, in bytes.
     pub(crate) fn new(max_event: usize) -> Self {
         Self {
             buffer: Vec::new(),
@@ -44,7 +44,7 @@ impl EventReader {
         }
     }
 
-    /// Reads a chunk, and hands out the parts that it completes.
+    /// Reads a chunk, and emits the parts that it completes.
     pub(crate) fn read(&mut self, chunk: &[u8], mut part: impl FnMut(Part<'_>)) {
         let mut rest = chunk;
         if let [b'\n', after @ ..] = rest
@@ -73,7 +73,7 @@ impl EventReader {
         self.limit(&mut part);
     }
 
-    /// The stream has ended: hands out what has no empty line after it.
+    /// The stream has ended: emits what has no empty line after it.
     pub(crate) fn end(&mut self, mut part: impl FnMut(Part<'_>)) {
         if !self.buffer.is_empty() || self.is_overlong {
             self.finish(&mut part);
@@ -104,7 +104,7 @@ impl EventReader {
         self.is_empty_line = true;
     }
 
-    /// Hands out the beginning of an event that has become too long.
+    /// Emits the beginning of an event that has become too long.
     fn limit(&mut self, part: &mut impl FnMut(Part<'_>)) {
         if self.is_overlong && !self.buffer.is_empty() {
             part(Part::More(&std::mem::take(&mut self.buffer)));

@@ -59,14 +59,14 @@ impl<'a> Members<'a> {
     }
 
     /// Whether only a client that ignores case finds this name.
-    pub(crate) fn has_in_other_letters(&self, name: &str) -> bool {
+    pub(crate) fn has_in_other_case(&self, name: &str) -> bool {
         let folded = case_folded(name);
         self.0.iter().any(|(member, _)| member != name && case_folded(member) == folded)
     }
 
     /// Whether all clients find the same values for these names.
     pub(crate) fn is_clear(&self, names: &[&str]) -> bool {
-        names.iter().all(|name| !self.has_in_other_letters(name) && self.all(name).count() < 2)
+        names.iter().all(|name| !self.has_in_other_case(name) && self.all(name).count() < 2)
     }
 
     /// Whether any member repeats.

@@ -1,4 +1,5 @@
-//! Values that the gateway hands out and recognises when they come back, so that it keeps no state.
+//! Values that the gateway gives to clients and browsers and recognises later, so that it stores
+//! nothing.
 //!
 //! Each kind of value has a purpose, and each purpose a key of its own, derived from the configured
 //! secret by HKDF (RFC 5869). Values are encrypted with XChaCha20-Poly1305, whose nonces are long
@@ -22,11 +23,11 @@ use crate::time::UnixTime;
 
 /// A value that can be sealed.
 pub(crate) trait Sealed: Serialize + DeserializeOwned {
-    /// Separates its key from those of all other values. Never changes.
+    /// Separates its key from those of all other values. Must never change.
     const PURPOSE: &'static str;
-    /// Most bytes of the sealed string. A longer one is neither made nor opened.
+    /// Maximum length of the sealed string in bytes. A longer one is neither made nor opened.
     const MAX_LENGTH: usize;
-    /// How long it opens; none if it never expires.
+    /// How long it can be opened; `None` if it never expires.
     const LIFE: Option<Duration>;
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct Sealer {
 pub(crate) enum SealFault {
     /// It was not sealed here for this purpose with either secret, or was changed since.
     NotOurs,
-    /// It was sealed here, but its life is over.
+    /// It was sealed here, but has expired.
     Expired,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct TooLarge;
 
 impl Sealer {
     const NONCE_LENGTH: usize = 24;
-    /// Seconds since the epoch, big-endian, ahead of the value.
+    /// Length of the time in front of the value: seconds since the epoch, big-endian.
     const TIME_LENGTH: usize = size_of::<u64>();
 
     #[must_use]

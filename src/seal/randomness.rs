@@ -1,4 +1,4 @@
-//! Random bytes, as an argument: the host gives a seed, and a step takes from it what it needs.
+//! Random bytes as an argument: the host provides a seed, and a step derives what it needs.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -17,7 +17,7 @@ impl Randomness {
         Self { seed, taken: 0 }
     }
 
-    /// The next bytes; never the same ones again.
+    /// The next bytes. No two calls return the same ones.
     pub(crate) fn bytes<const LENGTH: usize>(&mut self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         let hkdf = Hkdf::<Sha256>::new(None, &self.seed);

@@ -17,7 +17,7 @@ pub(crate) struct Secret(Vec<u8>);
 pub(crate) enum SecretFault {
     /// It is neither base64 nor base64url.
     NotBase64,
-    /// It has fewer bytes than 32.
+    /// It has fewer than 32 bytes.
     TooShort {
         /// How many it has.
         bytes: usize,
@@ -25,7 +25,7 @@ pub(crate) enum SecretFault {
 }
 
 impl Secret {
-    /// Fewest bytes.
+    /// Minimum length in bytes.
     const MIN_LENGTH: usize = 32;
 
     /// Parses base64 or base64url, padded or not. One newline at the end is ignored, since files and

@@ -25,7 +25,8 @@ impl SessionHolder {
         };
         let mut digest = Sha256::new();
         for part in [issuer, claim, subject, resource] {
-            // Ahead of each part stands its length, so no two lists of parts are the same bytes.
+            // The length precedes each part, so that different lists of parts never have the same
+            // bytes.
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part);
         }

@@ -1,11 +1,11 @@
-//! MCP sessions that serve only whom they were given to.
+//! MCP sessions that are bound to the user they were given to.
 //!
-//! A server knows a session by its id alone, so whoever has the id has the session. Where sessions
-//! are bound, a client gets the id with a seal ahead of it: `seal.id`. The seal is an HMAC-SHA-256
-//! over the id and a digest of issuer, subject and resource, in base64url. A request whose session
-//! does not verify for its own sender is refused, and the server gets the id without the seal.
-//! Nothing is stored, so any worker and replica with the same secret verifies it, and the same id
-//! always has the same seal.
+//! A server knows a session by its id alone, so anyone who has the id has the session. Where
+//! sessions are bound, a client gets the id with a seal in front: `seal.id`. The seal is an
+//! HMAC-SHA-256 over the id and a digest of issuer, subject and resource, in base64url. A request
+//! whose session does not verify for its own sender is refused, and the server gets the id without
+//! the seal. Nothing is stored, so any worker and replica with the same secret verifies it, and the
+//! same id always has the same seal.
 
 mod holder;
 mod sealer;
@@ -24,7 +24,7 @@ pub(crate) const SESSION_ID: &str = "mcp-session-id";
 /// The session of a request, where sessions are bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RequestSession {
-    /// Its sender is not known, or not yet: neither server nor client gets an id of a session.
+    /// Its sender is not known so far: neither the server nor the client gets a session id.
     Unverified(Option<SentSession>),
     /// Its sender is known, and new ids are sealed for them.
     Bound(Rc<SessionHolder>),
@@ -58,7 +58,7 @@ impl RequestSession {
         }
     }
 
-    /// For whom the id in the response is sealed; none if the client gets none.
+    /// Whom the id in the response is sealed for; `None` if the client gets no id.
     pub(crate) fn holder(&self) -> Option<&Rc<SessionHolder>> {
         match self {
             Self::Bound(holder) => Some(holder),

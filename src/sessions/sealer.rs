@@ -15,7 +15,7 @@ pub(super) const MAX_ID: usize = 4096;
 const SEAL_LENGTH: usize = 43;
 /// Longest sealed id in bytes.
 pub(super) const MAX_SEALED: usize = SEAL_LENGTH + 1 + MAX_ID;
-/// Between the seal and the id.
+/// Separates the seal from the id.
 const SEPARATOR: char = '.';
 
 /// Seals the ids of sessions with keys derived from the configured secret.
@@ -25,13 +25,13 @@ pub(crate) struct SessionSealer {
     previous: Option<Hmac<Sha256>>,
 }
 
-/// The id that a server gave cannot be sealed: MCP allows visible ASCII only, once, and of limited
-/// length here.
+/// The server's id cannot be sealed: it must be one value of visible ASCII, of at most [`MAX_ID`]
+/// bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnsealableId;
 
 impl SessionSealer {
-    /// Separates its keys from all others that are derived from the secret. Never changes.
+    /// Separates its keys from all others that are derived from the secret. Must never change.
     const PURPOSE: &'static str = "mcp session id";
 
     /// Seals with the current secret, and verifies seals of the previous one too.
@@ -89,7 +89,7 @@ impl SessionSealer {
     }
 }
 
-/// The digest of the holder has a fixed length, so it needs no length ahead of it.
+/// The digest of the holder has a fixed length, so no length precedes it.
 fn sealing(key: &Hmac<Sha256>, id: &str, holder: &SessionHolder) -> Hmac<Sha256> {
     key.clone().chain_update(holder.as_bytes()).chain_update(id)
 }

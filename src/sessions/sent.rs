@@ -1,4 +1,4 @@
-//! What a request says of its session.
+//! The session id in a request.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ impl SentSession {
     }
 }
 
-/// Without the value, which opens the session of whoever sent it.
+/// Without the value, which gives access to the session.
 impl fmt::Debug for SentSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -17,11 +17,11 @@ pub(crate) struct ConfigurationStatus {
     pub digest: String,
     /// The version of the filter that runs it.
     pub version: String,
-    /// The URL of the protected MCP server; none if there are `resources`.
+    /// The URL of the protected MCP server; `None` if there are `resources`.
     pub resource: Option<String>,
     /// The resource's `name`.
     pub name: Option<String>,
-    /// Whether refusals are carried out; `None` if resources differ.
+    /// Whether refusals are enforced; `None` if resources differ.
     pub mode: Option<Mode>,
     /// The first of several resources, as many as the heartbeat holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -36,7 +36,7 @@ pub(crate) struct ConfigurationStatus {
     pub providers: Vec<ProviderStatus>,
     /// The number of providers that are left out.
     pub more_providers: usize,
-    /// How people log in; none if they do not.
+    /// The login, if it is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginStatus>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct ResourceStatus {
     pub url: String,
     /// Its `name`.
     pub name: Option<String>,
-    /// Whether refusals are carried out there.
+    /// Whether refusals are enforced there.
     pub mode: Mode,
     /// The names of the first providers whose tokens it accepts.
     pub providers: Vec<String>,
@@ -95,17 +95,17 @@ pub(crate) struct ProviderStatus {
 pub(crate) enum KeyState {
     /// They are part of the configuration.
     Configured,
-    /// They are fresh, but the next fetch of them fails.
+    /// They are fresh, but fetching newer ones fails.
     Failing,
     /// They are fresh.
     Fresh,
     /// Fetching them has failed since the start.
     NoKeys,
-    /// They have expired and still serve.
+    /// They have expired and are still used.
     Stale,
-    /// They have expired and serve no longer.
+    /// They have expired and are no longer used.
     TooOld,
-    /// The first fetch is under way.
+    /// The first fetch is in progress.
     Waiting,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct SourceStatus {
 pub(crate) enum Level {
     /// They can.
     Good,
-    /// They can, but some may be refused soon unless somebody acts.
+    /// They can, but some may be refused soon unless an operator acts.
     Warning,
     /// They are refused.
     Bad,
@@ -184,7 +184,7 @@ impl ProviderStatus {
                     state: KeyState::Configured,
                     summary: match count {
                         1 => "1 key is in the configuration.".to_owned(),
-                        count => format!("{count} keys stand in the configuration."),
+                        count => format!("{count} keys are in the configuration."),
                     },
                     advice: None,
                     issuers,
@@ -243,7 +243,7 @@ fn mode(is_report: bool) -> Mode {
     if is_report { Mode::Report } else { Mode::Enforce }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -290,37 +290,37 @@ fn describe(status: &KeyStatus, now: UnixTime) -> (KeyState, String) {
                 KeyState::NoKeys,
                 format!("{failing} There are no keys yet: tokens get 503 keys_unavailable."),
             ),
-            None => (KeyState::Waiting, "The first fetch of keys is under way.".to_owned()),
+            None => (KeyState::Waiting, "The first fetch of keys is in progress.".to_owned()),
         };
     };
     let keys =
         format!("{}, fetched {}", plural(status.keys.len(), "key"), distance(set.fetched, now));
     let serve = format!(
-        "serve until {} ({})",
+        "usable until {} ({})",
         clock(set.serves_until, now),
         distance(set.serves_until, now)
     );
-    let newer = "tokens by newer ones get 503 keys_unavailable.";
+    let newer = "tokens signed with newer keys get 503 keys_unavailable.";
     match (set.phase, failing) {
         (Phase::Unavailable, failing) => {
             let failing = failing.map(|failing| failing + " ").unwrap_or_default();
-            let refused = "are too old to serve: tokens get 503 keys_unavailable.";
+            let refused = "too old to use: tokens get 503 keys_unavailable.";
             (KeyState::TooOld, format!("{failing}{keys}, {refused}"))
         }
         (Phase::Stale, Some(failing)) => {
-            (KeyState::Stale, format!("{failing} {keys}, have expired and {serve}; {newer}"))
+            (KeyState::Stale, format!("{failing} {keys}, expired, {serve}; {newer}"))
         }
         (Phase::Fresh | Phase::Due, Some(failing)) => {
             (KeyState::Failing, format!("{failing} {keys}, {serve}; {newer}"))
         }
         (Phase::Stale, None) => {
-            (KeyState::Stale, format!("{keys}, have expired. They are about to be fetched again."))
+            (KeyState::Stale, format!("{keys}, expired; the next fetch is due."))
         }
         (Phase::Fresh | Phase::Due, None) => {
             let next = match (status.is_fetching, status.next_fetch > now) {
-                (true, _) => "being fetched again now".to_owned(),
+                (true, _) => "a fetch is in progress".to_owned(),
                 (false, true) => format!("next fetch {}", distance(status.next_fetch, now)),
-                (false, false) => "next fetch due now".to_owned(),
+                (false, false) => "the next fetch is due now".to_owned(),
             };
             (KeyState::Fresh, format!("{keys}; {next}."))
         }
@@ -331,7 +331,7 @@ fn describe_failures(failures: &FetchFailures, is_fetching: bool, now: UnixTime)
     let FetchFailures { attempts, since, next_attempt, .. } = failures;
     let times = if *attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
     let next = match (is_fetching, *next_attempt > now) {
-        (true, _) => "an attempt is under way".to_owned(),
+        (true, _) => "an attempt is in progress".to_owned(),
         (false, true) => {
             format!("next attempt {} ({})", distance(*next_attempt, now), clock(*next_attempt, now))
         }

@@ -1,4 +1,4 @@
-//! The heartbeat of a configuration: what its workers report of it in shared data.
+//! The heartbeat of a configuration: what its workers report about it in shared data.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) struct Heartbeat {
     pub providers: Vec<ProviderSummary>,
     /// The number of providers that are left out.
     pub more_providers: usize,
-    /// The issuer of the login; none if there is no login.
+    /// The issuer of the login; `None` if there is no login.
     pub login_issuer: Option<String>,
     /// The request counters that its workers have incremented.
     pub counters: BTreeSet<Counter>,
@@ -41,7 +41,7 @@ pub(crate) struct Heartbeat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResourceSummary {
-    /// Its `id`; none if it is the only one, and configured as such.
+    /// Its `id`; `None` for a `resource`.
     pub id: Option<String>,
     /// The URL of the MCP server.
     pub url: String,
@@ -65,7 +65,7 @@ pub(crate) struct ProviderSummary {
     pub audiences: Vec<String>,
     /// Where its keys are.
     pub keys: KeySummary,
-    /// The redirect URI of the login there; none if people cannot log in there.
+    /// The redirect URI of the login there, if there is one.
     pub redirect_uri: Option<String>,
 }
 

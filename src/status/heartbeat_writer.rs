@@ -68,7 +68,7 @@ impl HeartbeatWriter {
         self.logins.entry(stage).or_default().add(record);
     }
 
-    /// Lets [`Self::run`] write refusals and results of logins the next time, however soon.
+    /// Lets the next [`Self::run`] write refusals and results of logins without the usual interval.
     pub(crate) fn hasten(&mut self) {
         self.next_publish = UnixTime::default();
     }
@@ -149,8 +149,8 @@ impl HeartbeatWriter {
         free
     }
 
-    /// Adds refusals and results of logins to those in shared data. A write that loses against another worker is
-    /// repeated later.
+    /// Adds refusals and results of logins to those in shared data. A write that loses against
+    /// another worker is repeated later.
     fn publish(&mut self, board: &dyn Board) {
         self.refused.retain(|reason, refused| {
             let name = RefusalHistory::name(*reason);

@@ -1,4 +1,4 @@
-//! The login of a configuration: its redirect URIs, and how each step ended last.
+//! The login of a configuration: its redirect URIs, and the last results of each step.
 
 use serde::Serialize;
 
@@ -37,9 +37,9 @@ pub(crate) struct LoginStepStatus {
     /// When it was last successful.
     #[serde(serialize_with = "as_rfc3339")]
     pub ok: Option<UnixTime>,
-    /// The last time that a client or a person was to blame.
+    /// The last fault of a client or a person.
     pub refused: Option<LoginFaultStatus>,
-    /// The last time that the provider or the operator was to blame.
+    /// The last fault of the provider or the operator.
     pub failed: Option<LoginFaultStatus>,
 }
 

@@ -9,7 +9,7 @@ use crate::login::{LoginResult, LoginStage};
 use crate::printable;
 use crate::time::UnixTime;
 
-/// How a step of a login ended last.
+/// The last results of one step, in one configuration and at one provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoginRecord {
@@ -34,12 +34,12 @@ pub(super) struct LastResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct LoginHistory {
-    /// The one that changed last is the last.
+    /// In the order of their last changes.
     records: Vec<LoginRecord>,
 }
 
 impl LoginRecord {
-    /// Characters of a fault.
+    /// Maximum length of a fault in characters.
     const MAX_FAULT: usize = 400;
 
     /// The record of one result at `now`. A long fault is cut.
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!((failed.at.as_secs(), failed.fault.as_deref()), (4, Some("second")));
         assert_eq!(entra.last(LoginResult::Ok).unwrap().at.as_secs(), 3);
         assert_eq!(entra.last(LoginResult::Refused), None);
-        // What comes late, from another worker, displaces nothing newer.
+        // A late result from another worker displaces nothing newer.
         history.add(record("entra", LoginResult::Failed, Some("first"), 1));
         let entra = &history.records()[1];
         assert_eq!(entra.last(LoginResult::Failed).unwrap().fault.as_deref(), Some("second"));

@@ -191,14 +191,14 @@ fn provider_section(page: &mut Html, provider: &ProviderStatus) {
         entry(page, "Fetched", |page| moment(page, set.fetched));
         entry(page, "Expires", |page| {
             moment(page, set.expires);
-            page.raw("; serves until ");
+            page.raw("; usable until ");
             moment(page, set.serves_until).raw(" if fetching fails")
         });
         entry(page, "Version", |page| page.text(&set.version.to_string()));
     }
     if let Some(next) = provider.next_fetch {
         entry(page, "Next fetch", |page| {
-            moment(page, next).raw(if provider.is_fetching { "; one is under way" } else { "" })
+            moment(page, next).raw(if provider.is_fetching { "; one is in progress" } else { "" })
         });
     }
     page.raw("</dl>\n</article>\n");

@@ -1,4 +1,4 @@
-//! The last refusals for a reason, and what can be said of each.
+//! The last refusals for a reason, and their likely causes.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -45,9 +45,9 @@ pub(crate) struct RefusalStatus {
     /// The resource's `id`, if there are several and the request belongs to one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// `None` if the request picked no provider.
+    /// `None` if the request selected no provider.
     pub provider: Option<String>,
-    /// What became of the requests.
+    /// Whether the requests were refused or forwarded.
     pub outcome: RefusalOutcome,
     /// The found and expected values.
     pub details: Map<String, Value>,
@@ -57,7 +57,7 @@ pub(crate) struct RefusalStatus {
     pub hint: Option<String>,
 }
 
-/// What became of requests that a check refuses.
+/// How requests ended that a check refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RefusalOutcome {
@@ -167,13 +167,11 @@ fn hint_at_kid(
     providers: &[ProviderStatus],
 ) -> Option<String> {
     if provider.is_some_and(|provider| provider.has_key(kid)) {
-        return Some(
-            "The provider publishes this key by now: a new attempt should pass.".to_owned(),
-        );
+        return Some("The provider now publishes this key: a new attempt should pass.".to_owned());
     }
     let other = providers.iter().find(|other| other.has_key(kid))?;
     Some(format!(
-        "The provider {} publishes this key: its tokens were taken for those of another, so \
+        "The provider {} publishes this key, but its token was assigned to another provider: \
          compare `issuer` and `client_ids` of the two.",
         other.name
     ))

@@ -21,7 +21,7 @@ pub(crate) struct RefusalRecord {
     pub configuration: String,
     /// The resource's `id`; `None` if the request belonged to none, or there is only one.
     pub resource: Option<String>,
-    /// `None` if the request picked no provider.
+    /// `None` if the request selected no provider.
     pub provider: Option<String>,
     /// Whether report mode allowed the requests.
     pub is_report: bool,
@@ -38,7 +38,7 @@ pub(crate) struct RefusalHistory {
 }
 
 impl RefusalRecord {
-    /// Bytes of the details as JSON.
+    /// Maximum size of the details as JSON, in bytes.
     const MAX_DETAILS: usize = 4 * 1024;
 
     /// The record of one request, refused at `now`. Long details are cut.

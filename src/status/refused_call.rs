@@ -28,14 +28,14 @@ pub(crate) struct RefusedCall {
     pub rule: Option<String>,
     /// Why it was refused.
     pub reason: Reason,
-    /// What became of the calls.
+    /// Whether the calls were refused or forwarded.
     pub outcome: RefusalOutcome,
 }
 
 impl RefusedCall {
     const MAX_SHOWN: usize = 10;
 
-    /// The last ones among these refusals.
+    /// The last refused calls among these refusals.
     pub(super) fn last_of(reasons: &[ReasonStatus]) -> Vec<Self> {
         let of_reason = |status: &ReasonStatus| {
             let reason = status.reason;

@@ -40,7 +40,7 @@ pub(crate) struct RequestCount {
     /// The `resource` label of the metric, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// `None` if the request picked no provider.
+    /// `None` if the request selected no provider.
     pub provider: Option<String>,
     /// The `outcome` label of the metric.
     pub outcome: String,
@@ -138,9 +138,9 @@ fn overall(configurations: &[ConfigurationStatus]) -> (Level, String) {
         .collect();
     let names = Vec::from_iter(names).join(", ");
     let summary = match (level, providers().count()) {
-        (Level::Good, 1) => "The provider has keys to judge tokens by.".to_owned(),
-        (Level::Good, total) => format!("All {total} providers have keys to judge tokens by."),
-        (Level::Warning, _) => format!("Needs a look: {names}."),
+        (Level::Good, 1) => "The provider has keys to verify tokens with.".to_owned(),
+        (Level::Good, total) => format!("All {total} providers have keys to verify tokens with."),
+        (Level::Warning, _) => format!("Check the keys of {names}."),
         (Level::Bad, _) => format!("Tokens are refused because keys are missing: {names}."),
     };
     (level, summary)

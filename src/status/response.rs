@@ -46,17 +46,18 @@ impl StatusPage {
         if !self.is_own_host(head) {
             return self.plain(
                 403,
-                "This name is not one of the status page. Ask for it by IP address or as localhost, \
-                 or add the name to its configuration: hosts.\n",
+                "The status page is not served under this host name. Use an IP address or \
+                localhost, \
+                or add the name to `hosts` in the configuration of the page.\n",
             );
         }
         let render: fn(&Status) -> (&'static str, String) = match without_slash(head.path()) {
             b"/" => |status| ("text/html; charset=utf-8", page::html(status)),
             b"/status.json" => |status| ("application/json", json(status)),
-            _ => return self.plain(404, "There is / and /status.json.\n"),
+            _ => return self.plain(404, "Not found. Try / or /status.json.\n"),
         };
         if !matches!(head.method(), b"GET" | b"HEAD") {
-            let mut response = self.plain(405, "This is read by GET.\n");
+            let mut response = self.plain(405, "Use GET.\n");
             response.headers.push(("allow", "GET, HEAD".into()));
             return response;
         }
@@ -97,6 +98,6 @@ impl StatusPage {
 fn json(status: &Status) -> String {
     // Nothing here can fail to serialise.
     let text = serde_json::to_string_pretty(status).unwrap_or_default();
-    // Terminals must not interpret it.
+    // A terminal must not interpret control characters.
     format!("{}\n", Printable::lines(text))
 }

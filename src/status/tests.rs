@@ -170,7 +170,7 @@ fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
             1,
             Level::Warning,
             "waiting",
-            "The first fetch of keys is under way.",
+            "The first fetch of keys is in progress.",
         ),
         (
             state(failure(cause), no_set),
@@ -193,8 +193,8 @@ fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
             Level::Warning,
             "failing",
             "Fetching keys has failed 3 times since 08:09:30 UTC (20 s); next attempt in 10 s \
-             (08:10:00 UTC). 2 keys, fetched 9 min 50 s ago, serve until 2027-01-16 08:10:00 UTC \
-             (in 1 d); tokens by newer ones get 503 keys_unavailable.",
+             (08:10:00 UTC). 2 keys, fetched 9 min 50 s ago, usable until 2027-01-16 08:10:00 UTC \
+             (in 1 d); tokens signed with newer keys get 503 keys_unavailable.",
         ),
         (
             state(failure(cause), published()),
@@ -202,8 +202,8 @@ fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
             Level::Warning,
             "stale",
             "Fetching keys has failed 3 times since 08:09:30 UTC (2 min 10 s); the next attempt is due \
-             now. 2 keys, fetched 11 min ago, have expired and serve until 2027-01-16 08:10:00 UTC (in \
-             23 h 58 min); tokens by newer ones get 503 keys_unavailable.",
+             now. 2 keys, fetched 11 min ago, expired, usable until 2027-01-16 08:10:00 UTC (in \
+             23 h 58 min); tokens signed with newer keys get 503 keys_unavailable.",
         ),
         (
             state(failure(cause), published()),
@@ -211,7 +211,7 @@ fn each_provider_is_shown_with_the_state_of_its_keys_in_a_sentence() {
             Level::Bad,
             "too old",
             "Fetching keys has failed 3 times since 2027-01-15 08:09:30 UTC (1 d 3 h); the next attempt \
-             is due now. 2 keys, fetched 1 d 3 h ago, are too old to serve: tokens get 503 \
+             is due now. 2 keys, fetched 1 d 3 h ago, too old to use: tokens get 503 \
              keys_unavailable.",
         ),
     ] {

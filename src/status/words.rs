@@ -1,4 +1,4 @@
-//! Strings, times and numbers in the form that people read.
+//! Strings, times and numbers for people.
 
 use std::time::Duration;
 

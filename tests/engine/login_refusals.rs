@@ -362,7 +362,7 @@ fn a_proxy_that_withholds_forms_gets_500_and_the_log_names_the_option() {
         gateway.vm.advance(Duration::from_millis(600));
         gateway.vm.tick();
         assert_eq!(responded(&gateway.vm.outcome(id)).status, 500, "{path}");
-        assert!(logged("does not hand over a request body while its head is held back"));
+        assert!(logged("does not deliver a request body while its head is held back"));
     }
 }
 

@@ -168,7 +168,7 @@ fn a_flood_of_requests_that_wait_is_bounded() {
         let vm = start(&configuration, &SharedData::default());
         let token = token_with(&key, ISSUER, "1");
         let crowded = || {
-            assert_unavailable(&request(&vm, &token).1, "too many requests wait already");
+            assert_unavailable(&request(&vm, &token).1, "too many requests are already waiting");
             assert_eq!(vm.calls().len(), most);
         };
         let waiting: Vec<u32> = (0..most).map(|_| wait(&vm, &token)).collect();
@@ -207,7 +207,7 @@ fn requests_that_wait_for_keys_and_for_the_store_are_bounded_together() {
     wait_with_new_token(&vm, &key);
     assert_refused(&for_keys(), 503, "keys_unavailable");
     let (_, outcome) = request(&vm, &token_with(&key, ISSUER, &random_id()));
-    assert_unavailable(&outcome, "too many requests wait already");
+    assert_unavailable(&outcome, "too many requests are already waiting");
 }
 
 #[test]

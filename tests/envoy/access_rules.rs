@@ -262,7 +262,7 @@ async fn all_spellings_of_a_path_are_equal_where_no_rule_names_one() {
     }
 }
 
-/// Every way to write a path that some server would take for one that a rule is about.
+/// Every way to write a path that some server would take for one that a rule names.
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn no_spelling_of_a_path_bypasses_a_rule() {

@@ -60,7 +60,7 @@ async fn a_token_without_audience_passes_by_its_client_if_the_operator_configure
         ("two that differ", with(&valid, "azp", "other")),
         ("two that differ, the other way round", with(&claims("pool", "other"), "azp", "agent")),
         ("three, the last of which differs", with(&with(&valid, "azp", "agent"), "cid", "other")),
-        // RFC 7519 §4.1.3: it says itself that it is for somebody else.
+        // RFC 7519 §4.1.3: its `aud` names another audience.
         ("the audience of another API", with(&valid, "aud", "https://other.example")),
         ("no audience at all, in a list", with(&valid, "aud", json!([]))),
         // Its `aud` is the client, which it does not name otherwise.

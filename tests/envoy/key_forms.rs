@@ -263,8 +263,8 @@ async fn a_document_other_than_metadata_is_named() {
     provider.edit(Document::Discovery, |document| {
         document["jwks_uri"] = json!("https://keys.example.com/jwks");
     });
-    let expected =
-        "the jwks_uri that discovery found: no cluster is configured for its host keys.example.com";
+    let expected = "the jwks_uri from the metadata document: no cluster is configured for its host \
+         keys.example.com";
     cases.push(("host-without-cluster", provider, expected));
     assert_logged(cases, |name, provider| {
         json!({

@@ -143,7 +143,7 @@ async fn a_head_whose_body_is_withheld_does_not_reach_the_server() {
         assert_eq!(stack.server.requests()[1].identity()["x-mcp-user"], "ada@example.com");
         stack.server.clear();
     }
-    assert!(!stack.envoy.log().contains("does not hand over"), "{}", stack.envoy.log());
+    assert!(!stack.envoy.log().contains("does not deliver"), "{}", stack.envoy.log());
     assert_vm_lives(&stack).await;
 }
 
@@ -165,7 +165,7 @@ async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_
     assert_eq!(stack.server.tool_runs(), [""; 0]);
     assert!(stack.server.requests().iter().all(|request| request.body != ADD));
     let log = stack.envoy.log();
-    assert_eq!(log.matches("does not hand over a request body").count(), 1, "{log}");
+    assert_eq!(log.matches("does not deliver a request body").count(), 1, "{log}");
     assert!(log.contains(": set allow_on_headers_stop_iteration, or see docs/"), "{log}");
     assert_vm_lives(&stack).await;
 }

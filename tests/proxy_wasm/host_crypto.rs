@@ -86,9 +86,9 @@ fn a_host_without_the_function_causes_no_warning() {
 fn a_host_that_accepts_forged_signatures_is_not_trusted() {
     for (crypto, reason) in [
         (HostCrypto::ALWAYS_TRUE, "it accepts a forged signature of RS256"),
-        (HostCrypto::ALWAYS_FALSE, "it refuses a valid signature of RS256"),
-        (HostCrypto::Returns(b""), "it refuses a valid signature of RS256"),
-        (HostCrypto::Returns(b"\x12\x01!"), "it refuses a valid signature of RS256"),
+        (HostCrypto::ALWAYS_FALSE, "it rejects a valid signature of RS256"),
+        (HostCrypto::Returns(b""), "it rejects a valid signature of RS256"),
+        (HostCrypto::Returns(b"\x12\x01!"), "it rejects a valid signature of RS256"),
         (HostCrypto::Returns(b"\x08"), "no result for RS256: "),
         (HostCrypto::Returns(b"\x0a\x01\x01"), "no result for RS256: "),
         (HostCrypto::Returns(b"\xff\xff\xff"), "no result for RS256: "),

@@ -325,7 +325,7 @@ proptest! {
         levels[level].push((spelt, "{}".to_owned()));
         let [message, params, meta] = levels;
         let with = |mut members: Members, name: &str, value: &Members| {
-            // A duplicate of the outermost object is a fault already.
+            // A duplicate in the outermost object is already a fault.
             if members.iter().all(|(known, _)| known != name) {
                 members.push((name.to_owned(), object(value, false)));
             }

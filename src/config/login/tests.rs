@@ -102,13 +102,13 @@ fn logins_that_work_are_accepted() {
         json!({"/login/registration": false, "/login/redirect_uris": [],
                "/login/client_metadata": {"app.example": "app"}}),
         json!({"/login/consent": "remember"}),
-        // The provider is a public client's.
+        // The gateway is a public client of the provider.
         json!({"/providers/0/login/client_secret_env": null}),
         json!({"/providers/0/login/scopes": ["read"]}),
         json!({"/providers/0/login/scopes": {"read": "api://x/read"}}),
         json!({"/providers/0/login/token": "id_token"}),
         json!({"/providers/0/login/parameters": {"prompt": "select_account", "audience": "x"}}),
-        // Nothing is sealed, which is no fault.
+        // A secret that nothing uses is allowed.
         json!({"/login": null, "/providers/0/login": null}),
     ] {
         assert_eq!(faults(&members), [""; 0], "{members}");
@@ -130,8 +130,8 @@ fn a_login_needs_a_secret_a_provider_and_a_client() {
         (json!({"/secret/previous_env": "SHORT"}), "secret.previous_env: the value of \"SHORT\""),
         (json!({"/secret/other": 1}), "secret.other: "),
         (json!({"/providers/0/login": null}), "login: needs at least one provider that has login"),
-        (json!({"/login": null}), "login: is required, since a provider has login"),
-        (json!({"/login/registration": false}), "login: knows no client without registration"),
+        (json!({"/login": null}), "login: is required because a provider has login"),
+        (json!({"/login/registration": false}), "login: needs registration, clients"),
         (json!({"/login/redirect_uris": []}), "login.redirect_uris: must not be empty while"),
     ] {
         assert_refused(&members, expected);
@@ -172,13 +172,13 @@ fn each_field_of_login_has_its_form() {
         ),
         (
             json!({"/login/path": "/a"}),
-            "login.path: must not be the path of a resource or above it",
+            "login.path: must not be the path of a resource or a prefix of it",
         ),
         (json!({"/login/path": "/b/mcp"}), "login.path: must not be the path of a resource"),
-        (json!({"/login/path": "/health"}), "login.path: must not be an exempt path or above one"),
+        (json!({"/login/path": "/health"}), "login.path: must not be an exempt path"),
         (
             json!({"/exempt": [{"path": "/oauth/callback"}]}),
-            "login.path: must not be an exempt path or above",
+            "login.path: must not be an exempt path or a prefix",
         ),
         (json!({"/login/registration": "yes"}), "login.registration: "),
         (json!({"/login/redirect_uris": "loopback"}), "login.redirect_uris: "),
@@ -212,15 +212,15 @@ fn each_field_of_login_has_its_form() {
         ),
         (
             json!({"/login/client_metadata": {"App.example": "app"}}),
-            "login.client_metadata.App.example: must be the name of a host",
+            "login.client_metadata.App.example: must be a host name",
         ),
         (
             json!({"/login/client_metadata": {"app.example:443": "app"}}),
-            "login.client_metadata.app.example:443: must be the name of a host",
+            "login.client_metadata.app.example:443: must be a host name",
         ),
         (
             json!({"/login/client_metadata": {"https://app.example": "app"}}),
-            "login.client_metadata.https://app.example: must be the name of a host",
+            "login.client_metadata.https://app.example: must be a host name",
         ),
         (
             json!({"/login/client_metadata": {"app.example": ""}}),
@@ -280,7 +280,7 @@ fn each_field_of_a_providers_login_has_its_form() {
         (json!({"/providers/0/login/token": "refresh_token"}), "providers[0].login.token: "),
         (
             json!({"/providers/0/login/token": "id_token", "/providers/0/login/always": ["profile"]}),
-            "providers[0].login.always: must hold openid",
+            "providers[0].login.always: must include openid",
         ),
         (
             json!({"/providers/0/metadata_url": null, "/providers/0/jwks_url": "https://one.example/keys"}),

@@ -1,4 +1,4 @@
-//! What the schema of one field says, for people.
+//! The schema of one field, in words.
 
 use serde_json::{Map, Value};
 

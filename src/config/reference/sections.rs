@@ -16,8 +16,9 @@ pub(super) struct Group {
 /// A field's path relative to its section, and a link to more.
 pub(super) type Entry = (&'static str, &'static str);
 
-/// All fields in the order in which they are explained. `providers[].keys` has the fields of `keys`
-/// and is left out, and so is what a resource may have in place of what holds for all.
+/// All fields in the order in which they are explained. Left out are `providers[].keys`, which has
+/// the fields of `keys`, and the fields of the objects with which a resource overrides top-level
+/// ones.
 pub(super) const SECTIONS: [Section; 22] = [
     Section {
         path: "",
@@ -81,7 +82,7 @@ How a request finds its server, and what else to set in Envoy, is in
                 ],
             },
             Group {
-                heading: "Instead of what holds for all servers",
+                heading: "Overrides of top-level fields",
                 fields: &[
                     ("access", ""),
                     ("exempt", ""),
@@ -351,7 +352,7 @@ mean for a request.",
     },
     Section {
         path: "login",
-        introduction: "Needs `secret`, and `login` of one provider at least.",
+        introduction: "Needs `secret`, and at least one provider with `login`.",
         groups: &[Group {
             heading: "",
             fields: &[

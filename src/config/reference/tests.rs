@@ -1,4 +1,4 @@
-//! The page in the repository is the one that is generated, has every field, and says what holds.
+//! The page in the repository is the generated one, has every field, and is correct.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,8 +53,7 @@ fn the_example_has_each_field() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// All fields of the schema except those of a provider's keys, and those that a resource may have in
-/// place of what holds for all.
+/// All fields of the schema except those of a provider's keys and of a resource's overrides.
 fn all_fields() -> BTreeSet<String> {
     let all = fields().into_iter().map(|(path, _)| path);
     all.filter(|path| !path.starts_with("providers[].keys."))
@@ -85,9 +84,9 @@ fn missing_required_fields_are_refused() {
         let by_template = ["issuer", "tenant", "domain", "host", "realm"]
             .map(|input| format!("providers[].{input}"))
             .contains(&row.path);
-        // With several resources, these are not.
+        // These are not required with several resources.
         let is_of_one = ["resource", "resources", "providers[].client_ids"].contains(&&*row.path);
-        // Required since a provider has `login`.
+        // Required because a provider has `login`.
         if is_of_one || row.path == "login" {
             continue;
         }

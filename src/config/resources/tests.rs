@@ -69,8 +69,8 @@ fn servers_that_can_be_told_apart_are_accepted() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn others_are_refused_with_the_field() {
-    let host = "must have a host such as gateway.example.com or gateway.example.com:8443: no user, no \
-                dot at its end, IP addresses in their usual form";
+    let host = "must have a host such as gateway.example.com or gateway.example.com:8443: no \
+                user, no final dot, IP addresses in canonical form";
     for (members, expected) in [
         (
             json!({"/resource": {"url": "https://gateway.example/mcp"}}),
@@ -85,8 +85,8 @@ fn others_are_refused_with_the_field() {
         ),
         (
             json!({"/resources/0/id": "none"}),
-            "resources[0].id: must not be none, which metrics have for requests that belong to no \
-             resource"
+            "resources[0].id: must not be none, the label in metrics for requests that belong to \
+             no resource"
                 .to_owned(),
         ),
         (json!({"/resources/1/id": "a"}), "resources[1].id: \"a\" is duplicated".to_owned()),
@@ -154,7 +154,7 @@ fn others_are_refused_with_the_field() {
         ),
         (
             json!({"/resources/0/audiences": null, "/resources/0/providers": ["one"]}),
-            "providers[0].client_ids: is required, since resources[0] has no audiences for it"
+            "providers[0].client_ids: is required because resources[0] has no audiences for it"
                 .to_owned(),
         ),
         (
@@ -203,7 +203,7 @@ const FAULTS: [(&str, &str, &str); 31] = [
     (
         r#"{"/resources/0/scopes_supported": ["a", "offline_access"]}"#,
         "resources[0].scopes_supported[1]",
-        "must not be offline_access, which is not for resources to ask for",
+        "must not be offline_access, which is for the client to request",
     ),
     (
         r#"{"/resources/0/providers": "one"}"#,
@@ -331,7 +331,7 @@ fn no_claim_fills_an_identity_header_of_another_resource() {
                   resources[0].identity",
             ),
         ),
-        // Names that are nobody's, which several may give.
+        // Names that are not identity headers may be used by several.
         (identity("x-a-", "x-country"), identity("x-b-", "x-country"), Value::Null, None),
         (identity("x-a-", "x-a-country"), identity("x-b-", "x-mcp-country"), Value::Null, None),
     ] {

@@ -1,4 +1,4 @@
-//! What must hold of the fields besides what the raw form is made of, as far as a schema can say it.
+//! The rules for fields that the types of the raw form do not express, as far as a schema can.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,9 @@ use super::super::limits::MAX_USER_RECORDS;
 use super::super::templates::TemplateName;
 use crate::jose::Algorithm;
 
-/// A path, and members that the schema of its field gets besides.
+/// A path, and members to add to the schema of its field.
 type Constraint = (&'static str, Value);
 
-/// What else must hold of each field.
 pub(super) fn constraints() -> Vec<Constraint> {
     [resource(), resources(), providers(), key_sources(), users(), access(), login(), others()]
         .concat()
@@ -187,7 +186,8 @@ fn others() -> Vec<Constraint> {
         ("replay_store<1>.redis.cluster", filled()),
         (
             "replay_store<1>.redis",
-            json!({"description": "Redis, called through webdis: for several Envoys together. Default: `local` instead."}),
+            json!({"description": "Redis, called through webdis: for several Envoys. Default: \
+                                   `local` instead."}),
         ),
         (
             "replay_store<1>.redis.authority",

@@ -212,11 +212,11 @@ fn a_default_is_what_a_missing_field_means() {
     }
 }
 
-/// The words of the validated form, sorted, since sets have no order.
+/// The words of the validated form's debug output, sorted because sets have no order.
 pub(in crate::config) fn validated(document: &Value) -> Vec<String> {
     let mut config =
         Config::with_environment(document.to_string().as_bytes(), &environment).unwrap();
-    // It is of what was written.
+    // The digest is that of the document as written.
     config.digest.clear();
     let text = format!("{config:?}");
     let mut words: Vec<String> = text.split([' ', ',', '{', '}']).map(str::to_owned).collect();

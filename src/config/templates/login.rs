@@ -1,4 +1,4 @@
-//! What each template knows about logging in at its provider.
+//! What is known about the login at the provider of each template.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use crate::login::{NamedAudience, ScopeNames, TokenKind};
 /// precedence.
 #[derive(Debug)]
 pub(in crate::config) struct LoginTemplate {
-    /// What people call it; none where its name in the configuration says it better.
+    /// The name that people know the provider by; if there is none, its name in the configuration
+    /// is shown.
     pub(in crate::config) label: Option<&'static str>,
     pub(in crate::config) scopes: ScopeNames,
     pub(in crate::config) named_audience: NamedAudience,
@@ -32,8 +33,8 @@ impl LoginTemplate {
             TemplateName::Auth0 => {
                 Self { named_audience: NamedAudience::Parameter, ..Self::default() }
             }
-            // Google has no scopes of other people's servers. It gives a refresh token only for
-            // access_type=offline, and after the first time only with prompt=consent.
+            // Google has no scopes for servers of others. It issues a refresh token only with
+            // access_type=offline, and after the first login only with prompt=consent.
             TemplateName::Google => Self {
                 label: Some("Google"),
                 scopes: ScopeNames::Mapped(BTreeMap::new()),
@@ -44,13 +45,14 @@ impl LoginTemplate {
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .into(),
             },
-            // The resource is named by what is ahead of a scope.
+            // AD FS takes the resource from the prefix of a scope.
             TemplateName::Adfs => Self {
                 named_audience: NamedAudience::Scopes,
                 always: strings(["openid", "profile"]),
                 ..Self::default()
             },
-            // With offline_access, Keycloak opens a session that never ends by itself.
+            // With offline_access, Keycloak opens an offline session, which outlives the user's
+            // logout.
             TemplateName::Keycloak => {
                 Self { always: strings(["openid", "profile"]), ..Self::default() }
             }

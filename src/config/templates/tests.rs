@@ -162,12 +162,11 @@ fn missing_and_foreign_inputs_are_faults_with_their_paths_and_nothing_else_is() 
 #[test]
 fn inputs_are_read_strictly() {
     let host = "must be a host name such as login.example.com";
-    let no_url = "must be a host name such as login.example.com alone, without https:// and \
-                  without path";
+    let no_url = "must be a host name alone, such as login.example.com, without https:// and path";
     for (template, input, value, fault) in [
-        ("entra_id", "tenant", "common", "must be one tenant: common stands for many"),
-        ("entra_id", "tenant", "Organizations", "must be one tenant: organizations stands"),
-        ("entra_id", "tenant", "consumers", "must be one tenant: consumers stands for many"),
+        ("entra_id", "tenant", "common", "must be one tenant: common means many"),
+        ("entra_id", "tenant", "Organizations", "must be one tenant: organizations means"),
+        ("entra_id", "tenant", "consumers", "must be one tenant: consumers means many"),
         ("entra_id", "tenant", "", "must be the id of a tenant"),
         ("entra_id", "tenant", "contoso", "must be the id of a tenant"),
         ("entra_id", "tenant", "8d5c1f2e00004000800000000000000", "must be the id of a tenant"),
@@ -250,7 +249,7 @@ fn a_field_that_is_set_overrides_the_template() {
     assert_eq!(identity_rules.roles_claims, [ListClaim::Strings(ClaimPath::name("r"))]);
     assert_eq!(identity_rules.groups_claim, ListClaim::Strings(ClaimPath::name("g")));
 
-    // A scope claim of one's own means it alone.
+    // A configured scope claim replaces those of the template.
     let auth0 = |fields: Value| {
         let mut all = json!({"template": "auth0", "domain": "d.auth0.com"});
         for (name, value) in fields.as_object().unwrap() {

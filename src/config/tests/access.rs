@@ -76,8 +76,8 @@ fn faults_of_access_rules_are_named_with_their_paths() {
                 or `\\`";
     let scope = "must be a scope: visible ASCII without space, \" and \\";
     let method = "must be an HTTP method in upper case, such as POST";
-    let pattern = "must be a string with `*` at its end or nowhere, such as update_*";
-    let version = "must be a revision of MCP from 2026-07-28 on: older ones have no headers";
+    let pattern = "must be a string with `*` at most once, at its end, such as update_*";
+    let version = "must be an MCP revision from 2026-07-28 on: older ones have no headers";
     assert_eq!(
         faults(&document),
         [
@@ -92,8 +92,8 @@ fn faults_of_access_rules_are_named_with_their_paths() {
             format!("access.mcp.protocol_versions[1]: {version}"),
             format!("access.mcp.protocol_versions[2]: {version}"),
             format!("access.mcp.protocol_versions[3]: {version}"),
-            "access.mcp.upstream_validates_headers: must be true with inspect: headers, else headers \
-             may say what the body does not"
+            "access.mcp.upstream_validates_headers: must be true with inspect: headers, or the \
+             headers may differ from the body"
                 .to_owned(),
             "access.rules[0].match.path: unknown field".to_owned(),
             format!("access.rules[0].match.paths[0]: {path}"),
@@ -144,7 +144,7 @@ fn a_rule_names_resources_by_uris_that_requests_may_have() {
         " note://a",
     ];
     let expected = "must be a URI in its normal form (https://example.com/ and not \
-                    HTTPS://example.com:443): any other is refused in requests";
+                    HTTPS://example.com:443): requests with another form are refused";
     let expected: Vec<String> = (0..other.len())
         .map(|index| format!("access.rules[0].match.mcp_names[{index}]: {expected}"))
         .collect();

@@ -103,7 +103,7 @@ fn faults_of_a_scim_directory_are_named_with_their_paths() {
             "email",
             json!({"scim": smallest, "unknown": "provision"}),
             vec![
-                "users.provision.fields: must say which claim is user_name, since provider \
+                "users.provision.fields: must name the claim for user_name, because provider \
                  \"example\" finds its users by \"email\"",
             ],
         ),
@@ -129,7 +129,7 @@ fn faults_of_a_scim_directory_are_named_with_their_paths() {
                 "userName": "x", "user_name": "x", "x y": "x",
             }}}),
             vec![
-                "users.provision.fields.user_name: is userName, which another field is too",
+                "users.provision.fields.user_name: sets userName, which another field sets too",
                 "users.provision.fields.x y: must be a field of users or an attribute of SCIM such \
                  as title, name.middleName or \
                  urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
@@ -250,7 +250,8 @@ fn a_field_need_not_be_in_records_of_other_providers() {
     assert_eq!(faults_of(json!([bob])), [""; 0]);
     assert_eq!(
         faults_of(json!([bob, {"user_name": "ada"}])),
-        ["users.records: none has the field \"email\", which is user_field of provider \"other\""]
+        ["users.records: no record has the field \"email\", which is user_field of provider \
+        \"other\""]
     );
 }
 
@@ -275,9 +276,8 @@ fn a_users_section_that_admits_no_user_is_refused() {
         });
         assert_eq!(
             faults(&document),
-            [
-                "users.records: none has the field \"mail\", which is user_field of provider \"example\""
-            ]
+            ["users.records: no record has the field \"mail\", which is user_field of provider \
+                \"example\""]
         );
     }
 }

@@ -198,8 +198,8 @@ impl Authenticator {
         access.check_body(target, body, &requester.identity, is_restricted)
     }
 
-    /// The same decision once the message was read: the response has its `id`, which is read only
-    /// for responses that carry one.
+    /// The same decision after the message was read. A refusal whose format carries the `id` of the
+    /// message gets it.
     fn about_message(
         &self,
         decision: Decision,

@@ -1,4 +1,4 @@
-//! What access logs and metrics have of a call.
+//! Calls as access logs and metrics show them.
 
 use super::Authenticator;
 use super::decision::{Decision, Refused};
@@ -21,13 +21,13 @@ pub(crate) struct FollowedCall {
 }
 
 impl Authenticator {
-    /// Whether it is read what becomes of calls.
+    /// Whether the outcomes of calls are read from responses.
     #[must_use]
     pub(crate) fn follows_calls(&self) -> bool {
         self.config.follows_calls
     }
 
-    /// How to read what becomes of a call; `None` if nobody wants to know. `id` reads that of its
+    /// How to read the outcome of a call; `None` if outcomes are not read. `id` reads the id of its
     /// message.
     pub(super) fn follow(
         &self,
@@ -53,7 +53,7 @@ impl Authenticator {
         }))
     }
 
-    /// The name of a rule as access logs have it.
+    /// The name of a rule in access logs.
     #[must_use]
     pub(crate) fn logged_rule(&self, resource: ResourceId, rule: RuleIndex) -> &str {
         self.config.resources[resource].access.logged_name(rule)
@@ -61,7 +61,7 @@ impl Authenticator {
 }
 
 impl FollowedCall {
-    /// Whether the response is of use only if it is not compressed.
+    /// Whether the response must not be compressed, because it is read.
     pub(super) fn needs_plain_response(&self) -> bool {
         !matches!(self.sent, Sent::Nothing)
     }
@@ -82,7 +82,7 @@ impl Refused {
 }
 
 impl Decision {
-    /// The same decision; a refusal knows what allowed the request before.
+    /// The same decision; a refusal also gets what allowed the request before.
     pub(super) fn with_grant(self, grant: Grant) -> Self {
         let grant = Some(Box::new(grant));
         match self {
@@ -98,7 +98,7 @@ impl Decision {
 /// The method of a call in metrics: one that MCP defines for messages of clients, or `other`; `none`
 /// where no message was read, or it is no call.
 pub(crate) fn method_label(call: Option<&McpCall>) -> &'static str {
-    /// Those of all revisions up to 2026-07-28.
+    /// The methods of all MCP revisions up to 2026-07-28.
     const METHODS: [&str; 25] = [
         "completion/complete",
         "initialize",

@@ -42,7 +42,7 @@ pub(crate) enum Decision {
     LetThrough(Refused, RequestEdits),
     /// It asks for a document that the plugin serves itself.
     Respond(Response, Option<ResourceId>),
-    /// It is for the login, and this is its first step.
+    /// It belongs to the login, and this is its first step.
     Login(Box<Step>),
     /// Its token must be spent; then [`Authenticator::conclude`](super::Authenticator::conclude)
     /// decides.

@@ -58,6 +58,6 @@ pub(crate) struct Attribution {
     pub grant: Grant,
     /// What decides on the lists in the response, if they are filtered.
     pub lists: Option<Box<ListView>>,
-    /// How to read what becomes of the call, if that is wanted.
+    /// How to read the outcome of the call, if outcomes are read.
     pub followed: Option<Box<FollowedCall>>,
 }

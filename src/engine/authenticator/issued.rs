@@ -36,8 +36,8 @@ impl Authenticator {
         self.read(request, None, now).map_err(|decision| judgement_by(*decision))
     }
 
-    /// Judges an issued token as a request's would be, access rules and the spending of single-use
-    /// tokens aside.
+    /// Judges an issued token like the token of a request, but without access rules, and without
+    /// spending single-use tokens.
     pub(crate) fn judge_issued(
         &self,
         request: PlausibleRequest,

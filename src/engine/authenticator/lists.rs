@@ -28,7 +28,7 @@ pub(crate) struct ListView {
 
 impl Authenticator {
     /// What decides on the lists in the response to this request; `None` if they are not filtered.
-    /// A server that would compress such a response must not be asked to.
+    /// Such a response must not be compressed.
     pub(super) fn list_view(
         &self,
         judged: &Judged<'_>,
@@ -56,7 +56,7 @@ impl Authenticator {
         self.config.resources[*resource].access.shows(target, call, identity, is_restricted)
     }
 
-    /// Whether lists are filtered; otherwise it is only logged what would be hidden.
+    /// Whether lists are filtered; otherwise the log only reports what would be hidden.
     #[must_use]
     pub(crate) fn enforces(&self, view: &ListView) -> bool {
         self.config.resources[view.resource].mode == Mode::Enforce

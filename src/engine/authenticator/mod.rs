@@ -1,14 +1,14 @@
 //! The order of checks, and the decision on a request.
 //!
 //! 1. [`Authenticator::examine`]: metadata, the resource, exempt paths, origin, credentials.
-//! 2. [`Authenticator::read`]: what can be said of the token without a key.
+//! 2. [`Authenticator::read`]: the checks of the token that need no key.
 //! 3. [`Authenticator::judge`]: key, signature, claims, identity; or [`Authenticator::apply`], if
 //!    the token was judged before at this resource. A signature that was verified for another
 //!    resource, or found to be forged, is not verified again.
 //! 4. `admit`: what the identity may do. Where that depends on the MCP message,
 //!    [`Authenticator::judge_body`] decides once the body has come.
 //! 5. [`Authenticator::conclude`]: the token is spent, if it is a single-use token. No check comes
-//!    after this one: a token must not be spent in vain.
+//!    after this one: a token must not be spent for a request that is refused.
 //!
 //! [`Check`](crate::refusal::Check) names the single checks in their order.
 
@@ -62,7 +62,8 @@ pub(crate) struct Authenticator {
     sites: ResourceMap<Site>,
     /// Responses to requests that belong to no resource.
     outside_responses: RefusalResponses,
-    /// What a host with several resources says to clients that look for an authorization server.
+    /// The response of a host with several resources to clients that look for an authorization
+    /// server.
     no_login_of_several: NoAuthorizationServer,
     /// The names of the header fields that only this plugin may set, of all resources.
     reserved: ReservedNames,
@@ -89,7 +90,7 @@ enum NotVerified {
 /// A token that passed all checks except those on what its identity may do.
 struct Identified {
     requester: Requester,
-    /// None if it must not be cached.
+    /// `None` if it must not be cached.
     verdict: Option<Rc<TokenVerdict>>,
     /// `exp`.
     expires: UnixTime,
@@ -111,7 +112,7 @@ impl Authenticator {
             metadata: ResourceMetadata::new(resource, &config.providers, config.login.as_deref()),
             no_login: NoAuthorizationServer::new(resource),
             responses: RefusalResponses::new(resource, config.errors),
-            kept_claims: resource.access.claims_of_use(),
+            kept_claims: resource.access.required_claims(),
         };
         let names = config.resources.iter().flat_map(|resource| {
             let label = resource.label.as_ref().map(ResourceLabel::header);
@@ -124,7 +125,7 @@ impl Authenticator {
         Self {
             sites: config.resources.map(site),
             outside_responses: RefusalResponses::without_resource(config.errors),
-            no_login_of_several: NoAuthorizationServer::of_several(),
+            no_login_of_several: NoAuthorizationServer::for_several_resources(),
             reserved: ReservedNames::new(names),
             config,
         }
@@ -438,7 +439,7 @@ impl Authenticator {
         }
     }
 
-    /// The requester of a verified token, and the source of what is known about its user.
+    /// The requester of a verified token, and how its user is known.
     fn requester(
         &self,
         token: &VerifiedToken,

@@ -1,4 +1,4 @@
-//! Sessions that serve only whom they were given to.
+//! Sessions that are bound to the user they were given to.
 
 use super::Authenticator;
 use super::edits::RequestEdits;
@@ -8,8 +8,8 @@ use crate::response_head::ResponseHead;
 use crate::sessions::{SESSION_ID, SessionHolder, UnsealableId};
 
 impl Authenticator {
-    /// Binds a request to its sender, where sessions are bound: the server gets the id of its session
-    /// if that was given to them.
+    /// Checks the session of a request, where sessions are bound: the server gets its id only if it
+    /// was given to the sender of the request.
     ///
     /// # Errors
     ///
@@ -21,7 +21,7 @@ impl Authenticator {
     ) -> Result<(), Refusal> {
         let RequestEdits { session: Some(session), add, .. } = edits else { return Ok(()) };
         let sealer = self.config.sessions.as_ref().zip(identity.session_holder());
-        // Both are there wherever a request has a session.
+        // A request has a session only if both exist.
         let (sealer, holder) = sealer.ok_or(Refusal::SessionMismatch)?;
         let id = session.bind(sealer, holder).map_err(|_| Refusal::SessionMismatch)?;
         add.extend(id.map(|id| (SESSION_ID, id)));

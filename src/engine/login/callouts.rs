@@ -15,11 +15,11 @@ use crate::login::{
 use crate::provider::ProviderId;
 use crate::time::UnixTime;
 
-/// Most exchanges under way at a provider.
+/// Maximum number of simultaneous exchanges at a provider.
 const MAX_EXCHANGES: usize = 32;
-/// Longest time for the metadata document of a client.
+/// Timeout for the metadata document of a client.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much later than its callout a login is given up.
+/// How much longer than the timeout of its callout a login waits.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl<H: Host> Engine<H> {

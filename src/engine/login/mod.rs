@@ -1,4 +1,4 @@
-//! Logins: carries out the steps of [`Login`].
+//! Carries out the steps of logins.
 
 mod callouts;
 mod waiting;
@@ -34,15 +34,16 @@ pub(super) struct Logins {
     login: Rc<Login>,
     documents: DocumentCache,
     endpoints: ProviderMap<EndpointCache>,
-    /// The exchanges under way, with the times when they are given up.
+    /// The exchanges in progress, each with its deadline.
     exchanges: ProviderMap<BTreeMap<CalloutId, UnixTime>>,
     /// Longest time for a response of each provider.
     timeouts: ProviderMap<Duration>,
-    /// For faults of clients and people.
+    /// Limits log lines about faults of clients and people.
     refusal_log: RateLimit,
-    /// For faults of providers and the operator.
+    /// Limits log lines about faults of providers and the operator.
     failure_log: RateLimit,
-    /// Of results without a line that are shown at once; others are with the next one.
+    /// Limits results without a log line that the status page shows at once; others are shown with
+    /// the next one.
     status_limit: RateLimit,
 }
 
@@ -55,14 +56,14 @@ pub(super) struct JudgedToken {
 }
 
 impl Logins {
-    /// Most log lines a minute of each kind.
+    /// Maximum number of log lines per minute of each kind.
     const MAX_LINES: u32 = 60;
 
     pub(super) fn new(login: Rc<Login>, providers: &Providers) -> Self {
         let log = || RateLimit::new(Self::MAX_LINES, Duration::from_secs(60));
         let timeout = |source: &KeySource| match source {
             KeySource::Remote(source) => source.settings.timeout,
-            // People log in only where there is a metadata document.
+            // A provider with `login` has a metadata document.
             KeySource::Static(_) => Duration::ZERO,
         };
         Self {
@@ -79,7 +80,7 @@ impl Logins {
 }
 
 impl<H: Host> Engine<H> {
-    /// The first step of a login; none if the request is for something else.
+    /// The first step of a login; `None` if the request does not belong to the login.
     pub(super) fn begin_login(&mut self, head: RequestHead<'_>, now: UnixTime) -> Option<Decision> {
         let login = self.logins.as_ref()?.login.clone();
         let endpoint = login.endpoint_of(head)?;
@@ -110,7 +111,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// More of the body of a login's request has come.
+    /// More of the body of a login's request has arrived.
     pub(super) fn on_login_body(&mut self, stream: StreamId, now: UnixTime) -> BodyAction {
         let Some(body) = self.streams.body_mut(stream) else { return BodyAction::Stop };
         let (size, is_whole) = (body.size, body.is_whole);
@@ -135,7 +136,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Judges a token that waited. `waited`: when it is given up, and whether it waited for its user.
+    /// Judges a token that waited. `waited`: its deadline, and whether it waited for its user.
     pub(super) fn serve_issued(
         &mut self,
         stream: StreamId,
@@ -153,7 +154,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// What a login that waits needs before it goes on; none if it waits.
+    /// Carries out one step. Returns the next one; `None` if the login waits.
     fn login_step(&mut self, stream: StreamId, step: Step, now: UnixTime) -> Option<Step> {
         match step {
             Step::Respond(..) => Some(step),
@@ -177,8 +178,8 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Judges a token, or lets it wait. `waited`: when it is given up, and whether it waited for its
-    /// user; none if it did not wait before.
+    /// Judges a token, or lets it wait. `waited`: its deadline, and whether it waited for its user;
+    /// `None` if it did not wait before.
     fn judge_issued(
         &mut self,
         stream: StreamId,
@@ -239,7 +240,7 @@ impl<H: Host> Engine<H> {
             self.report_login(stream, &event, now);
         }
         if self.host.part() == Part::Requests {
-            // Perhaps no tick follows.
+            // There may be no further tick.
             self.write_status(now);
         }
         match self.host.respond(stream, response) {
@@ -266,7 +267,8 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether there is a line, and the log takes it.
+    /// Writes the log line of an event, if it has one and the rate limit admits it. Returns whether
+    /// it did.
     fn log_login(&mut self, event: &LoginEvent, now: UnixTime) -> bool {
         let (Some(line), Some(logins)) = (&event.line, &mut self.logins) else { return false };
         let (level, log) = match event.result {
@@ -290,7 +292,7 @@ impl<H: Host> Engine<H> {
         is_admitted
     }
 
-    /// The result of a step that may need random bytes; none if there are none.
+    /// The result of a step that may need random bytes; `None` if the host has none.
     fn with_login(&self, step: impl FnOnce(&Login, &mut Randomness) -> Step) -> Option<Step> {
         let login = &self.logins.as_ref()?.login;
         Some(step(login, &mut self.randomness()?))
@@ -301,7 +303,7 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// The end of a login at a proxy without random numbers.
+/// The end of a login if the host has no random bytes.
 fn no_randomness() -> Step {
     Step::Respond(Response::bare(500), None)
 }

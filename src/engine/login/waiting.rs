@@ -15,13 +15,13 @@ use crate::login::{
 use crate::provider::ProviderId;
 use crate::time::UnixTime;
 
-/// Most requests whose bodies are awaited.
+/// Maximum number of requests whose bodies are awaited.
 const MAX_BODIES: usize = 1024;
-/// Most logins that wait for anything else.
+/// Maximum number of logins that wait for anything else.
 const MAX_WAITING: usize = 256;
-/// Longest time for the body of a request.
+/// Timeout for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a body is awaited of which the proxy has received a part.
+/// How long the proxy may hold back a body of which it has received a part.
 const NOT_HANDED_OVER: Duration = Duration::from_millis(500);
 /// The same time for a proxy that does not report how much it has received.
 const NOT_REPORTED: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(in crate::engine) enum AwaitedByLogin {
 }
 
 impl<H: Host> Engine<H> {
-    /// Ends logins that have waited too long, and those whose bodies are not handed over.
+    /// Ends logins that have waited too long, and those whose bodies the proxy does not deliver.
     pub(in crate::engine) fn look_after_logins(&mut self, now: UnixTime) {
         if self.logins.is_none() || !self.streams.has_logins() {
             return;
@@ -106,7 +106,7 @@ impl<H: Host> Engine<H> {
         self.streams.logins(waits).len() >= MAX_WAITING
     }
 
-    /// Goes on with logins that waited for a document.
+    /// Continues logins that waited for a document.
     pub(super) fn resume_logins(&mut self, streams: &[StreamId], now: UnixTime) {
         for stream in streams {
             if !self.host.is_open(*stream) {
@@ -148,7 +148,7 @@ impl<H: Host> Engine<H> {
         self.run_login(stream, step.unwrap_or_else(no_randomness), now);
     }
 
-    /// Whether the proxy does not hand over the body that a login waits for.
+    /// Whether the proxy does not deliver the body that a login waits for.
     fn withholds_body(&mut self, stream: StreamId, now: UnixTime) -> bool {
         let awaits_body = self
             .streams

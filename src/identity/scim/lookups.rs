@@ -71,7 +71,7 @@ pub(crate) enum LookupReport {
     /// A lookup failed.
     Failed(DirectoryFault),
     /// A lookup succeeded; true if the user exists.
-    Answered(bool),
+    Completed(bool),
 }
 
 impl ScimLookups {
@@ -215,8 +215,8 @@ impl ScimLookups {
                 let lacking = selector.filter(|role| !user.roles.contains(role)).cloned().collect();
                 LookupReport::Created { user: user.user_name.clone(), lacking }
             }
-            Ok(LookupResult::Known { is_new: false, .. }) => LookupReport::Answered(true),
-            Ok(LookupResult::NotFound(_)) => LookupReport::Answered(false),
+            Ok(LookupResult::Known { is_new: false, .. }) => LookupReport::Completed(true),
+            Ok(LookupResult::NotFound(_)) => LookupReport::Completed(false),
             Err(fault) => LookupReport::Failed(fault.clone()),
         });
     }
@@ -281,11 +281,11 @@ impl fmt::Display for LookupReport {
             }
             Self::Created { user, lacking } => write!(
                 f,
-                "created the user {user:?}, but the directory did not keep these of its roles: {}",
+                "created the user {user:?}, but the directory did not store these roles: {}",
                 lacking.join(", ")
             ),
-            Self::Failed(fault) => write!(f, "a user could not be looked up: {fault}"),
-            Self::Answered(is_known) => {
+            Self::Failed(fault) => write!(f, "looking up a user failed: {fault}"),
+            Self::Completed(is_known) => {
                 write!(
                     f,
                     "a user was looked up and is {}known",

@@ -59,8 +59,8 @@ pub(crate) enum Nearness {
 impl Nearness {
     /// Whether the values differ only by case or white space.
     #[must_use]
-    pub(super) fn is_in_other_letters(self) -> bool {
-        matches!(self, Self::Differs(difference) if difference.is_in_other_letters())
+    pub(super) fn is_spelling(self) -> bool {
+        matches!(self, Self::Differs(difference) if difference.is_spelling())
     }
 }
 
@@ -109,8 +109,8 @@ impl fmt::Display for NotFound {
             ),
             Self::Others(others) => others.fmt(f),
             Self::Conflict => f.write_str(
-                "the directory did not create the user: another one has its name, perhaps in \
-                 another case, or another unique attribute",
+                "the directory did not create the user: another user has the same name, perhaps \
+                 in another case, or the same value of a unique attribute",
             ),
             Self::Nameless(claim) => write!(
                 f,

@@ -115,7 +115,7 @@ fn others(shown: &[&Map<String, Value>], compared: &Attribute, value: &str) -> O
         nearest: user_name.map(clipped).unwrap_or_default(),
         nearness,
         is_barred: all().any(|(resource, nearness)| {
-            nearness.is_in_other_letters()
+            nearness.is_spelling()
                 && !user(resource).is_ok_and(|user| user.account_status == AccountStatus::Active)
         }),
     })))

@@ -353,7 +353,7 @@ fn only_a_user_unknown_everywhere_is_allowed() {
 
 /// A server that ignores case or white space would admit an inactive or locked user.
 #[test]
-fn no_user_is_tolerated_as_a_locked_user_in_other_letters() {
+fn no_user_is_tolerated_as_a_locked_user_in_another_spelling() {
     let claims = Object::default();
     let directory =
         Users::allow_all().with_scim(Some(ScimSettings { tolerates_unknown: true, ..directory() }));

@@ -45,7 +45,7 @@ fn event_filter(asked: Asked) -> ListFilter {
     filter
 }
 
-/// What goes on of a stream that arrives in these chunks.
+/// What is forwarded of a stream that arrives in these chunks.
 fn streamed<'a>(asked: Asked, chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut filter = event_filter(asked);
     let mut bytes = Vec::new();

@@ -169,7 +169,7 @@ fn a_batch_passes_unless_it_holds_a_list() {
 }
 
 #[test]
-fn text_that_is_no_json_is_told_apart() {
+fn text_that_is_not_json_is_recognised() {
     for text in ["hello", "{not json", "[not json", ""] {
         let screened = screened(text, &call());
         assert!(matches!(screened, Screened::NotJson), "{text}: {screened:?}");

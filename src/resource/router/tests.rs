@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::request::{Field, RequestHead};
 use crate::resource::{Resources, Sought};
 
-/// A resource as it is configured.
+/// A resource as configured.
 #[derive(Clone, Debug)]
 struct Written {
     url: String,

@@ -119,7 +119,7 @@ impl Shard {
     }
 }
 
-/// Whether these bytes are spent tokens. They are written again as they were.
+/// Whether these bytes are a shard, which then encodes to the same bytes.
 #[cfg(any(fuzzing, test))]
 pub fn fuzz_spent_tokens(bytes: &[u8]) -> bool {
     // All tokens of a value begin with its number.

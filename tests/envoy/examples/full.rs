@@ -103,7 +103,7 @@ async fn each_kind_of_caller_may_do_what_the_rules_say() {
         let response = gate.send(call_of(&gate, "create_incident", token)).await;
         assert_refusal(&response, reason);
     }
-    // What no rule is about.
+    // What no rule matches.
     assert_refusal(&gate.send(call_of(&gate, "drop_all", &employee)).await, "access_denied");
     let unknown = with(&world.employee(), "preferred_username", "eve@example.com");
     assert_refusal(&gate.call(&world.entra.token(&unknown)).await, "user_unknown");

@@ -12,7 +12,7 @@ fn attacks() -> Vec<(Wire, u16)> {
         |name, members: &str| wire(name, &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,{members}}}"));
     let params = |name: &str| format!("{{\"name\":\"{name}\",{ARGUMENTS}}}");
     let (add, whoami) = (params("add"), params("whoami"));
-    // A stored block in the frame of gzip: what is in it is not looked at.
+    // A stored block in the frame of gzip: its content is not read.
     let length = u16::try_from(old.len()).unwrap();
     let frame = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
     let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();

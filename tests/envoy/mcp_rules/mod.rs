@@ -317,7 +317,7 @@ async fn a_body_in_chunks_is_judged_whole_and_forwarded_byte_for_byte() {
         let response = send_in_chunks(&stack, &call, &token, trailers).await;
         assert_eq!(response.status(), 403, "{}", response.body());
         assert_eq!(stack.server.count(), 0);
-        // No byte at all: no message, of which no rule is about.
+        // No byte at all: no message, so no rule on messages matches.
         let response = send_in_chunks(&stack, &Wire::new("empty", ""), &token, trailers).await;
         assert!(response.status() >= 400, "{}", response.body());
         assert_eq!(stack.server.count(), 1, "{}", response.body());

@@ -51,7 +51,7 @@ async fn wrong_inputs_are_named_in_the_log_all_at_once() {
     let log = Stack::builder().configure(configure).expect_refusal().await;
     let missing: Vec<String> = [
         "providers[0].tenant: is required by template entra_id",
-        "providers[1].tenant: must be one tenant: common stands for many",
+        "providers[1].tenant: must be one tenant: common means many",
         "providers[2].domain: must be a host name such as login.example.com alone",
         "providers[2].realm: is not an input of template okta",
         "providers[3].template: unknown variant `ping`",

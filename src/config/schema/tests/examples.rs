@@ -207,7 +207,8 @@ pub(super) static FULL: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// A configuration in which every field of a resource is given, each that holds for all too.
+/// A configuration in which a resource has every field, including those that override top-level
+/// ones.
 pub(super) static SEVERAL: LazyLock<Value> = LazyLock::new(|| {
     let mut document = FULL.clone();
     let mut first = json!({
@@ -247,7 +248,7 @@ pub(super) static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     [with(&FULL, &providers[0]), several].into_iter().chain(others).collect()
 });
 
-/// Texts to put in the place of others.
+/// Strings to substitute for others.
 pub(super) static TEXTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let texts = [
         "",
@@ -364,7 +365,7 @@ pub(super) static TEXTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     texts.map(Value::from).into()
 });
 
-/// Values to put anywhere.
+/// Values to substitute for any other.
 pub(super) static OTHERS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     vec![
         json!(""),

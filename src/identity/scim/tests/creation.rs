@@ -108,5 +108,5 @@ fn a_directory_that_drops_roles_is_reported() {
     let kept = response(201, &json!({"userName": "ada"}));
     worker.look_up("user_name", "ada", vec![list(&[]), kept]);
     let report = worker.lookups.next_report().unwrap();
-    assert!(report.to_string().contains("did not keep these of its roles: external"), "{report}");
+    assert!(report.to_string().contains("did not store these roles: external"), "{report}");
 }
