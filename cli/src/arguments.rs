@@ -11,13 +11,13 @@ Examples:
   mcp-auth explain my-envoy.yaml < token.txt
   mcp-auth tools my-envoy.yaml --list tools.json < token.txt
 
-CONFIG is Envoy's file, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy, or the plugin's part
-alone.";
+CONFIG is an Envoy file, an Istio WasmPlugin, an EnvoyExtensionPolicy of Envoy Gateway, or only the
+plugin's configuration.";
 
-/// Says why mcp-federated-auth refuses a token, and what is wrong with a configuration.
+/// Explains why mcp-federated-auth refuses a token, and finds faults in a configuration.
 ///
-/// Exit status: 0 when the token passes or all is well, 1 when the token is refused or something is
-/// wrong, 2 when that is unknown.
+/// Exit status: 0 if the token is accepted or nothing is wrong, 1 if the token is refused or
+/// something is wrong, 2 if that is unknown.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-auth", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -32,18 +32,18 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Find the faults of a configuration before Envoy runs it.
     ///
-    /// Fields, types, contradictions; and in Envoy's file, that each host has a cluster, that the
-    /// cluster checks the host's certificate, and that Envoy runs the plugin safely. Where people log
-    /// in, the providers' metadata are fetched, and what to register there is named.
+    /// Checks fields, types and contradictions; in an Envoy file also that each host has a cluster,
+    /// that the cluster verifies the host's certificate, and that Envoy runs the plugin safely. For
+    /// logins it fetches the providers' metadata, and lists what to register there.
     Check(Check),
-    /// Judge a token as the plugin would, step by step, with cause and fix.
+    /// Check a token as the plugin would, step by step, with cause and fix.
     Explain(Explain),
-    /// Fetch the keys as the plugin would, and show what becomes of each.
+    /// Fetch the keys as the plugin would, and show whether each can be used.
     Keys(Keys),
     /// Print the JSON Schema of the plugin's configuration.
     Schema,
-    /// Show which tools, prompts and resources the holder of a token sees and may call, and why not
-    /// the others.
+    /// Show which tools, prompts and resources the holder of a token sees and may call, and why
+    /// others are hidden or refused.
     Tools(Tools),
 }
 
@@ -53,15 +53,15 @@ pub(crate) struct Source {
     /// The plugin's configuration (JSON or YAML), an Envoy file, an Istio WasmPlugin, or an
     /// EnvoyExtensionPolicy of Envoy Gateway.
     pub(crate) config: PathBuf,
-    /// Which plugin of the file is meant, if it configures several: the first is 1.
+    /// The number of the plugin, if the file configures several; the first is 1.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) plugin: Option<usize>,
 }
 
-/// How calls are made.
+/// How requests are made.
 #[derive(Args, Debug)]
 pub(crate) struct CalloutOptions {
-    /// Certificates of further trusted authorities, in PEM.
+    /// A file with certificates of further trusted authorities, in PEM.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 }
@@ -82,23 +82,25 @@ pub(crate) struct Check {
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// The token; `-`, which is also meant without this, reads it from standard input. In the
-    /// command line it stays in the shell's history.
+    /// The token; `-` (the default) reads it from standard input. On the command line it stays in
+    /// the
+    /// shell's history.
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
-    /// A key set document to judge by, instead of fetching it.
+    /// A file with the key set to use, instead of fetching it.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
     /// The method of the request, for access rules.
     #[arg(long, default_value = "POST")]
     pub(crate) method: String,
-    /// The URL of the request: which of several servers is called [default: that of the only one].
+    /// The URL of the request, which selects one of several servers [default: that of the only
+    /// one].
     #[arg(long)]
     pub(crate) url: Option<String>,
     /// The path of the request, for access rules [default: that of the URL].
     #[arg(long)]
     pub(crate) path: Option<String>,
-    /// Judge as of this time, in seconds since 1970, and not of now.
+    /// Check as of this time, in seconds since 1970, instead of now.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) at: Option<u64>,
     #[command(flatten)]
@@ -109,7 +111,7 @@ pub(crate) struct Explain {
 pub(crate) struct Keys {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// The one provider that is meant.
+    /// The name of one provider [default: all].
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
     #[command(flatten)]
@@ -120,21 +122,23 @@ pub(crate) struct Keys {
 pub(crate) struct Tools {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// The token; `-`, which is also meant without this, reads it from standard input. In the
-    /// command line it stays in the shell's history.
+    /// The token; `-` (the default) reads it from standard input. On the command line it stays in
+    /// the
+    /// shell's history.
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
-    /// What the server responds to `tools/list`, `prompts/list`, `resources/list` or
+    /// A file with the server's response to `tools/list`, `prompts/list`, `resources/list` or
     /// `resources/templates/list`: the JSON-RPC response, its result, or an array of tools.
     #[arg(long, value_name = "FILE")]
     pub(crate) list: PathBuf,
-    /// A key set document to judge by, instead of fetching it.
+    /// A file with the key set to use, instead of fetching it.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
-    /// The URL of the requests: which of several servers is called [default: that of the only one].
+    /// The URL of the requests, which selects one of several servers [default: that of the only
+    /// one].
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// Judge as of this time, in seconds since 1970, and not of now.
+    /// Check as of this time, in seconds since 1970, instead of now.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) at: Option<u64>,
     #[command(flatten)]

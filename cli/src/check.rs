@@ -77,7 +77,7 @@ impl PluginReport {
                 }
                 if clusters.may_have_others() {
                     report.notes.push(
-                        "clusters that Envoy gets by CDS were not looked at: the file does not show \
+                        "clusters that Envoy gets by CDS were not checked: the file does not show \
                          them"
                             .to_owned(),
                     );

@@ -1,4 +1,4 @@
-//! The clusters of Envoy's file, on which the plugin makes its calls.
+//! The clusters in an Envoy file, on which the plugin makes its callouts.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ pub(crate) struct EnvoyClusters {
 
 /// What is wrong with a cluster.
 pub(crate) enum ClusterFault {
-    /// The plugin cannot call.
+    /// The plugin cannot call it.
     Missing(String),
-    /// It can, but should not.
+    /// The plugin can call it, but not safely.
     Unsafe(String),
 }
 
@@ -41,7 +41,7 @@ impl EnvoyClusters {
         !self.may_have_others && !self.by_name.contains_key(name)
     }
 
-    /// True when the file does not show all.
+    /// True if the file may not show all clusters.
     pub(crate) fn may_have_others(&self) -> bool {
         self.may_have_others
     }
@@ -65,7 +65,7 @@ impl EnvoyClusters {
     }
 }
 
-/// What is lacking for calls by https of this host.
+/// What the cluster lacks for calling this host by https.
 fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
     let Some(tls) = cluster.get("transport_socket").and_then(|socket| socket.get("typed_config"))
     else {
@@ -92,8 +92,8 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
     }
     if !has("trusted_ca") && !has("system_root_certs") {
         problems.push(
-            "has no trusted_ca, so Envoy checks no certificate: anyone on the network path could hand \
-             out keys"
+            "has no trusted_ca, so Envoy verifies no certificate: anyone on the network path \
+             could supply keys"
                 .to_owned(),
         );
     } else if !automatic("auto_san_validation") && !automatic("auto_sni_san_validation") {
@@ -104,20 +104,20 @@ fn tls_problems(cluster: &Value, host: &str) -> Vec<String> {
     problems
 }
 
-/// What is wrong with the names that a certificate may have, for calls of this host.
+/// What is wrong with the accepted names of certificates, for calling this host.
 fn name_problem(matchers: &[Value], host: &str) -> Option<String> {
     if matchers.is_empty() {
         return Some(format!(
-            "has no match_typed_subject_alt_names, so a certificate of any host would do: have it \
-             match {host}"
+            "has no match_typed_subject_alt_names, so a certificate of any host is accepted: have \
+             it match {host}"
         ));
     }
-    // Whether a pattern fits, Envoy knows.
+    // Patterns are not evaluated.
     let exact: Option<Vec<&str>> =
         matchers.iter().map(|matcher| matcher.get("matcher")?.get("exact")?.as_str()).collect();
     let exact = exact.filter(|names| !names.contains(&host))?;
     Some(format!(
-        "lets match_typed_subject_alt_names match {}, which is not the host that is called: {host}",
+        "has match_typed_subject_alt_names for {}, but the host that is called is {host}",
         exact.join(", ")
     ))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A JSON or YAML document.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
-    /// What it says. Of members that are duplicated, the last.
+    /// Its content. A duplicated member has its last value.
     pub(crate) value: Value,
     /// The paths of members that their object names more than once.
     pub(crate) duplicates: Vec<String>,
@@ -34,7 +34,7 @@ mod tests {
         assert_eq!(duplicates, ["a[0].b"]);
     }
 
-    /// What is merged (`<<`) may be overridden: that is what merging is for.
+    /// A merged member (`<<`) may be overridden without being a duplicate.
     const TWICE: &str = "a: [{b: 1, b: 2, c: }]\nd: {<<: {e: 1, f: 2}, f: 3}\n";
 
     fn options() -> serde_saphyr::Options {

@@ -32,13 +32,13 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
     }
     let mut explanation =
         setup.explain(&question, &mut fetcher).map_err(|why| match &arguments.keys {
-            Some(path) => format!("{}: no key set: {why}", path.display()),
+            Some(path) => format!("{}: is not a key set: {why}", path.display()),
             None => why,
         })?;
     if given.is_marked {
         explanation.notes.push(
-            "a byte order mark (EF BB BF) comes before the token and was left out here; a client that \
-             reads the same file must leave it out, too"
+            "a byte order mark (EF BB BF) before the token was ignored here; a client that reads \
+             the same file must not send it"
                 .to_owned(),
         );
     }

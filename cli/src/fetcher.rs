@@ -1,5 +1,5 @@
-//! Calls over the network, as Envoy makes them for the plugin: no redirects, no proxy, no more
-//! bytes and no more time than the plugin would take.
+//! HTTP requests, as Envoy makes them for the plugin: without redirects and proxies, and with the
+//! plugin's limits on size and time.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -14,22 +14,22 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use crate::arguments::CalloutOptions;
 use crate::clusters::EnvoyClusters;
 
-/// Makes calls over the network.
+/// Makes HTTP requests.
 pub(crate) struct Fetcher {
     clusters: Option<EnvoyClusters>,
     /// Trusted in addition to the authorities of this machine.
     authorities: Vec<Certificate<'static>>,
-    /// For loopback hosts.
+    /// For http, which only loopback hosts may use.
     plain: Agent,
-    /// Made when it is needed.
+    /// Created when it is first needed.
     with_tls: Option<Agent>,
-    /// What is added to the clock, and what is taken from it.
+    /// How far the assumed time is ahead of the clock, or behind it.
     ahead: Duration,
     behind: Duration,
 }
 
 impl Fetcher {
-    /// One that calls only on clusters that Envoy's file has, if it is known.
+    /// A fetcher that calls only on clusters in the Envoy file, if there is one.
     pub(crate) fn new(
         callouts: &CalloutOptions,
         clusters: Option<EnvoyClusters>,
@@ -54,13 +54,13 @@ impl Fetcher {
         Ok(Self { clusters, authorities, plain, with_tls: None, ahead, behind })
     }
 
-    /// The same, when now is this time, in seconds since the Unix epoch.
+    /// The same with this time as the current one, in seconds since the Unix epoch.
     pub(crate) fn at(self, seconds: u64) -> Self {
         let (then, now) = (Duration::from_secs(seconds), since_epoch());
         Self { ahead: then.saturating_sub(now), behind: now.saturating_sub(then), ..self }
     }
 
-    /// To read all authorities of a machine takes a while: only what needs them waits.
+    /// Reading all authorities of a machine is slow, so it is done only when they are needed.
     fn agent(&mut self, url: &str) -> &Agent {
         if url.starts_with("https:") {
             let authorities = &self.authorities;
@@ -118,7 +118,7 @@ impl Outside for Fetcher {
 }
 
 fn with_tls(authorities: &[Certificate<'static>]) -> Agent {
-    // Unreadable certificates of this machine are skipped.
+    // Certificates of this machine that cannot be read are skipped.
     let native = rustls_native_certs::load_native_certs().certs;
     let native = native.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
     let all: Vec<Certificate<'static>> = native.chain(authorities.iter().cloned()).collect();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::surroundings::{is_on, member, type_name};
 
-/// What is said of the plugin's filter and of those beside it.
+/// The plugin's filter, and the filters next to it.
 #[derive(Default)]
 pub(crate) struct FilterChain {
     /// Whether the plugin is off unless a route turns it on.
@@ -61,20 +61,20 @@ impl FilterChain {
         }
     }
 
-    /// What of it is unsafe.
+    /// What is unsafe about it.
     pub(crate) fn warnings(&self, setup: &Setup) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.is_off {
             warnings.push(
-                "`disabled: true` beside the plugin: requests pass without authentication on all routes \
-                 that do not turn it on"
+                "`disabled: true` turns the plugin off: requests pass without authentication on \
+                 all routes that do not turn it on"
                     .to_owned(),
             );
         }
         warnings.extend(self.off_at.iter().map(|place| {
             format!(
-                "{place} turns the plugin off (`typed_per_filter_config`): requests pass there without \
-                 authentication; for paths that need no token there is `exempt`"
+                "{place} turns the plugin off (`typed_per_filter_config`): requests pass there \
+                 without authentication; for paths that need no token, use `exempt`"
             )
         }));
         warnings.extend(self.upgrades_without.iter().map(|upgrade| {
@@ -85,7 +85,8 @@ impl FilterChain {
         }));
         if !setup.servers().is_empty() && !self.others.is_empty() {
             warnings.push(format!(
-                "what other filters do to host, path and route was not compared with `resources`: {}; \
+                "other filters may change host, path or route, which was not compared with \
+                 `resources`: {}; \
                  see docs/several-servers.md",
                 self.others.join(", ")
             ));

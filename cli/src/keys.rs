@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Keys, printer: Printer) -> Result<Outcome, String>
         && !setup.provider_names().any(|known| known == name)
     {
         let names: Vec<&str> = setup.provider_names().collect();
-        return Err(format!("there is no active provider {name:?}; there is {}", names.join(", ")));
+        return Err(format!("there is no active provider {name:?}, only {}", names.join(", ")));
     }
     let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
     let providers = setup.key_reports(arguments.provider.as_deref(), &mut fetcher);

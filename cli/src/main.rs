@@ -1,5 +1,5 @@
-//! `mcp-auth`: says why a token is refused, and what is wrong with a configuration. The core of the
-//! plugin decides; this program reads files, makes calls and prints.
+//! `mcp-auth`: explains why a token is refused, and finds faults in a configuration. The library
+//! decides; this program reads files, makes HTTP requests and prints.
 
 mod arguments;
 mod check;
@@ -24,7 +24,7 @@ use print::Printer;
 
 /// How a command ended.
 enum Outcome {
-    /// The token passes, or all is well.
+    /// The token is accepted, or nothing is wrong.
     Good,
     /// The token is refused, or something is wrong.
     Bad,

@@ -17,7 +17,7 @@ use crate::surroundings::{Location, Surroundings};
 pub(crate) struct PluginFile {
     /// Each configuration of the plugin in it, at least one.
     pub(crate) plugins: Vec<FoundPlugin>,
-    /// The clusters of Envoy's file; none when it is another one.
+    /// The clusters, if it is an Envoy file.
     pub(crate) clusters: Option<EnvoyClusters>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct PluginFile {
 pub(crate) struct FoundPlugin {
     /// Its path in the file; empty if it is the whole file.
     pub(crate) place: String,
-    /// What the plugin is handed.
+    /// The configuration as the plugin gets it.
     pub(crate) json: Vec<u8>,
     /// Duplicate fields, which the parser of the host does not report.
     pub(crate) duplicates: Vec<String>,
@@ -46,7 +46,7 @@ impl PluginFile {
         for Document { value, duplicates } in &documents {
             let first = plugins.len();
             if is_configuration(value) {
-                // As it is: the plugin's own reader finds what is duplicated.
+                // Unchanged: the plugin's own reader finds duplicates.
                 let json = if is_json { text.clone() } else { value.to_string() };
                 plugins.push(FoundPlugin::new(String::new(), json.into_bytes()));
                 if is_json {
@@ -70,7 +70,7 @@ impl PluginFile {
         Ok(Self { plugins, clusters })
     }
 
-    /// Reads the one configuration that is meant.
+    /// Reads the selected configuration.
     pub(crate) fn setup(source: &Source) -> Result<(Setup, Option<EnvoyClusters>), String> {
         let Self { plugins, clusters } = Self::read(&source.config)?;
         let shown = source.config.display();
@@ -79,7 +79,8 @@ impl PluginFile {
             (all, None) => {
                 let count = all.len();
                 return Err(format!(
-                    "{shown}: configures the plugin {count} times; choose by --plugin 1 to {count}"
+                    "{shown}: configures the plugin {count} times; select one with --plugin 1 to \
+                     {count}"
                 ));
             }
             (all, Some(number)) => number
@@ -102,7 +103,7 @@ impl FoundPlugin {
     }
 }
 
-/// What a file holds, without a byte order mark.
+/// The content of a file, without a byte order mark.
 fn text(path: &Path) -> Result<String, String> {
     let bytes = fs::read(path).map_err(|why| why.to_string())?;
     if is_utf16(&bytes) {
@@ -118,7 +119,7 @@ fn documents(text: &str) -> Result<Vec<Document>, String> {
     {
         return Ok(vec![document]);
     }
-    // The reader's own words for what is duplicated do not say where.
+    // The reader's own message about duplicates does not say where they are.
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
     };
@@ -145,7 +146,7 @@ fn duplicated(path: &str) -> String {
     format!("{path}: is duplicated")
 }
 
-/// The path inside what the plugin is handed, if it leads there.
+/// The path within the plugin's configuration, if it leads there.
 fn within<'a>(path: &'a str, place: &str) -> Option<&'a str> {
     if place.is_empty() {
         return Some(path);
@@ -194,7 +195,7 @@ fn find<'a>(
     }
 }
 
-/// What the plugin is handed, if this is a configuration of it.
+/// The configuration as the plugin gets it, if this is one of the plugin.
 fn handed_over(configuration: &Value, is_named: bool) -> Option<Vec<u8>> {
     let inner = configuration.get("value").unwrap_or(configuration);
     match inner {

@@ -1,4 +1,4 @@
-//! What people and programs get to read.
+//! Output for people and programs.
 
 use std::fmt::Display;
 
@@ -6,10 +6,10 @@ use anstyle::{AnsiColor, Style};
 use mcp_federated_auth::Printable;
 use serde::Serialize;
 
-/// Prints in colours where there are any.
+/// Prints, in colours if the terminal has them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printer {
-    /// Whether programs read.
+    /// Whether the output is JSON.
     pub(crate) json: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) const PLAIN: Style = Style::new();
 impl Printer {
     /// Prints a document for programs.
     pub(crate) fn json(self, document: &impl Serialize) {
-        // Text and numbers only: this cannot fail.
+        // Serialising strings and numbers cannot fail.
         let text = serde_json::to_string_pretty(document).unwrap_or_default();
         anstream::println!("{}", Printable::lines(text));
     }
@@ -36,7 +36,7 @@ impl Printer {
         }
     }
 
-    /// Says why something could not be done.
+    /// Prints an error.
     pub(crate) fn trouble(self, why: &str) {
         if self.json {
             self.json(&serde_json::json!({"verdict": "undecided", "error": why}));
@@ -44,7 +44,7 @@ impl Printer {
         anstream::eprintln!("{BAD}error{BAD:#}: {}", Printable::lines(why));
     }
 
-    /// Says what should be done otherwise.
+    /// Prints a warning.
     pub(crate) fn warn(self, what: &str) {
         anstream::eprintln!("{WARNING}warning{WARNING:#}: {}", Printable::lines(what));
     }

@@ -1,4 +1,4 @@
-//! What a file says about how the plugin is run, and what of it is unsafe.
+//! How a file runs the plugin, and what is unsafe about it.
 
 use mcp_federated_auth::explain::Setup;
 use serde_json::Value;
@@ -10,7 +10,7 @@ const BUFFER: &str = "envoy.extensions.filters.http.buffer.v3.Buffer";
 const CONNECTION_MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-/// Where a value of the file lies.
+/// The place of a value in the file.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Location<'a> {
     /// Envoy's HTTP connection manager around it.
@@ -19,7 +19,7 @@ pub(crate) struct Location<'a> {
     filter: Option<&'a Value>,
     /// The HTTP filter behind that one.
     next_filter: Option<&'a Value>,
-    /// Whether an EnvoyExtensionPolicy of Envoy Gateway is around it.
+    /// Whether it is inside an EnvoyExtensionPolicy of Envoy Gateway.
     is_in_extension_policy: bool,
 }
 
@@ -29,17 +29,17 @@ pub(crate) struct Surroundings {
     runner: Runner,
     /// The setting that lets requests pass while the plugin cannot run.
     open_failure: Option<&'static str>,
-    /// Whether nothing of a request reaches the server before its body was judged.
+    /// Whether no part of a request reaches the server before its body has been judged.
     holds_heads: bool,
     /// Whether the plugin gets the body of a request while its head is held back.
     holds_bodies: bool,
     manager: Option<Manager>,
 }
 
-/// Whose resource configures the plugin.
+/// What configures the plugin.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Runner {
-    /// None: the file holds only the plugin's configuration.
+    /// Unknown: the file holds only the plugin's configuration.
     #[default]
     Unknown,
     /// A Wasm filter of Envoy.
@@ -96,7 +96,7 @@ impl<'a> Location<'a> {
 }
 
 impl Surroundings {
-    /// What the file says about a plugin, in whose object the configuration is this member.
+    /// What the file says about a plugin whose object has this configuration as a member.
     pub(crate) fn new(
         plugin: &Value,
         configuration: &str,
@@ -136,12 +136,12 @@ impl Surroundings {
         }
     }
 
-    /// Most bytes of header fields that Envoy takes.
+    /// Envoy's limit on the header fields of a request, in bytes.
     pub(crate) fn header_limit(&self) -> usize {
         self.manager.as_ref().map_or(Setup::HEADER_LIMIT, |manager| manager.header_limit)
     }
 
-    /// What is unsafe for this configuration.
+    /// What is unsafe with this configuration.
     pub(crate) fn warnings(&self, setup: &Setup) -> Vec<String> {
         let mut warnings = Vec::new();
         warnings.extend(self.open_failure.map(|setting| self.fails_open(setting)));
@@ -195,8 +195,8 @@ impl Surroundings {
             }
         };
         format!(
-            "`{setting}` lets requests pass without authentication while the plugin cannot run, after \
-             a crash for instance: {fix}"
+            "`{setting}` lets requests pass without authentication while the plugin cannot run, \
+             such as after a crash: {fix}"
         )
     }
 
@@ -205,7 +205,7 @@ impl Surroundings {
         let option = match self.runner {
             Runner::Unknown | Runner::DynamicModule | Runner::EnvoyGatewayModule => return None,
             Runner::Envoy => {
-                "`allow_on_headers_stop_iteration: true` is missing beside `configuration`"
+                "`allow_on_headers_stop_iteration: true` is missing next to `configuration`"
             }
             Runner::Istio => {
                 "Istio's WasmPlugin has no field for `allow_on_headers_stop_iteration`"
@@ -216,7 +216,8 @@ impl Surroundings {
             }
         };
         Some(format!(
-            "{option}, so the forms of `login` cannot be read and its endpoints answer 500: see \
+            "{option}, so the forms of `login` cannot be read and its endpoints respond with 500: \
+             see \
              docs/login.md"
         ))
     }
@@ -226,7 +227,7 @@ impl Surroundings {
         let (option, fix) = match self.runner {
             Runner::Unknown | Runner::DynamicModule | Runner::EnvoyGatewayModule => return None,
             Runner::Envoy => (
-                "`allow_on_headers_stop_iteration: true` is missing beside `configuration`",
+                "`allow_on_headers_stop_iteration: true` is missing next to `configuration`",
                 "set it (Envoy 1.35 and later), or put Envoy's buffer filter directly behind the \
                  plugin",
             ),
@@ -241,8 +242,8 @@ impl Surroundings {
             ),
         };
         Some(format!(
-            "{option}, and access rules read messages (mcp_methods, mcp_names): the head of a request \
-             reaches the server before its message was judged; {fix}: see docs/access.md"
+            "{option}, and access rules read messages (mcp_methods, mcp_names): the head of a \
+             request reaches the server before its message is checked; {fix}: see docs/access.md"
         ))
     }
 }
@@ -279,8 +280,8 @@ impl Manager {
             (setup.names_paths() && !is_there).then(|| {
                 format!(
                     "`{setting}` is missing in the HTTP connection manager, and access rules, \
-                     `exempt` or `resources` name paths: the server could read {example} as another path than the \
-                     plugin does"
+                     `exempt` or `resources` name paths: the server could interpret {example} as \
+                     another path than the plugin does"
                 )
             })
         };
@@ -293,8 +294,9 @@ impl Manager {
         let limit = self.header_limit;
         let token = (setup.max_token_size() > limit).then(|| {
             format!(
-                "`max_token_size` is {} bytes, but Envoy takes {limit} for all header fields of a \
-                 request and responds with 431 to more: raise `max_request_headers_kb` of the HTTP \
+                "`max_token_size` is {} bytes, but Envoy accepts {limit} for all header fields of \
+                 a request and responds with 431 to more: raise `max_request_headers_kb` of the \
+                 HTTP \
                  connection manager",
                 setup.max_token_size()
             )
@@ -318,7 +320,7 @@ impl Manager {
     }
 }
 
-/// The setting by which requests pass while this plugin cannot run.
+/// The setting that lets requests pass while this plugin cannot run.
 fn open_failure(runner: Runner, plugin: &Value) -> Option<&'static str> {
     match runner {
         Runner::Unknown | Runner::EnvoyGatewayModule => None,
@@ -334,7 +336,7 @@ fn open_failure(runner: Runner, plugin: &Value) -> Option<&'static str> {
     }
 }
 
-/// A field by its name in Envoy's API, or by the same in camel case, which Envoy and Kubernetes take.
+/// A field by its name in Envoy's API, or in camel case, which Envoy and Kubernetes also accept.
 pub(crate) fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
@@ -345,7 +347,7 @@ pub(crate) fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| object.get(camel)).filter(|value| !value.is_null())
 }
 
-/// Envoy takes a switch in quotes, too.
+/// Envoy also accepts a switch in quotes.
 pub(crate) fn is_on(object: &Value, name: &str) -> bool {
     member(object, name).is_some_and(|value| *value == Value::Bool(true) || *value == "true")
 }
@@ -355,7 +357,7 @@ pub(crate) fn is_off(object: &Value, name: &str) -> bool {
     member(object, name).is_some_and(|value| *value == Value::Bool(false) || *value == "false")
 }
 
-/// Envoy takes the number of a constant as well as its name.
+/// Envoy accepts the number of a constant as well as its name.
 fn is_one_of(value: Option<&Value>, constants: &[(&str, u64)]) -> bool {
     value.is_some_and(|value| {
         constants.iter().any(|(name, number)| *value == **name || *value == *number)

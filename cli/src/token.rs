@@ -1,4 +1,4 @@
-//! The token, from wherever it is given.
+//! Reads the token from the command line or standard input.
 
 use std::io::{self, IsTerminal as _, Read as _};
 
@@ -7,24 +7,24 @@ use serde_json::Value;
 
 use crate::print::Printer;
 
-/// Longest input that is read: no Envoy takes a longer token.
+/// Maximum size of the input in bytes: Envoy accepts no longer token.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A token as it was given.
+/// A token as given.
 pub(crate) struct GivenToken {
     /// The token.
     pub(crate) token: Vec<u8>,
-    /// Whether a byte order mark came before it.
+    /// Whether there was a byte order mark before it.
     pub(crate) is_marked: bool,
 }
 
 impl GivenToken {
-    /// The argument, with a warning, or what standard input has.
+    /// The argument, with a warning, or standard input.
     pub(crate) fn read(argument: Option<&str>, printer: Printer) -> Result<Self, String> {
         if let Some(token) = argument.filter(|token| *token != "-") {
             printer.warn(
-                "a token in the command line stays in the shell's history, and other users of this \
-                 machine may see it; pipe it into `--token -` instead",
+                "a token on the command line stays in the shell's history, and other users of \
+                 this machine may see it; pipe it into `--token -` instead",
             );
             return Ok(Self::bare(token.as_bytes()));
         }
@@ -44,10 +44,10 @@ impl GivenToken {
         Ok(given)
     }
 
-    /// The token without what people copy along.
+    /// The token without what people often copy with it.
     fn bare(input: &[u8]) -> Self {
         if is_utf16(input) {
-            // As it is, so that it can be named.
+            // Unchanged, so that the explanation can name it.
             return Self { token: input.to_vec(), is_marked: false };
         }
         let unmarked = without_byte_order_mark(input);

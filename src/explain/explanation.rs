@@ -88,7 +88,7 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// The given document is not a key set, or the question does not say which resource is meant.
+    /// The given document is not a key set, or the question does not select a resource.
     pub fn explain(
         &self,
         question: &Question<'_>,
@@ -232,13 +232,16 @@ impl Judged<'_> {
                 verdict: Verdict::Undecided,
                 steps: steps(Some((Check::Access, StepStatus::NotReached)), known),
                 notes: vec![
-                    "every check before the access rules passes; one of them asks for the method or the \
-                     name in the message (mcp_methods, mcp_names), which is not read here"
+                    "every check before the access rules passes; one of them depends on the \
+                     method or the name in the message (mcp_methods, mcp_names), which is not \
+                     known here"
                         .to_owned(),
                 ],
                 ..explanation
             },
-            End::Refused(refused, is_forwarded) => self.refused(&refused, is_forwarded, explanation),
+            End::Refused(refused, is_forwarded) => {
+                self.refused(&refused, is_forwarded, explanation)
+            }
         };
         explanation.notes.extend(notes::on_lifetime(known.claims));
         let limit = self.setup.header_limit;

@@ -17,7 +17,7 @@ pub struct KeyReport {
     pub provider: String,
     /// Whether there are keys to verify tokens with.
     pub is_usable: bool,
-    /// The documents that were fetched; none if the keys are in the configuration.
+    /// The documents that were fetched; empty if the keys are in the configuration.
     pub fetches: Vec<FetchedFrom>,
     /// How long the keys are used until they are fetched again, in seconds.
     pub lifetime_seconds: Option<u64>,

@@ -1,4 +1,4 @@
-//! What would go wrong at a login, and what to register at the providers.
+//! What would fail at a login, and what to register at the providers.
 
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ impl Setup {
         self.config.login.is_some()
     }
 
-    /// What to register at the providers at which people log in, and what would go wrong. Their
-    /// metadata are read if there is an outside.
+    /// What to register at the providers at which people log in, and what would fail. Their
+    /// metadata is read if there is an outside.
     pub fn login_report(&self, mut outside: Option<&mut (dyn Outside + '_)>) -> LoginReport {
         let mut report = LoginReport::default();
         let Some(login) = &self.config.login else { return report };
@@ -129,23 +129,26 @@ fn scope_warnings(at: &str, entry: &LoginProvider, written: Option<Written<'_>>)
     };
     if all.chain(mapped).any(|scope| scope.ends_with("/.default")) {
         warnings.push(format!(
-            "{at}: a scope that ends with /.default stands for what a service may do, and cannot be \
-             asked for together with others: name the scopes that people need"
+            "{at}: a scope that ends with /.default means everything that a service may do, and \
+             cannot be requested together with others: name the scopes that people need"
         ));
     }
     warnings
 }
 
-/// That the provider does not support the only method of PKCE that is used.
+/// The warning that the provider does not support the only method of PKCE that is used.
 fn missing_pkce(at: &str, document: &Value) -> Option<String> {
     let methods = document.get("code_challenge_methods_supported")?.as_array()?;
     let has_s256 = methods.iter().any(|method| method == "S256");
     (!has_s256).then(|| {
-        format!("{at}: the provider's metadata list no S256 in code_challenge_methods_supported")
+        format!(
+            "{at}: the provider's metadata does not list S256 in \
+                 code_challenge_methods_supported"
+        )
     })
 }
 
-/// That the provider would give no refresh token.
+/// The warning that the provider would issue no refresh token.
 fn missing_refresh(at: &str, document: &Value, entry: &LoginProvider) -> Option<String> {
     let list = |name: &str| document.get(name).and_then(Value::as_array);
     let lacks = |name: &str, value: &str| {
@@ -154,9 +157,9 @@ fn missing_refresh(at: &str, document: &Value, entry: &LoginProvider) -> Option<
     let asks = entry.always.iter().any(|scope| scope == "offline_access");
     let offers = !lacks("scopes_supported", "offline_access") && list("scopes_supported").is_some();
     let cause = if lacks("grant_types_supported", "refresh_token") {
-        "the provider's metadata list no refresh_token in grant_types_supported"
+        "the provider's metadata does not list refresh_token in grant_types_supported"
     } else if asks && lacks("scopes_supported", "offline_access") {
-        "the provider's metadata list no offline_access in scopes_supported"
+        "the provider's metadata does not list offline_access in scopes_supported"
     } else if !asks && offers && !entry.parameters.contains_key("access_type") {
         "offline_access is not in `always`"
     } else {

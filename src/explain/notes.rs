@@ -44,9 +44,10 @@ pub(super) fn on_header_limit(token: &[u8], limit: usize) -> Option<String> {
     let shown = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
     (size > limit).then(|| {
         format!(
-            "with this token, `Authorization` alone has {} bytes, and Envoy takes {} for all header \
-             fields of a request: it responds with 431 itself (over HTTP/2 not at all), and the plugin \
-             never sees the request; raise `max_request_headers_kb` of the HTTP connection manager",
+            "with this token, `Authorization` alone has {} bytes, but Envoy accepts {} for all \
+             header fields of a request: it responds with 431 (over HTTP/2 it does not respond), \
+             and the plugin never sees the request; raise `max_request_headers_kb` of the HTTP \
+             connection manager",
             shown(size),
             shown(limit),
         )
@@ -56,7 +57,7 @@ pub(super) fn on_header_limit(token: &[u8], limit: usize) -> Option<String> {
 fn on_id_token(known: &Known<'_>) -> Option<String> {
     remedy::is_id_token(known.claims).then(|| {
         "this looks like an ID token: it is accepted because its aud is one of client_ids; \
-         token_types: [at+jwt] or required_claims rules it out"
+         token_types: [at+jwt] or required_claims would refuse it"
             .to_owned()
     })
 }
@@ -65,7 +66,7 @@ fn on_missing_audience(known: &Known<'_>) -> Option<String> {
     let is_by_client = known.provider?.claim_rules.audience_claim == AudienceClaim::ClientId;
     (is_by_client && !known.claims.contains_key("aud")).then(|| {
         "it has no audience and is accepted by its client id \
-         (audience_claim: client_id): so does any token that this client got for another API"
+         (audience_claim: client_id): so is any token that this client obtained for another API"
             .to_owned()
     })
 }

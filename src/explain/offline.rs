@@ -61,9 +61,9 @@ struct OfflineHost<'a> {
     reported: usize,
     refused: Option<Refused>,
     edits: Option<RequestEdits>,
-    /// Of the latest request.
+    /// The body of the latest request.
     request_body: Vec<u8>,
-    /// Of the response to it, as the client gets it.
+    /// The body of the response to it, as the client gets it.
     response_body: Vec<u8>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Offline<'a> {
         let providers = providers.map(|provider| Provider {
             key_source: key_source(provider),
             token_id_rule: match provider.token_id_rule {
-                // Several decisions on one token spend it never.
+                // Several decisions on one token must not spend it.
                 TokenIdRule::SingleUse => TokenIdRule::Require,
                 rule => rule,
             },
@@ -151,8 +151,8 @@ impl<'a> Offline<'a> {
         self.end()
     }
 
-    /// What the client gets of this body of a response to the latest request, which was forwarded:
-    /// JSON.
+    /// The body that the client gets when the server responds to the latest request, which was
+    /// forwarded, with this JSON.
     pub(super) fn respond(&mut self, body: Vec<u8>) -> Vec<u8> {
         let fields: [Field<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
         let size = body.len();

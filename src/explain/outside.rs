@@ -66,7 +66,7 @@ impl std::fmt::Display for CalloutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoCluster => f.write_str("Envoy's file has no such cluster"),
-            Self::UnknownHost => f.write_str("the name of the host is not known"),
+            Self::UnknownHost => f.write_str("the host name does not resolve"),
             Self::Unreachable(why) => write!(f, "no connection: {why}"),
             Self::Tls(why) => write!(f, "TLS failed: {why}"),
             Self::TimedOut => f.write_str("no response in time"),

@@ -39,7 +39,8 @@ pub struct ExemptPath {
 }
 
 impl Setup {
-    /// The servers, in the order of the configuration; none if all requests belong to the only one.
+    /// The servers, in the order of the configuration; empty if all requests belong to the only
+    /// one.
     #[must_use]
     pub fn servers(&self) -> Vec<Server> {
         let resources = &self.config.resources;
@@ -87,7 +88,7 @@ impl Setup {
         found
     }
 
-    /// A warning for each part of a server's configuration that concerns no request for it.
+    /// A warning for each part of a server's configuration that applies to none of its requests.
     #[must_use]
     pub fn idle_parts(&self) -> Vec<String> {
         let resources = &self.config.resources;
@@ -166,8 +167,8 @@ fn idle_paths(at: &str, resource: &ProtectedResource, written: &Value) -> Vec<St
         let concerns_it = own.is_prefix_of(&path) || (is_prefix && path.is_prefix_of(&own));
         (!concerns_it).then(|| {
             format!(
-                "{field}: {text} is not at or below the path of `url`, so no request for this server has \
-                 it"
+                "{field}: {text} is not at or below the path of `url`, so no request for this \
+                 server matches it"
             )
         })
     });

@@ -208,10 +208,13 @@ impl Setup {
             _ => {
                 let urls = self.config.resources.iter().map(|resource| resource.url.as_str());
                 let urls = listed(&urls.collect::<Vec<_>>(), "or");
-                return Err(format!("say by --url which server is called: {urls}"));
+                return Err(format!(
+                    "several servers are configured; select one with --url: \
+                                    {urls}"
+                ));
             }
         };
-        let (_, rest) = url.split_once("://").ok_or_else(|| format!("{url}: is no URL"))?;
+        let (_, rest) = url.split_once("://").ok_or_else(|| format!("{url}: is not a URL"))?;
         // Not parsed any further: odd spellings of a host are worth asking about.
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));

@@ -56,12 +56,12 @@ pub(super) struct Known<'a> {
 /// All steps, given the check at which the decision was made, if any.
 pub(super) fn steps(end: Option<(Check, StepStatus)>, known: &Known<'_>) -> Vec<Step> {
     // A question has neither `Origin` nor a session.
-    let is_told = |check: &Check| match check {
+    let is_shown = |check: &Check| match check {
         Check::Origin | Check::Session => false,
         Check::Resource => known.config.resources.outside().is_some(),
         _ => true,
     };
-    let all = Check::ALL.into_iter().filter(is_told);
+    let all = Check::ALL.into_iter().filter(is_shown);
     all.map(|check| Step {
         step: check,
         status: match end {
@@ -181,7 +181,7 @@ impl Known<'_> {
             },
             Check::RequiredClaims => self.required(provider),
             Check::TokenId => match provider.token_id_rule {
-                TokenIdRule::Ignore => "not looked at".to_owned(),
+                TokenIdRule::Ignore => "not checked".to_owned(),
                 TokenIdRule::Require => "required".to_owned(),
                 TokenIdRule::SingleUse => "required, and single-use".to_owned(),
             },
@@ -195,7 +195,7 @@ impl Known<'_> {
                     format!("{of_users}; of a service {of_services}")
                 }
             }
-            Check::User => format!("looked for by {:?}", provider.identity_rules.user_field),
+            Check::User => format!("looked up by {:?}", provider.identity_rules.user_field),
             Check::Access
             | Check::Binding
             | Check::Credentials

@@ -1,4 +1,4 @@
-//! What the holder of a token sees of the lists of a server, and may call.
+//! What the holder of a token sees in the lists of a server, and may call.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -17,7 +17,7 @@ use crate::provider::Provider;
 use crate::refusal::Check;
 use crate::resource::ResourceId;
 
-/// What the holder of a token sees of lists, and may call.
+/// What the holder of a token sees in lists, and may call.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListReport {
     /// Whether the token is accepted; otherwise there are no lists.
@@ -28,7 +28,7 @@ pub struct ListReport {
     pub lists: Vec<JudgedList>,
 }
 
-/// A list, and what its request and its items come to.
+/// A list, with the decisions on its request and its items.
 #[derive(Clone, Debug, Serialize)]
 pub struct JudgedList {
     /// The method that returns it: `tools/list`.
@@ -43,11 +43,11 @@ pub struct JudgedList {
 /// An item of a list.
 #[derive(Clone, Debug, Serialize)]
 pub struct JudgedItem {
-    /// Its `name`, `uri` or `uriTemplate`; empty if that is no string.
+    /// Its `name`, `uri` or `uriTemplate`; empty if that is not a string.
     pub name: String,
     /// Whether the list shows it.
     pub is_shown: bool,
-    /// Whether the call of it is allowed; of a template, the call of its literal beginning.
+    /// Whether calling it is allowed; for a template, calling its literal beginning.
     pub is_allowed: bool,
     /// Why it is not.
     #[serde(flatten)]

@@ -171,14 +171,14 @@ fn a_cluster_that_validates_no_certificate_causes_a_warning() {
         (
             json!({"transport_socket": tls(json!({"validation_context": trusted}))}),
             Some(
-                "no match_typed_subject_alt_names, so a certificate of any host would do: have it match id.example.com",
+                "no match_typed_subject_alt_names, so a certificate of any host is accepted: have it match id.example.com",
             ),
         ),
         (json!({"transport_socket": tls(json!({"validation_context": matched}))}), None),
         (json!({"transport_socket": tls(json!({"validation_context": matching(pattern)}))}), None),
         (
             json!({"transport_socket": tls(json!({"validation_context": matching(json!([]))}))}),
-            Some("a certificate of any host would do"),
+            Some("a certificate of any host is accepted"),
         ),
         (
             json!({
@@ -186,7 +186,7 @@ fn a_cluster_that_validates_no_certificate_causes_a_warning() {
                     "validation_context": matching(exact("other.example.com")),
                 })),
             }),
-            Some("match other.example.com, which is not the host that is called: id.example.com"),
+            Some("for other.example.com, but the host that is called is id.example.com"),
         ),
         (
             json!({
@@ -258,7 +258,7 @@ fn the_plugin_is_found_in_what_istio_writes() {
     let keys = |plugin: &[&str]| mcp_auth(&[&["explain", &path], plugin].concat(), "x");
     let run = keys(&[]);
     assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("choose by --plugin 1 to 2"), "{run:?}");
+    assert!(run.stderr.contains("select one with --plugin 1 to 2"), "{run:?}");
     assert_eq!(keys(&["--plugin", "2"]).code, Some(1));
     assert_eq!(keys(&["--plugin", "3"]).code, Some(2));
 }

@@ -59,7 +59,7 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
             usable("good"),
             usable("free"),
             unusable("enc", "its use is enc, not sig"),
-            unusable("hmac", "its alg HS256 does not go with it"),
+            unusable("hmac", "its alg HS256 does not fit its type"),
             unusable("small", "its RSA modulus has 1024 bits, not 2048 to 4096"),
             (None, json!([]), true, Some("it is not a JSON object")),
             (Some("a"), json!([]), true, Some("it has no kty")),

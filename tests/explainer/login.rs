@@ -125,9 +125,9 @@ fn metadata_that_no_login_works_with_are_faults() {
         ),
         (
             json!({"code_challenge_methods_supported": ["plain"]}),
-            &["no S256", "code_challenge_methods_supported"],
+            &["does not list S256", "code_challenge_methods_supported"],
         ),
-        (json!({"code_challenge_methods_supported": []}), &["no S256"]),
+        (json!({"code_challenge_methods_supported": []}), &["does not list S256"]),
     ] {
         assert_found(&check_with(members), "faults", parts);
     }
@@ -141,7 +141,11 @@ fn metadata_that_no_login_works_with_are_faults() {
 fn a_provider_that_would_give_no_refresh_tokens_causes_a_warning() {
     for (members, part) in [
         (json!({"grant_types_supported": ["authorization_code"]}), "grant_types_supported"),
-        (json!({"scopes_supported": ["openid"]}), "no offline_access in scopes_supported"),
+        (
+            json!({"scopes_supported": ["openid"]}),
+            "does not list offline_access in \
+                                                   scopes_supported",
+        ),
     ] {
         assert_found(&check_with(members), "warnings", &[part, "log in again"]);
     }
@@ -233,7 +237,7 @@ fn an_envoy_file_without_the_cluster_or_the_option_is_found_wanting() {
     assert!(faults.iter().any(|fault| fault.contains("own")), "no such cluster: {report:#}");
     let warnings = all(&report, "warnings").join("\n");
     let option = "allow_on_headers_stop_iteration: true` is missing";
-    assert!(warnings.contains(option) && warnings.contains("answer 500"), "{warnings}");
+    assert!(warnings.contains(option) && warnings.contains("respond with 500"), "{warnings}");
 
     bootstrap.plugin()["allow_on_headers_stop_iteration"] = json!(true);
     let provider = &mut bootstrap.plugin_configuration()["providers"][0];

@@ -296,7 +296,7 @@ const WARNINGS: [(&str, Edit, &str); 16] = [
             configuration["resources"][0]["url"] = json!("https://alone.example:8443/mcp");
             manager["strip_any_host_port"] = json!(true);
         },
-        "resources[0] (alone): requests for alone.example:8443/mcp: Envoy takes the port off",
+        "resources[0] (alone): requests for alone.example:8443/mcp: Envoy removes the port",
     ),
     (
         "an exempt path that is open under any host",
@@ -336,7 +336,7 @@ fn two_paths_of_one_cluster_are_noted() {
     });
     assert_eq!((faults, warnings), (vec![], vec![]));
     let expected = "resources[1] (one) and resources[2] (two) are both in the cluster \"one\": its \
-                    servers must not read a path of one as a path of the other";
+                    servers must not take a path of one for a path of the other";
     assert_eq!(notes, [expected]);
 }
 

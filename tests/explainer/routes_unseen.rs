@@ -30,7 +30,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 19] = [
             let any = json!({"safe_regex": {"regex": "/(x|one)/m.*"}});
             routes(manager, 1).insert(0, matching(any, "one"));
         },
-        [FIRST, "its regular expression was tried with a few paths only"],
+        [FIRST, "its regular expression was compared for only a few paths"],
     ),
     (
         "a regular expression that cannot be read",
@@ -53,7 +53,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 19] = [
         |_, manager| {
             routes(manager, 1).insert(0, matching(json!({"connect_matcher": {}}), "two"));
         },
-        [FIRST, "it takes CONNECT requests, whatever their path"],
+        [FIRST, "it matches CONNECT requests, whatever their path"],
     ),
     (
         "a cluster that a header field names",
@@ -75,7 +75,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 19] = [
             let some = json!({"safe_regex": {"regex": "/(one|two)/mcp/admin(/.*)?"}});
             routes(manager, 1).insert(0, matching(some, "two"));
         },
-        [FIRST, "its regular expression was tried with a few paths only"],
+        [FIRST, "its regular expression was compared for only a few paths"],
     ),
     (
         "a cluster that an extension in place names",
@@ -122,7 +122,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 19] = [
             let lua = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
             filters(manager).insert(1, json!({"name": "a.lua", "typed_config": {"@type": lua}}));
         },
-        ["what other filters do to host, path and route was not compared", ": a.lua; see"],
+        ["other filters may change host, path or route, which was not compared", ": a.lua; see"],
     ),
     (
         "paths that a regular expression rewrites",
@@ -381,7 +381,7 @@ const OFF: [(&str, Edit, &str); 6] = [
     (
         "the filter itself",
         |_, manager| filters(manager)[0]["disabled"] = json!(true),
-        "`disabled: true` beside the plugin: requests pass without authentication",
+        "`disabled: true` turns the plugin off: requests pass without authentication",
     ),
     (
         "upgrades with filters of their own",

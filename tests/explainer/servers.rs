@@ -69,7 +69,7 @@ fn a_token_is_judged_at_the_server_of_the_url() {
         let found = (&json["resource"], &json["reason"]);
         assert_eq!(found, (&resource, &reason), "{url}: {json}");
         assert_eq!(run.code, Some(i32::from(!reason.is_null())), "{url}");
-        // What Envoy would have done before is not known here.
+        // What Envoy would have done before is unknown here.
         let notes = json["notes"].to_string();
         let is_noted = notes.contains("give the URL in the form that Envoy forwards");
         assert_eq!(is_noted, reason == json!("unknown_resource"), "{url}: {json}");
@@ -86,8 +86,14 @@ fn the_url_is_asked_for_where_there_are_several() {
     let config = file(".json", &configuration(keys.each_ref()).to_string());
     let token = keys[0].token(&claims(STAFF, "for-incidents"));
     for (url, expected) in [
-        (&[][..], format!("say by --url which server is called: {INCIDENTS} or {REPORTS}")),
-        (&["--url", "gateway.example"], "gateway.example: is no URL".to_owned()),
+        (
+            &[][..],
+            format!(
+                "several servers are configured; select one with --url: {INCIDENTS} or \
+                           {REPORTS}"
+            ),
+        ),
+        (&["--url", "gateway.example"], "gateway.example: is not a URL".to_owned()),
     ] {
         let run = mcp_auth(&[&["explain", &config], url].concat(), &token);
         assert_eq!(run.code, Some(2), "{run:?}");
@@ -105,7 +111,7 @@ fn a_token_of_a_provider_that_another_server_accepts_is_explained() {
     assert_eq!(
         cause,
         Some(
-            "The token is of the provider \"partners\", whose tokens are not accepted at the resource \
+            "The token is from the provider \"partners\", whose tokens are not accepted at the resource \
              \"incidents\"."
         ),
         "{json}"
@@ -235,8 +241,8 @@ fn parts_that_concern_no_request_of_a_server_cause_a_warning() {
     let report = run.json();
     let elsewhere = |field: &str, path: &str| {
         format!(
-            "resources[0].{field}: {path} is not at or below the path of `url`, so no request for this \
-             server has it"
+            "resources[0].{field}: {path} is not at or below the path of `url`, so no request for \
+             this server matches it"
         )
     };
     assert_eq!(

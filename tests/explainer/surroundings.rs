@@ -272,9 +272,9 @@ fn a_token_size_that_exceeds_envoys_limit_causes_a_warning() {
     for (size, kilobytes, warning) in [
         ("8KiB", Value::Null, None),
         ("60KiB", Value::Null, None),
-        ("61KiB", Value::Null, Some("`max_token_size` is 62464 bytes, but Envoy takes 61440")),
+        ("61KiB", Value::Null, Some("`max_token_size` is 62464 bytes, but Envoy accepts 61440")),
         ("61KiB", json!(96), None),
-        ("8KiB", json!(4), Some("`max_token_size` is 8192 bytes, but Envoy takes 4096")),
+        ("8KiB", json!(4), Some("`max_token_size` is 8192 bytes, but Envoy accepts 4096")),
     ] {
         let mut bootstrap = example(Value::Null);
         bootstrap.plugin_configuration()["max_token_size"] = json!(size);

@@ -41,7 +41,10 @@ fn a_byte_order_mark_at_the_beginning_is_left_out() {
         let (run, json) = explain(&config, format!("\u{feff}{text}").as_bytes());
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{text}: {run:?}");
         let note = json["notes"][0].as_str().unwrap();
-        assert!(note.contains("a byte order mark (EF BB BF) comes before the token"), "{note}");
+        assert!(
+            note.contains("a byte order mark (EF BB BF) before the token was ignored"),
+            "{note}"
+        );
         // A file without one gets no note.
         let (run, json) = explain(&config, text.as_bytes());
         assert_eq!((run.code, &json["notes"]), (Some(0), &json!([])), "{run:?}");
@@ -76,7 +79,7 @@ fn utf_16_is_named() {
 #[test]
 fn extra_characters_around_a_token_are_named() {
     let (config, token) = good();
-    let twice = "`Bearer` is there twice";
+    let twice = "`Bearer` occurs twice";
     for (input, cause) in [
         (format!("Bearer Bearer {token}"), twice),
         (format!("Authorization: Bearer bearer {token}\n"), twice),

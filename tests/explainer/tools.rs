@@ -97,7 +97,7 @@ fn each_tool_is_shown_or_hidden_with_the_reason() {
     assert_eq!(created["reason"], "insufficient_scope");
     assert_eq!(created["details"]["rule"], "writing", "{created}");
     assert_eq!(dropped["reason"], "access_denied");
-    assert!(dropped["cause"].as_str().unwrap().contains("\"the-rest\" asks for other roles"));
+    assert!(dropped["cause"].as_str().unwrap().contains("\"the-rest\" requires other roles"));
     assert!(dropped["fix"].is_string());
     assert!(list["items"][0].get("reason").is_none());
     // The twin: an administrator with the scope sees all that has a name.
@@ -252,7 +252,10 @@ fn one_of_several_servers_is_chosen_by_url() {
     assert_eq!(seen("https://mcp.example.com/open"), 5);
     let run = case.run(&tools(), &token, &[]);
     assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("say by --url which server is called"), "{run:?}");
+    assert!(
+        run.stderr.contains("several servers are configured; select one with --url"),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Compares routes with servers: for requests of all kinds that may make a difference, whose rules
-//! judge them, and which cluster gets them.
+//! Compares routes with servers: for each kind of request that may make a difference, which
+//! server's rules apply to it, and which cluster gets it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use mcp_federated_auth::explain::{ExemptPath, Server, Setup};
 
 use super::{Route, RouteTable, Target, VirtualHost, Way};
 
-/// What differs.
+/// The results of the comparison.
 #[derive(Default)]
 pub(crate) struct Findings {
-    /// A server gets requests that are judged by another one's rules.
+    /// A server gets requests to which the rules of another one apply.
     pub(crate) faults: Vec<String>,
     /// What is unsafe or does not work.
     pub(crate) warnings: Vec<String>,
@@ -74,13 +74,13 @@ fn clusters<'a>(way: &Way<'a>) -> Vec<&'a str> {
 }
 
 impl<'a> Comparison<'a> {
-    /// Settings by which Envoy selects routes by something else than the plugin selects servers.
+    /// Settings that make Envoy select routes by other criteria than the plugin selects servers.
     fn settings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.table.ignores_ports {
             warnings.push(
-                "`ignore_port_in_host_matching` in the routes: Envoy sends `host:8443` where it sends \
-                 `host`, but for the plugin these are two hosts. Remove it"
+                "`ignore_port_in_host_matching` in the routes: Envoy treats `host:8443` and \
+                 `host` alike, but for the plugin they are two hosts. Remove it"
                     .to_owned(),
             );
         }
@@ -88,9 +88,9 @@ impl<'a> Comparison<'a> {
             |server: &Server| server.hosts.iter().any(|spellings| spellings.len() == 1);
         if self.table.strips_own_port && self.servers.iter().any(names_port) {
             warnings.push(
-                "`strip_matching_host_port`: Envoy takes the port of its listener off a host before \
-                 the plugin sees it, which was not compared: name the hosts of `resources` without \
-                 that port"
+                "`strip_matching_host_port`: Envoy removes the port of its listener from a host \
+                 before the plugin sees it, which was not compared: name the hosts of `resources` \
+                 without that port"
                     .to_owned(),
             );
         }
@@ -120,8 +120,9 @@ impl<'a> Comparison<'a> {
         for host in server.hosts.iter().filter_map(|spellings| spellings.first()) {
             let problem = match self.table.way(host, path) {
                 _ if self.owner(host, path) != Some(server) => {
-                    "Envoy takes the port off before the plugin sees the host (`strip_any_host_port`), \
-                     so they do not belong to it: name the host without port in `hosts`"
+                    "Envoy removes the port before the plugin sees the host \
+                     (`strip_any_host_port`), so they do not belong to it: name the host without \
+                     port in `hosts`"
                         .to_owned()
                 }
                 None => "no virtual host of Envoy has this host among its `domains`".to_owned(),
@@ -133,11 +134,12 @@ impl<'a> Comparison<'a> {
                     if routes.iter().all(|route| matches!(route.target, Target::Response)) =>
                 {
                     let route = routes.first().map_or("a route", |route| route.place.as_str());
-                    format!("{route} responds to them itself, and sends them to no cluster")
+                    format!("{route} responds to them itself, and does not send them to a cluster")
                 }
                 Some(way) if way.routes.len() > 1 && different_clusters(&way) => format!(
-                    "which cluster gets them depends on more than host and path, because {} matches \
-                     other parts of a request, but the plugin judges all alike",
+                    "which cluster gets them depends on more than host and path, because {} \
+                     matches other parts of a request, but the plugin applies the same rules to \
+                     all of them",
                     way.routes.first().map_or("a route", |route| route.place.as_str())
                 ),
                 Some(_) => continue,
@@ -208,7 +210,8 @@ impl<'a> Comparison<'a> {
                 if let Some(cluster) = elsewhere {
                     warnings.push(format!(
                         "{}: requests for {with_port} go to the virtual host {:?} (cluster {cluster:?}), \
-                         those for {bare} do not: add {with_port:?} to the `domains` beside {bare:?}",
+                         those for {bare} do not: add {with_port:?} to the `domains` next to \
+                         {bare:?}",
                         named(server),
                         way.host.name
                     ));
@@ -251,7 +254,7 @@ impl<'a> Comparison<'a> {
         ))
     }
 
-    /// Routes that may lead requests elsewhere than it seems.
+    /// Routes whose requests may go to other clusters than the comparison assumes.
     fn unseen(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (host, owners) in self.table.hosts.iter().zip(self.owners()) {

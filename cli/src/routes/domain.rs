@@ -7,13 +7,13 @@ pub(super) enum Domain {
     Any,
     /// A host, with a port if requests have one.
     Exact(String),
-    /// `gateway.*`: a host that begins like this.
+    /// `gateway.*`: a host with this prefix.
     Prefix(String),
-    /// `*.example.com`: a host that ends like this.
+    /// `*.example.com`: a host with this suffix.
     Suffix(String),
 }
 
-/// How well a domain fits a host. Envoy selects the virtual host that fits best.
+/// How specifically a domain matches a host. Envoy selects the most specific virtual host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
     Any,
@@ -33,12 +33,12 @@ impl Domain {
         }
     }
 
-    /// How well it fits this host, in lower case; none if it does not.
+    /// How specifically it matches this host, in lower case; `None` if it does not.
     pub(super) fn fit(&self, host: &str) -> Option<Fit> {
         match self {
             Self::Any => Some(Fit::Any),
             Self::Exact(own) => (own == host).then_some(Fit::Exact),
-            // A wildcard stands for one character at least.
+            // A wildcard matches at least one character.
             Self::Prefix(start) => (host.len() > start.len() && host.starts_with(start))
                 .then_some(Fit::Prefix(start.len())),
             Self::Suffix(end) => {
@@ -47,7 +47,7 @@ impl Domain {
         }
     }
 
-    /// A host that it fits, and that no configuration is likely to name if it is a pattern.
+    /// A host that it matches; for a pattern, one that no configuration is likely to name.
     pub(super) fn sample(&self) -> String {
         match self {
             Self::Any => "unlisted.invalid".to_owned(),

@@ -15,7 +15,7 @@ use crate::surroundings::{is_on, member};
 
 /// The routes of a connection manager, as far as the file shows them.
 pub(crate) enum Routes {
-    /// Envoy gets them from elsewhere: by RDS, for instance.
+    /// Envoy gets them from elsewhere, such as by RDS.
     Elsewhere,
     /// The file has them.
     Shown(RouteTable),
@@ -24,11 +24,11 @@ pub(crate) enum Routes {
 /// Envoy's route table.
 pub(crate) struct RouteTable {
     hosts: Vec<VirtualHost>,
-    /// Whether ports are taken off before the plugin sees a host.
+    /// Whether ports are removed before the plugin sees a host.
     strips_ports: bool,
     /// Whether domains are compared with hosts without their ports.
     ignores_ports: bool,
-    /// Whether the listener's own port is taken off, which depends on the connection.
+    /// Whether the listener's own port is removed, which depends on the connection.
     strips_own_port: bool,
     /// Whether a header field selects the virtual host.
     has_host_header: bool,
@@ -38,12 +38,12 @@ struct VirtualHost {
     name: String,
     domains: Vec<Domain>,
     routes: Vec<Route>,
-    /// Whether a tree of matchers is in the place of routes.
+    /// Whether it has a tree of matchers instead of routes.
     has_matcher: bool,
 }
 
 struct Route {
-    /// Where it is in the file, for people.
+    /// Its place in the file, for people.
     place: String,
     path: PathMatch,
     /// Whether it depends on more than host and path.
@@ -51,7 +51,7 @@ struct Route {
     target: Target,
     /// Clusters that get copies of its requests.
     mirrors: Vec<String>,
-    /// Why it cannot be told where all of its requests go, or by whose rules they are judged.
+    /// Why it is unknown where all of its requests go, or which rules apply to them.
     unseen: Vec<&'static str>,
 }
 
@@ -69,7 +69,7 @@ enum Target {
 enum Rewrite {
     /// The same.
     None,
-    /// With this in the place of what the route's match names.
+    /// The path with this instead of the literal of the route's match.
     Prefix(String),
     /// Any other.
     Unknown,
@@ -220,7 +220,7 @@ impl Route {
         }
     }
 
-    /// The path that its clusters get for this one; none if it is unknown.
+    /// The path that its clusters get for this one; `None` if it is unknown.
     fn forwarded(&self, path: &str) -> Option<String> {
         match &self.target {
             Target::Clusters { rewrite: Rewrite::None, .. } => Some(path.to_owned()),
@@ -297,7 +297,7 @@ fn non_empty(names: Vec<String>) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// Whether something else than the file selects a cluster of a route's action, or of its mirrors.
+/// Whether a cluster of a route's action, or of its mirrors, is selected outside of the file.
 fn is_selected_by_request(action: &Value) -> bool {
     let by_header = |object: &Value| member(object, "cluster_header").is_some();
     let is_nameless = |cluster: &Value| text(cluster, "name").is_none_or(str::is_empty);

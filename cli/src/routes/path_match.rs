@@ -87,12 +87,12 @@ impl PathMatch {
         }
     }
 
-    /// Why it cannot be told for every path whether this takes it.
+    /// Why it is not known for every path whether this takes it.
     pub(super) fn unseen(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Exact(_) | Kind::Prefix(_) | Kind::SegmentPrefix(_) => None,
-            Kind::Regex(_) => Some("its regular expression was tried with a few paths only"),
-            Kind::Connect => Some("it takes CONNECT requests, whatever their path"),
+            Kind::Regex(_) => Some("its regular expression was compared for only a few paths"),
+            Kind::Connect => Some("it matches CONNECT requests, whatever their path"),
             Kind::Unknown => Some("which paths its `match` takes is not known"),
         }
     }
@@ -106,7 +106,7 @@ impl PathMatch {
         }
     }
 
-    /// Whether it cannot be told of any path whether it takes it.
+    /// Whether it is unknown for every path whether this takes it.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self.kind, Kind::Unknown)
     }

@@ -34,9 +34,9 @@ impl Comparison<'_> {
             && route.forwarded(&first.path) == other.forwarded(&second.path)
         {
             findings.warnings.push(format!(
-                "requests for {both} reach the same path of the cluster {cluster:?}, by {} and {}: \
-                 whoever is allowed at one of them is served by the other, unless the cluster selects \
-                 its server by host",
+                "requests for {both} reach the same path of the cluster {cluster:?}, by {} and \
+                 {}: a request allowed at one of them reaches the other too, unless the cluster \
+                 selects its server by host",
                 route.place, other.place
             ));
         } else if let Some(unknown) = [route, other].into_iter().find(|route| route.is_rewritten())
@@ -52,8 +52,8 @@ impl Comparison<'_> {
             findings.warnings.push(crossing);
         } else {
             findings.notes.push(format!(
-                "{both} are both in the cluster {cluster:?}: its servers must not read a path of one \
-                 as a path of the other"
+                "{both} are both in the cluster {cluster:?}: its servers must not take a path of \
+                 one for a path of the other"
             ));
         }
     }
@@ -81,7 +81,7 @@ impl Comparison<'_> {
     }
 }
 
-/// A cluster that two servers have in common.
+/// A cluster that two servers share.
 struct Shared<'a> {
     cluster: &'a str,
     servers: [&'a Server; 2],
@@ -105,12 +105,12 @@ impl<'a> Shared<'a> {
 }
 
 impl Route {
-    /// Whether the path that its clusters get cannot be told.
+    /// Whether the path that its clusters get is unknown.
     fn is_rewritten(&self) -> bool {
         matches!(self.target, Target::Clusters { rewrite: Rewrite::Unknown, .. })
     }
 
-    /// The path of a request that its clusters get as this one; none if there is none.
+    /// The path of a request that its clusters get as this one, if there is one.
     fn source(&self, forwarded: &str) -> Option<String> {
         match &self.target {
             Target::Clusters { rewrite: Rewrite::None, .. } => Some(forwarded.to_owned()),

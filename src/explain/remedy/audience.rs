@@ -34,13 +34,13 @@ pub(super) fn mismatch(case: &Case<'_>) -> Remedy {
 
 /// Tokens without an audience.
 fn missing(case: &Case<'_>) -> Remedy {
-    let cause = "The token does not say for whom it is: it has no `aud`.";
+    let cause = "The token does not name its audience: it has no `aud`.";
     let name_this_api = "Have the client name this API when it asks for a token (`audience`, \
                          `resource` or `scope`).";
     if case.template() == "keycloak" {
         return Remedy::new(
             cause,
-            "In Keycloak: Client scopes → Add mapper → Audience, with the name that `client_ids` has.",
+            "In Keycloak: Client scopes → Add mapper → Audience, with a name from `client_ids`.",
         );
     }
     let client = CLIENT_ID_CLAIMS.iter().find_map(|name| case.text(name));
@@ -51,7 +51,8 @@ fn missing(case: &Case<'_>) -> Remedy {
             format!(
                 "{name_this_api} If this provider never writes `aud` into access tokens (Amazon \
                  Cognito, Clerk and WorkOS do not), set `{}: client_id` and add {client:?} to `{}`; \
-                 but then a token that this client got for any other API passes here, too.",
+                 but a token that this client obtained for any other API is then accepted here \
+                 too.",
                 case.at("audience_claim"),
                 case.audiences().1
             ),
@@ -59,7 +60,7 @@ fn missing(case: &Case<'_>) -> Remedy {
     }
 }
 
-/// Audiences that are this server's for people, though not for the plugin.
+/// Audiences that mean this server to people, but not to the plugin.
 fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
     let (configured, field) = case.audiences();
     let accepted = either(&configured);
@@ -69,8 +70,8 @@ fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
     if let Some(twin) = is_twin(without_scheme) {
         return Some(Remedy::new(
             format!(
-                "`aud` is {twin:?}, and accepted are {accepted}: they differ by `api://` alone, \
-                 and are compared exactly."
+                "`aud` is {twin:?}, but only {accepted} is accepted: they differ only by \
+                 `api://`, and are compared exactly."
             ),
             format!("Write {twin:?} in `{field}`, in addition to the present values."),
         ));
@@ -78,8 +79,8 @@ fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
     if let Some(twin) = is_twin(without_case_and_slash) {
         return Some(Remedy::new(
             format!(
-                "`aud` is {twin:?}, and accepted are {accepted}: they differ by capital letters or \
-                 a slash at the end, and are compared exactly."
+                "`aud` is {twin:?}, but only {accepted} is accepted: they differ by capital \
+                 letters or a slash at the end, and are compared exactly."
             ),
             format!("Write {twin:?} in `{field}`."),
         ));
@@ -89,8 +90,7 @@ fn spelling(case: &Case<'_>, found: &[&str]) -> Option<Remedy> {
     let twin = found.iter().find(|found| without_case_and_slash(found) == resource)?;
     Some(Remedy::new(
         format!(
-            "The token is for this very server (`aud` {twin:?}), which `{field}` does not list: \
-             accepted are {accepted}."
+            "The token is for this server (`aud` {twin:?}), but `{field}` lists only {accepted}."
         ),
         format!("Add {twin:?} to `{field}`."),
     ))
@@ -104,12 +104,12 @@ fn without_case_and_slash(audience: &str) -> String {
     audience.trim_end_matches('/').to_ascii_lowercase()
 }
 
-/// Tokens for another server, as far as can be seen.
+/// Tokens that seem to be for another server.
 fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
     let (configured, field) = case.audiences();
     let seen = value(case.claims.get("aud"));
     let cause = format!(
-        "The token is for somebody else: `aud` is {seen}, accepted are {}.",
+        "The token is for another audience: `aud` is {seen}, but only {} is accepted.",
         either(&configured)
     );
     let fix = match case.template() {
@@ -149,18 +149,19 @@ pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
     let named: Vec<String> =
         named.map(|name| format!("`{name}` {}", value(case.claims.get(*name)))).collect();
     let compared = format!(
-        "`{}: client_id` lets `{field}` be compared with the client: accepted are {}.",
+        "With `{}: client_id`, `{field}` is compared with the client: only {} is accepted.",
         case.at("audience_claim"),
         either(&configured)
     );
     match named.as_slice() {
         [] => Remedy::new(
             format!(
-                "The token does not say to which client it was issued: it has none of {}. {compared}",
+                "The token does not name the client that it was issued to: it has none of {}. \
+                 {compared}",
                 CLIENT_ID_CLAIMS.join(", ")
             ),
-            "Have the client send its access token. ID tokens name the client in `aud` alone, and do \
-             not pass here.",
+            "Have the client send its access token. ID tokens name the client only in `aud`, and \
+             are not accepted here.",
         ),
         [one] => Remedy::new(
             format!("The token was issued to another client: {one}. {compared}"),
@@ -173,8 +174,8 @@ pub(super) fn foreign_client(case: &Case<'_>) -> Remedy {
                 several.join(", ")
             ),
             format!(
-                "If they are the same client, have the provider write its id alike everywhere. If you \
-                 trust it, add its id to `{field}`."
+                "If they are the same client, have the provider write its id the same way in each \
+                 claim. If you trust it, add its id to `{field}`."
             ),
         ),
     }

@@ -29,7 +29,8 @@ pub(super) fn mismatch(case: &Case<'_>, claim: &str) -> Remedy {
     Remedy::new(
         format!("The claim `{claim}` is {found}; {} is required.", accepted(case, claim)),
         format!(
-            "Add the value to `{}` if such tokens may pass; else they are kept out as they should be.",
+            "Add the value to `{}` if such tokens should be accepted; otherwise the refusal is \
+             correct.",
             case.at(&format!("required_claims.{claim}"))
         ),
     )
@@ -70,14 +71,14 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
         return unusable_user(case, path, &found);
     }
     let field = case.at(user_field(case, claim));
-    let cause = format!("The token does not say who the user is: it has no {claim}.");
+    let cause = format!("The token does not identify the user: it has no {claim}.");
     let fix = match case.template() {
         "entra_id" => format!(
             "Have the client ask for the scope `profile`; or add the optional claim `upn` (Token \
              configuration); or set `{field}: oid`."
         ),
         "keycloak" => format!(
-            "Give the client the scope `profile`, and let `preferred_username` be added to access \
+            "Give the client the scope `profile`, and have `preferred_username` added to access \
              tokens (lightweight ones lack it); or set `{field}: sub`."
         ),
         "okta" => {
@@ -91,9 +92,10 @@ pub(super) fn missing_user(case: &Case<'_>, claim: &str) -> Remedy {
             "This looks like an ID token. Have the client send its access token.".to_owned()
         }
         _ if may_be_of_a_service(case) => format!(
-            "If a machine got it for itself (client credentials), which some providers issue without \
-             `sub`, set `{}` to the claim that names its client; but only if every person's token has \
-             `sub` or `{field}`. Else have the provider put {claim} into access tokens.",
+            "If a service obtained it for itself (client credentials; some providers issue such \
+             tokens without `sub`), set `{}` to the claim that names its client, but only if \
+             every person's token has `sub` or `{field}`. Otherwise have the provider put {claim} \
+             into access tokens.",
             case.at("service_user_claim")
         ),
         _ => format!(
@@ -113,12 +115,12 @@ pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> 
     }
     if case.template() != "entra_id" {
         return Remedy::new(
-            format!("The token carries nothing in {claims}, and `{field}` asks for one of them."),
+            format!("The token carries nothing in {claims}, and `{field}` requires one of them."),
             format!("Have the provider put one into access tokens, or correct `{field}`."),
         );
     }
     let otherwise = format!(
-        "If such tokens are to pass, set *Assignment required* at the API's enterprise application, \
+        "To accept such tokens, set *Assignment required* at the API's enterprise application, \
          and `{field}: []` here."
     );
     if is_id_token(case.claims) {
@@ -146,8 +148,8 @@ pub(super) fn missing_all(case: &Case<'_>, claims: &str, is_elsewhere: bool) -> 
 fn listed_elsewhere(claim: &str) -> Remedy {
     Remedy::new(
         format!(
-            "The token does not carry `{claim}` because there are too many: it says where they \
-             could be fetched (`_claim_names`)."
+            "The token does not carry `{claim}` because there are too many: it only says where \
+             they could be fetched (`_claim_names`)."
         ),
         "In Entra ID: Token configuration → Groups claim → Groups assigned to the application; or \
          use app roles.",
@@ -165,8 +167,8 @@ fn unusable_user(case: &Case<'_>, path: &ClaimPath, found: &Value) -> Remedy {
     };
     Remedy::new(
         format!(
-            "The token does not say who the user is: its `{path}` is {}, and must be a string that is \
-             not empty, or an integer.",
+            "The token does not identify the user: its `{path}` is {}, but must be a string that \
+             is not empty, or an integer.",
             value(Some(found))
         ),
         format!("Have the provider write the user into `{path}`{others}."),
@@ -203,7 +205,7 @@ fn may_be_of_a_service(case: &Case<'_>) -> bool {
 }
 
 pub(super) fn token_id(case: &Case<'_>) -> Remedy {
-    Remedy::new("The token has no `jti` that is text.", case.fix_at("jti"))
+    Remedy::new("The token has no `jti` that is a string.", case.fix_at("jti"))
 }
 
 fn accepted(case: &Case<'_>, claim: &str) -> String {

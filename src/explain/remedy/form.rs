@@ -28,24 +28,24 @@ fn dressed(case: &Case<'_>) -> Option<Remedy> {
     let text = String::from_utf8_lossy(case.token);
     if text.starts_with('\u{feff}') {
         return Some(Remedy::new(
-            "There is a byte order mark (EF BB BF) between `Bearer` and the token: the client read a \
-             file that begins with one, and sends it along.",
+            "There is a byte order mark (EF BB BF) between `Bearer` and the token: the client \
+             read a file that begins with one, and sends it too.",
             "Save the file that the client reads without a byte order mark.",
         ));
     }
     let scheme = text.split_whitespace().next().unwrap_or_default();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(Remedy::new(
-            "`Bearer` is there twice (`Authorization: Bearer Bearer …`): the client puts it before what \
-             it takes for the token, and that begins with it already.",
-            "Give the client the token alone, without `Bearer` before it.",
+            "`Bearer` occurs twice (`Authorization: Bearer Bearer …`): the client adds it to a \
+             string that already begins with it.",
+            "Give the client the token alone, without `Bearer`.",
         ));
     }
     let quotes = ['"', '\'', '“', '”', '‘', '’'];
     (text.starts_with(quotes) || text.ends_with(quotes)).then(|| {
         Remedy::new(
             "The token is in quotes, which are not part of it.",
-            "Leave the quotes out where the client reads its token.",
+            "Remove the quotes where the client reads its token.",
         )
     })
 }
@@ -57,7 +57,7 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
     if let MalformedToken::TooLong { limit } = fault {
         return Remedy::new(
             format!(
-                "The token has {} bytes, and at most {limit} are read. Many groups or roles make \
+                "The token has {} bytes, but the limit is {limit}. Many groups or roles make \
                  tokens long.",
                 case.token.len()
             ),
@@ -70,16 +70,16 @@ pub(super) fn malformed(case: &Case<'_>, fault: &MalformedToken) -> Remedy {
     match fault {
         MalformedToken::Unsigned => Remedy::new(
             "The token has no signature: its third part is empty.",
-            "Copy the whole token. If this is the whole, the client made it up: have it ask the \
-             identity provider for one.",
+            "Copy the whole token. If it is complete, no identity provider issued it: have the \
+             client request one there.",
         ),
         MalformedToken::Padded(segment) => padded(*segment),
         MalformedToken::PlainBase64(segment) => plain_base64(*segment),
         MalformedToken::HeaderMember(name) => header_member(case, name),
         MalformedToken::MissingAlgorithm => Remedy::new(
             "The token's header does not say how it is signed: it has no `alg`.",
-            "Have the client send what the identity provider handed out. If that is this token, fix \
-             the issuer of these tokens.",
+            "Have the client send the token that the identity provider issued. If this is that \
+             token, fix the issuer of these tokens.",
         ),
         MalformedToken::Base64(_)
         | MalformedToken::Json(_)
@@ -123,9 +123,8 @@ fn padded(segment: Segment) -> Remedy {
             "The {segment} of the token is padded with `=` at its end. The parts of a JWT are \
              base64url without padding (RFC 7515 §2)."
         ),
-        "If the identity provider handed it out without `=`, have the client send it as it came. \
-         If not, fix the issuer of these tokens: the signature is over the parts as they \
-         are sent.",
+        "If the identity provider issued it without `=`, have the client send it unchanged. If \
+         not, fix the issuer of these tokens: the signature covers the parts as they are sent.",
     )
 }
 
@@ -135,9 +134,8 @@ fn plain_base64(segment: Segment) -> Remedy {
             "The {segment} of the token is plain base64, with `+` or `/`. The parts of a JWT are \
              base64url, which has `-` and `_` instead (RFC 7515 §2)."
         ),
-        "If the identity provider handed it out with `-` and `_`, have the client send it as it \
-         came. If not, fix the issuer of these tokens: the signature is over the parts as \
-         they are sent.",
+        "If the identity provider issued it with `-` and `_`, have the client send it unchanged. \
+         If not, fix the issuer of these tokens: the signature covers the parts as they are sent.",
     )
 }
 
@@ -160,8 +158,8 @@ fn header_member(case: &Case<'_>, name: &str) -> Remedy {
 fn damaged(fault: &MalformedToken) -> Remedy {
     Remedy::new(
         format!("The token is damaged, or is not a JWT: {fault}."),
-        "Compare it with what the identity provider handed out. Spaces, line breaks and cut ends are \
-         the usual damage.",
+        "Compare it with the token that the identity provider issued. Spaces, line breaks and \
+         missing ends are the usual damage.",
     )
 }
 
@@ -208,8 +206,8 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
             provider.algorithms.iter().map(|algorithm| algorithm.name()).collect();
         return Remedy::new(
             format!(
-                "The token is signed with {found}, and the providers of template {} sign with {}, as far \
-                 as the template knows.",
+                "The token is signed with {found}, but according to the template {}, its provider \
+                 signs with {}.",
                 case.template(),
                 known.join(" or ")
             ),
@@ -250,7 +248,8 @@ pub(super) fn algorithm(case: &Case<'_>, found: &str) -> Remedy {
 pub(super) fn critical(case: &Case<'_>, name: &str) -> Remedy {
     Remedy::new(
         format!(
-            "The header demands that {name:?} be understood (`crit`), which the plugin does not."
+            "The header requires the extension {name:?} (`crit`), which the plugin does not \
+             support."
         ),
         case.fix(),
     )
@@ -275,7 +274,7 @@ pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
     let Some(found) = found else {
         return Remedy::new(
             format!("The token's header has no `typ`, and `{field}` lists only named types."),
-            format!("Remove `{field}` if this provider's access tokens are without `typ`."),
+            format!("Remove `{field}` if this provider's access tokens have no `typ`."),
         );
     };
     match TokenTypes::normalised(found).as_str() {
@@ -288,15 +287,15 @@ pub(super) fn token_type(case: &Case<'_>, found: Option<&str>) -> Remedy {
             "Have the client send the access token in `Authorization`.",
         ),
         "oauth-id-jag+jwt" => Remedy::new(
-            "This is an identity assertion (ID-JAG), which is to be exchanged for an access token.",
-            "Have the client send it to the token endpoint of the authorization server, and what \
-             comes back to this server.",
+            "This is an identity assertion (ID-JAG), which must be exchanged for an access token.",
+            "Have the client send it to the token endpoint of the authorization server, and the \
+             access token that it gets to this server.",
         ),
         _ => Remedy::new(
             format!(
-                "The token calls itself {found:?} (`typ` in its header), and `{field}` does not \
-                 list that. With [at+jwt] listed alone, ID tokens are kept out this way, and \
-                 providers that do not follow RFC 9068 with them."
+                "`typ` in the token's header is {found:?}, which `{field}` does not list. With \
+                 [at+jwt] alone, ID tokens are refused, and so are access tokens of providers \
+                 that do not follow RFC 9068."
             ),
             format!(
                 "If this is the access token, add {found:?} to `{field}`. If it is an ID token, \
@@ -316,8 +315,8 @@ pub(super) fn bound(case: &Case<'_>) -> Remedy {
     };
     Remedy::new(
         format!(
-            "The token is bound to {how}, in its claim `cnf`, and the plugin cannot check that who \
-             sends it holds the key."
+            "The token is bound to {how}, in its claim `cnf`, and the plugin cannot check that \
+             its sender holds the key."
         ),
         case.fix(),
     )

@@ -15,9 +15,9 @@ const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
     let Some(found) = found else {
         return Remedy::new(
-            "The token does not say who issued it: it has no `iss` that is text.",
+            "The token does not name its issuer: it has no `iss` that is a string.",
             "Send the access token of one of the configured providers. Tokens that a client makes \
-             for itself, such as client assertions, are something else.",
+             for itself, such as client assertions, are not accepted.",
         );
     };
     let switched_off =
@@ -25,7 +25,7 @@ pub(super) fn unknown(case: &Case<'_>, found: Option<&str>) -> Remedy {
     if let Some(written) = switched_off {
         return Remedy::new(
             format!(
-                "The provider of this token is configured and switched off: its issuer is {found:?}."
+                "The provider of this token is configured but inactive: its issuer is {found:?}."
             ),
             format!("Remove `{}`, or set it to true.", written.path("active")),
         );
@@ -48,7 +48,7 @@ struct Difference<'a> {
 }
 
 impl Difference<'_> {
-    /// None if what differs is not a usual fault.
+    /// `None` if the difference is not a usual fault.
     fn remedy(&self) -> Option<Remedy> {
         if is_entra(self.found) {
             return Some(self.entra());
@@ -79,16 +79,17 @@ impl Difference<'_> {
         }
         if tenant == PERSONAL {
             return Remedy::new(
-                "The token is of a personal Microsoft account, which belongs to no tenant of yours.",
+                "The token is from a personal Microsoft account, which does not belong to your \
+                 tenant.",
                 format!("Have the user sign in with the account of the tenant {configured}."),
             );
         }
         Remedy::new(
             format!(
-                "The token is of another tenant: {tenant}. Configured is the tenant {configured}."
+                "The token is from another tenant: {tenant}. The configured tenant is {configured}."
             ),
             format!(
-                "If that tenant is yours, correct `{}`; else have the client sign in to \
+                "If that tenant is yours, correct `{}`; otherwise have the client sign in to \
                  https://login.microsoftonline.com/{configured}, not to /common or another tenant.",
                 self.at("tenant")
             ),
@@ -101,8 +102,8 @@ impl Difference<'_> {
         Remedy::new(
             format!(
                 "The tenant is right, but the token is of version {token} (issuer {found:?}), and \
-                 only the issuer of version {other} is configured. Which version an API gets is set \
-                 at its registration, not by the client."
+                 only the issuer of version {other} is configured. Which version an API gets is \
+                 set in its registration, not by the client."
             ),
             format!(
                 "Add {found:?} to `{}` (`template: entra_id` does so by itself); or set \
@@ -112,7 +113,7 @@ impl Difference<'_> {
         )
     }
 
-    /// Issuers that are the same for people, though not for the plugin.
+    /// Issuers that are the same to people, but not to the plugin.
     fn spelling(&self) -> Option<Remedy> {
         let found = self.found;
         let plain = |issuer: &str| issuer.trim_end_matches('/').to_owned();
@@ -128,8 +129,8 @@ impl Difference<'_> {
             };
             return Some(Remedy::new(
                 format!(
-                    "The token's issuer is {found:?}, and {twin:?} is configured: they differ by the \
-                     slash at the end."
+                    "The token's issuer is {found:?}, but {twin:?} is configured: they differ \
+                     only by the slash at the end."
                 ),
                 fix,
             ));
@@ -137,8 +138,8 @@ impl Difference<'_> {
         let twin = self.issuers.iter().find(|issuer| issuer.eq_ignore_ascii_case(found))?;
         Some(Remedy::new(
             format!(
-                "The token's issuer is {found:?}, and {twin:?} is configured: they differ by capital \
-                 letters."
+                "The token's issuer is {found:?}, but {twin:?} is configured: they differ only by \
+                 capital letters."
             ),
             self.write_exactly(),
         ))
@@ -149,8 +150,8 @@ impl Difference<'_> {
         if !found.contains("/oauth2/") {
             return Remedy::new(
                 format!(
-                    "The token is of Okta's org authorization server ({found:?}), whose access tokens \
-                     only Okta may verify. Configured is a custom one, {configured}."
+                    "The token is from Okta's org authorization server ({found:?}), whose access \
+                     tokens only Okta can verify. A custom one is configured, {configured}."
                 ),
                 "Have the client use the custom authorization server: its token endpoint is the \
                  configured issuer and `/v1/token`.",
@@ -159,8 +160,8 @@ impl Difference<'_> {
         if host(found) == host(self.first()) {
             return Remedy::new(
                 format!(
-                    "The token is of another authorization server of the same Okta: {found:?}; \
-                     configured is {configured}."
+                    "The token is from another authorization server of the same Okta domain: \
+                     {found:?}, but {configured} is configured."
                 ),
                 format!(
                     "Set `{}` to {:?}, or have the client use the configured one.",
@@ -177,12 +178,12 @@ impl Difference<'_> {
         let found = self.found;
         Remedy::new(
             format!(
-                "The token was asked for under another domain: its issuer is {found:?}, configured \
-                 is {}. A custom domain makes an issuer of its own.",
+                "The token was requested under another domain: its issuer is {found:?}, but {} is \
+                 configured. A custom domain has its own issuer.",
                 either(self.issuers)
             ),
             format!(
-                "Use one domain for all: set `{}` to {:?}, or have the client ask under the \
+                "Use one domain everywhere: set `{}` to {:?}, or have the client use the \
                  configured one.",
                 self.at("domain"),
                 host(found)
@@ -195,8 +196,8 @@ impl Difference<'_> {
         if realm(found).is_some() && realm(found) == realm(self.first()) {
             return Remedy::new(
                 format!(
-                    "The realm is right, but the client called Keycloak under another address: the \
-                     token's issuer is {found:?}, configured is {configured}."
+                    "The realm is right, but the client called Keycloak under another address: \
+                     the token's issuer is {found:?}, but {configured} is configured."
                 ),
                 format!(
                     "Set Keycloak's `hostname` (option KC_HOSTNAME) so that all tokens have one \
@@ -207,7 +208,8 @@ impl Difference<'_> {
         }
         Remedy::new(
             format!(
-                "The token is of another realm: its issuer is {found:?}, configured is {configured}."
+                "The token is from another realm: its issuer is {found:?}, but {configured} is \
+                 configured."
             ),
             format!(
                 "Have the client log in to the configured realm, or change `{}`.",
@@ -220,8 +222,8 @@ impl Difference<'_> {
         let found = self.found;
         Remedy::new(
             format!(
-                "The federation service has another identifier than usual: the token's issuer is \
-                 {found:?}, configured is {}.",
+                "The federation service has an unusual identifier: the token's issuer is \
+                 {found:?}, but {} is configured.",
                 either(self.issuers)
             ),
             format!(
@@ -238,8 +240,8 @@ impl Difference<'_> {
         self.issuers.iter().any(is_same).then(|| {
             Remedy::new(
                 format!(
-                    "The token's issuer is {:?}, configured is {}: they differ by the scheme or the \
-                     port.",
+                    "The token's issuer is {:?}, but {} is configured: they differ by the scheme \
+                     or the port.",
                     self.found,
                     either(self.issuers)
                 ),
@@ -249,7 +251,7 @@ impl Difference<'_> {
     }
 
     fn write_exactly(&self) -> String {
-        format!("Write `{}` exactly so: {:?}.", self.at("issuer"), self.found)
+        format!("Set `{}` to exactly {:?}.", self.at("issuer"), self.found)
     }
 
     fn first(&self) -> &str {
@@ -280,13 +282,14 @@ fn accepted_elsewhere(case: &Case<'_>, found: &str) -> Option<Remedy> {
     let label = config.resources[resource].label.as_ref()?;
     Some(Remedy::new(
         format!(
-            "The token is of the provider {:?}, whose tokens are not accepted at the resource {:?}.",
+            "The token is from the provider {:?}, whose tokens are not accepted at the resource \
+             {:?}.",
             provider.name,
             label.id()
         ),
         format!(
-            "If they are meant to be, add {:?} to `resources[{position}].providers`. If not, let the \
-             client log in as the metadata of this server says.",
+            "If they should be, add {:?} to `resources[{position}].providers`. If not, have the \
+             client log in at a provider that the metadata of this server names.",
             provider.name
         ),
     ))
@@ -301,8 +304,8 @@ fn unknown_issuer(case: &Case<'_>, found: &str) -> Remedy {
             either(&configured)
         ),
         "If you trust that issuer, add a provider with it to `providers`, or add it to \
-         `additional_issuers` of the one that it belongs to. If not, have the client ask a configured \
-         provider for its token.",
+         `additional_issuers` of the provider that it belongs to. If not, have the client request \
+         its token from a configured provider.",
     )
 }
 

@@ -80,7 +80,7 @@ impl KeyFault<'_> {
                 ),
             ),
             CalloutError::UnknownHost => Remedy::new(
-                cause(&format!("the host name of {url} is not known here")),
+                cause(&format!("the host name of {url} does not resolve here")),
                 format!(
                     "Correct `{}`; or, if the name is right, make sure that this machine and Envoy's can resolve it (DNS).",
                     self.start_field()
@@ -89,8 +89,9 @@ impl KeyFault<'_> {
             CalloutError::Tls(why) => Remedy::new(
                 cause(&format!("the TLS handshake with {url} failed: {why}")),
                 format!(
-                    "If the provider's certificate is by an authority of your own, name that \
-                     authority's certificate as `trusted_ca` of Envoy's cluster {cluster:?}, and here \
+                    "If the provider's certificate is issued by your own authority, name that \
+                     authority's certificate as `trusted_ca` of Envoy's cluster {cluster:?}, and \
+                     here \
                      as `--ca FILE`. If its names do not fit, the host in `{}` or `sni` and \
                      `match_typed_subject_alt_names` of the cluster are wrong.",
                     self.start_field()
@@ -204,11 +205,12 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
     let kids: Vec<String> = case.kids();
     let cause = match kid {
         Some(kid) => format!(
-            "The token names the key {kid:?}, and the provider publishes only {}.",
+            "The token names the key {kid:?}, but the provider publishes only {}.",
             either(&kids)
         ),
-        None => "The token names no key, and none that the provider publishes is of its algorithm."
-            .to_owned(),
+        None => {
+            "The token names no key, and the provider publishes none for its algorithm.".to_owned()
+        }
     };
     let has = |field: &str| {
         let written = case.provider.and_then(|provider| case.setup.written(provider));
@@ -216,13 +218,17 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
     };
     if case.uses_given_keys {
         return Remedy::new(
-            format!("{cause} These are the keys of the file that was given."),
-            "Take a newer key set from the provider; or leave `--keys` out, to fetch them.",
+            format!("{cause} The keys are those of the given file."),
+            "Get a newer key set from the provider; or omit `--keys`, so that the keys are \
+             fetched.",
         );
     }
     if let Some(field) = ["jwks", "certificates"].into_iter().find(|field| has(field)) {
         return Remedy::new(
-            format!("{cause} These are configured: the provider has changed its key since."),
+            format!(
+                "{cause} The keys are part of the configuration: the provider has changed its \
+                     key since."
+            ),
             format!(
                 "Put the new key into `{}`; or give `metadata_url` or `jwks_url` with a cluster \
                  instead, so that the plugin follows each change.",
@@ -262,7 +268,7 @@ pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
                 .to_owned()
         }
         KeyMismatch::Algorithm { .. } | KeyMismatch::Type { .. } => {
-            format!("{} If it does, the token was not made by it.", case.fix())
+            format!("{} If it does, the token is not from this provider.", case.fix())
         }
     };
     let kid = case.header.get("kid").map(ToString::to_string).unwrap_or_default();
@@ -275,8 +281,8 @@ pub(super) fn mismatch(case: &Case<'_>, mismatch: &KeyMismatch) -> Remedy {
 pub(super) fn bad_signature(case: &Case<'_>) -> Remedy {
     let source = if case.uses_given_keys { "--keys".to_owned() } else { case.at("metadata_url") };
     Remedy::new(
-        "The provider has a key of the name that the token gives, but the token was not signed with \
-         it, or was changed afterwards.",
+        "The provider has a key with the token's kid, but the token was not signed with it, or \
+         was changed afterwards.",
         format!("{} The keys come from `{source}`.", case.fix()),
     )
 }

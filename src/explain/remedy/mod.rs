@@ -59,7 +59,7 @@ impl Remedy {
     }
 
     /// The meaning of the reason, and its general fix.
-    fn of_reason(refusal: &Refusal) -> Self {
+    fn from_reason(refusal: &Refusal) -> Self {
         Self::new(sentence(&refusal.to_string()), refusal.reason().row().fix)
     }
 }
@@ -167,6 +167,6 @@ pub(super) fn remedy(case: &Case<'_>) -> Remedy {
         | Refusal::OriginDenied
         | Refusal::SessionMismatch
         | Refusal::TokenReplayed
-        | Refusal::UnknownResource { .. } => Remedy::of_reason(case.refusal),
+        | Refusal::UnknownResource { .. } => Remedy::from_reason(case.refusal),
     }
 }

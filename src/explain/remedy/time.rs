@@ -36,7 +36,7 @@ pub(super) fn expired(case: &Case<'_>, seconds_ago: Option<u64>) -> Remedy {
         format!("{cause}{of_life}"),
         format!(
             "Have the client get a new token, by its refresh token or a new login. To see whether \
-             anything else is wrong with this one, judge it as of then: `--at {moment}`."
+             anything else is wrong with this one, check it at that time: `--at {moment}`."
         ),
     )
 }
@@ -57,7 +57,7 @@ pub(super) fn early(case: &Case<'_>, claim: &str, seconds_left: Option<u64>) -> 
         );
     }
     let cause = format!(
-        "By the clock here the token is valid only in {} (`{claim}`); `clock_skew` is {}.",
+        "By the local clock, the token becomes valid in {} (`{claim}`); `clock_skew` is {}.",
         seconds(seconds_left),
         skew(case)
     );
@@ -112,8 +112,8 @@ fn wrong_clock(case: &Case<'_>, way: Way, seconds_off: u64) -> Option<Remedy> {
         let difference = seconds(ahead.unsigned_abs());
         Remedy::new(
             format!("The clock of this machine is {difference} {word} the provider's."),
-            "Set the clock: have this machine follow NTP. If it is not the one on which Envoy runs, \
-             look at that one's clock too.",
+            "Set the clock: have this machine follow NTP. If Envoy runs on another machine, check \
+             the clock there too.",
         )
     })
 }

@@ -16,8 +16,8 @@ pub(super) fn unknown(claim: &str, field: &str, cause: Option<&str>) -> Remedy {
             format!("{not_found} Closest match: {cause}."),
             format!(
                 "If it is the same person, give the record the `{field}` that the token has, \
-                 or choose a `user_claim` or `user_field` whose values are written alike; if a \
-                 record is not for this provider, name it in the record's `provider`."
+                 or choose a `user_claim` or `user_field` with the same values; if a record is \
+                 not for this provider, name it in the record's `provider`."
             ),
         );
     }
@@ -43,8 +43,8 @@ pub(super) fn no_service_account(case: &Case<'_>, user: &str) -> Remedy {
             "The token is a service's own, and {user:?} is a person's record: services may only use service accounts."
         ),
         format!(
-            "Set `web_service_access_only: true` in the record of {user:?}; or, if the token does \
-             stand for a person, `{}: user`.",
+            "Set `web_service_access_only: true` in the record of {user:?}; or, if the token \
+             belongs to a person, `{}: user`.",
             case.at("client_type")
         ),
     )
@@ -58,12 +58,13 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
         ),
         Denial::AmbiguousName => Remedy::new(
             "The name in the message is ambiguous, so it is unclear which rule applies.",
-            "Have the client write the name as in the rules, and the MCP method as the specification spells it.",
+            "Have the client write the name exactly as in the rules, and the MCP method as the \
+             specification spells it.",
         ),
         Denial::AmbiguousPath => Remedy::new(
             "The path is ambiguous, so it is unclear which rule applies.",
-            "Have the client send the path in normalised form: no dots, no doubled slashes, no escapes, the same \
-             letters as in the rules.",
+            "Have the client send the path in normalised form: no dot segments, no repeated \
+             slashes, no escapes, the same letter case as in the rules.",
         ),
         Denial::Misread { rule, line, claim, found } => misread(case, rule, line, claim, *found),
         Denial::NoRule => no_rule(case),
@@ -78,14 +79,14 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
         ),
         Denial::Rule { rule, line, is_elsewhere: true } => Remedy::new(
             format!(
-                "The token is valid, but the access rule {rule:?} asks for {line}, and the user has so \
-                 many that the token only says where they are listed (_claim_names)."
+                "The token is valid, but the access rule {rule:?} requires {line}, and the user \
+                 has so many that the token only says where they are listed (_claim_names)."
             ),
             "Have the provider put fewer into its tokens: in Entra ID, *Groups assigned to the \
              application*, or app roles.",
         ),
         Denial::Rule { rule, line, is_elsewhere: false } => Remedy::new(
-            format!("The token is valid, but the access rule {rule:?} asks for other {line}."),
+            format!("The token is valid, but the access rule {rule:?} requires other {line}."),
             format!(
                 "Give the user what `require.{line}` of that rule lists, at the provider or in \
                  `users.records`; or change the rule."
@@ -97,8 +98,8 @@ pub(super) fn denied(case: &Case<'_>, denial: &Denial) -> Remedy {
 fn no_rule(case: &Case<'_>) -> Remedy {
     if case.provider.is_some_and(|provider| provider.restrict_to_policies) {
         return Remedy::new(
-            "The token is valid, but its provider may be used only where an access rule names it, and \
-             no rule is about this request.",
+            "The token is valid, but its provider may be used only where an access rule names it, \
+             and no rule matches this request.",
             format!(
                 "Add a rule with this provider under `require.providers` to `access.rules`, or remove \
                  `{}`.",
@@ -107,7 +108,8 @@ fn no_rule(case: &Case<'_>) -> Remedy {
         );
     }
     Remedy::new(
-        "The token is valid, but no access rule is about this request, and `access.default` is deny.",
+        "The token is valid, but no access rule matches this request, and `access.default` is \
+         deny.",
         "Add a rule whose `match` has this path and method to `access.rules`.",
     )
 }
@@ -128,12 +130,12 @@ fn misread(case: &Case<'_>, rule: &str, line: &str, claim: &str, found: UnreadLi
     };
     Remedy::new(
         format!(
-            "The token is valid, but the access rule {rule:?} asks for {line}, and none can be \
-             read in the claim `{claim}`: it is {found}."
+            "The token is valid, but the access rule {rule:?} requires {line}, and none can be \
+             read from the claim `{claim}`: it is {found}."
         ),
         format!(
-            "Point `{field}` to a claim that lists the {line} as strings, or have the provider \
-             write this one so.{names}"
+            "Set `{field}` to a claim that lists the {line} as strings, or have the provider \
+             write this one that way.{names}"
         ),
     )
 }
@@ -159,7 +161,7 @@ pub(super) fn scope(case: &Case<'_>, rule: &str, scopes: &[String]) -> Remedy {
         _ => "",
     };
     Remedy::new(
-        format!("The token is valid, but the access rule {rule:?} asks for scopes that it lacks."),
+        format!("The token is valid, but the access rule {rule:?} requires scopes that it lacks."),
         format!("Have the client ask for {}, and the provider grant it.{how}", either(scopes)),
     )
 }

@@ -25,7 +25,7 @@ fn of_entra_id() {
             entra.token(issued_by(&v2(OTHER_TENANT))),
             [
                 "unknown_issuer",
-                "of another tenant: 1b7e0000-0000-4000-8000-00000000000f",
+                "from another tenant: 1b7e0000-0000-4000-8000-00000000000f",
                 "providers[0].tenant",
             ],
         ),
@@ -68,7 +68,7 @@ fn of_entra_id() {
             "missing api://",
             json!({"client_ids": ["incident-tools"]}),
             entra.token(json!({"aud": "api://incident-tools"})),
-            ["audience_mismatch", "differ by `api://` alone", "Write \"api://incident-tools\""],
+            ["audience_mismatch", "differ only by `api://`", "Write \"api://incident-tools\""],
         ),
         entra.broken(
             "ID token instead of access token",
@@ -115,7 +115,7 @@ fn of_entra_id() {
             entra.key.with_algorithm(Algorithm::Ps512).token(&entra.claims),
             [
                 "unsupported_algorithm",
-                "signed with PS512, and the providers of template entra_id sign with RS256",
+                "signed with PS512, but according to the template entra_id, its provider signs with RS256",
                 "write `providers[0].algorithms: [RS256, PS512]`",
             ],
         ),
@@ -135,7 +135,7 @@ fn of_entra_id() {
             "own signing key",
             none,
             other_key.token(&entra.claims),
-            ["unknown_kid", "key \"own-key-of-the-application\"", "leave `--keys` out"],
+            ["unknown_kid", "key \"own-key-of-the-application\"", "omit `--keys`"],
         ),
     ]);
 }
@@ -177,7 +177,7 @@ fn of_keycloak_okta_auth0_and_google() {
             "another realm",
             none(),
             kc.token(issued_by("https://kc.example.com/realms/master")),
-            ["unknown_issuer", "of another realm", "providers[0].realm"],
+            ["unknown_issuer", "from another realm", "providers[0].realm"],
         ),
         okta.broken(
             "Okta's org server",
@@ -217,7 +217,7 @@ fn of_keycloak_okta_auth0_and_google() {
             "issuer without its slash",
             json!({"issuer": "https://contoso.eu.auth0.com"}),
             auth0.token(none()),
-            ["unknown_issuer", "differ by the slash", "Remove `providers[0].issuer`"],
+            ["unknown_issuer", "differ only by the slash", "Remove `providers[0].issuer`"],
         ),
         google.broken(
             "Google's access token",
@@ -229,7 +229,7 @@ fn of_keycloak_okta_auth0_and_google() {
             "another client of Google",
             none(),
             google.token(json!({"aud": "2.apps.googleusercontent.com"})),
-            ["audience_mismatch", "for somebody else", "another client of Google"],
+            ["audience_mismatch", "for another audience", "another client of Google"],
         ),
     ]);
 }

@@ -47,7 +47,7 @@ fn of_any_provider() {
                 "provider switched off",
                 none(),
                 good.clone(),
-                ["unknown_issuer", "configured and switched off", "providers[1].active"],
+                ["unknown_issuer", "configured but inactive", "providers[1].active"],
             )
         }
     };
@@ -84,7 +84,7 @@ fn of_any_provider() {
             "token for the server's URL",
             none(),
             sound.token(json!({"aud": "https://mcp.example.com/mcp"})),
-            ["audience_mismatch", "for this very server", "Add \"https://mcp.example.com/mcp\""],
+            ["audience_mismatch", "for this server", "Add \"https://mcp.example.com/mcp\""],
         ),
         sound.broken(
             "changed token",
@@ -102,19 +102,19 @@ fn of_any_provider() {
             "typ is JWT and at+jwt alone is listed",
             json!({"token_types": ["at+jwt"]}),
             sound.token_with_header(json!({"typ": "JWT"}), none()),
-            ["wrong_token_type", "calls itself \"JWT\"", "providers[0].token_types"],
+            ["wrong_token_type", "header is \"JWT\"", "providers[0].token_types"],
         ),
         sound.broken(
             "quotes",
             none(),
             format!("\"{good}\""),
-            ["malformed_token", "is in quotes", "Leave the quotes out"],
+            ["malformed_token", "is in quotes", "Remove the quotes"],
         ),
         sound.broken(
             "too long",
             none(),
             sound.token(json!({"groups": vec!["g"; 3000]})),
-            ["malformed_token", "at most 8192 are read", "`max_token_size`"],
+            ["malformed_token", "the limit is 8192", "`max_token_size`"],
         ),
         sound
             .broken(
@@ -194,7 +194,7 @@ fn of_the_form_of_a_token() {
         malformed(
             "padded signature",
             format!("{good}=="),
-            ["The signature of the token is padded with `=`", "have the client send it as it came"],
+            ["The signature of the token is padded with `=`", "have the client send it unchanged"],
         ),
         malformed(
             "padded payload",
@@ -209,7 +209,7 @@ fn of_the_form_of_a_token() {
         malformed(
             "damaged",
             format!("{good}!"),
-            ["is damaged, or is not a JWT: its signature is not base64url", "cut ends"],
+            ["is damaged, or is not a JWT: its signature is not base64url", "missing ends"],
         ),
         malformed(
             "kid is a number",
@@ -234,7 +234,7 @@ fn of_the_form_of_a_token() {
         malformed(
             "no alg",
             sound.token_with_header(json!({"alg": null}), none()),
-            ["it has no `alg`", "what the identity provider handed out"],
+            ["it has no `alg`", "the token that the identity provider issued"],
         ),
         sound.broken(
             "typ is null",
@@ -285,7 +285,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             sound.token(json!({"sub": "", "email": "a@b.c"})),
             [
                 "missing_claim",
-                "its `sub` is \"\", and must be a string that is not empty",
+                "its `sub` is \"\", but must be a string that is not empty",
                 "set `providers[0].user_claim` to one that names the user: email",
             ],
         ),
@@ -308,7 +308,8 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             [
                 "missing_claim",
                 "it has no sub",
-                "set `providers[0].service_user_claim` to the claim that names its client; but only",
+                "set `providers[0].service_user_claim` to the claim that names its client, but \
+                 only",
             ],
         ),
         sound.broken(
@@ -325,7 +326,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
                 "audience_mismatch",
                 "it has no `aud`",
                 "set `providers[0].audience_claim: client_id` and add \"agent\" to \
-                 `providers[0].client_ids`; but then a token that this client got for any other API",
+                 `providers[0].client_ids`; but a token that this client obtained for any other API",
             ],
         ),
         sound.broken(
@@ -341,20 +342,21 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             [
                 "audience_mismatch",
                 "in several ways: `azp` \"other\", `client_id` \"agent\"",
-                "write its id alike everywhere",
+                "write its id the same way in each claim",
             ],
         ),
         sound.broken(
             "no client",
             by_client.clone(),
             sound.token(json!({"aud": "agent"})),
-            ["audience_mismatch", "does not say to which client", "ID tokens name the client in `aud`"],
+            ["audience_mismatch", "does not name the client", "ID tokens name the client only in \
+                                                               `aud`"],
         ),
         sound.broken(
             "the right client and another audience",
             by_client,
             sound.token(json!({"aud": "other", "client_id": "agent"})),
-            ["audience_mismatch", "`aud` is \"other\", accepted are \"agent\"", "client_ids"],
+            ["audience_mismatch", "`aud` is \"other\", but only \"agent\"", "client_ids"],
         ),
         sound.broken(
             "nothing of what one is required of",
@@ -372,7 +374,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             sound.token(json!({"urn:zitadel:iam:org:project:roles": zitadel})),
             [
                 "access_denied",
-                "none can be read in the claim `urn:zitadel:iam:org:project:roles`: it is an object, \
+                "none can be read from the claim `urn:zitadel:iam:org:project:roles`: it is an object, \
                  not a list",
                 "`providers[0].roles_claim: {keys_of: \"urn:zitadel:iam:org:project:roles\"}`",
             ],
@@ -384,7 +386,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             sound.token(json!({"realm": {"groups": zitadel}})),
             [
                 "access_denied",
-                "asks for groups, and none can be read in the claim `realm.groups`",
+                "requires groups, and none can be read from the claim `realm.groups`",
                 "`providers[0].groups_claim: {keys_of: [\"realm\",\"groups\"]}`",
             ],
         )
@@ -400,7 +402,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             "roles that are not there",
             none(),
             sound.token(none()),
-            ["access_denied", "asks for other roles", "`require.roles`"],
+            ["access_denied", "requires other roles", "`require.roles`"],
         )
         .with("access", rule("roles")),
     ]);
