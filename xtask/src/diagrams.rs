@@ -55,10 +55,10 @@ impl<'a> Participants<'a> {
         names.collect::<Option<_>>().map(Self).ok_or_else(|| format!("no names: {line}").into())
     }
 
-    /// Where the lifeline of this short name is.
+    /// The x coordinate of the lifeline with this short name.
     fn place(&self, short: &str) -> Result<usize> {
         let index = self.0.iter().position(|(known, _)| *known == short);
-        index.map(middle).ok_or_else(|| format!("nothing is called {short:?}").into())
+        index.map(middle).ok_or_else(|| format!("there is no participant {short:?}").into())
     }
 }
 

@@ -1,5 +1,5 @@
 //! Writes the plugin as OCI images, in the two layouts of the Wasm image specification that Istio and
-//! Envoy Gateway read. The same module gives the same bytes: nothing has a time or a user.
+//! Envoy Gateway read. The same module yields the same bytes: no file has a time or a user.
 
 use std::error::Error;
 use std::fs;

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// None if there is no such command.
+/// `None` if there is no such command.
 fn run(arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
     match arguments {
         ["diagrams", folder] => Some(diagrams::diagrams(folder.as_ref())),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Most lines of a file that are neither empty nor a comment.
+/// Maximum number of lines of a file that are neither empty nor a comment.
 const MAX_LINES: usize = 500;
 
 /// Longer files, with the reason.

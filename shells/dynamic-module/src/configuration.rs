@@ -17,15 +17,15 @@ use crate::timer::{self, Alarm, AlarmId};
 pub(crate) struct Configuration {
     pub(crate) setup: Arc<Setup>,
     pub(crate) families: Families,
-    /// What the workers want of the main thread.
+    /// What the workers request from the main thread.
     wishes: Mutex<Vec<Wish>>,
-    /// None once Envoy has removed the configuration.
+    /// `None` once Envoy has removed the configuration.
     scheduler: Mutex<Option<ConfigScheduler>>,
     alarm: AlarmId,
     own: Weak<Self>,
 }
 
-/// What a worker wants of the main thread.
+/// What a worker requests from the main thread.
 pub(crate) enum Wish {
     /// A route with a configuration of its own is in use: fetch its keys.
     Adopt(Arc<Setup>),
@@ -64,7 +64,7 @@ impl Configuration {
         lock(&self.wishes).clear();
     }
 
-    /// Notifies the main thread. Callouts under way bound how many wishes there can be.
+    /// Notifies the main thread. The number of wishes is bounded by the callouts in progress.
     pub(crate) fn wish(&self, wish: Wish) {
         if !self.setup.is_removed() {
             lock(&self.wishes).push(wish);
@@ -72,14 +72,14 @@ impl Configuration {
         }
     }
 
-    /// Notifies the main thread after this time, or when it is woken before.
+    /// Notifies the main thread after this time, or when it is woken earlier.
     pub(crate) fn wish_later(&self, wish: Wish, time: Duration) {
         lock(&self.wishes).push(wish);
         let now = Instant::now();
         self.wake_at(now.checked_add(time).unwrap_or(now));
     }
 
-    /// Lets the main thread hand to Envoy what was counted.
+    /// Makes the main thread pass the counts to Envoy.
     pub(crate) fn hand_over_counts(&self) {
         let now = Instant::now();
         self.wake_at(now.checked_add(Pace::PERIOD).unwrap_or(now));
@@ -97,7 +97,7 @@ impl Configuration {
         }
     }
 
-    /// Does so at this time.
+    /// Calls it at this time.
     pub(crate) fn wake_at(&self, at: Instant) {
         timer::set(self.alarm, at, self.own.clone());
     }

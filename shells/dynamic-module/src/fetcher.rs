@@ -27,7 +27,7 @@ thread_local! {
 /// The main thread's part of a configuration.
 pub(crate) struct Fetcher {
     context: Rc<Context>,
-    /// Of the filter, and of the routes that have configurations of their own.
+    /// The engines of the filter, and of the routes that have their own configurations.
     engines: RefCell<Vec<KeyEngine>>,
 }
 
@@ -36,7 +36,7 @@ struct Context {
     configuration: Arc<Configuration>,
     current: CurrentConfig,
     metrics: Table,
-    /// Whose callouts are under way, by Envoy's numbers.
+    /// The callers of the callouts in progress, by Envoy's numbers.
     callouts: RefCell<HashMap<u64, Caller>>,
 }
 
@@ -56,7 +56,7 @@ enum Caller {
     },
 }
 
-/// Begins to fetch the keys of a configuration, which was read so.
+/// Begins to fetch the keys of a configuration. `config`: the result of reading it.
 pub(crate) fn start(configuration: &Arc<Configuration>, config: Option<Config>) {
     let fetcher = Rc::new(Fetcher::new(configuration));
     if let Some(config) = config {
@@ -74,7 +74,7 @@ pub(crate) fn find(configuration: &Configuration) -> Option<Rc<Fetcher>> {
     })
 }
 
-/// Drops what this thread has for configurations that were removed.
+/// Drops the fetchers of this thread whose configurations were removed.
 pub(crate) fn sweep() {
     let removals = setup::removals();
     // The thread may be ending.
@@ -136,7 +136,7 @@ impl Fetcher {
         self.finish(handle);
     }
 
-    /// A callout is over.
+    /// A callout has ended.
     pub(crate) fn on_callout_done(
         &self,
         handle: ConfigHandle<'_>,
@@ -168,7 +168,7 @@ impl Fetcher {
         let broken =
             self.engines.try_borrow_mut().ok().map(|mut engines| std::mem::take(&mut *engines));
         let setups: Vec<_> = broken.iter().flatten().map(|known| known.setup.clone()).collect();
-        // What is broken may panic again.
+        // Dropping a broken engine may panic again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         self.context
             .callouts
@@ -239,7 +239,7 @@ impl Fetcher {
 }
 
 impl Context {
-    /// Makes a callout. None if Envoy refuses.
+    /// Makes a callout. `None` if Envoy refuses.
     fn call(
         &self,
         request: &mcp_federated_auth::host::CalloutRequest,
@@ -255,7 +255,7 @@ impl Context {
     }
 }
 
-/// The response, with at most so many bytes of its body.
+/// The response, with at most `max_body` bytes of its body.
 fn read(response: &LentResponse<'_>, max_body: usize) -> CalloutResponse {
     let field = |name| {
         let value = response.field(name)?;

@@ -1,4 +1,4 @@
-//! The callbacks of Envoy, and what becomes of their panics.
+//! The callbacks of Envoy, and the handling of their panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -20,7 +20,7 @@ pub(crate) fn program_init() {
     log_lines::install();
 }
 
-/// A filter is configured, on the main thread. None if its configuration is refused.
+/// A filter is configured, on the main thread. `None` if its configuration is refused.
 pub(crate) fn config_new(
     handle: ConfigHandle<'_>,
     filter_name: &[u8],
@@ -49,7 +49,7 @@ impl<'a> Running<'a> {
         Self(Some(configuration))
     }
 
-    /// Envoy has it, and removes it.
+    /// Envoy now owns it, and removes it later.
     fn keep(mut self) {
         self.0 = None;
     }
@@ -64,7 +64,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Envoy has removed a configuration: its streams and callouts are gone.
+/// Envoy has removed a configuration: its streams and callouts have ended.
 pub(crate) fn config_destroy(configuration: &Configuration) {
     configuration.close();
     timer::end();
@@ -81,7 +81,7 @@ pub(crate) fn config_scheduled(handle: ConfigHandle<'_>, configuration: &Arc<Con
     });
 }
 
-/// A callout is over, on the main thread; without a response if it failed.
+/// A callout has ended, on the main thread; without a response if it failed.
 pub(crate) fn config_callout_done(
     handle: ConfigHandle<'_>,
     configuration: &Arc<Configuration>,
@@ -94,7 +94,7 @@ pub(crate) fn config_callout_done(
     });
 }
 
-/// A route is configured, on the main thread. None if its configuration is refused.
+/// A route is configured, on the main thread. `None` if its configuration is refused.
 pub(crate) fn route_config_new(filter_name: &[u8], bytes: &[u8]) -> Option<Arc<Setup>> {
     injected::panic_once("route_config_new");
     Setup::for_route(filter_name, bytes)
@@ -102,13 +102,13 @@ pub(crate) fn route_config_new(filter_name: &[u8], bytes: &[u8]) -> Option<Arc<S
 
 /// Envoy has removed the configuration of a route.
 pub(crate) fn route_config_destroy(address: usize) {
-    Setup::remove_of_route(address);
+    Setup::remove_for_route(address);
     injected::panic_once("route_config_destroy");
     fetcher::sweep();
     worker::sweep();
 }
 
-/// A request is about to come. After a panic its head gets 500.
+/// A request is about to arrive. After a panic its head gets 500.
 pub(crate) fn stream_new(configuration: &Arc<Configuration>, stream: &Stream) {
     let worker = counting(configuration, stream, || {
         injected::panic_once("stream_new");
@@ -117,7 +117,7 @@ pub(crate) fn stream_new(configuration: &Arc<Configuration>, stream: &Stream) {
     stream.worker.replace(worker);
 }
 
-/// The head of a request came.
+/// The head of a request arrived.
 pub(crate) fn request_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
     in_callback(stream, || {
         if !on_worker(stream, "route", false, |worker| take_route_worker(stream, worker)) {
@@ -127,8 +127,8 @@ pub(crate) fn request_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
     })
 }
 
-/// Gives a stream to the worker of its route, if that has a configuration of its own. Returns false
-/// if the stream was responded to.
+/// Assigns a stream to the worker of its route, if the route has its own configuration. Returns
+/// false if the stream got a response.
 fn take_route_worker(stream: &Stream, worker: &Worker) -> bool {
     match stream.route_setup() {
         Ok(None) => true,
@@ -138,8 +138,8 @@ fn take_route_worker(stream: &Stream, worker: &Worker) -> bool {
         }
         Err(_) => {
             FOREIGN.write(format_args!(
-                "a route's configuration belongs to another module file than its filter's, so its \
-                 requests get 500: give both the same file"
+                "a route's configuration belongs to another module file than that of its filter, \
+                 so its requests get 500: use the same file for both"
             ));
             fail(stream);
             false
@@ -147,36 +147,36 @@ fn take_route_worker(stream: &Stream, worker: &Worker) -> bool {
     }
 }
 
-/// More of the body of a request came.
+/// More of the body of a request arrived.
 pub(crate) fn request_body(stream: &Rc<Stream>, is_end: bool) -> u32 {
     in_callback(stream, || {
         on_worker(stream, "request_body", DROP, |worker| worker.on_request_body(stream, is_end))
     })
 }
 
-/// The trailers of a request came.
+/// The trailers of a request arrived.
 pub(crate) fn request_trailers(stream: &Rc<Stream>) -> u32 {
     in_callback(stream, || {
         on_worker(stream, "request_trailers", STOP, |worker| worker.on_request_trailers(stream))
     })
 }
 
-/// The head of a response came.
+/// The head of a response arrived.
 pub(crate) fn response_headers(stream: &Rc<Stream>, is_end: bool) -> u32 {
     on_response(stream, "response_headers", |worker| worker.on_response_head(stream, is_end))
 }
 
-/// More of the body of a response came.
+/// More of the body of a response arrived.
 pub(crate) fn response_body(stream: &Rc<Stream>, is_end: bool) -> u32 {
     on_response(stream, "response_body", |worker| worker.on_response_body(stream, is_end))
 }
 
-/// The trailers of a response came.
+/// The trailers of a response arrived.
 pub(crate) fn response_trailers(stream: &Rc<Stream>) -> u32 {
     on_response(stream, "response_trailers", |worker| worker.on_response_trailers(stream))
 }
 
-/// Hands over a part of a response if it is filtered.
+/// Passes a part of a response to its worker, if the response is filtered.
 fn on_response(stream: &Rc<Stream>, name: &str, callback: impl FnOnce(&Worker) -> u32) -> u32 {
     let is_filtered = |worker: &Rc<Worker>| worker.reads_response(stream);
     if !stream.worker.borrow().as_ref().is_some_and(is_filtered) {
@@ -190,7 +190,7 @@ pub(crate) fn scheduled(stream: &Rc<Stream>) {
     on_worker(stream, "scheduled", (), |worker| worker.on_scheduled(stream));
 }
 
-/// A stream is gone.
+/// A stream has ended.
 pub(crate) fn stream_destroyed(stream: &Rc<Stream>) {
     let worker = stream.worker.take();
     if let Some(worker) = worker {
@@ -204,7 +204,7 @@ pub(crate) fn stream_destroyed(stream: &Rc<Stream>) {
     }
 }
 
-/// Marks the stream as one whose callback is under way.
+/// Marks the stream as one whose callback is running.
 fn in_callback(stream: &Stream, callback: impl FnOnce() -> u32) -> u32 {
     let outer = stream.is_in_callback.replace(true);
     let status = callback();
@@ -233,7 +233,7 @@ fn on_worker<T>(
     })
 }
 
-/// Counts a panic outside of any worker. None after it.
+/// Counts a panic outside of any worker. `None` after a panic.
 fn counting<T>(
     configuration: &Configuration,
     stream: &Stream,

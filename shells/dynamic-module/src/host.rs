@@ -1,4 +1,4 @@
-//! What both hosts of an engine have in common.
+//! What both hosts of an engine share.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

@@ -2,11 +2,12 @@
 //! [`mcp_federated_auth::Engine`], and decides nothing.
 //!
 //! A configuration has an engine on Envoy's main thread that fetches keys ([`fetcher`]), and one on
-//! each worker thread that decides on requests ([`worker`]), made when the first request comes. The
-//! main thread also makes the callouts of the workers. What they share is process-wide ([`store`]).
+//! each worker thread that decides on requests ([`worker`]), created when the first request
+//! arrives. The main thread also makes the callouts of the workers. What they share is process-wide
+//! ([`store`]).
 //!
-//! A worker has no timer and no thread of its own that could be woken, but each stream has a
-//! scheduler ([`waker`]); a single thread of the module keeps the time ([`timer`]).
+//! A worker has no timer, and its thread cannot be woken, but each stream has a scheduler
+//! ([`waker`]); a single thread of the module serves as the timer ([`timer`]).
 
 mod abi;
 mod configuration;
@@ -29,6 +30,6 @@ mod timer;
 mod waker;
 mod worker;
 
-// The callbacks of the tests take them too: both sides must have the same type, else a call between
-// them is undefined.
+// The callbacks of the tests take them too: both sides must have the same type, or a call between
+// them is undefined behaviour.
 pub use abi::{Buffer, RawField};

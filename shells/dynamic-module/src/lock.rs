@@ -1,8 +1,8 @@
-//! Locks that a panic does not close for ever.
+//! Locks that a panic does not poison.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks. What a lock of this module guards is consistent between any two of its statements.
+/// Locks, ignoring poison: what a lock of this module guards is consistent after each statement.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,7 +17,7 @@ pub(crate) fn install() {
     panic::set_hook(Box::new(|panicked| abi::log(CRITICAL, &escaped_line(&panicked.to_string()))));
 }
 
-/// Writes a line, if its level is one that is written.
+/// Writes a line, if its level is enabled.
 pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
     let number = match level {
         Level::Error => 4,
@@ -31,7 +31,7 @@ pub(crate) fn write(level: Level, line: fmt::Arguments<'_>) {
     }
 }
 
-/// An error that any client may cause: it is logged at most once in a minute.
+/// An error that any client may cause: it is logged at most once per minute.
 pub(crate) struct RareError(Mutex<Option<Instant>>);
 
 impl RareError {

@@ -1,4 +1,4 @@
-//! What came of the callouts of one worker, which the main thread made.
+//! The results of a worker's callouts, which the main thread made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,14 +8,14 @@ use mcp_federated_auth::host::{CalloutId, CalloutResponse};
 use crate::lock::lock;
 use crate::waker::Waker;
 
-/// What the worker has not seen yet: no more than it has callouts under way.
+/// The results that the worker has not seen yet: at most one for each of its callouts.
 pub(crate) struct Mailbox {
     mail: Mutex<Vec<(CalloutId, Mail)>>,
     is_full: AtomicBool,
     waker: Arc<Waker>,
 }
 
-/// What came of a callout.
+/// The result of a callout.
 pub(crate) enum Mail {
     /// It failed.
     Failed,
@@ -25,12 +25,12 @@ pub(crate) enum Mail {
 }
 
 impl Mailbox {
-    /// An empty one. Mail wakes the worker.
+    /// An empty mailbox. Mail wakes the worker.
     pub(crate) fn new(waker: Arc<Waker>) -> Arc<Self> {
         Arc::new(Self { mail: Mutex::default(), is_full: AtomicBool::new(false), waker })
     }
 
-    /// Adds what came of a callout.
+    /// Adds the result of a callout.
     pub(crate) fn deliver(&self, callout: CalloutId, mail: Mail) {
         lock(&self.mail).push((callout, mail));
         self.is_full.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! Metrics: Envoy's, and beside each its value, which cannot be read from Envoy.
+//! Envoy's metrics, each with a copy of its value, which cannot be read from Envoy.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -15,18 +15,18 @@ use crate::tally::{Pace, Tallies, Tally};
 /// Values by name and labels, of the whole process: as in Envoy, configurations add up.
 static VALUES: LazyLock<Mutex<HashMap<String, Arc<AtomicU64>>>> = LazyLock::new(Mutex::default);
 
-/// Most metrics that have a value. Their labels come from configurations.
+/// Maximum number of metrics that have a value. Their labels come from configurations.
 const MAX_VALUES: usize = 16 * 1024;
 
-/// The metrics that a configuration has defined. Envoy takes no definition later.
+/// The metrics that a configuration has defined. Envoy accepts no later definitions.
 pub(crate) struct Families {
-    /// Two families have the same name, and other labels.
+    /// Two families have the same name and different labels.
     ids: Vec<(MetricFamily, Option<usize>)>,
     panics: Option<usize>,
-    /// What the workers have counted. None in Envoy 1.38, which records nothing without a stream.
+    /// What the workers have counted. `None` in Envoy 1.38, which records nothing without a stream.
     tallies: Option<Tallies>,
-    /// What the main thread could not record, by the number and labels of the metric. Of Envoy 1.38
-    /// alone: it records nothing without a stream.
+    /// What the main thread could not record, by the number and labels of the metric. Used only in
+    /// Envoy 1.38, which records nothing without a stream.
     left: Mutex<BTreeMap<(usize, Vec<String>), Left>>,
     has_left: AtomicBool,
 }
@@ -121,12 +121,12 @@ pub(crate) struct Table {
 }
 
 struct Series {
-    /// None if Envoy did not take the definition.
+    /// `None` if Envoy refused the definition.
     id: Option<usize>,
     is_counter: bool,
     labels: Vec<String>,
     value: Arc<AtomicU64>,
-    /// What was not handed to Envoy yet; none if it is handed over at once.
+    /// What was not passed to Envoy yet; `None` if it is passed on at once.
     tally: Option<Arc<Tally>>,
 }
 

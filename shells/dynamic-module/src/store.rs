@@ -1,4 +1,4 @@
-//! What all threads of the process share, whatever their configurations: values that are replaced by
+//! What all threads of the process share across configurations: values that are replaced by
 //! compare-and-swap, and announcements of keys.
 
 use std::collections::HashMap;
@@ -39,9 +39,9 @@ pub(crate) fn replace(name: &str, bytes: &[u8], version: Option<u32>) -> bool {
     lock(&VALUES).replace(name, bytes, version)
 }
 
-/// Lets all workers whose streams wait look at the keys.
+/// Makes all workers whose streams wait check the keys.
 pub(crate) fn announce_keys() {
-    // Whoever sees this sees the values that were written before: they have a lock.
+    // A thread that sees the new number also sees the values written before: they have a lock.
     ANNOUNCEMENTS.fetch_add(1, Ordering::Release);
     lock(&WAKERS).retain(|waker| {
         waker.upgrade().is_some_and(|waker| {
@@ -56,7 +56,7 @@ pub(crate) fn key_announcements() -> u64 {
     ANNOUNCEMENTS.load(Ordering::Acquire)
 }
 
-/// Lets announcements wake this one as long as it lives.
+/// Lets announcements wake this waker as long as it lives.
 pub(crate) fn register(waker: &Arc<Waker>) {
     let mut wakers = lock(&WAKERS);
     wakers.retain(|known| known.strong_count() > 0);
@@ -64,9 +64,9 @@ pub(crate) fn register(waker: &Arc<Waker>) {
 }
 
 impl Values {
-    /// Most key sources that are remembered, with two values for each.
+    /// Maximum number of key sources that are remembered, with two values for each.
     const MAX_KEY_VALUES: usize = 2048;
-    /// What the names of values of keys begin with. All other values have a fixed number of names.
+    /// The prefix of the names of key values. All other values have a fixed number of names.
     const KEYS: &'static str = "mcp-federated-auth/2/";
 
     fn tick(&mut self) -> u64 {
@@ -102,7 +102,7 @@ impl Values {
         true
     }
 
-    /// Forgets the keys that were not looked at for the longest time: their configurations are gone.
+    /// Forgets the keys that were not used for the longest time: their configurations are gone.
     fn make_room(&mut self, name: &str) {
         if !name.starts_with(Self::KEYS) || self.by_name.len() < Self::MAX_KEY_VALUES {
             return;

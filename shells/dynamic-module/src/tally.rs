@@ -1,5 +1,5 @@
-//! Counts that workers make and the main thread hands to Envoy together: for a request, an addition
-//! costs far less than a counter of Envoy's with labels.
+//! Counts that workers make and the main thread passes to Envoy together: for a request, an
+//! addition costs far less than a counter of Envoy with labels.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -26,15 +26,15 @@ pub(crate) struct Tallies {
     is_announced: AtomicBool,
 }
 
-/// Lets the first counts of a period go to Envoy at once, so that those of a few requests are seen as
-/// soon as these have their responses.
+/// Passes the first counts of a period to Envoy at once, so that those of a few requests are
+/// visible as soon as these have their responses.
 #[derive(Default)]
 pub(crate) struct Pace {
     began: Cell<UnixTime>,
     counts: Cell<u32>,
 }
 
-/// What configurations had not handed over when they were removed. Any other one hands it over.
+/// What configurations had not passed on when they were removed. Any other one passes it on.
 static LEFT: Mutex<BTreeMap<Key, u64>> = Mutex::new(BTreeMap::new());
 
 impl Tallies {
@@ -45,12 +45,12 @@ impl Tallies {
         tally
     }
 
-    /// Adds one. Returns whether the main thread must be notified: it was not since it last took
-    /// the counts.
+    /// Adds one. Returns whether the main thread must be notified: it was not notified since it
+    /// last took the counts.
     pub(crate) fn add(&self, tally: &Tally) -> bool {
         tally.0.fetch_add(1, Ordering::SeqCst);
-        // In the one order of these four operations, either this load comes after the store of
-        // `take`, or that finds what was added.
+        // In the single total order of these four operations, either this load comes after the
+        // store of `take`, or `take` finds what was added.
         !self.is_announced.load(Ordering::SeqCst) && !self.is_announced.swap(true, Ordering::SeqCst)
     }
 
@@ -74,7 +74,7 @@ impl Tallies {
 
     fn take_own(&self, mut record: impl FnMut(&Key, u64)) {
         lock(&self.all).retain_mut(|(key, tally)| {
-            // Then no thread adds to it any more.
+            // No thread adds to it any more.
             let is_last = Arc::get_mut(tally).is_some();
             let amount = tally.0.swap(0, Ordering::SeqCst);
             if amount > 0 {
@@ -86,7 +86,7 @@ impl Tallies {
 }
 
 impl Pace {
-    /// Longest time until counts are handed to Envoy.
+    /// Longest time until counts are passed to Envoy.
     pub(crate) const PERIOD: Duration = Duration::from_millis(50);
     /// Counts of a worker and period that go to Envoy at once: two for each of 16 requests.
     const MAX: u32 = 32;
@@ -120,7 +120,7 @@ mod tests {
         all
     }
 
-    // One test: what removed configurations leave is of the whole process.
+    // One test, because what removed configurations leave belongs to the whole process.
     #[test]
     fn nothing_that_was_counted_is_lost_or_counted_twice() {
         const THREADS: u64 = if cfg!(miri) { 2 } else { 4 };

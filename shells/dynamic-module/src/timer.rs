@@ -1,5 +1,5 @@
-//! Keeps the time for all configurations: one thread, which sleeps while nothing waits and ends with
-//! the last configuration.
+//! The timer of all configurations: one thread, which sleeps while nothing waits and ends with the
+//! last configuration.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,7 +40,7 @@ struct Schedule {
     due: BTreeMap<(Instant, AlarmId), Weak<dyn Alarm>>,
     times: HashMap<AlarmId, Instant>,
     thread: Option<JoinHandle<()>>,
-    /// How many threads were asked to end. A thread ends when it is not the latest.
+    /// How many threads were asked to end. A thread ends if it is not the latest.
     generation: u64,
     /// How many configurations there are.
     users: usize,
@@ -48,12 +48,12 @@ struct Schedule {
 
 static TIMER: LazyLock<Timer> = LazyLock::new(Timer::default);
 
-/// There is one more configuration.
+/// A configuration was added.
 pub(crate) fn begin() {
     lock(&TIMER.schedule).users += 1;
 }
 
-/// There is one configuration less. With the last one the thread ends, before this returns.
+/// A configuration was removed. With the last one the thread ends, before this returns.
 pub(crate) fn end() {
     let mut schedule = lock(&TIMER.schedule);
     schedule.users = schedule.users.saturating_sub(1);
@@ -72,7 +72,7 @@ pub(crate) fn end() {
     }
 }
 
-/// Rings an alarm at this time, or earlier if that was asked for before and has not happened yet.
+/// Rings an alarm at this time, or earlier if an earlier time is already set.
 pub(crate) fn set(id: AlarmId, at: Instant, alarm: Weak<dyn Alarm>) {
     let mut schedule = lock(&TIMER.schedule);
     if schedule.users == 0 {
@@ -106,7 +106,13 @@ impl Schedule {
             Ok(thread) => self.thread = Some(thread),
             // The next alarm tries again.
             Err(error) => {
-                log_lines::write(Level::Error, format_args!("no thread for the timer: {error}"));
+                log_lines::write(
+                    Level::Error,
+                    format_args!(
+                        "starting the timer's thread failed: \
+                                                             {error}"
+                    ),
+                );
             }
         }
     }

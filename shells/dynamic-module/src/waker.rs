@@ -1,4 +1,4 @@
-//! Wakes a worker: by the scheduler of one of its streams that wait.
+//! Wakes a worker by the scheduler of one of its waiting streams.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -19,10 +19,10 @@ pub(crate) struct Waker {
 struct State {
     /// By the ids of their streams.
     schedulers: BTreeMap<u64, StreamScheduler>,
-    /// The stream that was woken, until its callback came. If it is gone before, its event is lost.
+    /// The stream that was woken, until its callback runs. If it ends before, its event is lost.
     woken: Option<u64>,
-    /// Whether it was to be woken while there was no stream: the next one is woken at once, which may
-    /// wait for what came before its scheduler was there.
+    /// Whether a wake-up was requested while there was no stream. The next stream is woken at once:
+    /// it may wait for what happened before its scheduler existed.
     was_missed: bool,
 }
 
@@ -35,8 +35,8 @@ impl Waker {
         })
     }
 
-    /// Calls `hooks::scheduled` soon, or as soon as there is a stream. Once only until that has
-    /// happened.
+    /// Calls `hooks::scheduled` soon, or as soon as there is a stream. Until that has happened,
+    /// further calls do nothing.
     pub(crate) fn wake(&self) {
         let mut state = lock(&self.state);
         if state.woken.is_none() {
@@ -50,7 +50,7 @@ impl Waker {
         timer::set(self.alarm, at, self.own.clone());
     }
 
-    /// The callback has come.
+    /// The callback was called.
     pub(crate) fn clear(&self) {
         lock(&self.state).woken = None;
     }
@@ -60,7 +60,7 @@ impl Waker {
         lock(&self.state).schedulers.contains_key(&stream)
     }
 
-    /// It can be woken by this stream, too.
+    /// From now on it can be woken by this stream too.
     pub(crate) fn add(&self, stream: u64, scheduler: StreamScheduler) {
         let mut state = lock(&self.state);
         state.schedulers.insert(stream, scheduler);
@@ -116,10 +116,10 @@ mod tests {
         of.load(Ordering::SeqCst)
     }
 
-    /// As `announce_keys` and a worker do: what is waited for is published before the wake-up, and
-    /// looked at before there is a scheduler.
+    /// As `announce_keys` and a worker do: a value is published before the wake-up, and read before
+    /// there is a scheduler.
     #[test]
-    fn whoever_did_not_see_what_was_published_is_woken() {
+    fn a_worker_that_missed_a_publication_is_woken() {
         for _ in 0..ROUNDS {
             let (waker, published, woken) = (Waker::new(), AtomicU64::new(0), counter());
             let has_seen = thread::scope(|scope| {
@@ -152,7 +152,7 @@ mod tests {
             });
             assert_eq!(commits(&second), 1, "the first was woken {} times", commits(&first));
             waker.remove(2);
-            // Nobody is left to be woken, so the next one is.
+            // No stream is left to wake, so the next one is woken.
             let third = counter();
             waker.add(3, StreamScheduler::counting(&third));
             assert_eq!(commits(&third), 1);

@@ -25,32 +25,32 @@ use crate::{injected, log_lines};
 
 thread_local! {
     static WORKERS: RefCell<Vec<Rc<Worker>>> = const { RefCell::new(Vec::new()) };
-    /// How many setups had been removed when this thread last looked for workers of removed ones.
+    /// How many setups had been removed when this thread last dropped workers of removed ones.
     static REMOVALS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How far a stream is.
+/// The progress of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Its head did not come yet.
+    /// Its head has not arrived.
     New,
-    /// It went on at once: the engine does not know it.
+    /// It was forwarded at once: the engine does not know it.
     Passed,
     /// It is held back.
     Stopped,
-    /// It was held back, and went on.
+    /// It was held back, and then forwarded.
     Resumed,
-    /// It was responded to.
+    /// It got a response.
     Ended,
 }
 
-/// What to do with a head, as Envoy counts it.
+/// Envoy's status that forwards a head, a body or trailers.
 pub(crate) const CONTINUE: u32 = 0;
-/// The same of what is held back; its body is handed over meanwhile.
+/// Envoy's status that holds them back; the body of a head is delivered meanwhile.
 pub(crate) const STOP: u32 = 1;
-/// Holds back a body that is to be judged.
+/// Holds back a body that must be judged.
 const BUFFER: u32 = 1;
-/// Holds back a body of which nothing is kept.
+/// Holds back a body and drops it.
 pub(crate) const DROP: u32 = 3;
 /// Holds back a head, and leaves its body with the client.
 const STOP_WITH_BODY: u32 = 4;
@@ -58,7 +58,7 @@ const STOP_WITH_BODY: u32 = 4;
 /// One thread's engine for one configuration.
 pub(crate) struct Worker {
     context: Rc<Context>,
-    /// None before the first request, and after a panic.
+    /// `None` before the first request, and after a panic.
     filter: RefCell<Option<Filter>>,
 }
 
@@ -67,7 +67,7 @@ enum Filter {
     StatusPage(Box<StatusPageFilter<WorkerHost>>),
 }
 
-/// The worker of this thread for a configuration, or for a route with one of its own.
+/// The worker of this thread for a configuration, or for a route with its own.
 pub(crate) fn find(configuration: &Arc<Configuration>, setup: &Arc<Setup>) -> Rc<Worker> {
     sweep();
     WORKERS.with_borrow_mut(|workers| {
@@ -117,7 +117,7 @@ impl Worker {
         &self.context.configuration
     }
 
-    /// The head of a request came.
+    /// The head of a request arrived.
     pub(crate) fn on_request_head(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
         let id = self.context.number(stream);
         let action = self.run(stream, |filter| match filter {
@@ -159,7 +159,7 @@ impl Worker {
         }
     }
 
-    /// More of the body of a request came.
+    /// More of the body of a request arrived.
     pub(crate) fn on_request_body(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
         let id = self.context.number(stream);
         let action = self.run(stream, |filter| match filter {
@@ -177,7 +177,7 @@ impl Worker {
         }
     }
 
-    /// The trailers of a request came.
+    /// The trailers of a request arrived.
     pub(crate) fn on_request_trailers(&self, stream: &Rc<Stream>) -> u32 {
         let id = self.context.number(stream);
         let action = self.run(stream, |filter| match filter {
@@ -200,12 +200,12 @@ impl Worker {
                 engine.reads_response(StreamId(stream.number.get()))
             }
             Ok(_) => false,
-            // What is not known is filtered.
+            // If it is unknown, it is filtered.
             Err(_) => true,
         }
     }
 
-    /// The head of a response came, which is filtered.
+    /// The head of a filtered response arrived.
     pub(crate) fn on_response_head(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
         self.on_response(stream, STOP, |engine, id| {
             let plan = stream.with_fields(Map::Response, |fields| {
@@ -218,14 +218,14 @@ impl Worker {
         })
     }
 
-    /// More of the body of a response came, which is filtered.
+    /// More of the body of a filtered response arrived.
     pub(crate) fn on_response_body(&self, stream: &Rc<Stream>, is_end: bool) -> u32 {
         self.on_response(stream, BUFFER, |engine, id| {
             engine.on_response_body(id, stream.body_size(Body::Response), is_end)
         })
     }
 
-    /// The trailers of a response came, which is filtered.
+    /// The trailers of a filtered response arrived.
     pub(crate) fn on_response_trailers(&self, stream: &Rc<Stream>) -> u32 {
         self.on_response(stream, STOP, |engine, id| engine.on_response_trailers(id))
     }
@@ -263,7 +263,7 @@ impl Worker {
         self.finish(stream);
     }
 
-    /// A stream is gone.
+    /// A stream has ended.
     pub(crate) fn on_stream_end(&self, stream: &Rc<Stream>) {
         let is_known = !matches!(stream.phase.get(), Phase::New | Phase::Passed);
         if !is_known && !self.reads_response(stream) {
@@ -274,10 +274,10 @@ impl Worker {
         self.serve_ended();
     }
 
-    /// A callback has panicked: the engine may be broken, and with it whatever waits in it.
+    /// A callback has panicked: the engine may be broken, and with it everything that waits in it.
     pub(crate) fn break_down(&self) {
         let broken = self.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
-        // What is broken may panic again.
+        // Dropping a broken engine may panic again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         self.context.leave();
         self.context.actions.borrow_mut().clear();
@@ -289,7 +289,7 @@ impl Worker {
         }
     }
 
-    /// Hands a callback of a stream to the engine. None if there is none.
+    /// Passes a callback of a stream to the engine. `None` if there is no engine.
     fn run<T>(&self, stream: &Rc<Stream>, callback: impl FnOnce(&mut Filter) -> T) -> Option<T> {
         let mut filter = self.filter.try_borrow_mut().ok()?;
         if filter.is_none() {
@@ -331,21 +331,21 @@ impl Worker {
                 Some(Filter::StatusPage(Box::new(StatusPageFilter::new(config, host))))
             }
             Err(refused) => {
-                log_lines::write(Level::Error, format_args!("no worker: {refused}"));
+                log_lines::write(Level::Error, format_args!("creating a worker failed: {refused}"));
                 None
             }
         }
     }
 
-    /// A head is held back, or was responded to.
+    /// A head is held back, or got a response.
     fn hold(&self, stream: &Rc<Stream>) {
         stream.phase.set(Phase::Stopped);
         self.context.keep(stream);
         self.finish(stream);
     }
 
-    /// What Envoy is to do with a body or with trailers: `held` if they are held back, `ended` if the
-    /// request was responded to.
+    /// The status for a body or trailers: `held` if they are held back, `ended` if the request got
+    /// a response.
     fn follow(&self, stream: &Rc<Stream>, action: BodyAction, held: u32, ended: u32) -> u32 {
         match action {
             BodyAction::Continue => {
@@ -367,8 +367,8 @@ impl Worker {
         }
     }
 
-    /// After a callback: does what the engine wants of Envoy, which may call back, and sees to it
-    /// that the engine is ticked.
+    /// After a callback: carries out what the engine requested from Envoy, which may call back, and
+    /// makes sure that the engine is ticked.
     fn finish(&self, stream: &Rc<Stream>) {
         let mut next = self.context.next_action();
         while let Some((stream, action)) = next {
@@ -377,7 +377,7 @@ impl Worker {
                 Action::Respond(response, details) => respond(&stream, &response, &details),
                 Action::Resume if stream.phase.get() == Phase::Stopped => {
                     stream.phase.set(Phase::Resumed);
-                    // Envoy would ignore it before the callback has said that it stops.
+                    // Envoy would ignore it before the callback has returned its status.
                     if !stream.is_in_callback.get() {
                         stream.resume();
                     }

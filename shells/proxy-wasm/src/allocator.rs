@@ -142,7 +142,8 @@ mod tests {
 
     use super::*;
 
-    /// Knows which blocks it gave out, and takes none back that it did not give out so.
+    /// Knows which blocks it allocated, and panics when one is freed that it did not allocate this
+    /// way.
     #[derive(Default)]
     struct Strict(RefCell<BTreeMap<usize, Layout>>);
 
@@ -155,7 +156,7 @@ mod tests {
     impl Drop for Strict {
         fn drop(&mut self) {
             for (place, layout) in self.0.get_mut() {
-                // SAFETY: it was given out with this layout, and is no longer in use.
+                // SAFETY: it was allocated with this layout, and is no longer in use.
                 unsafe { System.dealloc(ptr::with_exposed_provenance_mut(*place), *layout) }
             }
         }
@@ -172,7 +173,7 @@ mod tests {
 
         unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
             assert_eq!(self.0.borrow_mut().remove(&data.addr()), Some(layout));
-            // SAFETY: it was given out, and so.
+            // SAFETY: it was allocated with this layout.
             unsafe { System.dealloc(data, layout) }
         }
     }

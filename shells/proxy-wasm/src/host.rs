@@ -230,7 +230,7 @@ impl Host for EnvoyHost {
 
     fn replace_response_body(&mut self, stream: StreamId, body: &[u8]) -> Result<(), HostRefused> {
         self.enter_stream(stream)?;
-        // Of the whole buffer, however long it is.
+        // The whole buffer, whatever its length.
         hostcalls::set_buffer(BufferType::HttpResponseBody, 0, usize::MAX, body)
             .map_err(|_| HostRefused)
     }

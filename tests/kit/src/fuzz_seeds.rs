@@ -70,8 +70,8 @@ fn callbacks() -> Vec<Vec<u8>> {
     const MAIN: u8 = 10;
     const OPEN: u8 = 2;
     const ANSWER: u8 = 11;
-    // What follows a selection: a response of the key set, and the heads of requests that have a valid
-    // token, or a forged one.
+    // Sequences: a response with the key set, and the heads of requests with a valid or a forged
+    // token.
     const KEYS: [u8; 4] = [ANSWER, 0, 4, 1];
     const VALID: [u8; 7] = [OPEN, 0, 0, 0, 0, 1, 0];
     const FORGED: [u8; 7] = [OPEN, 0, 2, 0, 0, 1, 0];

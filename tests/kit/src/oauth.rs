@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-/// The parameters of a query or a form; of repeated ones the last.
+/// The parameters of a query or a form; a repeated one has its last value.
 pub fn form(string: &str) -> BTreeMap<String, String> {
     form_urlencoded::parse(string.as_bytes()).into_owned().collect()
 }

@@ -58,7 +58,7 @@ pub async fn look_at_page(url: &str, scheme: &str, width: u32) -> SeenPage {
     serde_json::from_value(line).expect("the program says what was seen")
 }
 
-/// A login by the page of the gateway, and what the page was like.
+/// A login by the page of the gateway, with properties of the page.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LoginByPage {
     /// Its title.
@@ -69,7 +69,7 @@ pub struct LoginByPage {
     pub body: Colours,
     /// Whether it must be scrolled sideways to be read.
     pub is_wider_than_window: bool,
-    /// The language that it says it is in.
+    /// The language that it declares.
     pub language: String,
     /// Its headings.
     pub headings: Vec<String>,
@@ -79,7 +79,7 @@ pub struct LoginByPage {
     pub buttons: Vec<String>,
     /// The height of the smallest one, in pixels.
     pub smallest_button: f64,
-    /// What the first press of the tabulator key leads to.
+    /// The element that the first press of the Tab key focuses.
     pub focused: String,
     /// The URLs that the browser requested for it.
     pub requests: Vec<String>,
@@ -91,7 +91,7 @@ pub struct LoginByPage {
 
 /// Logs this person in by the page at an authorization URL in Chromium, with the keyboard, with the
 /// preference `light` or `dark` in a window of this width. If `MCP_FEDERATED_AUTH_SCREENSHOTS` names
-/// a folder, a picture of the page is put there.
+/// a folder, a screenshot of the page is written there.
 ///
 /// # Panics
 ///

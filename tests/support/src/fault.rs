@@ -56,7 +56,7 @@ where
     }
 }
 
-/// What all bytes so far are, once they are a whole request; `None` if the connection was closed
+/// Reads until the bytes are a whole request, and returns it; `None` if the connection was closed
 /// before its end.
 pub(crate) async fn read_whole<T>(
     stream: &mut TcpStream,

@@ -2,7 +2,7 @@ use crate::gateway::Gateway;
 use crate::redis::Redis;
 use crate::webdis::Webdis;
 
-/// A store of spent tokens for several Envoys: Redis and webdis, and a [`Gateway`] before them.
+/// A store of spent tokens for several Envoys: Redis and webdis, with a [`Gateway`] in front.
 #[derive(Debug)]
 pub struct FleetStore {
     /// The store.

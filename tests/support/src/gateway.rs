@@ -165,7 +165,7 @@ async fn pass_on(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     send_or_fail(stream, shared.changes.subscribe(), fault, || right.clone()).await
 }
 
-/// A whole request; none when the connection was closed before its end.
+/// A whole request; `None` if the connection was closed before its end.
 async fn read_request(stream: &mut TcpStream) -> io::Result<Option<GatewayRequest>> {
     let mut bytes = Vec::new();
     loop {

@@ -245,7 +245,7 @@ impl IdentityProvider {
         let mut changes = self.shared.changes.subscribe();
         let idle = changes.wait_for(|()| self.state().control(document).in_flight == 0);
         if timeout(deadline, idle).await.is_err() {
-            panic!("requests of {document:?} are still under way after {deadline:?}");
+            panic!("requests of {document:?} are still in flight after {deadline:?}");
         }
     }
 

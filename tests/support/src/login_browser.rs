@@ -6,9 +6,9 @@ use http::HeaderMap;
 use reqwest::Client;
 use reqwest::redirect::Policy;
 
-/// A browser as far as a login goes: it keeps cookies for each host, follows redirects, and says of
-/// each request where it comes from (Fetch Metadata). It opens only sites that it knows; elsewhere
-/// it stops.
+/// A browser as far as a login needs one: it keeps cookies for each host, follows redirects, and
+/// reports with each request where it comes from (Fetch Metadata). It opens only known sites, and
+/// stops at others.
 #[derive(Clone, Debug)]
 pub struct LoginBrowser {
     client: Client,
@@ -25,7 +25,7 @@ pub struct LoginBrowser {
 pub struct SeenLogin {
     /// The URL in its address bar.
     pub url: String,
-    /// None if it does not know the site.
+    /// `None` if it does not know the site.
     pub status: Option<u16>,
     /// The headers of the response.
     pub headers: HeaderMap,
@@ -39,9 +39,9 @@ pub struct SeenLogin {
 struct Navigation<'a> {
     url: String,
     form: Option<String>,
-    /// The origin of the page that it comes from; none if the person typed it in.
+    /// The origin of the page that it comes from; `None` if the person typed it in.
     from: Option<&'a str>,
-    /// What `Origin` says; none if it is not sent.
+    /// The value of `Origin`; `None` if it is not sent.
     origin: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl LoginBrowser {
         Self { client, sites, cookies: BTreeMap::new(), has_fetch_metadata: true }
     }
 
-    /// One that is so old that it says nothing about its requests but `Origin`.
+    /// A browser that is so old that it sends only `Origin`.
     pub fn without_fetch_metadata(mut self) -> Self {
         self.has_fetch_metadata = false;
         self
@@ -115,7 +115,7 @@ impl LoginBrowser {
         self.cookies.get(host).cloned().unwrap_or_default()
     }
 
-    /// Puts a cookie of this host there, whatever it says.
+    /// Sets a cookie of this host, with any value.
     pub fn set_cookie(&mut self, host: &str, name: &str, value: &str) {
         let cookies = self.cookies.entry(host.to_owned()).or_default();
         cookies.insert(name.to_owned(), value.to_owned());
@@ -224,7 +224,7 @@ impl SeenLogin {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// A parameter of the URL; none if it is missing.
+    /// A parameter of the URL; `None` if it is missing.
     ///
     /// # Panics
     ///
@@ -233,7 +233,7 @@ impl SeenLogin {
         parameter(&self.url, name)
     }
 
-    /// What its form holds of the request; empty without a form.
+    /// The sealed request in its form; empty without a form.
     pub fn sealed_request(&self) -> String {
         self.between("name=\"request\" value=\"", "\"").unwrap_or_default().to_owned()
     }
@@ -243,13 +243,13 @@ impl SeenLogin {
         self.status == Some(200) && !self.sealed_request().is_empty()
     }
 
-    /// What the page has between these.
+    /// The part of the page between these strings.
     pub fn between(&self, before: &str, after: &str) -> Option<&str> {
         self.text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
     }
 }
 
-/// A parameter of a URL; none if it is missing.
+/// A parameter of a URL; `None` if it is missing.
 ///
 /// # Panics
 ///

@@ -9,8 +9,8 @@ use testkit::random_id;
 use crate::login_browser::{SeenLogin, host_of, origin_of, parameter};
 use crate::response::Response;
 
-/// An MCP client that knows nothing but the URL of a server, and is as strict as one may be: PKCE,
-/// `state`, and the issuer of each response (RFC 9207).
+/// An MCP client that knows only the URL of a server, and is as strict as the specifications allow:
+/// PKCE, `state`, and the issuer of each response (RFC 9207).
 #[derive(Clone, Debug)]
 pub struct LoginClient {
     http: Client,
@@ -29,7 +29,7 @@ pub struct LoginClient {
 }
 
 impl LoginClient {
-    /// Where clients listen that live on the person's machine.
+    /// The redirect URI of a client on the person's machine.
     pub const REDIRECT_URI: &str = "http://127.0.0.1:33418/callback";
 
     /// Finds the authorization server from the challenge of an MCP endpoint at this address.
@@ -94,13 +94,13 @@ impl LoginClient {
         self.send(self.http.post(self.reached(&url)).json(&metadata), &url).await
     }
 
-    /// The URL that a browser is to open, for these scopes.
+    /// The URL that a browser must open, for these scopes.
     pub fn authorization_url(&self, scope: &str) -> String {
         self.authorization_url_with(&[("scope", scope)])
     }
 
-    /// The same, with these parameters instead of its own, or beside them. An empty value leaves
-    /// one out.
+    /// The same, with these parameters instead of its own, or in addition. An empty value omits
+    /// one.
     pub fn authorization_url_with(&self, changes: &[(&str, &str)]) -> String {
         let challenge = testkit::s256(&self.verifier);
         let mut pairs = vec![
@@ -139,7 +139,7 @@ impl LoginClient {
     ///
     /// # Panics
     ///
-    /// If the response is none, or a strict client would refuse it.
+    /// If there is no error code, or a strict client would refuse the response.
     pub fn error(&self, response: &SeenLogin) -> String {
         let url = &response.url;
         assert!(url.starts_with(&format!("{}?", self.redirect_uri)), "{response:?}");
@@ -153,7 +153,7 @@ impl LoginClient {
         self.redeem_with(code, &[]).await
     }
 
-    /// Exchanges a code with these parameters instead of its own, or beside them.
+    /// Exchanges a code with these parameters instead of its own, or in addition.
     pub async fn redeem_with(&self, code: &str, changes: &[(&str, &str)]) -> Response {
         let pairs = [
             ("grant_type", "authorization_code"),
@@ -171,7 +171,7 @@ impl LoginClient {
         self.refresh_with(refresh_token, &[]).await
     }
 
-    /// The same with these parameters instead of its own, or beside them.
+    /// The same with these parameters instead of its own, or in addition.
     pub async fn refresh_with(&self, refresh_token: &str, changes: &[(&str, &str)]) -> Response {
         let pairs = [
             ("grant_type", "refresh_token"),
@@ -214,7 +214,7 @@ impl LoginClient {
     ///
     /// # Panics
     ///
-    /// If the metadata do not name it.
+    /// If the metadata does not name it.
     pub fn endpoint(&self, name: &str) -> String {
         let url = self.metadata[name].as_str();
         url.unwrap_or_else(|| panic!("no {name}: {}", self.metadata)).to_owned()

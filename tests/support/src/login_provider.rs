@@ -15,7 +15,7 @@ use crate::port::Port;
 
 /// An identity provider at which a person logs in without doing anything, in the shape that a test
 /// gives it. It checks what a strict provider checks: client, redirect URI, PKCE, and that a code
-/// serves once.
+/// is used only once.
 #[derive(Debug)]
 pub struct LoginProvider {
     port: Port,
@@ -41,7 +41,7 @@ type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
 struct State {
     shape: LoginShape,
-    /// What its URLs begin with.
+    /// The origin of its URLs.
     origin: String,
     /// The gateway's id.
     client_id: String,
@@ -51,7 +51,7 @@ struct State {
     access_claims: Vec<Edit>,
     id_claims: Vec<Edit>,
     names_iss: bool,
-    /// What the token endpoint says instead of giving tokens.
+    /// The error response of the token endpoint, if it issues no tokens.
     token_fault: Option<(u16, Value)>,
     /// Whether there are no keys.
     lacks_keys: bool,
@@ -330,7 +330,7 @@ impl State {
         response
     }
 
-    /// What a person sees instead of being sent back.
+    /// The error that a person sees instead of being sent back.
     fn fault_of_request(&self, parameters: &Asked) -> Option<&'static str> {
         let is = |name: &str, value: &str| parameters.get(name).is_some_and(|own| own == value);
         if self.shape.refuses_resource && parameters.contains_key("resource") {
@@ -366,7 +366,7 @@ impl State {
         }
         let (asked, is_refresh) = match get("grant_type").as_str() {
             "authorization_code" => {
-                // A code serves once.
+                // A code can be used once.
                 let Some(asked) = self.codes.remove(&get("code")) else {
                     return refuse("invalid_grant");
                 };
@@ -465,7 +465,7 @@ impl State {
         })
     }
 
-    /// Whether the gateway's secret came in one of the two ways of RFC 6749 §2.3.1.
+    /// Whether the gateway's secret was sent in one of the two ways of RFC 6749 §2.3.1.
     fn is_authenticated(&self, request: &LoginRequest) -> bool {
         let (id, secret) = (self.client_id.as_str(), LoginProvider::CLIENT[1]);
         let encoded = |string: &str| testkit::form_of(&[("", string)])[1..].to_owned();
@@ -543,7 +543,7 @@ fn parsed(text: &str) -> Option<LoginRequest> {
     })
 }
 
-/// The content of a chunked body; none while its end is missing.
+/// The content of a chunked body; `None` while its end is missing.
 fn unchunked(mut rest: &str) -> Option<String> {
     let mut content = String::new();
     loop {

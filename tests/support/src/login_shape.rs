@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 pub struct LoginShape {
     /// The name of the plugin's template, and of the provider.
     pub template: &'static str,
-    /// What the plugin's configuration has beside what all providers have.
+    /// Fields of the plugin's configuration in addition to those of all providers.
     pub fields: Value,
     /// The issuer, below the origin.
     pub issuer: &'static str,
@@ -14,11 +14,11 @@ pub struct LoginShape {
     pub access_issuer: Option<&'static str>,
     /// Paths of the endpoints.
     pub paths: LoginPaths,
-    /// What the metadata document has beside its endpoints.
+    /// Members of the metadata document in addition to the endpoints.
     pub metadata: Value,
     /// `aud` of access tokens.
     pub audience: &'static str,
-    /// The scopes of the API by their names here, as clients have to ask for them.
+    /// The prefix of the API's scopes in requests of clients.
     pub scope_prefix: &'static str,
     /// The claim of access tokens that holds the scopes, without the prefix.
     pub scope_claim: ScopeClaim,
@@ -41,11 +41,11 @@ pub struct LoginShape {
 /// The paths of a provider's endpoints, below its origin.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginPaths {
-    /// Of the authorization endpoint.
+    /// Path of the authorization endpoint.
     pub authorize: &'static str,
-    /// Of the token endpoint.
+    /// Path of the token endpoint.
     pub token: &'static str,
-    /// Of the key set.
+    /// Path of the key set.
     pub keys: &'static str,
 }
 
@@ -67,7 +67,7 @@ pub enum AccessToken {
     Jwt,
     /// A JWT if the authorization request named an `audience`, else opaque.
     JwtForAudience,
-    /// Nothing that others can verify.
+    /// An opaque string that only the provider can verify.
     Opaque,
 }
 
@@ -76,16 +76,16 @@ pub enum AccessToken {
 pub enum Refresh {
     /// At each login; a new one on each use.
     Always,
-    /// To who asks for the scope `offline_access`; a new one on each use.
+    /// With the scope `offline_access`; a new one on each use.
     OfflineAccess,
-    /// The same, but the first one goes on serving.
+    /// With the scope `offline_access`; the first one stays valid.
     OfflineAccessOnce,
-    /// To who asks with `access_type=offline`; it goes on serving.
+    /// With `access_type=offline`; it stays valid.
     AccessType,
 }
 
 impl LoginShape {
-    /// The scope that every one of them but Google knows.
+    /// The scope that all of them except Google know.
     pub const SCOPE: &str = "mcp.tools";
 
     /// The shapes of all templates.
@@ -100,7 +100,7 @@ impl LoginShape {
         ]
     }
 
-    /// Nothing but what the specifications say.
+    /// Only what the specifications require.
     pub fn plain(audience: &'static str) -> Self {
         Self {
             template: "generic",
@@ -122,8 +122,8 @@ impl LoginShape {
         }
     }
 
-    /// Refuses `resource`, says nothing of S256, has scopes with the Application ID URI ahead, and
-    /// tokens of version 2.
+    /// Refuses `resource`, does not announce S256, and has scopes with the Application ID URI in
+    /// front, and tokens of version 2.
     pub fn entra_id() -> Self {
         Self {
             template: "entra_id",

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 pub(crate) fn replace_plugin(tree: &mut Value, module: &Path) -> Vec<(String, String)> {
     let mut environment = Vec::new();
     replace_filters(tree, module, &mut environment);
-    // Envoy puts `wasm.` before filter state of plugins alone.
+    // Envoy prefixes only the filter state of plugins with `wasm.`.
     replace_text(tree, "FILTER_STATE(wasm.mcp_auth", "FILTER_STATE(mcp_auth");
     replace_text(tree, "filter_state['wasm.mcp_auth", "filter_state['mcp_auth");
-    // Its metrics have labels, and with this their names are those of the plugin's.
+    // Its metrics have labels; with this their names are those of the plugin.
     if let Some(bootstrap) = tree.as_object_mut() {
         bootstrap.remove("stats_config");
         let layer =

@@ -6,7 +6,7 @@ use crate::port::Port;
 use crate::program::Program;
 
 /// A real authorization server and OpenID provider, npm `oidc-provider`: with dynamic registration,
-/// PKCE, resource indicators, and access tokens as RFC 9068 has them.
+/// PKCE, resource indicators, and access tokens of RFC 9068.
 ///
 /// Posting a name to its login page logs that user in; posting its consent page grants consent.
 #[derive(Debug)]

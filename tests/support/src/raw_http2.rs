@@ -44,7 +44,7 @@ pub async fn raw_http2_exchange(
 ///
 /// # Panics
 ///
-/// When it is not answered within ten seconds.
+/// If there is no response within ten seconds.
 pub async fn raw_http2_fields(
     address: SocketAddr,
     fields: &[(&str, &str)],

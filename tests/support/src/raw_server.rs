@@ -20,7 +20,7 @@ pub struct RawServer {
     server: JoinHandle<()>,
 }
 
-/// What a server answers from now on, if not as by default.
+/// The responses of a server, if not the default ones.
 #[derive(Clone, Debug, Default)]
 struct Script {
     /// The parts of the response.
@@ -79,7 +79,7 @@ impl RawServer {
         *self.script.parts.lock().expect("no holder panics") = Some(parts);
     }
 
-    /// Sends the next part of the response that is under way.
+    /// Sends the next part of the current response.
     pub fn go_on(&self) {
         self.script.permits.notify_one();
     }

@@ -205,7 +205,7 @@ async fn the_files_are_where_envoy_looks_for_them() {
         }
         let mut said = String::new();
         part.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(said.contains(&format!("port {port} cannot be had")), "{said}");
+        assert!(said.contains(&format!("port {port} is not available")), "{said}");
         drop(held);
     }
 }

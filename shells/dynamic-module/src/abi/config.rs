@@ -20,12 +20,13 @@ pub(crate) struct ConfigHandle<'a> {
 impl ConfigHandle<'_> {
     /// # Safety
     ///
-    /// The configuration is there for this lifetime, and this is a callback on the main thread.
+    /// The configuration must exist for this lifetime, and this must be a callback on the main
+    /// thread.
     pub(super) unsafe fn new(handle: Handle) -> Self {
         Self { handle, callback: PhantomData }
     }
 
-    /// Defines a counter or gauge with these labels. Envoy allows it during `config_new` alone.
+    /// Defines a counter or gauge with these labels. Envoy allows it only during `config_new`.
     pub(crate) fn define(self, is_counter: bool, name: &str, labels: &[&str]) -> Option<usize> {
         let define = match is_counter {
             true => envoy::envoy_dynamic_module_callback_http_filter_config_define_counter,
@@ -34,7 +35,7 @@ impl ConfigHandle<'_> {
         let labels: Vec<Buffer> =
             labels.iter().map(|label| Buffer::new(label.as_bytes())).collect();
         let (name, mut id) = (Buffer::new(name.as_bytes()), 0);
-        // SAFETY: the configuration is there during the callback; Envoy copies what it is given.
+        // SAFETY: the configuration exists during the callback; Envoy copies its arguments.
         let status =
             unsafe { define(self.handle, name, labels.as_ptr(), labels.len(), &raw mut id) };
         (status == 0).then_some(id)
@@ -62,7 +63,7 @@ impl ConfigHandle<'_> {
         true
     }
 
-    /// Starts a callout. None if Envoy refuses.
+    /// Starts a callout. `None` if Envoy refuses.
     pub(crate) fn call(
         self,
         cluster: &str,
@@ -90,7 +91,7 @@ impl ConfigHandle<'_> {
 
     /// A scheduler of the configuration.
     pub(crate) fn scheduler(self) -> Option<ConfigScheduler> {
-        // SAFETY: the configuration is there during the callback.
+        // SAFETY: the configuration exists during the callback.
         let handle = unsafe {
             envoy::envoy_dynamic_module_callback_http_filter_config_scheduler_new(self.handle)
         }?;
@@ -109,7 +110,7 @@ pub(crate) struct CurrentConfig(Cell<Option<Handle>>);
 impl CurrentConfig {
     /// Makes the handle available while `callback` runs.
     pub(crate) fn enter(&self, handle: ConfigHandle<'_>, callback: impl FnOnce()) {
-        /// Ends it, even by a panic.
+        /// Restores the previous handle, also after a panic.
         struct Entered<'a>(&'a Cell<Option<Handle>>, Option<Handle>);
 
         impl Drop for Entered<'_> {
@@ -124,14 +125,14 @@ impl CurrentConfig {
 
     /// Lends the handle to `action`, if there is one.
     pub(crate) fn with<T>(&self, action: impl FnOnce(ConfigHandle<'_>) -> T) -> Option<T> {
-        // SAFETY: `enter` borrows the handle meanwhile, in this thread, since this is not `Sync`.
+        // SAFETY: `enter` borrows the handle meanwhile, in this thread: this type is not `Sync`.
         let handle = self.0.get().map(|handle| unsafe { ConfigHandle::new(handle) });
         handle.map(action)
     }
 }
 
-/// What this Envoy calls its interface, which is the same in all that the module uses: Envoy warns of
-/// any other string.
+/// The version that this Envoy expects: Envoy warns about any other string. The functions that the
+/// module uses are the same in all supported versions.
 pub(super) fn abi_version() -> &'static CStr {
     match look_up(c"envoy_dynamic_module_callback_log_v2") {
         Some(_) => c"v0.2.0",
@@ -139,7 +140,7 @@ pub(super) fn abi_version() -> &'static CStr {
     }
 }
 
-/// A function that this Envoy may have.
+/// A function that only some versions of Envoy have.
 fn look_up(name: &CStr) -> Option<Handle> {
     // SAFETY: a null library means the whole process; the name ends with a zero byte.
     NonNull::new(unsafe { envoy::dlsym(ptr::null_mut(), name.as_ptr()) })
@@ -147,7 +148,7 @@ fn look_up(name: &CStr) -> Option<Handle> {
 
 type Record = unsafe extern "C" fn(Handle, usize, *const Buffer, usize, u64) -> u32;
 
-/// What Envoy has since 1.39: metrics without a stream.
+/// Metrics without a stream, which Envoy has since 1.39.
 struct ConfigMetrics {
     increment_counter: Record,
     set_gauge: Record,
@@ -182,7 +183,7 @@ impl ConfigMetrics {
     }
 }
 
-/// The response to a callout, as it is lent.
+/// The response to a callout, borrowed from Envoy.
 pub(crate) struct LentResponse<'a> {
     fields: &'a [RawField],
     chunks: &'a [Buffer],
@@ -191,7 +192,7 @@ pub(crate) struct LentResponse<'a> {
 impl<'a> LentResponse<'a> {
     /// # Safety
     ///
-    /// What these point to is there for this lifetime.
+    /// What these point to must exist for this lifetime.
     pub(super) unsafe fn new(fields: &'a [RawField], chunks: &'a [Buffer]) -> Self {
         Self { fields, chunks }
     }

@@ -1,5 +1,4 @@
-//! What the module exports: the callbacks that Envoy calls, each of which hands over to
-//! `hooks`.
+//! The exports of the module: the callbacks that Envoy calls. Each of them calls `hooks`.
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,28 +11,29 @@ use crate::configuration::Configuration;
 use crate::hooks;
 use crate::setup::Setup;
 
-/// Lets the head, the body or the trailers go on.
+/// Forwards the head, the body or the trailers.
 const CONTINUE: u32 = 0;
 /// Holds a head or trailers back.
 const STOP: u32 = 1;
 /// Holds a body back and drops it.
 const STOP_WITHOUT_BUFFER: u32 = 3;
 
-/// Ends a panic: what Envoy gets then is `fallback`.
+/// Catches a panic, and returns `fallback` to Envoy.
 fn guard<T>(fallback: T, hook: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(hook)).unwrap_or(fallback)
 }
 
-/// Another reference to a stream of this module; none if Envoy has none.
+/// Another reference to a stream of this module; `None` for null.
 ///
 /// # Safety
 ///
-/// The pointer is null, or `http_filter_new` gave it in this thread and it is not destroyed yet.
+/// The pointer is null, or `http_filter_new` returned it in this thread and it is not destroyed
+/// yet.
 unsafe fn stream(own: *const Stream) -> Option<Rc<Stream>> {
     if own.is_null() {
         return None;
     }
-    // SAFETY: the caller promises it.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         Rc::increment_strong_count(own);
         Some(Rc::from_raw(own))
@@ -55,7 +55,8 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     bytes: Buffer,
 ) -> *const Configuration {
     guard(ptr::null(), || {
-        // SAFETY: Envoy calls this on the main thread, with what is there until it returns.
+        // SAFETY: Envoy calls this on the main thread, with arguments that are valid until it
+        // returns.
         let (handle, name, bytes) =
             unsafe { (ConfigHandle::new(handle), name.lend(), bytes.lend()) };
         hooks::config_new(handle, name, bytes).map_or(ptr::null(), Arc::into_raw)
@@ -68,7 +69,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(own: *co
         return;
     }
     guard((), || {
-        // SAFETY: Envoy gives back once what `config_new` gave.
+        // SAFETY: Envoy returns once what it got from `config_new`.
         hooks::config_destroy(&*unsafe { Arc::from_raw(own) });
     });
 }
@@ -80,7 +81,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
     _event: u64,
 ) {
     guard((), || {
-        // SAFETY: as for `config_new`; `own` is what that gave.
+        // SAFETY: as for `config_new`, which returned `own`.
         let (handle, own) = unsafe { (ConfigHandle::new(handle), shared(own)) };
         if let Some(own) = own {
             hooks::config_scheduled(handle, &own);
@@ -100,7 +101,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_don
     chunk_count: usize,
 ) {
     guard((), || {
-        // SAFETY: as for `config_new`; so many fields and chunks are there until this returns.
+        // SAFETY: as for `config_new`; this many fields and chunks are valid until this returns.
         let (handle, own, fields, chunks) = unsafe {
             (
                 ConfigHandle::new(handle),
@@ -119,11 +120,11 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_don
 
 /// # Safety
 ///
-/// The pointer is null, or there are so many values that nothing changes for this lifetime.
+/// The pointer is null, or points to this many values, which must not change for this lifetime.
 unsafe fn slice<'a, T>(data: *const T, count: usize) -> &'a [T] {
     match data.is_null() {
         true => &[],
-        // SAFETY: the caller promises it.
+        // SAFETY: guaranteed by the caller.
         false => unsafe { std::slice::from_raw_parts(data, count) },
     }
 }
@@ -134,7 +135,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
     bytes: Buffer,
 ) -> *const Setup {
     guard(ptr::null(), || {
-        // SAFETY: both are there until this returns.
+        // SAFETY: both are valid until this returns.
         let (name, bytes) = unsafe { (name.lend(), bytes.lend()) };
         hooks::route_config_new(name, bytes).map_or(ptr::null(), |setup| Arc::as_ptr(&setup))
     })
@@ -156,9 +157,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
     handle: Handle,
 ) -> *const Stream {
     guard(ptr::null(), || {
-        // SAFETY: `own` is null or what `config_new` gave.
+        // SAFETY: `own` is null, or was returned by `config_new`.
         let Some(own) = (unsafe { shared(own) }) else { return ptr::null() };
-        // SAFETY: Envoy destroys the stream in this thread, and says so before.
+        // SAFETY: Envoy destroys the stream in this thread, after it called the callback below.
         let stream = Rc::new(unsafe { Stream::new(handle) });
         hooks::stream_new(&own, &stream);
         Rc::into_raw(stream)
@@ -171,7 +172,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(own: *const Str
         return;
     }
     guard((), || {
-        // SAFETY: Envoy gives back once, in the same thread, what `http_filter_new` gave.
+        // SAFETY: Envoy returns once, in the same thread, what it got from `http_filter_new`.
         let stream = unsafe { Rc::from_raw(own) };
         stream.close();
         hooks::stream_destroyed(&stream);
@@ -185,12 +186,13 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     is_end: bool,
 ) -> u32 {
     guard(STOP, || {
-        // SAFETY: `own` is null or what `http_filter_new` gave.
+        // SAFETY: `own` is null, or was returned by `http_filter_new`.
         match unsafe { stream(own) } {
             Some(stream) => hooks::request_headers(&stream, is_end),
             // Envoy 1.38 and 1.39 call this although `http_filter_new` has refused.
             None => {
-                // SAFETY: the stream is there until this returns, and the object is gone by then.
+                // SAFETY: the stream exists until this returns, which is later than the object is
+                // dropped.
                 hooks::fail(&unsafe { Stream::new(handle) });
                 STOP
             }
@@ -273,7 +275,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
     });
 }
 
-/// Exports callbacks that the module has no use for, but that Envoy wants to find.
+/// Exports callbacks that the module does not use, but that Envoy requires.
 macro_rules! export_unused {
     ($($name:ident($($argument:ty),*) $(-> $status:ty)?;)*) => {$(
         #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! What the module imports: functions that Envoy exports since 1.38, and `dlsym` for later ones.
+//! The imports of the module: functions that Envoy exports since 1.38, and `dlsym` for later ones.
 //!
 //! An Envoy that lacks one of these does not load the module.
 

@@ -1,8 +1,8 @@
-//! Envoy's C interface for HTTP filters, as Envoy 1.38 has it. All unsafe code of the module is in
-//! this folder.
+//! Envoy's C interface for HTTP filters, as of Envoy 1.38. All unsafe code of the module is in this
+//! folder.
 //!
-//! - A [`Stream`] stays in one thread. Its handle is forgotten when Envoy destroys the filter, so
-//!   operations on a stream that is gone fail.
+//! - A [`Stream`] stays in one thread. Its handle is removed when Envoy destroys the filter, so
+//!   operations on a stream that has ended fail.
 //! - What is read is lent to a closure. Operations that change the stream, and so may free what was
 //!   lent, are refused meanwhile.
 //! - A [`ConfigHandle`] lives as long as a callback of its configuration on the main thread.
@@ -23,16 +23,16 @@ pub(crate) use config::{ConfigHandle, CurrentConfig, LentResponse};
 pub(crate) use scheduler::{ConfigScheduler, StreamScheduler};
 pub(crate) use stream::{Body, Map, Stream};
 
-/// Something of Envoy's.
+/// An object that Envoy owns.
 type Handle = NonNull<c_void>;
 
-/// Bytes that Envoy or the module owns; null if there are none.
+/// Bytes that Envoy or the module owns. `data` is null if there are none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer {
-    /// The first of them.
+    /// The address of the first byte.
     pub data: *const u8,
-    /// How many there are.
+    /// The number of bytes.
     pub length: usize,
 }
 
@@ -46,25 +46,25 @@ pub struct RawField {
     pub value: Buffer,
 }
 
-/// Envoy refused, or the stream is gone.
+/// Envoy refused, or the stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
 impl Buffer {
     const NONE: Self = Self { data: ptr::null(), length: 0 };
 
-    /// Valid as long as the bytes are borrowed by whoever calls.
+    /// Valid as long as the caller borrows the bytes.
     fn new(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), length: bytes.len() }
     }
 
     /// # Safety
     ///
-    /// The bytes are there, and nothing changes them, for this lifetime.
+    /// The bytes must be valid and must not change for this lifetime.
     unsafe fn lend<'a>(self) -> &'a [u8] {
         match self.data.is_null() {
             true => &[],
-            // SAFETY: the caller promises it; the pointer is not null.
+            // SAFETY: guaranteed by the caller; the pointer is not null.
             false => unsafe { std::slice::from_raw_parts(self.data, self.length) },
         }
     }
@@ -94,16 +94,17 @@ fn buffers(values: &[String]) -> Vec<Buffer> {
     values.iter().map(|value| Buffer::new(value.as_bytes())).collect()
 }
 
-/// Another reference to what this module handed to Envoy; none for null.
+/// Another reference to an object that this module gave to Envoy; `None` for null.
 ///
 /// # Safety
 ///
-/// The pointer is null or comes from `Arc::into_raw`, and that reference was not given back yet.
+/// The pointer is null, or comes from `Arc::into_raw`, and Envoy has not returned that reference
+/// yet.
 unsafe fn shared<T>(pointer: *const T) -> Option<Arc<T>> {
     if pointer.is_null() {
         return None;
     }
-    // SAFETY: the caller promises it.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         Arc::increment_strong_count(pointer);
         Some(Arc::from_raw(pointer))

@@ -18,7 +18,7 @@ pub(super) struct Scheduler {
 
 // SAFETY: Envoy lets any thread commit to a scheduler and delete it.
 unsafe impl Send for Scheduler {}
-// SAFETY: a commit only hands an event to a dispatcher, which has a lock of its own.
+// SAFETY: a commit only passes an event to a dispatcher, which has its own lock.
 unsafe impl Sync for Scheduler {}
 
 impl Scheduler {
@@ -30,12 +30,13 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        // SAFETY: it is deleted once, and nothing else has it.
+        // SAFETY: it is deleted once, and nothing else holds it.
         unsafe { (self.delete)(self.handle) }
     }
 }
 
-/// Calls `hooks::config_scheduled` on the main thread. Does nothing once the configuration is gone.
+/// Calls `hooks::config_scheduled` on the main thread. Does nothing once the configuration is
+/// removed.
 pub(crate) struct ConfigScheduler(pub(super) Scheduler);
 
 impl ConfigScheduler {
@@ -44,7 +45,7 @@ impl ConfigScheduler {
     }
 }
 
-/// Calls `hooks::scheduled` in the thread of a stream. Does nothing once the stream is gone.
+/// Calls `hooks::scheduled` in the thread of a stream. Does nothing once the stream has ended.
 pub(crate) struct StreamScheduler(pub(super) Scheduler);
 
 impl StreamScheduler {

@@ -1,4 +1,4 @@
-//! Streams: what is read of them, and what is done to them.
+//! Operations on streams.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ use super::{Buffer, Handle, RawField, Refused, buffers, envoy};
 use crate::setup::Setup;
 use crate::worker::{Phase, Worker};
 
-/// Which header fields.
+/// A set of header fields of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Map {
     Request,
@@ -31,7 +31,7 @@ impl Map {
     }
 }
 
-/// Whose body.
+/// The body of the request or of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     Request,
@@ -56,29 +56,29 @@ impl Body {
     }
 }
 
-/// A stream, as Envoy has it.
+/// Envoy's side of a stream.
 pub(crate) struct Stream {
-    /// None once Envoy has destroyed the filter. Not `Send`.
+    /// `None` once Envoy has destroyed the filter. Not `Send`.
     handle: Cell<Option<Handle>>,
-    /// Whether something of it is lent.
+    /// Whether a part of it is lent.
     is_lent: Cell<bool>,
     /// Its number among the streams of its thread; 0 before its head.
     pub(crate) number: Cell<u64>,
-    /// Who decides on it; none once it is gone.
+    /// The worker that decides on it; `None` once it has ended.
     pub(crate) worker: RefCell<Option<Rc<Worker>>>,
     pub(crate) phase: Cell<Phase>,
-    /// Whether a callback for its head, body or trailers has not returned yet: what that returns lets it
-    /// go on then.
+    /// Whether a callback for its head, body or trailers has not returned yet. If so, its return
+    /// value decides whether the stream continues.
     pub(crate) is_in_callback: Cell<bool>,
 }
 
 impl Stream {
-    /// Fields that are read without allocating.
+    /// How many fields are read without allocating.
     const FEW: usize = 32;
 
     /// # Safety
     ///
-    /// The stream is there until [`Self::close`], and all that happens in its thread.
+    /// The stream must exist until [`Self::close`], and everything must happen in its thread.
     pub(super) unsafe fn new(handle: Handle) -> Self {
         Self {
             handle: Cell::new(Some(handle)),
@@ -99,12 +99,12 @@ impl Stream {
         self.handle.get().ok_or(Refused)
     }
 
-    /// For what may free what is lent.
+    /// The handle, for operations that may free what is lent.
     fn handle_to_change(&self) -> Result<Handle, Refused> {
         if self.is_lent.get() { Err(Refused) } else { self.handle() }
     }
 
-    /// Whether Envoy still has it.
+    /// Whether it still exists.
     pub(crate) fn is_open(&self) -> bool {
         self.handle.get().is_some()
     }
@@ -117,10 +117,10 @@ impl Stream {
     ) -> Result<T, Refused> {
         let handle = self.handle()?;
         let map = map.number();
-        // SAFETY: the handle is one of a stream that is there.
+        // SAFETY: the handle is that of an existing stream.
         let count =
             unsafe { envoy::envoy_dynamic_module_callback_http_get_headers_size(handle, map) };
-        // On the stack, as long as there are as few as most requests have.
+        // On the stack, unless there are more fields than most requests have.
         let mut few = [RawField::NONE; Self::FEW];
         let mut many = Vec::new();
         let raw = match few.get_mut(..count) {
@@ -130,7 +130,7 @@ impl Stream {
                 many.as_mut_slice()
             }
         };
-        // SAFETY: there is room for so many fields, since nothing has changed their number.
+        // SAFETY: there is room for this many fields, because nothing has changed their number.
         let is_read = unsafe {
             envoy::envoy_dynamic_module_callback_http_get_headers(handle, map, raw.as_mut_ptr())
         };
@@ -139,7 +139,8 @@ impl Stream {
         }
         // SAFETY: valid until the stream is changed, which is refused until `read` has returned.
         let lend = |field: &RawField| unsafe { (field.name.lend(), field.value.lend()) };
-        // Not filled in advance: that would take more code than all the rest of this.
+        // Not initialised in advance: that would take more instructions than the rest of this
+        // function.
         let mut few = [const { MaybeUninit::<Field<'_>>::uninit() }; Self::FEW];
         if let Some(few) = few.get_mut(..count) {
             for (field, raw) in few.iter_mut().zip(&*raw) {
@@ -157,7 +158,7 @@ impl Stream {
     pub(crate) fn add_field(&self, map: Map, name: &str, value: &str) -> Result<(), Refused> {
         let handle = self.handle_to_change()?;
         let (name, value) = (Buffer::new(name.as_bytes()), Buffer::new(value.as_bytes()));
-        // SAFETY: the stream is there, and Envoy copies name and value.
+        // SAFETY: the stream exists, and Envoy copies name and value.
         let is_added = unsafe {
             envoy::envoy_dynamic_module_callback_http_add_header(handle, map.number(), name, value)
         };
@@ -175,22 +176,22 @@ impl Stream {
         if is_removed { Ok(()) } else { Err(Refused) }
     }
 
-    /// Has Envoy choose the route anew: it may depend on header fields that were changed.
+    /// Makes Envoy choose the route again: it may depend on header fields that were changed.
     pub(crate) fn clear_route_cache(&self) {
         if let Ok(handle) = self.handle_to_change() {
-            // SAFETY: the stream is there, and nothing of it is lent.
+            // SAFETY: the stream exists, and no part of it is lent.
             unsafe { envoy::envoy_dynamic_module_callback_http_clear_route_cache(handle) }
         }
     }
 
-    /// How many bytes of a body have come and are held back or were just received.
+    /// How many bytes of a body are held back or were just received.
     pub(crate) fn body_size(&self, of: Body) -> usize {
         let Ok(handle) = self.handle() else { return 0 };
         let sizes = Self::body_parts(handle, of).map(|part| Self::part_size(handle, part));
         sizes.fold(0, usize::saturating_add)
     }
 
-    /// The first bytes of that, at most so many.
+    /// The first bytes of that, at most `max`.
     pub(crate) fn body(&self, of: Body, max: usize) -> Result<Vec<u8>, Refused> {
         let handle = self.handle()?;
         let mut body = Vec::new();
@@ -200,7 +201,7 @@ impl Stream {
                 envoy::envoy_dynamic_module_callback_http_get_body_chunks_size(handle, part)
             };
             let mut chunks = vec![Buffer::NONE; count];
-            // SAFETY: there is room for so many chunks.
+            // SAFETY: there is room for this many chunks.
             let is_read = unsafe {
                 envoy::envoy_dynamic_module_callback_http_get_body_chunks(
                     handle,
@@ -218,13 +219,13 @@ impl Stream {
         Ok(body)
     }
 
-    /// Puts other bytes in place of that.
+    /// Replaces these bytes with others.
     pub(crate) fn replace_body(&self, of: Body, bytes: &[u8]) -> Result<(), Refused> {
         let handle = self.handle_to_change()?;
         let mut last = of.buffered();
         for part in Self::body_parts(handle, of) {
             let size = Self::part_size(handle, part);
-            // SAFETY: the stream is there, and nothing of its body is lent.
+            // SAFETY: the stream exists, and no part of its body is lent.
             let is_empty = size == 0
                 || unsafe {
                     envoy::envoy_dynamic_module_callback_http_drain_body(handle, part, size)
@@ -236,7 +237,7 @@ impl Stream {
         }
         let bytes = Buffer::new(bytes);
         // SAFETY: the same; Envoy copies the bytes. It has no part that was just received while it
-        // hands over trailers.
+        // delivers trailers.
         let is_added = unsafe {
             envoy::envoy_dynamic_module_callback_http_append_body(handle, last, bytes)
                 || envoy::envoy_dynamic_module_callback_http_append_body(
@@ -249,11 +250,11 @@ impl Stream {
     }
 
     fn part_size(handle: Handle, part: u32) -> usize {
-        // SAFETY: the caller has the handle of a stream that is there.
+        // SAFETY: the caller has the handle of an existing stream.
         unsafe { envoy::envoy_dynamic_module_callback_http_get_body_size(handle, part) }
     }
 
-    /// The parts that make up a body without saying anything twice.
+    /// The parts that make up a body, without duplicates.
     fn body_parts(handle: Handle, of: Body) -> impl Iterator<Item = u32> {
         // SAFETY: the stream is there.
         let is_same = unsafe {
@@ -275,7 +276,7 @@ impl Stream {
     pub(crate) fn set_filter_state(&self, key: &str, value: &str) {
         if let Ok(handle) = self.handle_to_change() {
             let (key, value) = (Buffer::new(key.as_bytes()), Buffer::new(value.as_bytes()));
-            // SAFETY: as for `add_field`. Where Envoy refuses, access logs lack it.
+            // SAFETY: as for `add_field`. If Envoy refuses, access logs lack it.
             unsafe {
                 envoy::envoy_dynamic_module_callback_http_set_filter_state_bytes(handle, key, value)
             };
@@ -308,7 +309,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Lets the request go on. Envoy may call hooks before it returns.
+    /// Forwards the request. Envoy may call hooks before it returns.
     pub(crate) fn resume(&self) {
         if let Ok(handle) = self.handle_to_change() {
             // SAFETY: the stream is there.
@@ -341,11 +342,11 @@ impl Stream {
         }))
     }
 
-    /// The configuration of its own that its route has.
+    /// The configuration of its route, if the route has its own.
     ///
     /// # Errors
     ///
-    /// It has one, but not from this copy of the module: nothing is known of what is there.
+    /// It has one, but from another copy of the module, so its content is unknown.
     pub(crate) fn route_setup(&self) -> Result<Option<Arc<Setup>>, Refused> {
         let handle = self.handle()?;
         // SAFETY: the stream is there.
@@ -354,11 +355,11 @@ impl Stream {
         if setup.is_null() {
             return Ok(None);
         }
-        Setup::of_route(setup.addr()).map(Some).ok_or(Refused)
+        Setup::find_for_route(setup.addr()).map(Some).ok_or(Refused)
     }
 
     fn lending<T>(&self, read: impl FnOnce() -> T) -> T {
-        /// Ends the loan, even by a panic.
+        /// Ends the loan, also after a panic.
         struct Loan<'a>(&'a Cell<bool>, bool);
 
         impl Drop for Loan<'_> {

@@ -27,20 +27,20 @@ pub(super) struct Context {
     pub(super) metrics: Table,
     pub(super) waker: Arc<Waker>,
     pub(super) mailbox: Arc<Mailbox>,
-    /// The stream whose callback it is.
+    /// The stream whose callback is running.
     current: RefCell<Option<Rc<Stream>>>,
     /// Streams that are held back.
     pub(super) stopped: RefCell<BTreeMap<StreamId, Rc<Stream>>>,
     /// What to do once the engine has returned: Envoy may call back meanwhile.
     pub(super) actions: RefCell<VecDeque<(Rc<Stream>, Action)>>,
-    /// Streams that are gone, which were not reported to the engine yet.
+    /// Streams that have ended, which were not reported to the engine yet.
     pub(super) ended: RefCell<Vec<StreamId>>,
     pub(super) needs_ticks: Cell<bool>,
     pub(super) period: Cell<Duration>,
     last_callout: Cell<u64>,
     /// When the engine last asked for the time.
     pub(super) now: Cell<UnixTime>,
-    /// The details for access logs of the refusal that comes next.
+    /// The details of the next refusal, for access logs.
     pub(super) reason: RefCell<Option<(StreamId, String)>>,
 }
 
@@ -79,7 +79,7 @@ impl Context {
         })
     }
 
-    /// The number of a stream. It gets one when this is first asked.
+    /// The number of a stream, which is assigned at the first call.
     pub(super) fn number(&self, stream: &Stream) -> StreamId {
         if stream.number.get() == 0 {
             LAST_STREAM.set(LAST_STREAM.get().wrapping_add(1));
@@ -101,7 +101,7 @@ impl Context {
         read(self.current.borrow().as_deref())
     }
 
-    /// A stream that is there.
+    /// The stream with this id, if it still exists.
     pub(super) fn stream(&self, id: StreamId) -> Result<Rc<Stream>, HostRefused> {
         let current = self.current.borrow();
         let is_current = |stream: &&Rc<Stream>| StreamId(stream.number.get()) == id;
@@ -120,8 +120,8 @@ impl Context {
             return Ok(());
         }
         MOVED.write(format_args!(
-            "a request's identity leads it to a route with another configuration than it was \
-             judged by, so it gets 500: match no such route by identity headers"
+            "the identity headers of a request select a route with another configuration than the \
+             one that judged it, so it gets 500: do not match such a route by identity headers"
         ));
         Err(HostRefused)
     }
@@ -131,7 +131,7 @@ impl Context {
         self.stopped.borrow_mut().insert(self.number(stream), stream.clone());
     }
 
-    /// Keeps it no longer.
+    /// Stops keeping it.
     pub(super) fn release(&self, stream: &Stream) {
         let id = self.number(stream);
         if self.stopped.borrow_mut().remove(&id).is_some() {

@@ -66,7 +66,7 @@ impl Host for WorkerHost {
         store::replace(name, value, version)
     }
 
-    /// The main thread makes it, and answers for it if Envoy refuses.
+    /// The main thread makes the callout, and reports it if Envoy refuses.
     fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
         let id = self.context.next_callout();
         let (request, mailbox) = (request.clone(), self.context.mailbox.clone());
@@ -134,8 +134,8 @@ impl Host for WorkerHost {
         for (name, value) in edits.added() {
             stream.add_field(Map::Request, name, value)?;
         }
-        // Envoy has chosen the route by the fields that the client sent. For a Wasm plugin it does
-        // this unasked.
+        // Envoy has chosen the route by the fields that the client sent. For a Wasm plugin, Envoy
+        // clears the choice by itself.
         stream.clear_route_cache();
         self.context.check_route(&stream)
     }

@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) fn up() -> ExitCode {
     if let Some(state) = State::read() {
         if state.is_running() {
-            print!("It is up already.\n{state}");
+            print!("It is already running.\n{state}");
             return ExitCode::SUCCESS;
         }
         state.clean_up();
@@ -45,12 +45,12 @@ pub(crate) fn up() -> ExitCode {
 /// Stops what `up` started.
 pub(crate) fn down() -> ExitCode {
     let Some(state) = State::read() else {
-        println!("Nothing is up.");
+        println!("Nothing is running.");
         return ExitCode::SUCCESS;
     };
     if !state.is_running() {
         state.clean_up();
-        println!("Nothing was up any more; what was left of it is cleared away.");
+        println!("Nothing was running any more; its leftovers have been removed.");
         return ExitCode::SUCCESS;
     }
     terminate(state.pid, Signal::TERM);
@@ -63,7 +63,7 @@ pub(crate) fn down() -> ExitCode {
         thread::sleep(POLL);
     }
     state.clean_up();
-    println!("It is down.");
+    println!("Stopped.");
     ExitCode::SUCCESS
 }
 

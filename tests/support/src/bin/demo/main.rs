@@ -20,7 +20,7 @@ fn builder() -> StackBuilder {
     }
 }
 
-/// Envoy by this file, with the same module.
+/// Envoy with this configuration, and the same module.
 fn with_module(mut bootstrap: Bootstrap) -> EnvoyBuilder {
     bootstrap.set_module(&module_path());
     let envoy = Envoy::builder().bootstrap(bootstrap);

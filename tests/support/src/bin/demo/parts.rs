@@ -5,12 +5,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs one part until stopped: in its own container, or by hand.
 pub(crate) async fn run(part: &str, port: Option<u16>) -> ExitCode {
-    // As envoy/envoy.yaml has them.
+    // The ports of envoy/envoy.yaml.
     let usual = if part == "provider" { 9001 } else { 9000 };
     let number = port.unwrap_or(usual);
     let port = match Port::fixed(number) {
         Ok(port) => port,
-        Err(error) => return refuse(&format!("port {number} cannot be had: {error}")),
+        Err(error) => return refuse(&format!("port {number} is not available: {error}")),
     };
     if part == "provider" {
         let provider = IdentityProvider::start_on(port).await;

@@ -252,7 +252,7 @@ impl Teller {
         self.report.add(call, Outcome::allowed(USER, LOGIN), actual);
     }
 
-    /// A token for one of several servers, there and at another one.
+    /// A token for one of several servers, at that server and at another one.
     async fn servers(&mut self) {
         let partners = IdentityProvider::start().await;
         let staff = &self.stack.provider;
