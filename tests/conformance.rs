@@ -10,27 +10,55 @@ use testbed::{
 
 /// A rule about messages: so all of them are held and read, and judged by body or headers.
 fn reading(inspect: &str) -> Value {
-    json!({
+    json!({"access": {
         "default": "allow",
         "rules": [{
             "match": {"mcp_methods": ["tools/call"], "mcp_names": ["forbidden"]},
             "require": {"roles": ["missing"]},
         }],
         "mcp": {"inspect": inspect, "upstream_validates_headers": true},
+    }})
+}
+
+/// Binds sessions. The plugin is given the secret that this names.
+fn bound() -> Value {
+    json!({"sessions": {"bind": true}, "secret": {"env": "MCP_AUTH_SECRET"}})
+}
+
+/// Reads the outcome of every message. No rule names tools, so that no list is read.
+fn audited() -> Value {
+    json!({
+        "audit": {"outcomes": true},
+        "access": {"default": "allow", "rules": [{"name": "all", "match": {"mcp_methods": ["*"]}}]},
     })
 }
 
-/// Envoy with the plugin before this server. The suite sends no tokens, so a filter before the plugin
-/// adds one.
-async fn stack_before(server: &ConformanceServer, access: &Value) -> Stack {
+/// All of it at once: lists are filtered, sessions bound and outcomes read.
+fn all_at_once() -> Value {
+    let mut all = bound();
+    all["audit"] = json!({"outcomes": true});
+    all["access"] = reading("body")["access"].take();
+    all
+}
+
+/// Envoy with the plugin before this server, with these members in its configuration. The suite sends
+/// no tokens, so a filter before the plugin adds one.
+async fn stack_before(server: &ConformanceServer, members: &Value) -> Stack {
     let provider = IdentityProvider::start().await;
     let token = provider.token(&provider.claims(Stack::AUDIENCE));
-    let access = access.clone();
+    let members = members.as_object().cloned().unwrap_or_default();
     Stack::builder().alone()
         .provider(provider)
         .cluster("mcp_server", server.address())
-        .configure(move |configuration| configuration["access"] = access)
+        .configure(move |configuration| {
+            for (name, value) in members {
+                configuration[name] = value;
+            }
+        })
         .edit(move |bootstrap| {
+            bootstrap.plugin()["vm_config"]["environment_variables"] = json!({"key_values": {
+                "MCP_AUTH_SECRET": testbed::random_id() + &testbed::random_id(),
+            }});
             let filter = json!({
                 "name": "envoy.filters.http.header_mutation",
                 "typed_config": {
@@ -50,29 +78,34 @@ async fn stack_before(server: &ConformanceServer, access: &Value) -> Stack {
 /// The suite's checks through Envoy with the plugin.
 async fn checks_through_envoy(
     server: &ConformanceServer,
-    access: &Value,
+    members: &Value,
     revision: &str,
 ) -> Vec<ConformanceCheck> {
-    let stack = stack_before(server, access).await;
+    let stack = stack_before(server, members).await;
     let checks = conformance_checks(&stack.url(), revision).await;
     let allowed = "wasmcustom.mcp_auth_requests.provider.demo.outcome.allowed.reason.none";
     let allowed = stack.envoy.stat(allowed).await;
     assert!(allowed.is_some_and(|allowed| allowed > 50), "{allowed:?} requests passed the plugin");
+    if members.get("audit").is_some() {
+        let read = "wasmcustom.mcp_auth_calls.method.tools/call.outcome.ok";
+        let read = stack.envoy.stat(read).await;
+        assert!(read.is_some_and(|read| read > 5), "{read:?} calls came to a known end");
+    }
     checks
 }
 
 /// The checks that come to something else through Envoy, by name.
 async fn differing(
     server: &ConformanceServer,
-    access: Value,
+    members: Value,
     revision: &str,
     directly: &[ConformanceCheck],
 ) -> Vec<String> {
-    let through = checks_through_envoy(server, &access, revision).await;
-    assert_eq!(through.len(), directly.len(), "{access}");
+    let through = checks_through_envoy(server, &members, revision).await;
+    assert_eq!(through.len(), directly.len(), "{members}");
     let lost = directly.iter().filter(|check| !through.contains(check));
     for new in through.iter().filter(|check| !directly.contains(check)) {
-        println!("{access}: {new:?}");
+        println!("{members}: {new:?}");
     }
     lost.map(|check| check.check.clone()).collect()
 }
@@ -92,8 +125,8 @@ async fn the_suite_of_2025_11_25_gives_the_same_result() {
     let server = ConformanceServer::start().await;
     let directly = checks_of(&server, REVISION).await;
     assert!(directly.len() >= 84, "only {} checks", directly.len());
-    for access in [json!({}), reading("body")] {
-        assert_eq!(differing(&server, access, REVISION, &directly).await, [""; 0]);
+    for members in [json!({}), reading("body"), bound(), audited(), all_at_once()] {
+        assert_eq!(differing(&server, members, REVISION, &directly).await, [""; 0]);
     }
 }
 
@@ -107,8 +140,8 @@ async fn the_suite_of_2026_07_28_gives_the_same_result() {
     let server = ConformanceServer::start().await;
     let directly = checks_of(&server, REVISION).await;
     assert!(directly.len() >= 150, "only {} checks", directly.len());
-    for access in [json!({}), reading("body")] {
-        assert_eq!(differing(&server, access, REVISION, &directly).await, [""; 0]);
+    for members in [json!({}), reading("body"), bound(), audited(), all_at_once()] {
+        assert_eq!(differing(&server, members, REVISION, &directly).await, [""; 0]);
     }
     assert_eq!(differing(&server, reading("headers"), REVISION, &directly).await, BY_HEADERS);
 }
