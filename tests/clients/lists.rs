@@ -2,7 +2,7 @@
 //! servers of both eras: MCP 2025-11-25, which has sessions, and 2026-07-28, which has none.
 
 use serde_json::{Value, json};
-use testbed::{ClientReport, OfficialSdk};
+use testbed::{ClientReport, OfficialSdk, log_in_by_rust_sdk};
 
 use crate::support::Scene;
 
@@ -65,6 +65,30 @@ async fn every_client_lists_and_calls_at_a_python_server_without_sessions() {
     let revisions = revisions_that_work(OfficialSdk::PythonV2, "auto").await;
     assert!(revisions.iter().any(|revision| revision == "2026-07-28"), "{revisions:?}");
     assert!(revisions.iter().any(|revision| revision.as_str() < "2026"), "{revisions:?}");
+}
+
+/// The SDK for Rust with the servers of all others: by MCP 2025-11-25, and by 2026-07-28 with those
+/// that speak it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_for_rust_lists_and_calls_at_every_server() {
+    for server in OfficialSdk::ALL {
+        let scene = Scene::builder(server).bind_sessions().start().await;
+        let token = log_in_by_rust_sdk(&scene.url(), "ada").await;
+        let mut sessions = vec![scene.stack.session(&token).await.unwrap()];
+        if matches!(server, OfficialSdk::TypeScriptV2 | OfficialSdk::PythonV2) {
+            sessions.push(scene.stack.stateless_session(&token).await.unwrap());
+        }
+        for session in sessions {
+            let mut names = session.tools().await.unwrap();
+            names.sort_unstable();
+            assert_eq!(names, OPEN, "{server:?}");
+            let result = session.call("whoami", json!({})).await.unwrap();
+            let result: Value = serde_json::from_str(result.as_str().unwrap()).unwrap();
+            assert_eq!(result["identity"]["x-mcp-user"], "ada", "{server:?}: {result}");
+            assert!(session.call("create_incident", json!({})).await.is_err(), "{server:?}");
+            session.close().await;
+        }
+    }
 }
 
 /// What only lacks scopes is shown where clients can ask for more.
