@@ -9,6 +9,8 @@ pub struct CalloutResponse {
     pub status: Option<u16>,
     /// Value of `Cache-Control`.
     pub cache_control: Option<String>,
+    /// Value of `Content-Type`.
+    pub content_type: Option<String>,
     /// Value of `Content-Encoding`, unless the body starts like a JSON object.
     pub content_encoding: Option<String>,
     /// Value of `Location` of a redirect.
@@ -33,6 +35,7 @@ impl CalloutResponse {
         Self {
             status,
             cache_control: field("cache-control"),
+            content_type: field("content-type"),
             content_encoding: (!begins_like_json).then(|| field("content-encoding")).flatten(),
             location: is_redirect.then(|| field("location")).flatten(),
             body_length,

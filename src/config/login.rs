@@ -9,11 +9,12 @@ use super::defaults::{LOGIN_PATH, LOGIN_REGISTRATION};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use crate::access::CanonicalPath;
 use crate::callout::Clusters;
+use crate::claim::AudienceClaim;
 use crate::login::{
     ClientName, ConfiguredClient, ConsentMode, Issuer, Login, LoginProvider, LoginResource,
     RedirectPolicy, RedirectUri,
 };
-use crate::provider::{ProviderId, ProviderMap};
+use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::resource::{ProtectedResource, ResourceId, Resources};
 use crate::seal::Sealer;
 
@@ -72,6 +73,7 @@ pub(super) enum RawConsent {
 pub(super) struct Surroundings<'a> {
     pub(super) sealer: Option<Sealer>,
     pub(super) logins: ProviderMap<Option<LoginProvider>>,
+    pub(super) providers: &'a Providers,
     pub(super) resources: &'a Resources,
 }
 
@@ -128,7 +130,10 @@ pub(super) fn login(
         RawConsent::Remember => ConsentMode::Remember,
     };
     let (issuer, has_any_authority) = issuer?;
+    let login_resources = login_resources(&surroundings);
+    let is_on_its_host = |authority: &str| issuer.is_on_host_of(authority.as_bytes());
     Some(Login {
+        has_own_host: !surroundings.resources.any_authority(is_on_its_host),
         issuer,
         has_any_authority,
         path: path?,
@@ -138,7 +143,7 @@ pub(super) fn login(
         client_documents,
         consent,
         sealer: surroundings.sealer?,
-        resources: login_resources(surroundings.resources, &surroundings.logins),
+        resources: login_resources,
         providers: surroundings.logins,
     })
 }
@@ -211,22 +216,15 @@ fn path(raw: Field<String>, resources: &Resources, faults: &mut Faults) -> Optio
 }
 
 /// The resources as the login sees them.
-fn login_resources(
-    resources: &Resources,
-    logins: &ProviderMap<Option<LoginProvider>>,
-) -> Vec<LoginResource> {
+fn login_resources(surroundings: &Surroundings<'_>) -> Vec<LoginResource> {
+    let Surroundings { logins, resources, .. } = surroundings;
     let login_resource = |(id, resource): (ResourceId, &ProtectedResource)| {
         let providers = resource.providers.ids().filter(|provider| logins[*provider].is_some());
         let providers: Vec<ProviderId> = providers.collect();
         let others = resources.entries().filter(|(other, _)| *other != id);
         let shares_tokens = |other: &ProtectedResource| {
-            providers.iter().any(|provider| {
-                let [own, others] = [resource, other].map(|resource| {
-                    let tokens = resource.providers.get(*provider);
-                    tokens.map(|tokens| tokens.audiences.as_slice()).unwrap_or_default()
-                });
-                own.iter().any(|audience| others.contains(audience))
-            })
+            let opens = |provider: &ProviderId| surroundings.opens(*provider, resource, other);
+            providers.iter().any(opens)
         };
         let audiences = |id: &ProviderId| {
             let tokens = resource.providers.get(*id)?;
@@ -246,6 +244,33 @@ fn login_resources(
         }
     };
     resources.entries().map(login_resource).filter(|own| !own.providers.is_empty()).collect()
+}
+
+impl Surroundings<'_> {
+    /// Whether `other` may accept a token that people get at this provider for `resource`: by any of
+    /// its providers with the same issuer.
+    fn opens(
+        &self,
+        id: ProviderId,
+        resource: &ProtectedResource,
+        other: &ProtectedResource,
+    ) -> bool {
+        let audiences = |resource: &ProtectedResource, id| {
+            let tokens = resource.providers.get(id);
+            tokens.map(|tokens| tokens.audiences.clone()).unwrap_or_default()
+        };
+        let own = audiences(resource, id);
+        let client_id = self.logins[id].as_ref().map(|login| &login.client_id);
+        other.providers.ids().any(|by| {
+            let (issuing, accepting) = (&self.providers[id], &self.providers[by]);
+            let accepted = audiences(other, by);
+            let compares_clients = accepting.claim_rules.audience_claim == AudienceClaim::ClientId;
+            let names_client = || client_id.is_some_and(|client| accepted.contains(client));
+            issuing.issuers.iter().any(|issuer| accepting.issuers.contains(issuer))
+                && (own.iter().any(|audience| accepted.contains(audience))
+                    || (compares_clients && names_client()))
+        })
+    }
 }
 
 fn redirect_policy(raw: Field<Vec<String>>, faults: &mut Faults) -> RedirectPolicy {

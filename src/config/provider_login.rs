@@ -9,7 +9,7 @@ use super::scopes::check_scope;
 use super::templates::LoginTemplate;
 use super::{Environment, Faults};
 use crate::keys::{KeySource, Start};
-use crate::login::{ClientSecret, LoginProvider, ScopeNames, TokenKind};
+use crate::login::{ClientSecret, LoginProvider, ScopeNames, TokenKind, is_own_parameter};
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -56,20 +56,6 @@ pub(super) enum RawTokenKind {
     /// The ID token, for providers whose access tokens are not JWTs.
     IdToken,
 }
-
-/// Parameters that the gateway sets itself.
-const OWN_PARAMETERS: [&str; 8] = [
-    "client_id",
-    "redirect_uri",
-    "response_type",
-    "response_mode",
-    "state",
-    "nonce",
-    "scope",
-    "resource",
-];
-/// Prefixes of the names of such parameters.
-const OWN_PREFIXES: [&str; 2] = ["code_challenge", "request"];
 
 /// The other settings of a provider that its login depends on.
 pub(super) struct OfProvider<'a> {
@@ -184,9 +170,7 @@ fn given_parameters(
 ) -> BTreeMap<String, String> {
     let given = reader.optional("parameters", raw).unwrap_or_default();
     for name in given.keys() {
-        let is_own = OWN_PARAMETERS.contains(&name.as_str())
-            || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        if is_own {
+        if is_own_parameter(name) {
             reader.fault(&format!("parameters.{name}"), "is set by the gateway itself");
         }
     }

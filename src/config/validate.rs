@@ -72,7 +72,8 @@ pub(super) fn config(
     };
     let sealer = sealer(raw.secret, environment, faults);
     let sessions = sessions(raw.sessions, sealer.as_ref(), faults).map(Rc::new);
-    let surroundings = Surroundings { sealer, logins: read.logins, resources: &resources };
+    let (logins, providers) = (read.logins, &read.providers);
+    let surroundings = Surroundings { sealer, logins, providers, resources: &resources };
     let login = login(raw.login, surroundings, faults).map(Rc::new);
     Some(Config {
         digest,

@@ -122,6 +122,9 @@ impl<H: Host> Engine<H> {
         edits: &RequestEdits,
     ) -> Result<(), HostRefused> {
         self.host.edit_request(stream, edits)?;
+        if self.logins.is_some() {
+            self.responses.expect_cookies(stream);
+        }
         if let Some(session) = AwaitedSession::new(edits) {
             self.responses.expect_session(stream, session);
         }

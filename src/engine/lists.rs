@@ -1,10 +1,11 @@
 //! Responses of upstreams whose lists are filtered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use log::Level;
 
+use super::cookies::KeptCookies;
 use super::host::{Host, HostRefused, StreamId};
 use super::metrics::Outcome;
 use super::rate_limit::RateLimit;
@@ -24,6 +25,8 @@ pub(super) struct Responses {
     by_stream: BTreeMap<StreamId, Filtering>,
     /// Those whose heads may give a session its id.
     sessions: BTreeMap<StreamId, AwaitedSession>,
+    /// Those whose heads may set cookies; empty where people do not log in through the gateway.
+    cookies: BTreeSet<StreamId>,
     log: RateLimit,
     pub(super) session_log: RateLimit,
 }
@@ -38,6 +41,7 @@ struct Filtering {
 /// What to do with a response.
 #[derive(Debug)]
 pub struct ResponsePlan {
+    cookies: Option<KeptCookies>,
     session: SessionPlan,
     lists: HeadPlan,
     outcome: Option<OutcomeReader>,
@@ -71,9 +75,15 @@ impl Responses {
         self.sessions.insert(stream, session);
     }
 
+    /// The response to this request must set no cookie of the gateway.
+    pub(super) fn expect_cookies(&mut self, stream: StreamId) {
+        self.cookies.insert(stream);
+    }
+
     pub(super) fn remove(&mut self, stream: StreamId) {
         self.by_stream.remove(&stream);
         self.sessions.remove(&stream);
+        self.cookies.remove(&stream);
     }
 }
 
@@ -83,6 +93,7 @@ impl Default for Responses {
         Self {
             by_stream: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            cookies: BTreeSet::new(),
             log: log(),
             session_log: log(),
         }
@@ -93,9 +104,10 @@ impl<H: Host> Engine<H> {
     /// Whether the response to a request is read; otherwise the host need not report it.
     #[must_use]
     pub fn reads_response(&self, stream: StreamId) -> bool {
-        let Responses { by_stream, sessions, .. } = &self.responses;
+        let Responses { by_stream, sessions, cookies, .. } = &self.responses;
         by_stream.contains_key(&stream)
             || sessions.contains_key(&stream)
+            || cookies.contains(&stream)
             || self.outcomes.contains(stream)
     }
 
@@ -118,6 +130,8 @@ impl<H: Host> Engine<H> {
         head: ResponseHead<'_>,
         has_body: bool,
     ) -> ResponsePlan {
+        let is_guarded = self.responses.cookies.contains(&stream);
+        let cookies = is_guarded.then(|| KeptCookies::from_head(head)).flatten();
         let session = match self.responses.sessions.get(&stream) {
             Some(awaited) => self.plan_session(awaited, head),
             None => SessionPlan::Pass,
@@ -129,7 +143,7 @@ impl<H: Host> Engine<H> {
             _ => HeadPlan::Pass,
         };
         let outcome = self.outcome_reader(stream, head, has_body);
-        ResponsePlan { session, lists, outcome }
+        ResponsePlan { cookies, session, lists, outcome }
     }
 
     /// The second half: carries out the plan; `None` if the head could not be read.
@@ -141,19 +155,17 @@ impl<H: Host> Engine<H> {
         if !self.reads_response(stream) {
             return HeadAction::Continue;
         }
+        self.responses.cookies.remove(&stream);
         let awaited = self.responses.sessions.remove(&stream);
-        let Some(ResponsePlan { session, lists, outcome }) = plan else {
+        let edited = match plan {
+            None => Err(HostRefused),
+            Some(plan) => self.edit_response(stream, awaited.as_ref(), plan),
+        };
+        let Ok((lists, outcome)) = edited else {
             self.responses.by_stream.remove(&stream);
             self.abort(stream);
             return HeadAction::Stop;
         };
-        if let Some(awaited) = awaited
-            && self.carry_out_session(stream, &awaited, session).is_err()
-        {
-            self.responses.by_stream.remove(&stream);
-            self.abort(stream);
-            return HeadAction::Stop;
-        }
         let filtering = self.responses.by_stream.remove(&stream);
         self.begin_outcome(stream, outcome);
         match filtering {
@@ -163,6 +175,23 @@ impl<H: Host> Engine<H> {
                 HeadAction::Continue
             }
         }
+    }
+
+    /// Edits the head of a response as planned. Returns what is planned for its body.
+    fn edit_response(
+        &mut self,
+        stream: StreamId,
+        awaited: Option<&AwaitedSession>,
+        plan: ResponsePlan,
+    ) -> Result<(HeadPlan, Option<OutcomeReader>), HostRefused> {
+        let ResponsePlan { cookies, session, lists, outcome } = plan;
+        if let Some(kept) = cookies {
+            self.keep_cookies(stream, &kept)?;
+        }
+        if let Some(awaited) = awaited {
+            self.carry_out_session(stream, awaited, session)?;
+        }
+        Ok((lists, outcome))
     }
 
     /// Carries out the plan for a response whose lists are filtered.

@@ -13,6 +13,7 @@
 pub(crate) mod authenticator;
 mod callouts;
 mod carry_out;
+mod cookies;
 mod held;
 pub(crate) mod host;
 mod keys;

@@ -91,7 +91,8 @@ impl<H: Host> Engine<H> {
             BodyDelivery::OnTrial(_) => true,
             BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => false,
         };
-        let longest = if has_callouts {
+        let has_overdue = self.logins.as_ref().is_some_and(|logins| logins.has_overdue);
+        let longest = if has_callouts || has_overdue {
             Self::AT_ONCE
         } else if looks_after_heads {
             Self::BUSY
@@ -175,7 +176,9 @@ impl<H: Host> Engine<H> {
         match &waiting.need {
             WaitsFor::Keys => {
                 let provider = waiting.request.provider();
-                let demand = waiting.request.still_awaits(&self.keys[provider], now);
+                let keys = &self.keys[provider];
+                let issued = || waiting.issued.as_ref()?.still_awaits(keys, now);
+                let demand = waiting.request.still_awaits(keys, now).or_else(issued);
                 demand.map(|demand| self.want_keys(provider, demand, now)).is_some()
             }
             WaitsFor::User(user) => self.is_looked_up(user),

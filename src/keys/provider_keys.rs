@@ -65,6 +65,19 @@ impl ProviderKeys {
         self.remote().and_then(|keys| keys.newer_keys(now))
     }
 
+    /// The same for a token that the provider issued a moment ago: its key may be new.
+    #[must_use]
+    pub(crate) fn issued_key(&self, now: UnixTime) -> Option<Demand> {
+        self.remote().and_then(|keys| keys.issued_key(now))
+    }
+
+    /// Why no token can be verified now, if that is known: there are no keys, and the last fetch
+    /// failed.
+    #[must_use]
+    pub(crate) fn outage(&self, now: UnixTime) -> Option<KeysUnavailable> {
+        self.remote().and_then(|keys| keys.outage(now))
+    }
+
     /// What a token that matches none of the keys can wait for; `None` if waiting cannot help.
     #[must_use]
     pub(crate) fn awaited(&self, now: UnixTime) -> Option<Demand> {

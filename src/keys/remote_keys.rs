@@ -270,6 +270,20 @@ impl RemoteKeys {
         self.awaitable(&[Demand::UnknownKey { searched }, Demand::Due], now)
     }
 
+    /// The same for a token that the provider issued a moment ago.
+    #[must_use]
+    pub(super) fn issued_key(&self, now: UnixTime) -> Option<Demand> {
+        let searched = self.held.as_ref()?.published.version;
+        self.awaitable(&[Demand::IssuedKey { searched }], now)
+    }
+
+    /// Why no keys are available, if there are none and the last fetch failed.
+    #[must_use]
+    pub(super) fn outage(&self, now: UnixTime) -> Option<KeysUnavailable> {
+        let is_down = self.serving(now).is_none() && self.state.is_failing();
+        is_down.then(|| self.unavailability(now))
+    }
+
     /// What a token that matches none of the keys can wait for, if there are any.
     #[must_use]
     pub(super) fn awaited(&self, now: UnixTime) -> Option<Demand> {

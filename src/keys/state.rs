@@ -81,6 +81,12 @@ pub(crate) enum Demand {
         /// The version of the key set that was searched.
         searched: u64,
     },
+    /// No key in the set of this version verifies a token that the provider issued a moment ago. No
+    /// stranger can cause it, so it does not wait for the cooldown of unknown keys.
+    IssuedKey {
+        /// The version of the key set that was searched.
+        searched: u64,
+    },
 }
 
 /// The age of a published set in terms of its use.
@@ -190,7 +196,7 @@ impl KeyState {
         let mut next = self.clone();
         let timeout = u64::try_from(settings.timeout.as_millis()).unwrap_or(u64::MAX);
         next.lease = Some(Lease { holder, taken: now, timeout });
-        if let Demand::UnknownKey { .. } = demand {
+        if let Demand::UnknownKey { .. } | Demand::IssuedKey { .. } = demand {
             next.unknown_key_fetch = Some(now);
         }
         Some(next)
@@ -291,6 +297,7 @@ impl KeyState {
                         .published
                         .is_none_or(|published| published.phase(settings, now) != Phase::Fresh)
             }
+            Demand::IssuedKey { searched } => searched == self.version(),
             Demand::UnknownKey { searched } => {
                 searched == self.version()
                     && !self

@@ -67,12 +67,13 @@ impl Login {
         match client {
             Ok(client) => self.show_page(request, client, now, random),
             Err(fault) => {
-                let event = LoginEvent {
-                    provider: None,
-                    stage: LoginStage::Authorize,
-                    result: LoginResult::Failed,
-                    line: Some(format!("client {:?}: {fault}", request.client_id)),
+                let line = format!("client {:?}: {fault}", request.client_id);
+                // Whoever names a document chooses its fault, but for a cluster that is not there.
+                let result = match fault.is_of_operator() {
+                    true => LoginResult::Failed,
+                    false => LoginResult::Refused,
                 };
+                let event = LoginEvent::new(None, LoginStage::Authorize, result, Some(line));
                 Step::Respond(PageFault::ClientDocument.response(), Some(event))
             }
         }
@@ -106,12 +107,8 @@ impl Login {
             chosen.zip(resource).filter(|((id, _), resource)| resource.providers.contains(id));
         match (get("cancel"), chosen) {
             (Some(_), _) => {
-                let event = LoginEvent {
-                    provider: None,
-                    stage: LoginStage::Approve,
-                    result: LoginResult::Refused,
-                    line: None,
-                };
+                let stage = LoginStage::Approve;
+                let event = LoginEvent::new(None, stage, LoginResult::Refused, None);
                 let response = self.error_to(
                     &pending.request,
                     ErrorCode::AccessDenied,
@@ -143,12 +140,7 @@ impl Login {
         now: UnixTime,
         random: &mut Randomness,
     ) -> Step {
-        let event = |result, line| LoginEvent {
-            provider: Some(id),
-            stage: LoginStage::Approve,
-            result,
-            line,
-        };
+        let event = |result, line| LoginEvent::new(Some(id), LoginStage::Approve, result, line);
         let resource = self.resource(&login.pending.request.resource);
         let provider = resource.and_then(|resource| self.provider_for(id, resource));
         let Some(provider) = provider else {
@@ -189,7 +181,7 @@ impl Login {
         let Some(provider) = &self.providers[id] else { return refuse(CallbackFault::State) };
         let browser = Browser::from_head(head, &self.issuer, &self.sealer, now);
         let query = head.query().unwrap_or_default();
-        let event = |result, line| Some(LoginEvent { provider: Some(id), stage, result, line });
+        let event = |result, line| Some(LoginEvent::new(Some(id), stage, result, line));
         match Callback::read(query, provider, &browser, &self.sealer, now) {
             Err(fault) => refuse(fault),
             Ok(Callback::Error { request, code }) => {
@@ -270,7 +262,7 @@ impl Login {
         };
         let mut response = page.response();
         self.set_cookie(&mut response, Cookie::Browser, &pending.browser, now, random);
-        let event = LoginEvent { provider: None, stage, result: LoginResult::Ok, line: None };
+        let event = LoginEvent::new(None, stage, LoginResult::Ok, None);
         Step::Respond(response, Some(event))
     }
 
@@ -310,12 +302,8 @@ impl Login {
         let ClientFault { redirect_uri, state, code, description } = fault;
         let parameters = [("error", code.as_str()), ("error_description", description)];
         let response = self.response_to(&redirect_uri, state.as_deref(), &parameters);
-        let event = LoginEvent {
-            provider: None,
-            stage: LoginStage::Authorize,
-            result: LoginResult::Refused,
-            line: Some(format!("{}: {description}", code.as_str())),
-        };
+        let line = Some(format!("{}: {description}", code.as_str()));
+        let event = LoginEvent::new(None, LoginStage::Authorize, LoginResult::Refused, line);
         Step::Respond(response, Some(event))
     }
 

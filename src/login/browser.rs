@@ -93,13 +93,25 @@ impl Cookie {
 
     /// The field `Cookie` without cookies of the gateway; `None` if it holds none of them.
     fn removed_from(field: &str) -> Option<String> {
-        let is_foreign = |pair: &&str| {
-            let name = pair.split('=').next().unwrap_or_default().trim();
-            let name = name.strip_prefix(Self::HOST_PREFIX).unwrap_or(name);
-            !name.starts_with(Self::NAME_PREFIX)
-        };
+        let is_foreign =
+            |pair: &&str| !Self::is_own_name(pair.split('=').next().unwrap_or_default().trim());
         let foreign: Vec<&str> = field.split(';').map(str::trim).filter(is_foreign).collect();
         (foreign.len() != field.split(';').count()).then(|| foreign.join("; "))
+    }
+
+    /// Whether a field `Set-Cookie` sets a cookie of the gateway. One without a name counts by its
+    /// value, which browsers send in the place of both (RFC 6265bis §5.8.3).
+    #[must_use]
+    pub(crate) fn is_set_by(field: &str) -> bool {
+        Self::is_own_name(field.trim_start_matches(|start: char| {
+            start == '=' || start.is_whitespace() || start.is_control()
+        }))
+    }
+
+    /// Whether a name begins as all names of the gateway do.
+    fn is_own_name(name: &str) -> bool {
+        let name = name.strip_prefix(Self::HOST_PREFIX).unwrap_or(name);
+        name.starts_with(Self::NAME_PREFIX)
     }
 }
 
@@ -117,7 +129,8 @@ pub(crate) struct Browser {
     pub is_navigation: bool,
     /// Whether it certainly comes from a page of the gateway.
     pub is_from_own_page: bool,
-    /// Whether it certainly does not come from a foreign page.
+    /// Whether it certainly does not come from a foreign page. Another host of the same site may be
+    /// someone else's.
     pub is_own_initiative: bool,
 }
 
@@ -151,7 +164,7 @@ impl Browser {
                     origin == issuer.origin().as_bytes() && (site.is_none() || is_same_origin)
                 }
             },
-            is_own_initiative: matches!(site, Some(b"none" | b"same-origin" | b"same-site")),
+            is_own_initiative: matches!(site, Some(b"none" | b"same-origin")),
         }
     }
 }
@@ -244,6 +257,24 @@ mod tests {
             Cookie::Consent.set("x", &loopback),
             "mcp-auth-consent=x; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax"
         );
+    }
+
+    #[test]
+    fn a_response_that_sets_a_cookie_of_the_gateway_is_recognised() {
+        for (field, is_own) in [
+            ("__Host-mcp-auth-login=x; Path=/; Secure", true),
+            ("mcp-auth-consent=x", true),
+            (" \tmcp-auth-login =x", true),
+            ("=mcp-auth-login=x", true),
+            (" = __Host-mcp-auth-login=x", true),
+            ("mcp-auth-login", true),
+            ("session=x; Path=/", false),
+            ("next=mcp-auth-login", false),
+            ("my-mcp-auth-login=x", false),
+            ("", false),
+        ] {
+            assert_eq!(Cookie::is_set_by(field), is_own, "{field}");
+        }
     }
 
     #[test]

@@ -136,6 +136,10 @@ impl DocumentUrl {
 impl ClientName {
     /// Maximum length in characters.
     const MAX_LENGTH: usize = 64;
+    /// Most marks on one letter.
+    const MAX_MARKS: usize = 2;
+    /// The Braille pattern without dots, which looks like a space.
+    const BLANK_PATTERN: char = '\u{2800}';
 
     /// The name as it is shown.
     #[must_use]
@@ -153,10 +157,33 @@ impl ClientName {
 
 impl From<String> for ClientName {
     fn from(name: String) -> Self {
+        let mut shown = String::new();
+        let mut marks = 0;
         let visible = name.chars().filter(|character| !is_invisible(*character));
-        let clipped: String = visible.take(Self::MAX_LENGTH).collect();
-        Self(clipped.trim().to_owned())
+        for character in visible.take(Self::MAX_LENGTH) {
+            let is_space = character.is_whitespace() || character == Self::BLANK_PATTERN;
+            marks = if is_mark(character) { marks + 1 } else { 0 };
+            match is_space {
+                true if shown.ends_with(' ') => {}
+                true => shown.push(' '),
+                false if marks > Self::MAX_MARKS => {}
+                false => shown.push(character),
+            }
+        }
+        Self(shown.trim().to_owned())
     }
+}
+
+/// Marks that scripts put on letters, and that pile up over neighbouring lines.
+fn is_mark(character: char) -> bool {
+    matches!(character,
+        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5bd}'
+        | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{6d6}'..='\u{6ed}'
+        | '\u{730}'..='\u{74a}' | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}'
+        | '\u{eb1}' | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
+        | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
+        | '\u{302a}'..='\u{302f}' | '\u{3099}' | '\u{309a}' | '\u{a670}'..='\u{a672}'
+        | '\u{fe20}'..='\u{fe2f}')
 }
 
 impl From<ClientName> for String {
@@ -209,6 +236,10 @@ mod tests {
             ("Claude", Some("Claude")),
             ("  Claude\u{202e}\r\n ", Some("Claude")),
             ("\u{200b}\u{0}", None),
+            ("\u{2800}\u{3000}", None),
+            ("a\u{2800}\u{a0}  b", Some("a b")),
+            ("e\u{301}\u{302}\u{303}\u{304}x", Some("e\u{301}\u{302}x")),
+            ("กี่", Some("กี่")),
             (&"x".repeat(100), Some(&*"x".repeat(64))),
         ] {
             let name = ClientName::new(given);

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::provider::LoginProvider;
+use super::visit::is_own_parameter;
 use crate::callout::{BodyLimit, CalloutFault, CalloutRequest, CalloutResponse, Endpoint};
 use crate::callout::{EndpointFault, is_secure_url};
 
@@ -39,6 +40,9 @@ pub(crate) enum DiscoveryFault {
     OtherIssuer,
     /// It has no usable URL under this name.
     NoEndpoint(&'static str),
+    /// Its authorization endpoint's query has a parameter that the gateway sets (RFC 6749 §3.1 allows
+    /// each once).
+    OwnParameter,
     /// Its token endpoint cannot be called.
     TokenEndpoint(EndpointFault),
     /// It accepts neither client_secret_basic nor client_secret_post.
@@ -79,8 +83,14 @@ impl ProviderEndpoints {
             url.filter(|url| is_secure_url(url)).ok_or(DiscoveryFault::NoEndpoint(name))
         };
         let token = url("token_endpoint")?;
+        let authorization = url("authorization_endpoint")?;
+        let (_, query) = authorization.split_once('?').unwrap_or_default();
+        let mut own = form_urlencoded::parse(query.as_bytes());
+        if own.any(|(name, _)| is_own_parameter(&name)) {
+            return Err(DiscoveryFault::OwnParameter);
+        }
         Ok(Self {
-            authorization: url("authorization_endpoint")?.to_owned(),
+            authorization: authorization.to_owned(),
             token: provider.clusters.endpoint(token).map_err(DiscoveryFault::TokenEndpoint)?,
             authentication: match provider.client_secret {
                 Some(_) => authentication(&document)?,
@@ -116,6 +126,9 @@ impl fmt::Display for DiscoveryFault {
             Self::NoEndpoint(name) => {
                 write!(f, "the metadata document has no usable {name} (https required)")
             }
+            Self::OwnParameter => f.write_str(
+                "the query of the authorization_endpoint has a parameter that the gateway sets itself",
+            ),
             Self::TokenEndpoint(fault) => write!(f, "the token endpoint: {fault}"),
             Self::NoClientAuthentication => f.write_str(
                 "the provider accepts neither client_secret_basic nor client_secret_post",
@@ -226,6 +239,10 @@ pub(super) mod tests {
             (
                 endpoint("authorization_endpoint", "javascript:alert(1)"),
                 DiscoveryFault::NoEndpoint("authorization_endpoint"),
+            ),
+            (
+                endpoint("authorization_endpoint", "https://id.example.com/a?p=x&stat%65=y"),
+                DiscoveryFault::OwnParameter,
             ),
             (with("token_endpoint", Value::Null), DiscoveryFault::NoEndpoint("token_endpoint")),
             (

@@ -1,6 +1,6 @@
 //! The cache of client ID metadata documents.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,19 +8,24 @@ use super::client::{Client, DocumentUrl};
 use super::client_document::DocumentFault;
 use crate::time::UnixTime;
 
-/// Documents that were fetched in the last minutes. A sender of ever new URLs causes a bounded
-/// number of fetches, and evicts a bounded number of documents.
+/// The documents that logins need. A sender of ever new URLs causes a bounded number of fetches, and
+/// neither evicts nor delays documents that were read before.
 #[derive(Debug, Default)]
 pub(crate) struct DocumentCache {
-    documents: BTreeMap<DocumentUrl, Document>,
-    /// Fetches of the last minute, the oldest first.
+    /// Those that were read.
+    known: BTreeMap<DocumentUrl, KnownDocument>,
+    /// Those that could not be read the last time, and when that was.
+    failures: BTreeMap<DocumentUrl, (DocumentFault, UnixTime)>,
+    fetching: BTreeSet<DocumentUrl>,
+    /// Fetches of unknown documents in the last minute, the oldest first.
     recent: VecDeque<UnixTime>,
 }
 
 #[derive(Debug)]
-enum Document {
-    Fetching,
-    Fetched(Result<Rc<Client>, DocumentFault>, UnixTime),
+struct KnownDocument {
+    client: Rc<Client>,
+    fetched: UnixTime,
+    used: UnixTime,
 }
 
 /// The result of looking up a document.
@@ -38,36 +43,45 @@ pub(crate) enum DocumentLookup {
 }
 
 impl DocumentCache {
-    /// Maximum number of documents.
+    /// Maximum number of documents that were read, of failures, and of simultaneous fetches of
+    /// unknown documents.
     const MAX_COUNT: usize = 64;
-    /// Maximum number of fetches per minute.
+    /// Maximum number of fetches of unknown documents per minute.
     const MAX_FETCHES: usize = 60;
     const MINUTE: Duration = Duration::from_secs(60);
-    /// How long a document is used.
+    /// How long a document is used without a look at its host.
     const MAX_AGE: Duration = Duration::from_secs(300);
+    /// How long it is used while its host is out of order.
+    const MAX_STALE: Duration = Duration::from_secs(1800);
     /// Pause after a fetch that failed.
     const COOLDOWN: Duration = Duration::from_secs(30);
 
     /// Looks a document up.
     pub(crate) fn look_up(&mut self, url: &DocumentUrl, now: UnixTime) -> DocumentLookup {
-        match self.documents.get(url) {
-            Some(Document::Fetching) => return DocumentLookup::Await,
-            Some(Document::Fetched(Ok(client), at)) if now < *at + Self::MAX_AGE => {
-                return DocumentLookup::Known(client.clone());
+        let mut known = self.known.get_mut(url);
+        let is_recent = known.as_ref().is_some_and(|known| now < known.fetched + Self::MAX_AGE);
+        if let (Some(known), true) = (&mut known, is_recent) {
+            return Self::serve(known, now);
+        }
+        if self.fetching.contains(url) {
+            return DocumentLookup::Await;
+        }
+        let failure = self.failures.get(url);
+        let is_known = known.is_some();
+        match (failure.filter(|(_, at)| now < *at + Self::COOLDOWN), known) {
+            (Some(_), Some(known)) if now < known.fetched + Self::MAX_STALE => {
+                return Self::serve(known, now);
             }
-            Some(Document::Fetched(Err(fault), at)) if now < *at + Self::COOLDOWN => {
-                return DocumentLookup::Failed(fault.clone());
+            (Some((fault, _)), _) => return DocumentLookup::Failed(fault.clone()),
+            (None, _) => {}
+        }
+        if !is_known {
+            if !self.may_fetch_unknown(now) {
+                return DocumentLookup::Busy;
             }
-            Some(Document::Fetched(..)) | None => {}
+            self.recent.push_back(now);
         }
-        while self.recent.front().is_some_and(|at| now >= *at + Self::MINUTE) {
-            self.recent.pop_front();
-        }
-        if self.recent.len() >= Self::MAX_FETCHES || !self.make_room() {
-            return DocumentLookup::Busy;
-        }
-        self.recent.push_back(now);
-        self.documents.insert(url.clone(), Document::Fetching);
+        self.fetching.insert(url.clone());
         DocumentLookup::Fetch
     }
 
@@ -78,21 +92,50 @@ impl DocumentCache {
         result: Result<Client, DocumentFault>,
         now: UnixTime,
     ) {
-        self.documents.insert(url, Document::Fetched(result.map(Rc::new), now));
+        self.fetching.remove(&url);
+        match result {
+            Ok(client) => {
+                self.failures.remove(&url);
+                let document = KnownDocument { client: Rc::new(client), fetched: now, used: now };
+                insert_bounded(&mut self.known, url, document, |known| known.used);
+            }
+            Err(fault) => {
+                if !fault.is_passing() {
+                    self.known.remove(&url);
+                }
+                insert_bounded(&mut self.failures, url, (fault, now), |(_, at)| *at);
+            }
+        }
     }
 
-    /// Forgets the oldest document if there are too many. Returns false if all are being fetched.
-    fn make_room(&mut self) -> bool {
-        if self.documents.len() < Self::MAX_COUNT {
-            return true;
-        }
-        let fetched = self.documents.iter().filter_map(|(url, document)| match document {
-            Document::Fetched(_, at) => Some((*at, url.clone())),
-            Document::Fetching => None,
-        });
-        let oldest = fetched.min();
-        oldest.is_some_and(|(_, url)| self.documents.remove(&url).is_some())
+    fn serve(known: &mut KnownDocument, now: UnixTime) -> DocumentLookup {
+        known.used = now;
+        DocumentLookup::Known(known.client.clone())
     }
+
+    fn may_fetch_unknown(&mut self, now: UnixTime) -> bool {
+        while self.recent.front().is_some_and(|at| now >= *at + Self::MINUTE) {
+            self.recent.pop_front();
+        }
+        self.recent.len() < Self::MAX_FETCHES && self.fetching.len() < Self::MAX_COUNT
+    }
+}
+
+/// Inserts a value; the one with the earliest time makes room for it.
+fn insert_bounded<T>(
+    map: &mut BTreeMap<DocumentUrl, T>,
+    url: DocumentUrl,
+    value: T,
+    time: impl Fn(&T) -> UnixTime,
+) {
+    map.remove(&url);
+    if map.len() >= DocumentCache::MAX_COUNT {
+        let oldest = map.iter().min_by_key(|(_, value)| time(value)).map(|(url, _)| url.clone());
+        if let Some(oldest) = oldest {
+            map.remove(&oldest);
+        }
+    }
+    map.insert(url, value);
 }
 
 #[cfg(test)]
@@ -100,6 +143,7 @@ mod tests {
     use super::super::client::ClientIdentity;
     use super::super::visit::tests::NOW;
     use super::*;
+    use crate::callout::CalloutFault;
 
     fn url(index: usize) -> DocumentUrl {
         DocumentUrl::parse(&format!("https://claude.ai/{index}.json")).unwrap()
@@ -149,7 +193,11 @@ mod tests {
                 cache.on_fetched(url, Ok(client()), after(60 * minute));
             }
         }
-        assert!(cache.documents.len() <= DocumentCache::MAX_COUNT);
+        assert!(cache.known.len() <= DocumentCache::MAX_COUNT);
+        for index in 0..1000 {
+            cache.on_fetched(url(index), Err(DocumentFault::OtherClient), NOW);
+        }
+        assert!(cache.failures.len() <= DocumentCache::MAX_COUNT);
     }
 
     #[test]
@@ -164,5 +212,70 @@ mod tests {
             }
         }
         assert_eq!(fetches, DocumentCache::MAX_COUNT);
+    }
+
+    /// Asks for this many unknown documents, none of which exists.
+    fn flood(cache: &mut DocumentCache, count: usize, now: UnixTime) {
+        for index in 0..count {
+            let url = url(100_000 + index);
+            if cache.look_up(&url, now) == DocumentLookup::Fetch {
+                cache.on_fetched(url, Err(DocumentFault::NotAnObject), now);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_of_unknown_documents_costs_a_known_one_nothing() {
+        let mut cache = DocumentCache::default();
+        cache.look_up(&url(1), NOW);
+        cache.on_fetched(url(1), Ok(client()), NOW);
+        let known = DocumentLookup::Known(Rc::new(client()));
+        for minute in 0..4 {
+            flood(&mut cache, 200, after(60 * minute));
+            assert_eq!(cache.look_up(&url(1), after(60 * minute + 1)), known);
+        }
+        flood(&mut cache, 200, after(300));
+        assert_eq!(cache.look_up(&url(2), after(300)), DocumentLookup::Busy);
+        assert_eq!(cache.look_up(&url(1), after(300)), DocumentLookup::Fetch, "it is due");
+        cache.on_fetched(url(1), Ok(client()), after(300));
+        assert_eq!(cache.look_up(&url(1), after(599)), known);
+    }
+
+    #[test]
+    fn documents_of_strangers_displace_the_one_that_was_not_used_for_the_longest_time() {
+        let mut cache = DocumentCache::default();
+        for index in 0..2 {
+            cache.on_fetched(url(index), Ok(client()), NOW);
+        }
+        for index in 2..=DocumentCache::MAX_COUNT {
+            assert!(matches!(cache.look_up(&url(0), after(1)), DocumentLookup::Known(_)));
+            cache.on_fetched(url(index), Ok(client()), after(2));
+        }
+        assert!(matches!(cache.look_up(&url(0), after(3)), DocumentLookup::Known(_)));
+        assert_eq!(cache.look_up(&url(1), after(3)), DocumentLookup::Fetch);
+    }
+
+    #[test]
+    fn a_known_document_serves_half_an_hour_while_its_host_is_out_of_order() {
+        let out_of_order = DocumentFault::Callout(CalloutFault::NoResponse);
+        let is_served = |fault: &DocumentFault, seconds| {
+            let mut cache = DocumentCache::default();
+            cache.on_fetched(url(1), Ok(client()), NOW);
+            assert_eq!(cache.look_up(&url(1), after(seconds)), DocumentLookup::Fetch);
+            cache.on_fetched(url(1), Err(fault.clone()), after(seconds));
+            match cache.look_up(&url(1), after(seconds + 1)) {
+                DocumentLookup::Known(_) => true,
+                other => {
+                    assert_eq!(other, DocumentLookup::Failed(fault.clone()));
+                    false
+                }
+            }
+        };
+        assert!(is_served(&out_of_order, 300) && is_served(&out_of_order, 1798));
+        assert!(!is_served(&out_of_order, 1800));
+        // Its host says that it is another one now, or none.
+        let gone = CalloutFault::Status { status: Some(404), body: String::new() };
+        assert!(!is_served(&DocumentFault::Callout(gone), 300));
+        assert!(!is_served(&DocumentFault::OtherClient, 300));
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct LoginEvent {
     pub result: LoginResult,
     /// `None` if it would only repeat the metric.
     pub line: Option<String>,
+    /// Whether it was refused for want of room. Its lines have a limit of their own.
+    pub is_crowding: bool,
 }
 
 /// How far a login is.
@@ -35,6 +37,18 @@ pub(crate) enum LoginResult {
     Refused,
     /// A fault of the provider or the operator.
     Failed,
+}
+
+impl LoginEvent {
+    #[must_use]
+    pub(crate) fn new(
+        provider: Option<ProviderId>,
+        stage: LoginStage,
+        result: LoginResult,
+        line: Option<String>,
+    ) -> Self {
+        Self { provider, stage, result, line, is_crowding: false }
+    }
 }
 
 impl LoginStage {

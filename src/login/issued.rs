@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::error_code::ErrorCode;
 use super::provider::{ClientSecret, LoginProvider};
+use super::redaction::redacted;
 use super::resource::LoginResource;
 use super::response::{OAuthError, json_response, unavailable};
 use super::token_request::{ClientRefreshToken, Exchange, Grant};
@@ -38,6 +39,8 @@ pub(crate) enum ExchangeFault {
     Grant { error: String },
     /// The provider does not accept the gateway. The operator has to fix that.
     Gateway { error: String },
+    /// The provider limits how often the gateway may ask (RFC 6585 §4).
+    TooOften { error: String },
     /// There was no usable response.
     Callout(CalloutFault),
     /// The response is not a token response, or lacks the token.
@@ -175,6 +178,9 @@ impl ExchangeFault {
                  the cause in the log",
                 Self::PAUSE,
             ),
+            Self::TooOften { .. } => {
+                unavailable("the identity provider is asked too often at the moment", Self::PAUSE)
+            }
             Self::Callout(_) | Self::NoToken { .. } => {
                 unavailable("the identity provider returned no token; try again", Self::PAUSE)
             }
@@ -201,7 +207,9 @@ fn fault_of_error(
     let body: Option<Value> = serde_json::from_slice(&response.body).ok();
     let string = |name: &str| body.as_ref().and_then(|body| body.get(name)?.as_str());
     let code = string("error").unwrap_or("no error code");
-    let is_of_grant = GRANT_ERRORS.contains(&code);
+    // A policy denies it to the person; with 401, Auth0 says the same of a wrong client secret.
+    let is_denied = code == "access_denied" && response.status != Some(401);
+    let is_of_grant = is_denied || GRANT_ERRORS.contains(&code);
     let error = match string("error_description") {
         Some(description) => format!("{code}: {description}"),
         None => format!("{code} (status {})", response.status.unwrap_or_default()),
@@ -209,25 +217,11 @@ fn fault_of_error(
     let secret = provider.client_secret.as_ref().map(ClientSecret::expose);
     let secrets: Vec<&str> = exchange.grant.secrets().into_iter().chain(secret).collect();
     let error = redacted(&error, &secrets);
-    match is_of_grant {
-        true => ExchangeFault::Grant { error },
-        false => ExchangeFault::Gateway { error },
+    match response.status {
+        _ if is_of_grant => ExchangeFault::Grant { error },
+        Some(429) => ExchangeFault::TooOften { error },
+        _ => ExchangeFault::Gateway { error },
     }
-}
-
-/// A provider's message for developers, clipped, without the secrets that it got: some providers
-/// quote the code or the token that they refuse.
-fn redacted(string: &str, secrets: &[&str]) -> String {
-    const MAX_LENGTH: usize = 240;
-    /// Longer than a GUID, with which providers name applications and requests.
-    const MAX_WORD: usize = 40;
-    let named = secrets.iter().filter(|secret| !secret.is_empty());
-    let string = named.fold(string.to_owned(), |string, secret| string.replace(secret, "[…]"));
-    let is_separator = |character: char| character.is_whitespace() || "'\"(),;".contains(character);
-    let words = string
-        .split_inclusive(is_separator)
-        .map(|word| if word.chars().count() > MAX_WORD { "[…] " } else { word });
-    words.flat_map(str::chars).take(MAX_LENGTH).collect()
 }
 
 /// A fault of a token endpoint without what its response says, which may hold tokens. Envoy's own
@@ -264,6 +258,9 @@ impl fmt::Display for ExchangeFault {
                 "the provider refused the gateway's request: {error}; check client_id, \
                  client_secret_env and the redirect URI"
             ),
+            Self::TooOften { error } => {
+                write!(f, "the provider limits how often the gateway may ask: {error}")
+            }
             Self::Callout(fault) => fault.fmt(f),
             Self::NoToken { member } => {
                 write!(f, "the token endpoint's response has no usable {member}")
@@ -452,6 +449,13 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_the_provider_is_not_blamed_on_the_registration_of_the_gateway() {
+        let line = |status| read(code(), status, &json!("x")).err().unwrap().to_string();
+        assert!(line(429).contains("limits how often") && !line(429).contains("client_secret_env"));
+        assert!(line(404).contains("client_secret_env"));
+    }
+
+    #[test]
     fn each_error_of_a_provider_blames_the_right_party() {
         for (status, body, status_here, error) in [
             (
@@ -461,6 +465,9 @@ mod tests {
                 "invalid_grant",
             ),
             (400, json!({"error": "interaction_required"}), 400, "invalid_grant"),
+            (403, json!({"error": "access_denied"}), 400, "invalid_grant"),
+            (401, json!({"error": "access_denied"}), 503, "temporarily_unavailable"),
+            (429, json!({"error": "too_many_requests"}), 503, "temporarily_unavailable"),
             (401, json!({"error": "invalid_client"}), 503, "temporarily_unavailable"),
             (400, json!({"error": "invalid_scope"}), 503, "temporarily_unavailable"),
             (404, json!("x"), 503, "temporarily_unavailable"),

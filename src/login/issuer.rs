@@ -60,10 +60,26 @@ impl Issuer {
         bare.eq_ignore_ascii_case(self.authority.as_bytes())
     }
 
+    /// Whether a request's authority names its host, whatever the port: cookies do not distinguish
+    /// ports (RFC 6265 §8.5).
+    #[must_use]
+    pub(crate) fn is_on_host_of(&self, authority: &[u8]) -> bool {
+        host(authority).eq_ignore_ascii_case(host(self.authority.as_bytes()))
+    }
+
     /// Whether it is https.
     #[must_use]
     pub(crate) fn is_https(&self) -> bool {
         self.origin.starts_with("https://")
+    }
+}
+
+/// An authority without its port. An IPv6 address ends with a bracket.
+fn host(authority: &[u8]) -> &[u8] {
+    let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else { return authority };
+    match authority.split_at_checked(colon) {
+        Some((host, port)) if port.iter().skip(1).all(u8::is_ascii_digit) => host,
+        _ => authority,
     }
 }
 
@@ -101,6 +117,28 @@ mod tests {
             "null",
         ] {
             assert_eq!(Issuer::parse(string), Err(NotAnIssuer), "{string}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_issuer_has_any_port() {
+        for (origin, authority, is_on_it) in [
+            ("https://login.example.com", "login.example.com", true),
+            ("https://login.example.com", "LOGIN.example.com:8443", true),
+            ("https://login.example.com:8443", "login.example.com", true),
+            ("http://[::1]:8080", "[::1]", true),
+            ("http://[::1]", "[::1]:80", true),
+            ("https://login.example.com", "mcp.example.com", false),
+            ("https://login.example.com", "login.example.com.evil.example", false),
+            ("https://login.example.com", "login.example.com:443:443", false),
+            ("https://login.example.com", "", false),
+        ] {
+            let issuer = Issuer::parse(origin).unwrap();
+            assert_eq!(
+                issuer.is_on_host_of(authority.as_bytes()),
+                is_on_it,
+                "{origin} {authority}"
+            );
         }
     }
 

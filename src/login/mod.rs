@@ -32,6 +32,7 @@ mod page;
 mod parameters;
 mod pkce;
 mod provider;
+mod redaction;
 mod redirect_uri;
 mod registration;
 mod resource;
@@ -62,6 +63,7 @@ pub(crate) use self::resource::LoginResource;
 use self::response::{OAuthError, json_response, method_not_allowed, preflight};
 pub(crate) use self::step::{AwaitingClient, AwaitingEndpoints, Form, Step, TokenJudgement};
 pub(crate) use self::token_request::Exchange;
+pub(crate) use self::visit::{Nonce, is_own_parameter};
 use crate::access::CanonicalPath;
 use crate::callout::Clusters;
 use crate::provider::{ProviderId, ProviderMap};
@@ -76,6 +78,8 @@ pub(crate) struct Login {
     pub issuer: Issuer,
     /// Whether it responds under any authority: there is one resource, whose origin is the issuer.
     pub has_any_authority: bool,
+    /// Whether no resource is at the issuer's host: nothing but the login is served there.
+    pub has_own_host: bool,
     /// Path prefix of its endpoints, without a slash at the end.
     pub path: String,
     /// Whether unknown clients may register.
@@ -119,9 +123,16 @@ impl Login {
     }
 
     fn endpoint(&self, authority: &[u8], path: &[u8]) -> Option<LoginEndpoint> {
-        if !self.has_any_authority && !self.issuer.is_at(authority) {
-            return None;
-        }
+        let found = match self.has_any_authority || self.issuer.is_at(authority) {
+            true => self.endpoint_at(path),
+            false => None,
+        };
+        // Whatever a server served there could set cookies, and would be of the page's origin.
+        let is_closed = || self.has_own_host && self.issuer.is_on_host_of(authority);
+        found.or_else(|| is_closed().then_some(LoginEndpoint::Missing))
+    }
+
+    fn endpoint_at(&self, path: &[u8]) -> Option<LoginEndpoint> {
         let canonical = CanonicalPath::parse(path)?;
         let canonical = std::str::from_utf8(canonical.as_bytes()).ok()?;
         if Self::METADATA_PATHS.contains(&canonical) {
@@ -164,7 +175,7 @@ impl Login {
             }
             (LoginEndpoint::Callback(_), _) => Step::respond(method_not_allowed("GET")),
             (LoginEndpoint::Token, b"POST") => Self::token_head(head),
-            (LoginEndpoint::Register, b"POST") => Step::ReadBody(Form::Registration),
+            (LoginEndpoint::Register, b"POST") => Self::registration_head(head),
             (LoginEndpoint::Missing, _) => Step::respond(Self::missing()),
             (LoginEndpoint::Token | LoginEndpoint::Register, b"OPTIONS") => {
                 Step::respond(preflight("POST, OPTIONS"))

@@ -111,15 +111,34 @@ impl ConsentPage<'_> {
                 page.raw(", also ").code(other);
             }
         });
-        if self.request.scopes.is_empty() {
+        if !self.request.scopes.is_empty() {
+            entry(page, "With these permissions", &|page| {
+                page.raw("<ul>");
+                for scope in &self.request.scopes {
+                    page.raw("<li>").code(scope).raw("</li>");
+                }
+                page.raw("</ul>");
+            });
+        }
+        self.describe_always(page);
+    }
+
+    /// What the providers are asked for at each login.
+    fn describe_always(&self, page: &mut Html) {
+        let asked = || self.providers.iter().filter(|provider| !provider.always.is_empty());
+        if asked().next().is_none() {
             return;
         }
-        entry(page, "With these permissions", &|page| {
-            page.raw("<ul>");
-            for scope in &self.request.scopes {
-                page.raw("<li>").code(scope).raw("</li>");
+        let first = self.providers.first().map(|provider| &provider.always);
+        let are_same = self.providers.iter().all(|provider| Some(&provider.always) == first);
+        entry(page, "What this server asks for at each login", &|page| {
+            for provider in asked().take(if are_same { 1 } else { usize::MAX }) {
+                page.raw("<div>");
+                if !are_same {
+                    page.text(&provider.label).raw(": ");
+                }
+                page.code(&provider.always.join(" ")).raw("</div>");
             }
-            page.raw("</ul>");
         });
     }
 }

@@ -145,7 +145,7 @@ impl Step {
         provider: Option<ProviderId>,
     ) -> Self {
         let line = Some(fault.title().to_owned());
-        let event = LoginEvent { provider, stage, result: LoginResult::Refused, line };
+        let event = LoginEvent::new(provider, stage, LoginResult::Refused, line);
         Self::Respond(fault.response(), Some(event))
     }
 }

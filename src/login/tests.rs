@@ -20,6 +20,7 @@ fn login() -> Login {
     Login {
         issuer: Issuer::parse("https://mcp.example.com").unwrap(),
         has_any_authority: false,
+        has_own_host: false,
         path: "/oauth".to_owned(),
         registers: true,
         redirect_policy: RedirectPolicy { allows_loopback: true, uris: vec![] },
@@ -346,6 +347,7 @@ fn a_remembered_consent_skips_the_page_on_the_persons_own_initiative_alone() {
     for (site, hint, skips) in [
         (Some("none"), None, true),
         (Some("same-origin"), None, true),
+        (Some("same-site"), None, false),
         (Some("cross-site"), None, false),
         (None, None, false),
         (Some("none"), Some(("login_hint", "ada@example.com")), false),
@@ -395,5 +397,33 @@ fn only_the_endpoints_of_the_login_are_its_own() {
         ("mcp.example.com:8443", "/oauth/token"),
     ] {
         assert_eq!(endpoint(authority, path), None, "{authority}{path}");
+    }
+}
+
+#[test]
+fn a_host_of_its_own_serves_nothing_but_the_login() {
+    let mut login = login();
+    login.issuer = Issuer::parse("https://login.example.com").unwrap();
+    let of = |login: &Login, authority: &str, path: &str| {
+        login.endpoint(authority.as_bytes(), path.as_bytes())
+    };
+    let others = ["/", "/mcp", "/healthz", "/oauth", "/oauth/token/", "/a%2fb", "*"];
+    for path in others {
+        assert_ne!(of(&login, "login.example.com:8443", path), Some(LoginEndpoint::Missing));
+    }
+    login.has_own_host = true;
+    for path in others {
+        for authority in ["login.example.com", "LOGIN.example.com:443", "login.example.com:8443"] {
+            let found = of(&login, authority, path);
+            assert_eq!(found, Some(LoginEndpoint::Missing), "{authority} {path}");
+        }
+        assert_eq!(of(&login, "mcp.example.com", path), None, "{path}");
+    }
+    for (path, endpoint) in [
+        ("/oauth/token", LoginEndpoint::Token),
+        ("/.well-known/oauth-authorization-server", LoginEndpoint::Metadata),
+    ] {
+        assert_eq!(of(&login, "login.example.com", path), Some(endpoint), "{path}");
+        assert_eq!(of(&login, "mcp.example.com", path), None, "{path}");
     }
 }

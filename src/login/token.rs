@@ -1,5 +1,7 @@
 //! From the client's token request to its token response, and registrations.
 
+use std::time::Duration;
+
 use super::authorize::FoundClient;
 use super::discovery::{DiscoveryFault, ProviderEndpoints};
 use super::error_code::ErrorCode;
@@ -11,6 +13,7 @@ use super::registration::register;
 use super::response::{OAuthError, unavailable};
 use super::step::{AwaitingEndpoints, Form, Step, TokenJudgement};
 use super::token_request::{Exchange, Grant};
+use super::visit::Nonce;
 use super::{Login, LoginProvider};
 use crate::callout::{CalloutFault, CalloutResponse};
 use crate::printable::clipped;
@@ -22,21 +25,26 @@ use crate::time::UnixTime;
 
 impl Login {
     /// Pause before a client should try again while a provider cannot be reached.
-    const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+    const PAUSE: Duration = Duration::from_secs(5);
 
     /// The head of a token request.
     pub(super) fn token_head(head: RequestHead<'_>) -> Step {
-        let mut media_types = head.values("content-type");
-        let is_form = media_types.next().is_some_and(|media_type| {
-            let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        });
-        if is_form {
+        if media_type(head).is_some_and(|own| own == "application/x-www-form-urlencoded") {
             return Step::ReadBody(Form::Token);
         }
         let problem = "content-type must be application/x-www-form-urlencoded";
         let error = OAuthError::new(ErrorCode::InvalidRequest, problem);
         refused(error.response(400), LoginStage::Token, None, &error)
+    }
+
+    /// The head of a registration. Web pages send JSON to another origin only after a preflight.
+    pub(super) fn registration_head(head: RequestHead<'_>) -> Step {
+        if media_type(head).is_none_or(|own| own == "application/json") {
+            return Step::ReadBody(Form::Registration);
+        }
+        let problem = "content-type must be application/json";
+        let error = OAuthError::new(ErrorCode::InvalidClientMetadata, problem);
+        refused(error.response(400), LoginStage::Register, None, &error)
     }
 
     /// Continues with the body of a request; `None` if it is too large.
@@ -66,7 +74,7 @@ impl Login {
                 let result =
                     if response.status == 201 { LoginResult::Ok } else { LoginResult::Refused };
                 let stage = LoginStage::Register;
-                let event = LoginEvent { provider: None, stage, result, line: None };
+                let event = LoginEvent::new(None, stage, result, None);
                 Step::Respond(response, Some(event))
             }
         }
@@ -108,7 +116,7 @@ impl Login {
                     false => LoginResult::Refused,
                 };
                 let line = Some(fault.to_string());
-                let event = LoginEvent { provider: Some(id), stage, result, line };
+                let event = LoginEvent::new(Some(id), stage, result, line);
                 Step::Respond(fault.response(), Some(event))
             }
         }
@@ -126,7 +134,7 @@ impl Login {
     ) -> Step {
         /// Maximum length of the values in a description, in characters.
         const MAX_VALUES: usize = 200;
-        let event = |result, line| Some(LoginEvent { provider: Some(id), stage, result, line });
+        let event = |result, line| Some(LoginEvent::new(Some(id), stage, result, line));
         match judgement {
             TokenJudgement::Accepted { expires } => {
                 let response = issued.response(expires, &self.sealer, now, random);
@@ -155,6 +163,28 @@ impl Login {
         }
     }
 
+    /// The token that the provider would issue could not be judged, so the provider is not asked: a
+    /// code or refresh token that it rotates would be spent in vain. `why` is for the operator.
+    pub(crate) fn unjudgeable(
+        provider: ProviderId,
+        stage: LoginStage,
+        why: &str,
+        retry_after: Duration,
+    ) -> Step {
+        let line = format!("{why}; the provider was not asked for a token");
+        let event = LoginEvent::new(Some(provider), stage, LoginResult::Failed, Some(line));
+        let problem = "tokens cannot be verified at the moment; the code or refresh token was not \
+                       used";
+        Step::Respond(unavailable(problem, retry_after), Some(event))
+    }
+
+    /// The code of this login is under way to the provider already (RFC 6749 §4.1.2).
+    pub(crate) fn in_use(provider: ProviderId) -> Step {
+        let problem = "another request uses a code of this login";
+        let error = OAuthError::new(ErrorCode::InvalidGrant, problem);
+        refused(error.response(400), LoginStage::Token, Some(provider), &error)
+    }
+
     /// Too many logins are waiting.
     pub(crate) fn busy(provider: Option<ProviderId>, stage: LoginStage) -> Step {
         let problem = "too many logins at the moment";
@@ -167,8 +197,8 @@ impl Login {
             }
         };
         let line = Some(problem.to_owned());
-        let event = LoginEvent { provider, stage, result: LoginResult::Failed, line };
-        Step::Respond(response, Some(event))
+        let event = LoginEvent::new(provider, stage, LoginResult::Refused, line);
+        Step::Respond(response, Some(LoginEvent { is_crowding: true, ..event }))
     }
 
     /// The proxy does not deliver the body of a request while its head is held back. `fix` says
@@ -187,8 +217,7 @@ impl Login {
             "Envoy does not deliver a request body while its head is held back, so no login \
              works: {fix}"
         );
-        let event =
-            LoginEvent { provider: None, stage, result: LoginResult::Failed, line: Some(line) };
+        let event = LoginEvent::new(None, stage, LoginResult::Failed, Some(line));
         Step::Respond(response, Some(event))
     }
 
@@ -253,7 +282,7 @@ impl Login {
             (Some(_), Err(fault)) => {
                 let line = Some(fault.to_string());
                 let result = LoginResult::Failed;
-                let event = LoginEvent { provider: Some(id), stage, result, line };
+                let event = LoginEvent::new(Some(id), stage, result, line);
                 let problem = "the identity provider cannot be reached";
                 Step::Respond(unavailable(problem, Self::PAUSE), Some(event))
             }
@@ -277,6 +306,15 @@ impl Exchange {
             Grant::Refresh { .. } => LoginStage::Refresh,
         }
     }
+
+    /// The nonce of the login that the code is from; `None` for a refresh token.
+    #[must_use]
+    pub(crate) fn nonce(&self) -> Option<&Nonce> {
+        match &self.grant {
+            Grant::Code { nonce, .. } => Some(nonce),
+            Grant::Refresh { .. } => None,
+        }
+    }
 }
 
 fn refused(
@@ -286,6 +324,13 @@ fn refused(
     error: &OAuthError,
 ) -> Step {
     let line = Some(format!("{}: {}", error.code.as_str(), error.description()));
-    let event = LoginEvent { provider, stage, result: LoginResult::Refused, line };
+    let event = LoginEvent::new(provider, stage, LoginResult::Refused, line);
     Step::Respond(response, Some(event))
+}
+
+/// The media type of a body in lower case, without parameters; `None` if there is none.
+fn media_type(head: RequestHead<'_>) -> Option<String> {
+    let value = head.values("content-type").next()?;
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase())
 }

@@ -117,14 +117,29 @@ impl ApprovedLogin {
             .append_pair("state", &state)
             .append_pair("nonce", &nonce.0)
             .append_pair("code_challenge", challenge.as_str())
-            .append_pair("code_challenge_method", "S256")
-            .extend_pairs(&provider.parameters);
-        if let Some(hint) = &login_hint {
-            query.append_pair("login_hint", hint);
-        }
+            .append_pair("code_challenge_method", "S256");
+        let mut parameters = provider.parameters.clone();
+        parameters.extend(login_hint.map(|hint| ("login_hint".to_owned(), hint)));
+        query.extend_pairs(&parameters);
         let separator = if endpoints.authorization.contains('?') { '&' } else { '?' };
         Ok(format!("{}{separator}{}", endpoints.authorization, query.finish()))
     }
+}
+
+/// Whether the gateway itself sets a parameter of the authorization request.
+pub(crate) fn is_own_parameter(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "client_id",
+        "redirect_uri",
+        "response_type",
+        "response_mode",
+        "state",
+        "nonce",
+        "scope",
+        "resource",
+    ];
+    let is_of_group = ["code_challenge", "request"].iter().any(|group| name.starts_with(group));
+    NAMES.contains(&name) || is_of_group
 }
 
 /// The scopes to request from a provider: those of every login, and the client's under their names
@@ -228,6 +243,32 @@ pub(super) mod tests {
         assert!(state.nonce.is_repeated_by(value("nonce")));
         assert!(state.requires_iss);
         assert_eq!(visit(None).1.get("login_hint"), None);
+    }
+
+    #[test]
+    fn a_hint_of_the_client_replaces_that_of_the_configuration() {
+        for (hint, expected) in [(Some("ada"), "ada"), (None, "configured")] {
+            let mut provider = provider();
+            provider.parameters = [("login_hint".to_owned(), "configured".to_owned())].into();
+            let random = &mut Randomness::from_seed([5; 32]);
+            let login_hint = hint.map(str::to_owned);
+            let browser = BrowserId::new(random);
+            let pending = PendingLogin { request: client_request(), browser, login_hint };
+            let url = ApprovedLogin { pending }
+                .authorization_url(
+                    &provider,
+                    &endpoints(),
+                    "https://x.example",
+                    &sealer(),
+                    NOW,
+                    random,
+                )
+                .unwrap();
+            let query = url.split_once('?').unwrap().1;
+            let hints = form_urlencoded::parse(query.as_bytes());
+            let hints: Vec<_> = hints.filter(|(name, _)| name == "login_hint").collect();
+            assert_eq!(hints, [("login_hint".into(), expected.into())]);
+        }
     }
 
     #[test]

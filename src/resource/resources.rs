@@ -203,6 +203,15 @@ impl Resources {
         self.entries().find(|(_, resource)| resource.url.as_str() == url).map(|(id, _)| id)
     }
 
+    /// Whether this is true of an authority at which the configuration says that a resource is.
+    #[must_use]
+    pub(crate) fn any_authority(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        match &self.routing {
+            Routing::ByAddress(router, _) => router.authorities().any(is_it),
+            Routing::ToTheOnlyOne(_) => self.iter().any(|only| is_it(only.url.authority())),
+        }
+    }
+
     /// All of them, in the order of the configuration.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ProtectedResource> + Clone {
         self.all.0.iter()

@@ -116,6 +116,11 @@ impl Router {
         !self.any.resources.is_empty() || self.named(authority).is_some()
     }
 
+    /// The authorities under which resources are served, `*` aside.
+    pub(super) fn authorities(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(String::as_str)
+    }
+
     fn named(&self, authority: &Authority) -> Option<&PathTree> {
         self.named.get(authority.as_str())
     }

@@ -239,7 +239,8 @@ fn the_page_names_client_destination_server_and_scopes() {
     let client_id = gateway.register();
     let mut browser = Browser::default();
     let page = browser.open(&gateway, &authorize(&client_id, &[]));
-    for part in ["Test client", "localhost", RESOURCE, "read", "example", "Cancel"] {
+    let always = "openid profile offline_access";
+    for part in ["Test client", "localhost", RESOURCE, "read", always, "example", "Cancel"] {
         assert!(text(&page).contains(part), "{part}: {}", text(&page));
     }
     let policy = page.header("content-security-policy").unwrap();

@@ -8,24 +8,15 @@ use testkit::claims;
 
 use crate::host::{Outcome, log};
 use crate::login_support::{
-    Browser, FORM, Gateway, JSON, Location, REDIRECT_URI, authorize, code_request, endpoints,
-    logged, refresh_request, respond_with_endpoints, responded, text, token_call, with_login,
+    Browser, FORM, Gateway, JSON, Location, REDIRECT_URI, assert_error, authorize, code_request,
+    endpoints, logged, refresh_request, respond_with_endpoints, responded, text, token_call,
+    with_login,
 };
 use crate::provider::{AUDIENCE, ISSUER};
 
 /// A code of this gateway for the client.
 fn with_code() -> (Gateway, String, String) {
-    let gateway = Gateway::start();
-    let client_id = gateway.register();
-    let code = gateway.code(&client_id);
-    (gateway, client_id, code)
-}
-
-#[track_caller]
-fn assert_error(response: &crate::host::LocalResponse, status: u32, error: &str) {
-    assert_eq!((response.status, response.json()["error"].as_str()), (status, Some(error)));
-    assert_eq!(response.header("retry-after").is_some(), status == 503);
-    assert_eq!(response.header("cache-control"), Some("no-store"));
+    Gateway::with_code(&with_login())
 }
 
 #[test]
@@ -242,22 +233,6 @@ fn a_single_use_token_is_not_spent_at_the_login() {
 }
 
 #[test]
-fn a_token_by_a_new_key_waits_for_the_key() {
-    let (gateway, client_id, code) = with_code();
-    let new = crate::provider::key("two");
-    let token = crate::provider::token(&new);
-    let id = gateway.open_token(&code_request(&client_id, &code));
-    gateway.vm.advance(Duration::from_secs(31));
-    let tokens = json!({"access_token": token});
-    crate::login_support::respond_with_tokens(&gateway.vm, &tokens);
-    assert!(matches!(gateway.vm.outcome(id), Outcome::Paused));
-    gateway.vm.tick();
-    let call = gateway.vm.call();
-    crate::provider::respond_with_key_set(&gateway.vm, &call, &[&gateway.key, &new]);
-    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
-}
-
-#[test]
 fn faults_of_the_provider_and_of_the_gateway_are_503_and_never_invalid_client() {
     for (status, body) in [
         ("401", json!({"error": "invalid_client", "error_description": "p-code"})),
@@ -296,23 +271,6 @@ fn a_provider_that_does_not_respond_is_given_up() {
 }
 
 #[test]
-fn at_most_32_exchanges_are_under_way() {
-    let (gateway, client_id, code) = with_code();
-    let request = code_request(&client_id, &code);
-    let streams: Vec<u32> = (0..33).map(|_| gateway.open_token(&request)).collect();
-    respond_with_endpoints(&gateway.vm);
-    assert_eq!(gateway.vm.calls().len(), 32);
-    assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
-    // Clients that hang up leave the calls of the proxy under way.
-    streams[..32].iter().for_each(|id| gateway.vm.close(*id));
-    assert_error(&gateway.token_request(&request), 503, "temporarily_unavailable");
-    let calls = gateway.vm.calls();
-    gateway.vm.fail(&calls[0]);
-    let id = gateway.open_token(&request);
-    assert!(matches!(gateway.vm.outcome(id), Outcome::Paused));
-}
-
-#[test]
 fn a_metadata_document_of_another_issuer_is_not_used() {
     let (gateway, client_id, _) = with_code();
     let mut browser = Browser::default();
@@ -330,12 +288,24 @@ fn a_metadata_document_of_another_issuer_is_not_used() {
 fn a_body_is_read_up_to_64_kib() {
     let gateway = Gateway::start();
     let long = vec![b'x'; 64 * 1024 + 1];
-    for path in ["/oauth/token", "/oauth/register"] {
-        let response = gateway.post(path, FORM, &long);
+    for (path, content_type) in [("/oauth/token", FORM), ("/oauth/register", JSON)] {
+        let response = gateway.post(path, content_type, &long);
         assert_eq!(response.status, 413, "{path}");
     }
     let response = gateway.post("/oauth/register", JSON, &long[..64 * 1024]);
     assert_eq!(response.status, 400);
+}
+
+#[test]
+fn a_registration_is_json() {
+    let gateway = Gateway::start();
+    let metadata = json!({"redirect_uris": [REDIRECT_URI]}).to_string();
+    for (content_type, status) in
+        [(JSON, 201), ("Application/JSON; charset=utf-8", 201), ("text/plain", 400), (FORM, 400)]
+    {
+        let response = gateway.post("/oauth/register", content_type, metadata.as_bytes());
+        assert_eq!(response.status, status, "{content_type}");
+    }
 }
 
 #[test]
@@ -348,7 +318,10 @@ fn a_client_that_never_sends_its_form_is_ended() {
     ]);
     assert!(matches!(outcome, Outcome::Paused));
     gateway.vm.send_body(id, b"{", false);
-    gateway.vm.advance(Duration::from_secs(30));
+    gateway.vm.advance(Duration::from_secs(9));
+    gateway.vm.tick();
+    assert!(matches!(gateway.vm.outcome(id), Outcome::Paused));
+    gateway.vm.advance(Duration::from_secs(1));
     gateway.vm.tick();
     assert_eq!(responded(&gateway.vm.outcome(id)).status, 408);
 }

@@ -47,6 +47,14 @@ impl Gateway {
         Self { vm, key }
     }
 
+    /// A gateway, a client, and a code for it.
+    pub fn with_code(configuration: &Value) -> (Self, String, String) {
+        let gateway = Self::start_with(configuration);
+        let client_id = gateway.register();
+        let code = gateway.code(&client_id);
+        (gateway, client_id, code)
+    }
+
     /// A token of the provider for this server.
     pub fn token(&self) -> String {
         self.key.token(&claims(ISSUER, AUDIENCE))
@@ -302,6 +310,14 @@ pub fn text(response: &LocalResponse) -> String {
 pub fn responded(outcome: &Outcome) -> LocalResponse {
     let Outcome::Refused(response) = outcome else { panic!("no response: {outcome:?}") };
     response.clone()
+}
+
+/// Asserts that an endpoint that programs call refused.
+#[track_caller]
+pub fn assert_error(response: &LocalResponse, status: u32, error: &str) {
+    assert_eq!((response.status, response.json()["error"].as_str()), (status, Some(error)));
+    assert_eq!(response.header("retry-after").is_some(), status == 503);
+    assert_eq!(response.header("cache-control"), Some("no-store"));
 }
 
 /// The provider's metadata.

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 use testbed::{LoginClient, LoginShape, Stack, form_of};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::login_support::{RESOURCE, SECRET, Scene, log_in, member, replica, start_providers};
+use crate::login_support::{
+    HOST, RESOURCE, SECRET, Scene, log_in, member, replica, start_providers,
+};
 
 const COUNT: usize = 10_000;
 /// As many connections at the same time.
@@ -74,6 +78,33 @@ async fn ten_thousand_registrations_and_forged_codes_leave_memory_as_it_was_and_
     assert_eq!(scene.only().token_requests().len(), asked, "the provider was asked");
     assert!(scene.stack.envoy.is_running());
     assert_eq!(client.refresh(member(&issued, "refresh_token")).await.status, 200);
+}
+
+/// Whoever announces forms and sends none takes the places of all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_that_never_come_lock_nobody_out() {
+    let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
+    let stack = replica(&providers, SECRET).alone().workers(1).start().await;
+    let scene = Scene { stack, providers };
+    let client = scene.client().await;
+    let head = format!(
+        "POST /oauth/register HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n\
+         content-length: 10\r\n\r\n"
+    );
+    let mut withheld = Vec::new();
+    for _ in 0..1100 {
+        let mut stream = TcpStream::connect(scene.stack.envoy.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        withheld.push(stream);
+    }
+    // The oldest ones are ended for those that came after them.
+    let mut response = [0; 12];
+    withheld[0].read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 408");
+    let issued = log_in(&mut scene.browser(), &client, "generic").await;
+    assert_eq!(client.refresh(member(&issued, "refresh_token")).await.status, 200);
+    scene.client().await;
+    assert!(scene.stack.envoy.is_running());
 }
 
 async fn register(client: &LoginClient, index: usize) -> u16 {

@@ -59,7 +59,7 @@ async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_tries_again_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_a_login_ends_with_503_and_a_new_one_works_once_there_are_some() {
+async fn without_keys_a_login_ends_with_503_and_goes_on_once_there_are_some() {
     let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
     providers[0].withhold_keys();
     let stack = replica(&providers, SECRET).alone().start().await;
@@ -68,14 +68,10 @@ async fn without_keys_a_login_ends_with_503_and_a_new_one_works_once_there_are_s
     let code = client.code(&approve(&mut browser, &client, "generic").await);
     let asked = scene.only().token_requests().len();
     assert_unavailable(&client.redeem(&code).await);
-    assert_eq!(scene.only().token_requests().len(), asked + 1, "asked once");
+    assert_eq!(scene.only().token_requests().len(), asked, "the code was not used");
     scene.only().heal();
-    // The provider's code was used, so this one leads to a new login, and to no endless attempts.
-    assert_error(&client.redeem(&code).await, 400, "invalid_grant");
     let healed = Instant::now();
     let response = loop {
-        let client = client.for_new_login();
-        let code = client.code(&approve(&mut browser, &client, "generic").await);
         let response = client.redeem(&code).await;
         if response.status == 200 {
             break response;

@@ -44,6 +44,7 @@ mod login_replicas;
 mod login_resources;
 mod login_responses;
 mod login_secrets;
+mod login_servers;
 mod login_shapes;
 mod login_status;
 mod login_support;

@@ -313,3 +313,43 @@ fn parameters_that_the_gateway_sets_itself_cannot_be_configured() {
         );
     }
 }
+
+/// The servers that the page for the first one names, if these members have other values.
+fn opened(members: &[(&str, Value)]) -> Vec<String> {
+    let mut document = valid();
+    for (path, value) in members {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        parent.insert(name.to_owned(), value.clone());
+    }
+    let config = Config::with_environment(document.to_string().as_bytes(), &environment).unwrap();
+    let login = config.login.unwrap();
+    login.resources[0].shares_tokens_with.clone()
+}
+
+#[test]
+fn the_page_names_each_server_that_accepts_the_token_by_whatever_provider() {
+    let b = ["https://gateway.example/b/mcp"];
+    let shared = ("/resources/1/audiences", json!(["for-b", "for-a"]));
+    let by_two = ("/resources/1/providers", json!(["two"]));
+    let same_issuer = ("/providers/1/issuer", json!("https://one.example"));
+    let also = ("/providers/1/additional_issuers", json!(["https://one.example"]));
+    let of_one = ("/resources/0/providers", json!(["one"]));
+    for (members, named) in [
+        (&[][..], &[][..]),
+        (std::slice::from_ref(&shared), &b),
+        (&[shared.clone(), by_two.clone(), of_one.clone()], &[]),
+        (&[shared.clone(), by_two.clone(), of_one.clone(), also.clone()], &b),
+        (&[shared.clone(), by_two.clone(), of_one.clone(), same_issuer.clone()], &b),
+        // For another audience, it opens nothing there.
+        (&[by_two.clone(), of_one.clone(), also.clone()], &[]),
+    ] {
+        assert_eq!(opened(members), named, "{members:?}");
+    }
+    // Where clients are compared, the gateway's own client id opens.
+    let clients = ("/providers/1/audience_claim", json!("client_id"));
+    let gateways = ("/resources/1/audiences", json!(["gateway"]));
+    let members = [by_two, of_one, also, gateways.clone()];
+    assert_eq!(opened(&members), Vec::<String>::new());
+    assert_eq!(opened(&[members.as_slice(), &[clients]].concat()), b);
+}

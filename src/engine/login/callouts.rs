@@ -7,20 +7,32 @@ use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::engine::Engine;
 use crate::engine::callouts::{Callout, LoginPurpose, Purpose};
 use crate::engine::host::{CalloutId, Host, StreamId};
+use crate::keys::KeysUnavailable;
 use crate::login::{
     AwaitingClient, AwaitingEndpoints, Client, DOCUMENT_LIMIT, DiscoveryFault, DocumentFault,
-    DocumentLookup, DocumentUrl, EndpointLookup, Exchange, Login, LoginStage, ProviderEndpoints,
-    Step,
+    DocumentLookup, DocumentUrl, EndpointLookup, Exchange, Login, LoginStage, Nonce,
+    ProviderEndpoints, Step,
 };
 use crate::provider::ProviderId;
+use crate::refusal::Refusal;
 use crate::time::UnixTime;
 
-/// Maximum number of simultaneous exchanges at a provider.
+/// Maximum number of simultaneous exchanges of codes at a provider, and of refresh tokens: made-up
+/// codes delay no refresh.
 const MAX_EXCHANGES: usize = 32;
 /// Timeout for the metadata document of a client.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer than the timeout of its callout a login waits.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// An exchange that is under way.
+#[derive(Debug)]
+pub(super) struct ExchangeUnderWay {
+    /// When it is given up.
+    deadline: UnixTime,
+    /// The login that the code is from; `None` for a refresh token.
+    nonce: Option<Nonce>,
+}
 
 impl<H: Host> Engine<H> {
     /// A callout for logins is over.
@@ -100,8 +112,8 @@ impl<H: Host> Engine<H> {
                 {
                     let fault = DocumentFault::Callout(fault);
                     let logins = self.logins.as_mut()?;
-                    logins.documents.on_fetched(url, Err(fault.clone()), now);
-                    return self.on_client(*request, Err(&fault), now);
+                    logins.documents.on_fetched(url.clone(), Err(fault), now);
+                    return self.await_client(stream, url, request, now);
                 }
                 if self.is_crowded() {
                     return Some(Login::busy(None, LoginStage::Authorize));
@@ -167,24 +179,48 @@ impl<H: Host> Engine<H> {
         exchange: Box<Exchange>,
         now: UnixTime,
     ) -> Option<Step> {
+        let stage = exchange.stage();
+        if let Some((why, retry_after)) = self.outage(id, now) {
+            return Some(Login::unjudgeable(id, stage, &why, retry_after));
+        }
         let logins = self.logins.as_mut()?;
         let timeout = logins.timeouts[id];
         let under_way = &mut logins.exchanges[id];
-        under_way.retain(|_, deadline| now < *deadline);
-        if under_way.len() >= MAX_EXCHANGES {
-            return Some(Login::busy(Some(id), exchange.stage()));
+        under_way.retain(|_, exchange| now < exchange.deadline);
+        let nonce = exchange.nonce();
+        if nonce.is_some() && under_way.values().any(|other| other.nonce.as_ref() == nonce) {
+            return Some(Login::in_use(id));
+        }
+        let of_kind = under_way.values().filter(|other| other.nonce.is_some() == nonce.is_some());
+        if of_kind.count() >= MAX_EXCHANGES {
+            return Some(Login::busy(Some(id), stage));
         }
         let Some(callout) = self.host.call(request, timeout) else {
             let fault = CalloutFault::Dispatch { cluster: request.cluster.clone() };
             return Some(logins.login.on_exchanged(id, *exchange, Err(fault)));
         };
         let deadline = now + timeout + GRACE;
-        under_way.insert(callout, deadline);
+        under_way.insert(callout, ExchangeUnderWay { deadline, nonce: nonce.cloned() });
         let purpose = Purpose::Login(LoginPurpose::Exchange(id, stream));
         self.callouts.insert(callout, Callout { purpose, max_body: request.max_body });
         let awaited = AwaitedByLogin::Exchange(callout, id, exchange);
         self.let_login_wait(stream, awaited, timeout + GRACE, now);
         None
+    }
+
+    /// Why a token of this provider could not be judged, if that is known, and when to try again.
+    fn outage(&mut self, id: ProviderId, now: UnixTime) -> Option<(String, Duration)> {
+        self.sync_keys(id, now);
+        let keys = self.keys[id].outage(now).map(|keys| {
+            let KeysUnavailable { retry_after, why } = keys;
+            Refusal::KeysUnavailable { retry_after, why }
+        });
+        let refusal = keys.or_else(|| {
+            let fault = self.users.as_ref()?.outage(now)?;
+            Some(Refusal::directory_unavailable(fault.clone()))
+        })?;
+        let retry_after = Duration::from_secs(refusal.retry_after().unwrap_or(1));
+        Some((format!("{} ({refusal})", refusal.reason().code()), retry_after))
     }
 
     /// Ends the exchange of this stream, if it is the one of this callout.

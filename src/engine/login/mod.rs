@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use self::callouts::ExchangeUnderWay;
 pub(super) use self::waiting::{AwaitedByLogin, WaitingLogin};
 use super::host::{CalloutId, Host, Part, StreamId};
 use super::rate_limit::RateLimit;
@@ -16,12 +17,13 @@ use super::{BodyAction, Engine};
 use crate::engine::authenticator::{
     Decision, IssuedJudgement, Need, PlausibleRequest, judgement_by,
 };
-use crate::keys::KeySource;
+use crate::keys::{Demand, KeySource, ProviderKeys};
 use crate::login::{
     DocumentCache, EndpointCache, Form, IssuedToken, Login, LoginEvent, LoginResult, LoginStage,
     Step, TokenJudgement,
 };
 use crate::provider::{ProviderId, ProviderMap, Providers};
+use crate::refusal::Reason;
 use crate::request::RequestHead;
 use crate::response::Response;
 use crate::seal::Randomness;
@@ -34,17 +36,27 @@ pub(super) struct Logins {
     login: Rc<Login>,
     documents: DocumentCache,
     endpoints: ProviderMap<EndpointCache>,
-    /// The exchanges in progress, each with its deadline.
-    exchanges: ProviderMap<BTreeMap<CalloutId, UnixTime>>,
+    exchanges: ProviderMap<BTreeMap<CalloutId, ExchangeUnderWay>>,
     /// Longest time for a response of each provider.
     timeouts: ProviderMap<Duration>,
-    /// Limits log lines about faults of clients and people.
-    refusal_log: RateLimit,
-    /// Limits log lines about faults of providers and the operator.
-    failure_log: RateLimit,
+    /// Whether there may be more logins to end than the last tick did.
+    pub(super) has_overdue: bool,
+    /// Limits log lines, each kind apart.
+    logs: BTreeMap<LogKind, RateLimit>,
     /// Limits results without a log line that the status page shows at once; others are shown with
     /// the next one.
     status_limit: RateLimit,
+}
+
+/// Log lines that are limited together: a flood of one kind hides no other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum LogKind {
+    /// Faults of clients and people.
+    Refused,
+    /// Logins that found no room.
+    Crowded,
+    /// Faults of providers and the operator at this stage.
+    Failed(LoginStage),
 }
 
 /// A token that a provider issued, while it is judged.
@@ -53,6 +65,15 @@ pub(super) struct JudgedToken {
     provider: ProviderId,
     issued: Box<IssuedToken>,
     stage: LoginStage,
+    /// The keys that were fetched for it, if none of the known ones verified it.
+    sought: Option<Demand>,
+}
+
+impl JudgedToken {
+    /// The keys that are still being fetched for it.
+    pub(super) fn still_awaits(&self, keys: &ProviderKeys, now: UnixTime) -> Option<Demand> {
+        keys.issued_key(now).filter(|demand| Some(*demand) == self.sought)
+    }
 }
 
 impl Logins {
@@ -60,7 +81,6 @@ impl Logins {
     const MAX_LINES: u32 = 60;
 
     pub(super) fn new(login: Rc<Login>, providers: &Providers) -> Self {
-        let log = || RateLimit::new(Self::MAX_LINES, Duration::from_secs(60));
         let timeout = |source: &KeySource| match source {
             KeySource::Remote(source) => source.settings.timeout,
             // A provider with `login` has a metadata document.
@@ -72,10 +92,14 @@ impl Logins {
             endpoints: providers.map(|_| EndpointCache::default()),
             exchanges: providers.map(|_| BTreeMap::new()),
             timeouts: providers.map(|provider| timeout(&provider.key_source)),
-            refusal_log: log(),
-            failure_log: log(),
-            status_limit: log(),
+            has_overdue: false,
+            logs: BTreeMap::new(),
+            status_limit: Self::log(),
         }
+    }
+
+    fn log() -> RateLimit {
+        RateLimit::new(Self::MAX_LINES, Duration::from_secs(60))
     }
 }
 
@@ -166,7 +190,7 @@ impl<H: Host> Engine<H> {
             }
             Step::Judge(provider, issued, stage) => {
                 let read = self.authenticator.read_issued(issued.token(), issued.resource(), now);
-                let token = Box::new(JudgedToken { provider, issued, stage });
+                let token = Box::new(JudgedToken { provider, issued, stage, sought: None });
                 match read {
                     Ok(request) => {
                         self.sync_keys(request.provider(), now);
@@ -184,12 +208,22 @@ impl<H: Host> Engine<H> {
         &mut self,
         stream: StreamId,
         request: PlausibleRequest,
-        token: Box<JudgedToken>,
+        mut token: Box<JudgedToken>,
         waited: Option<(UnixTime, bool)>,
         now: UnixTime,
     ) -> Option<Step> {
         let judgement = match self.authenticator.judge_issued(request, self.view(), now) {
             IssuedJudgement::Judged(judgement, verdict) => {
+                if let Some((request, demand)) = self.key_to_seek(&token, &judgement, now) {
+                    token.sought = Some(demand);
+                    let need = Need::Keys(demand);
+                    let deadline = now + self.max_wait(&request, &need);
+                    if self.has_room_for(&request, &need) {
+                        self.let_wait(stream, request, need, Some(token), deadline, now);
+                        self.set_pace(now);
+                        return None;
+                    }
+                }
                 if let Some(verdict) = verdict {
                     let hashed = self.verdicts.hash(token.issued.token().as_bytes());
                     self.verdicts.remember(hashed, verdict);
@@ -215,13 +249,33 @@ impl<H: Host> Engine<H> {
         self.on_judged(*token, judgement, now)
     }
 
+    /// The request to judge again once keys were fetched, if the token may have a new key: it comes
+    /// from the provider itself. A fetch a moment ago, which any stranger can cause, says nothing.
+    fn key_to_seek(
+        &self,
+        token: &JudgedToken,
+        judgement: &TokenJudgement,
+        now: UnixTime,
+    ) -> Option<(PlausibleRequest, Demand)> {
+        let TokenJudgement::Refused { reason, .. } = judgement else { return None };
+        let lacks_key = [Reason::UnknownKid, Reason::BadSignature].map(Reason::code);
+        if token.sought.is_some() || !lacks_key.contains(reason) {
+            return None;
+        }
+        let JudgedToken { issued, .. } = token;
+        let request =
+            self.authenticator.read_issued(issued.token(), issued.resource(), now).ok()?;
+        let demand = self.keys[request.provider()].issued_key(now)?;
+        Some((request, demand))
+    }
+
     fn on_judged(
         &self,
         token: JudgedToken,
         judgement: TokenJudgement,
         now: UnixTime,
     ) -> Option<Step> {
-        let JudgedToken { provider, issued, stage } = token;
+        let JudgedToken { provider, issued, stage, .. } = token;
         let step = self.with_login(|login, random| {
             login.on_judged(provider, stage, *issued, judgement, now, random)
         });
@@ -250,7 +304,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn report_login(&mut self, stream: StreamId, event: &LoginEvent, now: UnixTime) {
-        let LoginEvent { provider, stage, result, line } = event;
+        let LoginEvent { provider, stage, result, line, .. } = event;
         let provider = provider.map(|provider| self.provider_names[provider].as_str());
         self.metrics.count_login(provider, stage.as_str(), result.as_str(), &self.host);
         if let Some(provider) = provider {
@@ -271,10 +325,12 @@ impl<H: Host> Engine<H> {
     /// it did.
     fn log_login(&mut self, event: &LoginEvent, now: UnixTime) -> bool {
         let (Some(line), Some(logins)) = (&event.line, &mut self.logins) else { return false };
-        let (level, log) = match event.result {
-            LoginResult::Failed => (Level::Warn, &mut logins.failure_log),
-            LoginResult::Ok | LoginResult::Refused => (Level::Info, &mut logins.refusal_log),
+        let (level, kind) = match event.result {
+            LoginResult::Failed => (Level::Warn, LogKind::Failed(event.stage)),
+            _ if event.is_crowding => (Level::Warn, LogKind::Crowded),
+            LoginResult::Ok | LoginResult::Refused => (Level::Info, LogKind::Refused),
         };
+        let log = logins.logs.entry(kind).or_insert_with(Logins::log);
         let host = &self.host;
         let sum_up = |suppressed| {
             host.log(level, format_args!("login: {suppressed} more lines (log rate limit)"));

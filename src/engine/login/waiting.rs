@@ -15,12 +15,15 @@ use crate::login::{
 use crate::provider::ProviderId;
 use crate::time::UnixTime;
 
+/// Maximum number of logins that a tick ends. Envoy sends their responses inside one another, and too
+/// many of them would overflow the stack of its sandbox.
+const MAX_ENDED: usize = 64;
 /// Maximum number of requests whose bodies are awaited.
 const MAX_BODIES: usize = 1024;
 /// Maximum number of logins that wait for anything else.
 const MAX_WAITING: usize = 256;
 /// Timeout for the body of a request.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the proxy may hold back a body of which it has received a part.
 const NOT_HANDED_OVER: Duration = Duration::from_millis(500);
 /// The same time for a proxy that does not report how much it has received.
@@ -50,18 +53,31 @@ pub(in crate::engine) enum AwaitedByLogin {
 impl<H: Host> Engine<H> {
     /// Ends logins that have waited too long, and those whose bodies the proxy does not deliver.
     pub(in crate::engine) fn look_after_logins(&mut self, now: UnixTime) {
-        if self.logins.is_none() || !self.streams.has_logins() {
+        let Some(logins) = &mut self.logins else { return };
+        logins.has_overdue = false;
+        if !self.streams.has_logins() {
             return;
         }
+        let mut ended = 0;
         for stream in self.streams.logins(|_| true) {
+            if ended == MAX_ENDED {
+                break;
+            }
             if !self.host.is_open(stream) {
                 continue;
             }
+            let is_overdue = |login: &WaitingLogin| login.deadline <= now;
             if self.withholds_body(stream, now) {
                 self.refuse_withheld(stream, now);
-            } else if self.streams.login(stream).is_some_and(|login| login.deadline <= now) {
+            } else if self.streams.login(stream).is_some_and(is_overdue) {
                 self.give_up_login(stream, now);
+            } else {
+                continue;
             }
+            ended += 1;
+        }
+        if let Some(logins) = &mut self.logins {
+            logins.has_overdue = ended == MAX_ENDED;
         }
     }
 
@@ -79,15 +95,26 @@ impl<H: Host> Engine<H> {
         if self.delivery == BodyDelivery::AfterHead {
             return Some(Login::withheld(&form, self.host.withheld_bodies_fix()));
         }
-        let is_body = |awaited: &AwaitedByLogin| matches!(awaited, AwaitedByLogin::Body(_));
-        if self.streams.logins(is_body).len() >= MAX_BODIES {
-            return Some(Login::busy(None, form.stage()));
-        }
+        self.make_room_for_body(now);
         self.let_login_wait(stream, AwaitedByLogin::Body(form), BODY_TIMEOUT, now);
         if self.delivery.is_open() {
             self.set_pace(now);
         }
         None
+    }
+
+    /// Ends the login that has waited for its body the longest, if there is no room for another one.
+    /// A body that is sent arrives long before one that never comes is ended.
+    fn make_room_for_body(&mut self, now: UnixTime) {
+        let is_body = |awaited: &AwaitedByLogin| matches!(awaited, AwaitedByLogin::Body(_));
+        let waiting = self.streams.logins(is_body);
+        if waiting.len() < MAX_BODIES {
+            return;
+        }
+        let deadline = |stream: &StreamId| self.streams.login(*stream).map(|login| login.deadline);
+        if let Some(oldest) = waiting.iter().copied().min_by_key(deadline) {
+            self.give_up_login(oldest, now);
+        }
     }
 
     pub(super) fn let_login_wait(

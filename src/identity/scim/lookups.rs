@@ -24,6 +24,8 @@ pub(crate) struct ScimLookups {
     callouts: VecDeque<(LookupId, CalloutRequest)>,
     reports: VecDeque<LookupReport>,
     last_id: LookupId,
+    /// The last failure, if no lookup has succeeded since, and when it was.
+    failure: Option<(DirectoryFault, UnixTime)>,
 }
 
 /// Identifies a lookup. Later ones have greater numbers.
@@ -79,6 +81,8 @@ impl ScimLookups {
     const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
     /// Time until a failed lookup may be repeated.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+    /// How long the directory counts as not available after a lookup failed.
+    const OUTAGE: Duration = Duration::from_secs(5);
     /// Maximum size of the cache in bytes.
     const MAX_BYTES: usize = 8 * 1024 * 1024;
     /// Maximum number of simultaneous lookups.
@@ -98,6 +102,7 @@ impl ScimLookups {
             callouts: VecDeque::new(),
             reports: VecDeque::new(),
             last_id: LookupId::default(),
+            failure: None,
         }
     }
 
@@ -157,6 +162,13 @@ impl ScimLookups {
         self.learn(key, UserEntry { lookup: self.last_id, state: State::UnderWay });
     }
 
+    /// Why no user can be looked up now, if the last lookup failed a moment ago.
+    #[must_use]
+    pub(crate) fn outage(&self, now: UnixTime) -> Option<&DirectoryFault> {
+        let (fault, at) = self.failure.as_ref()?;
+        (*at <= now && now < *at + Self::OUTAGE).then_some(fault)
+    }
+
     /// Whether there are requests to send.
     #[must_use]
     pub(crate) fn has_callouts(&self) -> bool {
@@ -190,6 +202,7 @@ impl ScimLookups {
             LookupStep::Done(result) => result,
         };
         self.report(&result);
+        self.failure = result.as_ref().err().map(|fault| (fault.clone(), now));
         let ttl = self.directory.cache_ttl;
         let state = match result {
             Ok(LookupResult::Known { user, .. }) => State::Known(user, now + ttl),

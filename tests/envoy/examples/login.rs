@@ -134,8 +134,9 @@ async fn the_host_of_the_login_serves_nothing_else() {
     let scene = Scene::start().await;
     for (host, path, status) in [
         ("login.example.com", "/.well-known/oauth-authorization-server", 200),
-        ("login.example.com", "/", 401),
-        ("login.example.com", "/mcp", 401),
+        ("login.example.com", "/", 404),
+        ("login.example.com", "/mcp", 404),
+        ("login.example.com:8443", "/mcp", 404),
         (HOST, "/.well-known/oauth-protected-resource/mcp", 200),
     ] {
         let request = scene.gate.client.get(scene.gate.url(path)).header("host", host);

@@ -1,0 +1,230 @@
+//! What strangers send holds up no login of others, and hides no line of the log.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::host::{Outcome, log, log_of};
+use crate::login_support::{
+    Browser, FORM, Gateway, REDIRECT_URI, assert_error, authorize, code_request, logged,
+    refresh_request, respond_with_endpoints, responded, with_login,
+};
+
+fn is_waiting(gateway: &Gateway, id: u32) -> bool {
+    matches!(gateway.vm.outcome(id), Outcome::Paused)
+}
+
+/// Opens this many token requests, each with a code of a login of its own.
+fn redeem(gateway: &Gateway, client_id: &str, count: usize) -> Vec<u32> {
+    let codes: Vec<String> = (0..count).map(|_| gateway.code(client_id)).collect();
+    codes.iter().map(|code| gateway.open_token(&code_request(client_id, code))).collect()
+}
+
+#[test]
+fn at_most_32_codes_are_exchanged_at_a_provider() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let streams = redeem(&gateway, &client_id, 33);
+    respond_with_endpoints(&gateway.vm);
+    assert_eq!(gateway.vm.calls().len(), 32);
+    assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
+    // Clients that hang up leave the calls of the proxy under way.
+    streams[..32].iter().for_each(|id| gateway.vm.close(*id));
+    let late = redeem(&gateway, &client_id, 1)[0];
+    assert_error(&responded(&gateway.vm.outcome(late)), 503, "temporarily_unavailable");
+    gateway.vm.fail(&gateway.vm.calls()[0]);
+    assert!(is_waiting(&gateway, redeem(&gateway, &client_id, 1)[0]));
+}
+
+#[test]
+fn codes_that_wait_for_a_provider_hold_up_no_refresh() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    let tokens = json!({"access_token": gateway.token(), "refresh_token": "p-1"});
+    let issued = gateway.exchange(&client_id, &code, &tokens).json();
+    redeem(&gateway, &client_id, 33);
+    let refresh = refresh_request(&client_id, issued["refresh_token"].as_str().unwrap());
+    let streams: Vec<u32> = (0..33).map(|_| gateway.open_token(&refresh)).collect();
+    assert_eq!(gateway.vm.calls().len(), 64);
+    assert!(streams[..32].iter().all(|id| is_waiting(&gateway, *id)));
+    assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
+}
+
+#[test]
+fn one_code_of_a_login_is_exchanged_at_a_time() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let mut browser = Browser::default();
+    let page = browser.open(&gateway, &authorize(&client_id, &[]));
+    let to_provider = browser.approve(&gateway, &page);
+    // Whoever has approved a login once can come back with as many codes as they make up.
+    let code = |made_up: &str| {
+        let back = browser.return_from_provider(&gateway, &to_provider, &[("code", made_up)]);
+        back.parameters["code"].clone()
+    };
+    let codes = [code("g1"), code("g2")];
+    let open = |code: &str| gateway.open_token(&code_request(&client_id, code));
+    let first = open(&codes[0]);
+    for code in &codes {
+        assert_error(&responded(&gateway.vm.outcome(open(code))), 400, "invalid_grant");
+    }
+    assert_eq!(gateway.vm.calls().len(), 1);
+    let other_login = redeem(&gateway, &client_id, 1)[0];
+    assert!(is_waiting(&gateway, other_login));
+    let refused = br#"{"error":"invalid_grant"}"#;
+    gateway.vm.respond(&gateway.vm.calls()[0], "400", &[], refused);
+    assert_error(&responded(&gateway.vm.outcome(first)), 400, "invalid_grant");
+    assert!(is_waiting(&gateway, open(&codes[1])), "the first one is over");
+}
+
+/// Begins a registration whose body does not come. Returns its stream.
+fn open_body(gateway: &Gateway) -> u32 {
+    let (id, outcome) = gateway.vm.open(&[
+        (":method", b"POST"),
+        (":path", b"/oauth/register"),
+        (":authority", b"mcp.example.com"),
+        ("content-type", b"application/json"),
+    ]);
+    assert!(matches!(outcome, Outcome::Paused));
+    id
+}
+
+#[test]
+fn bodies_that_never_come_make_room_for_one_that_does() {
+    let gateway = Gateway::start();
+    let open: Vec<u32> = (0..1024)
+        .map(|index| {
+            if index == 1 {
+                gateway.vm.advance(Duration::from_millis(10));
+            }
+            open_body(&gateway)
+        })
+        .collect();
+    assert!(open.iter().all(|id| is_waiting(&gateway, *id)));
+    gateway.register();
+    assert_eq!(responded(&gateway.vm.outcome(open[0])).status, 408, "the oldest");
+    assert!(open[1..].iter().all(|id| is_waiting(&gateway, *id)));
+    // A body that was sent leaves its place.
+    gateway.register();
+    assert!(is_waiting(&gateway, open[1]));
+}
+
+#[test]
+fn bodies_that_never_come_are_ended_a_few_at_a_time() {
+    let gateway = Gateway::start();
+    let open: Vec<u32> = (0..150).map(|_| open_body(&gateway)).collect();
+    gateway.vm.advance(Duration::from_secs(10));
+    for left in [86, 22, 0] {
+        gateway.vm.tick();
+        assert_eq!(open.iter().filter(|id| is_waiting(&gateway, **id)).count(), left);
+        let period = gateway.vm.tick_period();
+        assert_eq!(period == Some(Duration::from_millis(1)), left > 0, "{period:?}");
+    }
+}
+
+/// A gateway at which clients may be documents of a host.
+fn with_documents() -> Gateway {
+    let mut configuration = with_login();
+    configuration["login"]["client_metadata"] = json!({"client.example": "client"});
+    Gateway::start_with(&configuration)
+}
+
+const GENUINE: &str = "https://client.example/genuine.json";
+
+/// Opens the page for the genuine document. Returns the stream.
+fn visit(gateway: &Gateway) -> u32 {
+    Browser::default().visit(gateway, &authorize(GENUINE, &[]), "cross-site")
+}
+
+fn respond_with_document(gateway: &Gateway) {
+    let call = gateway.vm.call();
+    assert_eq!(call.path(), "/genuine.json");
+    let document = json!({"client_id": GENUINE, "redirect_uris": [REDIRECT_URI]});
+    gateway.vm.respond(&call, "200", &[], document.to_string().as_bytes());
+}
+
+/// Asks for this many documents that do not exist.
+fn flood(gateway: &Gateway, name: &str, count: usize) {
+    for index in 0..count {
+        let url = format!("https://client.example/{name}/{index}.json");
+        Browser::default().visit(gateway, &authorize(&url, &[]), "cross-site");
+        gateway.vm.calls().iter().for_each(|call| gateway.vm.respond(call, "404", &[], b""));
+    }
+}
+
+#[test]
+fn documents_that_do_not_exist_hold_up_no_client_that_is_known() {
+    let gateway = with_documents();
+    let id = visit(&gateway);
+    respond_with_document(&gateway);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+    for (name, seconds) in [("a", 60), ("b", 241)] {
+        flood(&gateway, name, 70);
+        assert_eq!(responded(&gateway.vm.outcome(visit(&gateway))).status, 200);
+        gateway.vm.advance(Duration::from_secs(seconds));
+    }
+    // It is due again, whatever else was asked for.
+    flood(&gateway, "c", 70);
+    let id = visit(&gateway);
+    respond_with_document(&gateway);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+    // While its host is out of order, it serves as it is.
+    gateway.vm.advance(Duration::from_secs(301));
+    let id = visit(&gateway);
+    gateway.vm.respond(&gateway.vm.call(), "503", &[], b"");
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_does_not_stop_a_client_that_is_known() {
+    let gateway = with_documents();
+    let id = visit(&gateway);
+    respond_with_document(&gateway);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+    gateway.vm.advance(Duration::from_secs(301));
+    gateway.vm.refuse_calls(true);
+    assert_eq!(responded(&gateway.vm.outcome(visit(&gateway))).status, 200);
+    gateway.vm.advance(Duration::from_secs(1800));
+    assert_eq!(responded(&gateway.vm.outcome(visit(&gateway))).status, 400);
+    assert!(logged("login failed: step=authorize"), "{:?}", log());
+}
+
+#[test]
+fn a_flood_hides_no_fault_of_the_operator() {
+    let gateway = with_documents();
+    let client_id = gateway.register();
+    let codes: Vec<String> = (0..34).map(|_| gateway.code(&client_id)).collect();
+    for _ in 0..3 {
+        flood(&gateway, "x", 70);
+        gateway.post("/oauth/token", FORM, b"client_id=unknown");
+    }
+    let open = |code: &String| gateway.open_token(&code_request(&client_id, code));
+    let streams: Vec<u32> = codes.iter().map(open).collect();
+    assert_error(&responded(&gateway.vm.outcome(streams[33])), 503, "temporarily_unavailable");
+    let call = token_call_of(&gateway);
+    gateway.vm.respond(&call, "401", &[], br#"{"error":"invalid_client"}"#);
+    let warnings = log_of(log::Level::Warn);
+    let is_logged = |line: &str| warnings.iter().any(|logged| logged.contains(line));
+    assert!(is_logged(
+        "login failed: step=token provider=example: the provider refused the gateway"
+    ));
+    assert!(is_logged("login refused: step=token provider=example: too many logins"));
+    let metrics = gateway.vm.metrics();
+    let count = |step: &str, result: &str| {
+        let of = metrics.iter().filter(|(name, _)| {
+            name.starts_with("mcp_auth_logins")
+                && name.contains(&format!(".{step}."))
+                && name.ends_with(result)
+        });
+        of.map(|(_, count)| count).sum::<u64>()
+    };
+    assert_eq!((count("authorize", "failed"), count("token", "failed")), (0, 1), "{metrics:?}");
+}
+
+/// The first of several requests to the token endpoint.
+fn token_call_of(gateway: &Gateway) -> crate::host::Call {
+    let call = gateway.vm.calls().remove(0);
+    assert_eq!(call.path(), "/token");
+    call
+}

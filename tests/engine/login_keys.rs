@@ -1,0 +1,152 @@
+//! Tokens that are issued while keys change, or while keys or directory are away.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::{SigningKey, claims};
+
+use crate::host::{Outcome, log};
+use crate::login_support::{
+    Gateway, assert_error, code_request, logged, refresh_request, respond_with_tokens, responded,
+    text, with_login,
+};
+use crate::provider::{AUDIENCE, ISSUER, key, request, respond_with_key_set, token};
+
+fn is_waiting(gateway: &Gateway, id: u32) -> bool {
+    matches!(gateway.vm.outcome(id), Outcome::Paused)
+}
+
+/// Redeems a code for which the provider issues a token by this key. Returns the stream.
+fn redeem(gateway: &Gateway, client_id: &str, code: &str, by: &SigningKey) -> u32 {
+    let id = gateway.open_token(&code_request(client_id, code));
+    respond_with_tokens(&gateway.vm, &json!({"access_token": token(by)}));
+    id
+}
+
+#[test]
+fn a_token_by_a_new_key_waits_for_the_key() {
+    let (gateway, client_id, code) = Gateway::with_code(&with_login());
+    let new = key("two");
+    gateway.vm.advance(Duration::from_secs(31));
+    let id = redeem(&gateway, &client_id, &code, &new);
+    assert!(is_waiting(&gateway, id));
+    gateway.vm.tick();
+    let call = gateway.vm.call();
+    respond_with_key_set(&gateway.vm, &call, &[&gateway.key, &new]);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+}
+
+/// Whoever sends a token with an unknown `kid` has the keys fetched; then there is a pause.
+fn begin_cooldown(gateway: &Gateway) {
+    gateway.vm.advance(Duration::from_secs(31));
+    request(&gateway.vm, &token(&key("forged")));
+    gateway.vm.tick();
+    respond_with_key_set(&gateway.vm, &gateway.vm.call(), &[&gateway.key]);
+    request(&gateway.vm, &token(&key("forged")));
+    gateway.vm.tick();
+    assert!(gateway.vm.calls().is_empty(), "the pause has begun");
+}
+
+#[test]
+fn the_pause_that_a_forged_token_causes_costs_no_login_with_a_new_key() {
+    let (gateway, client_id, code) = Gateway::with_code(&with_login());
+    begin_cooldown(&gateway);
+    let new = key("two");
+    let id = redeem(&gateway, &client_id, &code, &new);
+    assert!(is_waiting(&gateway, id));
+    gateway.vm.tick();
+    respond_with_key_set(&gateway.vm, &gateway.vm.call(), &[&gateway.key, &new]);
+    let response = responded(&gateway.vm.outcome(id));
+    assert_eq!(response.status, 200, "{}", text(&response));
+}
+
+#[test]
+fn a_key_that_replaced_one_of_the_same_kid_is_fetched_too() {
+    let (gateway, client_id, code) = Gateway::with_code(&with_login());
+    begin_cooldown(&gateway);
+    let new = key("one");
+    let id = redeem(&gateway, &client_id, &code, &new);
+    assert!(is_waiting(&gateway, id));
+    gateway.vm.tick();
+    respond_with_key_set(&gateway.vm, &gateway.vm.call(), &[&new]);
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+}
+
+#[test]
+fn an_issued_token_has_the_keys_fetched_once() {
+    let (gateway, client_id, code) = Gateway::with_code(&with_login());
+    begin_cooldown(&gateway);
+    let id = redeem(&gateway, &client_id, &code, &key("nowhere"));
+    gateway.vm.tick();
+    respond_with_key_set(&gateway.vm, &gateway.vm.call(), &[&gateway.key]);
+    let response = responded(&gateway.vm.outcome(id));
+    assert_error(&response, 400, "invalid_grant");
+    assert!(text(&response).contains("unknown_kid"));
+    gateway.vm.tick();
+    assert!(gateway.vm.calls().is_empty());
+    // Tokens of requests still do not.
+    request(&gateway.vm, &token(&key("forged")));
+    gateway.vm.tick();
+    assert!(gateway.vm.calls().is_empty());
+}
+
+#[test]
+fn keys_that_cannot_be_fetched_leave_a_code_unused_and_its_provider_unasked() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    gateway.vm.advance(Duration::from_secs(30 * 24 * 3600));
+    gateway.vm.tick();
+    // Metadata, and then the last known URL of the keys.
+    for _ in 0..2 {
+        gateway.vm.fail(&gateway.vm.call());
+    }
+    let code = gateway.code(&client_id);
+    let response = gateway.token_request(&code_request(&client_id, &code));
+    assert_error(&response, 503, "temporarily_unavailable");
+    assert!(gateway.vm.calls().iter().all(|call| call.path() != "/token"));
+    assert!(logged("login failed: step=token provider=example: keys_unavailable"), "{:?}", log());
+    // Once they are back, the same code serves.
+    gateway.vm.advance(Duration::from_secs(6));
+    gateway.vm.tick();
+    crate::provider::respond_with_discovery(&gateway.vm, &gateway.vm.call());
+    respond_with_key_set(&gateway.vm, &gateway.vm.call(), &[&gateway.key]);
+    let mut still_valid = claims(ISSUER, AUDIENCE);
+    still_valid["exp"] = json!(still_valid["exp"].as_u64().unwrap() + 31 * 24 * 3600);
+    let tokens = json!({"access_token": gateway.key.token(&still_valid)});
+    assert_eq!(gateway.exchange(&client_id, &code, &tokens).status, 200);
+}
+
+/// People are looked up in a directory.
+fn with_directory() -> Value {
+    let mut configuration = with_login();
+    let scim = json!({"url": "https://directory.example.com/scim/v2", "cluster": "directory"});
+    configuration["users"] = json!({"scim": scim});
+    configuration
+}
+
+#[test]
+fn a_directory_that_is_away_leaves_a_refresh_token_unused() {
+    let (gateway, client_id, code) = Gateway::with_code(&with_directory());
+    let users = json!({"totalResults": 1, "Resources": [{"userName": "ada"}]}).to_string();
+    let id = gateway.open_token(&code_request(&client_id, &code));
+    let tokens = json!({"access_token": gateway.token(), "refresh_token": "p-1"});
+    respond_with_tokens(&gateway.vm, &tokens);
+    gateway.vm.tick();
+    gateway.vm.respond(&gateway.vm.call(), "200", &[], users.as_bytes());
+    let issued = responded(&gateway.vm.outcome(id)).json();
+    let refresh = refresh_request(&client_id, issued["refresh_token"].as_str().unwrap());
+
+    let mut of_bob = claims(ISSUER, AUDIENCE);
+    of_bob["sub"] = json!("bob");
+    request(&gateway.vm, &gateway.key.token(&of_bob));
+    gateway.vm.tick();
+    gateway.vm.fail(&gateway.vm.call());
+    let response = gateway.token_request(&refresh);
+    assert_error(&response, 503, "temporarily_unavailable");
+    assert!(logged("login failed: step=refresh provider=example: directory_unavailable"));
+    assert!(gateway.vm.calls().iter().all(|call| call.path() != "/token"));
+    // It may be back after a while.
+    gateway.vm.advance(Duration::from_secs(5));
+    assert!(is_waiting(&gateway, gateway.open_token(&refresh)));
+    assert!(gateway.vm.calls().iter().any(|call| call.path() == "/token"));
+}
