@@ -28,10 +28,10 @@ impl Printer {
         anstream::println!("{}", Printable::lines(text));
     }
 
-    /// Prints a line for people: a word in a style, and text.
+    /// Prints one line for people, whatever the text is: a word in a style, and text.
     pub(crate) fn line(self, style: Style, word: &str, text: impl Display) {
         if !self.json {
-            let (word, text) = (Printable::lines(word), Printable::lines(text));
+            let (word, text) = (Printable::line(word), Printable::line(text));
             anstream::println!("{style}{word}{style:#}{text}");
         }
     }

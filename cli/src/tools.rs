@@ -1,5 +1,6 @@
 //! `mcp-auth tools`.
 
+use mcp_federated_auth::Printable;
 use mcp_federated_auth::explain::{ItemRefusal, JudgedItem, JudgedList, Question, Verdict};
 
 use crate::Outcome;
@@ -48,18 +49,30 @@ fn print(list: &JudgedList, printer: Printer) {
     let counts = format!(": {shown} of {} are shown", list.items.len());
     printer.line(HEADING, list.method, counts);
     if let Some(refusal) = &list.refusal {
-        let forwarded = if refusal.is_forwarded { ", but forwarded (mode: report)" } else { "" };
-        printer.line(BAD, "  the list itself is refused", format!("{forwarded}: {}", why(refusal)));
-    }
-    let width = list.items.iter().map(|item| item.name.chars().count()).max().unwrap_or_default();
-    for item in &list.items {
-        let (style, word) = match (item.is_shown, item.is_allowed) {
-            (true, true) => (GOOD, "shown, allowed "),
-            (true, false) => (WARNING, "shown, refused "),
-            (false, true) => (WARNING, "hidden, allowed"),
-            (false, false) => (BAD, "hidden, refused"),
+        let (what, why) = match list.is_unreadable {
+            true => ("  the list is unreadable", format!(", clients get 502: {}", why(refusal))),
+            false if refusal.is_forwarded => (
+                "  the list itself is refused",
+                format!(", but forwarded (mode: report): {}", why(refusal)),
+            ),
+            false => ("  the list itself is refused", format!(": {}", why(refusal))),
         };
-        let JudgedItem { name, refusal, .. } = item;
+        printer.line(BAD, what, why);
+    }
+    // As they are printed: the server chooses them.
+    let name = |item: &JudgedItem| Printable::line(&item.name).to_string();
+    let width = list.items.iter().map(|item| name(item).chars().count()).max().unwrap_or_default();
+    for item in &list.items {
+        let JudgedItem { refusal, is_shown, is_allowed, .. } = item;
+        let (style, word) = match (is_shown, is_allowed, refusal) {
+            (true, true, _) => (GOOD, "shown, allowed "),
+            (true, false, Some(_)) => (WARNING, "shown, refused "),
+            (true, false, None) => (WARNING, "shown, no name "),
+            (false, true, _) => (WARNING, "hidden, allowed"),
+            (false, false, Some(_)) => (BAD, "hidden, refused"),
+            (false, false, None) => (BAD, "hidden, no name"),
+        };
+        let name = name(item);
         let why = refusal.as_ref().map(why).unwrap_or_default();
         let text = format!("  {name:width$}  {why}");
         printer.line(style, &format!("  {word}"), text.trim_end());

@@ -153,13 +153,22 @@ impl<'a> Offline<'a> {
 
     /// The body that the client gets when the server responds to the latest request, which was
     /// forwarded, with this JSON.
-    pub(super) fn respond(&mut self, body: Vec<u8>) -> Vec<u8> {
+    ///
+    /// # Errors
+    ///
+    /// The plugin refuses the response.
+    pub(super) fn respond(&mut self, body: Vec<u8>) -> Result<Vec<u8>, Box<Refused>> {
         let fields: [Field<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
         let size = body.len();
-        self.engine.host().response_body = body;
+        let host = self.engine.host();
+        (host.response_body, host.refused) = (body, None);
         self.engine.on_response_head(self.stream, ResponseHead::new(&fields), true);
         self.engine.on_response_body(self.stream, size, true);
-        std::mem::take(&mut self.engine.host().response_body)
+        let host = self.engine.host();
+        match host.refused.take() {
+            Some(refused) => Err(Box::new(refused)),
+            None => Ok(std::mem::take(&mut host.response_body)),
+        }
     }
 
     /// Begins another request, with this body.

@@ -1,7 +1,7 @@
 //! What the holder of a token sees in the lists of a server, and may call.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::explanation::{Explanation, Verdict};
 use super::offline::{End, Offline};
@@ -11,11 +11,13 @@ use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
 use super::step::StepStatus;
 use crate::access::AccessPolicy;
+use crate::engine::authenticator::Refused;
 use crate::json::without_byte_order_mark;
 use crate::lists::ListKind;
 use crate::provider::Provider;
 use crate::refusal::Check;
 use crate::resource::ResourceId;
+use crate::response_messages::Members;
 
 /// What the holder of a token sees in lists, and may call.
 #[derive(Clone, Debug, Serialize)]
@@ -33,9 +35,11 @@ pub struct ListReport {
 pub struct JudgedList {
     /// The method that returns it: `tools/list`.
     pub method: &'static str,
-    /// Why the request for it is refused, if it is.
+    /// Why the request for it is refused, or its response.
     #[serde(flatten)]
     pub refusal: Option<ItemRefusal>,
+    /// Whether the plugin cannot read it, so that its clients get an error in its place.
+    pub is_unreadable: bool,
     /// Its items in their order.
     pub items: Vec<JudgedItem>,
 }
@@ -47,9 +51,10 @@ pub struct JudgedItem {
     pub name: String,
     /// Whether the list shows it.
     pub is_shown: bool,
-    /// Whether calling it is allowed; for a template, calling its literal beginning.
+    /// Whether calling it is allowed; for a template, calling its literal beginning. An item without a
+    /// name cannot be called.
     pub is_allowed: bool,
-    /// Why it is not.
+    /// Why its call is refused.
     #[serde(flatten)]
     pub refusal: Option<ItemRefusal>,
 }
@@ -69,7 +74,11 @@ pub struct ItemRefusal {
 }
 
 /// The lists of a document: a response, its result, or an array of tools.
-struct Lists(Vec<(ListKind, Vec<Value>)>);
+struct Lists {
+    lists: Vec<(ListKind, Vec<Value>)>,
+    /// The response of a server that holds them, as it was written.
+    response: String,
+}
 
 impl Setup {
     /// Judges the items of the lists in `document` for the holder of a token: the plugin itself
@@ -85,7 +94,7 @@ impl Setup {
         document: &[u8],
         outside: &mut dyn Outside,
     ) -> Result<ListReport, String> {
-        let Lists(lists) = Lists::parse(document)?;
+        let Lists { lists, response } = Lists::parse(document)?;
         let first = lists.first().map_or(ListKind::Tools, |(kind, _)| *kind);
         let (authority, path) = self.address(question)?;
         let resource = self.resource_at(&authority, &path);
@@ -116,7 +125,7 @@ impl Setup {
             provider,
             offline,
         };
-        let lists = lists.into_iter().map(|(kind, items)| judge.list(kind, &items));
+        let lists = lists.into_iter().map(|(kind, items)| judge.list(kind, &items, &response));
         let lists = lists.collect::<Result<_, String>>()?;
         Ok(ListReport { verdict: Verdict::Accepted, token, lists })
     }
@@ -136,28 +145,44 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn list(&mut self, kind: ListKind, items: &[Value]) -> Result<JudgedList, String> {
+    fn list(
+        &mut self,
+        kind: ListKind,
+        items: &[Value],
+        response: &str,
+    ) -> Result<JudgedList, String> {
         let method = kind.method();
-        let refusal = self.decide(method, None)?;
-        let shown = match &refusal {
-            Some(refusal) if !refusal.is_forwarded => vec![],
-            _ => self.shown(kind, items)?,
-        };
+        let mut refusal = self.decide(method, None)?;
+        let mut is_unreadable = false;
+        let mut shown = vec![];
+        if refusal.as_ref().is_none_or(|refusal| refusal.is_forwarded) {
+            match self.offline.respond(response.as_bytes().to_vec()) {
+                Ok(response) => shown = items_of(&response, kind),
+                Err(refused) => {
+                    is_unreadable = true;
+                    refusal = Some(self.explain(&refused, false));
+                }
+            }
+        }
         let mut shown = shown.iter().peekable();
         let mut judged = Vec::new();
         for item in items {
-            let name = item.get(kind.key()).and_then(Value::as_str).unwrap_or_default();
-            let call = kind.call(name);
-            let refusal = self.decide(&call.method, call.name.as_deref())?;
+            // The filter keeps the order.
+            let is_shown = shown.next_if(|first| *first == item).is_some();
+            let name = item.get(kind.key()).and_then(Value::as_str);
+            let refusal = match name.map(|name| kind.call(name)) {
+                Some(call) => self.decide(&call.method, call.name.as_deref())?,
+                None => None,
+            };
+            let is_forwarded = refusal.as_ref().is_none_or(|refusal| refusal.is_forwarded);
             judged.push(JudgedItem {
-                name: name.to_owned(),
-                // The filter keeps the order.
-                is_shown: shown.next_if(|first| *first == item).is_some(),
-                is_allowed: refusal.as_ref().is_none_or(|refusal| refusal.is_forwarded),
+                name: name.unwrap_or_default().to_owned(),
+                is_shown,
+                is_allowed: name.is_some() && is_forwarded,
                 refusal,
             });
         }
-        Ok(JudgedList { method, refusal, items: judged })
+        Ok(JudgedList { method, refusal, is_unreadable, items: judged })
     }
 
     /// The refusal of a request with this message, if it is refused.
@@ -170,6 +195,10 @@ impl Judge<'_> {
             End::Refused(refused, is_forwarded) => (refused, is_forwarded),
             End::Directory(_) | End::Message => return Err("the decision is not known".to_owned()),
         };
+        Ok(Some(self.explain(&refused, is_forwarded)))
+    }
+
+    fn explain(&self, refused: &Refused, is_forwarded: bool) -> ItemRefusal {
         let nothing = Map::new();
         let remedy = remedy::remedy(&Case {
             refusal: &refused.refusal,
@@ -183,46 +212,65 @@ impl Judge<'_> {
             fetch_fault: None,
             uses_given_keys: self.question.key_set.is_some(),
         });
-        Ok(Some(ItemRefusal {
+        ItemRefusal {
             reason: refused.refusal.reason().code(),
             details: refused.refusal.log_details(),
             is_forwarded,
             remedy,
-        }))
-    }
-
-    /// The items that the plugin leaves in the response to the last request.
-    fn shown(&mut self, kind: ListKind, items: &[Value]) -> Result<Vec<Value>, String> {
-        let message = json!({"jsonrpc": "2.0", "id": 1, "result": {(kind.member()): items}});
-        let response = self.offline.respond(message.to_string().into_bytes());
-        let message: Value = serde_json::from_slice(&response).unwrap_or_default();
-        let shown = message.pointer(&format!("/result/{}", kind.member()));
-        shown.and_then(Value::as_array).cloned().ok_or_else(|| {
-            format!(
-                "{}: the plugin cannot read this list, so its clients get an error",
-                kind.method()
-            )
-        })
+        }
     }
 }
 
 impl Lists {
     /// Reads the response to a request for a list, its result, or an array of tools.
     fn parse(document: &[u8]) -> Result<Self, String> {
-        let document: Value = serde_json::from_slice(without_byte_order_mark(document))
-            .map_err(|fault| format!("is not JSON: {fault}"))?;
-        let result = document.get("result").unwrap_or(&document);
-        if let Value::Array(items) = result {
-            return Ok(Self(vec![(ListKind::Tools, items.clone())]));
-        }
-        let list = |kind: ListKind| Some((kind, result.get(kind.member())?.as_array()?.clone()));
-        let lists: Vec<_> = ListKind::ALL.into_iter().filter_map(list).collect();
+        let document = without_byte_order_mark(document);
+        let value: Value =
+            serde_json::from_slice(document).map_err(|fault| format!("is not JSON: {fault}"))?;
+        let text = std::str::from_utf8(document).map_err(|fault| format!("is no text: {fault}"))?;
+        let is_response = value.get("result").is_some();
+        let response = match &value {
+            _ if is_response => with_id_of_request(text)?,
+            Value::Array(_) => in_response(&format!(r#"{{"tools":{text}}}"#)),
+            _ => in_response(text),
+        };
+        let result = value.get("result").unwrap_or(&value);
+        let lists: Vec<_> = match result {
+            Value::Array(items) => vec![(ListKind::Tools, items.clone())],
+            _ => {
+                let kinds = ListKind::ALL.into_iter();
+                let list = |kind: ListKind| result.get(kind.member())?.as_array().cloned();
+                kinds.filter_map(|kind| Some((kind, list(kind)?))).collect()
+            }
+        };
         if lists.is_empty() {
             return Err("holds no list: neither a response to tools/list, prompts/list, \
                         resources/list or resources/templates/list, nor its result, nor an array of \
                         tools"
                 .to_owned());
         }
-        Ok(Self(lists))
+        Ok(Self { lists, response })
     }
+}
+
+/// The response to the request with the `id` 1, with this result.
+fn in_response(result: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#)
+}
+
+/// The same response to the request with the `id` 1: else it is no response to the request for the
+/// list.
+fn with_id_of_request(response: &str) -> Result<String, String> {
+    let members: Members<'_> =
+        serde_json::from_str(response).map_err(|fault| format!("is not JSON: {fault}"))?;
+    let members = members.iter().filter(|(name, _)| *name != "id");
+    let members = members.map(|(name, value)| format!("{}:{}", Value::from(name), value.get()));
+    Ok(format!(r#"{{"id":1,{}}}"#, members.collect::<Vec<_>>().join(",")))
+}
+
+/// The items of a list that are left in a response.
+fn items_of(response: &[u8], kind: ListKind) -> Vec<Value> {
+    let message: Value = serde_json::from_slice(response).unwrap_or_default();
+    let items = message.get("result").and_then(|result| result.get(kind.member()));
+    items.and_then(Value::as_array).cloned().unwrap_or_default()
 }

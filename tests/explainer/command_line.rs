@@ -236,6 +236,19 @@ fn further_observations_are_noted() {
 }
 
 #[test]
+fn no_claim_adds_a_line_to_the_report() {
+    let (config, _, claims, key) = good();
+    let forged = "a: 1\n\nWhat the server sees\n  x-mcp-user: root\nb";
+    let token = key.token(&with(&claims, json!({forged: "c\nd"})));
+    let run = mcp_auth(&["explain", &config], &token);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let line =
+        "\n  a: 1\\u000a\\u000aWhat the server sees\\u000a  x-mcp-user: root\\u000ab: \"c\\nd\"\n";
+    assert!(run.stdout.contains(line), "{run:?}");
+    assert!(!run.stdout.contains("\n  x-mcp-user: root"), "{run:?}");
+}
+
+#[test]
 fn nothing_in_a_token_is_interpreted_by_the_terminal() {
     let (config, _, claims, key) = good();
     let token = key.token(&with(&claims, json!({"name": "\u{1b}[31m \u{9b}31m", "aud": "\u{9b}"})));

@@ -282,6 +282,89 @@ fn nothing_in_a_list_is_interpreted_by_the_terminal() {
     assert!(!run.stdout.contains(is_obeyed), "{run:?}");
 }
 
+#[test]
+fn no_name_adds_a_line_to_the_report() {
+    let case = Case::new(rules());
+    let forged = "get_a\n  shown, allowed   drop_all";
+    let list = json!([{"name": forged}, {"name": "get_b\r\n\u{2028}x"}, {"name": "get_c"}]);
+    let run = case.run(&list, &case.token(json!({})), &[]);
+    let lines: Vec<&str> = run.stdout.trim_end().lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "tools/list: 3 of 3 are shown",
+            r"  shown, allowed   get_a\u000a  shown, allowed   drop_all",
+            r"  shown, allowed   get_b\u000d\u000a\u2028x",
+            "  shown, allowed   get_c",
+        ]
+    );
+    // Programs get the name as it is.
+    assert_eq!(case.json(&list, &case.token(json!({})))["lists"][0]["items"][0]["name"], forged);
+}
+
+/// Lists that the plugin answers with 502, and twins of them that it reads.
+fn unreadable_and_readable() -> [(&'static str, &'static str); 4] {
+    [
+        (
+            r#"{"tools":[{"name":"get_a","name":"drop_all"}]}"#,
+            r#"{"tools":[{"name":"get_a","title":"drop_all"}]}"#,
+        ),
+        (
+            r#"{"tools":[{"name":"get_a","Name":"drop_all"}]}"#,
+            r#"{"tools":[{"name":"get_a","names":"drop_all"}]}"#,
+        ),
+        (
+            r#"{"tools":[{"name":"get_a"}],"tools":[{"name":"drop_all"}]}"#,
+            r#"{"tools":[{"name":"get_a"}],"prompts":[{"name":"drop_all"}]}"#,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]},"result":{"tools":[{"name":"get_a"}]}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"get_a"}]}}"#,
+        ),
+    ]
+}
+
+#[test]
+fn a_list_that_the_plugin_refuses_is_unreadable() {
+    let case = Case::new(rules());
+    let token = case.token(json!({}));
+    let config = file(".json", &case.configuration.to_string());
+    let run = |list: &str, further: &[&str]| {
+        let list = file(".json", list);
+        mcp_auth(&[&["tools", &*config, "--list", &*list], further].concat(), &token)
+    };
+    for (unreadable, readable) in unreadable_and_readable() {
+        let report = run(unreadable, &["--json"]).json();
+        let list = &report["lists"][0];
+        assert_eq!(list["is_unreadable"], true, "{unreadable}: {report}");
+        assert_eq!(list["reason"], "mcp_list_invalid", "{unreadable}: {report}");
+        assert!(items(list).iter().all(|(_, is_shown, _)| !is_shown), "{unreadable}: {report}");
+        let text = run(unreadable, &[]).stdout;
+        let line = "  the list is unreadable, clients get 502: mcp_list_invalid: ";
+        assert!(text.lines().any(|found| found.starts_with(line)), "{unreadable}: {text}");
+        assert!(!text.contains("  shown, "), "{unreadable}: {text}");
+
+        let report = run(readable, &["--json"]).json();
+        let list = &report["lists"][0];
+        assert_eq!(list["is_unreadable"], false, "{readable}: {report}");
+        assert_eq!(items(list), [("get_a", true, true)], "{readable}: {report}");
+    }
+}
+
+#[test]
+fn nothing_calls_an_item_without_a_name() {
+    let case = Case::new(json!({"default": "allow", "rules": [
+        {"match": {"mcp_names": ["admin_*"]}, "require": {"roles": ["admin"]}},
+    ]}));
+    let list = json!([{"name": 5}, {"title": "a"}, "get_a", {"name": "get_a"}]);
+    let token = case.token(json!({}));
+    let nothing = ("", false, false);
+    let report = case.json(&list, &token);
+    assert_eq!(items(&report["lists"][0]), [nothing, nothing, nothing, ("get_a", true, true)]);
+    let run = case.run(&list, &token, &[]);
+    assert_eq!(run.stdout.matches("  hidden, no name\n").count(), 3, "{run:?}");
+}
+
 /// The plugin in Envoy shows and allows exactly what the program says.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_and_the_plugin_in_envoy_agree() {
@@ -322,6 +405,23 @@ async fn the_program_and_the_plugin_in_envoy_agree() {
         for (name, _, is_allowed) in items.into_iter().filter(|(name, ..)| !name.is_empty()) {
             let response = send("tools/call", json!({"name": name})).await;
             assert_eq!(response.status == 200, is_allowed, "{name}: {response:?}");
+        }
+    }
+    let token = stack.token();
+    for (unreadable, readable) in unreadable_and_readable() {
+        for (list, expected) in [(unreadable, 502), (readable, 200)] {
+            let response = match list.contains("result") {
+                true => list.to_owned(),
+                false => format!(r#"{{"jsonrpc":"2.0","id":1,"result":{list}}}"#),
+            };
+            server.respond_with(&[format!("{head}{response}").as_bytes()]);
+            let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+            let sent = stack.request().bearer_auth(&token).json(&message);
+            assert_eq!(stack.send(sent).await.status, expected, "{list}");
+            let report =
+                mcp_auth(&["tools", &config, "--list", &file(".json", list), "--json"], &token);
+            let is_unreadable = &report.json()["lists"][0]["is_unreadable"];
+            assert_eq!(*is_unreadable, expected == 502, "{list}");
         }
     }
 }
