@@ -24,31 +24,7 @@ impl<H: Host> Engine<H> {
     ) -> BodyAction {
         let done = match decision {
             Decision::Forward(edits, resource, attribution) => {
-                match (resource, &attribution) {
-                    (Some(resource), Some(attribution)) => {
-                        self.metrics.count_allowed(resource, attribution.provider, &self.host);
-                    }
-                    _ => {
-                        let labels = RequestLabels::new(resource, Outcome::Exempt);
-                        self.metrics.count_request(labels, &self.host);
-                    }
-                }
-                if let Some(Attribution { overage, grant, lists, followed, .. }) = attribution {
-                    if let Some(overage) = overage {
-                        self.overage_log.write(&overage, &self.host, now);
-                    }
-                    if let Some(view) = lists {
-                        self.responses.expect(stream, view);
-                    }
-                    self.note_call(stream, grant.call());
-                    if let (Some(rule), Some(resource)) = (grant.rule, resource) {
-                        self.note_rule(stream, resource, rule);
-                    }
-                    if let Some(call) = followed {
-                        self.outcomes.expect(stream, call);
-                    }
-                }
-                self.forward(stream, &edits)
+                self.carry_out_forward(stream, &edits, resource, attribution, now)
             }
             Decision::LetThrough(refused, edits) => {
                 self.note(stream, &refused, Outcome::Reported, now);
@@ -78,6 +54,51 @@ impl<H: Host> Engine<H> {
             self.write_status(now);
         }
         done.unwrap_or_else(|HostRefused| self.abort(stream))
+    }
+
+    /// Forwards a request, and prepares for its response.
+    fn carry_out_forward(
+        &mut self,
+        stream: StreamId,
+        edits: &RequestEdits,
+        resource: Option<ResourceId>,
+        attribution: Option<Attribution>,
+        now: UnixTime,
+    ) -> Result<BodyAction, HostRefused> {
+        match (resource, &attribution) {
+            (Some(resource), Some(attribution)) => {
+                self.metrics.count_allowed(resource, attribution.provider, &self.host);
+            }
+            _ => {
+                let labels = RequestLabels::new(resource, Outcome::Exempt);
+                self.metrics.count_request(labels, &self.host);
+            }
+        }
+        let (mut may_be_refused, mut is_reported) = (false, false);
+        if let Some(Attribution { overage, grant, lists, followed, .. }) = attribution {
+            if let Some(overage) = overage {
+                self.overage_log.write(&overage, &self.host, now);
+            }
+            if let Some(view) = lists {
+                may_be_refused = !view.asked().is_call();
+                self.responses.expect(stream, view);
+            }
+            self.note_call(stream, grant.call());
+            if let (Some(rule), Some(resource)) = (grant.rule, resource) {
+                self.note_rule(stream, resource, rule);
+            }
+            if let Some(call) = followed {
+                self.outcomes.expect(stream, call);
+                is_reported = !may_be_refused;
+            }
+        }
+        let action = self.forward(stream, edits)?;
+        // The server carries out a call even if its client goes away. A list that is refused has a
+        // reason and no outcome.
+        if is_reported {
+            self.report_outcome(stream);
+        }
+        Ok(action)
     }
 
     /// Carries out a decision on a stream that waited.

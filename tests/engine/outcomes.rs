@@ -74,7 +74,6 @@ fn some(outcome: &str) -> (Option<String>, Option<String>) {
 fn a_response_is_reported_at_its_end_and_counted_once() {
     let (vm, key) = vm(&audited(all()));
     let id = send(&vm, &key, CALL);
-    assert_eq!(reported(&vm, id), (None, None));
     assert!(vm.send_response_head(id, SUCCESS, true));
     assert_eq!(reported(&vm, id), some("unknown"));
     let (first, last) = OK.split_at(10);
@@ -122,10 +121,51 @@ fn a_stream_is_reported_as_soon_as_its_response_has_passed() {
 
 #[test]
 fn a_response_that_never_came_is_unknown() {
+    for rules in [all(), by_name()] {
+        let (vm, key) = vm(&audited(rules));
+        let id = send(&vm, &key, CALL);
+        // The server may carry it out whatever its client does.
+        assert_eq!(reported(&vm, id), some("unknown"));
+        vm.close(id);
+        assert_eq!(calls(&vm), [("method.tools/call.outcome.unknown".to_owned(), 1)]);
+    }
+}
+
+/// What follows may be another's response.
+#[test]
+fn only_a_request_has_a_result() {
+    let notification = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let event = [b"data: ", OK, b"\n\n"].concat();
+    let accepted: &[(&str, &str)] = &[(":status", "202"), ("content-length", "0")];
     let (vm, key) = vm(&audited(all()));
+    let id = send(&vm, &key, notification);
+    vm.send_response_head(id, accepted, false);
+    assert_eq!(reported(&vm, id), some("ok"));
+    // The twin: a request that is accepted and not answered.
     let id = send(&vm, &key, CALL);
-    vm.close(id);
-    assert_eq!(calls(&vm), [("method.tools/call.outcome.unknown".to_owned(), 1)]);
+    vm.send_response_head(id, accepted, false);
+    assert_eq!(reported(&vm, id), some("unknown"));
+    let id = send(&vm, &key, notification);
+    vm.send_response_head(id, EVENTS, true);
+    vm.send_response_body(id, &event, true);
+    assert_eq!(reported(&vm, id), some("unknown"));
+
+    let authorization = format!("Bearer {}", token(&key));
+    let (id, outcome) = vm.request(&[
+        (":method", b"GET"),
+        (":path", b"/mcp"),
+        (":authority", b"mcp.example.com"),
+        ("authorization", authorization.as_bytes()),
+    ]);
+    assert_forwarded(&outcome);
+    vm.send_response_head(id, EVENTS, true);
+    assert_eq!(vm.send_response_body(id, &event, true), event);
+    assert_eq!(reported(&vm, id), some("unknown"));
+    // The twin: the same stream in response to a call.
+    let id = send(&vm, &key, CALL);
+    vm.send_response_head(id, EVENTS, true);
+    vm.send_response_body(id, &event, true);
+    assert_eq!(reported(&vm, id), some("ok"));
 }
 
 #[test]
@@ -134,6 +174,7 @@ fn a_list_is_read_once_although_it_is_held_back() {
     let tools = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"admin_b"}]}}"#;
     let (vm, key) = vm(&audited(by_name()));
     let id = send(&vm, &key, list);
+    assert_eq!(reported(&vm, id), (None, None));
     vm.send_response_head(id, SUCCESS, true);
     let (first, last) = tools.split_at(40);
     assert_eq!(vm.send_response_body(id, first, false), b"");

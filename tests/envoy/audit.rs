@@ -10,17 +10,17 @@ use testbed::{Bootstrap, RawServer, Response, Stack, code_blocks, repository_roo
 use crate::support::{SOON, close_at_once, with};
 
 /// Envoy by the example, in front of a server whose responses a test writes byte by byte.
-struct Setup {
-    stack: Stack,
-    server: RawServer,
+pub struct Setup {
+    pub stack: Stack,
+    pub server: RawServer,
     sent: AtomicUsize,
 }
 
-const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
-const TOOL_ERROR: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}"#;
+pub const OK: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+pub const TOOL_ERROR: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}"#;
 const ERROR: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}"#;
-const JSON: &str = "content-type: application/json\r\n";
-const EVENTS: &str = "content-type: text/event-stream\r\n";
+pub const JSON: &str = "content-type: application/json\r\n";
+pub const EVENTS: &str = "content-type: text/event-stream\r\n";
 
 impl Setup {
     /// Returns once the counters of calls are as `holds` wants them. A call is counted when its
@@ -45,6 +45,13 @@ impl Setup {
     }
 
     async fn start_with(configure: impl FnOnce(&mut Value) + Send + 'static) -> Self {
+        Self::start_in(configure, |_| {}).await
+    }
+
+    pub async fn start_in(
+        configure: impl FnOnce(&mut Value) + Send + 'static,
+        edit: impl FnOnce(&mut Bootstrap) + Send + 'static,
+    ) -> Self {
         let server = RawServer::start().await;
         let upstream = server.address();
         let example = Bootstrap::from_file(&repository_root().join("envoy/audit.yaml"));
@@ -54,6 +61,7 @@ impl Setup {
             .edit(move |bootstrap| {
                 bootstrap.set_cluster("mcp_server", upstream);
                 close_at_once(bootstrap);
+                edit(bootstrap);
             })
             .alone()
             .start()
@@ -62,18 +70,18 @@ impl Setup {
     }
 
     /// Lets the server respond so from now on, and close the connection.
-    fn respond(&self, status: &str, fields: &str, body: &str) {
+    pub fn respond(&self, status: &str, fields: &str, body: &str) {
         let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n{fields}\r\n");
         self.server.respond_with(&[&[head.as_bytes(), body.as_bytes()].concat()]);
     }
 
     /// A path of its own for the next request, by which its line is found.
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/mcp/{}", self.sent.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What the access log says of the request to this path.
-    async fn line(&self, path: &str) -> Value {
+    pub async fn line(&self, path: &str) -> Value {
         let member = format!("\"url.path\":\"{path}\"");
         self.stack.envoy.await_log(&member, SOON).await;
         let log = self.stack.envoy.log();
@@ -127,11 +135,11 @@ fn outcome(line: &Value) -> [Value; 3] {
     ["mcp_auth.outcome", "rpc.response.status_code", "error.type"].map(|name| line[name].clone())
 }
 
-fn message(method: &str, params: Value) -> Value {
+pub fn message(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
-fn call(tool: &str) -> Value {
+pub fn call(tool: &str) -> Value {
     message("tools/call", json!({"name": tool, "arguments": {"secret": "argument"}}))
 }
 
