@@ -13,6 +13,7 @@ mod accepted;
 mod access_log;
 mod access_rules;
 mod audit;
+mod audit_plain_text;
 mod audit_unanswered;
 mod bad_bytes;
 mod bound_sessions;
