@@ -65,6 +65,7 @@ impl PluginReport {
         };
         report.warnings.extend(setup.trust_warnings());
         report.warnings.extend(setup.idle_parts());
+        report.warnings.extend(setup.unfiltered_lists());
         report.warnings.extend(plugin.surroundings.warnings(&setup));
         let uses = setup.cluster_uses();
         match clusters {

@@ -105,6 +105,42 @@ impl Setup {
         parts.collect()
     }
 
+    /// A warning for each rule of a single server that names tools on paths beside that of its URL,
+    /// where no rule names any: over HTTP+SSE, messages are sent to one path, and what responds to
+    /// them, lists too, arrives on another.
+    #[must_use]
+    pub fn unfiltered_lists(&self) -> Vec<String> {
+        let access = self.document.get("access");
+        let is_filtered = access.and_then(|access| access.pointer("/mcp/filter_lists"));
+        let (None, Some(resource)) =
+            (self.config.resources.outside(), self.config.resources.iter().next())
+        else {
+            return vec![];
+        };
+        let Some(own) = CanonicalPath::parse(resource.url.path().as_bytes()) else {
+            return vec![];
+        };
+        if is_filtered == Some(&Value::Bool(false)) {
+            return vec![];
+        }
+        let rules = elements(access.and_then(|access| access.get("rules"))).enumerate();
+        let naming =
+            rules.filter(|(_, rule)| elements(rule.pointer("/match/mcp_names")).next().is_some());
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            naming.partition(|(_, rule)| may_match_below(rule, &own));
+        if !here.is_empty() {
+            return vec![];
+        }
+        let warning = |(index, _): (usize, _)| {
+            format!(
+                "access.rules[{index}].match: names tools on other paths than that of `url`: lists \
+                 that arrive there are not filtered (HTTP+SSE: GET {}); name that path too",
+                resource.url.path()
+            )
+        };
+        elsewhere.into_iter().map(warning).collect()
+    }
+
     /// Providers that rules require, and whose tokens the server does not accept.
     fn idle_providers(
         &self,
@@ -173,6 +209,19 @@ fn idle_paths(at: &str, resource: &ProtectedResource, written: &Value) -> Vec<St
         })
     });
     idle.collect()
+}
+
+/// Whether a rule matches a path at or below this one.
+fn may_match_below(rule: &Value, own: &CanonicalPath) -> bool {
+    let of = |name: &str| {
+        let paths = elements(rule.get("match").and_then(|conditions| conditions.get(name)));
+        let paths = paths.filter_map(|path| CanonicalPath::parse(path.as_str()?.as_bytes()));
+        paths.collect::<Vec<_>>()
+    };
+    let (paths, prefixes) = (of("paths"), of("path_prefixes"));
+    (paths.is_empty() && prefixes.is_empty())
+        || paths.iter().chain(&prefixes).any(|path| own.is_prefix_of(path))
+        || prefixes.iter().any(|prefix| prefix.is_prefix_of(own))
 }
 
 fn elements(list: Option<&Value>) -> impl Iterator<Item = &Value> {

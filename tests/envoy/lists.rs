@@ -342,3 +342,26 @@ async fn without_the_option_lists_are_filtered_and_no_response_hangs() {
     setup.respond("content-encoding: gzip\r\n", LIST.as_bytes());
     assert_eq!(setup.ask("tools/list").await.status, 502);
 }
+
+/// Over HTTP+SSE of 2024-11-05, messages are sent to one path, and lists arrive on another. The rules
+/// for that one filter them.
+#[tokio::test]
+async fn over_http_and_sse_a_list_is_filtered_where_rules_name_the_path_of_the_stream() {
+    for (paths, expected) in [(&["/messages", "/sse"][..], SHOWN), (&["/messages"], LIST)] {
+        let mut access = rules();
+        for rule in access["rules"].as_array_mut().unwrap() {
+            rule["match"]["paths"] = json!(paths);
+        }
+        let setup = Setup::start(access).await;
+        setup.respond_events(&format!("event: message\ndata: {LIST}\n\n"));
+        let get = setup.stack.client().get(setup.stack.envoy.url("/sse"));
+        let response = setup.stack.send(get.bearer_auth(setup.stack.token())).await;
+        assert_eq!(response.text, format!("event: message\ndata: {expected}\n\n"), "{paths:?}");
+        // The call is refused anyway.
+        let params = json!({"name": "closed"});
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let post = setup.stack.client().post(setup.stack.envoy.url("/messages"));
+        let response = setup.stack.send(post.bearer_auth(setup.stack.token()).json(&call)).await;
+        assert_eq!(response.status, 403, "{paths:?}");
+    }
+}

@@ -130,6 +130,40 @@ fn faults_are_named_with_their_fields() {
     assert_eq!(faults, ["mode: is duplicated", "providers: is required"]);
 }
 
+/// Over HTTP+SSE, lists arrive on the path of the URL, and calls are sent to another.
+#[test]
+fn rules_that_name_tools_on_another_path_than_lists_arrive_on_are_warned_of() {
+    let warnings = |url: &str, rule: Value, further: Value| {
+        let mut bootstrap = Bootstrap::example();
+        let configuration = bootstrap.plugin_configuration();
+        configuration["resource"]["url"] = json!(url);
+        configuration["access"] = json!({"rules": [{"match": rule}, {"match": further}]});
+        configuration["access"]["mcp"] = json!({"filter_lists": true});
+        all(&check(&file(".json", &bootstrap.tree().to_string())), "warnings")
+    };
+    let sse = "https://mcp.example.com/sse";
+    let named = |paths: Value| json!({"mcp_names": ["a"], "paths": paths});
+    let open = json!({"paths": ["/sse"]});
+    assert_eq!(
+        warnings(sse, named(json!(["/messages"])), open.clone()),
+        [
+            "access.rules[0].match: names tools on other paths than that of `url`: lists that arrive \
+          there are not filtered (HTTP+SSE: GET /sse); name that path too"
+        ]
+    );
+    for (url, rule, further) in [
+        (sse, named(json!(["/messages", "/sse"])), open.clone()),
+        (sse, json!({"mcp_names": ["a"]}), open.clone()),
+        (sse, json!({"mcp_names": ["a"], "path_prefixes": ["/"]}), open.clone()),
+        (sse, named(json!(["/messages"])), named(json!(["/sse"]))),
+        (sse, json!({"paths": ["/messages"]}), open.clone()),
+        ("https://mcp.example.com/", named(json!(["/messages"])), open.clone()),
+        ("https://mcp.example.com/messages", named(json!(["/messages"])), open),
+    ] {
+        assert_eq!(warnings(url, rule.clone(), further), [""; 0], "{url} {rule}");
+    }
+}
+
 #[test]
 fn a_cluster_that_envoy_lacks_is_a_fault() {
     let mut bootstrap = Bootstrap::example();
