@@ -152,23 +152,7 @@ impl HeartbeatWriter {
     /// Adds refusals and results of logins to those in shared data. A write that loses against
     /// another worker is repeated later.
     fn publish(&mut self, board: &dyn Board) {
-        self.refused.retain(|reason, refused| {
-            let name = RefusalHistory::name(*reason);
-            let (bytes, version) = board.read(&name);
-            let mut history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
-            for record in refused.records() {
-                history.add(record.clone());
-            }
-            !board.replace(&name, &history.encode(), version)
-        });
-        self.logins.retain(|stage, results| {
-            let name = LoginHistory::name(*stage);
-            let (bytes, version) = board.read(&name);
-            let mut history = bytes.as_deref().and_then(LoginHistory::decode).unwrap_or_default();
-            for record in results.records() {
-                history.add(record.clone());
-            }
-            !board.replace(&name, &history.encode(), version)
-        });
+        self.refused.retain(|reason, refused| !refused.publish(*reason, board));
+        self.logins.retain(|stage, results| !results.publish(*stage, board));
     }
 }

@@ -61,8 +61,7 @@ impl LoginStatus {
             Some(LoginProviderStatus { name: provider.name.clone(), redirect_uri })
         });
         let steps = LoginStage::ALL.into_iter().flat_map(|stage| {
-            let (bytes, _) = board.read(&LoginHistory::name(stage));
-            let history = bytes.as_deref().and_then(LoginHistory::decode).unwrap_or_default();
+            let history = LoginHistory::read(stage, board);
             let mut records: Vec<&LoginRecord> = history.records().iter().collect();
             records.retain(|record| record.configuration() == heartbeat.configuration);
             records.sort_by_key(|record| record.provider());

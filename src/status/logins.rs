@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::history::{History, Record};
 use crate::login::{LoginResult, LoginStage};
 use crate::printable;
 use crate::time::UnixTime;
@@ -30,13 +31,8 @@ pub(super) struct LastResult {
     pub(super) fault: Option<String>,
 }
 
-/// The records of one step, as shared data holds them: one for each configuration and provider.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct LoginHistory {
-    /// In the order of their last changes.
-    records: Vec<LoginRecord>,
-}
+/// The records of one step of logins: one for each configuration and provider.
+pub(crate) type LoginHistory = History<LoginRecord>;
 
 impl LoginRecord {
     /// Maximum length of a fault in characters.
@@ -71,12 +67,23 @@ impl LoginRecord {
     pub(super) fn last(&self, result: LoginResult) -> Option<&LastResult> {
         self.results.get(&result)
     }
+}
 
-    fn is_of(&self, other: &Self) -> bool {
+impl Record for LoginRecord {
+    type Topic = LoginStage;
+
+    const MAX_RECORDS: usize = 32;
+    const MAX_BYTES: usize = 192 * 1024;
+
+    fn name(stage: LoginStage) -> String {
+        format!("mcp-federated-auth/1/status/logins/{}", stage.as_str())
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
         self.configuration == other.configuration && self.provider == other.provider
     }
 
-    /// Takes over each result of an earlier record that is later than its own.
+    /// Takes over each result that is later than its own.
     fn merge(&mut self, earlier: Self) {
         for (result, last) in earlier.results {
             match self.results.get(&result) {
@@ -94,55 +101,8 @@ impl LoginRecord {
     }
 }
 
-impl LoginHistory {
-    const MAX_RECORDS: usize = 32;
-    const MAX_BYTES: usize = 192 * 1024;
-
-    /// The key in shared data.
-    #[must_use]
-    pub(crate) fn name(stage: LoginStage) -> String {
-        format!("mcp-federated-auth/1/status/logins/{}", stage.as_str())
-    }
-
-    /// Adds a record. It is merged with that of the same configuration and provider, and evicts the
-    /// one that has not changed for the longest time if there are too many.
-    pub(crate) fn add(&mut self, mut record: LoginRecord) {
-        if let Some(place) = self.records.iter().position(|earlier| earlier.is_of(&record)) {
-            record.merge(self.records.remove(place));
-        }
-        self.records.push(record);
-        if self.records.len() > Self::MAX_RECORDS {
-            self.records.remove(0);
-        }
-    }
-
-    pub(super) fn records(&self) -> &[LoginRecord] {
-        &self.records
-    }
-
-    #[must_use]
-    pub(super) fn encode(&self) -> Vec<u8> {
-        // Nothing here can fail to serialise.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// `None` if the bytes are not a history, or exceed a bound that [`Self::add`] keeps.
-    #[must_use]
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > Self::MAX_BYTES {
-            return None;
-        }
-        let history: Self = serde_json::from_slice(bytes).ok()?;
-        let is_bounded = history.records.len() <= Self::MAX_RECORDS
-            && history.records.iter().all(LoginRecord::is_bounded);
-        is_bounded.then_some(history)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn record(
@@ -172,42 +132,5 @@ mod tests {
         history.add(record("entra", LoginResult::Failed, Some("first"), 1));
         let entra = &history.records()[1];
         assert_eq!(entra.last(LoginResult::Failed).unwrap().fault.as_deref(), Some("second"));
-    }
-
-    #[test]
-    fn a_history_is_bounded_whatever_the_faults_say() {
-        let mut history = LoginHistory::default();
-        let long = "\u{10ffff}\"\u{1}".repeat(10_000);
-        for index in 0..100 {
-            for result in [LoginResult::Ok, LoginResult::Refused, LoginResult::Failed] {
-                history.add(record(&format!("{index}{long}"), result, Some(&long), index));
-            }
-        }
-        assert_eq!(history.records().len(), LoginHistory::MAX_RECORDS);
-        let bytes = history.encode();
-        assert!(bytes.len() <= LoginHistory::MAX_BYTES, "{}", bytes.len());
-        assert_eq!(LoginHistory::decode(&bytes), Some(history));
-    }
-
-    #[test]
-    fn an_oversized_history_is_ignored() {
-        let mut long = record("entra", LoginResult::Failed, Some("x"), 1);
-        let fault = Some("x".repeat(LoginRecord::MAX_FAULT + 1));
-        let last = LastResult { at: UnixTime::from_secs(1), fault };
-        long.results.insert(LoginResult::Failed, last);
-        let history = LoginHistory { records: vec![long] };
-        assert_eq!(LoginHistory::decode(&history.encode()), None);
-        let many = (0..33).map(|index| record(&index.to_string(), LoginResult::Ok, None, index));
-        let history = LoginHistory { records: many.collect() };
-        assert_eq!(LoginHistory::decode(&history.encode()), None);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn only_histories_decode_as_histories(bytes in any::<Vec<u8>>()) {
-            prop_assert!(LoginHistory::decode(&bytes).is_none_or(|history| history.records().is_empty()));
-        }
     }
 }

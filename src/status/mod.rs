@@ -12,6 +12,7 @@
 mod configuration_status;
 mod heartbeat;
 mod heartbeat_writer;
+mod history;
 mod login_status;
 mod logins;
 mod page;

@@ -76,9 +76,7 @@ impl ReasonStatus {
         configurations: &[ConfigurationStatus],
     ) -> Option<Self> {
         let Row { code, party, checks, fix, .. } = *reason.row();
-        let (bytes, _) = board.read(&RefusalHistory::name(reason));
-        let history = bytes.as_deref().and_then(RefusalHistory::decode).unwrap_or_default();
-        let last: Vec<RefusalStatus> = history
+        let last: Vec<RefusalStatus> = RefusalHistory::read(reason, board)
             .into_records()
             .into_iter()
             .rev()

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::history::{History, Record};
 use super::words::clipped;
 use crate::refusal::Reason;
 use crate::time::UnixTime;
@@ -29,13 +30,8 @@ pub(crate) struct RefusalRecord {
     pub details: Map<String, Value>,
 }
 
-/// The last refusals for one reason, as shared data holds them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct RefusalHistory {
-    /// Oldest first.
-    records: Vec<RefusalRecord>,
-}
+/// The last refusals for one reason.
+pub(crate) type RefusalHistory = History<RefusalRecord>;
 
 impl RefusalRecord {
     /// Maximum size of the details as JSON, in bytes.
@@ -62,6 +58,17 @@ impl RefusalRecord {
             details: bounded(details),
         }
     }
+}
+
+impl Record for RefusalRecord {
+    type Topic = Reason;
+
+    const MAX_RECORDS: usize = 5;
+    const MAX_BYTES: usize = 32 * 1024;
+
+    fn name(reason: Reason) -> String {
+        format!("mcp-federated-auth/1/status/refusals/{}", reason.code())
+    }
 
     fn is_like(&self, other: &Self) -> bool {
         self.configuration == other.configuration
@@ -70,62 +77,15 @@ impl RefusalRecord {
             && self.is_report == other.is_report
             && self.details == other.details
     }
-}
 
-impl RefusalHistory {
-    const MAX_RECORDS: usize = 5;
-    const MAX_BYTES: usize = 32 * 1024;
-
-    /// The key in shared data.
-    #[must_use]
-    pub(crate) fn name(reason: Reason) -> String {
-        format!("mcp-federated-auth/1/status/refusals/{}", reason.code())
+    fn merge(&mut self, earlier: Self) {
+        self.first = self.first.min(earlier.first);
+        self.last = self.last.max(earlier.last);
+        self.times = self.times.saturating_add(earlier.times);
     }
 
-    /// Adds a record. It is merged with one that differs in nothing but time, and evicts the oldest
-    /// if there are too many.
-    pub(crate) fn add(&mut self, mut record: RefusalRecord) {
-        if let Some(place) = self.records.iter().position(|earlier| earlier.is_like(&record)) {
-            let earlier = self.records.remove(place);
-            record.first = record.first.min(earlier.first);
-            record.last = record.last.max(earlier.last);
-            record.times = record.times.saturating_add(earlier.times);
-        }
-        self.records.push(record);
-        if self.records.len() > Self::MAX_RECORDS {
-            self.records.remove(0);
-        }
-    }
-
-    /// The records, oldest first.
-    pub(super) fn records(&self) -> &[RefusalRecord] {
-        &self.records
-    }
-
-    /// The records, oldest first.
-    pub(super) fn into_records(self) -> Vec<RefusalRecord> {
-        self.records
-    }
-
-    #[must_use]
-    pub(super) fn encode(&self) -> Vec<u8> {
-        // Nothing here can fail to serialise.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// `None` if the bytes are not a history, or exceed a bound that [`Self::add`] keeps.
-    #[must_use]
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > Self::MAX_BYTES {
-            return None;
-        }
-        let history: Self = serde_json::from_slice(bytes).ok()?;
-        let is_bounded = history.records.len() <= Self::MAX_RECORDS
-            && history
-                .records
-                .iter()
-                .all(|record| bounded(record.details.clone()) == record.details);
-        is_bounded.then_some(history)
+    fn is_bounded(&self) -> bool {
+        bounded(self.details.clone()) == self.details
     }
 }
 
@@ -156,92 +116,43 @@ fn short(value: &Value, max_elements: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
-    fn record(details: Value, seconds: u64) -> RefusalRecord {
+    fn record(details: Value, second: u64) -> RefusalRecord {
         let Value::Object(details) = details else { panic!("no object") };
-        RefusalRecord::new(
-            "c0ffee",
-            None,
-            Some("demo"),
-            false,
-            details,
-            UnixTime::from_secs(seconds),
-        )
-    }
-
-    fn kids(history: &RefusalHistory) -> Vec<(&str, u64)> {
-        let times = |record: &'_ RefusalRecord| record.times;
-        history
-            .records()
-            .iter()
-            .map(|record| (record.details["kid"].as_str().unwrap(), times(record)))
-            .collect()
+        let now = UnixTime::from_secs(second);
+        RefusalRecord::new("c0ffee", None, Some("demo"), false, details, now)
     }
 
     #[test]
-    fn the_latest_five_distinct_refusals_are_kept() {
+    fn refusals_that_differ_in_time_alone_are_one_record() {
         let mut history = RefusalHistory::default();
-        for (second, kid) in ["a", "b", "c", "a", "d", "e", "f", "a"].into_iter().enumerate() {
-            history.add(record(json!({"kid": kid}), u64::try_from(second).unwrap()));
+        for (second, kid) in (0..).zip(["a", "b", "a", "a"]) {
+            history.add(record(json!({"kid": kid}), second));
         }
-        assert_eq!(kids(&history), [("c", 1), ("d", 1), ("e", 1), ("f", 1), ("a", 3)]);
-        let last = history.records().last().unwrap();
-        assert_eq!((last.first.as_secs(), last.last.as_secs()), (0, 7));
+        let [b, a] = history.records() else { panic!("{history:?}") };
+        assert_eq!((b.first.as_secs(), b.last.as_secs(), b.times), (1, 1, 1));
+        assert_eq!((a.first.as_secs(), a.last.as_secs(), a.times), (0, 3, 3));
     }
 
     #[test]
-    fn data_controlled_by_clients_is_bounded() {
-        let long = "\u{1}".repeat(100_000);
+    fn details_that_clients_control_are_bounded() {
+        let long = "x".repeat(100_000);
         let details = json!({
             "kid": long,
             "published": vec![long.clone(); 1000],
             "nested": {"much": long},
             "seconds_ago": u64::MAX,
         });
-        let mut history = RefusalHistory::default();
-        for second in 0..10 {
-            history.add(record(details.clone(), second));
-            let mut other = details.clone();
-            other["kid"] = second.to_string().into();
-            history.add(record(other, second));
-        }
-        let bytes = history.encode();
-        assert!(bytes.len() <= RefusalHistory::MAX_BYTES, "{}", bytes.len());
-        assert_eq!(RefusalHistory::decode(&bytes).unwrap(), history);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn only_histories_decode_as_histories(bytes in any::<Vec<u8>>()) {
-            prop_assert!(RefusalHistory::decode(&bytes).is_none_or(|history| history.records().is_empty()));
-        }
-
-        #[test]
-        fn every_history_survives_its_encoding(strings in proptest::collection::vec(".{0,300}", 0..8)) {
-            let mut history = RefusalHistory::default();
-            for text in &strings {
-                history.add(record(json!({"kid": text, "published": [text, text]}), 1));
-            }
-            prop_assert_eq!(RefusalHistory::decode(&history.encode()), Some(history));
-        }
-    }
-
-    #[test]
-    fn an_oversized_history_is_ignored() {
-        let mut big = record(json!({}), 1);
-        big.details = serde_json::from_value(json!({"kid": "x".repeat(1000)})).unwrap();
-        let history = RefusalHistory { records: vec![big] };
-        assert_eq!(RefusalHistory::decode(&history.encode()), None);
-        let many = (0..6).map(|second| record(json!({"kid": second.to_string()}), second));
-        assert_eq!(
-            RefusalHistory::decode(&RefusalHistory { records: many.collect() }.encode()),
-            None
-        );
+        let RefusalRecord { details, .. } = record(details, 1);
+        let clipped = clipped(&long);
+        assert_eq!(details["kid"], clipped);
+        assert_eq!(details["published"], json!(vec![clipped; 10]));
+        assert_eq!((&details["nested"], &details["seconds_ago"]), (&Value::Null, &json!(u64::MAX)));
+        // Six bytes of JSON for each character.
+        let escaped = json!(vec!["\u{1}".repeat(1000); 3]);
+        assert!(record(json!({"kid": escaped, "published": escaped}), 1).details.is_empty());
     }
 }

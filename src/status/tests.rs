@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey};
 
 use super::configuration_status::Level;
+use super::history::Record;
 use super::{VERSION as VERSION_OF_FILTER, *};
 use crate::config::{Config, StatusConfig};
 use crate::keys::{KeySource, SharedNames};
@@ -493,10 +494,10 @@ proptest! {
             board.set(Heartbeat::name_of_place(place), bytes.clone());
         }
         for (reason, bytes) in Reason::ALL.iter().zip(values.iter().skip(16)) {
-            board.set(RefusalHistory::name(*reason), bytes.clone());
+            board.set(RefusalRecord::name(*reason), bytes.clone());
         }
         for (stage, bytes) in LoginStage::ALL.iter().zip(values.iter().skip(18)) {
-            board.set(LoginHistory::name(*stage), bytes.clone());
+            board.set(LoginRecord::name(*stage), bytes.clone());
         }
         let mut foreign = serde_json::to_value(Heartbeat::new(&with_login())).unwrap();
         foreign["login_issuer"] = strings[2].clone().into();
