@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use testbed::{Bootstrap, FleetStore, IdentityProvider, Response, ScimDirectory};
 
 use super::{
-    ENTRA, HOST, KeyHost, Site, TlsEnvoy, Vendor, assert_certificates_matter, employee, lead_to,
+    ENTRA, HOST, KeyHost, SSO, Site, TlsEnvoy, Vendor, assert_certificates_matter, employee,
+    lead_to,
 };
 use crate::support::{SOON, assert_refusal, with};
 
@@ -32,13 +33,7 @@ impl World {
             authority: &site.public,
         };
         let partners = site.provider(vendor).await;
-        let vendor = Vendor {
-            issuer: "https://sso.example.com/realms/machines",
-            metadata_url: "https://sso.example.com/realms/machines/.well-known/openid-configuration",
-            jwks_url: "https://sso.example.com/realms/machines/protocol/openid-connect/certs",
-            authority: &site.company,
-        };
-        let machines = site.provider(vendor).await;
+        let machines = site.keycloak("machines").await;
         let directory = ScimDirectory::start().await;
         for user in ["ada@example.com", "bob@partner.example"] {
             directory.add_user(json!({"userName": user, "active": true})).await;
@@ -215,7 +210,7 @@ async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
     let hosts = [
         (ENTRA, &site.public, entra, world.employee()),
         ("partners.okta.com", &site.public, partners, world.partner()),
-        ("sso.example.com", &site.company, machines, world.machine()),
+        (SSO, &site.company, machines, world.machine()),
     ]
     .map(|(host, authority, provider, claims)| KeyHost {
         host,
@@ -225,7 +220,7 @@ async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
     });
     assert_certificates_matter(site, || world.bootstrap(), &hosts).await;
     // Nor does a public authority speak for the company's host.
-    site.entrance.serve("sso.example.com", &site.public, machines.address());
+    site.entrance.serve(SSO, &site.public, machines.address());
     let gate = world.start().await;
     let token = machines.token(&world.machine());
     assert_refusal(&gate.call(&token).await, "keys_unavailable");

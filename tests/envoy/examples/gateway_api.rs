@@ -5,14 +5,11 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testbed::{
-    Bootstrap, IdentityProvider, faults_of_kubernetes_resources, repository_root, yaml_documents,
-};
+use testbed::{Bootstrap, faults_of_kubernetes_resources, repository_root, yaml_documents};
 
-use super::{ENTRA, HOST, KeyHost, Site, TENANT, Vendor, assert_certificates_matter, employee};
-use crate::support::with;
+use super::company::Company;
+use super::{HOST, Site, TENANT};
 
-const SSO: &str = "sso.example.com";
 /// Envoy Gateway's name for the first plugin of a policy.
 const PLUGIN: &str = "envoy.filters.http.wasm/envoyextensionpolicy/mcp/mcp-federated-auth/wasm/0";
 const RBAC: &str = "envoy.filters.http.rbac";
@@ -238,47 +235,18 @@ fn bootstrap(site: &Site) -> Bootstrap {
     bootstrap
 }
 
-struct World {
-    site: Site,
-    entra: IdentityProvider,
-    keycloak: IdentityProvider,
-}
-
-impl World {
-    async fn new() -> Self {
-        let site = Site::new().await;
-        let entra = site.entra().await;
-        let keycloak = site
-            .provider(Vendor {
-                issuer: "https://sso.example.com/realms/acme",
-                metadata_url: "https://sso.example.com/realms/acme/.well-known/openid-configuration",
-                jwks_url: "https://sso.example.com/realms/acme/protocol/openid-connect/certs",
-                authority: &site.company,
-            })
-            .await;
-        Self { site, entra, keycloak }
-    }
-
-    fn token_of_keycloak(&self) -> String {
-        let claims = self.keycloak.claims("incident-mcp");
-        self.keycloak.token(&with(&claims, "preferred_username", "ada"))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_pass_only_with_a_token() {
-    let world = World::new().await;
-    let gate = world.site.start(bootstrap(&world.site)).await;
-    gate.assert_is_closed(&world.site.server).await;
-    let token = world.entra.token(&employee(&world.entra));
-    gate.assert_passes(&token, "ada@example.com", "entra").await;
-    gate.assert_passes(&world.token_of_keycloak(), "ada", "keycloak").await;
+    let company = Company::new("ada").await;
+    let gate = company.site.start(bootstrap(&company.site)).await;
+    company.assert_requests_need_a_token(&gate).await;
     let metadata = gate.client.get(gate.url("/.well-known/oauth-protected-resource/mcp"));
     let metadata = gate.send(metadata.header("host", HOST)).await;
     assert_eq!(metadata.status, 200, "{metadata:?}");
     assert!(metadata.text.contains(TENANT), "{metadata:?}");
     // 40 KiB is more than the default limit of a connection, and less than that of the policy.
-    let long = gate.request().bearer_auth(&token).header("x-padding", "x").body(call_of(40_000));
+    let long = gate.request().bearer_auth(company.token_of_entra());
+    let long = long.header("x-padding", "x").body(call_of(40_000));
     assert_eq!(gate.send(long).await.status, 200);
 }
 
@@ -293,11 +261,11 @@ fn call_of(size: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_routes_that_make_the_clusters_lead_nowhere() {
-    let world = World::new().await;
-    let gate = world.site.start(bootstrap(&world.site)).await;
-    let token = world.entra.token(&employee(&world.entra));
+    let company = Company::new("ada").await;
+    let gate = company.site.start(bootstrap(&company.site)).await;
+    let token = company.token_of_entra();
     gate.assert_passes(&token, "ada@example.com", "entra").await;
-    let asked = world.entra.requests().len();
+    let asked = company.entra.requests().len();
     for path in ["/.identity-providers/entra", "/.identity-providers/keycloak"] {
         for request in [gate.client.get(gate.url(path)), gate.client.post(gate.url(path))] {
             for request in [request.try_clone().unwrap(), request.bearer_auth(&token)] {
@@ -306,7 +274,7 @@ async fn the_routes_that_make_the_clusters_lead_nowhere() {
             }
         }
     }
-    assert_eq!(world.entra.requests().len(), asked);
+    assert_eq!(company.entra.requests().len(), asked);
     // Any other path below is the server's, behind the plugin.
     let response = gate.client.get(gate.url("/.identity-providers/")).header("host", HOST);
     assert_eq!(gate.send(response).await.status, 401);
@@ -314,21 +282,5 @@ async fn the_routes_that_make_the_clusters_lead_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_without_a_valid_certificate_is_not_trusted() {
-    let world = World::new().await;
-    let World { site, entra, keycloak } = &world;
-    let hosts = [
-        KeyHost {
-            host: ENTRA,
-            authority: &site.public,
-            provider: entra,
-            token: entra.token(&employee(entra)),
-        },
-        KeyHost {
-            host: SSO,
-            authority: &site.company,
-            provider: keycloak,
-            token: world.token_of_keycloak(),
-        },
-    ];
-    assert_certificates_matter(site, || bootstrap(site), &hosts).await;
+    Company::new("ada").await.assert_certificates_matter(bootstrap).await;
 }

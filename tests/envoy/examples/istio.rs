@@ -4,17 +4,15 @@ use std::fs;
 
 use serde_json::{Value, json};
 use testbed::{
-    ConfigurationForm, IdentityProvider, ScimDirectory, faults_of_kubernetes_resources,
-    repository_root, yaml_documents,
+    ConfigurationForm, ScimDirectory, faults_of_kubernetes_resources, repository_root,
+    yaml_documents,
 };
 
-use super::{
-    ENTRA, KeyHost, Site, Vendor, assert_certificates_matter, employee, false_certificates,
-};
+use super::company::Company;
+use super::{Site, employee, false_certificates};
 use crate::support::{assert_refusal, with};
 
 const DIRECTORY: &str = "directory.example.com";
-const SSO: &str = "sso.example.com";
 
 /// The resources of a file.
 fn resources(name: &str) -> Vec<Value> {
@@ -140,66 +138,40 @@ fn bootstrap(site: &Site) -> testbed::Bootstrap {
 }
 
 struct World {
-    site: Site,
-    entra: IdentityProvider,
-    keycloak: IdentityProvider,
+    company: Company,
     directory: ScimDirectory,
 }
 
 impl World {
     async fn new() -> Self {
-        let site = Site::new().await;
-        let entra = site.entra().await;
-        let vendor = Vendor {
-            issuer: "https://sso.example.com/realms/acme",
-            metadata_url: "https://sso.example.com/realms/acme/.well-known/openid-configuration",
-            jwks_url: "https://sso.example.com/realms/acme/protocol/openid-connect/certs",
-            authority: &site.company,
-        };
-        let keycloak = site.provider(vendor).await;
+        let company = Company::new("ada@example.com").await;
         let directory = ScimDirectory::start().await;
         directory.add_user(json!({"userName": "ada@example.com", "active": true})).await;
+        let site = &company.site;
         site.entrance.serve(DIRECTORY, &site.company, directory.address());
-        Self { site, entra, keycloak, directory }
-    }
-
-    fn token_of_keycloak(&self) -> String {
-        let claims = self.keycloak.claims("incident-mcp");
-        self.keycloak.token(&with(&claims, "preferred_username", "ada@example.com"))
+        Self { company, directory }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_pass_only_with_a_token() {
-    let world = World::new().await;
-    let gate = world.site.start(bootstrap(&world.site)).await;
-    gate.assert_is_closed(&world.site.server).await;
-    let token = world.entra.token(&employee(&world.entra));
-    gate.assert_passes(&token, "ada@example.com", "entra").await;
-    gate.assert_passes(&world.token_of_keycloak(), "ada@example.com", "keycloak").await;
-    let before = world.site.server.count();
-    let unknown = with(&employee(&world.entra), "preferred_username", "eve@example.com");
-    assert_refusal(&gate.call(&world.entra.token(&unknown)).await, "user_unknown");
-    let request = gate.request().bearer_auth(&token).header("x_mcp_user", "root");
-    assert_eq!(gate.send(request).await.status, 400);
-    assert_eq!(world.site.server.count(), before);
+    let World { company, directory: _directory } = World::new().await;
+    let Company { site, entra, .. } = &company;
+    let gate = site.start(bootstrap(site)).await;
+    company.assert_requests_need_a_token(&gate).await;
+    let before = site.server.count();
+    let unknown = with(&employee(entra), "preferred_username", "eve@example.com");
+    assert_refusal(&gate.call(&entra.token(&unknown)).await, "user_unknown");
+    let request = gate.request().bearer_auth(company.token_of_entra());
+    assert_eq!(gate.send(request.header("x_mcp_user", "root")).await.status, 400);
+    assert_eq!(site.server.count(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_without_a_valid_certificate_is_not_trusted() {
-    let world = World::new().await;
-    let World { site, entra, keycloak, directory } = &world;
-    let token = entra.token(&employee(entra));
-    let hosts = [
-        KeyHost { host: ENTRA, authority: &site.public, provider: entra, token: token.clone() },
-        KeyHost {
-            host: SSO,
-            authority: &site.company,
-            provider: keycloak,
-            token: world.token_of_keycloak(),
-        },
-    ];
-    assert_certificates_matter(site, || bootstrap(site), &hosts).await;
+    let World { company, directory } = World::new().await;
+    company.assert_certificates_matter(bootstrap).await;
+    let (site, token) = (&company.site, company.token_of_entra());
     let asked = directory.gateway.requests().len();
     for (certificate, _) in false_certificates(DIRECTORY, &site.company) {
         site.entrance.serve_with(DIRECTORY, certificate, directory.address());

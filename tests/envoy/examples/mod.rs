@@ -2,6 +2,7 @@
 //! The folders of a production machine are laid out in a temporary one, with certificates of
 //! authorities made up here, and what the clusters call is on this machine. All else is as in the file.
 
+mod company;
 mod docker_compose;
 mod ecds;
 mod full;
@@ -35,6 +36,8 @@ const HOST: &str = "mcp.example.com";
 const TENANT: &str = "8d5c1f2e-0000-4000-8000-000000000000";
 const ENTRA: &str = "login.microsoftonline.com";
 const ENTRA_CLIENT_ID: &str = "6a7f0000-0000-4000-8000-000000000000";
+/// Of the company's Keycloak.
+const SSO: &str = "sso.example.com";
 
 #[test]
 fn no_example_lets_requests_pass_when_the_plugin_fails() {
@@ -163,6 +166,17 @@ impl Site {
             metadata_url: &format!("{base}/v2.0/.well-known/openid-configuration"),
             jwks_url: &format!("{base}/discovery/v2.0/keys"),
             authority: &self.public,
+        })
+        .await
+    }
+
+    async fn keycloak(&self, realm: &str) -> IdentityProvider {
+        let issuer = format!("https://{SSO}/realms/{realm}");
+        self.provider(Vendor {
+            issuer: &issuer,
+            metadata_url: &format!("{issuer}/.well-known/openid-configuration"),
+            jwks_url: &format!("{issuer}/protocol/openid-connect/certs"),
+            authority: &self.company,
         })
         .await
     }
