@@ -71,8 +71,62 @@ pub struct Stream {
 }
 
 impl Stream {
+    pub fn new(fields: &[(&str, &[u8])]) -> Self {
+        let request = fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
+        Self { request: request.collect(), ..Self::default() }
+    }
+
     pub fn release(&mut self) {
         self.is_released = true;
         self.passed.append(&mut self.held);
+    }
+
+    /// A part of the body arrives. Returns how much of the body is held; none if the part is not
+    /// handed over before the head goes on.
+    pub fn receive(&mut self, part: &[u8], is_last: bool, is_early: bool) -> Option<usize> {
+        if (!is_early || self.stops_with_body) && !self.is_released {
+            self.unseen.extend_from_slice(part);
+            self.unseen_end |= is_last;
+            return None;
+        }
+        self.held.extend_from_slice(part);
+        Some(self.held.len())
+    }
+
+    /// What was received while the head was stopped, once that has gone on, and whether it is the
+    /// end of the body.
+    pub fn take_unseen(&mut self) -> Option<(Vec<u8>, bool)> {
+        let is_due = self.is_released && (self.unseen_end || !self.unseen.is_empty());
+        is_due.then(|| (std::mem::take(&mut self.unseen), std::mem::take(&mut self.unseen_end)))
+    }
+
+    /// Returns what of the body has gone on by now. A head that is held back goes on with the body.
+    pub fn continue_body(&mut self, goes_on: bool) -> Vec<u8> {
+        if goes_on {
+            self.release();
+        }
+        self.passed.clone()
+    }
+
+    pub fn set_trailers(&mut self, fields: &[(&str, &str)]) {
+        let fields =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().into()));
+        self.trailers = fields.collect();
+    }
+
+    pub fn outcome(&self) -> Outcome {
+        match &self.response {
+            Some(response) => {
+                assert_eq!(self.passed, b"", "a request was responded to and forwarded");
+                Outcome::Refused(response.clone())
+            }
+            None if self.is_released => Outcome::Forwarded(self.request.clone()),
+            None => Outcome::Paused,
+        }
+    }
+
+    /// What access logs can print: `name=value`.
+    pub fn filter_state(&self) -> Vec<String> {
+        self.filter_state.iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 }

@@ -259,16 +259,11 @@ impl Vm {
 
     /// As Envoy does as soon as a stopped head is forwarded.
     fn hand_over_unseen(&self) {
-        let late: Vec<(u32, Vec<u8>, bool)> = self.with_proxy(|proxy| {
-            let open = proxy.streams.iter_mut().filter(|(_, stream)| stream.is_released);
-            open.filter(|(_, stream)| stream.unseen_end || !stream.unseen.is_empty())
-                .map(|(id, stream)| {
-                    let end = std::mem::take(&mut stream.unseen_end);
-                    (*id, std::mem::take(&mut stream.unseen), end)
-                })
-                .collect()
+        let late: Vec<_> = self.with_proxy(|proxy| {
+            let streams = proxy.streams.iter_mut();
+            streams.filter_map(|(id, stream)| Some((*id, stream.take_unseen()?))).collect()
         });
-        for (id, part, is_last) in late {
+        for (id, (part, is_last)) in late {
             self.send_body(id, &part, is_last);
         }
     }
@@ -305,15 +300,7 @@ impl Vm {
     /// Sends a part of the body of a request. Returns what of the body has gone on by now.
     pub fn send_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
         let is_early = self.with_proxy(|proxy| proxy.hands_over_early);
-        let size = self.with_stream(id, |stream| {
-            if (!is_early || stream.stops_with_body) && !stream.is_released {
-                stream.unseen.extend_from_slice(part);
-                stream.unseen_end |= is_last;
-                return None;
-            }
-            stream.held.extend_from_slice(part);
-            Some(stream.held.len())
-        });
+        let size = self.with_stream(id, |stream| stream.receive(part, is_last, is_early));
         let Some(size) = size else { return Vec::new() };
         let action =
             self.with_engine(|engine| engine.on_request_body(StreamId(id.into()), size, is_last));
@@ -328,9 +315,7 @@ impl Vm {
 
     /// Lets these be the trailers of a request.
     pub fn set_trailers(&self, id: u32, fields: &[(&str, &str)]) {
-        let fields =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().into()));
-        self.with_stream(id, |stream| stream.trailers = fields.collect());
+        self.with_stream(id, |stream| stream.set_trailers(fields));
     }
 
     /// What is left of them.
@@ -385,23 +370,13 @@ impl Vm {
     }
 
     fn continue_body(&self, id: u32, action: BodyAction) -> Vec<u8> {
-        self.with_stream(id, |stream| {
-            // Envoy lets a head that is held back go on with the body.
-            if action == BodyAction::Continue {
-                stream.release();
-            }
-            stream.passed.clone()
-        })
+        self.with_stream(id, |stream| stream.continue_body(action == BodyAction::Continue))
     }
 
     fn begin(&self, fields: &[(&str, &[u8])], is_whole: bool) -> (u32, Outcome) {
         let id = new_number();
-        let request: Fields =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
-        self.with_proxy(|proxy| {
-            let stream = Stream { request, ..Stream::default() };
-            proxy.streams.insert(id, ServedStream { stream, ..ServedStream::default() });
-        });
+        let stream = ServedStream { stream: Stream::new(fields), ..ServedStream::default() };
+        self.with_proxy(|proxy| proxy.streams.insert(id, stream));
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
         let head = RequestHead::new(&fields, !is_whole);
         let action = match &mut *self.filter.borrow_mut() {
@@ -419,14 +394,7 @@ impl Vm {
     }
 
     pub fn outcome(&self, id: u32) -> Outcome {
-        self.with_stream(id, |stream| match &stream.response {
-            Some(response) => {
-                assert_eq!(stream.passed, b"", "a request was responded to and forwarded");
-                Outcome::Refused(response.clone())
-            }
-            None if stream.is_released => Outcome::Forwarded(stream.request.clone()),
-            None => Outcome::Paused,
-        })
+        self.with_stream(id, |stream| stream.outcome())
     }
 
     /// The upstream responds with these fields. Returns what the client gets.
@@ -457,9 +425,7 @@ impl Vm {
 
     /// What access logs can print of a request: `name=value`.
     pub fn filter_state(&self, id: u32) -> Vec<String> {
-        self.with_stream(id, |stream| {
-            stream.filter_state.iter().map(|(name, value)| format!("{name}={value}")).collect()
-        })
+        self.with_stream(id, |stream| stream.filter_state())
     }
 
     /// The client hangs up.

@@ -188,16 +188,11 @@ impl Vm {
 
     /// As Envoy does as soon as a paused head is forwarded.
     fn hand_over_unseen(&self) {
-        let late: Vec<(u32, Vec<u8>, bool)> = with_host(|host| {
-            let open = host.streams.iter_mut().filter(|(_, stream)| stream.is_released);
-            open.filter(|(_, stream)| stream.unseen_end || !stream.unseen.is_empty())
-                .map(|(id, stream)| {
-                    let end = std::mem::take(&mut stream.unseen_end);
-                    (*id, std::mem::take(&mut stream.unseen), end)
-                })
-                .collect()
+        let late: Vec<_> = with_host(|host| {
+            let streams = host.streams.iter_mut();
+            streams.filter_map(|(id, stream)| Some((*id, stream.take_unseen()?))).collect()
         });
-        for (id, part, is_last) in late {
+        for (id, (part, is_last)) in late {
             self.send_body(id, &part, is_last);
         }
     }
@@ -217,14 +212,7 @@ impl Vm {
         let size = with_host(|host| {
             host.effective = id;
             let is_early = host.hands_over_early;
-            let stream = host.streams.get_mut(&id).unwrap();
-            if (!is_early || stream.stops_with_body) && !stream.is_released {
-                stream.unseen.extend_from_slice(part);
-                stream.unseen_end |= is_last;
-                return None;
-            }
-            stream.held.extend_from_slice(part);
-            Some(stream.held.len())
+            host.streams.get_mut(&id).unwrap().receive(part, is_last, is_early)
         });
         let Some(size) = size else { return Vec::new() };
         // SAFETY: as above.
@@ -242,9 +230,7 @@ impl Vm {
 
     /// Lets these be the trailers of a request.
     pub fn set_trailers(&self, id: u32, fields: &[(&str, &str)]) {
-        let fields =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().into()));
-        with_host(|host| host.streams.get_mut(&id).unwrap().trailers = fields.collect());
+        with_host(|host| host.streams.get_mut(&id).unwrap().set_trailers(fields));
     }
 
     /// What is left of them.
@@ -263,29 +249,19 @@ impl Vm {
     }
 
     fn continue_body(&self, id: u32, action: u32) -> Vec<u8> {
-        with_host(|host| {
-            let stream = host.streams.get_mut(&id).unwrap();
-            // Envoy lets headers that are held back go on with the body.
-            if action == 0 {
-                stream.release();
-            }
-            stream.passed.clone()
-        })
+        with_host(|host| host.streams.get_mut(&id).unwrap().continue_body(action == 0))
     }
 
     fn begin(&self, fields: &[(&str, &[u8])], is_whole: bool) -> (u32, Outcome) {
         let id = new_number();
-        let request: Fields =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
-        let count = request.len();
         with_host(|host| {
-            host.streams.insert(id, Stream { request, ..Stream::default() });
+            host.streams.insert(id, Stream::new(fields));
             host.effective = id;
         });
         // SAFETY: as above.
         let action = unsafe {
             proxy_on_context_create(id, self.root);
-            proxy_on_request_headers(id, count, is_whole)
+            proxy_on_request_headers(id, fields.len(), is_whole)
         };
         let status = mcp_federated_auth_proxy_wasm::head_status(action);
         with_host(|host| {
@@ -297,25 +273,12 @@ impl Vm {
     }
 
     pub fn outcome(&self, id: u32) -> Outcome {
-        with_host(|host| {
-            let stream = &host.streams[&id];
-            match &stream.response {
-                Some(response) => {
-                    assert_eq!(stream.passed, b"", "a request was answered and forwarded");
-                    Outcome::Refused(response.clone())
-                }
-                None if stream.is_released => Outcome::Forwarded(stream.request.clone()),
-                None => Outcome::Paused,
-            }
-        })
+        with_host(|host| host.streams[&id].outcome())
     }
 
     /// What access logs can print of a request: `name=value`.
     pub fn filter_state(&self, id: u32) -> Vec<String> {
-        with_host(|host| {
-            let state = &host.streams[&id].filter_state;
-            state.iter().map(|(name, value)| format!("{name}={value}")).collect()
-        })
+        with_host(|host| host.streams[&id].filter_state())
     }
 
     /// The client hangs up.
