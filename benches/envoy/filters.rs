@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Bootstrap, IdentityProvider, Stack, module_path};
+use testbed::{Bootstrap, IdentityProvider, Stack, module_path, repository_root};
 
 use crate::requests::CLAIMS;
 
@@ -31,8 +31,7 @@ impl Modules {
         ] {
             fs::write(modules.path(name), wat::parse_str(text).unwrap()).unwrap();
         }
-        let source = modules.0.path().join("native.rs");
-        fs::write(&source, include_str!("native_filter.rs")).unwrap();
+        let source = repository_root().join("benches/envoy/native_filter.rs");
         for (name, options) in [("empty", &[][..]), ("minimal", &["--cfg", "minimal"])] {
             let status = Command::new("rustc")
                 .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "opt-level=3"])
