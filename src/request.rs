@@ -6,6 +6,8 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     fields: &'a [Field<'a>],
+    path: &'a [u8],
+    query: Option<&'a [u8]>,
     has_body: bool,
 }
 
@@ -16,7 +18,11 @@ impl<'a> RequestHead<'a> {
     /// `has_body`: whether a body follows the head.
     #[must_use]
     pub fn new(fields: &'a [Field<'a>], has_body: bool) -> Self {
-        Self { fields, has_body }
+        let target = fields.iter().find(|(name, _)| *name == b":path");
+        let target = target.map(|(_, value)| *value).unwrap_or_default();
+        let mut parts = target.splitn(2, |&byte| byte == b'?');
+        let path = parts.next().unwrap_or_default();
+        Self { fields, path, query: parts.next(), has_body }
     }
 
     /// Whether a body follows, even an empty one.
@@ -65,18 +71,12 @@ impl<'a> RequestHead<'a> {
 
     /// The path without the query, as normalised by Envoy.
     pub(crate) fn path(self) -> &'a [u8] {
-        self.target().0
+        self.path
     }
 
     /// The query; `None` without a question mark.
     pub(crate) fn query(self) -> Option<&'a [u8]> {
-        self.target().1
-    }
-
-    fn target(self) -> (&'a [u8], Option<&'a [u8]>) {
-        let target = self.values(":path").next().unwrap_or_default();
-        let mut parts = target.splitn(2, |&byte| byte == b'?');
-        (parts.next().unwrap_or_default(), parts.next())
+        self.query
     }
 }
 

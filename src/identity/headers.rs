@@ -73,6 +73,9 @@ impl IdentityHeaders {
         "token-expires",
     ];
 
+    /// Most values fit into so many bytes together.
+    const USUAL_SIZE: usize = 256;
+
     /// The place of `client-id`.
     const CLIENT_ID: usize = 5;
 
@@ -104,35 +107,27 @@ impl IdentityHeaders {
     #[must_use]
     pub(crate) fn fields(&self, identity: &ConfirmedIdentity<'_>) -> IdentityFields {
         let ConfirmedIdentity { token, standard, rules, scopes, roles, groups, .. } = identity;
-        let token_id = standard.token_id.unwrap_or_default();
-        let token_expires = token.expires().as_secs().to_string();
-        let before_lists = [
-            &identity.user,
-            rules.user_field.as_str(),
-            standard.subject.unwrap_or_default(),
-            standard.issuer.unwrap_or_default(),
-            &rules.provider,
-            standard.client_id().unwrap_or_default(),
-            identity.client_type.as_str(),
-        ];
-        let bytes = before_lists.iter().map(|text| text.len()).sum::<usize>()
-            + [scopes, roles, groups].map(|list| list.bytes() + list.len()).iter().sum::<usize>()
-            + token_id.len()
-            + token_expires.len();
-        let mut values = StringList::with_capacity(self.names.len(), bytes);
-        for text in before_lists {
-            values.push_with(|to| encoding::write_value(text, to));
-        }
+        let mut values = StringList::with_capacity(self.names.len(), Self::USUAL_SIZE);
+        let mut push = |text: &str| values.push_with(|to| encoding::write_value(text, to));
+        push(&identity.user);
+        push(&rules.user_field);
+        push(standard.subject.unwrap_or_default());
+        push(standard.issuer.unwrap_or_default());
+        // The name of a provider is a-z, 0-9, _ and - alone.
+        values.push(&rules.provider);
+        values.push_with(|to| encoding::write_value(standard.client_id().unwrap_or_default(), to));
+        values.push(identity.client_type.as_str());
         values.push_with(|to| encoding::write_scopes(scopes.iter(), to));
         values.push_with(|to| encoding::write_list(roles.iter(), to));
         values.push_with(|to| encoding::write_list(groups.iter(), to));
-        values.push_with(|to| encoding::write_value(token_id, to));
-        values.push(&token_expires);
+        values.push_with(|to| encoding::write_value(standard.token_id.unwrap_or_default(), to));
+        values.push(&token.validity().expires.as_secs().to_string());
         for claim in &self.claims {
             let claim = claim.find(token.claims()).unwrap_or(Json::Null);
             values.push_with(|to| write_claim(claim, to));
         }
-        IdentityFields { names: self.names.clone(), values, provider: rules.provider.clone() }
+        let (names, provider) = (self.names.clone(), rules.provider.clone());
+        IdentityFields { names, values: values.shrunk(), provider }
     }
 }
 

@@ -19,20 +19,20 @@ impl StringList {
 
     /// Collects the items in order.
     #[must_use]
-    pub(super) fn new<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let mut strings = Self::with_room_for(items.clone());
+    pub(super) fn new<'a>(items: impl Iterator<Item = &'a str>) -> Self {
+        let mut strings = Self::default();
         for item in items {
             strings.push(item);
         }
-        strings
+        strings.shrunk()
     }
 
     /// Collects the items in order, without duplicates.
     #[must_use]
-    pub(super) fn union<'a>(items: impl Iterator<Item = &'a str> + Clone) -> Self {
+    pub(super) fn union<'a>(items: impl Iterator<Item = &'a str>) -> Self {
         /// Up to this number, comparing is faster than a set.
         const FEW: usize = 16;
-        let mut union = Self::with_room_for(items.clone());
+        let mut union = Self::default();
         // A token may carry thousands of items, so the rest needs a set.
         let mut behind_few = BTreeSet::new();
         for item in items {
@@ -42,13 +42,14 @@ impl StringList {
                 union.push(item);
             }
         }
-        union
+        union.shrunk()
     }
 
-    fn with_room_for<'a>(items: impl Iterator<Item = &'a str>) -> Self {
-        let (strings, bytes) =
-            items.fold((0, 0), |(strings, bytes), item| (strings + 1, bytes + item.len()));
-        Self::with_capacity(strings, bytes)
+    /// The same list without spare capacity, since it may be cached.
+    pub(super) fn shrunk(mut self) -> Self {
+        self.text.shrink_to_fit();
+        self.lengths.shrink_to_fit();
+        self
     }
 
     /// Appends a string.
@@ -73,12 +74,6 @@ impl StringList {
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
         self.lengths.is_empty()
-    }
-
-    /// Total length of the strings in bytes.
-    #[must_use]
-    pub(super) fn bytes(&self) -> usize {
-        self.text.len()
     }
 
     /// The strings in order.

@@ -183,10 +183,10 @@ impl<'a> ClaimedIdentity<'a> {
             let misread_as = |found| misread.push(Misread::new(holds, claim.path(), found));
             claim.values(claims).map_err(misread_as).ok()
         };
-        // The claims are looked up once, because the lists are iterated twice.
+        let roles_of_user = known.into_iter().flat_map(User::roles);
         let roles_claims = rules.roles_claims.iter().chain(audience_roles);
-        let roles: Vec<_> = roles_claims.filter_map(|claim| values("roles", claim)).collect();
-        let roles = roles.iter().cloned().flatten();
+        let roles = roles_claims.filter_map(|claim| values("roles", claim)).flatten();
+        let roles = StringList::union(roles_of_user.chain(roles));
         let groups = values("groups", &rules.groups_claim).into_iter().flatten();
         let scope_claims: Vec<_> = scope_claims(claims, rules).collect();
         misread.extend(scope_claims.iter().filter_map(|(claim, value)| {
@@ -201,7 +201,7 @@ impl<'a> ClaimedIdentity<'a> {
             client_type,
             user: known.map_or(user, |known| Cow::Borrowed(&known.user_name)),
             scopes: scopes(&scope_claims, rules),
-            roles: StringList::union(known.into_iter().flat_map(User::roles).chain(roles)),
+            roles,
             groups: match known {
                 Some(known) => StringList::union(known.groups().chain(groups)),
                 None => StringList::new(groups),
@@ -409,18 +409,18 @@ impl<'a> StandardClaims<'a> {
     /// Collects the claims in one pass.
     fn from_claims(claims: &'a Object) -> Self {
         let mut standard = Self::default();
-        for (name, value) in claims.members().iter() {
+        for (name, value) in claims.members().iter_bytes() {
             let claim = match name {
-                "iss" => &mut standard.issuer,
-                "sub" => &mut standard.subject,
-                "jti" => &mut standard.token_id,
-                "azp" => &mut standard.azp,
-                "client_id" => &mut standard.client_id,
-                "appid" => &mut standard.appid,
-                "cid" => &mut standard.cid,
-                "idtyp" => &mut standard.idtyp,
-                "gty" => &mut standard.gty,
-                "_claim_names" | "hasgroups" => {
+                b"iss" => &mut standard.issuer,
+                b"sub" => &mut standard.subject,
+                b"jti" => &mut standard.token_id,
+                b"azp" => &mut standard.azp,
+                b"client_id" => &mut standard.client_id,
+                b"appid" => &mut standard.appid,
+                b"cid" => &mut standard.cid,
+                b"idtyp" => &mut standard.idtyp,
+                b"gty" => &mut standard.gty,
+                b"_claim_names" | b"hasgroups" => {
                     standard.names_others = true;
                     continue;
                 }

@@ -23,6 +23,15 @@ pub(crate) struct ClaimRules {
     pub token_types: TokenTypes,
 }
 
+/// When a token is valid, by its claims.
+#[derive(Clone, Debug)]
+pub(crate) struct Validity {
+    /// `exp`.
+    pub expires: UnixTime,
+    /// When the token passes [`ClaimRules::check_time`].
+    pub usable: Range<UnixTime>,
+}
+
 /// Accepted values of `typ`, compared without case and without `application/` (RFC 7515 §4.1.9).
 #[derive(Clone, Debug)]
 pub(crate) enum TokenTypes {
@@ -44,13 +53,13 @@ impl ClaimRules {
         claims: &Object,
         audiences: &[String],
         now: UnixTime,
-    ) -> Result<UnixTime, Refusal> {
+    ) -> Result<Validity, Refusal> {
         self.token_types.check(token_type)?;
-        let expires = self.check_time(claims, now)?;
+        let validity = self.check_time(claims, now)?;
         if !self.names_audience(claims, audiences) {
             return Err(self.audience_mismatch(claims, audiences));
         }
-        Ok(expires)
+        Ok(validity)
     }
 
     /// True if the token is for one of these audiences.
@@ -80,57 +89,43 @@ impl ClaimRules {
         }
     }
 
-    /// Checks the time (RFC 7519 §4.1.4 to §4.1.6), and returns `exp`. A time of a wrong type
-    /// counts as missing.
+    /// Checks the time (RFC 7519 §4.1.4 to §4.1.6). An `exp` of a wrong type counts as missing.
     ///
     /// # Errors
     ///
     /// [`Refusal::Expired`], [`Refusal::NotYetValid`] or [`Refusal::TokenTooOld`].
-    pub(crate) fn check_time(&self, claims: &Object, now: UnixTime) -> Result<UnixTime, Refusal> {
+    pub(crate) fn check_time(&self, claims: &Object, now: UnixTime) -> Result<Validity, Refusal> {
         let expires = claims
             .get("exp")
             .and_then(numeric_date)
             .ok_or(Refusal::Expired { seconds_ago: None })?;
-        if now >= expires + self.clock_skew {
+        let mut usable = UnixTime::default()..expires + self.clock_skew;
+        if now >= usable.end {
             return Err(Refusal::Expired { seconds_ago: Some(now.since(expires).as_secs()) });
         }
         for name in ["nbf", "iat"] {
             let Some(value) = claims.get(name) else { continue };
             let time = numeric_date(value)
                 .ok_or(Refusal::NotYetValid { claim: name, seconds_left: None })?;
-            if time > now + self.clock_skew {
+            usable.start = usable.start.max(time - self.clock_skew);
+            if now < usable.start {
                 let seconds_left = Some(time.since(now).as_secs());
                 return Err(Refusal::NotYetValid { claim: name, seconds_left });
             }
         }
         if let Some(max_age) = self.max_token_age {
-            let issued = claims.get("iat").and_then(numeric_date);
-            let age = issued.map(|issued| now.since(issued));
-            if age.is_none_or(|age| age > max_age.saturating_add(self.clock_skew)) {
-                return Err(Refusal::TokenTooOld { seconds: age.map(|age| age.as_secs()) });
+            let max_age = max_age.saturating_add(self.clock_skew);
+            match claims.get("iat").and_then(numeric_date) {
+                Some(issued) if now.since(issued) <= max_age => {
+                    usable.end = usable.end.min(issued + max_age);
+                }
+                issued => {
+                    let seconds = issued.map(|issued| now.since(issued).as_secs());
+                    return Err(Refusal::TokenTooOld { seconds });
+                }
             }
         }
-        Ok(expires)
-    }
-}
-
-impl ClaimRules {
-    /// The time span in which a token with these claims, which expires at `expires`, passes
-    /// [`check_time`](Self::check_time).
-    pub(crate) fn usable(&self, claims: &Object, expires: UnixTime) -> Range<UnixTime> {
-        let begins = ["nbf", "iat"].into_iter().filter_map(|name| numeric_date(claims.get(name)?));
-        let begins = begins.max().unwrap_or_default();
-        begins - self.clock_skew..self.last_use(claims, expires)
-    }
-
-    /// The last moment at which a token with these claims, which expires at `expires`, passes
-    /// [`check`](Self::check).
-    pub(crate) fn last_use(&self, claims: &Object, expires: UnixTime) -> UnixTime {
-        let too_old = self.max_token_age.and_then(|max_age| {
-            let issued = claims.get("iat").and_then(numeric_date)?;
-            Some(issued + max_age)
-        });
-        too_old.map_or(expires, |too_old| expires.min(too_old)) + self.clock_skew
+        Ok(Validity { expires, usable })
     }
 }
 
@@ -300,8 +295,8 @@ mod tests {
             claims.retain(|_, value| !value.is_null());
             let claims = Object::from(&claims);
             let check = |now| rules.check(&TokenType::Absent, &claims, &audiences(), now);
-            let expires = check(UnixTime::from_secs(NOW)).unwrap();
-            assert_eq!(rules.last_use(&claims, expires), UnixTime::from_secs(last_use));
+            let validity = check(UnixTime::from_secs(NOW)).unwrap();
+            assert_eq!(validity.usable.end, UnixTime::from_secs(last_use));
             assert!(check(UnixTime::from_secs(last_use - 1)).is_ok());
             assert!(check(UnixTime::from_secs(last_use) + second).is_err());
         }

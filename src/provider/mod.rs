@@ -9,7 +9,7 @@ mod token_id_rule;
 use std::ops::Index;
 
 pub(crate) use accepted::{AcceptedProviders, AcceptedTokens};
-pub(crate) use claim_rules::{ClaimRules, TokenTypes};
+pub(crate) use claim_rules::{ClaimRules, TokenTypes, Validity};
 pub(crate) use identity_rules::{ClientType, ClientTypeRule, IdentityRules, ServiceSign};
 pub(crate) use map::{ProviderId, ProviderMap};
 pub(crate) use token_id_rule::TokenIdRule;

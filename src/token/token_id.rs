@@ -2,12 +2,13 @@
 
 use super::single_use::SingleUseToken;
 use crate::json::{Json, Object};
-use crate::provider::{ClaimRules, TokenIdRule};
+use crate::provider::TokenIdRule;
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 
 impl TokenIdRule {
     /// Checks `jti`. Returns the single-use token that must be spent before a request is forwarded.
+    /// `last_use`: the end of the time in which the token is valid.
     ///
     /// # Errors
     ///
@@ -15,8 +16,7 @@ impl TokenIdRule {
     pub(super) fn check(
         self,
         claims: &Object,
-        expires: UnixTime,
-        rules: &ClaimRules,
+        last_use: UnixTime,
     ) -> Result<Option<SingleUseToken>, Refusal> {
         if self == Self::Ignore {
             return Ok(None);
@@ -26,7 +26,7 @@ impl TokenIdRule {
         Ok((self == Self::SingleUse).then(|| {
             // The provider was selected by `iss`, so it is a string.
             let issuer = string("iss").unwrap_or_default();
-            SingleUseToken::new(issuer, token_id, rules.last_use(claims, expires))
+            SingleUseToken::new(issuer, token_id, last_use)
         }))
     }
 }

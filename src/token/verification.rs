@@ -10,7 +10,7 @@ use crate::claim::{any_of, carries_one_of, is_elsewhere};
 use crate::jose::{Algorithm, CompactJws, MalformedToken, ProtectedHeader, SignatureVerifier};
 use crate::json::{Json, Object};
 use crate::keys::{Candidates, KeyVersion};
-use crate::provider::{AcceptedProviders, Provider, ProviderId, Providers};
+use crate::provider::{AcceptedProviders, Provider, ProviderId, Providers, Validity};
 use crate::refusal::{Check, Refusal, Strings};
 use crate::time::UnixTime;
 
@@ -25,7 +25,7 @@ pub(crate) struct PlausibleToken {
     claims: Option<Object>,
     algorithm: Algorithm,
     provider: ProviderId,
-    expires: UnixTime,
+    validity: Validity,
     /// The result of verifying the signature of the same token before.
     known: Option<KnownSignature>,
     /// The keys of the provider tried so far.
@@ -71,9 +71,9 @@ impl PlausibleToken {
         }
         let token_type = jws.header().token_type();
         let rules = &provider.claim_rules;
-        let expires = rules.check(token_type, &claims, &tokens.audiences, now).map_err(blame)?;
+        let validity = rules.check(token_type, &claims, &tokens.audiences, now).map_err(blame)?;
         let (claims, known, trial) = (Some(claims), None, KeyTrial::default());
-        Ok(Self { jws, claims, algorithm, provider: id, expires, known, trial })
+        Ok(Self { jws, claims, algorithm, provider: id, validity, known, trial })
     }
 
     /// The same token, with the result of verifying its signature before, if there is one.
@@ -174,13 +174,8 @@ impl PlausibleToken {
 
     /// The time span in which the token is valid.
     #[must_use]
-    pub(crate) fn usable(&self, provider: &Provider) -> Range<UnixTime> {
-        let usable = |claims: &Object| provider.claim_rules.usable(claims, self.expires);
-        match &self.claims {
-            Some(claims) => usable(claims),
-            // It waited, and was readable before.
-            None => self.jws.payload().map(|claims| usable(&claims)).unwrap_or_default(),
-        }
+    pub(crate) fn usable(&self) -> Range<UnixTime> {
+        self.validity.usable.clone()
     }
 
     /// The refusal when no key verifies the token.
@@ -233,7 +228,7 @@ impl SignedToken {
                 claims
             }
         };
-        let expires = token.expires;
+        let validity = token.validity.clone();
         for required in &provider.required_claims {
             match required.is_met_by(&claims) {
                 Some(true) => {}
@@ -258,8 +253,8 @@ impl SignedToken {
             // RFC 9449 §7.1, RFC 8705 §3: bound to a key, and possession is not proved here.
             return Err(Refusal::BoundToken);
         }
-        let single_use = provider.token_id_rule.check(&claims, expires, &provider.claim_rules)?;
-        Ok((VerifiedToken { claims, expires, single_use }, token))
+        let single_use = provider.token_id_rule.check(&claims, validity.usable.end)?;
+        Ok((VerifiedToken { claims, validity, single_use }, token))
     }
 }
 
@@ -267,7 +262,7 @@ impl SignedToken {
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
     claims: Object,
-    expires: UnixTime,
+    validity: Validity,
     single_use: Option<SingleUseToken>,
 }
 
@@ -277,10 +272,10 @@ impl VerifiedToken {
         &self.claims
     }
 
-    /// `exp` of the token.
+    /// When the token is valid.
     #[must_use]
-    pub(crate) fn expires(&self) -> UnixTime {
-        self.expires
+    pub(crate) fn validity(&self) -> &Validity {
+        &self.validity
     }
 
     /// The single-use token that must be spent before a request is forwarded.

@@ -29,7 +29,7 @@ use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{ClaimedIdentity, KnownBy, ReservedNames, ScimLookups, Unconfirmed};
 use crate::keys::{KeyLookup, KeyVersion, KeysUnavailable};
 use crate::login::Cookie;
-use crate::provider::ProviderId;
+use crate::provider::{ProviderId, Validity};
 use crate::refusal::{Refusal, Strings};
 use crate::request::RequestHead;
 use crate::resource::{
@@ -341,8 +341,7 @@ impl Authenticator {
         let provider = &self.config.providers[id];
         let (token, keys) = self.verify(token, resource, view, now)?;
         let (token, without_claims) = token.check_claims(provider, now)?;
-        let expires = token.expires();
-        let usable = provider.claim_rules.usable(token.claims(), expires);
+        let Validity { expires, usable } = token.validity().clone();
         let (requester, known_by) = match self.requester(&token, resource, id, view, now) {
             Ok(known) => known,
             Err(Unconfirmed::Refused(refusal)) => return Err(refusal.into()),
@@ -428,7 +427,7 @@ impl Authenticator {
                     let outcome = TokenOutcome::Forged(refusal.clone());
                     // A later fetch may bring a key for a token that names none.
                     let is_final = candidates.are_named || keys.remote().is_none();
-                    let usable = token.usable(&self.config.providers[id]);
+                    let usable = token.usable();
                     let verdict = is_final.then(|| {
                         let keys = version;
                         Rc::new(TokenVerdict { resource, provider: id, keys, usable, outcome })
