@@ -94,8 +94,14 @@ async fn response_to(stream: &mut TcpStream, request: &[u8]) -> String {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "Envoy closed the connection");
         let text = std::str::from_utf8(&bytes).unwrap();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let is_whole = match field("content-length: ") {
+            Some(length) => body.len() == length.parse::<usize>().unwrap(),
+            // Where a list may be filtered, the plugin takes the length off.
+            None if field("transfer-encoding: chunked").is_some() => body.ends_with("0\r\n\r\n"),
+            None => body.is_empty(),
+        };
+        if is_whole {
             return text.to_owned();
         }
     }

@@ -103,8 +103,13 @@ pub fn plugin(provider: &IdentityProvider) -> Value {
 
 /// The native module in this file with the same configuration.
 pub fn native(provider: &IdentityProvider, module: &Path) -> Value {
+    native_with(module, |configuration| set_provider(configuration, provider))
+}
+
+/// The native module in this file with an edited configuration.
+pub fn native_with(module: &Path, edit: impl FnOnce(&mut Value)) -> Value {
     let mut bootstrap = Bootstrap::example();
-    set_provider(bootstrap.plugin_configuration(), provider);
+    edit(bootstrap.plugin_configuration());
     bootstrap.replace_plugin(module);
     bootstrap.http_filters()[0].clone()
 }

@@ -1,10 +1,10 @@
-//! The cost of many keys, providers and access rules.
+//! The cost of many keys, providers, access rules and MCP servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use testbed::{Algorithm, Envoy, IdentityProvider, SigningKey, Stack};
+use testbed::{Algorithm, Envoy, IdentityProvider, SigningKey, Stack, native_module_path};
 
 use crate::filters;
 use crate::listeners::{Listeners, PATH};
@@ -55,6 +55,9 @@ struct Case {
     providers: usize,
     rules: usize,
     kind: Rules,
+    /// How many servers `resources` has; 0: there is one, as `resource`.
+    servers: usize,
+    is_native: bool,
 }
 
 /// What the access rules match.
@@ -76,16 +79,33 @@ impl Case {
         rules: usize,
         kind: Rules,
     ) -> Self {
-        Self { name, keys, providers, rules, kind }
+        Self { name, keys, providers, rules, kind, servers: 0, is_native: false }
+    }
+
+    const fn of_servers(name: &'static str, servers: usize) -> Self {
+        Self { servers, ..Self::new(name, 1, 1, 1, Rules::Paths) }
+    }
+
+    const fn native(self) -> Self {
+        Self { is_native: true, ..self }
+    }
+
+    /// What is the same for this case and its baseline.
+    fn group(&self) -> &'static str {
+        match (self.servers, self.is_native) {
+            (0, _) => self.kind.name(),
+            (_, false) => "servers in `resources`, one rule",
+            (_, true) => "the same, native module",
+        }
     }
 
     /// The baseline of the same kind, which has one of each.
     fn base(&self) -> usize {
-        CASES.iter().position(|case| case.kind == self.kind).unwrap()
+        CASES.iter().position(|case| case.group() == self.group()).unwrap()
     }
 }
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 24] = [
     Case::new("1 of each", 1, 1, 1, Rules::Paths),
     // Shows the precision of the method.
     Case::new("the same again", 1, 1, 1, Rules::Paths),
@@ -105,6 +125,12 @@ const CASES: [Case; 18] = [
     Case::new("10 rules", 1, 1, 10, Rules::NamesInBody),
     Case::new("100 rules", 1, 1, 100, Rules::NamesInBody),
     Case::new("100 keys, 20 providers, 100 rules", 100, 20, 100, Rules::NamesInBody),
+    Case::of_servers("1 server", 1),
+    Case::of_servers("10 servers", 10),
+    Case::of_servers("100 servers", 100),
+    Case::of_servers("1 server", 1).native(),
+    Case::of_servers("10 servers", 10).native(),
+    Case::of_servers("100 servers", 100).native(),
 ];
 
 impl Rules {
@@ -229,11 +255,18 @@ async fn start(providers: &BTreeMap<usize, IdentityProvider>) -> Listeners {
         .iter()
         .enumerate()
         .map(|(index, case)| {
-            let plugin = filters::plugin_with(|configuration| {
+            let configure = |configuration: &mut Value| {
                 let provider = &providers[&case.keys];
                 configuration["providers"] = provider_list(index, case, provider);
                 configuration["access"] = case.kind.access(case.rules);
-            });
+                if case.servers > 0 {
+                    set_servers(configuration, case.servers);
+                }
+            };
+            let plugin = match case.is_native {
+                true => filters::native_with(&native_module_path(), configure),
+                false => filters::plugin_with(configure),
+            };
             match case.kind {
                 Rules::Paths => vec![plugin],
                 Rules::NamesInFields | Rules::NamesInBody => vec![plugin, filters::buffer()],
@@ -268,6 +301,26 @@ fn provider_list(index: usize, case: &Case, provider: &IdentityProvider) -> Valu
     (1..=case.providers).map(one).collect()
 }
 
+/// So many servers on one host, each with an audience of its own. Requests are for the last one.
+fn set_servers(configuration: &mut Value, count: usize) {
+    let one = |number| {
+        let (path, audience) = if number == count {
+            (PATH.to_owned(), Stack::AUDIENCE.to_owned())
+        } else {
+            (format!("/other-{number}{PATH}"), format!("for-{number}"))
+        };
+        json!({
+            // The same length for all, because it becomes a header field.
+            "id": format!("server-{number:03}"),
+            "url": format!("https://mcp.example.com{path}"),
+            "audiences": [audience],
+        })
+    };
+    let members = configuration.as_object_mut().unwrap();
+    members.remove("resource");
+    members.insert("resources".to_owned(), (1..=count).map(one).collect());
+}
+
 /// The same length for all, because it becomes a header field.
 fn provider_name(case: usize, number: usize) -> String {
     format!("provider-{case:02}-{number:03}")
@@ -279,12 +332,13 @@ fn cluster(keys: usize) -> String {
 
 /// Checks that the plugins have the expected keys.
 async fn check_keys(envoy: &Envoy) {
-    let stats: BTreeMap<_, _> = envoy.stats().await.into_iter().collect();
+    let stats = envoy.stats().await;
     for (index, case) in CASES.iter().enumerate() {
         for number in 1..=case.providers {
-            let name =
-                format!("wasmcustom.mcp_auth_keys.provider.{}", provider_name(index, number));
-            assert_eq!(stats.get(&name), Some(&(case.keys as u64)), "{name}");
+            // Behind `wasmcustom.` or `dynamicmodulescustom.`.
+            let name = format!(".mcp_auth_keys.provider.{}", provider_name(index, number));
+            let found = stats.iter().find(|(stat, _)| stat.ends_with(&name));
+            assert_eq!(found.map(|(_, keys)| *keys), Some(case.keys as u64), "{name}");
         }
     }
 }
@@ -303,10 +357,10 @@ fn print(load: Load, samples: &[Samples]) {
     );
     let mut last = None;
     for (case, case_samples) in CASES.iter().zip(samples) {
-        if last.replace(case.kind) != Some(case.kind) {
+        if last.replace(case.group()) != Some(case.group()) {
             println!(
                 "{:38} {:>22} {:>19} {:>7}",
-                case.kind.name(),
+                case.group(),
                 "CPU µs/request",
                 "by rounds",
                 "medians"
@@ -332,10 +386,12 @@ fn save(results: &[(Load, Vec<Samples>)]) {
             all.push(json!({
                 "load": load.name(),
                 "case": case.name,
-                "rules_kind": case.kind.name(),
+                "group": case.group(),
                 "keys": case.keys,
                 "providers": case.providers,
                 "rules": case.rules,
+                "servers": case.servers,
+                "is_native": case.is_native,
                 "speed_against_one_of_each": speed.to_json(),
                 "rounds": sample::to_json(case_samples),
             }));

@@ -1,7 +1,7 @@
 //! Lists of tools, prompts and resources show only what their callers may use.
 
 use serde_json::{Value, json};
-use testbed::{Bootstrap, RawServer, Response, Stack};
+use testbed::{Bootstrap, RawServer, Response, Stack, raw_exchange};
 
 use crate::support::{close_at_once, without_held_heads};
 
@@ -120,6 +120,35 @@ async fn a_list_is_filtered_whatever_its_dress() {
     assert_eq!(response.text, SHOWN);
     let length = response.headers.get("content-length").map(|value| value.to_str().unwrap());
     assert!(length.is_none_or(|length| length == SHOWN.len().to_string()), "{length:?}");
+}
+
+/// A client that keeps its connection finds the end of a body by its length or its chunks (RFC 9112
+/// §6.3).
+#[tokio::test]
+async fn a_response_that_loses_its_length_is_sent_in_chunks() {
+    let setup = Setup::start(rules()).await;
+    let result = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+    for (method, params, sent, received) in [
+        ("tools/list", json!({}), LIST, SHOWN),
+        ("tools/call", json!({"name": "open1"}), result, result),
+    ] {
+        setup.respond(&format!("content-length: {}\r\n", sent.len()), sent.as_bytes());
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let body = body.to_string();
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nhost: mcp.example.com\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nauthorization: Bearer {}\r\n\r\n\
+             {body}",
+            body.len(),
+            setup.stack.token()
+        );
+        let response = raw_exchange(setup.stack.envoy.address(), request.as_bytes()).await;
+        assert_eq!(response.status(), 200, "{method}");
+        assert_eq!(response.header("content-length"), [""; 0], "{method}");
+        assert_eq!(response.header("transfer-encoding"), ["chunked"], "{method}");
+        let chunk = format!("{:x}\r\n{received}\r\n0\r\n\r\n", received.len());
+        assert_eq!(response.body(), chunk, "{method}");
+    }
 }
 
 #[tokio::test]
