@@ -29,8 +29,8 @@ pub(super) struct RawIdentity {
 pub(super) struct RawClaimHeader {
     /// The claim. A list is joined with commas; an object is sent as base64url of its JSON.
     pub(super) claim: Field<ClaimPath>,
-    /// The header field: a-z, 0-9 and -; not an identity header, and not one with another meaning
-    /// in HTTP or MCP.
+    /// The header field: a-z, 0-9 and -; not an identity header, and not one that HTTP, MCP or
+    /// proxies give another meaning, such as `x-envoy-*` and `x-forwarded-for`.
     pub(super) header: Field<String>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,
@@ -57,6 +57,8 @@ pub(super) fn identity(
     let prefix = HEADER_PREFIX.read(raw.header_prefix, &at("header_prefix"), faults);
     if !is_header_name(&prefix) {
         faults.add(&at("header_prefix"), HEADER_NAME_EXPECTED);
+    } else if has_other_prefix(&prefix) {
+        faults.add(&at("header_prefix"), MEANT_OTHERWISE);
     }
     let own_headers = IdentityHeaders::new(&prefix, Vec::new());
     let resource_header = names_resource.then(|| ResourceLabel::header_name(&prefix));
@@ -87,8 +89,8 @@ fn claim_header(raw: RawClaimHeader, path: &str, faults: &mut Faults) -> Option<
     if let Some(header) = &header {
         if !is_header_name(header) {
             faults.add(&format!("{path}.header"), HEADER_NAME_EXPECTED);
-        } else if MEANT_OTHERWISE.contains(&header.as_str()) {
-            faults.add(&format!("{path}.header"), "has another meaning in HTTP or MCP");
+        } else if is_meant_otherwise(header) {
+            faults.add(&format!("{path}.header"), MEANT_OTHERWISE);
         }
     }
     Some(ClaimHeader { claim: claim?, header: header? })
@@ -96,32 +98,70 @@ fn claim_header(raw: RawClaimHeader, path: &str, faults: &mut Faults) -> Option<
 
 const HEADER_NAME_EXPECTED: &str = "must be a header name of a-z, 0-9 and -";
 
-/// Fields that a claim must not overwrite.
-const MEANT_OTHERWISE: [&str; 23] = [
+const MEANT_OTHERWISE: &str = "has another meaning in HTTP, MCP or proxies";
+
+/// Whether a field is read for something else than a claim: by whoever forwards the request, or by
+/// the server before it looks at the caller.
+fn is_meant_otherwise(name: &str) -> bool {
+    OTHER_FIELDS.contains(&name) || has_other_prefix(name)
+}
+
+fn has_other_prefix(name: &str) -> bool {
+    OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Fields that a claim must not set or remove.
+const OTHER_FIELDS: [&str; 44] = [
     "accept",
     "accept-encoding",
     "authorization",
+    "b3",
+    "baggage",
     "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
     "cookie",
+    "early-data",
     "expect",
     "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
     "last-event-id",
+    "max-forwards",
     "mcp-method",
     "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
     "origin",
-    "proxy-authorization",
+    "range",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "via",
+    "x-client-trace-id",
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-ot-span-context",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+    "x-scheme",
 ];
+
+/// What the names of further ones start with. A field of `x-envoy-` that a filter sets steers Envoy's
+/// router: time limits, retries, even the address that a request goes to.
+const OTHER_PREFIXES: [&str; 8] =
+    ["access-control-", "content-", "grpc-", "mcp-param-", "proxy-", "sec-", "x-b3-", "x-envoy-"];
 
 /// Underscores are rejected: a server that folds them to hyphens could not distinguish the field.
 fn is_header_name(name: &str) -> bool {

@@ -24,7 +24,7 @@ pub(super) struct RawProtectedResource {
     /// `x-mcp-resource`, unique: a-z, 0-9, _ and -.
     pub(super) id: Field<String>,
     /// The public URL of the MCP endpoint, exactly as clients write it: https, or http for a
-    /// loopback host. Requests belong to it by host and path.
+    /// loopback host. Requests belong to it by host and path. Not below `/.well-known`.
     pub(super) url: Field<String>,
     /// The name that people see. Default: none.
     pub(super) name: Field<String>,
@@ -281,6 +281,10 @@ impl ResourceReader<'_> {
         let path = canonical_path(url.path(), &self.member("url"), faults);
         if path.is_some() && !url.is_normalised() {
             faults.add(&self.member("url"), PATH_EXPECTED);
+        }
+        let first = path.as_ref().and_then(|path| path.segments().next());
+        if first == Some(b".well-known") {
+            faults.add(&self.member("url"), "must not be below /.well-known");
         }
         let own = Authority::parse(url.authority().as_bytes());
         if own.is_none() {

@@ -348,6 +348,43 @@ fn json_may_begin_with_a_byte_order_mark() {
 }
 
 #[test]
+fn a_claim_must_not_set_what_envoy_or_a_server_trusts() {
+    let faults_with = |prefix: &str, header: &str| {
+        let document = edited(|document| {
+            let claims = json!([{"claim": "a", "header": header}]);
+            document["identity"] = json!({"header_prefix": prefix, "claims_to_headers": claims});
+        });
+        faults(&document)
+    };
+    for header in [
+        "x-envoy-original-dst-host",
+        "x-envoy-upstream-rq-timeout-ms",
+        "x-envoy-decorator-operation",
+        "X-Envoy-Retry-On",
+        "x-forwarded-for",
+        "x-forwarded-client-cert",
+        "x-request-id",
+        "x-original-url",
+        "traceparent",
+        "host",
+        "content-length",
+        "mcp-param-tenant",
+    ] {
+        let expected = "identity.claims_to_headers[0].header: has another meaning in HTTP, MCP or \
+                        proxies";
+        assert_eq!(faults_with("x-mcp-", header), [expected], "{header}");
+    }
+    assert_eq!(
+        faults_with("x-envoy-", "x-a"),
+        ["identity.header_prefix: has another meaning in HTTP, MCP or proxies"]
+    );
+    // What servers commonly expect the caller's name in.
+    for (prefix, header) in [("x-mcp-", "x-forwarded-user"), ("x-forwarded-", "remote-user")] {
+        assert_eq!(faults_with(prefix, header), [""; 0], "{prefix} {header}");
+    }
+}
+
+#[test]
 fn claim_headers_must_not_collide() {
     let document = edited(|document| {
         document["identity"] = json!({"header_prefix": "x-id-", "claims_to_headers": [
@@ -364,7 +401,7 @@ fn claim_headers_must_not_collide() {
         [
             "identity.claims_to_headers[1].header: is duplicated",
             "identity.claims_to_headers[2].header: is one of the identity headers",
-            "identity.claims_to_headers[3].header: has another meaning in HTTP or MCP",
+            "identity.claims_to_headers[3].header: has another meaning in HTTP, MCP or proxies",
             "identity.claims_to_headers[4].header: must be a header name of a-z, 0-9 and -",
             "identity.claims_to_headers[5].claim: is required",
             "identity.claims_to_headers[5].header: must be a header name of a-z, 0-9 and -",

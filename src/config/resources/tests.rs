@@ -175,9 +175,10 @@ const PATH: &str =
 const URL: &str = "must be an absolute https URL (http only for loopback hosts)";
 const FORM: &str = "must have its path as Envoy forwards it: letters, digits, -, ., _ and ~ plain, and \
                     other characters than !$&'()+,=:@ percent-encoded";
+const DOCUMENTS: &str = "must not be below /.well-known";
 
 /// Changed members, the field that is at fault, and the fault.
-const FAULTS: [(&str, &str, &str); 31] = [
+const FAULTS: [(&str, &str, &str); 34] = [
     (r#"{"/resources": {}}"#, "resources", "invalid type: object, expected a list"),
     (r#"{"/resources/0/id": ""}"#, "resources[0].id", "must consist of a-z, 0-9, _ and -"),
     (
@@ -193,6 +194,21 @@ const FAULTS: [(&str, &str, &str); 31] = [
     (r#"{"/resources/0/url": "https://gateway.example/a%2fb"}"#, "resources[0].url", PATH),
     (r#"{"/resources/0/url": "https://gateway.example/%61/mcp"}"#, "resources[0].url", FORM),
     (r#"{"/resources/0/url": "https://gateway.example/%7Eada"}"#, "resources[0].url", FORM),
+    (
+        r#"{"/resources/0/url": "https://gateway.example/.well-known"}"#,
+        "resources[0].url",
+        DOCUMENTS,
+    ),
+    (
+        r#"{"/resources/0/url": "https://gateway.example/.well-known/oauth-protected-resource/b/mcp"}"#,
+        "resources[0].url",
+        DOCUMENTS,
+    ),
+    (
+        r#"{"/resources/0/url": "https://gateway.example/%2Ewell-known/a"}"#,
+        "resources[0].url",
+        FORM,
+    ),
     (r#"{"/resources/0/url": "https://gateway.example/{id}"}"#, "resources[0].url", URL),
     (r#"{"/resources/0/documentation": "http://docs.example"}"#, "resources[0].documentation", URL),
     (
