@@ -2,9 +2,10 @@
 //! what holds for requests that belong to none.
 
 use serde_json::{Value, json};
+use testkit::claims;
 
-use crate::host::{Outcome, SharedData, Vm};
-use crate::provider::{fetch, start};
+use crate::host::{Outcome, SharedData, Vm, log};
+use crate::provider::{ISSUER, fetch, start};
 use crate::resources::{code, key, token, two_servers, values};
 
 /// Two servers, of which `second` has these members besides, and these members at the top level.
@@ -115,6 +116,30 @@ fn identity_is_that_of_the_resource_as_a_whole_and_no_request_brings_any() {
 }
 
 #[test]
+fn default_identity_headers_are_removed_even_if_each_resource_has_its_own() {
+    let mut configuration = two_servers();
+    for (index, prefix) in ["x-a-", "x-b-"].into_iter().enumerate() {
+        configuration["resources"][index]["identity"] = json!({"header_prefix": prefix});
+    }
+    configuration["exempt"] = json!([{"path": "/healthz"}]);
+    let vm = start(&configuration, &SharedData::default());
+    let key = key();
+    fetch(&vm, &[&key]);
+    let authorization = format!("Bearer {}", token(&key, "for-a"));
+    let fields = [
+        ("authorization", authorization.as_str()),
+        ("x-mcp-user", "root"),
+        ("x-mcp-resource", "b"),
+    ];
+    for path in ["/a/mcp", "/healthz"] {
+        let outcome = get(&vm, HOST, path, &fields);
+        for name in ["x-mcp-user", "x-mcp-resource"] {
+            assert_eq!(values(&outcome, name), [""; 0], "{path} {name}");
+        }
+    }
+}
+
+#[test]
 fn a_mode_is_that_of_the_resource_and_an_exempt_or_reported_request_names_it() {
     let vm = vm(json!({"exempt": [{"path": "/a/mcp/open"}]}), json!({"mode": "report"}));
     assert_eq!(code(&get(&vm, HOST, "/a/mcp", &[])).as_deref(), Some("missing_token"));
@@ -175,5 +200,47 @@ fn the_document_and_the_challenge_of_a_resource_are_its_own() {
         let Outcome::Refused(refused) = get(&vm, HOST, path, &[]) else { panic!("{path}") };
         let challenge = refused.header("www-authenticate").unwrap();
         assert!(challenge.ends_with(ends), "{path}: {challenge}");
+    }
+}
+
+#[test]
+fn the_line_of_a_refusal_names_the_resource_of_the_request() {
+    let vm = vm(json!({}), json!({}));
+    for path in ["/a/mcp", "/b/mcp", "/c/mcp"] {
+        get(&vm, HOST, path, &[]);
+    }
+    let lines: Vec<String> =
+        log().into_iter().filter(|line| line.starts_with("refused: ")).collect();
+    let begins = [
+        "refused: reason=missing_token resource=a provider=-",
+        "refused: reason=missing_token resource=b provider=-",
+        "refused: reason=unknown_resource provider=-",
+    ];
+    assert!(
+        lines.len() == 3 && lines.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_step_up_asks_for_no_scope_that_only_another_resource_knows() {
+    let rules = |scope: &str| json!({"rules": [{"require": {"scopes": [scope]}}]});
+    let mut configuration = two_servers();
+    configuration["resources"][0]["scopes_supported"] = json!(["a.read"]);
+    configuration["resources"][0]["access"] = rules("a.write");
+    configuration["resources"][1]["scopes_supported"] = json!(["b.read"]);
+    configuration["resources"][1]["access"] = rules("b.write");
+    let vm = start(&configuration, &SharedData::default());
+    let key = key();
+    fetch(&vm, &[&key]);
+    let mut claims = claims(ISSUER, "none");
+    claims["aud"] = json!(["for-a", "for-b"]);
+    claims["scope"] = json!("a.read b.read");
+    let authorization = format!("Bearer {}", key.token(&claims));
+    for (path, scope) in [("/a/mcp", "a.write a.read"), ("/b/mcp", "b.write b.read")] {
+        let outcome = get(&vm, HOST, path, &[("authorization", &authorization)]);
+        let Outcome::Refused(refused) = outcome else { panic!("{path}") };
+        let challenge = refused.header("www-authenticate").unwrap();
+        assert!(challenge.contains(&format!("scope=\"{scope}\"")), "{path}: {challenge}");
     }
 }
