@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::arguments::Keys;
 use crate::explain::fetches;
 use crate::fetcher::Fetcher;
-use crate::plugin_file::PluginFile;
+use crate::plugin_file::{ChosenPlugin, PluginFile};
 use crate::print::{BAD, FAINT, GOOD, HEADING, PLAIN, Printer, WARNING};
 
 #[derive(Serialize)]
@@ -18,7 +18,7 @@ struct KeysReport {
 
 /// Fetches keys, and shows them.
 pub(crate) fn run(arguments: &Keys, printer: Printer) -> Result<Outcome, String> {
-    let (setup, clusters) = PluginFile::setup(&arguments.source)?;
+    let ChosenPlugin { setup, clusters, .. } = PluginFile::setup(&arguments.source)?;
     if let Some(name) = &arguments.provider
         && !setup.provider_names().any(|known| known == name)
     {

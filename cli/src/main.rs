@@ -9,6 +9,7 @@ mod explain;
 mod fetcher;
 mod filter_chain;
 mod keys;
+mod normalisation;
 mod plugin_file;
 mod print;
 mod routes;

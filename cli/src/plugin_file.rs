@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::arguments::Source;
 use crate::clusters::EnvoyClusters;
 use crate::document::Document;
+use crate::normalisation::Normalisation;
 use crate::surroundings::{Location, Surroundings};
 
 /// A file in which the plugin is configured.
@@ -31,6 +32,15 @@ pub(crate) struct FoundPlugin {
     pub(crate) duplicates: Vec<String>,
     /// How it is run.
     pub(crate) surroundings: Surroundings,
+}
+
+/// The selected configuration of the plugin.
+pub(crate) struct ChosenPlugin {
+    pub(crate) setup: Setup,
+    /// How Envoy changes requests before the plugin sees them; none if the file does not show it.
+    pub(crate) normalisation: Option<Normalisation>,
+    /// The clusters of Envoy's file; none when it is another one.
+    pub(crate) clusters: Option<EnvoyClusters>,
 }
 
 impl PluginFile {
@@ -71,7 +81,7 @@ impl PluginFile {
     }
 
     /// Reads the selected configuration.
-    pub(crate) fn setup(source: &Source) -> Result<(Setup, Option<EnvoyClusters>), String> {
+    pub(crate) fn setup(source: &Source) -> Result<ChosenPlugin, String> {
         let Self { plugins, clusters } = Self::read(&source.config)?;
         let shown = source.config.display();
         let plugin = match (plugins.as_slice(), source.plugin) {
@@ -93,7 +103,11 @@ impl PluginFile {
             return Err(refused(plugin.duplicates.join("\n")));
         }
         let setup = Setup::new(&plugin.json).map_err(|faults| refused(faults.to_string()))?;
-        Ok((setup.with_header_limit(plugin.surroundings.header_limit()), clusters))
+        Ok(ChosenPlugin {
+            setup: setup.with_header_limit(plugin.surroundings.header_limit()),
+            normalisation: plugin.surroundings.normalisation(),
+            clusters,
+        })
     }
 }
 

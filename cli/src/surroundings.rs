@@ -4,6 +4,7 @@ use mcp_federated_auth::explain::Setup;
 use serde_json::Value;
 
 use crate::filter_chain::FilterChain;
+use crate::normalisation::Normalisation;
 use crate::routes::{RouteTable, Routes};
 
 const BUFFER: &str = "envoy.extensions.filters.http.buffer.v3.Buffer";
@@ -13,6 +14,8 @@ const CONNECTION_MANAGER: &str =
 /// The place of a value in the file.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Location<'a> {
+    /// Envoy's listener around it.
+    listener: Option<&'a Value>,
     /// Envoy's HTTP connection manager around it.
     manager: Option<&'a Value>,
     /// The HTTP filter that it belongs to.
@@ -56,9 +59,7 @@ enum Runner {
 
 /// How Envoy's HTTP connection manager reads requests.
 struct Manager {
-    normalizes_path: bool,
-    merges_slashes: bool,
-    handles_escaped_slashes: bool,
+    normalisation: Normalisation,
     handles_underscores: bool,
     header_limit: usize,
     filters: FilterChain,
@@ -69,7 +70,11 @@ impl<'a> Location<'a> {
     /// The location of the members of this object, which lies here.
     pub(crate) fn inside(self, object: &'a Value) -> Self {
         let is_policy = object.get("kind").and_then(Value::as_str) == Some("EnvoyExtensionPolicy");
+        let is_listener = ["filter_chains", "default_filter_chain"]
+            .iter()
+            .any(|name| member(object, name).is_some());
         Self {
+            listener: is_listener.then_some(object).or(self.listener),
             manager: member(object, "http_filters").map(|_| object).or(self.manager),
             is_in_extension_policy: is_policy || self.is_in_extension_policy,
             ..self
@@ -132,7 +137,7 @@ impl Surroundings {
             open_failure: open_failure(runner, plugin),
             holds_heads: is_buffered || holds_bodies,
             holds_bodies,
-            manager: manager.map(|manager| Manager::new(manager, location.filter)),
+            manager: manager.map(|manager| Manager::new(manager, location)),
         }
     }
 
@@ -172,6 +177,11 @@ impl Surroundings {
                  does not show: {example}"
             )
         })
+    }
+
+    /// How Envoy changes hosts and paths before the plugin sees them, if the file shows it.
+    pub(crate) fn normalisation(&self) -> Option<Normalisation> {
+        self.manager.as_ref().map(|manager| manager.normalisation)
     }
 
     /// The routes, if the file shows them.
@@ -249,20 +259,16 @@ impl Surroundings {
 }
 
 impl Manager {
-    /// `filter`: the HTTP filter that is the plugin, if it is among those of this manager.
-    fn new(manager: &Value, filter: Option<&Value>) -> Self {
+    /// `location`: that of the plugin.
+    fn new(manager: &Value, location: Location<'_>) -> Self {
+        let Location { listener, filter, .. } = location;
+        let normalisation = Normalisation::new(manager, listener);
         let protocol = member(manager, "common_http_protocol_options");
         let underscores =
             protocol.and_then(|protocol| member(protocol, "headers_with_underscores_action"));
-        let escaped = member(manager, "path_with_escaped_slashes_action");
         let kilobytes = member(manager, "max_request_headers_kb").and_then(Value::as_u64);
         Self {
-            normalizes_path: is_on(manager, "normalize_path"),
-            merges_slashes: is_on(manager, "merge_slashes"),
-            handles_escaped_slashes: is_one_of(
-                escaped,
-                &[("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3), ("UNESCAPE_AND_FORWARD", 4)],
-            ),
+            normalisation,
             handles_underscores: is_one_of(
                 underscores,
                 &[("REJECT_REQUEST", 1), ("DROP_HEADER", 2)],
@@ -271,7 +277,7 @@ impl Manager {
                 .and_then(|kilobytes| usize::try_from(kilobytes).ok()?.checked_mul(1024))
                 .unwrap_or(Setup::HEADER_LIMIT),
             filters: FilterChain::new(manager, filter),
-            routes: Routes::new(manager, filter),
+            routes: Routes::new(manager, filter, normalisation),
         }
     }
 
@@ -303,10 +309,10 @@ impl Manager {
         });
         let filters = self.filters.warnings(setup);
         [
-            path(self.normalizes_path, "normalize_path: true", "`/a/../b`"),
-            path(self.merges_slashes, "merge_slashes: true", "`//a`"),
+            path(self.normalisation.normalizes_path(), "normalize_path: true", "`/a/../b`"),
+            path(self.normalisation.merges_slashes(), "merge_slashes: true", "`//a`"),
             path(
-                self.handles_escaped_slashes,
+                self.normalisation.handles_escaped_slashes(),
                 "path_with_escaped_slashes_action: REJECT_REQUEST",
                 "`/a%2Fb`",
             ),
@@ -358,7 +364,7 @@ pub(crate) fn is_off(object: &Value, name: &str) -> bool {
 }
 
 /// Envoy accepts the number of a constant as well as its name.
-fn is_one_of(value: Option<&Value>, constants: &[(&str, u64)]) -> bool {
+pub(crate) fn is_one_of(value: Option<&Value>, constants: &[(&str, u64)]) -> bool {
     value.is_some_and(|value| {
         constants.iter().any(|(name, number)| *value == **name || *value == *number)
     })

@@ -5,15 +5,15 @@ use mcp_federated_auth::explain::{ItemRefusal, JudgedItem, JudgedList, Question,
 
 use crate::Outcome;
 use crate::arguments::Tools;
-use crate::explain::{self, file};
+use crate::explain::{self, file, forwarded_url};
 use crate::fetcher::Fetcher;
-use crate::plugin_file::PluginFile;
+use crate::plugin_file::{ChosenPlugin, PluginFile};
 use crate::print::{BAD, GOOD, HEADING, PLAIN, Printer, WARNING};
 use crate::token::GivenToken;
 
 /// Judges the items of lists.
 pub(crate) fn run(arguments: &Tools, printer: Printer) -> Result<Outcome, String> {
-    let (setup, clusters) = PluginFile::setup(&arguments.source)?;
+    let ChosenPlugin { setup, normalisation, clusters } = PluginFile::setup(&arguments.source)?;
     let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
     let key_set = arguments.keys.as_deref().map(file).transpose()?;
     let list = file(&arguments.list)?;
@@ -21,15 +21,19 @@ pub(crate) fn run(arguments: &Tools, printer: Printer) -> Result<Outcome, String
     if let Some(seconds) = arguments.at {
         fetcher = fetcher.at(seconds);
     }
+    let mut notes = Vec::new();
+    let seen = normalisation.unwrap_or_default();
+    let url = arguments.url.as_deref().map(|url| forwarded_url(url, seen, &mut notes));
     let question = Question {
         token: &given.token,
         method: "POST",
-        url: arguments.url.as_deref(),
+        url: url.as_deref(),
         path: None,
         message: None,
         key_set: key_set.as_deref(),
     };
-    let report = setup.judge_lists(&question, &list, &mut fetcher)?;
+    let mut report = setup.judge_lists(&question, &list, &mut fetcher)?;
+    report.token.notes.extend(notes);
     if printer.json {
         printer.json(&report);
     } else if report.lists.is_empty() {

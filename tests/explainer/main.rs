@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod agreement_urls;
 mod broken_setups;
 mod check;
 mod command_line;

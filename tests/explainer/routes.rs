@@ -46,9 +46,29 @@ fn agreeing() -> Bootstrap {
 /// connection manager.
 pub fn findings(edit: impl FnOnce(&mut Value, &mut Value)) -> [Vec<String>; 3] {
     let mut bootstrap = agreeing();
+    edit_both(&mut bootstrap, edit);
+    findings_of(&mut bootstrap)
+}
+
+fn edit_both(bootstrap: &mut Bootstrap, edit: impl FnOnce(&mut Value, &mut Value)) {
     let mut configuration = bootstrap.plugin_configuration().clone();
     edit(&mut configuration, bootstrap.connection_manager());
     *bootstrap.plugin_configuration() = configuration;
+}
+
+/// The same if these members are added to the listener too.
+pub fn findings_behind(
+    listener: &Value,
+    edit: impl FnOnce(&mut Value, &mut Value),
+) -> [Vec<String>; 3] {
+    let mut bootstrap = agreeing();
+    edit_both(&mut bootstrap, edit);
+    let own = &mut bootstrap.tree()["static_resources"]["listeners"][0];
+    own.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
+    findings_of(&mut bootstrap)
+}
+
+fn findings_of(bootstrap: &mut Bootstrap) -> [Vec<String>; 3] {
     let run = mcp_auth(&["check", &file(".json", &bootstrap.tree().to_string()), "--json"], "");
     let report = run.json();
     let all = |kind: &str| -> Vec<String> {

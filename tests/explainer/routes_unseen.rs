@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::routes::{Edit, NOTHING, findings, host, hosts, prefix, route, routes};
+use crate::routes::{Edit, NOTHING, findings, findings_behind, host, hosts, prefix, route, routes};
 
 /// A route with this match.
 fn matching(route_match: Value, cluster: &str) -> Value {
@@ -23,7 +23,7 @@ fn filters(manager: &mut Value) -> &mut Vec<Value> {
 const FIRST: &str = "routes[0] of the virtual host \"gateway\" was not compared for all requests: ";
 
 /// What cannot be seen, the edits, and parts of the only warning.
-const UNSEEN: [(&str, Edit, [&str; 2]); 19] = [
+const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
     (
         "a regular expression of any kind",
         |_, manager| {
@@ -106,15 +106,6 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 19] = [
             routes(manager, 1)[0]["typed_per_filter_config"] = own;
         },
         [FIRST, "the plugin has another configuration there"],
-    ),
-    (
-        "the port of the listener",
-        |configuration, manager| {
-            configuration["resources"][0]["hosts"] = json!(["alone.example:8443"]);
-            hosts(manager)[0]["domains"] = json!(["alone.*"]);
-            manager["strip_matching_host_port"] = json!(true);
-        },
-        ["`strip_matching_host_port`", "which was not compared"],
     ),
     (
         "a filter that may change the path",
@@ -205,7 +196,7 @@ fn what_cannot_be_compared_causes_a_warning() {
 
 #[test]
 fn what_makes_no_difference_causes_none() {
-    let cases: [(&str, Edit); 9] = [
+    let cases: [(&str, Edit); 11] = [
         (
             "regular expressions that are a path, a prefix, or a path and what is below it",
             |_, manager| {
@@ -219,6 +210,11 @@ fn what_makes_no_difference_causes_none() {
                     .collect();
             },
         ),
+        ("a path that begins with that of a regular expression", |configuration, manager| {
+            configuration["resources"][2]["url"] = json!("https://gateway.example/one/mcpx");
+            let one = json!({"safe_regex": {"regex": "/one/mcp(?:/.*)?"}});
+            *routes(manager, 1) = vec![matching(one, "one"), route("/one/mcpx", "two")];
+        }),
         ("any regular expression where one server is alone", |_, manager| {
             *routes(manager, 0) =
                 vec![matching(json!({"safe_regex": {"regex": "/m[c]p.*"}}), "alone")];
@@ -236,6 +232,9 @@ fn what_makes_no_difference_causes_none() {
         ("a listener's port that no server names", |_, manager| {
             manager["strip_matching_host_port"] = json!(true);
         }),
+        ("a port that is not the listener's", |configuration, manager| {
+            name_port(configuration, manager, 8443);
+        }),
         ("a dot at the end, which the plugin sees as Envoy does", |_, manager| {
             manager["strip_trailing_host_dot"] = json!(true);
         }),
@@ -250,6 +249,74 @@ fn what_makes_no_difference_causes_none() {
     ];
     for (name, edit) in cases {
         assert_eq!(findings(edit), NOTHING, "{name}");
+    }
+}
+
+/// The port of the example's listener.
+const OWN_PORT: u16 = 10_000;
+
+/// Names a host with this port, and has Envoy remove that of the listener.
+fn name_port(configuration: &mut Value, manager: &mut Value, port: u16) {
+    configuration["resources"][0]["hosts"] = json!([format!("alone.example:{port}")]);
+    hosts(manager)[0]["domains"] = json!(["alone.*"]);
+    manager["strip_matching_host_port"] = json!(true);
+}
+
+#[test]
+fn the_listeners_own_port_is_removed_as_in_envoy() {
+    let [faults, warnings, _] = findings(|configuration, manager| {
+        name_port(configuration, manager, OWN_PORT);
+        configuration["resources"][0]["url"] = json!("https://alone.example:10000/mcp");
+        configuration["resources"][0].as_object_mut().unwrap().remove("hosts");
+        // No request that gets here belongs to a server.
+        let any = json!({"match": {"prefix": "/"}, "route": {"cluster_header": "x"}});
+        routes(manager, 0).push(any);
+    });
+    assert_eq!(faults, [""; 0]);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
+    let expected =
+        "resources[0] (alone): requests for alone.example:10000/mcp: Envoy removes the port";
+    assert!(warning.starts_with(expected), "{warning}");
+}
+
+#[test]
+fn a_host_with_the_listeners_own_port_is_routed_as_the_one_without() {
+    // Envoy routes `gateway.example:10000` as `gateway.example`, and the plugin judges it so.
+    let with_own_port = |strips: bool| {
+        findings(move |_, manager| {
+            manager["strip_matching_host_port"] = json!(strips);
+            let all = json!([prefix("/", "alone")]);
+            hosts(manager).push(host("with port", &["gateway.example:10000"], all));
+        })
+    };
+    assert_eq!(with_own_port(true), NOTHING);
+    assert_eq!(with_own_port(false), NOTHING);
+    // The twin: a domain with another port, under any host, takes what belongs to a server.
+    let [faults, ..] = findings(|configuration, manager| {
+        manager["strip_matching_host_port"] = json!(true);
+        configuration["resources"][1]["hosts"] = json!(["*"]);
+        let all = json!([prefix("/", "alone")]);
+        hosts(manager).push(host("with port", &["other.example:8443"], all));
+    });
+    let [fault] = faults.as_slice() else { panic!("{faults:#?}") };
+    assert!(fault.contains("a request for other.example:8443/one/mcp"), "{fault}");
+}
+
+#[test]
+fn a_port_that_the_file_does_not_show_was_not_compared() {
+    for listener in [
+        json!({"use_original_dst": true}),
+        json!({"listener_filters": [{"name": "envoy.filters.listener.proxy_protocol"}]}),
+        json!({"address": {"pipe": {"path": "/run/envoy"}}}),
+        json!({"address": {"socket_address": {"address": "::", "port_value": 0}}}),
+    ] {
+        let [faults, warnings, _] = findings_behind(&listener, |configuration, manager| {
+            name_port(configuration, manager, OWN_PORT);
+        });
+        assert_eq!(faults, [""; 0], "{listener}");
+        let [warning] = warnings.as_slice() else { panic!("{listener}: {warnings:#?}") };
+        assert!(warning.starts_with("`strip_matching_host_port`"), "{listener}: {warning}");
+        assert!(warning.contains("it was not compared"), "{listener}: {warning}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mcp_federated_auth::explain::{ExemptPath, Server, Setup};
 
 use super::{Route, RouteTable, Target, VirtualHost, Way};
+use crate::normalisation::{StrippedPorts, split_port};
 
 /// The results of the comparison.
 #[derive(Default)]
@@ -86,11 +87,12 @@ impl<'a> Comparison<'a> {
         }
         let names_port =
             |server: &Server| server.hosts.iter().any(|spellings| spellings.len() == 1);
-        if self.table.strips_own_port && self.servers.iter().any(names_port) {
+        let is_unknown = self.table.normalisation.ports() == StrippedPorts::Own(None);
+        if is_unknown && self.servers.iter().any(names_port) {
             warnings.push(
                 "`strip_matching_host_port`: Envoy removes the port of its listener from a host \
-                 before the plugin sees it, which was not compared: name the hosts of `resources` \
-                 without that port"
+                 before the plugin sees it. This file does not show that port, so it was not compared: \
+                 name the hosts of `resources` without it"
                     .to_owned(),
             );
         }
@@ -120,8 +122,8 @@ impl<'a> Comparison<'a> {
         for host in server.hosts.iter().filter_map(|spellings| spellings.first()) {
             let problem = match self.table.way(host, path) {
                 _ if self.owner(host, path) != Some(server) => {
-                    "Envoy removes the port before the plugin sees the host \
-                     (`strip_any_host_port`), so they do not belong to it: name the host without \
+                    "Envoy removes the port before the plugin sees the host (`strip_any_host_port`, \
+                     `strip_matching_host_port`), so they do not belong to it: name the host without \
                      port in `hosts`"
                         .to_owned()
                 }
@@ -155,7 +157,7 @@ impl<'a> Comparison<'a> {
         for host in self.hosts() {
             let Some(found) = self.table.host(&host) else { continue };
             for path in self.paths(&host, found) {
-                let Some(owner) = self.setup.server_at(self.table.seen(&host).0, &path) else {
+                let Some(owner) = self.setup.server_at(&self.table.seen(&host), &path) else {
                     continue;
                 };
                 let Some(way) = self.table.way(&host, &path) else { continue };
@@ -243,7 +245,7 @@ impl<'a> Comparison<'a> {
         let own = self.own.get(exempt.server)?;
         let host = self.hosts().into_iter().find(|host| {
             let way = self.table.way(host, path);
-            self.setup.server_at(self.table.seen(host).0, path).is_none()
+            self.setup.server_at(&self.table.seen(host), path).is_none()
                 && way.is_some_and(|way| clusters(&way).iter().any(|name| own.contains(name)))
         })?;
         Some(format!(
@@ -287,7 +289,7 @@ impl<'a> Comparison<'a> {
             let Some((_, owners)) = all.find(|(own, _)| std::ptr::eq(*own, found)) else {
                 continue;
             };
-            let seen = self.table.seen(&host).0;
+            let seen = &self.table.seen(&host);
             let servers = self.servers.iter();
             owners.extend(servers.filter_map(|server| self.setup.server_at(seen, &server.path)));
         }
@@ -311,7 +313,14 @@ impl<'a> Comparison<'a> {
         let domains = self.table.hosts.iter().flat_map(|host| &host.domains);
         let mut hosts: BTreeSet<String> = named.cloned().collect();
         hosts.extend(domains.map(super::Domain::sample));
-        let others = hosts.iter().map(|host| format!("{}:{OTHER_PORT}", super::without_port(host)));
+        let own_port = match self.table.normalisation.ports() {
+            StrippedPorts::Own(port) => port,
+            StrippedPorts::None | StrippedPorts::All => None,
+        };
+        let ports = [Some(OTHER_PORT), own_port].into_iter().flatten();
+        let others = ports.flat_map(|port| {
+            hosts.iter().map(move |host| format!("{}:{port}", split_port(host).0))
+        });
         let others: Vec<String> = others.collect();
         hosts.extend(others);
         hosts
@@ -340,7 +349,7 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn owner(&self, host: &str, path: &str) -> Option<&Server> {
-        self.servers.get(self.setup.server_at(self.table.seen(host).0, path)?)
+        self.servers.get(self.setup.server_at(&self.table.seen(host), path)?)
     }
 
     /// Where requests for the URL of a server go.

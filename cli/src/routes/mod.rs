@@ -6,11 +6,14 @@ mod domain;
 mod path_match;
 mod sharing;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 pub(crate) use self::comparison::{Findings, compare};
 use self::domain::{Domain, Fit};
 use self::path_match::{PathMatch, Taken};
+use crate::normalisation::{Normalisation, split_port};
 use crate::surroundings::{is_on, member};
 
 /// The routes of a connection manager, as far as the file shows them.
@@ -24,12 +27,10 @@ pub(crate) enum Routes {
 /// Envoy's route table.
 pub(crate) struct RouteTable {
     hosts: Vec<VirtualHost>,
-    /// Whether ports are removed before the plugin sees a host.
-    strips_ports: bool,
+    /// How Envoy changes hosts before the plugin sees them.
+    normalisation: Normalisation,
     /// Whether domains are compared with hosts without their ports.
     ignores_ports: bool,
-    /// Whether the listener's own port is removed, which depends on the connection.
-    strips_own_port: bool,
     /// Whether a header field selects the virtual host.
     has_host_header: bool,
 }
@@ -86,36 +87,39 @@ struct Way<'a> {
 impl Routes {
     /// The routes of a connection manager. `plugin` is the HTTP filter that is the plugin, if it is
     /// among those of this manager.
-    pub(crate) fn new(manager: &Value, plugin: Option<&Value>) -> Self {
+    pub(crate) fn new(
+        manager: &Value,
+        plugin: Option<&Value>,
+        normalisation: Normalisation,
+    ) -> Self {
         let filter = plugin.and_then(|plugin| text(plugin, "name")).unwrap_or_default();
         let table = member(manager, "route_config");
         match table.filter(|table| member(table, "vhds").is_none()) {
-            Some(table) => Self::Shown(RouteTable::new(table, manager, filter)),
+            Some(table) => Self::Shown(RouteTable::new(table, filter, normalisation)),
             None => Self::Elsewhere,
         }
     }
 }
 
 impl RouteTable {
-    fn new(table: &Value, manager: &Value, filter: &str) -> Self {
+    fn new(table: &Value, filter: &str, normalisation: Normalisation) -> Self {
         let host = |host| VirtualHost::new(host, mirrors(table), filter);
         Self {
             hosts: list(table, "virtual_hosts").map(host).collect(),
-            strips_ports: is_on(manager, "strip_any_host_port"),
-            strips_own_port: is_on(manager, "strip_matching_host_port"),
+            normalisation,
             ignores_ports: is_on(table, "ignore_port_in_host_matching"),
             has_host_header: member(table, "vhost_header").is_some(),
         }
     }
 
-    /// The host of a request as the plugin sees it, and as Envoy then compares it with domains.
-    fn seen<'a>(&self, host: &'a str) -> (&'a str, &'a str) {
-        let seen = if self.strips_ports { without_port(host) } else { host };
-        (seen, if self.ignores_ports { without_port(seen) } else { seen })
+    /// The host of a request as the plugin sees it.
+    fn seen<'a>(&self, host: &'a str) -> Cow<'a, str> {
+        self.normalisation.host(host)
     }
 
     fn host(&self, host: &str) -> Option<&VirtualHost> {
-        let (_, host) = self.seen(host);
+        let seen = self.seen(host);
+        let host = if self.ignores_ports { split_port(&seen).0 } else { &seen };
         let fits =
             self.hosts.iter().filter_map(|candidate| Some((candidate.fit(host)?, candidate)));
         fits.max_by_key(|(fit, _)| *fit).map(|(_, found)| found)
@@ -321,14 +325,6 @@ fn has_configuration_for(object: &Value, filter: &str) -> bool {
     let weighted = member(object, "weighted_clusters");
     let mut weighted = weighted.into_iter().flat_map(|weighted| list(weighted, "clusters"));
     own(object) || weighted.any(own)
-}
-
-fn without_port(host: &str) -> &str {
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    match host.rsplit_once(':') {
-        Some((bare, port)) if is_port(port) => bare,
-        _ => host,
-    }
 }
 
 fn text<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
