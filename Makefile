@@ -71,8 +71,11 @@ $(images): $(module)
 	cargo run --quiet --locked --package xtask --no-default-features --features images -- images $(module) $(@D) > $@.new
 	mv $@.new $@
 
+# What the tests in real Envoy run.
+test_programs := $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium
+
 .PHONY: test
-test: build images native-tests $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium registry ## Run all tests, including those in real Envoy
+test: build images native-tests $(test_programs) registry ## Run all tests, including those in real Envoy
 	$(say) 'Building and running the tests (about twenty-five minutes the first time, eighteen later)'
 	cargo test --locked --workspace --no-fail-fast && plugin=passed; \
 		printf '\n==> %s\n' 'Running the tests in Envoy once more, with the native module'; \
@@ -81,7 +84,7 @@ test: build images native-tests $(envoy) $(scim_server) $(node_packages) $(pytho
 # The tests in real Envoy with another version of it, or those of them whose names contain a word of
 # TESTS: make test-envoy ENVOY=1.36.4 TESTS='refused_tokens key_'.
 .PHONY: test-envoy
-test-envoy: build $(scim_server) redis promtool ## Run the tests in another Envoy: ENVOY=1.36.4, and TESTS='a b' for some of them
+test-envoy: build $(test_programs) ## Run the tests in another Envoy: ENVOY=1.36.4, and TESTS='a b' for some of them
 	@[ -n '$(ENVOY)' ] || { echo 'Which Envoy? make test-envoy ENVOY=1.36.4'; exit 1; }
 	$(MAKE) --no-print-directory $(other_envoy)
 	ENVOY='$(CURDIR)/$(other_envoy)' cargo test --locked --workspace --test envoy --no-fail-fast -- $(TESTS)
@@ -99,7 +102,7 @@ test_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)' \
 	$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only))
 
 .PHONY: test-native
-test-native: native $(envoy) $(scim_server) redis promtool ## Run the tests in real Envoy with the native module
+test-native: native $(test_programs) ## Run the tests in real Envoy with the native module
 	$(test_native)
 
 .PHONY: check
@@ -108,11 +111,13 @@ check: style ## Check format and lints, and test library, engine and shell (two 
 	cargo test --locked --lib --test engine --test proxy_wasm --no-fail-fast
 
 # The oldest compiler that builds everything.
-MSRV ?= $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+MSRV ?= $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0
 
 .PHONY: msrv
 msrv: ## Check that the oldest supported compiler builds everything
-	rustup toolchain list | grep --quiet '^$(MSRV)' || rustup toolchain install --profile minimal --target $(wasm_target) $(MSRV)
+	rustup toolchain list | grep --quiet '^$(MSRV)-' || rustup toolchain install --profile minimal $(MSRV)
+	rustup target list --toolchain $(MSRV) --installed | grep --quiet --line-regexp $(wasm_target) || \
+		rustup target add --toolchain $(MSRV) $(wasm_target)
 	CARGO_TARGET_DIR=$(target_dir)/msrv cargo +$(MSRV) check --locked --workspace --all-targets
 	CARGO_TARGET_DIR=$(target_dir)/msrv cargo +$(MSRV) check --locked --package $(shell) --lib --target $(wasm_target)
 
