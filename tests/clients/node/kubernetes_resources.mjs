@@ -1,20 +1,23 @@
-// Prints the faults of Kubernetes resources of Istio and of the Gateway API, by the schemas of their
-// CRDs: what the validators find, and fields that the types do not have, which validators let pass.
+// Prints the faults of resources of Kubernetes, Istio and the Gateway API, by their schemas: what the
+// validators find, and fields that the types do not have, which validators let pass.
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
 const PACKAGES = {
-  'extensions.istio.io/v1alpha1': 'istio',
-  'gateway.networking.k8s.io/v1': 'gateway-api',
-  'networking.istio.io/v1': 'istio',
-  'networking.istio.io/v1alpha3': 'istio',
-  'security.istio.io/v1': 'istio',
+  'apps/v1': 'kubernetes-models',
+  'extensions.istio.io/v1alpha1': '@kubernetes-models/istio',
+  'gateway.networking.k8s.io/v1': '@kubernetes-models/gateway-api',
+  'networking.istio.io/v1': '@kubernetes-models/istio',
+  'networking.istio.io/v1alpha3': '@kubernetes-models/istio',
+  'policy/v1': 'kubernetes-models',
+  'security.istio.io/v1': '@kubernetes-models/istio',
+  v1: 'kubernetes-models',
 };
 
 async function faultsOf(resource) {
   const { apiVersion, kind } = resource;
   const library = PACKAGES[apiVersion];
-  const models = library && (await import(`@kubernetes-models/${library}/${apiVersion}`));
+  const models = library && (await import(`${library}/${apiVersion}`));
   const Model = models?.[kind];
   if (!Model) return [`there is no ${kind} in ${apiVersion}`];
   try {
@@ -29,7 +32,7 @@ async function faultsOf(resource) {
 function faultsOfTypes({ apiVersion, kind, ...rest }) {
   const name = fileURLToPath(new URL('resource.ts', import.meta.url));
   const library = PACKAGES[apiVersion];
-  const text = `import type { I${kind} } from '@kubernetes-models/${library}/${apiVersion}/${kind}';
+  const text = `import type { I${kind} } from '${library}/${apiVersion}/${kind}';
     const resource: I${kind} = ${JSON.stringify({ apiVersion, kind, ...rest }, null, 1)};
     export default resource;`;
   const options = {

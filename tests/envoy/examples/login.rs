@@ -1,7 +1,7 @@
 //! `envoy/login.yaml`: people log in at Entra ID and at Google through the gateway.
 
 use serde_json::json;
-use testbed::{Envoy, LoginBrowser, LoginClient, LoginProvider, LoginShape};
+use testbed::{Bootstrap, Envoy, LoginBrowser, LoginClient, LoginProvider, LoginShape};
 
 use super::{ENTRA, ENTRA_CLIENT_ID, HOST, Site, TlsEnvoy};
 use crate::login_support::{SECRET, assert_error, log_in, member};
@@ -13,9 +13,9 @@ const GOOGLE: &str = "accounts.google.com";
 const GOOGLE_CLIENT_ID: &str = "1234567890-abc.apps.googleusercontent.com";
 
 /// The example, and the two providers at their own addresses.
-struct Scene {
-    site: Site,
-    gate: TlsEnvoy,
+pub(super) struct Scene {
+    pub(super) site: Site,
+    pub(super) gate: TlsEnvoy,
     entra: LoginProvider,
     google: LoginProvider,
 }
@@ -23,6 +23,12 @@ struct Scene {
 impl Scene {
     async fn start() -> Self {
         let site = Site::new().await;
+        let example = site.example(FILE);
+        Self::with(site, example).await
+    }
+
+    /// With another file that does the same.
+    pub(super) async fn with(site: Site, example: Bootstrap) -> Self {
         let entra = LoginProvider::start_as(LoginShape::entra_id()).await;
         entra.set_origin(&format!("https://{ENTRA}"));
         entra.set_client_id(ENTRA_CLIENT_ID);
@@ -38,7 +44,7 @@ impl Scene {
             site.entrance.serve(host, &site.public, google.address());
         }
         let envoy = Envoy::builder()
-            .bootstrap(site.example(FILE))
+            .bootstrap(example)
             .environment("MCP_AUTH_SECRET", SECRET)
             .environment("ENTRA_SECRET", LoginProvider::CLIENT[1])
             .environment("GOOGLE_SECRET", LoginProvider::CLIENT[1]);
@@ -46,7 +52,7 @@ impl Scene {
         Self { site, gate, entra, google }
     }
 
-    async fn client(&self) -> LoginClient {
+    pub(super) async fn client(&self) -> LoginClient {
         let mut client = LoginClient::discover(RESOURCE, self.gate.tunnel.address()).await;
         client.register().await;
         client
@@ -55,6 +61,7 @@ impl Scene {
     fn browser(&self) -> LoginBrowser {
         LoginBrowser::new([
             (LOGIN.to_owned(), self.gate.tunnel.address()),
+            (format!("https://{HOST}"), self.gate.tunnel.address()),
             (format!("https://{ENTRA}"), self.entra.address()),
             (format!("https://{GOOGLE}"), self.google.address()),
         ])
@@ -63,7 +70,11 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_nobody_knows_gets_from_the_url_to_a_tool_call_at_both() {
-    let scene = Scene::start().await;
+    assert_people_log_in_at_both(&Scene::start().await).await;
+}
+
+/// Asserts that an unknown client gets from the URL to a tool call, by each of the two providers.
+pub(super) async fn assert_people_log_in_at_both(scene: &Scene) {
     scene.gate.assert_is_closed(&scene.site.server).await;
     let client = scene.client().await;
     assert_eq!(client.metadata["issuer"], LOGIN);
@@ -103,7 +114,11 @@ async fn an_account_of_another_company_gets_no_token() {
 // Requirement: login-register-load
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_registrations_or_logins_is_limited_and_nothing_else_is() {
-    let scene = Scene::start().await;
+    assert_floods_are_limited(&Scene::start().await).await;
+}
+
+/// Asserts that the endpoints of the login have limits, and requests to the server have none.
+pub(super) async fn assert_floods_are_limited(scene: &Scene) {
     let client = scene.client().await;
     let url = client.authorization_url("mcp.tools");
     let mut registered = Vec::new();
@@ -131,7 +146,12 @@ async fn a_flood_of_registrations_or_logins_is_limited_and_nothing_else_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_host_of_the_login_serves_nothing_else() {
-    let scene = Scene::start().await;
+    assert_the_host_of_the_login_serves_nothing_else(&Scene::start().await).await;
+}
+
+/// Asserts that nothing on the host of the login reaches the server.
+pub(super) async fn assert_the_host_of_the_login_serves_nothing_else(scene: &Scene) {
+    let before = scene.site.server.count();
     for (host, path, status) in [
         ("login.example.com", "/.well-known/oauth-authorization-server", 200),
         ("login.example.com", "/", 404),
@@ -143,5 +163,5 @@ async fn the_host_of_the_login_serves_nothing_else() {
         let response = scene.gate.send(request).await;
         assert_eq!(response.status, status, "{host}{path}: {response:?}");
     }
-    assert_eq!(scene.site.server.count(), 0);
+    assert_eq!(scene.site.server.count(), before);
 }

@@ -2,7 +2,7 @@
 //! The folders of a production machine are laid out in a temporary one, with certificates of
 //! authorities made up here, and what the clusters call is on this machine. All else is as in the file.
 
-mod company;
+mod chart;
 mod docker_compose;
 mod ecds;
 mod full;

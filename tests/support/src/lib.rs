@@ -65,7 +65,7 @@ pub use fleet_store::FleetStore;
 pub use gateway::{Gateway, GatewayRequest};
 pub use identity_provider::{Document, IdentityProvider, ProviderRequest};
 pub use kept_connection::KeptConnection;
-pub use kubernetes::faults_of_kubernetes_resources;
+pub use kubernetes::{faults_of_kubernetes_resources, rendered_chart};
 pub use load::{Load, LoadPlan, LoadReport};
 pub use login_browser::{LoginBrowser, SeenLogin};
 pub use login_client::LoginClient;

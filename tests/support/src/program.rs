@@ -39,6 +39,13 @@ impl Program {
         Self::start(python, &format!("tests/clients/python/{script}"), options)
     }
 
+    /// Starts the program that renders Helm charts with the Python in `.venv/helm`, or the one that
+    /// `PYTHON_HELM` names.
+    pub(crate) fn helm(options: &Value) -> Self {
+        let python = interpreter("PYTHON_HELM", ".venv/helm/bin/python");
+        Self::start(python, "tests/clients/python/render_chart.py", options)
+    }
+
     /// The next line.
     ///
     /// # Panics

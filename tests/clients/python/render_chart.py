@@ -1,0 +1,15 @@
+"""Renders a Helm chart as `helm template` does, by Helm's own library, and prints its resources or
+why there are none. What `values.schema.json` says is checked."""
+
+import json
+import sys
+
+import helm_python
+
+options = json.loads(sys.argv[1])
+try:
+    with helm_python.Chart.load(options["chart"]) as chart:
+        files = chart.render(options["values"], name=options["name"], namespace=options["namespace"])
+    print(json.dumps({"files": files}))
+except helm_python.HelmError as error:
+    print(json.dumps({"fault": str(error)}))
