@@ -8,6 +8,7 @@
 )]
 
 mod expression;
+mod firing;
 
 use std::collections::HashMap;
 use std::fs;
