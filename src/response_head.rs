@@ -45,18 +45,20 @@ impl<'a> ResponseHead<'a> {
         length.is_some_and(|length: u64| u64::try_from(max).is_ok_and(|max| length > max))
     }
 
-    /// The media type, without its parameters.
+    /// The media type. Clients find that of events by its beginning, and some anywhere.
     pub(crate) fn media(self) -> Media {
         let mut types = self.items("content-type").map(|media_type| {
-            let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+            let media_type = media_type.to_ascii_lowercase();
+            if media_type.starts_with(EVENTS) {
+                Media::Events
+            } else if media_type.windows(EVENTS.len()).any(|part| part == EVENTS) {
+                Media::Ambiguous
+            } else {
+                Media::Other
+            }
         });
-        let first = types.next().unwrap_or_default();
-        match (first, types.all(|is_event_stream| is_event_stream == first)) {
-            (_, false) => Media::Ambiguous,
-            (true, true) => Media::Events,
-            (false, true) => Media::Other,
-        }
+        let first = types.next().unwrap_or(Media::Other);
+        if types.all(|media| media == first) { first } else { Media::Ambiguous }
     }
 
     /// All values of a field.
@@ -72,17 +74,21 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
+const EVENTS: &[u8] = b"text/event-stream";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_media_type_is_read_without_case_and_parameters() {
+    fn the_media_type_is_read_as_clients_read_it() {
         for (values, media) in [
             (&["text/event-stream"][..], Media::Events),
             (&["Text/Event-Stream ; charset=utf-8"], Media::Events),
             (&["application/json"], Media::Other),
-            (&["text/event-streams"], Media::Other),
+            (&["text/event-streams"], Media::Events),
+            (&["text/event-stream charset=utf-8"], Media::Events),
+            (&["application/json; x=Text/Event-Stream"], Media::Ambiguous),
             (&[""], Media::Other),
             (&[], Media::Other),
             (&["text/event-stream", "text/event-stream;a=b"], Media::Events),

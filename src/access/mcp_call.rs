@@ -17,6 +17,40 @@ impl McpCall {
         Ok(Self { method, name })
     }
 
+    /// Its method, if MCP defines it for messages of clients.
+    #[must_use]
+    pub(crate) fn known_method(&self) -> Option<&'static str> {
+        /// The methods of all MCP revisions up to 2026-07-28.
+        const METHODS: [&str; 25] = [
+            "completion/complete",
+            "initialize",
+            "logging/setLevel",
+            "notifications/cancelled",
+            "notifications/initialized",
+            "notifications/progress",
+            "notifications/roots/list_changed",
+            "notifications/tasks/status",
+            "ping",
+            "prompts/get",
+            "prompts/list",
+            "resources/list",
+            "resources/read",
+            "resources/subscribe",
+            "resources/templates/list",
+            "resources/unsubscribe",
+            "server/discover",
+            "subscriptions/listen",
+            "tasks/cancel",
+            "tasks/get",
+            "tasks/list",
+            "tasks/result",
+            "tasks/update",
+            "tools/call",
+            "tools/list",
+        ];
+        METHODS.into_iter().find(|method| *method == self.method)
+    }
+
     /// Whether its method is that of a notification, which gets no response.
     #[must_use]
     pub(super) fn is_notification(&self) -> bool {

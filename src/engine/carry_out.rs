@@ -236,7 +236,7 @@ impl<H: Host> Engine<H> {
         if outcome == Outcome::Refused && self.authenticator.follows_calls() {
             let reason = refused.refusal.reason().code();
             self.host.set_filter_state(stream, "mcp_auth.error_type", reason);
-            let followed = self.outcomes.remove(stream);
+            let followed = self.stop_following(stream);
             let method = followed.unwrap_or_else(|| method_label(refused.call()));
             let outcome = Outcome::Refused.as_str();
             self.metrics.count_call(refused.resource, method, outcome, &self.host);

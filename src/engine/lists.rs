@@ -10,13 +10,13 @@ use super::host::{Host, HostRefused, StreamId};
 use super::metrics::Outcome;
 use super::rate_limit::RateLimit;
 use super::request_body::BodyDelivery;
+use super::response_room::ResponseRoom;
 use super::sessions::{AwaitedSession, SessionPlan};
 use super::{BodyAction, Engine, HeadAction};
 use crate::access::MessageId;
 use crate::engine::authenticator::{ListView, Refused};
-use crate::lists::{BodyPlan, Filtered, HeadPlan, ListFilter};
+use crate::lists::{BodyPlan, Filtered, HeadPlan, Judge, ListFilter};
 use crate::outcome::OutcomeReader;
-use crate::refusal::McpCall;
 use crate::response_head::ResponseHead;
 
 /// The responses that are or will be filtered.
@@ -25,8 +25,8 @@ pub(super) struct Responses {
     by_stream: BTreeMap<StreamId, Filtering>,
     /// Those whose heads may give a session its id.
     sessions: BTreeMap<StreamId, AwaitedSession>,
-    /// Those whose heads may set cookies; empty where people do not log in through the gateway.
-    cookies: BTreeSet<StreamId>,
+    /// For lists and outcomes.
+    pub(super) room: ResponseRoom,
     log: RateLimit,
     pub(super) session_log: RateLimit,
 }
@@ -52,13 +52,20 @@ pub struct ResponsePlan {
 enum Progress {
     /// Its head has not arrived.
     Expected,
-    /// Its body is held back until it is complete, its head too if the proxy delivers the body
-    /// meanwhile.
-    Message { filter: ListFilter, is_head_held: bool, size: usize },
-    /// Its events are filtered one by one.
-    Events { filter: ListFilter, is_refused: bool },
+    /// Its body is read.
+    Read(Reading),
     /// Nothing more of it is forwarded.
     Dropped,
+}
+
+/// A body that is read.
+#[derive(Debug)]
+struct Reading {
+    filter: ListFilter,
+    /// Whether its head is held back meanwhile.
+    is_head_held: bool,
+    /// Whether one of its messages was refused.
+    is_refused: bool,
 }
 
 impl Responses {
@@ -67,7 +74,7 @@ impl Responses {
 
     /// The response to this request will be filtered.
     pub(super) fn expect(&mut self, stream: StreamId, view: Box<ListView>) {
-        self.by_stream.insert(stream, Filtering { view, progress: Progress::Expected });
+        self.put(stream, Filtering { view, progress: Progress::Expected });
     }
 
     /// The response to this request may give a session its id.
@@ -81,9 +88,30 @@ impl Responses {
     }
 
     pub(super) fn remove(&mut self, stream: StreamId) {
-        self.by_stream.remove(&stream);
+        let _ = self.take(stream);
         self.sessions.remove(&stream);
         self.cookies.remove(&stream);
+    }
+
+    fn put(&mut self, stream: StreamId, filtering: Filtering) {
+        self.room.change(0, filtering.held());
+        self.by_stream.insert(stream, filtering);
+    }
+
+    fn take(&mut self, stream: StreamId) -> Option<Filtering> {
+        let filtering = self.by_stream.remove(&stream)?;
+        self.room.change(filtering.held(), 0);
+        Some(filtering)
+    }
+}
+
+impl Filtering {
+    /// How much of the body is kept, in bytes.
+    fn held(&self) -> usize {
+        match &self.progress {
+            Progress::Read(reading) => reading.filter.held(),
+            Progress::Expected | Progress::Dropped => 0,
+        }
     }
 }
 
@@ -93,7 +121,7 @@ impl Default for Responses {
         Self {
             by_stream: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            cookies: BTreeSet::new(),
+            room: ResponseRoom::default(),
             log: log(),
             session_log: log(),
         }
@@ -157,16 +185,19 @@ impl<H: Host> Engine<H> {
         }
         self.responses.cookies.remove(&stream);
         let awaited = self.responses.sessions.remove(&stream);
-        let edited = match plan {
-            None => Err(HostRefused),
-            Some(plan) => self.edit_response(stream, awaited.as_ref(), plan),
-        };
-        let Ok((lists, outcome)) = edited else {
-            self.responses.by_stream.remove(&stream);
+        let Some(ResponsePlan { session, lists, outcome }) = plan else {
+            self.responses.take(stream);
             self.abort(stream);
             return HeadAction::Stop;
         };
-        let filtering = self.responses.by_stream.remove(&stream);
+        if let Some(awaited) = awaited
+            && self.carry_out_session(stream, &awaited, session).is_err()
+        {
+            self.responses.take(stream);
+            self.abort(stream);
+            return HeadAction::Stop;
+        }
+        let filtering = self.responses.take(stream);
         self.begin_outcome(stream, outcome);
         match filtering {
             Some(Filtering { view, .. }) => self.carry_out_lists(stream, view, lists),
@@ -201,8 +232,9 @@ impl<H: Host> Engine<H> {
         view: Box<ListView>,
         plan: HeadPlan,
     ) -> HeadAction {
-        let (progress, action) = match plan {
-            HeadPlan::Refuse if self.authenticator.enforces(&view) => {
+        let enforces = self.authenticator.enforces(&view);
+        let (filter, is_head_held) = match plan {
+            HeadPlan::Refuse if enforces => {
                 self.refuse_response(stream, &view, None);
                 return HeadAction::Stop;
             }
@@ -210,43 +242,39 @@ impl<H: Host> Engine<H> {
                 self.report_outcome(stream);
                 return HeadAction::Continue;
             }
+            // A proxy that delivers no body meanwhile would wait forever.
+            HeadPlan::Hold(filter) => {
+                (filter, enforces && self.delivery == BodyDelivery::WithHeldHead)
+            }
             HeadPlan::Stream(filter) => {
                 self.report_outcome(stream);
-                (Progress::Events { filter, is_refused: false }, HeadAction::Continue)
-            }
-            // A proxy that delivers no body meanwhile would wait forever.
-            HeadPlan::Hold(filter) if self.delivery == BodyDelivery::WithHeldHead => {
-                (Progress::Message { filter, is_head_held: true, size: 0 }, HeadAction::Stop)
-            }
-            HeadPlan::Hold(filter) => {
-                (Progress::Message { filter, is_head_held: false, size: 0 }, HeadAction::Continue)
+                (filter, false)
             }
         };
-        let is_held = action == HeadAction::Stop;
-        self.responses.by_stream.insert(stream, Filtering { view, progress });
-        if is_held || self.host.remove_response_field(stream, CONTENT_LENGTH).is_ok() {
-            return action;
+        let progress = Progress::Read(Reading { filter, is_head_held, is_refused: false });
+        self.responses.put(stream, Filtering { view, progress });
+        if is_head_held {
+            return HeadAction::Stop;
         }
-        self.abort(stream);
-        HeadAction::Stop
+        let mut fields = OF_WHOLE_BODY.into_iter().filter(|_| enforces);
+        if fields.any(|field| self.host.remove_response_field(stream, field).is_err()) {
+            self.abort(stream);
+            return HeadAction::Stop;
+        }
+        HeadAction::Continue
     }
 
     /// More of the body of a response arrived: the size of what is held back, or of the part that
     /// has just arrived, and whether nothing follows.
     pub fn on_response_body(&mut self, stream: StreamId, size: usize, is_last: bool) -> BodyAction {
-        let Some(filtering) = self.responses.by_stream.remove(&stream) else {
+        let Some(filtering) = self.responses.take(stream) else {
             self.watch_outcome(stream, size, is_last);
             return BodyAction::Continue;
         };
         let Filtering { view, progress } = filtering;
         let done = match progress {
             Progress::Expected => Ok((BodyAction::Continue, None)),
-            Progress::Message { filter, is_head_held, .. } => {
-                self.filter_message(stream, &view, filter, is_head_held, size, is_last)
-            }
-            Progress::Events { filter, is_refused } => {
-                self.filter_events(stream, &view, filter, is_refused, size, is_last)
-            }
+            Progress::Read(reading) => self.read_body(stream, &view, reading, size, is_last),
             Progress::Dropped => {
                 let dropped = self.host.replace_response_body(stream, b"");
                 dropped.map(|()| (BodyAction::Continue, Some(Progress::Dropped)))
@@ -255,14 +283,12 @@ impl<H: Host> Engine<H> {
         match done {
             Ok((action, progress)) => {
                 if let Some(progress) = progress.filter(|_| !is_last) {
-                    self.responses.by_stream.insert(stream, Filtering { view, progress });
+                    self.responses.put(stream, Filtering { view, progress });
                 }
                 action
             }
             Err(HostRefused) => {
-                self.responses
-                    .by_stream
-                    .insert(stream, Filtering { view, progress: Progress::Dropped });
+                self.responses.put(stream, Filtering { view, progress: Progress::Dropped });
                 self.lose_outcome(stream);
                 self.abort(stream)
             }
@@ -272,7 +298,9 @@ impl<H: Host> Engine<H> {
     /// The trailers of a response arrived, and with them the end of its body.
     pub fn on_response_trailers(&mut self, stream: StreamId) -> BodyAction {
         match self.responses.by_stream.get(&stream).map(|filtering| &filtering.progress) {
-            Some(Progress::Message { size, .. }) => self.on_response_body(stream, *size, true),
+            Some(Progress::Read(reading)) if reading.filter.holds_message() => {
+                self.on_response_body(stream, 0, true)
+            }
             // An incomplete event is discarded (WHATWG HTML §9.2.6).
             _ => {
                 self.read_outcome(stream, b"", true);
@@ -281,48 +309,55 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn filter_message(
+    /// Reads a part of a body, and forwards of it what its caller may see.
+    fn read_body(
         &mut self,
         stream: StreamId,
         view: &ListView,
-        mut filter: ListFilter,
-        is_head_held: bool,
+        mut reading: Reading,
         size: usize,
         is_last: bool,
     ) -> Result<(BodyAction, Option<Progress>), HostRefused> {
-        if !filter.reads(size, is_last) {
-            return Ok((BodyAction::Stop, Some(Progress::Message { filter, is_head_held, size })));
-        }
-        let body = match size.min(filter.max_body().saturating_add(1)) {
+        let part = match size {
             0 => Vec::new(),
             size => self.host.response_body(stream, size)?,
         };
-        let authenticator = &self.authenticator;
-        let shows = |call: McpCall| authenticator.shows(view, call);
-        let plan = filter.on_message(&body, is_last, &shows);
-        if plan == BodyPlan::Wait {
-            return Ok((BodyAction::Stop, Some(Progress::Message { filter, is_head_held, size })));
-        }
-        let enforces = self.authenticator.enforces(view);
-        if !(enforces && matches!(plan, BodyPlan::Refuse(_))) {
-            self.read_outcome(stream, &body, is_last);
-        }
+        let (part_size, enforces) = (part.len(), self.authenticator.enforces(view));
         if !enforces {
-            if let BodyPlan::Replace { hidden, .. } = plan {
-                self.log_hidden(view, hidden);
-            }
-            return Ok((BodyAction::Continue, None));
+            self.read_outcome(stream, &part, is_last);
+        }
+        // It is not in the map now, so its own part is not counted.
+        reading.filter.limit(self.responses.room.of_one(0, view.max_body()));
+        let authenticator = &self.authenticator;
+        let judge = Judge {
+            shows: &|call| authenticator.shows(view, call),
+            error: &|id| authenticator.list_error(view, id),
+        };
+        let plan = reading.filter.on_body(part, is_last, &judge);
+        if !enforces {
+            let progress = self.report_plan(view, reading, &plan);
+            return Ok((BodyAction::Continue, progress));
         }
         match plan {
-            BodyPlan::Wait | BodyPlan::Pass => Ok((BodyAction::Continue, None)),
-            BodyPlan::Replace { body, .. } => {
-                if is_head_held {
-                    self.host.remove_response_field(stream, CONTENT_LENGTH)?;
+            BodyPlan::Hold => {
+                // The filter keeps it, so it does not count towards the proxy's own limit.
+                if part_size > 0 {
+                    self.host.replace_response_body(stream, b"")?;
                 }
-                self.host.replace_response_body(stream, &body)?;
-                Ok((BodyAction::Continue, None))
+                Ok((BodyAction::Stop, Some(Progress::Read(reading))))
             }
-            BodyPlan::Refuse(id) if is_head_held => {
+            BodyPlan::Forward { filtered, is_read } => {
+                if filtered.refused > 0 && !std::mem::replace(&mut reading.is_refused, true) {
+                    self.note_unreadable(stream, view, None);
+                }
+                let is_changed =
+                    filtered.changed.is_some() || (is_read && reading.filter.may_change());
+                let loses_fields = std::mem::take(&mut reading.is_head_held) && is_changed;
+                self.forward_filtered(stream, &filtered, part_size, loses_fields)?;
+                self.read_outcome(stream, &filtered.arrived, is_last);
+                Ok((BodyAction::Continue, is_read.then_some(Progress::Read(reading))))
+            }
+            BodyPlan::Refuse(id) if reading.is_head_held => {
                 self.refuse_response(stream, view, id);
                 Ok((BodyAction::Stop, Some(Progress::Dropped)))
             }
@@ -332,38 +367,52 @@ impl<H: Host> Engine<H> {
                 self.host.replace_response_body(stream, &error)?;
                 Ok((BodyAction::Continue, Some(Progress::Dropped)))
             }
+            BodyPlan::Cut => {
+                self.note_unreadable(stream, view, None);
+                self.host.replace_response_body(stream, b"")?;
+                Err(HostRefused)
+            }
         }
     }
 
-    fn filter_events(
+    /// Forwards a part of a body, of which the proxy has this many bytes. `loses_fields`: what its
+    /// head says about the whole body is not true any more.
+    fn forward_filtered(
         &mut self,
         stream: StreamId,
-        view: &ListView,
-        mut filter: ListFilter,
-        mut is_refused: bool,
-        size: usize,
-        is_last: bool,
-    ) -> Result<(BodyAction, Option<Progress>), HostRefused> {
-        let chunk = match size {
-            0 => Vec::new(),
-            size => self.host.response_body(stream, size)?,
-        };
-        let authenticator = &self.authenticator;
-        let shows = |call: McpCall| authenticator.shows(view, call);
-        let error = |id: Option<&MessageId>| authenticator.list_error(view, id);
-        let Filtered { bytes, hidden, refused } = filter.on_events(&chunk, is_last, &shows, &error);
-        if self.authenticator.enforces(view) {
-            if refused > 0 && !std::mem::replace(&mut is_refused, true) {
-                self.note_unreadable(stream, view, None);
-            }
-            if bytes != chunk {
-                self.host.replace_response_body(stream, &bytes)?;
-            }
-        } else if hidden > 0 {
-            self.log_hidden(view, hidden);
+        filtered: &Filtered,
+        part_size: usize,
+        loses_fields: bool,
+    ) -> Result<(), HostRefused> {
+        let Filtered { arrived, changed, .. } = filtered;
+        for field in OF_WHOLE_BODY.into_iter().filter(|_| loses_fields) {
+            self.host.remove_response_field(stream, field)?;
         }
-        self.read_outcome(stream, &chunk, is_last);
-        Ok((BodyAction::Continue, Some(Progress::Events { filter, is_refused })))
+        match changed {
+            Some(changed) => self.host.replace_response_body(stream, changed),
+            None if arrived.len() != part_size => self.host.replace_response_body(stream, arrived),
+            None => Ok(()),
+        }
+    }
+
+    /// Logs what would be hidden.
+    fn report_plan(
+        &mut self,
+        view: &ListView,
+        reading: Reading,
+        plan: &BodyPlan,
+    ) -> Option<Progress> {
+        let is_read = match plan {
+            BodyPlan::Hold => true,
+            BodyPlan::Refuse(_) | BodyPlan::Cut => false,
+            BodyPlan::Forward { filtered, is_read } => {
+                if filtered.hidden > 0 {
+                    self.log_hidden(view, filtered.hidden);
+                }
+                *is_read
+            }
+        };
+        is_read.then_some(Progress::Read(reading))
     }
 
     /// Responds in place of the upstream, whose list cannot be read.
@@ -410,4 +459,6 @@ impl<H: Host> Engine<H> {
     }
 }
 
-const CONTENT_LENGTH: &str = "content-length";
+/// What a server says about a body is wrong for one that is filtered.
+const OF_WHOLE_BODY: [&str; 5] =
+    ["content-digest", "content-length", "content-md5", "etag", "repr-digest"];

@@ -26,6 +26,7 @@ mod places;
 mod rate_limit;
 mod refusal_log;
 mod request_body;
+mod response_room;
 mod sessions;
 mod signatures;
 mod single_use;

@@ -33,14 +33,27 @@ impl Outcomes {
     pub(super) fn contains(&self, stream: StreamId) -> bool {
         self.by_stream.contains_key(&stream)
     }
+}
 
-    /// Stops following a call. Returns its method in metrics.
-    pub(super) fn remove(&mut self, stream: StreamId) -> Option<&'static str> {
-        self.by_stream.remove(&stream).map(|following| following.call.method)
+impl Following {
+    /// How much of the response is kept, in bytes.
+    fn held(&self) -> usize {
+        self.reader.as_ref().map_or(0, OutcomeReader::held)
     }
 }
 
 impl<H: Host> Engine<H> {
+    /// Stops following a call. Returns its method in metrics.
+    pub(super) fn stop_following(&mut self, stream: StreamId) -> Option<&'static str> {
+        self.stop(stream).map(|following| following.call.method)
+    }
+
+    fn stop(&mut self, stream: StreamId) -> Option<Following> {
+        let following = self.outcomes.by_stream.remove(&stream)?;
+        self.responses.room.change(following.held(), 0);
+        Some(following)
+    }
+
     /// The reader of a response, from its head. Changes nothing.
     pub(super) fn outcome_reader(
         &self,
@@ -55,6 +68,7 @@ impl<H: Host> Engine<H> {
     /// Begins to read a response. Nothing is reported yet: it may still be refused.
     pub(super) fn begin_outcome(&mut self, stream: StreamId, reader: Option<OutcomeReader>) {
         if let Some(following) = self.outcomes.by_stream.get_mut(&stream) {
+            self.responses.room.change(following.held(), 0);
             following.reader = reader;
         }
     }
@@ -74,14 +88,16 @@ impl<H: Host> Engine<H> {
 
     /// Reads a further part of a response, which may be its last.
     pub(super) fn read_outcome(&mut self, stream: StreamId, chunk: &[u8], is_last: bool) {
-        let following = self.outcomes.by_stream.get_mut(&stream);
-        let Some(reader) = following.and_then(|following| following.reader.as_mut()) else {
-            return;
-        };
+        let Some(following) = self.outcomes.by_stream.get_mut(&stream) else { return };
+        let Some(reader) = following.reader.as_mut() else { return };
+        let max_body = following.call.max_body;
+        let before = reader.held();
+        reader.limit(self.responses.room.of_one(before, max_body));
         reader.read(chunk);
         if is_last {
             reader.end();
         }
+        self.responses.room.change(before, reader.held());
         self.report_outcome(stream);
     }
 
@@ -102,7 +118,7 @@ impl<H: Host> Engine<H> {
 
     /// Counts the call of a stream that has ended.
     pub(super) fn finish_outcome(&mut self, stream: StreamId) {
-        if let Some(Following { call, reported, .. }) = self.outcomes.by_stream.remove(&stream) {
+        if let Some(Following { call, reported, .. }) = self.stop(stream) {
             let outcome = reported.unwrap_or(CallOutcome::Unknown).as_str();
             self.metrics.count_call(Some(call.resource), call.method, outcome, &self.host);
         }

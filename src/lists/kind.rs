@@ -1,5 +1,6 @@
 //! The kinds of lists, and the calls to their items.
 
+use crate::access::case_folded;
 use crate::refusal::McpCall;
 
 /// A kind of list.
@@ -19,9 +20,12 @@ impl ListKind {
     pub(crate) const ALL: [Self; 4] =
         [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
-    /// The list that a method of MCP returns.
+    /// The list that a method of MCP returns, also if only a server that ignores case or white
+    /// space takes it for that method.
     pub(crate) fn from_method(method: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.method() == method)
+        let is_padding = |character: char| character.is_whitespace() || character.is_control();
+        let folded = case_folded(method.trim_matches(is_padding));
+        Self::ALL.into_iter().find(|kind| kind.method() == folded)
     }
 
     /// The method that returns it.

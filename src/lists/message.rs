@@ -3,9 +3,6 @@
 //! A message that clients could read in several ways cannot be filtered: one with a duplicate
 //! member, or with a member in another case. Values are copied as they were written.
 
-use std::fmt;
-
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::asked::Asked;
@@ -28,17 +25,6 @@ pub(super) enum Screened {
     Unreadable(Option<MessageId>),
 }
 
-/// How a message begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// It is not JSON.
-    NotJson,
-    /// It has the `id` of the request.
-    Response,
-    /// Neither is known yet.
-    Unknown,
-}
-
 /// Screens a message. `shows` says whether the caller may make a call.
 pub(super) fn screen(text: &[u8], asked: &Asked, shows: &dyn Fn(McpCall) -> bool) -> Screened {
     match std::str::from_utf8(text) {
@@ -52,31 +38,15 @@ pub(super) fn screen(text: &[u8], asked: &Asked, shows: &dyn Fn(McpCall) -> bool
     }
 }
 
-/// What the beginning of an incomplete message shows.
-pub(super) fn beginning(text: &[u8], asked: &Asked) -> Beginning {
-    let text = match std::str::from_utf8(without_byte_order_mark(text)) {
-        Ok(text) => text,
-        // The last character may be incomplete.
-        Err(error) => match error.error_len() {
-            None => {
-                let whole = without_byte_order_mark(text).get(..error.valid_up_to());
-                std::str::from_utf8(whole.unwrap_or_default()).unwrap_or_default()
-            }
-            Some(_) => return Beginning::Unknown,
-        },
-    };
-    if !text.trim_ascii_start().starts_with(['{', '[']) && !text.trim_ascii_start().is_empty() {
-        return Beginning::NotJson;
+/// Whether JSON is a message, or a batch of messages, whose lists are looked for where clients look
+/// for them.
+pub(super) fn is_message(text: &[u8]) -> bool {
+    let text = std::str::from_utf8(without_byte_order_mark(text)).unwrap_or_default();
+    if text.trim_ascii_start().starts_with('[') {
+        let messages = serde_json::from_str::<Vec<Members<'_>>>(text);
+        return messages.is_ok_and(|messages| messages.iter().all(Members::is_message));
     }
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let mut id = None;
-    let first_id = FirstId { id: &mut id, end: text.as_bytes().as_ptr_range().end };
-    // Reading ends with an error, since the text ends too early.
-    let _ = Deserializer::deserialize_map(&mut reader, first_id);
-    match (id, asked.id()) {
-        (Some(found), Some(asked)) if found == *asked => Beginning::Response,
-        _ => Beginning::Unknown,
-    }
+    serde_json::from_str::<Members<'_>>(text).is_ok_and(|message| message.is_message())
 }
 
 fn screen_text(text: &str, asked: &Asked, shows: &dyn Fn(McpCall) -> bool) -> Screened {
@@ -141,7 +111,7 @@ impl Members<'_> {
             return Screened::Unreadable(id);
         };
         let is_response = id.is_some() && id.as_ref() == asked.id();
-        if is_response && asked.list().is_none() {
+        if is_response && asked.is_call() {
             return Screened::Unchanged;
         }
         let expected = asked.list().filter(|_| is_response);
@@ -164,6 +134,18 @@ impl Members<'_> {
         }
     }
 
+    /// Whether this is a message of JSON-RPC, with no list in a form of its own in its result.
+    fn is_message(&self) -> bool {
+        let Some(result) = self.only("result") else {
+            return self.has("error") || self.has("method");
+        };
+        let is_odd = |result: &Members<'_>| {
+            let values = |kind: ListKind| result.all(kind.member());
+            ListKind::ALL.into_iter().flat_map(values).any(|value| !value.get().starts_with('['))
+        };
+        !serde_json::from_str::<Members<'_>>(result.get()).is_ok_and(|result| is_odd(&result))
+    }
+
     /// The result with the items that the caller may use, and how many were taken out. `None` if it
     /// stays as it is.
     fn filter(
@@ -171,18 +153,14 @@ impl Members<'_> {
         expected: Option<ListKind>,
         shows: &dyn Fn(McpCall) -> bool,
     ) -> Result<Option<(String, usize)>, Unreadable> {
-        let kinds: Vec<ListKind> = match expected {
-            Some(kind) => vec![kind],
-            None => {
-                let is_array = |kind: &ListKind| {
-                    let mut values = self.all(kind.member());
-                    values.any(|value| value.get().starts_with('['))
-                };
-                let other_letters = |kind: &ListKind| self.has_in_other_case(kind.member());
-                let kinds = ListKind::ALL.into_iter();
-                kinds.filter(|kind| is_array(kind) || other_letters(kind)).collect()
-            }
+        let is_array = |kind: &ListKind| {
+            let mut values = self.all(kind.member());
+            values.any(|value| value.get().starts_with('['))
         };
+        let other_letters = |kind: &ListKind| self.has_in_other_case(kind.member());
+        let is_found =
+            |kind: &ListKind| expected == Some(*kind) || is_array(kind) || other_letters(kind);
+        let kinds: Vec<ListKind> = ListKind::ALL.into_iter().filter(is_found).collect();
         if kinds.is_empty() {
             return Ok(None);
         }
@@ -270,32 +248,6 @@ fn is_shown(
 /// White space between the parts of a value may contain line ends; strings cannot.
 fn push_in_one_line(value: &str, text: &mut String) {
     text.extend(value.chars().filter(|character| !matches!(character, '\n' | '\r')));
-}
-
-/// Reads members up to the first `id`.
-struct FirstId<'a> {
-    id: &'a mut Option<MessageId>,
-    /// The end of the text: a number that ends here may be incomplete.
-    end: *const u8,
-}
-
-impl<'de> Visitor<'de> for FirstId<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
-            if case_folded(&name) == "id" {
-                let is_whole = value.get().as_bytes().as_ptr_range().end != self.end;
-                *self.id = MessageId::from_value(value).filter(|_| is_whole && name == "id");
-                return Err(A::Error::custom("found"));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@
 mod asked;
 mod filter;
 mod kind;
+mod long_event;
 mod message;
+mod scan;
 
 pub(crate) use self::asked::Asked;
 #[cfg(any(fuzzing, test))]
 pub use self::filter::fuzz_lists;
-pub(crate) use self::filter::{BodyPlan, Filtered, HeadPlan, ListFilter};
+pub(crate) use self::filter::{BodyPlan, Filtered, HeadPlan, Judge, ListFilter};
 pub(crate) use self::kind::ListKind;

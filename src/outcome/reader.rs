@@ -74,6 +74,24 @@ impl OutcomeReader {
         !matches!(self.form, Form::Unread)
     }
 
+    /// How much of the body is kept, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        match &self.form {
+            Form::Unread => 0,
+            Form::Message { begun, .. } => begun.len(),
+            Form::Events(reader) => reader.held(),
+        }
+    }
+
+    /// From now on, no message is read that is longer than this, in bytes.
+    pub(crate) fn limit(&mut self, max: usize) {
+        match &mut self.form {
+            Form::Unread => {}
+            Form::Message { max_body, .. } => *max_body = max,
+            Form::Events(reader) => reader.limit_events(max),
+        }
+    }
+
     /// More of the body arrived.
     pub(crate) fn read(&mut self, chunk: &[u8]) {
         let Self { form, known } = self;
@@ -124,7 +142,7 @@ impl KnownOutcome {
                 }
             }
             Part::Overlong(_) => self.add(None),
-            Part::More(_) | Part::End(_) | Part::LineFeed => {}
+            Part::Mark(_) | Part::More(_) | Part::End(_) | Part::LineFeed => {}
         }
     }
 

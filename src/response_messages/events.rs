@@ -3,11 +3,15 @@
 //! Lines end in CRLF, LF or CR; an empty line ends an event. Every byte of the stream is in exactly
 //! one part, so a reader that forwards all parts forwards the stream.
 
+use crate::json::without_byte_order_mark;
+
 /// Splits an event stream into events, in whatever chunks it arrives.
 #[derive(Debug)]
 pub(crate) struct EventReader {
     /// The beginning of an event that is not complete.
     buffer: Vec<u8>,
+    /// Whether the stream has begun, with a byte order mark or without.
+    is_begun: bool,
     /// Whether the beginning of the event was emitted because the event is too long.
     is_overlong: bool,
     /// Whether the line that is being read is empty so far.
@@ -20,6 +24,9 @@ pub(crate) struct EventReader {
 /// A part of an event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
+    /// The byte order mark at the beginning of the stream. Clients may take it for a part of the
+    /// first line.
+    Mark(&'a [u8]),
     /// A complete event, with the empty line that ends it if there is one.
     Event(&'a [u8]),
     /// The beginning of an event that is longer than the limit.
@@ -37,6 +44,7 @@ impl EventReader {
     pub(crate) fn new(max_event: usize) -> Self {
         Self {
             buffer: Vec::new(),
+            is_begun: false,
             is_overlong: false,
             is_empty_line: true,
             after_cr: false,
@@ -44,8 +52,35 @@ impl EventReader {
         }
     }
 
+    /// How much of an event is kept, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// From now on, this is the longest event that is emitted whole, in bytes.
+    pub(crate) fn limit_events(&mut self, max_event: usize) {
+        self.max_event = max_event;
+    }
+
     /// Reads a chunk, and emits the parts that it completes.
     pub(crate) fn read(&mut self, chunk: &[u8], mut part: impl FnMut(Part<'_>)) {
+        if self.is_begun {
+            return self.read_lines(chunk, &mut part);
+        }
+        self.buffer.extend_from_slice(chunk);
+        if self.buffer.len() < MARK.len() && MARK.starts_with(&self.buffer) {
+            return;
+        }
+        self.is_begun = true;
+        let begun = std::mem::take(&mut self.buffer);
+        let text = without_byte_order_mark(&begun);
+        if text.len() < begun.len() {
+            part(Part::Mark(MARK));
+        }
+        self.read_lines(text, &mut part);
+    }
+
+    fn read_lines(&mut self, chunk: &[u8], part: &mut impl FnMut(Part<'_>)) {
         let mut rest = chunk;
         if let [b'\n', after @ ..] = rest
             && self.after_cr
@@ -62,7 +97,7 @@ impl EventReader {
             self.buffer.extend_from_slice(line);
             rest = after;
             if std::mem::replace(&mut self.is_empty_line, true) && is_line_end(line) {
-                self.finish(&mut part);
+                self.finish(part);
             }
         }
         if !rest.is_empty() {
@@ -70,7 +105,7 @@ impl EventReader {
             self.is_empty_line = false;
             self.buffer.extend_from_slice(rest);
         }
-        self.limit(&mut part);
+        self.limit(part);
     }
 
     /// The stream has ended: emits what has no empty line after it.
@@ -137,16 +172,14 @@ pub(crate) fn with_data(event: &[u8], data: &[u8]) -> Vec<u8> {
             changed.extend_from_slice(line);
             changed.extend_from_slice(end);
         } else if !std::mem::replace(&mut is_written, true) {
-            let mark = byte_order_mark(line);
-            changed.extend([mark, b"data: ", data, end].concat());
+            changed.extend([b"data: ", data, end].concat());
         }
     }
     changed
 }
 
-/// The value of a line with the field `data`, whose name may have a byte order mark before it.
+/// The value of a line with the field `data`.
 fn data_line(line: &[u8]) -> Option<&[u8]> {
-    let line = line.get(byte_order_mark(line).len()..)?;
     match line.strip_prefix(b"data")? {
         [] => Some(&[]),
         [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
@@ -154,12 +187,27 @@ fn data_line(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The byte order mark at the beginning. Only the first line of a stream may have one; elsewhere it
-/// makes the name of the field unknown to clients, and reading it as data does no harm.
-fn byte_order_mark(line: &[u8]) -> &[u8] {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    if line.starts_with(MARK) { MARK } else { &[] }
+/// Whether text that may be an event stream begins like one. `None` if more of it has to arrive.
+pub(crate) fn begins_like_events(text: &[u8]) -> Option<bool> {
+    let text = without_byte_order_mark(text).trim_ascii_start();
+    let is_end = |byte: &u8| matches!(byte, b':' | b'\n' | b'\r');
+    let length = text.iter().position(is_end);
+    let name = text.get(..length.unwrap_or(text.len())).unwrap_or_default();
+    let names = [&b"data"[..], b"event", b"id", b"retry", b""];
+    match length {
+        Some(_) => Some(names.contains(&name)),
+        None if names.iter().any(|known| known.starts_with(name)) => None,
+        None => Some(false),
+    }
 }
+
+/// The value of the data of an event if a client takes its first line for no data.
+pub(crate) fn data_after_first_line(event: &[u8]) -> Option<Vec<u8>> {
+    let (first, end) = lines(event).next()?;
+    data(event.get(first.len().saturating_add(end.len())..)?)
+}
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lines, each with its end.
 fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -201,6 +249,7 @@ mod tests {
         let mut parts = Vec::new();
         let mut add = |part: Part<'_>| {
             parts.push(match part {
+                Part::Mark(bytes) => ("mark", bytes.to_vec()),
                 Part::Event(bytes) => ("event", bytes.to_vec()),
                 Part::Overlong(bytes) => ("overlong", bytes.to_vec()),
                 Part::More(bytes) => ("more", bytes.to_vec()),
@@ -239,6 +288,8 @@ mod tests {
             (": comment\n\n", None),
             ("datax: a\nDATA: b\n data: c\n\n", None),
             ("\u{feff}data: a\n\n", Some("a")),
+            ("\u{feff}\u{feff}data: a\n\n", None),
+            (": c\n\u{feff}data: a\ndata: b\n\n", Some("b")),
             ("data: a", Some("a")),
         ] {
             assert_eq!(events(event.as_bytes()), [expected.map(str::to_owned)], "{event:?}");
@@ -247,11 +298,31 @@ mod tests {
 
     #[test]
     fn an_event_gets_other_data_in_one_line_and_keeps_the_rest() {
-        let event = b"\xef\xbb\xbfdata: a\r\n: c\r\nid: 7\r\ndata: b\r\nevent: message\r\n\r\n";
-        let changed = b"\xef\xbb\xbfdata: x\r\n: c\r\nid: 7\r\nevent: message\r\n\r\n";
+        let event = b"data: a\r\n: c\r\nid: 7\r\ndata: b\r\nevent: message\r\n\r\n";
+        let changed = b"data: x\r\n: c\r\nid: 7\r\nevent: message\r\n\r\n";
         assert_eq!(with_data(event, b"x"), changed);
         assert_eq!(with_data(b"data: a", b"x"), b"data: x");
         assert_eq!(with_data(b"data: a\r: c\rdata: b\n\n", b"x"), b"data: x\r\n: c\r\n\n");
+    }
+
+    #[test]
+    fn the_first_line_says_whether_text_is_a_stream() {
+        for (text, expected) in [
+            ("data: a", Some(true)),
+            ("\u{feff}\r\n\nevent:a", Some(true)),
+            (": c", Some(true)),
+            ("retry\n", Some(true)),
+            ("id", None),
+            ("dat", None),
+            (" \n", None),
+            ("", None),
+            ("data a", Some(false)),
+            ("<html>", Some(false)),
+            ("datas", Some(false)),
+            ("{\"a\":1}", Some(false)),
+        ] {
+            assert_eq!(begins_like_events(text.as_bytes()), expected, "{text:?}");
+        }
     }
 
     #[test]
@@ -277,7 +348,7 @@ mod tests {
         #[test]
         fn every_split_gives_the_same_events_and_all_bytes(
             lines in prop::collection::vec(
-                ("(data: ?[a-z]{0,3}|: c|id:1|)", prop_oneof!["\n", "\r", "\r\n"]), 0..20),
+                ("\u{feff}?(data: ?[a-z]{0,3}|: c|id:1|)", prop_oneof!["\n", "\r", "\r\n"]), 0..20),
             cuts in prop::collection::vec(0_usize..100, 0..6),
             max_event in prop_oneof![Just(1000_usize), 1_usize..20],
         ) {

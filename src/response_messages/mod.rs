@@ -3,5 +3,7 @@
 mod events;
 mod members;
 
-pub(crate) use self::events::{EventReader, Part, data, with_data};
+pub(crate) use self::events::{
+    EventReader, Part, begins_like_events, data, data_after_first_line, with_data,
+};
 pub(crate) use self::members::Members;

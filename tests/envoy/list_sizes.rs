@@ -138,3 +138,37 @@ async fn a_thousand_idle_streams_cost_no_buffers() {
         "{filtered} bytes for each filtered stream, {untouched} for one that is not"
     );
 }
+
+/// What all responses together may hold in a worker, and then each of them: docs/access.md.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_unfinished_events_hold_is_bounded() {
+    const STREAMS: usize = 200;
+    const EVENT: usize = 1_000_000;
+    const MAX_HELD: u64 = 64 << 20;
+    let setup = Setup::alone(rules()).await;
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n";
+    let begun = format!("{head}data: {{\"a\":\"{}", "a".repeat(EVENT));
+    setup.server.respond_with(&[begun.as_bytes(), b"\"}\n\n"]);
+    let token = setup.stack.token();
+    let before = allocated(&setup.stack).await;
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        let request = setup.stack.client().get(setup.stack.url()).bearer_auth(&token);
+        open.push(request.send().await.unwrap());
+    }
+    // The last ones have no room, so they end with an error.
+    let last = open.last_mut().unwrap();
+    let chunk = last.chunk().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&chunk).contains("mcp_list_invalid"), "{chunk:?}");
+    let held = allocated(&setup.stack).await.saturating_sub(before);
+    println!("{held} bytes");
+    // The native module's memory is part of Envoy's; the plugin's is not.
+    assert!(held < 2 * MAX_HELD, "{held}");
+    // Short lists are filtered as before, and all of them once there is room again.
+    setup.respond_json(LIST);
+    assert_eq!(setup.ask("tools/list").await.text, SHOWN);
+    drop(open);
+    await_active_requests(&setup.stack, 0).await;
+    let [all, open] = lists(5_000, 52);
+    assert!(ask(&setup, &all, "application/json").await.text == open);
+}

@@ -1,7 +1,7 @@
 //! Lists of tools, prompts and resources show only what their callers may use.
 
 use serde_json::{Value, json};
-use testbed::{Bootstrap, RawServer, Response, Stack, raw_exchange};
+use testbed::{Bootstrap, RawServer, Response, Stack, StackBuilder};
 
 use crate::support::{close_at_once, without_held_heads};
 
@@ -41,9 +41,23 @@ impl Setup {
         configure: impl FnOnce(&mut Value) + Send + 'static,
         edit: impl FnOnce(&mut Bootstrap) + Send + 'static,
     ) -> Self {
+        Self::of(Stack::builder(), configure, edit).await
+    }
+
+    /// In an Envoy that serves no other test.
+    pub async fn alone(access: Value) -> Self {
+        let configure = move |configuration: &mut Value| configuration["access"] = access;
+        Self::of(Stack::builder().alone(), configure, |_| {}).await
+    }
+
+    async fn of(
+        builder: StackBuilder,
+        configure: impl FnOnce(&mut Value) + Send + 'static,
+        edit: impl FnOnce(&mut Bootstrap) + Send + 'static,
+    ) -> Self {
         let server = RawServer::start().await;
         let upstream = server.address();
-        let stack = Stack::builder()
+        let stack = builder
             .configure(configure)
             .edit(move |bootstrap| {
                 bootstrap.set_cluster("mcp_server", upstream);
@@ -336,7 +350,8 @@ async fn report_mode_shows_everything_and_logs_what_would_be_hidden() {
     setup.respond_events(&format!("data: {LIST}\n\n"));
     assert_eq!(setup.ask("tools/list").await.text, format!("data: {LIST}\n\n"));
     let log = setup.stack.envoy.log_of_all();
-    assert_eq!(log.matches("report mode: 2 items of a list of").count(), 2, "{log}");
+    let line = format!("report mode: 2 items in a list from {} would", setup.stack.url());
+    assert_eq!(log.matches(&line).count(), 2, "{log}");
 }
 
 #[tokio::test]

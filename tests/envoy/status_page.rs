@@ -123,6 +123,40 @@ fn counts(provider: &IdentityProvider) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_refused_calls_are_listed_with_their_tools() {
+    let example = Example::start(|builder| {
+        builder.configure(|configuration| {
+            configuration["access"] = json!({"default": "allow", "rules": [{
+                "name": "administration",
+                "match": {"mcp_methods": ["tools/call"], "mcp_names": ["admin_*"]},
+                "require": {"roles": ["admin"]},
+            }]});
+        })
+    })
+    .await;
+    let stack = &example.stack;
+    for tool in ["admin_reset", "admin_reset", "admin_<b>", "whoami"] {
+        let params = json!({"name": tool, "arguments": {}});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        stack.send(stack.request().bearer_auth(stack.token()).json(&body)).await;
+    }
+    let status = example
+        .status_with("two refused calls", |status| {
+            status["refused_calls"].as_array().is_some_and(|calls| calls.len() == 2)
+        })
+        .await;
+    let calls: Vec<_> = status["refused_calls"].as_array().unwrap().iter().collect();
+    let shown = calls.iter().map(|call| json!([call["name"], call["reason"], call["times"]]));
+    let expected =
+        [json!(["admin_<b>", "access_denied", 1]), json!(["admin_reset", "access_denied", 2])];
+    let mut shown: Vec<_> = shown.collect();
+    shown.sort_by_key(Value::to_string);
+    assert_eq!(shown, expected);
+    let everything = example.everything().await;
+    assert!(everything.contains("admin_reset") && everything.contains("admin_&lt;b&gt;"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_listed_with_what_was_seen_beside_what_is_configured() {
     let example = Example::start(|builder| builder.workers(4)).await;
     let stack = &example.stack;

@@ -98,36 +98,8 @@ impl Decision {
 /// The method of a call in metrics: one that MCP defines for messages of clients, or `other`; `none`
 /// where no message was read, or it is no call.
 pub(crate) fn method_label(call: Option<&McpCall>) -> &'static str {
-    /// The methods of all MCP revisions up to 2026-07-28.
-    const METHODS: [&str; 25] = [
-        "completion/complete",
-        "initialize",
-        "logging/setLevel",
-        "notifications/cancelled",
-        "notifications/initialized",
-        "notifications/progress",
-        "notifications/roots/list_changed",
-        "notifications/tasks/status",
-        "ping",
-        "prompts/get",
-        "prompts/list",
-        "resources/list",
-        "resources/read",
-        "resources/subscribe",
-        "resources/templates/list",
-        "resources/unsubscribe",
-        "server/discover",
-        "subscriptions/listen",
-        "tasks/cancel",
-        "tasks/get",
-        "tasks/list",
-        "tasks/result",
-        "tasks/update",
-        "tools/call",
-        "tools/list",
-    ];
     match call {
         None => "none",
-        Some(call) => METHODS.into_iter().find(|method| *method == call.method).unwrap_or("other"),
+        Some(call) => call.known_method().unwrap_or("other"),
     }
 }

@@ -45,15 +45,47 @@ fn event_filter(asked: Asked) -> ListFilter {
     filter
 }
 
+fn judge() -> Judge<'static> {
+    Judge { shows: &shows, error: &error }
+}
+
+/// What is forwarded of a body that arrives in these parts; `None` where it is refused.
+fn forwarded<'a>(
+    mut filter: ListFilter,
+    parts: impl IntoIterator<Item = &'a [u8]>,
+) -> Option<String> {
+    let mut bytes = Vec::new();
+    let parts = parts.into_iter().map(|part| (part, false)).chain([(&b""[..], true)]);
+    for (part, is_last) in parts {
+        match filter.on_body(part.to_vec(), is_last, &judge()) {
+            BodyPlan::Hold => {}
+            BodyPlan::Forward { filtered, is_read } => {
+                bytes.extend(filtered.changed.unwrap_or(filtered.arrived));
+                if !is_read {
+                    bytes.extend(b"|");
+                    break;
+                }
+            }
+            BodyPlan::Refuse(_) => return None,
+            BodyPlan::Cut => {
+                bytes.extend(b"CUT");
+                break;
+            }
+        }
+    }
+    Some(String::from_utf8(bytes).unwrap())
+}
+
 /// What is forwarded of a stream that arrives in these chunks.
 fn streamed<'a>(asked: Asked, chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut filter = event_filter(asked);
-    let mut bytes = Vec::new();
-    for chunk in chunks {
-        bytes.extend(filter.on_events(chunk, false, &shows, &error).bytes);
-    }
-    bytes.extend(filter.on_events(&[], true, &shows, &error).bytes);
-    String::from_utf8(bytes).unwrap()
+    let streamed = forwarded(event_filter(asked), chunks).unwrap();
+    streamed.trim_end_matches('|').to_owned()
+}
+
+/// What goes on of a body of no media type.
+fn sent<'a>(asked: Asked, parts: impl AsRef<[&'a str]>) -> Option<String> {
+    let parts = parts.as_ref().iter().map(|part| part.as_bytes());
+    forwarded(message_filter(asked), parts)
 }
 
 #[test]
@@ -77,6 +109,12 @@ fn the_head_says_whether_a_response_is_filtered() {
             "stream",
             "stream",
         ),
+        (
+            &[(":status", "200"), ("content-type", "application/json, text/event-stream")],
+            "refuse",
+            "refuse",
+            "refuse",
+        ),
         (&[(":status", "200"), json, gzip], "refuse", "pass", "refuse"),
         (&[(":status", "200"), ("content-encoding", "identity")], "hold", "hold", "hold"),
         (&[(":status", "400"), json, gzip], "pass", "pass", "pass"),
@@ -84,55 +122,132 @@ fn the_head_says_whether_a_response_is_filtered() {
     ] {
         assert_eq!(is(plan(list(), fields)), of_list, "{fields:?}");
         assert_eq!(is(plan(call(), fields)), of_call, "{fields:?}");
-        assert_eq!(is(plan(Asked::Nothing, fields)), of_get, "{fields:?}");
+        assert_eq!(is(plan(Asked::Other(None), fields)), of_get, "{fields:?}");
     }
 }
 
 #[test]
 fn a_message_is_filtered_or_refused() {
-    let replaced = BodyPlan::Replace { body: SHOWN.into(), hidden: 1 };
-    let refused = || BodyPlan::Refuse(id());
     for (body, expected) in [
-        (HIDDEN, replaced),
-        (SHOWN, BodyPlan::Pass),
-        ("", BodyPlan::Pass),
-        ("no JSON", refused()),
-        (r#"{"id":1,"result":{"Tools":[]}}"#, refused()),
+        (HIDDEN, Some(format!("{SHOWN}|"))),
+        (SHOWN, Some(format!("{SHOWN}|"))),
+        (&format!(" \n{HIDDEN}"), Some(format!("{SHOWN}|"))),
+        ("", Some("|".to_owned())),
+        ("\n", Some("\n|".to_owned())),
+        ("no JSON", None),
+        ("{no JSON", None),
+        (r#"{"id":1,"result":{"Tools":[]}}"#, None),
+        (r#"{"tools":[{"name":"hidden"}]}"#, None),
     ] {
-        assert_eq!(
-            message_filter(list()).on_message(body.as_bytes(), true, &shows),
-            expected,
-            "{body}"
-        );
+        assert_eq!(sent(list(), [body]), expected, "{body}");
+        // Byte by byte.
+        let bytes = body.as_bytes().chunks(1);
+        assert_eq!(forwarded(message_filter(list()), bytes), expected, "{body}");
     }
-    assert_eq!(message_filter(call()).on_message(b"no JSON", true, &shows), BodyPlan::Pass);
+    assert_eq!(sent(call(), ["no JSON"]).unwrap(), "no JSON|");
+    let refused = message_filter(list()).on_body(b"x".to_vec(), false, &judge());
+    assert_eq!(refused, BodyPlan::Refuse(id()));
 }
 
 #[test]
-fn a_long_message_passes_only_if_it_answers_a_call() {
-    let long = format!(r#"{{"id":1,"result":{{"content":"{}"#, "a".repeat(1000));
-    assert_eq!(message_filter(call()).on_message(long.as_bytes(), false, &shows), BodyPlan::Pass);
-    for (asked, id) in [(list(), id()), (Asked::Nothing, None)] {
-        let plan = message_filter(asked).on_message(long.as_bytes(), false, &shows);
-        assert_eq!(plan, BodyPlan::Refuse(id));
-    }
+fn a_list_is_held_back_to_its_end_and_no_longer_than_allowed() {
+    let mut filter = message_filter(list());
+    let start = &HIDDEN.as_bytes()[..40];
+    assert_eq!(filter.on_body(start.to_vec(), false, &judge()), BodyPlan::Hold);
+    assert_eq!(filter.on_body(vec![b' '; 960], false, &judge()), BodyPlan::Hold);
+    assert_eq!(filter.on_body(b" ".to_vec(), false, &judge()), BodyPlan::Refuse(id()));
 }
 
 #[test]
 fn the_response_to_a_call_passes_as_soon_as_it_is_known_to_be_one() {
-    for (beginning, plan) in [
-        (r#"{"id":1,"result":"#, BodyPlan::Pass),
-        ("<html>", BodyPlan::Pass),
-        (r#"{"result":"#, BodyPlan::Wait),
-        (r#"{"id":2,"result":"#, BodyPlan::Wait),
+    for (beginning, expected) in [
+        (r#"{"id":1,"result":"#, true),
+        ("<html>", true),
+        ("{not JSON}", true),
+        (" \n", true),
+        ("{\"a\":1}\n", true),
+        (r#"{"result":"#, false),
+        (r#"{"id":2,"result":"#, false),
     ] {
-        let mut filter = message_filter(call());
-        assert!(filter.reads(beginning.len(), false));
-        assert_eq!(filter.on_message(beginning.as_bytes(), false, &shows), plan, "{beginning}");
-        // Reading on would cost more with each part.
-        assert!(!filter.reads(900, false) && filter.reads(1001, false) && filter.reads(900, true));
+        let plan = message_filter(call()).on_body(beginning.into(), false, &judge());
+        let is_forwarded = matches!(plan, BodyPlan::Forward { .. });
+        assert_eq!(is_forwarded, expected, "{beginning}");
     }
-    assert!(!message_filter(list()).reads(900, false));
+}
+
+#[test]
+fn a_long_message_passes_unless_it_is_a_list() {
+    let long = "a".repeat(1000);
+    let list_first = r#"{"result":{"tools":["#;
+    for (parts, expected) in [
+        // The order of members of the official TypeScript SDK.
+        ([&*format!(r#"{{"result":{{"content":"{long}"#), r#""},"id":1}"#], true),
+        ([&*format!(r#"{{"id":1,"result":{{"content":"{long}"#), r#"","tools":[]}}"#], true),
+        ([&*format!(r#"{{"rows":["{long}"#), r#"","tools":[]]}"#], true),
+        ([&*format!(r#"[["{long}"],"#), r#"{"tools":[]}]"#], true),
+        ([&*format!("{{ {long}"), r#"{"result":{"tools":["#], true),
+        // What is before it has gone on.
+        ([&*format!(r#"{{"result":{{"a":"{long}"#), r#"","tools":["#], false),
+        ([&*format!(r#"{{"id":1,"a":"{long}"#), r#"","id":9,"#], false),
+    ] {
+        for asked in [call(), Asked::Other(None)] {
+            let is_known = parts[0].starts_with("{\"id\"");
+            if is_known && !asked.is_call() {
+                continue;
+            }
+            let sent = sent(asked, parts).unwrap();
+            let whole = [parts[0], if expected { parts[1] } else { "CUT" }].concat();
+            assert!(sent.trim_end_matches('|') == whole || sent == format!("{}|", parts[0]));
+            assert_eq!(sent.contains("CUT"), !expected, "{parts:?}");
+        }
+    }
+    for text in [list_first, r#"{"result":{},"result":"#, r#"{"id":1,"Id":"#] {
+        assert_eq!(sent(call(), [text, &long]), None, "{text}");
+        assert_eq!(sent(Asked::Other(None), [text, &long]), None, "{text}");
+    }
+    assert_eq!(sent(list(), ["{", &long]), None);
+}
+
+#[test]
+fn a_second_id_is_found_wherever_the_message_is_cut() {
+    let text = r#"{"id":1,"id":9,"result":{"tools":[{"name":"hidden"}]}}"#;
+    for cut in 0..text.len() {
+        let (first, second) = text.split_at(cut);
+        let sent = sent(call(), [first, second]);
+        assert!(sent.is_none_or(|sent| !sent.contains("hidden")), "{first}");
+    }
+}
+
+#[test]
+fn events_are_found_under_any_media_type() {
+    let stream = format!("event: message\ndata: {HIDDEN}\n\n");
+    let expected = format!("event: message\ndata: {SHOWN}\n\n|");
+    for asked in [list(), Asked::Other(None)] {
+        for cut in [1, 3, 5, 6, 20, stream.len()] {
+            let (first, second) = stream.split_at(cut);
+            assert_eq!(sent(asked.clone(), [first, second]).as_ref(), Some(&expected), "{cut}");
+        }
+        // Nothing waits for what does not come.
+        for begun in ["\n: c\n\n", "\u{feff}data: x\n\n"] {
+            let plan = message_filter(asked.clone()).on_body(begun.into(), false, &judge());
+            assert!(matches!(plan, BodyPlan::Forward { is_read: true, .. }), "{begun}: {plan:?}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_hides_no_list() {
+    let other = |data: &str| streamed(Asked::Other(None), [data.as_bytes()]);
+    // A client that does not know the field reads what is after it.
+    let list = format!(": c\n\n\u{feff}data: x\ndata: {HIDDEN}\n\n");
+    assert_eq!(other(&list), list.replace(HIDDEN, SHOWN));
+    // At the beginning, clients differ.
+    let marked = format!("\u{feff}data: {HIDDEN}\n\n");
+    assert_eq!(other(&marked), marked.replace(HIDDEN, SHOWN));
+    let two_lines = format!("\u{feff}data: x\ndata: {HIDDEN}\n\n");
+    assert_eq!(other(&two_lines), "\u{feff}data: error null\n\n");
+    let harmless = "\u{feff}data: {\ndata: \"a\":1}\n\n";
+    assert_eq!(other(harmless), harmless);
 }
 
 #[test]
@@ -144,6 +259,14 @@ fn events_are_filtered_one_by_one() {
 }
 
 #[test]
+fn an_event_that_cannot_be_read_becomes_an_error_of_its_id() {
+    let event = "data: {\"id\":5,\"result\":{\"Tools\":[]}}\n\n";
+    for asked in [list(), call(), Asked::Other(None)] {
+        assert_eq!(streamed(asked, [event.as_bytes()]), "data: error 5\n\n");
+    }
+}
+
+#[test]
 fn an_event_without_an_empty_line_is_filtered_too() {
     assert_eq!(streamed(list(), [format!("data: {HIDDEN}").as_bytes()]), format!("data: {SHOWN}"));
 }
@@ -151,9 +274,11 @@ fn an_event_without_an_empty_line_is_filtered_too() {
 #[test]
 fn an_event_goes_on_as_soon_as_it_is_complete() {
     let mut filter = event_filter(call());
-    let mut forwarded = |chunk: &str| {
-        let filtered = filter.on_events(chunk.as_bytes(), false, &shows, &error);
-        String::from_utf8(filtered.bytes).unwrap()
+    let mut forwarded = |chunk: &str| match filter.on_body(chunk.into(), false, &judge()) {
+        BodyPlan::Forward { filtered, is_read: true } => {
+            String::from_utf8(filtered.changed.unwrap_or(filtered.arrived)).unwrap()
+        }
+        plan => panic!("{plan:?}"),
     };
     assert_eq!(forwarded("data: 1\n"), "");
     assert_eq!(forwarded("\ndata: 2"), "data: 1\n\n");
@@ -169,8 +294,13 @@ fn a_long_event_of_a_call_passes_and_another_becomes_an_error() {
         let (first, second) = stream.as_bytes().split_at(split);
         assert_eq!(streamed(call(), [first, second]), stream);
         let error = |id: &str| format!("data: error {id}\n\n{after}");
-        assert_eq!(streamed(Asked::Nothing, [first, second]), error("null"));
+        assert_eq!(streamed(Asked::Other(None), [first, second]), error("null"));
     }
+    // What has gone on is no whole message.
+    let begun = format!("data: {{\"result\":{{\"a\":\"{}", "a".repeat(1000));
+    let rest = format!("\",\"tools\":[1]}}}}\n\n{after}");
+    let expected = format!("{begun}\n\ndata: error 1\n\n{after}");
+    assert_eq!(streamed(call(), [begun.as_bytes(), rest.as_bytes()]), expected);
 }
 
 proptest! {
@@ -213,5 +343,36 @@ proptest! {
     ) {
         let stream = lines.concat();
         fuzz_lists(&[&[choice, split], stream.as_bytes()].concat());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_split_of_a_body_shows_what_is_hidden(
+        members in Just(vec![
+            r#""jsonrpc":"2.0""#,
+            r#""id":7"#,
+            r#""result":{"tools":[{"name":"hidden"}],"nextCursor":"c"}"#,
+            r#""x":[{"id":1},"\"]}",{"result":{}}]"#,
+        ]).prop_shuffle(),
+        before in prop::sample::select(vec!["", " \n", "\u{feff}", "data: ", ": c\n\ndata:", "\ndata: "]),
+        cuts in prop::collection::vec(0_usize..200, 0..6),
+    ) {
+        let body = format!("{before}{{{}}}\n\n", members.join(","));
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+        for asked in [list(), call(), Asked::Other(None)] {
+            let parts = cuts.windows(2).map(|cut| &body.as_bytes()[cut[0]..cut[1]]);
+            let shown = forwarded(message_filter(asked), parts).unwrap_or_default();
+            prop_assert!(!shown.contains("hidden"), "{}", shown);
+            // Nothing is lost beside it.
+            prop_assert!(shown.contains("nextCursor"), "{}", shown);
+        }
     }
 }

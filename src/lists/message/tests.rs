@@ -83,7 +83,7 @@ fn each_kind_of_list_is_filtered_by_its_own_key() {
         assert_filtered(&text, &asked("1", Some(kind)), &expected);
         // By its form, where it answers another request.
         assert_filtered(&text, &asked("2", None), &expected);
-        assert_filtered(&text, &Asked::Nothing, &expected);
+        assert_filtered(&text, &Asked::Other(None), &expected);
     }
 }
 
@@ -156,9 +156,9 @@ fn a_list_that_clients_could_read_in_several_ways_is_unreadable() {
     }
     // Where the request does not say what it gets, such as on a stream that a GET opens.
     let list = r#"{"id":9,"result":{"Tools":[{"name":"hidden"}]}}"#;
-    assert_unreadable(list, &Asked::Nothing);
+    assert_unreadable(list, &Asked::Other(None));
     assert_unreadable(list, &call());
-    assert_unchanged(&list.replace("Tools", "content"), &Asked::Nothing);
+    assert_unchanged(&list.replace("Tools", "content"), &Asked::Other(None));
 }
 
 #[test]
@@ -205,21 +205,39 @@ fn what_is_not_utf_8_passes_only_if_it_shows_no_list() {
 }
 
 #[test]
-fn the_beginning_of_a_response_to_a_call_says_so() {
+fn a_list_may_be_in_the_response_to_a_method_that_is_not_known() {
+    let other = Asked::Other(call().id().cloned());
+    assert_filtered(
+        r#"{"id":1,"result":{"tools":[{"name":"hidden"}]}}"#,
+        &other,
+        r#"{"id":1,"result":{"tools":[]}}"#,
+    );
+    assert_unchanged(r#"{"id":1,"result":{"content":[]}}"#, &other);
+}
+
+#[test]
+fn every_kind_of_list_in_a_response_is_filtered() {
+    assert_filtered(
+        r#"{"id":1,"result":{"prompts":[{"name":"hidden"}],"tools":[{"name":"a"}]}}"#,
+        &tools(),
+        r#"{"id":1,"result":{"prompts":[],"tools":[{"name":"a"}]}}"#,
+    );
+}
+
+#[test]
+fn what_is_a_message_is_told_from_other_json() {
     for (text, expected) in [
-        (r#"{"jsonrpc":"2.0","id":1,"result":{"con"#, Beginning::Response),
-        (r#"{"id":1,"#, Beginning::Response),
-        (r#"{"id":1"#, Beginning::Unknown),
-        (r#"{"id":12,"#, Beginning::Unknown),
-        (r#"{"ID":1,"id":1,"#, Beginning::Unknown),
-        (r#"{"result":{"content":["#, Beginning::Unknown),
-        (r#"[{"id":1,"#, Beginning::Unknown),
-        ("  ", Beginning::Unknown),
-        ("<html>", Beginning::NotJson),
+        (r#"{"id":1,"result":{"tools":[]}}"#, true),
+        ("\u{feff}{\"id\":1,\"result\":{}}", true),
+        (r#"{"id":1,"error":{"code":1}}"#, true),
+        (r#"[{"method":"a"},{"id":1,"result":5}]"#, true),
+        (r#"{"tools":[{"name":"hidden"}]}"#, false),
+        (r#"{"id":1,"params":{"tools":[]}}"#, false),
+        (r#"[{"name":"hidden"}]"#, false),
+        (r#"[5]"#, false),
+        ("5", false),
+        (r#"{"id":"1","result":{"tools":{"hidden":{}}}}"#, false),
     ] {
-        assert_eq!(beginning(text.as_bytes(), &call()), expected, "{text}");
+        assert_eq!(is_message(text.as_bytes()), expected, "{text}");
     }
-    let cut = "{\"id\":1,\"result\":\"ü".as_bytes();
-    assert_eq!(beginning(&cut[..cut.len() - 1], &call()), Beginning::Response);
-    assert_eq!(beginning(b"{\"id\":1,\"result\":", &Asked::Nothing), Beginning::Unknown);
 }

@@ -1,0 +1,269 @@
+//! What servers and clients take for a list or its stream although it is not quite one; and what the
+//! filter of lists must leave alone.
+
+use serde_json::{Value, json};
+use testbed::Response;
+
+use crate::lists::{LIST, SHOWN, Setup, rules};
+
+const JSON: &str = "content-type: application/json\r\n";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+/// More than `max_body`, in an ordinary result.
+const LONG: usize = 1_200_000;
+
+impl Setup {
+    async fn get(&self, path: &str) -> Response {
+        let url = self.stack.envoy.url(path);
+        let request = self.stack.client().get(url).bearer_auth(self.stack.token());
+        self.stack.send(request).await
+    }
+
+    /// What arrives first while the server has not ended its response.
+    async fn first_chunk(&self, message: Option<&Value>) -> String {
+        let client = self.stack.client();
+        let request = match message {
+            Some(message) => client.post(self.stack.url()).json(message),
+            None => client.get(self.stack.url()),
+        };
+        let mut response = request.bearer_auth(self.stack.token()).send().await.unwrap();
+        let chunk = response.chunk().await.unwrap().unwrap_or_default();
+        self.server.go_on();
+        String::from_utf8(chunk.to_vec()).unwrap()
+    }
+}
+
+fn message(method: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"name": "open1"}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_only_some_server_takes_for_a_list_shows_no_more() {
+    let setup = Setup::start(rules()).await;
+    setup.respond_json(LIST);
+    for method in [
+        "Tools/List",
+        "TOOLS/LIST",
+        "tools/list ",
+        "tools/list\n",
+        "tools/list\0",
+        "tools/list/",
+        "tools.list",
+        "tool\u{17f}/list",
+        "tasks/result",
+        "made/up",
+    ] {
+        let response = setup.ask(method).await;
+        assert!(!response.text.contains("closed"), "{method:?}: {response:?}");
+        let is_list = response.status == 200;
+        assert!(!is_list || response.text == SHOWN, "{method:?}: {response:?}");
+    }
+    setup.respond("content-encoding: gzip\r\n", LIST.as_bytes());
+    assert_eq!(setup.ask("made/up").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_filtered_under_any_media_type() {
+    let setup = Setup::start(rules()).await;
+    let other = LIST.replace("\"id\":1", "\"id\":9");
+    let shown = SHOWN.replace("\"id\":1", "\"id\":9");
+    let event = |list: &str| format!("event: message\ndata: {list}\n\n");
+    for media in [
+        "",
+        "content-type: text/plain\r\n",
+        JSON,
+        "content-type: application/octet-stream\r\n",
+        "content-type: text/event-streamx\r\n",
+        "content-type: text/event-stream charset=utf-8\r\n",
+    ] {
+        setup.respond(media, event(&other).as_bytes());
+        assert_eq!(setup.get("/mcp").await.text, event(&shown), "{media}");
+        assert_eq!(setup.call("open1").await.text, event(&shown), "{media}");
+        setup.respond(media, event(LIST).as_bytes());
+        assert_eq!(setup.ask("tools/list").await.text, event(SHOWN), "{media}");
+    }
+    // A stream to some clients alone.
+    setup.respond("content-type: application/json; x=text/event-stream\r\n", LIST.as_bytes());
+    assert_eq!(setup.ask("tools/list").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_under_another_media_type_does_not_hang() {
+    let setup = Setup::start(rules()).await;
+    for media in ["", "content-type: text/plain\r\n"] {
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{media}\r\n");
+        for (begun, request) in [
+            (format!("data: {LIST}\n\n"), Some(message("tools/list"))),
+            (format!("data: {LIST}\n\n"), None),
+            ("\n: ping\n\n".to_owned(), None),
+        ] {
+            setup.server.respond_with(&[format!("{head}{begun}").as_bytes(), b"data: 1\n\n"]);
+            let first = setup.first_chunk(request.as_ref()).await;
+            assert_eq!(first, begun.replace(LIST, SHOWN), "{media}");
+        }
+        // A log, line by line.
+        setup.server.respond_with(&[format!("{head}{{\"a\":1}}\n").as_bytes(), b"{\"a\":2}\n"]);
+        assert_eq!(setup.first_chunk(None).await, "{\"a\":1}\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_hides_no_list() {
+    let setup = Setup::start(rules()).await;
+    for (stream, expected) in [
+        (": hi\n\n\u{feff}data: x\ndata: LIST\n\n", ": hi\n\n\u{feff}data: x\ndata: SHOWN\n\n"),
+        ("\u{feff}data: LIST\n\n", "\u{feff}data: SHOWN\n\n"),
+    ] {
+        setup.respond_events(&stream.replace("LIST", LIST));
+        assert_eq!(setup.get("/mcp").await.text, expected.replace("SHOWN", SHOWN));
+    }
+    setup.respond_events(&format!("\u{feff}data: x\ndata: {LIST}\n\n"));
+    assert!(setup.get("/mcp").await.text.contains("mcp_list_invalid"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_is_no_list_to_a_request_for_one() {
+    let setup = Setup::start(rules()).await;
+    for body in [
+        r#"{"tools":[{"name":"closed"}]}"#,
+        r#"[{"name":"closed"}]"#,
+        r#"{"id":1,"params":{"tools":[{"name":"closed"}]}}"#,
+        r#"{"id":"1","result":{"tools":{"closed":{}}}}"#,
+        r#"{"id":1,"result":{"Prompts":[{"name":"closed"}]}}"#,
+    ] {
+        setup.respond_json(body);
+        assert_eq!(setup.ask("tools/list").await.status, 502, "{body}");
+    }
+    setup.respond_json(r#"{"id":1,"result":{"tools":[],"prompts":[{"name":"closed"}]}}"#);
+    let filtered = r#"{"id":1,"result":{"tools":[],"prompts":[]}}"#;
+    assert_eq!(setup.ask("tools/list").await.text, filtered);
+    setup.respond_json(r#"{"id":1,"id":9,"result":{"tools":[{"name":"closed"}]}}"#);
+    assert!(!setup.call("open1").await.text.contains("closed"));
+}
+
+/// The order of members in responses of the official TypeScript SDK: `id` is the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_result_of_a_call_passes_wherever_its_id_is() {
+    for inspect in ["body", "headers"] {
+        let mut access = rules();
+        access["mcp"] = json!({"inspect": inspect, "upstream_validates_headers": true});
+        let setup = Setup::start(access).await;
+        let data = "x".repeat(LONG);
+        for result in [
+            format!(r#"{{"result":{{"content":[{{"data":"{data}"}}]}},"jsonrpc":"2.0","id":1}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"data":"{data}"}}]}}}}"#),
+        ] {
+            let length = result.len();
+            let call = || {
+                let request = setup.stack.request().bearer_auth(setup.stack.token());
+                let request = request.header("mcp-protocol-version", "2026-07-28");
+                let request = request.header("mcp-method", "tools/call");
+                request.header("mcp-name", "open1").json(&message("tools/call"))
+            };
+            setup.respond(&format!("{JSON}content-length: {length}\r\n"), result.as_bytes());
+            let response = setup.stack.send(call()).await;
+            assert!(response.status == 200 && response.text == result, "{inspect}");
+            let length_found = response.header("content-length");
+            assert!(length_found.is_empty() || length_found == length.to_string());
+            let event = format!("data: {result}\n\n");
+            setup.respond_events(&event);
+            let response = setup.stack.send(call()).await;
+            assert!(response.text == event, "{inspect}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_beside_the_server_pass_whatever_they_begin_with() {
+    let setup = Setup::start(rules()).await;
+    let rest = "x".repeat(LONG);
+    for (media, begun) in [
+        ("application/json", "{\"rows\":[\""),
+        ("application/json", "[1,\""),
+        ("text/html", "{% a %}"),
+        ("text/plain", "{ "),
+        ("image/png", "\u{89}PNG\r\n"),
+        ("application/zip", "PK\u{3}\u{4}"),
+    ] {
+        let file = format!("{begun}{rest}");
+        let length = file.len();
+        let fields = format!("content-type: {media}\r\ncontent-length: {length}\r\n");
+        setup.respond(&fields, file.as_bytes());
+        let response = setup.get("/files/a").await;
+        assert!(response.status == 200 && response.text == file, "{media} {begun}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_hides_behind_a_long_result_is_cut_off() {
+    let setup = Setup::start(rules()).await;
+    let data = "x".repeat(LONG);
+    let list = format!(r#"{{"result":{{"a":"{data}","tools":[{{"name":"closed"}}]}},"id":9}}"#);
+    for fields in [String::new(), format!("content-length: {}\r\n", list.len())] {
+        let (begun, rest) = list.split_at(LONG + 10);
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{JSON}{fields}\r\n{begun}");
+        setup.server.respond_with(&[head.as_bytes(), rest.as_bytes()]);
+        let request = setup.stack.client().get(setup.stack.url()).bearer_auth(setup.stack.token());
+        let mut response = request.send().await.unwrap();
+        let mut body = Vec::new();
+        while body.len() < begun.len() {
+            body.extend(response.chunk().await.unwrap().expect("more of it passes"));
+        }
+        setup.server.go_on();
+        // It breaks off.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend(chunk);
+        }
+        assert!(body == begun.as_bytes(), "{}", body.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_trailers_is_filtered() {
+    let setup = Setup::start(rules()).await;
+    for (body, expected, status) in [(LIST, SHOWN, 200), ("closed", "mcp_list_invalid", 502)] {
+        let chunk = format!("{:x}\r\n{body}\r\n0\r\nx-checksum: 1\r\n\r\n", body.len());
+        setup.server.respond_with(&[CHUNKED.as_bytes(), chunk.as_bytes()]);
+        setup.server.go_on();
+        let response = setup.ask("tools/list").await;
+        assert_eq!(response.status, status, "{response:?}");
+        assert!(response.text.contains(expected), "{response:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filtered_list_has_no_digest_of_the_whole_one() {
+    let setup = Setup::start(rules()).await;
+    let digests = "content-digest: sha-256=:AAAA:\r\nrepr-digest: sha-256=:AAAA:\r\ncontent-md5: \
+                   AAAA\r\netag: \"a\"\r\n";
+    for name in ["content-digest", "repr-digest", "content-md5", "etag"] {
+        setup.respond(&format!("{JSON}{digests}"), LIST.as_bytes());
+        assert_eq!(setup.ask("tools/list").await.header(name), "", "{name}");
+        setup.respond(&format!("{JSON}{digests}"), SHOWN.as_bytes());
+        assert_ne!(setup.ask("tools/list").await.header(name), "", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_mode_holds_nothing_back_and_breaks_nothing() {
+    let setup = Setup::start_with(|configuration| {
+        configuration["access"] = rules();
+        configuration["mode"] = json!("report");
+    })
+    .await;
+    let data = "x".repeat(LONG);
+    let long = LIST.replace("\"c\"", &format!("\"{data}\""));
+    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{JSON}\r\n");
+    for body in [&*long, &format!(r#"{{"result":{{"a":"{data}"}},"id":1}}"#), "no JSON", "{no"] {
+        setup.respond_json(body);
+        assert!(setup.ask("tools/list").await.text == body, "{body:.80}");
+        assert!(setup.call("open1").await.text == body, "{body:.80}");
+        assert!(setup.get("/files/a").await.text == body, "{body:.80}");
+    }
+    // Complete but for its end.
+    setup.server.respond_with(&[format!("{head}{LIST}").as_bytes(), b" "]);
+    assert_eq!(setup.first_chunk(Some(&message("tools/list"))).await, LIST);
+    setup.respond(&format!("{JSON}content-length: {}\r\n", LIST.len()), LIST.as_bytes());
+    let response = setup.ask("tools/list").await;
+    assert_eq!(response.header("content-length"), LIST.len().to_string());
+    assert!(setup.stack.envoy.log_of_all().contains("2 items in a list from"));
+}
