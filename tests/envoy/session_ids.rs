@@ -89,7 +89,7 @@ async fn an_id_that_cannot_be_sealed_does_not_reach_the_client() {
         assert!(response.headers.get("mcp-session-id").is_none(), "{what}: {response:?}");
     }
     let log = setup.stack.envoy.log_of_all();
-    assert!(log.contains("a session id from the server is removed"), "{log}");
+    assert!(log.contains("removed a session id from the server"), "{log}");
     assert!(!log.contains("swordfish"), "{log}");
     // The longest that is sealed comes back.
     let longest = "l".repeat(4096);
