@@ -25,6 +25,8 @@ pub(super) struct Responses {
     by_stream: BTreeMap<StreamId, Filtering>,
     /// Those whose heads may give a session its id.
     sessions: BTreeMap<StreamId, AwaitedSession>,
+    /// Those whose heads may set cookies; empty where people do not log in through the gateway.
+    cookies: BTreeSet<StreamId>,
     /// For lists and outcomes.
     pub(super) room: ResponseRoom,
     log: RateLimit,
@@ -121,6 +123,7 @@ impl Default for Responses {
         Self {
             by_stream: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            cookies: BTreeSet::new(),
             room: ResponseRoom::default(),
             log: log(),
             session_log: log(),
@@ -185,18 +188,15 @@ impl<H: Host> Engine<H> {
         }
         self.responses.cookies.remove(&stream);
         let awaited = self.responses.sessions.remove(&stream);
-        let Some(ResponsePlan { session, lists, outcome }) = plan else {
+        let edited = match plan {
+            None => Err(HostRefused),
+            Some(plan) => self.edit_response(stream, awaited.as_ref(), plan),
+        };
+        let Ok((lists, outcome)) = edited else {
             self.responses.take(stream);
             self.abort(stream);
             return HeadAction::Stop;
         };
-        if let Some(awaited) = awaited
-            && self.carry_out_session(stream, &awaited, session).is_err()
-        {
-            self.responses.take(stream);
-            self.abort(stream);
-            return HeadAction::Stop;
-        }
         let filtering = self.responses.take(stream);
         self.begin_outcome(stream, outcome);
         match filtering {

@@ -48,9 +48,8 @@ async fn send(
     let response = setup.stack.send(request).await;
     let line = setup.line(&path).await;
     let requests = setup.server.take_requests();
-    let received = requests.iter().flat_map(|request| request.header("mcp-session-id"));
-    let received = received.map(str::to_owned).collect();
-    (response, line, received)
+    let received = requests.iter().map(|request| request.header("mcp-session-id").join(", "));
+    (response, line, received.collect())
 }
 
 fn token_of(stack: &Stack, name: &str, value: Value) -> String {

@@ -3,6 +3,7 @@
 //! authorities made up here, and what the clusters call is on this machine. All else is as in the file.
 
 mod chart;
+mod company;
 mod docker_compose;
 mod ecds;
 mod full;
