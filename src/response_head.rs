@@ -20,6 +20,10 @@ pub(crate) enum Media {
 }
 
 impl<'a> ResponseHead<'a> {
+    /// Directives of `cache-control` by which a shared cache may keep a response to a request with
+    /// `Authorization` (RFC 9111 §3.5).
+    const SHARED: [&'static str; 4] = ["must-revalidate", "proxy-revalidate", "public", "s-maxage"];
+
     /// The head with these fields.
     #[must_use]
     pub fn new(fields: &'a [Field<'a>]) -> Self {
@@ -61,6 +65,27 @@ impl<'a> ResponseHead<'a> {
         if types.all(|media| media == first) { first } else { Media::Ambiguous }
     }
 
+    /// `cache-control` for a response that differs from caller to caller; `None` if it may stay, since
+    /// it lets no cache show the response to others (RFC 9111 §3).
+    pub(crate) fn private_cache_control(self) -> Option<String> {
+        let named = |names: &[&str], directive: &[u8]| {
+            let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default();
+            names.iter().any(|known| name.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
+        };
+        let mut directives = self.items("cache-control");
+        if !directives.any(|directive| named(&Self::SHARED, directive)) {
+            return None;
+        }
+        let is_kept = |directive: &&[u8]| {
+            !named(&Self::SHARED, directive)
+                && !named(&["private"], directive)
+                && directive.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"')
+        };
+        let kept = self.items("cache-control").filter(is_kept);
+        let kept = kept.map(|directive| String::from_utf8_lossy(directive).into_owned());
+        Some(std::iter::once("private".to_owned()).chain(kept).collect::<Vec<_>>().join(", "))
+    }
+
     /// All values of a field.
     pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter().filter(move |(field, _)| *field == name.as_bytes());
@@ -98,6 +123,26 @@ mod tests {
             let fields: Vec<Field<'_>> =
                 values.iter().map(|value| (&b"content-type"[..], value.as_bytes())).collect();
             assert_eq!(ResponseHead::new(&fields).media(), media, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn no_cache_may_show_to_others_what_is_private() {
+        for (values, changed) in [
+            (&[][..], None),
+            (&["private, max-age=60"], None),
+            (&["no-store"], None),
+            (&["max-age=60"], None),
+            (&["public, max-age=60"], Some("private, max-age=60")),
+            (&["Public", "no-transform"], Some("private, no-transform")),
+            (&["s-maxage = 60, max-age=5"], Some("private, max-age=5")),
+            (&["must-revalidate, private=\"a, b\""], Some("private")),
+            (&["publicity"], None),
+        ] {
+            let fields: Vec<Field<'_>> =
+                values.iter().map(|value| (&b"cache-control"[..], value.as_bytes())).collect();
+            let found = ResponseHead::new(&fields).private_cache_control();
+            assert_eq!(found.as_deref(), changed, "{values:?}");
         }
     }
 

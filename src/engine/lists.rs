@@ -46,6 +46,8 @@ pub struct ResponsePlan {
     cookies: Option<KeptCookies>,
     session: SessionPlan,
     lists: HeadPlan,
+    /// `cache-control` in place of the server's.
+    cache_control: Option<String>,
     outcome: Option<OutcomeReader>,
 }
 
@@ -173,8 +175,14 @@ impl<H: Host> Engine<H> {
             }
             _ => HeadPlan::Pass,
         };
+        // A list that depends on the caller's permissions is for the caller alone.
+        let is_own_list =
+            self.responses.by_stream.get(&stream).is_some_and(|Filtering { view, .. }| {
+                view.asked().list().is_some() && self.authenticator.enforces(view)
+            });
+        let cache_control = is_own_list.then(|| head.private_cache_control()).flatten();
         let outcome = self.outcome_reader(stream, head, has_body);
-        ResponsePlan { cookies, session, lists, outcome }
+        ResponsePlan { cookies, session, lists, cache_control, outcome }
     }
 
     /// The second half: carries out the plan; `None` if the head could not be read.
@@ -215,12 +223,16 @@ impl<H: Host> Engine<H> {
         awaited: Option<&AwaitedSession>,
         plan: ResponsePlan,
     ) -> Result<(HeadPlan, Option<OutcomeReader>), HostRefused> {
-        let ResponsePlan { cookies, session, lists, outcome } = plan;
+        let ResponsePlan { cookies, session, lists, cache_control, outcome } = plan;
         if let Some(kept) = cookies {
             self.keep_cookies(stream, &kept)?;
         }
         if let Some(awaited) = awaited {
             self.carry_out_session(stream, awaited, session)?;
+        }
+        if let Some(value) = cache_control {
+            self.host.remove_response_field(stream, CACHE_CONTROL)?;
+            self.host.add_response_field(stream, CACHE_CONTROL, &value)?;
         }
         Ok((lists, outcome))
     }
@@ -459,6 +471,8 @@ impl<H: Host> Engine<H> {
     }
 }
 
+const CACHE_CONTROL: &str = "cache-control";
+
 /// What a server says about a body is wrong for one that is filtered.
-const OF_WHOLE_BODY: [&str; 5] =
-    ["content-digest", "content-length", "content-md5", "etag", "repr-digest"];
+const OF_WHOLE_BODY: [&str; 6] =
+    ["content-digest", "content-length", "content-md5", "digest", "etag", "repr-digest"];

@@ -50,7 +50,7 @@ impl Asked {
     }
 
     /// The list that it asks for.
-    pub(super) fn list(&self) -> Option<ListKind> {
+    pub(crate) fn list(&self) -> Option<ListKind> {
         match self {
             Self::List(kind, _) => Some(*kind),
             Self::Call(_) | Self::Other(_) => None,

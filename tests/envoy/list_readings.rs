@@ -234,12 +234,35 @@ async fn a_list_with_trailers_is_filtered() {
 async fn a_filtered_list_has_no_digest_of_the_whole_one() {
     let setup = Setup::start(rules()).await;
     let digests = "content-digest: sha-256=:AAAA:\r\nrepr-digest: sha-256=:AAAA:\r\ncontent-md5: \
-                   AAAA\r\netag: \"a\"\r\n";
-    for name in ["content-digest", "repr-digest", "content-md5", "etag"] {
+                   AAAA\r\ndigest: sha-256=AAAA\r\netag: \"a\"\r\n";
+    for name in ["content-digest", "repr-digest", "content-md5", "digest", "etag"] {
         setup.respond(&format!("{JSON}{digests}"), LIST.as_bytes());
         assert_eq!(setup.ask("tools/list").await.header(name), "", "{name}");
         setup.respond(&format!("{JSON}{digests}"), SHOWN.as_bytes());
         assert_ne!(setup.ask("tools/list").await.header(name), "", "{name}");
+    }
+}
+
+/// What depends on the caller's permissions is for the caller alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_cache_may_show_a_list_to_others() {
+    let setup = Setup::start(rules()).await;
+    let events = "content-type: text/event-stream\r\n";
+    for (given, forwarded) in [
+        ("public, max-age=60", "private, max-age=60"),
+        ("s-maxage=60", "private"),
+        ("no-store", "no-store"),
+        ("private, max-age=60", "private, max-age=60"),
+    ] {
+        let field = format!("cache-control: {given}\r\n");
+        for list in [LIST, SHOWN] {
+            setup.respond(&format!("{JSON}{field}"), list.as_bytes());
+            assert_eq!(setup.ask("tools/list").await.header("cache-control"), forwarded);
+            // The twin: what a call returns is the server's own affair.
+            assert_eq!(setup.call("open1").await.header("cache-control"), given);
+            setup.respond(&format!("{events}{field}"), format!("data: {list}\n\n").as_bytes());
+            assert_eq!(setup.ask("tools/list").await.header("cache-control"), forwarded);
+        }
     }
 }
 
