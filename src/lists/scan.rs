@@ -112,11 +112,29 @@ impl ListScan {
 
     /// More of the JSON arrived.
     pub(super) fn read(&mut self, text: &[u8]) {
-        for byte in text {
+        let mut rest = text;
+        while let [byte, after @ ..] = rest {
             if matches!(self.sight, Sight::List | Sight::NotJson) {
                 return;
             }
-            self.read_byte(*byte);
+            match self.unread_prefix(rest) {
+                0 => {
+                    self.read_byte(*byte);
+                    rest = after;
+                }
+                length => rest = rest.get(length..).unwrap_or_default(),
+            }
+        }
+    }
+
+    /// How many bytes change nothing, because they are inside a string that is not read.
+    fn unread_prefix(&self, text: &[u8]) -> usize {
+        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
+        match self.token {
+            Token::String { text: None, is_escaped: false } => {
+                text.iter().position(is_end).unwrap_or(text.len())
+            }
+            _ => 0,
         }
     }
 
