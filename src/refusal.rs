@@ -23,7 +23,7 @@ pub(crate) use users::{AccountStatus, DirectoryFault};
 use crate::claim::{AudienceClaim, UnreadList};
 use crate::jose::{KeyMismatch, MalformedToken};
 use crate::json::Json;
-use crate::keys::NoKeys;
+use crate::keys::{KeysUnavailable, NoKeys};
 use crate::time::seconds_to_wait;
 
 /// Why a request is refused.
@@ -494,6 +494,12 @@ impl From<BodyFault> for Refusal {
 impl From<HeaderFault> for Refusal {
     fn from(fault: HeaderFault) -> Self {
         Self::McpHeaderMismatch(fault)
+    }
+}
+
+impl From<KeysUnavailable> for Refusal {
+    fn from(KeysUnavailable { retry_after, why }: KeysUnavailable) -> Self {
+        Self::KeysUnavailable { retry_after, why }
     }
 }
 

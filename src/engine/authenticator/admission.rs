@@ -13,7 +13,7 @@ use crate::access::{Grant, MessageId, Permission, Target};
 use crate::callout::CalloutFault;
 use crate::engine::verdicts::Requester;
 use crate::identity::IdentityFields;
-use crate::keys::{KeysUnavailable, NoKeys};
+use crate::keys::NoKeys;
 use crate::lists::Asked;
 use crate::provider::ProviderId;
 use crate::refusal::{BodyFault, DirectoryFault, Refusal};
@@ -168,11 +168,7 @@ impl Authenticator {
         now: UnixTime,
     ) -> Decision {
         let refusal = match need {
-            Need::Keys(_) => {
-                let KeysUnavailable { retry_after, why } =
-                    view.keys[request.provider()].unavailability(now);
-                Refusal::KeysUnavailable { retry_after, why }
-            }
+            Need::Keys(_) => view.keys[request.provider()].unavailability(now).into(),
             Need::User(_) => {
                 Refusal::directory_unavailable(DirectoryFault::Callout(CalloutFault::NoResponse))
             }

@@ -27,7 +27,7 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::engine::verdicts::{Requester, TokenOutcome, TokenVerdict};
 use crate::identity::{ClaimedIdentity, KnownBy, ReservedNames, ScimLookups, Unconfirmed};
-use crate::keys::{KeyLookup, KeyVersion, KeysUnavailable};
+use crate::keys::{KeyLookup, KeyVersion};
 use crate::login::Cookie;
 use crate::provider::{ProviderId, Validity};
 use crate::refusal::{Refusal, Strings};
@@ -404,9 +404,7 @@ impl Authenticator {
                 return Err(NotVerified::Await(Box::new(token), Need::Keys(demand)));
             }
             KeyLookup::KeyMismatch(mismatch) => return Err(Refusal::KeyMismatch(mismatch).into()),
-            KeyLookup::Unavailable(KeysUnavailable { retry_after, why }) => {
-                return Err(Refusal::KeysUnavailable { retry_after, why }.into());
-            }
+            KeyLookup::Unavailable(keys) => return Err(Refusal::from(keys).into()),
             KeyLookup::Unknown(set) => {
                 let kid = token.header().kid().map(str::to_owned);
                 let published = Strings::new(set.kids());

@@ -7,7 +7,6 @@ use crate::callout::{CalloutFault, CalloutRequest, CalloutResponse};
 use crate::engine::Engine;
 use crate::engine::callouts::{Callout, LoginPurpose, Purpose};
 use crate::engine::host::{CalloutId, Host, StreamId};
-use crate::keys::KeysUnavailable;
 use crate::login::{
     AwaitingClient, AwaitingEndpoints, Client, DOCUMENT_LIMIT, DiscoveryFault, DocumentFault,
     DocumentLookup, DocumentUrl, EndpointLookup, Exchange, Login, LoginStage, Nonce,
@@ -211,11 +210,7 @@ impl<H: Host> Engine<H> {
     /// Why a token of this provider could not be judged, if that is known, and when to try again.
     fn outage(&mut self, id: ProviderId, now: UnixTime) -> Option<(String, Duration)> {
         self.sync_keys(id, now);
-        let keys = self.keys[id].outage(now).map(|keys| {
-            let KeysUnavailable { retry_after, why } = keys;
-            Refusal::KeysUnavailable { retry_after, why }
-        });
-        let refusal = keys.or_else(|| {
+        let refusal = self.keys[id].outage(now).map(Refusal::from).or_else(|| {
             let fault = self.users.as_ref()?.outage(now)?;
             Some(Refusal::directory_unavailable(fault.clone()))
         })?;
