@@ -83,8 +83,7 @@ pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) source: Source,
     /// The token; `-` (the default) reads it from standard input. On the command line it stays in
-    /// the
-    /// shell's history.
+    /// the shell's history.
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
     /// A file with the key set to use, instead of fetching it.
@@ -123,8 +122,7 @@ pub(crate) struct Tools {
     #[command(flatten)]
     pub(crate) source: Source,
     /// The token; `-` (the default) reads it from standard input. On the command line it stays in
-    /// the
-    /// shell's history.
+    /// the shell's history.
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
     /// A file with the server's response to `tools/list`, `prompts/list`, `resources/list` or

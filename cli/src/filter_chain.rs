@@ -86,8 +86,7 @@ impl FilterChain {
         if !setup.servers().is_empty() && !self.others.is_empty() {
             warnings.push(format!(
                 "other filters may change host, path or route, which was not compared with \
-                 `resources`: {}; \
-                 see docs/several-servers.md",
+                 `resources`: {}; see docs/several-servers.md",
                 self.others.join(", ")
             ));
         }

@@ -227,8 +227,7 @@ impl Surroundings {
         };
         Some(format!(
             "{option}, so the forms of `login` cannot be read and its endpoints respond with 500: \
-             see \
-             docs/login.md"
+             see docs/login.md"
         ))
     }
 
@@ -302,8 +301,7 @@ impl Manager {
             format!(
                 "`max_token_size` is {} bytes, but Envoy accepts {limit} for all header fields of \
                  a request and responds with 431 to more: raise `max_request_headers_kb` of the \
-                 HTTP \
-                 connection manager",
+                 HTTP connection manager",
                 setup.max_token_size()
             )
         });

@@ -11,8 +11,7 @@ use super::field::{Field, UnknownFields, refuse_unknown};
 #[serde(default, expecting = "an object")]
 pub(super) struct RawAudit {
     /// Whether the outcome of each call is read from its response, for the access log and the
-    /// metric
-    /// `mcp_auth_calls`.
+    /// metric `mcp_auth_calls`.
     pub(super) outcomes: Field<bool>,
     #[serde(flatten)]
     pub(super) unknown: UnknownFields,

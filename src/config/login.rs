@@ -116,11 +116,8 @@ pub(super) fn login(
     let clients = clients(raw.clients, faults);
     let client_documents = client_documents(raw.client_metadata, faults);
     if !registers && clients.is_empty() && client_documents.is_none() {
-        faults.add(
-            "login",
-            "needs registration, clients or client_metadata: no client could log \
-                             in",
-        );
+        let problem = "needs registration, clients or client_metadata: no client could log in";
+        faults.add("login", problem);
     }
     if registers && redirect_policy.is_empty() {
         faults.add("login.redirect_uris", "must not be empty while registration is true");

@@ -187,8 +187,7 @@ fn refuse_unused_fields(users: &Users, providers: &Providers, faults: &mut Fault
             faults.add(
                 "users.records",
                 format!(
-                    "no record has the field {field:?}, which is user_field of provider \
-                         {name:?}"
+                    "no record has the field {field:?}, which is user_field of provider {name:?}"
                 ),
             );
         }

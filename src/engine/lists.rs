@@ -455,10 +455,7 @@ impl<H: Host> Engine<H> {
         let sum_up = |suppressed| {
             host.log(
                 Level::Info,
-                format_args!(
-                    "report mode: {suppressed} more lists (log rate \
-                                                limit)"
-                ),
+                format_args!("report mode: {suppressed} more lists (log rate limit)"),
             );
         };
         if self.responses.log.admits(now, sum_up) {

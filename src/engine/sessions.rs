@@ -87,10 +87,7 @@ impl<H: Host> Engine<H> {
         let sum_up = |suppressed| {
             host.log(
                 Level::Warn,
-                format_args!(
-                    "{suppressed} more session ids removed (log rate \
-                                                limit)"
-                ),
+                format_args!("{suppressed} more session ids removed (log rate limit)"),
             );
         };
         if self.responses.session_log.admits(now, sum_up) {
@@ -100,8 +97,7 @@ impl<H: Host> Engine<H> {
                 Level::Warn,
                 format_args!(
                     "removed a session id from the server{of_resource}{resource}: it is not a \
-                    single \
-                    value of visible ASCII, or too long to be sealed"
+                     single value of visible ASCII, or too long to be sealed"
                 ),
             );
         }

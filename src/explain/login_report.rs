@@ -142,8 +142,7 @@ fn missing_pkce(at: &str, document: &Value) -> Option<String> {
     let has_s256 = methods.iter().any(|method| method == "S256");
     (!has_s256).then(|| {
         format!(
-            "{at}: the provider's metadata does not list S256 in \
-                 code_challenge_methods_supported"
+            "{at}: the provider's metadata does not list S256 in code_challenge_methods_supported"
         )
     })
 }

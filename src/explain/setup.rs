@@ -209,8 +209,7 @@ impl Setup {
                 let urls = self.config.resources.iter().map(|resource| resource.url.as_str());
                 let urls = listed(&urls.collect::<Vec<_>>(), "or");
                 return Err(format!(
-                    "several servers are configured; select one with --url: \
-                                    {urls}"
+                    "several servers are configured; select one with --url: {urls}"
                 ));
             }
         };

@@ -106,8 +106,7 @@ impl From<Refusal> for Unconfirmed {
 
 impl<'a> ClaimedIdentity<'a> {
     /// Reads the claimed identity from a token. `audience_roles` are role claims in addition to
-    /// those of
-    /// `rules`.
+    /// those of `rules`.
     ///
     /// # Errors
     ///

@@ -211,8 +211,7 @@ fn open<T: Sealed>(sealer: &Sealer, sealed: &str, now: UnixTime) -> Result<T, OA
     sealer.open(sealed, now).map_err(|fault| {
         let problem = match fault {
             SealFault::NotOurs => {
-                "the code or token was not issued by this server, or its secret \
-                                   has changed"
+                "the code or token was not issued by this server, or its secret has changed"
             }
             SealFault::Expired => "the code or token has expired",
         };

@@ -47,8 +47,7 @@ impl StatusPage {
             return self.plain(
                 403,
                 "The status page is not served under this host name. Use an IP address or \
-                localhost, \
-                or add the name to `hosts` in the configuration of the page.\n",
+                 localhost, or add the name to `hosts` in the configuration of the page.\n",
             );
         }
         let render: fn(&Status) -> (&'static str, String) = match without_slash(head.path()) {

@@ -148,7 +148,7 @@ fn rules_that_name_tools_on_another_path_than_lists_arrive_on_are_warned_of() {
         warnings(sse, named(json!(["/messages"])), open.clone()),
         [
             "access.rules[0].match: names tools on other paths than that of `url`: lists that arrive \
-          there are not filtered (HTTP+SSE: GET /sse); name that path too"
+            there are not filtered (HTTP+SSE: GET /sse); name that path too"
         ]
     );
     for (url, rule, further) in [

@@ -143,8 +143,7 @@ fn a_provider_that_would_give_no_refresh_tokens_causes_a_warning() {
         (json!({"grant_types_supported": ["authorization_code"]}), "grant_types_supported"),
         (
             json!({"scopes_supported": ["openid"]}),
-            "does not list offline_access in \
-                                                   scopes_supported",
+            "does not list offline_access in scopes_supported",
         ),
     ] {
         assert_found(&check_with(members), "warnings", &[part, "log in again"]);

@@ -108,10 +108,7 @@ impl Schedule {
             Err(error) => {
                 log_lines::write(
                     Level::Error,
-                    format_args!(
-                        "starting the timer's thread failed: \
-                                                             {error}"
-                    ),
+                    format_args!("starting the timer's thread failed: {error}"),
                 );
             }
         }

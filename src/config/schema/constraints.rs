@@ -186,8 +186,10 @@ fn others() -> Vec<Constraint> {
         ("replay_store<1>.redis.cluster", filled()),
         (
             "replay_store<1>.redis",
-            json!({"description": "Redis, called through webdis: for several Envoys. Default: \
-                                   `local` instead."}),
+            json!({
+                "description":
+                    "Redis, called through webdis: for several Envoys. Default: `local` instead.",
+            }),
         ),
         (
             "replay_store<1>.redis.authority",

@@ -91,8 +91,7 @@ impl KeyFault<'_> {
                 format!(
                     "If the provider's certificate is issued by your own authority, name that \
                      authority's certificate as `trusted_ca` of Envoy's cluster {cluster:?}, and \
-                     here \
-                     as `--ca FILE`. If its names do not fit, the host in `{}` or `sni` and \
+                     here as `--ca FILE`. If its names do not fit, the host in `{}` or `sni` and \
                      `match_typed_subject_alt_names` of the cluster are wrong.",
                     self.start_field()
                 ),
@@ -227,7 +226,7 @@ pub(super) fn unknown_kid(case: &Case<'_>, kid: Option<&str>) -> Remedy {
         return Remedy::new(
             format!(
                 "{cause} The keys are part of the configuration: the provider has changed its \
-                     key since."
+                 key since."
             ),
             format!(
                 "Put the new key into `{}`; or give `metadata_url` or `jwks_url` with a cluster \

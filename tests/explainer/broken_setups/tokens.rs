@@ -349,8 +349,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             "no client",
             by_client.clone(),
             sound.token(json!({"aud": "agent"})),
-            ["audience_mismatch", "does not name the client", "ID tokens name the client only in \
-                                                               `aud`"],
+            ["audience_mismatch", "does not name the client", "ID tokens name the client only in `aud`"],
         ),
         sound.broken(
             "the right client and another audience",
