@@ -129,6 +129,18 @@ impl CalloutFault {
             (status, _) => Self::Status { status, body: response.beginning() },
         }
     }
+
+    /// Whether the host did not respond, or is out of order.
+    #[must_use]
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Dispatch { .. } | Self::NoResponse => true,
+            Self::Status { status, .. } => {
+                status.is_some_and(|status| status >= 500 || status == 429)
+            }
+            Self::Redirect { .. } | Self::TooLong(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for CalloutFault {

@@ -93,20 +93,7 @@ impl DocumentFault {
     /// is out of order.
     #[must_use]
     pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Callout(fault) => match fault {
-                CalloutFault::Dispatch { .. } | CalloutFault::NoResponse => true,
-                CalloutFault::Status { status, .. } => {
-                    status.is_some_and(|status| status >= 500 || status == 429)
-                }
-                CalloutFault::Redirect { .. } | CalloutFault::TooLong(_) => false,
-            },
-            Self::MediaType
-            | Self::NotAnObject
-            | Self::Secret
-            | Self::OtherClient
-            | Self::NoRedirectUri => false,
-        }
+        matches!(self, Self::Callout(fault) if fault.is_outage())
     }
 }
 

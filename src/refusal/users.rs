@@ -58,6 +58,18 @@ impl AccountStatus {
     }
 }
 
+impl DirectoryFault {
+    /// Whether it concerns all users: the directory is out of order, or does not accept the plugin.
+    #[must_use]
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Callout(CalloutFault::Status { status: Some(401 | 403), .. }) => true,
+            Self::Callout(fault) => fault.is_outage(),
+            _ => false,
+        }
+    }
+}
+
 /// For log lines.
 impl fmt::Display for DirectoryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

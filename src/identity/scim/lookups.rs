@@ -24,7 +24,7 @@ pub(crate) struct ScimLookups {
     callouts: VecDeque<(LookupId, CalloutRequest)>,
     reports: VecDeque<LookupReport>,
     last_id: LookupId,
-    /// The last failure, if no lookup has succeeded since, and when it was.
+    /// The fault of the directory that ended the last lookup, if one did, and when that was.
     failure: Option<(DirectoryFault, UnixTime)>,
 }
 
@@ -162,7 +162,8 @@ impl ScimLookups {
         self.learn(key, UserEntry { lookup: self.last_id, state: State::UnderWay });
     }
 
-    /// Why no user can be looked up now, if the last lookup failed a moment ago.
+    /// Why no user can be looked up now, if the directory was out of order a moment ago. A fault of
+    /// one user's record does not count: that user could cause it again and again.
     #[must_use]
     pub(crate) fn outage(&self, now: UnixTime) -> Option<&DirectoryFault> {
         let (fault, at) = self.failure.as_ref()?;
@@ -202,7 +203,8 @@ impl ScimLookups {
             LookupStep::Done(result) => result,
         };
         self.report(&result);
-        self.failure = result.as_ref().err().map(|fault| (fault.clone(), now));
+        let outage = result.as_ref().err().filter(|fault| fault.is_outage());
+        self.failure = outage.map(|fault| (fault.clone(), now));
         let ttl = self.directory.cache_ttl;
         let state = match result {
             Ok(LookupResult::Known { user, .. }) => State::Known(user, now + ttl),

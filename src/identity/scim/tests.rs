@@ -289,6 +289,28 @@ fn calls_that_are_refused_or_fail_are_failures() {
 }
 
 #[test]
+fn only_faults_of_the_directory_itself_are_an_outage() {
+    let status = |status| Ok(Some(response(status, &json!({}))));
+    let odd = json!({"userName": "ada", "active": "perhaps"});
+    for (response, is_outage) in [
+        (Err(CalloutFault::NoResponse), true),
+        (status(503), true),
+        (status(401), true),
+        // Of this user alone.
+        (status(400), false),
+        (Ok(Some(list(&[odd]))), false),
+    ] {
+        let mut worker = Worker::new(directory());
+        worker.want("user_name", "ada");
+        let (id, _) = worker.lookups.next_callout().unwrap();
+        worker.lookups.on_response(id, response, now());
+        assert!(matches!(worker.find("user_name", "ada", now()), ScimResult::Unavailable(_)));
+        assert_eq!(worker.lookups.outage(now()).is_some(), is_outage);
+        assert_eq!(worker.lookups.outage(after(5)), None);
+    }
+}
+
+#[test]
 fn the_number_of_simultaneous_lookups_is_bounded() {
     let mut worker = Worker::new(directory());
     for number in 0..1024 {
