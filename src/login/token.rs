@@ -37,7 +37,7 @@ impl Login {
         refused(error.response(400), LoginStage::Token, None, &error)
     }
 
-    /// The head of a registration. Web pages send JSON to another origin only after a preflight.
+    /// The head of a registration, which is JSON (RFC 7591 §3.1). Clients may leave the type out.
     pub(super) fn registration_head(head: RequestHead<'_>) -> Step {
         if media_type(head).is_none_or(|own| own == "application/json") {
             return Step::ReadBody(Form::Registration);

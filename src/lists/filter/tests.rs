@@ -246,6 +246,8 @@ fn a_byte_order_mark_hides_no_list() {
     assert_eq!(other(&marked), marked.replace(HIDDEN, SHOWN));
     let two_lines = format!("\u{feff}data: x\ndata: {HIDDEN}\n\n");
     assert_eq!(other(&two_lines), "\u{feff}data: error null\n\n");
+    let long = format!("\u{feff}data: x\ndata: {HIDDEN}{}\n\n", " ".repeat(1000));
+    assert_eq!(other(&long), "\u{feff}data: error null\n\n");
     let harmless = "\u{feff}data: {\ndata: \"a\":1}\n\n";
     assert_eq!(other(harmless), harmless);
 }
