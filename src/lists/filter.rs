@@ -198,8 +198,8 @@ impl ListFilter {
                 self.form = Form::Events(events);
                 BodyPlan::Forward { filtered, is_read: !is_last }
             }
-            // White space keeps connections open.
-            None if !is_last && text.is_empty() && self.asked.list().is_none() => {
+            // White space keeps connections open. A mark is needed to read what follows it.
+            None if !is_last && held.trim_ascii().is_empty() && self.asked.list().is_none() => {
                 BodyPlan::pass(held, true)
             }
             None if !is_last && held.len() <= self.max_body => {

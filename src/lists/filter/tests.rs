@@ -227,6 +227,9 @@ fn events_are_found_under_any_media_type() {
             let (first, second) = stream.split_at(cut);
             assert_eq!(sent(asked.clone(), [first, second]).as_ref(), Some(&expected), "{cut}");
         }
+        let after_mark = format!("data: x\ndata: {HIDDEN}\n\n");
+        let sent = sent(asked.clone(), ["\u{feff}", &after_mark]).unwrap();
+        assert!(sent.starts_with("\u{feff}data: error "), "{sent}");
         // Nothing waits for what does not come.
         for begun in ["\n: c\n\n", "\u{feff}data: x\n\n"] {
             let plan = message_filter(asked.clone()).on_body(begun.into(), false, &judge());
