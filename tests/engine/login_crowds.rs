@@ -6,13 +6,9 @@ use serde_json::json;
 
 use crate::host::{Outcome, log, log_of};
 use crate::login_support::{
-    Browser, FORM, Gateway, REDIRECT_URI, assert_error, authorize, code_request, logged,
-    refresh_request, respond_with_endpoints, responded, with_login,
+    Browser, FORM, Gateway, REDIRECT_URI, assert_error, authorize, code_request, is_waiting,
+    logged, refresh_request, respond_with_endpoints, responded, with_login,
 };
-
-fn is_waiting(gateway: &Gateway, id: u32) -> bool {
-    matches!(gateway.vm.outcome(id), Outcome::Paused)
-}
 
 /// Opens this many token requests, each with a code of a login of its own.
 fn redeem(gateway: &Gateway, client_id: &str, count: usize) -> Vec<u32> {

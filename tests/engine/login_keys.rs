@@ -5,16 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{SigningKey, claims};
 
-use crate::host::{Outcome, log};
+use crate::host::log;
 use crate::login_support::{
-    Gateway, assert_error, code_request, logged, refresh_request, respond_with_tokens, responded,
-    text, with_login,
+    Gateway, assert_error, code_request, is_waiting, logged, refresh_request, respond_with_tokens,
+    responded, text, with_login,
 };
 use crate::provider::{AUDIENCE, ISSUER, key, request, respond_with_key_set, token};
-
-fn is_waiting(gateway: &Gateway, id: u32) -> bool {
-    matches!(gateway.vm.outcome(id), Outcome::Paused)
-}
 
 /// Redeems a code for which the provider issues a token by this key. Returns the stream.
 fn redeem(gateway: &Gateway, client_id: &str, code: &str, by: &SigningKey) -> u32 {

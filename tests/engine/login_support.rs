@@ -306,6 +306,10 @@ pub fn text(response: &LocalResponse) -> String {
     String::from_utf8(response.body.clone()).unwrap()
 }
 
+pub fn is_waiting(gateway: &Gateway, id: u32) -> bool {
+    matches!(gateway.vm.outcome(id), Outcome::Paused)
+}
+
 #[track_caller]
 pub fn responded(outcome: &Outcome) -> LocalResponse {
     let Outcome::Refused(response) = outcome else { panic!("no response: {outcome:?}") };
