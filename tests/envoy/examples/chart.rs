@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{
@@ -22,6 +22,7 @@ use super::{
     ENTRA, ENTRA_CLIENT_ID, HOST, KeyHost, Site, TENANT, TlsEnvoy, assert_certificates_matter,
     employee,
 };
+use crate::support::SOON;
 
 const SSO: &str = "sso.example.com";
 
@@ -280,8 +281,15 @@ async fn of_the_admin_interface_only_readiness_and_metrics_can_be_reached_from_o
     let posted = gate.send(gate.client.post(format!("{health}/ready"))).await;
     assert_eq!(posted.status, 404);
     let status = listener(&gate.envoy, "status").await;
-    let page = gate.send(gate.client.get(format!("{status}/status.json"))).await;
-    assert!(page.text.contains("missing_token"), "{page:?}");
+    let asked = Instant::now();
+    loop {
+        let page = gate.send(gate.client.get(format!("{status}/status.json"))).await;
+        if page.text.contains("missing_token") {
+            break;
+        }
+        assert!(asked.elapsed() < SOON, "{page:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// As cert-manager and the kubelet do: a new directory, to which `..data` leads from then on.
@@ -308,7 +316,7 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     put("..2", "renewed.example.com");
     let tunnel = TlsTunnel::start(gate.envoy.address(), "renewed.example.com", &site.company).await;
     let url = format!("http://{}/mcp", tunnel.address());
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     loop {
         let request = Response::mcp_call(&gate.client, &url).header("host", HOST);
         if let Ok(response) = request.send().await {
