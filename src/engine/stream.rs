@@ -262,6 +262,13 @@ impl Streams {
         }
     }
 
+    /// Sets an earlier deadline for the login of a stream.
+    pub(super) fn hasten_login(&mut self, id: StreamId, deadline: UnixTime) {
+        if let Some(State::Login(login)) = self.by_id.get_mut(&id).map(|stream| &mut stream.state) {
+            login.deadline = deadline;
+        }
+    }
+
     /// Removes what the login of a stream waits for.
     pub(super) fn take_login(&mut self, id: StreamId) -> Option<AwaitedByLogin> {
         self.login(id)?;

@@ -76,14 +76,18 @@ fn one_code_of_a_login_is_exchanged_at_a_time() {
 
 /// Begins a registration whose body does not come. Returns its stream.
 fn open_body(gateway: &Gateway) -> u32 {
-    let (id, outcome) = gateway.vm.open(&[
+    let (id, outcome) = begin_registration(gateway);
+    assert!(matches!(outcome, Outcome::Paused));
+    id
+}
+
+fn begin_registration(gateway: &Gateway) -> (u32, Outcome) {
+    gateway.vm.open(&[
         (":method", b"POST"),
         (":path", b"/oauth/register"),
         (":authority", b"mcp.example.com"),
         ("content-type", b"application/json"),
-    ]);
-    assert!(matches!(outcome, Outcome::Paused));
-    id
+    ])
 }
 
 #[test]
@@ -99,11 +103,28 @@ fn bodies_that_never_come_make_room_for_one_that_does() {
         .collect();
     assert!(open.iter().all(|id| is_waiting(&gateway, *id)));
     gateway.register();
+    assert_eq!(gateway.vm.tick_period(), Some(Duration::from_millis(1)));
+    gateway.vm.tick();
     assert_eq!(responded(&gateway.vm.outcome(open[0])).status, 408, "the oldest");
     assert!(open[1..].iter().all(|id| is_waiting(&gateway, *id)));
     // A body that was sent leaves its place.
     gateway.register();
+    gateway.vm.tick();
     assert!(is_waiting(&gateway, open[1]));
+}
+
+#[test]
+fn bodies_are_bounded_even_before_a_tick_makes_room() {
+    let gateway = Gateway::start();
+    let open: Vec<u32> = (0..1280).map(|_| open_body(&gateway)).collect();
+    assert!(open.iter().all(|id| is_waiting(&gateway, *id)));
+    let (_, further) = begin_registration(&gateway);
+    assert_eq!(responded(&further).status, 503);
+    for _ in 0..5 {
+        gateway.vm.tick();
+    }
+    assert_eq!(open.iter().filter(|id| is_waiting(&gateway, **id)).count(), 1023);
+    gateway.register();
 }
 
 #[test]

@@ -20,6 +20,8 @@ use crate::time::UnixTime;
 const MAX_ENDED: usize = 64;
 /// Maximum number of requests whose bodies are awaited.
 const MAX_BODIES: usize = 1024;
+/// Maximum number of further ones, while the tick ends overdue ones.
+const MAX_OVERDUE: usize = 256;
 /// Maximum number of logins that wait for anything else.
 const MAX_WAITING: usize = 256;
 /// Timeout for the body of a request.
@@ -95,7 +97,9 @@ impl<H: Host> Engine<H> {
         if self.delivery == BodyDelivery::AfterHead {
             return Some(Login::withheld(&form, self.host.withheld_bodies_fix()));
         }
-        self.make_room_for_body(now);
+        if !self.make_room_for_body(now) {
+            return Some(Login::busy(None, form.stage()));
+        }
         self.let_login_wait(stream, AwaitedByLogin::Body(form), BODY_TIMEOUT, now);
         if self.delivery.is_open() {
             self.set_pace(now);
@@ -103,18 +107,27 @@ impl<H: Host> Engine<H> {
         None
     }
 
-    /// Ends the login that has waited for its body the longest, if there is no room for another one.
-    /// A body that is sent arrives long before one that never comes is ended.
-    fn make_room_for_body(&mut self, now: UnixTime) {
+    /// Whether there is room for a further body. If there are too many, the login that has waited the
+    /// longest for its body becomes overdue: a body that is sent arrives long before that.
+    ///
+    /// The next tick ends it, not this call: Envoy's Wasm filter takes a response to one request,
+    /// given while another one is handled, as a reason to stop that other one and its body too.
+    fn make_room_for_body(&mut self, now: UnixTime) -> bool {
         let is_body = |awaited: &AwaitedByLogin| matches!(awaited, AwaitedByLogin::Body(_));
         let waiting = self.streams.logins(is_body);
         if waiting.len() < MAX_BODIES {
-            return;
+            return true;
         }
         let deadline = |stream: &StreamId| self.streams.login(*stream).map(|login| login.deadline);
-        if let Some(oldest) = waiting.iter().copied().min_by_key(deadline) {
-            self.give_up_login(oldest, now);
+        let timely = waiting.iter().copied().filter(|stream| deadline(stream) > Some(now));
+        if let Some(oldest) = timely.min_by_key(deadline) {
+            self.streams.hasten_login(oldest, now);
         }
+        if let Some(logins) = &mut self.logins {
+            logins.has_overdue = true;
+        }
+        self.set_pace(now);
+        waiting.len() < MAX_BODIES + MAX_OVERDUE
     }
 
     pub(super) fn let_login_wait(
