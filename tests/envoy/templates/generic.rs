@@ -52,7 +52,7 @@ async fn wrong_inputs_are_named_in_the_log_all_at_once() {
     let missing: Vec<String> = [
         "providers[0].tenant: is required by template entra_id",
         "providers[1].tenant: must be one tenant: common means many",
-        "providers[2].domain: must be a host name such as login.example.com alone",
+        "providers[2].domain: must be a host name alone, such as login.example.com",
         "providers[2].realm: is not an input of template okta",
         "providers[3].template: unknown variant `ping`",
     ]
