@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testbed::Bootstrap;
 
-use crate::support::{file, mcp_auth};
+use crate::support::{file, mcp_auth, with};
 
 const SERVERS: [(&str, &str); 3] = [
     ("alone", "https://alone.example/mcp"),
@@ -276,11 +276,12 @@ const WARNINGS: [(&str, Edit, &str); 16] = [
          the cluster \"both\"",
     ),
     (
-        "two routes to one path of one cluster",
+        "two routes to one path of one cluster, under two hosts",
         |_, manager| {
-            for index in [0, 1] {
-                routes(manager, 1)[index]["route"] =
-                    json!({"cluster": "both", "prefix_rewrite": "/mcp"});
+            for (index, host) in ["one.internal", "two.internal"].into_iter().enumerate() {
+                routes(manager, 1)[index]["route"] = json!({
+                    "cluster": "both", "prefix_rewrite": "/mcp", "host_rewrite_literal": host,
+                });
             }
         },
         "requests for resources[1] (one) and resources[2] (two) reach the same path of the cluster \
@@ -347,6 +348,95 @@ fn what_else_differs_causes_a_warning() {
         let [warning] = warnings.as_slice() else { panic!("{name}: {warnings:#?}") };
         assert!(warning.contains(expected), "{name}: {warning}");
     }
+}
+
+/// Sends the requests for `one` and `two` to the same path of one cluster, and adds these members to
+/// the actions of their routes.
+fn same_path(manager: &mut Value, members: [Value; 2]) {
+    for (route, members) in routes(manager, 1).iter_mut().zip(members) {
+        let action = json!({"cluster": "both", "prefix_rewrite": "/mcp"});
+        route["route"] = with(&action, members);
+    }
+}
+
+#[test]
+fn two_servers_that_their_cluster_cannot_tell_apart_are_a_fault() {
+    let by_two = "routes[0] of the virtual host \"gateway\" and routes[1] of the virtual host \
+                  \"gateway\"";
+    let cases: [(&str, Edit, &str); 4] = [
+        ("the same host", |_, manager| same_path(manager, [json!({}), json!({})]), by_two),
+        (
+            "the host of the endpoint",
+            |_, manager| {
+                let members = json!({"auto_host_rewrite": true});
+                same_path(manager, [members.clone(), members]);
+            },
+            by_two,
+        ),
+        (
+            "another host, rewritten to that of the first",
+            |configuration, manager| {
+                configuration["resources"][2]["url"] = json!("https://two.example/mcp");
+                same_path(manager, [json!({}), json!({})]);
+                routes(manager, 1).pop();
+                let action = json!({"cluster": "both", "host_rewrite_literal": "Gateway.example"});
+                let only = json!([{"match": {"prefix": "/"}, "route": action}]);
+                hosts(manager).push(host("two", &["two.example", "two.example:443"], only));
+            },
+            "routes[0] of the virtual host \"gateway\" and routes[0] of the virtual host \"two\"",
+        ),
+        (
+            "one route of two hosts, which rewrites them",
+            |configuration, manager| {
+                configuration["resources"][1]["url"] = json!("https://one.example/mcp");
+                configuration["resources"][2]["url"] = json!("https://two.example/mcp");
+                let action = json!({"cluster": "both", "host_rewrite_literal": "internal"});
+                *routes(manager, 1) = vec![json!({"match": {"prefix": "/"}, "route": action})];
+                let domains = ["one.example", "one.example:443", "two.example", "two.example:443"];
+                hosts(manager)[1]["domains"] = json!(domains);
+            },
+            "routes[0] of the virtual host \"gateway\"",
+        ),
+    ];
+    for (name, edit, by) in cases {
+        let [faults, warnings, notes] = findings(edit);
+        let expected = format!(
+            "requests for resources[1] (one) and resources[2] (two) reach the same host and path of \
+             the cluster \"both\", by {by}: it cannot tell them apart, so a request allowed at one of \
+             them reaches the other too"
+        );
+        assert_eq!((faults, warnings, notes), (vec![expected], vec![], vec![]), "{name}");
+    }
+}
+
+#[test]
+fn what_a_cluster_may_tell_two_servers_apart_by_is_no_fault() {
+    let marked = json!({"metadata_match": {"filter_metadata": {"envoy.lb": {"server": "two"}}}});
+    let cases = [
+        ("a subset of the cluster", marked),
+        ("a host from a header field", json!({"host_rewrite_header": "x-host"})),
+        (
+            "hosts of weighted clusters",
+            json!({"cluster": null, "weighted_clusters": {"clusters": [
+                {"name": "both", "weight": 1, "host_rewrite_literal": "two.internal"},
+            ]}}),
+        ),
+    ];
+    for (name, members) in cases {
+        let [faults, warnings, _] = findings(|_, manager| same_path(manager, [json!({}), members]));
+        assert_eq!(faults, [""; 0], "{name}");
+        assert!(
+            warnings[0].contains("unless the cluster selects its server"),
+            "{name}: {warnings:?}"
+        );
+    }
+    // A header field that a route adds.
+    let [faults, ..] = findings(|_, manager| {
+        same_path(manager, [json!({}), json!({})]);
+        routes(manager, 1)[1]["request_headers_to_add"] =
+            json!([{"header": {"key": "x-server", "value": "two"}}]);
+    });
+    assert_eq!(faults, [""; 0]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::normalisation::{StrippedPorts, split_port};
 /// The results of the comparison.
 #[derive(Default)]
 pub(crate) struct Findings {
-    /// A server gets requests to which the rules of another one apply.
+    /// A server gets requests to which the rules of another one apply, or those of two.
     pub(crate) faults: Vec<String>,
     /// What is unsafe or does not work.
     pub(crate) warnings: Vec<String>,
@@ -33,7 +33,7 @@ pub(crate) fn compare(setup: &Setup, table: &RouteTable) -> Findings {
         findings.warnings.extend(comparison.way_to(server));
     }
     comparison.shared_clusters(&mut findings);
-    findings.faults = comparison.crossings();
+    findings.faults.extend(comparison.crossings());
     findings.warnings.extend(comparison.default_ports());
     findings.warnings.extend(comparison.exempt_paths());
     findings.warnings.extend(comparison.unseen());

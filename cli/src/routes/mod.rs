@@ -52,6 +52,8 @@ struct Route {
     target: Target,
     /// Clusters that get copies of its requests.
     mirrors: Vec<String>,
+    /// What else its clusters may tell its requests by.
+    marks: Vec<Value>,
     /// Why it is unknown where all of its requests go, or which rules apply to them.
     unseen: Vec<&'static str>,
 }
@@ -59,7 +61,7 @@ struct Route {
 /// Where a route leads.
 enum Target {
     /// To these clusters, of which one gets each request.
-    Clusters { names: Vec<String>, rewrite: Rewrite },
+    Clusters { names: Vec<String>, rewrite: Rewrite, host: HostRewrite },
     /// The route itself responds.
     Response,
     /// To a cluster that the request or an extension selects.
@@ -72,6 +74,18 @@ enum Rewrite {
     None,
     /// The path with this instead of the literal of the route's match.
     Prefix(String),
+    /// Any other.
+    Unknown,
+}
+
+/// The host that the cluster gets.
+enum HostRewrite {
+    /// That of the request.
+    None,
+    /// This one.
+    Literal(String),
+    /// That of the endpoint, if the cluster knows it by name, and otherwise that of the request.
+    Endpoint,
     /// Any other.
     Unknown,
 }
@@ -158,6 +172,7 @@ impl VirtualHost {
             if route.mirrors.is_empty() {
                 route.mirrors.clone_from(&mirrors);
             }
+            route.marks.extend(marks(host));
             route.unseen.extend(has_own_plugin.then_some(OWN_PLUGIN));
             route.unseen.extend(has_unknown_mirror.then_some(SELECTED_BY_REQUEST));
             route
@@ -206,6 +221,7 @@ impl Route {
                 .any(|name| !OF_PATH.contains(&name.as_str()) && name.as_str() != "caseSensitive"),
             target,
             mirrors: mirrors(action),
+            marks: marks(route).into_iter().chain(marks(action)).collect(),
             unseen,
         }
     }
@@ -258,7 +274,34 @@ impl Target {
             }
             None => Rewrite::None,
         };
-        Self::Clusters { names, rewrite }
+        Self::Clusters { names, rewrite, host: HostRewrite::new(action) }
+    }
+}
+
+impl HostRewrite {
+    fn new(action: &Value) -> Self {
+        /// By which the clusters of one route may get different requests.
+        const OF_CLUSTER: [&str; 4] = [
+            "host_rewrite_literal",
+            "metadata_match",
+            "request_headers_to_add",
+            "typed_per_filter_config",
+        ];
+        let weighted = member(action, "weighted_clusters");
+        let mut weighted = weighted.into_iter().flat_map(|weighted| list(weighted, "clusters"));
+        let has = |object: &Value, name: &&str| member(object, name).is_some();
+        if weighted.any(|cluster| OF_CLUSTER.iter().any(|name| has(cluster, name)))
+            || ["host_rewrite_header", "host_rewrite_path_regex", "host_rewrite"]
+                .iter()
+                .any(|name| has(action, name))
+        {
+            return Self::Unknown;
+        }
+        match text(action, "host_rewrite_literal") {
+            Some(host) => Self::Literal(host.to_ascii_lowercase()),
+            None if is_on(action, "auto_host_rewrite") => Self::Endpoint,
+            None => Self::None,
+        }
     }
 }
 
@@ -290,6 +333,17 @@ impl<'a> Way<'a> {
 const OWN_PLUGIN: &str = "the plugin has another configuration there";
 /// Why a route whose clusters the file does not name is not compared.
 const SELECTED_BY_REQUEST: &str = "the request or an extension selects its cluster";
+
+/// What a route or virtual host does to requests, other than to their host and path.
+fn marks(object: &Value) -> Vec<Value> {
+    let names = [
+        "request_headers_to_add",
+        "request_headers_to_remove",
+        "metadata_match",
+        "typed_per_filter_config",
+    ];
+    names.map(|name| member(object, name).cloned().unwrap_or_default()).into()
+}
 
 /// The clusters that get copies of requests.
 fn mirrors(object: &Value) -> Vec<String> {

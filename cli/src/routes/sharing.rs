@@ -1,9 +1,11 @@
 //! Servers whose requests go to the same cluster: whether those for one may reach the other.
 
+use std::collections::BTreeSet;
+
 use mcp_federated_auth::explain::Server;
 
 use super::comparison::{Comparison, Findings, main_host, named};
-use super::{Rewrite, Route, Target, Way};
+use super::{HostRewrite, Rewrite, Route, Target, Way};
 
 impl Comparison<'_> {
     /// Compares each two servers.
@@ -24,7 +26,9 @@ impl Comparison<'_> {
     fn compare_two(&self, shared: &Shared<'_>, findings: &mut Findings) {
         let Shared { cluster, servers: [first, second], routes: [route, other] } = *shared;
         let both = format!("{} and {}", named(first), named(second));
-        if std::ptr::eq(route, other) {
+        if let Some(fault) = self.alike(shared) {
+            findings.faults.push(fault);
+        } else if std::ptr::eq(route, other) {
             findings.warnings.push(format!(
                 "{both} share {}, to the cluster {cluster:?}: give each a route of its own, with its \
                  path as `path_separated_prefix`",
@@ -58,6 +62,50 @@ impl Comparison<'_> {
         }
     }
 
+    /// That the cluster cannot tell requests for one server from those for the other.
+    fn alike(&self, shared: &Shared<'_>) -> Option<String> {
+        let Shared { cluster, servers: [first, second], .. } = *shared;
+        let hosts: BTreeSet<&str> = [first, second]
+            .into_iter()
+            .flat_map(|server| server.hosts.iter().filter_map(|spellings| spellings.first()))
+            .map(String::as_str)
+            .collect();
+        let of_second: Vec<Sent<'_>> =
+            hosts.iter().filter_map(|host| self.sent(second, host, cluster)).collect();
+        hosts.iter().filter_map(|host| self.sent(first, host, cluster)).find_map(|one| {
+            let other = of_second.iter().find(|other| one.is_like(other))?;
+            let by = match std::ptr::eq(one.route, other.route) {
+                true => one.route.place.clone(),
+                false => format!("{} and {}", one.route.place, other.route.place),
+            };
+            Some(format!(
+                "requests for {} and {} reach the same host and path of the cluster {cluster:?}, by \
+                 {by}: it cannot tell them apart, so a request allowed at one of them reaches the \
+                 other too",
+                named(first),
+                named(second)
+            ))
+        })
+    }
+
+    /// What this cluster gets of a request for a server under this host, if that is certain.
+    fn sent<'b>(&'b self, server: &Server, host: &'b str, cluster: &str) -> Option<Sent<'b>> {
+        if self.owner(host, &server.path) != Some(server) {
+            return None;
+        }
+        let route = self.table().way(host, &server.path)?.certain?;
+        let is_taken = route.clusters().iter().any(|candidate| candidate == cluster);
+        let Target::Clusters { host: rewrite, .. } = &route.target else { return None };
+        let (host, is_of_endpoint) = match rewrite {
+            HostRewrite::None => (host, false),
+            HostRewrite::Literal(literal) => (literal.as_str(), false),
+            HostRewrite::Endpoint => (host, true),
+            HostRewrite::Unknown => return None,
+        };
+        let path = route.forwarded(&server.path).filter(|_| is_taken)?;
+        Some(Sent { host, is_of_endpoint, path, route })
+    }
+
     /// A path that belongs to the first server, and that reaches the cluster as one of the second.
     fn path_of_another(&self, shared: &Shared<'_>) -> Option<String> {
         let Shared { cluster, servers: [first, second], routes: [_, other] } = *shared;
@@ -78,6 +126,23 @@ impl Comparison<'_> {
             named(first),
             named(second)
         ))
+    }
+}
+
+/// What a cluster gets of a request.
+struct Sent<'a> {
+    host: &'a str,
+    /// Whether the endpoint's host may replace it.
+    is_of_endpoint: bool,
+    path: String,
+    route: &'a Route,
+}
+
+impl Sent<'_> {
+    fn is_like(&self, other: &Self) -> bool {
+        (self.host, self.is_of_endpoint, &self.path)
+            == (other.host, other.is_of_endpoint, &other.path)
+            && self.route.marks == other.route.marks
     }
 }
 
