@@ -102,8 +102,9 @@ reasons! {
     AudienceMismatch {
         "audience_mismatch", 401, INVALID_TOKEN, Client, [Audience],
         "the token was issued for another audience",
-        "If these tokens are meant for this server, add their `aud` to `client_ids`. Otherwise have the \
-         client request a token for this server (`resource`, `audience` or scope).",
+        "If these tokens are meant for this server, add their `aud` to the `audiences` of the resource \
+         if it has them, or else to `client_ids`. Otherwise have the client request a token for this \
+         server (`resource`, `audience` or scope).",
     }
     BadSignature {
         "bad_signature", 401, INVALID_TOKEN, Client, [Signature],

@@ -74,6 +74,16 @@ fn a_token_is_judged_at_the_server_of_the_url() {
         let is_noted = notes.contains("give the URL in the form that Envoy forwards");
         assert_eq!(is_noted, reason == json!("unknown_resource"), "{url}: {json}");
     }
+    // The fix names the field that is compared at that server.
+    for (url, token, field) in [
+        (INCIDENTS, &narrow, "resources[0].audiences"),
+        (REPORTS, &partner, "resources[1].audiences"),
+    ] {
+        let (_, json) = explain(&config, &["--url", url], token);
+        let fix = json["fix"].as_str().unwrap_or_else(|| panic!("{json}"));
+        assert!(fix.contains(&format!("add their `aud` to `{field}`.")), "{fix}");
+        assert!(!fix.contains("client_ids"), "{fix}");
+    }
     // People read it, too.
     let run = mcp_auth(&["explain", &config, "--url", INCIDENTS], &one);
     assert!(run.stdout.starts_with("accepted (resource incidents, provider staff)\n"), "{run:?}");

@@ -40,7 +40,10 @@ fn missing(case: &Case<'_>) -> Remedy {
     if case.template() == "keycloak" {
         return Remedy::new(
             cause,
-            "In Keycloak: Client scopes → Add mapper → Audience, with a name from `client_ids`.",
+            format!(
+                "In Keycloak: Client scopes → Add mapper → Audience, with a name from `{}`.",
+                case.audiences().1
+            ),
         );
     }
     let client = CLIENT_ID_CLAIMS.iter().find_map(|name| case.text(name));
@@ -137,7 +140,10 @@ fn foreign(case: &Case<'_>, found: &[&str]) -> Remedy {
             "The token was issued to another client of Google. If you trust that client, add its id \
              to `{field}`."
         ),
-        _ => case.fix_at("client_ids"),
+        _ => format!(
+            "If these tokens are meant for this server, add their `aud` to `{field}`. Otherwise have \
+             the client request a token for this server (`resource`, `audience` or scope)."
+        ),
     };
     Remedy::new(cause, fix)
 }
