@@ -76,6 +76,9 @@ impl PluginReport {
                         ClusterFault::Unsafe(text) => report.warnings.push(text),
                     }
                 }
+                let table = plugin.surroundings.routes();
+                let missing = table.map(|table| table.missing_clusters(clusters));
+                report.faults.extend(missing.unwrap_or_default());
                 if clusters.may_have_others() {
                     report.notes.push(
                         "clusters that Envoy gets by CDS were not checked: the file does not show \

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use mcp_federated_auth::explain::ClusterUse;
 use serde_json::Value;
 
+use crate::surroundings::member;
+
 /// The clusters of Envoy's file.
 #[derive(Clone, Debug)]
 pub(crate) struct EnvoyClusters {
@@ -29,11 +31,19 @@ impl EnvoyClusters {
         let named = clusters.into_iter().flatten().filter_map(|cluster| {
             Some((cluster.get("name")?.as_str()?.to_owned(), cluster.clone()))
         });
-        let dynamic = document.get("dynamic_resources");
+        let dynamic = member(document, "dynamic_resources");
         let may_have_others = dynamic.is_some_and(|resources| {
-            resources.get("cds_config").is_some() || resources.get("ads_config").is_some()
+            let sources = ["cds_config", "cds_resources_locator", "ads_config"];
+            sources.iter().any(|name| member(resources, name).is_some())
         });
         Some(Self { by_name: named.collect(), may_have_others })
+    }
+
+    /// The clusters of two documents of a file.
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        self.by_name.extend(other.by_name);
+        self.may_have_others |= other.may_have_others;
+        self
     }
 
     /// True when Envoy certainly has no such cluster.

@@ -77,7 +77,8 @@ impl PluginFile {
             ));
         };
         first.duplicates.extend(elsewhere);
-        let clusters = values.into_iter().find_map(EnvoyClusters::parse);
+        let clusters =
+            values.into_iter().filter_map(EnvoyClusters::parse).reduce(EnvoyClusters::merge);
         Ok(Self { plugins, clusters })
     }
 

@@ -9,6 +9,7 @@ use testbed::{
     yaml_documents, yaml_files,
 };
 
+use crate::missing_clusters::add_clusters_of_routes;
 use crate::support::{configuration, file, mcp_auth};
 
 fn check(path: &str) -> Value {
@@ -102,6 +103,7 @@ fn the_clusters_of_the_pages_check_certificates() {
         let mut bootstrap = Bootstrap::example();
         *bootstrap.plugin_configuration() = yaml(&blocks[0]);
         bootstrap.tree()["static_resources"]["clusters"] = cluster;
+        add_clusters_of_routes(&mut bootstrap);
         let report = check(&file(".json", &bootstrap.tree().to_string()));
         assert_eq!(report["verdict"], "good", "{}: {report}", path.display());
         assert_eq!(all(&report, "warnings"), [""; 0], "{}", path.display());
@@ -246,6 +248,7 @@ fn a_cluster_that_validates_no_certificate_causes_a_warning() {
         let mut cluster = fields;
         cluster["name"] = json!("id");
         bootstrap.tree()["static_resources"]["clusters"] = json!([cluster]);
+        add_clusters_of_routes(&mut bootstrap);
         let report = check(&file(".json", &bootstrap.tree().to_string()));
         let warnings = all(&report, "warnings");
         assert_eq!(report["verdict"], "good");

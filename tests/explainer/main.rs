@@ -18,6 +18,7 @@ mod duplicates;
 mod extension_policy;
 mod keys;
 mod login;
+mod missing_clusters;
 mod page;
 mod routes;
 mod routes_unseen;

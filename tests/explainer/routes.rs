@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testbed::Bootstrap;
 
+use crate::missing_clusters::add_clusters_of_routes;
 use crate::support::{file, mcp_auth, with};
 
 const SERVERS: [(&str, &str); 3] = [
@@ -69,6 +70,7 @@ pub fn findings_behind(
 }
 
 fn findings_of(bootstrap: &mut Bootstrap) -> [Vec<String>; 3] {
+    add_clusters_of_routes(bootstrap);
     let run = mcp_auth(&["check", &file(".json", &bootstrap.tree().to_string()), "--json"], "");
     let report = run.json();
     let all = |kind: &str| -> Vec<String> {

@@ -13,8 +13,9 @@ use serde_json::Value;
 pub(crate) use self::comparison::{Findings, compare};
 use self::domain::{Domain, Fit};
 use self::path_match::{PathMatch, Taken};
+use crate::clusters::EnvoyClusters;
 use crate::normalisation::{Normalisation, split_port};
-use crate::surroundings::{is_on, member};
+use crate::surroundings::{is_off, is_on, member};
 
 /// The routes of a connection manager, as far as the file shows them.
 pub(crate) enum Routes {
@@ -33,6 +34,8 @@ pub(crate) struct RouteTable {
     ignores_ports: bool,
     /// Whether a header field selects the virtual host.
     has_host_header: bool,
+    /// Whether Envoy refuses a route to a cluster that it does not have.
+    needs_clusters: bool,
 }
 
 struct VirtualHost {
@@ -123,7 +126,22 @@ impl RouteTable {
             normalisation,
             ignores_ports: is_on(table, "ignore_port_in_host_matching"),
             has_host_header: member(table, "vhost_header").is_some(),
+            needs_clusters: !is_off(table, "validate_clusters"),
         }
+    }
+
+    /// Routes to clusters that Envoy does not have, for which it refuses the file.
+    pub(crate) fn missing_clusters(&self, clusters: &EnvoyClusters) -> Vec<String> {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes);
+        let named = routes.flat_map(|route| {
+            let names = route.clusters().iter().chain(&route.mirrors);
+            names.map(move |name| (&route.place, name))
+        });
+        let missing = named.filter(|(_, name)| self.needs_clusters && clusters.lacks(name));
+        let faults = missing.map(|(place, name)| {
+            format!("{place}: there is no cluster {name:?} under static_resources.clusters")
+        });
+        faults.collect()
     }
 
     /// The host of a request as the plugin sees it.
