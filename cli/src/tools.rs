@@ -1,7 +1,13 @@
 //! `mcp-auth tools`.
 
+use std::path::Path;
+
 use mcp_federated_auth::Printable;
-use mcp_federated_auth::explain::{ItemRefusal, JudgedItem, JudgedList, Question, Verdict};
+use mcp_federated_auth::explain::{
+    ItemRefusal, JudgedItem, JudgedList, Question, Verdict, without_byte_order_mark,
+};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::Outcome;
 use crate::arguments::Tools;
@@ -16,7 +22,7 @@ pub(crate) fn run(arguments: &Tools, printer: Printer) -> Result<Outcome, String
     let ChosenPlugin { setup, normalisation, clusters } = PluginFile::setup(&arguments.source)?;
     let mut fetcher = Fetcher::new(&arguments.callouts, clusters)?;
     let key_set = arguments.keys.as_deref().map(file).transpose()?;
-    let list = file(&arguments.list)?;
+    let list = read_list(&arguments.list)?;
     let given = GivenToken::read(arguments.token.as_deref(), printer)?;
     if let Some(seconds) = arguments.at {
         fetcher = fetcher.at(seconds);
@@ -46,6 +52,48 @@ pub(crate) fn run(arguments: &Tools, printer: Printer) -> Result<Outcome, String
         Verdict::Refused => Outcome::Bad,
         Verdict::Undecided => Outcome::Undecided,
     })
+}
+
+/// The file's JSON: the whole, or the response in its event stream.
+fn read_list(path: &Path) -> Result<Vec<u8>, String> {
+    let content = file(path)?;
+    let content = without_byte_order_mark(&content);
+    let list = response_in_events(content).unwrap_or_else(|| content.to_vec());
+    match serde_json::from_slice::<IgnoredAny>(&list) {
+        Ok(_) => Ok(list),
+        Err(fault) => Err(format!(
+            "{} is not JSON: {fault}; expected is what a server responds to tools/list, as JSON or as \
+             an event stream, without the head of the HTTP response",
+            path.display()
+        )),
+    }
+}
+
+/// The data of the first event that holds a response, or else of the first with data. `None` if the
+/// content has no events.
+fn response_in_events(content: &[u8]) -> Option<Vec<u8>> {
+    let lines = std::str::from_utf8(content).ok()?.trim_start().lines();
+    let is_event_line = |line: &str| {
+        let name = line.split(':').next();
+        name.is_some_and(|name| ["", "data", "event", "id", "retry"].contains(&name))
+    };
+    if !lines.clone().next().is_some_and(is_event_line) {
+        return None;
+    }
+    let lines: Vec<&str> = lines.collect();
+    let events = lines.split(|line| line.is_empty()).filter_map(|event| {
+        let values = event.iter().filter_map(|line| line.strip_prefix("data:"));
+        let values = values.map(|value| value.strip_prefix(' ').unwrap_or(value));
+        let values: Vec<&str> = values.collect();
+        (!values.is_empty()).then(|| values.join("\n"))
+    });
+    let events: Vec<String> = events.collect();
+    let is_response = |event: &&String| {
+        let message: Value = serde_json::from_str(event).unwrap_or_default();
+        message.get("result").is_some()
+    };
+    let found = events.iter().find(is_response).or_else(|| events.first())?;
+    Some(found.clone().into_bytes())
 }
 
 fn print(list: &JudgedList, printer: Printer) {

@@ -123,6 +123,34 @@ fn people_read_one_line_for_each_tool() {
 }
 
 #[test]
+fn a_list_is_read_from_an_event_stream() {
+    let case = Case::new(rules());
+    let token = case.token(json!({}));
+    let config = file(".json", &case.configuration.to_string());
+    let response = json!({"jsonrpc": "2.0", "id": 2, "result": {"tools": tools()}}).to_string();
+    let (begin, end) = response.split_at(response.find(',').unwrap());
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+    for stream in [
+        format!("event: message\ndata: {response}\n\n"),
+        format!("data:{response}"),
+        format!("\u{feff}id: 1\r\nevent: message\r\ndata: {response}\r\n\r\n"),
+        format!(": ping\n\nid: 0\ndata: \n\ndata: {progress}\n\ndata: {begin}\ndata: {end}\n\n"),
+    ] {
+        let run = mcp_auth(&["tools", &config, "--list", &file("", &stream), "--json"], &token);
+        let report = run.json();
+        assert_eq!(items(&report["lists"][0])[0], ("get_incident", true, true), "{stream}");
+    }
+    let head = format!("HTTP/1.1 200 OK\r\n\r\ndata: {response}");
+    for content in [head, "data: {".to_owned(), ": ping\n".to_owned()] {
+        let list = file("", &content);
+        let run = mcp_auth(&["tools", &config, "--list", &list], &token);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains(&format!("{list} is not JSON: ")), "{run:?}");
+        assert!(run.stderr.contains("what a server responds to tools/list"), "{run:?}");
+    }
+}
+
+#[test]
 fn a_list_is_read_as_response_result_or_array() {
     let case = Case::new(rules());
     let token = case.token(json!({}));
