@@ -171,12 +171,21 @@ static_resources:
 {{- end }}
 {{- end }}
 
+{{/* The default port of the login's issuer, such as ":443", if the issuer names no other port. */}}
+{{- define "default-port" -}}
+{{- $issuer := urlParse (dig "issuer" "" (.Values.plugin.login | default dict)) }}
+{{- if not (regexMatch ":[0-9]+$" $issuer.host) }}
+{{- ternary ":443" ":80" (eq $issuer.scheme "https") }}
+{{- end }}
+{{- end }}
+
 {{/* The virtual hosts. The endpoints of a login have limits, and its own host has nothing else. */}}
 {{- define "hosts" -}}
 {{- $host := include "login-host" . }}
 {{- with $host }}
 - name: login
-  domains: [{{ quote . }}]
+  # The plugin accepts the host with the default port as well, so the limits must apply there, too.
+  domains: [{{ quote . }}{{ with include "default-port" $ }}, {{ printf "%s%s" $host . | quote }}{{ end }}]
   routes:
   {{- include "login" $ | nindent 2 }}
   - match: {prefix: /}

@@ -128,6 +128,7 @@ pub(super) async fn assert_floods_are_limited(scene: &Scene) {
     }
     assert_eq!(registered.last(), Some(&429), "{registered:?}");
     assert!(registered.iter().filter(|status| **status == 201).count() >= 50, "{registered:?}");
+    assert_the_limit_counts_the_default_port(scene, &client).await;
     let mut opened = Vec::new();
     for _ in 0..70 {
         opened.push(scene.browser().open(&url).await.status);
@@ -142,6 +143,21 @@ pub(super) async fn assert_floods_are_limited(scene: &Scene) {
     assert_eq!(redeemed.last(), Some(&429), "{redeemed:?}");
     let host = scene.gate.request();
     assert_eq!(scene.gate.send(host).await.status, 401, "requests have no such limit");
+}
+
+/// Asserts that the limit of registrations, which is used up, counts requests with the default port
+/// in the host as well.
+async fn assert_the_limit_counts_the_default_port(scene: &Scene, client: &LoginClient) {
+    let issuer = client.metadata["issuer"].as_str().expect("it has an issuer");
+    let host = format!("{}:443", issuer.trim_start_matches("https://"));
+    let metadata = json!({"redirect_uris": [client.redirect_uri]});
+    let mut registered = Vec::new();
+    // Envoy refills the bucket one by one, so a single request could find a place.
+    for _ in 0..10 {
+        let request = scene.gate.client.post(scene.gate.url("/oauth/register")).json(&metadata);
+        registered.push(scene.gate.send(request.header("host", &host)).await.status);
+    }
+    assert!(registered.contains(&429), "{host}: {registered:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
