@@ -120,11 +120,11 @@ async fn a_panic_at_the_trailers_gives_500() {
 async fn a_panic_in_a_callback_of_a_response_gives_500() {
     for (version, envoy) in envoys() {
         let server = RawServer::start().await;
-        // Its `id` comes last, so that it is held back to its end.
+        // A list, which is held back to its end.
         server.respond_with(&[
             b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\
-              transfer-encoding: chunked\r\n\r\n16\r\n{\"result\":{},\"id\":100}\r\n0\r\n\
-              x-end: 1\r\n\r\n",
+              transfer-encoding: chunked\r\n\r\n20\r\n{\"result\":{\"tools\":[]},\"id\":100}\r\n\
+              0\r\nx-end: 1\r\n\r\n",
         ]);
         let upstream = server.address();
         let behind = move |bootstrap: &mut Bootstrap| {
@@ -136,8 +136,10 @@ async fn a_panic_in_a_callback_of_a_response_gives_500() {
         let stack = builder().binary(envoy).edit(behind).start().await;
         assert_serves(&stack, version).await;
         let callbacks = ["response_headers", "response_body", "response_trailers"];
+        let list = json!({"jsonrpc": "2.0", "id": 100, "method": "tools/list"});
         for (count, callback) in (1..).zip(callbacks) {
-            let response = call_with_panic(&stack, callback).await;
+            let request = stack.client().post(stack.url()).json(&list).bearer_auth(stack.token());
+            let response = stack.send(request.header("x-panic-in", callback)).await;
             assert_eq!(response.status, 500, "{version}, {callback}: {response:?}");
             assert_eq!(panics(&stack).await, count, "{version}, {callback}");
             assert_serves(&stack, callback).await;

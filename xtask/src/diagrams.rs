@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_a_participant_is_a_fault() {
         let fault = draw("a=A | b=B\na -> c: x").unwrap_err().to_string();
-        assert_eq!(fault, "nothing is called \"c\"");
+        assert_eq!(fault, "there is no participant \"c\"");
         assert!(draw("a=A | b=B\na -> b x").is_err());
         assert!(draw("").is_err());
     }

@@ -42,7 +42,7 @@ impl Drop for Up {
 #[test]
 fn the_printed_command_calls_the_server_and_down_stops_everything() {
     let up = Up::start();
-    assert!(demo("up").starts_with("It is up already."));
+    assert!(demo("up").starts_with("It is already running."));
     let (_, command) = up.0.split_once("\ncurl ").unwrap();
     let (command, _) = command.split_once("\n\n").unwrap();
     let call = Command::new("bash").args(["-c", &format!("curl {command}")]).output().unwrap();
