@@ -53,7 +53,7 @@ fn the_printed_command_calls_the_server_and_down_stops_everything() {
     for address in &addresses {
         assert!(TcpStream::connect(address).is_ok(), "{address}");
     }
-    assert_eq!(demo("down"), "It is down.\n");
+    assert_eq!(demo("down"), "Stopped.\n");
     for address in &addresses {
         assert!(TcpStream::connect(address).is_err(), "{address} still listens");
     }
