@@ -126,21 +126,22 @@ pub(super) async fn assert_floods_are_limited(scene: &Scene) {
         let metadata = json!({"redirect_uris": [client.redirect_uri]});
         registered.push(client.register_with(metadata).await.status);
     }
-    assert_eq!(registered.last(), Some(&429), "{registered:?}");
+    // Envoy refills the buckets meanwhile, so the last request need not be the one that is refused.
+    assert!(registered.contains(&429), "{registered:?}");
     assert!(registered.iter().filter(|status| **status == 201).count() >= 50, "{registered:?}");
     assert_the_limit_counts_the_default_port(scene, &client).await;
     let mut opened = Vec::new();
     for _ in 0..70 {
         opened.push(scene.browser().open(&url).await.status);
     }
-    assert_eq!(opened.last(), Some(&Some(429)), "{opened:?}");
+    assert!(opened.contains(&Some(429)), "{opened:?}");
     assert!(opened.contains(&Some(200)), "{opened:?}");
     assert_error(&client.redeem("forged").await, 400, "invalid_grant");
     let mut redeemed = Vec::new();
     for _ in 0..70 {
         redeemed.push(client.redeem("forged").await.status);
     }
-    assert_eq!(redeemed.last(), Some(&429), "{redeemed:?}");
+    assert!(redeemed.contains(&429), "{redeemed:?}");
     let host = scene.gate.request();
     assert_eq!(scene.gate.send(host).await.status, 401, "requests have no such limit");
 }
