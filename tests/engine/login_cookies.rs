@@ -65,18 +65,23 @@ fn report_mode_lets_no_server_set_one_either() {
     assert_eq!(left, [OTHER.to_vec()]);
 }
 
-#[test]
-fn a_response_whose_cookies_cannot_be_removed_does_not_reach_the_client() {
-    let gateway = Gateway::start();
+/// Sends a request to the server that is allowed. Returns its stream.
+fn send_with_token(gateway: &Gateway) -> u32 {
     let authorization = format!("Bearer {}", gateway.token());
-    let fields: [(&str, &[u8]); 4] = [
+    let (id, _) = gateway.vm.request(&[
         (":method", b"GET"),
         (":path", b"/mcp"),
         (":authority", HOST.as_bytes()),
         ("authorization", authorization.as_bytes()),
-    ];
+    ]);
+    id
+}
+
+#[test]
+fn a_response_whose_cookies_cannot_be_removed_does_not_reach_the_client() {
+    let gateway = Gateway::start();
     for (cookie, passes) in [(PLANTED, false), (OTHER, true)] {
-        let (id, _) = gateway.vm.request(&fields);
+        let id = send_with_token(&gateway);
         gateway.vm.keep_response_head(id);
         let response = [(":status", &b"200"[..]), ("set-cookie", cookie)];
         let outcome = gateway.vm.respond_from_upstream(id, &response);
@@ -87,14 +92,7 @@ fn a_response_whose_cookies_cannot_be_removed_does_not_reach_the_client() {
 #[test]
 fn only_forwarded_requests_are_looked_after_and_none_without_login() {
     let gateway = Gateway::start();
-    let authorization = format!("Bearer {}", gateway.token());
-    let fields: [(&str, &[u8]); 4] = [
-        (":method", b"GET"),
-        (":path", b"/mcp"),
-        (":authority", HOST.as_bytes()),
-        ("authorization", authorization.as_bytes()),
-    ];
-    let (id, _) = gateway.vm.request(&fields);
+    let id = send_with_token(&gateway);
     assert!(gateway.vm.reads_response(id));
     gateway.vm.close(id);
     assert!(!gateway.vm.reads_response(id), "it has ended");
@@ -103,6 +101,6 @@ fn only_forwarded_requests_are_looked_after_and_none_without_login() {
     assert!(!gateway.vm.reads_response(id), "the gateway's own page sets its cookie");
 
     let without = Gateway::start_with(&configuration());
-    let (id, _) = without.vm.request(&fields);
+    let id = send_with_token(&without);
     assert!(!without.vm.reads_response(id));
 }
