@@ -104,7 +104,7 @@ fn the_forwarded_identity_still_holds_when_the_body_arrives_or_the_request_ends(
 }
 
 #[test]
-fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
+fn no_message_passes_if_its_key_is_withdrawn_while_the_body_arrives() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
     let (old, new) = (key("old"), key("new"));
     fetch(&vm, &[&old]);

@@ -1,4 +1,4 @@
-//! What passes, and as whom.
+//! Tokens that pass, and the identity that the server receives.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -10,8 +10,8 @@ use crate::support::{
     claims_of, signed, static_provider, with, without,
 };
 
-/// Starts with a provider that publishes a key for each algorithm, and each once more without
-/// `alg`; returns the keys to mint with.
+/// Starts Envoy with a provider that publishes two keys for each algorithm, one with `alg` and one
+/// without. Returns the keys to sign tokens with.
 async fn start_with_all_algorithms(workers: usize) -> (Stack, Vec<SigningKey>) {
     let rsa = SigningKey::generate(Algorithm::Rs256, "rsa");
     let mut published = Vec::new();
@@ -24,7 +24,7 @@ async fn start_with_all_algorithms(workers: usize) -> (Stack, Vec<SigningKey>) {
         published.push(key.with_kid(format!("{algorithm} without alg")));
     }
     let mut minting = published.clone();
-    // RFC 9864 gives Ed25519 a second name: a key published under one mints under the other.
+    // RFC 9864 gives Ed25519 a second name: a key published under one name signs under the other.
     for key in &published[..4] {
         let other = [Algorithm::EdDsa, Algorithm::Ed25519]
             .into_iter()
@@ -77,7 +77,7 @@ async fn tokens_of_every_algorithm_pass_and_identify_the_caller() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_every_algorithm_pass_on_each_of_two_workers() {
     let (stack, keys) = start_with_all_algorithms(2).await;
-    // Each call is a new connection, which the kernel gives to either worker.
+    // Each request is a new connection, which the kernel gives to either worker.
     for _ in 0..3 {
         assert_all_pass(&stack, &keys).await;
     }
@@ -130,12 +130,12 @@ async fn the_official_client_cannot_open_a_session_with_a_bad_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_configuration_means_the_same_as_struct_and_as_json_text() {
+async fn the_configuration_means_the_same_as_a_struct_and_as_a_json_string() {
     for form in [ConfigurationForm::Struct, ConfigurationForm::StringValue] {
         let stack = Stack::builder()
             .form(form)
             .configure(|configuration| {
-                // A Struct knows only floating point: integers must come back as what they were.
+                // A Struct has only floating-point numbers: integers must come back unchanged.
                 configuration["providers"][0]["required_claims"] =
                     json!({"level": [3, 4], "ratio": 0.5, "flag": true, "tenant": "Zoë"});
                 configuration["identity"] = json!({"claims_to_headers": [
@@ -155,7 +155,7 @@ async fn the_configuration_means_the_same_as_struct_and_as_json_text() {
         assert_eq!(stack.server.requests()[0].header("x-country"), [b"UK"], "{form:?}");
         let cases = [
             ("level 5", with(&claims, "level", 5)),
-            ("level as text", with(&claims, "level", "3")),
+            ("level as a string", with(&claims, "level", "3")),
             ("ratio 0.25", with(&claims, "ratio", 0.25)),
             ("flag false", with(&claims, "flag", false)),
             ("tenant Zoe", with(&claims, "tenant", "Zoe")),
@@ -189,7 +189,7 @@ async fn the_scheme_is_bearer_in_any_case_and_with_any_number_of_spaces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn further_contents_of_a_token_do_no_harm() {
+async fn unknown_claims_and_header_members_are_ignored() {
     let stack = Stack::builder().start().await;
     let key = stack.provider.key();
     let claims = stack.claims();
@@ -202,18 +202,21 @@ async fn further_contents_of_a_token_do_no_harm() {
     );
     let cases = [
         ("other audiences", key.token(&with(&claims, "aud", json!(["x", Stack::AUDIENCE])))),
-        ("a deep claim", key.token(&with(&claims, "deep", json!({"a": [{"b": [[1, null]]}]})))),
+        (
+            "a deeply nested claim",
+            key.token(&with(&claims, "deep", json!({"a": [{"b": [[1, null]]}]}))),
+        ),
         ("a claim with an empty name", key.token(&with(&claims, "", "x"))),
         ("a null claim", key.token(&with(&claims, "nbf_", Value::Null))),
         ("no jti", key.token(&without(&claims, "jti"))),
         ("no iat", key.token(&without(&claims, "iat"))),
         ("an unknown header member", header("x", json!({"y": 1}))),
-        ("b64 as it always is", header("b64", json!(true))),
-        ("a nonce and a right signature", header("nonce", json!(random_id()))),
-        ("a key of its own, which is ignored", header("jwk", stranger.public_jwk())),
-        ("the address of a key set, which is ignored", header("jku", json!("http://[::1]/"))),
+        ("b64 true", header("b64", json!(true))),
+        ("a nonce and a valid signature", header("nonce", json!(random_id()))),
+        ("an embedded jwk, which is ignored", header("jwk", stranger.public_jwk())),
+        ("a jku, which is ignored", header("jku", json!("http://[::1]/"))),
         ("an x5c, which is ignored", header("x5c", json!(["AAAA"]))),
-        ("white space around its JSON", spaced),
+        ("white space around the JSON", spaced),
     ];
     assert_tokens_accepted(&stack, cases).await;
     assert_eq!(stack.provider.count(Document::KeySet), 1);

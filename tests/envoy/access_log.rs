@@ -1,4 +1,4 @@
-//! What Envoy's access log prints of a request, in the format of the example.
+//! What Envoy's access log prints for a request, in the format of the example.
 
 use serde_json::{Value, json};
 use testbed::Stack;
@@ -6,7 +6,7 @@ use testbed::Stack;
 use crate::host_crypto::forbid;
 use crate::support::{SOON, with};
 
-/// The line about the request to this path, which the caller made the only one on it.
+/// The line for this path; the caller sends one request to it.
 async fn line(stack: &Stack, path: &str) -> Value {
     let path_member = format!("\"path\":\"{path}\"");
     stack.envoy.await_log(&path_member, SOON).await;
@@ -15,7 +15,7 @@ async fn line(stack: &Stack, path: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// What it says of the response to this path.
+/// What that line says about the response.
 async fn logged(stack: &Stack, path: &str) -> Value {
     let line = line(stack, path).await;
     json!(["status", "user", "provider", "reason"].map(|name| line[name].clone()))
@@ -63,9 +63,9 @@ async fn a_line_has_user_provider_and_reason() {
     }
 }
 
-/// A user may choose the name that a provider vouches for.
+/// A user may be able to choose the name that the provider vouches for.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_name_of_a_user_passes_for_another_field_or_line() {
+async fn a_user_name_cannot_forge_another_field_or_line() {
     let stack = Stack::builder().alone().start().await;
     for (index, name) in [
         "x reason=- user=admin",
@@ -81,7 +81,7 @@ async fn no_name_of_a_user_passes_for_another_field_or_line() {
         let path = format!("/{index}");
         let token = stack.provider.token(&with(&stack.claims(), "email", name));
         stack.send(stack.client().get(stack.envoy.url(&path)).bearer_auth(token)).await;
-        let request = stack.server.requests().pop().expect("it reached the server");
+        let request = stack.server.requests().pop().expect("the request reached the server");
         // As in the identity headers.
         let [user] = request.header("x-mcp-user")[..] else { panic!("{request:?}") };
         let user = String::from_utf8(user.to_vec()).unwrap();

@@ -12,7 +12,7 @@ async fn start(access: Value) -> Stack {
     Stack::builder().configure(move |configuration| configuration["access"] = access).start().await
 }
 
-/// A rule that requires this of every request.
+/// A rule for every request, with these requirements.
 fn for_all(require: Value) -> Value {
     json!({"rules": [{"name": "all", "require": require}]})
 }
@@ -26,8 +26,8 @@ async fn send_raw(stack: &Stack, line: &str, token: &str) -> RawResponse {
     raw_exchange(stack.envoy.address(), request.as_bytes()).await
 }
 
-/// Sends tokens with these claims (null removes one), and asserts what becomes of them: none means
-/// that they pass.
+/// Sends tokens with these claims (null removes one) and asserts the reason for each refusal.
+/// `None` means that the token passes.
 async fn assert_outcomes(stack: &Stack, cases: &[(Value, Option<&str>)]) {
     let mut faults = Vec::new();
     for (claims, reason) in cases {
@@ -121,7 +121,7 @@ async fn each_field_of_a_rule_must_hold() {
             vec![
                 (json!({"scope": "a", "roles": ["itil"]}), None),
                 (json!({"scope": "b", "roles": ["itil"]}), SCOPE),
-                // More scope would not help.
+                // A broader scope would not help.
                 (json!({"scope": "b", "roles": []}), DENIED),
                 (json!({"scope": "a", "roles": []}), DENIED),
             ],
@@ -156,7 +156,7 @@ async fn a_rule_can_require_the_provider() {
 // Requirement: step-up-consistency
 // Requirement: scope-hierarchy
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_scopes_are_named_as_the_smallest_sufficient_set() {
+async fn the_challenge_names_the_smallest_sufficient_set_of_scopes() {
     let configure = |configuration: &mut Value| {
         configuration["resource"]["scopes_supported"] =
             json!(["mcp.tools", "incident.read", "openid"]);
@@ -173,8 +173,8 @@ async fn missing_scopes_are_named_as_the_smallest_sufficient_set() {
     };
     let stack = Stack::builder().configure(configure).start().await;
     for (granted, asked, missing) in [
-        // What the server knows of the token's own scopes stays; what it does not know goes, and so
-        // does what is about the login.
+        // Scopes of the token that the server knows are kept. Unknown scopes and those of the login
+        // itself are left out.
         (
             "mcp.tools openid offline_access unheard.of",
             "incident.write audit.read mcp.tools",
@@ -227,7 +227,7 @@ async fn the_first_rule_that_matches_decides() {
         ("DELETE /mcp/", 403),
         ("GET /files", 403),
         ("GET /files/public", 403),
-        // No rule matches, and with rules that means no.
+        // With rules, a request that no rule matches is refused.
         ("GET /", 403),
         ("GET /mcp/x", 403),
         ("GET /mcpx", 403),
@@ -247,7 +247,7 @@ async fn the_first_rule_that_matches_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_spellings_of_a_path_are_equal_where_no_rule_names_one() {
+async fn every_spelling_of_a_path_passes_where_no_rule_names_a_path() {
     let stack = start(json!({
         "rules": [{"match": {"methods": ["DELETE"]}, "require": {"roles": ["admin"]}}, {}],
     }))
@@ -262,7 +262,7 @@ async fn all_spellings_of_a_path_are_equal_where_no_rule_names_one() {
     }
 }
 
-/// Every way to write a path that some server would take for one that a rule names.
+/// Every spelling of a path that some server would resolve to one named by a rule.
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn no_spelling_of_a_path_bypasses_a_rule() {
@@ -324,7 +324,7 @@ async fn no_spelling_of_a_path_bypasses_a_rule() {
             );
             assert_eq!(stack.server.count(), 0, "{way} (normalises: {normalises})");
         }
-        // Others pass.
+        // Other paths pass.
         for way in ["/mcp", "/secrets", "/a/secret", "/100%25", "/a%20b", "/?/secret"] {
             let before = stack.server.count();
             send_raw(&stack, &format!("GET {way}"), &token).await;

@@ -1,4 +1,4 @@
-//! `envoy/audit.yaml`: what the access log says of calls, and the limit for each user.
+//! `envoy/audit.yaml`: what the access log says about tool calls, and the rate limit for each user.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use testbed::{Bootstrap, RawServer, Response, Stack, code_blocks, repository_roo
 
 use crate::support::{SOON, close_at_once, with};
 
-/// Envoy by the example, in front of a server whose responses a test writes byte by byte.
+/// Envoy with the example, in front of a server whose responses a test writes byte by byte.
 pub struct Setup {
     pub stack: Stack,
     pub server: RawServer,
@@ -23,8 +23,8 @@ pub const JSON: &str = "content-type: application/json\r\n";
 pub const EVENTS: &str = "content-type: text/event-stream\r\n";
 
 impl Setup {
-    /// Returns once the counters of calls are as `holds` wants them. A call is counted when its
-    /// stream ends, which may be after its client has the response.
+    /// Waits until the call counters satisfy `holds`. Envoy counts a call when its stream ends,
+    /// which may be after the client has the response.
     async fn await_calls(&self, holds: impl Fn(&[String]) -> bool) {
         let asked = Instant::now();
         loop {
@@ -69,18 +69,18 @@ impl Setup {
         Self { stack, server, sent: AtomicUsize::new(0) }
     }
 
-    /// Lets the server respond so from now on, and close the connection.
+    /// Makes the server respond so from now on, and close the connection.
     pub fn respond(&self, status: &str, fields: &str, body: &str) {
         let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n{fields}\r\n");
         self.server.respond_with(&[&[head.as_bytes(), body.as_bytes()].concat()]);
     }
 
-    /// A path of its own for the next request, by which its line is found.
+    /// A new path for the next request, by which its log line is found.
     pub fn path(&self) -> String {
         format!("/mcp/{}", self.sent.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What the access log says of the request to this path.
+    /// The access log's line for the request to this path.
     pub async fn line(&self, path: &str) -> Value {
         let member = format!("\"url.path\":\"{path}\"");
         self.stack.envoy.await_log(&member, SOON).await;
@@ -96,7 +96,7 @@ impl Setup {
         line
     }
 
-    /// Sends a message, with a token of these claims. Returns the line about it.
+    /// Sends a message with a token with these claims. Returns its log line.
     async fn post_as(&self, claims: &Value, message: &Value) -> (Response, Value) {
         let path = self.path();
         let request = self.stack.client().post(self.stack.envoy.url(&path)).json(message);
@@ -109,7 +109,7 @@ impl Setup {
         self.post_as(&self.stack.claims(), message).await
     }
 
-    /// Sends a request whose response may break off. Returns the line about it.
+    /// Sends a request whose response may break off. Returns its log line.
     async fn line_of(
         &self,
         method: &str,
@@ -125,7 +125,7 @@ impl Setup {
         self.line(&path).await
     }
 
-    /// The outcome of a call, its code and its class of error in the log.
+    /// The outcome, error code and error class of a call, as logged.
     async fn outcome(&self) -> [Value; 3] {
         outcome(&self.line_of("POST", |request| request.json(&call("add"))).await)
     }
@@ -144,7 +144,7 @@ pub fn call(tool: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_says_who_called_what_by_which_rule_with_what_result() {
+async fn a_log_line_has_the_caller_the_tool_the_rule_and_the_result() {
     let setup = Setup::start().await;
     setup.respond("200 OK", JSON, OK);
     let (response, line) = setup.post(&call("add")).await;
@@ -163,7 +163,7 @@ async fn a_line_says_who_called_what_by_which_rule_with_what_result() {
             "mcp_auth.outcome": "ok",
         })
     );
-    // A role opens what is refused without.
+    // The role allows what is refused without it.
     let admin = with(&setup.stack.claims(), "roles", json!(["admin"]));
     let (_, line) = setup.post_as(&admin, &call("admin_reset")).await;
     assert_eq!(line["mcp_auth.rule"], "administration");
@@ -186,7 +186,7 @@ async fn a_line_says_who_called_what_by_which_rule_with_what_result() {
 }
 
 #[test]
-fn the_page_shows_lines_that_the_example_writes() {
+fn the_lines_on_the_page_are_those_that_the_example_writes() {
     let mut example = Bootstrap::from_file(&repository_root().join("envoy/audit.yaml"));
     let format =
         example.connection_manager()["access_log"][0]["typed_config"]["log_format"]["json_format"]
@@ -199,7 +199,7 @@ fn the_page_shows_lines_that_the_example_writes() {
             assert!(format.get(name).is_some(), "{name}");
         }
     }
-    // A log has what the page lists, each with the prefix of the plugin.
+    // The log has what the page lists, each field with the plugin's prefix.
     let states: Vec<&str> =
         page.split("`wasm.").skip(1).filter_map(|rest| rest.split('`').next()).collect();
     assert!(states.len() >= 5, "{states:?}");
@@ -209,7 +209,7 @@ fn the_page_shows_lines_that_the_example_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_outcome_is_told_from_those_beside_it() {
+async fn similar_outcomes_are_distinguished() {
     let setup = Setup::start().await;
     let ok = || json!(["ok", null, null]);
     let unknown = || json!(["unknown", null, null]);
@@ -241,7 +241,7 @@ async fn each_outcome_is_told_from_those_beside_it() {
         setup.respond(status, fields, body);
         assert_eq!(json!(setup.outcome().await), expected, "{status} {fields} {body:.90}");
     }
-    // Cut off, and the same body with its end.
+    // Cut off, and the same body complete.
     for (body, expected) in [(&OK[..OK.len() - 1], unknown()), (OK, ok())] {
         let fields = format!("{JSON}content-length: {}\r\n", OK.len());
         setup.respond("200 OK", &fields, body);
@@ -278,7 +278,7 @@ async fn the_response_is_found_in_a_stream_of_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_not_held_back() {
-    // Where no rule names tools, no event has to be complete before it is filtered.
+    // Where no rule names tools, an event need not be complete before it is forwarded.
     let setup = Setup::start_with(|configuration| {
         configuration["access"]["rules"] =
             json!([{"name": "all", "match": {"mcp_methods": ["*"]}}]);
@@ -304,7 +304,7 @@ async fn an_event_is_not_held_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_request_has_no_result_to_read() {
+async fn only_json_rpc_requests_have_a_result_to_read() {
     let setup = Setup::start().await;
     let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     let response = json!({"jsonrpc": "2.0", "id": 7, "result": {}});
@@ -369,7 +369,7 @@ async fn a_refused_call_is_logged_with_its_tool_and_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_name_passes_for_another_member_or_line() {
+async fn a_name_cannot_forge_another_member_or_line() {
     let setup = Setup::start().await;
     setup.respond("200 OK", JSON, OK);
     let long = "é".repeat(200);
@@ -404,12 +404,12 @@ async fn a_user_over_the_limit_gets_429_and_others_are_served() {
     setup.respond("200 OK", JSON, OK);
     let ada = setup.stack.token();
     let grace = with(&setup.stack.claims(), "email", json!("grace@example.com"));
-    // The bucket fills again meanwhile, so there may be more than these.
+    // The bucket refills meanwhile, so more of these may pass.
     let mut served = 0;
     let path = loop {
         let path = setup.path();
         let request = setup.stack.client().post(setup.stack.envoy.url(&path)).json(&call("add"));
-        // A name that the client makes up is not a user of its own.
+        // A name that the client makes up gets no bucket of its own.
         let request = request.bearer_auth(&ada).header("x-mcp-user", served.to_string());
         let response = setup.stack.send(request).await;
         if response.status == 429 {
@@ -427,7 +427,7 @@ async fn a_user_over_the_limit_gets_429_and_others_are_served() {
     assert_eq!(line["user.name"], "ada@example.com");
     let (response, line) = setup.post_as(&grace, &call("add")).await;
     assert_eq!((response.status, &line["user.name"]), (200, &json!("grace@example.com")));
-    // What is refused does not come as far as the limit.
+    // Refused requests do not reach the rate limit.
     let (response, line) = setup.post(&call("admin_reset")).await;
     assert_eq!((response.status, &line["mcp_auth.reason"]), (403, &json!("access_denied")));
 }
@@ -460,7 +460,7 @@ async fn calls_are_counted_by_method_and_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outcomes_are_read_only_where_they_are_asked_for() {
+async fn outcomes_are_read_only_where_they_are_enabled() {
     for is_asked in [false, true] {
         let setup = Setup::start_with(move |configuration| {
             configuration["audit"] = json!({"outcomes": is_asked});
@@ -473,7 +473,7 @@ async fn outcomes_are_read_only_where_they_are_asked_for() {
         assert_eq!(line["gen_ai.tool.name"], "add");
         assert_eq!(line["mcp_auth.outcome"].is_null(), !is_asked, "{line}");
         assert_eq!(line["error.type"].is_null(), !is_asked, "{line}");
-        // A server must not be asked to compress what is to be read.
+        // The server must not be asked to compress a response that is to be read.
         let requests = setup.server.take_requests();
         assert_eq!(requests.last().unwrap().header("accept-encoding").is_empty(), is_asked);
         let one = r#"mcp_auth_calls{method="tools/call",outcome="tool_error"} 1"#;
@@ -481,9 +481,9 @@ async fn outcomes_are_read_only_where_they_are_asked_for() {
     }
 }
 
-/// The message is read where a rule asks, and the list in the response too.
+/// Here both the request's message and the list in the response are read.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filtered_list_has_an_outcome_and_one_that_is_refused_has_a_reason() {
+async fn a_filtered_list_has_an_outcome_and_a_refused_list_has_a_reason() {
     let setup = Setup::start().await;
     let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"add"},{"name":"admin_a"}]}}"#;
     let shown = list.replace(r#",{"name":"admin_a"}"#, "");
@@ -502,7 +502,7 @@ async fn a_filtered_list_has_an_outcome_and_one_that_is_refused_has_a_reason() {
     assert_eq!(line["mcp_auth.reason"], "mcp_list_invalid");
     assert_eq!(line["mcp_auth.outcome"], Value::Null);
     assert_eq!(line["mcp.method.name"], "tools/list");
-    // The server is gone before the list is complete.
+    // The server closes the connection before the list is complete.
     let fields = format!("{JSON}content-length: {}\r\n", list.len() + 1);
     setup.respond("200 OK", &fields, list);
     let line =

@@ -1,4 +1,4 @@
-//! An access log of plain text: only quotes part names from what is beside them.
+//! An access log in plain text: only quotes separate names from the fields beside them.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ async fn a_name_stays_between_its_quotes() {
     for (name, logged) in [
         ("add", "add"),
         ("a\" rule=\"admin", "a%22 rule=%22admin"),
-        // Without quotes, this is a field of its own.
+        // Without quotes, this would be a field of its own.
         ("a rule=admin", "a rule=admin"),
     ] {
         let path = setup.path();

@@ -1,4 +1,4 @@
-//! What the access log says of a call that its server got, and whose response never came.
+//! What the access log says about a call that reached its server but got no response.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::audit::{JSON, OK, Setup, call};
 use crate::support::SOON;
 
-/// The server has the call, and carries it out.
+/// The server receives the call and may carry it out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_client_goes_away_before_the_response_is_unknown() {
     let setup = Setup::start_in(|_| {}, |_| {}).await;
-    // Nothing comes before it is asked for.
+    // The server sends nothing until it is told to.
     let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{JSON}\r\n");
     setup.server.respond_with(&[b"", head.as_bytes(), OK.as_bytes()]);
     let path = setup.path();
@@ -28,7 +28,7 @@ async fn a_call_whose_client_goes_away_before_the_response_is_unknown() {
     assert_eq!(line["gen_ai.tool.name"], "add", "{line}");
     assert_eq!(line["mcp_auth.rule"], "everything", "{line}");
     assert_eq!(line["error.type"], Value::Null, "{line}");
-    // The twin, whose client waits.
+    // The twin: a client that waits for the response.
     setup.respond("200 OK", JSON, OK);
     let path = setup.path();
     let request = setup.stack.client().post(setup.stack.envoy.url(&path)).json(&call("add"));

@@ -1,4 +1,4 @@
-//! Requests that no client means well with. Each gets a clear 4xx, and the next good token passes.
+//! Malformed and hostile requests. Each gets a 4xx, and the next valid token passes.
 
 use serde_json::json;
 use testbed::{Document, Fault, IdentityProvider, Response, SigningKey, Stack, raw_exchange};
@@ -12,7 +12,7 @@ async fn start() -> Stack {
     Stack::builder().workers(2).edit(close_at_once).start().await
 }
 
-/// Starts with two workers and limits so wide that Envoy itself lets nearly everything in.
+/// Starts with two workers and limits so wide that Envoy itself rejects almost nothing.
 async fn start_wide_open() -> Stack {
     Stack::builder()
         .workers(2)
@@ -27,7 +27,7 @@ async fn start_wide_open() -> Stack {
         .await
 }
 
-/// A GET of `/mcp` with these further header lines.
+/// A GET of `/mcp` with these additional header lines.
 fn request(lines: &[&[u8]]) -> Vec<u8> {
     let mut bytes = b"GET /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".to_vec();
     for line in lines {
@@ -49,7 +49,7 @@ async fn send_refused(stack: &Stack, request: &[u8]) -> Response {
     response
 }
 
-/// Asserts that a good token passes on each worker, by a connection to each.
+/// Asserts that a valid token passes on each worker, over a connection to each.
 async fn assert_good_tokens_pass(stack: &Stack) {
     let before = stack.envoy.connections_per_worker().await;
     let asked = std::time::Instant::now();
@@ -74,7 +74,7 @@ async fn invalid_utf_8_gets_a_clear_response() {
     let of_plugin = [
         ("0xFF in a token", bearer(b"a.b.\xff"), "malformed_token"),
         (
-            "0xFF behind a good token",
+            "0xFF after a valid token",
             bearer(&[good.as_bytes(), b"\xff"].concat()),
             "malformed_token",
         ),
@@ -113,7 +113,7 @@ async fn invalid_utf_8_gets_a_clear_response() {
         let response = send_refused(&stack, &request(&[&line])).await;
         faults.extend(named(name, faults_of_refusal(&response, reason)));
     }
-    // Envoy itself refuses these, or the plugin does.
+    // Either Envoy itself or the plugin refuses these.
     let host = b"Host: localhost\r\nConnection: close\r\n";
     for (name, bytes) in [
         ("NUL in a token", request(&[&bearer(b"a\0.b.c")])),
@@ -122,7 +122,7 @@ async fn invalid_utf_8_gets_a_clear_response() {
         ("a control character", request(&[&bearer(b"a\x01.b.c")])),
         ("DEL", request(&[&bearer(b"a\x7f.b.c")])),
         ("0xFF in a name", request(&[b"x-\xff: a", &good_line])),
-        ("a name that is empty", request(&[b": a", &good_line])),
+        ("an empty name", request(&[b": a", &good_line])),
         ("a space before the colon", request(&[b"authorization : Bearer a.b.c"])),
         (
             "0xFF in the path",
@@ -134,7 +134,7 @@ async fn invalid_utf_8_gets_a_clear_response() {
         ),
         ("NUL in the path", [b"GET /\0 HTTP/1.1\r\n", &host[..], &good_line, b"\r\n\r\n"].concat()),
         ("0xFF in the method", [b"G\xffT / HTTP/1.1\r\n", &host[..], b"\r\n"].concat()),
-        ("no HTTP at all", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(50)),
+        ("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(50)),
     ] {
         let response = send_refused(&stack, &bytes).await;
         if !(400..500).contains(&response.status) {
@@ -164,7 +164,7 @@ async fn invalid_utf_8_in_other_headers_passes_with_a_valid_token() {
         let arrived = stack.server.requests().pop().expect("it reached the server");
         assert_eq!(arrived.header("x-mcp-user"), [b"ada@example.com"], "{arrived:?}");
         assert!(arrived.header("x-mcp-roles").is_empty(), "{arrived:?}");
-        // And without one it is refused like any other.
+        // Without a token it is refused like any other request.
         let response = send_refused(&stack, &request(&[line])).await;
         assert_refusal(&response, "missing_token");
     }
@@ -174,7 +174,7 @@ async fn invalid_utf_8_in_other_headers_passes_with_a_valid_token() {
 
 // Requirement: header-size
 #[tokio::test(flavor = "multi_thread")]
-async fn what_exceeds_envoys_limit_is_refused_by_envoy() {
+async fn envoy_refuses_header_fields_over_its_own_limit() {
     let stack = start().await;
     let good = bearer(stack.token().as_bytes());
     let many: Vec<Vec<u8>> = (0..5000).map(|index| format!("x-{index}: a").into()).collect();
@@ -219,8 +219,8 @@ async fn a_token_of_a_mebibyte_is_refused_where_envoy_accepts_it() {
     assert_vm_lives(&stack).await;
 }
 
-/// JSON texts of about `size` bytes that are cheap to send and could be dear to read, with what
-/// becomes of a token that has one as its header or payload.
+/// JSON strings of about `size` bytes that are cheap to send and could be costly to parse, with the
+/// expected result for a token that has one as its header or payload.
 fn bombs(size: usize) -> Vec<(&'static str, String)> {
     let deep = size / 10;
     let long_name = |length: usize| "n".repeat(length);
@@ -230,15 +230,15 @@ fn bombs(size: usize) -> Vec<(&'static str, String)> {
     };
     vec![
         ("arrays in arrays", format!("{{\"a\":{}{}}}", "[".repeat(deep * 5), "]".repeat(deep * 5))),
-        ("arrays that never end", format!("{{\"a\":{}", "[".repeat(size))),
+        ("arrays without an end", format!("{{\"a\":{}", "[".repeat(size))),
         ("objects in objects", format!("{}1{}", "{\"a\":".repeat(deep), "}".repeat(deep))),
         ("an endless string", format!("{{\"a\":\"{}", "x".repeat(size))),
         ("a number of many digits", format!("{{\"a\":1{}}}x", "0".repeat(size))),
         ("an exponent of many digits", format!("{{\"a\":1e{}}}", "9".repeat(size))),
         ("escapes", format!("{{\"a\":\"{}\"", "\\u0000".repeat(size / 6))),
-        ("one member again and again", format!("{{{}\"a\":1}}", "\"a\":1,".repeat(size / 6))),
+        ("one member repeated", format!("{{{}\"a\":1}}", "\"a\":1,".repeat(size / 6))),
         (
-            "one member again and again, deep inside long names",
+            "one member repeated, deep inside long names",
             nested_names(100, size / 200, &format!("{{{}\"a\":1}}", "\"a\":1,".repeat(size / 12))),
         ),
     ]
@@ -302,7 +302,7 @@ async fn many_members_and_headers_are_read_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_a_thousand_kinds_do_not_stop_the_plugin() {
+async fn malformed_keys_do_not_stop_the_plugin() {
     let provider = IdentityProvider::start().await;
     let key = provider.key();
     let mut elements = vec![
@@ -349,7 +349,7 @@ async fn keys_of_a_thousand_kinds_do_not_stop_the_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_disconnect_while_waiting_for_keys_harm_no_other() {
+async fn clients_that_disconnect_while_waiting_for_keys_do_not_affect_others() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
     let stack = Stack::builder().alone().workers(2).provider(provider).start().await;
@@ -367,7 +367,7 @@ async fn clients_that_disconnect_while_waiting_for_keys_harm_no_other() {
     await_active_requests(&stack, 0).await;
     stack.provider.heal(Document::Discovery);
     assert_good_tokens_pass(&stack).await;
-    // Of those who left, none reached the server.
+    // None of the requests whose clients left reached the server.
     let calls = stack.server.requests().iter().filter(|request| request.method == "GET").count();
     assert_eq!(calls, 0);
     assert_vm_lives(&stack).await;

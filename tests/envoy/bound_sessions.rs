@@ -1,4 +1,4 @@
-//! `sessions.bind`: a session serves only whom it was given to.
+//! `sessions.bind`: a session can be used only by the user who started it.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, McpServer, SigningKey, Stack, StackBuilder};
@@ -9,7 +9,7 @@ use crate::support::{assert_none, assert_refusal, await_request, with};
 use crate::two_servers::set_resources;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_session_serves_nobody_else() {
+async fn a_stolen_session_is_refused_for_every_other_user() {
     let setup = Setup::start().await;
     let ada = setup.token(json!({}));
     let session = setup.begin(&ada).await;
@@ -17,12 +17,12 @@ async fn a_stolen_session_serves_nobody_else() {
     let mut faults = Vec::new();
     for (what, thief) in [
         ("another user", setup.token(json!({"sub": "bob"}))),
-        ("a subject that begins alike", setup.token(json!({"sub": "ada2"}))),
-        ("a subject in other letters", setup.token(json!({"sub": "Ada"}))),
+        ("a subject with the same beginning", setup.token(json!({"sub": "ada2"}))),
+        ("a subject in another case", setup.token(json!({"sub": "Ada"}))),
         ("the same subject of another provider", setup.token_of(PROVIDERS[1], json!({}))),
     ] {
         faults.extend(setup.faults_of_refusals(what, &thief, &field).await);
-        // Who sent it is served without it.
+        // The same user without the session is served.
         let response = setup.call("POST", &thief, "").await;
         let own = response.header("mcp-session-id").to_owned();
         setup.server.take_requests();
@@ -36,7 +36,7 @@ async fn a_stolen_session_serves_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_survives_a_new_token_of_the_same_person() {
+async fn a_session_accepts_a_new_token_of_the_same_user() {
     let setup = Setup::with(Stack::builder(), |configuration| {
         configuration["token_cache"] = json!({"entries": 1});
     })
@@ -47,7 +47,7 @@ async fn a_session_survives_a_new_token_of_the_same_person() {
         ("renewed", json!({"jti": "2", "exp": testbed::now() + 60})),
         ("with more scopes", json!({"scope": "mcp.tools mcp.admin"})),
         ("by another client", json!({"client_id": "another"})),
-        ("with another address", json!({"email": "lovelace@example.com"})),
+        ("with another e-mail address", json!({"email": "lovelace@example.com"})),
     ] {
         let token = setup.token(claims);
         faults.extend(setup.faults_of_service(what, &token, &session).await);
@@ -55,7 +55,7 @@ async fn a_session_survives_a_new_token_of_the_same_person() {
     assert_none(&faults);
 }
 
-/// A token without `sub` is known by its user.
+/// A token without `sub` is identified by its user claim.
 #[tokio::test(flavor = "multi_thread")]
 async fn users_without_subject_have_sessions_of_their_own() {
     let setup = Setup::with(Stack::builder(), |configuration| {
@@ -79,7 +79,7 @@ async fn users_without_subject_have_sessions_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_serves_at_its_own_resource_alone() {
+async fn a_session_is_valid_at_its_own_resource_only() {
     let setup = Setup::with(Stack::builder(), |configuration| {
         let resource = |id: &str| {
             let url = format!("https://mcp.example.com/{id}");
@@ -117,7 +117,7 @@ async fn a_session_depends_on_neither_worker_nor_replica_nor_restart() {
     let session = first.begin(&token).await;
     let accepted = async || first.stack.envoy.connections_per_worker().await;
     let mut faults = Vec::new();
-    // A worker that has not taken over the listener yet has no count.
+    // A worker that has not taken over the listener yet has no counter.
     let is_missing =
         |accepted: &[u64]| accepted.len() < 4 || accepted.iter().any(|count| *count < 2);
     while is_missing(&accepted().await) {
@@ -144,7 +144,7 @@ async fn sessions_survive_a_rotation_of_the_secret() {
     let mut faults = rotated.faults_of_service("the previous one", &token, &before).await;
     let field = format!("mcp-session-id: {before}\r\n");
     faults.extend(new.faults_of_refusals("after the rotation", &token, &field).await);
-    // A response gives the client what the new secret sealed.
+    // A response seals the id again, with the new secret.
     let response = rotated.resume("POST", &token, &before).await;
     let after = response.header("mcp-session-id").to_owned();
     rotated.server.take_requests();
@@ -158,13 +158,13 @@ async fn sessions_survive_a_rotation_of_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_official_client_keeps_its_session_and_a_thief_gets_none() {
+async fn an_official_client_keeps_its_session_and_a_thief_cannot_use_it() {
     let server = McpServer::start_with_sessions().await;
     let stack = bound(Stack::builder().server(server), [SECRET, ""]).start().await;
     let session = stack.session(&stack.token()).await.unwrap();
     await_request(&stack, "GET").await;
     assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
-    // The server sees its own id throughout.
+    // The server always sees its own id.
     let requests = stack.server.requests();
     let ids: Vec<_> =
         requests.iter().flat_map(|request| request.header("mcp-session-id")).collect();
@@ -181,6 +181,6 @@ async fn an_official_client_keeps_its_session_and_a_thief_gets_none() {
     }
     assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
     session.close().await;
-    // It has ended its session at the server.
+    // The client has ended its session at the server.
     await_request(&stack, "DELETE").await;
 }

@@ -1,4 +1,4 @@
-//! Pages in browsers, by `envoy/browser.yaml`: Envoy's cors filter is before the plugin.
+//! Requests of web pages, with `envoy/browser.yaml`: Envoy's cors filter runs before the plugin.
 
 use serde_json::json;
 use testbed::{Bootstrap, McpServer, Response, Stack, StackBuilder, repository_root};
@@ -15,7 +15,7 @@ const FOREIGN: [&str; 4] = [
     "null",
 ];
 
-/// Fields that browsers do not send to other origins unless they are allowed: all of MCP's clients.
+/// Header fields that browsers send to other origins only if allowed: all those of MCP clients.
 const SENT: &str = "authorization, content-type, last-event-id, mcp-method, mcp-name, \
                     mcp-param-region, mcp-protocol-version, mcp-session-id";
 
@@ -24,7 +24,7 @@ fn stack() -> StackBuilder {
     Stack::builder().bootstrap(Bootstrap::from_file(&example))
 }
 
-/// What a browser asks before it sends a request of this method.
+/// The preflight that a browser sends before a request with this method.
 async fn preflight(stack: &Stack, path: &str, method: &str, origin: &str) -> Response {
     let request = stack
         .client()
@@ -35,20 +35,20 @@ async fn preflight(stack: &Stack, path: &str, method: &str, origin: &str) -> Res
     stack.send_refused(request).await
 }
 
-/// All values of a field.
+/// All values of a header field.
 fn values(response: &Response, name: &str) -> Vec<String> {
     let values = response.headers.get_all(name).iter();
     values.map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
-/// The items of a list that comes in one line.
+/// The items of a comma-separated list.
 fn items(response: &Response, name: &str) -> Vec<String> {
     let lines = values(response, name);
     assert_eq!(lines.len(), 1, "{name}: {response:?}");
     lines[0].split(',').map(|item| item.trim().to_ascii_lowercase()).collect()
 }
 
-/// Asserts that a page of this origin can read the response, and its fields that matter to it.
+/// Asserts that a page of this origin can read the response and the header fields it needs.
 fn assert_readable(response: &Response, origin: &str) {
     assert_eq!(values(response, "access-control-allow-origin"), [origin], "{response:?}");
     let exposed = items(response, "access-control-expose-headers");
@@ -67,11 +67,11 @@ async fn preflights_need_no_token() {
             assert!(methods.contains(&method.to_ascii_lowercase()), "{response:?}");
             let allowed = items(&response, "access-control-allow-headers");
             for name in SENT.split(", ") {
-                // By the Fetch standard, the star does not stand for Authorization.
+                // By the Fetch standard, `*` does not cover Authorization.
                 let by_star = name != "authorization" && allowed.contains(&"*".to_owned());
                 assert!(by_star || allowed.contains(&name.to_owned()), "{name}: {allowed:?}");
             }
-            // The star matches anything only in responses that allow no credentials.
+            // `*` is a wildcard only in responses that do not allow credentials.
             assert!(!response.headers.contains_key("access-control-allow-credentials"));
         }
     }
@@ -106,7 +106,7 @@ async fn pages_can_read_why_they_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_can_read_the_session_that_begins() {
+async fn pages_can_read_the_id_of_a_new_session() {
     let stack = stack().server(McpServer::start_with_sessions().await).start().await;
     let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {},
@@ -128,7 +128,7 @@ async fn pages_can_read_the_session_that_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_foreign_origins_get_nothing() {
+async fn pages_of_other_origins_can_read_nothing() {
     let stack = stack().start().await;
     for origin in FOREIGN {
         let page = || stack.request().header("origin", origin);

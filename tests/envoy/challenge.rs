@@ -1,17 +1,17 @@
-//! The response to a refused client: challenge, header fields and body.
+//! The response to a refused request: challenge, header fields and body.
 
 use serde_json::{Value, json};
 use testbed::{Port, Response, SigningKey, Stack};
 
 use crate::support::{add_listener, assert_none, assert_refusal, base64url, with};
 
-/// Asserts that the text is a challenge as RFC 9110 §11.6.1 writes it, and returns its parameters
-/// in their order.
+/// Asserts that the string is a challenge as in RFC 9110 §11.6.1, and returns its parameters in
+/// order.
 fn parameters(challenge: &str) -> Vec<(String, String)> {
-    let rest = challenge.strip_prefix("Bearer ").expect("the scheme is Bearer");
+    let rest = challenge.strip_prefix("Bearer ").expect("the challenge has the scheme Bearer");
     let mut parameters = Vec::new();
     for parameter in rest.split(", ") {
-        let (name, value) = parameter.split_once('=').expect("it has name and value");
+        let (name, value) = parameter.split_once('=').expect("a parameter has a name and a value");
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
         let value = value.unwrap_or_else(|| panic!("{name} is quoted: {challenge}"));
         let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"\\,".contains(&byte);
@@ -34,7 +34,7 @@ fn metadata_url(stack: &Stack) -> String {
 // Requirement: metadata-by-header
 // Requirement: challenge-no-error
 #[tokio::test(flavor = "multi_thread")]
-async fn without_credentials_it_names_no_error() {
+async fn the_challenge_to_a_request_without_credentials_has_no_error() {
     let stack = Stack::builder().start().await;
     let response = stack.send_refused(stack.request()).await;
     assert_refusal(&response, "missing_token");
@@ -75,7 +75,7 @@ async fn a_malformed_request_gets_no_challenge() {
     assert!(!response.headers.contains_key("www-authenticate"));
 }
 
-/// A resource and scopes, and what the challenge makes of them.
+/// A resource and its scopes, and the parameters that the challenge then has.
 const RESOURCES: [(&str, &[&str], &str, Option<&str>); 8] = [
     (
         "https://mcp.example.com/mcp",
@@ -131,7 +131,7 @@ const RESOURCES: [(&str, &[&str], &str, Option<&str>); 8] = [
 // Requirement: scope-in-challenge
 // Requirement: challenge-parameters
 #[tokio::test(flavor = "multi_thread")]
-async fn it_points_to_the_metadata_of_the_resource_and_lists_its_scopes() {
+async fn the_challenge_has_the_metadata_url_and_the_scopes_of_the_resource() {
     let ports = RESOURCES.map(|_| Port::free());
     let numbers = ports.each_ref().map(Port::number);
     let stack = Stack::builder()
@@ -157,7 +157,7 @@ async fn it_points_to_the_metadata_of_the_resource_and_lists_its_scopes() {
     assert_none(&faults);
 }
 
-/// Values that would break out of a quoted string or a header line.
+/// Values that could break out of a quoted string or a header line.
 const HOSTILE: [&str; 8] = [
     "\"",
     "\\",
@@ -173,7 +173,7 @@ const HOSTILE: [&str; 8] = [
 // Requirement: challenge-once
 // Requirement: challenge-characters
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_the_client_chose_gets_into_it() {
+async fn the_challenge_contains_nothing_that_the_client_chose() {
     let stack = Stack::builder()
         .configure(|configuration| configuration["errors"] = json!({"details": "full"}))
         .start()
@@ -235,7 +235,7 @@ async fn the_log_names_the_reason_and_neither_breaks_lines_nor_holds_the_token()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_learns_when_to_retry_while_keys_are_missing() {
+async fn a_response_says_when_to_retry_while_keys_are_missing() {
     let mut provider = testbed::IdentityProvider::start().await;
     provider.stop().await;
     let stack = Stack::builder().provider(provider).start().await;
@@ -294,7 +294,7 @@ async fn responses_have_the_configured_detail() {
         };
         match *details {
             "none" => {
-                // Nothing distinguishes the causes.
+                // Nothing in the responses distinguishes the causes.
                 for response in &all {
                     assert_eq!(members(response), ["error", "error_description"]);
                     assert_eq!(response.text, all[0].text);

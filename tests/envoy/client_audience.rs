@@ -8,8 +8,8 @@ use crate::support::{
     static_provider, with, without,
 };
 
-/// A stack with one static provider more, `pool`, whose tokens pass by the client `agent`, and two of
-/// the issuer of `shared`: `web` is found by `aud`, `jobs` by the client.
+/// A stack with one additional static provider, `pool`, whose tokens are accepted by the client
+/// `agent`, and two with the issuer of `shared`: `web` is selected by `aud`, `jobs` by the client.
 async fn start(key: &SigningKey) -> Stack {
     let by_client = |client: &str| json!({"audience_claim": "client_id", "client_ids": [client]});
     let shared = json!({"issuer": issuer_of("shared"), "client_ids": ["web-api"]});
@@ -35,7 +35,7 @@ fn claims(provider: &str, client: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_without_audience_passes_by_its_client_if_the_operator_configured_it() {
+async fn a_token_without_aud_passes_by_its_client_id_where_configured() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key).await;
     let valid = claims("pool", "agent");
@@ -45,8 +45,8 @@ async fn a_token_without_audience_passes_by_its_client_if_the_operator_configure
         ("azp", named("azp")),
         ("appid", named("appid")),
         ("cid", named("cid")),
-        ("two that agree", with(&valid, "azp", "agent")),
-        ("an audience that is accepted, too", with(&valid, "aud", "agent")),
+        ("azp and client_id agree", with(&valid, "azp", "agent")),
+        ("an accepted audience as well", with(&valid, "aud", "agent")),
     ]
     .map(|(name, claims)| (name, key.token(&claims)));
     assert_tokens_accepted(&stack, accepted).await;
@@ -58,18 +58,18 @@ async fn a_token_without_audience_passes_by_its_client_if_the_operator_configure
         ("no client", without(&valid, "client_id")),
         ("a client that is not a string", with(&valid, "client_id", json!(["agent"]))),
         ("two that differ", with(&valid, "azp", "other")),
-        ("two that differ, the other way round", with(&claims("pool", "other"), "azp", "agent")),
+        ("two that differ, reversed", with(&claims("pool", "other"), "azp", "agent")),
         ("three, the last of which differs", with(&with(&valid, "azp", "agent"), "cid", "other")),
         // RFC 7519 §4.1.3: its `aud` names another audience.
         ("the audience of another API", with(&valid, "aud", "https://other.example")),
-        ("no audience at all, in a list", with(&valid, "aud", json!([]))),
-        // Its `aud` is the client, which it does not name otherwise.
+        ("an empty list of audiences", with(&valid, "aud", json!([]))),
+        // Its `aud` is the client, but it has no `client_id`.
         ("an ID token", with(&without(&valid, "client_id"), "aud", "agent")),
     ]
     .map(|(name, claims)| (name, key.token(&claims), "audience_mismatch"));
     assert_tokens_refused(&stack, refused).await;
 
-    // Tokens of other providers are not judged so.
+    // `audience_claim` does not apply to tokens of other providers.
     let without_audience = without(&with(&stack.claims(), "client_id", Stack::AUDIENCE), "aud");
     let token = stack.provider.token(&without_audience);
     assert_tokens_refused(&stack, [("by default", token, "audience_mismatch")]).await;
@@ -82,7 +82,7 @@ async fn a_token_without_audience_passes_by_its_client_if_the_operator_configure
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_providers_of_one_issuer_the_audience_or_the_client_picks() {
+async fn the_audience_or_the_client_selects_one_of_two_providers_of_an_issuer() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key).await;
     let web = with(&with(&claims("shared", "nightly"), "aud", "web-api"), "azp", "nightly");
@@ -91,7 +91,7 @@ async fn of_two_providers_of_one_issuer_the_audience_or_the_client_picks() {
         ("by its client", claims("shared", "nightly"), "jobs"),
         ("by its audience, whatever its client", web, "web"),
     ] {
-        // The second is remembered.
+        // The second request uses the token cache.
         for _ in 0..2 {
             let response = stack.call(&key.token(&claims)).await;
             assert_eq!(response.whoami()["x-mcp-provider"], provider, "{name}: {response:?}");

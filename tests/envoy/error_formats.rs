@@ -1,4 +1,4 @@
-//! The shapes of a refusal's body.
+//! The formats of a refusal's body.
 
 use serde_json::{Value, json};
 use testbed::Stack;
@@ -19,7 +19,7 @@ async fn start(errors: Value) -> Stack {
 // Requirement: error-code-range
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn each_format_says_the_same_in_its_own_way() {
+async fn each_format_has_the_configured_detail_in_its_own_shape() {
     let expired = "the token has expired";
     let scopes = "the token lacks required scopes";
     let anything = "the access token is not accepted";
@@ -86,7 +86,7 @@ async fn each_format_says_the_same_in_its_own_way() {
             assert_eq!(response.header("content-type"), "application/json");
             assert!(response.header("www-authenticate").starts_with("Bearer error=\""));
             let mut body = response.body.clone();
-            // How long ago is not for the test to say.
+            // The number of seconds since expiry varies, so it is not compared.
             for body in [&mut body, &mut expected] {
                 if let Some(seconds) = body.pointer_mut("/error/data/details/seconds_ago") {
                     assert!(seconds.is_u64());

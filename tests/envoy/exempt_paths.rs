@@ -21,7 +21,7 @@ async fn send(stack: &Stack, line: &str, fields: &str) -> u16 {
 
 // Requirement: token-no-others
 #[tokio::test(flavor = "multi_thread")]
-async fn they_pass_without_a_token_and_without_an_identity() {
+async fn exempt_paths_pass_without_a_token_and_without_an_identity() {
     let stack = start().await;
     let forged = "x-mcp-user: root\r\nX-Mcp-Roles: admin\r\n";
     for line in ["GET /healthz", "POST /healthz/", "GET /healthz?x", "GET /a%20b", "GET /he%61lthz"]
@@ -32,7 +32,7 @@ async fn they_pass_without_a_token_and_without_an_identity() {
         assert_eq!(requests.len(), 1, "{line}");
         assert!(requests[0].identity().is_empty(), "{line}: {requests:?}");
     }
-    // Not even a token that is good gives one, nor does it go any further.
+    // Even a valid token gives no identity there, and it is not forwarded.
     stack.server.clear();
     send(&stack, "GET /healthz", &format!("authorization: Bearer {}\r\n", stack.token())).await;
     let requests = stack.server.requests();
@@ -56,14 +56,14 @@ async fn other_spellings_and_neighbouring_paths_need_a_token() {
         let status = send(&stack, line, "").await;
         assert!(matches!(status, 400 | 401), "{line}: {status}");
     }
-    // The origin of a web page counts there too.
+    // The origin of a web page is still checked there.
     assert_eq!(send(&stack, "GET /healthz", "origin: https://evil.example\r\n").await, 403);
     assert_eq!(stack.server.count(), 0);
 }
 
 /// Envoy merges slashes only where that is configured.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_slash_at_the_end_is_the_same_path_and_two_are_not() {
+async fn one_slash_at_the_end_is_ignored_and_two_are_not() {
     let stack = Stack::builder()
         .configure(|configuration| {
             configuration["exempt"] = json!([{"path": "/healthz"}, {"path": "/a.b/"}]);
@@ -89,7 +89,7 @@ async fn one_slash_at_the_end_is_the_same_path_and_two_are_not() {
     for path in paths {
         assert_eq!(send(&stack, &format!("GET {path}"), "").await, 401, "{path}");
     }
-    // Nor does it lead around a rule.
+    // An exempt path does not bypass an access rule either.
     let token = format!("authorization: Bearer {}\r\n", stack.token());
     for path in ["/mcp", "/mcp/", "/mcp//", "/mcp///", "//mcp"] {
         assert_eq!(send(&stack, &format!("GET {path}"), &token).await, 403, "{path}");

@@ -1,4 +1,4 @@
-//! Envoy's own limit for header fields: a token beyond it never reaches the plugin, however large
+//! Envoy's own limit on header fields: a longer token never reaches the plugin, whatever
 //! `max_token_size` is.
 
 use serde_json::json;
@@ -16,8 +16,7 @@ async fn start(edit: impl FnOnce(&mut Bootstrap) + Send + 'static) -> Stack {
         .await
 }
 
-/// A good token with which `Authorization` alone has about so many bytes: as many, or up to three
-/// fewer.
+/// A valid token with which `Authorization` alone has this many bytes, or up to three fewer.
 fn token(stack: &Stack, bytes: usize) -> String {
     let of = |length: usize| {
         let mut claims = stack.claims();
@@ -25,11 +24,11 @@ fn token(stack: &Stack, bytes: usize) -> String {
         stack.provider.token(&claims)
     };
     let bytes = bytes - "authorizationBearer ".len();
-    // Three bytes become four.
+    // Base64url turns three bytes into four.
     of((bytes - of(0).len()) * 3 / 4)
 }
 
-/// How many requests the plugin has decided on.
+/// The number of requests that the plugin has decided on.
 async fn decisions(stack: &Stack) -> u64 {
     let stats = stack.envoy.stats().await;
     let counters = stats.iter().filter(|(name, _)| name.contains("mcp_auth_requests"));
@@ -49,7 +48,7 @@ async fn a_longer_token_gets_431_from_envoy_and_never_reaches_the_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_passes_where_the_limit_is_raised() {
+async fn the_same_token_passes_where_the_limit_is_raised() {
     let stack =
         start(|bootstrap| bootstrap.connection_manager()["max_request_headers_kb"] = json!(96))
             .await;

@@ -1,4 +1,4 @@
-//! Signatures that Envoy verifies for the plugin, by its function `verify_signature`.
+//! Signatures that Envoy verifies for the plugin, with its foreign function `verify_signature`.
 
 use serde_json::{Map, Value, json};
 use testbed::{Algorithm, Bootstrap, SigningKey, Stack, StackBuilder};
@@ -32,7 +32,8 @@ fn good(keys: &[SigningKey]) -> impl Iterator<Item = (String, String)> {
     keys.iter().map(|key| (key.kid().to_owned(), key.token(&claims_of("keyed"))))
 }
 
-/// Forged tokens in the name of each key; for ECDSA also those that are wrong in ways of their own.
+/// Tokens forged under the `kid` of each key; for ECDSA also forgeries of the signature's own
+/// encoding.
 fn forged(keys: &[SigningKey]) -> Vec<(String, String, &'static str)> {
     let mut cases = Vec::new();
     for key in keys {
@@ -43,9 +44,9 @@ fn forged(keys: &[SigningKey]) -> Vec<(String, String, &'static str)> {
             ("a byte too many", [&right[..], &[0]].concat()),
             ("a byte too many in front", [&[0], &right[..]].concat()),
             ("a byte too few", right[..right.len() - 1].to_vec()),
-            ("that of another message", key.sign_parts(b"another message")),
+            ("the signature of another message", key.sign_parts(b"another message")),
             (
-                "that of another key",
+                "the signature of another key",
                 SigningKey::generate(key.algorithm(), key.kid()).sign_parts(input.as_bytes()),
             ),
         ];
@@ -75,7 +76,7 @@ fn forged(keys: &[SigningKey]) -> Vec<(String, String, &'static str)> {
     cases
 }
 
-/// Lets the plugin use all that it imports or exports but this.
+/// Lets the plugin use everything that it imports or exports except this.
 pub(crate) fn forbid(bootstrap: &mut Bootstrap, capability: &str) {
     let mut capabilities = capabilities();
     assert!(capabilities.remove(capability).is_some());
@@ -83,7 +84,7 @@ pub(crate) fn forbid(bootstrap: &mut Bootstrap, capability: &str) {
         json!({ "allowed_capabilities": capabilities });
 }
 
-/// Everything that the module imports or exports, as Envoy wants it listed.
+/// Everything that the module imports or exports, in the form of Envoy's list.
 fn capabilities() -> Map<String, Value> {
     let module = std::fs::read(testbed::module_path()).unwrap();
     let mut names = Map::new();
@@ -103,7 +104,7 @@ fn capabilities() -> Map<String, Value> {
     names
 }
 
-/// The form of an ECDSA signature that Envoy wants and JWS does not (RFC 7518 §3.4).
+/// The form of an ECDSA signature that Envoy needs instead of that of JWS (RFC 7518 §3.4).
 fn der(algorithm: Algorithm, signature: &[u8]) -> Option<Vec<u8>> {
     match algorithm {
         Algorithm::Es256 => {
@@ -161,7 +162,7 @@ async fn a_plugin_that_may_not_call_foreign_functions_verifies_in_the_sandbox() 
     assert_tokens_accepted(&stack, good(&keys)).await;
     assert_tokens_refused(&stack, forged(&keys)).await;
     assert!(!stack.envoy.log().contains(BY_ENVOY), "{}", stack.envoy.log());
-    // One VM tries the configuration, and another serves: each asks the host once.
+    // One VM tries the configuration and another serves requests: each tests the host once.
     let attempts = stack.envoy.log().matches("restricted proxy-wasm capability").count();
     let lines = stack.envoy.log().matches(IN_THE_SANDBOX).count();
     assert_eq!(attempts, lines, "{}", stack.envoy.log());

@@ -1,14 +1,14 @@
-//! Routes of Envoy that depend on the identity: the plugin's, never the client's.
+//! Envoy's routes that depend on the identity follow the plugin, never the client.
 
 use serde_json::json;
 use testbed::{Bootstrap, Response, Stack};
 
 use crate::support::close_at_once;
 
-/// What Envoy itself responds on the route of administrators.
+/// The body of Envoy's own response on the route for administrators.
 const FOR_ADMINS: u16 = 418;
 
-/// Adds a route for requests with the role `admin`, before the one to the MCP server.
+/// Adds a route for requests with the role `admin` before the MCP server's.
 fn route_admins(bootstrap: &mut Bootstrap) {
     close_at_once(bootstrap);
     let routes = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0]["routes"];
@@ -22,7 +22,7 @@ fn route_admins(bootstrap: &mut Bootstrap) {
     routes.as_array_mut().expect("it is an array").insert(0, admins);
 }
 
-/// Calls with a token with these roles, and with `x-mcp-roles: admin` where `is_forged`.
+/// Sends a token with these roles, and with `x-mcp-roles: admin` if `is_forged`.
 async fn call(stack: &Stack, roles: &[&str], is_forged: bool) -> Response {
     let mut claims = stack.claims();
     claims["roles"] = json!(roles);
@@ -34,7 +34,7 @@ async fn call(stack: &Stack, roles: &[&str], is_forged: bool) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_follows_the_roles_of_the_token_and_no_field_of_the_client() {
+async fn a_route_follows_the_roles_of_the_token_and_not_the_clients_header() {
     let stack = Stack::builder().edit(route_admins).start().await;
     for (roles, is_forged, status) in [
         (&["reader"][..], false, 200),
@@ -42,7 +42,7 @@ async fn a_route_follows_the_roles_of_the_token_and_no_field_of_the_client() {
         (&[], true, 200),
         (&["admin"], false, FOR_ADMINS),
         (&["admin"], true, FOR_ADMINS),
-        // From the token cache.
+        // The second request uses the token cache.
         (&["reader"], true, 200),
         (&["admin"], false, FOR_ADMINS),
     ] {
@@ -52,7 +52,7 @@ async fn a_route_follows_the_roles_of_the_token_and_no_field_of_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_field_chooses_no_route_where_no_token_is_asked_for() {
+async fn a_forged_header_chooses_no_route_where_no_token_is_required() {
     for change in [json!({"exempt": [{"path": "/mcp"}]}), json!({"mode": "report"})] {
         let stack = Stack::builder()
             .configure(move |configuration| {

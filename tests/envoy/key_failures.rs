@@ -1,5 +1,5 @@
-//! Sources of keys that fail. The request is answered in time, the log says whose fault it is, and
-//! everything is well again once the source is.
+//! Key sources that fail. Every request gets a response in time, the log names the party at fault,
+//! and requests pass again once the source has recovered.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,18 @@ use crate::support::{
     counts, faults_of_refusal, named, token_of, with_keys,
 };
 
-/// What the contract allows a request to wait: `timeout` of one second, and two more.
+/// The contract's maximum for a waiting request: `timeout` of one second, and two more.
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
 struct Case {
     name: &'static str,
     provider: IdentityProvider,
-    /// What the log says of the cause.
+    /// The cause in the log.
     cause: String,
 }
 
-/// Providers that each fail in another way. `stranger` is a host that no configuration names.
+/// Providers that each fail in another way. `stranger` is a host that the configuration does not
+/// have.
 async fn cases(stranger: &IdentityProvider) -> Vec<Case> {
     use Document::{Discovery, KeySet};
     let too_long = 300 * 1024;
@@ -96,9 +97,9 @@ fn configuration(case: &Case) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "one flow from start to end")]
-async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers() {
+async fn requests_get_a_response_in_time_however_a_source_fails_and_pass_once_it_recovers() {
     with_one_worker_and_with_four(|workers| async move {
-        /// Of each provider.
+        /// For each provider.
         const CALLS: usize = 4;
         let stranger = IdentityProvider::start().await;
         let mut cases = cases(&stranger).await;
@@ -117,14 +118,15 @@ async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers(
             .map(|case| case.provider.token(&case.provider.claims(Stack::AUDIENCE)))
             .collect();
 
-        // All at once, and some for each worker: no source waits for another one.
+        // All at once, with some requests on each worker: no source delays another.
         let calls =
             cases.iter().zip(&tokens).cycle().take(CALLS * cases.len()).map(|(case, token)| {
                 let request = stack.request().bearer_auth(token);
                 let call = tokio::spawn(async move {
                     let asked = Instant::now();
                     let response =
-                        testbed::Response::read(request.send().await.expect("Envoy answers")).await;
+                        testbed::Response::read(request.send().await.expect("Envoy responds"))
+                            .await;
                     (response, asked.elapsed())
                 });
                 (case, call)
@@ -135,7 +137,7 @@ async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers(
             let (response, waited) = call.await.unwrap();
             faults.extend(named(case.name, faults_of_refusal(&response, "keys_unavailable")));
             if waited > MAX_WAIT {
-                faults.push(format!("{}: answered after {waited:?}", case.name));
+                faults.push(format!("{}: response after {waited:?}", case.name));
             }
             let seconds: u64 = response.header("retry-after").parse().unwrap_or_default();
             if !(1..=5).contains(&seconds) {
@@ -159,7 +161,7 @@ async fn requests_get_a_response_in_time_however_a_source_fails_and_it_recovers(
         assert_eq!(stack.server.count(), 0);
         assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
 
-        // A provider that is well was never held up by the others.
+        // Requests with tokens of the healthy provider were never delayed by the others.
         assert_eq!(stack.call(&stack.token()).await.status, 200);
 
         for case in &mut cases {
@@ -223,7 +225,7 @@ async fn a_missing_cluster_and_one_without_hosts_are_named_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_set_that_moved_is_discovered_again() {
     with_one_worker_and_with_four(|workers| async move {
-        // Its address is not believed for longer than it works.
+        // The discovered URL is kept only as long as it works.
         let provider = IdentityProvider::start().await;
         let moved = IdentityProvider::start().await;
         let stack = Stack::builder()
@@ -251,20 +253,20 @@ async fn a_key_set_that_moved_is_discovered_again() {
         stack.provider.fail(Document::KeySet, Fault::Status(404));
         let response = call_until(&stack, &token, 200, SOON).await;
         assert_eq!(response.whoami()["x-mcp-provider"], "demo");
-        // What is published there counts, and what was published here does not.
+        // The keys published there are used, and those published here no longer are.
         assert_refusal(&stack.call_refused(&old).await, "unknown_kid");
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failing_metadata_does_not_matter_while_the_known_key_set_can_be_fetched() {
+async fn failing_discovery_does_not_matter_while_the_known_key_set_can_be_fetched() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"timeout": "1s", "max_age": "1s"})).start().await;
         let known = stack.token();
         assert_eq!(stack.call(&known).await.status, 200);
         stack.provider.fail(Document::Discovery, Fault::Reset);
-        // The address of the key set is doubted once it fails.
+        // The key set's URL is looked up again once fetching from it fails.
         stack.provider.fail(Document::KeySet, Fault::Status(503));
         let discoveries = stack.provider.count(Document::Discovery);
         stack.provider.await_count(Document::Discovery, discoveries + 1, SOON).await;
@@ -296,7 +298,7 @@ async fn a_source_that_is_slow_but_in_time_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_fails_is_not_hammered() {
+async fn a_failing_source_is_retried_after_growing_pauses() {
     with_one_worker_and_with_four(|workers| async move {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::Discovery, Fault::Status(500));
@@ -305,7 +307,7 @@ async fn a_source_that_fails_is_not_hammered() {
             let responses = call_together(&stack, vec![stack.token(); 10]).await;
             responses.iter().for_each(|response| assert_refusal(response, "keys_unavailable"));
         }
-        // Each pause is at most a quarter shorter.
+        // Jitter shortens each pause by at most a quarter.
         let gaps = stack.provider.gaps(Document::Discovery);
         for (gap, seconds) in gaps.iter().zip([1, 2, 4]) {
             let min = Duration::from_secs(seconds) * 3 / 4 - Duration::from_millis(10);
@@ -318,14 +320,14 @@ async fn a_source_that_fails_is_not_hammered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() {
+async fn a_source_that_was_down_at_the_start_is_used_soon_after_it_recovers() {
     with_one_worker_and_with_four(|workers| async move {
-        /// The longest pause while no keys are held, and a second for what comes on top.
+        /// The longest pause while no keys are held, and a second of tolerance.
         const MAX_PAUSE: Duration = Duration::from_secs(5 + 1);
         let mut provider = IdentityProvider::start().await;
         provider.stop().await;
         let mut stack = Stack::builder().alone().workers(workers).provider(provider).start().await;
-        // After four failures the pause is as long as it gets; without that bound, longer.
+        // After four failures the pause has its maximum; without a maximum it would be longer.
         let asked = Instant::now();
         let failed = "cluster.identity_provider.upstream_cx_connect_fail";
         while stack.envoy.stat(failed).await < Some(4) {
@@ -333,7 +335,7 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
             let response = stack.call_refused(&stack.token()).await;
             assert_refusal(&response, "keys_unavailable");
         }
-        // Without any request.
+        // This happens without any request.
         stack.provider.start_again();
         stack.provider.await_count(Document::KeySet, 1, MAX_PAUSE).await;
         for response in call_together(&stack, vec![stack.token(); 20]).await {
@@ -345,7 +347,7 @@ async fn a_source_that_was_down_from_the_start_is_found_soon_after_its_return() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn header_and_body_agree_on_when_to_retry() {
+async fn the_header_and_the_body_have_the_same_time_to_retry() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Status(500));
     let stack = Stack::builder()
@@ -353,7 +355,7 @@ async fn header_and_body_agree_on_when_to_retry() {
         .configure(|configuration| configuration["errors"] = json!({"details": "full"}))
         .start()
         .await;
-    // Pauses of one, two and four seconds, of which jitter takes a part.
+    // Pauses of one, two and four seconds, which jitter shortens.
     while stack.provider.count(Document::Discovery) < 4 {
         let response = stack.call_refused(&stack.token()).await;
         let retry_after = &response.body["details"]["retry_after"];

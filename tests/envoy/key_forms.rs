@@ -1,5 +1,5 @@
-//! Keys and documents as publishers write them: those that others read are read here too, and of
-//! those that are not the log says what is wrong with them.
+//! Keys and documents as publishers write them: forms that other software accepts are accepted here
+//! too, and for others the log says what is wrong.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -44,7 +44,7 @@ fn with_null_for_a_name(key: &mut Value) {
     key["kid"] = Value::Null;
 }
 
-/// A key in whose plain base64 there is a `+` or a `/`.
+/// A key whose plain base64 contains a `+` or a `/`.
 fn key_of(algorithm: Algorithm) -> SigningKey {
     loop {
         let key = SigningKey::generate(algorithm, "k1");
@@ -57,7 +57,7 @@ fn key_of(algorithm: Algorithm) -> SigningKey {
     }
 }
 
-/// The configuration of a provider whose key set is at a URL.
+/// The configuration of a provider whose key set is fetched from a URL.
 fn configured(name: &str, provider: &IdentityProvider) -> Value {
     json!({
         "name": name, "issuer": provider.issuer(), "client_ids": [Stack::AUDIENCE],
@@ -119,7 +119,7 @@ async fn a_document_may_begin_with_a_byte_order_mark_and_have_members_that_are_n
     assert_tokens_accepted(&stack, [("marked", stack.token())]).await;
 }
 
-/// Asserts that no token of these providers passes, and that the log says this of each.
+/// Asserts that no token of these providers passes, and that the log has this line for each.
 async fn assert_logged(
     cases: Vec<(&str, IdentityProvider, &str)>,
     configure: fn(&str, &IdentityProvider) -> Value,
@@ -148,7 +148,7 @@ async fn assert_logged(
     assert_tokens_accepted(&stack, [("of a sound provider", stack.token())]).await;
 }
 
-/// Unreadable keys, with their faults.
+/// Unreadable keys, each with its fault.
 fn broken() -> [(&'static str, Form, &'static str); 7] {
     [
         (
@@ -190,7 +190,7 @@ async fn an_unreadable_key_is_logged_with_the_member_and_the_character() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreadable_key_in_the_configuration_is_refused_with_the_same_words() {
+async fn an_unreadable_key_in_the_configuration_is_refused_with_the_same_fault() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let mut builder = Stack::builder();
     for (name, form, _) in broken() {
@@ -205,7 +205,7 @@ async fn an_unreadable_key_in_the_configuration_is_refused_with_the_same_words()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_other_than_a_key_set_is_named() {
+async fn the_log_names_what_is_served_instead_of_a_key_set() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00".to_vec();
     let text = |text: &str| Fault::Body(text.as_bytes().to_vec());
@@ -236,7 +236,7 @@ async fn a_document_other_than_a_key_set_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_other_than_metadata_is_named() {
+async fn the_log_names_what_is_served_instead_of_metadata() {
     let text = |text: &str| Fault::Body(text.as_bytes().to_vec());
     let elsewhere = "https://login.example.com/.well-known/openid-configuration";
     let faults = [
@@ -277,7 +277,7 @@ async fn a_document_other_than_metadata_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_set_is_used_no_longer_than_the_cap() {
+async fn a_key_set_is_used_no_longer_than_the_maximum() {
     let cases = [
         ("by-the-top-level", json!({}), 600),
         ("by-its-own", json!({"keys": {"max_age_cap": "1m"}}), 60),

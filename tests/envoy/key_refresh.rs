@@ -1,5 +1,5 @@
-//! The life of a key set: fetched once for all, renewed when it is time, and used on while its
-//! source fails.
+//! The life of a key set: fetched once for all workers, refreshed before it expires, and still used
+//! while its source fails.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ async fn the_body_of_a_request_that_waited_arrives_whole() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
     let stack = Stack::builder().alone().provider(provider).start().await;
-    // Longer than what Envoy buffers of a request.
+    // Longer than Envoy's buffer for a request.
     let body: Vec<u8> = (0..750_000_u32).flat_map(u32::to_be_bytes).collect();
     let request = stack.client().post(stack.envoy.url("/upload")).bearer_auth(stack.token());
     let request = request.body(body.clone());
@@ -57,15 +57,15 @@ async fn the_body_of_a_request_that_waited_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_is_fetched_again_before_it_expires() {
+async fn a_key_set_is_fetched_again_before_it_expires() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = with_keys(workers, json!({"max_age": "2s"})).start().await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
-        // Without any request.
+        // This happens without any request.
         stack.provider.await_count(Document::KeySet, 6, SOON).await;
         assert_eq!(stack.provider.count(Document::Discovery), 1);
         assert_one_at_a_time(&stack.provider);
-        // Half of a life as short as this one is what the refresh is ahead of its end.
+        // For a lifetime as short as this, the refresh comes at half of it.
         let gaps = stack.provider.gaps(Document::KeySet);
         assert!(gaps.iter().all(|gap| *gap >= Duration::from_millis(980)), "{gaps:?}");
         assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(2)), "{gaps:?}");
@@ -85,14 +85,14 @@ async fn known_keys_are_used_without_waiting_while_a_fetch_hangs() {
         for _ in 0..10 {
             assert_eq!(stack.call(&stack.token()).await.status, 200);
         }
-        // The fetch may take five seconds.
+        // The fetch may take up to five seconds.
         assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
         assert_eq!(stack.provider.count(Document::KeySet), before + 1);
     })
     .await;
 }
 
-/// Starts with one provider more for each of these names, and all with these settings.
+/// Starts with an additional provider for each of these names, all with these settings.
 async fn start_with(workers: usize, names: &[&str], keys: Value) -> (Stack, Vec<IdentityProvider>) {
     let mut providers = Vec::new();
     let mut builder = with_keys(workers, keys);
@@ -125,12 +125,13 @@ async fn a_key_set_stays_in_use_while_its_source_fails_for_as_long_as_allowed() 
         down.stop().await;
         status.fail(Document::KeySet, Fault::Status(500));
         no_keys.fail(Document::KeySet, Fault::Body(b"{}".to_vec()));
-        // Its metadata are asked for once the key set fails.
+        // The metadata document is fetched once the key set's URL fails.
         other_issuer
             .edit(Document::Discovery, |document| document["issuer"] = json!("https://x.example"));
         other_issuer.fail(Document::KeySet, Fault::Status(404));
 
-        // The last fetch was not long ago: its set serves for a second, and four more.
+        // The last fetch was just before: its set is fresh for a second, and stays usable for four
+        // more.
         let failed_at = Instant::now();
         while failed_at.elapsed() < Duration::from_millis(3500) {
             for (name, provider) in names.iter().zip(&providers) {
@@ -175,7 +176,7 @@ async fn a_source_is_tried_every_few_seconds_once_its_last_set_is_too_old() {
         let response = call_until(&stack, &stack.token(), 503, SOON).await;
         assert_refusal(&response, "keys_unavailable");
         stack.provider.clear_log();
-        // The delays have doubled up to five seconds by then, and stay there: no set is held.
+        // The pauses have grown to five seconds by then and stay there, since no set is held.
         stack.provider.await_count(Document::KeySet, 3, Duration::from_secs(30)).await;
         let gaps = stack.provider.gaps(Document::KeySet);
         assert!(gaps.iter().all(|gap| *gap < Duration::from_millis(5700)), "{gaps:?}");
@@ -191,7 +192,7 @@ async fn the_response_of_the_source_sets_the_lifetime_of_its_keys() {
     with_one_worker_and_with_four(|workers| async move {
         let (stack, providers) =
             start_with(workers, &["an-hour", "nothing"], json!({"max_age": "1s"})).await;
-        // Reported before the first fetch ends, or by a second one.
+        // It is read from the first fetch, if that has not ended yet, or from the second.
         providers[0].set_cache_control("public, max-age=3600");
         for provider in &providers {
             assert_eq!(stack.call(&token_of(provider)).await.status, 200);

@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Where keys come from: inline, a key set's URL, or a metadata document.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ async fn keys_come_from_metadata_or_a_key_set_by_the_cluster_of_their_host() {
             "cluster" => json!({"metadata_url": metadata, "cluster": name}),
             "host" => json!({"metadata_url": metadata, "clusters": {"127.0.0.1": name}}),
             "host-and-port" => json!({"metadata_url": metadata, "clusters": {address: name}}),
-            // The one with the port is meant, the other leads astray.
+            // The entry with the port is used; the other names a cluster without a server.
             "both" => json!({
                 "metadata_url": metadata, "clusters": {address: name, "127.0.0.1": "nowhere"},
             }),
@@ -70,7 +70,7 @@ async fn keys_come_from_metadata_or_a_key_set_by_the_cluster_of_their_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_in_the_configuration_need_no_provider_at_all() {
+async fn keys_in_the_configuration_need_no_callout() {
     let keys =
         [SigningKey::generate(Algorithm::Rs256, "a"), SigningKey::generate(Algorithm::Es384, "b")];
     let provider = static_provider("own", &keys.each_ref(), json!({}));
@@ -118,12 +118,12 @@ async fn keys_in_certificates_are_found_by_their_thumbprints() {
             ("kid is x5t", with(&bare, "kid", x5t.clone())),
             ("kid is x5t#S256", with(&bare, "kid", x5t_s256.clone())),
             ("kid is SHA-1 in hex", with(&bare, "kid", format!("{sha1:x}"))),
-            ("kid is SHA-1 in capital hex", with(&bare, "kid", format!("{sha1:X}"))),
+            ("kid is SHA-1 in upper-case hex", with(&bare, "kid", format!("{sha1:X}"))),
             ("x5t", with(&bare, "x5t", x5t.clone())),
             ("x5t#S256", with(&bare, "x5t#S256", x5t_s256.clone())),
             ("x5t and a kid of its own", with(&with(&bare, "x5t", x5t.clone()), "kid", "own")),
-            ("no name", bare.clone()),
-            ("an unknown name", with(&bare, "kid", "own")),
+            ("neither kid nor x5t", bare.clone()),
+            ("an unknown kid", with(&bare, "kid", "own")),
         ] {
             let name = format!("{}: {name}", key.algorithm());
             accepted.push((name.clone(), key.sign(&header, &claims)));
@@ -131,7 +131,7 @@ async fn keys_in_certificates_are_found_by_their_thumbprints() {
             refused.push((name, stranger.sign(&header, &claims), "bad_signature"));
         }
     }
-    // Each names a key, and the key of another certificate at that.
+    // Each header selects a key by the name of another certificate.
     let first: String = certificates[0].lines().filter(|line| !line.starts_with('-')).collect();
     let first = base64url(Sha1::digest(BASE64_STANDARD.decode(first).unwrap()));
     let elliptic = &keys[2];
@@ -142,7 +142,7 @@ async fn keys_in_certificates_are_found_by_their_thumbprints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_without_kid_is_tried_with_the_keys_of_its_algorithm_but_not_with_all() {
+async fn a_token_without_kid_is_verified_only_by_keys_of_its_algorithm() {
     let provider = IdentityProvider::start().await;
     let mut keys = vec![SigningKey::generate(Algorithm::Rs256, "rsa")];
     keys.extend((0..10).map(|index| SigningKey::generate(Algorithm::Es256, format!("ec-{index}"))));
@@ -178,7 +178,7 @@ async fn a_key_set_with_bad_elements_provides_the_good_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_without_alg_or_kid_verify_what_fits_them() {
+async fn keys_without_alg_or_kid_verify_tokens_of_their_type() {
     let provider = IdentityProvider::start().await;
     let keys = [
         SigningKey::generate(Algorithm::Rs256, "rsa"),
@@ -341,7 +341,7 @@ async fn a_provider_may_have_several_issuers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documents_may_be_as_long_as_is_configured() {
+async fn documents_may_be_as_long_as_configured() {
     let longest = 64 * 1024;
     let limit = json!({"max_body": "64KiB"});
     let (fits, exceeds) = (IdentityProvider::start().await, IdentityProvider::start().await);

@@ -1,5 +1,5 @@
-//! Tokens that name a key which is not in the set, or that none of its keys verifies. They cause a
-//! fetch, since the provider may have a new key, but not more than one in each cool-down.
+//! Tokens whose `kid` is not in the key set, or that none of its keys verifies. They cause a fetch,
+//! since the provider may have a new key, but at most one in each cool-down.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_that() {
+async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_it() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = Stack::builder().alone().workers(workers).start().await;
         let old = stack.provider.key();
-        // The set is as new as it can be.
+        // The key set was fetched just now.
         assert_eq!(stack.call(&stack.token()).await.status, 200);
         assert_eq!(counts(&stack.provider), [1, 1]);
         stack.provider.add_key(SigningKey::generate(Algorithm::Es256, "new"));
@@ -36,7 +36,7 @@ async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_that() {
         assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
         assert_eq!(counts(&stack.provider), [1, 2]);
         assert_one_at_a_time(&stack.provider);
-        // The old key is still published, and good.
+        // The old key is still published and still verifies.
         assert_eq!(stack.call(&old.token(&stack.claims())).await.status, 200);
         assert_eq!(counts(&stack.provider), [1, 2]);
     })
@@ -47,7 +47,7 @@ async fn a_new_key_is_fetched_once_and_all_tokens_that_name_it_wait_for_that() {
 async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory() {
     with_one_worker_and_with_four(|workers| async move {
         const RATE: u32 = 500;
-        /// Of a name, to detect a cache of names.
+        /// The length of a `kid` in bytes: a cache of these names would show.
         const LENGTH: usize = 5000;
         let builder = with_keys(workers, json!({"refresh_cooldown": "2s"}));
         let stack = with_direct_responses(builder).alone().start().await;
@@ -56,7 +56,8 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
         let one = key.with_kid(random_id()).token(&stack.claims());
         assert_refusal(&stack.call_refused(&one).await, "unknown_kid");
 
-        // It is refused before the signature, which is of another header.
+        // An unknown `kid` is refused before the signature is verified, so it may be that of
+        // another header.
         let (_, rest) = one.split_once('.').expect("it has three parts");
         let rest = rest.to_owned();
         let plan = LoadPlan {
@@ -71,7 +72,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
             let header = base64url(key.with_kid(name).header().to_string());
             format!("{header}.{rest}").into()
         });
-        // Buffers and heaps have their size by then.
+        // By then, buffers and heaps have their final size.
         stack.provider.await_count(Document::KeySet, 3, SOON).await;
         let (before, began) = (stack.envoy.memory(), Instant::now());
         while stack.provider.count(Document::KeySet) < 6 {
@@ -84,13 +85,13 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
         let known = |fault: &String| fault.contains("unknown_kid");
         assert!(report.faults.values().all(known), "{report:?}");
         let kept = usize::try_from(after.saturating_sub(before)).unwrap();
-        // Three of five cool-downs, at whatever rate the machine could hold.
+        // Three of five cool-downs, at whatever rate the machine reached.
         let names = usize::try_from(report.answered() / 2).unwrap() * LENGTH;
         assert!(names > 2_000_000, "{report:?}");
         println!("{workers} workers: {kept} bytes more after {names} bytes of names");
         assert!(kept < names / 2, "{kept} bytes more after {names} bytes of names");
 
-        // The first fetch was at the start, and the second for the first unknown kid.
+        // The first fetch was at the start; the second was caused by the first unknown `kid`.
         let gaps = stack.provider.gaps(Document::KeySet);
         assert!(gaps[1..].iter().all(|gap| *gap >= Duration::from_millis(1900)), "{gaps:?}");
         assert_eq!(stack.provider.count(Document::Discovery), 1);
@@ -100,7 +101,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_kid_is_not_the_tokens_fault_while_the_source_is_down() {
+async fn an_unknown_kid_gets_503_while_the_source_is_down() {
     with_one_worker_and_with_four(|workers| async move {
         let mut stack = with_keys(workers, json!({"timeout": "1s"})).start().await;
         let known = stack.token();
@@ -152,12 +153,12 @@ async fn tokens_that_fail_without_a_key_cause_no_fetch() {
         for _ in 0..3 {
             assert_tokens_refused(&stack, cases.clone()).await;
         }
-        // Nor does a wrong signature, since the key is known.
+        // A wrong signature causes no fetch either, since the key is known.
         let stranger = SigningKey::generate(Algorithm::Rs256, stack.provider.key().kid());
         let stranger = ("a stranger", stranger.token(&claims), "bad_signature");
         assert_tokens_refused(&stack, [stranger]).await;
         assert_eq!(counts(&stack.provider), [1, 1]);
-        // The same kid in a token that is good otherwise does cause one.
+        // The same `kid` in an otherwise valid token does cause one.
         let good = ("good otherwise", key.token(&claims), "unknown_kid");
         assert_tokens_refused(&stack, [good]).await;
         assert_eq!(counts(&stack.provider), [1, 2]);
@@ -174,14 +175,15 @@ async fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_each_coold
         assert_eq!(stack.call(&nameless(&known)).await.status, 200);
         assert_eq!(counts(&stack.provider), [1, 1]);
 
-        // A new key: the tokens wait for it.
+        // There is a new key: the tokens wait for it.
         let new = SigningKey::generate(Algorithm::Rs256, "new");
         stack.provider.add_key(new.clone());
         let responses = call_together(&stack, vec![nameless(&new); 10]).await;
         assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
         assert_eq!(counts(&stack.provider), [1, 2]);
 
-        // No key of the provider: refused, at no cost but one fetch in each cool-down.
+        // A key that the provider does not publish: the tokens are refused, with one fetch in each
+        // cool-down.
         let stranger = nameless(&SigningKey::generate(Algorithm::Rs256, "stranger"));
         let asked = Instant::now();
         while stack.provider.count(Document::KeySet) < 4 {

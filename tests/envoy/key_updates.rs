@@ -1,5 +1,5 @@
-//! A control plane replaces the listener while clients keep calling: keys that are still right
-//! serve on, without another fetch.
+//! A control plane replaces the listener while clients keep sending requests: valid keys stay in
+//! use without another fetch.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ async fn start(workers: usize) -> Stack {
     with_direct_responses(Stack::builder().workers(workers)).updatable().start().await
 }
 
-/// Clients that keep their connections, and clients that make one for each request.
+/// Clients that keep their connections, and clients that open one for each request.
 fn clients(stack: &Stack) -> [Load; 2] {
     let token: Arc<str> = stack.token().into();
     [false, true].map(|reconnects| {
@@ -35,7 +35,7 @@ fn clients(stack: &Stack) -> [Load; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_listener_or_configuration_keeps_the_keys_that_are_still_right() {
+async fn a_new_listener_or_configuration_keeps_keys_of_an_unchanged_source() {
     fn keys(configuration: &mut Value, keys: Value) {
         configuration["keys"] = keys;
     }
@@ -52,14 +52,16 @@ async fn a_new_listener_or_configuration_keeps_the_keys_that_are_still_right() {
                 let provider = static_provider("own", &[&key], json!({}));
                 add_providers(bootstrap.plugin_configuration(), [provider]);
             }),
-            ("other times", |bootstrap| {
+            ("other cache times", |bootstrap| {
                 let times = json!({
                     "max_age": "20m", "refresh_ahead": "10s", "refresh_cooldown": "5s",
                     "timeout": "3s", "max_stale": "1h",
                 });
                 keys(bootstrap.plugin_configuration(), times);
             }),
-            ("the first times", |bootstrap| keys(bootstrap.plugin_configuration(), json!({}))),
+            ("the first cache times", |bootstrap| {
+                keys(bootstrap.plugin_configuration(), json!({}))
+            }),
         ];
         let mut stack = start(workers).await;
         assert_eq!(stack.call(&stack.token()).await.status, 200);
@@ -76,7 +78,7 @@ async fn a_new_listener_or_configuration_keeps_the_keys_that_are_still_right() {
             let report = load.stop().await;
             assert_eq!(report.failed(), 0, "{report:?}");
         }
-        // It was the new configuration that answered.
+        // The new configuration decided on this request.
         let response =
             stack.call(&stack.provider.token(&with(&stack.claims(), "aud", "more"))).await;
         assert_eq!(response.status, 200, "{response:?}");

@@ -1,5 +1,5 @@
-//! A key that its provider publishes no longer. Each worker is asked, over connections that stay
-//! with it.
+//! A key that its provider no longer publishes. Requests go to each worker, over connections that
+//! stay with it.
 
 use std::time::Instant;
 
@@ -25,10 +25,10 @@ async fn once_one_worker_refuses_a_withdrawn_key_no_worker_accepts_it() {
             }
             let new = stack.provider.rotate(Algorithm::Rs256).token(&stack.claims());
             let asked = Instant::now();
-            // One call after the other, so that there is an order among them.
+            // One request after the other, so that their order is known.
             let mut refused = 0;
             while refused < 3 * connections.len() {
-                assert!(asked.elapsed() < SOON, "the withdrawn key still serves");
+                assert!(asked.elapsed() < SOON, "the withdrawn key still verifies");
                 for (number, connection) in connections.iter_mut().enumerate() {
                     let response = call_on(connection, &withdrawn).await;
                     if response.status == 200 {
@@ -59,7 +59,7 @@ async fn a_set_that_one_worker_fetched_applies_in_all_immediately() {
         let withdrawn = stack.token();
         let kept = SigningKey::generate(Algorithm::Es256, "kept");
         stack.provider.set_keys([kept.clone()]);
-        // Its worker fetches the set for it, and publishes it before it answers.
+        // This request's worker fetches the set and publishes it before it responds.
         let kept = kept.token(&stack.claims());
         assert_eq!(call_on(&mut connections[0], &kept).await.status, 200);
         for connection in &mut connections {
@@ -87,7 +87,7 @@ async fn all_workers_adopt_another_key_under_the_old_kid() {
         let new_token = stack.token();
         let asked = Instant::now();
         while call_on(&mut connections[0], &new_token).await.status != 200 {
-            assert!(asked.elapsed() < SOON, "the new key is not taken over");
+            assert!(asked.elapsed() < SOON, "the new key is not adopted");
         }
         for connection in &mut connections {
             let response = call_on(connection, &old_token).await;
@@ -99,7 +99,7 @@ async fn all_workers_adopt_another_key_under_the_old_kid() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_there_are_not_fetched_again() {
+async fn keys_that_are_held_are_not_fetched_again() {
     with_one_worker_and_with_four(|workers| async move {
         let builder = with_direct_responses(Stack::builder().workers(workers));
         let stack = builder.start().await;

@@ -1,20 +1,20 @@
-//! What the plugin's log says of what strangers wrote.
+//! What the plugin logs of strings that clients and providers wrote.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, Document, Fault, IdentityProvider, SigningKey, Stack};
 
 use crate::support::{SOON, with};
 
-/// Obeyed by terminals, taken for the end of a line, or not seen.
+/// Characters that terminals obey, that end a line, or that are invisible.
 const HOSTILE: &str =
     "a\r\nb\u{1b}[2J\u{7f}\u{85}c\u{9b}31m\u{2028}d\u{2029}e\u{202e}f\u{2066}g\u{61c}h\u{200b}";
 
-/// What of it must not stand in a log.
+/// Whether the log must escape this character.
 fn is_hidden(character: char) -> bool {
     character.is_control() || HOSTILE.contains(character) && !character.is_ascii_graphic()
 }
 
-/// The details of the first log line about this reason.
+/// The details of the first log line with this reason.
 async fn details(stack: &Stack, reason: &str) -> Value {
     let start = format!("reason={reason} ");
     stack.envoy.await_log(&start, SOON).await;
@@ -26,7 +26,7 @@ async fn details(stack: &Stack, reason: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_client_writes_is_interpreted_and_json_stays_json() {
+async fn strings_of_clients_are_escaped_and_details_stay_valid_json() {
     let stack = Stack::builder().alone().start().await;
     let key = stack.provider.key();
     let stranger = SigningKey::generate(Algorithm::Es256, HOSTILE);
@@ -37,14 +37,14 @@ async fn nothing_that_a_client_writes_is_interpreted_and_json_stays_json() {
         let details = details(&stack, reason).await;
         assert!([&details["iss"], &details["aud"][0]].contains(&&json!(HOSTILE)), "{details}");
     }
-    // Text that means no harm stays as it is.
+    // Harmless text is logged unchanged.
     let plain = SigningKey::generate(Algorithm::Es256, "Zoë 漢 \\ \"");
     stack.call_refused(&plain.token(&stack.claims())).await;
     stack.envoy.await_log(r#""kid":"Zoë 漢 \\ \"""#, SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_provider_writes_starts_a_line() {
+async fn no_string_of_a_provider_starts_a_line() {
     let provider = IdentityProvider::start().await;
     let other = format!("{}\nforged {HOSTILE}", provider.issuer());
     let document = json!({"issuer": other, "jwks_uri": "http://127.0.0.1:1/jwks"});

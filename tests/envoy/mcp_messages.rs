@@ -1,4 +1,4 @@
-//! What a message says that servers read in their own ways: URIs, methods and ids.
+//! Parts of a message that servers interpret differently: URIs, methods and ids.
 
 use serde_json::{Value, json};
 use testbed::{OpenRequest, Response, Stack};
@@ -8,7 +8,7 @@ use crate::support::{
     parsed, with,
 };
 
-/// Everybody may do all but what these names are about.
+/// A policy that lets everybody do everything except what these names cover.
 fn all_but(names: Value) -> Value {
     json!({"default": "allow", "rules": [{
         "name": "secret",
@@ -42,7 +42,7 @@ fn read(uri: &str) -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": params}).to_string()
 }
 
-/// The same in the header fields of 2026-07-28.
+/// The same names in the header fields of 2026-07-28.
 fn fields_of<'a>(method: &'a str, name: &'a str) -> [(&'static str, &'a str); 3] {
     [("mcp-protocol-version", "2026-07-28"), ("mcp-method", method), ("mcp-name", name)]
 }
@@ -50,7 +50,7 @@ fn fields_of<'a>(method: &'a str, name: &'a str) -> [(&'static str, &'a str); 3]
 const SECRETS: [&str; 4] =
     ["note://payroll", "file:///etc/passwd", "https://example.com/secret", "note://open/secret"];
 
-/// Ways to write these that the official SDK of some language takes for them.
+/// Spellings of these URIs that the official SDK of some language resolves to them.
 const FOLDED: [&str; 19] = [
     " note://payroll",
     "note://payroll\n",
@@ -86,7 +86,7 @@ const ORDINARY: [&str; 9] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_uri_that_servers_may_interpret_as_another_does_not_pass_a_rule_on_names() {
+async fn a_uri_that_a_server_may_normalise_does_not_pass_a_rule_on_names() {
     let stack = start(all_but(json!(SECRETS)), json!({"details": "full"})).await;
     let mut faults = Vec::new();
     for uri in FOLDED {
@@ -110,7 +110,7 @@ async fn a_uri_that_servers_may_interpret_as_another_does_not_pass_a_rule_on_nam
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_does_not_pass_in_a_trusted_header_field_either() {
+async fn such_a_uri_does_not_pass_in_a_trusted_header_either() {
     let mut access = all_but(json!(SECRETS));
     access["mcp"] = json!({"inspect": "headers", "upstream_validates_headers": true});
     let stack = start(access, json!({})).await;
@@ -158,7 +158,7 @@ async fn a_method_in_another_case_does_not_pass_a_rule_on_names() {
             assert_eq!(response.body["details"]["name"], "ambiguous", "{}", response.text);
         }
         assert_eq!(stack.server.count(), 0);
-        // No server takes these for a call of a tool.
+        // No server takes these for a tool call.
         for (count, method) in ["tools/call2", "x/y", "TOOLS/LIST"].into_iter().enumerate() {
             let response = post(&stack, &call(method), &fields_of(method, "add")).await;
             assert_eq!(stack.server.count(), count + 1, "{method}: {}", response.text);
@@ -166,13 +166,13 @@ async fn a_method_in_another_case_does_not_pass_a_rule_on_names() {
     }
 }
 
-/// A call of `add` with this `id`, as it is written.
+/// A call to `add` with this `id`, as written.
 fn call_of_add(id: &str) -> String {
     let params = r#"{"name":"add","arguments":{"a":1,"b":2}}"#;
     format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{params},"id": {id} }}"#)
 }
 
-/// An error with this `id`, and nothing else before its code.
+/// An error with this `id`, and with nothing else before its code.
 #[track_caller]
 fn assert_id(response: &Response, id: &str, code: i32) {
     let beginning = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"#);
@@ -205,7 +205,7 @@ async fn an_error_of_json_rpc_carries_the_id_of_the_request() {
                 assert!(denied.body.get("id").is_none(), "{}", denied.text);
             }
         }
-        // The same call by who may make it is answered by the server.
+        // The server answers the same call by a client that is allowed to make it.
         let admin = stack.provider.token(&with(&stack.claims(), "roles", json!(["admin"])));
         let served = post_as(&stack, &admin, &call_of_add("7"), &[]).await;
         assert_eq!((served.status, &served.body["id"]), (200, &json!(7)), "{}", served.text);
@@ -216,12 +216,12 @@ async fn an_error_of_json_rpc_carries_the_id_of_the_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_has_no_id_if_it_is_unknown() {
     let stack = start(all_but(json!(["add"])), json!({"format": "json_rpc"})).await;
-    // Each is refused by its head: no body is awaited for the id.
+    // Each is refused by its head: the body is not awaited for the id.
     let body = call_of_add("7");
     assert_id(&stack.send(stack.request().body(body.clone())).await, "null", 401);
     let twice = [("mcp-name", "add"), ("mcp-name", "add")];
     assert_id(&post(&stack, &body, &twice).await, "null", -32020);
-    // What is no JSON-RPC has none.
+    // Anything that is not JSON-RPC has no id.
     for id in ["{}", "[7]", "true", "{\"a\":7}"] {
         let response = post(&stack, &call_of_add(id), &[]).await;
         assert_id(&response, "null", 400);
@@ -243,12 +243,12 @@ async fn an_error_has_no_id_if_it_is_unknown() {
     let response = r#"{"jsonrpc":"2.0","id":7,"result":{}}"#;
     post(&stack, response, &[]).await;
     assert_eq!(stack.server.count(), 1);
-    // A response to the server, whose request has this id, and not one of the client.
+    // A response to the server: its id is that of the server's request, not the client's.
     assert_id(&post(&stack, response, &[("mcp-method", "a")]).await, "null", -32020);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_id_of_a_call_whose_token_was_spent_is_known() {
+async fn the_refusal_of_a_spent_token_has_the_id_of_the_call() {
     let stack = Stack::builder()
         .alone()
         .configure(|configuration| {
@@ -261,7 +261,7 @@ async fn the_id_of_a_call_whose_token_was_spent_is_known() {
         .await;
     let token = stack.token();
     let call = call_of_add("\"once\"").replace("\"add\"", "\"whoami\"");
-    // Its head comes before the token was spent, and its body after.
+    // The head arrives before the token is spent, and the body after.
     let mut late = OpenRequest::open(
         stack.envoy.address(),
         format!(
@@ -278,14 +278,14 @@ async fn the_id_of_a_call_whose_token_was_spent_is_known() {
     let response = parsed(&late.response().await);
     assert_eq!(response.body["error"]["data"]["reason"], "jti_replayed", "{}", response.text);
     assert_id(&response, "\"once\"", 401);
-    // Of a head that is refused, no body is awaited for its id.
+    // If a head is refused, its body is not awaited for the id.
     let response = post_as(&stack, &token, &call, &[]).await;
     assert_id(&response, "null", 401);
     assert_eq!(stack.server.tool_runs(), ["whoami"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_body_gets_the_member_or_the_limit() {
+async fn the_refusal_of_a_body_names_the_member_or_the_limit() {
     let mut access = all_but(json!(["add"]));
     access["mcp"] = json!({"max_body": "2KiB"});
     let stack = start(access, json!({"details": "full"})).await;

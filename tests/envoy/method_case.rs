@@ -1,5 +1,5 @@
-//! HTTP/2 takes any method: one in lower case must not slip past a rule that a server which folds it
-//! would have been protected by.
+//! HTTP/2 allows any method: one in lower case must not bypass a rule that protects a server which
+//! ignores case.
 
 use serde_json::{Value, json};
 use testbed::{Stack, raw_http2_exchange};
@@ -8,7 +8,7 @@ use crate::support::{close_at_once, with};
 
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
-/// Sends a request by this method; returns the methods by which it reached the server.
+/// Sends a request with this method; returns the methods with which it reached the server.
 async fn reached(stack: &Stack, token: &str, method: &str) -> Vec<String> {
     stack.server.clear();
     let request = [method, "/mcp", &format!("Bearer {token}")];

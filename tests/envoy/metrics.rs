@@ -1,4 +1,4 @@
-//! What Prometheus sees.
+//! The metrics that Prometheus scrapes.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::support::{add_providers, call_on, static_provider, with, with_direct_responses};
 
-/// The lines of the plugin's metrics, without those that say 0, sorted.
+/// The lines of the plugin's metrics, without those whose value is 0, sorted.
 async fn scrape(stack: &Stack) -> Vec<String> {
     let text = stack.envoy.admin("/stats/prometheus").await;
     let mut lines: Vec<String> = text
@@ -54,7 +54,7 @@ async fn metrics_have_labels_by_the_tags_of_the_example() {
     assert_eq!(found, expected);
 }
 
-/// The native module reports the requests of a load to Envoy together, soon after them.
+/// The native module reports requests to Envoy in batches, with a short delay.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_of_a_load_is_lost_or_counted_twice() {
     const CONNECTIONS: usize = 4;

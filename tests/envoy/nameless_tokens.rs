@@ -1,5 +1,5 @@
-//! Tokens that name no key. Up to eight keys are tried for each, and by some
-//! algorithms that is dear: a flood of them must not keep a worker from serving others.
+//! Tokens without `kid`. Up to eight keys are tried for each, which is expensive with some
+//! algorithms: a flood of them must not keep a worker from other requests.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::support::{
     faults_of_refusal, static_provider, with, with_direct_responses, with_keys, without,
 };
 
-/// Most keys that are tried for a token.
+/// The maximum of keys that are tried for a token.
 const TRIED: usize = 8;
-/// Signatures that Envoy does not verify.
+/// An algorithm that Envoy does not verify.
 const ALGORITHM: Algorithm = Algorithm::Ps512;
 
 fn keys() -> Vec<SigningKey> {
@@ -29,11 +29,11 @@ fn nameless(key: &SigningKey, claims: &Value) -> String {
     key.sign(&without(&key.header(), "kid"), claims)
 }
 
-/// Calls with each of these tokens, all at once.
+/// Sends a request with each of these tokens, all at once.
 fn begin(stack: &Stack, tokens: Vec<String>) -> Vec<JoinHandle<Response>> {
     let begin = |token| {
         let request = stack.request().bearer_auth(token);
-        tokio::spawn(async { Response::read(request.send().await.expect("Envoy answers")).await })
+        tokio::spawn(async { Response::read(request.send().await.expect("Envoy responds")).await })
     };
     tokens.into_iter().map(begin).collect()
 }
@@ -46,7 +46,7 @@ async fn end(calls: Vec<JoinHandle<Response>>) -> Vec<Response> {
     responses
 }
 
-/// How long Envoy's threads have run on processors.
+/// The processor time that Envoy's threads have used.
 fn processor_time(stack: &Stack) -> Duration {
     let threads = fs::read_dir(format!("/proc/{}/task", stack.envoy.pid())).expect("it runs");
     let nanoseconds = threads.filter_map(|thread| {
@@ -59,7 +59,7 @@ fn processor_time(stack: &Stack) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version_of_its_keys() {
     const FLOOD: usize = 100;
-    /// The provider gives no response for so long.
+    /// How long the provider's response takes.
     const SLOW: Duration = Duration::from_secs(3);
     let provider = IdentityProvider::start().await;
     let old = keys();
@@ -88,7 +88,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
     await_active_requests(&stack, 101).await;
     // Tokens that name an existing key are verified meanwhile.
     assert_eq!(stack.call(&known).await.status, 200);
-    // Nothing happens but that time passes, and with it ticks.
+    // The test needs time to pass, and with it ticks: there is no condition to wait for.
     tokio::time::sleep(SLOW).await;
     let spent = processor_time(&stack) - before;
     println!("{spent:?} for {FLOOD} tokens that wait, {one:?} for one verification");
@@ -105,7 +105,7 @@ async fn tokens_that_wait_for_a_slow_provider_are_verified_once_for_each_version
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_them_waits_for_its_turn_while_other_requests_proceed() {
+async fn a_flood_of_tokens_without_kid_waits_while_other_requests_proceed() {
     let keys = keys();
     let provider = static_provider("keyed", &keys.iter().collect::<Vec<_>>(), json!({}));
     let builder = Stack::builder()
@@ -115,7 +115,7 @@ async fn a_flood_of_them_waits_for_its_turn_while_other_requests_proceed() {
     let claims = claims_of("keyed");
     let forger = SigningKey::generate(ALGORITHM, keys[0].kid());
     let forged = nameless(&forger, &claims);
-    // The middle of the signature, which can be anything.
+    // A character in the middle of the signature may have any value.
     let (start, end) =
         (forged[..forged.len() - 100].to_owned(), forged[forged.len() - 92..].to_owned());
     let plan = LoadPlan {
@@ -125,7 +125,7 @@ async fn a_flood_of_them_waits_for_its_turn_while_other_requests_proceed() {
         rate: 200,
         reconnects: false,
     };
-    // Each is another token, so that none is remembered.
+    // Each token is different, so none is in the token cache.
     let flood = Load::start(&plan, move |number| format!("{start}{number:08}{end}").into());
     let asked = Instant::now();
     let active = async || stack.envoy.stat("http.mcp.downstream_rq_active").await.unwrap_or(0);
@@ -133,14 +133,14 @@ async fn a_flood_of_them_waits_for_its_turn_while_other_requests_proceed() {
         assert!(asked.elapsed() < SOON, "no request waits");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // A token that names its key is verified, forged or not, and so is one of the first key.
+    // Tokens that name their key are verified, forged or not, and so are those of the first key.
     for key in &keys {
         assert_eq!(stack.call(&key.token(&claims)).await.status, 200);
     }
     assert_eq!(stack.call(&nameless(&keys[0], &claims)).await.status, 200);
     assert_refusal(&stack.call_refused(&forger.token(&claims)).await, "bad_signature");
     assert!(active().await > 0, "they still wait");
-    // And a good one gets its turn, whichever its key.
+    // A valid token gets its turn, whichever its key.
     assert_eq!(stack.call(&nameless(&keys[TRIED - 1], &claims)).await.status, 200);
     let report = flood.stop().await;
     assert_eq!(report.statuses.keys().collect::<Vec<_>>(), [&401], "{report:?}");

@@ -1,11 +1,11 @@
-//! What clients find that look for an authorization server on the host of the MCP server.
+//! Responses to clients that look for an authorization server on the MCP server's host.
 
 use serde_json::json;
 use testbed::{Port, Response, Stack};
 
 use crate::support::{add_listener, assert_none, assert_refusal};
 
-/// Where clients look; the MCP endpoint is `/mcp`.
+/// Where clients look for it; the MCP endpoint is `/mcp`.
 const PATHS: [&str; 9] = [
     "/.well-known/oauth-authorization-server",
     "/.well-known/oauth-authorization-server/",
@@ -22,7 +22,7 @@ async fn ask(stack: &Stack, method: &str, url: &str) -> Response {
     stack.send(stack.client().request(method.parse().unwrap(), url)).await
 }
 
-/// Faults of the 404 responses at this address.
+/// What is wrong with the 404 responses at this address.
 async fn faults(stack: &Stack, origin: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for path in PATHS {
@@ -123,7 +123,7 @@ async fn a_rule_or_exempt_opens_the_metadata_of_a_server_that_has_it() {
     let served = ask(&stack, "GET", &url(&exempting, PATHS[0])).await;
     assert_eq!(served.status, 200, "{served:?}");
     assert_eq!(stack.server.requests().pop().unwrap().path, PATHS[0]);
-    // That one path, and no other.
+    // Only this path is open.
     assert_eq!(ask(&stack, "GET", &url(&exempting, PATHS[3])).await.status, 404);
     assert_eq!(ask(&stack, "GET", &url(&exempting, PATHS[4])).await.status, 404);
 
@@ -137,7 +137,7 @@ async fn a_rule_or_exempt_opens_the_metadata_of_a_server_that_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_else_needs_a_token_as_before() {
+async fn every_other_path_needs_a_token() {
     let stack = Stack::builder().start().await;
     for (method, path) in [
         ("POST", PATHS[0]),

@@ -1,6 +1,6 @@
-//! No way through: for each check a request that fails this one alone, where all checks are on at
-//! once, and the same request without the fault, which passes. The many forms that a fault can have
-//! stand in the files about them, those of templates with the templates.
+//! For each check: a request that fails only this one, while all checks are enabled, and the same
+//! request without the fault, which passes. Other forms of each fault are in the file on that
+//! check; those of templates are with the templates.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::support::{
 
 const APP: &str = "https://app.example.com";
 
-/// Everything of a request that some check looks at.
+/// Everything in a request that a check looks at.
 #[derive(Clone)]
 struct Attempt {
     path: &'static str,
@@ -29,10 +29,10 @@ struct Attempt {
     claims: Value,
 }
 
-/// A way to spoil an [`Attempt`].
+/// A change that makes an [`Attempt`] invalid.
 type Fault = Box<dyn Fn(Attempt) -> Attempt>;
 
-/// A check: what is wrong, the reason for the refusal, an attempt that passes, and the fault.
+/// A check: its name, the reason for the refusal, an attempt that passes, and the fault.
 struct Case {
     name: &'static str,
     reason: &'static str,
@@ -41,7 +41,7 @@ struct Case {
 }
 
 impl Attempt {
-    /// One that passes as the user with this address of e-mail.
+    /// An attempt that passes, as the user with this e-mail address.
     fn new(key: &SigningKey, provider: &str, user: &str) -> Self {
         let mut claims = with(&claims_of(provider), "email", format!("{user}@example.com"));
         claims["tenant"] = json!("t");
@@ -89,13 +89,13 @@ fn changed(object: &Value, name: &str, value: Value) -> Value {
     if value.is_null() { without(object, name) } else { with(object, name, value) }
 }
 
-/// A claim of the token is another, or missing if it is null.
+/// Changes a claim of the token, or removes it if it is null.
 fn claim(name: &'static str, value: impl Into<Value>) -> Fault {
     let value = value.into();
     Box::new(move |attempt| attempt.claim(name, value.clone()))
 }
 
-/// A member of the token's header is another, or missing if it is null.
+/// Changes a member of the token's header, or removes it if it is null.
 fn header(name: &'static str, value: impl Into<Value>) -> Fault {
     let value = value.into();
     Box::new(move |attempt| attempt.header(name, value.clone()))
@@ -105,17 +105,17 @@ fn path(path: &'static str) -> Fault {
     Box::new(move |attempt| attempt.at(path))
 }
 
-/// The issuer is another that is trusted too.
+/// Changes the issuer to another trusted one.
 fn issuer(provider: &str) -> Fault {
     claim("iss", issuer_of(provider))
 }
 
-/// The user is another.
+/// Changes the user.
 fn user(user: &str) -> Fault {
     claim("email", format!("{user}@example.com"))
 }
 
-/// The keys of all attempts.
+/// The keys that the attempts are signed with.
 struct Keys {
     trusted: SigningKey,
     rsa: SigningKey,
@@ -131,7 +131,7 @@ impl Keys {
         }
     }
 
-    /// What the providers publish.
+    /// The key set that the providers publish.
     fn published(&self) -> Value {
         let plain = |kid: &str| without(&self.trusted.with_kid(kid).public_jwk(), "use");
         json!([
@@ -144,7 +144,7 @@ impl Keys {
         ])
     }
 
-    /// A provider with all checks enabled, and these further fields.
+    /// A provider with all checks enabled, and these additional fields.
     fn provider(&self, name: &str, fields: Value) -> Value {
         let mut provider = json!({
             "algorithms": ["ES256"],
@@ -163,8 +163,8 @@ impl Keys {
         static_provider(name, &[], provider)
     }
 
-    /// Three providers: `house`, whose tokens pass only where a rule names it and carry no scope
-    /// `wide`; `annex`, without these limits; and `dark`, whose keys cannot be had.
+    /// Three providers: `house`, whose tokens pass only where a rule names it and may not have the
+    /// scope `wide`; `annex`, without these limits; and `dark`, whose keys cannot be fetched.
     fn builder(&self) -> StackBuilder {
         let house = json!({"auth_scopes": ["read", "list"], "restrict_to_policies": true});
         let dark = json!({"jwks_url": "http://127.0.0.1:1/keys", "cluster": "dark"});
@@ -305,7 +305,7 @@ fn cases(keys: &Keys) -> Vec<Case> {
             "bad_signature",
             Box::new(move |attempt| Attempt { key: stranger.clone(), ..attempt }),
         ),
-        of_ada("keys that cannot be had", "keys_unavailable", issuer("dark")),
+        of_ada("keys that cannot be fetched", "keys_unavailable", issuer("dark")),
         of_ada("required claim", "claim_mismatch", claim("tenant", "other")),
         of_ada("required claim missing", "missing_claim", claim("tenant", Value::Null)),
         of_ada("user claim missing", "missing_claim", claim("email", Value::Null)),
@@ -358,7 +358,7 @@ async fn a_request_that_fails_a_single_check_does_not_reach_the_server() {
         if stack.server.count() != before {
             faults.push(format!("{name}: reached the MCP server"));
         }
-        // The same without the fault: not even spent.
+        // The same without the fault; the failed attempt has not even spent the token.
         let before = stack.server.count();
         let response = good.send(&stack).await;
         if stack.server.count() != before + 1 {
@@ -380,12 +380,12 @@ async fn a_request_with_a_token_that_was_spent_does_not_reach_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_server() {
-    /// So many tokens fit into one of the 256 parts of the store.
+    /// The number of tokens that fit into one of the 256 shards of the store.
     const MAX_IDS: usize = 512;
     let keys = Keys::generate();
     let stack = keys.builder().edit(|bootstrap| bootstrap.respond_directly("/open")).start().await;
     let issuer = issuer_of("annex");
-    // The first byte of the digest picks the part.
+    // The first byte of the digest selects the shard.
     let part = |id: &str| Sha256::digest(format!("{}:{issuer}{id}", issuer.len()))[0];
     let ids = |value: u8| (0_u32..).map(|id| id.to_string()).filter(move |id| part(id) == value);
     let attempt =
@@ -421,9 +421,9 @@ async fn a_request_whose_user_cannot_be_looked_up_does_not_reach_the_server() {
     assert_eq!(stack.server.count(), 1);
 }
 
-/// A check whose reason is new has to be among the above.
+/// The reasons of all checks must be in the table above.
 #[test]
-fn every_reason_of_the_readme_is_among_them() {
+fn every_reason_in_the_readme_has_a_case() {
     let documented: BTreeSet<String> =
         documented_reasons().into_iter().map(|(_, reason)| reason).collect();
     // These have tests of their own, those of MCP in mcp_rules.rs and lists.rs, that of resources in

@@ -24,7 +24,7 @@ async fn a_listed_origin_and_none_at_all_pass() {
         assert_eq!(stack.send(request).await.status, 200, "{origin}");
     }
     assert_eq!(stack.call(&stack.token()).await.status, 200);
-    // An origin is no credential.
+    // An allowed origin does not replace a token.
     let response = stack.send_refused(stack.request().header("origin", APP)).await;
     assert_refusal(&response, "missing_token");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::process::Command;
 
-/// Lines of a name and a reason, and comments. The Makefile reads it, too.
+/// Lines with a name and a reason, and comments. The Makefile reads the file as well.
 const LIST: &str = include_str!("plugin_only.txt");
 
 #[test]

@@ -1,12 +1,12 @@
-//! Configurations that the plugin does not load. Envoy does not start then, and its log names each
-//! field that is wrong.
+//! Configurations that the plugin does not load. Envoy then does not start, and its log names each
+//! wrong field.
 
 use serde_json::{Value, json};
 use testbed::{ConfigurationForm, Stack};
 
 use crate::support::{add_providers, assert_none, without};
 
-/// What is missing in the log: for each fault the path of its field and what was expected there.
+/// The faults that the log lacks: each is the path of a field and what must be there.
 fn missing_in(log: &str, faults: &[(&str, &str)]) -> Vec<String> {
     let is_named = |path: &str, problem: &str| {
         log.lines().any(|line| line.contains(&format!(" {path}: ")) && line.contains(problem))
@@ -28,7 +28,7 @@ async fn assert_refused(
     assert!(!log.contains("panicked"), "{log}");
 }
 
-/// A provider that is right.
+/// A valid provider.
 fn provider(name: &str) -> Value {
     json!({
         "name": name,
@@ -49,11 +49,11 @@ fn edited(name: &str, edits: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_base_configuration_of_the_other_tests_is_valid() {
-    // Otherwise each of them could be refused for the same reason.
+    // Without this, each of them might be refused for the same reason.
     let stack = Stack::builder()
         .configure(|configuration| {
             add_providers(configuration, [provider("a"), provider("b")]);
-            // What is the default anyway may be said.
+            // A default value may be set explicitly.
             configuration["mode"] = json!("enforce");
             configuration["errors"] = json!({"format": "oauth", "details": "reason"});
             configuration["replay_store"] = json!("local");
@@ -237,7 +237,7 @@ async fn plain_http_is_refused_but_for_loopback_hosts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_ids_that_two_providers_of_one_issuer_share_are_refused() {
+async fn a_client_id_that_two_providers_of_one_issuer_share_is_refused() {
     let configure = |configuration: &mut Value| {
         let issuer = "https://shared.example";
         add_providers(
@@ -246,7 +246,7 @@ async fn client_ids_that_two_providers_of_one_issuer_share_are_refused() {
                 edited("a", json!({"issuer": issuer, "client_ids": ["one", "two"]})),
                 edited("b", json!({"issuer": issuer, "client_ids": ["two", "three"]})),
                 edited("c", json!({"additional_issuers": [issuer], "client_ids": ["three"]})),
-                // No clash: not active, or of another issuer.
+                // No conflict: the provider is inactive, or has another issuer.
                 edited("d", json!({"issuer": issuer, "client_ids": ["one"], "active": false})),
                 edited("e", json!({"client_ids": ["one", "two", "three"]})),
             ],
@@ -273,7 +273,7 @@ async fn no_provider_and_no_active_one_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_at_all_and_anything_but_an_object_are_refused() {
+async fn an_empty_configuration_and_anything_but_an_object_are_refused() {
     let log = Stack::builder()
         .edit(|bootstrap| {
             bootstrap.plugin().as_object_mut().expect("it is an object").remove("configuration");

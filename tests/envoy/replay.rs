@@ -1,4 +1,4 @@
-//! Tokens that serve once.
+//! Single-use tokens in one Envoy.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -12,14 +12,14 @@ use crate::support::{
     static_provider, with, without,
 };
 
-/// The example, whose tokens serve once.
+/// The example, with single-use tokens.
 fn single_use(workers: usize) -> StackBuilder {
     Stack::builder().workers(workers).configure(|configuration| {
         configuration["providers"][0]["jti"] = json!("single_use");
     })
 }
 
-/// Sends a token so often that each worker sees it.
+/// Sends a token often enough for each worker to see it.
 async fn assert_replayed(stack: &Stack, token: &str) {
     for response in call_together(stack, vec![token.to_owned(); 20]).await {
         assert_refusal(&response, "jti_replayed");
@@ -27,7 +27,7 @@ async fn assert_replayed(stack: &Stack, token: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_passes_once() {
+async fn a_single_use_token_passes_once() {
     with_one_worker_and_with_four(|workers| async move {
         let stack = single_use(workers).start().await;
         let mut tokens = Vec::new();
@@ -37,7 +37,7 @@ async fn a_token_passes_once() {
             let response = stack.call(&token).await;
             assert_eq!(response.status, 200, "{response:?}");
             assert_eq!(response.whoami()["x-mcp-token-id"], claims["jti"]);
-            // The same `jti` in another token of the issuer is no better.
+            // Another token of the issuer with the same `jti` is refused as well.
             tokens.push(token);
             tokens.push(stack.provider.token(&with(&claims, "sub", "bob")));
         }
@@ -159,7 +159,7 @@ async fn a_token_without_jti_does_not_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_jti_of_two_issuers_is_two_tokens_and_each_provider_has_its_own_rule() {
+async fn the_same_jti_of_two_issuers_is_two_tokens_and_each_provider_has_its_own_setting() {
     with_one_worker_and_with_four(|workers| async move {
         let key = SigningKey::generate(Algorithm::Es256, "k");
         let rules = [("once", "single_use"), ("required", "require"), ("ignored", "ignore")];

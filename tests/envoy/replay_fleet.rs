@@ -1,4 +1,4 @@
-//! Tokens that serve once in a fleet: real Redis and webdis.
+//! Single-use tokens in several Envoys, with a real Redis and webdis.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ use crate::support::{
     claims_of, faults_of_refusal, named, static_provider, with, without,
 };
 
-/// The name of a provider that several Envoys have in common.
+/// The name of a provider that several Envoys share.
 const ONCE: &str = "once";
 
-/// An Envoy whose tokens are single-use in all Envoys that call this webdis.
+/// An Envoy whose tokens are single-use across all Envoys that call this webdis.
 fn member(workers: usize, webdis: SocketAddr, key: &SigningKey) -> StackBuilder {
     let provider = static_provider(ONCE, &[key], json!({"jti": "single_use"}));
     Stack::builder().workers(workers).cluster("webdis", webdis).configure(|configuration| {
@@ -45,8 +45,8 @@ async fn assert_unavailable(stack: &Stack, token: &str, cause: &str) {
     stack.envoy.await_log(&line, SOON).await;
 }
 
-/// Asserts that of these responses one is that of the MCP server, and all others say that the token
-/// was used before.
+/// What is wrong unless one of these responses is the MCP server's and all others say that the
+/// token was used before.
 fn faults_unless_one_passed(name: &str, responses: &[Response]) -> Vec<String> {
     let (passed, refused): (Vec<_>, Vec<_>) =
         responses.iter().partition(|response| response.status == 200);
@@ -96,7 +96,7 @@ async fn of_50_uses_of_a_token_at_two_envoys_exactly_one_reaches_a_server() {
     }
     assert_none(&faults);
     assert_eq!(one.server.count() + other.server.count(), ROUNDS);
-    // One after the other.
+    // The second Envoy gets the token only after the first.
     let token = token(&key);
     assert_tokens_accepted(&one, [("new", token.clone())]).await;
     assert_replayed(&other, &token).await;
@@ -147,7 +147,7 @@ async fn a_token_that_is_refused_for_another_reason_is_not_spent() {
         ("another scope", signed("scope", json!("other")), "insufficient_scope"),
         ("no subject", key.token(&without(&claims, "sub")), "missing_claim"),
         ("a stranger", signed("sub", json!("mallory")), "user_unknown"),
-        ("who left", signed("sub", json!("bob")), "user_inactive"),
+        ("a user who left", signed("sub", json!("bob")), "user_inactive"),
         ("without jti", key.token(&without(&claims, "jti")), "jti_missing"),
     ];
     assert_tokens_refused(&stack, cases).await;
@@ -188,8 +188,8 @@ async fn the_store_holds_a_digest_for_as_long_as_the_token_could_be_used_and_lit
             assert_eq!(store.redis.command(&["GET", &keys[0]]), ["1"]);
             store.redis.command(&["FLUSHALL"]);
             let ends = testbed::now() * 1000 + left;
-            // Accepted until `exp` and the tolerance; a minute for the clocks of others, and what
-            // rounding and the test itself take.
+            // Accepted until `exp` plus the clock skew; a minute more for the clocks of other
+            // hosts, and some for rounding and the test itself.
             let last_use = (exp + 20) * 1000;
             let took = (testbed::now() - earliest + 1) * 1000;
             assert!(ends + took >= last_use + 60_000, "{ends} {last_use}");
@@ -197,10 +197,10 @@ async fn the_store_holds_a_digest_for_as_long_as_the_token_could_be_used_and_lit
         }
     };
     lives(testbed::now() + 100).await;
-    // Serves a few seconds more, by the tolerance.
+    // Still accepted for a few seconds, by the clock skew.
     lives(testbed::now() - 10).await;
     lives(testbed::now() + 1_000_000_000).await;
-    // For ever.
+    // A token that never expires.
     let token = key.token(&with(&claims_of(ONCE), "exp", 10_000_000_000_u64));
     assert_tokens_accepted(&stack, [("for ever", token.clone())]).await;
     assert_replayed(&stack, &token).await;
@@ -222,7 +222,7 @@ async fn no_token_passes_while_the_store_is_down_and_they_do_afterwards() {
         assert_unavailable(&stack, &kept, "the response has status 503").await;
         assert_unavailable(&stack, &spent, "the response has status 503").await;
         store.webdis.start_again(&store.redis).await;
-        // It was not spent meanwhile.
+        // The token was not spent meanwhile.
         call_until(&stack, &kept, 200, SOON).await;
         assert_replayed(&stack, &kept).await;
         assert_replayed(&stack, &spent).await;
@@ -303,7 +303,7 @@ async fn no_fault_on_the_way_to_the_store_lets_a_token_pass() {
         store.gateway.fail(fault);
         assert_unavailable(&stack, &token, cause).await;
         store.gateway.heal();
-        // It was spent although no Envoy knew, so it does not pass any more.
+        // The token was spent although no Envoy knew, so it does not pass again.
         assert_replayed(&stack, &token).await;
         assert_tokens_accepted(&stack, [(name, self::token(&key))]).await;
     }
@@ -379,7 +379,7 @@ async fn without_a_healthy_host_or_a_cluster_no_token_passes() {
             .await;
         let cause = "Envoy has no cluster \\\"empty\\\", or no healthy host in it";
         assert_unavailable(&stack, &token(&key), cause).await;
-        // Tokens that may serve again do not need it.
+        // Tokens that may be used more than once do not need the store.
         assert_tokens_accepted(&stack, [("another provider", stack.token())]).await;
         assert_vm_lives(&stack).await;
     }

@@ -1,4 +1,4 @@
-//! `mode: report`: every request passes, and the log says which would not have.
+//! `mode: report`: every request passes, and the log says which would have been refused.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn a_request_that_would_be_refused_passes_without_identity_and_token() {
         let line = format!("allowed (report mode), would be refused: reason={reason} ");
         stack.envoy.await_log(&line, SOON).await;
     }
-    // A good token is as good as ever.
+    // A valid token passes as in the other mode.
     stack.server.clear();
     assert_eq!(stack.send(call(&stack.token())).await.status, 200);
     let request = &stack.server.requests()[0];

@@ -1,4 +1,4 @@
-//! The document that names the accepted authorization servers (RFC 9728).
+//! The metadata document that names the accepted authorization servers (RFC 9728).
 
 use serde_json::{Value, json};
 use testbed::{
@@ -82,7 +82,7 @@ async fn faults(stack: &Stack) -> Vec<String> {
 // Requirement: metadata
 // Requirement: metadata-discovery
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_without_a_token_on_both_paths() {
+async fn the_document_is_served_without_a_token_on_both_paths() {
     let stack = Stack::builder().start().await;
     assert_none(&faults(&stack).await);
     assert_eq!(stack.server.count(), 0);
@@ -90,7 +90,7 @@ async fn it_is_served_without_a_token_on_both_paths() {
 
 // Requirement: metadata
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_even_if_no_key_can_be_fetched() {
+async fn the_document_is_served_even_if_no_key_can_be_fetched() {
     let mut provider = IdentityProvider::start().await;
     provider.stop().await;
     let stack = Stack::builder().provider(provider).start().await;
@@ -101,7 +101,7 @@ async fn it_is_served_even_if_no_key_can_be_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_to_web_pages_of_any_origin_and_with_any_credentials() {
+async fn the_document_is_served_to_web_pages_of_any_origin_and_with_any_credentials() {
     let stack = Stack::builder()
         .configure(|configuration| {
             configuration["allowed_origins"] = json!(["https://app.example.com"]);
@@ -142,14 +142,14 @@ async fn a_preflight_of_a_browser_gets_a_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_methods_need_a_token() {
+async fn other_methods_on_the_metadata_paths_need_a_token() {
     let stack = Stack::builder().start().await;
     for path in [WELL_KNOWN, "/.well-known/oauth-protected-resource/mcp"] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
             let response = ask(&stack, method, path).await;
             assert_refusal(&response, "missing_token");
         }
-        // Then they are requests like any other.
+        // These are requests like any other.
         let request = stack.client().post(stack.envoy.url(path)).bearer_auth(stack.token());
         assert_eq!(stack.send(request).await.status, 200);
         assert_eq!(stack.server.requests().last().unwrap().path, path);
@@ -159,7 +159,7 @@ async fn other_methods_need_a_token() {
 // Requirement: metadata-authorization-servers
 // Requirement: metadata-empty-members
 #[tokio::test(flavor = "multi_thread")]
-async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is_empty() {
+async fn the_document_lists_each_active_issuer_once_and_omits_empty_members() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = Stack::builder()
         .configure(move |configuration| {
@@ -192,11 +192,11 @@ async fn it_lists_the_issuer_of_each_active_provider_once_and_leaves_out_what_is
     );
 }
 
-/// Tokens can be accepted of an issuer that no client could ask for one.
+/// Tokens may be accepted from an issuer that no client could ask for one.
 // Requirement: metadata-authorization-servers
 // Requirement: metadata-empty-members
 #[tokio::test(flavor = "multi_thread")]
-async fn it_names_no_authorization_server_if_no_issuer_is_a_url() {
+async fn the_document_has_no_authorization_server_if_no_issuer_is_a_url() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = Stack::builder()
         .configure(move |configuration| {
@@ -210,7 +210,8 @@ async fn it_names_no_authorization_server_if_no_issuer_is_a_url() {
     assert_eq!(response.body.get("authorization_servers"), None, "{response:?}");
 }
 
-/// What the challenge of this listener points to, whatever host that is.
+/// The document that this listener's challenge points to, requested from this listener whatever the
+/// host.
 async fn document_of_challenge(stack: &Stack, port: &Port) -> Response {
     let url = format!("http://{}", port.address());
     let refused = stack.send_refused(stack.client().get(format!("{url}/mcp"))).await;
@@ -286,7 +287,7 @@ async fn scheme_and_host_may_be_in_upper_case() {
 // Requirement: metadata-discovery
 // Requirement: metadata-resource-of-request
 #[tokio::test(flavor = "multi_thread")]
-async fn the_challenge_leads_to_it() {
+async fn the_challenge_points_to_the_document() {
     let stack = Stack::builder().start().await;
     let refused = stack.send_refused(stack.request()).await;
     let response = stack.send_refused(stack.client().get(metadata_url(&refused))).await;

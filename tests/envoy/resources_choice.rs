@@ -1,6 +1,6 @@
-//! Which resource a request belongs to, where two real servers stand behind the routes: no spelling of
-//! host or path reaches a server by another server's rules, and beside each trick its harmless twin
-//! passes.
+//! Which resource a request belongs to, with two real servers behind the routes: no spelling of a
+//! host or path reaches a server by another server's rules. Next to each attack, the same request
+//! in its plain spelling passes.
 
 use serde_json::{Value, json};
 use testbed::{McpServer, Stack, raw_http2_fields};
@@ -8,12 +8,12 @@ use testbed::{McpServer, Stack, raw_http2_fields};
 use crate::support::{assert_none, assert_refusal, faults_of_refusal, named};
 use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
 
-/// Which server a resource's requests go to.
+/// The server that gets a resource's requests.
 fn server_of(id: &str) -> usize {
     usize::from(id == TWO.id)
 }
 
-/// What is wrong with whatever reached the servers with a token for this resource alone.
+/// What is wrong with the requests that reached a server with a token for this resource only.
 fn misled(servers: &TwoServers, place: Place) -> Vec<String> {
     let reached = servers.reached();
     let is_right = |(server, ids): &&(usize, Vec<String>)| {
@@ -23,8 +23,8 @@ fn misled(servers: &TwoServers, place: Place) -> Vec<String> {
     if wrong.is_empty() { vec![] } else { vec![format!("reached {wrong:?}")] }
 }
 
-/// Sends each host and path with a token for each resource. None of them may reach a server that
-/// is not that of the token. `belongs_to` says where the request belongs.
+/// Sends each host and path with a token for each resource. None of them may reach another server
+/// than the token's. `belongs_to` is the resource that the request belongs to.
 async fn try_all(
     servers: &TwoServers,
     cases: impl IntoIterator<Item = (String, String, Option<Place>)>,
@@ -121,7 +121,7 @@ async fn no_spelling_of_a_host_reaches_another_resource() {
     ];
     let cases = hosts.into_iter().map(|host| of_no_server(host, ALONE.path));
     assert_none(&try_all(&servers, cases).await);
-    // The twin.
+    // The plain spelling.
     let cases = PLACES.map(|place| owned(place.host, place.path, place));
     assert_none(&try_all(&servers, cases).await);
 }
@@ -129,7 +129,7 @@ async fn no_spelling_of_a_host_reaches_another_resource() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ip_address_is_a_host_in_its_usual_form() {
     const USUAL: [&str; 3] = ["[2001:db8::1]", "[::1]:8443", "127.0.0.1:8443"];
-    // In this Envoy they reach the other server.
+    // In this Envoy these hosts reach the other server.
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["resources"][2]["hosts"] = json!(USUAL);
     })
@@ -163,14 +163,14 @@ async fn an_ip_address_is_a_host_in_its_usual_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_absolute_form_has_the_host_that_counts() {
+async fn the_host_of_the_absolute_form_is_used() {
     let servers = TwoServers::start(Stack::builder(), |_| {}).await;
     let cases = [
-        // Envoy takes the host of the request line (RFC 9112 §3.2.2).
+        // Envoy uses the host in the request line (RFC 9112 §3.2.2).
         owned("gateway.example", "http://alone.example/mcp", ALONE),
         owned("alone.example", "http://gateway.example/two/mcp", TWO),
         owned("", "http://gateway.example/one/mcp", ONE),
-        // It strips user info there.
+        // Envoy strips user info there.
         owned("gateway.example", "http://user@alone.example/mcp", ALONE),
         of_no_server("alone.example", "http://alone.example./mcp"),
         of_no_server("alone.example", "http://other.example/mcp"),
@@ -231,7 +231,7 @@ async fn no_spelling_of_a_path_reaches_another_resource_even_if_envoy_normalises
         "two/mcp",
         "*",
     ];
-    // `%25` alone is a plain character: another path, which belongs to no server either.
+    // `%25` alone is a plain character: a different path, which belongs to no server.
     let cases = paths.into_iter().map(|path| of_no_server(TWO.host, path));
     assert_none(&try_all(&servers, cases).await);
     let cases = [
@@ -243,7 +243,8 @@ async fn no_spelling_of_a_path_reaches_another_resource_even_if_envoy_normalises
     assert_none(&unrouted_faults(&servers, cases).await);
 }
 
-/// The same for paths that the MCP server does not know: what counts is who got them.
+/// The same for paths that the MCP server does not serve: the result is which server got the
+/// request.
 async fn unrouted_faults(
     servers: &TwoServers,
     cases: impl IntoIterator<Item = (String, String, Option<Place>)>,
@@ -264,7 +265,7 @@ async fn unrouted_faults(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http2_the_authority_counts_and_not_a_host_field_beside_it() {
+async fn over_http2_the_authority_is_used_and_a_host_field_is_ignored() {
     let servers = TwoServers::start(Stack::builder(), |_| {}).await;
     for (authority, host, place) in [
         ("alone.example", "gateway.example", ALONE),
@@ -293,7 +294,7 @@ async fn over_http2_the_authority_counts_and_not_a_host_field_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_are_further_ways_to_a_resource_and_a_star_stands_for_any_other() {
+async fn hosts_are_additional_names_of_a_resource_and_a_star_is_any_other_host() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["resources"][1]["hosts"] = json!(["alone.example:8443", "gateway.internal"]);
         configuration["resources"][2]["hosts"] = json!(["*"]);
@@ -314,7 +315,7 @@ async fn hosts_are_further_ways_to_a_resource_and_a_star_stands_for_any_other() 
         ("other.example:", "/two/mcp", TWO.audience, 404),
     ] {
         let response = servers.call(host, path, &servers.token(audience)).await;
-        // Behind these hosts nothing rewrites the path for the server, which then knows it not.
+        // Behind these hosts nothing rewrites the path, so the server does not know it.
         let is_passed = response.reason().is_empty();
         assert_eq!(is_passed, status == 200, "{host} {path}: {response:?}");
         if !is_passed {
@@ -334,13 +335,13 @@ async fn with_one_resource_every_request_belongs_to_it() {
         let requests = stack.server.requests();
         assert_eq!(requests[0].header("x-mcp-resource"), [b"as it was"], "{host}");
     }
-    // As before, an ambiguous path is for access rules to refuse.
+    // An ambiguous path is refused only by access rules.
     let request = stack.client().get(stack.envoy.url("/a;b"));
     assert_refusal(&stack.send_refused(request).await, "missing_token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_of_no_resource_is_refused_alike_with_a_token_or_without() {
+async fn a_request_of_no_resource_is_refused_with_and_without_a_token() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["errors"] = json!({"details": "full"});
     })
@@ -355,7 +356,7 @@ async fn a_request_of_no_resource_is_refused_alike_with_a_token_or_without() {
     assert_eq!(server.count() + servers.other.count(), 0);
 }
 
-/// A resource at the root of a host, and one below it on another server, which reports only.
+/// A resource at the root of a host, and one below it on another server in report mode.
 fn nested(configuration: &mut Value) {
     configuration["resources"] = json!([
         {"id": "alone", "url": "https://gateway.example/", "audiences": ["for-alone"]},
@@ -367,7 +368,7 @@ fn nested(configuration: &mut Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encoded_spelling_of_a_nested_resource_gets_neither_its_rules_nor_a_server() {
+async fn an_encoded_spelling_of_a_nested_resource_belongs_to_no_resource() {
     for normalises in [true, false] {
         let builder = Stack::builder().edit(move |bootstrap| {
             bootstrap.connection_manager()["normalize_path"] = json!(normalises);
@@ -399,7 +400,7 @@ async fn an_encoded_spelling_of_a_nested_resource_gets_neither_its_rules_nor_a_s
             }
         }
         assert_eq!(servers.reached(), []);
-        // As it is written, it is the nested one, and everything else is the other's.
+        // In its plain spelling, it is the nested resource; everything else belongs to the other.
         servers.send("gateway.example", "/two/m:c,p", "").await;
         assert_eq!(servers.reached(), [(1, vec!["two".to_owned()])]);
         assert_eq!(servers.send("gateway.example", "/elsewhere%3a", "").await.status, 401);
@@ -407,7 +408,7 @@ async fn an_encoded_spelling_of_a_nested_resource_gets_neither_its_rules_nor_a_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_spelling_of_an_encoded_url_gets_neither_its_rules_nor_a_server() {
+async fn a_plain_spelling_of_an_encoded_url_belongs_to_no_resource() {
     for (path, others) in [
         ("/two/%40acme", ["/two/@acme", "/two/@acme/x"]),
         ("/%27two/mcp", ["/'two/mcp", "/'two/mcp/"]),
@@ -415,7 +416,7 @@ async fn a_plain_spelling_of_an_encoded_url_gets_neither_its_rules_nor_a_server(
     ] {
         for normalises in [true, false] {
             let servers = start_encoded(path, normalises).await;
-            // Envoy sends these to the server of the root, and the nested one only reports.
+            // Envoy sends these to the server of the root; the nested resource is in report mode.
             for other in others {
                 let response = servers.send("gateway.example", other, "").await;
                 assert_eq!(response.status, 404, "{other}: {response:?}");
@@ -436,7 +437,7 @@ async fn a_plain_spelling_of_an_encoded_url_gets_neither_its_rules_nor_a_server(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn raw_bytes_do_not_stand_for_encoded_ones_over_http2() {
+async fn raw_bytes_do_not_match_encoded_ones_over_http2() {
     let servers = start_encoded("/caf%C3%A9", false).await;
     for path in ["/caf\u{e9}", "/caf%c3%a9", "/caf\u{e9}/x"] {
         let fields = [
@@ -452,7 +453,7 @@ async fn raw_bytes_do_not_stand_for_encoded_ones_over_http2() {
     assert_eq!(servers.reached(), [(1, vec!["two".to_owned()])]);
 }
 
-/// A resource at the root of a host, and one at this path on another server, which reports only.
+/// A resource at the root of a host, and one at this path on another server in report mode.
 async fn start_encoded(path: &'static str, normalises: bool) -> TwoServers {
     let builder = Stack::builder().edit(move |bootstrap| {
         let manager = bootstrap.connection_manager();

@@ -99,7 +99,7 @@ async fn the_root_form_under_any_host_is_for_the_only_resource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_without_path_has_the_root_form_as_its_own() {
+async fn a_resource_without_a_path_has_the_root_form() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["resources"] = json!([
             {"id": "root", "url": "https://a.example"},
@@ -115,7 +115,7 @@ async fn a_resource_without_path_has_the_root_form_as_its_own() {
         ("a.example", "/mcp", "https://a.example/mcp"),
         ("b.example", "", "https://b.example/"),
         ("c.example", "", "https://b.example/"),
-        // As it is configured, to the letter.
+        // Exactly as configured.
         ("a.example", "/Odd/mcp", "https://A.Example:443/Odd/mcp/"),
         ("A.EXAMPLE:443", "/Odd/mcp/", "https://A.Example:443/Odd/mcp/"),
     ] {
@@ -142,14 +142,14 @@ async fn a_challenge_points_to_the_document_of_the_requests_resource() {
             place.host, place.path
         );
         assert_eq!(response.header("www-authenticate"), expected);
-        // Where it points to, there is the document.
+        // The document is at the URL in the challenge.
         let document = servers.get(place.host, &format!("{WELL_KNOWN}{}", place.path)).await;
         assert_eq!(document.body["resource"], place.url());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_look_for_an_authorization_server_are_told_that_there_is_none() {
+async fn clients_that_look_for_an_authorization_server_get_404() {
     let servers = TwoServers::start(Stack::builder(), |_| {}).await;
     for name in ["oauth-authorization-server", "openid-configuration"] {
         for (host, path) in [

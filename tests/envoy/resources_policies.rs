@@ -1,5 +1,5 @@
-//! What each resource has for itself: access rules, exempt paths, origins, identity and mode. And what
-//! is the same for all: whatever pretends an identity is removed from every request.
+//! What each resource has of its own: access rules, exempt paths, origins, identity headers and
+//! mode. And what all share: forged identity headers are removed from every request.
 
 use serde_json::json;
 use testbed::{Stack, raw_http2_fields};
@@ -8,7 +8,7 @@ use crate::support::{SOON, assert_refusal};
 use crate::two_servers::{ALONE, ONE, TWO, TwoServers};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_has_its_own_rules_or_those_of_all() {
+async fn a_resource_has_its_own_rules_or_the_common_ones() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["access"] =
             json!({"rules": [{"name": "all", "require": {"scopes": ["missing.scope"]}}]});
@@ -27,7 +27,7 @@ async fn a_resource_has_its_own_rules_or_those_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_of_all() {
+async fn a_resource_has_its_own_exempt_paths_and_other_urls_have_the_common_ones() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["exempt"] = json!([{"path": "/healthz"}, {"path": "/one/mcp/open"}]);
         configuration["resources"][0]["exempt"] = json!([{"path": "/mcp"}]);
@@ -38,7 +38,7 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
     for (host, path, ids) in [
         (ALONE.host, "/mcp", Some("alone")),
         (ONE.host, "/one/mcp/open", Some("one")),
-        // It belongs to no server, under any host.
+        // This path belongs to no resource, under any host.
         (ONE.host, "/healthz", None),
         ("other.example", "/healthz", None),
         ("other.example.", "/healthz", None),
@@ -56,7 +56,7 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
     }
     for (host, path, reason) in [
         (ALONE.host, "/mcp/open", "missing_token"),
-        // It has an own list, in which there is nothing.
+        // This resource has a list of its own, which is empty.
         (TWO.host, "/two/mcp/open", "missing_token"),
         (TWO.host, "/two/mcp", "missing_token"),
         (ONE.host, "/healthz/x", "unknown_resource"),
@@ -67,7 +67,7 @@ async fn exempt_paths_are_those_of_the_resource_and_beside_all_resources_those_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_resource_keeps_closed_is_not_open_under_hosts_of_no_resource() {
+async fn a_path_that_a_resource_protects_is_not_exempt_under_other_hosts() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["exempt"] = json!([
             {"path": "/healthz"}, {"path": "/two/mcp"}, {"path": "/two/mcp/open"},
@@ -93,7 +93,7 @@ async fn what_a_resource_keeps_closed_is_not_open_under_hosts_of_no_resource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn origins_are_those_of_the_resource() {
+async fn a_resource_has_its_own_origins() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["allowed_origins"] = json!(["https://all.example"]);
         configuration["resources"][1]["allowed_origins"] = json!(["https://one.example"]);
@@ -117,7 +117,7 @@ async fn origins_are_those_of_the_resource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_server_is_told_in_its_own_names_and_no_request_brings_those_of_any() {
+async fn each_server_gets_its_own_header_names_and_forged_ones_of_all_are_removed() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["exempt"] = json!([{"path": "/healthz"}]);
         configuration["resources"][1]["identity"] = json!({
@@ -176,7 +176,7 @@ async fn each_server_is_told_in_its_own_names_and_no_request_brings_those_of_any
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_resource_says_of_identity_replaces_all_that_is_said_for_all() {
+async fn the_identity_settings_of_a_resource_replace_all_common_ones() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["identity"] = json!({
             "header_prefix": "x-top-",
@@ -206,7 +206,7 @@ async fn what_a_resource_says_of_identity_replaces_all_that_is_said_for_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trailers_bring_the_names_of_no_resource() {
+async fn the_identity_headers_of_every_resource_are_removed_from_trailers() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["resources"][1]["identity"] = json!({"header_prefix": "x-one-"});
     })
@@ -229,7 +229,7 @@ async fn trailers_bring_the_names_of_no_resource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mode_is_that_of_the_resource() {
+async fn a_resource_has_its_own_mode() {
     let servers = TwoServers::start(Stack::builder().alone(), |configuration| {
         configuration["resources"][1]["mode"] = json!("report");
     })
@@ -237,11 +237,12 @@ async fn a_mode_is_that_of_the_resource() {
     assert_refusal(&servers.send(ALONE.host, ALONE.path, "").await, "missing_token");
     let response = servers.send(ONE.host, ONE.path, "x-mcp-resource: two\r\n").await;
     assert_eq!(response.status, 200, "{response:?}");
-    // Where it is sent and not who sends it: the server learns it in report mode too.
+    // The resource depends on the URL and not on the sender, so the server learns it in report mode
+    // too.
     assert_eq!(servers.reached(), [(0, vec!["one".to_owned()])]);
     let line = "allowed (report mode), would be refused: reason=missing_token resource=one ";
     servers.stack.envoy.await_log(line, SOON).await;
-    // One resource in report mode opens no way to the others.
+    // A resource in report mode opens no other resource.
     for (host, path) in [
         ("alone.example.", "/mcp"),
         ("other.example", "/mcp"),
@@ -254,7 +255,7 @@ async fn a_mode_is_that_of_the_resource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_report_mode_everything_passes_but_an_ambiguous_path() {
+async fn in_report_mode_everything_passes_except_an_ambiguous_path() {
     let servers = TwoServers::start(
         Stack::builder().alone().edit(|bootstrap| {
             bootstrap.connection_manager()["path_with_escaped_slashes_action"] =
@@ -275,7 +276,7 @@ async fn in_report_mode_everything_passes_but_an_ambiguous_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_resource_that_enforces_keeps_requests_of_no_resource_out_in_report_mode() {
+async fn one_enforcing_resource_keeps_requests_of_no_resource_refused_in_report_mode() {
     let servers = TwoServers::start(Stack::builder(), |configuration| {
         configuration["mode"] = json!("report");
         configuration["resources"][2]["mode"] = json!("enforce");

@@ -1,4 +1,4 @@
-//! Where a resource is named: metrics, log, access log and status page.
+//! Where the resource appears: metrics, log, access log and status page.
 
 use serde_json::{Value, json};
 use testbed::Stack;
@@ -16,7 +16,7 @@ async fn requests(servers: &TwoServers) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_have_the_label_resource_and_none_for_requests_of_no_resource() {
+async fn metrics_have_the_label_resource_except_for_requests_of_no_resource() {
     let servers = TwoServers::start(Stack::builder().alone().workers(2), |configuration| {
         configuration["exempt"] = json!([{"path": "/healthz"}]);
         configuration["resources"][2]["id"] = json!("two_-2");

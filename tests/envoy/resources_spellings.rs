@@ -1,13 +1,13 @@
-//! Every trick of the other tests about paths, for the choice of the server: whether Envoy normalises
-//! paths or not, a token for one server alone never reaches another one. And authorities over HTTP/2,
-//! which no library writes.
+//! Every trick with paths of the other tests, for the choice of the server: whether Envoy
+//! normalises paths or not, a token for one server never reaches another. And authorities over
+//! HTTP/2 that no library writes.
 
 use serde_json::json;
 use testbed::{Stack, raw_http2_fields};
 
 use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
 
-/// Other spellings of a path, such as `/two/mcp`, and of one below another.
+/// Other spellings of a path such as `/two/mcp`, and of one below another.
 fn spellings(path: &str, other: &str) -> Vec<String> {
     let bare = path.trim_start_matches('/');
     let (head, tail) = path.split_at(path.rfind('/').unwrap());
@@ -66,12 +66,12 @@ fn spellings(path: &str, other: &str) -> Vec<String> {
     all
 }
 
-/// Which of the two servers requests of a resource go to.
+/// Which of the two servers gets a resource's requests.
 fn server_of(place: Place) -> usize {
     usize::from(place == TWO)
 }
 
-/// Asserts that nothing but the server of this resource was reached, by its rules.
+/// Asserts that only the server of this resource was reached, by its rules.
 fn assert_not_misled(servers: &TwoServers, place: Place, what: &str) {
     for (server, ids) in servers.reached() {
         assert_eq!((server, ids), (server_of(place), vec![place.id.to_owned()]), "{what}");
@@ -99,7 +99,7 @@ async fn no_trick_with_paths_leads_from_one_server_to_another() {
                 assert_not_misled(&servers, place, &format!("{path} ({normalises})"));
             }
         }
-        // The twin: in plain spelling each token reaches its own server.
+        // The twin: in its plain spelling each token reaches its own server.
         for place in PLACES {
             servers.clear();
             let response = servers.call_at(place, &servers.token(place.audience)).await;
@@ -161,7 +161,7 @@ async fn no_spelling_of_an_authority_over_http2_reaches_a_server() {
         send(&servers, authorities, ALONE.path, &token).await;
         assert_eq!(servers.reached(), [], "{authorities:?}");
     }
-    // The twins.
+    // The plain spellings.
     for authorities in [
         &[(":authority", "alone.example")][..],
         &[(":authority", "ALONE.Example")],

@@ -1,5 +1,5 @@
-//! A token that lacks scopes at one of several servers: the challenge asks for more of this server's
-//! scopes, under the names that it announces, and points to its own document.
+//! A token that lacks scopes at one of several servers: the challenge requests this server's
+//! scopes, under the names that it publishes, and points to its own document.
 
 use serde_json::{Value, json};
 use testbed::Stack;
@@ -7,7 +7,7 @@ use testbed::Stack;
 use crate::support::{assert_refusal, with};
 use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
 
-/// Three servers whose rules ask for the same scope, which each announces in its own way.
+/// Three servers whose rules require the same scope, which each publishes under another name.
 fn configure(configuration: &mut Value) {
     let supported = [
         json!(["files.read", "files.write"]),
@@ -22,7 +22,7 @@ fn configure(configuration: &mut Value) {
         "rules": [{"require": {"scopes": ["files.write"]}}],
         "scope_hierarchy": {"files.admin": ["files.write"]},
     });
-    // This server alone knows `two.extra`.
+    // Only this server has `two.extra`.
     configuration["resources"][2]["access"] = json!({
         "rules": [{"require": {"scopes": ["files.write"], "any_scope": ["two.extra", "two.more"]}}],
     });
@@ -52,7 +52,7 @@ async fn the_challenge_names_scopes_and_document_of_the_server_in_each_order() {
             for place in places.into_iter().chain(places) {
                 let refused = servers.call_at(place, &narrow).await;
                 if place == TWO {
-                    // It has `two.extra` already: only the other one is missing.
+                    // The token has `two.extra`: only the other scope is missing.
                     assert_refusal(&refused, "insufficient_scope");
                     assert_challenge(
                         refused.header("www-authenticate"),
@@ -69,7 +69,7 @@ async fn the_challenge_names_scopes_and_document_of_the_server_in_each_order() {
             assert_challenge(refused.header("www-authenticate"), TWO, asked(TWO));
         }
         assert_eq!(servers.reached(), []);
-        // The twin: with what was asked for, each server is reached.
+        // The twin: with the requested scopes, each server is reached.
         let broad = token(&servers, "files.read files.write two.more");
         for place in PLACES {
             assert_eq!(servers.call_at(place, &broad).await.status, 200, "{}", place.id);
@@ -89,9 +89,9 @@ fn assert_challenge(challenge: &str, place: Place, scope: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_another_server_knows_is_not_asked_for() {
+async fn a_scope_that_only_another_server_has_is_not_requested() {
     let servers = start(1).await;
-    // Both are in the token, and `two.extra` means nothing at `one`.
+    // The token has both, and `two.extra` has no meaning at `one`.
     let refused = servers.call_at(ONE, &token(&servers, "two.extra files.read")).await;
     assert_challenge(
         refused.header("www-authenticate"),
@@ -103,7 +103,7 @@ async fn what_only_another_server_knows_is_not_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rules_of_a_server_replace_the_hierarchy_of_all_too() {
+async fn the_rules_of_a_server_replace_the_common_scope_hierarchy() {
     let servers = start(1).await;
     let token = token(&servers, "files.admin two.more");
     for place in [ALONE, ONE] {

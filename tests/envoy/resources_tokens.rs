@@ -1,5 +1,6 @@
-//! A token that is remembered at one resource is judged at another by that one's audiences, providers
-//! and rules: in each order, with one worker and with four, with single use too.
+//! A token that is cached after a request to one resource is judged at another by that one's
+//! audiences, providers and rules: in each order, with one worker and with four, and with single
+//! use.
 
 use serde_json::json;
 use testbed::{Algorithm, Document, Response, SigningKey, Stack};
@@ -7,7 +8,7 @@ use testbed::{Algorithm, Document, Response, SigningKey, Stack};
 use crate::support::{add_providers, assert_refusal, issuer_of, static_provider, with};
 use crate::two_servers::{ALONE, ONE, PLACES, Place, TWO, TwoServers};
 
-/// Calls so often that each of four workers has seen it.
+/// Enough requests for each of four workers to get one.
 const TIMES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +29,7 @@ async fn a_token_passes_at_its_own_server_in_any_order() {
     }
 }
 
-/// The response of a server that got the id of this resource, or a refusal for the audience.
+/// Asserts a response of the server with the id of this resource, or a refusal for the audience.
 fn assert_place(response: &Response, place: Place, passes: bool) {
     if passes {
         assert_eq!(response.status, 200, "{}: {response:?}", place.id);
@@ -43,7 +44,7 @@ fn assert_place(response: &Response, place: Place, passes: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_for_several_servers_passes_at_each_by_its_rules() {
+async fn a_token_for_several_servers_is_judged_by_the_rules_of_each() {
     for workers in [1, 4] {
         let servers = TwoServers::start(Stack::builder().workers(workers), |configuration| {
             configuration["resources"][2]["access"] =
@@ -77,7 +78,7 @@ async fn a_single_use_token_is_spent_at_all_servers() {
                 claims["aud"] = json!([ONE.audience, TWO.audience]);
                 claims["jti"] = json!(format!("{}-{round}", places[0].id));
                 let token = servers.stack.provider.token(&claims);
-                // A refusal for the audience spends nothing.
+                // A refusal for the audience does not spend the token.
                 assert_refusal(&servers.call_at(ALONE, &token).await, "audience_mismatch");
                 assert_eq!(servers.call_at(places[0], &token).await.status, 200);
                 for place in places {

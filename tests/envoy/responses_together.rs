@@ -1,4 +1,4 @@
-//! Bound sessions, filtered lists and outcomes, all of one response.
+//! Bound sessions, filtered lists and outcomes in one response.
 
 use serde_json::{Value, json};
 use testbed::{Response, Stack};
@@ -31,7 +31,7 @@ fn respond(setup: &Setup, fields: &str, body: &str) {
     setup.respond("200 OK", &format!("{fields}mcp-session-id: {ID}\r\n"), body);
 }
 
-/// What the client gets, the line about it, and the ids that the server got.
+/// The response, its log line, and the session ids that the server got.
 async fn send(
     setup: &Setup,
     token: &str,
@@ -57,7 +57,7 @@ fn token_of(stack: &Stack, name: &str, value: Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_is_sealed_filtered_and_followed() {
+async fn one_response_has_a_sealed_session_a_filtered_list_and_an_outcome() {
     let setup = setup().await;
     let ada = setup.stack.token();
     respond(&setup, JSON, OK);
@@ -77,7 +77,7 @@ async fn a_response_is_sealed_filtered_and_followed() {
         respond(&setup, fields, &body);
         let (response, line, received) = send(&setup, &ada, &session, sent).await;
         assert_eq!((response.status, &response.text), (200, &expected), "{fields} {body}");
-        // The client's own id, sealed again.
+        // The client's own session id, sealed again.
         assert_eq!(response.header("mcp-session-id"), session);
         assert_eq!(received, [ID]);
         assert_eq!(line["mcp_auth.outcome"], outcome, "{fields} {body}: {line}");
@@ -86,7 +86,7 @@ async fn a_response_is_sealed_filtered_and_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_has_neither_session_nor_outcome() {
+async fn a_refused_request_has_neither_a_session_nor_an_outcome() {
     let setup = setup().await;
     let ada = setup.stack.token();
     let list = message("tools/list", json!({}));

@@ -1,5 +1,5 @@
-//! Roles and groups that are the names of an object's members, as Zitadel writes them, and what is said
-//! where that is not configured. The same of scopes.
+//! Roles and groups that are the member names of an object, as Zitadel writes them, and the log
+//! where that is not configured. The same for scopes.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, Stack};
@@ -8,8 +8,8 @@ use crate::support::{SOON, add_providers, assert_refusal, claims_of, static_prov
 
 const ZITADEL: &str = "urn:zitadel:iam:org:project:roles";
 
-/// A stack with two static providers more: `zitadel` reads names, `other` a list, and a rule asks
-/// for a role, or for a group below /groups.
+/// A stack with two additional static providers: `zitadel` reads member names, `other` a list; a
+/// rule requires a role, or a group below /groups.
 async fn start(key: &SigningKey) -> Stack {
     let names = json!({
         "roles_claim": {"keys_of": ZITADEL}, "groups_claim": {"keys_of": ["org", "groups"]},
@@ -85,7 +85,7 @@ async fn unreadable_roles_are_reported_where_a_rule_requires_roles() {
     }
     stack.envoy.await_log("\"found\":\"an object, not a list\"", SOON).await;
 
-    // Roles are not groups.
+    // A list of groups does not make the roles readable.
     let groups = json!({"groups": {"ops": {}}});
     let token = key.token(&with(&claims("other", json!(["admin"])), "org", groups));
     assert_eq!(stack.call(&token).await.status, 200);
@@ -96,10 +96,10 @@ async fn unreadable_roles_are_reported_where_a_rule_requires_roles() {
     assert_eq!(response.body["details"]["found"], "an object, not a list", "{response:?}");
 }
 
-/// To ask for more scopes would not help, so there is no challenge; nor is a token without scopes one
-/// whose scopes cannot be read.
+/// A request for more scopes would not help, so there is no challenge. A token without scopes is
+/// not one whose scopes are unreadable.
 #[tokio::test(flavor = "multi_thread")]
-async fn scopes_that_cannot_be_read_are_none_and_said_where_a_rule_asks_for_them() {
+async fn unreadable_scopes_are_reported_where_a_rule_requires_scopes() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let plain = static_provider("plain", &[&key], json!({}));
     let limited = static_provider("limited", &[&key], json!({"auth_scopes": ["mcp.tools"]}));

@@ -1,4 +1,5 @@
-//! `service_user_claim`: the user of a service's token, for providers that issue those without `sub`.
+//! `service_user_claim`: the user claim of services, for providers whose service tokens have no
+//! `sub`.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, Stack};
@@ -7,8 +8,8 @@ use crate::support::{
     add_providers, assert_refusal, assert_tokens_refused, claims_of, static_provider, with, without,
 };
 
-/// A stack with static providers more, all of whose users are found by `upn`: `people` says nothing
-/// of services, `duende` does, and `fixed` as well, though its tokens are people's.
+/// A stack with additional static providers, all of which find users by `upn`: `people` does not
+/// configure services, `duende` does, and so does `fixed`, although its tokens are people's.
 async fn start(key: &SigningKey, users: Value) -> Stack {
     let people = json!({"user_claim": "upn"});
     let duende = with(&people, "service_user_claim", "client_id");
@@ -32,7 +33,7 @@ async fn start(key: &SigningKey, users: Value) -> Stack {
         .await
 }
 
-/// A token by client credentials, as Duende IdentityServer issues it: without `sub`.
+/// A client-credentials token as Duende IdentityServer issues it: without `sub`.
 fn machine(provider: &str) -> Value {
     with(&without(&claims_of(provider), "sub"), "client_id", "nightly")
 }
@@ -42,17 +43,17 @@ fn person(provider: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
+async fn a_token_without_sub_is_a_services_where_configured() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key, Value::Null).await;
     let marked = with(&with(&machine("duende"), "sub", "nightly"), "upn", "somebody");
     for (name, claims, user, client_type) in [
         ("a machine", machine("duende"), "nightly", "service"),
-        ("a machine that says so", marked, "nightly", "service"),
+        ("a service with the claim", marked, "nightly", "service"),
         ("a person", person("duende"), "ada", "user"),
         ("a person without sub", without(&person("duende"), "sub"), "ada", "user"),
-        ("services alone", with(&person("services"), "sub", "x"), "desk", "service"),
-        ("people alone", person("fixed"), "ada", "user"),
+        ("a provider of services only", with(&person("services"), "sub", "x"), "desk", "service"),
+        ("a provider of people only", person("fixed"), "ada", "user"),
     ] {
         let response = stack.call(&key.token(&claims)).await;
         let seen = response.whoami();
@@ -61,7 +62,7 @@ async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
     }
     let unnamed = without(&person("duende"), "upn");
     let refused = [
-        // As newer Keycloaks issue it to people.
+        // As newer versions of Keycloak issue it to people.
         ("a person without sub and user, elsewhere", machine("people")),
         ("a person without user", unnamed.clone()),
         ("a person whose sub is null", with(&unnamed, "sub", Value::Null)),
@@ -75,7 +76,7 @@ async fn a_machine_without_sub_is_a_service_where_the_operator_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn such_a_service_may_use_only_service_accounts() {
+async fn a_service_without_sub_may_use_only_service_accounts() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let users = json!({"records": [
         {"user_name": "ada"},

@@ -1,5 +1,5 @@
-//! ServiceNow's flow for ID tokens of third parties, one test for each row of what it knows, in its
-//! words, and what each of them means in front of an MCP server.
+//! ServiceNow's flow for ID tokens of third parties: one test for each setting it has, in its
+//! words, with what the setting means in front of an MCP server.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -11,7 +11,7 @@ use crate::support::{
     issuer_of, static_provider, token_of, with, with_directory, without,
 };
 
-/// Starts with these provider records in addition to the example's, and these parts of the configuration.
+/// Starts with these additional provider records, and these parts of the configuration.
 async fn start<const N: usize>(records: [Value; N], parts: Value) -> Stack {
     Stack::builder()
         .configure(move |configuration| {
@@ -35,7 +35,7 @@ async fn passed(stack: &Stack, token: &str) -> Value {
     response.whoami().clone()
 }
 
-/// Calls another API behind the same Envoy than `/mcp`, and returns whether it was reached.
+/// Sends a request to another API behind the same Envoy, and returns whether it was reached.
 async fn reaches(stack: &Stack, path: &str, token: &str) -> bool {
     let before = stack.server.count();
     let request = Response::mcp_call(stack.client(), &stack.envoy.url(path));
@@ -68,7 +68,7 @@ async fn the_client_id_of_a_record_is_the_aud_of_its_tokens() {
     let token = |audience: Value| key.token(&with(&claims_of("portal"), "aud", audience));
     let accepted = [json!("portal-client"), json!(["portal-client", "other"])];
     assert_tokens_accepted(&stack, accepted.map(|aud| (aud.to_string(), token(aud)))).await;
-    // The id of another record is not accepted, nor is one that only `azp` names.
+    // The id of another record is not accepted, nor is one that only `azp` has.
     let by_azp = with(&with(&claims_of("portal"), "aud", "other"), "azp", "portal-client");
     let cases = [("another record's", token(json!(Stack::AUDIENCE))), ("azp", key.token(&by_azp))]
         .map(|(name, token)| (name, token, "audience_mismatch"));
@@ -89,7 +89,7 @@ async fn each_client_id_selects_one_record() {
     let [web, app] = ["web-client", "app-client"].map(claims);
     assert_eq!(passed(&stack, &keys[0].token(&web)).await["x-mcp-provider"], "web");
     assert_eq!(passed(&stack, &keys[1].token(&app)).await["x-mcp-provider"], "app");
-    // The record that is selected is the only one whose keys count.
+    // Only the keys of the selected record are used.
     let cases = [("web", keys[1].token(&web)), ("app", keys[0].token(&app))]
         .map(|(name, token)| (name, token, "bad_signature"));
     assert_tokens_refused(&stack, cases).await;
@@ -118,12 +118,12 @@ async fn an_oidc_provider_configuration_comes_from_a_template_or_is_a_new_one_wi
         .cluster("google", google.address())
         .start()
         .await;
-    // The template knows the issuer, the metadata URL, and what makes an address of e-mail count.
+    // The template knows the issuer, the metadata URL, and when an e-mail address is verified.
     let claims = with(&google.claims(CLIENT), "email_verified", true);
     assert_eq!(passed(&stack, &google.token(&claims)).await["x-mcp-user"], "ada@example.com");
     let unverified = google.token(&with(&claims, "email_verified", false));
     assert_tokens_refused(&stack, [("not verified", unverified, "claim_mismatch")]).await;
-    // The new one leads to its own keys and no others.
+    // The new one uses its own keys and no others.
     assert_eq!(passed(&stack, &stack.token()).await["x-mcp-provider"], "demo");
     let foreign = google.token(&stack.claims());
     assert_tokens_refused(&stack, [("a key of the other", foreign, "bad_signature")]).await;
@@ -190,7 +190,7 @@ async fn enable_jti_claim_verification_makes_a_token_single_use() {
     let stack = start(records, json!({})).await;
     let token = key.token(&claims_of("verified"));
     assert_tokens_accepted(&stack, [("once", token.clone())]).await;
-    // It must be named `jti`, whatever else a provider has.
+    // The claim must be named `jti`, whatever other ids the provider's tokens have.
     let named_otherwise = with(&without(&claims_of("verified"), "jti"), "uti", "x");
     let cases = [
         ("twice", token, "jti_replayed"),
@@ -254,7 +254,7 @@ async fn the_client_type_distinguishes_integrations_as_users_and_as_services() {
     let rules = [rule("user"), rule("service"), json!({"match": {"paths": ["/mcp"]}})];
     let stack = start(records, json!({"access": {"rules": rules}})).await;
     for (record, other) in [("user", "/service"), ("service", "/user")] {
-        // The token says the same of its client at both.
+        // At both providers the token says the same about its client.
         let token = key.token(&claims_of(record));
         assert_eq!(passed(&stack, &token).await["x-mcp-client-type"], record);
         assert!(reaches(&stack, &format!("/{record}"), &token).await, "{record}");
@@ -279,7 +279,8 @@ async fn auth_scopes_bound_what_a_client_may_do_and_useraccount_does_not() {
         assert_eq!(passed(&stack, &token).await["x-mcp-scopes"], scopes);
         assert_eq!(reaches(&stack, "/write", &token).await, may_write, "{name}");
     }
-    // ID tokens have no scopes: such a one gets exactly these, and nothing where none are given.
+    // ID tokens have no scopes: these get exactly the configured ones, and none if none are
+    // configured.
     let [bounded, unbounded] =
         ["bounded", "unbounded"].map(|name| key.token(&without(&claims_of(name), "scope")));
     assert_eq!(passed(&stack, &bounded).await["x-mcp-scopes"], "incident.read");
@@ -344,7 +345,7 @@ async fn automatic_user_provisioning_creates_the_record_at_first_login_by_the_tr
     assert_eq!(users[0]["name"]["givenName"], "Ada");
     assert_eq!(users[0]["emails"][0]["value"], claims["email"]);
     assert_eq!(users[0]["roles"][0]["value"], "snc_external");
-    // The transform map makes no record without a name.
+    // The transform map creates no record without a name.
     let nameless = with(&stack.claims(), "email", "grace@example.com");
     let cases = [("nameless", stack.provider.token(&nameless), "user_unknown")];
     assert_tokens_refused(&stack, cases).await;
@@ -403,7 +404,7 @@ async fn key_id_not_found_in_jwks_is_not_caused_by_rotation_and_names_its_cause(
     let response = stack.call_refused(&old.token(&stack.claims())).await;
     assert_refusal(&response, "unknown_kid");
     assert_eq!(response.body["details"], json!({"kid": old.kid(), "published": [new.kid()]}));
-    // The published keys are unknown, which is not the token's fault.
+    // The published keys are not known, which is not the token's fault.
     let token = token_of(&unreachable);
     assert_tokens_refused(&stack, [("unreachable", token, "keys_unavailable")]).await;
     let line = "reason=keys_unavailable provider=unreachable";

@@ -1,4 +1,4 @@
-//! Ids of bound sessions in requests and responses, in any form.
+//! Ids of bound sessions in requests and responses, in every form.
 
 use serde_json::json;
 use testbed::Stack;
@@ -40,7 +40,7 @@ async fn a_session_that_was_not_sealed_here_is_refused() {
     assert_none(&faults);
 }
 
-/// A server that reads fields as CGI variables would take them for the session.
+/// A server that reads header fields as CGI variables would read these as the session id.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_spellings_never_reach_the_server() {
     let setup = Setup::start().await;
@@ -56,7 +56,7 @@ async fn other_spellings_never_reach_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_sealed_whatever_the_status_and_the_same_each_time() {
+async fn an_id_is_sealed_whatever_the_status_and_always_in_the_same_way() {
     let setup = Setup::start().await;
     let token = setup.token(json!({}));
     let session = setup.begin(&token).await;
@@ -91,7 +91,7 @@ async fn an_id_that_cannot_be_sealed_does_not_reach_the_client() {
     let log = setup.stack.envoy.log_of_all();
     assert!(log.contains("removed a session id from the server"), "{log}");
     assert!(!log.contains("swordfish"), "{log}");
-    // The longest that is sealed comes back.
+    // The longest id that is sealed is accepted again.
     let longest = "l".repeat(4096);
     setup.give(&field(&longest));
     let response = setup.call("POST", &token, "").await;
@@ -102,7 +102,7 @@ async fn an_id_that_cannot_be_sealed_does_not_reach_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_id_passes_on_exempt_paths_in_either_direction() {
+async fn exempt_paths_forward_no_session_id_in_either_direction() {
     let setup = Setup::with(Stack::builder(), |configuration| {
         configuration["exempt"] = json!([{"path": "/open"}]);
     })
@@ -120,7 +120,7 @@ async fn no_id_passes_on_exempt_paths_in_either_direction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_mode_passes_only_sessions_that_are_right() {
+async fn report_mode_forwards_only_valid_sessions() {
     let setup = Setup::with(Stack::builder().alone(), |configuration| {
         configuration["mode"] = json!("report");
         configuration["access"] = json!({"rules": [
@@ -138,15 +138,15 @@ async fn report_mode_passes_only_sessions_that_are_right() {
         ("right", &ada, session.as_str(), Some(ID), None),
         ("stolen", &bob, &session, None, Some("session_mismatch")),
         ("unsealed", &ada, ID, None, Some("session_mismatch")),
-        // Refused for something else, by somebody who is known.
+        // Refused for another reason, with a known user.
         ("right, without scopes", &narrow, &session, Some(ID), Some("insufficient_scope")),
-        ("of nobody known", &expired, &session, None, Some("expired")),
+        ("of an unknown user", &expired, &session, None, Some("expired")),
     ] {
         let response = setup.resume("POST", token, session).await;
         let expected: Vec<String> = received.into_iter().map(str::to_owned).collect();
         assert_eq!((response.status, setup.received()), (200, vec![expected]), "{what}");
         let given = response.header("mcp-session-id");
-        assert_eq!(given.is_empty(), what == "of nobody known", "{what}: {given}");
+        assert_eq!(given.is_empty(), what == "of an unknown user", "{what}: {given}");
         assert_ne!(given, ID, "{what}");
         if let Some(reason) = reason {
             let line = format!("allowed (report mode), would be refused: reason={reason} ");
@@ -155,7 +155,7 @@ async fn report_mode_passes_only_sessions_that_are_right() {
     }
 }
 
-/// Lists and messages are read by the same callbacks.
+/// Lists and messages are read in the same callbacks.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_bound_where_rules_read_messages_and_lists() {
     let setup = Setup::with(Stack::builder(), |configuration| {
@@ -186,14 +186,14 @@ async fn sessions_are_bound_where_rules_read_messages_and_lists() {
         assert_eq!(response.header("mcp-session-id"), session, "{media}");
         assert_eq!(setup.received(), [[ID]], "{media}");
     }
-    // Refused at its head, before any of its message has arrived.
+    // Refused by its head, before any of its message arrives.
     let bob = setup.token(json!({"sub": "bob"}));
     assert_refusal(&setup.resume("POST", &bob, &session).await, "session_mismatch");
     assert_eq!(setup.received().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_option_ids_pass_as_they_are() {
+async fn without_the_option_ids_pass_unchanged() {
     let setup = Setup::with(Stack::builder(), |configuration| {
         configuration["sessions"] = json!({"bind": false});
     })

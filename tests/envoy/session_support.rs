@@ -1,4 +1,4 @@
-//! What the tests of bound sessions start, and what they see.
+//! What the tests of bound sessions start and observe.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -8,19 +8,19 @@ use testbed::{
 use crate::login_support::SECRET;
 use crate::support::{claims_of, close_at_once, faults_of_refusal, named, parsed, static_provider};
 
-/// The id that the server gives.
+/// The session id that the server returns.
 pub const ID: &str = "3f0c1f5d-7e9b-4a53";
 pub const METHODS: [&str; 3] = ["POST", "GET", "DELETE"];
 pub const PROVIDERS: [&str; 2] = ["house", "annex"];
 
-/// Envoy that binds sessions, in front of a server that gives the same id in each response.
+/// An Envoy that binds sessions, in front of a server that returns the same id in each response.
 pub struct Setup {
     pub stack: Stack,
     pub server: RawServer,
     pub key: SigningKey,
 }
 
-/// What binds sessions with these secrets: the current one, and the previous one.
+/// The option that binds sessions with these secrets: the current and the previous one.
 pub fn bound(builder: StackBuilder, [current, previous]: [&str; 2]) -> StackBuilder {
     let variables = json!({"CURRENT_SECRET": current, "PREVIOUS_SECRET": previous});
     let has_previous = !previous.is_empty();
@@ -54,7 +54,7 @@ impl Setup {
         Self::replica(builder, &key, [SECRET, ""], configure).await
     }
 
-    /// One of several with the same configuration, but for the secrets.
+    /// One of several Envoys that differ only in their secrets.
     pub async fn replica(
         builder: StackBuilder,
         key: &SigningKey,
@@ -77,7 +77,7 @@ impl Setup {
         this
     }
 
-    /// Lets the server respond with these fields from now on.
+    /// Makes the server respond with these header fields from now on.
     pub fn give(&self, fields: &str) {
         self.give_with("200 OK", fields);
     }
@@ -90,7 +90,7 @@ impl Setup {
         self.server.respond_with(&[response.as_bytes()]);
     }
 
-    /// A token of the first provider with these claims besides.
+    /// A token of the first provider with these additional claims.
     pub fn token(&self, claims: Value) -> String {
         self.token_of(PROVIDERS[0], claims)
     }
@@ -103,7 +103,7 @@ impl Setup {
         self.key.token(&all)
     }
 
-    /// Sends a request with these fields, and a message if it is a POST.
+    /// Sends a request with these header fields, and with a message if it is a POST.
     pub async fn send(&self, method: &str, path: &str, fields: &str) -> Response {
         let body =
             if method == "POST" { r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"# } else { "" };
@@ -125,7 +125,7 @@ impl Setup {
         self.call(method, token, &format!("mcp-session-id: {session}\r\n")).await
     }
 
-    /// Begins a session: the id that the client gets.
+    /// Starts a session, and returns the id that the client gets.
     pub async fn begin(&self, token: &str) -> String {
         let response = self.call("POST", token, "").await;
         assert_eq!(response.status, 200, "{response:?}");
@@ -135,7 +135,7 @@ impl Setup {
         given
     }
 
-    /// The ids in the requests that reached the server since this was last asked.
+    /// The session ids in the requests that reached the server since the last call.
     pub fn received(&self) -> Vec<Vec<String>> {
         let ids = |request: RawRequest| {
             let fields = request.headers.into_iter();
@@ -145,7 +145,7 @@ impl Setup {
         self.server.take_requests().into_iter().map(ids).collect()
     }
 
-    /// What is wrong unless the session serves this token with each method.
+    /// What is wrong unless the session is valid for this token with each method.
     pub async fn faults_of_service(&self, what: &str, token: &str, session: &str) -> Vec<String> {
         let mut faults = Vec::new();
         for method in METHODS {
@@ -158,7 +158,8 @@ impl Setup {
         faults
     }
 
-    /// What is wrong unless a request with these fields is refused for its session with each method.
+    /// What is wrong unless a request with these header fields is refused for its session with each
+    /// method.
     pub async fn faults_of_refusals(&self, what: &str, token: &str, fields: &str) -> Vec<String> {
         let mut faults = Vec::new();
         for method in METHODS {

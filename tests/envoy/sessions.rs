@@ -42,7 +42,7 @@ async fn a_session_is_not_a_credential_for_any_method() {
         }
     }
     assert_none(&faults);
-    // It was neither ended nor taken over.
+    // The session was neither ended nor taken over.
     assert_eq!(session.whoami().await.unwrap()["x-mcp-user"], "ada@example.com");
     session.close().await;
 }

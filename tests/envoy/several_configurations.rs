@@ -1,10 +1,10 @@
-//! What Istio does: several plugins of one module without a `vm_id`, which so share a VM in each
-//! thread, and shared data.
+//! As with Istio: several plugins of one module have no `vm_id`, and so share a VM in each thread,
+//! and shared data.
 
 use serde_json::{Value, json};
 use testbed::{Document, Port, Response, Stack};
 
-/// Two listeners: the first takes the audience of the demo, the second another one.
+/// Two listeners: the first accepts the demo's audience, the second another one.
 async fn start_two(vm_id: Option<&str>) -> (Stack, Port) {
     let second_port = Port::free();
     let number = second_port.number();
@@ -55,7 +55,7 @@ async fn configurations_that_share_a_vm_do_not_mix() {
             assert_eq!((response.status, response.reason()), (401, "audience_mismatch"));
         }
         assert_eq!(stack.server.count(), 16);
-        // Both get their keys from the same source in the same way, so they may share them.
+        // Both fetch the same key set with the same settings, so they may share it.
         assert_eq!(stack.provider.count(Document::KeySet), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the log says of the filter's start.
+//! The log line of the filter's start.
 
 use serde_json::Value;
 use testbed::{Bootstrap, Port, Stack};

@@ -1,4 +1,4 @@
-//! The page that shows operators how the keys stand and which requests were refused, and why.
+//! The page that shows operators the state of the keys and which requests were refused, and why.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ impl Example {
         serde_json::from_str(&self.text("/status.json").await).expect("it is JSON")
     }
 
-    /// The status as soon as it is so.
+    /// Returns the status as soon as this holds for it.
     async fn status_with(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let asked = Instant::now();
         loop {
@@ -53,13 +53,13 @@ impl Example {
         }
     }
 
-    /// The last refusal for a reason, as soon as it is shown.
+    /// Returns the last refusal for a reason, as soon as it is shown.
     async fn refusal(&self, reason: &str) -> Value {
         let status = self.status_with(reason, |status| !last(status, reason).is_null()).await;
         last(&status, reason)
     }
 
-    /// Everything that is shown, in both forms.
+    /// The whole page, in both forms.
     async fn everything(&self) -> String {
         self.text("/").await + &self.text("/status.json").await
     }
@@ -157,7 +157,7 @@ async fn the_last_refused_calls_are_listed_with_their_tools() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_listed_with_what_was_seen_beside_what_is_configured() {
+async fn refusals_are_listed_with_the_values_seen_and_the_values_configured() {
     let example = Example::start(|builder| builder.workers(4)).await;
     let stack = &example.stack;
     let key = stack.provider.key();
@@ -194,7 +194,7 @@ async fn refusals_are_listed_with_what_was_seen_beside_what_is_configured() {
     let everything = example.everything().await;
     assert!(everything.contains("docs/troubleshooting.md#unknown_kid"));
     assert!(everything.contains("<dt>Token’s kid</dt><dd><code>asked-for</code></dd>"));
-    // Of a token, only what the log line has too.
+    // Of a token, the page shows only what the log line has too.
     for (_, token) in &tokens {
         for part in token.split('.') {
             assert!(!everything.contains(part), "{part} is shown");
@@ -206,7 +206,7 @@ async fn refusals_are_listed_with_what_was_seen_beside_what_is_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_endpoint_that_fails_is_shown_with_its_cause_and_what_to_do() {
+async fn a_failing_key_endpoint_is_shown_with_its_cause_and_fix() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Status(500));
     let mut example = Example::start(|builder| builder.workers(4).provider(provider)).await;
@@ -287,7 +287,7 @@ async fn a_document_other_than_keys_is_shown_with_its_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_key_is_shown_beside_its_successor() {
+async fn a_rotated_key_is_shown_next_to_its_successor() {
     let example = Example::start(|builder| {
         builder.workers(4).configure(|configuration| {
             configuration["keys"] = json!({"refresh_cooldown": "1s"});
@@ -310,7 +310,7 @@ async fn a_rotated_key_is_shown_beside_its_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn token_contents_are_shown_harmlessly() {
+async fn token_contents_are_escaped_on_the_page() {
     let hostile =
         "</code><script>alert(1)</script><img src=x onerror=alert(2)>\0\u{1b}[2J\u{202e}'\"&";
     let example = Example::start(|builder| builder).await;
@@ -405,7 +405,7 @@ async fn several_servers_are_listed_and_their_requests_counted() {
             },
         ])
     );
-    // They differ, and neither is the only one.
+    // The configurations differ, and neither is the only one.
     assert_eq!((&configuration["mode"], &configuration["resource"]), (&Value::Null, &Value::Null));
     let requests = status["requests"].as_array().unwrap().iter();
     let mut counted: Vec<_> = requests
@@ -428,10 +428,10 @@ async fn several_servers_are_listed_and_their_requests_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_passes_through_the_status_page() {
+async fn the_listener_of_the_status_page_forwards_nothing() {
     let example = Example::start(|builder| {
         builder.edit(|bootstrap| {
-            // An operator's mistake: a route to the server.
+            // An operator's mistake: the listener of the status page also routes to the server.
             let routes = bootstrap.connection_manager()["route_config"].clone();
             let filters = &mut bootstrap.status_listener()["filter_chains"][0]["filters"];
             let manager = &mut filters[0]["typed_config"];
@@ -484,7 +484,7 @@ async fn a_field_that_the_status_page_does_not_know_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_needs_nothing_else_and_follows_light_and_dark() {
+async fn the_page_loads_nothing_else_and_supports_light_and_dark() {
     let example = Example::start(|builder| builder).await;
     let stack = &example.stack;
     let claims = stack.claims();

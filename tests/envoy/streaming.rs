@@ -1,5 +1,5 @@
-//! Streams stay streams: where no rule reads messages nothing is held, in either direction; where
-//! one does, requests are held until they were judged, and answers never.
+//! Streams stay streams: where no rule reads messages, nothing is held in either direction; where
+//! one does, requests are held until they are judged, and responses never are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::SOON;
 
-/// A rule that reads the messages that are sent to this path.
+/// A rule that reads the messages sent to this path.
 fn reading(path: &str) -> Value {
     json!({"default": "allow", "rules": [{
         "match": {"paths": [path], "mcp_methods": ["tools/call"], "mcp_names": ["add"]},
@@ -32,7 +32,7 @@ async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// The next connection to the upstream, on which it has begun to answer.
+/// The next connection to the upstream, which has begun its response.
 async fn accept(upstream: &TcpListener) -> (OwnedReadHalf, OwnedWriteHalf) {
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                         transfer-encoding: chunked\r\n\r\n";
@@ -49,7 +49,7 @@ async fn send(writing: &mut (impl AsyncWriteExt + Unpin), text: &str) {
     writing.write_all(chunk.as_bytes()).await.unwrap();
 }
 
-/// Reads until the text has come.
+/// Reads until this string has arrived.
 async fn read_until(stream: &mut (impl AsyncReadExt + Unpin), text: &str) {
     let mut bytes = Vec::new();
     while !String::from_utf8_lossy(&bytes).contains(text) {
@@ -68,7 +68,7 @@ fn head(stack: &Stack, path: &str, length: &str) -> String {
     )
 }
 
-/// Each side says something only after it has heard the other.
+/// Each side sends something only after it has heard from the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_stream_immediately_where_no_rule_reads_messages() {
     let by_path = json!({"rules": [{"match": {"paths": ["/mcp"], "methods": ["POST"]}}]});
@@ -104,14 +104,14 @@ async fn a_response_stays_a_stream_where_rules_read_messages() {
     }
 }
 
-/// How much memory Envoy uses just now, in bytes.
+/// The memory that Envoy has allocated, in bytes.
 async fn allocated(stack: &Stack) -> u64 {
     let memory: Value = serde_json::from_str(&stack.envoy.admin("/memory").await).unwrap();
     memory["allocated"].as_str().unwrap().parse().unwrap()
 }
 
-/// How much Envoy's memory has grown, and how much has reached the upstream, after 10 MiB of an
-/// upload of 15 MiB to `/mcp`.
+/// How much Envoy's memory has grown, and how many bytes have reached the upstream, after 10 MiB of
+/// an upload of 15 MiB to `/mcp`.
 async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
     const LENGTH: usize = 10 << 20;
     const ANNOUNCED: usize = 15 << 20;
@@ -119,7 +119,7 @@ async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
     let stack = stack(access, &upstream)
         .edit(move |bootstrap| {
             let listener = &mut bootstrap.tree()["static_resources"]["listeners"][0];
-            // Else Envoy itself would refuse to hold so much.
+            // Otherwise Envoy itself would refuse to hold this much.
             if is_held {
                 listener["per_connection_buffer_limit_bytes"] = json!(ANNOUNCED);
             }
@@ -132,7 +132,7 @@ async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
     let head = head(&stack, "/mcp", &format!("content-length: {}", ANNOUNCED));
     client.write_all(head.as_bytes()).await.unwrap();
     let count = received.clone();
-    // Of a request that is held, not even the head comes.
+    // If the request is held, not even its head arrives.
     tokio::spawn(async move {
         let (mut server_reads, _server_writes) = accept(&upstream).await;
         let mut part = vec![0; 1 << 16];
@@ -142,7 +142,7 @@ async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
             count.fetch_add(length, Ordering::SeqCst);
         }
     });
-    // The first part warms up what any upload needs.
+    // The first part allocates what any upload needs.
     let part = vec![b' '; 1 << 20];
     client.write_all(&part).await.unwrap();
     await_upload(&stack, &received, is_held, part.len()).await;
@@ -155,7 +155,7 @@ async fn grown_by_upload(access: Value, is_held: bool) -> (u64, usize) {
     (grown, received.load(Ordering::SeqCst))
 }
 
-/// Returns once so much has reached the upstream, or Envoy if that is to hold it.
+/// Waits until this much has reached the upstream, or Envoy if Envoy is to hold it.
 async fn await_upload(stack: &Stack, received: &AtomicUsize, is_held: bool, length: usize) {
     const READ: &str = "http.mcp.downstream_cx_rx_bytes_total";
     let length = u64::try_from(length).unwrap();
@@ -182,7 +182,7 @@ async fn a_large_upload_is_not_held_where_no_rule_reads_messages() {
     }
 }
 
-/// What the measure is worth: it shows what is held.
+/// Shows that the measurement above detects a held body.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_upload_is_held_where_a_rule_reads_messages() {
     let mut access = reading("/mcp");

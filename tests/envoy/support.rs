@@ -1,4 +1,4 @@
-//! What several files assert or build in the same way.
+//! Set-up and assertions that several files need.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use testbed::{
 pub const SOON: Duration = Duration::from_secs(15);
 
 /// The contract's table of responses: reason code, status and `error`.
-const ANSWERS: [(&str, u16, Option<&str>); 32] = [
+const RESPONSES: [(&str, u16, Option<&str>); 32] = [
     ("audience_mismatch", 401, Some("invalid_token")),
     ("bad_signature", 401, Some("invalid_token")),
     ("bound_token", 401, Some("invalid_token")),
@@ -50,14 +50,15 @@ const ANSWERS: [(&str, u16, Option<&str>); 32] = [
     ("insufficient_scope", 403, Some("insufficient_scope")),
 ];
 
-/// Asserts everything that the contract says of the response to a request refused for this reason.
+/// Asserts everything that the contract says about the response to a request refused for this
+/// reason.
 pub fn assert_refusal(response: &Response, reason: &str) {
     let faults = faults_of_refusal(response, reason);
     assert!(faults.is_empty(), "{}: {response:?}", faults.join("; "));
 }
 
-/// Sends a token of each case (a name, the token, the reason for its refusal), and asserts for all
-/// of them what [`assert_refusal`] does and that the MCP server was not reached.
+/// Sends the token of each case (a name, the token, the reason for its refusal), and asserts for
+/// each [`assert_refusal`] and that the MCP server was not reached.
 pub async fn assert_tokens_refused<N: AsRef<str>>(
     stack: &Stack,
     cases: impl IntoIterator<Item = (N, String, &str)>,
@@ -74,7 +75,7 @@ pub async fn assert_tokens_refused<N: AsRef<str>>(
     assert_none(&faults);
 }
 
-/// Sends a token of each case (a name and the token), and asserts that it passes.
+/// Sends the token of each case (a name and the token), and asserts that it passes.
 pub async fn assert_tokens_accepted<N: AsRef<str>>(
     stack: &Stack,
     cases: impl IntoIterator<Item = (N, String)>,
@@ -89,14 +90,14 @@ pub async fn assert_tokens_accepted<N: AsRef<str>>(
     assert_none(&faults);
 }
 
-/// Asserts that a table had no faults, and shows all of them otherwise.
+/// Asserts that there are no faults, and shows all of them otherwise.
 pub fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 /// What is wrong with the response to a request that should have been refused for this reason.
 pub fn faults_of_refusal(response: &Response, reason: &str) -> Vec<String> {
-    let (_, status, error) = ANSWERS
+    let (_, status, error) = RESPONSES
         .into_iter()
         .find(|(candidate, ..)| *candidate == reason)
         .unwrap_or_else(|| panic!("{reason} is no reason of the contract"));
@@ -127,7 +128,7 @@ pub fn faults_of_refusal(response: &Response, reason: &str) -> Vec<String> {
     faults
 }
 
-/// These faults with the name of their case.
+/// These faults, prefixed with the name of their case.
 pub fn named(name: &str, faults: Vec<String>) -> impl Iterator<Item = String> {
     faults.into_iter().map(move |fault| format!("{name}: {fault}"))
 }
@@ -141,7 +142,7 @@ fn one(value: &str) -> String {
     format!("[{value:?}]")
 }
 
-/// A raw response in the form of all others.
+/// A raw response in the type of all others.
 pub fn parsed(raw: &RawResponse) -> Response {
     let text = String::from_utf8_lossy(&raw.bytes);
     let mut headers = HeaderMap::new();
@@ -177,15 +178,15 @@ pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A token of these two segments, whatever they are, with a right signature.
+/// A token of these two segments, whatever they are, with a valid signature.
 pub fn signed(key: &SigningKey, header: &str, payload: &str) -> String {
     let input = format!("{header}.{payload}");
     let signature = base64url(key.sign_parts(input.as_bytes()));
     format!("{input}.{signature}")
 }
 
-/// The configuration of a provider whose keys are inline, with these further fields. Its issuer
-/// is [`issuer_of`] its name.
+/// The configuration of a provider with inline keys and these additional fields. Its issuer is
+/// [`issuer_of`] its name.
 pub fn static_provider(name: &str, keys: &[&SigningKey], fields: Value) -> Value {
     let keys: Vec<Value> = keys.iter().map(|key| key.public_jwk()).collect();
     let mut provider = json!({
@@ -200,7 +201,7 @@ pub fn static_provider(name: &str, keys: &[&SigningKey], fields: Value) -> Value
     provider
 }
 
-/// Ordinary claims for the token of a [`static_provider`].
+/// The usual claims of a token of a [`static_provider`].
 pub fn claims_of(name: &str) -> Value {
     testbed::claims(&issuer_of(name), Stack::AUDIENCE)
 }
@@ -215,7 +216,7 @@ pub fn add_providers(configuration: &mut Value, providers: impl IntoIterator<Ite
     configuration["providers"].as_array_mut().expect("it has providers").extend(providers);
 }
 
-/// Adds a listener: the same Envoy, MCP server and VM, but another configuration of the plugin.
+/// Adds a listener to the same Envoy, MCP server and VM, with another configuration of the plugin.
 pub fn add_listener(bootstrap: &mut Bootstrap, port: u16, configure: impl FnOnce(&mut Value)) {
     let original = bootstrap.plugin_configuration().clone();
     configure(bootstrap.plugin_configuration());
@@ -227,15 +228,15 @@ pub fn add_listener(bootstrap: &mut Bootstrap, port: u16, configure: impl FnOnce
     *bootstrap.plugin_configuration() = original;
 }
 
-/// So many workers, and these settings of the life of keys.
+/// Starts with this number of workers and these settings of `keys`.
 pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
     Stack::builder().workers(workers).configure(move |configuration| configuration["keys"] = keys)
 }
 
-/// The path that [`with_direct_responses`] lets Envoy answer itself.
+/// The path that [`with_direct_responses`] makes Envoy respond to itself.
 pub const DIRECT: &str = "/direct";
 
-/// Adds a path for many requests, behind the plugin but with no MCP server.
+/// Adds a path for many requests: behind the plugin, but without an MCP server.
 pub fn with_direct_responses(builder: StackBuilder) -> StackBuilder {
     builder.edit(|bootstrap| bootstrap.respond_directly(DIRECT))
 }
@@ -245,7 +246,7 @@ pub async fn connections_to_all_workers(stack: &Stack, workers: usize) -> Vec<Ke
     let asked = Instant::now();
     let mut connections = Vec::new();
     loop {
-        // A worker that has not taken over the listener yet has no count.
+        // A worker that has not taken over the listener yet has no counter.
         let accepted = stack.envoy.connections_per_worker().await;
         if accepted.len() == workers && accepted.iter().all(|count| *count >= 2) {
             return connections;
@@ -256,21 +257,21 @@ pub async fn connections_to_all_workers(stack: &Stack, workers: usize) -> Vec<Ke
     }
 }
 
-/// Calls [`DIRECT`] with this token on a connection that stays open.
+/// Sends a request to [`DIRECT`] with this token on a connection that stays open.
 pub async fn call_on(connection: &mut KeptConnection, token: &str) -> Response {
-    let response = connection.get(DIRECT, token).await.expect("Envoy answers");
+    let response = connection.get(DIRECT, token).await.expect("Envoy responds");
     assert!(connection.is_open(), "{response:?}");
     parsed(&response)
 }
 
-/// Sends all tokens at once.
+/// Sends a request with each of these tokens, all at once.
 pub async fn call_together(stack: &Stack, tokens: Vec<String>) -> Vec<Response> {
     let calls: Vec<_> = tokens
         .into_iter()
         .map(|token| {
             let request = stack.request().bearer_auth(token);
             tokio::spawn(async {
-                Response::read(request.send().await.expect("Envoy answers")).await
+                Response::read(request.send().await.expect("Envoy responds")).await
             })
         })
         .collect();
@@ -281,24 +282,24 @@ pub async fn call_together(stack: &Stack, tokens: Vec<String>) -> Vec<Response> 
     responses
 }
 
-/// How often the discovery document and the key set were asked for.
+/// How often the discovery document and the key set were fetched.
 pub fn counts(provider: &IdentityProvider) -> [usize; 2] {
     [Document::Discovery, Document::KeySet].map(|document| provider.count(document))
 }
 
-/// No two workers ever ask at the same time.
+/// Asserts that no two workers fetch at the same time.
 pub fn assert_one_at_a_time(provider: &IdentityProvider) {
     for document in [Document::Discovery, Document::KeySet] {
         assert!(provider.max_in_flight(document) <= 1, "{document:?}");
     }
 }
 
-/// A token of this provider that it would be accepted with.
+/// A token of this provider that is accepted.
 pub fn token_of(provider: &IdentityProvider) -> String {
     provider.token(&provider.claims(Stack::AUDIENCE))
 }
 
-/// These `users`, and those of the directory.
+/// These `users`, with the directory's settings.
 pub fn with_directory(
     builder: StackBuilder,
     directory: &ScimDirectory,
@@ -317,29 +318,25 @@ pub fn with_directory(
         .edit(|bootstrap| set_secret(bootstrap, ScimDirectory::BEARER_TOKEN))
 }
 
-/// What the plugin shows the directory.
+/// Sets the secret that the plugin sends to the directory.
 pub fn set_secret(bootstrap: &mut Bootstrap, secret: &str) {
     bootstrap.plugin()["vm_config"]["environment_variables"] =
         json!({"key_values": {"SCIM_TOKEN": secret}});
 }
 
-/// Lets Envoy close connections without waiting a second for the client to do so: for tests with
-/// many raw requests, which read to the end of the connection.
+/// Makes Envoy close connections without waiting a second for the client: for tests with many raw
+/// requests, which read to the end of the connection.
 pub fn close_at_once(bootstrap: &mut Bootstrap) {
     bootstrap.connection_manager()["delayed_close_timeout"] = json!("0.010s");
 }
 
-/// Envoy without the option by which it hands over bodies while heads are held back.
+/// Envoy without the option with which it delivers bodies while heads are held back.
 pub fn without_held_heads(bootstrap: &mut Bootstrap) {
     let plugin = bootstrap.plugin().as_object_mut().expect("it is an object");
     assert_eq!(plugin.remove("allow_on_headers_stop_iteration"), Some(json!(true)));
 }
 
-/// Calls with this token until the response is `status`, and returns that response.
-///
-/// # Panics
-///
-/// When the deadline passes first.
+/// Sends requests with this token until the response has `status`, and returns that response.
 pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Duration) -> Response {
     let asked = Instant::now();
     loop {
@@ -356,15 +353,11 @@ pub async fn call_until(stack: &Stack, token: &str, status: u16, deadline: Durat
     }
 }
 
-/// Returns as soon as Envoy has so many requests under way.
-///
-/// # Panics
-///
-/// When that does not happen soon.
+/// Waits until Envoy has this many active requests.
 pub async fn await_active_requests(stack: &Stack, count: u64) {
     let asked = Instant::now();
     while stack.envoy.active_requests().await != Some(count) {
-        assert!(asked.elapsed() < SOON, "not {count} requests under way");
+        assert!(asked.elapsed() < SOON, "there are not {count} active requests");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -383,11 +376,7 @@ pub async fn assert_vm_lives(stack: &Stack) {
     }
 }
 
-/// Returns once a request of this method has reached the server.
-///
-/// # Panics
-///
-/// When that does not happen soon.
+/// Waits until a request with this method has reached the server.
 pub async fn await_request(stack: &Stack, method: &str) {
     let asked = Instant::now();
     while !stack.server.requests().iter().any(|request| request.method == method) {

@@ -12,7 +12,7 @@ async fn count(stack: &Stack, result: &str) -> u64 {
     value.map_or(0, |value| value.parse().unwrap())
 }
 
-/// A connection to a worker that has its keys by now.
+/// A connection to a worker that already has its keys.
 async fn connect(stack: &Stack) -> KeptConnection {
     let mut connection = KeptConnection::open(stack.envoy.address()).await.unwrap();
     assert_eq!(call_on(&mut connection, &stack.token()).await.status, 200);

@@ -1,4 +1,4 @@
-//! Trailers of requests: some servers merge them into the header fields, so no client may forge an
+//! Trailers of requests: some servers merge them into the header fields, so a client could forge an
 //! identity there.
 
 use std::net::SocketAddr;
@@ -20,12 +20,11 @@ const FORGED: [&str; 9] = [
     "x_country",
     "authorization",
 ];
-/// Not checked by the plugin.
+/// Trailers that the plugin does not check.
 const HARMLESS: [(&str, &str); 2] = [("x-checksum", "abc"), ("x-mcp-other", "def")];
 const BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
 
-/// Lets Envoy speak HTTP/2 to a listener of its own, which hands everything on to this server, the
-/// trailers too.
+/// Adds an HTTP/2 listener that forwards everything, trailers included, to this server.
 fn serve_by_http2(bootstrap: &mut Bootstrap, inner: SocketAddr, server: SocketAddr) {
     const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     let options = |protocol: Value| {
@@ -55,7 +54,7 @@ fn serve_by_http2(bootstrap: &mut Bootstrap, inner: SocketAddr, server: SocketAd
     listeners.as_array_mut().unwrap().push(listener);
 }
 
-/// The same request by both versions of HTTP.
+/// Sends the same request over both versions of HTTP.
 async fn send(port: &Port, path: &str, authorization: &str, trailers: &[(&str, &str)]) {
     let request = ["POST", path, authorization];
     raw_http2_exchange(port.address(), request, BODY.as_bytes(), trailers).await;

@@ -1,4 +1,4 @@
-//! Two MCP servers behind one plugin: what the tests about resources start.
+//! Two MCP servers behind one plugin: the set-up of the tests of resources.
 
 use serde_json::{Value, json};
 use testbed::{McpServer, Response, Stack, StackBuilder, raw_exchange};
@@ -11,7 +11,7 @@ pub struct TwoServers {
     pub other: McpServer,
 }
 
-/// A resource, the plain host and path of its requests, and the audience of its tokens.
+/// A resource: the plain host and path of its requests, and the audience of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub id: &'static str,
@@ -41,7 +41,7 @@ pub fn resources() -> Value {
     json!(resources)
 }
 
-/// Puts these in the place of the only resource.
+/// Replaces the only resource by these.
 pub fn set_resources(configuration: &mut Value, resources: Value) {
     let members = configuration.as_object_mut().unwrap();
     members.remove("resource");
@@ -72,7 +72,7 @@ impl TwoServers {
                     })
                 };
                 let both = |host: &str| json!([host, format!("{host}:443")]);
-                // Whatever is spelled otherwise reaches the other server.
+                // Hosts in any other spelling reach the other server.
                 let rest = |cluster: &str| {
                     json!({"match": {"prefix": "/"}, "route": {"cluster": cluster}})
                 };
@@ -106,7 +106,7 @@ impl TwoServers {
         self.stack.provider.token(&claims)
     }
 
-    /// Calls `whoami` under this host and path, whatever they are, with these header lines besides.
+    /// Calls `whoami` at this host and path, whatever they are, with these additional header lines.
     pub async fn send(&self, host: &str, path: &str, lines: &str) -> Response {
         let body = json!({
             "jsonrpc": "2.0",
@@ -129,18 +129,18 @@ impl TwoServers {
         self.send(host, path, &format!("authorization: Bearer {token}\r\n")).await
     }
 
-    /// The same at the plain address of a resource.
+    /// The same at the plain URL of a resource.
     pub async fn call_at(&self, place: Place, token: &str) -> Response {
         self.call(place.host, place.path, token).await
     }
 
-    /// GETs a path under this host.
+    /// GETs a path at this host.
     pub async fn get(&self, host: &str, path: &str) -> Response {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         parsed(&raw_exchange(self.stack.envoy.address(), request.as_bytes()).await)
     }
 
-    /// For each request that reached a server: which of the two, and which resource it named.
+    /// For each request that reached a server: which of the two, and the resource ids it had.
     pub fn reached(&self) -> Vec<(usize, Vec<String>)> {
         let servers = [&self.stack.server, &self.other];
         let each = servers.into_iter().enumerate().flat_map(|(index, server)| {

@@ -1,5 +1,5 @@
-//! Requests to switch protocols, such as handshakes of WebSockets: the only ones whose `Connection`
-//! Envoy forwards.
+//! Requests to switch protocols, such as WebSocket handshakes: the only ones whose `Connection`
+//! header Envoy forwards.
 
 use serde_json::json;
 use testbed::{Port, RawServer, Stack, raw_exchange};
@@ -8,7 +8,7 @@ use crate::support::add_listener;
 
 // Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
-async fn upgrades_never_drop_an_identity() {
+async fn upgrades_never_remove_an_identity_header() {
     let server = RawServer::start().await;
     let forwarding = Port::free();
     let number = forwarding.number();
@@ -52,7 +52,7 @@ async fn upgrades_never_drop_an_identity() {
         assert_eq!(request.header("connection"), ["upgrade"], "{connection}");
         assert_eq!(request.header("authorization"), [token.as_str()], "{connection}");
     }
-    // What browsers send stays as it is.
+    // What browsers send is unchanged.
     for connection in ["Upgrade", "keep-alive, Upgrade"] {
         let request = handshake(removing, "/ws", &format!("connection: {connection}\r\n")).await;
         assert_eq!(request.header("connection"), [connection]);

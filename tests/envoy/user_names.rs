@@ -1,5 +1,5 @@
-//! The name of a user whom the token does not match is not to be had: not by the value of a claim, not
-//! through the directory, and not for a user who is created.
+//! A token that does not match a user cannot get that user's name: not by the value of a claim, not
+//! through the directory, and not for a newly created user.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, ScimDirectory, SigningKey, Stack};
@@ -19,8 +19,8 @@ fn email(stack: &Stack, email: &str) -> String {
     stack.provider.token(&with(&stack.claims(), "email", email))
 }
 
-/// Sends the token twice, for what is remembered of it has to be the same, and returns whom the MCP
-/// server saw.
+/// Sends the token twice, since the cached result must be the same, and returns the user that the
+/// MCP server saw.
 async fn user(stack: &Stack, token: &str) -> String {
     let mut users = Vec::new();
     for _ in 0..2 {
@@ -33,8 +33,8 @@ async fn user(stack: &Stack, token: &str) -> String {
     users.pop().unwrap()
 }
 
-/// Sends the token twice, asserts that it is `user_unknown` and does not reach the MCP server, and that
-/// the log says why and the client does not learn it.
+/// Sends the token twice, and asserts that it is refused as `user_unknown`, that it does not reach
+/// the MCP server, and that the log has the cause and the response does not.
 async fn assert_unknown_user(stack: &Stack, token: &str, cause: &str) {
     let before = stack.server.count();
     for _ in 0..2 {
@@ -72,7 +72,7 @@ async fn no_unknown_user_is_allowed_under_the_name_of_an_unmatched_record() {
         let cause = format!(r#"the value is the user_name of the record of \"{name}\""#);
         assert_unknown_user(&stack, &email(&stack, name), &cause).await;
     }
-    // A service, too, and the record of another provider.
+    // The same holds for a service, and for the record of another provider.
     let agent = |name: &str| {
         let claims = with(&claims_of("agents"), "client_id", name);
         key.token(&with(&claims, "sub", name))
@@ -110,7 +110,7 @@ async fn a_user_of_the_directory_cannot_have_the_name_of_a_record() {
     assert_unknown_user(&stack, &found, r#"has the name of the record of \"root\""#).await;
     assert_unknown_user(&stack, &email(&stack, "root"), r#"user_name of the record of \"root\""#)
         .await;
-    // Nor is anybody tolerated under the name of a user of the directory.
+    // An unknown user is not allowed under the name of a user of the directory either.
     let keeper = email(&stack, "keeper");
     assert_unknown_user(&stack, &keeper, "it is the userName of another user").await;
 

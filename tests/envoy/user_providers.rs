@@ -1,11 +1,11 @@
-//! Records that tokens of some providers alone match.
+//! Records that only tokens of some providers match.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, Stack};
 
 use crate::support::{add_providers, assert_refusal, claims_of, static_provider, with};
 
-/// Sends the token twice, and returns user and roles as the MCP server saw them.
+/// Sends the token twice, and returns the user and roles that the MCP server saw.
 async fn seen(stack: &Stack, token: &str) -> (Value, Value) {
     let mut seen = Vec::new();
     for _ in 0..2 {
@@ -53,7 +53,7 @@ async fn only_tokens_of_its_providers_match_a_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_two_could_match_and_a_provider_that_is_not_there_are_refused() {
+async fn ambiguous_records_and_unknown_providers_are_refused() {
     let log = Stack::builder()
         .configure(|configuration| {
             configuration["users"] = json!({"records": [

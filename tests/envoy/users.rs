@@ -1,4 +1,4 @@
-//! Users: whose record a token's user claim finds, and what becomes of those that have none.
+//! Users: which record a token's user claim finds, and what happens without one.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, Stack};
@@ -7,8 +7,8 @@ use crate::support::{
     add_providers, assert_refusal, assert_tokens_refused, claims_of, static_provider, with, without,
 };
 
-/// A stack with these users and two static providers more: `staff` finds its users by number, and
-/// `agents` finds them by the client's id and the field `client`.
+/// A stack with these users and two additional static providers: `staff` finds users by number, and
+/// `agents` by the client's id and the field `client`.
 async fn start(users: Value) -> (Stack, SigningKey) {
     start_with(users, Value::Null).await
 }
@@ -151,7 +151,7 @@ async fn a_service_needs_a_web_service_access_only_user() {
     let refused = stack.call_refused(&service(&key, "ada-desk")).await;
     assert_refusal(&refused, "user_not_service_account");
     assert!(refused.body["details"].is_null(), "{refused:?}");
-    // A provider that does not mark its services makes them look like users.
+    // The services of a provider that does not mark them look like users.
     let user = identity(&stack, &email(&stack, "robot@example.com")).await;
     assert_eq!(
         (&user["x-mcp-user"], &user["x-mcp-client-type"]),

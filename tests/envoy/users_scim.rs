@@ -1,4 +1,4 @@
-//! Users of a SCIM directory: a real one, with faults before it.
+//! Users of a SCIM directory: a real one, with faults injected in front of it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{
     without,
 };
 
-/// The example, whose users are looked up here by their names.
+/// The example, with users looked up in the directory by their names.
 fn looking_up(directory: &ScimDirectory, users: Value) -> StackBuilder {
     let own_claim = |configuration: &mut Value| {
         configuration["providers"][0]["user_claim"] = json!("sub");
@@ -27,7 +27,7 @@ fn found_by_email(configuration: &mut Value) {
     provider["user_field"] = json!("email");
 }
 
-/// Users that are unknown are created from their tokens.
+/// Unknown users are created from their tokens.
 fn creating() -> Value {
     json!({"unknown": "provision", "provision": {
         "roles": ["snc_external"],
@@ -139,7 +139,7 @@ async fn a_worker_looks_a_user_up_once_for_any_number_of_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_user_is_looked_up_once_too_and_passes_once_it_is_known() {
+async fn an_unknown_user_is_looked_up_once_and_passes_once_the_directory_has_it() {
     let directory = ScimDirectory::start().await;
     let stack = looking_up(&directory, json!({"scim": {"cache_ttl": "2s"}})).start().await;
     for _ in 0..3 {
@@ -162,7 +162,7 @@ async fn a_deactivated_user_is_refused_once_the_cached_result_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn services_need_an_account_of_their_own_in_the_directory_too() {
+async fn services_need_a_service_account_in_the_directory() {
     let directory = ScimDirectory::start_extended().await;
     let with_flag = |user: &str, flag: &str| json!({"userName": user, (ScimDirectory::EXTENSION): {flag: true}});
     directory.add_user(with_flag("robot", "webServiceAccessOnly")).await;
@@ -214,7 +214,7 @@ async fn values_that_only_the_directory_considers_equal_do_not_match() {
     let claims = with(&stack.claims(), "preferred_username", "ada");
     let response = stack.call_refused(&stack.provider.token(&claims)).await;
     assert_refusal(&response, "user_unknown");
-    // Nor can another user of that name be created.
+    // A user with that name cannot be created either.
     assert_eq!(directory.users().await.len(), 1);
     assert!(stack.envoy.log().contains("another user has the same name"), "{}", stack.envoy.log());
     assert!(!response.text.contains("another user has"), "{response:?}");
@@ -246,7 +246,7 @@ async fn a_directory_without_usable_responses_admits_no_user() {
         ("nothing", Fault::Body(Vec::new()), "not a SCIM list"),
         ("no list", list(json!({"userName": "ada"})), "not a SCIM list"),
         (
-            "no truth",
+            "a boolean as a string",
             list(json!({"totalResults": 1, "Resources": [{"userName": "ada", "active": "no"}]})),
             "no active, or one of the wrong type",
         ),
@@ -376,7 +376,7 @@ async fn a_failed_creation_admits_no_user() {
         ("another user", Fault::Body(other)),
         ("reset", Fault::Reset),
     ] {
-        // There is no user yet.
+        // The user does not exist yet.
         let no_users = json!({"totalResults": 0, "Resources": []}).to_string().into_bytes();
         directory.gateway.fail_methods([("GET", Fault::Body(no_users)), ("POST", fault)]);
         let response = call_until(&stack, &token, 503, SOON).await;
@@ -385,7 +385,7 @@ async fn a_failed_creation_admits_no_user() {
     assert_none(&faults);
     assert_eq!(stack.server.count(), 0);
     directory.gateway.heal();
-    // Whom the directory did create is found.
+    // A user that the directory did create is found.
     assert_eq!(call_until(&stack, &token, 200, SOON).await.status, 200);
     assert_eq!(directory.users().await.len(), 1);
 }
@@ -435,7 +435,7 @@ async fn a_token_that_fails_another_check_causes_no_look_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_not_spent_on_a_user_who_does_not_pass() {
+async fn a_refused_user_does_not_spend_the_token() {
     let directory = ScimDirectory::start().await;
     let stack = looking_up(&directory, json!({"scim": {"cache_ttl": "1s"}}))
         .configure(|configuration| configuration["providers"][0]["jti"] = json!("single_use"))

@@ -1,5 +1,6 @@
-//! Responses of SCIM directories as they come: names in other letters, `null` for nothing, users who are
-//! counted and not shown. Unreadable responses admit no user, and the log says why.
+//! Responses of SCIM directories as they really are: names in another case, `null` for absent
+//! values, users that are counted but not returned. Unreadable responses admit no user, and the log
+//! says why.
 
 use serde_json::{Value, json};
 use testbed::{Fault, ScimDirectory, Stack};
@@ -20,13 +21,13 @@ fn token(stack: &Stack, user: &str) -> String {
     stack.provider.token(&with(&stack.claims(), "sub", user))
 }
 
-/// A list with one user, whose name is `USER` and who has these further attributes.
+/// A list with one user, whose name is `USER` and who has these additional attributes.
 fn one(attributes: &str) -> String {
     format!(r#"{{"totalResults": 1, "Resources": [{{"userName": "USER"{attributes}}}]}}"#)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_read_in_any_case_and_null_is_absent() {
+async fn attribute_names_are_read_in_any_case_and_null_is_absent() {
     let directory = ScimDirectory::start().await;
     let stack = start(&directory).await;
     let cases = [
@@ -68,7 +69,7 @@ async fn users_are_read_in_any_case_and_null_is_absent() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn a_user_whom_the_directory_hides_is_unknown_and_its_response_is_logged() {
+async fn a_user_that_the_directory_hides_is_unknown_and_the_cause_is_logged() {
     let directory = ScimDirectory::start().await;
     let stack = start(&directory).await;
     let mut faults = Vec::new();
@@ -188,7 +189,7 @@ async fn a_user_whom_the_directory_hides_is_unknown_and_its_response_is_logged()
     }
     assert_none(&faults);
     assert_eq!(stack.server.count(), 0);
-    // A directory that is read again serves.
+    // A directory whose responses are readable again admits users.
     directory.gateway.heal();
     directory.add_user(json!({"userName": "ada"})).await;
     assert_eq!(stack.call(&token(&stack, "ada")).await.status, 200);

@@ -1,4 +1,4 @@
-//! A provider that hangs takes no place from those who wait for another.
+//! A provider that hangs takes no places from requests that wait for another.
 
 use serde_json::json;
 use testbed::{Document, Fault, IdentityProvider, Stack};
@@ -24,7 +24,7 @@ async fn requests_that_wait_for_a_provider_that_hangs_leave_places_for_another()
         .cluster("other", other.address())
         .configure(move |configuration| {
             add_providers(configuration, [fields]);
-            // Room for 32 tokens in all.
+            // There is room for 32 waiting requests in all.
             configuration["max_token_size"] = json!("1MiB");
             configuration["keys"] = json!({"timeout": "60s"});
         })
@@ -32,10 +32,10 @@ async fn requests_that_wait_for_a_provider_that_hangs_leave_places_for_another()
         .await;
     let call = |token: &str| {
         let request = stack.request().bearer_auth(token);
-        tokio::spawn(async { request.send().await.expect("Envoy answers").status().as_u16() })
+        tokio::spawn(async { request.send().await.expect("Envoy responds").status().as_u16() })
     };
     let flood: Vec<_> = (0..40).map(|_| call(&stack.token())).collect();
-    // Those that find no place are refused at once, the others wait.
+    // Requests that find no place are refused at once; the others wait.
     stack.envoy.await_log("reason=keys_unavailable provider=demo", SOON).await;
     let response = stack.call(&stack.token()).await;
     assert_refusal(&response, "keys_unavailable");

@@ -1,5 +1,5 @@
-//! Requests whose bodies are withheld, come late, or are not there: nothing of them reaches the MCP
-//! server before a rule has allowed it, and none of them hangs.
+//! Requests whose bodies are withheld, late or absent: nothing of them reaches the MCP server
+//! before a rule has allowed it, and none of them hangs.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ fn stack(access: Value) -> StackBuilder {
     Stack::builder().configure(|configuration| configuration["access"] = access).edit(close_at_once)
 }
 
-/// Everybody may ping; all else needs a role or a scope.
+/// Everybody may ping; everything else needs a role or a scope.
 fn ping_rules() -> Value {
     json!({"rules": [
         {"match": {"mcp_methods": ["ping"]}},
@@ -48,7 +48,7 @@ fn head(method: &str, token: &str, fields: &str) -> String {
 
 const CHUNKED: &str = "content-type: application/json\r\ntransfer-encoding: chunked\r\n";
 
-/// A request of which only the head is sent.
+/// Sends only the head of a request.
 async fn withhold(stack: &Stack, method: &str, token: &str) -> OpenRequest {
     let head = head(method, token, CHUNKED);
     let request = OpenRequest::open(stack.envoy.address(), head.as_bytes()).await;
@@ -56,7 +56,7 @@ async fn withhold(stack: &Stack, method: &str, token: &str) -> OpenRequest {
     request
 }
 
-/// A whole request over a connection of its own: returns its status.
+/// Sends a whole request over its own connection, and returns the status.
 async fn post(stack: &Stack, token: &str, body: &str) -> u16 {
     let fields = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     let request = format!("{}{body}", head("POST", token, &fields));
@@ -79,7 +79,7 @@ async fn a_head_that_no_message_could_make_acceptable_is_refused() {
             ("POST", "insufficient_scope"),
         ] {
             let head = head(method, &stack.token(), CHUNKED);
-            // Nothing of the body is ever sent.
+            // No byte of the body is ever sent.
             let response = raw_exchange(stack.envoy.address(), head.as_bytes()).await;
             assert_refusal(&parsed(&response), reason);
         }
@@ -90,7 +90,7 @@ async fn a_head_that_no_message_could_make_acceptable_is_refused() {
     }
 }
 
-/// MCP has its messages in POSTs alone, so a rule about messages must not open what another method does.
+/// MCP messages are in POSTs only, so a rule about messages must not admit other methods.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_in_the_body_of_another_method_admits_nothing() {
     for inspect in ["body", "headers"] {
@@ -123,11 +123,11 @@ async fn a_head_whose_body_is_withheld_does_not_reach_the_server() {
     let stack = stack(ping_rules()).alone().start().await;
     let (user, caller) =
         (stack.token(), stack.provider.token(&with(&stack.claims(), "scope", "tools")));
-    // The first request, when the delivery of bodies is unknown, and a later one.
+    // The first request, when it is not known yet whether Envoy delivers bodies, and a later one.
     for _ in 0..2 {
         let mut refused = withhold(&stack, "POST", &user).await;
         assert_eq!(post(&stack, &caller, ADD).await, 200);
-        // What was sent later has come and gone.
+        // What was sent later has already had its response.
         assert_eq!(stack.server.count(), 1);
         refused.send_chunk(&ADD.as_bytes()[..20]).await;
         refused.send_chunk(&ADD.as_bytes()[20..]).await;
@@ -170,9 +170,9 @@ async fn without_the_option_no_request_hangs_and_no_refused_message_reaches_the_
     assert_vm_lives(&stack).await;
 }
 
-/// A filter before the plugin that takes its time lets the body come in before the plugin sees the head.
+/// A filter that delays the head lets the body arrive before the plugin sees the head.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_option_a_filter_before_the_plugin_may_be_slow() {
+async fn without_the_option_a_slow_filter_before_the_plugin_is_safe() {
     const FAULT: &str = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
     let delay = json!({"fixed_delay": "0.1s", "percentage": {"numerator": 100}});
     let filter = json!({
@@ -189,7 +189,7 @@ async fn without_the_option_a_filter_before_the_plugin_may_be_slow() {
     assert_eq!(stack.server.tool_runs(), [""; 0]);
 }
 
-/// What was judged is what the server gets.
+/// The server gets exactly what was judged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_with_trailers_arrives_whole_whenever_its_head_is_forwarded() {
     for has_option in [false, true] {
@@ -226,7 +226,7 @@ async fn a_message_with_trailers_arrives_whole_whenever_its_head_is_forwarded() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_option_the_buffer_filter_of_the_page_holds_heads_back() {
+async fn without_the_option_the_buffer_filter_of_the_docs_holds_heads_back() {
     let page = std::fs::read_to_string(repository_root().join("docs/access.md")).unwrap();
     let blocks = code_blocks(&page, "yaml");
     let filters =
@@ -239,7 +239,7 @@ async fn without_the_option_the_buffer_filter_of_the_page_holds_heads_back() {
         .await;
     let (user, caller) =
         (stack.token(), stack.provider.token(&with(&stack.claims(), "scope", "tools")));
-    // From now on the plugin lets heads go first.
+    // From now on the plugin forwards heads first.
     assert_eq!(post(&stack, &caller, ADD).await, 200);
     let mut withheld = withhold(&stack, "POST", &user).await;
     assert_eq!(post(&stack, &caller, ADD).await, 200);
@@ -266,7 +266,7 @@ async fn a_request_without_content_is_judged_by_the_rules_for_it() {
         let admin = stack.provider.token(&with(&stack.claims(), "roles", json!(["admin"])));
         let mut count = 0;
         for method in ["DELETE", "GET", "POST"] {
-            // Without a content type, for there is no content.
+            // Without a content type, since there is no content.
             let request = head(method, &admin, "transfer-encoding: chunked\r\n") + "0\r\n\r\n";
             let response = raw_exchange(stack.envoy.address(), request.as_bytes()).await;
             count += 1;
@@ -279,13 +279,13 @@ async fn a_request_without_content_is_judged_by_the_rules_for_it() {
             .await;
             let reason = if method == "POST" { "mcp_body_invalid" } else { "access_denied" };
             assert_refusal(&parsed(&response), reason);
-            // Without the option the head of a POST that may be empty goes first.
+            // Without the option, the head of a POST that may be empty is forwarded first.
             count = stack.server.count();
         }
     }
 }
 
-/// Some clients of HTTP/2 end a request without content by an empty DATA frame.
+/// Some HTTP/2 clients end a request without content with an empty DATA frame.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_an_empty_frame_ends_has_no_content() {
     let stack = stack(ping_rules()).start().await;
@@ -320,7 +320,7 @@ async fn a_web_socket_handshake_is_judged_by_its_head() {
     assert_eq!(stack.server.count(), 0);
     let token = stack.provider.token(&with(&stack.claims(), "scope", "tools"));
     raw_exchange(stack.envoy.address(), handshake(&token).as_bytes()).await;
-    // What the server makes of it is its own affair.
+    // How the server handles it is not tested here.
     assert_eq!(stack.server.count(), 1);
 }
 
@@ -349,7 +349,7 @@ async fn a_spent_token_is_refused_at_the_head() {
     }
 }
 
-/// The provider hangs while the body comes: it waits with its request.
+/// The provider hangs while the body arrives, which waits together with its request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_arrives_while_its_request_waits_for_keys_waits_too() {
     for access in [json!({}), ping_rules()] {
@@ -386,7 +386,7 @@ async fn a_body_that_arrives_while_its_request_waits_for_keys_waits_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
+async fn no_message_passes_if_its_key_is_withdrawn_while_the_body_arrives() {
     let stack = stack(ping_rules())
         .configure(|configuration| {
             configuration["keys"] = json!({"refresh_cooldown": "1s"});
@@ -399,7 +399,7 @@ async fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
     let new = SigningKey::generate(Algorithm::Es256, "new");
     stack.provider.set_keys([new.clone()]);
     let token = new.token(&stack.claims());
-    // The token of the new key has the set fetched.
+    // The token with the new key causes a fetch.
     let deadline = Instant::now() + SOON;
     while post(&stack, &token, PING).await != 200 {
         assert!(Instant::now() < deadline, "the new key was never fetched");
@@ -414,7 +414,7 @@ async fn no_message_passes_if_its_key_is_withdrawn_during_the_body() {
     assert_eq!(stays.response().await.status(), 200);
 }
 
-/// The same while another request is under way.
+/// The same while another request is active.
 async fn withhold_another(stack: &Stack, token: &str) -> OpenRequest {
     let head = head("POST", token, CHUNKED);
     let request = OpenRequest::open(stack.envoy.address(), head.as_bytes()).await;
@@ -423,7 +423,7 @@ async fn withhold_another(stack: &Stack, token: &str) -> OpenRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_is_deactivated_during_the_body_does_not_pass() {
+async fn a_user_who_is_deactivated_while_the_body_arrives_does_not_pass() {
     let directory = ScimDirectory::start().await;
     let user = directory.add_user(json!({"userName": "ada@example.com"})).await;
     let users = json!({"scim": {"cache_ttl": "1s"}});
@@ -436,7 +436,7 @@ async fn a_user_who_is_deactivated_during_the_body_does_not_pass() {
     assert_eq!(stays.response().await.status(), 200);
     let mut refused = withhold(&stack, "POST", &token).await;
     directory.set(&user, "active", json!(false)).await;
-    // Others learn of it as soon as `cache_ttl` has passed.
+    // Other requests see it as soon as `cache_ttl` has passed.
     let deadline = Instant::now() + SOON;
     while post(&stack, &token, PING).await != 403 {
         assert!(Instant::now() < deadline, "the user is still active");
@@ -449,7 +449,7 @@ async fn a_user_who_is_deactivated_during_the_body_does_not_pass() {
     assert_eq!(stack.server.count(), count);
 }
 
-/// A session of somebody else was ended by a DELETE whose body was withheld.
+/// A DELETE with a withheld body once ended another user's session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_not_ended_by_a_delete_without_its_body() {
     let access = json!({"rules": [

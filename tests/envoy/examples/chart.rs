@@ -26,13 +26,13 @@ use crate::support::SOON;
 
 const SSO: &str = "sso.example.com";
 
-/// The values that the chart comes with for an installation.
+/// The chart's example values.
 fn example_values() -> Value {
     yaml(&text("charts/mcp-federated-auth/example.yaml"))
 }
 
-/// Without a login, with the plugin in the image of Envoy and a provider with an authority of its
-/// own.
+/// Values without a login, with the plugin in Envoy's image, and with a provider whose certificate
+/// is of a private authority.
 fn other_values() -> Value {
     json!({
         "plugin": {
@@ -56,7 +56,7 @@ fn other_values() -> Value {
     })
 }
 
-/// What only Envoy's own form expresses.
+/// A cluster that can be written only in Envoy's own form.
 fn keycloak_cluster() -> Value {
     json!({
         "name": "keycloak",
@@ -80,7 +80,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(repository_root().join(path)).unwrap()
 }
 
-/// Helm's resources for these values.
+/// The resources that Helm renders from these values.
 async fn resources(values: &Value) -> Vec<Value> {
     rendered_chart(values).await.unwrap_or_else(|fault| panic!("{fault}"))
 }
@@ -101,7 +101,7 @@ fn configuration(name: &str, resources: &[Value]) -> String {
     resource("ConfigMap", resources)["data"][name].as_str().unwrap().to_owned()
 }
 
-/// What the pod would run, on this site's machine. The inner listeners are on free ports.
+/// Runs the pod's Envoy on this site's machine. The inner listeners get free ports.
 fn installed(site: &Site, resources: &[Value]) -> Bootstrap {
     let etc = site.directory.path().to_str().unwrap();
     let moved = |text: &str| text.replace("/etc/", &format!("{etc}/"));
@@ -129,7 +129,7 @@ fn installed(site: &Site, resources: &[Value]) -> Bootstrap {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubernetes_accepts_the_resources_and_would_not_accept_misspelt_ones() {
+async fn kubernetes_accepts_the_resources_and_would_refuse_misspelt_ones() {
     for values in [example_values(), other_values()] {
         let mut resources = resources(&values).await;
         let kinds: Vec<&str> =
@@ -159,7 +159,7 @@ async fn the_pod_has_each_file_and_variable_that_envoy_reads_and_no_privilege() 
             .collect();
         let text = configuration("envoy.yaml", &resources) + &configuration("tls.yaml", &resources);
         let read = text.split("/etc/envoy/").skip(1);
-        // What the image of Envoy has is the operator's.
+        // A file that is in Envoy's image needs no mount.
         let in_image = ["module/plugin.wasm", "tls/company-ca.crt"];
         for file in read.map(|rest| rest.split(['"', '}', '\n']).next().unwrap()) {
             let path = format!("/etc/envoy/{file}");
@@ -194,7 +194,7 @@ async fn the_pod_has_each_file_and_variable_that_envoy_reads_and_no_privilege() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_log_in_as_with_the_example_without_kubernetes() {
+async fn people_log_in_as_in_the_example_without_kubernetes() {
     let site = Site::new().await;
     let bootstrap = installed(&site, &resources(&example_values()).await);
     let scene = Scene::with(site, bootstrap).await;
@@ -259,7 +259,7 @@ async fn listener(envoy: &Envoy, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_the_admin_interface_only_readiness_and_metrics_can_be_reached_from_outside() {
+async fn only_readiness_and_metrics_of_the_admin_interface_are_reachable_from_outside() {
     let site = Site::new().await;
     let admin = Port::free();
     let mut bootstrap = installed(&site, &resources(&other_values()).await);
@@ -292,7 +292,7 @@ async fn of_the_admin_interface_only_readiness_and_metrics_can_be_reached_from_o
     }
 }
 
-/// As cert-manager and the kubelet do: a new directory, to which `..data` leads from then on.
+/// Replaces files as the kubelet does: a new directory, to which the link `..data` then points.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_is_used_without_a_restart() {
     let site = Site::new().await;
@@ -336,7 +336,7 @@ async fn the_metrics_have_the_labels_of_the_examples() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_that_make_no_gateway_are_refused() {
+async fn values_that_cannot_make_a_gateway_are_refused() {
     let edits: [(&str, Value, &str); 10] = [
         ("/plugin", json!({}), "providers"),
         ("/plugin/providers", json!(null), "providers"),

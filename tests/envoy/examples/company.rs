@@ -1,5 +1,5 @@
-//! A company whose people are in Entra ID and whose machines are in its own Keycloak, as the examples
-//! for Kubernetes have it.
+//! A company whose people are in Entra ID and whose machines are in its own Keycloak, as in the
+//! examples for Kubernetes.
 
 use testbed::{Bootstrap, IdentityProvider};
 
@@ -10,7 +10,7 @@ pub(super) struct Company {
     pub(super) site: Site,
     pub(super) entra: IdentityProvider,
     keycloak: IdentityProvider,
-    /// The user that Keycloak names.
+    /// The user that Keycloak's tokens name.
     keycloak_user: &'static str,
 }
 
@@ -37,7 +37,7 @@ impl Company {
         gate.assert_passes(&self.token_of_keycloak(), self.keycloak_user, "keycloak").await;
     }
 
-    /// Asserts that each provider is believed only with a certificate that is right.
+    /// Asserts that keys of each provider are fetched only from a host with a valid certificate.
     pub(super) async fn assert_certificates_matter(&self, example: impl Fn(&Site) -> Bootstrap) {
         let Self { site, entra, keycloak, .. } = self;
         let hosts = [

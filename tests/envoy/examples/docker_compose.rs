@@ -1,5 +1,5 @@
-//! `envoy/docker-compose.yaml` is valid by the schema of compose files. That its parts fit together
-//! is shown beside the demo, which is one of them.
+//! `envoy/docker-compose.yaml` is valid by the schema of Compose files. The tests of the demo show
+//! that its parts work together.
 
 use std::fs;
 

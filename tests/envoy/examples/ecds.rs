@@ -1,4 +1,4 @@
-//! `envoy/ecds.yaml`: the plugin's configuration comes while Envoy runs.
+//! `envoy/ecds.yaml`: the plugin's configuration is delivered while Envoy runs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,7 +17,7 @@ const PLUGIN: &str = "xds/mcp-federated-auth.yaml";
 const CLUSTERS: &str = "xds/clusters.yaml";
 const UPDATES: &str = "extension_config_discovery.http_filter.mcp-federated-auth";
 
-/// The contents of the files, to be changed and delivered again.
+/// The contents of the files that Envoy watches.
 struct Delivery<'a> {
     site: &'a Site,
     clusters: Value,
@@ -46,7 +46,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Returns once so many deliveries of the plugin ended like this.
+/// Waits until this many deliveries of the plugin have had this result.
 async fn await_update(envoy: &Envoy, result: &str, count: u64) {
     await_stat(envoy, &format!("{UPDATES}.{result}"), count).await;
 }
@@ -77,7 +77,7 @@ async fn requests_pass_only_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
+async fn a_provider_with_an_invalid_certificate_is_not_trusted() {
     let site = Site::new().await;
     let delivery = Delivery::new(&site);
     let entra = site.entra().await;
@@ -94,7 +94,7 @@ async fn the_listener_is_closed_until_the_source_has_responded() {
     let token = entra.token(&employee(&entra));
     Delivery::new(&site).deliver();
     let mut bootstrap = site.example(FILE);
-    // A management server, as the comment in the file has it, that is unreachable.
+    // An unreachable management server, as in the comment in the file.
     let source = &mut bootstrap.http_filters()[0]["config_discovery"]["config_source"];
     source.as_object_mut().unwrap().remove("path_config_source").unwrap();
     source["api_config_source"] = json!({
@@ -156,7 +156,7 @@ async fn a_change_takes_effect_and_leaves_no_request_unprotected() {
     gate.assert_passes(&token, "ada@example.com", "entra").await;
     let first = site.server.count();
 
-    // Meanwhile somebody tries again and again without a token.
+    // Meanwhile a client without a token keeps trying.
     let (stop, tries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let trying = tokio::spawn({
         let (stop, tries, request) = (stop.clone(), tries.clone(), gate.request());
@@ -174,7 +174,7 @@ async fn a_change_takes_effect_and_leaves_no_request_unprotected() {
     });
     let mut passed = 0;
     for round in 1..=5 {
-        // Back and forth between two audiences.
+        // The configuration alternates between two audiences.
         let (audience, right, wrong) = if round % 2 == 1 {
             ("another", &other, &token)
         } else {
@@ -187,11 +187,11 @@ async fn a_change_takes_effect_and_leaves_no_request_unprotected() {
         gate.assert_passes(right, "ada@example.com", "entra").await;
         passed += 1;
         assert_refusal(&gate.call(wrong).await, "audience_mismatch");
-        // Enough of the other's tries fall into each round.
+        // The client without a token makes several attempts in each round.
         let before = tries.load(Ordering::Relaxed);
         let asked = Instant::now();
         while tries.load(Ordering::Relaxed) < before + 3 {
-            assert!(asked.elapsed() < SOON, "no try was made");
+            assert!(asked.elapsed() < SOON, "no attempt was made");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -205,7 +205,7 @@ async fn a_config_map_that_changes_takes_effect() {
     let site = Site::new().await;
     let mut delivery = Delivery::new(&site);
     let entra = site.entra().await;
-    // Kubernetes writes each version into a folder of its own, and moves a link to it.
+    // Kubernetes writes each version into a new folder and then moves a link to it.
     let folder = site.path("xds");
     let mount = |version: &str, delivery: &Delivery<'_>| {
         let files = folder.join(version);
@@ -262,7 +262,7 @@ async fn a_new_provider_is_delivered_with_its_cluster() {
     let token = okta.token(&okta.claims("api://incident-tools"));
     assert_refusal(&gate.call(&token).await, "unknown_issuer");
 
-    // Its cluster and its entry, as providers.yaml has them.
+    // Its cluster and its entry, as in providers.yaml.
     let mut providers = site.example("providers.yaml");
     let clusters = providers.tree()["static_resources"]["clusters"].as_array().unwrap();
     let mut cluster = clusters.iter().find(|cluster| cluster["name"] == "okta").unwrap().clone();

@@ -1,4 +1,4 @@
-//! `envoy/full.yaml`: everything that a large installation may need.
+//! `envoy/full.yaml`: all features that a large installation may need.
 
 use serde_json::{Value, json};
 use testbed::{Bootstrap, FleetStore, IdentityProvider, Response, ScimDirectory};
@@ -12,7 +12,7 @@ use crate::support::{SOON, assert_refusal, with};
 const DIRECTORY: &str = "directory.example.com";
 const PAGE: &str = "https://chat.example.com";
 
-/// The example, and all services that it calls.
+/// The example, with all services that it calls.
 struct World {
     site: Site,
     entra: IdentityProvider,
@@ -73,7 +73,7 @@ impl World {
     }
 }
 
-/// A call of this tool.
+/// A call to this tool.
 fn call_of(gate: &TlsEnvoy, tool: &str, token: &str) -> reqwest::RequestBuilder {
     gate.request().bearer_auth(token).json(&json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
@@ -98,13 +98,13 @@ async fn each_kind_of_caller_may_do_what_the_rules_say() {
         let response = gate.send(call_of(&gate, "create_incident", token)).await;
         assert_refusal(&response, reason);
     }
-    // What no rule matches.
+    // Requests that no rule matches.
     assert_refusal(&gate.send(call_of(&gate, "drop_all", &employee)).await, "access_denied");
     let unknown = with(&world.employee(), "preferred_username", "eve@example.com");
     assert_refusal(&gate.call(&world.entra.token(&unknown)).await, "user_unknown");
     assert_eq!(world.site.server.count(), before);
 
-    // The stream from the server, and the end of a session, carry no message.
+    // The GET of the event stream and the DELETE of a session have no message.
     for method in ["GET", "DELETE"] {
         let before = world.site.server.count();
         let request = gate.client.request(method.parse().unwrap(), gate.url("/mcp"));
@@ -149,7 +149,7 @@ async fn preflights_and_probes_need_no_token() {
     assert_eq!(world.site.server.requests().pop().unwrap().path, "/healthz");
 }
 
-/// The lines of the access log about requests with this status.
+/// The lines of the access log for requests with this status.
 async fn lines(gate: &TlsEnvoy, status: u16, reason: &str) -> Vec<Value> {
     gate.envoy.await_log(&format!("\"reason\":{reason}"), SOON).await;
     let log = gate.envoy.log();
@@ -204,7 +204,7 @@ async fn metrics_have_labels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
+async fn a_provider_with_an_invalid_certificate_is_not_trusted() {
     let world = World::new().await;
     let World { site, entra, partners, machines, .. } = &world;
     let hosts = [
@@ -219,7 +219,7 @@ async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
         token: provider.token(&claims),
     });
     assert_certificates_matter(site, || world.bootstrap(), &hosts).await;
-    // Nor does a public authority speak for the company's host.
+    // A certificate of a public authority is not accepted for the company's host.
     site.entrance.serve(SSO, &site.public, machines.address());
     let gate = world.start().await;
     let token = machines.token(&world.machine());
@@ -248,7 +248,7 @@ async fn neither_directory_nor_server_is_trusted_without_a_valid_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_serves_only_whom_it_was_given_to() {
+async fn a_session_can_be_used_only_by_its_user() {
     let world = World::new().await;
     let gate = world.start().await;
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
@@ -257,7 +257,7 @@ async fn a_session_serves_only_whom_it_was_given_to() {
         gate.send(request.header("mcp-session-id", session)).await
     };
     let ada = world.entra.token(&world.employee());
-    // Nothing that was not sealed here reaches the server.
+    // A session id that was not sealed here does not reach the server.
     let before = world.site.server.count();
     assert_refusal(&send(&ada, "3f0c1f5d").await, "session_mismatch");
     assert_eq!(world.site.server.count(), before);

@@ -1,6 +1,6 @@
-//! `envoy/gateway-api`: resources that Kubernetes accepts, and what Envoy Gateway makes of them, in real
-//! Envoy. The form is that of the golden files of its translator, version 1.9; only the plugin's file
-//! is local, and what the clusters call is on this machine.
+//! `envoy/gateway-api`: resources that Kubernetes accepts, and what Envoy Gateway makes of them, in
+//! real Envoy. The generated configuration follows the golden files of its translator, version 1.9;
+//! the plugin's file is local, and the clusters lead to this machine.
 
 use std::fs;
 
@@ -10,12 +10,12 @@ use testbed::{Bootstrap, faults_of_kubernetes_resources, repository_root, yaml_d
 use super::company::Company;
 use super::{HOST, Site, TENANT};
 
-/// Envoy Gateway's name for the first plugin of a policy.
+/// The name that Envoy Gateway gives the first plugin of a policy.
 const PLUGIN: &str = "envoy.filters.http.wasm/envoyextensionpolicy/mcp/mcp-federated-auth/wasm/0";
 const RBAC: &str = "envoy.filters.http.rbac";
 const BUFFER: &str = "envoy.filters.http.buffer";
 
-/// The resources of both files.
+/// The resources in both files.
 fn resources() -> Vec<Value> {
     let folder = repository_root().join("envoy/gateway-api");
     ["mcp.yaml", "providers.yaml"]
@@ -24,7 +24,7 @@ fn resources() -> Vec<Value> {
         .collect()
 }
 
-/// The resource of this kind and name.
+/// The resource with this kind and name.
 fn resource(kind: &str, name: &str) -> Value {
     let is_meant =
         |resource: &Value| resource["kind"] == kind && resource["metadata"]["name"] == name;
@@ -32,7 +32,7 @@ fn resource(kind: &str, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {kind} {name}"))
 }
 
-/// Envoy Gateway's own resources are not in a package; they were compared by hand with its schemas.
+/// Envoy Gateway's own resources are in no package; they were compared with its schemas by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_resources_of_the_gateway_api_fit_its_schemas() {
     let of_gateway_api: Vec<Value> = resources()
@@ -54,7 +54,7 @@ async fn the_resources_of_the_gateway_api_fit_its_schemas() {
 }
 
 #[test]
-fn each_resource_refers_to_one_that_is_there() {
+fn each_resource_refers_to_an_existing_one() {
     let names: Vec<(Value, Value)> = resources()
         .iter()
         .map(|resource| (resource["kind"].clone(), resource["metadata"]["name"].clone()))
@@ -72,12 +72,12 @@ fn each_resource_refers_to_one_that_is_there() {
     }
 }
 
-/// The cluster of a rule, by Envoy Gateway's rule for names.
+/// The name that Envoy Gateway gives the cluster of a rule.
 fn cluster_name(route: &str, rule: usize) -> String {
     format!("httproute/mcp/{route}/rule/{rule}")
 }
 
-/// What Envoy Gateway makes of a rule that names a Backend with a BackendTLSPolicy.
+/// The cluster that Envoy Gateway makes for a rule with a Backend and a BackendTLSPolicy.
 fn cluster(rule: usize, backend: &str, site: &Site) -> Value {
     let name = cluster_name("identity-providers", rule);
     let endpoint = resource("Backend", backend)["spec"]["endpoints"][0]["fqdn"].clone();
@@ -115,7 +115,7 @@ fn cluster(rule: usize, backend: &str, site: &Site) -> Value {
     })
 }
 
-/// The filters of the listener: each but RBAC is disabled until a route enables it.
+/// The filters of the listener: each except RBAC is disabled until a route enables it.
 fn filters(site: &Site, router: &Value) -> Value {
     let policy = resource("EnvoyExtensionPolicy", "mcp-federated-auth")["spec"].clone();
     let [plugin] = &policy["wasm"].as_array().unwrap()[..] else { panic!("{policy}") };
@@ -147,7 +147,7 @@ fn filters(site: &Site, router: &Value) -> Value {
     ])
 }
 
-/// A route with settings of filters for it alone.
+/// A route that enables filters for itself.
 fn route(path: &Value, cluster: &str, filters: Value) -> Value {
     json!({
         "match": path,
@@ -156,7 +156,7 @@ fn route(path: &Value, cluster: &str, filters: Value) -> Value {
     })
 }
 
-/// The routes of the identity providers, with a rule that denies everything.
+/// The routes for the identity providers' clusters; RBAC denies every request to them.
 fn closed_routes() -> Vec<Value> {
     let denies = resource("SecurityPolicy", "identity-providers")["spec"]["authorization"].clone();
     assert_eq!(denies, json!({"defaultAction": "Deny"}));
@@ -186,7 +186,7 @@ fn provider_rules() -> Vec<Value> {
     rules.as_array().unwrap().clone()
 }
 
-/// The route of the MCP server, with the plugin and the buffer.
+/// The route of the MCP server, with the plugin and the buffer filter.
 fn open_route() -> Value {
     let rules = resource("HTTPRoute", "mcp")["spec"]["rules"].clone();
     let everything = json!([{"path": {"type": "PathPrefix", "value": "/"}}]);
@@ -201,7 +201,7 @@ fn open_route() -> Value {
     route(&json!({"prefix": "/"}), &cluster_name("mcp", 0), filters)
 }
 
-/// What Envoy Gateway makes of all resources.
+/// The bootstrap that Envoy Gateway makes of all resources.
 fn bootstrap(site: &Site) -> Bootstrap {
     let mut bootstrap = site.example("minimal.yaml");
     let traffic = resource("ClientTrafficPolicy", "mcp")["spec"].clone();
@@ -216,7 +216,7 @@ fn bootstrap(site: &Site) -> Bootstrap {
     let manager = bootstrap.connection_manager();
     let router = manager["http_filters"].as_array().unwrap().last().unwrap().clone();
     manager["http_filters"] = filters(site, &router);
-    // The most exact path comes first, as the Gateway API has it.
+    // The most specific path comes first, as the Gateway API requires.
     let mut routes = closed_routes();
     routes.push(open_route());
     let hosts = resource("HTTPRoute", "mcp")["spec"]["hostnames"].clone();
@@ -244,13 +244,13 @@ async fn requests_pass_only_with_a_token() {
     let metadata = gate.send(metadata.header("host", HOST)).await;
     assert_eq!(metadata.status, 200, "{metadata:?}");
     assert!(metadata.text.contains(TENANT), "{metadata:?}");
-    // 40 KiB is more than the default limit of a connection, and less than that of the policy.
+    // 40 KiB is more than a connection's default limit, and less than the policy's.
     let long = gate.request().bearer_auth(company.token_of_entra());
     let long = long.header("x-padding", "x").body(call_of(40_000));
     assert_eq!(gate.send(long).await.status, 200);
 }
 
-/// A call of `whoami` with arguments of this size.
+/// A call to `whoami` with arguments of this size.
 fn call_of(size: usize) -> String {
     json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
@@ -260,7 +260,7 @@ fn call_of(size: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_routes_that_make_the_clusters_lead_nowhere() {
+async fn the_routes_for_the_clusters_deny_every_request() {
     let company = Company::new("ada").await;
     let gate = company.site.start(bootstrap(&company.site)).await;
     let token = company.token_of_entra();
@@ -275,12 +275,12 @@ async fn the_routes_that_make_the_clusters_lead_nowhere() {
         }
     }
     assert_eq!(company.entra.requests().len(), asked);
-    // Any other path below is the server's, behind the plugin.
+    // Any other path below it belongs to the server, behind the plugin.
     let response = gate.client.get(gate.url("/.identity-providers/")).header("host", HOST);
     assert_eq!(gate.send(response).await.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_a_valid_certificate_is_not_trusted() {
+async fn a_provider_with_an_invalid_certificate_is_not_trusted() {
     Company::new("ada").await.assert_certificates_matter(bootstrap).await;
 }

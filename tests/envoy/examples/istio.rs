@@ -14,7 +14,7 @@ use crate::support::{assert_refusal, with};
 
 const DIRECTORY: &str = "directory.example.com";
 
-/// The resources of a file.
+/// The resources in a file.
 fn resources(name: &str) -> Vec<Value> {
     let text = fs::read_to_string(repository_root().join("envoy/istio").join(name)).unwrap();
     yaml_documents(&text)
@@ -55,7 +55,7 @@ async fn the_schemas_detect_typos() {
     assert_eq!(faults.len(), 3, "{faults:?}");
 }
 
-/// What Istio makes of the ServiceEntries and DestinationRules.
+/// The clusters that Istio makes of the ServiceEntries and DestinationRules.
 fn clusters() -> Value {
     let rules = specs("DestinationRule");
     let clusters = specs("ServiceEntry").into_iter().map(|entry| {
@@ -89,8 +89,8 @@ fn clusters() -> Value {
     clusters.collect()
 }
 
-/// What Istio makes of all resources: the listener of minimal.yaml, with the plugin and its
-/// configuration in JSON, the clusters, and the EnvoyFilter applied.
+/// The bootstrap that Istio makes of all resources: the listener of minimal.yaml, with the plugin
+/// and its configuration in JSON, the clusters, and the EnvoyFilter applied.
 fn bootstrap(site: &Site) -> testbed::Bootstrap {
     let mut bootstrap = site.example("minimal.yaml");
     let mut site_clusters = clusters();
@@ -168,7 +168,7 @@ async fn requests_pass_only_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_a_valid_certificate_is_not_trusted() {
+async fn a_provider_with_an_invalid_certificate_is_not_trusted() {
     let World { company, directory } = World::new().await;
     company.assert_certificates_matter(bootstrap).await;
     let (site, token) = (&company.site, company.token_of_entra());

@@ -27,7 +27,7 @@ impl Scene {
         Self::with(site, example).await
     }
 
-    /// With another file that does the same.
+    /// Starts with another file for the same installation.
     pub(super) async fn with(site: Site, example: Bootstrap) -> Self {
         let entra = LoginProvider::start_as(LoginShape::entra_id()).await;
         entra.set_origin(&format!("https://{ENTRA}"));
@@ -69,11 +69,12 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_nobody_knows_gets_from_the_url_to_a_tool_call_at_both() {
+async fn an_unknown_client_gets_from_the_url_to_a_tool_call_at_both_providers() {
     assert_people_log_in_at_both(&Scene::start().await).await;
 }
 
-/// Asserts that an unknown client gets from the URL to a tool call, by each of the two providers.
+/// Asserts that an unknown client with only the URL gets to a tool call, at each of the two
+/// providers.
 pub(super) async fn assert_people_log_in_at_both(scene: &Scene) {
     scene.gate.assert_is_closed(&scene.site.server).await;
     let client = scene.client().await;
@@ -113,11 +114,11 @@ async fn an_account_of_another_company_gets_no_token() {
 
 // Requirement: login-register-load
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_registrations_or_logins_is_limited_and_nothing_else_is() {
+async fn registrations_and_logins_are_rate_limited_and_other_requests_are_not() {
     assert_floods_are_limited(&Scene::start().await).await;
 }
 
-/// Asserts that the endpoints of the login have limits, and requests to the server have none.
+/// Asserts that the login endpoints have rate limits and requests to the server have none.
 pub(super) async fn assert_floods_are_limited(scene: &Scene) {
     let client = scene.client().await;
     let url = client.authorization_url("mcp.tools");
@@ -126,7 +127,7 @@ pub(super) async fn assert_floods_are_limited(scene: &Scene) {
         let metadata = json!({"redirect_uris": [client.redirect_uri]});
         registered.push(client.register_with(metadata).await.status);
     }
-    // Envoy refills the buckets meanwhile, so the last request need not be the one that is refused.
+    // Envoy refills the buckets meanwhile, so the request that is refused need not be the last.
     assert!(registered.contains(&429), "{registered:?}");
     assert!(registered.iter().filter(|status| **status == 201).count() >= 50, "{registered:?}");
     assert_the_limit_counts_the_default_port(scene, &client).await;
@@ -146,14 +147,14 @@ pub(super) async fn assert_floods_are_limited(scene: &Scene) {
     assert_eq!(scene.gate.send(host).await.status, 401, "requests have no such limit");
 }
 
-/// Asserts that the limit of registrations, which is used up, counts requests with the default port
-/// in the host as well.
+/// Asserts that the limit on registrations, already used up, also counts requests whose host has
+/// the default port.
 async fn assert_the_limit_counts_the_default_port(scene: &Scene, client: &LoginClient) {
     let issuer = client.metadata["issuer"].as_str().expect("it has an issuer");
     let host = format!("{}:443", issuer.trim_start_matches("https://"));
     let metadata = json!({"redirect_uris": [client.redirect_uri]});
     let mut registered = Vec::new();
-    // Envoy refills the bucket one by one, so a single request could find a place.
+    // Envoy refills the bucket token by token, so a single request might pass.
     for _ in 0..10 {
         let request = scene.gate.client.post(scene.gate.url("/oauth/register")).json(&metadata);
         registered.push(scene.gate.send(request.header("host", &host)).await.status);
@@ -166,7 +167,7 @@ async fn the_host_of_the_login_serves_nothing_else() {
     assert_the_host_of_the_login_serves_nothing_else(&Scene::start().await).await;
 }
 
-/// Asserts that nothing on the host of the login reaches the server.
+/// Asserts that no path on the login's host reaches the server.
 pub(super) async fn assert_the_host_of_the_login_serves_nothing_else(scene: &Scene) {
     let before = scene.site.server.count();
     for (host, path, status) in [

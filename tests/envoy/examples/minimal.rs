@@ -1,4 +1,4 @@
-//! `envoy/minimal.yaml`: the least that is safe in production.
+//! `envoy/minimal.yaml`: the smallest configuration that is safe in production.
 
 use super::{ENTRA, KeyHost, Site, assert_certificates_matter, employee};
 use crate::support::{assert_refusal, with};
@@ -18,7 +18,7 @@ async fn requests_pass_only_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
+async fn a_provider_with_an_invalid_certificate_is_not_trusted() {
     let site = Site::new().await;
     let entra = site.entra().await;
     let token = entra.token(&employee(&entra));
@@ -27,7 +27,7 @@ async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn header_names_and_paths_that_can_be_misread_are_refused() {
+async fn ambiguous_header_names_and_paths_are_refused() {
     let site = Site::new().await;
     let entra = site.entra().await;
     let gate = site.start(site.example(FILE)).await;

@@ -1,6 +1,6 @@
-//! The examples in `envoy/` that are meant for production: real Envoy runs each of these very files.
-//! The folders of a production machine are laid out in a temporary one, with certificates of
-//! authorities made up here, and what the clusters call is on this machine. All else is as in the file.
+//! The examples in `envoy/` that are meant for production: real Envoy runs these very files. The
+//! folders of a production machine are laid out in a temporary one, with certificates of
+//! authorities made here, and the clusters lead to this machine. Everything else is as in the file.
 
 mod chart;
 mod company;
@@ -42,8 +42,8 @@ const SSO: &str = "sso.example.com";
 
 #[test]
 fn no_example_lets_requests_pass_when_the_plugin_fails() {
-    /// What runs the plugin: a Wasm VM that is restarted, one that Envoy Gateway never bypasses, or a
-    /// library in Envoy's own process.
+    /// The plugin runs in a Wasm VM that is restarted, in one that Envoy Gateway never bypasses, or
+    /// as a library in Envoy's own process.
     const CLOSED: [&str; 3] = ["\"FAIL_RELOAD\"", "\"failOpen\":false", "\"filter_config\""];
     const OPEN: [&str; 5] =
         ["FAIL_OPEN", "fail_open", "\"failOpen\":true", "default_config", "\"remote\""];
@@ -61,14 +61,14 @@ fn no_example_lets_requests_pass_when_the_plugin_fails() {
     }
 }
 
-/// A machine on which an example is installed, and the world around it.
+/// A machine on which an example is installed, and the hosts that it calls.
 struct Site {
     directory: TempDir,
-    /// Whom the system trusts.
+    /// The authority that the system trusts.
     public: CertificateAuthority,
-    /// Whom only the company trusts.
+    /// The authority that only the company trusts.
     company: CertificateAuthority,
-    /// Where all hosts are that are called by TLS.
+    /// Serves all hosts that are called over TLS.
     entrance: TlsEntrance,
     server: McpServer,
 }
@@ -94,12 +94,12 @@ impl Site {
         Self { directory, public, company, entrance, server }
     }
 
-    /// A file under `/etc/envoy`.
+    /// A path below `/etc/envoy`.
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join("envoy").join(name)
     }
 
-    /// A file of the repository's folder `envoy`, as it would be on this machine.
+    /// A file of the repository's folder `envoy`, with the paths that it has on this machine.
     fn installed(&self, name: &str) -> Value {
         let text = fs::read_to_string(repository_root().join("envoy").join(name)).unwrap();
         let etc = self.directory.path().to_str().unwrap();
@@ -108,7 +108,7 @@ impl Site {
         yaml(&text)
     }
 
-    /// The example of this name, with its clusters led to this site.
+    /// The example with this name, with its clusters led to this site.
     fn example(&self, name: &str) -> Bootstrap {
         let mut tree = self.installed(name);
         let resources = &mut tree["static_resources"];
@@ -121,7 +121,7 @@ impl Site {
         Bootstrap::from_file(&file)
     }
 
-    /// Leads clusters to this machine: by TLS to the entrance, in plain text to the MCP server.
+    /// Leads clusters to this machine: over TLS to the entrance, in plain text to the MCP server.
     fn lead_here(&self, clusters: &mut Value) {
         for cluster in clusters.as_array_mut().unwrap() {
             let address = match (cluster["name"].as_str(), cluster.get("transport_socket")) {
@@ -133,7 +133,7 @@ impl Site {
         }
     }
 
-    /// Envoy by this configuration, and a client of it.
+    /// Starts Envoy with this configuration, and a client for it.
     async fn start(&self, bootstrap: Bootstrap) -> TlsEnvoy {
         let envoy = Envoy::builder().bootstrap(bootstrap);
         let envoy = envoy
@@ -142,7 +142,7 @@ impl Site {
         TlsEnvoy::before(envoy.start().await, &self.company).await
     }
 
-    /// A provider of the real world, at its own addresses.
+    /// A real-world provider, at its own URLs.
     async fn provider(&self, vendor: Vendor<'_>) -> IdentityProvider {
         let provider = IdentityProvider::start().await;
         provider.set_issuer(vendor.issuer);
@@ -183,7 +183,7 @@ impl Site {
     }
 }
 
-/// Where a provider of the real world is found, and who certified its hosts.
+/// The hosts of a real-world provider, and the authority of their certificates.
 struct Vendor<'a> {
     issuer: &'a str,
     metadata_url: &'a str,
@@ -191,7 +191,7 @@ struct Vendor<'a> {
     authority: &'a CertificateAuthority,
 }
 
-/// A running Envoy, and a way to it by TLS.
+/// A running Envoy, and a client that reaches it over TLS.
 struct TlsEnvoy {
     envoy: Envoy,
     tunnel: TlsTunnel,
@@ -199,7 +199,7 @@ struct TlsEnvoy {
 }
 
 impl TlsEnvoy {
-    /// Its certificate must be of this authority.
+    /// Envoy's certificate must be issued by this authority.
     async fn before(envoy: Envoy, authority: &CertificateAuthority) -> Self {
         let tunnel = TlsTunnel::start(envoy.address(), HOST, authority).await;
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
@@ -210,13 +210,13 @@ impl TlsEnvoy {
         format!("http://{}{path}", self.tunnel.address())
     }
 
-    /// A call of `whoami`, without a token.
+    /// A call to `whoami`, without a token.
     fn request(&self) -> RequestBuilder {
         Response::mcp_call(&self.client, &self.url("/mcp")).header("host", HOST)
     }
 
     async fn send(&self, request: RequestBuilder) -> Response {
-        Response::read(request.send().await.expect("Envoy answers")).await
+        Response::read(request.send().await.expect("Envoy responds")).await
     }
 
     async fn call(&self, token: &str) -> Response {
@@ -246,7 +246,7 @@ impl TlsEnvoy {
     }
 }
 
-/// Ordinary claims of an employee in Entra ID.
+/// The usual claims of an employee in Entra ID.
 fn employee(provider: &IdentityProvider) -> Value {
     let mut claims = provider.claims(ENTRA_CLIENT_ID);
     claims["preferred_username"] = json!("ada@example.com");
@@ -254,8 +254,8 @@ fn employee(provider: &IdentityProvider) -> Value {
     claims
 }
 
-/// What a certificate may be that Envoy must not believe, and what it counts then: of the right
-/// authority for another host, and of an untrusted authority.
+/// Certificates that Envoy must not accept, each with the failure that it counts: one of the right
+/// authority for another host, and one of an untrusted authority.
 fn false_certificates(
     host: &str,
     authority: &CertificateAuthority,
@@ -266,7 +266,7 @@ fn false_certificates(
     ]
 }
 
-/// The clusters whose handshakes failed like this.
+/// The clusters whose handshakes failed for this reason.
 async fn failures(envoy: &Envoy, count: &str) -> Vec<String> {
     let end = format!(".ssl.{count}");
     let stats = envoy.stats().await.into_iter();
@@ -276,7 +276,7 @@ async fn failures(envoy: &Envoy, count: &str) -> Vec<String> {
         .collect()
 }
 
-/// Lets a cluster call this address, and leaves all else as it is.
+/// Makes a cluster call this address, and changes nothing else.
 fn lead_to(cluster: &mut Value, address: SocketAddr) {
     let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
     let socket_address = &mut endpoint["address"]["socket_address"];
@@ -289,14 +289,14 @@ fn host_and_path(url: &str) -> (&str, &str) {
     rest.split_at(rest.find('/').unwrap())
 }
 
-/// Puts a file in its place in one step, as Envoy wants it.
+/// Replaces a file in one step, which is how Envoy notices a change.
 fn put(path: &Path, content: &Value) {
     let draft = path.with_extension("draft");
     fs::write(&draft, content.to_string()).unwrap();
     fs::rename(draft, path).unwrap();
 }
 
-/// A host that keys come from, and a token that they verify.
+/// A host that keys come from, and a token that these keys verify.
 struct KeyHost<'a> {
     host: &'a str,
     authority: &'a CertificateAuthority,
@@ -304,7 +304,7 @@ struct KeyHost<'a> {
     token: String,
 }
 
-/// Asserts that these hosts are believed only with certificates that are right.
+/// Asserts that these hosts are trusted only with valid certificates.
 async fn assert_certificates_matter(
     site: &Site,
     example: impl Fn() -> Bootstrap,
@@ -321,11 +321,11 @@ async fn assert_certificates_matter(
         let gate = site.start(example()).await;
         for KeyHost { host, provider, token, .. } in hosts {
             assert_refusal(&gate.call(token).await, "keys_unavailable");
-            // That server has not even seen the request.
+            // The request does not even reach that server.
             let is_of_host = |(name, value): &(String, String)| name == "host" && value == host;
             let asked =
                 provider.requests().iter().any(|request| request.headers.iter().any(is_of_host));
-            assert!(!asked, "{host} was asked by TLS that proves nothing");
+            assert!(!asked, "{host} got a request over TLS with an invalid certificate");
         }
         let failed = failures(&gate.envoy, expected).await;
         assert!(failed.len() >= hosts.len(), "{expected}: {failed:?}");

@@ -8,13 +8,13 @@ use crate::support::assert_refusal;
 
 const FILE: &str = "providers.yaml";
 
-/// A provider of the file, running.
+/// A running provider of the file.
 struct Running {
     name: &'static str,
     key_host: &'static str,
     is_of_company: bool,
     provider: IdentityProvider,
-    /// Of a token that passes.
+    /// The claims of a token that passes.
     claims: Value,
     user: &'static str,
 }
@@ -29,8 +29,8 @@ impl Running {
     }
 }
 
-/// All providers of the file but Entra ID: name, issuer, URL of the keys, audience, whether the
-/// company certifies it, the claim that names the user, and its value.
+/// All providers of the file except Entra ID: name, issuer, URL of the keys, audience, whether the
+/// company's authority issued its certificate, the claim that names the user, and its value.
 const OTHERS: [(&str, &str, &str, &str, bool, &str, &str); 5] = [
     (
         "okta",
@@ -115,7 +115,7 @@ async fn tokens_of_each_provider_pass_under_its_name() {
     gate.assert_is_closed(&site.server).await;
     for running in &all {
         gate.assert_passes(&running.token(), running.user, running.name).await;
-        // No provider's key signs for another.
+        // No key of another provider verifies.
         let stranger = all.iter().find(|other| other.name != running.name).unwrap();
         let forged = stranger.provider.key().with_kid(running.provider.key().kid());
         assert_refusal(&gate.call(&forged.token(&running.claims)).await, "bad_signature");
@@ -123,11 +123,11 @@ async fn tokens_of_each_provider_pass_under_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_with_a_wrong_certificate_is_not_trusted() {
+async fn a_provider_with_an_invalid_certificate_is_not_trusted() {
     let site = Site::new().await;
     let all = all(&site).await;
     let of_keys = all.iter().map(|running| (running, running.key_host));
-    // Of Google, the discovery document is on a host of its own.
+    // Google's discovery document is on another host than its keys.
     let google = all.iter().find(|running| running.name == "google").unwrap();
     for hosts in [of_keys.collect(), vec![(google, "accounts.google.com")]] {
         let hosts: Vec<_> = hosts

@@ -1,4 +1,4 @@
-//! `envoy/istio/waypoint.yaml`: resources that Kubernetes accepts, and that name each other.
+//! `envoy/istio/waypoint.yaml`: resources that Kubernetes accepts, and that refer to each other.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn plugin_and_filter_are_for_the_waypoint_and_the_service_uses_it() {
     assert_eq!(rule["from"][0]["source"]["principals"], json!([principal]));
 }
 
-/// Without the annotation, a waypoint has no such cluster.
+/// Without the annotation, a waypoint has no cluster for the host.
 #[test]
 fn each_host_that_the_plugin_calls_is_referenced_and_described() {
     let annotations = resource("EnvoyFilter")["metadata"]["annotations"].clone();

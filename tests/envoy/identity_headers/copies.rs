@@ -1,4 +1,4 @@
-//! Copies of the headers that a client sends.
+//! Copies of the identity headers that a client sends.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn with_underscores(names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// What shows that a forged header arrived.
+/// The forged header fields that arrived.
 pub(super) fn forgeries(request: &RecordedRequest) -> Vec<String> {
     let is_forged = |value: &[u8]| value.windows(6).any(|part| part == b"forged");
     request
@@ -54,7 +54,8 @@ pub(super) fn forgeries(request: &RecordedRequest) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_that_a_client_sends_never_reach_the_server() {
     let (stack, key) = start(json!({})).await;
-    // Sets few of the headers, so that a copy of the others would stand alone.
+    // This provider sets few of the headers, so a forged copy of another one would be the only
+    // value.
     let bare = json!({
         "iss": issuer_of("own"), "aud": Stack::AUDIENCE, "sub": "ada", "exp": 4_000_000_000_u64,
     });
@@ -92,7 +93,7 @@ async fn copies_with_underscores_never_reach_the_server() {
     let names = [&NAMES[..], &["x-country-code"]].concat();
     let mut copies = with_underscores(&names);
     copies.extend(spellings(&names));
-    // Envoy takes a hundred header lines at most, and each copy comes twice.
+    // Envoy accepts at most a hundred header lines, and each copy comes twice.
     for copies in copies.chunks(40) {
         stack.server.clear();
         let request = forged("/mcp", &key.token(&claims), copies);
@@ -101,14 +102,15 @@ async fn copies_with_underscores_never_reach_the_server() {
         assert_eq!(forgeries(&request), Vec::<String>::new());
         assert_eq!(request.identity().len(), 7, "{request:?}");
     }
-    // Any other header passes, with or without underscore.
+    // Other headers pass, with or without an underscore.
     let request = forged("/mcp", &key.token(&claims), &["x_mcp_other".to_owned()]);
     raw_exchange(stack.envoy.address(), &request).await;
     let request = stack.server.requests().pop().expect("it reached the server");
     assert_eq!(forgeries(&request).len(), 2);
 }
 
-/// PHP takes `.` for `_`, and some servers that make variables of header fields take every sign for it.
+/// PHP reads `.` as `_`, and some servers that turn header fields into variables read every sign as
+/// `_`.
 // Requirement: state-user
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_with_other_signs_never_reach_the_server() {
@@ -123,7 +125,7 @@ async fn copies_with_other_signs_never_reach_the_server() {
         assert_eq!(forgeries(&request), Vec::<String>::new());
         assert_eq!(request.header("x-mcp-user"), [b"ada@example.com"]);
     }
-    // Any other header passes.
+    // Other headers pass.
     let others = ["x.mcp.other", "xmcpuser", "x.mcp.users"].map(str::to_owned);
     raw_exchange(stack.envoy.address(), &forged("/mcp", &stack.token(), &others)).await;
     let request = stack.server.requests().pop().expect("it reached the server");
@@ -161,7 +163,7 @@ async fn copies_never_reach_the_server_on_requests_that_waited_for_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_that_the_connection_names_is_set_nevertheless() {
+async fn an_identity_header_named_in_connection_is_still_set() {
     let stack = Stack::builder().start().await;
     let request = format!(
         "GET /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\

@@ -1,4 +1,4 @@
-//! The identity that the MCP server receives, from the plugin only.
+//! The identity that the MCP server receives, which only the plugin sets.
 
 mod copies;
 
@@ -33,7 +33,7 @@ const NAMES: [&str; 12] = [
     "x-mcp-token-expires",
 ];
 
-/// Sends the token, and returns the request as the MCP server got it.
+/// Sends the token, and returns the request that the MCP server got.
 async fn passed(stack: &Stack, token: &str) -> RecordedRequest {
     let response = stack.call(token).await;
     assert_eq!(response.status, 200, "{response:?}");
@@ -44,7 +44,7 @@ fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
     entries.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-/// A stack with one static provider more, `own`.
+/// A stack with one additional static provider, `own`.
 async fn start(fields: Value) -> (Stack, SigningKey) {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let provider = static_provider("own", &[&key], fields);
@@ -230,7 +230,7 @@ async fn clients_are_distinguished_from_users() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn values_are_encoded_so_that_nothing_breaks_out_of_its_header() {
+async fn values_are_encoded_so_that_none_breaks_out_of_its_header() {
     let (stack, key) = start(json!({})).await;
     let text_cases = [
         ("Ada Lovelace", "Ada Lovelace"),
@@ -398,7 +398,7 @@ async fn claims_get_headers_of_their_own() {
         ])
     );
 
-    // What the token lacks sets no header, and leaves none of the client's.
+    // A claim that the token lacks sets no header, and the client's copy is removed.
     let bare = json!({
         "iss": issuer_of("own"), "aud": Stack::AUDIENCE, "sub": "ada", "exp": 4_000_000_000_u64,
         "flag": null, "list": [], "address": {},

@@ -1,8 +1,8 @@
-//! Calls that are written so that plugin and server may read them differently.
+//! Tool calls written so that plugin and server may read them differently.
 
 use super::*;
 
-/// Ways to call `add` as somebody who may not, and the status by which each is refused.
+/// Ways to call `add` without permission, and the status with which each is refused.
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn attacks() -> Vec<(Wire, u16)> {
     const ARGUMENTS: &str = r#""arguments":{"a":1,"b":2}"#;
@@ -12,7 +12,7 @@ fn attacks() -> Vec<(Wire, u16)> {
         |name, members: &str| wire(name, &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,{members}}}"));
     let params = |name: &str| format!("{{\"name\":\"{name}\",{ARGUMENTS}}}");
     let (add, whoami) = (params("add"), params("whoami"));
-    // A stored block in the frame of gzip: its content is not read.
+    // An uncompressed block in gzip format: the plugin does not read its content.
     let length = u16::try_from(old.len()).unwrap();
     let frame = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
     let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
@@ -51,7 +51,7 @@ fn attacks() -> Vec<(Wire, u16)> {
             400,
         ),
         (wire("two names", &old).with("mcp-name", "whoami").with("mcp-name", "add"), 400),
-        (wire("two names, turned", &old).with("mcp-name", "add").with("mcp-name", "whoami"), 400),
+        (wire("two names, reversed", &old).with("mcp-name", "add").with("mcp-name", "whoami"), 400),
         (wire("malformed name", &old).with("mcp-name", "=?base64?d2hvYW1?="), 400),
         (wire("batch", &format!("[{old}]")), 400),
         (wire("batch behind spaces", &format!(" \n[{old}]")), 400),
@@ -64,7 +64,7 @@ fn attacks() -> Vec<(Wire, u16)> {
         ),
         (
             written(
-                "method twice, turned",
+                "method twice, reversed",
                 &format!(r#""method":"tools/call","method":"tools/list","params":{add}"#),
             ),
             400,
@@ -92,7 +92,7 @@ fn attacks() -> Vec<(Wire, u16)> {
         ),
         (
             written(
-                "params twice, turned",
+                "params twice, reversed",
                 &format!(r#""method":"tools/call","params":{add},"params":{whoami}"#),
             ),
             400,
@@ -117,7 +117,7 @@ fn attacks() -> Vec<(Wire, u16)> {
         ),
         (
             written(
-                "params by their places",
+                "params by position",
                 r#""method":"tools/call","params":["add",{"a":1,"b":2}]"#,
             ),
             400,
@@ -129,17 +129,23 @@ fn attacks() -> Vec<(Wire, u16)> {
             ),
             400,
         ),
-        (wire("two texts", &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{}}}}{old}")), 400),
+        (
+            wire(
+                "two JSON values",
+                &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{}}}}{old}"),
+            ),
+            400,
+        ),
         (wire("byte order mark", &format!("\u{feff}{old}")), 400),
         (
             Wire::new("UTF-16", old.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()),
             400,
         ),
         (wire("as UTF-16", &old).with("content-type", "application/json; charset=utf-16"), 400),
-        (wire("as text", &old).with("content-type", "text/plain"), 400),
+        (wire("as plain text", &old).with("content-type", "text/plain"), 400),
         (wire("as JSON and text", &old).with("content-type", "application/json, text/plain"), 400),
         (Wire::new("compressed", gzip.clone()).with("content-encoding", "gzip"), 400),
-        (Wire::new("compressed in silence", gzip), 400),
+        (Wire::new("compressed without content-encoding", gzip), 400),
     ]
 }
 
@@ -169,7 +175,7 @@ async fn no_spelling_of_a_call_runs_a_forbidden_tool() {
     assert_none(&faults);
 }
 
-/// What the attacks are worth: behind no filter, the server runs the tool for these.
+/// Shows that the attacks are real: without the filter, the server runs the tool for these.
 #[tokio::test(flavor = "multi_thread")]
 async fn older_servers_run_the_tool_in_the_body_despite_forged_headers() {
     let server = McpServer::start().await;
@@ -186,7 +192,8 @@ async fn older_servers_run_the_tool_in_the_body_despite_forged_headers() {
     }
 }
 
-/// MCP has its messages in POSTs alone: the head decides, and the server makes nothing of the body.
+/// MCP messages are in POSTs only: for other methods the head decides, and the server ignores the
+/// body.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_call_in_the_body_of_another_method_runs_no_tool() {
     let [allowing, denying] = policies();

@@ -1,4 +1,4 @@
-//! Access rules over what MCP messages call, with a real server of both revisions behind.
+//! Access rules on what MCP messages call, in front of a real server of both revisions.
 
 mod attacks;
 
@@ -10,7 +10,7 @@ use crate::support::{
     faults_of_refusal, named, parsed, with,
 };
 
-/// Who may call what: `add` needs a role. All else is allowed, or only what is named.
+/// Rules by which `add` needs a role and everything else is allowed, or only what is named.
 fn policies() -> [Value; 2] {
     let add = json!({
         "name": "adders",
@@ -33,7 +33,7 @@ fn stack(access: Value) -> StackBuilder {
     builder.edit(close_at_once)
 }
 
-/// A request in bytes.
+/// A request as bytes.
 struct Wire {
     name: &'static str,
     method: &'static str,
@@ -54,14 +54,14 @@ impl Wire {
         }
     }
 
-    /// With another field, or other values of one that is there.
+    /// Sets a header field, or replaces its values.
     fn with(mut self, header: &'static str, value: &str) -> Self {
         self.headers.retain(|(candidate, _)| *candidate != header || candidate.starts_with("mcp-"));
         self.headers.push((header, value.to_owned()));
         self
     }
 
-    /// What the client says in its header fields that it calls.
+    /// Sets the header fields in which the client says what it calls.
     fn announcing(self, version: &str, method: &str, name: &str) -> Self {
         self.with("mcp-protocol-version", version).with("mcp-method", method).with("mcp-name", name)
     }
@@ -81,7 +81,7 @@ impl Wire {
         )
     }
 
-    /// The whole request, its body in one piece.
+    /// The whole request with its body in one piece.
     fn bytes(&self, token: &str) -> Vec<u8> {
         let length = format!("content-length: {}\r\n\r\n", self.body.len());
         [self.head(token).as_bytes(), length.as_bytes(), &self.body].concat()
@@ -92,12 +92,12 @@ impl Wire {
     }
 }
 
-/// A call of a tool by a client of the older revisions.
+/// A tool call by a client of the older revisions.
 fn old_call(tool: &str) -> String {
     call(tool, &json!({}))
 }
 
-/// The same by a client of 2026-07-28.
+/// The same call by a client of 2026-07-28.
 fn new_call(tool: &str) -> String {
     const PREFIX: &str = "io.modelcontextprotocol";
     call(
@@ -168,7 +168,7 @@ async fn refusals_say_what_is_wrong() {
     let response = parsed(&post(twice).send(&stack, &token).await);
     assert_refusal(&response, "mcp_body_invalid");
     assert_eq!(response.body["details"], json!({"member": "id"}));
-    // A client must know that it was understood, or it would try an older revision.
+    // The client must see that it was understood, or it would try an older revision.
     let forged = post(new_call("add")).announcing("2026-07-28", "tools/call", "whoami");
     let response = parsed(&forged.send(&stack, &token).await);
     assert_eq!(response.status, 400);
@@ -204,7 +204,7 @@ async fn headers_that_2026_07_28_requires_must_be_present() {
     assert_eq!(stack.server.count(), 0);
 }
 
-/// Only who knows a tool's schema knows what they should be.
+/// Only the server knows the tool's schema and so their correct values.
 // Requirement: param-forwarded
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_mirror_arguments_are_forwarded_as_they_are() {
@@ -232,7 +232,7 @@ async fn fields_that_mirror_arguments_are_forwarded_as_they_are() {
 
 // Requirement: step-up-challenge
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_scopes_are_requested_as_by_any_other_rule() {
+async fn a_rule_on_messages_requests_missing_scopes_like_any_other_rule() {
     let access = json!({"default": "allow", "rules": [{
         "name": "add",
         "match": {"mcp_methods": ["tools/call"], "mcp_names": ["add"]},
@@ -278,7 +278,7 @@ async fn resources_are_matched_by_uri_and_prompts_by_name() {
     }
 }
 
-/// Sends the body one byte at a time, and trailers after it or none.
+/// Sends the body one byte at a time, with or without trailers.
 async fn send_in_chunks(stack: &Stack, wire: &Wire, token: &str, trailers: &str) -> RawResponse {
     let mut bytes = wire.head(token).into_bytes();
     bytes.extend(b"transfer-encoding: chunked\r\n\r\n");
@@ -307,7 +307,7 @@ async fn a_body_in_chunks_is_judged_whole_and_forwarded_byte_for_byte() {
         stack.server.clear();
         let wire = Wire::new("odd", odd);
         let response = send_in_chunks(&stack, &wire, &token, trailers).await;
-        // What the server makes of such an id is its own affair.
+        // How the server handles such an id is not tested here.
         assert_ne!(response.status(), 403, "{}", response.body());
         let requests = stack.server.requests();
         assert_eq!(requests.len(), 1, "{}", response.body());
@@ -317,7 +317,7 @@ async fn a_body_in_chunks_is_judged_whole_and_forwarded_byte_for_byte() {
         let response = send_in_chunks(&stack, &call, &token, trailers).await;
         assert_eq!(response.status(), 403, "{}", response.body());
         assert_eq!(stack.server.count(), 0);
-        // No byte at all: no message, so no rule on messages matches.
+        // An empty body is no message, so no rule on messages matches.
         let response = send_in_chunks(&stack, &Wire::new("empty", ""), &token, trailers).await;
         assert!(response.status() >= 400, "{}", response.body());
         assert_eq!(stack.server.count(), 1, "{}", response.body());
@@ -346,7 +346,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_has_arrived() {
     assert_eq!(fits.send(&stack, &token).await.status(), 200);
 }
 
-/// Envoy holds no more than its own limit for a connection, whatever the plugin is content with.
+/// Envoy holds no more than its own limit for a connection, whatever the plugin's limit is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_of_envoy_overrides_that_of_the_plugin() {
     for (limit, status) in [(None, 413), (Some(4 << 20), 200)] {
@@ -368,7 +368,7 @@ async fn the_limit_of_envoy_overrides_that_of_the_plugin() {
     }
 }
 
-/// Rules for a whole session, where all else is refused.
+/// Rules that allow a whole session and refuse everything else.
 fn session_rules() -> Value {
     json!({"default": "deny", "rules": [
         {
@@ -440,7 +440,8 @@ async fn the_official_client_of_2026_07_28_works_under_rules_by_body_and_by_head
     }
 }
 
-/// Under `inspect: headers`, whatever is not surely what the server will do is refused.
+/// With `inspect: headers`, a request is refused unless its headers certainly say what the server
+/// will do.
 // Requirement: version-header
 // Requirement: header-faults-of-intermediaries
 // Requirement: header-policy-version
@@ -486,7 +487,8 @@ async fn headers_are_trusted_only_under_all_conditions() {
                 stack.server.clear();
             }
         }
-        // This is why the server has to compare: here it refuses what the plugin let pass.
+        // This is why the server has to compare headers and body: here it refuses a request that
+        // the plugin let pass.
         let forged = call().announcing("2026-07-28", "tools/call", "whoami");
         assert_eq!(forged.send(&stack, &token).await.status(), 400);
         assert_eq!((stack.server.count(), stack.server.tool_runs().len()), (1, 0));

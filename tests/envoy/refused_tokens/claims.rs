@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// Half a second after this.
+/// A time half a second later.
 fn fraction(seconds: u64) -> Value {
     format!("{seconds}.5").parse().expect("it is a number")
 }
 
 // Requirement: token-401
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_past_their_end_are_refused() {
+async fn expired_tokens_are_refused() {
     let stack = Stack::builder().start().await;
     let key = stack.provider.key();
     let claims = stack.claims();
@@ -39,7 +39,7 @@ async fn tokens_past_their_end_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_is_out_of_all_bounds_does_not_stop_the_plugin() {
+async fn an_exp_out_of_range_does_not_stop_the_plugin() {
     let stack = Stack::builder().start().await;
     let key = stack.provider.key();
     let header = key.header().to_string();
@@ -136,11 +136,11 @@ async fn a_token_for_another_audience_is_refused() {
         ("null", aud(Value::Null)),
         ("another", aud(json!("other"))),
         ("empty", aud(json!(""))),
-        ("in capitals", aud(json!(audience.to_uppercase()))),
-        ("with a slash behind", aud(json!(format!("{audience}/")))),
+        ("in upper case", aud(json!(audience.to_uppercase()))),
+        ("with a slash at the end", aud(json!(format!("{audience}/")))),
         ("longer", aud(json!(format!("{audience}2")))),
         ("shorter", aud(json!(&audience[1..]))),
-        ("two in a text", aud(json!(format!("{audience} other")))),
+        ("two in one string", aud(json!(format!("{audience} other")))),
         ("others", aud(json!(["other", "another"]))),
         ("an empty array", aud(json!([]))),
         ("an array in an array", aud(json!([[audience]]))),
@@ -205,7 +205,7 @@ async fn tokens_without_the_required_claims_are_refused() {
     let accepted = [
         ("as given", claims.clone()),
         ("the other of a list", with(&claims, "level", 3)),
-        ("one of a list as text", with(&claims, "roles", "a")),
+        ("one of a list, as a string", with(&claims, "roles", "a")),
         ("an array that holds it", with(&claims, "tid", json!(["t2", "t1"]))),
     ]
     .map(|(name, claims)| (name, key.token(&claims)));
@@ -287,10 +287,10 @@ async fn tokens_without_jti_are_refused_where_one_is_required() {
     ]
     .map(|(name, claims)| (name, key.token(&claims), "jti_missing"));
     assert_tokens_refused(&stack, cases).await;
-    // It is required, not to be new.
+    // The claim is required, but the token may be used again.
     let good = key.token(&claims);
     assert_tokens_accepted(&stack, [("once", good.clone()), ("again", good)]).await;
-    // And only of this provider.
+    // Only this provider requires it.
     let other = stack.provider.token(&without(&stack.claims(), "jti"));
     assert_tokens_accepted(&stack, [("of another provider", other)]).await;
     assert_eq!(stack.provider.count(Document::KeySet), 1);

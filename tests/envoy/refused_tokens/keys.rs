@@ -21,7 +21,7 @@ async fn a_key_that_does_not_fit_the_token_is_refused() {
         json!({"kty": "oct", "kid": "oct", "k": "c2VjcmV0"}),
         json!({"kty": "OKP", "crv": "X25519", "kid": "x25519", "x": ed25519.public_jwk()["x"]}),
         json!({"kty": "EC", "crv": "secp256k1", "kid": "secp256k1", "x": p256.public_jwk()["x"], "y": p256.public_jwk()["y"]}),
-        // Not a point of the curve.
+        // Not a point on the curve.
         json!({"kty": "EC", "crv": "P-256", "kid": "off-curve", "x": base64url([1; 32]), "y": base64url([1; 32])}),
         json!({"kty": "XYZ", "kid": "unheard-of"}),
         json!({"kty": "RSA", "kid": "no-modulus", "e": "AQAB"}),
@@ -128,7 +128,7 @@ async fn a_wrong_signature_is_refused() {
             ("half", with_signature(&signature[..signature.len() / 2])),
             ("one byte", with_signature(&signature[..1])),
             ("a byte too many", with_signature(&[&signature[..], &[0]].concat())),
-            ("a zero before", with_signature(&[&[0], &signature[..]].concat())),
+            ("a zero in front", with_signature(&[&[0], &signature[..]].concat())),
             ("twice", with_signature(&signature.repeat(2))),
             ("all zeros", with_signature(&vec![0; signature.len()])),
             ("all ones", with_signature(&vec![0xff; signature.len()])),
@@ -145,7 +145,7 @@ async fn a_wrong_signature_is_refused() {
     let der = Signature::from_slice(&fixed).unwrap().to_der();
     let der = format!("{input}.{}", base64url(der.as_bytes()));
     cases.push(("ES256: in DER".to_owned(), der, "bad_signature"));
-    // The padding decides too, not the key alone.
+    // Not only the key but also the padding must match.
     let pss = rs256.with_algorithm(Algorithm::Ps256).sign(&rs256.header(), &claims);
     cases.push(("RS256: by PSS".to_owned(), pss, "bad_signature"));
     let pkcs1 = ps256.with_algorithm(Algorithm::Rs256).sign(&ps256.header(), &claims);

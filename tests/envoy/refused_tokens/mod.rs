@@ -1,5 +1,5 @@
-//! Tokens and credentials that do not pass: the contract's table of responses. Each case fails one
-//! check alone; the same token without the fault passes.
+//! Tokens and credentials that do not pass: the contract's table of responses. Each case fails
+//! exactly one check; the same token without the fault passes.
 
 mod claims;
 mod keys;
@@ -52,9 +52,9 @@ async fn credentials_other_than_one_bearer_token_are_refused() {
         ),
         ("two lines", authorization(&[&bearer, &bearer]), "malformed_authorization"),
         ("Basic before", authorization(&["Basic YTpi", &bearer]), "malformed_authorization"),
-        ("Basic behind", authorization(&[&bearer, "Basic YTpi"]), "malformed_authorization"),
-        ("something behind", authorization(&[&format!("{bearer} x")]), "malformed_authorization"),
-        ("a comma behind", authorization(&[&format!("{bearer},")]), "malformed_authorization"),
+        ("Basic after it", authorization(&[&bearer, "Basic YTpi"]), "malformed_authorization"),
+        ("something after it", authorization(&[&format!("{bearer} x")]), "malformed_authorization"),
+        ("a comma after it", authorization(&[&format!("{bearer},")]), "malformed_authorization"),
         ("query alone", query(&format!("access_token={good}")), "malformed_authorization"),
         ("query too", query("access_token=x").bearer_auth(&good), "malformed_authorization"),
         (
@@ -106,7 +106,7 @@ async fn every_path_and_method_needs_a_token() {
             let request = stack.client().request(method.parse().unwrap(), url);
             let mut response = stack.send_refused(request).await;
             if method == "HEAD" {
-                // Has no body, as it must not have one.
+                // This response must not have a body.
                 assert_eq!(response.text, "");
                 response.body = json!({
                     "error": "missing_token", "reason": "missing_token", "error_description": "-",
@@ -138,8 +138,8 @@ async fn anything_but_a_compact_jws_is_refused() {
         ("one segment", "abc".to_owned()),
         ("two segments", format!("{header}.{payload}")),
         ("four segments", format!("{good}.{signature}")),
-        ("a dot behind", format!("{good}.")),
-        ("a dot before", format!(".{good}")),
+        ("a dot at the end", format!("{good}.")),
+        ("a dot in front", format!(".{good}")),
         ("a JWE of five", format!("{jwe}.YQ.YQ.YQ.YQ")),
         ("a JWE of three", format!("{jwe}.YQ.YQ")),
         ("dots alone", "..".to_owned()),
@@ -166,7 +166,7 @@ async fn anything_but_a_compact_jws_is_refused() {
     assert_tokens_accepted(&stack, [("the same without faults", good)]).await;
 }
 
-/// Sets a bit of the last character that carries nothing; none when there is no such bit.
+/// Sets a bit of the last character that encodes no data; `None` if there is no such bit.
 fn stray_bits(base64url: &str) -> Option<String> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let last = base64url.bytes().last()?;
@@ -192,17 +192,17 @@ async fn segments_that_are_not_json_objects_are_refused() {
         ("a number", b"1".to_vec(), b"1".to_vec()),
         ("null", b"null".to_vec(), b"null".to_vec()),
         ("half", header.as_bytes()[..20].into(), claims.as_bytes()[..20].into()),
-        ("something behind", format!("{header}x").into(), format!("{claims}x").into()),
+        ("something after it", format!("{header}x").into(), format!("{claims}x").into()),
         ("two objects", format!("{header}{{}}").into(), format!("{claims}{{}}").into()),
         (
             "a byte-order mark",
             format!("\u{feff}{header}").into(),
             format!("\u{feff}{claims}").into(),
         ),
-        ("a NUL behind", format!("{header}\0").into(), format!("{claims}\0").into()),
+        ("a NUL after it", format!("{header}\0").into(), format!("{claims}\0").into()),
         ("not UTF-8", broken_text(&header), broken_text(&claims)),
         ("UTF-16", utf16(&header), utf16(&claims)),
-        ("a comma too much", changed_end(&header, ",}"), changed_end(&claims, ",}")),
+        ("a trailing comma", changed_end(&header, ",}"), changed_end(&claims, ",}")),
         ("a comment", changed_end(&header, "/**/}"), changed_end(&claims, "/**/}")),
         ("NaN", changed_end(&header, ",\"x\":NaN}"), changed_end(&claims, ",\"x\":NaN}")),
         ("1e999", changed_end(&header, ",\"x\":1e999}"), changed_end(&claims, ",\"x\":1e999}")),
@@ -475,11 +475,11 @@ async fn a_token_of_another_issuer_is_refused() {
     let issuer = issuer_of("active");
     let cases = [
         ("unknown", with(&claims, "iss", "https://else.example")),
-        ("with a slash behind", with(&claims, "iss", format!("{issuer}/"))),
-        ("in capitals", with(&claims, "iss", issuer.to_uppercase())),
+        ("with a slash at the end", with(&claims, "iss", format!("{issuer}/"))),
+        ("in upper case", with(&claims, "iss", issuer.to_uppercase())),
         ("with a port", with(&claims, "iss", format!("{issuer}:443"))),
         ("with http", with(&claims, "iss", issuer.replace("https", "http"))),
-        ("with a space behind", with(&claims, "iss", format!("{issuer} "))),
+        ("with a space at the end", with(&claims, "iss", format!("{issuer} "))),
         ("a part", with(&claims, "iss", &issuer[..issuer.len() - 1])),
         ("of an inactive provider", with(&claims, "iss", issuer_of("inactive"))),
         ("the provider's name", with(&claims, "iss", "active")),

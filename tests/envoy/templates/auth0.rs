@@ -1,4 +1,4 @@
-//! Auth0: a slash at the end of the issuer, permissions, two profiles of tokens.
+//! Auth0: a slash at the end of the issuer, permissions, two token profiles.
 
 use serde_json::{Value, json};
 use testbed::{IdentityProvider, Stack, now};
@@ -83,7 +83,7 @@ fn service() -> Value {
     })
 }
 
-/// The profile of RFC 9068: neither `azp` nor `gty`.
+/// The token profile of RFC 9068: neither `azp` nor `gty`.
 fn rfc9068(claims: &Value) -> Value {
     let mut claims = without(claims, "azp");
     claims.as_object_mut().expect("they are an object").remove("gty");
@@ -134,15 +134,15 @@ async fn users_and_machines_pass_with_tokens_of_both_profiles() {
     let other_tenant = with(&user(), "iss", ISSUER.replace("dev", "prod"));
     let userinfo_alone = with(&user(), "aud", json!([format!("{ISSUER}userinfo")]));
     let opaque = "opaque_made-up_token".to_owned();
-    // Without an audience, Auth0 gives an encrypted token for itself: five parts.
+    // Without an audience, Auth0 issues an encrypted token for itself: five segments.
     let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..bWFkZQ.dXA.bWFkZXVw".to_owned();
     let refused = [
         ("an issuer without its slash", jwt(&key, &bare_issuer), "unknown_issuer"),
         ("another tenant", jwt(&key, &other_tenant), "unknown_issuer"),
         ("for userinfo alone", jwt(&key, &userinfo_alone), "audience_mismatch"),
         ("an ID token", jwt(&key, &with(&user(), "aud", CLIENT)), "audience_mismatch"),
-        ("no audience asked for: encrypted", encrypted, "malformed_token"),
-        ("no audience asked for: opaque", opaque, "malformed_token"),
+        ("no audience requested: encrypted", encrypted, "malformed_token"),
+        ("no audience requested: opaque", opaque, "malformed_token"),
     ];
     assert_tokens_refused(&stack, refused).await;
 }
@@ -152,7 +152,7 @@ async fn permissions_count_as_scopes_unless_a_scope_claim_is_given() {
     let stack = start_with(json!({"scope_claim": "scope"})).await;
     let response = stack.call(&jwt(&stack.provider.key(), &user())).await;
     assert_eq!(response.whoami()["x-mcp-scopes"], "openid profile email read:incidents");
-    // The other way round.
+    // With `scope_claim`, the permissions do not count as scopes.
     let stack = start_with(json!({"scope_claim": "permissions"})).await;
     let response = stack.call(&jwt(&stack.provider.key(), &user())).await;
     assert_eq!(response.whoami()["x-mcp-scopes"], "read:incidents write:incidents");

@@ -1,4 +1,4 @@
-//! Entra ID: versions 1 and 2 of tokens, services, groups that are too many, tokens for Graph.
+//! Entra ID: token versions 1 and 2, services, too many groups, tokens for Microsoft Graph.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, IdentityProvider, SigningKey, Stack, StackBuilder, now};
@@ -53,7 +53,7 @@ async fn provider() -> IdentityProvider {
         key_set_path: format!("/{TENANT}/discovery/v2.0/keys"),
         edit_keys: |keys| {
             for key in keys {
-                // Not a word of the algorithm.
+                // Entra ID's keys have no `alg`.
                 *key = without(key, "alg");
                 key["x5t"] = key["kid"].clone();
                 key["cloud_instance_name"] = json!("microsoftonline.com");
@@ -151,7 +151,7 @@ fn user_v1() -> Value {
     })
 }
 
-/// A token by client credentials, without a user.
+/// A client-credentials token, without a user.
 fn service_v2() -> Value {
     let now = now();
     json!({
@@ -209,7 +209,7 @@ fn service_identity() -> Value {
     })
 }
 
-/// Version 1 names the key twice.
+/// Version 1 has the key's name twice, as `kid` and `x5t`.
 fn jwt_v1(key: &SigningKey, claims: &Value) -> String {
     let header = json!({"typ": "JWT", "alg": "RS256", "x5t": key.kid(), "kid": key.kid()});
     key.sign(&header, claims)
@@ -307,8 +307,8 @@ async fn an_application_is_the_same_under_its_id_and_its_uri_but_not_under_a_nam
     assert_tokens_refused(&stack, cases).await;
 }
 
-/// <https://learn.microsoft.com/en-us/entra/identity-platform/scopes-oidc>: clients ask for a scope
-/// with the Application ID URI before it, and tokens say it without.
+/// <https://learn.microsoft.com/en-us/entra/identity-platform/scopes-oidc>: clients request a scope
+/// with the Application ID URI in front of it, and tokens have it without.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_scope_is_named_as_clients_must_request_it() {
     let stack = Stack::builder()
@@ -425,7 +425,7 @@ async fn a_token_for_microsoft_graph_is_named_as_such() {
     let header = json!({
         "typ": "JWT", "nonce": "made-up-nonce", "alg": "RS256", "x5t": key.kid(), "kid": key.kid(),
     });
-    // Microsoft signs another header than the one it sends.
+    // Microsoft signs another header than the one in the token.
     let hashed = key.sign(&with(&header, "nonce", "hash of the nonce"), &claims);
     let sent = key.sign(&header, &claims);
     let token = format!(
@@ -461,8 +461,8 @@ async fn a_configured_user_claim_replaces_the_templates() {
     assert_tokens_refused(&stack, cases).await;
 }
 
-/// What any application of the tenant gets for any API that does not require assignment: everything
-/// is right except that no permission was granted.
+/// The token that any application of the tenant can get for an API that does not require
+/// assignment: valid, but without any permission.
 fn service_without_rights() -> Value {
     without(&service_v2(), "roles")
 }
@@ -473,7 +473,7 @@ async fn an_application_that_was_granted_nothing_is_refused() {
     let key = stack.provider.key();
     let of = |claim: &str, value: Value| jwt(&key, &with(&service_without_rights(), claim, value));
     let v1 = without(&service_v1(), "roles");
-    // An ID token says `JWT` too, and its audience can be the API's own registration.
+    // An ID token has the `typ` `JWT` too, and its audience can be the API's own registration.
     let id_token = without(&without(&user_v2(), "scp"), "roles");
     let refused = [
         ("version 2", jwt(&key, &service_without_rights())),
@@ -484,14 +484,14 @@ async fn an_application_that_was_granted_nothing_is_refused() {
         ("scopes null", of("scp", Value::Null)),
         ("no roles", of("roles", json!([]))),
         ("an empty role", of("roles", json!([""]))),
-        ("an object of roles", of("roles", json!({}))),
+        ("roles as an object", of("roles", json!({}))),
         ("roles null", of("roles", Value::Null)),
         ("both empty", jwt(&key, &with(&with(&service_v2(), "roles", json!([])), "scp", ""))),
-        ("another claim", of("wids", json!(["b79fbf4d-3ef9-4689-8143-76b194e85509"]))),
+        ("only another claim", of("wids", json!(["b79fbf4d-3ef9-4689-8143-76b194e85509"]))),
     ]
     .map(|(name, token)| (name, token, "missing_claim"));
     assert_tokens_refused(&stack, refused).await;
-    // Its twins are served: one with a role, one with scopes, one with an empty one of the two.
+    // Its twins pass: one with a role, one with scopes, one with one of the two empty.
     let user = with(&without(&user_v2(), "roles"), "roles", json!([]));
     let cases = [
         ("a role", service_v2(), service_identity()),
@@ -501,7 +501,7 @@ async fn an_application_that_was_granted_nothing_is_refused() {
     .map(|(name, claims, identity)| (name, jwt(&key, &claims), claims, identity));
     assert_identities(&stack, cases).await;
 
-    // With assignment required at Entra ID, an operator may let it pass.
+    // If assignment is required in Entra ID, an operator may accept such tokens.
     let stack = start_with(json!({"required_any_claim": []})).await;
     let key = stack.provider.key();
     let claims = service_without_rights();
@@ -514,14 +514,14 @@ async fn an_algorithm_that_entra_id_does_not_use_is_refused_although_the_key_fit
     let stack = start_with(json!({})).await;
     let key = stack.provider.key();
     let signed_by = |algorithm| jwt(&key.with_algorithm(algorithm), &user_v2());
-    // What a forger would choose: it costs more than any other to verify.
+    // An attacker would choose this algorithm: it is the most expensive one to verify.
     let refused = [Algorithm::Ps512, Algorithm::Ps256, Algorithm::Rs512]
         .map(|algorithm| (algorithm.name(), signed_by(algorithm), "unsupported_algorithm"));
     assert_tokens_refused(&stack, refused).await;
     let twin = ("RS256", signed_by(Algorithm::Rs256), user_v2(), user_identity());
     assert_identities(&stack, [twin]).await;
 
-    // What an operator lists goes before it, and is a list of its own.
+    // The operator's list replaces the template's.
     let stack = start_with(json!({"algorithms": ["PS512"]})).await;
     let key = stack.provider.key();
     let signed_by = |algorithm| jwt(&key.with_algorithm(algorithm), &user_v2());

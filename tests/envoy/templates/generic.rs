@@ -17,7 +17,7 @@ async fn a_generic_provider_is_what_its_configuration_says() {
         })
         .start()
         .await;
-    // Signs of other providers mean nothing here.
+    // Keys of other providers verify nothing here.
     let mut claims = with(&stack.claims(), "oid", "ada");
     claims["permissions"] = json!(["write"]);
     claims["preferred_username"] = json!("service-account-demo-agent");
@@ -30,7 +30,7 @@ async fn a_generic_provider_is_what_its_configuration_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_inputs_are_named_in_the_log_all_at_once() {
+async fn the_log_names_all_wrong_inputs_at_once() {
     let configure = |configuration: &mut Value| {
         let provider = |fields: Value| {
             let mut provider = json!({"client_ids": ["a"], "cluster": "identity_provider"});

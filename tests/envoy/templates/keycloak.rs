@@ -1,4 +1,4 @@
-//! Keycloak: roles in nested objects, an audience that has to be asked for.
+//! Keycloak: roles in nested objects, and an audience that a mapper must add.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, IdentityProvider, SigningKey, now};
@@ -39,7 +39,7 @@ async fn provider() -> IdentityProvider {
         }),
         key_set_path: "/realms/Acme%20Corp/protocol/openid-connect/certs".to_owned(),
         edit_keys: |keys| {
-            // A realm also publishes a key to encrypt to.
+            // A realm also publishes an encryption key.
             let mut encryption = keys[0].clone();
             encryption["kid"] = json!("encryption");
             encryption["use"] = json!("enc");
@@ -86,7 +86,7 @@ fn service() -> Value {
     for name in ["auth_time", "sid", "name", "given_name", "family_name", "email"] {
         claims = without(&claims, name);
     }
-    // User names are in lower case, client ids need not be.
+    // User names are in lower case; client ids may not be.
     claims["preferred_username"] = json!("service-account-agent-1");
     claims["clientHost"] = json!("203.0.113.7");
     claims["clientAddress"] = json!("203.0.113.7");
@@ -128,7 +128,7 @@ async fn users_and_service_accounts_pass_with_the_roles_of_realm_and_server() {
     ] {
         service_identity[name] = json!(value);
     }
-    // Somebody who has only taken the name of another client's account is still a user.
+    // A user who has taken the name of another client's account is still a user.
     let lookalike = with(&user(), "preferred_username", "service-account-other");
     let lookalike_identity = with(&identity, "x-mcp-user", "service-account-other");
     let no_roles = without(&without(&user(), "realm_access"), "resource_access");
@@ -148,9 +148,9 @@ async fn users_and_service_accounts_pass_with_the_roles_of_realm_and_server() {
     let expected = paths.map(|path| (HOST.to_owned(), format!("/realms/Acme%20Corp{path}")));
     assert_eq!(called(&stack.provider), expected);
 
-    // Lightweight tokens may lack it.
+    // Lightweight tokens may lack the claim.
     let nothing_said = jwt(&key, &without(&user(), "typ"));
-    assert_tokens_accepted(&stack, [("no word of its kind", nothing_said)]).await;
+    assert_tokens_accepted(&stack, [("no typ claim", nothing_said)]).await;
 
     let mut id_token = with(&user(), "typ", "ID");
     id_token["aud"] = json!("incident-mcp");
@@ -165,8 +165,8 @@ async fn users_and_service_accounts_pass_with_the_roles_of_realm_and_server() {
         ("an ID token", jwt(&key, &id_token), "claim_mismatch"),
         ("a refresh token", refresh, "unsupported_algorithm"),
         ("another realm", issued_by("master"), "unknown_issuer"),
-        ("the realm as it is spoken", issued_by("Acme Corp"), "unknown_issuer"),
-        ("the key to encrypt to", jwt(&to_encrypt, &user()), "key_mismatch"),
+        ("the realm without percent-encoding", issued_by("Acme Corp"), "unknown_issuer"),
+        ("the encryption key", jwt(&to_encrypt, &user()), "key_mismatch"),
         ("no profile scope", jwt(&key, &without(&user(), "preferred_username")), "missing_claim"),
     ];
     assert_tokens_refused(&stack, refused).await;

@@ -1,5 +1,5 @@
-//! Templates of identity providers: with documents and tokens of the shape that each provider has,
-//! under its own URLs, and with made-up names.
+//! Templates of identity providers, tested with documents and tokens of each provider's shape,
+//! under its own URLs, with made-up names.
 
 mod adfs;
 mod auth0;
@@ -22,7 +22,7 @@ struct Published {
     metadata: Value,
     /// Path of the key set.
     key_set_path: String,
-    /// What is changed in its keys.
+    /// Changes to its keys.
     edit_keys: fn(&mut Vec<Value>),
 }
 
@@ -41,8 +41,8 @@ impl Published {
     }
 }
 
-/// Starts with these providers in the plugin's configuration and no others. The hosts in their
-/// `clusters` are those of the real provider, and lead to this one.
+/// Starts with only these providers in the plugin's configuration. The hosts in their `clusters`
+/// are the real provider's, and lead to this one.
 async fn start(provider: IdentityProvider, configured: Value) -> Stack {
     builder(provider, configured).start().await
 }
@@ -53,7 +53,7 @@ fn builder(provider: IdentityProvider, configured: Value) -> StackBuilder {
         .configure(|configuration| configuration["providers"] = configured)
 }
 
-/// Which hosts the plugin called, in their order, with the paths.
+/// The hosts that the plugin called, in order, with the paths.
 fn called(provider: &IdentityProvider) -> Vec<(String, String)> {
     let requests = provider.requests().into_iter();
     requests
@@ -64,15 +64,15 @@ fn called(provider: &IdentityProvider) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Sends tokens (a name, the token, its claims, and what is expected), and asserts that each passes
-/// with exactly the expected identity. Issuer and expiry are those of the claims.
+/// Sends tokens (a name, the token, its claims, and the expected identity), and asserts that each
+/// passes with exactly this identity. Issuer and expiry are those of the claims.
 async fn assert_identities<N: AsRef<str>>(
     stack: &Stack,
     cases: impl IntoIterator<Item = (N, String, Value, Value)>,
 ) {
     let mut faults = Vec::new();
     for (name, token, claims, mut expected) in cases {
-        let issuer = claims["iss"].as_str().expect("it is text");
+        let issuer = claims["iss"].as_str().expect("it is a string");
         expected["x-mcp-issuer"] = json!(issuer.replace('%', "%25"));
         expected["x-mcp-token-expires"] = json!(claims["exp"].to_string());
         expected["x-mcp-user-field"] = json!("user_name");
@@ -95,7 +95,7 @@ fn jwt(key: &SigningKey, claims: &Value) -> String {
     key.sign(&json!({"typ": "JWT", "alg": key.algorithm().name(), "kid": key.kid()}), claims)
 }
 
-/// The certificate of a key as `x5c` has it.
+/// The certificate of a key in the form of `x5c`.
 fn x5c(key: &SigningKey) -> Value {
     let pem = key.certificate_pem();
     let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
